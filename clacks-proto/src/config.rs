@@ -1,0 +1,351 @@
+//! Every knob of a tower, with its default, its limits and what it costs.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+use crate::wire;
+
+/// How a tower behaves and how much it may hold. Checked once, by [`Tower::new`](crate::Tower::new).
+///
+/// ```
+/// use clacks_proto::{Config, SendRate};
+///
+/// let mut config = Config::default();
+/// config.send_rate = SendRate::per_second(20);
+/// config.check()?;
+/// # Ok::<(), clacks_proto::ConfigError>(())
+/// ```
+///
+/// # How much memory a tower takes
+///
+/// Everything is bounded, and [`Config::max_memory`] is the one formula for the bound. With the defaults the queue's bodies are
+/// most of it (64 MiB), then the half-decoded frames of links (256 × 64 KiB).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The name of the network, at most 64 bytes. A tower of another network is refused in the hello.
+    /// Default: `clacks`.
+    pub network: String,
+    /// How often a message is handed on. Default: one a second (the original's code).
+    pub send_rate: SendRate,
+    /// How many ticks a late timer makes up for at once, at least 1. More evens out a busy driver, and lets more go out in a clump.
+    /// Default: 32 (ours: one window).
+    pub burst: u32,
+    /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the original).
+    pub kill_timeout: Duration,
+    /// The odds of each status in the draw. Default: 95 000 : 4 999 : 1 (the original's document).
+    pub odds: Odds,
+    /// The longest body taken from a peer or from the application, in bytes, 1 to
+    /// [`wire::MAX_BODY`] (16 MiB). Every open link may hold one such body half received. Default: 64 KiB (ours).
+    pub max_message: usize,
+    /// The most messages held, at least 2. Default: 65 536 (ours).
+    pub max_queue_messages: usize,
+    /// The most bytes of bodies held, at least `max_message`. Default: 64 MiB (ours).
+    pub max_queue_bytes: usize,
+    /// The share of the queue, in per cent, that local [`enqueue`](crate::Tower::enqueue)s may fill; the rest is kept for
+    /// messages in transit. 1 to 100. Full queues gridlock a store-and-forward network. Default: 80 (ours).
+    pub local_share: u8,
+    /// The most peers known, at least 1. A newcomer to a full table takes the place of the longest dead one, or is not learned.
+    /// Default: 4 096 (ours).
+    pub max_peers: usize,
+    /// The most links open at a time, at least 2. Default: 256 (ours).
+    pub max_links: usize,
+    /// The most inbound links that have not said hello, at most `max_links - 1`: strangers can't take the room
+    /// for our own dials. Default: 64 (ours).
+    pub max_half_open: usize,
+    /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB (ours).
+    pub window: Window,
+    /// The most peers not proved alive that are tried at a time, at least 1: silent addresses must never take the
+    /// whole tick rate. Default: 16 (ours).
+    pub max_probes: usize,
+    /// How long a peer rests after a failed attempt. Keeps an unlimited rate from dialling a closed port without end.
+    /// Default: 1 s (one tick of the default rate, so the original's odds hold there).
+    pub probe_backoff: Duration,
+    /// How long a peer rests after it answered that it is busy. Default: 100 ms (guess).
+    pub busy_backoff: Duration,
+    /// How many addresses named as friends are learned. Default: 64 at once, then 4 a second (guess).
+    pub friends: Allowance,
+    /// How many addresses claimed by strangers that called us are learned. Default: 64 at once, then 4 a second (guess).
+    pub strangers: Allowance,
+    /// How often a tower with nothing to send announces itself to one drawn peer; `None` is the original's behaviour: in a quiet
+    /// network nobody notices a death or a return. Default: 60 s (ours).
+    pub heartbeat: Option<Duration>,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Whether the application sees messages before they are queued. Default: off.
+    pub screening: Screening,
+    /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
+    /// `Busy`, and other notices are counted instead of kept. Default: 8 192 (guess).
+    pub max_pending_notices: usize,
+}
+
+/// How often the head of the queue is handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendRate {
+    /// One message each interval. Not zero.
+    Every(Duration),
+    /// As fast as the windows of the links allow.
+    Unlimited,
+}
+
+impl SendRate {
+    /// `count` messages a second. A count of zero is refused by [`Config::check`].
+    #[must_use]
+    pub fn per_second(count: u32) -> Self {
+        Self::Every(Duration::from_secs(1).checked_div(count).unwrap_or(Duration::ZERO))
+    }
+}
+
+/// Integer weights of the statuses in the draw of a recipient. A status without an eligible peer does not take part.
+/// New peers always come first. The sum must fit 32 bits and `alive` may not be 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Odds {
+    /// The weight of the alive peers together.
+    pub alive: u32,
+    /// The weight of the lost peers together.
+    pub lost: u32,
+    /// The weight of the dead peers together.
+    pub dead: u32,
+}
+
+/// What may be sent without having been confirmed: at most `messages`, and at most `bytes` of bodies unless it is a single message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Messages and announces, at least 1, at most [`wire::MAX_WINDOW`].
+    pub messages: u16,
+    /// Bytes of bodies.
+    pub bytes: u32,
+}
+
+impl Window {
+    /// Whether one more body of `len` bytes may go out while `messages` and `bytes` are unconfirmed.
+    #[must_use]
+    pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {
+        messages == 0
+            || messages < usize::from(self.messages)
+                && bytes.saturating_add(len) <= usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// A token bucket: `burst` at once, then `per_second`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many may come at once.
+    pub burst: u32,
+    /// How many more each second.
+    pub per_second: u32,
+}
+
+/// How long a tower waits. Every one must be more than zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For a dialled peer to accept the connection. Default: 10 s (ours).
+    pub connect: Duration,
+    /// For TLS and the hello, from the moment the connection stands. Default: 10 s (ours).
+    pub handshake: Duration,
+    /// For the confirmation of the oldest unconfirmed message. Default: 30 s (ours).
+    pub confirm: Duration,
+    /// For any frame on an open link before it is closed as unused. Default: 60 s (ours).
+    pub idle: Duration,
+    /// For the driver to flush and close a link before it is cut. Default: 5 s (guess).
+    pub close: Duration,
+    /// For a shutdown to hand the queue to peers. Default: 10 s (guess).
+    pub shutdown: Duration,
+}
+
+/// Whether an application looks at each message before it is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screening {
+    /// Messages are queued as they come.
+    Off,
+    /// Every message waits for [`Tower::decide`](crate::Tower::decide).
+    On {
+        /// The most messages that wait for a verdict, at least 1; more are answered `Busy`.
+        max_offers: usize,
+        /// How long one waits.
+        timeout: Duration,
+        /// What becomes of one that waited too long.
+        default: DefaultVerdict,
+    },
+}
+
+/// What becomes of a message on which the application did not decide in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultVerdict {
+    /// It is queued.
+    Accept,
+    /// It is refused.
+    Reject,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let allowance = Allowance { burst: 64, per_second: 4 };
+        Self {
+            network: String::from("clacks"),
+            send_rate: SendRate::per_second(1),
+            burst: 32,
+            kill_timeout: Duration::from_secs(60 * 60),
+            odds: Odds::default(),
+            max_message: 64 * 1024,
+            max_queue_messages: 65_536,
+            max_queue_bytes: 64 * 1024 * 1024,
+            local_share: 80,
+            max_peers: 4_096,
+            max_links: 256,
+            max_half_open: 64,
+            window: Window { messages: 32, bytes: 256 * 1024 },
+            max_probes: 16,
+            probe_backoff: Duration::from_secs(1),
+            busy_backoff: Duration::from_millis(100),
+            friends: allowance,
+            strangers: allowance,
+            heartbeat: Some(Duration::from_secs(60)),
+            timeouts: Timeouts::default(),
+            screening: Screening::Off,
+            max_pending_notices: 8_192,
+        }
+    }
+}
+
+impl Default for Odds {
+    fn default() -> Self {
+        Self { alive: 95_000, lost: 4_999, dead: 1 }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            confirm: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            close: Duration::from_secs(5),
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Whether a tower can run with this.
+    ///
+    /// # Errors
+    ///
+    /// Names the first knob that is out of its limits. Nothing is ever clamped.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let odds = &self.odds;
+        let sum = odds.alive.checked_add(odds.lost).and_then(|sum| sum.checked_add(odds.dead));
+        let times = &self.timeouts;
+        let slots = |count: usize| u32::try_from(count).is_ok_and(|count| count < u32::MAX);
+        let rules = [
+            (self.network.len() <= wire::MAX_NETWORK, ConfigError::Network),
+            (self.send_rate != SendRate::Every(Duration::ZERO), ConfigError::SendRate),
+            (self.burst >= 1, ConfigError::Burst),
+            (odds.alive > 0 && sum.is_some(), ConfigError::Odds),
+            ((1..=wire::MAX_BODY).contains(&self.max_message), ConfigError::MaxMessage),
+            (
+                self.max_queue_messages >= 2 && slots(self.max_queue_messages),
+                ConfigError::MaxQueueMessages,
+            ),
+            (self.max_queue_bytes >= self.max_message, ConfigError::MaxQueueBytes),
+            ((1..=100).contains(&self.local_share), ConfigError::LocalShare),
+            (self.max_peers >= 1 && slots(self.max_peers), ConfigError::MaxPeers),
+            (self.max_links >= 2 && slots(self.max_links), ConfigError::MaxLinks),
+            ((1..self.max_links).contains(&self.max_half_open), ConfigError::MaxHalfOpen),
+            (
+                self.window.messages >= 1 && self.window.messages <= wire::MAX_WINDOW,
+                ConfigError::Window,
+            ),
+            (self.max_probes >= 1, ConfigError::MaxProbes),
+            (self.heartbeat != Some(Duration::ZERO), ConfigError::Heartbeat),
+            (
+                [
+                    times.connect,
+                    times.handshake,
+                    times.confirm,
+                    times.idle,
+                    times.close,
+                    times.shutdown,
+                ]
+                .iter()
+                .all(|time| !time.is_zero()),
+                ConfigError::Timeouts,
+            ),
+            (
+                !matches!(self.screening, Screening::On { max_offers: 0, .. }),
+                ConfigError::Screening,
+            ),
+            (self.max_pending_notices >= 16, ConfigError::MaxPendingNotices),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, error)| Err(*error))
+    }
+}
+
+/// Which knob of a [`Config`] is out of its limits. No tower was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `network`
+    Network,
+    /// `send_rate`
+    SendRate,
+    /// `burst`
+    Burst,
+    /// `odds`
+    Odds,
+    /// `max_message`
+    MaxMessage,
+    /// `max_queue_messages`
+    MaxQueueMessages,
+    /// `max_queue_bytes`
+    MaxQueueBytes,
+    /// `local_share`
+    LocalShare,
+    /// `max_peers`
+    MaxPeers,
+    /// `max_links`
+    MaxLinks,
+    /// `max_half_open`
+    MaxHalfOpen,
+    /// `window`
+    Window,
+    /// `max_probes`
+    MaxProbes,
+    /// `heartbeat`
+    Heartbeat,
+    /// `timeouts`
+    Timeouts,
+    /// `screening`
+    Screening,
+    /// `max_pending_notices`
+    MaxPendingNotices,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "the network's name may have at most 64 bytes",
+            Self::SendRate => "the send rate must be more than zero",
+            Self::Burst => "the burst must be at least 1",
+            Self::Odds => "the weight of alive peers must be more than 0, and all weights together fit 32 bits",
+            Self::MaxMessage => "the longest message must be from 1 byte to 16 MiB",
+            Self::MaxQueueMessages => "the queue must have room for at least 2 messages",
+            Self::MaxQueueBytes => "the queue must have room for at least one message of the greatest length",
+            Self::LocalShare => "the local share of the queue must be from 1 to 100 per cent",
+            Self::MaxPeers => "there must be room for at least one peer",
+            Self::MaxLinks => "there must be room for at least two links",
+            Self::MaxHalfOpen => "half-open links must be at least 1 and fewer than all links",
+            Self::Window => "the window must be from 1 to 4096 messages",
+            Self::MaxProbes => "at least one peer must be allowed to be tried",
+            Self::Heartbeat => "the heartbeat must be more than zero; switch it off instead",
+            Self::Timeouts => "every time-out must be more than zero",
+            Self::Screening => "screening needs room for at least one message",
+            Self::MaxPendingNotices => "at least 16 notices must be allowed to wait",
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}

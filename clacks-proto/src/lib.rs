@@ -1,0 +1,36 @@
+//! Clacks.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod address;
+mod config;
+mod event;
+mod machine;
+mod message;
+mod seed;
+mod stats;
+mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod tower;
+pub mod wire;
+
+pub use address::{Address, AddressError, Host, MAX_NAME, Name};
+pub use config::{
+    Allowance, Config, ConfigError, DefaultVerdict, Odds, Screening, SendRate, Timeouts, Window,
+};
+pub use event::{
+    Action, CloseMode, CloseReason, Event, Fingerprint, IoCause, LinkId, MessageKey, Notice,
+    OfferId, Origin, PeerId, ProtocolError, Refusal, Report, Status, TlsFailure, Wakeup,
+    WakeupReason,
+};
+pub use machine::StateMachine;
+pub use message::{Kind, Message, Nonce};
+pub use seed::Seed;
+pub use stats::Stats;
+pub use time::Instant;
+pub use tower::{
+    DecideError, EnqueueError, ExpandError, Held, PeerView, RefusedMessage, ShutdownProgress,
+    Tower, Verdict,
+};

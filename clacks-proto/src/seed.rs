@@ -1,0 +1,135 @@
+//! Randomness: bytes in, one independent stream of words for each purpose.
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// The seed of every random choice that a tower makes.
+///
+/// Two towers with the same configuration, seed and inputs do the same. Take fresh bytes from the operating
+/// system for a tower that goes on a real network: whoever knows the seed knows every nonce and every draw.
+/// Give the same seed again only to replay a run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed(pub [u8; 32]);
+
+impl core::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+impl Seed {
+    /// A seed from a small number, for tests and simulations.
+    #[must_use]
+    pub fn from_u64(number: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
+}
+
+/// What a stream of random words is for. Each has a stream of its own, so that one more draw in one place
+/// leaves all the others as they were.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// Who gets the next message.
+    Recipient = 1,
+    /// Whom a message or an announce names.
+    Friend = 2,
+    /// Nonces of messages enqueued here.
+    Nonce = 3,
+    /// Things drawn once at the start: hash keys, the phase of the ticks, the incarnation.
+    Start = 4,
+}
+
+/// One stream of random words. The generator is ChaCha8: fast, portable, and with words that no update changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream(ChaCha8Rng);
+
+impl Stream {
+    pub(crate) fn new(seed: &Seed, purpose: Purpose) -> Self {
+        let mut generator = ChaCha8Rng::from_seed(seed.0);
+        generator.set_stream(purpose as u64);
+        Self(generator)
+    }
+
+    pub(crate) fn word(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    pub(crate) fn nonce(&mut self) -> u128 {
+        u128::from(self.word()) << 64 | u128::from(self.word())
+    }
+
+    /// A number in `0..bound`, every one equally likely; 0 for a bound of 0.
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        let word = self.word();
+        self.bounded(high(word), bound)
+    }
+
+    /// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the product's upper half is the number, and the few
+    /// lower halves that would favour some numbers are drawn again.
+    pub(crate) fn bounded(&mut self, word: u32, bound: u32) -> u32 {
+        let mut product = u64::from(word) * u64::from(bound);
+        if low(product) < bound {
+            let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
+            while low(product) < threshold {
+                product = u64::from(high(self.word())) * u64::from(bound);
+            }
+        }
+        high(product)
+    }
+}
+
+/// The upper half of a word.
+#[allow(clippy::cast_possible_truncation, reason = "the shift leaves 32 bits")]
+pub(crate) const fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// The lower half of a word.
+#[allow(clippy::cast_possible_truncation, reason = "taking the lower half is the point")]
+pub(crate) const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn law_2_the_raw_words_of_the_generator_never_change() {
+        let words = |purpose| {
+            let mut stream = Stream::new(&Seed::from_u64(1), purpose);
+            [stream.word(), stream.word()]
+        };
+        assert_eq!(words(Purpose::Recipient), [6837433020198897686, 7170492158312976085]);
+        assert_eq!(words(Purpose::Friend), [6277450823586822444, 5049095089794355449]);
+        assert_eq!(words(Purpose::Nonce), [18007174398377366870, 5445646653885017488]);
+        assert_eq!(words(Purpose::Start), [2418506762030312873, 2953734540472232760]);
+    }
+
+    #[test]
+    fn a_bounded_draw_is_uniform() {
+        let mut stream = Stream::new(&Seed::from_u64(2), Purpose::Recipient);
+        let mut seen = [0u32; 7];
+        for _ in 0..700_000 {
+            seen[stream.below(7) as usize] += 1;
+        }
+        let chi_square: f64 =
+            seen.iter().map(|n| (f64::from(*n) - 100_000.0).powi(2) / 100_000.0).sum();
+        assert!(chi_square < 22.46, "6 degrees of freedom, p = 0.001: {chi_square}");
+        assert_eq!(stream.below(0), 0);
+        assert_eq!(stream.below(1), 0);
+    }
+
+    #[test]
+    fn words_that_would_favour_a_number_are_drawn_again() {
+        // 2^32 = 1 mod 3, so exactly one word (0) must be rejected for bound 3.
+        let mut stream = Stream::new(&Seed::from_u64(3), Purpose::Friend);
+        let before = stream.clone().word();
+        assert_eq!(stream.bounded(1, 3), 0);
+        assert_eq!(stream.clone().word(), before, "word 1 is fair");
+        let _ = stream.bounded(0, 3);
+        assert_ne!(stream.word(), before, "word 0 is not");
+    }
+}

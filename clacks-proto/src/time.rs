@@ -1,0 +1,80 @@
+//! Time as the core sees it: nanoseconds since a moment that the driver chose.
+
+use core::fmt;
+use core::ops::Add;
+use core::time::Duration;
+
+/// A moment, in nanoseconds since the driver's origin.
+///
+/// The core has no clock. A driver reads its own monotonic clock, subtracts the moment at which it
+/// created the tower, and passes the difference in. 64 bits of nanoseconds last 584 years; all
+/// arithmetic saturates. A tower never lets time go back: an earlier `now` counts as the latest
+/// one it has been told.
+///
+/// ```
+/// use clacks_proto::Instant;
+/// use core::time::Duration;
+///
+/// let start = Instant::ORIGIN;
+/// let later = start + Duration::from_millis(250);
+/// assert_eq!(later.duration_since(start), Duration::from_millis(250));
+/// assert_eq!(start.duration_since(later), Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The driver's origin: the moment at which its clock reads zero.
+    pub const ORIGIN: Self = Self(0);
+    /// The last moment that can be told.
+    pub const FAR_FUTURE: Self = Self(u64::MAX);
+
+    /// The moment `nanoseconds` after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    #[must_use]
+    pub fn duration_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(after)))
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Duration::from_nanos(self.0))
+    }
+}
+
+/// A duration in nanoseconds, saturating.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Instant::FAR_FUTURE + Duration::from_secs(1), Instant::FAR_FUTURE);
+        assert_eq!(Instant::ORIGIN + Duration::MAX, Instant::FAR_FUTURE);
+        assert_eq!(Instant::ORIGIN.duration_since(Instant::FAR_FUTURE), Duration::ZERO);
+    }
+}
