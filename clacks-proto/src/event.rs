@@ -203,6 +203,8 @@ pub enum CloseReason {
     OwnAddress,
     /// The other side belongs to another network.
     WrongNetwork,
+    /// The other side speaks another version of the protocol.
+    WrongVersion(u8),
     /// The peer is ignored.
     Ignored,
     /// The operating system ended it.
@@ -221,8 +223,6 @@ pub enum ProtocolError {
     WindowExceeded,
     /// A confirmation or refusal of something that was not sent.
     UnknownTransfer,
-    /// A frame after the goodbye.
-    AfterGoodbye,
 }
 
 /// What went wrong in TLS, in the words of a person who runs a tower.
@@ -503,7 +503,6 @@ plain_words!(ProtocolError {
     Self::HelloTwice => "a second hello",
     Self::WindowExceeded => "more unconfirmed messages than granted",
     Self::UnknownTransfer => "an answer to something that was not sent",
-    Self::AfterGoodbye => "a frame after the goodbye",
 });
 
 plain_words!(Refusal {
@@ -547,6 +546,7 @@ impl fmt::Display for CloseReason {
             Self::KeyChanged => "another key than the one pinned for this address",
             Self::OwnAddress => "it is this tower itself",
             Self::WrongNetwork => "another network",
+            Self::WrongVersion(version) => return write!(f, "protocol version {version}"),
             Self::Ignored => "the peer is ignored",
             Self::Io(cause) => return write!(f, "{cause}"),
         })

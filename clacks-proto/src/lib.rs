@@ -3,12 +3,19 @@
 
 extern crate alloc;
 
+mod actions;
 mod address;
 mod config;
+mod deadlines;
 mod event;
+mod link;
 mod machine;
 mod message;
+mod pacer;
+mod peers;
+mod queue;
 mod seed;
+pub mod selector;
 mod stats;
 mod time;
 #[cfg(feature = "tls")]

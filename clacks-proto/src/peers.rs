@@ -1,0 +1,501 @@
+//! The peers of a tower: who they are, how they stand, and who may be drawn.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::address::Address;
+use crate::event::{Fingerprint, LinkId, PeerId, Status};
+use crate::selector::Eligible;
+use crate::time::Instant;
+
+const NOWHERE: u32 = u32::MAX;
+
+/// One peer. Fields that decide whether it may be drawn change only through [`Peers::change`].
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: Address,
+    pub(crate) status: Status,
+    /// When the status last changed.
+    pub(crate) since: Instant,
+    /// The key that was at the address when we first dialled it.
+    pub(crate) pin: Option<Fingerprint>,
+    /// The link on which we hand messages to it, in whatever state.
+    pub(crate) link: Option<LinkId>,
+    /// Transfers given to its link and not yet answered.
+    pub(crate) load: u32,
+    /// Its link's window has no room.
+    pub(crate) is_full: bool,
+    /// It failed or was busy, and rests.
+    pub(crate) is_resting: bool,
+    /// The application asked to announce this tower to it, and it has not confirmed that.
+    pub(crate) announce_due: bool,
+    /// The longest body that it takes, as far as it has said.
+    pub(crate) max_message: u32,
+    /// Which of its transfers were taken lately.
+    pub(crate) taken: Option<Box<Taken>>,
+    /// Its place among the eligible of its status.
+    eligible_at: u32,
+    /// Its place among the alive.
+    alive_at: u32,
+    /// Its neighbours in the list of the dead, ordered by death.
+    older: u32,
+    younger: u32,
+}
+
+impl Peer {
+    /// Whether it may be drawn. One that is not proved alive carries one message at a time, so that a silent address can't swallow more.
+    fn is_eligible(&self) -> bool {
+        !self.is_resting
+            && match self.status {
+                Status::Alive => !self.is_full,
+                Status::New | Status::Lost | Status::Dead => self.load == 0,
+                Status::Ignored => false,
+            }
+    }
+
+    pub(crate) fn is_ignored(&self) -> bool {
+        self.status == Status::Ignored
+    }
+
+    /// Whether it is being tried without being proved alive.
+    fn is_probe(&self) -> bool {
+        self.load > 0 && matches!(self.status, Status::New | Status::Lost | Status::Dead)
+    }
+}
+
+/// The transfers that were lately taken from a peer, so that one asked about again is recognised.
+///
+/// A sender can be in doubt about no more than its window on a link, and has rarely more than two links with us: twice the window is remembered.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    incarnation: u64,
+    ring: Box<[Option<u64>]>,
+    next: usize,
+}
+
+impl Taken {
+    pub(crate) fn new(incarnation: u64, capacity: usize) -> Self {
+        Self { incarnation, ring: alloc::vec![None; capacity].into_boxed_slice(), next: 0 }
+    }
+
+    /// Another incarnation numbers its transfers anew.
+    pub(crate) fn belongs_to(&self, incarnation: u64) -> bool {
+        self.incarnation == incarnation
+    }
+
+    pub(crate) fn remember(&mut self, transfer: u64) {
+        if let Some(place) = self.ring.get_mut(self.next) {
+            *place = Some(transfer);
+        }
+        self.next = (self.next + 1).checked_rem(self.ring.len()).unwrap_or(0);
+    }
+
+    pub(crate) fn recalls(&self, transfer: u64) -> bool {
+        self.ring.contains(&Some(transfer))
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    epoch: u32,
+    peer: Option<Peer>,
+}
+
+/// The table of peers.
+///
+/// Every change of standing is O(1): each list of eligible peers, and the list of the alive, is a `Vec` whose entries' peers know their own place.
+/// The two indices are hash tables with secret keys (peers choose the addresses), and are never iterated, so that their order can't matter.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    slots: Vec<Slot>,
+    vacant: Vec<u32>,
+    by_address: HashTable<u32>,
+    by_pin: HashTable<u32>,
+    hash_keys: (u64, u64),
+    eligible: [Vec<u32>; 4],
+    alive: Vec<u32>,
+    oldest_dead: u32,
+    youngest_dead: u32,
+    probes: usize,
+    capacity: usize,
+}
+
+/// The table is full, and nobody in it is dead.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TableFull;
+
+impl Peers {
+    pub(crate) fn new(capacity: usize, hash_keys: (u64, u64)) -> Self {
+        Self {
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            by_address: HashTable::new(),
+            by_pin: HashTable::new(),
+            hash_keys,
+            eligible: [const { Vec::new() }; 4],
+            alive: Vec::new(),
+            oldest_dead: NOWHERE,
+            youngest_dead: NOWHERE,
+            probes: 0,
+            capacity,
+        }
+    }
+
+    /// What one peer takes at most, in bytes, besides what it has taken lately.
+    pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
+        + 2 * 3 * size_of::<u32>() // vacant or alive, and two lists it was eligible in
+        + 2 * 2 * (size_of::<u32>() + 1) // two hash tables
+        + crate::address::MAX_NAME + 2 * size_of::<usize>(); // a name and its counts
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.vacant.len()
+    }
+
+    pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
+        let slot = self.slots.get(id.index as usize)?;
+        slot.peer.as_ref().filter(|_| slot.epoch == id.epoch)
+    }
+
+    pub(crate) fn find(&self, address: &Address) -> Option<PeerId> {
+        let found = self.by_address.find(self.hash(address), |index| {
+            self.at(*index).is_some_and(|peer| peer.address == *address)
+        });
+        found.and_then(|index| self.id(*index))
+    }
+
+    /// The peer whose pinned key this is. One key has one peer.
+    pub(crate) fn find_pin(&self, pin: &Fingerprint) -> Option<PeerId> {
+        let found = self.by_pin.find(self.hash(pin), |index| {
+            self.at(*index).is_some_and(|peer| peer.pin.as_ref() == Some(pin))
+        });
+        found.and_then(|index| self.id(*index))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+            slot.peer.as_ref().map(|peer| (PeerId { index, epoch: slot.epoch }, peer))
+        })
+    }
+
+    /// Adds a peer with no standing but its status. In a full table the one longest dead makes room, and is returned.
+    pub(crate) fn insert(
+        &mut self,
+        address: Address,
+        status: Status,
+        now: Instant,
+    ) -> Result<(PeerId, Option<PeerId>), TableFull> {
+        debug_assert!(self.find(&address).is_none(), "one address, one peer");
+        let forgotten = if self.len() < self.capacity {
+            None
+        } else {
+            let oldest = self.dead().find(|index| {
+                self.at(*index).is_some_and(|peer| peer.load == 0 && peer.link.is_none())
+            });
+            let oldest = oldest.and_then(|index| self.id(index)).ok_or(TableFull)?;
+            self.remove(oldest);
+            Some(oldest)
+        };
+        let peer = Peer {
+            address,
+            status: Status::Ignored,
+            since: now,
+            pin: None,
+            link: None,
+            load: 0,
+            is_full: false,
+            is_resting: false,
+            announce_due: false,
+            max_message: u32::MAX,
+            taken: None,
+            eligible_at: NOWHERE,
+            alive_at: NOWHERE,
+            older: NOWHERE,
+            younger: NOWHERE,
+        };
+        let hash = self.hash(&peer.address);
+        let index = match self.vacant.pop() {
+            Some(index) => {
+                self.slots[index as usize].peer = Some(peer);
+                index
+            }
+            None => {
+                let index = u32::try_from(self.slots.len()).map_err(|_| TableFull)?;
+                self.slots.push(Slot { epoch: 0, peer: Some(peer) });
+                index
+            }
+        };
+        let (slots, keys) = (&self.slots, self.hash_keys);
+        self.by_address.insert_unique(hash, index, |index| {
+            slots[*index as usize].peer.as_ref().map_or(0, |peer| hash_of(keys, &peer.address))
+        });
+        let id = PeerId { index, epoch: self.slots[index as usize].epoch };
+        self.change(id, |peer| peer.status = status);
+        Ok((id, forgotten))
+    }
+
+    /// Forgets a peer. Its id means nothing any more.
+    pub(crate) fn remove(&mut self, id: PeerId) {
+        if self.get(id).is_none() {
+            return;
+        }
+        self.set_pin(id, None);
+        // Nobody draws, names or counts an ignored peer: it leaves every list.
+        self.change(id, |peer| peer.status = Status::Ignored);
+        let slot = &mut self.slots[id.index as usize];
+        slot.epoch = slot.epoch.wrapping_add(1);
+        if let Some(peer) = slot.peer.take() {
+            let hash = hash_of(self.hash_keys, &peer.address);
+            if let Ok(entry) = self.by_address.find_entry(hash, |index| *index == id.index) {
+                entry.remove();
+            }
+        }
+        self.vacant.push(id.index);
+    }
+
+    /// Changes a peer and puts it on the lists where it now belongs. Returns its status before, or `None` for an unknown peer.
+    pub(crate) fn change(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.epoch == id.epoch)?;
+        let peer = slot.peer.as_mut()?;
+        let before = (peer.status, peer.eligible_at != NOWHERE, peer.is_probe());
+        change(peer);
+        let after = (peer.status, peer.is_eligible(), peer.is_probe());
+        if before == after {
+            return Some(before.0);
+        }
+        if before.1 && (before.0 != after.0 || !after.1) {
+            self.unlist_eligible(id.index, before.0);
+        }
+        if before.0 != after.0 {
+            match before.0 {
+                Status::Alive => self.unlist_alive(id.index),
+                Status::Dead => self.unlist_dead(id.index),
+                _ => {}
+            }
+            match after.0 {
+                Status::Alive => self.list_alive(id.index),
+                Status::Dead => self.list_dead(id.index),
+                _ => {}
+            }
+        }
+        if after.1 && (before.0 != after.0 || !before.1) {
+            self.list_eligible(id.index, after.0);
+        }
+        self.probes = self.probes - usize::from(before.2) + usize::from(after.2);
+        debug_assert!(self.slots.len() > 64 || self.lists_are_right(), "peer lists");
+        Some(before.0)
+    }
+
+    /// Lends what was lately taken from a peer, made when it is missing or belongs to an earlier incarnation.
+    pub(crate) fn with_taken(
+        &mut self,
+        id: PeerId,
+        incarnation: u64,
+        capacity: usize,
+        use_taken: impl FnOnce(&mut Taken),
+    ) {
+        if self.get(id).is_none() {
+            return;
+        }
+        let Some(peer) = self.at_mut(id.index) else { return };
+        let current = peer.taken.take().filter(|taken| taken.belongs_to(incarnation));
+        let taken = current.unwrap_or_else(|| Box::new(Taken::new(incarnation, capacity)));
+        use_taken(peer.taken.insert(taken));
+    }
+
+    /// The peer at a place has rested.
+    pub(crate) fn rested(&mut self, index: u32) {
+        if let Some(id) = self.id(index) {
+            self.change(id, |peer| peer.is_resting = false);
+        }
+    }
+
+    /// Pins a key to a peer, or takes the pin away.
+    pub(crate) fn set_pin(&mut self, id: PeerId, pin: Option<Fingerprint>) {
+        let Some(old) = self.get(id).map(|peer| peer.pin) else { return };
+        if let Some(old) = old {
+            let hash = self.hash(&old);
+            if let Ok(entry) = self.by_pin.find_entry(hash, |index| *index == id.index) {
+                entry.remove();
+            }
+        }
+        if let Some(peer) = self.at_mut(id.index) {
+            peer.pin = pin;
+        }
+        if let Some(pin) = pin {
+            let (slots, keys) = (&self.slots, self.hash_keys);
+            self.by_pin.insert_unique(hash_of(keys, &pin), id.index, |index| {
+                let pin = slots[*index as usize].peer.as_ref().and_then(|peer| peer.pin);
+                pin.map_or(0, |pin| hash_of(keys, &pin))
+            });
+        }
+    }
+
+    /// How many may be drawn. With `max_probes` running, only the alive.
+    #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
+    pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
+        let [new, alive, lost, dead] = [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
+        if self.probes < max_probes {
+            Eligible { new, alive, lost, dead }
+        } else {
+            Eligible { alive, ..Eligible::default() }
+        }
+    }
+
+    /// The peer at a place among the eligible of a status.
+    pub(crate) fn eligible_peer(&self, status: Status, place: u32) -> Option<PeerId> {
+        let index = *self.eligible[class(status)?].get(place as usize)?;
+        self.id(index)
+    }
+
+    /// How many are alive.
+    #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
+    pub(crate) fn alive_count(&self) -> u32 {
+        self.alive.len() as u32
+    }
+
+    /// The alive peer at a place from 0 to `alive_count`, passing over `except` if that is alive too.
+    pub(crate) fn alive_peer(&self, place: u32, except: Option<PeerId>) -> Option<PeerId> {
+        let hole = except.and_then(|id| self.get(id)).map_or(NOWHERE, |peer| peer.alive_at);
+        let place = if place >= hole { place + 1 } else { place };
+        self.id(*self.alive.get(place as usize)?)
+    }
+
+    pub(crate) fn is_alive(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(|peer| peer.status == Status::Alive)
+    }
+
+    fn id(&self, index: u32) -> Option<PeerId> {
+        let slot = self.slots.get(index as usize)?;
+        slot.peer.as_ref().map(|_| PeerId { index, epoch: slot.epoch })
+    }
+
+    fn at(&self, index: u32) -> Option<&Peer> {
+        self.slots.get(index as usize)?.peer.as_ref()
+    }
+
+    fn at_mut(&mut self, index: u32) -> Option<&mut Peer> {
+        self.slots.get_mut(index as usize)?.peer.as_mut()
+    }
+
+    fn hash<T: Hash>(&self, value: &T) -> u64 {
+        hash_of(self.hash_keys, value)
+    }
+
+    /// The dead, the longest dead first.
+    fn dead(&self) -> impl Iterator<Item = u32> {
+        let first = Some(self.oldest_dead).filter(|index| *index != NOWHERE);
+        core::iter::successors(first, |index| {
+            self.at(*index).map(|peer| peer.younger).filter(|index| *index != NOWHERE)
+        })
+    }
+
+    fn list_eligible(&mut self, index: u32, status: Status) {
+        let Some(class) = class(status) else { return };
+        let place = push(&mut self.eligible[class], index);
+        if let Some(peer) = self.at_mut(index) {
+            peer.eligible_at = place;
+        }
+    }
+
+    fn unlist_eligible(&mut self, index: u32, status: Status) {
+        let Some(class) = class(status) else { return };
+        let Some(peer) = self.at_mut(index) else { return };
+        let place = core::mem::replace(&mut peer.eligible_at, NOWHERE);
+        let moved = swap_remove(&mut self.eligible[class], place);
+        if let Some(peer) = moved.and_then(|index| self.at_mut(index)) {
+            peer.eligible_at = place;
+        }
+    }
+
+    fn list_alive(&mut self, index: u32) {
+        let place = push(&mut self.alive, index);
+        if let Some(peer) = self.at_mut(index) {
+            peer.alive_at = place;
+        }
+    }
+
+    fn unlist_alive(&mut self, index: u32) {
+        let Some(peer) = self.at_mut(index) else { return };
+        let place = core::mem::replace(&mut peer.alive_at, NOWHERE);
+        let moved = swap_remove(&mut self.alive, place);
+        if let Some(peer) = moved.and_then(|index| self.at_mut(index)) {
+            peer.alive_at = place;
+        }
+    }
+
+    fn list_dead(&mut self, index: u32) {
+        let older = core::mem::replace(&mut self.youngest_dead, index);
+        match self.at_mut(older) {
+            Some(peer) => peer.younger = index,
+            None => self.oldest_dead = index,
+        }
+        if let Some(peer) = self.at_mut(index) {
+            (peer.older, peer.younger) = (older, NOWHERE);
+        }
+    }
+
+    fn unlist_dead(&mut self, index: u32) {
+        let Some(peer) = self.at_mut(index) else { return };
+        let older = core::mem::replace(&mut peer.older, NOWHERE);
+        let younger = core::mem::replace(&mut peer.younger, NOWHERE);
+        match self.at_mut(older) {
+            Some(peer) => peer.younger = younger,
+            None => self.oldest_dead = younger,
+        }
+        match self.at_mut(younger) {
+            Some(peer) => peer.older = older,
+            None => self.youngest_dead = older,
+        }
+    }
+
+    /// The slow truth about every list, for debug builds.
+    fn lists_are_right(&self) -> bool {
+        let on_list = |list: &[u32], place: u32, index: u32| list.get(place as usize) == Some(&index);
+        let each = self.slots.iter().zip(0..).all(|(slot, index)| {
+            let Some(peer) = &slot.peer else { return true };
+            let listed = class(peer.status)
+                .is_some_and(|class| on_list(&self.eligible[class], peer.eligible_at, index));
+            listed == peer.is_eligible()
+                && on_list(&self.alive, peer.alive_at, index) == (peer.status == Status::Alive)
+                && self.dead().any(|dead| dead == index) == (peer.status == Status::Dead)
+        });
+        let count = |test: fn(&Peer) -> bool| self.iter().filter(|(_, peer)| test(peer)).count();
+        each && self.probes == count(Peer::is_probe)
+            && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
+            && self.alive.len() == count(|peer| peer.status == Status::Alive)
+    }
+}
+
+/// The place of a status among the lists of the eligible.
+fn class(status: Status) -> Option<usize> {
+    match status {
+        Status::New => Some(0),
+        Status::Alive => Some(1),
+        Status::Lost => Some(2),
+        Status::Dead => Some(3),
+        Status::Ignored => None,
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
+fn push(list: &mut Vec<u32>, index: u32) -> u32 {
+    list.push(index);
+    (list.len() - 1) as u32
+}
+
+/// Removes the entry at `place` and returns the one that moved there, if one did.
+fn swap_remove(list: &mut Vec<u32>, place: u32) -> Option<u32> {
+    if (place as usize) < list.len() {
+        list.swap_remove(place as usize);
+    }
+    list.get(place as usize).copied()
+}
+
+fn hash_of<T: Hash>((key0, key1): (u64, u64), value: &T) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key0, key1);
+    value.hash(&mut hasher);
+    hasher.finish()
+}

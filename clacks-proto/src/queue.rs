@@ -1,0 +1,337 @@
+//! The messages that a tower holds: waiting, in flight, or under screening.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::hash::Hasher;
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::event::{LinkId, MessageKey, PeerId};
+use crate::message::{Kind, Message, Nonce};
+
+const NOWHERE: u32 = u32::MAX;
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nowhere: the slot is free.
+    Vacant,
+    /// In the queue.
+    Waiting,
+    /// Handed to a peer that has not confirmed it.
+    InFlight(PeerId),
+    /// Shown to the application, which has not decided.
+    Offered { link: LinkId, transfer: u64 },
+    /// Gone, but a notice that waits to be polled still speaks of it.
+    Departed,
+}
+
+#[derive(Debug)]
+struct Slot {
+    epoch: u32,
+    /// The message behind this one in the queue.
+    next: u32,
+    /// Notices that speak of this message.
+    pins: u32,
+    /// A copy came in while this one was in flight: when it is confirmed, one must stay.
+    came_again: bool,
+    /// The index finds this message by its nonce.
+    is_indexed: bool,
+    kind: Kind,
+    place: Place,
+    nonce: Nonce,
+    body: Bytes,
+}
+
+/// A bounded first-in-first-out queue of messages that stay until their transfer is confirmed.
+///
+/// Messages in flight and under screening count towards the bounds like the waiting ones. Each message is in exactly one place.
+/// The index by nonce is a hash table with a secret key, since peers choose nonces, and is never iterated.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    slots: Vec<Slot>,
+    vacant: Vec<u32>,
+    head: u32,
+    tail: u32,
+    waiting: usize,
+    messages: usize,
+    bytes: usize,
+    by_nonce: HashTable<u32>,
+    hash_keys: (u64, u64),
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(max_messages: usize, max_bytes: usize, hash_keys: (u64, u64)) -> Self {
+        Self {
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            head: NOWHERE,
+            tail: NOWHERE,
+            waiting: 0,
+            messages: 0,
+            bytes: 0,
+            by_nonce: HashTable::new(),
+            hash_keys,
+            max_messages,
+            max_bytes,
+        }
+    }
+
+    /// What one message takes at most, in bytes, besides its body.
+    pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
+        + 2 * size_of::<u32>() // vacant
+        + 2 * 2 * (size_of::<u32>() + 1); // a hash table at its sparsest, while it grows
+
+    /// Messages held.
+    pub(crate) fn len(&self) -> usize {
+        self.messages
+    }
+
+    /// Bytes of the bodies held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages waiting.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether a body of `len` bytes fits into `percent` of the bounds.
+    pub(crate) fn has_room(&self, len: usize, percent: u8) -> bool {
+        let share = |whole: usize| {
+            // In two steps, so that no bound is too large to be multiplied.
+            whole / 100 * usize::from(percent) + whole % 100 * usize::from(percent) / 100
+        };
+        // A departed message that a notice speaks of still takes a slot: slots are the memory.
+        self.slots.len() - self.vacant.len() < share(self.max_messages)
+            && self.bytes.saturating_add(len) <= share(self.max_bytes)
+    }
+
+    /// Stores a message, waiting at the tail or offered. The caller has seen to the room.
+    #[allow(clippy::cast_possible_truncation, reason = "Config::check keeps slots within u32")]
+    pub(crate) fn store(
+        &mut self,
+        nonce: Nonce,
+        kind: Kind,
+        body: Bytes,
+        place: Place,
+    ) -> MessageKey {
+        self.messages += 1;
+        self.bytes += body.len();
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                epoch: 0,
+                next: NOWHERE,
+                pins: 0,
+                came_again: false,
+                is_indexed: false,
+                kind,
+                place: Place::Vacant,
+                nonce,
+                body: Bytes::new(),
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.came_again = false;
+        slot.is_indexed = false;
+        (slot.kind, slot.place, slot.nonce, slot.body) = (kind, place, nonce, body);
+        let key = MessageKey { index, epoch: slot.epoch };
+        if place == Place::Waiting {
+            self.append(index);
+            self.index(index);
+        }
+        key
+    }
+
+    /// A message with this nonce and this very body that waits or is in flight.
+    pub(crate) fn find(&self, nonce: Nonce, kind: Kind, body: &[u8]) -> Option<MessageKey> {
+        let index = *self.by_nonce.find(self.hash(nonce), |index| {
+            self.slots.get(*index as usize).is_some_and(|slot| slot.nonce == nonce)
+        })?;
+        let slot = self.slots.get(index as usize)?;
+        (slot.kind == kind && slot.body == body).then_some(MessageKey { index, epoch: slot.epoch })
+    }
+
+    /// Notes that a copy of a held message came in and was confirmed to its sender.
+    ///
+    /// A copy that waits stays anyway. One in flight would be forgotten when its receiver confirms it, and if that
+    /// receiver is at the same time the sender of the copy, both would forget theirs: so it must stay then.
+    pub(crate) fn coalesce(&mut self, key: MessageKey) {
+        if let Some(slot) = self.slot_mut(key)
+            && matches!(slot.place, Place::InFlight(_))
+        {
+            slot.came_again = true;
+        }
+    }
+
+    /// The message at the head and the length of its body.
+    pub(crate) fn head(&self) -> Option<(MessageKey, usize)> {
+        let slot = self.slots.get(self.head as usize)?;
+        Some((MessageKey { index: self.head, epoch: slot.epoch }, slot.body.len()))
+    }
+
+    /// Takes the message at the head out of the queue: it is in flight to `peer`.
+    pub(crate) fn depart(&mut self, peer: PeerId) {
+        if let Some(index) = self.take_head() {
+            self.slots[index as usize].place = Place::InFlight(peer);
+        }
+    }
+
+    /// Moves the message at the head to the tail.
+    pub(crate) fn rotate(&mut self) {
+        if let Some(index) = self.take_head() {
+            self.append(index);
+        }
+    }
+
+    /// Puts a message in flight or offered back to the tail. Returns whether it was one.
+    pub(crate) fn give_back(&mut self, key: MessageKey) -> bool {
+        let Some(slot) = self.slot_mut(key) else { return false };
+        if !matches!(slot.place, Place::InFlight(_) | Place::Offered { .. }) {
+            return false;
+        }
+        slot.place = Place::Waiting;
+        slot.came_again = false;
+        let is_indexed = slot.is_indexed;
+        self.append(key.index);
+        if !is_indexed {
+            self.index(key.index);
+        }
+        true
+    }
+
+    /// Lets go of a message in flight or offered, unless a copy of it came in meanwhile: that goes back to the queue.
+    /// Returns whether it stayed.
+    pub(crate) fn let_go(&mut self, key: MessageKey) -> bool {
+        let Some(slot) = self.slot_mut(key) else { return false };
+        if slot.came_again {
+            return self.give_back(key);
+        }
+        if !matches!(slot.place, Place::InFlight(_) | Place::Offered { .. }) {
+            return false;
+        }
+        slot.place = Place::Departed;
+        let (is_pinned, is_indexed, nonce) = (slot.pins > 0, slot.is_indexed, slot.nonce);
+        self.messages -= 1;
+        if is_indexed {
+            let hash = self.hash(nonce);
+            if let Ok(entry) = self.by_nonce.find_entry(hash, |index| *index == key.index) {
+                entry.remove();
+            }
+        }
+        if !is_pinned {
+            self.vacate(key.index);
+        }
+        false
+    }
+
+    /// Keeps a message readable, even when it departs, until [`Self::unpin`] is called as often.
+    pub(crate) fn pin(&mut self, key: MessageKey) {
+        if let Some(slot) = self.slot_mut(key) {
+            slot.pins += 1;
+        }
+    }
+
+    pub(crate) fn unpin(&mut self, key: MessageKey) {
+        let Some(slot) = self.slot_mut(key) else { return };
+        slot.pins = slot.pins.saturating_sub(1);
+        if slot.pins == 0 && slot.place == Place::Departed {
+            self.vacate(key.index);
+        }
+    }
+
+    /// Where a message is.
+    pub(crate) fn place(&self, key: MessageKey) -> Place {
+        self.slot(key).map_or(Place::Vacant, |slot| slot.place)
+    }
+
+    /// A message's name, kind and body.
+    pub(crate) fn get(&self, key: MessageKey) -> Option<(Nonce, Kind, &Bytes)> {
+        let slot = self.slot(key)?;
+        (slot.place != Place::Vacant).then_some((slot.nonce, slot.kind, &slot.body))
+    }
+
+    /// A copy of a message, which shares its body.
+    pub(crate) fn message(&self, key: MessageKey) -> Option<(Nonce, Message)> {
+        self.get(key).map(|(nonce, kind, body)| (nonce, Message::from_parts(kind, body.clone())))
+    }
+
+    /// Keys of what waits, head first, then of what is in flight or offered.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = MessageKey> {
+        let key = |index: u32| MessageKey { index, epoch: self.slots[index as usize].epoch };
+        let first = Some(self.head).filter(|index| *index != NOWHERE);
+        let waiting = core::iter::successors(first, |index| {
+            Some(self.slots[*index as usize].next).filter(|index| *index != NOWHERE)
+        });
+        let away = self.slots.iter().zip(0..).filter(|(slot, _)| {
+            matches!(slot.place, Place::InFlight(_) | Place::Offered { .. })
+        });
+        waiting.map(key).chain(away.map(move |(_, index)| key(index)))
+    }
+
+    fn slot(&self, key: MessageKey) -> Option<&Slot> {
+        self.slots.get(key.index as usize).filter(|slot| slot.epoch == key.epoch)
+    }
+
+    fn slot_mut(&mut self, key: MessageKey) -> Option<&mut Slot> {
+        self.slots.get_mut(key.index as usize).filter(|slot| slot.epoch == key.epoch)
+    }
+
+    fn append(&mut self, index: u32) {
+        self.waiting += 1;
+        self.slots[index as usize].next = NOWHERE;
+        match core::mem::replace(&mut self.tail, index) {
+            NOWHERE => self.head = index,
+            before => self.slots[before as usize].next = index,
+        }
+    }
+
+    fn take_head(&mut self) -> Option<u32> {
+        let index = self.head;
+        let slot = self.slots.get_mut(index as usize)?;
+        self.waiting -= 1;
+        self.head = core::mem::replace(&mut slot.next, NOWHERE);
+        if self.head == NOWHERE {
+            self.tail = NOWHERE;
+        }
+        Some(index)
+    }
+
+    /// Makes a message findable by its nonce. When another body with the same nonce is findable already,
+    /// this one is not: so that nobody can make one place of the index crowded.
+    fn index(&mut self, index: u32) {
+        let nonce = self.slots[index as usize].nonce;
+        let (slots, keys) = (&self.slots, self.hash_keys);
+        let entry = self.by_nonce.entry(
+            hash_of(keys, nonce),
+            |other| slots[*other as usize].nonce == nonce,
+            |other| hash_of(keys, slots[*other as usize].nonce),
+        );
+        if let hashbrown::hash_table::Entry::Vacant(entry) = entry {
+            entry.insert(index);
+            self.slots[index as usize].is_indexed = true;
+        }
+    }
+
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.epoch = slot.epoch.wrapping_add(1);
+        slot.place = Place::Vacant;
+        self.bytes -= core::mem::take(&mut slot.body).len();
+        self.vacant.push(index);
+    }
+
+    fn hash(&self, nonce: Nonce) -> u64 {
+        hash_of(self.hash_keys, nonce)
+    }
+}
+
+fn hash_of((key0, key1): (u64, u64), nonce: Nonce) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key0, key1);
+    hasher.write(&nonce.0.to_ne_bytes());
+    hasher.finish()
+}

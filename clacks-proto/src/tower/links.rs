@@ -1,0 +1,401 @@
+//! Links come and go: dialling, greeting, deadlines, parting, and what becomes of transfers whose link ends.
+
+use core::time::Duration;
+
+use super::{Shutdown, Tower};
+use crate::event::{Action, CloseMode, CloseReason, Fingerprint, IoCause, LinkId, Notice, PeerId};
+use crate::link::{Direction, Link, State, Transfer};
+use crate::time::Instant;
+use crate::wire::{Attempt, Decoder, Farewell};
+
+/// What is known of transfers that were sent on a link and not answered when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The other side may or may not have taken them.
+    InDoubt,
+    /// It said goodbye without answering them: it has not taken them.
+    NotTaken,
+}
+
+impl Tower {
+    /// Opens a link to a peer. `None` when all links are taken; an idle one is then asked to make room.
+    pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
+        let Some(id) = self.links.open(Direction::Outbound, self.now) else {
+            self.evict_idle_link();
+            return None;
+        };
+        if let Some(link) = self.links.get_mut(id) {
+            link.peer = Some(peer);
+        }
+        self.peers.change(peer, |peer| peer.link = Some(id));
+        self.link_deadlines.set(id.index, self.now + self.config.timeouts.connect);
+        self.stats.links_dialled += 1;
+        self.push_link_action(id, Action::Connect { link: id, peer });
+        Some(id)
+    }
+
+    pub(super) fn on_connected(&mut self, id: LinkId) {
+        match self.state_of(id) {
+            State::Connecting => {
+                self.links.set_state(id, State::Greeting, self.now);
+                self.greet(id);
+            }
+            // It came to stand just when it was given up.
+            State::Closing => {}
+            _ => self.stats.stale_events += 1,
+        }
+    }
+
+    /// A connected link begins with our hello.
+    pub(super) fn greet(&mut self, id: LinkId) {
+        let max_message = self.config.max_message;
+        if let Some(link) = self.links.get_mut(id) {
+            link.hello_due = true;
+            link.decoder = Decoder::expecting_hello(max_message);
+        }
+        self.link_deadlines.set(id.index, self.now + self.config.timeouts.handshake);
+        self.request_send(id);
+    }
+
+    /// Takes in who TLS proved to be at the other end, before the first plaintext.
+    ///
+    /// A dialled address that has another key than the one pinned for it is a failed attempt.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS proves keys"))]
+    pub(crate) fn identify(&mut self, id: LinkId, identity: Fingerprint) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        link.identity = Some(identity);
+        let dialled = link.peer.filter(|_| link.direction == Direction::Outbound);
+        if self.identity == Some(identity) {
+            self.on_own_address(id);
+        } else if let Some(peer) = dialled
+            && self.peers.get(peer).and_then(|peer| peer.pin).is_some_and(|pin| pin != identity)
+        {
+            self.notify(Notice::KeyChanged { peer, seen: Some(identity) });
+            self.end(id, CloseReason::KeyChanged, Unanswered::NotTaken, Some(CloseMode::Flush));
+        }
+        self.advance();
+    }
+
+    /// TLS refused the other side. The alert that says so is flushed.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "TLS's own failures"))]
+    pub(crate) fn fail(&mut self, id: LinkId, why: CloseReason) {
+        self.end(id, why, Unanswered::InDoubt, Some(CloseMode::Flush));
+        self.advance();
+    }
+
+    /// The link leads back to this very tower.
+    pub(super) fn on_own_address(&mut self, id: LinkId) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        let dialled = link.peer.filter(|_| link.direction == Direction::Outbound);
+        link.farewell_due = (link.state == State::Open).then_some(Farewell::OwnAddress);
+        self.end(id, CloseReason::OwnAddress, Unanswered::NotTaken, Some(CloseMode::Flush));
+        if let Some(peer) = dialled {
+            self.ignore_peer(peer);
+        }
+    }
+
+    /// The other side broke the protocol.
+    pub(super) fn misbehaved(&mut self, id: LinkId, why: CloseReason) {
+        if let Some(link) = self.links.live_mut(id) {
+            link.farewell_due = Some(Farewell::Misbehaved);
+        }
+        self.end(id, why, Unanswered::InDoubt, Some(CloseMode::Flush));
+    }
+
+    pub(super) fn on_finished(&mut self, id: LinkId) {
+        match self.links.get(id).map(Link::is_live) {
+            // The other side can't hear answers to what it no longer waits for, yet it may still read: flush.
+            Some(true) => {
+                self.end(id, CloseReason::Truncated, Unanswered::InDoubt, Some(CloseMode::Flush));
+            }
+            Some(false) => {}
+            None => self.stats.stale_events += 1,
+        }
+    }
+
+    pub(super) fn on_io_failure(&mut self, id: LinkId, cause: IoCause) {
+        if self.links.get(id).is_none() {
+            self.stats.stale_events += 1;
+            return;
+        }
+        self.end(id, CloseReason::Io(cause), Unanswered::InDoubt, None);
+        self.forget_link(id);
+    }
+
+    pub(super) fn on_closed(&mut self, id: LinkId) {
+        if self.links.get(id).is_none() {
+            self.stats.stale_events += 1;
+            return;
+        }
+        // A driver that closes what it was not asked to close has lost the connection.
+        self.end(id, CloseReason::Io(IoCause::Other), Unanswered::InDoubt, None);
+        self.forget_link(id);
+    }
+
+    fn forget_link(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id)
+            && let Some(body) = link.partial.body.take()
+        {
+            self.queue.unpin(body);
+        }
+        self.link_deadlines.clear(id.index);
+        self.links.close(id);
+    }
+
+    /// Says goodbye to an open link, and closes it when nothing is unanswered.
+    pub(super) fn part(&mut self, id: LinkId, why: CloseReason, farewell: Farewell) {
+        let Some(link) = self.links.live_mut(id).filter(|link| link.state == State::Open) else {
+            return;
+        };
+        link.farewell_due = Some(farewell);
+        let (is_answered, peer) = (link.window.is_empty(), link.peer);
+        if is_answered {
+            self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
+            return;
+        }
+        self.return_outbox(id);
+        self.withdraw_offers(id);
+        self.detach(id, peer);
+        self.links.set_state(id, State::Parting(why), self.now);
+        self.link_deadlines.set(id.index, self.now + self.config.timeouts.close);
+        self.request_send(id);
+    }
+
+    /// Ends a link's part in the protocol: nothing that comes in on it matters any more.
+    ///
+    /// With `how` the driver is asked to close it; without, it is gone already. Transfers that were not sent go back to the queue, and so do
+    /// those that were surely not taken. For those in doubt the same peer is asked again, once, on a new link: it recognises them.
+    pub(super) fn end(
+        &mut self,
+        id: LinkId,
+        why: CloseReason,
+        unanswered: Unanswered,
+        how: Option<CloseMode>,
+    ) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        let (state, direction, peer) = (link.state, link.direction, link.peer);
+        let awaited = !link.window.is_empty();
+        if !matches!(state, State::Open | State::Parting(_)) && link.farewell_due.is_none() {
+            link.hello_due = false;
+        }
+        self.count_end(why);
+        self.return_outbox(id);
+        self.withdraw_offers(id);
+        self.detach(id, peer);
+        match how {
+            Some(how) => {
+                self.links.set_state(id, State::Closing, self.now);
+                self.link_deadlines.set(id.index, self.now + self.config.timeouts.close);
+                self.push_link_action(id, Action::Close { link: id, how, why });
+            }
+            None => self.links.set_state(id, State::Closing, self.now),
+        }
+        let our_choice = matches!(
+            why,
+            CloseReason::Shutdown
+                | CloseReason::Evicted
+                | CloseReason::Ignored
+                | CloseReason::OwnAddress
+        );
+        let never_open = matches!(state, State::Connecting | State::Greeting);
+        let unreached = direction == Direction::Outbound && never_open;
+        let broken = awaited && unanswered == Unanswered::InDoubt
+            || why == CloseReason::ConfirmTimeout;
+        let shunned = matches!(why, CloseReason::Goodbye(Farewell::Ignored));
+        if let Some(peer) = peer
+            && !our_choice
+            && (unreached || broken || shunned)
+        {
+            self.on_failure(peer);
+        }
+        self.resolve_window(id, peer, unanswered);
+        self.notify(Notice::LinkClosed { link: id, peer, why });
+    }
+
+    /// Asks again about transfers in doubt, and takes back the others.
+    fn resolve_window(&mut self, id: LinkId, peer: Option<PeerId>, unanswered: Unanswered) {
+        let mut again = None;
+        while let Some(transfer) = self.pop_window(id) {
+            let first_doubt =
+                unanswered == Unanswered::InDoubt && transfer.attempt == Attempt::First;
+            if first_doubt && transfer.message().is_some() {
+                let link = again.or_else(|| self.redial(peer?));
+                again = link;
+                if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
+                    self.stats.in_doubt += 1;
+                    let retry = Transfer { attempt: Attempt::Retry, sent: self.now, ..transfer };
+                    link.outbox_bytes += retry.len();
+                    link.outbox.push_back(retry);
+                    continue;
+                }
+            }
+            let may_be_there =
+                unanswered == Unanswered::InDoubt || transfer.attempt == Attempt::Retry;
+            self.take_back(peer, transfer, may_be_there);
+        }
+        if let Some(peer) = peer {
+            self.refresh_window(peer);
+        }
+    }
+
+    /// A new link to a peer that may have taken what was not confirmed.
+    fn redial(&mut self, peer: PeerId) -> Option<LinkId> {
+        let is_wanted = matches!(self.shutdown, Shutdown::Running | Shutdown::Draining { .. });
+        let may = self.peers.get(peer).is_some_and(|peer| !peer.is_ignored() && peer.link.is_none());
+        if is_wanted && may { self.dial(peer) } else { None }
+    }
+
+    fn pop_window(&mut self, id: LinkId) -> Option<Transfer> {
+        let link = self.links.get_mut(id)?;
+        let transfer = link.window.pop_front()?;
+        link.window_bytes -= transfer.len();
+        Some(transfer)
+    }
+
+    /// Takes back what was not handed to the driver.
+    fn return_outbox(&mut self, id: LinkId) {
+        while let Some(link) = self.links.get_mut(id)
+            && let Some(transfer) = link.outbox.pop_front()
+        {
+            link.outbox_bytes -= transfer.len();
+            let peer = link.peer;
+            self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
+        }
+    }
+
+    /// A transfer failed for good: its message goes back to the queue.
+    pub(super) fn take_back(&mut self, peer: Option<PeerId>, transfer: Transfer, in_doubt: bool) {
+        if let Some(peer) = peer {
+            let is_announce = transfer.message().is_none();
+            self.peers.change(peer, |peer| {
+                peer.load = peer.load.saturating_sub(1);
+                peer.announce_due |= is_announce;
+            });
+        }
+        if let Some(key) = transfer.message()
+            && self.queue.give_back(key)
+        {
+            self.stats.returned += 1;
+            self.stats.doubt_unresolved += u64::from(in_doubt);
+            let origin = crate::event::Origin::Returned;
+            self.notify(Notice::MessageQueued { message: key, origin });
+        }
+    }
+
+    /// The sender keeps what was not decided, and will hand it over again.
+    fn withdraw_offers(&mut self, id: LinkId) {
+        while let Some(incoming) = self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
+        {
+            if let Some(key) = incoming.offer.filter(|_| incoming.outcome.is_none()) {
+                self.queue.let_go(key);
+                self.open_offers -= 1;
+            }
+        }
+    }
+
+    /// The peer's next message takes another link.
+    fn detach(&mut self, id: LinkId, peer: Option<PeerId>) {
+        if let Some(peer) = peer {
+            self.peers.change(peer, |peer| {
+                peer.link = peer.link.filter(|link| *link != id);
+                peer.is_full = peer.is_full && peer.link.is_some();
+            });
+        }
+    }
+
+    /// Asks the link that was unused longest to make room, unless one is about to anyway.
+    pub(super) fn evict_idle_link(&mut self) {
+        let mut longest: Option<(Instant, LinkId)> = None;
+        for (id, link) in self.links.iter() {
+            match link.state {
+                State::Closing => return,
+                State::Open if link.is_idle() => {
+                    let candidate = (link.used, id);
+                    longest = Some(longest.map_or(candidate, |standing| standing.min(candidate)));
+                }
+                _ => {}
+            }
+        }
+        if let Some((_, id)) = longest {
+            self.part(id, CloseReason::Evicted, Farewell::Idle);
+        }
+    }
+
+    pub(super) fn on_link_deadline(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        let due = self.deadline_of(link);
+        if due > self.now {
+            // It was put off since the deadline was set.
+            self.link_deadlines.set(id.index, due);
+            return;
+        }
+        let waits = !link.window.is_empty() || !link.outbox.is_empty();
+        let abort = Some(CloseMode::Abort);
+        match link.state {
+            State::Connecting => {
+                self.end(id, CloseReason::ConnectTimeout, Unanswered::NotTaken, abort);
+            }
+            State::Greeting => {
+                self.end(id, CloseReason::HandshakeTimeout, Unanswered::NotTaken, abort);
+            }
+            State::Open if waits => {
+                self.end(id, CloseReason::ConfirmTimeout, Unanswered::InDoubt, abort);
+            }
+            State::Open => self.part(id, CloseReason::Idle, Farewell::Idle),
+            State::Parting(why) => self.end(id, why, Unanswered::InDoubt, abort),
+            State::Closing => {
+                let why = CloseReason::Truncated;
+                let how = CloseMode::Abort;
+                self.push_link_action(id, Action::Close { link: id, how, why });
+            }
+            State::Vacant | State::Ended => {}
+        }
+    }
+
+    /// When a link has waited long enough.
+    pub(super) fn deadline_of(&self, link: &Link) -> Instant {
+        let times = &self.config.timeouts;
+        match link.state {
+            State::Connecting => link.since + times.connect,
+            State::Greeting => link.since + times.handshake,
+            State::Open => match link.window.front().or(link.outbox.front()) {
+                Some(oldest) => oldest.sent + times.confirm,
+                // Screening has a deadline of its own.
+                None if !link.undecided.is_empty() => self.now + times.idle,
+                None => link.used + times.idle,
+            },
+            State::Parting(_) | State::Closing => link.since + times.close,
+            State::Vacant | State::Ended => self.now + Duration::MAX,
+        }
+    }
+
+    pub(super) fn push_link_action(&mut self, id: LinkId, action: Action) {
+        self.links.action_queued(id);
+        self.actions.push(action);
+    }
+
+    /// Makes sure that the driver knows that there is something to send.
+    pub(crate) fn request_send(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if !link.send_asked {
+            link.send_asked = true;
+            self.push_link_action(id, Action::Send { link: id });
+        }
+    }
+
+    fn count_end(&mut self, why: CloseReason) {
+        let stats = &mut self.stats;
+        match why {
+            CloseReason::Wire(_) | CloseReason::Protocol(_) | CloseReason::Tls(_) => {
+                stats.links_misbehaved += 1;
+            }
+            CloseReason::ConnectTimeout
+            | CloseReason::HandshakeTimeout
+            | CloseReason::ConfirmTimeout => stats.links_timed_out += 1,
+            CloseReason::Truncated | CloseReason::Io(_) | CloseReason::KeyChanged => {
+                stats.links_broken += 1;
+            }
+            _ => {}
+        }
+    }
+}

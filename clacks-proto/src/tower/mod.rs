@@ -1,0 +1,352 @@
+//! The tower: owns everything, turns events into actions, and carries the application's verbs.
+
+mod links;
+mod receive;
+mod report;
+mod send;
+mod standing;
+mod verbs;
+
+use alloc::collections::VecDeque;
+use bytes::BufMut;
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::actions::{Actions, message_of};
+use crate::address::Address;
+use crate::config::{Config, ConfigError, Screening};
+use crate::deadlines::Deadlines;
+use crate::event::{
+    Action, Event, Fingerprint, LinkId, MessageKey, Notice, Refusal, Wakeup, WakeupReason,
+};
+use crate::link::{Direction, Links, State};
+use crate::machine::StateMachine;
+use crate::pacer::{Bucket, Pacer};
+use crate::peers::Peers;
+use crate::queue::Queue;
+use crate::seed::{Purpose, Seed, Stream};
+use crate::selector::Selector;
+use crate::stats::Stats;
+use crate::time::Instant;
+
+pub use report::{Held, PeerView};
+pub use verbs::{
+    DecideError, EnqueueError, ExpandError, RefusedMessage, ShutdownProgress, Verdict,
+};
+
+/// A tower in clear text: a queue of messages, a table of peers, and links to some of them.
+///
+/// # Methods, by who calls them
+///
+/// - The driver: everything in [`StateMachine`].
+/// - The application, to change something: [`enqueue`](Self::enqueue), [`expand`](Self::expand),
+///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`heed`](Self::heed), [`decide`](Self::decide),
+///   [`shutdown`](Self::shutdown). Each takes the current time, as `handle` does, and may leave actions to be polled.
+/// - Anyone, to look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
+///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links).
+///
+/// # What is guaranteed
+///
+/// A message is always in exactly one place inside a living tower: queued, in flight, or handed over. What a tower does is a function of its
+/// configuration, its seed and its inputs. Nothing that a peer sends makes it panic, or hold more than [`Config::max_memory`].
+pub struct Tower {
+    config: Config,
+    address: Address,
+    identity: Option<Fingerprint>,
+    incarnation: u64,
+    now: Instant,
+    peers: Peers,
+    links: Links,
+    queue: Queue,
+    actions: Actions,
+    selector: Selector,
+    friend_stream: Stream,
+    nonce_stream: Stream,
+    pacer: Pacer,
+    /// With an unlimited rate: when to try again what found no room.
+    retry_at: Option<Instant>,
+    friends: Bucket,
+    strangers: Bucket,
+    link_deadlines: Deadlines,
+    backoffs: Deadlines,
+    heartbeat_at: Option<Instant>,
+    last_sent: Option<Instant>,
+    /// Messages under screening by deadline; some may be decided already.
+    offers: VecDeque<(Instant, MessageKey)>,
+    open_offers: usize,
+    next_transfer: u64,
+    shutdown: Shutdown,
+    /// The message of the action polled last: readable until the next call.
+    polled: Option<MessageKey>,
+    stats: Stats,
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shutdown {
+    Running,
+    Draining { until: Instant },
+    Parting,
+    Done,
+}
+
+impl fmt::Debug for Tower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tower")
+            .field("address", &self.address)
+            .field("now", &self.now)
+            .field("peers", &self.peers.len())
+            .field("links", &self.links.len())
+            .field("messages", &self.queue.len())
+            .field("shutdown", &self.shutdown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tower {
+    /// A tower that others reach at `address`. Its time starts at [`Instant::ORIGIN`].
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is out of its limits.
+    pub fn new(config: Config, address: Address, seed: &Seed) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut start = Stream::new(seed, Purpose::Start);
+        let mut keys = || (start.word(), start.word());
+        let (peer_keys, nonce_keys) = (keys(), keys());
+        let phase = start.word();
+        let heartbeat_at = config.heartbeat.map(|heartbeat| {
+            let period = crate::time::nanos(heartbeat);
+            Instant::from_nanos(start.word().checked_rem(period).unwrap_or(0))
+        });
+        Ok(Self {
+            identity: None,
+            incarnation: start.word(),
+            now: Instant::ORIGIN,
+            peers: Peers::new(config.max_peers, peer_keys),
+            links: Links::new(config.max_links, config.window),
+            queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, nonce_keys),
+            actions: Actions::new(config.max_pending_notices),
+            selector: Selector::new(seed, config.odds),
+            friend_stream: Stream::new(seed, Purpose::Friend),
+            nonce_stream: Stream::new(seed, Purpose::Nonce),
+            pacer: Pacer::new(config.send_rate, config.burst, phase),
+            retry_at: None,
+            friends: Bucket::new(config.friends),
+            strangers: Bucket::new(config.strangers),
+            link_deadlines: Deadlines::default(),
+            backoffs: Deadlines::default(),
+            heartbeat_at,
+            last_sent: None,
+            offers: VecDeque::new(),
+            open_offers: 0,
+            next_transfer: 0,
+            shutdown: Shutdown::Running,
+            polled: None,
+            stats: Stats::default(),
+            config,
+            address,
+        })
+    }
+
+    /// Where others reach this tower.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// How many messages are held (waiting, in flight or under screening), and the bytes of their bodies.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.queue.len(), self.queue.bytes())
+    }
+
+    /// How many links there are, in whatever state.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The key that this tower proves to others, if it does.
+    #[must_use]
+    pub fn identity(&self) -> Option<Fingerprint> {
+        self.identity
+    }
+
+    /// Tells the tower its own key, so that it recognises itself.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS proves keys"))]
+    pub(crate) fn set_identity(&mut self, identity: Fingerprint) {
+        self.identity = Some(identity);
+    }
+
+    /// Time never goes back.
+    fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// What follows from any change: messages leave, ticks are wanted or not, a shutdown goes on.
+    fn advance(&mut self) {
+        self.release_polled();
+        self.pump();
+        self.advance_shutdown();
+        let eligible = self.peers.eligible(self.config.max_probes);
+        let somebody = eligible.new + eligible.alive + eligible.lost + eligible.dead > 0;
+        self.pacer.arm(self.queue.waiting() > 0 && somebody, self.now);
+    }
+
+    /// Lets go of the message of the action polled last.
+    fn release_polled(&mut self) {
+        if let Some(key) = self.polled.take() {
+            self.queue.unpin(key);
+        }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if self.actions.notify(notice) {
+            if let Some(key) = message_of(Action::Notify(notice)) {
+                self.queue.pin(key);
+            }
+        } else {
+            self.stats.notices_missed += 1;
+        }
+    }
+
+    fn on_timer(&mut self) {
+        while let Some(index) = self.link_deadlines.pop_due(self.now) {
+            if let Some(link) = self.links.id(index) {
+                self.on_link_deadline(link);
+            }
+        }
+        while let Some(index) = self.backoffs.pop_due(self.now) {
+            self.peers.rested(index);
+        }
+        self.on_offer_deadlines();
+        self.on_ticks();
+        self.on_heartbeat();
+    }
+}
+
+impl StateMachine for Tower {
+    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+        self.set_now(now);
+        let accepted = self.admit(from);
+        if accepted.is_err() {
+            self.stats.links_refused += 1;
+        }
+        self.advance();
+        accepted
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        self.set_now(now);
+        match event {
+            Event::Connected { link } => self.on_connected(link),
+            Event::ConnectFailed { link, cause } | Event::Lost { link, cause } => {
+                self.on_io_failure(link, cause);
+            }
+            Event::BytesArrived { link, bytes } => self.on_bytes(link, bytes),
+            Event::Finished { link } => self.on_finished(link),
+            Event::Closed { link } => self.on_closed(link),
+            Event::TimerFired => self.on_timer(),
+        }
+        self.advance();
+    }
+
+    fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+        self.transmit_frames(link, out)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.release_polled();
+        loop {
+            let action = self.actions.pop()?;
+            let means_something = match action {
+                Action::Connect { link, .. } | Action::Close { link, .. } => {
+                    self.links.action_polled(link, false)
+                }
+                Action::Send { link } => self.links.action_polled(link, true),
+                Action::Screen { .. } => true,
+                Action::Notify(_) => {
+                    self.polled = message_of(action);
+                    true
+                }
+            };
+            if means_something {
+                return Some(action);
+            }
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Wakeup> {
+        if !self.actions.is_empty() {
+            return Some(Wakeup { at: self.now, why: WakeupReason::Actions });
+        }
+        let shutdown = match self.shutdown {
+            Shutdown::Draining { until } => Some(until),
+            Shutdown::Running | Shutdown::Parting | Shutdown::Done => None,
+        };
+        let is_running = self.shutdown == Shutdown::Running;
+        let candidates = [
+            (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
+            (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
+            (self.offers.front().map(|(at, _)| *at), WakeupReason::Screening),
+            (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
+            (self.retry_at, WakeupReason::Tick),
+            (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
+            (shutdown, WakeupReason::Shutdown),
+        ];
+        let due = candidates.into_iter().filter_map(|(at, why)| Some(Wakeup { at: at?, why }));
+        due.min_by_key(|wakeup| wakeup.at)
+    }
+
+    fn tower(&self) -> &Tower {
+        self
+    }
+
+    fn tower_mut(&mut self) -> &mut Tower {
+        self
+    }
+}
+
+impl Tower {
+    fn admit(&mut self, _from: IpAddr) -> Result<LinkId, Refusal> {
+        if self.shutdown != Shutdown::Running {
+            return Err(Refusal::ShuttingDown);
+        }
+        if self.links.half_open() >= self.config.max_half_open {
+            return Err(Refusal::TooManyHalfOpen);
+        }
+        let Some(link) = self.links.open(Direction::Inbound, self.now) else {
+            self.evict_idle_link();
+            return Err(Refusal::TooManyLinks);
+        };
+        self.stats.links_accepted += 1;
+        self.greet(link);
+        Ok(link)
+    }
+
+    /// How many messages may be under screening.
+    fn max_offers(&self) -> usize {
+        match self.config.screening {
+            Screening::Off => 0,
+            Screening::On { max_offers, .. } => max_offers,
+        }
+    }
+
+    /// A link whose slot still has a state of this kind.
+    fn state_of(&self, link: LinkId) -> State {
+        self.links.get(link).map_or(State::Vacant, |link| link.state)
+    }
+}

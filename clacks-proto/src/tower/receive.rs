@@ -1,0 +1,408 @@
+//! What comes in: bytes, frames, hellos and the claims in them, messages, and answers to ours.
+
+use bytes::Bytes;
+
+use super::links::Unanswered;
+use super::{Shutdown, Tower};
+use crate::address::Address;
+use crate::config::Screening;
+use crate::event::{
+    Action, CloseMode, CloseReason, LinkId, Notice, OfferId, Origin, PeerId, ProtocolError,
+};
+use crate::link::{Cargo, Direction, Incoming, Outcome, State, Transfer};
+use crate::queue::Place;
+use crate::wire::{
+    AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
+};
+
+impl Tower {
+    pub(super) fn on_bytes(&mut self, id: LinkId, bytes: &[u8]) {
+        let mut input = bytes;
+        let Some(link) = self.links.get_mut(id) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        // The frames borrow from the decoder, so it leaves the link while they are handled.
+        let mut decoder = core::mem::take(&mut link.decoder);
+        while self.links.live(id).is_some_and(|link| link.state != State::Connecting) {
+            match decoder.decode(&mut input) {
+                Ok(Some(frame)) => self.on_frame(id, frame),
+                Ok(None) => break,
+                Err(error) => self.misbehaved(id, CloseReason::Wire(error)),
+            }
+        }
+        if let Some(link) = self.links.live_mut(id) {
+            link.decoder = decoder;
+        }
+    }
+
+    fn on_frame(&mut self, id: LinkId, frame: Frame<'_>) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        link.used = self.now;
+        match (link.state, frame) {
+            (State::Greeting, Frame::Hello(hello)) => self.on_hello(id, &hello),
+            (State::Greeting, _) => self.violated(id, ProtocolError::HelloMissing),
+            (_, Frame::Hello(_)) => self.violated(id, ProtocolError::HelloTwice),
+            (State::Open, Frame::Message(message)) => self.on_message(id, &message),
+            (State::Open, Frame::Announce(announce)) => self.on_announce(id, announce),
+            // After our goodbye nothing more is taken, and the other side knows that.
+            (_, Frame::Message(_) | Frame::Announce(_)) => {}
+            (_, Frame::Confirmed { through }) => self.on_answer(id, through, Outcome::Taken),
+            (_, Frame::Refused { transfer, reason }) => {
+                self.on_answer(id, transfer, Outcome::Refused(reason));
+            }
+            (_, Frame::Goodbye { farewell }) => self.on_goodbye(id, farewell),
+        }
+    }
+
+    fn violated(&mut self, id: LinkId, error: ProtocolError) {
+        self.misbehaved(id, CloseReason::Protocol(error));
+    }
+
+    fn on_goodbye(&mut self, id: LinkId, farewell: Farewell) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        // The answer tells the other side that what we did not answer was not taken.
+        if link.state == State::Open {
+            link.farewell_due = Some(farewell);
+        }
+        let why = CloseReason::Goodbye(farewell);
+        self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
+    }
+
+    fn on_hello(&mut self, id: LinkId, hello: &Hello<'_>) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        let refused = if hello.version != VERSION {
+            Some((CloseReason::WrongVersion(hello.version), Farewell::WrongVersion))
+        } else if hello.network != self.config.network {
+            Some((CloseReason::WrongNetwork, Farewell::WrongNetwork))
+        } else {
+            None
+        };
+        if let Some((why, farewell)) = refused {
+            link.farewell_due = Some(farewell);
+            return self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
+        }
+        link.incarnation = hello.incarnation;
+        link.granted = hello.window;
+        let (direction, dialled) = (link.direction, link.peer);
+        self.links.set_state(id, State::Open, self.now);
+        if hello.incarnation == self.incarnation {
+            return self.on_own_address(id);
+        }
+        let peer = match (direction, dialled) {
+            (Direction::Outbound, Some(peer)) => self.on_dialled_hello(id, peer, hello),
+            _ => self.on_claim(id, hello),
+        };
+        let Some(peer) = peer else { return };
+        if self.proved(id) == Some(peer) {
+            self.peers.change(peer, |peer| {
+                peer.max_message = hello.max_message;
+                peer.link = peer.link.or(Some(id));
+            });
+            self.announce_if_due(id, peer);
+            self.refresh_window(peer);
+        }
+        self.reset_link_deadline(id);
+        self.request_send(id);
+    }
+
+    /// The address that we dialled answered: its key is pinned. Returns whose link this is now, if it stays.
+    fn on_dialled_hello(&mut self, id: LinkId, peer: PeerId, hello: &Hello<'_>) -> Option<PeerId> {
+        let Some(identity) = self.links.get(id).and_then(|link| link.identity) else {
+            return Some(peer);
+        };
+        let Some(other) = self.peers.find_pin(&identity).filter(|other| *other != peer) else {
+            if self.peers.get(peer).is_some_and(|peer| peer.pin.is_none()) {
+                self.peers.set_pin(peer, Some(identity));
+            }
+            return Some(peer);
+        };
+        // One key is one tower: two addresses of it are one peer, under the one that it claims, or else the one known longer.
+        let claims_dialled =
+            self.peers.get(peer).is_some_and(|peer| hello.address.as_ref() == Some(&peer.address));
+        if self.peers.get(other).is_some_and(crate::peers::Peer::is_ignored) {
+            self.ignore_peer(peer);
+            return None;
+        }
+        if claims_dialled {
+            self.merge(other, peer);
+            self.peers.set_pin(peer, Some(identity));
+            Some(peer)
+        } else {
+            self.merge(peer, other);
+            Some(other)
+        }
+    }
+
+    /// A caller says who it is. That is only a claim, unless its key is the one pinned for that address (or nobody has keys).
+    fn on_claim(&mut self, id: LinkId, hello: &Hello<'_>) -> Option<PeerId> {
+        let identity = self.links.get(id)?.identity;
+        let known = identity.and_then(|identity| self.peers.find_pin(&identity));
+        let is_ignored = |tower: &Self, peer: PeerId| {
+            tower.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored)
+        };
+        let mut ignored = known.is_some_and(|peer| is_ignored(self, peer));
+        let claimed = hello.address.as_ref().filter(|address| **address != self.address);
+        let mut peer = match claimed {
+            Some(_) if ignored => None,
+            Some(address) => self.learn_stranger(address),
+            None => None,
+        };
+        if let Some(claimed) = peer {
+            let pin = self.peers.get(claimed).and_then(|peer| peer.pin);
+            if pin.is_some() && pin != identity {
+                self.stats.claims_disproved += 1;
+                peer = None;
+            } else {
+                ignored |= is_ignored(self, claimed);
+            }
+        }
+        let link = self.links.get_mut(id)?;
+        link.peer = peer;
+        link.is_ignored = ignored;
+        peer.filter(|_| !ignored)
+    }
+
+    /// The peer that a link's other end has been shown to be.
+    ///
+    /// A dialled peer is who it is. A caller is who it claims to be when its key is the pinned one; without keys (clear text) claims are believed.
+    pub(super) fn proved(&self, id: LinkId) -> Option<PeerId> {
+        let link = self.links.get(id)?;
+        let peer = link.peer?;
+        let pin = self.peers.get(peer)?.pin;
+        match link.direction {
+            Direction::Outbound => Some(peer),
+            Direction::Inbound => (pin == link.identity).then_some(peer),
+        }
+    }
+
+    fn on_message(&mut self, id: LinkId, frame: &MessageFrame<'_>) {
+        let len = frame.body.len();
+        if !self.open_transfer(id, len) {
+            return self.violated(id, ProtocolError::WindowExceeded);
+        }
+        let outcome = self.take_in(id, frame);
+        if outcome.is_none_or(|outcome| outcome == Outcome::Taken) {
+            self.learn_friend(frame.friend.as_ref());
+        }
+        self.settle(id, frame.transfer, len, outcome);
+    }
+
+    fn on_announce(&mut self, id: LinkId, frame: AnnounceFrame) {
+        if !self.open_transfer(id, 0) {
+            return self.violated(id, ProtocolError::WindowExceeded);
+        }
+        let outcome = self.refusal(id).map_or(Outcome::Taken, Outcome::Refused);
+        if outcome == Outcome::Taken {
+            self.learn_friend(frame.friend.as_ref());
+            if let Some(peer) = self.proved(id) {
+                self.on_success(peer);
+            }
+        }
+        self.settle(id, frame.transfer, 0, Some(outcome));
+    }
+
+    /// Counts a transfer that came in. False when the other side was not allowed that many.
+    fn open_transfer(&mut self, id: LinkId, len: usize) -> bool {
+        let window = self.config.window;
+        let Some(link) = self.links.live_mut(id) else { return true };
+        let is_granted = window.admits(link.unanswered, link.unanswered_bytes, len);
+        link.unanswered += 1;
+        link.unanswered_bytes += len;
+        is_granted
+    }
+
+    /// Why nothing is taken on this link now.
+    fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
+        if self.links.get(id).is_some_and(|link| link.is_ignored) {
+            Some(RefusedReason::Ignored)
+        } else if self.shutdown != Shutdown::Running {
+            Some(RefusedReason::Busy)
+        } else {
+            None
+        }
+    }
+
+    /// What becomes of a message that came in; `None` while the application decides.
+    fn take_in(&mut self, id: LinkId, frame: &MessageFrame<'_>) -> Option<Outcome> {
+        if let Some(reason) = self.refusal(id) {
+            self.stats.refused += 1;
+            return Some(Outcome::Refused(reason));
+        }
+        let sender = self.proved(id);
+        let from = self.links.get(id).and_then(|link| link.peer);
+        let recalled = frame.attempt == Attempt::Retry
+            && sender.is_some_and(|peer| self.recalls(id, peer, frame.transfer));
+        if recalled {
+            self.stats.recognised_retries += 1;
+            self.taken_from(id, frame.transfer);
+            return Some(Outcome::Taken);
+        }
+        let copy = self.queue.find(frame.nonce, frame.kind, frame.body);
+        // One message can bring four notices: received, queued, its friend discovered, and a dead peer forgotten for that.
+        let has_room = self.actions.has_room(4)
+            && (copy.is_some() || self.queue.has_room(frame.body.len(), 100));
+        if !has_room {
+            self.stats.refused += 1;
+            return Some(Outcome::Refused(RefusedReason::Busy));
+        }
+        if let Some(message) = copy {
+            self.queue.coalesce(message);
+            self.stats.coalesced += 1;
+            self.stats.received += 1;
+            self.notify(Notice::MessageReceived { from, message });
+            self.taken_from(id, frame.transfer);
+            return Some(Outcome::Taken);
+        }
+        if let Screening::On { max_offers, timeout, .. } = self.config.screening {
+            if self.open_offers >= max_offers {
+                self.stats.refused += 1;
+                return Some(Outcome::Refused(RefusedReason::Busy));
+            }
+            let place = Place::Offered { link: id, transfer: frame.transfer };
+            let body = Bytes::copy_from_slice(frame.body);
+            let key = self.queue.store(frame.nonce, frame.kind, body, place);
+            self.open_offers += 1;
+            self.offers.push_back((self.now + timeout, key));
+            self.actions.push(Action::Screen { offer: OfferId(key), from });
+            let (transfer, len) = (frame.transfer, frame.body.len());
+            if let Some(link) = self.links.get_mut(id) {
+                let offer = Some(key);
+                link.undecided.push_back(Incoming { transfer, len, offer, outcome: None });
+            }
+            return None;
+        }
+        let body = Bytes::copy_from_slice(frame.body);
+        let message = self.queue.store(frame.nonce, frame.kind, body, Place::Waiting);
+        self.stats.received += 1;
+        self.notify(Notice::MessageReceived { from, message });
+        self.notify(Notice::MessageQueued { message, origin: Origin::Peer });
+        self.taken_from(id, frame.transfer);
+        Some(Outcome::Taken)
+    }
+
+    /// Whether a transfer that is asked about again was taken the first time.
+    fn recalls(&self, id: LinkId, peer: PeerId, transfer: u64) -> bool {
+        let incarnation = self.links.get(id).map(|link| link.incarnation);
+        self.peers.get(peer).and_then(|peer| peer.taken.as_ref()).is_some_and(|taken| {
+            incarnation.is_some_and(|incarnation| taken.belongs_to(incarnation))
+                && taken.recalls(transfer)
+        })
+    }
+
+    /// A transfer was taken: a success for its proved sender, to be remembered in case the answer is lost.
+    pub(super) fn taken_from(&mut self, id: LinkId, transfer: u64) {
+        let Some(sender) = self.proved(id) else { return };
+        let incarnation = self.links.get(id).map_or(0, |link| link.incarnation);
+        let capacity = 2 * usize::from(self.config.window.messages);
+        self.peers.with_taken(sender, incarnation, capacity, |taken| taken.remember(transfer));
+        // The first success on a link that was unproved when it opened makes it of use for our messages too.
+        self.peers.change(sender, |peer| peer.link = peer.link.or(Some(id)));
+        self.on_success(sender);
+    }
+
+    /// Answers a transfer, after all those before it.
+    fn settle(&mut self, id: LinkId, transfer: u64, len: usize, outcome: Option<Outcome>) {
+        let Some(outcome) = outcome else { return };
+        let Some(link) = self.links.live_mut(id) else { return };
+        if link.undecided.is_empty() {
+            link.answer(transfer, outcome, len);
+        } else {
+            let outcome = Some(outcome);
+            link.undecided.push_back(Incoming { transfer, len, offer: None, outcome });
+        }
+        self.request_send(id);
+        if outcome == Outcome::Refused(RefusedReason::Ignored) {
+            self.part(id, CloseReason::Ignored, Farewell::Ignored);
+        }
+    }
+
+    /// Answers all that is decided, up to the first that is not.
+    pub(super) fn settle_decided(&mut self, id: LinkId) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        while let Some(outcome) = link.undecided.front().and_then(|incoming| incoming.outcome) {
+            if let Some(incoming) = link.undecided.pop_front() {
+                link.answer(incoming.transfer, outcome, incoming.len);
+            }
+        }
+        link.used = self.now;
+        self.request_send(id);
+    }
+
+    /// The other side answers one of ours; those before it that it has not answered are confirmed by that.
+    fn on_answer(&mut self, id: LinkId, number: u64, outcome: Outcome) {
+        let Some(link) = self.links.live_mut(id) else { return };
+        let Some(peer) = link.peer else {
+            return self.violated(id, ProtocolError::UnknownTransfer);
+        };
+        if !link.window.iter().any(|transfer| transfer.number == number) {
+            return self.violated(id, ProtocolError::UnknownTransfer);
+        }
+        while let Some(link) = self.links.live_mut(id)
+            && let Some(transfer) = link.window.pop_front()
+        {
+            link.window_bytes -= transfer.len();
+            let is_last = transfer.number == number;
+            match outcome {
+                Outcome::Refused(reason) if is_last => self.on_refused(peer, transfer, reason),
+                _ => self.on_confirmed(peer, transfer),
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.refresh_window(peer);
+        self.request_send_if_wanted(id);
+        let Some(link) = self.links.live(id) else { return };
+        if let State::Parting(why) = link.state
+            && link.window.is_empty()
+        {
+            self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
+        }
+    }
+
+    fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
+        self.peers.change(peer, |peer| peer.load = peer.load.saturating_sub(1));
+        self.on_success(peer);
+        match transfer.cargo {
+            Cargo::Message { key, .. } => {
+                self.stats.delivered += 1;
+                self.notify(Notice::MessageDelivered { to: peer, message: key });
+                self.queue.let_go(key);
+            }
+            Cargo::Announce => {
+                self.peers.change(peer, |peer| peer.announce_due = false);
+                self.notify(Notice::Announced { to: peer });
+            }
+        }
+    }
+
+    /// A refusal is an answer all the same, and proves the peer alive; only one that ignores us is as good as gone.
+    fn on_refused(&mut self, peer: PeerId, transfer: Transfer, reason: RefusedReason) {
+        self.stats.refused_by_peers += 1;
+        let is_doubtful = transfer.attempt == Attempt::Retry;
+        if reason == RefusedReason::Ignored {
+            self.on_failure(peer);
+        } else {
+            self.on_success(peer);
+            self.rest(peer, self.config.busy_backoff);
+        }
+        if reason == RefusedReason::TooLarge {
+            let len = u32::try_from(transfer.len()).unwrap_or(u32::MAX);
+            self.peers.change(peer, |peer| {
+                peer.max_message = peer.max_message.min(len.saturating_sub(1));
+            });
+        }
+        self.take_back(Some(peer), transfer, is_doubtful);
+    }
+
+    fn learn_friend(&mut self, friend: Option<&Address>) {
+        if let Some(address) = friend {
+            self.learn(address, super::standing::Source::Friend);
+        }
+    }
+
+    fn learn_stranger(&mut self, address: &Address) -> Option<PeerId> {
+        self.learn(address, super::standing::Source::Stranger)
+    }
+}

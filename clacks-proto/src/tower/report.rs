@@ -1,0 +1,132 @@
+//! Looking at a tower: its queue, its peers, and what its notices speak of.
+
+use super::{Shutdown, ShutdownProgress, Tower};
+use crate::address::Address;
+use crate::event::{Fingerprint, MessageKey, Notice, OfferId, PeerId, Report, Status};
+use crate::message::{Message, Nonce};
+use crate::peers::Peer;
+use crate::queue::Place;
+use crate::time::Instant;
+
+/// A message held by a tower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// The key to look it up again.
+    pub key: MessageKey,
+    /// Its name.
+    pub nonce: Nonce,
+    /// The message; its body is shared, not copied.
+    pub message: Message,
+    /// The peer that it was handed to and that has not confirmed it.
+    pub in_flight: Option<PeerId>,
+}
+
+/// What a tower knows of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerView<'a> {
+    /// The peer.
+    pub id: PeerId,
+    /// Where it can be reached.
+    pub address: &'a Address,
+    /// How it stands.
+    pub status: Status,
+    /// Since when.
+    pub since: Instant,
+    /// The key pinned for its address.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl<'a> PeerView<'a> {
+    fn new(id: PeerId, peer: &'a Peer) -> Self {
+        let Peer { address, status, since, pin, .. } = peer;
+        Self { id, address, status: *status, since: *since, fingerprint: *pin }
+    }
+}
+
+impl Tower {
+    /// The messages held: the queue, head first, then what is in flight or under screening.
+    pub fn peek(&self) -> impl Iterator<Item = Held> + '_ {
+        self.queue.iter().filter_map(|key| {
+            let (nonce, message) = self.queue.message(key)?;
+            let in_flight = match self.queue.place(key) {
+                Place::InFlight(peer) => Some(peer),
+                _ => None,
+            };
+            Some(Held { key, nonce, message, in_flight })
+        })
+    }
+
+    /// The peers known, ignored ones included.
+    pub fn survey(&self) -> impl Iterator<Item = PeerView<'_>> + '_ {
+        self.peers.iter().map(|(id, peer)| PeerView::new(id, peer))
+    }
+
+    /// A peer, unless it was forgotten.
+    #[must_use]
+    pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
+        self.peers.get(peer).map(|record| PeerView::new(peer, record))
+    }
+
+    /// The peer with an address.
+    #[must_use]
+    pub fn find(&self, address: &Address) -> Option<PeerView<'_>> {
+        self.peers.find(address).and_then(|peer| self.peer(peer))
+    }
+
+    /// A message that is held, or that the notice polled last speaks of.
+    #[must_use]
+    pub fn message(&self, key: MessageKey) -> Option<(Nonce, Message)> {
+        self.queue.message(key)
+    }
+
+    /// A message that waits for a verdict.
+    #[must_use]
+    pub fn offer(&self, offer: OfferId) -> Option<(Nonce, Message)> {
+        let is_open = matches!(self.queue.place(offer.0), Place::Offered { .. });
+        self.queue.message(offer.0).filter(|_| is_open)
+    }
+
+    /// Spells a notice out. Call it before the next `poll_action`; `None` when its peer was forgotten meanwhile.
+    #[must_use]
+    pub fn report(&self, notice: Notice) -> Option<Report> {
+        let address = |peer: PeerId| self.peers.get(peer).map(|peer| peer.address.clone());
+        Some(match notice {
+            Notice::TowerDiscovered { peer } => Report::TowerDiscovered { tower: address(peer)? },
+            Notice::StatusChanged { peer, from, to } => {
+                Report::StatusChanged { tower: address(peer)?, from, to }
+            }
+            Notice::TowerForgotten { .. } => return None,
+            Notice::MessageReceived { from, message } => {
+                let (nonce, message) = self.queue.message(message)?;
+                Report::MessageReceived { from: from.and_then(address), nonce, message }
+            }
+            Notice::MessageQueued { message, origin } => {
+                Report::MessageQueued { nonce: self.queue.get(message)?.0, origin }
+            }
+            Notice::MessageDelivered { to, message } => {
+                Report::MessageDelivered { to: address(to)?, nonce: self.queue.get(message)?.0 }
+            }
+            Notice::Announced { to } => Report::Announced { to: address(to)? },
+            Notice::KeyChanged { peer, seen } => {
+                Report::KeyChanged { tower: address(peer)?, seen }
+            }
+            Notice::LinkClosed { peer, why, .. } => {
+                Report::LinkClosed { tower: peer.and_then(address), why }
+            }
+            Notice::Missed { count } => Report::Missed { count },
+            Notice::ShutDown { left } => Report::ShutDown { left },
+        })
+    }
+
+    /// How far a shutdown has come.
+    #[must_use]
+    pub fn shutdown_progress(&self) -> ShutdownProgress {
+        match self.shutdown {
+            Shutdown::Running => ShutdownProgress::Running,
+            Shutdown::Draining { .. } | Shutdown::Parting => ShutdownProgress::Draining,
+            Shutdown::Done => ShutdownProgress::Done,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What goes out: the ticks, the draw, assigning messages to links, and frames into the driver's buffer.
+
+use bytes::BufMut;
+
+use super::{Shutdown, Tower};
+use crate::event::{LinkId, MessageKey, PeerId, Status};
+use crate::link::{Answer, Cargo, Outcome, State, Transfer};
+use crate::selector::Eligible;
+use crate::wire::{
+    AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_HEAD, MessageFrame, VERSION,
+};
+
+/// How one attempt to hand the head of the queue to somebody went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handed {
+    /// It is on its way.
+    Out,
+    /// There is no message, or nobody to take it.
+    Nobody,
+    /// The drawn peer can't have it now: no link is free, or it is too long for that peer.
+    Stuck,
+}
+
+/// How often an unlimited sender draws again when the drawn peer can't have the message.
+const REDRAWS: u32 = 4;
+
+/// The next frame of a link, as small values.
+enum Outgoing {
+    Hello,
+    Answer(Answer),
+    Transfer(Transfer),
+    Goodbye(Farewell),
+}
+
+impl Tower {
+    /// At an unlimited rate, and in a shutdown, messages leave as soon as a window has room.
+    pub(super) fn pump(&mut self) {
+        let draining = matches!(self.shutdown, Shutdown::Draining { .. });
+        let unlimited = self.shutdown == Shutdown::Running && self.pacer.is_unlimited();
+        if !draining && !unlimited || self.retry_at.is_some_and(|at| at > self.now) {
+            return;
+        }
+        self.retry_at = None;
+        let mut stuck = 0;
+        loop {
+            match self.hand_over() {
+                Handed::Out => stuck = 0,
+                Handed::Nobody => return,
+                Handed::Stuck if stuck < REDRAWS => stuck += 1,
+                Handed::Stuck => {
+                    self.retry_at = Some(self.now + self.config.busy_backoff);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_ticks(&mut self) {
+        if self.shutdown == Shutdown::Running {
+            for _ in 0..self.pacer.take_due(self.now) {
+                self.hand_over();
+            }
+        }
+    }
+
+    /// A tower that has sent nothing for a heartbeat announces itself to one drawn peer.
+    pub(super) fn on_heartbeat(&mut self) {
+        let (Some(heartbeat), Some(at)) = (self.config.heartbeat, self.heartbeat_at) else { return };
+        if at > self.now || self.shutdown != Shutdown::Running {
+            return;
+        }
+        let quiet_until = self.last_sent.map(|last| last + heartbeat);
+        if let Some(later) = quiet_until.filter(|later| *later > self.now) {
+            self.heartbeat_at = Some(later);
+            return;
+        }
+        self.heartbeat_at = Some(self.now + heartbeat);
+        if let Some(peer) = self.draw() {
+            self.assign(peer, Cargo::Announce);
+        }
+    }
+
+    /// A recipient, by the odds. In a shutdown nobody is tried who may not be there, as long as somebody is.
+    fn draw(&mut self) -> Option<PeerId> {
+        let mut eligible = self.peers.eligible(self.config.max_probes);
+        if self.shutdown != Shutdown::Running && self.peers.alive_count() > 0 {
+            eligible = Eligible { alive: eligible.alive, ..Eligible::default() };
+        }
+        let (status, place) = self.selector.draw(eligible)?;
+        self.peers.eligible_peer(status, place)
+    }
+
+    /// Hands the head of the queue to a drawn peer.
+    fn hand_over(&mut self) -> Handed {
+        let Some((key, len)) = self.queue.head() else { return Handed::Nobody };
+        let Some(peer) = self.draw() else { return Handed::Nobody };
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if self.peers.get(peer).is_some_and(|peer| len > peer.max_message) {
+            // Others behind it may be short enough, and other peers may take it.
+            self.queue.rotate();
+            return Handed::Stuck;
+        }
+        if !self.assign(peer, Cargo::Message { key, len }) {
+            return Handed::Stuck;
+        }
+        self.queue.depart(peer);
+        Handed::Out
+    }
+
+    /// Gives something to a peer's link, which is opened if need be. False when there is no room for a link.
+    pub(super) fn assign(&mut self, peer: PeerId, cargo: Cargo) -> bool {
+        let standing = self.peers.get(peer).and_then(|peer| peer.link);
+        let open = standing.filter(|link| self.links.live(*link).is_some());
+        let Some(id) = open.or_else(|| self.dial(peer)) else { return false };
+        self.last_sent = Some(self.now);
+        let friend = self.draw_friend(peer);
+        let number = self.next_transfer;
+        self.next_transfer += 1;
+        let transfer = Transfer { number, attempt: Attempt::First, cargo, friend, sent: self.now };
+        let confirm = self.now + self.config.timeouts.confirm;
+        if let Some(link) = self.links.get_mut(id) {
+            link.outbox_bytes += transfer.len();
+            link.outbox.push_back(transfer);
+            let is_full = link.is_full();
+            if link.state == State::Open {
+                self.link_deadlines.set_if_earlier(id.index, confirm);
+                self.request_send(id);
+            }
+            self.peers.change(peer, |peer| {
+                peer.load += 1;
+                peer.is_full = is_full;
+            });
+        }
+        true
+    }
+
+    /// If the application asked for it, the link begins with an announce.
+    pub(super) fn announce_if_due(&mut self, id: LinkId, peer: PeerId) {
+        let is_due = self.peers.get(peer).is_some_and(|peer| peer.announce_due);
+        let waits = self.links.get(id).is_some_and(|link| {
+            link.outbox.iter().any(|transfer| transfer.message().is_none())
+        });
+        if is_due && !waits && self.peers.get(peer).is_some_and(|peer| peer.link == Some(id)) {
+            self.assign(peer, Cargo::Announce);
+        }
+    }
+
+    /// A random alive peer that is not the recipient.
+    fn draw_friend(&mut self, recipient: PeerId) -> Option<PeerId> {
+        let count = self.peers.alive_count() - u32::from(self.peers.is_alive(recipient));
+        if count == 0 {
+            return None;
+        }
+        let place = self.friend_stream.below(count);
+        self.peers.alive_peer(place, Some(recipient))
+    }
+
+    pub(super) fn reset_link_deadline(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get(id) {
+            self.link_deadlines.set(id.index, self.deadline_of(link));
+        }
+    }
+
+    pub(super) fn request_send_if_wanted(&mut self, id: LinkId) {
+        if self.links.get(id).is_some_and(crate::link::Link::wants_transmit) {
+            self.request_send(id);
+        }
+    }
+
+    pub(super) fn transmit_frames(&mut self, id: LinkId, out: &mut impl BufMut) -> usize {
+        let room = out.remaining_mut();
+        while out.has_remaining_mut() {
+            if !self.transmit_partial(id, out) {
+                break;
+            }
+            let Some(outgoing) = self.next_outgoing(id) else { break };
+            if out.remaining_mut() < MAX_HEAD + body_len(&outgoing) {
+                self.begin_partial(id, &outgoing);
+            } else {
+                self.with_frame(&outgoing, |frame| frame.encode(out));
+            }
+        }
+        let written = room - out.remaining_mut();
+        if written > 0
+            && let Some(link) = self.links.get_mut(id)
+        {
+            link.used = self.now;
+        }
+        written
+    }
+
+    /// Takes the link's next frame off its queues, in their order: hello, answers, transfers, goodbye.
+    fn next_outgoing(&mut self, id: LinkId) -> Option<Outgoing> {
+        let now = self.now;
+        let link = self.links.get_mut(id)?;
+        if matches!(link.state, State::Connecting) || !link.wants_transmit() {
+            return None;
+        }
+        if core::mem::take(&mut link.hello_due) {
+            return Some(Outgoing::Hello);
+        }
+        if let Some(answer) = link.answers.pop_front() {
+            link.unanswered -= answer.count;
+            link.unanswered_bytes -= answer.bytes;
+            return Some(Outgoing::Answer(answer));
+        }
+        if link.state == State::Open
+            && let Some(next) = link.outbox.front()
+            && link.granted.admits(link.window.len(), link.window_bytes, next.len())
+            && let Some(mut transfer) = link.outbox.pop_front()
+        {
+            transfer.sent = now;
+            link.outbox_bytes -= transfer.len();
+            link.window_bytes += transfer.len();
+            link.window.push_back(transfer);
+            return Some(Outgoing::Transfer(transfer));
+        }
+        link.farewell_due.take().map(Outgoing::Goodbye)
+    }
+
+    /// Spells a frame out and lends it to `use_frame`.
+    fn with_frame(&self, outgoing: &Outgoing, use_frame: impl FnOnce(&Frame<'_>)) {
+        let friend = |transfer: &Transfer| {
+            let friend = transfer.friend.and_then(|friend| self.peers.get(friend));
+            friend.filter(|friend| friend.status == Status::Alive).map(|friend| friend.address.clone())
+        };
+        let frame = match outgoing {
+            Outgoing::Hello => Frame::Hello(Hello {
+                version: VERSION,
+                incarnation: self.incarnation,
+                max_message: u32::try_from(self.config.max_message).unwrap_or(u32::MAX),
+                window: self.config.window,
+                network: &self.config.network,
+                address: Some(self.address.clone()),
+            }),
+            Outgoing::Answer(Answer { transfer, outcome: Outcome::Taken, .. }) => {
+                Frame::Confirmed { through: *transfer }
+            }
+            Outgoing::Answer(Answer { transfer, outcome: Outcome::Refused(reason), .. }) => {
+                Frame::Refused { transfer: *transfer, reason: *reason }
+            }
+            Outgoing::Transfer(transfer) => match transfer.cargo {
+                Cargo::Announce => Frame::Announce(AnnounceFrame {
+                    transfer: transfer.number,
+                    friend: friend(transfer),
+                }),
+                Cargo::Message { key, .. } => {
+                    let Some((nonce, kind, body)) = self.queue.get(key) else { return };
+                    Frame::Message(MessageFrame {
+                        transfer: transfer.number,
+                        attempt: transfer.attempt,
+                        nonce,
+                        kind,
+                        friend: friend(transfer),
+                        body,
+                    })
+                }
+            },
+            Outgoing::Goodbye(farewell) => Frame::Goodbye { farewell: *farewell },
+        };
+        use_frame(&frame);
+    }
+
+    /// Prepares a frame that the driver's buffer can't take whole.
+    fn begin_partial(&mut self, id: LinkId, outgoing: &Outgoing) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let mut head = core::mem::take(&mut link.partial.head);
+        self.with_frame(outgoing, |frame| frame.encode_head(&mut head));
+        let body = message_in(outgoing);
+        if let Some(key) = body {
+            self.queue.pin(key);
+        }
+        if let Some(link) = self.links.get_mut(id) {
+            link.partial.head = head;
+            link.partial.sent = 0;
+            link.partial.body = body;
+        }
+    }
+
+    /// Goes on with a frame that was cut. True when none is cut any more.
+    fn transmit_partial(&mut self, id: LinkId, out: &mut impl BufMut) -> bool {
+        let Some(link) = self.links.get_mut(id) else { return false };
+        let partial = &mut link.partial;
+        if partial.is_empty() {
+            return true;
+        }
+        let body = partial.body.and_then(|key| self.queue.get(key)).map(|(_, _, body)| body);
+        let body: &[u8] = body.map_or(&[], |body| body);
+        let skipped = partial.sent.min(partial.head.len());
+        for part in [&partial.head[skipped..], &body[partial.sent - skipped..]] {
+            let part = &part[..part.len().min(out.remaining_mut())];
+            out.put_slice(part);
+            partial.sent += part.len();
+        }
+        let is_whole = partial.sent == partial.head.len() + body.len();
+        if is_whole {
+            let body = partial.body;
+            partial.clear();
+            if let Some(key) = body {
+                self.queue.unpin(key);
+            }
+        }
+        is_whole
+    }
+}
+
+fn body_len(outgoing: &Outgoing) -> usize {
+    match outgoing {
+        Outgoing::Transfer(transfer) => transfer.len(),
+        _ => 0,
+    }
+}
+
+fn message_in(outgoing: &Outgoing) -> Option<MessageKey> {
+    match outgoing {
+        Outgoing::Transfer(transfer) => transfer.message(),
+        _ => None,
+    }
+}
