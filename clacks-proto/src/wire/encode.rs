@@ -4,7 +4,7 @@ use bytes::BufMut;
 use core::net::IpAddr;
 
 use super::frame::Frame;
-use super::{HEAD, MAX_BODY, MAX_HEAD, MAX_NETWORK};
+use super::{HEAD, HELLO_FIXED, MAX_BODY, MAX_HEAD, MAX_NETWORK, MESSAGE_FIXED};
 use crate::address::{Address, Host, MAX_NAME};
 
 /// Encoding never fails and checks little: a frame is as right as the values put into it. One that the format can't carry (a
@@ -33,7 +33,21 @@ impl Frame<'_> {
     /// How many bytes [`encode`](Self::encode) writes. [`encode_head`](Self::encode_head) writes as many less the body's.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        Head::of(self).len + self.body().len()
+        self.head_len() + self.body().len()
+    }
+
+    fn head_len(&self) -> usize {
+        HEAD + match self {
+            Self::Hello(hello) => {
+                let network = text_len(hello.network, MAX_NETWORK);
+                HELLO_FIXED + network + address_len(hello.address.as_ref())
+            }
+            Self::Message(message) => MESSAGE_FIXED + address_len(message.friend.as_ref()),
+            Self::Announce(announce) => 8 + address_len(announce.friend.as_ref()),
+            Self::Confirmed { .. } => 8,
+            Self::Refused { .. } => 8 + 1,
+            Self::Goodbye { .. } => 1,
+        }
     }
 
     fn body(&self) -> &[u8] {
@@ -42,6 +56,20 @@ impl Frame<'_> {
             _ => &[],
         }
     }
+}
+
+fn address_len(address: Option<&Address>) -> usize {
+    match address.map(Address::host) {
+        None => 1,
+        Some(Host::Ip(IpAddr::V4(_))) => 1 + 4 + 2,
+        Some(Host::Ip(IpAddr::V6(_))) => 1 + 16 + 2,
+        Some(Host::Name(name)) => 1 + text_len(name.as_str(), MAX_NAME) + 2,
+    }
+}
+
+/// A text that is too long is left out, and its frame is spoilt.
+fn text_len(text: &str, max: usize) -> usize {
+    if text.len() <= max { 1 + text.len() } else { 0 }
 }
 
 /// A frame without its body, built on the stack and copied out in one go.
@@ -118,7 +146,7 @@ impl Head {
 
     fn put_text(&mut self, text: &str, max: usize) {
         match u8::try_from(text.len()) {
-            Ok(len) if text.len() <= max => {
+            Ok(len) if text_len(text, max) > 0 => {
                 self.put_u8(len);
                 self.put(text.as_bytes());
             }
@@ -200,6 +228,7 @@ mod tests {
             let mut head = Vec::new();
             frame.encode_head(&mut head);
             assert_eq!(head[1..HEAD], [0xff; 4]);
+            assert_eq!(head.len() + frame.body().len(), frame.encoded_len());
             let error = WireError::Length { kind: frame.kind(), len: u32::MAX };
             assert_eq!(Decoder::new(usize::MAX).decode(&mut &*head), Err(error));
         }
