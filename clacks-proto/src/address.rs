@@ -58,7 +58,7 @@ impl Address {
         }
         match IpAddr::from_str(host) {
             Ok(ip) => Self::from_ip(ip, port),
-            Err(_) => Ok(Self { host: Host::Name(Name::new(host)?), port }),
+            Err(_) => Ok(Self::from_name(Name::new(host)?, port)),
         }
     }
 
@@ -73,6 +73,11 @@ impl Address {
             return Err(AddressError::Host);
         }
         Ok(Self { host: Host::Ip(ip), port })
+    }
+
+    /// An address from a name that is already parsed.
+    pub(crate) fn from_name(name: Name, port: NonZeroU16) -> Self {
+        Self { host: Host::Name(name), port }
     }
 
     /// The host.
@@ -114,7 +119,8 @@ impl Name {
         if numeric || !name.split('.').all(label_fits) {
             return Err(AddressError::Host);
         }
-        Ok(Self(name.to_ascii_lowercase().into()))
+        let canonical = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        Ok(Self(if canonical { name.into() } else { name.to_ascii_lowercase().into() }))
     }
 
     /// The name as text.

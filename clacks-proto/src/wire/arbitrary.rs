@@ -1,0 +1,137 @@
+//! Any frame at all, out of any bytes at all. A property test and a fuzzer can feed the same builder, and both shrink
+//! a frame by shrinking the bytes.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU16;
+use core::str;
+
+use super::{
+    AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_BODY, MAX_NETWORK, MAX_WINDOW,
+    MessageFrame, RefusedReason,
+};
+use crate::{Address, Kind, MAX_NAME, Name, Nonce, Window};
+use alloc::string::String;
+
+/// Bytes to make choices with. When they run out every choice is the first one.
+pub(super) struct Supply<'a>(pub(super) &'a [u8]);
+
+impl<'a> Supply<'a> {
+    /// A frame that the format can carry. It takes its body, if it has one, from the rest of the supply.
+    pub(super) fn frame(&mut self) -> Frame<'a> {
+        match self.below(6) {
+            0 => Frame::Message(self.message()),
+            1 => Frame::Hello(self.hello()),
+            2 => Frame::Announce(AnnounceFrame {
+                transfer: self.word(),
+                friend: self.maybe_address(),
+            }),
+            3 => Frame::Confirmed { through: self.word() },
+            4 => Frame::Refused {
+                transfer: self.word(),
+                reason: self.code(4, RefusedReason::from_code),
+            },
+            _ => Frame::Goodbye { farewell: self.code(7, Farewell::from_code) },
+        }
+    }
+
+    fn hello(&mut self) -> Hello<'a> {
+        let small = |word: u64, max: u64| word % max + 1;
+        Hello {
+            version: self.byte(),
+            incarnation: self.word(),
+            max_message: u32::try_from(small(self.word(), MAX_BODY as u64)).unwrap(),
+            window: Window {
+                messages: u16::try_from(small(self.word(), MAX_WINDOW.into())).unwrap(),
+                bytes: u32::from_be_bytes(self.array()),
+            },
+            address: self.maybe_address(),
+            network: self.text(MAX_NETWORK),
+        }
+    }
+
+    fn message(&mut self) -> MessageFrame<'a> {
+        let kind = self.code(3, Kind::from_code);
+        MessageFrame {
+            transfer: self.word(),
+            attempt: self.code(2, Attempt::from_code),
+            nonce: Nonce(u128::from_be_bytes(self.array())),
+            kind,
+            friend: self.maybe_address(),
+            body: match kind {
+                Kind::Bytes => core::mem::take(&mut self.0),
+                Kind::Text | Kind::Json => self.text(usize::MAX).as_bytes(),
+            },
+        }
+    }
+
+    fn maybe_address(&mut self) -> Option<Address> {
+        let port = u16::from_be_bytes(self.array()).max(1);
+        let port = NonZeroU16::new(port).unwrap();
+        let any = |ip: IpAddr| Address::from_ip(ip, port).ok();
+        match self.below(4) {
+            0 => None,
+            1 => any(Ipv4Addr::from(self.array::<4>()).into()),
+            2 => any(Ipv6Addr::from(self.array::<16>()).into()),
+            _ => {
+                let name = self.name();
+                Some(Address::from_name(Name::new(&name).unwrap(), port))
+            }
+        }
+    }
+
+    /// Labels of a few letters, with one that is a letter for sure at the end.
+    fn name(&mut self) -> String {
+        let mut name = String::new();
+        for _ in 0..self.below(60) {
+            let letters = b"abcxyz0189_";
+            let letter = |byte: u8| char::from(letters[usize::from(byte) % letters.len()]);
+            name.extend([letter(self.byte()), '-', letter(self.byte()), '.']);
+        }
+        name + "t"
+    }
+
+    /// As much text as the supply starts with.
+    fn text(&mut self, max: usize) -> &'a str {
+        let some = &self.0[..max.min(self.0.len())];
+        let valid = str::from_utf8(some).map_or_else(|error| error.valid_up_to(), str::len);
+        let (text, rest) = self.0.split_at(valid);
+        self.0 = rest;
+        str::from_utf8(text).unwrap()
+    }
+
+    fn code<T>(&mut self, count: u8, from_code: fn(u8) -> Option<T>) -> T {
+        from_code(self.below(count)).unwrap()
+    }
+
+    fn below(&mut self, bound: u8) -> u8 {
+        self.byte() % bound
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.array::<1>()[0]
+    }
+
+    fn word(&mut self) -> u64 {
+        u64::from_be_bytes(self.array())
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        let (some, rest) = self.0.split_at(N.min(self.0.len()));
+        array[..some.len()].copy_from_slice(some);
+        self.0 = rest;
+        array
+    }
+}
+
+pub(super) fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+/// An address of the most bytes that one can have.
+pub(super) fn longest_name() -> Address {
+    let label = "a".repeat(63) + ".";
+    let name = label.repeat(3) + &"b".repeat(61);
+    assert_eq!(name.len(), MAX_NAME);
+    Address::new(&name, 65535).unwrap()
+}

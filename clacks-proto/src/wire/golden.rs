@@ -1,0 +1,251 @@
+//! The golden bytes of the module's page, and every way in which a payload can be wrong.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::arbitrary::address;
+use super::*;
+use crate::{Kind, Nonce, Window};
+
+const HELLO: &str = "c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41";
+const FIRST: &str = "c2 00000031 0000000000000007 00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421";
+const RETRY: &str = "c2 0000002b 0000000000000007 01 00112233445566778899aabbccddeeff 00 00 48656c6c6f2044697363776f726c6421";
+const ANNOUNCE: &str = "c3 0000001b 0000000000000008 0620010db80000000000000000000000011f43";
+const CONFIRMED: &str = "c4 00000008 0000000000000008";
+const REFUSED: &str = "c5 00000009 0000000000000009 00";
+const GOODBYE: &str = "c6 00000001 01";
+
+fn frames() -> [(&'static str, Frame<'static>); 7] {
+    let first = MessageFrame {
+        transfer: 7,
+        attempt: Attempt::First,
+        nonce: Nonce(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
+        kind: Kind::Text,
+        friend: Some(address("127.0.0.1:8002")),
+        body: b"Hello Discworld!",
+    };
+    let retry =
+        MessageFrame { attempt: Attempt::Retry, kind: Kind::Bytes, friend: None, ..first.clone() };
+    [
+        (
+            HELLO,
+            Frame::Hello(Hello {
+                version: VERSION,
+                incarnation: 0x0102_0304_0506_0708,
+                max_message: 65_536,
+                window: Window { messages: 32, bytes: 262_144 },
+                network: "clacks",
+                address: Some(address("tower.example:8001")),
+            }),
+        ),
+        (FIRST, Frame::Message(first)),
+        (RETRY, Frame::Message(retry)),
+        (
+            ANNOUNCE,
+            Frame::Announce(AnnounceFrame {
+                transfer: 8,
+                friend: Some(address("[2001:db8::1]:8003")),
+            }),
+        ),
+        (CONFIRMED, Frame::Confirmed { through: 8 }),
+        (REFUSED, Frame::Refused { transfer: 9, reason: RefusedReason::Busy }),
+        (GOODBYE, Frame::Goodbye { farewell: Farewell::Leaving }),
+    ]
+}
+
+#[test]
+fn golden_bytes_are_written_read_and_documented() {
+    for (hex, frame) in frames() {
+        let bytes = unhex(hex);
+        let mut written = Vec::new();
+        frame.encode(&mut written);
+        assert_eq!(written, bytes, "{frame:?}");
+        assert_eq!(frame.encoded_len(), bytes.len());
+        assert_eq!(Decoder::new(65_536).decode(&mut &*bytes), Ok(Some(frame)));
+        assert!(include_str!("mod.rs").contains(&format!("\n//! {hex}\n")), "{hex}");
+    }
+}
+
+#[test]
+fn every_number_stands_for_what_the_page_says() {
+    let page = include_str!("mod.rs");
+    let decoder = Decoder::new(0);
+    let (mut reasons, mut farewells) = (Vec::new(), Vec::new());
+    for code in 0..=255 {
+        let mut refused = &*unhex(&format!("c5 00000009 0000000000000009 {code:02x}"));
+        match decoder.clone().decode(&mut refused) {
+            Ok(Some(Frame::Refused { reason, .. })) => reasons.push(format!("{code}: {reason}")),
+            other => {
+                assert_eq!(other, Err(WireError::Unknown { field: Field::Reason, byte: code }));
+            }
+        }
+        match decoder.clone().decode(&mut &[0xc6, 0, 0, 0, 1, code][..]) {
+            Ok(Some(Frame::Goodbye { farewell })) => farewells.push(format!("{code}: {farewell}")),
+            other => {
+                assert_eq!(other, Err(WireError::Unknown { field: Field::Farewell, byte: code }));
+            }
+        }
+    }
+    assert_eq!((reasons.len(), farewells.len()), (4, 7));
+    for list in [reasons, farewells] {
+        assert!(page.contains(&list.join(", ")), "{list:?}");
+    }
+}
+
+#[test]
+fn whatever_is_wrong_is_named() {
+    let unknown = |field, byte| WireError::Unknown { field, byte };
+    // A frame, what to replace in it, by what, and what a decoder says to it.
+    let cases = [
+        (HELLO, "00010000 0020", "00000000 0020", WireError::Range(Field::MaxMessage)),
+        (HELLO, "00010000 0020", "01000001 0020", WireError::Range(Field::MaxMessage)),
+        (HELLO, "0020", "0000", WireError::Range(Field::WindowMessages)),
+        (HELLO, "0020", "1001", WireError::Range(Field::WindowMessages)),
+        (HELLO, "06636c61", "41636c61", WireError::Range(Field::Network)),
+        (HELLO, "06636c61", "40636c61", WireError::Truncated(Field::Network)),
+        (HELLO, "06636c61", "06ff6c61", WireError::Utf8(Field::Network)),
+        (HELLO, "010d746f", "020d746f", unknown(Field::AddressTag, 2)),
+        (HELLO, "010d746f", "010e746f", WireError::Truncated(Field::Port)),
+        (HELLO, "010d746f", "0110746f", WireError::Truncated(Field::Host)),
+        (HELLO, "010d746f", "010c746f", WireError::Trailing(FrameKind::Hello)),
+        (HELLO, "010d746f", "010d546f", WireError::HostSpelling),
+        (HELLO, "010d746f", "010dff6f", WireError::Host),
+        (HELLO, "010d746f", "010d2d6f", WireError::Host),
+        // "tower.1xample" ends in what a resolver may take for a number, and "1.2.3.4" is one.
+        (HELLO, "2e6578", "2e3178", WireError::Host),
+        (HELLO, "010d746f7765722e6578616d706c65", "0107312e322e332e34", WireError::Host),
+        (HELLO, "010d746f7765722e6578616d706c65", "0100", WireError::Host),
+        (HELLO, "1f41", "0000", WireError::Range(Field::Port)),
+        (FIRST, " 00 0011", " 02 0011", unknown(Field::Attempt, 2)),
+        (FIRST, "eeff 01", "eeff 03", unknown(Field::MessageKind, 3)),
+        (FIRST, "047f0000011f42", "07", unknown(Field::AddressTag, 7)),
+        (FIRST, "7f000001", "00000000", WireError::Host),
+        (FIRST, "7f000001", "e0000001", WireError::Host),
+        (FIRST, "1f42", "0000", WireError::Range(Field::Port)),
+        (FIRST, " 4865", " c065", WireError::Utf8(Field::Body)),
+        (FIRST, "01 047f0000011f42 48", "02 047f0000011f42 ff", WireError::Utf8(Field::Body)),
+        (ANNOUNCE, "20010db8000000000000000000000001", &"0".repeat(32), WireError::Host),
+        (ANNOUNCE, "20010db8", "ff020db8", WireError::Host),
+        (
+            ANNOUNCE,
+            "20010db8000000000000000000000001",
+            "00000000000000000000ffff7f000001",
+            WireError::HostSpelling,
+        ),
+        (ANNOUNCE, "1f43", "1f4300", WireError::Trailing(FrameKind::Announce)),
+        (CONFIRMED, " 0000000000000008", "", WireError::Truncated(Field::Transfer)),
+        (GOODBYE, " 01", "", WireError::Truncated(Field::Farewell)),
+    ];
+    for (hex, from, to, error) in cases {
+        assert_eq!(hex.matches(from).count(), 1, "{from} in {hex}");
+        let mut bytes = unhex(&hex.replace(from, to));
+        patch_length(&mut bytes);
+        assert_eq!(refusal(&bytes), Some(error), "{hex}: {from} -> {to}");
+    }
+}
+
+#[test]
+fn a_payload_that_ends_early_names_the_field_that_is_missing() {
+    // The payload's length at which a field begins, and its name.
+    let hello = [
+        (0, Field::Version),
+        (1, Field::Incarnation),
+        (9, Field::MaxMessage),
+        (13, Field::WindowMessages),
+        (15, Field::WindowBytes),
+        (19, Field::Network),
+        (26, Field::AddressTag),
+        (27, Field::Host),
+        (41, Field::Port),
+        (43, Field::Version),
+    ];
+    let message = [
+        (0, Field::Transfer),
+        (8, Field::Attempt),
+        (9, Field::Nonce),
+        (25, Field::MessageKind),
+        (26, Field::AddressTag),
+        (27, Field::Host),
+        (31, Field::Port),
+        (33, Field::Body),
+    ];
+    let announce = [
+        (0, Field::Transfer),
+        (8, Field::AddressTag),
+        (9, Field::Host),
+        (25, Field::Port),
+        (27, Field::Transfer),
+    ];
+    let refused = [(0, Field::Transfer), (8, Field::Reason), (9, Field::Reason)];
+    let fields: [(&str, &[(usize, Field)]); 4] =
+        [(HELLO, &hello), (FIRST, &message), (ANNOUNCE, &announce), (REFUSED, &refused)];
+    for (hex, fields) in fields {
+        let bytes = unhex(hex);
+        for field in fields.windows(2) {
+            for end in field[0].0..field[1].0 {
+                let mut short = bytes[..HEAD + end].to_vec();
+                patch_length(&mut short);
+                assert_eq!(
+                    refusal(&short),
+                    Some(WireError::Truncated(field[0].1)),
+                    "{hex} to {end}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_body_is_a_body() {
+    let mut bytes = unhex(FIRST);
+    bytes.truncate(HEAD + 33);
+    patch_length(&mut bytes);
+    assert_eq!(refusal(&bytes), None);
+}
+
+#[test]
+fn no_frame_can_be_taken_for_text_or_tls() {
+    for kind in 0..=255u8 {
+        match (Decoder::new(0).decode(&mut &[kind][..]), FrameKind::from_code(kind)) {
+            (Ok(None), Some(_)) => {
+                let tls_record = (20..=24).contains(&kind);
+                assert!(!kind.is_ascii() && !tls_record, "{kind:#x}");
+            }
+            (result, None) => assert_eq!(result, Err(WireError::Kind(kind))),
+            (result, Some(_)) => panic!("{kind:#x}: {result:?}"),
+        }
+    }
+}
+
+#[test]
+fn hot_values_stay_small() {
+    assert!(size_of::<Decoder>() <= 64, "{}", size_of::<Decoder>());
+    assert!(size_of::<Frame<'_>>() <= 96, "{}", size_of::<Frame<'_>>());
+}
+
+/// What a decoder says against bytes that should have been a whole frame.
+fn refusal(bytes: &[u8]) -> Option<WireError> {
+    let mut decoder = Decoder::new(65_536);
+    match decoder.decode(&mut &*bytes) {
+        Ok(frame) => {
+            assert!(frame.is_some(), "not a whole frame");
+            None
+        }
+        Err(error) => Some(error),
+    }
+}
+
+fn patch_length(bytes: &mut [u8]) {
+    let len = u32::try_from(bytes.len() - HEAD).unwrap();
+    bytes[1..HEAD].copy_from_slice(&len.to_be_bytes());
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    let mut bytes = vec![0; digits.len() / 2];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::try_from(pair[0] << 4 | pair[1]).unwrap();
+    }
+    bytes
+}

@@ -1,0 +1,288 @@
+//! What holds for any frames, any bytes, and any way to cut them.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+use proptest::prelude::*;
+
+use super::arbitrary::{Supply, longest_name};
+use super::*;
+
+/// Longer than any body that the generators make.
+const MAX_GENERATED: usize = 4096;
+
+/// Cuts `bytes` into pieces of the given sizes, over and over.
+fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    let mut rest = bytes;
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, after) = rest.split_at((*size).clamp(1, rest.len()));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// Everything that a decoder reads from the pieces, written again, with the place of each frame, and how it ended.
+fn reencode(mut decoder: Decoder, pieces: &[&[u8]]) -> (Vec<u8>, usize, Result<(), WireError>) {
+    let (mut written, mut frames) = (Vec::new(), 0);
+    for piece in pieces {
+        let mut input = *piece;
+        loop {
+            match decoder.decode(&mut input) {
+                Ok(Some(frame)) => {
+                    let before = written.len();
+                    frame.encode(&mut written);
+                    assert_eq!(written.len() - before, frame.encoded_len());
+                    frames += 1;
+                }
+                Ok(None) => break assert!(input.is_empty(), "input was left without a reason"),
+                Err(error) => {
+                    let left = input;
+                    assert_eq!(decoder.decode(&mut input), Err(error), "the error must stay");
+                    assert_eq!(input, left, "a failed decoder must take nothing");
+                    return (written, frames, Err(error));
+                }
+            }
+        }
+        assert_eq!(decoder.is_mid_frame(), decoder.buffered() > 0);
+    }
+    (written, frames, Ok(()))
+}
+
+/// Decoding a frame that was encoded gives the frame, cut in any way, and leaves nothing behind.
+fn a_frame_survives(supply: &[u8], sizes: &[usize]) {
+    let frame = Supply(supply).frame();
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    assert_eq!(bytes.len(), frame.encoded_len());
+    let mut decoder = Decoder::new(MAX_GENERATED);
+    let pieces = cut(&bytes, sizes);
+    for (index, piece) in pieces.iter().enumerate() {
+        let decoded = decoder.decode(&mut &**piece);
+        assert_eq!(decoded, Ok((index + 1 == pieces.len()).then(|| frame.clone())));
+    }
+    assert!(!decoder.is_mid_frame());
+}
+
+/// Encoding what was decoded gives the bytes that it was decoded from, and cuts change nothing.
+fn bytes_survive(bytes: &[u8], sizes: &[usize]) {
+    for decoder in [Decoder::new(MAX_GENERATED), Decoder::new(MAX_GENERATED).expect_hello()] {
+        let whole = reencode(decoder.clone(), &[bytes]);
+        assert!(bytes.starts_with(&whole.0), "another encoding of the same value was taken");
+        assert_eq!(reencode(decoder, &cut(bytes, sizes)), whole);
+    }
+}
+
+fn supply() -> impl Strategy<Value = Vec<u8>> {
+    let choices = prop::collection::vec(any::<u8>(), 0..80);
+    let body = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        prop::collection::vec(any::<u8>(), 0..MAX_GENERATED - 80),
+        ".{0,100}".prop_map(String::into_bytes),
+    ];
+    (choices, body).prop_map(|(choices, body)| [choices, body].concat())
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(prop_oneof![1..8usize, 1..600usize], 1..6)
+}
+
+proptest! {
+    #[test]
+    fn a_frame_survives_any_cuts(supply in supply(), sizes in sizes()) {
+        a_frame_survives(&supply, &sizes);
+    }
+
+    #[test]
+    fn any_bytes_survive(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in sizes()) {
+        bytes_survive(&bytes, &sizes);
+    }
+
+    /// Bytes that are nearly right reach what random ones never do.
+    #[test]
+    fn altered_frames_survive(
+        supplies in prop::collection::vec(supply(), 1..4),
+        alterations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        sizes in sizes(),
+    ) {
+        let mut bytes = Vec::new();
+        for supply in &supplies {
+            Supply(supply).frame().encode(&mut bytes);
+        }
+        for (index, byte) in alterations {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        bytes_survive(&bytes, &sizes);
+    }
+}
+
+/// One frame of each kind, a message too long for small buffers among them.
+fn stream() -> (Vec<u8>, usize) {
+    let mut bytes = Vec::new();
+    let body = "The overhead is where it lives. ".repeat(100);
+    let frames = [
+        Frame::Hello(Hello {
+            version: VERSION,
+            incarnation: 1,
+            max_message: 1 << 16,
+            window: crate::Window { messages: 1, bytes: 1 },
+            network: "",
+            address: Some(longest_name()),
+        }),
+        message(body.as_bytes()),
+        Frame::Announce(AnnounceFrame { transfer: 2, friend: Some(longest_name()) }),
+        Frame::Confirmed { through: 2 },
+        message(b""),
+        Frame::Refused { transfer: 3, reason: RefusedReason::Screened },
+        Frame::Goodbye { farewell: Farewell::TimedOut },
+    ];
+    for frame in &frames {
+        frame.encode(&mut bytes);
+    }
+    (bytes, frames.len())
+}
+
+fn message(body: &[u8]) -> Frame<'_> {
+    Frame::Message(MessageFrame {
+        transfer: 1,
+        attempt: Attempt::Retry,
+        nonce: crate::Nonce(u128::MAX),
+        kind: crate::Kind::Json,
+        friend: Some(longest_name()),
+        body,
+    })
+}
+
+fn encoded(frame: &Frame<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    bytes
+}
+
+#[test]
+fn every_size_of_pieces_gives_the_same_frames() {
+    let (bytes, frames) = stream();
+    for size in 1..=bytes.len() {
+        let decoder = Decoder::new(MAX_GENERATED).expect_hello();
+        assert_eq!(reencode(decoder, &cut(&bytes, &[size])), (bytes.clone(), frames, Ok(())));
+    }
+}
+
+#[test]
+fn a_whole_frame_is_borrowed_and_a_split_one_copied() {
+    let bytes = encoded(&message(b"\"body\""));
+    let within = |range: Range<*const u8>, body: &[u8]| range.contains(&body.as_ptr());
+    let mut decoder = Decoder::new(100);
+    let Ok(Some(Frame::Message(whole))) = decoder.decode(&mut &*bytes) else { panic!() };
+    assert!(within(bytes.as_ptr_range(), whole.body));
+    assert_eq!(decoder.capacity(), 0);
+
+    let (start, end) = bytes.split_at(bytes.len() - 1);
+    assert_eq!(decoder.decode(&mut &*start), Ok(None));
+    assert_eq!((decoder.buffered(), decoder.is_mid_frame()), (start.len(), true));
+    let Ok(Some(Frame::Message(split))) = decoder.decode(&mut &*end) else { panic!() };
+    assert!(!within(bytes.as_ptr_range(), split.body));
+    assert_eq!((decoder.buffered(), decoder.is_mid_frame()), (0, false));
+}
+
+#[test]
+fn an_over_long_length_is_refused_before_anything_is_buffered() {
+    for (kind, longest) in [
+        (FrameKind::Hello, 341),
+        (FrameKind::Message, 283 + 1000),
+        (FrameKind::Announce, 265),
+        (FrameKind::Confirmed, 8),
+        (FrameKind::Refused, 9),
+        (FrameKind::Goodbye, 1),
+    ] {
+        let head = |len: u32| {
+            let mut head = vec![kind.code()];
+            head.extend(len.to_be_bytes());
+            head
+        };
+        let mut decoder = Decoder::new(1000);
+        assert_eq!(decoder.decode(&mut &*head(longest)), Ok(None), "{kind}");
+        assert_eq!(decoder.buffered(), HEAD);
+        for len in [longest + 1, u32::MAX] {
+            let mut decoder = Decoder::new(1000);
+            let error = WireError::Length { kind, len };
+            assert_eq!(decoder.decode(&mut &*[head(len), vec![0; 5000]].concat()), Err(error));
+            assert_eq!((decoder.buffered(), decoder.capacity()), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn the_buffer_grows_with_what_arrives_and_not_beyond_the_frame() {
+    let body = vec![b'1'; 50_000];
+    let bytes = encoded(&message(&body));
+    let mut decoder = Decoder::new(MAX_BODY);
+    for (index, byte) in bytes[..bytes.len() - 1].iter().enumerate() {
+        assert_eq!(decoder.decode(&mut &[*byte][..]), Ok(None));
+        let most = (2 * (index + 1)).clamp(64, bytes.len());
+        assert!(decoder.capacity() <= most, "{} after {index} bytes", decoder.capacity());
+    }
+}
+
+#[test]
+fn long_messages_keep_their_buffer_until_they_cease() {
+    let body = vec![b'1'; 60_000];
+    let (long, short) = (encoded(&message(&body)), encoded(&Frame::Confirmed { through: 1 }));
+    let mut decoder = Decoder::new(MAX_BODY);
+    let mut decode = |bytes: &[u8], split: usize| {
+        for mut piece in cut(bytes, &[split]) {
+            while decoder.decode(&mut piece).unwrap().is_some() {}
+        }
+        decoder.capacity()
+    };
+    let kept = decode(&long, 40_000);
+    assert!((60_000..=long.len()).contains(&kept));
+    for _ in 0..5 {
+        // Each way to read a short frame, and then a long one again.
+        for round in 0..60 {
+            assert_eq!(decode(&short, if round % 2 == 0 { 99 } else { 2 }), kept);
+        }
+        assert_eq!(decode(&long, 40_000), kept);
+    }
+    for _ in 0..70 {
+        decode(&short, 99);
+    }
+    assert_eq!(decode(&short, 99), 0, "nobody needs it any more");
+}
+
+#[test]
+fn a_stranger_is_recognised_by_the_first_byte() {
+    let stranger = |first: &[u8]| {
+        let mut decoder = Decoder::new(1000).expect_hello();
+        let refused = decoder.decode(&mut &*first).map(drop);
+        assert_eq!(decoder.capacity(), 0);
+        refused
+    };
+    assert_eq!(stranger(b"GET / HTTP/1.1\r\n"), Err(WireError::Kind(b'G')));
+    assert_eq!(stranger(&[22]), Err(WireError::Kind(22)));
+    assert_eq!(stranger(&[0xc2]), Err(WireError::BeforeHello(FrameKind::Message)));
+    assert_eq!(stranger(&[0xc6]), Err(WireError::BeforeHello(FrameKind::Goodbye)));
+}
+
+#[test]
+fn after_a_hello_every_frame_is_taken_and_before_it_none() {
+    let (bytes, frames) = stream();
+    let twice = [&bytes[..], &bytes].concat();
+    let decoder = Decoder::new(MAX_GENERATED).expect_hello();
+    assert_eq!(reencode(decoder, &[&twice]), (twice.clone(), 2 * frames, Ok(())));
+
+    // A hello that is wrong opens nothing.
+    let mut wrong = bytes;
+    wrong[18..20].fill(0);
+    let mut decoder = Decoder::new(MAX_GENERATED).expect_hello();
+    let mut input = &*wrong;
+    let error = Err(WireError::Range(Field::WindowMessages));
+    assert_eq!(decoder.decode(&mut input), error);
+    assert_eq!(decoder.decode(&mut input), error);
+}

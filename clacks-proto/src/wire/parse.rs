@@ -1,0 +1,159 @@
+//! The payload of one whole frame -> its fields.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU16;
+use core::str;
+
+use super::error::{Field, WireError};
+use super::frame::{
+    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason,
+};
+use super::{MAX_BODY, MAX_NETWORK, MAX_WINDOW};
+use crate::address::{Address, Host, Name};
+use crate::config::Window;
+use crate::message::{Kind, Nonce};
+
+pub(super) fn parse(
+    kind: FrameKind,
+    payload: &[u8],
+    max_body: usize,
+) -> Result<Frame<'_>, WireError> {
+    let mut fields = Fields { rest: payload };
+    let frame = match kind {
+        FrameKind::Hello => Frame::Hello(fields.hello()?),
+        FrameKind::Message => Frame::Message(fields.message(max_body)?),
+        FrameKind::Announce => Frame::Announce(AnnounceFrame {
+            transfer: fields.u64(Field::Transfer)?,
+            friend: fields.address()?,
+        }),
+        FrameKind::Confirmed => Frame::Confirmed { through: fields.u64(Field::Transfer)? },
+        FrameKind::Refused => Frame::Refused {
+            transfer: fields.u64(Field::Transfer)?,
+            reason: fields.one_of(Field::Reason, RefusedReason::from_code)?,
+        },
+        FrameKind::Goodbye => {
+            Frame::Goodbye { farewell: fields.one_of(Field::Farewell, Farewell::from_code)? }
+        }
+    };
+    if fields.rest.is_empty() { Ok(frame) } else { Err(WireError::Trailing(kind)) }
+}
+
+/// What is left of the payload.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn hello(&mut self) -> Result<Hello<'a>, WireError> {
+        Ok(Hello {
+            version: self.u8(Field::Version)?,
+            incarnation: self.u64(Field::Incarnation)?,
+            max_message: self.max_message()?,
+            window: Window { messages: self.window()?, bytes: self.u32(Field::WindowBytes)? },
+            network: self.network()?,
+            address: self.address()?,
+        })
+    }
+
+    fn max_message(&mut self) -> Result<u32, WireError> {
+        let len = self.u32(Field::MaxMessage)?;
+        let fits = len > 0 && usize::try_from(len).is_ok_and(|len| len <= MAX_BODY);
+        if fits { Ok(len) } else { Err(WireError::Range(Field::MaxMessage)) }
+    }
+
+    fn window(&mut self) -> Result<u16, WireError> {
+        let messages = u16::from_be_bytes(self.array(Field::WindowMessages)?);
+        let fits = (1..=MAX_WINDOW).contains(&messages);
+        if fits { Ok(messages) } else { Err(WireError::Range(Field::WindowMessages)) }
+    }
+
+    fn network(&mut self) -> Result<&'a str, WireError> {
+        let len = usize::from(self.u8(Field::Network)?);
+        if len > MAX_NETWORK {
+            return Err(WireError::Range(Field::Network));
+        }
+        let bytes = self.bytes(len, Field::Network)?;
+        str::from_utf8(bytes).map_err(|_| WireError::Utf8(Field::Network))
+    }
+
+    fn message(&mut self, max_body: usize) -> Result<MessageFrame<'a>, WireError> {
+        let transfer = self.u64(Field::Transfer)?;
+        let attempt = self.one_of(Field::Attempt, Attempt::from_code)?;
+        let nonce = Nonce(u128::from_be_bytes(self.array(Field::Nonce)?));
+        let kind = self.one_of(Field::MessageKind, Kind::from_code)?;
+        let friend = self.address()?;
+        let body = core::mem::take(&mut self.rest);
+        if body.len() > max_body {
+            return Err(WireError::Range(Field::Body));
+        }
+        match kind {
+            Kind::Bytes => {}
+            Kind::Text | Kind::Json => {
+                str::from_utf8(body).map_err(|_| WireError::Utf8(Field::Body))?;
+            }
+        }
+        Ok(MessageFrame { transfer, attempt, nonce, kind, friend, body })
+    }
+
+    /// Builds the address and compares: what its constructor had to change was not canonical.
+    fn address(&mut self) -> Result<Option<Address>, WireError> {
+        let ip: IpAddr = match self.u8(Field::AddressTag)? {
+            0 => return Ok(None),
+            1 => return self.named_address().map(Some),
+            4 => Ipv4Addr::from(self.array(Field::Host)?).into(),
+            6 => Ipv6Addr::from(self.array::<16>(Field::Host)?).into(),
+            byte => return Err(WireError::Unknown { field: Field::AddressTag, byte }),
+        };
+        let address = Address::from_ip(ip, self.port()?).map_err(|_| WireError::Host)?;
+        if *address.host() == Host::Ip(ip) {
+            Ok(Some(address))
+        } else {
+            Err(WireError::HostSpelling)
+        }
+    }
+
+    fn named_address(&mut self) -> Result<Address, WireError> {
+        let len = usize::from(self.u8(Field::Host)?);
+        let text = str::from_utf8(self.bytes(len, Field::Host)?).map_err(|_| WireError::Host)?;
+        let port = self.port()?;
+        let name = Name::new(text).map_err(|_| WireError::Host)?;
+        if name.as_str() != text {
+            return Err(WireError::HostSpelling);
+        }
+        Ok(Address::from_name(name, port))
+    }
+
+    fn port(&mut self) -> Result<NonZeroU16, WireError> {
+        let port = u16::from_be_bytes(self.array(Field::Port)?);
+        NonZeroU16::new(port).ok_or(WireError::Range(Field::Port))
+    }
+
+    fn one_of<T>(&mut self, field: Field, from_code: fn(u8) -> Option<T>) -> Result<T, WireError> {
+        let byte = self.u8(field)?;
+        from_code(byte).ok_or(WireError::Unknown { field, byte })
+    }
+
+    fn u8(&mut self, field: Field) -> Result<u8, WireError> {
+        self.array(field).map(u8::from_be_bytes)
+    }
+
+    fn u32(&mut self, field: Field) -> Result<u32, WireError> {
+        self.array(field).map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self, field: Field) -> Result<u64, WireError> {
+        self.array(field).map(u64::from_be_bytes)
+    }
+
+    fn array<const N: usize>(&mut self, field: Field) -> Result<[u8; N], WireError> {
+        let (array, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated(field))?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    fn bytes(&mut self, len: usize, field: Field) -> Result<&'a [u8], WireError> {
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated(field))?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+}
