@@ -18,6 +18,9 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
+    /// What one index takes at most, in bytes: vectors grow by doubling.
+    pub(crate) const MEMORY: usize = 2 * (size_of::<(Instant, u32)>() + size_of::<u32>());
+
     /// The earliest deadline and whose it is.
     pub(crate) fn first(&self) -> Option<(Instant, u32)> {
         self.heap.first().copied()

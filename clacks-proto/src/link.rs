@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::config::Window;
 use crate::event::{CloseReason, Fingerprint, LinkId, MessageKey, PeerId};
 use crate::time::Instant;
-use crate::wire::{Attempt, Decoder, Farewell, RefusedReason};
+use crate::wire::{Attempt, Decoder, Farewell, MAX_HEAD, RefusedReason};
 
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +194,15 @@ impl Link {
         }
     }
 
+    /// What one link takes at most, in bytes: its record, transfers in each direction (twice a window, where those in doubt
+    /// are added to it), a frame half received and the head of one half sent. Vectors grow by doubling.
+    pub(crate) const fn memory(window: usize, max_message: usize) -> usize {
+        let out = 2 * (2 * window + 4) * 2 * size_of::<Transfer>();
+        let back = 2 * (window + 4) * (size_of::<Incoming>() + size_of::<Answer>());
+        let frame = MAX_HEAD + max_message;
+        2 * (size_of::<Self>() + size_of::<u32>()) + out + back + 2 * MAX_HEAD + frame
+    }
+
     /// Whether frames still matter on it.
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.state, State::Vacant | State::Closing | State::Ended)
@@ -233,7 +242,8 @@ impl Link {
     /// Adds an answer, together with the one before it where one frame says both.
     pub(crate) fn answer(&mut self, transfer: u64, outcome: Outcome, len: usize) {
         if outcome == Outcome::Taken
-            && let Some(last) = self.answers.back_mut().filter(|last| last.outcome == Outcome::Taken)
+            && let Some(last) =
+                self.answers.back_mut().filter(|last| last.outcome == Outcome::Taken)
         {
             last.transfer = transfer;
             last.count += 1;
@@ -357,7 +367,8 @@ impl Links {
 
     /// Notes that an action that names a link was polled. Returns whether it still means something.
     pub(crate) fn action_polled(&mut self, id: LinkId, is_send: bool) -> bool {
-        let Some(link) = self.slots.get_mut(id.index as usize).filter(|link| link.epoch == id.epoch)
+        let Some(link) =
+            self.slots.get_mut(id.index as usize).filter(|link| link.epoch == id.epoch)
         else {
             return false;
         };

@@ -139,7 +139,10 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let mut bucket = Bucket::new(Allowance { burst: 2, per_second: 4 });
-        assert_eq!([bucket.take(at(0)), bucket.take(at(0)), bucket.take(at(0))], [true, true, false]);
+        assert_eq!(
+            [bucket.take(at(0)), bucket.take(at(0)), bucket.take(at(0))],
+            [true, true, false]
+        );
         assert!(!bucket.take(at(249)));
         assert!(bucket.take(at(250)));
         assert!(!bucket.take(at(250)));

@@ -81,6 +81,11 @@ impl Taken {
         Self { incarnation, ring: alloc::vec![None; capacity].into_boxed_slice(), next: 0 }
     }
 
+    /// What remembering `capacity` transfers takes, in bytes.
+    pub(crate) const fn memory(capacity: usize) -> usize {
+        size_of::<Self>() + capacity * size_of::<Option<u64>>()
+    }
+
     /// Another incarnation numbers its transfers anew.
     pub(crate) fn belongs_to(&self, incarnation: u64) -> bool {
         self.incarnation == incarnation
@@ -336,7 +341,8 @@ impl Peers {
     /// How many may be drawn. With `max_probes` running, only the alive.
     #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
-        let [new, alive, lost, dead] = [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
+        let [new, alive, lost, dead] =
+            [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
         if self.probes < max_probes {
             Eligible { new, alive, lost, dead }
         } else {
@@ -453,7 +459,8 @@ impl Peers {
 
     /// The slow truth about every list, for debug builds.
     fn lists_are_right(&self) -> bool {
-        let on_list = |list: &[u32], place: u32, index: u32| list.get(place as usize) == Some(&index);
+        let on_list =
+            |list: &[u32], place: u32, index: u32| list.get(place as usize) == Some(&index);
         let each = self.slots.iter().zip(0..).all(|(slot, index)| {
             let Some(peer) = &slot.peer else { return true };
             let listed = class(peer.status)

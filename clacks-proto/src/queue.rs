@@ -267,9 +267,10 @@ impl Queue {
         let waiting = core::iter::successors(first, |index| {
             Some(self.slots[*index as usize].next).filter(|index| *index != NOWHERE)
         });
-        let away = self.slots.iter().zip(0..).filter(|(slot, _)| {
-            matches!(slot.place, Place::InFlight(_) | Place::Offered { .. })
-        });
+        let away =
+            self.slots.iter().zip(0..).filter(|(slot, _)| {
+                matches!(slot.place, Place::InFlight(_) | Place::Offered { .. })
+            });
         waiting.map(key).chain(away.map(move |(_, index)| key(index)))
     }
 

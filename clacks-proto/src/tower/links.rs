@@ -51,7 +51,7 @@ impl Tower {
         let max_message = self.config.max_message;
         if let Some(link) = self.links.get_mut(id) {
             link.hello_due = true;
-            link.decoder = Decoder::expecting_hello(max_message);
+            link.decoder = Decoder::new(max_message).expect_hello();
         }
         self.link_deadlines.set(id.index, self.now + self.config.timeouts.handshake);
         self.request_send(id);
@@ -199,8 +199,8 @@ impl Tower {
         );
         let never_open = matches!(state, State::Connecting | State::Greeting);
         let unreached = direction == Direction::Outbound && never_open;
-        let broken = awaited && unanswered == Unanswered::InDoubt
-            || why == CloseReason::ConfirmTimeout;
+        let broken =
+            awaited && unanswered == Unanswered::InDoubt || why == CloseReason::ConfirmTimeout;
         let shunned = matches!(why, CloseReason::Goodbye(Farewell::Ignored));
         if let Some(peer) = peer
             && !our_choice
@@ -241,7 +241,8 @@ impl Tower {
     /// A new link to a peer that may have taken what was not confirmed.
     fn redial(&mut self, peer: PeerId) -> Option<LinkId> {
         let is_wanted = matches!(self.shutdown, Shutdown::Running | Shutdown::Draining { .. });
-        let may = self.peers.get(peer).is_some_and(|peer| !peer.is_ignored() && peer.link.is_none());
+        let may =
+            self.peers.get(peer).is_some_and(|peer| !peer.is_ignored() && peer.link.is_none());
         if is_wanted && may { self.dial(peer) } else { None }
     }
 
@@ -284,7 +285,8 @@ impl Tower {
 
     /// The sender keeps what was not decided, and will hand it over again.
     fn withdraw_offers(&mut self, id: LinkId) {
-        while let Some(incoming) = self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
+        while let Some(incoming) =
+            self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
         {
             if let Some(key) = incoming.offer.filter(|_| incoming.outcome.is_none()) {
                 self.queue.let_go(key);

@@ -109,9 +109,7 @@ impl Tower {
                 Report::MessageDelivered { to: address(to)?, nonce: self.queue.get(message)?.0 }
             }
             Notice::Announced { to } => Report::Announced { to: address(to)? },
-            Notice::KeyChanged { peer, seen } => {
-                Report::KeyChanged { tower: address(peer)?, seen }
-            }
+            Notice::KeyChanged { peer, seen } => Report::KeyChanged { tower: address(peer)?, seen },
             Notice::LinkClosed { peer, why, .. } => {
                 Report::LinkClosed { tower: peer.and_then(address), why }
             }

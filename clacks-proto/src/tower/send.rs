@@ -65,7 +65,9 @@ impl Tower {
 
     /// A tower that has sent nothing for a heartbeat announces itself to one drawn peer.
     pub(super) fn on_heartbeat(&mut self) {
-        let (Some(heartbeat), Some(at)) = (self.config.heartbeat, self.heartbeat_at) else { return };
+        let (Some(heartbeat), Some(at)) = (self.config.heartbeat, self.heartbeat_at) else {
+            return;
+        };
         if at > self.now || self.shutdown != Shutdown::Running {
             return;
         }
@@ -137,9 +139,10 @@ impl Tower {
     /// If the application asked for it, the link begins with an announce.
     pub(super) fn announce_if_due(&mut self, id: LinkId, peer: PeerId) {
         let is_due = self.peers.get(peer).is_some_and(|peer| peer.announce_due);
-        let waits = self.links.get(id).is_some_and(|link| {
-            link.outbox.iter().any(|transfer| transfer.message().is_none())
-        });
+        let waits = self
+            .links
+            .get(id)
+            .is_some_and(|link| link.outbox.iter().any(|transfer| transfer.message().is_none()));
         if is_due && !waits && self.peers.get(peer).is_some_and(|peer| peer.link == Some(id)) {
             self.assign(peer, Cargo::Announce);
         }
@@ -222,7 +225,9 @@ impl Tower {
     fn with_frame(&self, outgoing: &Outgoing, use_frame: impl FnOnce(&Frame<'_>)) {
         let friend = |transfer: &Transfer| {
             let friend = transfer.friend.and_then(|friend| self.peers.get(friend));
-            friend.filter(|friend| friend.status == Status::Alive).map(|friend| friend.address.clone())
+            friend
+                .filter(|friend| friend.status == Status::Alive)
+                .map(|friend| friend.address.clone())
         };
         let frame = match outgoing {
             Outgoing::Hello => Frame::Hello(Hello {

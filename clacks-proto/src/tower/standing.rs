@@ -1,5 +1,6 @@
 //! How peers stand: learned, proved alive, failed, resting, ignored, merged, forgotten.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Tower;
@@ -141,7 +142,7 @@ impl Tower {
         self.notify(Notice::TowerForgotten { peer: alias });
     }
 
-    fn links_of(&self, peer: PeerId) -> alloc::vec::Vec<LinkId> {
+    fn links_of(&self, peer: PeerId) -> Vec<LinkId> {
         let links = self.links.iter().filter(|(_, link)| link.peer == Some(peer));
         links.map(|(id, _)| id).collect()
     }
@@ -149,7 +150,8 @@ impl Tower {
     /// Notes whether a peer's window has room.
     pub(super) fn refresh_window(&mut self, peer: PeerId) {
         let link = self.peers.get(peer).and_then(|peer| peer.link);
-        let is_full = link.and_then(|link| self.links.get(link)).is_some_and(crate::link::Link::is_full);
+        let is_full =
+            link.and_then(|link| self.links.get(link)).is_some_and(crate::link::Link::is_full);
         self.peers.change(peer, |peer| peer.is_full = is_full);
     }
 }

@@ -1,5 +1,6 @@
 //! What an application tells a tower.
 
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
 
@@ -109,9 +110,10 @@ impl Tower {
     /// Undoes [`ignore`](Self::ignore): the tower becomes new. False when it was not ignored.
     pub fn heed(&mut self, address: &Address, now: Instant) -> bool {
         self.set_now(now);
-        let ignored = self.peers.find(address).filter(|peer| {
-            self.peers.get(*peer).is_some_and(crate::peers::Peer::is_ignored)
-        });
+        let ignored = self
+            .peers
+            .find(address)
+            .filter(|peer| self.peers.get(*peer).is_some_and(crate::peers::Peer::is_ignored));
         let Some(peer) = ignored else { return false };
         self.set_status(peer, Status::New);
         self.advance();
@@ -152,13 +154,13 @@ impl Tower {
     pub(super) fn advance_shutdown(&mut self) {
         if let Shutdown::Draining { until } = self.shutdown {
             let is_drained = self.queue.len() == self.open_offers;
-            let nobody_left = self.links.len() == 0
-                && self.peers.iter().all(|(_, peer)| peer.is_ignored());
+            let nobody_left =
+                self.links.len() == 0 && self.peers.iter().all(|(_, peer)| peer.is_ignored());
             if !is_drained && !nobody_left && until > self.now {
                 return;
             }
             self.shutdown = Shutdown::Parting;
-            let all: alloc::vec::Vec<_> = self.links.iter().map(|(id, _)| id).collect();
+            let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
             for id in all {
                 match self.state_of(id) {
                     State::Connecting | State::Greeting => {

@@ -151,8 +151,8 @@ pub enum Farewell {
     OwnAddress,
     /// The receiver broke the protocol.
     Misbehaved,
-    /// A deadline passed.
-    TimedOut,
+    /// The sender speaks another version of the protocol.
+    WrongVersion,
 }
 
 /// The byte of each value, in one table for both directions, so that they can't disagree.
@@ -188,7 +188,7 @@ codes!(Farewell {
     WrongNetwork = 3,
     OwnAddress = 4,
     Misbehaved = 5,
-    TimedOut = 6,
+    WrongVersion = 6,
 });
 
 impl fmt::Display for FrameKind {
@@ -224,7 +224,7 @@ impl fmt::Display for Farewell {
             Self::WrongNetwork => "wrong network",
             Self::OwnAddress => "own address",
             Self::Misbehaved => "misbehaved",
-            Self::TimedOut => "timed out",
+            Self::WrongVersion => "wrong version",
         })
     }
 }

@@ -140,7 +140,7 @@ fn stream() -> (Vec<u8>, usize) {
         Frame::Confirmed { through: 2 },
         message(b""),
         Frame::Refused { transfer: 3, reason: RefusedReason::Screened },
-        Frame::Goodbye { farewell: Farewell::TimedOut },
+        Frame::Goodbye { farewell: Farewell::WrongVersion },
     ];
     for frame in &frames {
         frame.encode(&mut bytes);

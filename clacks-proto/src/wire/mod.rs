@@ -78,7 +78,7 @@
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | farewell | 1 | 0: idle, 1: leaving, 2: ignored, 3: wrong network, 4: own address, 5: misbehaved, 6: timed out |
+//! | farewell | 1 | 0: idle, 1: leaving, 2: ignored, 3: wrong network, 4: own address, 5: misbehaved, 6: wrong version |
 //!
 //! ## Address
 //!
