@@ -30,6 +30,7 @@ fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
 /// Everything that a decoder reads from the pieces, written again, with the place of each frame, and how it ended.
 fn reencode(mut decoder: Decoder, pieces: &[&[u8]]) -> (Vec<u8>, usize, Result<(), WireError>) {
     let (mut written, mut frames) = (Vec::new(), 0);
+    let arrived: usize = pieces.iter().map(|piece| piece.len()).sum();
     for piece in pieces {
         let mut input = *piece;
         loop {
@@ -39,6 +40,7 @@ fn reencode(mut decoder: Decoder, pieces: &[&[u8]]) -> (Vec<u8>, usize, Result<(
                     frame.encode(&mut written);
                     assert_eq!(written.len() - before, frame.encoded_len());
                     frames += 1;
+                    assert!(written.len() <= arrived, "a frame out of nothing");
                 }
                 Ok(None) => break assert!(input.is_empty(), "input was left without a reason"),
                 Err(error) => {
