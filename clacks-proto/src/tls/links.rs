@@ -1,0 +1,74 @@
+//! Which links have TLS on them, and how far each has come.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::session::Session;
+use crate::event::{LinkId, PeerId};
+
+/// What lies between a link of the tower and its connection.
+#[derive(Debug)]
+pub(super) enum Layer {
+    /// The connection does not stand yet; nothing is spent on it until it does.
+    Dialling(PeerId),
+    /// TLS. In a box: most places of a large table are empty.
+    Open(Box<Session>),
+    /// Nothing: the link is being cut off.
+    Cut,
+}
+
+/// The layers by the place of their link. A place that another link has taken since is no place of an earlier one.
+#[derive(Debug, Default)]
+pub(super) struct Links(Vec<Option<(LinkId, Layer)>>);
+
+impl Links {
+    pub(super) fn insert(&mut self, link: LinkId, layer: Layer) {
+        let index = link.index();
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(index) {
+            *place = Some((link, layer));
+        }
+    }
+
+    pub(super) fn remove(&mut self, link: LinkId) {
+        if let Some(place) = self.0.get_mut(link.index()) {
+            place.take_if(|(occupant, _)| *occupant == link);
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, link: LinkId) -> Option<&mut Layer> {
+        match self.0.get_mut(link.index()) {
+            Some(Some((occupant, layer))) if *occupant == link => Some(layer),
+            _ => None,
+        }
+    }
+
+    pub(super) fn session(&mut self, link: LinkId) -> Option<&mut Session> {
+        match self.get_mut(link) {
+            Some(Layer::Open(session)) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_has_ended_reaches_nothing_of_the_one_in_its_place() {
+        let (old, new) = (LinkId { index: 3, epoch: 1 }, LinkId { index: 3, epoch: 2 });
+        let mut links = Links::default();
+        assert!(links.get_mut(old).is_none());
+        links.insert(old, Layer::Cut);
+        assert!(links.get_mut(old).is_some());
+        links.insert(new, Layer::Cut);
+        assert!(links.get_mut(old).is_none());
+        links.remove(old);
+        assert!(links.get_mut(new).is_some(), "the old link removed the new one");
+        links.remove(new);
+        assert!(links.get_mut(new).is_none());
+    }
+}

@@ -1,0 +1,262 @@
+//! The tower with ciphertext on the outside.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::net::IpAddr;
+
+use bytes::BufMut;
+
+use super::error::TlsError;
+use super::handshake::Handshakes;
+use super::identity::Identity;
+use super::links::{Layer, Links};
+use super::session::{MAX_PLAINTEXT, RECORD_OVERHEAD, Session, Sink};
+use super::trust::Trust;
+use crate::event::{
+    Action, CloseMode, CloseReason, Event, LinkId, PeerId, Refusal, TlsFailure, Wakeup,
+};
+use crate::machine::StateMachine;
+use crate::time::Instant;
+use crate::tower::Tower;
+
+/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes; see [`SecureTower::max_memory`].
+pub const TLS_LINK_MEMORY: usize = 256 * 1024;
+
+/// The most peers whose sessions are kept for resumption, whatever the number of links.
+const MAX_TICKETS: usize = 1024;
+
+/// No record smaller than this is made just because the driver's buffer is nearly full.
+const SMALLEST_FILL: usize = 4096;
+
+/// A [`Tower`] whose links are TLS. The same [`StateMachine`] for a driver, with ciphertext on the outside.
+///
+/// The tower inside has its deadlines run over TLS and hello together, says its hello as soon as the handshake is complete, and is told who the
+/// other side is before it sees the first byte from it.
+#[derive(Debug)]
+pub struct SecureTower {
+    tower: Tower,
+    links: Links,
+    handshakes: Handshakes,
+    stats: TlsStats,
+    /// Where frames are gathered into one record; not kept for each link, because it is empty between calls.
+    scratch: Box<[u8]>,
+}
+
+/// What TLS has counted since the tower was made. The numbers only grow; what failed is in [`Stats`](crate::Stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsStats {
+    /// Complete handshakes.
+    pub full: u64,
+    /// Handshakes that resumed an earlier session.
+    pub resumed: u64,
+}
+
+impl SecureTower {
+    /// Puts TLS around a tower that has no links yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NoRandomness`] when the operating system gives no random bytes.
+    pub fn new(mut tower: Tower, identity: &Identity, trust: Trust) -> Result<Self, TlsError> {
+        let tickets = tower.config().max_links.min(MAX_TICKETS);
+        let handshakes = Handshakes::new(identity, trust, tickets)?;
+        tower.set_identity(identity.fingerprint());
+        Ok(Self {
+            tower,
+            links: Links::default(),
+            handshakes,
+            stats: TlsStats::default(),
+            scratch: vec![0; MAX_PLAINTEXT].into_boxed_slice(),
+        })
+    }
+
+    /// What TLS has counted.
+    #[must_use]
+    pub fn tls_stats(&self) -> &TlsStats {
+        &self.stats
+    }
+
+    fn on_connected(&mut self, link: LinkId, now: Instant) {
+        let Self { tower, links, handshakes, .. } = self;
+        tower.handle(Event::Connected { link }, now);
+        let Some(layer) = links.get_mut(link) else { return };
+        let Layer::Dialling(peer) = *layer else { return };
+        match Session::dialled(&handshakes.client, peer) {
+            Ok(session) => {
+                *layer = Layer::Open(Box::new(session));
+                tower.request_send(link);
+            }
+            Err(failure) => {
+                *layer = Layer::Cut;
+                tower.fail(link, CloseReason::Tls(failure));
+            }
+        }
+    }
+
+    fn on_bytes(&mut self, link: LinkId, mut bytes: &[u8], now: Instant) {
+        let Self { tower, links, stats, .. } = self;
+        let Some(layer) = links.get_mut(link) else {
+            // Stale: the tower counts it.
+            return tower.handle(Event::BytesArrived { link, bytes }, now);
+        };
+        let Layer::Open(session) = layer else { return };
+        while !bytes.is_empty() && session.takes_bytes() {
+            let received = session.receive(&mut bytes);
+            let established = received.and_then(|()| session.establish());
+            if let Ok(Some(established)) = established {
+                stats.count(established.resumed);
+                tower.identify(link, established.identity);
+                // What the tower has waiting could not be sent before.
+                tower.request_send(link);
+            }
+            while session.next_plaintext(|bytes| {
+                tower.handle(Event::BytesArrived { link, bytes }, now);
+            }) {}
+            if let Err(failure) = established {
+                session.fail();
+                tower.fail(link, CloseReason::Tls(failure));
+            }
+        }
+        if session.take_end() {
+            tower.handle(Event::Finished { link }, now);
+        }
+        if session.wants_write() {
+            tower.request_send(link);
+        }
+    }
+
+    fn on_finished(&mut self, link: LinkId, now: Instant) {
+        if self.links.session(link).is_none_or(Session::take_disconnect) {
+            self.tower.handle(Event::Finished { link }, now);
+        }
+    }
+
+    fn on_action(&mut self, action: Action) {
+        match action {
+            Action::Connect { link, peer } => self.on_connect(link, peer),
+            Action::Close { link, how, .. } => self.on_close(link, how),
+            _ => {}
+        }
+    }
+
+    fn on_connect(&mut self, link: LinkId, peer: PeerId) {
+        self.links.insert(link, Layer::Dialling(peer));
+    }
+
+    fn on_close(&mut self, link: LinkId, how: CloseMode) {
+        let Some(layer) = self.links.get_mut(link) else { return };
+        match (how, &mut *layer) {
+            (CloseMode::Flush, Layer::Open(session)) => session.close_when_flushed(),
+            _ => *layer = Layer::Cut,
+        }
+    }
+}
+
+impl TlsStats {
+    fn count(&mut self, resumed: bool) {
+        let counter = if resumed { &mut self.resumed } else { &mut self.full };
+        *counter += 1;
+    }
+}
+
+impl StateMachine for SecureTower {
+    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+        let link = self.tower.accept(from, now)?;
+        match Session::accepted(&self.handshakes.server) {
+            Ok(session) => self.links.insert(link, Layer::Open(Box::new(session))),
+            Err(failure) => {
+                self.links.insert(link, Layer::Cut);
+                self.tower.fail(link, CloseReason::Tls(failure));
+            }
+        }
+        Ok(link)
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        match event {
+            Event::Connected { link } => self.on_connected(link, now),
+            Event::BytesArrived { link, bytes } => self.on_bytes(link, bytes, now),
+            Event::Finished { link } => self.on_finished(link, now),
+            Event::ConnectFailed { link, .. }
+            | Event::Lost { link, .. }
+            | Event::Closed { link } => {
+                self.links.remove(link);
+                self.tower.handle(event, now);
+            }
+            Event::TimerFired => self.tower.handle(event, now),
+        }
+    }
+
+    /// Ciphertext that waits goes first; then frames of the tower are gathered into records as large as they can be. No more plaintext than one record's
+    /// is ever taken from the tower before the buffer has room for it.
+    fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+        let Self { tower, links, scratch, .. } = self;
+        let Some(session) = links.session(link) else { return 0 };
+        let mut sink = Sink::new(out);
+        loop {
+            session.write(&mut sink);
+            let Some(size) = next_record(sink.room(), sink.written()) else { break };
+            if session.wants_write() {
+                break;
+            }
+            let record = scratch.get_mut(..size).unwrap_or_default();
+            let len = if session.takes_plaintext() { gather(tower, link, record) } else { 0 };
+            if len == 0 {
+                if session.on_flushed() {
+                    continue;
+                }
+                break;
+            }
+            if session.encrypt(record.get(..len).unwrap_or_default()).is_err() {
+                session.fail();
+                tower.fail(link, CloseReason::Tls(TlsFailure::Other));
+            }
+        }
+        sink.written()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        let action = self.tower.poll_action()?;
+        self.on_action(action);
+        Some(action)
+    }
+
+    fn next_wakeup(&self) -> Option<Wakeup> {
+        self.tower.next_wakeup()
+    }
+
+    fn tower(&self) -> &Tower {
+        &self.tower
+    }
+
+    fn tower_mut(&mut self) -> &mut Tower {
+        &mut self.tower
+    }
+}
+
+/// How much plaintext the next record should hold, given the room left in the driver's buffer and what was written into
+/// it; `None` when the rest is better left to the next buffer.
+fn next_record(room: usize, written: usize) -> Option<usize> {
+    let fits = room.saturating_sub(RECORD_OVERHEAD).min(MAX_PLAINTEXT);
+    if fits >= SMALLEST_FILL {
+        Some(fits)
+    } else if written == 0 && room > 0 {
+        // A tiny buffer: one full record is kept in rustls and goes out in pieces.
+        Some(MAX_PLAINTEXT)
+    } else {
+        None
+    }
+}
+
+/// Takes as many frames from the tower as `record` holds.
+fn gather(tower: &mut Tower, link: LinkId, record: &mut [u8]) -> usize {
+    let mut len = 0;
+    loop {
+        let mut rest = record.get_mut(len..).unwrap_or_default();
+        match tower.transmit(link, &mut rest) {
+            0 => return len,
+            more => len += more,
+        }
+    }
+}
