@@ -18,7 +18,6 @@ use super::tickets::Tickets;
 use super::trust::{Trust, Verifier};
 
 /// The two configurations of one tower; every link shares them.
-#[derive(Clone, Debug)]
 pub(super) struct Handshakes {
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::fmt;
 use core::net::IpAddr;
 
 use bytes::BufMut;
@@ -19,7 +20,13 @@ use crate::machine::StateMachine;
 use crate::time::Instant;
 use crate::tower::Tower;
 
-/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes; see [`SecureTower::max_memory`].
+/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for it.
+///
+/// Measured with a counting allocator (rustls 0.23.46): a link that was accepted and is silent takes 3 KiB, one that sent the longest half handshake
+/// that is waited for 36 KiB, an established one 8 KiB, and 38 KiB while its last large record is not yet replaced by a smaller one.
+///
+/// The bound is for the worst that an authenticated peer can do: 32 KiB of certificates, kept with the link and once more with its session; a
+/// ticket of 64 KiB, kept for resumption, and 64 KiB of another half received; and a record of 16 KiB in either direction.
 pub const TLS_LINK_MEMORY: usize = 256 * 1024;
 
 /// The most peers whose sessions are kept for resumption, whatever the number of links.
@@ -32,7 +39,6 @@ const SMALLEST_FILL: usize = 4096;
 ///
 /// The tower inside has its deadlines run over TLS and hello together, says its hello as soon as the handshake is complete, and is told who the
 /// other side is before it sees the first byte from it.
-#[derive(Debug)]
 pub struct SecureTower {
     tower: Tower,
     links: Links,
@@ -150,6 +156,15 @@ impl SecureTower {
             (CloseMode::Flush, Layer::Open(session)) => session.close_when_flushed(),
             _ => *layer = Layer::Cut,
         }
+    }
+}
+
+impl fmt::Debug for SecureTower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecureTower")
+            .field("tower", &self.tower)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,17 @@
+//! Two secure towers, and all sorts of strangers, in memory and in virtual time.
+#![cfg(feature = "tls")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests may fail"
+)]
+
+mod damage;
+mod handshake;
+mod limits;
+mod stranger;
+mod stream;
+mod world;

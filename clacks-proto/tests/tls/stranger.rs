@@ -1,0 +1,133 @@
+//! Someone on the other end of a link who is no tower: raw bytes, or rustls with other settings.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::BufMut;
+use clacks_proto::tls::{Identity, SecureTower, Trust};
+use clacks_proto::{Action, CloseReason, Event, Instant, LinkId, StateMachine};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
+
+use crate::world::{BOB, keeping, secure};
+
+/// A tower that has accepted a connection from a stranger.
+pub struct Host {
+    pub tower: SecureTower,
+    pub link: LinkId,
+    /// What the tower said and the stranger has not read.
+    pub said: Vec<u8>,
+    pub closed: Option<CloseReason>,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let identity = Identity::generate().unwrap();
+        let mut tower = secure(BOB, keeping(), &identity, Trust::Open);
+        let link = tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::ORIGIN).unwrap();
+        let mut host = Self { tower, link, said: Vec::new(), closed: None };
+        host.act();
+        host
+    }
+
+    pub fn hear(&mut self, bytes: &[u8]) {
+        let event = Event::BytesArrived { link: self.link, bytes };
+        self.tower.handle(event, Instant::ORIGIN);
+        self.act();
+    }
+
+    pub fn act(&mut self) {
+        while let Some(action) = self.tower.poll_action() {
+            if let Action::Close { why, .. } = action {
+                self.closed = Some(why);
+            }
+            if let Action::Close { .. } | Action::Send { .. } = action {
+                while self.tower.transmit(self.link, &mut (&mut self.said).limit(1000)) > 0 {}
+            }
+        }
+    }
+}
+
+/// A rustls client with these protocols, and with a certificate or without one.
+pub fn client(protocols: &[&[u8]], identity: Option<&Identity>) -> ClientConnection {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = CertificateDer::from_pem_slice(identity.cert_pem().as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(identity.key_pem().as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![chain], key).unwrap()
+        }
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    ClientConnection::new(Arc::new(config), ServerName::try_from("stranger.example").unwrap())
+        .unwrap()
+}
+
+/// Lets a rustls client talk with a tower until neither has more to say. What the client makes of it.
+pub fn talk(client: &mut ClientConnection, host: &mut Host) -> Result<(), Error> {
+    loop {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        let answer = std::mem::take(&mut host.said);
+        if bytes.is_empty() && answer.is_empty() {
+            return Ok(());
+        }
+        if !bytes.is_empty() {
+            host.hear(&bytes);
+        }
+        let mut rest = answer.as_slice();
+        while !rest.is_empty() && client.read_tls(&mut rest).unwrap() > 0 {
+            client.process_new_packets()?;
+        }
+    }
+}
+
+/// Takes any certificate.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
