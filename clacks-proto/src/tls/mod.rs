@@ -20,7 +20,7 @@
 //! Unlike the rest of this crate, TLS takes randomness and, for certificates' dates and tickets, the time from the operating system. What
 //! the tower inside does still depends on its inputs alone.
 //!
-//! ```no_run
+//! ```
 //! use clacks_proto::tls::{Identity, SecureTower, Trust};
 //! use clacks_proto::{Address, Config, Seed, Tower};
 //!

@@ -20,7 +20,7 @@ use crate::machine::StateMachine;
 use crate::time::Instant;
 use crate::tower::Tower;
 
-/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for it.
+/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for it; see [`SecureTower::max_memory`].
 ///
 /// Measured with a counting allocator (rustls 0.23.46): a link that was accepted and is silent takes 3 KiB, one that sent the longest half handshake
 /// that is waited for 36 KiB, an established one 8 KiB, and 38 KiB while its last large record is not yet replaced by a smaller one.
@@ -75,6 +75,15 @@ impl SecureTower {
             stats: TlsStats::default(),
             scratch: vec![0; MAX_PLAINTEXT].into_boxed_slice(),
         })
+    }
+
+    /// The most memory that the tower and its TLS take, in bytes: [`Config::max_memory`](crate::Config::max_memory), and
+    /// [`TLS_LINK_MEMORY`] for each link that there may be. Sessions kept for resumption are counted with the links: there are never more of them.
+    #[must_use]
+    pub fn max_memory(&self) -> usize {
+        let config = self.tower.config();
+        let links = config.max_links.saturating_mul(TLS_LINK_MEMORY);
+        config.max_memory().saturating_add(links).saturating_add(MAX_PLAINTEXT)
     }
 
     /// What TLS has counted.

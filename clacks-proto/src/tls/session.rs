@@ -261,3 +261,91 @@ impl<B: BufMut> Write for Sink<'_, B> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::handshake::Handshakes;
+    use super::super::identity::Identity;
+    use super::super::trust::Trust;
+    use super::*;
+    use alloc::vec::Vec;
+
+    const SOME: PeerId = PeerId { index: 0, epoch: 0 };
+    const OTHER: PeerId = PeerId { index: 1, epoch: 0 };
+
+    struct Side {
+        identity: Identity,
+        handshakes: Handshakes,
+    }
+
+    impl Side {
+        fn new(tickets: usize) -> Self {
+            let identity = Identity::generate().unwrap();
+            let handshakes = Handshakes::new(&identity, Trust::Open, tickets).unwrap();
+            Self { identity, handshakes }
+        }
+    }
+
+    /// Lets a tower dial a peer. Whether the session was resumed; both must have found the other's key.
+    fn dial(dialler: &Side, peer: PeerId, listener: &Side) -> bool {
+        let mut sessions = [
+            Session::dialled(&dialler.handshakes.client, peer).unwrap(),
+            Session::accepted(&listener.handshakes.server).unwrap(),
+        ];
+        let mut found = [None, None];
+        while sessions.iter().any(Session::wants_write) {
+            for (from, to) in [(0, 1), (1, 0)] {
+                let mut bytes = Vec::new();
+                sessions[from].write(&mut Sink::new(&mut bytes));
+                let mut rest = bytes.as_slice();
+                while !rest.is_empty() {
+                    sessions[to].receive(&mut rest).unwrap();
+                    found[to] = found[to].or(sessions[to].establish().unwrap());
+                }
+            }
+        }
+        let [dialled, accepted] = found.map(Option::unwrap);
+        assert_eq!(dialled.identity, listener.identity.fingerprint());
+        assert_eq!(accepted.identity, dialler.identity.fingerprint());
+        assert_eq!(dialled.resumed, accepted.resumed);
+        dialled.resumed
+    }
+
+    #[test]
+    fn a_resumed_session_proves_the_same_keys_on_both_sides() {
+        let (dialler, listener) = (Side::new(4), Side::new(4));
+        assert!(!dial(&dialler, SOME, &listener));
+        assert!(dial(&dialler, SOME, &listener));
+        assert!(dial(&dialler, SOME, &listener), "the resumed session left no ticket");
+    }
+
+    #[test]
+    fn a_ticket_is_kept_for_one_peer_and_worth_nothing_to_another_tower() {
+        let (dialler, listener) = (Side::new(4), Side::new(4));
+        assert!(!dial(&dialler, SOME, &listener));
+        assert!(!dial(&dialler, OTHER, &listener), "the peers shared a ticket");
+        // Another tower has taken the place of the first: it proves its own key.
+        assert!(!dial(&dialler, SOME, &Side::new(4)));
+    }
+
+    #[test]
+    fn only_as_many_sessions_are_kept_as_there_is_room_for() {
+        let (dialler, listener) = (Side::new(1), Side::new(1));
+        assert!(!dial(&dialler, SOME, &listener));
+        assert!(!dial(&dialler, OTHER, &listener));
+        assert!(!dial(&dialler, SOME, &listener), "its ticket should have made room");
+        assert!(dial(&dialler, SOME, &listener));
+    }
+
+    #[test]
+    fn a_sink_takes_no_more_than_its_buffer_has_room_for() {
+        let mut buffer = [0; 5];
+        let mut out = &mut buffer[..];
+        let mut sink = Sink::new(&mut out);
+        let slices = [IoSlice::new(b"abc"), IoSlice::new(b"def"), IoSlice::new(b"ghi")];
+        assert_eq!(sink.write_vectored(&slices).unwrap(), 5);
+        assert_eq!((sink.written(), sink.room()), (5, 0));
+        assert_eq!(sink.write(b"more").unwrap(), 0);
+        assert_eq!(&buffer, b"abcde");
+    }
+}

@@ -35,8 +35,6 @@ fn apply(damage: Damage, at: usize, bytes: &mut Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_happens_to_a_link_messages_arrive_once_and_unaltered(
         victim in ALICE..=BOB,
@@ -63,7 +61,7 @@ proptest! {
             world.enqueue(ALICE, &Message::text(body));
             world.settle();
         }
-        // Long enough for a link that waits for lost bytes to be given up, and short enough for Bob to keep what he has.
+        // A link that waits for lost bytes is given up, and the peer tried again.
         world.pass(keeping().timeouts.confirm * 4 + Duration::from_secs(60));
 
         prop_assert_eq!(world.held(ALICE), 0);

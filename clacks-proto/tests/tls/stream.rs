@@ -163,7 +163,7 @@ fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
 
 #[test]
 fn bytes_that_are_not_tls_are_called_that() {
-    let garbage: Vec<u8> = (0..400u32).map(|n| (n * 7 + 200) as u8).collect();
+    let garbage: Vec<u8> = (0..=255u8).map(|n| n.wrapping_mul(7).wrapping_add(200)).collect();
     for bytes in [
         b"GET / HTTP/1.1\r\nHost: bob.example\r\n\r\n".as_slice(),
         b"SSH-2.0-OpenSSH_9.7\r\n",
