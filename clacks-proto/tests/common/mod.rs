@@ -24,8 +24,8 @@ pub fn address(n: usize) -> Address {
 struct End {
     /// Who is at the other end; `None` while nobody accepted.
     other: Option<(usize, LinkId)>,
-    /// Bytes on their way to this end.
-    inbox: VecDeque<u8>,
+    /// Bytes on their way to this end, and when they arrive.
+    inbox: VecDeque<(Instant, Vec<u8>)>,
     /// The other end will send no more.
     finished: bool,
     told_finished: bool,
@@ -41,6 +41,8 @@ pub struct Net<M = Tower> {
     pub towers: Vec<Option<M>>,
     pub reports: Vec<Reports>,
     pub now: Instant,
+    /// How long bytes are on their way. At an unlimited rate it must not be zero, or messages circulate without end in no time.
+    pub latency: Duration,
     /// How many bytes are delivered at a time.
     pub chunk: usize,
     /// Towers whose incoming bytes wait, as if their process were stopped.
@@ -58,6 +60,7 @@ impl<M: StateMachine> Net<M> {
             reports: towers.iter().map(|_| Vec::new()).collect(),
             towers,
             now: Instant::ORIGIN,
+            latency: Duration::ZERO,
             chunk: usize::MAX,
             frozen: BTreeSet::new(),
             silent: BTreeSet::new(),
@@ -115,7 +118,10 @@ impl<M: StateMachine> Net<M> {
         self.settle();
         loop {
             let wakeups = self.towers.iter().flatten().filter_map(StateMachine::next_wakeup);
-            let next = wakeups.map(|wakeup| wakeup.at).min().unwrap_or(end).min(end);
+            let arrivals = self.ends.iter().filter(|((n, _), _)| !self.frozen.contains(n));
+            let arrivals = arrivals.filter_map(|(_, end)| end.inbox.front().map(|(at, _)| *at));
+            let times = wakeups.map(|wakeup| wakeup.at).chain(arrivals);
+            let next = times.min().unwrap_or(end).min(end);
             self.now = self.now.max(next);
             for n in 0..self.towers.len() {
                 if let Some(tower) = &mut self.towers[n]
@@ -235,7 +241,9 @@ impl<M: StateMachine> Net<M> {
             while tower.transmit(link, &mut (&mut out).limit(100_000)) > 0 {}
             self.ends.get_mut(&(n, link)).unwrap().wants_send = false;
             if let Some(there) = other.and_then(|other| self.ends.get_mut(&other)) {
-                there.inbox.extend(out);
+                if !out.is_empty() {
+                    there.inbox.push_back((self.now + self.latency, out));
+                }
             }
             if closing {
                 self.close(n, link);
@@ -252,14 +260,16 @@ impl<M: StateMachine> Net<M> {
             if self.frozen.contains(&n) {
                 continue;
             }
-            while let Some(end) = self.ends.get_mut(&(n, link)).filter(|end| !end.inbox.is_empty())
+            while let Some(end) = self.ends.get_mut(&(n, link))
+                && end.inbox.front().is_some_and(|(at, _)| *at <= self.now)
+                && let Some((_, arrived)) = end.inbox.pop_front()
             {
                 busy = true;
-                let chunk = self.chunk.min(end.inbox.len());
-                let bytes: Vec<u8> = end.inbox.drain(..chunk).collect();
-                self.tell(n, Event::BytesArrived { link, bytes: &bytes });
+                for bytes in arrived.chunks(self.chunk) {
+                    self.tell(n, Event::BytesArrived { link, bytes });
+                }
             }
-            let end = self.ends.get_mut(&(n, link));
+            let end = self.ends.get_mut(&(n, link)).filter(|end| end.inbox.is_empty());
             if let Some(end) = end.filter(|end| end.finished && !end.told_finished) {
                 busy = true;
                 end.told_finished = true;
