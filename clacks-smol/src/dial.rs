@@ -1,0 +1,105 @@
+//! Opening a connection to an address.
+
+use async_io::Async;
+use clacks_proto::{Address, Host, IoCause};
+use smol::lock::Semaphore;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+
+/// How many names a tower looks up at a time. The operating system's resolver can't be interrupted, and may
+/// hold a thread of the process's pool for a minute each.
+const MAX_LOOKUPS: usize = 16;
+
+/// Opens connections. Does not limit how long that takes: who drops the future is no longer interested.
+pub(crate) struct Dialler {
+    lookups: Arc<Semaphore>,
+}
+
+impl Dialler {
+    pub(crate) fn new() -> Self {
+        Self { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+    }
+
+    /// A connection to the first of the host's addresses that takes one, tried in the resolver's order. The error is
+    /// that of the last one.
+    pub(crate) async fn connect(&self, address: &Address) -> Result<Async<TcpStream>, IoCause> {
+        let mut failure = IoCause::Resolve;
+        for socket in self.resolve(address).await? {
+            match Async::<TcpStream>::connect(socket).await {
+                Ok(stream) if has_one_end(stream.get_ref()) => failure = IoCause::Refused,
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = cause(&error),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, IoCause> {
+        let port = address.port().get();
+        let name = match address.host() {
+            Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+            Host::Name(name) => name.clone(),
+        };
+        // The permit goes with the thread, not with this future: a look-up that nobody waits for any more still runs.
+        let permit = self.lookups.acquire_arc().await;
+        smol::unblock(move || {
+            let _permit = permit;
+            (name.as_str(), port).to_socket_addrs().map(Iterator::collect)
+        })
+        .await
+        .map_err(|_| IoCause::Resolve)
+    }
+}
+
+/// Whether a connection ends where it begins. When nobody listens at a port of this machine, a dial may be given that very port for
+/// its own end, and TCP connects it with itself; the port's tower could then not come back.
+fn has_one_end(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// The core's word for an error of the operating system.
+pub(crate) fn cause(error: &io::Error) -> IoCause {
+    // ENFILE and EMFILE have no `ErrorKind`; the numbers are the same on all unixes.
+    match error.raw_os_error() {
+        Some(23 | 24) if cfg!(unix) => IoCause::Exhausted,
+        _ => error.kind().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_name_is_resolved_and_each_of_its_addresses_tried() {
+        // Whether `localhost` is ::1, 127.0.0.1 or both, and in which order: one of the two listeners' families is not served.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream =
+            smol::block_on(Dialler::new().connect(&Address::new("localhost", port).unwrap()));
+        assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap().port(), port);
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dialler = Dialler::new();
+        let refused = smol::block_on(dialler.connect(&Address::try_from(closed).unwrap()));
+        assert_eq!(refused.unwrap_err(), IoCause::Refused);
+        let unknown = Address::new("no-such-tower.invalid", 1).unwrap();
+        assert_eq!(smol::block_on(dialler.connect(&unknown)).unwrap_err(), IoCause::Resolve);
+        #[cfg(unix)]
+        assert_eq!(cause(&io::Error::from_raw_os_error(24)), IoCause::Exhausted);
+    }
+
+    #[test]
+    fn a_connection_with_itself_is_none() {
+        use std::net::{Ipv4Addr, SocketAddrV4};
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let SocketAddr::V4(server) = listener.local_addr().unwrap() else { unreachable!() };
+        let ordinary = TcpStream::connect(SocketAddrV4::new(*server.ip(), server.port())).unwrap();
+        assert!(!has_one_end(&ordinary));
+    }
+}
