@@ -1,0 +1,51 @@
+//! What some do must not cost the others.
+
+use clacks_proto::Message;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::{delivers, quick, quiet, run, start};
+
+/// Fits the usual limit of 1 024 descriptors, both ends of each connection being ours.
+const SILENT: usize = 400;
+
+#[test]
+fn silent_connections_cost_others_nothing() {
+    run(async {
+        let mut config = quick();
+        config.max_links = 2 * SILENT;
+        config.max_half_open = 2 * SILENT - 1;
+        config.timeouts.handshake = Duration::from_secs(3_600);
+        let (one, two) = (start(config), start(quiet()));
+        let socket = one.handle.local_addr();
+        let silent: Vec<_> = (0..SILENT).map(|_| TcpStream::connect(socket).unwrap()).collect();
+        let mut notices = one.handle.notices();
+        one.handle.expand(&two.address()).await.unwrap();
+        for _ in 0..100 {
+            one.handle.enqueue(Message::text("busy")).await.unwrap();
+        }
+        delivers(&mut notices, 100).await;
+        assert_eq!(one.handle.stats().await.links_accepted, u64::try_from(SILENT).unwrap());
+        drop(silent);
+    });
+}
+
+#[test]
+fn connections_too_many_are_dropped() {
+    run(async {
+        let mut config = quick();
+        config.max_half_open = 4;
+        config.timeouts.handshake = Duration::from_secs(3_600);
+        let tower = start(config);
+        let socket = tower.handle.local_addr();
+        let mut all: Vec<_> = (0..5).map(|_| TcpStream::connect(socket).unwrap()).collect();
+        // One of them has the end of the stream instead of a hello.
+        let mut byte = [0];
+        let greeted: usize = smol::unblock(move || {
+            all.iter_mut().map(|stream| std::io::Read::read(stream, &mut byte).unwrap_or(0)).sum()
+        })
+        .await;
+        assert_eq!(greeted, 4);
+        assert_eq!(tower.handle.stats().await.links_refused, 1);
+    });
+}

@@ -1,0 +1,252 @@
+//! The driver binds any state machine: here a tower with something around it.
+
+use bytes::BufMut;
+use clacks_proto::{
+    Action, Address, Config, Event, Instant, LinkId, Message, Refusal, Report, StateMachine,
+    Status, Tower, Wakeup,
+};
+use clacks_smol::{Driver, Handle};
+use smol::{Task, future};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::support::{delivers, find, port, quick, quiet, run, start, tower, turns};
+
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+/// What a [`Witness`] has seen of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    connected: u32,
+    received: usize,
+    sent: usize,
+    finished: u32,
+    terminal: u32,
+}
+
+type Record = Arc<Mutex<HashMap<LinkId, Seen>>>;
+
+/// A tower that keeps a record of its links, and, if it is a pest, sends those that call it rubbish without end.
+struct Witness {
+    tower: Tower,
+    record: Record,
+    is_pest: bool,
+    victims: HashSet<LinkId>,
+}
+
+impl Witness {
+    fn start(config: Config, is_pest: bool) -> (Handle, Record, Task<io::Result<()>>) {
+        let listener = port();
+        let record = Record::default();
+        let tower = tower(config, &listener);
+        let machine = Self { tower, record: record.clone(), is_pest, victims: HashSet::new() };
+        let (handle, driver) = Driver::new(machine, listener).unwrap();
+        (handle, record, smol::spawn(driver.run()))
+    }
+
+    fn note(&self, link: LinkId, note: impl FnOnce(&mut Seen)) {
+        note(self.record.lock().unwrap().entry(link).or_default());
+    }
+}
+
+impl StateMachine for Witness {
+    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+        let link = self.tower.accept(from, now)?;
+        self.note(link, |seen| seen.connected += 1);
+        if self.is_pest {
+            self.victims.insert(link);
+        }
+        Ok(link)
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        match event {
+            Event::Connected { link } => self.note(link, |seen| seen.connected += 1),
+            Event::BytesArrived { link, bytes } => {
+                self.note(link, |seen| seen.received += bytes.len());
+            }
+            Event::Finished { link } => self.note(link, |seen| seen.finished += 1),
+            Event::ConnectFailed { link, .. }
+            | Event::Lost { link, .. }
+            | Event::Closed { link } => {
+                self.note(link, |seen| seen.terminal += 1);
+            }
+            _ => {}
+        }
+        self.tower.handle(event, now);
+    }
+
+    fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+        let mut count = self.tower.transmit(link, out);
+        if self.victims.contains(&link) {
+            count += out.remaining_mut();
+            out.put_bytes(0xff, out.remaining_mut());
+        }
+        self.note(link, |seen| seen.sent += count);
+        count
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.tower.poll_action()
+    }
+
+    fn next_wakeup(&self) -> Option<Wakeup> {
+        self.tower.next_wakeup()
+    }
+
+    fn tower(&self) -> &Tower {
+        &self.tower
+    }
+
+    fn tower_mut(&mut self) -> &mut Tower {
+        &mut self.tower
+    }
+}
+
+#[test]
+fn each_link_has_exactly_one_terminal_event() {
+    run(async {
+        let mut config = quick();
+        config.timeouts.handshake = Duration::from_millis(50);
+        let (handle, record, task) = Witness::start(config, false);
+        let mut notices = handle.notices();
+        // A link that ends with its peer, dials that fail, links whose other side is silent, rude or gone at once.
+        let friend = start(quick());
+        let friend_address = friend.address();
+        let closed = Address::try_from(port().local_addr().unwrap()).unwrap();
+        for address in [&friend_address, &closed, &"no-such-tower.invalid:1".parse().unwrap()] {
+            handle.announce(address).await.unwrap();
+        }
+        let silent = TcpStream::connect(handle.local_addr()).unwrap();
+        let mut rude = TcpStream::connect(handle.local_addr()).unwrap();
+        rude.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        drop(TcpStream::connect(handle.local_addr()).unwrap());
+        turns(&mut notices, &friend_address, Status::Alive).await;
+        friend.kill().await;
+        turns(&mut notices, &friend_address, Status::Lost).await;
+        // A link that stands when the shutdown begins.
+        let last = start(quick());
+        handle.announce(&last.address()).await.unwrap();
+        turns(&mut notices, &last.address(), Status::Alive).await;
+        handle.shutdown().await;
+        task.await.unwrap();
+        drop((silent, rude));
+
+        let record = record.lock().unwrap();
+        assert!(record.len() >= 7, "{record:#?}");
+        for (link, seen) in record.iter() {
+            assert_eq!(seen.terminal, 1, "{link:?} {seen:?}");
+            assert!(seen.connected <= 1 && seen.finished <= 1, "{link:?} {seen:?}");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_never_reads_delays_nobody_and_is_still_read() {
+    run(async {
+        const LEN: usize = 1 << 20;
+        let mut config = quick();
+        config.timeouts.handshake = FOR_EVER;
+        config.timeouts.close = FOR_EVER;
+        let (handle, record, _task) = Witness::start(config, true);
+        let friend = start(quiet());
+        let mut notices = handle.notices();
+        handle.expand(&friend.address()).await.unwrap();
+
+        let mut deaf = TcpStream::connect(handle.local_addr()).unwrap();
+        // More than the tower reads in a turn. It takes them for a mistake, and still has to take them.
+        let writing = smol::unblock(move || {
+            deaf.write_all(&[0; LEN]).unwrap();
+            deaf
+        });
+        let from_deaf = || record.lock().unwrap().values().any(|seen| seen.received == LEN);
+        let mut rounds = 0;
+        while rounds < 100 || !from_deaf() {
+            handle.enqueue(Message::text("go on")).await.unwrap();
+            delivers(&mut notices, 1).await;
+            rounds += 1;
+        }
+        drop(writing.await);
+    });
+}
+
+#[test]
+fn a_link_that_is_always_busy_starves_nobody() {
+    run(async {
+        let mut config = quick();
+        config.timeouts.handshake = FOR_EVER;
+        let (handle, record, task) = Witness::start(config, true);
+        let friend = start(quiet());
+        let mut notices = handle.notices();
+        handle.expand(&friend.address()).await.unwrap();
+        let mut greedy = TcpStream::connect(handle.local_addr()).unwrap();
+        let reading = smol::unblock(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while greedy.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        });
+        let is_busy = || record.lock().unwrap().values().any(|seen| seen.sent > 32 << 20);
+        let mut rounds = 0;
+        while rounds < 100 || !is_busy() {
+            handle.enqueue(Message::text("go on")).await.unwrap();
+            delivers(&mut notices, 1).await;
+            rounds += 1;
+        }
+        task.cancel().await;
+        reading.await;
+    });
+}
+
+#[test]
+fn a_link_that_can_not_be_flushed_is_cut() {
+    run(async {
+        let mut config = quick();
+        config.timeouts.close = Duration::from_millis(50);
+        let (handle, record, _task) = Witness::start(config, true);
+        let mut deaf = TcpStream::connect(handle.local_addr()).unwrap();
+        // Rubbish, so that the tower closes the link. The writing fails when the socket is gone, and not before.
+        smol::unblock(move || while deaf.write_all(&[0; 4_096]).is_ok() {}).await;
+        // The terminal event follows the end of the socket.
+        while record.lock().unwrap().values().all(|seen| seen.terminal == 0) {
+            future::yield_now().await;
+        }
+    });
+}
+
+/// Dials that hang need a listener whose queue is full, and what happens then differs between systems.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dial_that_takes_too_long_is_given_up() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = listener.local_addr().unwrap();
+        let patience = Duration::from_millis(500);
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&socket, patience) {
+            queue.push(stream);
+        }
+        let mut config = quiet();
+        config.timeouts.connect = Duration::from_millis(20);
+        config.probe_backoff = FOR_EVER;
+        let (handle, record, task) = Witness::start(config, false);
+        let mut notices = handle.notices();
+        let address = Address::try_from(socket).unwrap();
+        handle.announce(&address).await.unwrap();
+        find(&mut notices, |report| match report {
+            Report::LinkClosed { tower, why } if tower.as_ref() == Some(&address) => {
+                assert_eq!(why, clacks_proto::CloseReason::ConnectTimeout);
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+        handle.shutdown().await;
+        task.await.unwrap();
+        let record = record.lock().unwrap();
+        let seen = Seen { terminal: 1, ..Seen::default() };
+        assert!(record.len() == 1 && record.values().all(|link| *link == seen), "{record:?}");
+        drop((queue, listener));
+    });
+}

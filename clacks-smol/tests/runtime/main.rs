@@ -1,0 +1,16 @@
+//! Towers on smol, seen from outside: real sockets on the loopback, and nothing but what an application can see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on fails"
+)]
+
+mod crowd;
+mod death;
+mod ending;
+mod machines;
+mod notices;
+mod passing;
+mod screening;
+mod support;
