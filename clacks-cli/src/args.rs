@@ -27,11 +27,32 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show in about 20 seconds how towers meet, lose each other and heal
+    /// Show in about 20 seconds how towers meet, lose each other and heal.
+    ///
+    /// Four towers run in this process on 127.0.0.1, over TLS, and what happens is told as it happens:
+    ///
+    ///   Step 1. Towers 1 and 2 know each other, and tower 3 announces itself to tower 1.
+    ///           Towers 2 and 3 learn of each other while "Hello Discworld!" travels.
+    ///
+    ///   Step 2. Tower 4 joins, and dies without a farewell. The others notice.
+    ///
+    ///   Step 3. Tower 4 comes back and tells nobody. The others find it again.
+    ///
+    /// Each step waits until it has been seen. The exit code is 0 only when all three were.
+    #[command(verbatim_doc_comment)]
     Demo(DemoArgs),
-    /// Run one tower, until Ctrl-C or SIGTERM
+    /// Run one tower, until Ctrl-C or SIGTERM.
+    ///
+    /// A tower that is asked to stop first hands its queue to its peers (for at most 10 seconds): what it holds exists nowhere
+    /// else. A second Ctrl-C ends it at once.
+    ///
+    /// While it runs, it takes commands on standard input, one a line; `help` lists them. The end of the input leaves the tower
+    /// running; to run one in a shell's background, give it `< /dev/null`.
     Tower(Box<TowerArgs>),
-    /// Make an identity: a private key and its certificate
+    /// Make an identity: a private key and its certificate.
+    ///
+    /// DIR gets `key.pem`, which only you may read, and `cert.pem`. What is there already is never overwritten. The fingerprint is
+    /// what other towers know this one by.
     Keygen(KeygenArgs),
     /// Write the completion script for a shell
     Completions(CompletionsArgs),
@@ -44,20 +65,8 @@ pub(crate) enum Runtime {
     Smol,
 }
 
-/// Show in about 20 seconds how towers meet, lose each other and heal.
-///
-/// Four towers run in this process on 127.0.0.1, over TLS, and what happens is told as it happens:
-///
-///   Step 1. Towers 1 and 2 know each other, tower 3 announces itself to tower 1. Towers 2 and 3 learn of each other while
-///           "Hello Discworld!" travels.
-///
-///   Step 2. Tower 4 joins, and dies without a farewell. The others notice.
-///
-///   Step 3. Tower 4 comes back and tells nobody. The others find it again.
-///
-/// Nothing is staged: each step waits until it has been seen, and the exit code is 0 only when all three were.
+/// The options of `demo`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
   clacks demo
   clacks demo --base-port 9001
@@ -74,13 +83,7 @@ pub(crate) struct DemoArgs {
     pub(crate) json: bool,
 }
 
-/// Run one tower, until Ctrl-C or SIGTERM.
-///
-/// A tower that is asked to stop first hands its queue to its peers (for at most 10 seconds): what it holds exists nowhere
-/// else. A second Ctrl-C ends it at once.
-///
-/// While it runs, it takes commands on standard input, one a line; `help` lists them. The end of the input leaves the tower
-/// running; to run one in a shell's background, give it `< /dev/null`.
+/// The options of `tower`.
 #[derive(Debug, Args)]
 #[command(after_long_help = TOWER_EXAMPLES)]
 pub(crate) struct TowerArgs {
@@ -97,11 +100,6 @@ pub(crate) struct TowerArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) expand: Vec<Address>,
 
-    #[command(flatten)]
-    pub(crate) trust: TrustArgs,
-    #[command(flatten)]
-    pub(crate) tuning: TuningArgs,
-
     /// What drives the tower
     #[arg(long, value_enum, default_value_t = Runtime::Smol)]
     pub(crate) runtime: Runtime,
@@ -110,6 +108,11 @@ pub(crate) struct TowerArgs {
     /// Logs go to standard error, as always; the variable RUST_LOG says how much of them.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    #[command(flatten)]
+    pub(crate) tuning: TuningArgs,
 }
 
 /// Who the tower is and whom it believes.
@@ -169,10 +172,7 @@ pub(crate) struct TuningArgs {
     pub(crate) seed: Option<Seed>,
 }
 
-/// Make an identity: a private key and its certificate.
-///
-/// DIR gets `key.pem`, which only you may read, and `cert.pem`. What is there already is never overwritten. The fingerprint is
-/// what other towers know this one by.
+/// The options of `keygen`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   clacks keygen ~/tower
@@ -183,7 +183,7 @@ pub(crate) struct KeygenArgs {
     pub(crate) dir: PathBuf,
 }
 
-/// Write the completion script for a shell.
+/// The options of `completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   clacks completions bash > ~/.local/share/bash-completion/completions/clacks

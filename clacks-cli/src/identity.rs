@@ -108,12 +108,11 @@ pub(crate) fn roots(file: &Path) -> Result<Roots, Failure> {
     })
 }
 
-fn read(file: &Path, what: &str) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| {
+fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "check the path, or make an identity with `clacks keygen`",
             io::ErrorKind::PermissionDenied => "it must be readable by the user who runs the tower",
-            io::ErrorKind::InvalidData => "it must be a PEM file",
             _ => "check the path",
         };
         Failure::failed(format_args!(

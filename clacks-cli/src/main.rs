@@ -33,16 +33,8 @@ fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     log();
     let done = match &verb {
-        Verb::Demo(args) => demo::run(args),
-        Verb::Tower(args) => {
-            let mut voice = Voice::new(args.json);
-            tower::run(args, &mut voice).inspect_err(|failure| {
-                // A program that reads events learns of it there; a person reads it below.
-                if let (true, Some(sentence)) = (args.json, failure.sentence()) {
-                    let _ = voice.say(&Said::Error(sentence));
-                }
-            })
-        }
+        Verb::Demo(args) => demo::run(args).inspect_err(|failure| tell(failure, args.json)),
+        Verb::Tower(args) => tower::run(args).inspect_err(|failure| tell(failure, args.json)),
         Verb::Keygen(args) => keygen(args),
         Verb::Completions(args) => completions(args),
     };
@@ -54,6 +46,13 @@ fn main() -> ExitCode {
             }
             failure.exit_code()
         }
+    }
+}
+
+/// A program that reads events learns of a failure there; a person reads it on standard error.
+fn tell(failure: &Failure, json: bool) {
+    if let (true, Some(sentence)) = (json, failure.sentence()) {
+        let _ = Voice::Json.say(&Said::Error(sentence));
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Prepared {
 
 /// Checks everything that was asked for before anything is bound or written.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
-    let config = config(&args.trust, &args.tuning).map_err(Failure::usage)?;
+    let config = config(&args.trust, &args.tuning).map_err(impossible)?;
     if args.listen.is_unspecified() && args.advertise.is_none() {
         return Err(Failure::usage(format_args!(
             "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers reach this one.",
@@ -49,7 +49,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
         Some(address) => address.clone(),
         None => dialled(&args.listen, &listener)?,
     };
-    let tower = Tower::new(config, address.clone(), &seed).map_err(Failure::usage)?;
+    let tower = Tower::new(config, address.clone(), &seed).map_err(impossible)?;
     let fingerprint = secrets.as_ref().map(|(identity, _)| identity.fingerprint());
     let machine = match secrets {
         Some((identity, trust)) => secure(tower, &identity, trust)?,
@@ -136,6 +136,10 @@ fn secrets(
         }
     };
     Ok(Some((identity, policy)))
+}
+
+fn impossible(error: ConfigError) -> Failure {
+    Failure::usage(format_args!("These options cannot go together: {error}."))
 }
 
 fn config(trust: &TrustArgs, tuning: &TuningArgs) -> Result<Config, ConfigError> {

@@ -21,7 +21,7 @@ use crate::signals;
 const CONSOLE_LINES: usize = 16;
 
 /// Runs a tower until it is asked to stop.
-pub(crate) fn run(args: &TowerArgs, voice: &mut Voice) -> Result<(), Failure> {
+pub(crate) fn run(args: &TowerArgs) -> Result<(), Failure> {
     let prepared = setup::prepare(args)?;
     let (stops, stop) = channel::bounded(1);
     let (lines, commands) = channel::bounded(CONSOLE_LINES);
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &TowerArgs, voice: &mut Voice) -> Result<(), Failure> {
         Failure::failed(format_args!("Signals cannot be caught ({error}): start it again."))
     })?;
     smol::block_on(async {
-        let mut tower = Station::start(args, prepared, voice).await?;
+        let mut tower = Station::start(args, prepared).await?;
         console::listen(lines, args.tuning.max_message).map_err(|error| {
             Failure::failed(format_args!("The console cannot start ({error}): start it again."))
         })?;
@@ -38,11 +38,11 @@ pub(crate) fn run(args: &TowerArgs, voice: &mut Voice) -> Result<(), Failure> {
 }
 
 /// A tower that runs, and the voice that tells of it.
-struct Station<'a> {
+struct Station {
     running: Running,
     handle: Handle,
     notices: Notices,
-    voice: &'a mut Voice,
+    voice: Voice,
 }
 
 /// The next thing that happened.
@@ -53,17 +53,14 @@ enum Turn {
     Ended(io::Result<()>),
 }
 
-impl<'a> Station<'a> {
-    async fn start(
-        args: &TowerArgs,
-        prepared: Prepared,
-        voice: &'a mut Voice,
-    ) -> Result<Self, Failure> {
+impl Station {
+    async fn start(args: &TowerArgs, prepared: Prepared) -> Result<Self, Failure> {
         let Prepared { machine, listener, address, fingerprint, notes } = prepared;
         let running = Running::start(args.runtime, machine, listener)
             .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
         let handle = running.handle.clone();
         let notices = handle.notices();
+        let voice = Voice::new(args.json);
         let mut station = Self { running, handle, notices, voice };
         station.voice.say(&Said::Listening { address: &address, fingerprint })?;
         for note in &notes {
