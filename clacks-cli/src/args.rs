@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show in about 20 seconds how towers meet, lose each other and heal.
+    /// Show in about 20 seconds how towers meet, lose each other and heal
     ///
     /// Four towers run in this process on 127.0.0.1, over TLS, and what happens is told as it happens:
     ///

@@ -84,14 +84,15 @@ pub(crate) enum Found {
 pub(crate) fn load(files: &Files) -> Result<Identity, Failure> {
     let key = read(&files.key, "private key")?;
     let cert = read(&files.cert, "certificate")?;
-    warn_when_others_may_read(&files.key);
-    Identity::from_pem(&key, &cert).map_err(|error| {
+    let identity = Identity::from_pem(&key, &cert).map_err(|error| {
         Failure::failed(format_args!(
             "The identity in {} and {} cannot be used: {error}.",
             files.key.display(),
             files.cert.display()
         ))
-    })
+    })?;
+    warn_when_others_may_read(&files.key);
+    Ok(identity)
 }
 
 /// An identity that no file knows of.

@@ -17,7 +17,7 @@ mod values;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anstream::eprintln;
+use anstream::{AutoStream, ColorChoice, eprintln};
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
@@ -58,7 +58,9 @@ fn tell(failure: &Failure, json: bool) {
 
 fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(io::stderr).init();
 }
 
 fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
