@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use clacks_proto::Tower;
 use clacks_proto::tls::SecureTower;
-use clacks_smol::Driver;
+use clacks_smol::{Driver, Notices};
 
 use crate::args::Runtime;
 
@@ -27,24 +27,24 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a tower.
+    /// Starts a tower. The notices begin before it does, so that nothing goes by unheard.
     pub(crate) fn start(
         runtime: Runtime,
         machine: Machine,
         listener: TcpListener,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Notices)> {
         let Runtime::Smol = runtime;
-        let (handle, task) = match machine {
+        let (notices, handle, task) = match machine {
             Machine::Clear(tower) => {
                 let (handle, driver) = Driver::new(*tower, listener)?;
-                (handle, smol::spawn(driver.run()))
+                (handle.notices(), handle, smol::spawn(driver.run()))
             }
             Machine::Secure(tower) => {
                 let (handle, driver) = Driver::new(*tower, listener)?;
-                (handle, smol::spawn(driver.run()))
+                (handle.notices(), handle, smol::spawn(driver.run()))
             }
         };
-        Ok(Self { handle, task })
+        Ok((Self { handle, task }, notices))
     }
 
     /// Resolves when the tower has ended of itself.

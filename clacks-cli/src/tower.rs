@@ -56,10 +56,9 @@ enum Turn {
 impl Station {
     async fn start(args: &TowerArgs, prepared: Prepared) -> Result<Self, Failure> {
         let Prepared { machine, listener, address, fingerprint, notes } = prepared;
-        let running = Running::start(args.runtime, machine, listener)
+        let (running, notices) = Running::start(args.runtime, machine, listener)
             .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
         let handle = running.handle.clone();
-        let notices = handle.notices();
         let voice = Voice::new(args.json);
         let mut station = Self { running, handle, notices, voice };
         station.voice.say(&Said::Listening { address: &address, fingerprint })?;

@@ -89,10 +89,10 @@ impl Stage {
         let tower = Tower::new(config(), place.address.clone(), &setup::fresh_seed()?)
             .map_err(Failure::failed)?;
         let machine = setup::secure(tower, &place.identity, Trust::Open)?;
-        let running = Running::start(self.runtime, machine, listener).map_err(|error| {
-            Failure::failed(format_args!("Tower {} cannot start ({error}).", number.0))
-        })?;
-        let mut notices = running.handle.notices();
+        let (running, mut notices) =
+            Running::start(self.runtime, machine, listener).map_err(|error| {
+                Failure::failed(format_args!("Tower {} cannot start ({error}).", number.0))
+            })?;
         let ear = self.ear.clone();
         smol::spawn(async move {
             while let Some(report) = notices.next().await {

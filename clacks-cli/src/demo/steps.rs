@@ -17,6 +17,9 @@ const THREE: Number = Number(3);
 const FOUR: Number = Number(4);
 const FIRST_THREE: [Number; 3] = [ONE, TWO, THREE];
 
+/// Between two things that the play does, so that a person sees what each one causes.
+const BEAT: Duration = Duration::from_millis(800);
+
 /// How long one can watch the message travel after each step.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -49,15 +52,18 @@ async fn meet(stage: &mut Stage) -> Result<String, Stop> {
     for number in FIRST_THREE {
         stage.raise(number)?;
     }
+    stage.watch(BEAT).await?;
     for (number, other) in [(ONE, TWO), (TWO, ONE)] {
         let known = stage.handle(number)?.expand(stage.address(other)).await;
         known.map_err(|error| refused(number, error))?;
         stage.teller.does(number, &format!("is told of tower {}", other.0))?;
     }
+    stage.watch(BEAT).await?;
     let queued = stage.handle(ONE)?.enqueue(Message::text(MESSAGE)).await;
     queued.map_err(|refusal| refused(ONE, refusal.why))?;
     stage.teller.does(ONE, &format!("enqueues \"{MESSAGE}\""))?;
     stage.until("tower 2 receives the message", async |stage| stage.receipts(TWO) > 0).await?;
+    stage.watch(BEAT).await?;
 
     announce(stage, THREE).await?;
     stage
@@ -84,6 +90,7 @@ async fn lose(stage: &mut Stage) -> Result<String, Stop> {
     stage.teller.step(2, "tower 4 joins, and dies without a farewell")?;
     stage.mark().await?;
     stage.raise(FOUR)?;
+    stage.watch(BEAT).await?;
     announce(stage, FOUR).await?;
     stage
         .until("all four towers hold each other alive", async |stage| {
