@@ -64,6 +64,9 @@ pub(crate) fn event(said: &Said<'_>) -> Option<Value> {
             event.extend(counters(stats).map(|(name, count)| (name.to_owned(), count.into())));
             Value::Object(event)
         }
+        Said::Done { verb, tower } => {
+            json!({"event": "done", "verb": verb, "tower": tower.to_string()})
+        }
         Said::Help => {
             let commands: Map<String, Value> = COMMANDS
                 .iter()

@@ -22,6 +22,8 @@ pub(crate) enum Said<'a> {
     Survey(&'a [Peer]),
     /// The answer to `stats`.
     Stats { stats: &'a Stats, held: (usize, usize) },
+    /// What a verb of the console asked for is done, or on its way.
+    Done { verb: &'static str, tower: &'a Address },
     /// The answer to `help`.
     Help,
     /// The tower has been asked to stop and hands its messages to peers.

@@ -1,13 +1,12 @@
 //! Events as sentences for people: the time, a word in colour, and the rest.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Stdout, Write};
 use std::time::{Duration, SystemTime};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use clacks_proto::{CloseReason, Held, Message, Origin, Report, Stats, Status};
+use clacks_proto::{Address, CloseReason, Held, Message, Origin, Report, Stats, Status};
 use clacks_smol::Peer;
 
 use crate::console::COMMANDS;
@@ -47,6 +46,7 @@ impl Plain {
             Said::Peek(held) => self.peek(held),
             Said::Survey(peers) => self.survey(peers),
             Said::Stats { stats, held } => self.stats(stats, *held),
+            Said::Done { verb, tower } => self.line(GOOD, "done", format_args!("{verb} {tower}")),
             Said::Help => COMMANDS
                 .iter()
                 .try_for_each(|(usage, meaning)| self.row(format_args!("{usage:<19} {meaning}"))),
@@ -56,7 +56,9 @@ impl Plain {
             Said::ShuttingDown { messages, within } => {
                 let messages = count(*messages, "message");
                 let within = humantime::format_duration(*within);
-                self.line(WARN, "leaving", format_args!("{messages} first to be handed to peers, within {within} (Ctrl-C again leaves at once)"))
+                self.line(WARN, "leaving", format_args!(
+                    "handing {messages} to peers first, for at most {within}; Ctrl-C again leaves at once"
+                ))
             }
             Said::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Said::ShutDown { left } => {
@@ -80,14 +82,10 @@ impl Plain {
             Report::StatusChanged { tower, from, to } => {
                 self.line(colour(*to), to.as_str(), format_args!("{tower} (was {from})"))
             }
-            Report::MessageReceived { from, message, .. } => match from {
-                Some(from) => {
-                    self.line(NEWS, "received", format_args!("{} from {from}", quote(message)))
-                }
-                None => {
-                    self.line(NEWS, "received", format_args!("{} from a stranger", quote(message)))
-                }
-            },
+            Report::MessageReceived { from, message, .. } => {
+                let (message, from) = (quote(message), name(from.as_ref()));
+                self.line(NEWS, "received", format_args!("{message} from {from}"))
+            }
             Report::MessageQueued { origin: Origin::Local, .. } => {
                 self.line(NEWS, "queued", "your message")
             }
@@ -114,9 +112,7 @@ impl Plain {
                 )
             }
             Report::LinkClosed { tower, why } if is_telling(*why) => {
-                let tower = tower
-                    .as_ref()
-                    .map_or(Cow::Borrowed("a stranger"), |tower| Cow::Owned(tower.to_string()));
+                let tower = name(tower.as_ref());
                 self.line(WARN, "closed", format_args!("the link with {tower}: {why}"))
             }
             Report::Missed { count: missed } => self.line(
@@ -196,6 +192,10 @@ fn is_telling(why: CloseReason) -> bool {
     )
 }
 
+fn name(tower: Option<&Address>) -> String {
+    tower.map_or_else(|| "a stranger".to_owned(), ToString::to_string)
+}
+
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
@@ -204,13 +204,11 @@ fn count(number: usize, what: &str) -> String {
 /// around is written as an escape.
 pub(crate) fn quote(message: &Message) -> String {
     let Ok(text) = std::str::from_utf8(message.body()) else {
-        return format!("{} that are no text", count(message.body().len(), "byte"));
+        return format!("binary data of {}", count(message.body().len(), "byte"));
     };
     let mut quoted = String::from("\"");
     for c in text.chars().take(SHOWN) {
-        if c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        {
+        if c.is_control() || is_invisible(c) {
             quoted.extend(c.escape_default());
         } else {
             quoted.push(c);
@@ -221,6 +219,11 @@ pub(crate) fn quote(message: &Message) -> String {
         quoted.push_str(&format!("… ({})", count(text.len(), "byte")));
     }
     quoted
+}
+
+/// Characters that show nothing and change what is shown: marks of direction, joiners, separators.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -238,6 +241,6 @@ mod tests {
         let long = quote(&Message::text(&"é".repeat(SHOWN + 1)));
         assert!(long.ends_with("é\"… (242 bytes)"), "{long}");
         assert!(!quote(&Message::text(&"é".repeat(SHOWN))).contains('…'));
-        assert_eq!(quote(&Message::bytes(&[0xff])), "1 byte that are no text");
+        assert_eq!(quote(&Message::bytes(&[0xff])), "binary data of 1 byte");
     }
 }

@@ -35,7 +35,8 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     }
     if args.trust.roots.is_some() && args.trust.identity.is_none() && args.trust.key.is_none() {
         return Err(Failure::usage(
-            "In a private network a fresh identity is a stranger: with --roots, give --key and --cert (or --identity) of a certificate that comes from those roots.",
+            "In a private network a fresh identity is a stranger: with --roots, give --key and --cert (or --identity) \
+             of a certificate that comes from those roots.",
         ));
     }
     let seed = match &args.tuning.seed {

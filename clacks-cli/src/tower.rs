@@ -139,36 +139,51 @@ impl Station {
 
     /// Does what a line of the console asks for, and says what came of it unless a notice will.
     async fn obey(&mut self, command: Command) -> Result<(), Failure> {
-        let handle = &self.handle;
-        let refused = match command {
+        let Self { handle, voice, .. } = self;
+        let (verb, tower, done) = match command {
             Command::Enqueue(message) => {
-                let refused = handle.enqueue(message).await.err();
-                refused.map(|refused| not_queued(&refused))
+                if let Err(refused) = handle.enqueue(message).await {
+                    voice.say(&Said::Error(&not_queued(&refused)))?;
+                }
+                return Ok(());
             }
-            Command::Expand(tower) => not_known(&tower, handle.expand(&tower).await),
-            Command::Announce(tower) => not_known(&tower, handle.announce(&tower).await),
-            Command::Ignore(tower) => not_known(&tower, handle.ignore(&tower).await),
-            Command::Heed(tower) => (!handle.heed(&tower).await)
-                .then(|| format!("{tower} was not ignored, so there is nothing to undo.")),
+            Command::Expand(tower) => {
+                let done = handle.expand(&tower).await.map_err(|why| not_known(&tower, why));
+                ("expand", tower, done)
+            }
+            Command::Announce(tower) => {
+                let done = handle.announce(&tower).await.map_err(|why| not_known(&tower, why));
+                ("announce", tower, done)
+            }
+            Command::Ignore(tower) => {
+                let done = handle.ignore(&tower).await.map_err(|why| not_known(&tower, why));
+                ("ignore", tower, done)
+            }
+            Command::Heed(tower) => {
+                let done = handle.heed(&tower).await.then_some(()).ok_or_else(|| {
+                    format!("{tower} was not ignored, so there is nothing to undo.")
+                });
+                ("heed", tower, done)
+            }
             Command::Peek => {
                 let held = handle.peek().await;
-                return Ok(self.voice.say(&Said::Peek(&held))?);
+                return Ok(voice.say(&Said::Peek(&held))?);
             }
             Command::Survey => {
                 let peers = handle.survey().await;
-                return Ok(self.voice.say(&Said::Survey(&peers))?);
+                return Ok(voice.say(&Said::Survey(&peers))?);
             }
             Command::Stats => {
                 let (stats, held) = (handle.stats().await, handle.held().await);
-                return Ok(self.voice.say(&Said::Stats { stats: &stats, held })?);
+                return Ok(voice.say(&Said::Stats { stats: &stats, held })?);
             }
-            Command::Help => return Ok(self.voice.say(&Said::Help)?),
-            Command::Quit => None,
+            Command::Help => return Ok(voice.say(&Said::Help)?),
+            Command::Quit => return Ok(()),
         };
-        match refused {
-            Some(sentence) => Ok(self.voice.say(&Said::Error(&sentence))?),
-            None => Ok(()),
-        }
+        Ok(match done {
+            Ok(()) => voice.say(&Said::Done { verb, tower: &tower })?,
+            Err(sentence) => voice.say(&Said::Error(&sentence))?,
+        })
     }
 }
 
@@ -202,14 +217,14 @@ fn not_queued(refused: &RefusedMessage) -> String {
     }
 }
 
-fn not_known(tower: &Address, known: Result<(), ExpandError>) -> Option<String> {
-    Some(match known.err()? {
+fn not_known(tower: &Address, why: ExpandError) -> String {
+    match why {
         ExpandError::OwnAddress => format!("{tower} is this tower itself."),
         ExpandError::Ignored => format!("{tower} is ignored: write heed {tower} first."),
-        ExpandError::TableFull => format!(
-            "{tower} finds no room among the towers known here: try again when others are dead."
-        ),
+        ExpandError::TableFull => {
+            format!("There is no room for {tower} among the towers known here: try again later.")
+        }
         ExpandError::ShuttingDown => "The tower is leaving.".into(),
         why => format!("{tower}: {why}."),
-    })
+    }
 }

@@ -52,6 +52,7 @@ fn the_console_answers() {
     assert_eq!(held[1]["kind"], "bytes");
 
     tower.say("ignore 127.0.0.1:9");
+    tower.wait_for("done", |event| event["verb"] == "ignore" && event["tower"] == "127.0.0.1:9");
     let survey = tower.ask("survey")["towers"].clone();
     assert_eq!(survey[0]["address"], "127.0.0.1:9");
     assert_eq!(survey[0]["status"], "ignored");

@@ -82,7 +82,9 @@ async fn meet(stage: &mut Stage) -> Result<String, Stop> {
         })
         .await?;
     stage.watch(PAUSE).await?;
-    Ok("towers 2 and 3 learned of each other through tower 1; all three hold each other alive, and each has received the message".into())
+    Ok("towers 2 and 3 learned of each other through tower 1; all three hold each other \
+        alive, and each has received the message"
+        .into())
 }
 
 /// Step 2: a fourth tower joins, and dies.
@@ -142,7 +144,9 @@ async fn heal(stage: &mut Stage) -> Result<String, Stop> {
         .await?;
     stage.until("tower 4 receives the message", async |stage| stage.receipts(FOUR) > 0).await?;
     stage.watch(PAUSE).await?;
-    Ok("towers 1, 2 and 3 each reported tower 4 alive again; it has learned of all three, and the message has reached it".into())
+    Ok("towers 1, 2 and 3 each reported tower 4 alive again; \
+        it has learned of all three, and the message has reached it"
+        .into())
 }
 
 /// `number` announces itself to tower 1.
