@@ -1,0 +1,233 @@
+//! The command line: what can be written, and the help that explains it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clacks_proto::{Address, Seed, SendRate};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::values::{self, Heartbeat, Listen};
+
+/// Towers of a peer-to-peer network in which data lives in flight.
+///
+/// A tower keeps messages only in a queue in memory. Tick by tick it hands the first one to a peer drawn at random and
+/// forgets it once the peer has confirmed it; the peer does the same, and so on for ever. Towers learn of each other by gossip,
+/// notice who is gone, and heal when they come back.
+#[derive(Debug, Parser)]
+#[command(name = "clacks", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    after_help = "See it work:  clacks demo\nRun a tower:  clacks tower --listen 127.0.0.1:8001"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show in about 20 seconds how towers meet, lose each other and heal
+    ///
+    /// Four towers run in this process on 127.0.0.1, over TLS, and what happens is told as it happens:
+    ///
+    ///   Step 1. Towers 1 and 2 know each other, and tower 3 announces itself to tower 1.
+    ///           Towers 2 and 3 learn of each other while "Hello Discworld!" travels.
+    ///
+    ///   Step 2. Tower 4 joins, and dies without a farewell. The others notice.
+    ///
+    ///   Step 3. Tower 4 comes back and tells nobody. The others find it again.
+    ///
+    /// Each step waits until it has been seen. The exit code is 0 only when all three were.
+    #[command(verbatim_doc_comment)]
+    Demo(DemoArgs),
+    /// Run one tower, until Ctrl-C or SIGTERM.
+    ///
+    /// A tower that is asked to stop first hands its queue to its peers (for at most 10 seconds): what it holds exists nowhere
+    /// else. A second Ctrl-C ends it at once.
+    ///
+    /// While it runs, it takes commands on standard input, one a line; `help` lists them. The end of the input leaves the tower
+    /// running; to run one in a shell's background, give it `< /dev/null`.
+    Tower(Box<TowerArgs>),
+    /// Make an identity: a private key and its certificate.
+    ///
+    /// DIR gets `key.pem`, which only you may read, and `cert.pem`. What is there already is never overwritten. The fingerprint is
+    /// what other towers know this one by.
+    Keygen(KeygenArgs),
+    /// Write the completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// What drives a tower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    /// The smol async runtime
+    Smol,
+}
+
+/// The options of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clacks demo
+  clacks demo --base-port 9001
+  clacks demo --json | grep tower_updated")]
+pub(crate) struct DemoArgs {
+    /// What drives the towers
+    #[arg(long, value_enum, default_value_t = Runtime::Smol)]
+    pub(crate) runtime: Runtime,
+    /// The port of tower 1; the others have the next three. 0 picks free ones
+    #[arg(long, value_name = "PORT", default_value_t = 8001)]
+    pub(crate) base_port: u16,
+    /// Write every event as one JSON object a line, and a final `result`
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The options of `tower`.
+#[derive(Debug, Args)]
+#[command(after_long_help = TOWER_EXAMPLES)]
+pub(crate) struct TowerArgs {
+    /// Where to listen. Port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::listen)]
+    pub(crate) listen: Listen,
+    /// What other towers dial, when that is not what --listen says: behind a NAT, or listening on 0.0.0.0
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<Address>,
+    /// Make this tower known to another one at the start. May be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) announce: Vec<Address>,
+    /// Know another tower from the start, and tell it nothing yet. May be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) expand: Vec<Address>,
+
+    /// What drives the tower
+    #[arg(long, value_enum, default_value_t = Runtime::Smol)]
+    pub(crate) runtime: Runtime,
+    /// Write every event as one JSON object a line on standard output
+    ///
+    /// Logs go to standard error, as always; the variable RUST_LOG says how much of them.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    #[command(flatten)]
+    pub(crate) tuning: TuningArgs,
+}
+
+/// Who the tower is and whom it believes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Identity")]
+pub(crate) struct TrustArgs {
+    /// The folder of this tower's identity, made on the first run
+    ///
+    /// Towers remember the key that they found at an address. Without --identity or --key a tower makes itself a new key each time
+    /// it starts, and to those who knew it before it is a stranger at a known address, whom they refuse.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "cert", "clear"])]
+    pub(crate) identity: Option<PathBuf>,
+    /// The tower's private key
+    #[arg(long, value_name = "PEM", requires = "cert", conflicts_with = "clear")]
+    pub(crate) key: Option<PathBuf>,
+    /// The key's certificate, alone or as a chain
+    #[arg(long, value_name = "PEM", requires = "key", conflicts_with = "clear")]
+    pub(crate) cert: Option<PathBuf>,
+    /// A private network: only towers whose certificates come from these roots are spoken with
+    #[arg(long, value_name = "PEM", conflicts_with = "clear")]
+    pub(crate) roots: Option<PathBuf>,
+    /// No TLS: everything can be read and forged on the way. For tests and trusted networks
+    #[arg(long)]
+    pub(crate) clear: bool,
+    /// The tower belongs to the network of this name, and refuses towers of others
+    #[arg(long, value_name = "NAME", default_value = "clacks", value_parser = values::network)]
+    pub(crate) network: String,
+}
+
+/// How fast and how much.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tuning")]
+pub(crate) struct TuningArgs {
+    /// How many messages are handed on a second, for example 20 or 0.5; or `unlimited`
+    #[arg(long, value_name = "N|unlimited", default_value = "1", value_parser = values::send_rate, allow_negative_numbers = true)]
+    pub(crate) send_rate: SendRate,
+    /// How often a tower with nothing to send looks after its peers; `off` for never
+    #[arg(long, value_name = "TIME|off", default_value = "60s", value_parser = values::heartbeat)]
+    pub(crate) heartbeat: Heartbeat,
+    /// How long a lost peer may stay lost before it counts as dead
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = values::duration)]
+    pub(crate) kill_timeout: Duration,
+    /// The longest message that is taken, at most 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size)]
+    pub(crate) max_message: usize,
+    /// The most messages that are held; a fifth of the room is kept for those of other towers
+    #[arg(long, value_name = "MESSAGES", default_value = "65536")]
+    pub(crate) max_queue: usize,
+    /// The most bytes that are held, likewise
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
+    pub(crate) max_queue_bytes: usize,
+    /// Replay the random choices of another run: 64 hexadecimal digits
+    ///
+    /// Only for looking into what happened. Whoever knows the seed of a tower can foretell all that it draws: leave
+    /// it away on a real network, and the operating system gives a fresh one.
+    #[arg(long, value_name = "HEX", value_parser = values::seed)]
+    pub(crate) seed: Option<Seed>,
+}
+
+/// The options of `keygen`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  clacks keygen ~/tower
+  clacks tower --listen 127.0.0.1:8001 --identity ~/tower")]
+pub(crate) struct KeygenArgs {
+    /// The folder to put it in; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+/// The options of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clacks completions bash > ~/.local/share/bash-completion/completions/clacks
+  clacks completions zsh  > ~/.zfunc/_clacks
+  clacks completions fish > ~/.config/fish/completions/clacks.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+const TOWER_EXAMPLES: &str = "\
+Examples:
+  Two towers on one machine, each in a terminal of its own; then type `enqueue Hello!` in either:
+    clacks tower --listen 127.0.0.1:8001
+    clacks tower --listen 127.0.0.1:8002 --announce 127.0.0.1:8001
+
+  A tower for good, which keeps its identity and is reached under a name:
+    clacks tower --listen 0.0.0.0:8001 --advertise tower.example:8001 --identity ~/tower
+
+  A tower for a script:
+    (echo 'enqueue Hello!'; sleep 10; echo quit) | clacks tower --listen 127.0.0.1:0 --json
+
+Commands on standard input:
+  enqueue TEXT        put a message into the queue
+  peek                show the messages held here
+  survey              show the towers known here
+  expand HOST:PORT    know another tower
+  announce HOST:PORT  know another tower, and make this one known to it
+  ignore HOST:PORT    have nothing to do with a tower
+  heed HOST:PORT      the contrary of ignore
+  stats               show what has been counted
+  help                list the commands
+  quit                hand the queue to peers, and go
+
+Exit codes: 0 when the tower ended as asked, 1 when it failed, 2 when the command line makes no sense.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,210 @@
+//! Commands on standard input.
+
+use std::io::{self, BufRead, Read};
+use std::thread;
+
+use clacks_proto::{Address, Message};
+use smol::channel::Sender;
+
+/// Every command, and what it does.
+pub(crate) const COMMANDS: [(&str, &str); 10] = [
+    ("enqueue TEXT", "put a message into the queue"),
+    ("peek", "show the messages held here"),
+    ("survey", "show the towers known here"),
+    ("expand HOST:PORT", "know another tower"),
+    ("announce HOST:PORT", "know another tower, and make this one known to it"),
+    ("ignore HOST:PORT", "have nothing to do with a tower"),
+    ("heed HOST:PORT", "the contrary of ignore"),
+    ("stats", "show what has been counted"),
+    ("help", "list the commands"),
+    ("quit", "hand the queue to peers, and go"),
+];
+
+/// A line of the console, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Enqueue(Message),
+    Peek,
+    Survey,
+    Expand(Address),
+    Announce(Address),
+    Ignore(Address),
+    Heed(Address),
+    Stats,
+    Help,
+    Quit,
+}
+
+/// Reads standard input on a thread of its own, which may wait there for ever and keeps no process alive. Lines that hold a
+/// message longer than `max_message` are refused without being kept.
+///
+/// The end of the input ends the thread, and nothing else.
+pub(crate) fn listen(
+    commands: Sender<Result<Command, String>>,
+    max_message: usize,
+) -> io::Result<()> {
+    // The longest line: a command, a space, a message and the end of the line.
+    let limit = max_message.saturating_add(64);
+    thread::Builder::new()
+        .name("console".into())
+        .spawn(move || {
+            let mut lines = io::stdin().lock();
+            while let Some(line) = next_line(&mut lines, limit) {
+                let command = match line {
+                    Line::Whole(line) => match parse(&line) {
+                        Ok(None) => continue,
+                        Ok(Some(command)) => Ok(command),
+                        Err(sentence) => Err(sentence),
+                    },
+                    Line::TooLong => Err(format!(
+                        "That line is too long: a message may have {max_message} bytes here. Nothing was queued; \
+                         send it in parts, or start the tower with a larger --max-message."
+                    )),
+                };
+                if commands.send_blocking(command).is_err() {
+                    return;
+                }
+            }
+        })
+        .map(drop)
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    TooLong,
+}
+
+/// The next line without its end, however it is chunked; of one longer than `limit` nothing is kept.
+fn next_line(lines: &mut impl BufRead, limit: usize) -> Option<Line> {
+    let mut line = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    match lines.take(most).read_until(b'\n', &mut line) {
+        Ok(0) => return None,
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!("standard input cannot be read any more: {error}");
+            return None;
+        }
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    } else if line.len() > limit {
+        let _ = lines.skip_until(b'\n');
+        return Some(Line::TooLong);
+    }
+    Some(Line::Whole(line))
+}
+
+/// A line as a command; none for an empty line.
+fn parse(line: &[u8]) -> Result<Option<Command>, String> {
+    let line = line.trim_ascii_start();
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    // One blank separates; all further ones are the message's own.
+    let rest = rest.get(1..).unwrap_or_default();
+    let alone = |command| {
+        if rest.trim_ascii().is_empty() {
+            Ok(Some(command))
+        } else {
+            Err(format!("{} takes nothing after it.", String::from_utf8_lossy(word)))
+        }
+    };
+    let address = |command: fn(Address) -> Command| {
+        let text = String::from_utf8_lossy(rest.trim_ascii());
+        match text.parse() {
+            Ok(address) => Ok(Some(command(address))),
+            Err(error) => Err(format!("{:?} is no address of a tower: {error}.", &*text)),
+        }
+    };
+    match word {
+        b"" => Ok(None),
+        b"enqueue" if rest.is_empty() => {
+            Err("There is no message: write enqueue TEXT, for example enqueue Hello!".into())
+        }
+        b"enqueue" => Ok(Some(Command::Enqueue(match std::str::from_utf8(rest) {
+            Ok(text) => Message::text(text),
+            Err(_) => Message::bytes(rest),
+        }))),
+        b"expand" => address(Command::Expand),
+        b"announce" => address(Command::Announce),
+        b"ignore" => address(Command::Ignore),
+        b"heed" => address(Command::Heed),
+        b"peek" => alone(Command::Peek),
+        b"survey" => alone(Command::Survey),
+        b"stats" => alone(Command::Stats),
+        b"help" => alone(Command::Help),
+        b"quit" => alone(Command::Quit),
+        _ => Err(format!(
+            "{:?} is no command: write help for the list.",
+            String::from_utf8_lossy(&word[..word.len().min(40)])
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn understood(line: &str) -> Option<Command> {
+        parse(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        let address: Address = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(understood("peek "), Some(Command::Peek));
+        assert_eq!(understood("  expand  127.0.0.1:1 "), Some(Command::Expand(address.clone())));
+        assert_eq!(understood("heed\t127.0.0.1:1"), Some(Command::Heed(address)));
+        assert_eq!(understood(""), None);
+        assert_eq!(understood(" \t "), None);
+    }
+
+    #[test]
+    fn a_message_is_all_that_follows_one_blank() {
+        let message = |text| Some(Command::Enqueue(Message::text(text)));
+        assert_eq!(understood("enqueue Hello Discworld! "), message("Hello Discworld! "));
+        assert_eq!(understood("enqueue   "), message("  "));
+        let binary = parse(b"enqueue \xff").unwrap();
+        assert_eq!(binary, Some(Command::Enqueue(Message::bytes(&[0xff]))));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (line, words) in [
+            ("enqueue", "no message"),
+            ("enqueue ", "no message"),
+            ("expand", "port is missing"),
+            ("announce tower", "port is missing"),
+            ("peek now", "nothing after it"),
+            ("Peek", "no command"),
+            ("\u{1b}[2J", r"\u{1b}"),
+        ] {
+            let sentence = parse(line.as_bytes()).unwrap_err();
+            assert!(sentence.contains(words), "{line}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_commands_is_what_is_understood() {
+        for (usage, _) in COMMANDS {
+            let line = usage.replace("HOST:PORT", "127.0.0.1:1");
+            assert!(matches!(parse(line.as_bytes()), Ok(Some(_))), "{usage}");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_not_kept() {
+        let mut input = &b"12345\r\n123456\n1234\nlast"[..];
+        let mut lines = Vec::new();
+        while let Some(line) = next_line(&mut input, 5) {
+            lines.push(match line {
+                Line::Whole(line) => String::from_utf8(line).unwrap(),
+                Line::TooLong => "too long".into(),
+            });
+        }
+        assert_eq!(lines, ["too long", "too long", "1234", "last"]);
+    }
+}

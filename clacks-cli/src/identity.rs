@@ -1,0 +1,175 @@
+//! Identities in files.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clacks_proto::tls::{Identity, Roots};
+
+use crate::error::Failure;
+
+/// Where an identity's two halves are.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// The private key.
+    pub(crate) key: PathBuf,
+    /// Its certificate.
+    pub(crate) cert: PathBuf,
+}
+
+impl Files {
+    /// The files of an identity that has a folder.
+    pub(crate) fn within(dir: &Path) -> Self {
+        Self { key: dir.join("key.pem"), cert: dir.join("cert.pem") }
+    }
+}
+
+/// Makes an identity in `dir`. What is there already stays as it is, and then none is made.
+pub(crate) fn create(dir: &Path) -> Result<(Identity, Files), Failure> {
+    let files = Files::within(dir);
+    for file in [&files.key, &files.cert] {
+        // A link that points nowhere is in the way as well, so this doesn't ask whether the file exists.
+        if fs::symlink_metadata(file).is_ok() {
+            return Err(Failure::failed(format_args!(
+                "{} is there already and stays as it is: choose another folder, or move it away.",
+                file.display()
+            )));
+        }
+    }
+    let identity = generate()?;
+    let written = make_folder(dir)
+        .map_err(|error| (dir, error))
+        .and_then(|()| {
+            write_new(&files.key, identity.key_pem().as_bytes(), Access::OwnerOnly)
+                .map_err(|error| (files.key.as_path(), error))
+        })
+        .and_then(|()| {
+            write_new(&files.cert, identity.cert_pem().as_bytes(), Access::Everyone).map_err(
+                |error| {
+                    // Half an identity would be in the way of the next attempt.
+                    let _ = fs::remove_file(&files.key);
+                    (files.cert.as_path(), error)
+                },
+            )
+        });
+    written.map_err(|(path, error)| {
+        Failure::failed(format_args!(
+            "{} cannot be written ({error}): choose a folder that you may write to.",
+            path.display()
+        ))
+    })?;
+    Ok((identity, files))
+}
+
+/// The identity in `dir`; makes one there when there is none. Says whether it did.
+pub(crate) fn load_or_create(dir: &Path) -> Result<(Identity, Found), Failure> {
+    let files = Files::within(dir);
+    if files.key.exists() || files.cert.exists() {
+        Ok((load(&files)?, Found::OnDisk))
+    } else {
+        Ok((create(dir)?.0, Found::MadeNow))
+    }
+}
+
+/// Where an identity came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was in its files.
+    OnDisk,
+    /// There was none, and now there is.
+    MadeNow,
+}
+
+/// The identity in two files.
+pub(crate) fn load(files: &Files) -> Result<Identity, Failure> {
+    let key = read(&files.key, "private key")?;
+    let cert = read(&files.cert, "certificate")?;
+    let identity = Identity::from_pem(&key, &cert).map_err(|error| {
+        Failure::failed(format_args!(
+            "The identity in {} and {} cannot be used: {error}.",
+            files.key.display(),
+            files.cert.display()
+        ))
+    })?;
+    warn_when_others_may_read(&files.key);
+    Ok(identity)
+}
+
+/// An identity that no file knows of.
+pub(crate) fn generate() -> Result<Identity, Failure> {
+    Identity::generate()
+        .map_err(|error| Failure::failed(format_args!("No key could be made: {error}.")))
+}
+
+/// The roots of a private network.
+pub(crate) fn roots(file: &Path) -> Result<Roots, Failure> {
+    let pem = read(file, "network's root certificates")?;
+    Roots::from_pem(&pem).map_err(|error| {
+        Failure::failed(format_args!("The roots in {} cannot be used: {error}.", file.display()))
+    })
+}
+
+fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => "check the path, or make an identity with `clacks keygen`",
+            io::ErrorKind::PermissionDenied => "it must be readable by the user who runs the tower",
+            _ => "check the path",
+        };
+        Failure::failed(format_args!(
+            "The {what} in {} cannot be read ({error}): {advice}.",
+            file.display()
+        ))
+    })
+}
+
+/// Who may read a new file.
+#[derive(Clone, Copy)]
+enum Access {
+    OwnerOnly,
+    Everyone,
+}
+
+#[cfg(unix)]
+fn make_folder(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(not(unix))]
+fn make_folder(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).create(dir)
+}
+
+/// Writes a file that must not exist, and has it on the disk before it says so.
+fn write_new(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(match access {
+            Access::OwnerOnly => 0o600,
+            Access::Everyone => 0o644,
+        });
+    }
+    #[cfg(not(unix))]
+    let _ = access;
+    let mut open = options.open(file)?;
+    let written = open.write_all(bytes).and_then(|()| open.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(file);
+    }
+    written
+}
+
+#[cfg(unix)]
+fn warn_when_others_may_read(key: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    if fs::metadata(key).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+        tracing::warn!("{} can be read by other users: chmod 600 it", key.display());
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_when_others_may_read(_key: &Path) {}

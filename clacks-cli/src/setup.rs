@@ -1,0 +1,209 @@
+//! From what was asked for to a tower that could run.
+
+use std::io;
+use std::net::TcpListener;
+
+use clacks_proto::tls::{Identity, SecureTower, Trust};
+use clacks_proto::{Address, Config, ConfigError, Fingerprint, Seed, Tower};
+
+use crate::args::{TowerArgs, TrustArgs, TuningArgs};
+use crate::error::Failure;
+use crate::identity::{self, Files, Found};
+use crate::runtime::Machine;
+use crate::values::{Heartbeat, Listen};
+
+/// A tower that has its port and its identity, and does not run yet.
+pub(crate) struct Prepared {
+    pub(crate) machine: Machine,
+    pub(crate) listener: TcpListener,
+    /// What other towers dial.
+    pub(crate) address: Address,
+    /// What other towers know it by; none in the clear.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// What a person should know about it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Checks everything that was asked for before anything is bound or written.
+pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
+    let config = config(&args.trust, &args.tuning).map_err(impossible)?;
+    if args.listen.is_unspecified() && args.advertise.is_none() {
+        return Err(Failure::usage(format_args!(
+            "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers reach this one.",
+            args.listen.host
+        )));
+    }
+    if args.trust.roots.is_some() && args.trust.identity.is_none() && args.trust.key.is_none() {
+        return Err(Failure::usage(
+            "In a private network a fresh identity is a stranger: with --roots, give --key and --cert (or --identity) \
+             of a certificate that comes from those roots.",
+        ));
+    }
+    let seed = match &args.tuning.seed {
+        Some(seed) => seed.clone(),
+        None => fresh_seed()?,
+    };
+    let mut notes = Vec::new();
+    let secrets = secrets(&args.trust, &mut notes)?;
+    let listener = bind(&args.listen)?;
+    let address = match &args.advertise {
+        Some(address) => address.clone(),
+        None => dialled(&args.listen, &listener)?,
+    };
+    let tower = Tower::new(config, address.clone(), &seed).map_err(impossible)?;
+    let fingerprint = secrets.as_ref().map(|(identity, _)| identity.fingerprint());
+    let machine = match secrets {
+        Some((identity, trust)) => secure(tower, &identity, trust)?,
+        None => Machine::Clear(Box::new(tower)),
+    };
+    Ok(Prepared { machine, listener, address, fingerprint, notes })
+}
+
+/// A tower behind TLS.
+pub(crate) fn secure(tower: Tower, identity: &Identity, trust: Trust) -> Result<Machine, Failure> {
+    SecureTower::new(tower, identity, trust)
+        .map(|tower| Machine::Secure(Box::new(tower)))
+        .map_err(|error| Failure::failed(format_args!("TLS cannot start: {error}.")))
+}
+
+/// A seed from the operating system.
+pub(crate) fn fresh_seed() -> Result<Seed, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        Failure::failed(format_args!("The operating system gives no randomness: {error}."))
+    })?;
+    Ok(Seed(seed))
+}
+
+/// Takes a port, or says in one sentence why not.
+pub(crate) fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
+    let Listen { host, port } = listen;
+    TcpListener::bind((host.as_str(), *port)).map_err(|error| {
+        Failure::failed(match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "Port {port} of {host} is in use: stop the program that has it, or choose another port (0 picks a free one)."
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "Port {port} of {host} is not for everyone: choose a port from 1024 on, or run with the right to take it."
+            ),
+            io::ErrorKind::AddrNotAvailable => format!(
+                "{host} is no address of this machine: listen on one that is, and name the other with --advertise."
+            ),
+            _ => format!("Cannot listen on port {port} of {host} ({error}): check the address."),
+        })
+    })
+}
+
+fn dialled(listen: &Listen, listener: &TcpListener) -> Result<Address, Failure> {
+    let unknown = |error: &dyn std::fmt::Display| {
+        Failure::failed(format_args!(
+            "Cannot tell where this tower listens ({error}): add --advertise HOST:PORT."
+        ))
+    };
+    let port = listener.local_addr().map_err(|error| unknown(&error))?.port();
+    listen.address(port).map_err(|error| unknown(&error))
+}
+
+fn secrets(
+    trust: &TrustArgs,
+    notes: &mut Vec<String>,
+) -> Result<Option<(Identity, Trust)>, Failure> {
+    if trust.clear {
+        notes.push("No TLS: everything can be read and forged on the way.".into());
+        return Ok(None);
+    }
+    let policy = match &trust.roots {
+        Some(roots) => Trust::Private(identity::roots(roots)?),
+        None => Trust::Open,
+    };
+    let identity = match (&trust.identity, &trust.key, &trust.cert) {
+        (Some(dir), _, _) => {
+            let (identity, found) = identity::load_or_create(dir)?;
+            if found == Found::MadeNow {
+                notes.push(format!("A new identity was made in {}.", dir.display()));
+            }
+            identity
+        }
+        (None, Some(key), Some(cert)) => {
+            identity::load(&Files { key: key.clone(), cert: cert.clone() })?
+        }
+        (None, _, _) => {
+            notes.push(
+                "This identity lives in memory only: restarted at this address, the tower is a stranger whom \
+                 those who know it now will refuse. --identity DIR keeps one."
+                    .into(),
+            );
+            identity::generate()?
+        }
+    };
+    Ok(Some((identity, policy)))
+}
+
+fn impossible(error: ConfigError) -> Failure {
+    Failure::usage(format_args!("These options cannot go together: {error}."))
+}
+
+fn config(trust: &TrustArgs, tuning: &TuningArgs) -> Result<Config, ConfigError> {
+    let mut config = Config::default();
+    config.network.clone_from(&trust.network);
+    config.send_rate = tuning.send_rate;
+    config.heartbeat = match tuning.heartbeat {
+        Heartbeat::Every(every) => Some(every),
+        Heartbeat::Off => None,
+    };
+    config.kill_timeout = tuning.kill_timeout;
+    config.max_message = tuning.max_message;
+    config.max_queue_messages = tuning.max_queue;
+    config.max_queue_bytes = tuning.max_queue_bytes;
+    config.check()?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Verb};
+    use clap::Parser;
+
+    fn parse(options: &[&str]) -> TowerArgs {
+        let line = ["clacks", "tower", "--listen", "127.0.0.1:0"].iter().chain(options);
+        match Cli::try_parse_from(line).unwrap().verb {
+            Verb::Tower(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_of_the_command_are_those_of_the_core() {
+        let args = parse(&[]);
+        assert_eq!(config(&args.trust, &args.tuning), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_knob_arrives() {
+        let args = parse(&[
+            "--network=x",
+            "--send-rate=4",
+            "--heartbeat=off",
+            "--kill-timeout=2s",
+            "--max-message=3",
+            "--max-queue=4",
+            "--max-queue-bytes=5",
+        ]);
+        let config = config(&args.trust, &args.tuning).unwrap();
+        assert_eq!(config.network, "x");
+        assert_eq!(config.send_rate, clacks_proto::SendRate::per_second(4));
+        assert_eq!(config.heartbeat, None);
+        assert_eq!(config.kill_timeout, std::time::Duration::from_secs(2));
+        assert_eq!(
+            (config.max_message, config.max_queue_messages, config.max_queue_bytes),
+            (3, 4, 5)
+        );
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        let args = parse(&["--max-queue-bytes=1"]);
+        assert_eq!(config(&args.trust, &args.tuning), Err(ConfigError::MaxQueueBytes));
+    }
+}

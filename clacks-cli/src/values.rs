@@ -1,0 +1,230 @@
+//! The values of options: text in, something valid out, or one sentence that says what to write instead.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clacks_proto::{Address, AddressError, Name, Seed, SendRate};
+
+/// Where to listen. Unlike an [`Address`] it may name port 0 (any free port) and an unspecified IP address
+/// (every interface), which nobody can dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// A DNS name or an IP address without brackets.
+    pub(crate) host: String,
+    /// The port; 0 for any free one.
+    pub(crate) port: u16,
+}
+
+impl Listen {
+    /// Whether this is every interface of the machine.
+    pub(crate) fn is_unspecified(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
+    }
+
+    /// What others dial once the listener has `port`.
+    pub(crate) fn address(&self, port: u16) -> Result<Address, AddressError> {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => Address::try_from(SocketAddr::from((ip, port))),
+            Err(_) => Address::new(&self.host, port),
+        }
+    }
+}
+
+/// A time between two things, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heartbeat {
+    /// Each so often.
+    Every(Duration),
+    /// Never.
+    Off,
+}
+
+/// `HOST:PORT`, where the port may be 0 and the host every interface.
+pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
+    let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
+    if port.is_empty() {
+        return Err(AddressError::NoPort);
+    }
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| digits).ok_or(AddressError::Port)?;
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) if bare.is_none() => return Err(AddressError::Brackets),
+        Ok(IpAddr::V4(_)) if bare.is_some() => return Err(AddressError::Host),
+        Ok(ip) if ip.is_multicast() => return Err(AddressError::Host),
+        Ok(_) => {}
+        Err(_) if bare.is_some() => return Err(AddressError::Host),
+        Err(_) => drop(Name::new(host)?),
+    }
+    Ok(Listen { host: host.to_ascii_lowercase(), port })
+}
+
+/// Messages a second: `20`, `0.5` or `unlimited`.
+pub(crate) fn send_rate(text: &str) -> Result<SendRate, String> {
+    if text.eq_ignore_ascii_case("unlimited") {
+        return Ok(SendRate::Unlimited);
+    }
+    let help = "write how many messages a second, for example 20 or 0.5, or unlimited";
+    let rate: f64 = text.parse().map_err(|_| format!("not a number: {help}"))?;
+    if !rate.is_finite() || rate <= 0.0 {
+        return Err(format!("a rate must be more than 0: {help}"));
+    }
+    match Duration::try_from_secs_f64(1.0 / rate) {
+        Ok(Duration::ZERO) => Err("no clock ticks that fast: write unlimited".into()),
+        Ok(interval) => Ok(SendRate::Every(interval)),
+        Err(_) => Err(format!("nobody lives to see the first message: {help}")),
+    }
+}
+
+/// A length of time in words, more than none.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be more than zero, for example 1h, 90s or 250ms".into()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write a number and a unit, for example 1h, 90s or 250ms".into()),
+    }
+}
+
+/// A length of time, or `off`.
+pub(crate) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(Heartbeat::Off);
+    }
+    match duration(text) {
+        Ok(every) => Ok(Heartbeat::Every(every)),
+        Err(_) => Err("write a number and a unit, for example 60s, or off".into()),
+    }
+}
+
+/// A number of bytes: `65536`, `64KiB`, `16MB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let help = "write a number of bytes, for example 65536, 64KiB or 16MiB";
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit: usize = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(help.into()),
+    };
+    let number: usize = number.parse().map_err(|_| help.to_owned())?;
+    number
+        .checked_mul(unit)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| format!("0, or more than this machine can count: {help}"))
+}
+
+/// The name of a network.
+pub(crate) fn network(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("a network needs a name, for example clacks".into()),
+        len if len > clacks_proto::wire::MAX_NETWORK => {
+            Err(format!("{len} bytes are too long: at most {}", clacks_proto::wire::MAX_NETWORK))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// 64 hexadecimal digits.
+pub(crate) fn seed(text: &str) -> Result<Seed, String> {
+    let help = "a seed is 64 hexadecimal digits; leave it away for a fresh one";
+    let mut seed = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(help.into());
+    }
+    for (byte, digits) in seed.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).map_err(|_| help)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| help)?;
+    }
+    Ok(Seed(seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_address_may_be_any_port_and_every_interface() {
+        for (text, host, port) in [
+            ("127.0.0.1:0", "127.0.0.1", 0),
+            ("0.0.0.0:8001", "0.0.0.0", 8001),
+            ("[::]:0", "::", 0),
+            ("[::1]:8001", "::1", 8001),
+            ("LocalHost:8001", "localhost", 8001),
+        ] {
+            assert_eq!(listen(text), Ok(Listen { host: host.into(), port }), "{text}");
+        }
+        for text in [
+            "127.0.0.1",
+            "127.0.0.1:",
+            "::1:80",
+            ":::80",
+            "[0.0.0.0]:80",
+            "a b:0",
+            "x:+1",
+            ":0",
+            "x:65536",
+            "0.0.0.0:x",
+        ] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_interface_is_no_address() {
+        for text in ["0.0.0.0:80", "[::]:80", "[::ffff:0.0.0.0]:80"] {
+            assert!(listen(text).is_ok_and(|listen| listen.is_unspecified()), "{text}");
+        }
+        assert!(!listen("127.0.0.1:80").is_ok_and(|listen| listen.is_unspecified()));
+        let localhost = listen("[::1]:0").ok().and_then(|listen| listen.address(9).ok());
+        assert_eq!(localhost.map(|address| address.to_string()).as_deref(), Some("[::1]:9"));
+    }
+
+    #[test]
+    fn a_rate_is_a_positive_number_or_unlimited() {
+        let every = |milliseconds| Ok(SendRate::Every(Duration::from_millis(milliseconds)));
+        assert_eq!(send_rate("20"), every(50));
+        assert_eq!(send_rate("0.5"), every(2000));
+        assert_eq!(send_rate("Unlimited"), Ok(SendRate::Unlimited));
+        for text in ["0", "-1", "NaN", "inf", "1e300", "1e-300", "fast", ""] {
+            assert!(send_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("1", 1), ("64KiB", 65_536), ("64k", 65_536), ("2 MiB", 2 << 20), ("3MB", 3_000_000)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in
+            ["0", "", "-1", "1.5k", "KiB", "1 light-year", "99999999999999999999", "99999999999GiB"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_words() {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert!(duration("0s").is_err());
+        assert!(duration("soon").is_err());
+        assert_eq!(heartbeat("off"), Ok(Heartbeat::Off));
+        assert_eq!(heartbeat("2s"), Ok(Heartbeat::Every(Duration::from_secs(2))));
+        assert!(heartbeat("0s").is_err());
+    }
+
+    #[test]
+    fn a_seed_is_64_digits() {
+        assert_eq!(seed(&"0f".repeat(32)), Ok(Seed([15; 32])));
+        for text in ["", "0f", &"0g".repeat(32), &"+f".repeat(32), &"é".repeat(32)] {
+            assert!(seed(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Drives the real command.
+// Each test binary compiles this anew and uses a part of it; a test has no better answer to a surprise than a panic.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take on the slowest machine.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The command, with nothing of the caller's environment that could change what it says.
+pub fn clacks(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clacks"));
+    command.args(args).stdin(Stdio::null());
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs the command to its end.
+pub fn run(args: &[&str]) -> Output {
+    clacks(args).output().unwrap()
+}
+
+pub fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+pub fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A `clacks tower --json` that runs. Killed when dropped.
+pub struct Tower {
+    child: Child,
+    console: Option<ChildStdin>,
+    lines: Receiver<String>,
+    /// Every event so far, for the message of a failure.
+    told: Vec<Value>,
+    pub address: String,
+    pub fingerprint: Value,
+}
+
+impl Tower {
+    /// Starts one on a free port.
+    pub fn start(args: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", args)
+    }
+
+    /// Starts one.
+    pub fn start_at(listen: &str, args: &[&str]) -> Self {
+        let mut child = clacks(&["tower", "--json", "--listen", listen])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
+        let console = child.stdin.take();
+        let mut tower = Self {
+            child,
+            console,
+            lines,
+            told: Vec::new(),
+            address: String::new(),
+            fingerprint: Value::Null,
+        };
+        let listening = tower.wait_for("listening", |_| true);
+        tower.address = listening["address"].as_str().unwrap().to_owned();
+        tower.fingerprint = listening["fingerprint"].clone();
+        tower
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Types a line.
+    pub fn say(&mut self, line: &str) {
+        self.say_bytes(line.as_bytes());
+    }
+
+    /// Types a line of any bytes.
+    pub fn say_bytes(&mut self, line: &[u8]) {
+        let console = self.console.as_mut().unwrap();
+        console.write_all(line).unwrap();
+        console.write_all(b"\n").unwrap();
+        console.flush().unwrap();
+    }
+
+    /// Ends the input.
+    pub fn close_console(&mut self) {
+        self.console = None;
+    }
+
+    /// Types a line, and waits for an event of that name.
+    pub fn ask(&mut self, question: &str) -> Value {
+        self.say(question);
+        self.wait_for(question, |_| true)
+    }
+
+    /// Waits for the next event with this name that is as it should be; earlier ones are passed over.
+    pub fn wait_for(&mut self, name: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    let event: Value = serde_json::from_str(&line)
+                        .unwrap_or_else(|error| panic!("{error}: {line}"));
+                    self.told.push(event.clone());
+                    if event["event"] == name && is_it(&event) {
+                        return event;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no {name} in {:#?}", self.told),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the tower ended before {name}: {:#?}", self.told)
+                }
+            }
+        }
+    }
+
+    /// Asks for the survey again and again until the tower at `address` has `status`.
+    pub fn wait_for_status(&mut self, address: &str, status: &str) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            let survey = self.ask("survey");
+            let towers = survey["towers"].as_array().unwrap();
+            let is_it = |tower: &&Value| tower["address"] == address && tower["status"] == status;
+            if let Some(tower) = towers.iter().find(is_it) {
+                return tower.clone();
+            }
+        }
+        panic!("{address} never was {status}: {:#?}", self.told);
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the tower to end of itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        // The end of its output comes first, and has a deadline.
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.told.push(serde_json::from_str(&line).unwrap()),
+                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(RecvTimeoutError::Timeout) => panic!("it never ended: {:#?}", self.told),
+            }
+        }
+    }
+
+    /// Kills it, as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Every event so far.
+    pub fn told(&self) -> &[Value] {
+        &self.told
+    }
+}
+
+impl Drop for Tower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a reader as they come.
+pub fn lines_of(reader: impl BufRead + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in reader.lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
