@@ -478,6 +478,8 @@ pub enum Refusal {
     ShuttingDown,
 }
 
+impl core::error::Error for Refusal {}
+
 macro_rules! plain_words {
     ($type:ty { $($variant:pat => $words:expr,)+ }) => {
         impl fmt::Display for $type {

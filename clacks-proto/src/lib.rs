@@ -1,4 +1,81 @@
-//! Clacks.
+//! The Clacks protocol as a pure state machine.
+//!
+//! A *tower* keeps messages only in a queue in memory. At each tick it hands the message at the head to one randomly chosen
+//! peer, and forgets it when that peer has confirmed it; the peer queues it. So data lives in flight, and nowhere for good. Towers gossip
+//! each other's addresses, notice who is gone, and take back who returns.
+//!
+//! # What this crate does not do
+//!
+//! It opens no socket, reads no clock, starts no thread and asks no operating system for randomness. It is `no_std` (with `alloc`)
+//! unless a feature says otherwise. Whoever embeds it tells it what happened and what time it is, and does what it asks. Ready-made drivers
+//! are the crates `clacks-smol` and, for a simulated network, the tests of this one.
+//!
+//! # Where to begin
+//!
+//! - [`Tower`] is the protocol. Its methods are what an application does: `enqueue`, `peek`, `survey`, `expand`, `announce`, `ignore`.
+//! - [`StateMachine`] is what a driver does: [`Event`]s in, [`Action`]s out.
+//!
+//! Then [`Config`] has every knob, [`wire`] the bytes, [`selector`] the draw, and `tls` (feature `tls`) the same state machine with ciphertext on the outside.
+//!
+//! # A driver, complete
+//!
+//! Two towers, and a loop that carries out what they ask. Connections are queues of bytes here; with sockets the loop is the same.
+//!
+//! ```
+//! use clacks_proto::{Action, Address, Config, Event, Instant, LinkId, Message, Seed, StateMachine, Tower};
+//! use core::{net::{IpAddr, Ipv4Addr}, time::Duration};
+//!
+//! let address = |port| Address::new("127.0.0.1", port);
+//! let tower = |port: u16| Tower::new(Config::default(), address(port).unwrap(), &Seed::from_u64(port.into()));
+//! let mut towers = [tower(8001)?, tower(8002)?];
+//! let mut now = Instant::ORIGIN;
+//! towers[0].enqueue(Message::text("Hello Discworld!"), now)?;
+//! towers[0].expand(&address(8002)?, now)?;
+//!
+//! let mut ends: [Option<LinkId>; 2] = [None, None]; // of the one connection, at each tower
+//! while towers[1].held().0 == 0 {
+//!     for n in 0..2 {
+//!         // 1. Do what the tower asks.
+//!         while let Some(action) = towers[n].poll_action() {
+//!             if let Action::Connect { link, .. } = action {
+//!                 let there = towers[1 - n].accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
+//!                 (ends[n], ends[1 - n]) = (Some(link), Some(there));
+//!                 towers[n].handle(Event::Connected { link }, now);
+//!             }
+//!         }
+//!         // 2. Carry its bytes to the other side.
+//!         let (Some(from), Some(to)) = (ends[n], ends[1 - n]) else { continue };
+//!         let mut bytes = Vec::new();
+//!         while towers[n].transmit(from, &mut bytes) > 0 {}
+//!         towers[1 - n].handle(Event::BytesArrived { link: to, bytes: &bytes }, now);
+//!     }
+//!     // 3. Sleep until one of them asks to be woken.
+//!     let wakeups = towers.iter().filter_map(StateMachine::next_wakeup);
+//!     now = now.max(wakeups.map(|wakeup| wakeup.at).min().unwrap_or(now));
+//!     towers.iter_mut().for_each(|tower| tower.handle(Event::TimerFired, now));
+//! }
+//! assert_eq!(towers[1].peek().next().unwrap().message.as_text(), Some("Hello Discworld!"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Panics
+//!
+//! A panic in this crate is a bug, never the answer to a peer: whatever bytes come in, the worst that happens is that their link is closed with a
+//! reason, and counted in [`Stats`]. There is no `unsafe` in it.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds | costs |
+//! |---|---|---|
+//! | `std` | conversions from `std::io` errors | the standard library |
+//! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
+//!
+//! # Dependencies of the bare crate
+//!
+//! `bytes` (bodies that are shared without copying, and the buffers of drivers), `rand_core` and `rand_chacha` (the generator, whose words never change), `hashbrown`
+//! (hash tables without an operating system's randomness) and `siphasher` (the keyed hash for them, because peers choose what is looked up).
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

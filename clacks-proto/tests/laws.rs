@@ -46,7 +46,7 @@ fn eventful_run(seed: u64) -> u64 {
     net.cut(0, 1);
     net.with(2, |tower, now| tower.ignore(&address(3), now)).unwrap();
     net.run(seconds(20));
-    net.with(1, |tower, now| tower.shutdown(now));
+    net.with(1, Tower::shutdown);
     net.run(seconds(20));
     let mut trace = Trace(0xcbf2_9ce4_8422_2325);
     for (n, action) in &net.actions {
@@ -178,6 +178,10 @@ fn frame(number: usize) -> Vec<u8> {
     bytes
 }
 
+fn tell(tower: &mut Tower, event: Event<'_>, now: Instant) {
+    tower.handle(event, now);
+}
+
 /// Does what the steps say, with the driver's part of the contract kept only as far as the steps happen to keep it.
 fn misuse(steps: &[Step], each: &mut dyn FnMut(&Tower)) -> Tower {
     let mut config = quick();
@@ -211,20 +215,22 @@ fn misuse(steps: &[Step], each: &mut dyn FnMut(&Tower)) -> Tower {
                     tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
                 }
             }
-            Step::Connected(n) => {
-                link(n).into_iter().for_each(|link| tower.handle(Event::Connected { link }, now))
-            }
+            Step::Connected(n) => link(n)
+                .into_iter()
+                .for_each(|link| tell(&mut tower, Event::Connected { link }, now)),
             Step::ConnectFailed(n) => link(n).into_iter().for_each(|link| {
                 tower.handle(Event::ConnectFailed { link, cause: IoCause::Refused }, now);
             }),
             Step::Finished(n) => {
-                link(n).into_iter().for_each(|link| tower.handle(Event::Finished { link }, now))
+                link(n)
+                    .into_iter()
+                    .for_each(|link| tell(&mut tower, Event::Finished { link }, now));
             }
             Step::Lost(n) => link(n).into_iter().for_each(|link| {
                 tower.handle(Event::Lost { link, cause: IoCause::Reset }, now);
             }),
             Step::Closed(n) => {
-                link(n).into_iter().for_each(|link| tower.handle(Event::Closed { link }, now))
+                link(n).into_iter().for_each(|link| tell(&mut tower, Event::Closed { link }, now));
             }
             Step::Timer(millis) => {
                 now = now + Duration::from_millis(*millis);
@@ -260,10 +266,9 @@ fn misuse(steps: &[Step], each: &mut dyn FnMut(&Tower)) -> Tower {
                     2 => Verdict::Swallow,
                     _ => Verdict::Reject,
                 };
-                offers
-                    .pop()
-                    .into_iter()
-                    .for_each(|offer| drop(tower.decide(offer, verdict.clone(), now)));
+                if let Some(offer) = offers.pop() {
+                    let _ = tower.decide(offer, verdict, now);
+                }
             }
             Step::Shutdown => tower.shutdown(now),
         }
@@ -288,25 +293,16 @@ proptest! {
 
     #[test]
     fn law_7_nothing_is_lost_inside_a_living_tower(steps in steps()) {
-        // Only hand-overs make the number of messages smaller, and each is counted.
-        let shrunk = std::cell::Cell::new((0usize, 0u64));
         misuse(&steps, &mut |tower| {
             let stats = tower.stats();
-            let gone = stats.delivered + stats.swallowed;
-            let local = usize::try_from(stats.enqueued).unwrap();
-            let (enqueued_before, _) = shrunk.get();
-            prop_assert_in(local >= enqueued_before);
-            shrunk.set((local, gone));
-            let taken = stats.enqueued + stats.received + stats.swallowed;
             let held = tower.held().0 as u64;
-            assert!(held + gone + stats.coalesced >= stats.enqueued, "{stats:?} {held}");
-            assert!(held <= taken + 2, "{stats:?} {held}: two may be under screening");
+            // Every message that was stored and not confirmed by a peer is still held. Those beyond are
+            // copies that came in while one was in flight, and up to two under screening.
+            let stored = stats.enqueued + stats.received - stats.coalesced;
+            assert!(held + stats.delivered >= stored, "{stats:?} {held}");
+            assert!(held + stats.delivered <= stored + stats.coalesced + 2, "{stats:?} {held}");
         });
     }
-}
-
-fn prop_assert_in(holds: bool) {
-    assert!(holds);
 }
 
 #[test]

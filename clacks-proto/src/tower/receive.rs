@@ -44,7 +44,7 @@ impl Tower {
             (State::Greeting, _) => self.violated(id, ProtocolError::HelloMissing),
             (_, Frame::Hello(_)) => self.violated(id, ProtocolError::HelloTwice),
             (State::Open, Frame::Message(message)) => self.on_message(id, &message),
-            (State::Open, Frame::Announce(announce)) => self.on_announce(id, announce),
+            (State::Open, Frame::Announce(announce)) => self.on_announce(id, &announce),
             // After our goodbye nothing more is taken, and the other side knows that.
             (_, Frame::Message(_) | Frame::Announce(_)) => {}
             (_, Frame::Confirmed { through }) => self.on_answer(id, through, Outcome::Taken),
@@ -188,7 +188,7 @@ impl Tower {
         self.settle(id, frame.transfer, len, outcome);
     }
 
-    fn on_announce(&mut self, id: LinkId, frame: AnnounceFrame) {
+    fn on_announce(&mut self, id: LinkId, frame: &AnnounceFrame) {
         if !self.open_transfer(id, 0) {
             return self.violated(id, ProtocolError::WindowExceeded);
         }

@@ -240,10 +240,10 @@ impl<M: StateMachine> Net<M> {
             let tower = self.towers[n].as_mut().expect("a living tower");
             while tower.transmit(link, &mut (&mut out).limit(100_000)) > 0 {}
             self.ends.get_mut(&(n, link)).unwrap().wants_send = false;
-            if let Some(there) = other.and_then(|other| self.ends.get_mut(&other)) {
-                if !out.is_empty() {
-                    there.inbox.push_back((self.now + self.latency, out));
-                }
+            if let Some(there) = other.and_then(|other| self.ends.get_mut(&other))
+                && !out.is_empty()
+            {
+                there.inbox.push_back((self.now + self.latency, out));
             }
             if closing {
                 self.close(n, link);
