@@ -92,7 +92,8 @@ impl Decoder {
         self.buffered() > 0
     }
 
-    /// How much memory the buffer takes, in bytes: at most one frame's length, or 64 for shorter frames.
+    /// How much memory the buffer takes, in bytes: at most one frame's length, or 64 for shorter frames. That is never more
+    /// than [`MAX_HEAD`](super::MAX_HEAD) and the longest body together.
     ///
     /// A buffer above 16 KiB is kept as long as split frames need it now and then, so that a stream of long messages
     /// allocates nothing, and given back after 64 frames in a row that did without it. A link that falls silent
