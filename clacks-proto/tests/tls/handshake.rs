@@ -165,7 +165,18 @@ fn a_client_without_a_certificate_is_refused() {
 }
 
 #[test]
-fn two_networks_that_dial_each_other_at_once_both_get_through() {
+fn a_tower_knows_its_own_key_at_the_other_end() {
+    let one = Identity::generate().unwrap();
+    let mut world = World::with(&[one.clone(), one], &[Trust::Open, Trust::Open]);
+    world.expand(ALICE);
+    world.enqueue(ALICE, &Message::text("is that me?"));
+    world.settle();
+    assert_eq!(world.closed(ALICE), [CloseReason::OwnAddress]);
+    assert_eq!((world.held(ALICE), world.held(BOB)), (1, 0));
+}
+
+#[test]
+fn two_towers_that_dial_each_other_at_once_both_get_through() {
     let mut world = World::open();
     world.towers[BOB] = secure(BOB, giving(), &Identity::generate().unwrap(), Trust::Open);
     world.expand(ALICE);

@@ -1,13 +1,19 @@
 //! Bytes on an established link: cut anywhere, closed in every way, and altered.
 
-use clacks_proto::Action;
-use clacks_proto::wire::Farewell;
-use clacks_proto::{CloseMode, CloseReason, Event, Message, StateMachine, TlsFailure};
+use std::io::Write;
 
-use crate::stranger::Host;
+use bytes::BufMut;
+use clacks_proto::tls::Identity;
+use clacks_proto::wire::Farewell;
+use clacks_proto::{
+    Action, CloseMode, CloseReason, Event, Instant, Message, StateMachine, TlsFailure,
+};
+use rustls::ClientConnection;
+
+use crate::stranger::{Host, client, talk};
 use crate::world::{ALICE, BOB, World};
 
-/// The content types and lengths of the records in a stream.
+/// The content types and lengths of the records in a stream of whole ones.
 fn records(mut stream: &[u8]) -> Vec<(u8, usize)> {
     let mut records = Vec::new();
     while let [kind, _, _, high, low, rest @ ..] = stream {
@@ -72,6 +78,40 @@ fn a_clean_close_is_announced_in_tls_by_both_sides() {
     assert!(ends_with_alert(&world.sent[ALICE]));
     assert!(ends_with_alert(&world.sent[BOB]));
     assert!(world.towers.iter().all(|tower| tower.tower().stats().links_broken == 0));
+}
+
+/// A tower to which a client has completed the handshake.
+fn established() -> (ClientConnection, Host) {
+    let identity = Identity::generate().unwrap();
+    let (mut client, mut host) = (client(&[b"clacks/1"], Some(&identity)), Host::new());
+    talk(&mut client, &mut host).unwrap();
+    assert_eq!(host.closed, None);
+    (client, host)
+}
+
+#[test]
+fn the_end_said_in_tls_is_the_end_even_while_the_connection_stands() {
+    let (mut client, mut host) = established();
+    client.send_close_notify();
+    talk(&mut client, &mut host).unwrap();
+    assert_eq!(host.closed, Some(CloseReason::Truncated), "no goodbye came before it");
+    assert!(client.process_new_packets().unwrap().peer_has_closed(), "no answer came");
+    let (link, stats) = (host.link, *host.tower.tower().stats());
+    host.tower.handle(Event::Finished { link }, Instant::ORIGIN);
+    assert_eq!(*host.tower.tower().stats(), stats, "it ended twice");
+}
+
+#[test]
+fn nothing_is_taken_in_after_our_own_end() {
+    let (mut client, mut host) = established();
+    client.writer().write_all(b"no frame").unwrap();
+    talk(&mut client, &mut host).unwrap();
+    assert!(matches!(host.closed, Some(CloseReason::Wire(_))), "{:?}", host.closed);
+    assert!(client.process_new_packets().unwrap().peer_has_closed());
+    let stats = *host.tower.tower().stats();
+    host.hear(b"\x17\x03\x03\x00\x20 a record that nobody encrypted...");
+    assert_eq!(*host.tower.tower().stats(), stats);
+    assert!(host.said.is_empty(), "an alert after the end: {:?}", host.said);
 }
 
 #[test]
@@ -219,6 +259,19 @@ fn many_small_frames_share_few_records() {
     let buffers = bytes.div_ceil(world.buffer);
     assert!(records.len() <= fewest + buffers, "{records:?}");
     assert!(records.iter().all(|(kind, _)| *kind == 0x17));
+}
+
+#[test]
+fn a_buffer_ends_with_a_whole_record_that_fills_it() {
+    let mut world = World::open();
+    world.meet();
+    let link = world.connections[0].ends[ALICE].link;
+    world.enqueue(ALICE, &Message::bytes(&[7; 1024 * 1024]));
+    for _ in 0..10 {
+        let mut buffer = Vec::new().limit(64 * 1024);
+        assert_eq!(world.towers[ALICE].transmit(link, &mut buffer), 64 * 1024);
+        assert_eq!(records(buffer.get_ref()).len(), 4);
+    }
 }
 
 #[test]
