@@ -116,6 +116,8 @@ impl SecureTower {
             return tower.handle(Event::BytesArrived { link, bytes }, now);
         };
         let Layer::Open(session) = layer else { return };
+        // What the handshake proves or refuses happens now, not when the tower last heard the time.
+        tower.set_now(now);
         while !bytes.is_empty() && session.takes_bytes() {
             let received = session.receive(&mut bytes);
             let established = received.and_then(|()| session.establish());

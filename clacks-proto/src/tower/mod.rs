@@ -192,7 +192,7 @@ impl Tower {
     }
 
     /// Time never goes back.
-    fn set_now(&mut self, now: Instant) {
+    pub(crate) fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 

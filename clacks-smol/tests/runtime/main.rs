@@ -9,8 +9,10 @@
 mod crowd;
 mod death;
 mod ending;
+mod hostile;
 mod machines;
 mod notices;
 mod passing;
 mod screening;
+mod storm;
 mod support;
