@@ -118,3 +118,9 @@ pub use tower::{
     DecideError, EnqueueError, ExpandError, Held, PeerView, RefusedMessage, ShutdownProgress,
     Tower, Verdict,
 };
+
+/// The examples of the READMEs, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../README.md")]
+struct Readmes;
