@@ -6,6 +6,7 @@
     reason = "a test that can't go on fails"
 )]
 
+mod callers;
 mod crowd;
 mod death;
 mod ending;
@@ -13,4 +14,5 @@ mod machines;
 mod notices;
 mod passing;
 mod screening;
+mod secure;
 mod support;
