@@ -1,9 +1,8 @@
 //! Ctrl-C and SIGTERM.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -12,20 +11,27 @@ use smol::channel::Sender;
 /// The exit code of a command that Ctrl-C ended, by the custom of shells: 128 and the signal's number.
 const INTERRUPTED: i32 = 130;
 
-/// Passes the first Ctrl-C or SIGTERM on. The second one ends the process at once, whatever it is doing.
+/// Signals that come this close together are one wish: `timeout` signals a process and then its whole group. Nobody presses
+/// Ctrl-C twice as fast (a guess).
+const ONE_WISH: Duration = Duration::from_millis(250);
+
+/// Passes the first Ctrl-C or SIGTERM on. The next one ends the process at once, from a thread of its own, so that nothing
+/// that hangs elsewhere can stop it.
 pub(crate) fn listen(stops: Sender<()>) -> io::Result<()> {
-    let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // These act inside the signal handler, so that nothing that hangs can stop the second signal.
-        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&asked))?;
-        signal_hook::flag::register(signal, Arc::clone(&asked))?;
-    }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let pass_on = move || {
-        if signals.forever().next().is_some() {
-            // A tower that has already ended has no use for it.
-            let _ = stops.send_blocking(());
+    let watch = move || {
+        let mut first = None;
+        for _ in signals.forever() {
+            match first {
+                None => {
+                    first = Some(Instant::now());
+                    // A tower that has already ended has no use for it.
+                    let _ = stops.try_send(());
+                }
+                Some(first) if Instant::now().duration_since(first) < ONE_WISH => {}
+                Some(_) => signal_hook::low_level::exit(INTERRUPTED),
+            }
         }
     };
-    thread::Builder::new().name("signals".into()).spawn(pass_on).map(drop)
+    thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
 }

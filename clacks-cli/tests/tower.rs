@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use common::{Tower, clacks, lines_of};
+use common::{Tower, clacks, interrupt_until_it_ends, lines_of};
 use serde_json::{Value, json};
 
 /// Quick enough for tests.
@@ -131,6 +131,34 @@ fn towers_with_and_without_tls_do_not_meet() {
 }
 
 #[test]
+fn a_private_network_keeps_to_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut roots = String::new();
+    for name in ["first", "second", "stranger"] {
+        assert!(common::run(&["keygen", &file(name)]).status.success());
+        if name != "stranger" {
+            roots += &std::fs::read_to_string(file(&format!("{name}/cert.pem"))).unwrap();
+        }
+    }
+    std::fs::write(file("roots.pem"), roots).unwrap();
+    let (roots, first, second) = (file("roots.pem"), file("first"), file("second"));
+    let mut first = Tower::start(&quick(&["--roots", &roots, "--identity", &first]));
+    let announce = ["--announce", &first.address.clone()];
+    let mut second = Tower::start(&quick(
+        &[&["--roots", &roots, "--identity", &second], &announce[..]].concat(),
+    ));
+    second.wait_for("announced", |_| true);
+
+    let mut stranger =
+        Tower::start(&quick(&[&["--identity", &file("stranger")], &announce[..]].concat()));
+    stranger.wait_for("tower_updated", |event| event["to"] == "lost");
+    let towers = first.ask("survey")["towers"].clone();
+    assert_eq!(towers.as_array().unwrap().len(), 1, "{towers}");
+    assert_eq!(towers[0]["address"], second.address.as_str());
+}
+
+#[test]
 fn towers_of_other_networks_do_not_meet() {
     let mut first = Tower::start(&quick(&["--network", "ankh"]));
     let mut second =
@@ -189,6 +217,19 @@ fn a_tower_that_nobody_helps_goes_all_the_same_and_says_what_is_lost() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut tower = Tower::start(&["--expand", &silent.local_addr().unwrap().to_string()]);
+    tower.say("enqueue worth a try");
+    tower.wait_for("message_queued", |_| true);
+    // What `timeout` does: the process, and its group.
+    let id = tower.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id, &id]).status().unwrap().success());
+    assert_eq!(tower.wait_for("shut_down", |_| true)["left"], 1);
+    assert!(tower.ended().success());
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     // Its only peer takes connections and never says a word, so that the first signal alone takes its time.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -199,8 +240,7 @@ fn a_second_signal_ends_it_at_once() {
     let _held = silent.accept().unwrap();
     tower.signal("-INT");
     tower.wait_for("shutting_down", |event| event["messages"] == 1);
-    tower.signal("-INT");
-    assert_eq!(tower.ended().code(), Some(130));
+    assert_eq!(tower.interrupt_until_it_ends().code(), Some(130));
     assert!(!tower.told().iter().any(|event| event["event"] == "shut_down"));
 }
 
@@ -348,13 +388,6 @@ fn the_second_signal_ends_even_a_tower_that_nobody_reads() {
         begun.push(char::from(out.fill_buf().unwrap()[0]));
         out.consume(1);
     }
-    let id = child.id().to_string();
-    // Signals that arrive together count as one, so more than two may be needed.
-    let status = loop {
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-    };
+    let status = interrupt_until_it_ends(&mut child);
     assert_eq!(status.code(), Some(130));
 }

@@ -161,6 +161,12 @@ impl Tower {
         }
     }
 
+    /// Presses Ctrl-C until it ends, as people do.
+    pub fn interrupt_until_it_ends(&mut self) -> ExitStatus {
+        interrupt_until_it_ends(&mut self.child);
+        self.ended()
+    }
+
     /// Kills it, as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -177,6 +183,18 @@ impl Drop for Tower {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Sends SIGINT again and again until the process has ended. How many it takes is left open: signals that arrive together
+/// count as one.
+pub fn interrupt_until_it_ends(child: &mut Child) -> ExitStatus {
+    let id = child.id().to_string();
+    loop {
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
     }
 }
 
