@@ -16,8 +16,11 @@ use crate::handle::Handle;
 use crate::link::Link;
 use crate::shared::{Chore, Desk, Shared};
 
-/// How many connections are accepted before the other tasks have their turn.
+/// How many connections are accepted before the links have their turn.
 const ACCEPTS_PER_TURN: usize = 32;
+
+/// How many turns links take before timers, verbs and new connections have theirs.
+const TURNS_PER_ROUND: usize = 8;
 
 /// How long to accept nothing after the operating system could not give a connection: most likely
 /// descriptors are short, and trying again at once would only burn time until one is closed. A guess.
@@ -93,7 +96,8 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
         // After `life`, and so dropped before it: the end is told when the sockets are closed.
         let executor = Executor::new();
         let crew = Crew { shared: &life.shared, executor: &executor };
-        executor.run(future::or(crew.work(screen), crew.accept(&listener))).await;
+        let own_work = future::or(crew.work(screen), crew.accept(&listener));
+        future::or(own_work, crew.run_links()).await;
         Ok(())
     }
 }
@@ -126,6 +130,17 @@ impl<M: StateMachine + Send + 'static> Crew<'_, M> {
                 (&mut timer).await;
             })
             .await;
+        }
+    }
+
+    /// Gives the links their turns. Busy links always have one more to take, so that without a limit the crew's own work
+    /// would come last.
+    async fn run_links(&self) {
+        loop {
+            for _ in 0..TURNS_PER_ROUND {
+                self.executor.tick().await;
+            }
+            future::yield_now().await;
         }
     }
 

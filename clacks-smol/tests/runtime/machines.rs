@@ -6,6 +6,7 @@ use clacks_proto::{
     Status, Tower, Wakeup,
 };
 use clacks_smol::{Driver, Handle};
+use smol::channel::{self, Sender};
 use smol::{Task, future};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -13,38 +14,65 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::{delivers, find, port, quick, quiet, run, start, tower, turns};
-
-const FOR_EVER: Duration = Duration::from_secs(3_600);
+use crate::support::{FOR_EVER, delivers, find, port, quick, quiet, run, start, tower, turns};
 
 /// What a [`Witness`] has seen of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    connected: u32,
-    received: usize,
-    sent: usize,
-    finished: u32,
-    terminal: u32,
+pub(crate) struct Seen {
+    pub(crate) connected: u32,
+    pub(crate) received: usize,
+    pub(crate) sent: usize,
+    pub(crate) finished: u32,
+    pub(crate) terminal: u32,
 }
 
-type Record = Arc<Mutex<HashMap<LinkId, Seen>>>;
+pub(crate) type Record = Arc<Mutex<HashMap<LinkId, Seen>>>;
 
-/// A tower that keeps a record of its links, and, if it is a pest, sends those that call it rubbish without end.
-struct Witness {
+/// A tower that keeps a record of its links, and, if it is a pest, sends those that call it rubbish without end. That rubbish, and
+/// what they say, is hard work: whoever they are, they are always quicker than the tower.
+pub(crate) struct Witness {
     tower: Tower,
     record: Record,
     is_pest: bool,
     victims: HashSet<LinkId>,
 }
 
+/// A driver on a thread of its own, until this is dropped.
+pub(crate) struct Alone {
+    stop: Sender<()>,
+    task: Task<io::Result<()>>,
+}
+
+impl Alone {
+    /// The end of a tower that was shut down.
+    pub(crate) async fn end(self) -> io::Result<()> {
+        let Self { stop, task } = self;
+        let ended = task.await;
+        drop(stop);
+        ended
+    }
+}
+
 impl Witness {
-    fn start(config: Config, is_pest: bool) -> (Handle, Record, Task<io::Result<()>>) {
+    /// On a thread of its own, since its work may be hard.
+    pub(crate) fn start(config: Config, is_pest: bool) -> (Handle, Record, Alone) {
         let listener = port();
         let record = Record::default();
         let tower = tower(config, &listener);
         let machine = Self { tower, record: record.clone(), is_pest, victims: HashSet::new() };
         let (handle, driver) = Driver::new(machine, listener).unwrap();
-        (handle, record, smol::spawn(driver.run()))
+        let (stop, stopped) = channel::bounded(1);
+        let run = future::or(driver.run(), async move {
+            let _ = stopped.recv().await;
+            Ok(())
+        });
+        (handle, record, Alone { stop, task: smol::unblock(|| smol::block_on(run)) })
+    }
+
+    fn toil(&self, link: LinkId) {
+        if self.victims.contains(&link) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     fn note(&self, link: LinkId, note: impl FnOnce(&mut Seen)) {
@@ -67,6 +95,7 @@ impl StateMachine for Witness {
             Event::Connected { link } => self.note(link, |seen| seen.connected += 1),
             Event::BytesArrived { link, bytes } => {
                 self.note(link, |seen| seen.received += bytes.len());
+                self.toil(link);
             }
             Event::Finished { link } => self.note(link, |seen| seen.finished += 1),
             Event::ConnectFailed { link, .. }
@@ -84,6 +113,7 @@ impl StateMachine for Witness {
         if self.victims.contains(&link) {
             count += out.remaining_mut();
             out.put_bytes(0xff, out.remaining_mut());
+            self.toil(link);
         }
         self.note(link, |seen| seen.sent += count);
         count
@@ -111,7 +141,7 @@ fn each_link_has_exactly_one_terminal_event() {
     run(async {
         let mut config = quick();
         config.timeouts.handshake = Duration::from_millis(50);
-        let (handle, record, task) = Witness::start(config, false);
+        let (handle, record, alone) = Witness::start(config, false);
         let mut notices = handle.notices();
         // A link that ends with its peer, dials that fail, links whose other side is silent, rude or gone at once.
         let friend = start(quick());
@@ -132,7 +162,7 @@ fn each_link_has_exactly_one_terminal_event() {
         handle.announce(&last.address()).await.unwrap();
         turns(&mut notices, &last.address(), Status::Alive).await;
         handle.shutdown().await;
-        task.await.unwrap();
+        alone.end().await.unwrap();
         drop((silent, rude));
 
         let record = record.lock().unwrap();
@@ -151,7 +181,7 @@ fn a_peer_that_never_reads_delays_nobody_and_is_still_read() {
         let mut config = quick();
         config.timeouts.handshake = FOR_EVER;
         config.timeouts.close = FOR_EVER;
-        let (handle, record, _task) = Witness::start(config, true);
+        let (handle, record, _alone) = Witness::start(config, true);
         let friend = start(quiet());
         let mut notices = handle.notices();
         handle.expand(&friend.address()).await.unwrap();
@@ -174,29 +204,38 @@ fn a_peer_that_never_reads_delays_nobody_and_is_still_read() {
 }
 
 #[test]
-fn a_link_that_is_always_busy_starves_nobody() {
-    run(async {
-        let mut config = quick();
-        config.timeouts.handshake = FOR_EVER;
-        let (handle, record, task) = Witness::start(config, true);
-        let friend = start(quiet());
-        let mut notices = handle.notices();
-        handle.expand(&friend.address()).await.unwrap();
-        let mut greedy = TcpStream::connect(handle.local_addr()).unwrap();
-        let reading = smol::unblock(move || {
-            let mut buffer = vec![0; 1 << 20];
-            while greedy.read(&mut buffer).is_ok_and(|count| count > 0) {}
-        });
-        let is_busy = || record.lock().unwrap().values().any(|seen| seen.sent > 32 << 20);
-        let mut rounds = 0;
-        while rounds < 100 || !is_busy() {
-            handle.enqueue(Message::text("go on")).await.unwrap();
-            delivers(&mut notices, 1).await;
-            rounds += 1;
-        }
-        task.cancel().await;
-        reading.await;
-    });
+fn a_caller_that_reads_without_end_starves_nobody() {
+    run(while_busy(|mut greedy| {
+        let mut buffer = vec![0; 1 << 20];
+        while greedy.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    }));
+}
+
+#[test]
+fn a_caller_that_writes_without_end_starves_nobody() {
+    run(while_busy(|mut chatty| while chatty.write_all(&[0; 1 << 18]).is_ok() {}));
+}
+
+/// Passes messages to a friend while a caller keeps the tower busy.
+async fn while_busy(call: impl FnOnce(TcpStream) + Send + 'static) {
+    let mut config = quick();
+    config.timeouts.handshake = FOR_EVER;
+    config.timeouts.close = FOR_EVER;
+    let (handle, record, alone) = Witness::start(config, true);
+    let friend = start(quiet());
+    let mut notices = handle.notices();
+    handle.expand(&friend.address()).await.unwrap();
+    let caller = TcpStream::connect(handle.local_addr()).unwrap();
+    let calling = smol::unblock(move || call(caller));
+    let is_busy = |seen: &Seen| seen.sent + seen.received > 32 << 20;
+    let mut rounds = 0;
+    while rounds < 100 || !record.lock().unwrap().values().any(is_busy) {
+        handle.enqueue(Message::text("go on")).await.unwrap();
+        delivers(&mut notices, 1).await;
+        rounds += 1;
+    }
+    drop(alone);
+    calling.await;
 }
 
 #[test]
@@ -204,7 +243,7 @@ fn a_link_that_can_not_be_flushed_is_cut() {
     run(async {
         let mut config = quick();
         config.timeouts.close = Duration::from_millis(50);
-        let (handle, record, _task) = Witness::start(config, true);
+        let (handle, record, _alone) = Witness::start(config, true);
         let mut deaf = TcpStream::connect(handle.local_addr()).unwrap();
         // Rubbish, so that the tower closes the link. The writing fails when the socket is gone, and not before.
         smol::unblock(move || while deaf.write_all(&[0; 4_096]).is_ok() {}).await;
@@ -230,7 +269,7 @@ fn a_dial_that_takes_too_long_is_given_up() {
         let mut config = quiet();
         config.timeouts.connect = Duration::from_millis(20);
         config.probe_backoff = FOR_EVER;
-        let (handle, record, task) = Witness::start(config, false);
+        let (handle, record, alone) = Witness::start(config, false);
         let mut notices = handle.notices();
         let address = Address::try_from(socket).unwrap();
         handle.announce(&address).await.unwrap();
@@ -243,7 +282,7 @@ fn a_dial_that_takes_too_long_is_given_up() {
         })
         .await;
         handle.shutdown().await;
-        task.await.unwrap();
+        alone.end().await.unwrap();
         let record = record.lock().unwrap();
         let seen = Seen { terminal: 1, ..Seen::default() };
         assert!(record.len() == 1 && record.values().all(|link| *link == seen), "{record:?}");

@@ -1,6 +1,6 @@
 //! Towers in a hurry, and waiting with a limit.
 
-use clacks_proto::{Address, Config, Report, Seed, SendRate, Status, Tower};
+use clacks_proto::{Address, Config, Report, Seed, SendRate, StateMachine, Status, Tower};
 use clacks_smol::{Driver, Handle, Notices};
 use smol::{Task, Timer, future};
 use std::io;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long a whole test may take. Far more than any needs: reaching it is a failure.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// Longer than any test.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// Runs a test, and fails it when it hangs.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
@@ -58,7 +61,7 @@ pub(crate) fn quick() -> Config {
 /// Like [`quick`], but it sends nothing unless it is told to.
 pub(crate) fn quiet() -> Config {
     let mut config = quick();
-    config.send_rate = SendRate::Every(Duration::from_secs(3_600));
+    config.send_rate = SendRate::Every(FOR_EVER);
     config.heartbeat = None;
     config
 }
@@ -85,7 +88,14 @@ pub(crate) fn start(config: Config) -> Running {
 }
 
 pub(crate) fn start_at(config: Config, listener: TcpListener) -> Running {
-    let (handle, driver) = Driver::new(tower(config, &listener), listener).unwrap();
+    start_machine(tower(config, &listener), listener)
+}
+
+pub(crate) fn start_machine<M>(machine: M, listener: TcpListener) -> Running
+where
+    M: StateMachine + Send + 'static,
+{
+    let (handle, driver) = Driver::new(machine, listener).unwrap();
     Running { handle, task: smol::spawn(driver.run()) }
 }
 
