@@ -2,9 +2,8 @@
 
 use clacks_proto::Message;
 use std::net::TcpStream;
-use std::time::Duration;
 
-use crate::support::{delivers, quick, quiet, run, start};
+use crate::support::{FOR_EVER, delivers, quick, quiet, run, start};
 
 /// Fits the usual limit of 1 024 descriptors, both ends of each connection being ours.
 const SILENT: usize = 400;
@@ -15,7 +14,7 @@ fn silent_connections_cost_others_nothing() {
         let mut config = quick();
         config.max_links = 2 * SILENT;
         config.max_half_open = 2 * SILENT - 1;
-        config.timeouts.handshake = Duration::from_secs(3_600);
+        config.timeouts.handshake = FOR_EVER;
         let (one, two) = (start(config), start(quiet()));
         let socket = one.handle.local_addr();
         let silent: Vec<_> = (0..SILENT).map(|_| TcpStream::connect(socket).unwrap()).collect();
@@ -35,7 +34,7 @@ fn connections_too_many_are_dropped() {
     run(async {
         let mut config = quick();
         config.max_half_open = 4;
-        config.timeouts.handshake = Duration::from_secs(3_600);
+        config.timeouts.handshake = FOR_EVER;
         let tower = start(config);
         let socket = tower.handle.local_addr();
         let mut all: Vec<_> = (0..5).map(|_| TcpStream::connect(socket).unwrap()).collect();

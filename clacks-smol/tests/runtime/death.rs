@@ -3,7 +3,7 @@
 use clacks_proto::{Address, Message, Report, Status};
 use std::net::TcpListener;
 
-use crate::support::{find, port, quick, run, start, start_at, turns};
+use crate::support::{FOR_EVER, find, port, quick, run, start, start_at, turns};
 
 #[test]
 fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
@@ -27,7 +27,7 @@ fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
 fn death_closes_every_socket_at_once() {
     run(async {
         let mut config = quick();
-        config.timeouts.handshake = std::time::Duration::from_secs(3_600);
+        config.timeouts.handshake = FOR_EVER;
         let tower = start(config);
         let mut silent = std::net::TcpStream::connect(tower.handle.local_addr()).unwrap();
         let mut hello = [0; 1];

@@ -4,12 +4,20 @@ use clacks_proto::{Address, EnqueueError, ExpandError, Message, Report, Status};
 use smol::future;
 use smol::stream::StreamExt;
 
-use crate::support::{driver, quick, quiet, receives, run, start, turns};
+use crate::support::{FOR_EVER, driver, quick, quiet, receives, run, start, turns};
 
 #[test]
 fn a_shutdown_hands_the_queue_to_peers_and_closes_all() {
     run(async {
-        let (one, two) = (start(quiet()), start(quiet()));
+        // No timer is near: the end must be noticed for itself.
+        let mut config = quiet();
+        config.timeouts.shutdown = FOR_EVER;
+        config.timeouts.confirm = FOR_EVER;
+        config.timeouts.close = FOR_EVER;
+        config.timeouts.handshake = FOR_EVER;
+        config.timeouts.connect = FOR_EVER;
+        config.timeouts.idle = FOR_EVER;
+        let (one, two) = (start(config.clone()), start(config));
         let mut theirs = two.handle.notices();
         let notices = one.handle.notices();
         one.handle.expand(&two.address()).await.unwrap();

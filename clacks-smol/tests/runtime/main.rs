@@ -6,6 +6,7 @@
     reason = "a test that can't go on fails"
 )]
 
+mod callers;
 mod crowd;
 mod death;
 mod ending;
@@ -14,5 +15,6 @@ mod machines;
 mod notices;
 mod passing;
 mod screening;
+mod secure;
 mod storm;
 mod support;

@@ -25,7 +25,7 @@ fn two_towers_pass_a_message() {
         .await;
         assert_eq!(from, Some(one.address()));
         delivers(&mut sent, 1).await;
-        assert_eq!(one.handle.held().await, (0, 0));
+        assert_eq!(one.handle.held().await.0, 0);
         assert_eq!(two.handle.held().await, (1, 19));
         assert_eq!(two.handle.peek().await[0].nonce, nonce);
         assert_eq!(one.handle.stats().await.delivered, 1);
