@@ -4,7 +4,7 @@
 mod common;
 
 use clacks_proto::wire::{Farewell, Frame, FrameKind, RefusedReason, WireError};
-use clacks_proto::{CloseMode, CloseReason, Event, ProtocolError, StateMachine, Status};
+use clacks_proto::{CloseMode, CloseReason, Event, ProtocolError, Status};
 use common::quick;
 use common::raw::{Raw, Said, encode, hello, message};
 
