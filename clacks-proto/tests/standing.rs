@@ -366,6 +366,16 @@ fn heed_makes_an_ignored_peer_new() {
     assert!(raw.run_to_dial(seconds(1)));
 }
 
+#[test]
+fn heed_counts_for_the_link_that_stands() {
+    let mut raw = standing(Status::Ignored);
+    let link = raw.call_as(1);
+    raw.with(|tower, now| tower.heed(&address(1), now));
+    raw.hand(link, 1, "forgiven");
+    assert_eq!(raw.texts(), ["forgiven"]);
+    assert_eq!(raw.status(1), Some(Status::Alive));
+}
+
 // Ourselves under another name, resting, and those that can't be talked with.
 
 #[test]

@@ -122,6 +122,16 @@ impl Tower {
         }
     }
 
+    /// Listens to an ignored peer again, also on links that it has opened meanwhile.
+    pub(super) fn heed_peer(&mut self, peer: PeerId) {
+        self.set_status(peer, Status::New);
+        for link in self.links_of(peer) {
+            if let Some(link) = self.links.live_mut(link) {
+                link.is_ignored = false;
+            }
+        }
+    }
+
     /// Two addresses turned out to be one tower: `kept` takes over from `alias`.
     pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
         let Some(standing) = self.peers.get(alias) else { return };
