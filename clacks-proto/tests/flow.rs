@@ -243,6 +243,20 @@ fn a_message_too_long_for_a_peer_goes_to_others_and_blocks_nobody() {
 }
 
 #[test]
+fn a_limit_that_is_learned_in_the_hello_counts_for_what_waits_for_it() {
+    let mut raw = Raw::new(&quick());
+    raw.expand(1);
+    raw.enqueue("longer than ten bytes");
+    assert!(raw.run_to_dial(seconds(1)));
+    let link = raw.pick_up();
+    raw.say(link, &Frame::Hello(Hello { max_message: 10, ..hello(None) }));
+    assert!(raw.heard_messages(link).is_empty(), "it may not be sent");
+    assert_eq!(raw.tower.peek().next().unwrap().in_flight, None);
+    assert_eq!((raw.tower.stats().returned, raw.tower.stats().doubt_unresolved), (1, 0));
+    assert_eq!(raw.why_closed(link), None, "shorter ones may follow");
+}
+
+#[test]
 fn a_peer_that_says_too_large_is_not_asked_again_with_that_length() {
     let mut raw = Raw::new(&quick());
     let link = raw.call_alive(1);

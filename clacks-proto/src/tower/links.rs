@@ -264,6 +264,22 @@ impl Tower {
         }
     }
 
+    /// Takes back what was meant for a link whose other side turns out to take only `max` bytes.
+    pub(super) fn return_over_long(&mut self, id: LinkId, max: u32) {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        for _ in 0..self.links.get(id).map_or(0, |link| link.outbox.len()) {
+            let Some(link) = self.links.get_mut(id) else { return };
+            let Some(transfer) = link.outbox.pop_front() else { return };
+            if transfer.len() <= max {
+                link.outbox.push_back(transfer);
+                continue;
+            }
+            link.outbox_bytes -= transfer.len();
+            let peer = link.peer;
+            self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
+        }
+    }
+
     /// A transfer failed for good: its message goes back to the queue.
     pub(super) fn take_back(&mut self, peer: Option<PeerId>, transfer: Transfer, in_doubt: bool) {
         if let Some(peer) = peer {

@@ -99,6 +99,7 @@ impl Tower {
                 peer.max_message = hello.max_message;
                 peer.link = peer.link.or(Some(id));
             });
+            self.return_over_long(id, hello.max_message);
             self.announce_if_due(id, peer);
             self.refresh_window(peer);
         }
