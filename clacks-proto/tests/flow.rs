@@ -257,6 +257,27 @@ fn a_limit_that_is_learned_in_the_hello_counts_for_what_waits_for_it() {
 }
 
 #[test]
+fn a_new_peer_that_takes_only_short_messages_does_not_hold_up_a_long_one() {
+    for config in [quick(), unlimited()] {
+        let mut raw = Raw::new(&config);
+        let wide = raw.call_alive(2);
+        let small = raw.call();
+        raw.say(small, &Frame::Hello(Hello { max_message: 10, ..hello(Some(address(1))) }));
+        raw.enqueue("longer than ten bytes");
+        // The new one comes first: it is tried without the message.
+        for _ in 0..50 {
+            raw.run(Duration::from_millis(100));
+            for said in raw.heard(small) {
+                let Said::Announce { transfer, .. } = said else { continue };
+                raw.confirm(small, transfer);
+            }
+        }
+        assert_eq!(texts(&mut raw, wide), ["longer than ten bytes"]);
+        assert_eq!(raw.status(1), Some(Status::Alive));
+    }
+}
+
+#[test]
 fn a_peer_that_says_too_large_is_not_asked_again_with_that_length() {
     let mut raw = Raw::new(&quick());
     let link = raw.call_alive(1);

@@ -100,6 +100,10 @@ impl Tower {
         if self.peers.get(peer).is_some_and(|peer| len > peer.max_message) {
             // Others behind it may be short enough, and other peers may take it.
             self.queue.rotate();
+            // One that is not proved yet is tried without a message: else a new one would come first for ever.
+            if !self.peers.is_alive(peer) {
+                self.assign(peer, Cargo::Announce);
+            }
             return Handed::Stuck;
         }
         if !self.assign(peer, Cargo::Message { key, len }) {
