@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Attempt, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
-    Config, DecideError, DefaultVerdict, LinkId, Message, Nonce, OfferId, Report, Screening,
-    StateMachine, Status, Verdict, WakeupReason,
+    Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message, Nonce, OfferId,
+    Report, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
-use common::raw::{Raw, Said, message};
-use common::{address, net, quick, seconds, tower};
+use common::raw::{Raw, Said, encode, hello, message};
+use common::{LOCAL, address, net, quick, seconds, tower};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -208,6 +208,39 @@ fn a_link_that_ends_withdraws_its_offers() {
     let link = raw.call_as(1);
     (2..5).for_each(|transfer| raw.hand(link, transfer, "x"));
     assert_eq!(raw.offers.len(), 3);
+}
+
+#[test]
+fn an_offer_that_was_withdrawn_wakes_nobody() {
+    let (mut raw, link) = screener();
+    raw.hand(link, 1, "withdrawn");
+    raw.lose(link);
+    assert_eq!(raw.tower.next_wakeup(), None);
+}
+
+#[test]
+fn offers_that_were_withdrawn_leave_nothing_behind() {
+    let mut config = config(DefaultVerdict::Accept);
+    config.screening =
+        Screening::On { max_offers: 3, timeout: seconds(3_600), default: DefaultVerdict::Accept };
+    let mut tower = tower(0, &config);
+    let mut offer = |nonce: u64| {
+        let link = tower.accept(LOCAL, Instant::ORIGIN).unwrap();
+        for frame in [Frame::Hello(hello(None)), Frame::Message(message(nonce, "x"))] {
+            let bytes = encode(&frame);
+            tower.handle(Event::BytesArrived { link, bytes: &bytes }, Instant::ORIGIN);
+        }
+        while tower.poll_action().is_some() {}
+        tower.transmit(link, &mut Vec::new());
+        if nonce > 0 {
+            tower.handle(Event::Lost { link, cause: IoCause::Reset }, Instant::ORIGIN);
+            while tower.poll_action().is_some() {}
+        }
+    };
+    // The first stays open, and those behind it come and go.
+    (0..100).for_each(&mut offer);
+    let grown = allocation_counter::measure(|| (100..10_000).for_each(&mut offer));
+    assert!(grown.bytes_current < 1_000, "{} bytes", grown.bytes_current);
 }
 
 #[test]

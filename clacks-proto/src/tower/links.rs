@@ -309,6 +309,7 @@ impl Tower {
                 self.open_offers -= 1;
             }
         }
+        self.forget_decided_offers();
     }
 
     /// The peer's next message takes another link.

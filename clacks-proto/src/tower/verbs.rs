@@ -251,8 +251,8 @@ impl Tower {
         Ok(())
     }
 
-    /// Keeps the list of deadlines as short as the offers that are open, give or take their bound.
-    fn forget_decided_offers(&mut self) {
+    /// Keeps the list of deadlines as short as the offers that are open, give or take their bound: offers end by a verdict or with their link.
+    pub(super) fn forget_decided_offers(&mut self) {
         let queue = &self.queue;
         let is_open = |key: MessageKey| matches!(queue.place(key), Place::Offered { .. });
         while self.offers.front().is_some_and(|(_, key)| !is_open(*key)) {
