@@ -278,6 +278,21 @@ fn a_copy_of_a_held_message_is_not_screened_but_waits_its_turn() {
 }
 
 #[test]
+fn two_copies_under_screening_are_one_message_when_both_are_accepted() {
+    let (mut raw, link) = screener();
+    let other = raw.call_as(2);
+    raw.heard(other);
+    raw.hand(link, 1, "same");
+    raw.say(other, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(2, "same") }));
+    let [first, second] = [next(&mut raw), next(&mut raw)];
+    decide(&mut raw, first, Verdict::Accept).unwrap();
+    decide(&mut raw, second, Verdict::Accept).unwrap();
+    assert_eq!(raw.texts(), ["same"]);
+    assert!(raw.heard(other).contains(&Said::Confirmed(2)));
+    assert_eq!((raw.tower.stats().received, raw.tower.stats().coalesced), (2, 1));
+}
+
+#[test]
 fn a_retry_of_a_decided_message_is_recognised() {
     for verdict in [Verdict::Accept, Verdict::Swallow, Verdict::Replace(Message::text("other"))] {
         let (mut raw, link) = screener();

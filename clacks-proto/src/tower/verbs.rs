@@ -204,10 +204,8 @@ impl Tower {
         let from = self.links.get(link).and_then(|link| link.peer);
         let outcome = match verdict {
             Verdict::Accept => {
-                self.queue.give_back(key);
                 self.stats.received += 1;
-                self.notify(Notice::MessageReceived { from, message: key });
-                self.notify(Notice::MessageQueued { message: key, origin: Origin::Peer });
+                self.accept_offer(key, from);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
@@ -249,6 +247,24 @@ impl Tower {
         self.settle_decided(link);
         self.forget_decided_offers();
         Ok(())
+    }
+
+    /// Queues a message that was under screening, unless a copy of it came in meanwhile by another way.
+    fn accept_offer(&mut self, key: MessageKey, from: Option<PeerId>) {
+        let Some((nonce, kind, body)) = self.queue.get(key) else { return };
+        match self.queue.find(nonce, kind, body) {
+            Some(copy) => {
+                self.queue.coalesce(copy);
+                self.stats.coalesced += 1;
+                self.notify(Notice::MessageReceived { from, message: copy });
+                self.queue.let_go(key);
+            }
+            None => {
+                self.queue.give_back(key);
+                self.notify(Notice::MessageReceived { from, message: key });
+                self.notify(Notice::MessageQueued { message: key, origin: Origin::Peer });
+            }
+        }
     }
 
     /// Keeps the list of deadlines as short as the offers that are open, give or take their bound: offers end by a verdict or with their link.
