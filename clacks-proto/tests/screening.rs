@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use clacks_proto::wire::{Attempt, Frame, MessageFrame, RefusedReason};
+use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
     Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message, Nonce, OfferId,
     Report, Screening, StateMachine, Status, Verdict, WakeupReason,
@@ -308,4 +308,26 @@ fn a_retry_of_a_decided_message_is_recognised() {
         assert_eq!(raw.heard(link).last(), Some(&Said::Confirmed(1)));
         assert_eq!(raw.tower.held().0, held);
     }
+}
+
+#[test]
+fn a_side_that_says_goodbye_is_told_what_was_taken_behind_an_undecided_message() {
+    let (mut raw, link) = screener();
+    raw.hand(link, 1, "undecided");
+    raw.hand(link, 2, "taken");
+    raw.hand(link, 3, "rejected");
+    let [_, second, third] = [next(&mut raw), next(&mut raw), next(&mut raw)];
+    decide(&mut raw, second, Verdict::Accept).unwrap();
+    decide(&mut raw, third, Verdict::Reject).unwrap();
+    raw.leave(link);
+    // What is not answered before our goodbye was not taken: so the second must be answered, or there are two of it.
+    let heard = raw.heard(link);
+    let answers = [
+        Said::Refused(1, RefusedReason::Busy),
+        Said::Confirmed(2),
+        Said::Refused(3, RefusedReason::Screened),
+        Said::Goodbye(Farewell::Idle),
+    ];
+    assert_eq!(heard, answers);
+    assert_eq!(raw.texts(), ["taken"]);
 }

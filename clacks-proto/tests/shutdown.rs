@@ -5,8 +5,8 @@ mod common;
 
 use clacks_proto::wire::{Farewell, RefusedReason};
 use clacks_proto::{
-    CloseReason, EnqueueError, ExpandError, Message, Refusal, Report, ShutdownProgress,
-    StateMachine, Status,
+    CloseReason, DefaultVerdict, EnqueueError, ExpandError, Message, Refusal, Report, Screening,
+    ShutdownProgress, StateMachine, Status, Verdict,
 };
 use common::raw::{Raw, Said};
 use common::{LOCAL, address, net, quick, seconds};
@@ -232,4 +232,30 @@ fn a_shutdown_is_said_once() {
     raw.run(seconds(100));
     assert_eq!(left(&raw.reports), [1]);
     assert_eq!(raw.tower.next_wakeup(), None, "a tower that is down never wakes up");
+}
+
+#[test]
+fn what_is_under_screening_stays_with_its_sender() {
+    let mut config = quick();
+    let default = DefaultVerdict::Accept;
+    config.screening = Screening::On { max_offers: 3, timeout: seconds(60), default };
+    let mut raw = Raw::new(&config);
+    let link = raw.call_as(1);
+    raw.hand(link, 1, "undecided");
+    raw.hand(link, 2, "taken, and handed on");
+    let (offer, _) = raw.offers[1];
+    raw.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
+    raw.heard(link);
+    shut_down(&mut raw);
+    raw.run(seconds(11));
+    let heard = raw.heard(link);
+    let answers: Vec<_> = heard
+        .iter()
+        .filter(|said| !matches!(said, Said::Message { .. } | Said::Goodbye(_)))
+        .collect();
+    assert_eq!(answers, [&Said::Refused(1, RefusedReason::Busy), &Said::Confirmed(2)]);
+    assert_eq!(heard.last(), Some(&Said::Goodbye(Farewell::Leaving)));
+    raw.leave(link);
+    assert!(is_done(&raw));
+    assert_eq!(left(&raw.reports), [1], "the one that it took");
 }

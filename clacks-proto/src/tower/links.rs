@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use super::{Shutdown, Tower};
 use crate::event::{Action, CloseMode, CloseReason, Fingerprint, IoCause, LinkId, Notice, PeerId};
-use crate::link::{Direction, Link, State, Transfer};
+use crate::link::{Direction, Link, Outcome, State, Transfer};
 use crate::time::Instant;
-use crate::wire::{Attempt, Decoder, Farewell};
+use crate::wire::{Attempt, Decoder, Farewell, RefusedReason};
 
 /// What is known of transfers that were sent on a link and not answered when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,7 +299,8 @@ impl Tower {
         }
     }
 
-    /// The sender keeps what was not decided, and will hand it over again.
+    /// The sender keeps what was not decided, and will hand it over again. It is told so, if it can be told, and so it is of what was
+    /// decided after that: what a goodbye finds unanswered counts as not taken.
     fn withdraw_offers(&mut self, id: LinkId) {
         while let Some(incoming) =
             self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
@@ -307,6 +308,10 @@ impl Tower {
             if let Some(key) = incoming.offer.filter(|_| incoming.outcome.is_none()) {
                 self.queue.let_go(key);
                 self.open_offers -= 1;
+            }
+            let outcome = incoming.outcome.unwrap_or(Outcome::Refused(RefusedReason::Busy));
+            if let Some(link) = self.links.get_mut(id) {
+                link.answer(incoming.transfer, outcome, incoming.len);
             }
         }
         self.forget_decided_offers();
