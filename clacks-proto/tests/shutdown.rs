@@ -3,12 +3,12 @@
 
 mod common;
 
-use clacks_proto::wire::{Farewell, RefusedReason};
+use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    CloseReason, DefaultVerdict, EnqueueError, ExpandError, Message, Refusal, Report, Screening,
-    ShutdownProgress, StateMachine, Status, Verdict,
+    CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Message, Refusal, Report,
+    Screening, SendRate, ShutdownProgress, StateMachine, Status, Verdict,
 };
-use common::raw::{Raw, Said};
+use common::raw::{Raw, Said, hello};
 use common::{LOCAL, address, net, quick, seconds};
 
 fn shut_down(raw: &mut Raw) {
@@ -232,6 +232,30 @@ fn a_shutdown_is_said_once() {
     raw.run(seconds(100));
     assert_eq!(left(&raw.reports), [1]);
     assert_eq!(raw.tower.next_wakeup(), None, "a tower that is down never wakes up");
+}
+
+#[test]
+fn a_message_that_nobody_can_take_does_not_keep_the_timer_busy() {
+    for rate in [SendRate::Unlimited, SendRate::per_second(20)] {
+        let mut config = quick();
+        config.send_rate = rate;
+        let mut raw = Raw::new(&config);
+        let link = raw.call();
+        let narrow = Hello { max_message: 3, ..hello(Some(address(1))) };
+        raw.say(link, &Frame::Hello(narrow));
+        raw.announce(link, 1);
+        raw.enqueue("too long");
+        raw.run(seconds(1));
+        raw.never_closes = true;
+        shut_down(&mut raw);
+        raw.run(seconds(30));
+        assert_eq!(raw.tower.shutdown_progress(), ShutdownProgress::Draining);
+        let closing: Vec<_> = raw.closed.keys().copied().collect();
+        closing.into_iter().for_each(|link| raw.tell(Event::Closed { link }));
+        assert!(is_done(&raw));
+        assert_eq!(left(&raw.reports), [1]);
+        assert_eq!(raw.tower.next_wakeup(), None);
+    }
 }
 
 #[test]

@@ -160,6 +160,7 @@ impl Tower {
                 return;
             }
             self.shutdown = Shutdown::Parting;
+            self.retry_at = None;
             let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
             for id in all {
                 match self.state_of(id) {
