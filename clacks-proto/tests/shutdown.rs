@@ -6,13 +6,13 @@ mod common;
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
     CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Message, Refusal, Report,
-    Screening, SendRate, ShutdownProgress, StateMachine, Status, Verdict,
+    Screening, SendRate, ShutdownProgress, StateMachine, Status, Tower, Verdict,
 };
 use common::raw::{Raw, Said, hello};
 use common::{LOCAL, address, net, quick, seconds};
 
 fn shut_down(raw: &mut Raw) {
-    raw.with(|tower, now| tower.shutdown(now));
+    raw.with(Tower::shutdown);
 }
 
 /// What the notices of a completed shutdown say.
@@ -37,7 +37,7 @@ fn a_shutdown_hands_the_queue_to_alive_peers() {
         net.enqueue(0, &format!("message {n}"));
     }
     let before = net.now;
-    net.with(0, |tower, now| tower.shutdown(now));
+    net.with(0, Tower::shutdown);
     assert!(net.run_until(seconds(10), |net| {
         net.tower(0).shutdown_progress() == ShutdownProgress::Done
     }));
