@@ -4,8 +4,10 @@
 mod common;
 
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
-use clacks_proto::{CloseReason, Kind, Nonce, Origin, Report, SendRate, StateMachine, Status};
-use common::raw::{Raw, Said, message};
+use clacks_proto::{
+    CloseReason, Event, Kind, Message, Nonce, Origin, Report, SendRate, StateMachine, Status,
+};
+use common::raw::{Raw, Said, encode, message};
 use common::{address, net, quick, seconds, tower};
 
 fn is_in_flight(raw: &Raw) -> bool {
@@ -351,6 +353,37 @@ fn two_towers_of_which_one_ignores_the_other() {
     assert!(net.tower(1).stats().refused > 0, "it was asked now and then");
     net.with(1, |tower, now| tower.heed(&address(0), now));
     assert!(net.run_until(seconds(60), |net| net.status(0, 1) == Some(Status::Alive)));
+}
+
+#[test]
+fn a_message_is_answered_busy_unless_all_its_notices_fit() {
+    for (waiting, answer) in [(12, Said::Refused(1, RefusedReason::Busy)), (11, Said::Confirmed(1))]
+    {
+        let mut config = quick();
+        config.max_pending_notices = 16;
+        config.max_peers = 2;
+        config.kill_timeout = seconds(1);
+        let mut raw = Raw::new(&config);
+        // A message that costs all that one can: its sender comes alive, and a dead peer makes room for its friend.
+        raw.expand(1);
+        raw.enqueue("probe");
+        while raw.status(1) != Some(Status::Dead) {
+            assert!(raw.run_to_dial(seconds(5)));
+            raw.refuse();
+        }
+        let link = raw.call_as(2);
+        for n in 0..waiting {
+            raw.tower.enqueue(Message::text(&format!("{n}")), raw.now).unwrap();
+        }
+        let frame = MessageFrame { friend: Some(address(3)), ..message(1, "x") };
+        let bytes = encode(&Frame::Message(frame));
+        raw.tower.handle(Event::BytesArrived { link, bytes: &bytes }, raw.now);
+        raw.settle();
+        assert_eq!(raw.tower.stats().notices_missed, 0);
+        assert_eq!(raw.heard(link).last(), Some(&answer));
+        let is_taken = waiting == 11;
+        assert_eq!((raw.status(1).is_none(), raw.status(3).is_some()), (is_taken, is_taken));
+    }
 }
 
 // Copies.
