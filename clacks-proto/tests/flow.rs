@@ -99,6 +99,21 @@ fn at_an_unlimited_rate_messages_leave_at_once_as_far_as_the_window_goes() {
     assert_eq!(raw.now.as_nanos(), 0, "all that took no time");
 }
 
+#[test]
+fn an_unlimited_sender_that_finds_no_taker_does_not_keep_the_timer_busy() {
+    for backoff in [Duration::ZERO, Duration::from_millis(100)] {
+        let mut config = unlimited();
+        config.busy_backoff = backoff;
+        let mut raw = Raw::new(&config);
+        alive_with(&mut raw, 1, WIDE, 10);
+        raw.enqueue("longer than ten bytes");
+        raw.run(seconds(1));
+        let wide = raw.call_alive(2);
+        raw.run(seconds(1));
+        assert_eq!(texts(&mut raw, wide), ["longer than ten bytes"]);
+    }
+}
+
 // Windows.
 
 #[test]
