@@ -201,7 +201,9 @@ impl Tower {
         let unreached = direction == Direction::Outbound && never_open;
         let broken =
             awaited && unanswered == Unanswered::InDoubt || why == CloseReason::ConfirmTimeout;
-        let shunned = matches!(why, CloseReason::Goodbye(Farewell::Ignored));
+        // Anybody may claim to be a peer and say that.
+        let shunned =
+            matches!(why, CloseReason::Goodbye(Farewell::Ignored)) && self.proved(id).is_some();
         if let Some(peer) = peer
             && !our_choice
             && (unreached || broken || shunned)
