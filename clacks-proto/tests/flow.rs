@@ -153,6 +153,15 @@ fn the_window_that_a_peer_grants_is_never_exceeded() {
 }
 
 #[test]
+fn a_peer_that_grants_more_than_our_window_is_sent_no_more_than_that() {
+    let mut raw = Raw::new(&unlimited());
+    let window = Window { messages: 4096, bytes: u32::MAX };
+    let link = alive_with(&mut raw, 1, window, 1_000);
+    raw.enqueue_many(100, "message");
+    assert_eq!(raw.heard_messages(link).len(), usize::from(Config::default().window.messages));
+}
+
+#[test]
 fn announces_count_towards_the_window() {
     let mut raw = Raw::new(&unlimited());
     let link = alive_with(&mut raw, 1, Window { messages: 2, bytes: 1_000 }, 1_000);

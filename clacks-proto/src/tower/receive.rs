@@ -86,7 +86,8 @@ impl Tower {
             return self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
         }
         link.incarnation = hello.incarnation;
-        link.granted = hello.window;
+        // However much it would take, ours bounds what we have to remember.
+        link.granted = hello.window.within(self.config.window);
         let (direction, dialled) = (link.direction, link.peer);
         self.links.set_state(id, State::Open, self.now);
         if hello.incarnation == self.incarnation {
