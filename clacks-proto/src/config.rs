@@ -129,10 +129,7 @@ pub struct Window {
 impl Window {
     /// What both windows admit.
     pub(crate) fn within(self, other: Self) -> Self {
-        Self {
-            messages: self.messages.min(other.messages),
-            bytes: self.bytes.min(other.bytes),
-        }
+        Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
     }
 
     /// Whether one more body of `len` bytes may go out while `messages` and `bytes` are unconfirmed.

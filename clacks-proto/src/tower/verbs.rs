@@ -90,17 +90,7 @@ impl Tower {
         }
         let peer = match self.peers.find(address) {
             Some(peer) => peer,
-            None => {
-                let (peer, forgotten) = self
-                    .peers
-                    .insert(address.clone(), Status::Ignored, self.now)
-                    .map_err(|_| ExpandError::TableFull)?;
-                if let Some(forgotten) = forgotten {
-                    self.backoffs.clear(forgotten.index);
-                    self.notify(Notice::TowerForgotten { peer: forgotten });
-                }
-                peer
-            }
+            None => self.add_peer(address, Status::New).map_err(|_| ExpandError::TableFull)?,
         };
         self.ignore_peer(peer);
         self.advance();
