@@ -8,10 +8,12 @@ use super::links::Unanswered;
 use super::{Shutdown, Tower};
 use crate::address::Address;
 use crate::config::{DefaultVerdict, Screening};
-use crate::event::{CloseMode, CloseReason, MessageKey, Notice, OfferId, Origin, PeerId, Status};
+use crate::event::{CloseMode, Notice, Origin, Status};
+use crate::ids::{MessageKey, OfferId, PeerId};
 use crate::link::{Outcome, State};
 use crate::message::{Message, Nonce};
 use crate::queue::Place;
+use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Farewell, RefusedReason};
 
