@@ -80,6 +80,18 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
 }
 
 #[test]
+fn later_messages_do_not_put_the_oldest_off() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.enqueue("first");
+    raw.run(seconds(20));
+    raw.enqueue("second");
+    raw.run(seconds(9));
+    assert_eq!(raw.heard_messages(link).len(), 2);
+    assert_eq!(raw.run_to_close(link, seconds(2)), Some(CloseReason::ConfirmTimeout));
+}
+
+#[test]
 fn an_announce_that_is_not_confirmed_in_time_makes_its_peer_lost() {
     let mut raw = Raw::new(&quick());
     let link = raw.call_alive(1);
