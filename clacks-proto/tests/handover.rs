@@ -158,7 +158,7 @@ fn a_goodbye_without_an_answer_leaves_no_doubt() {
     assert!(!is_in_flight(&raw));
     let stats = raw.tower.stats();
     assert_eq!((stats.in_doubt, stats.doubt_unresolved, stats.returned), (0, 0, 1));
-    assert_eq!(raw.status(1), Some(Status::New), "no failure");
+    assert_eq!(raw.status(1), Some(Status::Lost), "yet it was tried, and proved nothing");
 }
 
 fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {

@@ -397,6 +397,40 @@ fn a_tower_that_reaches_itself_under_another_address_ignores_that() {
 }
 
 #[test]
+fn a_new_peer_that_answers_with_a_goodbye_is_lost_and_others_get_their_messages() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(2);
+    raw.expand(1);
+    raw.enqueue("for somebody who listens");
+    let mut calls = 0;
+    for _ in 0..100 {
+        raw.run(Duration::from_millis(50));
+        while !raw.dialled.is_empty() {
+            let answered = raw.answer();
+            raw.leave(answered);
+            calls += 1;
+        }
+    }
+    assert_eq!(raw.status(1), Some(Status::Lost));
+    assert!((1..=5).contains(&calls), "{calls} in five seconds, with a back-off of one");
+    assert_eq!(raw.heard_messages(link).len(), 1);
+}
+
+#[test]
+fn an_alive_peer_that_answers_with_a_goodbye_stays_alive_and_rests() {
+    let mut config = quick();
+    config.send_rate = clacks_proto::SendRate::Unlimited;
+    let mut raw = Raw::new(&config);
+    let link = raw.call_alive(1);
+    raw.enqueue("kept");
+    raw.leave(link);
+    assert_eq!((raw.status(1), raw.dialled.len()), (Some(Status::Alive), 0));
+    raw.run(config.busy_backoff);
+    assert_eq!(raw.dialled.len(), 1);
+    assert_eq!(raw.texts(), ["kept"]);
+}
+
+#[test]
 fn a_resting_peer_is_not_drawn_before_its_back_off() {
     let mut raw = Raw::new(&quick());
     raw.expand(1);

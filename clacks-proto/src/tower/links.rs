@@ -175,6 +175,7 @@ impl Tower {
         let Some(link) = self.links.live_mut(id) else { return };
         let (state, direction, peer) = (link.state, link.direction, link.peer);
         let awaited = !link.window.is_empty();
+        let carried = awaited || !link.outbox.is_empty();
         if !matches!(state, State::Open | State::Parting(_)) && link.farewell_due.is_none() {
             link.hello_due = false;
         }
@@ -204,11 +205,14 @@ impl Tower {
         // Anybody may claim to be a peer and say that.
         let shunned =
             matches!(why, CloseReason::Goodbye(Farewell::Ignored)) && self.proved(id).is_some();
-        if let Some(peer) = peer
-            && !our_choice
-            && (unreached || broken || shunned)
-        {
-            self.on_failure(peer);
+        if let Some(peer) = peer.filter(|_| !our_choice) {
+            // One that takes calls and nothing else must not be drawn first for ever, or called again at once.
+            let fruitless = carried && !self.peers.is_alive(peer);
+            if unreached || broken || shunned || fruitless {
+                self.on_failure(peer);
+            } else if carried {
+                self.rest(peer, self.config.busy_backoff);
+            }
         }
         self.resolve_window(id, peer, unanswered);
         self.notify(Notice::LinkClosed { link: id, peer, why });
