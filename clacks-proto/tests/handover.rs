@@ -271,6 +271,21 @@ fn a_busy_peer_stays_alive_and_rests_and_the_message_returns() {
 }
 
 #[test]
+fn a_busy_peer_rests_even_when_it_hands_something_over() {
+    let mut config = quick();
+    config.send_rate = clacks_proto::SendRate::Unlimited;
+    let mut raw = Raw::new(&config);
+    let link = raw.call_alive(1);
+    raw.enqueue("too much");
+    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
+    raw.turn_down(link, transfer, RefusedReason::Busy);
+    raw.announce(link, 1_001);
+    assert_eq!(raw.heard_messages(link).len(), 0, "it rests");
+    raw.run(config.busy_backoff);
+    assert_eq!(raw.heard_messages(link).len(), 1);
+}
+
+#[test]
 fn a_new_peer_that_is_busy_is_alive() {
     let (mut raw, link, transfer) = Raw::handed(&quick(), "later");
     raw.turn_down(link, transfer, RefusedReason::Busy);

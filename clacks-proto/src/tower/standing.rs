@@ -60,7 +60,8 @@ impl Tower {
     /// A transaction with a proved peer succeeded, in either direction.
     pub(super) fn on_success(&mut self, peer: PeerId) {
         let Some(standing) = self.peers.get(peer) else { return };
-        if standing.status == Status::Alive && !standing.is_resting || standing.is_ignored() {
+        // An alive one that rests was busy: that it hands us something does not make room there.
+        if standing.status == Status::Alive || standing.is_ignored() {
             return;
         }
         self.backoffs.clear(peer.index);
