@@ -49,6 +49,11 @@ impl Actions {
         true
     }
 
+    /// Queues the notice that is told once in a tower's life, whether there is room or not.
+    pub(crate) fn notify_end(&mut self, notice: Notice) {
+        self.enqueue(notice);
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Action> {
         let action = self.queue.pop_front();
         match action {

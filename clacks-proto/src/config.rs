@@ -84,7 +84,7 @@ pub struct Config {
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
     /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
-    /// `Busy`, and other notices are counted instead of kept. Default: 8 192 (guess).
+    /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
 }
 
@@ -129,10 +129,7 @@ pub struct Window {
 impl Window {
     /// What both windows admit.
     pub(crate) fn within(self, other: Self) -> Self {
-        Self {
-            messages: self.messages.min(other.messages),
-            bytes: self.bytes.min(other.bytes),
-        }
+        Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
     }
 
     /// Whether one more body of `len` bytes may go out while `messages` and `bytes` are unconfirmed.
@@ -266,7 +263,8 @@ impl Config {
             self.max_queue_messages.saturating_mul(Queue::MEMORY),
             self.max_peers.saturating_mul(peer + Deadlines::MEMORY),
             self.max_links.saturating_mul(link + Deadlines::MEMORY),
-            self.max_pending_notices.saturating_mul(2 * size_of::<Action>()),
+            // One more: the end of a shutdown is told in any case.
+            self.max_pending_notices.saturating_add(1).saturating_mul(2 * size_of::<Action>()),
             offers
                 .saturating_mul(2 * (size_of::<Action>() + 2 * size_of::<(Instant, MessageKey)>())),
             size_of::<Tower>() + self.network.len(),

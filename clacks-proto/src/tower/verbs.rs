@@ -174,7 +174,7 @@ impl Tower {
         }
         if self.shutdown == Shutdown::Parting && self.links.iter().next().is_none() {
             self.shutdown = Shutdown::Done;
-            self.notify(Notice::ShutDown { left: self.queue.len() });
+            self.actions.notify_end(Notice::ShutDown { left: self.queue.len() });
         }
     }
 
