@@ -259,7 +259,8 @@ impl Tower {
             return Some(Outcome::Taken);
         }
         if let Screening::On { max_offers, timeout, .. } = self.config.screening {
-            if self.open_offers >= max_offers {
+            // A driver that does not poll gets no more of them, though they may be decided by their deadline.
+            if self.open_offers.max(self.actions.screens()) >= max_offers {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
             }
