@@ -132,8 +132,6 @@ pub(crate) struct Link {
     pub(crate) incarnation: u64,
     /// What the other side lets be unconfirmed.
     pub(crate) granted: Window,
-    /// The peer is ignored: all it hands over is refused.
-    pub(crate) is_ignored: bool,
 
     pub(crate) hello_due: bool,
     pub(crate) farewell_due: Option<Farewell>,
@@ -174,7 +172,6 @@ impl Link {
             identity: None,
             incarnation: 0,
             granted: window,
-            is_ignored: false,
             hello_due: false,
             farewell_due: None,
             actions: 0,
@@ -259,7 +256,7 @@ impl Link {
         self.epoch = self.epoch.wrapping_add(1);
         (self.peer, self.identity) = (None, None);
         self.granted = window;
-        (self.is_ignored, self.hello_due, self.send_asked) = (false, false, false);
+        (self.hello_due, self.send_asked) = (false, false);
         self.farewell_due = None;
         self.outbox.clear();
         self.window.clear();
@@ -521,7 +518,7 @@ mod tests {
         link.peer = Some(PeerId { index: 1, epoch: 1 });
         link.identity = Some(Fingerprint([1; 32]));
         link.granted = Window { messages: 9, bytes: 9 };
-        (link.is_ignored, link.hello_due, link.send_asked) = (true, true, true);
+        (link.hello_due, link.send_asked) = (true, true);
         link.farewell_due = Some(Farewell::Idle);
         link.outbox.push_back(transfer(0, 1));
         link.window.push_back(transfer(0, 1));
@@ -534,7 +531,7 @@ mod tests {
         let second = links.open(Direction::Outbound, NOW).unwrap();
         let link = links.get(second).unwrap();
         assert_eq!((link.peer, link.identity, link.granted), (None, None, WINDOW));
-        assert!(!link.is_ignored && !link.hello_due && !link.send_asked);
+        assert!(!link.hello_due && !link.send_asked);
         assert_eq!(link.farewell_due, None);
         assert_eq!((link.outbox_bytes, link.window_bytes), (0, 0));
         assert_eq!((link.unanswered, link.unanswered_bytes), (0, 0));

@@ -142,30 +142,25 @@ impl Tower {
     /// A caller says who it is. That is only a claim, unless its key is the one pinned for that address (or nobody has keys).
     fn on_claim(&mut self, id: LinkId, hello: &Hello<'_>) -> Option<PeerId> {
         let identity = self.links.get(id)?.identity;
-        let known = identity.and_then(|identity| self.peers.find_pin(&identity));
-        let is_ignored = |tower: &Self, peer: PeerId| {
-            tower.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored)
-        };
-        let mut ignored = known.is_some_and(|peer| is_ignored(self, peer));
         let claimed = hello.address.as_ref().filter(|address| **address != self.address);
-        let mut peer = match claimed {
-            Some(_) if ignored => None,
-            Some(address) => self.learn_stranger(address),
-            None => None,
-        };
-        if let Some(claimed) = peer {
-            let pin = self.peers.get(claimed).and_then(|peer| peer.pin);
-            if pin.is_some() && pin != identity {
-                self.stats.claims_disproved += 1;
-                peer = None;
-            } else {
-                ignored |= is_ignored(self, claimed);
-            }
+        // Whom an ignored tower pretends to be is nothing to learn from it.
+        let claimed = claimed.filter(|_| !self.is_unwelcome(id));
+        let mut peer = claimed.and_then(|address| self.learn_stranger(address));
+        let pin = peer.and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.pin);
+        if pin.is_some() && pin != identity {
+            self.stats.claims_disproved += 1;
+            peer = None;
         }
-        let link = self.links.get_mut(id)?;
-        link.peer = peer;
-        link.is_ignored = ignored;
-        peer.filter(|_| !ignored)
+        self.links.get_mut(id)?.peer = peer;
+        peer.filter(|_| !self.is_unwelcome(id))
+    }
+
+    /// Whether the other side of a link is ignored: as the peer that it is or claims to be, or as the one whose key it has.
+    fn is_unwelcome(&self, id: LinkId) -> bool {
+        let Some(link) = self.links.get(id) else { return false };
+        let keyed = link.identity.and_then(|identity| self.peers.find_pin(&identity));
+        let mut both = [link.peer, keyed].into_iter().flatten();
+        both.any(|peer| self.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored))
     }
 
     /// The peer that a link's other end has been shown to be.
@@ -219,7 +214,7 @@ impl Tower {
 
     /// Why nothing is taken on this link now.
     fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
-        if self.links.get(id).is_some_and(|link| link.is_ignored) {
+        if self.is_unwelcome(id) {
             Some(RefusedReason::Ignored)
         } else if self.shutdown != Shutdown::Running {
             Some(RefusedReason::Busy)

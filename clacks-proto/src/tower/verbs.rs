@@ -115,7 +115,7 @@ impl Tower {
             .find(address)
             .filter(|peer| self.peers.get(*peer).is_some_and(crate::peers::Peer::is_ignored));
         let Some(peer) = ignored else { return false };
-        self.heed_peer(peer);
+        self.set_status(peer, Status::New);
         self.advance();
         true
     }
