@@ -215,7 +215,7 @@ impl Tower {
             }
         }
         self.resolve_window(id, peer, unanswered);
-        self.notify(Notice::LinkClosed { link: id, peer, why });
+        self.notify(Notice::LinkClosed { link: id, peer: self.claimed(id), why });
     }
 
     /// Asks again about transfers in doubt, and takes back the others.

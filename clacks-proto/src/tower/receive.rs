@@ -176,6 +176,13 @@ impl Tower {
         }
     }
 
+    /// The peer that a link's other end is or says it is, unless the key pinned for that peer meanwhile disproves it.
+    pub(super) fn claimed(&self, id: LinkId) -> Option<PeerId> {
+        let peer = self.links.get(id)?.peer?;
+        let is_open_question = self.peers.get(peer)?.pin.is_none();
+        if is_open_question { Some(peer) } else { self.proved(id) }
+    }
+
     fn on_message(&mut self, id: LinkId, frame: &MessageFrame<'_>) {
         let len = frame.body.len();
         if !self.open_transfer(id, len) {
@@ -230,7 +237,7 @@ impl Tower {
             return Some(Outcome::Refused(reason));
         }
         let sender = self.proved(id);
-        let from = self.links.get(id).and_then(|link| link.peer);
+        let from = self.claimed(id);
         let recalled = frame.attempt == Attempt::Retry
             && sender.is_some_and(|peer| self.recalls(id, peer, frame.transfer));
         if recalled {

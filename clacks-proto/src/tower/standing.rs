@@ -269,4 +269,24 @@ mod tests {
         hand(&mut tower, patient, 3);
         assert_eq!((tower.held().0, tower.state_of(patient)), (2, State::Open));
     }
+
+    #[test]
+    fn what_a_caller_claimed_counts_no_more_when_a_dial_has_shown_another_key() {
+        let mut tower = tower();
+        let senders = |tower: &mut Tower| {
+            let from = |action| match action {
+                Action::Notify(Notice::MessageReceived { from, .. }) => Some(from),
+                _ => None,
+            };
+            core::iter::from_fn(|| tower.poll_action()).filter_map(from).collect::<Vec<_>>()
+        };
+        let pretender = call(&mut tower, Some(KEYS[0]), 1);
+        hand(&mut tower, pretender, 1);
+        let claimed = tower.find(&address(1)).map(|peer| peer.id);
+        assert_eq!(senders(&mut tower), [claimed], "nobody knows better yet");
+        dial(&mut tower, 1, KEYS[1]);
+        hand(&mut tower, pretender, 2);
+        assert_eq!(senders(&mut tower), [None]);
+        assert_eq!(status(&tower, 1), Some(Status::New));
+    }
 }

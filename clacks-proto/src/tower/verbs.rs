@@ -202,7 +202,7 @@ impl Tower {
         let Place::Offered { link, transfer } = self.queue.place(key) else {
             return Err(DecideError::Gone);
         };
-        let from = self.links.get(link).and_then(|link| link.peer);
+        let from = self.claimed(link);
         let outcome = match verdict {
             Verdict::Accept => {
                 self.stats.received += 1;
