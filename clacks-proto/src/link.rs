@@ -205,6 +205,12 @@ impl Link {
         !matches!(self.state, State::Vacant | State::Closing | State::Ended)
     }
 
+    /// Whether the other side of it has not been heard yet.
+    pub(crate) fn is_dialling(&self) -> bool {
+        self.direction == Direction::Outbound
+            && matches!(self.state, State::Connecting | State::Greeting)
+    }
+
     /// Whether the driver still has to do with it.
     fn exists(&self) -> bool {
         !matches!(self.state, State::Vacant | State::Ended)

@@ -173,7 +173,7 @@ impl Tower {
         how: Option<CloseMode>,
     ) {
         let Some(link) = self.links.live_mut(id) else { return };
-        let (state, direction, peer) = (link.state, link.direction, link.peer);
+        let (state, peer, unreached) = (link.state, link.peer, link.is_dialling());
         let awaited = !link.window.is_empty();
         let carried = awaited || !link.outbox.is_empty();
         if !matches!(state, State::Open | State::Parting(_)) && link.farewell_due.is_none() {
@@ -198,8 +198,6 @@ impl Tower {
                 | CloseReason::Ignored
                 | CloseReason::OwnAddress
         );
-        let never_open = matches!(state, State::Connecting | State::Greeting);
-        let unreached = direction == Direction::Outbound && never_open;
         let broken =
             awaited && unanswered == Unanswered::InDoubt || why == CloseReason::ConfirmTimeout;
         // Anybody may claim to be a peer and say that.

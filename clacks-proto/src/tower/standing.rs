@@ -127,6 +127,11 @@ impl Tower {
 
     /// Two addresses turned out to be one tower: `kept` takes over from `alias`.
     pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
+        // A call to the other address that is still on its way says nothing about the one that is kept.
+        let is_on_its_way = |link: &Link| link.peer == Some(alias) && link.is_dialling();
+        for id in self.links_that(is_on_its_way) {
+            self.end(id, CloseReason::Evicted, Unanswered::NotTaken, Some(CloseMode::Abort));
+        }
         let Some(standing) = self.peers.get(alias) else { return };
         let (load, link, due) = (standing.load, standing.link, standing.announce_due);
         for id in self.links_that(|link| link.peer == Some(alias)) {
@@ -161,7 +166,7 @@ impl Tower {
 mod tests {
     use super::*;
     use crate::config::{Config, Window};
-    use crate::event::{Action, Event, Fingerprint};
+    use crate::event::{Action, Event, Fingerprint, IoCause};
     use crate::machine::StateMachine;
     use crate::message::{Kind, Nonce};
     use crate::seed::Seed;
@@ -288,5 +293,24 @@ mod tests {
         hand(&mut tower, pretender, 2);
         assert_eq!(senders(&mut tower), [None]);
         assert_eq!(status(&tower, 1), Some(Status::New));
+    }
+
+    #[test]
+    fn a_call_to_an_address_that_was_given_up_says_nothing_about_the_new_one() {
+        let mut tower = tower();
+        let link = dial(&mut tower, 1, KEYS[0]);
+        tower.handle(Event::Lost { link, cause: IoCause::Reset }, NOW);
+        tower.announce(&address(1), NOW).unwrap();
+        let is_connect = |action: &Action| matches!(action, Action::Connect { .. });
+        let on_its_way = core::iter::from_fn(|| tower.poll_action()).find(is_connect).unwrap();
+        let Action::Connect { link, .. } = on_its_way else { unreachable!() };
+        dial(&mut tower, 2, KEYS[0]);
+        assert_eq!(status(&tower, 1), None, "it has moved");
+        let moved = tower.find(&address(2)).unwrap().id;
+        tower.on_success(moved);
+        tower.handle(Event::ConnectFailed { link, cause: IoCause::Refused }, NOW);
+        assert_eq!(status(&tower, 2), Some(Status::Alive));
+        while tower.poll_action().is_some() {}
+        assert_eq!(tower.links(), 1);
     }
 }
