@@ -273,7 +273,7 @@ fn a_busy_peer_stays_alive_and_rests_and_the_message_returns() {
 #[test]
 fn a_busy_peer_rests_even_when_it_hands_something_over() {
     let mut config = quick();
-    config.send_rate = clacks_proto::SendRate::Unlimited;
+    config.send_rate = SendRate::Unlimited;
     let mut raw = Raw::new(&config);
     let link = raw.call_alive(1);
     raw.enqueue("too much");

@@ -9,7 +9,7 @@ use clacks_proto::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
 use clacks_proto::{
-    Address, CloseReason, Config, Event, ExpandError, Report, StateMachine, Status,
+    Address, CloseReason, Config, Event, ExpandError, Report, SendRate, StateMachine, Status,
 };
 use common::raw::{Raw, Said, hello, message};
 use common::{address, net, quick, seconds};
@@ -419,7 +419,7 @@ fn a_new_peer_that_answers_with_a_goodbye_is_lost_and_others_get_their_messages(
 #[test]
 fn an_alive_peer_that_answers_with_a_goodbye_stays_alive_and_rests() {
     let mut config = quick();
-    config.send_rate = clacks_proto::SendRate::Unlimited;
+    config.send_rate = SendRate::Unlimited;
     let mut raw = Raw::new(&config);
     let link = raw.call_alive(1);
     raw.enqueue("kept");

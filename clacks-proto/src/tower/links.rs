@@ -90,7 +90,7 @@ impl Tower {
         link.farewell_due = (link.state == State::Open).then_some(Farewell::OwnAddress);
         self.end(id, CloseReason::OwnAddress, Unanswered::NotTaken, Some(CloseMode::Flush));
         if let Some(peer) = dialled {
-            self.ignore_peer(peer);
+            self.ignore_alias(peer);
         }
     }
 

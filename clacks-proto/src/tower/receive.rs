@@ -126,7 +126,7 @@ impl Tower {
         let claims_dialled =
             self.peers.get(peer).is_some_and(|peer| hello.address.as_ref() == Some(&peer.address));
         if self.peers.get(other).is_some_and(crate::peers::Peer::is_ignored) {
-            self.ignore_peer(peer);
+            self.ignore_alias(peer);
             return None;
         }
         if claims_dialled {

@@ -113,6 +113,7 @@ impl Tower {
         self.peers.change(peer, |peer| {
             peer.is_resting = false;
             peer.announce_due = false;
+            peer.is_alias = false;
         });
         // Rare: only the application, or a tower that turns out to be ours or known, brings us here.
         let pin = self.peers.get(peer).and_then(|peer| peer.pin);
@@ -123,6 +124,12 @@ impl Tower {
             }
             self.end(link, CloseReason::Ignored, Unanswered::InDoubt, Some(CloseMode::Flush));
         }
+    }
+
+    /// An address turned out to be this tower's own or an ignored one's. It is remembered as long as there is room.
+    pub(super) fn ignore_alias(&mut self, peer: PeerId) {
+        self.ignore_peer(peer);
+        self.peers.change(peer, |peer| peer.is_alias = true);
     }
 
     /// Two addresses turned out to be one tower: `kept` takes over from `alias`.
@@ -312,5 +319,20 @@ mod tests {
         assert_eq!(status(&tower, 2), Some(Status::Alive));
         while tower.poll_action().is_some() {}
         assert_eq!(tower.links(), 1);
+    }
+
+    #[test]
+    fn other_names_of_this_tower_do_not_fill_the_table_for_good() {
+        let config = Config { max_peers: 3, ..Config::default() };
+        let mut tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
+        tower.set_identity(KEYS[0]);
+        tower.ignore(&address(9), NOW).unwrap();
+        for alias in 1..5 {
+            let link = dial(&mut tower, alias, KEYS[0]);
+            tower.handle(Event::Closed { link }, NOW);
+            assert_eq!(status(&tower, alias), Some(Status::Ignored));
+        }
+        assert_eq!(status(&tower, 9), Some(Status::Ignored), "the application said so");
+        assert_eq!(tower.survey().count(), 3);
     }
 }
