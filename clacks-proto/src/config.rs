@@ -46,7 +46,8 @@ pub struct Config {
     /// The share of the queue, in per cent, that local [`enqueue`](crate::Tower::enqueue)s may fill; the rest is kept for
     /// messages in transit. 1 to 100. Full queues gridlock a store-and-forward network. Default: 80 (ours).
     pub local_share: u8,
-    /// The most peers known, at least 1. A newcomer to a full table takes the place of the longest dead one, or is not learned.
+    /// The most peers known, at least 1. A newcomer to a full table takes the place of the longest dead one, or of another name of this tower
+    /// or of an ignored one, or is not learned.
     /// Default: 4 096 (ours).
     pub max_peers: usize,
     /// The most links open at a time, at least 2. Default: 256 (ours).
@@ -76,7 +77,7 @@ pub struct Config {
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
     /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
-    /// `Busy`, and other notices are counted instead of kept. Default: 8 192 (guess).
+    /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
 }
 

@@ -127,7 +127,7 @@ pub enum Notice {
     },
     /// A peer handed a message over and it was taken.
     MessageReceived {
-        /// The peer, when the sender claimed to be one.
+        /// The peer, when the sender claimed to be one and no pinned key disproves that.
         from: Option<PeerId>,
         /// The message, which can be looked up until the next call of `poll_action`.
         message: MessageKey,

@@ -133,8 +133,6 @@ pub(crate) struct Link {
     pub(crate) incarnation: u64,
     /// What the other side lets be unconfirmed.
     pub(crate) granted: Window,
-    /// The peer is ignored: all it hands over is refused.
-    pub(crate) is_ignored: bool,
 
     pub(crate) hello_due: bool,
     pub(crate) farewell_due: Option<Farewell>,
@@ -175,7 +173,6 @@ impl Link {
             identity: None,
             incarnation: 0,
             granted: window,
-            is_ignored: false,
             hello_due: false,
             farewell_due: None,
             actions: 0,
@@ -207,6 +204,12 @@ impl Link {
     /// Whether frames still matter on it.
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.state, State::Vacant | State::Closing | State::Ended)
+    }
+
+    /// Whether the other side of it has not been heard yet.
+    pub(crate) fn is_dialling(&self) -> bool {
+        self.direction == Direction::Outbound
+            && matches!(self.state, State::Connecting | State::Greeting)
     }
 
     /// Whether the driver still has to do with it.
@@ -260,7 +263,7 @@ impl Link {
         self.epoch = self.epoch.wrapping_add(1);
         (self.peer, self.identity) = (None, None);
         self.granted = window;
-        (self.is_ignored, self.hello_due, self.send_asked) = (false, false, false);
+        (self.hello_due, self.send_asked) = (false, false);
         self.farewell_due = None;
         self.outbox.clear();
         self.window.clear();
@@ -522,7 +525,7 @@ mod tests {
         link.peer = Some(PeerId { index: 1, epoch: 1 });
         link.identity = Some(Fingerprint([1; 32]));
         link.granted = Window { messages: 9, bytes: 9 };
-        (link.is_ignored, link.hello_due, link.send_asked) = (true, true, true);
+        (link.hello_due, link.send_asked) = (true, true);
         link.farewell_due = Some(Farewell::Idle);
         link.outbox.push_back(transfer(0, 1));
         link.window.push_back(transfer(0, 1));
@@ -535,7 +538,7 @@ mod tests {
         let second = links.open(Direction::Outbound, NOW).unwrap();
         let link = links.get(second).unwrap();
         assert_eq!((link.peer, link.identity, link.granted), (None, None, WINDOW));
-        assert!(!link.is_ignored && !link.hello_due && !link.send_asked);
+        assert!(!link.hello_due && !link.send_asked);
         assert_eq!(link.farewell_due, None);
         assert_eq!((link.outbox_bytes, link.window_bytes), (0, 0));
         assert_eq!((link.unanswered, link.unanswered_bytes), (0, 0));

@@ -32,7 +32,8 @@ impl Config {
             self.max_queue_messages.saturating_mul(Queue::MEMORY),
             self.max_peers.saturating_mul(peer + Deadlines::MEMORY),
             self.max_links.saturating_mul(link + Deadlines::MEMORY),
-            self.max_pending_notices.saturating_mul(2 * size_of::<Action>()),
+            // One more: the end of a shutdown is told in any case.
+            self.max_pending_notices.saturating_add(1).saturating_mul(2 * size_of::<Action>()),
             offers
                 .saturating_mul(2 * (size_of::<Action>() + 2 * size_of::<(Instant, MessageKey)>())),
             size_of::<Tower>() + self.network.len(),

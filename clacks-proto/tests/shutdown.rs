@@ -223,6 +223,20 @@ fn nobody_is_tried_who_may_not_be_there_as_long_as_somebody_is() {
 }
 
 #[test]
+fn the_end_is_told_even_to_a_driver_that_let_notices_pile_up() {
+    let mut config = quick();
+    config.max_pending_notices = 16;
+    let mut raw = Raw::new(&config);
+    for _ in 0..20 {
+        raw.tower.enqueue(Message::text("x"), raw.now).unwrap();
+    }
+    raw.tower.shutdown(raw.now);
+    raw.settle();
+    assert_eq!(left(&raw.reports), [20]);
+    assert!(raw.reports.contains(&Report::Missed { count: 4 }));
+}
+
+#[test]
 fn a_shutdown_is_said_once() {
     let mut raw = Raw::new(&quick());
     raw.call_alive(1);

@@ -92,7 +92,7 @@ impl Tower {
         link.farewell_due = (link.state == State::Open).then_some(Farewell::OwnAddress);
         self.end(id, CloseReason::OwnAddress, Unanswered::NotTaken, Some(CloseMode::Flush));
         if let Some(peer) = dialled {
-            self.ignore_peer(peer);
+            self.ignore_alias(peer);
         }
     }
 
@@ -175,8 +175,9 @@ impl Tower {
         how: Option<CloseMode>,
     ) {
         let Some(link) = self.links.live_mut(id) else { return };
-        let (state, direction, peer) = (link.state, link.direction, link.peer);
+        let (state, peer, unreached) = (link.state, link.peer, link.is_dialling());
         let awaited = !link.window.is_empty();
+        let carried = awaited || !link.outbox.is_empty();
         if !matches!(state, State::Open | State::Parting(_)) && link.farewell_due.is_none() {
             link.hello_due = false;
         }
@@ -199,21 +200,22 @@ impl Tower {
                 | CloseReason::Ignored
                 | CloseReason::OwnAddress
         );
-        let never_open = matches!(state, State::Connecting | State::Greeting);
-        let unreached = direction == Direction::Outbound && never_open;
         let broken =
             awaited && unanswered == Unanswered::InDoubt || why == CloseReason::ConfirmTimeout;
         // Anybody may claim to be a peer and say that.
         let shunned =
             matches!(why, CloseReason::Goodbye(Farewell::Ignored)) && self.proved(id).is_some();
-        if let Some(peer) = peer
-            && !our_choice
-            && (unreached || broken || shunned)
-        {
-            self.on_failure(peer);
+        if let Some(peer) = peer.filter(|_| !our_choice) {
+            // One that takes calls and nothing else must not be drawn first for ever, or called again at once.
+            let fruitless = carried && !self.peers.is_alive(peer);
+            if unreached || broken || shunned || fruitless {
+                self.on_failure(peer);
+            } else if carried {
+                self.rest(peer, self.config.busy_backoff);
+            }
         }
         self.resolve_window(id, peer, unanswered);
-        self.notify(Notice::LinkClosed { link: id, peer, why });
+        self.notify(Notice::LinkClosed { link: id, peer: self.claimed(id), why });
     }
 
     /// Asks again about transfers in doubt, and takes back the others.

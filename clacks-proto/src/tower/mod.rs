@@ -22,7 +22,7 @@ use crate::link::{Direction, Links, State};
 use crate::machine::StateMachine;
 use crate::pacer::{Bucket, Pacer};
 use crate::peers::Peers;
-use crate::queue::Queue;
+use crate::queue::{Place, Queue};
 use crate::reason::Refusal;
 use crate::seed::{Purpose, Seed, Stream};
 use crate::selector::Selector;
@@ -277,7 +277,10 @@ impl StateMachine for Tower {
                     self.links.action_polled(link, false)
                 }
                 Action::Send { link } => self.links.action_polled(link, true),
-                Action::Screen { .. } => true,
+                // It may have been decided by its deadline, or its link has ended.
+                Action::Screen { offer, .. } => {
+                    matches!(self.queue.place(offer.0), Place::Offered { .. })
+                }
                 Action::Notify(_) => {
                     self.polled = message_of(action);
                     true

@@ -126,7 +126,7 @@ impl Tower {
         let claims_dialled =
             self.peers.get(peer).is_some_and(|peer| hello.address.as_ref() == Some(&peer.address));
         if self.peers.get(other).is_some_and(crate::peers::Peer::is_ignored) {
-            self.ignore_peer(peer);
+            self.ignore_alias(peer);
             return None;
         }
         if claims_dialled {
@@ -142,30 +142,25 @@ impl Tower {
     /// A caller says who it is. That is only a claim, unless its key is the one pinned for that address (or nobody has keys).
     fn on_claim(&mut self, id: LinkId, hello: &Hello<'_>) -> Option<PeerId> {
         let identity = self.links.get(id)?.identity;
-        let known = identity.and_then(|identity| self.peers.find_pin(&identity));
-        let is_ignored = |tower: &Self, peer: PeerId| {
-            tower.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored)
-        };
-        let mut ignored = known.is_some_and(|peer| is_ignored(self, peer));
         let claimed = hello.address.as_ref().filter(|address| **address != self.address);
-        let mut peer = match claimed {
-            Some(_) if ignored => None,
-            Some(address) => self.learn_stranger(address),
-            None => None,
-        };
-        if let Some(claimed) = peer {
-            let pin = self.peers.get(claimed).and_then(|peer| peer.pin);
-            if pin.is_some() && pin != identity {
-                self.stats.claims_disproved += 1;
-                peer = None;
-            } else {
-                ignored |= is_ignored(self, claimed);
-            }
+        // Whom an ignored tower pretends to be is nothing to learn from it.
+        let claimed = claimed.filter(|_| !self.is_unwelcome(id));
+        let mut peer = claimed.and_then(|address| self.learn_stranger(address));
+        let pin = peer.and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.pin);
+        if pin.is_some() && pin != identity {
+            self.stats.claims_disproved += 1;
+            peer = None;
         }
-        let link = self.links.get_mut(id)?;
-        link.peer = peer;
-        link.is_ignored = ignored;
-        peer.filter(|_| !ignored)
+        self.links.get_mut(id)?.peer = peer;
+        peer.filter(|_| !self.is_unwelcome(id))
+    }
+
+    /// Whether the other side of a link is ignored: as the peer that it is or claims to be, or as the one whose key it has.
+    fn is_unwelcome(&self, id: LinkId) -> bool {
+        let Some(link) = self.links.get(id) else { return false };
+        let keyed = link.identity.and_then(|identity| self.peers.find_pin(&identity));
+        let mut both = [link.peer, keyed].into_iter().flatten();
+        both.any(|peer| self.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored))
     }
 
     /// The peer that a link's other end has been shown to be.
@@ -179,6 +174,13 @@ impl Tower {
             Direction::Outbound => Some(peer),
             Direction::Inbound => (pin == link.identity).then_some(peer),
         }
+    }
+
+    /// The peer that a link's other end is or says it is, unless the key pinned for that peer meanwhile disproves it.
+    pub(super) fn claimed(&self, id: LinkId) -> Option<PeerId> {
+        let peer = self.links.get(id)?.peer?;
+        let is_open_question = self.peers.get(peer)?.pin.is_none();
+        if is_open_question { Some(peer) } else { self.proved(id) }
     }
 
     fn on_message(&mut self, id: LinkId, frame: &MessageFrame<'_>) {
@@ -219,7 +221,7 @@ impl Tower {
 
     /// Why nothing is taken on this link now.
     fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
-        if self.links.get(id).is_some_and(|link| link.is_ignored) {
+        if self.is_unwelcome(id) {
             Some(RefusedReason::Ignored)
         } else if self.shutdown != Shutdown::Running {
             Some(RefusedReason::Busy)
@@ -235,7 +237,7 @@ impl Tower {
             return Some(Outcome::Refused(reason));
         }
         let sender = self.proved(id);
-        let from = self.links.get(id).and_then(|link| link.peer);
+        let from = self.claimed(id);
         let recalled = frame.attempt == Attempt::Retry
             && sender.is_some_and(|peer| self.recalls(id, peer, frame.transfer));
         if recalled {
@@ -259,7 +261,8 @@ impl Tower {
             return Some(Outcome::Taken);
         }
         if let Screening::On { max_offers, timeout, .. } = self.config.screening {
-            if self.open_offers >= max_offers {
+            // A driver that does not poll gets no more of them, though they may be decided by their deadline.
+            if self.open_offers.max(self.actions.screens()) >= max_offers {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
             }

@@ -107,7 +107,7 @@ impl Tower {
             .find(address)
             .filter(|peer| self.peers.get(*peer).is_some_and(crate::peers::Peer::is_ignored));
         let Some(peer) = ignored else { return false };
-        self.heed_peer(peer);
+        self.set_status(peer, Status::New);
         self.advance();
         true
     }
@@ -166,7 +166,7 @@ impl Tower {
         }
         if self.shutdown == Shutdown::Parting && self.links.iter().next().is_none() {
             self.shutdown = Shutdown::Done;
-            self.notify(Notice::ShutDown { left: self.queue.len() });
+            self.actions.notify_end(Notice::ShutDown { left: self.queue.len() });
         }
     }
 
@@ -194,7 +194,7 @@ impl Tower {
         let Place::Offered { link, transfer } = self.queue.place(key) else {
             return Err(DecideError::Gone);
         };
-        let from = self.links.get(link).and_then(|link| link.peer);
+        let from = self.claimed(link);
         let outcome = match verdict {
             Verdict::Accept => {
                 self.stats.received += 1;
