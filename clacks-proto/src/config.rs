@@ -60,7 +60,7 @@ pub struct Config {
     /// The most peers not proved alive that are tried at a time, at least 1: silent addresses must never take the
     /// whole tick rate. Default: 16 (ours).
     pub max_probes: usize,
-    /// How long a peer rests after a failed attempt. Keeps an unlimited rate from dialling a closed port without end.
+    /// How long a peer rests after a failed attempt, more than zero. Keeps an unlimited rate from dialling a closed port without end.
     /// Default: 1 s (one tick of the default rate, so the original's odds hold there).
     pub probe_backoff: Duration,
     /// How long a peer rests after it answered that it is busy. Default: 100 ms (guess).
@@ -266,6 +266,7 @@ impl Config {
                 ConfigError::Window,
             ),
             (self.max_probes >= 1, ConfigError::MaxProbes),
+            (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
             (self.heartbeat != Some(Duration::ZERO), ConfigError::Heartbeat),
             (
                 [
@@ -320,6 +321,8 @@ pub enum ConfigError {
     Window,
     /// `max_probes`
     MaxProbes,
+    /// `probe_backoff`
+    ProbeBackoff,
     /// `heartbeat`
     Heartbeat,
     /// `timeouts`
@@ -346,6 +349,7 @@ impl fmt::Display for ConfigError {
             Self::MaxHalfOpen => "half-open links must be at least 1 and fewer than all links",
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "at least one peer must be allowed to be tried",
+            Self::ProbeBackoff => "a peer must rest for more than no time after a failure",
             Self::Heartbeat => "the heartbeat must be more than zero; switch it off instead",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",

@@ -48,8 +48,6 @@ pub enum CloseReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A frame came before the hello.
-    HelloMissing,
     /// A second hello.
     HelloTwice,
     /// More unconfirmed messages or bytes than this tower grants.
@@ -129,7 +127,6 @@ plain_words!(IoCause {
 });
 
 plain_words!(ProtocolError {
-    Self::HelloMissing => "a frame before the hello",
     Self::HelloTwice => "a second hello",
     Self::WindowExceeded => "more unconfirmed messages than granted",
     Self::UnknownTransfer => "an answer to something that was not sent",

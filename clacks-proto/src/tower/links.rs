@@ -20,6 +20,13 @@ pub(super) enum Unanswered {
 }
 
 impl Tower {
+    /// The link on which a peer gets what we have for it; a new one if need be and if there is room.
+    pub(super) fn link_to(&mut self, peer: PeerId) -> Option<LinkId> {
+        let standing = self.peers.get(peer)?.link;
+        let live = standing.filter(|link| self.links.live(*link).is_some());
+        live.or_else(|| self.dial(peer))
+    }
+
     /// Opens a link to a peer. `None` when all links are taken; an idle one is then asked to make room.
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let Some(id) = self.links.open(Direction::Outbound, self.now) else {
@@ -166,7 +173,7 @@ impl Tower {
     /// Ends a link's part in the protocol: nothing that comes in on it matters any more.
     ///
     /// With `how` the driver is asked to close it; without, it is gone already. Transfers that were not sent go back to the queue, and so do
-    /// those that were surely not taken. For those in doubt the same peer is asked again, once, on a new link: it recognises them.
+    /// those that were surely not taken. For those in doubt the same peer is asked again, once, on another link: it recognises them.
     pub(super) fn end(
         &mut self,
         id: LinkId,
@@ -225,7 +232,7 @@ impl Tower {
             let first_doubt =
                 unanswered == Unanswered::InDoubt && transfer.attempt == Attempt::First;
             if first_doubt && transfer.message().is_some() {
-                let link = again.or_else(|| self.redial(peer?));
+                let link = again.or_else(|| self.link_for_doubts(peer?));
                 again = link;
                 if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
                     self.stats.in_doubt += 1;
@@ -239,17 +246,20 @@ impl Tower {
                 unanswered == Unanswered::InDoubt || transfer.attempt == Attempt::Retry;
             self.take_back(peer, transfer, may_be_there);
         }
+        if let Some(link) = again {
+            self.link_deadlines.set_if_earlier(link.index, self.now + self.config.timeouts.confirm);
+            self.request_send_if_wanted(link);
+        }
         if let Some(peer) = peer {
             self.refresh_window(peer);
         }
     }
 
-    /// A new link to a peer that may have taken what was not confirmed.
-    fn redial(&mut self, peer: PeerId) -> Option<LinkId> {
+    /// The link on which to ask a peer again what it may have taken.
+    fn link_for_doubts(&mut self, peer: PeerId) -> Option<LinkId> {
         let is_wanted = matches!(self.shutdown, Shutdown::Running | Shutdown::Draining { .. });
-        let may =
-            self.peers.get(peer).is_some_and(|peer| !peer.is_ignored() && peer.link.is_none());
-        if is_wanted && may { self.dial(peer) } else { None }
+        let may = self.peers.get(peer).is_some_and(|peer| !peer.is_ignored());
+        if is_wanted && may { self.link_to(peer) } else { None }
     }
 
     fn pop_window(&mut self, id: LinkId) -> Option<Transfer> {

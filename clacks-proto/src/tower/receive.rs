@@ -43,8 +43,8 @@ impl Tower {
         let Some(link) = self.links.live_mut(id) else { return };
         link.used = self.now;
         match (link.state, frame) {
+            // The decoder of a fresh link lets nothing but a hello through.
             (State::Greeting, Frame::Hello(hello)) => self.on_hello(id, &hello),
-            (State::Greeting, _) => self.violated(id, ProtocolError::HelloMissing),
             (_, Frame::Hello(_)) => self.violated(id, ProtocolError::HelloTwice),
             (State::Open, Frame::Message(message)) => self.on_message(id, &message),
             (State::Open, Frame::Announce(announce)) => self.on_announce(id, &announce),

@@ -120,9 +120,7 @@ impl Tower {
 
     /// Gives something to a peer's link, which is opened if need be. False when there is no room for a link.
     pub(super) fn assign(&mut self, peer: PeerId, cargo: Cargo) -> bool {
-        let standing = self.peers.get(peer).and_then(|peer| peer.link);
-        let open = standing.filter(|link| self.links.live(*link).is_some());
-        let Some(id) = open.or_else(|| self.dial(peer)) else { return false };
+        let Some(id) = self.link_to(peer) else { return false };
         self.last_sent = Some(self.now);
         let friend = self.draw_friend(peer);
         let number = self.next_transfer;

@@ -111,12 +111,7 @@ impl Tower {
     /// Wants nothing to do with a peer any more: its links are closed, and what was on them comes back.
     pub(super) fn ignore_peer(&mut self, peer: PeerId) {
         self.set_status(peer, Status::Ignored);
-        self.backoffs.clear(peer.index);
-        self.peers.change(peer, |peer| {
-            peer.is_resting = false;
-            peer.announce_due = false;
-            peer.is_alias = false;
-        });
+        self.peers.change(peer, |peer| peer.is_alias = false);
         // Rare: only the application, or a tower that turns out to be ours or known, brings us here.
         let pin = self.peers.get(peer).and_then(|peer| peer.pin);
         let is_its = |link: &Link| link.peer == Some(peer) || pin.is_some() && link.identity == pin;
@@ -126,6 +121,12 @@ impl Tower {
             }
             self.end(link, CloseReason::Ignored, Unanswered::InDoubt, Some(CloseMode::Flush));
         }
+        // Nothing is due to it any more, what came back from its links included.
+        self.backoffs.clear(peer.index);
+        self.peers.change(peer, |peer| {
+            peer.is_resting = false;
+            peer.announce_due = false;
+        });
     }
 
     /// An address turned out to be this tower's own or an ignored one's. It is remembered as long as there is room.
