@@ -2,7 +2,8 @@
 
 use alloc::collections::VecDeque;
 
-use crate::event::{Action, MessageKey, Notice};
+use crate::event::{Action, Notice};
+use crate::ids::MessageKey;
 
 /// Actions in order. Notices are bounded by number, all others by how many links and offers there can be.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ pub(crate) fn message_of(action: Action) -> Option<MessageKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{LinkId, PeerId};
+    use crate::ids::{LinkId, PeerId};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 

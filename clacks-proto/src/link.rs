@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::config::Window;
-use crate::event::{CloseReason, Fingerprint, LinkId, MessageKey, PeerId};
+use crate::ids::{Fingerprint, LinkId, MessageKey, PeerId};
+use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Attempt, Decoder, Farewell, MAX_HEAD, RefusedReason};
 

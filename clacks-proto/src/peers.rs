@@ -7,7 +7,8 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::address::Address;
-use crate::event::{Fingerprint, LinkId, PeerId, Status};
+use crate::event::Status;
+use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::selector::Eligible;
 use crate::time::Instant;
 

@@ -6,7 +6,7 @@ use core::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::event::{LinkId, MessageKey, PeerId};
+use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::message::{Kind, Message, Nonce};
 
 const NOWHERE: u32 = u32::MAX;

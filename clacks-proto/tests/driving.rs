@@ -65,6 +65,18 @@ fn time_that_goes_back_is_harmless() {
 }
 
 #[test]
+fn what_begins_at_a_moment_that_is_past_begins_now() {
+    let mut raw = Raw::new(&quick());
+    raw.run(seconds(100));
+    raw.tell(Event::TimerFired);
+    let past = Instant::ORIGIN + seconds(3);
+    raw.with(|tower, _| tower.announce(&address(1), past)).unwrap();
+    let (link, _) = raw.dialled[0];
+    assert_eq!(raw.run_to_close(link, seconds(9)), None, "it has its ten seconds");
+    assert!(raw.run_to_close(link, seconds(1)).is_some());
+}
+
+#[test]
 fn frames_leave_through_the_smallest_of_buffers() {
     let run = |room: usize| {
         let mut raw = Raw::new(&quick());

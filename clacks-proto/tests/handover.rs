@@ -70,10 +70,8 @@ fn after_a_lost_confirmation_the_same_peer_is_asked_again_and_recognises_the_mes
     net.announce(0, 1);
     // The confirmation is on its way to a tower that stands still, and then it is gone.
     net.enqueue(0, "once");
-    while net.texts(1).is_empty() {
-        net.frozen.insert(0);
-        net.run(std::time::Duration::from_millis(10));
-    }
+    net.frozen.insert(0);
+    assert!(net.run_until(seconds(5), |net| !net.texts(1).is_empty()));
     assert_eq!(net.texts(0), ["once"], "it is in flight");
     net.frozen.clear();
     net.transmit();

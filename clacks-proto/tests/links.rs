@@ -155,6 +155,7 @@ fn a_link_with_something_unanswered_is_not_evicted() {
     assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyLinks));
     raw.settle();
     assert!(raw.closed.is_empty());
+    assert!(links.iter().all(|link| raw.heard(*link).is_empty()), "nobody is asked to leave");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
     CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Message, Refusal, Report,
@@ -142,10 +144,12 @@ fn a_late_answer_still_counts_while_links_part() {
 #[test]
 fn two_towers_that_shut_down_at_once_both_come_to_an_end() {
     let mut net = net(2, &quick());
+    net.latency = Duration::from_millis(10);
     net.announce(0, 1);
     for n in 0..10 {
         net.enqueue(n % 2, &format!("message {n}"));
     }
+    net.run(seconds(1));
     // Before either has heard of the other's.
     let now = net.now;
     for tower in net.towers.iter_mut().flatten() {

@@ -64,9 +64,7 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
     let mut raw = Raw::new(&quick());
     let link = raw.call_alive(1);
     raw.enqueue("first");
-    while raw.tower.peek().all(|held| held.in_flight.is_none()) {
-        raw.run(Duration::from_millis(1));
-    }
+    raw.run(Duration::from_millis(50));
     let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
     raw.run(seconds(20));
     raw.enqueue("second");
@@ -79,6 +77,18 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
     assert_eq!(raw.closed[&link].0, CloseMode::Abort);
     assert_eq!(raw.tower.stats().links_timed_out, 1);
     assert_eq!(raw.status(1), Some(Status::Lost));
+}
+
+#[test]
+fn later_messages_do_not_put_the_oldest_off() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.enqueue("first");
+    raw.run(seconds(20));
+    raw.enqueue("second");
+    raw.run(seconds(9));
+    assert_eq!(raw.heard_messages(link).len(), 2);
+    assert_eq!(raw.run_to_close(link, seconds(2)), Some(CloseReason::ConfirmTimeout));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Runs a Clacks tower on [smol](smol) and [async-io](async_io).
+//! Runs a Clacks tower on [`smol`] and [`async_io`].
 //!
 //! The protocol lives in [`clacks_proto`], which has no socket, no clock and no thread. This crate lends it all three:
 //! it moves bytes between connections and a [`StateMachine`], fires one timer, resolves names, and carries the

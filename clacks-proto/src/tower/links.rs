@@ -3,8 +3,10 @@
 use core::time::Duration;
 
 use super::{Shutdown, Tower};
-use crate::event::{Action, CloseMode, CloseReason, Fingerprint, IoCause, LinkId, Notice, PeerId};
+use crate::event::{Action, CloseMode, Notice};
+use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::link::{Direction, Link, Outcome, State, Transfer};
+use crate::reason::{CloseReason, IoCause};
 use crate::time::Instant;
 use crate::wire::{Attempt, Decoder, Farewell, RefusedReason};
 

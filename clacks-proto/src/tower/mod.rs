@@ -16,14 +16,14 @@ use crate::actions::{Actions, message_of};
 use crate::address::Address;
 use crate::config::{Config, ConfigError, Screening};
 use crate::deadlines::Deadlines;
-use crate::event::{
-    Action, Event, Fingerprint, LinkId, MessageKey, Notice, Refusal, Wakeup, WakeupReason,
-};
+use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
+use crate::ids::{Fingerprint, LinkId, MessageKey};
 use crate::link::{Direction, Links, State};
 use crate::machine::StateMachine;
 use crate::pacer::{Bucket, Pacer};
 use crate::peers::Peers;
 use crate::queue::{Place, Queue};
+use crate::reason::Refusal;
 use crate::seed::{Purpose, Seed, Stream};
 use crate::selector::Selector;
 use crate::stats::Stats;

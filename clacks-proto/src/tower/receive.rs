@@ -6,11 +6,11 @@ use super::links::Unanswered;
 use super::{Shutdown, Tower};
 use crate::address::Address;
 use crate::config::Screening;
-use crate::event::{
-    Action, CloseMode, CloseReason, LinkId, Notice, OfferId, Origin, PeerId, ProtocolError,
-};
+use crate::event::{Action, CloseMode, Notice, Origin};
+use crate::ids::{LinkId, OfferId, PeerId};
 use crate::link::{Cargo, Direction, Incoming, Outcome, State, Transfer};
 use crate::queue::Place;
+use crate::reason::{CloseReason, ProtocolError};
 use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };

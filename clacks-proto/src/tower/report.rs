@@ -2,7 +2,8 @@
 
 use super::{Shutdown, ShutdownProgress, Tower};
 use crate::address::Address;
-use crate::event::{Fingerprint, MessageKey, Notice, OfferId, PeerId, Report, Status};
+use crate::event::{Notice, Report, Status};
+use crate::ids::{Fingerprint, MessageKey, OfferId, PeerId};
 use crate::message::{Message, Nonce};
 use crate::peers::Peer;
 use crate::queue::Place;

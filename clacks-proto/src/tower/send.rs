@@ -4,7 +4,8 @@ use bytes::BufMut;
 use core::time::Duration;
 
 use super::{Shutdown, Tower};
-use crate::event::{LinkId, MessageKey, PeerId, Status};
+use crate::event::Status;
+use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{Answer, Cargo, Outcome, State, Transfer};
 use crate::selector::Eligible;
 use crate::wire::{

@@ -6,9 +6,11 @@ use core::time::Duration;
 use super::Tower;
 use super::links::Unanswered;
 use crate::address::Address;
-use crate::event::{CloseMode, CloseReason, LinkId, Notice, PeerId, Status};
+use crate::event::{CloseMode, Notice, Status};
+use crate::ids::{LinkId, PeerId};
 use crate::link::{Link, State};
 use crate::peers::TableFull;
+use crate::reason::CloseReason;
 use crate::wire::Farewell;
 
 /// Who told us an address.
@@ -173,9 +175,11 @@ impl Tower {
 mod tests {
     use super::*;
     use crate::config::{Config, Window};
-    use crate::event::{Action, Event, Fingerprint, IoCause};
+    use crate::event::{Action, Event};
+    use crate::ids::Fingerprint;
     use crate::machine::StateMachine;
     use crate::message::{Kind, Nonce};
+    use crate::reason::IoCause;
     use crate::seed::Seed;
     use crate::time::Instant;
     use crate::wire::{Attempt, Frame, Hello, MessageFrame, VERSION};

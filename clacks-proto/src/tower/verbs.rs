@@ -8,10 +8,12 @@ use super::links::Unanswered;
 use super::{Shutdown, Tower};
 use crate::address::Address;
 use crate::config::{DefaultVerdict, Screening};
-use crate::event::{CloseMode, CloseReason, MessageKey, Notice, OfferId, Origin, PeerId, Status};
+use crate::event::{CloseMode, Notice, Origin, Status};
+use crate::ids::{MessageKey, OfferId, PeerId};
 use crate::link::{Outcome, State};
 use crate::message::{Message, Nonce};
 use crate::queue::Place;
+use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Farewell, RefusedReason};
 
@@ -90,17 +92,7 @@ impl Tower {
         }
         let peer = match self.peers.find(address) {
             Some(peer) => peer,
-            None => {
-                let (peer, forgotten) = self
-                    .peers
-                    .insert(address.clone(), Status::Ignored, self.now)
-                    .map_err(|_| ExpandError::TableFull)?;
-                if let Some(forgotten) = forgotten {
-                    self.backoffs.clear(forgotten.index);
-                    self.notify(Notice::TowerForgotten { peer: forgotten });
-                }
-                peer
-            }
+            None => self.add_peer(address, Status::New).map_err(|_| ExpandError::TableFull)?,
         };
         self.ignore_peer(peer);
         self.advance();

@@ -257,36 +257,41 @@ impl Raw {
 
     /// Lets `time` pass.
     pub fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        let mut spins = 0;
-        loop {
-            self.settle();
-            let wakeup = self.tower.next_wakeup().filter(|wakeup| wakeup.at <= end);
-            let Some(wakeup) = wakeup else { break };
-            spins = if wakeup.at > self.now { 0 } else { spins + 1 };
-            assert!(spins < 1_000, "the timer spins: {wakeup:?}");
-            self.now = self.now.max(wakeup.at);
-            self.tower.handle(Event::TimerFired, self.now);
-        }
-        self.now = end;
+        self.run_until(self.now + time, |_| false);
     }
 
     /// Runs until the tower has dialled, and returns whether it did.
     pub fn run_to_dial(&mut self, limit: Duration) -> bool {
-        let end = self.now + limit;
-        while self.dialled.is_empty() && self.now < end {
-            self.run(Duration::from_millis(1));
-        }
+        self.run_until(self.now + limit, |raw| !raw.dialled.is_empty());
         !self.dialled.is_empty()
     }
 
     /// Runs until the tower has closed a link, and returns why.
     pub fn run_to_close(&mut self, link: LinkId, limit: Duration) -> Option<CloseReason> {
-        let end = self.now + limit;
-        while self.why_closed(link).is_none() && self.now < end {
-            self.run(Duration::from_millis(1));
-        }
+        self.run_until(self.now + limit, |raw| raw.why_closed(link).is_some());
         self.why_closed(link)
+    }
+
+    /// Fires the tower's timers until `done`, or up to and with a moment.
+    fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) {
+        let mut spins = 0;
+        self.settle();
+        while !done(self) {
+            let wakeup = self.tower.next_wakeup().filter(|wakeup| wakeup.at <= end);
+            let Some(wakeup) = wakeup else {
+                self.now = end;
+                return;
+            };
+            spins = if wakeup.at > self.now { 0 } else { spins + 1 };
+            assert!(spins < 1_000, "the timer spins: {wakeup:?}");
+            self.now = self.now.max(wakeup.at);
+            assert!(
+                self.now < Instant::ORIGIN + Duration::from_secs(20_000),
+                "what is waited for never comes"
+            );
+            self.tower.handle(Event::TimerFired, self.now);
+            self.settle();
+        }
     }
 
     /// Does all that the tower asks for.
