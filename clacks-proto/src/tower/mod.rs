@@ -235,6 +235,8 @@ impl Tower {
         self.on_offer_deadlines();
         self.on_ticks();
         self.on_heartbeat();
+        self.on_shutdown_deadline();
+        self.retry_at = self.retry_at.filter(|at| *at > self.now);
     }
 }
 

@@ -42,10 +42,9 @@ impl Tower {
     pub(super) fn pump(&mut self) {
         let draining = matches!(self.shutdown, Shutdown::Draining { .. });
         let unlimited = self.shutdown == Shutdown::Running && self.pacer.is_unlimited();
-        if !draining && !unlimited || self.retry_at.is_some_and(|at| at > self.now) {
+        if !draining && !unlimited || self.retry_at.is_some() {
             return;
         }
-        self.retry_at = None;
         let mut stuck = 0;
         loop {
             match self.hand_over() {

@@ -144,29 +144,41 @@ impl Tower {
     }
 
     pub(super) fn advance_shutdown(&mut self) {
-        if let Shutdown::Draining { until } = self.shutdown {
+        if matches!(self.shutdown, Shutdown::Draining { .. }) {
             let is_drained = self.queue.len() == self.open_offers;
             let nobody_left =
                 self.links.len() == 0 && self.peers.iter().all(|(_, peer)| peer.is_ignored());
-            if !is_drained && !nobody_left && until > self.now {
-                return;
-            }
-            self.shutdown = Shutdown::Parting;
-            self.retry_at = None;
-            let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
-            for id in all {
-                match self.state_of(id) {
-                    State::Connecting | State::Greeting => {
-                        let abort = Some(CloseMode::Abort);
-                        self.end(id, CloseReason::Shutdown, Unanswered::NotTaken, abort);
-                    }
-                    _ => self.part(id, CloseReason::Shutdown, Farewell::Leaving),
-                }
+            if is_drained || nobody_left {
+                self.part_from_all();
             }
         }
         if self.shutdown == Shutdown::Parting && self.links.iter().next().is_none() {
             self.shutdown = Shutdown::Done;
             self.actions.notify_end(Notice::ShutDown { left: self.queue.len() });
+        }
+    }
+
+    /// The queue has been drained for as long as it may.
+    pub(super) fn on_shutdown_deadline(&mut self) {
+        if let Shutdown::Draining { until } = self.shutdown
+            && until <= self.now
+        {
+            self.part_from_all();
+        }
+    }
+
+    fn part_from_all(&mut self) {
+        self.shutdown = Shutdown::Parting;
+        self.retry_at = None;
+        let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
+        for id in all {
+            match self.state_of(id) {
+                State::Connecting | State::Greeting => {
+                    let abort = Some(CloseMode::Abort);
+                    self.end(id, CloseReason::Shutdown, Unanswered::NotTaken, abort);
+                }
+                _ => self.part(id, CloseReason::Shutdown, Farewell::Leaving),
+            }
         }
     }
 
