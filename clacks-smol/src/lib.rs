@@ -76,3 +76,8 @@ pub use clacks_proto::StateMachine;
 pub use driver::Driver;
 pub use handle::{Handle, Peer};
 pub use notices::{NOTICES_CAPACITY, Notices};
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
