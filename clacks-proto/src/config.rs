@@ -65,9 +65,11 @@ pub struct Config {
     pub probe_backoff: Duration,
     /// How long a peer rests after it answered that it is busy. Default: 100 ms (guess).
     pub busy_backoff: Duration,
-    /// How many addresses named as friends are learned. Default: 64 at once, then 4 a second (guess).
+    /// How many addresses named as friends are learned. New peers come first in the draw, so together with `strangers` this must stay
+    /// below the send rate: or whoever names fresh addresses takes every tick. Default: 64 at once, then one each 4 s (ours: with the
+    /// strangers, half of the ticks at the default rate).
     pub friends: Allowance,
-    /// How many addresses claimed by strangers that called us are learned. Default: 64 at once, then 4 a second (guess).
+    /// How many addresses claimed by strangers that called us are learned. Default: as for `friends` (ours).
     pub strangers: Allowance,
     /// How often a tower with nothing to send announces itself to one drawn peer; `None` is the original's behaviour: in a quiet
     /// network nobody notices a death or a return. Default: 60 s (ours).
@@ -134,13 +136,13 @@ impl Window {
     }
 }
 
-/// A token bucket: `burst` at once, then `per_second`.
+/// A token bucket: `burst` at once, then one more each `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// How many may come at once.
     pub burst: u32,
-    /// How many more each second.
-    pub per_second: u32,
+    /// How long until one more may come. Zero is no limit.
+    pub every: Duration,
 }
 
 /// How long a tower waits. Every one must be more than zero.
@@ -188,7 +190,7 @@ pub enum DefaultVerdict {
 
 impl Default for Config {
     fn default() -> Self {
-        let allowance = Allowance { burst: 64, per_second: 4 };
+        let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
             network: String::from("clacks"),
             send_rate: SendRate::per_second(1),

@@ -274,7 +274,8 @@ pub enum Status {
     Lost,
     /// Lost for longer than the kill timer.
     Dead,
-    /// The application wants nothing to do with it (or it turned out to be this tower itself).
+    /// The application wants nothing to do with it; or it turned out to be another name of this tower or of an ignored one, which is
+    /// forgotten when the table is full.
     Ignored,
 }
 

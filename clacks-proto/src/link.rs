@@ -217,12 +217,12 @@ impl Link {
         !matches!(self.state, State::Vacant | State::Ended)
     }
 
-    /// Whether nothing is unanswered in either direction.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether it may be closed to make room: nothing of ours is on it, and nobody decides. Answers that the other side does not read
+    /// are no reason to keep it.
+    pub(crate) fn is_evictable(&self) -> bool {
         self.outbox.is_empty()
             && self.window.is_empty()
             && self.undecided.is_empty()
-            && self.answers.is_empty()
             && self.partial.is_empty()
     }
 

@@ -377,6 +377,10 @@ impl Peers {
         self.id(*self.alive.get(place as usize)?)
     }
 
+    pub(crate) fn is_ignored(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(Peer::is_ignored)
+    }
+
     pub(crate) fn is_alive(&self, id: PeerId) -> bool {
         self.get(id).is_some_and(|peer| peer.status == Status::Alive)
     }

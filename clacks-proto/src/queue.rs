@@ -56,6 +56,8 @@ pub(crate) struct Queue {
     waiting: usize,
     messages: usize,
     bytes: usize,
+    /// Bytes of bodies that have departed and that notices still speak of.
+    departed_bytes: usize,
     by_nonce: HashTable<u32>,
     hash_keys: (u64, u64),
     max_messages: usize,
@@ -72,6 +74,7 @@ impl Queue {
             waiting: 0,
             messages: 0,
             bytes: 0,
+            departed_bytes: 0,
             by_nonce: HashTable::new(),
             hash_keys,
             max_messages,
@@ -107,7 +110,8 @@ impl Queue {
         };
         // A departed message that a notice speaks of still takes a slot: slots are the memory.
         self.slots.len() - self.vacant.len() < share(self.max_messages)
-            && self.bytes.saturating_add(len) <= share(self.max_bytes)
+            && self.bytes.saturating_add(self.departed_bytes).saturating_add(len)
+                <= share(self.max_bytes)
     }
 
     /// Stores a message, waiting at the tail or offered. The caller has seen to the room.
@@ -216,7 +220,10 @@ impl Queue {
         }
         slot.place = Place::Departed;
         let (is_pinned, is_indexed, nonce) = (slot.pins > 0, slot.is_indexed, slot.nonce);
+        let len = slot.body.len();
         self.messages -= 1;
+        self.bytes -= len;
+        self.departed_bytes += len;
         if is_indexed {
             let hash = self.hash(nonce);
             if let Ok(entry) = self.by_nonce.find_entry(hash, |index| *index == key.index) {
@@ -322,7 +329,7 @@ impl Queue {
         let slot = &mut self.slots[index as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
         slot.place = Place::Vacant;
-        self.bytes -= core::mem::take(&mut slot.body).len();
+        self.departed_bytes -= core::mem::take(&mut slot.body).len();
         self.vacant.push(index);
     }
 

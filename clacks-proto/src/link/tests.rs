@@ -68,23 +68,23 @@ fn a_link_wants_to_send_what_it_may_send_now() {
 }
 
 #[test]
-fn a_link_is_idle_when_nothing_is_unanswered_in_either_direction() {
+fn a_link_may_make_room_when_nothing_of_ours_is_on_it() {
     let mut link = Link::new(WINDOW);
-    assert!(link.is_idle());
+    assert!(link.is_evictable());
     link.outbox.push_back(transfer(0, 1));
-    assert!(!link.is_idle());
+    assert!(!link.is_evictable());
     let sent = link.outbox.pop_front();
     link.window.extend(sent);
-    assert!(!link.is_idle());
+    assert!(!link.is_evictable());
     link.window.clear();
     link.undecided.push_back(Incoming { transfer: 0, len: 0, offer: None, outcome: None });
-    assert!(!link.is_idle());
+    assert!(!link.is_evictable());
     link.undecided.clear();
     link.answer(0, Outcome::Taken, 0);
-    assert!(!link.is_idle());
+    assert!(link.is_evictable(), "answers that are not read don't keep a link");
     link.answers.clear();
     link.partial.head.push(0);
-    assert!(!link.is_idle());
+    assert!(!link.is_evictable());
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_slot_that_is_used_again_remembers_nothing() {
     assert_eq!(link.farewell_due, None);
     assert_eq!((link.outbox_bytes, link.window_bytes), (0, 0));
     assert_eq!((link.unanswered, link.unanswered_bytes), (0, 0));
-    assert!(link.is_idle());
+    assert!(link.is_evictable());
 }
 
 proptest! {

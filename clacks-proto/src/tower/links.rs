@@ -212,7 +212,10 @@ impl Tower {
         // Anybody may claim to be a peer and say that.
         let shunned =
             matches!(why, CloseReason::Goodbye(Farewell::Ignored)) && self.proved(id).is_some();
-        if let Some(peer) = peer.filter(|_| !our_choice) {
+        if let Some(peer) = peer.filter(|_| why == CloseReason::Io(IoCause::Exhausted)) {
+            // What this machine lacks says nothing about the peer.
+            self.rest(peer, self.config.probe_backoff);
+        } else if let Some(peer) = peer.filter(|_| !our_choice) {
             // One that takes calls and nothing else must not be drawn first for ever, or called again at once.
             let fruitless = carried && !self.peers.is_alive(peer);
             if unreached || broken || shunned || fruitless {
@@ -349,7 +352,7 @@ impl Tower {
         for (id, link) in self.links.iter() {
             match link.state {
                 State::Closing => return,
-                State::Open if link.is_idle() => {
+                State::Open if link.is_evictable() => {
                     let candidate = (link.used, id);
                     longest = Some(longest.map_or(candidate, |standing| standing.min(candidate)));
                 }

@@ -3,7 +3,9 @@
 mod links;
 mod receive;
 mod report;
+mod screening;
 mod send;
+mod shutdown;
 mod standing;
 mod verbs;
 
@@ -30,9 +32,9 @@ use crate::stats::Stats;
 use crate::time::Instant;
 
 pub use report::{Held, PeerView};
-pub use verbs::{
-    DecideError, EnqueueError, ExpandError, RefusedMessage, ShutdownProgress, Verdict,
-};
+pub use screening::{DecideError, Verdict};
+pub use shutdown::ShutdownProgress;
+pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
 
 /// A tower in clear text: a queue of messages, a table of peers, and links to some of them.
 ///

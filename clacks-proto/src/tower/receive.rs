@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::links::Unanswered;
+use super::standing::Source;
 use super::{Shutdown, Tower};
 use crate::address::Address;
 use crate::config::Screening;
@@ -25,6 +26,8 @@ impl Tower {
             self.stats.stale_events += 1;
             return;
         };
+        // A long message may come in slowly: any byte of it is use.
+        link.used = self.now;
         // The frames borrow from the decoder, so it leaves the link while they are handled.
         let mut decoder = core::mem::take(&mut link.decoder);
         while self.links.live(id).is_some_and(|link| link.state != State::Connecting) {
@@ -40,8 +43,7 @@ impl Tower {
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame<'_>) {
-        let Some(link) = self.links.live_mut(id) else { return };
-        link.used = self.now;
+        let Some(link) = self.links.live(id) else { return };
         match (link.state, frame) {
             // The decoder of a fresh link lets nothing but a hello through.
             (State::Greeting, Frame::Hello(hello)) => self.on_hello(id, &hello),
@@ -125,7 +127,7 @@ impl Tower {
         // One key is one tower: two addresses of it are one peer, under the one that it claims, or else the one known longer.
         let claims_dialled =
             self.peers.get(peer).is_some_and(|peer| hello.address.as_ref() == Some(&peer.address));
-        if self.peers.get(other).is_some_and(crate::peers::Peer::is_ignored) {
+        if self.peers.is_ignored(other) {
             self.ignore_alias(peer);
             return None;
         }
@@ -145,7 +147,7 @@ impl Tower {
         let claimed = hello.address.as_ref().filter(|address| **address != self.address);
         // Whom an ignored tower pretends to be is nothing to learn from it.
         let claimed = claimed.filter(|_| !self.is_unwelcome(id));
-        let mut peer = claimed.and_then(|address| self.learn_stranger(address));
+        let mut peer = claimed.and_then(|address| self.learn(address, Source::Stranger));
         let pin = peer.and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.pin);
         if pin.is_some() && pin != identity {
             self.stats.claims_disproved += 1;
@@ -160,7 +162,7 @@ impl Tower {
         let Some(link) = self.links.get(id) else { return false };
         let keyed = link.identity.and_then(|identity| self.peers.find_pin(&identity));
         let mut both = [link.peer, keyed].into_iter().flatten();
-        both.any(|peer| self.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored))
+        both.any(|peer| self.peers.is_ignored(peer))
     }
 
     /// The peer that a link's other end has been shown to be.
@@ -405,11 +407,7 @@ impl Tower {
 
     fn learn_friend(&mut self, friend: Option<&Address>) {
         if let Some(address) = friend {
-            self.learn(address, super::standing::Source::Friend);
+            self.learn(address, Source::Friend);
         }
-    }
-
-    fn learn_stranger(&mut self, address: &Address) -> Option<PeerId> {
-        self.learn(address, super::standing::Source::Stranger)
     }
 }
