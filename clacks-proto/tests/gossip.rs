@@ -139,7 +139,7 @@ fn learning_is_bounded_for_friends_and_strangers_apart() {
     for n in 0..10 {
         let friend = Some(address(10 + n));
         let transfer = 1 + u64::try_from(n).unwrap();
-        raw.say(link, &Frame::Announce(AnnounceFrame { transfer: 10 + u64::from(n), friend }));
+        raw.say(link, &Frame::Announce(AnnounceFrame { transfer, friend }));
     }
     assert_eq!(raw.tower.survey().count(), 1 + 3);
     assert_eq!(raw.tower.stats().towers_not_learned, 7);
@@ -154,7 +154,7 @@ fn learning_is_bounded_for_friends_and_strangers_apart() {
     for n in 0..5 {
         let friend = Some(address(1 + n));
         let transfer = 20 + u64::try_from(n).unwrap();
-        raw.say(link, &Frame::Announce(AnnounceFrame { transfer: 10 + u64::from(n), friend }));
+        raw.say(link, &Frame::Announce(AnnounceFrame { transfer, friend }));
     }
     assert_eq!(raw.tower.survey().count(), 1 + 3 + 1 + 2, "two a second");
     raw.call_as(40);
