@@ -24,7 +24,7 @@ pub(crate) struct Prepared {
     pub(crate) notes: Vec<String>,
 }
 
-/// Checks everything that was asked for before anything is bound or written.
+/// Checks everything that was asked for before anything is bound. A new identity is written last.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
     if args.listen.is_unspecified() && args.advertise.is_none() {

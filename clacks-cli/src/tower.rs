@@ -206,7 +206,7 @@ fn broken(ended: io::Result<()>) -> Result<(), Failure> {
 fn not_queued(refused: &RefusedMessage) -> String {
     let bytes = refused.message.body().len();
     match refused.why {
-        EnqueueError::Full => "The queue is full and the message was not queued: wait until peers have taken some, or start the \
+        EnqueueError::Full => "The queue is full (a fifth of it is kept for messages of other towers) and the message was not queued: wait until peers have taken some, or start the \
                                tower with a larger --max-queue or --max-queue-bytes."
             .into(),
         EnqueueError::TooLarge { max } => format!(

@@ -91,7 +91,7 @@ fn mistakes_on_the_console_are_explained_and_change_nothing() {
     tower.wait_for("message_queued", |_| true);
     tower.say("enqueue full");
     let error = tower.wait_for("error", |_| true);
-    assert!(error["message"].as_str().unwrap().contains("queue is full"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("The queue is full"), "{error}");
     let held = tower.ask("peek")["messages"].clone();
     assert_eq!(held.as_array().unwrap().len(), 1);
     assert_eq!(held[0]["message"], "12345678");
@@ -179,7 +179,7 @@ fn the_end_of_the_input_leaves_the_tower_running() {
 
 #[test]
 fn a_tower_that_is_stopped_hands_its_queue_on() {
-    for stop in ["-TERM", "-INT", "quit"] {
+    for stop in ["-TERM", "-INT", "-HUP", "quit"] {
         // So slow that only the shutdown can be what hands the messages over.
         let slow = ["--send-rate", "0.0001", "--heartbeat", "500ms"];
         let mut first = Tower::start(&slow);
@@ -262,6 +262,39 @@ fn a_tower_that_is_killed_is_lost_and_found_again_under_its_identity() {
     assert_eq!(second.fingerprint, fingerprint);
     first.wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "alive");
     second.wait_for("tower_discovered", |event| event["tower"] == *first.address);
+}
+
+#[test]
+fn three_towers_pass_a_message_on_survive_a_kill_and_take_the_killed_one_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("tower");
+    let identity = ["--identity", home.to_str().unwrap()];
+    let mut first = Tower::start(&QUICK);
+    let announce = ["--announce", &first.address.clone()];
+    let mut second = Tower::start(&quick(&announce));
+    let mut third = Tower::start(&quick(&[&identity[..], &announce].concat()));
+    let address = third.address.clone();
+    first.say("enqueue round and round");
+    for tower in [&mut second, &mut third] {
+        tower.wait_for("message_received", |event| event["message"] == "round and round");
+    }
+    first.wait_for_status(&address, "alive");
+    second.wait_for_status(&address, "alive");
+    third.kill();
+    for tower in [&mut first, &mut second] {
+        tower
+            .wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "lost");
+    }
+    // Whether or not the killed one held the message, the two others go on.
+    second.say("enqueue and on");
+    first.wait_for("message_received", |event| event["message"] == "and on");
+    let mut third = Tower::start_at(&address, &quick(&identity));
+    for tower in [&mut first, &mut second] {
+        tower.wait_for("tower_updated", |event| {
+            event["tower"] == *address && event["to"] == "alive"
+        });
+    }
+    third.wait_for("message_received", |event| event["message"] == "and on");
 }
 
 #[test]

@@ -6,6 +6,9 @@ use core::time::Duration;
 
 use crate::wire;
 
+/// The shortest heartbeat: more would be a flood of announces, and no news (guess).
+const LEAST_HEARTBEAT: Duration = Duration::from_millis(10);
+
 /// How a tower behaves and how much it may hold. Checked once, by [`Tower::new`](crate::Tower::new).
 ///
 /// ```
@@ -72,7 +75,7 @@ pub struct Config {
     /// How many addresses claimed by strangers that called us are learned. Default: as for `friends` (ours).
     pub strangers: Allowance,
     /// How often a tower with nothing to send announces itself to one drawn peer; `None` is the original's behaviour: in a quiet
-    /// network nobody notices a death or a return. Default: 60 s (ours).
+    /// network nobody notices a death or a return. At least 10 ms. Default: 60 s (ours).
     pub heartbeat: Option<Duration>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
@@ -269,7 +272,7 @@ impl Config {
             ),
             (self.max_probes >= 1, ConfigError::MaxProbes),
             (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
-            (self.heartbeat != Some(Duration::ZERO), ConfigError::Heartbeat),
+            (self.heartbeat.is_none_or(|time| time >= LEAST_HEARTBEAT), ConfigError::Heartbeat),
             (
                 [
                     times.connect,
@@ -343,7 +346,7 @@ impl fmt::Display for ConfigError {
             Self::Burst => "the burst must be at least 1",
             Self::Odds => "the weight of alive peers must be more than 0, and all weights together fit 32 bits",
             Self::MaxMessage => "the longest message must be from 1 byte to 16 MiB",
-            Self::MaxQueueMessages => "the queue must have room for at least 2 messages",
+            Self::MaxQueueMessages => "the queue must have room for 2 to 4 294 967 294 messages",
             Self::MaxQueueBytes => "the queue must have room for at least one message of the greatest length",
             Self::LocalShare => "the local share of the queue must be from 1 to 100 per cent",
             Self::MaxPeers => "there must be room for at least one peer",
@@ -352,7 +355,7 @@ impl fmt::Display for ConfigError {
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "at least one peer must be allowed to be tried",
             Self::ProbeBackoff => "a peer must rest for more than no time after a failure",
-            Self::Heartbeat => "the heartbeat must be more than zero; switch it off instead",
+            Self::Heartbeat => "the heartbeat must be at least 10 ms; or switch it off",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
             Self::MaxPendingNotices => "at least 16 notices must be allowed to wait",
