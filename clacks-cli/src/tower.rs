@@ -180,10 +180,11 @@ impl Station {
             Command::Help => return Ok(voice.say(&Said::Help)?),
             Command::Quit => return Ok(()),
         };
-        Ok(match done {
+        match done {
             Ok(()) => voice.say(&Said::Done { verb, tower: &tower })?,
             Err(sentence) => voice.say(&Said::Error(&sentence))?,
-        })
+        }
+        Ok(())
     }
 }
 

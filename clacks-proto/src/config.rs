@@ -127,6 +127,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// What both windows admit.
+    pub(crate) fn within(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.min(other.messages),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
     /// Whether one more body of `len` bytes may go out while `messages` and `bytes` are unconfirmed.
     #[must_use]
     pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use super::{Shutdown, Tower};
 use crate::event::{Action, CloseMode, CloseReason, Fingerprint, IoCause, LinkId, Notice, PeerId};
-use crate::link::{Direction, Link, State, Transfer};
+use crate::link::{Direction, Link, Outcome, State, Transfer};
 use crate::time::Instant;
-use crate::wire::{Attempt, Decoder, Farewell};
+use crate::wire::{Attempt, Decoder, Farewell, RefusedReason};
 
 /// What is known of transfers that were sent on a link and not answered when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +201,9 @@ impl Tower {
         let unreached = direction == Direction::Outbound && never_open;
         let broken =
             awaited && unanswered == Unanswered::InDoubt || why == CloseReason::ConfirmTimeout;
-        let shunned = matches!(why, CloseReason::Goodbye(Farewell::Ignored));
+        // Anybody may claim to be a peer and say that.
+        let shunned =
+            matches!(why, CloseReason::Goodbye(Farewell::Ignored)) && self.proved(id).is_some();
         if let Some(peer) = peer
             && !our_choice
             && (unreached || broken || shunned)
@@ -264,6 +266,22 @@ impl Tower {
         }
     }
 
+    /// Takes back what was meant for a link whose other side turns out to take only `max` bytes.
+    pub(super) fn return_over_long(&mut self, id: LinkId, max: u32) {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        for _ in 0..self.links.get(id).map_or(0, |link| link.outbox.len()) {
+            let Some(link) = self.links.get_mut(id) else { return };
+            let Some(transfer) = link.outbox.pop_front() else { return };
+            if transfer.len() <= max {
+                link.outbox.push_back(transfer);
+                continue;
+            }
+            link.outbox_bytes -= transfer.len();
+            let peer = link.peer;
+            self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
+        }
+    }
+
     /// A transfer failed for good: its message goes back to the queue.
     pub(super) fn take_back(&mut self, peer: Option<PeerId>, transfer: Transfer, in_doubt: bool) {
         if let Some(peer) = peer {
@@ -283,7 +301,8 @@ impl Tower {
         }
     }
 
-    /// The sender keeps what was not decided, and will hand it over again.
+    /// The sender keeps what was not decided, and will hand it over again. It is told so, if it can be told, and so it is of what was
+    /// decided after that: what a goodbye finds unanswered counts as not taken.
     fn withdraw_offers(&mut self, id: LinkId) {
         while let Some(incoming) =
             self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
@@ -292,7 +311,12 @@ impl Tower {
                 self.queue.let_go(key);
                 self.open_offers -= 1;
             }
+            let outcome = incoming.outcome.unwrap_or(Outcome::Refused(RefusedReason::Busy));
+            if let Some(link) = self.links.get_mut(id) {
+                link.answer(incoming.transfer, outcome, incoming.len);
+            }
         }
+        self.forget_decided_offers();
     }
 
     /// The peer's next message takes another link.

@@ -15,6 +15,9 @@ use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
 
+/// The most notices that one message brings: received, queued, its sender alive, its friend discovered, and a dead peer forgotten for that.
+const NOTICES_OF_A_MESSAGE: usize = 5;
+
 impl Tower {
     pub(super) fn on_bytes(&mut self, id: LinkId, bytes: &[u8]) {
         let mut input = bytes;
@@ -83,7 +86,8 @@ impl Tower {
             return self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
         }
         link.incarnation = hello.incarnation;
-        link.granted = hello.window;
+        // However much it would take, ours bounds what we have to remember.
+        link.granted = hello.window.within(self.config.window);
         let (direction, dialled) = (link.direction, link.peer);
         self.links.set_state(id, State::Open, self.now);
         if hello.incarnation == self.incarnation {
@@ -99,6 +103,7 @@ impl Tower {
                 peer.max_message = hello.max_message;
                 peer.link = peer.link.or(Some(id));
             });
+            self.return_over_long(id, hello.max_message);
             self.announce_if_due(id, peer);
             self.refresh_window(peer);
         }
@@ -239,8 +244,7 @@ impl Tower {
             return Some(Outcome::Taken);
         }
         let copy = self.queue.find(frame.nonce, frame.kind, frame.body);
-        // One message can bring four notices: received, queued, its friend discovered, and a dead peer forgotten for that.
-        let has_room = self.actions.has_room(4)
+        let has_room = self.actions.has_room(NOTICES_OF_A_MESSAGE)
             && (copy.is_some() || self.queue.has_room(frame.body.len(), 100));
         if !has_room {
             self.stats.refused += 1;

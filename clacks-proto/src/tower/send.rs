@@ -1,6 +1,7 @@
 //! What goes out: the ticks, the draw, assigning messages to links, and frames into the driver's buffer.
 
 use bytes::BufMut;
+use core::time::Duration;
 
 use super::{Shutdown, Tower};
 use crate::event::{LinkId, MessageKey, PeerId, Status};
@@ -23,6 +24,9 @@ enum Handed {
 
 /// How often an unlimited sender draws again when the drawn peer can't have the message.
 const REDRAWS: u32 = 4;
+
+/// The shortest time after which it does so again, lest a back-off of zero keep the timer busy.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
 /// The next frame of a link, as small values.
 enum Outgoing {
@@ -48,7 +52,7 @@ impl Tower {
                 Handed::Nobody => return,
                 Handed::Stuck if stuck < REDRAWS => stuck += 1,
                 Handed::Stuck => {
-                    self.retry_at = Some(self.now + self.config.busy_backoff);
+                    self.retry_at = Some(self.now + self.config.busy_backoff.max(LEAST_PAUSE));
                     return;
                 }
             }
@@ -100,6 +104,10 @@ impl Tower {
         if self.peers.get(peer).is_some_and(|peer| len > peer.max_message) {
             // Others behind it may be short enough, and other peers may take it.
             self.queue.rotate();
+            // One that is not proved yet is tried without a message: else a new one would come first for ever.
+            if !self.peers.is_alive(peer) {
+                self.assign(peer, Cargo::Announce);
+            }
             return Handed::Stuck;
         }
         if !self.assign(peer, Cargo::Message { key, len }) {

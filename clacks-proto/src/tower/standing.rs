@@ -122,6 +122,16 @@ impl Tower {
         }
     }
 
+    /// Listens to an ignored peer again, also on links that it has opened meanwhile.
+    pub(super) fn heed_peer(&mut self, peer: PeerId) {
+        self.set_status(peer, Status::New);
+        for link in self.links_of(peer) {
+            if let Some(link) = self.links.live_mut(link) {
+                link.is_ignored = false;
+            }
+        }
+    }
+
     /// Two addresses turned out to be one tower: `kept` takes over from `alias`.
     pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
         let Some(standing) = self.peers.get(alias) else { return };
@@ -153,5 +163,44 @@ impl Tower {
         let is_full =
             link.and_then(|link| self.links.get(link)).is_some_and(crate::link::Link::is_full);
         self.peers.change(peer, |peer| peer.is_full = is_full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Window};
+    use crate::event::{Event, Fingerprint};
+    use crate::machine::StateMachine;
+    use crate::seed::Seed;
+    use crate::time::Instant;
+    use crate::wire::{Frame, Hello, VERSION};
+    use core::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn a_claim_that_is_not_proved_makes_nobody_lost() {
+        let address = |port| Address::new("127.0.0.1", port).unwrap();
+        let now = Instant::ORIGIN;
+        for (key, status) in [(None, Status::Lost), (Some(Fingerprint([9; 32])), Status::New)] {
+            let mut tower =
+                Tower::new(Config::default(), address(8_000), &Seed::from_u64(1)).unwrap();
+            let peer = tower.expand(&address(8_001), now).unwrap();
+            let link = tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now).unwrap();
+            key.into_iter().for_each(|key| tower.identify(link, key));
+            let hello = Hello {
+                version: VERSION,
+                incarnation: 7,
+                max_message: 1_000,
+                window: Window { messages: 1, bytes: 1 },
+                network: "clacks",
+                address: Some(address(8_001)),
+            };
+            let mut bytes = Vec::new();
+            Frame::Hello(hello).encode(&mut bytes);
+            Frame::Goodbye { farewell: Farewell::Ignored }.encode(&mut bytes);
+            tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+            // Without keys a claim is believed.
+            assert_eq!(tower.peer(peer).unwrap().status, status);
+        }
     }
 }

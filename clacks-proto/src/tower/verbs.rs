@@ -115,7 +115,7 @@ impl Tower {
             .find(address)
             .filter(|peer| self.peers.get(*peer).is_some_and(crate::peers::Peer::is_ignored));
         let Some(peer) = ignored else { return false };
-        self.set_status(peer, Status::New);
+        self.heed_peer(peer);
         self.advance();
         true
     }
@@ -160,6 +160,7 @@ impl Tower {
                 return;
             }
             self.shutdown = Shutdown::Parting;
+            self.retry_at = None;
             let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
             for id in all {
                 match self.state_of(id) {
@@ -204,10 +205,8 @@ impl Tower {
         let from = self.links.get(link).and_then(|link| link.peer);
         let outcome = match verdict {
             Verdict::Accept => {
-                self.queue.give_back(key);
                 self.stats.received += 1;
-                self.notify(Notice::MessageReceived { from, message: key });
-                self.notify(Notice::MessageQueued { message: key, origin: Origin::Peer });
+                self.accept_offer(key, from);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
@@ -251,8 +250,26 @@ impl Tower {
         Ok(())
     }
 
-    /// Keeps the list of deadlines as short as the offers that are open, give or take their bound.
-    fn forget_decided_offers(&mut self) {
+    /// Queues a message that was under screening, unless a copy of it came in meanwhile by another way.
+    fn accept_offer(&mut self, key: MessageKey, from: Option<PeerId>) {
+        let Some((nonce, kind, body)) = self.queue.get(key) else { return };
+        match self.queue.find(nonce, kind, body) {
+            Some(copy) => {
+                self.queue.coalesce(copy);
+                self.stats.coalesced += 1;
+                self.notify(Notice::MessageReceived { from, message: copy });
+                self.queue.let_go(key);
+            }
+            None => {
+                self.queue.give_back(key);
+                self.notify(Notice::MessageReceived { from, message: key });
+                self.notify(Notice::MessageQueued { message: key, origin: Origin::Peer });
+            }
+        }
+    }
+
+    /// Keeps the list of deadlines as short as the offers that are open, give or take their bound: offers end by a verdict or with their link.
+    pub(super) fn forget_decided_offers(&mut self) {
         let queue = &self.queue;
         let is_open = |key: MessageKey| matches!(queue.place(key), Place::Offered { .. });
         while self.offers.front().is_some_and(|(_, key)| !is_open(*key)) {
