@@ -124,6 +124,8 @@ impl Tower {
         match self.shutdown {
             Shutdown::Running => ShutdownProgress::Running,
             Shutdown::Draining { .. } | Shutdown::Parting => ShutdownProgress::Draining,
+            // Whoever stops here must not leave the last notices unheard.
+            Shutdown::Done if !self.actions.is_empty() => ShutdownProgress::Draining,
             Shutdown::Done => ShutdownProgress::Done,
         }
     }
