@@ -30,6 +30,7 @@ pub(crate) fn a_peer_that_stops_reading_is_lost_and_its_messages_find_another_wa
 
     let mut config = quick();
     config.max_message = LEN;
+    config.window.bytes = u32::MAX;
     config.timeouts.handshake = Duration::from_secs(1);
     config.timeouts.confirm = Duration::from_secs(1);
     let mut tower = network.raise_with(config.clone());
@@ -39,6 +40,7 @@ pub(crate) fn a_peer_that_stops_reading_is_lost_and_its_messages_find_another_wa
     tower.expand(&vanishing.address).unwrap();
     tower.enqueue_text("still there?");
     vanishing.receives("still there?");
+    tower.delivers(1);
     tower.thinks(Status::Alive, &vanishing.address);
 
     cable.turn(Position::Silent);
