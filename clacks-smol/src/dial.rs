@@ -3,7 +3,6 @@
 use async_io::Async;
 use clacks_proto::{Address, Host, IoCause};
 use smol::lock::Semaphore;
-use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -50,7 +49,7 @@ async fn connect_first(sockets: Vec<SocketAddr>) -> Result<Async<TcpStream>, IoC
         match Async::<TcpStream>::connect(socket).await {
             Ok(stream) if has_one_end(stream.get_ref()) => failure = IoCause::Refused,
             Ok(stream) => return Ok(stream),
-            Err(error) => failure = cause(&error),
+            Err(error) => failure = IoCause::from(&error),
         }
     }
     Err(failure)
@@ -60,15 +59,6 @@ async fn connect_first(sockets: Vec<SocketAddr>) -> Result<Async<TcpStream>, IoC
 /// its own end, and TCP connects it with itself; the port's tower could then not come back.
 fn has_one_end(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
-}
-
-/// The core's word for an error of the operating system.
-pub(crate) fn cause(error: &io::Error) -> IoCause {
-    // ENFILE and EMFILE have no `ErrorKind`; the numbers are the same on all unixes.
-    match error.raw_os_error() {
-        Some(23 | 24) if cfg!(unix) => IoCause::Exhausted,
-        _ => error.kind().into(),
-    }
 }
 
 #[cfg(test)]
@@ -105,8 +95,6 @@ mod tests {
         assert_eq!(refused.unwrap_err(), IoCause::Refused);
         let unknown = Address::new("no-such-tower.invalid", 1).unwrap();
         assert_eq!(smol::block_on(dialler.connect(&unknown)).unwrap_err(), IoCause::Resolve);
-        #[cfg(unix)]
-        assert_eq!(cause(&io::Error::from_raw_os_error(24)), IoCause::Exhausted);
     }
 
     #[test]

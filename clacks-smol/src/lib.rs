@@ -72,7 +72,7 @@ mod shared;
 mod watched;
 
 #[doc(no_inline)]
-pub use clacks_proto::StateMachine;
+pub use clacks_proto::{Peer, StateMachine};
 pub use driver::Driver;
-pub use handle::{Handle, Peer};
+pub use handle::Handle;
 pub use notices::{NOTICES_CAPACITY, Notices};

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::buffers::CHUNK;
-use crate::dial::cause;
 use crate::shared::Shared;
 use crate::watched::{Watched, lock};
 
@@ -69,7 +68,7 @@ impl<M: StateMachine> Link<M> {
                 Ok(_) => Event::Closed { link },
                 // What was asked for is done. That the other side then resets the connection changes nothing.
                 Err(_) if self.flushed.load(Ordering::Relaxed) => Event::Closed { link },
-                Err(error) => Event::Lost { link, cause: cause(&error) },
+                Err(error) => Event::Lost { link, cause: IoCause::from(&error) },
             }
         };
         let event = future::or(cut, carried).await;

@@ -29,7 +29,7 @@ use crate::selector::Selector;
 use crate::stats::Stats;
 use crate::time::Instant;
 
-pub use report::{Held, PeerView};
+pub use report::{Held, Peer, PeerView};
 pub use verbs::{
     DecideError, EnqueueError, ExpandError, RefusedMessage, ShutdownProgress, Verdict,
 };
