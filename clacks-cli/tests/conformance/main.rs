@@ -11,6 +11,7 @@ mod crowd;
 mod leaving;
 mod meeting;
 mod network;
+mod on_mio;
 mod on_smol;
 mod passing;
 mod runtime;
@@ -18,6 +19,7 @@ mod screening;
 mod trust;
 mod vanishing;
 
+use on_mio::Mio;
 use on_smol::Smol;
 
 /// One test for each scenario; where it is used, `runtimes` says on what.
@@ -69,4 +71,7 @@ scenarios! {
 
 networks! {
     smol: Smol;
+    mio: Mio;
+    smol_and_mio: Smol, Mio;
+    mio_and_smol: Mio, Smol;
 }

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Address, Config, Message, Report, Seed, SendRate, Status, Tower};
+use clacks_proto::{Address, Config, Message, Peer, Report, Seed, SendRate, Status, Tower};
 
-use crate::runtime::{Machine, Peer, Running, Runtime, Screen};
+use crate::runtime::{Machine, Running, Runtime, Screen};
 
 /// How long anything may take on the slowest machine. Reaching it is a failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);

@@ -5,12 +5,12 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use clacks_proto::{
-    Address, ExpandError, Held, Message, Nonce, RefusedMessage, Report, StateMachine, Stats,
+    Address, ExpandError, Held, Message, Nonce, Peer, RefusedMessage, Report, StateMachine, Stats,
 };
 use clacks_smol::{Driver, Handle, Notices};
 use smol::{Task, Timer, block_on, future};
 
-use crate::runtime::{Machine, Peer, Running, Runtime, Screen};
+use crate::runtime::{Machine, Running, Runtime, Screen};
 
 pub(crate) struct Smol;
 
@@ -58,13 +58,7 @@ impl Running for OnSmol {
     }
 
     fn survey(&self) -> Vec<Peer> {
-        let peers = block_on(self.handle.survey()).into_iter();
-        let peer = |peer: clacks_smol::Peer| Peer {
-            address: peer.address,
-            status: peer.status,
-            fingerprint: peer.fingerprint,
-        };
-        peers.map(peer).collect()
+        block_on(self.handle.survey())
     }
 
     fn expand(&self, address: &Address) -> Result<(), ExpandError> {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clacks_proto::tls::SecureTower;
 use clacks_proto::{
-    Address, ExpandError, Fingerprint, Held, Message, Nonce, RefusedMessage, Report, Stats, Status,
-    Tower, Verdict,
+    Address, ExpandError, Held, Message, Nonce, Peer, RefusedMessage, Report, Stats, Tower, Verdict,
 };
 
 /// Starts towers.
@@ -51,12 +50,4 @@ pub(crate) trait Running: Send {
 
     /// Sudden death: nobody is told. Its sockets are closed when this returns.
     fn kill(self: Box<Self>);
-}
-
-/// What a tower knows of a peer, as far as it does not depend on the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
-    pub(crate) address: Address,
-    pub(crate) status: Status,
-    pub(crate) fingerprint: Option<Fingerprint>,
 }
