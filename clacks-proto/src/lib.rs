@@ -58,6 +58,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`embedding`] goes through one with sockets and TLS, part by part.
+//!
 //! # Panics
 //!
 //! A panic in this crate is a bug, never the answer to a peer: whatever bytes come in, the worst that happens is that their link is closed with a
@@ -86,6 +88,7 @@ mod config;
 mod deadlines;
 #[cfg(feature = "std")]
 pub mod driver;
+pub mod embedding;
 mod event;
 mod link;
 mod machine;
