@@ -2,7 +2,8 @@
 
 use alloc::collections::VecDeque;
 
-use crate::event::{Action, MessageKey, Notice};
+use crate::event::{Action, Notice};
+use crate::ids::MessageKey;
 
 /// Actions in order. Notices are bounded by number, all others by how many links and offers there can be.
 #[derive(Debug)]
@@ -11,11 +12,12 @@ pub(crate) struct Actions {
     notices: usize,
     max_notices: usize,
     missed: u64,
+    screens: usize,
 }
 
 impl Actions {
     pub(crate) fn new(max_notices: usize) -> Self {
-        Self { queue: VecDeque::new(), notices: 0, max_notices, missed: 0 }
+        Self { queue: VecDeque::new(), notices: 0, max_notices, missed: 0, screens: 0 }
     }
 
     /// Each link has at most a connect, a send and two closes waiting.
@@ -32,7 +34,13 @@ impl Actions {
 
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
+        self.screens += usize::from(matches!(action, Action::Screen { .. }));
         self.queue.push_back(action);
+    }
+
+    /// Offers that the driver has not been told of, decided ones included.
+    pub(crate) fn screens(&self) -> usize {
+        self.screens
     }
 
     /// Queues a notice, or counts it when there is no room. Returns whether it was queued.
@@ -49,10 +57,16 @@ impl Actions {
         true
     }
 
+    /// Queues the notice that is told once in a tower's life, whether there is room or not.
+    pub(crate) fn notify_end(&mut self, notice: Notice) {
+        self.enqueue(notice);
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Action> {
         let action = self.queue.pop_front();
         match action {
             Some(Action::Notify(_)) => self.notices -= 1,
+            Some(Action::Screen { .. }) => self.screens -= 1,
             None if self.missed > 0 => {
                 return Some(Action::Notify(Notice::Missed {
                     count: core::mem::take(&mut self.missed),
@@ -84,7 +98,7 @@ pub(crate) fn message_of(action: Action) -> Option<MessageKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{LinkId, PeerId};
+    use crate::ids::{LinkId, PeerId};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 

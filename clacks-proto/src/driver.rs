@@ -10,7 +10,8 @@ use core::{fmt, mem};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::address::Address;
-use crate::event::{Action, CloseMode, LinkId, Notice, OfferId, PeerId, Report};
+use crate::event::{Action, CloseMode, Notice, Report};
+use crate::ids::{LinkId, OfferId, PeerId};
 use crate::machine::StateMachine;
 use crate::message::{Message, Nonce};
 use crate::stats::Stats;

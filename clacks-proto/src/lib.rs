@@ -90,12 +90,15 @@ mod deadlines;
 pub mod driver;
 pub mod embedding;
 mod event;
+mod ids;
 mod link;
 mod machine;
+mod memory;
 mod message;
 mod pacer;
 mod peers;
 mod queue;
+mod reason;
 mod seed;
 pub mod selector;
 mod stats;
@@ -109,13 +112,11 @@ pub use address::{Address, AddressError, Host, MAX_NAME, Name};
 pub use config::{
     Allowance, Config, ConfigError, DefaultVerdict, Odds, Screening, SendRate, Timeouts, Window,
 };
-pub use event::{
-    Action, CloseMode, CloseReason, Event, Fingerprint, IoCause, LinkId, MessageKey, Notice,
-    OfferId, Origin, PeerId, ProtocolError, Refusal, Report, Status, TlsFailure, Wakeup,
-    WakeupReason,
-};
+pub use event::{Action, CloseMode, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason};
+pub use ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
 pub use machine::StateMachine;
 pub use message::{Kind, Message, Nonce};
+pub use reason::{CloseReason, IoCause, ProtocolError, Refusal, TlsFailure};
 pub use seed::Seed;
 pub use stats::Stats;
 pub use time::Instant;

@@ -65,6 +65,18 @@ fn time_that_goes_back_is_harmless() {
 }
 
 #[test]
+fn what_begins_at_a_moment_that_is_past_begins_now() {
+    let mut raw = Raw::new(&quick());
+    raw.run(seconds(100));
+    raw.tell(Event::TimerFired);
+    let past = Instant::ORIGIN + seconds(3);
+    raw.with(|tower, _| tower.announce(&address(1), past)).unwrap();
+    let (link, _) = raw.dialled[0];
+    assert_eq!(raw.run_to_close(link, seconds(9)), None, "it has its ten seconds");
+    assert!(raw.run_to_close(link, seconds(1)).is_some());
+}
+
+#[test]
 fn frames_leave_through_the_smallest_of_buffers() {
     let run = |room: usize| {
         let mut raw = Raw::new(&quick());
@@ -97,7 +109,11 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
     // A peer that confirms what it can't have read yet: the message departs, the frame goes on.
     let transfer = u64::from_be_bytes(bytes[5..13].try_into().unwrap());
     raw.confirm(link, transfer);
-    assert_eq!(raw.tower.held(), (0, 40), "its bytes are still counted");
+    assert_eq!(
+        raw.tower.held(),
+        (0, 0),
+        "it is not held any more, though its bytes are needed to the end of the frame"
+    );
     raw.enqueue("the next");
     raw.run(seconds(1));
     while raw.tower.transmit(link, &mut (&mut bytes).limit(7)) > 0 {}

@@ -10,7 +10,7 @@ use clacks_proto::{
     CloseReason, Config, EnqueueError, Event, LinkId, Message, Nonce, ProtocolError, SendRate,
     Status, Window,
 };
-use common::raw::{Raw, Said, hello, message};
+use common::raw::{Raw, Said, encode, hello, message};
 use common::{address, net, quick, seconds, tower};
 
 /// An alive peer with limits of its own.
@@ -207,6 +207,17 @@ fn a_peer_within_our_window_may_go_on_for_ever() {
     }
     assert_eq!(raw.why_closed(link), None);
     assert_eq!(raw.tower.held().0, 5);
+    // The same with bytes: what is answered makes room.
+    config.window = Window { messages: 3, bytes: 100 };
+    let mut raw = Raw::new(&config);
+    let link = raw.call_as(1);
+    for transfer in 0..100 {
+        let body = "forty bytes of text, and not a byte more";
+        let two = [2 * transfer, 2 * transfer + 1];
+        let bytes = two.map(|transfer| encode(&Frame::Message(message(transfer, body)))).concat();
+        raw.bytes(link, &bytes);
+    }
+    assert_eq!(raw.why_closed(link), None);
 }
 
 // Probes.

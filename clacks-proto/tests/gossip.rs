@@ -6,7 +6,9 @@ mod common;
 use std::time::Duration;
 
 use clacks_proto::wire::{AnnounceFrame, Frame, MessageFrame};
-use clacks_proto::{Action, Address, Allowance, Event, ExpandError, IoCause, Notice, Status};
+use clacks_proto::{
+    Action, Address, Allowance, Config, Event, ExpandError, IoCause, Notice, Status,
+};
 use common::raw::{Raw, Said, message};
 use common::{address, quick, seconds};
 
@@ -130,8 +132,8 @@ fn a_friend_that_is_alive_no_more_when_the_message_leaves_is_not_named() {
 #[test]
 fn learning_is_bounded_for_friends_and_strangers_apart() {
     let mut config = quick();
-    config.friends = Allowance { burst: 3, per_second: 2 };
-    config.strangers = Allowance { burst: 2, per_second: 1 };
+    config.friends = Allowance { burst: 3, every: Duration::from_millis(500) };
+    config.strangers = Allowance { burst: 2, every: seconds(1) };
     let mut raw = Raw::new(&config);
     let link = raw.call_as(1);
     for n in 0..10 {
@@ -248,4 +250,27 @@ fn a_tower_is_not_its_own_peer() {
     let link = raw.call_as(0);
     raw.announce(link, 1);
     assert_eq!(raw.tower.survey().count(), 0, "not even when a caller claims its address");
+}
+
+#[test]
+fn fresh_addresses_do_not_take_every_tick() {
+    let mut config = Config::default();
+    config.heartbeat = None;
+    let mut raw = Raw::new(&config);
+    let link = raw.call_alive(1);
+    raw.enqueue_many(300, "m");
+    let mut got = 0;
+    for n in 0..1200u32 {
+        let friend = Some(Address::new(&format!("t{n}.example"), 8001).unwrap());
+        raw.say(link, &Frame::Announce(AnnounceFrame { transfer: 10 + u64::from(n), friend }));
+        raw.run(Duration::from_millis(250));
+        while !raw.dialled.is_empty() {
+            raw.refuse();
+        }
+        for (t, ..) in raw.heard_messages(link) {
+            got += 1;
+            raw.confirm(link, t);
+        }
+    }
+    assert!(got > 50, "in 300 ticks the alive peer got {got}");
 }

@@ -156,7 +156,7 @@ fn a_goodbye_without_an_answer_leaves_no_doubt() {
     assert!(!is_in_flight(&raw));
     let stats = raw.tower.stats();
     assert_eq!((stats.in_doubt, stats.doubt_unresolved, stats.returned), (0, 0, 1));
-    assert_eq!(raw.status(1), Some(Status::New), "no failure");
+    assert_eq!(raw.status(1), Some(Status::Lost), "yet it was tried, and proved nothing");
 }
 
 fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {
@@ -266,6 +266,21 @@ fn a_busy_peer_stays_alive_and_rests_and_the_message_returns() {
     raw.run(seconds(2));
     let [(again, Attempt::First, _)] = raw.heard_messages(link)[..] else { panic!("one") };
     assert!(again > transfer, "a transfer of its own");
+}
+
+#[test]
+fn a_busy_peer_rests_even_when_it_hands_something_over() {
+    let mut config = quick();
+    config.send_rate = SendRate::Unlimited;
+    let mut raw = Raw::new(&config);
+    let link = raw.call_alive(1);
+    raw.enqueue("too much");
+    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
+    raw.turn_down(link, transfer, RefusedReason::Busy);
+    raw.announce(link, 1_001);
+    assert_eq!(raw.heard_messages(link).len(), 0, "it rests");
+    raw.run(config.busy_backoff);
+    assert_eq!(raw.heard_messages(link).len(), 1);
 }
 
 #[test]

@@ -155,6 +155,7 @@ fn a_link_with_something_unanswered_is_not_evicted() {
     assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyLinks));
     raw.settle();
     assert!(raw.closed.is_empty());
+    assert!(links.iter().all(|link| raw.heard(*link).is_empty()), "nobody is asked to leave");
 }
 
 #[test]
@@ -217,4 +218,22 @@ fn a_link_carries_messages_in_both_directions() {
     assert!(net.run_until(seconds(5), |net| net.tower(0).stats().received > 5));
     assert_eq!(net.tower(1).stats().links_dialled, 0, "it was called, and answers on that link");
     assert_eq!(net.tower(0).stats().links_dialled, 1);
+}
+
+#[test]
+fn callers_do_not_take_the_room_for_our_own_dials() {
+    let mut config = quick();
+    config.max_links = 8;
+    config.max_half_open = 4;
+    let mut raw = Raw::new(&config);
+    for n in 0.. {
+        let Ok(link) = raw.tower.accept(LOCAL, raw.now) else { break };
+        raw.settle();
+        raw.greet(link, None);
+        raw.deaf.insert(link);
+        raw.announce(link, 1 + n);
+    }
+    raw.expand(1);
+    raw.enqueue("m");
+    assert!(raw.run_to_dial(seconds(30)));
 }

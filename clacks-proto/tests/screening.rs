@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
-    Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message, Nonce, OfferId,
-    Report, Screening, StateMachine, Status, Verdict, WakeupReason,
+    Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message, Nonce,
+    OfferId, Report, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
 use common::raw::{Raw, Said, encode, hello, message};
 use common::{LOCAL, address, net, quick, seconds, tower};
@@ -192,6 +192,33 @@ fn beyond_the_bound_messages_are_answered_busy() {
     assert_eq!(raw.offers.len(), 3);
     raw.hand(other, 11, "y");
     assert!(raw.heard(other).is_empty(), "its turn comes after the tenth");
+}
+
+#[test]
+fn a_driver_that_does_not_poll_is_left_no_more_offers_than_the_bound() {
+    let mut tower = tower(0, &config(DefaultVerdict::Reject));
+    let mut now = Instant::ORIGIN;
+    let link = tower.accept(LOCAL, now).unwrap();
+    let hello = encode(&Frame::Hello(hello(None)));
+    tower.handle(Event::BytesArrived { link, bytes: &hello }, now);
+    // All are decided by their deadline, before the driver has heard of them.
+    let grown = allocation_counter::measure(|| {
+        for transfer in 0..10_000 {
+            let bytes = encode(&Frame::Message(message(transfer, "x")));
+            tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+            now = now + TIMEOUT;
+            tower.handle(Event::TimerFired, now);
+            tower.transmit(link, &mut Vec::new());
+        }
+    });
+    assert_eq!(tower.stats().refused, 10_000);
+    assert!(grown.bytes_current < 10_000, "{} bytes", grown.bytes_current);
+    let is_screen = |action: &Action| matches!(action, Action::Screen { .. });
+    let told = std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count();
+    assert_eq!(told, 0, "nor need it hear of them now");
+    let bytes = encode(&Frame::Message(message(10_000, "x")));
+    tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+    assert_eq!(std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count(), 1);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
     Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, Message,
@@ -143,10 +145,12 @@ fn a_late_answer_still_counts_while_links_part() {
 #[test]
 fn two_towers_that_shut_down_at_once_both_come_to_an_end() {
     let mut net = net(2, &quick());
+    net.latency = Duration::from_millis(10);
     net.announce(0, 1);
     for n in 0..10 {
         net.enqueue(n % 2, &format!("message {n}"));
     }
+    net.run(seconds(1));
     // Before either has heard of the other's.
     let now = net.now;
     for tower in net.towers.iter_mut().flatten() {
@@ -217,6 +221,20 @@ fn nobody_is_tried_who_may_not_be_there_as_long_as_somebody_is() {
     raw.confirm(link, second);
     assert!(is_done(&raw));
     assert_eq!(left(&raw.reports), [0]);
+}
+
+#[test]
+fn the_end_is_told_even_to_a_driver_that_let_notices_pile_up() {
+    let mut config = quick();
+    config.max_pending_notices = 16;
+    let mut raw = Raw::new(&config);
+    for _ in 0..20 {
+        raw.tower.enqueue(Message::text("x"), raw.now).unwrap();
+    }
+    raw.tower.shutdown(raw.now);
+    raw.settle();
+    assert_eq!(left(&raw.reports), [20]);
+    assert!(raw.reports.contains(&Report::Missed { count: 4 }));
 }
 
 #[test]

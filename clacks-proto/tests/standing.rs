@@ -9,7 +9,7 @@ use clacks_proto::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
 use clacks_proto::{
-    Address, CloseReason, Config, Event, ExpandError, Report, StateMachine, Status,
+    Address, CloseReason, Config, Event, ExpandError, Report, SendRate, StateMachine, Status,
 };
 use common::raw::{Raw, Said, hello, message};
 use common::{address, net, quick, seconds};
@@ -394,6 +394,40 @@ fn a_tower_that_reaches_itself_under_another_address_ignores_that() {
     // It goes to others as ever.
     net.expand(0, 1);
     assert!(net.run_until(seconds(5), |net| net.texts(1) == ["not for myself"]));
+}
+
+#[test]
+fn a_new_peer_that_answers_with_a_goodbye_is_lost_and_others_get_their_messages() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(2);
+    raw.expand(1);
+    raw.enqueue("for somebody who listens");
+    let mut calls = 0;
+    for _ in 0..100 {
+        raw.run(Duration::from_millis(50));
+        while !raw.dialled.is_empty() {
+            let answered = raw.answer();
+            raw.leave(answered);
+            calls += 1;
+        }
+    }
+    assert_eq!(raw.status(1), Some(Status::Lost));
+    assert!((1..=5).contains(&calls), "{calls} in five seconds, with a back-off of one");
+    assert_eq!(raw.heard_messages(link).len(), 1);
+}
+
+#[test]
+fn an_alive_peer_that_answers_with_a_goodbye_stays_alive_and_rests() {
+    let mut config = quick();
+    config.send_rate = SendRate::Unlimited;
+    let mut raw = Raw::new(&config);
+    let link = raw.call_alive(1);
+    raw.enqueue("kept");
+    raw.leave(link);
+    assert_eq!((raw.status(1), raw.dialled.len()), (Some(Status::Alive), 0));
+    raw.run(config.busy_backoff);
+    assert_eq!(raw.dialled.len(), 1);
+    assert_eq!(raw.texts(), ["kept"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame};
 use clacks_proto::{Action, CloseMode, CloseReason, Event, LinkId, StateMachine, Status};
-use common::raw::{Raw, Said, encode, hello};
+use common::raw::{Raw, Said, encode, hello, message};
 use common::{address, net, quick, seconds};
 
 /// Runs up to a moment before a link has waited `time`, then to that moment. Returns how and why it was closed then.
@@ -77,6 +77,18 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
     assert_eq!(raw.closed[&link].0, CloseMode::Abort);
     assert_eq!(raw.tower.stats().links_timed_out, 1);
     assert_eq!(raw.status(1), Some(Status::Lost));
+}
+
+#[test]
+fn later_messages_do_not_put_the_oldest_off() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.enqueue("first");
+    raw.run(seconds(20));
+    raw.enqueue("second");
+    raw.run(seconds(9));
+    assert_eq!(raw.heard_messages(link).len(), 2);
+    assert_eq!(raw.run_to_close(link, seconds(2)), Some(CloseReason::ConfirmTimeout));
 }
 
 #[test]
@@ -153,4 +165,18 @@ fn a_driver_that_does_not_close_is_told_once_more_and_urgently() {
     assert_eq!(raw.tower.next_wakeup(), None);
     raw.tell(Event::Closed { link });
     assert_eq!(raw.tower.links(), 0);
+}
+
+#[test]
+fn a_link_on_which_a_long_message_trickles_in_is_not_idle() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    let text = "x".repeat(60_000);
+    let bytes = encode(&Frame::Message(message(5, &text)));
+    for piece in bytes.chunks(1_000) {
+        raw.run(seconds(2));
+        raw.bytes(link, piece);
+        assert_eq!(raw.why_closed(link), None);
+    }
+    assert_eq!(raw.texts().len(), 1);
 }

@@ -4,7 +4,8 @@ use bytes::BufMut;
 use core::time::Duration;
 
 use super::{Shutdown, Tower};
-use crate::event::{LinkId, MessageKey, PeerId, Status};
+use crate::event::Status;
+use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{Answer, Cargo, Outcome, State, Transfer};
 use crate::selector::Eligible;
 use crate::wire::{
@@ -41,10 +42,9 @@ impl Tower {
     pub(super) fn pump(&mut self) {
         let draining = matches!(self.shutdown, Shutdown::Draining { .. });
         let unlimited = self.shutdown == Shutdown::Running && self.pacer.is_unlimited();
-        if !draining && !unlimited || self.retry_at.is_some_and(|at| at > self.now) {
+        if !draining && !unlimited || self.retry_at.is_some() {
             return;
         }
-        self.retry_at = None;
         let mut stuck = 0;
         loop {
             match self.hand_over() {
@@ -119,9 +119,7 @@ impl Tower {
 
     /// Gives something to a peer's link, which is opened if need be. False when there is no room for a link.
     pub(super) fn assign(&mut self, peer: PeerId, cargo: Cargo) -> bool {
-        let standing = self.peers.get(peer).and_then(|peer| peer.link);
-        let open = standing.filter(|link| self.links.live(*link).is_some());
-        let Some(id) = open.or_else(|| self.dial(peer)) else { return false };
+        let Some(id) = self.link_to(peer) else { return false };
         self.last_sent = Some(self.now);
         let friend = self.draw_friend(peer);
         let number = self.next_transfer;

@@ -6,9 +6,11 @@ use core::time::Duration;
 use super::Tower;
 use super::links::Unanswered;
 use crate::address::Address;
-use crate::event::{CloseMode, CloseReason, LinkId, Notice, PeerId, Status};
-use crate::link::State;
+use crate::event::{CloseMode, Notice, Status};
+use crate::ids::{LinkId, PeerId};
+use crate::link::{Link, State};
 use crate::peers::TableFull;
+use crate::reason::CloseReason;
 use crate::wire::Farewell;
 
 /// Who told us an address.
@@ -60,7 +62,8 @@ impl Tower {
     /// A transaction with a proved peer succeeded, in either direction.
     pub(super) fn on_success(&mut self, peer: PeerId) {
         let Some(standing) = self.peers.get(peer) else { return };
-        if standing.status == Status::Alive && !standing.is_resting || standing.is_ignored() {
+        // An alive one that rests was busy: that it hands us something does not make room there.
+        if standing.status == Status::Alive || standing.is_ignored() {
             return;
         }
         self.backoffs.clear(peer.index);
@@ -108,35 +111,40 @@ impl Tower {
     /// Wants nothing to do with a peer any more: its links are closed, and what was on them comes back.
     pub(super) fn ignore_peer(&mut self, peer: PeerId) {
         self.set_status(peer, Status::Ignored);
-        self.backoffs.clear(peer.index);
-        self.peers.change(peer, |peer| {
-            peer.is_resting = false;
-            peer.announce_due = false;
-        });
+        self.peers.change(peer, |peer| peer.is_alias = false);
         // Rare: only the application, or a tower that turns out to be ours or known, brings us here.
-        for link in self.links_of(peer) {
+        let pin = self.peers.get(peer).and_then(|peer| peer.pin);
+        let is_its = |link: &Link| link.peer == Some(peer) || pin.is_some() && link.identity == pin;
+        for link in self.links_that(is_its) {
             if let Some(open) = self.links.live_mut(link).filter(|link| link.state == State::Open) {
                 open.farewell_due = Some(Farewell::Ignored);
             }
             self.end(link, CloseReason::Ignored, Unanswered::InDoubt, Some(CloseMode::Flush));
         }
+        // Nothing is due to it any more, what came back from its links included.
+        self.backoffs.clear(peer.index);
+        self.peers.change(peer, |peer| {
+            peer.is_resting = false;
+            peer.announce_due = false;
+        });
     }
 
-    /// Listens to an ignored peer again, also on links that it has opened meanwhile.
-    pub(super) fn heed_peer(&mut self, peer: PeerId) {
-        self.set_status(peer, Status::New);
-        for link in self.links_of(peer) {
-            if let Some(link) = self.links.live_mut(link) {
-                link.is_ignored = false;
-            }
-        }
+    /// An address turned out to be this tower's own or an ignored one's. It is remembered as long as there is room.
+    pub(super) fn ignore_alias(&mut self, peer: PeerId) {
+        self.ignore_peer(peer);
+        self.peers.change(peer, |peer| peer.is_alias = true);
     }
 
     /// Two addresses turned out to be one tower: `kept` takes over from `alias`.
     pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
+        // A call to the other address that is still on its way says nothing about the one that is kept.
+        let is_on_its_way = |link: &Link| link.peer == Some(alias) && link.is_dialling();
+        for id in self.links_that(is_on_its_way) {
+            self.end(id, CloseReason::Evicted, Unanswered::NotTaken, Some(CloseMode::Abort));
+        }
         let Some(standing) = self.peers.get(alias) else { return };
         let (load, link, due) = (standing.load, standing.link, standing.announce_due);
-        for id in self.links_of(alias) {
+        for id in self.links_that(|link| link.peer == Some(alias)) {
             if let Some(link) = self.links.get_mut(id) {
                 link.peer = Some(kept);
             }
@@ -152,55 +160,17 @@ impl Tower {
         self.notify(Notice::TowerForgotten { peer: alias });
     }
 
-    fn links_of(&self, peer: PeerId) -> Vec<LinkId> {
-        let links = self.links.iter().filter(|(_, link)| link.peer == Some(peer));
-        links.map(|(id, _)| id).collect()
+    fn links_that(&self, test: impl Fn(&Link) -> bool) -> Vec<LinkId> {
+        self.links.iter().filter(|(_, link)| test(link)).map(|(id, _)| id).collect()
     }
 
     /// Notes whether a peer's window has room.
     pub(super) fn refresh_window(&mut self, peer: PeerId) {
         let link = self.peers.get(peer).and_then(|peer| peer.link);
-        let is_full =
-            link.and_then(|link| self.links.get(link)).is_some_and(crate::link::Link::is_full);
+        let is_full = link.and_then(|link| self.links.get(link)).is_some_and(Link::is_full);
         self.peers.change(peer, |peer| peer.is_full = is_full);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, Window};
-    use crate::event::{Event, Fingerprint};
-    use crate::machine::StateMachine;
-    use crate::seed::Seed;
-    use crate::time::Instant;
-    use crate::wire::{Frame, Hello, VERSION};
-    use core::net::{IpAddr, Ipv4Addr};
-
-    #[test]
-    fn a_claim_that_is_not_proved_makes_nobody_lost() {
-        let address = |port| Address::new("127.0.0.1", port).unwrap();
-        let now = Instant::ORIGIN;
-        for (key, status) in [(None, Status::Lost), (Some(Fingerprint([9; 32])), Status::New)] {
-            let mut tower =
-                Tower::new(Config::default(), address(8_000), &Seed::from_u64(1)).unwrap();
-            let peer = tower.expand(&address(8_001), now).unwrap();
-            let link = tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now).unwrap();
-            key.into_iter().for_each(|key| tower.identify(link, key));
-            let hello = Hello {
-                version: VERSION,
-                incarnation: 7,
-                max_message: 1_000,
-                window: Window { messages: 1, bytes: 1 },
-                network: "clacks",
-                address: Some(address(8_001)),
-            };
-            let mut bytes = Vec::new();
-            Frame::Hello(hello).encode(&mut bytes);
-            Frame::Goodbye { farewell: Farewell::Ignored }.encode(&mut bytes);
-            tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
-            // Without keys a claim is believed.
-            assert_eq!(tower.peer(peer).unwrap().status, status);
-        }
-    }
-}
+mod tests;

@@ -285,7 +285,10 @@ impl Raw {
             spins = if wakeup.at > self.now { 0 } else { spins + 1 };
             assert!(spins < 1_000, "the timer spins: {wakeup:?}");
             self.now = self.now.max(wakeup.at);
-            assert!(self.now.as_nanos() < 1_000_000_000_000_000, "what is waited for never comes");
+            assert!(
+                self.now < Instant::ORIGIN + Duration::from_secs(20_000),
+                "what is waited for never comes"
+            );
             self.tower.handle(Event::TimerFired, self.now);
             self.settle();
         }
