@@ -166,7 +166,7 @@ impl<M: StateMachine> Driver<M> {
                 self.attach(link, stream)?;
                 self.tell(Event::Connected { link: id });
             }
-            Err(error) => self.tell(Event::ConnectFailed { link: id, cause: error.kind().into() }),
+            Err(error) => self.tell(Event::ConnectFailed { link: id, cause: (&error).into() }),
         }
         Ok(())
     }
@@ -183,15 +183,11 @@ impl<M: StateMachine> Driver<M> {
     fn carry(&mut self, id: LinkId) {
         let Some(mut link) = self.take(id) else { return };
         let carried = self.read(&mut link).and_then(|()| self.write(&mut link));
-        let said_all = link.flush && link.unsent.is_empty();
+        let is_over = link.flush && link.unsent.is_empty() && link.heard_all;
         match carried {
-            Ok(()) if !said_all || !link.heard_all => {
-                self.links.insert(id.index(), link);
-            }
-            Err(error) if !said_all => {
-                self.end(link, Event::Lost { link: id, cause: error.kind().into() });
-            }
-            _ => self.end(link, Event::Closed { link: id }),
+            Ok(()) if is_over => self.end(link, Event::Closed { link: id }),
+            Ok(()) => drop(self.links.insert(id.index(), link)),
+            Err(error) => self.end(link, Event::Lost { link: id, cause: (&error).into() }),
         }
     }
 
