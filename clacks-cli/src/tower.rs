@@ -80,8 +80,8 @@ impl Station {
         commands: Receiver<Result<Command, String>>,
     ) -> Result<(), Failure> {
         let worked = self.serve(stop, commands).await;
-        if let Err(Failure::OutputClosed) = worked {
-            // Nobody listens any more. What this tower holds is still worth handing on.
+        if worked.is_err() {
+            // Nobody listens any more, or nothing can be written. What this tower holds is still worth handing on.
             self.handle.shutdown().await;
         }
         worked

@@ -342,6 +342,47 @@ fn a_closed_output_ends_a_tower_quietly() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
+/// The log of a full disk. Its first line is that of the identity that lives in memory only.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_ends_no_tower() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(full))
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"enqueue x\nquit\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("shut_down"));
+}
+
+#[test]
+fn a_tower_whose_output_cannot_be_written_hands_its_queue_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("events");
+    let mut other = Tower::start(&["--send-rate", "0.0001"]);
+    // A file that may hold one block, by a limit that the shell sets and a signal that it has ignored.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_clacks"), "tower", "--json"])
+        .args(["--listen", "127.0.0.1:0", "--send-rate", "0.0001", "--expand", &other.address])
+        .stdin(Stdio::piped())
+        .stdout(std::fs::File::create(&file).unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut console = child.stdin.take().unwrap();
+    console.write_all(b"enqueue first\nenqueue worth keeping\nhelp\nhelp\nhelp\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Standard output cannot be written"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    other.wait_for("message_received", |event| event["message"] == "worth keeping");
+}
+
 #[test]
 fn logs_go_to_standard_error_and_events_to_standard_output() {
     let mut child = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"])

@@ -78,9 +78,12 @@
 //!
 //! `bytes` (bodies that are shared without copying, and the buffers of drivers), `rand_core` and `rand_chacha` (the generator, whose words never change), `hashbrown`
 //! (hash tables without an operating system's randomness) and `siphasher` (the keyed hash for them, because peers choose what is looked up).
-#![cfg_attr(not(feature = "std"), no_std)]
+// With features too, so that every build has the same prelude and an import that is missing is missing everywhere.
+#![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 mod actions;
 mod address;

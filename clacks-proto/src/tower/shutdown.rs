@@ -1,5 +1,7 @@
 //! Leaving the network: drain, say goodbye, close.
 
+use alloc::vec::Vec;
+
 use super::links::Unanswered;
 use super::{Shutdown, Tower};
 use crate::event::{CloseMode, Notice};
