@@ -33,6 +33,7 @@ pub(crate) fn a_peer_that_stops_reading_is_lost_and_its_messages_find_another_wa
     config.window.bytes = u32::MAX;
     config.timeouts.handshake = Duration::from_secs(1);
     config.timeouts.confirm = Duration::from_secs(1);
+    config.timeouts.close = Duration::from_secs(1);
     let mut tower = network.raise_with(config.clone());
     let mut config = quiet();
     config.max_message = LEN;
@@ -58,6 +59,10 @@ pub(crate) fn a_peer_that_stops_reading_is_lost_and_its_messages_find_another_wa
 
     cable.turn(Position::On);
     tower.thinks(Status::Alive, &vanishing.address);
+
+    // Nor does its silence keep others from leaving.
+    cable.turn(Position::Silent);
+    assert_eq!(tower.leave(), 0);
 }
 
 /// Connections to a tower that can fall silent in both directions without being closed.
