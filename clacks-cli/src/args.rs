@@ -63,6 +63,8 @@ pub(crate) enum Verb {
 pub(crate) enum Runtime {
     /// The smol async runtime
     Smol,
+    /// Bare mio, each tower on a thread of its own
+    Mio,
 }
 
 /// The options of `demo`.

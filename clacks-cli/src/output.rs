@@ -3,8 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use clacks_proto::{Address, Fingerprint, Held, Report, Stats};
-use clacks_smol::Peer;
+use clacks_proto::{Address, Fingerprint, Held, Peer, Report, Stats};
 
 use crate::json;
 use crate::plain::Plain;

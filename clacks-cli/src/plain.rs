@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use clacks_proto::{Address, CloseReason, Held, Message, Origin, Report, Stats, Status};
-use clacks_smol::Peer;
+use clacks_proto::{Address, CloseReason, Held, Message, Origin, Peer, Report, Stats, Status};
 
 use crate::console::COMMANDS;
 use crate::output::{Said, counters};

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 
 use clacks_proto::{Address, Config, EnqueueError, ExpandError, RefusedMessage, Report};
-use clacks_smol::Notices;
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
@@ -13,7 +12,7 @@ use crate::args::TowerArgs;
 use crate::console::{self, Command};
 use crate::error::Failure;
 use crate::output::{Said, Voice};
-use crate::runtime::{Handle, Running};
+use crate::runtime::{Handle, Notices, Running};
 use crate::setup::{self, Prepared};
 use crate::signals;
 

@@ -7,8 +7,17 @@ use common::{run, stderr, stdout};
 use serde_json::{Value, json};
 
 #[test]
-fn all_three_steps_are_seen() {
-    let output = run(&["demo", "--json", "--base-port", "0"]);
+fn all_three_steps_are_seen_on_smol() {
+    all_three_steps_are_seen("smol");
+}
+
+#[test]
+fn all_three_steps_are_seen_on_mio() {
+    all_three_steps_are_seen("mio");
+}
+
+fn all_three_steps_are_seen(runtime: &str) {
+    let output = run(&["demo", "--json", "--base-port", "0", "--runtime", runtime]);
     assert_eq!(stderr(&output), "");
     let events: Vec<Value> =
         stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 /// Quick enough for tests.
 const QUICK: [&str; 4] = ["--send-rate", "50", "--heartbeat", "500ms"];
 
+/// Whatever drives a tower, it does the same. `smol` is the default, so that the tests that do not say use that.
+const RUNTIMES: [[&str; 2]; 2] = [["--runtime", "smol"], ["--runtime", "mio"]];
+
 fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&QUICK[..], more].concat()
 }
@@ -38,7 +41,13 @@ fn a_tower_is_known_by_the_address_that_it_advertises() {
 
 #[test]
 fn the_console_answers() {
-    let mut tower = Tower::start(&[]);
+    for runtime in RUNTIMES {
+        the_console_answers_on(&runtime);
+    }
+}
+
+fn the_console_answers_on(runtime: &[&str]) {
+    let mut tower = Tower::start(runtime);
     tower.say("enqueue Hello Discworld!");
     let queued = tower.wait_for("message_queued", |_| true);
     assert_eq!(queued["origin"], "local");
@@ -100,10 +109,17 @@ fn mistakes_on_the_console_are_explained_and_change_nothing() {
 
 #[test]
 fn two_towers_meet_and_pass_a_message() {
-    for trust in [&[][..], &["--clear"]] {
-        let mut first = Tower::start(&quick(trust));
+    let [smol, mio] = RUNTIMES;
+    for (trust, first_on, second_on) in [
+        (&[][..], smol, smol),
+        (&["--clear"], smol, smol),
+        (&[], mio, mio),
+        (&["--clear"], mio, mio),
+        (&[], smol, mio),
+    ] {
+        let mut first = Tower::start(&quick(&[trust, &first_on].concat()));
         let announce = ["--announce", &first.address.clone()];
-        let mut second = Tower::start(&quick(&[trust, &announce].concat()));
+        let mut second = Tower::start(&quick(&[trust, &second_on, &announce].concat()));
         second.wait_for("announced", |event| event["to"] == first.address.as_str());
         first.wait_for("tower_discovered", |event| event["tower"] == second.address.as_str());
 
@@ -179,9 +195,17 @@ fn the_end_of_the_input_leaves_the_tower_running() {
 
 #[test]
 fn a_tower_that_is_stopped_hands_its_queue_on() {
-    for stop in ["-TERM", "-INT", "-HUP", "quit"] {
+    let [smol, mio] = RUNTIMES;
+    for (stop, runtime) in [
+        ("-TERM", smol),
+        ("-INT", smol),
+        ("-HUP", smol),
+        ("quit", smol),
+        ("-TERM", mio),
+        ("quit", mio),
+    ] {
         // So slow that only the shutdown can be what hands the messages over.
-        let slow = ["--send-rate", "0.0001", "--heartbeat", "500ms"];
+        let slow = [&["--send-rate", "0.0001", "--heartbeat", "500ms"], &runtime[..]].concat();
         let mut first = Tower::start(&slow);
         let announce = ["--announce", &first.address.clone()];
         let mut second = Tower::start(&[&slow[..], &announce].concat());
@@ -231,10 +255,16 @@ fn a_signal_that_comes_twice_at_once_is_one() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
+    for runtime in RUNTIMES {
+        a_second_signal_ends_it_at_once_on(&runtime);
+    }
+}
+
+fn a_second_signal_ends_it_at_once_on(runtime: &[&str]) {
     // Its only peer takes connections and never says a word, so that the first signal alone takes its time.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = silent.local_addr().unwrap().to_string();
-    let mut tower = Tower::start(&["--expand", &peer]);
+    let mut tower = Tower::start(&[runtime, &["--expand", &peer]].concat());
     tower.say("enqueue stuck");
     tower.wait_for("message_queued", |_| true);
     let _held = silent.accept().unwrap();
@@ -246,10 +276,16 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn a_tower_that_is_killed_is_lost_and_found_again_under_its_identity() {
+    for runtime in RUNTIMES {
+        killed_and_found_again_on(&runtime);
+    }
+}
+
+fn killed_and_found_again_on(runtime: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("tower");
-    let identity = ["--identity", home.to_str().unwrap()];
-    let mut first = Tower::start(&QUICK);
+    let identity = [&["--identity", home.to_str().unwrap()], runtime].concat();
+    let mut first = Tower::start(&quick(runtime));
     let mut second =
         Tower::start(&quick(&[&identity[..], &["--announce", &first.address.clone()]].concat()));
     let (address, fingerprint) = (second.address.clone(), second.fingerprint.clone());

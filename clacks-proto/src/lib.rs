@@ -8,7 +8,7 @@
 //!
 //! It opens no socket, reads no clock, starts no thread and asks no operating system for randomness. It is `no_std` (with `alloc`)
 //! unless a feature says otherwise. Whoever embeds it tells it what happened and what time it is, and does what it asks. Ready-made drivers
-//! are the crates `clacks-smol` and, for a simulated network, the tests of this one.
+//! are the crates `clacks-smol` and `clacks-mio` and, for a simulated network, the tests of this one.
 //!
 //! # Where to begin
 //!
@@ -58,6 +58,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`embedding`] goes through one with sockets and TLS, part by part.
+//!
 //! # Panics
 //!
 //! A panic in this crate is a bug, never the answer to a peer: whatever bytes come in, the worst that happens is that their link is closed with a
@@ -69,7 +71,7 @@
 //!
 //! | feature | what it adds | costs |
 //! |---|---|---|
-//! | `std` | conversions from `std::io` errors | the standard library |
+//! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
 //! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
 //!
 //! # Dependencies of the bare crate
@@ -87,6 +89,9 @@ mod actions;
 mod address;
 mod config;
 mod deadlines;
+#[cfg(feature = "std")]
+pub mod driver;
+pub mod embedding;
 mod event;
 mod ids;
 mod link;
@@ -119,7 +124,7 @@ pub use seed::Seed;
 pub use stats::Stats;
 pub use time::Instant;
 pub use tower::{
-    DecideError, EnqueueError, ExpandError, Held, PeerView, RefusedMessage, ShutdownProgress,
+    DecideError, EnqueueError, ExpandError, Held, Peer, PeerView, RefusedMessage, ShutdownProgress,
     Tower, Verdict,
 };
 

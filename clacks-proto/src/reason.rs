@@ -190,3 +190,27 @@ impl From<std::io::ErrorKind> for IoCause {
         }
     }
 }
+
+#[cfg(feature = "std")]
+impl From<&std::io::Error> for IoCause {
+    fn from(error: &std::io::Error) -> Self {
+        // ENFILE and EMFILE have no `ErrorKind`; the numbers are the same on all unixes.
+        match error.raw_os_error() {
+            Some(23 | 24) if cfg!(unix) => Self::Exhausted,
+            _ => error.kind().into(),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std", unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_descriptors_has_a_cause_of_its_own() {
+        let cause = |number| IoCause::from(&std::io::Error::from_raw_os_error(number));
+        assert_eq!((cause(23), cause(24)), (IoCause::Exhausted, IoCause::Exhausted));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(IoCause::from(&refused), IoCause::Refused);
+    }
+}

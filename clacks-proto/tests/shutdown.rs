@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Message, Refusal, Report,
-    Screening, SendRate, ShutdownProgress, StateMachine, Status, Tower, Verdict,
+    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, Message,
+    Notice, Refusal, Report, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status,
+    Tower, Verdict,
 };
 use common::raw::{Raw, Said, hello};
 use common::{LOCAL, address, net, quick, seconds};
@@ -250,6 +251,24 @@ fn a_shutdown_is_said_once() {
     raw.run(seconds(100));
     assert_eq!(left(&raw.reports), [1]);
     assert_eq!(raw.tower.next_wakeup(), None, "a tower that is down never wakes up");
+}
+
+#[test]
+fn a_shutdown_is_done_when_all_actions_are_polled() {
+    let mut tower = Tower::new(quick(), address(0), &Seed::from_u64(1)).unwrap();
+    let now = Instant::ORIGIN;
+    tower.enqueue(Message::text("nobody is there"), now).unwrap();
+    tower.shutdown(now);
+    let mut notices = 0;
+    loop {
+        assert_eq!(tower.shutdown_progress(), ShutdownProgress::Draining);
+        let Some(Action::Notify(notice)) = tower.poll_action() else { panic!("two notices") };
+        notices += 1;
+        if notice == (Notice::ShutDown { left: 1 }) {
+            break;
+        }
+    }
+    assert_eq!((notices, tower.shutdown_progress()), (2, ShutdownProgress::Done));
 }
 
 #[test]

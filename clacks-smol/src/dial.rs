@@ -4,7 +4,6 @@ use async_io::{Async, Timer};
 use clacks_proto::{Address, Host, IoCause};
 use smol::future::{self, Boxed};
 use smol::lock::Semaphore;
-use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::task::Poll;
@@ -61,7 +60,7 @@ fn connect_one(socket: SocketAddr) -> Attempt<Async<TcpStream>> {
         match Async::<TcpStream>::connect(socket).await {
             Ok(stream) if has_one_end(stream.get_ref()) => Err(IoCause::Refused),
             Ok(stream) => Ok(stream),
-            Err(error) => Err(cause(&error)),
+            Err(error) => Err(IoCause::from(&error)),
         }
     })
 }
@@ -112,15 +111,6 @@ async fn any<T>(running: &mut Vec<Attempt<T>>) -> Result<T, IoCause> {
 /// its own end, and TCP connects it with itself; the port's tower could then not come back.
 fn has_one_end(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
-}
-
-/// The core's word for an error of the operating system.
-pub(crate) fn cause(error: &io::Error) -> IoCause {
-    // ENFILE and EMFILE have no `ErrorKind`; the numbers are the same on all unixes.
-    match error.raw_os_error() {
-        Some(23 | 24) if cfg!(unix) => IoCause::Exhausted,
-        _ => error.kind().into(),
-    }
 }
 
 #[cfg(test)]
@@ -199,8 +189,6 @@ mod tests {
         assert_eq!(refused.unwrap_err(), IoCause::Refused);
         let unknown = Address::new("no-such-tower.invalid", 1).unwrap();
         assert_eq!(smol::block_on(dialler.connect(&unknown)).unwrap_err(), IoCause::Resolve);
-        #[cfg(unix)]
-        assert_eq!(cause(&io::Error::from_raw_os_error(24)), IoCause::Exhausted);
     }
 
     #[test]

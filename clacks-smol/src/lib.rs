@@ -72,9 +72,9 @@ mod shared;
 mod watched;
 
 #[doc(no_inline)]
-pub use clacks_proto::StateMachine;
+pub use clacks_proto::{Peer, StateMachine};
 pub use driver::Driver;
-pub use handle::{Handle, Peer};
+pub use handle::Handle;
 pub use notices::{NOTICES_CAPACITY, Notices};
 
 /// Compiles the examples of the README.

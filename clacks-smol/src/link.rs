@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::buffers::CHUNK;
-use crate::dial::cause;
 use crate::shared::Shared;
 use crate::watched::{Watched, lock};
 
@@ -67,7 +66,7 @@ impl<M: StateMachine> Link<M> {
         let carried = async {
             match future::try_zip(self.read(&stream), self.write(&stream)).await {
                 Ok(_) => Event::Closed { link },
-                Err(error) => Event::Lost { link, cause: cause(&error) },
+                Err(error) => Event::Lost { link, cause: IoCause::from(&error) },
             }
         };
         let event = future::or(cut, carried).await;

@@ -31,7 +31,7 @@ use crate::selector::Selector;
 use crate::stats::Stats;
 use crate::time::Instant;
 
-pub use report::{Held, PeerView};
+pub use report::{Held, Peer, PeerView};
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
 pub use verbs::{EnqueueError, ExpandError, RefusedMessage};

@@ -1,11 +1,13 @@
 //! Looking at a tower: its queue, its peers, and what its notices speak of.
 
+use core::time::Duration;
+
 use super::{Shutdown, ShutdownProgress, Tower};
 use crate::address::Address;
 use crate::event::{Notice, Report, Status};
 use crate::ids::{Fingerprint, MessageKey, OfferId, PeerId};
 use crate::message::{Message, Nonce};
-use crate::peers::Peer;
+use crate::peers;
 use crate::queue::Place;
 use crate::time::Instant;
 
@@ -40,10 +42,31 @@ pub struct PeerView<'a> {
 }
 
 impl<'a> PeerView<'a> {
-    fn new(id: PeerId, peer: &'a Peer) -> Self {
-        let Peer { address, status, since, pin, .. } = peer;
+    fn new(id: PeerId, peer: &'a peers::Peer) -> Self {
+        let peers::Peer { address, status, since, pin, .. } = peer;
         Self { id, address, status: *status, since: *since, fingerprint: *pin }
     }
+
+    /// The same, made to last, as it is at a moment.
+    #[must_use]
+    pub fn to_peer(self, now: Instant) -> Peer {
+        let Self { address, status, since, fingerprint, .. } = self;
+        Peer { address: address.clone(), status, since: now.duration_since(since), fingerprint }
+    }
+}
+
+/// What a tower knew of a peer at some moment: a [`PeerView`] that outlives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Where it is reached.
+    pub address: Address,
+    /// How it stood.
+    pub status: Status,
+    /// For how long.
+    pub since: Duration,
+    /// The key pinned for its address.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl Tower {
@@ -125,6 +148,8 @@ impl Tower {
         match self.shutdown {
             Shutdown::Running => ShutdownProgress::Running,
             Shutdown::Draining { .. } | Shutdown::Parting => ShutdownProgress::Draining,
+            // Whoever stops here must not leave the last notices unheard.
+            Shutdown::Done if !self.actions.is_empty() => ShutdownProgress::Draining,
             Shutdown::Done => ShutdownProgress::Done,
         }
     }

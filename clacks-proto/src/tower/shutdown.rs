@@ -70,8 +70,8 @@ impl Tower {
 pub enum ShutdownProgress {
     /// Nobody asked for one.
     Running,
-    /// The queue is handed to peers, or links are being closed.
+    /// The queue is handed to peers, or links are being closed, or actions wait to be polled.
     Draining,
-    /// All links are closed; the tower may be dropped.
+    /// All links are closed and all actions are polled; the tower may be dropped.
     Done,
 }

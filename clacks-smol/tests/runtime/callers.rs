@@ -4,15 +4,16 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::machines::{Seen, Witness};
+use crate::machines::witness;
 use crate::support::{FOR_EVER, quiet, run};
+use crate::witness::Seen;
 
 /// Calls a tower that has no reason to wake up by itself, except for its handshake's time-out, and reads to the end.
 async fn call(handshake: Duration, speak: impl FnOnce(&mut TcpStream)) -> (Vec<u8>, Seen) {
     let mut config = quiet();
     config.timeouts.handshake = handshake;
     config.timeouts.close = FOR_EVER;
-    let (handle, record, alone) = Witness::start(config, false);
+    let (handle, record, alone) = witness(config, false);
     let mut caller = TcpStream::connect(handle.local_addr()).unwrap();
     speak(&mut caller);
     let heard = smol::unblock(move || {

@@ -1,41 +1,15 @@
 //! The driver binds any state machine: here a tower with something around it.
 
-use bytes::BufMut;
-use clacks_proto::{
-    Action, Address, Config, Event, Instant, LinkId, Message, Refusal, Report, StateMachine,
-    Status, Tower, Wakeup,
-};
+use clacks_proto::{Address, Config, Message, Report, Status};
 use clacks_smol::{Driver, Handle};
 use smol::channel::{self, Sender};
 use smol::{Task, future};
-use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::support::{FOR_EVER, delivers, find, port, quick, quiet, run, start, tower, turns};
-
-/// What a [`Witness`] has seen of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) connected: u32,
-    pub(crate) received: usize,
-    pub(crate) sent: usize,
-    pub(crate) finished: u32,
-    pub(crate) terminal: u32,
-}
-
-pub(crate) type Record = Arc<Mutex<HashMap<LinkId, Seen>>>;
-
-/// A tower that keeps a record of its links, and, if it is a pest, sends those that call it rubbish without end. That rubbish, and
-/// what they say, is hard work: whoever they are, they are always quicker than the tower.
-pub(crate) struct Witness {
-    tower: Tower,
-    record: Record,
-    is_pest: bool,
-    victims: HashSet<LinkId>,
-}
+use crate::witness::{Record, Seen, Witness};
 
 /// A driver on a thread of its own, until this is dropped.
 pub(crate) struct Alone {
@@ -53,87 +27,17 @@ impl Alone {
     }
 }
 
-impl Witness {
-    /// On a thread of its own, since its work may be hard.
-    pub(crate) fn start(config: Config, is_pest: bool) -> (Handle, Record, Alone) {
-        let listener = port();
-        let record = Record::default();
-        let tower = tower(config, &listener);
-        let machine = Self { tower, record: record.clone(), is_pest, victims: HashSet::new() };
-        let (handle, driver) = Driver::new(machine, listener).unwrap();
-        let (stop, stopped) = channel::bounded(1);
-        let run = future::or(driver.run(), async move {
-            let _ = stopped.recv().await;
-            Ok(())
-        });
-        (handle, record, Alone { stop, task: smol::unblock(|| smol::block_on(run)) })
-    }
-
-    fn toil(&self, link: LinkId) {
-        if self.victims.contains(&link) {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    fn note(&self, link: LinkId, note: impl FnOnce(&mut Seen)) {
-        note(self.record.lock().unwrap().entry(link).or_default());
-    }
-}
-
-impl StateMachine for Witness {
-    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
-        let link = self.tower.accept(from, now)?;
-        self.note(link, |seen| seen.connected += 1);
-        if self.is_pest {
-            self.victims.insert(link);
-        }
-        Ok(link)
-    }
-
-    fn handle(&mut self, event: Event<'_>, now: Instant) {
-        match event {
-            Event::Connected { link } => self.note(link, |seen| seen.connected += 1),
-            Event::BytesArrived { link, bytes } => {
-                self.note(link, |seen| seen.received += bytes.len());
-                self.toil(link);
-            }
-            Event::Finished { link } => self.note(link, |seen| seen.finished += 1),
-            Event::ConnectFailed { link, .. }
-            | Event::Lost { link, .. }
-            | Event::Closed { link } => {
-                self.note(link, |seen| seen.terminal += 1);
-            }
-            _ => {}
-        }
-        self.tower.handle(event, now);
-    }
-
-    fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
-        let mut count = self.tower.transmit(link, out);
-        if self.victims.contains(&link) {
-            count += out.remaining_mut();
-            out.put_bytes(0xff, out.remaining_mut());
-            self.toil(link);
-        }
-        self.note(link, |seen| seen.sent += count);
-        count
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.tower.poll_action()
-    }
-
-    fn next_wakeup(&self) -> Option<Wakeup> {
-        self.tower.next_wakeup()
-    }
-
-    fn tower(&self) -> &Tower {
-        &self.tower
-    }
-
-    fn tower_mut(&mut self) -> &mut Tower {
-        &mut self.tower
-    }
+/// A witness on a thread of its own, since its work may be hard.
+pub(crate) fn witness(config: Config, is_pest: bool) -> (Handle, Record, Alone) {
+    let listener = port();
+    let (machine, record) = Witness::new(tower(config, &listener), is_pest);
+    let (handle, driver) = Driver::new(machine, listener).unwrap();
+    let (stop, stopped) = channel::bounded(1);
+    let run = future::or(driver.run(), async move {
+        let _ = stopped.recv().await;
+        Ok(())
+    });
+    (handle, record, Alone { stop, task: smol::unblock(|| smol::block_on(run)) })
 }
 
 #[test]
@@ -141,7 +45,7 @@ fn each_link_has_exactly_one_terminal_event() {
     run(async {
         let mut config = quick();
         config.timeouts.handshake = Duration::from_millis(50);
-        let (handle, record, alone) = Witness::start(config, false);
+        let (handle, record, alone) = witness(config, false);
         let mut notices = handle.notices();
         // A link that ends with its peer, dials that fail, links whose other side is silent, rude or gone at once.
         let friend = start(quick());
@@ -181,7 +85,7 @@ fn a_peer_that_never_reads_delays_nobody_and_is_still_read() {
         let mut config = quick();
         config.timeouts.handshake = FOR_EVER;
         config.timeouts.close = FOR_EVER;
-        let (handle, record, _alone) = Witness::start(config, true);
+        let (handle, record, _alone) = witness(config, true);
         let friend = start(quiet());
         let mut notices = handle.notices();
         handle.expand(&friend.address()).await.unwrap();
@@ -221,7 +125,7 @@ async fn while_busy(call: impl FnOnce(TcpStream) + Send + 'static) {
     let mut config = quick();
     config.timeouts.handshake = FOR_EVER;
     config.timeouts.close = FOR_EVER;
-    let (handle, record, alone) = Witness::start(config, true);
+    let (handle, record, alone) = witness(config, true);
     let friend = start(quiet());
     let mut notices = handle.notices();
     handle.expand(&friend.address()).await.unwrap();
@@ -243,7 +147,7 @@ fn a_link_that_can_not_be_flushed_is_cut() {
     run(async {
         let mut config = quick();
         config.timeouts.close = Duration::from_millis(50);
-        let (handle, record, _alone) = Witness::start(config, true);
+        let (handle, record, _alone) = witness(config, true);
         let mut deaf = TcpStream::connect(handle.local_addr()).unwrap();
         // Rubbish, so that the tower closes the link. The writing fails when the socket is gone, and not before.
         smol::unblock(move || while deaf.write_all(&[0; 4_096]).is_ok() {}).await;
@@ -269,7 +173,7 @@ fn a_dial_that_takes_too_long_is_given_up() {
         let mut config = quiet();
         config.timeouts.connect = Duration::from_millis(20);
         config.probe_backoff = FOR_EVER;
-        let (handle, record, alone) = Witness::start(config, false);
+        let (handle, record, alone) = witness(config, false);
         let mut notices = handle.notices();
         let address = Address::try_from(socket).unwrap();
         handle.announce(&address).await.unwrap();

@@ -18,3 +18,5 @@ mod screening;
 mod secure;
 mod storm;
 mod support;
+mod towers;
+mod witness;

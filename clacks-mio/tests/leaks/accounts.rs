@@ -1,0 +1,1 @@
+../../../clacks-smol/tests/leaks/accounts.rs

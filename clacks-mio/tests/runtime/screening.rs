@@ -1,0 +1,67 @@
+//! The application looks at messages before they are queued.
+
+use clacks_mio::Handle;
+use clacks_proto::{Address, DefaultVerdict, Message, Origin, Report, Screening, Verdict};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::support::{Running, delivers, find, quick, quiet, reactor, receives, run, start};
+
+#[test]
+fn every_verdict_does_what_it_says() {
+    run(|| {
+        let sender = start(quick());
+        let from = sender.address();
+        let mut config = quiet();
+        let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);
+        config.screening = Screening::On { max_offers: 8, timeout, default };
+        let (handle, reactor) = reactor(config);
+        // The function may use the tower's own handle.
+        let own = Arc::new(OnceLock::<Handle>::new());
+        own.set(handle.clone()).unwrap();
+        let reactor = reactor.screen_with(move |message, peer| {
+            assert_eq!(peer, Some(&from));
+            assert!(own.get().unwrap().held().0 > 0);
+            match message.as_text() {
+                Some("rude") => Verdict::Swallow,
+                Some("wrong") => Verdict::Replace(Message::text("right")),
+                Some("unwanted") => Verdict::Reject,
+                _ => Verdict::Accept,
+            }
+        });
+        let screened = Running::start((handle, reactor));
+        let (ours, theirs) = (sender.handle.notices(), screened.handle.notices());
+        sender.handle.expand(&Address::try_from(screened.handle.local_addr()).unwrap()).unwrap();
+        for text in ["rude", "wrong", "fine"] {
+            sender.handle.enqueue(Message::text(text)).unwrap();
+        }
+        delivers(&ours, 3);
+        receives(&theirs, "fine");
+        let held = screened.handle.peek();
+        let texts: Vec<_> = held.iter().filter_map(|held| held.message.as_text()).collect();
+        assert_eq!(texts, ["right", "fine"]);
+        assert_eq!(screened.handle.stats().swallowed, 1);
+
+        sender.handle.enqueue(Message::text("unwanted")).unwrap();
+        find(&ours, |report| match report {
+            Report::MessageQueued { origin: Origin::Returned, .. } => Some(()),
+            _ => None,
+        });
+        assert_eq!(sender.handle.stats().refused_by_peers, 1);
+    });
+}
+
+#[test]
+fn without_a_function_the_default_verdict_holds() {
+    run(|| {
+        let sender = start(quick());
+        let mut config = quiet();
+        let (timeout, default) = (Duration::from_millis(1), DefaultVerdict::Accept);
+        config.screening = Screening::On { max_offers: 8, timeout, default };
+        let screened = start(config);
+        let theirs = screened.handle.notices();
+        sender.handle.expand(&screened.address()).unwrap();
+        sender.handle.enqueue(Message::text("patience")).unwrap();
+        receives(&theirs, "patience");
+    });
+}

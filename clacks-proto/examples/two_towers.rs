@@ -1,0 +1,58 @@
+//! Two towers that pass a message to and fro, in memory: no sockets, no clock, no threads.
+//!
+//! ```sh
+//! cargo run --package clacks-proto --example two_towers
+//! ```
+//!
+//! Their connection is a buffer in each direction, and time is a number that jumps to the next moment at which something is to be done.
+
+use clacks_proto::{Action, Address, Config, Event, Instant, Message, Report, Seed};
+use clacks_proto::{LinkId, StateMachine, Tower};
+use std::net::{IpAddr, Ipv4Addr};
+
+const NAMES: [&str; 2] = ["lipwig", "princess"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (here, there) = (Address::new("127.0.0.1", 8001)?, Address::new("127.0.0.1", 8002)?);
+    let mut towers = [
+        Tower::new(Config::default(), here, &Seed::from_u64(1))?,
+        Tower::new(Config::default(), there.clone(), &Seed::from_u64(2))?,
+    ];
+    let (mut now, mut rounds) = (Instant::ORIGIN, 0);
+    towers[0].enqueue(Message::text("Hello Discworld!"), now)?;
+    towers[0].expand(&there, now)?;
+
+    let mut ends: [Option<LinkId>; 2] = [None, None];
+    while rounds < 6 {
+        for n in [0, 1] {
+            // What the tower asks for.
+            while let Some(action) = towers[n].poll_action() {
+                match action {
+                    Action::Connect { link, .. } => {
+                        let other = towers[1 - n].accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
+                        (ends[n], ends[1 - n]) = (Some(link), Some(other));
+                        towers[n].handle(Event::Connected { link }, now);
+                    }
+                    Action::Notify(notice) => {
+                        let report = towers[n].report(notice);
+                        if let Some(Report::MessageReceived { message, .. }) = report {
+                            println!("{} has {message:?}", NAMES[n]);
+                            rounds += 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            // The bytes that it has for the other one.
+            if let (Some(from), Some(to)) = (ends[n], ends[1 - n]) {
+                let mut bytes = Vec::new();
+                while towers[n].transmit(from, &mut bytes) > 0 {}
+                towers[1 - n].handle(Event::BytesArrived { link: to, bytes: &bytes }, now);
+            }
+        }
+        let wakeups = towers.iter().filter_map(StateMachine::next_wakeup);
+        now = wakeups.map(|wakeup| wakeup.at).min().unwrap_or(now).max(now);
+        towers.iter_mut().for_each(|tower| tower.handle(Event::TimerFired, now));
+    }
+    Ok(())
+}
