@@ -51,11 +51,12 @@ impl Links {
 
     /// What was found out about a link's host; of no use if nobody waits for it any more.
     pub(crate) fn resolved(&mut self, id: LinkId, found: Result<Vec<SocketAddr>, IoCause>) {
-        let Some(Link { stage: Stage::Resolving, .. }) = self.get(id) else { return };
-        match found {
-            Ok(sockets) => self.dial(id, sockets, IoCause::Resolve),
-            Err(cause) => self.dial(id, Vec::new(), cause),
-        }
+        let Some(link) = self.get(id) else { return };
+        link.stage = Stage::Dialling(match found {
+            Ok(sockets) => Dial::new(sockets, IoCause::Resolve),
+            Err(cause) => Dial::new(Vec::new(), cause),
+        });
+        self.note_work(id.index());
     }
 
     /// A link over a connection that was accepted.
@@ -204,9 +205,68 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::Desk;
+    use clacks_proto::{Address, Config, Event, Instant, Seed, Tower};
+    use mio::{Poll, Waker};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn tower() -> Tower {
+        let address = Address::new("127.0.0.1", 8001).unwrap();
+        Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap()
+    }
+
+    fn link() -> LinkId {
+        tower().accept(LOCALHOST, Instant::ORIGIN).unwrap()
+    }
 
     #[test]
     fn an_idle_link_is_small() {
         assert!(size_of::<Option<Link>>() <= 128, "{}", size_of::<Option<Link>>());
+    }
+
+    #[test]
+    fn an_order_outlives_the_answer_that_comes_with_it() {
+        let (mut links, id) = (Links::default(), link());
+        links.resolve(id);
+        assert!(!links.have_work());
+        links.order(id, |orders| orders.cut = true);
+        links.resolved(id, Ok(Vec::new()));
+        assert!(links.get(id).unwrap().is_unwanted());
+        assert_eq!(links.ready, [id]);
+    }
+
+    #[test]
+    fn answers_and_orders_for_links_that_are_gone_change_nothing() {
+        let mut tower = tower();
+        let first = tower.accept(LOCALHOST, Instant::ORIGIN).unwrap();
+        // Another link in the same place.
+        tower.handle(Event::Closed { link: first }, Instant::ORIGIN);
+        while tower.poll_action().is_some() {}
+        let second = tower.accept(LOCALHOST, Instant::ORIGIN).unwrap();
+        assert_eq!(first.index(), second.index());
+        let mut links = Links::default();
+        links.resolve(second);
+        links.resolved(first, Ok(Vec::new()));
+        links.order(first, |orders| orders.cut = true);
+        assert!(!links.have_work());
+    }
+
+    #[test]
+    fn whoever_gives_up_a_link_does_not_wait_for_its_name() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(7)).unwrap();
+        let desk = Arc::new(Desk::new((LOCALHOST, 8001).into(), waker));
+        let core = Core::new(tower(), desk.clone());
+        let (names, mut buffers) = (Names::new(desk), Buffers::new());
+        let mut serve =
+            |links: &mut Links| links.serve_next(&core, &names, &mut buffers, poll.registry());
+        let (mut links, id) = (Links::default(), link());
+        links.resolve(id);
+        links.order(id, |orders| orders.flush = true);
+        assert!(serve(&mut links));
+        assert!(links.get(id).is_none() && !serve(&mut links));
     }
 }

@@ -66,6 +66,10 @@ pub(crate) struct Core<M> {
 }
 
 impl<M: StateMachine> Core<M> {
+    pub(crate) fn new(machine: M, desk: Arc<Desk>) -> Self {
+        Self { machine: Arc::new(SharedMachine::new(machine)), desk }
+    }
+
     /// Tells the machine what happened.
     pub(crate) fn handle(&self, event: Event<'_>) {
         self.call(|machine, now| machine.handle(event, now));
@@ -99,17 +103,17 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, DOOR, Interest::READABLE)?;
         let desk = Arc::new(Desk::new(local_addr, Waker::new(poll.registry(), BELL)?));
-        let machine = Arc::new(SharedMachine::new(machine));
-        let handle = Handle::new(machine.clone(), desk.clone());
+        let core = Core::new(machine, desk.clone());
+        let handle = Handle::new(core.machine.clone(), desk.clone());
         let reactor = Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             door: Some(Door::new(listener)),
             links: Links::default(),
-            names: Names::new(desk.clone()),
+            names: Names::new(desk),
             buffers: Buffers::new(),
             screen: None,
-            core: Core { machine, desk },
+            core,
         };
         Ok((handle, reactor))
     }
