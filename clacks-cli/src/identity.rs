@@ -63,12 +63,17 @@ pub(crate) fn create(dir: &Path) -> Result<(Identity, Files), Failure> {
 
 /// The identity in `dir`; makes one there when there is none. Says whether it did.
 pub(crate) fn load_or_create(dir: &Path) -> Result<(Identity, Found), Failure> {
-    let files = Files::within(dir);
-    if files.key.exists() || files.cert.exists() {
-        Ok((load(&files)?, Found::OnDisk))
+    if is_in(dir) {
+        Ok((load(&Files::within(dir))?, Found::OnDisk))
     } else {
         Ok((create(dir)?.0, Found::MadeNow))
     }
+}
+
+/// Whether there is an identity in `dir`, or a part of one.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    let files = Files::within(dir);
+    files.key.exists() || files.cert.exists()
 }
 
 /// Where an identity came from.

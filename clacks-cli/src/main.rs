@@ -17,7 +17,7 @@ mod values;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anstream::{AutoStream, ColorChoice, eprintln};
+use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
@@ -42,7 +42,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(sentence) = failure.sentence() {
-                eprintln!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}");
+                // Not `eprintln!`, which panics when standard error can't be written. There is nobody else to tell.
+                let mut out = anstream::stderr();
+                let _ = writeln!(out, "{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}");
             }
             failure.exit_code()
         }
@@ -60,7 +62,8 @@ fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    log.with_writer(io::stderr).init();
+    // A line of the log that can't be written is lost. To complain of it on the same standard error would panic, and end the tower.
+    log.log_internal_errors(false).with_writer(io::stderr).init();
 }
 
 fn keygen(args: &KeygenArgs) -> Result<(), Failure> {

@@ -24,7 +24,7 @@ pub(crate) struct Prepared {
     pub(crate) notes: Vec<String>,
 }
 
-/// Checks everything that was asked for before anything is bound or written.
+/// Checks everything that was asked for before anything is bound. A new identity is written last.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
     if args.listen.is_unspecified() && args.advertise.is_none() {
@@ -38,6 +38,14 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
             "In a private network a fresh identity is a stranger: with --roots, give --key and --cert (or --identity) \
              of a certificate that comes from those roots.",
         ));
+    }
+    let new_home = args.trust.identity.as_deref().filter(|dir| !identity::is_in(dir));
+    if let (Some(dir), true) = (new_home, args.trust.roots.is_some()) {
+        return Err(Failure::failed(format_args!(
+            "There is no identity in {}, and one made now would be a stranger in a private network: make it with \
+             `clacks keygen`, and put its certificate among the roots or have them sign one for its key.",
+            dir.display()
+        )));
     }
     let seed = match &args.tuning.seed {
         Some(seed) => seed.clone(),
@@ -140,7 +148,16 @@ fn secrets(
 }
 
 fn impossible(error: ConfigError) -> Failure {
-    Failure::usage(format_args!("These options cannot go together: {error}."))
+    Failure::usage(match error {
+        ConfigError::MaxQueueMessages => {
+            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 1)
+        }
+        ConfigError::MaxMessage => "--max-message must be from 1 byte to 16MiB.".to_owned(),
+        ConfigError::MaxQueueBytes => {
+            "--max-queue-bytes must have room for one message of --max-message: give it more, or that one less.".to_owned()
+        }
+        error => format!("These options cannot go together: {error}."),
+    })
 }
 
 fn config(trust: &TrustArgs, tuning: &TuningArgs) -> Result<Config, ConfigError> {

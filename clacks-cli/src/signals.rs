@@ -1,10 +1,10 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM, and the SIGHUP of a terminal that is closed.
 
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smol::channel::Sender;
 
@@ -15,10 +15,10 @@ const INTERRUPTED: i32 = 130;
 /// Ctrl-C twice as fast (a guess).
 const ONE_WISH: Duration = Duration::from_millis(250);
 
-/// Passes the first Ctrl-C or SIGTERM on. The next one ends the process at once, from a thread of its own, so that nothing
+/// Passes the first of these signals on. The next one ends the process at once, from a thread of its own, so that nothing
 /// that hangs elsewhere can stop it.
 pub(crate) fn listen(stops: Sender<()>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let watch = move || {
         let mut first = None;
         for _ in signals.forever() {

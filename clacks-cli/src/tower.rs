@@ -80,8 +80,8 @@ impl Station {
         commands: Receiver<Result<Command, String>>,
     ) -> Result<(), Failure> {
         let worked = self.serve(stop, commands).await;
-        if let Err(Failure::OutputClosed) = worked {
-            // Nobody listens any more. What this tower holds is still worth handing on.
+        if worked.is_err() {
+            // Nobody listens any more, or nothing can be written. What this tower holds is still worth handing on.
             self.handle.shutdown().await;
         }
         worked
@@ -205,7 +205,7 @@ fn broken(ended: io::Result<()>) -> Result<(), Failure> {
 fn not_queued(refused: &RefusedMessage) -> String {
     let bytes = refused.message.body().len();
     match refused.why {
-        EnqueueError::Full => "The queue is full and the message was not queued: wait until peers have taken some, or start the \
+        EnqueueError::Full => "The queue is full (a fifth of it is kept for messages of other towers) and the message was not queued: wait until peers have taken some, or start the \
                                tower with a larger --max-queue or --max-queue-bytes."
             .into(),
         EnqueueError::TooLarge { max } => format!(

@@ -53,9 +53,13 @@ fn mistakes_have_a_sentence_and_exit_code_2() {
         (&[&at[..], &["--heartbeat", "0s"]].concat(), "or off"),
         (&[&at[..], &["--seed", "abc"]].concat(), "64 hexadecimal digits"),
         (&[&at[..], &["--network", &long]].concat(), "at most 64"),
-        (&[&at[..], &["--max-queue", "1"]].concat(), "cannot go together"),
-        (&[&at[..], &["--max-queue-bytes", "1KiB"]].concat(), "cannot go together"),
-        (&[&at[..], &["--max-message", "17MiB"]].concat(), "cannot go together"),
+        (&[&at[..], &["--max-queue", "1"]].concat(), "--max-queue must be from 2"),
+        (&[&at[..], &["--max-queue", "99999999999"]].concat(), "to 4294967294 messages"),
+        (
+            &[&at[..], &["--max-queue-bytes", "1KiB"]].concat(),
+            "room for one message of --max-message",
+        ),
+        (&[&at[..], &["--max-message", "17MiB"]].concat(), "from 1 byte to 16MiB"),
         (&[&at[..], &["--max-message", "many"]].concat(), "for example 65536, 64KiB"),
         (&[&at[..], &["--key", "k"]].concat(), "--cert"),
         (&[&at[..], &["--clear", "--identity", "d"]].concat(), "cannot be used with"),
@@ -109,6 +113,34 @@ fn what_cannot_be_done_has_one_sentence_and_exit_code_1() {
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert_eq!(stdout(&output), "", "{args:?}");
     }
+}
+
+#[test]
+fn a_private_network_has_no_use_for_an_identity_made_on_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    assert!(run(&["keygen", &file("member")]).status.success());
+    let (roots, home) = (file("member/cert.pem"), file("none"));
+    // Nothing else about it could work either, so that it ends in any case.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["tower", "--listen", &address, "--roots", &roots, "--identity", &home]);
+    assert!(stderr(&output).contains("clacks keygen"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!dir.path().join("none").exists(), "none was made");
+}
+
+/// Standard error on a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failure_that_cannot_be_told_keeps_its_exit_code() {
+    use std::process::Stdio;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let status =
+        clacks(&["tower", "--listen", &address]).stderr(Stdio::from(full)).status().unwrap();
+    assert_eq!(status.code(), Some(1));
 }
 
 #[test]

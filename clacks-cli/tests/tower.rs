@@ -100,7 +100,7 @@ fn mistakes_on_the_console_are_explained_and_change_nothing() {
     tower.wait_for("message_queued", |_| true);
     tower.say("enqueue full");
     let error = tower.wait_for("error", |_| true);
-    assert!(error["message"].as_str().unwrap().contains("queue is full"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("The queue is full"), "{error}");
     let held = tower.ask("peek")["messages"].clone();
     assert_eq!(held.as_array().unwrap().len(), 1);
     assert_eq!(held[0]["message"], "12345678");
@@ -196,9 +196,14 @@ fn the_end_of_the_input_leaves_the_tower_running() {
 #[test]
 fn a_tower_that_is_stopped_hands_its_queue_on() {
     let [smol, mio] = RUNTIMES;
-    for (stop, runtime) in
-        [("-TERM", smol), ("-INT", smol), ("quit", smol), ("-TERM", mio), ("quit", mio)]
-    {
+    for (stop, runtime) in [
+        ("-TERM", smol),
+        ("-INT", smol),
+        ("-HUP", smol),
+        ("quit", smol),
+        ("-TERM", mio),
+        ("quit", mio),
+    ] {
         // So slow that only the shutdown can be what hands the messages over.
         let slow = [&["--send-rate", "0.0001", "--heartbeat", "500ms"], &runtime[..]].concat();
         let mut first = Tower::start(&slow);
@@ -241,9 +246,9 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     let mut tower = Tower::start(&["--expand", &silent.local_addr().unwrap().to_string()]);
     tower.say("enqueue worth a try");
     tower.wait_for("message_queued", |_| true);
-    // What `timeout` does: the process, and its group.
-    let id = tower.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id, &id]).status().unwrap().success());
+    // Two different ones, because two of a kind can arrive as one anyway.
+    let both = format!("kill -TERM {0}; kill -INT {0}", tower.id());
+    assert!(Command::new("sh").args(["-c", &both]).status().unwrap().success());
     assert_eq!(tower.wait_for("shut_down", |_| true)["left"], 1);
     assert!(tower.ended().success());
 }
@@ -296,6 +301,39 @@ fn killed_and_found_again_on(runtime: &[&str]) {
 }
 
 #[test]
+fn three_towers_pass_a_message_on_survive_a_kill_and_take_the_killed_one_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("tower");
+    let identity = ["--identity", home.to_str().unwrap()];
+    let mut first = Tower::start(&QUICK);
+    let announce = ["--announce", &first.address.clone()];
+    let mut second = Tower::start(&quick(&announce));
+    let mut third = Tower::start(&quick(&[&identity[..], &announce].concat()));
+    let address = third.address.clone();
+    first.say("enqueue round and round");
+    for tower in [&mut second, &mut third] {
+        tower.wait_for("message_received", |event| event["message"] == "round and round");
+    }
+    first.wait_for_status(&address, "alive");
+    second.wait_for_status(&address, "alive");
+    third.kill();
+    for tower in [&mut first, &mut second] {
+        tower
+            .wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "lost");
+    }
+    // Whether or not the killed one held the message, the two others go on.
+    second.say("enqueue and on");
+    first.wait_for("message_received", |event| event["message"] == "and on");
+    let mut third = Tower::start_at(&address, &quick(&identity));
+    for tower in [&mut first, &mut second] {
+        tower.wait_for("tower_updated", |event| {
+            event["tower"] == *address && event["to"] == "alive"
+        });
+    }
+    third.wait_for("message_received", |event| event["message"] == "and on");
+}
+
+#[test]
 fn another_tower_at_a_known_address_is_a_stranger() {
     let mut first = Tower::start(&QUICK);
     let mut second = Tower::start(&quick(&["--announce", &first.address.clone()]));
@@ -340,6 +378,47 @@ fn a_closed_output_ends_a_tower_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+/// The log of a full disk. Its first line is that of the identity that lives in memory only.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_ends_no_tower() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(full))
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"enqueue x\nquit\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("shut_down"));
+}
+
+#[test]
+fn a_tower_whose_output_cannot_be_written_hands_its_queue_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("events");
+    let mut other = Tower::start(&["--send-rate", "0.0001"]);
+    // A file that may hold one block, by a limit that the shell sets and a signal that it has ignored.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_clacks"), "tower", "--json"])
+        .args(["--listen", "127.0.0.1:0", "--send-rate", "0.0001", "--expand", &other.address])
+        .stdin(Stdio::piped())
+        .stdout(std::fs::File::create(&file).unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut console = child.stdin.take().unwrap();
+    console.write_all(b"enqueue first\nenqueue worth keeping\nhelp\nhelp\nhelp\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Standard output cannot be written"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    other.wait_for("message_received", |event| event["message"] == "worth keeping");
 }
 
 #[test]

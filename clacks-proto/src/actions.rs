@@ -2,7 +2,8 @@
 
 use alloc::collections::VecDeque;
 
-use crate::event::{Action, MessageKey, Notice};
+use crate::event::{Action, Notice};
+use crate::ids::MessageKey;
 
 /// Actions in order. Notices are bounded by number, all others by how many links and offers there can be.
 #[derive(Debug)]
@@ -11,11 +12,12 @@ pub(crate) struct Actions {
     notices: usize,
     max_notices: usize,
     missed: u64,
+    screens: usize,
 }
 
 impl Actions {
     pub(crate) fn new(max_notices: usize) -> Self {
-        Self { queue: VecDeque::new(), notices: 0, max_notices, missed: 0 }
+        Self { queue: VecDeque::new(), notices: 0, max_notices, missed: 0, screens: 0 }
     }
 
     /// Each link has at most a connect, a send and two closes waiting.
@@ -32,7 +34,13 @@ impl Actions {
 
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
+        self.screens += usize::from(matches!(action, Action::Screen { .. }));
         self.queue.push_back(action);
+    }
+
+    /// Offers that the driver has not been told of, decided ones included.
+    pub(crate) fn screens(&self) -> usize {
+        self.screens
     }
 
     /// Queues a notice, or counts it when there is no room. Returns whether it was queued.
@@ -49,10 +57,16 @@ impl Actions {
         true
     }
 
+    /// Queues the notice that is told once in a tower's life, whether there is room or not.
+    pub(crate) fn notify_end(&mut self, notice: Notice) {
+        self.enqueue(notice);
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Action> {
         let action = self.queue.pop_front();
         match action {
             Some(Action::Notify(_)) => self.notices -= 1,
+            Some(Action::Screen { .. }) => self.screens -= 1,
             None if self.missed > 0 => {
                 return Some(Action::Notify(Notice::Missed {
                     count: core::mem::take(&mut self.missed),
@@ -78,5 +92,97 @@ pub(crate) fn message_of(action: Action) -> Option<MessageKey> {
             | Notice::MessageDelivered { message, .. },
         ) => Some(message),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{LinkId, PeerId};
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn told(number: u32) -> Notice {
+        Notice::Announced { to: PeerId { index: number, epoch: 0 } }
+    }
+
+    fn send(number: u32) -> Action {
+        Action::Send { link: LinkId { index: number, epoch: 0 } }
+    }
+
+    fn drain(actions: &mut Actions) -> Vec<Action> {
+        core::iter::from_fn(|| actions.pop()).collect()
+    }
+
+    #[test]
+    fn notices_that_do_not_fit_are_counted_and_their_number_is_told_last() {
+        let mut actions = Actions::new(2);
+        let kept: Vec<_> = (0..5).map(|n| actions.notify(told(n))).collect();
+        assert_eq!(kept, [true, true, false, false, false]);
+        let missed = Action::Notify(Notice::Missed { count: 3 });
+        let expected = [Action::Notify(told(0)), Action::Notify(told(1)), missed];
+        assert!(!actions.is_empty());
+        assert_eq!(drain(&mut actions), expected);
+        assert!(actions.is_empty());
+        assert_eq!(actions.pop(), None, "it is told once");
+    }
+
+    #[test]
+    fn what_was_missed_is_told_before_the_next_notice_that_fits_beside_it() {
+        let mut actions = Actions::new(2);
+        (0..3).for_each(|n| _ = actions.notify(told(n)));
+        assert_eq!(actions.pop(), Some(Action::Notify(told(0))));
+        assert_eq!(actions.pop(), Some(Action::Notify(told(1))));
+        assert!(actions.notify(told(3)));
+        let missed = Action::Notify(Notice::Missed { count: 1 });
+        assert_eq!(drain(&mut actions), [missed, Action::Notify(told(3))]);
+    }
+
+    #[test]
+    fn other_actions_are_never_missed() {
+        let mut actions = Actions::new(1);
+        (0..2).for_each(|n| _ = actions.notify(told(n)));
+        (0..3).for_each(|n| actions.push(send(n)));
+        let missed = Action::Notify(Notice::Missed { count: 1 });
+        let expected = [Action::Notify(told(0)), send(0), send(1), send(2), missed];
+        assert_eq!(drain(&mut actions), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn every_notice_is_told_or_counted_and_all_keep_their_order(
+            steps in proptest::collection::vec(0u8..4, 0..200),
+            max in 1usize..6,
+        ) {
+            let mut actions = Actions::new(max);
+            let (mut kept, mut sent, mut dropped) = (Vec::new(), Vec::new(), 0);
+            let (mut heard, mut seen, mut missed) = (Vec::new(), Vec::new(), 0);
+            let mut listen = |action: Option<Action>| match action {
+                Some(Action::Notify(Notice::Missed { count })) => missed += count,
+                Some(Action::Notify(notice)) => heard.push(notice),
+                Some(action) => seen.push(action),
+                None => {}
+            };
+            for (step, number) in steps.iter().zip(0..) {
+                match step {
+                    0 | 1 => match actions.notify(told(number)) {
+                        true => kept.push(told(number)),
+                        false => dropped += 1,
+                    },
+                    2 => {
+                        actions.push(send(number));
+                        sent.push(send(number));
+                    }
+                    _ => listen(actions.pop()),
+                }
+                let waiting = actions.queue.iter().filter(|a| matches!(a, Action::Notify(_))).count();
+                prop_assert_eq!(waiting, actions.notices);
+                prop_assert!(waiting <= max);
+            }
+            while !actions.is_empty() {
+                listen(actions.pop());
+            }
+            prop_assert_eq!((heard, seen, missed), (kept, sent, dropped));
+        }
     }
 }

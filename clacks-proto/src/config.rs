@@ -4,15 +4,10 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use crate::actions::Actions;
-use crate::deadlines::Deadlines;
-use crate::event::{Action, MessageKey};
-use crate::link::Link;
-use crate::peers::{Peers, Taken};
-use crate::queue::Queue;
-use crate::time::Instant;
-use crate::tower::Tower;
 use crate::wire;
+
+/// The shortest heartbeat: more would be a flood of announces, and no news (guess).
+const LEAST_HEARTBEAT: Duration = Duration::from_millis(10);
 
 /// How a tower behaves and how much it may hold. Checked once, by [`Tower::new`](crate::Tower::new).
 ///
@@ -54,7 +49,8 @@ pub struct Config {
     /// The share of the queue, in per cent, that local [`enqueue`](crate::Tower::enqueue)s may fill; the rest is kept for
     /// messages in transit. 1 to 100. Full queues gridlock a store-and-forward network. Default: 80 (ours).
     pub local_share: u8,
-    /// The most peers known, at least 1. A newcomer to a full table takes the place of the longest dead one, or is not learned.
+    /// The most peers known, at least 1. A newcomer to a full table takes the place of the longest dead one, or of another name of this tower
+    /// or of an ignored one, or is not learned.
     /// Default: 4 096 (ours).
     pub max_peers: usize,
     /// The most links open at a time, at least 2. Default: 256 (ours).
@@ -67,24 +63,26 @@ pub struct Config {
     /// The most peers not proved alive that are tried at a time, at least 1: silent addresses must never take the
     /// whole tick rate. Default: 16 (ours).
     pub max_probes: usize,
-    /// How long a peer rests after a failed attempt. Keeps an unlimited rate from dialling a closed port without end.
+    /// How long a peer rests after a failed attempt, more than zero. Keeps an unlimited rate from dialling a closed port without end.
     /// Default: 1 s (one tick of the default rate, so the original's odds hold there).
     pub probe_backoff: Duration,
     /// How long a peer rests after it answered that it is busy. Default: 100 ms (guess).
     pub busy_backoff: Duration,
-    /// How many addresses named as friends are learned. Default: 64 at once, then 4 a second (guess).
+    /// How many addresses named as friends are learned. New peers come first in the draw, so together with `strangers` this must stay
+    /// below the send rate: or whoever names fresh addresses takes every tick. Default: 64 at once, then one each 4 s (ours: with the
+    /// strangers, half of the ticks at the default rate).
     pub friends: Allowance,
-    /// How many addresses claimed by strangers that called us are learned. Default: 64 at once, then 4 a second (guess).
+    /// How many addresses claimed by strangers that called us are learned. Default: as for `friends` (ours).
     pub strangers: Allowance,
     /// How often a tower with nothing to send announces itself to one drawn peer; `None` is the original's behaviour: in a quiet
-    /// network nobody notices a death or a return. Default: 60 s (ours).
+    /// network nobody notices a death or a return. At least 10 ms. Default: 60 s (ours).
     pub heartbeat: Option<Duration>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
     /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
-    /// `Busy`, and other notices are counted instead of kept. Default: 8 192 (guess).
+    /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
 }
 
@@ -127,6 +125,11 @@ pub struct Window {
 }
 
 impl Window {
+    /// What both windows admit.
+    pub(crate) fn within(self, other: Self) -> Self {
+        Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
+    }
+
     /// Whether one more body of `len` bytes may go out while `messages` and `bytes` are unconfirmed.
     #[must_use]
     pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {
@@ -136,13 +139,13 @@ impl Window {
     }
 }
 
-/// A token bucket: `burst` at once, then `per_second`.
+/// A token bucket: `burst` at once, then one more each `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// How many may come at once.
     pub burst: u32,
-    /// How many more each second.
-    pub per_second: u32,
+    /// How long until one more may come. Zero is no limit.
+    pub every: Duration,
 }
 
 /// How long a tower waits. Every one must be more than zero.
@@ -190,7 +193,7 @@ pub enum DefaultVerdict {
 
 impl Default for Config {
     fn default() -> Self {
-        let allowance = Allowance { burst: 64, per_second: 4 };
+        let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
             network: String::from("clacks"),
             send_rate: SendRate::per_second(1),
@@ -238,34 +241,6 @@ impl Default for Timeouts {
 }
 
 impl Config {
-    /// The most memory that a tower takes, in bytes, besides what the allocator adds to each allocation.
-    ///
-    /// The sum of: the bodies held; for each message its record and its places in the lists; for each peer its record, its name, and the transfers
-    /// remembered of it; for each link its record, one body half received, a cut frame's head, and what may wait on it in each direction;
-    /// for each action and offer its place in the queue. Vectors that grow by doubling are counted twice.
-    #[must_use]
-    pub fn max_memory(&self) -> usize {
-        let offers = match self.screening {
-            Screening::Off => 0,
-            Screening::On { max_offers, .. } => max_offers,
-        };
-        let window = usize::from(self.window.messages);
-        let peer = Peers::MEMORY + Taken::memory(2 * window);
-        let link =
-            Link::memory(window, self.max_message) + Actions::PER_LINK * 2 * size_of::<Action>();
-        let parts = [
-            self.max_queue_bytes,
-            self.max_queue_messages.saturating_mul(Queue::MEMORY),
-            self.max_peers.saturating_mul(peer + Deadlines::MEMORY),
-            self.max_links.saturating_mul(link + Deadlines::MEMORY),
-            self.max_pending_notices.saturating_mul(2 * size_of::<Action>()),
-            offers
-                .saturating_mul(2 * (size_of::<Action>() + 2 * size_of::<(Instant, MessageKey)>())),
-            size_of::<Tower>() + self.network.len(),
-        ];
-        parts.into_iter().fold(0, usize::saturating_add)
-    }
-
     /// Whether a tower can run with this.
     ///
     /// # Errors
@@ -296,7 +271,8 @@ impl Config {
                 ConfigError::Window,
             ),
             (self.max_probes >= 1, ConfigError::MaxProbes),
-            (self.heartbeat != Some(Duration::ZERO), ConfigError::Heartbeat),
+            (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
+            (self.heartbeat.is_none_or(|time| time >= LEAST_HEARTBEAT), ConfigError::Heartbeat),
             (
                 [
                     times.connect,
@@ -350,6 +326,8 @@ pub enum ConfigError {
     Window,
     /// `max_probes`
     MaxProbes,
+    /// `probe_backoff`
+    ProbeBackoff,
     /// `heartbeat`
     Heartbeat,
     /// `timeouts`
@@ -368,7 +346,7 @@ impl fmt::Display for ConfigError {
             Self::Burst => "the burst must be at least 1",
             Self::Odds => "the weight of alive peers must be more than 0, and all weights together fit 32 bits",
             Self::MaxMessage => "the longest message must be from 1 byte to 16 MiB",
-            Self::MaxQueueMessages => "the queue must have room for at least 2 messages",
+            Self::MaxQueueMessages => "the queue must have room for 2 to 4 294 967 294 messages",
             Self::MaxQueueBytes => "the queue must have room for at least one message of the greatest length",
             Self::LocalShare => "the local share of the queue must be from 1 to 100 per cent",
             Self::MaxPeers => "there must be room for at least one peer",
@@ -376,7 +354,8 @@ impl fmt::Display for ConfigError {
             Self::MaxHalfOpen => "half-open links must be at least 1 and fewer than all links",
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "at least one peer must be allowed to be tried",
-            Self::Heartbeat => "the heartbeat must be more than zero; switch it off instead",
+            Self::ProbeBackoff => "a peer must rest for more than no time after a failure",
+            Self::Heartbeat => "the heartbeat must be at least 10 ms; or switch it off",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
             Self::MaxPendingNotices => "at least 16 notices must be allowed to wait",

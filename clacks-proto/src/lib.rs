@@ -76,9 +76,12 @@
 //!
 //! `bytes` (bodies that are shared without copying, and the buffers of drivers), `rand_core` and `rand_chacha` (the generator, whose words never change), `hashbrown`
 //! (hash tables without an operating system's randomness) and `siphasher` (the keyed hash for them, because peers choose what is looked up).
-#![cfg_attr(not(feature = "std"), no_std)]
+// With features too, so that every build has the same prelude and an import that is missing is missing everywhere.
+#![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 mod actions;
 mod address;
@@ -87,12 +90,15 @@ mod deadlines;
 #[cfg(feature = "std")]
 pub mod driver;
 mod event;
+mod ids;
 mod link;
 mod machine;
+mod memory;
 mod message;
 mod pacer;
 mod peers;
 mod queue;
+mod reason;
 mod seed;
 pub mod selector;
 mod stats;
@@ -106,13 +112,11 @@ pub use address::{Address, AddressError, Host, MAX_NAME, Name};
 pub use config::{
     Allowance, Config, ConfigError, DefaultVerdict, Odds, Screening, SendRate, Timeouts, Window,
 };
-pub use event::{
-    Action, CloseMode, CloseReason, Event, Fingerprint, IoCause, LinkId, MessageKey, Notice,
-    OfferId, Origin, PeerId, ProtocolError, Refusal, Report, Status, TlsFailure, Wakeup,
-    WakeupReason,
-};
+pub use event::{Action, CloseMode, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason};
+pub use ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
 pub use machine::StateMachine;
 pub use message::{Kind, Message, Nonce};
+pub use reason::{CloseReason, IoCause, ProtocolError, Refusal, TlsFailure};
 pub use seed::Seed;
 pub use stats::Stats;
 pub use time::Instant;

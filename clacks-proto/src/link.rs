@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::config::Window;
-use crate::event::{CloseReason, Fingerprint, LinkId, MessageKey, PeerId};
+use crate::ids::{Fingerprint, LinkId, MessageKey, PeerId};
+use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Attempt, Decoder, Farewell, MAX_HEAD, RefusedReason};
 
@@ -132,8 +133,6 @@ pub(crate) struct Link {
     pub(crate) incarnation: u64,
     /// What the other side lets be unconfirmed.
     pub(crate) granted: Window,
-    /// The peer is ignored: all it hands over is refused.
-    pub(crate) is_ignored: bool,
 
     pub(crate) hello_due: bool,
     pub(crate) farewell_due: Option<Farewell>,
@@ -174,7 +173,6 @@ impl Link {
             identity: None,
             incarnation: 0,
             granted: window,
-            is_ignored: false,
             hello_due: false,
             farewell_due: None,
             actions: 0,
@@ -208,17 +206,23 @@ impl Link {
         !matches!(self.state, State::Vacant | State::Closing | State::Ended)
     }
 
+    /// Whether the other side of it has not been heard yet.
+    pub(crate) fn is_dialling(&self) -> bool {
+        self.direction == Direction::Outbound
+            && matches!(self.state, State::Connecting | State::Greeting)
+    }
+
     /// Whether the driver still has to do with it.
     fn exists(&self) -> bool {
         !matches!(self.state, State::Vacant | State::Ended)
     }
 
-    /// Whether nothing is unanswered in either direction.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether it may be closed to make room: nothing of ours is on it, and nobody decides. Answers that the other side does not read
+    /// are no reason to keep it.
+    pub(crate) fn is_evictable(&self) -> bool {
         self.outbox.is_empty()
             && self.window.is_empty()
             && self.undecided.is_empty()
-            && self.answers.is_empty()
             && self.partial.is_empty()
     }
 
@@ -259,7 +263,7 @@ impl Link {
         self.epoch = self.epoch.wrapping_add(1);
         (self.peer, self.identity) = (None, None);
         self.granted = window;
-        (self.is_ignored, self.hello_due, self.send_asked) = (false, false, false);
+        (self.hello_due, self.send_asked) = (false, false);
         self.farewell_due = None;
         self.outbox.clear();
         self.window.clear();
@@ -400,3 +404,6 @@ impl Links {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

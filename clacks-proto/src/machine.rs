@@ -3,7 +3,9 @@
 use bytes::BufMut;
 use core::net::IpAddr;
 
-use crate::event::{Action, Event, LinkId, Refusal, Wakeup};
+use crate::event::{Action, Event, Wakeup};
+use crate::ids::LinkId;
+use crate::reason::Refusal;
 use crate::time::Instant;
 use crate::tower::Tower;
 

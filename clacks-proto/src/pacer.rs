@@ -60,31 +60,29 @@ impl Pacer {
     }
 }
 
-/// A token bucket that counts in parts of a token, so that no time is lost to rounding.
+/// A token bucket, filled by time. It counts in nanoseconds, so that nothing is lost to rounding.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    allowance: Allowance,
-    /// Tokens, in units of one token's nanosecond.
+    /// What one token costs.
+    price: u64,
+    full: u64,
     level: u64,
     filled: Instant,
 }
 
-const TOKEN: u64 = 1_000_000_000;
-
 impl Bucket {
     pub(crate) fn new(allowance: Allowance) -> Self {
-        let level = u64::from(allowance.burst) * TOKEN;
-        Self { allowance, level, filled: Instant::ORIGIN }
+        let price = nanos(allowance.every);
+        let full = price.saturating_mul(allowance.burst.into());
+        Self { price, full, level: full, filled: Instant::ORIGIN }
     }
 
     /// Takes a token if there is one.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let passed = nanos(now.duration_since(self.filled));
         self.filled = self.filled.max(now);
-        let full = u64::from(self.allowance.burst) * TOKEN;
-        let gained = passed.saturating_mul(u64::from(self.allowance.per_second));
-        self.level = self.level.saturating_add(gained).min(full);
-        match self.level.checked_sub(TOKEN) {
+        self.level = self.level.saturating_add(passed).min(self.full);
+        match self.level.checked_sub(self.price) {
             Some(left) => self.level = left,
             None => return false,
         }
@@ -138,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let mut bucket = Bucket::new(Allowance { burst: 2, per_second: 4 });
+        let mut bucket = Bucket::new(Allowance { burst: 2, every: Duration::from_millis(250) });
         assert_eq!(
             [bucket.take(at(0)), bucket.take(at(0)), bucket.take(at(0))],
             [true, true, false]

@@ -7,7 +7,8 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::address::Address;
-use crate::event::{Fingerprint, LinkId, PeerId, Status};
+use crate::event::Status;
+use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::selector::Eligible;
 use crate::time::Instant;
 
@@ -32,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) is_resting: bool,
     /// The application asked to announce this tower to it, and it has not confirmed that.
     pub(crate) announce_due: bool,
+    /// It is ignored as another name of this tower or of an ignored one, and not at the application's word.
+    pub(crate) is_alias: bool,
     /// The longest body that it takes, as far as it has said.
     pub(crate) max_message: u32,
     /// Which of its transfers were taken lately.
@@ -128,7 +131,7 @@ pub(crate) struct Peers {
     capacity: usize,
 }
 
-/// The table is full, and nobody in it is dead.
+/// The table is full, and nobody in it is dead or but another name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
 
@@ -185,7 +188,8 @@ impl Peers {
         })
     }
 
-    /// Adds a peer with no standing but its status. In a full table the one longest dead makes room, and is returned.
+    /// Adds a peer with no standing but its status. In a full table the one longest dead makes room, or else another name of this
+    /// tower or of an ignored one, and is returned.
     pub(crate) fn insert(
         &mut self,
         address: Address,
@@ -196,10 +200,13 @@ impl Peers {
         let forgotten = if self.len() < self.capacity {
             None
         } else {
-            let oldest = self.dead().find(|index| {
-                self.at(*index).is_some_and(|peer| peer.load == 0 && peer.link.is_none())
-            });
-            let oldest = oldest.and_then(|index| self.id(index)).ok_or(TableFull)?;
+            let is_unused = |peer: &Peer| peer.load == 0 && peer.link.is_none();
+            let dead = self.dead().find(|index| self.at(*index).is_some_and(is_unused));
+            let oldest = dead.and_then(|index| self.id(index));
+            // Names are cheap: whoever gives us many must not fill the table for good. Rare, so a search will do.
+            let is_forgettable = |peer: &Peer| peer.is_alias && peer.is_ignored();
+            let alias = || self.iter().find(|(_, peer)| is_forgettable(peer)).map(|(id, _)| id);
+            let oldest = oldest.or_else(alias).ok_or(TableFull)?;
             self.remove(oldest);
             Some(oldest)
         };
@@ -213,6 +220,7 @@ impl Peers {
             is_full: false,
             is_resting: false,
             announce_due: false,
+            is_alias: false,
             max_message: u32::MAX,
             taken: None,
             eligible_at: NOWHERE,
@@ -369,6 +377,10 @@ impl Peers {
         self.id(*self.alive.get(place as usize)?)
     }
 
+    pub(crate) fn is_ignored(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(Peer::is_ignored)
+    }
+
     pub(crate) fn is_alive(&self, id: PeerId) -> bool {
         self.get(id).is_some_and(|peer| peer.status == Status::Alive)
     }
@@ -506,3 +518,6 @@ fn hash_of<T: Hash>((key0, key1): (u64, u64), value: &T) -> u64 {
     value.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

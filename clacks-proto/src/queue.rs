@@ -6,7 +6,7 @@ use core::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::event::{LinkId, MessageKey, PeerId};
+use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::message::{Kind, Message, Nonce};
 
 const NOWHERE: u32 = u32::MAX;
@@ -56,6 +56,8 @@ pub(crate) struct Queue {
     waiting: usize,
     messages: usize,
     bytes: usize,
+    /// Bytes of bodies that have departed and that notices still speak of.
+    departed_bytes: usize,
     by_nonce: HashTable<u32>,
     hash_keys: (u64, u64),
     max_messages: usize,
@@ -72,6 +74,7 @@ impl Queue {
             waiting: 0,
             messages: 0,
             bytes: 0,
+            departed_bytes: 0,
             by_nonce: HashTable::new(),
             hash_keys,
             max_messages,
@@ -107,7 +110,8 @@ impl Queue {
         };
         // A departed message that a notice speaks of still takes a slot: slots are the memory.
         self.slots.len() - self.vacant.len() < share(self.max_messages)
-            && self.bytes.saturating_add(len) <= share(self.max_bytes)
+            && self.bytes.saturating_add(self.departed_bytes).saturating_add(len)
+                <= share(self.max_bytes)
     }
 
     /// Stores a message, waiting at the tail or offered. The caller has seen to the room.
@@ -216,7 +220,10 @@ impl Queue {
         }
         slot.place = Place::Departed;
         let (is_pinned, is_indexed, nonce) = (slot.pins > 0, slot.is_indexed, slot.nonce);
+        let len = slot.body.len();
         self.messages -= 1;
+        self.bytes -= len;
+        self.departed_bytes += len;
         if is_indexed {
             let hash = self.hash(nonce);
             if let Ok(entry) = self.by_nonce.find_entry(hash, |index| *index == key.index) {
@@ -322,7 +329,7 @@ impl Queue {
         let slot = &mut self.slots[index as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
         slot.place = Place::Vacant;
-        self.bytes -= core::mem::take(&mut slot.body).len();
+        self.departed_bytes -= core::mem::take(&mut slot.body).len();
         self.vacant.push(index);
     }
 
@@ -336,3 +343,6 @@ fn hash_of((key0, key1): (u64, u64), nonce: Nonce) -> u64 {
     hasher.write(&nonce.0.to_ne_bytes());
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

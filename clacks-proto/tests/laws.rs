@@ -451,6 +451,24 @@ fn law_6_only_the_timer_fires_deadlines_and_time_never_goes_back() {
 }
 
 #[test]
+fn law_6_only_the_timer_ends_the_draining_of_a_shutdown() {
+    let mut tower = tower(0, &quick());
+    let late = Instant::ORIGIN + seconds(3600);
+    tower.announce(&address(1), Instant::ORIGIN).unwrap();
+    tower.enqueue(Message::text("x"), Instant::ORIGIN).unwrap();
+    tower.shutdown(Instant::ORIGIN);
+    let closes = |tower: &mut Tower| {
+        std::iter::from_fn(|| tower.poll_action())
+            .filter(|action| matches!(action, Action::Close { .. }))
+            .count()
+    };
+    tower.accept(LOCAL, late).unwrap_err();
+    assert_eq!(closes(&mut tower), 0);
+    tower.handle(Event::TimerFired, late);
+    assert!(closes(&mut tower) > 0);
+}
+
+#[test]
 fn law_7_nothing_is_lost_while_links_break_and_peers_are_busy_refuse_and_hang() {
     for seed in 0..8 {
         let mut config = quick();

@@ -110,7 +110,7 @@ fn law_8_a_full_tower_takes_no_more_memory_than_the_formula_says() {
     small.max_links = 20;
     small.max_half_open = 19;
     small.max_pending_notices = 512;
-    small.friends = clacks_proto::Allowance { burst: 10_000, per_second: 10_000 };
+    small.friends = clacks_proto::Allowance { burst: 10_000, every: Duration::ZERO };
     small.send_rate = SendRate::per_second(1_000);
     small.timeouts.idle = seconds(100_000);
     small.timeouts.confirm = seconds(100_000);

@@ -1,10 +1,13 @@
 //! Opening a connection to an address.
 
-use async_io::Async;
+use async_io::{Async, Timer};
+use clacks_proto::driver::{HEAD_START, MAX_ADDRESSES};
 use clacks_proto::{Address, Host, IoCause};
+use smol::future::{self, Boxed};
 use smol::lock::Semaphore;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::task::Poll;
 
 /// How many names a tower looks up at a time. The operating system's resolver can't be interrupted, and may
 /// hold a thread of the process's pool for a minute each.
@@ -20,10 +23,12 @@ impl Dialler {
         Self { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
     }
 
-    /// A connection to the first of the host's addresses that takes one, tried in the resolver's order. The error is
-    /// that of the last one.
+    /// A connection to one of the host's addresses, tried in the resolver's order and each with a head start before the next.
+    /// The error is that of the last one.
     pub(crate) async fn connect(&self, address: &Address) -> Result<Async<TcpStream>, IoCause> {
-        connect_first(self.resolve(address).await?).await
+        let sockets = self.resolve(address).await?;
+        let attempts = sockets.into_iter().take(MAX_ADDRESSES).map(connect_one);
+        first_of(attempts.collect()).await
     }
 
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, IoCause> {
@@ -43,16 +48,56 @@ impl Dialler {
     }
 }
 
-async fn connect_first(sockets: Vec<SocketAddr>) -> Result<Async<TcpStream>, IoCause> {
-    let mut failure = IoCause::Resolve;
-    for socket in sockets {
+fn connect_one(socket: SocketAddr) -> Attempt<Async<TcpStream>> {
+    Box::pin(async move {
         match Async::<TcpStream>::connect(socket).await {
-            Ok(stream) if has_one_end(stream.get_ref()) => failure = IoCause::Refused,
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = IoCause::from(&error),
+            Ok(stream) if has_one_end(stream.get_ref()) => Err(IoCause::Refused),
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(IoCause::from(&error)),
+        }
+    })
+}
+
+/// One of several ways to what is wanted.
+type Attempt<T> = Boxed<Result<T, IoCause>>;
+
+/// The first success. The next attempt begins when one of those before it has failed, or the last of them has used up its
+/// head start; all that have begun go on. The error is that of the last one to fail.
+async fn first_of<T: Send + 'static>(attempts: Vec<Attempt<T>>) -> Result<T, IoCause> {
+    let mut failure = IoCause::Resolve;
+    let mut running = Vec::new();
+    let mut waiting = attempts.into_iter();
+    loop {
+        let next = waiting.next();
+        let patience = if next.is_some() { Timer::after(HEAD_START) } else { Timer::never() };
+        running.extend(next);
+        if running.is_empty() {
+            return Err(failure);
+        }
+        let silence = async {
+            patience.await;
+            None
+        };
+        match future::or(async { Some(any(&mut running).await) }, silence).await {
+            Some(Ok(success)) => return Ok(success),
+            Some(Err(cause)) => failure = cause,
+            None => {}
         }
     }
-    Err(failure)
+}
+
+/// What the first of them to end has come to; it is taken out.
+async fn any<T>(running: &mut Vec<Attempt<T>>) -> Result<T, IoCause> {
+    std::future::poll_fn(|context| {
+        for index in 0..running.len() {
+            if let Poll::Ready(end) = running[index].as_mut().poll(context) {
+                drop(running.swap_remove(index));
+                return Poll::Ready(end);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Whether a connection ends where it begins. When nobody listens at a port of this machine, a dial may be given that very port for
@@ -65,17 +110,60 @@ fn has_one_end(stream: &TcpStream) -> bool {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::time::Duration;
 
     fn closed_port() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    fn connect(sockets: &[SocketAddr]) -> Result<Async<TcpStream>, IoCause> {
+        smol::block_on(first_of(sockets.iter().copied().map(connect_one).collect()))
     }
 
     #[test]
     fn each_address_is_tried_until_one_answers() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
-        let stream = smol::block_on(connect_first(vec![closed_port(), open, closed_port()]));
+        let stream = connect(&[closed_port(), open, closed_port()]);
         assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap(), open);
+        assert_eq!(connect(&[closed_port(), closed_port()]).unwrap_err(), IoCause::Refused);
+    }
+
+    /// The outcome, or the failure of a test that would wait for ever.
+    fn outcome(attempts: Vec<Attempt<u8>>) -> Result<u8, IoCause> {
+        smol::block_on(future::or(first_of(attempts), async {
+            Timer::after(Duration::from_secs(60)).await;
+            panic!("waited too long");
+        }))
+    }
+
+    fn silence() -> Attempt<u8> {
+        Box::pin(future::pending())
+    }
+
+    fn after(wait: Duration, end: Result<u8, IoCause>) -> Attempt<u8> {
+        Box::pin(async move {
+            Timer::after(wait).await;
+            end
+        })
+    }
+
+    #[test]
+    fn an_address_that_never_answers_does_not_keep_the_others_from_being_tried() {
+        let attempts = vec![silence(), silence(), after(Duration::ZERO, Ok(3))];
+        assert_eq!(outcome(attempts), Ok(3));
+    }
+
+    #[test]
+    fn an_address_that_is_slow_to_answer_is_not_given_up() {
+        let refused = || after(Duration::ZERO, Err(IoCause::Refused));
+        let attempts = vec![after(2 * HEAD_START, Ok(1)), refused(), refused()];
+        assert_eq!(outcome(attempts), Ok(1));
+    }
+
+    #[test]
+    fn without_an_address_there_is_nothing_to_connect_to() {
+        assert_eq!(outcome(Vec::new()), Err(IoCause::Resolve));
     }
 
     #[test]

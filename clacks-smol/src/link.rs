@@ -66,8 +66,6 @@ impl<M: StateMachine> Link<M> {
         let carried = async {
             match future::try_zip(self.read(&stream), self.write(&stream)).await {
                 Ok(_) => Event::Closed { link },
-                // What was asked for is done. That the other side then resets the connection changes nothing.
-                Err(_) if self.flushed.load(Ordering::Relaxed) => Event::Closed { link },
                 Err(error) => Event::Lost { link, cause: IoCause::from(&error) },
             }
         };

@@ -42,14 +42,35 @@ impl Outcome {
 
 /// Plays all steps. A failure when one of them was not seen.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    smol::block_on(async {
-        let mut stage = Stage::new(args)?;
-        let outcomes = steps::play(&mut stage).await?;
-        stage.teller.result(&outcomes)?;
-        if outcomes.iter().all(|outcome| outcome.seen.is_ok()) {
-            Ok(())
-        } else {
-            Err(Failure::Told)
-        }
-    })
+    smol::block_on(play(&mut Stage::new(args)?))
+}
+
+async fn play(stage: &mut Stage) -> Result<(), Failure> {
+    let outcomes = steps::play(stage).await?;
+    stage.teller.result(&outcomes)?;
+    if outcomes.iter().all(|outcome| outcome.seen.is_ok()) { Ok(()) } else { Err(Failure::Told) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Runtime;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_not_seen_fails_the_demo() {
+        let args = DemoArgs { runtime: Runtime::Smol, base_port: 0, json: true };
+        let mut stage = Stage::new(&args).unwrap();
+        // Nothing has happened yet when it is first looked at, and there is no second look.
+        stage.patience = Duration::ZERO;
+        let outcomes = smol::block_on(steps::play(&mut stage)).unwrap();
+        let unseen: Vec<_> =
+            outcomes.into_iter().map(|outcome| outcome.seen.unwrap_err()).collect();
+        assert!(unseen[0].contains("not seen in 0 seconds: tower 2 receives"), "{unseen:?}");
+        assert!(unseen[1].contains("not played") && unseen[2].contains("not played"));
+
+        let mut stage = Stage::new(&args).unwrap();
+        stage.patience = Duration::ZERO;
+        assert!(matches!(smol::block_on(play(&mut stage)), Err(Failure::Told)));
+    }
 }

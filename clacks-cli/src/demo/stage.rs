@@ -19,7 +19,7 @@ use crate::{identity, setup};
 /// How many messages a demo tower hands on each second. Twenty times the default, so that all is seen in seconds.
 pub(super) const RATE: u32 = 20;
 
-/// How long anything may take before it counts as not seen. Many times what it takes, for machines that are busy.
+/// How long to wait for anything: many times what it takes, for machines that are busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long reports are gathered before the towers are looked at again.
@@ -31,6 +31,8 @@ pub(super) struct Stage {
     places: Vec<Place>,
     heard: Receiver<(Number, Report)>,
     ear: Sender<(Number, Report)>,
+    /// How long anything may take before it counts as not seen.
+    pub(super) patience: Duration,
     /// Everything that was reported since the last [`mark`](Self::mark).
     record: Vec<(Number, Report)>,
     pub(super) teller: Teller,
@@ -76,7 +78,15 @@ impl Stage {
         let (ear, heard) = channel::unbounded();
         let addresses = places.iter().map(|place| place.address.clone()).collect();
         let teller = Teller::new(args.json, addresses)?;
-        Ok(Self { runtime: args.runtime, places, heard, ear, record: Vec::new(), teller })
+        Ok(Self {
+            runtime: args.runtime,
+            places,
+            heard,
+            ear,
+            patience: PATIENCE,
+            record: Vec::new(),
+            teller,
+        })
     }
 
     /// Starts a tower: with its own address and identity, and with nothing else from an earlier life.
@@ -131,10 +141,10 @@ impl Stage {
         what: &str,
         seen: impl AsyncFn(&Self) -> bool,
     ) -> Result<(), Stop> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while !seen(self).await {
             if Instant::now() >= deadline {
-                let waited = PATIENCE.as_secs();
+                let waited = self.patience.as_secs();
                 return Err(Stop::Unseen(format!("not seen in {waited} seconds: {what}")));
             }
             self.watch(GLANCE).await?;

@@ -82,8 +82,7 @@ async fn meet(stage: &mut Stage) -> Result<String, Stop> {
         })
         .await?;
     stage.watch(PAUSE).await?;
-    Ok("towers 2 and 3 learned of each other through tower 1; all three hold each other \
-        alive, and each has received the message"
+    Ok("towers 2 and 3 met through tower 1; all three hold each other alive and had the message"
         .into())
 }
 
@@ -122,8 +121,7 @@ async fn lose(stage: &mut Stage) -> Result<String, Stop> {
         })
         .await?;
     stage.watch(PAUSE).await?;
-    Ok("towers 1, 2 and 3 each reported tower 4 lost; the message went on travelling among them"
-        .into())
+    Ok("towers 1, 2 and 3 found tower 4 lost; the message went on travelling among them".into())
 }
 
 /// Step 3: the fourth tower comes back, and waits to be found.
@@ -144,9 +142,7 @@ async fn heal(stage: &mut Stage) -> Result<String, Stop> {
         .await?;
     stage.until("tower 4 receives the message", async |stage| stage.receipts(FOUR) > 0).await?;
     stage.watch(PAUSE).await?;
-    Ok("towers 1, 2 and 3 each reported tower 4 alive again; \
-        it has learned of all three, and the message has reached it"
-        .into())
+    Ok("towers 1, 2 and 3 found tower 4 alive again; it knows all three and had the message".into())
 }
 
 /// `number` announces itself to tower 1.

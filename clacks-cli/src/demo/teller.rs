@@ -42,7 +42,7 @@ enum Voice {
 struct Journey {
     /// How many times it was handed over.
     count: u64,
-    /// Who is known to have had it, in this step.
+    /// Who has had it in its present life.
     had_by: [bool; 4],
     /// When its whereabouts were last told.
     told: Instant,
@@ -70,7 +70,6 @@ impl Teller {
 
     /// A step begins.
     pub(super) fn step(&mut self, step: usize, title: &str) -> io::Result<()> {
-        self.hand_overs.had_by = [false; 4];
         match &mut self.voice {
             Voice::Json => json::write(&json!({"event": "step", "step": step, "title": title})),
             Voice::Plain(out) => writeln!(out, "\n{STRONG}Step {step}: {title}{STRONG:#}"),
@@ -79,6 +78,7 @@ impl Teller {
 
     /// A tower can be reached.
     pub(super) fn listening(&mut self, number: Number, own: Fingerprint) -> io::Result<()> {
+        self.hand_overs.had_by[number.index()] = false;
         let address = self.addresses[number.index()].clone();
         if let Voice::Json = self.voice {
             let said = Said::Listening { address: &address, fingerprint: Some(own) };

@@ -14,7 +14,7 @@ use rustls::{Error, InconsistentKeys};
 
 use super::error::TlsError;
 use super::handshake::provider;
-use crate::event::Fingerprint;
+use crate::ids::Fingerprint;
 
 /// The key that a tower proves itself with, and the certificate that carries it.
 ///

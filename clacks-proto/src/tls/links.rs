@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::session::Session;
-use crate::event::{LinkId, PeerId};
+use crate::ids::{LinkId, PeerId};
 
 /// What lies between a link of the tower and its connection.
 #[derive(Debug)]

@@ -13,10 +13,10 @@ use super::identity::Identity;
 use super::links::{Layer, Links};
 use super::session::{MAX_PLAINTEXT, RECORD_OVERHEAD, Session, Sink};
 use super::trust::Trust;
-use crate::event::{
-    Action, CloseMode, CloseReason, Event, LinkId, PeerId, Refusal, TlsFailure, Wakeup,
-};
+use crate::event::{Action, CloseMode, Event, Wakeup};
+use crate::ids::{LinkId, PeerId};
 use crate::machine::StateMachine;
+use crate::reason::{CloseReason, Refusal, TlsFailure};
 use crate::time::Instant;
 use crate::tower::Tower;
 

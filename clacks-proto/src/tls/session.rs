@@ -14,7 +14,8 @@ use rustls::{
 use super::ALPN;
 use super::error::classify;
 use super::identity::fingerprint_of;
-use crate::event::{Fingerprint, PeerId, TlsFailure};
+use crate::ids::{Fingerprint, PeerId};
+use crate::reason::TlsFailure;
 
 /// The most plaintext that one record holds (RFC 8446 §5.1).
 pub(super) const MAX_PLAINTEXT: usize = 16 * 1024;

@@ -3,10 +3,12 @@
 use core::time::Duration;
 
 use super::{Shutdown, Tower};
-use crate::event::{Action, CloseMode, CloseReason, Fingerprint, IoCause, LinkId, Notice, PeerId};
-use crate::link::{Direction, Link, State, Transfer};
+use crate::event::{Action, CloseMode, Notice};
+use crate::ids::{Fingerprint, LinkId, PeerId};
+use crate::link::{Direction, Link, Outcome, State, Transfer};
+use crate::reason::{CloseReason, IoCause};
 use crate::time::Instant;
-use crate::wire::{Attempt, Decoder, Farewell};
+use crate::wire::{Attempt, Decoder, Farewell, RefusedReason};
 
 /// What is known of transfers that were sent on a link and not answered when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,13 @@ pub(super) enum Unanswered {
 }
 
 impl Tower {
+    /// The link on which a peer gets what we have for it; a new one if need be and if there is room.
+    pub(super) fn link_to(&mut self, peer: PeerId) -> Option<LinkId> {
+        let standing = self.peers.get(peer)?.link;
+        let live = standing.filter(|link| self.links.live(*link).is_some());
+        live.or_else(|| self.dial(peer))
+    }
+
     /// Opens a link to a peer. `None` when all links are taken; an idle one is then asked to make room.
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let Some(id) = self.links.open(Direction::Outbound, self.now) else {
@@ -90,7 +99,7 @@ impl Tower {
         link.farewell_due = (link.state == State::Open).then_some(Farewell::OwnAddress);
         self.end(id, CloseReason::OwnAddress, Unanswered::NotTaken, Some(CloseMode::Flush));
         if let Some(peer) = dialled {
-            self.ignore_peer(peer);
+            self.ignore_alias(peer);
         }
     }
 
@@ -164,7 +173,7 @@ impl Tower {
     /// Ends a link's part in the protocol: nothing that comes in on it matters any more.
     ///
     /// With `how` the driver is asked to close it; without, it is gone already. Transfers that were not sent go back to the queue, and so do
-    /// those that were surely not taken. For those in doubt the same peer is asked again, once, on a new link: it recognises them.
+    /// those that were surely not taken. For those in doubt the same peer is asked again, once, on another link: it recognises them.
     pub(super) fn end(
         &mut self,
         id: LinkId,
@@ -173,8 +182,9 @@ impl Tower {
         how: Option<CloseMode>,
     ) {
         let Some(link) = self.links.live_mut(id) else { return };
-        let (state, direction, peer) = (link.state, link.direction, link.peer);
+        let (state, peer, unreached) = (link.state, link.peer, link.is_dialling());
         let awaited = !link.window.is_empty();
+        let carried = awaited || !link.outbox.is_empty();
         if !matches!(state, State::Open | State::Parting(_)) && link.farewell_due.is_none() {
             link.hello_due = false;
         }
@@ -197,19 +207,25 @@ impl Tower {
                 | CloseReason::Ignored
                 | CloseReason::OwnAddress
         );
-        let never_open = matches!(state, State::Connecting | State::Greeting);
-        let unreached = direction == Direction::Outbound && never_open;
         let broken =
             awaited && unanswered == Unanswered::InDoubt || why == CloseReason::ConfirmTimeout;
-        let shunned = matches!(why, CloseReason::Goodbye(Farewell::Ignored));
-        if let Some(peer) = peer
-            && !our_choice
-            && (unreached || broken || shunned)
-        {
-            self.on_failure(peer);
+        // Anybody may claim to be a peer and say that.
+        let shunned =
+            matches!(why, CloseReason::Goodbye(Farewell::Ignored)) && self.proved(id).is_some();
+        if let Some(peer) = peer.filter(|_| why == CloseReason::Io(IoCause::Exhausted)) {
+            // What this machine lacks says nothing about the peer.
+            self.rest(peer, self.config.probe_backoff);
+        } else if let Some(peer) = peer.filter(|_| !our_choice) {
+            // One that takes calls and nothing else must not be drawn first for ever, or called again at once.
+            let fruitless = carried && !self.peers.is_alive(peer);
+            if unreached || broken || shunned || fruitless {
+                self.on_failure(peer);
+            } else if carried {
+                self.rest(peer, self.config.busy_backoff);
+            }
         }
         self.resolve_window(id, peer, unanswered);
-        self.notify(Notice::LinkClosed { link: id, peer, why });
+        self.notify(Notice::LinkClosed { link: id, peer: self.claimed(id), why });
     }
 
     /// Asks again about transfers in doubt, and takes back the others.
@@ -219,7 +235,7 @@ impl Tower {
             let first_doubt =
                 unanswered == Unanswered::InDoubt && transfer.attempt == Attempt::First;
             if first_doubt && transfer.message().is_some() {
-                let link = again.or_else(|| self.redial(peer?));
+                let link = again.or_else(|| self.link_for_doubts(peer?));
                 again = link;
                 if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
                     self.stats.in_doubt += 1;
@@ -233,17 +249,20 @@ impl Tower {
                 unanswered == Unanswered::InDoubt || transfer.attempt == Attempt::Retry;
             self.take_back(peer, transfer, may_be_there);
         }
+        if let Some(link) = again {
+            self.link_deadlines.set_if_earlier(link.index, self.now + self.config.timeouts.confirm);
+            self.request_send_if_wanted(link);
+        }
         if let Some(peer) = peer {
             self.refresh_window(peer);
         }
     }
 
-    /// A new link to a peer that may have taken what was not confirmed.
-    fn redial(&mut self, peer: PeerId) -> Option<LinkId> {
+    /// The link on which to ask a peer again what it may have taken.
+    fn link_for_doubts(&mut self, peer: PeerId) -> Option<LinkId> {
         let is_wanted = matches!(self.shutdown, Shutdown::Running | Shutdown::Draining { .. });
-        let may =
-            self.peers.get(peer).is_some_and(|peer| !peer.is_ignored() && peer.link.is_none());
-        if is_wanted && may { self.dial(peer) } else { None }
+        let may = self.peers.get(peer).is_some_and(|peer| !peer.is_ignored());
+        if is_wanted && may { self.link_to(peer) } else { None }
     }
 
     fn pop_window(&mut self, id: LinkId) -> Option<Transfer> {
@@ -258,6 +277,22 @@ impl Tower {
         while let Some(link) = self.links.get_mut(id)
             && let Some(transfer) = link.outbox.pop_front()
         {
+            link.outbox_bytes -= transfer.len();
+            let peer = link.peer;
+            self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
+        }
+    }
+
+    /// Takes back what was meant for a link whose other side turns out to take only `max` bytes.
+    pub(super) fn return_over_long(&mut self, id: LinkId, max: u32) {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        for _ in 0..self.links.get(id).map_or(0, |link| link.outbox.len()) {
+            let Some(link) = self.links.get_mut(id) else { return };
+            let Some(transfer) = link.outbox.pop_front() else { return };
+            if transfer.len() <= max {
+                link.outbox.push_back(transfer);
+                continue;
+            }
             link.outbox_bytes -= transfer.len();
             let peer = link.peer;
             self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
@@ -283,7 +318,8 @@ impl Tower {
         }
     }
 
-    /// The sender keeps what was not decided, and will hand it over again.
+    /// The sender keeps what was not decided, and will hand it over again. It is told so, if it can be told, and so it is of what was
+    /// decided after that: what a goodbye finds unanswered counts as not taken.
     fn withdraw_offers(&mut self, id: LinkId) {
         while let Some(incoming) =
             self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
@@ -292,7 +328,12 @@ impl Tower {
                 self.queue.let_go(key);
                 self.open_offers -= 1;
             }
+            let outcome = incoming.outcome.unwrap_or(Outcome::Refused(RefusedReason::Busy));
+            if let Some(link) = self.links.get_mut(id) {
+                link.answer(incoming.transfer, outcome, incoming.len);
+            }
         }
+        self.forget_decided_offers();
     }
 
     /// The peer's next message takes another link.
@@ -311,7 +352,7 @@ impl Tower {
         for (id, link) in self.links.iter() {
             match link.state {
                 State::Closing => return,
-                State::Open if link.is_idle() => {
+                State::Open if link.is_evictable() => {
                     let candidate = (link.used, id);
                     longest = Some(longest.map_or(candidate, |standing| standing.min(candidate)));
                 }

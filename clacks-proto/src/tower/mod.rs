@@ -3,7 +3,9 @@
 mod links;
 mod receive;
 mod report;
+mod screening;
 mod send;
+mod shutdown;
 mod standing;
 mod verbs;
 
@@ -16,23 +18,23 @@ use crate::actions::{Actions, message_of};
 use crate::address::Address;
 use crate::config::{Config, ConfigError, Screening};
 use crate::deadlines::Deadlines;
-use crate::event::{
-    Action, Event, Fingerprint, LinkId, MessageKey, Notice, Refusal, Wakeup, WakeupReason,
-};
+use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
+use crate::ids::{Fingerprint, LinkId, MessageKey};
 use crate::link::{Direction, Links, State};
 use crate::machine::StateMachine;
 use crate::pacer::{Bucket, Pacer};
 use crate::peers::Peers;
-use crate::queue::Queue;
+use crate::queue::{Place, Queue};
+use crate::reason::Refusal;
 use crate::seed::{Purpose, Seed, Stream};
 use crate::selector::Selector;
 use crate::stats::Stats;
 use crate::time::Instant;
 
 pub use report::{Held, Peer, PeerView};
-pub use verbs::{
-    DecideError, EnqueueError, ExpandError, RefusedMessage, ShutdownProgress, Verdict,
-};
+pub use screening::{DecideError, Verdict};
+pub use shutdown::ShutdownProgress;
+pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
 
 /// A tower in clear text: a queue of messages, a table of peers, and links to some of them.
 ///
@@ -235,6 +237,8 @@ impl Tower {
         self.on_offer_deadlines();
         self.on_ticks();
         self.on_heartbeat();
+        self.on_shutdown_deadline();
+        self.retry_at = self.retry_at.filter(|at| *at > self.now);
     }
 }
 
@@ -277,7 +281,10 @@ impl StateMachine for Tower {
                     self.links.action_polled(link, false)
                 }
                 Action::Send { link } => self.links.action_polled(link, true),
-                Action::Screen { .. } => true,
+                // It may have been decided by its deadline, or its link has ended.
+                Action::Screen { offer, .. } => {
+                    matches!(self.queue.place(offer.0), Place::Offered { .. })
+                }
                 Action::Notify(_) => {
                     self.polled = message_of(action);
                     true

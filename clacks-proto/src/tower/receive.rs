@@ -3,17 +3,21 @@
 use bytes::Bytes;
 
 use super::links::Unanswered;
+use super::standing::Source;
 use super::{Shutdown, Tower};
 use crate::address::Address;
 use crate::config::Screening;
-use crate::event::{
-    Action, CloseMode, CloseReason, LinkId, Notice, OfferId, Origin, PeerId, ProtocolError,
-};
+use crate::event::{Action, CloseMode, Notice, Origin};
+use crate::ids::{LinkId, OfferId, PeerId};
 use crate::link::{Cargo, Direction, Incoming, Outcome, State, Transfer};
 use crate::queue::Place;
+use crate::reason::{CloseReason, ProtocolError};
 use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
+
+/// The most notices that one message brings: received, queued, its sender alive, its friend discovered, and a dead peer forgotten for that.
+const NOTICES_OF_A_MESSAGE: usize = 5;
 
 impl Tower {
     pub(super) fn on_bytes(&mut self, id: LinkId, bytes: &[u8]) {
@@ -22,6 +26,8 @@ impl Tower {
             self.stats.stale_events += 1;
             return;
         };
+        // A long message may come in slowly: any byte of it is use.
+        link.used = self.now;
         // The frames borrow from the decoder, so it leaves the link while they are handled.
         let mut decoder = core::mem::take(&mut link.decoder);
         while self.links.live(id).is_some_and(|link| link.state != State::Connecting) {
@@ -37,11 +43,10 @@ impl Tower {
     }
 
     fn on_frame(&mut self, id: LinkId, frame: Frame<'_>) {
-        let Some(link) = self.links.live_mut(id) else { return };
-        link.used = self.now;
+        let Some(link) = self.links.live(id) else { return };
         match (link.state, frame) {
+            // The decoder of a fresh link lets nothing but a hello through.
             (State::Greeting, Frame::Hello(hello)) => self.on_hello(id, &hello),
-            (State::Greeting, _) => self.violated(id, ProtocolError::HelloMissing),
             (_, Frame::Hello(_)) => self.violated(id, ProtocolError::HelloTwice),
             (State::Open, Frame::Message(message)) => self.on_message(id, &message),
             (State::Open, Frame::Announce(announce)) => self.on_announce(id, &announce),
@@ -83,7 +88,8 @@ impl Tower {
             return self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
         }
         link.incarnation = hello.incarnation;
-        link.granted = hello.window;
+        // However much it would take, ours bounds what we have to remember.
+        link.granted = hello.window.within(self.config.window);
         let (direction, dialled) = (link.direction, link.peer);
         self.links.set_state(id, State::Open, self.now);
         if hello.incarnation == self.incarnation {
@@ -99,6 +105,7 @@ impl Tower {
                 peer.max_message = hello.max_message;
                 peer.link = peer.link.or(Some(id));
             });
+            self.return_over_long(id, hello.max_message);
             self.announce_if_due(id, peer);
             self.refresh_window(peer);
         }
@@ -120,8 +127,8 @@ impl Tower {
         // One key is one tower: two addresses of it are one peer, under the one that it claims, or else the one known longer.
         let claims_dialled =
             self.peers.get(peer).is_some_and(|peer| hello.address.as_ref() == Some(&peer.address));
-        if self.peers.get(other).is_some_and(crate::peers::Peer::is_ignored) {
-            self.ignore_peer(peer);
+        if self.peers.is_ignored(other) {
+            self.ignore_alias(peer);
             return None;
         }
         if claims_dialled {
@@ -137,30 +144,25 @@ impl Tower {
     /// A caller says who it is. That is only a claim, unless its key is the one pinned for that address (or nobody has keys).
     fn on_claim(&mut self, id: LinkId, hello: &Hello<'_>) -> Option<PeerId> {
         let identity = self.links.get(id)?.identity;
-        let known = identity.and_then(|identity| self.peers.find_pin(&identity));
-        let is_ignored = |tower: &Self, peer: PeerId| {
-            tower.peers.get(peer).is_some_and(crate::peers::Peer::is_ignored)
-        };
-        let mut ignored = known.is_some_and(|peer| is_ignored(self, peer));
         let claimed = hello.address.as_ref().filter(|address| **address != self.address);
-        let mut peer = match claimed {
-            Some(_) if ignored => None,
-            Some(address) => self.learn_stranger(address),
-            None => None,
-        };
-        if let Some(claimed) = peer {
-            let pin = self.peers.get(claimed).and_then(|peer| peer.pin);
-            if pin.is_some() && pin != identity {
-                self.stats.claims_disproved += 1;
-                peer = None;
-            } else {
-                ignored |= is_ignored(self, claimed);
-            }
+        // Whom an ignored tower pretends to be is nothing to learn from it.
+        let claimed = claimed.filter(|_| !self.is_unwelcome(id));
+        let mut peer = claimed.and_then(|address| self.learn(address, Source::Stranger));
+        let pin = peer.and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.pin);
+        if pin.is_some() && pin != identity {
+            self.stats.claims_disproved += 1;
+            peer = None;
         }
-        let link = self.links.get_mut(id)?;
-        link.peer = peer;
-        link.is_ignored = ignored;
-        peer.filter(|_| !ignored)
+        self.links.get_mut(id)?.peer = peer;
+        peer.filter(|_| !self.is_unwelcome(id))
+    }
+
+    /// Whether the other side of a link is ignored: as the peer that it is or claims to be, or as the one whose key it has.
+    fn is_unwelcome(&self, id: LinkId) -> bool {
+        let Some(link) = self.links.get(id) else { return false };
+        let keyed = link.identity.and_then(|identity| self.peers.find_pin(&identity));
+        let mut both = [link.peer, keyed].into_iter().flatten();
+        both.any(|peer| self.peers.is_ignored(peer))
     }
 
     /// The peer that a link's other end has been shown to be.
@@ -174,6 +176,13 @@ impl Tower {
             Direction::Outbound => Some(peer),
             Direction::Inbound => (pin == link.identity).then_some(peer),
         }
+    }
+
+    /// The peer that a link's other end is or says it is, unless the key pinned for that peer meanwhile disproves it.
+    pub(super) fn claimed(&self, id: LinkId) -> Option<PeerId> {
+        let peer = self.links.get(id)?.peer?;
+        let is_open_question = self.peers.get(peer)?.pin.is_none();
+        if is_open_question { Some(peer) } else { self.proved(id) }
     }
 
     fn on_message(&mut self, id: LinkId, frame: &MessageFrame<'_>) {
@@ -214,7 +223,7 @@ impl Tower {
 
     /// Why nothing is taken on this link now.
     fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
-        if self.links.get(id).is_some_and(|link| link.is_ignored) {
+        if self.is_unwelcome(id) {
             Some(RefusedReason::Ignored)
         } else if self.shutdown != Shutdown::Running {
             Some(RefusedReason::Busy)
@@ -230,7 +239,7 @@ impl Tower {
             return Some(Outcome::Refused(reason));
         }
         let sender = self.proved(id);
-        let from = self.links.get(id).and_then(|link| link.peer);
+        let from = self.claimed(id);
         let recalled = frame.attempt == Attempt::Retry
             && sender.is_some_and(|peer| self.recalls(id, peer, frame.transfer));
         if recalled {
@@ -239,8 +248,7 @@ impl Tower {
             return Some(Outcome::Taken);
         }
         let copy = self.queue.find(frame.nonce, frame.kind, frame.body);
-        // One message can bring four notices: received, queued, its friend discovered, and a dead peer forgotten for that.
-        let has_room = self.actions.has_room(4)
+        let has_room = self.actions.has_room(NOTICES_OF_A_MESSAGE)
             && (copy.is_some() || self.queue.has_room(frame.body.len(), 100));
         if !has_room {
             self.stats.refused += 1;
@@ -255,7 +263,8 @@ impl Tower {
             return Some(Outcome::Taken);
         }
         if let Screening::On { max_offers, timeout, .. } = self.config.screening {
-            if self.open_offers >= max_offers {
+            // A driver that does not poll gets no more of them, though they may be decided by their deadline.
+            if self.open_offers.max(self.actions.screens()) >= max_offers {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
             }
@@ -398,11 +407,7 @@ impl Tower {
 
     fn learn_friend(&mut self, friend: Option<&Address>) {
         if let Some(address) = friend {
-            self.learn(address, super::standing::Source::Friend);
+            self.learn(address, Source::Friend);
         }
-    }
-
-    fn learn_stranger(&mut self, address: &Address) -> Option<PeerId> {
-        self.learn(address, super::standing::Source::Stranger)
     }
 }

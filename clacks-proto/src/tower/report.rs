@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::{Shutdown, ShutdownProgress, Tower};
 use crate::address::Address;
-use crate::event::{Fingerprint, MessageKey, Notice, OfferId, PeerId, Report, Status};
+use crate::event::{Notice, Report, Status};
+use crate::ids::{Fingerprint, MessageKey, OfferId, PeerId};
 use crate::message::{Message, Nonce};
 use crate::peers;
 use crate::queue::Place;

@@ -1,9 +1,11 @@
 //! What goes out: the ticks, the draw, assigning messages to links, and frames into the driver's buffer.
 
 use bytes::BufMut;
+use core::time::Duration;
 
 use super::{Shutdown, Tower};
-use crate::event::{LinkId, MessageKey, PeerId, Status};
+use crate::event::Status;
+use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{Answer, Cargo, Outcome, State, Transfer};
 use crate::selector::Eligible;
 use crate::wire::{
@@ -24,6 +26,9 @@ enum Handed {
 /// How often an unlimited sender draws again when the drawn peer can't have the message.
 const REDRAWS: u32 = 4;
 
+/// The shortest time after which it does so again, lest a back-off of zero keep the timer busy.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
+
 /// The next frame of a link, as small values.
 enum Outgoing {
     Hello,
@@ -37,10 +42,9 @@ impl Tower {
     pub(super) fn pump(&mut self) {
         let draining = matches!(self.shutdown, Shutdown::Draining { .. });
         let unlimited = self.shutdown == Shutdown::Running && self.pacer.is_unlimited();
-        if !draining && !unlimited || self.retry_at.is_some_and(|at| at > self.now) {
+        if !draining && !unlimited || self.retry_at.is_some() {
             return;
         }
-        self.retry_at = None;
         let mut stuck = 0;
         loop {
             match self.hand_over() {
@@ -48,7 +52,7 @@ impl Tower {
                 Handed::Nobody => return,
                 Handed::Stuck if stuck < REDRAWS => stuck += 1,
                 Handed::Stuck => {
-                    self.retry_at = Some(self.now + self.config.busy_backoff);
+                    self.retry_at = Some(self.now + self.config.busy_backoff.max(LEAST_PAUSE));
                     return;
                 }
             }
@@ -100,6 +104,10 @@ impl Tower {
         if self.peers.get(peer).is_some_and(|peer| len > peer.max_message) {
             // Others behind it may be short enough, and other peers may take it.
             self.queue.rotate();
+            // One that is not proved yet is tried without a message: else a new one would come first for ever.
+            if !self.peers.is_alive(peer) {
+                self.assign(peer, Cargo::Announce);
+            }
             return Handed::Stuck;
         }
         if !self.assign(peer, Cargo::Message { key, len }) {
@@ -111,9 +119,7 @@ impl Tower {
 
     /// Gives something to a peer's link, which is opened if need be. False when there is no room for a link.
     pub(super) fn assign(&mut self, peer: PeerId, cargo: Cargo) -> bool {
-        let standing = self.peers.get(peer).and_then(|peer| peer.link);
-        let open = standing.filter(|link| self.links.live(*link).is_some());
-        let Some(id) = open.or_else(|| self.dial(peer)) else { return false };
+        let Some(id) = self.link_to(peer) else { return false };
         self.last_sent = Some(self.now);
         let friend = self.draw_friend(peer);
         let number = self.next_transfer;

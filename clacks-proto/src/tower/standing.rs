@@ -6,9 +6,11 @@ use core::time::Duration;
 use super::Tower;
 use super::links::Unanswered;
 use crate::address::Address;
-use crate::event::{CloseMode, CloseReason, LinkId, Notice, PeerId, Status};
-use crate::link::State;
+use crate::event::{CloseMode, Notice, Status};
+use crate::ids::{LinkId, PeerId};
+use crate::link::{Link, State};
 use crate::peers::TableFull;
+use crate::reason::CloseReason;
 use crate::wire::Farewell;
 
 /// Who told us an address.
@@ -60,7 +62,8 @@ impl Tower {
     /// A transaction with a proved peer succeeded, in either direction.
     pub(super) fn on_success(&mut self, peer: PeerId) {
         let Some(standing) = self.peers.get(peer) else { return };
-        if standing.status == Status::Alive && !standing.is_resting || standing.is_ignored() {
+        // An alive one that rests was busy: that it hands us something does not make room there.
+        if standing.status == Status::Alive || standing.is_ignored() {
             return;
         }
         self.backoffs.clear(peer.index);
@@ -108,25 +111,40 @@ impl Tower {
     /// Wants nothing to do with a peer any more: its links are closed, and what was on them comes back.
     pub(super) fn ignore_peer(&mut self, peer: PeerId) {
         self.set_status(peer, Status::Ignored);
-        self.backoffs.clear(peer.index);
-        self.peers.change(peer, |peer| {
-            peer.is_resting = false;
-            peer.announce_due = false;
-        });
+        self.peers.change(peer, |peer| peer.is_alias = false);
         // Rare: only the application, or a tower that turns out to be ours or known, brings us here.
-        for link in self.links_of(peer) {
+        let pin = self.peers.get(peer).and_then(|peer| peer.pin);
+        let is_its = |link: &Link| link.peer == Some(peer) || pin.is_some() && link.identity == pin;
+        for link in self.links_that(is_its) {
             if let Some(open) = self.links.live_mut(link).filter(|link| link.state == State::Open) {
                 open.farewell_due = Some(Farewell::Ignored);
             }
             self.end(link, CloseReason::Ignored, Unanswered::InDoubt, Some(CloseMode::Flush));
         }
+        // Nothing is due to it any more, what came back from its links included.
+        self.backoffs.clear(peer.index);
+        self.peers.change(peer, |peer| {
+            peer.is_resting = false;
+            peer.announce_due = false;
+        });
+    }
+
+    /// An address turned out to be this tower's own or an ignored one's. It is remembered as long as there is room.
+    pub(super) fn ignore_alias(&mut self, peer: PeerId) {
+        self.ignore_peer(peer);
+        self.peers.change(peer, |peer| peer.is_alias = true);
     }
 
     /// Two addresses turned out to be one tower: `kept` takes over from `alias`.
     pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
+        // A call to the other address that is still on its way says nothing about the one that is kept.
+        let is_on_its_way = |link: &Link| link.peer == Some(alias) && link.is_dialling();
+        for id in self.links_that(is_on_its_way) {
+            self.end(id, CloseReason::Evicted, Unanswered::NotTaken, Some(CloseMode::Abort));
+        }
         let Some(standing) = self.peers.get(alias) else { return };
         let (load, link, due) = (standing.load, standing.link, standing.announce_due);
-        for id in self.links_of(alias) {
+        for id in self.links_that(|link| link.peer == Some(alias)) {
             if let Some(link) = self.links.get_mut(id) {
                 link.peer = Some(kept);
             }
@@ -142,16 +160,17 @@ impl Tower {
         self.notify(Notice::TowerForgotten { peer: alias });
     }
 
-    fn links_of(&self, peer: PeerId) -> Vec<LinkId> {
-        let links = self.links.iter().filter(|(_, link)| link.peer == Some(peer));
-        links.map(|(id, _)| id).collect()
+    fn links_that(&self, test: impl Fn(&Link) -> bool) -> Vec<LinkId> {
+        self.links.iter().filter(|(_, link)| test(link)).map(|(id, _)| id).collect()
     }
 
     /// Notes whether a peer's window has room.
     pub(super) fn refresh_window(&mut self, peer: PeerId) {
         let link = self.peers.get(peer).and_then(|peer| peer.link);
-        let is_full =
-            link.and_then(|link| self.links.get(link)).is_some_and(crate::link::Link::is_full);
+        let is_full = link.and_then(|link| self.links.get(link)).is_some_and(Link::is_full);
         self.peers.change(peer, |peer| peer.is_full = is_full);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+pub mod raw;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -45,11 +47,15 @@ pub struct Net<M = Tower> {
     pub latency: Duration,
     /// How many bytes are delivered at a time.
     pub chunk: usize,
+    /// How many bytes a tower may write at a time.
+    pub room: usize,
     /// Towers whose incoming bytes wait, as if their process were stopped.
     pub frozen: BTreeSet<usize>,
     /// Towers that can't be reached: connections hang instead of being refused.
     pub silent: BTreeSet<usize>,
     pub actions: Vec<(usize, Action)>,
+    /// Further addresses at which a tower can be reached.
+    pub aliases: BTreeMap<Address, usize>,
     ends: BTreeMap<(usize, LinkId), End>,
 }
 
@@ -62,9 +68,11 @@ impl<M: StateMachine> Net<M> {
             now: Instant::ORIGIN,
             latency: Duration::ZERO,
             chunk: usize::MAX,
+            room: 100_000,
             frozen: BTreeSet::new(),
             silent: BTreeSet::new(),
             actions: Vec::new(),
+            aliases: BTreeMap::new(),
             ends: BTreeMap::new(),
         }
     }
@@ -116,12 +124,15 @@ impl<M: StateMachine> Net<M> {
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
+        let mut spins = 0;
         loop {
             let wakeups = self.towers.iter().flatten().filter_map(StateMachine::next_wakeup);
             let arrivals = self.ends.iter().filter(|((n, _), _)| !self.frozen.contains(n));
             let arrivals = arrivals.filter_map(|(_, end)| end.inbox.front().map(|(at, _)| *at));
             let times = wakeups.map(|wakeup| wakeup.at).chain(arrivals);
             let next = times.min().unwrap_or(end).min(end);
+            spins = if next > self.now { 0 } else { spins + 1 };
+            assert!(spins < 10_000, "a timer spins");
             self.now = self.now.max(next);
             for n in 0..self.towers.len() {
                 if let Some(tower) = &mut self.towers[n]
@@ -194,6 +205,7 @@ impl<M: StateMachine> Net<M> {
     fn connect(&mut self, n: usize, link: LinkId, peer: clacks_proto::PeerId) {
         let target = self.tower(n).peer(peer).map(|peer| peer.address.clone());
         let there = (0..self.towers.len()).find(|n| Some(address(*n)) == target);
+        let there = there.or_else(|| self.aliases.get(&target?).copied());
         let end = |other| End {
             other,
             inbox: VecDeque::new(),
@@ -238,7 +250,7 @@ impl<M: StateMachine> Net<M> {
             busy = true;
             let mut out = Vec::new();
             let tower = self.towers[n].as_mut().expect("a living tower");
-            while tower.transmit(link, &mut (&mut out).limit(100_000)) > 0 {}
+            while tower.transmit(link, &mut (&mut out).limit(self.room)) > 0 {}
             self.ends.get_mut(&(n, link)).unwrap().wants_send = false;
             if let Some(there) = other.and_then(|other| self.ends.get_mut(&other))
                 && !out.is_empty()

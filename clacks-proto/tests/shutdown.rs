@@ -1,0 +1,303 @@
+//! Shutdown: the queue is handed to peers, nothing more is taken, and it all ends in bounded time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
+use clacks_proto::{
+    CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Message, Refusal, Report,
+    Screening, SendRate, ShutdownProgress, StateMachine, Status, Tower, Verdict,
+};
+use common::raw::{Raw, Said, hello};
+use common::{LOCAL, address, net, quick, seconds};
+
+fn shut_down(raw: &mut Raw) {
+    raw.with(Tower::shutdown);
+}
+
+/// What the notices of a completed shutdown say.
+fn left(reports: &[Report]) -> Vec<usize> {
+    let left = |report: &Report| match report {
+        Report::ShutDown { left } => Some(*left),
+        _ => None,
+    };
+    reports.iter().filter_map(left).collect()
+}
+
+fn is_done(raw: &Raw) -> bool {
+    raw.tower.shutdown_progress() == ShutdownProgress::Done
+}
+
+#[test]
+fn a_shutdown_hands_the_queue_to_alive_peers() {
+    let mut net = net(3, &quick());
+    net.announce(0, 1);
+    net.announce(0, 2);
+    for n in 0..50 {
+        net.enqueue(0, &format!("message {n}"));
+    }
+    let before = net.now;
+    net.with(0, Tower::shutdown);
+    assert!(net.run_until(seconds(10), |net| {
+        net.tower(0).shutdown_progress() == ShutdownProgress::Done
+    }));
+    assert!(net.now.duration_since(before) < seconds(1), "it does not wait for the ticks");
+    let reports: Vec<_> = net.reports[0].iter().map(|(_, report)| report.clone()).collect();
+    assert_eq!(left(&reports), [0]);
+    assert_eq!(net.tower(0).links(), 0);
+    net.run(seconds(2));
+    assert_eq!(net.tower(1).held().0 + net.tower(2).held().0, 50);
+    assert!(net.tower(1).stats().received > 0 && net.tower(2).stats().received > 0);
+}
+
+#[test]
+fn a_shutdown_waits_for_what_is_in_flight() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.enqueue("last");
+    shut_down(&mut raw);
+    assert_eq!(raw.tower.shutdown_progress(), ShutdownProgress::Draining);
+    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("it goes at once") };
+    raw.run(seconds(5));
+    assert_eq!(raw.tower.shutdown_progress(), ShutdownProgress::Draining);
+    raw.confirm(link, transfer);
+    assert!(is_done(&raw));
+    assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
+    assert_eq!(raw.why_closed(link), Some(CloseReason::Shutdown));
+    assert_eq!(left(&raw.reports), [0]);
+    assert_eq!(raw.status(1), Some(Status::Alive));
+}
+
+#[test]
+fn messages_of_peers_are_refused_as_busy() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.enqueue("keeps the tower up");
+    shut_down(&mut raw);
+    raw.heard(link);
+    raw.hand(link, 5, "new");
+    raw.announce(link, 6);
+    let busy = |transfer| Said::Refused(transfer, RefusedReason::Busy);
+    assert_eq!(raw.heard(link), [busy(5), busy(6)]);
+    assert_eq!(raw.texts(), ["keeps the tower up"]);
+    assert_eq!(raw.tower.stats().refused, 1);
+}
+
+#[test]
+fn the_application_is_told_that_the_tower_shuts_down() {
+    let mut raw = Raw::new(&quick());
+    raw.expand(1);
+    raw.enqueue("keeps the tower up");
+    shut_down(&mut raw);
+    let message = Message::text("too late");
+    let refused = raw.with(|tower, now| tower.enqueue(message.clone(), now)).unwrap_err();
+    assert_eq!((refused.message, refused.why), (message, EnqueueError::ShuttingDown));
+    let late = Err(ExpandError::ShuttingDown);
+    assert_eq!(raw.with(|tower, now| tower.expand(&address(2), now)), late);
+    assert_eq!(raw.with(|tower, now| tower.announce(&address(2), now)), late);
+    assert_eq!(raw.tower.survey().count(), 1);
+    assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::ShuttingDown));
+    assert_eq!(raw.tower.stats().links_refused, 1);
+}
+
+#[test]
+fn a_shutdown_takes_bounded_time_and_tells_what_is_left() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.expand(2);
+    raw.enqueue_many(40, "message");
+    let before = raw.now;
+    shut_down(&mut raw);
+    // One confirms a little, the other hangs.
+    let transfers = raw.heard_messages(link);
+    raw.confirm(link, transfers[9].0);
+    raw.run(seconds(9));
+    assert!(!is_done(&raw));
+    raw.run(seconds(16));
+    assert!(is_done(&raw), "ten seconds, and five for links to close");
+    assert!(raw.now.duration_since(before) <= seconds(25));
+    assert_eq!(left(&raw.reports), [30]);
+    assert_eq!(raw.tower.links(), 0);
+}
+
+#[test]
+fn a_late_answer_still_counts_while_links_part() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.enqueue_many(3, "message");
+    shut_down(&mut raw);
+    let transfers = raw.heard_messages(link);
+    assert_eq!(transfers.len(), 3);
+    raw.run(seconds(12));
+    assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
+    assert_eq!(raw.why_closed(link), None, "it waits for answers");
+    raw.confirm(link, transfers[1].0);
+    // The other side's own goodbye: the third was not taken.
+    raw.leave(link);
+    assert!(is_done(&raw));
+    assert_eq!(left(&raw.reports), [1]);
+    assert_eq!((raw.tower.stats().delivered, raw.tower.stats().doubt_unresolved), (2, 0));
+}
+
+#[test]
+fn two_towers_that_shut_down_at_once_both_come_to_an_end() {
+    let mut net = net(2, &quick());
+    net.latency = Duration::from_millis(10);
+    net.announce(0, 1);
+    for n in 0..10 {
+        net.enqueue(n % 2, &format!("message {n}"));
+    }
+    net.run(seconds(1));
+    // Before either has heard of the other's.
+    let now = net.now;
+    for tower in net.towers.iter_mut().flatten() {
+        tower.shutdown(now);
+    }
+    net.run(seconds(30));
+    let mut lost = 0;
+    for n in 0..2 {
+        assert_eq!(net.tower(n).shutdown_progress(), ShutdownProgress::Done);
+        assert_eq!(net.tower(n).links(), 0);
+        let reports: Vec<_> = net.reports[n].iter().map(|(_, report)| report.clone()).collect();
+        let [left] = left(&reports)[..] else { panic!("one end") };
+        assert_eq!(left, net.tower(n).held().0);
+        lost += left;
+    }
+    assert_eq!(lost, 10, "nobody takes anything any more, and nothing is said to be gone");
+}
+
+#[test]
+fn a_tower_without_peers_shuts_down_at_once() {
+    for knows_an_ignored_one in [true, false] {
+        let mut raw = Raw::new(&quick());
+        if knows_an_ignored_one {
+            raw.with(|tower, now| tower.ignore(&address(1), now)).unwrap();
+        }
+        raw.enqueue_many(3, "message");
+        shut_down(&mut raw);
+        assert!(is_done(&raw));
+        assert_eq!(left(&raw.reports), [3]);
+        assert_eq!(raw.now.as_nanos(), 0);
+    }
+}
+
+#[test]
+fn a_tower_with_nothing_to_hand_over_says_goodbye_at_once() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    let greeting = raw.call();
+    raw.with(|tower, now| tower.announce(&address(2), now)).unwrap();
+    let (dialled, _) = raw.dialled[0];
+    shut_down(&mut raw);
+    assert!(is_done(&raw));
+    assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
+    for link in [link, greeting, dialled] {
+        assert_eq!(raw.why_closed(link), Some(CloseReason::Shutdown));
+    }
+    assert_eq!(left(&raw.reports), [0]);
+}
+
+#[test]
+fn nobody_is_tried_who_may_not_be_there_as_long_as_somebody_is() {
+    let mut raw = Raw::new(&quick());
+    raw.expand(2);
+    let link = raw.call_alive(1);
+    raw.enqueue_many(20, "message");
+    shut_down(&mut raw);
+    assert!(raw.dialled.is_empty());
+    assert_eq!(raw.heard_messages(link).len(), 20);
+    // Without any alive one, the others are better than nothing.
+    let mut raw = Raw::new(&quick());
+    raw.expand(2);
+    raw.enqueue_many(2, "message");
+    shut_down(&mut raw);
+    let link = raw.answer();
+    let [(first, ..)] = raw.heard_messages(link)[..] else { panic!("one at a time") };
+    raw.confirm(link, first);
+    let [(second, ..)] = raw.heard_messages(link)[..] else { panic!("the other") };
+    raw.confirm(link, second);
+    assert!(is_done(&raw));
+    assert_eq!(left(&raw.reports), [0]);
+}
+
+#[test]
+fn the_end_is_told_even_to_a_driver_that_let_notices_pile_up() {
+    let mut config = quick();
+    config.max_pending_notices = 16;
+    let mut raw = Raw::new(&config);
+    for _ in 0..20 {
+        raw.tower.enqueue(Message::text("x"), raw.now).unwrap();
+    }
+    raw.tower.shutdown(raw.now);
+    raw.settle();
+    assert_eq!(left(&raw.reports), [20]);
+    assert!(raw.reports.contains(&Report::Missed { count: 4 }));
+}
+
+#[test]
+fn a_shutdown_is_said_once() {
+    let mut raw = Raw::new(&quick());
+    raw.call_alive(1);
+    raw.enqueue("hangs");
+    shut_down(&mut raw);
+    raw.run(seconds(9));
+    shut_down(&mut raw);
+    raw.run(seconds(10));
+    assert!(is_done(&raw), "saying it again puts nothing off");
+    shut_down(&mut raw);
+    raw.run(seconds(100));
+    assert_eq!(left(&raw.reports), [1]);
+    assert_eq!(raw.tower.next_wakeup(), None, "a tower that is down never wakes up");
+}
+
+#[test]
+fn a_message_that_nobody_can_take_does_not_keep_the_timer_busy() {
+    for rate in [SendRate::Unlimited, SendRate::per_second(20)] {
+        let mut config = quick();
+        config.send_rate = rate;
+        let mut raw = Raw::new(&config);
+        let link = raw.call();
+        let narrow = Hello { max_message: 3, ..hello(Some(address(1))) };
+        raw.say(link, &Frame::Hello(narrow));
+        raw.announce(link, 1);
+        raw.enqueue("too long");
+        raw.run(seconds(1));
+        raw.never_closes = true;
+        shut_down(&mut raw);
+        raw.run(seconds(30));
+        assert_eq!(raw.tower.shutdown_progress(), ShutdownProgress::Draining);
+        let closing: Vec<_> = raw.closed.keys().copied().collect();
+        closing.into_iter().for_each(|link| raw.tell(Event::Closed { link }));
+        assert!(is_done(&raw));
+        assert_eq!(left(&raw.reports), [1]);
+        assert_eq!(raw.tower.next_wakeup(), None);
+    }
+}
+
+#[test]
+fn what_is_under_screening_stays_with_its_sender() {
+    let mut config = quick();
+    let default = DefaultVerdict::Accept;
+    config.screening = Screening::On { max_offers: 3, timeout: seconds(60), default };
+    let mut raw = Raw::new(&config);
+    let link = raw.call_as(1);
+    raw.hand(link, 1, "undecided");
+    raw.hand(link, 2, "taken, and handed on");
+    let (offer, _) = raw.offers[1];
+    raw.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
+    raw.heard(link);
+    shut_down(&mut raw);
+    raw.run(seconds(11));
+    let heard = raw.heard(link);
+    let answers: Vec<_> = heard
+        .iter()
+        .filter(|said| !matches!(said, Said::Message { .. } | Said::Goodbye(_)))
+        .collect();
+    assert_eq!(answers, [&Said::Refused(1, RefusedReason::Busy), &Said::Confirmed(2)]);
+    assert_eq!(heard.last(), Some(&Said::Goodbye(Farewell::Leaving)));
+    raw.leave(link);
+    assert!(is_done(&raw));
+    assert_eq!(left(&raw.reports), [1], "the one that it took");
+}
