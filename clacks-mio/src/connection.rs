@@ -1,6 +1,6 @@
 //! One connection that stands: its bytes in, its bytes out, and its end.
 
-use clacks_proto::{Event, IoCause, LinkId, StateMachine};
+use clacks_proto::{Event, Instant, IoCause, LinkId, StateMachine};
 use mio::event;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
@@ -43,6 +43,8 @@ pub(crate) struct Orders {
 pub(crate) enum Turn {
     /// Nothing can be done until there is news.
     Idle,
+    /// Nothing can be done until there is news, or until this moment.
+    Due(Instant),
     /// There is more to do, but others wait.
     Busy,
     /// The link has ended, with this event.
@@ -81,13 +83,7 @@ impl Connection {
             return Turn::Ended(Event::Closed { link });
         }
         if let Err(error) = self.move_bytes(link, orders, core, buffers) {
-            // What was asked for is done. That the other side then resets the connection changes nothing.
-            let event = if self.flushed {
-                Event::Closed { link }
-            } else {
-                Event::Lost { link, cause: IoCause::from(&error) }
-            };
-            return Turn::Ended(event);
+            return Turn::Ended(Event::Lost { link, cause: IoCause::from(&error) });
         }
         match self.has_work(*orders) {
             _ if self.finished && self.flushed => Turn::Ended(Event::Closed { link }),

@@ -55,11 +55,11 @@
 //!
 //! # What it costs
 //!
-//! Everything is bounded, on top of what [`Config::max_memory`](clacks_proto::Config) bounds for the tower itself:
+//! Everything is bounded, on top of what [`Config::max_memory`](clacks_proto::Config::max_memory) bounds for the tower itself:
 //!
 //! | what | how much |
 //! |---|---|
-//! | an open connection with nothing to do | the socket and 128 bytes; no buffer |
+//! | an open connection with nothing to do | no buffer; 128 bytes, besides the tower's own part and the kernel's socket |
 //! | a connection whose peer does not read | 64 KiB more, for what it has yet to take |
 //! | buffers for the turn | 2 × 64 KiB for each tower, whatever the number of links |
 //! | notices that wait for a slow reader | [`NOTICES_CAPACITY`] for each reader, with the messages that they name |

@@ -1,6 +1,6 @@
 //! All links, and which of them have work to do.
 
-use clacks_proto::{Event, IoCause, LinkId, StateMachine};
+use clacks_proto::{Event, Instant, IoCause, LinkId, StateMachine};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, event};
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(crate) struct Links {
     places: Vec<Option<Link>>,
     /// Links with work, each of them once. Whoever has had its turn and is not done goes to the end.
     ready: VecDeque<LinkId>,
+    /// When dials go on to their hosts' next addresses, in the order of time: all have the same head start.
+    head_starts: VecDeque<(Instant, LinkId)>,
 }
 
 struct Link {
@@ -51,11 +53,12 @@ impl Links {
 
     /// What was found out about a link's host; of no use if nobody waits for it any more.
     pub(crate) fn resolved(&mut self, id: LinkId, found: Result<Vec<SocketAddr>, IoCause>) {
-        let Some(Link { stage: Stage::Resolving, .. }) = self.get(id) else { return };
-        match found {
-            Ok(sockets) => self.dial(id, sockets, IoCause::Resolve),
-            Err(cause) => self.dial(id, Vec::new(), cause),
-        }
+        let Some(link) = self.get(id) else { return };
+        link.stage = Stage::Dialling(match found {
+            Ok(sockets) => Dial::new(sockets, IoCause::Resolve),
+            Err(cause) => Dial::new(Vec::new(), cause),
+        });
+        self.note_work(id.index());
     }
 
     /// A link over a connection that was accepted.
@@ -97,6 +100,23 @@ impl Links {
         !self.ready.is_empty()
     }
 
+    /// When [`on_time`](Self::on_time) has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.head_starts.front().map(|(at, _)| *at)
+    }
+
+    /// Has dials go on whose time has come.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        while let Some((at, id)) = self.head_starts.front().copied()
+            && at <= now
+        {
+            self.head_starts.pop_front();
+            if self.get(id).is_some() {
+                self.note_work(id.index());
+            }
+        }
+    }
+
     /// Gives the next link its turn. `false` when none has work to do.
     pub(crate) fn serve_next<M: StateMachine>(
         &mut self,
@@ -110,6 +130,7 @@ impl Links {
         link.is_ready = false;
         match link.take_turn(core, names, buffers, registry) {
             Turn::Idle => {}
+            Turn::Due(at) => self.head_starts.push_back((at, id)),
             Turn::Busy => self.note_work(id.index()),
             Turn::Ended(event) => self.end(id, event, core),
         }
@@ -125,8 +146,7 @@ impl Links {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.places.clear();
-        self.ready.clear();
+        *self = Self::default();
     }
 
     fn insert(&mut self, id: LinkId, stage: Stage) {
@@ -186,16 +206,18 @@ impl Link {
                 Turn::Ended(Event::ConnectFailed { link, cause: IoCause::Other })
             }
             Stage::Resolving => Turn::Idle,
-            Stage::Dialling(dial) => match dial.advance(registry, Token(link.index())) {
-                Dialled::UnderWay => Turn::Idle,
-                Dialled::Failed(cause) => Turn::Ended(Event::ConnectFailed { link, cause }),
-                Dialled::Connected(stream) => {
-                    tracing::debug!(to = ?stream.peer_addr(), "link dialled");
-                    self.stage = Stage::Open(Connection::new(stream));
-                    core.handle(Event::Connected { link });
-                    Turn::Busy
+            Stage::Dialling(dial) => {
+                match dial.advance(core.now(), registry, Token(link.index())) {
+                    Dialled::UnderWay(next) => next.map_or(Turn::Idle, Turn::Due),
+                    Dialled::Failed(cause) => Turn::Ended(Event::ConnectFailed { link, cause }),
+                    Dialled::Connected(stream) => {
+                        tracing::debug!(to = ?stream.peer_addr(), "link dialled");
+                        self.stage = Stage::Open(Connection::new(stream));
+                        core.handle(Event::Connected { link });
+                        Turn::Busy
+                    }
                 }
-            },
+            }
             Stage::Open(connection) => connection.take_turn(link, &mut self.orders, core, buffers),
         }
     }
@@ -204,9 +226,82 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::Desk;
+    use clacks_proto::{Address, Config, Seed, Tower};
+    use mio::{Poll, Waker};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn tower() -> Tower {
+        let address = Address::new("127.0.0.1", 8001).unwrap();
+        Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap()
+    }
+
+    fn link() -> LinkId {
+        tower().accept(LOCALHOST, Instant::ORIGIN).unwrap()
+    }
 
     #[test]
     fn an_idle_link_is_small() {
         assert!(size_of::<Option<Link>>() <= 128, "{}", size_of::<Option<Link>>());
+    }
+
+    #[test]
+    fn an_order_outlives_the_answer_that_comes_with_it() {
+        let (mut links, id) = (Links::default(), link());
+        links.resolve(id);
+        assert!(!links.have_work());
+        links.order(id, |orders| orders.cut = true);
+        links.resolved(id, Ok(Vec::new()));
+        assert!(links.get(id).unwrap().is_unwanted());
+        assert_eq!(links.ready, [id]);
+    }
+
+    #[test]
+    fn answers_and_orders_for_links_that_are_gone_change_nothing() {
+        let mut tower = tower();
+        let first = tower.accept(LOCALHOST, Instant::ORIGIN).unwrap();
+        // Another link in the same place.
+        tower.handle(Event::Closed { link: first }, Instant::ORIGIN);
+        while tower.poll_action().is_some() {}
+        let second = tower.accept(LOCALHOST, Instant::ORIGIN).unwrap();
+        assert_eq!(first.index(), second.index());
+        let mut links = Links::default();
+        links.resolve(second);
+        links.resolved(first, Ok(Vec::new()));
+        links.order(first, |orders| orders.cut = true);
+        assert!(!links.have_work());
+    }
+
+    #[test]
+    fn a_dial_goes_on_when_its_time_has_come() {
+        let (mut links, id) = (Links::default(), link());
+        links.dial(id, Vec::new(), IoCause::Other);
+        links.ready.clear();
+        links.get(id).unwrap().is_ready = false;
+        let due = Instant::from_nanos(7);
+        links.head_starts.extend([(due, id), (Instant::from_nanos(8), id)]);
+        links.on_time(Instant::from_nanos(6));
+        assert!(!links.have_work());
+        links.on_time(due);
+        assert_eq!((links.ready.len(), links.due()), (1, Some(Instant::from_nanos(8))));
+    }
+
+    #[test]
+    fn whoever_gives_up_a_link_does_not_wait_for_its_name() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(7)).unwrap();
+        let desk = Arc::new(Desk::new((LOCALHOST, 8001).into(), waker));
+        let core = Core::new(tower(), desk.clone());
+        let (names, mut buffers) = (Names::new(desk), Buffers::new());
+        let mut serve =
+            |links: &mut Links| links.serve_next(&core, &names, &mut buffers, poll.registry());
+        let (mut links, id) = (Links::default(), link());
+        links.resolve(id);
+        links.order(id, |orders| orders.flush = true);
+        assert!(serve(&mut links));
+        assert!(links.get(id).is_none() && !serve(&mut links));
     }
 }

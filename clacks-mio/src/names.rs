@@ -116,3 +116,75 @@ impl Office {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
+    use mio::{Poll, Token, Waker};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn names(poll: &Poll) -> Names {
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        Names::new(Arc::new(Desk::new((LOCALHOST, 8001).into(), waker)))
+    }
+
+    fn links(count: usize) -> Vec<LinkId> {
+        let address = Address::new("127.0.0.1", 8001).unwrap();
+        let mut tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        (0..count).map(|_| tower.accept(LOCALHOST, Instant::ORIGIN).unwrap()).collect()
+    }
+
+    fn localhost() -> Name {
+        match Address::new("localhost", 1).unwrap().host() {
+            clacks_proto::Host::Name(name) => name.clone(),
+            clacks_proto::Host::Ip(_) => panic!("not a name"),
+        }
+    }
+
+    #[test]
+    fn an_answer_rings() {
+        let mut poll = Poll::new().unwrap();
+        let names = names(&poll);
+        let link = links(1)[0];
+        names.look_up(link, localhost(), 7);
+        let mut events = mio::Events::with_capacity(1);
+        poll.poll(&mut events, None).unwrap();
+        let answers = names.take_answers();
+        let found = answers[0].found.as_ref().unwrap();
+        assert!(answers[0].link == link && !found.is_empty());
+        assert!(found.iter().all(|socket| socket.port() == 7));
+    }
+
+    #[test]
+    fn a_name_that_nobody_wants_any_more_is_not_looked_up() {
+        let poll = Poll::new().unwrap();
+        let names = names(&poll);
+        let links = links(2);
+        // As if all threads were busy.
+        lock(&names.office.files).threads = MAX_THREADS;
+        links.iter().for_each(|link| names.look_up(*link, localhost(), 1));
+        names.forget(links[0]);
+        assert_eq!(names.office.next().unwrap().link, links[1]);
+        assert!(names.office.next().is_none());
+    }
+
+    #[test]
+    fn without_a_thread_the_answer_is_no() {
+        let poll = Poll::new().unwrap();
+        let names = names(&poll);
+        let links = links(2);
+        lock(&names.office.files).threads = MAX_THREADS;
+        links.iter().for_each(|link| names.look_up(*link, localhost(), 1));
+        // Another thread may still get to them; when the last one is gone, nobody will.
+        lock(&names.office.files).threads = 2;
+        names.office.give_up();
+        assert!(names.take_answers().is_empty());
+        names.office.give_up();
+        let answers = names.take_answers();
+        assert_eq!(answers.len(), 2);
+        assert!(answers.iter().all(|answer| answer.found == Err(IoCause::Exhausted)));
+    }
+}

@@ -66,6 +66,14 @@ pub(crate) struct Core<M> {
 }
 
 impl<M: StateMachine> Core<M> {
+    pub(crate) fn new(machine: M, desk: Arc<Desk>) -> Self {
+        Self { machine: Arc::new(SharedMachine::new(machine)), desk }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.desk.now()
+    }
+
     /// Tells the machine what happened.
     pub(crate) fn handle(&self, event: Event<'_>) {
         self.call(|machine, now| machine.handle(event, now));
@@ -73,7 +81,7 @@ impl<M: StateMachine> Core<M> {
 
     /// Calls the machine, unless it is gone. What it asks for is done when the one who called has finished.
     pub(crate) fn call<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
-        self.machine.call(|machine| call(machine, self.desk.now()))
+        self.machine.call(|machine| call(machine, self.now()))
     }
 
     /// Reports that nobody reads are not spelled out, unless they go to the log.
@@ -99,17 +107,17 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, DOOR, Interest::READABLE)?;
         let desk = Arc::new(Desk::new(local_addr, Waker::new(poll.registry(), BELL)?));
-        let machine = Arc::new(SharedMachine::new(machine));
-        let handle = Handle::new(machine.clone(), desk.clone());
+        let core = Core::new(machine, desk.clone());
+        let handle = Handle::new(core.machine.clone(), desk.clone());
         let reactor = Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             door: Some(Door::new(listener)),
             links: Links::default(),
-            names: Names::new(desk.clone()),
+            names: Names::new(desk),
             buffers: Buffers::new(),
             screen: None,
-            core: Core { machine, desk },
+            core,
         };
         Ok((handle, reactor))
     }
@@ -175,9 +183,10 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         if self.links.have_work() {
             return Some(Duration::ZERO);
         }
-        let door = self.door.as_ref().and_then(Door::due).unwrap_or(Instant::FAR_FUTURE);
-        let next = door.min(self.core.machine.outlook().wakeup);
-        (next < Instant::FAR_FUTURE).then(|| next.duration_since(self.core.desk.now()))
+        let door = self.door.as_ref().and_then(Door::due);
+        let own = door.into_iter().chain(self.links.due()).min();
+        let next = own.unwrap_or(Instant::FAR_FUTURE).min(self.core.machine.outlook().wakeup);
+        (next < Instant::FAR_FUTURE).then(|| next.duration_since(self.core.now()))
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -204,7 +213,7 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     /// The clock is read at every turn, whatever ended the wait.
     fn fire_timer(&mut self) {
         self.pump();
-        if self.core.machine.outlook().wakeup <= self.core.desk.now() {
+        if self.core.machine.outlook().wakeup <= self.core.now() {
             self.core.handle(Event::TimerFired);
             self.pump();
         }
@@ -214,12 +223,13 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         for answer in self.names.take_answers() {
             self.links.resolved(answer.link, answer.found);
         }
+        self.links.on_time(self.core.now());
     }
 
     /// Asks the machine before anything is spent on a connection. A refused one is dropped.
     fn admit(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let now = self.core.desk.now();
+            let now = self.core.now();
             let accepted = self.door.as_mut().and_then(|door| door.accept(now));
             let Some((stream, from)) = accepted else { return };
             match self.core.call(|machine, now| machine.accept(from, now)) {

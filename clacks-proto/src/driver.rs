@@ -3,9 +3,11 @@
 //! [`StateMachine`] is all that a driver needs. One whose application is on other threads needs three things more, and these are the
 //! same on every runtime: a lock that is held for one call at a time ([`SharedMachine`]), actions that can be carried out
 //! when the lock is open again ([`Errand`]), and the application's verbs without the machine's type ([`Verbs`]).
-//! Still no clock, no socket and no thread: whoever calls says what time it is.
+//! Still no clock, no socket and no thread: whoever calls says what time it is. And how a host with many addresses is dialled, which must not
+//! depend on the runtime.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 use core::{fmt, mem};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +21,13 @@ use crate::time::Instant;
 use crate::tower::{
     EnqueueError, ExpandError, Held, Peer, PeerView, RefusedMessage, ShutdownProgress, Tower,
 };
+
+/// How long an address of a host may keep silent before the next one is tried as well: the machine's deadline is for all of them
+/// together, and one that swallows what is sent to it must not use it up. Default from RFC 8305 §5.
+pub const HEAD_START: Duration = Duration::from_millis(250);
+
+/// The most addresses of one host that are tried. Whoever rules a name decides how many it has. A guess.
+pub const MAX_ADDRESSES: usize = 16;
 
 /// A state machine behind a lock, for as long as its driver lives; then what is left of it.
 ///
@@ -301,7 +310,6 @@ mod tests {
     use crate::config::Config;
     use crate::event::{Event, Origin, Status};
     use crate::seed::Seed;
-    use core::time::Duration;
 
     const NOW: Instant = Instant::ORIGIN;
 

@@ -1,24 +1,17 @@
 //! Opening a connection to an address.
 
 use async_io::{Async, Timer};
+use clacks_proto::driver::{HEAD_START, MAX_ADDRESSES};
 use clacks_proto::{Address, Host, IoCause};
 use smol::future::{self, Boxed};
 use smol::lock::Semaphore;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 /// How many names a tower looks up at a time. The operating system's resolver can't be interrupted, and may
 /// hold a thread of the process's pool for a minute each.
 const MAX_LOOKUPS: usize = 16;
-
-/// How long an address of a host may keep silent before the next one is tried as well: the machine's deadline is for all of them
-/// together, and one that swallows what is sent to it must not use it up. Default from RFC 8305 §5.
-const HEAD_START: Duration = Duration::from_millis(250);
-
-/// The most addresses of one host that are tried. Whoever rules a name decides how many it has. A guess.
-const MAX_ADDRESSES: usize = 16;
 
 /// Opens connections. Does not limit how long that takes: who drops the future is no longer interested.
 pub(crate) struct Dialler {
@@ -117,6 +110,7 @@ fn has_one_end(stream: &TcpStream) -> bool {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::time::Duration;
 
     fn closed_port() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

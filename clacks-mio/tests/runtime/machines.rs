@@ -10,7 +10,10 @@ use std::time::Duration;
 use crate::support::{
     FOR_EVER, Running, delivers, find, port, quick, quiet, run, start, tower, turns,
 };
-use crate::witness::{Record, Seen, Witness};
+use crate::witness::{Record, Seen, Witness, rubbish};
+
+/// More than a tower says before it has been answered.
+const HELLO: usize = 1_024;
 
 pub(crate) fn witness(config: Config, is_pest: bool) -> (Running, Record) {
     let listener = port();
@@ -105,6 +108,27 @@ fn a_peer_that_never_reads_delays_nobody_and_is_still_read() {
         let has_read_all = || record.lock().unwrap().values().any(|seen| seen.received == LEN);
         pass_messages_until(&running, has_read_all);
         drop(writing.join().unwrap());
+    });
+}
+
+#[test]
+fn what_a_late_reader_gets_is_whole() {
+    run(|| {
+        let (running, record) = patient_pest();
+        let mut late = TcpStream::connect(running.handle.local_addr()).unwrap();
+        // Until neither of the two systems takes any more: the rest waits in the tower.
+        let sent = || record.lock().unwrap().values().map(|seen| seen.sent).sum::<usize>();
+        let mut before = 0;
+        while before == 0 || before < sent() {
+            before = sent();
+            thread::sleep(Duration::from_millis(50));
+        }
+        let mut stream = vec![0; 2 * before];
+        late.read_exact(&mut stream).unwrap();
+        let mut after_hello = stream.iter().enumerate().skip(HELLO);
+        let damage = after_hello.find(|(at, byte)| **byte != rubbish(*at));
+        assert_eq!(damage, None);
+        running.kill();
     });
 }
 

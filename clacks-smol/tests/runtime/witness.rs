@@ -19,6 +19,14 @@ pub(crate) struct Seen {
 
 pub(crate) type Record = Arc<Mutex<HashMap<LinkId, Seen>>>;
 
+/// The length of the pattern in a pest's rubbish.
+const PATTERN: usize = 251;
+
+/// What a pest sends in the place `at` of a link's stream, once it has said hello.
+pub(crate) fn rubbish(at: usize) -> u8 {
+    u8::try_from(at % PATTERN).unwrap()
+}
+
 /// A tower that keeps a record of its links, and, if it is a pest, sends those that call it rubbish without end. That rubbish, and
 /// what they say, is hard work: whoever they are, they are always quicker than the tower.
 pub(crate) struct Witness {
@@ -26,19 +34,26 @@ pub(crate) struct Witness {
     record: Record,
     is_pest: bool,
     victims: HashSet<LinkId>,
+    rubbish: Vec<u8>,
 }
 
 impl Witness {
     pub(crate) fn new(tower: Tower, is_pest: bool) -> (Self, Record) {
         let record = Record::default();
         let watching = record.clone();
-        (Self { tower, record: watching, is_pest, victims: HashSet::new() }, record)
+        let victims = HashSet::new();
+        let rubbish = (0..1 << 16).map(rubbish).collect();
+        (Self { tower, record: watching, is_pest, victims, rubbish }, record)
     }
 
     fn toil(&self, link: LinkId) {
         if self.victims.contains(&link) {
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    fn sent(&self, link: LinkId) -> usize {
+        self.record.lock().unwrap().get(&link).map_or(0, |seen| seen.sent)
     }
 
     fn note(&self, link: LinkId, note: impl FnOnce(&mut Seen)) {
@@ -77,8 +92,10 @@ impl StateMachine for Witness {
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
         let mut count = self.tower.transmit(link, out);
         if self.victims.contains(&link) {
-            count += out.remaining_mut();
-            out.put_bytes(0xff, out.remaining_mut());
+            let begin = (self.sent(link) + count) % PATTERN;
+            let end = self.rubbish.len().min(begin + out.remaining_mut());
+            out.put_slice(&self.rubbish[begin..end]);
+            count += end - begin;
             self.toil(link);
         }
         self.note(link, |seen| seen.sent += count);
