@@ -1,4 +1,4 @@
-//! Runs a Clacks tower on bare [mio](mio): one thread, no async runtime.
+//! Runs a Clacks tower on bare [mio]: one thread, no async runtime.
 //!
 //! The protocol lives in [`clacks_proto`], which has no socket, no clock and no thread. This crate lends it sockets and a clock, and is
 //! content with one thread that may belong to somebody else: it moves bytes between connections and a [`StateMachine`], fires one timer, and carries
