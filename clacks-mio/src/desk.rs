@@ -16,6 +16,8 @@ pub(crate) struct Desk {
     waker: Waker,
     /// Somebody rang, and the reactor has not looked yet.
     rung: AtomicBool,
+    /// The shutdown was asked for.
+    leaving: AtomicBool,
     origin: std::time::Instant,
     over: Mutex<bool>,
     went: Condvar,
@@ -28,6 +30,7 @@ impl Desk {
             board: Board::default(),
             waker,
             rung: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             origin: std::time::Instant::now(),
             over: Mutex::new(false),
             went: Condvar::new(),
@@ -53,6 +56,12 @@ impl Desk {
     /// The reactor is about to look: whoever rings from now on means something new.
     pub(crate) fn answer_bell(&self) {
         self.rung.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether this is the first time that the shutdown is asked for. To ask again must not ring: whoever asks after each turn would
+    /// wake itself for ever.
+    pub(crate) fn begins_to_leave(&self) -> bool {
+        !self.leaving.swap(true, Ordering::SeqCst)
     }
 
     /// The reactor is gone.

@@ -109,7 +109,7 @@ fn is_itself(stream: &TcpStream, peer: SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use mio::{Events, Poll};
     use std::net::TcpListener;
@@ -169,7 +169,7 @@ mod tests {
     /// An address that never answers. Attempts that hang need a listener whose queue is full, and what happens then differs between
     /// systems.
     #[cfg(target_os = "linux")]
-    fn silence() -> (SocketAddr, (TcpListener, Vec<std::net::TcpStream>)) {
+    pub(crate) fn silence() -> (SocketAddr, (TcpListener, Vec<std::net::TcpStream>)) {
         let (listener, socket) = listener();
         let patience = std::time::Duration::from_millis(500);
         let mut queue = Vec::new();

@@ -114,15 +114,21 @@ impl Handle {
     ///
     /// Waits for the reactor: for ever when nobody turns it, and so never to be called on the thread that does.
     pub fn shutdown(&self) -> usize {
-        self.change(|tower, now| tower.shutdown(now));
+        self.ask_to_leave();
         self.desk.wait_for_the_end();
         self.tower.left()
     }
 
     /// Asks for the same and does not wait: `None` until the reactor is done or gone, then the number of messages that are lost. Ask as often as you like.
     pub fn try_shutdown(&self) -> Option<usize> {
-        self.change(|tower, now| tower.shutdown(now));
+        self.ask_to_leave();
         self.desk.is_over().then(|| self.tower.left())
+    }
+
+    fn ask_to_leave(&self) {
+        if self.desk.begins_to_leave() {
+            self.change(|tower, now| tower.shutdown(now));
+        }
     }
 
     /// Has the reactor's current [`turn`](crate::Reactor::turn) come back soon, or else its next one. For a loop on another thread that is to look at something of its own.

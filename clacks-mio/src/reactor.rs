@@ -354,3 +354,36 @@ fn log(report: &Report) {
         _ => {}
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::dial::tests::silence;
+    use clacks_proto::driver::HEAD_START;
+    use clacks_proto::{Config, Seed, Tower};
+
+    #[test]
+    fn a_reactor_wakes_for_the_next_address() {
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (own, other) = (bind(), bind());
+        let address = Address::try_from(own.local_addr().unwrap()).unwrap();
+        let mut config = Config::default();
+        config.heartbeat = None;
+        config.timeouts.handshake = Duration::from_secs(3_600);
+        let tower = Tower::new(config, address, &Seed::from_u64(1)).unwrap();
+        let (_handle, mut reactor) = Reactor::new(tower, own).unwrap();
+        let here = other.local_addr().unwrap();
+        let link = reactor.core.call(|machine, now| machine.accept(here.ip(), now)).unwrap();
+        let (silent, _hold) = silence();
+        reactor.links.dial(link.unwrap(), vec![silent, here], IoCause::Other);
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        while reactor.links.have_work() {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(reactor.next_timeout().is_some_and(|timeout| timeout <= HEAD_START));
+        other.set_nonblocking(true).unwrap();
+        while other.accept().is_err() {
+            reactor.turn(None).unwrap();
+        }
+    }
+}

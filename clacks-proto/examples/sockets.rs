@@ -216,7 +216,8 @@ impl<M: StateMachine> Driver<M> {
             }
         }
         if link.flush && unsent.is_empty() {
-            stream.shutdown(Shutdown::Write)?;
+            // Only fails when the connection is gone, which reading will tell.
+            let _ = stream.shutdown(Shutdown::Write);
         }
         let (readable, writable) = (!link.heard_all, !unsent.is_empty());
         self.poller.modify(&*stream, Ready { key: id.index(), readable, writable })

@@ -1,8 +1,9 @@
 //! How a tower's life ends, and what is left of it.
 
 use clacks_proto::{Address, EnqueueError, ExpandError, Message, Report, ShutdownProgress, Status};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::{FOR_EVER, quick, quiet, reactor, receives, run, start, turns};
 
@@ -48,6 +49,25 @@ fn a_shutdown_tells_how_many_messages_are_lost() {
         let second = thread::spawn(move || second.shutdown());
         assert_eq!((handle.shutdown(), second.join().unwrap()), (3, 3));
         assert_eq!(handle.stats().enqueued, 3, "the counters stay");
+    });
+}
+
+#[test]
+fn asking_for_a_shutdown_after_each_turn_keeps_no_loop_busy() {
+    run(|| {
+        // Takes connections and never says a word, so that the shutdown lasts as long as it may.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = quick();
+        config.timeouts.shutdown = Duration::from_millis(500);
+        let (handle, mut reactor) = reactor(config);
+        handle.enqueue(Message::text("stuck")).unwrap();
+        handle.expand(&Address::try_from(silent.local_addr().unwrap()).unwrap()).unwrap();
+        let mut turns = 0;
+        while handle.try_shutdown().is_none() {
+            reactor.turn(None).unwrap();
+            turns += 1;
+        }
+        assert!(turns < 200, "{turns} turns");
     });
 }
 
