@@ -17,6 +17,7 @@ use crate::tower::Tower;
 /// [`next_wakeup`](Self::next_wakeup). There is no rule about draining: several `handle` calls may come before a poll, and a driver that stops polling early loses nothing.
 pub trait StateMachine {
     /// Asks for a link for an inbound connection, before anything is spent on it. The new link is already connected.
+    /// Where it comes `from` decides nothing yet: links are bounded in all, not for each address.
     ///
     /// # Errors
     ///

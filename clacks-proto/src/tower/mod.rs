@@ -243,9 +243,9 @@ impl Tower {
 }
 
 impl StateMachine for Tower {
-    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+    fn accept(&mut self, _from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
         self.set_now(now);
-        let accepted = self.admit(from);
+        let accepted = self.admit();
         if accepted.is_err() {
             self.stats.links_refused += 1;
         }
@@ -328,7 +328,7 @@ impl StateMachine for Tower {
 }
 
 impl Tower {
-    fn admit(&mut self, _from: IpAddr) -> Result<LinkId, Refusal> {
+    fn admit(&mut self) -> Result<LinkId, Refusal> {
         if self.shutdown != Shutdown::Running {
             return Err(Refusal::ShuttingDown);
         }
@@ -352,7 +352,7 @@ impl Tower {
         }
     }
 
-    /// A link whose slot still has a state of this kind.
+    /// How far a link has come; vacant when it has ended.
     fn state_of(&self, link: LinkId) -> State {
         self.links.get(link).map_or(State::Vacant, |link| link.state)
     }
