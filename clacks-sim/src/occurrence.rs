@@ -1,0 +1,294 @@
+//! What happens in a run, as small values: what every watcher sees, what a trace consists of, and what its hash is made of.
+
+use clacks_proto::wire::Attempt;
+use clacks_proto::{CloseReason, Instant, IoCause, Origin, Refusal, Status};
+
+/// The number of a tower in a run. It stays the same through crashes and restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TowerId(pub u32);
+
+/// The number of a message in a run, in the order in which messages were enqueued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub u32);
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Occurrence {
+    /// When, in the run's own time: a tower's clock may say something else.
+    pub at: Instant,
+    /// To which tower; `None` for what concerns the whole network.
+    pub tower: Option<TowerId>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened. Where a tower or a message is `None`, it is none of this run's: corrupted bytes made it up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum What {
+    // A tower's life.
+    /// It came up with an empty queue, for the `life`-th time (from 0).
+    Started {
+        /// How many lives it had before.
+        life: u32,
+    },
+    /// It died: its queue is gone.
+    Crashed,
+    /// It was asked to leave, and hands its queue to others.
+    Leaving,
+    /// It has left.
+    Left {
+        /// Messages that nobody took in time: gone with it.
+        undelivered: usize,
+    },
+    /// Its process was stopped.
+    Paused,
+    /// Its process goes on.
+    Resumed,
+    /// Its clock was changed.
+    ClockChanged {
+        /// By how much it jumped, in nanoseconds.
+        step: i64,
+        /// By how much it is fast from now on, in parts per million.
+        drift_ppm: i32,
+    },
+
+    // What its application told it.
+    /// The application enqueued a message.
+    Enqueued {
+        /// The message.
+        message: MessageId,
+    },
+    /// The application's message was not taken: the queue was full, or the tower was leaving.
+    EnqueueRefused,
+    /// The application wants nothing to do with a peer any more.
+    Ignored {
+        /// The peer.
+        peer: TowerId,
+    },
+    /// The application takes an ignored peer back.
+    Heeded {
+        /// The peer.
+        peer: TowerId,
+    },
+
+    // What goes over the network.
+    /// It dialled.
+    Dialled {
+        /// Whom.
+        to: Option<TowerId>,
+    },
+    /// It took an inbound connection.
+    Accepted {
+        /// Whose.
+        from: TowerId,
+    },
+    /// It did not take an inbound connection.
+    NotAccepted {
+        /// Whose.
+        from: TowerId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Its connection stands.
+    Connected {
+        /// To whom.
+        to: TowerId,
+    },
+    /// Its connection could not be made.
+    ConnectFailed {
+        /// To whom.
+        to: Option<TowerId>,
+        /// Why.
+        cause: IoCause,
+    },
+    /// It sent bytes.
+    Sent {
+        /// To whom.
+        to: TowerId,
+        /// How many.
+        bytes: u32,
+    },
+    /// A message is among the bytes that it sends.
+    HandedOver {
+        /// To whom.
+        to: TowerId,
+        /// The message.
+        message: Option<MessageId>,
+        /// Whether it was tried before.
+        attempt: Attempt,
+        /// When it arrives, unless the connection breaks before.
+        arrives: Instant,
+    },
+    /// Bytes arrived.
+    Arrived {
+        /// From whom.
+        from: TowerId,
+        /// How many.
+        bytes: u32,
+    },
+    /// The other side will send no more.
+    Finished {
+        /// The other side.
+        from: TowerId,
+    },
+    /// A connection broke.
+    Broke {
+        /// The other side.
+        with: TowerId,
+    },
+    /// It closed a connection.
+    Closed {
+        /// The other side.
+        with: Option<TowerId>,
+    },
+    /// Its timer fired.
+    TimerFired,
+
+    // What it told its application.
+    /// It learned of a peer.
+    Discovered {
+        /// The peer.
+        peer: Option<TowerId>,
+    },
+    /// It forgot a peer.
+    Forgot,
+    /// A peer's status changed.
+    StatusChanged {
+        /// The peer.
+        peer: Option<TowerId>,
+        /// What it was.
+        from: Status,
+        /// What it is.
+        to: Status,
+    },
+    /// It took a message from a peer (or has it already).
+    Received {
+        /// From whom, as far as it knows.
+        from: Option<TowerId>,
+        /// The message.
+        message: Option<MessageId>,
+    },
+    /// A message was put into its queue.
+    Queued {
+        /// The message.
+        message: Option<MessageId>,
+        /// What brought it there.
+        origin: Origin,
+    },
+    /// A peer confirmed a message.
+    Delivered {
+        /// The peer.
+        to: Option<TowerId>,
+        /// The message.
+        message: Option<MessageId>,
+    },
+    /// A peer confirmed its announcement.
+    Announced {
+        /// The peer.
+        to: Option<TowerId>,
+    },
+    /// One of its links ended.
+    LinkClosed {
+        /// The peer at the other end, as far as it knows.
+        peer: Option<TowerId>,
+        /// Why.
+        why: CloseReason,
+    },
+    /// It had more to tell than there was room for.
+    Missed {
+        /// How many notices.
+        count: u64,
+    },
+
+    // What the network did to it, on purpose.
+    /// A fault that the scenario asks for really happened.
+    Fault(Fault),
+}
+
+/// The faults that a scenario can ask for. Each is counted when it really happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A tower died with its queue.
+    Crash,
+    /// A tower that had died or left came back.
+    Restart,
+    /// A tower left gracefully.
+    Leave,
+    /// A tower's process was stopped.
+    Pause,
+    /// A tower's process went on.
+    Resume,
+    /// A tower's clock jumped.
+    ClockStep,
+    /// A tower's clock was made to drift.
+    ClockDrift,
+    /// The network was parted.
+    Partition,
+    /// A partition healed.
+    Heal,
+    /// The links' weather changed, or changed back.
+    Weather,
+    /// Something was kept from passing a partition.
+    Parted,
+    /// A dial was refused by the network.
+    Refused,
+    /// A dial was never answered.
+    Unanswered,
+    /// A connection broke in the middle of a transfer.
+    Broken,
+    /// A byte was altered on its way.
+    Corrupted,
+    /// A connection fell silent, without an end.
+    Silenced,
+    /// A connection was cut by the scenario.
+    Cut,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Crash,
+        Self::Restart,
+        Self::Leave,
+        Self::Pause,
+        Self::Resume,
+        Self::ClockStep,
+        Self::ClockDrift,
+        Self::Partition,
+        Self::Heal,
+        Self::Weather,
+        Self::Parted,
+        Self::Refused,
+        Self::Unanswered,
+        Self::Broken,
+        Self::Corrupted,
+        Self::Silenced,
+        Self::Cut,
+    ];
+
+    /// The fault in one or two lower-case words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Restart => "restart",
+            Self::Leave => "leave",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::ClockStep => "clock step",
+            Self::ClockDrift => "clock drift",
+            Self::Partition => "partition",
+            Self::Heal => "heal",
+            Self::Weather => "weather",
+            Self::Parted => "parted",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+            Self::Broken => "broken",
+            Self::Corrupted => "corrupted",
+            Self::Silenced => "silenced",
+            Self::Cut => "cut",
+        }
+    }
+}
