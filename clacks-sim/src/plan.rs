@@ -95,7 +95,7 @@ pub(crate) struct Weather {
 pub(crate) struct Path {
     pub(crate) from: Group,
     pub(crate) to: Group,
-    pub(crate) weather: Weather,
+    pub(crate) weather: Arc<Weather>,
 }
 
 /// A set of towers.

@@ -105,6 +105,12 @@ impl Tower {
         self.queue.message(key)
     }
 
+    /// The name of such a message.
+    #[must_use]
+    pub fn nonce_of(&self, key: MessageKey) -> Option<Nonce> {
+        self.queue.get(key).map(|(nonce, ..)| nonce)
+    }
+
     /// A message that waits for a verdict.
     #[must_use]
     pub fn offer(&self, offer: OfferId) -> Option<(Nonce, Message)> {

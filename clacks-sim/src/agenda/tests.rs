@@ -1,0 +1,272 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What an agenda is, slowly.
+#[derive(Default)]
+struct Model {
+    events: BTreeMap<(u64, u64), u64>,
+    pushed: u64,
+    now: u64,
+}
+
+impl Model {
+    fn push(&mut self, at: u64) -> u64 {
+        self.pushed += 1;
+        self.events.insert((at.max(self.now), self.pushed), self.pushed);
+        self.pushed
+    }
+
+    fn pop(&mut self) -> Option<(u64, u64)> {
+        let ((at, _), item) = self.events.pop_first()?;
+        self.now = at;
+        Some((at, item))
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        self.events.first_key_value().map(|((at, _), _)| *at)
+    }
+}
+
+/// An agenda and its model, which must never disagree.
+struct Pair {
+    agenda: Agenda<u64>,
+    model: Model,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self { agenda: Agenda::new(), model: Model::default() }
+    }
+
+    fn push(&mut self, at: u64) {
+        let item = self.model.push(at);
+        self.agenda.push(at, item);
+        self.compare();
+    }
+
+    fn push_after(&mut self, delay: u64) {
+        self.push(self.model.now.saturating_add(delay));
+    }
+
+    fn pop(&mut self) {
+        assert_eq!(self.agenda.pop(), self.model.pop());
+        self.compare();
+    }
+
+    fn drain(&mut self) {
+        while !self.model.events.is_empty() {
+            self.pop();
+        }
+        assert!(self.agenda.is_empty());
+        assert_eq!(self.agenda.pop(), None);
+    }
+
+    fn compare(&self) {
+        assert_eq!(self.agenda.len(), self.model.events.len());
+        assert_eq!(self.agenda.next_at(), self.model.next_at());
+    }
+}
+
+/// Words of a fixed sequence (SplitMix64), for runs too long for proptest.
+struct Words(u64);
+
+impl Words {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push { at: u64 },
+    PushAfter { delay: u64 },
+    Burst { delay: u64, spread: u64, count: u16 },
+    Pop { count: u16 },
+}
+
+fn delay() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        3 => Just(0),
+        3 => 0..3u64,
+        3 => 0..200u64,
+        6 => SECOND / 10..60 * SECOND,
+        2 => (0..50u64).prop_map(|n| n * SECOND),
+        1 => 3_600 * SECOND..30_000 * SECOND,
+        1 => any::<u64>(),
+        1 => Just(u64::MAX),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let count = || prop_oneof![9 => 0..20u16, 1 => 0..600u16];
+    prop_oneof![
+        1 => delay().prop_map(|at| Step::Push { at }),
+        4 => delay().prop_map(|delay| Step::PushAfter { delay }),
+        2 => (delay(), delay(), count())
+            .prop_map(|(delay, spread, count)| Step::Burst { delay, spread, count }),
+        4 => count().prop_map(|count| Step::Pop { count }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_agenda_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..120)) {
+        let mut pair = Pair::new();
+        let mut words = Words(1);
+        for step in steps {
+            match step {
+                Step::Push { at } => pair.push(at),
+                Step::PushAfter { delay } => pair.push_after(delay),
+                Step::Burst { delay, spread, count } => for _ in 0..count {
+                    pair.push_after(delay.saturating_add(words.next() % spread.max(1)));
+                },
+                Step::Pop { count } => (0..count).for_each(|_| pair.pop()),
+            }
+        }
+        pair.drain();
+    }
+}
+
+#[test]
+fn events_of_one_instant_come_in_the_order_of_their_pushes() {
+    let mut agenda = Agenda::new();
+    for (item, at) in [(0, 50), (1, 7), (2, 50), (3, 7), (4, 50)] {
+        agenda.push(at, item);
+    }
+    let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
+    assert_eq!(order, [(7, 1), (7, 3), (50, 0), (50, 2), (50, 4)]);
+}
+
+#[test]
+fn an_event_for_the_past_is_due_now_and_behind_what_is() {
+    let mut agenda = Agenda::new();
+    agenda.push(100, 'a');
+    agenda.push(100, 'b');
+    assert_eq!(agenda.pop(), Some((100, 'a')));
+    agenda.push(3, 'c');
+    agenda.push(101, 'd');
+    assert_eq!(agenda.next_at(), Some(100));
+    let rest: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
+    assert_eq!(rest, [(100, 'b'), (100, 'c'), (101, 'd')]);
+}
+
+#[test]
+fn a_look_ahead_binds_nobody() {
+    let mut agenda = Agenda::new();
+    agenda.push(60 * SECOND, 'z');
+    assert_eq!(agenda.next_at(), Some(60 * SECOND));
+    agenda.push(5, 'a');
+    assert_eq!(agenda.next_at(), Some(5));
+    assert_eq!(agenda.pop(), Some((5, 'a')));
+}
+
+#[test]
+fn the_end_of_time_is_a_time() {
+    let mut pair = Pair::new();
+    for at in [u64::MAX, 0, u64::MAX - 1, u64::MAX, 1, 1 << 63] {
+        pair.push(at);
+    }
+    pair.drain();
+    pair.push(0);
+    pair.push(u64::MAX);
+    pair.drain();
+}
+
+#[test]
+fn many_events_of_one_instant() {
+    let mut pair = Pair::new();
+    for _ in 0..10_000 {
+        pair.push(SECOND);
+    }
+    for _ in 0..5_000 {
+        pair.pop();
+        pair.push_after(0);
+        pair.push_after(1);
+    }
+    pair.drain();
+}
+
+#[test]
+fn a_crowd_between_sorted_events_goes_back_to_buckets() {
+    let mut pair = Pair::new();
+    (0..40).for_each(|n| pair.push(2 * SECOND + n * SECOND / 100));
+    pair.pop();
+    assert!(pair.agenda.due.len() > 1, "few events are sorted at once");
+    // The last instant of the opened bucket, whose events wait in a bucket of their own.
+    let edge = pair.agenda.edge;
+    (0..3).for_each(|_| pair.push(edge));
+    let mut words = Words(2);
+    let mut dispersed = 0;
+    for _ in 0..3_000 {
+        let before = pair.agenda.edge;
+        pair.push_after(words.next() % (SECOND / 10));
+        dispersed += u32::from(pair.agenda.edge < before);
+    }
+    assert_eq!(dispersed, 1, "once, whatever comes after it");
+    (0..3).for_each(|_| pair.push(edge));
+    pair.drain();
+}
+
+#[test]
+fn the_population_may_grow_and_shrink_a_thousandfold() {
+    let mut pair = Pair::new();
+    let mut words = Words(3);
+    for size in [10, 30_000, 20, 3_000, 10_000, 1] {
+        while pair.agenda.len() < size {
+            pair.push_after(words.next() % (60 * SECOND));
+        }
+        while pair.agenda.len() > size {
+            pair.pop();
+        }
+        for _ in 0..2_000 {
+            pair.pop();
+            let delay = match words.next() % 8 {
+                0 => 0,
+                1 => 3_600 * SECOND,
+                2 => words.next() % 1_000,
+                _ => SECOND / 10 + words.next() % (10 * SECOND),
+            };
+            pair.push_after(delay);
+        }
+    }
+    pair.drain();
+}
+
+#[test]
+fn memory_follows_the_population_and_is_used_again() {
+    let hold = |agenda: &mut Agenda<u64>, words: &mut Words, ops: u32| {
+        for _ in 0..ops {
+            let (now, item) = agenda.pop().unwrap();
+            agenda.push(now + words.next() % (60 * SECOND), item);
+        }
+    };
+    let bytes = |agenda: &Agenda<u64>| {
+        agenda.chunks.all.capacity() * size_of::<Chunk<u64>>()
+            + agenda.due.capacity() * size_of::<Entry<u64>>()
+            + agenda.buckets.len() * size_of::<Bucket>()
+    };
+    let (mut agenda, mut words) = (Agenda::new(), Words(4));
+    for item in 0..100_000 {
+        agenda.push(words.next() % (60 * SECOND), item);
+    }
+    hold(&mut agenda, &mut words, 300_000);
+    let warm = bytes(&agenda);
+    assert!(warm <= 100_000 * 40, "{warm} bytes for 100000 events");
+    hold(&mut agenda, &mut words, 300_000);
+    assert_eq!(bytes(&agenda), warm);
+}
+
+#[test]
+fn hot_types_keep_their_size() {
+    assert_eq!(size_of::<Entry<u64>>(), 16);
+    assert_eq!(size_of::<Chunk<u64>>(), 264);
+    assert_eq!(size_of::<Bucket>(), 32);
+}

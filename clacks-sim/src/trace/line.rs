@@ -1,0 +1,188 @@
+//! One occurrence as a line of text, and as words for the hash.
+
+use std::fmt;
+
+use clacks_proto::{Origin, Status};
+use clacks_proto::wire::Attempt;
+
+use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+
+/// An occurrence as a line: the moment in seconds, the tower, what happened.
+///
+/// ```
+/// use clacks_proto::Instant;
+/// use clacks_sim::{Line, MessageId, Occurrence, TowerId, What};
+///
+/// let what = What::Delivered { to: Some(TowerId(7)), message: Some(MessageId(3)) };
+/// let occurrence = Occurrence { at: Instant::from_nanos(1_500_000_000), tower: Some(TowerId(2)), what };
+/// assert_eq!(Line(&occurrence).to_string(), "1.500000000 t2 delivered m3 to t7");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a>(pub &'a Occurrence);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Occurrence { at, tower, what } = self.0;
+        let nanos = at.as_nanos();
+        write!(f, "{}.{:09} ", nanos / 1_000_000_000, nanos % 1_000_000_000)?;
+        match tower {
+            Some(tower) => write!(f, "{tower} ")?,
+            None => f.write_str("network ")?,
+        }
+        write!(f, "{what}")
+    }
+}
+
+impl fmt::Display for TowerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m{}", self.0)
+    }
+}
+
+/// What may be none of this run's.
+struct Perhaps<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Perhaps<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(known) => known.fmt(f),
+            None => f.write_str("?"),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Started { life } => write!(f, "started, life {life}"),
+            Self::Crashed => f.write_str("crashed"),
+            Self::Leaving => f.write_str("leaving"),
+            Self::Left { undelivered } => write!(f, "left, {undelivered} undelivered"),
+            Self::Paused => f.write_str("paused"),
+            Self::Resumed => f.write_str("resumed"),
+            Self::ClockChanged { step, drift_ppm } => {
+                write!(f, "clock changed by {step} ns, drifts by {drift_ppm} ppm")
+            }
+            Self::Enqueued { message } => write!(f, "enqueued {message}"),
+            Self::EnqueueRefused => f.write_str("enqueue refused"),
+            Self::Ignored { peer } => write!(f, "ignores {peer}"),
+            Self::Heeded { peer } => write!(f, "heeds {peer}"),
+            Self::Dialled { to } => write!(f, "dialled {}", Perhaps(to)),
+            Self::Accepted { from } => write!(f, "accepted {from}"),
+            Self::NotAccepted { from, why } => write!(f, "did not accept {from}: {why}"),
+            Self::Connected { to } => write!(f, "connected to {to}"),
+            Self::ConnectFailed { to, cause } => {
+                write!(f, "could not connect to {}: {cause}", Perhaps(to))
+            }
+            Self::Sent { to, bytes } => write!(f, "sent {bytes} bytes to {to}"),
+            Self::HandedOver { to, message, attempt, arrives } => {
+                let again = if attempt == Attempt::Retry { "again " } else { "" };
+                let nanos = arrives.as_nanos();
+                let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+                let message = Perhaps(message);
+                write!(f, "handed over {message} {again}to {to}, arrives {seconds}.{rest:09}")
+            }
+            Self::Arrived { from, bytes } => write!(f, "got {bytes} bytes from {from}"),
+            Self::Finished { from } => write!(f, "end of stream from {from}"),
+            Self::Broke { with } => write!(f, "connection with {with} broke"),
+            Self::Closed { with } => write!(f, "closed connection with {}", Perhaps(with)),
+            Self::TimerFired => f.write_str("timer fired"),
+            Self::Discovered { peer } => write!(f, "discovered {}", Perhaps(peer)),
+            Self::Forgot => f.write_str("forgot a peer"),
+            Self::StatusChanged { peer, from, to } => {
+                write!(f, "status of {}: {from} -> {to}", Perhaps(peer))
+            }
+            Self::Received { from, message } => {
+                write!(f, "received {} from {}", Perhaps(message), Perhaps(from))
+            }
+            Self::Queued { message, origin } => {
+                write!(f, "queued {}, {origin}", Perhaps(message))
+            }
+            Self::Delivered { to, message } => {
+                write!(f, "delivered {} to {}", Perhaps(message), Perhaps(to))
+            }
+            Self::Announced { to } => write!(f, "announced to {}", Perhaps(to)),
+            Self::LinkClosed { peer, why } => {
+                write!(f, "link with {} closed: {why}", Perhaps(peer))
+            }
+            Self::Missed { count } => write!(f, "missed {count} notices"),
+            Self::Fault(fault) => write!(f, "fault: {}", fault.as_str()),
+        }
+    }
+}
+
+/// What happened as numbers: its code and two words.
+pub(super) fn words(what: &What) -> (u32, u64, u64) {
+    let tower = |tower: Option<TowerId>| tower.map_or(u64::MAX, |tower| u64::from(tower.0));
+    let message = |message: Option<MessageId>| message.map_or(u64::MAX, |m| u64::from(m.0));
+    match *what {
+        What::Started { life } => (1, u64::from(life), 0),
+        What::Crashed => (2, 0, 0),
+        What::Leaving => (3, 0, 0),
+        What::Left { undelivered } => (4, undelivered as u64, 0),
+        What::Paused => (5, 0, 0),
+        What::Resumed => (6, 0, 0),
+        What::ClockChanged { step, drift_ppm } => {
+            (7, step.cast_unsigned(), u64::from(drift_ppm.cast_unsigned()))
+        }
+        What::Enqueued { message: number } => (8, u64::from(number.0), 0),
+        What::EnqueueRefused => (9, 0, 0),
+        What::Ignored { peer } => (10, u64::from(peer.0), 0),
+        What::Heeded { peer } => (11, u64::from(peer.0), 0),
+        What::Dialled { to } => (12, tower(to), 0),
+        What::Accepted { from } => (13, u64::from(from.0), 0),
+        What::NotAccepted { from, why } => (14, u64::from(from.0), why as u64),
+        What::Connected { to } => (15, u64::from(to.0), 0),
+        What::ConnectFailed { to, cause } => (16, tower(to), cause as u64),
+        What::Sent { to, bytes } => (17, u64::from(to.0), u64::from(bytes)),
+        What::HandedOver { to, message: number, attempt, arrives } => {
+            let retry = u64::from(attempt == Attempt::Retry) << 63;
+            (18, u64::from(to.0) << 32 ^ message(number), arrives.as_nanos() ^ retry)
+        }
+        What::Arrived { from, bytes } => (19, u64::from(from.0), u64::from(bytes)),
+        What::Finished { from } => (20, u64::from(from.0), 0),
+        What::Broke { with } => (21, u64::from(with.0), 0),
+        What::Closed { with } => (22, tower(with), 0),
+        What::TimerFired => (23, 0, 0),
+        What::Discovered { peer } => (24, tower(peer), 0),
+        What::Forgot => (25, 0, 0),
+        What::StatusChanged { peer, from, to } => {
+            (26, tower(peer), u64::from(code(from)) << 8 | u64::from(code(to)))
+        }
+        What::Received { from, message: number } => (27, tower(from), message(number)),
+        What::Queued { message: number, origin } => {
+            let origin = match origin {
+                Origin::Local => 0,
+                Origin::Peer => 1,
+                Origin::Returned => 2,
+                _ => 3,
+            };
+            (28, message(number), origin)
+        }
+        What::Delivered { to, message: number } => (29, tower(to), message(number)),
+        What::Announced { to } => (30, tower(to), 0),
+        // The reasons have no numbers; their kind shows in what follows from them.
+        What::LinkClosed { peer, .. } => (31, tower(peer), 0),
+        What::Missed { count } => (32, count, 0),
+        What::Fault(fault) => {
+            let number = Fault::ALL.iter().position(|other| *other == fault);
+            (33, number.map_or(u64::MAX, |number| number as u64), 0)
+        }
+    }
+}
+
+fn code(status: Status) -> u8 {
+    match status {
+        Status::New => 0,
+        Status::Alive => 1,
+        Status::Lost => 2,
+        Status::Dead => 3,
+        Status::Ignored => 4,
+    }
+}

@@ -1,0 +1,293 @@
+//! Drives one tower: events in, actions out, its notices told.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clacks_proto::wire::{Decoder, Frame, MAX_BODY};
+use clacks_proto::{
+    Action, CloseMode, Event, Instant, IoCause, LinkId, MessageKey, Notice, PeerId, StateMachine,
+};
+
+use super::connection::{EndId, Load};
+use super::{Due, Watch, World};
+use crate::occurrence::{MessageId, TowerId, What};
+
+/// Where inbound connections seem to come from. It decides nothing.
+const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl<M: StateMachine, W: Watch<M>> World<M, W> {
+    /// Tells a tower what happened to one of its links.
+    pub(super) fn tell(&mut self, tower: TowerId, event: Event<'_>) {
+        let node = &mut self.nodes[tower.0 as usize];
+        let now = node.clock(self.now);
+        if let Some(machine) = &mut node.machine {
+            machine.handle(event, now);
+        }
+    }
+
+    /// Carries out all that a tower asks for, and sees when it wants to be woken.
+    pub(super) fn settle(&mut self, tower: TowerId) {
+        let mut undelivered = None;
+        while let Some(machine) = &mut self.nodes[tower.0 as usize].machine
+            && let Some(action) = machine.poll_action()
+        {
+            match action {
+                Action::Connect { link, peer } => self.dial(tower, link, peer),
+                Action::Send { link } => self.transmit(tower, link),
+                Action::Close { link, how, .. } => self.close(tower, link, how),
+                Action::Notify(Notice::ShutDown { left }) => undelivered = Some(left),
+                Action::Notify(notice) => self.on_notice(tower, notice),
+                // Screening belongs to whoever made the towers: it decides before this is polled.
+                _ => {}
+            }
+        }
+        if let Some(machine) = &self.nodes[tower.0 as usize].machine {
+            self.watch.after(Instant::from_nanos(self.now), tower, machine);
+            self.want(tower);
+        }
+        if let Some(undelivered) = undelivered {
+            self.on_left(tower, undelivered);
+        }
+    }
+
+    /// Which of the run's towers a peer is.
+    fn peer(&self, tower: TowerId, peer: PeerId) -> Option<TowerId> {
+        let machine = self.nodes[tower.0 as usize].machine.as_ref()?;
+        self.addresses.number_of(machine.tower().peer(peer)?.address)
+    }
+
+    fn message(&self, tower: TowerId, key: MessageKey) -> Option<MessageId> {
+        let machine = self.nodes[tower.0 as usize].machine.as_ref()?;
+        self.names.number_of(machine.tower().nonce_of(key)?)
+    }
+
+    fn on_notice(&mut self, tower: TowerId, notice: Notice) {
+        let what = match notice {
+            Notice::TowerDiscovered { peer } => What::Discovered { peer: self.peer(tower, peer) },
+            Notice::StatusChanged { peer, from, to } => {
+                What::StatusChanged { peer: self.peer(tower, peer), from, to }
+            }
+            Notice::TowerForgotten { .. } => What::Forgot,
+            Notice::MessageReceived { from, message } => What::Received {
+                from: from.and_then(|from| self.peer(tower, from)),
+                message: self.message(tower, message),
+            },
+            Notice::MessageQueued { message, origin } => {
+                What::Queued { message: self.message(tower, message), origin }
+            }
+            Notice::MessageDelivered { to, message } => What::Delivered {
+                to: self.peer(tower, to),
+                message: self.message(tower, message),
+            },
+            Notice::Announced { to } => What::Announced { to: self.peer(tower, to) },
+            Notice::LinkClosed { peer, why, .. } => {
+                What::LinkClosed { peer: peer.and_then(|peer| self.peer(tower, peer)), why }
+            }
+            Notice::Missed { count } => What::Missed { count },
+            // Nothing proves keys here, and the end of a shutdown is told apart.
+            _ => return,
+        };
+        self.see(tower, what);
+    }
+
+    fn dial(&mut self, tower: TowerId, link: LinkId, peer: PeerId) {
+        let to = self.peer(tower, peer);
+        self.see(tower, What::Dialled { to });
+        self.nodes[tower.0 as usize].dials += 1;
+        match to {
+            Some(to) => self.send_dial(tower, link, to),
+            None => {
+                // An address that some altered byte made up: nobody is there.
+                self.see(tower, What::ConnectFailed { to: None, cause: IoCause::Unreachable });
+                self.tell(tower, Event::ConnectFailed { link, cause: IoCause::Unreachable });
+            }
+        }
+    }
+
+    pub(super) fn end_of(&self, tower: TowerId, link: LinkId) -> Option<EndId> {
+        *self.nodes[tower.0 as usize].ends.get(link.index())?
+    }
+
+    pub(super) fn set_end(&mut self, tower: TowerId, link: LinkId, end: Option<EndId>) {
+        let ends = &mut self.nodes[tower.0 as usize].ends;
+        if ends.len() <= link.index() {
+            ends.resize(link.index() + 1, None);
+        }
+        ends[link.index()] = end;
+    }
+
+    /// Sends all that a tower has for a link.
+    fn transmit(&mut self, tower: TowerId, link: LinkId) {
+        let Some(end) = self.end_of(tower, link) else { return };
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        if let Some(machine) = &mut self.nodes[tower.0 as usize].machine {
+            while machine.transmit(link, &mut bytes) > 0 {}
+        }
+        if !bytes.is_empty() {
+            self.send_bytes(end, &bytes);
+        }
+        self.scratch = bytes;
+    }
+
+    fn close(&mut self, tower: TowerId, link: LinkId, how: CloseMode) {
+        let Some(end) = self.end_of(tower, link) else {
+            return self.tell(tower, Event::Closed { link });
+        };
+        if how == CloseMode::Flush {
+            self.transmit(tower, link);
+            let connection = self.connections.get(end.connection);
+            let flow = &mut connection.end(end.side).flow;
+            if flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
+                flow.closes = true;
+                return;
+            }
+        }
+        self.finish(end, how);
+    }
+
+    /// Closes an end: at once, or with all that was sent on its way.
+    pub(super) fn finish(&mut self, end: EndId, how: CloseMode) {
+        let connection = self.connections.get(end.connection);
+        let (own, other) = (connection.at(end.side), connection.at(end.side.other()));
+        let (tower, with) = (own.tower, other.tower);
+        let Some(link) = own.link else { return };
+        let load = match how {
+            CloseMode::Flush => Load::Fin,
+            CloseMode::Abort => Load::Reset,
+        };
+        self.send_control(end, load);
+        self.release(end);
+        self.see(tower, What::Closed { with: Some(with) });
+        self.tell(tower, Event::Closed { link });
+    }
+
+    /// An end is closed: its tower knows nothing of it any more.
+    pub(super) fn release(&mut self, end: EndId) {
+        let own = self.connections.get(end.connection).end(end.side);
+        let tower = own.tower;
+        if let Some(link) = own.link.take() {
+            self.set_end(tower, link, None);
+            self.connections.vacate(end.connection);
+        }
+    }
+
+    /// Something has arrived at an end of a connection.
+    pub(super) fn on_arrival(&mut self, place: u32) {
+        let segment = self.segments.get(place);
+        let (to, what) = (segment.to, segment.what);
+        let connection_place = segment.connection;
+        let Some(connection) = self.connections.of(segment) else {
+            return self.drop_segment(place);
+        };
+        let end = EndId { connection: connection_place, side: to };
+        let (own, other) = (connection.at(to), connection.at(to.other()));
+        let (tower, link, with) = (own.tower, own.link, other.tower);
+        let node = &mut self.nodes[tower.0 as usize];
+        // A stopped process does not stop its machine from answering dials.
+        if node.is_paused && what != Load::Syn && what != Load::Room {
+            return node.park(Due::Arrival(place));
+        }
+        self.standing.events += 1;
+        match (what, link) {
+            (Load::Bytes, Some(link)) => {
+                self.on_bytes(place, end, tower, link, with);
+                return self.settle(tower);
+            }
+            (Load::Bytes, None) => {
+                self.send_control(end, Load::Reset);
+                return self.drop_segment(place);
+            }
+            (Load::Syn, _) => self.on_dial(end, tower, with),
+            (Load::Accept, _) => self.accept(end, tower, with),
+            (Load::SynAck, Some(link)) => {
+                self.see(tower, What::Connected { to: with });
+                self.tell(tower, Event::Connected { link });
+            }
+            (Load::Refusal(cause), Some(link)) => {
+                self.release(end);
+                self.see(tower, What::ConnectFailed { to: Some(with), cause });
+                self.tell(tower, Event::ConnectFailed { link, cause });
+            }
+            (Load::Fin, Some(link)) => {
+                self.see(tower, What::Finished { from: with });
+                self.tell(tower, Event::Finished { link });
+            }
+            (Load::Reset, Some(link)) => {
+                self.release(end);
+                self.see(tower, What::Broke { with });
+                self.tell(tower, Event::Lost { link, cause: IoCause::Reset });
+            }
+            (Load::Room, _) => self.on_room(end),
+            (Load::SynAck | Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
+        }
+        self.drop_segment(place);
+        self.settle(tower);
+    }
+
+    fn on_bytes(&mut self, place: u32, end: EndId, tower: TowerId, link: LinkId, with: TowerId) {
+        let bytes = self.segments.take_bytes(place);
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.see(tower, What::Arrived { from: with, bytes: length });
+        self.tell(tower, Event::BytesArrived { link, bytes: &bytes });
+        self.arrived(end, place, length);
+        self.segments.remove(place, bytes);
+    }
+
+    /// A dial has reached the machine of a tower.
+    fn on_dial(&mut self, end: EndId, tower: TowerId, from: TowerId) {
+        let node = &self.nodes[tower.0 as usize];
+        if node.machine.is_none() {
+            if !node.is_unanswering {
+                self.send_control(end, Load::Refusal(IoCause::Refused));
+            }
+            return;
+        }
+        let is_paused = node.is_paused;
+        self.send_control(end, Load::SynAck);
+        if is_paused {
+            let epoch = self.connections.get(end.connection).epoch;
+            let (place, _) = self.segments.add(end.connection, epoch, end.side, Load::Accept);
+            self.nodes[tower.0 as usize].park(Due::Arrival(place));
+        } else {
+            self.accept(end, tower, from);
+        }
+    }
+
+    fn accept(&mut self, end: EndId, tower: TowerId, from: TowerId) {
+        let now = self.local_now(tower);
+        let Some(machine) = &mut self.nodes[tower.0 as usize].machine else { return };
+        match machine.accept(SOMEWHERE, now) {
+            Ok(link) => {
+                self.connections.get(end.connection).end(end.side).link = Some(link);
+                self.set_end(tower, link, Some(end));
+                self.see(tower, What::Accepted { from });
+            }
+            Err(why) => {
+                self.see(tower, What::NotAccepted { from, why });
+                self.send_control(end, Load::Reset);
+            }
+        }
+    }
+
+    /// Tells of every message that is among the bytes that leave. Returns how many there are.
+    pub(super) fn tap(&mut self, end: EndId, bytes: &[u8], arrives: u64) -> u32 {
+        let connection = self.connections.get(end.connection);
+        let (tower, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
+        let arrives = Instant::from_nanos(arrives);
+        let mut decoder = Decoder::new(MAX_BODY);
+        let mut rest = bytes;
+        let mut messages = 0;
+        // Every segment is a number of whole frames: a tower writes into a buffer without bounds.
+        while let Ok(Some(frame)) = decoder.decode(&mut rest) {
+            if let Frame::Message(message) = frame {
+                messages += 1;
+                let attempt = message.attempt;
+                let message = self.names.number_of(message.nonce);
+                self.standing.handed_over +=
+                    u64::from(attempt == clacks_proto::wire::Attempt::First);
+                self.see(tower, What::HandedOver { to, message, attempt, arrives });
+            }
+        }
+        messages
+    }
+}

@@ -1,0 +1,251 @@
+//! The world: towers, the connections between them, and one clock. It carries out a plan, event by event.
+//!
+//! Everything that happens goes through the agenda, even what takes no time: so towers never call each other, and the order of events
+//! is that of (time, sequence) alone.
+
+mod addresses;
+mod clock;
+mod connection;
+mod driver;
+mod faults;
+mod life;
+mod network;
+mod steps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Status, Tower};
+
+use crate::agenda::Agenda;
+use crate::names::Names;
+use crate::occurrence::{Fault, Occurrence, TowerId, What};
+use crate::plan::{Partition, Plan, Weather};
+use crate::random::Randomness;
+use addresses::Addresses;
+use connection::{Connections, Segments};
+use life::Node;
+
+/// Whoever looks on.
+pub(crate) trait Watch<M> {
+    /// Something happened.
+    fn see(&mut self, occurrence: &Occurrence);
+
+    /// A tower has done all that followed from an event.
+    fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
+
+    /// The moment to write down how things stand.
+    fn sample(&mut self, standing: &Standing, world: &Census<'_, M>);
+}
+
+/// The towers of a world, for those who look at all of them.
+pub(crate) struct Census<'a, M> {
+    nodes: &'a [Node<M>],
+    addresses: Addresses,
+    names: &'a Names,
+}
+
+/// How things stand at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The moment.
+    pub(crate) at: Instant,
+    /// Events so far.
+    pub(crate) events: u64,
+    /// Towers that run, paused ones included.
+    pub(crate) running: u32,
+    /// Connections with at least one open end.
+    pub(crate) connections: usize,
+    /// Messages among the bytes that are on their way.
+    pub(crate) on_the_wire: u64,
+    /// The integral of that over time, in message-nanoseconds.
+    pub(crate) wire_time: u128,
+    /// Messages handed over for the first time to some peer.
+    pub(crate) handed_over: u64,
+    /// Events that wait.
+    pub(crate) pending: usize,
+}
+
+/// Makes the towers.
+pub(crate) type Maker<M> = Box<dyn FnMut(Arc<Config>, Address, &Seed) -> Option<M> + Send>;
+
+/// What is due at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Due {
+    /// A tower asked to be woken.
+    Wake(TowerId),
+    /// A segment has arrived.
+    Arrival(u32),
+    /// The next step of the plan.
+    Step,
+    /// The next session of a tower ends, or its absence.
+    Churn(TowerId),
+    /// The state of the network is to be written down.
+    Sample,
+}
+
+/// Towers in virtual time.
+pub(crate) struct World<M, W> {
+    plan: Arc<Plan>,
+    random: Randomness,
+    make: Maker<M>,
+    addresses: Addresses,
+    now: u64,
+    agenda: Agenda<Due>,
+    nodes: Vec<Node<M>>,
+    connections: Connections,
+    segments: Segments,
+    /// The network's weather where no path says something else.
+    weather: Arc<Weather>,
+    partitions: Vec<(u32, Partition)>,
+    names: Names,
+    /// The next of the plan's steps.
+    next_step: usize,
+    standing: Standing,
+    /// When the integral in it was last brought up to date.
+    wire_at: u64,
+    /// What a tower transmits, until it is cut into segments.
+    scratch: Vec<u8>,
+    pub(crate) watch: W,
+}
+
+impl<M: StateMachine, W: Watch<M>> World<M, W> {
+    /// A world in which nothing has happened.
+    pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, watch: W) -> Self {
+        let mut agenda = Agenda::new();
+        if let Some((at, _)) = plan.steps.first() {
+            agenda.push(at.as_nanos(), Due::Step);
+        }
+        agenda.push(0, Due::Sample);
+        let mut world = Self {
+            random: Randomness::new(plan.seed),
+            make,
+            addresses: Addresses { towers: plan.towers },
+            now: 0,
+            agenda,
+            nodes: (0..plan.towers).map(|_| Node::absent()).collect(),
+            connections: Connections::default(),
+            segments: Segments::default(),
+            weather: Arc::new(plan.weather.clone()),
+            partitions: Vec::new(),
+            names: Names::default(),
+            next_step: 0,
+            standing: Standing::default(),
+            wire_at: 0,
+            scratch: Vec::new(),
+            watch,
+            plan,
+        };
+        world.begin_churn();
+        world
+    }
+
+    /// Lets the next event happen. False when the time is over.
+    pub(crate) fn step(&mut self) -> bool {
+        let end = u64::try_from(self.plan.time.as_nanos()).unwrap_or(u64::MAX);
+        let Some((at, due)) = self.agenda.pop().filter(|(at, _)| *at <= end) else {
+            self.now = end;
+            self.account_wire();
+            return false;
+        };
+        self.now = at;
+        match due {
+            Due::Wake(tower) => self.on_wake(tower),
+            Due::Arrival(segment) => self.on_arrival(segment),
+            Due::Step => self.on_step(),
+            Due::Churn(tower) => self.on_churn(tower),
+            Due::Sample => {
+                self.sample();
+                let every = u64::try_from(self.plan.sample_every.as_nanos()).unwrap_or(u64::MAX);
+                self.agenda.push(self.now.saturating_add(every.max(1)), Due::Sample);
+            }
+        }
+        true
+    }
+
+    /// Writes down how things stand.
+    pub(crate) fn sample(&mut self) {
+        let standing = self.standing();
+        let census =
+            Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
+        self.watch.sample(&standing, &census);
+    }
+
+    /// How things stand now.
+    pub(crate) fn standing(&mut self) -> Standing {
+        self.account_wire();
+        self.standing.at = Instant::from_nanos(self.now);
+        self.standing.connections = self.connections.len();
+        self.standing.pending = self.agenda.len();
+        self.standing
+    }
+
+    /// All towers, for a last look.
+    pub(crate) fn census(&self) -> Census<'_, M> {
+        Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names }
+    }
+
+    fn see(&mut self, tower: TowerId, what: What) {
+        let at = Instant::from_nanos(self.now);
+        self.watch.see(&Occurrence { at, tower: Some(tower), what });
+    }
+
+    fn see_fault(&mut self, tower: Option<TowerId>, fault: Fault) {
+        let at = Instant::from_nanos(self.now);
+        self.watch.see(&Occurrence { at, tower, what: What::Fault(fault) });
+    }
+
+    /// What time a tower thinks it is.
+    fn local_now(&self, tower: TowerId) -> Instant {
+        self.nodes[tower.0 as usize].clock(self.now)
+    }
+
+    fn node(&mut self, tower: TowerId) -> &mut Node<M> {
+        &mut self.nodes[tower.0 as usize]
+    }
+
+    /// Brings the integral of messages on the wire up to this moment.
+    fn account_wire(&mut self) {
+        let passed = u128::from(self.now - self.wire_at);
+        self.standing.wire_time += passed * u128::from(self.standing.on_the_wire);
+        self.wire_at = self.now;
+    }
+}
+
+impl<'a, M: StateMachine> Census<'a, M> {
+    /// The towers that run, with their numbers.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (TowerId, &'a Tower)> + '_ {
+        let nodes: &'a [Node<M>] = self.nodes;
+        nodes.iter().zip(0..).filter_map(|(node, number)| {
+            let machine = node.machine.as_ref()?;
+            Some((TowerId(number), machine.tower()))
+        })
+    }
+
+    /// Which tower has an address.
+    pub(crate) fn tower_at(&self, address: &Address) -> Option<TowerId> {
+        self.addresses.number_of(address)
+    }
+
+    /// The names of this run's messages.
+    pub(crate) fn names(&self) -> &'a Names {
+        self.names
+    }
+
+    /// How a tower stands with each of its peers: its number if it is one of this run's, and its status.
+    pub(crate) fn peers(
+        &self,
+        tower: &'a Tower,
+    ) -> impl Iterator<Item = (Option<TowerId>, Status)> + use<'a, M> {
+        let addresses = self.addresses;
+        tower.survey().map(move |peer| (addresses.number_of(peer.address), peer.status))
+    }
+}
+
+/// Nanoseconds, as far as they fit.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

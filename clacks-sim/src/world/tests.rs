@@ -1,0 +1,388 @@
+//! Each fault and each property of the network, with a few towers.
+
+use super::*;
+use crate::distribution::Distribution;
+use crate::plan::{
+    ContactVerb, Contacts, Death, Direction, Group, Partition, Path, Severance, Step, WithContacts,
+};
+use clacks_proto::{IoCause, Origin, SendRate};
+
+#[derive(Default)]
+struct Witness {
+    seen: Vec<Occurrence>,
+}
+
+impl Watch<Tower> for Witness {
+    fn see(&mut self, occurrence: &Occurrence) {
+        self.seen.push(*occurrence);
+    }
+    fn after(&mut self, _: Instant, _: TowerId, _: &Tower) {}
+    fn sample(&mut self, _: &Standing, _: &Census<'_, Tower>) {}
+}
+
+fn millis(count: u64) -> Instant {
+    Instant::from_nanos(count * 1_000_000)
+}
+
+fn calm() -> Weather {
+    Weather {
+        latency: Distribution::Constant(Duration::from_millis(20)),
+        jitter: None,
+        bandwidth: None,
+        capacity: None,
+        refused: 0.0,
+        unanswered: 0.0,
+        broken: 0.0,
+        corrupted: 0.0,
+        silenced: 0.0,
+    }
+}
+
+/// Towers in a row, each of which knows the next, and one message that the first one enqueues after a second.
+fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> Plan {
+    let mut config = Config::default();
+    config.send_rate = SendRate::per_second(20);
+    config.heartbeat = Some(Duration::from_secs(1));
+    let told = |tower| Step::Start { tower: TowerId(tower), contacts: WithContacts::Told };
+    let mut steps: Vec<_> = (0..towers).map(|tower| (millis(0), told(tower))).collect();
+    steps.push((millis(1_000), Step::Enqueue { tower: TowerId(0), count: 1 }));
+    steps.extend(faults.into_iter().map(|(at, step)| (millis(at), step)));
+    steps.sort_by_key(|(at, _)| *at);
+    Plan {
+        seed: 1,
+        towers,
+        config: Arc::new(config),
+        time: Duration::from_secs(20),
+        calm_from: Instant::ORIGIN,
+        weather,
+        paths: Vec::new(),
+        message_size: 64,
+        contacts: Contacts {
+            first: (0..towers).chain([towers - 1]).collect(),
+            all: (1..towers).map(TowerId).collect(),
+            verb: ContactVerb::Announce,
+        },
+        steps,
+        churn: None,
+        sample_every: Duration::from_secs(1),
+    }
+}
+
+fn world(plan: Plan) -> World<Tower, Witness> {
+    let make = |config: Arc<Config>, address, seed: &_| Tower::new(Config::clone(&config), address, seed).ok();
+    World::new(Arc::new(plan), Box::new(make), Witness::default())
+}
+
+fn run(plan: Plan) -> World<Tower, Witness> {
+    let mut world = world(plan);
+    while world.step() {}
+    world
+}
+
+impl World<Tower, Witness> {
+    fn count(&self, test: impl Fn(&What) -> bool) -> usize {
+        self.watch.seen.iter().filter(|seen| test(&seen.what)).count()
+    }
+
+    fn happened(&self, fault: Fault) -> usize {
+        self.count(|what| *what == What::Fault(fault))
+    }
+
+    /// How many different messages there are. Each of them waits in one tower at most: others that hold it have handed it over, and
+    /// don't know yet that it was taken.
+    fn messages(&self) -> usize {
+        let held = || self.nodes.iter().flat_map(|node| &node.machine).flat_map(Tower::peek);
+        let waiting: Vec<_> =
+            held().filter(|held| held.in_flight.is_none()).map(|held| held.nonce).collect();
+        let different = |nonces: &[_]| nonces.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(different(&waiting), waiting.len(), "a message waits twice");
+        different(&held().map(|held| held.nonce).collect::<Vec<_>>())
+    }
+
+    fn status(&self, tower: usize, peer: u32) -> Option<Status> {
+        let tower = self.nodes[tower].machine.as_ref()?;
+        tower.find(&addresses::address_of(TowerId(peer))?).map(|peer| peer.status)
+    }
+}
+
+fn is_hand_over(what: &What) -> bool {
+    matches!(what, What::HandedOver { .. })
+}
+
+#[test]
+fn a_message_goes_round_and_is_never_more_than_one() {
+    let world = run(plan(3, calm(), vec![]));
+    assert!(world.count(is_hand_over) > 100);
+    assert_eq!(world.messages(), 1);
+    for (tower, peer) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        assert_eq!(world.status(tower, peer), Some(Status::Alive), "{tower} of {peer}");
+    }
+}
+
+#[test]
+fn bytes_take_as_long_as_the_latency_says() {
+    let world = run(plan(2, calm(), vec![]));
+    let of = |test: fn(&What) -> bool| world.watch.seen.iter().find(|seen| test(&seen.what));
+    let dialled = of(|what| matches!(what, What::Dialled { .. })).unwrap().at;
+    assert_eq!(of(|what| matches!(what, What::Accepted { .. })).unwrap().at, dialled + Duration::from_millis(20));
+    assert_eq!(of(|what| matches!(what, What::Connected { .. })).unwrap().at, dialled + Duration::from_millis(40));
+}
+
+#[test]
+fn the_order_within_a_connection_is_kept_under_jitter() {
+    let jitter = Some(Distribution::Uniform { from: Duration::ZERO, to: Duration::from_millis(500) });
+    let mut plan = plan(2, Weather { jitter, ..calm() }, vec![]);
+    plan.steps.push((millis(1_001), Step::Enqueue { tower: TowerId(0), count: 30 }));
+    let world = run(plan);
+    let arrivals: Vec<_> = world.watch.seen.iter().filter_map(|seen| match seen.what {
+        What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some(arrives),
+        _ => None,
+    }).collect();
+    assert!(arrivals.len() > 30 && arrivals.is_sorted());
+    // A frame out of its order would be a violation of the protocol.
+    assert_eq!(world.count(|what| matches!(what, What::Broke { .. })), 0);
+}
+
+#[test]
+fn a_bandwidth_makes_long_messages_late() {
+    let mut plan = plan(2, Weather { bandwidth: Some(1_000), ..calm() }, vec![]);
+    plan.message_size = 2_000;
+    let world = run(plan);
+    let (at, arrives) = world.watch.seen.iter().find_map(|seen| match seen.what {
+        What::HandedOver { arrives, .. } => Some((seen.at, arrives)),
+        _ => None,
+    }).unwrap();
+    assert!(arrives.duration_since(at) >= Duration::from_millis(2_020), "{:?}", arrives.duration_since(at));
+}
+
+#[test]
+fn a_full_path_keeps_bytes_back_and_loses_none() {
+    let mut plan = plan(2, Weather { capacity: Some(100), ..calm() }, vec![]);
+    Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
+    plan.steps.push((millis(1_000), Step::Enqueue { tower: TowerId(0), count: 50 }));
+    let world = run(plan);
+    assert_eq!(world.messages(), 51);
+    // At most one such message is on its way in each direction.
+    let mut first_way: Vec<_> = world.watch.seen.iter().filter_map(|seen| match seen.what {
+        What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some((seen.at, arrives)),
+        _ => None,
+    }).collect();
+    first_way.dedup();
+    assert!(first_way.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{first_way:?}");
+}
+
+#[test]
+fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
+    let world = run(plan(2, Weather { refused: 1.0, ..calm() }, vec![]));
+    assert!(world.happened(Fault::Refused) > 0);
+    assert!(world.count(|what| matches!(what, What::ConnectFailed { cause: IoCause::Refused, .. })) > 0);
+    assert_eq!(world.status(0, 1), Some(Status::Lost));
+
+    let world = run(plan(2, Weather { unanswered: 1.0, ..calm() }, vec![]));
+    assert!(world.happened(Fault::Unanswered) > 0);
+    assert_eq!(world.count(|what| matches!(what, What::ConnectFailed { .. } | What::Connected { .. })), 0);
+    assert_eq!(world.status(0, 1), Some(Status::Lost), "the tower's own time-out");
+}
+
+#[test]
+fn a_connection_that_breaks_loses_confirmations_and_no_message() {
+    let world = run(plan(4, Weather { broken: 0.2, ..calm() }, vec![]));
+    assert!(world.happened(Fault::Broken) > 5);
+    assert!(world.count(|what| matches!(what, What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. })) > 0);
+}
+
+#[test]
+fn an_altered_byte_is_noticed_or_changes_one_message() {
+    let world = run(plan(3, Weather { corrupted: 0.05, ..calm() }, vec![]));
+    assert!(world.happened(Fault::Corrupted) > 5);
+}
+
+#[test]
+fn a_silenced_connection_ends_by_the_towers_own_time_outs() {
+    let mut plan = plan(2, Weather { silenced: 1.0, ..calm() }, vec![]);
+    Arc::make_mut(&mut plan.config).timeouts.handshake = Duration::from_secs(2);
+    let world = run(plan);
+    assert!(world.happened(Fault::Silenced) > 0);
+    assert_eq!(world.count(|what| matches!(what, What::Arrived { .. } | What::Broke { .. })), 0);
+    assert_eq!(world.status(0, 1), Some(Status::Lost));
+}
+
+#[test]
+fn a_crashed_process_resets_its_connections_and_a_lost_machine_does_not() {
+    for (how, resets) in [(Death::Process, true), (Death::Machine, false)] {
+        let crash = Step::Crash { tower: TowerId(1), how };
+        let world = run(plan(2, calm(), vec![(900, crash)]));
+        assert_eq!(world.happened(Fault::Crash), 1);
+        assert_eq!(world.count(|what| matches!(what, What::Broke { .. })) > 0, resets, "{how:?}");
+        let refused = world.count(|what| matches!(what, What::ConnectFailed { .. })) > 0;
+        assert_eq!(refused, resets, "{how:?}");
+        assert_eq!(world.messages(), 1, "the first tower keeps its message");
+    }
+}
+
+#[test]
+fn who_comes_back_untold_is_found_again() {
+    let steps = vec![
+        (3_000, Step::Crash { tower: TowerId(1), how: Death::Process }),
+        (6_000, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
+    ];
+    let mut plan = plan(3, calm(), steps);
+    plan.time = Duration::from_secs(60);
+    let world = run(plan);
+    assert_eq!(world.happened(Fault::Restart), 1);
+    assert!(world.count(|what| matches!(what, What::StatusChanged { from: Status::Alive, to: Status::Lost, .. })) > 0);
+    assert_eq!(world.status(0, 1), Some(Status::Alive));
+    assert_eq!(world.status(1, 0), Some(Status::Alive));
+}
+
+#[test]
+fn who_leaves_hands_its_queue_to_others() {
+    let world = run(plan(3, calm(), vec![(1_010, Step::Leave { tower: TowerId(0) })]));
+    assert_eq!(world.count(|what| *what == What::Left { undelivered: 0 }), 1);
+    assert_eq!(world.messages(), 1);
+}
+
+#[test]
+fn a_paused_tower_does_nothing_and_then_catches_up() {
+    let steps = vec![
+        (5_000, Step::Pause { tower: TowerId(1) }),
+        (8_000, Step::Resume { tower: TowerId(1) }),
+    ];
+    let world = run(plan(3, calm(), steps));
+    let meanwhile = world.watch.seen.iter().filter(|seen| {
+        seen.tower == Some(TowerId(1)) && seen.at > millis(5_000) && seen.at < millis(8_000)
+    });
+    assert_eq!(meanwhile.count(), 0);
+    assert_eq!(world.messages(), 1);
+    let later = world.watch.seen.iter().filter(|seen| seen.tower == Some(TowerId(1)) && seen.at > millis(8_000));
+    assert!(later.count() > 20);
+}
+
+#[test]
+fn partitions_stop_what_crosses_them_until_they_heal() {
+    for how in [Severance::Silent, Severance::Reset] {
+        let inside = Group::Range(0, 2);
+        let partition = Partition { inside, direction: Direction::Both, how };
+        let steps = vec![(5_000, Step::Part { id: 7, partition }), (40_000, Step::Heal { id: 7 })];
+        let mut plan = plan(4, calm(), steps);
+        plan.time = Duration::from_secs(200);
+        let world = run(plan);
+        assert!(world.happened(Fault::Parted) > 0);
+        let crossed = world.watch.seen.iter().filter(|seen| match (seen.tower, seen.what) {
+            (Some(tower), What::Arrived { from, .. }) => {
+                seen.at > millis(5_020) && seen.at < millis(40_000) && (tower.0 < 2) != (from.0 < 2)
+            }
+            _ => false,
+        });
+        assert_eq!(crossed.count(), 0, "{how:?}");
+        for (tower, peer) in [(0, 2), (1, 3), (2, 0), (3, 1)] {
+            assert_eq!(world.status(tower, peer), Some(Status::Alive), "{how:?}: {tower} of {peer}");
+        }
+    }
+}
+
+#[test]
+fn a_one_way_partition_stops_one_way() {
+    let partition = Partition { inside: Group::Range(0, 1), direction: Direction::Out, how: Severance::Silent };
+    let world = run(plan(2, calm(), vec![(500, Step::Part { id: 1, partition })]));
+    let from = |sender| world.watch.seen.iter().filter(|seen| {
+        seen.at > millis(600) && matches!(seen.what, What::Arrived { from, .. } if from == TowerId(sender))
+    }).count();
+    assert_eq!(from(0), 0);
+    assert!(from(1) > 0, "heartbeats of the other one still come");
+}
+
+#[test]
+fn a_cut_breaks_every_connection_of_a_tower() {
+    let world = run(plan(2, calm(), vec![(3_000, Step::Cut { tower: TowerId(0) })]));
+    assert!(world.happened(Fault::Cut) > 0);
+    assert_eq!(world.count(|what| matches!(what, What::Broke { .. })), 2 * world.happened(Fault::Cut));
+    assert_eq!(world.messages(), 1);
+}
+
+#[test]
+fn a_path_of_its_own_has_weather_of_its_own() {
+    let mut plan = plan(2, calm(), vec![]);
+    let weather = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
+    plan.paths.push(Path { from: Group::These(Arc::from([0])), to: Group::All, weather: Arc::new(weather) });
+    let world = run(plan);
+    let takes = |tower| world.watch.seen.iter().find_map(|seen| match seen.what {
+        What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => Some(arrives.duration_since(seen.at)),
+        _ => None,
+    });
+    assert_eq!(takes(0), Some(Duration::from_millis(300)));
+    assert_eq!(takes(1), Some(Duration::from_millis(20)));
+}
+
+#[test]
+fn an_ignored_tower_is_left_alone_until_it_is_heeded() {
+    let (tower, peer) = (TowerId(0), TowerId(1));
+    let steps = vec![
+        (3_000, Step::Ignore { tower, peer }),
+        (9_000, Step::Heed { tower, peer }),
+    ];
+    let world = run(plan(2, calm(), steps));
+    let between = world.watch.seen.iter().filter(|seen| {
+        let is_meanwhile = seen.at > millis(3_200) && seen.at < millis(9_000);
+        is_meanwhile && seen.tower == Some(tower) && matches!(seen.what, What::Dialled { .. } | What::HandedOver { .. })
+    });
+    assert_eq!(between.count(), 0);
+    assert_eq!(world.status(0, 1), Some(Status::Alive));
+}
+
+#[test]
+fn a_clock_that_jumps_or_drifts_does_no_harm() {
+    let clock = |tower, step, drift_ppm| Step::Clock { tower: TowerId(tower), step, drift_ppm };
+    let steps = vec![
+        (4_000, clock(0, 5_000_000_000, 0)),
+        (6_000, clock(1, -2_000_000_000, 0)),
+        (7_000, clock(2, 0, 200_000)),
+    ];
+    let world = run(plan(3, calm(), steps));
+    assert_eq!((world.happened(Fault::ClockStep), world.happened(Fault::ClockDrift)), (2, 1));
+    assert_eq!(world.messages(), 1);
+    // The one with the fast clock ticks faster.
+    let heartbeats = world.count(is_hand_over);
+    assert!(heartbeats > 50, "{heartbeats}");
+}
+
+#[test]
+fn towers_come_and_go_by_themselves_until_the_churn_ends() {
+    let mut plan = plan(8, calm(), vec![]);
+    plan.time = Duration::from_secs(120);
+    plan.churn = Some(crate::plan::Churn {
+        towers: Group::Range(2, 8),
+        from: millis(2_000),
+        until: millis(60_000),
+        session: Distribution::Exponential { mean: Duration::from_secs(8) },
+        absence: Distribution::Exponential { mean: Duration::from_secs(4) },
+        graceful: 0.5,
+        contacts: WithContacts::Told,
+    });
+    let world = run(plan);
+    assert!(world.happened(Fault::Crash) > 3 && world.happened(Fault::Leave) > 3);
+    assert!(world.happened(Fault::Restart) > 6);
+    assert_eq!(world.standing.running, 8, "all are back");
+}
+
+#[test]
+fn the_same_plan_gives_the_same_run_and_another_seed_another() {
+    let seen = |seed| {
+        let mut plan = plan(4, Weather { broken: 0.1, corrupted: 0.02, ..calm() }, vec![]);
+        plan.seed = seed;
+        run(plan).watch.seen
+    };
+    assert!(seen(1) == seen(1));
+    assert!(seen(1) != seen(2));
+}
+
+#[test]
+fn messages_on_the_wire_are_counted_while_they_fly() {
+    let mut world = run(plan(3, calm(), vec![]));
+    let standing = world.standing();
+    let flights: u128 = world.count(is_hand_over) as u128;
+    // Each takes 20 ms; the last may still fly.
+    let expected = flights * 20_000_000;
+    assert!(standing.wire_time <= expected && standing.wire_time + 20_000_000 >= expected);
+    assert!(world.count(|what| matches!(what, What::Queued { origin: Origin::Peer, .. })) > 0);
+}
