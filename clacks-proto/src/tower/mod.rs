@@ -73,6 +73,8 @@ pub struct Tower {
     strangers: Bucket,
     link_deadlines: Deadlines,
     backoffs: Deadlines,
+    /// The place of the peer that is tidied up next.
+    tidied: u32,
     heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
     /// Messages under screening by deadline; some may be decided already.
@@ -146,6 +148,7 @@ impl Tower {
             strangers: Bucket::new(config.strangers),
             link_deadlines: Deadlines::default(),
             backoffs: Deadlines::default(),
+            tidied: 0,
             heartbeat_at,
             last_sent: None,
             offers: VecDeque::new(),
@@ -245,6 +248,7 @@ impl Tower {
         self.on_offer_deadlines();
         self.on_ticks();
         self.on_heartbeat();
+        self.tidy();
         self.on_shutdown_deadline();
         self.retry_at = self.retry_at.filter(|at| *at > self.now);
     }
