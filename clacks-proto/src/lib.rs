@@ -102,9 +102,11 @@ mod pacer;
 mod peers;
 mod queue;
 mod reason;
+mod room;
 mod seed;
 pub mod selector;
 mod stats;
+mod taken;
 mod time;
 #[cfg(feature = "tls")]
 pub mod tls;

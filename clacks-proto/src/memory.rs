@@ -6,8 +6,9 @@ use crate::deadlines::Deadlines;
 use crate::event::Action;
 use crate::ids::MessageKey;
 use crate::link::Link;
-use crate::peers::{Peers, Taken};
+use crate::peers::Peers;
 use crate::queue::Queue;
+use crate::taken::Taken;
 use crate::time::Instant;
 use crate::tower::Tower;
 

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::event::Status;
 use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::selector::Eligible;
+use crate::taken::Taken;
 use crate::time::Instant;
 
 const NOWHERE: u32 = u32::MAX;
@@ -66,43 +67,6 @@ impl Peer {
     /// Whether it is being tried without being proved alive.
     fn is_probe(&self) -> bool {
         self.load > 0 && matches!(self.status, Status::New | Status::Lost | Status::Dead)
-    }
-}
-
-/// The transfers that were lately taken from a peer, so that one asked about again is recognised.
-///
-/// A sender can be in doubt about no more than its window on a link, and has rarely more than two links with us: twice the window is remembered.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    incarnation: u64,
-    ring: Box<[Option<u64>]>,
-    next: usize,
-}
-
-impl Taken {
-    pub(crate) fn new(incarnation: u64, capacity: usize) -> Self {
-        Self { incarnation, ring: alloc::vec![None; capacity].into_boxed_slice(), next: 0 }
-    }
-
-    /// What remembering `capacity` transfers takes, in bytes.
-    pub(crate) const fn memory(capacity: usize) -> usize {
-        size_of::<Self>() + capacity * size_of::<Option<u64>>()
-    }
-
-    /// Another incarnation numbers its transfers anew.
-    pub(crate) fn belongs_to(&self, incarnation: u64) -> bool {
-        self.incarnation == incarnation
-    }
-
-    pub(crate) fn remember(&mut self, transfer: u64) {
-        if let Some(place) = self.ring.get_mut(self.next) {
-            *place = Some(transfer);
-        }
-        self.next = (self.next + 1).checked_rem(self.ring.len()).unwrap_or(0);
-    }
-
-    pub(crate) fn recalls(&self, transfer: u64) -> bool {
-        self.ring.contains(&Some(transfer))
     }
 }
 
@@ -301,21 +265,34 @@ impl Peers {
         Some(before.0)
     }
 
-    /// Lends what was lately taken from a peer, made when it is missing or belongs to an earlier incarnation.
+    /// Lends what was lately taken from a peer of an incarnation, made when it is missing or belongs to an earlier one.
     pub(crate) fn with_taken(
         &mut self,
         id: PeerId,
         incarnation: u64,
-        capacity: usize,
-        use_taken: impl FnOnce(&mut Taken),
+        change: impl FnOnce(&mut Taken),
     ) {
         if self.get(id).is_none() {
             return;
         }
         let Some(peer) = self.at_mut(id.index) else { return };
         let current = peer.taken.take().filter(|taken| taken.belongs_to(incarnation));
-        let taken = current.unwrap_or_else(|| Box::new(Taken::new(incarnation, capacity)));
-        use_taken(peer.taken.insert(taken));
+        let mut taken = current.unwrap_or_else(|| Box::new(Taken::new(incarnation)));
+        change(&mut taken);
+        peer.taken = Some(taken).filter(|taken| !taken.is_empty());
+    }
+
+    /// Lends what was lately taken from the peer at a place, if there is anything, and drops it when that leaves nothing.
+    pub(crate) fn trim_taken(&mut self, index: u32, trim: impl FnOnce(&mut Taken)) {
+        let Some(peer) = self.at_mut(index) else { return };
+        let Some(mut taken) = peer.taken.take() else { return };
+        trim(&mut taken);
+        peer.taken = Some(taken).filter(|taken| !taken.is_empty());
+    }
+
+    /// The places of the table, one after the other, for whoever looks after all of them bit by bit.
+    pub(crate) fn next_place(&self, place: u32) -> u32 {
+        if (place as usize) < self.slots.len() { place + 1 } else { 0 }
     }
 
     /// The peer at a place has rested.

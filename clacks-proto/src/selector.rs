@@ -45,6 +45,11 @@ impl Selector {
         Self { stream: Stream::new(seed, Purpose::Recipient), odds }
     }
 
+    /// The stream of its draws, which knows the seed.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// The status of the next recipient and its index among the eligible peers of that status; `None` when nobody is eligible.
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
         let Eligible { new, alive, lost, dead } = eligible;

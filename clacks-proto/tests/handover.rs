@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::time::Duration;
+
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
-    CloseReason, Event, Kind, Message, Nonce, Origin, Report, SendRate, StateMachine, Status,
+    CloseReason, Event, Kind, LinkId, Message, Nonce, Origin, Report, SendRate, StateMachine,
+    Status, Tower,
 };
 use common::raw::{Raw, Said, encode, message};
 use common::{address, net, quick, seconds, tower};
@@ -47,7 +50,7 @@ fn a_confirmed_message_is_forgotten_by_the_sender_and_held_once_by_the_receiver(
     let mut moves = 0;
     for _ in 0..200 {
         let before = net.texts(1).len();
-        net.run(std::time::Duration::from_millis(10));
+        net.run(Duration::from_millis(10));
         let copies = net.texts(0).len() + net.texts(1).len();
         assert_eq!(copies, 1);
         moves += usize::from(net.texts(1).len() != before);
@@ -243,6 +246,133 @@ fn a_receiver_recalls_two_windows_of_transfers() {
     }
     assert_eq!(raw.texts(), ["message 0"]);
     assert_eq!(raw.tower.stats().recognised_retries, 6);
+}
+
+/// Hands a message over that the tower then hands on, so that nothing of it is left here but the memory of its transfer.
+fn taken_and_gone(raw: &mut Raw, link: LinkId, transfer: u64) {
+    raw.hand(link, transfer, "taken");
+    raw.run(seconds(1));
+    for (transfer, ..) in raw.heard_messages(link) {
+        raw.confirm(link, transfer);
+    }
+    assert!(raw.texts().is_empty());
+}
+
+#[test]
+fn a_transfer_is_recalled_until_its_sender_says_a_goodbye_that_leaves_no_doubt() {
+    for (farewell, recognised) in [
+        (Farewell::Idle, 0),
+        (Farewell::Leaving, 0),
+        (Farewell::Ignored, 0),
+        (Farewell::Misbehaved, 1),
+    ] {
+        let mut raw = Raw::new(&quick());
+        let link = raw.call_as(1);
+        taken_and_gone(&mut raw, link, 1);
+        raw.say(link, &Frame::Goodbye { farewell });
+        let link = raw.call_as(1);
+        raw.say(link, &retry(1, "taken"));
+        assert_eq!(raw.tower.stats().recognised_retries, recognised, "{farewell:?}");
+    }
+}
+
+#[test]
+fn a_goodbye_forgets_nothing_that_came_on_another_link() {
+    let mut raw = Raw::new(&quick());
+    let (broken, standing, leaving) = (raw.call_as(1), raw.call_as(1), raw.call_as(1));
+    for (link, transfer) in [(broken, 1), (standing, 2), (leaving, 3)] {
+        raw.say(link, &retry(transfer, "none"));
+        raw.hand(link, transfer, "taken");
+    }
+    raw.lose(broken);
+    // Its slot is taken by the next link, whose goodbye speaks of itself alone.
+    let next = raw.call_as(1);
+    raw.leave(next);
+    raw.leave(leaving);
+    let link = raw.call_as(1);
+    let before = raw.tower.stats().recognised_retries;
+    for transfer in [1, 2, 3] {
+        raw.say(link, &retry(transfer, "taken"));
+    }
+    assert_eq!(raw.tower.stats().recognised_retries - before, 2, "not the third");
+}
+
+#[test]
+fn a_tower_that_says_a_goodbye_without_doubt_asks_nothing_again() {
+    let ends: [(fn(&mut Raw, LinkId), Farewell, bool); 3] = [
+        (|raw, _| raw.with(Tower::shutdown), Farewell::Leaving, false),
+        (
+            |raw, _| _ = raw.with(|tower, now| tower.ignore(&address(1), now)).unwrap(),
+            Farewell::Ignored,
+            false,
+        ),
+        (|raw, link| raw.confirm(link, 9_999), Farewell::Misbehaved, true),
+    ];
+    for (end, farewell, asks_again) in ends {
+        let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
+        end(&mut raw, link);
+        // A shutdown first waits for its messages to arrive.
+        raw.run_until_said(link, seconds(15), &Said::Goodbye(farewell));
+        raw.lose(link);
+        assert_eq!(!raw.dialled.is_empty(), asks_again, "{farewell:?}");
+        if asks_again {
+            let link = raw.answer();
+            assert_eq!(raw.heard_messages(link)[0].0, transfer);
+        }
+    }
+    // And it does not say that it is idle while it waits for an answer.
+    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
+    assert_eq!(raw.run_to_close(link, seconds(100)), Some(CloseReason::ConfirmTimeout));
+    assert!(!raw.heard(link).iter().any(|said| matches!(said, Said::Goodbye(_))));
+}
+
+/// How long a sender with the default time-outs may ask: 30 s until it gives the link up, and 30 s until it gives up asking.
+const LIFETIME: u64 = 60;
+
+#[test]
+fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
+    // The slowest that a dial and a hello may be: the question leaves just before the time to confirm has passed again.
+    let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
+    let handed = raw.now;
+    assert_eq!(raw.run_to_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
+    raw.run(Duration::from_millis(9_999));
+    let link = raw.pick_up();
+    raw.run(Duration::from_millis(9_999));
+    raw.deaf.insert(link);
+    raw.greet(link, None);
+    raw.run(Duration::from_millis(9_999));
+    raw.deaf.clear();
+    raw.read(link);
+    assert_eq!(raw.heard_messages(link)[0].0, transfer);
+    assert!(raw.now < handed + seconds(LIFETIME));
+    // On a connection that takes no bytes it is given up by then.
+    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
+    let handed = raw.now;
+    raw.run_to_close(link, seconds(31));
+    let link = raw.pick_up();
+    raw.deaf.insert(link);
+    raw.greet(link, None);
+    assert_eq!(raw.run_to_close(link, seconds(60)), Some(CloseReason::ConfirmTimeout));
+    assert!(raw.now <= handed + seconds(LIFETIME));
+    assert_eq!(raw.tower.stats().doubt_unresolved, 1);
+    assert!(raw.dialled.is_empty());
+}
+
+#[test]
+fn a_transfer_is_recalled_for_its_lifetime() {
+    for (wait, recognised) in [(LIFETIME, 1), (LIFETIME + 2, 0)] {
+        let mut raw = Raw::new(&quick());
+        let link = raw.call_as(1);
+        taken_and_gone(&mut raw, link, 1);
+        raw.lose(link);
+        raw.run(seconds(wait - 1));
+        // Whatever fires the timer, it looks after one peer.
+        raw.tower.handle(Event::TimerFired, raw.now);
+        raw.tower.handle(Event::TimerFired, raw.now);
+        let link = raw.call_as(1);
+        raw.say(link, &retry(1, "taken"));
+        assert_eq!(raw.tower.stats().recognised_retries, recognised, "after {wait} s");
+    }
 }
 
 // Refusals.

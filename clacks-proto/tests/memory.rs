@@ -3,14 +3,16 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::wire::{Attempt, Decoder, Farewell, Frame, Hello, MessageFrame, VERSION};
 use clacks_proto::{
-    Action, Address, Config, Event, Instant, Kind, LinkId, Message, Nonce, SendRate, StateMachine,
-    Status, Tower,
+    Action, Address, Config, Event, Instant, Kind, LinkId, Message, Nonce, Seed, SendRate,
+    StateMachine, Status, Tower,
 };
+use common::raw::Raw;
 use common::{LOCAL, address, quick, seconds, tower};
 
 fn encoded(frame: &Frame<'_>) -> Vec<u8> {
@@ -270,4 +272,67 @@ fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
         };
     }
     assert_eq!(last, 3, "hello, answer, goodbye");
+}
+
+/// What a tower takes from the allocator, learned by giving it back.
+fn heap(tower: Tower) -> usize {
+    let freed = allocation_counter::measure(|| drop(tower)).bytes_current;
+    usize::try_from(-freed).unwrap()
+}
+
+/// A tower that shares its configuration with others.
+fn alone(config: &Arc<Config>) -> Tower {
+    Tower::new(Arc::clone(config), address(0), &Seed::from_u64(1)).unwrap()
+}
+
+/// A tower with 16 alive peers and 5 messages that wait. Messages went both ways on the link to the first peer, which stays open or not.
+fn with_company(config: &Arc<Config>, links: usize) -> Tower {
+    let mut raw = Raw::new(config);
+    raw.tower = alone(config);
+    let mut open = Vec::new();
+    for peer in 1..=16 {
+        let link = raw.call_alive(peer);
+        if open.len() < links {
+            for transfer in 0..3 {
+                raw.enqueue("out");
+                raw.hand(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
+            }
+            for _ in 0..30 {
+                raw.run(seconds(1));
+                for link in open.iter().chain([&link]) {
+                    for (transfer, ..) in raw.heard_messages(*link) {
+                        raw.confirm(*link, transfer);
+                    }
+                }
+            }
+            assert_eq!(raw.tower.held().0, 0, "all is handed on");
+            open.push(link);
+        } else {
+            raw.leave(link);
+        }
+    }
+    for _ in 0..5 {
+        raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
+    }
+    raw.settle();
+    assert_eq!((raw.tower.links(), raw.tower.held()), (links, (5, 320)));
+    raw.tower
+}
+
+#[test]
+fn what_a_tower_does_not_use_it_does_not_hold() {
+    let config = Arc::new(quick());
+    let mut fresh = alone(&config);
+    for n in 1..=8 {
+        fresh.expand(&address(n), Instant::ORIGIN).unwrap();
+    }
+    while fresh.poll_action().is_some() {}
+    let inline = size_of::<Tower>();
+    let sizes = [
+        heap(fresh),
+        heap(with_company(&config, 0)),
+        heap(with_company(&config, 1)),
+        heap(with_company(&config, 2)),
+    ];
+    println!("inline {inline}, heap {sizes:?}");
 }

@@ -161,17 +161,23 @@ proptest! {
 }
 
 #[test]
-fn what_was_taken_is_recalled_up_to_its_capacity_and_within_one_incarnation() {
+fn what_was_taken_belongs_to_one_incarnation_and_is_not_held_empty() {
     let mut peers = Peers::new(1, (1, 2));
     let (id, _) = peers.insert(address(1), Status::Alive, Instant::ORIGIN).unwrap();
-    for transfer in 0..5 {
-        peers.with_taken(id, 7, 4, |taken| taken.remember(transfer));
-    }
-    let recalls = |peers: &Peers| -> Vec<u64> {
-        let taken = peers.get(id).unwrap().taken.as_ref().unwrap();
-        (0..10).filter(|transfer| taken.recalls(*transfer)).collect()
+    let link = LinkId { index: 0, epoch: 0 };
+    let remember = |peers: &mut Peers, incarnation, transfer| {
+        peers.with_taken(id, incarnation, |taken| {
+            taken.remember(transfer, link, Instant::ORIGIN, 4)
+        });
     };
-    assert_eq!(recalls(&peers), [1, 2, 3, 4]);
-    peers.with_taken(id, 8, 4, |taken| taken.remember(9));
+    let recalls = |peers: &Peers| -> Vec<u64> {
+        let taken = peers.get(id).unwrap().taken.as_ref();
+        (0..10).filter(|transfer| taken.is_some_and(|taken| taken.recalls(*transfer))).collect()
+    };
+    (1..3).for_each(|transfer| remember(&mut peers, 7, transfer));
+    assert_eq!(recalls(&peers), [1, 2]);
+    remember(&mut peers, 8, 9);
     assert_eq!(recalls(&peers), [9], "another incarnation numbers anew");
+    peers.trim_taken(id.index, |taken| taken.forget_link(link));
+    assert!(peers.get(id).unwrap().taken.is_none());
 }

@@ -7,6 +7,7 @@ use crate::event::{Action, CloseMode, Notice};
 use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::link::{Direction, Link, Outcome, State, Transfer};
 use crate::reason::{CloseReason, IoCause};
+use crate::taken;
 use crate::time::Instant;
 use crate::wire::{Attempt, Decoder, Farewell, RefusedReason};
 
@@ -225,7 +226,31 @@ impl Tower {
             }
         }
         self.resolve_window(id, peer, unanswered);
+        if let Some(peer) = peer {
+            self.forget_taken(id, peer, why);
+        }
         self.notify(Notice::LinkClosed { link: id, peer: self.claimed(id), why });
+    }
+
+    /// Forgets what a peer will not ask about when this link has ended.
+    fn forget_taken(&mut self, id: LinkId, peer: PeerId, why: CloseReason) {
+        let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
+        let said_so =
+            matches!(why, CloseReason::Goodbye(farewell) if taken::leaves_no_doubt(farewell));
+        self.peers.trim_taken(peer.index, |taken| {
+            taken.forget_older(lifetime, now);
+            if said_so {
+                taken.forget_link(id);
+            }
+        });
+    }
+
+    /// Looks whether one peer, each time another one, can't ask any more about what was taken from it. So that what nobody will ask about
+    /// goes even when its sender is never heard of again.
+    pub(super) fn tidy(&mut self) {
+        let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
+        self.peers.trim_taken(self.tidied, |taken| taken.forget_older(lifetime, now));
+        self.tidied = self.peers.next_place(self.tidied);
     }
 
     /// Asks again about transfers in doubt, and takes back the others.

@@ -10,6 +10,7 @@ mod standing;
 mod verbs;
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use bytes::BufMut;
 use core::fmt;
 use core::net::IpAddr;
@@ -26,7 +27,7 @@ use crate::pacer::{Bucket, Pacer};
 use crate::peers::Peers;
 use crate::queue::{Place, Queue};
 use crate::reason::Refusal;
-use crate::seed::{Purpose, Seed, Stream};
+use crate::seed::{Purpose, Seed, SparseStream, Stream};
 use crate::selector::Selector;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -52,7 +53,8 @@ pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
 /// A message is always in exactly one place inside a living tower: queued, in flight, or handed over. What a tower does is a function of its
 /// configuration, its seed and its inputs. Nothing that a peer sends makes it panic, or hold more than [`Config::max_memory`].
 pub struct Tower {
-    config: Config,
+    /// Shared by all towers that were made with it.
+    config: Arc<Config>,
     address: Address,
     identity: Option<Fingerprint>,
     incarnation: u64,
@@ -62,8 +64,8 @@ pub struct Tower {
     queue: Queue,
     actions: Actions,
     selector: Selector,
-    friend_stream: Stream,
-    nonce_stream: Stream,
+    friend_stream: SparseStream,
+    nonce_stream: SparseStream,
     pacer: Pacer,
     /// With an unlimited rate: when to try again what found no room.
     retry_at: Option<Instant>,
@@ -71,6 +73,8 @@ pub struct Tower {
     strangers: Bucket,
     link_deadlines: Deadlines,
     backoffs: Deadlines,
+    /// The place of the peer that is tidied up next.
+    tidied: u32,
     heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
     /// Messages under screening by deadline; some may be decided already.
@@ -106,12 +110,18 @@ impl fmt::Debug for Tower {
 }
 
 impl Tower {
-    /// A tower that others reach at `address`. Its time starts at [`Instant::ORIGIN`].
+    /// A tower that others reach at `address`. Its time starts at [`Instant::ORIGIN`]. Whoever runs many with one configuration
+    /// gives each a clone of the same `Arc`.
     ///
     /// # Errors
     ///
     /// When the configuration is out of its limits.
-    pub fn new(config: Config, address: Address, seed: &Seed) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        address: Address,
+        seed: &Seed,
+    ) -> Result<Self, ConfigError> {
+        let config = config.into();
         config.check()?;
         let mut start = Stream::new(seed, Purpose::Start);
         let mut keys = || (start.word(), start.word());
@@ -130,14 +140,15 @@ impl Tower {
             queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, nonce_keys),
             actions: Actions::new(config.max_pending_notices),
             selector: Selector::new(seed, config.odds),
-            friend_stream: Stream::new(seed, Purpose::Friend),
-            nonce_stream: Stream::new(seed, Purpose::Nonce),
+            friend_stream: SparseStream::new(Purpose::Friend),
+            nonce_stream: SparseStream::new(Purpose::Nonce),
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             retry_at: None,
             friends: Bucket::new(config.friends),
             strangers: Bucket::new(config.strangers),
             link_deadlines: Deadlines::default(),
             backoffs: Deadlines::default(),
+            tidied: 0,
             heartbeat_at,
             last_sent: None,
             offers: VecDeque::new(),
@@ -237,6 +248,7 @@ impl Tower {
         self.on_offer_deadlines();
         self.on_ticks();
         self.on_heartbeat();
+        self.tidy();
         self.on_shutdown_deadline();
         self.retry_at = self.retry_at.filter(|at| *at > self.now);
     }

@@ -12,6 +12,7 @@ use crate::ids::{LinkId, OfferId, PeerId};
 use crate::link::{Cargo, Direction, Incoming, Outcome, State, Transfer};
 use crate::queue::Place;
 use crate::reason::{CloseReason, ProtocolError};
+use crate::taken;
 use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
@@ -303,8 +304,12 @@ impl Tower {
     pub(super) fn taken_from(&mut self, id: LinkId, transfer: u64) {
         let Some(sender) = self.proved(id) else { return };
         let incarnation = self.links.get(id).map_or(0, |link| link.incarnation);
+        let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
         let capacity = 2 * usize::from(self.config.window.messages);
-        self.peers.with_taken(sender, incarnation, capacity, |taken| taken.remember(transfer));
+        self.peers.with_taken(sender, incarnation, |taken| {
+            taken.forget_older(lifetime, now);
+            taken.remember(transfer, id, now, capacity);
+        });
         // The first success on a link that was unproved when it opened makes it of use for our messages too.
         self.peers.change(sender, |peer| peer.link = peer.link.or(Some(id)));
         self.on_success(sender);

@@ -160,7 +160,7 @@ impl Tower {
         if count == 0 {
             return None;
         }
-        let place = self.friend_stream.below(count);
+        let place = self.friend_stream.below(self.selector.stream(), count);
         self.peers.alive_peer(place, Some(recipient))
     }
 

@@ -272,6 +272,14 @@ impl Raw {
         self.why_closed(link)
     }
 
+    /// Runs until the tower has said something on a link.
+    pub fn run_until_said(&mut self, link: LinkId, limit: Duration, what: &Said) {
+        let has_said =
+            |raw: &Self| raw.lines.get(&link).is_some_and(|(_, said)| said.contains(what));
+        self.run_until(self.now + limit, has_said);
+        assert!(has_said(self), "{what:?}");
+    }
+
     /// Fires the tower's timers until `done`, or up to and with a moment.
     fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) {
         let mut spins = 0;
