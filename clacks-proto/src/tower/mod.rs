@@ -312,22 +312,27 @@ impl StateMachine for Tower {
         if !self.actions.is_empty() {
             return Some(Wakeup { at: self.now, why: WakeupReason::Actions });
         }
-        let shutdown = match self.shutdown {
-            Shutdown::Draining { until } => Some(until),
-            Shutdown::Running | Shutdown::Parting | Shutdown::Done => None,
-        };
         let is_running = self.shutdown == Shutdown::Running;
-        let candidates = [
-            (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
-            (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
-            (self.offers.front().map(|(at, _)| *at), WakeupReason::Screening),
-            (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
-            (self.retry_at, WakeupReason::Tick),
-            (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
-            (shutdown, WakeupReason::Shutdown),
-        ];
-        let due = candidates.into_iter().filter_map(|(at, why)| Some(Wakeup { at: at?, why }));
-        due.min_by_key(|wakeup| wakeup.at)
+        let mut first: Option<Wakeup> = None;
+        let mut also = |at: Option<Instant>, why| {
+            if let Some(at) = at
+                && first.is_none_or(|first| at < first.at)
+            {
+                first = Some(Wakeup { at, why });
+            }
+        };
+        also(self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link);
+        also(self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff);
+        also(self.offers.front().map(|(at, _)| *at), WakeupReason::Screening);
+        also(self.retry_at, WakeupReason::Tick);
+        if is_running {
+            also(self.pacer.next(), WakeupReason::Tick);
+            also(self.heartbeat_at, WakeupReason::Heartbeat);
+        }
+        if let Shutdown::Draining { until } = self.shutdown {
+            also(Some(until), WakeupReason::Shutdown);
+        }
+        first
     }
 
     fn tower(&self) -> &Tower {

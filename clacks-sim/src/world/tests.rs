@@ -69,7 +69,7 @@ fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> Plan {
 }
 
 fn world(plan: Plan) -> World<Tower, Witness> {
-    let make = |config: Arc<Config>, address, seed: &_| Tower::new(Config::clone(&config), address, seed).ok();
+    let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
     World::new(Arc::new(plan), Box::new(make), Witness::default())
 }
 
