@@ -98,16 +98,16 @@ pub(crate) fn message_of(action: Action) -> Option<MessageKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{LinkId, PeerId};
+    use crate::ids::{Epoch, LinkId, PeerId};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn told(number: u32) -> Notice {
-        Notice::Announced { to: PeerId { index: number, epoch: 0 } }
+        Notice::Announced { to: PeerId { index: number, epoch: Epoch::FIRST } }
     }
 
     fn send(number: u32) -> Action {
-        Action::Send { link: LinkId { index: number, epoch: 0 } }
+        Action::Send { link: LinkId { index: number, epoch: Epoch::FIRST } }
     }
 
     fn drain(actions: &mut Actions) -> Vec<Action> {

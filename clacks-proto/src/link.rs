@@ -1,19 +1,23 @@
 //! One connection: how far it has come, what is unanswered on it in each direction, and its deadlines.
 
+mod transfers;
+
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::config::Window;
-use crate::ids::{Fingerprint, LinkId, MessageKey, PeerId};
+use crate::ids::{Epoch, Fingerprint, LinkId, MessageKey, PeerId};
 use crate::reason::CloseReason;
+use crate::room::{self, RareQueue};
 use crate::time::Instant;
-use crate::wire::{Attempt, Decoder, Farewell, MAX_HEAD, RefusedReason};
+use crate::wire::{Decoder, Farewell, MAX_HEAD, RefusedReason};
+
+pub(crate) use transfers::{Cargo, Transfer, Transfers};
 
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The slot is free.
-    Vacant,
     /// Dialled, not yet connected.
     Connecting,
     /// Connected; TLS and the other side's hello are awaited.
@@ -24,8 +28,6 @@ pub(crate) enum State {
     Parting(CloseReason),
     /// The driver was asked to close it.
     Closing,
-    /// It has ended, and actions that name it still wait to be polled.
-    Ended,
 }
 
 /// Who made the connection.
@@ -33,41 +35,6 @@ pub(crate) enum State {
 pub(crate) enum Direction {
     Inbound,
     Outbound,
-}
-
-/// Something that a peer must confirm.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Transfer {
-    pub(crate) number: u64,
-    pub(crate) attempt: Attempt,
-    pub(crate) cargo: Cargo,
-    pub(crate) friend: Option<PeerId>,
-    /// When it was handed to the driver.
-    pub(crate) sent: Instant,
-}
-
-/// What a transfer carries.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Cargo {
-    Message { key: MessageKey, len: u32 },
-    Announce,
-}
-
-impl Transfer {
-    /// Bytes that count towards the window.
-    pub(crate) fn len(&self) -> usize {
-        match self.cargo {
-            Cargo::Message { len, .. } => len as usize,
-            Cargo::Announce => 0,
-        }
-    }
-
-    pub(crate) fn message(&self) -> Option<MessageKey> {
-        match self.cargo {
-            Cargo::Message { key, .. } => Some(key),
-            Cargo::Announce => None,
-        }
-    }
 }
 
 /// What became of a transfer that came in.
@@ -92,7 +59,7 @@ pub(crate) struct Incoming {
 pub(crate) struct Answer {
     pub(crate) transfer: u64,
     pub(crate) outcome: Outcome,
-    pub(crate) count: usize,
+    pub(crate) count: u32,
     pub(crate) bytes: usize,
 }
 
@@ -119,16 +86,15 @@ impl Partial {
     }
 }
 
-/// The state of one link. Slots and their buffers are used again.
+/// The state of one link. It is given back when the link ends, and what only some links need is made when it is needed.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) epoch: u32,
     pub(crate) state: State,
     pub(crate) direction: Direction,
     /// The dialled peer, or the one that an inbound link claims to be.
     pub(crate) peer: Option<PeerId>,
     /// What TLS proved.
-    pub(crate) identity: Option<Fingerprint>,
+    identity: Option<Box<Fingerprint>>,
     /// The other side's number in its hello.
     pub(crate) incarnation: u64,
     /// What the other side lets be unconfirmed.
@@ -136,25 +102,20 @@ pub(crate) struct Link {
 
     pub(crate) hello_due: bool,
     pub(crate) farewell_due: Option<Farewell>,
-    /// Actions that name this link and wait to be polled.
-    pub(crate) actions: u8,
-    /// One of them is a `Send`.
+    /// An action that asks the driver to send waits to be polled.
     pub(crate) send_asked: bool,
-    /// Transfers to be sent.
-    pub(crate) outbox: VecDeque<Transfer>,
-    /// Transfers sent and not answered, in their order on the link.
-    pub(crate) window: VecDeque<Transfer>,
-    pub(crate) window_bytes: usize,
-    pub(crate) outbox_bytes: usize,
-    pub(crate) partial: Partial,
+    /// What we have for the other side.
+    pub(crate) transfers: Transfers,
+    /// The frame that is cut, if one ever was.
+    partial: Option<Box<Partial>>,
 
     pub(crate) decoder: Decoder,
     /// Transfers that came in and are not decided, in their order on the link.
-    pub(crate) undecided: VecDeque<Incoming>,
+    pub(crate) undecided: RareQueue<Incoming>,
     /// Answers not yet handed to the driver.
-    pub(crate) answers: VecDeque<Answer>,
+    answers: VecDeque<Answer>,
     /// Transfers that came in and whose answer has not been handed to the driver.
-    pub(crate) unanswered: usize,
+    pub(crate) unanswered: u32,
     pub(crate) unanswered_bytes: usize,
 
     /// When the state began.
@@ -164,46 +125,70 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    fn new(window: Window) -> Self {
+    fn new(direction: Direction, window: Window, now: Instant) -> Self {
         Self {
-            epoch: 0,
-            state: State::Vacant,
-            direction: Direction::Inbound,
+            state: match direction {
+                Direction::Inbound => State::Greeting,
+                Direction::Outbound => State::Connecting,
+            },
+            direction,
             peer: None,
             identity: None,
             incarnation: 0,
             granted: window,
             hello_due: false,
             farewell_due: None,
-            actions: 0,
             send_asked: false,
-            outbox: VecDeque::new(),
-            window: VecDeque::new(),
-            window_bytes: 0,
-            outbox_bytes: 0,
-            partial: Partial::default(),
+            transfers: Transfers::default(),
+            partial: None,
             decoder: Decoder::default(),
-            undecided: VecDeque::new(),
+            undecided: RareQueue::default(),
             answers: VecDeque::new(),
             unanswered: 0,
             unanswered_bytes: 0,
-            since: Instant::ORIGIN,
-            used: Instant::ORIGIN,
+            since: now,
+            used: now,
         }
     }
 
-    /// What one link takes at most, in bytes: its record, transfers in each direction (twice a window, where those in doubt
-    /// are added to it), a frame half received and the head of one half sent. Vectors grow by doubling.
+    /// What one link takes at most, in bytes: its place and its record, its own transfers (twice a window, where those in doubt
+    /// are added to it), those that came in, a frame half received and the head of one half sent.
     pub(crate) const fn memory(window: usize, max_message: usize) -> usize {
-        let out = 2 * (2 * window + 4) * 2 * size_of::<Transfer>();
-        let back = 2 * (window + 4) * (size_of::<Incoming>() + size_of::<Answer>());
+        let record = size_of::<Self>() + size_of::<Fingerprint>() + size_of::<Partial>();
+        let place = 2 * (size_of::<Slot>() + size_of::<u32>());
+        let out = Transfers::memory(2 * window + 4);
+        let back = room::MOST_SPARE * (window + 4) * size_of::<Answer>()
+            + RareQueue::<Incoming>::memory(window + 4);
         let frame = MAX_HEAD + max_message;
-        2 * (size_of::<Self>() + size_of::<u32>()) + out + back + 2 * MAX_HEAD + frame
+        record + place + out + back + 2 * MAX_HEAD + frame
+    }
+
+    /// What TLS proved of the other side.
+    pub(crate) fn identity(&self) -> Option<Fingerprint> {
+        self.identity.as_deref().copied()
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: Fingerprint) {
+        self.identity = Some(Box::new(identity));
+    }
+
+    /// The frame that is cut, if one is.
+    pub(crate) fn partial(&mut self) -> Option<&mut Partial> {
+        self.partial.as_deref_mut().filter(|partial| !partial.is_empty())
+    }
+
+    /// Where to put a frame that is to be cut. The last one has gone.
+    pub(crate) fn new_partial(&mut self) -> &mut Partial {
+        self.partial.get_or_insert_default()
+    }
+
+    fn is_mid_frame(&self) -> bool {
+        self.partial.as_deref().is_some_and(|partial| !partial.is_empty())
     }
 
     /// Whether frames still matter on it.
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.state, State::Vacant | State::Closing | State::Ended)
+        self.state != State::Closing
     }
 
     /// Whether the other side of it has not been heard yet.
@@ -212,35 +197,32 @@ impl Link {
             && matches!(self.state, State::Connecting | State::Greeting)
     }
 
-    /// Whether the driver still has to do with it.
-    fn exists(&self) -> bool {
-        !matches!(self.state, State::Vacant | State::Ended)
-    }
-
     /// Whether it may be closed to make room: nothing of ours is on it, and nobody decides. Answers that the other side does not read
     /// are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
-        self.outbox.is_empty()
-            && self.window.is_empty()
-            && self.undecided.is_empty()
-            && self.partial.is_empty()
+        self.transfers.is_empty() && self.undecided.is_empty() && !self.is_mid_frame()
     }
 
     /// Whether the window has no room for one more transfer.
     pub(crate) fn is_full(&self) -> bool {
-        let transfers = self.outbox.len() + self.window.len();
-        !self.granted.admits(transfers, self.outbox_bytes + self.window_bytes, 1)
+        !self.granted.admits(self.transfers.len(), self.transfers.bytes(), 1)
+    }
+
+    /// Whether the next transfer may go out now.
+    pub(crate) fn may_send(&self) -> bool {
+        let transfers = &self.transfers;
+        self.state == State::Open
+            && transfers.next().is_some_and(|next| {
+                self.granted.admits(transfers.sent(), transfers.sent_bytes(), next.len())
+            })
     }
 
     pub(crate) fn wants_transmit(&self) -> bool {
-        let next_fits = |transfer: &Transfer| {
-            self.granted.admits(self.window.len(), self.window_bytes, transfer.len())
-        };
         self.hello_due
             || self.farewell_due.is_some()
             || !self.answers.is_empty()
-            || !self.partial.is_empty()
-            || self.state == State::Open && self.outbox.front().is_some_and(next_fits)
+            || self.is_mid_frame()
+            || self.may_send()
     }
 
     /// Adds an answer, together with the one before it where one frame says both.
@@ -254,32 +236,32 @@ impl Link {
             last.bytes += len;
             return;
         }
+        room::for_one_more(&mut self.answers);
         self.answers.push_back(Answer { transfer, outcome, count: 1, bytes: len });
     }
 
-    /// Makes the slot ready for its next link. Buffers stay, so that a warm tower allocates nothing.
-    fn reset(&mut self, window: Window) {
-        self.state = State::Vacant;
-        self.epoch = self.epoch.wrapping_add(1);
-        (self.peer, self.identity) = (None, None);
-        self.granted = window;
-        (self.hello_due, self.send_asked) = (false, false);
-        self.farewell_due = None;
-        self.outbox.clear();
-        self.window.clear();
-        (self.window_bytes, self.outbox_bytes) = (0, 0);
-        self.partial.clear();
-        self.decoder = Decoder::default();
-        self.undecided.clear();
-        self.answers.clear();
-        (self.unanswered, self.unanswered_bytes) = (0, 0);
+    /// Takes the answer that goes out next.
+    pub(crate) fn pop_answer(&mut self) -> Option<Answer> {
+        let answer = self.answers.pop_front()?;
+        self.unanswered -= answer.count;
+        self.unanswered_bytes -= answer.bytes;
+        Some(answer)
     }
+}
+
+/// A place for a link. Its index is used again when the link has ended and no action names it any more.
+#[derive(Debug)]
+struct Slot {
+    link: Option<Box<Link>>,
+    epoch: Epoch,
+    /// Actions that name the link and wait to be polled.
+    actions: u8,
 }
 
 /// The links of a tower, live and closing.
 #[derive(Debug)]
 pub(crate) struct Links {
-    slots: Vec<Link>,
+    slots: Vec<Slot>,
     vacant: Vec<u32>,
     capacity: usize,
     window: Window,
@@ -307,31 +289,25 @@ impl Links {
         let index = match self.vacant.pop() {
             Some(index) => index,
             None if self.slots.len() < self.capacity => {
-                self.slots.push(Link::new(self.window));
+                room::for_one_more(&mut self.slots);
+                self.slots.push(Slot { link: None, epoch: Epoch::FIRST, actions: 0 });
                 (self.slots.len() - 1) as u32
             }
             None => return None,
         };
-        let link = &mut self.slots[index as usize];
-        link.direction = direction;
-        link.since = now;
-        link.used = now;
-        link.state = match direction {
-            Direction::Inbound => State::Greeting,
-            Direction::Outbound => State::Connecting,
-        };
+        let slot = &mut self.slots[index as usize];
+        slot.link = Some(Box::new(Link::new(direction, self.window, now)));
         self.half_open += usize::from(direction == Direction::Inbound);
-        Some(LinkId { index, epoch: link.epoch })
+        Some(LinkId { index, epoch: slot.epoch })
     }
 
     pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
-        let link = self.slots.get(id.index as usize)?;
-        (link.epoch == id.epoch && link.exists()).then_some(link)
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.epoch == id.epoch)?;
+        slot.link.as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        let link = self.slots.get_mut(id.index as usize)?;
-        (link.epoch == id.epoch && link.exists()).then_some(link)
+        self.slot_mut(id)?.link.as_deref_mut()
     }
 
     /// A link that still exchanges frames.
@@ -354,53 +330,59 @@ impl Links {
         }
     }
 
-    /// Frees a link's slot, once no action names the link any more.
+    /// Ends a link, and frees its slot once no action names the link any more.
     pub(crate) fn close(&mut self, id: LinkId) {
         self.set_state(id, State::Closing, Instant::ORIGIN);
-        let Some(link) = self.get_mut(id) else { return };
-        link.state = State::Ended;
-        self.vacate_if_done(id);
+        if self.slot_mut(id).and_then(|slot| slot.link.take()).is_some() {
+            self.vacate_if_done(id);
+        }
     }
 
     /// Notes that an action that names a link waits to be polled.
     pub(crate) fn action_queued(&mut self, id: LinkId) {
-        if let Some(link) = self.get_mut(id) {
-            link.actions += 1;
+        if let Some(slot) = self.slot_mut(id) {
+            slot.actions += 1;
         }
     }
 
     /// Notes that an action that names a link was polled. Returns whether it still means something.
     pub(crate) fn action_polled(&mut self, id: LinkId, is_send: bool) -> bool {
-        let Some(link) =
-            self.slots.get_mut(id.index as usize).filter(|link| link.epoch == id.epoch)
-        else {
-            return false;
-        };
-        link.actions = link.actions.saturating_sub(1);
-        link.send_asked &= !is_send;
-        let means_something = link.exists();
-        self.vacate_if_done(id);
-        means_something
+        let Some(slot) = self.slot_mut(id) else { return false };
+        slot.actions = slot.actions.saturating_sub(1);
+        match &mut slot.link {
+            Some(link) => {
+                link.send_asked &= !is_send;
+                true
+            }
+            None => {
+                self.vacate_if_done(id);
+                false
+            }
+        }
     }
 
     fn vacate_if_done(&mut self, id: LinkId) {
-        let window = self.window;
-        let Some(link) = self.slots.get_mut(id.index as usize) else { return };
-        if link.state == State::Ended && link.actions == 0 {
-            link.reset(window);
+        let Some(slot) = self.slot_mut(id) else { return };
+        if slot.link.is_none() && slot.actions == 0 {
+            slot.epoch = slot.epoch.next();
+            room::for_one_more(&mut self.vacant);
             self.vacant.push(id.index);
         }
     }
 
+    fn slot_mut(&mut self, id: LinkId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.index as usize).filter(|slot| slot.epoch == id.epoch)
+    }
+
     pub(crate) fn id(&self, index: u32) -> Option<LinkId> {
-        let link = self.slots.get(index as usize)?;
-        link.exists().then_some(LinkId { index, epoch: link.epoch })
+        let slot = self.slots.get(index as usize)?;
+        slot.link.as_ref().map(|_| LinkId { index, epoch: slot.epoch })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.slots.iter().zip(0..).filter_map(|(link, index)| {
-            let id = LinkId { index, epoch: link.epoch };
-            link.exists().then_some((id, link))
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+            let link = slot.link.as_deref()?;
+            Some((LinkId { index, epoch: slot.epoch }, link))
         })
     }
 }

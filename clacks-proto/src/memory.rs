@@ -8,6 +8,7 @@ use crate::ids::MessageKey;
 use crate::link::Link;
 use crate::peers::Peers;
 use crate::queue::Queue;
+use crate::room::{self, RareQueue};
 use crate::taken::Taken;
 use crate::time::Instant;
 use crate::tower::Tower;
@@ -35,9 +36,10 @@ impl Config {
             self.max_links.saturating_mul(link + Deadlines::MEMORY),
             // One more: the end of a shutdown is told in any case.
             self.max_pending_notices.saturating_add(1).saturating_mul(2 * size_of::<Action>()),
-            offers
-                .saturating_mul(2 * (size_of::<Action>() + 2 * size_of::<(Instant, MessageKey)>())),
-            size_of::<Tower>() + self.network.len(),
+            offers.saturating_mul(2 * size_of::<Action>()),
+            RareQueue::<(Instant, MessageKey)>::memory(0),
+            offers.saturating_mul(2 * size_of::<(Instant, MessageKey)>() * room::MOST_SPARE),
+            size_of::<Tower>() + 2 * size_of::<usize>() + size_of::<Self>() + self.network.len(),
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

@@ -8,7 +8,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::address::Address;
 use crate::event::Status;
-use crate::ids::{Fingerprint, LinkId, PeerId};
+use crate::ids::{Epoch, Fingerprint, LinkId, PeerId};
 use crate::selector::Eligible;
 use crate::taken::Taken;
 use crate::time::Instant;
@@ -72,7 +72,7 @@ impl Peer {
 
 #[derive(Debug)]
 struct Slot {
-    epoch: u32,
+    epoch: Epoch,
     peer: Option<Peer>,
 }
 
@@ -200,7 +200,7 @@ impl Peers {
             }
             None => {
                 let index = u32::try_from(self.slots.len()).map_err(|_| TableFull)?;
-                self.slots.push(Slot { epoch: 0, peer: Some(peer) });
+                self.slots.push(Slot { epoch: Epoch::FIRST, peer: Some(peer) });
                 index
             }
         };
@@ -222,7 +222,7 @@ impl Peers {
         // Nobody draws, names or counts an ignored peer: it leaves every list.
         self.change(id, |peer| peer.status = Status::Ignored);
         let slot = &mut self.slots[id.index as usize];
-        slot.epoch = slot.epoch.wrapping_add(1);
+        slot.epoch = slot.epoch.next();
         if let Some(peer) = slot.peer.take() {
             let hash = hash_of(self.hash_keys, &peer.address);
             if let Ok(entry) = self.by_address.find_entry(hash, |index| *index == id.index) {

@@ -6,7 +6,7 @@ use core::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::ids::{LinkId, MessageKey, PeerId};
+use crate::ids::{Epoch, LinkId, MessageKey, PeerId};
 use crate::message::{Kind, Message, Nonce};
 
 const NOWHERE: u32 = u32::MAX;
@@ -28,7 +28,7 @@ pub(crate) enum Place {
 
 #[derive(Debug)]
 struct Slot {
-    epoch: u32,
+    epoch: Epoch,
     /// The message behind this one in the queue.
     next: u32,
     /// Notices that speak of this message.
@@ -127,7 +127,7 @@ impl Queue {
         self.bytes += body.len();
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
-                epoch: 0,
+                epoch: Epoch::FIRST,
                 next: NOWHERE,
                 pins: 0,
                 came_again: false,
@@ -327,7 +327,7 @@ impl Queue {
 
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        slot.epoch = slot.epoch.wrapping_add(1);
+        slot.epoch = slot.epoch.next();
         slot.place = Place::Vacant;
         self.departed_bytes -= core::mem::take(&mut slot.body).len();
         self.vacant.push(index);

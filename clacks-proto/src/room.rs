@@ -1,5 +1,6 @@
 //! Room in lists, made sparingly: most lists of most towers are short.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -12,6 +13,55 @@ pub(crate) fn for_one_more(list: &mut impl List) {
     let (len, capacity) = list.extent();
     if len == capacity {
         list.reserve_exact((len / 2).max(if len == 0 { 2 } else { 1 }));
+    }
+}
+
+/// A queue that most of its owners never use: it takes the room of a pointer until its first entry.
+#[derive(Debug)]
+pub(crate) struct RareQueue<T>(Option<Box<VecDeque<T>>>);
+
+impl<T> Default for RareQueue<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> RareQueue<T> {
+    /// What a queue of `count` entries takes at most, in bytes.
+    pub(crate) const fn memory(count: usize) -> usize {
+        size_of::<VecDeque<T>>() + MOST_SPARE * count * size_of::<T>()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.0.as_ref()?.front()
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
+        self.0.as_mut()?.pop_front()
+    }
+
+    pub(crate) fn push_back(&mut self, entry: T) {
+        let queue = self.0.get_or_insert_default();
+        for_one_more(&mut **queue);
+        queue.push_back(entry);
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().flat_map(|queue| queue.iter_mut())
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+        if let Some(queue) = &mut self.0 {
+            queue.retain(keep);
+        }
     }
 }
 

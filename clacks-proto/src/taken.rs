@@ -96,6 +96,7 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Epoch;
     use alloc::vec::Vec;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -104,9 +105,9 @@ mod tests {
         Instant::ORIGIN + Duration::from_secs(seconds)
     }
 
-    fn link(index: u32, epoch: u32) -> LinkId {
-        LinkId { index, epoch }
-    }
+    const FIRST: LinkId = LinkId { index: 0, epoch: Epoch::FIRST };
+    const NEXT: LinkId = LinkId { index: 0, epoch: Epoch::FIRST.next() };
+    const OTHER: LinkId = LinkId { index: 1, epoch: Epoch::FIRST };
 
     fn recalled(taken: &Taken) -> Vec<u64> {
         (0..10).filter(|transfer| taken.recalls(*transfer)).collect()
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn the_last_few_transfers_are_recalled() {
         let mut taken = Taken::new(7);
-        (0..5).for_each(|transfer| taken.remember(transfer, link(0, 0), at(0), 4));
+        (0..5).for_each(|transfer| taken.remember(transfer, FIRST, at(0), 4));
         assert_eq!(recalled(&taken), [1, 2, 3, 4]);
         assert!(taken.belongs_to(7) && !taken.belongs_to(8));
     }
@@ -123,18 +124,17 @@ mod tests {
     #[test]
     fn what_came_on_one_link_is_forgotten_without_the_rest() {
         let mut taken = Taken::new(7);
-        for (transfer, link) in [(1, link(0, 0)), (2, link(0, 1)), (3, link(1, 0)), (4, link(0, 1))]
-        {
+        for (transfer, link) in [(1, FIRST), (2, NEXT), (3, OTHER), (4, NEXT)] {
             taken.remember(transfer, link, at(0), 10);
         }
-        taken.forget_link(link(0, 1));
+        taken.forget_link(NEXT);
         assert_eq!(recalled(&taken), [1, 3]);
     }
 
     #[test]
     fn what_is_older_than_its_lifetime_is_forgotten() {
         let mut taken = Taken::new(7);
-        (0..5).for_each(|second| taken.remember(second, link(0, 0), at(second), 10));
+        (0..5).for_each(|second| taken.remember(second, FIRST, at(second), 10));
         taken.forget_older(2 * SECOND, at(4));
         assert_eq!(recalled(&taken), [2, 3, 4], "at the very end it may still come");
         taken.forget_older(2 * SECOND, at(100));

@@ -1,18 +1,29 @@
 use super::*;
+use crate::ids::MessageKey;
+use crate::wire::Attempt;
 use alloc::vec;
 use proptest::prelude::*;
 
 const WINDOW: Window = Window { messages: 3, bytes: 100 };
 const NOW: Instant = Instant::ORIGIN;
 
+fn link() -> Link {
+    Link::new(Direction::Inbound, WINDOW, NOW)
+}
+
+/// Something that a link is to say.
+fn push(link: &mut Link, number: u64, len: u32) {
+    link.transfers.push(transfer(number, len));
+}
+
 fn transfer(number: u64, len: u32) -> Transfer {
-    let cargo = Cargo::Message { key: MessageKey { index: 0, epoch: 0 }, len };
+    let cargo = Cargo::Message { key: MessageKey { index: 0, epoch: Epoch::FIRST }, len };
     Transfer { number, attempt: Attempt::First, cargo, friend: None, sent: NOW }
 }
 
 #[test]
 fn one_answer_says_all_that_was_taken_in_a_row() {
-    let mut link = Link::new(WINDOW);
+    let mut link = link();
     let refused = Outcome::Refused(RefusedReason::Busy);
     for (number, outcome) in
         [Outcome::Taken, Outcome::Taken, refused, refused, Outcome::Taken].into_iter().enumerate()
@@ -31,34 +42,33 @@ fn one_answer_says_all_that_was_taken_in_a_row() {
 
 #[test]
 fn a_window_is_full_of_messages_or_of_bytes() {
-    let mut link = Link::new(WINDOW);
+    let mut link = link();
     assert!(!link.is_full());
-    link.outbox.push_back(transfer(1, 10));
-    link.outbox_bytes = 10;
-    link.window.push_back(transfer(0, 89));
-    link.window_bytes = 89;
+    push(&mut link, 0, 89);
+    link.transfers.send_next(NOW);
+    push(&mut link, 1, 10);
     assert!(!link.is_full(), "one byte is left");
-    link.outbox_bytes = 11;
+    push(&mut link, 2, 1);
     assert!(link.is_full(), "bytes");
-    (link.outbox_bytes, link.window_bytes) = (0, 0);
-    link.outbox.push_back(transfer(2, 0));
+    let mut link = self::link();
+    (0..3).for_each(|number| push(&mut link, number, 0));
     assert!(link.is_full(), "messages");
 }
 
 #[test]
 fn a_link_wants_to_send_what_it_may_send_now() {
-    let mut link = Link::new(WINDOW);
+    let mut link = link();
     link.state = State::Greeting;
     assert!(!link.wants_transmit());
-    link.outbox.push_back(transfer(0, 60));
+    push(&mut link, 0, 60);
+    push(&mut link, 1, 60);
     assert!(!link.wants_transmit(), "hellos first");
     link.hello_due = true;
     assert!(link.wants_transmit());
     link.hello_due = false;
     link.state = State::Open;
     assert!(link.wants_transmit());
-    link.window.push_back(transfer(1, 60));
-    link.window_bytes = 60;
+    assert_eq!(link.transfers.send_next(NOW).map(|transfer| transfer.number), Some(0));
     assert!(!link.wants_transmit(), "it waits for the window");
     link.answer(9, Outcome::Taken, 0);
     assert!(link.wants_transmit(), "answers never wait");
@@ -69,21 +79,20 @@ fn a_link_wants_to_send_what_it_may_send_now() {
 
 #[test]
 fn a_link_may_make_room_when_nothing_of_ours_is_on_it() {
-    let mut link = Link::new(WINDOW);
+    let mut link = link();
     assert!(link.is_evictable());
-    link.outbox.push_back(transfer(0, 1));
+    push(&mut link, 0, 1);
     assert!(!link.is_evictable());
-    let sent = link.outbox.pop_front();
-    link.window.extend(sent);
+    link.transfers.send_next(NOW);
     assert!(!link.is_evictable());
-    link.window.clear();
+    link.transfers.pop_sent();
     link.undecided.push_back(Incoming { transfer: 0, len: 0, offer: None, outcome: None });
     assert!(!link.is_evictable());
-    link.undecided.clear();
+    link.undecided.pop_front();
     link.answer(0, Outcome::Taken, 0);
     assert!(link.is_evictable(), "answers that are not read don't keep a link");
     link.answers.clear();
-    link.partial.head.push(0);
+    link.new_partial().head.push(0);
     assert!(!link.is_evictable());
 }
 
@@ -112,27 +121,36 @@ fn a_slot_that_is_used_again_remembers_nothing() {
     let mut links = Links::new(1, WINDOW);
     let first = links.open(Direction::Inbound, NOW).unwrap();
     let link = links.get_mut(first).unwrap();
-    link.peer = Some(PeerId { index: 1, epoch: 1 });
-    link.identity = Some(Fingerprint([1; 32]));
+    link.peer = Some(PeerId { index: 1, epoch: Epoch::FIRST.next() });
+    link.set_identity(Fingerprint([1; 32]));
     link.granted = Window { messages: 9, bytes: 9 };
-    (link.hello_due, link.send_asked) = (true, true);
-    link.farewell_due = Some(Farewell::Idle);
-    link.outbox.push_back(transfer(0, 1));
-    link.window.push_back(transfer(0, 1));
-    (link.outbox_bytes, link.window_bytes) = (1, 1);
-    (link.unanswered, link.unanswered_bytes) = (1, 1);
-    link.partial.head.push(0);
-    link.undecided.push_back(Incoming { transfer: 0, len: 0, offer: None, outcome: None });
-    link.answer(0, Outcome::Taken, 0);
+    push(link, 0, 1);
     links.close(first);
     let second = links.open(Direction::Outbound, NOW).unwrap();
     let link = links.get(second).unwrap();
-    assert_eq!((link.peer, link.identity, link.granted), (None, None, WINDOW));
-    assert!(!link.hello_due && !link.send_asked);
-    assert_eq!(link.farewell_due, None);
-    assert_eq!((link.outbox_bytes, link.window_bytes), (0, 0));
-    assert_eq!((link.unanswered, link.unanswered_bytes), (0, 0));
+    assert_eq!((link.peer, link.identity(), link.granted), (None, None, WINDOW));
     assert!(link.is_evictable());
+}
+
+#[test]
+fn transfers_are_answered_in_the_order_in_which_they_were_sent() {
+    let mut transfers = Transfers::default();
+    (0..4).for_each(|number| transfers.push(transfer(number, 10)));
+    assert_eq!(transfers.pop_sent().map(|transfer| transfer.number), None, "none is sent");
+    let later = NOW + core::time::Duration::from_secs(1);
+    for number in 0..2 {
+        let sent = transfers.send_next(later).unwrap();
+        assert_eq!((sent.number, sent.sent), (number, later));
+    }
+    assert_eq!((transfers.sent(), transfers.sent_bytes()), (2, 20));
+    assert_eq!((transfers.len(), transfers.bytes()), (4, 40));
+    assert!(transfers.awaits(1) && !transfers.awaits(2));
+    assert_eq!(transfers.pop_sent().map(|transfer| transfer.number), Some(0));
+    assert_eq!(transfers.next().map(|transfer| transfer.number), Some(2));
+    let unsent = transfers.take_unsent();
+    assert_eq!(unsent.iter().map(|transfer| transfer.number).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!((transfers.len(), transfers.bytes()), (1, 10));
+    assert_eq!(transfers.oldest().map(|transfer| transfer.number), Some(1));
 }
 
 proptest! {

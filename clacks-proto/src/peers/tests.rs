@@ -91,7 +91,7 @@ proptest! {
                 }
                 (5, Some(known)) => {
                     (known.is_full, known.has_link) = (number % 2 == 0, number > 2);
-                    let link = known.has_link.then_some(LinkId { index: 0, epoch: 0 });
+                    let link = known.has_link.then_some(LinkId { index: 0, epoch: Epoch::FIRST });
                     peers.change(known.id, |peer| (peer.is_full, peer.link) = (known.is_full, link));
                 }
                 (6, Some(known)) if number == 0 => {
@@ -164,7 +164,7 @@ proptest! {
 fn what_was_taken_belongs_to_one_incarnation_and_is_not_held_empty() {
     let mut peers = Peers::new(1, (1, 2));
     let (id, _) = peers.insert(address(1), Status::Alive, Instant::ORIGIN).unwrap();
-    let link = LinkId { index: 0, epoch: 0 };
+    let link = LinkId { index: 0, epoch: Epoch::FIRST };
     let remember = |peers: &mut Peers, incarnation, transfer| {
         peers.with_taken(id, incarnation, |taken| {
             taken.remember(transfer, link, Instant::ORIGIN, 4)

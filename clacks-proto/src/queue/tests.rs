@@ -2,8 +2,8 @@ use super::*;
 use alloc::vec;
 use proptest::prelude::*;
 
-const PEER: PeerId = PeerId { index: 0, epoch: 0 };
-const LINK: LinkId = LinkId { index: 0, epoch: 0 };
+const PEER: PeerId = PeerId { index: 0, epoch: Epoch::FIRST };
+const LINK: LinkId = LinkId { index: 0, epoch: Epoch::FIRST };
 
 fn body(number: u8) -> Bytes {
     Bytes::from(vec![number; usize::from(number)])

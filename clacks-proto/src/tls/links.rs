@@ -56,10 +56,14 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Epoch;
 
     #[test]
     fn a_link_that_has_ended_reaches_nothing_of_the_one_in_its_place() {
-        let (old, new) = (LinkId { index: 3, epoch: 1 }, LinkId { index: 3, epoch: 2 });
+        let (old, new) = (
+            LinkId { index: 3, epoch: Epoch::FIRST.next() },
+            LinkId { index: 3, epoch: Epoch::FIRST.next().next() },
+        );
         let mut links = Links::default();
         assert!(links.get_mut(old).is_none());
         links.insert(old, Layer::Cut);

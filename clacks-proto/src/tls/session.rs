@@ -269,10 +269,11 @@ mod tests {
     use super::super::identity::Identity;
     use super::super::trust::Trust;
     use super::*;
+    use crate::ids::Epoch;
     use alloc::vec::Vec;
 
-    const SOME: PeerId = PeerId { index: 0, epoch: 0 };
-    const OTHER: PeerId = PeerId { index: 1, epoch: 0 };
+    const SOME: PeerId = PeerId { index: 0, epoch: Epoch::FIRST };
+    const OTHER: PeerId = PeerId { index: 1, epoch: Epoch::FIRST };
 
     struct Side {
         identity: Identity,

@@ -1,7 +1,5 @@
 //! Links come and go: dialling, greeting, deadlines, parting, and what becomes of transfers whose link ends.
 
-use core::time::Duration;
-
 use super::{Shutdown, Tower};
 use crate::event::{Action, CloseMode, Notice};
 use crate::ids::{Fingerprint, LinkId, PeerId};
@@ -46,12 +44,12 @@ impl Tower {
 
     pub(super) fn on_connected(&mut self, id: LinkId) {
         match self.state_of(id) {
-            State::Connecting => {
+            Some(State::Connecting) => {
                 self.links.set_state(id, State::Greeting, self.now);
                 self.greet(id);
             }
             // It came to stand just when it was given up.
-            State::Closing => {}
+            Some(State::Closing) => {}
             _ => self.stats.stale_events += 1,
         }
     }
@@ -73,7 +71,7 @@ impl Tower {
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS proves keys"))]
     pub(crate) fn identify(&mut self, id: LinkId, identity: Fingerprint) {
         let Some(link) = self.links.live_mut(id) else { return };
-        link.identity = Some(identity);
+        link.set_identity(identity);
         let dialled = link.peer.filter(|_| link.direction == Direction::Outbound);
         if self.identity == Some(identity) {
             self.on_own_address(id);
@@ -144,7 +142,7 @@ impl Tower {
 
     fn forget_link(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(id)
-            && let Some(body) = link.partial.body.take()
+            && let Some(body) = link.partial().and_then(|partial| partial.body.take())
         {
             self.queue.unpin(body);
         }
@@ -158,7 +156,7 @@ impl Tower {
             return;
         };
         link.farewell_due = Some(farewell);
-        let (is_answered, peer) = (link.window.is_empty(), link.peer);
+        let (is_answered, peer) = (link.transfers.sent() == 0, link.peer);
         if is_answered {
             self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
             return;
@@ -184,8 +182,8 @@ impl Tower {
     ) {
         let Some(link) = self.links.live_mut(id) else { return };
         let (state, peer, unreached) = (link.state, link.peer, link.is_dialling());
-        let awaited = !link.window.is_empty();
-        let carried = awaited || !link.outbox.is_empty();
+        let awaited = link.transfers.sent() > 0;
+        let carried = !link.transfers.is_empty();
         if !matches!(state, State::Open | State::Parting(_)) && link.farewell_due.is_none() {
             link.hello_due = false;
         }
@@ -256,7 +254,8 @@ impl Tower {
     /// Asks again about transfers in doubt, and takes back the others.
     fn resolve_window(&mut self, id: LinkId, peer: Option<PeerId>, unanswered: Unanswered) {
         let mut again = None;
-        while let Some(transfer) = self.pop_window(id) {
+        while let Some(transfer) = self.links.get_mut(id).and_then(|link| link.transfers.pop_sent())
+        {
             let first_doubt =
                 unanswered == Unanswered::InDoubt && transfer.attempt == Attempt::First;
             if first_doubt && transfer.message().is_some() {
@@ -265,8 +264,7 @@ impl Tower {
                 if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
                     self.stats.in_doubt += 1;
                     let retry = Transfer { attempt: Attempt::Retry, sent: self.now, ..transfer };
-                    link.outbox_bytes += retry.len();
-                    link.outbox.push_back(retry);
+                    link.transfers.push(retry);
                     continue;
                 }
             }
@@ -290,37 +288,26 @@ impl Tower {
         if is_wanted && may { self.link_to(peer) } else { None }
     }
 
-    fn pop_window(&mut self, id: LinkId) -> Option<Transfer> {
-        let link = self.links.get_mut(id)?;
-        let transfer = link.window.pop_front()?;
-        link.window_bytes -= transfer.len();
-        Some(transfer)
-    }
-
     /// Takes back what was not handed to the driver.
     fn return_outbox(&mut self, id: LinkId) {
-        while let Some(link) = self.links.get_mut(id)
-            && let Some(transfer) = link.outbox.pop_front()
-        {
-            link.outbox_bytes -= transfer.len();
-            let peer = link.peer;
-            self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
-        }
+        self.return_unsent(id, |_| true);
     }
 
     /// Takes back what was meant for a link whose other side turns out to take only `max` bytes.
     pub(super) fn return_over_long(&mut self, id: LinkId, max: u32) {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        for _ in 0..self.links.get(id).map_or(0, |link| link.outbox.len()) {
-            let Some(link) = self.links.get_mut(id) else { return };
-            let Some(transfer) = link.outbox.pop_front() else { return };
-            if transfer.len() <= max {
-                link.outbox.push_back(transfer);
-                continue;
+        self.return_unsent(id, |transfer| transfer.len() > max);
+    }
+
+    fn return_unsent(&mut self, id: LinkId, test: impl Fn(&Transfer) -> bool) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let peer = link.peer;
+        for transfer in link.transfers.take_unsent() {
+            if test(&transfer) {
+                self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
+            } else if let Some(link) = self.links.get_mut(id) {
+                link.transfers.push(transfer);
             }
-            link.outbox_bytes -= transfer.len();
-            let peer = link.peer;
-            self.take_back(peer, transfer, transfer.attempt == Attempt::Retry);
         }
     }
 
@@ -397,7 +384,7 @@ impl Tower {
             self.link_deadlines.set(id.index, due);
             return;
         }
-        let waits = !link.window.is_empty() || !link.outbox.is_empty();
+        let waits = !link.transfers.is_empty();
         let abort = Some(CloseMode::Abort);
         match link.state {
             State::Connecting => {
@@ -416,7 +403,6 @@ impl Tower {
                 let how = CloseMode::Abort;
                 self.push_link_action(id, Action::Close { link: id, how, why });
             }
-            State::Vacant | State::Ended => {}
         }
     }
 
@@ -426,14 +412,13 @@ impl Tower {
         match link.state {
             State::Connecting => link.since + times.connect,
             State::Greeting => link.since + times.handshake,
-            State::Open => match link.window.front().or(link.outbox.front()) {
+            State::Open => match link.transfers.oldest() {
                 Some(oldest) => oldest.sent + times.confirm,
                 // Screening has a deadline of its own.
                 None if !link.undecided.is_empty() => self.now + times.idle,
                 None => link.used + times.idle,
             },
             State::Parting(_) | State::Closing => link.since + times.close,
-            State::Vacant | State::Ended => self.now + Duration::MAX,
         }
     }
 

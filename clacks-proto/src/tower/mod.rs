@@ -9,7 +9,6 @@ mod shutdown;
 mod standing;
 mod verbs;
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use bytes::BufMut;
 use core::fmt;
@@ -27,6 +26,7 @@ use crate::pacer::{Bucket, Pacer};
 use crate::peers::Peers;
 use crate::queue::{Place, Queue};
 use crate::reason::Refusal;
+use crate::room::RareQueue;
 use crate::seed::{Purpose, Seed, SparseStream, Stream};
 use crate::selector::Selector;
 use crate::stats::Stats;
@@ -78,7 +78,7 @@ pub struct Tower {
     heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
     /// Messages under screening by deadline; some may be decided already.
-    offers: VecDeque<(Instant, MessageKey)>,
+    offers: RareQueue<(Instant, MessageKey)>,
     open_offers: usize,
     next_transfer: u64,
     shutdown: Shutdown,
@@ -151,7 +151,7 @@ impl Tower {
             tidied: 0,
             heartbeat_at,
             last_sent: None,
-            offers: VecDeque::new(),
+            offers: RareQueue::default(),
             open_offers: 0,
             next_transfer: 0,
             shutdown: Shutdown::Running,
@@ -369,8 +369,8 @@ impl Tower {
         }
     }
 
-    /// How far a link has come; vacant when it has ended.
-    fn state_of(&self, link: LinkId) -> State {
-        self.links.get(link).map_or(State::Vacant, |link| link.state)
+    /// How far a link has come; `None` when it has ended.
+    fn state_of(&self, link: LinkId) -> Option<State> {
+        self.links.get(link).map(|link| link.state)
     }
 }

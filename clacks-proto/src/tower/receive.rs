@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::config::Screening;
 use crate::event::{Action, CloseMode, Notice, Origin};
 use crate::ids::{LinkId, OfferId, PeerId};
-use crate::link::{Cargo, Direction, Incoming, Outcome, State, Transfer};
+use crate::link::{Cargo, Direction, Incoming, Link, Outcome, State, Transfer};
 use crate::queue::Place;
 use crate::reason::{CloseReason, ProtocolError};
 use crate::taken;
@@ -116,7 +116,7 @@ impl Tower {
 
     /// The address that we dialled answered: its key is pinned. Returns whose link this is now, if it stays.
     fn on_dialled_hello(&mut self, id: LinkId, peer: PeerId, hello: &Hello<'_>) -> Option<PeerId> {
-        let Some(identity) = self.links.get(id).and_then(|link| link.identity) else {
+        let Some(identity) = self.links.get(id).and_then(Link::identity) else {
             return Some(peer);
         };
         let Some(other) = self.peers.find_pin(&identity).filter(|other| *other != peer) else {
@@ -144,7 +144,7 @@ impl Tower {
 
     /// A caller says who it is. That is only a claim, unless its key is the one pinned for that address (or nobody has keys).
     fn on_claim(&mut self, id: LinkId, hello: &Hello<'_>) -> Option<PeerId> {
-        let identity = self.links.get(id)?.identity;
+        let identity = self.links.get(id)?.identity();
         let claimed = hello.address.as_ref().filter(|address| **address != self.address);
         // Whom an ignored tower pretends to be is nothing to learn from it.
         let claimed = claimed.filter(|_| !self.is_unwelcome(id));
@@ -161,7 +161,7 @@ impl Tower {
     /// Whether the other side of a link is ignored: as the peer that it is or claims to be, or as the one whose key it has.
     fn is_unwelcome(&self, id: LinkId) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let keyed = link.identity.and_then(|identity| self.peers.find_pin(&identity));
+        let keyed = link.identity().and_then(|identity| self.peers.find_pin(&identity));
         let mut both = [link.peer, keyed].into_iter().flatten();
         both.any(|peer| self.peers.is_ignored(peer))
     }
@@ -175,7 +175,7 @@ impl Tower {
         let pin = self.peers.get(peer)?.pin;
         match link.direction {
             Direction::Outbound => Some(peer),
-            Direction::Inbound => (pin == link.identity).then_some(peer),
+            Direction::Inbound => (pin == link.identity()).then_some(peer),
         }
     }
 
@@ -216,7 +216,7 @@ impl Tower {
     fn open_transfer(&mut self, id: LinkId, len: usize) -> bool {
         let window = self.config.window;
         let Some(link) = self.links.live_mut(id) else { return true };
-        let is_granted = window.admits(link.unanswered, link.unanswered_bytes, len);
+        let is_granted = window.admits(link.unanswered as usize, link.unanswered_bytes, len);
         link.unanswered += 1;
         link.unanswered_bytes += len;
         is_granted
@@ -349,13 +349,12 @@ impl Tower {
         let Some(peer) = link.peer else {
             return self.violated(id, ProtocolError::UnknownTransfer);
         };
-        if !link.window.iter().any(|transfer| transfer.number == number) {
+        if !link.transfers.awaits(number) {
             return self.violated(id, ProtocolError::UnknownTransfer);
         }
         while let Some(link) = self.links.live_mut(id)
-            && let Some(transfer) = link.window.pop_front()
+            && let Some(transfer) = link.transfers.pop_sent()
         {
-            link.window_bytes -= transfer.len();
             let is_last = transfer.number == number;
             match outcome {
                 Outcome::Refused(reason) if is_last => self.on_refused(peer, transfer, reason),
@@ -369,7 +368,7 @@ impl Tower {
         self.request_send_if_wanted(id);
         let Some(link) = self.links.live(id) else { return };
         if let State::Parting(why) = link.state
-            && link.window.is_empty()
+            && link.transfers.sent() == 0
         {
             self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
         }

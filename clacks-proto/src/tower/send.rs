@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::{Shutdown, Tower};
 use crate::event::Status;
 use crate::ids::{LinkId, MessageKey, PeerId};
-use crate::link::{Answer, Cargo, Outcome, State, Transfer};
+use crate::link::{Answer, Cargo, Outcome, Partial, State, Transfer};
 use crate::selector::Eligible;
 use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_HEAD, MessageFrame, VERSION,
@@ -127,8 +127,7 @@ impl Tower {
         let transfer = Transfer { number, attempt: Attempt::First, cargo, friend, sent: self.now };
         let confirm = self.now + self.config.timeouts.confirm;
         if let Some(link) = self.links.get_mut(id) {
-            link.outbox_bytes += transfer.len();
-            link.outbox.push_back(transfer);
+            link.transfers.push(transfer);
             let is_full = link.is_full();
             if link.state == State::Open {
                 self.link_deadlines.set_if_earlier(id.index, confirm);
@@ -145,10 +144,9 @@ impl Tower {
     /// If the application asked for it, the link begins with an announce.
     pub(super) fn announce_if_due(&mut self, id: LinkId, peer: PeerId) {
         let is_due = self.peers.get(peer).is_some_and(|peer| peer.announce_due);
-        let waits = self
-            .links
-            .get(id)
-            .is_some_and(|link| link.outbox.iter().any(|transfer| transfer.message().is_none()));
+        let waits = self.links.get(id).is_some_and(|link| {
+            link.transfers.unsent().any(|transfer| transfer.message().is_none())
+        });
         if is_due && !waits && self.peers.get(peer).is_some_and(|peer| peer.link == Some(id)) {
             self.assign(peer, Cargo::Announce);
         }
@@ -208,20 +206,12 @@ impl Tower {
         if core::mem::take(&mut link.hello_due) {
             return Some(Outgoing::Hello);
         }
-        if let Some(answer) = link.answers.pop_front() {
-            link.unanswered -= answer.count;
-            link.unanswered_bytes -= answer.bytes;
+        if let Some(answer) = link.pop_answer() {
             return Some(Outgoing::Answer(answer));
         }
-        if link.state == State::Open
-            && let Some(next) = link.outbox.front()
-            && link.granted.admits(link.window.len(), link.window_bytes, next.len())
-            && let Some(mut transfer) = link.outbox.pop_front()
+        if link.may_send()
+            && let Some(transfer) = link.transfers.send_next(now)
         {
-            transfer.sent = now;
-            link.outbox_bytes -= transfer.len();
-            link.window_bytes += transfer.len();
-            link.window.push_back(transfer);
             return Some(Outgoing::Transfer(transfer));
         }
         link.farewell_due.take().map(Outgoing::Goodbye)
@@ -275,26 +265,21 @@ impl Tower {
     /// Prepares a frame that the driver's buffer can't take whole.
     fn begin_partial(&mut self, id: LinkId, outgoing: &Outgoing) {
         let Some(link) = self.links.get_mut(id) else { return };
-        let mut head = core::mem::take(&mut link.partial.head);
+        let mut head = core::mem::take(&mut link.new_partial().head);
         self.with_frame(outgoing, |frame| frame.encode_head(&mut head));
         let body = message_in(outgoing);
         if let Some(key) = body {
             self.queue.pin(key);
         }
         if let Some(link) = self.links.get_mut(id) {
-            link.partial.head = head;
-            link.partial.sent = 0;
-            link.partial.body = body;
+            *link.new_partial() = Partial { head, sent: 0, body };
         }
     }
 
     /// Goes on with a frame that was cut. True when none is cut any more.
     fn transmit_partial(&mut self, id: LinkId, out: &mut impl BufMut) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
-        let partial = &mut link.partial;
-        if partial.is_empty() {
-            return true;
-        }
+        let Some(partial) = link.partial() else { return true };
         let body = partial.body.and_then(|key| self.queue.get(key)).map(|(_, _, body)| body);
         let body: &[u8] = body.map_or(&[], |body| body);
         let skipped = partial.sent.min(partial.head.len());

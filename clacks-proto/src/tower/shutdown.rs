@@ -54,7 +54,7 @@ impl Tower {
         let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
         for id in all {
             match self.state_of(id) {
-                State::Connecting | State::Greeting => {
+                Some(State::Connecting | State::Greeting) => {
                     let abort = Some(CloseMode::Abort);
                     self.end(id, CloseReason::Shutdown, Unanswered::NotTaken, abort);
                 }

@@ -114,7 +114,8 @@ impl Tower {
         self.peers.change(peer, |peer| peer.is_alias = false);
         // Rare: only the application, or a tower that turns out to be ours or known, brings us here.
         let pin = self.peers.get(peer).and_then(|peer| peer.pin);
-        let is_its = |link: &Link| link.peer == Some(peer) || pin.is_some() && link.identity == pin;
+        let is_its =
+            |link: &Link| link.peer == Some(peer) || pin.is_some() && link.identity() == pin;
         for link in self.links_that(is_its) {
             if let Some(open) = self.links.live_mut(link).filter(|link| link.state == State::Open) {
                 open.farewell_due = Some(Farewell::Ignored);

@@ -99,16 +99,16 @@ fn an_ignored_tower_is_known_by_its_key_whatever_it_claims() {
     hand(&mut tower, before, 1);
     assert_eq!(tower.held().0, 1);
     tower.ignore(&address(1), NOW).unwrap();
-    assert_eq!(tower.state_of(before), State::Closing);
+    assert_eq!(tower.state_of(before), Some(State::Closing));
     let after = call(&mut tower, Some(KEYS[0]), 3);
     hand(&mut tower, after, 2);
-    assert_eq!((tower.held().0, tower.state_of(after)), (1, State::Closing));
+    assert_eq!((tower.held().0, tower.state_of(after)), (1, Some(State::Closing)));
     assert_eq!(status(&tower, 3), None);
     // It is heard again on a link that it opened while it was ignored.
     let patient = call(&mut tower, Some(KEYS[0]), 1);
     assert!(tower.heed(&address(1), NOW));
     hand(&mut tower, patient, 3);
-    assert_eq!((tower.held().0, tower.state_of(patient)), (2, State::Open));
+    assert_eq!((tower.held().0, tower.state_of(patient)), (2, Some(State::Open)));
 }
 
 #[test]
