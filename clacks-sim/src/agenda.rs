@@ -20,8 +20,8 @@ use std::fmt;
 pub(crate) struct Agenda<T> {
     /// When the last popped event happened. Nothing is pending before.
     now: u64,
-    /// Events before it wait in `due`, all others in `buckets`, placed by how their time differs from it. Moves only when an event is popped, and
-    /// to a time in the bucket of that event; so all other buckets stay right.
+    /// What is pushed for an earlier time comes to `due`, everything else to `buckets`, placed by how its time differs from the edge. The edge moves
+    /// only when an event is popped, and to a time in the bucket of that event; so all other buckets stay right.
     edge: u64,
     /// Sorted; what lies before `next_due` is gone.
     due: Vec<Entry<T>>,
@@ -94,9 +94,7 @@ impl<T: Copy> Agenda<T> {
 
     /// Takes the next event off, and when it happens.
     pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
-        let Some(entry) = self.due.get(self.next_due).copied().or_else(|| self.refill()) else {
-            return None;
-        };
+        let entry = self.due.get(self.next_due).copied().or_else(|| self.refill())?;
         self.next_due += 1;
         self.len -= 1;
         self.now = entry.at;
@@ -219,19 +217,13 @@ impl<T: Copy> Agenda<T> {
         }
     }
 
-    /// Sorts a bucket's events into `due`, except for those of the edge's own instant.
+    /// Sorts a bucket's events into `due`.
     fn sort(&mut self, bucket: &Bucket) {
         let (mut chunk, mut left) = (bucket.first, bucket.len);
         while left > 0 {
             let Chunk { entries, next } = self.chunks.remove(chunk);
             let count = left.min(CHUNK);
-            for entry in &entries[..count] {
-                if entry.at < self.edge {
-                    self.due.push(*entry);
-                } else {
-                    self.place(*entry);
-                }
-            }
+            self.due.extend_from_slice(&entries[..count]);
             (chunk, left) = (next, left - count);
         }
         // Equal times must stay in their order.

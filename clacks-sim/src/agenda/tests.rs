@@ -265,6 +265,18 @@ fn memory_follows_the_population_and_is_used_again() {
 }
 
 #[test]
+fn sorted_events_that_never_run_out_need_no_more_memory() {
+    let mut agenda = Agenda::new();
+    (0..20).for_each(|n| agenda.push((1 << 36) + n, n));
+    for turn in 0..10_000 {
+        let (now, item) = agenda.pop().unwrap();
+        agenda.push(now + 1 + turn % 100, item);
+        assert!(agenda.next_due < agenda.due.len(), "all in one bucket");
+    }
+    assert_eq!(agenda.due.capacity(), 2 * CROWD);
+}
+
+#[test]
 fn hot_types_keep_their_size() {
     assert_eq!(size_of::<Entry<u64>>(), 16);
     assert_eq!(size_of::<Chunk<u64>>(), 264);
