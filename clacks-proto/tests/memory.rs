@@ -297,8 +297,8 @@ fn with_company(config: &Arc<Config>, links: usize) -> Tower {
                 raw.enqueue("out");
                 raw.hand(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
             }
-            for _ in 0..30 {
-                raw.run(seconds(1));
+            for _ in 0..100 {
+                raw.run(Duration::from_millis(60));
                 for link in open.iter().chain([&link]) {
                     for (transfer, ..) in raw.heard_messages(*link) {
                         raw.confirm(*link, transfer);
@@ -314,7 +314,7 @@ fn with_company(config: &Arc<Config>, links: usize) -> Tower {
     for _ in 0..5 {
         raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
     }
-    raw.settle();
+    (0..10).for_each(|_| raw.settle());
     assert_eq!((raw.tower.links(), raw.tower.held()), (links, (5, 320)));
     raw.tower
 }
@@ -326,7 +326,11 @@ fn what_a_tower_does_not_use_it_does_not_hold() {
     for n in 1..=8 {
         fresh.expand(&address(n), Instant::ORIGIN).unwrap();
     }
-    while fresh.poll_action().is_some() {}
+    // The driver hears of all that, and some moments pass.
+    for n in 0..10 {
+        while fresh.poll_action().is_some() {}
+        fresh.handle(Event::TimerFired, Instant::ORIGIN + seconds(n));
+    }
     let inline = size_of::<Tower>();
     let sizes = [
         heap(fresh),

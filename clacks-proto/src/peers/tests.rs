@@ -139,6 +139,16 @@ proptest! {
             prop_assert_eq!(peers.eligible(probes), only_alive);
             prop_assert_eq!(peers.eligible(probes + 1), all);
 
+            let count = |status| model.iter().filter(|known| known.status == status).count() as u32;
+            let standing = Standing {
+                new: count(Status::New),
+                alive: count(Status::Alive),
+                lost: count(Status::Lost),
+                dead: count(Status::Dead),
+                ignored: count(Status::Ignored),
+            };
+            prop_assert_eq!(peers.standing(), standing);
+
             let alive = ids(model.iter().filter(|known| known.status == Status::Alive));
             prop_assert_eq!(peers.alive_count() as usize, alive.len());
             for except in model.iter().map(|known| Some(known.id)).chain([None]) {

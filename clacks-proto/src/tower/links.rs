@@ -76,7 +76,7 @@ impl Tower {
         if self.identity == Some(identity) {
             self.on_own_address(id);
         } else if let Some(peer) = dialled
-            && self.peers.get(peer).and_then(|peer| peer.pin).is_some_and(|pin| pin != identity)
+            && self.peers.pin(peer).is_some_and(|pin| pin != identity)
         {
             self.notify(Notice::KeyChanged { peer, seen: Some(identity) });
             self.end(id, CloseReason::KeyChanged, Unanswered::NotTaken, Some(CloseMode::Flush));

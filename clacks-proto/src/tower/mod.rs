@@ -23,7 +23,7 @@ use crate::ids::{Fingerprint, LinkId, MessageKey};
 use crate::link::{Direction, Links, State};
 use crate::machine::StateMachine;
 use crate::pacer::{Bucket, Pacer};
-use crate::peers::Peers;
+use crate::peers::{Peers, Standing};
 use crate::queue::{Place, Queue};
 use crate::reason::Refusal;
 use crate::room::RareQueue;
@@ -46,7 +46,8 @@ pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
 ///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`heed`](Self::heed), [`decide`](Self::decide),
 ///   [`shutdown`](Self::shutdown). Each takes the current time, as `handle` does, and may leave actions to be polled.
 /// - Anyone, to look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
-///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links).
+///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links),
+///   [`waiting`](Self::waiting), [`peers`](Self::peers), [`standing`](Self::standing), [`nonce_of`](Self::nonce_of).
 ///
 /// # What is guaranteed
 ///
@@ -184,6 +185,24 @@ impl Tower {
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
         (self.queue.len(), self.queue.bytes())
+    }
+
+    /// How many messages wait in the queue, neither in flight nor under screening.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// How many peers are known, ignored ones included.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// How many peers have each status. Nothing is counted for it: ask as often as you like.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.peers.standing()
     }
 
     /// How many links there are, in whatever state.
