@@ -9,6 +9,7 @@ mod shutdown;
 mod standing;
 mod verbs;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use bytes::BufMut;
 use core::fmt;
@@ -57,7 +58,7 @@ pub struct Tower {
     /// Shared by all towers that were made with it.
     config: Arc<Config>,
     address: Address,
-    identity: Option<Fingerprint>,
+    identity: Option<Box<Fingerprint>>,
     incarnation: u64,
     now: Instant,
     peers: Peers,
@@ -214,13 +215,13 @@ impl Tower {
     /// The key that this tower proves to others, if it does.
     #[must_use]
     pub fn identity(&self) -> Option<Fingerprint> {
-        self.identity
+        self.identity.as_deref().copied()
     }
 
     /// Tells the tower its own key, so that it recognises itself.
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS proves keys"))]
     pub(crate) fn set_identity(&mut self, identity: Fingerprint) {
-        self.identity = Some(identity);
+        self.identity = Some(Box::new(identity));
     }
 
     /// Time never goes back.

@@ -158,7 +158,7 @@ impl Tower {
         if count == 0 {
             return None;
         }
-        let place = self.friend_stream.below(self.selector.stream(), count);
+        let place = self.friend_stream.below(self.selector.seed(), count);
         self.peers.alive_peer(place, Some(recipient))
     }
 
