@@ -10,18 +10,18 @@ use crate::room;
 #[derive(Debug)]
 pub(crate) struct Actions {
     queue: VecDeque<Action>,
-    notices: usize,
-    max_notices: usize,
+    notices: u32,
+    max_notices: u32,
     missed: u64,
-    screens: usize,
+    screens: u32,
     /// The most actions that waited since all were polled the last time.
-    peak: usize,
+    peak: u32,
     /// How often in a row all were polled and few had waited.
     calm: u8,
 }
 
-/// As many actions as one event brings; room for them is always kept.
-const FEW: usize = 4;
+/// As many actions as a quiet event brings; room for them is always kept.
+const FEW: usize = 2;
 /// So many times in a row must most of the room have been in vain before it is given back: a tower that needs it now and then allocates nothing.
 const PATIENCE: u8 = 8;
 
@@ -30,7 +30,7 @@ impl Actions {
         Self {
             queue: VecDeque::new(),
             notices: 0,
-            max_notices,
+            max_notices: u32::try_from(max_notices).unwrap_or(u32::MAX),
             missed: 0,
             screens: 0,
             peak: 0,
@@ -47,18 +47,18 @@ impl Actions {
 
     /// Whether `count` more notices fit.
     pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.notices + count <= self.max_notices
+        self.notices as usize + count <= self.max_notices as usize
     }
 
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
-        self.screens += usize::from(matches!(action, Action::Screen { .. }));
+        self.screens += u32::from(matches!(action, Action::Screen { .. }));
         self.append(action);
     }
 
     /// Offers that the driver has not been told of, decided ones included.
     pub(crate) fn screens(&self) -> usize {
-        self.screens
+        self.screens as usize
     }
 
     /// Queues a notice, or counts it when there is no room. Returns whether it was queued.
@@ -104,12 +104,12 @@ impl Actions {
     fn append(&mut self, action: Action) {
         room::for_one_more(&mut self.queue);
         self.queue.push_back(action);
-        self.peak = self.peak.max(self.queue.len());
+        self.peak = self.peak.max(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
     }
 
     /// All are polled: a burst of them may have left more room than is needed.
     fn settle(&mut self) {
-        let peak = core::mem::take(&mut self.peak);
+        let peak = core::mem::take(&mut self.peak) as usize;
         let is_roomy = self.queue.capacity() > FEW.max(4 * peak);
         self.calm = if is_roomy { self.calm + 1 } else { 0 };
         if self.calm >= PATIENCE {
@@ -231,7 +231,7 @@ mod tests {
                     _ => listen(actions.pop()),
                 }
                 let waiting = actions.queue.iter().filter(|a| matches!(a, Action::Notify(_))).count();
-                prop_assert_eq!(waiting, actions.notices);
+                prop_assert_eq!(waiting, actions.notices as usize);
                 prop_assert!(waiting <= max);
             }
             while !actions.is_empty() {

@@ -133,8 +133,8 @@ pub(crate) struct Peers {
     alive: Vec<u32>,
     oldest_dead: u32,
     youngest_dead: u32,
-    probes: usize,
-    capacity: usize,
+    probes: u32,
+    capacity: u32,
 }
 
 /// How many of the peers that a tower knows have each status.
@@ -188,7 +188,7 @@ impl Peers {
             oldest_dead: NOWHERE,
             youngest_dead: NOWHERE,
             probes: 0,
-            capacity,
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
         }
     }
 
@@ -245,7 +245,7 @@ impl Peers {
         now: Instant,
     ) -> Result<(PeerId, Option<PeerId>), TableFull> {
         debug_assert!(self.find(&address).is_none(), "one address, one peer");
-        let forgotten = if self.len() < self.capacity {
+        let forgotten = if self.len() < self.capacity as usize {
             None
         } else {
             let is_unused = |peer: &Peer| peer.load == 0 && peer.link.is_none();
@@ -356,7 +356,7 @@ impl Peers {
         if after.1 && (before.0 != after.0 || !before.1) {
             self.list_eligible(id.index, after.0);
         }
-        self.probes = self.probes - usize::from(before.2) + usize::from(after.2);
+        self.probes = self.probes - u32::from(before.2) + u32::from(after.2);
         debug_assert!(self.slots.len() > 64 || self.lists_are_right(), "peer lists");
         Some(before.0)
     }
@@ -425,7 +425,7 @@ impl Peers {
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
         let [new, alive, lost, dead] =
             [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
-        if self.probes < max_probes {
+        if (self.probes as usize) < max_probes {
             Eligible { new, alive, lost, dead }
         } else {
             Eligible { alive, ..Eligible::default() }
@@ -555,7 +555,7 @@ impl Peers {
                 && self.dead().any(|dead| dead == index) == (peer.status == Status::Dead)
         });
         let count = |test: fn(&Peer) -> bool| self.iter().filter(|(_, peer)| test(peer)).count();
-        each && self.probes == count(Peer::is_probe)
+        each && self.probes as usize == count(Peer::is_probe)
             && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
             && self.alive.len() == count(|peer| peer.status == Status::Alive)
             && [Status::New, Status::Alive, Status::Lost, Status::Dead, Status::Ignored].iter().all(

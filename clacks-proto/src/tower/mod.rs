@@ -77,7 +77,8 @@ pub struct Tower {
     backoffs: Deadlines,
     /// The place of the peer that is tidied up next.
     tidied: u32,
-    heartbeat_at: Option<Instant>,
+    /// Of meaning with a heartbeat.
+    heartbeat_at: Instant,
     last_sent: Option<Instant>,
     /// Messages under screening by deadline; some may be decided already.
     offers: RareQueue<(Instant, MessageKey)>,
@@ -129,7 +130,7 @@ impl Tower {
         let mut keys = || (start.word(), start.word());
         let (peer_keys, nonce_keys) = (keys(), keys());
         let phase = start.word();
-        let heartbeat_at = config.heartbeat.map(|heartbeat| {
+        let heartbeat_at = config.heartbeat.map_or(Instant::ORIGIN, |heartbeat| {
             let period = crate::time::nanos(heartbeat);
             Instant::from_nanos(start.word().checked_rem(period).unwrap_or(0))
         });
@@ -146,8 +147,8 @@ impl Tower {
             nonce_stream: SparseStream::new(Purpose::Nonce),
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             retry_at: None,
-            friends: Bucket::new(config.friends),
-            strangers: Bucket::new(config.strangers),
+            friends: Bucket::default(),
+            strangers: Bucket::default(),
             link_deadlines: Deadlines::default(),
             backoffs: Deadlines::default(),
             tidied: 0,
@@ -337,13 +338,14 @@ impl StateMachine for Tower {
             Shutdown::Running | Shutdown::Parting | Shutdown::Done => None,
         };
         let is_running = self.shutdown == Shutdown::Running;
+        let heartbeat_at = self.config.heartbeat.map(|_| self.heartbeat_at);
         let candidates = [
             (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
             (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
             (self.offers.front().map(|(at, _)| *at), WakeupReason::Screening),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
             (self.retry_at, WakeupReason::Tick),
-            (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
+            (heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
             (shutdown, WakeupReason::Shutdown),
         ];
         let due = candidates.into_iter().filter_map(|(at, why)| Some(Wakeup { at: at?, why }));

@@ -31,11 +31,11 @@ impl Tower {
         if let Some(known) = self.peers.find(address) {
             return Some(known);
         }
-        let bucket = match source {
-            Source::Friend => &mut self.friends,
-            Source::Stranger => &mut self.strangers,
+        let (bucket, allowance) = match source {
+            Source::Friend => (&mut self.friends, self.config.friends),
+            Source::Stranger => (&mut self.strangers, self.config.strangers),
         };
-        let learned = bucket.take(self.now).then(|| self.add_peer(address, Status::New));
+        let learned = bucket.take(allowance, self.now).then(|| self.add_peer(address, Status::New));
         if let Some(Ok(peer)) = learned {
             return Some(peer);
         }
