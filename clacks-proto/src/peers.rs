@@ -446,7 +446,7 @@ impl Peers {
 
     /// The alive peer at a place from 0 to `alive_count`, passing over `except` if that is alive too.
     pub(crate) fn alive_peer(&self, place: u32, except: Option<PeerId>) -> Option<PeerId> {
-        let hole = except.and_then(|id| self.get(id)).map_or(NOWHERE, |peer| peer.alive_at());
+        let hole = except.and_then(|id| self.get(id)).map_or(NOWHERE, Peer::alive_at);
         let place = if place >= hole { place + 1 } else { place };
         self.id(*self.alive.get(place as usize)?)
     }

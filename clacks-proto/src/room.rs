@@ -17,6 +17,7 @@ pub(crate) fn for_one_more(list: &mut impl List) {
 }
 
 /// A queue that most of its owners never use: it takes the room of a pointer until its first entry.
+#[allow(clippy::box_collection, reason = "an empty queue is four words, and a pointer is one")]
 #[derive(Debug)]
 pub(crate) struct RareQueue<T>(Option<Box<VecDeque<T>>>);
 

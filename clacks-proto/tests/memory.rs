@@ -332,11 +332,16 @@ fn what_a_tower_does_not_use_it_does_not_hold() {
         fresh.handle(Event::TimerFired, Instant::ORIGIN + seconds(n));
     }
     let inline = size_of::<Tower>();
-    let sizes = [
-        heap(fresh),
-        heap(with_company(&config, 0)),
-        heap(with_company(&config, 1)),
-        heap(with_company(&config, 2)),
-    ];
-    println!("inline {inline}, heap {sizes:?}");
+    let idle = inline + heap(fresh);
+    let [closed, one, two] = [0, 1, 2].map(|links| inline + heap(with_company(&config, links)));
+    println!(
+        "a tower {inline}; with 8 new peers {idle}; with 16 alive ones and 5 messages {closed}, \
+         a link open {one}, one more {two}: {} bytes each",
+        two - one
+    );
+    assert!(idle <= 2_048, "{idle} with 8 new peers");
+    assert!(closed <= 4_096, "{closed} with 16 alive peers and 5 messages");
+    // The first link comes with the generators of a tower that is at work.
+    assert!(one - closed <= 1_024, "{} for the first link", one - closed);
+    assert!(two - one <= 576, "{} for one more link", two - one);
 }

@@ -64,7 +64,7 @@ impl Tower {
         self.peers.change(peer, |peer| peer.announce_due = true);
         match self.peers.get(peer).and_then(|peer| peer.link) {
             Some(link) if self.state_of(link) == Some(State::Open) => {
-                self.announce_if_due(link, peer)
+                self.announce_if_due(link, peer);
             }
             // Its hello will be answered with the announce.
             Some(_) => {}
