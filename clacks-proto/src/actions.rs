@@ -4,20 +4,38 @@ use alloc::collections::VecDeque;
 
 use crate::event::{Action, Notice};
 use crate::ids::MessageKey;
+use crate::room;
 
 /// Actions in order. Notices are bounded by number, all others by how many links and offers there can be.
 #[derive(Debug)]
 pub(crate) struct Actions {
     queue: VecDeque<Action>,
-    notices: usize,
-    max_notices: usize,
+    notices: u32,
+    max_notices: u32,
     missed: u64,
-    screens: usize,
+    screens: u32,
+    /// The most actions that waited since all were polled the last time.
+    peak: u32,
+    /// How often in a row all were polled and few had waited.
+    calm: u8,
 }
+
+/// As many actions as a quiet event brings; room for them is always kept.
+const FEW: usize = 2;
+/// So many times in a row must most of the room have been in vain before it is given back: a tower that needs it now and then allocates nothing.
+const PATIENCE: u8 = 8;
 
 impl Actions {
     pub(crate) fn new(max_notices: usize) -> Self {
-        Self { queue: VecDeque::new(), notices: 0, max_notices, missed: 0, screens: 0 }
+        Self {
+            queue: VecDeque::new(),
+            notices: 0,
+            max_notices: u32::try_from(max_notices).unwrap_or(u32::MAX),
+            missed: 0,
+            screens: 0,
+            peak: 0,
+            calm: 0,
+        }
     }
 
     /// Each link has at most a connect, a send and two closes waiting.
@@ -29,18 +47,18 @@ impl Actions {
 
     /// Whether `count` more notices fit.
     pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.notices + count <= self.max_notices
+        self.notices as usize + count <= self.max_notices as usize
     }
 
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
-        self.screens += usize::from(matches!(action, Action::Screen { .. }));
-        self.queue.push_back(action);
+        self.screens += u32::from(matches!(action, Action::Screen { .. }));
+        self.append(action);
     }
 
     /// Offers that the driver has not been told of, decided ones included.
     pub(crate) fn screens(&self) -> usize {
-        self.screens
+        self.screens as usize
     }
 
     /// Queues a notice, or counts it when there is no room. Returns whether it was queued.
@@ -72,6 +90,7 @@ impl Actions {
                     count: core::mem::take(&mut self.missed),
                 }));
             }
+            None => self.settle(),
             _ => {}
         }
         action
@@ -79,7 +98,24 @@ impl Actions {
 
     fn enqueue(&mut self, notice: Notice) {
         self.notices += 1;
-        self.queue.push_back(Action::Notify(notice));
+        self.append(Action::Notify(notice));
+    }
+
+    fn append(&mut self, action: Action) {
+        room::for_one_more(&mut self.queue);
+        self.queue.push_back(action);
+        self.peak = self.peak.max(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
+    }
+
+    /// All are polled: a burst of them may have left more room than is needed.
+    fn settle(&mut self) {
+        let peak = core::mem::take(&mut self.peak) as usize;
+        let is_roomy = self.queue.capacity() > FEW.max(4 * peak);
+        self.calm = if is_roomy { self.calm + 1 } else { 0 };
+        if self.calm >= PATIENCE {
+            self.calm = 0;
+            self.queue.shrink_to(FEW.max(2 * peak));
+        }
     }
 }
 
@@ -148,6 +184,25 @@ mod tests {
         assert_eq!(drain(&mut actions), expected);
     }
 
+    #[test]
+    fn the_room_of_a_burst_is_given_back_when_it_stays_in_vain() {
+        let mut actions = Actions::new(1_000);
+        let burst = |actions: &mut Actions, count| {
+            (0..count).for_each(|n| actions.push(send(n)));
+            drain(actions);
+        };
+        burst(&mut actions, 100);
+        for _ in 0..10 {
+            (0..PATIENCE - 1).for_each(|_| burst(&mut actions, 1));
+            burst(&mut actions, 100);
+        }
+        assert!(actions.queue.capacity() >= 100, "bursts come now and then");
+        (0..PATIENCE).for_each(|_| burst(&mut actions, 1));
+        assert_eq!(actions.queue.capacity(), FEW);
+        (0..100).for_each(|_| burst(&mut actions, 0));
+        assert_eq!(actions.queue.capacity(), FEW);
+    }
+
     proptest! {
         #[test]
         fn every_notice_is_told_or_counted_and_all_keep_their_order(
@@ -176,7 +231,7 @@ mod tests {
                     _ => listen(actions.pop()),
                 }
                 let waiting = actions.queue.iter().filter(|a| matches!(a, Action::Notify(_))).count();
-                prop_assert_eq!(waiting, actions.notices);
+                prop_assert_eq!(waiting, actions.notices as usize);
                 prop_assert!(waiting <= max);
             }
             while !actions.is_empty() {

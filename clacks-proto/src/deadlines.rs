@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::room;
 use crate::time::Instant;
 
 const NOWHERE: u32 = u32::MAX;
@@ -44,6 +45,7 @@ impl Deadlines {
         }
         let place = match self.place[index as usize] {
             NOWHERE => {
+                room::for_one_more(&mut self.heap);
                 self.heap.push((at, index));
                 self.heap.len() - 1
             }

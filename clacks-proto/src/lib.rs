@@ -121,6 +121,7 @@ pub use event::{Action, CloseMode, Event, Notice, Origin, Report, Status, Wakeup
 pub use ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
 pub use machine::StateMachine;
 pub use message::{Kind, Message, Nonce};
+pub use peers::Standing;
 pub use reason::{CloseReason, IoCause, ProtocolError, Refusal, TlsFailure};
 pub use seed::Seed;
 pub use stats::Stats;

@@ -263,14 +263,15 @@ struct Slot {
 pub(crate) struct Links {
     slots: Vec<Slot>,
     vacant: Vec<u32>,
-    capacity: usize,
+    capacity: u32,
     window: Window,
     /// Inbound links that have not said hello.
-    half_open: usize,
+    half_open: u32,
 }
 
 impl Links {
     pub(crate) fn new(capacity: usize, window: Window) -> Self {
+        let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
         Self { slots: Vec::new(), vacant: Vec::new(), capacity, window, half_open: 0 }
     }
 
@@ -280,7 +281,7 @@ impl Links {
     }
 
     pub(crate) fn half_open(&self) -> usize {
-        self.half_open
+        self.half_open as usize
     }
 
     /// A new link, or `None` when all are taken.
@@ -288,7 +289,7 @@ impl Links {
     pub(crate) fn open(&mut self, direction: Direction, now: Instant) -> Option<LinkId> {
         let index = match self.vacant.pop() {
             Some(index) => index,
-            None if self.slots.len() < self.capacity => {
+            None if self.slots.len() < self.capacity as usize => {
                 room::for_one_more(&mut self.slots);
                 self.slots.push(Slot { link: None, epoch: Epoch::FIRST, actions: 0 });
                 (self.slots.len() - 1) as u32
@@ -297,7 +298,7 @@ impl Links {
         };
         let slot = &mut self.slots[index as usize];
         slot.link = Some(Box::new(Link::new(direction, self.window, now)));
-        self.half_open += usize::from(direction == Direction::Inbound);
+        self.half_open += u32::from(direction == Direction::Inbound);
         Some(LinkId { index, epoch: slot.epoch })
     }
 

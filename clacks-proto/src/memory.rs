@@ -4,11 +4,13 @@ use crate::actions::Actions;
 use crate::config::{Config, Screening};
 use crate::deadlines::Deadlines;
 use crate::event::Action;
-use crate::ids::MessageKey;
+use crate::ids::{Fingerprint, MessageKey};
 use crate::link::Link;
 use crate::peers::Peers;
 use crate::queue::Queue;
 use crate::room::{self, RareQueue};
+use crate::seed::SparseStream;
+use crate::selector::Selector;
 use crate::taken::Taken;
 use crate::time::Instant;
 use crate::tower::Tower;
@@ -39,7 +41,11 @@ impl Config {
             offers.saturating_mul(2 * size_of::<Action>()),
             RareQueue::<(Instant, MessageKey)>::memory(0),
             offers.saturating_mul(2 * size_of::<(Instant, MessageKey)>() * room::MOST_SPARE),
-            size_of::<Tower>() + 2 * size_of::<usize>() + size_of::<Self>() + self.network.len(),
+            size_of::<Tower>()
+                + Selector::MEMORY
+                + 2 * SparseStream::MEMORY
+                + size_of::<Fingerprint>(),
+            2 * size_of::<usize>() + size_of::<Self>() + self.network.len(),
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

@@ -60,33 +60,27 @@ impl Pacer {
     }
 }
 
-/// A token bucket, filled by time. It counts in nanoseconds, so that nothing is lost to rounding.
-#[derive(Debug)]
+/// What was taken of an [`Allowance`]: a token bucket, filled by time. It counts in nanoseconds, so that nothing is lost to rounding.
+#[derive(Debug, Default)]
 pub(crate) struct Bucket {
-    /// What one token costs.
-    price: u64,
-    full: u64,
-    level: u64,
+    /// How much is missing to be full.
+    spent: u64,
     filled: Instant,
 }
 
 impl Bucket {
-    pub(crate) fn new(allowance: Allowance) -> Self {
+    /// Takes a token if there is one.
+    pub(crate) fn take(&mut self, allowance: Allowance, now: Instant) -> bool {
         let price = nanos(allowance.every);
         let full = price.saturating_mul(allowance.burst.into());
-        Self { price, full, level: full, filled: Instant::ORIGIN }
-    }
-
-    /// Takes a token if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let passed = nanos(now.duration_since(self.filled));
         self.filled = self.filled.max(now);
-        self.level = self.level.saturating_add(passed).min(self.full);
-        match self.level.checked_sub(self.price) {
-            Some(left) => self.level = left,
-            None => return false,
+        self.spent = self.spent.saturating_sub(passed);
+        let is_there = full.saturating_sub(self.spent) >= price;
+        if is_there {
+            self.spent = self.spent.saturating_add(price);
         }
-        true
+        is_there
     }
 }
 
@@ -136,16 +130,21 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let mut bucket = Bucket::new(Allowance { burst: 2, every: Duration::from_millis(250) });
+        let allowance = Allowance { burst: 2, every: Duration::from_millis(250) };
+        let mut bucket = Bucket::default();
         assert_eq!(
-            [bucket.take(at(0)), bucket.take(at(0)), bucket.take(at(0))],
+            [
+                bucket.take(allowance, at(0)),
+                bucket.take(allowance, at(0)),
+                bucket.take(allowance, at(0))
+            ],
             [true, true, false]
         );
-        assert!(!bucket.take(at(249)));
-        assert!(bucket.take(at(250)));
-        assert!(!bucket.take(at(250)));
-        assert!(bucket.take(at(60_000)));
-        assert!(bucket.take(at(60_000)));
-        assert!(!bucket.take(at(60_000)), "it holds no more than its burst");
+        assert!(!bucket.take(allowance, at(249)));
+        assert!(bucket.take(allowance, at(250)));
+        assert!(!bucket.take(allowance, at(250)));
+        assert!(bucket.take(allowance, at(60_000)));
+        assert!(bucket.take(allowance, at(60_000)));
+        assert!(!bucket.take(allowance, at(60_000)), "it holds no more than its burst");
     }
 }

@@ -9,6 +9,7 @@ use siphasher::sip::SipHasher13;
 use crate::address::Address;
 use crate::event::Status;
 use crate::ids::{Epoch, Fingerprint, LinkId, PeerId};
+use crate::room;
 use crate::selector::Eligible;
 use crate::taken::Taken;
 use crate::time::Instant;
@@ -18,12 +19,12 @@ const NOWHERE: u32 = u32::MAX;
 /// One peer. Fields that decide whether it may be drawn change only through [`Peers::change`].
 #[derive(Debug)]
 pub(crate) struct Peer {
+    /// That of its slot, here because there is room for it.
+    epoch: Epoch,
     pub(crate) address: Address,
     pub(crate) status: Status,
     /// When the status last changed.
     pub(crate) since: Instant,
-    /// The key that was at the address when we first dialled it.
-    pub(crate) pin: Option<Fingerprint>,
     /// The link on which we hand messages to it, in whatever state.
     pub(crate) link: Option<LinkId>,
     /// Transfers given to its link and not yet answered.
@@ -42,10 +43,9 @@ pub(crate) struct Peer {
     pub(crate) taken: Option<Box<Taken>>,
     /// Its place among the eligible of its status.
     eligible_at: u32,
-    /// Its place among the alive.
-    alive_at: u32,
-    /// Its neighbours in the list of the dead, ordered by death.
-    older: u32,
+    /// Its place among the alive; of a dead one, who died before it.
+    alive_at_or_older: u32,
+    /// Of a dead one, who died after it.
     younger: u32,
 }
 
@@ -64,16 +64,56 @@ impl Peer {
         self.status == Status::Ignored
     }
 
+    /// Its place among the alive, if it is one of them.
+    fn alive_at(&self) -> u32 {
+        if self.status == Status::Alive { self.alive_at_or_older } else { NOWHERE }
+    }
+
     /// Whether it is being tried without being proved alive.
     fn is_probe(&self) -> bool {
         self.load > 0 && matches!(self.status, Status::New | Status::Lost | Status::Dead)
     }
 }
 
+/// A place in the table.
 #[derive(Debug)]
-struct Slot {
-    epoch: Epoch,
-    peer: Option<Peer>,
+enum Slot {
+    Taken(Peer),
+    Vacant {
+        epoch: Epoch,
+        /// The slot that fell vacant before it.
+        before: u32,
+    },
+}
+
+impl Slot {
+    fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Taken(peer) => Some(peer),
+            Self::Vacant { .. } => None,
+        }
+    }
+
+    fn peer_mut(&mut self) -> Option<&mut Peer> {
+        match self {
+            Self::Taken(peer) => Some(peer),
+            Self::Vacant { .. } => None,
+        }
+    }
+}
+
+/// The keys pinned for peers' addresses. Without TLS there are none.
+#[derive(Debug, Default)]
+struct Pins {
+    /// By the place of the peer.
+    of: Vec<Option<Fingerprint>>,
+    by_pin: HashTable<u32>,
+}
+
+impl Pins {
+    fn get(&self, index: u32) -> Option<Fingerprint> {
+        self.of.get(index as usize).copied().flatten()
+    }
 }
 
 /// The table of peers.
@@ -83,16 +123,51 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Peers {
     slots: Vec<Slot>,
-    vacant: Vec<u32>,
+    /// The slot that fell vacant last.
+    vacant: u32,
+    standing: Standing,
     by_address: HashTable<u32>,
-    by_pin: HashTable<u32>,
+    pins: Option<Box<Pins>>,
     hash_keys: (u64, u64),
     eligible: [Vec<u32>; 4],
     alive: Vec<u32>,
     oldest_dead: u32,
     youngest_dead: u32,
-    probes: usize,
-    capacity: usize,
+    probes: u32,
+    capacity: u32,
+}
+
+/// How many of the peers that a tower knows have each status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// Those not tried yet.
+    pub new: u32,
+    /// Those with which the last transaction succeeded.
+    pub alive: u32,
+    /// Those that could not be reached lately.
+    pub lost: u32,
+    /// Those that could not be reached for long.
+    pub dead: u32,
+    /// Those that are ignored.
+    pub ignored: u32,
+}
+
+impl Standing {
+    fn of(&mut self, status: Status) -> &mut u32 {
+        match status {
+            Status::New => &mut self.new,
+            Status::Alive => &mut self.alive,
+            Status::Lost => &mut self.lost,
+            Status::Dead => &mut self.dead,
+            Status::Ignored => &mut self.ignored,
+        }
+    }
+
+    fn sum(self) -> usize {
+        let counts = [self.new, self.alive, self.lost, self.dead, self.ignored];
+        counts.into_iter().map(|count| count as usize).sum()
+    }
 }
 
 /// The table is full, and nobody in it is dead or but another name.
@@ -103,32 +178,37 @@ impl Peers {
     pub(crate) fn new(capacity: usize, hash_keys: (u64, u64)) -> Self {
         Self {
             slots: Vec::new(),
-            vacant: Vec::new(),
+            vacant: NOWHERE,
+            standing: Standing::default(),
             by_address: HashTable::new(),
-            by_pin: HashTable::new(),
+            pins: None,
             hash_keys,
             eligible: [const { Vec::new() }; 4],
             alive: Vec::new(),
             oldest_dead: NOWHERE,
             youngest_dead: NOWHERE,
             probes: 0,
-            capacity,
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
         }
     }
 
     /// What one peer takes at most, in bytes, besides what it has taken lately.
     pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
-        + 2 * 3 * size_of::<u32>() // vacant or alive, and two lists it was eligible in
+        + 2 * 3 * size_of::<u32>() // alive, and two lists it was eligible in
+        + 2 * size_of::<Option<Fingerprint>>()
         + 2 * 2 * (size_of::<u32>() + 1) // two hash tables
         + crate::address::MAX_NAME + 2 * size_of::<usize>(); // a name and its counts
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.vacant.len()
+        self.standing.sum()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
     }
 
     pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
-        let slot = self.slots.get(id.index as usize)?;
-        slot.peer.as_ref().filter(|_| slot.epoch == id.epoch)
+        self.at(id.index).filter(|peer| peer.epoch == id.epoch)
     }
 
     pub(crate) fn find(&self, address: &Address) -> Option<PeerId> {
@@ -140,15 +220,19 @@ impl Peers {
 
     /// The peer whose pinned key this is. One key has one peer.
     pub(crate) fn find_pin(&self, pin: &Fingerprint) -> Option<PeerId> {
-        let found = self.by_pin.find(self.hash(pin), |index| {
-            self.at(*index).is_some_and(|peer| peer.pin.as_ref() == Some(pin))
-        });
+        let pins = self.pins.as_ref()?;
+        let found = pins.by_pin.find(self.hash(pin), |index| pins.get(*index) == Some(*pin));
         found.and_then(|index| self.id(*index))
+    }
+
+    /// The key that was at a peer's address when we first dialled it.
+    pub(crate) fn pin(&self, id: PeerId) -> Option<Fingerprint> {
+        self.get(id).and(self.pins.as_ref()?.get(id.index))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| {
-            slot.peer.as_ref().map(|peer| (PeerId { index, epoch: slot.epoch }, peer))
+            slot.peer().map(|peer| (PeerId { index, epoch: peer.epoch }, peer))
         })
     }
 
@@ -161,7 +245,7 @@ impl Peers {
         now: Instant,
     ) -> Result<(PeerId, Option<PeerId>), TableFull> {
         debug_assert!(self.find(&address).is_none(), "one address, one peer");
-        let forgotten = if self.len() < self.capacity {
+        let forgotten = if self.len() < self.capacity as usize {
             None
         } else {
             let is_unused = |peer: &Peer| peer.load == 0 && peer.link.is_none();
@@ -174,11 +258,15 @@ impl Peers {
             self.remove(oldest);
             Some(oldest)
         };
+        let epoch = match self.slots.get(self.vacant as usize) {
+            Some(Slot::Vacant { epoch, .. }) => *epoch,
+            _ => Epoch::FIRST,
+        };
         let peer = Peer {
+            epoch,
             address,
             status: Status::Ignored,
             since: now,
-            pin: None,
             link: None,
             load: 0,
             is_full: false,
@@ -188,27 +276,33 @@ impl Peers {
             max_message: u32::MAX,
             taken: None,
             eligible_at: NOWHERE,
-            alive_at: NOWHERE,
-            older: NOWHERE,
+            alive_at_or_older: NOWHERE,
             younger: NOWHERE,
         };
         let hash = self.hash(&peer.address);
-        let index = match self.vacant.pop() {
-            Some(index) => {
-                self.slots[index as usize].peer = Some(peer);
+        let peer = Slot::Taken(peer);
+        let index = match self.slots.get_mut(self.vacant as usize) {
+            Some(slot) => {
+                let index = self.vacant;
+                if let Slot::Vacant { before, .. } = core::mem::replace(slot, peer) {
+                    self.vacant = before;
+                }
                 index
             }
             None => {
                 let index = u32::try_from(self.slots.len()).map_err(|_| TableFull)?;
-                self.slots.push(Slot { epoch: Epoch::FIRST, peer: Some(peer) });
+                room::for_one_more(&mut self.slots);
+                self.slots.push(peer);
                 index
             }
         };
+        // As which it begins.
+        self.standing.ignored += 1;
         let (slots, keys) = (&self.slots, self.hash_keys);
         self.by_address.insert_unique(hash, index, |index| {
-            slots[*index as usize].peer.as_ref().map_or(0, |peer| hash_of(keys, &peer.address))
+            slots[*index as usize].peer().map_or(0, |peer| hash_of(keys, &peer.address))
         });
-        let id = PeerId { index, epoch: self.slots[index as usize].epoch };
+        let id = PeerId { index, epoch };
         self.change(id, |peer| peer.status = status);
         Ok((id, forgotten))
     }
@@ -221,21 +315,21 @@ impl Peers {
         self.set_pin(id, None);
         // Nobody draws, names or counts an ignored peer: it leaves every list.
         self.change(id, |peer| peer.status = Status::Ignored);
-        let slot = &mut self.slots[id.index as usize];
-        slot.epoch = slot.epoch.next();
-        if let Some(peer) = slot.peer.take() {
+        let vacant = Slot::Vacant { epoch: id.epoch.next(), before: self.vacant };
+        let slot = core::mem::replace(&mut self.slots[id.index as usize], vacant);
+        self.vacant = id.index;
+        self.standing.ignored -= 1;
+        if let Slot::Taken(peer) = slot {
             let hash = hash_of(self.hash_keys, &peer.address);
             if let Ok(entry) = self.by_address.find_entry(hash, |index| *index == id.index) {
                 entry.remove();
             }
         }
-        self.vacant.push(id.index);
     }
 
     /// Changes a peer and puts it on the lists where it now belongs. Returns its status before, or `None` for an unknown peer.
     pub(crate) fn change(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.epoch == id.epoch)?;
-        let peer = slot.peer.as_mut()?;
+        let peer = self.at_mut(id.index).filter(|peer| peer.epoch == id.epoch)?;
         let before = (peer.status, peer.eligible_at != NOWHERE, peer.is_probe());
         change(peer);
         let after = (peer.status, peer.is_eligible(), peer.is_probe());
@@ -246,6 +340,8 @@ impl Peers {
             self.unlist_eligible(id.index, before.0);
         }
         if before.0 != after.0 {
+            *self.standing.of(before.0) -= 1;
+            *self.standing.of(after.0) += 1;
             match before.0 {
                 Status::Alive => self.unlist_alive(id.index),
                 Status::Dead => self.unlist_dead(id.index),
@@ -260,7 +356,7 @@ impl Peers {
         if after.1 && (before.0 != after.0 || !before.1) {
             self.list_eligible(id.index, after.0);
         }
-        self.probes = self.probes - usize::from(before.2) + usize::from(after.2);
+        self.probes = self.probes - u32::from(before.2) + u32::from(after.2);
         debug_assert!(self.slots.len() > 64 || self.lists_are_right(), "peer lists");
         Some(before.0)
     }
@@ -304,21 +400,22 @@ impl Peers {
 
     /// Pins a key to a peer, or takes the pin away.
     pub(crate) fn set_pin(&mut self, id: PeerId, pin: Option<Fingerprint>) {
-        let Some(old) = self.get(id).map(|peer| peer.pin) else { return };
-        if let Some(old) = old {
-            let hash = self.hash(&old);
-            if let Ok(entry) = self.by_pin.find_entry(hash, |index| *index == id.index) {
-                entry.remove();
-            }
+        let keys = self.hash_keys;
+        if self.get(id).is_none() || pin.is_none() && self.pins.is_none() {
+            return;
         }
-        if let Some(peer) = self.at_mut(id.index) {
-            peer.pin = pin;
+        let Pins { of, by_pin } = &mut **self.pins.get_or_insert_default();
+        if of.len() <= id.index as usize {
+            of.resize(id.index as usize + 1, None);
+        }
+        if let Some(old) = core::mem::replace(&mut of[id.index as usize], pin)
+            && let Ok(entry) = by_pin.find_entry(hash_of(keys, &old), |index| *index == id.index)
+        {
+            entry.remove();
         }
         if let Some(pin) = pin {
-            let (slots, keys) = (&self.slots, self.hash_keys);
-            self.by_pin.insert_unique(hash_of(keys, &pin), id.index, |index| {
-                let pin = slots[*index as usize].peer.as_ref().and_then(|peer| peer.pin);
-                pin.map_or(0, |pin| hash_of(keys, &pin))
+            by_pin.insert_unique(hash_of(keys, &pin), id.index, |index| {
+                of[*index as usize].map_or(0, |pin| hash_of(keys, &pin))
             });
         }
     }
@@ -328,7 +425,7 @@ impl Peers {
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
         let [new, alive, lost, dead] =
             [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
-        if self.probes < max_probes {
+        if (self.probes as usize) < max_probes {
             Eligible { new, alive, lost, dead }
         } else {
             Eligible { alive, ..Eligible::default() }
@@ -349,7 +446,7 @@ impl Peers {
 
     /// The alive peer at a place from 0 to `alive_count`, passing over `except` if that is alive too.
     pub(crate) fn alive_peer(&self, place: u32, except: Option<PeerId>) -> Option<PeerId> {
-        let hole = except.and_then(|id| self.get(id)).map_or(NOWHERE, |peer| peer.alive_at);
+        let hole = except.and_then(|id| self.get(id)).map_or(NOWHERE, Peer::alive_at);
         let place = if place >= hole { place + 1 } else { place };
         self.id(*self.alive.get(place as usize)?)
     }
@@ -363,16 +460,15 @@ impl Peers {
     }
 
     fn id(&self, index: u32) -> Option<PeerId> {
-        let slot = self.slots.get(index as usize)?;
-        slot.peer.as_ref().map(|_| PeerId { index, epoch: slot.epoch })
+        self.at(index).map(|peer| PeerId { index, epoch: peer.epoch })
     }
 
     fn at(&self, index: u32) -> Option<&Peer> {
-        self.slots.get(index as usize)?.peer.as_ref()
+        self.slots.get(index as usize)?.peer()
     }
 
     fn at_mut(&mut self, index: u32) -> Option<&mut Peer> {
-        self.slots.get_mut(index as usize)?.peer.as_mut()
+        self.slots.get_mut(index as usize)?.peer_mut()
     }
 
     fn hash<T: Hash>(&self, value: &T) -> u64 {
@@ -408,16 +504,16 @@ impl Peers {
     fn list_alive(&mut self, index: u32) {
         let place = push(&mut self.alive, index);
         if let Some(peer) = self.at_mut(index) {
-            peer.alive_at = place;
+            peer.alive_at_or_older = place;
         }
     }
 
     fn unlist_alive(&mut self, index: u32) {
         let Some(peer) = self.at_mut(index) else { return };
-        let place = core::mem::replace(&mut peer.alive_at, NOWHERE);
+        let place = core::mem::replace(&mut peer.alive_at_or_older, NOWHERE);
         let moved = swap_remove(&mut self.alive, place);
         if let Some(peer) = moved.and_then(|index| self.at_mut(index)) {
-            peer.alive_at = place;
+            peer.alive_at_or_older = place;
         }
     }
 
@@ -428,20 +524,20 @@ impl Peers {
             None => self.oldest_dead = index,
         }
         if let Some(peer) = self.at_mut(index) {
-            (peer.older, peer.younger) = (older, NOWHERE);
+            (peer.alive_at_or_older, peer.younger) = (older, NOWHERE);
         }
     }
 
     fn unlist_dead(&mut self, index: u32) {
         let Some(peer) = self.at_mut(index) else { return };
-        let older = core::mem::replace(&mut peer.older, NOWHERE);
+        let older = core::mem::replace(&mut peer.alive_at_or_older, NOWHERE);
         let younger = core::mem::replace(&mut peer.younger, NOWHERE);
         match self.at_mut(older) {
             Some(peer) => peer.younger = younger,
             None => self.oldest_dead = younger,
         }
         match self.at_mut(younger) {
-            Some(peer) => peer.older = older,
+            Some(peer) => peer.alive_at_or_older = older,
             None => self.youngest_dead = older,
         }
     }
@@ -451,17 +547,23 @@ impl Peers {
         let on_list =
             |list: &[u32], place: u32, index: u32| list.get(place as usize) == Some(&index);
         let each = self.slots.iter().zip(0..).all(|(slot, index)| {
-            let Some(peer) = &slot.peer else { return true };
+            let Some(peer) = slot.peer() else { return true };
             let listed = class(peer.status)
                 .is_some_and(|class| on_list(&self.eligible[class], peer.eligible_at, index));
             listed == peer.is_eligible()
-                && on_list(&self.alive, peer.alive_at, index) == (peer.status == Status::Alive)
+                && on_list(&self.alive, peer.alive_at(), index) == (peer.status == Status::Alive)
                 && self.dead().any(|dead| dead == index) == (peer.status == Status::Dead)
         });
         let count = |test: fn(&Peer) -> bool| self.iter().filter(|(_, peer)| test(peer)).count();
-        each && self.probes == count(Peer::is_probe)
+        each && self.probes as usize == count(Peer::is_probe)
             && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
             && self.alive.len() == count(|peer| peer.status == Status::Alive)
+            && [Status::New, Status::Alive, Status::Lost, Status::Dead, Status::Ignored].iter().all(
+                |status| {
+                    let all = self.iter().filter(|(_, peer)| peer.status == *status).count();
+                    *{ self.standing }.of(*status) as usize == all
+                },
+            )
     }
 }
 
@@ -478,6 +580,7 @@ fn class(status: Status) -> Option<usize> {
 
 #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
 fn push(list: &mut Vec<u32>, index: u32) -> u32 {
+    room::for_one_more(list);
     list.push(index);
     (list.len() - 1) as u32
 }

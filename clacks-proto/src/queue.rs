@@ -8,6 +8,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::ids::{Epoch, LinkId, MessageKey, PeerId};
 use crate::message::{Kind, Message, Nonce};
+use crate::room;
 
 const NOWHERE: u32 = u32::MAX;
 
@@ -21,7 +22,7 @@ pub(crate) enum Place {
     /// Handed to a peer that has not confirmed it.
     InFlight(PeerId),
     /// Shown to the application, which has not decided.
-    Offered { link: LinkId, transfer: u64 },
+    Offered { link: LinkId },
     /// Gone, but a notice that waits to be polled still speaks of it.
     Departed,
 }
@@ -29,7 +30,7 @@ pub(crate) enum Place {
 #[derive(Debug)]
 struct Slot {
     epoch: Epoch,
-    /// The message behind this one in the queue.
+    /// The message behind this one in the queue; of a vacant slot, the one that fell vacant before it.
     next: u32,
     /// Notices that speak of this message.
     pins: u32,
@@ -50,7 +51,10 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Queue {
     slots: Vec<Slot>,
-    vacant: Vec<u32>,
+    /// The slot that fell vacant last.
+    vacant: u32,
+    /// Slots that are not vacant.
+    taken: usize,
     head: u32,
     tail: u32,
     waiting: usize,
@@ -68,7 +72,8 @@ impl Queue {
     pub(crate) fn new(max_messages: usize, max_bytes: usize, hash_keys: (u64, u64)) -> Self {
         Self {
             slots: Vec::new(),
-            vacant: Vec::new(),
+            vacant: NOWHERE,
+            taken: 0,
             head: NOWHERE,
             tail: NOWHERE,
             waiting: 0,
@@ -84,7 +89,6 @@ impl Queue {
 
     /// What one message takes at most, in bytes, besides its body.
     pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
-        + 2 * size_of::<u32>() // vacant
         + 2 * 2 * (size_of::<u32>() + 1); // a hash table at its sparsest, while it grows
 
     /// Messages held.
@@ -109,7 +113,7 @@ impl Queue {
             whole / 100 * usize::from(percent) + whole % 100 * usize::from(percent) / 100
         };
         // A departed message that a notice speaks of still takes a slot: slots are the memory.
-        self.slots.len() - self.vacant.len() < share(self.max_messages)
+        self.taken < share(self.max_messages)
             && self.bytes.saturating_add(self.departed_bytes).saturating_add(len)
                 <= share(self.max_bytes)
     }
@@ -125,7 +129,13 @@ impl Queue {
     ) -> MessageKey {
         self.messages += 1;
         self.bytes += body.len();
-        let index = self.vacant.pop().unwrap_or_else(|| {
+        self.taken += 1;
+        let index = self.vacant;
+        let index = if let Some(slot) = self.slots.get_mut(index as usize) {
+            self.vacant = core::mem::replace(&mut slot.next, NOWHERE);
+            index
+        } else {
+            room::for_one_more(&mut self.slots);
             self.slots.push(Slot {
                 epoch: Epoch::FIRST,
                 next: NOWHERE,
@@ -138,7 +148,7 @@ impl Queue {
                 body: Bytes::new(),
             });
             (self.slots.len() - 1) as u32
-        });
+        };
         let slot = &mut self.slots[index as usize];
         slot.came_again = false;
         slot.is_indexed = false;
@@ -330,7 +340,8 @@ impl Queue {
         slot.epoch = slot.epoch.next();
         slot.place = Place::Vacant;
         self.departed_bytes -= core::mem::take(&mut slot.body).len();
-        self.vacant.push(index);
+        slot.next = core::mem::replace(&mut self.vacant, index);
+        self.taken -= 1;
     }
 
     fn hash(&self, nonce: Nonce) -> u64 {

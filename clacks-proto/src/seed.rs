@@ -68,8 +68,16 @@ impl Stream {
         bounded(word, bound, || self.word())
     }
 
-    fn seed(&self) -> Seed {
-        Seed(self.0.get_seed())
+    /// The same stream after `drawn` words.
+    pub(crate) fn resume(seed: &Seed, purpose: Purpose, drawn: u64) -> Self {
+        let mut stream = Self::new(seed, purpose);
+        stream.0.set_word_pos(2 * u128::from(drawn));
+        stream
+    }
+
+    /// How many words were drawn.
+    pub(crate) fn drawn(&self) -> u64 {
+        u64::try_from(self.0.get_word_pos() / 2).unwrap_or(u64::MAX)
     }
 }
 
@@ -87,31 +95,39 @@ pub(crate) struct SparseStream {
 }
 
 impl SparseStream {
+    /// What it takes at most, in bytes, besides its own size.
+    pub(crate) const MEMORY: usize = size_of::<[u64; BLOCK]>();
+
     pub(crate) fn new(purpose: Purpose) -> Self {
         Self { purpose, drawn: 0, block: None }
     }
 
-    /// The next word. The caller keeps the seed, and gives the same each time: as any stream of it.
-    pub(crate) fn word(&mut self, seed: &Stream) -> u64 {
+    /// The next word. The caller keeps the seed, and gives the same each time.
+    pub(crate) fn word(&mut self, seed: &Seed) -> u64 {
+        let place = self.drawn % BLOCK as u64;
+        let is_spent = place == 0 || self.block.is_none();
         let block = self.block.get_or_insert_default();
-        let place = usize::try_from(self.drawn % BLOCK as u64).unwrap_or(0);
-        if place == 0 {
-            let mut stream = Stream::new(&seed.seed(), self.purpose);
-            stream.0.set_word_pos(2 * u128::from(self.drawn));
+        if is_spent {
+            let mut stream = Stream::resume(seed, self.purpose, self.drawn - place);
             block.fill_with(|| stream.word());
         }
         self.drawn += 1;
-        block[place]
+        usize::try_from(place).ok().and_then(|place| block.get(place)).copied().unwrap_or(0)
     }
 
-    pub(crate) fn nonce(&mut self, seed: &Stream) -> u128 {
+    pub(crate) fn nonce(&mut self, seed: &Seed) -> u128 {
         u128::from(self.word(seed)) << 64 | u128::from(self.word(seed))
     }
 
     /// A number in `0..bound`, every one equally likely; 0 for a bound of 0.
-    pub(crate) fn below(&mut self, seed: &Stream, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, seed: &Seed, bound: u32) -> u32 {
         let word = self.word(seed);
         bounded(high(word), bound, || self.word(seed))
+    }
+
+    /// Lets go of its memory until the next draw.
+    pub(crate) fn rest(&mut self) {
+        self.block = None;
     }
 }
 
@@ -159,18 +175,32 @@ mod tests {
     #[test]
     fn law_2_a_sparse_stream_has_the_words_of_the_full_one() {
         let seed = Seed::from_u64(1);
-        let recipients = Stream::new(&seed, Purpose::Recipient);
         for purpose in [Purpose::Friend, Purpose::Nonce] {
             let mut full = Stream::new(&seed, purpose);
             let mut sparse = SparseStream::new(purpose);
             for n in 0..100 {
-                assert_eq!(sparse.word(&recipients), full.word(), "word {n}");
+                assert_eq!(sparse.word(&seed), full.word(), "word {n}");
+                if n % 3 == 0 {
+                    sparse.rest();
+                }
             }
             let halves = [full.word(), full.word()].map(u128::from);
-            assert_eq!(sparse.nonce(&recipients), halves[0] << 64 | halves[1]);
+            assert_eq!(sparse.nonce(&seed), halves[0] << 64 | halves[1]);
             for bound in 1..100 {
-                assert_eq!(sparse.below(&recipients, bound << 24), full.below(bound << 24));
+                assert_eq!(sparse.below(&seed, bound << 24), full.below(bound << 24));
             }
+        }
+    }
+
+    #[test]
+    fn law_2_a_stream_goes_on_where_it_stood() {
+        let seed = Seed::from_u64(1);
+        let mut stream = Stream::new(&seed, Purpose::Recipient);
+        for drawn in 0..100 {
+            assert_eq!(stream.drawn(), drawn);
+            let mut resumed = Stream::resume(&seed, Purpose::Recipient, drawn);
+            assert_eq!(resumed.drawn(), drawn);
+            assert_eq!(resumed.word(), stream.word(), "word {drawn}");
         }
     }
 

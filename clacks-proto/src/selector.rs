@@ -1,5 +1,7 @@
 //! The seeded draw: which peer gets the next message.
 
+use alloc::boxed::Box;
+
 use crate::config::Odds;
 use crate::event::Status;
 use crate::seed::{Purpose, Seed, Stream, high, low};
@@ -33,8 +35,12 @@ pub struct Eligible {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Selector {
-    stream: Stream,
+    seed: Seed,
     odds: Odds,
+    /// How many words were drawn before the stream went to rest.
+    drawn: u64,
+    /// Large, and made when it is needed.
+    stream: Option<Box<Stream>>,
 }
 
 impl Selector {
@@ -42,19 +48,31 @@ impl Selector {
     /// ([`Config::check`](crate::Config::check) sees to it); a larger one saturates and skews the draw.
     #[must_use]
     pub fn new(seed: &Seed, odds: Odds) -> Self {
-        Self { stream: Stream::new(seed, Purpose::Recipient), odds }
+        Self { seed: seed.clone(), odds, drawn: 0, stream: None }
     }
 
-    /// The stream of its draws, which knows the seed.
-    pub(crate) fn stream(&self) -> &Stream {
-        &self.stream
+    /// What it takes at most, in bytes, besides its own size.
+    pub(crate) const MEMORY: usize = size_of::<Stream>();
+
+    pub(crate) fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// Lets go of the stream's memory until the next draw.
+    pub(crate) fn rest(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.drawn = stream.drawn();
+        }
     }
 
     /// The status of the next recipient and its index among the eligible peers of that status; `None` when nobody is eligible.
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
         let Eligible { new, alive, lost, dead } = eligible;
+        let stream = self.stream.get_or_insert_with(|| {
+            Box::new(Stream::resume(&self.seed, Purpose::Recipient, self.drawn))
+        });
         if new > 0 {
-            return Some((Status::New, self.stream.below(new)));
+            return Some((Status::New, stream.below(new)));
         }
         let weigh = |count: u32, weight: u32| if count > 0 { weight } else { 0 };
         let alive_share = weigh(alive, self.odds.alive);
@@ -64,8 +82,8 @@ impl Selector {
         if sum == 0 {
             return None;
         }
-        let word = self.stream.word();
-        let ticket = self.stream.bounded(high(word), sum);
+        let word = stream.word();
+        let ticket = stream.bounded(high(word), sum);
         let (status, count) = if ticket < alive_share {
             (Status::Alive, alive)
         } else if ticket - alive_share < lost_share {
@@ -73,7 +91,7 @@ impl Selector {
         } else {
             (Status::Dead, dead)
         };
-        Some((status, self.stream.bounded(low(word), count)))
+        Some((status, stream.bounded(low(word), count)))
     }
 }
 
@@ -167,5 +185,11 @@ mod tests {
             selector.draw(Eligible { alive: 1000, lost: 1000, ..Eligible::default() }).unwrap().1
         });
         assert_eq!(draws, [625, 694, 933, 403, 871, 279]);
+        let mut rested = Selector::new(&Seed::from_u64(5), Odds::default());
+        for expected in draws {
+            let pick = rested.draw(Eligible { alive: 1000, lost: 1000, ..Eligible::default() });
+            assert_eq!(pick.unwrap().1, expected);
+            rested.rest();
+        }
     }
 }

@@ -299,7 +299,8 @@ fn a_goodbye_forgets_nothing_that_came_on_another_link() {
 
 #[test]
 fn a_tower_that_says_a_goodbye_without_doubt_asks_nothing_again() {
-    let ends: [(fn(&mut Raw, LinkId), Farewell, bool); 3] = [
+    type End = fn(&mut Raw, LinkId);
+    let ends: [(End, Farewell, bool); 3] = [
         (|raw, _| raw.with(Tower::shutdown), Farewell::Leaving, false),
         (
             |raw, _| _ = raw.with(|tower, now| tower.ignore(&address(1), now)).unwrap(),

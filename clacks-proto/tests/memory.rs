@@ -297,8 +297,8 @@ fn with_company(config: &Arc<Config>, links: usize) -> Tower {
                 raw.enqueue("out");
                 raw.hand(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
             }
-            for _ in 0..30 {
-                raw.run(seconds(1));
+            for _ in 0..100 {
+                raw.run(Duration::from_millis(60));
                 for link in open.iter().chain([&link]) {
                     for (transfer, ..) in raw.heard_messages(*link) {
                         raw.confirm(*link, transfer);
@@ -314,7 +314,7 @@ fn with_company(config: &Arc<Config>, links: usize) -> Tower {
     for _ in 0..5 {
         raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
     }
-    raw.settle();
+    (0..10).for_each(|_| raw.settle());
     assert_eq!((raw.tower.links(), raw.tower.held()), (links, (5, 320)));
     raw.tower
 }
@@ -326,13 +326,22 @@ fn what_a_tower_does_not_use_it_does_not_hold() {
     for n in 1..=8 {
         fresh.expand(&address(n), Instant::ORIGIN).unwrap();
     }
-    while fresh.poll_action().is_some() {}
+    // The driver hears of all that, and some moments pass.
+    for n in 0..10 {
+        while fresh.poll_action().is_some() {}
+        fresh.handle(Event::TimerFired, Instant::ORIGIN + seconds(n));
+    }
     let inline = size_of::<Tower>();
-    let sizes = [
-        heap(fresh),
-        heap(with_company(&config, 0)),
-        heap(with_company(&config, 1)),
-        heap(with_company(&config, 2)),
-    ];
-    println!("inline {inline}, heap {sizes:?}");
+    let idle = inline + heap(fresh);
+    let [closed, one, two] = [0, 1, 2].map(|links| inline + heap(with_company(&config, links)));
+    println!(
+        "a tower {inline}; with 8 new peers {idle}; with 16 alive ones and 5 messages {closed}, \
+         a link open {one}, one more {two}: {} bytes each",
+        two - one
+    );
+    assert!(idle <= 2_048, "{idle} with 8 new peers");
+    assert!(closed <= 4_096, "{closed} with 16 alive peers and 5 messages");
+    // The first link comes with the generators of a tower that is at work.
+    assert!(one - closed <= 1_024, "{} for the first link", one - closed);
+    assert!(two - one <= 576, "{} for one more link", two - one);
 }

@@ -72,6 +72,33 @@ fn expand_makes_an_unknown_tower_new() {
 }
 
 #[test]
+fn a_tower_can_say_at_any_time_how_its_peers_stand_and_what_waits() {
+    let mut raw = Raw::new(&config());
+    raw.call_alive(1);
+    let link = raw.call_alive(2);
+    raw.deaf.insert(link);
+    (3..6).for_each(|peer| raw.expand(peer));
+    raw.with(|tower, now| tower.ignore(&address(6), now)).unwrap();
+    let standing = raw.tower.standing();
+    let counts = [standing.new, standing.alive, standing.lost, standing.dead, standing.ignored];
+    assert_eq!(counts, [3, 2, 0, 0, 1]);
+    assert_eq!((raw.tower.peers(), raw.tower.waiting()), (6, 0));
+    let nonces = [raw.enqueue("one"), raw.enqueue("two")];
+    assert_eq!(raw.tower.waiting(), 2);
+    for (held, nonce) in raw.tower.peek().zip(nonces) {
+        assert_eq!(raw.tower.nonce_of(held.key), Some(nonce));
+    }
+    assert!(raw.run_to_dial(seconds(1)), "the first is on its way to a new peer");
+    assert_eq!((raw.tower.waiting(), raw.tower.held().0), (1, 2));
+    let key = raw.tower.peek().find(|held| held.in_flight.is_some()).unwrap().key;
+    raw.answer();
+    raw.run(seconds(1));
+    let standing = raw.tower.standing();
+    assert_eq!((standing.new + standing.alive + standing.lost, raw.tower.peers()), (5, 6));
+    assert_eq!(raw.tower.nonce_of(key), Some(nonces[0]), "in flight all the same");
+}
+
+#[test]
 fn announce_makes_an_unknown_tower_new_and_its_confirmation_makes_it_alive() {
     let mut raw = Raw::new(&quick());
     raw.with(|tower, now| tower.announce(&address(1), now)).unwrap();

@@ -139,6 +139,19 @@ proptest! {
             prop_assert_eq!(peers.eligible(probes), only_alive);
             prop_assert_eq!(peers.eligible(probes + 1), all);
 
+            let count = |status| {
+                let all = model.iter().filter(|known| known.status == status).count();
+                u32::try_from(all).unwrap()
+            };
+            let standing = Standing {
+                new: count(Status::New),
+                alive: count(Status::Alive),
+                lost: count(Status::Lost),
+                dead: count(Status::Dead),
+                ignored: count(Status::Ignored),
+            };
+            prop_assert_eq!(peers.standing(), standing);
+
             let alive = ids(model.iter().filter(|known| known.status == Status::Alive));
             prop_assert_eq!(peers.alive_count() as usize, alive.len());
             for except in model.iter().map(|known| Some(known.id)).chain([None]) {
@@ -167,7 +180,7 @@ fn what_was_taken_belongs_to_one_incarnation_and_is_not_held_empty() {
     let link = LinkId { index: 0, epoch: Epoch::FIRST };
     let remember = |peers: &mut Peers, incarnation, transfer| {
         peers.with_taken(id, incarnation, |taken| {
-            taken.remember(transfer, link, Instant::ORIGIN, 4)
+            taken.remember(transfer, link, Instant::ORIGIN, 4);
         });
     };
     let recalls = |peers: &Peers| -> Vec<u64> {

@@ -83,7 +83,7 @@ proptest! {
                 (0..=2, _) if queue.has_room(usize::from(number), 100) => {
                     let nonce = Nonce(place as u128 % 3);
                     let place = match step {
-                        2 => Place::Offered { link: LINK, transfer: 0 },
+                        2 => Place::Offered { link: LINK },
                         _ => Place::Waiting,
                     };
                     let key = queue.store(nonce, Kind::Bytes, body(number), place);
@@ -164,7 +164,7 @@ proptest! {
                 let place = match known.stage {
                     Stage::Waiting => Place::Waiting,
                     Stage::InFlight => Place::InFlight(PEER),
-                    Stage::Offered => Place::Offered { link: LINK, transfer: 0 },
+                    Stage::Offered => Place::Offered { link: LINK },
                     Stage::Departed => Place::Departed,
                 };
                 prop_assert_eq!(queue.place(known.key), place);

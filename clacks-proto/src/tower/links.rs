@@ -73,10 +73,10 @@ impl Tower {
         let Some(link) = self.links.live_mut(id) else { return };
         link.set_identity(identity);
         let dialled = link.peer.filter(|_| link.direction == Direction::Outbound);
-        if self.identity == Some(identity) {
+        if self.identity() == Some(identity) {
             self.on_own_address(id);
         } else if let Some(peer) = dialled
-            && self.peers.get(peer).and_then(|peer| peer.pin).is_some_and(|pin| pin != identity)
+            && self.peers.pin(peer).is_some_and(|pin| pin != identity)
         {
             self.notify(Notice::KeyChanged { peer, seen: Some(identity) });
             self.end(id, CloseReason::KeyChanged, Unanswered::NotTaken, Some(CloseMode::Flush));
@@ -148,6 +148,16 @@ impl Tower {
         }
         self.link_deadlines.clear(id.index);
         self.links.close(id);
+        if self.links.len() == 0 {
+            self.rest_streams();
+        }
+    }
+
+    /// A tower without links has handed nothing to anybody for a while, and does not hold the generators for the next time.
+    fn rest_streams(&mut self) {
+        self.selector.rest();
+        self.friend_stream.rest();
+        self.nonce_stream.rest();
     }
 
     /// Says goodbye to an open link, and closes it when nothing is unanswered.

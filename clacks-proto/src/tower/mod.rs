@@ -9,6 +9,7 @@ mod shutdown;
 mod standing;
 mod verbs;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use bytes::BufMut;
 use core::fmt;
@@ -23,7 +24,7 @@ use crate::ids::{Fingerprint, LinkId, MessageKey};
 use crate::link::{Direction, Links, State};
 use crate::machine::StateMachine;
 use crate::pacer::{Bucket, Pacer};
-use crate::peers::Peers;
+use crate::peers::{Peers, Standing};
 use crate::queue::{Place, Queue};
 use crate::reason::Refusal;
 use crate::room::RareQueue;
@@ -46,7 +47,8 @@ pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
 ///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`heed`](Self::heed), [`decide`](Self::decide),
 ///   [`shutdown`](Self::shutdown). Each takes the current time, as `handle` does, and may leave actions to be polled.
 /// - Anyone, to look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
-///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links).
+///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links),
+///   [`waiting`](Self::waiting), [`peers`](Self::peers), [`standing`](Self::standing), [`nonce_of`](Self::nonce_of).
 ///
 /// # What is guaranteed
 ///
@@ -56,7 +58,7 @@ pub struct Tower {
     /// Shared by all towers that were made with it.
     config: Arc<Config>,
     address: Address,
-    identity: Option<Fingerprint>,
+    identity: Option<Box<Fingerprint>>,
     incarnation: u64,
     now: Instant,
     peers: Peers,
@@ -75,7 +77,8 @@ pub struct Tower {
     backoffs: Deadlines,
     /// The place of the peer that is tidied up next.
     tidied: u32,
-    heartbeat_at: Option<Instant>,
+    /// Of meaning with a heartbeat.
+    heartbeat_at: Instant,
     last_sent: Option<Instant>,
     /// Messages under screening by deadline; some may be decided already.
     offers: RareQueue<(Instant, MessageKey)>,
@@ -127,7 +130,7 @@ impl Tower {
         let mut keys = || (start.word(), start.word());
         let (peer_keys, nonce_keys) = (keys(), keys());
         let phase = start.word();
-        let heartbeat_at = config.heartbeat.map(|heartbeat| {
+        let heartbeat_at = config.heartbeat.map_or(Instant::ORIGIN, |heartbeat| {
             let period = crate::time::nanos(heartbeat);
             Instant::from_nanos(start.word().checked_rem(period).unwrap_or(0))
         });
@@ -144,8 +147,8 @@ impl Tower {
             nonce_stream: SparseStream::new(Purpose::Nonce),
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             retry_at: None,
-            friends: Bucket::new(config.friends),
-            strangers: Bucket::new(config.strangers),
+            friends: Bucket::default(),
+            strangers: Bucket::default(),
             link_deadlines: Deadlines::default(),
             backoffs: Deadlines::default(),
             tidied: 0,
@@ -186,6 +189,24 @@ impl Tower {
         (self.queue.len(), self.queue.bytes())
     }
 
+    /// How many messages wait in the queue, neither in flight nor under screening.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// How many peers are known, ignored ones included.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// How many peers have each status. Nothing is counted for it: ask as often as you like.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.peers.standing()
+    }
+
     /// How many links there are, in whatever state.
     #[must_use]
     pub fn links(&self) -> usize {
@@ -195,13 +216,13 @@ impl Tower {
     /// The key that this tower proves to others, if it does.
     #[must_use]
     pub fn identity(&self) -> Option<Fingerprint> {
-        self.identity
+        self.identity.as_deref().copied()
     }
 
     /// Tells the tower its own key, so that it recognises itself.
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS proves keys"))]
     pub(crate) fn set_identity(&mut self, identity: Fingerprint) {
-        self.identity = Some(identity);
+        self.identity = Some(Box::new(identity));
     }
 
     /// Time never goes back.
@@ -327,7 +348,7 @@ impl StateMachine for Tower {
         also(self.retry_at, WakeupReason::Tick);
         if is_running {
             also(self.pacer.next(), WakeupReason::Tick);
-            also(self.heartbeat_at, WakeupReason::Heartbeat);
+            also(self.config.heartbeat.map(|_| self.heartbeat_at), WakeupReason::Heartbeat);
         }
         if let Shutdown::Draining { until } = self.shutdown {
             also(Some(until), WakeupReason::Shutdown);

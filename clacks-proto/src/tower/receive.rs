@@ -120,7 +120,7 @@ impl Tower {
             return Some(peer);
         };
         let Some(other) = self.peers.find_pin(&identity).filter(|other| *other != peer) else {
-            if self.peers.get(peer).is_some_and(|peer| peer.pin.is_none()) {
+            if self.peers.pin(peer).is_none() {
                 self.peers.set_pin(peer, Some(identity));
             }
             return Some(peer);
@@ -149,7 +149,7 @@ impl Tower {
         // Whom an ignored tower pretends to be is nothing to learn from it.
         let claimed = claimed.filter(|_| !self.is_unwelcome(id));
         let mut peer = claimed.and_then(|address| self.learn(address, Source::Stranger));
-        let pin = peer.and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.pin);
+        let pin = peer.and_then(|peer| self.peers.pin(peer));
         if pin.is_some() && pin != identity {
             self.stats.claims_disproved += 1;
             peer = None;
@@ -172,7 +172,7 @@ impl Tower {
     pub(super) fn proved(&self, id: LinkId) -> Option<PeerId> {
         let link = self.links.get(id)?;
         let peer = link.peer?;
-        let pin = self.peers.get(peer)?.pin;
+        let pin = self.peers.pin(peer);
         match link.direction {
             Direction::Outbound => Some(peer),
             Direction::Inbound => (pin == link.identity()).then_some(peer),
@@ -182,7 +182,7 @@ impl Tower {
     /// The peer that a link's other end is or says it is, unless the key pinned for that peer meanwhile disproves it.
     pub(super) fn claimed(&self, id: LinkId) -> Option<PeerId> {
         let peer = self.links.get(id)?.peer?;
-        let is_open_question = self.peers.get(peer)?.pin.is_none();
+        let is_open_question = self.peers.get(peer).is_some() && self.peers.pin(peer).is_none();
         if is_open_question { Some(peer) } else { self.proved(id) }
     }
 
@@ -269,7 +269,7 @@ impl Tower {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
             }
-            let place = Place::Offered { link: id, transfer: frame.transfer };
+            let place = Place::Offered { link: id };
             let body = Bytes::copy_from_slice(frame.body);
             let key = self.queue.store(frame.nonce, frame.kind, body, place);
             self.open_offers += 1;

@@ -42,9 +42,9 @@ pub struct PeerView<'a> {
 }
 
 impl<'a> PeerView<'a> {
-    fn new(id: PeerId, peer: &'a peers::Peer) -> Self {
-        let peers::Peer { address, status, since, pin, .. } = peer;
-        Self { id, address, status: *status, since: *since, fingerprint: *pin }
+    fn new(id: PeerId, peer: &'a peers::Peer, fingerprint: Option<Fingerprint>) -> Self {
+        let peers::Peer { address, status, since, .. } = peer;
+        Self { id, address, status: *status, since: *since, fingerprint }
     }
 
     /// The same, made to last, as it is at a moment.
@@ -84,13 +84,13 @@ impl Tower {
 
     /// The peers known, ignored ones included.
     pub fn survey(&self) -> impl Iterator<Item = PeerView<'_>> + '_ {
-        self.peers.iter().map(|(id, peer)| PeerView::new(id, peer))
+        self.peers.iter().map(|(id, peer)| PeerView::new(id, peer, self.peers.pin(id)))
     }
 
     /// A peer, unless it was forgotten.
     #[must_use]
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
-        self.peers.get(peer).map(|record| PeerView::new(peer, record))
+        self.peers.get(peer).map(|record| PeerView::new(peer, record, self.peers.pin(peer)))
     }
 
     /// The peer with an address.
@@ -105,10 +105,10 @@ impl Tower {
         self.queue.message(key)
     }
 
-    /// The name of such a message.
+    /// The name of a message that is held, or that the notice polled last speaks of.
     #[must_use]
     pub fn nonce_of(&self, key: MessageKey) -> Option<Nonce> {
-        self.queue.get(key).map(|(nonce, ..)| nonce)
+        self.queue.get(key).map(|(nonce, _, _)| nonce)
     }
 
     /// A message that waits for a verdict.

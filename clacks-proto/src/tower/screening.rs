@@ -52,7 +52,7 @@ impl Tower {
     }
 
     fn judge(&mut self, key: MessageKey, verdict: Verdict) -> Result<(), DecideError> {
-        let Place::Offered { link, transfer } = self.queue.place(key) else {
+        let Place::Offered { link } = self.queue.place(key) else {
             return Err(DecideError::Gone);
         };
         let from = self.claimed(link);
@@ -89,13 +89,15 @@ impl Tower {
             }
         };
         self.open_offers -= 1;
-        if outcome == Outcome::Taken {
-            self.taken_from(link, transfer);
-        }
-        if let Some(link) = self.links.live_mut(link) {
-            let decided = link.undecided.iter_mut().find(|incoming| incoming.offer == Some(key));
-            if let Some(incoming) = decided {
-                incoming.outcome = Some(outcome);
+        let offering = self.links.live_mut(link);
+        let incoming = offering.and_then(|link| {
+            link.undecided.iter_mut().find(|incoming| incoming.offer == Some(key))
+        });
+        if let Some(incoming) = incoming {
+            incoming.outcome = Some(outcome);
+            let transfer = incoming.transfer;
+            if outcome == Outcome::Taken {
+                self.taken_from(link, transfer);
             }
         }
         self.settle_decided(link);

@@ -69,18 +69,16 @@ impl Tower {
 
     /// A tower that has sent nothing for a heartbeat announces itself to one drawn peer.
     pub(super) fn on_heartbeat(&mut self) {
-        let (Some(heartbeat), Some(at)) = (self.config.heartbeat, self.heartbeat_at) else {
-            return;
-        };
-        if at > self.now || self.shutdown != Shutdown::Running {
+        let Some(heartbeat) = self.config.heartbeat else { return };
+        if self.heartbeat_at > self.now || self.shutdown != Shutdown::Running {
             return;
         }
         let quiet_until = self.last_sent.map(|last| last + heartbeat);
         if let Some(later) = quiet_until.filter(|later| *later > self.now) {
-            self.heartbeat_at = Some(later);
+            self.heartbeat_at = later;
             return;
         }
-        self.heartbeat_at = Some(self.now + heartbeat);
+        self.heartbeat_at = self.now + heartbeat;
         if let Some(peer) = self.draw() {
             self.assign(peer, Cargo::Announce);
         }
@@ -158,7 +156,7 @@ impl Tower {
         if count == 0 {
             return None;
         }
-        let place = self.friend_stream.below(self.selector.stream(), count);
+        let place = self.friend_stream.below(self.selector.seed(), count);
         self.peers.alive_peer(place, Some(recipient))
     }
 

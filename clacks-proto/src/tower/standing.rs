@@ -31,11 +31,11 @@ impl Tower {
         if let Some(known) = self.peers.find(address) {
             return Some(known);
         }
-        let bucket = match source {
-            Source::Friend => &mut self.friends,
-            Source::Stranger => &mut self.strangers,
+        let (bucket, allowance) = match source {
+            Source::Friend => (&mut self.friends, self.config.friends),
+            Source::Stranger => (&mut self.strangers, self.config.strangers),
         };
-        let learned = bucket.take(self.now).then(|| self.add_peer(address, Status::New));
+        let learned = bucket.take(allowance, self.now).then(|| self.add_peer(address, Status::New));
         if let Some(Ok(peer)) = learned {
             return Some(peer);
         }
@@ -113,7 +113,7 @@ impl Tower {
         self.set_status(peer, Status::Ignored);
         self.peers.change(peer, |peer| peer.is_alias = false);
         // Rare: only the application, or a tower that turns out to be ours or known, brings us here.
-        let pin = self.peers.get(peer).and_then(|peer| peer.pin);
+        let pin = self.peers.pin(peer);
         let is_its =
             |link: &Link| link.peer == Some(peer) || pin.is_some() && link.identity() == pin;
         for link in self.links_that(is_its) {

@@ -64,7 +64,7 @@ impl Tower {
         self.peers.change(peer, |peer| peer.announce_due = true);
         match self.peers.get(peer).and_then(|peer| peer.link) {
             Some(link) if self.state_of(link) == Some(State::Open) => {
-                self.announce_if_due(link, peer)
+                self.announce_if_due(link, peer);
             }
             // Its hello will be answered with the announce.
             Some(_) => {}
@@ -107,7 +107,7 @@ impl Tower {
     }
 
     pub(super) fn store_local(&mut self, message: &Message) -> Nonce {
-        let nonce = Nonce(self.nonce_stream.nonce(self.selector.stream()));
+        let nonce = Nonce(self.nonce_stream.nonce(self.selector.seed()));
         let body: Bytes = message.body().clone();
         let key = self.queue.store(nonce, message.kind(), body, Place::Waiting);
         self.notify(Notice::MessageQueued { message: key, origin: Origin::Local });

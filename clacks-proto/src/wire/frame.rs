@@ -136,6 +136,9 @@ pub enum RefusedReason {
 }
 
 /// Why a link ends.
+///
+/// Whoever says goodbye for any reason but [`Misbehaved`](Self::Misbehaved) will not ask again about what it handed over on that link, and the
+/// receiver need not remember it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Farewell {
