@@ -6,11 +6,16 @@ mod names;
 mod occurrence;
 mod plan;
 mod random;
+pub mod record;
+pub mod report;
+pub mod scenario;
 mod text;
 mod trace;
+mod truth;
 mod world;
 
 pub use distribution::{Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA};
 pub use occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 pub use random::{Draws, Purpose, Randomness};
+pub use scenario::Scenario;
 pub use trace::{Difference, Line, TraceHash, first_difference};

@@ -1,5 +1,7 @@
 //! Connections between towers, and the segments that are on their way.
 
+use std::collections::VecDeque;
+
 use clacks_proto::LinkId;
 
 use crate::occurrence::TowerId;
@@ -66,8 +68,8 @@ pub(super) struct Flow {
     pub(super) state: FlowState,
     /// The tower wants to close it once all has left.
     pub(super) closes: bool,
-    /// Segments that wait because the path is full, oldest first. Rare.
-    pub(super) backlog: Option<Box<std::collections::VecDeque<Vec<u8>>>>,
+    /// Segments that wait because the path is full, oldest first, and how many messages are in each. Rare.
+    pub(super) backlog: Option<Box<VecDeque<(Vec<u8>, u32)>>>,
 }
 
 /// What becomes of the bytes of one direction.

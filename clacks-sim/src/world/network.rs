@@ -8,7 +8,7 @@ use super::connection::{EndId, FlowState, Load, Side};
 use super::{Due, Watch, World, nanos};
 use crate::occurrence::{Fault, TowerId};
 use crate::plan::{Severance, Weather};
-use crate::random::{Draws, Purpose};
+use crate::random::Purpose;
 
 impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// The weather on the way from one tower to another.
@@ -68,14 +68,25 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let waits = flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
             if waits || flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity {
-                flow.backlog.get_or_insert_default().push_back(bytes.to_vec());
+                // It is handed over as soon as its tower has written it; when it arrives, nobody knows yet.
+                let soonest = self.now.saturating_add(flow.latency);
+                let messages = self.tap(end, bytes, soonest);
+                let flow = &mut self.connections.get(end.connection).end(end.side).flow;
+                flow.backlog.get_or_insert_default().push_back((bytes.to_vec(), messages));
                 return;
             }
         }
-        self.send_segment(end, bytes, &weather);
+        self.send_segment(end, bytes, None, &weather);
     }
 
-    fn send_segment(&mut self, end: EndId, bytes: &[u8], weather: &Weather) {
+    /// Sends a segment. How many `messages` are in it is known when they have been told of already.
+    fn send_segment(
+        &mut self,
+        end: EndId,
+        bytes: &[u8],
+        messages: Option<u32>,
+        weather: &Weather,
+    ) {
         let now = self.now;
         let connection = self.connections.get(end.connection);
         let (epoch, subject) = (connection.epoch, connection.subject());
@@ -109,7 +120,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         if severed.is_some() && !vanishes {
             self.see_fault(Some(from), Fault::Parted);
         }
-        let messages = self.tap(end, bytes, arrives);
+        let messages = messages.unwrap_or_else(|| self.tap(end, bytes, arrives));
         if vanishes || silenced || severed == Some(Severance::Silent) {
             self.connections.get(end.connection).end(end.side).flow.state = FlowState::Vanishes;
             return;
@@ -212,15 +223,15 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         loop {
             let flow = &mut self.connections.get(end.connection).end(end.side).flow;
             let Some(backlog) = &mut flow.backlog else { break };
-            let fits = backlog.front().is_some_and(|first| {
+            let fits = backlog.front().is_some_and(|(first, _)| {
                 let length = u32::try_from(first.len()).unwrap_or(u32::MAX);
                 flow.bytes == 0 || flow.bytes.saturating_add(length) <= capacity
             });
             if !fits {
                 break;
             }
-            let Some(bytes) = backlog.pop_front() else { break };
-            self.send_segment(end, &bytes, &weather);
+            let Some((bytes, messages)) = backlog.pop_front() else { break };
+            self.send_segment(end, &bytes, Some(messages), &weather);
         }
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
         if flow.closes && flow.backlog.as_ref().is_none_or(|backlog| backlog.is_empty()) {
@@ -248,10 +259,5 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// Whether something with this probability happens.
     fn happens(&self, purpose: Purpose, subject: u64, counter: u64, share: f64) -> bool {
         share > 0.0 && self.random.draws_from(purpose, subject, counter).chance(share)
-    }
-
-    /// Random numbers of one connection.
-    pub(super) fn draws(&self, purpose: Purpose, subject: u64) -> Draws {
-        self.random.draws(purpose, subject)
     }
 }

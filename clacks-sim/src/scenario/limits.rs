@@ -1,0 +1,281 @@
+//! What a scenario's numbers may be.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::error::ScenarioError;
+use super::fault::{Deed, Ending, Fault, Parts};
+use super::knobs::knob_of;
+use super::link::check_times;
+use super::messages::Repeat;
+use super::words::{Calm, Heartbeat, Rate};
+use super::{Churn, Scenario};
+
+/// How many towers there may be.
+const TOWERS: RangeInclusive<u32> = 1..=4_000_000;
+/// How long a run may last.
+const TIME: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(366 * 24 * 3_600);
+/// How many messages a second a tower may hand on.
+const RATE: RangeInclusive<f64> = 0.000_1..=1_000_000.0;
+/// How many messages there may be in all.
+const MAX_MESSAGES: u64 = 100_000_000;
+/// How often something may be repeated.
+const TIMES: RangeInclusive<u32> = 1..=1_000_000;
+/// How many messages each tower may enqueue in a fault.
+const COUNT: RangeInclusive<u32> = 1..=1_000_000;
+/// By how many parts per million a clock may be fast: from half to twice the speed.
+const DRIFT: RangeInclusive<i32> = -500_000..=1_000_000;
+/// How many towers a partition may isolate.
+const MAX_ISOLATED: u32 = 1_000;
+/// How many single steps all faults together may take.
+const MAX_STEPS: u64 = 20_000_000;
+
+impl Scenario {
+    /// Checks every number against its limits, and what belongs together against each other. Files and memory are for
+    /// [`check_memory`](Self::check_memory) and the planning.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        if self.name.trim().is_empty() {
+            return Err(ScenarioError::range("name", "\"\"", "at least one letter"));
+        }
+        within("towers", self.towers, &TOWERS)?;
+        if !TIME.contains(&self.time) {
+            return Err(ScenarioError::range("time", text(self.time), "from 1ms to 366days"));
+        }
+        if let Some(sample) = self.sample.filter(|it| *it < *TIME.start() || *it > self.time) {
+            let range = format!("from 1ms to the time, {}", text(self.time));
+            return Err(ScenarioError::range("sample", text(sample), range));
+        }
+        self.check_tower()?;
+        self.contacts.check(self.towers, self.time)?;
+        self.check_messages()?;
+        self.link.check("link")?;
+        for (number, path) in self.paths.iter().enumerate() {
+            path.from.check(&format!("path.{number}.from"), self.towers)?;
+            path.to.check(&format!("path.{number}.to"), self.towers)?;
+            self.link.changed(&path.link).check(&format!("path.{number}.link"))?;
+        }
+        for (number, fault) in self.faults.iter().enumerate() {
+            self.check_fault(&format!("fault.{number}"), fault)?;
+        }
+        if self.fault_steps() > MAX_STEPS {
+            let problem = format!(
+                "takes {} steps in all (towers, times repetitions); it must be at most {MAX_STEPS}",
+                self.fault_steps()
+            );
+            return Err(ScenarioError::field("fault", problem));
+        }
+        self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
+        self.before_end("checks.warm_up", self.checks.warm_up)
+    }
+
+    fn check_tower(&self) -> Result<(), ScenarioError> {
+        if let Rate::PerSecond(rate) = self.tower.send_rate {
+            within("tower.send_rate", rate, &RATE)?;
+        }
+        // So that nothing that is worked out from it is without end.
+        if self.tower.heartbeat == Heartbeat::Every(Duration::ZERO) {
+            return Err(ScenarioError::range("tower.heartbeat", "0s", "at least 10ms, or \"off\""));
+        }
+        self.tower.config().check().map_err(|error| {
+            let knob = knob_of(error);
+            let value = self.value_text(knob).map(|value| format!("is {value}; "));
+            ScenarioError::field(knob, format!("{}{error}", value.unwrap_or_default()))
+        })
+    }
+
+    fn check_messages(&self) -> Result<(), ScenarioError> {
+        let messages = &self.messages;
+        within("messages.size", messages.size, &(8..=self.tower.max_message.max(8)))?;
+        messages.towers.check("messages.towers", self.towers)?;
+        self.before_end("messages.at", messages.at)?;
+        check_repeat("messages", messages.repeat, Some(messages.over))?;
+        let last = messages.at.saturating_add(Repeat::last(messages.repeat));
+        let end = last.saturating_add(messages.over);
+        if end > self.time {
+            let problem = format!("goes on until {}; {}", text(end), self.end_text());
+            return Err(ScenarioError::field("messages", problem));
+        }
+        if messages.total() > MAX_MESSAGES {
+            let range = format!("at most {MAX_MESSAGES} with all repetitions");
+            return Err(ScenarioError::range("messages.count", messages.total(), range));
+        }
+        if messages.count > 0 && messages.towers.size(self.towers) == 0 {
+            return Err(ScenarioError::field("messages.towers", "is nobody; it must be somebody"));
+        }
+        Ok(())
+    }
+
+    fn check_fault(&self, field: &str, fault: &Fault) -> Result<(), ScenarioError> {
+        let at = |key: &str| format!("{field}.{key}");
+        self.before_end(&at("at"), fault.at)?;
+        match (fault.what.ending(), fault.lasts) {
+            (Ending::Always, None) => {
+                let name = fault.what.name();
+                let problem = format!("is missing; a {name} fault must say how long it lasts");
+                return Err(ScenarioError::field(at("lasts"), problem));
+            }
+            (Ending::Never, Some(_)) => {
+                let problem = format!("does not belong to a fault that does {}", fault.what.name());
+                return Err(ScenarioError::field(at("lasts"), problem));
+            }
+            (_, Some(Duration::ZERO)) => {
+                return Err(ScenarioError::range(at("lasts"), "0s", "more than 0s"));
+            }
+            _ => {}
+        }
+        check_repeat(field, fault.repeat, fault.lasts)?;
+        if fault.end() > self.time {
+            let problem = format!("goes on until {}; {}", text(fault.end()), self.end_text());
+            return Err(ScenarioError::field(field, problem));
+        }
+        for (key, towers) in fault.what.groups() {
+            towers.check(&at(key), self.towers)?;
+        }
+        match &fault.what {
+            Deed::Partition { kind: Parts::Random(share), .. } => {
+                within(&at("kind.random"), *share, &(0.0..=1.0))
+            }
+            Deed::Partition { kind: Parts::Isolate(towers), .. } => {
+                let count = towers.size(self.towers);
+                if count <= MAX_ISOLATED {
+                    return Ok(());
+                }
+                let problem = format!("is {count} towers; it must be at most {MAX_ISOLATED}");
+                Err(ScenarioError::field(at("kind.isolate"), problem))
+            }
+            Deed::Clock { drift, .. } => within(&at("drift"), *drift, &DRIFT),
+            Deed::Weather { link } => self.link.changed(link).check(&at("link")),
+            Deed::Enqueue { count, .. } => within(&at("count"), *count, &COUNT),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_churn(&self, churn: &Churn) -> Result<(), ScenarioError> {
+        churn.towers.check("churn.towers", self.towers)?;
+        within("churn.graceful", churn.graceful, &(0.0..=1.0))?;
+        check_times("churn.session", &churn.session)?;
+        check_times("churn.absence", &churn.absence)?;
+        self.before_end("churn.from", churn.from)?;
+        if churn.until <= churn.from || churn.until > self.time {
+            let range = format!(
+                "after churn.from, {}, and not after the time, {}",
+                text(churn.from),
+                text(self.time)
+            );
+            return Err(ScenarioError::range("churn.until", text(churn.until), range));
+        }
+        Ok(())
+    }
+
+    /// How many single steps the faults take.
+    pub(super) fn fault_steps(&self) -> u64 {
+        let size = |towers: &super::Towers| u64::from(towers.size(self.towers));
+        let of = |fault: &Fault| {
+            let sizes = fault.what.groups().into_iter().map(|(_, towers)| size(towers));
+            let once = sizes.fold(1, u64::saturating_mul).max(1);
+            once.saturating_mul(2).saturating_mul(Repeat::times(fault.repeat).into())
+        };
+        self.faults.iter().map(of).fold(0, u64::saturating_add)
+    }
+
+    /// When the last thing that disturbs the network is over.
+    pub(super) fn last_disturbance(&self) -> Duration {
+        let faults = self.faults.iter().filter(|fault| !fault.what.is_harmless()).map(Fault::end);
+        let churn = self.churn.iter().map(|churn| churn.until);
+        faults.chain(churn).fold(self.contacts.spread, Duration::max)
+    }
+
+    /// From when on nothing is done to the network any more: the calm phase lasts from then to the end.
+    pub(super) fn calm_from(&self) -> Result<Duration, ScenarioError> {
+        let last = self.last_disturbance();
+        let needed = match self.checks.calm {
+            Calm::Off => return Ok(self.time),
+            Calm::For(time) => time,
+            Calm::Auto if !self.checks.liveness => Duration::ZERO,
+            Calm::Auto => self.calm_bound().ok_or_else(|| {
+                ScenarioError::field("checks.calm", format!(
+                    "can't be worked out, because {}; it must be a duration or \"off\", or checks.liveness must be false",
+                    self.why_unbounded()
+                ))
+            })?,
+        };
+        let end = last.saturating_add(needed);
+        if end > self.time {
+            let range = format!(
+                "at least {}: the last fault is over after {}, and the calm phase after that takes {}",
+                text(end), text(last), text(needed)
+            );
+            return Err(ScenarioError::range("time", text(self.time), range));
+        }
+        let mishaps = self.link.has_mishaps();
+        if let Some(number) = self.paths.iter().position(|path| self.link.changed(&path.link).has_mishaps())
+        {
+            let stays = "has mishaps, which have no end; it must have none, or checks.calm must be \"off\"";
+            return Err(ScenarioError::field(format!("path.{number}.link"), stays));
+        }
+        Ok(if mishaps { self.time.saturating_sub(needed) } else { last })
+    }
+
+    fn why_unbounded(&self) -> &'static str {
+        if usize::try_from(self.towers).is_ok_and(|towers| towers > self.tower.max_peers.saturating_add(1)) {
+            "a tower has no room for all others (tower.max_peers)"
+        } else if self.tower.heartbeat == Heartbeat::Off {
+            "without tower.heartbeat, and without messages that no crash can lose, nobody may notice anything"
+        } else {
+            "some would never be drawn or learned (tower.odds, tower.friends)"
+        }
+    }
+
+    fn before_end(&self, field: &str, at: Duration) -> Result<(), ScenarioError> {
+        if at < self.time {
+            return Ok(());
+        }
+        let range = format!("less than the time, {}", text(self.time));
+        Err(ScenarioError::range(field, text(at), range))
+    }
+
+    fn end_text(&self) -> String {
+        format!("it must be over when the time is, after {}", text(self.time))
+    }
+}
+
+fn check_repeat(
+    field: &str,
+    repeat: Option<Repeat>,
+    lasts: Option<Duration>,
+) -> Result<(), ScenarioError> {
+    let Some(repeat) = repeat else { return Ok(()) };
+    within(&format!("{field}.repeat.times"), repeat.times, &TIMES)?;
+    let lasts = lasts.unwrap_or_default();
+    if repeat.every.is_zero() || repeat.every < lasts {
+        let range = match lasts {
+            Duration::ZERO => String::from("more than 0s"),
+            _ => format!("at least as long as one lasts, {}", text(lasts)),
+        };
+        let field = format!("{field}.repeat.every");
+        return Err(ScenarioError::range(field, text(repeat.every), range));
+    }
+    Ok(())
+}
+
+fn within<T: PartialOrd + fmt::Display>(
+    field: &str,
+    value: T,
+    range: &RangeInclusive<T>,
+) -> Result<(), ScenarioError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let range = format!("from {} to {}", range.start(), range.end());
+    Err(ScenarioError::range(field, value, range))
+}
+
+fn text(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}

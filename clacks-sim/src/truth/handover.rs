@@ -1,0 +1,332 @@
+//! Messages change hands: sent, taken, confirmed, returned.
+
+use clacks_proto::wire::Attempt;
+
+use super::copies::{Flags, Kind, NOWHERE};
+use super::ledger::{Early, Ledger, Taking, seconds};
+use super::totals::{DuplicationCause, LossCause};
+use super::violation::{Checker, Scene, Violations};
+use crate::occurrence::{MessageId, TowerId};
+
+impl Ledger {
+    /// A tower sends a message. False when it holds none that it could send now.
+    pub(super) fn on_handed_over(&mut self, sent: Early) -> bool {
+        let Early { by, to, message, attempt, .. } = sent;
+        let asked = match attempt {
+            Attempt::Retry => self.in_flight(message, by).find(|place| {
+                let copy = self.copies.get(*place);
+                copy.to == to && !copy.flags.has(Flags::ASKED)
+            }),
+            Attempt::First => None,
+        };
+        if let Some(place) = asked {
+            let copy = self.copies.get_mut(place);
+            copy.flags.set(Flags::ASKED);
+            if copy.flags.has(Flags::TAKEN) {
+                copy.flags.set(Flags::ASKED_LATE);
+            } else {
+                self.add_stray(message, by, to);
+            }
+            return true;
+        }
+        let Some(place) = self.places_at(message, by, Kind::Waiting).next() else { return false };
+        let copy = self.copies.get_mut(place);
+        copy.kind = Kind::InFlight;
+        copy.to = to;
+        copy.flags = Flags::default();
+        self.totals.in_flight += 1;
+        true
+    }
+
+    /// A tower has taken a message. Where it came from is settled now, and what became of it with the next occurrence.
+    pub(super) fn on_received(
+        &mut self,
+        scene: Scene,
+        tower: TowerId,
+        from: Option<TowerId>,
+        message: MessageId,
+        found: &mut Violations,
+    ) {
+        let Some(known) = self.messages.get(message.0 as usize) else {
+            found.add(Checker::Conservation, scene.with(message), || {
+                format!("tower {} has taken message {}, which nobody enqueued", tower.0, message.0)
+            });
+            return;
+        };
+        let source = self
+            .copies
+            .of_message(known.head)
+            .filter_map(|place| Some((self.rank(place, tower, from)?, place)))
+            .min();
+        self.totals.hops += 1;
+        self.record(message).hops += 1;
+        self.taking = Some(Taking { at: scene.at, by: tower, message });
+        let Some((rank, place)) = source else {
+            let is_excused = self.record(message).has_forgotten_strays;
+            let cause = match is_excused {
+                true => DuplicationCause::TakenLate,
+                false => DuplicationCause::Unexplained,
+            };
+            self.totals.duplicated[cause.place()] += 1;
+            if !is_excused {
+                found.add(Checker::Conservation, scene.with(message), || {
+                    format!("tower {} has taken message {} from nobody", tower.0, message.0)
+                });
+            }
+            return;
+        };
+        let sender = self.copies.get(place).tower;
+        if rank >= Rank::MISTAKEN && !self.is_tainted {
+            found.add(Checker::Conservation, scene.with(message), || {
+                let claimed = from.map_or(NOWHERE, |from| from.0);
+                format!(
+                    "tower {by} says that message {message} came from tower {claimed}, and it came from tower {sender}",
+                    by = tower.0,
+                    message = message.0,
+                    sender = sender.0,
+                )
+            });
+        }
+        self.take_from(scene, place, tower, from, found);
+    }
+
+    /// Settles at its source that a message was taken.
+    fn take_from(
+        &mut self,
+        scene: Scene,
+        place: u32,
+        by: TowerId,
+        from: Option<TowerId>,
+        found: &mut Violations,
+    ) {
+        let (epoch, now) = (self.tower(by).epoch, seconds(scene.at));
+        let copy = self.copies.get_mut(place);
+        let (message, kind, flags) = (copy.message, copy.kind, copy.flags);
+        let (known_epoch, taken_at) = (copy.epoch, copy.time);
+        match kind {
+            Kind::Orphan => {
+                self.totals.unknown -= 1;
+                self.record(message).shadows -= 1;
+                self.remove(place);
+            }
+            Kind::Stray => {
+                self.totals.duplicated[DuplicationCause::TakenLate.place()] += 1;
+                self.remove(place);
+            }
+            Kind::InFlight if flags.has(Flags::TAKEN) => {
+                let copy = self.copies.get_mut(place);
+                copy.flags.clear(Flags::ASKED_LATE);
+                let is_old = now.saturating_sub(taken_at) >= self.memory;
+                let is_stranger = !flags.has(Flags::KNOWN) || from.is_none();
+                let is_excused = is_old || is_stranger || known_epoch != epoch || self.is_tainted;
+                let cause = match is_excused {
+                    true => DuplicationCause::TakenTwice,
+                    false => DuplicationCause::Unexplained,
+                };
+                self.totals.duplicated[cause.place()] += 1;
+                if !is_excused {
+                    found.add(Checker::Conservation, scene.with(message), || {
+                        let (by, message) = (by.0, message.0);
+                        format!("tower {by} did not recognise message {message}, which it was asked about, and took it twice")
+                    });
+                }
+            }
+            Kind::InFlight | Kind::Waiting => {
+                copy.flags.set(Flags::TAKEN);
+                (copy.epoch, copy.time) = (epoch, now);
+                if from.is_some() {
+                    copy.flags.set(Flags::KNOWN);
+                }
+                self.totals.copies -= 1;
+                let record = self.record(message);
+                record.copies -= 1;
+                record.shadows += 1;
+            }
+        }
+    }
+
+    /// Whether a record explains that a tower has taken a message, and how well: lower is better.
+    fn rank(&self, place: u32, by: TowerId, from: Option<TowerId>) -> Option<Rank> {
+        let copy = self.copies.get(place);
+        if copy.to != by {
+            return None;
+        }
+        let rank = match copy.kind {
+            Kind::Waiting => return None,
+            Kind::InFlight if !copy.flags.has(Flags::TAKEN) => 0,
+            Kind::InFlight if copy.flags.has(Flags::ASKED_LATE) => 3,
+            Kind::InFlight => return None,
+            Kind::Orphan => 1,
+            Kind::Stray => 2,
+        };
+        let is_the_one = from.is_none_or(|from| from == copy.tower);
+        Some(Rank(if is_the_one { rank } else { rank + Rank::MISTAKEN.0 }))
+    }
+
+    /// What a tower says right after it took a message: it has put it into its queue, or it had it already.
+    pub(super) fn conclude(&mut self, taking: Taking, is_queued: bool, found: &mut Violations) {
+        let Taking { at, by, message } = taking;
+        let scene = Scene::of(at, by).with(message);
+        let held = self.held_by(message, by).next();
+        match (held, is_queued) {
+            (None, true) => _ = self.hold(message, by),
+            (Some(place), false) => self.coalesce(place),
+            (Some(_), true) => {
+                // Bodies that differ under one name are two messages to a tower.
+                if !self.is_tainted {
+                    found.add(Checker::Conservation, scene, || {
+                        format!("tower {} has queued message {} twice", by.0, message.0)
+                    });
+                }
+                self.hold(message, by);
+            }
+            (None, false) => {
+                found.add(Checker::Conservation, scene, || {
+                    format!("tower {} has taken message {} and holds none", by.0, message.0)
+                });
+                self.lose(message, LossCause::Unexplained);
+            }
+        }
+        self.weigh(message);
+    }
+
+    /// A copy meets one that is held already.
+    fn coalesce(&mut self, place: u32) {
+        let copy = self.copies.get_mut(place);
+        if copy.kind == Kind::InFlight && !copy.flags.has(Flags::AGAIN) {
+            copy.flags.set(Flags::AGAIN);
+            let message = copy.message;
+            self.totals.copies += 1;
+            self.record(message).copies += 1;
+        } else {
+            self.totals.coalesced += 1;
+        }
+    }
+
+    /// A message came back to the queue of a tower.
+    pub(super) fn on_returned(
+        &mut self,
+        scene: Scene,
+        tower: TowerId,
+        message: MessageId,
+        found: &mut Violations,
+    ) {
+        let Some(place) = self.in_flight(message, tower).next() else {
+            // What was given to a link and never sent comes back as well.
+            if self.held_by(message, tower).next().is_none() {
+                found.add(Checker::Conservation, scene.with(message), || {
+                    let (tower, message) = (tower.0, message.0);
+                    format!("tower {tower} has got message {message} back, which it does not hold")
+                });
+            }
+            return;
+        };
+        let copy = self.copies.get_mut(place);
+        let (to, flags) = (copy.to, copy.flags);
+        copy.kind = Kind::Waiting;
+        copy.flags = Flags::default();
+        self.totals.in_flight -= 1;
+        let is_again = flags.has(Flags::AGAIN);
+        if flags.has(Flags::TAKEN) {
+            self.record(message).shadows -= 1;
+            if !is_again {
+                self.totals.copies += 1;
+                self.record(message).copies += 1;
+                self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] += 1;
+                if !flags.has(Flags::ASKED) && !self.is_tainted {
+                    self.unexcused.push((scene.at, tower, message));
+                }
+            }
+        } else if is_again {
+            self.totals.copies -= 1;
+            self.record(message).copies -= 1;
+            self.totals.coalesced += 1;
+        }
+        if !flags.has(Flags::TAKEN) || flags.has(Flags::ASKED_LATE) {
+            self.add_stray(message, tower, to);
+        }
+        self.weigh(message);
+    }
+
+    /// A tower was told that a message was taken, and has forgotten it.
+    pub(super) fn on_delivered(
+        &mut self,
+        scene: Scene,
+        tower: TowerId,
+        to: Option<TowerId>,
+        message: MessageId,
+        found: &mut Violations,
+    ) {
+        let is_meant = |place: &u32| {
+            let copy = self.copies.get(*place);
+            (to.is_some_and(|to| to != copy.to), !copy.flags.has(Flags::TAKEN))
+        };
+        let Some(place) = self.in_flight(message, tower).min_by_key(is_meant) else {
+            found.add(Checker::Conservation, scene.with(message), || {
+                let (tower, message) = (tower.0, message.0);
+                format!(
+                    "tower {tower} was told that message {message} was taken, and has not sent it"
+                )
+            });
+            return;
+        };
+        let copy = *self.copies.get(place);
+        let receiver = copy.to;
+        if to.is_some_and(|to| to != receiver) {
+            found.add(Checker::Conservation, scene.with(message), || {
+                format!(
+                    "tower {tower} was told that message {message} was taken by another one than tower {receiver}, to which it sent it",
+                    tower = tower.0,
+                    message = message.0,
+                    receiver = receiver.0,
+                )
+            });
+        }
+        self.totals.in_flight -= 1;
+        if copy.flags.has(Flags::TAKEN) {
+            self.record(message).shadows -= 1;
+        } else {
+            let cause = match self.blame(tower, receiver) {
+                true => LossCause::Altered,
+                false => LossCause::Unexplained,
+            };
+            if cause == LossCause::Unexplained {
+                found.add(Checker::Conservation, scene.with(message), || {
+                    let (tower, message, receiver) = (tower.0, message.0, receiver.0);
+                    format!("tower {tower} was told that tower {receiver} has taken message {message}, and that has not")
+                });
+            }
+            // The bytes may still arrive.
+            self.make_orphan(message, tower, receiver, cause);
+        }
+        if copy.flags.has(Flags::AGAIN) {
+            let copy = self.copies.get_mut(place);
+            copy.kind = Kind::Waiting;
+            copy.flags = Flags::default();
+        } else {
+            self.release(place);
+        }
+        self.weigh(message);
+    }
+
+    /// Whether an altered byte may have forged a confirmation between two towers.
+    fn blame(&mut self, one: TowerId, other: TowerId) -> bool {
+        for tower in [one, other] {
+            let blame = &mut self.tower(tower).blame;
+            if *blame > 0 {
+                *blame -= 1;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// How well a record explains a take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u8);
+
+impl Rank {
+    /// From here on the receiver is mistaken about the sender.
+    const MISTAKEN: Self = Self(4);
+}

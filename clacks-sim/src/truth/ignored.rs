@@ -1,0 +1,133 @@
+//! Nothing goes to an ignored peer, and nothing is taken from it.
+
+use super::pairs::Pairs;
+use super::violation::{Checker, Scene, Violations};
+use crate::occurrence::{Fault, Occurrence, TowerId, What};
+
+/// Watches what passes between a tower and the peers that its application ignores.
+///
+/// From the moment at which the application ignores a peer until it heeds it or the tower's life ends, the tower does not dial it, hands nothing over to it,
+/// and takes nothing that it knows to be from it. Altered bytes can make a tower take one peer for another: of towers that sent or got some only the dials count.
+#[derive(Debug)]
+pub(super) struct Ignored {
+    /// In which of its lives a tower ignores a peer.
+    ignored: Pairs<u32>,
+    towers: Vec<Observer>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Observer {
+    life: u32,
+    is_tainted: bool,
+}
+
+impl Ignored {
+    pub(super) fn new(towers: u32) -> Self {
+        Self { ignored: Pairs::default(), towers: vec![Observer::default(); towers as usize] }
+    }
+
+    pub(super) fn see(&mut self, occurrence: &Occurrence, found: &mut Violations) {
+        let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
+        let Some(observer) = self.towers.get_mut(tower.0 as usize) else { return };
+        let (peer, deed) = match what {
+            What::Crashed | What::Left { .. } => {
+                observer.life = observer.life.wrapping_add(1);
+                return;
+            }
+            What::Fault(Fault::Corrupted) => {
+                observer.is_tainted = true;
+                return;
+            }
+            What::Ignored { peer } => {
+                self.ignored.insert(tower, peer, observer.life);
+                return;
+            }
+            What::Heeded { peer } => {
+                self.ignored.remove(tower, peer);
+                return;
+            }
+            _ if self.ignored.is_empty() => return,
+            What::Dialled { to: Some(to) } => (to, "dialled"),
+            What::HandedOver { to, .. } => (to, "handed a message over to"),
+            What::Received { from: Some(from), .. } => (from, "took a message from"),
+            _ => return,
+        };
+        let life = observer.life;
+        if self.ignored.get(tower, peer) != Some(&life) {
+            return;
+        }
+        let is_tainted = |tower: TowerId| {
+            self.towers.get(tower.0 as usize).is_some_and(|observer| observer.is_tainted)
+        };
+        let may_err = !matches!(what, What::Dialled { .. });
+        if may_err && (is_tainted(tower) || is_tainted(peer)) {
+            return;
+        }
+        found.add(Checker::Ignored, Scene::of(at, tower), || {
+            format!("tower {} {deed} tower {}, which it ignores", tower.0, peer.0)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clacks_proto::Instant;
+    use clacks_proto::wire::Attempt;
+
+    const PEER: TowerId = TowerId(2);
+
+    fn violations(said: &[What]) -> Vec<String> {
+        let mut ignored = Ignored::new(4);
+        let mut found = Violations::default();
+        for what in said {
+            let tower = Some(TowerId(1));
+            ignored.see(&Occurrence { at: Instant::ORIGIN, tower, what: *what }, &mut found);
+        }
+        assert!(found.kept().iter().all(|one| one.checker == Checker::Ignored));
+        found.kept().iter().map(|one| one.text.clone()).collect()
+    }
+
+    fn deeds(peer: TowerId) -> [What; 3] {
+        let arrives = Instant::ORIGIN;
+        let attempt = Attempt::First;
+        [
+            What::Dialled { to: Some(peer) },
+            What::HandedOver { to: peer, message: None, attempt, arrives },
+            What::Received { from: Some(peer), message: None },
+        ]
+    }
+
+    #[test]
+    fn every_deed_with_an_ignored_peer_is_found() {
+        let [dial, hand, take] = deeds(PEER);
+        assert_eq!(
+            violations(&[What::Ignored { peer: PEER }, dial, hand, take]),
+            [
+                "tower 1 dialled tower 2, which it ignores",
+                "tower 1 handed a message over to tower 2, which it ignores",
+                "tower 1 took a message from tower 2, which it ignores",
+            ]
+        );
+    }
+
+    #[test]
+    fn deeds_before_and_after_and_with_others_are_free() {
+        let [dial, hand, take] = deeds(PEER);
+        let [other, to_other, from_other] = deeds(TowerId(3));
+        let ignore = What::Ignored { peer: PEER };
+        let said = [dial, hand, take, ignore, other, to_other, from_other];
+        assert_eq!(violations(&said), [""; 0]);
+        let heed = What::Heeded { peer: PEER };
+        assert_eq!(violations(&[ignore, heed, dial, hand, take]), [""; 0]);
+        assert_eq!(violations(&[ignore, What::Crashed, dial, hand, take]), [""; 0]);
+    }
+
+    #[test]
+    fn altered_bytes_excuse_all_but_the_dial() {
+        let [dial, hand, take] = deeds(PEER);
+        let ignore = What::Ignored { peer: PEER };
+        let said = [ignore, What::Fault(Fault::Corrupted), dial, hand, take];
+        assert_eq!(violations(&said), ["tower 1 dialled tower 2, which it ignores"]);
+    }
+}

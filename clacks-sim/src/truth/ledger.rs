@@ -1,0 +1,469 @@
+//! The ledger: where every copy of every message is, as far as anybody can know.
+//!
+//! It follows what towers tell and what goes over the network, and never looks into a tower; an [audit](super::audit) compares the two.
+//! Whatever towers tell must be seen in the order in which they tell it. Bytes that a tower sends in the same instant may be seen before that: then the ledger waits for
+//! the notice that explains them.
+
+use clacks_proto::wire::Attempt;
+use clacks_proto::{Instant, Origin};
+
+use super::copies::{Copies, Flags, Kind, NOWHERE};
+use super::totals::{DuplicationCause, LossCause, Totals};
+use super::violation::{Checker, Scene, Violations};
+use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+
+/// What is known of a message besides its copies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    /// The first of its records.
+    pub(super) head: u32,
+    /// Copies that towers hold.
+    pub(super) copies: u32,
+    /// Copies that may turn out to exist: orphans, and what a sender keeps though the receiver has taken it.
+    pub(super) shadows: u32,
+    /// How often it was taken by a tower.
+    pub(super) hops: u32,
+    pub(super) state: State,
+    /// What took the copy that was lost last.
+    pub(super) last_loss: LossCause,
+    /// So many strays that some had to be forgotten: one more take needs no explanation.
+    pub(super) has_forgotten_strays: bool,
+    /// As what it is counted among the lost.
+    pub(super) counted_loss: Option<LossCause>,
+}
+
+/// How a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody has enqueued it.
+    Unknown,
+    Alive,
+    InDoubt,
+    Lost,
+}
+
+/// What is known of a tower besides the copies that it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tower {
+    /// The first of the copies that it holds.
+    pub(super) head: u32,
+    /// How many these are.
+    pub(super) held: u32,
+    /// For how many confirmations altered bytes on its links may yet be blamed.
+    pub(super) blame: u32,
+    /// When it last went on after a pause, in seconds.
+    pub(super) resumed: u32,
+    /// Changes whenever it may have forgotten what it took from whom.
+    pub(super) epoch: u8,
+    pub(super) is_paused: bool,
+    pub(super) is_running: bool,
+    /// It was told once that its tower holds another number of messages.
+    pub(super) is_off: bool,
+}
+
+/// A message that a tower has taken: what it says next tells whether it had one already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taking {
+    pub(super) at: Instant,
+    pub(super) by: TowerId,
+    pub(super) message: MessageId,
+}
+
+/// A message among the bytes of a tower that has not told yet how it came to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Early {
+    pub(super) at: Instant,
+    pub(super) by: TowerId,
+    pub(super) to: TowerId,
+    pub(super) message: MessageId,
+    pub(super) attempt: Attempt,
+}
+
+/// Follows every copy of every message.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(super) messages: Vec<Message>,
+    pub(super) towers: Vec<Tower>,
+    pub(super) copies: Copies,
+    pub(super) totals: Totals,
+    pub(super) now: Instant,
+    pub(super) taking: Option<Taking>,
+    early: Vec<Early>,
+    /// Messages that came back though the receiver had taken them: the end of a link must follow in the same instant.
+    pub(super) unexcused: Vec<(Instant, TowerId, MessageId)>,
+    /// How many confirmations one altered byte can forge: a window of them.
+    pub(super) window: u32,
+    /// For how many seconds bytes may linger on a link that their sender has given up.
+    pub(super) linger: u32,
+    /// The same when all clocks are right.
+    idle: u32,
+    /// For how many seconds a receiver surely recognises what it took; none once a clock was changed.
+    pub(super) memory: u32,
+    /// By how many seconds clocks were put back, all in all.
+    put_back: u64,
+    slowest_ppm: i32,
+    /// Whether a byte was altered anywhere.
+    pub(super) is_tainted: bool,
+}
+
+impl Ledger {
+    /// The ledger of a network in which nobody has said anything. `window` is how many messages may be unconfirmed on a link, `idle` after how many
+    /// seconds a tower closes a link on which nothing comes in, and `memory` for how many it recognises what it is asked about again.
+    pub(crate) fn new(towers: u32, window: u16, idle: u32, memory: u32) -> Self {
+        let tower = Tower {
+            head: NOWHERE,
+            held: 0,
+            blame: 0,
+            resumed: 0,
+            epoch: 0,
+            is_paused: false,
+            is_running: false,
+            is_off: false,
+        };
+        Self {
+            messages: Vec::new(),
+            towers: vec![tower; towers as usize],
+            copies: Copies::default(),
+            totals: Totals::default(),
+            now: Instant::ORIGIN,
+            taking: None,
+            early: Vec::new(),
+            unexcused: Vec::new(),
+            window: u32::from(window),
+            linger: idle,
+            idle,
+            memory,
+            put_back: 0,
+            slowest_ppm: 0,
+            is_tainted: false,
+        }
+    }
+
+    /// The balance up to now.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// How many copies of a message towers hold, and how often it was taken by one.
+    pub(crate) fn message(&self, message: MessageId) -> (u32, u32) {
+        self.messages.get(message.0 as usize).map_or((0, 0), |found| (found.copies, found.hops))
+    }
+
+    /// Takes in what happened.
+    pub(crate) fn see(&mut self, occurrence: &Occurrence, found: &mut Violations) {
+        let Occurrence { at, tower, what } = *occurrence;
+        self.now = at;
+        let mut is_explained = false;
+        if let Some(taking) = self.taking.take() {
+            is_explained = tower == Some(taking.by)
+                && what == What::Queued { message: Some(taking.message), origin: Origin::Peer };
+            self.conclude(taking, is_explained, found);
+        }
+        if is_explained {
+            // All that it says is said.
+        } else if let Some(tower) = tower.filter(|tower| (tower.0 as usize) < self.towers.len()) {
+            self.on(at, tower, what, found);
+        }
+        if !self.early.is_empty() || !self.unexcused.is_empty() {
+            self.explain_early(Some(occurrence), found);
+            self.excuse(Some(occurrence), found);
+        }
+    }
+
+    /// Nothing more happens in this instant: what waits for an explanation gets none.
+    pub(super) fn close_instant(&mut self, found: &mut Violations) {
+        self.conclude_taking(found);
+        self.explain_early(None, found);
+        self.excuse(None, found);
+    }
+
+    /// Whoever took a message last has nothing more to say about it.
+    pub(super) fn conclude_taking(&mut self, found: &mut Violations) {
+        if let Some(taking) = self.taking.take() {
+            self.conclude(taking, false, found);
+        }
+    }
+
+    /// The run is over: what nobody has taken by now is lost.
+    pub(crate) fn finish(&mut self, found: &mut Violations) {
+        self.close_instant(found);
+        for message in (0..self.messages.len()).map(id) {
+            let orphans: Vec<_> = self.places(message, Kind::Orphan).collect();
+            for place in orphans {
+                let cause = self.copies.get(place).cause;
+                let cause = LossCause::ALL.get(usize::from(cause)).copied();
+                self.totals.unknown -= 1;
+                self.record(message).shadows -= 1;
+                self.lose(message, cause.unwrap_or(LossCause::Unexplained));
+                self.remove(place);
+                self.weigh(message);
+            }
+        }
+    }
+
+    fn on(&mut self, at: Instant, tower: TowerId, what: What, found: &mut Violations) {
+        let scene = Scene::of(at, tower);
+        match what {
+            What::Started { .. } => {
+                self.end_life(tower, LossCause::Unexplained, scene, found);
+                self.tower(tower).is_running = true;
+            }
+            What::Crashed => _ = self.end_life(tower, LossCause::Crash, scene, found),
+            What::Left { undelivered } => {
+                let held = self.end_life(tower, LossCause::Left, scene, found);
+                if held > undelivered as u64 || held < undelivered as u64 && !self.is_tainted {
+                    found.add(Checker::Conservation, scene, || {
+                        format!(
+                            "tower {tower} left with {undelivered} messages, and held {held}",
+                            tower = tower.0
+                        )
+                    });
+                }
+            }
+            What::Paused => self.tower(tower).is_paused = true,
+            What::Resumed => {
+                self.tower(tower).is_paused = false;
+                self.tower(tower).resumed = seconds(at);
+            }
+            What::ClockChanged { step, drift_ppm } => self.on_clock(step, drift_ppm),
+            What::Forgot => self.forget(tower),
+            What::Missed { count } => found.add(Checker::Conservation, scene, || {
+                format!(
+                    "tower {tower} dropped {count} notices, so that nobody knows what it holds",
+                    tower = tower.0
+                )
+            }),
+            What::Enqueued { message } => self.on_enqueued(scene, tower, message, found),
+            What::EnqueueRefused => self.totals.refused += 1,
+            What::HandedOver { to, message: Some(message), attempt, .. }
+                if (to.0 as usize) < self.towers.len() =>
+            {
+                let early = Early { at, by: tower, to, message, attempt };
+                if !self.on_handed_over(early) {
+                    self.early.push(early);
+                }
+            }
+            What::Received { from, message: Some(message) } => {
+                self.on_received(scene, tower, from, message, found);
+            }
+            What::Queued { message: Some(message), origin } => match origin {
+                Origin::Local => self.on_queued_here(scene, tower, message, found),
+                Origin::Returned => self.on_returned(scene, tower, message, found),
+                // One that follows on its take is dealt with before this.
+                _ => self.on_queued_unasked(scene, tower, message, found),
+            },
+            What::Delivered { to, message: Some(message) } => {
+                self.on_delivered(scene, tower, to, message, found);
+            }
+            What::HandedOver { message: None, .. }
+            | What::Received { message: None, .. }
+            | What::Queued { message: None, .. }
+            | What::Delivered { message: None, .. }
+                if !self.is_tainted =>
+            {
+                found.add(Checker::Conservation, scene, || {
+                    format!(
+                        "tower {tower} has a message that nobody enqueued, and no byte was altered",
+                        tower = tower.0
+                    )
+                });
+            }
+            What::Fault(Fault::Corrupted) => {
+                self.is_tainted = true;
+                let window = self.window;
+                let blame = &mut self.tower(tower).blame;
+                *blame = blame.saturating_add(window);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_queued_here(
+        &mut self,
+        scene: Scene,
+        tower: TowerId,
+        message: MessageId,
+        found: &mut Violations,
+    ) {
+        if self.held_by(message, tower).next().is_none() {
+            found.add(Checker::Conservation, scene.with(message), || {
+                format!(
+                    "tower {} has queued message {}, which it does not hold",
+                    tower.0, message.0
+                )
+            });
+        }
+    }
+
+    fn on_queued_unasked(
+        &mut self,
+        scene: Scene,
+        tower: TowerId,
+        message: MessageId,
+        found: &mut Violations,
+    ) {
+        found.add(Checker::Conservation, scene.with(message), || {
+            format!("tower {} has queued message {}, which it has not taken", tower.0, message.0)
+        });
+        if (message.0 as usize) < self.messages.len() {
+            self.totals.duplicated[DuplicationCause::Unexplained.place()] += 1;
+            self.hold(message, tower);
+            self.weigh(message);
+        }
+    }
+
+    fn on_enqueued(
+        &mut self,
+        scene: Scene,
+        tower: TowerId,
+        message: MessageId,
+        found: &mut Violations,
+    ) {
+        let known = self.messages.get(message.0 as usize);
+        if known.is_some_and(|known| known.state != State::Unknown) {
+            found.add(Checker::Conservation, scene.with(message), || {
+                format!("message {} was enqueued twice", message.0)
+            });
+            return;
+        }
+        if self.messages.len() <= message.0 as usize {
+            self.messages.resize(message.0 as usize + 1, Message::UNKNOWN);
+        }
+        self.totals.enqueued += 1;
+        self.hold(message, tower);
+        self.weigh(message);
+    }
+
+    /// A tower is gone, and all that it held with it. Returns how many messages that were.
+    fn end_life(
+        &mut self,
+        tower: TowerId,
+        cause: LossCause,
+        scene: Scene,
+        found: &mut Violations,
+    ) -> u64 {
+        let mut held = 0;
+        while self.tower(tower).head != NOWHERE {
+            let place = self.tower(tower).head;
+            let copy = *self.copies.get(place);
+            let message = copy.message;
+            held += 1;
+            let mut gone = u32::from(copy.flags.has(Flags::AGAIN));
+            match copy.kind {
+                Kind::InFlight if copy.flags.has(Flags::TAKEN) => {
+                    self.record(message).shadows -= 1;
+                    if copy.flags.has(Flags::ASKED_LATE) {
+                        self.add_stray(message, tower, copy.to);
+                    }
+                }
+                Kind::InFlight => self.make_orphan(message, tower, copy.to, cause),
+                _ => gone += 1,
+            }
+            self.totals.in_flight -= u64::from(copy.kind == Kind::InFlight);
+            for _ in 0..gone {
+                self.totals.copies -= 1;
+                self.record(message).copies -= 1;
+                self.lose(message, cause);
+            }
+            self.release(place);
+            self.weigh(message);
+        }
+        if held > 0 && cause == LossCause::Unexplained {
+            found.add(Checker::Conservation, scene, || {
+                format!("tower {} came up, and had {held} messages from before", tower.0)
+            });
+        }
+        self.forget(tower);
+        let state = self.tower(tower);
+        (state.is_paused, state.is_running, state.is_off) = (false, false, false);
+        held
+    }
+
+    /// Looks again at bytes that were sent before their tower said how it came to that.
+    fn explain_early(&mut self, occurrence: Option<&Occurrence>, found: &mut Violations) {
+        let mut early = std::mem::take(&mut self.early);
+        early.retain(|sent| {
+            if self.on_handed_over(*sent) {
+                return false;
+            }
+            let goes_on = occurrence.is_some_and(|next| {
+                let is_aside = matches!(next.what, What::Fault(_));
+                next.at == sent.at && (is_aside || next.tower == Some(sent.by))
+            });
+            if !goes_on {
+                found.add(Checker::Conservation, Scene::of(sent.at, sent.by).with(sent.message), || {
+                    format!(
+                        "tower {by} has sent message {message} to tower {to}, and had none to send",
+                        by = sent.by.0,
+                        message = sent.message.0,
+                        to = sent.to.0,
+                    )
+                });
+                self.add_stray(sent.message, sent.by, sent.to);
+            }
+            goes_on
+        });
+        self.early = early;
+    }
+
+    /// A message comes back though it was taken only when its link ends. That is told in the same instant.
+    fn excuse(&mut self, occurrence: Option<&Occurrence>, found: &mut Violations) {
+        if let Some(Occurrence { at, tower: Some(tower), what: What::LinkClosed { .. } }) =
+            occurrence
+        {
+            self.unexcused.retain(|(then, by, _)| !(then == at && by == tower));
+        }
+        let goes_on = |then: Instant| occurrence.is_some_and(|next| next.at == then);
+        self.unexcused.retain(|(at, tower, message)| {
+            if !goes_on(*at) {
+                self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] -= 1;
+                self.totals.duplicated[DuplicationCause::Unexplained.place()] += 1;
+                found.add(Checker::Conservation, Scene::of(*at, *tower).with(*message), || {
+                    let (tower, message) = (tower.0, message.0);
+                    format!("tower {tower} has got message {message} back on a link that stands, though it was taken")
+                });
+            }
+            goes_on(*at)
+        });
+    }
+
+    /// What a tower took from whom is forgotten, or may be.
+    fn forget(&mut self, tower: TowerId) {
+        let state = self.tower(tower);
+        state.epoch = state.epoch.wrapping_add(1);
+    }
+
+    /// A clock that is slow or was put back keeps links open for longer.
+    fn on_clock(&mut self, step: i64, drift_ppm: i32) {
+        self.memory = 0;
+        let back = step.min(0).unsigned_abs().div_ceil(1_000_000_000);
+        self.put_back = self.put_back.saturating_add(back);
+        self.slowest_ppm = self.slowest_ppm.min(drift_ppm.max(-900_000));
+        let pace = u64::from((1_000_000 + self.slowest_ppm).unsigned_abs());
+        let slow = u64::from(self.idle) * 1_000_000 / pace.max(1);
+        self.linger = u32::try_from(slow.saturating_add(self.put_back)).unwrap_or(u32::MAX);
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "messages are numbered with 32 bits")]
+pub(super) fn id(place: usize) -> MessageId {
+    MessageId(place as u32)
+}
+
+/// A moment in whole seconds.
+pub(super) fn seconds(at: Instant) -> u32 {
+    u32::try_from(at.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
+impl Message {
+    const UNKNOWN: Self = Self {
+        head: NOWHERE,
+        copies: 0,
+        shadows: 0,
+        hops: 0,
+        state: State::Unknown,
+        last_loss: LossCause::Unexplained,
+        has_forgotten_strays: false,
+        counted_loss: None,
+    };
+}

@@ -1,0 +1,231 @@
+//! The truth about a run: a ledger of every copy of every message, and the rules that the run is held to.
+//!
+//! Whoever drives the towers tells it all that happens, in order: [`Truth::see`] for each occurrence, [`Truth::after`] when a tower has done all that followed from an
+//! event (and all that it had to tell has been seen), [`Truth::audit`] now and then and at least once in the end, and [`Truth::finish`].
+//!
+//! Two things about the order of occurrences matter. What one tower tells in its notices is seen in that order, with nothing in between
+//! that is another tower's. And a message is `HandedOver` when its tower writes it into a link, not when a full path lets it go: else a message
+//! could come back before it was sent.
+
+mod audit;
+mod bounds;
+mod clocks;
+mod copies;
+mod faults;
+mod handover;
+mod ignored;
+mod ledger;
+mod liveness;
+mod oracle;
+mod pairs;
+mod records;
+mod spinning;
+mod statuses;
+#[cfg(test)]
+mod tests;
+mod totals;
+mod violation;
+
+use std::time::Duration;
+
+use clacks_proto::{Instant, Status, Tower};
+
+use crate::occurrence::{Fault, Occurrence, TowerId, What};
+use crate::plan::Plan;
+use bounds::{Bounds, Sizes};
+use faults::Faults;
+use ignored::Ignored;
+use ledger::Ledger;
+use spinning::Spinning;
+use statuses::Statuses;
+use violation::{Scene, Violations};
+
+pub(crate) use audit::{Body, Holding, Place};
+pub use oracle::{Average, Capacity, Network, Ticks};
+pub use totals::{DuplicationCause, LossCause, Totals};
+pub use violation::{Checker, Violation};
+
+/// What a run is held to, besides what always holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Checks {
+    /// Whether all towers have to know each other in the end.
+    pub(crate) liveness: Liveness,
+    /// Which faults have to happen.
+    pub(crate) faults: Vec<Fault>,
+    /// How many events of a tower in one instant are too many. Default: 100 000 (guess: what arrived during a long pause comes at once).
+    pub(crate) events_in_an_instant: u32,
+    /// Of how many towers every standing is followed. Default: 1 024 (with the default table of peers, some 200 MB at the worst).
+    pub(crate) tracked_towers: u32,
+}
+
+/// Whether all towers have to know each other in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// They have to; [`Truth::judge_liveness`] must be called.
+    Promised,
+    /// They need not.
+    #[default]
+    NotPromised,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            liveness: Liveness::default(),
+            faults: Vec::new(),
+            events_in_an_instant: 100_000,
+            tracked_towers: 1_024,
+        }
+    }
+}
+
+/// Watches a run and judges it.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    checks: Checks,
+    ledger: Ledger,
+    statuses: Statuses,
+    ignored: Ignored,
+    bounds: Bounds,
+    spinning: Spinning,
+    faults: Faults,
+    found: Violations,
+    /// How many towers have come up.
+    starts: u64,
+    /// Pairs of towers that were looked at for liveness; `None` when nobody looked.
+    pairs: Option<u64>,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    /// The first violations of each checker.
+    pub(crate) violations: Vec<Violation>,
+    /// How many there were of each checker, these included.
+    pub(crate) counts: Vec<(Checker, u64)>,
+    /// The balance in the end.
+    pub(crate) totals: Totals,
+}
+
+impl Truth {
+    /// The truth about a run that has not begun.
+    pub(crate) fn new(plan: &Plan, checks: Checks) -> Self {
+        let config = &plan.config;
+        // A link without traffic is closed after that, and before that it may take as long to say hello or to be answered.
+        let times = &config.timeouts;
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let dialled = times.connect.saturating_add(times.handshake);
+        let idle = times.idle.saturating_add(times.confirm).saturating_add(dialled);
+        let idle = seconds(idle).saturating_add(1);
+        // A receiver has to recognise a transfer for as long as its sender, with the same times, may ask about it.
+        let memory = seconds(times.confirm.saturating_add(times.confirm.max(dialled)));
+        Self {
+            ledger: Ledger::new(plan.towers, config.window.messages, idle, memory),
+            statuses: Statuses::new(config.kill_timeout, plan.towers, checks.tracked_towers),
+            ignored: Ignored::new(plan.towers),
+            bounds: Bounds::new(config),
+            spinning: Spinning::new(plan.towers, checks.events_in_an_instant),
+            faults: Faults::default(),
+            found: Violations::default(),
+            starts: 0,
+            pairs: None,
+            checks,
+        }
+    }
+
+    /// Something happened.
+    pub(crate) fn see(&mut self, occurrence: &Occurrence) {
+        self.ledger.see(occurrence, &mut self.found);
+        match occurrence.what {
+            What::Fault(_) => {
+                self.faults.see(occurrence);
+                self.ignored.see(occurrence, &mut self.found);
+            }
+            What::StatusChanged { .. }
+            | What::Discovered { .. }
+            | What::Forgot
+            | What::ClockChanged { .. } => self.statuses.see(occurrence, &mut self.found),
+            What::Started { .. } | What::Crashed | What::Left { .. } | What::Missed { .. } => {
+                self.starts += u64::from(matches!(occurrence.what, What::Started { .. }));
+                self.statuses.see(occurrence, &mut self.found);
+                self.ignored.see(occurrence, &mut self.found);
+            }
+            What::Ignored { .. }
+            | What::Heeded { .. }
+            | What::Dialled { .. }
+            | What::HandedOver { .. }
+            | What::Received { .. } => self.ignored.see(occurrence, &mut self.found),
+            _ => {}
+        }
+    }
+
+    /// A tower has done all that followed from an event, and all that it told has been seen.
+    pub(crate) fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower) {
+        let sizes = Sizes::of(machine);
+        self.bounds.look(at, tower, sizes, &mut self.found);
+        self.spinning.look(at, tower, &mut self.found);
+        self.ledger.count(at, tower, sizes.messages, &mut self.found);
+    }
+
+    /// Compares all that a running tower holds with the ledger. Not in the middle of an event.
+    pub(crate) fn audit(
+        &mut self,
+        at: Instant,
+        tower: TowerId,
+        memory: impl IntoIterator<Item = Holding>,
+    ) {
+        self.ledger.audit(at, tower, memory, &mut self.found);
+    }
+
+    /// Whether every running tower knows every other one as alive.
+    pub(crate) fn judge_liveness<P>(
+        &mut self,
+        at: Instant,
+        running: &[TowerId],
+        peers_of: impl FnMut(TowerId) -> P,
+    ) where
+        P: IntoIterator<Item = (Option<TowerId>, Status)>,
+    {
+        self.pairs = Some(liveness::judge(at, running, peers_of, &mut self.found));
+    }
+
+    /// The balance up to now.
+    pub(crate) fn totals(&self) -> &Totals {
+        self.ledger.totals()
+    }
+
+    /// How many violations there were up to now.
+    pub(crate) fn violations(&self) -> u64 {
+        self.found.count()
+    }
+
+    /// How often a fault has happened.
+    pub(crate) fn faults(&self, fault: Fault) -> u64 {
+        self.faults.count(fault)
+    }
+
+    /// The run is over. Rules that nobody could have broken because nobody looked are violations as well.
+    pub(crate) fn finish(&mut self, at: Instant) -> Verdict {
+        self.ledger.finish(&mut self.found);
+        self.faults.judge(at, &self.checks.faults, &mut self.found);
+        let everywhere = Scene::of_all(at);
+        let totals = *self.ledger.totals();
+        let mut unseen = |checker, text: &str| {
+            self.found.add(checker, everywhere, || text.to_owned());
+        };
+        if self.starts > 0 && totals.audits == 0 {
+            unseen(Checker::Conservation, "nobody looked at what the towers hold");
+        }
+        if self.starts > 0 && self.bounds.looks() == 0 {
+            unseen(Checker::Bounds, "nobody looked at how much the towers hold");
+        }
+        if self.checks.liveness == Liveness::Promised && self.pairs.unwrap_or(0) == 0 {
+            unseen(Checker::Liveness, "nobody looked at two towers that run");
+        }
+        if !totals.balance() {
+            unseen(Checker::Conservation, "the ledger's own balance is wrong");
+        }
+        let counts = Checker::ALL.map(|checker| (checker, self.found.count_of(checker)));
+        Verdict { violations: self.found.kept().to_vec(), counts: counts.to_vec(), totals }
+    }
+}
