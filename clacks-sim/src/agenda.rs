@@ -20,8 +20,8 @@ use std::fmt;
 pub(crate) struct Agenda<T> {
     /// When the last popped event happened. Nothing is pending before.
     now: u64,
-    /// What is pushed for an earlier time comes to `due`, everything else to `buckets`, placed by how its time differs from the edge. The edge moves
-    /// only when an event is popped, and to a time in the bucket of that event; so all other buckets stay right.
+    /// What is pushed for an earlier time comes to `due`, everything else to `buckets`, placed by how its time differs from the edge. It moves
+    /// only within the bucket that was opened for the last popped event; so all other buckets stay right.
     edge: u64,
     /// Sorted; what lies before `next_due` is gone.
     due: Vec<Entry<T>>,
@@ -41,7 +41,7 @@ const DIGIT: u32 = 6;
 const FAN: usize = 1 << DIGIT;
 const LEVELS: usize = u64::BITS.div_ceil(DIGIT) as usize;
 
-/// A bucket of this many events is sorted, a fuller one is dealt out. Measured: 16 to 128 differ little.
+/// A bucket of this many events is sorted, a fuller one is dealt out.
 const FEW: usize = 48;
 
 /// So many events in `due` make it cheaper to put them back in buckets than to move them for each event that comes between them.
@@ -144,7 +144,7 @@ impl<T: Copy> Agenda<T> {
             let (level, digit) = self.first_bucket()?;
             let index = level * FAN + digit;
             if level == 0 {
-                self.edge = self.buckets[index].earliest;
+                // The edge differs from this instant in the lowest digit at most, and may stay.
                 self.open_chunk(index);
             } else if self.buckets[index].len <= FEW {
                 let bucket = self.take(level, digit);

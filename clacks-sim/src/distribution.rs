@@ -55,7 +55,7 @@ pub enum Distribution {
 /// a simulation's clock far from its end.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
-/// The widest log-normal law. At 3, a duration in 20 is 350 times the median or its 350th part; wider laws are mistakes.
+/// The widest log-normal law. At 3, one duration in 20 is beyond 350 times the median or its 350th part; wider laws are mistakes.
 pub const WIDEST_SIGMA: f64 = 3.0;
 
 impl Distribution {
@@ -72,10 +72,10 @@ impl Distribution {
             }
             Self::Exponential { mean } => {
                 // 1 - unit is never 0, whose logarithm is infinite.
-                rounded(real(*mean) * -libm::log(1.0 - draws.unit()))
+                to_nanos(real(*mean) * -libm::log(1.0 - draws.unit()))
             }
             Self::LogNormal { median, sigma } => {
-                rounded(real(*median) * libm::exp(sigma * standard_normal(draws)))
+                to_nanos(real(*median) * libm::exp(sigma * standard_normal(draws)))
             }
             Self::Samples(samples) => {
                 let index = draws.below(samples.nanos().len() as u64);
@@ -207,11 +207,6 @@ fn whole(duration: Duration) -> u64 {
 #[allow(clippy::cast_precision_loss, reason = "a day has less than 2^53 nanoseconds")]
 fn real(duration: Duration) -> f64 {
     whole(duration) as f64
-}
-
-/// Nanoseconds of at most [`LONGEST`].
-fn rounded(nanos: f64) -> u64 {
-    to_nanos(nanos).min(whole(LONGEST))
 }
 
 /// To the next whole number; nothing below 0, nor what is not a number.

@@ -1,12 +1,13 @@
 //! A scenario worked out: which tower does what and when. The world carries it out and decides nothing of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::{Config, Instant};
 
 use crate::distribution::Distribution;
-use crate::occurrence::TowerId;
+use crate::occurrence::{Fault, TowerId};
 
 /// Everything that a world needs to know, besides the random numbers.
 #[derive(Clone, Debug)]
@@ -35,6 +36,59 @@ pub(crate) struct Plan {
     pub(crate) churn: Option<Churn>,
     /// How often the state of the network is written down.
     pub(crate) sample_every: Duration,
+}
+
+impl Plan {
+    /// The faults that it asks for, and how often; `None` where that is left to chance.
+    pub(crate) fn asked(&self) -> Vec<(Fault, Option<u64>)> {
+        let mut counts: BTreeMap<Fault, Option<u64>> = BTreeMap::new();
+        let mut count = |fault| {
+            if let Some(count) = counts.entry(fault).or_insert(Some(0)) {
+                *count += 1;
+            }
+        };
+        let mut weathers = vec![&self.weather];
+        weathers.extend(self.paths.iter().map(|path| &*path.weather));
+        for (_, step) in &self.steps {
+            match step {
+                Step::Crash { .. } => count(Fault::Crash),
+                Step::Leave { .. } => count(Fault::Leave),
+                Step::Pause { .. } => count(Fault::Pause),
+                Step::Resume { .. } => count(Fault::Resume),
+                Step::Clock { step, drift_ppm, .. } => {
+                    if *step != 0 {
+                        count(Fault::ClockStep);
+                    }
+                    if *drift_ppm != 0 {
+                        count(Fault::ClockDrift);
+                    }
+                }
+                Step::Part { .. } => count(Fault::Partition),
+                Step::Heal { .. } => count(Fault::Heal),
+                Step::Weather { weather } => {
+                    count(Fault::Weather);
+                    weathers.extend(weather.as_deref());
+                }
+                _ => {}
+            }
+        }
+        let cuts = self.steps.iter().any(|(_, step)| matches!(step, Step::Cut { .. }));
+        let by_chance = [
+            (Fault::Cut, cuts),
+            (Fault::Refused, weathers.iter().any(|weather| weather.refused > 0.0)),
+            (Fault::Unanswered, weathers.iter().any(|weather| weather.unanswered > 0.0)),
+            (Fault::Broken, weathers.iter().any(|weather| weather.broken > 0.0)),
+            (Fault::Corrupted, weathers.iter().any(|weather| weather.corrupted > 0.0)),
+            (Fault::Silenced, weathers.iter().any(|weather| weather.silenced > 0.0)),
+            (Fault::Crash, self.churn.as_ref().is_some_and(|churn| churn.graceful < 1.0)),
+            (Fault::Leave, self.churn.as_ref().is_some_and(|churn| churn.graceful > 0.0)),
+            (Fault::Restart, self.churn.is_some()),
+        ];
+        for (fault, _) in by_chance.into_iter().filter(|(_, is_asked)| *is_asked) {
+            counts.insert(fault, None);
+        }
+        counts.into_iter().collect()
+    }
 }
 
 /// Whom towers know when they come up.

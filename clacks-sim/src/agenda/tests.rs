@@ -143,6 +143,10 @@ fn events_of_one_instant_come_in_the_order_of_their_pushes() {
     }
     let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
     assert_eq!(order, [(7, 1), (7, 3), (50, 0), (50, 2), (50, 4)]);
+    // As many as are sorted at once.
+    (0..FEW).for_each(|item| agenda.push((1 << 36) + item as u64 % 3, item));
+    let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
+    assert!(order.is_sorted());
 }
 
 #[test]

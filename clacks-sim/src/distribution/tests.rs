@@ -216,6 +216,13 @@ fn a_bad_distribution_is_refused_with_a_sentence() {
 }
 
 #[test]
+fn a_distribution_made_by_hand_is_checked_too() {
+    let long = Distribution::Exponential { mean: Duration::from_secs(86_401) };
+    assert_eq!(long.check(), Err(DistributionError::TooLong(Duration::from_secs(86_401))));
+    assert_eq!(Distribution::Exponential { mean: LONGEST }.check(), Ok(()));
+}
+
+#[test]
 fn samples_are_loaded_from_beside_the_scenario() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("good.csv"), "ms\n1\n2\n").unwrap();

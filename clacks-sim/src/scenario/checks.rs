@@ -22,6 +22,8 @@ pub struct Checks {
     pub bounds: bool,
     /// Statuses change only as they may.
     pub statuses: bool,
+    /// Every fault that the scenario asks for really happens.
+    pub faults: bool,
     /// A law of the whole network that the run is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oracle: Option<Oracle>,
@@ -49,6 +51,7 @@ impl Default for Checks {
             conservation: true,
             bounds: true,
             statuses: true,
+            faults: true,
             oracle: None,
             warm_up: Duration::ZERO,
         }

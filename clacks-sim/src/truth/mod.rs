@@ -189,6 +189,12 @@ impl Truth {
         self.pairs = Some(liveness::judge(at, running, peers_of, &mut self.found));
     }
 
+    /// The run ends before its time: nothing is said about what should have come later.
+    pub(crate) fn excuse(&mut self) {
+        self.checks.liveness = Liveness::NotPromised;
+        self.checks.faults.clear();
+    }
+
     /// The balance up to now.
     pub(crate) fn totals(&self) -> &Totals {
         self.ledger.totals()

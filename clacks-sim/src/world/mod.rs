@@ -34,6 +34,16 @@ pub(crate) trait Watch<M> {
     /// A tower has done all that followed from an event.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
 
+    /// The network was parted.
+    fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
+        let _ = (at, id, partition);
+    }
+
+    /// A partition has healed.
+    fn healed(&mut self, at: Instant, id: u32) {
+        let _ = (at, id);
+    }
+
     /// The moment to write down how things stand.
     fn sample(&mut self, standing: &Standing, world: &Census<'_, M>);
 }
@@ -180,9 +190,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         self.standing
     }
 
-    /// All towers, for a last look.
-    pub(crate) fn census(&self) -> Census<'_, M> {
-        Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names }
+    /// All towers and whoever watches them, for a last look.
+    pub(crate) fn last_look(&mut self) -> (Census<'_, M>, &mut W) {
+        let census =
+            Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
+        (census, &mut self.watch)
     }
 
     fn see(&mut self, tower: TowerId, what: What) {
@@ -220,6 +232,11 @@ impl<'a, M: StateMachine> Census<'a, M> {
             let machine = node.machine.as_ref()?;
             Some((TowerId(number), machine.tower()))
         })
+    }
+
+    /// Whether a tower runs.
+    pub(crate) fn runs(&self, tower: TowerId) -> bool {
+        self.nodes.get(tower.0 as usize).is_some_and(|node| node.machine.is_some())
     }
 
     /// Which tower has an address.

@@ -33,10 +33,12 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             Step::Resume { tower } => self.resume(*tower),
             Step::Clock { tower, step, drift_ppm } => self.change_clock(*tower, *step, *drift_ppm),
             Step::Part { id, partition } => {
+                self.watch.parted(Instant::from_nanos(self.now), *id, partition);
                 self.partitions.push((*id, partition.clone()));
                 self.see_fault(None, Fault::Partition);
             }
             Step::Heal { id } => {
+                self.watch.healed(Instant::from_nanos(self.now), *id);
                 self.partitions.retain(|(other, _)| other != id);
                 self.see_fault(None, Fault::Heal);
             }

@@ -1,0 +1,354 @@
+//! One run of a scenario, from its plan to its outcome.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
+
+use crate::names;
+use crate::occurrence::{Fault, Occurrence, TowerId};
+use crate::outcome::{Asked, Measured, Outcome};
+use crate::plan::{Partition, Plan};
+use crate::record::{Flights, Gauges, QueueLengths, Series};
+use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
+use crate::trace::{Line, TraceHash};
+use crate::truth::{Body, Checks, Holding, Liveness, Place, Truth};
+use crate::world::{Census, Standing, Watch, World};
+
+/// Up to so many towers all memories are compared with the ledger at every sample; in larger networks at the end only.
+const OFTEN_AUDITED: u32 = 1_000;
+/// Up to so many towers the queues are sorted at every sample.
+const SORTED_QUEUES: u32 = 100_000;
+/// Up to so many towers it is looked up which of the peers that they take for alive really run.
+const COUNTED_PAIRS: u32 = 2_000;
+
+/// What a run keeps besides its numbers.
+#[derive(Default)]
+pub struct Options {
+    /// Where every occurrence is written, one a line.
+    pub trace: Option<Box<dyn Write + Send>>,
+    /// Whether the ways of messages are kept, for the map of a small network.
+    pub flights: bool,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let traced = self.trace.is_some();
+        f.debug_struct("Options").field("trace", &traced).field("flights", &self.flights).finish()
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The time in the run.
+    pub at: Duration,
+    /// Events so far: timers that fired, dials, answers to them, bytes and ends of connections that arrived, and steps of the scenario.
+    pub events: u64,
+    /// Whether the run is over.
+    pub is_over: bool,
+}
+
+/// A run of a scenario: towers in virtual time, and all that watches them.
+///
+/// A run is a function of its scenario alone: the same scenario gives the same [`TraceHash`], on every machine.
+///
+/// ```
+/// use clacks_sim::{Options, Scenario, Simulation};
+/// use std::time::Duration;
+///
+/// let scenario = Scenario::new("a few", 5, Duration::from_secs(600));
+/// let mut simulation = Simulation::new(&scenario, ".".as_ref(), Options::default())?;
+/// while !simulation.advance(10_000).is_over {}
+/// let outcome = simulation.finish();
+/// assert!(outcome.violations.is_empty());
+/// # Ok::<(), clacks_sim::scenario::ScenarioError>(())
+/// ```
+pub struct Simulation<M: StateMachine = Tower> {
+    world: World<M, Watchers>,
+    scenario: Scenario,
+    plan: Arc<Plan>,
+    is_over: bool,
+}
+
+impl<M: StateMachine> std::fmt::Debug for Simulation<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulation").field("scenario", &self.scenario.name).finish_non_exhaustive()
+    }
+}
+
+impl Simulation {
+    /// Prepares a run of real towers. Files that the scenario names are looked for in the folder `base`.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with the scenario. Nothing has begun to run.
+    pub fn new(scenario: &Scenario, base: &Path, options: Options) -> Result<Self, ScenarioError> {
+        let make = |config, address, seed: &_| Tower::new(config, address, seed).ok();
+        Self::with_machines(scenario, base, options, make)
+    }
+}
+
+impl<M: StateMachine> Simulation<M> {
+    /// Prepares a run of other machines than plain towers: of towers with a planted bug, for instance, to see it found. `make` gives the
+    /// machine of a tower; `None` keeps the tower down.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with the scenario. Nothing has begun to run.
+    pub fn with_machines(
+        scenario: &Scenario,
+        base: &Path,
+        options: Options,
+        make: impl FnMut(Arc<Config>, Address, &Seed) -> Option<M> + Send + 'static,
+    ) -> Result<Self, ScenarioError> {
+        let plan = Arc::new(scenario.plan(base)?);
+        let watchers = Watchers::new(scenario, &plan, options);
+        let world = World::new(Arc::clone(&plan), Box::new(make), watchers);
+        Ok(Self { world, scenario: scenario.clone(), plan, is_over: false })
+    }
+
+    /// Lets about so many events happen.
+    pub fn advance(&mut self, events: u64) -> Progress {
+        for _ in 0..events {
+            if self.is_over || !self.world.step() {
+                self.is_over = true;
+                break;
+            }
+        }
+        let standing = self.world.standing();
+        Progress {
+            at: standing.at.duration_since(Instant::ORIGIN),
+            events: standing.events,
+            is_over: self.is_over,
+        }
+    }
+
+    /// Looks at everything for the last time. A run that is not over is judged by what has happened so far.
+    pub fn finish(mut self) -> Outcome {
+        self.world.sample();
+        let standing = self.world.standing();
+        let (census, watch) = self.world.last_look();
+        watch.audit(standing.at, &census);
+        if self.is_over {
+            watch.judge_liveness(standing.at, &census);
+        } else {
+            watch.truth.excuse();
+        }
+        let verdict = watch.truth.finish(standing.at);
+        let counts = verdict.counts.iter().map(|(_, count)| count).sum();
+        let measures = self.scenario.checks.oracle.filter(|_| self.is_over);
+        let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
+        let asked = self.plan.asked();
+        let faults = Fault::ALL.into_iter().filter_map(|fault| {
+            let happened = watch.truth.faults(fault);
+            let asked = asked.iter().find(|(other, _)| *other == fault).map(|(_, count)| *count);
+            (happened > 0 || asked.is_some()).then_some(Asked { fault, asked, happened })
+        });
+        Outcome {
+            faults: faults.collect(),
+            hash: watch.hash,
+            simulated: standing.at.duration_since(Instant::ORIGIN),
+            is_over: self.is_over,
+            events: standing.events,
+            occurrences: watch.occurrences,
+            running: standing.running,
+            totals: verdict.totals,
+            violations: verdict.violations,
+            violated: counts,
+            measures: measures.unwrap_or_default(),
+            series: watch.series.clone(),
+            flights: watch.flights.take(),
+            trace_failure: watch.end_trace().err(),
+            scenario: self.scenario,
+        }
+    }
+}
+
+/// All that watch a run.
+struct Watchers {
+    towers: u32,
+    hash: TraceHash,
+    occurrences: u64,
+    trace: Option<BufWriter<Box<dyn Write + Send>>>,
+    trace_failure: Option<io::Error>,
+    truth: Truth,
+    series: Series,
+    flights: Option<Flights>,
+    liveness: Liveness,
+    message_size: usize,
+    /// How things stood at each sample since the warm-up, for the oracles.
+    standings: Vec<(Standing, u64)>,
+    warm_up: Instant,
+    keeps_standings: bool,
+}
+
+impl Watchers {
+    fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
+        let has_calm = scenario.checks.calm != Calm::Off;
+        let liveness = if scenario.checks.liveness && has_calm && plan.towers > 1 {
+            Liveness::Promised
+        } else {
+            Liveness::NotPromised
+        };
+        let named = plan.asked().into_iter().map(|(fault, _)| fault);
+        let faults = if scenario.checks.faults { named.collect() } else { Vec::new() };
+        let checks = Checks { liveness, faults, ..Checks::default() };
+        let end = Instant::ORIGIN + plan.time;
+        let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
+        Self {
+            towers: plan.towers,
+            hash: TraceHash::default(),
+            occurrences: 0,
+            trace: options.trace.map(BufWriter::new),
+            trace_failure: None,
+            truth: Truth::new(plan, checks),
+            series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
+            flights: options.flights.then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY)).flatten(),
+            liveness,
+            message_size: plan.message_size,
+            standings: Vec::new(),
+            warm_up: Instant::ORIGIN + scenario.checks.warm_up,
+            keeps_standings: scenario.checks.oracle.is_some(),
+        }
+    }
+
+    fn audit<M: StateMachine>(&mut self, at: Instant, census: &Census<'_, M>) {
+        for (tower, machine) in census.running() {
+            let memory = machine.peek().map(|held| {
+                let message = census.names().number_of(held.nonce);
+                let is_intact = message.is_some_and(|number| {
+                    names::message(number, self.message_size) == held.message
+                });
+                let peer = |peer| census.tower_at(machine.peer(peer)?.address);
+                Holding {
+                    message,
+                    place: held.in_flight.map_or(Place::Waiting, |to| Place::InFlight(peer(to))),
+                    body: if is_intact { Body::Intact } else { Body::Altered },
+                }
+            });
+            self.truth.audit(at, tower, memory);
+        }
+    }
+
+    fn judge_liveness<M: StateMachine>(&mut self, at: Instant, census: &Census<'_, M>) {
+        if self.liveness == Liveness::NotPromised {
+            return;
+        }
+        let running: Vec<_> = census.running().map(|(tower, _)| tower).collect();
+        let mut machines = census.running().map(|(_, machine)| machine);
+        self.truth.judge_liveness(at, &running, |_| {
+            machines.next().into_iter().flat_map(|machine| census.peers(machine))
+        });
+    }
+
+    fn measure(&self, oracle: Oracle, plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
+        match oracle {
+            Oracle::Capacity => crate::outcome::capacity(&self.standings, plan, scenario),
+            Oracle::Discovery => crate::outcome::discovery(&self.series, plan, scenario),
+        }
+    }
+
+    fn end_trace(&mut self) -> io::Result<()> {
+        match (self.trace_failure.take(), self.trace.as_mut()) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(trace)) => trace.flush(),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl<M: StateMachine> Watch<M> for Watchers {
+    fn see(&mut self, occurrence: &Occurrence) {
+        self.occurrences += 1;
+        self.hash.see(occurrence);
+        self.truth.see(occurrence);
+        self.series.see(occurrence);
+        if let Some(flights) = &mut self.flights {
+            flights.see(occurrence);
+        }
+        if let Some(trace) = &mut self.trace
+            && self.trace_failure.is_none()
+        {
+            self.trace_failure = writeln!(trace, "{}", Line(occurrence)).err();
+        }
+    }
+
+    fn after(&mut self, at: Instant, tower: TowerId, machine: &M) {
+        self.truth.after(at, tower, machine.tower());
+    }
+
+    fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
+        if let Some(flights) = &mut self.flights {
+            let inside = (0..self.towers).map(TowerId).filter(|tower| partition.inside.has(*tower));
+            flights.part(at, id, inside.collect());
+        }
+    }
+
+    fn healed(&mut self, at: Instant, id: u32) {
+        if let Some(flights) = &mut self.flights {
+            flights.heal(at, id);
+        }
+    }
+
+    fn sample(&mut self, standing: &Standing, census: &Census<'_, M>) {
+        if self.towers <= OFTEN_AUDITED {
+            self.audit(standing.at, census);
+        }
+        let gauges = self.gauges(standing, census);
+        self.series.sample(standing.at, &gauges);
+        if self.keeps_standings && standing.at >= self.warm_up {
+            self.standings.push((*standing, gauges.waiting));
+        }
+    }
+}
+
+impl Watchers {
+    fn gauges<M: StateMachine>(&self, standing: &Standing, census: &Census<'_, M>) -> Gauges {
+        let totals = self.truth.totals();
+        let mut gauges = Gauges {
+            running: standing.running,
+            links: standing.connections as u64,
+            messages: totals.alive,
+            copies: totals.copies,
+            on_the_wire: standing.on_the_wire,
+            events: standing.events,
+            ..Gauges::default()
+        };
+        let mut lengths = Vec::new();
+        for (_, machine) in census.running() {
+            let peers = machine.standing();
+            gauges.peers_new += peers.new as u64;
+            gauges.peers_alive += peers.alive as u64;
+            gauges.peers_lost += peers.lost as u64;
+            gauges.peers_dead += peers.dead as u64;
+            gauges.peers_ignored += peers.ignored as u64;
+            gauges.waiting += machine.waiting() as u64;
+            if self.towers <= SORTED_QUEUES {
+                lengths.push(u32::try_from(machine.waiting()).unwrap_or(u32::MAX));
+            }
+            if self.towers <= COUNTED_PAIRS && standing.running < self.towers {
+                let really = census.peers(machine).filter(|(peer, status)| {
+                    *status == clacks_proto::Status::Alive && peer.is_some_and(|peer| census.runs(peer))
+                });
+                gauges.pairs_alive += really.count() as u64;
+            }
+        }
+        if self.towers > COUNTED_PAIRS || standing.running == self.towers {
+            gauges.pairs_alive = gauges.peers_alive;
+        }
+        lengths.sort_unstable();
+        let place = |share: usize| lengths.get(lengths.len().saturating_sub(1) * share / 100);
+        gauges.queues = place(0).zip(place(50)).zip(place(99).zip(place(100))).map(
+            |((min, median), (p99, max))| QueueLengths {
+                min: *min,
+                median: *median,
+                p99: *p99,
+                max: *max,
+            },
+        );
+        gauges
+    }
+}
