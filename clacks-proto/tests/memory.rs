@@ -285,14 +285,15 @@ fn alone(config: &Arc<Config>) -> Tower {
     Tower::new(Arc::clone(config), address(0), &Seed::from_u64(1)).unwrap()
 }
 
-/// A tower with 16 alive peers and 5 messages that wait. Messages went both ways on the link to the first peer, which stays open or not.
+/// A tower with 16 alive peers and 5 messages that wait. Messages went both ways on the links
+/// to the first ones, of which `links` stay open.
 fn with_company(config: &Arc<Config>, links: usize) -> Tower {
     let mut raw = Raw::new(config);
     raw.tower = alone(config);
     let mut open = Vec::new();
     for peer in 1..=16 {
         let link = raw.call_alive(peer);
-        if open.len() < links {
+        if open.len() < links.max(1) {
             for transfer in 0..3 {
                 raw.enqueue("out");
                 raw.hand(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
@@ -311,6 +312,7 @@ fn with_company(config: &Arc<Config>, links: usize) -> Tower {
             raw.leave(link);
         }
     }
+    open.into_iter().skip(links).for_each(|link| raw.leave(link));
     for _ in 0..5 {
         raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
     }
