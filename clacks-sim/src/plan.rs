@@ -150,6 +150,8 @@ pub(crate) struct Path {
     pub(crate) from: Group,
     pub(crate) to: Group,
     pub(crate) weather: Arc<Weather>,
+    /// The same without mishaps: how it is from [`Plan::calm_from`] on.
+    pub(crate) calm: Arc<Weather>,
 }
 
 /// A set of towers.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::ReportInput;
 use crate::occurrence::Fault;
-use crate::record::{Column, Flights, Kept, Series, Span, State};
+use crate::record::{Column, Flights, Kept, Sample, Series, Span, State};
 
 /// The data of a page, safe inside a `script` element: no `<` is left that could end it.
 pub(crate) fn json(input: &ReportInput<'_>) -> String {
@@ -16,12 +16,13 @@ pub(crate) fn json(input: &ReportInput<'_>) -> String {
     let end = samples.last().map_or(Duration::ZERO, |sample| since_start(sample.at));
     let mut columns = Map::new();
     for column in Column::ALL {
-        let values = samples.iter().map(|sample| number(sample.rate(column)));
+        let values = rates(samples, column).into_iter().map(number);
         let about = json!({
             "name": column.name(),
             "unit": column.unit(),
             "about": column.about(),
             "counts": column.kept() == Kept::Sum,
+            "total": series.total(column),
             "values": values.collect::<Vec<_>>(),
         });
         columns.insert(column.key().to_owned(), about);
@@ -49,6 +50,24 @@ pub(crate) fn json(input: &ReportInput<'_>) -> String {
     });
     // Only inside strings can these stand, where their escapes mean the same.
     data.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// The values of a column, counts per second.
+///
+/// What happened in an interval without length has no rate: a sample at the start of the run ends one, and there whole networks come up.
+/// It is counted in the interval after it.
+fn rates(samples: &[Sample], column: Column) -> Vec<Option<f64>> {
+    let mut carried = 0.0;
+    let rate = |sample: &Sample| {
+        let seconds = sample.interval.as_secs_f64();
+        if column.kept() == Kept::Sum && seconds == 0.0 {
+            carried += sample.value(column).unwrap_or(0.0);
+            return None;
+        }
+        let late = if carried > 0.0 { std::mem::take(&mut carried) / seconds } else { 0.0 };
+        sample.rate(column).map(|rate| rate + late)
+    };
+    samples.iter().map(rate).collect()
 }
 
 /// Each fault that happened, with the rows in which it did.
@@ -136,6 +155,7 @@ fn whole(value: f64) -> Option<Value> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small")]
 mod tests {
     use super::*;
     use crate::report::example::Example;
@@ -148,8 +168,7 @@ mod tests {
         for column in Column::ALL {
             let values = data["columns"][column.key()]["values"].as_array().unwrap();
             assert_eq!(values.len(), samples.len());
-            for (value, sample) in values.iter().zip(samples) {
-                let expected = sample.rate(column);
+            for (value, expected) in values.iter().zip(rates(samples, column)) {
                 let close = |(a, b): (f64, f64)| (a - b).abs() <= 1e-4 * b.abs();
                 assert_eq!(value.as_f64().is_some(), expected.is_some(), "{column:?}");
                 assert!(value.as_f64().zip(expected).is_none_or(close), "{column:?}");
@@ -165,6 +184,19 @@ mod tests {
         let parting = &flights.partings()[0];
         let inside = data["flights"]["partings"][0]["inside"].as_array().unwrap();
         assert_eq!(inside.len(), parting.inside.len());
+    }
+
+    #[test]
+    fn what_happens_at_the_very_start_is_not_left_out() {
+        let example = Example::small();
+        let samples = example.series.samples();
+        assert_eq!(samples[0].interval, Duration::ZERO);
+        for column in Column::ALL.into_iter().filter(|column| column.kept() == Kept::Sum) {
+            let shown = rates(samples, column).into_iter().zip(samples);
+            let counts = shown.map(|(rate, s)| rate.unwrap_or(0.0) * s.interval.as_secs_f64());
+            assert_eq!(counts.sum::<f64>().round() as u64, example.series.total(column));
+        }
+        assert_eq!(rates(samples, Column::Enqueued)[..2], [None, Some(120.0)]);
     }
 
     #[test]

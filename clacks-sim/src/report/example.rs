@@ -56,6 +56,11 @@ impl Example {
         Self::run(3, 1, 2, 16)
     }
 
+    /// A run that ended at once, with a single sample.
+    pub(crate) fn single() -> Self {
+        Self::run(3, 0, 2, 16)
+    }
+
     /// What the report takes.
     pub(crate) fn input(&self) -> ReportInput<'_> {
         ReportInput {

@@ -42,6 +42,9 @@ impl Scenario {
         if others == 0 {
             return Some(Duration::ZERO);
         }
+        if self.ignores_for_good() {
+            return None;
+        }
         let (n, peers) = (f64::from(self.towers), f64::from(others));
         if usize::try_from(others).is_ok_and(|others| others > config.max_peers) {
             return None;
@@ -124,6 +127,8 @@ impl Scenario {
                     hit(towers)
                 }
                 Deed::Partition { kind: Parts::Isolate(_), .. } | Deed::Weather { .. } => others,
+                // Those who were turned away have lost who ignored them.
+                Deed::Ignore { towers, peers } => hit(towers).max(hit(peers)),
                 Deed::Partition { kind, .. } => {
                     let (inside, outside) = kind.sides(self.towers);
                     inside.max(outside)
@@ -135,8 +140,24 @@ impl Scenario {
         if let Some(churn) = &self.churn {
             lost = lost.saturating_add(churn.towers.size(self.towers));
         }
-        let mishaps = self.link.has_mishaps();
-        (if mishaps { others } else { lost.min(others) }, gone.min(others))
+        (if self.has_mishaps() { others } else { lost.min(others) }, gone.min(others))
+    }
+
+    /// Whether somebody is ignored, and not heeded again by the same later. Of drawn groups nobody knows whether they are the same.
+    pub(super) fn ignores_for_good(&self) -> bool {
+        let is_drawn = |group: &Towers| matches!(group, Towers::Share(_) | Towers::Count(_));
+        let is_heeded = |ignored: &Fault, towers: &Towers, peers: &Towers| {
+            !is_drawn(towers)
+                && !is_drawn(peers)
+                && self.faults.iter().any(|fault| {
+                    let heeds = Deed::Heed { towers: towers.clone(), peers: peers.clone() };
+                    fault.what == heeds && fault.end() > ignored.end()
+                })
+        };
+        self.faults.iter().any(|fault| match &fault.what {
+            Deed::Ignore { towers, peers } => !is_heeded(fault, towers, peers),
+            _ => false,
+        })
     }
 
     /// Whether somebody may be dead to others who is there, and does not make itself known.
@@ -252,9 +273,27 @@ mod tests {
     fn those_who_are_gone_are_drawn_in_vain() {
         let back = scenario(100).fault(Fault::crash(secs(1), Towers::Count(9)).lasts(secs(9)));
         let some_gone = back.clone().fault(Fault::crash(secs(1), Towers::Count(9)));
-        assert!(bound(&some_gone) > 3 * bound(&back));
+        assert!(bound(&some_gone) > 2 * bound(&back));
         let all_gone = scenario(100).fault(Fault::crash(secs(1), Towers::Count(9)));
         assert!(bound(&all_gone) < bound(&back), "nobody is to be found");
+    }
+
+    #[test]
+    fn who_is_ignored_to_the_end_is_not_promised_anything() {
+        let deed = |ignores: bool, towers| {
+            let peers = Towers::One(5);
+            if ignores { Deed::Ignore { towers, peers } } else { Deed::Heed { towers, peers } }
+        };
+        let ignored =
+            |towers: &Towers| scenario(9).fault(Fault::new(secs(1), deed(true, towers.clone())));
+        let heeded = |towers: &Towers, at| {
+            ignored(towers).fault(Fault::new(secs(at), deed(false, towers.clone())))
+        };
+        let (some, drawn) = (Towers::Range(1, 3), Towers::Count(3));
+        assert_eq!(ignored(&some).calm_bound(), None);
+        assert_eq!(heeded(&some, 1).calm_bound(), None, "not later");
+        assert!(heeded(&some, 2).calm_bound().is_some());
+        assert_eq!(heeded(&drawn, 2).calm_bound(), None, "others");
     }
 
     #[test]

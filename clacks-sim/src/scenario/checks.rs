@@ -22,6 +22,10 @@ pub struct Checks {
     pub bounds: bool,
     /// Statuses change only as they may.
     pub statuses: bool,
+    /// Nothing goes to an ignored peer, and nothing is taken from it.
+    pub ignored: bool,
+    /// No tower is busy for ever in one instant.
+    pub spinning: bool,
     /// Every fault that the scenario asks for really happens.
     pub faults: bool,
     /// A law of the whole network that the run is compared with.
@@ -51,6 +55,8 @@ impl Default for Checks {
             conservation: true,
             bounds: true,
             statuses: true,
+            ignored: true,
+            spinning: true,
             faults: true,
             oracle: None,
             warm_up: Duration::ZERO,

@@ -187,8 +187,23 @@ impl Scenario {
     /// When the last thing that disturbs the network is over.
     pub(super) fn last_disturbance(&self) -> Duration {
         let faults = self.faults.iter().filter(|fault| !fault.what.is_harmless()).map(Fault::end);
-        let churn = self.churn.iter().map(|churn| churn.until);
+        // Whoever still leaves when the churn ends comes back when it has left, or died of taking too long.
+        let times = &self.tower.timeouts;
+        let leaving = times.close.saturating_mul(2).saturating_add(times.shutdown);
+        let churn = self.churn.iter().map(|churn| churn.until.saturating_add(leaving));
         faults.chain(churn).fold(self.contacts.spread, Duration::max)
+    }
+
+    /// The shortest time that this scenario may have: until the last disturbance is over, and then the calm phase. `None` when no calm phase
+    /// would be long enough.
+    #[must_use]
+    pub fn shortest_time(&self) -> Option<Duration> {
+        let calm = match self.checks.calm {
+            Calm::For(time) => time,
+            Calm::Auto if self.checks.liveness => self.calm_bound()?,
+            Calm::Off | Calm::Auto => Duration::ZERO,
+        };
+        Some(self.last_disturbance().saturating_add(calm))
     }
 
     /// From when on nothing is done to the network any more: the calm phase lasts from then to the end.
@@ -213,17 +228,19 @@ impl Scenario {
             );
             return Err(ScenarioError::range("time", text(self.time), range));
         }
-        let mishaps = self.link.has_mishaps();
-        if let Some(number) = self.paths.iter().position(|path| self.link.changed(&path.link).has_mishaps())
-        {
-            let stays = "has mishaps, which have no end; it must have none, or checks.calm must be \"off\"";
-            return Err(ScenarioError::field(format!("path.{number}.link"), stays));
-        }
-        Ok(if mishaps { self.time.saturating_sub(needed) } else { last })
+        Ok(if self.has_mishaps() { self.time.saturating_sub(needed) } else { last })
+    }
+
+    /// Whether anything may go wrong by chance, before the calm phase begins.
+    pub(super) fn has_mishaps(&self) -> bool {
+        let on_path = |path: &super::Path| self.link.changed(&path.link).has_mishaps();
+        self.link.has_mishaps() || self.paths.iter().any(on_path)
     }
 
     fn why_unbounded(&self) -> &'static str {
-        if usize::try_from(self.towers).is_ok_and(|towers| towers > self.tower.max_peers.saturating_add(1)) {
+        if self.ignores_for_good() {
+            "some are ignored to the end (what = \"ignore\" without a later \"heed\" of the same towers and peers)"
+        } else if usize::try_from(self.towers).is_ok_and(|towers| towers > self.tower.max_peers.saturating_add(1)) {
             "a tower has no room for all others (tower.max_peers)"
         } else if self.tower.heartbeat == Heartbeat::Off {
             "without tower.heartbeat, and without messages that no crash can lose, nobody may notice anything"

@@ -12,7 +12,7 @@ use crate::distribution::{Distribution, DistributionError};
 use crate::plan::Weather;
 
 /// How the network is, everywhere that no path says something else. The shares are probabilities from 0 to 1: what happens to that
-/// share of dials or segments. They are *mishaps*: in the calm phase there are none.
+/// share of dials or segments. They are *mishaps*: in the calm phase there are none, on paths neither.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

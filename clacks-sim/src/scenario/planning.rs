@@ -63,10 +63,14 @@ impl Scenario {
     fn work_out(&self, base: &FilePath, calm_from: Duration) -> Result<Plan, ScenarioError> {
         let randomness = Randomness::new(self.seed);
         let mut drawer = Drawer::new(randomness, self.towers);
-        let plan_path = |path: &Path| plan::Path {
-            from: drawer.group("path from", &path.from),
-            to: drawer.group("path to", &path.to),
-            weather: self.link.changed(&path.link).weather().into(),
+        let plan_path = |path: &Path| {
+            let link = self.link.changed(&path.link);
+            plan::Path {
+                from: drawer.group("path from", &path.from),
+                to: drawer.group("path to", &path.to),
+                weather: link.weather().into(),
+                calm: link.without_mishaps().weather().into(),
+            }
         };
         Ok(Plan {
             seed: self.seed,

@@ -291,6 +291,7 @@ impl Steps {
         let mut times: Vec<_> = spells.iter().flat_map(|spell| [spell.at, spell.end]).collect();
         times.sort_unstable();
         times.dedup();
+        // On paths they stop by themselves.
         let is_calm_made = calm_from < scenario.time && link.has_mishaps();
         times.retain(|time| !is_calm_made || *time < calm_from);
         for time in times {

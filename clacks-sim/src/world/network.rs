@@ -14,7 +14,12 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// The weather on the way from one tower to another.
     fn weather(&self, from: TowerId, to: TowerId) -> Arc<Weather> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));
-        path.map_or_else(|| Arc::clone(&self.weather), |path| Arc::clone(&path.weather))
+        let is_calm = self.now >= self.plan.calm_from.as_nanos();
+        match path {
+            Some(path) if is_calm => Arc::clone(&path.calm),
+            Some(path) => Arc::clone(&path.weather),
+            None => Arc::clone(&self.weather),
+        }
     }
 
     /// How long bytes take from one tower to another, before jitter: always the same for a pair.

@@ -304,7 +304,9 @@ fn a_cut_breaks_every_connection_of_a_tower() {
 fn a_path_of_its_own_has_weather_of_its_own() {
     let mut plan = plan(2, calm(), vec![]);
     let weather = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
-    plan.paths.push(Path { from: Group::These(Arc::from([0])), to: Group::All, weather: Arc::new(weather) });
+    let calm = Arc::new(weather.clone());
+    plan.paths.push(Path { from: Group::These(Arc::from([0])), to: Group::All, weather: Arc::new(weather), calm });
+    plan.calm_from = Instant::ORIGIN + plan.time;
     let world = run(plan);
     let takes = |tower| world.watch.seen.iter().find_map(|seen| match seen.what {
         What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => Some(arrives.duration_since(seen.at)),

@@ -140,6 +140,7 @@ fn example_pages() {
         ("large", html(&Example::large().input())),
         ("brief", html(&ReportInput { faults: &faults, flights: None, ..brief.input() })),
         ("brief-map", html(&brief.input())),
+        ("single", html(&Example::single().input())),
     ];
     for (name, page) in pages {
         std::fs::write(directory.join(name).with_extension("html"), page).unwrap();

@@ -24,9 +24,9 @@
   const clock = element('p', { class: 'clock' });
   const state = element('p', { class: 'state' });
   const events = element('ul', { class: 'events' });
-  const key = element('p', { class: 'key' }, ...Object.entries(COLOURS).map(([name, paint]) => element('span', {}, element('i', { style: `background: var(--${paint})` }), name)), element('span', {}, element('i', { style: 'background: var(--blue)' }), 'message'));
+  const key = element('p', { class: 'key' }, ...Object.entries(COLOURS).map(([name, paint]) => element('span', {}, element('i', { style: name === 'down' ? `border: 2px solid var(--${paint})` : `background: var(--${paint})` }), name)), element('span', {}, element('i', { style: 'background: var(--blue)' }), 'message'));
   const notes = [];
-  if (flights.oneOf > 1) notes.push(`Shown is one of ${plain(flights.oneOf)} hand-overs; there were ${plain(flights.seen)}.`);
+  if (flights.oneOf > 1) notes.push(`The map shows one in ${plain(flights.oneOf)} of ${plain(flights.seen)} hand-overs.`);
   if (flights.turnsLeftOut) notes.push(`${plain(flights.turnsLeftOut)} later turns in towers\u2019 lives are left out.`);
   section.append(
     element('h2', {}, 'Map'),
@@ -70,12 +70,12 @@
   }
 
   function arrange(groups, size) {
-    const gap = groups.length > 1 ? 0.09 : 0;
-    const radius = size / 2 - 26 - (groups.length > 1 ? 8 : 0);
+    const gap = groups.length > 1 ? 0.05 : 0;
+    const radius = size / 2 - 26 - (groups.length > 1 ? 12 : 0);
     const places = new Array(flights.towers);
     let angle = -Math.PI / 2 + gap * Math.PI;
     for (const group of groups) {
-      const arc = (group.length / flights.towers) * 2 * Math.PI * (1 - (gap * groups.length) / 1);
+      const arc = (group.length / flights.towers) * 2 * Math.PI * (1 - gap * groups.length);
       const middle = angle + arc / 2;
       const push = groups.length > 1 ? 12 : 0;
       group.forEach((tower, number) => {
@@ -106,7 +106,7 @@
     pen.clearRect(0, 0, size, height);
     pen.translate((size - side) / 2, (height - side) / 2);
     const groups = groupsAt(now);
-    spots = arrange(groups, side).map(([x, y, turned]) => [x, y, turned]);
+    spots = arrange(groups, side);
     const counts = { running: 0, paused: 0, leaving: 0, down: 0 };
     const states = spots.map((_, tower) => stateOf(tower, now));
     for (const name of states) counts[name] += 1;
@@ -153,12 +153,17 @@
   }
 
   function drawTowers(pen, states, side) {
-    const size = Math.max(2, Math.min(7, (side * 1.1) / flights.towers));
+    const usual = Math.max(1.8, Math.min(7, (side * 1.1) / flights.towers));
+    const isCrowded = usual < 4;
     pen.font = '10px system-ui, sans-serif';
     pen.textAlign = 'center';
     pen.textBaseline = 'middle';
-    spots.forEach(([x, y, turned], tower) => {
+    spots.forEach(([onX, onY, turned], tower) => {
       const paint = colours[states[tower]];
+      // In a crowd, who doesn't run steps out of the line, or nobody would see it.
+      const isOut = isCrowded && states[tower] !== 'running';
+      const size = isOut ? 3.5 : usual;
+      const [x, y] = isOut ? [onX + Math.cos(turned) * 9, onY + Math.sin(turned) * 9] : [onX, onY];
       pen.beginPath();
       pen.arc(x, y, tower === pointed ? size + 2 : size, 0, 7);
       if (states[tower] === 'down') {
@@ -182,8 +187,8 @@
   function tell(counts, flying, groups) {
     clock.textContent = duration(Math.round(now * 1000) / 1000);
     const towers = Object.entries(counts).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`);
-    const about = flights.oneOf > 1 ? 'at least ' : '';
-    const parts = [`Towers: ${towers.join(', ')}.`, `On their way: ${about}${flying} ${flying === 1 ? 'message' : 'messages'}.`];
+    const messages = flights.oneOf > 1 ? 'of the messages shown' : flying === 1 ? 'message' : 'messages';
+    const parts = [`Towers: ${towers.join(', ')}.`, `On their way: ${flying} ${messages}.`];
     if (openPartings(now).length) parts.push(`The network is parted: ${groups.map((group) => group.length).join(' | ')}.`);
     if (pointed !== null) parts.push(`Tower ${pointed}: ${stateOf(pointed, now)}.`);
     state.textContent = parts.join(' ');
@@ -256,6 +261,7 @@
   choosePaint();
   moment.choose = go;
   new ResizeObserver(draw).observe(canvas);
+  // `#at=312` behind the page's address opens the map at that second.
   const asked = Number(new URLSearchParams(location.hash.slice(1)).get('at'));
   go(asked > 0 ? asked : run.end * 0.1);
 })();

@@ -32,7 +32,7 @@
   const place = document.getElementById('plots');
 
   function isUneventful(plot) {
-    return plot.lines.every(([key]) => run.columns[key].values.every((value) => !value));
+    return plot.lines.every(([key]) => !run.columns[key].total && run.columns[key].values.every((value) => !value));
   }
 
   function card(title) {
@@ -53,7 +53,7 @@
   }
 
   // The part of a plot that all share: size, time axis, shades, marks, the hair line.
-  function frame(parts, height, left, draw) {
+  function frame(parts, height, left, draw, hasMarks = true) {
     const { svg, figure, when } = parts;
     let width = 0;
     let overlay;
@@ -77,7 +77,7 @@
         shape('text', { x: x(at), y: bottom + 16, 'text-anchor': 'middle' }, svg, digits(at / ticks.scale, 6));
       }
       shape('text', { x: (left + width - MARGIN.right) / 2, y: height - 6, 'text-anchor': 'middle' }, svg, `simulated time, ${ticks.unit}`);
-      marks(svg, x, bottom);
+      if (hasMarks) marks(svg, x, bottom);
       overlay = shape('g', {}, svg);
       update();
     };
@@ -182,9 +182,11 @@
           shape('circle', { cx, cy, r: 3, fill: `var(--${paint})` }, svg);
           continue;
         }
+        // Without an outline: that of an empty layer would pass for something.
         if (plot.stacked) {
           const back = along.reverse().map((at) => `${x(time[at]).toFixed(1)},${y(bases[number][at]).toFixed(1)}`);
           shape('polygon', { class: 'area', points: [...points, ...back].join(' '), fill: `var(--${paint})` }, svg);
+          continue;
         }
         shape('polyline', { class: 'line', points: points.join(' '), stroke: `var(--${paint})` }, svg);
       }
@@ -227,7 +229,7 @@
           shape('rect', { x: start, y: y + 3, width, height: LANE - 6, fill: `var(--${colourOf(name)})`, 'fill-opacity': 0.35 + 0.65 * (count / most) }, svg);
         }
       });
-    });
+    }, false);
   }
 
   function key() {
@@ -239,6 +241,7 @@
       const here = faults.filter((fault) => run.marks.some(([, what]) => what === fault));
       if (here.length) entry({ class: 'tick', style: `background: var(--${name})` }, here.join(', '));
     }
+    if (run.flights) entry({ class: 'now' }, 'where the map is');
   }
 
   key();
