@@ -59,7 +59,7 @@ pub enum What {
         /// The message.
         message: MessageId,
     },
-    /// The application's message was not taken: the queue was full, or the tower was leaving.
+    /// The application's message was not taken: the queue was full, or the tower was leaving or did not run.
     EnqueueRefused,
     /// The application wants nothing to do with a peer any more.
     Ignored {

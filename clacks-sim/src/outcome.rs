@@ -3,12 +3,15 @@
 use std::io;
 use std::time::Duration;
 
+use clacks_proto::Instant;
+
+use crate::distribution::Distribution;
 use crate::occurrence::Fault;
 use crate::plan::Plan;
-use crate::record::{Flights, Series};
-use crate::scenario::Scenario;
+use crate::record::{Column, Flights, Sample, Series};
+use crate::scenario::{Rate, Scenario};
 use crate::trace::TraceHash;
-use crate::truth::{Totals, Violation};
+use crate::truth::{Average, Network, Ticks, Totals, Violation};
 use crate::world::Standing;
 
 /// What came out of a run.
@@ -65,8 +68,8 @@ pub struct Measured {
     pub name: &'static str,
     /// The unit.
     pub unit: &'static str,
-    /// What the law predicts.
-    pub predicted: f64,
+    /// What the law predicts, if it does.
+    pub predicted: Option<f64>,
     /// What was measured.
     pub measured: f64,
     /// The standard error of that.
@@ -83,10 +86,91 @@ impl Outcome {
     }
 }
 
-pub(crate) fn capacity(_: &[(Standing, u64)], _: &Plan, _: &Scenario) -> Vec<Measured> {
-    Vec::new()
+/// How things stood at a moment, for an oracle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) standing: Standing,
+    /// How often a message was taken by a tower.
+    pub(crate) hops: u64,
 }
 
-pub(crate) fn discovery(_: &Series, _: &Plan, _: &Scenario) -> Vec<Measured> {
-    Vec::new()
+/// Holds what a calm network carries against what it must. Nothing comes of fewer than 41 readings.
+#[allow(clippy::cast_precision_loss, reason = "counts of one interval")]
+pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
+    let Rate::PerSecond(send_rate) = scenario.tower.send_rate else { return Vec::new() };
+    let messages = readings.last().map_or(0, |last| last.enqueued());
+    let jitter = plan.weather.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
+    let network = Network {
+        towers: plan.towers,
+        messages,
+        send_rate,
+        latency: (plan.weather.latency.mean() + jitter).as_secs_f64(),
+        ticks: Ticks::Grid,
+    };
+    let intervals = || {
+        readings.windows(2).filter_map(|pair| match pair {
+            [from, to] => {
+                let time = to.standing.at.duration_since(from.standing.at).as_secs_f64();
+                (time > 0.0).then_some((from, to, time))
+            }
+            _ => None,
+        })
+    };
+    let towers = f64::from(plan.towers);
+    let used: Vec<_> = intervals()
+        .map(|(from, to, time)| {
+            (to.standing.handed_over - from.standing.handed_over) as f64
+                / (towers * send_rate * time)
+        })
+        .collect();
+    let wire: Vec<_> = intervals()
+        .map(|(from, to, time)| {
+            (to.standing.wire_time - from.standing.wire_time) as f64 / 1e9 / time
+        })
+        .collect();
+    let heard: Vec<_> = intervals()
+        .map(|(from, to, time)| (to.hops - from.hops) as f64 / (towers * f64::from(messages) * time))
+        .collect();
+    let judged = [
+        ("used share of the ticks", "", Average::of(&used).map(|it| network.judge_used_share(it))),
+        ("messages on the wire", "messages", Average::of(&wire).map(|it| network.judge_wire(it))),
+        (
+            "how often a tower hears a message",
+            "1/s",
+            Average::of(&heard).map(|it| network.judge_heard(it)),
+        ),
+    ];
+    let measured = judged.into_iter().filter_map(|(name, unit, judged)| {
+        let judged = judged?;
+        Some(Measured {
+            name,
+            unit,
+            predicted: Some(judged.predicted),
+            measured: judged.measured,
+            sigma: Some(judged.sigma),
+            holds: judged.agrees(),
+        })
+    });
+    measured.collect()
+}
+
+impl Reading {
+    fn enqueued(&self) -> u32 {
+        u32::try_from(self.standing.messages).unwrap_or(u32::MAX)
+    }
+}
+
+/// When everybody knew everybody else for the first time, to the sample.
+pub(crate) fn discovery(series: &Series) -> Vec<Measured> {
+    let all = |sample: &&Sample| sample.value(Column::Discovery).is_some_and(|share| share >= 1.0);
+    let first = series.samples().iter().find(all).map(|sample| sample.at);
+    let after = first.map_or(f64::INFINITY, |at| at.duration_since(Instant::ORIGIN).as_secs_f64());
+    vec![Measured {
+        name: "everybody knows everybody after",
+        unit: "s",
+        predicted: None,
+        measured: after,
+        sigma: None,
+        holds: first.is_some(),
+    }]
 }

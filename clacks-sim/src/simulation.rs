@@ -9,7 +9,7 @@ use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
 
 use crate::names;
 use crate::occurrence::{Fault, Occurrence, TowerId};
-use crate::outcome::{Asked, Measured, Outcome};
+use crate::outcome::{self, Asked, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
 use crate::record::{Flights, Gauges, QueueLengths, Series};
 use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
@@ -180,9 +180,9 @@ struct Watchers {
     liveness: Liveness,
     message_size: usize,
     /// How things stood at each sample since the warm-up, for the oracles.
-    standings: Vec<(Standing, u64)>,
+    readings: Vec<Reading>,
     warm_up: Instant,
-    keeps_standings: bool,
+    keeps_readings: bool,
 }
 
 impl Watchers {
@@ -209,9 +209,9 @@ impl Watchers {
             flights: options.flights.then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY)).flatten(),
             liveness,
             message_size: plan.message_size,
-            standings: Vec::new(),
+            readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
-            keeps_standings: scenario.checks.oracle.is_some(),
+            keeps_readings: scenario.checks.oracle.is_some(),
         }
     }
 
@@ -246,8 +246,8 @@ impl Watchers {
 
     fn measure(&self, oracle: Oracle, plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
         match oracle {
-            Oracle::Capacity => crate::outcome::capacity(&self.standings, plan, scenario),
-            Oracle::Discovery => crate::outcome::discovery(&self.series, plan, scenario),
+            Oracle::Capacity => outcome::capacity(&self.readings, plan, scenario),
+            Oracle::Discovery => outcome::discovery(&self.series),
         }
     }
 
@@ -299,8 +299,9 @@ impl<M: StateMachine> Watch<M> for Watchers {
         }
         let gauges = self.gauges(standing, census);
         self.series.sample(standing.at, &gauges);
-        if self.keeps_standings && standing.at >= self.warm_up {
-            self.standings.push((*standing, gauges.waiting));
+        if self.keeps_readings && standing.at >= self.warm_up {
+            let hops = self.truth.totals().hops;
+            self.readings.push(Reading { standing: *standing, hops });
         }
     }
 }

@@ -77,19 +77,25 @@ impl Ledger {
         }
     }
 
-    /// Compares how many messages a tower holds with what the ledger says. An altered message may be in no ledger.
+    /// Compares how many messages a tower holds with what the ledger says. An altered message may be in no ledger. `look` tells which ones it holds, and is asked
+    /// only when their number does not say enough.
     pub(crate) fn count(
         &mut self,
         at: Instant,
         tower: TowerId,
         held: usize,
+        look: impl FnOnce() -> Vec<MessageId>,
         found: &mut Violations,
     ) {
         self.conclude_taking(found);
-        let is_tainted = self.is_tainted;
+        self.settle_sent(found);
+        if !self.unclear.is_empty() {
+            self.clear_up(tower, held, look);
+        }
+        let (is_tainted, is_murky) = (self.is_tainted, self.murky > 0);
         let state = self.tower(tower);
-        let (recorded, held) = (state.held as usize, held);
-        let is_right = held == recorded || is_tainted && held > recorded;
+        let recorded = state.held as usize;
+        let is_right = held == recorded || is_tainted && held > recorded || is_murky;
         if is_right || state.is_off {
             return;
         }
@@ -97,6 +103,24 @@ impl Ledger {
         found.add(Checker::Conservation, Scene::of(at, tower), || {
             format!("tower {} holds {held} messages where it should hold {recorded}", tower.0)
         });
+    }
+
+    /// Settles which of the messages that a tower may have kept it has kept.
+    fn clear_up(&mut self, tower: TowerId, held: usize, look: impl FnOnce() -> Vec<MessageId>) {
+        let open = self.unclear.iter().filter(|(by, _)| *by == tower).map(|(_, message)| *message);
+        let open: Vec<_> = open.collect();
+        let kept = if held <= self.tower(tower).held as usize || open.is_empty() {
+            Vec::new()
+        } else {
+            let holds = look();
+            open.into_iter().filter(|message| holds.contains(message)).collect()
+        };
+        for message in kept {
+            if self.held_by(message, tower).next().is_none() {
+                self.keep(tower, message);
+            }
+        }
+        self.unclear.retain(|(by, _)| *by != tower);
     }
 
     /// Compares one message that a tower holds with the ledger.
@@ -127,7 +151,7 @@ impl Ledger {
         if is_as_recorded {
             return;
         }
-        found.add(Checker::Conservation, scene, || {
+        self.report(found, scene, || {
             let (tower, message) = (tower.0, message.0);
             match record {
                 Some(_) => format!(
@@ -138,7 +162,7 @@ impl Ledger {
         });
         let is_known = self.messages.get(message.0 as usize);
         if record.is_none() && is_known.is_some_and(|known| known.state != State::Unknown) {
-            self.totals.duplicated[DuplicationCause::Unexplained.place()] += 1;
+            self.duplicate(message, DuplicationCause::Unexplained);
             let record = self.hold(message, tower);
             self.copies.get_mut(record).flags.set(Flags::FOUND);
             self.weigh(message);
@@ -149,7 +173,7 @@ impl Ledger {
     fn strike(&mut self, scene: Scene, place: u32, found: &mut Violations) {
         let copy = *self.copies.get(place);
         let message = copy.message;
-        found.add(Checker::Conservation, scene.with(message), || {
+        self.report(found, scene.with(message), || {
             format!("tower {} should hold message {}, and does not", copy.tower.0, message.0)
         });
         let is_shadow = self.is_shadow(place);

@@ -35,7 +35,7 @@ pub(super) struct Copy {
     pub(super) time: u32,
     pub(super) kind: Kind,
     pub(super) flags: Flags,
-    /// Of the receiver's memory, when it took this.
+    /// Of the receiver's memory, when it took this; or how often stray bytes were sent.
     pub(super) epoch: u8,
     /// What an orphan dies of if nobody takes it.
     pub(super) cause: u8,
@@ -50,6 +50,8 @@ impl Flags {
     pub(super) const TAKEN: Self = Self(1);
     /// Another copy came in meanwhile: one stays here when this is confirmed.
     pub(super) const AGAIN: Self = Self(2);
+    /// Another copy came in while this one waited, or was given to a link already. In the second case one stays when it is confirmed.
+    pub(super) const MAYBE_AGAIN: Self = Self(64);
     /// The receiver was asked a second time.
     pub(super) const ASKED: Self = Self(4);
     /// It was asked the second time after it had taken it: it should recognise it.

@@ -3,15 +3,15 @@
 use clacks_proto::wire::Attempt;
 
 use super::copies::{Flags, Kind, NOWHERE};
-use super::ledger::{Early, Ledger, Taking, seconds};
+use super::ledger::{Ledger, Sent, Taking, seconds};
 use super::totals::{DuplicationCause, LossCause};
 use super::violation::{Checker, Scene, Violations};
 use crate::occurrence::{MessageId, TowerId};
 
 impl Ledger {
     /// A tower sends a message. False when it holds none that it could send now.
-    pub(super) fn on_handed_over(&mut self, sent: Early) -> bool {
-        let Early { by, to, message, attempt, .. } = sent;
+    pub(super) fn on_handed_over(&mut self, sent: Sent) -> bool {
+        let Sent { by, to, message, attempt, .. } = sent;
         let asked = match attempt {
             Attempt::Retry => self.in_flight(message, by).find(|place| {
                 let copy = self.copies.get(*place);
@@ -29,11 +29,11 @@ impl Ledger {
             }
             return true;
         }
+        self.keep_if_unclear(by, message);
         let Some(place) = self.places_at(message, by, Kind::Waiting).next() else { return false };
         let copy = self.copies.get_mut(place);
         copy.kind = Kind::InFlight;
         copy.to = to;
-        copy.flags = Flags::default();
         self.totals.in_flight += 1;
         true
     }
@@ -48,7 +48,7 @@ impl Ledger {
         found: &mut Violations,
     ) {
         let Some(known) = self.messages.get(message.0 as usize) else {
-            found.add(Checker::Conservation, scene.with(message), || {
+            self.report(found, scene.with(message), || {
                 format!("tower {} has taken message {}, which nobody enqueued", tower.0, message.0)
             });
             return;
@@ -57,7 +57,9 @@ impl Ledger {
             .copies
             .of_message(known.head)
             .filter_map(|place| Some((self.rank(place, tower, from)?, place)))
-            .min();
+            .min()
+            // A stray that had to be forgotten explains more than one from somebody else.
+            .filter(|(rank, _)| *rank < Rank::MISTAKEN || !known.has_forgotten_strays);
         self.totals.hops += 1;
         self.record(message).hops += 1;
         self.taking = Some(Taking { at: scene.at, by: tower, message });
@@ -67,9 +69,9 @@ impl Ledger {
                 true => DuplicationCause::TakenLate,
                 false => DuplicationCause::Unexplained,
             };
-            self.totals.duplicated[cause.place()] += 1;
+            self.duplicate(message, cause);
             if !is_excused {
-                found.add(Checker::Conservation, scene.with(message), || {
+                self.report(found, scene.with(message), || {
                     format!("tower {} has taken message {} from nobody", tower.0, message.0)
                 });
             }
@@ -77,7 +79,7 @@ impl Ledger {
         };
         let sender = self.copies.get(place).tower;
         if rank >= Rank::MISTAKEN && !self.is_tainted {
-            found.add(Checker::Conservation, scene.with(message), || {
+            self.report(found, scene.with(message), || {
                 let claimed = from.map_or(NOWHERE, |from| from.0);
                 format!(
                     "tower {by} says that message {message} came from tower {claimed}, and it came from tower {sender}",
@@ -110,8 +112,12 @@ impl Ledger {
                 self.remove(place);
             }
             Kind::Stray => {
-                self.totals.duplicated[DuplicationCause::TakenLate.place()] += 1;
-                self.remove(place);
+                copy.epoch -= 1;
+                let is_last = copy.epoch == 0;
+                self.duplicate(message, DuplicationCause::TakenLate);
+                if is_last {
+                    self.remove(place);
+                }
             }
             Kind::InFlight if flags.has(Flags::TAKEN) => {
                 let copy = self.copies.get_mut(place);
@@ -123,9 +129,9 @@ impl Ledger {
                     true => DuplicationCause::TakenTwice,
                     false => DuplicationCause::Unexplained,
                 };
-                self.totals.duplicated[cause.place()] += 1;
+                self.duplicate(message, cause);
                 if !is_excused {
-                    found.add(Checker::Conservation, scene.with(message), || {
+                    self.report(found, scene.with(message), || {
                         let (by, message) = (by.0, message.0);
                         format!("tower {by} did not recognise message {message}, which it was asked about, and took it twice")
                     });
@@ -167,21 +173,28 @@ impl Ledger {
     pub(super) fn conclude(&mut self, taking: Taking, is_queued: bool, found: &mut Violations) {
         let Taking { at, by, message } = taking;
         let scene = Scene::of(at, by).with(message);
+        if is_queued {
+            self.unclear.retain(|unclear| *unclear != (by, message));
+        } else {
+            self.keep_if_unclear(by, message);
+        }
         let held = self.held_by(message, by).next();
         match (held, is_queued) {
             (None, true) => _ = self.hold(message, by),
             (Some(place), false) => self.coalesce(place),
             (Some(_), true) => {
                 // Bodies that differ under one name are two messages to a tower.
-                if !self.is_tainted {
-                    found.add(Checker::Conservation, scene, || {
+                if self.is_tainted {
+                    self.make_murky(message);
+                } else {
+                    self.report(found, scene, || {
                         format!("tower {} has queued message {} twice", by.0, message.0)
                     });
                 }
                 self.hold(message, by);
             }
             (None, false) => {
-                found.add(Checker::Conservation, scene, || {
+                self.report(found, scene, || {
                     format!("tower {} has taken message {} and holds none", by.0, message.0)
                 });
                 self.lose(message, LossCause::Unexplained);
@@ -199,6 +212,7 @@ impl Ledger {
             self.totals.copies += 1;
             self.record(message).copies += 1;
         } else {
+            copy.flags.set(Flags::MAYBE_AGAIN);
             self.totals.coalesced += 1;
         }
     }
@@ -211,10 +225,11 @@ impl Ledger {
         message: MessageId,
         found: &mut Violations,
     ) {
+        self.keep_if_unclear(tower, message);
         let Some(place) = self.in_flight(message, tower).next() else {
             // What was given to a link and never sent comes back as well.
             if self.held_by(message, tower).next().is_none() {
-                found.add(Checker::Conservation, scene.with(message), || {
+                self.report(found, scene.with(message), || {
                     let (tower, message) = (tower.0, message.0);
                     format!("tower {tower} has got message {message} back, which it does not hold")
                 });
@@ -232,7 +247,7 @@ impl Ledger {
             if !is_again {
                 self.totals.copies += 1;
                 self.record(message).copies += 1;
-                self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] += 1;
+                self.duplicate(message, DuplicationCause::ConfirmationLost);
                 if !flags.has(Flags::ASKED) && !self.is_tainted {
                     self.unexcused.push((scene.at, tower, message));
                 }
@@ -262,7 +277,7 @@ impl Ledger {
             (to.is_some_and(|to| to != copy.to), !copy.flags.has(Flags::TAKEN))
         };
         let Some(place) = self.in_flight(message, tower).min_by_key(is_meant) else {
-            found.add(Checker::Conservation, scene.with(message), || {
+            self.report(found, scene.with(message), || {
                 let (tower, message) = (tower.0, message.0);
                 format!(
                     "tower {tower} was told that message {message} was taken, and has not sent it"
@@ -273,7 +288,7 @@ impl Ledger {
         let copy = *self.copies.get(place);
         let receiver = copy.to;
         if to.is_some_and(|to| to != receiver) {
-            found.add(Checker::Conservation, scene.with(message), || {
+            self.report(found, scene.with(message), || {
                 format!(
                     "tower {tower} was told that message {message} was taken by another one than tower {receiver}, to which it sent it",
                     tower = tower.0,
@@ -291,7 +306,7 @@ impl Ledger {
                 false => LossCause::Unexplained,
             };
             if cause == LossCause::Unexplained {
-                found.add(Checker::Conservation, scene.with(message), || {
+                self.report(found, scene.with(message), || {
                     let (tower, message, receiver) = (tower.0, message.0, receiver.0);
                     format!("tower {tower} was told that tower {receiver} has taken message {message}, and that has not")
                 });
@@ -305,7 +320,25 @@ impl Ledger {
             copy.flags = Flags::default();
         } else {
             self.release(place);
+            if copy.flags.has(Flags::MAYBE_AGAIN) {
+                self.unclear.push((tower, message));
+            }
         }
+        self.weigh(message);
+    }
+
+    /// A tower speaks of a message that it may have kept: so it has.
+    fn keep_if_unclear(&mut self, tower: TowerId, message: MessageId) {
+        if self.unclear.contains(&(tower, message)) {
+            self.keep(tower, message);
+        }
+    }
+
+    /// A tower kept a message that was confirmed: another copy had come in when it was on a link and not yet sent.
+    pub(super) fn keep(&mut self, tower: TowerId, message: MessageId) {
+        self.unclear.retain(|unclear| *unclear != (tower, message));
+        self.totals.coalesced -= 1;
+        self.hold(message, tower);
         self.weigh(message);
     }
 

@@ -1,8 +1,8 @@
 //! The ledger: where every copy of every message is, as far as anybody can know.
 //!
 //! It follows what towers tell and what goes over the network, and never looks into a tower; an [audit](super::audit) compares the two.
-//! Whatever towers tell must be seen in the order in which they tell it. Bytes that a tower sends in the same instant may be seen before that: then the ledger waits for
-//! the notice that explains them.
+//! Whatever towers tell must be seen in the order in which they tell it. Bytes that a tower sends meanwhile may be seen before that: what they mean is settled
+//! when the tower has told all.
 
 use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, Origin};
@@ -28,6 +28,8 @@ pub(super) struct Message {
     pub(super) last_loss: LossCause,
     /// So many strays that some had to be forgotten: one more take needs no explanation.
     pub(super) has_forgotten_strays: bool,
+    /// Some tower held it twice, with different bodies: which of the two it then speaks of, nobody can tell, and nothing that seems wrong proves anything.
+    pub(super) is_murky: bool,
     /// As what it is counted among the lost.
     pub(super) counted_loss: Option<LossCause>,
 }
@@ -69,9 +71,9 @@ pub(super) struct Taking {
     pub(super) message: MessageId,
 }
 
-/// A message among the bytes of a tower that has not told yet how it came to be sent.
+/// A message among the bytes of a tower. It may yet tell how it came to that: that the message came back from another peer, for example.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Early {
+pub(super) struct Sent {
     pub(super) at: Instant,
     pub(super) by: TowerId,
     pub(super) to: TowerId,
@@ -88,9 +90,11 @@ pub(crate) struct Ledger {
     pub(super) totals: Totals,
     pub(super) now: Instant,
     pub(super) taking: Option<Taking>,
-    early: Vec<Early>,
+    sent: Vec<Sent>,
     /// Messages that came back though the receiver had taken them: the end of a link must follow in the same instant.
     pub(super) unexcused: Vec<(Instant, TowerId, MessageId)>,
+    /// Messages that were confirmed, and of which their towers may have kept a copy: how much they hold will tell.
+    pub(super) unclear: Vec<(TowerId, MessageId)>,
     /// How many confirmations one altered byte can forge: a window of them.
     pub(super) window: u32,
     /// For how many seconds bytes may linger on a link that their sender has given up.
@@ -102,6 +106,8 @@ pub(crate) struct Ledger {
     /// By how many seconds clocks were put back, all in all.
     put_back: u64,
     slowest_ppm: i32,
+    /// How many messages are murky.
+    pub(super) murky: u32,
     /// Whether a byte was altered anywhere.
     pub(super) is_tainted: bool,
 }
@@ -127,14 +133,16 @@ impl Ledger {
             totals: Totals::default(),
             now: Instant::ORIGIN,
             taking: None,
-            early: Vec::new(),
+            sent: Vec::new(),
             unexcused: Vec::new(),
+            unclear: Vec::new(),
             window: u32::from(window),
             linger: idle,
             idle,
             memory,
             put_back: 0,
             slowest_ppm: 0,
+            murky: 0,
             is_tainted: false,
         }
     }
@@ -159,13 +167,18 @@ impl Ledger {
                 && what == What::Queued { message: Some(taking.message), origin: Origin::Peer };
             self.conclude(taking, is_explained, found);
         }
+        let is_others = |sent: &Sent| sent.at != at || Some(sent.by) != tower;
+        let is_aside = matches!(what, What::Fault(_));
+        let is_end = matches!(what, What::Crashed | What::Left { .. });
+        if is_end || self.sent.first().is_some_and(is_others) && !is_aside {
+            self.settle_sent(found);
+        }
         if is_explained {
             // All that it says is said.
         } else if let Some(tower) = tower.filter(|tower| (tower.0 as usize) < self.towers.len()) {
             self.on(at, tower, what, found);
         }
-        if !self.early.is_empty() || !self.unexcused.is_empty() {
-            self.explain_early(Some(occurrence), found);
+        if !self.unexcused.is_empty() {
             self.excuse(Some(occurrence), found);
         }
     }
@@ -173,7 +186,7 @@ impl Ledger {
     /// Nothing more happens in this instant: what waits for an explanation gets none.
     pub(super) fn close_instant(&mut self, found: &mut Violations) {
         self.conclude_taking(found);
-        self.explain_early(None, found);
+        self.settle_sent(found);
         self.excuse(None, found);
     }
 
@@ -211,7 +224,8 @@ impl Ledger {
             What::Crashed => _ = self.end_life(tower, LossCause::Crash, scene, found),
             What::Left { undelivered } => {
                 let held = self.end_life(tower, LossCause::Left, scene, found);
-                if held > undelivered as u64 || held < undelivered as u64 && !self.is_tainted {
+                let is_more = held > undelivered as u64 && self.murky == 0;
+                if is_more || held < undelivered as u64 && !self.is_tainted {
                     found.add(Checker::Conservation, scene, || {
                         format!(
                             "tower {tower} left with {undelivered} messages, and held {held}",
@@ -238,10 +252,7 @@ impl Ledger {
             What::HandedOver { to, message: Some(message), attempt, .. }
                 if (to.0 as usize) < self.towers.len() =>
             {
-                let early = Early { at, by: tower, to, message, attempt };
-                if !self.on_handed_over(early) {
-                    self.early.push(early);
-                }
+                self.sent.push(Sent { at, by: tower, to, message, attempt });
             }
             What::Received { from, message: Some(message) } => {
                 self.on_received(scene, tower, from, message, found);
@@ -286,7 +297,7 @@ impl Ledger {
         found: &mut Violations,
     ) {
         if self.held_by(message, tower).next().is_none() {
-            found.add(Checker::Conservation, scene.with(message), || {
+            self.report(found, scene.with(message), || {
                 format!(
                     "tower {} has queued message {}, which it does not hold",
                     tower.0, message.0
@@ -302,11 +313,11 @@ impl Ledger {
         message: MessageId,
         found: &mut Violations,
     ) {
-        found.add(Checker::Conservation, scene.with(message), || {
+        self.report(found, scene.with(message), || {
             format!("tower {} has queued message {}, which it has not taken", tower.0, message.0)
         });
         if (message.0 as usize) < self.messages.len() {
-            self.totals.duplicated[DuplicationCause::Unexplained.place()] += 1;
+            self.duplicate(message, DuplicationCause::Unexplained);
             self.hold(message, tower);
             self.weigh(message);
         }
@@ -321,7 +332,7 @@ impl Ledger {
     ) {
         let known = self.messages.get(message.0 as usize);
         if known.is_some_and(|known| known.state != State::Unknown) {
-            found.add(Checker::Conservation, scene.with(message), || {
+            self.report(found, scene.with(message), || {
                 format!("message {} was enqueued twice", message.0)
             });
             return;
@@ -342,6 +353,7 @@ impl Ledger {
         scene: Scene,
         found: &mut Violations,
     ) -> u64 {
+        self.unclear.retain(|(other, _)| *other != tower);
         let mut held = 0;
         while self.tower(tower).head != NOWHERE {
             let place = self.tower(tower).head;
@@ -379,31 +391,22 @@ impl Ledger {
         held
     }
 
-    /// Looks again at bytes that were sent before their tower said how it came to that.
-    fn explain_early(&mut self, occurrence: Option<&Occurrence>, found: &mut Violations) {
-        let mut early = std::mem::take(&mut self.early);
-        early.retain(|sent| {
-            if self.on_handed_over(*sent) {
-                return false;
+    /// A tower has told all that explains the bytes that it has sent.
+    pub(super) fn settle_sent(&mut self, found: &mut Violations) {
+        let mut sent = std::mem::take(&mut self.sent);
+        for one in sent.drain(..) {
+            if self.on_handed_over(one) {
+                continue;
             }
-            let goes_on = occurrence.is_some_and(|next| {
-                let is_aside = matches!(next.what, What::Fault(_));
-                next.at == sent.at && (is_aside || next.tower == Some(sent.by))
+            let Sent { at, by, to, message, .. } = one;
+            self.report(found, Scene::of(at, by).with(message), || {
+                let (by, to, message) = (by.0, to.0, message.0);
+                format!("tower {by} has sent message {message} to tower {to}, and had none to send")
             });
-            if !goes_on {
-                found.add(Checker::Conservation, Scene::of(sent.at, sent.by).with(sent.message), || {
-                    format!(
-                        "tower {by} has sent message {message} to tower {to}, and had none to send",
-                        by = sent.by.0,
-                        message = sent.message.0,
-                        to = sent.to.0,
-                    )
-                });
-                self.add_stray(sent.message, sent.by, sent.to);
-            }
-            goes_on
-        });
-        self.early = early;
+            self.add_stray(message, by, to);
+        }
+        // The buffer is used again.
+        self.sent = sent;
     }
 
     /// A message comes back though it was taken only when its link ends. That is told in the same instant.
@@ -413,18 +416,19 @@ impl Ledger {
         {
             self.unexcused.retain(|(then, by, _)| !(then == at && by == tower));
         }
-        let goes_on = |then: Instant| occurrence.is_some_and(|next| next.at == then);
-        self.unexcused.retain(|(at, tower, message)| {
-            if !goes_on(*at) {
-                self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] -= 1;
-                self.totals.duplicated[DuplicationCause::Unexplained.place()] += 1;
-                found.add(Checker::Conservation, Scene::of(*at, *tower).with(*message), || {
-                    let (tower, message) = (tower.0, message.0);
-                    format!("tower {tower} has got message {message} back on a link that stands, though it was taken")
-                });
+        let unexcused = std::mem::take(&mut self.unexcused);
+        for (at, tower, message) in unexcused {
+            if occurrence.is_some_and(|next| next.at == at) {
+                self.unexcused.push((at, tower, message));
+                continue;
             }
-            goes_on(*at)
-        });
+            self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] -= 1;
+            self.duplicate(message, DuplicationCause::Unexplained);
+            self.report(found, Scene::of(at, tower).with(message), || {
+                let (tower, message) = (tower.0, message.0);
+                format!("tower {tower} has got message {message} back on a link that stands, though it was taken")
+            });
+        }
     }
 
     /// What a tower took from whom is forgotten, or may be.
@@ -464,6 +468,7 @@ impl Message {
         state: State::Unknown,
         last_loss: LossCause::Unexplained,
         has_forgotten_strays: false,
+        is_murky: false,
         counted_loss: None,
     };
 }

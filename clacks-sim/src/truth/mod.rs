@@ -25,12 +25,14 @@ mod statuses;
 mod tests;
 mod totals;
 mod violation;
+#[cfg(test)]
+mod whole;
 
 use std::time::Duration;
 
 use clacks_proto::{Instant, Status, Tower};
 
-use crate::occurrence::{Fault, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 use crate::plan::Plan;
 use bounds::{Bounds, Sizes};
 use faults::Faults;
@@ -164,7 +166,8 @@ impl Truth {
         let sizes = Sizes::of(machine);
         self.bounds.look(at, tower, sizes, &mut self.found);
         self.spinning.look(at, tower, &mut self.found);
-        self.ledger.count(at, tower, sizes.messages, &mut self.found);
+        let look = || machine.peek().filter_map(|held| number_in(held.message.body())).collect();
+        self.ledger.count(at, tower, sizes.messages, look, &mut self.found);
     }
 
     /// Compares all that a running tower holds with the ledger. Not in the middle of an event.
@@ -234,4 +237,10 @@ impl Truth {
         let counts = Checker::ALL.map(|checker| (checker, self.found.count_of(checker)));
         Verdict { violations: self.found.kept().to_vec(), counts: counts.to_vec(), totals }
     }
+}
+
+/// Which message a body says that it is.
+fn number_in(body: &[u8]) -> Option<MessageId> {
+    let number = u64::from_be_bytes(*body.first_chunk()?);
+    u32::try_from(number).ok().map(MessageId)
 }

@@ -2,7 +2,8 @@
 
 use super::copies::{Flags, Kind};
 use super::ledger::{Ledger, Message, State, Tower, seconds};
-use super::totals::LossCause;
+use super::totals::{DuplicationCause, LossCause};
+use super::violation::{Checker, Scene, Violations};
 use crate::occurrence::{MessageId, TowerId};
 
 /// How many strays of one message are remembered.
@@ -107,6 +108,7 @@ impl Ledger {
     pub(super) fn add_stray(&mut self, message: MessageId, from: TowerId, to: TowerId) {
         let now = seconds(self.now);
         let until = now.saturating_add(self.linger);
+        let mut times = 1u8;
         let strays: Vec<u32> = self.places(message, Kind::Stray).collect();
         let mut left = strays.len();
         for place in strays {
@@ -115,7 +117,11 @@ impl Ledger {
             // One that was stopped takes its bytes when it goes on.
             let last = stray.time.max(receiver.resumed.saturating_add(self.linger));
             let is_the_same = stray.tower == from && stray.to == to;
-            if is_the_same || last < now && !receiver.is_paused {
+            let is_over = last < now && !receiver.is_paused;
+            if is_the_same || is_over {
+                if !is_over {
+                    times = times.saturating_add(stray.epoch);
+                }
                 self.remove(place);
                 left -= 1;
             } else if left >= MAX_STRAYS {
@@ -127,13 +133,50 @@ impl Ledger {
         let Some(record) = self.messages.get_mut(message.0 as usize) else { return };
         let place = self.copies.add(Kind::Stray, message, from, &mut record.head);
         let stray = self.copies.get_mut(place);
-        (stray.to, stray.time) = (to, until);
+        (stray.to, stray.time, stray.epoch) = (to, until, times);
     }
 
     /// A copy is no more.
     pub(super) fn lose(&mut self, message: MessageId, cause: LossCause) {
         self.totals.copies_lost += 1;
-        self.record(message).last_loss = cause;
+        let record = self.record(message);
+        record.last_loss = match cause {
+            LossCause::Unexplained if record.is_murky => LossCause::Altered,
+            _ => cause,
+        };
+    }
+
+    /// There is one more copy.
+    pub(super) fn duplicate(&mut self, message: MessageId, cause: DuplicationCause) {
+        let cause = match cause {
+            DuplicationCause::Unexplained if self.record(message).is_murky => {
+                DuplicationCause::Altered
+            }
+            _ => cause,
+        };
+        self.totals.duplicated[cause.place()] += 1;
+    }
+
+    /// An altered body under the same name made two messages of one.
+    pub(super) fn make_murky(&mut self, message: MessageId) {
+        let record = self.record(message);
+        if !record.is_murky {
+            record.is_murky = true;
+            self.murky += 1;
+        }
+    }
+
+    /// Says that something about a message is wrong, unless nobody can tell that.
+    pub(super) fn report(
+        &self,
+        found: &mut Violations,
+        scene: Scene,
+        text: impl FnOnce() -> String,
+    ) {
+        let message = scene.message.and_then(|message| self.messages.get(message.0 as usize));
+        if !message.is_some_and(|message| message.is_murky) {
+            found.add(Checker::Conservation, scene, text);
+        }
     }
 
     /// Counts a message where it now belongs.

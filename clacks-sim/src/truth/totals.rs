@@ -46,14 +46,21 @@ pub enum DuplicationCause {
     TakenLate,
     /// The receiver was asked again whether it had taken it, and took it once more: it could not know the sender, or had forgotten it.
     TakenTwice,
+    /// An altered byte gave it another body under the same name, and a tower held both.
+    Altered,
     /// None that the ledger accepts. Each of these is a violation, too.
     Unexplained,
 }
 
 impl DuplicationCause {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::ConfirmationLost, Self::TakenLate, Self::TakenTwice, Self::Unexplained];
+    pub const ALL: [Self; 5] = [
+        Self::ConfirmationLost,
+        Self::TakenLate,
+        Self::TakenTwice,
+        Self::Altered,
+        Self::Unexplained,
+    ];
 
     /// The cause in a few lower-case words.
     #[must_use]
@@ -62,6 +69,7 @@ impl DuplicationCause {
             Self::ConfirmationLost => "confirmation lost",
             Self::TakenLate => "taken late",
             Self::TakenTwice => "taken twice",
+            Self::Altered => "altered",
             Self::Unexplained => "unexplained",
         }
     }

@@ -72,8 +72,8 @@ pub(crate) struct Standing {
     pub(crate) wire_time: u128,
     /// Messages handed over for the first time to some peer.
     pub(crate) handed_over: u64,
-    /// Events that wait.
-    pub(crate) pending: usize,
+    /// Messages that applications have enqueued.
+    pub(crate) messages: usize,
 }
 
 /// Makes the towers.
@@ -186,7 +186,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         self.account_wire();
         self.standing.at = Instant::from_nanos(self.now);
         self.standing.connections = self.connections.len();
-        self.standing.pending = self.agenda.len();
+        self.standing.messages = self.names.len();
         self.standing
     }
 

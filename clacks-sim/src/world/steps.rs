@@ -104,7 +104,10 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let message = names::message(self.names.next(), self.plan.message_size);
         let node = &mut self.nodes[tower.0 as usize];
         let now = node.clock(self.now);
-        let (Some(machine), false) = (&mut node.machine, node.is_paused) else { return };
+        let (Some(machine), false) = (&mut node.machine, node.is_paused) else {
+            // A tower that does not run has no application either.
+            return self.see(tower, What::EnqueueRefused);
+        };
         let what = match machine.tower_mut().enqueue(message, now) {
             Ok(nonce) => What::Enqueued { message: self.names.add(nonce) },
             Err(_) => What::EnqueueRefused,
