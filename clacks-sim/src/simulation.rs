@@ -14,7 +14,7 @@ use crate::plan::{Partition, Plan};
 use crate::record::{Flights, Gauges, QueueLengths, Series};
 use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
-use crate::truth::{Body, Checks, Holding, Liveness, Place, Truth};
+use crate::truth::{Body, Checker, Checks, Holding, Liveness, Place, Truth};
 use crate::world::{Census, Standing, Watch, World};
 
 /// Up to so many towers all memories are compared with the ledger at every sample; in larger networks at the end only.
@@ -138,7 +138,11 @@ impl<M: StateMachine> Simulation<M> {
             watch.truth.excuse();
         }
         let verdict = watch.truth.finish(standing.at);
-        let counts = verdict.counts.iter().map(|(_, count)| count).sum();
+        let wanted = |checker: Checker| self.scenario.checks.watches(checker);
+        let counts = verdict.counts.iter().filter(|(checker, _)| wanted(*checker));
+        let violated = counts.map(|(_, count)| count).sum();
+        let violations = verdict.violations.into_iter().filter(|found| wanted(found.checker));
+        let violations = violations.collect();
         let measures = self.scenario.checks.oracle.filter(|_| self.is_over);
         let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
         let asked = self.plan.asked();
@@ -156,8 +160,8 @@ impl<M: StateMachine> Simulation<M> {
             occurrences: watch.occurrences,
             running: standing.running,
             totals: verdict.totals,
-            violations: verdict.violations,
-            violated: counts,
+            violations,
+            violated,
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
             flights: watch.flights.take(),

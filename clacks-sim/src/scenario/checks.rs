@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::Calm;
 use crate::text;
+use crate::truth::Checker;
 
 /// Which checkers watch the run. All do, unless they are switched off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,21 @@ impl Default for Checks {
             faults: true,
             oracle: None,
             warm_up: Duration::ZERO,
+        }
+    }
+}
+
+impl Checks {
+    /// Whether a rule is one of those that the run is held to.
+    pub(crate) fn watches(&self, checker: Checker) -> bool {
+        match checker {
+            Checker::Conservation => self.conservation,
+            Checker::Statuses => self.statuses,
+            Checker::Ignored => self.ignored,
+            Checker::Bounds => self.bounds,
+            Checker::Spinning => self.spinning,
+            Checker::Liveness => self.liveness,
+            Checker::Faults => self.faults,
         }
     }
 }
