@@ -118,6 +118,10 @@ impl Ledger {
         for message in kept {
             if self.held_by(message, tower).next().is_none() {
                 self.keep(tower, message);
+                // What has its body may have another name.
+                if self.is_tainted {
+                    self.make_murky(message);
+                }
             }
         }
         self.unclear.retain(|(by, _)| *by != tower);

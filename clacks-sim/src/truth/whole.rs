@@ -1,11 +1,16 @@
 //! Real towers in a faulty network, watched from the first event to the last.
+//!
+//! `CLACKS_SEED` and `CLACKS_RUNS` choose other runs and more of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Config, Instant, SendRate, StateMachine, Tower};
+use clacks_proto::{Config, Held, Instant, SendRate, Tower};
 
-use super::{Body, Checks, Holding, Liveness, LossCause, Place, Truth, Verdict};
+use super::{
+    Average, Body, Checks, DuplicationCause, Holding, Liveness, LossCause, Network, Place, Ticks,
+    Truth, Verdict,
+};
 use crate::distribution::Distribution;
 use crate::names;
 use crate::occurrence::{Fault, Occurrence, TowerId};
@@ -15,78 +20,53 @@ use crate::plan::{
 };
 use crate::world::{Census, Standing, Watch, World};
 
-struct Judge(Truth);
+const TOWERS: u32 = 12;
+const MESSAGES: u32 = 60;
 
-impl Judge {
-    fn audit(&mut self, at: Instant, world: &Census<'_, Tower>) {
-        for (number, tower) in world.running() {
-            let memory: Vec<_> = tower.peek().map(|held| holding(tower, &held, world)).collect();
-            self.0.audit(at, number, memory);
-        }
-    }
-}
-
-fn holding(tower: &Tower, held: &clacks_proto::Held, world: &Census<'_, Tower>) -> Holding {
-    let message = world.names().number_of(held.nonce);
-    let size = held.message.body().len();
-    let is_intact = message.is_some_and(|message| names::message(message, size) == held.message);
-    let place = match held.in_flight {
-        Some(peer) => {
-            let peer = tower.peer(peer);
-            Place::InFlight(peer.and_then(|peer| world.tower_at(peer.address)))
-        }
-        None => Place::Waiting,
-    };
-    Holding { message, place, body: if is_intact { Body::Intact } else { Body::Altered } }
+/// The truth, asked at every sample.
+struct Judge {
+    truth: Truth,
+    standings: Vec<Standing>,
 }
 
 impl Watch<Tower> for Judge {
     fn see(&mut self, occurrence: &Occurrence) {
-        if let Some((m, t)) = std::env::var("TRACE")
-            .ok()
-            .as_deref()
-            .and_then(|s| s.split_once(':'))
-            .map(|(m, t)| (m.to_owned(), t.to_owned()))
-        {
-            let text = format!("{:?}", occurrence.what);
-            if text.contains(&format!("message: Some(MessageId({m}))"))
-                || occurrence.tower == t.parse().ok().map(TowerId)
-                    && (text.starts_with("LinkCl")
-                        || text.starts_with("Start")
-                        || text.starts_with("Crash")
-                        || text.starts_with("Left")
-                        || text.starts_with("Forgot"))
-            {
-                println!(
-                    "T {} {:?} {}",
-                    occurrence.at,
-                    occurrence.tower.map(|t| t.0),
-                    text.replace("MessageId", "").replace("TowerId", "")
-                );
-            }
-        }
-        let before = self.0.violations();
-        self.0.see(occurrence);
-        if std::env::var("TRACE").is_ok() && self.0.violations() > before {
-            println!("   ^^^");
-        }
+        self.truth.see(occurrence);
     }
 
     fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower) {
-        self.0.after(at, tower, machine.tower());
+        self.truth.after(at, tower, machine);
     }
 
     fn sample(&mut self, standing: &Standing, world: &Census<'_, Tower>) {
-        self.audit(standing.at, world);
+        self.standings.push(*standing);
+        for (number, tower) in world.running() {
+            let memory = tower.peek().map(|held| holding(tower, &held, world));
+            self.truth.audit(standing.at, number, memory);
+        }
     }
 }
 
+fn holding(tower: &Tower, held: &Held, world: &Census<'_, Tower>) -> Holding {
+    let message = world.names().number_of(held.nonce);
+    let size = held.message.body().len();
+    let is_intact = message.is_some_and(|message| names::message(message, size) == held.message);
+    let to = held.in_flight.map(|peer| {
+        let peer = tower.peer(peer);
+        peer.and_then(|peer| world.tower_at(peer.address))
+    });
+    let place = to.map_or(Place::Waiting, Place::InFlight);
+    Holding { message, place, body: if is_intact { Body::Intact } else { Body::Altered } }
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
 fn calm() -> Weather {
+    let (from, to) = (Duration::from_millis(5), Duration::from_millis(90));
     Weather {
-        latency: Distribution::Uniform {
-            from: Duration::from_millis(5),
-            to: Duration::from_millis(90),
-        },
+        latency: Distribution::Uniform { from, to },
         jitter: None,
         bandwidth: None,
         capacity: None,
@@ -98,28 +78,21 @@ fn calm() -> Weather {
     }
 }
 
-fn at(millis: u64) -> Instant {
-    Instant::from_nanos(millis * 1_000_000)
-}
-
-/// Twelve towers that know the first one, and sixty messages.
-fn plan(seed: u64, weather: Weather, steps: Vec<(u64, Step)>) -> Plan {
-    let towers = 12;
+/// A minute of towers that know the first one, with some messages each.
+fn plan(seed: u64, weather: Weather) -> Plan {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(20);
     config.heartbeat = Some(Duration::from_secs(1));
     config.timeouts.confirm = Duration::from_secs(3);
     config.timeouts.idle = Duration::from_secs(5);
     let contacts = WithContacts::Told;
-    let starts = (0..towers).map(|tower| (0, Step::Start { tower: TowerId(tower), contacts }));
+    let starts = (0..TOWERS).map(|tower| (at(0), Step::Start { tower: TowerId(tower), contacts }));
+    let count = MESSAGES / TOWERS;
     let messages =
-        (0..towers).map(|tower| (1_000, Step::Enqueue { tower: TowerId(tower), count: 5 }));
-    let mut steps: Vec<_> =
-        starts.chain(messages).chain(steps).map(|(millis, step)| (at(millis), step)).collect();
-    steps.sort_by_key(|(at, _)| *at);
+        (0..TOWERS).map(|tower| (at(1_000), Step::Enqueue { tower: TowerId(tower), count }));
     Plan {
         seed,
-        towers,
+        towers: TOWERS,
         config: Arc::new(config),
         time: Duration::from_secs(60),
         calm_from: Instant::ORIGIN,
@@ -127,167 +100,194 @@ fn plan(seed: u64, weather: Weather, steps: Vec<(u64, Step)>) -> Plan {
         paths: Vec::new(),
         message_size: 64,
         contacts: Contacts {
-            first: [0].into_iter().chain(0..towers).collect(),
-            all: vec![TowerId(0); towers as usize - 1],
+            first: [0].into_iter().chain(0..TOWERS).collect(),
+            all: vec![TowerId(0); TOWERS as usize - 1],
             verb: ContactVerb::Announce,
         },
-        steps,
+        steps: starts.chain(messages).collect(),
         churn: None,
         sample_every: Duration::from_secs(1),
     }
 }
 
-fn judge(plan: Plan, checks: Checks) -> Verdict {
+/// Everything that can be done to towers from outside, and some that come and go by themselves.
+fn with_turmoil(mut plan: Plan) -> Plan {
+    let seed = plan.seed;
+    let pick = |number: u64| TowerId(u32::try_from((seed + number) % u64::from(TOWERS)).unwrap());
+    let contacts = WithContacts::Told;
+    let mut steps = Vec::new();
+    for round in 0..4 {
+        let [tower, peer, far, next] = [0, 3, 6, 7].map(|number| pick(round * 5 + number));
+        let how = if round % 2 == 0 { Death::Process } else { Death::Machine };
+        let step = i64::try_from(round).unwrap() * 1_500_000_000 - 3_000_000_000;
+        let drift_ppm = i32::try_from(round).unwrap() * 100_000 - 100_000;
+        steps.extend(
+            [
+                (5_000, Step::Pause { tower }),
+                (6_000, Step::Cut { tower: peer }),
+                (7_000, Step::Crash { tower: peer, how }),
+                (8_000, Step::Ignore { tower: far, peer: next }),
+                (8_500, Step::Clock { tower: far, step, drift_ppm }),
+                (9_000, Step::Start { tower: peer, contacts }),
+                (11_000, Step::Resume { tower }),
+                (14_000, Step::Heed { tower: far, peer: next }),
+            ]
+            .map(|(millis, step)| (at(millis + 7_000 * round), step)),
+        );
+    }
+    let direction = if seed.is_multiple_of(2) { Direction::Both } else { Direction::Out };
+    let how = if seed.is_multiple_of(3) { Severance::Silent } else { Severance::Reset };
+    let partition = Partition { inside: Group::Range(0, 4), direction, how };
+    steps.push((at(20_000), Step::Part { id: 1, partition }));
+    steps.push((at(30_000), Step::Heal { id: 1 }));
+    plan.steps.extend(steps);
+    plan.steps.sort_by_key(|(at, _)| *at);
+    plan.churn = Some(Churn {
+        towers: Group::Range(5, 11),
+        from: at(2_000),
+        until: at(45_000),
+        session: Distribution::Exponential { mean: Duration::from_secs(8) },
+        absence: Distribution::Exponential { mean: Duration::from_secs(4) },
+        graceful: 0.5,
+        contacts,
+    });
+    plan
+}
+
+fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
+    Arc::make_mut(&mut plan.config).send_rate = SendRate::Unlimited;
+    plan.time = Duration::from_secs(8);
+    plan
+}
+
+fn watch(plan: Plan, checks: Checks) -> (Verdict, Vec<Standing>) {
     let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
-    let truth = Truth::new(&plan, checks);
     let end = at(u64::try_from(plan.time.as_millis()).unwrap());
-    let mut world = World::new(Arc::new(plan), Box::new(make), Judge(truth));
+    let judge = Judge { truth: Truth::new(&plan, checks.clone()), standings: Vec::new() };
+    let mut world = World::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
     world.sample();
     let census = world.census();
-    let running: Vec<_> = census.running().collect();
-    let numbers: Vec<_> = running.iter().map(|(number, _)| *number).collect();
-    let of = |number| running.iter().find(|(other, _)| *other == number).unwrap().1;
-    let peers: Vec<Vec<_>> = numbers.iter().map(|one| census.peers(of(*one)).collect()).collect();
-    let truth = &mut world.watch.0;
-    if truth.checks.liveness == Liveness::Promised {
-        let of = |one| peers[numbers.iter().position(|other| *other == one).unwrap()].clone();
-        truth.judge_liveness(end, &numbers, of);
+    let (numbers, peers): (Vec<_>, Vec<Vec<_>>) =
+        census.running().map(|(number, tower)| (number, census.peers(tower).collect())).unzip();
+    if checks.liveness == Liveness::Promised {
+        let place = |one| numbers.iter().position(|other| *other == one).unwrap();
+        world.watch.truth.judge_liveness(end, &numbers, |one| peers[place(one)].clone());
     }
-    truth.finish(end)
+    (world.watch.truth.finish(end), world.watch.standings)
 }
 
-fn right(seed: u64, plan: Plan, faults: &[Fault]) -> Verdict {
-    let checks = Checks { faults: faults.to_vec(), ..Checks::default() };
-    let verdict = judge(plan, checks);
-    assert!(verdict.violations.is_empty(), "seed {seed}: {:#?}", verdict.violations);
-    assert!(verdict.totals.hops > 1_000 && verdict.totals.audits > 100, "{:?}", verdict.totals);
-    verdict
+/// The runs that the environment asks for, each of which must be right.
+fn all_right(make: impl Fn(u64) -> Plan, faults: &[Fault]) -> Verdict {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (first, runs) = (number("CLACKS_SEED").unwrap_or(1), number("CLACKS_RUNS").unwrap_or(1u64));
+    let mut last = None;
+    for seed in first..first + runs {
+        let checks = Checks { faults: faults.to_vec(), ..Checks::default() };
+        let verdict = watch(make(seed), checks).0;
+        let texts: Vec<_> = verdict.violations.iter().map(ToString::to_string).collect();
+        assert!(texts.is_empty(), "CLACKS_SEED={seed}: {texts:#?}");
+        assert!(verdict.totals.balance() && verdict.totals.hops > 500, "{:?}", verdict.totals);
+        last = Some(verdict);
+    }
+    last.unwrap()
+}
+
+const TURMOIL: [Fault; 9] = [
+    Fault::Crash,
+    Fault::Restart,
+    Fault::Leave,
+    Fault::Pause,
+    Fault::Resume,
+    Fault::ClockStep,
+    Fault::Partition,
+    Fault::Parted,
+    Fault::Cut,
+];
+
+#[test]
+fn a_calm_network_loses_nothing_makes_nothing_twice_and_all_know_all() {
+    let mut plan = plan(1, calm());
+    plan.time = Duration::from_secs(120);
+    let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
+    let verdict = watch(plan, checks).0;
+    assert_eq!(verdict.violations, []);
+    let totals = verdict.totals;
+    assert_eq!((totals.enqueued, totals.alive, totals.copies), (60, 60, 60));
+    assert_eq!(DuplicationCause::ALL.map(|cause| totals.duplicated(cause)), [0; 5]);
+    all_right(|seed| at_an_unlimited_rate(self::plan(seed, calm())), &[]);
 }
 
 #[test]
-fn fuzz() {
-    let n: u64 = std::env::var("FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let mut kinds = std::collections::BTreeMap::new();
-    let from: u64 = std::env::var("FROM").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
-    let only = std::env::var("ONLY").ok();
-    for seed in from..from + n {
-        for (name, weather, fault) in [
-            ("calm", calm(), None),
-            ("broken", Weather { broken: 0.02, ..calm() }, Some(Fault::Broken)),
-            ("silenced", Weather { silenced: 0.005, ..calm() }, Some(Fault::Silenced)),
-            ("corrupted", Weather { corrupted: 0.01, ..calm() }, Some(Fault::Corrupted)),
-            (
-                "capacity",
-                Weather { capacity: Some(300), broken: 0.02, silenced: 0.003, ..calm() },
-                None,
-            ),
-            (
-                "all",
-                Weather {
-                    broken: 0.01,
-                    silenced: 0.003,
-                    refused: 0.05,
-                    unanswered: 0.02,
-                    corrupted: 0.005,
-                    jitter: Some(Distribution::Exponential { mean: Duration::from_millis(50) }),
-                    ..calm()
-                },
-                None,
-            ),
-        ] {
-            for churn in [false, true] {
-                for unlimited in [false, true] {
-                    if only.as_ref().is_some_and(|o| *o != format!("{name},{churn},{unlimited}")) {
-                        continue;
-                    }
-                    let mut steps = vec![];
-                    if churn {
-                        for k in 0..4u64 {
-                            let tower = TowerId(((seed + k * 5) % 12) as u32);
-                            let peer = TowerId(((seed + k * 5 + 3) % 12) as u32);
-                            steps.push((5_000 + 7_000 * k, Step::Pause { tower }));
-                            steps.push((11_000 + 7_000 * k, Step::Resume { tower }));
-                            steps.push((6_000 + 7_000 * k, Step::Cut { tower: peer }));
-                            steps.push((
-                                7_000 + 7_000 * k,
-                                Step::Crash {
-                                    tower: peer,
-                                    how: if k % 2 == 0 { Death::Process } else { Death::Machine },
-                                },
-                            ));
-                            steps.push((
-                                9_000 + 7_000 * k,
-                                Step::Start { tower: peer, contacts: WithContacts::Told },
-                            ));
-                            let far = TowerId(((seed + k * 5 + 6) % 12) as u32);
-                            steps.push((
-                                8_000 + 7_000 * k,
-                                Step::Ignore { tower: far, peer: TowerId((far.0 + 1) % 12) },
-                            ));
-                            steps.push((
-                                14_000 + 7_000 * k,
-                                Step::Heed { tower: far, peer: TowerId((far.0 + 1) % 12) },
-                            ));
-                            steps.push((
-                                8_500 + 7_000 * k,
-                                Step::Clock {
-                                    tower: far,
-                                    step: (k as i64 - 2) * 1_500_000_000,
-                                    drift_ppm: (k as i32 - 1) * 100_000,
-                                },
-                            ));
-                        }
-                        let partition = Partition {
-                            inside: Group::Range(0, 4),
-                            direction: if seed % 2 == 0 { Direction::Both } else { Direction::Out },
-                            how: if seed % 3 == 0 { Severance::Silent } else { Severance::Reset },
-                        };
-                        steps.push((20_000, Step::Part { id: 1, partition }));
-                        steps.push((30_000, Step::Heal { id: 1 }));
-                    }
-                    let mut plan = plan(seed, weather.clone(), steps);
-                    if unlimited {
-                        let c = Arc::make_mut(&mut plan.config);
-                        c.send_rate = SendRate::Unlimited;
-                        plan.time = Duration::from_secs(8);
-                        if churn {
-                            continue;
-                        }
-                    }
-                    if churn {
-                        plan.churn = Some(Churn {
-                            towers: Group::Range(5, 11),
-                            from: at(2_000),
-                            until: at(45_000),
-                            session: Distribution::Exponential { mean: Duration::from_secs(8) },
-                            absence: Distribution::Exponential { mean: Duration::from_secs(4) },
-                            graceful: 0.5,
-                            contacts: WithContacts::Told,
-                        });
-                    }
-                    let checks =
-                        Checks { faults: fault.into_iter().collect(), ..Checks::default() };
-                    let verdict = judge(plan, checks);
-                    let t = verdict.totals;
-                    println!(
-                        "{seed} {name} churn={churn} unlimited={unlimited} hops {} alive {} lost {:?} dup {:?} coal {} copies {} audits {}",
-                        t.hops,
-                        t.alive,
-                        LossCause::ALL.map(|c| t.lost(c)),
-                        super::DuplicationCause::ALL.map(|c| t.duplicated(c)),
-                        t.coalesced,
-                        t.copies,
-                        t.audits
-                    );
-                    for v in verdict.violations.iter().take(4) {
-                        println!("   !! {v}");
-                    }
-                    *kinds.entry((name, churn, unlimited)).or_insert(0) +=
-                        verdict.counts.iter().map(|c| c.1).sum::<u64>();
-                }
-            }
-        }
+fn turmoil_loses_only_with_towers() {
+    let totals = all_right(|seed| with_turmoil(plan(seed, calm())), &TURMOIL).totals;
+    assert!(totals.lost(LossCause::Crash) > 0);
+}
+
+#[test]
+fn broken_connections_make_messages_twice_and_lose_none() {
+    let broken = || Weather { broken: 0.02, ..calm() };
+    let totals = all_right(|seed| plan(seed, broken()), &[Fault::Broken]).totals;
+    assert!(totals.duplicated(DuplicationCause::ConfirmationLost) > 0 && totals.coalesced > 0);
+    assert_eq!(LossCause::ALL.map(|cause| totals.lost(cause)), [0; 4]);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, broken())), &[Fault::Broken]);
+    all_right(|seed| with_turmoil(plan(seed, broken())), &TURMOIL);
+}
+
+#[test]
+fn silenced_and_full_connections_are_no_harm() {
+    let weather = || Weather { silenced: 0.005, capacity: Some(300), ..calm() };
+    all_right(|seed| plan(seed, weather()), &[Fault::Silenced]);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, weather())), &[]);
+    all_right(|seed| with_turmoil(plan(seed, weather())), &TURMOIL);
+}
+
+#[test]
+fn altered_bytes_are_the_only_other_cause() {
+    let jitter = Some(Distribution::Exponential { mean: Duration::from_millis(50) });
+    let weather = || Weather {
+        corrupted: 0.01,
+        broken: 0.01,
+        refused: 0.05,
+        unanswered: 0.02,
+        jitter: jitter.clone(),
+        ..calm()
+    };
+    let totals = all_right(|seed| plan(seed, weather()), &[Fault::Corrupted]).totals;
+    assert!(totals.lost(LossCause::Altered) > 0);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, weather())), &[Fault::Corrupted]);
+    all_right(|seed| with_turmoil(plan(seed, weather())), &TURMOIL);
+}
+
+#[test]
+fn a_calm_network_comes_to_what_is_computed() {
+    let weather = Weather { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
+    let mut plan = plan(1, weather);
+    plan.time = Duration::from_secs(320);
+    let standings = watch(plan, Checks::default()).1;
+    // Without the beginning, in which towers get to know each other.
+    let pairs: Vec<_> = standings
+        .windows(2)
+        .filter(|pair| pair[0].at >= at(20_000) && pair[1].at > pair[0].at)
+        .collect();
+    let network = Network {
+        towers: TOWERS,
+        messages: MESSAGES,
+        send_rate: 20.0,
+        latency: 0.02,
+        ticks: Ticks::Grid,
+    };
+    let average = |of: fn(&Standing) -> f64, whole: f64| {
+        let seconds = |pair: &[Standing]| pair[1].at.duration_since(pair[0].at).as_secs_f64();
+        let samples =
+            pairs.iter().map(|pair| (of(&pair[1]) - of(&pair[0])) / seconds(pair) / whole);
+        Average::of(&samples.collect::<Vec<_>>()).unwrap()
+    };
+    let ticks = f64::from(TOWERS) * 20.0;
+    let used = network.judge_used_share(average(|standing| standing.handed_over as f64, ticks));
+    let wire = network.judge_wire(average(|standing| standing.wire_time as f64 / 1e9, 1.0));
+    for capacity in [used, wire] {
+        assert!(capacity.agrees(), "{capacity:?}");
+        assert!(capacity.relative_error().abs() < 0.01, "{capacity:?}");
     }
-    println!("{kinds:#?}");
 }
