@@ -27,6 +27,12 @@ impl Deadlines {
         self.heap.first().copied()
     }
 
+    /// Reads what a change of one index would need.
+    pub(crate) fn look_at(&self, index: u32) -> u64 {
+        let first = self.first().map_or(0, |(at, _)| at.as_nanos());
+        first ^ self.place.get(index as usize).map_or(0, |place| u64::from(*place))
+    }
+
     /// Takes the earliest deadline if it has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let (at, index) = self.first()?;

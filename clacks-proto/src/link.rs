@@ -163,6 +163,20 @@ impl Link {
         record + place + out + back + 2 * MAX_HEAD + frame
     }
 
+    /// A word of each of its cache lines.
+    pub(crate) fn look_ahead(&self) -> u64 {
+        self.incarnation
+            ^ self.since.as_nanos()
+            ^ self.used.as_nanos()
+            ^ self.unanswered_bytes as u64
+            ^ self.answers.len() as u64
+            ^ self.transfers.len() as u64
+            ^ self.transfers.bytes() as u64
+            ^ self.decoder.buffered() as u64
+            ^ u64::from(self.hello_due)
+            ^ u64::from(self.peer.is_some())
+    }
+
     /// What TLS proved of the other side.
     pub(crate) fn identity(&self) -> Option<Fingerprint> {
         self.identity.as_deref().copied()

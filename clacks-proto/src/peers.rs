@@ -203,6 +203,14 @@ impl Peers {
         self.standing.sum()
     }
 
+    /// Reads a word of each list that a draw needs, and of the index.
+    pub(crate) fn look_at_lists(&self) -> u64 {
+        // The hash doesn't matter: small tables are one cache line.
+        let found = self.by_address.find(0, |_| false);
+        let first = |list: &Vec<u32>| list.first().map_or(0, |index| u64::from(*index));
+        u64::from(found.is_some()) ^ first(&self.alive) ^ first(&self.eligible[0]) ^ first(&self.eligible[1])
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         self.standing
     }

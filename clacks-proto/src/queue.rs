@@ -87,6 +87,19 @@ impl Queue {
         }
     }
 
+    /// Reads a word of the index, and where the head is.
+    pub(crate) fn look_at_index(&self) -> u64 {
+        // The hash doesn't matter: small tables are one cache line.
+        let found = self.by_nonce.find(0, |_| false);
+        u64::from(found.is_some()) ^ self.slots.get(self.head as usize).map_or(0, |slot| slot.next.into())
+    }
+
+    /// Reads the head's body.
+    pub(crate) fn look_at_head(&self) -> u64 {
+        let head = self.slots.get(self.head as usize);
+        head.and_then(|slot| slot.body.first()).map_or(0, |byte| u64::from(*byte))
+    }
+
     /// What one message takes at most, in bytes, besides its body.
     pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
         + 2 * 2 * (size_of::<u32>() + 1); // a hash table at its sparsest, while it grows

@@ -102,6 +102,15 @@ impl SparseStream {
         Self { purpose, drawn: 0, block: None }
     }
 
+    pub(crate) fn is_resting(&self) -> bool {
+        self.block.is_none()
+    }
+
+    /// Reads what the next draw will.
+    pub(crate) fn look_ahead(&self) -> u64 {
+        self.block.as_ref().map_or(0, |block| block[0] ^ block[BLOCK - 1])
+    }
+
     /// The next word. The caller keeps the seed, and gives the same each time.
     pub(crate) fn word(&mut self, seed: &Seed) -> u64 {
         let place = self.drawn % BLOCK as u64;

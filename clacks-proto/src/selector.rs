@@ -54,6 +54,15 @@ impl Selector {
     /// What it takes at most, in bytes, besides its own size.
     pub(crate) const MEMORY: usize = size_of::<Stream>();
 
+    pub(crate) fn is_resting(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    /// Reads some of what the next draw will.
+    pub(crate) fn look_ahead(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| stream.drawn())
+    }
+
     pub(crate) fn seed(&self) -> &Seed {
         &self.seed
     }

@@ -101,6 +101,11 @@ impl<T: Copy> Agenda<T> {
         Some((entry.at, entry.item))
     }
 
+    /// Some of the next events, soonest first: those that are in order already.
+    pub(crate) fn upcoming(&self) -> impl Iterator<Item = T> + '_ {
+        self.due.get(self.next_due..).unwrap_or_default().iter().map(|entry| entry.item)
+    }
+
     /// When the next event happens.
     pub(crate) fn next_at(&self) -> Option<u64> {
         if let Some(entry) = self.due.get(self.next_due) {

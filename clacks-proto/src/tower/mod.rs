@@ -1,5 +1,6 @@
 //! The tower: owns everything, turns events into actions, and carries the application's verbs.
 
+mod ahead;
 mod links;
 mod receive;
 mod report;

@@ -4,6 +4,7 @@
 //! is that of (time, sequence) alone.
 
 mod addresses;
+mod ahead;
 mod clock;
 mod connection;
 mod driver;
@@ -23,6 +24,7 @@ use crate::occurrence::{Fault, Occurrence, TowerId, What};
 use crate::plan::{Partition, Plan, Weather};
 use crate::random::Randomness;
 use addresses::Addresses;
+use ahead::Ahead;
 use connection::{Connections, Segments};
 use life::Node;
 
@@ -33,6 +35,11 @@ pub(crate) trait Watch<M> {
 
     /// A tower has done all that followed from an event.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
+
+    /// A tower will soon have an event.
+    fn look_ahead(&self, tower: TowerId) {
+        let _ = tower;
+    }
 
     /// The network was parted.
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
@@ -116,6 +123,7 @@ pub(crate) struct World<M, W> {
     wire_at: u64,
     /// What a tower transmits, until it is cut into segments.
     scratch: Vec<u8>,
+    ahead: Ahead,
     pub(crate) watch: W,
 }
 
@@ -143,6 +151,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             standing: Standing::default(),
             wire_at: 0,
             scratch: Vec::new(),
+            ahead: Ahead::new(plan.towers),
             watch,
             plan,
         };
@@ -159,6 +168,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             return false;
         };
         self.now = at;
+        self.look_ahead(due);
         match due {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
