@@ -208,7 +208,10 @@ impl Peers {
         // The hash doesn't matter: small tables are one cache line.
         let found = self.by_address.find(0, |_| false);
         let first = |list: &Vec<u32>| list.first().map_or(0, |index| u64::from(*index));
-        u64::from(found.is_some()) ^ first(&self.alive) ^ first(&self.eligible[0]) ^ first(&self.eligible[1])
+        u64::from(found.is_some())
+            ^ first(&self.alive)
+            ^ first(&self.eligible[0])
+            ^ first(&self.eligible[1])
     }
 
     pub(crate) fn standing(&self) -> Standing {

@@ -91,7 +91,8 @@ impl Queue {
     pub(crate) fn look_at_index(&self) -> u64 {
         // The hash doesn't matter: small tables are one cache line.
         let found = self.by_nonce.find(0, |_| false);
-        u64::from(found.is_some()) ^ self.slots.get(self.head as usize).map_or(0, |slot| slot.next.into())
+        u64::from(found.is_some())
+            ^ self.slots.get(self.head as usize).map_or(0, |slot| slot.next.into())
     }
 
     /// Reads the head's body.

@@ -70,10 +70,12 @@ impl<T: Copy> Agenda<T> {
     }
 
     /// How many events are pending.
+    #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -107,6 +109,7 @@ impl<T: Copy> Agenda<T> {
     }
 
     /// When the next event happens.
+    #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn next_at(&self) -> Option<u64> {
         if let Some(entry) = self.due.get(self.next_due) {
             return Some(entry.at);

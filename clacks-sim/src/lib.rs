@@ -16,11 +16,15 @@ mod trace;
 mod truth;
 mod world;
 
-pub use distribution::{Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA};
+pub use distribution::{
+    Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
+};
 pub use occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 pub use outcome::{Asked, Measured, Outcome};
 pub use random::{Draws, Purpose, Randomness};
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};
 pub use trace::{Difference, Line, TraceHash, first_difference};
-pub use truth::{Checker, DuplicationCause, LossCause, Totals, Violation};
+pub use truth::{
+    Average, Capacity, Checker, DuplicationCause, LossCause, Network, Ticks, Totals, Violation,
+};

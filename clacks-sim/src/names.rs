@@ -52,7 +52,8 @@ pub(crate) fn message(number: MessageId, size: usize) -> Message {
     body.extend_from_slice(&state.to_be_bytes());
     while body.len() < size {
         // Knuth's MMIX constants; any sequence would do.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         body.extend_from_slice(&state.to_be_bytes());
     }
     body.truncate(size.max(8));
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn a_message_is_found_by_its_nonce_alone() {
         let mut names = Names::default();
-        let nonces: Vec<_> = (1..1_000u128).map(|n| Nonce(n << 64 | n % 7)).collect();
+        let nonces: Vec<_> = (1..1_000u128).map(|n| Nonce((n << 64) | (n % 7))).collect();
         for nonce in &nonces {
             names.add(*nonce);
         }

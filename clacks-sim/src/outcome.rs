@@ -98,7 +98,7 @@ pub(crate) struct Reading {
 #[allow(clippy::cast_precision_loss, reason = "counts of one interval")]
 pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
     let Rate::PerSecond(send_rate) = scenario.tower.send_rate else { return Vec::new() };
-    let messages = readings.last().map_or(0, |last| last.enqueued());
+    let messages = readings.last().map_or(0, Reading::enqueued);
     let jitter = plan.weather.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
     let network = Network {
         towers: plan.towers,
@@ -129,7 +129,9 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         })
         .collect();
     let heard: Vec<_> = intervals()
-        .map(|(from, to, time)| (to.hops - from.hops) as f64 / (towers * f64::from(messages) * time))
+        .map(|(from, to, time)| {
+            (to.hops - from.hops) as f64 / (towers * f64::from(messages) * time)
+        })
         .collect();
     let judged = [
         ("used share of the ticks", "", Average::of(&used).map(|it| network.judge_used_share(it))),

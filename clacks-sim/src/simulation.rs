@@ -210,7 +210,10 @@ impl Watchers {
             trace_failure: None,
             truth: Truth::new(plan, checks),
             series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
-            flights: options.flights.then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY)).flatten(),
+            flights: options
+                .flights
+                .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
+                .flatten(),
             liveness,
             message_size: plan.message_size,
             readings: Vec::new(),
@@ -340,7 +343,8 @@ impl Watchers {
             }
             if self.towers <= COUNTED_PAIRS && standing.running < self.towers {
                 let really = census.peers(machine).filter(|(peer, status)| {
-                    *status == clacks_proto::Status::Alive && peer.is_some_and(|peer| census.runs(peer))
+                    *status == clacks_proto::Status::Alive
+                        && peer.is_some_and(|peer| census.runs(peer))
                 });
                 gauges.pairs_alive += really.count() as u64;
             }

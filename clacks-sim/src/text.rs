@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// The serializer's own.
-pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }
 
@@ -21,19 +21,19 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 ///
 /// # Errors
 /// For anything but a string, and for text that is no duration.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(DurationVisitor)
 }
 
 /// The same for `Option<Duration>`.
-pub mod option {
+pub(crate) mod option {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, Text};
 
     /// Writes a duration as text, or nothing.
     ///
     /// # Errors
     /// The serializer's own.
-    pub fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         duration: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -44,7 +44,7 @@ pub mod option {
     ///
     /// # Errors
     /// For anything but a string, and for text that is no duration.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::deserialize(deserializer)?.map(|Text(duration)| duration))

@@ -85,7 +85,8 @@ fn screened(mut scenario: Scenario) -> Scenario {
 
 #[test]
 fn a_tower_that_loses_one_message_in_a_thousand_is_caught_and_shrunk() {
-    let config = Config { cases: 50, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let config =
+        Config { cases: 50, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let algorithm = config.rng_algorithm;
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(algorithm));
     let last = RefCell::new(None);
@@ -102,7 +103,10 @@ fn a_tower_that_loses_one_message_in_a_thousand_is_caught_and_shrunk() {
         panic!("nobody noticed: {result:?}");
     };
     let outcome = last.into_inner().unwrap();
-    assert!(outcome.violations.iter().all(|found| found.checker == Checker::Conservation), "{reason}");
+    assert!(
+        outcome.violations.iter().all(|found| found.checker == Checker::Conservation),
+        "{reason}"
+    );
     assert!(reason.message().contains("clacks sim "), "{reason}");
     assert!(smallest.towers <= 3, "{smallest:?}");
     assert!(smallest.faults.is_empty() && smallest.churn.is_none(), "{smallest:?}");

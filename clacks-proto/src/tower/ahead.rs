@@ -1,5 +1,7 @@
 //! Looking at what the next event will need, while there is still time.
 
+use crate::link::Link;
+use crate::time::Instant;
 use core::hint::black_box;
 
 use super::Tower;
@@ -40,7 +42,7 @@ impl Tower {
             ^ self.links.len() as u64
             ^ self.queue.len() as u64
             ^ self.queue.waiting() as u64
-            ^ self.pacer.next().map_or(0, |at| at.as_nanos())
+            ^ self.pacer.next().map_or(0, Instant::as_nanos)
             ^ self.open_offers as u64
             ^ u64::from(self.selector.is_resting())
             ^ u64::from(self.friend_stream.is_resting())
@@ -62,7 +64,7 @@ impl Tower {
     }
 
     fn look_at_link(&self, link: Option<LinkId>) -> u64 {
-        link.and_then(|link| self.links.get(link)).map_or(0, |link| link.look_ahead())
+        link.and_then(|link| self.links.get(link)).map_or(0, Link::look_ahead)
     }
 
     fn look_at_peer(&self, link: Option<LinkId>) -> u64 {

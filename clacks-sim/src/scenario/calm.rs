@@ -58,7 +58,8 @@ impl Scenario {
             }
             f64::from(beyond) * friends.every.as_secs_f64()
         };
-        let noticing = noticing(&config).as_secs_f64() + 4.0 * self.link.mean_latency().as_secs_f64();
+        let noticing =
+            noticing(&config).as_secs_f64() + 4.0 * self.link.mean_latency().as_secs_f64();
         let finding = self.draws_to_find_the_lost(&config)?;
         let hearing = peers * (3.0 * n.ln() + SLACK) + peers;
         let seconds = noticing + learning + (1.0 + finding + hearing) / rate;

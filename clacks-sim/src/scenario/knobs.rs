@@ -152,8 +152,7 @@ impl Knobs {
         config.send_rate = self.send_rate.send_rate();
         config.burst = self.burst;
         config.kill_timeout = self.kill_timeout;
-        config.odds =
-            Odds { alive: self.odds.alive, lost: self.odds.lost, dead: self.odds.dead };
+        config.odds = Odds { alive: self.odds.alive, lost: self.odds.lost, dead: self.odds.dead };
         config.max_message = self.max_message;
         config.max_queue_messages = self.max_queue_messages;
         config.max_queue_bytes = self.max_queue_bytes;
@@ -351,11 +350,8 @@ mod tests {
         expected.window = Window { messages: 4, bytes: 5 };
         expected.friends = Allowance { burst: 6, every: secs(7) };
         expected.strangers = Allowance { burst: 8, every: secs(9) };
-        expected.screening = Screening::On {
-            max_offers: 1,
-            timeout: secs(2),
-            default: DefaultVerdict::Reject,
-        };
+        expected.screening =
+            Screening::On { max_offers: 1, timeout: secs(2), default: DefaultVerdict::Reject };
         expected.timeouts.connect = secs(11);
         expected.timeouts.handshake = secs(12);
         expected.timeouts.confirm = secs(13);

@@ -224,7 +224,9 @@ impl Scenario {
         if end > self.time {
             let range = format!(
                 "at least {}: the last fault is over after {}, and the calm phase after that takes {}",
-                text(end), text(last), text(needed)
+                text(end),
+                text(last),
+                text(needed)
             );
             return Err(ScenarioError::range("time", text(self.time), range));
         }
@@ -240,7 +242,9 @@ impl Scenario {
     fn why_unbounded(&self) -> &'static str {
         if self.ignores_for_good() {
             "some are ignored to the end (what = \"ignore\" without a later \"heed\" of the same towers and peers)"
-        } else if usize::try_from(self.towers).is_ok_and(|towers| towers > self.tower.max_peers.saturating_add(1)) {
+        } else if usize::try_from(self.towers)
+            .is_ok_and(|towers| towers > self.tower.max_peers.saturating_add(1))
+        {
             "a tower has no room for all others (tower.max_peers)"
         } else if self.tower.heartbeat == Heartbeat::Off {
             "without tower.heartbeat, and without messages that no crash can lose, nobody may notice anything"

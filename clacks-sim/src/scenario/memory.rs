@@ -61,7 +61,8 @@ impl Scenario {
     /// How much memory the run may take on this machine, in bytes: what the scenario says, or else 16 GiB; and never more than is available.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
-        let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+        let available =
+            std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
         self.memory_limit.unwrap_or(MOST).min(available.unwrap_or(u64::MAX))
     }
 

@@ -62,9 +62,7 @@ pub use churn::Churn;
 pub use contacts::{Contacts, Shape, Verb};
 pub use error::ScenarioError;
 pub use fault::{Death, Deed, Fault, Look, OneWay, Parts};
-pub use knobs::{
-    AllowanceKnob, Knobs, OddsKnob, ScreeningKnob, TimeoutsKnob, Verdict, WindowKnob,
-};
+pub use knobs::{AllowanceKnob, Knobs, OddsKnob, ScreeningKnob, TimeoutsKnob, Verdict, WindowKnob};
 pub use link::{Link, LinkChange, Path};
 pub use messages::{Messages, Repeat};
 pub use towers::Towers;

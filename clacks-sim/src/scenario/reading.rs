@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
-use super::error::ScenarioError;
 use super::Scenario;
+use super::error::ScenarioError;
 
 impl Scenario {
     /// Reads a scenario.
@@ -100,9 +100,7 @@ fn place<'a>(root: &'a mut Value, key: &str) -> Result<&'a mut Value, ScenarioEr
                     ScenarioError::field(key, format!("can't be set: {range}"))
                 })?
             }
-            Value::Table(table) => {
-                table.entry(part).or_insert_with(|| Value::Table(Table::new()))
-            }
+            Value::Table(table) => table.entry(part).or_insert_with(|| Value::Table(Table::new())),
             _ => {
                 let problem = format!("can't be set: {passed} is a single value");
                 return Err(ScenarioError::field(key, problem));
@@ -138,13 +136,16 @@ fn sentence(path: String, said: &str) -> ScenarioError {
     if let Some(rest) = said.strip_prefix("unknown field ") {
         let unknown = quoted(rest);
         // The path may or may not end with the key itself.
-        let field =
-            if path.rsplit('.').next() == Some(&unknown) { path } else { below(&unknown) };
+        let field = if path.rsplit('.').next() == Some(&unknown) { path } else { below(&unknown) };
         return ScenarioError::field(field, format!("is no key; the keys here are {}", list(rest)));
     }
     if let Some(rest) = said.strip_prefix("unknown variant ") {
         let unknown = quoted(rest);
-        return ScenarioError::range(path, format_args!("\"{unknown}\""), format_args!("one of {}", list(rest)));
+        return ScenarioError::range(
+            path,
+            format_args!("\"{unknown}\""),
+            format_args!("one of {}", list(rest)),
+        );
     }
     if let Some(rest) = said.strip_prefix("missing field ") {
         return ScenarioError::field(below(&quoted(rest)), "is missing");

@@ -47,7 +47,8 @@ mod format {
         let short = || (0u64..1_000_000_000).prop_map(Duration::from_nanos);
         prop_oneof![
             short().prop_map(Distribution::Constant),
-            (short(), short()).prop_map(|(from, more)| Distribution::Uniform { from, to: from + more }),
+            (short(), short())
+                .prop_map(|(from, more)| Distribution::Uniform { from, to: from + more }),
             short().prop_map(|mean| Distribution::Exponential { mean }),
             (short(), 0.0..3.0f64)
                 .prop_map(|(median, sigma)| Distribution::LogNormal { median, sigma }),
@@ -88,10 +89,16 @@ mod format {
         let look = prop_oneof![Just(Look::Silent), Just(Look::Reset)];
         let death = prop_oneof![Just(Death::Process), Just(Death::Machine)];
         prop_oneof![
-            (parts, way, look)
-                .prop_map(|(kind, direction, how)| Deed::Partition { kind, direction, how }),
-            (towers(), death, any::<bool>())
-                .prop_map(|(towers, how, contacts)| Deed::Crash { towers, how, contacts }),
+            (parts, way, look).prop_map(|(kind, direction, how)| Deed::Partition {
+                kind,
+                direction,
+                how
+            }),
+            (towers(), death, any::<bool>()).prop_map(|(towers, how, contacts)| Deed::Crash {
+                towers,
+                how,
+                contacts
+            }),
             (towers(), any::<bool>())
                 .prop_map(|(towers, contacts)| Deed::Leave { towers, contacts }),
             towers().prop_map(|towers| Deed::Pause { towers }),
@@ -215,9 +222,7 @@ mod format {
             .path(Path::new(Towers::Range(0, 3), Towers::Share(0.5), |link| {
                 link.broken = Some(0.5);
             }))
-            .fault(
-                Fault::crash(secs(60), Towers::Count(3)).lasts(secs(120)).repeat(secs(300), 2),
-            );
+            .fault(Fault::crash(secs(60), Towers::Count(3)).lasts(secs(120)).repeat(secs(300), 2));
         assert_eq!(Scenario::from_toml(text).unwrap(), built);
     }
 
@@ -275,7 +280,8 @@ mod errors {
 
     fn said(text: &str) -> String {
         let scenario = Scenario::from_toml(text);
-        let error = scenario.and_then(|it| it.plan_within(FilePath::new("/nowhere"), 1 << 30).map(|_| ()));
+        let error =
+            scenario.and_then(|it| it.plan_within(FilePath::new("/nowhere"), 1 << 30).map(|_| ()));
         error.expect_err(text).to_string()
     }
 
@@ -284,27 +290,72 @@ mod errors {
         for (text, sentence) in [
             ("towers = 3", "name is missing"),
             ("name = \"x\"\ntowers = = 3", "line 2 is not TOML: "),
-            ("[contacts]\nshape = \"star\"", "contacts.shape is \"star\"; it must be one of well-known, ring, regular, full, file, none"),
+            (
+                "[contacts]\nshape = \"star\"",
+                "contacts.shape is \"star\"; it must be one of well-known, ring, regular, full, file, none",
+            ),
             ("colour = 3", "colour is no key; the keys here are name, about, seed, towers, time, "),
-            ("[tower]\nsendrate = 3", "tower.sendrate is no key; the keys here are network, send_rate, "),
-            ("[tower.timeouts]\nconfirm = 3", "tower.timeouts.confirm is 3; it must be a duration in quotes, "),
-            ("[tower]\nheartbeat = \"never\"", "tower.heartbeat is \"never\"; it must be a duration like \"60s\" or \"off\""),
-            ("[tower]\nsend_rate = \"fast\"", "tower.send_rate is \"fast\"; it must be a number of messages a second or \"unlimited\""),
+            (
+                "[tower]\nsendrate = 3",
+                "tower.sendrate is no key; the keys here are network, send_rate, ",
+            ),
+            (
+                "[tower.timeouts]\nconfirm = 3",
+                "tower.timeouts.confirm is 3; it must be a duration in quotes, ",
+            ),
+            (
+                "[tower]\nheartbeat = \"never\"",
+                "tower.heartbeat is \"never\"; it must be a duration like \"60s\" or \"off\"",
+            ),
+            (
+                "[tower]\nsend_rate = \"fast\"",
+                "tower.send_rate is \"fast\"; it must be a number of messages a second or \"unlimited\"",
+            ),
             ("[link]\nbroken = \"often\"", "link.broken is \"often\"; it must be a number"),
-            ("[link]\nbandwidth = -1", "link.bandwidth is -1; it must be a number of bytes or \"unlimited\""),
+            (
+                "[link]\nbandwidth = -1",
+                "link.bandwidth is -1; it must be a number of bytes or \"unlimited\"",
+            ),
             ("[messages]\ncount = -1", "messages.count is -1; it must be a whole number from 0 on"),
-            ("[messages]\ntowers = \"some\"", "messages.towers is \"some\"; it must be towers: \"all\", a number, "),
-            ("[messages]\ntowers = { part = 3 }", "messages.towers.part is no key; the keys here are share, count"),
+            (
+                "[messages]\ntowers = \"some\"",
+                "messages.towers is \"some\"; it must be towers: \"all\", a number, ",
+            ),
+            (
+                "[messages]\ntowers = { part = 3 }",
+                "messages.towers.part is no key; the keys here are share, count",
+            ),
             ("[checks]\nliveness = 1", "checks.liveness is 1; it must be true or false"),
-            ("[checks]\ncalm = \"long\"", "checks.calm is \"long\"; it must be \"auto\", \"off\" or a duration"),
+            (
+                "[checks]\ncalm = \"long\"",
+                "checks.calm is \"long\"; it must be \"auto\", \"off\" or a duration",
+            ),
             ("[[fault]]\nat = \"1s\"", "fault.0.what is missing"),
-            ("[[fault]]\nwhat = \"flood\"\nat = \"1s\"", "fault.0.what is \"flood\"; it must be one of partition, crash, "),
+            (
+                "[[fault]]\nwhat = \"flood\"\nat = \"1s\"",
+                "fault.0.what is \"flood\"; it must be one of partition, crash, ",
+            ),
             ("[[fault]]\nwhat = \"crash\"\nat = \"1s\"", "fault.0.towers is missing"),
-            ("[[fault]]\nwhat = \"crash\"\nat = \"1s\"\ntowers = 1\nstep = \"1s\"", "fault.0.step does not belong to this fault; its keys are what, at, repeat, towers, how, contacts, lasts"),
-            ("[[fault]]\nwhat = \"crash\"\nat = \"1s\"\ntowers = 1\nhow = \"silent\"", "fault.0.how must be \"process\" or \"machine\" in a crash"),
-            ("[[fault]]\nwhat = \"weather\"\nat = \"1s\"\nlink = { broke = 1 }", "fault.0.link.broke is no key; the keys here are latency, "),
-            ("[[fault]]\nwhat = \"partition\"\nat = \"1s\"\nkind = \"thirds\"", "fault.0.kind is \"thirds\"; it must be one of halves, random, group, isolate"),
-            ("[[fault]]\nwhat = \"clock\"\nat = \"1s\"\ntowers = 1\nstep = 5", "fault.0.step is 5; it must be a duration like \"5s\" or \"-5s\""),
+            (
+                "[[fault]]\nwhat = \"crash\"\nat = \"1s\"\ntowers = 1\nstep = \"1s\"",
+                "fault.0.step does not belong to this fault; its keys are what, at, repeat, towers, how, contacts, lasts",
+            ),
+            (
+                "[[fault]]\nwhat = \"crash\"\nat = \"1s\"\ntowers = 1\nhow = \"silent\"",
+                "fault.0.how must be \"process\" or \"machine\" in a crash",
+            ),
+            (
+                "[[fault]]\nwhat = \"weather\"\nat = \"1s\"\nlink = { broke = 1 }",
+                "fault.0.link.broke is no key; the keys here are latency, ",
+            ),
+            (
+                "[[fault]]\nwhat = \"partition\"\nat = \"1s\"\nkind = \"thirds\"",
+                "fault.0.kind is \"thirds\"; it must be one of halves, random, group, isolate",
+            ),
+            (
+                "[[fault]]\nwhat = \"clock\"\nat = \"1s\"\ntowers = 1\nstep = 5",
+                "fault.0.step is 5; it must be a duration like \"5s\" or \"-5s\"",
+            ),
             ("[churn]\nsession = \"1s\"\nabsence = \"1s\"", "churn.until is missing"),
             ("[[path]]\nfrom = 1\nlink = {}", "path.0.to is missing"),
         ] {
@@ -324,50 +375,140 @@ mod errors {
         for (text, sentence) in [
             ("[tower]\nsend_rate = 0", "tower.send_rate is 0; it must be from 0.0001 to 1000000"),
             ("[tower]\nburst = 0", "tower.burst is 0; the burst must be at least 1"),
-            ("[tower]\nheartbeat = \"1ms\"", "tower.heartbeat is \"1ms\"; the heartbeat must be at least 10 ms"),
-            ("[contacts]\nshape = \"regular\"\ndegree = 10", "contacts.degree is 10; it must be from 2 to 9"),
+            (
+                "[tower]\nheartbeat = \"1ms\"",
+                "tower.heartbeat is \"1ms\"; the heartbeat must be at least 10 ms",
+            ),
+            (
+                "[contacts]\nshape = \"regular\"\ndegree = 10",
+                "contacts.degree is 10; it must be from 2 to 9",
+            ),
             ("[contacts]\nknown = 11\n", "contacts.known is 11; it must be from 1 to 10"),
             ("[contacts]\nshape = \"file\"", "contacts.file is missing; "),
             ("[contacts]\nshape = \"file\"\nfile = \"no.csv\"", "can't read /nowhere/no.csv: "),
-            ("[contacts]\nspread = \"100h\"", "contacts.spread is 4days 4h; it must be less than the time, 4days 4h"),
+            (
+                "[contacts]\nspread = \"100h\"",
+                "contacts.spread is 4days 4h; it must be less than the time, 4days 4h",
+            ),
             ("[messages]\nsize = 7", "messages.size is 7; it must be from 8 to 65536"),
-            ("[messages]\nat = \"99h\"\nover = \"2h\"", "messages goes on until 4days 5h; it must be over when the time is, after 4days 4h"),
-            ("[messages]\ncount = 100_000_001", "messages.count is 100000001; it must be at most 100000000 with all repetitions"),
-            ("[messages]\nrepeat = { every = \"0s\", times = 2 }", "messages.repeat.every is 0s; it must be more than 0s"),
-            ("[messages]\ntowers = 10", "messages.towers is 10; it must be from 0 to 9: the towers are numbered from 0"),
-            ("[messages]\ntowers = \"5-3\"", "messages.towers is \"5-3\"; the first must not be greater than the last"),
+            (
+                "[messages]\nat = \"99h\"\nover = \"2h\"",
+                "messages goes on until 4days 5h; it must be over when the time is, after 4days 4h",
+            ),
+            (
+                "[messages]\ncount = 100_000_001",
+                "messages.count is 100000001; it must be at most 100000000 with all repetitions",
+            ),
+            (
+                "[messages]\nrepeat = { every = \"0s\", times = 2 }",
+                "messages.repeat.every is 0s; it must be more than 0s",
+            ),
+            (
+                "[messages]\ntowers = 10",
+                "messages.towers is 10; it must be from 0 to 9: the towers are numbered from 0",
+            ),
+            (
+                "[messages]\ntowers = \"5-3\"",
+                "messages.towers is \"5-3\"; the first must not be greater than the last",
+            ),
             ("[link]\nbroken = 1.5", "link.broken is 1.5; it must be from 0 to 1"),
             ("[link]\nrefused = nan", "link.refused is NaN; it must be from 0 to 1"),
-            ("[link]\nrefused = 0.75\nunanswered = 0.5", "link.refused and link.unanswered are 1.25 together; they must be at most 1"),
-            ("[link]\nbandwidth = 0", "link.bandwidth is 0; it must be 1 or more bytes a second, or \"unlimited\""),
-            ("[link]\nlatency = { samples = \"no.csv\" }", "link.latency names samples that can't be read: "),
-            ("[[path]]\nfrom = 0\nto = { share = 2.0 }\nlink = {}", "path.0.to.share is 2; it must be from 0 to 1"),
-            ("[[fault]]\nwhat = \"ignore\"\nat = \"1h\"\ntowers = 1\npeers = 2", "checks.calm can't be worked out, because some are ignored to the end"),
-            ("[[fault]]\nwhat = \"cut\"\nat = \"100h\"\ntowers = 1", "fault.0.at is 4days 4h; it must be less than the time, 4days 4h"),
-            ("[[fault]]\nwhat = \"pause\"\nat = \"1h\"\ntowers = 1", "fault.0.lasts is missing; a pause fault must say how long it lasts"),
-            ("[[fault]]\nwhat = \"crash\"\nat = \"1h\"\ntowers = { count = 11 }", "fault.0.towers.count is 11; it must be from 0 to 10, which is how many towers there are"),
-            ("[[fault]]\nwhat = \"pause\"\nat = \"99h\"\nlasts = \"2h\"\ntowers = 1", "fault.0 goes on until 4days 5h; it must be over when the time is, after 4days 4h"),
-            ("[[fault]]\nwhat = \"pause\"\nat = \"1h\"\nlasts = \"2h\"\ntowers = 1\nrepeat = { every = \"1h\", times = 2 }", "fault.0.repeat.every is 1h; it must be at least as long as one lasts, 2h"),
-            ("[[fault]]\nwhat = \"clock\"\nat = \"1h\"\nlasts = \"2h\"\ntowers = 1\ndrift = 1_000_001", "fault.0.drift is 1000001; it must be from -500000 to 1000000"),
-            ("[[fault]]\nwhat = \"enqueue\"\nat = \"1h\"\ntowers = 1\ncount = 0", "fault.0.count is 0; it must be from 1 to 1000000"),
-            ("[churn]\nsession = \"1s\"\nabsence = \"1s\"\nfrom = \"2h\"\nuntil = \"1h\"", "churn.until is 1h; it must be after churn.from, 2h, and not after the time, 4days 4h"),
-            ("[churn]\nsession = \"1s\"\nabsence = \"1s\"\nuntil = \"1h\"\ngraceful = 2", "churn.graceful is 2; it must be from 0 to 1"),
-            ("[tower]\nheartbeat = \"off\"", "checks.calm can't be worked out, because without tower.heartbeat"),
-            ("[tower]\nmax_peers = 8", "checks.calm can't be worked out, because a tower has no room for all others (tower.max_peers)"),
-            ("[tower]\nodds = { alive = 1, lost = 0, dead = 1 }\n[[fault]]\nwhat = \"cut\"\nat = \"1h\"\ntowers = 1", "checks.calm can't be worked out, because some would never be drawn"),
-            ("[[fault]]\nwhat = \"cut\"\nat = \"99h\"\ntowers = 1", "time is 4days 4h; it must be at least "),
+            (
+                "[link]\nrefused = 0.75\nunanswered = 0.5",
+                "link.refused and link.unanswered are 1.25 together; they must be at most 1",
+            ),
+            (
+                "[link]\nbandwidth = 0",
+                "link.bandwidth is 0; it must be 1 or more bytes a second, or \"unlimited\"",
+            ),
+            (
+                "[link]\nlatency = { samples = \"no.csv\" }",
+                "link.latency names samples that can't be read: ",
+            ),
+            (
+                "[[path]]\nfrom = 0\nto = { share = 2.0 }\nlink = {}",
+                "path.0.to.share is 2; it must be from 0 to 1",
+            ),
+            (
+                "[[fault]]\nwhat = \"ignore\"\nat = \"1h\"\ntowers = 1\npeers = 2",
+                "checks.calm can't be worked out, because some are ignored to the end",
+            ),
+            (
+                "[[fault]]\nwhat = \"cut\"\nat = \"100h\"\ntowers = 1",
+                "fault.0.at is 4days 4h; it must be less than the time, 4days 4h",
+            ),
+            (
+                "[[fault]]\nwhat = \"pause\"\nat = \"1h\"\ntowers = 1",
+                "fault.0.lasts is missing; a pause fault must say how long it lasts",
+            ),
+            (
+                "[[fault]]\nwhat = \"crash\"\nat = \"1h\"\ntowers = { count = 11 }",
+                "fault.0.towers.count is 11; it must be from 0 to 10, which is how many towers there are",
+            ),
+            (
+                "[[fault]]\nwhat = \"pause\"\nat = \"99h\"\nlasts = \"2h\"\ntowers = 1",
+                "fault.0 goes on until 4days 5h; it must be over when the time is, after 4days 4h",
+            ),
+            (
+                "[[fault]]\nwhat = \"pause\"\nat = \"1h\"\nlasts = \"2h\"\ntowers = 1\nrepeat = { every = \"1h\", times = 2 }",
+                "fault.0.repeat.every is 1h; it must be at least as long as one lasts, 2h",
+            ),
+            (
+                "[[fault]]\nwhat = \"clock\"\nat = \"1h\"\nlasts = \"2h\"\ntowers = 1\ndrift = 1_000_001",
+                "fault.0.drift is 1000001; it must be from -500000 to 1000000",
+            ),
+            (
+                "[[fault]]\nwhat = \"enqueue\"\nat = \"1h\"\ntowers = 1\ncount = 0",
+                "fault.0.count is 0; it must be from 1 to 1000000",
+            ),
+            (
+                "[churn]\nsession = \"1s\"\nabsence = \"1s\"\nfrom = \"2h\"\nuntil = \"1h\"",
+                "churn.until is 1h; it must be after churn.from, 2h, and not after the time, 4days 4h",
+            ),
+            (
+                "[churn]\nsession = \"1s\"\nabsence = \"1s\"\nuntil = \"1h\"\ngraceful = 2",
+                "churn.graceful is 2; it must be from 0 to 1",
+            ),
+            (
+                "[tower]\nheartbeat = \"off\"",
+                "checks.calm can't be worked out, because without tower.heartbeat",
+            ),
+            (
+                "[tower]\nmax_peers = 8",
+                "checks.calm can't be worked out, because a tower has no room for all others (tower.max_peers)",
+            ),
+            (
+                "[tower]\nodds = { alive = 1, lost = 0, dead = 1 }\n[[fault]]\nwhat = \"cut\"\nat = \"1h\"\ntowers = 1",
+                "checks.calm can't be worked out, because some would never be drawn",
+            ),
+            (
+                "[[fault]]\nwhat = \"cut\"\nat = \"99h\"\ntowers = 1",
+                "time is 4days 4h; it must be at least ",
+            ),
         ] {
             let text = format!("{HEAD}{text}");
             let said = said(&text);
             assert!(said.starts_with(sentence), "{text}\n{said}");
         }
         for (head, sentence) in [
-            ("name = \"\"\ntowers = 1\ntime = \"1h\"", "name is \"\"; it must be at least one letter"),
-            ("name = \"x\"\ntowers = 0\ntime = \"1h\"", "towers is 0; it must be from 1 to 4000000"),
-            ("name = \"x\"\ntowers = 4_000_001\ntime = \"1h\"", "towers is 4000001; it must be from 1 to 4000000"),
+            (
+                "name = \"\"\ntowers = 1\ntime = \"1h\"",
+                "name is \"\"; it must be at least one letter",
+            ),
+            (
+                "name = \"x\"\ntowers = 0\ntime = \"1h\"",
+                "towers is 0; it must be from 1 to 4000000",
+            ),
+            (
+                "name = \"x\"\ntowers = 4_000_001\ntime = \"1h\"",
+                "towers is 4000001; it must be from 1 to 4000000",
+            ),
             ("name = \"x\"\ntowers = 1\ntime = \"400days\"", "time is 1year 1month "),
             ("name = \"x\"\ntowers = 3_000_000\ntime = \"10h\"", "this scenario may take "),
-            ("name = \"x\"\ntowers = 3\ntime = \"10h\"\nsample = \"0s\"", "sample is 0s; it must be from 1ms to the time, 10h"),
+            (
+                "name = \"x\"\ntowers = 3\ntime = \"10h\"\nsample = \"0s\"",
+                "sample is 0s; it must be from 1ms to the time, 10h",
+            ),
         ] {
             let said = said(head);
             assert!(said.starts_with(sentence), "{said}");
@@ -391,9 +532,8 @@ mod plans {
 
     /// The steps that do something to a tower, as text, without its coming up at first.
     fn deeds(plan: &Plan) -> Vec<String> {
-        let first_start = |step: &Step| {
-            matches!(step, Step::Start { contacts: WithContacts::Told, .. })
-        };
+        let first_start =
+            |step: &Step| matches!(step, Step::Start { contacts: WithContacts::Told, .. });
         let steps = plan.steps.iter().filter(|(_, step)| !first_start(step));
         steps.map(|(at, step)| format!("{} {step:?}", at.as_nanos() / 1_000_000)).collect()
     }
@@ -418,7 +558,10 @@ mod plans {
     fn a_fault_taken_away_leaves_the_others_as_they_were() {
         let text = |plan: &Plan| -> Vec<String> {
             // Partitions are numbered through; that is no draw.
-            deeds(plan).iter().map(|deed| deed.replace("id: 0", "id: _").replace("id: 1", "id: _")).collect()
+            deeds(plan)
+                .iter()
+                .map(|deed| deed.replace("id: 0", "id: _").replace("id: 1", "id: _"))
+                .collect()
         };
         let whole = busy(1).fault(Fault::partition(secs(5), secs(1), Parts::Random(0.5)));
         let all = text(&planned(&whole));
@@ -436,7 +579,9 @@ mod plans {
         let plan = planned(&busy(1));
         let crashed_at = |second: u64| -> Vec<u32> {
             let crashes = plan.steps.iter().filter_map(|(at, step)| match step {
-                Step::Crash { tower, .. } if at.as_nanos() == second * 1_000_000_000 => Some(tower.0),
+                Step::Crash { tower, .. } if at.as_nanos() == second * 1_000_000_000 => {
+                    Some(tower.0)
+                }
                 _ => None,
             });
             crashes.collect()
@@ -477,14 +622,26 @@ mod plans {
         assert_eq!(deeds_of(crash(false), None), [dies]);
         let returns = "3000 Start { tower: TowerId(2), contacts: Untold }";
         assert_eq!(deeds_of(crash(false), Some(2)), [dies, returns]);
-        assert_eq!(deeds_of(Deed::Leave { towers: one(), contacts: false }, Some(2)), ["1000 Leave { tower: TowerId(2) }", returns]);
-        assert_eq!(deeds_of(Deed::Pause { towers: one() }, Some(2)), ["1000 Pause { tower: TowerId(2) }", "3000 Resume { tower: TowerId(2) }"]);
+        assert_eq!(
+            deeds_of(Deed::Leave { towers: one(), contacts: false }, Some(2)),
+            ["1000 Leave { tower: TowerId(2) }", returns]
+        );
+        assert_eq!(
+            deeds_of(Deed::Pause { towers: one() }, Some(2)),
+            ["1000 Pause { tower: TowerId(2) }", "3000 Resume { tower: TowerId(2) }"]
+        );
         assert_eq!(
             deeds_of(Deed::Clock { towers: one(), step: -5, drift: 7 }, Some(2)),
-            ["1000 Clock { tower: TowerId(2), step: -5, drift_ppm: 7 }", "3000 Clock { tower: TowerId(2), step: 0, drift_ppm: 0 }"]
+            [
+                "1000 Clock { tower: TowerId(2), step: -5, drift_ppm: 7 }",
+                "3000 Clock { tower: TowerId(2), step: 0, drift_ppm: 0 }"
+            ]
         );
         assert_eq!(deeds_of(Deed::Cut { towers: one() }, None), ["1000 Cut { tower: TowerId(2) }"]);
-        assert_eq!(deeds_of(Deed::Enqueue { towers: one(), count: 3 }, None), ["1000 Enqueue { tower: TowerId(2), count: 3 }"]);
+        assert_eq!(
+            deeds_of(Deed::Enqueue { towers: one(), count: 3 }, None),
+            ["1000 Enqueue { tower: TowerId(2), count: 3 }"]
+        );
         let pairs = || (Towers::List(vec![3, 2]), Towers::Range(1, 2));
         let expected = |verb: &str| {
             [(2, 1), (3, 1), (3, 2)].map(|(tower, peer)| {
@@ -528,7 +685,9 @@ mod plans {
         let dealt = |change: &dyn Fn(&mut Messages)| {
             let plan = planned(&quick(4).messages(|messages| change(messages)));
             let steps = plan.steps.iter().filter_map(|(at, step)| match step {
-                Step::Enqueue { tower, count } => Some((at.as_nanos() / 1_000_000, tower.0, *count)),
+                Step::Enqueue { tower, count } => {
+                    Some((at.as_nanos() / 1_000_000, tower.0, *count))
+                }
                 _ => None,
             });
             steps.collect::<Vec<_>>()

@@ -36,7 +36,8 @@ impl Towers {
     pub(super) fn check(&self, field: &str, towers: u32) -> Result<(), ScenarioError> {
         let exists = |tower: u32| {
             let last = towers.saturating_sub(1);
-            let range = format_args!("from 0 to {last}: the towers are numbered from 0").to_string();
+            let range =
+                format_args!("from 0 to {last}: the towers are numbered from 0").to_string();
             (tower < towers).then_some(()).ok_or(ScenarioError::range(field, tower, range))
         };
         match self {
@@ -109,7 +110,8 @@ pub(super) fn members(group: &Group, towers: u32) -> Box<dyn Iterator<Item = u32
     }
 }
 
-const EXPECTED: &str = "towers: \"all\", a number, \"3-17\", a list, { share = 0.1 } or { count = 5 }";
+const EXPECTED: &str =
+    "towers: \"all\", a number, \"3-17\", a list, { share = 0.1 } or { count = 5 }";
 
 impl<'de> Deserialize<'de> for Towers {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -248,7 +248,9 @@ pub(super) mod seed {
             },
             Scalar::Real(_) => None,
         };
-        seed.ok_or_else(|| D::Error::custom(format_args!("{}", scalar.unexpected::<D::Error>(EXPECTED))))
+        seed.ok_or_else(|| {
+            D::Error::custom(format_args!("{}", scalar.unexpected::<D::Error>(EXPECTED)))
+        })
     }
 }
 

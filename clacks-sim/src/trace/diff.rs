@@ -23,7 +23,10 @@ const CONTEXT: usize = 3;
 /// # Errors
 ///
 /// When one of them can't be read.
-pub fn first_difference(first: impl BufRead, second: impl BufRead) -> io::Result<Option<Difference>> {
+pub fn first_difference(
+    first: impl BufRead,
+    second: impl BufRead,
+) -> io::Result<Option<Difference>> {
     let mut before: Vec<String> = Vec::new();
     let (mut first, mut second) = (first.lines(), second.lines());
     for line in 1.. {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use clacks_proto::{Origin, Status};
 use clacks_proto::wire::Attempt;
+use clacks_proto::{Origin, Status};
 
 use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 

@@ -5,7 +5,7 @@ use clacks_proto::wire::Attempt;
 use super::copies::{Flags, Kind, NOWHERE};
 use super::ledger::{Ledger, Sent, Taking, seconds};
 use super::totals::{DuplicationCause, LossCause};
-use super::violation::{Checker, Scene, Violations};
+use super::violation::{Scene, Violations};
 use crate::occurrence::{MessageId, TowerId};
 
 impl Ledger {

@@ -158,6 +158,7 @@ impl Ledger {
     }
 
     /// How many copies of a message towers hold, and how often it was taken by one.
+    #[cfg(test)]
     pub(crate) fn message(&self, message: MessageId) -> (u32, u32) {
         self.messages.get(message.0 as usize).map_or((0, 0), |found| (found.copies, found.hops))
     }

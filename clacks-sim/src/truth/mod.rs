@@ -208,11 +208,6 @@ impl Truth {
         self.ledger.totals()
     }
 
-    /// How many violations there were up to now.
-    pub(crate) fn violations(&self) -> u64 {
-        self.found.count()
-    }
-
     /// How often a fault has happened.
     pub(crate) fn faults(&self, fault: Fault) -> u64 {
         self.faults.count(fault)

@@ -94,7 +94,7 @@ mod tests {
         for tower in 0..64 {
             for peer in 0..64 {
                 let hash = Mixing.hash_one(key(TowerId(tower), TowerId(peer)));
-                seen[hash as usize % (1 << 12)] += 1;
+                seen[usize::try_from(hash % (1 << 12)).unwrap()] += 1;
             }
         }
         assert!(seen.iter().all(|count| *count < 16), "{:?}", seen.iter().max());

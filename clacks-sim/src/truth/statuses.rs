@@ -17,7 +17,6 @@ use crate::occurrence::{Occurrence, TowerId, What};
 #[derive(Debug)]
 pub(super) struct Statuses {
     kill_timeout: Duration,
-    tracked: u32,
     standings: Pairs<Standing>,
     towers: Vec<Observer>,
     clocks: Clocks,
@@ -47,7 +46,6 @@ impl Statuses {
         let tracked = tracked.min(towers);
         Self {
             kill_timeout,
-            tracked,
             standings: Pairs::default(),
             towers: vec![Observer::default(); tracked as usize],
             clocks: Clocks::default(),
@@ -139,9 +137,10 @@ impl Statuses {
         }
     }
 
-    /// For how many towers all is checked.
-    pub(super) fn tracked(&self) -> u32 {
-        self.tracked
+    /// How many are tracked.
+    #[cfg(test)]
+    pub(super) fn tracked(&self) -> usize {
+        self.towers.len()
     }
 }
 

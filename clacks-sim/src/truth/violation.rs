@@ -130,6 +130,7 @@ impl Violations {
     }
 
     /// How many there were, kept or not.
+    #[cfg(test)]
     pub(super) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

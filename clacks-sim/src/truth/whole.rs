@@ -160,14 +160,14 @@ fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
     plan
 }
 
-fn watch(plan: Plan, checks: Checks) -> (Verdict, Vec<Standing>) {
+fn watch(plan: Plan, checks: &Checks) -> (Verdict, Vec<Standing>) {
     let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
     let end = at(u64::try_from(plan.time.as_millis()).unwrap());
     let judge = Judge { truth: Truth::new(&plan, checks.clone()), standings: Vec::new() };
     let mut world = World::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
     world.sample();
-    let census = world.census();
+    let (census, _) = world.last_look();
     let (numbers, peers): (Vec<_>, Vec<Vec<_>>) =
         census.running().map(|(number, tower)| (number, census.peers(tower).collect())).unzip();
     if checks.liveness == Liveness::Promised {
@@ -184,7 +184,7 @@ fn all_right(make: impl Fn(u64) -> Plan, faults: &[Fault]) -> Verdict {
     let mut last = None;
     for seed in first..first + runs {
         let checks = Checks { faults: faults.to_vec(), ..Checks::default() };
-        let verdict = watch(make(seed), checks).0;
+        let verdict = watch(make(seed), &checks).0;
         let texts: Vec<_> = verdict.violations.iter().map(ToString::to_string).collect();
         assert!(texts.is_empty(), "CLACKS_SEED={seed}: {texts:#?}");
         assert!(verdict.totals.balance() && verdict.totals.hops > 500, "{:?}", verdict.totals);
@@ -210,7 +210,7 @@ fn a_calm_network_loses_nothing_makes_nothing_twice_and_all_know_all() {
     let mut plan = plan(1, calm());
     plan.time = Duration::from_secs(120);
     let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
-    let verdict = watch(plan, checks).0;
+    let verdict = watch(plan, &checks).0;
     assert_eq!(verdict.violations, []);
     let totals = verdict.totals;
     assert_eq!((totals.enqueued, totals.alive, totals.copies), (60, 60, 60));
@@ -264,7 +264,7 @@ fn a_calm_network_comes_to_what_is_computed() {
     let weather = Weather { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
     let mut plan = plan(1, weather);
     plan.time = Duration::from_secs(320);
-    let standings = watch(plan, Checks::default()).1;
+    let standings = watch(plan, &Checks::default()).1;
     // Without the beginning, in which towers get to know each other.
     let pairs: Vec<_> = standings
         .windows(2)

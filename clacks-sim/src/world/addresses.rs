@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn other_addresses_are_nobodys() {
         let addresses = Addresses { towers: 3 };
-        for text in ["10.0.0.0:8001", "10.0.0.4:8001", "10.0.0.1:8002", "11.0.0.1:8001", "t1:8001"] {
+        for text in ["10.0.0.0:8001", "10.0.0.4:8001", "10.0.0.1:8002", "11.0.0.1:8001", "t1:8001"]
+        {
             assert_eq!(addresses.number_of(&text.parse().unwrap()), None, "{text}");
         }
     }

@@ -55,7 +55,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             if let Due::Arrival(place) = due {
                 let segment = self.segments.get(place);
                 let connection = self.connections.look_at(segment.connection);
-                read ^= connection.map_or(0, |connection| connection.ends[0].tower.0 ^ connection.ends[1].tower.0);
+                read ^= connection.map_or(0, |connection| {
+                    connection.ends[0].tower.0 ^ connection.ends[1].tower.0
+                });
                 read ^= segment.bytes.first().map_or(0, |byte| u32::from(*byte));
             }
         }
@@ -80,7 +82,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                     black_box(node.armed ^ node.ends.len() as u64 ^ u64::from(node.dials));
                     self.watch.look_ahead(*tower);
                 }
-                if depth == 1 && let Some(link) = link {
+                if depth == 1
+                    && let Some(link) = link
+                {
                     black_box(node.ends.get(link.index()).is_some_and(Option::is_some));
                 }
                 if let Some(machine) = &node.machine {

@@ -51,6 +51,9 @@ pub(super) struct End {
     pub(super) flow: Flow,
 }
 
+/// Bytes that wait, and how many messages are in each piece.
+type Backlog = VecDeque<(Vec<u8>, u32)>;
+
 /// One direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flow {
@@ -69,7 +72,7 @@ pub(super) struct Flow {
     /// The tower wants to close it once all has left.
     pub(super) closes: bool,
     /// Segments that wait because the path is full, oldest first, and how many messages are in each. Rare.
-    pub(super) backlog: Option<Box<VecDeque<(Vec<u8>, u32)>>>,
+    pub(super) backlog: Option<Box<Backlog>>,
 }
 
 /// What becomes of the bytes of one direction.
@@ -206,7 +209,13 @@ const USUAL: usize = 4_096;
 
 impl Segments {
     /// Sends something on its way; its bytes are put into it afterwards.
-    pub(super) fn add(&mut self, connection: u32, epoch: u32, to: Side, what: Load) -> (u32, &mut Segment) {
+    pub(super) fn add(
+        &mut self,
+        connection: u32,
+        epoch: u32,
+        to: Side,
+        what: Load,
+    ) -> (u32, &mut Segment) {
         let place = match self.vacant.pop() {
             Some(place) => place,
             None => {

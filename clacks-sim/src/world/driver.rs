@@ -74,10 +74,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             Notice::MessageQueued { message, origin } => {
                 What::Queued { message: self.message(tower, message), origin }
             }
-            Notice::MessageDelivered { to, message } => What::Delivered {
-                to: self.peer(tower, to),
-                message: self.message(tower, message),
-            },
+            Notice::MessageDelivered { to, message } => {
+                What::Delivered { to: self.peer(tower, to), message: self.message(tower, message) }
+            }
             Notice::Announced { to } => What::Announced { to: self.peer(tower, to) },
             Notice::LinkClosed { peer, why, .. } => {
                 What::LinkClosed { peer: peer.and_then(|peer| self.peer(tower, peer)), why }

@@ -186,8 +186,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// Writes down how things stand.
     pub(crate) fn sample(&mut self) {
         let standing = self.standing();
-        let census =
-            Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
+        let census = Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
         self.watch.sample(&standing, &census);
     }
 
@@ -202,8 +201,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
 
     /// All towers and whoever watches them, for a last look.
     pub(crate) fn last_look(&mut self) -> (Census<'_, M>, &mut W) {
-        let census =
-            Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
+        let census = Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
         (census, &mut self.watch)
     }
 

@@ -85,13 +85,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     }
 
     /// Sends a segment. How many `messages` are in it is known when they have been told of already.
-    fn send_segment(
-        &mut self,
-        end: EndId,
-        bytes: &[u8],
-        messages: Option<u32>,
-        weather: &Weather,
-    ) {
+    fn send_segment(&mut self, end: EndId, bytes: &[u8], messages: Option<u32>, weather: &Weather) {
         let now = self.now;
         let connection = self.connections.get(end.connection);
         let (epoch, subject) = (connection.epoch, connection.subject());
@@ -118,7 +112,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         arrives = arrives.max(flow.arrives);
         flow.arrives = arrives;
         let vanishes = flow.state == FlowState::Vanishes;
-        let silenced = !vanishes && self.happens(Purpose::Silenced, subject, number, weather.silenced);
+        let silenced =
+            !vanishes && self.happens(Purpose::Silenced, subject, number, weather.silenced);
         if silenced {
             self.see_fault(Some(from), Fault::Silenced);
         }

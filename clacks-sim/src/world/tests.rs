@@ -94,7 +94,8 @@ impl World<Tower, Witness> {
         let held = || self.nodes.iter().flat_map(|node| &node.machine).flat_map(Tower::peek);
         let waiting: Vec<_> =
             held().filter(|held| held.in_flight.is_none()).map(|held| held.nonce).collect();
-        let different = |nonces: &[_]| nonces.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let different =
+            |nonces: &[_]| nonces.iter().collect::<std::collections::BTreeSet<_>>().len();
         assert_eq!(different(&waiting), waiting.len(), "a message waits twice");
         different(&held().map(|held| held.nonce).collect::<Vec<_>>())
     }
@@ -124,20 +125,32 @@ fn bytes_take_as_long_as_the_latency_says() {
     let world = run(plan(2, calm(), vec![]));
     let of = |test: fn(&What) -> bool| world.watch.seen.iter().find(|seen| test(&seen.what));
     let dialled = of(|what| matches!(what, What::Dialled { .. })).unwrap().at;
-    assert_eq!(of(|what| matches!(what, What::Accepted { .. })).unwrap().at, dialled + Duration::from_millis(20));
-    assert_eq!(of(|what| matches!(what, What::Connected { .. })).unwrap().at, dialled + Duration::from_millis(40));
+    assert_eq!(
+        of(|what| matches!(what, What::Accepted { .. })).unwrap().at,
+        dialled + Duration::from_millis(20)
+    );
+    assert_eq!(
+        of(|what| matches!(what, What::Connected { .. })).unwrap().at,
+        dialled + Duration::from_millis(40)
+    );
 }
 
 #[test]
 fn the_order_within_a_connection_is_kept_under_jitter() {
-    let jitter = Some(Distribution::Uniform { from: Duration::ZERO, to: Duration::from_millis(500) });
+    let jitter =
+        Some(Distribution::Uniform { from: Duration::ZERO, to: Duration::from_millis(500) });
     let mut plan = plan(2, Weather { jitter, ..calm() }, vec![]);
     plan.steps.push((millis(1_001), Step::Enqueue { tower: TowerId(0), count: 30 }));
     let world = run(plan);
-    let arrivals: Vec<_> = world.watch.seen.iter().filter_map(|seen| match seen.what {
-        What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some(arrives),
-        _ => None,
-    }).collect();
+    let arrivals: Vec<_> = world
+        .watch
+        .seen
+        .iter()
+        .filter_map(|seen| match seen.what {
+            What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some(arrives),
+            _ => None,
+        })
+        .collect();
     assert!(arrivals.len() > 30 && arrivals.is_sorted());
     // A frame out of its order would be a violation of the protocol.
     assert_eq!(world.count(|what| matches!(what, What::Broke { .. })), 0);
@@ -148,11 +161,20 @@ fn a_bandwidth_makes_long_messages_late() {
     let mut plan = plan(2, Weather { bandwidth: Some(1_000), ..calm() }, vec![]);
     plan.message_size = 2_000;
     let world = run(plan);
-    let (at, arrives) = world.watch.seen.iter().find_map(|seen| match seen.what {
-        What::HandedOver { arrives, .. } => Some((seen.at, arrives)),
-        _ => None,
-    }).unwrap();
-    assert!(arrives.duration_since(at) >= Duration::from_millis(2_020), "{:?}", arrives.duration_since(at));
+    let (at, arrives) = world
+        .watch
+        .seen
+        .iter()
+        .find_map(|seen| match seen.what {
+            What::HandedOver { arrives, .. } => Some((seen.at, arrives)),
+            _ => None,
+        })
+        .unwrap();
+    assert!(
+        arrives.duration_since(at) >= Duration::from_millis(2_020),
+        "{:?}",
+        arrives.duration_since(at)
+    );
 }
 
 #[test]
@@ -163,10 +185,17 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
     let world = run(plan);
     assert_eq!(world.messages(), 51);
     // At most one such message is on its way in each direction.
-    let mut first_way: Vec<_> = world.watch.seen.iter().filter_map(|seen| match seen.what {
-        What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some((seen.at, arrives)),
-        _ => None,
-    }).collect();
+    let mut first_way: Vec<_> = world
+        .watch
+        .seen
+        .iter()
+        .filter_map(|seen| match seen.what {
+            What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => {
+                Some((seen.at, arrives))
+            }
+            _ => None,
+        })
+        .collect();
     first_way.dedup();
     assert!(first_way.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{first_way:?}");
 }
@@ -175,12 +204,17 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
 fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
     let world = run(plan(2, Weather { refused: 1.0, ..calm() }, vec![]));
     assert!(world.happened(Fault::Refused) > 0);
-    assert!(world.count(|what| matches!(what, What::ConnectFailed { cause: IoCause::Refused, .. })) > 0);
+    assert!(
+        world.count(|what| matches!(what, What::ConnectFailed { cause: IoCause::Refused, .. })) > 0
+    );
     assert_eq!(world.status(0, 1), Some(Status::Lost));
 
     let world = run(plan(2, Weather { unanswered: 1.0, ..calm() }, vec![]));
     assert!(world.happened(Fault::Unanswered) > 0);
-    assert_eq!(world.count(|what| matches!(what, What::ConnectFailed { .. } | What::Connected { .. })), 0);
+    assert_eq!(
+        world.count(|what| matches!(what, What::ConnectFailed { .. } | What::Connected { .. })),
+        0
+    );
     assert_eq!(world.status(0, 1), Some(Status::Lost), "the tower's own time-out");
 }
 
@@ -188,7 +222,12 @@ fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
 fn a_connection_that_breaks_loses_confirmations_and_no_message() {
     let world = run(plan(4, Weather { broken: 0.2, ..calm() }, vec![]));
     assert!(world.happened(Fault::Broken) > 5);
-    assert!(world.count(|what| matches!(what, What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. })) > 0);
+    assert!(
+        world.count(|what| matches!(
+            what,
+            What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. }
+        )) > 0
+    );
 }
 
 #[test]
@@ -230,7 +269,12 @@ fn who_comes_back_untold_is_found_again() {
     plan.time = Duration::from_secs(60);
     let world = run(plan);
     assert_eq!(world.happened(Fault::Restart), 1);
-    assert!(world.count(|what| matches!(what, What::StatusChanged { from: Status::Alive, to: Status::Lost, .. })) > 0);
+    assert!(
+        world.count(|what| matches!(
+            what,
+            What::StatusChanged { from: Status::Alive, to: Status::Lost, .. }
+        )) > 0
+    );
     assert_eq!(world.status(0, 1), Some(Status::Alive));
     assert_eq!(world.status(1, 0), Some(Status::Alive));
 }
@@ -254,7 +298,11 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
     });
     assert_eq!(meanwhile.count(), 0);
     assert_eq!(world.messages(), 1);
-    let later = world.watch.seen.iter().filter(|seen| seen.tower == Some(TowerId(1)) && seen.at > millis(8_000));
+    let later = world
+        .watch
+        .seen
+        .iter()
+        .filter(|seen| seen.tower == Some(TowerId(1)) && seen.at > millis(8_000));
     assert!(later.count() > 20);
 }
 
@@ -276,18 +324,31 @@ fn partitions_stop_what_crosses_them_until_they_heal() {
         });
         assert_eq!(crossed.count(), 0, "{how:?}");
         for (tower, peer) in [(0, 2), (1, 3), (2, 0), (3, 1)] {
-            assert_eq!(world.status(tower, peer), Some(Status::Alive), "{how:?}: {tower} of {peer}");
+            assert_eq!(
+                world.status(tower, peer),
+                Some(Status::Alive),
+                "{how:?}: {tower} of {peer}"
+            );
         }
     }
 }
 
 #[test]
 fn a_one_way_partition_stops_one_way() {
-    let partition = Partition { inside: Group::Range(0, 1), direction: Direction::Out, how: Severance::Silent };
+    let partition =
+        Partition { inside: Group::Range(0, 1), direction: Direction::Out, how: Severance::Silent };
     let world = run(plan(2, calm(), vec![(500, Step::Part { id: 1, partition })]));
-    let from = |sender| world.watch.seen.iter().filter(|seen| {
-        seen.at > millis(600) && matches!(seen.what, What::Arrived { from, .. } if from == TowerId(sender))
-    }).count();
+    let from = |sender| {
+        world
+            .watch
+            .seen
+            .iter()
+            .filter(|seen| {
+                seen.at > millis(600)
+                    && matches!(seen.what, What::Arrived { from, .. } if from == TowerId(sender))
+            })
+            .count()
+    };
     assert_eq!(from(0), 0);
     assert!(from(1) > 0, "heartbeats of the other one still come");
 }
@@ -296,7 +357,10 @@ fn a_one_way_partition_stops_one_way() {
 fn a_cut_breaks_every_connection_of_a_tower() {
     let world = run(plan(2, calm(), vec![(3_000, Step::Cut { tower: TowerId(0) })]));
     assert!(world.happened(Fault::Cut) > 0);
-    assert_eq!(world.count(|what| matches!(what, What::Broke { .. })), 2 * world.happened(Fault::Cut));
+    assert_eq!(
+        world.count(|what| matches!(what, What::Broke { .. })),
+        2 * world.happened(Fault::Cut)
+    );
     assert_eq!(world.messages(), 1);
 }
 
@@ -305,13 +369,22 @@ fn a_path_of_its_own_has_weather_of_its_own() {
     let mut plan = plan(2, calm(), vec![]);
     let weather = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
     let calm = Arc::new(weather.clone());
-    plan.paths.push(Path { from: Group::These(Arc::from([0])), to: Group::All, weather: Arc::new(weather), calm });
+    plan.paths.push(Path {
+        from: Group::These(Arc::from([0])),
+        to: Group::All,
+        weather: Arc::new(weather),
+        calm,
+    });
     plan.calm_from = Instant::ORIGIN + plan.time;
     let world = run(plan);
-    let takes = |tower| world.watch.seen.iter().find_map(|seen| match seen.what {
-        What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => Some(arrives.duration_since(seen.at)),
-        _ => None,
-    });
+    let takes = |tower| {
+        world.watch.seen.iter().find_map(|seen| match seen.what {
+            What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => {
+                Some(arrives.duration_since(seen.at))
+            }
+            _ => None,
+        })
+    };
     assert_eq!(takes(0), Some(Duration::from_millis(300)));
     assert_eq!(takes(1), Some(Duration::from_millis(20)));
 }
@@ -319,14 +392,13 @@ fn a_path_of_its_own_has_weather_of_its_own() {
 #[test]
 fn an_ignored_tower_is_left_alone_until_it_is_heeded() {
     let (tower, peer) = (TowerId(0), TowerId(1));
-    let steps = vec![
-        (3_000, Step::Ignore { tower, peer }),
-        (9_000, Step::Heed { tower, peer }),
-    ];
+    let steps = vec![(3_000, Step::Ignore { tower, peer }), (9_000, Step::Heed { tower, peer })];
     let world = run(plan(2, calm(), steps));
     let between = world.watch.seen.iter().filter(|seen| {
         let is_meanwhile = seen.at > millis(3_200) && seen.at < millis(9_000);
-        is_meanwhile && seen.tower == Some(tower) && matches!(seen.what, What::Dialled { .. } | What::HandedOver { .. })
+        is_meanwhile
+            && seen.tower == Some(tower)
+            && matches!(seen.what, What::Dialled { .. } | What::HandedOver { .. })
     });
     assert_eq!(between.count(), 0);
     assert_eq!(world.status(0, 1), Some(Status::Alive));

@@ -1,5 +1,5 @@
 //! Scenarios drawn at random, and how one is run.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::path::{Path, PathBuf};
@@ -65,7 +65,15 @@ pub fn scenario(max_towers: u32) -> impl Strategy<Value = Scenario> {
     let faults = move |towers| proptest::collection::vec(fault(towers), 0..6);
     (2..=max_towers)
         .prop_flat_map(move |towers| {
-            (Just(towers), any::<u16>(), faults(towers), messages(towers), link(), contacts(), churn())
+            (
+                Just(towers),
+                any::<u16>(),
+                faults(towers),
+                messages(towers),
+                link(),
+                contacts(),
+                churn(),
+            )
         })
         .prop_map(|(towers, seed, faults, messages, link, contacts, churn)| {
             let mut scenario = Scenario::new("drawn", towers, seconds(60)).seed(seed.into());
@@ -98,10 +106,12 @@ fn messages(towers: u32) -> impl Strategy<Value = (u32, usize)> {
 fn link() -> impl Strategy<Value = clacks_sim::scenario::Link> {
     let latency = prop_oneof![
         (0u64..200).prop_map(|millis| Distribution::Constant(Duration::from_millis(millis))),
-        (1u64..200).prop_map(|millis| Distribution::Exponential { mean: Duration::from_millis(millis) }),
+        (1u64..200)
+            .prop_map(|millis| Distribution::Exponential { mean: Duration::from_millis(millis) }),
     ];
     let jitter = proptest::option::of(
-        (1u64..100).prop_map(|millis| Distribution::Exponential { mean: Duration::from_millis(millis) }),
+        (1u64..100)
+            .prop_map(|millis| Distribution::Exponential { mean: Duration::from_millis(millis) }),
     );
     (latency, jitter, share(), share(), share(), share()).prop_map(
         |(latency, jitter, refused, unanswered, broken, silenced)| {
@@ -143,13 +153,23 @@ fn fault(towers: u32) -> impl Strategy<Value = Fault> {
     let parts = prop_oneof![Just(Parts::Halves), group().prop_map(Parts::Isolate)];
     let death = prop_oneof![Just(Death::Process), Just(Death::Machine)];
     let deed = prop_oneof![
-        (parts, direction, look).prop_map(|(kind, direction, how)| Deed::Partition { kind, direction, how }),
-        (group(), death, any::<bool>())
-            .prop_map(|(towers, how, contacts)| Deed::Crash { towers, how, contacts }),
+        (parts, direction, look).prop_map(|(kind, direction, how)| Deed::Partition {
+            kind,
+            direction,
+            how
+        }),
+        (group(), death, any::<bool>()).prop_map(|(towers, how, contacts)| Deed::Crash {
+            towers,
+            how,
+            contacts
+        }),
         (group(), any::<bool>()).prop_map(|(towers, contacts)| Deed::Leave { towers, contacts }),
         group().prop_map(|towers| Deed::Pause { towers }),
-        (group(), -5i64..10, -100_000..200_000i32)
-            .prop_map(|(towers, step, drift)| Deed::Clock { towers, step: step * 1_000_000_000, drift }),
+        (group(), -5i64..10, -100_000..200_000i32).prop_map(|(towers, step, drift)| Deed::Clock {
+            towers,
+            step: step * 1_000_000_000,
+            drift
+        }),
         group().prop_map(|towers| Deed::Cut { towers }),
         (group(), 1u32..20).prop_map(|(towers, count)| Deed::Enqueue { towers, count }),
     ];

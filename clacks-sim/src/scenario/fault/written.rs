@@ -132,7 +132,9 @@ impl TryFrom<Written> for Fault {
                 how: match written.how {
                     None | Some(How::Silent) => Look::Silent,
                     Some(How::Reset) => Look::Reset,
-                    Some(_) => return Err(".how must be \"silent\" or \"reset\" in a partition".into()),
+                    Some(_) => {
+                        return Err(".how must be \"silent\" or \"reset\" in a partition".into());
+                    }
                 },
             },
             What::Crash => Deed::Crash {
@@ -140,7 +142,9 @@ impl TryFrom<Written> for Fault {
                 how: match written.how {
                     None | Some(How::Process) => Death::Process,
                     Some(How::Machine) => Death::Machine,
-                    Some(_) => return Err(".how must be \"process\" or \"machine\" in a crash".into()),
+                    Some(_) => {
+                        return Err(".how must be \"process\" or \"machine\" in a crash".into());
+                    }
                 },
                 contacts,
             },

@@ -21,7 +21,7 @@ impl Words {
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
+        usize::try_from(self.next() % limit as u64).unwrap()
     }
 }
 
@@ -60,7 +60,7 @@ fn simulate(network: Network, periods: usize, seed: u64, skips: Option<u64>) -> 
             }
             flown += (at - last) * wire.len() as f64;
             last = at;
-            let is_skipped = skips.is_some_and(|one_in| words.next() % one_in == 0);
+            let is_skipped = skips.is_some_and(|one_in| words.next().is_multiple_of(one_in));
             if queues[tower] > 0 && !is_skipped {
                 queues[tower] -= 1;
                 used += 1;
@@ -109,6 +109,7 @@ fn the_predictions_are_right_to_one_per_cent() {
 #[test]
 fn large_networks_follow_the_simple_law() {
     for waiting in [0.1, 1.0, 5.0] {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
         let messages = (waiting * 100_000.0) as u32;
         let grid = network(100_000, messages, 0.0, Ticks::Grid).used_share();
         let random = network(100_000, messages, 0.0, Ticks::Random).used_share();
