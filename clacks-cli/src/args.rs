@@ -1,5 +1,6 @@
 //! The command line: what can be written, and the help that explains it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,15 @@ pub(crate) enum Verb {
     /// While it runs, it takes commands on standard input, one a line; `help` lists them. The end of the input leaves the tower
     /// running; to run one in a shell's background, give it `< /dev/null`.
     Tower(Box<TowerArgs>),
+    /// Run a network of up to a million towers in virtual time, with faults on purpose
+    ///
+    /// A scenario is one of those that come with the command (`--list`), or a TOML file; `--show` prints one, to begin a file of your own
+    /// with. The towers are real ones, and so are the bytes between them; only time and the network are simulated, so a run depends on
+    /// its scenario and seed alone, and can be repeated to the last byte.
+    ///
+    /// A ledger follows every copy of every message, and rules are checked all the time. The exit code is 0 when all of them held, 1 when one did
+    /// not, 2 when the command line or the scenario makes no sense.
+    Sim(Box<SimArgs>),
     /// Make an identity: a private key and its certificate.
     ///
     /// DIR gets `key.pem`, which only you may read, and `cert.pem`. What is there already is never overwritten. The fingerprint is
@@ -174,6 +184,71 @@ pub(crate) struct TuningArgs {
     pub(crate) seed: Option<Seed>,
 }
 
+/// The options of `sim`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = SIM_EXAMPLES)]
+pub(crate) struct SimArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<SimVerb>,
+    /// The name of a scenario that comes with the command, or a file that ends in .toml
+    #[arg(value_name = "SCENARIO", required_unless_present = "list")]
+    pub(crate) scenario: Option<String>,
+    /// List the scenarios that come with the command
+    #[arg(long, conflicts_with = "scenario")]
+    pub(crate) list: bool,
+    /// Print the scenario as TOML, with the changes that are asked for, and do not run it
+    #[arg(long)]
+    pub(crate) show: bool,
+
+    /// How many towers there are
+    #[arg(long, value_name = "N")]
+    pub(crate) towers: Option<u32>,
+    /// How long the run lasts, in virtual time
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) time: Option<Duration>,
+    /// The seed of every random choice
+    #[arg(long, value_name = "S", conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Change any other field of the scenario, for example link.latency=80ms. May be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Stop after so much real time, and say how far it came
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) wall: Option<Duration>,
+
+    /// Run it once for each seed of a range, the last excluded: 0..1000
+    #[arg(long, value_name = "A..B", value_parser = values::seeds, conflicts_with_all = ["csv", "report", "trace", "wall"])]
+    pub(crate) seeds: Option<Range<u64>>,
+    /// How many runs go on at a time. The results are the same for any number [default: as many as there are cores]
+    #[arg(long, value_name = "N", requires = "seeds", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+
+    /// Write one JSON object a line: `started`, and at the end `result`
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the run over time as tables into a folder, made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write a page with plots, and for up to 400 towers a map, which any browser opens without a network
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write everything that happens, one line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+/// What else `sim` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimVerb {
+    /// Find the first difference between two traces. Exit code 0: there is none
+    Diff {
+        /// A file that --trace wrote
+        first: PathBuf,
+        /// Another one
+        second: PathBuf,
+    },
+}
+
 /// The options of `keygen`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -196,6 +271,15 @@ pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  clacks sim --list
+  clacks sim capacity
+  clacks sim netsplit --towers 50 --report netsplit.html
+  clacks sim lossy --set link.broken=0.05 --seeds 0..100 --jobs 2
+  clacks sim churn --show > mine.toml && clacks sim mine.toml --csv tables
+  clacks sim original-1 --trace a && clacks sim original-1 --seed 2 --trace b; clacks sim diff a b";
 
 const TOWER_EXAMPLES: &str = "\
 Examples:

@@ -11,6 +11,7 @@ mod plain;
 mod runtime;
 mod setup;
 mod signals;
+mod sim;
 mod tower;
 mod values;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let done = match &verb {
         Verb::Demo(args) => demo::run(args).inspect_err(|failure| tell(failure, args.json)),
         Verb::Tower(args) => tower::run(args).inspect_err(|failure| tell(failure, args.json)),
+        Verb::Sim(args) => sim::run(args).inspect_err(|failure| tell(failure, args.json)),
         Verb::Keygen(args) => keygen(args),
         Verb::Completions(args) => completions(args),
     };

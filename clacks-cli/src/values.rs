@@ -1,6 +1,7 @@
 //! The values of options: text in, something valid out, or one sentence that says what to write instead.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use clacks_proto::{Address, AddressError, Name, Seed, SendRate};
@@ -128,6 +129,21 @@ pub(crate) fn network(text: &str) -> Result<String, String> {
         }
         _ => Ok(text.to_owned()),
     }
+}
+
+/// A field of a scenario and its value.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(key, _)| !key.trim().is_empty());
+    let (key, value) = parts.ok_or("write KEY=VALUE, for example link.latency=80ms")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// A range of seeds, the last excluded.
+pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range =
+        text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    let range: Range<u64> = range.ok_or("write FIRST..END, for example 0..1000")?;
+    if range.is_empty() { Err("the end must be more than the first".to_owned()) } else { Ok(range) }
 }
 
 /// 64 hexadecimal digits.
