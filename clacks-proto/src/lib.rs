@@ -127,8 +127,8 @@ pub use seed::Seed;
 pub use stats::Stats;
 pub use time::Instant;
 pub use tower::{
-    DecideError, EnqueueError, ExpandError, Held, Peer, PeerView, RefusedMessage, ShutdownProgress,
-    Tower, Verdict,
+    DecideError, EnqueueError, ExpandError, Foresight, Held, Peer, PeerView, RefusedMessage,
+    ShutdownProgress, Tower, Verdict,
 };
 
 /// The examples of the READMEs, compiled and run with the documentation's.

@@ -76,17 +76,27 @@ impl Selector {
 
     /// The status of the next recipient and its index among the eligible peers of that status; `None` when nobody is eligible.
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
-        let Eligible { new, alive, lost, dead } = eligible;
         let stream = self.stream.get_or_insert_with(|| {
             Box::new(Stream::resume(&self.seed, Purpose::Recipient, self.drawn))
         });
+        Self::draw_from(stream, self.odds, eligible)
+    }
+
+    /// What the next draw will give if the same peers are eligible then; `None` as well while the stream rests.
+    pub(crate) fn foresee(&self, eligible: Eligible) -> Option<(Status, u32)> {
+        let mut stream = self.stream.as_deref()?.clone();
+        Self::draw_from(&mut stream, self.odds, eligible)
+    }
+
+    fn draw_from(stream: &mut Stream, odds: Odds, eligible: Eligible) -> Option<(Status, u32)> {
+        let Eligible { new, alive, lost, dead } = eligible;
         if new > 0 {
             return Some((Status::New, stream.below(new)));
         }
         let weigh = |count: u32, weight: u32| if count > 0 { weight } else { 0 };
-        let alive_share = weigh(alive, self.odds.alive);
-        let lost_share = weigh(lost, self.odds.lost);
-        let dead_share = weigh(dead, self.odds.dead);
+        let alive_share = weigh(alive, odds.alive);
+        let lost_share = weigh(lost, odds.lost);
+        let dead_share = weigh(dead, odds.dead);
         let sum = alive_share.saturating_add(lost_share).saturating_add(dead_share);
         if sum == 0 {
             return None;

@@ -69,6 +69,12 @@ impl Taken {
         self.entries.is_empty()
     }
 
+    /// Reads the entry that is forgotten next.
+    pub(crate) fn look_ahead(&self) -> u64 {
+        let ends = self.entries.front().zip(self.entries.back());
+        ends.map_or(0, |(oldest, newest)| oldest.transfer ^ newest.transfer)
+    }
+
     pub(crate) fn recalls(&self, transfer: u64) -> bool {
         self.entries.iter().any(|entry| entry.transfer == transfer)
     }

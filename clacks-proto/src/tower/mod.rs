@@ -34,6 +34,7 @@ use crate::selector::Selector;
 use crate::stats::Stats;
 use crate::time::Instant;
 
+pub use ahead::Foresight;
 pub use report::{Held, Peer, PeerView};
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;

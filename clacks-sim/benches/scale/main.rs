@@ -24,6 +24,7 @@ mod workload;
 use std::io::Write;
 use std::process::Command;
 
+use clacks_sim::TraceHash;
 use workload::Workload;
 
 /// How many towers, and how many events are counted.
@@ -45,7 +46,9 @@ fn main() {
         }
         [] => all(&SIZES[..4]),
         ["--full"] => all(&SIZES),
-        _ => eprintln!("[--full] or <busy|quiet|idle|stocked|walk> <towers> <events>"),
+        _ => eprintln!(
+            "[--full] or <busy|quiet|idle|stocked|walk|a bundled scenario> <towers> <events>"
+        ),
     }
 }
 
@@ -68,9 +71,10 @@ fn all(sizes: &[(u32, u64)]) {
 fn measure(what: &str, towers: u32, events: u64) {
     let figures = match what {
         "walk" => floor::measure(towers, events),
-        _ => Workload::named(what)
-            .expect("busy, quiet, idle, stocked or walk")
-            .measure(towers, events),
+        _ => match Workload::named(what) {
+            Some(workload) => workload.measure(towers, events),
+            None => workload::bundled(what, towers, events),
+        },
     };
     println!("{}", figures.line(what, towers));
     std::io::stdout().flush().expect("standard output");
@@ -87,10 +91,12 @@ struct Figures {
     links: f64,
     messages: f64,
     peers: f64,
+    /// Of all that happened: a change that only makes it faster leaves this as it was.
+    hash: Option<TraceHash>,
 }
 
 impl Figures {
-    const HEADINGS: &str = "workload     towers     events  M events/s (CPU)  (wall)  bytes/tower  links/tower  peers/tower  messages/tower";
+    const HEADINGS: &str = "workload     towers     events  M events/s (CPU)  (wall)  bytes/tower  links/tower  peers/tower  messages/tower  trace";
 
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     fn line(&self, what: &str, towers: u32) -> String {
@@ -98,13 +104,14 @@ impl Figures {
         let bytes = self.bytes / u64::from(towers);
         let each = |count: f64| count / f64::from(towers);
         format!(
-            "{what:8} {towers:>10} {:>10} {:>17.2} {:>7.2} {bytes:>12} {:>12.2} {:>12.2} {:>15.2}",
+            "{what:8} {towers:>10} {:>10} {:>17.2} {:>7.2} {bytes:>12} {:>12.2} {:>12.2} {:>15.2}  {}",
             self.events,
             rate(self.cpu_seconds),
             rate(self.wall_seconds),
             each(self.links),
             each(self.peers),
             each(self.messages),
+            self.hash.map_or_else(String::new, |hash| hash.to_string()),
         )
     }
 }

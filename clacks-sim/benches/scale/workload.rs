@@ -9,6 +9,15 @@ use clacks_sim::{Distribution, Options, Scenario, Simulation};
 use crate::Figures;
 use crate::machine::{Stopwatch, resident};
 
+/// Runs one of the bundled scenarios from its beginning for so many events: also how it comes up is measured.
+pub(crate) fn bundled(name: &str, towers: u32, events: u64) -> Figures {
+    let mut scenario =
+        Scenario::named(name).expect("a workload, or the name of a bundled scenario");
+    scenario.towers = towers;
+    scenario.memory_limit = None;
+    run(&scenario, Duration::ZERO, events)
+}
+
 /// What goes on in a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workload {
@@ -84,42 +93,43 @@ impl Workload {
     }
 
     /// Runs it until it is warm and for so many events more.
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "counts of towers and links are exact in a float"
-    )]
     pub(crate) fn measure(self, towers: u32, events: u64) -> Figures {
-        let before = resident();
-        let scenario = self.scenario(towers);
-        let mut simulation = Simulation::new(&scenario, ".".as_ref(), Options::default())
-            .expect("a scenario without mistakes");
-        let mut begun = simulation.advance(0);
-        while begun.at < self.warm_up(towers) {
-            begun = simulation.advance(10_000);
-            assert!(!begun.is_over, "the network came to rest");
-        }
         // The quietest networks need no more: what counts is what they take.
         let events = if matches!(self, Self::Idle | Self::Stocked) { 10_000 } else { events };
-        let stopwatch = Stopwatch::start();
-        let mut now = begun;
-        while now.events < begun.events + events {
-            now = simulation.advance(10_000);
-        }
-        let (cpu_seconds, wall_seconds) = stopwatch.read();
-        let bytes = resident().saturating_sub(before);
-        let outcome = simulation.finish();
-        assert_eq!(outcome.violated, 0, "{:?}", outcome.violations);
-        let last = outcome.series.samples().last();
-        let gauge = |column| last.and_then(|sample| sample.value(column)).unwrap_or(0.0);
-        Figures {
-            events: now.events - begun.events,
-            cpu_seconds,
-            wall_seconds,
-            bytes,
-            // Each is at two towers.
-            links: 2.0 * gauge(Column::Links),
-            peers: gauge(Column::PeersNew) + gauge(Column::PeersAlive),
-            messages: gauge(Column::Copies),
-        }
+        run(&self.scenario(towers), self.warm_up(towers), events)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of towers and links are exact in a float")]
+fn run(scenario: &Scenario, warm_up: Duration, events: u64) -> Figures {
+    let before = resident();
+    let mut simulation = Simulation::new(scenario, ".".as_ref(), Options::default())
+        .expect("a scenario without mistakes");
+    let mut begun = simulation.advance(0);
+    while begun.at < warm_up {
+        begun = simulation.advance(10_000);
+        assert!(!begun.is_over, "the network came to rest");
+    }
+    let stopwatch = Stopwatch::start();
+    let mut now = begun;
+    while now.events < begun.events + events && !now.is_over {
+        now = simulation.advance(10_000);
+    }
+    let (cpu_seconds, wall_seconds) = stopwatch.read();
+    let bytes = resident().saturating_sub(before);
+    let outcome = simulation.finish();
+    assert_eq!(outcome.violated, 0, "{:?}", outcome.violations);
+    let last = outcome.series.samples().last();
+    let gauge = |column| last.and_then(|sample| sample.value(column)).unwrap_or(0.0);
+    Figures {
+        events: now.events - begun.events,
+        cpu_seconds,
+        wall_seconds,
+        bytes,
+        // Each is at two towers.
+        links: 2.0 * gauge(Column::Links),
+        peers: gauge(Column::PeersNew) + gauge(Column::PeersAlive),
+        messages: gauge(Column::Copies),
+        hash: Some(outcome.hash),
     }
 }
