@@ -109,19 +109,16 @@ impl Ledger {
     fn clear_up(&mut self, tower: TowerId, held: usize, look: impl FnOnce() -> Vec<MessageId>) {
         let open = self.unclear.iter().filter(|(by, _)| *by == tower).map(|(_, message)| *message);
         let open: Vec<_> = open.collect();
-        let kept = if held <= self.tower(tower).held as usize || open.is_empty() {
-            Vec::new()
-        } else {
+        if open.is_empty() {
+            return;
+        }
+        if self.is_tainted {
+            // A body may have another name by now, and a message another body: an audit will tell.
+            open.into_iter().for_each(|message| self.make_murky(message));
+        } else if held > self.tower(tower).held as usize {
             let holds = look();
-            open.into_iter().filter(|message| holds.contains(message)).collect()
-        };
-        for message in kept {
-            if self.held_by(message, tower).next().is_none() {
+            for message in open.into_iter().filter(|message| holds.contains(message)) {
                 self.keep(tower, message);
-                // What has its body may have another name.
-                if self.is_tainted {
-                    self.make_murky(message);
-                }
             }
         }
         self.unclear.retain(|(by, _)| *by != tower);
