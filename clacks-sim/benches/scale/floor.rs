@@ -70,5 +70,5 @@ fn next(state: &mut u64) -> u64 {
 /// By the upper half of a word.
 #[allow(clippy::cast_possible_truncation, reason = "less than the bound")]
 fn below(word: u64, bound: u32) -> u32 {
-    ((word >> 32) * u64::from(bound) >> 32) as u32
+    (((word >> 32) * u64::from(bound)) >> 32) as u32
 }
