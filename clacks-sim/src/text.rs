@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// The serializer's own.
-pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }
 
@@ -21,7 +24,9 @@ pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Re
 ///
 /// # Errors
 /// For anything but a string, and for text that is no duration.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(DurationVisitor)
 }
 

@@ -109,7 +109,11 @@ fn the_predictions_are_right_to_one_per_cent() {
 #[test]
 fn large_networks_follow_the_simple_law() {
     for waiting in [0.1, 1.0, 5.0] {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small number"
+        )]
         let messages = (waiting * 100_000.0) as u32;
         let grid = network(100_000, messages, 0.0, Ticks::Grid).used_share();
         let random = network(100_000, messages, 0.0, Ticks::Random).used_share();
