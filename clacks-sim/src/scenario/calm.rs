@@ -280,6 +280,37 @@ mod tests {
     }
 
     #[test]
+    fn real_networks_keep_what_is_promised() {
+        let split = Fault::partition(secs(60), secs(300), Parts::Halves);
+        let untold = Deed::Crash {
+            towers: Towers::Count(8),
+            how: crate::scenario::Death::Machine,
+            contacts: false,
+        };
+        let untold = Fault::new(secs(60), untold).lasts(secs(300));
+        let gone = Fault::crash(secs(60), Towers::Count(4));
+        let some = || scenario(24).seed(7).contacts(|it| it.shape = crate::scenario::Shape::Ring);
+        let networks = [
+            some(),
+            some().fault(split),
+            some().fault(untold).fault(gone),
+            some().link(|link| link.broken = 0.02).path(crate::scenario::Path::new(
+                Towers::One(1),
+                Towers::All,
+                |link| link.silenced = Some(0.02),
+            )),
+        ];
+        for mut network in networks {
+            network.time = network.calm_bound().unwrap() + secs(400);
+            let options = crate::Options::default();
+            let mut run = crate::Simulation::new(&network, ".".as_ref(), options).unwrap();
+            while !run.advance(10_000).is_over {}
+            let outcome = run.finish();
+            assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
+        }
+    }
+
+    #[test]
     fn who_is_ignored_to_the_end_is_not_promised_anything() {
         let deed = |ignores: bool, towers| {
             let peers = Towers::One(5);

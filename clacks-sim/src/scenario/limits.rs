@@ -93,9 +93,15 @@ impl Scenario {
         let messages = &self.messages;
         within("messages.size", messages.size, &(8..=self.tower.max_message.max(8)))?;
         messages.towers.check("messages.towers", self.towers)?;
-        self.before_end("messages.at", messages.at)?;
+        let at = messages.at.unwrap_or(self.contacts.spread);
+        self.before_end("messages.at", at)?;
+        if at < self.contacts.spread && messages.count > 0 {
+            let spread = text(self.contacts.spread);
+            let range = format!("not before all towers are up, after contacts.spread, {spread}");
+            return Err(ScenarioError::range("messages.at", text(at), range));
+        }
         check_repeat("messages", messages.repeat, Some(messages.over))?;
-        let last = messages.at.saturating_add(Repeat::last(messages.repeat));
+        let last = at.saturating_add(Repeat::last(messages.repeat));
         let end = last.saturating_add(messages.over);
         if end > self.time {
             let problem = format!("goes on until {}; {}", text(end), self.end_text());

@@ -16,9 +16,9 @@ pub struct Messages {
     pub count: u32,
     /// How many bytes each has, from 8 (a message begins with its number) to the towers' `max_message`. Default: 64.
     pub size: usize,
-    /// When the first is enqueued. Default: 0s.
-    #[serde(with = "text")]
-    pub at: Duration,
+    /// When the first is enqueued: not before all towers are up, for one that is not up has no queue. Default: then.
+    #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Duration>,
     /// Over which time they are enqueued, evenly. Default: 0s, all at once.
     #[serde(with = "text")]
     pub over: Duration,
@@ -62,7 +62,7 @@ impl Default for Messages {
         Self {
             count: 0,
             size: 64,
-            at: Duration::ZERO,
+            at: None,
             over: Duration::ZERO,
             towers: Towers::All,
             repeat: None,

@@ -136,7 +136,8 @@ impl Steps {
             return;
         }
         for (_, start) in Repeat::starts(messages.repeat) {
-            let begin = messages.at.saturating_add(start);
+            let at = messages.at.unwrap_or(scenario.contacts.spread);
+            let begin = at.saturating_add(start);
             if messages.over.is_zero() {
                 for (place, tower) in (0..holders).zip(&towers) {
                     let share = dealt(count, place, holders);

@@ -392,6 +392,10 @@ mod errors {
             ),
             ("[messages]\nsize = 7", "messages.size is 7; it must be from 8 to 65536"),
             (
+                "[contacts]\nspread = \"1m\"\n[messages]\ncount = 1\nat = \"1s\"",
+                "messages.at is 1s; it must be not before all towers are up, after contacts.spread, 1m",
+            ),
+            (
                 "[messages]\nat = \"99h\"\nover = \"2h\"",
                 "messages goes on until 4days 5h; it must be over when the time is, after 4days 4h",
             ),
@@ -696,11 +700,15 @@ mod plans {
         assert_eq!(dealt(&|it| it.count = 2), [(0, 1, 1), (0, 3, 1)]);
         let over = |it: &mut Messages| {
             it.count = 2;
-            it.at = secs(1);
+            it.at = Some(secs(1));
             it.over = secs(1);
             it.repeat = Some(Repeat { every: secs(10), times: 2 });
         };
         assert_eq!(dealt(&over), [(1_000, 0, 1), (1_500, 2, 1), (11_000, 0, 1), (11_500, 2, 1)]);
+        let spread = quick(4).contacts(|it| it.spread = secs(8)).messages(|it| it.count = 1);
+        let plan = planned(&spread);
+        let Some((at, Step::Enqueue { .. })) = plan.steps.last() else { panic!("{plan:?}") };
+        assert_eq!(at.as_nanos(), 8_000_000_000, "when all are up");
         let holders = |it: &mut Messages| {
             it.count = 3;
             it.over = secs(3);
