@@ -11,12 +11,13 @@ use common::{clacks, run, stderr, stdout};
 #[test]
 fn help_teaches_every_verb() {
     for (args, words) in [
-        (&["--help"][..], &["demo", "tower", "keygen", "completions", "clacks demo"][..]),
+        (&["--help"][..], &["demo", "tower", "sim", "keygen", "completions", "clacks demo"][..]),
         (&["demo", "--help"], &["Step 1", "Step 2", "Step 3", "--base-port", "exit code"]),
         (
             &["tower", "--help"],
             &["--listen", "--announce", "Examples:", "enqueue TEXT", "SIGTERM", "only for looking"],
         ),
+        (&["sim", "--help"], &["--list", "--set", "--seeds", "--report", "diff", "Examples:"]),
         (&["keygen", "--help"], &["key.pem", "cert.pem", "Example"]),
         (&["completions", "--help"], &["bash", "zsh", "fish"]),
     ] {

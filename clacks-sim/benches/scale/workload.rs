@@ -58,7 +58,7 @@ impl Workload {
             })
             .messages(|messages| {
                 // All are up by then.
-                (messages.count, messages.at) = (each * towers, Duration::from_secs(2));
+                (messages.count, messages.at) = (each * towers, Some(Duration::from_secs(2)));
             })
             .link(|link| link.latency = Distribution::Constant(Duration::from_millis(50)))
             .checks(|checks| (checks.calm, checks.liveness) = (Calm::Off, false))

@@ -14,7 +14,7 @@ use crate::occurrence::TowerId;
 /// How many events ahead, besides the one that is due. Guess: half as many as the agenda has in order when it has any.
 const BATCH: usize = 16;
 
-/// In smaller networks most is in the cache anyway (measured).
+/// In smaller networks most is in the cache anyway: with 100 towers nothing was gained (measured), with 1 000 a little.
 const LARGE: u32 = 500;
 
 /// What the next events will need.

@@ -1,5 +1,6 @@
 //! Each fault and each property of the network, with a few towers.
 
+use super::ahead::Ahead;
 use super::*;
 use crate::distribution::Distribution;
 use crate::plan::{
@@ -459,4 +460,17 @@ fn messages_on_the_wire_are_counted_while_they_fly() {
     let expected = flights * 20_000_000;
     assert!(standing.wire_time <= expected && standing.wire_time + 20_000_000 >= expected);
     assert!(world.count(|what| matches!(what, What::Queued { origin: Origin::Peer, .. })) > 0);
+}
+
+#[test]
+fn looking_ahead_changes_nothing() {
+    let seen = |ahead: Ahead| {
+        let mut plan = plan(8, Weather { broken: 0.05, ..calm() }, vec![]);
+        plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(0), count: 40 }));
+        let mut world = world(plan);
+        world.ahead = ahead;
+        while world.step() {}
+        world.watch.seen
+    };
+    assert!(seen(Ahead::new(u32::MAX)) == seen(Ahead::new(2)));
 }
