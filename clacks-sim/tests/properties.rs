@@ -15,12 +15,12 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 fn a_network_keeps_its_rules_whatever_is_done_to_it() {
     let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/properties.txt");
     let mut runner = TestRunner::new(Config {
-        cases: from_environment("CLACKS_SIM_CASES", 12),
+        cases: from_environment("CLACKS_SIM_CASES", 8),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(seeds))),
         max_shrink_iters: 400,
         ..Config::default()
     });
-    let networks = common::scenario(from_environment("CLACKS_SIM_TOWERS", 12));
+    let networks = common::scenario(from_environment("CLACKS_SIM_TOWERS", 8));
     let result = runner.run(&networks, |scenario| {
         let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
         judge(&scenario, &finish(simulation), "failed")
