@@ -197,7 +197,7 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
         .collect();
     assert!(arrivals.len() > 100);
     let gaps = arrivals.windows(2).map(|pair| pair[1].duration_since(pair[0]));
-    assert!(gaps.min() >= Some(Duration::from_millis(40)), "{:?}", arrivals);
+    assert!(gaps.min() >= Some(Duration::from_millis(40)), "{arrivals:?}");
 }
 
 #[test]
