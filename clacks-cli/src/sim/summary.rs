@@ -43,7 +43,7 @@ pub(super) fn tell(outcome: &Outcome, wall: Duration, replay: &str) -> io::Resul
     let share = match outcome.is_over {
         true => String::new(),
         false => format!(
-            " of {all}: {:.1} %",
+            "of {all}: {:.1} %",
             100.0 * outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64()
         ),
     };
