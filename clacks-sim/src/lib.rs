@@ -1,4 +1,4 @@
-//! Runs thousands to a million real towers in virtual time.
+#![doc = include_str!("../README.md")]
 
 mod agenda;
 mod distribution;

@@ -59,7 +59,7 @@ pub struct Progress {
 /// use clacks_sim::{Options, Scenario, Simulation};
 /// use std::time::Duration;
 ///
-/// let scenario = Scenario::new("a few", 5, Duration::from_secs(600));
+/// let scenario = Scenario::new("a few", 5, Duration::from_secs(2 * 60 * 60));
 /// let mut simulation = Simulation::new(&scenario, ".".as_ref(), Options::default())?;
 /// while !simulation.advance(10_000).is_over {}
 /// let outcome = simulation.finish();

@@ -78,7 +78,7 @@ use crate::text;
 /// use clacks_sim::scenario::{Fault, Parts, Rate, Scenario, Shape};
 /// use std::time::Duration;
 ///
-/// let minutes = |count| Duration::from_secs(60 * count);
+/// let minutes = |count: u64| Duration::from_secs(60 * count);
 /// let scenario = Scenario::new("two rings", 200, minutes(60 * 24))
 ///     .seed(1)
 ///     .contacts(|contacts| contacts.shape = Shape::Ring)
