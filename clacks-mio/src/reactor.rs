@@ -288,7 +288,7 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         let port = address.port().get();
         match address.host() {
             Host::Ip(ip) => {
-                self.links.dial(link, vec![SocketAddr::new(*ip, port)], IoCause::Other);
+                self.links.dial(link, vec![SocketAddr::new(ip, port)], IoCause::Other);
             }
             Host::Name(name) => {
                 self.links.resolve(link);

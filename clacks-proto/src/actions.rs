@@ -110,11 +110,11 @@ impl Actions {
     /// All are polled: a burst of them may have left more room than is needed.
     fn settle(&mut self) {
         let peak = core::mem::take(&mut self.peak) as usize;
-        let is_roomy = self.queue.capacity() > FEW.max(4 * peak);
+        let is_roomy = self.queue.capacity() > FEW.max(2 * peak);
         self.calm = if is_roomy { self.calm + 1 } else { 0 };
         if self.calm >= PATIENCE {
             self.calm = 0;
-            self.queue.shrink_to(FEW.max(2 * peak));
+            self.queue.shrink_to(FEW.max(peak));
         }
     }
 }

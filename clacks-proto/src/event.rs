@@ -151,12 +151,10 @@ pub enum Notice {
         /// The peer.
         to: PeerId,
     },
-    /// The key at a peer's address is not the one pinned for it.
+    /// The key at a peer's address is not the one pinned for it. [`Tower::report`](crate::Tower::report) tells which one was seen.
     KeyChanged {
         /// The peer.
         peer: PeerId,
-        /// The key that was seen.
-        seen: Option<Fingerprint>,
     },
     /// A link ended or is about to.
     LinkClosed {
@@ -241,7 +239,7 @@ pub enum Report {
     KeyChanged {
         /// The peer's address.
         tower: Address,
-        /// The key that was seen.
+        /// The other key that was seen there last.
         seen: Option<Fingerprint>,
     },
     /// See [`Notice::LinkClosed`].

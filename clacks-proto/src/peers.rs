@@ -106,13 +106,21 @@ impl Slot {
 #[derive(Debug, Default)]
 struct Pins {
     /// By the place of the peer.
-    of: Vec<Option<Fingerprint>>,
+    of: Vec<Keys>,
     by_pin: HashTable<u32>,
+}
+
+/// The keys of one peer's address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keys {
+    pinned: Option<Fingerprint>,
+    /// Another one that was seen there last.
+    other: Option<Fingerprint>,
 }
 
 impl Pins {
     fn get(&self, index: u32) -> Option<Fingerprint> {
-        self.of.get(index as usize).copied().flatten()
+        self.of.get(index as usize)?.pinned
     }
 }
 
@@ -195,7 +203,7 @@ impl Peers {
     /// What one peer takes at most, in bytes, besides what it has taken lately.
     pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
         + 2 * 3 * size_of::<u32>() // alive, and two lists it was eligible in
-        + 2 * size_of::<Option<Fingerprint>>()
+        + 2 * size_of::<Keys>()
         + 2 * 2 * (size_of::<u32>() + 1) // two hash tables
         + crate::address::MAX_NAME + 2 * size_of::<usize>(); // a name and its counts
 
@@ -239,6 +247,22 @@ impl Peers {
     /// The key that was at a peer's address when we first dialled it.
     pub(crate) fn pin(&self, id: PeerId) -> Option<Fingerprint> {
         self.get(id).and(self.pins.as_ref()?.get(id.index))
+    }
+
+    /// The key that was last seen at a peer's address instead of the pinned one.
+    pub(crate) fn other_key(&self, id: PeerId) -> Option<Fingerprint> {
+        self.get(id)?;
+        self.pins.as_ref()?.of.get(id.index as usize)?.other
+    }
+
+    /// Remembers which other key was seen at an address that has a pinned one.
+    pub(crate) fn set_other_key(&mut self, id: PeerId, seen: Fingerprint) {
+        if self.get(id).is_some()
+            && let Some(pins) = &mut self.pins
+            && let Some(keys) = pins.of.get_mut(id.index as usize)
+        {
+            keys.other = Some(seen);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
@@ -417,16 +441,17 @@ impl Peers {
         }
         let Pins { of, by_pin } = &mut **self.pins.get_or_insert_default();
         if of.len() <= id.index as usize {
-            of.resize(id.index as usize + 1, None);
+            of.resize(id.index as usize + 1, Keys::default());
         }
-        if let Some(old) = core::mem::replace(&mut of[id.index as usize], pin)
+        let pinned = Keys { pinned: pin, other: None };
+        if let Some(old) = core::mem::replace(&mut of[id.index as usize], pinned).pinned
             && let Ok(entry) = by_pin.find_entry(hash_of(keys, &old), |index| *index == id.index)
         {
             entry.remove();
         }
         if let Some(pin) = pin {
             by_pin.insert_unique(hash_of(keys, &pin), id.index, |index| {
-                of[*index as usize].map_or(0, |pin| hash_of(keys, &pin))
+                of[*index as usize].pinned.map_or(0, |pin| hash_of(keys, &pin))
             });
         }
     }

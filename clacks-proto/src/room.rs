@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 /// The capacity of a list is at most so many times the most that was ever in it.
 pub(crate) const MOST_SPARE: usize = 2;
 
-/// Makes room for one more entry: for two at first, then for an eighth more than there are. In the long run that copies each entry some eight times
+/// Makes room for one more entry: for one at first, then for an eighth more than there are. In the long run that copies each entry some eight times
 /// while a list grows, where the doubling of the standard library copies it once and leaves half of the room unused.
 pub(crate) fn for_one_more(list: &mut impl List) {
     let (len, capacity) = list.extent();
     if len == capacity {
-        list.reserve_exact((len / 8).max(if len == 0 { 2 } else { 1 }));
+        list.reserve_exact((len / 8).max(1));
     }
 }
 
@@ -111,8 +111,8 @@ mod tests {
             capacities.push(list.capacity());
         }
         capacities.dedup();
-        assert_eq!(capacities[..3], [2, 3, 4]);
-        assert_eq!(capacities[14..17], [16, 18, 20]);
+        assert_eq!(capacities[..3], [1, 2, 3]);
+        assert_eq!(capacities[15..18], [16, 18, 20]);
         assert!(capacities.len() < 60, "they grow in proportion: {capacities:?}");
     }
 }

@@ -550,7 +550,8 @@ fn law_8_notices_that_nobody_polls_are_bounded_and_their_loss_is_told() {
 #[test]
 fn law_10_the_sizes_of_hot_types_are_pinned() {
     assert_eq!(size_of::<LinkId>(), 8);
-    assert!(size_of::<Action>() <= 48, "{}", size_of::<Action>());
+    assert_eq!(size_of::<clacks_proto::Address>(), 24);
+    assert!(size_of::<Action>() <= 32, "{}", size_of::<Action>());
     assert!(size_of::<Event<'_>>() <= 32, "{}", size_of::<Event<'_>>());
     let config = Config::default();
     assert!(size_of_val(&tower(0, &config)) <= 1_120, "{}", size_of::<Tower>());

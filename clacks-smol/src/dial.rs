@@ -34,7 +34,7 @@ impl Dialler {
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, IoCause> {
         let port = address.port().get();
         let name = match address.host() {
-            Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+            Host::Ip(ip) => return Ok(vec![SocketAddr::new(ip, port)]),
             Host::Name(name) => name.clone(),
         };
         // The permit goes with the thread, not with this future: a look-up that nobody waits for any more still runs.

@@ -78,7 +78,8 @@ impl Tower {
         } else if let Some(peer) = dialled
             && self.peers.pin(peer).is_some_and(|pin| pin != identity)
         {
-            self.notify(Notice::KeyChanged { peer, seen: Some(identity) });
+            self.peers.set_other_key(peer, identity);
+            self.notify(Notice::KeyChanged { peer });
             self.end(id, CloseReason::KeyChanged, Unanswered::NotTaken, Some(CloseMode::Flush));
         }
         self.advance();

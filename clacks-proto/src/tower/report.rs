@@ -139,7 +139,9 @@ impl Tower {
                 Report::MessageDelivered { to: address(to)?, nonce: self.queue.get(message)?.0 }
             }
             Notice::Announced { to } => Report::Announced { to: address(to)? },
-            Notice::KeyChanged { peer, seen } => Report::KeyChanged { tower: address(peer)?, seen },
+            Notice::KeyChanged { peer } => {
+                Report::KeyChanged { tower: address(peer)?, seen: self.peers.other_key(peer) }
+            }
             Notice::LinkClosed { peer, why, .. } => {
                 Report::LinkClosed { tower: peer.and_then(address), why }
             }

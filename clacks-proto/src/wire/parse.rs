@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
             byte => return Err(WireError::Unknown { field: Field::AddressTag, byte }),
         };
         let address = Address::from_ip(ip, self.port()?).map_err(|_| WireError::Host)?;
-        if *address.host() == Host::Ip(ip) {
+        if address.host() == Host::Ip(ip) {
             Ok(Some(address))
         } else {
             Err(WireError::HostSpelling)

@@ -23,7 +23,7 @@ impl Addresses {
     /// Which of the towers has an address.
     pub(crate) fn number_of(self, address: &Address) -> Option<TowerId> {
         let Host::Ip(IpAddr::V4(ip)) = address.host() else { return None };
-        let number = u32::from(*ip).checked_sub(NETWORK + 1)?;
+        let number = u32::from(ip).checked_sub(NETWORK + 1)?;
         (address.port().get() == PORT && number < self.towers).then_some(TowerId(number))
     }
 }
