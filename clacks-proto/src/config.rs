@@ -53,7 +53,8 @@ pub struct Config {
     /// or of an ignored one, or is not learned.
     /// Default: 4 096 (ours).
     pub max_peers: usize,
-    /// The most links open at a time, at least 2. Default: 256 (ours).
+    /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free, the idle link unused longest makes room with each new one:
+    /// a caller that is turned away takes this tower for lost. Default: 256 (ours).
     pub max_links: usize,
     /// The most inbound links that have not said hello, at most `max_links - 1`: strangers can't take the room
     /// for our own dials. Default: 64 (ours).

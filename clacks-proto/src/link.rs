@@ -294,6 +294,17 @@ impl Links {
         self.slots.len() - self.vacant.len()
     }
 
+    /// How many more there may be.
+    pub(crate) fn free(&self) -> usize {
+        self.capacity as usize - self.len()
+    }
+
+    /// How many are to be free for those who come next. A caller whom a full tower turns away takes it for lost; where there are more peers than
+    /// links that would happen all the time.
+    pub(crate) fn reserve(&self) -> usize {
+        self.capacity as usize / 16
+    }
+
     pub(crate) fn half_open(&self) -> usize {
         self.half_open as usize
     }

@@ -143,6 +143,23 @@ fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
 }
 
 #[test]
+fn a_sixteenth_of_the_links_is_kept_free_for_those_who_come_next() {
+    let mut config = quick();
+    config.max_links = 32;
+    config.max_half_open = 8;
+    let mut raw = Raw::new(&config);
+    let mut callers = Vec::new();
+    for n in 1..=60 {
+        callers.push(raw.call_alive(n));
+        raw.run(seconds(1));
+        assert!(raw.tower.links() <= 30, "{} links with {n} callers", raw.tower.links());
+    }
+    assert_eq!(raw.tower.stats().links_refused, 0, "nobody was turned away");
+    assert!(callers[..30].iter().all(|id| raw.why_closed(*id) == Some(CloseReason::Evicted)));
+    assert!(callers[30..].iter().all(|id| raw.why_closed(*id).is_none()));
+}
+
+#[test]
 fn a_link_with_something_unanswered_is_not_evicted() {
     let mut config = quick();
     config.max_links = 2;

@@ -29,9 +29,10 @@ impl Tower {
     /// Opens a link to a peer. `None` when all links are taken; an idle one is then asked to make room.
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let Some(id) = self.links.open(Direction::Outbound, self.now) else {
-            self.evict_idle_link();
+            self.make_room_for_links(1);
             return None;
         };
+        self.make_room_for_links(self.links.reserve());
         if let Some(link) = self.links.get_mut(id) {
             link.peer = Some(peer);
         }
@@ -369,12 +370,16 @@ impl Tower {
         }
     }
 
-    /// Asks the link that was unused longest to make room, unless one is about to anyway.
-    pub(super) fn evict_idle_link(&mut self) {
+    /// Asks the link that was unused longest to make room, unless there is room for `wanted` more or soon will be.
+    pub(super) fn make_room_for_links(&mut self, wanted: usize) {
+        let mut room = self.links.free();
+        if room >= wanted {
+            return;
+        }
         let mut longest: Option<(Instant, LinkId)> = None;
         for (id, link) in self.links.iter() {
             match link.state {
-                State::Closing => return,
+                State::Closing | State::Parting(_) => room += 1,
                 State::Open if link.is_evictable() => {
                     let candidate = (link.used, id);
                     longest = Some(longest.map_or(candidate, |standing| standing.min(candidate)));
@@ -382,7 +387,7 @@ impl Tower {
                 _ => {}
             }
         }
-        if let Some((_, id)) = longest {
+        if let Some((_, id)) = longest.filter(|_| room < wanted) {
             self.part(id, CloseReason::Evicted, Farewell::Idle);
         }
     }

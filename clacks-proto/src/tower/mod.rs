@@ -376,9 +376,10 @@ impl Tower {
             return Err(Refusal::TooManyHalfOpen);
         }
         let Some(link) = self.links.open(Direction::Inbound, self.now) else {
-            self.evict_idle_link();
+            self.make_room_for_links(1);
             return Err(Refusal::TooManyLinks);
         };
+        self.make_room_for_links(self.links.reserve());
         self.stats.links_accepted += 1;
         self.greet(link);
         Ok(link)
