@@ -33,7 +33,26 @@ pub(super) fn plan(
     steps.weather(scenario, calm_from);
     // Stable: at the same moment towers come up first, then things are done in the order of the scenario.
     steps.all.sort_by_key(|(at, _)| *at);
+    join_pauses(&mut steps.all);
     steps.all
+}
+
+/// Makes one pause of those of a tower that overlap: a short one must not wake it in the middle of a long one.
+fn join_pauses(steps: &mut Vec<(Instant, Step)>) {
+    let mut depths: BTreeMap<TowerId, u32> = BTreeMap::new();
+    steps.retain(|(_, step)| match step {
+        Step::Pause { tower } => {
+            let depth = depths.entry(*tower).or_default();
+            *depth += 1;
+            *depth == 1
+        }
+        Step::Resume { tower } => {
+            let depth = depths.entry(*tower).or_default();
+            *depth = depth.saturating_sub(1);
+            *depth == 0
+        }
+        _ => true,
+    });
 }
 
 /// Draws groups of towers, each from a stream that depends on nothing but what it is for.

@@ -727,6 +727,28 @@ mod plans {
     }
 
     #[test]
+    fn a_short_pause_does_not_end_a_long_one() {
+        let pause = |at, lasts, towers| Fault::pause(secs(at), secs(lasts), towers);
+        let plan = planned(
+            &quick(3)
+                .fault(pause(10, 100, Towers::One(1)))
+                .fault(pause(20, 10, Towers::Range(1, 2)))
+                .fault(pause(110, 5, Towers::One(1))),
+        );
+        let seconds = |at: Instant| at.as_nanos() / 1_000_000_000;
+        let of = |who| {
+            let steps = plan.steps.iter().filter_map(move |(at, step)| match step {
+                Step::Pause { tower } if tower.0 == who => Some((seconds(*at), true)),
+                Step::Resume { tower } if tower.0 == who => Some((seconds(*at), false)),
+                _ => None,
+            });
+            steps.collect::<Vec<_>>()
+        };
+        assert_eq!(of(1), [(10, true), (110, false), (110, true), (115, false)]);
+        assert_eq!(of(2), [(20, true), (30, false)]);
+    }
+
+    #[test]
     fn who_is_to_come_back_is_asked_to() {
         let asked = |fault| {
             let asked = planned(&quick(9).fault(fault)).asked();
