@@ -49,8 +49,16 @@ impl Plan {
         };
         let mut weathers = vec![&self.weather];
         weathers.extend(self.paths.iter().map(|path| &*path.weather));
+        let mut starts = 0;
         for (_, step) in &self.steps {
             match step {
+                // The first one of each tower is none.
+                Step::Start { .. } => {
+                    starts += 1;
+                    if starts > self.towers {
+                        count(Fault::Restart);
+                    }
+                }
                 Step::Crash { .. } => count(Fault::Crash),
                 Step::Leave { .. } => count(Fault::Leave),
                 Step::Pause { .. } => count(Fault::Pause),

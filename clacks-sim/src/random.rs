@@ -257,6 +257,9 @@ mod tests {
             Clock,
             Message,
             Application,
+            Silenced,
+            Cut,
+            Altered,
         ];
         assert!(all.iter().zip(1..).all(|(purpose, number)| *purpose as u64 == number));
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::error::ScenarioError;
 use super::fault::{Deed, Ending, Fault, Parts};
 use super::knobs::knob_of;
-use super::link::check_times;
+use super::link::{check_times, is_known};
 use super::messages::Repeat;
 use super::words::{Calm, Heartbeat, Rate};
-use super::{Churn, Scenario};
+use super::{Churn, Oracle, Scenario, Towers};
 
 /// How many towers there may be.
 const TOWERS: RangeInclusive<u32> = 1..=4_000_000;
@@ -27,6 +27,12 @@ const TIMES: RangeInclusive<u32> = 1..=1_000_000;
 const COUNT: RangeInclusive<u32> = 1..=1_000_000;
 /// By how many parts per million a clock may be fast: from half to twice the speed.
 const DRIFT: RangeInclusive<i32> = -500_000..=1_000_000;
+/// How far a clock may jump: as far as the longest run lasts.
+const LONGEST_STEP: Duration = *TIME.end();
+/// How long a session and the absence after it take together, at least, on average: with nothing at all, a tower would come and go for ever in one instant.
+const SHORTEST_TURN: Duration = Duration::from_millis(1);
+/// How many samples the capacity law needs after the warm-up.
+const ORACLE_SAMPLES: u32 = 41;
 /// How many towers a partition may isolate.
 const MAX_ISOLATED: u32 = 1_000;
 /// How many single steps all faults together may take.
@@ -71,7 +77,55 @@ impl Scenario {
             return Err(ScenarioError::field("fault", problem));
         }
         self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
-        self.before_end("checks.warm_up", self.checks.warm_up)
+        self.check_pace()?;
+        self.before_end("checks.warm_up", self.checks.warm_up)?;
+        self.check_oracle()
+    }
+
+    /// Where messages are handed on as fast as the links allow, a network in which nothing takes any time would be busy for ever in one instant.
+    fn check_pace(&self) -> Result<(), ScenarioError> {
+        if self.tower.send_rate != Rate::Unlimited {
+            return Ok(());
+        }
+        let paths = self.paths.iter().enumerate();
+        let paths = paths.map(|(number, path)| (format!("path.{number}.link"), &path.link));
+        let faults = self.faults.iter().enumerate().filter_map(|(number, fault)| {
+            let Deed::Weather { link } = &fault.what else { return None };
+            Some((format!("fault.{number}.link"), link))
+        });
+        let changed = paths.chain(faults).map(|(field, change)| (field, self.link.changed(change)));
+        let mut all = std::iter::once((String::from("link"), self.link.clone())).chain(changed);
+        let Some((field, _)) = all.find(|(_, link)| link.takes_no_time()) else { return Ok(()) };
+        let range =
+            "more than 0s when tower.send_rate is \"unlimited\", for time stands still otherwise";
+        Err(ScenarioError::range(format!("{field}.latency"), "0s", range))
+    }
+
+    /// Whether the law that was asked for can be held against the run: one that is not looked at must not seem to hold.
+    fn check_oracle(&self) -> Result<(), ScenarioError> {
+        if self.checks.oracle != Some(Oracle::Capacity) {
+            return Ok(());
+        }
+        if self.tower.send_rate == Rate::Unlimited {
+            let range = "a number with checks.oracle = \"capacity\"";
+            return Err(ScenarioError::range("tower.send_rate", "\"unlimited\"", range));
+        }
+        let every = self.sample_every().as_nanos();
+        let warm = self.checks.warm_up.as_nanos().div_ceil(every);
+        let samples = (self.time.as_nanos() / every).saturating_sub(warm).saturating_add(1);
+        if samples >= ORACLE_SAMPLES.into() {
+            return Ok(());
+        }
+        let most =
+            self.time.saturating_sub(self.checks.warm_up).as_millis() / u128::from(ORACLE_SAMPLES);
+        let advice = match u64::try_from(most) {
+            Ok(0) | Err(_) => String::from("time must be longer"),
+            Ok(most) => format!("sample must be at most {}", text(Duration::from_millis(most))),
+        };
+        let problem = format!(
+            "needs {ORACLE_SAMPLES} samples after checks.warm_up, and there are {samples}; {advice}"
+        );
+        Err(ScenarioError::field("checks.oracle", problem))
     }
 
     fn check_tower(&self) -> Result<(), ScenarioError> {
@@ -111,10 +165,24 @@ impl Scenario {
             let range = format!("at most {MAX_MESSAGES} with all repetitions");
             return Err(ScenarioError::range("messages.count", messages.total(), range));
         }
-        if messages.count > 0 && messages.towers.size(self.towers) == 0 {
-            return Err(ScenarioError::field("messages.towers", "is nobody; it must be somebody"));
+        if messages.count > 0 { self.somebody("messages.towers", &messages.towers) } else { Ok(()) }
+    }
+
+    /// What is done to nobody does not happen.
+    fn somebody(&self, field: &str, towers: &Towers) -> Result<(), ScenarioError> {
+        if towers.size(self.towers) > 0 {
+            return Ok(());
         }
-        Ok(())
+        Err(ScenarioError::field(field, "is nobody; it must be somebody"))
+    }
+
+    fn both_sides(&self, field: &str, kind: &Parts) -> Result<(), ScenarioError> {
+        let (inside, outside) = kind.sides(self.towers);
+        if inside > 0 && outside > 0 {
+            return Ok(());
+        }
+        let problem = "leaves nobody on one side; it must leave somebody on both";
+        Err(ScenarioError::field(field, problem))
     }
 
     fn check_fault(&self, field: &str, fault: &Fault) -> Result<(), ScenarioError> {
@@ -142,10 +210,12 @@ impl Scenario {
         }
         for (key, towers) in fault.what.groups() {
             towers.check(&at(key), self.towers)?;
+            self.somebody(&at(key), towers)?;
         }
         match &fault.what {
-            Deed::Partition { kind: Parts::Random(share), .. } => {
-                within(&at("kind.random"), *share, &(0.0..=1.0))
+            Deed::Partition { kind: kind @ Parts::Random(share), .. } => {
+                within(&at("kind.random"), *share, &(0.0..=1.0))?;
+                self.both_sides(&at("kind"), kind)
             }
             Deed::Partition { kind: Parts::Isolate(towers), .. } => {
                 let count = towers.size(self.towers);
@@ -155,7 +225,16 @@ impl Scenario {
                 let problem = format!("is {count} towers; it must be at most {MAX_ISOLATED}");
                 Err(ScenarioError::field(at("kind.isolate"), problem))
             }
-            Deed::Clock { drift, .. } => within(&at("drift"), *drift, &DRIFT),
+            Deed::Partition { kind, .. } => self.both_sides(&at("kind"), kind),
+            Deed::Clock { step, drift, .. } => {
+                if Duration::from_nanos(step.unsigned_abs()) > LONGEST_STEP {
+                    let sign = if *step < 0 { "-" } else { "" };
+                    let step = text(Duration::from_nanos(step.unsigned_abs()));
+                    let range = "from -366days to 366days";
+                    return Err(ScenarioError::range(at("step"), format!("{sign}{step}"), range));
+                }
+                within(&at("drift"), *drift, &DRIFT)
+            }
             Deed::Weather { link } => self.link.changed(link).check(&at("link")),
             Deed::Enqueue { count, .. } => within(&at("count"), *count, &COUNT),
             _ => Ok(()),
@@ -164,9 +243,19 @@ impl Scenario {
 
     fn check_churn(&self, churn: &Churn) -> Result<(), ScenarioError> {
         churn.towers.check("churn.towers", self.towers)?;
+        self.somebody("churn.towers", &churn.towers)?;
         within("churn.graceful", churn.graceful, &(0.0..=1.0))?;
         check_times("churn.session", &churn.session)?;
         check_times("churn.absence", &churn.absence)?;
+        let turn = churn.session.mean().saturating_add(churn.absence.mean());
+        if turn < SHORTEST_TURN && is_known(&churn.session) && is_known(&churn.absence) {
+            let turn = text(turn);
+            let problem = format!(
+                "and churn.absence are {turn} together on average; they must be at least {}",
+                text(SHORTEST_TURN)
+            );
+            return Err(ScenarioError::field("churn.session", problem));
+        }
         self.before_end("churn.from", churn.from)?;
         if churn.until <= churn.from || churn.until > self.time {
             let range = format!(
@@ -181,10 +270,14 @@ impl Scenario {
 
     /// How many single steps the faults take.
     pub(super) fn fault_steps(&self) -> u64 {
-        let size = |towers: &super::Towers| u64::from(towers.size(self.towers));
+        let size = |towers: &Towers| u64::from(towers.size(self.towers));
         let of = |fault: &Fault| {
             let sizes = fault.what.groups().into_iter().map(|(_, towers)| size(towers));
-            let once = sizes.fold(1, u64::saturating_mul).max(1);
+            let drawn = match &fault.what {
+                Deed::Partition { kind: kind @ Parts::Random(_), .. } => kind.sides(self.towers).0,
+                _ => 1,
+            };
+            let once = sizes.fold(drawn.into(), u64::saturating_mul).max(1);
             once.saturating_mul(2).saturating_mul(Repeat::times(fault.repeat).into())
         };
         self.faults.iter().map(of).fold(0, u64::saturating_add)

@@ -184,6 +184,13 @@ impl Link {
         self.latency.mean().saturating_add(jitter)
     }
 
+    /// Whether bytes arrive in the instant in which they leave. (A gigabyte a second lets no frame through in less than a nanosecond.)
+    pub(super) fn takes_no_time(&self) -> bool {
+        let jitter_is_known = self.jitter.as_ref().is_none_or(is_known);
+        let is_fast = self.bandwidth.bytes().is_none_or(|bandwidth| bandwidth > 1_000_000_000);
+        is_fast && is_known(&self.latency) && jitter_is_known && self.mean_latency().is_zero()
+    }
+
     pub(super) fn weather(&self) -> Weather {
         Weather {
             latency: self.latency.clone(),
@@ -229,6 +236,11 @@ impl Default for Link {
             silenced: 0.0,
         }
     }
+}
+
+/// Whether a distribution has all that it needs: its file is read, if it has one.
+pub(super) fn is_known(times: &Distribution) -> bool {
+    times.check() != Err(DistributionError::NotLoaded)
 }
 
 /// Checks a distribution; its file may still have to be read.

@@ -18,6 +18,8 @@ const LINK: u64 = 1_024;
 const CONTACT: u64 = 4;
 /// Something that is done at some time.
 const STEP: u64 = 80;
+/// How things stood at a sample, kept for a law of the whole network.
+const READING: u64 = 160;
 /// How many copies of a message there may be: links that break leave some.
 const COPIES: u64 = 2;
 
@@ -27,7 +29,7 @@ const MOST: u64 = 16 << 30;
 impl Scenario {
     /// How much memory the run takes at most, in bytes, roughly: on the safe side, but no proof.
     ///
-    /// Towers times (2 KiB, 320 bytes for each peer, 1 KiB for each link), each message twice, contacts, and steps. Peers are as many as a tower
+    /// Towers times (2 KiB, 320 bytes for each peer, 1 KiB for each link), each message twice, contacts, steps, and readings for an oracle. Peers are as many as a tower
     /// may know or can have learned in the time; links as many as it may have or uses within the idle time-out.
     #[must_use]
     pub fn memory_estimate(&self) -> u64 {
@@ -43,6 +45,7 @@ impl Scenario {
             messages.saturating_mul(message),
             self.contacts.total(self.towers).saturating_mul(CONTACT),
             self.fault_steps().saturating_mul(STEP),
+            self.readings().saturating_mul(READING),
         ]
         .into_iter()
         .fold(0, u64::saturating_add)
@@ -64,6 +67,12 @@ impl Scenario {
         let available =
             std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
         self.memory_limit.unwrap_or(MOST).min(available.unwrap_or(u64::MAX))
+    }
+
+    /// How many readings are kept for a law of the whole network.
+    fn readings(&self) -> u64 {
+        let samples = self.time.as_nanos() / self.sample_every().as_nanos();
+        if self.checks.oracle.is_some() { u64::try_from(samples).unwrap_or(u64::MAX) } else { 0 }
     }
 
     /// How many peers a tower has at most.
@@ -144,6 +153,13 @@ mod tests {
         for scenario in more {
             assert!(scenario.memory_estimate() > base, "{scenario:?}");
         }
+        let judged = |sample| {
+            let mut judged =
+                small.clone().checks(|it| it.oracle = Some(super::super::Oracle::Capacity));
+            judged.sample = Some(Duration::from_millis(sample));
+            judged.memory_estimate()
+        };
+        assert!(judged(1) > judged(100) + 3_000_000 * 100, "every reading is kept");
         let less = small.tower(|tower| tower.max_peers = 8);
         assert!(less.memory_estimate() < base);
     }

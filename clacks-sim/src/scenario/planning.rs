@@ -36,6 +36,8 @@ impl Scenario {
     ) -> Result<Plan, ScenarioError> {
         self.check()?;
         let loaded = self.with_files(base)?;
+        // Again, with what was in the files.
+        loaded.check()?;
         loaded.check_memory(memory_limit)?;
         let calm_from = loaded.calm_from()?;
         loaded.work_out(base, calm_from)
@@ -84,8 +86,13 @@ impl Scenario {
             contacts: self.contacts.plan(self.towers, &randomness, base)?,
             steps: steps::plan(self, &mut drawer, calm_from),
             churn: self.churn.as_ref().map(|churn| plan_churn(churn, &mut drawer)),
-            sample_every: self.sample.unwrap_or(self.time / SAMPLES).max(Duration::from_millis(1)),
+            sample_every: self.sample_every(),
         })
+    }
+
+    /// How often the state of the network is written down.
+    pub(super) fn sample_every(&self) -> Duration {
+        self.sample.unwrap_or(self.time / SAMPLES).max(Duration::from_millis(1))
     }
 }
 

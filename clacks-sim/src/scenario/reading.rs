@@ -136,7 +136,9 @@ fn sentence(path: String, said: &str) -> ScenarioError {
     if let Some(rest) = said.strip_prefix("unknown field ") {
         let unknown = quoted(rest);
         // The path may or may not end with the key itself.
-        let field = if path.rsplit('.').next() == Some(&unknown) { path } else { below(&unknown) };
+        let is_last =
+            path.strip_suffix(&*unknown).is_some_and(|it| it.is_empty() || it.ends_with('.'));
+        let field = if is_last { path } else { below(&unknown) };
         return ScenarioError::field(field, format!("is no key; the keys here are {}", list(rest)));
     }
     if let Some(rest) = said.strip_prefix("unknown variant ") {
@@ -153,6 +155,11 @@ fn sentence(path: String, said: &str) -> ScenarioError {
     let invalid = said.strip_prefix("invalid type: ").or(said.strip_prefix("invalid value: "));
     if let Some((got, expected)) = invalid.and_then(|rest| rest.rsplit_once(", expected ")) {
         return ScenarioError::range(path, plain(got), plain(expected));
+    }
+    let length =
+        said.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected "));
+    if let Some((_, expected)) = length {
+        return ScenarioError::field(path, format!("must be {}", plain(expected)));
     }
     ScenarioError::field(path, format!("can't be read: {said}"))
 }
@@ -172,6 +179,8 @@ fn plain(words: &str) -> String {
         "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" => "a text".to_owned(),
+        "map" => "a table".to_owned(),
+        "sequence" | "a sequence" => "a list".to_owned(),
         _ if words.starts_with("struct ") => "a table".to_owned(),
         _ => {
             let kinds = ["string ", "integer ", "floating point ", "boolean "];
@@ -184,5 +193,17 @@ fn plain(words: &str) -> String {
 fn syntax(text: &str, error: &toml::de::Error) -> ScenarioError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    ScenarioError::Syntax { line, problem: error.message().replace('\n', ", ") }
+    let message = error.message();
+    let problem =
+        match message.strip_prefix("invalid type: integer `").and_then(|it| it.split_once('`')) {
+            Some((number, _)) => {
+                format!(
+                    "{number} is too large for a number, which goes from {} to {}",
+                    i64::MIN,
+                    i64::MAX
+                )
+            }
+            None => message.replace('\n', ", "),
+        };
+    ScenarioError::Syntax { line, problem }
 }

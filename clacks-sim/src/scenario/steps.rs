@@ -1,6 +1,6 @@
 //! What is done in a run, step by step in the order of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::time::Duration;
 
@@ -33,7 +33,26 @@ pub(super) fn plan(
     steps.weather(scenario, calm_from);
     // Stable: at the same moment towers come up first, then things are done in the order of the scenario.
     steps.all.sort_by_key(|(at, _)| *at);
+    join_pauses(&mut steps.all);
     steps.all
+}
+
+/// Makes one pause of those of a tower that overlap: a short one must not wake it in the middle of a long one.
+fn join_pauses(steps: &mut Vec<(Instant, Step)>) {
+    let mut depths: BTreeMap<TowerId, u32> = BTreeMap::new();
+    steps.retain(|(_, step)| match step {
+        Step::Pause { tower } => {
+            let depth = depths.entry(*tower).or_default();
+            *depth += 1;
+            *depth == 1
+        }
+        Step::Resume { tower } => {
+            let depth = depths.entry(*tower).or_default();
+            *depth = depth.saturating_sub(1);
+            *depth == 0
+        }
+        _ => true,
+    });
 }
 
 /// Draws groups of towers, each from a stream that depends on nothing but what it is for.
@@ -295,10 +314,19 @@ impl Steps {
         // On paths they stop by themselves.
         let is_calm_made = calm_from < scenario.time && link.has_mishaps();
         times.retain(|time| !is_calm_made || *time < calm_from);
+        // Few hold at a time, however many there are in all.
+        let mut coming: Vec<usize> = (0..spells.len()).collect();
+        coming.sort_by_key(|place| spells[*place].at);
+        let mut coming = coming.into_iter().peekable();
+        let mut holding = BTreeSet::new();
         for time in times {
+            while let Some(place) = coming.next_if(|place| spells[*place].at <= time) {
+                holding.insert(place);
+            }
+            holding.retain(|place| time < spells[*place].end);
             let mut now = link.clone();
-            for spell in spells.iter().filter(|spell| (spell.at..spell.end).contains(&time)) {
-                now = now.changed(spell.change);
+            for place in &holding {
+                now = now.changed(spells[*place].change);
             }
             let weather = (now != *link).then(|| Box::new(now.weather()));
             self.push(time, Step::Weather { weather });

@@ -4,6 +4,7 @@
 use std::path::Path as FilePath;
 use std::time::Duration;
 
+use clacks_proto::Instant;
 use proptest::prelude::*;
 
 use super::*;
@@ -294,6 +295,17 @@ mod errors {
                 "[contacts]\nshape = \"star\"",
                 "contacts.shape is \"star\"; it must be one of well-known, ring, regular, full, file, none",
             ),
+            (
+                "[messages]\ncount = 99_999_999_999_999_999_999",
+                "line 5 is not TOML: 99999999999999999999 is too large for a number",
+            ),
+            ("[\"a.b\"]\nc = 1", "a.b is no key; the keys here are name, "),
+            ("[fault]\nwhat = \"cut\"", "fault is a table; it must be a list"),
+            (
+                "[link]\nlatency = { uniform = [\"1s\", \"2s\"], exponential = \"3s\" }",
+                "link.latency must be a duration in quotes such as \"50ms\", or a table with one of the keys ",
+            ),
+            ("[link]\nlatency = {}", "link.latency must be a duration in quotes such as "),
             ("colour = 3", "colour is no key; the keys here are name, about, seed, towers, time, "),
             (
                 "[tower]\nsendrate = 3",
@@ -464,6 +476,58 @@ mod errors {
             (
                 "[[fault]]\nwhat = \"enqueue\"\nat = \"1h\"\ntowers = 1\ncount = 0",
                 "fault.0.count is 0; it must be from 1 to 1000000",
+            ),
+            (
+                "[[fault]]\nwhat = \"partition\"\nkind = { random = 0.9 }\nat = \"1h\"\nlasts = \"1ms\"\nrepeat = { every = \"1ms\", times = 1_000_000 }\n[[fault]]\nwhat = \"partition\"\nkind = { random = 0.5 }\nat = \"1h\"\nlasts = \"1ms\"\nrepeat = { every = \"1ms\", times = 1_000_000 }",
+                "fault takes 28000000 steps in all (towers, times repetitions); it must be at most 20000000",
+            ),
+            (
+                "[[fault]]\nwhat = \"clock\"\nat = \"1h\"\ntowers = 1\nstep = \"367days\"",
+                "fault.0.step is 1year 1day 18h; it must be from -366days to 366days",
+            ),
+            (
+                "[[fault]]\nwhat = \"crash\"\nat = \"1h\"\ntowers = []",
+                "fault.0.towers is nobody; it must be somebody",
+            ),
+            (
+                "[[fault]]\nwhat = \"announce\"\nat = \"1h\"\ntowers = 3\npeers = { share = 0.0 }",
+                "fault.0.peers is nobody; it must be somebody",
+            ),
+            (
+                "[[fault]]\nwhat = \"partition\"\nat = \"1h\"\nlasts = \"1s\"\nkind = { random = 1.0 }",
+                "fault.0.kind leaves nobody on one side; it must leave somebody on both",
+            ),
+            (
+                "[[fault]]\nwhat = \"partition\"\nat = \"1h\"\nlasts = \"1s\"\nkind = { group = \"all\" }",
+                "fault.0.kind leaves nobody on one side; it must leave somebody on both",
+            ),
+            (
+                "[churn]\nsession = \"0s\"\nabsence = { uniform = [\"0s\", \"1ms\"] }\nuntil = \"1h\"",
+                "churn.session and churn.absence are 500us together on average; they must be at least 1ms",
+            ),
+            (
+                "[churn]\ntowers = []\nsession = \"1s\"\nabsence = \"1s\"\nuntil = \"1h\"",
+                "churn.towers is nobody; it must be somebody",
+            ),
+            (
+                "[link]\nlatency = \"0s\"\n[tower]\nsend_rate = \"unlimited\"",
+                "link.latency is 0s; it must be more than 0s when tower.send_rate is \"unlimited\", for time stands still otherwise",
+            ),
+            (
+                "[[fault]]\nwhat = \"weather\"\nat = \"1h\"\nlasts = \"1s\"\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
+                "fault.0.link.latency is 0s; it must be more than 0s when ",
+            ),
+            (
+                "[[path]]\nfrom = 1\nto = 2\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
+                "path.0.link.latency is 0s; it must be more than 0s when ",
+            ),
+            (
+                "[checks]\noracle = \"capacity\"\nwarm_up = \"90h\"",
+                "checks.oracle needs 41 samples after checks.warm_up, and there are 21; sample must be at most 14m 38s 48ms",
+            ),
+            (
+                "[checks]\noracle = \"capacity\"\n[tower]\nsend_rate = \"unlimited\"",
+                "tower.send_rate is \"unlimited\"; it must be a number with checks.oracle = \"capacity\"",
             ),
             (
                 "[churn]\nsession = \"1s\"\nabsence = \"1s\"\nfrom = \"2h\"\nuntil = \"1h\"",
@@ -663,6 +727,40 @@ mod plans {
     }
 
     #[test]
+    fn a_short_pause_does_not_end_a_long_one() {
+        let pause = |at, lasts, towers| Fault::pause(secs(at), secs(lasts), towers);
+        let plan = planned(
+            &quick(3)
+                .fault(pause(10, 100, Towers::One(1)))
+                .fault(pause(20, 10, Towers::Range(1, 2)))
+                .fault(pause(110, 5, Towers::One(1))),
+        );
+        let seconds = |at: Instant| at.as_nanos() / 1_000_000_000;
+        let of = |who| {
+            let steps = plan.steps.iter().filter_map(move |(at, step)| match step {
+                Step::Pause { tower } if tower.0 == who => Some((seconds(*at), true)),
+                Step::Resume { tower } if tower.0 == who => Some((seconds(*at), false)),
+                _ => None,
+            });
+            steps.collect::<Vec<_>>()
+        };
+        assert_eq!(of(1), [(10, true), (110, false), (110, true), (115, false)]);
+        assert_eq!(of(2), [(20, true), (30, false)]);
+    }
+
+    #[test]
+    fn who_is_to_come_back_is_asked_to() {
+        let asked = |fault| {
+            let asked = planned(&quick(9).fault(fault)).asked();
+            asked.iter().find(|(fault, _)| *fault == crate::Fault::Restart).map(|(_, count)| *count)
+        };
+        let crash = || Fault::crash(secs(1), Towers::Count(3));
+        assert_eq!(asked(crash()), None);
+        assert_eq!(asked(crash().lasts(secs(9)).repeat(secs(20), 2)), Some(Some(6)));
+        assert_eq!(asked(Fault::leave(secs(1), Towers::One(3)).lasts(secs(9))), Some(Some(1)));
+    }
+
+    #[test]
     fn partitions_part_and_heal() {
         let insides = |kind: Parts| {
             let plan = planned(&quick(10).fault(Fault::partition(secs(1), secs(1), kind)));
@@ -740,6 +838,29 @@ mod plans {
     }
 
     #[test]
+    fn many_short_spells_of_weather_are_worked_out_one_by_one() {
+        let spells = |at, share| {
+            let spell = Fault::weather(at, Duration::from_micros(500), |link| {
+                link.broken = Some(share);
+            });
+            spell.repeat(Duration::from_millis(1), 100_000)
+        };
+        // Were each moment compared with each spell, this would take many minutes.
+        let plan = planned(&quick(2).fault(spells(secs(1), 0.5)).fault(spells(secs(2), 0.25)));
+        let weathers = plan.steps.iter().filter_map(|(at, step)| match step {
+            Step::Weather { weather } => Some((*at, weather.as_ref().map(|it| it.broken))),
+            _ => None,
+        });
+        let at = |micros: u64| Instant::from_nanos(1_000 * micros);
+        let weathers: Vec<_> = weathers.collect();
+        // Both begin and end together from the second second to the hundred and first.
+        assert_eq!(weathers.len(), 2 * (100_000 + 1_000));
+        assert_eq!(weathers[0], (at(1_000_000), Some(0.5)));
+        assert_eq!(weathers[2_000], (at(2_000_000), Some(0.25)), "the later fault counts");
+        assert_eq!(weathers[2_001], (at(2_000_500), None));
+    }
+
+    #[test]
     fn mishaps_stop_when_the_calm_phase_begins() {
         let lossy = quick(2).link(|link| link.broken = 0.5);
         let plan = planned(&lossy);
@@ -782,6 +903,25 @@ mod plans {
         assert_eq!(towers::members(&churn.towers, 10).count(), 5);
         // Leaving may take ten seconds, and closing twice five.
         assert_eq!(plan.calm_from, churn.until + secs(20));
+    }
+
+    #[test]
+    fn samples_that_would_stop_time_are_refused_once_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("zero.csv"), "0\n0\n").unwrap();
+        let zero = || {
+            let text = "name = \"x\"\ntowers = 3\ntime = \"100h\"\n[link]\nlatency = { samples = \"zero.csv\" }\n";
+            Scenario::from_toml(text).unwrap()
+        };
+        let said = |scenario: &Scenario| {
+            scenario.plan_within(folder.path(), 1 << 30).map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(zero().plan_within(folder.path(), 1 << 30).is_ok(), "ticks let time go on");
+        let unlimited = zero().tower(|tower| tower.send_rate = Rate::Unlimited);
+        assert!(said(&unlimited).starts_with("link.latency is 0s; it must be more than 0s"));
+        let never = zero().link.latency;
+        let churn = Churn::new(never.clone(), never, secs(10));
+        assert!(said(&zero().churn(churn)).starts_with("churn.session and churn.absence are 0s"));
     }
 
     #[test]
