@@ -154,7 +154,7 @@ pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
         text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     let range: Range<u64> = range.ok_or("write FIRST..END, for example 0..1000")?;
     if range.is_empty() {
-        Err("the end, which is excluded, must be more than the first".to_owned())
+        Err("the end must be more than the first: it is excluded".to_owned())
     } else {
         Ok(range)
     }

@@ -249,7 +249,7 @@ fn a_bundled_scenario_is_shown_as_it_was_written_unless_it_is_changed() {
     let same = said(&["sim", "churn", "--show", "--seed", "1"]);
     assert!(same.contains("# "), "that is its seed anyway: {same}");
     for change in
-        [["--set", "link.latency=80ms"], ["--towers", "7"], ["--time", "7h"], ["--seed", "7"]]
+        [["--set", "link.latency=80ms"], ["--towers", "70"], ["--time", "7h"], ["--seed", "7"]]
     {
         let shown = said(&[&["sim", "churn", "--show"][..], &change].concat());
         assert!(!shown.contains("# "), "{shown}");
