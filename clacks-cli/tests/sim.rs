@@ -1,12 +1,17 @@
 //! `clacks sim`, as a person and as a script use it.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test has no better answer to a surprise"
+)]
 
 mod common;
 
 use std::fs::{self, OpenOptions};
 use std::io::BufReader;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use clacks_sim::Scenario;
 use common::{DEADLINE, clacks, interrupt_until_it_ends, lines_of, run, stderr, stdout};
@@ -117,44 +122,64 @@ fn a_run_that_is_stopped_says_how_far_it_came() {
     assert!(!whole.contains("so far") && !whole.contains("not judged"), "{whole}");
 }
 
-/// Starts a command, and waits until its first line is there. The rest of its lines come from the receiver.
-fn begin(args: &[&str]) -> (Child, Receiver<String>) {
-    let mut child = clacks(args).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
-    assert!(lines.recv_timeout(DEADLINE).unwrap().contains("original-1"));
-    (child, lines)
+/// A command that runs. Killed when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
 }
 
-fn interrupt(child: &Child) {
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(sent.unwrap().success());
-}
-
-/// All lines until the end.
-fn rest(lines: &Receiver<String>) -> String {
-    let mut rest = String::new();
-    while let Ok(line) = lines.recv_timeout(DEADLINE) {
-        rest.push_str(&line);
-        rest.push('\n');
+impl Running {
+    /// Starts one, and waits until its first line is there.
+    fn start(args: &[&str]) -> Self {
+        let mut child = clacks(args).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
+        let running = Self { child, lines };
+        assert!(running.lines.recv_timeout(DEADLINE).unwrap().contains("original-1"));
+        running
     }
-    rest
+
+    fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end. All lines after the first, and whether it was content.
+    fn end(&mut self) -> (String, bool) {
+        let mut rest = String::new();
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) => rest.push_str(&(line + "\n")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return (rest, self.child.wait().unwrap().success());
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("it never ended: {rest}"),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
 fn the_first_ctrl_c_ends_a_run_with_its_summary() {
-    let (mut child, lines) = begin(&ENDLESS);
-    interrupt(&child);
-    let said = rest(&lines);
+    let mut running = Running::start(&ENDLESS);
+    running.interrupt();
+    let (said, is_content) = running.end();
     assert!(said.contains("stopped by a signal") && said.contains("trace so far "), "{said}");
-    assert!(child.wait().unwrap().success());
+    assert!(is_content);
 }
 
 #[test]
 fn the_first_ctrl_c_ends_a_sweep_with_its_summary() {
-    let (mut child, lines) = begin(&[&ENDLESS[..], &["--seeds", "0..9", "--json"]].concat());
-    interrupt(&child);
-    let said = rest(&lines);
-    assert!(child.wait().unwrap().success(), "{said}");
+    let mut running = Running::start(&[&ENDLESS[..], &["--seeds", "0..9", "--json"]].concat());
+    running.interrupt();
+    let (said, is_content) = running.end();
+    assert!(is_content, "{said}");
     let result: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(result["event"], "result");
     assert_eq!(
@@ -171,9 +196,10 @@ fn the_second_ctrl_c_ends_it_at_once() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     // Nobody reads what is written: before the command looks up for the first time, the pipe is full.
     let _held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-    let (mut child, lines) = begin(&[&ENDLESS[..], &["--trace", pipe.to_str().unwrap()]].concat());
-    assert_eq!(interrupt_until_it_ends(&mut child).code(), Some(130));
-    assert!(!rest(&lines).contains("held"));
+    let mut running =
+        Running::start(&[&ENDLESS[..], &["--trace", pipe.to_str().unwrap()]].concat());
+    assert_eq!(interrupt_until_it_ends(&mut running.child).code(), Some(130));
+    assert!(!running.end().0.contains("held"));
 }
 
 #[test]
@@ -290,6 +316,10 @@ fn a_file_that_cannot_be_written_is_found_out_before_anything_runs() {
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(fs::read_to_string(&file).unwrap(), "text", "{option}: nor is it touched");
     }
+    let unread = "link.latency={ samples = \"/no/such.csv\" }";
+    let output = run(&["sim", "original-1", "--set", unread, "--report", taken]);
+    assert!(stderr(&output).contains("/no/such.csv"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "text", "a report stays until there is another");
 }
 
 #[test]
