@@ -65,6 +65,32 @@ fn a_sweep_says_the_same_on_one_thread_and_on_two() {
 }
 
 #[test]
+fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hermits.toml");
+    let text = "name = \"hermits\"\ntowers = 3\ntime = \"1m\"\ncontacts.shape = \"none\"\n\
+                checks = { oracle = \"discovery\", calm = \"off\", liveness = false }\n";
+    fs::write(&file, text).unwrap();
+    let name = file.to_str().unwrap();
+    let output = run(&["sim", name, "--seeds", "4..6"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", stderr(&output));
+    let first = "the first that failed: ";
+    let replay = |seed| format!("clacks sim {name} --seed {seed}\n");
+    for words in [
+        "everybody knows everybody after: measured inf",
+        &format!("to see it again: {}", replay(5)),
+        "0 of 2 held in ",
+        &format!("{first}{}", replay(4)),
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let alone = run(&["sim", name]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(stdout(&alone).contains("a prediction did not hold"), "{}", stdout(&alone));
+}
+
+#[test]
 fn a_scenario_that_is_shown_can_be_run_from_a_file() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("mine.toml");

@@ -181,6 +181,14 @@ fn measure(measured: &Measured) -> String {
     )
 }
 
+/// The first prediction that did not hold, in words.
+pub(super) fn missed(outcome: &Outcome) -> Option<String> {
+    let missed = outcome.measures.iter().find(|measured| !measured.holds)?;
+    let predicted = missed.predicted.map(|value| format!(", predicted {}", number(value)));
+    let (name, value) = (missed.name, number(missed.measured));
+    Some(format!("{name}: measured {value}{}", predicted.unwrap_or_default()))
+}
+
 fn relative_error(measured: &Measured) -> Option<f64> {
     measured.predicted.map(|predicted| measured.measured / predicted - 1.0)
 }

@@ -24,7 +24,8 @@ struct Held {
     events: u64,
     violated: u64,
     holds: bool,
-    first: Option<String>,
+    /// The first thing that did not hold.
+    why: Option<String>,
 }
 
 pub(super) fn run(
@@ -60,6 +61,8 @@ pub(super) fn run(
         |seed| one(&scenario.clone().seed(seed), base, is_stopped),
         |seed, ran| {
             bar.inc(1);
+            let left = humantime::format_duration(Duration::from_secs(bar.eta().as_secs()));
+            bar.set_message(format!("{left} left"));
             bar.suspend(|| teller.tell(seed, &ran))
         },
     );
@@ -109,13 +112,17 @@ fn one(scenario: &Scenario, base: &Path, is_stopped: impl Fn() -> bool) -> Ran<H
         events: outcome.events,
         violated: outcome.violated,
         holds: outcome.holds(),
-        first: outcome.violations.first().map(ToString::to_string),
+        why: outcome
+            .violations
+            .first()
+            .map(ToString::to_string)
+            .or_else(|| summary::missed(&outcome)),
     })
 }
 
 /// Seeds that are done, of all; on a terminal only.
 fn bar(count: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("[{bar:32}] {pos} of {len} seeds  {eta} left");
+    let style = ProgressStyle::with_template("[{bar:32}] {pos} of {len} seeds  {msg}");
     let bar = ProgressBar::new(count);
     if !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -144,13 +151,12 @@ impl<'a> Teller<'a> {
     }
 
     fn tell(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
-        let (held, broke) = match ran {
-            Ran::Ended(held) => (Some(held), None),
+        let (held, why) = match ran {
+            Ran::Ended(held) => (Some(held), held.why.as_deref()),
             Ran::Broke(why) => (None, Some(why.as_str())),
             Ran::Stopped => return Ok(()),
         };
         let holds = held.is_some_and(|held| held.holds);
-        let first = held.and_then(|held| held.first.as_deref());
         let hash = held.map(|held| held.hash.as_str());
         self.told += 1;
         self.held += u64::from(holds);
@@ -169,8 +175,7 @@ impl<'a> Teller<'a> {
                 "held": holds,
                 "events": held.map(|held| held.events),
                 "violated": held.map(|held| held.violated),
-                "first_violation": first,
-                "broke": broke,
+                "why": why,
                 "replay": replay,
             }))?;
             return Ok(());
@@ -180,9 +185,8 @@ impl<'a> Teller<'a> {
         if holds {
             writeln!(out, "seed {seed:<6} {GOOD}held{GOOD:#}  {hash}")?;
         } else {
-            let why = broke.or(first).unwrap_or("a prediction did not hold");
             writeln!(out, "seed {seed:<6} {BAD}failed{BAD:#}{hash}")?;
-            writeln!(out, "  {why}\n  to see it again: {replay}")?;
+            writeln!(out, "  {}\n  to see it again: {replay}", why.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -208,10 +212,14 @@ impl<'a> Teller<'a> {
             let mut out = anstream::stdout();
             let (style, took) = (if held == told { GOOD } else { BAD }, summary::took(wall));
             if told < count {
-                writeln!(out, "{WARN}stopped{WARN:#} after {told} of {count} seeds")?;
-                writeln!(out, "{style}{held} of {told} held so far{style:#} in {took}")?;
-            } else {
-                writeln!(out, "{style}{held} of {told} held{style:#} in {took}")?;
+                writeln!(out, "{WARN}stopped{WARN:#} after {told} of {count} seeds in {took}")?;
+            }
+            match told {
+                0 => {}
+                _ if told < count => {
+                    writeln!(out, "{style}{held} of {told} held so far{style:#}")?;
+                }
+                _ => writeln!(out, "{style}{held} of {told} held{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
                 writeln!(out, "{QUIET}the first that failed: {replay}{QUIET:#}")?;
