@@ -56,8 +56,12 @@ pub(crate) enum Verb {
     /// with. The towers are real ones, and so are the bytes between them; only time and the network are simulated, so a run depends on
     /// its scenario and seed alone, and can be repeated to the last byte.
     ///
-    /// A ledger follows every copy of every message, and rules are checked all the time. The exit code is 0 when all of them held, 1 when one did
-    /// not, 2 when the command line or the scenario makes no sense.
+    /// A ledger follows every copy of every message, and rules are checked all the time.
+    ///
+    /// Ctrl-C ends a run or a sweep early, with its summary so far; a second one ends the command at once, with exit code 130.
+    ///
+    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not or a result can't be written, 2 when the
+    /// command line or the scenario makes no sense, or a file can't be written to begin with.
     Sim(Box<SimArgs>),
     /// Make an identity: a private key and its certificate.
     ///
@@ -186,28 +190,38 @@ pub(crate) struct TuningArgs {
 
 /// The options of `sim`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = SIM_EXAMPLES)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = SIM_EXAMPLES)]
 pub(crate) struct SimArgs {
     #[command(subcommand)]
     pub(crate) verb: Option<SimVerb>,
-    /// The name of a scenario that comes with the command, or a file that ends in .toml
+    /// The name of a scenario that comes with the command, or a TOML file
+    ///
+    /// What contains a `/` or ends in `.toml` is a file. So is any other name that no scenario has.
     #[arg(value_name = "SCENARIO", required_unless_present = "list")]
     pub(crate) scenario: Option<String>,
     /// List the scenarios that come with the command
-    #[arg(long, conflicts_with = "scenario")]
+    #[arg(long, conflicts_with_all = ["scenario", "json"])]
     pub(crate) list: bool,
     /// Print the scenario as TOML, with the changes that are asked for, and do not run it
-    #[arg(long)]
+    ///
+    /// One that comes with the command is printed as it was written, with its comments. A file, or a scenario that --towers, --set and the
+    /// like change, is printed with every default spelled out.
+    #[arg(long, conflicts_with_all = ["seeds", "json", "csv", "report", "trace", "wall"])]
     pub(crate) show: bool,
 
     /// How many towers there are
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::towers, allow_negative_numbers = true)]
     pub(crate) towers: Option<u32>,
     /// How long the run lasts, in virtual time
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) time: Option<Duration>,
     /// The seed of every random choice
-    #[arg(long, value_name = "S", conflicts_with = "seeds")]
+    #[arg(long, value_name = "S", value_parser = values::number, allow_negative_numbers = true, conflicts_with = "seeds")]
     pub(crate) seed: Option<u64>,
     /// Change any other field of the scenario, for example link.latency=80ms. May be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
@@ -219,11 +233,14 @@ pub(crate) struct SimArgs {
     /// Run it once for each seed of a range, the last excluded: 0..1000
     #[arg(long, value_name = "A..B", value_parser = values::seeds, conflicts_with_all = ["csv", "report", "trace", "wall"])]
     pub(crate) seeds: Option<Range<u64>>,
-    /// How many runs go on at a time. The results are the same for any number [default: as many as there are cores]
-    #[arg(long, value_name = "N", requires = "seeds", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// How many runs go on at a time [default: as many as there are cores, or fit into memory]
+    ///
+    /// The results are the same for any number. Together the runs take no more memory than one run may take: each has an equal share
+    /// of it.
+    #[arg(long, value_name = "N", requires = "seeds", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub(crate) jobs: Option<u16>,
 
-    /// Write one JSON object a line: `started`, and at the end `result`
+    /// Write one JSON object a line: `started`, a `run` for each of --seeds, and at the end `result`
     #[arg(long)]
     pub(crate) json: bool,
     /// Write the run over time as tables into a folder, made if it is not there
@@ -240,7 +257,9 @@ pub(crate) struct SimArgs {
 /// What else `sim` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimVerb {
-    /// Find the first difference between two traces. Exit code 0: there is none
+    /// Find the first difference between two traces
+    ///
+    /// The exit code is 0 when there is none, 1 when there is one, 2 when a trace can't be read.
     Diff {
         /// A file that --trace wrote
         first: PathBuf,

@@ -138,12 +138,26 @@ pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// How many towers a network has. The scenario says whether it may have so many.
+pub(crate) fn towers(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "write a whole number from 1 to 4000000".to_owned())
+}
+
+/// The seed of a run.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
+}
+
 /// A range of seeds, the last excluded.
 pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range =
         text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     let range: Range<u64> = range.ok_or("write FIRST..END, for example 0..1000")?;
-    if range.is_empty() { Err("the end must be more than the first".to_owned()) } else { Ok(range) }
+    if range.is_empty() {
+        Err("the end must be more than the first: it is excluded".to_owned())
+    } else {
+        Ok(range)
+    }
 }
 
 /// 64 hexadecimal digits.

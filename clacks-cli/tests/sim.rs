@@ -1,13 +1,25 @@
 //! `clacks sim`, as a person and as a script use it.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test has no better answer to a surprise"
+)]
 
 mod common;
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::BufReader;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use common::{run, stderr, stdout};
+use clacks_sim::Scenario;
+use common::{DEADLINE, clacks, interrupt_until_it_ends, lines_of, run, stderr, stdout};
 use serde_json::Value;
 use tempfile::tempdir;
+
+/// A run that goes on for longer than anybody waits.
+const ENDLESS: [&str; 4] = ["sim", "original-1", "--time", "366days"];
 
 /// What a command says on standard output.
 fn said(args: &[&str]) -> String {
@@ -26,8 +38,7 @@ fn the_list_names_every_scenario_and_each_can_be_shown() {
     let list = said(&["sim", "--list"]);
     for name in ["original-1", "capacity", "discovery", "churn", "netsplit", "lossy", "million"] {
         assert!(list.contains(name), "{list}");
-        let shown = run(&["sim", name, "--show"]);
-        assert!(stdout(&shown).contains(&format!("name = \"{name}\"")), "{name}");
+        assert!(said(&["sim", name, "--show"]).contains(&format!("name = \"{name}\"")), "{name}");
     }
 }
 
@@ -51,6 +62,32 @@ fn a_sweep_says_the_same_on_one_thread_and_on_two() {
     let (runs, hash, held) = sweep("1");
     assert_eq!((runs.len(), held.as_u64()), (7, Some(6)), "what is started, and six runs");
     assert_eq!(sweep("2"), (runs, hash, held));
+}
+
+#[test]
+fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hermits.toml");
+    let text = "name = \"hermits\"\ntowers = 3\ntime = \"1m\"\ncontacts.shape = \"none\"\n\
+                checks = { oracle = \"discovery\", calm = \"off\", liveness = false }\n";
+    fs::write(&file, text).unwrap();
+    let name = file.to_str().unwrap();
+    let output = run(&["sim", name, "--seeds", "4..6"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", stderr(&output));
+    let first = "the first that failed: ";
+    let replay = |seed| format!("clacks sim {name} --seed {seed}\n");
+    for words in [
+        "everybody knows everybody after: measured inf",
+        &format!("to see it again: {}", replay(5)),
+        "0 of 2 held in ",
+        &format!("{first}{}", replay(4)),
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let alone = run(&["sim", name]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(stdout(&alone).contains("a prediction did not hold"), "{}", stdout(&alone));
 }
 
 #[test]
@@ -84,7 +121,8 @@ fn traces_tables_and_the_report_are_written() {
     assert!(same.status.success() && stdout(&same).contains("the same"));
     let different = run(&["sim", "diff", &first, &second]);
     assert_eq!(different.status.code(), Some(1));
-    assert!(stdout(&different).contains("differs"), "{}", stdout(&different));
+    let (said, names) = (stdout(&different), format!("(- {first}, + {second}):\n"));
+    assert!(said.contains("differs") && said.contains(&names), "{said}");
     let page = fs::read_to_string(&report).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") || page.starts_with("<!doctype html>"));
     assert!(
@@ -94,26 +132,264 @@ fn traces_tables_and_the_report_are_written() {
 
 #[test]
 fn a_run_that_is_stopped_says_how_far_it_came() {
-    let output = run(&["sim", "netsplit", "--wall", "1ms"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let said = stdout(&output);
-    assert!(said.contains(" of ") && said.contains('%'), "{said}");
+    let output = run(&[&ENDLESS[..], &["--wall", "1ms"]].concat());
+    let so_far = stdout(&output);
+    assert!(output.status.success(), "{}{so_far}", stderr(&output));
+    for words in [
+        " of 1year ",
+        " %, stopped by --wall",
+        "every rule held so far",
+        "not judged",
+        "trace so far ",
+    ] {
+        assert!(so_far.contains(words), "{words}: {so_far}");
+    }
+    let whole = said(&["sim", "original-1"]);
+    assert!(!whole.contains("so far") && !whole.contains("not judged"), "{whole}");
+}
+
+/// A command that runs. Killed when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    /// Starts one, and waits until its first line is there.
+    fn start(args: &[&str]) -> Self {
+        let mut child = clacks(args).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
+        let running = Self { child, lines };
+        assert!(running.lines.recv_timeout(DEADLINE).unwrap().contains("original-1"));
+        running
+    }
+
+    fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end. All lines after the first, and whether it was content.
+    fn end(&mut self) -> (String, bool) {
+        let mut rest = String::new();
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) => rest.push_str(&(line + "\n")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return (rest, self.child.wait().unwrap().success());
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("it never ended: {rest}"),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_first_ctrl_c_ends_a_run_with_its_summary() {
+    let mut running = Running::start(&ENDLESS);
+    running.interrupt();
+    let (said, is_content) = running.end();
+    assert!(said.contains("stopped by a signal") && said.contains("trace so far "), "{said}");
+    assert!(is_content);
+}
+
+#[test]
+fn the_first_ctrl_c_ends_a_sweep_with_its_summary() {
+    let mut running = Running::start(&[&ENDLESS[..], &["--seeds", "0..9", "--json"]].concat());
+    running.interrupt();
+    let (said, is_content) = running.end();
+    assert!(is_content, "{said}");
+    let result: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(result["event"], "result");
+    assert_eq!(
+        (&result["complete"], &result["runs"], &result["asked"]),
+        (&false.into(), &0.into(), &9.into())
+    );
+    assert_eq!(result["hash"], Value::Null, "a part of a sweep has none");
+}
+
+#[test]
+fn the_second_ctrl_c_ends_it_at_once() {
+    let folder = tempdir().unwrap();
+    let pipe = folder.path().join("trace");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Nobody reads what is written: before the command looks up for the first time, the pipe is full.
+    let _held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let mut running =
+        Running::start(&[&ENDLESS[..], &["--trace", pipe.to_str().unwrap()]].concat());
+    assert_eq!(interrupt_until_it_ends(&mut running.child).code(), Some(130));
+    assert!(!running.end().0.contains("held"));
+}
+
+#[test]
+fn the_seed_comes_first_and_last_and_the_hash_last() {
+    let said = said(&["sim", "original-1", "--seed", "7"]);
+    let (first, last) = (said.lines().next().unwrap(), said.lines().last().unwrap());
+    assert!(first.starts_with("original-1  seed 7, 3 towers, 2h"), "{first}");
+    let hash = last.strip_prefix("seed 7  trace ").unwrap();
+    assert!(hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+}
+
+#[test]
+fn what_goes_into_a_file_is_bare_text() {
+    let alone = &["sim", "original-1"][..];
+    for args in [alone, &["sim", "original-1", "--seeds", "0..3"], &["sim", "--list"]] {
+        let output = run(args);
+        let said = stdout(&output);
+        assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+        assert!(said.lines().all(|line| line == line.trim_end()), "{said:?}");
+        assert_eq!(stderr(&output), "", "no bar");
+    }
+}
+
+#[test]
+fn a_scenario_in_any_file_is_found_by_its_path() {
+    let folder = tempdir().unwrap();
+    let file = |name: &str, towers: u32| {
+        let text = format!("name = \"mine\"\ntowers = {towers}\ntime = \"1m\"\n");
+        fs::write(folder.path().join(name), text).unwrap();
+    };
+    file("mine", 4);
+    file("dotted.toml", 5);
+    file("churn", 6);
+    for (name, towers) in [
+        ("./mine", 4),
+        ("mine", 4),
+        ("dotted.toml", 5),
+        ("./dotted.toml", 5),
+        ("./churn", 6),
+        ("churn", 100),
+    ] {
+        let output = clacks(&["sim", name, "--show"]).current_dir(&folder).output().unwrap();
+        let shown = stdout(&output);
+        assert!(
+            shown.contains(&format!("towers = {towers}\n")),
+            "{name}: {shown}{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn a_mistake_in_a_file_is_told_with_its_name() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let name = file.to_str().unwrap();
+    for (text, sentence) in [
+        ("name = 1\ntowers", "line 2 is not TOML"),
+        ("name = \"mine\"\ntowers = 3", "time is missing"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let output = run(&["sim", name]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(&format!("{name}: {sentence}")), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_bundled_scenario_is_shown_as_it_was_written_unless_it_is_changed() {
+    for bundled in Scenario::bundled() {
+        assert_eq!(said(&["sim", bundled.name, "--show"]), bundled.toml);
+    }
+    let same = said(&["sim", "churn", "--show", "--seed", "1"]);
+    assert!(same.contains("# "), "that is its seed anyway: {same}");
+    for change in
+        [["--set", "link.latency=80ms"], ["--towers", "70"], ["--time", "7h"], ["--seed", "7"]]
+    {
+        let shown = said(&[&["sim", "churn", "--show"][..], &change].concat());
+        assert!(!shown.contains("# "), "{shown}");
+        assert_ne!(Scenario::from_toml(&shown).unwrap(), Scenario::named("churn").unwrap());
+    }
+}
+
+#[test]
+fn the_jobs_of_a_sweep_share_the_memory_of_one_run() {
+    let limit = 2 * Scenario::named("original-1").unwrap().memory_estimate();
+    let limit = format!("memory_limit={limit}");
+    let sweep =
+        |jobs| run(&["sim", "original-1", "--set", &limit, "--seeds", "0..4", "--jobs", jobs]);
+    assert!(sweep("2").status.success());
+    let output = sweep("3");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stdout(&output), "", "nothing has run");
+    for words in ["each of 3 jobs has ", "equal share of the limit", "--jobs 2 or less"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_found_out_before_anything_runs() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "text").unwrap();
+    let (taken, inside) = (file.to_str().unwrap(), file.join("x"));
+    let inside = inside.to_str().unwrap();
+    for args in [["--report", inside], ["--trace", inside], ["--csv", inside], ["--csv", taken]] {
+        let output = run(&[&["sim", "original-1"][..], &args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains("can't be written"), "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+    for option in ["--trace", "--report"] {
+        let output = run(&["sim", "original-1", "--set", "link.broken=2", option, taken]);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "text", "{option}: nor is it touched");
+    }
+    let unread = "link.latency={ samples = \"/no/such.csv\" }";
+    let output = run(&["sim", "original-1", "--set", unread, "--report", taken]);
+    assert!(stderr(&output).contains("/no/such.csv"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "text", "a report stays until there is another");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_in_the_end_fails() {
+    let full = std::path::Path::new("/dev/full");
+    if !full.exists() {
+        return;
+    }
+    for option in ["--trace", "--report"] {
+        let output = run(&["sim", "original-1", option, "/dev/full"]);
+        assert_eq!(output.status.code(), Some(1), "{option}");
+        assert!(stderr(&output).contains("/dev/full can't be written"), "{}", stderr(&output));
+    }
 }
 
 #[test]
 fn what_makes_no_sense_has_a_sentence_and_exit_code_2() {
     for (args, words) in [
         (&["sim"][..], "SCENARIO"),
-        (&["sim", "nope"], "there is no bundled scenario \"nope\""),
-        (&["sim", "orignal-1"], "did you mean \"original-1\"?"),
-        (&["sim", "/no/such/file.toml"], "can't read"),
+        (
+            &["sim", "nope"],
+            "there is no scenario \"nope\", and no file of that name: `clacks sim --list`",
+        ),
+        (&["sim", "orignal-1"], "did you mean original-1? `clacks sim --list`"),
+        (&["sim", "/no/such/file.toml"], "can't read /no/such/file.toml"),
+        (&["sim", "./nope"], "can't read ./nope"),
+        (&["sim", "lossy", "--show", "--set", "link.broken=1.5"], "it must be from 0 to 1"),
+        (&["sim", "--list", "--json"], "cannot be used with"),
+        (&["sim", "lossy", "--show", "--json"], "cannot be used with"),
         (&["sim", "lossy", "--set", "link.broken=1.5"], "it must be from 0 to 1"),
         (&["sim", "lossy", "--set", "link.brokn=1"], "link.brokn is no key"),
         (&["sim", "lossy", "--set", "nonsense"], "KEY=VALUE"),
-        (&["sim", "lossy", "--towers", "0"], "towers is 0"),
+        (&["sim", "lossy", "--towers", "0"], "towers is 0; it must be from 1 to 4000000"),
+        (&["sim", "lossy", "--towers", "-5"], "from 1 to 4000000"),
+        (&["sim", "lossy", "--towers", "99999999999"], "from 1 to 4000000"),
+        (&["sim", "lossy", "--towers", "4000001"], "from 1 to 4000000"),
+        (&["sim", "lossy", "--seed", "-1"], "from 0 to 18446744073709551615"),
+        (&["sim", "lossy", "--time", "400days"], "from 1ms to 366days"),
+        (&["sim", "lossy", "--seeds", "0..2", "--jobs", "0"], "0 is not in 1..=1024"),
+        (&["sim", "lossy", "--jobs", "2"], "--seeds"),
         (&["sim", "original-1", "--towers", "3000000"], "GiB"),
         (&["sim", "original-1", "--seeds", "4..4"], "the end must be more"),
         (&["sim", "diff", "/no/such", "/file"], "can't be read"),
+        (&["sim", "diff", "/", "/"], "can't be read"),
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");

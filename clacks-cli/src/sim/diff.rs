@@ -17,13 +17,14 @@ pub(super) fn run(first: &Path, second: &Path) -> Result<(), Failure> {
     };
     let difference = first_difference(open(first)?, open(second)?);
     let difference = difference
-        .map_err(|error| Failure::failed(format_args!("a trace can't be read ({error}).")))?;
+        .map_err(|error| Failure::usage(format_args!("a trace can't be read ({error}).")))?;
     let mut out = anstream::stdout();
     let Some(difference) = difference else {
         writeln!(out, "{GOOD}the same{GOOD:#}")?;
         return Ok(());
     };
-    writeln!(out, "line {} differs:", difference.line)?;
+    let (line, first, second) = (difference.line, first.display(), second.display());
+    writeln!(out, "line {line} differs ({BAD}- {first}{BAD:#}, {GOOD}+ {second}{GOOD:#}):")?;
     for line in &difference.before {
         writeln!(out, "  {QUIET}{line}{QUIET:#}")?;
     }

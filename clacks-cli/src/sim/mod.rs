@@ -3,18 +3,19 @@
 mod diff;
 mod page;
 mod run;
+mod scenario;
+mod seeds;
 mod summary;
 mod sweep;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use clacks_sim::Scenario;
-use clacks_sim::scenario::ScenarioError;
 
 use crate::args::{SimArgs, SimVerb};
 use crate::error::Failure;
 use crate::plain::STRONG;
+use scenario::Chosen;
 
 /// Does what was asked for.
 pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
@@ -22,9 +23,10 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         return diff::run(first, second);
     }
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else { return list() };
-    let (scenario, base) = scenario(name, args).map_err(Failure::usage)?;
+    let Chosen { scenario, base, text } = Chosen::new(name, args)?;
     if args.show {
-        anstream::stdout().write_all(scenario.to_toml().as_bytes())?;
+        let text = text.map_or_else(|| scenario.to_toml(), str::to_owned);
+        anstream::stdout().write_all(text.as_bytes())?;
         return Ok(());
     }
     match &args.seeds {
@@ -41,21 +43,6 @@ fn list() -> Result<(), Failure> {
         writeln!(out, "{STRONG}{:<width$}{STRONG:#}  {}", one.name, one.about)?;
     }
     Ok(())
-}
-
-/// The scenario that was asked for, changed as was asked for, and the folder of the files that it names.
-fn scenario(name: &str, args: &SimArgs) -> Result<(Scenario, PathBuf), ScenarioError> {
-    let path = Path::new(name);
-    let is_file = path.extension().is_some_and(|extension| extension == "toml");
-    let mut scenario = if is_file { Scenario::load(path)? } else { Scenario::named(name)? };
-    let base = if is_file { path.parent() } else { None };
-    for (key, value) in &args.set {
-        scenario.set(key, value)?;
-    }
-    scenario.towers = args.towers.unwrap_or(scenario.towers);
-    scenario.time = args.time.unwrap_or(scenario.time);
-    scenario.seed = args.seed.unwrap_or(scenario.seed);
-    Ok((scenario, base.unwrap_or(Path::new("")).to_owned()))
 }
 
 /// The command that runs the same again.

@@ -1,22 +1,56 @@
 //! What a run came to: a table for people, an object for programs.
 
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 use clacks_sim::{DuplicationCause, LossCause, Measured, Outcome, Scenario};
 use serde_json::{Map, Value, json};
 
-use crate::plain::{BAD, GOOD, QUIET, STRONG};
+use crate::plain::{BAD, GOOD, QUIET, STRONG, WARN};
+
+/// How a run ended.
+pub(super) struct Ended<'a> {
+    /// The real time that it took.
+    pub(super) wall: Duration,
+    /// What stopped it, if it did not come to its end.
+    pub(super) stop: Option<Stop>,
+    /// The command that runs it again.
+    pub(super) replay: &'a str,
+}
+
+/// What stops a run before its end.
+#[derive(Clone, Copy)]
+pub(super) enum Stop {
+    /// Ctrl-C and the like.
+    Signal,
+    /// The real time that it may take is over.
+    Wall,
+}
+
+impl Stop {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Wall => "wall",
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Signal => "stopped by a signal",
+            Self::Wall => "stopped by --wall",
+        }
+    }
+}
 
 /// The first line: what is run.
-pub(super) fn first_line(scenario: &Scenario) -> io::Result<()> {
+pub(super) fn first_line(scenario: &Scenario, seed: impl Display) -> io::Result<()> {
     let mut out = anstream::stdout();
-    let (name, seed, towers) = (&scenario.name, scenario.seed, grouped(scenario.towers.into()));
+    let (name, towers) = (&scenario.name, counted(scenario.towers.into(), "tower"));
     let time = humantime::format_duration(scenario.time);
-    writeln!(
-        out,
-        "{STRONG}{name}{STRONG:#}  seed {seed}, {towers} towers, {time} of virtual time"
-    )?;
+    writeln!(out, "{STRONG}{name}{STRONG:#}  {seed}, {towers}, {time} of virtual time")?;
     if !scenario.about.is_empty() {
         writeln!(out, "{QUIET}{}{QUIET:#}", scenario.about)?;
     }
@@ -34,25 +68,36 @@ pub(super) fn started(scenario: &Scenario) -> Value {
     })
 }
 
+/// The same of many runs.
+pub(super) fn sweep_started(scenario: &Scenario, seeds: &Range<u64>) -> Value {
+    json!({
+        "event": "started",
+        "scenario": scenario.name,
+        "first_seed": seeds.start,
+        "end_seed": seeds.end,
+        "towers": scenario.towers,
+        "time_s": scenario.time.as_secs_f64(),
+    })
+}
+
 /// Everything that came out, the seed and the hash last.
-pub(super) fn tell(outcome: &Outcome, wall: Duration, replay: &str) -> io::Result<()> {
+pub(super) fn tell(outcome: &Outcome, ended: &Ended<'_>) -> io::Result<()> {
     let mut out = anstream::stdout();
-    let totals = &outcome.totals;
+    let (totals, wall) = (&outcome.totals, ended.wall);
     let simulated = humantime::format_duration(Duration::from_millis(millis(outcome.simulated)));
     let all = humantime::format_duration(outcome.scenario.time);
-    let share = match outcome.is_over {
-        true => String::new(),
-        false => format!(
-            "of {all}: {:.1} %",
-            100.0 * outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64()
-        ),
-    };
+    let share = ended.stop.map(|stop| {
+        let share = outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64();
+        format!("of {all}: {:.1} %, {}", 100.0 * share, stop.sentence())
+    });
     let mut row = |name: &str, value: &str, note: &str| {
-        writeln!(out, "  {name:<22} {value:>16}  {QUIET}{note}{QUIET:#}")
+        let note =
+            if note.is_empty() { String::new() } else { format!("  {QUIET}{note}{QUIET:#}") };
+        writeln!(out, "  {name:<22} {value:>16}{note}")
     };
-    row("simulated", &simulated.to_string(), &share)?;
-    row("took", &format!("{:.1} s", wall.as_secs_f64()), "")?;
-    row("events", &grouped(outcome.events), &format!("{} a second", rate(outcome.events, wall)))?;
+    row("simulated", &simulated.to_string(), &share.unwrap_or_default())?;
+    row("took", &took(wall), "")?;
+    row("events", &grouped(outcome.events), &format!("{} events/s", rate(outcome.events, wall)))?;
     row("towers running", &grouped(outcome.running.into()), "in the end")?;
     row("messages enqueued", &grouped(totals.enqueued), &refused(totals.refused))?;
     row("messages alive", &grouped(totals.alive), &doubtful(totals.in_doubt))?;
@@ -83,27 +128,32 @@ pub(super) fn tell(outcome: &Outcome, wall: Duration, replay: &str) -> io::Resul
     if !outcome.measures.is_empty() {
         let heads = ["", "measured", "predicted", "error", "sigma"];
         let [name, measured, predicted, error, sigma] = heads;
-        writeln!(out, "\n  {name:<36} {measured:>12} {predicted:>12} {error:>9} {sigma:>9}")?;
+        writeln!(out, "\n  {name:<40} {measured:>12} {predicted:>12} {error:>9} {sigma:>9}")?;
         for measured in &outcome.measures {
             writeln!(out, "  {}", measure(measured))?;
         }
     }
     writeln!(out)?;
+    // A run that was stopped has not been asked yet what must hold in the end, nor how it compares with a prediction.
+    let so_far = if ended.stop.is_some() { " so far" } else { "" };
     if outcome.violated == 0 {
-        writeln!(out, "{GOOD}every rule held{GOOD:#}")?;
+        writeln!(out, "{GOOD}every rule held{so_far}{GOOD:#}")?;
     } else {
-        writeln!(
-            out,
-            "{BAD}{} violations{BAD:#}; the first of each rule:",
-            grouped(outcome.violated)
-        )?;
+        let violations = counted(outcome.violated, "violation");
+        writeln!(out, "{BAD}{violations}{so_far}{BAD:#}; the first of each rule:")?;
         for violation in &outcome.violations {
             writeln!(out, "  {violation}")?;
         }
     }
-    writeln!(out, "{QUIET}again: {replay}{QUIET:#}")?;
-    let seed = outcome.scenario.seed;
-    writeln!(out, "seed {seed}  trace {STRONG}{}{STRONG:#}", outcome.hash)?;
+    if ended.stop.is_some() {
+        writeln!(out, "{WARN}not judged{WARN:#}: what must hold at the end of the whole run")?;
+    }
+    if outcome.measures.iter().any(|measured| !measured.holds) {
+        writeln!(out, "{BAD}a prediction did not hold{BAD:#}")?;
+    }
+    writeln!(out, "{QUIET}again: {}{QUIET:#}", ended.replay)?;
+    let (seed, hash) = (outcome.scenario.seed, outcome.hash);
+    writeln!(out, "seed {seed}  trace{so_far} {STRONG}{hash}{STRONG:#}")?;
     out.flush()
 }
 
@@ -122,9 +172,8 @@ fn measure(measured: &Measured) -> String {
     };
     let (error, sigma) = (relative_error(measured), measured.sigma);
     let style = if measured.holds { GOOD } else { BAD };
-    let number = |value: f64| format!("{value:.5}");
     format!(
-        "{name:<36} {style}{:>12}{style:#} {:>12} {:>9} {:>9}",
+        "{name:<40} {style}{:>12}{style:#} {:>12} {:>9} {:>9}",
         number(measured.measured),
         measured.predicted.map(number).unwrap_or_default(),
         error.map(|error| format!("{:+.3} %", 100.0 * error)).unwrap_or_default(),
@@ -132,12 +181,28 @@ fn measure(measured: &Measured) -> String {
     )
 }
 
+/// The first prediction that did not hold, in words.
+pub(super) fn missed(outcome: &Outcome) -> Option<String> {
+    let missed = outcome.measures.iter().find(|measured| !measured.holds)?;
+    let predicted = missed.predicted.map(|value| format!(", predicted {}", number(value)));
+    let (name, value) = (missed.name, number(missed.measured));
+    Some(format!("{name}: measured {value}{}", predicted.unwrap_or_default()))
+}
+
 fn relative_error(measured: &Measured) -> Option<f64> {
     measured.predicted.map(|predicted| measured.measured / predicted - 1.0)
 }
 
+/// A number with the six digits that say something.
+fn number(value: f64) -> String {
+    let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 12")]
+    let places = (5.0 - magnitude).clamp(0.0, 12.0) as usize;
+    format!("{value:.places$}")
+}
+
 /// The same for programs.
-pub(super) fn result(outcome: &Outcome, wall: Duration, replay: &str) -> Value {
+pub(super) fn result(outcome: &Outcome, ended: &Ended<'_>) -> Value {
     let totals = &outcome.totals;
     let lost: Map<_, _> = LossCause::ALL
         .iter()
@@ -186,9 +251,10 @@ pub(super) fn result(outcome: &Outcome, wall: Duration, replay: &str) -> Value {
         "seed": outcome.scenario.seed,
         "hash": outcome.hash.to_string(),
         "held": outcome.holds(),
-        "complete": outcome.is_over,
+        "complete": ended.stop.is_none(),
+        "stopped_by": ended.stop.map(Stop::as_str),
         "simulated_s": outcome.simulated.as_secs_f64(),
-        "wall_s": wall.as_secs_f64(),
+        "wall_s": ended.wall.as_secs_f64(),
         "events": outcome.events,
         "occurrences": outcome.occurrences,
         "running": outcome.running,
@@ -206,7 +272,7 @@ pub(super) fn result(outcome: &Outcome, wall: Duration, replay: &str) -> Value {
         "measures": measures,
         "violated": outcome.violated,
         "violations": violations,
-        "replay": replay,
+        "replay": ended.replay,
     })
 }
 
@@ -216,8 +282,20 @@ pub(super) fn rate(events: u64, wall: Duration) -> String {
     if rate >= 1e6 { format!("{:.2} M", rate / 1e6) } else { format!("{:.0} k", rate / 1e3) }
 }
 
+/// A real time.
+pub(super) fn took(wall: Duration) -> String {
+    match wall.as_millis() {
+        millis @ 0..1_000 => format!("{millis} ms"),
+        _ => format!("{:.1} s", wall.as_secs_f64()),
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// A number with its digits in groups of three.
@@ -243,6 +321,32 @@ mod tests {
         {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn measures_have_six_digits_that_say_something() {
+        for (value, text) in [
+            (376.848_91, "376.849"),
+            (0.188_434_4, "0.188434"),
+            (0.009_421_738, "0.00942174"),
+            (0.0, "0.00000"),
+            (1e9, "1000000000"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn short_runs_took_some_milliseconds() {
+        assert_eq!(took(Duration::from_micros(31_900)), "31 ms");
+        assert_eq!(took(Duration::from_millis(61_250)), "61.2 s");
+    }
+
+    #[test]
+    fn one_is_not_counted_as_many() {
+        assert_eq!(counted(1, "tower"), "1 tower");
+        assert_eq!(counted(1_000, "tower"), "1 000 towers");
     }
 
     #[test]

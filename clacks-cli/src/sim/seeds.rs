@@ -1,0 +1,186 @@
+//! Many runs on several threads. What is told of them, and in which order, does not depend on how many threads there are.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+
+use crate::error::Failure;
+
+/// The name of the threads on which runs go on.
+const RUN: &str = "run";
+
+thread_local! {
+    /// Where this thread panicked.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// How the run of one seed ended.
+pub(super) enum Ran<T> {
+    /// It came to its end.
+    Ended(T),
+    /// It broke down, for this reason. No run may.
+    Broke(String),
+    /// It was stopped on its way: there is nothing to tell.
+    Stopped,
+}
+
+/// Runs each of the seeds, `jobs` at a time, and tells of those that ended in the order of the seeds. `run` and `tell` are not called any
+/// more for later seeds once `is_stopped` says so; when telling fails, nothing more is run.
+pub(super) fn each<T: Send>(
+    seeds: Range<u64>,
+    jobs: usize,
+    is_stopped: impl Fn() -> bool + Sync,
+    run: impl Fn(u64) -> Ran<T> + Sync,
+    mut tell: impl FnMut(u64, Ran<T>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut next = seeds.start;
+    let seeds = Mutex::new(seeds);
+    let take = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        // Bounded: whoever waits for a place in it learns at once that nobody listens any more.
+        let (sender, results) = mpsc::sync_channel(jobs);
+        for _ in 0..jobs {
+            let (sender, take, is_stopped, run) = (sender.clone(), &take, &is_stopped, &run);
+            let work = move || {
+                while let Some(seed) = (!is_stopped()).then(take).flatten() {
+                    let ran = panic::catch_unwind(AssertUnwindSafe(|| run(seed)))
+                        .unwrap_or_else(|panic| Ran::Broke(panicked(panic.as_ref())));
+                    if matches!(ran, Ran::Stopped) || sender.send((seed, ran)).is_err() {
+                        return;
+                    }
+                }
+            };
+            thread::Builder::new()
+                .name(RUN.into())
+                .spawn_scoped(scope, work)
+                .map_err(cant_begin)?;
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        for (seed, ran) in results {
+            early.insert(seed, ran);
+            while let Some(ran) = early.remove(&next) {
+                tell(next, ran)?;
+                next = next.saturating_add(1);
+            }
+        }
+        // One before these was stopped.
+        early.into_iter().try_for_each(|(seed, ran)| tell(seed, ran))
+    })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn cant_begin(error: io::Error) -> Failure {
+    Failure::failed(format_args!("a thread can't be started ({error}): take fewer --jobs."))
+}
+
+/// A panic of a run is told with its seed, and not where it happens to come.
+pub(super) fn keep_panics() {
+    let otherwise = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() == Some(RUN) {
+            let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+            PLACE.set(place);
+        } else {
+            otherwise(panic);
+        }
+    }));
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let place = PLACE.take();
+    format!("it panicked{place}: {}", text.unwrap_or("(no reason given)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    fn told(seeds: Range<u64>, jobs: usize, run: impl Fn(u64) -> Ran<u64> + Sync) -> Vec<String> {
+        let mut told = Vec::new();
+        let tell = |seed, ran| {
+            told.push(match ran {
+                Ran::Ended(value) => format!("{seed}: {value}"),
+                Ran::Broke(why) => format!("{seed}: {why}"),
+                Ran::Stopped => format!("{seed}: stopped"),
+            });
+            Ok(())
+        };
+        each(seeds, jobs, || false, run, tell).unwrap();
+        told
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_seeds_on_any_number_of_threads() {
+        let expected: Vec<_> = (3..40).map(|seed| format!("{seed}: {}", seed * seed)).collect();
+        for jobs in [1, 2, 7, 64] {
+            assert_eq!(told(3..40, jobs, |seed| Ran::Ended(seed * seed)), expected, "{jobs}");
+        }
+    }
+
+    #[test]
+    fn the_last_seeds_there_are_can_be_run() {
+        let (last, jobs) = (u64::MAX - 3..u64::MAX, 4);
+        assert_eq!(told(last, jobs, |seed| Ran::Ended(u64::MAX - seed)).len(), 3);
+    }
+
+    #[test]
+    #[allow(clippy::panic, reason = "that is what is looked at")]
+    fn a_panic_is_the_failure_of_its_seed_alone() {
+        keep_panics();
+        let run = |seed| if seed == 2 { panic!("of {seed}") } else { Ran::Ended(seed) };
+        for jobs in [1, 2] {
+            let told = told(0..5, jobs, run);
+            assert_eq!(told.len(), 5);
+            assert!(told[2].starts_with("2: it panicked at "), "{}", told[2]);
+            assert!(told[2].contains("seeds.rs:") && told[2].ends_with(": of 2"), "{}", told[2]);
+            assert_eq!([&told[1], &told[3]], ["1: 1", "3: 3"]);
+        }
+    }
+
+    #[test]
+    fn nothing_more_is_run_when_nobody_listens() {
+        let runs = AtomicU64::new(0);
+        let run = |seed| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Ran::Ended(seed)
+        };
+        let tell = |_, _| Err(Failure::OutputClosed);
+        let ended = each(0..1_000_000, 1, || false, run, tell);
+        assert!(matches!(ended, Err(Failure::OutputClosed)));
+        // One that was told, one that waits to be told, and one that waits for its place.
+        assert!(runs.into_inner() <= 3);
+    }
+
+    #[test]
+    fn what_has_ended_before_a_stop_is_told() {
+        let (is_stopped, others) = (AtomicBool::new(false), AtomicU64::new(0));
+        let stopped = || is_stopped.load(Ordering::SeqCst);
+        let run = |seed| {
+            if seed == 0 {
+                // Runs until it is stopped, which it is when the others have come far enough.
+                while !stopped() {
+                    thread::yield_now();
+                }
+                return Ran::Stopped;
+            }
+            is_stopped.fetch_or(others.fetch_add(1, Ordering::SeqCst) == 2, Ordering::SeqCst);
+            Ran::Ended(seed)
+        };
+        let mut told = Vec::new();
+        let tell = |seed, _| {
+            told.push(seed);
+            Ok(())
+        };
+        each(0..1_000, 2, stopped, run, tell).unwrap();
+        assert_eq!(told, [1, 2, 3]);
+    }
+}
