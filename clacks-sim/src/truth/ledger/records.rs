@@ -1,10 +1,10 @@
 //! The ledger's small steps: finding records, making and ending them, and keeping the balance.
 
 use super::copies::{Flags, Kind};
-use super::ledger::{Ledger, Message, State, Tower, seconds};
-use super::totals::{DuplicationCause, LossCause};
-use super::violation::{Checker, Scene, Violations};
+use super::{Ledger, Message, State, Tower, seconds};
 use crate::occurrence::{MessageId, TowerId};
+use crate::truth::totals::{DuplicationCause, LossCause};
+use crate::truth::violation::{Checker, Scene, Violations};
 
 /// How many strays of one message are remembered.
 const MAX_STRAYS: usize = 8;

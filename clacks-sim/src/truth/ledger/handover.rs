@@ -3,10 +3,11 @@
 use clacks_proto::wire::Attempt;
 
 use super::copies::{Flags, Kind, NOWHERE};
-use super::ledger::{Ledger, Sent, Taking, seconds};
-use super::totals::{DuplicationCause, LossCause};
-use super::violation::{Scene, Violations};
+use super::pending::{Sent, Taking};
+use super::{Ledger, seconds};
 use crate::occurrence::{MessageId, TowerId};
+use crate::truth::totals::{DuplicationCause, LossCause};
+use crate::truth::violation::{Scene, Violations};
 
 impl Ledger {
     /// A tower sends a message. False when it holds none that it could send now.
