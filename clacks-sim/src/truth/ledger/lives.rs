@@ -49,7 +49,7 @@ impl Ledger {
         }
         self.forget(tower);
         let state = self.tower(tower);
-        (state.is_paused, state.is_running, state.is_off) = (false, false, false);
+        (state.is_paused, state.is_off) = (false, false);
         held
     }
 
@@ -59,14 +59,23 @@ impl Ledger {
         state.epoch = state.epoch.wrapping_add(1);
     }
 
-    /// A clock that is slow or was put back keeps links open for longer.
-    pub(super) fn on_clock(&mut self, step: i64, drift_ppm: i32) {
-        self.memory = 0;
+    /// A clock that is slow or was put back keeps links open for longer; one that is fast or was put forward lets its tower forget earlier.
+    pub(super) fn on_clock(&mut self, tower: TowerId, step: i64, drift_ppm: i32) {
+        if step > 0 {
+            self.forget(tower);
+        }
         let back = step.min(0).unsigned_abs().div_ceil(1_000_000_000);
         self.put_back = self.put_back.saturating_add(back);
         self.slowest_ppm = self.slowest_ppm.min(drift_ppm.max(-900_000));
-        let pace = u64::from((1_000_000 + self.slowest_ppm).unsigned_abs());
-        let slow = u64::from(self.idle) * 1_000_000 / pace.max(1);
+        self.fastest_ppm = self.fastest_ppm.max(drift_ppm);
+        let slow = by_pace(self.idle, self.slowest_ppm);
         self.linger = u32::try_from(slow.saturating_add(self.put_back)).unwrap_or(u32::MAX);
+        self.memory = u32::try_from(by_pace(self.usual_memory, self.fastest_ppm)).unwrap_or(0);
     }
+}
+
+/// How many seconds pass until a clock that is fast by so many parts per million says that these have.
+fn by_pace(seconds: u32, fast_ppm: i32) -> u64 {
+    let pace = 1_000_000 + i64::from(fast_ppm);
+    u64::from(seconds) * 1_000_000 / pace.unsigned_abs().max(1)
 }

@@ -37,8 +37,8 @@ struct Message {
     state: State,
     /// What took the copy that was lost last.
     last_loss: LossCause,
-    /// So many strays that some had to be forgotten: one more take needs no explanation.
-    has_forgotten_strays: bool,
+    /// How many takes strays would have explained that had to be forgotten, as there were too many of them.
+    forgotten_strays: u16,
     /// Some tower held it twice, with different bodies: which of the two it then speaks of, nobody can tell, and nothing that seems wrong proves anything.
     is_murky: bool,
     /// As what it is counted among the lost.
@@ -69,7 +69,6 @@ struct Tower {
     /// Changes whenever it may have forgotten what it took from whom.
     epoch: u8,
     is_paused: bool,
-    is_running: bool,
     /// It was told once that its tower holds another number of messages.
     is_off: bool,
 }
@@ -94,11 +93,14 @@ pub(crate) struct Ledger {
     linger: u32,
     /// The same when all clocks are right.
     idle: u32,
-    /// For how many seconds a receiver surely recognises what it took; none once a clock was changed.
+    /// For how many seconds a receiver surely recognises what it took.
     memory: u32,
+    /// The same when all clocks are right.
+    usual_memory: u32,
     /// By how many seconds clocks were put back, all in all.
     put_back: u64,
     slowest_ppm: i32,
+    fastest_ppm: i32,
     /// How many messages are murky.
     murky: u32,
     /// Whether a byte was altered anywhere.
@@ -116,7 +118,6 @@ impl Ledger {
             resumed: 0,
             epoch: 0,
             is_paused: false,
-            is_running: false,
             is_off: false,
         };
         Self {
@@ -133,8 +134,10 @@ impl Ledger {
             linger: idle,
             idle,
             memory,
+            usual_memory: memory,
             put_back: 0,
             slowest_ppm: 0,
+            fastest_ppm: 0,
             murky: 0,
             is_tainted: false,
         }
@@ -204,7 +207,6 @@ impl Ledger {
         match what {
             What::Started { .. } => {
                 self.end_life(tower, LossCause::Unexplained, scene, found);
-                self.tower(tower).is_running = true;
             }
             What::Crashed => _ = self.end_life(tower, LossCause::Crash, scene, found),
             What::Left { undelivered } => {
@@ -224,7 +226,7 @@ impl Ledger {
                 self.tower(tower).is_paused = false;
                 self.tower(tower).resumed = seconds(at);
             }
-            What::ClockChanged { step, drift_ppm } => self.on_clock(step, drift_ppm),
+            What::ClockChanged { step, drift_ppm } => self.on_clock(tower, step, drift_ppm),
             What::Forgot => self.forget(tower),
             What::Missed { count } => found.add(Checker::Conservation, scene, || {
                 format!(
@@ -349,7 +351,7 @@ impl Message {
         hops: 0,
         state: State::Unknown,
         last_loss: LossCause::Unexplained,
-        has_forgotten_strays: false,
+        forgotten_strays: 0,
         is_murky: false,
         counted_loss: None,
     };

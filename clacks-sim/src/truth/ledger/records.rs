@@ -127,7 +127,8 @@ impl Ledger {
             } else if left >= MAX_STRAYS {
                 self.remove(place);
                 left -= 1;
-                self.record(message).has_forgotten_strays = true;
+                let forgotten = &mut self.record(message).forgotten_strays;
+                *forgotten = forgotten.saturating_add(stray.epoch.into());
             }
         }
         let Some(record) = self.messages.get_mut(message.0 as usize) else { return };

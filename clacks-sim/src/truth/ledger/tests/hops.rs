@@ -108,10 +108,20 @@ fn a_question_that_is_not_recognised_is_found() {
     );
     assert_eq!(totals.duplicated(DuplicationCause::Unexplained), 1);
     let restart = [What::Crashed, What::Started { life: 1 }];
-    let clock = [What::ClockChanged { step: 1, drift_ppm: 0 }];
-    for (between, later) in
-        [(&restart[..], 0), (&[What::Forgot], 0), (&[CORRUPTED], 0), (&clock, 0), (&[], 60)]
-    {
+    let clock = |step, drift_ppm| [What::ClockChanged { step, drift_ppm }];
+    for between in [clock(0, 500_000), clock(-1, 0)] {
+        twice(&between, 30).end_with(
+            "tower 1 did not recognise message 0, which it was asked about, and took it twice",
+        );
+    }
+    for (between, later) in [
+        (&restart[..], 0),
+        (&[What::Forgot], 0),
+        (&[CORRUPTED], 0),
+        (&clock(1, 0), 0),
+        (&clock(0, 500_000), 40),
+        (&[], 60),
+    ] {
         let totals = twice(between, later).end();
         assert_eq!(totals.duplicated(DuplicationCause::TakenTwice), 1, "{between:?}");
         assert_eq!(totals.copies, 2);
@@ -139,6 +149,25 @@ fn bytes_sent_twice_may_be_taken_twice() {
     history.queue(1);
     history.take(1, 0);
     history.end_with("tower 1 has taken message 0 from nobody");
+}
+
+#[test]
+fn strays_that_are_too_many_to_remember_explain_no_more_takes_than_they_would_have() {
+    let mut history = History::new(20);
+    for to in 1..12 {
+        history.send(0, to, Attempt::First);
+        history.get_back(0);
+    }
+    // Whoever takes it must be one of those to whom it was sent, as long as all of them are remembered.
+    for by in 1..12 {
+        history.take(by, 0);
+        history.queue(by);
+    }
+    assert_eq!(history.texts(), [""; 0]);
+    history.take(15, 0);
+    history.queue(15);
+    let totals = history.end_with("tower 15 has taken message 0 from nobody");
+    assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 11);
 }
 
 #[test]

@@ -28,9 +28,13 @@ struct History {
 impl History {
     /// Four towers, and the first one has the message.
     fn begin() -> Self {
-        let (ledger, found) = (Ledger::new(4, 32, 100, 60), Violations::default());
+        Self::new(4)
+    }
+
+    fn new(towers: u32) -> Self {
+        let (ledger, found) = (Ledger::new(towers, 32, 100, 60), Violations::default());
         let mut history = Self { ledger, found, second: 0 };
-        (0..4).for_each(|tower| history.see(tower, What::Started { life: 0 }));
+        (0..towers).for_each(|tower| history.see(tower, What::Started { life: 0 }));
         history.see(0, What::Enqueued { message: MessageId(0) });
         history.see(0, What::Queued { message: MESSAGE, origin: Origin::Local });
         history
