@@ -17,6 +17,8 @@ mod oracle;
 mod pairs;
 mod spinning;
 mod statuses;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod violation;
 #[cfg(test)]
@@ -150,7 +152,9 @@ impl Truth {
             | What::Heeded { .. }
             | What::Dialled { .. }
             | What::HandedOver { .. }
-            | What::Received { .. } => self.ignored.see(occurrence, &mut self.found),
+            | What::Received { .. }
+            | What::Delivered { .. }
+            | What::Announced { .. } => self.ignored.see(occurrence, &mut self.found),
             _ => {}
         }
     }

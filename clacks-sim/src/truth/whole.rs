@@ -63,7 +63,7 @@ fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-fn calm() -> Weather {
+pub(super) fn calm() -> Weather {
     let (from, to) = (Duration::from_millis(5), Duration::from_millis(90));
     Weather {
         latency: Distribution::Uniform { from, to },
@@ -79,7 +79,7 @@ fn calm() -> Weather {
 }
 
 /// A minute of towers that know the first one, with some messages each.
-fn plan(seed: u64, weather: Weather) -> Plan {
+pub(super) fn plan(seed: u64, weather: Weather) -> Plan {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(20);
     config.heartbeat = Some(Duration::from_secs(1));

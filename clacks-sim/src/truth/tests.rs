@@ -1,0 +1,245 @@
+//! What is told to [`Truth`] reaches every checker that it concerns: for each one, a run that is right but for a single bug. The checkers' own tests know more bugs.
+
+use std::sync::Arc;
+
+use clacks_proto::wire::Attempt;
+use clacks_proto::{Address, Message, Origin, Seed};
+
+use super::whole::{calm, plan};
+use super::*;
+use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+
+const ONE: TowerId = TowerId(1);
+const TWO: TowerId = TowerId(2);
+const MESSAGE: Option<MessageId> = Some(MessageId(0));
+
+/// A run in which all that is looked at is looked at.
+struct Run {
+    truth: Truth,
+    plan: Plan,
+}
+
+impl Run {
+    fn new(checks: Checks) -> Self {
+        let plan = plan(1, calm());
+        let mut run = Self { truth: Truth::new(&plan, checks), plan };
+        run.say(What::Started { life: 0 });
+        run.see(Some(TWO), What::Started { life: 0 });
+        run.truth.after(Instant::ORIGIN, ONE, &run.tower(0));
+        run.truth.audit(Instant::ORIGIN, ONE, []);
+        run
+    }
+
+    fn see(&mut self, tower: Option<TowerId>, what: What) {
+        self.truth.see(&Occurrence { at: Instant::ORIGIN, tower, what });
+    }
+
+    /// The first tower says something.
+    fn say(&mut self, what: What) {
+        self.see(Some(ONE), what);
+    }
+
+    /// A tower that holds so many messages.
+    fn tower(&self, messages: u8) -> Tower {
+        let config = Arc::clone(&self.plan.config);
+        let mut tower =
+            Tower::new(config, Address::new("10.0.0.2", 8_001).unwrap(), &Seed([7; 32])).unwrap();
+        for number in 0..messages {
+            tower.enqueue(Message::bytes(&[number; 8]), Instant::ORIGIN).unwrap();
+        }
+        tower
+    }
+
+    /// All that was wrong in the end.
+    fn end(mut self) -> Vec<(Checker, String)> {
+        let verdict = self.truth.finish(Instant::ORIGIN);
+        for (checker, count) in verdict.counts {
+            let kept = verdict.violations.iter().filter(|found| found.checker == checker).count();
+            assert_eq!(kept as u64, count, "{checker}");
+        }
+        verdict.violations.into_iter().map(|found| (found.checker, found.text)).collect()
+    }
+}
+
+/// What is wrong when this is told in a run that is right otherwise.
+fn with(checks: Checks, tell: impl FnOnce(&mut Run)) -> Vec<(Checker, String)> {
+    let mut run = Run::new(checks);
+    tell(&mut run);
+    run.end()
+}
+
+/// The same, with the usual checks, of what the first tower says.
+fn when(said: &[What]) -> Vec<(Checker, String)> {
+    with(Checks::default(), |run| said.iter().for_each(|what| run.say(*what)))
+}
+
+fn only(checker: Checker, text: &str) -> Vec<(Checker, String)> {
+    vec![(checker, text.to_owned())]
+}
+
+fn status(from: Status, to: Status) -> What {
+    What::StatusChanged { peer: Some(TWO), from, to }
+}
+
+#[test]
+fn nothing_is_wrong_with_a_run_that_is_right() {
+    assert_eq!(when(&[]), []);
+}
+
+#[test]
+fn a_message_from_nowhere_is_found() {
+    let said = [
+        What::Enqueued { message: MessageId(0) },
+        What::Queued { message: MESSAGE, origin: Origin::Local },
+        What::Received { from: Some(TWO), message: MESSAGE },
+        What::Crashed,
+    ];
+    assert_eq!(when(&said), only(Checker::Conservation, "tower 1 has taken message 0 from nobody"));
+}
+
+#[test]
+fn a_memory_that_is_not_as_told_is_found() {
+    let found = with(Checks::default(), |run| {
+        run.truth.after(Instant::ORIGIN, ONE, &run.tower(1));
+    });
+    let text = "tower 1 holds 1 messages where it should hold 0";
+    assert_eq!(found, only(Checker::Conservation, text));
+    let found = with(Checks::default(), |run| {
+        run.say(What::Enqueued { message: MessageId(0) });
+        run.truth.audit(Instant::ORIGIN, ONE, []);
+    });
+    let text = "tower 1 should hold message 0, and does not";
+    assert_eq!(found, only(Checker::Conservation, text));
+}
+
+#[test]
+fn a_status_that_changes_as_it_may_not_is_found() {
+    use Status::{Alive, Dead, Lost, New};
+    let discovered = What::Discovered { peer: Some(TWO) };
+    let right = [
+        &[discovered, status(New, Alive), What::Forgot, discovered][..],
+        &[discovered, What::Crashed, What::Started { life: 1 }, discovered],
+        &[discovered, What::Left { undelivered: 0 }, What::Started { life: 1 }, discovered],
+    ];
+    for said in right {
+        assert_eq!(when(said), [], "{said:?}");
+    }
+    let wrong = [
+        (&[status(Alive, Dead)][..], "tower 1 made a peer dead that was alive"),
+        (&[discovered, discovered], "tower 1 discovered tower 2, which it knew"),
+        (&[status(Alive, Lost), status(Lost, Dead)], "tower 1 gave tower 2 up after 0ns"),
+    ];
+    for (said, text) in wrong {
+        assert_eq!(when(said), only(Checker::Statuses, text));
+    }
+    // Its clock was put forward by two hours.
+    let clock = What::ClockChanged { step: 7_200_000_000_000, drift_ppm: 0 };
+    assert_eq!(when(&[status(Alive, Lost), clock, status(Lost, Dead)]), []);
+}
+
+#[test]
+fn whatever_is_done_with_an_ignored_peer_is_found() {
+    let ignore = What::Ignored { peer: TWO };
+    let (attempt, arrives) = (Attempt::First, Instant::ORIGIN);
+    let deeds = [
+        (What::Dialled { to: Some(TWO) }, "dialled"),
+        (
+            What::HandedOver { to: TWO, message: MESSAGE, attempt, arrives },
+            "handed a message over to",
+        ),
+        (What::Received { from: Some(TWO), message: MESSAGE }, "took a message from"),
+        (What::Delivered { to: Some(TWO), message: MESSAGE }, "delivered a message to"),
+        (What::Announced { to: Some(TWO) }, "announced itself to"),
+    ];
+    for (what, deed) in deeds {
+        let found = |said: &[What]| {
+            let all = when(said).into_iter();
+            all.filter(|(checker, _)| *checker == Checker::Ignored).collect::<Vec<_>>()
+        };
+        let text = format!("tower 1 {deed} tower 2, which it ignores");
+        assert_eq!(found(&[ignore, what]), only(Checker::Ignored, &text));
+        for end in [What::Heeded { peer: TWO }, What::Crashed, What::Left { undelivered: 0 }] {
+            assert_eq!(found(&[ignore, end, what]), [], "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tower_that_is_too_full_is_found() {
+    let mut run = Run::new(Checks::default());
+    let tower = run.tower(3);
+    Arc::make_mut(&mut run.plan.config).max_queue_bytes = 23;
+    run.truth.bounds = Bounds::new(&run.plan.config);
+    for message in 0..3 {
+        run.say(What::Enqueued { message: MessageId(message) });
+    }
+    run.truth.after(Instant::ORIGIN, ONE, &tower);
+    let text = "tower 1 has 24 bytes of messages, and may have 23";
+    assert_eq!(run.end(), only(Checker::Bounds, text));
+}
+
+#[test]
+fn a_tower_that_spins_is_found() {
+    let checks = Checks { events_in_an_instant: 2, ..Checks::default() };
+    let found = with(checks, |run| {
+        let tower = run.tower(0);
+        (0..3).for_each(|_| run.truth.after(Instant::ORIGIN, ONE, &tower));
+    });
+    let text = "tower 1 has more than 2 events in one instant";
+    assert_eq!(found, only(Checker::Spinning, text));
+}
+
+#[test]
+fn towers_that_do_not_find_each_other_are_found_where_it_is_promised() {
+    let promised = || Checks { liveness: Liveness::Promised, ..Checks::default() };
+    let knows = |tower, status| (Some(if tower == ONE { TWO } else { ONE }), status);
+    let judge = |run: &mut Run, status| {
+        let peers = |tower| [knows(tower, if tower == TWO { Status::Alive } else { status })];
+        run.truth.judge_liveness(Instant::ORIGIN, &[ONE, TWO], peers);
+    };
+    assert_eq!(with(promised(), |run| judge(run, Status::Alive)), []);
+    let text = "tower 1 does not know 1 of 1 running towers as alive: 2";
+    assert_eq!(with(promised(), |run| judge(run, Status::Lost)), only(Checker::Liveness, text));
+}
+
+#[test]
+fn a_fault_that_never_happened_is_found() {
+    let checks = || Checks { faults: vec![Fault::Cut, Fault::Weather], ..Checks::default() };
+    let found = with(checks(), |run| {
+        run.see(None, What::Fault(Fault::Weather));
+        assert_eq!((run.truth.faults(Fault::Weather), run.truth.faults(Fault::Cut)), (1, 0));
+    });
+    assert_eq!(found, only(Checker::Faults, "the fault \"cut\" never happened"));
+    let found = with(checks(), |run| {
+        run.see(None, What::Fault(Fault::Weather));
+        run.say(What::Fault(Fault::Cut));
+    });
+    assert_eq!(found, []);
+}
+
+#[test]
+fn where_nobody_looks_nothing_is_right() {
+    let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
+    let mut run = Run::new(checks.clone());
+    run.truth = Truth::new(&run.plan, checks);
+    run.say(What::Started { life: 0 });
+    // A tower alone is nobody to be known.
+    run.truth.judge_liveness(Instant::ORIGIN, &[ONE], |_| []);
+    let expected = [
+        (Checker::Conservation, "nobody looked at what the towers hold"),
+        (Checker::Bounds, "nobody looked at how much the towers hold"),
+        (Checker::Liveness, "nobody looked at two towers that run"),
+    ];
+    assert_eq!(run.end(), expected.map(|(checker, text)| (checker, text.to_owned())));
+}
+
+#[test]
+fn a_run_that_ends_early_is_not_held_to_what_comes_later_and_to_all_else() {
+    let checks =
+        Checks { liveness: Liveness::Promised, faults: vec![Fault::Cut], ..Checks::default() };
+    let found = with(checks, |run| {
+        run.say(status(Status::Alive, Status::Dead));
+        run.truth.excuse();
+    });
+    assert_eq!(found, only(Checker::Statuses, "tower 1 made a peer dead that was alive"));
+}
