@@ -13,25 +13,45 @@ use super::{
 };
 use crate::distribution::Distribution;
 use crate::names;
-use crate::occurrence::{Fault, Occurrence, TowerId};
+use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 use crate::plan::{
     Churn, ContactVerb, Contacts, Death, Direction, Group, Partition, Plan, Severance, Step,
     Weather, WithContacts,
 };
+use crate::record::{Flight, Flights};
 use crate::world::{Census, Standing, Watch, World};
 
 const TOWERS: u32 = 12;
 const MESSAGES: u32 = 60;
 
-/// The truth, asked at every sample.
+/// The truth, asked at every sample, and what is kept for a map.
 struct Judge {
     truth: Truth,
     standings: Vec<Standing>,
+    flights: Flights,
+    /// Who took which message from whom, and when.
+    taken: Vec<(TowerId, TowerId, MessageId, Instant)>,
+}
+
+impl Judge {
+    /// Whether a message was taken where it went to, when it arrived or so much later.
+    fn took(&self, flight: &Flight, later: Duration) -> bool {
+        let Some(message) = flight.message else { return false };
+        let of = |at| (flight.from, flight.to, message, at);
+        let from = self.taken.partition_point(|taken| *taken < of(flight.arrives));
+        self.taken.get(from).is_some_and(|taken| *taken <= of(flight.arrives + later))
+    }
 }
 
 impl Watch<Tower> for Judge {
     fn see(&mut self, occurrence: &Occurrence) {
         self.truth.see(occurrence);
+        self.flights.see(occurrence);
+        if let Occurrence { at, tower: Some(tower), what } = *occurrence
+            && let What::Received { from: Some(from), message: Some(message) } = what
+        {
+            self.taken.push((from, tower, message, at));
+        }
     }
 
     fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower) {
@@ -160,10 +180,16 @@ fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
     plan
 }
 
-fn watch(plan: Plan, checks: &Checks) -> (Verdict, Vec<Standing>) {
+/// Runs a plan, and sees to it that no message which was taken is shown as if it had not arrived.
+fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
     let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
     let end = at(u64::try_from(plan.time.as_millis()).unwrap());
-    let judge = Judge { truth: Truth::new(&plan, checks.clone()), standings: Vec::new() };
+    let judge = Judge {
+        truth: Truth::new(&plan, checks.clone()),
+        standings: Vec::new(),
+        flights: Flights::new(plan.towers, Flights::DEFAULT_CAPACITY).unwrap(),
+        taken: Vec::new(),
+    };
     let mut world = World::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
     world.sample();
@@ -174,7 +200,12 @@ fn watch(plan: Plan, checks: &Checks) -> (Verdict, Vec<Standing>) {
         let place = |one| numbers.iter().position(|other| *other == one).unwrap();
         world.watch.truth.judge_liveness(end, &numbers, |one| peers[place(one)].clone());
     }
-    (world.watch.truth.finish(end), world.watch.standings)
+    let mut judge = world.watch;
+    judge.taken.sort_unstable();
+    for flight in judge.flights.flights().iter().filter(|flight| flight.broke.is_some()) {
+        assert!(!judge.took(flight, Duration::ZERO), "{flight:?}");
+    }
+    (judge.truth.finish(end), judge)
 }
 
 /// The runs that the environment asks for, each of which must be right.
@@ -235,6 +266,25 @@ fn broken_connections_make_messages_twice_and_lose_none() {
 }
 
 #[test]
+fn messages_stop_where_their_connections_end() {
+    let (verdict, judge) = watch(with_turmoil(plan(1, calm())), &Checks::default());
+    assert_eq!(verdict.violations, []);
+    let flights = judge.flights.flights();
+    assert_eq!(flights.len() as u64, judge.flights.seen(), "each is kept");
+    let is_between = |flight: &&Flight| {
+        flight.broke.is_some_and(|at| at > flight.departs && at < flight.arrives)
+    };
+    assert!(flights.iter().filter(is_between).count() > 5);
+    // What was neither taken, at the latest when its tower went on, nor broke was refused, and that is rare.
+    let is_open = |flight: &&Flight| {
+        let is_taken = judge.took(flight, Duration::from_secs(8));
+        flight.broke.is_none() && !is_taken && flight.arrives < at(55_000)
+    };
+    let open = flights.iter().filter(is_open).count();
+    assert!(open * 50 < flights.len(), "{open} of {}", flights.len());
+}
+
+#[test]
 fn silenced_and_full_connections_are_no_harm() {
     let weather = || Weather { silenced: 0.005, capacity: Some(300), ..calm() };
     all_right(|seed| plan(seed, weather()), &[Fault::Silenced]);
@@ -264,7 +314,7 @@ fn a_calm_network_comes_to_what_is_computed() {
     let weather = Weather { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
     let mut plan = plan(1, weather);
     plan.time = Duration::from_secs(320);
-    let standings = watch(plan, &Checks::default()).1;
+    let standings = watch(plan, &Checks::default()).1.standings;
     // Without the beginning, in which towers get to know each other.
     let pairs: Vec<_> = standings
         .windows(2)
