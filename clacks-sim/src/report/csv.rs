@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_series_reads_back_as_it_was() {
-        let example = Example::large();
+        let example = Example::long();
+        assert!(example.series.samples().iter().all(|row| row.interval != Duration::from_secs(6)));
         let table = table(|out| write_series(out, &example.series));
         let samples = example.series.samples();
         assert_eq!(table.len(), samples.len() + 1);

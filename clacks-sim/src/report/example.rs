@@ -51,6 +51,11 @@ impl Example {
         Self::run(10_000, 172_800, 300, 256)
     }
 
+    /// Few towers over so long a time that rows are merged.
+    pub(crate) fn long() -> Self {
+        Self::run(20, 3_600, 40, 64)
+    }
+
     /// A run that ended at its first sample.
     pub(crate) fn brief() -> Self {
         Self::run(3, 1, 2, 16)

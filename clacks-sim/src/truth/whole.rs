@@ -28,6 +28,8 @@ const MESSAGES: u32 = 60;
 struct Judge {
     truth: Truth,
     standings: Vec<Standing>,
+    /// How often a message had been taken, at the same samples.
+    hops: Vec<u64>,
     flights: Flights,
     /// Who took which message from whom, and when.
     taken: Vec<(TowerId, TowerId, MessageId, Instant)>,
@@ -60,6 +62,7 @@ impl Watch<Tower> for Judge {
 
     fn sample(&mut self, standing: &Standing, world: &Census<'_, Tower>) {
         self.standings.push(*standing);
+        self.hops.push(self.truth.totals().hops);
         for (number, tower) in world.running() {
             let memory = tower.peek().map(|held| holding(tower, &held, world));
             self.truth.audit(standing.at, number, memory);
@@ -101,7 +104,7 @@ pub(super) fn calm() -> Weather {
 /// A minute of towers that know the first one, with some messages each.
 pub(super) fn plan(seed: u64, weather: Weather) -> Plan {
     let mut config = Config::default();
-    config.send_rate = SendRate::per_second(20);
+    config.send_rate = SendRate::per_second(10);
     config.heartbeat = Some(Duration::from_secs(1));
     config.timeouts.confirm = Duration::from_secs(3);
     config.timeouts.idle = Duration::from_secs(5);
@@ -176,7 +179,7 @@ fn with_turmoil(mut plan: Plan) -> Plan {
 
 fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
     Arc::make_mut(&mut plan.config).send_rate = SendRate::Unlimited;
-    plan.time = Duration::from_secs(8);
+    plan.time = Duration::from_secs(4);
     plan
 }
 
@@ -187,6 +190,7 @@ fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
     let judge = Judge {
         truth: Truth::new(&plan, checks.clone()),
         standings: Vec::new(),
+        hops: Vec::new(),
         flights: Flights::new(plan.towers, Flights::DEFAULT_CAPACITY).unwrap(),
         taken: Vec::new(),
     };
@@ -238,15 +242,13 @@ const TURMOIL: [Fault; 9] = [
 
 #[test]
 fn a_calm_network_loses_nothing_makes_nothing_twice_and_all_know_all() {
-    let mut plan = plan(1, calm());
-    plan.time = Duration::from_secs(120);
     let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
-    let verdict = watch(plan, &checks).0;
+    let verdict = watch(plan(1, calm()), &checks).0;
     assert_eq!(verdict.violations, []);
     let totals = verdict.totals;
     assert_eq!((totals.enqueued, totals.alive, totals.copies), (60, 60, 60));
     assert_eq!(DuplicationCause::ALL.map(|cause| totals.duplicated(cause)), [0; 5]);
-    all_right(|seed| at_an_unlimited_rate(self::plan(seed, calm())), &[]);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, calm())), &[]);
 }
 
 #[test]
@@ -313,13 +315,15 @@ fn altered_bytes_are_the_only_other_cause() {
 fn a_calm_network_comes_to_what_is_computed() {
     let weather = Weather { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
     let mut plan = plan(1, weather);
-    plan.time = Duration::from_secs(320);
-    let standings = watch(plan, &Checks::default()).1.standings;
+    Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(20);
+    plan.time = Duration::from_secs(200);
+    plan.sample_every = Duration::from_secs(4);
+    let judge = watch(plan, &Checks::default()).1;
     // Without the beginning, in which towers get to know each other.
-    let pairs: Vec<_> = standings
-        .windows(2)
-        .filter(|pair| pair[0].at >= at(20_000) && pair[1].at > pair[0].at)
-        .collect();
+    let readings: Vec<_> = judge.standings.iter().zip(&judge.hops).collect();
+    let is_late = |pair: &&[(&Standing, &u64)]| pair[0].0.at >= at(20_000);
+    let pairs: Vec<_> =
+        readings.windows(2).filter(is_late).filter(|pair| pair[1].0.at > pair[0].0.at).collect();
     let network = Network {
         towers: TOWERS,
         messages: MESSAGES,
@@ -327,17 +331,28 @@ fn a_calm_network_comes_to_what_is_computed() {
         latency: 0.02,
         ticks: Ticks::Grid,
     };
-    let average = |of: fn(&Standing) -> f64, whole: f64| {
-        let seconds = |pair: &[Standing]| pair[1].at.duration_since(pair[0].at).as_secs_f64();
-        let samples =
-            pairs.iter().map(|pair| (of(&pair[1]) - of(&pair[0])) / seconds(pair) / whole);
+    let average = |of: fn(&Standing, u64) -> f64, whole: f64| {
+        let samples = pairs.iter().map(|pair| {
+            let [(from, hops_from), (to, hops_to)] = **pair else { panic!("two") };
+            let seconds = to.at.duration_since(from.at).as_secs_f64();
+            (of(to, *hops_to) - of(from, *hops_from)) / seconds / whole
+        });
         Average::of(&samples.collect::<Vec<_>>()).unwrap()
     };
     let ticks = f64::from(TOWERS) * 20.0;
-    let used = network.judge_used_share(average(|standing| standing.handed_over as f64, ticks));
-    let wire = network.judge_wire(average(|standing| standing.wire_time as f64 / 1e9, 1.0));
-    for capacity in [used, wire] {
+    let pairs_heard = f64::from(TOWERS) * f64::from(MESSAGES);
+    let used = network.judge_used_share(average(|now, _| now.handed_over as f64, ticks));
+    let wire = network.judge_wire(average(|now, _| now.wire_time as f64 / 1e9, 1.0));
+    let heard = network.judge_heard(average(|_, hops| hops as f64, pairs_heard));
+    for capacity in [used, wire, heard] {
         assert!(capacity.agrees(), "{capacity:?}");
         assert!(capacity.relative_error().abs() < 0.01, "{capacity:?}");
     }
+    // Each message is heard as often as any other: the spread is at most that of chance.
+    let of = |number| f64::from(judge.truth.ledger.message(MessageId(number)).1);
+    let mean = (0..MESSAGES).map(of).sum::<f64>() / f64::from(MESSAGES);
+    let squares: f64 = (0..MESSAGES).map(|number| (of(number) - mean).powi(2)).sum();
+    let others = f64::from(MESSAGES - 1);
+    let spread = squares / others / mean;
+    assert!(spread < 1.0 + 3.0 * (2.0 / others).sqrt(), "{spread}");
 }
