@@ -265,6 +265,7 @@ mod tests {
                 let expected: Vec<_> = (0..=number).step_by(one_of).collect();
                 assert_eq!(kept.collect::<Vec<_>>(), expected, "{capacity}");
                 assert!(expected.len() <= capacity);
+                assert!(flights.underway.len() <= expected.len(), "none of them has arrived");
             }
             assert_eq!(flights.seen(), 1_000);
         }

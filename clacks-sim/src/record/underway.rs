@@ -111,6 +111,12 @@ impl Underway {
         }
     }
 
+    /// How many messages it follows.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.towers.iter().map(|receiver| receiver.journeys.len()).sum()
+    }
+
     fn on_arrival(
         &mut self,
         at: Instant,
