@@ -94,10 +94,12 @@ pub(crate) struct Reading {
     pub(crate) hops: u64,
 }
 
-/// Holds what a calm network carries against what it must. Nothing comes of fewer than 41 readings.
+/// Holds what a calm network carries against what it must. Of fewer than 41 readings, and of towers that send without a rate, nothing can be said: that does not hold.
 #[allow(clippy::cast_precision_loss, reason = "counts of one interval")]
 pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
-    let Rate::PerSecond(send_rate) = scenario.tower.send_rate else { return Vec::new() };
+    let Rate::PerSecond(send_rate) = scenario.tower.send_rate else {
+        return vec![unjudged("samples at a send rate", 0)];
+    };
     let messages = readings.last().map_or(0, Reading::enqueued);
     let jitter = plan.weather.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
     let network = Network {
@@ -142,18 +144,27 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
             Average::of(&heard).map(|it| network.judge_heard(it)),
         ),
     ];
-    let measured = judged.into_iter().filter_map(|(name, unit, judged)| {
-        let judged = judged?;
-        Some(Measured {
+    let measured = judged.into_iter().map(|(name, unit, judged)| {
+        let Some(judged) = judged else {
+            return unjudged(name, readings.len());
+        };
+        Measured {
             name,
             unit,
             predicted: Some(judged.predicted),
             measured: judged.measured,
             sigma: Some(judged.sigma),
             holds: judged.agrees(),
-        })
+        }
     });
     measured.collect()
+}
+
+/// There were too few samples to say anything.
+#[allow(clippy::cast_precision_loss, reason = "a small count")]
+fn unjudged(name: &'static str, readings: usize) -> Measured {
+    let (measured, unit) = (readings as f64, "samples of 41 or more");
+    Measured { name, unit, predicted: None, measured, sigma: None, holds: false }
 }
 
 impl Reading {
@@ -175,4 +186,20 @@ pub(crate) fn discovery(series: &Series) -> Vec<Measured> {
         sigma: None,
         holds: first.is_some(),
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_oracle_that_cannot_judge_does_not_hold() {
+        let mut scenario = Scenario::named("capacity").unwrap();
+        let plan = scenario.plan(".".as_ref()).unwrap();
+        for rate in [scenario.tower.send_rate, Rate::Unlimited] {
+            scenario.tower.send_rate = rate;
+            let measures = capacity(&[], &plan, &scenario);
+            assert!(!measures.is_empty() && measures.iter().all(|measured| !measured.holds));
+        }
+    }
 }

@@ -5,9 +5,13 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use clacks_sim::{Options, Scenario, Simulation};
+use clacks_sim::scenario::Calm;
+use clacks_sim::{Asked, Fault, Options, Outcome, Scenario, Simulation};
 use common::{finish, from_environment, judge, regressions};
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
@@ -21,11 +25,67 @@ fn a_network_keeps_its_rules_whatever_is_done_to_it() {
         ..Config::default()
     });
     let networks = common::scenario(from_environment("CLACKS_SIM_TOWERS", 8));
+    let campaign = RefCell::new(Campaign::default());
     let result = runner.run(&networks, |scenario| {
         let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
-        judge(&scenario, &finish(simulation), "failed")
+        let outcome = finish(simulation);
+        campaign.borrow_mut().add(&outcome);
+        judge(&scenario, &outcome, "failed")
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(campaign.into_inner().idle(), []);
+}
+
+/// What was done in all the networks together. One alone may be too short for a fault that is left to chance, or crash a tower that is down.
+#[derive(Default)]
+struct Campaign {
+    faults: BTreeMap<Fault, Count>,
+}
+
+/// In how many networks a fault was asked for, once or more often or by chance, and how often it happened.
+#[derive(Default)]
+struct Count {
+    steps: u32,
+    chances: u32,
+    happened: u64,
+}
+
+impl Campaign {
+    fn add(&mut self, outcome: &Outcome) {
+        for Asked { fault, asked, happened } in &outcome.faults {
+            let count = self.faults.entry(*fault).or_default();
+            count.steps += u32::from(matches!(asked, Some(Some(_))));
+            count.chances += u32::from(matches!(asked, Some(None)));
+            count.happened += happened;
+        }
+    }
+
+    /// The faults that were asked for again and again and never happened.
+    fn idle(&self) -> Vec<Fault> {
+        let is_idle = |(_, count): &(&Fault, &Count)| {
+            count.happened == 0 && (count.steps >= 5 || count.chances >= 20)
+        };
+        self.faults.iter().filter(is_idle).map(|(fault, _)| *fault).collect()
+    }
+}
+
+#[test]
+fn a_campaign_whose_faults_never_happen_is_found() {
+    let campaign = |asked, happened, networks| {
+        let mut scenario = Scenario::new("nothing", 1, Duration::from_secs(1));
+        scenario.checks.calm = Calm::Off;
+        let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        let mut outcome = finish(simulation);
+        outcome.faults = vec![Asked { fault: Fault::Crash, asked, happened }];
+        let mut campaign = Campaign::default();
+        (0..networks).for_each(|_| campaign.add(&outcome));
+        campaign.idle()
+    };
+    assert_eq!(campaign(Some(Some(1)), 0, 5), [Fault::Crash]);
+    assert_eq!(campaign(Some(None), 0, 20), [Fault::Crash]);
+    assert_eq!(campaign(Some(None), 0, 19), []);
+    assert_eq!(campaign(Some(Some(1)), 1, 5), []);
+    assert_eq!(campaign(None, 0, 50), []);
 }
 
 #[test]

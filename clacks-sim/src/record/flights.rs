@@ -2,6 +2,7 @@
 
 use clacks_proto::Instant;
 
+use super::underway::{Journey, Underway};
 use crate::occurrence::{MessageId, Occurrence, TowerId, What};
 
 /// Who handed what to whom, who was up, and who was parted from whom.
@@ -14,6 +15,7 @@ pub struct Flights {
     towers: u32,
     capacity: usize,
     flights: Vec<Flight>,
+    underway: Underway,
     /// Each so many-th hand-over is kept.
     stride: u64,
     seen: u64,
@@ -34,8 +36,10 @@ pub struct Flight {
     pub message: Option<MessageId>,
     /// When it was sent.
     pub departs: Instant,
-    /// When it arrives, unless its connection breaks before.
+    /// When it arrives, if it does.
     pub arrives: Instant,
+    /// When it stopped on its way, since its connection ended. Of what never arrived on one that had fallen silent nobody knows when: it is half-way then.
+    pub broke: Option<Instant>,
 }
 
 /// A turn in a tower's life.
@@ -95,6 +99,7 @@ impl Flights {
             towers,
             capacity: capacity.max(2),
             flights: Vec::new(),
+            underway: Underway::new(towers),
             stride: 1,
             seen: 0,
             turns: Vec::new(),
@@ -110,7 +115,8 @@ impl Flights {
         let at = occurrence.at;
         match occurrence.what {
             What::HandedOver { to, message, arrives, .. } => {
-                self.fly(Flight { from: tower, to, message, departs: at, arrives });
+                let broke = None;
+                self.fly(Flight { from: tower, to, message, departs: at, arrives, broke });
             }
             What::Started { .. } | What::Resumed => self.turn(at, tower, State::Running),
             What::Paused => self.turn(at, tower, State::Paused),
@@ -118,6 +124,14 @@ impl Flights {
             What::Crashed | What::Left { .. } => self.turn(at, tower, State::Down),
             _ => {}
         }
+        let (flights, stride) = (&mut self.flights, self.stride);
+        self.underway.see(occurrence, |number, broke| {
+            let place = usize::try_from(number / stride).ok();
+            let flight = place.and_then(|place| flights.get_mut(place));
+            if let Some(flight) = flight.filter(|_| number.is_multiple_of(stride)) {
+                flight.broke = broke;
+            }
+        });
     }
 
     /// The network is parted: these towers, in ascending order, from the others.
@@ -199,11 +213,15 @@ impl Flights {
                 place % 2 == 1
             });
             self.stride = self.stride.saturating_mul(2);
+            self.underway.keep(|number| number.is_multiple_of(self.stride));
             if !number.is_multiple_of(self.stride) {
                 return;
             }
         }
         self.flights.push(flight);
+        let Flight { from, message, departs, arrives, .. } = flight;
+        let journey = Journey { number, from, message, departs, arrives, is_broken: false };
+        self.underway.depart(flight.to, journey);
     }
 
     fn turn(&mut self, at: Instant, tower: TowerId, state: State) {
@@ -247,9 +265,90 @@ mod tests {
                 let expected: Vec<_> = (0..=number).step_by(one_of).collect();
                 assert_eq!(kept.collect::<Vec<_>>(), expected, "{capacity}");
                 assert!(expected.len() <= capacity);
+                assert!(flights.underway.len() <= expected.len(), "none of them has arrived");
             }
             assert_eq!(flights.seen(), 1_000);
         }
+    }
+
+    /// Tower 0 sends tower 1 a message at 0 ms that arrives at 40 ms, and then this happens. When did it break?
+    fn broke(then: &[(u64, u32, What)]) -> Option<Instant> {
+        let mut flights = Flights::new(4, 10).unwrap();
+        flights.see(&hand_over(0));
+        for (millis, tower, what) in then {
+            flights.see(&Occurrence { at: at(*millis), tower: Some(TowerId(*tower)), what: *what });
+        }
+        flights.flights()[0].broke
+    }
+
+    const ARRIVED: What = What::Arrived { from: TowerId(0), bytes: 100 };
+    const TAKEN: What = What::Received { from: Some(TowerId(0)), message: Some(MessageId(0)) };
+    const BROKE_THERE: What = What::Broke { with: TowerId(0) };
+    const BROKE_HERE: What = What::Broke { with: TowerId(1) };
+    const CLOSED_HERE: What = What::Closed { with: Some(TowerId(1)) };
+
+    #[test]
+    fn a_flight_ends_where_its_connection_does() {
+        assert_eq!(broke(&[]), None);
+        assert_eq!(broke(&[(40, 1, ARRIVED)]), None);
+        for (tower, what) in [(0, BROKE_HERE), (1, BROKE_THERE), (1, What::Crashed)] {
+            assert_eq!(broke(&[(10, tower, what)]), Some(at(10)), "{what:?}");
+            assert_eq!(broke(&[(40, 1, ARRIVED), (50, tower, what)]), None, "{what:?}");
+            assert_eq!(broke(&[(10, tower, what), (50, 0, BROKE_HERE)]), Some(at(10)));
+        }
+        // That of others does not matter, and neither what its sender does when it is on its way.
+        let strangers =
+            [(2, BROKE_HERE), (1, What::Broke { with: TowerId(2) }), (3, What::Crashed)];
+        for (tower, what) in strangers.into_iter().chain([(0, CLOSED_HERE), (0, What::Crashed)]) {
+            assert_eq!(broke(&[(10, tower, what), (40, 1, ARRIVED)]), None, "{what:?}");
+        }
+    }
+
+    #[test]
+    fn what_arrives_all_the_same_was_on_another_connection() {
+        assert_eq!(broke(&[(10, 0, BROKE_HERE), (40, 1, ARRIVED)]), None);
+        assert_eq!(broke(&[(10, 0, BROKE_HERE), (60, 1, ARRIVED)]), Some(at(10)), "a later one");
+        assert_eq!(broke(&[(60, 1, ARRIVED)]), None, "it waited for room on the path");
+    }
+
+    #[test]
+    fn what_fell_silent_is_somewhere_on_the_way() {
+        assert_eq!(broke(&[(9_000, 0, CLOSED_HERE)]), Some(at(20)));
+        assert_eq!(broke(&[(9_000, 0, BROKE_HERE)]), Some(at(20)));
+    }
+
+    #[test]
+    fn a_connection_breaks_in_the_middle_of_a_message() {
+        assert_eq!(broke(&[(40, 1, ARRIVED), (40, 1, BROKE_THERE)]), Some(at(40)));
+        assert_eq!(broke(&[(40, 1, ARRIVED), (40, 0, BROKE_HERE)]), Some(at(40)));
+        assert_eq!(broke(&[(40, 1, ARRIVED), (40, 1, TAKEN), (40, 1, BROKE_THERE)]), None);
+        let other = [(40, 1, ARRIVED), (40, 1, BROKE_THERE), (40, 1, TAKEN)];
+        assert_eq!(broke(&other), None, "it was on another connection");
+        assert_eq!(broke(&[(40, 1, ARRIVED), (41, 1, BROKE_THERE)]), None, "it was refused");
+    }
+
+    #[test]
+    fn what_comes_to_a_stopped_tower_waits_there() {
+        let stopped = [(5, 1, What::Paused), (90, 0, BROKE_HERE)];
+        assert_eq!(broke(&stopped), None);
+        let goes_on = [(95, 1, What::Resumed), (95, 1, ARRIVED)];
+        assert_eq!(broke(&[&stopped[..], &goes_on].concat()), None);
+        assert_eq!(broke(&[stopped[0], (10, 0, BROKE_HERE), goes_on[0]]), Some(at(10)));
+        assert_eq!(broke(&[stopped[0], (95, 1, What::Crashed)]), Some(at(20)));
+    }
+
+    #[test]
+    fn the_right_flights_break_when_some_were_dropped() {
+        let mut flights = Flights::new(2, 4).unwrap();
+        for number in 0..30 {
+            flights.see(&hand_over(number));
+        }
+        flights.see(&Occurrence { at: at(50), tower: Some(TowerId(1)), what: ARRIVED });
+        flights.see(&Occurrence { at: at(60), tower: Some(TowerId(1)), what: BROKE_THERE });
+        // Each that had not arrived by the arrival at 50 ms, which all until then share.
+        let seen: Vec<_> = flights.flights().iter().map(|one| (one.departs, one.broke)).collect();
+        let expected = [(0, None), (8, None), (16, Some(at(36))), (24, Some(at(60)))];
+        assert_eq!(seen, expected.map(|(departs, broke)| (at(departs), broke)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod column;
 mod flights;
 mod series;
+mod underway;
 
 pub use column::{Column, Kept};
 pub use flights::{Flight, Flights, Parting, State, Turn};

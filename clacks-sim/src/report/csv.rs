@@ -82,11 +82,13 @@ fn write_faults(out: &mut dyn Write, faults: &[FaultCount]) -> io::Result<()> {
 }
 
 fn write_flights(out: &mut dyn Write, flights: &Flights) -> io::Result<()> {
-    writeln!(out, "from [tower],to [tower],message [number],departs [s],arrives [s]")?;
+    writeln!(out, "from [tower],to [tower],message [number],departs [s],arrives [s],broke [s]")?;
     for flight in flights.flights() {
         let message = flight.message.map(|message| message.0.to_string()).unwrap_or_default();
         let (departs, arrives) = (Seconds::at(flight.departs), Seconds::at(flight.arrives));
-        writeln!(out, "{},{},{message},{departs},{arrives}", flight.from.0, flight.to.0)?;
+        let (from, to) = (flight.from.0, flight.to.0);
+        let broke = flight.broke.map(|at| Seconds::at(at).to_string()).unwrap_or_default();
+        writeln!(out, "{from},{to},{message},{departs},{arrives},{broke}")?;
     }
     Ok(())
 }
@@ -121,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_series_reads_back_as_it_was() {
-        let example = Example::large();
+        let example = Example::long();
+        assert!(example.series.samples().iter().all(|row| row.interval != Duration::from_secs(6)));
         let table = table(|out| write_series(out, &example.series));
         let samples = example.series.samples();
         assert_eq!(table.len(), samples.len() + 1);

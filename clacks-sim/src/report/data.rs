@@ -103,6 +103,9 @@ fn flights(flights: &Flights) -> Value {
         State::Down => "down",
     };
     let took = list.iter().map(|flight| flight.arrives.duration_since(flight.departs));
+    let broke = list.iter().enumerate().filter_map(|(place, flight)| {
+        Some(json!([place, seconds(flight.broke?.duration_since(flight.departs))]))
+    });
     let partings = flights.partings().iter().map(|parting| {
         json!({
             "from": moment(parting.from),
@@ -119,6 +122,7 @@ fn flights(flights: &Flights) -> Value {
         "message": list.iter().map(|flight| flight.message.map(|m| m.0)).collect::<Vec<_>>(),
         "departs": list.iter().map(|flight| moment(flight.departs)).collect::<Vec<_>>(),
         "took": took.map(seconds).collect::<Vec<_>>(),
+        "broke": broke.collect::<Vec<_>>(),
         "turns": turns.iter().map(|turn| {
             json!([moment(turn.at), turn.tower.0, state(turn.state)])
         }).collect::<Vec<_>>(),
@@ -179,6 +183,16 @@ mod tests {
             let list = data["flights"][list].as_array().unwrap();
             assert_eq!(list.len(), flights.flights().len());
         }
+        let broke = data["flights"]["broke"].as_array().unwrap();
+        let all = flights.flights().iter().enumerate();
+        let broken: Vec<_> = all.filter(|(_, flight)| flight.broke.is_some()).collect();
+        assert_eq!(broke.len(), broken.len());
+        for (shown, (place, flight)) in broke.iter().zip(broken) {
+            let after = flight.broke.unwrap().duration_since(flight.departs);
+            assert_eq!(*shown, json!([place, seconds(after)]));
+            assert!(after <= flight.arrives.duration_since(flight.departs));
+        }
+        assert!(!broke.is_empty());
         assert_eq!(data["marks"].as_array().unwrap().len(), example.series.marks().len());
         assert_eq!(data["spans"][0]["kind"], "parted");
         let parting = &flights.partings()[0];

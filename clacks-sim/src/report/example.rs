@@ -51,6 +51,11 @@ impl Example {
         Self::run(10_000, 172_800, 300, 256)
     }
 
+    /// Few towers over so long a time that rows are merged.
+    pub(crate) fn long() -> Self {
+        Self::run(20, 3_600, 40, 64)
+    }
+
     /// A run that ended at its first sample.
     pub(crate) fn brief() -> Self {
         Self::run(3, 1, 2, 16)
@@ -197,13 +202,16 @@ impl Maker {
             let is_parted = self.is_parted(second)
                 && (from < self.towers * 2 / 5) != (to < self.towers * 2 / 5);
             if is_parted || self.down[to as usize] {
-                self.tell(arrives, Some(from), What::Broke { with: TowerId(to) });
+                let broke = departs + arrives.duration_since(departs) * self.roll(10) / 10;
+                self.tell(broke, Some(from), What::Broke { with: TowerId(to) });
                 let (peer, from_status) = (Some(TowerId(to)), Status::Alive);
                 let what = What::StatusChanged { peer, from: from_status, to: Status::Lost };
                 self.tell(arrives, Some(from), what);
                 continue;
             }
             self.places[message] = Some(to);
+            let arrived = What::Arrived { from: TowerId(from), bytes: 230 };
+            self.tell(arrives, Some(to), arrived);
             let peer = Some(TowerId(from));
             self.tell(arrives, Some(to), What::Received { from: peer, message: message_id });
             if self.roll(40) > 0 {

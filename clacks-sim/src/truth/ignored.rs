@@ -7,7 +7,7 @@ use crate::occurrence::{Fault, Occurrence, TowerId, What};
 /// Watches what passes between a tower and the peers that its application ignores.
 ///
 /// From the moment at which the application ignores a peer until it heeds it or the tower's life ends, the tower does not dial it, hands nothing over to it,
-/// and takes nothing that it knows to be from it. Altered bytes can make a tower take one peer for another: of towers that sent or got some only the dials count.
+/// takes nothing that it knows to be from it, and hears no answer of it to what it sent before, as its links with it are closed. Altered bytes can make a tower take one peer for another: of towers that sent or got some only the dials count.
 #[derive(Debug)]
 pub(super) struct Ignored {
     /// In which of its lives a tower ignores a peer.
@@ -29,8 +29,14 @@ impl Ignored {
     pub(super) fn see(&mut self, occurrence: &Occurrence, found: &mut Violations) {
         let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
         // Most runs ignore nobody, and then most occurrences need no look at any tower.
-        let is_deed =
-            matches!(what, What::Dialled { .. } | What::HandedOver { .. } | What::Received { .. });
+        let is_deed = matches!(
+            what,
+            What::Dialled { .. }
+                | What::HandedOver { .. }
+                | What::Received { .. }
+                | What::Delivered { .. }
+                | What::Announced { .. }
+        );
         if is_deed && self.ignored.is_empty() {
             return;
         }
@@ -55,6 +61,8 @@ impl Ignored {
             What::Dialled { to: Some(to) } => (to, "dialled"),
             What::HandedOver { to, .. } => (to, "handed a message over to"),
             What::Received { from: Some(from), .. } => (from, "took a message from"),
+            What::Delivered { to: Some(to), .. } => (to, "delivered a message to"),
+            What::Announced { to: Some(to) } => (to, "announced itself to"),
             _ => return,
         };
         let life = observer.life;
@@ -93,46 +101,51 @@ mod tests {
         found.kept().iter().map(|one| one.text.clone()).collect()
     }
 
-    fn deeds(peer: TowerId) -> [What; 3] {
+    fn deeds(peer: TowerId) -> [What; 5] {
         let arrives = Instant::ORIGIN;
         let attempt = Attempt::First;
         [
             What::Dialled { to: Some(peer) },
             What::HandedOver { to: peer, message: None, attempt, arrives },
             What::Received { from: Some(peer), message: None },
+            What::Delivered { to: Some(peer), message: None },
+            What::Announced { to: Some(peer) },
         ]
     }
 
+    /// What was wrong when the second list was said after the first.
+    fn after(before: &[What], said: &[What]) -> Vec<String> {
+        violations(&[before, said].concat())
+    }
+
+    const IGNORE: What = What::Ignored { peer: PEER };
+
     #[test]
     fn every_deed_with_an_ignored_peer_is_found() {
-        let [dial, hand, take] = deeds(PEER);
         assert_eq!(
-            violations(&[What::Ignored { peer: PEER }, dial, hand, take]),
+            after(&[IGNORE], &deeds(PEER)),
             [
                 "tower 1 dialled tower 2, which it ignores",
                 "tower 1 handed a message over to tower 2, which it ignores",
                 "tower 1 took a message from tower 2, which it ignores",
+                "tower 1 delivered a message to tower 2, which it ignores",
+                "tower 1 announced itself to tower 2, which it ignores",
             ]
         );
     }
 
     #[test]
     fn deeds_before_and_after_and_with_others_are_free() {
-        let [dial, hand, take] = deeds(PEER);
-        let [other, to_other, from_other] = deeds(TowerId(3));
-        let ignore = What::Ignored { peer: PEER };
-        let said = [dial, hand, take, ignore, other, to_other, from_other];
-        assert_eq!(violations(&said), [""; 0]);
-        let heed = What::Heeded { peer: PEER };
-        assert_eq!(violations(&[ignore, heed, dial, hand, take]), [""; 0]);
-        assert_eq!(violations(&[ignore, What::Crashed, dial, hand, take]), [""; 0]);
+        assert_eq!(after(&deeds(PEER), &[IGNORE]), [""; 0]);
+        assert_eq!(after(&[IGNORE], &deeds(TowerId(3))), [""; 0]);
+        assert_eq!(after(&[IGNORE, What::Heeded { peer: PEER }], &deeds(PEER)), [""; 0]);
+        assert_eq!(after(&[IGNORE, What::Crashed], &deeds(PEER)), [""; 0]);
+        assert_eq!(after(&[IGNORE, What::Left { undelivered: 0 }], &deeds(PEER)), [""; 0]);
     }
 
     #[test]
     fn altered_bytes_excuse_all_but_the_dial() {
-        let [dial, hand, take] = deeds(PEER);
-        let ignore = What::Ignored { peer: PEER };
-        let said = [ignore, What::Fault(Fault::Corrupted), dial, hand, take];
-        assert_eq!(violations(&said), ["tower 1 dialled tower 2, which it ignores"]);
+        let altered = [IGNORE, What::Fault(Fault::Corrupted)];
+        assert_eq!(after(&altered, &deeds(PEER)), ["tower 1 dialled tower 2, which it ignores"]);
     }
 }

@@ -7,18 +7,14 @@
 //! that is another tower's. And a message is `HandedOver` when its tower writes it into a link, not when a full path lets it go: else a message
 //! could come back before it was sent.
 
-mod audit;
 mod bounds;
 mod clocks;
-mod copies;
 mod faults;
-mod handover;
 mod ignored;
 mod ledger;
 mod liveness;
 mod oracle;
 mod pairs;
-mod records;
 mod spinning;
 mod statuses;
 #[cfg(test)]
@@ -42,7 +38,7 @@ use spinning::Spinning;
 use statuses::Statuses;
 use violation::{Scene, Violations};
 
-pub(crate) use audit::{Body, Holding, Place};
+pub(crate) use ledger::{Body, Holding, Place};
 pub use oracle::{Average, Capacity, Network, Ticks};
 pub use totals::{DuplicationCause, LossCause, Totals};
 pub use violation::{Checker, Violation};
@@ -156,7 +152,9 @@ impl Truth {
             | What::Heeded { .. }
             | What::Dialled { .. }
             | What::HandedOver { .. }
-            | What::Received { .. } => self.ignored.see(occurrence, &mut self.found),
+            | What::Received { .. }
+            | What::Delivered { .. }
+            | What::Announced { .. } => self.ignored.see(occurrence, &mut self.found),
             _ => {}
         }
     }

@@ -13,25 +13,47 @@ use super::{
 };
 use crate::distribution::Distribution;
 use crate::names;
-use crate::occurrence::{Fault, Occurrence, TowerId};
+use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 use crate::plan::{
     Churn, ContactVerb, Contacts, Death, Direction, Group, Partition, Plan, Severance, Step,
     Weather, WithContacts,
 };
+use crate::record::{Flight, Flights};
 use crate::world::{Census, Standing, Watch, World};
 
 const TOWERS: u32 = 12;
 const MESSAGES: u32 = 60;
 
-/// The truth, asked at every sample.
+/// The truth, asked at every sample, and what is kept for a map.
 struct Judge {
     truth: Truth,
     standings: Vec<Standing>,
+    /// How often a message had been taken, at the same samples.
+    hops: Vec<u64>,
+    flights: Flights,
+    /// Who took which message from whom, and when.
+    taken: Vec<(TowerId, TowerId, MessageId, Instant)>,
+}
+
+impl Judge {
+    /// Whether a message was taken where it went to, when it arrived or so much later.
+    fn took(&self, flight: &Flight, later: Duration) -> bool {
+        let Some(message) = flight.message else { return false };
+        let of = |at| (flight.from, flight.to, message, at);
+        let from = self.taken.partition_point(|taken| *taken < of(flight.arrives));
+        self.taken.get(from).is_some_and(|taken| *taken <= of(flight.arrives + later))
+    }
 }
 
 impl Watch<Tower> for Judge {
     fn see(&mut self, occurrence: &Occurrence) {
         self.truth.see(occurrence);
+        self.flights.see(occurrence);
+        if let Occurrence { at, tower: Some(tower), what } = *occurrence
+            && let What::Received { from: Some(from), message: Some(message) } = what
+        {
+            self.taken.push((from, tower, message, at));
+        }
     }
 
     fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower) {
@@ -40,6 +62,7 @@ impl Watch<Tower> for Judge {
 
     fn sample(&mut self, standing: &Standing, world: &Census<'_, Tower>) {
         self.standings.push(*standing);
+        self.hops.push(self.truth.totals().hops);
         for (number, tower) in world.running() {
             let memory = tower.peek().map(|held| holding(tower, &held, world));
             self.truth.audit(standing.at, number, memory);
@@ -63,7 +86,7 @@ fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-fn calm() -> Weather {
+pub(super) fn calm() -> Weather {
     let (from, to) = (Duration::from_millis(5), Duration::from_millis(90));
     Weather {
         latency: Distribution::Uniform { from, to },
@@ -79,9 +102,9 @@ fn calm() -> Weather {
 }
 
 /// A minute of towers that know the first one, with some messages each.
-fn plan(seed: u64, weather: Weather) -> Plan {
+pub(super) fn plan(seed: u64, weather: Weather) -> Plan {
     let mut config = Config::default();
-    config.send_rate = SendRate::per_second(20);
+    config.send_rate = SendRate::per_second(10);
     config.heartbeat = Some(Duration::from_secs(1));
     config.timeouts.confirm = Duration::from_secs(3);
     config.timeouts.idle = Duration::from_secs(5);
@@ -156,14 +179,21 @@ fn with_turmoil(mut plan: Plan) -> Plan {
 
 fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
     Arc::make_mut(&mut plan.config).send_rate = SendRate::Unlimited;
-    plan.time = Duration::from_secs(8);
+    plan.time = Duration::from_secs(4);
     plan
 }
 
-fn watch(plan: Plan, checks: &Checks) -> (Verdict, Vec<Standing>) {
+/// Runs a plan, and sees to it that no message which was taken is shown as if it had not arrived.
+fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
     let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
     let end = at(u64::try_from(plan.time.as_millis()).unwrap());
-    let judge = Judge { truth: Truth::new(&plan, checks.clone()), standings: Vec::new() };
+    let judge = Judge {
+        truth: Truth::new(&plan, checks.clone()),
+        standings: Vec::new(),
+        hops: Vec::new(),
+        flights: Flights::new(plan.towers, Flights::DEFAULT_CAPACITY).unwrap(),
+        taken: Vec::new(),
+    };
     let mut world = World::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
     world.sample();
@@ -174,7 +204,12 @@ fn watch(plan: Plan, checks: &Checks) -> (Verdict, Vec<Standing>) {
         let place = |one| numbers.iter().position(|other| *other == one).unwrap();
         world.watch.truth.judge_liveness(end, &numbers, |one| peers[place(one)].clone());
     }
-    (world.watch.truth.finish(end), world.watch.standings)
+    let mut judge = world.watch;
+    judge.taken.sort_unstable();
+    for flight in judge.flights.flights().iter().filter(|flight| flight.broke.is_some()) {
+        assert!(!judge.took(flight, Duration::ZERO), "{flight:?}");
+    }
+    (judge.truth.finish(end), judge)
 }
 
 /// The runs that the environment asks for, each of which must be right.
@@ -207,15 +242,13 @@ const TURMOIL: [Fault; 9] = [
 
 #[test]
 fn a_calm_network_loses_nothing_makes_nothing_twice_and_all_know_all() {
-    let mut plan = plan(1, calm());
-    plan.time = Duration::from_secs(120);
     let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
-    let verdict = watch(plan, &checks).0;
+    let verdict = watch(plan(1, calm()), &checks).0;
     assert_eq!(verdict.violations, []);
     let totals = verdict.totals;
     assert_eq!((totals.enqueued, totals.alive, totals.copies), (60, 60, 60));
     assert_eq!(DuplicationCause::ALL.map(|cause| totals.duplicated(cause)), [0; 5]);
-    all_right(|seed| at_an_unlimited_rate(self::plan(seed, calm())), &[]);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, calm())), &[]);
 }
 
 #[test]
@@ -232,6 +265,25 @@ fn broken_connections_make_messages_twice_and_lose_none() {
     assert_eq!(LossCause::ALL.map(|cause| totals.lost(cause)), [0; 4]);
     all_right(|seed| at_an_unlimited_rate(plan(seed, broken())), &[Fault::Broken]);
     all_right(|seed| with_turmoil(plan(seed, broken())), &TURMOIL);
+}
+
+#[test]
+fn messages_stop_where_their_connections_end() {
+    let (verdict, judge) = watch(with_turmoil(plan(1, calm())), &Checks::default());
+    assert_eq!(verdict.violations, []);
+    let flights = judge.flights.flights();
+    assert_eq!(flights.len() as u64, judge.flights.seen(), "each is kept");
+    let is_between = |flight: &&Flight| {
+        flight.broke.is_some_and(|at| at > flight.departs && at < flight.arrives)
+    };
+    assert!(flights.iter().filter(is_between).count() > 5);
+    // What was neither taken, at the latest when its tower went on, nor broke was refused, and that is rare.
+    let is_open = |flight: &&Flight| {
+        let is_taken = judge.took(flight, Duration::from_secs(8));
+        flight.broke.is_none() && !is_taken && flight.arrives < at(55_000)
+    };
+    let open = flights.iter().filter(is_open).count();
+    assert!(open * 50 < flights.len(), "{open} of {}", flights.len());
 }
 
 #[test]
@@ -263,13 +315,15 @@ fn altered_bytes_are_the_only_other_cause() {
 fn a_calm_network_comes_to_what_is_computed() {
     let weather = Weather { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
     let mut plan = plan(1, weather);
-    plan.time = Duration::from_secs(320);
-    let standings = watch(plan, &Checks::default()).1;
+    Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(20);
+    plan.time = Duration::from_secs(200);
+    plan.sample_every = Duration::from_secs(4);
+    let judge = watch(plan, &Checks::default()).1;
     // Without the beginning, in which towers get to know each other.
-    let pairs: Vec<_> = standings
-        .windows(2)
-        .filter(|pair| pair[0].at >= at(20_000) && pair[1].at > pair[0].at)
-        .collect();
+    let readings: Vec<_> = judge.standings.iter().zip(&judge.hops).collect();
+    let is_late = |pair: &&[(&Standing, &u64)]| pair[0].0.at >= at(20_000);
+    let pairs: Vec<_> =
+        readings.windows(2).filter(is_late).filter(|pair| pair[1].0.at > pair[0].0.at).collect();
     let network = Network {
         towers: TOWERS,
         messages: MESSAGES,
@@ -277,17 +331,28 @@ fn a_calm_network_comes_to_what_is_computed() {
         latency: 0.02,
         ticks: Ticks::Grid,
     };
-    let average = |of: fn(&Standing) -> f64, whole: f64| {
-        let seconds = |pair: &[Standing]| pair[1].at.duration_since(pair[0].at).as_secs_f64();
-        let samples =
-            pairs.iter().map(|pair| (of(&pair[1]) - of(&pair[0])) / seconds(pair) / whole);
+    let average = |of: fn(&Standing, u64) -> f64, whole: f64| {
+        let samples = pairs.iter().map(|pair| {
+            let [(from, hops_from), (to, hops_to)] = **pair else { panic!("two") };
+            let seconds = to.at.duration_since(from.at).as_secs_f64();
+            (of(to, *hops_to) - of(from, *hops_from)) / seconds / whole
+        });
         Average::of(&samples.collect::<Vec<_>>()).unwrap()
     };
     let ticks = f64::from(TOWERS) * 20.0;
-    let used = network.judge_used_share(average(|standing| standing.handed_over as f64, ticks));
-    let wire = network.judge_wire(average(|standing| standing.wire_time as f64 / 1e9, 1.0));
-    for capacity in [used, wire] {
+    let pairs_heard = f64::from(TOWERS) * f64::from(MESSAGES);
+    let used = network.judge_used_share(average(|now, _| now.handed_over as f64, ticks));
+    let wire = network.judge_wire(average(|now, _| now.wire_time as f64 / 1e9, 1.0));
+    let heard = network.judge_heard(average(|_, hops| hops as f64, pairs_heard));
+    for capacity in [used, wire, heard] {
         assert!(capacity.agrees(), "{capacity:?}");
         assert!(capacity.relative_error().abs() < 0.01, "{capacity:?}");
     }
+    // Each message is heard as often as any other: the spread is at most that of chance.
+    let of = |number| f64::from(judge.truth.ledger.message(MessageId(number)).1);
+    let mean = (0..MESSAGES).map(of).sum::<f64>() / f64::from(MESSAGES);
+    let squares: f64 = (0..MESSAGES).map(|number| (of(number) - mean).powi(2)).sum();
+    let others = f64::from(MESSAGES - 1);
+    let spread = squares / others / mean;
+    assert!(spread < 1.0 + 3.0 * (2.0 / others).sqrt(), "{spread}");
 }

@@ -84,7 +84,7 @@ pub fn scenario(max_towers: u32) -> impl Strategy<Value = Scenario> {
             (scenario.contacts.shape, scenario.contacts.verb) = contacts;
             scenario.contacts.spread = seconds(5);
             scenario.churn = churn;
-            // Whether a fault with a small chance happens in a short run is left open.
+            // Whether a fault with a small chance happens in a short run is left open; in all runs together it must.
             scenario.checks.faults = false;
             scenario.tower.heartbeat = Heartbeat::Every(seconds(5));
             scenario.tower.send_rate = Rate::PerSecond(2.0);

@@ -77,7 +77,7 @@ fn recount(all: &[What], column: Column) -> u64 {
 proptest! {
     #[test]
     fn counts_agree_with_a_recount_whatever_was_merged(
-        intervals in prop::collection::vec(prop::collection::vec(anything(), 0..20), 1..40),
+        intervals in prop::collection::vec(prop::collection::vec(anything(), 0..8), 1..24),
         capacity in 2..9_usize,
     ) {
         let mut series = Series::new(capacity, None);

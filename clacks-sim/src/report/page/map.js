@@ -8,6 +8,8 @@
   const SPEEDS = [0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 3600];
   // So long, in the viewer's seconds, a message that has arrived can still be seen.
   const TRAIL = 0.35;
+  // And so long one whose connection broke.
+  const WRECK = 1.5;
   const MOST_DRAWN = 1500;
   const WORDS = {
     crash: 'crashed', restart: 'came back', leave: 'is leaving', pause: 'was stopped', resume: 'goes on',
@@ -24,7 +26,7 @@
   const clock = element('p', { class: 'clock' });
   const state = element('p', { class: 'state' });
   const events = element('ul', { class: 'events' });
-  const key = element('p', { class: 'key' }, ...Object.entries(COLOURS).map(([name, paint]) => element('span', {}, element('i', { style: name === 'down' ? `border: 2px solid var(--${paint})` : `background: var(--${paint})` }), name)), element('span', {}, element('i', { style: 'background: var(--blue)' }), 'message'));
+  const key = element('p', { class: 'key' }, ...Object.entries(COLOURS).map(([name, paint]) => element('span', {}, element('i', { style: name === 'down' ? `border: 2px solid var(--${paint})` : `background: var(--${paint})` }), name)), element('span', {}, element('i', { style: 'background: var(--blue)' }), 'message'), element('span', {}, element('i', { class: 'wreck' }), 'its connection broke'));
   const notes = [];
   if (flights.oneOf > 1) notes.push(`The map shows one in ${plain(flights.oneOf)} of ${plain(flights.seen)} hand-overs.`);
   if (flights.turnsLeftOut) notes.push(`${plain(flights.turnsLeftOut)} later turns in towers\u2019 lives are left out.`);
@@ -36,6 +38,8 @@
 
   const turns = Array.from({ length: flights.towers }, () => []);
   for (const [at, tower, what] of flights.turns) turns[tower]?.push([at, what]);
+  // After how long those stopped that did not arrive.
+  const broke = new Map(flights.broke);
   const longest = flights.took.reduce((most, took) => Math.max(most, took), 0);
   let now = 0;
   let isPlaying = false;
@@ -117,33 +121,44 @@
 
   function drawFlights(pen) {
     const trail = TRAIL * Number(speed.value);
+    const wreck = WRECK * Number(speed.value);
     const { from, to, departs, took } = flights;
     const found = [];
     let flying = 0;
-    for (let place = lastUpTo(departs, now); place >= 0 && departs[place] >= now - longest - trail; place -= 1) {
-      const arrived = now - departs[place] - took[place];
-      if (arrived < 0) flying += 1;
-      if (arrived < trail && found.length < MOST_DRAWN) found.push([place, arrived]);
+    for (let place = lastUpTo(departs, now); place >= 0 && departs[place] >= now - longest - wreck; place -= 1) {
+      const ended = now - departs[place] - (broke.get(place) ?? took[place]);
+      if (ended < 0) flying += 1;
+      if (ended < (broke.has(place) ? wreck : trail) && found.length < MOST_DRAWN) found.push([place, ended]);
     }
-    const paint = colour('blue');
+    const paints = { whole: colour('blue'), broken: colour('red') };
     pen.lineWidth = 1.2;
-    pen.strokeStyle = paint;
-    pen.fillStyle = paint;
     // Many lines on top of each other hide the dots.
     const faint = Math.min(1, 12 / Math.sqrt(found.length + 1));
-    for (const [place, arrived] of found) {
+    for (const [place, ended] of found) {
       const [a, b] = [spots[from[place]], spots[to[place]]];
       if (!a || !b) continue;
-      const share = arrived >= 0 ? 1 : Math.max(0, (now - departs[place]) / took[place]);
+      const isWreck = ended >= 0 && broke.has(place);
+      const way = Math.min(now - departs[place], broke.get(place) ?? took[place]);
+      const share = took[place] > 0 ? Math.min(1, Math.max(0, way / took[place])) : 1;
       const [x, y] = [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share];
-      pen.globalAlpha = (arrived >= 0 ? 0.45 * (1 - arrived / trail) : 0.45) * faint;
+      const left = ended < 0 ? 1 : 1 - ended / (isWreck ? wreck : trail);
+      pen.strokeStyle = pen.fillStyle = isWreck ? paints.broken : paints.whole;
+      pen.globalAlpha = 0.45 * left * faint;
       pen.beginPath();
       pen.moveTo(a[0], a[1]);
       pen.lineTo(x, y);
       pen.stroke();
-      if (arrived < 0) {
-        pen.globalAlpha = 1;
-        pen.beginPath();
+      pen.globalAlpha = left;
+      pen.beginPath();
+      if (isWreck) {
+        pen.moveTo(x - 4, y - 4);
+        pen.lineTo(x + 4, y + 4);
+        pen.moveTo(x - 4, y + 4);
+        pen.lineTo(x + 4, y - 4);
+        pen.lineWidth = 2;
+        pen.stroke();
+        pen.lineWidth = 1.2;
+      } else if (ended < 0) {
         pen.arc(x, y, 3, 0, 7);
         pen.fill();
       }

@@ -1,10 +1,10 @@
 //! The ledger's small steps: finding records, making and ending them, and keeping the balance.
 
 use super::copies::{Flags, Kind};
-use super::ledger::{Ledger, Message, State, Tower, seconds};
-use super::totals::{DuplicationCause, LossCause};
-use super::violation::{Checker, Scene, Violations};
+use super::{Ledger, Message, State, Tower, seconds};
 use crate::occurrence::{MessageId, TowerId};
+use crate::truth::totals::{DuplicationCause, LossCause};
+use crate::truth::violation::{Checker, Scene, Violations};
 
 /// How many strays of one message are remembered.
 const MAX_STRAYS: usize = 8;
@@ -127,7 +127,8 @@ impl Ledger {
             } else if left >= MAX_STRAYS {
                 self.remove(place);
                 left -= 1;
-                self.record(message).has_forgotten_strays = true;
+                let forgotten = &mut self.record(message).forgotten_strays;
+                *forgotten = forgotten.saturating_add(stray.epoch.into());
             }
         }
         let Some(record) = self.messages.get_mut(message.0 as usize) else { return };

@@ -3,10 +3,10 @@
 use clacks_proto::Instant;
 
 use super::copies::{Flags, Kind, NOWHERE};
-use super::ledger::{Ledger, State};
-use super::totals::{DuplicationCause, LossCause};
-use super::violation::{Checker, Scene, Violations};
+use super::{Ledger, State};
 use crate::occurrence::{MessageId, TowerId};
+use crate::truth::totals::{DuplicationCause, LossCause};
+use crate::truth::violation::{Checker, Scene, Violations};
 
 /// A message in a tower's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

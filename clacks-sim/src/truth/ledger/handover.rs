@@ -3,10 +3,11 @@
 use clacks_proto::wire::Attempt;
 
 use super::copies::{Flags, Kind, NOWHERE};
-use super::ledger::{Ledger, Sent, Taking, seconds};
-use super::totals::{DuplicationCause, LossCause};
-use super::violation::{Scene, Violations};
+use super::pending::{Sent, Taking};
+use super::{Ledger, seconds};
 use crate::occurrence::{MessageId, TowerId};
+use crate::truth::totals::{DuplicationCause, LossCause};
+use crate::truth::violation::{Scene, Violations};
 
 impl Ledger {
     /// A tower sends a message. False when it holds none that it could send now.
@@ -59,12 +60,14 @@ impl Ledger {
             .filter_map(|place| Some((self.rank(place, tower, from)?, place)))
             .min()
             // A stray that had to be forgotten explains more than one from somebody else.
-            .filter(|(rank, _)| *rank < Rank::MISTAKEN || !known.has_forgotten_strays);
+            .filter(|(rank, _)| *rank < Rank::MISTAKEN || known.forgotten_strays == 0);
         self.totals.hops += 1;
         self.record(message).hops += 1;
         self.taking = Some(Taking { at: scene.at, by: tower, message });
         let Some((rank, place)) = source else {
-            let is_excused = self.record(message).has_forgotten_strays;
+            let forgotten = &mut self.record(message).forgotten_strays;
+            let is_excused = *forgotten > 0;
+            *forgotten = forgotten.saturating_sub(1);
             let cause = match is_excused {
                 true => DuplicationCause::TakenLate,
                 false => DuplicationCause::Unexplained,

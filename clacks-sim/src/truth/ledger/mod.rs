@@ -1,42 +1,53 @@
 //! The ledger: where every copy of every message is, as far as anybody can know.
 //!
-//! It follows what towers tell and what goes over the network, and never looks into a tower; an [audit](super::audit) compares the two.
+//! It follows what towers tell and what goes over the network, and never looks into a tower; an [audit](audit) compares the two.
 //! Whatever towers tell must be seen in the order in which they tell it. Bytes that a tower sends meanwhile may be seen before that: what they mean is settled
 //! when the tower has told all.
 
-use clacks_proto::wire::Attempt;
+mod audit;
+mod copies;
+mod handover;
+mod lives;
+mod pending;
+mod records;
+#[cfg(test)]
+mod tests;
+
 use clacks_proto::{Instant, Origin};
 
-use super::copies::{Copies, Flags, Kind, NOWHERE};
 use super::totals::{DuplicationCause, LossCause, Totals};
 use super::violation::{Checker, Scene, Violations};
 use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use copies::{Copies, Kind, NOWHERE};
+use pending::{Sent, Taking};
+
+pub(crate) use audit::{Body, Holding, Place};
 
 /// What is known of a message besides its copies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message {
+struct Message {
     /// The first of its records.
-    pub(super) head: u32,
+    head: u32,
     /// Copies that towers hold.
-    pub(super) copies: u32,
+    copies: u32,
     /// Copies that may turn out to exist: orphans, and what a sender keeps though the receiver has taken it.
-    pub(super) shadows: u32,
+    shadows: u32,
     /// How often it was taken by a tower.
-    pub(super) hops: u32,
-    pub(super) state: State,
+    hops: u32,
+    state: State,
     /// What took the copy that was lost last.
-    pub(super) last_loss: LossCause,
-    /// So many strays that some had to be forgotten: one more take needs no explanation.
-    pub(super) has_forgotten_strays: bool,
+    last_loss: LossCause,
+    /// How many takes strays would have explained that had to be forgotten, as there were too many of them.
+    forgotten_strays: u16,
     /// Some tower held it twice, with different bodies: which of the two it then speaks of, nobody can tell, and nothing that seems wrong proves anything.
-    pub(super) is_murky: bool,
+    is_murky: bool,
     /// As what it is counted among the lost.
-    pub(super) counted_loss: Option<LossCause>,
+    counted_loss: Option<LossCause>,
 }
 
 /// How a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
     /// Nobody has enqueued it.
     Unknown,
     Alive,
@@ -46,70 +57,54 @@ pub(super) enum State {
 
 /// What is known of a tower besides the copies that it holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tower {
+struct Tower {
     /// The first of the copies that it holds.
-    pub(super) head: u32,
+    head: u32,
     /// How many these are.
-    pub(super) held: u32,
+    held: u32,
     /// For how many confirmations altered bytes on its links may yet be blamed.
-    pub(super) blame: u32,
+    blame: u32,
     /// When it last went on after a pause, in seconds.
-    pub(super) resumed: u32,
+    resumed: u32,
     /// Changes whenever it may have forgotten what it took from whom.
-    pub(super) epoch: u8,
-    pub(super) is_paused: bool,
-    pub(super) is_running: bool,
+    epoch: u8,
+    is_paused: bool,
     /// It was told once that its tower holds another number of messages.
-    pub(super) is_off: bool,
-}
-
-/// A message that a tower has taken: what it says next tells whether it had one already.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taking {
-    pub(super) at: Instant,
-    pub(super) by: TowerId,
-    pub(super) message: MessageId,
-}
-
-/// A message among the bytes of a tower. It may yet tell how it came to that: that the message came back from another peer, for example.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
-    pub(super) at: Instant,
-    pub(super) by: TowerId,
-    pub(super) to: TowerId,
-    pub(super) message: MessageId,
-    pub(super) attempt: Attempt,
+    is_off: bool,
 }
 
 /// Follows every copy of every message.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(super) messages: Vec<Message>,
-    pub(super) towers: Vec<Tower>,
-    pub(super) copies: Copies,
-    pub(super) totals: Totals,
-    pub(super) now: Instant,
-    pub(super) taking: Option<Taking>,
+    messages: Vec<Message>,
+    towers: Vec<Tower>,
+    copies: Copies,
+    totals: Totals,
+    now: Instant,
+    taking: Option<Taking>,
     sent: Vec<Sent>,
     /// Messages that came back though the receiver had taken them: the end of a link must follow in the same instant.
-    pub(super) unexcused: Vec<(Instant, TowerId, MessageId)>,
+    unexcused: Vec<(Instant, TowerId, MessageId)>,
     /// Messages that were confirmed, and of which their towers may have kept a copy: how much they hold will tell.
-    pub(super) unclear: Vec<(TowerId, MessageId)>,
+    unclear: Vec<(TowerId, MessageId)>,
     /// How many confirmations one altered byte can forge: a window of them.
-    pub(super) window: u32,
+    window: u32,
     /// For how many seconds bytes may linger on a link that their sender has given up.
-    pub(super) linger: u32,
+    linger: u32,
     /// The same when all clocks are right.
     idle: u32,
-    /// For how many seconds a receiver surely recognises what it took; none once a clock was changed.
-    pub(super) memory: u32,
+    /// For how many seconds a receiver surely recognises what it took.
+    memory: u32,
+    /// The same when all clocks are right.
+    usual_memory: u32,
     /// By how many seconds clocks were put back, all in all.
     put_back: u64,
     slowest_ppm: i32,
+    fastest_ppm: i32,
     /// How many messages are murky.
-    pub(super) murky: u32,
+    murky: u32,
     /// Whether a byte was altered anywhere.
-    pub(super) is_tainted: bool,
+    is_tainted: bool,
 }
 
 impl Ledger {
@@ -123,7 +118,6 @@ impl Ledger {
             resumed: 0,
             epoch: 0,
             is_paused: false,
-            is_running: false,
             is_off: false,
         };
         Self {
@@ -140,8 +134,10 @@ impl Ledger {
             linger: idle,
             idle,
             memory,
+            usual_memory: memory,
             put_back: 0,
             slowest_ppm: 0,
+            fastest_ppm: 0,
             murky: 0,
             is_tainted: false,
         }
@@ -189,20 +185,6 @@ impl Ledger {
         }
     }
 
-    /// Nothing more happens in this instant: what waits for an explanation gets none.
-    pub(super) fn close_instant(&mut self, found: &mut Violations) {
-        self.conclude_taking(found);
-        self.settle_sent(found);
-        self.excuse(None, found);
-    }
-
-    /// Whoever took a message last has nothing more to say about it.
-    pub(super) fn conclude_taking(&mut self, found: &mut Violations) {
-        if let Some(taking) = self.taking.take() {
-            self.conclude(taking, false, found);
-        }
-    }
-
     /// The run is over: what nobody has taken by now is lost.
     pub(crate) fn finish(&mut self, found: &mut Violations) {
         self.close_instant(found);
@@ -225,7 +207,6 @@ impl Ledger {
         match what {
             What::Started { .. } => {
                 self.end_life(tower, LossCause::Unexplained, scene, found);
-                self.tower(tower).is_running = true;
             }
             What::Crashed => _ = self.end_life(tower, LossCause::Crash, scene, found),
             What::Left { undelivered } => {
@@ -245,7 +226,7 @@ impl Ledger {
                 self.tower(tower).is_paused = false;
                 self.tower(tower).resumed = seconds(at);
             }
-            What::ClockChanged { step, drift_ppm } => self.on_clock(step, drift_ppm),
+            What::ClockChanged { step, drift_ppm } => self.on_clock(tower, step, drift_ppm),
             What::Forgot => self.forget(tower),
             What::Missed { count } => found.add(Checker::Conservation, scene, || {
                 format!(
@@ -350,118 +331,15 @@ impl Ledger {
         self.hold(message, tower);
         self.weigh(message);
     }
-
-    /// A tower is gone, and all that it held with it. Returns how many messages that were.
-    fn end_life(
-        &mut self,
-        tower: TowerId,
-        cause: LossCause,
-        scene: Scene,
-        found: &mut Violations,
-    ) -> u64 {
-        self.unclear.retain(|(other, _)| *other != tower);
-        let mut held = 0;
-        while self.tower(tower).head != NOWHERE {
-            let place = self.tower(tower).head;
-            let copy = *self.copies.get(place);
-            let message = copy.message;
-            held += 1;
-            let mut gone = u32::from(copy.flags.has(Flags::AGAIN));
-            match copy.kind {
-                Kind::InFlight if copy.flags.has(Flags::TAKEN) => {
-                    self.record(message).shadows -= 1;
-                    if copy.flags.has(Flags::ASKED_LATE) {
-                        self.add_stray(message, tower, copy.to);
-                    }
-                }
-                Kind::InFlight => self.make_orphan(message, tower, copy.to, cause),
-                _ => gone += 1,
-            }
-            self.totals.in_flight -= u64::from(copy.kind == Kind::InFlight);
-            for _ in 0..gone {
-                self.totals.copies -= 1;
-                self.record(message).copies -= 1;
-                self.lose(message, cause);
-            }
-            self.release(place);
-            self.weigh(message);
-        }
-        if held > 0 && cause == LossCause::Unexplained {
-            found.add(Checker::Conservation, scene, || {
-                format!("tower {} came up, and had {held} messages from before", tower.0)
-            });
-        }
-        self.forget(tower);
-        let state = self.tower(tower);
-        (state.is_paused, state.is_running, state.is_off) = (false, false, false);
-        held
-    }
-
-    /// A tower has told all that explains the bytes that it has sent.
-    pub(super) fn settle_sent(&mut self, found: &mut Violations) {
-        let mut sent = std::mem::take(&mut self.sent);
-        for one in sent.drain(..) {
-            if self.on_handed_over(one) {
-                continue;
-            }
-            let Sent { at, by, to, message, .. } = one;
-            self.report(found, Scene::of(at, by).with(message), || {
-                let (by, to, message) = (by.0, to.0, message.0);
-                format!("tower {by} has sent message {message} to tower {to}, and had none to send")
-            });
-            self.add_stray(message, by, to);
-        }
-        // The buffer is used again.
-        self.sent = sent;
-    }
-
-    /// A message comes back though it was taken only when its link ends. That is told in the same instant.
-    fn excuse(&mut self, occurrence: Option<&Occurrence>, found: &mut Violations) {
-        if let Some(Occurrence { at, tower: Some(tower), what: What::LinkClosed { .. } }) =
-            occurrence
-        {
-            self.unexcused.retain(|(then, by, _)| !(then == at && by == tower));
-        }
-        let unexcused = std::mem::take(&mut self.unexcused);
-        for (at, tower, message) in unexcused {
-            if occurrence.is_some_and(|next| next.at == at) {
-                self.unexcused.push((at, tower, message));
-                continue;
-            }
-            self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] -= 1;
-            self.duplicate(message, DuplicationCause::Unexplained);
-            self.report(found, Scene::of(at, tower).with(message), || {
-                let (tower, message) = (tower.0, message.0);
-                format!("tower {tower} has got message {message} back on a link that stands, though it was taken")
-            });
-        }
-    }
-
-    /// What a tower took from whom is forgotten, or may be.
-    fn forget(&mut self, tower: TowerId) {
-        let state = self.tower(tower);
-        state.epoch = state.epoch.wrapping_add(1);
-    }
-
-    /// A clock that is slow or was put back keeps links open for longer.
-    fn on_clock(&mut self, step: i64, drift_ppm: i32) {
-        self.memory = 0;
-        let back = step.min(0).unsigned_abs().div_ceil(1_000_000_000);
-        self.put_back = self.put_back.saturating_add(back);
-        self.slowest_ppm = self.slowest_ppm.min(drift_ppm.max(-900_000));
-        let pace = u64::from((1_000_000 + self.slowest_ppm).unsigned_abs());
-        let slow = u64::from(self.idle) * 1_000_000 / pace.max(1);
-        self.linger = u32::try_from(slow.saturating_add(self.put_back)).unwrap_or(u32::MAX);
-    }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "messages are numbered with 32 bits")]
-pub(super) fn id(place: usize) -> MessageId {
+fn id(place: usize) -> MessageId {
     MessageId(place as u32)
 }
 
 /// A moment in whole seconds.
-pub(super) fn seconds(at: Instant) -> u32 {
+fn seconds(at: Instant) -> u32 {
     u32::try_from(at.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
@@ -473,7 +351,7 @@ impl Message {
         hops: 0,
         state: State::Unknown,
         last_loss: LossCause::Unexplained,
-        has_forgotten_strays: false,
+        forgotten_strays: 0,
         is_murky: false,
         counted_loss: None,
     };

@@ -1,0 +1,231 @@
+//! A message goes from tower to tower: sent, taken, confirmed, asked about, returned.
+
+use super::*;
+
+#[test]
+fn a_message_that_hops_stays_one() {
+    let mut history = History::begin();
+    for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 3)] {
+        history.hop(from, to);
+    }
+    history.audit(3, &[Place::Waiting]);
+    for tower in 0..3 {
+        history.audit(tower, &[]);
+    }
+    assert_eq!(history.ledger.message(MessageId(0)), (1, 4));
+    let totals = history.end();
+    assert_eq!((totals.alive, totals.copies, totals.hops, totals.audits), (1, 1, 4, 4));
+}
+
+#[test]
+fn a_message_in_flight_is_held_by_its_sender_and_counted_where_it_is() {
+    let mut history = History::begin();
+    history.audit(0, &[in_flight(2)]);
+    history.send(0, 1, Attempt::First);
+    history.audit(0, &[in_flight(1)]);
+    assert_eq!((history.ledger.totals().copies, history.ledger.totals().in_flight), (1, 1));
+    history.take(1, 0);
+    history.queue(1);
+    history.audit(0, &[in_flight(1)]);
+    history.audit(1, &[Place::Waiting]);
+    assert_eq!((history.ledger.totals().copies, history.ledger.totals().in_flight), (1, 1));
+    history.confirm(0, 1);
+    assert_eq!(history.ledger.totals().in_flight, 0);
+    history.end();
+}
+
+#[test]
+fn a_refused_or_unsent_message_comes_back() {
+    let mut history = History::begin();
+    history.get_back(0);
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.audit(0, &[Place::Waiting]);
+    history.hop(0, 2);
+    let totals = history.end();
+    assert_eq!(DuplicationCause::ALL.map(|cause| totals.duplicated(cause)), [0; 5]);
+}
+
+#[test]
+fn a_lost_confirmation_makes_two_of_one() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.take(1, 0);
+    history.queue(1);
+    history.get_back(0);
+    history.see(0, CLOSED);
+    history.audit(0, &[Place::Waiting]);
+    history.audit(1, &[Place::Waiting]);
+    let totals = history.end();
+    assert_eq!(totals.duplicated(DuplicationCause::ConfirmationLost), 1);
+    assert_eq!((totals.alive, totals.copies), (1, 2));
+}
+
+#[test]
+fn a_message_that_was_taken_does_not_come_back_on_a_link_that_stands() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.take(1, 0);
+    history.queue(1);
+    history.get_back(0);
+    let totals = history
+        .end_with("tower 0 has got message 0 back on a link that stands, though it was taken");
+    assert_eq!(totals.duplicated(DuplicationCause::Unexplained), 1);
+}
+
+#[test]
+fn a_question_that_is_recognised_changes_nothing() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.take(1, 0);
+    history.queue(1);
+    history.send(0, 1, Attempt::Retry);
+    history.confirm(0, 1);
+    assert_eq!(history.end().copies, 1);
+}
+
+#[test]
+fn a_question_that_is_not_recognised_is_found() {
+    let twice = |between: &[What], later: u64| {
+        let mut history = History::begin();
+        history.send(0, 1, Attempt::First);
+        history.take(1, 0);
+        history.queue(1);
+        history.send(1, 2, Attempt::First);
+        history.take(2, 1);
+        history.queue(2);
+        history.confirm(1, 2);
+        between.iter().for_each(|what| history.see(1, *what));
+        history.pass(later);
+        history.send(0, 1, Attempt::Retry);
+        history.take(1, 0);
+        history.queue(1);
+        history.confirm(0, 1);
+        history
+    };
+    let totals = twice(&[], 0).end_with(
+        "tower 1 did not recognise message 0, which it was asked about, and took it twice",
+    );
+    assert_eq!(totals.duplicated(DuplicationCause::Unexplained), 1);
+    let restart = [What::Crashed, What::Started { life: 1 }];
+    let clock = |step, drift_ppm| [What::ClockChanged { step, drift_ppm }];
+    for between in [clock(0, 500_000), clock(-1, 0)] {
+        twice(&between, 30).end_with(
+            "tower 1 did not recognise message 0, which it was asked about, and took it twice",
+        );
+    }
+    for (between, later) in [
+        (&restart[..], 0),
+        (&[What::Forgot], 0),
+        (&[CORRUPTED], 0),
+        (&clock(1, 0), 0),
+        (&clock(0, 500_000), 40),
+        (&[], 60),
+    ] {
+        let totals = twice(between, later).end();
+        assert_eq!(totals.duplicated(DuplicationCause::TakenTwice), 1, "{between:?}");
+        assert_eq!(totals.copies, 2);
+    }
+}
+
+#[test]
+fn bytes_sent_twice_may_be_taken_twice() {
+    let mut history = History::begin();
+    for _ in 0..2 {
+        history.send(0, 1, Attempt::First);
+        history.get_back(0);
+    }
+    history.hop(0, 2);
+    history.take(1, 0);
+    history.queue(1);
+    history.take(1, 0);
+    let totals = history.end();
+    assert_eq!((totals.duplicated(DuplicationCause::TakenLate), totals.coalesced), (2, 1));
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.hop(0, 2);
+    history.take(1, 0);
+    history.queue(1);
+    history.take(1, 0);
+    history.end_with("tower 1 has taken message 0 from nobody");
+}
+
+#[test]
+fn strays_that_are_too_many_to_remember_explain_no_more_takes_than_they_would_have() {
+    let mut history = History::new(20);
+    for to in 1..12 {
+        history.send(0, to, Attempt::First);
+        history.get_back(0);
+    }
+    // Whoever takes it must be one of those to whom it was sent, as long as all of them are remembered.
+    for by in 1..12 {
+        history.take(by, 0);
+        history.queue(by);
+    }
+    assert_eq!(history.texts(), [""; 0]);
+    history.take(15, 0);
+    history.queue(15);
+    let totals = history.end_with("tower 15 has taken message 0 from nobody");
+    assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 11);
+}
+
+#[test]
+fn slow_bytes_may_bring_back_what_was_lost_or_make_one_more() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.take(1, 0);
+    history.queue(1);
+    let totals = history.end();
+    assert_eq!((totals.copies, totals.duplicated(DuplicationCause::TakenLate)), (2, 1));
+
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.see(0, What::Crashed);
+    assert_eq!(history.ledger.totals().lost(LossCause::Crash), 1);
+    history.take(1, 0);
+    history.queue(1);
+    let totals = history.end();
+    assert_eq!((totals.alive, totals.lost(LossCause::Crash)), (1, 0));
+}
+
+#[test]
+fn bytes_are_not_slow_for_ever_unless_their_receiver_is_stopped() {
+    for is_paused in [true, false] {
+        let mut history = History::begin();
+        if is_paused {
+            history.see(1, What::Paused);
+        }
+        history.send(0, 1, Attempt::First);
+        history.get_back(0);
+        history.pass(1_000);
+        // Strays are cleared away when the message has another one.
+        history.send(0, 2, Attempt::First);
+        history.get_back(0);
+        history.see(1, What::Resumed);
+        history.take(1, 0);
+        history.queue(1);
+        if is_paused {
+            history.end();
+        } else {
+            history.end_with("tower 1 has taken message 0 from nobody");
+        }
+    }
+}
+
+#[test]
+fn bytes_may_be_seen_before_the_notice_that_explains_them() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    // It did not know yet that the message was back, and neither that it had been given to another link and came back from there.
+    history.send(0, 2, Attempt::First);
+    history.see(0, What::Queued { message: MESSAGE, origin: Origin::Returned });
+    history.see(0, What::Queued { message: MESSAGE, origin: Origin::Returned });
+    history.audit(0, &[in_flight(2)]);
+    history.take(2, 0);
+    history.queue(2);
+    history.confirm(0, 2);
+    history.end();
+}
