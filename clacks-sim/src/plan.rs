@@ -81,6 +81,8 @@ impl Plan {
             }
         }
         let cuts = self.steps.iter().any(|(_, step)| matches!(step, Step::Cut { .. }));
+        // A partition that stops nothing has not tried anything.
+        let parts = self.steps.iter().any(|(_, step)| matches!(step, Step::Part { .. }));
         let by_chance = [
             (Fault::Cut, cuts),
             (Fault::Refused, weathers.iter().any(|weather| weather.refused > 0.0)),
@@ -91,6 +93,7 @@ impl Plan {
             (Fault::Crash, self.churn.as_ref().is_some_and(|churn| churn.graceful < 1.0)),
             (Fault::Leave, self.churn.as_ref().is_some_and(|churn| churn.graceful > 0.0)),
             (Fault::Restart, self.churn.is_some()),
+            (Fault::Parted, parts),
         ];
         for (fault, _) in by_chance.into_iter().filter(|(_, is_asked)| *is_asked) {
             counts.insert(fault, None);

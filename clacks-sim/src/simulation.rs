@@ -324,6 +324,7 @@ impl Watchers {
             running: standing.running,
             links: standing.connections as u64,
             messages: totals.alive,
+            in_doubt: totals.in_doubt,
             copies: totals.copies,
             on_the_wire: standing.on_the_wire,
             events: standing.events,

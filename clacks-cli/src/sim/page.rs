@@ -25,13 +25,21 @@ fn faults(outcome: &Outcome) -> Vec<FaultCount> {
     outcome.faults.iter().map(count).collect()
 }
 
+/// A number of things, by what brought them about.
+fn by_cause(counts: &[(&str, u64)]) -> String {
+    let some = counts.iter().filter(|(_, count)| *count > 0);
+    let words: Vec<_> = some.map(|(cause, count)| format!("{cause}: {count}")).collect();
+    if words.is_empty() { "None.".to_owned() } else { format!("By cause: {}.", words.join(", ")) }
+}
+
 /// The page.
 pub(super) fn html(outcome: &Outcome, wall: Duration, replay: &str) -> String {
     let totals = &outcome.totals;
     let total =
         |name, value: u64, explanation| Total { name, value: value as f64, unit: "", explanation };
-    let lost = LossCause::ALL.iter().map(|cause| totals.lost(*cause)).sum();
-    let duplicated = DuplicationCause::ALL.iter().map(|cause| totals.duplicated(*cause)).sum();
+    let lost = LossCause::ALL.map(|cause| (cause.as_str(), totals.lost(cause)));
+    let made = DuplicationCause::ALL.map(|cause| (cause.as_str(), totals.duplicated(cause)));
+    let (lost_how, made_how) = (by_cause(&lost), by_cause(&made));
     let sums = [
         total(
             "messages alive",
@@ -39,8 +47,8 @@ pub(super) fn html(outcome: &Outcome, wall: Duration, replay: &str) -> String {
             "Different messages of which some tower holds a copy.",
         ),
         total("hops", totals.hops, "How often a tower took a message."),
-        total("messages lost", lost, "Each with the last tower that held it."),
-        total("copies made", duplicated, "Because a confirmation was lost on its way."),
+        total("messages lost", lost.iter().map(|(_, count)| count).sum(), &lost_how),
+        total("copies made", made.iter().map(|(_, count)| count).sum(), &made_how),
         total("coalesced", totals.coalesced, "Copies that met another copy and became one."),
     ];
     let measures: Vec<_> = outcome
@@ -100,5 +108,7 @@ pub(super) fn html(outcome: &Outcome, wall: Duration, replay: &str) -> String {
         faults: &faults(outcome),
         measures: &measures,
         violations: &violations,
+        violated: outcome.violated,
+        is_over: outcome.is_over,
     })
 }

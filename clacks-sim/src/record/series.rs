@@ -61,6 +61,8 @@ pub struct Gauges {
     pub links: u64,
     /// Different messages of which there is a copy.
     pub messages: u64,
+    /// Different messages of which nobody can say whether there is a copy: the only one may or may not have arrived.
+    pub in_doubt: u64,
     /// All copies, wherever they are.
     pub copies: u64,
     /// Copies that wait in a queue.
@@ -332,7 +334,7 @@ impl Series {
         set(Column::Copies, number(gauges.copies));
         set(Column::Surplus, number(gauges.copies.saturating_sub(gauges.messages)));
         let enqueued = self.total(Column::Enqueued);
-        set(Column::Lost, number(enqueued.saturating_sub(gauges.messages)));
+        set(Column::Lost, number(enqueued.saturating_sub(gauges.messages + gauges.in_doubt)));
         set(Column::Waiting, number(gauges.waiting));
         set(Column::OnTheWire, number(gauges.on_the_wire));
         let mean = if running > 0.0 { number(gauges.waiting) / running } else { f64::NAN };

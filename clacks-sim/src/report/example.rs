@@ -85,6 +85,8 @@ impl Example {
             faults: &self.faults,
             measures: &self.measures,
             violations: &self.violations,
+            violated: self.violations.len() as u64,
+            is_over: true,
         }
     }
 
@@ -261,6 +263,7 @@ impl Maker {
             pairs_alive: share(known * (1.0 - parted)),
             links: u64::from(running) * 6 + u64::from(self.roll(20)),
             messages,
+            in_doubt: 0,
             copies: messages + u64::from(self.roll(4)),
             waiting: messages.saturating_sub(on_the_wire),
             on_the_wire,

@@ -61,9 +61,15 @@ fn write_head(page: &mut String, input: &ReportInput<'_>) -> fmt::Result {
     if !input.about.is_empty() {
         writeln!(page, "<p class=\"about\">{}</p>", Escaped(input.about))?;
     }
-    let missed = input.measures.iter().filter(|m| m.verdict == Verdict::Violated).count();
-    match (input.violations.len(), missed) {
-        (0, 0) => writeln!(page, "<p class=\"verdict held\">All checks held.</p>")?,
+    let missed = input.measures.iter().filter(|m| m.verdict == Verdict::Violated).count() as u64;
+    match (input.violated, missed) {
+        (0, 0) if input.is_over => {
+            writeln!(page, "<p class=\"verdict held\">All checks held.</p>")?;
+        }
+        (0, 0) => {
+            let rest = "the run was stopped, and what must hold at its end was not judged";
+            writeln!(page, "<p class=\"verdict held\">All checks held so far; {rest}.</p>")?;
+        }
         (0, missed) => {
             let what = counted(
                 missed,
@@ -152,7 +158,8 @@ fn write_violations(page: &mut String, input: &ReportInput<'_>) -> fmt::Result {
         )?;
     }
     page.write_str("</tbody>\n</table></div>\n")?;
-    let left_out = input.violations.len().saturating_sub(MAX_VIOLATIONS);
+    let listed = input.violations.len().min(MAX_VIOLATIONS) as u64;
+    let left_out = input.violated.saturating_sub(listed);
     if left_out > 0 {
         let more = counted(left_out, "more is", "more are");
         writeln!(page, "<p class=\"quiet\">{more} not listed.</p>")?;
@@ -233,7 +240,7 @@ fn whole(count: u64) -> String {
     plain(count as f64)
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

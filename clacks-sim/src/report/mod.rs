@@ -50,8 +50,12 @@ pub struct ReportInput<'a> {
     pub faults: &'a [FaultCount],
     /// What oracles predicted, and what was measured.
     pub measures: &'a [Measure<'a>],
-    /// What should not have happened. Empty means that all checks held.
+    /// The first things that should not have happened.
     pub violations: &'a [Violation<'a>],
+    /// How many there were in all.
+    pub violated: u64,
+    /// Whether the run came to its end. If not, what must hold then has not been judged.
+    pub is_over: bool,
 }
 
 /// A value that a column is expected to have.

@@ -123,6 +123,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             while machine.transmit(link, &mut bytes) > 0 {}
         }
         if !bytes.is_empty() {
+            let to = self.connections.get(end.connection).at(end.side.other()).tower;
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            self.see(tower, What::Sent { to, bytes: length });
             self.send_bytes(end, &bytes);
         }
         self.scratch = bytes;

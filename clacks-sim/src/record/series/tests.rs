@@ -162,6 +162,7 @@ fn derived_gauges() {
         running: 5,
         pairs_alive: 15,
         messages: 7,
+        in_doubt: 1,
         copies: 9,
         waiting: 8,
         ..Gauges::default()
@@ -170,7 +171,7 @@ fn derived_gauges() {
     let row = &series.samples()[0];
     assert_eq!(row.value(Column::Discovery), Some(0.75));
     assert_eq!(row.value(Column::Surplus), Some(2.0));
-    assert_eq!(row.value(Column::Lost), Some(3.0));
+    assert_eq!(row.value(Column::Lost), Some(2.0));
     assert_eq!(row.value(Column::QueueMean), Some(1.6));
     assert_eq!((row.value(Column::Enqueued), row.rate(Column::Enqueued)), (Some(10.0), Some(5.0)));
 }

@@ -83,7 +83,8 @@ fn the_verdict_is_good_only_when_nothing_is_wrong() {
     assert!(html(&missed).contains("verdict violated"));
     let violation = Violation { check: "a", at: None, tower: None, what: "b" };
     let many = vec![violation; MAX_VIOLATIONS + 2];
-    let page = html(&ReportInput { violations: &many, ..good });
+    let violated = many.len() as u64;
+    let page = html(&ReportInput { violations: &many, violated, ..good });
     assert!(page.contains("verdict violated") && !page.contains("verdict held"));
     assert!(page.contains("2 more are not listed"));
 }
@@ -109,8 +110,15 @@ fn an_empty_run_has_a_page() {
         faults: &[],
         measures: &[],
         violations: &[],
+        violated: 0,
+        is_over: true,
     };
     let page = html(&input);
+    assert!(page.contains("All checks held."));
+    let stopped = html(&ReportInput { is_over: false, ..input });
+    assert!(stopped.contains("All checks held so far;"));
+    let violated = html(&ReportInput { violated: 40, ..input });
+    assert!(violated.contains("40 violations"), "all are counted, however many are told");
     assert_eq!(data_of(&page)["time"], serde_json::json!([]));
 }
 
