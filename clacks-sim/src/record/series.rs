@@ -350,6 +350,12 @@ impl Series {
     }
 
     fn keep(&mut self, sample: Sample) {
+        // The last look at a run often falls on a sample: of a row without a duration nobody could tell a rate.
+        if sample.interval.is_zero()
+            && let Some(last) = self.samples.last_mut()
+        {
+            return last.merge(&sample);
+        }
         if let Some(last) = self.samples.last_mut()
             && self.in_last < self.stride
         {

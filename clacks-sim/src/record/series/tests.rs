@@ -177,6 +177,21 @@ fn derived_gauges() {
 }
 
 #[test]
+fn a_second_look_at_the_same_moment_is_no_row_of_its_own() {
+    let mut series = Series::new(8, None);
+    let enqueue = |series: &mut Series| {
+        series.see(&seen(1, What::Enqueued { message: MessageId(0) }));
+    };
+    enqueue(&mut series);
+    series.sample(at(2), &Gauges { running: 3, ..Gauges::default() });
+    enqueue(&mut series);
+    series.sample(at(2), &Gauges { running: 4, ..Gauges::default() });
+    let [row] = series.samples() else { panic!("{:?}", series.samples()) };
+    assert_eq!((row.value(Column::Running), row.rate(Column::Enqueued)), (Some(4.0), Some(1.0)));
+    assert_eq!(series.total(Column::Enqueued), 2);
+}
+
+#[test]
 fn what_cannot_be_known_is_unknown() {
     let mut series = Series::new(8, None);
     series.sample(at(0), &Gauges { running: 1, ..Gauges::default() });
