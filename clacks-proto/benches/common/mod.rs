@@ -116,7 +116,7 @@ impl<'a> Comparison<'a> {
             let is = nanos[index];
             let wanted = row.wanted.map_or_else(String::new, |wanted| {
                 let (text, holds) = match wanted {
-                    Wanted::Times(most) => (format!("<= {most} times"), ratio(index) <= most),
+                    Wanted::Times(most) => (format!("<= {most:.2} times"), ratio(index) <= most),
                     Wanted::Nanos(most) => (format!("<= {most} ns"), is <= most),
                     Wanted::TimesAnd(most, more) => {
                         (format!("<= {most} times + {more} ns"), is <= most * nanos[0] + more)
