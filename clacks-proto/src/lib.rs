@@ -87,6 +87,9 @@ extern crate std;
 
 mod actions;
 mod address;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod config;
 mod deadlines;
 #[cfg(feature = "std")]

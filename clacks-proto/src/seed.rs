@@ -53,17 +53,20 @@ impl Stream {
         Self(generator)
     }
 
+    #[inline]
     pub(crate) fn word(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A number in `0..bound`, every one equally likely; 0 for a bound of 0.
+    #[inline]
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         let word = self.word();
         self.bounded(high(word), bound)
     }
 
     /// The same from a word that was drawn already.
+    #[inline]
     pub(crate) fn bounded(&mut self, word: u32, bound: u32) -> u32 {
         bounded(word, bound, || self.word())
     }
@@ -142,6 +145,7 @@ impl SparseStream {
 
 /// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the product's upper half is the number, and the few
 /// lower halves that would favour some numbers are drawn again.
+#[inline]
 fn bounded(word: u32, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
     let mut product = u64::from(word) * u64::from(bound);
     if low(product) < bound {

@@ -75,6 +75,7 @@ impl Selector {
     }
 
     /// The status of the next recipient and its index among the eligible peers of that status; `None` when nobody is eligible.
+    #[inline]
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
         let stream = self.stream.get_or_insert_with(|| {
             Box::new(Stream::resume(&self.seed, Purpose::Recipient, self.drawn))
@@ -88,6 +89,7 @@ impl Selector {
         Self::draw_from(&mut stream, self.odds, eligible)
     }
 
+    #[inline]
     fn draw_from(stream: &mut Stream, odds: Odds, eligible: Eligible) -> Option<(Status, u32)> {
         let Eligible { new, alive, lost, dead } = eligible;
         if new > 0 {

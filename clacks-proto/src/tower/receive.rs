@@ -248,7 +248,8 @@ impl Tower {
             self.taken_from(id, frame.transfer);
             return Some(Outcome::Taken);
         }
-        let copy = self.queue.find(frame.nonce, frame.kind, frame.body);
+        let name = self.queue.name(frame.nonce);
+        let copy = self.queue.find(name, frame.kind, frame.body);
         let has_room = self.actions.has_room(NOTICES_OF_A_MESSAGE)
             && (copy.is_some() || self.queue.has_room(frame.body.len(), 100));
         if !has_room {
@@ -271,7 +272,7 @@ impl Tower {
             }
             let place = Place::Offered { link: id };
             let body = Bytes::copy_from_slice(frame.body);
-            let key = self.queue.store(frame.nonce, frame.kind, body, place);
+            let key = self.queue.store(name, frame.kind, body, place);
             self.open_offers += 1;
             self.offers.push_back((self.now + timeout, key));
             self.actions.push(Action::Screen { offer: OfferId(key), from });
@@ -283,7 +284,7 @@ impl Tower {
             return None;
         }
         let body = Bytes::copy_from_slice(frame.body);
-        let message = self.queue.store(frame.nonce, frame.kind, body, Place::Waiting);
+        let message = self.queue.store(name, frame.kind, body, Place::Waiting);
         self.stats.received += 1;
         self.notify(Notice::MessageReceived { from, message });
         self.notify(Notice::MessageQueued { message, origin: Origin::Peer });
