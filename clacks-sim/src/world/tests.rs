@@ -6,7 +6,7 @@ use crate::distribution::Distribution;
 use crate::plan::{
     ContactVerb, Contacts, Death, Direction, Group, Partition, Path, Severance, Step, WithContacts,
 };
-use clacks_proto::{IoCause, Origin, SendRate};
+use clacks_proto::{CloseReason, IoCause, Origin, SendRate};
 
 #[derive(Default)]
 struct Witness {
@@ -101,10 +101,36 @@ impl World<Tower, Witness> {
         different(&held().map(|held| held.nonce).collect::<Vec<_>>())
     }
 
+    /// What all towers hold together, each message once.
+    fn contents(&self) -> Contents {
+        let mut contents = Contents::default();
+        let mut others = std::collections::BTreeSet::new();
+        for held in self.nodes.iter().flat_map(|node| &node.machine).flat_map(Tower::peek) {
+            let number = self.names.number_of(held.nonce);
+            let is_intact =
+                |number: &_| crate::names::message(*number, self.plan.message_size) == held.message;
+            match number.filter(is_intact) {
+                Some(number) => _ = contents.intact.insert(number),
+                None => _ = others.insert((held.nonce, held.message.body().to_vec())),
+            }
+        }
+        contents.altered = others.len();
+        contents
+    }
+
     fn status(&self, tower: usize, peer: u32) -> Option<Status> {
         let tower = self.nodes[tower].machine.as_ref()?;
         tower.find(&addresses::address_of(TowerId(peer))?).map(|peer| peer.status)
     }
+}
+
+/// The messages in the memory of towers.
+#[derive(Default)]
+struct Contents {
+    /// Those that somebody enqueued, as they were.
+    intact: std::collections::BTreeSet<crate::occurrence::MessageId>,
+    /// How many different ones there are that nobody enqueued like that.
+    altered: usize,
 }
 
 fn is_hand_over(what: &What) -> bool {
@@ -220,20 +246,38 @@ fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
 
 #[test]
 fn a_connection_that_breaks_loses_confirmations_and_no_message() {
-    let world = run(plan(4, Weather { broken: 0.2, ..calm() }, vec![]));
+    let mut plan = plan(4, Weather { broken: 0.2, ..calm() }, vec![]);
+    plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
+    let world = run(plan);
     assert!(world.happened(Fault::Broken) > 5);
-    assert!(
-        world.count(|what| matches!(
-            what,
-            What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. }
-        )) > 0
-    );
+    let asked_again = |what: &What| {
+        matches!(what, What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. })
+    };
+    assert!(world.count(asked_again) > 0);
+    let Contents { intact, altered } = world.contents();
+    assert_eq!((intact.len(), altered), (31, 0), "all are somewhere, and nothing else is");
 }
 
 #[test]
 fn an_altered_byte_is_noticed_or_changes_one_message() {
-    let world = run(plan(3, Weather { corrupted: 0.05, ..calm() }, vec![]));
-    assert!(world.happened(Fault::Corrupted) > 5);
+    let mut plan = plan(3, Weather { corrupted: 0.01, ..calm() }, vec![]);
+    plan.message_size = 500;
+    plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
+    let world = run(plan);
+    let alterations = world.happened(Fault::Corrupted);
+    assert!(alterations > 5);
+    let is_noticed = |what: &What| match what {
+        What::LinkClosed { why, .. } => {
+            matches!(why, CloseReason::Wire(_) | CloseReason::Protocol(_))
+        }
+        _ => false,
+    };
+    let noticed = world.count(is_noticed);
+    let Contents { intact, altered } = world.contents();
+    assert!(noticed > 0 && altered > 0, "{noticed} {altered}");
+    assert!(noticed + altered <= alterations, "{noticed} {altered} {alterations}");
+    // One of which the only copy was altered is among the others.
+    assert!(intact.len() + altered >= 31, "{} {altered}", intact.len());
 }
 
 #[test]
