@@ -351,6 +351,30 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
 }
 
 #[test]
+fn a_latency_that_changes_holds_for_connections_that_stand() {
+    let slow = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
+    let steps = vec![
+        (5_000, Step::Weather { weather: Some(Box::new(slow)) }),
+        (10_000, Step::Weather { weather: None }),
+    ];
+    let world = run(plan(2, calm(), steps));
+    assert_eq!(world.count(|what| matches!(what, What::Dialled { .. })), 1, "one stands all along");
+    let takes = |from, to| {
+        let between = |seen: &&Occurrence| seen.at > millis(from) && seen.at < millis(to);
+        let seen = world.watch.seen.iter().filter(between);
+        let times = seen.filter_map(|seen| match seen.what {
+            What::HandedOver { arrives, .. } => Some(arrives.duration_since(seen.at).as_millis()),
+            _ => None,
+        });
+        times.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(takes(1_000, 5_000), [20]);
+    assert_eq!(takes(5_000, 10_000), [300]);
+    // What is on its way is not overtaken.
+    assert_eq!(takes(10_300, 20_000), [20]);
+}
+
+#[test]
 fn partitions_stop_what_crosses_them_until_they_heal() {
     for how in [Severance::Silent, Severance::Reset] {
         let inside = Group::Range(0, 2);
