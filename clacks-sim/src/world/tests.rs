@@ -375,6 +375,20 @@ fn a_latency_that_changes_holds_for_connections_that_stand() {
 }
 
 #[test]
+fn who_should_be_back_and_still_leaves_dies_and_comes_back() {
+    // Nobody takes its message: the only other one is gone.
+    let steps = vec![
+        (900, Step::Crash { tower: TowerId(1), how: Death::Machine }),
+        (2_000, Step::Leave { tower: TowerId(0) }),
+        (3_000, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
+    ];
+    let world = run(plan(2, calm(), steps));
+    assert_eq!((world.happened(Fault::Leave), world.happened(Fault::Restart)), (1, 1));
+    assert_eq!(world.count(|what| matches!(what, What::Left { .. })), 0, "it was not done");
+    assert!(world.nodes[0].machine.is_some() && world.standing.running == 1);
+}
+
+#[test]
 fn partitions_stop_what_crosses_them_until_they_heal() {
     for how in [Severance::Silent, Severance::Reset] {
         let inside = Group::Range(0, 2);
