@@ -182,8 +182,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let (own, other) = (connection.at(to), connection.at(to.other()));
         let (tower, link, with) = (own.tower, own.link, other.tower);
         let node = &mut self.nodes[tower.0 as usize];
-        // A stopped process does not stop its machine from answering dials.
-        if node.is_paused && what != Load::Syn && what != Load::Room {
+        // A stopped process does not stop its machine from answering dials, and from sending what was written before.
+        let is_paused = node.is_paused;
+        if is_paused && what != Load::Syn && what != Load::Room {
             return node.park(Due::Arrival(place));
         }
         self.standing.events += 1;
@@ -220,7 +221,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             (Load::SynAck | Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
         }
         self.drop_segment(place);
-        self.settle(tower);
+        if !is_paused {
+            self.settle(tower);
+        }
     }
 
     fn on_bytes(&mut self, place: u32, end: EndId, tower: TowerId, link: LinkId, with: TowerId) {

@@ -257,6 +257,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let epoch = connection.epoch;
         let flow = &mut connection.end(end.side).flow;
         if flow.closes && flow.backlog.as_ref().is_none_or(|backlog| backlog.is_empty()) {
+            if self.nodes[from.0 as usize].is_paused {
+                // Its machine has sent all; it hears of it when it goes on.
+                let (place, _) = self.segments.add(end.connection, epoch, end.side, Load::Room);
+                return self.nodes[from.0 as usize].park(Due::Arrival(place));
+            }
             flow.closes = false;
             self.finish(end, CloseMode::Flush);
         }

@@ -389,6 +389,37 @@ fn who_should_be_back_and_still_leaves_dies_and_comes_back() {
 }
 
 #[test]
+fn a_paused_tower_hears_of_a_close_that_was_flushed_when_it_goes_on() {
+    let mut plan = plan(2, Weather { capacity: Some(100), ..calm() }, vec![]);
+    Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
+    plan.message_size = 2_000;
+    let (tower, peer) = (TowerId(0), TowerId(1));
+    let steps = [
+        (1_000, Step::Enqueue { tower, count: 3 }),
+        // It parts from a tower for which bytes wait for room on the path.
+        (1_012, Step::Ignore { tower, peer }),
+        (1_013, Step::Pause { tower }),
+        (5_000, Step::Resume { tower }),
+    ];
+    plan.steps.extend(steps.map(|(at, step)| (millis(at), step)));
+    plan.steps.sort_by_key(|(at, _)| *at);
+    let world = run(plan);
+    let meanwhile = world.watch.seen.iter().filter(|seen| {
+        seen.tower == Some(tower) && seen.at > millis(1_013) && seen.at < millis(5_000)
+    });
+    assert_eq!(meanwhile.map(|seen| seen.what).collect::<Vec<_>>(), []);
+    let closed = |seen: &&Occurrence| matches!(seen.what, What::Closed { .. });
+    let closed = world.watch.seen.iter().find(closed).map(|seen| (seen.tower, seen.at));
+    assert_eq!(closed, Some((Some(tower), millis(5_000))));
+    // All that it had written left without it.
+    let arrived = world.watch.seen.iter().filter(|seen| {
+        seen.tower == Some(peer) && matches!(seen.what, What::Arrived { bytes: 2_000.., .. })
+    });
+    let arrived: Vec<_> = arrived.map(|seen| seen.at).collect();
+    assert!(arrived.len() == 4 && arrived[3] < millis(5_000), "{arrived:?}");
+}
+
+#[test]
 fn partitions_stop_what_crosses_them_until_they_heal() {
     for how in [Severance::Silent, Severance::Reset] {
         let inside = Group::Range(0, 2);
