@@ -193,8 +193,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 self.on_bytes(place, end, tower, link, with);
                 return self.settle(tower);
             }
-            (Load::Bytes, None) => {
-                self.send_control(end, Load::Reset);
+            (Load::Bytes | Load::SynAck, None) => {
+                // A machine that is there knows nothing of this connection, and says so.
+                if !self.nodes[tower.0 as usize].is_unanswering {
+                    self.send_control(end, Load::Reset);
+                }
                 return self.drop_segment(place);
             }
             (Load::Syn, _) => self.on_dial(end, tower, with),
@@ -218,7 +221,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 self.tell(tower, Event::Lost { link, cause: IoCause::Reset });
             }
             (Load::Room, _) => self.on_room(end),
-            (Load::SynAck | Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
+            (Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
         }
         self.drop_segment(place);
         if !is_paused {

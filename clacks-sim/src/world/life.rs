@@ -135,11 +135,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let ends = std::mem::take(&mut node.ends);
         let parked = std::mem::take(&mut node.parked);
         self.standing.running -= 1;
-        for due in parked {
-            if let Due::Arrival(segment) = due {
-                self.drop_segment(segment);
-            }
-        }
+        self.abandon_parked(parked, how);
         for end in ends.into_iter().flatten() {
             self.abandon(end, how);
         }

@@ -420,6 +420,43 @@ fn a_paused_tower_hears_of_a_close_that_was_flushed_when_it_goes_on() {
 }
 
 #[test]
+fn a_machine_that_is_back_resets_the_connections_that_it_does_not_know() {
+    let steps = vec![
+        (3_000, Step::Crash { tower: TowerId(1), how: Death::Machine }),
+        (3_500, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
+        (4_000, Step::Enqueue { tower: TowerId(0), count: 1 }),
+    ];
+    let mut plan = plan(2, calm(), steps);
+    plan.time = Duration::from_secs(10);
+    // Until then nothing is said.
+    Arc::make_mut(&mut plan.config).heartbeat = None;
+    plan.steps.retain(|(at, step)| !(*at == millis(1_000) && matches!(step, Step::Enqueue { .. })));
+    let world = run(plan);
+    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, What::Broke { .. }));
+    let broke = broke.map(|seen| (seen.tower, seen.at));
+    let said = world.watch.seen.iter().find(|seen| is_hand_over(&seen.what)).unwrap().at;
+    assert_eq!(broke, Some((Some(TowerId(0)), said + Duration::from_millis(40))), "at once");
+    assert_eq!(world.status(1, 0), Some(Status::Alive), "it is found again");
+}
+
+#[test]
+fn who_dials_a_paused_tower_learns_of_its_death() {
+    let steps = vec![
+        (100, Step::Pause { tower: TowerId(1) }),
+        (300, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
+        (1_000, Step::Crash { tower: TowerId(1), how: Death::Process }),
+    ];
+    let mut plan = plan(2, calm(), steps);
+    plan.time = Duration::from_secs(2);
+    plan.steps.retain(|(at, step)| {
+        !(*at == millis(0) && matches!(step, Step::Start { tower: TowerId(0), .. }))
+    });
+    let world = run(plan);
+    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, What::Broke { .. }));
+    assert_eq!(broke.map(|seen| (seen.tower, seen.at)), Some((Some(TowerId(0)), millis(1_020))));
+}
+
+#[test]
 fn partitions_stop_what_crosses_them_until_they_heal() {
     for how in [Severance::Silent, Severance::Reset] {
         let inside = Group::Range(0, 2);
