@@ -166,8 +166,13 @@ impl Truth {
         let sizes = Sizes::of(machine);
         self.bounds.look(at, tower, sizes, &mut self.found);
         self.spinning.look(at, tower, &mut self.found);
-        let look = || machine.peek().filter_map(|held| number_in(held.message.body())).collect();
-        self.ledger.count(at, tower, sizes.messages, look, &mut self.found);
+        // What is under screening is its sender's still.
+        let look = || {
+            let own = machine.peek().filter(|held| !held.is_offered);
+            own.filter_map(|held| number_in(held.message.body())).collect()
+        };
+        let held = sizes.messages.saturating_sub(machine.offered());
+        self.ledger.count(at, tower, held, look, &mut self.found);
     }
 
     /// Reads what is known of a tower that will soon have an event, so that it is in the cache.
