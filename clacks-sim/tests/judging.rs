@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use clacks_sim::scenario::{ScreeningKnob, Verdict};
+use clacks_sim::scenario::{Fault, ScreeningKnob, Towers, Verdict};
 use clacks_sim::{Options, Outcome, Scenario, Simulation};
 use common::{finish, seconds};
 
@@ -33,5 +33,19 @@ fn what_is_under_screening_is_its_senders_still() {
         assert!(outcome.holds(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
         assert_eq!(outcome.totals.hops > 100, default == Verdict::Accept);
+    }
+}
+
+#[test]
+fn nobody_has_to_look_at_towers_that_are_all_down() {
+    // What more than a thousand hold is looked at in the end only.
+    for (towers, left) in [(3, 0), (3, 1), (1_001, 0)] {
+        let crash = Fault::crash(seconds(1), Towers::Range(left, towers - 1));
+        let mut scenario = network(towers, 10).fault(crash);
+        scenario.contacts.shape = clacks_sim::scenario::Shape::Ring;
+        scenario.checks.calm = clacks_sim::scenario::Calm::For(seconds(5));
+        let outcome = run(&scenario);
+        assert_eq!(outcome.running, left);
+        assert!(outcome.holds(), "{:?}", outcome.violations);
     }
 }
