@@ -22,7 +22,7 @@ fn a_network_keeps_its_rules_whatever_is_done_to_it() {
     });
     let networks = common::scenario(from_environment("CLACKS_SIM_TOWERS", 8));
     let result = runner.run(&networks, |scenario| {
-        let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        let simulation = Simulation::new(&scenario, common::folder(), Options::default()).unwrap();
         judge(&scenario, &finish(simulation), "failed")
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
@@ -32,7 +32,8 @@ fn a_network_keeps_its_rules_whatever_is_done_to_it() {
 fn what_once_failed_holds_now() {
     for file in regressions() {
         let scenario = Scenario::load(&file).unwrap();
-        let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        let folder = file.parent().unwrap();
+        let simulation = Simulation::new(&scenario, folder, Options::default()).unwrap();
         let outcome = finish(simulation);
         assert!(outcome.holds(), "{}: {:?}", file.display(), outcome.violations);
     }
