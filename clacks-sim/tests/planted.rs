@@ -5,7 +5,6 @@ mod common;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::BufMut;
@@ -66,7 +65,7 @@ impl StateMachine for Forgetful {
 fn run(scenario: &Scenario, loses_one_in: u64) -> Outcome {
     let simulation = Simulation::with_machines(
         scenario,
-        Path::new("."),
+        common::folder(),
         Options::default(),
         move |config, address, seed| {
             let tower = Tower::new(config, address, seed).ok()?;

@@ -197,6 +197,12 @@ impl Tower {
         self.queue.waiting()
     }
 
+    /// How many messages are under screening.
+    #[must_use]
+    pub fn offered(&self) -> usize {
+        self.open_offers
+    }
+
     /// How many peers are known, ignored ones included.
     #[must_use]
     pub fn peers(&self) -> usize {
