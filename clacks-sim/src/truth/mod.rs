@@ -166,8 +166,11 @@ impl Truth {
         let sizes = Sizes::of(machine);
         self.bounds.look(at, tower, sizes, &mut self.found);
         self.spinning.look(at, tower, &mut self.found);
-        let look = || machine.peek().filter_map(|held| number_in(held.message.body())).collect();
-        self.ledger.count(at, tower, sizes.messages, look, &mut self.found);
+        let kept = || machine.peek().filter(|held| held.offer.is_none());
+        let look = || kept().filter_map(|held| number_in(held.message.body())).collect();
+        // What is under screening is still its sender's.
+        let held = sizes.messages - machine.offers();
+        self.ledger.count(at, tower, held, look, &mut self.found);
     }
 
     /// Reads what is known of a tower that will soon have an event, so that it is in the cache.
