@@ -11,9 +11,13 @@
 
 #[cfg(test)]
 mod replay;
+#[cfg(feature = "tls")]
+mod tls_bytes;
 mod wire_decode;
 mod wire_roundtrip;
 
+#[cfg(feature = "tls")]
+pub use tls_bytes::tls_bytes;
 pub use wire_decode::wire_decode;
 pub use wire_roundtrip::wire_roundtrip;
 

@@ -35,3 +35,9 @@ fn wire_decode() {
 fn wire_roundtrip() {
     replay("wire_roundtrip", super::wire_roundtrip);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_bytes() {
+    replay("tls_bytes", super::tls_bytes);
+}
