@@ -9,15 +9,18 @@
     reason = "a panic is how a fuzzer is told"
 )]
 
+mod model;
 #[cfg(test)]
 mod replay;
 #[cfg(feature = "tls")]
 mod tls_bytes;
+mod tower_events;
 mod wire_decode;
 mod wire_roundtrip;
 
 #[cfg(feature = "tls")]
 pub use tls_bytes::tls_bytes;
+pub use tower_events::tower_events;
 pub use wire_decode::wire_decode;
 pub use wire_roundtrip::wire_roundtrip;
 

@@ -41,3 +41,8 @@ fn wire_roundtrip() {
 fn tls_bytes() {
     replay("tls_bytes", super::tls_bytes);
 }
+
+#[test]
+fn tower_events() {
+    replay("tower_events", super::tower_events);
+}

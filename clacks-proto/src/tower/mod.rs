@@ -1,6 +1,8 @@
 //! The tower: owns everything, turns events into actions, and carries the application's verbs.
 
 mod ahead;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod inside;
 mod links;
 mod receive;
 mod report;
