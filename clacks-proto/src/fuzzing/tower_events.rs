@@ -16,8 +16,8 @@ use crate::wire::{
     VERSION,
 };
 use crate::{
-    Action, Address, Allowance, Config, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
-    Nonce, Odds, OfferId, Screening, Seed, SendRate, StateMachine, Tower, Verdict, Window,
+    Action, Address, Allowance, CloseMode, Config, DefaultVerdict, Event, Instant, IoCause, LinkId,
+    Message, Nonce, Odds, OfferId, Screening, Seed, SendRate, StateMachine, Tower, Verdict, Window,
 };
 
 /// So many steps show what there is to see, and keep a run short.
@@ -120,6 +120,7 @@ struct Remote {
     /// There are bytes to send, as far as was said.
     is_asked: bool,
     was_asked_to_close: u8,
+    is_aborted: bool,
     said_goodbye: bool,
     /// It had its terminal event.
     is_over: bool,
@@ -268,6 +269,7 @@ impl Stage {
             unanswered: Vec::new(),
             is_asked: false,
             was_asked_to_close: 0,
+            is_aborted: false,
             said_goodbye: false,
             is_over: false,
         });
@@ -513,9 +515,12 @@ impl Stage {
                 self.new_remote(link);
             }
             Action::Send { link } => self.known(link).is_asked = true,
-            Action::Close { link, .. } => {
+            Action::Close { link, how, .. } => {
                 let remote = self.known(link);
                 remote.was_asked_to_close += 1;
+                // Who is to flush is to send all that there is; who is to abort is to send nothing.
+                remote.is_asked = how == CloseMode::Flush;
+                remote.is_aborted |= how == CloseMode::Abort;
                 assert!(remote.was_asked_to_close <= 2, "{action:?}");
             }
             Action::Screen { offer, .. } => {
@@ -542,7 +547,7 @@ impl Stage {
             while self.transmit_on(link, buffer) > 0 {}
         }
         // Whatever is to be sent was asked for.
-        let all = self.remotes.iter().filter(|remote| !remote.is_over);
+        let all = self.remotes.iter().filter(|remote| !remote.is_over && !remote.is_aborted);
         for link in all.map(|remote| remote.link).collect::<Vec<_>>() {
             assert_eq!(self.transmit_on(link, 1000), 0, "nobody was asked to send");
         }
