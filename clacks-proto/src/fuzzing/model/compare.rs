@@ -184,7 +184,9 @@ impl Model {
         }
         if let Some(first) = self.first_deadline() {
             let at = wakeup.map(|wakeup| wakeup.at);
-            assert!(at.is_some_and(|at| at <= first), "{wakeup:?}, and {first} is due");
+            let links = self.links.iter().filter(|link| self.deadline(link) == first);
+            let links: Vec<_> = links.collect();
+            assert!(at.is_some_and(|at| at <= first), "{wakeup:?}, and {first} is due: {links:?}");
         }
     }
 
