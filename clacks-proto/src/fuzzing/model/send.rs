@@ -171,8 +171,12 @@ impl Model {
                     let message = messages.find(|message| message.number == number).unwrap();
                     message.place = Place::InFlight(recipient);
                 }
-                // One that is not proved and can't take the message is tried without it.
+                // One that is not proved and can't take the message is tried without it. Else it is a heartbeat.
                 None => {
+                    let max = self.peer(recipient).unwrap().max_message;
+                    if self.queue.first().is_none_or(|head| self.len(*head) <= max as usize) {
+                        break;
+                    }
                     assert!(!self.is_alive(recipient), "an announce instead of a message");
                     self.check_drawable(recipient);
                     self.rotate();
