@@ -113,6 +113,11 @@ impl Model {
         for (number, key) in offers {
             self.compare_message(tower, number, key);
         }
+        let here = self.messages.iter().map(|message| message.number);
+        let keys: Vec<_> = here.filter_map(|it| Some((it, self.known[it].key?))).collect();
+        for (number, key) in keys {
+            self.compare_message(tower, number, key);
+        }
         for held in tower.peek() {
             let is_it = |number: Number| self.known[number].key == Some(held.key);
             let mut messages = self.messages.iter().filter(|message| is_it(message.number));
