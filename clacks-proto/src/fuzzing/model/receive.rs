@@ -37,7 +37,8 @@ impl Model {
     }
 
     fn offended(&mut self, id: LinkId, why: CloseReason) {
-        if let Some(link) = self.live(id) {
+        let speaks = |link: &&mut super::Link| !matches!(link.state, State::Parting(_));
+        if let Some(link) = self.live(id).filter(speaks) {
             link.farewell_due = Some(Farewell::Misbehaved);
         }
         self.end(id, why, Doubt::Doubtful, true);
