@@ -73,6 +73,7 @@
 //! |---|---|---|
 //! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
 //! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
+//! | `fuzzing` | nothing for you: the bodies of this project's fuzz targets, which change without notice | |
 //!
 //! # Dependencies of the bare crate
 //!
@@ -82,7 +83,7 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod actions;
@@ -96,6 +97,9 @@ mod deadlines;
 pub mod driver;
 pub mod embedding;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod link;
 mod machine;

@@ -131,6 +131,12 @@ impl Queue {
         self.bytes
     }
 
+    /// Places that are taken, and bytes of bodies that have departed and still take them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        (self.taken, self.departed_bytes)
+    }
+
     /// Messages waiting.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting

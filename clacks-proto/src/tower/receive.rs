@@ -100,7 +100,7 @@ impl Tower {
             (Direction::Outbound, Some(peer)) => self.on_dialled_hello(id, peer, hello),
             _ => self.on_claim(id, hello),
         };
-        let Some(peer) = peer else { return };
+        let Some(peer) = peer else { return self.reset_link_deadline(id) };
         if self.proved(id) == Some(peer) {
             self.peers.change(peer, |peer| {
                 peer.max_message = hello.max_message;
@@ -368,6 +368,10 @@ impl Tower {
         self.refresh_window(peer);
         self.request_send_if_wanted(id);
         let Some(link) = self.links.live(id) else { return };
+        if link.transfers.is_empty() {
+            // The time to confirm may be longer than a link may be idle.
+            self.link_deadlines.set_if_earlier(id.index, self.deadline_of(link));
+        }
         if let State::Parting(why) = link.state
             && link.transfers.sent() == 0
         {

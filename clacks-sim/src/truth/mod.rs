@@ -174,12 +174,10 @@ impl Truth {
         let sizes = Sizes::of(machine);
         self.bounds.look(at, tower, sizes, &mut self.found);
         self.spinning.look(at, tower, &mut self.found);
-        // What is under screening is its sender's still.
-        let look = || {
-            let own = machine.peek().filter(|held| !held.is_offered);
-            own.filter_map(|held| number_in(held.message.body())).collect()
-        };
-        let held = sizes.messages.saturating_sub(machine.offered());
+        let kept = || machine.peek().filter(|held| held.offer.is_none());
+        let look = || kept().filter_map(|held| number_in(held.message.body())).collect();
+        // What is under screening is still its sender's.
+        let held = sizes.messages - machine.offers();
         self.ledger.count(at, tower, held, look, &mut self.found);
     }
 
