@@ -286,8 +286,9 @@ fn fault(towers: u32) -> impl Strategy<Value = Fault> {
     let parts = prop_oneof![
         Just(Parts::Halves),
         group().prop_map(Parts::Isolate),
-        group().prop_map(Parts::Group),
-        (1u32..10).prop_map(|tenths| Parts::Random(f64::from(tenths) / 10.0)),
+        // Somebody has to be on the other side, of two towers too.
+        (1..=towers / 2).prop_map(|count| Parts::Group(Towers::Count(count))),
+        (1u32..=5).prop_map(|tenths| Parts::Random(f64::from(tenths) / 10.0)),
     ];
     let death = prop_oneof![Just(Death::Process), Just(Death::Machine)];
     let deed = prop_oneof![
