@@ -218,6 +218,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many draws")]
     fn a_bounded_draw_is_uniform() {
         let mut stream = Stream::new(&Seed::from_u64(2), Purpose::Recipient);
         let mut seen = [0u32; 7];

@@ -131,6 +131,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of draws")]
     fn new_peers_come_first_and_alike() {
         let mut selector = Selector::new(&Seed::from_u64(1), Odds::default());
         let mut seen = [0u64; 5];
@@ -143,6 +144,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of draws")]
     fn the_odds_are_the_originals_over_ten_million_draws() {
         let mut selector = Selector::new(&Seed::from_u64(2), Odds::default());
         let mut statuses = [0u64; 3];
@@ -167,6 +169,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of draws")]
     fn odds_are_shared_among_the_statuses_that_have_a_peer() {
         let mut selector = Selector::new(&Seed::from_u64(3), Odds::default());
         let mut dead = 0u64;

@@ -27,22 +27,26 @@ fn replay(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
 fn wire_decode() {
     replay("wire_decode", super::wire_decode);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
 fn wire_roundtrip() {
     replay("wire_roundtrip", super::wire_roundtrip);
 }
 
 #[cfg(feature = "tls")]
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
 fn tls_bytes() {
     replay("tls_bytes", super::tls_bytes);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
 fn tower_events() {
     replay("tower_events", super::tower_events);
 }

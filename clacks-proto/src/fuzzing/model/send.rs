@@ -81,11 +81,15 @@ impl Model {
         assert!(attempts == due || is_over || was_stuck, "{attempts} messages on {due} ticks");
     }
 
+    fn is_heartbeat_due(&self) -> bool {
+        let is_due = self.config.heartbeat.is_some() && self.heartbeat_at <= self.now;
+        is_due && self.phase == Phase::Running
+    }
+
     fn heartbeat(&mut self) {
-        let Some(heartbeat) = self.config.heartbeat else { return };
-        if self.heartbeat_at > self.now || self.phase != Phase::Running {
+        let Some(heartbeat) = self.config.heartbeat.filter(|_| self.is_heartbeat_due()) else {
             return;
-        }
+        };
         let quiet_until = self.last_sent.map(|last| last + heartbeat);
         if let Some(later) = quiet_until.filter(|later| *later > self.now) {
             self.heartbeat_at = later;
@@ -173,11 +177,12 @@ impl Model {
                 }
                 // One that is not proved and can't take the message is tried without it. Else it is a heartbeat.
                 None => {
-                    let max = self.peer(recipient).unwrap().max_message;
-                    if self.queue.first().is_none_or(|head| self.len(*head) <= max as usize) {
+                    let max = self.peer(recipient).unwrap().max_message as usize;
+                    let fits = self.queue.first().is_none_or(|head| self.len(*head) <= max);
+                    let has_beaten = self.is_heartbeat_due() && self.waits_alike();
+                    if self.is_alive(recipient) || fits || has_beaten {
                         break;
                     }
-                    assert!(!self.is_alive(recipient), "an announce instead of a message");
                     self.check_drawable(recipient);
                     self.rotate();
                     self.assign(recipient, Cargo::Announce, Some(&drawn));
