@@ -459,6 +459,7 @@ impl Peers {
 
     /// How many may be drawn. With `max_probes` running, only the alive.
     #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
+    #[inline]
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
         let [new, alive, lost, dead] =
             [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
@@ -470,6 +471,7 @@ impl Peers {
     }
 
     /// The peer at a place among the eligible of a status.
+    #[inline]
     pub(crate) fn eligible_peer(&self, status: Status, place: u32) -> Option<PeerId> {
         self.eligible[class(status)?].get(place as usize).copied()
     }
@@ -607,15 +609,10 @@ impl Peers {
     }
 }
 
-/// The place of a status among the lists of the eligible.
+/// The place of a status among the lists of the eligible, where the statuses have their own order, and the ignored have none.
 fn class(status: Status) -> Option<usize> {
-    match status {
-        Status::New => Some(0),
-        Status::Alive => Some(1),
-        Status::Lost => Some(2),
-        Status::Dead => Some(3),
-        Status::Ignored => None,
-    }
+    let class = status as usize;
+    (class < Status::Ignored as usize).then_some(class)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]

@@ -146,13 +146,18 @@ impl SparseStream {
 /// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the product's upper half is the number, and the few
 /// lower halves that would favour some numbers are drawn again.
 #[inline]
-fn bounded(word: u32, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
-    let mut product = u64::from(word) * u64::from(bound);
-    if low(product) < bound {
-        let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
-        while low(product) < threshold {
-            product = u64::from(high(next())) * u64::from(bound);
-        }
+fn bounded(word: u32, bound: u32, next: impl FnMut() -> u64) -> u32 {
+    let product = u64::from(word) * u64::from(bound);
+    if low(product) < bound { drawn_again(product, bound, next) } else { high(product) }
+}
+
+/// The rest of it, when the first word may favour a number: rare for any bound that is far below 2^32.
+#[cold]
+#[inline(never)]
+fn drawn_again(mut product: u64, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
+    let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
+    while low(product) < threshold {
+        product = u64::from(high(next())) * u64::from(bound);
     }
     high(product)
 }

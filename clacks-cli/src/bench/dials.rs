@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clacks_proto::{Message, Report};
 
-use super::towers::{Host, giving, keeping};
+use super::towers::{Company, Host, giving, keeping, wait};
 use super::{Contender, Contest, Rate, Trouble, bare};
 use crate::args::Runtime;
 
@@ -49,19 +49,20 @@ fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
         config.max_links = FORGETFUL;
         config.max_half_open = 1;
     }
-    let dialler = Host::start(runtime, config)?;
-    let listeners: Vec<_> =
-        (0..LISTENERS).map(|_| Host::start(runtime, keeping())).collect::<Result<_, _>>()?;
+    let dialler = Host::start(runtime, Company::None, config)?;
+    let listener = |_| Host::start(runtime, Company::Others, keeping());
+    let listeners: Vec<_> = (0..LISTENERS).map(listener).collect::<Result<_, _>>()?;
     let mut ears = dialler.ears();
     let handle = dialler.handle();
     let message = Message::bytes(&[b'x'; SIZE]);
     let mut one = |listener: &Host| -> Result<(), Trouble> {
         // Only this one is not ignored: whoever is drawn, it is this one.
-        smol::block_on(handle.heed(&listener.address));
-        smol::block_on(handle.expand(&listener.address))?;
-        smol::block_on(handle.enqueue(message.clone()))?;
+        if !wait(handle.heed(&listener.address)) {
+            dialler.expand(listener)?;
+        }
+        wait(handle.enqueue(message.clone()))?;
         ears.wait_for(|report| matches!(report, Report::MessageDelivered { .. }))?;
-        smol::block_on(handle.ignore(&listener.address))?;
+        wait(handle.ignore(&listener.address))?;
         Ok(())
     };
     // The first round makes the sessions that later ones go on with.

@@ -61,7 +61,7 @@ struct Patience {
 }
 
 impl Patience {
-    const FULL: Self = Self { turns: 5, turn: Duration::from_millis(800) };
+    const FULL: Self = Self { turns: 5, turn: Duration::from_millis(700) };
     const QUICK: Self = Self { turns: 1, turn: Duration::from_millis(300) };
 }
 
@@ -119,6 +119,7 @@ fn bar(turns: u64) -> ProgressBar {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn failed(trouble: Trouble) -> Failure {
     Failure::failed(format_args!(
         "The benchmark broke down ({trouble}): it needs some sockets and threads, and a processor that is not too busy."

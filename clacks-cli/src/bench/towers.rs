@@ -1,5 +1,6 @@
-//! Towers that are measured: each on a thread of its own, whatever drives it.
+//! Towers that are measured.
 
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Address, Config, Report, Seed, SendRate, ShutdownProgress, Stats, Tower};
 use clacks_smol::Driver;
 use smol::channel::{self, Sender};
-use smol::future;
+use smol::{Task, Timer, future};
 
 use super::Trouble;
 use crate::args::Runtime;
@@ -24,14 +25,29 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) struct Host {
     pub(super) address: Address,
     handle: Handle,
-    stop: Stop,
-    thread: Option<JoinHandle<()>>,
+    // Only there to be dropped.
+    _life: Life,
+}
+
+/// What runs it, until it is dropped.
+enum Life {
+    OwnThread { stop: Stop, thread: Option<JoinHandle<()>> },
+    Task { _task: Task<io::Result<()>> },
 }
 
 /// How its thread is told to end.
 enum Stop {
     Smol(Sender<()>),
-    Mio(Arc<AtomicBool>),
+    Mio(Arc<AtomicBool>, clacks_mio::Handle),
+}
+
+/// Who else is on its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Nobody.
+    None,
+    /// Where the runtime can do that, all others like it. Threads that wait with smol share one reactor, so that each is woken for the others.
+    Others,
 }
 
 /// Hands on what it has as fast as it can.
@@ -51,29 +67,40 @@ pub(super) fn keeping() -> Config {
 
 impl Host {
     /// Starts one on a free port.
-    pub(super) fn start(runtime: Runtime, config: Config) -> Result<Self, Trouble> {
+    pub(super) fn start(
+        runtime: Runtime,
+        company: Company,
+        config: Config,
+    ) -> Result<Self, Trouble> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = Address::try_from(listener.local_addr()?)?;
         let seed = Seed::from_u64(address.port().get().into());
         let tower = Tower::new(config, address.clone(), &seed)?;
         let machine = SecureTower::new(tower, &Identity::generate()?, Trust::Open)?;
         let named = thread::Builder::new().name("tower".into());
-        let (handle, stop, thread) = match runtime {
+        let (handle, life) = match runtime {
             Runtime::Smol => {
                 let (handle, driver) = Driver::new(machine, listener)?;
-                let (stop, stopped) = channel::bounded(1);
-                let until_stopped = async move {
-                    let _ = stopped.recv().await;
-                    Ok(())
+                let life = match company {
+                    Company::Others => Life::Task { _task: smol::spawn(driver.run()) },
+                    Company::None => {
+                        let (stop, stopped) = channel::bounded(1);
+                        let until_stopped = async move {
+                            let _ = stopped.recv().await;
+                            Ok(())
+                        };
+                        let life = future::or(driver.run(), until_stopped);
+                        let thread = named.spawn(move || drop(smol::block_on(life)))?;
+                        Life::OwnThread { stop: Stop::Smol(stop), thread: Some(thread) }
+                    }
                 };
-                let life = move || drop(smol::block_on(future::or(driver.run(), until_stopped)));
-                (Handle::Smol(handle), Stop::Smol(stop), named.spawn(life)?)
+                (Handle::Smol(handle), life)
             }
             Runtime::Mio => {
                 let (handle, mut reactor) = Reactor::new(machine, listener)?;
-                let stop = Arc::new(AtomicBool::new(false));
-                let must_stop = stop.clone();
-                let life = move || {
+                let must_stop = Arc::new(AtomicBool::new(false));
+                let stop = Stop::Mio(must_stop.clone(), handle.clone());
+                let thread = named.spawn(move || {
                     while let Ok(ShutdownProgress::Running | ShutdownProgress::Draining) =
                         reactor.turn(None)
                     {
@@ -81,11 +108,11 @@ impl Host {
                             return;
                         }
                     }
-                };
-                (Handle::Mio(handle), Stop::Mio(stop), named.spawn(life)?)
+                })?;
+                (Handle::Mio(handle), Life::OwnThread { stop, thread: Some(thread) })
             }
         };
-        Ok(Self { address, handle, stop, thread: Some(thread) })
+        Ok(Self { address, handle, _life: life })
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -93,40 +120,40 @@ impl Host {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        smol::block_on(self.handle.stats())
+        wait(self.handle.stats())
     }
 
     pub(super) fn expand(&self, other: &Self) -> Result<(), Trouble> {
-        Ok(smol::block_on(self.handle.expand(&other.address))?)
+        Ok(wait(self.handle.expand(&other.address))?)
     }
 
     pub(super) fn ears(&self) -> Ears {
         match &self.handle {
-            Handle::Smol(handle) => Ears::Smol(handle.notices()),
+            Handle::Smol(handle) => Ears::Smol(handle.notices(), Timer::after(DEADLINE)),
             Handle::Mio(handle) => Ears::Mio(handle.notices()),
         }
     }
 }
 
-impl Drop for Host {
+impl Drop for Life {
     fn drop(&mut self) {
-        match (&self.stop, &self.handle) {
-            (Stop::Mio(stop), Handle::Mio(handle)) => {
-                stop.store(true, Ordering::Relaxed);
+        let Self::OwnThread { stop, thread } = self else { return };
+        match stop {
+            Stop::Mio(must_stop, handle) => {
+                must_stop.store(true, Ordering::Relaxed);
                 handle.wake();
             }
-            (Stop::Smol(stop), _) => drop(stop.try_send(())),
-            _ => {}
+            Stop::Smol(stop) => drop(stop.try_send(())),
         }
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Hears what a tower reports.
+/// Hears what a tower reports, for as long as [`DEADLINE`] with smol: one timer for all, which costs nothing while the towers run.
 pub(super) enum Ears {
-    Smol(clacks_smol::Notices),
+    Smol(clacks_smol::Notices, Timer),
     Mio(clacks_mio::Notices),
 }
 
@@ -137,8 +164,8 @@ impl Ears {
         loop {
             let report = match self {
                 Self::Mio(notices) => notices.recv_timeout(DEADLINE).map_err(|_| late())?,
-                Self::Smol(notices) => smol::block_on(future::or(notices.next(), async {
-                    smol::Timer::after(DEADLINE).await;
+                Self::Smol(notices, timer) => wait(future::or(notices.next(), async {
+                    timer.await;
                     None
                 }))
                 .ok_or_else(late)?,
@@ -148,4 +175,9 @@ impl Ears {
             }
         }
     }
+}
+
+/// Waits as a thread does that has nothing to do with smol's reactor, and takes nothing from the towers' threads.
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+    future::block_on(future)
 }

@@ -160,6 +160,10 @@ impl Tower {
 
     /// Whether the other side of a link is ignored: as the peer that it is or claims to be, or as the one whose key it has.
     fn is_unwelcome(&self, id: LinkId) -> bool {
+        // Asked for each message, and most towers ignore nobody.
+        if self.peers.standing().ignored == 0 {
+            return false;
+        }
         let Some(link) = self.links.get(id) else { return false };
         let keyed = link.identity().and_then(|identity| self.peers.find_pin(&identity));
         let mut both = [link.peer, keyed].into_iter().flatten();
