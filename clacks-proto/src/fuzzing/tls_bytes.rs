@@ -83,15 +83,17 @@ fn address(side: usize) -> Address {
 
 impl World {
     fn new(supply: &mut Supply<'_>) -> Self {
-        let mut config = Config::default();
-        config.max_message = 40_000;
-        config.max_queue_bytes = 400_000;
-        config.max_links = 4;
-        config.max_half_open = 2;
-        config.heartbeat = Some(Duration::from_secs(3));
-        config.send_rate = match supply.below(2) {
-            0 => SendRate::Unlimited,
-            _ => SendRate::per_second(5),
+        let mut config = Config {
+            max_message: 40_000,
+            max_queue_bytes: 400_000,
+            max_links: 4,
+            max_half_open: 2,
+            heartbeat: Some(Duration::from_secs(3)),
+            send_rate: match supply.below(2) {
+                0 => SendRate::Unlimited,
+                _ => SendRate::per_second(5),
+            },
+            ..Config::default()
         };
         config.timeouts.connect = Duration::from_secs(2);
         config.timeouts.handshake = Duration::from_secs(2);

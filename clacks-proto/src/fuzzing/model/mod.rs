@@ -77,9 +77,12 @@ struct Peer {
     /// It is but another name of this tower.
     is_alias: bool,
     max_message: u32,
-    /// Which transfers of which incarnation were taken from it: their numbers, where they came in, and when.
-    taken: Option<(u64, Vec<(u64, LinkId, Instant)>)>,
+    /// Which transfers of which incarnation were taken from it.
+    taken: Option<(u64, Vec<Taken>)>,
 }
+
+/// A transfer's number, where it came in, and when.
+type Taken = (u64, LinkId, Instant);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cargo {
