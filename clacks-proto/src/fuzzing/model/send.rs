@@ -179,7 +179,8 @@ impl Model {
                 None => {
                     let max = self.peer(recipient).unwrap().max_message as usize;
                     let fits = self.queue.first().is_none_or(|head| self.len(*head) <= max);
-                    let has_beaten = self.is_heartbeat_due() && self.waits_alike();
+                    let is_tick = most < usize::MAX;
+                    let has_beaten = is_tick && self.is_heartbeat_due() && self.waits_alike();
                     if self.is_alive(recipient) || fits || has_beaten {
                         break;
                     }
