@@ -35,6 +35,10 @@ const KEYS: [(&str, &str); 2] = [
 /// Bytes that are cut, put in another order, lost, doubled and altered between two towers make neither panic, and bring no tower a message that the
 /// other did not send.
 pub fn tls_bytes(input: &[u8]) {
+    run(input);
+}
+
+fn run(input: &[u8]) -> World {
     let mut supply = Supply(input);
     let mut world = World::new(&mut supply);
     for _ in 0..MOST_STEPS {
@@ -50,6 +54,7 @@ pub fn tls_bytes(input: &[u8]) {
         world.pass(Duration::from_secs(2));
         world.check();
     }
+    world
 }
 
 /// One end of a connection, at one of the towers.
@@ -71,7 +76,6 @@ impl End {
 struct World {
     towers: [SecureTower; 2],
     connections: Vec<[End; 2]>,
-    /// Links that the driver has not reported the end of.
     now: Instant,
     sent: BTreeSet<Vec<u8>>,
     number: u8,
@@ -82,6 +86,7 @@ fn address(side: usize) -> Address {
 }
 
 impl World {
+    #[allow(clippy::field_reassign_with_default, reason = "its fields can't be listed elsewhere")]
     fn new(supply: &mut Supply<'_>) -> Self {
         let mut config = Config::default();
         config.max_message = 40_000;
@@ -286,5 +291,32 @@ impl World {
             assert!(messages <= config.max_queue_messages && bytes <= config.max_queue_bytes);
             assert!(tower.links() <= config.max_links && tower.peers() <= config.max_peers);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who enqueues at one tower, then at the other, and lets all arrive.
+    const PEACE: [u8; 26] =
+        [0, 3, 0, 3, 0, 0, 0, 20, 0, 1, 200, 3, 0, 2, 0, 255, 3, 0, 6, 0, 200, 3, 0, 3, 1, 3];
+
+    #[test]
+    fn without_harm_messages_are_handed_over_in_both_directions() {
+        let world = run(&PEACE);
+        for tower in &world.towers {
+            assert!(tower.tower().stats().delivered > 0, "{:?}", tower.tower().stats());
+            assert_eq!(tower.tower().stats().links_misbehaved, 0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody sent")]
+    fn a_message_that_nobody_sent_is_noticed() {
+        let mut world = run(&PEACE);
+        let forged = Message::bytes(b"forged");
+        world.towers[0].tower_mut().enqueue(forged, world.now).unwrap();
+        world.check();
     }
 }

@@ -228,7 +228,7 @@ impl Stage {
             }
             30 => self.decide(supply),
             _ => match supply.below(8) {
-                0 => self.both(|tower, now| tower.shutdown(now), |model, ()| model.shutdown()),
+                0 => self.both(Tower::shutdown, |model, ()| model.shutdown()),
                 1..=4 => self.meet(supply.below(8)),
                 _ => self.stale(supply),
             },
@@ -434,7 +434,7 @@ impl Stage {
     fn meet(&mut self, number: u8) {
         self.serve(1000);
         let dialled = self.remotes.iter().rev().find(|remote| !remote.is_over);
-        let link = match dialled.map(|remote| remote.link).filter(|_| number % 2 == 0) {
+        let link = match dialled.map(|remote| remote.link).filter(|_| number.is_multiple_of(2)) {
             Some(link) => {
                 self.connected(link);
                 Some(link)
