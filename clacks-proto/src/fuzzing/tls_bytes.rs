@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use bytes::BufMut;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use crate::tls::{Identity, SecureTower, Trust};
 use crate::wire::arbitrary::Supply;
@@ -103,12 +104,17 @@ impl World {
         config.timeouts.confirm = Duration::from_secs(4);
         config.timeouts.idle = Duration::from_secs(10);
         config.timeouts.close = Duration::from_secs(1);
+        // Reading a key takes longer than a handshake.
+        static IDENTITIES: OnceLock<[Identity; 2]> = OnceLock::new();
+        let identities = IDENTITIES.get_or_init(|| {
+            KEYS.map(|(key, certificate)| {
+                Identity::from_pem(key.as_bytes(), certificate.as_bytes()).unwrap()
+            })
+        });
         let towers = [0, 1].map(|side| {
-            let (key, certificate) = KEYS[side];
-            let identity = Identity::from_pem(key.as_bytes(), certificate.as_bytes()).unwrap();
             let seed = Seed::from_u64(side as u64);
             let tower = Tower::new(config.clone(), address(side), &seed).unwrap();
-            SecureTower::new(tower, &identity, Trust::Open).unwrap()
+            SecureTower::new(tower, &identities[side], Trust::Open).unwrap()
         });
         let now = Instant::ORIGIN;
         let mut world =
