@@ -14,7 +14,7 @@ use crate::scenario::{
 use crate::{Distribution, Options, Scenario, Simulation};
 
 /// So many events are enough: whatever goes wrong in a network of five towers goes wrong early.
-const MOST_EVENTS: u64 = 60_000;
+const MOST_EVENTS: u64 = 15_000;
 
 /// Any bytes are a scenario of a few towers and a few faults, in which every rule holds.
 pub fn sim_scenario(input: &[u8]) {

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use bytes::BufMut;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use crate::tls::{Identity, SecureTower, Trust};
 use crate::wire::arbitrary::Supply;
@@ -35,6 +36,10 @@ const KEYS: [(&str, &str); 2] = [
 /// Bytes that are cut, put in another order, lost, doubled and altered between two towers make neither panic, and bring no tower a message that the
 /// other did not send.
 pub fn tls_bytes(input: &[u8]) {
+    run(input);
+}
+
+fn run(input: &[u8]) -> World {
     let mut supply = Supply(input);
     let mut world = World::new(&mut supply);
     for _ in 0..MOST_STEPS {
@@ -50,6 +55,7 @@ pub fn tls_bytes(input: &[u8]) {
         world.pass(Duration::from_secs(2));
         world.check();
     }
+    world
 }
 
 /// One end of a connection, at one of the towers.
@@ -71,7 +77,6 @@ impl End {
 struct World {
     towers: [SecureTower; 2],
     connections: Vec<[End; 2]>,
-    /// Links that the driver has not reported the end of.
     now: Instant,
     sent: BTreeSet<Vec<u8>>,
     number: u8,
@@ -82,6 +87,7 @@ fn address(side: usize) -> Address {
 }
 
 impl World {
+    #[allow(clippy::field_reassign_with_default, reason = "its fields can't be listed elsewhere")]
     fn new(supply: &mut Supply<'_>) -> Self {
         let mut config = Config {
             max_message: 40_000,
@@ -100,12 +106,17 @@ impl World {
         config.timeouts.confirm = Duration::from_secs(4);
         config.timeouts.idle = Duration::from_secs(10);
         config.timeouts.close = Duration::from_secs(1);
+        // Reading a key takes longer than a handshake.
+        static IDENTITIES: OnceLock<[Identity; 2]> = OnceLock::new();
+        let identities = IDENTITIES.get_or_init(|| {
+            KEYS.map(|(key, certificate)| {
+                Identity::from_pem(key.as_bytes(), certificate.as_bytes()).unwrap()
+            })
+        });
         let towers = [0, 1].map(|side| {
-            let (key, certificate) = KEYS[side];
-            let identity = Identity::from_pem(key.as_bytes(), certificate.as_bytes()).unwrap();
             let seed = Seed::from_u64(side as u64);
             let tower = Tower::new(config.clone(), address(side), &seed).unwrap();
-            SecureTower::new(tower, &identity, Trust::Open).unwrap()
+            SecureTower::new(tower, &identities[side], Trust::Open).unwrap()
         });
         let now = Instant::ORIGIN;
         let mut world =
@@ -288,5 +299,32 @@ impl World {
             assert!(messages <= config.max_queue_messages && bytes <= config.max_queue_bytes);
             assert!(tower.links() <= config.max_links && tower.peers() <= config.max_peers);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who enqueues at one tower, then at the other, and lets all arrive.
+    const PEACE: [u8; 26] =
+        [0, 3, 0, 3, 0, 0, 0, 20, 0, 1, 200, 3, 0, 2, 0, 255, 3, 0, 6, 0, 200, 3, 0, 3, 1, 3];
+
+    #[test]
+    fn without_harm_messages_are_handed_over_in_both_directions() {
+        let world = run(&PEACE);
+        for tower in &world.towers {
+            assert!(tower.tower().stats().delivered > 0, "{:?}", tower.tower().stats());
+            assert_eq!(tower.tower().stats().links_misbehaved, 0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody sent")]
+    fn a_message_that_nobody_sent_is_noticed() {
+        let mut world = run(&PEACE);
+        let forged = Message::bytes(b"forged");
+        world.towers[0].tower_mut().enqueue(forged, world.now).unwrap();
+        world.check();
     }
 }

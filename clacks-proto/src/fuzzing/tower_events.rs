@@ -23,6 +23,9 @@ use crate::{
 /// So many steps show what there is to see, and keep a run short.
 const MOST_STEPS: usize = 400;
 
+/// So many timers, too: a tower whose peers rest for a millisecond has a thousand of them in a second.
+const MOST_TIMERS: usize = 400;
+
 /// The longest body in a run, in bytes.
 const MAX_MESSAGE: usize = 60;
 
@@ -134,6 +137,8 @@ struct Stage {
     offers: Vec<OfferId>,
     /// The number of the next transfer to the tower.
     next_transfer: u64,
+    /// How many timers were fired.
+    timers: usize,
     seen: BTreeSet<LinkId>,
 }
 
@@ -147,6 +152,7 @@ impl Stage {
             remotes: Vec::new(),
             offers: Vec::new(),
             next_transfer: 0,
+            timers: 0,
             seen: BTreeSet::new(),
         }
     }
@@ -554,6 +560,7 @@ impl Stage {
     }
 
     fn fire(&mut self) {
+        self.timers += 1;
         self.both(
             |tower, now| tower.handle(Event::TimerFired, now),
             |model, ()| model.timer_fired(),
@@ -566,9 +573,8 @@ impl Stage {
         let mut at_once = 0;
         loop {
             while self.poll().is_some() {}
-            let Some(wakeup) = self.tower.next_wakeup().filter(|wakeup| wakeup.at <= until) else {
-                break;
-            };
+            let wakeup = self.tower.next_wakeup().filter(|_| self.timers < MOST_TIMERS);
+            let Some(wakeup) = wakeup.filter(|wakeup| wakeup.at <= until) else { break };
             at_once = if wakeup.at > self.now { 0 } else { at_once + 1 };
             assert!(at_once < 40, "it is always now: {wakeup:?}");
             self.now = self.now.max(wakeup.at);

@@ -61,6 +61,9 @@ struct Message {
     is_findable: bool,
 }
 
+/// The number of a transfer that was taken, where it came in, and when.
+type Taken = (u64, LinkId, Instant);
+
 #[derive(Clone, Debug)]
 struct Peer {
     key: Key,
@@ -77,12 +80,9 @@ struct Peer {
     /// It is but another name of this tower.
     is_alias: bool,
     max_message: u32,
-    /// Which transfers of which incarnation were taken from it.
+    /// The transfers of an incarnation that were taken from it.
     taken: Option<(u64, Vec<Taken>)>,
 }
-
-/// A transfer's number, where it came in, and when.
-type Taken = (u64, LinkId, Instant);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cargo {

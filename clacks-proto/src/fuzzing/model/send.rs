@@ -86,6 +86,13 @@ impl Model {
         is_due && self.phase == Phase::Running
     }
 
+    /// Whether the next timer brings a heartbeat, if nothing is sent before.
+    fn is_quiet(&self) -> bool {
+        let heartbeat = self.config.heartbeat.unwrap_or_default();
+        let is_quiet = self.last_sent.is_none_or(|last| last + heartbeat <= self.now);
+        is_quiet && self.is_heartbeat_due()
+    }
+
     fn heartbeat(&mut self) {
         let Some(heartbeat) = self.config.heartbeat.filter(|_| self.is_heartbeat_due()) else {
             return;
@@ -180,7 +187,7 @@ impl Model {
                     let max = self.peer(recipient).unwrap().max_message as usize;
                     let fits = self.queue.first().is_none_or(|head| self.len(*head) <= max);
                     let is_tick = most < usize::MAX;
-                    let has_beaten = is_tick && self.is_heartbeat_due() && self.waits_alike();
+                    let has_beaten = is_tick && self.is_quiet() && self.waits_alike();
                     if self.is_alive(recipient) || fits || has_beaten {
                         break;
                     }

@@ -1,8 +1,11 @@
 //! How peers stand.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Key, Model, Peer, Told};
+use super::links::Doubt;
+use super::{Key, Model, Peer, Phase, Taken, Told};
+use crate::ids::LinkId;
 use crate::link::State;
 use crate::time::Instant;
 use crate::wire::Farewell;
@@ -133,14 +136,14 @@ impl Model {
             if let Some(link) = self.live(id).filter(|link| link.state == State::Open) {
                 link.farewell_due = Some(Farewell::Ignored);
             }
-            self.end(id, CloseReason::Ignored, super::links::Doubt::Doubtful, true);
+            self.end(id, CloseReason::Ignored, Doubt::Doubtful, true);
         }
         if let Some(peer) = self.peer_mut(key) {
             (peer.rests_until, peer.announce_due) = (None, false);
         }
     }
 
-    fn links_of(&self, key: Key) -> alloc::vec::Vec<crate::LinkId> {
+    fn links_of(&self, key: Key) -> Vec<LinkId> {
         self.links.iter().filter(|link| link.peer == Some(key)).map(|link| link.id).collect()
     }
 
@@ -151,7 +154,7 @@ impl Model {
     }
 
     /// Who may be drawn as far as it goes by themselves, and by how many are tried already.
-    pub(super) fn eligible(&self) -> alloc::vec::Vec<&Peer> {
+    pub(super) fn eligible(&self) -> Vec<&Peer> {
         let is_unproved =
             |peer: &Peer| matches!(peer.status, Status::New | Status::Lost | Status::Dead);
         let is_tried = |peer: &&Peer| is_unproved(peer) && self.load(peer.key) > 0;
@@ -173,11 +176,11 @@ impl Model {
     }
 
     /// Who may be drawn: the new if there are any; in a shutdown the alive if there are any.
-    pub(super) fn drawable(&self) -> alloc::vec::Vec<Key> {
+    pub(super) fn drawable(&self) -> Vec<Key> {
         let mut all = self.eligible();
         let is_alive = |peer: &&Peer| peer.status == Status::Alive;
         let is_new = |peer: &&Peer| peer.status == Status::New;
-        if self.phase != super::Phase::Running && self.peers.iter().any(|peer| is_alive(&peer)) {
+        if self.phase != Phase::Running && self.peers.iter().any(|peer| is_alive(&peer)) {
             all.retain(is_alive);
         }
         if all.iter().any(is_new) {
@@ -193,7 +196,7 @@ impl Model {
     }
 
     /// Remembers a transfer that was taken from whoever a link is.
-    pub(super) fn taken_from(&mut self, id: crate::LinkId, transfer: u64) {
+    pub(super) fn taken_from(&mut self, id: LinkId, transfer: u64) {
         let now = self.now;
         let lifetime = crate::taken::lifetime(&self.config.timeouts);
         let capacity = 2 * usize::from(self.config.window.messages);
@@ -217,7 +220,7 @@ impl Model {
     }
 
     /// Forgets what a peer can't ask about any more: what is too old, and what came on a link of which it said so.
-    pub(super) fn trim(&mut self, key: Key, link: Option<crate::LinkId>) {
+    pub(super) fn trim(&mut self, key: Key, link: Option<LinkId>) {
         let now = self.now;
         let lifetime = crate::taken::lifetime(&self.config.timeouts);
         if let Some(peer) = self.peer_mut(key)
@@ -242,10 +245,6 @@ impl Model {
     }
 }
 
-fn forget_older(
-    entries: &mut alloc::vec::Vec<(u64, crate::LinkId, Instant)>,
-    lifetime: Duration,
-    now: Instant,
-) {
+fn forget_older(entries: &mut Vec<Taken>, lifetime: Duration, now: Instant) {
     entries.retain(|(_, _, at)| *at + lifetime >= now);
 }
