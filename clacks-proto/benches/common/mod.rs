@@ -140,12 +140,10 @@ impl Row<'_> {
     /// How often the work is to be done in a turn.
     fn calibrate(&mut self, is_measured: bool) -> u64 {
         let mut times = 1;
-        while is_measured {
-            let time = timed(|| (self.work)(times));
-            if time >= TURN / 2 {
-                break;
+        if is_measured {
+            while timed(|| (self.work)(times)) < TURN / 2 {
+                times *= 2;
             }
-            times *= 2;
         }
         times
     }
