@@ -42,8 +42,8 @@ fn main() {
 fn draw(criterion: &mut Criterion, count: u32) {
     let classes = Classes::new(count);
     let mut table = Table::new(count, &Seed::from_u64(1));
-    let mut words = [(); 5].map(|()| ChaCha8Rng::from_seed([1; 32]));
-    let [floor, alias_words, index_words, tree_words, filter_words] = &mut words;
+    let mut words = [(); 6].map(|()| ChaCha8Rng::from_seed([1; 32]));
+    let [floor, exact_words, alias_words, index_words, tree_words, filter_words] = &mut words;
     let weights = classes.weights();
     let alias = WeightedAliasIndex::new(weights.clone()).unwrap();
     let index = WeightedIndex::new(&weights).unwrap();
@@ -52,7 +52,10 @@ fn draw(criterion: &mut Criterion, count: u32) {
 
     let mut comparison = Comparison::new(format!("selector/draw/{count}"));
     comparison.row("a word, a list, a place in it (floor)", None, || {
-        black_box(classes.draw(floor));
+        black_box(classes.draw(floor, |word, bound, _| below(word, bound)));
+    });
+    comparison.row("the same, each peer exactly as likely", None, || {
+        black_box(classes.draw(exact_words, below_exactly));
     });
     comparison.row("a tower's draw", Some(Wanted::Times(1.3)), || {
         black_box(table.draw());
@@ -128,14 +131,20 @@ impl Classes {
     }
 
     fn draw_status(&self, word: u64) -> usize {
-        let ticket = below(word, self.sum);
+        self.status_of(below(word, self.sum))
+    }
+
+    fn status_of(&self, ticket: u32) -> usize {
         usize::from(ticket >= self.ends[0]) + usize::from(ticket >= self.ends[1])
     }
 
-    fn draw(&self, words: &mut ChaCha8Rng) -> u32 {
+    fn draw<Below>(&self, words: &mut ChaCha8Rng, below: Below) -> u32
+    where
+        Below: Fn(u64, u32, &mut ChaCha8Rng) -> u32,
+    {
         let word = words.next_u64();
-        let list = &self.lists[self.draw_status(word)];
-        list[below(word << 32, list.len() as u32) as usize]
+        let list = &self.lists[self.status_of(below(word, self.sum, words))];
+        list[below(word << 32, list.len() as u32, words) as usize]
     }
 
     fn statuses(&self) -> Vec<u8> {
@@ -185,4 +194,15 @@ impl Lists {
 /// A number below a bound, by the upper half of a word.
 fn below(word: u64, bound: u32) -> u32 {
     (((word >> 32) * u64::from(bound)) >> 32) as u32
+}
+
+/// The same, and no number is favoured: words that would are passed over.
+fn below_exactly(mut word: u64, bound: u32, words: &mut ChaCha8Rng) -> u32 {
+    loop {
+        let product = (word >> 32) * u64::from(bound);
+        if (product as u32) >= bound || (product as u32) >= bound.wrapping_neg() % bound {
+            return (product >> 32) as u32;
+        }
+        word = words.next_u64();
+    }
 }

@@ -44,10 +44,11 @@ impl Table {
         Self { peers, selector: Selector::new(seed, odds), ids }
     }
 
-    /// The draw of a tower's tick.
-    pub fn draw(&mut self) -> Option<PeerId> {
+    /// The draw of a tower's tick, up to the place of the drawn peer in the table.
+    #[inline]
+    pub fn draw(&mut self) -> Option<u32> {
         let (status, place) = self.selector.draw(self.peers.eligible(usize::MAX))?;
-        self.peers.eligible_peer(status, place)
+        self.peers.eligible_at(status, place)
     }
 
     /// Moves the peer with a number between alive and lost.

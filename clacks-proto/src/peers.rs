@@ -137,8 +137,7 @@ pub(crate) struct Peers {
     by_address: HashTable<u32>,
     pins: Option<Box<Pins>>,
     hash_keys: (u64, u64),
-    /// With their epochs, so that a draw needs no look at the drawn one: in a large table that would be a wait for memory.
-    eligible: [Vec<PeerId>; 4],
+    eligible: [Vec<u32>; 4],
     alive: Vec<u32>,
     oldest_dead: u32,
     youngest_dead: u32,
@@ -203,7 +202,7 @@ impl Peers {
 
     /// What one peer takes at most, in bytes, besides what it has taken lately.
     pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
-        + 2 * (size_of::<u32>() + 2 * size_of::<PeerId>()) // alive, and two lists it was eligible in
+        + 2 * 3 * size_of::<u32>() // alive, and two lists it was eligible in
         + 2 * size_of::<Keys>()
         + 2 * 2 * (size_of::<u32>() + 1) // two hash tables
         + crate::address::MAX_NAME + 2 * size_of::<usize>(); // a name and its counts
@@ -216,9 +215,9 @@ impl Peers {
     pub(crate) fn look_at_lists(&self) -> u64 {
         // The hash doesn't matter: small tables are one cache line.
         let found = self.by_address.find(0, |_| false);
-        let first = |list: &Vec<PeerId>| list.first().map_or(0, |id| u64::from(id.index));
+        let first = |list: &Vec<u32>| list.first().map_or(0, |index| u64::from(*index));
         u64::from(found.is_some())
-            ^ self.alive.first().map_or(0, |index| u64::from(*index))
+            ^ first(&self.alive)
             ^ first(&self.eligible[0])
             ^ first(&self.eligible[1])
     }
@@ -470,9 +469,10 @@ impl Peers {
         }
     }
 
-    /// The peer at a place among the eligible of a status.
+    /// Where in the table the peer at a place among the eligible of a status is. That needs no look at the peer, which in a large table would be a wait
+    /// for memory.
     #[inline]
-    pub(crate) fn eligible_peer(&self, status: Status, place: u32) -> Option<PeerId> {
+    pub(crate) fn eligible_at(&self, status: Status, place: u32) -> Option<u32> {
         self.eligible[class(status)?].get(place as usize).copied()
     }
 
@@ -497,11 +497,12 @@ impl Peers {
         self.get(id).is_some_and(|peer| peer.status == Status::Alive)
     }
 
-    fn id(&self, index: u32) -> Option<PeerId> {
+    /// The peer at a place of the table.
+    pub(crate) fn id(&self, index: u32) -> Option<PeerId> {
         self.at(index).map(|peer| PeerId { index, epoch: peer.epoch })
     }
 
-    fn at(&self, index: u32) -> Option<&Peer> {
+    pub(crate) fn at(&self, index: u32) -> Option<&Peer> {
         self.slots.get(index as usize)?.peer()
     }
 
@@ -523,8 +524,7 @@ impl Peers {
 
     fn list_eligible(&mut self, index: u32, status: Status) {
         let Some(class) = class(status) else { return };
-        let Some(id) = self.id(index) else { return };
-        let place = push(&mut self.eligible[class], id);
+        let place = push(&mut self.eligible[class], index);
         if let Some(peer) = self.at_mut(index) {
             peer.eligible_at = place;
         }
@@ -535,7 +535,7 @@ impl Peers {
         let Some(peer) = self.at_mut(index) else { return };
         let place = core::mem::replace(&mut peer.eligible_at, NOWHERE);
         let moved = swap_remove(&mut self.eligible[class], place);
-        if let Some(peer) = moved.and_then(|id| self.at_mut(id.index)) {
+        if let Some(peer) = moved.and_then(|index| self.at_mut(index)) {
             peer.eligible_at = place;
         }
     }
@@ -585,13 +585,10 @@ impl Peers {
     fn lists_are_right(&self) -> bool {
         let on_list =
             |list: &[u32], place: u32, index: u32| list.get(place as usize) == Some(&index);
-        let on_eligible = |list: &[PeerId], place: u32, index: u32| {
-            self.id(index).is_some_and(|id| list.get(place as usize) == Some(&id))
-        };
         let each = self.slots.iter().zip(0..).all(|(slot, index)| {
             let Some(peer) = slot.peer() else { return true };
             let listed = class(peer.status)
-                .is_some_and(|class| on_eligible(&self.eligible[class], peer.eligible_at, index));
+                .is_some_and(|class| on_list(&self.eligible[class], peer.eligible_at, index));
             listed == peer.is_eligible()
                 && on_list(&self.alive, peer.alive_at(), index) == (peer.status == Status::Alive)
                 && self.dead().any(|dead| dead == index) == (peer.status == Status::Dead)

@@ -48,6 +48,9 @@ impl Selector {
     /// ([`Config::check`](crate::Config::check) sees to it); a larger one saturates and skews the draw.
     #[must_use]
     pub fn new(seed: &Seed, odds: Odds) -> Self {
+        let Odds { alive, lost, dead } = odds;
+        let lost = lost.min(u32::MAX - alive);
+        let odds = Odds { alive, lost, dead: dead.min(u32::MAX - alive - lost) };
         Self { seed: seed.clone(), odds, drawn: 0, stream: None }
     }
 
@@ -97,17 +100,22 @@ impl Selector {
         let alive_share = weigh(alive, odds.alive);
         let lost_share = weigh(lost, odds.lost);
         let dead_share = weigh(dead, odds.dead);
-        let sum = alive_share.saturating_add(lost_share).saturating_add(dead_share);
+        // No sum overflows: see `new`.
+        let not_dead = alive_share.wrapping_add(lost_share);
+        let sum = not_dead.wrapping_add(dead_share);
         if sum == 0 {
             return None;
         }
         let word = stream.word();
         let ticket = stream.bounded(high(word), sum);
         // Without a branch: nobody could foretell which way it goes.
-        let class = usize::from(ticket >= alive_share)
-            + usize::from(ticket >= alive_share.saturating_add(lost_share));
-        let (status, count) =
-            [(Status::Alive, alive), (Status::Lost, lost), (Status::Dead, dead)][class];
+        let (status, count) = if ticket < alive_share {
+            (Status::Alive, alive)
+        } else if ticket < not_dead {
+            (Status::Lost, lost)
+        } else {
+            (Status::Dead, dead)
+        };
         Some((status, stream.bounded(low(word), count)))
     }
 }

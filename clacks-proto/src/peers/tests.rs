@@ -128,11 +128,11 @@ proptest! {
             let all = peers.eligible(usize::MAX);
             let counts = [all.new, all.alive, all.lost, all.dead];
             for (status, count) in STATUSES.into_iter().zip(counts) {
-                let drawn: BTreeSet<_> = (0..count).filter_map(|n| peers.eligible_peer(status, n)).collect();
+                let drawn: BTreeSet<_> = (0..count).filter_map(|n| peers.eligible_at(status, n)).filter_map(|index| peers.id(index)).collect();
                 let expected = ids(model.iter().filter(|k| k.status == status && k.is_eligible()));
                 prop_assert_eq!(drawn.len(), count as usize, "each once");
                 prop_assert_eq!(drawn, expected);
-                prop_assert_eq!(peers.eligible_peer(status, count), None);
+                prop_assert_eq!(peers.eligible_at(status, count), None);
             }
             let probes = model.iter().filter(|known| known.is_probe()).count();
             let only_alive = Eligible { alive: all.alive, ..Eligible::default() };

@@ -3,13 +3,14 @@
 use core::hint::black_box;
 
 use super::Tower;
-use crate::ids::{LinkId, PeerId};
+use crate::ids::LinkId;
 
 /// What is known of a tower's next event: what [`Tower::look_ahead`] has found out about it so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Foresight {
     link: Option<LinkId>,
-    peer: Option<PeerId>,
+    /// The place of a peer in the table.
+    peer: Option<u32>,
 }
 
 impl Foresight {
@@ -84,27 +85,27 @@ impl Tower {
     }
 
     /// Whom the next tick will draw: most timers are ticks.
-    fn foresee_draw(&self) -> Option<PeerId> {
+    fn foresee_draw(&self) -> Option<u32> {
         let (status, place) = self.selector.foresee(self.peers.eligible(self.config.max_probes))?;
-        self.peers.eligible_peer(status, place)
+        self.peers.eligible_at(status, place)
     }
 
     fn look_at_link(&self, foresight: &mut Foresight) -> u64 {
         let head = self.queue.look_at_head();
         let Some(link) = foresight.link.and_then(|link| self.links.get(link)) else { return head };
-        foresight.peer = link.peer;
+        foresight.peer = link.peer.map(|peer| peer.index);
         head ^ link.look_ahead()
     }
 
     fn look_at_peer(&self, foresight: &mut Foresight) -> u64 {
-        let Some(peer) = foresight.peer.and_then(|peer| self.peers.get(peer)) else { return 0 };
+        let Some(peer) = foresight.peer.and_then(|place| self.peers.at(place)) else { return 0 };
         foresight.link = foresight.link.or(peer.link);
         let taken = peer.taken.as_ref().map_or(0, |taken| u64::from(taken.is_empty()));
         taken ^ peer.since.as_nanos() ^ u64::from(peer.load) ^ u64::from(peer.is_ignored())
     }
 
     fn look_at_transfer(&self, foresight: &Foresight) -> u64 {
-        let peer = foresight.peer.and_then(|peer| self.peers.get(peer));
+        let peer = foresight.peer.and_then(|place| self.peers.at(place));
         let taken = peer.and_then(|peer| peer.taken.as_ref());
         let taken = taken.map_or(0, |taken| taken.look_ahead());
         let link = foresight.link.and_then(|link| self.links.get(link));

@@ -91,7 +91,7 @@ impl Tower {
             eligible = Eligible { alive: eligible.alive, ..Eligible::default() };
         }
         let (status, place) = self.selector.draw(eligible)?;
-        self.peers.eligible_peer(status, place)
+        self.peers.id(self.peers.eligible_at(status, place)?)
     }
 
     /// Hands the head of the queue to a drawn peer.
