@@ -69,8 +69,8 @@ impl fmt::Display for ScenarioError {
             Self::Memory { needed, limit } => write!(
                 f,
                 "this scenario may take {} of memory, and the limit is {}: take fewer towers, peers or messages, or raise memory_limit",
-                gibibytes(*needed),
-                gibibytes(*limit)
+                measure(*needed, u64::div_ceil),
+                measure(*limit, core::ops::Div::div)
             ),
             Self::UnknownName { name, likely } => {
                 write!(f, "there is no bundled scenario \"{name}\"")?;
@@ -93,9 +93,29 @@ impl std::error::Error for ScenarioError {
     }
 }
 
-/// Bytes in GiB with one decimal place, rounded up: whoever is told a limit is told one that suffices.
-fn gibibytes(bytes: u64) -> String {
-    let tenths = u128::from(bytes) * 10;
-    let tenths = tenths.div_ceil(1 << 30);
-    format!("{}.{} GiB", tenths / 10, tenths % 10)
+/// Bytes in a unit of which there are some, with one decimal place. What is needed is rounded up and what there is down: else they could look the same.
+fn measure(bytes: u64, divide: impl Fn(u64, u64) -> u64) -> String {
+    let (unit, size) = match bytes {
+        0..0x400 => return format!("{bytes} bytes"),
+        0x400..0x10_0000 => ("KiB", 1 << 10),
+        0x10_0000..0x4000_0000 => ("MiB", 1 << 20),
+        _ => ("GiB", 1 << 30),
+    };
+    let tenths = divide(bytes % size * 10, size) + bytes / size * 10;
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_never_looks_like_less_than_the_limit() {
+        let sentence = |needed, limit| ScenarioError::Memory { needed, limit }.to_string();
+        let said = sentence((5 << 30) / 2 + 1, (5 << 30) / 2);
+        assert!(said.contains("take 2.6 GiB") && said.contains("limit is 2.5 GiB"), "{said}");
+        let said = sentence(60 << 20, 1000);
+        assert!(said.contains("take 60.0 MiB") && said.contains("limit is 1000 bytes"), "{said}");
+        assert!(sentence(u64::MAX, 1536).contains("limit is 1.5 KiB"));
+    }
 }

@@ -264,7 +264,11 @@ mod format {
             ("link.speed", "1", "link.speed is no key; the keys here are latency, jitter, "),
             ("fault.1.at", "1s", "fault.1.at can't be set: fault has the numbers from 0 to 0"),
             ("name.x", "1", "name.x can't be set: name is a single value"),
-            ("towers", "many", "towers is \"many\"; it must be a whole number from 0 on"),
+            (
+                "towers",
+                "many",
+                "towers is \"many\"; it must be a whole number from 0 to 4294967295",
+            ),
             ("fault.0.at", "soon", "fault.0.at can't be read: `soon` is no duration"),
         ] {
             let error = scenario.set(key, value).unwrap_err().to_string();
@@ -328,7 +332,10 @@ mod errors {
                 "[link]\nbandwidth = -1",
                 "link.bandwidth is -1; it must be a number of bytes or \"unlimited\"",
             ),
-            ("[messages]\ncount = -1", "messages.count is -1; it must be a whole number from 0 on"),
+            (
+                "[messages]\ncount = -1",
+                "messages.count is -1; it must be a whole number from 0 to 4294967295",
+            ),
             (
                 "[messages]\ntowers = \"some\"",
                 "messages.towers is \"some\"; it must be towers: \"all\", a number, ",

@@ -139,7 +139,8 @@ impl Ledger {
             match (copy.kind, place) {
                 // It may be given to a link and not sent yet: that is nobody's business but the tower's.
                 (Kind::Waiting, _) => true,
-                (_, Place::InFlight(Some(to))) => copy.to == to,
+                // An altered hello gives a peer another name.
+                (_, Place::InFlight(Some(to))) => copy.to == to || self.is_tainted,
                 (_, Place::InFlight(None)) => self.is_tainted,
                 (_, Place::Waiting) => false,
             }

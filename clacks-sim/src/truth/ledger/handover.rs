@@ -14,19 +14,25 @@ impl Ledger {
     pub(super) fn on_handed_over(&mut self, sent: Sent) -> bool {
         let Sent { by, to, message, attempt, .. } = sent;
         let asked = match attempt {
-            Attempt::Retry => self.in_flight(message, by).find(|place| {
-                let copy = self.copies.get(*place);
-                copy.to == to && !copy.flags.has(Flags::ASKED)
-            }),
+            Attempt::Retry => {
+                let meets = |place: &u32| self.copies.get(*place).to == to;
+                // The hello of the first one may have been altered: then the sender took it for this one.
+                let is_meant = |place: &u32| {
+                    let is_asked = self.copies.get(*place).flags.has(Flags::ASKED);
+                    !is_asked && (self.is_tainted || meets(place))
+                };
+                self.in_flight(message, by).filter(is_meant).max_by_key(meets)
+            }
             Attempt::First => None,
         };
         if let Some(place) = asked {
             let copy = self.copies.get_mut(place);
             copy.flags.set(Flags::ASKED);
+            let first = std::mem::replace(&mut copy.to, to);
             if copy.flags.has(Flags::TAKEN) {
                 copy.flags.set(Flags::ASKED_LATE);
             } else {
-                self.add_stray(message, by, to);
+                self.add_stray(message, by, first);
             }
             return true;
         }

@@ -105,6 +105,33 @@ fn an_altered_address_misleads_a_sender_about_who_has_taken_its_message() {
 }
 
 #[test]
+fn an_altered_address_misleads_a_sender_about_whom_it_has_to_ask_again() {
+    let history = |is_tainted: bool| {
+        let mut history = History::begin();
+        if is_tainted {
+            history.see(0, CORRUPTED);
+        }
+        history.send(0, 1, Attempt::First);
+        history.take(1, 0);
+        history.queue(1);
+        history.audit(0, &[in_flight(2)]);
+        history.send(0, 2, Attempt::Retry);
+        history.take(2, 0);
+        history.queue(2);
+        history.confirm(0, 2);
+        history
+    };
+    let totals = history(true).end();
+    assert_eq!((totals.copies, totals.in_flight), (2, 0));
+    let texts = [
+        "tower 0 has message 0 in flight to tower 2, which is not where it should be",
+        "tower 0 has sent message 0 to tower 2, and had none to send",
+        "tower 0 was told that message 0 was taken by another one than tower 1, to which it sent it",
+    ];
+    assert_eq!(history(false).texts(), texts);
+}
+
+#[test]
 fn a_message_that_nobody_enqueued_is_found_unless_a_byte_was_altered() {
     let made_up = What::Received { from: None, message: None };
     let mut history = History::begin();
