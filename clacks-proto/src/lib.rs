@@ -73,6 +73,7 @@
 //! |---|---|---|
 //! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
 //! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
+//! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde_json |
 //!
 //! # Dependencies of the bare crate
 //!
@@ -93,6 +94,13 @@ mod deadlines;
 pub mod driver;
 pub mod embedding;
 mod event;
+#[cfg(feature = "http")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the writing half waits for the tower to speak the dialect"
+)]
+pub mod http;
 mod ids;
 mod link;
 mod machine;
