@@ -82,6 +82,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
+    /// Which dialects are spoken (feature `http`). Every link that speaks HTTP may hold a head and twice a body more than a native one. Default: the native one
+    /// (ours: so that what a tower does is the same in every build).
+    #[cfg(feature = "http")]
+    pub dialects: Dialects,
     /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
     /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
@@ -183,6 +187,17 @@ pub enum Screening {
     },
 }
 
+/// Which dialects a tower speaks.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dialects {
+    /// Only the [native](crate::wire) one.
+    Native,
+    /// Also [HTTP](crate::http), with peers that don't speak the native one.
+    NativeAndHttp,
+}
+
 /// What becomes of a message on which the application did not decide in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultVerdict {
@@ -217,6 +232,8 @@ impl Default for Config {
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
+            #[cfg(feature = "http")]
+            dialects: Dialects::Native,
             max_pending_notices: 8_192,
         }
     }

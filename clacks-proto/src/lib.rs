@@ -95,11 +95,6 @@ pub mod driver;
 pub mod embedding;
 mod event;
 #[cfg(feature = "http")]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the writing half waits for the tower to speak the dialect"
-)]
 pub mod http;
 mod ids;
 mod link;
@@ -122,10 +117,14 @@ mod tower;
 pub mod wire;
 
 pub use address::{Address, AddressError, Host, MAX_NAME, Name};
+#[cfg(feature = "http")]
+pub use config::Dialects;
 pub use config::{
     Allowance, Config, ConfigError, DefaultVerdict, Odds, Screening, SendRate, Timeouts, Window,
 };
-pub use event::{Action, CloseMode, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason};
+pub use event::{
+    Action, CloseMode, Dialect, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason,
+};
 pub use ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
 pub use machine::StateMachine;
 pub use message::{Kind, Message, Nonce};

@@ -31,6 +31,8 @@ impl Config {
         let peer = Peers::MEMORY + Taken::memory(2 * window);
         let link =
             Link::memory(window, self.max_message) + Actions::PER_LINK * 2 * size_of::<Action>();
+        #[cfg(feature = "http")]
+        let link = link + crate::link::Talk::memory(self);
         let parts = [
             self.max_queue_bytes,
             self.max_queue_messages.saturating_mul(Queue::MEMORY),

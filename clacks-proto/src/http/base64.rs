@@ -14,9 +14,9 @@ pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     for group in bytes.chunks(3) {
         let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
+        for place in 0..4_usize {
             let digit = (bits >> (18 - 6 * place)) & 63;
-            let is_there = place as usize <= group.len();
+            let is_there = place <= group.len();
             out.push(if is_there { ALPHABET[digit as usize] } else { b'=' });
         }
     }

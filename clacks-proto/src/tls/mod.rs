@@ -14,6 +14,16 @@
 //! - [`Trust::Open`]: every key is. The tower pins the key of an address at the first dial, so the first contact is a leap of faith.
 //! - [`Trust::Private`]: only keys whose certificate chains to the network's own roots, and is within its dates. Everybody else is refused in the handshake.
 //!
+//! # With HTTP
+//!
+//! A tower in an open network that also speaks [HTTP](crate::Dialects) names `http/1.1` behind `clacks/1`, and asks callers for a certificate without requiring one. What is
+//! agreed on is spoken; when nothing is, a caller's first byte tells, and whoever was dialled speaks HTTP. The native dialect is never
+//! spoken with somebody who has not proved a key. In a private network there is no HTTP: towers of the JavaScript package have no certificates to show.
+//!
+//! The key of a dialled tower that speaks HTTP is not pinned, because it proves none when it calls. Where a key is pinned for an address, the same key must
+//! be shown in either dialect. Certificates of version 1 of X.509 are accepted from towers that speak HTTP: what such a one signs can't be
+//! verified, so it proves no key and nothing is believed that would need one.
+//!
 //! A session that is resumed proves the same key again without a new signature. In a private network a certificate that
 //! expires can thus still be used for as long as its last ticket lives: 12 hours at most.
 //!
@@ -50,3 +60,6 @@ pub use trust::{Roots, Trust};
 
 /// The protocol's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is refused.
 pub const ALPN: &[u8] = b"clacks/1";
+
+/// What a tower that also speaks HTTP names behind it.
+const HTTP_ALPN: &[u8] = b"http/1.1";

@@ -1,6 +1,8 @@
 //! The tower: owns everything, turns events into actions, and carries the application's verbs.
 
 mod ahead;
+#[cfg(feature = "http")]
+mod http;
 mod links;
 mod receive;
 mod report;
@@ -87,6 +89,9 @@ pub struct Tower {
     open_offers: usize,
     next_transfer: u64,
     shutdown: Shutdown,
+    /// There when HTTP is spoken.
+    #[cfg(feature = "http")]
+    http: Option<Box<http::State>>,
     /// The message of the action polled last: readable until the next call.
     polled: Option<MessageKey>,
     stats: Stats,
@@ -160,6 +165,8 @@ impl Tower {
             open_offers: 0,
             next_transfer: 0,
             shutdown: Shutdown::Running,
+            #[cfg(feature = "http")]
+            http: http::State::new(config.dialects),
             polled: None,
             stats: Stats::default(),
             config,
