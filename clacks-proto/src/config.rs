@@ -9,6 +9,9 @@ use crate::wire;
 /// The shortest heartbeat: more would be a flood of announces, and no news (guess).
 const LEAST_HEARTBEAT: Duration = Duration::from_millis(10);
 
+/// The network of those who name none.
+const NETWORK: &str = "clacks";
+
 /// How a tower behaves and how much it may hold. Checked once, by [`Tower::new`](crate::Tower::new).
 ///
 /// ```
@@ -194,7 +197,8 @@ pub enum Screening {
 pub enum Dialects {
     /// Only the [native](crate::wire) one.
     Native,
-    /// Also [HTTP](crate::http), with peers that don't speak the native one.
+    /// Also [HTTP](crate::http), with peers that don't speak the native one. Nobody can name a network in HTTP, so it is spoken only in the one
+    /// with the default name.
     NativeAndHttp,
 }
 
@@ -211,7 +215,7 @@ impl Default for Config {
     fn default() -> Self {
         let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
-            network: String::from("clacks"),
+            network: String::from(NETWORK),
             send_rate: SendRate::per_second(1),
             burst: 32,
             kill_timeout: Duration::from_secs(60 * 60),
@@ -259,6 +263,13 @@ impl Default for Timeouts {
 }
 
 impl Config {
+    /// Whether HTTP is spoken in an open network with this.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn may_speak_http(&self) -> bool {
+        self.dialects == Dialects::NativeAndHttp && self.network == NETWORK
+    }
+
     /// Whether a tower can run with this.
     ///
     /// # Errors

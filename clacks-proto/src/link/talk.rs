@@ -5,7 +5,7 @@ use bytes::BufMut;
 use core::time::Duration;
 
 use super::{Link, State};
-use crate::config::{Config, Dialects, Timeouts};
+use crate::config::{Config, Timeouts};
 use crate::http::{MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, Status};
 use crate::time::Instant;
 
@@ -59,7 +59,7 @@ impl Talk {
 
     /// What a link takes more than a native one, in bytes: a request half received, and answers or a request half sent.
     pub(crate) fn memory(config: &Config) -> usize {
-        if config.dialects == Dialects::Native {
+        if !config.may_speak_http() {
             return 0;
         }
         let answers = 128 * (usize::from(config.window.messages) + 4);

@@ -11,7 +11,7 @@ use super::links::Unanswered;
 use super::send::REDRAWS;
 use super::standing::Source;
 use crate::address::Address;
-use crate::config::{Dialects, Window};
+use crate::config::{Config, Window};
 use crate::event::{CloseMode, Dialect, Notice, Status as PeerStatus};
 use crate::http::{self, Heard, KeepAlive, Payload, Request, Response, Status};
 use crate::ids::{Fingerprint, LinkId, MessageKey, PeerId};
@@ -38,8 +38,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(dialects: Dialects) -> Option<Box<Self>> {
-        (dialects == Dialects::NativeAndHttp).then(Box::default)
+    pub(super) fn new(config: &Config) -> Option<Box<Self>> {
+        config.may_speak_http().then(Box::default)
     }
 
     fn reject(&mut self, peer: PeerId, key: MessageKey, now: Instant) {

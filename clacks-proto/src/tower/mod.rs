@@ -166,7 +166,7 @@ impl Tower {
             next_transfer: 0,
             shutdown: Shutdown::Running,
             #[cfg(feature = "http")]
-            http: http::State::new(config.dialects),
+            http: http::State::new(&config),
             polled: None,
             stats: Stats::default(),
             config,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clacks_proto::{
-    Address, CloseReason, Dialect, Event, IoCause, LinkId, Message, Report, SendRate, StateMachine, Status,
+    Address, CloseReason, Dialect, Event, IoCause, LinkId, Message, Report, SendRate, StateMachine,
+    Status,
 };
 use proptest::prelude::*;
 
