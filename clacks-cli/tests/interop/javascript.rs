@@ -65,7 +65,7 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new() -> Self {
         let identity = Identity::generate().unwrap();
-        Self::from_pem(&identity.key_pem(), &identity.cert_pem())
+        Self::from_pem(identity.key_pem(), identity.cert_pem())
     }
 
     pub(crate) fn from_pem(key: &str, cert: &str) -> Self {

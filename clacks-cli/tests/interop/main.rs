@@ -2,6 +2,7 @@
 //! say so and are passed over; `CLACKS_NODE=required` makes that a failure. `CLACKS_NODE_SECONDS` says for how long messages circulate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test has no better answer to a surprise
 
+mod answers;
 mod javascript;
 #[path = "../conformance/network.rs"]
 #[allow(dead_code, reason = "the part that these scenarios need")]
@@ -37,6 +38,7 @@ const MIO: Runtimes = &[&Mio];
 on_every_runtime! {
     one_network::three_of_theirs_and_one_of_ours,
     one_network::one_of_theirs_and_three_of_ours,
+    answers::both_kinds_of_towers_answer_as_it_is_written,
     pairs::each_side_can_ignore_the_other,
     pairs::what_is_too_long_for_them_goes_to_our_own,
     pairs::a_certificate_of_version_1_is_no_obstacle,
