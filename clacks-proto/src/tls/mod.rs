@@ -1,7 +1,7 @@
 //! TLS: the same state machine with ciphertext on the outside. Every rustls call of the project is in here.
 //!
 //! [`SecureTower`] wraps a [`Tower`](crate::Tower) and is driven exactly like one. It speaks TLS 1.3 and nothing older, with the
-//! protocol name `clacks/1` (ALPN) required on both sides, and asks for a certificate in both directions.
+//! protocol name `clacks/1` (ALPN) required on both sides, and asks for a certificate in both directions. Where [HTTP](#with-http) is spoken, too, either may be missing.
 //!
 //! # What is proved, and what is not
 //!
@@ -58,7 +58,7 @@ pub use identity::Identity;
 pub use secure_tower::{SecureTower, TLS_LINK_MEMORY, TlsStats};
 pub use trust::{Roots, Trust};
 
-/// The protocol's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is refused.
+/// The native dialect's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is refused, unless HTTP is spoken with it.
 pub const ALPN: &[u8] = b"clacks/1";
 
 /// What a tower that also speaks HTTP names behind it.

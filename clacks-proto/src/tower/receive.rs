@@ -162,6 +162,12 @@ impl Tower {
             peer = None;
         }
         self.links.get_mut(id)?.peer = peer;
+        if let Some(peer) = peer {
+            // Not more than a claim either, until it is dialled.
+            self.peers.change(peer, |peer| {
+                peer.dialect = peer.dialect.or(Some(Dialect::Native));
+            });
+        }
         peer.filter(|_| !self.is_unwelcome(id))
     }
 

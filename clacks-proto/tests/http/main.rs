@@ -4,4 +4,5 @@
 
 mod asking;
 mod host;
+mod memory;
 mod serving;
