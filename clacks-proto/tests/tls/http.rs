@@ -1,18 +1,18 @@
 //! HTTP behind TLS: which dialect a link gets, who is believed, and where records end.
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BufMut;
-use clacks_proto::tls::{ALPN, Identity, Roots, Trust};
+use clacks_proto::tls::{ALPN, Identity, Roots, SecureTower, Trust};
 use clacks_proto::{
-    Action, CloseReason, Config, Dialect, Dialects, Event, Instant, LinkId, Message, Report,
-    StateMachine, Status, TlsFailure,
+    Action, CloseReason, Config, Dialect, Dialects, Event, Instant, IoCause, Message, Report,
+    StateMachine, TlsFailure,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
 
@@ -125,108 +125,151 @@ fn towers_that_speak_both_speak_the_native_one_with_each_other() {
     assert!(known(ALICE).fingerprint.is_some());
 }
 
-#[test]
-fn what_is_said_in_http_does_not_touch_an_address_whose_key_is_known() {
+/// Alice, who speaks both dialects and knows Bob's key; their link is gone.
+fn acquainted() -> (SecureTower, Instant) {
     let mut world = World::open();
     let config = both(giving());
     world.towers[ALICE] = secure(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
     world.meet();
-    // Bob is gone, and somebody says that it is Bob.
-    let [alice, _] = world.towers;
-    let mut host = Host {
-        tower: alice,
-        link: LinkId::clone(&world.connections[0].ends[ALICE].link),
-        said: Vec::new(),
-        closed: None,
-    };
-    let link = host.link;
-    host.tower.handle(Event::Lost { link, cause: clacks_proto::IoCause::Reset }, world.now);
-    let before = *host.tower.tower().stats();
-    let here = std::net::IpAddr::from([127, 0, 0, 1]);
-    host.link = host.tower.accept(here, world.now).unwrap();
-    let request = [request("bob.example"), request("bob.example")].concat();
+    let (link, now) = (world.connections[0].ends[ALICE].link, world.now);
+    let [mut alice, _] = world.towers;
+    alice.handle(Event::Lost { link, cause: IoCause::Reset }, now);
+    while alice.poll_action().is_some() {}
+    (alice, now)
+}
+
+/// Calls a tower without a certificate and says something. What the tower reports then.
+fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Report> {
+    let link = tower.accept(IpAddr::from([127, 0, 0, 1]), now).unwrap();
     let mut client = client(&[], None);
-    client.writer().write_all(request.as_bytes()).unwrap();
+    client.writer().write_all(words.as_bytes()).unwrap();
     let mut reports = Vec::new();
     loop {
         let mut bytes = Vec::new();
         while client.wants_write() {
             client.write_tls(&mut bytes).unwrap();
         }
-        host.tower.handle(Event::BytesArrived { link: host.link, bytes: &bytes }, world.now);
-        while let Some(action) = host.tower.poll_action() {
+        tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+        while let Some(action) = tower.poll_action() {
             if let Action::Notify(notice) = action {
-                reports.extend(host.tower.tower().report(notice));
+                reports.extend(tower.tower().report(notice));
             }
         }
         let mut answer = Vec::new();
-        while host.tower.transmit(host.link, &mut answer) > 0 {}
+        while tower.transmit(link, &mut answer) > 0 {}
         if bytes.is_empty() && answer.is_empty() {
-            break;
+            return reports;
         }
         let mut rest = answer.as_slice();
         while client.read_tls(&mut rest).unwrap() > 0 {
             client.process_new_packets().unwrap();
         }
     }
-    let received = reports
-        .iter()
-        .filter(|report| matches!(report, Report::MessageReceived { from: None, .. }));
+}
+
+#[test]
+fn what_is_said_in_http_does_not_touch_an_address_whose_key_is_known() {
+    let (mut alice, now) = acquainted();
+    let before = *alice.tower().stats();
+    let reports = call(&mut alice, now, &request("bob.example").repeat(2));
+    let is_anonymous =
+        |report: &&Report| matches!(report, Report::MessageReceived { from: None, .. });
+    let received = reports.iter().filter(is_anonymous);
     assert_eq!(received.count(), 2, "the messages are taken: {reports:?}");
-    let tower = host.tower.tower();
-    assert_eq!(tower.stats().claims_disproved, before.claims_disproved + 2);
-    let bob = tower.find(&address(BOB)).unwrap();
+    assert_eq!(alice.tower().stats().claims_disproved, before.claims_disproved + 2);
+    let bob = alice.tower().find(&address(BOB)).unwrap();
     assert_eq!(bob.dialect, Some(Dialect::Native));
-    assert!(
-        !reports
-            .iter()
-            .any(|report| matches!(report, Report::StatusChanged { to: Status::Alive, .. }))
-    );
+    let changed = |report: &Report| matches!(report, Report::StatusChanged { .. });
+    assert!(!reports.iter().any(changed), "{reports:?}");
 }
 
-/// A server as JavaScript towers have it, and a tower that dials it and has a message for it. What the server got, and how long its records were.
-fn served(
-    identity: &Identity,
-    protocols: &[&[u8]],
-    message: &Message,
-    room: usize,
-) -> (Vec<u8>, Vec<usize>) {
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem().as_bytes()).unwrap();
+#[test]
+fn another_server_at_an_address_whose_key_is_known_gets_nothing() {
+    for certificate in [certificate(&Identity::generate().unwrap()), version_1()] {
+        let (mut alice, now) = acquainted();
+        let message = Message::text("for Bob alone");
+        alice.tower_mut().enqueue(message, now).unwrap();
+        let Served { got, reports, .. } = serve(&mut alice, now, certificate, &[], 1 << 20);
+        assert_eq!(String::from_utf8(got).unwrap(), "");
+        let changed = |report: &Report| matches!(report, Report::KeyChanged { .. });
+        assert!(reports.iter().any(changed), "{reports:?}");
+        assert_eq!(alice.tower().held().0, 1);
+    }
+}
+
+#[test]
+fn what_a_peer_speaks_is_learnt_again() {
+    let mut world = World::open();
+    let config = both(keeping());
+    world.towers[ALICE] = secure(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
+    let dialect =
+        |world: &World| world.towers[ALICE].tower().find(&address(BOB)).and_then(|bob| bob.dialect);
+    let now = world.now;
+    call(&mut world.towers[ALICE], now, &request("bob.example"));
+    assert_eq!(dialect(&world), Some(Dialect::Http), "so it seems");
+    world.towers[ALICE].tower_mut().announce(&address(BOB), now).unwrap();
+    world.settle();
+    assert_eq!(dialect(&world), Some(Dialect::Native));
+}
+
+/// What a server got, how long the records were, and what the tower reported.
+struct Served {
+    got: Vec<u8>,
+    records: Vec<usize>,
+    reports: Vec<Report>,
+}
+
+fn certificate(identity: &Identity) -> CertifiedKey {
+    certified(identity.key_pem(), identity.cert_pem())
+}
+
+fn certified(key: &str, certificate: &str) -> CertifiedKey {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let key = ring::default_provider().key_provider.load_private_key(key).unwrap();
-    let chain = CertificateDer::from_pem_slice(identity.cert_pem().as_bytes()).unwrap();
-    serve(
-        Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![chain], key))),
-        protocols,
-        message,
-        room,
-    )
+    let chain = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    CertifiedKey::new(vec![chain], key)
 }
 
+/// Like the one that comes with the JavaScript package.
+fn version_1() -> CertifiedKey {
+    certified(include_str!("version1.key.pem"), include_str!("version1.cert.pem"))
+}
+
+/// A tower that knows a peer that it never dialled, and has a message.
+fn eager(message: &Message) -> SecureTower {
+    let mut tower = secure(ALICE, both(giving()), &Identity::generate().unwrap(), Trust::Open);
+    tower.tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
+    tower.tower_mut().expand(&address(BOB), Instant::ORIGIN).unwrap();
+    tower
+}
+
+/// Answers the dial of a tower with a server as JavaScript towers have it.
 fn serve(
-    certificate: Arc<dyn ResolvesServerCert>,
+    tower: &mut SecureTower,
+    now: Instant,
+    certificate: CertifiedKey,
     protocols: &[&[u8]],
-    message: &Message,
     room: usize,
-) -> (Vec<u8>, Vec<usize>) {
+) -> Served {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(certificate);
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
-    let mut tower = secure(ALICE, both(giving()), &Identity::generate().unwrap(), Trust::Open);
-    let now = Instant::ORIGIN;
-    tower.tower_mut().enqueue(message.clone(), now).unwrap();
-    tower.tower_mut().expand(&address(BOB), now).unwrap();
     let mut dialled = None;
-    let (mut got, mut sent) = (Vec::new(), Vec::new());
+    let (mut got, mut sent, mut reports) = (Vec::new(), Vec::new(), Vec::new());
     let mut application_from = 0;
     for _ in 0..20 {
         while let Some(action) = tower.poll_action() {
-            if let Action::Connect { link, .. } = action {
-                dialled = Some(link);
-                tower.handle(Event::Connected { link }, now);
+            match action {
+                Action::Connect { link, .. } if dialled.is_none() => {
+                    dialled = Some(link);
+                    tower.handle(Event::Connected { link }, now);
+                }
+                Action::Notify(notice) => reports.extend(tower.tower().report(notice)),
+                _ => {}
             }
         }
         let link = dialled.expect("a dial");
@@ -238,7 +281,8 @@ fn serve(
         }
         sent.extend_from_slice(&bytes);
         while !rest.is_empty() && server.read_tls(&mut rest).unwrap() > 0 {
-            server.process_new_packets().unwrap();
+            // The tower may have closed in anger.
+            let _ = server.process_new_packets();
             let _ = server.reader().read_to_end(&mut got);
         }
         let mut answer = Vec::new();
@@ -247,7 +291,7 @@ fn serve(
         }
         tower.handle(Event::BytesArrived { link, bytes: &answer }, now);
     }
-    (got, records(&sent[application_from..]))
+    Served { got, records: records(&sent[application_from..]), reports }
 }
 
 /// The lengths of the plaintexts in the encrypted records.
@@ -269,8 +313,10 @@ fn head_and_body_of_a_request_are_a_record_each_however_small_the_buffers_are() 
     for protocols in [&[][..], &[&b"http/1.1"[..]]] {
         for len in [1, 5_000, 16_200] {
             for room in [1 << 20, 65_536, 17_000, 5_000, 100] {
-                let message = Message::text(&"x".repeat(len));
-                let (got, records) = served(&identity, protocols, &message, room);
+                let mut tower = eager(&Message::text(&"x".repeat(len)));
+                let certificate = certificate(&identity);
+                let Served { got, records, .. } =
+                    serve(&mut tower, Instant::ORIGIN, certificate, protocols, room);
                 let text = String::from_utf8(got).unwrap();
                 let (head, body) = text.split_once("\r\n\r\n").unwrap();
                 let expected = [head.len() + 4, body.len()];
@@ -283,9 +329,28 @@ fn head_and_body_of_a_request_are_a_record_each_however_small_the_buffers_are() 
 }
 
 #[test]
+fn a_certificate_of_version_1_is_let_pass_in_http_and_proves_nothing() {
+    let mut tower = eager(&Message::text("m"));
+    let Served { got, .. } = serve(&mut tower, Instant::ORIGIN, version_1(), &[], 1 << 20);
+    assert!(got.starts_with(b"POST / HTTP/1.1\r\n"), "{}", got.escape_ascii());
+    let bob = tower.tower().find(&address(BOB)).unwrap();
+    assert_eq!((bob.dialect, bob.fingerprint), (Some(Dialect::Http), None));
+    // It is not good enough for the native dialect.
+    let mut tower = eager(&Message::text("m"));
+    let Served { got, reports, .. } =
+        serve(&mut tower, Instant::ORIGIN, version_1(), &[ALPN], 1 << 20);
+    assert_eq!(got, b"");
+    let refused = CloseReason::Tls(TlsFailure::Certificate);
+    let is_it =
+        |report: &Report| matches!(report, Report::LinkClosed { why, .. } if *why == refused);
+    assert!(reports.iter().any(is_it), "{reports:?}");
+}
+
+#[test]
 fn a_tower_that_offers_both_prefers_its_own_language_at_a_server_that_has_both() {
-    let identity = Identity::generate().unwrap();
+    let certificate = certificate(&Identity::generate().unwrap());
     let protocols: [&[u8]; 2] = [ALPN, b"http/1.1"];
-    let (got, _) = served(&identity, &protocols, &Message::text("m"), 1 << 20);
+    let mut tower = eager(&Message::text("m"));
+    let Served { got, .. } = serve(&mut tower, Instant::ORIGIN, certificate, &protocols, 1 << 20);
     assert_eq!(got.first(), Some(&0xC1));
 }
