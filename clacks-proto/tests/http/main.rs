@@ -6,3 +6,4 @@ mod asking;
 mod host;
 mod memory;
 mod serving;
+mod storm;
