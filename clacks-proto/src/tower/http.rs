@@ -326,11 +326,17 @@ impl Tower {
 
     fn on_payload(&mut self, id: LinkId, payload: &Payload) -> Option<Outcome> {
         let claim = self.claim(id, payload.sender.as_ref());
-        let outcome = match (claim, self.refusal(id), &payload.message) {
-            (Claim::Ignored, ..) => Some(Outcome::Refused(RefusedReason::Ignored)),
-            (_, Some(reason), _) => Some(Outcome::Refused(reason)),
-            (_, None, None) => Some(Outcome::Taken),
-            (_, None, Some(message)) => {
+        let refusal = match claim {
+            Claim::Ignored => Some(RefusedReason::Ignored),
+            _ => self.refusal(id),
+        };
+        let outcome = match (refusal, &payload.message) {
+            (Some(reason), message) => {
+                self.stats.refused += u64::from(message.is_some());
+                Some(Outcome::Refused(reason))
+            }
+            (None, None) => Some(Outcome::Taken),
+            (None, Some(message)) => {
                 let nonce = Nonce(self.nonce_stream.nonce(self.selector.seed()));
                 let (kind, body) = (message.kind(), message.body());
                 let attempt = Attempt::First;

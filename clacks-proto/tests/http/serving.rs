@@ -451,6 +451,7 @@ fn an_ignored_sender_gets_403_and_teaches_nothing() {
     let bytes = post(&from(JS, r#","friend":{"hostname":"localhost","port":8002}"#));
     assert_eq!(answers(&mut host, &bytes, usize::MAX), (vec![403], true));
     assert_eq!((host.status("localhost:8001"), host.tower.peers()), (Some(Status::Ignored), 1));
+    assert_eq!(host.tower.stats().refused, 1);
     assert!(host.texts().is_empty());
     // Ignored in the middle of a link.
     let link = host.call();
