@@ -63,6 +63,14 @@ pub(crate) enum Verb {
     /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not or a result can't be written, 2 when the
     /// command line or the scenario makes no sense, or a file can't be written to begin with.
     Sim(Box<SimArgs>),
+    /// Measure how fast towers are on this machine, beside what they are made of
+    ///
+    /// Two towers hand messages to each other over TLS on 127.0.0.1, as fast as they can, and one dials others again and again. In the same run
+    /// the same bytes go through bare rustls over blocking sockets, and through the sockets alone.
+    ///
+    /// All take turns, so that whatever else the machine does slows down all of them: the ratios mean more than the rates. It takes
+    /// about two minutes, and a tenth of that with --quick.
+    Bench(BenchArgs),
     /// Make an identity: a private key and its certificate.
     ///
     /// DIR gets `key.pem`, which only you may read, and `cert.pem`. What is there already is never overwritten. The fingerprint is
@@ -271,6 +279,20 @@ pub(crate) enum SimVerb {
         /// Another one
         second: PathBuf,
     },
+}
+
+/// The options of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clacks bench --quick
+  clacks bench --json | jq 'select(.event == \"row\")'")]
+pub(crate) struct BenchArgs {
+    /// One short turn for each row instead of several: good for a glance, not for a comparison
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Write one JSON object a line: `started`, a `row` for each row of the tables, and at the end `result`
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The options of `keygen`.

@@ -1,6 +1,7 @@
 //! The `clacks` command. See `clacks --help`, or the README.
 
 mod args;
+mod bench;
 mod console;
 mod demo;
 mod error;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(args).inspect_err(|failure| tell(failure, args.json)),
         Verb::Tower(args) => tower::run(args).inspect_err(|failure| tell(failure, args.json)),
         Verb::Sim(args) => sim::run(args).inspect_err(|failure| tell(failure, args.json)),
+        Verb::Bench(args) => bench::run(args).inspect_err(|failure| tell(failure, args.json)),
         Verb::Keygen(args) => keygen(args),
         Verb::Completions(args) => completions(args),
     };

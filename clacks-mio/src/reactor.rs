@@ -7,6 +7,7 @@ use clacks_proto::{
 };
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
+use std::cell::OnceCell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -88,7 +89,10 @@ impl<M: StateMachine> Core<M> {
     fn next_errand(&self) -> Option<Errand> {
         let is_logged =
             |notice| matches!(notice, Notice::KeyChanged { .. } | Notice::LinkClosed { .. });
-        self.machine.next_errand(|notice| is_logged(notice) || self.desk.board.has_readers())
+        // Asked once for all notices that are passed over: whoever reads from now on is told of what happens from now on.
+        let has_readers = OnceCell::new();
+        let has_readers = || *has_readers.get_or_init(|| self.desk.board.has_readers());
+        self.machine.next_errand(|notice| is_logged(notice) || has_readers())
     }
 }
 

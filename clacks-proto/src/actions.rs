@@ -61,6 +61,12 @@ impl Actions {
         self.screens as usize
     }
 
+    /// Notices that wait.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn notices(&self) -> usize {
+        self.notices as usize
+    }
+
     /// Queues a notice, or counts it when there is no room. Returns whether it was queued.
     pub(crate) fn notify(&mut self, notice: Notice) -> bool {
         if self.missed > 0 && self.has_room(2) {

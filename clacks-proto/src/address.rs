@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
 use core::str::FromStr;
@@ -28,11 +29,30 @@ pub const MAX_NAME: usize = 253;
 pub struct Address(Place);
 
 /// The port stands inside each kind of host, where there is room for it: beside the host it would make an address 32 bytes instead of 24.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     V4(Ipv4Addr, NonZeroU16),
     V6(Ipv6Addr, NonZeroU16),
     Name(Name, NonZeroU16),
+}
+
+/// In one piece where that is possible: a keyed hash takes longer over many small pieces, and addresses are looked up for each message.
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::V4(ip, port) => {
+                state.write_u64(u64::from(u32::from(*ip)) << 16 | u64::from(port.get()));
+            }
+            Self::V6(ip, port) => {
+                state.write_u128(u128::from(*ip));
+                state.write_u16(port.get());
+            }
+            Self::Name(name, port) => {
+                name.hash(state);
+                state.write_u16(port.get());
+            }
+        }
+    }
 }
 
 /// A host: an IP address, or a name that the driver resolves when it dials.
@@ -72,6 +92,7 @@ impl Address {
     /// # Errors
     ///
     /// [`AddressError::Host`] for an unspecified or multicast IP address: nobody can dial it.
+    #[inline(always)]
     pub fn from_ip(ip: IpAddr, port: NonZeroU16) -> Result<Self, AddressError> {
         let ip = ip.to_canonical();
         if ip.is_unspecified() || ip.is_multicast() {
@@ -90,6 +111,7 @@ impl Address {
 
     /// The host.
     #[must_use]
+    #[inline]
     pub fn host(&self) -> Host<'_> {
         match &self.0 {
             Place::V4(ip, _) => Host::Ip(IpAddr::V4(*ip)),

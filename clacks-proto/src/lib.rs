@@ -74,6 +74,7 @@
 //! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
 //! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
 //! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde_json |
+//! | `fuzzing` | nothing for you: the bodies of this project's fuzz targets, which change without notice | |
 //!
 //! # Dependencies of the bare crate
 //!
@@ -83,17 +84,23 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod actions;
 mod address;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod config;
 mod deadlines;
 #[cfg(feature = "std")]
 pub mod driver;
 pub mod embedding;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;

@@ -266,6 +266,12 @@ impl Link {
         self.answers.push_back(Answer { transfer, outcome, count: 1, bytes: len });
     }
 
+    /// How many answers wait to be sent.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn unsent_answers(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Takes the answer that goes out next.
     pub(crate) fn pop_answer(&mut self) -> Option<Answer> {
         let answer = self.answers.pop_front()?;
@@ -397,6 +403,15 @@ impl Links {
                 false
             }
         }
+    }
+
+    /// Actions that name a link and wait to be polled.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn actions(&self, id: LinkId) -> u8 {
+        self.slots
+            .get(id.index as usize)
+            .filter(|slot| slot.epoch == id.epoch)
+            .map_or(0, |slot| slot.actions)
     }
 
     fn vacate_if_done(&mut self, id: LinkId) {

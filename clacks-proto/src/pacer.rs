@@ -48,6 +48,12 @@ impl Pacer {
         (self.is_armed && !self.is_unlimited()).then_some(self.next)
     }
 
+    /// The next tick, wanted or not.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn tick(&self) -> Instant {
+        self.next
+    }
+
     /// Takes the ticks that are due: how many messages may leave now.
     pub(crate) fn take_due(&mut self, now: Instant) -> u32 {
         if !self.is_armed || self.is_unlimited() || self.next > now {

@@ -139,7 +139,8 @@ pub(crate) struct Peers {
     by_address: HashTable<u32>,
     pins: Option<Box<Pins>>,
     hash_keys: (u64, u64),
-    eligible: [Vec<u32>; 4],
+    /// With their epochs, so that a draw needs no look at the drawn one: in a large table that would be a wait for memory.
+    eligible: [Vec<PeerId>; 4],
     alive: Vec<u32>,
     oldest_dead: u32,
     youngest_dead: u32,
@@ -204,7 +205,7 @@ impl Peers {
 
     /// What one peer takes at most, in bytes, besides what it has taken lately.
     pub(crate) const MEMORY: usize = 2 * size_of::<Slot>() // vectors grow by doubling
-        + 2 * 3 * size_of::<u32>() // alive, and two lists it was eligible in
+        + 2 * (size_of::<u32>() + 2 * size_of::<PeerId>()) // alive, and two lists it was eligible in
         + 2 * size_of::<Keys>()
         + 2 * 2 * (size_of::<u32>() + 1) // two hash tables
         + crate::address::MAX_NAME + 2 * size_of::<usize>(); // a name and its counts
@@ -217,9 +218,9 @@ impl Peers {
     pub(crate) fn look_at_lists(&self) -> u64 {
         // The hash doesn't matter: small tables are one cache line.
         let found = self.by_address.find(0, |_| false);
-        let first = |list: &Vec<u32>| list.first().map_or(0, |index| u64::from(*index));
+        let first = |list: &Vec<PeerId>| list.first().map_or(0, |id| u64::from(id.index));
         u64::from(found.is_some())
-            ^ first(&self.alive)
+            ^ self.alive.first().map_or(0, |index| u64::from(*index))
             ^ first(&self.eligible[0])
             ^ first(&self.eligible[1])
     }
@@ -461,6 +462,7 @@ impl Peers {
 
     /// How many may be drawn. With `max_probes` running, only the alive.
     #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
+    #[inline]
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
         let [new, alive, lost, dead] =
             [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
@@ -472,9 +474,9 @@ impl Peers {
     }
 
     /// The peer at a place among the eligible of a status.
+    #[inline]
     pub(crate) fn eligible_peer(&self, status: Status, place: u32) -> Option<PeerId> {
-        let index = *self.eligible[class(status)?].get(place as usize)?;
-        self.id(index)
+        self.eligible[class(status)?].get(place as usize).copied()
     }
 
     /// How many are alive.
@@ -524,7 +526,8 @@ impl Peers {
 
     fn list_eligible(&mut self, index: u32, status: Status) {
         let Some(class) = class(status) else { return };
-        let place = push(&mut self.eligible[class], index);
+        let Some(id) = self.id(index) else { return };
+        let place = push(&mut self.eligible[class], id);
         if let Some(peer) = self.at_mut(index) {
             peer.eligible_at = place;
         }
@@ -535,7 +538,7 @@ impl Peers {
         let Some(peer) = self.at_mut(index) else { return };
         let place = core::mem::replace(&mut peer.eligible_at, NOWHERE);
         let moved = swap_remove(&mut self.eligible[class], place);
-        if let Some(peer) = moved.and_then(|index| self.at_mut(index)) {
+        if let Some(peer) = moved.and_then(|id| self.at_mut(id.index)) {
             peer.eligible_at = place;
         }
     }
@@ -585,10 +588,13 @@ impl Peers {
     fn lists_are_right(&self) -> bool {
         let on_list =
             |list: &[u32], place: u32, index: u32| list.get(place as usize) == Some(&index);
+        let on_eligible = |list: &[PeerId], place: u32, index: u32| {
+            self.id(index).is_some_and(|id| list.get(place as usize) == Some(&id))
+        };
         let each = self.slots.iter().zip(0..).all(|(slot, index)| {
             let Some(peer) = slot.peer() else { return true };
             let listed = class(peer.status)
-                .is_some_and(|class| on_list(&self.eligible[class], peer.eligible_at, index));
+                .is_some_and(|class| on_eligible(&self.eligible[class], peer.eligible_at, index));
             listed == peer.is_eligible()
                 && on_list(&self.alive, peer.alive_at(), index) == (peer.status == Status::Alive)
                 && self.dead().any(|dead| dead == index) == (peer.status == Status::Dead)
@@ -606,26 +612,21 @@ impl Peers {
     }
 }
 
-/// The place of a status among the lists of the eligible.
+/// The place of a status among the lists of the eligible, where the statuses have their own order, and the ignored have none.
 fn class(status: Status) -> Option<usize> {
-    match status {
-        Status::New => Some(0),
-        Status::Alive => Some(1),
-        Status::Lost => Some(2),
-        Status::Dead => Some(3),
-        Status::Ignored => None,
-    }
+    let class = status as usize;
+    (class < Status::Ignored as usize).then_some(class)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indices")]
-fn push(list: &mut Vec<u32>, index: u32) -> u32 {
+fn push<T>(list: &mut Vec<T>, entry: T) -> u32 {
     room::for_one_more(list);
-    list.push(index);
+    list.push(entry);
     (list.len() - 1) as u32
 }
 
 /// Removes the entry at `place` and returns the one that moved there, if one did.
-fn swap_remove(list: &mut Vec<u32>, place: u32) -> Option<u32> {
+fn swap_remove<T: Copy>(list: &mut Vec<T>, place: u32) -> Option<T> {
     if (place as usize) < list.len() {
         list.swap_remove(place as usize);
     }

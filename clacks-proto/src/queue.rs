@@ -9,6 +9,7 @@ use siphasher::sip::SipHasher13;
 use crate::ids::{Epoch, LinkId, MessageKey, PeerId};
 use crate::message::{Kind, Message, Nonce};
 use crate::room;
+use crate::seed::high;
 
 const NOWHERE: u32 = u32::MAX;
 
@@ -40,8 +41,23 @@ struct Slot {
     is_indexed: bool,
     kind: Kind,
     place: Place,
+    /// The nonce's hash: it costs more than all else that the index does.
+    hash: u32,
     nonce: Nonce,
     body: Bytes,
+}
+
+/// A message's name with its hash, for the index. Half of a hash: the rest of a slot has room for no more, and no table is so large that it would miss it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    nonce: Nonce,
+    hash: u32,
+}
+
+impl Name {
+    fn is_of(self, slot: &Slot) -> bool {
+        slot.nonce == self.nonce
+    }
 }
 
 /// A bounded first-in-first-out queue of messages that stay until their transfer is confirmed.
@@ -115,6 +131,12 @@ impl Queue {
         self.bytes
     }
 
+    /// Places that are taken, and bytes of bodies that have departed and still take them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        (self.taken, self.departed_bytes)
+    }
+
     /// Messages waiting.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
@@ -136,11 +158,12 @@ impl Queue {
     #[allow(clippy::cast_possible_truncation, reason = "Config::check keeps slots within u32")]
     pub(crate) fn store(
         &mut self,
-        nonce: Nonce,
+        name: Name,
         kind: Kind,
         body: Bytes,
         place: Place,
     ) -> MessageKey {
+        let Name { nonce, hash } = name;
         self.messages += 1;
         self.bytes += body.len();
         self.taken += 1;
@@ -158,6 +181,7 @@ impl Queue {
                 is_indexed: false,
                 kind,
                 place: Place::Vacant,
+                hash,
                 nonce,
                 body: Bytes::new(),
             });
@@ -166,7 +190,8 @@ impl Queue {
         let slot = &mut self.slots[index as usize];
         slot.came_again = false;
         slot.is_indexed = false;
-        (slot.kind, slot.place, slot.nonce, slot.body) = (kind, place, nonce, body);
+        (slot.kind, slot.place, slot.body) = (kind, place, body);
+        (slot.nonce, slot.hash) = (nonce, hash);
         let key = MessageKey { index, epoch: slot.epoch };
         if place == Place::Waiting {
             self.append(index);
@@ -175,10 +200,18 @@ impl Queue {
         key
     }
 
-    /// A message with this nonce and this very body that waits or is in flight.
-    pub(crate) fn find(&self, nonce: Nonce, kind: Kind, body: &[u8]) -> Option<MessageKey> {
-        let index = *self.by_nonce.find(self.hash(nonce), |index| {
-            self.slots.get(*index as usize).is_some_and(|slot| slot.nonce == nonce)
+    /// The name of a message, for [`find`](Self::find) and [`store`](Self::store).
+    pub(crate) fn name(&self, nonce: Nonce) -> Name {
+        let (key0, key1) = self.hash_keys;
+        let mut hasher = SipHasher13::new_with_keys(key0, key1);
+        hasher.write(&nonce.0.to_ne_bytes());
+        Name { nonce, hash: high(hasher.finish()) }
+    }
+
+    /// A message of this name and with this very body that waits or is in flight.
+    pub(crate) fn find(&self, name: Name, kind: Kind, body: &[u8]) -> Option<MessageKey> {
+        let index = *self.by_nonce.find(spread(name.hash), |index| {
+            self.slots.get(*index as usize).is_some_and(|slot| name.is_of(slot))
         })?;
         let slot = self.slots.get(index as usize)?;
         (slot.kind == kind && slot.body == body).then_some(MessageKey { index, epoch: slot.epoch })
@@ -243,14 +276,14 @@ impl Queue {
             return false;
         }
         slot.place = Place::Departed;
-        let (is_pinned, is_indexed, nonce) = (slot.pins > 0, slot.is_indexed, slot.nonce);
+        let (is_pinned, is_indexed, hash) = (slot.pins > 0, slot.is_indexed, slot.hash);
         let len = slot.body.len();
         self.messages -= 1;
         self.bytes -= len;
         self.departed_bytes += len;
         if is_indexed {
-            let hash = self.hash(nonce);
-            if let Ok(entry) = self.by_nonce.find_entry(hash, |index| *index == key.index) {
+            let found = self.by_nonce.find_entry(spread(hash), |index| *index == key.index);
+            if let Ok(entry) = found {
                 entry.remove();
             }
         }
@@ -336,12 +369,12 @@ impl Queue {
     /// Makes a message findable by its nonce. When another body with the same nonce is findable already,
     /// this one is not: so that nobody can make one place of the index crowded.
     fn index(&mut self, index: u32) {
-        let nonce = self.slots[index as usize].nonce;
-        let (slots, keys) = (&self.slots, self.hash_keys);
+        let slots = &self.slots;
+        let Slot { nonce, hash, .. } = slots[index as usize];
         let entry = self.by_nonce.entry(
-            hash_of(keys, nonce),
+            spread(hash),
             |other| slots[*other as usize].nonce == nonce,
-            |other| hash_of(keys, slots[*other as usize].nonce),
+            |other| spread(slots[*other as usize].hash),
         );
         if let hashbrown::hash_table::Entry::Vacant(entry) = entry {
             entry.insert(index);
@@ -357,16 +390,11 @@ impl Queue {
         slot.next = core::mem::replace(&mut self.vacant, index);
         self.taken -= 1;
     }
-
-    fn hash(&self, nonce: Nonce) -> u64 {
-        hash_of(self.hash_keys, nonce)
-    }
 }
 
-fn hash_of((key0, key1): (u64, u64), nonce: Nonce) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key0, key1);
-    hasher.write(&nonce.0.to_ne_bytes());
-    hasher.finish()
+/// As the table wants it: it looks at the first bits for one thing and at the last for another.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]

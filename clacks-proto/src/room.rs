@@ -55,6 +55,11 @@ impl<T> RareQueue<T> {
         queue.push_back(entry);
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flat_map(|queue| queue.iter())
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut().flat_map(|queue| queue.iter_mut())
     }

@@ -53,17 +53,20 @@ impl Stream {
         Self(generator)
     }
 
+    #[inline]
     pub(crate) fn word(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A number in `0..bound`, every one equally likely; 0 for a bound of 0.
+    #[inline]
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         let word = self.word();
         self.bounded(high(word), bound)
     }
 
     /// The same from a word that was drawn already.
+    #[inline]
     pub(crate) fn bounded(&mut self, word: u32, bound: u32) -> u32 {
         bounded(word, bound, || self.word())
     }
@@ -142,13 +145,19 @@ impl SparseStream {
 
 /// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the product's upper half is the number, and the few
 /// lower halves that would favour some numbers are drawn again.
-fn bounded(word: u32, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
-    let mut product = u64::from(word) * u64::from(bound);
-    if low(product) < bound {
-        let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
-        while low(product) < threshold {
-            product = u64::from(high(next())) * u64::from(bound);
-        }
+#[inline]
+fn bounded(word: u32, bound: u32, next: impl FnMut() -> u64) -> u32 {
+    let product = u64::from(word) * u64::from(bound);
+    if low(product) < bound { drawn_again(product, bound, next) } else { high(product) }
+}
+
+/// The rest of it, when the first word may favour a number: rare for any bound that is far below 2^32.
+#[cold]
+#[inline(never)]
+fn drawn_again(mut product: u64, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
+    let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
+    while low(product) < threshold {
+        product = u64::from(high(next())) * u64::from(bound);
     }
     high(product)
 }
@@ -214,6 +223,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many draws")]
     fn a_bounded_draw_is_uniform() {
         let mut stream = Stream::new(&Seed::from_u64(2), Purpose::Recipient);
         let mut seen = [0u32; 7];

@@ -107,3 +107,15 @@ fn a_stream_that_ends_after_a_goodbye_is_not_truncated() {
     assert_eq!(raw.why_closed(link), Some(CloseReason::Goodbye(Farewell::Idle)));
     assert_eq!(raw.tower.stats().links_broken, 0);
 }
+
+#[test]
+fn a_goodbye_is_the_last_frame_even_when_a_violation_follows_it() {
+    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
+    raw.tower.shutdown(raw.now);
+    raw.run(quick().timeouts.shutdown);
+    assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
+    raw.confirm(link, 999);
+    let why = CloseReason::Protocol(ProtocolError::UnknownTransfer);
+    assert_eq!(raw.why_closed(link), Some(why));
+    assert_eq!(raw.heard(link), []);
+}

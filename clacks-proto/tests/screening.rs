@@ -47,6 +47,8 @@ fn a_message_waits_for_the_word_of_the_application() {
     assert!(raw.heard(link).is_empty(), "no answer yet");
     assert_eq!(raw.status(1), Some(Status::New));
     assert_eq!(raw.tower.held(), (1, 4), "it takes its room");
+    assert_eq!((raw.tower.waiting(), raw.tower.offers()), (0, 1));
+    assert!(raw.tower.peek().all(|held| held.offer.is_some() && held.in_flight.is_none()));
     assert_eq!(raw.tower.stats().received, 0);
     raw.run(seconds(4));
     assert!(raw.heard(link).is_empty(), "and goes nowhere");
@@ -67,7 +69,8 @@ fn an_accepted_message_is_queued_and_confirmed() {
     decide(&mut raw, offer, Verdict::Accept).unwrap();
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
     assert_eq!(raw.texts(), ["good"]);
-    assert_eq!(raw.tower.peek().next().unwrap().nonce, Nonce(1));
+    let held = raw.tower.peek().next().unwrap();
+    assert_eq!((held.nonce, held.offer.is_some(), raw.tower.offers()), (Nonce(1), false, 0));
     assert_eq!(raw.status(1), Some(Status::Alive));
     assert_eq!(raw.tower.stats().received, 1);
     assert!(raw.reports.iter().any(|report| matches!(report, Report::MessageReceived { .. })));

@@ -180,3 +180,19 @@ fn a_link_on_which_a_long_message_trickles_in_is_not_idle() {
     }
     assert_eq!(raw.texts().len(), 1);
 }
+
+#[test]
+fn a_link_is_idle_in_time_though_its_hello_or_its_confirmation_might_have_taken_longer() {
+    let mut config = quick();
+    config.heartbeat = None;
+    config.timeouts.idle = seconds(5);
+    // One that does not say who it is, one that takes a message and then is silent.
+    let mut raw = Raw::new(&config);
+    let link = raw.call();
+    raw.greet(link, None);
+    assert_eq!(closed_after(&mut raw, link, seconds(5)), (CloseMode::Flush, CloseReason::Idle));
+    let (mut raw, link, transfer) = Raw::handed(&config, "taken late");
+    raw.run(seconds(20));
+    raw.confirm(link, transfer);
+    assert_eq!(closed_after(&mut raw, link, seconds(5)), (CloseMode::Flush, CloseReason::Idle));
+}

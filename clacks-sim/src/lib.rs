@@ -2,6 +2,9 @@
 
 mod agenda;
 mod distribution;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod names;
 mod occurrence;
 mod outcome;

@@ -224,7 +224,9 @@ impl Watchers {
 
     fn audit<M: StateMachine>(&mut self, at: Instant, census: &Census<'_, M>) {
         for (tower, machine) in census.running() {
-            let memory = machine.peek().map(|held| {
+            // What is under screening is still its sender's.
+            let kept = machine.peek().filter(|held| held.offer.is_none());
+            let memory = kept.map(|held| {
                 let message = census.names().number_of(held.nonce);
                 let is_intact = message.is_some_and(|number| {
                     names::message(number, self.message_size) == held.message

@@ -5,7 +5,6 @@ mod common;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::BufMut;
@@ -66,7 +65,7 @@ impl StateMachine for Forgetful {
 fn run(scenario: &Scenario, loses_one_in: u64) -> Outcome {
     let simulation = Simulation::with_machines(
         scenario,
-        Path::new("."),
+        common::folder(),
         Options::default(),
         move |config, address, seed| {
             let tower = Tower::new(config, address, seed).ok()?;
@@ -90,7 +89,7 @@ fn a_tower_that_loses_one_message_in_a_thousand_is_caught_and_shrunk() {
     let algorithm = config.rng_algorithm;
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(algorithm));
     let last = RefCell::new(None);
-    let result = runner.run(&common::scenario(10), |scenario| {
+    let result = runner.run(&common::scenario(6), |scenario| {
         let scenario = screened(scenario);
         let outcome = run(&scenario, 1_000);
         let verdict = judge(&scenario, &outcome, "planted");

@@ -27,7 +27,7 @@ fn a_network_keeps_its_rules_whatever_is_done_to_it() {
     let networks = common::scenario(from_environment("CLACKS_SIM_TOWERS", 8));
     let campaign = RefCell::new(Campaign::default());
     let result = runner.run(&networks, |scenario| {
-        let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        let simulation = Simulation::new(&scenario, common::folder(), Options::default()).unwrap();
         let outcome = finish(simulation);
         campaign.borrow_mut().add(&outcome);
         judge(&scenario, &outcome, "failed")
@@ -92,7 +92,8 @@ fn a_campaign_whose_faults_never_happen_is_found() {
 fn what_once_failed_holds_now() {
     for file in regressions() {
         let scenario = Scenario::load(&file).unwrap();
-        let simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        let folder = file.parent().unwrap();
+        let simulation = Simulation::new(&scenario, folder, Options::default()).unwrap();
         let outcome = finish(simulation);
         assert!(outcome.holds(), "{}: {:?}", file.display(), outcome.violations);
     }

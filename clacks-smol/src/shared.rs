@@ -5,6 +5,7 @@ use clacks_proto::{
     Address, CloseMode, Event, Instant, LinkId, Message, Notice, OfferId, Report, ShutdownProgress,
     StateMachine,
 };
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use tracing::Level;
@@ -94,8 +95,7 @@ impl<M: StateMachine> Shared<M> {
 
     /// Carries out all errands that wait, and rings for the main task if there is something for it.
     pub(crate) fn pump(&self) {
-        let wants = |notice| self.board.has_readers() || is_logged(notice);
-        while let Some(errand) = self.machine.next_errand(wants) {
+        while let Some(errand) = self.next_errand() {
             match errand {
                 Errand::Dial { link, address } => {
                     // In the register at once, so that an order to close finds the link even before it dials.
@@ -121,6 +121,14 @@ impl<M: StateMachine> Shared<M> {
         }
         let (wakeup, done) = self.outlook();
         self.desk.change(|desk| (done || wakeup < desk.armed) && desk.ring());
+    }
+
+    /// Reports that nobody reads are not spelled out, unless they go to the log.
+    fn next_errand(&self) -> Option<Errand> {
+        // Asked once for all notices that are passed over: whoever reads from now on is told of what happens from now on.
+        let has_readers = OnceCell::new();
+        let has_readers = || *has_readers.get_or_init(|| self.board.has_readers());
+        self.machine.next_errand(|notice| has_readers() || is_logged(notice))
     }
 
     /// When the machine wants its timer, and whether it has come to its end.

@@ -91,6 +91,12 @@ impl Transfers {
         self.all.iter().take(self.sent).any(|transfer| transfer.number == number)
     }
 
+    /// All of them, in order.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Transfer> {
+        self.all.iter()
+    }
+
     /// Those to be sent.
     pub(crate) fn unsent(&self) -> impl Iterator<Item = &Transfer> {
         self.all.iter().skip(self.sent)

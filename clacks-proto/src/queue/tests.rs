@@ -86,7 +86,7 @@ proptest! {
                         2 => Place::Offered { link: LINK },
                         _ => Place::Waiting,
                     };
-                    let key = queue.store(nonce, Kind::Bytes, body(number), place);
+                    let key = queue.store(queue.name(nonce), Kind::Bytes, body(number), place);
                     prop_assert!(!model.gone.contains(&key), "an old key again");
                     let (pins, stage) = (0, Stage::Offered);
                     let (came_again, is_findable) = (false, false);
@@ -173,8 +173,8 @@ proptest! {
                 for nonce in (0..3).map(Nonce) {
                     let mut found = model.messages.iter().filter(|k| k.is_findable && k.nonce == nonce);
                     let expected = found.next().filter(|k| k.body == number).map(|k| k.key);
-                    prop_assert_eq!(queue.find(nonce, Kind::Bytes, &body(number)), expected);
-                    prop_assert_eq!(queue.find(nonce, Kind::Text, &body(number)), None);
+                    prop_assert_eq!(queue.find(queue.name(nonce), Kind::Bytes, &body(number)), expected);
+                    prop_assert_eq!(queue.find(queue.name(nonce), Kind::Text, &body(number)), None);
                 }
                 let room = model.messages.len() < 8 && bytes + usize::from(number) <= 20;
                 prop_assert_eq!(queue.has_room(usize::from(number), 100), room);
@@ -192,10 +192,10 @@ proptest! {
 #[test]
 fn a_key_of_a_message_that_left_does_nothing() {
     let mut queue = Queue::new(8, 20, (1, 2));
-    let old = queue.store(Nonce(1), Kind::Bytes, body(1), Place::Waiting);
+    let old = queue.store(queue.name(Nonce(1)), Kind::Bytes, body(1), Place::Waiting);
     queue.depart(PEER);
     assert!(!queue.let_go(old));
-    let new = queue.store(Nonce(2), Kind::Bytes, body(2), Place::Waiting);
+    let new = queue.store(queue.name(Nonce(2)), Kind::Bytes, body(2), Place::Waiting);
     assert_eq!(new.index, old.index, "the slot is used again");
     queue.depart(PEER);
     assert!(!queue.give_back(old) && !queue.let_go(old));

@@ -120,7 +120,9 @@ impl Tower {
 
     /// The other side broke the protocol.
     pub(super) fn misbehaved(&mut self, id: LinkId, why: CloseReason) {
-        if let Some(link) = self.links.live_mut(id) {
+        // A goodbye is the last frame of its side: after the one of a parting link there is no other.
+        let speaks = |link: &&mut Link| !matches!(link.state, State::Parting(_));
+        if let Some(link) = self.links.live_mut(id).filter(speaks) {
             link.farewell_due = Some(Farewell::Misbehaved);
         }
         self.end(id, why, Unanswered::InDoubt, Some(CloseMode::Flush));

@@ -3,6 +3,8 @@
 mod ahead;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod inside;
 mod links;
 mod receive;
 mod report;
@@ -52,7 +54,7 @@ pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
 ///   [`shutdown`](Self::shutdown). Each takes the current time, as `handle` does, and may leave actions to be polled.
 /// - Anyone, to look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
 ///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links),
-///   [`waiting`](Self::waiting), [`peers`](Self::peers), [`standing`](Self::standing), [`nonce_of`](Self::nonce_of).
+///   [`waiting`](Self::waiting), [`offers`](Self::offers), [`peers`](Self::peers), [`standing`](Self::standing), [`nonce_of`](Self::nonce_of).
 ///
 /// # What is guaranteed
 ///
@@ -202,6 +204,12 @@ impl Tower {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.waiting()
+    }
+
+    /// How many messages are under screening: their senders have them as well, until there is a verdict.
+    #[must_use]
+    pub fn offers(&self) -> usize {
+        self.open_offers
     }
 
     /// How many peers are known, ignored ones included.

@@ -106,7 +106,7 @@ impl Tower {
             (Direction::Outbound, Some(peer)) => self.on_dialled_hello(id, peer, hello),
             _ => self.on_claim(id, hello),
         };
-        let Some(peer) = peer else { return };
+        let Some(peer) = peer else { return self.reset_link_deadline(id) };
         if self.proved(id) == Some(peer) {
             self.peers.change(peer, |peer| {
                 peer.max_message = hello.max_message;
@@ -173,6 +173,10 @@ impl Tower {
 
     /// Whether the other side of a link is ignored: as the peer that it is or claims to be, or as the one whose key it has.
     fn is_unwelcome(&self, id: LinkId) -> bool {
+        // Asked for each message, and most towers ignore nobody.
+        if self.peers.standing().ignored == 0 {
+            return false;
+        }
         let Some(link) = self.links.get(id) else { return false };
         let keyed = link.identity().and_then(|identity| self.peers.find_pin(&identity));
         let mut both = [link.peer, keyed].into_iter().flatten();
@@ -261,7 +265,8 @@ impl Tower {
             self.taken_from(id, frame.transfer);
             return Some(Outcome::Taken);
         }
-        let copy = self.queue.find(frame.nonce, frame.kind, frame.body);
+        let name = self.queue.name(frame.nonce);
+        let copy = self.queue.find(name, frame.kind, frame.body);
         let has_room = self.actions.has_room(NOTICES_OF_A_MESSAGE)
             && (copy.is_some() || self.queue.has_room(frame.body.len(), 100));
         if !has_room {
@@ -284,7 +289,7 @@ impl Tower {
             }
             let place = Place::Offered { link: id };
             let body = Bytes::copy_from_slice(frame.body);
-            let key = self.queue.store(frame.nonce, frame.kind, body, place);
+            let key = self.queue.store(name, frame.kind, body, place);
             self.open_offers += 1;
             self.offers.push_back((self.now + timeout, key));
             self.actions.push(Action::Screen { offer: OfferId(key), from });
@@ -296,7 +301,7 @@ impl Tower {
             return None;
         }
         let body = Bytes::copy_from_slice(frame.body);
-        let message = self.queue.store(frame.nonce, frame.kind, body, Place::Waiting);
+        let message = self.queue.store(name, frame.kind, body, Place::Waiting);
         self.stats.received += 1;
         self.notify(Notice::MessageReceived { from, message });
         self.notify(Notice::MessageQueued { message, origin: Origin::Peer });
@@ -393,6 +398,10 @@ impl Tower {
         self.refresh_window(peer);
         self.request_send_if_wanted(id);
         let Some(link) = self.links.live(id) else { return };
+        if link.transfers.is_empty() {
+            // The time to confirm may be longer than a link may be idle.
+            self.link_deadlines.set_if_earlier(id.index, self.deadline_of(link));
+        }
         if let State::Parting(why) = link.state
             && link.transfers.sent() == 0
         {

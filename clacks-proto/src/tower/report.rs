@@ -23,6 +23,8 @@ pub struct Held {
     pub message: Message,
     /// The peer that it was handed to and that has not confirmed it.
     pub in_flight: Option<PeerId>,
+    /// It is under screening: its sender has it as well, until there is a verdict.
+    pub offer: Option<OfferId>,
 }
 
 /// What a tower knows of a peer.
@@ -79,11 +81,12 @@ impl Tower {
     pub fn peek(&self) -> impl Iterator<Item = Held> + '_ {
         self.queue.iter().filter_map(|key| {
             let (nonce, message) = self.queue.message(key)?;
-            let in_flight = match self.queue.place(key) {
-                Place::InFlight(peer) => Some(peer),
-                _ => None,
+            let (in_flight, offer) = match self.queue.place(key) {
+                Place::InFlight(peer) => (Some(peer), None),
+                Place::Offered { .. } => (None, Some(OfferId(key))),
+                _ => (None, None),
             };
-            Some(Held { key, nonce, message, in_flight })
+            Some(Held { key, nonce, message, in_flight, offer })
         })
     }
 

@@ -108,7 +108,7 @@ impl Tower {
     /// Queues a message that was under screening, unless a copy of it came in meanwhile by another way.
     fn accept_offer(&mut self, key: MessageKey, from: Option<PeerId>) {
         let Some((nonce, kind, body)) = self.queue.get(key) else { return };
-        match self.queue.find(nonce, kind, body) {
+        match self.queue.find(self.queue.name(nonce), kind, body) {
             Some(copy) => {
                 self.queue.coalesce(copy);
                 self.stats.coalesced += 1;

@@ -109,7 +109,7 @@ impl Tower {
     pub(super) fn store_local(&mut self, message: &Message) -> Nonce {
         let nonce = Nonce(self.nonce_stream.nonce(self.selector.seed()));
         let body: Bytes = message.body().clone();
-        let key = self.queue.store(nonce, message.kind(), body, Place::Waiting);
+        let key = self.queue.store(self.queue.name(nonce), message.kind(), body, Place::Waiting);
         self.notify(Notice::MessageQueued { message: key, origin: Origin::Local });
         nonce
     }

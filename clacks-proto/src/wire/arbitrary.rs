@@ -1,5 +1,6 @@
 //! Any frame at all, out of any bytes at all. A property test and a fuzzer can feed the same builder, and both shrink
 //! a frame by shrinking the bytes.
+#![allow(clippy::unwrap_used, reason = "only tests and fuzzers are built with it")]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU16;
@@ -9,15 +10,15 @@ use super::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_BODY, MAX_NETWORK, MAX_WINDOW,
     MessageFrame, RefusedReason,
 };
-use crate::{Address, Kind, MAX_NAME, Name, Nonce, Window};
+use crate::{Address, Kind, Name, Nonce, Window};
 use alloc::string::String;
 
 /// Bytes to make choices with. When they run out every choice is the first one.
-pub(super) struct Supply<'a>(pub(super) &'a [u8]);
+pub(crate) struct Supply<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Supply<'a> {
     /// A frame that the format can carry. It takes its body, if it has one, from the rest of the supply.
-    pub(super) fn frame(&mut self) -> Frame<'a> {
+    pub(crate) fn frame(&mut self) -> Frame<'a> {
         match self.below(6) {
             0 => Frame::Message(self.message()),
             1 => Frame::Hello(self.hello()),
@@ -103,15 +104,15 @@ impl<'a> Supply<'a> {
         from_code(self.below(count)).unwrap()
     }
 
-    fn below(&mut self, bound: u8) -> u8 {
+    pub(crate) fn below(&mut self, bound: u8) -> u8 {
         self.byte() % bound
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         self.array::<1>()[0]
     }
 
-    fn word(&mut self) -> u64 {
+    pub(crate) fn word(&mut self) -> u64 {
         u64::from_be_bytes(self.array())
     }
 
@@ -124,14 +125,16 @@ impl<'a> Supply<'a> {
     }
 }
 
+#[cfg(test)]
 pub(super) fn address(text: &str) -> Address {
     text.parse().unwrap()
 }
 
 /// An address of the most bytes that one can have.
+#[cfg(test)]
 pub(super) fn longest_name() -> Address {
     let label = "a".repeat(63) + ".";
     let name = label.repeat(3) + &"b".repeat(61);
-    assert_eq!(name.len(), MAX_NAME);
+    assert_eq!(name.len(), crate::MAX_NAME);
     Address::new(&name, 65535).unwrap()
 }

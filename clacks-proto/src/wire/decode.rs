@@ -67,17 +67,19 @@ impl Decoder {
         if let Some(error) = *failure {
             return Err(error);
         }
-        let decoded = match buffer.next_frame(input, limits) {
-            Ok(Some((kind, payload))) => parse(kind, payload, limits.max_body).map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
+        let (kind, payload) = match buffer.next_frame(input, limits) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(*failure.insert(error)),
         };
-        match &decoded {
-            Ok(Some(_)) => limits.awaits_hello = false,
-            Ok(None) => {}
-            Err(error) => *failure = Some(*error),
+        // Straight into the caller's hands: a frame has many small fields, and moving them right after they were written costs more than reading them.
+        match parse(kind, payload, limits.max_body) {
+            Ok(frame) => {
+                limits.awaits_hello = false;
+                Ok(Some(frame))
+            }
+            Err(error) => Err(*failure.insert(error)),
         }
-        decoded
     }
 
     /// How many bytes of an unfinished frame are held.

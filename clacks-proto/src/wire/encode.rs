@@ -4,7 +4,7 @@ use bytes::BufMut;
 use core::net::IpAddr;
 
 use super::frame::Frame;
-use super::{HEAD, HELLO_FIXED, MAX_BODY, MAX_HEAD, MAX_NETWORK, MESSAGE_FIXED};
+use super::{HEAD, HELLO_FIXED, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED};
 use crate::address::{Address, Host, MAX_NAME};
 
 /// Encoding never fails and checks little: a frame is as right as the values put into it. One that the format can't carry (a
@@ -15,6 +15,7 @@ impl Frame<'_> {
     /// # Panics
     ///
     /// Like every `put` of [`BufMut`], when `out` has no room for [`encoded_len`](Self::encoded_len) bytes.
+    #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         self.encode_head(out);
         out.put_slice(self.body());
@@ -25,9 +26,53 @@ impl Frame<'_> {
     ///
     /// # Panics
     ///
-    /// Like every `put` of [`BufMut`], when `out` has no room. [`MAX_HEAD`] bytes are always enough.
+    /// Like every `put` of [`BufMut`], when `out` has no room. [`MAX_HEAD`](super::MAX_HEAD) bytes are always enough.
+    #[inline]
     pub fn encode_head(&self, out: &mut impl BufMut) {
-        out.put_slice(Head::of(self).as_bytes());
+        match self {
+            Self::Hello(hello) => {
+                let mut head = self.head::<{ HEAD + HELLO_FIXED }>();
+                head.put([hello.version]);
+                head.put(hello.incarnation.to_be_bytes());
+                head.put(hello.max_message.to_be_bytes());
+                head.put(hello.window.messages.to_be_bytes());
+                head.put(hello.window.bytes.to_be_bytes());
+                out.put_slice(&head.bytes);
+                put_text(hello.network, MAX_NETWORK, out);
+                put_address(hello.address.as_ref(), out);
+            }
+            Self::Message(message) => {
+                let mut head = self.head::<{ HEAD + MESSAGE_FIXED }>();
+                head.put(message.transfer.to_be_bytes());
+                head.put([message.attempt.code()]);
+                head.put(message.nonce.0.to_be_bytes());
+                head.put([message.kind.code()]);
+                out.put_slice(&head.bytes);
+                put_address(message.friend.as_ref(), out);
+            }
+            Self::Announce(announce) => {
+                let mut head = self.head::<{ HEAD + 8 }>();
+                head.put(announce.transfer.to_be_bytes());
+                out.put_slice(&head.bytes);
+                put_address(announce.friend.as_ref(), out);
+            }
+            Self::Confirmed { through } => {
+                let mut head = self.head::<{ HEAD + 8 }>();
+                head.put(through.to_be_bytes());
+                out.put_slice(&head.bytes);
+            }
+            Self::Refused { transfer, reason } => {
+                let mut head = self.head::<{ HEAD + 8 + 1 }>();
+                head.put(transfer.to_be_bytes());
+                head.put([reason.code()]);
+                out.put_slice(&head.bytes);
+            }
+            Self::Goodbye { farewell } => {
+                let mut head = self.head::<{ HEAD + 1 }>();
+                head.put([farewell.code()]);
+                out.put_slice(&head.bytes);
+            }
+        }
     }
 
     /// How many bytes [`encode`](Self::encode) writes. [`encode_head`](Self::encode_head) writes as many less the body's.
@@ -56,6 +101,24 @@ impl Frame<'_> {
             _ => &[],
         }
     }
+
+    /// The beginning of the frame, kind and length, with room for fields after it.
+    fn head<const N: usize>(&self) -> Fields<N> {
+        let mut head = Fields { bytes: [0; N], len: 0 };
+        head.put([self.kind().code()]);
+        head.put(self.length().to_be_bytes());
+        head
+    }
+
+    /// The length that follows the kind: the largest number unless all of the frame fits the format.
+    fn length(&self) -> u32 {
+        let fits = match self {
+            Self::Hello(hello) => hello.network.len() <= MAX_NETWORK,
+            Self::Message(message) => message.body.len() <= MAX_BODY,
+            _ => true,
+        };
+        u32::try_from(self.encoded_len() - HEAD).ok().filter(|_| fits).unwrap_or(u32::MAX)
+    }
 }
 
 fn address_len(address: Option<&Address>) -> usize {
@@ -72,117 +135,59 @@ fn text_len(text: &str, max: usize) -> usize {
     if text.len() <= max { 1 + text.len() } else { 0 }
 }
 
-/// A frame without its body, built on the stack and copied out in one go.
-struct Head {
-    bytes: [u8; MAX_HEAD],
-    len: usize,
-    fits: bool,
+fn put_address(address: Option<&Address>, out: &mut impl BufMut) {
+    let Some(address) = address else { return out.put_u8(0) };
+    let port = address.port().get().to_be_bytes();
+    match address.host() {
+        Host::Ip(IpAddr::V4(ip)) => {
+            let mut fields = Fields::<7> { bytes: [0; 7], len: 0 };
+            fields.put([4]);
+            fields.put(ip.octets());
+            fields.put(port);
+            out.put_slice(&fields.bytes);
+        }
+        Host::Ip(IpAddr::V6(ip)) => {
+            let mut fields = Fields::<19> { bytes: [0; 19], len: 0 };
+            fields.put([6]);
+            fields.put(ip.octets());
+            fields.put(port);
+            out.put_slice(&fields.bytes);
+        }
+        Host::Name(name) => {
+            out.put_u8(1);
+            put_text(name.as_str(), MAX_NAME, out);
+            out.put_slice(&port);
+        }
+    }
 }
 
-impl Head {
-    fn of(frame: &Frame<'_>) -> Self {
-        let mut head = Self { bytes: [0; MAX_HEAD], len: 0, fits: true };
-        head.put_u8(frame.kind().code());
-        // Stays this way unless all of the frame fits.
-        head.put(&u32::MAX.to_be_bytes());
-        head.put_fields(frame);
-        head.patch_length(frame.body().len());
-        head
+fn put_text(text: &str, max: usize, out: &mut impl BufMut) {
+    if let (Ok(len), true) = (u8::try_from(text.len()), text.len() <= max) {
+        out.put_u8(len);
+        out.put_slice(text.as_bytes());
     }
+}
 
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
+/// Fields of fixed sizes, which go out in one piece. All places are known when this is compiled, so that putting them costs nothing more.
+struct Fields<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
 
-    fn put_fields(&mut self, frame: &Frame<'_>) {
-        match frame {
-            Frame::Hello(hello) => {
-                self.put_u8(hello.version);
-                self.put(&hello.incarnation.to_be_bytes());
-                self.put(&hello.max_message.to_be_bytes());
-                self.put(&hello.window.messages.to_be_bytes());
-                self.put(&hello.window.bytes.to_be_bytes());
-                self.put_text(hello.network, MAX_NETWORK);
-                self.put_address(hello.address.as_ref());
-            }
-            Frame::Message(message) => {
-                self.put(&message.transfer.to_be_bytes());
-                self.put_u8(message.attempt.code());
-                self.put(&message.nonce.0.to_be_bytes());
-                self.put_u8(message.kind.code());
-                self.put_address(message.friend.as_ref());
-            }
-            Frame::Announce(announce) => {
-                self.put(&announce.transfer.to_be_bytes());
-                self.put_address(announce.friend.as_ref());
-            }
-            Frame::Confirmed { through } => self.put(&through.to_be_bytes()),
-            Frame::Refused { transfer, reason } => {
-                self.put(&transfer.to_be_bytes());
-                self.put_u8(reason.code());
-            }
-            Frame::Goodbye { farewell } => self.put_u8(farewell.code()),
+impl<const N: usize> Fields<N> {
+    #[inline(always)]
+    fn put<const M: usize>(&mut self, field: [u8; M]) {
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + M) {
+            place.copy_from_slice(&field);
         }
-    }
-
-    fn put_address(&mut self, address: Option<&Address>) {
-        let Some(address) = address else { return self.put_u8(0) };
-        match address.host() {
-            Host::Ip(IpAddr::V4(ip)) => {
-                self.put_u8(4);
-                self.put(&ip.octets());
-            }
-            Host::Ip(IpAddr::V6(ip)) => {
-                self.put_u8(6);
-                self.put(&ip.octets());
-            }
-            Host::Name(name) => {
-                self.put_u8(1);
-                self.put_text(name.as_str(), MAX_NAME);
-            }
-        }
-        self.put(&address.port().get().to_be_bytes());
-    }
-
-    fn put_text(&mut self, text: &str, max: usize) {
-        match u8::try_from(text.len()) {
-            Ok(len) if text_len(text, max) > 0 => {
-                self.put_u8(len);
-                self.put(text.as_bytes());
-            }
-            _ => self.fits = false,
-        }
-    }
-
-    fn put_u8(&mut self, byte: u8) {
-        self.put(&[byte]);
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        match self.bytes.get_mut(self.len..).and_then(|room| room.get_mut(..bytes.len())) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.len += bytes.len();
-            }
-            None => self.fits = false,
-        }
-    }
-
-    fn patch_length(&mut self, body: usize) {
-        if !self.fits || body > MAX_BODY {
-            return;
-        }
-        let payload = self.len.saturating_sub(HEAD).saturating_add(body);
-        if let (Ok(payload), Some(length)) = (u32::try_from(payload), self.bytes.get_mut(1..HEAD)) {
-            length.copy_from_slice(&payload.to_be_bytes());
-        }
+        self.len += M;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::arbitrary::{address, longest_name};
-    use super::super::{Decoder, Field, Hello, MessageFrame, WireError};
+    use super::super::{Decoder, Field, Hello, MAX_HEAD, MessageFrame, WireError};
     use super::*;
     use crate::wire::Attempt;
     use crate::{Kind, Nonce, Window};

@@ -8,77 +8,7 @@ use proptest::prelude::*;
 
 use super::arbitrary::{Supply, longest_name};
 use super::*;
-
-/// Longer than any body that the generators make.
-const MAX_GENERATED: usize = 4096;
-
-/// Cuts `bytes` into pieces of the given sizes, over and over.
-fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
-    let mut pieces = Vec::new();
-    let mut rest = bytes;
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, after) = rest.split_at((*size).clamp(1, rest.len()));
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces
-}
-
-/// Everything that a decoder reads from the pieces, written again, with the place of each frame, and how it ended.
-fn reencode(mut decoder: Decoder, pieces: &[&[u8]]) -> (Vec<u8>, usize, Result<(), WireError>) {
-    let (mut written, mut frames) = (Vec::new(), 0);
-    let arrived: usize = pieces.iter().map(|piece| piece.len()).sum();
-    for piece in pieces {
-        let mut input = *piece;
-        loop {
-            match decoder.decode(&mut input) {
-                Ok(Some(frame)) => {
-                    let before = written.len();
-                    frame.encode(&mut written);
-                    assert_eq!(written.len() - before, frame.encoded_len());
-                    frames += 1;
-                    assert!(written.len() <= arrived, "a frame out of nothing");
-                }
-                Ok(None) => break assert!(input.is_empty(), "input was left without a reason"),
-                Err(error) => {
-                    let left = input;
-                    assert_eq!(decoder.decode(&mut input), Err(error), "the error must stay");
-                    assert_eq!(input, left, "a failed decoder must take nothing");
-                    return (written, frames, Err(error));
-                }
-            }
-        }
-        assert_eq!(decoder.is_mid_frame(), decoder.buffered() > 0);
-    }
-    (written, frames, Ok(()))
-}
-
-/// Decoding a frame that was encoded gives the frame, cut in any way, and leaves nothing behind.
-fn a_frame_survives(supply: &[u8], sizes: &[usize]) {
-    let frame = Supply(supply).frame();
-    let mut bytes = Vec::new();
-    frame.encode(&mut bytes);
-    assert_eq!(bytes.len(), frame.encoded_len());
-    let mut decoder = Decoder::new(MAX_GENERATED);
-    let pieces = cut(&bytes, sizes);
-    for (index, piece) in pieces.iter().enumerate() {
-        let decoded = decoder.decode(&mut &**piece);
-        assert_eq!(decoded, Ok((index + 1 == pieces.len()).then(|| frame.clone())));
-    }
-    assert!(!decoder.is_mid_frame());
-}
-
-/// Encoding what was decoded gives the bytes that it was decoded from, and cuts change nothing.
-fn bytes_survive(bytes: &[u8], sizes: &[usize]) {
-    for decoder in [Decoder::new(MAX_GENERATED), Decoder::new(MAX_GENERATED).expect_hello()] {
-        let whole = reencode(decoder.clone(), &[bytes]);
-        assert!(bytes.starts_with(&whole.0), "another encoding of the same value was taken");
-        assert_eq!(reencode(decoder, &cut(bytes, sizes)), whole);
-    }
-}
+use crate::fuzzing::{MAX_GENERATED, a_frame_survives, bytes_survive, cut, reencode};
 
 fn supply() -> impl Strategy<Value = Vec<u8>> {
     let choices = prop::collection::vec(any::<u8>(), 0..80);

@@ -169,8 +169,8 @@ mod error;
 mod frame;
 mod parse;
 
-#[cfg(test)]
-mod arbitrary;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod arbitrary;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::address::{Address, Host, Name};
 use crate::config::Window;
 use crate::message::{Kind, Nonce};
 
+#[inline(always)]
 pub(super) fn parse(
     kind: FrameKind,
     payload: &[u8],
@@ -21,7 +22,8 @@ pub(super) fn parse(
     let mut fields = Fields { rest: payload };
     let frame = match kind {
         FrameKind::Hello => Frame::Hello(fields.hello()?),
-        FrameKind::Message => Frame::Message(fields.message(max_body)?),
+        // Its body takes all the rest.
+        FrameKind::Message => return fields.message(max_body).map(Frame::Message),
         FrameKind::Announce => Frame::Announce(AnnounceFrame {
             transfer: fields.u64(Field::Transfer)?,
             friend: fields.address()?,
@@ -76,6 +78,7 @@ impl<'a> Fields<'a> {
         str::from_utf8(bytes).map_err(|_| WireError::Utf8(Field::Network))
     }
 
+    #[inline(always)]
     fn message(&mut self, max_body: usize) -> Result<MessageFrame<'a>, WireError> {
         let transfer = self.u64(Field::Transfer)?;
         let attempt = self.one_of(Field::Attempt, Attempt::from_code)?;
@@ -95,23 +98,31 @@ impl<'a> Fields<'a> {
         Ok(MessageFrame { transfer, attempt, nonce, kind, friend, body })
     }
 
-    /// Builds the address and compares: what its constructor had to change was not canonical.
+    #[inline(always)]
     fn address(&mut self) -> Result<Option<Address>, WireError> {
-        let ip: IpAddr = match self.u8(Field::AddressTag)? {
-            0 => return Ok(None),
-            1 => return self.named_address().map(Some),
-            4 => Ipv4Addr::from(self.array(Field::Host)?).into(),
-            6 => Ipv6Addr::from(self.array::<16>(Field::Host)?).into(),
-            byte => return Err(WireError::Unknown { field: Field::AddressTag, byte }),
-        };
-        let address = Address::from_ip(ip, self.port()?).map_err(|_| WireError::Host)?;
-        if address.host() == Host::Ip(ip) {
-            Ok(Some(address))
-        } else {
-            Err(WireError::HostSpelling)
+        match self.u8(Field::AddressTag)? {
+            0 => Ok(None),
+            1 => self.named_address().map(Some),
+            // One spelling only.
+            4 => {
+                let ip = Ipv4Addr::from(self.array::<4>(Field::Host)?);
+                let address = Address::from_ip(ip.into(), self.port()?);
+                address.map(Some).map_err(|_| WireError::Host)
+            }
+            6 => self.ipv6_address().map(Some),
+            byte => Err(WireError::Unknown { field: Field::AddressTag, byte }),
         }
     }
 
+    /// Builds the address and compares: what its constructor had to change was not canonical.
+    #[inline(never)]
+    fn ipv6_address(&mut self) -> Result<Address, WireError> {
+        let ip = IpAddr::from(Ipv6Addr::from(self.array::<16>(Field::Host)?));
+        let address = Address::from_ip(ip, self.port()?).map_err(|_| WireError::Host)?;
+        if address.host() == Host::Ip(ip) { Ok(address) } else { Err(WireError::HostSpelling) }
+    }
+
+    #[inline(never)]
     fn named_address(&mut self) -> Result<Address, WireError> {
         let len = usize::from(self.u8(Field::Host)?);
         let text = str::from_utf8(self.bytes(len, Field::Host)?).map_err(|_| WireError::Host)?;

@@ -144,15 +144,21 @@ impl Scenario {
         (if self.has_mishaps() { others } else { lost.min(others) }, gone.min(others))
     }
 
-    /// Whether somebody is ignored, and not heeded again by the same later. Of drawn groups nobody knows whether they are the same.
+    /// Whether somebody is ignored, and not heeded again by the same later. Of drawn groups nobody knows whether they are the same, and
+    /// the application of a tower that may be paused can't say anything.
     pub(super) fn ignores_for_good(&self) -> bool {
         let is_drawn = |group: &Towers| matches!(group, Towers::Share(_) | Towers::Count(_));
+        let is_paused_at = |heeds: &Fault| {
+            let pauses = |fault: &&Fault| matches!(fault.what, Deed::Pause { .. });
+            let mut pauses = self.faults.iter().filter(pauses);
+            pauses.any(|pause| pause.at <= heeds.end() && pause.end() >= heeds.end())
+        };
         let is_heeded = |ignored: &Fault, towers: &Towers, peers: &Towers| {
             !is_drawn(towers)
                 && !is_drawn(peers)
                 && self.faults.iter().any(|fault| {
                     let heeds = Deed::Heed { towers: towers.clone(), peers: peers.clone() };
-                    fault.what == heeds && fault.end() > ignored.end()
+                    fault.what == heeds && fault.end() > ignored.end() && !is_paused_at(fault)
                 })
         };
         self.faults.iter().any(|fault| match &fault.what {
@@ -326,6 +332,9 @@ mod tests {
         assert_eq!(heeded(&some, 1).calm_bound(), None, "not later");
         assert!(heeded(&some, 2).calm_bound().is_some());
         assert_eq!(heeded(&drawn, 2).calm_bound(), None, "others");
+        let paused = |at| heeded(&some, 5).fault(Fault::pause(secs(at), secs(2), Towers::One(1)));
+        assert_eq!(paused(4).calm_bound(), None, "its application is paused as well");
+        assert!(paused(2).calm_bound().is_some() && paused(6).calm_bound().is_some());
     }
 
     #[test]

@@ -290,7 +290,24 @@ impl Scenario {
         let times = &self.tower.timeouts;
         let leaving = times.close.saturating_mul(2).saturating_add(times.shutdown);
         let churn = self.churn.iter().map(|churn| churn.until.saturating_add(leaving));
-        faults.chain(churn).fold(self.contacts.spread, Duration::max)
+        let standing = self.clocks_stand_until();
+        faults.chain(churn).fold(self.contacts.spread.max(standing), Duration::max)
+    }
+
+    /// Until when a clock may stand still because it was put back, again and again perhaps, if all hit the same tower.
+    fn clocks_stand_until(&self) -> Duration {
+        let mut steps = Vec::new();
+        for fault in &self.faults {
+            if let Deed::Clock { step: step @ ..0, .. } = fault.what {
+                let back = Duration::from_nanos(step.unsigned_abs());
+                let starts = Repeat::starts(fault.repeat);
+                steps.extend(starts.map(|(_, start)| (fault.at.saturating_add(start), back)));
+            }
+        }
+        steps.sort_unstable();
+        steps
+            .into_iter()
+            .fold(Duration::ZERO, |until, (at, back)| until.max(at).saturating_add(back))
     }
 
     /// The shortest time that this scenario may have: until the last disturbance is over, and then the calm phase. `None` when no calm phase

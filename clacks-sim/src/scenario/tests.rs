@@ -940,3 +940,22 @@ mod plans {
         assert!(missing.starts_with("can't read /nowhere/x.toml: "), "{missing}");
     }
 }
+
+#[test]
+fn clocks_that_are_put_back_again_and_again_stand_still_for_all_of_it() {
+    let back = |at, step: i64| {
+        Fault::new(
+            secs(at),
+            Deed::Clock { towers: Towers::All, step: step * 1_000_000_000, drift: 0 },
+        )
+    };
+    let of = |faults: Vec<Fault>| {
+        let mut scenario = Scenario::new("any", 9, secs(1_000)).checks(|it| it.liveness = false);
+        scenario.faults = faults;
+        scenario.shortest_time()
+    };
+    assert_eq!(of(vec![back(10, -100)]), Some(secs(110)));
+    assert_eq!(of(vec![back(20, -50), back(10, -100)]), Some(secs(160)));
+    assert_eq!(of(vec![back(10, -1).repeat(secs(60), 3)]), Some(secs(131)));
+    assert_eq!(of(vec![back(10, 100)]), Some(secs(10)));
+}

@@ -90,6 +90,8 @@ pub(crate) struct Truth {
     found: Violations,
     /// How many towers have come up.
     starts: u64,
+    /// How many of them run.
+    running: u64,
     /// Pairs of towers that were looked at for liveness; `None` when nobody looked.
     pairs: Option<u64>,
 }
@@ -126,6 +128,7 @@ impl Truth {
             faults: Faults::default(),
             found: Violations::default(),
             starts: 0,
+            running: 0,
             pairs: None,
             checks,
         }
@@ -144,7 +147,14 @@ impl Truth {
             | What::Forgot
             | What::ClockChanged { .. } => self.statuses.see(occurrence, &mut self.found),
             What::Started { .. } | What::Crashed | What::Left { .. } | What::Missed { .. } => {
-                self.starts += u64::from(matches!(occurrence.what, What::Started { .. }));
+                match occurrence.what {
+                    What::Started { .. } => {
+                        self.starts += 1;
+                        self.running += 1;
+                    }
+                    What::Missed { .. } => {}
+                    _ => self.running = self.running.saturating_sub(1),
+                }
                 self.statuses.see(occurrence, &mut self.found);
                 self.ignored.see(occurrence, &mut self.found);
             }
@@ -164,8 +174,11 @@ impl Truth {
         let sizes = Sizes::of(machine);
         self.bounds.look(at, tower, sizes, &mut self.found);
         self.spinning.look(at, tower, &mut self.found);
-        let look = || machine.peek().filter_map(|held| number_in(held.message.body())).collect();
-        self.ledger.count(at, tower, sizes.messages, look, &mut self.found);
+        let kept = || machine.peek().filter(|held| held.offer.is_none());
+        let look = || kept().filter_map(|held| number_in(held.message.body())).collect();
+        // What is under screening is still its sender's.
+        let held = sizes.messages - machine.offers();
+        self.ledger.count(at, tower, held, look, &mut self.found);
     }
 
     /// Reads what is known of a tower that will soon have an event, so that it is in the cache.
@@ -220,13 +233,15 @@ impl Truth {
         let mut unseen = |checker, text: &str| {
             self.found.add(checker, everywhere, || text.to_owned());
         };
-        if self.starts > 0 && totals.audits == 0 {
+        // Of those who are down there is nothing to be seen.
+        if self.running > 0 && totals.audits == 0 {
             unseen(Checker::Conservation, "nobody looked at what the towers hold");
         }
         if self.starts > 0 && self.bounds.looks() == 0 {
             unseen(Checker::Bounds, "nobody looked at how much the towers hold");
         }
-        if self.checks.liveness == Liveness::Promised && self.pairs.unwrap_or(0) == 0 {
+        let is_pair = self.running > 1;
+        if self.checks.liveness == Liveness::Promised && is_pair && self.pairs.unwrap_or(0) == 0 {
             unseen(Checker::Liveness, "nobody looked at two towers that run");
         }
         if !totals.balance() {

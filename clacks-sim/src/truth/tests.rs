@@ -223,7 +223,8 @@ fn where_nobody_looks_nothing_is_right() {
     let mut run = Run::new(checks.clone());
     run.truth = Truth::new(&run.plan, checks);
     run.say(What::Started { life: 0 });
-    // A tower alone is nobody to be known.
+    run.see(Some(TWO), What::Started { life: 0 });
+    // Only one of them is looked at: a tower alone is nobody to be known.
     run.truth.judge_liveness(Instant::ORIGIN, &[ONE], |_| []);
     let expected = [
         (Checker::Conservation, "nobody looked at what the towers hold"),
@@ -231,6 +232,17 @@ fn where_nobody_looks_nothing_is_right() {
         (Checker::Liveness, "nobody looked at two towers that run"),
     ];
     assert_eq!(run.end(), expected.map(|(checker, text)| (checker, text.to_owned())));
+}
+
+#[test]
+fn of_towers_that_are_down_in_the_end_nothing_is_to_be_seen() {
+    let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
+    let mut run = Run::new(checks.clone());
+    run.truth = Truth::new(&run.plan, checks);
+    run.say(What::Started { life: 0 });
+    run.truth.after(Instant::ORIGIN, ONE, &run.tower(0));
+    run.say(What::Crashed);
+    assert_eq!(run.end(), []);
 }
 
 #[test]

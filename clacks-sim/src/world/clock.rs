@@ -23,15 +23,16 @@ impl Clock {
         if *self == Self::default() {
             return Instant::from_nanos(at);
         }
-        let passed = i128::from(at) - i128::from(self.since);
-        let says = self.said + passed * self.pace() / MILLION;
-        Instant::from_nanos(u64::try_from(says).unwrap_or(0).max(self.floor))
+        Instant::from_nanos(u64::try_from(self.would_say(at)).unwrap_or(0).max(self.floor))
     }
 
     /// The first moment of the world at which it says so much.
     pub(crate) fn reaches(&self, says: Instant) -> u64 {
         if *self == Self::default() {
             return says.as_nanos();
+        }
+        if says.as_nanos() <= self.floor {
+            return self.since;
         }
         let missing = (i128::from(says.as_nanos()) - self.said).max(0);
         // Rounded up: a timer that fires early would have to be set again.
@@ -41,14 +42,20 @@ impl Clock {
 
     /// Puts it forward or back, and makes it go faster or slower.
     pub(crate) fn change(&mut self, at: u64, step: i64, drift_ppm: i32) {
-        let says = self.says(at).as_nanos();
         *self = Self {
             since: at,
-            said: i128::from(says) + i128::from(step),
+            // What is left of an earlier step back still counts.
+            said: self.would_say(at) + i128::from(step),
             // A clock that went backwards would never reach anything.
             drift_ppm: drift_ppm.clamp(-900_000, 9_000_000),
-            floor: says,
+            floor: self.says(at).as_nanos(),
         };
+    }
+
+    /// What it would say if it could stand at less than it has said already.
+    fn would_say(&self, at: u64) -> i128 {
+        let passed = i128::from(at) - i128::from(self.since);
+        self.said + passed * self.pace() / MILLION
     }
 
     fn pace(&self) -> i128 {
@@ -81,6 +88,27 @@ mod tests {
         assert_eq!(clock.says(1_400).as_nanos(), 1_000);
         assert_eq!(clock.says(1_600).as_nanos(), 1_100);
         assert_eq!(clock.reaches(Instant::from_nanos(1_100)), 1_600);
+    }
+
+    #[test]
+    fn what_a_clock_that_stands_still_says_is_reached() {
+        let clock = changed(-500, 0);
+        for says in [0, 700, 1_000] {
+            assert!(clock.reaches(Instant::from_nanos(says)) <= 1_000, "{says}");
+        }
+        assert_eq!(clock.reaches(Instant::from_nanos(1_001)), 1_501);
+    }
+
+    #[test]
+    fn a_clock_that_is_changed_while_it_stands_still_goes_on_doing_so() {
+        let mut clock = changed(-500, 0);
+        clock.change(1_200, 0, 0);
+        assert_eq!(clock.says(1_500).as_nanos(), 1_000);
+        assert_eq!(clock.says(1_600).as_nanos(), 1_100);
+        clock.change(1_600, -200, 0);
+        clock.change(1_700, -100, 0);
+        assert_eq!(clock.says(1_900).as_nanos(), 1_100);
+        assert_eq!(clock.says(2_000).as_nanos(), 1_200);
     }
 
     #[test]

@@ -57,7 +57,7 @@ type Backlog = VecDeque<(Vec<u8>, u32)>;
 /// One direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flow {
-    /// How long bytes take, without jitter.
+    /// How long bytes take, without jitter...
     pub(super) latency: u64,
     /// When the last segment arrives. None arrives earlier than the one before.
     pub(super) arrives: u64,
@@ -67,6 +67,8 @@ pub(super) struct Flow {
     pub(super) segments: u32,
     /// Bytes on their way.
     pub(super) bytes: u32,
+    /// ...in which weather: how often it had changed.
+    pub(super) weather: u32,
     /// What becomes of the bytes.
     pub(super) state: FlowState,
     /// The tower wants to close it once all has left.

@@ -185,8 +185,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let (own, other) = (connection.at(to), connection.at(to.other()));
         let (tower, link, with) = (own.tower, own.link, other.tower);
         let node = &mut self.nodes[tower.0 as usize];
-        // A stopped process does not stop its machine from answering dials.
-        if node.is_paused && what != Load::Syn && what != Load::Room {
+        // A stopped process does not stop its machine from answering dials, and from sending what was written before.
+        let is_paused = node.is_paused;
+        if is_paused && what != Load::Syn && what != Load::Room {
             return node.park(Due::Arrival(place));
         }
         self.standing.events += 1;
@@ -195,8 +196,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 self.on_bytes(place, end, tower, link, with);
                 return self.settle(tower);
             }
-            (Load::Bytes, None) => {
-                self.send_control(end, Load::Reset);
+            (Load::Bytes | Load::SynAck, None) => {
+                // A machine that is there knows nothing of this connection, and says so.
+                if !self.nodes[tower.0 as usize].is_unanswering {
+                    self.send_control(end, Load::Reset);
+                }
                 return self.drop_segment(place);
             }
             (Load::Syn, _) => self.on_dial(end, tower, with),
@@ -220,10 +224,12 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 self.tell(tower, Event::Lost { link, cause: IoCause::Reset });
             }
             (Load::Room, _) => self.on_room(end),
-            (Load::SynAck | Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
+            (Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
         }
         self.drop_segment(place);
-        self.settle(tower);
+        if !is_paused {
+            self.settle(tower);
+        }
     }
 
     fn on_bytes(&mut self, place: u32, end: EndId, tower: TowerId, link: LinkId, with: TowerId) {

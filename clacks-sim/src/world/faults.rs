@@ -2,8 +2,8 @@
 
 use clacks_proto::StateMachine;
 
-use super::connection::{EndId, FlowState, Load};
-use super::{Watch, World};
+use super::connection::{EndId, Load};
+use super::{Due, Watch, World};
 use crate::occurrence::{Fault, TowerId};
 use crate::plan::{Death, Direction, Severance};
 
@@ -23,6 +23,20 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         fitting.next().map(|(_, partition)| partition.how)
     }
 
+    /// What a tower did not live to see. Whoever dialled it, and was answered by its machine, is told.
+    pub(super) fn abandon_parked(&mut self, parked: Vec<Due>, how: Death) {
+        for due in parked {
+            let Due::Arrival(place) = due else { continue };
+            let segment = self.segments.get(place);
+            let end = EndId { connection: segment.connection, side: segment.to };
+            let is_dial = segment.what == Load::Accept;
+            if is_dial && how == Death::Process && self.connections.of(segment).is_some() {
+                self.send_control(end, Load::Reset);
+            }
+            self.drop_segment(place);
+        }
+    }
+
     /// All connections of a tower break.
     pub(super) fn cut(&mut self, tower: TowerId) {
         let ends: Vec<_> = self.nodes[tower.0 as usize].ends.iter().flatten().copied().collect();
@@ -32,17 +46,15 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         }
     }
 
-    /// A tower is gone, and its end of a connection with it.
+    /// A tower is gone, and its end of a connection with it. Its machine answers what still comes as soon as it can: it knows nothing of
+    /// that connection. (It would be sent again until then; here the other side has to say something new.)
     pub(super) fn abandon(&mut self, end: EndId, how: Death) {
-        match how {
-            Death::Process => self.send_control(end, Load::Reset),
-            Death::Machine => {
-                let other = self.connections.get(end.connection).end(end.side.other());
-                other.flow.state = FlowState::Vanishes;
-            }
+        if how == Death::Process {
+            self.send_control(end, Load::Reset);
         }
         let own = self.connections.get(end.connection).end(end.side);
-        own.flow.state = FlowState::Vanishes;
+        own.flow.backlog = None;
+        own.flow.closes = false;
         own.link = None;
         self.connections.vacate(end.connection);
     }

@@ -75,6 +75,10 @@ impl<M> Node<M> {
 impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// A tower comes up with nothing in its memory.
     pub(super) fn start(&mut self, tower: TowerId, contacts: WithContacts) {
+        if self.node(tower).is_leaving {
+            // It should be gone by now, and takes longer to leave than it may.
+            self.crash(tower, Death::Process);
+        }
         if self.node(tower).machine.is_some() {
             return;
         }
@@ -131,11 +135,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let ends = std::mem::take(&mut node.ends);
         let parked = std::mem::take(&mut node.parked);
         self.standing.running -= 1;
-        for due in parked {
-            if let Due::Arrival(segment) = due {
-                self.drop_segment(segment);
-            }
-        }
+        self.abandon_parked(parked, how);
         for end in ends.into_iter().flatten() {
             self.abandon(end, how);
         }

@@ -114,6 +114,8 @@ pub(crate) struct World<M, W> {
     segments: Segments,
     /// The network's weather where no path says something else.
     weather: Arc<Weather>,
+    /// How often that has changed. (On a path only mishaps do, which are looked up whenever something is sent.)
+    weather_changes: u32,
     partitions: Vec<(u32, Partition)>,
     names: Names,
     /// The next of the plan's steps.
@@ -145,6 +147,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             connections: Connections::default(),
             segments: Segments::default(),
             weather: Arc::new(plan.weather.clone()),
+            weather_changes: 0,
             partitions: Vec::new(),
             names: Names::default(),
             next_step: 0,

@@ -29,15 +29,32 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         nanos(latency.sample(&mut self.random.draws(Purpose::Latency, pair)))
     }
 
+    /// How long bytes that leave an end now take, before jitter. It is drawn again only when the weather has changed meanwhile.
+    fn latency_from(&mut self, end: EndId) -> u64 {
+        let changes = self.weather_changes;
+        let connection = self.connections.get(end.connection);
+        let flow = &connection.at(end.side).flow;
+        if flow.weather == changes {
+            return flow.latency;
+        }
+        let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
+        let latency = self.latency(from, to);
+        let flow = &mut self.connections.get(end.connection).end(end.side).flow;
+        (flow.latency, flow.weather) = (latency, changes);
+        latency
+    }
+
     pub(super) fn send_dial(&mut self, tower: TowerId, link: LinkId, to: TowerId) {
         let dial = self.nodes[tower.0 as usize].dials;
         let place = self.connections.open(tower, link, to, dial);
         let end = EndId { connection: place, side: Side::Dialler };
         self.set_end(tower, link, Some(end));
         let (out, back) = (self.latency(tower, to), self.latency(to, tower));
+        let changes = self.weather_changes;
         let connection = self.connections.get(place);
-        connection.ends[0].flow.latency = out;
-        connection.ends[1].flow.latency = back;
+        let [own, other] = &mut connection.ends;
+        (own.flow.latency, own.flow.weather) = (out, changes);
+        (other.flow.latency, other.flow.weather) = (back, changes);
         let subject = connection.subject();
         let weather = self.weather(tower, to);
         if self.happens(Purpose::Refused, subject, 0, weather.refused) {
@@ -68,13 +85,14 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let connection = self.connections.get(end.connection);
         let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
         let weather = self.weather(from, to);
+        let latency = self.latency_from(end);
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
         if let Some(capacity) = weather.capacity {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let waits = flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
             if waits || flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity {
                 // It is handed over as soon as its tower has written it; when it arrives, nobody knows yet.
-                let soonest = self.now.saturating_add(flow.latency);
+                let soonest = self.now.saturating_add(latency);
                 let messages = self.tap(end, bytes, soonest);
                 let flow = &mut self.connections.get(end.connection).end(end.side).flow;
                 flow.backlog.get_or_insert_default().push_back((bytes.to_vec(), messages));
@@ -87,6 +105,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// Sends a segment. How many `messages` are in it is known when they have been told of already.
     fn send_segment(&mut self, end: EndId, bytes: &[u8], messages: Option<u32>, weather: &Weather) {
         let now = self.now;
+        let latency = self.latency_from(end);
         let connection = self.connections.get(end.connection);
         let (epoch, subject) = (connection.epoch, connection.subject());
         let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
@@ -103,7 +122,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             leaves = flow.free_at.max(now).saturating_add(u64::try_from(takes).unwrap_or(u64::MAX));
             flow.free_at = leaves;
         }
-        let mut arrives = leaves.saturating_add(flow.latency);
+        let mut arrives = leaves.saturating_add(latency);
         if let Some(jitter) = &weather.jitter {
             let mut draws = self.random.draws_from(Purpose::Jitter, subject, number << 8);
             arrives = arrives.saturating_add(nanos(jitter.sample(&mut draws)));
@@ -174,11 +193,12 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// Sends something that is not bytes, behind all that has been sent from this end.
     pub(super) fn send_control(&mut self, end: EndId, load: Load) {
         let now = self.now;
+        let latency = self.latency_from(end);
         let connection = self.connections.get(end.connection);
         let epoch = connection.epoch;
         let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
         let flow = &mut connection.end(end.side).flow;
-        let arrives = now.max(flow.free_at).saturating_add(flow.latency).max(flow.arrives);
+        let arrives = now.max(flow.free_at).saturating_add(latency).max(flow.arrives);
         flow.arrives = arrives;
         if flow.state == FlowState::Vanishes {
             return;
@@ -204,10 +224,10 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         if connection.epoch != segment_epoch {
             return;
         }
-        let back = connection.at(end.side).flow.latency;
         let flow = &mut connection.end(sender.side).flow;
         flow.bytes = flow.bytes.saturating_sub(length);
         if flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
+            let back = self.latency_from(end);
             let (place, _) =
                 self.segments.add(end.connection, segment_epoch, sender.side, Load::Room);
             self.agenda.push(self.now.saturating_add(back), Due::Arrival(place));
@@ -233,8 +253,15 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             let Some((bytes, messages)) = backlog.pop_front() else { break };
             self.send_segment(end, &bytes, Some(messages), &weather);
         }
-        let flow = &mut self.connections.get(end.connection).end(end.side).flow;
+        let connection = self.connections.get(end.connection);
+        let epoch = connection.epoch;
+        let flow = &mut connection.end(end.side).flow;
         if flow.closes && flow.backlog.as_ref().is_none_or(|backlog| backlog.is_empty()) {
+            if self.nodes[from.0 as usize].is_paused {
+                // Its machine has sent all; it hears of it when it goes on.
+                let (place, _) = self.segments.add(end.connection, epoch, end.side, Load::Room);
+                return self.nodes[from.0 as usize].park(Due::Arrival(place));
+            }
             flow.closes = false;
             self.finish(end, CloseMode::Flush);
         }

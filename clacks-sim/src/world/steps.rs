@@ -45,6 +45,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             Step::Weather { weather } => {
                 let weather = weather.as_deref().unwrap_or(&self.plan.weather).clone();
                 self.weather = Arc::new(weather);
+                self.weather_changes += 1;
                 self.see_fault(None, Fault::Weather);
             }
             Step::Cut { tower } => self.cut(*tower),

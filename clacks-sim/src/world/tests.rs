@@ -6,7 +6,7 @@ use crate::distribution::Distribution;
 use crate::plan::{
     ContactVerb, Contacts, Death, Direction, Group, Partition, Path, Severance, Step, WithContacts,
 };
-use clacks_proto::{IoCause, Origin, SendRate};
+use clacks_proto::{CloseReason, IoCause, Origin, SendRate};
 
 #[derive(Default)]
 struct Witness {
@@ -101,10 +101,36 @@ impl World<Tower, Witness> {
         different(&held().map(|held| held.nonce).collect::<Vec<_>>())
     }
 
+    /// What all towers hold together, each message once.
+    fn contents(&self) -> Contents {
+        let mut contents = Contents::default();
+        let mut others = std::collections::BTreeSet::new();
+        for held in self.nodes.iter().flat_map(|node| &node.machine).flat_map(Tower::peek) {
+            let number = self.names.number_of(held.nonce);
+            let is_intact =
+                |number: &_| crate::names::message(*number, self.plan.message_size) == held.message;
+            match number.filter(is_intact) {
+                Some(number) => _ = contents.intact.insert(number),
+                None => _ = others.insert((held.nonce, held.message.body().to_vec())),
+            }
+        }
+        contents.altered = others.len();
+        contents
+    }
+
     fn status(&self, tower: usize, peer: u32) -> Option<Status> {
         let tower = self.nodes[tower].machine.as_ref()?;
         tower.find(&addresses::address_of(TowerId(peer))?).map(|peer| peer.status)
     }
+}
+
+/// The messages in the memory of towers.
+#[derive(Default)]
+struct Contents {
+    /// Those that somebody enqueued, as they were.
+    intact: std::collections::BTreeSet<crate::occurrence::MessageId>,
+    /// How many different ones there are that nobody enqueued like that.
+    altered: usize,
 }
 
 fn is_hand_over(what: &What) -> bool {
@@ -220,20 +246,38 @@ fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
 
 #[test]
 fn a_connection_that_breaks_loses_confirmations_and_no_message() {
-    let world = run(plan(4, Weather { broken: 0.2, ..calm() }, vec![]));
+    let mut plan = plan(4, Weather { broken: 0.2, ..calm() }, vec![]);
+    plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
+    let world = run(plan);
     assert!(world.happened(Fault::Broken) > 5);
-    assert!(
-        world.count(|what| matches!(
-            what,
-            What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. }
-        )) > 0
-    );
+    let asked_again = |what: &What| {
+        matches!(what, What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. })
+    };
+    assert!(world.count(asked_again) > 0);
+    let Contents { intact, altered } = world.contents();
+    assert_eq!((intact.len(), altered), (31, 0), "all are somewhere, and nothing else is");
 }
 
 #[test]
 fn an_altered_byte_is_noticed_or_changes_one_message() {
-    let world = run(plan(3, Weather { corrupted: 0.05, ..calm() }, vec![]));
-    assert!(world.happened(Fault::Corrupted) > 5);
+    let mut plan = plan(3, Weather { corrupted: 0.01, ..calm() }, vec![]);
+    plan.message_size = 500;
+    plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
+    let world = run(plan);
+    let alterations = world.happened(Fault::Corrupted);
+    assert!(alterations > 5);
+    let is_noticed = |what: &What| match what {
+        What::LinkClosed { why, .. } => {
+            matches!(why, CloseReason::Wire(_) | CloseReason::Protocol(_))
+        }
+        _ => false,
+    };
+    let noticed = world.count(is_noticed);
+    let Contents { intact, altered } = world.contents();
+    assert!(noticed > 0 && altered > 0, "{noticed} {altered}");
+    assert!(noticed + altered <= alterations, "{noticed} {altered} {alterations}");
+    // One of which the only copy was altered is among the others.
+    assert!(intact.len() + altered >= 31, "{} {altered}", intact.len());
 }
 
 #[test]
@@ -304,6 +348,112 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
         .iter()
         .filter(|seen| seen.tower == Some(TowerId(1)) && seen.at > millis(8_000));
     assert!(later.count() > 20);
+}
+
+#[test]
+fn a_latency_that_changes_holds_for_connections_that_stand() {
+    let slow = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
+    let steps = vec![
+        (5_000, Step::Weather { weather: Some(Box::new(slow)) }),
+        (10_000, Step::Weather { weather: None }),
+    ];
+    let world = run(plan(2, calm(), steps));
+    assert_eq!(world.count(|what| matches!(what, What::Dialled { .. })), 1, "one stands all along");
+    let takes = |from, to| {
+        let between = |seen: &&Occurrence| seen.at > millis(from) && seen.at < millis(to);
+        let seen = world.watch.seen.iter().filter(between);
+        let times = seen.filter_map(|seen| match seen.what {
+            What::HandedOver { arrives, .. } => Some(arrives.duration_since(seen.at).as_millis()),
+            _ => None,
+        });
+        times.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(takes(1_000, 5_000), [20]);
+    assert_eq!(takes(5_000, 10_000), [300]);
+    // What is on its way is not overtaken.
+    assert_eq!(takes(10_300, 20_000), [20]);
+}
+
+#[test]
+fn who_should_be_back_and_still_leaves_dies_and_comes_back() {
+    // Nobody takes its message: the only other one is gone.
+    let steps = vec![
+        (900, Step::Crash { tower: TowerId(1), how: Death::Machine }),
+        (2_000, Step::Leave { tower: TowerId(0) }),
+        (3_000, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
+    ];
+    let world = run(plan(2, calm(), steps));
+    assert_eq!((world.happened(Fault::Leave), world.happened(Fault::Restart)), (1, 1));
+    assert_eq!(world.count(|what| matches!(what, What::Left { .. })), 0, "it was not done");
+    assert!(world.nodes[0].machine.is_some() && world.standing.running == 1);
+}
+
+#[test]
+fn a_paused_tower_hears_of_a_close_that_was_flushed_when_it_goes_on() {
+    let mut plan = plan(2, Weather { capacity: Some(100), ..calm() }, vec![]);
+    Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
+    plan.message_size = 2_000;
+    let (tower, peer) = (TowerId(0), TowerId(1));
+    let steps = [
+        (1_000, Step::Enqueue { tower, count: 3 }),
+        // It parts from a tower for which bytes wait for room on the path.
+        (1_012, Step::Ignore { tower, peer }),
+        (1_013, Step::Pause { tower }),
+        (5_000, Step::Resume { tower }),
+    ];
+    plan.steps.extend(steps.map(|(at, step)| (millis(at), step)));
+    plan.steps.sort_by_key(|(at, _)| *at);
+    let world = run(plan);
+    let meanwhile = world.watch.seen.iter().filter(|seen| {
+        seen.tower == Some(tower) && seen.at > millis(1_013) && seen.at < millis(5_000)
+    });
+    assert_eq!(meanwhile.map(|seen| seen.what).collect::<Vec<_>>(), []);
+    let closed = |seen: &&Occurrence| matches!(seen.what, What::Closed { .. });
+    let closed = world.watch.seen.iter().find(closed).map(|seen| (seen.tower, seen.at));
+    assert_eq!(closed, Some((Some(tower), millis(5_000))));
+    // All that it had written left without it.
+    let arrived = world.watch.seen.iter().filter(|seen| {
+        seen.tower == Some(peer) && matches!(seen.what, What::Arrived { bytes: 2_000.., .. })
+    });
+    let arrived: Vec<_> = arrived.map(|seen| seen.at).collect();
+    assert!(arrived.len() == 4 && arrived[3] < millis(5_000), "{arrived:?}");
+}
+
+#[test]
+fn a_machine_that_is_back_resets_the_connections_that_it_does_not_know() {
+    let steps = vec![
+        (3_000, Step::Crash { tower: TowerId(1), how: Death::Machine }),
+        (3_500, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
+        (4_000, Step::Enqueue { tower: TowerId(0), count: 1 }),
+    ];
+    let mut plan = plan(2, calm(), steps);
+    plan.time = Duration::from_secs(10);
+    // Until then nothing is said.
+    Arc::make_mut(&mut plan.config).heartbeat = None;
+    plan.steps.retain(|(at, step)| !(*at == millis(1_000) && matches!(step, Step::Enqueue { .. })));
+    let world = run(plan);
+    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, What::Broke { .. }));
+    let broke = broke.map(|seen| (seen.tower, seen.at));
+    let said = world.watch.seen.iter().find(|seen| is_hand_over(&seen.what)).unwrap().at;
+    assert_eq!(broke, Some((Some(TowerId(0)), said + Duration::from_millis(40))), "at once");
+    assert_eq!(world.status(1, 0), Some(Status::Alive), "it is found again");
+}
+
+#[test]
+fn who_dials_a_paused_tower_learns_of_its_death() {
+    let steps = vec![
+        (100, Step::Pause { tower: TowerId(1) }),
+        (300, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
+        (1_000, Step::Crash { tower: TowerId(1), how: Death::Process }),
+    ];
+    let mut plan = plan(2, calm(), steps);
+    plan.time = Duration::from_secs(2);
+    plan.steps.retain(|(at, step)| {
+        !(*at == millis(0) && matches!(step, Step::Start { tower: TowerId(0), .. }))
+    });
+    let world = run(plan);
+    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, What::Broke { .. }));
+    assert_eq!(broke.map(|seen| (seen.tower, seen.at)), Some((Some(TowerId(0)), millis(1_020))));
 }
 
 #[test]

@@ -290,7 +290,8 @@ impl Ledger {
         };
         let copy = *self.copies.get(place);
         let receiver = copy.to;
-        if to.is_some_and(|to| to != receiver) {
+        // The receiver's hello may have been altered: then it has another name.
+        if to.is_some_and(|to| to != receiver) && !self.is_tainted {
             self.report(found, scene.with(message), || {
                 format!(
                     "tower {tower} was told that message {message} was taken by another one than tower {receiver}, to which it sent it",

@@ -94,6 +94,17 @@ fn a_message_from_another_than_it_says_is_found() {
 }
 
 #[test]
+fn an_altered_address_misleads_a_sender_about_who_has_taken_its_message() {
+    let mut history = History::begin();
+    history.see(1, CORRUPTED);
+    history.send(0, 1, Attempt::First);
+    history.take(1, 0);
+    history.queue(1);
+    history.confirm(0, 2);
+    assert_eq!(history.end().copies, 1);
+}
+
+#[test]
 fn a_message_that_nobody_enqueued_is_found_unless_a_byte_was_altered() {
     let made_up = What::Received { from: None, message: None };
     let mut history = History::begin();

@@ -1,0 +1,349 @@
+//! What towers are made of, used as plainly as can be: blocking sockets, and rustls with records as full as they can be.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clacks_proto::tls::Identity;
+use clacks_proto::wire::{Attempt, Frame, MessageFrame};
+use clacks_proto::{Kind, Nonce};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::version::TLS13;
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, DistinguishedName,
+    Error, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
+};
+
+use super::dials::Sessions;
+use super::{Rate, Trouble};
+
+/// How much is written and read at a time, as towers' drivers do.
+const CHUNK: usize = 64 * 1024;
+/// The most plaintext that a record holds.
+const RECORD: usize = 16 * 1024;
+/// What comes back for a message: as many bytes as the frame that confirms it.
+const ANSWER: [u8; 13] = [0; 13];
+
+/// What both sides of a connection are set up with: as towers are, each with a key, and both must prove theirs.
+pub(super) struct Keys {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+}
+
+impl Keys {
+    pub(super) fn new() -> Result<Self, Trouble> {
+        let mut provider = ring::default_provider();
+        provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
+        let provider: Arc<CryptoProvider> = Arc::new(provider);
+        let anyone = Arc::new(Anyone(provider.signature_verification_algorithms));
+        let (chain, key) = credentials()?;
+        let mut client = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(anyone.clone())
+            .with_client_auth_cert(chain, key)?;
+        client.resumption = Resumption::in_memory_sessions(4);
+        let (chain, key) = credentials()?;
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(anyone)
+            .with_single_cert(chain, key)?;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.ticketer = ring::Ticketer::new()?;
+        server.send_tls13_tickets = 1;
+        Ok(Self { client: Arc::new(client), server: Arc::new(server) })
+    }
+
+    fn client(&self) -> Result<ClientConnection, Trouble> {
+        let name = ServerName::try_from("tower.example")?;
+        Ok(ClientConnection::new(self.client.clone(), name)?)
+    }
+
+    fn server(&self) -> Result<ServerConnection, Trouble> {
+        Ok(ServerConnection::new(self.server.clone())?)
+    }
+
+    /// The same, but a connection never goes on with an earlier session.
+    fn forgetful(&self) -> Self {
+        let mut client = (*self.client).clone();
+        client.resumption = Resumption::disabled();
+        Self { client: Arc::new(client), server: self.server.clone() }
+    }
+}
+
+fn credentials() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Trouble> {
+    let identity = Identity::generate()?;
+    let certificate = CertificateDer::from_pem_slice(identity.cert_pem().as_bytes())?;
+    Ok((vec![certificate], PrivateKeyDer::from_pem_slice(identity.key_pem().as_bytes())?))
+}
+
+/// Sends messages of `size` bytes from one thread to another.
+pub(super) fn stream(keys: Option<&Keys>, size: usize, time: Duration) -> Rate {
+    let body = vec![b'x'; size];
+    let frame = Frame::Message(MessageFrame {
+        transfer: 0,
+        attempt: Attempt::First,
+        nonce: Nonce(0),
+        kind: Kind::Bytes,
+        friend: None,
+        body: &body,
+    });
+    let each = frame.encoded_len();
+    let mut plaintext = Vec::new();
+    (0..(CHUNK / each).max(1)).for_each(|_| frame.encode(&mut plaintext));
+
+    let (listener, address) = listen()?;
+    let sides = keys.map(|keys| Ok::<_, Trouble>((keys.client()?, keys.server()?))).transpose()?;
+    let (client, server) =
+        sides.map_or((None, None), |(client, server)| (Some(client), Some(server)));
+    let receiver = thread::spawn(move || -> Result<u64, Trouble> {
+        let (stream, _) = listener.accept()?;
+        match server {
+            Some(tls) => receive_records(tls, stream),
+            None => swallow(stream),
+        }
+    });
+    let stream = connect(address)?;
+    let began = Instant::now();
+    match client {
+        Some(tls) => send_records(tls, stream, &plaintext, time)?,
+        None => {
+            let mut stream = stream;
+            while began.elapsed() < time {
+                stream.write_all(&plaintext)?;
+            }
+            stream.shutdown(Shutdown::Write)?;
+        }
+    }
+    let received = receiver.join().map_err(|_| "a thread panicked")??;
+    Ok(received as f64 / each as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Fills records, and hands the socket four of them at a time.
+fn send_records(
+    mut tls: ClientConnection,
+    mut stream: TcpStream,
+    plaintext: &[u8],
+    time: Duration,
+) -> Result<(), Trouble> {
+    let began = Instant::now();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream)?;
+    }
+    // What does not wait for the socket is never more than what is written at a time.
+    tls.set_buffer_limit(None);
+    while began.elapsed() < time {
+        for record in plaintext.chunks(RECORD) {
+            tls.writer().write_all(record)?;
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut stream)?;
+        }
+    }
+    tls.send_close_notify();
+    while tls.wants_write() {
+        tls.write_tls(&mut stream)?;
+    }
+    // Whoever still has a ticket to read must not have its connection reset.
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut stream, &mut io::sink())?;
+    Ok(())
+}
+
+/// Reads to the end, in pieces as large as they come; how many bytes of plaintext there were.
+fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u64, Trouble> {
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream)?;
+    }
+    while tls.wants_write() {
+        tls.write_tls(&mut stream)?;
+    }
+    let mut buffer = vec![0; CHUNK];
+    let mut sum = 0;
+    loop {
+        // Some may have come with the end of the handshake.
+        sum += drain(&mut tls);
+        let count = stream.read(&mut buffer)?;
+        let mut rest = buffer.get(..count).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(sum);
+        }
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest)?;
+            tls.process_new_packets()?;
+            sum += drain(&mut tls);
+        }
+    }
+}
+
+/// Takes what plaintext there is, in place; how much it was.
+fn drain(tls: &mut ServerConnection) -> u64 {
+    let mut sum = 0;
+    let mut reader = tls.reader();
+    while let Ok(plaintext @ [_, ..]) = reader.fill_buf() {
+        let len = plaintext.len();
+        sum += len as u64;
+        reader.consume(len);
+    }
+    sum
+}
+
+/// Reads to the end; how many bytes there were.
+fn swallow(mut from: impl Read) -> Result<u64, Trouble> {
+    let mut buffer = vec![0; CHUNK];
+    let mut sum = 0;
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(sum),
+            count => sum += count as u64,
+        }
+    }
+}
+
+/// Connects again and again; each time a message goes one way and an answer the other, and both sides close.
+pub(super) fn dial(keys: &Keys, sessions: Sessions, size: usize, time: Duration) -> Rate {
+    let forgetful = keys.forgetful();
+    let keys = if sessions == Sessions::Full { &forgetful } else { keys };
+    let (listener, address) = listen()?;
+    let server = keys.server.clone();
+    let host = thread::spawn(move || -> Result<(), Trouble> {
+        let mut message = vec![0; size];
+        loop {
+            let (stream, _) = listener.accept()?;
+            stream.set_nodelay(true)?;
+            let tls = ServerConnection::new(server.clone())?;
+            let mut stream = StreamOwned::new(tls, stream);
+            if stream.read_exact(&mut message).is_err() {
+                // Whoever connects and says nothing wants this to end.
+                return Ok(());
+            }
+            stream.write_all(&ANSWER)?;
+            let _ = stream.read(&mut message);
+            close(&mut stream.conn, &mut stream.sock);
+        }
+    });
+    let message = vec![b'x'; size];
+    let one = || -> Result<(), Trouble> {
+        let mut stream = StreamOwned::new(keys.client()?, connect(address)?);
+        stream.write_all(&message)?;
+        stream.read_exact(&mut [0; ANSWER.len()])?;
+        close(&mut stream.conn, &mut stream.sock);
+        Ok(())
+    };
+    one()?;
+    let began = Instant::now();
+    let mut count = 0u32;
+    while began.elapsed() < time {
+        one()?;
+        count += 1;
+    }
+    let rate = f64::from(count) / began.elapsed().as_secs_f64();
+    drop(connect(address)?);
+    host.join().map_err(|_| "a thread panicked")??;
+    Ok(rate)
+}
+
+/// The other side may be gone already: then there is nobody to tell.
+fn close<Side>(tls: &mut ConnectionCommon<Side>, stream: &mut TcpStream) {
+    tls.send_close_notify();
+    let _ = tls.write_tls(stream);
+}
+
+fn listen() -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Takes any certificate whose key the other side proves to hold, as towers of an open network do.
+#[derive(Debug)]
+struct Anyone(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Anyone {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

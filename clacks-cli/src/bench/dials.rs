@@ -1,0 +1,77 @@
+//! Connections: how many times a second one is made, brings a message, has it confirmed, and is closed.
+
+use std::time::{Duration, Instant};
+
+use clacks_proto::{Message, Report};
+
+use super::towers::{Company, Host, giving, keeping, wait};
+use super::{Contender, Contest, Rate, Trouble, bare};
+use crate::args::Runtime;
+
+/// So many towers are dialled in turn.
+const LISTENERS: usize = 12;
+/// A dialling tower that may have no more links than this keeps no more sessions: none is left when it comes round again.
+const FORGETFUL: usize = 8;
+
+const SIZE: usize = 64;
+
+/// Whether later connections to a tower go on with an earlier session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sessions {
+    Full,
+    Resumed,
+}
+
+pub(super) fn contests() -> impl Iterator<Item = Result<Contest, Trouble>> {
+    [Sessions::Full, Sessions::Resumed].into_iter().map(contest)
+}
+
+fn contest(sessions: Sessions) -> Result<Contest, Trouble> {
+    let keys = bare::Keys::new()?;
+    let towers = |runtime| move |time| dial(runtime, sessions, time);
+    let contenders = vec![
+        Contender::new("bare rustls, blocking sockets", None, move |time| {
+            bare::dial(&keys, sessions, SIZE, time)
+        }),
+        Contender::new("towers on mio", Some(0.8), towers(Runtime::Mio)),
+        Contender::new("towers on smol", Some(0.8), towers(Runtime::Smol)),
+    ];
+    let bench = match sessions {
+        Sessions::Full => "dial, full handshakes",
+        Sessions::Resumed => "dial, resumed sessions",
+    };
+    Ok(Contest { bench, size: SIZE, contenders })
+}
+
+fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
+    let mut config = giving();
+    if sessions == Sessions::Full {
+        config.max_links = FORGETFUL;
+        config.max_half_open = 1;
+    }
+    let dialler = Host::start(runtime, Company::None, config)?;
+    let listener = |_| Host::start(runtime, Company::Others, keeping());
+    let listeners: Vec<_> = (0..LISTENERS).map(listener).collect::<Result<_, _>>()?;
+    let mut ears = dialler.ears();
+    let handle = dialler.handle();
+    let message = Message::bytes(&[b'x'; SIZE]);
+    let mut one = |listener: &Host| -> Result<(), Trouble> {
+        // Only this one is not ignored: whoever is drawn, it is this one.
+        if !wait(handle.heed(&listener.address)) {
+            dialler.expand(listener)?;
+        }
+        wait(handle.enqueue(message.clone()))?;
+        ears.wait_for(|report| matches!(report, Report::MessageDelivered { .. }))?;
+        wait(handle.ignore(&listener.address))?;
+        Ok(())
+    };
+    // The first round makes the sessions that later ones go on with.
+    listeners.iter().try_for_each(&mut one)?;
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < time {
+        listeners.iter().try_for_each(&mut one)?;
+        count += LISTENERS;
+    }
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}

@@ -1,0 +1,74 @@
+//! Messages in a stream: how many are handed over a second.
+
+use std::time::{Duration, Instant};
+
+use clacks_proto::{Message, Window};
+
+use super::towers::{Company, Host, giving, wait};
+use super::{Contender, Contest, Rate, Trouble, bare};
+use crate::args::Runtime;
+
+/// From the first message on until things are as they stay.
+const WARM_UP: Duration = Duration::from_millis(100);
+
+/// As much unconfirmed as it takes to keep both ends busy: with the default, each waits for the other after 32 messages.
+const WIDE: Window = Window { messages: 1024, bytes: 1024 * 1024 };
+
+/// How often an eager tower is asked whether it is ready.
+const GLANCE: Duration = Duration::from_millis(2);
+
+pub(super) fn contests() -> impl Iterator<Item = Result<Contest, Trouble>> {
+    [64, 1024, 16_384].into_iter().map(contest)
+}
+
+fn contest(size: usize) -> Result<Contest, Trouble> {
+    let keys = bare::Keys::new()?;
+    let default = giving().window;
+    let towers = |runtime, window| move |time| circulate(runtime, window, size, time);
+    let (on_mio, on_smol) = if size == 1024 { (Some(0.5), Some(0.4)) } else { (None, None) };
+    let contenders = vec![
+        Contender::new("bare rustls, blocking sockets, full records", None, move |time| {
+            bare::stream(Some(&keys), size, time)
+        }),
+        Contender::new("towers on mio", None, towers(Runtime::Mio, default)),
+        Contender::new("towers on smol", None, towers(Runtime::Smol, default)),
+        Contender::new("towers on mio, windows of 1 MiB", on_mio, towers(Runtime::Mio, WIDE)),
+        Contender::new("towers on smol, windows of 1 MiB", on_smol, towers(Runtime::Smol, WIDE)),
+        Contender::new("blocking sockets without TLS", None, move |time| {
+            bare::stream(None, size, time)
+        }),
+    ];
+    Ok(Contest { bench: "end to end", size, contenders })
+}
+
+/// Two towers hand messages to each other. As many are on the way as both windows hold, twice: no tower ever has none.
+fn circulate(runtime: Runtime, window: Window, size: usize, time: Duration) -> Rate {
+    let mut config = giving();
+    config.window = window;
+    let window = usize::from(window.messages).min(window.bytes as usize / size);
+    let start = || Host::start(runtime, Company::None, config.clone());
+    let towers = [start()?, start()?];
+    let [one, two] = &towers;
+    one.expand(two)?;
+    two.expand(one)?;
+    let message = Message::bytes(&vec![b'x'; size]);
+    for tower in &towers {
+        for _ in 0..2 * window {
+            wait(tower.handle().enqueue(message.clone()))?;
+        }
+    }
+    let delivered = || towers.each_ref().map(|tower| tower.stats().delivered);
+    let began = Instant::now();
+    while delivered().iter().any(|count| *count < window as u64) {
+        if began.elapsed() > 10 * time + Duration::from_secs(10) {
+            return Err("two towers do not find each other".into());
+        }
+        std::thread::sleep(GLANCE);
+    }
+    std::thread::sleep(WARM_UP);
+    let (began, before) = (Instant::now(), delivered());
+    std::thread::sleep(time);
+    let (elapsed, after) = (began.elapsed(), delivered());
+    let count: u64 = after.iter().zip(before).map(|(after, before)| after - before).sum();
+    Ok(count as f64 / elapsed.as_secs_f64())
+}

@@ -1,0 +1,102 @@
+//! Two towers behind TLS, in memory, on one link.
+#![allow(dead_code, unreachable_pub, reason = "each benchmark uses its own part")]
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clacks_proto::tls::{Identity, SecureTower, Trust};
+use clacks_proto::{
+    Action, Address, CloseMode, Config, Event, Instant, LinkId, Message, Notice, Seed,
+    StateMachine, Tower,
+};
+
+/// Two towers that hand messages to each other.
+pub struct Pair {
+    pub towers: [SecureTower; 2],
+    links: Vec<[LinkId; 2]>,
+    wants: [Vec<LinkId>; 2],
+    buffer: Vec<u8>,
+    pub delivered: u64,
+}
+
+pub fn address(side: usize) -> Address {
+    Address::new(["192.0.2.1", "192.0.2.2"][side], 8001).unwrap()
+}
+
+impl Pair {
+    pub fn new(configs: [Config; 2]) -> Self {
+        let mut side = 0;
+        let towers = configs.map(|config| {
+            let tower = Tower::new(config, address(side), &Seed::from_u64(side as u64)).unwrap();
+            side += 1;
+            SecureTower::new(tower, &Identity::generate().unwrap(), Trust::Open).unwrap()
+        });
+        let (links, wants) = (Vec::new(), [Vec::new(), Vec::new()]);
+        Self { towers, links, wants, buffer: vec![0; 64 * 1024], delivered: 0 }
+    }
+
+    /// The first tower dials the second, and both know each other when this returns.
+    pub fn meet(&mut self) {
+        let now = Instant::ORIGIN;
+        self.towers[0].tower_mut().announce(&address(1), now).unwrap();
+        while self.towers[0].tower().standing().alive == 0 {
+            self.turn();
+        }
+        // The second one has to find out that it is the first who calls.
+        self.towers[1].tower_mut().announce(&address(0), now).unwrap();
+        while self.towers[1].tower().standing().alive == 0 {
+            self.turn();
+        }
+    }
+
+    pub fn enqueue(&mut self, side: usize, message: &Message) {
+        self.towers[side].tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
+    }
+
+    /// Each side does what it is asked for, and what it writes arrives.
+    pub fn turn(&mut self) {
+        for side in [0, 1] {
+            self.act(side);
+        }
+    }
+
+    fn act(&mut self, side: usize) {
+        let now = Instant::ORIGIN;
+        while let Some(action) = self.towers[side].poll_action() {
+            match action {
+                Action::Connect { link, .. } => {
+                    let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                    let other = self.towers[1 - side].accept(from, now).unwrap();
+                    let ends = if side == 0 { [link, other] } else { [other, link] };
+                    self.links.push(ends);
+                    self.towers[side].handle(Event::Connected { link }, now);
+                }
+                Action::Send { link } => self.wants[side].push(link),
+                Action::Notify(Notice::MessageDelivered { .. }) => self.delivered += 1,
+                Action::Close { link, how, .. } => {
+                    if how == CloseMode::Flush {
+                        self.send(side, link);
+                    }
+                    self.towers[side].handle(Event::Closed { link }, now);
+                }
+                _ => {}
+            }
+        }
+        while let Some(link) = self.wants[side].pop() {
+            self.send(side, link);
+        }
+    }
+
+    fn send(&mut self, side: usize, link: LinkId) {
+        let Some(ends) = self.links.iter().find(|ends| ends[side] == link) else { return };
+        let to = ends[1 - side];
+        loop {
+            let mut room = &mut self.buffer[..];
+            let count = self.towers[side].transmit(link, &mut room);
+            if count == 0 {
+                return;
+            }
+            let event = Event::BytesArrived { link: to, bytes: &self.buffer[..count] };
+            self.towers[1 - side].handle(event, Instant::ORIGIN);
+        }
+    }
+}

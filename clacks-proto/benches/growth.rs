@@ -1,0 +1,134 @@
+//! What grows with a tower: the time that a message takes in long queues and among many links, and the memory of each link, peer and message.
+//!
+//! ```sh
+//! cargo bench -p clacks-proto --features tls --bench growth
+//! cargo bench -p clacks-proto --features tls --bench growth -- --quick
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a benchmark has a clock, and no better answer to a surprise than to stop"
+)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/pair.rs"]
+mod pair;
+#[path = "common/relay.rs"]
+mod relay;
+
+use clacks_proto::tls::{Identity, SecureTower, Trust};
+use clacks_proto::{Instant, Message, Seed, SendRate, StateMachine, Tower};
+use common::Comparison;
+use pair::Pair;
+use relay::{Relay, batch_of, peer, roomy};
+
+const BODY: usize = 64;
+
+fn main() {
+    let mut criterion = common::criterion();
+    let batch = batch_of(BODY) as u64;
+
+    let mut queues = [100, 1_000, 10_000, 100_000, 1_000_000].map(|queue| {
+        let relay = Relay::with_queue(queue, 8, BODY);
+        assert!(relay.tower.held().0 >= queue);
+        (queue, relay)
+    });
+    let mut comparison = Comparison::new("growth/queue");
+    for (queue, relay) in &mut queues {
+        comparison.batch(&format!("{queue} messages wait"), batch, None, || relay.turn());
+    }
+    comparison.run(&mut criterion);
+    drop(queues);
+
+    let mut crowds = [10, 100, 1_000, 4_000].map(|links| (links, Relay::new(links, BODY)));
+    let mut comparison = Comparison::new("growth/links");
+    for (links, relay) in &mut crowds {
+        comparison.batch(&format!("{links} open links"), batch, None, || relay.turn());
+    }
+    comparison.run(&mut criterion);
+    drop(crowds);
+
+    memory();
+    criterion.final_summary();
+}
+
+/// What stays allocated, for each of the things that a tower holds many of.
+fn memory() {
+    println!(
+        "\ngrowth/memory: bytes for each (the record of a tower itself: {})",
+        size_of::<Tower>()
+    );
+    let tell = |what: &str, bytes: i64, count: usize| {
+        println!("{what:<64} {:>8.0}", bytes as f64 / count as f64);
+    };
+
+    let count = 100_000;
+    let (bytes, _tower) = held(|| {
+        let mut tower = tower(2);
+        let body = [b'x'; BODY];
+        for _ in 0..count {
+            tower.enqueue(Message::bytes(&body), Instant::ORIGIN).unwrap();
+            while tower.poll_action().is_some() {}
+        }
+        tower
+    });
+    tell("a message that waits, besides its body", bytes - (count * BODY) as i64, count);
+
+    let (bytes, _tower) = held(|| {
+        let mut tower = tower(count);
+        for n in 0..count {
+            tower.expand(&peer(n + 1), Instant::ORIGIN).unwrap();
+            while tower.poll_action().is_some() {}
+        }
+        tower
+    });
+    tell("a peer that was only heard of", bytes, count);
+
+    // What a thousand links take more than a hundred.
+    let crowd = |links| held(|| Relay::new(links, BODY).tower).0;
+    let peers = crowd(1_100) - crowd(100);
+    tell("an alive peer with an open link and what was lately taken", peers, 1_000);
+
+    let quiet = |links| held(|| quiet_links(links)).0;
+    let (bytes, extra) = (quiet(100), quiet(1_100));
+    tell("an open link that nothing was handed over on, with its peer", extra - bytes, 1_000);
+
+    let (bytes, _towers) = held(|| met().towers);
+    tell("a tower behind TLS with its first link, besides its record", bytes, 2);
+    let lonely = held(|| {
+        let identity = Identity::generate().unwrap();
+        SecureTower::new(tower(2), &identity, Trust::Open).unwrap()
+    });
+    tell("    of which without a link", lonely.0, 1);
+}
+
+fn held<T>(make: impl FnOnce() -> T) -> (i64, T) {
+    let mut made = None;
+    let used = allocation_counter::measure(|| made = Some(make()));
+    (used.bytes_current, made.unwrap())
+}
+
+fn tower(peers: usize) -> Tower {
+    let mut config = roomy();
+    config.max_peers = peers;
+    // Nothing leaves.
+    config.send_rate = SendRate::per_second(1);
+    Tower::new(config, peer(0), &Seed::from_u64(1)).unwrap()
+}
+
+fn quiet_links(count: usize) -> Tower {
+    Relay::greeted(count, BODY).tower
+}
+
+fn met() -> Pair {
+    let mut config = roomy();
+    (config.max_peers, config.max_links) = (2, 2);
+    config.max_half_open = 1;
+    let mut pair = Pair::new([config.clone(), config]);
+    pair.meet();
+    pair
+}

@@ -1,0 +1,180 @@
+//! Two towers behind TLS that hand messages to and fro, in memory and on one thread, beside two bare rustls connections that move the same
+//! plaintext gathered into full records.
+//!
+//! A message is counted each time it is handed over: it comes in, is queued, drawn, sent, and confirmed.
+//!
+//! ```sh
+//! cargo bench -p clacks-proto --features tls --bench tls
+//! cargo bench -p clacks-proto --features tls --bench tls -- --quick
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a benchmark has a clock, and no better answer to a surprise than to stop"
+)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/pair.rs"]
+mod pair;
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+
+use clacks_proto::wire::{Attempt, Frame, MessageFrame};
+use clacks_proto::{Config, Kind, Message, Nonce, SendRate, Window};
+use common::{Comparison, Wanted};
+use pair::Pair;
+use rustls::crypto::ring::{self, cipher_suite::TLS13_AES_128_GCM_SHA256};
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+};
+
+fn main() {
+    let mut criterion = common::criterion();
+    for (size, share) in [(64, Some(0.5)), (1024, Some(0.7)), (16_384, None)] {
+        let mut towers = circulation(size, Config::default().window);
+        let mut wide = circulation(size, Window { messages: 1024, bytes: 1 << 20 });
+        let mut bare = Bare::new(size);
+        let wanted = share.map(|share: f64| Wanted::Times(1.0 / share));
+
+        let mut comparison = Comparison::new(format!("tls/{size}")).bytes(size);
+        let each = bare.messages as u64;
+        comparison.batch("bare rustls, full records (floor)", each, None, || bare.turn());
+        let each = towers.each;
+        comparison.batch("towers, the default window", each, None, || towers.turn());
+        let each = wide.each;
+        comparison.batch("towers, a window of 1 MiB", each, wanted, || wide.turn());
+        comparison.run(&mut criterion);
+    }
+    criterion.final_summary();
+}
+
+/// Towers between which messages go round.
+struct Circulation {
+    pair: Pair,
+    /// Messages that are handed over in a turn.
+    each: u64,
+}
+
+/// As many messages as fill the windows in both directions.
+fn circulation(body: usize, window: Window) -> Circulation {
+    let mut config = Config::default();
+    config.send_rate = SendRate::Unlimited;
+    config.heartbeat = None;
+    config.window = window;
+    let mut pair = Pair::new([config.clone(), config]);
+    pair.meet();
+    let each = usize::from(window.messages).min(window.bytes as usize / body);
+    let message = Message::bytes(&vec![b'x'; body]);
+    (0..2 * each).for_each(|n| pair.enqueue(n % 2, &message));
+    (0..1_000).for_each(|_| pair.turn());
+    let before = pair.delivered;
+    (0..1_000).for_each(|_| pair.turn());
+    // Both windows move in a turn, unless something holds them up.
+    let each = (pair.delivered - before) / 1_000;
+    Circulation { pair, each }
+}
+
+impl Circulation {
+    fn turn(&mut self) {
+        let before = self.pair.delivered;
+        while self.pair.delivered < before + self.each {
+            self.pair.turn();
+        }
+    }
+}
+
+/// Two connections, and what is sent from one to the other at a time.
+struct Bare {
+    sides: [Connection; 2],
+    plaintext: Vec<u8>,
+    messages: usize,
+    ciphertext: Vec<u8>,
+}
+
+impl Bare {
+    fn new(body: usize) -> Self {
+        let body = vec![b'x'; body];
+        let frame = Frame::Message(MessageFrame {
+            transfer: 0,
+            attempt: Attempt::First,
+            nonce: Nonce(0),
+            kind: Kind::Bytes,
+            friend: None,
+            body: &body,
+        });
+        let messages = (64 * 1024 / frame.encoded_len()).max(1);
+        let mut plaintext = Vec::new();
+        (0..messages).for_each(|_| frame.encode(&mut plaintext));
+        Self { sides: connections(), plaintext, messages, ciphertext: Vec::new() }
+    }
+
+    fn turn(&mut self) {
+        let Self { sides: [from, to], plaintext, ciphertext, .. } = self;
+        for record in plaintext.chunks(16 * 1024) {
+            from.writer().write_all(record).unwrap();
+            while from.wants_write() {
+                from.write_tls(ciphertext).unwrap();
+            }
+        }
+        let mut rest = ciphertext.as_slice();
+        let mut received = 0;
+        while !rest.is_empty() {
+            to.read_tls(&mut rest).unwrap();
+            to.process_new_packets().unwrap();
+            let mut reader = to.reader();
+            while let Ok(piece @ [_, ..]) = reader.fill_buf() {
+                let len = piece.len();
+                received += len;
+                reader.consume(len);
+            }
+        }
+        assert_eq!(received, plaintext.len());
+        ciphertext.clear();
+    }
+}
+
+/// A client and a server after their handshake, with the cipher that towers use.
+fn connections() -> [Connection; 2] {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
+    let provider = Arc::new(provider);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut sides: [Connection; 2] = [
+        ClientConnection::new(Arc::new(client), name).unwrap().into(),
+        ServerConnection::new(Arc::new(server)).unwrap().into(),
+    ];
+    while sides.iter().any(|side| side.wants_write()) {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let mut bytes = Vec::new();
+            while sides[from].wants_write() {
+                sides[from].write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                sides[to].read_tls(&mut rest).unwrap();
+                sides[to].process_new_packets().unwrap();
+            }
+        }
+    }
+    sides
+}

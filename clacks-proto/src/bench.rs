@@ -1,0 +1,60 @@
+//! Parts of this crate for its own benchmarks. Internal: it may change or go at any time.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use core::num::NonZeroU16;
+
+use crate::address::Address;
+use crate::config::Odds;
+use crate::event::Status;
+use crate::ids::PeerId;
+use crate::peers::Peers;
+use crate::seed::Seed;
+use crate::selector::Selector;
+use crate::time::Instant;
+
+/// A tower's table of peers, and what draws from it.
+#[derive(Debug)]
+pub struct Table {
+    peers: Peers,
+    selector: Selector,
+    ids: Vec<PeerId>,
+}
+
+impl Table {
+    /// So many peers, each status as frequent among them as the original's odds make it in the draw.
+    #[must_use]
+    pub fn new(count: u32, seed: &Seed) -> Self {
+        let odds = Odds::default();
+        let mut peers = Peers::new(count as usize, (1, 2));
+        let sum = u64::from(odds.alive + odds.lost + odds.dead);
+        let ids = (0..count).filter_map(|n| {
+            // The first ones are rare, so that each status has a peer in a small table too.
+            let place = u64::from(n) * sum / u64::from(count);
+            let status = match place {
+                _ if n == 0 => Status::Dead,
+                _ if place < u64::from(odds.lost) => Status::Lost,
+                _ => Status::Alive,
+            };
+            let ip = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
+            let address = Address::from_ip(ip, NonZeroU16::MAX).ok()?;
+            peers.insert(address, status, Instant::ORIGIN).ok().map(|(id, _)| id)
+        });
+        let ids = ids.collect();
+        Self { peers, selector: Selector::new(seed, odds), ids }
+    }
+
+    /// The draw of a tower's tick.
+    pub fn draw(&mut self) -> Option<PeerId> {
+        let (status, place) = self.selector.draw(self.peers.eligible(usize::MAX))?;
+        self.peers.eligible_peer(status, place)
+    }
+
+    /// Moves the peer with a number between alive and lost.
+    pub fn turn_over(&mut self, number: usize) {
+        let Some(id) = self.ids.get(number) else { return };
+        self.peers.change(*id, |peer| {
+            peer.status = if peer.status == Status::Alive { Status::Lost } else { Status::Alive };
+        });
+    }
+}
