@@ -63,7 +63,8 @@ pub enum Action {
     Connect {
         /// The link that the connection will be.
         link: LinkId,
-        /// Whom to dial; [`Tower::peer`](crate::Tower::peer) has the address.
+        /// Whom to dial; [`Tower::peer`](crate::Tower::peer) has the address. When it has none, the peer was forgotten before this was polled, and
+        /// the link is to be closed: a `Close` follows.
         peer: PeerId,
     },
     /// There are bytes to send: call [`transmit`](crate::StateMachine::transmit) whenever the connection takes bytes,

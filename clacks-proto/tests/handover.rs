@@ -5,6 +5,7 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::BufMut;
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
     CloseReason, Event, Kind, LinkId, Message, Nonce, Origin, Report, SendRate, StateMachine,
@@ -602,4 +603,21 @@ fn copies_that_cross_never_vanish_on_both_sides() {
         raw.confirm(link, transfer);
         assert!(raw.texts().is_empty());
     }
+}
+
+#[test]
+fn a_message_of_which_no_byte_has_gone_is_not_in_doubt() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call_alive(1);
+    raw.deaf.insert(link);
+    raw.enqueue("one");
+    raw.enqueue("two");
+    raw.run(seconds(1));
+    // The driver's buffer ends where the first one does.
+    let len = encode(&Frame::Message(message(0, "one"))).len();
+    let mut out = Vec::new();
+    assert_eq!(raw.tower.transmit(link, &mut (&mut out).limit(len)), len);
+    raw.lose(link);
+    assert_eq!(raw.tower.stats().in_doubt, 1);
+    assert_eq!(raw.tower.stats().returned, 1, "the second one waits again");
 }

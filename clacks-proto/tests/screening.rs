@@ -361,3 +361,14 @@ fn a_side_that_says_goodbye_is_told_what_was_taken_behind_an_undecided_message()
     assert_eq!(heard, answers);
     assert_eq!(raw.texts(), ["taken"]);
 }
+
+#[test]
+fn what_is_under_screening_is_told_apart_from_what_waits() {
+    let (mut raw, link) = screener();
+    raw.hand(link, 1, "undecided");
+    let offer = next(&mut raw);
+    let offers = |raw: &Raw| raw.tower.peek().map(|held| held.offer).collect::<Vec<_>>();
+    assert_eq!((offers(&raw), raw.tower.offers()), (vec![Some(offer)], 1));
+    decide(&mut raw, offer, Verdict::Accept).unwrap();
+    assert_eq!((offers(&raw), raw.tower.offers()), (vec![None], 0));
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Contest;
 use crate::json;
-use crate::plain::{BAD, GOOD, QUIET, STRONG};
+use crate::plain::{BAD, GOOD, QUIET, STRONG, grouped};
 
 /// Tells each contest as soon as it is over.
 pub(super) struct Table {
@@ -51,7 +51,9 @@ impl Table {
                 continue;
             }
             let mut out = anstream::stdout();
-            write!(out, "  {:<46}{:>12}  {ratio:>5.2}", contender.what, thousands(rate))?;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+            let shown = grouped(rate.round() as u64);
+            write!(out, "  {:<46}{shown:>12}  {ratio:>5.2}", contender.what)?;
             match (contender.wanted, reached) {
                 (Some(wanted), Some(true)) => write!(out, "  {GOOD}of {wanted:.2} wanted{GOOD:#}")?,
                 (Some(wanted), _) => write!(out, "  {BAD}of {wanted:.2} wanted{BAD:#}")?,
@@ -79,31 +81,9 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// A number as people read it: 1 234 567.
-fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_gaps_at_each_thousand() {
-        for (number, text) in
-            [(0.0, "0"), (999.6, "1 000"), (123.0, "123"), (1_234_567.0, "1 234 567")]
-        {
-            assert_eq!(thousands(number), text);
-        }
-    }
 
     #[test]
     fn the_median_is_the_one_in_the_middle() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_sim::{DuplicationCause, LossCause, Measured, Outcome, Scenario};
 use serde_json::{Map, Value, json};
 
-use crate::plain::{BAD, GOOD, QUIET, STRONG, WARN};
+use crate::plain::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 
 /// How a run ended.
 pub(super) struct Ended<'a> {
@@ -298,30 +298,9 @@ fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// A number with its digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_stand_in_groups_of_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1 000"), (12_345_678, "12 345 678")]
-        {
-            assert_eq!(grouped(number), text);
-        }
-    }
 
     #[test]
     fn measures_have_six_digits_that_say_something() {

@@ -186,7 +186,8 @@ impl Tower {
             return self.transmit_http(id, out);
         }
         while out.has_remaining_mut() {
-            if !self.transmit_partial(id, out) {
+            // What ended a cut frame may have filled the buffer: then the next frame isn't begun, for no byte of it would go.
+            if !self.transmit_partial(id, out) || !out.has_remaining_mut() {
                 break;
             }
             let Some(outgoing) = self.next_outgoing(id) else { break };

@@ -162,6 +162,10 @@ impl Model {
         self.advance();
     }
 
+    pub(in super::super) fn is_closing(&self, id: LinkId) -> bool {
+        self.link(id).is_some_and(|link| link.state == State::Closing)
+    }
+
     pub(super) fn set_state(&mut self, id: LinkId, state: State) {
         let now = self.now;
         let link = self.link_mut(id).unwrap();
