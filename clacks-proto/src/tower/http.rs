@@ -626,8 +626,13 @@ impl Tower {
     pub(super) fn has_other_links(&self, peer: PeerId) -> bool {
         self.speaks_http(peer) && {
             let (count, vacant) = self.links_of(peer);
-            vacant.is_some() || count < LINKS_TO_ONE
+            vacant.is_some() || count < LINKS_TO_ONE && self.links.free() > 0
         }
+    }
+
+    /// Whether a link to a peer that speaks HTTP has all that it may have. Messages that wait on it could be handed to somebody else meanwhile.
+    pub(super) fn is_taken_up(&self, id: LinkId, peer: PeerId) -> bool {
+        self.speaks_http(peer) && self.links.get(id).is_some_and(Link::is_full)
     }
 
     /// How many dialled links a peer has, and one of them that is not full. A walk over all links: there are a few hundred, and it happens only where

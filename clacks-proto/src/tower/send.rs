@@ -123,6 +123,10 @@ impl Tower {
     /// Gives something to a peer's link, which is opened if need be. False when there is no room for a link.
     pub(super) fn assign(&mut self, peer: PeerId, cargo: Cargo) -> bool {
         let Some(id) = self.link_to(peer) else { return false };
+        #[cfg(feature = "http")]
+        if matches!(cargo, Cargo::Message { .. }) && self.is_taken_up(id, peer) {
+            return false;
+        }
         self.last_sent = Some(self.now);
         let friend = self.draw_friend(peer);
         let number = self.next_transfer;

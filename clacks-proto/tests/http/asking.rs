@@ -208,6 +208,27 @@ fn one_message_a_link_and_a_few_links_a_peer() {
 }
 
 #[test]
+fn messages_do_not_pile_up_on_a_link_when_there_is_room_for_no_other() {
+    let mut config = quiet();
+    config.send_rate = SendRate::Unlimited;
+    config.max_links = 2;
+    config.max_half_open = 1;
+    let mut host = acquainted(Host::new(config));
+    for n in 0..10 {
+        host.enqueue(Message::text(&format!("{n}")));
+    }
+    let in_flight = |host: &Host| host.tower.peek().filter(|held| held.in_flight.is_some()).count();
+    assert_eq!((host.dialled.len(), in_flight(&host)), (2, 2));
+    let links: Vec<_> = (0..2).map(|_| host.pick_up().0).collect();
+    for round in 0..10 {
+        host.bytes(links[round % 2], &answer(200));
+        assert!(in_flight(&host) <= 2);
+        host.run(Duration::from_millis(500));
+    }
+    assert_eq!((delivered(&host), host.tower.held().0), (10, 0));
+}
+
+#[test]
 fn what_javascript_would_garble_goes_to_somebody_else() {
     let long = Message::text(&"x".repeat(16_300));
     for message in [
