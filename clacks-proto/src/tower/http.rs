@@ -249,6 +249,8 @@ impl Tower {
                 }
                 Heard::Request(request) => {
                     (serving.began, serving.short_since) = (None, None);
+                    // Who has sent the body no longer waits for a word.
+                    serving.continue_due = false;
                     serving.closes = request.closes;
                     self.on_request(id, request);
                 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clacks_proto::{
-    Address, CloseReason, DefaultVerdict, Event, Message, Report, Screening, Status, Verdict,
+    Address, CloseReason, DefaultVerdict, Event, Message, Report, Screening, StateMachine, Status,
+    Verdict,
 };
 use proptest::prelude::*;
 
@@ -330,6 +331,23 @@ fn the_word_that_somebody_waits_for_is_said_at_once() {
     host.bytes(link, head.as_bytes());
     assert_eq!(host.heard(link), "HTTP/1.1 100 Continue\r\n\r\n");
     host.bytes(link, body.as_bytes());
+    assert_eq!(host.statuses(link), (vec![200], false));
+}
+
+#[test]
+fn the_word_is_not_said_to_whom_did_not_wait_for_it() {
+    let mut host = Host::new(quiet());
+    let body = payload("\"m\"", 8001);
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let link = host.call();
+    // The driver has no time to send between the two.
+    for bytes in [head.as_bytes(), body.as_bytes()] {
+        host.tower.handle(Event::BytesArrived { link, bytes }, host.now);
+    }
+    host.settle();
     assert_eq!(host.statuses(link), (vec![200], false));
 }
 
