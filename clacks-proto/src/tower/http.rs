@@ -312,7 +312,10 @@ impl Tower {
         };
         let len = message.map_or(0, |message| message.body().len());
         if !self.open_transfer(id, len) {
-            // Nobody sends that many requests without reading an answer.
+            // So many at a time that no more answers are kept for it.
+            if let Some(serving) = self.links.live_mut(id).and_then(Link::serving) {
+                serving.failure = Some(Status::Unavailable);
+            }
             return self.end(id, CloseReason::BadHttp, Unanswered::InDoubt, Some(CloseMode::Flush));
         }
         let outcome = match &payload {

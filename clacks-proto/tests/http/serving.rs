@@ -320,6 +320,17 @@ fn whoever_never_reads_an_answer_is_cut_off() {
 }
 
 #[test]
+fn whoever_asks_for_more_at_a_time_than_is_granted_is_told_so() {
+    let mut host = Host::new(quiet());
+    let granted = usize::from(quiet().window.messages);
+    let bytes = post(&payload("1", 8001)).repeat(granted + 3);
+    let mut expected = vec![200; granted];
+    expected.push(503);
+    assert_eq!(answers(&mut host, &bytes, usize::MAX), (expected, true));
+    assert_eq!(host.texts().len(), granted);
+}
+
+#[test]
 fn the_word_that_somebody_waits_for_is_said_at_once() {
     let mut host = Host::new(quiet());
     let link = host.call();
