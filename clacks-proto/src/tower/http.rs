@@ -397,11 +397,24 @@ impl Tower {
     fn on_responses(&mut self, id: LinkId, mut input: &[u8]) {
         while !input.is_empty() {
             let Some(asking) = self.links.live_mut(id).and_then(Link::asking) else { return };
+            let begins_native = !asking.reader.is_mid_response()
+                && input.first().is_some_and(|byte| !byte.is_ascii());
             match asking.reader.read(&mut input) {
                 Ok(Some(response)) => self.on_response(id, response),
                 Ok(None) => {}
-                Err(_) => return self.misbehaved(id, CloseReason::BadHttp),
+                Err(_) => {
+                    self.learn_native(id, begins_native);
+                    return self.misbehaved(id, CloseReason::BadHttp);
+                }
             }
+        }
+    }
+
+    /// In clear text, a peer that answers a request with what may be a hello is greeted with one the next time. With TLS the handshake tells.
+    fn learn_native(&mut self, id: LinkId, begins_native: bool) {
+        let peer = self.links.get(id).and_then(|link| link.peer);
+        if let Some(peer) = peer.filter(|_| begins_native && self.identity.is_none()) {
+            self.peers.change(peer, |peer| peer.dialect = Some(Dialect::Native));
         }
     }
 

@@ -409,6 +409,17 @@ fn a_tower_that_leaves_hands_its_queue_to_peers_that_speak_http() {
 }
 
 #[test]
+fn in_clear_text_a_peer_that_turns_native_is_called_so_the_next_time() {
+    let (mut host, link, _) = asked("m");
+    host.bytes(link, &[0xC1, 0, 0, 0]);
+    assert_eq!(host.closed.get(&link), Some(&CloseReason::BadHttp));
+    host.run_to_dial();
+    let (link, _) = host.pick_up();
+    assert_eq!(host.heard_bytes(link)[0], 0xC1);
+    assert_eq!(host.texts(), ["m"]);
+}
+
+#[test]
 fn addresses_of_every_kind_are_dialled_by_the_right_name() {
     for (peer, host_line) in [("[::1]:8001", "[::1]:8001"), ("Tower.Example:443", "tower.example")]
     {
