@@ -448,30 +448,30 @@ impl Tower {
     }
 
     fn on_status(&mut self, peer: PeerId, transfer: Transfer, status: u16) {
+        // What a peer finds too long or does not understand it will not take a moment later either.
+        if !matches!(status, 200 | 403 | 503)
+            && let (Some(http), Some(key)) = (&mut self.http, transfer.message())
+        {
+            http.reject(peer, key, self.now);
+        }
         match status {
             200 => self.on_confirmed(peer, transfer),
             403 => self.on_refused(peer, transfer, RefusedReason::Ignored),
-            413 => self.on_refused(peer, transfer, RefusedReason::TooLarge),
-            503 => self.on_refused(peer, transfer, RefusedReason::Busy),
+            413 | 503 => self.on_refused(peer, transfer, RefusedReason::Busy),
             _ => {
                 self.stats.refused_by_peers += 1;
-                if let (Some(http), Some(key)) = (&mut self.http, transfer.message()) {
-                    http.reject(peer, key, self.now);
-                }
                 self.on_failure(peer);
                 self.take_back(Some(peer), transfer, false);
             }
         }
     }
 
-    /// A link ends. If the response had begun and said that the message is taken, then it is, whatever became of the rest.
+    /// A link ends. If the head of a response was there, what it says of the message stands, whatever became of the rest.
     pub(super) fn conclude(&mut self, id: LinkId) {
         let Some(link) = self.links.live_mut(id) else { return };
-        if link.asking().and_then(|asking| asking.reader.status()) != Some(200) {
-            return;
-        }
+        let Some(status) = link.asking().and_then(|asking| asking.reader.status()) else { return };
         if let (Some(peer), Some(transfer)) = (link.peer, link.transfers.pop_sent()) {
-            self.on_confirmed(peer, transfer);
+            self.on_status(peer, transfer, status);
         }
     }
 

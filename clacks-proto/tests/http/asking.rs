@@ -294,6 +294,40 @@ fn a_message_that_a_peer_does_not_understand_rests_and_others_go_on() {
 }
 
 #[test]
+fn a_refusal_counts_whatever_becomes_of_its_body() {
+    for (status, standing) in [(500, Status::Lost), (413, Status::Alive), (503, Status::Alive)] {
+        for rest in ["\r\n\r\nwhy", "\r\nContent-Length: 9\r\n\r\nwhy"] {
+            let (mut host, link, _) = asked("m");
+            host.bytes(link, format!("HTTP/1.1 {status} No{rest}").as_bytes());
+            host.tell(Event::Finished { link });
+            assert_eq!((host.texts(), host.status(PEER)), (vec!["m".to_owned()], Some(standing)));
+            let stats = host.tower.stats();
+            assert_eq!((stats.refused_by_peers, stats.doubt_unresolved), (1, 0), "{status}");
+            // The message rests where it was refused for good; where there was no room it is soon tried again.
+            let mut host = acquainted(host);
+            host.run(Duration::from_secs(10));
+            let again = usize::from(status == 503);
+            assert_eq!(host.dialled.len(), again, "{status}");
+        }
+    }
+}
+
+#[test]
+fn what_was_too_long_for_a_peer_once_is_not_so_for_ever() {
+    let (mut host, link, _) = asked("long");
+    host.bytes(link, &answer(413));
+    host.enqueue(Message::text("longer"));
+    host.run(Duration::from_secs(1));
+    assert!(host.heard(link).contains("longer"), "another message may suit it");
+    host.bytes(link, &answer(200));
+    host.run(Duration::from_secs(59));
+    assert_eq!(host.texts(), ["long"]);
+    host.run_to_dial();
+    let (link, _) = host.pick_up();
+    assert!(host.heard(link).contains("\"long\""));
+}
+
+#[test]
 fn a_peer_that_never_answers_costs_one_message_at_a_time_for_a_while() {
     let (mut host, link, _) = asked("m");
     host.run(Duration::from_secs(29));
@@ -384,6 +418,17 @@ fn in_clear_text_a_hello_that_is_answered_in_http_is_followed_by_a_request() {
 }
 
 #[test]
+fn in_clear_text_a_peer_that_turns_native_is_called_so_the_next_time() {
+    let (mut host, link, _) = asked("m");
+    host.bytes(link, &[0xC1, 0, 0, 0]);
+    assert_eq!(host.closed.get(&link), Some(&CloseReason::BadHttp));
+    host.run_to_dial();
+    let (link, _) = host.pick_up();
+    assert_eq!(host.heard_bytes(link)[0], 0xC1);
+    assert_eq!(host.texts(), ["m"]);
+}
+
+#[test]
 fn ignoring_a_peer_takes_back_what_it_has_not_confirmed() {
     let (mut host, link, _) = asked("m");
     host.with(|tower, now| tower.ignore(&address(PEER), now)).unwrap();
@@ -406,17 +451,6 @@ fn a_tower_that_leaves_hands_its_queue_to_peers_that_speak_http() {
     }
     assert_eq!(host.reports.last(), Some(&Report::ShutDown { left: 0 }));
     assert_eq!(host.tower.links(), 0);
-}
-
-#[test]
-fn in_clear_text_a_peer_that_turns_native_is_called_so_the_next_time() {
-    let (mut host, link, _) = asked("m");
-    host.bytes(link, &[0xC1, 0, 0, 0]);
-    assert_eq!(host.closed.get(&link), Some(&CloseReason::BadHttp));
-    host.run_to_dial();
-    let (link, _) = host.pick_up();
-    assert_eq!(host.heard_bytes(link)[0], 0xC1);
-    assert_eq!(host.texts(), ["m"]);
 }
 
 #[test]
