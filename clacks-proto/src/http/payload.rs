@@ -117,7 +117,10 @@ pub(crate) fn suits(kind: Kind, body: &[u8], sender: &Address) -> bool {
         Host::Name(name) => name.as_str().len(),
         Host::Ip(_) => 39,
     };
-    value::written_len(kind, body) + host + AROUND <= MAX_RECORD && value::survives(kind, body)
+    // What is far too long need not be looked through.
+    body.len() <= MAX_RECORD
+        && value::written_len(kind, body) + host + AROUND <= MAX_RECORD
+        && value::survives(kind, body)
 }
 
 fn write_address(address: &Address, out: &mut Vec<u8>) {
