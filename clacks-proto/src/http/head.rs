@@ -55,6 +55,8 @@ impl Gathered {
 const FEW: usize = 32;
 /// As many fields as fit into the longest head: `a:` and the end of the line.
 const MANY: usize = MAX_HEAD / 4;
+/// What the fields of a head take while they are read, in bytes.
+pub(crate) const FIELDS_MEMORY: usize = MANY * size_of::<Header<'_>>();
 
 /// Calls `parse` with room for a few fields, and if these are not enough, with room for as many as there can be.
 pub(super) fn with_fields<'b, T>(

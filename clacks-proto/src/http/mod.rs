@@ -69,6 +69,7 @@ pub use request::{Heard, Request, RequestReader};
 pub use response::{BadResponse, Response, ResponseReader};
 pub use value::message;
 
+pub(crate) use head::FIELDS_MEMORY;
 pub(crate) use payload::{Outgoing, suits, write as write_payload};
 pub(crate) use request::write_head;
 pub(crate) use response::{KeepAlive, write_continue, write_response};

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::{Link, State};
 use crate::config::{Config, Timeouts};
-use crate::http::{MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, Status};
+use crate::http::{FIELDS_MEMORY, MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, Status};
 use crate::time::Instant;
 
 /// How a link talks that is not known to speak the native dialect.
@@ -67,6 +67,15 @@ impl Talk {
         // A vector that grows by doubling is copied into the next one.
         let request = 2 * (MAX_HEAD + Self::max_body(config.max_message));
         (size_of::<Self>() + outbox).saturating_add(request)
+    }
+
+    /// What reading one request takes for the moment, in bytes: its fields; its text, in which each byte that is no UTF-8 becomes three, and which grows
+    /// by doubling; and its message, once unescaped and once copied.
+    pub(crate) fn reading(config: &Config) -> usize {
+        if !config.may_speak_http() {
+            return 0;
+        }
+        Self::max_body(config.max_message).saturating_mul(3 * (2 + 2)).saturating_add(FIELDS_MEMORY)
     }
 
     pub(crate) fn serving(max_message: usize) -> Self {
