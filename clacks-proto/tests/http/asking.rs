@@ -72,7 +72,7 @@ fn head_and_body_are_handed_to_the_driver_one_after_the_other() {
 }
 
 #[test]
-fn a_friend_goes_along_and_is_never_the_recipient_or_an_alias() {
+fn a_friend_goes_along_and_is_never_the_recipient() {
     let mut host = acquainted(Host::new(quick()));
     let link = host.call();
     for _ in 0..2 {
