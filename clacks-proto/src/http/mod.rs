@@ -44,7 +44,7 @@
 //! | 413 | a message longer than the tower takes, after its last byte: an answer that comes earlier makes JavaScript towers send it twice |
 //! | 417 | an expectation other than `100-continue` |
 //! | 431 | a head of more than [`MAX_HEAD`] bytes |
-//! | 503 | a message for which there is no room now, or that the application rejects |
+//! | 503 | a message for which there is no room now, or that the application rejects; more requests at a time than the tower's window, and the link is closed |
 //!
 //! # Content-Length
 //!
