@@ -157,6 +157,7 @@ fn responses_of_every_kind() {
             Some(response(403, false, None)),
         ),
         ("HTTP/1.1 204 No Content\r\n\r\n".into(), Some(response(204, false, None))),
+        ("\r\nHTTP/1.1 204 No Content\r\n\r\n".into(), Some(response(204, false, None))),
         (
             "HTTP/1.1 500 \r\nConnection: close\r\nContent-Length: 0\r\n\r\n".into(),
             Some(response(500, true, None)),

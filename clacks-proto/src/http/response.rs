@@ -54,7 +54,7 @@ impl ResponseReader {
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Response>, BadResponse> {
         while self.begun.is_none() {
             let is_whole = self.head.gather(input).map_err(|_| BadResponse)?;
-            if !b"HTTP/1.".iter().zip(self.head.bytes()).all(|(expected, byte)| expected == byte) {
+            if !begins_with_version(self.head.bytes()) {
                 return Err(BadResponse);
             }
             if !is_whole {
@@ -118,6 +118,11 @@ impl ResponseReader {
         self.begun = Some(Begun { response, frame, read: 0 });
         Ok(())
     }
+}
+
+/// Whether a head begins as every response does, or with a part of that, or of an empty line before it. What is no HTTP at all shows at once.
+fn begins_with_version(head: &[u8]) -> bool {
+    head == b"\r" || b"HTTP/1.".iter().zip(head).all(|(expected, byte)| expected == byte)
 }
 
 /// What a response says of the link.
