@@ -84,9 +84,12 @@ fn is_conserved(tower: &Tower) -> bool {
 
 proptest! {
     #[test]
-    fn nothing_is_lost_whatever_happens(steps in proptest::collection::vec(step(), 0..120)) {
+    fn nothing_is_lost_whatever_happens(
+        steps in proptest::collection::vec(step(), 0..120),
+        rate in prop_oneof![Just(SendRate::per_second(5)), Just(SendRate::Unlimited)],
+    ) {
         let mut config = quiet();
-        config.send_rate = SendRate::per_second(5);
+        config.send_rate = rate;
         config.heartbeat = Some(Duration::from_secs(3));
         config.max_links = 8;
         config.max_half_open = 4;
