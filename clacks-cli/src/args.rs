@@ -161,6 +161,11 @@ pub(crate) struct TrustArgs {
     /// No TLS: everything can be read and forged on the way. For tests and trusted networks
     #[arg(long)]
     pub(crate) clear: bool,
+    /// Speak only with towers like this one, not with those of the original's JavaScript package
+    ///
+    /// In a private network, and in one with a --network of its own, that is so anyway.
+    #[arg(long)]
+    pub(crate) no_http: bool,
     /// The tower belongs to the network of this name, and refuses towers of others
     #[arg(long, value_name = "NAME", default_value = "clacks", value_parser = values::network)]
     pub(crate) network: String,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clacks_proto::{Kind, Message, Origin, Report};
+use clacks_proto::{Dialect, Kind, Message, Origin, Report};
 use serde_json::{Map, Value, json};
 
 use crate::console::COMMANDS;
@@ -51,6 +51,7 @@ pub(crate) fn event(said: &Said<'_>) -> Option<Value> {
                         "status": peer.status.as_str(),
                         "since_ms": u64::try_from(peer.since.as_millis()).unwrap_or(u64::MAX),
                         "fingerprint": peer.fingerprint.map(|fingerprint| fingerprint.to_string()),
+                        "dialect": peer.dialect.map(Dialect::as_str),
                     })
                 })
                 .collect();

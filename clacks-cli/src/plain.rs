@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use clacks_proto::{Address, CloseReason, Held, Message, Origin, Peer, Report, Stats, Status};
+use clacks_proto::{
+    Address, CloseReason, Dialect, Held, Message, Origin, Peer, Report, Stats, Status,
+};
 
 use crate::console::COMMANDS;
 use crate::output::{Said, counters};
@@ -143,8 +145,9 @@ impl Plain {
             let key = peer.fingerprint.map(|key| key.to_string()).unwrap_or_default();
             let key = key.get(..16).unwrap_or_default();
             let since = format!("for {since}");
+            let dialect = peer.dialect.map_or("", Dialect::as_str);
             self.row(format_args!(
-                "{address:<width$}  {style}{status:<7}{style:#}  {since:<14}  {QUIET}{key}{QUIET:#}"
+                "{address:<width$}  {style}{status:<7}{style:#}  {since:<14}  {dialect:<6}  {QUIET}{key}{QUIET:#}"
             ))?;
         }
         Ok(())

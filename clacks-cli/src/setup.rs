@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Address, Config, ConfigError, Fingerprint, Seed, Tower};
+use clacks_proto::{Address, Config, ConfigError, Dialects, Fingerprint, Seed, Tower};
 
 use crate::args::{TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
@@ -53,6 +53,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     };
     let mut notes = Vec::new();
     let secrets = secrets(&args.trust, &mut notes)?;
+    notes.extend(why_no_http(&args.trust, &config));
     let listener = bind(&args.listen)?;
     let address = match &args.advertise {
         Some(address) => address.clone(),
@@ -112,6 +113,17 @@ fn dialled(listen: &Listen, listener: &TcpListener) -> Result<Address, Failure> 
     listen.address(port).map_err(|error| unknown(&error))
 }
 
+/// Why towers of the JavaScript package are refused though nobody asked for it.
+fn why_no_http(trust: &TrustArgs, config: &Config) -> Option<String> {
+    let why = match trust {
+        TrustArgs { no_http: true, .. } => return None,
+        TrustArgs { roots: Some(_), .. } => "they have no certificates to show",
+        _ if !config.may_speak_http() => "they know no names of networks",
+        _ => return None,
+    };
+    Some(format!("Towers of the JavaScript package are refused: {why}."))
+}
+
 fn secrets(
     trust: &TrustArgs,
     notes: &mut Vec<String>,
@@ -163,6 +175,7 @@ fn impossible(error: ConfigError) -> Failure {
 fn config(trust: &TrustArgs, tuning: &TuningArgs) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     config.network.clone_from(&trust.network);
+    config.dialects = if trust.no_http { Dialects::Native } else { Dialects::NativeAndHttp };
     config.send_rate = tuning.send_rate;
     config.heartbeat = match tuning.heartbeat {
         Heartbeat::Every(every) => Some(every),
@@ -191,9 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_of_the_command_are_those_of_the_core() {
-        let args = parse(&[]);
+    fn the_defaults_of_the_command_are_those_of_the_core_and_http() {
+        let args = parse(&["--no-http"]);
         assert_eq!(config(&args.trust, &args.tuning), Ok(Config::default()));
+        let args = parse(&[]);
+        let mut both = Config::default();
+        both.dialects = Dialects::NativeAndHttp;
+        assert_eq!(config(&args.trust, &args.tuning), Ok(both));
+    }
+
+    #[test]
+    fn who_is_not_spoken_with_is_told() {
+        let note = |options: &[&str]| {
+            let args = parse(options);
+            why_no_http(&args.trust, &config(&args.trust, &args.tuning).unwrap())
+        };
+        assert_eq!(note(&[]), None);
+        assert_eq!(note(&["--network=x", "--no-http"]), None);
+        assert!(note(&["--network=x"]).is_some_and(|note| note.contains("names of networks")));
+        assert!(note(&["--roots=x"]).is_some_and(|note| note.contains("certificates")));
     }
 
     #[test]

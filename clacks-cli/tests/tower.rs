@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
@@ -66,6 +66,7 @@ fn the_console_answers_on(runtime: &[&str]) {
     assert_eq!(survey[0]["address"], "127.0.0.1:9");
     assert_eq!(survey[0]["status"], "ignored");
     assert_eq!(survey[0]["fingerprint"], Value::Null);
+    assert_eq!(survey[0]["dialect"], Value::Null);
     assert!(survey[0]["since_ms"].is_u64());
     tower.say("heed 127.0.0.1:9");
     tower.wait_for("tower_updated", |event| event["from"] == "ignored" && event["to"] == "new");
@@ -172,6 +173,29 @@ fn a_private_network_keeps_to_itself() {
     let towers = first.ask("survey")["towers"].clone();
     assert_eq!(towers.as_array().unwrap().len(), 1, "{towers}");
     assert_eq!(towers[0]["address"], second.address.as_str());
+    assert_eq!(towers[0]["dialect"], "native");
+}
+
+#[test]
+fn http_is_answered_unless_it_is_switched_off() {
+    let payload = r#"{"message":"m","type":"message","sender":{"hostname":"127.0.0.1","port":1}}"#;
+    let request = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n{payload}", payload.len());
+    for (options, is_answered) in [
+        (&["--clear"][..], true),
+        (&["--clear", "--no-http"], false),
+        (&["--clear", "--network", "of our own"], false),
+    ] {
+        let mut tower = Tower::start(options);
+        let mut stream = TcpStream::connect(&tower.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // It may be cut off, too.
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), is_answered, "{options:?}");
+        let survey = tower.ask("survey")["towers"].clone();
+        let dialects: Vec<_> = survey.as_array().unwrap().iter().map(|t| &t["dialect"]).collect();
+        assert_eq!(dialects, if is_answered { vec!["http"] } else { vec![] }, "{options:?}");
+    }
 }
 
 #[test]

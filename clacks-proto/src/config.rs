@@ -9,6 +9,9 @@ use crate::wire;
 /// The shortest heartbeat: more would be a flood of announces, and no news (guess).
 const LEAST_HEARTBEAT: Duration = Duration::from_millis(10);
 
+/// The network of those who name none.
+const NETWORK: &str = "clacks";
+
 /// How a tower behaves and how much it may hold. Checked once, by [`Tower::new`](crate::Tower::new).
 ///
 /// ```
@@ -82,6 +85,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
+    /// Which dialects are spoken (feature `http`). Every link that speaks HTTP may hold a head and twice a body more than a native one. Default: the native one
+    /// (ours: so that what a tower does is the same in every build).
+    #[cfg(feature = "http")]
+    pub dialects: Dialects,
     /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
     /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
@@ -183,6 +190,18 @@ pub enum Screening {
     },
 }
 
+/// Which dialects a tower speaks.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dialects {
+    /// Only the [native](crate::wire) one.
+    Native,
+    /// Also [HTTP](crate::http), with peers that don't speak the native one. Nobody can name a network in HTTP, so it is spoken only in the one
+    /// with the default name.
+    NativeAndHttp,
+}
+
 /// What becomes of a message on which the application did not decide in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultVerdict {
@@ -196,7 +215,7 @@ impl Default for Config {
     fn default() -> Self {
         let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
-            network: String::from("clacks"),
+            network: String::from(NETWORK),
             send_rate: SendRate::per_second(1),
             burst: 32,
             kill_timeout: Duration::from_secs(60 * 60),
@@ -217,6 +236,8 @@ impl Default for Config {
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
+            #[cfg(feature = "http")]
+            dialects: Dialects::Native,
             max_pending_notices: 8_192,
         }
     }
@@ -242,6 +263,13 @@ impl Default for Timeouts {
 }
 
 impl Config {
+    /// Whether HTTP is spoken in an open network with this.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn may_speak_http(&self) -> bool {
+        self.dialects == Dialects::NativeAndHttp && self.network == NETWORK
+    }
+
     /// Whether a tower can run with this.
     ///
     /// # Errors

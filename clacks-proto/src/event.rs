@@ -298,6 +298,33 @@ impl fmt::Display for Status {
     }
 }
 
+/// The language that is spoken on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// The frames of [`wire`](crate::wire).
+    Native,
+    /// HTTP/1.1 with JSON, as the towers of the original's JavaScript package speak it (feature `http`).
+    Http,
+}
+
+impl Dialect {
+    /// The dialect in one lower-case word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Http => "http",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// When the driver's timer must fire, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wakeup {

@@ -73,6 +73,7 @@
 //! |---|---|---|
 //! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
 //! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
+//! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde_json |
 //! | `fuzzing` | nothing for you: the bodies of this project's fuzz targets, which change without notice | |
 //!
 //! # Dependencies of the bare crate
@@ -100,6 +101,8 @@ mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "http")]
+pub mod http;
 mod ids;
 mod link;
 mod machine;
@@ -121,10 +124,14 @@ mod tower;
 pub mod wire;
 
 pub use address::{Address, AddressError, Host, MAX_NAME, Name};
+#[cfg(feature = "http")]
+pub use config::Dialects;
 pub use config::{
     Allowance, Config, ConfigError, DefaultVerdict, Odds, Screening, SendRate, Timeouts, Window,
 };
-pub use event::{Action, CloseMode, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason};
+pub use event::{
+    Action, CloseMode, Dialect, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason,
+};
 pub use ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
 pub use machine::StateMachine;
 pub use message::{Kind, Message, Nonce};

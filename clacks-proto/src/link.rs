@@ -1,5 +1,7 @@
 //! One connection: how far it has come, what is unanswered on it in each direction, and its deadlines.
 
+#[cfg(feature = "http")]
+mod talk;
 mod transfers;
 
 use alloc::boxed::Box;
@@ -13,6 +15,8 @@ use crate::room::{self, RareQueue};
 use crate::time::Instant;
 use crate::wire::{Decoder, Farewell, MAX_HEAD, RefusedReason};
 
+#[cfg(feature = "http")]
+pub(crate) use talk::{Asking, Talk};
 pub(crate) use transfers::{Cargo, Transfer, Transfers};
 
 /// How far a link has come.
@@ -42,6 +46,9 @@ pub(crate) enum Direction {
 pub(crate) enum Outcome {
     Taken,
     Refused(RefusedReason),
+    /// It makes no sense. Only a request can be that and not end its link.
+    #[cfg(feature = "http")]
+    Malformed,
 }
 
 /// A transfer that came in and waits for the application's verdict, or for that on one before it.
@@ -110,6 +117,9 @@ pub(crate) struct Link {
     partial: Option<Box<Partial>>,
 
     pub(crate) decoder: Decoder,
+    /// What it needs when it does not speak the native dialect, or that is not yet known.
+    #[cfg(feature = "http")]
+    pub(crate) talk: Option<Box<Talk>>,
     /// Transfers that came in and are not decided, in their order on the link.
     pub(crate) undecided: RareQueue<Incoming>,
     /// Answers not yet handed to the driver.
@@ -142,6 +152,8 @@ impl Link {
             transfers: Transfers::default(),
             partial: None,
             decoder: Decoder::default(),
+            #[cfg(feature = "http")]
+            talk: None,
             undecided: RareQueue::default(),
             answers: VecDeque::new(),
             unanswered: 0,

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::address::Address;
-use crate::event::Status;
+use crate::event::{Dialect, Status};
 use crate::ids::{Epoch, Fingerprint, LinkId, PeerId};
 use crate::room;
 use crate::selector::Eligible;
@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) announce_due: bool,
     /// It is ignored as another name of this tower or of an ignored one, and not at the application's word.
     pub(crate) is_alias: bool,
+    /// What it spoke the last time.
+    pub(crate) dialect: Option<Dialect>,
     /// The longest body that it takes, as far as it has said.
     pub(crate) max_message: u32,
     /// Which of its transfers were taken lately.
@@ -308,6 +310,7 @@ impl Peers {
             is_resting: false,
             announce_due: false,
             is_alias: false,
+            dialect: None,
             max_message: u32::MAX,
             taken: None,
             eligible_at: NOWHERE,

@@ -40,6 +40,10 @@ pub enum CloseReason {
     WrongVersion(u8),
     /// The peer is ignored.
     Ignored,
+    /// It began in HTTP, and is not HTTP as towers speak it.
+    BadHttp,
+    /// A request did not come to its end in time.
+    RequestTimeout,
     /// The operating system ended it.
     Io(IoCause),
 }
@@ -169,6 +173,8 @@ impl fmt::Display for CloseReason {
             Self::WrongNetwork => "another network",
             Self::WrongVersion(version) => return write!(f, "protocol version {version}"),
             Self::Ignored => "the peer is ignored",
+            Self::BadHttp => "not HTTP as towers speak it",
+            Self::RequestTimeout => "no whole request in time",
             Self::Io(cause) => return write!(f, "{cause}"),
         })
     }

@@ -16,6 +16,7 @@ mod on_smol;
 mod passing;
 mod runtime;
 mod screening;
+mod strangers;
 mod trust;
 mod vanishing;
 
@@ -64,6 +65,7 @@ scenarios! {
     vanishing::a_peer_that_stops_reading_is_lost_and_its_messages_find_another_way,
     leaving::a_tower_that_leaves_hands_over_all_it_has,
     leaving::a_tower_that_knows_nobody_says_what_is_lost_with_it,
+    strangers::peers_that_hang_babble_dawdle_and_lie_cost_nothing_but_themselves,
     trust::another_key_at_a_known_address_gets_nothing,
     trust::a_private_network_refuses_a_stranger,
     crowd::two_hundred_towers_in_one_process_all_hear_something,

@@ -9,6 +9,8 @@
     reason = "a panic is how a fuzzer is told"
 )]
 
+#[cfg(feature = "http")]
+mod http_bytes;
 mod model;
 #[cfg(test)]
 mod replay;
@@ -18,6 +20,8 @@ mod tower_events;
 mod wire_decode;
 mod wire_roundtrip;
 
+#[cfg(feature = "http")]
+pub use http_bytes::http_bytes;
 #[cfg(feature = "tls")]
 pub use tls_bytes::tls_bytes;
 pub use tower_events::tower_events;

@@ -38,6 +38,13 @@ fn wire_roundtrip() {
     replay("wire_roundtrip", super::wire_roundtrip);
 }
 
+#[cfg(feature = "http")]
+#[test]
+#[cfg_attr(miri, ignore = "dozens of inputs")]
+fn http_bytes() {
+    replay("http_bytes", super::http_bytes);
+}
+
 #[cfg(feature = "tls")]
 #[test]
 #[cfg_attr(miri, ignore = "hundreds of inputs")]

@@ -11,23 +11,40 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::ALPN;
 use super::error::TlsError;
 use super::identity::Identity;
 use super::tickets::Tickets;
 use super::trust::{Trust, Verifier};
+use super::{ALPN, HTTP_ALPN};
 
 /// The two configurations of one tower; every link shares them.
 pub(super) struct Handshakes {
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
+    /// Whether HTTP is offered behind the native dialect.
+    pub(super) offers_http: bool,
 }
 
 impl Handshakes {
-    /// `tickets` is how many dialled peers' sessions are kept for resumption.
+    /// Those of a tower that speaks the native dialect alone.
+    #[cfg(test)]
     pub(super) fn new(identity: &Identity, trust: Trust, tickets: usize) -> Result<Self, TlsError> {
+        Self::offering(identity, trust, tickets, false)
+    }
+
+    /// `tickets` is how many dialled peers' sessions are kept for resumption. With `offers_http`, towers that speak HTTP are welcome too, if the network is open.
+    pub(super) fn offering(
+        identity: &Identity,
+        trust: Trust,
+        tickets: usize,
+        offers_http: bool,
+    ) -> Result<Self, TlsError> {
+        let offers_http = offers_http && matches!(trust, Trust::Open);
+        let protocols =
+            if offers_http { vec![ALPN.to_vec(), HTTP_ALPN.to_vec()] } else { vec![ALPN.to_vec()] };
         let provider = Arc::new(provider());
-        let verifier = Arc::new(Verifier::new(trust, provider.signature_verification_algorithms));
+        let verifier = Verifier::new(trust, provider.signature_verification_algorithms);
+        let verifier = Arc::new(if offers_http { verifier.lenient() } else { verifier });
         let certificate = Arc::new(SingleCertAndKey::from(identity.certified()));
 
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -36,7 +53,7 @@ impl Handshakes {
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
             .with_client_cert_resolver(Arc::clone(&certificate) as _);
-        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.alpn_protocols.clone_from(&protocols);
         client.enable_sni = false;
         client.resumption = Resumption::store(Arc::new(Tickets::new(tickets)));
 
@@ -45,14 +62,14 @@ impl Handshakes {
             .map_err(|_| TlsError::NoRandomness)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(certificate);
-        server.alpn_protocols = vec![ALPN.to_vec()];
+        server.alpn_protocols = protocols;
         server.ignore_client_order = true;
         // Sessions live in tickets that the peers keep: strangers can't fill a table that does not exist.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.ticketer = Ticketer::new().map_err(|_| TlsError::NoRandomness)?;
         server.send_tls13_tickets = 1;
 
-        Ok(Self { client: Arc::new(client), server: Arc::new(server) })
+        Ok(Self { client: Arc::new(client), server: Arc::new(server), offers_http })
     }
 }
 

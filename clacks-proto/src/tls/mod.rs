@@ -1,7 +1,7 @@
 //! TLS: the same state machine with ciphertext on the outside. Every rustls call of the project is in here.
 //!
 //! [`SecureTower`] wraps a [`Tower`](crate::Tower) and is driven exactly like one. It speaks TLS 1.3 and nothing older, with the
-//! protocol name `clacks/1` (ALPN) required on both sides, and asks for a certificate in both directions.
+//! protocol name `clacks/1` (ALPN) required on both sides, and asks for a certificate in both directions. Where [HTTP](#with-http) is spoken, too, either may be missing.
 //!
 //! # What is proved, and what is not
 //!
@@ -13,6 +13,16 @@
 //!
 //! - [`Trust::Open`]: every key is. The tower pins the key of an address at the first dial, so the first contact is a leap of faith.
 //! - [`Trust::Private`]: only keys whose certificate chains to the network's own roots, and is within its dates. Everybody else is refused in the handshake.
+//!
+//! # With HTTP
+//!
+//! A tower in an open network that also speaks [HTTP](crate::Dialects) names `http/1.1` behind `clacks/1`, and asks callers for a certificate without requiring one. What is
+//! agreed on is spoken; when nothing is, a caller's first byte tells, and whoever was dialled speaks HTTP. The native dialect is never
+//! spoken with somebody who has not proved a key. In a private network there is no HTTP: towers of the JavaScript package have no certificates to show.
+//!
+//! The key of a dialled tower that speaks HTTP is not pinned, because it proves none when it calls. Where a key is pinned for an address, the same key must
+//! be shown in either dialect. Certificates of version 1 of X.509 are accepted from towers that speak HTTP: what such a one signs can't be
+//! verified, so it proves no key and nothing is believed that would need one.
 //!
 //! A session that is resumed proves the same key again without a new signature. In a private network a certificate that
 //! expires can thus still be used for as long as its last ticket lives: 12 hours at most.
@@ -48,5 +58,8 @@ pub use identity::Identity;
 pub use secure_tower::{SecureTower, TLS_LINK_MEMORY, TlsStats};
 pub use trust::{Roots, Trust};
 
-/// The protocol's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is refused.
+/// The native dialect's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is refused, unless HTTP is spoken with it.
 pub const ALPN: &[u8] = b"clacks/1";
+
+/// What a tower that also speaks HTTP names behind it.
+const HTTP_ALPN: &[u8] = b"http/1.1";

@@ -66,7 +66,16 @@ impl SecureTower {
     /// [`TlsError::NoRandomness`] when the operating system gives no random bytes.
     pub fn new(mut tower: Tower, identity: &Identity, trust: Trust) -> Result<Self, TlsError> {
         let tickets = tower.config().max_links.min(MAX_TICKETS);
-        let handshakes = Handshakes::new(identity, trust, tickets)?;
+        #[cfg(feature = "http")]
+        let offers_http = tower.offers_http();
+        #[cfg(not(feature = "http"))]
+        let offers_http = false;
+        let handshakes = Handshakes::offering(identity, trust, tickets, offers_http)?;
+        // In a private network there is nobody to speak it with.
+        #[cfg(feature = "http")]
+        if !handshakes.offers_http {
+            tower.refuse_http();
+        }
         tower.set_identity(identity.fingerprint());
         Ok(Self {
             tower,
@@ -99,6 +108,7 @@ impl SecureTower {
         let Layer::Dialling(peer) = *layer else { return };
         match Session::dialled(&handshakes.client, peer) {
             Ok(session) => {
+                let session = session.offering_http(handshakes.offers_http);
                 *layer = Layer::Open(Box::new(session));
                 tower.request_send(link);
             }
@@ -123,7 +133,13 @@ impl SecureTower {
             let established = received.and_then(|()| session.establish());
             if let Ok(Some(established)) = established {
                 stats.count(established.resumed);
-                tower.identify(link, established.identity);
+                match established.identity.filter(|_| established.is_native) {
+                    Some(identity) => tower.identify(link, identity),
+                    #[cfg(feature = "http")]
+                    None => tower.meet_without_native(link, established.identity),
+                    #[cfg(not(feature = "http"))]
+                    None => tower.fail(link, CloseReason::Tls(TlsFailure::NoCommonProtocol)),
+                }
                 // What the tower has waiting could not be sent before.
                 tower.request_send(link);
             }
@@ -190,7 +206,10 @@ impl StateMachine for SecureTower {
     fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
         let link = self.tower.accept(from, now)?;
         match Session::accepted(&self.handshakes.server) {
-            Ok(session) => self.links.insert(link, Layer::Open(Box::new(session))),
+            Ok(session) => {
+                let session = session.offering_http(self.handshakes.offers_http);
+                self.links.insert(link, Layer::Open(Box::new(session)));
+            }
             Err(failure) => {
                 self.links.insert(link, Layer::Cut);
                 self.tower.fail(link, CloseReason::Tls(failure));
@@ -222,12 +241,18 @@ impl StateMachine for SecureTower {
         let mut sink = Sink::new(out);
         loop {
             session.write(&mut sink);
-            let Some(size) = next_record(sink.room(), sink.written()) else { break };
+            let whole = Some(MAX_PLAINTEXT).filter(|_| session.is_asking() && sink.room() > 0);
+            let size = whole.or_else(|| next_record(sink.room(), sink.written()));
+            let Some(size) = size else { break };
             if session.wants_write() {
                 break;
             }
             let record = scratch.get_mut(..size).unwrap_or_default();
-            let len = if session.takes_plaintext() { gather(tower, link, record) } else { 0 };
+            let len = match session.takes_plaintext() {
+                true if session.is_asking() => tower.transmit(link, &mut &mut *record),
+                true => gather(tower, link, record),
+                false => 0,
+            };
             if len == 0 {
                 if session.on_flushed() {
                     continue;

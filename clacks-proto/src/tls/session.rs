@@ -41,6 +41,10 @@ pub(super) struct Session {
     ended: bool,
     /// The tower knows that nothing more comes.
     end_reported: bool,
+    /// Whether the other side may speak HTTP.
+    offers_http: bool,
+    /// Whether the head and the body of a request must each be a record.
+    is_asking: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,10 @@ enum Stage {
 /// A handshake that has just been completed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Established {
-    pub(super) identity: Fingerprint,
+    /// The key that the other side has proved; always there with the native dialect.
+    pub(super) identity: Option<Fingerprint>,
+    /// Whether the native dialect was agreed on.
+    pub(super) is_native: bool,
     pub(super) resumed: bool,
 }
 
@@ -87,7 +94,20 @@ impl Session {
             close_notify_sent: false,
             ended: false,
             end_reported: false,
+            offers_http: false,
+            is_asking: false,
         }
+    }
+
+    /// Lets the other side speak HTTP.
+    pub(super) fn offering_http(mut self, offers_http: bool) -> Self {
+        self.offers_http = offers_http;
+        self
+    }
+
+    /// Whether each piece that the tower gives is a record of its own: those who ask in HTTP need it.
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asking
     }
 
     /// Whether bytes from the other side still mean anything.
@@ -125,19 +145,21 @@ impl Session {
             return Ok(None);
         }
         // rustls refuses a wrong protocol name, but lets a side pass that names none.
-        if self.tls.alpn_protocol() != Some(ALPN) {
+        let is_native = self.tls.alpn_protocol() == Some(ALPN);
+        if !is_native && !self.offers_http {
             self.notify_close();
             return Err(TlsFailure::NoCommonProtocol);
         }
-        let identity = self
-            .tls
-            .peer_certificates()
-            .and_then(<[_]>::first)
-            .and_then(fingerprint_of)
-            .ok_or(TlsFailure::Certificate)?;
+        let certificate = self.tls.peer_certificates().and_then(<[_]>::first);
+        let identity = certificate.and_then(fingerprint_of);
+        if is_native && identity.is_none() {
+            self.notify_close();
+            return Err(TlsFailure::Certificate);
+        }
+        self.is_asking = !is_native && matches!(self.tls, Connection::Client(_));
         self.stage = Stage::Established;
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Some(Established { identity, resumed }))
+        Ok(Some(Established { identity, is_native, resumed }))
     }
 
     /// Hands the next piece of plaintext to `take`, in place. False when there is none.
@@ -307,8 +329,8 @@ mod tests {
             }
         }
         let [dialled, accepted] = found.map(Option::unwrap);
-        assert_eq!(dialled.identity, listener.identity.fingerprint());
-        assert_eq!(accepted.identity, dialler.identity.fingerprint());
+        assert_eq!(dialled.identity, Some(listener.identity.fingerprint()));
+        assert_eq!(accepted.identity, Some(dialler.identity.fingerprint()));
         assert_eq!(dialled.resumed, accepted.resumed);
         dialled.resumed
     }

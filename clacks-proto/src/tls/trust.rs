@@ -58,11 +58,23 @@ impl Roots {
 pub(super) struct Verifier {
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Whether the other side may show no certificate, or one that can't be read. Then it has proved nothing.
+    is_lenient: bool,
 }
 
 impl Verifier {
     pub(super) fn new(trust: Trust, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { trust, algorithms }
+        Self { trust, algorithms, is_lenient: false }
+    }
+
+    /// One that lets those pass who prove nothing. Whoever uses it must see to it that nothing is believed of them.
+    pub(super) fn lenient(self) -> Self {
+        Self { is_lenient: true, ..self }
+    }
+
+    /// Whether a certificate is let pass though it can't be read, such as one of version 1 of X.509.
+    fn passes_unread(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.is_lenient && ParsedCertificate::try_from(certificate).is_err()
     }
 
     fn check(
@@ -71,6 +83,9 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
+        if self.passes_unread(certificate) {
+            return Ok(());
+        }
         let parsed = ParsedCertificate::try_from(certificate)?;
         match &self.trust {
             Trust::Open => Ok(()),
@@ -121,6 +136,9 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if self.passes_unread(cert) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
@@ -130,6 +148,11 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
+    /// Towers that speak HTTP have none to show.
+    fn client_auth_mandatory(&self) -> bool {
+        !self.is_lenient
+    }
+
     /// None: hints would tell strangers the names of a private network's roots, and every tower has but one certificate to show.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]

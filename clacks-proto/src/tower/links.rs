@@ -22,6 +22,10 @@ impl Tower {
     /// The link on which a peer gets what we have for it; a new one if need be and if there is room.
     pub(super) fn link_to(&mut self, peer: PeerId) -> Option<LinkId> {
         let standing = self.peers.get(peer)?.link;
+        #[cfg(feature = "http")]
+        if self.speaks_http(peer) {
+            return self.http_link_to(peer);
+        }
         let live = standing.filter(|link| self.links.live(*link).is_some());
         live.or_else(|| self.dial(peer))
     }
@@ -36,6 +40,8 @@ impl Tower {
         if let Some(link) = self.links.get_mut(id) {
             link.peer = Some(peer);
         }
+        #[cfg(feature = "http")]
+        self.narrow_window(id, peer);
         self.peers.change(peer, |peer| peer.link = Some(id));
         self.link_deadlines.set(id.index, self.now + self.config.timeouts.connect);
         self.stats.links_dialled += 1;
@@ -62,6 +68,10 @@ impl Tower {
             link.hello_due = true;
             link.decoder = Decoder::new(max_message).expect_hello();
         }
+        #[cfg(feature = "http")]
+        if self.greets_otherwise(id) {
+            return;
+        }
         self.link_deadlines.set(id.index, self.now + self.config.timeouts.handshake);
         self.request_send(id);
     }
@@ -73,6 +83,10 @@ impl Tower {
     pub(crate) fn identify(&mut self, id: LinkId, identity: Fingerprint) {
         let Some(link) = self.links.live_mut(id) else { return };
         link.set_identity(identity);
+        #[cfg(feature = "http")]
+        if link.talk.take().is_some() {
+            link.hello_due = true;
+        }
         let dialled = link.peer.filter(|_| link.direction == Direction::Outbound);
         if self.identity() == Some(identity) {
             self.on_own_address(id);
@@ -115,6 +129,10 @@ impl Tower {
     }
 
     pub(super) fn on_finished(&mut self, id: LinkId) {
+        #[cfg(feature = "http")]
+        if self.is_http(id) {
+            return self.on_http_finished(id);
+        }
         match self.links.get(id).map(Link::is_live) {
             // The other side can't hear answers to what it no longer waits for, yet it may still read: flush.
             Some(true) => {
@@ -194,6 +212,8 @@ impl Tower {
         unanswered: Unanswered,
         how: Option<CloseMode>,
     ) {
+        #[cfg(feature = "http")]
+        self.conclude(id);
         let Some(link) = self.links.live_mut(id) else { return };
         let (state, peer, unreached) = (link.state, link.peer, link.is_dialling());
         let awaited = link.transfers.sent() > 0;
@@ -272,6 +292,9 @@ impl Tower {
         {
             let first_doubt =
                 unanswered == Unanswered::InDoubt && transfer.attempt == Attempt::First;
+            // Nobody who speaks HTTP would recognise it.
+            #[cfg(feature = "http")]
+            let first_doubt = first_doubt && !self.is_http(id);
             if first_doubt && transfer.message().is_some() {
                 let link = again.or_else(|| self.link_for_doubts(peer?));
                 again = link;
@@ -296,7 +319,7 @@ impl Tower {
     }
 
     /// The link on which to ask a peer again what it may have taken.
-    fn link_for_doubts(&mut self, peer: PeerId) -> Option<LinkId> {
+    pub(super) fn link_for_doubts(&mut self, peer: PeerId) -> Option<LinkId> {
         let is_wanted = matches!(self.shutdown, Shutdown::Running | Shutdown::Draining { .. });
         let may = self.peers.get(peer).is_some_and(|peer| !peer.is_ignored());
         if is_wanted && may { self.link_to(peer) } else { None }
@@ -402,6 +425,10 @@ impl Tower {
             self.link_deadlines.set(id.index, due);
             return;
         }
+        #[cfg(feature = "http")]
+        if link.is_mid_request() {
+            return self.on_late_request(id);
+        }
         let waits = !link.transfers.is_empty();
         let abort = Some(CloseMode::Abort);
         match link.state {
@@ -427,6 +454,10 @@ impl Tower {
     /// When a link has waited long enough.
     pub(super) fn deadline_of(&self, link: &Link) -> Instant {
         let times = &self.config.timeouts;
+        #[cfg(feature = "http")]
+        if let Some(deadline) = link.http_deadline(times) {
+            return deadline;
+        }
         match link.state {
             State::Connecting => link.since + times.connect,
             State::Greeting => link.since + times.handshake,
@@ -457,11 +488,15 @@ impl Tower {
     fn count_end(&mut self, why: CloseReason) {
         let stats = &mut self.stats;
         match why {
-            CloseReason::Wire(_) | CloseReason::Protocol(_) | CloseReason::Tls(_) => {
+            CloseReason::Wire(_)
+            | CloseReason::Protocol(_)
+            | CloseReason::Tls(_)
+            | CloseReason::BadHttp => {
                 stats.links_misbehaved += 1;
             }
             CloseReason::ConnectTimeout
             | CloseReason::HandshakeTimeout
+            | CloseReason::RequestTimeout
             | CloseReason::ConfirmTimeout => stats.links_timed_out += 1,
             CloseReason::Truncated | CloseReason::Io(_) | CloseReason::KeyChanged => {
                 stats.links_broken += 1;

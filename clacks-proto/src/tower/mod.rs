@@ -1,6 +1,8 @@
 //! The tower: owns everything, turns events into actions, and carries the application's verbs.
 
 mod ahead;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod inside;
 mod links;
@@ -89,6 +91,9 @@ pub struct Tower {
     open_offers: usize,
     next_transfer: u64,
     shutdown: Shutdown,
+    /// There when HTTP is spoken.
+    #[cfg(feature = "http")]
+    http: Option<Box<http::State>>,
     /// The message of the action polled last: readable until the next call.
     polled: Option<MessageKey>,
     stats: Stats,
@@ -162,6 +167,8 @@ impl Tower {
             open_offers: 0,
             next_transfer: 0,
             shutdown: Shutdown::Running,
+            #[cfg(feature = "http")]
+            http: http::State::new(&config),
             polled: None,
             stats: Stats::default(),
             config,

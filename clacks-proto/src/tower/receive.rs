@@ -7,7 +7,7 @@ use super::standing::Source;
 use super::{Shutdown, Tower};
 use crate::address::Address;
 use crate::config::Screening;
-use crate::event::{Action, CloseMode, Notice, Origin};
+use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
 use crate::ids::{LinkId, OfferId, PeerId};
 use crate::link::{Cargo, Direction, Incoming, Link, Outcome, State, Transfer};
 use crate::queue::Place;
@@ -29,12 +29,18 @@ impl Tower {
         };
         // A long message may come in slowly: any byte of it is use.
         link.used = self.now;
+        #[cfg(feature = "http")]
+        if link.talk.is_some() {
+            return self.on_other_bytes(id, input);
+        }
         // The frames borrow from the decoder, so it leaves the link while they are handled.
         let mut decoder = core::mem::take(&mut link.decoder);
         while self.links.live(id).is_some_and(|link| link.state != State::Connecting) {
             match decoder.decode(&mut input) {
                 Ok(Some(frame)) => self.on_frame(id, frame),
                 Ok(None) => break,
+                #[cfg(feature = "http")]
+                Err(error) if self.redials_in_http(id, error) => {}
                 Err(error) => self.misbehaved(id, CloseReason::Wire(error)),
             }
         }
@@ -104,6 +110,7 @@ impl Tower {
         if self.proved(id) == Some(peer) {
             self.peers.change(peer, |peer| {
                 peer.max_message = hello.max_message;
+                peer.dialect = Some(Dialect::Native);
                 peer.link = peer.link.or(Some(id));
             });
             self.return_over_long(id, hello.max_message);
@@ -155,6 +162,12 @@ impl Tower {
             peer = None;
         }
         self.links.get_mut(id)?.peer = peer;
+        if let Some(peer) = peer {
+            // Not more than a claim either, until it is dialled.
+            self.peers.change(peer, |peer| {
+                peer.dialect = peer.dialect.or(Some(Dialect::Native));
+            });
+        }
         peer.filter(|_| !self.is_unwelcome(id))
     }
 
@@ -217,7 +230,7 @@ impl Tower {
     }
 
     /// Counts a transfer that came in. False when the other side was not allowed that many.
-    fn open_transfer(&mut self, id: LinkId, len: usize) -> bool {
+    pub(super) fn open_transfer(&mut self, id: LinkId, len: usize) -> bool {
         let window = self.config.window;
         let Some(link) = self.links.live_mut(id) else { return true };
         let is_granted = window.admits(link.unanswered as usize, link.unanswered_bytes, len);
@@ -227,7 +240,7 @@ impl Tower {
     }
 
     /// Why nothing is taken on this link now.
-    fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
+    pub(super) fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
         if self.is_unwelcome(id) {
             Some(RefusedReason::Ignored)
         } else if self.shutdown != Shutdown::Running {
@@ -238,7 +251,7 @@ impl Tower {
     }
 
     /// What becomes of a message that came in; `None` while the application decides.
-    fn take_in(&mut self, id: LinkId, frame: &MessageFrame<'_>) -> Option<Outcome> {
+    pub(super) fn take_in(&mut self, id: LinkId, frame: &MessageFrame<'_>) -> Option<Outcome> {
         if let Some(reason) = self.refusal(id) {
             self.stats.refused += 1;
             return Some(Outcome::Refused(reason));
@@ -307,6 +320,11 @@ impl Tower {
 
     /// A transfer was taken: a success for its proved sender, to be remembered in case the answer is lost.
     pub(super) fn taken_from(&mut self, id: LinkId, transfer: u64) {
+        // What came in a request is never asked about again, and what was claimed there has been dealt with.
+        #[cfg(feature = "http")]
+        if self.is_http(id) {
+            return;
+        }
         let Some(sender) = self.proved(id) else { return };
         let incarnation = self.links.get(id).map_or(0, |link| link.incarnation);
         let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
@@ -321,7 +339,13 @@ impl Tower {
     }
 
     /// Answers a transfer, after all those before it.
-    fn settle(&mut self, id: LinkId, transfer: u64, len: usize, outcome: Option<Outcome>) {
+    pub(super) fn settle(
+        &mut self,
+        id: LinkId,
+        transfer: u64,
+        len: usize,
+        outcome: Option<Outcome>,
+    ) {
         let Some(outcome) = outcome else { return };
         let Some(link) = self.links.live_mut(id) else { return };
         if link.undecided.is_empty() {
@@ -346,6 +370,8 @@ impl Tower {
         }
         link.used = self.now;
         self.request_send(id);
+        #[cfg(feature = "http")]
+        self.end_if_served(id);
     }
 
     /// The other side answers one of ours; those before it that it has not answered are confirmed by that.
@@ -383,7 +409,7 @@ impl Tower {
         }
     }
 
-    fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
+    pub(super) fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
         self.peers.change(peer, |peer| peer.load = peer.load.saturating_sub(1));
         self.on_success(peer);
         match transfer.cargo {
@@ -400,7 +426,7 @@ impl Tower {
     }
 
     /// A refusal is an answer all the same, and proves the peer alive; only one that ignores us is as good as gone.
-    fn on_refused(&mut self, peer: PeerId, transfer: Transfer, reason: RefusedReason) {
+    pub(super) fn on_refused(&mut self, peer: PeerId, transfer: Transfer, reason: RefusedReason) {
         self.stats.refused_by_peers += 1;
         let is_doubtful = transfer.attempt == Attempt::Retry;
         if reason == RefusedReason::Ignored {
@@ -418,7 +444,7 @@ impl Tower {
         self.take_back(Some(peer), transfer, is_doubtful);
     }
 
-    fn learn_friend(&mut self, friend: Option<&Address>) {
+    pub(super) fn learn_friend(&mut self, friend: Option<&Address>) {
         if let Some(address) = friend {
             self.learn(address, Source::Friend);
         }

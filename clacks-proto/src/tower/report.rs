@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Shutdown, ShutdownProgress, Tower};
 use crate::address::Address;
-use crate::event::{Notice, Report, Status};
+use crate::event::{Dialect, Notice, Report, Status};
 use crate::ids::{Fingerprint, MessageKey, OfferId, PeerId};
 use crate::message::{Message, Nonce};
 use crate::peers;
@@ -41,19 +41,22 @@ pub struct PeerView<'a> {
     pub since: Instant,
     /// The key pinned for its address.
     pub fingerprint: Option<Fingerprint>,
+    /// What it spoke the last time, when it has spoken at all.
+    pub dialect: Option<Dialect>,
 }
 
 impl<'a> PeerView<'a> {
     fn new(id: PeerId, peer: &'a peers::Peer, fingerprint: Option<Fingerprint>) -> Self {
-        let peers::Peer { address, status, since, .. } = peer;
-        Self { id, address, status: *status, since: *since, fingerprint }
+        let peers::Peer { address, status, since, dialect, .. } = peer;
+        Self { id, address, status: *status, since: *since, fingerprint, dialect: *dialect }
     }
 
     /// The same, made to last, as it is at a moment.
     #[must_use]
     pub fn to_peer(self, now: Instant) -> Peer {
-        let Self { address, status, since, fingerprint, .. } = self;
-        Peer { address: address.clone(), status, since: now.duration_since(since), fingerprint }
+        let Self { address, status, since, fingerprint, dialect, .. } = self;
+        let since = now.duration_since(since);
+        Peer { address: address.clone(), status, since, fingerprint, dialect }
     }
 }
 
@@ -69,6 +72,8 @@ pub struct Peer {
     pub since: Duration,
     /// The key pinned for its address.
     pub fingerprint: Option<Fingerprint>,
+    /// What it spoke the last time, when it had spoken at all.
+    pub dialect: Option<Dialect>,
 }
 
 impl Tower {

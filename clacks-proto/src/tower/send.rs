@@ -24,7 +24,7 @@ enum Handed {
 }
 
 /// How often an unlimited sender draws again when the drawn peer can't have the message.
-const REDRAWS: u32 = 4;
+pub(super) const REDRAWS: u32 = 4;
 
 /// The shortest time after which it does so again, lest a back-off of zero keep the timer busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
@@ -85,7 +85,7 @@ impl Tower {
     }
 
     /// A recipient, by the odds. In a shutdown nobody is tried who may not be there, as long as somebody is.
-    fn draw(&mut self) -> Option<PeerId> {
+    pub(super) fn draw(&mut self) -> Option<PeerId> {
         let mut eligible = self.peers.eligible(self.config.max_probes);
         if self.shutdown != Shutdown::Running && self.peers.alive_count() > 0 {
             eligible = Eligible { alive: eligible.alive, ..Eligible::default() };
@@ -98,6 +98,11 @@ impl Tower {
     fn hand_over(&mut self) -> Handed {
         let Some((key, len)) = self.queue.head() else { return Handed::Nobody };
         let Some(peer) = self.draw() else { return Handed::Nobody };
+        #[cfg(feature = "http")]
+        let Some(peer) = self.draw_suitable(peer, key) else {
+            self.queue.rotate();
+            return Handed::Stuck;
+        };
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         if self.peers.get(peer).is_some_and(|peer| len > peer.max_message) {
             // Others behind it may be short enough, and other peers may take it.
@@ -118,6 +123,10 @@ impl Tower {
     /// Gives something to a peer's link, which is opened if need be. False when there is no room for a link.
     pub(super) fn assign(&mut self, peer: PeerId, cargo: Cargo) -> bool {
         let Some(id) = self.link_to(peer) else { return false };
+        #[cfg(feature = "http")]
+        if matches!(cargo, Cargo::Message { .. }) && self.is_taken_up(id, peer) {
+            return false;
+        }
         self.last_sent = Some(self.now);
         let friend = self.draw_friend(peer);
         let number = self.next_transfer;
@@ -126,8 +135,10 @@ impl Tower {
         let confirm = self.now + self.config.timeouts.confirm;
         if let Some(link) = self.links.get_mut(id) {
             link.transfers.push(transfer);
-            let is_full = link.is_full();
-            if link.state == State::Open {
+            let (is_full, is_open) = (link.is_full(), link.state == State::Open);
+            #[cfg(feature = "http")]
+            let is_full = is_full && !self.has_other_links(peer);
+            if is_open {
                 self.link_deadlines.set_if_earlier(id.index, confirm);
                 self.request_send(id);
             }
@@ -174,6 +185,10 @@ impl Tower {
 
     pub(super) fn transmit_frames(&mut self, id: LinkId, out: &mut impl BufMut) -> usize {
         let room = out.remaining_mut();
+        #[cfg(feature = "http")]
+        if self.links.get(id).is_some_and(|link| link.talk.is_some()) {
+            return self.transmit_http(id, out);
+        }
         while out.has_remaining_mut() {
             // What ended a cut frame may have filled the buffer: then the next frame isn't begun, for no byte of it would go.
             if !self.transmit_partial(id, out) || !out.has_remaining_mut() {
@@ -236,6 +251,9 @@ impl Tower {
             Outgoing::Answer(Answer { transfer, outcome: Outcome::Taken, .. }) => {
                 Frame::Confirmed { through: *transfer }
             }
+            // Requests are answered elsewhere.
+            #[cfg(feature = "http")]
+            Outgoing::Answer(Answer { outcome: Outcome::Malformed, .. }) => return,
             Outgoing::Answer(Answer { transfer, outcome: Outcome::Refused(reason), .. }) => {
                 Frame::Refused { transfer: *transfer, reason: *reason }
             }

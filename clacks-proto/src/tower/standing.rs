@@ -169,6 +169,8 @@ impl Tower {
     pub(super) fn refresh_window(&mut self, peer: PeerId) {
         let link = self.peers.get(peer).and_then(|peer| peer.link);
         let is_full = link.and_then(|link| self.links.get(link)).is_some_and(Link::is_full);
+        #[cfg(feature = "http")]
+        let is_full = is_full && !self.has_other_links(peer);
         self.peers.change(peer, |peer| peer.is_full = is_full);
     }
 }

@@ -11,6 +11,8 @@
 
 mod damage;
 mod handshake;
+#[cfg(feature = "http")]
+mod http;
 mod limits;
 mod stranger;
 mod stream;

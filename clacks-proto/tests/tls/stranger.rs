@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BufMut;
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Action, CloseReason, Event, Instant, LinkId, StateMachine};
+use clacks_proto::{Action, CloseReason, Config, Event, Instant, LinkId, StateMachine};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -25,8 +25,11 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        let identity = Identity::generate().unwrap();
-        let mut tower = secure(BOB, keeping(), &identity, Trust::Open);
+        Self::with(keeping(), &Identity::generate().unwrap(), Trust::Open)
+    }
+
+    pub fn with(config: Config, identity: &Identity, trust: Trust) -> Self {
+        let mut tower = secure(BOB, config, identity, trust);
         let link = tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::ORIGIN).unwrap();
         let mut host = Self { tower, link, said: Vec::new(), closed: None };
         host.act();
@@ -95,7 +98,7 @@ pub fn talk(client: &mut ClientConnection, host: &mut Host) -> Result<(), Error>
 
 /// Takes any certificate.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+pub struct Anyone(pub Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(

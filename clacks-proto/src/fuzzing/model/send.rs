@@ -358,6 +358,8 @@ impl Model {
             return Some(match answer.outcome {
                 Outcome::Taken => Outgoing::Confirmed { through: transfer },
                 Outcome::Refused(reason) => Outgoing::Refused { transfer, reason },
+                #[cfg(feature = "http")]
+                Outcome::Malformed => panic!("the model speaks the native dialect"),
             });
         }
         let (is_open, granted) = (link.state == State::Open, link.granted);

@@ -1,0 +1,73 @@
+//! Any bytes as requests, as responses and as a payload.
+
+use alloc::vec::Vec;
+
+use super::wire_decode::cut;
+use crate::http::{
+    BadResponse, Heard, MAX_HEAD, Outgoing, Payload, RequestReader, Response, ResponseReader,
+    write_payload,
+};
+use crate::wire::arbitrary::Supply;
+
+/// The longest body that is kept.
+const MAX_BODY: usize = 4096;
+
+/// Readers never panic, never hold more than their limit, and hear the same in every chunking; a payload that was read and is written again
+/// is read as the same.
+///
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to be cut and read.
+pub fn http_bytes(input: &[u8]) {
+    let mut supply = Supply(input);
+    let mut sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();
+    sizes.push(1);
+    let bytes = supply.0;
+    assert_eq!(requests(&cut(bytes, &sizes)), requests(&[bytes]));
+    assert_eq!(responses(&cut(bytes, &sizes)), responses(&[bytes]));
+    if let Some(payload) = Payload::parse(bytes) {
+        survives(&payload);
+    }
+}
+
+/// What is heard, but for the words that somebody waits for: who has sent the body already waits for none.
+fn requests(pieces: &[&[u8]]) -> Vec<Heard> {
+    let mut reader = RequestReader::new(MAX_BODY);
+    let mut all = Vec::new();
+    for piece in pieces {
+        let mut rest = *piece;
+        while let Some(heard) = reader.read(&mut rest) {
+            all.push(heard);
+        }
+        assert!(rest.is_empty() && reader.buffered() <= MAX_HEAD + MAX_BODY);
+    }
+    all.retain(|heard| *heard != Heard::Expectation);
+    all
+}
+
+fn responses(pieces: &[&[u8]]) -> (Vec<Response>, Result<Option<u16>, BadResponse>) {
+    let mut reader = ResponseReader::default();
+    let mut all = Vec::new();
+    for piece in pieces {
+        let mut rest = *piece;
+        loop {
+            match reader.read(&mut rest) {
+                Ok(Some(response)) => all.push(response),
+                Ok(None) => break,
+                Err(error) => return (all, Err(error)),
+            }
+        }
+    }
+    (all, Ok(reader.status()))
+}
+
+fn survives(payload: &Payload) {
+    let (Some(message), Some(sender)) = (&payload.message, &payload.sender) else { return };
+    let mut written = Vec::new();
+    let outgoing = Outgoing::Message(message.kind(), message.body());
+    write_payload(outgoing, sender, payload.friend.as_ref(), &mut written);
+    let mut again = Payload::parse(&written).expect("what is written is read");
+    if again.friend.is_none() {
+        // There may have been no room for it.
+        again.friend.clone_from(&payload.friend);
+    }
+    assert_eq!(again, *payload);
+}
