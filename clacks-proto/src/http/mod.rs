@@ -51,7 +51,6 @@
 //! JavaScript towers count UTF-16 units where they should count bytes, so what is not ASCII has more bytes than its head says. When the
 //! JSON is not complete where the body should end, what follows is taken for the rest of it, up to the closing bracket.
 
-mod base64;
 mod body;
 mod head;
 mod payload;

@@ -4,10 +4,11 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::value::RawValue;
 
 use super::MAX_DEPTH;
-use super::base64;
 use super::pick::pick;
 use super::scan::depth_of;
 use crate::message::{Kind, Message};
@@ -37,7 +38,8 @@ fn bytes_of(json: &str) -> Option<Vec<u8>> {
     let (fields, [text]) = pick(json, [BYTES])?;
     // With anything else in it, it is somebody's own object.
     let text = text.filter(|_| fields == 1)?;
-    base64::decode(&serde_json::from_str::<String>(text.get()).ok()?)
+    // In another spelling than the one that is written it would not come back as it was.
+    BASE64_STANDARD.decode(serde_json::from_str::<String>(text.get()).ok()?).ok()
 }
 
 /// Appends a message as a JSON value. What is JSON already goes out as it is.
@@ -49,7 +51,7 @@ pub(super) fn write(kind: Kind, body: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(b"{\"");
             out.extend_from_slice(BYTES.as_bytes());
             out.extend_from_slice(b"\":\"");
-            base64::encode(body, out);
+            out.extend_from_slice(BASE64_STANDARD.encode(body).as_bytes());
             out.extend_from_slice(b"\"}");
         }
     }
@@ -62,7 +64,7 @@ pub(super) fn written_len(kind: Kind, body: &[u8]) -> usize {
         Kind::Text => {
             2 + body.iter().map(|byte| escape(*byte).map_or(1, Escape::len)).sum::<usize>()
         }
-        Kind::Bytes => BYTES.len() + 7 + base64::encoded_len(body.len()),
+        Kind::Bytes => BYTES.len() + 7 + body.len().div_ceil(3) * 4,
     }
 }
 
@@ -184,6 +186,11 @@ mod tests {
             r#"["\ud800"]"#,
             r#"{"2":1,"1":[ 1 , 2 ]}"#,
             r#"{"clacks:base64":"Zh=="}"#,
+            r#"{"clacks:base64":"Zg"}"#,
+            r#"{"clacks:base64":"Zg="}"#,
+            r#"{"clacks:base64":"Zm 8"}"#,
+            r#"{"clacks:base64":"Zm-8"}"#,
+            r#"{"clacks:base64":"Zg==Zg=="}"#,
             r#"{"clacks:base64":"Zg==","more":1}"#,
             r#"{"clacks:base64":5}"#,
         ] {
