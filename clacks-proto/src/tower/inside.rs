@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Tower;
+use super::report::Held;
 use crate::address::Address;
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{Direction, Link, State, Transfer};
@@ -23,6 +24,8 @@ pub(crate) struct Inside {
     pub(crate) peers: Vec<(PeerId, Address)>,
     /// Head first.
     pub(crate) waiting: Vec<MessageKey>,
+    /// All messages, wherever they are.
+    pub(crate) messages: Vec<Held>,
     /// How many places of messages are taken, and the bytes of bodies in them that have departed.
     pub(crate) slots: (usize, usize),
     /// Notices and offers that wait to be polled.
@@ -51,7 +54,8 @@ pub(crate) struct LinkInside {
 impl Tower {
     /// The inside at this moment.
     pub(crate) fn inside(&self) -> Inside {
-        let waiting = self.peek().filter(|it| it.in_flight.is_none() && it.offer.is_none());
+        let messages: Vec<_> = self.peek().collect();
+        let waiting = messages.iter().filter(|it| it.in_flight.is_none() && it.offer.is_none());
         Inside {
             incarnation: self.incarnation,
             next_transfer: self.next_transfer,
@@ -62,6 +66,7 @@ impl Tower {
             places: self.links.len(),
             peers: self.survey().map(|peer| (peer.id, peer.address.clone())).collect(),
             waiting: waiting.map(|held| held.key).collect(),
+            messages,
             slots: self.queue.slots(),
             pending: (self.actions.notices(), self.actions.screens()),
         }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Cargo, Key, Model, Number, Phase, Place, Transfer};
+use crate::Held;
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{self, Outcome, State};
 use crate::reason::CloseReason;
@@ -248,11 +249,21 @@ impl Model {
         self.is_named(head, key)
     }
 
-    /// Whether a key may be that of a message; a key that nobody has heard of belongs to one that came in this step.
+    /// Whether a key is that of a message. One that nobody has heard of belongs to a message that came in this step, and there may be several.
     fn is_named(&self, number: Number, key: MessageKey) -> bool {
-        match self.known[number].key {
+        let known = &self.known[number];
+        let is_alike = |held: &Held| {
+            held.key == key
+                && held.message.kind() == known.kind
+                && *held.message.body() == known.body
+                && known.nonce.is_none_or(|nonce| nonce == held.nonce)
+        };
+        match known.key {
             Some(known) => known == key,
-            None => !self.known.iter().any(|other| other.key == Some(key)),
+            None => {
+                self.after.messages.iter().any(is_alike)
+                    && !self.known.iter().any(|other| other.key == Some(key))
+            }
         }
     }
 
