@@ -125,6 +125,8 @@ proptest! {
                 let known = model.iter().find(|known| known.pin == Some(number));
                 prop_assert_eq!(peers.find_pin(&pin(number)), known.map(|known| known.id));
             }
+            let indexed = peers.pins.as_ref().map_or(0, |pins| pins.by_pin.len());
+            prop_assert_eq!(indexed, model.iter().filter(|known| known.pin.is_some()).count());
             let all = peers.eligible(usize::MAX);
             let counts = [all.new, all.alive, all.lost, all.dead];
             for (status, count) in STATUSES.into_iter().zip(counts) {
@@ -168,6 +170,8 @@ proptest! {
             for id in &gone {
                 prop_assert!(peers.get(*id).is_none());
                 prop_assert_eq!(peers.change(*id, |peer| peer.load = 9), None);
+                peers.set_pin(*id, Some(pin(9)));
+                prop_assert_eq!(peers.find_pin(&pin(9)), None);
             }
         }
     }
@@ -193,4 +197,48 @@ fn what_was_taken_belongs_to_one_incarnation_and_is_not_held_empty() {
     assert_eq!(recalls(&peers), [9], "another incarnation numbers anew");
     peers.trim_taken(id.index, |taken| taken.forget_link(link));
     assert!(peers.get(id).unwrap().taken.is_none());
+}
+
+#[test]
+fn another_key_is_remembered_beside_a_pinned_one_until_that_changes() {
+    let mut peers = Peers::new(9, (1, 2));
+    let [one, other] =
+        [1, 2].map(|n| peers.insert(address(n), Status::Alive, Instant::ORIGIN).unwrap().0);
+    peers.set_other_key(one, pin(2));
+    assert_eq!(peers.other_key(one), None, "nothing is pinned");
+    peers.set_pin(one, Some(pin(1)));
+    peers.set_other_key(one, pin(2));
+    assert_eq!((peers.pin(one), peers.other_key(one)), (Some(pin(1)), Some(pin(2))));
+    assert_eq!(peers.other_key(other), None);
+    peers.set_pin(one, Some(pin(3)));
+    assert_eq!(peers.other_key(one), None);
+}
+
+#[test]
+fn whoever_looks_after_all_places_comes_to_each_and_begins_anew() {
+    let mut peers = Peers::new(9, (1, 2));
+    (0..3).for_each(|n| _ = peers.insert(address(n), Status::Alive, Instant::ORIGIN).unwrap());
+    let places = core::iter::successors(Some(0), |place| Some(peers.next_place(*place)));
+    assert_eq!(places.take(6).collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1], "one past the end");
+}
+
+/// Debug builds ask for it after every change.
+#[test]
+fn lists_that_are_wrong_are_found() {
+    let wrong = |spoil: fn(&mut Peers)| {
+        let mut peers = Peers::new(9, (1, 2));
+        for (number, status) in (0..).zip(STATUSES) {
+            peers.insert(address(number), status, Instant::ORIGIN).unwrap();
+        }
+        assert!(peers.lists_are_right());
+        spoil(&mut peers);
+        assert!(!peers.lists_are_right());
+    };
+    wrong(|peers| peers.probes += 1);
+    wrong(|peers| peers.standing.alive += 1);
+    wrong(|peers| peers.alive.push(0));
+    wrong(|peers| peers.alive[0] = 0);
+    wrong(|peers| peers.eligible[0].push(0));
+    wrong(|peers| peers.eligible[2][0] = 0);
+    wrong(|peers| peers.oldest_dead = NOWHERE);
 }
