@@ -5,8 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use clacks_proto::wire::{Farewell, Frame};
-use clacks_proto::{Action, CloseMode, CloseReason, Event, LinkId, StateMachine, Status};
+use clacks_proto::wire::{Farewell, Frame, Hello};
+use clacks_proto::{Action, CloseMode, CloseReason, Event, LinkId, StateMachine, Status, Window};
 use common::raw::{Raw, Said, encode, hello, message};
 use common::{address, net, quick, seconds};
 
@@ -89,6 +89,25 @@ fn later_messages_do_not_put_the_oldest_off() {
     raw.run(seconds(9));
     assert_eq!(raw.heard_messages(link).len(), 2);
     assert_eq!(raw.run_to_close(link, seconds(2)), Some(CloseReason::ConfirmTimeout));
+}
+
+#[test]
+fn what_has_waited_for_the_window_is_waited_for_from_its_turn_on() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call();
+    let window = Window { messages: 1, bytes: 1_000 };
+    raw.say(link, &Frame::Hello(Hello { window, ..hello(Some(address(1))) }));
+    raw.announce(link, 1_000);
+    raw.enqueue("first");
+    raw.run(Duration::from_millis(50));
+    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
+    raw.run(seconds(5));
+    raw.with(|tower, now| tower.announce(&address(1), now)).unwrap();
+    raw.run(seconds(24));
+    // Its connection takes no more bytes, so that the announce can't go out though it is its turn.
+    raw.deaf.insert(link);
+    raw.confirm(link, transfer);
+    assert_eq!(closed_after(&mut raw, link, seconds(30)).1, CloseReason::ConfirmTimeout);
 }
 
 #[test]

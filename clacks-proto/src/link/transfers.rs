@@ -14,7 +14,7 @@ pub(crate) struct Transfer {
     pub(crate) attempt: Attempt,
     pub(crate) cargo: Cargo,
     pub(crate) friend: Option<PeerId>,
-    /// When it was handed to the driver.
+    /// When it was handed to the driver. Before that, since when nothing but the driver keeps it.
     pub(crate) sent: Instant,
 }
 
@@ -131,6 +131,13 @@ impl Transfers {
         self.sent -= 1;
         self.sent_bytes -= transfer.len();
         Some(transfer)
+    }
+
+    /// Notes that answers have come. When none is awaited any more, it is the next one's turn: what it waited before was not its driver's doing.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        if let Some(next) = self.all.front_mut().filter(|_| self.sent == 0) {
+            next.sent = now;
+        }
     }
 
     /// Takes all those that were not sent.

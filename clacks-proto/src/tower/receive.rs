@@ -397,6 +397,9 @@ impl Tower {
         }
         self.refresh_window(peer);
         self.request_send_if_wanted(id);
+        let now = self.now;
+        let Some(link) = self.links.live_mut(id) else { return };
+        link.transfers.answered(now);
         let Some(link) = self.links.live(id) else { return };
         if link.transfers.is_empty() {
             // The time to confirm may be longer than a link may be idle.

@@ -258,7 +258,11 @@ impl Model {
                 _ => self.on_confirmed(key, transfer.cargo),
             }
         }
-        let link = self.link(id).unwrap();
+        let now = self.now;
+        let link = self.link_mut(id).unwrap();
+        if let Some(next) = link.transfers.first_mut().filter(|next| !next.is_sent) {
+            next.at = now;
+        }
         if let State::Parting(why) = link.state
             && !link.transfers.iter().any(|transfer| transfer.is_sent)
         {

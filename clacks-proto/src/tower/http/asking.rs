@@ -48,7 +48,9 @@ impl Tower {
             asking.keep_alive = seconds.map(Duration::from_secs);
         }
         self.on_status(peer, transfer, response.status);
-        let Some(link) = self.links.live(id) else { return };
+        let now = self.now;
+        let Some(link) = self.links.live_mut(id) else { return };
+        link.transfers.answered(now);
         match link.state {
             State::Parting(why) => {
                 self.end(id, why, Unanswered::NotTaken, Some(CloseMode::Flush));
