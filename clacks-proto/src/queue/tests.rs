@@ -206,3 +206,15 @@ fn a_key_of_a_message_that_left_does_nothing() {
     assert!(!queue.let_go(new));
     assert_eq!((queue.len(), queue.bytes()), (0, 0));
 }
+
+#[test]
+fn names_with_the_same_hash_are_told_apart() {
+    let mut queue = Queue::new(8, 20, (1, 2));
+    let one = queue.name(Nonce(1));
+    let twin = Name { nonce: Nonce(2), ..one };
+    let first = queue.store(one, Kind::Bytes, body(1), Place::Waiting);
+    assert_eq!(queue.find(twin, Kind::Bytes, &body(1)), None);
+    let second = queue.store(twin, Kind::Bytes, body(1), Place::Waiting);
+    assert_eq!(queue.find(one, Kind::Bytes, &body(1)), Some(first));
+    assert_eq!(queue.find(twin, Kind::Bytes, &body(1)), Some(second));
+}
