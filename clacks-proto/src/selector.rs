@@ -227,4 +227,20 @@ mod tests {
             rested.rest();
         }
     }
+
+    #[test]
+    fn what_is_foreseen_is_drawn_and_a_stream_at_rest_foresees_nothing() {
+        let mut selector = Selector::new(&Seed::from_u64(6), Odds::default());
+        let eligible = Eligible { alive: 1000, lost: 1000, ..Eligible::default() };
+        assert!(selector.is_resting() && selector.foresee(eligible).is_none());
+        selector.draw(eligible);
+        for _ in 0..100 {
+            let foreseen = selector.foresee(eligible);
+            assert!(foreseen.is_some());
+            assert_eq!(selector.draw(eligible), foreseen);
+        }
+        assert!(!selector.is_resting());
+        selector.rest();
+        assert!(selector.is_resting() && selector.foresee(eligible).is_none());
+    }
 }
