@@ -245,6 +245,9 @@ impl Ledger {
             }
             return;
         };
+        if self.copies.get(place).flags.has(Flags::TAKEN) {
+            self.swap_takes(place);
+        }
         let copy = self.copies.get_mut(place);
         let (to, flags) = (copy.to, copy.flags);
         copy.kind = Kind::Waiting;
@@ -294,6 +297,9 @@ impl Ledger {
             });
             return;
         };
+        if !self.copies.get(place).flags.has(Flags::TAKEN) {
+            self.swap_takes(place);
+        }
         let copy = *self.copies.get(place);
         let receiver = copy.to;
         // The receiver's hello may have been altered: then it has another name.
@@ -335,6 +341,33 @@ impl Ledger {
             }
         }
         self.weigh(message);
+    }
+
+    /// A tower that does not know its sender takes a message that two have sent to it: which of the two copies that was shows later. Here it shows that
+    /// it was not the one that it was held for, so they change roles.
+    fn swap_takes(&mut self, place: u32) {
+        let copy = *self.copies.get(place);
+        let is_taken = copy.flags.has(Flags::TAKEN);
+        let is_twin = |other: &u32| {
+            let twin = self.copies.get(*other);
+            let taken = if is_taken { copy } else { *twin };
+            twin.to == copy.to
+                && twin.flags.has(Flags::TAKEN) != is_taken
+                && !taken.flags.has(Flags::KNOWN)
+        };
+        let Some(twin) = self.places(copy.message, Kind::InFlight).find(is_twin) else { return };
+        let (taken, open) = if is_taken { (place, twin) } else { (twin, place) };
+        let record = self.copies.get_mut(taken);
+        let (sender, epoch, time) = (record.tower, record.epoch, record.time);
+        let is_asked_late = record.flags.has(Flags::ASKED_LATE);
+        record.flags.clear(Flags::TAKEN);
+        record.flags.clear(Flags::ASKED_LATE);
+        let record = self.copies.get_mut(open);
+        record.flags.set(Flags::TAKEN);
+        (record.epoch, record.time) = (epoch, time);
+        if is_asked_late {
+            self.add_stray(copy.message, sender, copy.to);
+        }
     }
 
     /// A tower speaks of a message that it may have kept: so it has.

@@ -229,3 +229,34 @@ fn bytes_may_be_seen_before_the_notice_that_explains_them() {
     history.confirm(0, 2);
     history.end();
 }
+
+#[test]
+fn a_take_from_nobody_known_may_be_that_of_either_sender() {
+    // Whichever of the two it was: one is told that its message was taken, and the other gets it back, before or after that.
+    for (taken, other) in [(0, 1), (1, 0)] {
+        for is_told_first in [true, false] {
+            let mut history = History::begin();
+            history.send(0, 1, Attempt::First);
+            history.take(1, 0);
+            history.queue(1);
+            history.get_back(0);
+            history.see(0, CLOSED);
+            for sender in [0, 1] {
+                history.send(sender, 2, Attempt::First);
+            }
+            history.see(2, What::Received { from: None, message: MESSAGE });
+            history.queue(2);
+            if is_told_first {
+                history.confirm(taken, 2);
+            }
+            history.get_back(other);
+            history.see(other, CLOSED);
+            if !is_told_first {
+                history.confirm(taken, 2);
+            }
+            let totals = history.end();
+            assert_eq!((totals.alive, totals.copies), (1, 2));
+            assert_eq!(totals.duplicated(DuplicationCause::ConfirmationLost), 1);
+        }
+    }
+}
