@@ -249,3 +249,9 @@ fn unhex(hex: &str) -> Vec<u8> {
     }
     bytes
 }
+
+#[test]
+fn the_limits_of_the_format_never_change() {
+    assert_eq!((VERSION, MAX_WINDOW), (1, 4_096));
+    assert_eq!((MAX_BODY, MAX_NETWORK), (16_777_216, 64));
+}
