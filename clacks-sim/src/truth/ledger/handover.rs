@@ -183,6 +183,10 @@ impl Ledger {
         let Taking { at, by, message } = taking;
         let scene = Scene::of(at, by).with(message);
         if is_queued {
+            // It had none, or an altered one that it may have kept.
+            if self.is_tainted && self.unclear.contains(&(by, message)) {
+                self.make_murky(message);
+            }
             self.unclear.retain(|unclear| *unclear != (by, message));
         } else {
             self.keep_if_unclear(by, message);

@@ -154,3 +154,33 @@ fn a_message_that_is_held_is_not_queued_once_more() {
     history.queue(1);
     history.end_with("tower 1 has queued message 0 twice");
 }
+
+#[test]
+fn a_copy_that_may_have_been_kept_and_an_altered_one_are_not_told_apart() {
+    let history = |is_tainted: bool| {
+        let mut history = History::begin();
+        if is_tainted {
+            history.see(0, CORRUPTED);
+        }
+        history.send(0, 1, Attempt::First);
+        history.take(1, 0);
+        history.queue(1);
+        history.get_back(0);
+        history.see(0, CLOSED);
+        // A copy meets the one that waits, or is on a link and not yet sent: then it stays when that is confirmed.
+        history.send(1, 0, Attempt::First);
+        history.take(0, 1);
+        history.confirm(1, 0);
+        history.hop(0, 2);
+        // An altered one does not meet it.
+        history.hop(2, 0);
+        history.hop(0, 1);
+        history.send(0, 3, Attempt::First);
+        history.pass(1);
+        history.see(3, What::TimerFired);
+        history
+    };
+    assert_eq!(history(true).texts(), [""; 0]);
+    let text = "tower 0 has sent message 0 to tower 3, and had none to send";
+    assert_eq!(history(false).texts(), [text]);
+}
