@@ -87,6 +87,15 @@ impl Ledger {
             return;
         };
         let sender = self.copies.get(place).tower;
+        // What it took from nobody known before this was put down to the one that it names now, and must have come from the other.
+        let mixed_up = match from {
+            Some(from) if rank >= Rank::MISTAKEN => self.taken_from_nobody(message, tower, from),
+            _ => None,
+        };
+        if let Some(named) = mixed_up {
+            self.copies.get_mut(named).flags.set(Flags::KNOWN);
+            return self.take_from(scene, place, tower, None, found);
+        }
         if rank >= Rank::MISTAKEN && !self.is_tainted {
             self.report(found, scene.with(message), || {
                 let claimed = from.map_or(NOWHERE, |from| from.0);
@@ -99,6 +108,14 @@ impl Ledger {
             });
         }
         self.take_from(scene, place, tower, from, found);
+    }
+
+    /// A copy from one tower that was put down as taken when another said that it took one and could not say from whom.
+    fn taken_from_nobody(&self, message: MessageId, by: TowerId, from: TowerId) -> Option<u32> {
+        self.in_flight(message, from).find(|place| {
+            let copy = self.copies.get(*place);
+            copy.to == by && copy.flags.has(Flags::TAKEN) && !copy.flags.has(Flags::KNOWN)
+        })
     }
 
     /// Settles at its source that a message was taken.

@@ -260,3 +260,25 @@ fn a_take_from_nobody_known_may_be_that_of_either_sender() {
         }
     }
 }
+
+#[test]
+fn a_take_from_nobody_known_may_be_that_of_whoever_asks_again() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.take(1, 0);
+    history.queue(1);
+    history.get_back(0);
+    history.see(0, CLOSED);
+    // The tower number 2 takes what the first one sends, and what it sends again, and never knows from whom. The second one's comes last.
+    history.send(0, 2, Attempt::First);
+    history.see(2, What::Received { from: None, message: MESSAGE });
+    history.queue(2);
+    history.send(0, 2, Attempt::Retry);
+    history.send(1, 2, Attempt::First);
+    history.see(2, What::Received { from: None, message: MESSAGE });
+    history.take(2, 1);
+    history.confirm(0, 2);
+    history.confirm(1, 2);
+    let totals = history.end();
+    assert_eq!((totals.alive, totals.copies), (1, 1));
+}
