@@ -86,6 +86,7 @@ impl Actions {
         self.enqueue(notice);
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Action> {
         let action = self.queue.pop_front();
         match action {
@@ -107,6 +108,7 @@ impl Actions {
         self.append(Action::Notify(notice));
     }
 
+    #[inline]
     fn append(&mut self, action: Action) {
         room::for_one_more(&mut self.queue);
         self.queue.push_back(action);
@@ -126,13 +128,12 @@ impl Actions {
 }
 
 /// The message that a notice speaks of.
-pub(crate) fn message_of(action: Action) -> Option<MessageKey> {
-    match action {
-        Action::Notify(
-            Notice::MessageReceived { message, .. }
-            | Notice::MessageQueued { message, .. }
-            | Notice::MessageDelivered { message, .. },
-        ) => Some(message),
+#[inline]
+pub(crate) fn message_of(notice: &Notice) -> Option<MessageKey> {
+    match notice {
+        Notice::MessageReceived { message, .. }
+        | Notice::MessageQueued { message, .. }
+        | Notice::MessageDelivered { message, .. } => Some(*message),
         _ => None,
     }
 }

@@ -346,8 +346,8 @@ impl Links {
     }
 
     pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
-        let slot = self.slots.get(id.index as usize).filter(|slot| slot.epoch == id.epoch)?;
-        slot.link.as_deref()
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.epoch == id.epoch { slot.link.as_deref() } else { None }
     }
 
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
@@ -356,11 +356,13 @@ impl Links {
 
     /// A link that still exchanges frames.
     pub(crate) fn live(&self, id: LinkId) -> Option<&Link> {
-        self.get(id).filter(|link| link.is_live())
+        let link = self.get(id)?;
+        link.is_live().then_some(link)
     }
 
     pub(crate) fn live_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.get_mut(id).filter(|link| link.is_live())
+        let link = self.get_mut(id)?;
+        link.is_live().then_some(link)
     }
 
     /// Moves a link to another state.
@@ -424,7 +426,8 @@ impl Links {
     }
 
     fn slot_mut(&mut self, id: LinkId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.index as usize).filter(|slot| slot.epoch == id.epoch)
+        let slot = self.slots.get_mut(id.index as usize)?;
+        (slot.epoch == id.epoch).then_some(slot)
     }
 
     pub(crate) fn id(&self, index: u32) -> Option<LinkId> {

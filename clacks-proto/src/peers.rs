@@ -229,7 +229,8 @@ impl Peers {
     }
 
     pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
-        self.at(id.index).filter(|peer| peer.epoch == id.epoch)
+        let peer = self.at(id.index)?;
+        (peer.epoch == id.epoch).then_some(peer)
     }
 
     pub(crate) fn find(&self, address: &Address) -> Option<PeerId> {
@@ -367,7 +368,7 @@ impl Peers {
 
     /// Changes a peer and puts it on the lists where it now belongs. Returns its status before, or `None` for an unknown peer.
     pub(crate) fn change(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
-        let peer = self.at_mut(id.index).filter(|peer| peer.epoch == id.epoch)?;
+        let peer = self.get_mut(id)?;
         let before = (peer.status, peer.eligible_at != NOWHERE, peer.is_probe());
         change(peer);
         let after = (peer.status, peer.is_eligible(), peer.is_probe());
@@ -406,14 +407,13 @@ impl Peers {
         incarnation: u64,
         change: impl FnOnce(&mut Taken),
     ) {
-        if self.get(id).is_none() {
-            return;
+        let Some(peer) = self.get_mut(id) else { return };
+        peer.taken = peer.taken.take().filter(|taken| taken.belongs_to(incarnation));
+        let taken = peer.taken.get_or_insert_with(|| Box::new(Taken::new(incarnation)));
+        change(taken);
+        if taken.is_empty() {
+            peer.taken = None;
         }
-        let Some(peer) = self.at_mut(id.index) else { return };
-        let current = peer.taken.take().filter(|taken| taken.belongs_to(incarnation));
-        let mut taken = current.unwrap_or_else(|| Box::new(Taken::new(incarnation)));
-        change(&mut taken);
-        peer.taken = Some(taken).filter(|taken| !taken.is_empty());
     }
 
     /// Lends what was lately taken from the peer at a place, if there is anything, and drops it when that leaves nothing.
@@ -507,6 +507,11 @@ impl Peers {
 
     pub(crate) fn at(&self, index: u32) -> Option<&Peer> {
         self.slots.get(index as usize)?.peer()
+    }
+
+    fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        let peer = self.at_mut(id.index)?;
+        (peer.epoch == id.epoch).then_some(peer)
     }
 
     fn at_mut(&mut self, index: u32) -> Option<&mut Peer> {

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
@@ -203,9 +202,8 @@ impl Queue {
     /// The name of a message, for [`find`](Self::find) and [`store`](Self::store).
     pub(crate) fn name(&self, nonce: Nonce) -> Name {
         let (key0, key1) = self.hash_keys;
-        let mut hasher = SipHasher13::new_with_keys(key0, key1);
-        hasher.write(&nonce.0.to_ne_bytes());
-        Name { nonce, hash: high(hasher.finish()) }
+        let hasher = SipHasher13::new_with_keys(key0, key1);
+        Name { nonce, hash: high(hasher.hash(&nonce.0.to_ne_bytes())) }
     }
 
     /// A message of this name and with this very body that waits or is in flight.
@@ -339,11 +337,13 @@ impl Queue {
     }
 
     fn slot(&self, key: MessageKey) -> Option<&Slot> {
-        self.slots.get(key.index as usize).filter(|slot| slot.epoch == key.epoch)
+        let slot = self.slots.get(key.index as usize)?;
+        (slot.epoch == key.epoch).then_some(slot)
     }
 
     fn slot_mut(&mut self, key: MessageKey) -> Option<&mut Slot> {
-        self.slots.get_mut(key.index as usize).filter(|slot| slot.epoch == key.epoch)
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.epoch == key.epoch).then_some(slot)
     }
 
     fn append(&mut self, index: u32) {

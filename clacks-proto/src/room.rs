@@ -9,11 +9,19 @@ pub(crate) const MOST_SPARE: usize = 2;
 
 /// Makes room for one more entry: for one at first, then for an eighth more than there are. In the long run that copies each entry some eight times
 /// while a list grows, where the doubling of the standard library copies it once and leaves half of the room unused.
+#[inline]
 pub(crate) fn for_one_more(list: &mut impl List) {
     let (len, capacity) = list.extent();
     if len == capacity {
-        list.reserve_exact((len / 8).max(1));
+        grow(list, len);
     }
+}
+
+/// Apart, since it is rare and would make everything that adds to a list longer.
+#[cold]
+#[inline(never)]
+fn grow(list: &mut impl List, len: usize) {
+    list.reserve_exact((len / 8).max(1));
 }
 
 /// A queue that most of its owners never use: it takes the room of a pointer until its first entry.

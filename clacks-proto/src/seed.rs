@@ -84,11 +84,11 @@ impl Stream {
     }
 }
 
-/// How many words a [`SparseStream`] keeps: one block of ChaCha.
-const BLOCK: usize = 8;
+/// How many words a [`SparseStream`] keeps: as many as the generator makes at once, four blocks of ChaCha.
+const BLOCK: usize = 32;
 
-/// The same words as those of a [`Stream`], for draws that are rare. It holds next to nothing before its first draw and one block of words after
-/// it, where a generator holds four blocks and its own copy of the seed. That makes a word some nanoseconds slower.
+/// The same words as those of a [`Stream`], for a tower that may never draw, or may rest. It holds next to nothing before its first draw, and the words of
+/// one go of the generator after it.
 #[derive(Debug)]
 pub(crate) struct SparseStream {
     purpose: Purpose,

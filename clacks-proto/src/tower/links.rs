@@ -477,6 +477,7 @@ impl Tower {
     }
 
     /// Makes sure that the driver knows that there is something to send.
+    #[inline]
     pub(crate) fn request_send(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         if !link.send_asked {

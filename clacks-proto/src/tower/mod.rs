@@ -266,7 +266,7 @@ impl Tower {
 
     fn notify(&mut self, notice: Notice) {
         if self.actions.notify(notice) {
-            if let Some(key) = message_of(Action::Notify(notice)) {
+            if let Some(key) = message_of(&notice) {
                 self.queue.pin(key);
             }
         } else {
@@ -335,8 +335,8 @@ impl StateMachine for Tower {
                 Action::Screen { offer, .. } => {
                     matches!(self.queue.place(offer.0), Place::Offered { .. })
                 }
-                Action::Notify(_) => {
-                    self.polled = message_of(action);
+                Action::Notify(ref notice) => {
+                    self.polled = message_of(notice);
                     true
                 }
             };

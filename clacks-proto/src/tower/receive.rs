@@ -35,9 +35,12 @@ impl Tower {
         }
         // The frames borrow from the decoder, so it leaves the link while they are handled.
         let mut decoder = core::mem::take(&mut link.decoder);
-        while self.links.live(id).is_some_and(|link| link.state != State::Connecting) {
+        while let Some(link) = self.links.live(id)
+            && link.state != State::Connecting
+        {
+            let state = link.state;
             match decoder.decode(&mut input) {
-                Ok(Some(frame)) => self.on_frame(id, frame),
+                Ok(Some(frame)) => self.on_frame(id, state, frame),
                 Ok(None) => break,
                 #[cfg(feature = "http")]
                 Err(error) if self.redials_in_http(id, error) => {}
@@ -49,9 +52,8 @@ impl Tower {
         }
     }
 
-    fn on_frame(&mut self, id: LinkId, frame: Frame<'_>) {
-        let Some(link) = self.links.live(id) else { return };
-        match (link.state, frame) {
+    fn on_frame(&mut self, id: LinkId, state: State, frame: Frame<'_>) {
+        match (state, frame) {
             // The decoder of a fresh link lets nothing but a hello through.
             (State::Greeting, Frame::Hello(hello)) => self.on_hello(id, &hello),
             (_, Frame::Hello(_)) => self.violated(id, ProtocolError::HelloTwice),
@@ -257,12 +259,12 @@ impl Tower {
             return Some(Outcome::Refused(reason));
         }
         let sender = self.proved(id);
-        let from = self.claimed(id);
+        let from = sender.or_else(|| self.claimed(id));
         let recalled = frame.attempt == Attempt::Retry
             && sender.is_some_and(|peer| self.recalls(id, peer, frame.transfer));
         if recalled {
             self.stats.recognised_retries += 1;
-            self.taken_from(id, frame.transfer);
+            self.taken_from(id, sender, frame.transfer);
             return Some(Outcome::Taken);
         }
         let name = self.queue.name(frame.nonce);
@@ -278,7 +280,7 @@ impl Tower {
             self.stats.coalesced += 1;
             self.stats.received += 1;
             self.notify(Notice::MessageReceived { from, message });
-            self.taken_from(id, frame.transfer);
+            self.taken_from(id, sender, frame.transfer);
             return Some(Outcome::Taken);
         }
         if let Screening::On { max_offers, timeout, .. } = self.config.screening {
@@ -305,7 +307,7 @@ impl Tower {
         self.stats.received += 1;
         self.notify(Notice::MessageReceived { from, message });
         self.notify(Notice::MessageQueued { message, origin: Origin::Peer });
-        self.taken_from(id, frame.transfer);
+        self.taken_from(id, sender, frame.transfer);
         Some(Outcome::Taken)
     }
 
@@ -318,14 +320,14 @@ impl Tower {
         })
     }
 
-    /// A transfer was taken: a success for its proved sender, to be remembered in case the answer is lost.
-    pub(super) fn taken_from(&mut self, id: LinkId, transfer: u64) {
+    /// A transfer was taken: a success for its sender if that is proved, to be remembered in case the answer is lost.
+    pub(super) fn taken_from(&mut self, id: LinkId, sender: Option<PeerId>, transfer: u64) {
         // What came in a request is never asked about again, and what was claimed there has been dealt with.
         #[cfg(feature = "http")]
         if self.is_http(id) {
             return;
         }
-        let Some(sender) = self.proved(id) else { return };
+        let Some(sender) = sender else { return };
         let incarnation = self.links.get(id).map_or(0, |link| link.incarnation);
         let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
         let capacity = 2 * usize::from(self.config.window.messages);
@@ -334,7 +336,9 @@ impl Tower {
             taken.remember(transfer, id, now, capacity);
         });
         // The first success on a link that was unproved when it opened makes it of use for our messages too.
-        self.peers.change(sender, |peer| peer.link = peer.link.or(Some(id)));
+        if self.peers.get(sender).is_some_and(|peer| peer.link.is_none()) {
+            self.peers.change(sender, |peer| peer.link = Some(id));
+        }
         self.on_success(sender);
     }
 

@@ -97,7 +97,7 @@ impl Tower {
             incoming.outcome = Some(outcome);
             let transfer = incoming.transfer;
             if outcome == Outcome::Taken {
-                self.taken_from(link, transfer);
+                self.taken_from(link, self.proved(link), transfer);
             }
         }
         self.settle_decided(link);

@@ -189,14 +189,13 @@ impl Tower {
         if self.links.get(id).is_some_and(|link| link.talk.is_some()) {
             return self.transmit_http(id, out);
         }
-        while out.has_remaining_mut() {
-            // What ended a cut frame may have filled the buffer: then the next frame isn't begun, for no byte of it would go.
-            if !self.transmit_partial(id, out) || !out.has_remaining_mut() {
-                break;
-            }
+        let mut is_whole = self.transmit_partial(id, out);
+        // A frame isn't begun for a full buffer, since no byte of it would go.
+        while is_whole && out.has_remaining_mut() {
             let Some(outgoing) = self.next_outgoing(id) else { break };
             if out.remaining_mut() < MAX_HEAD + body_len(&outgoing) {
                 self.begin_partial(id, &outgoing);
+                is_whole = self.transmit_partial(id, out);
             } else {
                 self.with_frame(&outgoing, |frame| frame.encode(out));
             }
@@ -214,7 +213,7 @@ impl Tower {
     fn next_outgoing(&mut self, id: LinkId) -> Option<Outgoing> {
         let now = self.now;
         let link = self.links.get_mut(id)?;
-        if matches!(link.state, State::Connecting) || !link.wants_transmit() {
+        if link.state == State::Connecting {
             return None;
         }
         if core::mem::take(&mut link.hello_due) {

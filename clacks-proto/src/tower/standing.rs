@@ -60,12 +60,18 @@ impl Tower {
     }
 
     /// A transaction with a proved peer succeeded, in either direction.
+    #[inline]
     pub(super) fn on_success(&mut self, peer: PeerId) {
         let Some(standing) = self.peers.get(peer) else { return };
         // An alive one that rests was busy: that it hands us something does not make room there.
-        if standing.status == Status::Alive || standing.is_ignored() {
-            return;
+        if standing.status != Status::Alive && !standing.is_ignored() {
+            self.on_return(peer);
         }
+    }
+
+    /// A peer that was not alive is.
+    #[cold]
+    fn on_return(&mut self, peer: PeerId) {
         self.backoffs.clear(peer.index);
         self.peers.change(peer, |peer| peer.is_resting = false);
         self.set_status(peer, Status::Alive);

@@ -230,14 +230,14 @@ impl Model {
         if let Told::Received(_, number) | Told::Queued(number, _) | Told::Delivered(_, number) =
             told
         {
-            let key = message_of(Action::Notify(notice)).expect("a notice of a message");
+            let key = message_of(&notice).expect("a notice of a message");
             self.compare_message(tower, number, key);
             self.polled = Some(number);
         }
     }
 
     fn check_told(&self, tower: &Tower, told: Told, notice: Notice) {
-        let message = message_of(Action::Notify(notice));
+        let message = message_of(&notice);
         let named = |number: Number| {
             let (nonce, _) = tower.message(message?)?;
             (self.known[number].nonce == Some(nonce)).then_some(message?)
