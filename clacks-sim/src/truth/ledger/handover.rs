@@ -60,13 +60,22 @@ impl Ledger {
             });
             return;
         };
-        let source = self
-            .copies
-            .of_message(known.head)
-            .filter_map(|place| Some((self.rank(place, tower, from)?, place)))
-            .min()
+        let best = |least: Rank| {
+            let copies = self.copies.of_message(known.head);
+            let ranked = copies.filter_map(|place| Some((self.rank(place, tower, from)?, place)));
+            ranked.filter(|(rank, _)| *rank >= least).min()
+        };
+        let source = best(Rank::BEST)
             // A stray that had to be forgotten explains more than one from somebody else.
             .filter(|(rank, _)| *rank < Rank::MISTAKEN || known.forgotten_strays == 0);
+        // What it took from nobody known before this was put down to the one that it names now, and may as well have come from another one. What
+        // that has on its way explains more than bytes of the named one that may linger.
+        let mixed_up = from.and_then(|from| self.taken_from_nobody(message, tower, from));
+        let on_its_way = best(Rank::MISTAKEN).filter(|(rank, _)| *rank == Rank::MISTAKEN);
+        let source = match source {
+            Some((rank, _)) if rank > Rank::BEST && mixed_up.is_some() => on_its_way.or(source),
+            source => source,
+        };
         self.totals.hops += 1;
         self.record(message).hops += 1;
         self.taking = Some(Taking { at: scene.at, by: tower, message });
@@ -87,12 +96,7 @@ impl Ledger {
             return;
         };
         let sender = self.copies.get(place).tower;
-        // What it took from nobody known before this was put down to the one that it names now, and must have come from the other.
-        let mixed_up = match from {
-            Some(from) if rank >= Rank::MISTAKEN => self.taken_from_nobody(message, tower, from),
-            _ => None,
-        };
-        if let Some(named) = mixed_up {
+        if let Some(named) = mixed_up.filter(|_| rank >= Rank::MISTAKEN) {
             self.copies.get_mut(named).flags.set(Flags::KNOWN);
             return self.take_from(scene, place, tower, None, found);
         }
@@ -424,6 +428,8 @@ impl Ledger {
 struct Rank(u8);
 
 impl Rank {
+    /// It is on its way from the one that the receiver names.
+    const BEST: Self = Self(0);
     /// From here on the receiver is mistaken about the sender.
     const MISTAKEN: Self = Self(4);
 }

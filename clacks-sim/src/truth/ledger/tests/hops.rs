@@ -49,11 +49,7 @@ fn a_refused_or_unsent_message_comes_back() {
 #[test]
 fn a_lost_confirmation_makes_two_of_one() {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     history.audit(0, &[Place::Waiting]);
     history.audit(1, &[Place::Waiting]);
     let totals = history.end();
@@ -236,11 +232,7 @@ fn a_take_from_nobody_known_may_be_that_of_either_sender() {
     for (taken, other) in [(0, 1), (1, 0)] {
         for is_told_first in [true, false] {
             let mut history = History::begin();
-            history.send(0, 1, Attempt::First);
-            history.take(1, 0);
-            history.queue(1);
-            history.get_back(0);
-            history.see(0, CLOSED);
+            history.split(0, 1);
             for sender in [0, 1] {
                 history.send(sender, 2, Attempt::First);
             }
@@ -264,11 +256,7 @@ fn a_take_from_nobody_known_may_be_that_of_either_sender() {
 #[test]
 fn a_take_from_nobody_known_may_be_that_of_whoever_asks_again() {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     // The tower number 2 takes what the first one sends, and what it sends again, and never knows from whom. The second one's comes last.
     history.send(0, 2, Attempt::First);
     history.see(2, What::Received { from: None, message: MESSAGE });
@@ -279,6 +267,27 @@ fn a_take_from_nobody_known_may_be_that_of_whoever_asks_again() {
     history.take(2, 1);
     history.confirm(0, 2);
     history.confirm(1, 2);
+    let totals = history.end();
+    assert_eq!((totals.alive, totals.copies), (1, 1));
+}
+
+#[test]
+fn a_take_from_nobody_known_is_not_that_of_bytes_that_linger_when_another_one_has_sent() {
+    let mut history = History::begin();
+    history.split(0, 1);
+    history.hop(1, 2);
+    // Bytes of the first one linger.
+    history.send(0, 3, Attempt::First);
+    history.get_back(0);
+    history.see(0, CLOSED);
+    // Now both send to the same tower, and that can't say from whom it takes what comes first.
+    history.send(0, 3, Attempt::First);
+    history.send(2, 3, Attempt::First);
+    history.see(3, What::Received { from: None, message: MESSAGE });
+    history.queue(3);
+    history.take(3, 0);
+    history.confirm(2, 3);
+    history.confirm(0, 3);
     let totals = history.end();
     assert_eq!((totals.alive, totals.copies), (1, 1));
 }

@@ -87,6 +87,15 @@ impl History {
         self.confirm(from, to);
     }
 
+    /// A hop of which the confirmation got lost: both have it.
+    fn split(&mut self, from: u32, to: u32) {
+        self.send(from, to, Attempt::First);
+        self.take(to, from);
+        self.queue(to);
+        self.get_back(from);
+        self.see(from, CLOSED);
+    }
+
     fn audit(&mut self, tower: u32, places: &[Place]) {
         let holding =
             |place: &Place| Holding { message: MESSAGE, place: *place, body: Body::Intact };
