@@ -26,11 +26,13 @@ const SHOWN: usize = 120;
 /// Writes sentences to standard output; anstream takes the colours off when it is no terminal or `NO_COLOR` is set.
 pub(crate) struct Plain {
     out: AutoStream<Stdout>,
+    /// It was said that messages come back. With nobody to take them they do so again and again, which is no news.
+    is_returning: bool,
 }
 
 impl Plain {
     pub(crate) fn new() -> Self {
-        Self { out: anstream::stdout() }
+        Self { out: anstream::stdout(), is_returning: false }
     }
 
     /// One sentence, or a sentence and a table.
@@ -76,6 +78,9 @@ impl Plain {
     }
 
     fn report(&mut self, report: &Report) -> io::Result<()> {
+        if !self.is_news(report) {
+            return Ok(());
+        }
         match report {
             Report::TowerDiscovered { tower } => {
                 self.line(NEWS, "discovered", format_args!("{tower}"))
@@ -93,7 +98,7 @@ impl Plain {
             Report::MessageQueued { origin: Origin::Returned, .. } => self.line(
                 WARN,
                 "returned",
-                "a message came back to the queue: its peer did not take it",
+                "a message came back to the queue: its peer did not take it; it is tried until one does",
             ),
             Report::MessageDelivered { to, .. } => {
                 self.line(NEWS, "delivered", format_args!("a message to {to}"))
@@ -123,6 +128,19 @@ impl Plain {
             ),
             // A message from a peer is told when it is received, and the end by whoever waited for it.
             _ => Ok(()),
+        }
+    }
+
+    fn is_news(&mut self, report: &Report) -> bool {
+        match report {
+            Report::MessageQueued { origin: Origin::Returned, .. } => {
+                !std::mem::replace(&mut self.is_returning, true)
+            }
+            Report::StatusChanged { .. } | Report::MessageDelivered { .. } => {
+                self.is_returning = false;
+                true
+            }
+            _ => true,
         }
     }
 
@@ -265,5 +283,23 @@ mod tests {
         assert!(long.ends_with("é\"… (242 bytes)"), "{long}");
         assert!(!quote(&Message::text(&"é".repeat(SHOWN))).contains('…'));
         assert_eq!(quote(&Message::bytes(&[0xff])), "binary data of 1 byte");
+    }
+
+    #[test]
+    fn that_messages_come_back_is_told_once_until_something_changes() {
+        let tower: Address = "127.0.0.1:8001".parse().expect("an address");
+        let nonce = clacks_proto::Nonce(1);
+        let returned = Report::MessageQueued { nonce, origin: Origin::Returned };
+        let delivered = Report::MessageDelivered { to: tower.clone(), nonce };
+        let lost = Report::StatusChanged { tower, from: Status::Alive, to: Status::Lost };
+        let mut plain = Plain::new();
+        let mut told = |report| plain.is_news(report);
+        assert_eq!([&returned, &returned, &returned].map(&mut told), [true, false, false]);
+        for change in [&delivered, &lost] {
+            assert_eq!(
+                [change, change, &returned, &returned].map(&mut told),
+                [true, true, true, false]
+            );
+        }
     }
 }

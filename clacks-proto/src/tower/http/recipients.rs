@@ -94,8 +94,8 @@ impl Tower {
         self.speaks_http(peer) && self.links.get(id).is_some_and(Link::is_full)
     }
 
-    /// How many dialled links a peer has, and one of them that is not full. A walk over all links: there are a few hundred, and it happens only where
-    /// HTTP is spoken faster than it is answered.
+    /// How many dialled links a peer has, and one of them that is not full. A walk over all links, for each message to a peer that speaks HTTP: by default
+    /// there are at most 256, and the request that follows takes much longer.
     fn links_of(&self, peer: PeerId) -> (usize, Option<LinkId>) {
         let is_its = |link: &Link| {
             let is_in_use = !matches!(link.state, State::Closing | State::Parting(_));
