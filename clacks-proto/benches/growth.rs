@@ -20,6 +20,10 @@ mod pair;
 #[path = "common/relay.rs"]
 mod relay;
 
+use std::collections::{HashSet, VecDeque};
+use std::hint::black_box;
+
+use bytes::Bytes;
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Instant, Message, Seed, SendRate, StateMachine, Tower};
 use common::Comparison;
@@ -27,12 +31,21 @@ use pair::Pair;
 use relay::{Relay, batch_of, peer, roomy};
 
 const BODY: usize = 64;
+const QUEUES: [usize; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
 
 fn main() {
     let mut criterion = common::criterion();
     let batch = batch_of(BODY) as u64;
 
-    let mut queues = [100, 1_000, 10_000, 100_000, 1_000_000].map(|queue| {
+    let mut shelves = QUEUES.map(|count| (count, Shelf::new(count)));
+    let mut comparison = Comparison::new("growth/floor");
+    for (count, shelf) in &mut shelves {
+        comparison.row(&format!("a list and a table of {count}"), None, || shelf.turn());
+    }
+    comparison.run(&mut criterion);
+    drop(shelves);
+
+    let mut queues = QUEUES.map(|queue| {
         let relay = Relay::with_queue(queue, 8, BODY);
         assert!(relay.tower.held().0 >= queue);
         (queue, relay)
@@ -54,6 +67,40 @@ fn main() {
 
     memory();
     criterion.final_summary();
+}
+
+/// What whatever keeps many messages and knows them by name can't do without: a list of bodies, and a table of names with a secret key. What comes in
+/// is copied, put into both, and the oldest leaves both.
+struct Shelf {
+    bodies: VecDeque<(u128, Bytes)>,
+    names: HashSet<u128>,
+    next: u128,
+    out: [u8; BODY],
+}
+
+impl Shelf {
+    fn new(count: usize) -> Self {
+        let (bodies, names) = (VecDeque::new(), HashSet::new());
+        let mut shelf = Self { bodies, names, next: 0, out: [b'x'; BODY] };
+        (0..count).for_each(|_| shelf.put());
+        (0..100).for_each(|_| shelf.turn());
+        shelf
+    }
+
+    fn put(&mut self) {
+        self.next += 1;
+        if self.names.insert(self.next) {
+            self.bodies.push_back((self.next, Bytes::copy_from_slice(black_box(&self.out))));
+        }
+    }
+
+    fn turn(&mut self) {
+        self.put();
+        if let Some((name, body)) = self.bodies.pop_front() {
+            self.out.copy_from_slice(&body);
+            self.names.remove(&name);
+        }
+    }
 }
 
 /// What stays allocated, for each of the things that a tower holds many of.

@@ -1,7 +1,10 @@
 //! What towers are made of, used as plainly as can be: blocking sockets, and rustls with records as full as they can be.
 
+mod anyone;
+
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,23 +13,20 @@ use clacks_proto::tls::Identity;
 use clacks_proto::wire::{Attempt, Frame, MessageFrame};
 use clacks_proto::{Kind, Nonce};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::NoServerSessionStorage;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, DistinguishedName,
-    Error, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
+    StreamOwned,
 };
 
 use super::dials::Sessions;
 use super::{Rate, Trouble};
+use anyone::Anyone;
 
 /// How much is written and read at a time, as towers' drivers do.
 const CHUNK: usize = 64 * 1024;
@@ -90,19 +90,8 @@ fn credentials() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 
 /// Sends messages of `size` bytes from one thread to another.
 pub(super) fn stream(keys: Option<&Keys>, size: usize, time: Duration) -> Rate {
-    let body = vec![b'x'; size];
-    let frame = Frame::Message(MessageFrame {
-        transfer: 0,
-        attempt: Attempt::First,
-        nonce: Nonce(0),
-        kind: Kind::Bytes,
-        friend: None,
-        body: &body,
-    });
-    let each = frame.encoded_len();
-    let mut plaintext = Vec::new();
-    (0..(CHUNK / each).max(1)).for_each(|_| frame.encode(&mut plaintext));
-
+    let each = messages(size, 1).len();
+    let plaintext = messages(size, (CHUNK / each).max(1));
     let (listener, address) = listen()?;
     let sides = keys.map(|keys| Ok::<_, Trouble>((keys.client()?, keys.server()?))).transpose()?;
     let (client, server) =
@@ -138,57 +127,152 @@ fn send_records(
     time: Duration,
 ) -> Result<(), Trouble> {
     let began = Instant::now();
-    while tls.is_handshaking() {
-        tls.complete_io(&mut stream)?;
-    }
+    shake_hands(&mut tls, &mut stream)?;
     // What does not wait for the socket is never more than what is written at a time.
     tls.set_buffer_limit(None);
     while began.elapsed() < time {
-        for record in plaintext.chunks(RECORD) {
-            tls.writer().write_all(record)?;
-        }
-        while tls.wants_write() {
-            tls.write_tls(&mut stream)?;
+        send(&mut tls, &mut stream, plaintext)?;
+    }
+    part(&mut tls, stream)
+}
+
+/// Reads to the end, in pieces as large as they come; how many bytes of plaintext there were.
+fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u64, Trouble> {
+    shake_hands(&mut tls, &mut stream)?;
+    let mut buffer = vec![0; CHUNK];
+    // Some may have come with the end of the handshake.
+    let mut sum = drain(&mut tls);
+    while let Some(count) = receive(&mut tls, &mut stream, &mut buffer)? {
+        sum += count;
+    }
+    Ok(sum)
+}
+
+/// Two threads send each other so many messages of `size` bytes at a time, and the next ones only when as many have come. How many a second came to both.
+pub(super) fn take_turns(keys: &Keys, size: usize, count: usize, time: Duration) -> Rate {
+    let each = messages(size, 1).len();
+    let batch = Arc::new(messages(size, count));
+    let (listener, address) = listen()?;
+    let (client, server) = (keys.client()?, keys.server()?);
+    let theirs = batch.clone();
+    let other = thread::spawn(move || -> Result<u64, Trouble> {
+        let (stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        answer_batches(server, stream, &theirs, None)
+    });
+    let stream = connect(address)?;
+    let began = Instant::now();
+    let ours = answer_batches(client, stream, &batch, Some(time))?;
+    let received = ours + other.join().map_err(|_| "a thread panicked")??;
+    Ok(received as f64 / each as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Sends a batch, and the next one whenever as much has come in; for so long, or until the other side ends. How many bytes came in.
+fn answer_batches<Side: SideData>(
+    mut tls: impl DerefMut<Target = ConnectionCommon<Side>>,
+    mut stream: TcpStream,
+    batch: &[u8],
+    time: Option<Duration>,
+) -> Result<u64, Trouble> {
+    let began = Instant::now();
+    shake_hands(&mut tls, &mut stream)?;
+    tls.set_buffer_limit(None);
+    send(&mut tls, &mut stream, batch)?;
+    let (mut buffer, mut sum, mut due) = (vec![0; CHUNK], drain(&mut tls), batch.len() as u64);
+    while let Some(count) = receive(&mut tls, &mut stream, &mut buffer)? {
+        sum += count;
+        if sum >= due {
+            if time.is_some_and(|time| began.elapsed() >= time) {
+                part(&mut tls, stream)?;
+                break;
+            }
+            due += batch.len() as u64;
+            send(&mut tls, &mut stream, batch)?;
         }
     }
+    Ok(sum)
+}
+
+/// Messages as they are on the wire.
+fn messages(size: usize, count: usize) -> Vec<u8> {
+    let body = vec![b'x'; size];
+    let frame = Frame::Message(MessageFrame {
+        transfer: 0,
+        attempt: Attempt::First,
+        nonce: Nonce(0),
+        kind: Kind::Bytes,
+        friend: None,
+        body: &body,
+    });
+    let mut bytes = Vec::new();
+    (0..count).for_each(|_| frame.encode(&mut bytes));
+    bytes
+}
+
+fn shake_hands<Side: SideData>(
+    tls: &mut ConnectionCommon<Side>,
+    stream: &mut TcpStream,
+) -> io::Result<()> {
+    while tls.is_handshaking() {
+        tls.complete_io(stream)?;
+    }
+    while tls.wants_write() {
+        tls.write_tls(stream)?;
+    }
+    Ok(())
+}
+
+/// Sends plaintext in full records.
+fn send<Side: SideData>(
+    tls: &mut ConnectionCommon<Side>,
+    stream: &mut TcpStream,
+    plaintext: &[u8],
+) -> io::Result<()> {
+    for record in plaintext.chunks(RECORD) {
+        tls.writer().write_all(record)?;
+    }
+    while tls.wants_write() {
+        tls.write_tls(stream)?;
+    }
+    Ok(())
+}
+
+/// Says that nothing more comes, and waits for the other side's end: whoever still has a ticket to read must not have its connection reset.
+fn part<Side: SideData>(
+    tls: &mut ConnectionCommon<Side>,
+    mut stream: TcpStream,
+) -> Result<(), Trouble> {
     tls.send_close_notify();
     while tls.wants_write() {
         tls.write_tls(&mut stream)?;
     }
-    // Whoever still has a ticket to read must not have its connection reset.
     stream.shutdown(Shutdown::Write)?;
     io::copy(&mut stream, &mut io::sink())?;
     Ok(())
 }
 
-/// Reads to the end, in pieces as large as they come; how many bytes of plaintext there were.
-fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u64, Trouble> {
-    while tls.is_handshaking() {
-        tls.complete_io(&mut stream)?;
+/// Reads once; how many bytes of plaintext came of it, and `None` at the end.
+fn receive<Side: SideData>(
+    tls: &mut ConnectionCommon<Side>,
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+) -> Result<Option<u64>, Trouble> {
+    let count = stream.read(buffer)?;
+    let mut rest = buffer.get(..count).unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(None);
     }
-    while tls.wants_write() {
-        tls.write_tls(&mut stream)?;
-    }
-    let mut buffer = vec![0; CHUNK];
     let mut sum = 0;
-    loop {
-        // Some may have come with the end of the handshake.
-        sum += drain(&mut tls);
-        let count = stream.read(&mut buffer)?;
-        let mut rest = buffer.get(..count).unwrap_or_default();
-        if rest.is_empty() {
-            return Ok(sum);
-        }
-        while !rest.is_empty() {
-            tls.read_tls(&mut rest)?;
-            tls.process_new_packets()?;
-            sum += drain(&mut tls);
-        }
+    while !rest.is_empty() {
+        tls.read_tls(&mut rest)?;
+        tls.process_new_packets()?;
+        sum += drain(tls);
     }
+    Ok(Some(sum))
 }
 
 /// Takes what plaintext there is, in place; how much it was.
-fn drain(tls: &mut ServerConnection) -> u64 {
+fn drain<Side: SideData>(tls: &mut ConnectionCommon<Side>) -> u64 {
     let mut sum = 0;
     let mut reader = tls.reader();
     while let Ok(plaintext @ [_, ..]) = reader.fill_buf() {
@@ -270,80 +354,4 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Takes any certificate whose key the other side proves to hold, as towers of an open network do.
-#[derive(Debug)]
-struct Anyone(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Anyone {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }

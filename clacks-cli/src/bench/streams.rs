@@ -24,11 +24,16 @@ pub(super) fn contests() -> impl Iterator<Item = Result<Contest, Trouble>> {
 fn contest(size: usize) -> Result<Contest, Trouble> {
     let keys = bare::Keys::new()?;
     let default = giving().window;
+    let turn_keys = bare::Keys::new()?;
+    let turn = at_once(default, size);
     let towers = |runtime, window| move |time| circulate(runtime, window, size, time);
     let (on_mio, on_smol) = if size == 1024 { (Some(0.5), Some(0.4)) } else { (None, None) };
     let contenders = vec![
         Contender::new("bare rustls, blocking sockets, full records", None, move |time| {
             bare::stream(Some(&keys), size, time)
+        }),
+        Contender::new("the same, a default window at a time, in turns", None, move |time| {
+            bare::take_turns(&turn_keys, size, turn, time)
         }),
         Contender::new("towers on mio", None, towers(Runtime::Mio, default)),
         Contender::new("towers on smol", None, towers(Runtime::Smol, default)),
@@ -41,11 +46,16 @@ fn contest(size: usize) -> Result<Contest, Trouble> {
     Ok(Contest { bench: "end to end", size, contenders })
 }
 
+/// How many messages of a size a window admits.
+fn at_once(window: Window, size: usize) -> usize {
+    usize::from(window.messages).min(window.bytes as usize / size)
+}
+
 /// Two towers hand messages to each other. As many are on the way as both windows hold, twice: no tower ever has none.
 fn circulate(runtime: Runtime, window: Window, size: usize, time: Duration) -> Rate {
     let mut config = giving();
     config.window = window;
-    let window = usize::from(window.messages).min(window.bytes as usize / size);
+    let window = at_once(window, size);
     let start = || Host::start(runtime, Company::None, config.clone());
     let towers = [start()?, start()?];
     let [one, two] = &towers;

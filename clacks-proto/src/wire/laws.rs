@@ -155,10 +155,32 @@ fn the_buffer_grows_with_what_arrives_and_not_beyond_the_frame() {
     let body = vec![b'1'; 50_000];
     let bytes = encoded(&message(&body));
     let mut decoder = Decoder::new(MAX_BODY);
+    let mut capacities = Vec::new();
     for (index, byte) in bytes[..bytes.len() - 1].iter().enumerate() {
         assert_eq!(decoder.decode(&mut &[*byte][..]), Ok(None));
         let most = (2 * (index + 1)).clamp(64, bytes.len());
         assert!(decoder.capacity() <= most, "{} after {index} bytes", decoder.capacity());
+        capacities.push(decoder.capacity());
+    }
+    capacities.dedup();
+    assert_eq!(capacities.len(), 11, "it doubles: {capacities:?}");
+}
+
+#[test]
+fn a_buffer_above_16_kib_is_given_back_and_a_smaller_one_is_kept() {
+    let head = encoded(&message(&[])).len();
+    for (len, kept) in [(16 * 1024, 16 * 1024), (16 * 1024 + 1, 0)] {
+        let bytes = encoded(&message(&vec![b'1'; len - head]));
+        assert_eq!(bytes.len(), len);
+        let mut decoder = Decoder::new(MAX_BODY);
+        for mut piece in [&bytes[..10], &bytes[10..]] {
+            while decoder.decode(&mut piece).unwrap().is_some() {}
+        }
+        let short = encoded(&Frame::Confirmed { through: 1 });
+        for _ in 0..70 {
+            assert!(decoder.decode(&mut &*short).unwrap().is_some());
+        }
+        assert_eq!(decoder.capacity(), kept);
     }
 }
 
@@ -182,6 +204,11 @@ fn long_messages_keep_their_buffer_until_they_cease() {
         }
         assert_eq!(decode(&long, 40_000), kept);
     }
+    for _ in 0..70 {
+        decode(&long, 40_000);
+    }
+    assert_eq!(decode(&long[..10], 5), kept, "it is still there when the next one begins");
+    decode(&long[10..], 40_000);
     for _ in 0..70 {
         decode(&short, 99);
     }

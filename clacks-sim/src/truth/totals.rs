@@ -46,7 +46,7 @@ pub enum DuplicationCause {
     TakenLate,
     /// The receiver was asked again whether it had taken it, and took it once more: it could not know the sender, or had forgotten it.
     TakenTwice,
-    /// An altered byte gave it another body under the same name, and a tower held both.
+    /// An altered byte gave it another body under the same name, and a tower held both; or another altered byte made it again what it was.
     Altered,
     /// None that the ledger accepts. Each of these is a violation, too.
     Unexplained,

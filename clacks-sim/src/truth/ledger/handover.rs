@@ -81,19 +81,19 @@ impl Ledger {
         self.taking = Some(Taking { at: scene.at, by: tower, message });
         let Some((rank, place)) = source else {
             let forgotten = &mut self.record(message).forgotten_strays;
-            let is_excused = *forgotten > 0;
-            *forgotten = forgotten.saturating_sub(1);
-            let cause = match is_excused {
-                true => DuplicationCause::TakenLate,
-                false => DuplicationCause::Unexplained,
-            };
-            self.duplicate(message, cause);
-            if !is_excused {
+            let cause = if *forgotten > 0 {
+                *forgotten -= 1;
+                DuplicationCause::TakenLate
+            } else if self.altered > 0 {
+                self.altered -= 1;
+                DuplicationCause::Altered
+            } else {
                 self.report(found, scene.with(message), || {
                     format!("tower {} has taken message {} from nobody", tower.0, message.0)
                 });
-            }
-            return;
+                DuplicationCause::Unexplained
+            };
+            return self.duplicate(message, cause);
         };
         let sender = self.copies.get(place).tower;
         if let Some(named) = mixed_up.filter(|_| rank >= Rank::MISTAKEN) {

@@ -103,6 +103,8 @@ pub(crate) struct Ledger {
     fastest_ppm: i32,
     /// How many messages are murky.
     murky: u32,
+    /// How often a tower sent one that nobody enqueued: each may on its way have become again what it was before a byte of it was altered.
+    altered: u64,
     /// Whether a byte was altered anywhere.
     is_tainted: bool,
 }
@@ -139,6 +141,7 @@ impl Ledger {
             slowest_ppm: 0,
             fastest_ppm: 0,
             murky: 0,
+            altered: 0,
             is_tainted: false,
         }
     }
@@ -266,6 +269,7 @@ impl Ledger {
                     )
                 });
             }
+            What::HandedOver { message: None, .. } => self.altered += 1,
             What::Fault(Fault::Corrupted) => {
                 self.is_tainted = true;
                 let window = self.window;

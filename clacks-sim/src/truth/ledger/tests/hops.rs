@@ -291,3 +291,30 @@ fn a_take_from_nobody_known_is_not_that_of_bytes_that_linger_when_another_one_ha
     let totals = history.end();
     assert_eq!((totals.alive, totals.copies), (1, 1));
 }
+
+#[test]
+fn a_message_may_be_altered_back_as_often_as_altered_ones_are_sent() {
+    for sent in [0, 1] {
+        let mut history = History::begin();
+        history.send(0, 1, Attempt::First);
+        history.see(0, CORRUPTED);
+        history.pass(1);
+        history.see(1, What::Received { from: Some(TowerId(0)), message: None });
+        history.see(1, What::Queued { message: None, origin: Origin::Peer });
+        history.confirm(0, 1);
+        for _ in 0..sent {
+            let (to, arrives) = (TowerId(2), history.at());
+            let attempt = Attempt::First;
+            history.see(1, What::HandedOver { to, message: None, attempt, arrives });
+        }
+        history.take(2, 1);
+        history.queue(2);
+        if sent == 0 {
+            history.end_with("tower 2 has taken message 0 from nobody");
+        } else {
+            let totals = history.end();
+            assert_eq!((totals.alive, totals.copies), (1, 1));
+            assert_eq!(totals.duplicated(DuplicationCause::Altered), 1);
+        }
+    }
+}
