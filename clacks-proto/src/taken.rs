@@ -92,8 +92,18 @@ impl Taken {
         self.entries.retain(|entry| entry.link != link);
     }
 
-    pub(crate) fn forget_older(&mut self, lifetime: Duration, now: Instant) {
-        while self.entries.front().is_some_and(|entry| entry.at + lifetime < now) {
+    /// Forgets what is older than its lifetime.
+    #[inline]
+    pub(crate) fn forget_older(&mut self, times: &Timeouts, now: Instant) {
+        // Asked for each message, and most are younger than the first part of it.
+        if self.entries.front().is_some_and(|entry| entry.at + times.confirm < now) {
+            self.forget_beyond(lifetime(times), now);
+        }
+    }
+
+    #[inline(never)]
+    fn forget_beyond(&mut self, age: Duration, now: Instant) {
+        while self.entries.front().is_some_and(|entry| entry.at + age < now) {
             self.entries.pop_front();
         }
     }
@@ -140,10 +150,13 @@ mod tests {
     #[test]
     fn what_is_older_than_its_lifetime_is_forgotten() {
         let mut taken = Taken::new(7);
+        let times = Timeouts { confirm: SECOND, ..Timeouts::default() };
+        let times = Timeouts { connect: SECOND, handshake: Duration::ZERO, ..times };
+        assert_eq!(lifetime(&times), 2 * SECOND);
         (0..5).for_each(|second| taken.remember(second, FIRST, at(second), 10));
-        taken.forget_older(2 * SECOND, at(4));
+        taken.forget_older(&times, at(4));
         assert_eq!(recalled(&taken), [2, 3, 4], "at the very end it may still come");
-        taken.forget_older(2 * SECOND, at(100));
+        taken.forget_older(&times, at(100));
         assert!(taken.is_empty());
     }
 }

@@ -266,11 +266,11 @@ impl Tower {
 
     /// Forgets what a peer will not ask about when this link has ended.
     fn forget_taken(&mut self, id: LinkId, peer: PeerId, why: CloseReason) {
-        let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
+        let (now, times) = (self.now, &self.config.timeouts);
         let said_so =
             matches!(why, CloseReason::Goodbye(farewell) if taken::leaves_no_doubt(farewell));
         self.peers.trim_taken(peer.index, |taken| {
-            taken.forget_older(lifetime, now);
+            taken.forget_older(times, now);
             if said_so {
                 taken.forget_link(id);
             }
@@ -280,8 +280,8 @@ impl Tower {
     /// Looks whether one peer, each time another one, can't ask any more about what was taken from it. So that what nobody will ask about
     /// goes even when its sender is never heard of again.
     pub(super) fn tidy(&mut self) {
-        let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
-        self.peers.trim_taken(self.tidied, |taken| taken.forget_older(lifetime, now));
+        let (now, times) = (self.now, &self.config.timeouts);
+        self.peers.trim_taken(self.tidied, |taken| taken.forget_older(times, now));
         self.tidied = self.peers.next_place(self.tidied);
     }
 

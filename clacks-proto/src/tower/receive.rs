@@ -12,7 +12,6 @@ use crate::ids::{LinkId, OfferId, PeerId};
 use crate::link::{Cargo, Direction, Incoming, Link, Outcome, State, Transfer};
 use crate::queue::Place;
 use crate::reason::{CloseReason, ProtocolError};
-use crate::taken;
 use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
@@ -329,10 +328,10 @@ impl Tower {
         }
         let Some(sender) = sender else { return };
         let incarnation = self.links.get(id).map_or(0, |link| link.incarnation);
-        let (now, lifetime) = (self.now, taken::lifetime(&self.config.timeouts));
+        let (now, times) = (self.now, &self.config.timeouts);
         let capacity = 2 * usize::from(self.config.window.messages);
         self.peers.with_taken(sender, incarnation, |taken| {
-            taken.forget_older(lifetime, now);
+            taken.forget_older(times, now);
             taken.remember(transfer, id, now, capacity);
         });
         // The first success on a link that was unproved when it opened makes it of use for our messages too.
