@@ -57,3 +57,45 @@ impl Config {
         parts.into_iter().fold(0, usize::saturating_add)
     }
 }
+
+// The numbers are those of the plain build: what HTTP adds to each link would hide that one of them has changed.
+#[cfg(all(test, target_pointer_width = "64", not(feature = "http")))]
+mod tests {
+    use super::*;
+    use crate::config::DefaultVerdict;
+    use core::time::Duration;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "about the layout that the stable compiler gives to records")]
+    fn law_8_the_formula_counts_each_thing_that_a_tower_holds() {
+        let base = Config { screening: screening(10), ..Config::default() };
+        let one_more = |change: fn(&mut Config)| {
+            let mut config = base.clone();
+            change(&mut config);
+            config.max_memory() - base.max_memory()
+        };
+        assert_eq!(one_more(|config| config.max_queue_bytes += 1), 1, "a byte");
+        assert_eq!(one_more(|config| config.max_queue_messages += 1), 180, "a message");
+        assert_eq!(one_more(|config| config.max_peers += 1), 3_757, "a peer");
+        assert_eq!(one_more(|config| config.max_links += 1), 76_654, "a link");
+        let (per_peer, per_link) = (96 * base.max_peers, 272 * base.max_links);
+        let windows = one_more(|config| config.window.messages += 1);
+        assert_eq!(windows, per_peer + per_link, "a message in each window");
+        let frames = one_more(|config| config.max_message += 1);
+        assert_eq!(frames, base.max_links, "a byte of the frame on each link");
+        assert_eq!(one_more(|config| config.max_pending_notices += 1), 48, "a notice");
+        assert_eq!(one_more(|config| config.screening = screening(11)), 112, "an offer");
+        assert_eq!(one_more(|config| config.network.push('x')), 1, "a byte of the network's name");
+
+        let mut least = base.clone();
+        (least.max_queue_bytes, least.max_queue_messages) = (0, 0);
+        (least.max_peers, least.max_links, least.max_pending_notices) = (0, 0, 0);
+        (least.screening, least.network) = (Screening::Off, "".into());
+        assert_eq!(least.max_memory(), 2_424, "the tower itself");
+    }
+
+    fn screening(max_offers: usize) -> Screening {
+        let timeout = Duration::from_secs(1);
+        Screening::On { max_offers, timeout, default: DefaultVerdict::Accept }
+    }
+}
