@@ -91,7 +91,7 @@ fn a_message_from_nowhere_is_found() {
     let said = [
         What::Enqueued { message: MessageId(0) },
         What::Queued { message: MESSAGE, origin: Origin::Local },
-        What::Received { from: Some(TWO), message: MESSAGE },
+        What::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
         What::Crashed,
     ];
     assert_eq!(when(&said), only(Checker::Conservation, "tower 1 has taken message 0 from nobody"));
@@ -147,7 +147,10 @@ fn whatever_is_done_with_an_ignored_peer_is_found() {
             What::HandedOver { to: TWO, message: MESSAGE, attempt, arrives },
             "handed a message over to",
         ),
-        (What::Received { from: Some(TWO), message: MESSAGE }, "took a message from"),
+        (
+            What::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
+            "took a message from",
+        ),
         (What::Delivered { to: Some(TWO), message: MESSAGE }, "delivered a message to"),
         (What::Announced { to: Some(TWO) }, "announced itself to"),
     ];

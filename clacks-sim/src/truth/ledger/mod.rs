@@ -241,8 +241,9 @@ impl Ledger {
             {
                 self.sent.push(Sent { at, by: tower, to, message, attempt });
             }
-            What::Received { from, message: Some(message) } => {
-                self.on_received(scene, tower, from, message, found);
+            What::Received { from, sender, message: Some(message) } => {
+                let taking = Taking { at, by: tower, message, from, sender };
+                self.on_received(scene, taking, found);
             }
             What::Queued { message: Some(message), origin } => match origin {
                 Origin::Local => self.on_queued_here(scene, tower, message, found),

@@ -49,11 +49,7 @@ fn a_refused_or_unsent_message_comes_back() {
 #[test]
 fn a_lost_confirmation_makes_two_of_one() {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     history.audit(0, &[Place::Waiting]);
     history.audit(1, &[Place::Waiting]);
     let totals = history.end();
@@ -231,26 +227,21 @@ fn bytes_may_be_seen_before_the_notice_that_explains_them() {
 }
 
 #[test]
-fn a_take_from_nobody_known_may_be_that_of_either_sender() {
+fn a_taker_that_does_not_know_the_sender_has_it_from_the_one_whose_bytes_they_were() {
     // Whichever of the two it was: one is told that its message was taken, and the other gets it back, before or after that.
     for (taken, other) in [(0, 1), (1, 0)] {
         for is_told_first in [true, false] {
             let mut history = History::begin();
-            history.send(0, 1, Attempt::First);
-            history.take(1, 0);
-            history.queue(1);
-            history.get_back(0);
-            history.see(0, CLOSED);
+            history.split(0, 1);
             for sender in [0, 1] {
                 history.send(sender, 2, Attempt::First);
             }
-            history.see(2, What::Received { from: None, message: MESSAGE });
+            history.take_as_from(2, None, taken);
             history.queue(2);
             if is_told_first {
                 history.confirm(taken, 2);
             }
             history.get_back(other);
-            history.see(other, CLOSED);
             if !is_told_first {
                 history.confirm(taken, 2);
             }
@@ -262,23 +253,55 @@ fn a_take_from_nobody_known_may_be_that_of_either_sender() {
 }
 
 #[test]
-fn a_take_from_nobody_known_may_be_that_of_whoever_asks_again() {
+fn what_one_sender_is_told_about_a_taker_that_knows_nobody_does_not_go_for_another() {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
-    // The tower number 2 takes what the first one sends, and what it sends again, and never knows from whom. The second one's comes last.
+    history.split(0, 1);
+    for sender in [0, 1] {
+        history.send(sender, 2, Attempt::First);
+    }
+    history.take_as_from(2, None, 0);
+    history.queue(2);
+    history.confirm(1, 2);
+    history.confirm(0, 2);
+    history.end_with("tower 1 was told that tower 2 has taken message 0, and that has not");
+}
+
+#[test]
+fn a_taker_that_does_not_know_the_sender_may_take_twice_what_it_is_asked_about_again() {
+    let mut history = History::begin();
+    history.split(0, 1);
     history.send(0, 2, Attempt::First);
-    history.see(2, What::Received { from: None, message: MESSAGE });
+    history.take_as_from(2, None, 0);
     history.queue(2);
     history.send(0, 2, Attempt::Retry);
     history.send(1, 2, Attempt::First);
-    history.see(2, What::Received { from: None, message: MESSAGE });
+    history.take_as_from(2, None, 0);
     history.take(2, 1);
     history.confirm(0, 2);
     history.confirm(1, 2);
     let totals = history.end();
     assert_eq!((totals.alive, totals.copies), (1, 1));
+    assert_eq!(totals.duplicated(DuplicationCause::TakenTwice), 1);
+}
+
+#[test]
+fn bytes_that_may_come_late_do_not_stand_for_those_of_a_sender_that_is_not_known() {
+    // The first one's bytes from before might still come; what is taken now are its new ones, and before that the other one's.
+    for (sender, other) in [(0, 1), (1, 0)] {
+        let mut history = History::begin();
+        history.split(0, 1);
+        history.send(sender, 2, Attempt::First);
+        history.get_back(sender);
+        for sender in [1, 0] {
+            history.send(sender, 2, Attempt::First);
+        }
+        history.take_as_from(2, None, other);
+        history.queue(2);
+        history.take(2, sender);
+        history.confirm(other, 2);
+        history.confirm(sender, 2);
+        let totals = history.end();
+        assert_eq!((totals.alive, totals.copies, totals.coalesced), (1, 1, 1));
+        assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 0);
+    }
 }

@@ -5,11 +5,7 @@ use super::*;
 #[test]
 fn copies_that_meet_become_one() {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     history.send(0, 1, Attempt::First);
     history.take(1, 0);
     history.confirm(0, 1);
@@ -23,11 +19,7 @@ fn copies_that_meet_become_one() {
 fn a_copy_that_comes_in_while_ours_is_away_stays_when_that_is_confirmed() {
     let swap = || {
         let mut history = History::begin();
-        history.send(0, 1, Attempt::First);
-        history.take(1, 0);
-        history.queue(1);
-        history.get_back(0);
-        history.see(0, CLOSED);
+        history.split(0, 1);
         // Both have one now, and send it to each other.
         history.send(0, 1, Attempt::First);
         history.send(1, 0, Attempt::First);
@@ -55,11 +47,7 @@ fn a_copy_that_comes_in_while_ours_is_away_stays_when_that_is_confirmed() {
 /// A copy comes in while ours is on a link and not sent, or just waits: from outside the two look alike.
 fn unclear() -> History {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     history.send(0, 1, Attempt::First);
     history.take(1, 0);
     history.confirm(0, 1);
@@ -123,11 +111,7 @@ fn altered_bodies_make_a_message_murky_and_no_other_one() {
     let mut history = History::begin();
     history.see(3, CORRUPTED);
     history.see(3, What::Enqueued { message: MessageId(1) });
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     history.send(0, 1, Attempt::First);
     history.take(1, 0);
     // It holds two bodies under one name, and speaks now of this one and now of that one.
@@ -144,11 +128,7 @@ fn altered_bodies_make_a_message_murky_and_no_other_one() {
 #[test]
 fn a_message_that_is_held_is_not_queued_once_more() {
     let mut history = History::begin();
-    history.send(0, 1, Attempt::First);
-    history.take(1, 0);
-    history.queue(1);
-    history.get_back(0);
-    history.see(0, CLOSED);
+    history.split(0, 1);
     history.send(0, 1, Attempt::First);
     history.take(1, 0);
     history.queue(1);
@@ -162,11 +142,7 @@ fn a_copy_that_may_have_been_kept_and_an_altered_one_are_not_told_apart() {
         if is_tainted {
             history.see(0, CORRUPTED);
         }
-        history.send(0, 1, Attempt::First);
-        history.take(1, 0);
-        history.queue(1);
-        history.get_back(0);
-        history.see(0, CLOSED);
+        history.split(0, 1);
         // A copy meets the one that waits, or is on a link and not yet sent: then it stays when that is confirmed.
         history.send(1, 0, Attempt::First);
         history.take(0, 1);
