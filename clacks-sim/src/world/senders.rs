@@ -50,3 +50,57 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use clacks_proto::{DefaultVerdict, Screening};
+
+    use super::super::tests::{calm, plan, run};
+    use crate::occurrence::{Occurrence, TowerId, What};
+
+    /// Who sent each message that was taken, and whether its taker knew that. Every one of them had been handed over by its sender to its taker.
+    fn takes(screening: Screening) -> Vec<(TowerId, bool)> {
+        // A tower that knows one peer takes from others what it can't say from whom.
+        let mut plan = plan(4, calm(), Vec::new());
+        let config = Arc::make_mut(&mut plan.config);
+        config.max_peers = 1;
+        config.screening = screening;
+        let seen = run(plan).watch.seen;
+        let mut takes = Vec::new();
+        for (place, occurrence) in seen.iter().enumerate() {
+            let Occurrence {
+                tower: Some(taker),
+                what: What::Received { from, sender, message },
+                ..
+            } = *occurrence
+            else {
+                continue;
+            };
+            let sender = sender.unwrap();
+            assert!(from.is_none_or(|from| from == sender));
+            let is_its = |before: &Occurrence| {
+                let handed_over = matches!(before.what, What::HandedOver { to, message: it, .. } if to == taker && it == message);
+                before.tower == Some(sender) && handed_over
+            };
+            assert!(seen[..place].iter().any(is_its), "{occurrence:?}");
+            takes.push((sender, from.is_some()));
+        }
+        takes
+    }
+
+    #[test]
+    fn who_sent_a_message_is_known_though_its_taker_may_not_know() {
+        let timeout = Duration::from_millis(70);
+        let waits = Screening::On { max_offers: 4, timeout, default: DefaultVerdict::Accept };
+        for screening in [Screening::Off, waits] {
+            let takes = takes(screening);
+            for is_known in [true, false] {
+                let count = takes.iter().filter(|(_, known)| *known == is_known).count();
+                assert!(count > 0, "{is_known} {screening:?}");
+            }
+        }
+    }
+}
