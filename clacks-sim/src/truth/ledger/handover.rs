@@ -9,6 +9,9 @@ use crate::occurrence::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
 use crate::truth::violation::{Scene, Violations};
 
+/// The rank of what was taken before, as an explanation of a take: the worst.
+const ASKED_AGAIN: u8 = 3;
+
 impl Ledger {
     /// A tower sends a message. False when it holds none that it could send now.
     pub(super) fn on_handed_over(&mut self, sent: Sent) -> bool {
@@ -61,7 +64,9 @@ impl Ledger {
             .of_message(known.head)
             .filter(|place| sender.or(from).is_none_or(|it| it == self.copies.get(*place).tower))
             .filter_map(|place| Some((self.rank(place, by)?, place)))
-            .min();
+            .min()
+            // A stray that had to be forgotten explains more than that its taker has forgotten what it took.
+            .filter(|(rank, _)| *rank < ASKED_AGAIN || known.forgotten_strays == 0);
         self.totals.hops += 1;
         self.record(message).hops += 1;
         self.taking = Some(taking);
@@ -156,7 +161,7 @@ impl Ledger {
             Kind::InFlight if !copy.flags.has(Flags::TAKEN) => Some(0),
             Kind::Orphan => Some(1),
             Kind::Stray => Some(2),
-            Kind::InFlight if copy.flags.has(Flags::ASKED_LATE) => Some(3),
+            Kind::InFlight if copy.flags.has(Flags::ASKED_LATE) => Some(ASKED_AGAIN),
             Kind::InFlight | Kind::Waiting => None,
         }
     }

@@ -167,6 +167,29 @@ fn strays_that_are_too_many_to_remember_explain_no_more_takes_than_they_would_ha
 }
 
 #[test]
+fn a_stray_that_is_too_many_to_remember_explains_a_take_that_looks_like_a_second_one() {
+    let mut history = History::new(20);
+    history.split(0, 12);
+    for to in (2..10).chain([1]) {
+        history.send(0, to, Attempt::First);
+        history.get_back(0);
+    }
+    // When another one comes, the last one has to be forgotten.
+    history.send(12, 13, Attempt::First);
+    history.get_back(12);
+    history.send(0, 1, Attempt::First);
+    // These are the bytes that were given up, and then those for which an answer is awaited.
+    history.take(1, 0);
+    history.queue(1);
+    history.send(0, 1, Attempt::Retry);
+    history.take(1, 0);
+    history.confirm(0, 1);
+    let totals = history.end();
+    assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 1);
+    assert_eq!((totals.alive, totals.copies, totals.coalesced), (1, 2, 1));
+}
+
+#[test]
 fn slow_bytes_may_bring_back_what_was_lost_or_make_one_more() {
     let mut history = History::begin();
     history.send(0, 1, Attempt::First);
