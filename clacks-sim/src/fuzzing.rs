@@ -112,7 +112,8 @@ impl Choices<'_> {
             Heartbeat::Off,
             Heartbeat::Every(millis(500)),
         ]);
-        tower.max_pending_notices = 16;
+        // One event may end every link and bring back all that was on them. Who drops a notice about that leaves nobody to judge it.
+        tower.max_pending_notices = 128;
         tower.window.messages = 1 + u16::from(self.below(4));
         tower.window.bytes = 16 * u32::from(self.byte());
         let times = &mut tower.timeouts;

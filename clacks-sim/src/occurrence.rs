@@ -166,6 +166,8 @@ pub enum What {
     Received {
         /// From whom, as far as it knows.
         from: Option<TowerId>,
+        /// Who sent it, whatever the tower knows; `None` when it came over no connection.
+        sender: Option<TowerId>,
         /// The message.
         message: Option<MessageId>,
     },

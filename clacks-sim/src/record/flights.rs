@@ -282,7 +282,11 @@ mod tests {
     }
 
     const ARRIVED: What = What::Arrived { from: TowerId(0), bytes: 100 };
-    const TAKEN: What = What::Received { from: Some(TowerId(0)), message: Some(MessageId(0)) };
+    const TAKEN: What = What::Received {
+        from: Some(TowerId(0)),
+        sender: Some(TowerId(0)),
+        message: Some(MessageId(0)),
+    };
     const BROKE_THERE: What = What::Broke { with: TowerId(0) };
     const BROKE_HERE: What = What::Broke { with: TowerId(1) };
     const CLOSED_HERE: What = What::Closed { with: Some(TowerId(1)) };

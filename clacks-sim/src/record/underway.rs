@@ -69,10 +69,10 @@ impl Underway {
         let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
         match what {
             What::Arrived { from, .. } => self.on_arrival(at, tower, from, settle),
-            What::Received { from, message } => {
+            What::Received { sender, message, .. } => {
                 let arrived = self.arrived.iter().filter(|_| self.arrived_at == at);
                 let is_it = |(to, journey): &&(TowerId, Journey)| {
-                    let is_from = from.is_none_or(|from| from == journey.from);
+                    let is_from = sender.is_none_or(|sender| sender == journey.from);
                     *to == tower && is_from && journey.message == message
                 };
                 let taken: Vec<_> = arrived.filter(is_it).map(|(_, it)| it.number).collect();

@@ -215,7 +215,8 @@ impl Maker {
             let arrived = What::Arrived { from: TowerId(from), bytes: 230 };
             self.tell(arrives, Some(to), arrived);
             let peer = Some(TowerId(from));
-            self.tell(arrives, Some(to), What::Received { from: peer, message: message_id });
+            let what = What::Received { from: peer, sender: peer, message: message_id };
+            self.tell(arrives, Some(to), what);
             if self.roll(40) > 0 {
                 let what = What::Queued { message: message_id, origin: Origin::Peer };
                 self.tell(arrives, Some(to), what);

@@ -98,7 +98,7 @@ impl fmt::Display for What {
             Self::StatusChanged { peer, from, to } => {
                 write!(f, "status of {}: {from} -> {to}", Perhaps(peer))
             }
-            Self::Received { from, message } => {
+            Self::Received { from, message, .. } => {
                 write!(f, "received {} from {}", Perhaps(message), Perhaps(from))
             }
             Self::Queued { message, origin } => {
@@ -155,7 +155,7 @@ pub(super) fn words(what: &What) -> (u32, u64, u64) {
         What::StatusChanged { peer, from, to } => {
             (26, tower(peer), u64::from(code(from)) << 8 | u64::from(code(to)))
         }
-        What::Received { from, message: number } => (27, tower(from), message(number)),
+        What::Received { from, message: number, .. } => (27, tower(from), message(number)),
         What::Queued { message: number, origin } => {
             let origin = match origin {
                 Origin::Local => 0,

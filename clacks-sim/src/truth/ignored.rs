@@ -107,7 +107,7 @@ mod tests {
         [
             What::Dialled { to: Some(peer) },
             What::HandedOver { to: peer, message: None, attempt, arrives },
-            What::Received { from: Some(peer), message: None },
+            What::Received { from: Some(peer), sender: Some(peer), message: None },
             What::Delivered { to: Some(peer), message: None },
             What::Announced { to: Some(peer) },
         ]

@@ -26,7 +26,7 @@ mod whole;
 
 use std::time::Duration;
 
-use clacks_proto::{Instant, Status, Tower};
+use clacks_proto::{Instant, Screening, Status, Tower};
 
 use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 use crate::plan::Plan;
@@ -116,7 +116,12 @@ impl Truth {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let dialled = times.connect.saturating_add(times.handshake);
         let idle = times.idle.saturating_add(times.confirm).saturating_add(dialled);
-        let idle = seconds(idle).saturating_add(1);
+        // What came on a link that its sender alone has given up is taken when it has waited for a verdict.
+        let screened = match config.screening {
+            Screening::On { timeout, .. } => timeout,
+            Screening::Off => Duration::ZERO,
+        };
+        let idle = seconds(idle.saturating_add(screened)).saturating_add(1);
         // A receiver has to recognise a transfer for as long as its sender, with the same times, may ask about it.
         let memory = seconds(times.confirm.saturating_add(times.confirm.max(dialled)));
         Self {

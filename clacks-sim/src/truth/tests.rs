@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{Address, Message, Origin, Seed};
+use clacks_proto::{Address, DefaultVerdict, Message, Origin, Screening, Seed};
 
 use super::whole::{calm, plan};
 use super::*;
@@ -91,10 +91,43 @@ fn a_message_from_nowhere_is_found() {
     let said = [
         What::Enqueued { message: MessageId(0) },
         What::Queued { message: MESSAGE, origin: Origin::Local },
-        What::Received { from: Some(TWO), message: MESSAGE },
+        What::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
         What::Crashed,
     ];
     assert_eq!(when(&said), only(Checker::Conservation, "tower 1 has taken message 0 from nobody"));
+}
+
+#[test]
+fn a_message_that_waits_for_a_verdict_may_be_taken_long_after_its_sender_has_given_it_up() {
+    let found = |screening: Screening| {
+        let mut plan = plan(1, calm());
+        Arc::make_mut(&mut plan.config).screening = screening;
+        let mut run = Run { truth: Truth::new(&plan, Checks::default()), plan };
+        let mut see = |second: u64, tower, what| {
+            let at = Instant::from_nanos(second * 1_000_000_000);
+            run.truth.see(&Occurrence { at, tower: Some(tower), what });
+        };
+        let arrives = Instant::ORIGIN;
+        let sent = |to| What::HandedOver { to, message: MESSAGE, attempt: Attempt::First, arrives };
+        let back = What::Queued { message: MESSAGE, origin: Origin::Returned };
+        see(0, TWO, What::Enqueued { message: MessageId(0) });
+        see(1, TWO, sent(ONE));
+        see(40, TWO, back);
+        // What can't come any more is forgotten when the message comes back once more.
+        see(500, TWO, sent(TowerId(0)));
+        see(540, TWO, back);
+        see(541, ONE, What::Received { from: None, sender: Some(TWO), message: MESSAGE });
+        see(541, ONE, What::Queued { message: MESSAGE, origin: Origin::Peer });
+        let mut found = run.end();
+        found.retain(|(checker, text)| {
+            *checker == Checker::Conservation && !text.starts_with("nobody")
+        });
+        found
+    };
+    let (timeout, default) = (Duration::from_secs(540), DefaultVerdict::Accept);
+    assert_eq!(found(Screening::On { max_offers: 1, timeout, default }), []);
+    let text = "tower 1 has taken message 0 from nobody";
+    assert_eq!(found(Screening::Off), only(Checker::Conservation, text));
 }
 
 #[test]
@@ -147,7 +180,10 @@ fn whatever_is_done_with_an_ignored_peer_is_found() {
             What::HandedOver { to: TWO, message: MESSAGE, attempt, arrives },
             "handed a message over to",
         ),
-        (What::Received { from: Some(TWO), message: MESSAGE }, "took a message from"),
+        (
+            What::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
+            "took a message from",
+        ),
         (What::Delivered { to: Some(TWO), message: MESSAGE }, "delivered a message to"),
         (What::Announced { to: Some(TWO) }, "announced itself to"),
     ];

@@ -50,7 +50,7 @@ impl Watch<Tower> for Judge {
         self.truth.see(occurrence);
         self.flights.see(occurrence);
         if let Occurrence { at, tower: Some(tower), what } = *occurrence
-            && let What::Received { from: Some(from), message: Some(message) } = what
+            && let What::Received { sender: Some(from), message: Some(message), .. } = what
         {
             self.taken.push((from, tower, message, at));
         }

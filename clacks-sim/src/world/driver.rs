@@ -36,13 +36,15 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 Action::Close { link, how, .. } => self.close(tower, link, how),
                 Action::Notify(Notice::ShutDown { left }) => undelivered = Some(left),
                 Action::Notify(notice) => self.on_notice(tower, notice),
-                // Screening belongs to whoever made the towers: it decides before this is polled.
+                // Whoever made the towers may have decided before this is polled.
+                Action::Screen { offer, .. } => self.on_offer(tower, offer),
                 _ => {}
             }
         }
         if let Some(machine) = &self.nodes[tower.0 as usize].machine {
             self.watch.after(Instant::from_nanos(self.now), tower, machine);
             self.want(tower);
+            self.forget_offers(tower);
         }
         if let Some(undelivered) = undelivered {
             self.on_left(tower, undelivered);
@@ -67,10 +69,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 What::StatusChanged { peer: self.peer(tower, peer), from, to }
             }
             Notice::TowerForgotten { .. } => What::Forgot,
-            Notice::MessageReceived { from, message } => What::Received {
-                from: from.and_then(|from| self.peer(tower, from)),
-                message: self.message(tower, message),
-            },
+            Notice::MessageReceived { from, message } => {
+                let from = from.and_then(|from| self.peer(tower, from));
+                let message = self.message(tower, message);
+                What::Received { from, sender: self.sender_of(tower, message), message }
+            }
             Notice::MessageQueued { message, origin } => {
                 What::Queued { message: self.message(tower, message), origin }
             }
@@ -194,7 +197,10 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         match (what, link) {
             (Load::Bytes, Some(link)) => {
                 self.on_bytes(place, end, tower, link, with);
-                return self.settle(tower);
+                self.speaker = Some(with);
+                self.settle(tower);
+                self.speaker = None;
+                return;
             }
             (Load::Bytes | Load::SynAck, None) => {
                 // A machine that is there knows nothing of this connection, and says so.

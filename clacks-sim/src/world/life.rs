@@ -7,6 +7,7 @@ use clacks_proto::{Event, Instant, StateMachine};
 use super::addresses::address_of;
 use super::clock::Clock;
 use super::connection::EndId;
+use super::senders::Offered;
 use super::{Due, Watch, World, nanos};
 use crate::occurrence::{Fault, TowerId, What};
 use crate::plan::{ContactVerb, Death, WithContacts};
@@ -37,6 +38,8 @@ pub(super) struct Node<M> {
     pub(super) clock: Option<Box<Clock>>,
     /// What arrived while it was paused.
     parked: Vec<Due>,
+    /// What it has under screening.
+    pub(super) offers: Vec<Offered>,
 }
 
 impl<M> Node<M> {
@@ -54,6 +57,7 @@ impl<M> Node<M> {
             sessions: 0,
             clock: None,
             parked: Vec::new(),
+            offers: Vec::new(),
         }
     }
 
@@ -134,6 +138,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         node.is_unanswering = how == Death::Machine;
         let ends = std::mem::take(&mut node.ends);
         let parked = std::mem::take(&mut node.parked);
+        node.offers.clear();
         self.standing.running -= 1;
         self.abandon_parked(parked, how);
         for end in ends.into_iter().flatten() {

@@ -11,6 +11,7 @@ mod driver;
 mod faults;
 mod life;
 mod network;
+mod senders;
 mod steps;
 
 use std::sync::Arc;
@@ -117,6 +118,8 @@ pub(crate) struct World<M, W> {
     /// How often that has changed. (On a path only mishaps do, which are looked up whenever something is sent.)
     weather_changes: u32,
     partitions: Vec<(u32, Partition)>,
+    /// Whose bytes a tower deals with just now.
+    speaker: Option<TowerId>,
     names: Names,
     /// The next of the plan's steps.
     next_step: usize,
@@ -149,6 +152,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             weather: Arc::new(plan.weather.clone()),
             weather_changes: 0,
             partitions: Vec::new(),
+            speaker: None,
             names: Names::default(),
             next_step: 0,
             standing: Standing::default(),

@@ -9,8 +9,8 @@ use crate::plan::{
 use clacks_proto::{CloseReason, IoCause, Origin, SendRate};
 
 #[derive(Default)]
-struct Witness {
-    seen: Vec<Occurrence>,
+pub(super) struct Witness {
+    pub(super) seen: Vec<Occurrence>,
 }
 
 impl Watch<Tower> for Witness {
@@ -25,7 +25,7 @@ fn millis(count: u64) -> Instant {
     Instant::from_nanos(count * 1_000_000)
 }
 
-fn calm() -> Weather {
+pub(super) fn calm() -> Weather {
     Weather {
         latency: Distribution::Constant(Duration::from_millis(20)),
         jitter: None,
@@ -40,7 +40,7 @@ fn calm() -> Weather {
 }
 
 /// Towers in a row, each of which knows the next, and one message that the first one enqueues after a second.
-fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> Plan {
+pub(super) fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> Plan {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(20);
     config.heartbeat = Some(Duration::from_secs(1));
@@ -74,7 +74,7 @@ fn world(plan: Plan) -> World<Tower, Witness> {
     World::new(Arc::new(plan), Box::new(make), Witness::default())
 }
 
-fn run(plan: Plan) -> World<Tower, Witness> {
+pub(super) fn run(plan: Plan) -> World<Tower, Witness> {
     let mut world = world(plan);
     while world.step() {}
     world

@@ -34,7 +34,7 @@ fn anything() -> impl Strategy<Value = What> {
     prop_oneof![
         prop::sample::select(vec![Attempt::First, Attempt::Retry]).prop_map(hand_over),
         (0..9_000_u32).prop_map(|bytes| What::Sent { to: TowerId(2), bytes }),
-        Just(What::Received { from: None, message: None }),
+        Just(What::Received { from: None, sender: None, message: None }),
         prop::sample::select(vec![Origin::Local, Origin::Peer, Origin::Returned]).prop_map(queued),
         Just(What::Delivered { to: None, message: None }),
         Just(What::Enqueued { message: MessageId(1) }),
@@ -138,7 +138,7 @@ fn merged_rows_keep_the_last_gauge_and_the_peaks_of_queues() {
 #[test]
 fn what_was_received_and_not_queued_was_coalesced_even_across_a_sample() {
     let mut series = Series::new(8, None);
-    let received = What::Received { from: None, message: None };
+    let received = What::Received { from: None, sender: None, message: None };
     series.see(&seen(1, received));
     series.sample(at(1), &Gauges::default());
     series.see(&seen(1, queued(Origin::Peer)));

@@ -2,12 +2,15 @@
 
 use clacks_proto::wire::Attempt;
 
-use super::copies::{Flags, Kind, NOWHERE};
+use super::copies::{Flags, Kind};
 use super::pending::{Sent, Taking};
 use super::{Ledger, seconds};
 use crate::occurrence::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
 use crate::truth::violation::{Scene, Violations};
+
+/// The rank of what was taken before, as an explanation of a take: the worst.
+const ASKED_AGAIN: u8 = 3;
 
 impl Ledger {
     /// A tower sends a message. False when it holds none that it could send now.
@@ -46,40 +49,28 @@ impl Ledger {
     }
 
     /// A tower has taken a message. Where it came from is settled now, and what became of it with the next occurrence.
-    pub(super) fn on_received(
-        &mut self,
-        scene: Scene,
-        tower: TowerId,
-        from: Option<TowerId>,
-        message: MessageId,
-        found: &mut Violations,
-    ) {
+    ///
+    /// That is what the network says, and not what the tower says: one that knows too few peers, or has forgotten its sender, can't tell from which of two it came.
+    pub(super) fn on_received(&mut self, scene: Scene, taking: Taking, found: &mut Violations) {
+        let Taking { by, message, from, sender, .. } = taking;
         let Some(known) = self.messages.get(message.0 as usize) else {
             self.report(found, scene.with(message), || {
-                format!("tower {} has taken message {}, which nobody enqueued", tower.0, message.0)
+                format!("tower {} has taken message {}, which nobody enqueued", by.0, message.0)
             });
             return;
         };
-        let best = |least: Rank| {
-            let copies = self.copies.of_message(known.head);
-            let ranked = copies.filter_map(|place| Some((self.rank(place, tower, from)?, place)));
-            ranked.filter(|(rank, _)| *rank >= least).min()
-        };
-        let source = best(Rank::BEST)
-            // A stray that had to be forgotten explains more than one from somebody else.
-            .filter(|(rank, _)| *rank < Rank::MISTAKEN || known.forgotten_strays == 0);
-        // What it took from nobody known before this was put down to the one that it names now, and may as well have come from another one. What
-        // that has on its way explains more than bytes of the named one that may linger.
-        let mixed_up = from.and_then(|from| self.taken_from_nobody(message, tower, from));
-        let on_its_way = best(Rank::MISTAKEN).filter(|(rank, _)| *rank == Rank::MISTAKEN);
-        let source = match source {
-            Some((rank, _)) if rank > Rank::BEST && mixed_up.is_some() => on_its_way.or(source),
-            source => source,
-        };
+        let source = self
+            .copies
+            .of_message(known.head)
+            .filter(|place| sender.or(from).is_none_or(|it| it == self.copies.get(*place).tower))
+            .filter_map(|place| Some((self.rank(place, by)?, place)))
+            .min()
+            // A stray that had to be forgotten explains more than that its taker has forgotten what it took.
+            .filter(|(rank, _)| *rank < ASKED_AGAIN || known.forgotten_strays == 0);
         self.totals.hops += 1;
         self.record(message).hops += 1;
-        self.taking = Some(Taking { at: scene.at, by: tower, message });
-        let Some((rank, place)) = source else {
+        self.taking = Some(taking);
+        let Some((_, place)) = source else {
             let forgotten = &mut self.record(message).forgotten_strays;
             let cause = if *forgotten > 0 {
                 *forgotten -= 1;
@@ -89,48 +80,27 @@ impl Ledger {
                 DuplicationCause::Altered
             } else {
                 self.report(found, scene.with(message), || {
-                    format!("tower {} has taken message {} from nobody", tower.0, message.0)
+                    format!("tower {} has taken message {} from nobody", by.0, message.0)
                 });
                 DuplicationCause::Unexplained
             };
             return self.duplicate(message, cause);
         };
-        let sender = self.copies.get(place).tower;
-        if let Some(named) = mixed_up.filter(|_| rank >= Rank::MISTAKEN) {
-            self.copies.get_mut(named).flags.set(Flags::KNOWN);
-            return self.take_from(scene, place, tower, None, found);
-        }
-        if rank >= Rank::MISTAKEN && !self.is_tainted {
+        if let (Some(claimed), Some(sender)) = (from, sender)
+            && claimed != sender
+            && !self.is_tainted
+        {
             self.report(found, scene.with(message), || {
-                let claimed = from.map_or(NOWHERE, |from| from.0);
-                format!(
-                    "tower {by} says that message {message} came from tower {claimed}, and it came from tower {sender}",
-                    by = tower.0,
-                    message = message.0,
-                    sender = sender.0,
-                )
+                let (by, message, claimed, sender) = (by.0, message.0, claimed.0, sender.0);
+                format!("tower {by} says that message {message} came from tower {claimed}, and it came from tower {sender}")
             });
         }
-        self.take_from(scene, place, tower, from, found);
-    }
-
-    /// A copy from one tower that was put down as taken when another said that it took one and could not say from whom.
-    fn taken_from_nobody(&self, message: MessageId, by: TowerId, from: TowerId) -> Option<u32> {
-        self.in_flight(message, from).find(|place| {
-            let copy = self.copies.get(*place);
-            copy.to == by && copy.flags.has(Flags::TAKEN) && !copy.flags.has(Flags::KNOWN)
-        })
+        self.take_from(scene, place, taking, found);
     }
 
     /// Settles at its source that a message was taken.
-    fn take_from(
-        &mut self,
-        scene: Scene,
-        place: u32,
-        by: TowerId,
-        from: Option<TowerId>,
-        found: &mut Violations,
-    ) {
+    fn take_from(&mut self, scene: Scene, place: u32, taking: Taking, found: &mut Violations) {
+        let Taking { by, from, .. } = taking;
         let (epoch, now) = (self.tower(by).epoch, seconds(scene.at));
         let copy = self.copies.get_mut(place);
         let (message, kind, flags) = (copy.message, copy.kind, copy.flags);
@@ -181,27 +151,24 @@ impl Ledger {
         }
     }
 
-    /// Whether a record explains that a tower has taken a message, and how well: lower is better.
-    fn rank(&self, place: u32, by: TowerId, from: Option<TowerId>) -> Option<Rank> {
+    /// Whether a record explains that a tower has taken a message from its sender, and how well: lower is better.
+    ///
+    /// Whoever waits for an answer comes first: bytes that nobody waits for need not be taken by anybody.
+    fn rank(&self, place: u32, by: TowerId) -> Option<u8> {
         let copy = self.copies.get(place);
-        if copy.to != by {
-            return None;
+        match copy.kind {
+            _ if copy.to != by => None,
+            Kind::InFlight if !copy.flags.has(Flags::TAKEN) => Some(0),
+            Kind::Orphan => Some(1),
+            Kind::Stray => Some(2),
+            Kind::InFlight if copy.flags.has(Flags::ASKED_LATE) => Some(ASKED_AGAIN),
+            Kind::InFlight | Kind::Waiting => None,
         }
-        let rank = match copy.kind {
-            Kind::Waiting => return None,
-            Kind::InFlight if !copy.flags.has(Flags::TAKEN) => 0,
-            Kind::InFlight if copy.flags.has(Flags::ASKED_LATE) => 3,
-            Kind::InFlight => return None,
-            Kind::Orphan => 1,
-            Kind::Stray => 2,
-        };
-        let is_the_one = from.is_none_or(|from| from == copy.tower);
-        Some(Rank(if is_the_one { rank } else { rank + Rank::MISTAKEN.0 }))
     }
 
     /// What a tower says right after it took a message: it has put it into its queue, or it had it already.
     pub(super) fn conclude(&mut self, taking: Taking, is_queued: bool, found: &mut Violations) {
-        let Taking { at, by, message } = taking;
+        let Taking { at, by, message, .. } = taking;
         let scene = Scene::of(at, by).with(message);
         if is_queued {
             // It had none, or an altered one that it may have kept.
@@ -270,9 +237,6 @@ impl Ledger {
             }
             return;
         };
-        if self.copies.get(place).flags.has(Flags::TAKEN) {
-            self.swap_takes(place);
-        }
         let copy = self.copies.get_mut(place);
         let (to, flags) = (copy.to, copy.flags);
         copy.kind = Kind::Waiting;
@@ -322,9 +286,6 @@ impl Ledger {
             });
             return;
         };
-        if !self.copies.get(place).flags.has(Flags::TAKEN) {
-            self.swap_takes(place);
-        }
         let copy = *self.copies.get(place);
         let receiver = copy.to;
         // The receiver's hello may have been altered: then it has another name.
@@ -368,33 +329,6 @@ impl Ledger {
         self.weigh(message);
     }
 
-    /// A tower that does not know its sender takes a message that two have sent to it: which of the two copies that was shows later. Here it shows that
-    /// it was not the one that it was held for, so they change roles.
-    fn swap_takes(&mut self, place: u32) {
-        let copy = *self.copies.get(place);
-        let is_taken = copy.flags.has(Flags::TAKEN);
-        let is_twin = |other: &u32| {
-            let twin = self.copies.get(*other);
-            let taken = if is_taken { copy } else { *twin };
-            twin.to == copy.to
-                && twin.flags.has(Flags::TAKEN) != is_taken
-                && !taken.flags.has(Flags::KNOWN)
-        };
-        let Some(twin) = self.places(copy.message, Kind::InFlight).find(is_twin) else { return };
-        let (taken, open) = if is_taken { (place, twin) } else { (twin, place) };
-        let record = self.copies.get_mut(taken);
-        let (sender, epoch, time) = (record.tower, record.epoch, record.time);
-        let is_asked_late = record.flags.has(Flags::ASKED_LATE);
-        record.flags.clear(Flags::TAKEN);
-        record.flags.clear(Flags::ASKED_LATE);
-        let record = self.copies.get_mut(open);
-        record.flags.set(Flags::TAKEN);
-        (record.epoch, record.time) = (epoch, time);
-        if is_asked_late {
-            self.add_stray(copy.message, sender, copy.to);
-        }
-    }
-
     /// A tower speaks of a message that it may have kept: so it has.
     fn keep_if_unclear(&mut self, tower: TowerId, message: MessageId) {
         if self.unclear.contains(&(tower, message)) {
@@ -421,15 +355,4 @@ impl Ledger {
         }
         false
     }
-}
-
-/// How well a record explains a take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(u8);
-
-impl Rank {
-    /// It is on its way from the one that the receiver names.
-    const BEST: Self = Self(0);
-    /// From here on the receiver is mistaken about the sender.
-    const MISTAKEN: Self = Self(4);
 }

@@ -110,8 +110,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of a network in which nobody has said anything. `window` is how many messages may be unconfirmed on a link, `idle` after how many
-    /// seconds a tower closes a link on which nothing comes in, and `memory` for how many it recognises what it is asked about again.
+    /// The ledger of a network in which nobody has said anything. `window` is how many messages may be unconfirmed on a link, `idle` for how many
+    /// seconds bytes that their sender has given up may wait until they are taken, and `memory` for how many it recognises what it is asked about again.
     pub(crate) fn new(towers: u32, window: u16, idle: u32, memory: u32) -> Self {
         let tower = Tower {
             head: NOWHERE,
@@ -244,8 +244,9 @@ impl Ledger {
             {
                 self.sent.push(Sent { at, by: tower, to, message, attempt });
             }
-            What::Received { from, message: Some(message) } => {
-                self.on_received(scene, tower, from, message, found);
+            What::Received { from, sender, message: Some(message) } => {
+                let taking = Taking { at, by: tower, message, from, sender };
+                self.on_received(scene, taking, found);
             }
             What::Queued { message: Some(message), origin } => match origin {
                 Origin::Local => self.on_queued_here(scene, tower, message, found),

@@ -14,6 +14,10 @@ pub(super) struct Taking {
     pub(super) at: Instant,
     pub(super) by: TowerId,
     pub(super) message: MessageId,
+    /// From whom, as far as the taker knows.
+    pub(super) from: Option<TowerId>,
+    /// Who sent it, whatever the taker knows.
+    pub(super) sender: Option<TowerId>,
 }
 
 /// A message among the bytes of a tower. It may yet tell how it came to that: that the message came back from another peer, for example.

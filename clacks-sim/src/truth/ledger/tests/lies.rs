@@ -80,7 +80,7 @@ fn a_message_from_nowhere_is_found() {
 fn a_message_from_another_than_it_says_is_found() {
     let mut history = History::begin();
     history.send(0, 1, Attempt::First);
-    history.take(1, 2);
+    history.take_as_from(1, Some(2), 0);
     history.queue(1);
     history.end_with("tower 1 says that message 0 came from tower 2, and it came from tower 0");
     let mut history = History::begin();
@@ -133,7 +133,7 @@ fn an_altered_address_misleads_a_sender_about_whom_it_has_to_ask_again() {
 
 #[test]
 fn a_message_that_nobody_enqueued_is_found_unless_a_byte_was_altered() {
-    let made_up = What::Received { from: None, message: None };
+    let made_up = What::Received { from: None, sender: None, message: None };
     let mut history = History::begin();
     history.see(1, made_up);
     history.end_with("tower 1 has a message that nobody enqueued, and no byte was altered");

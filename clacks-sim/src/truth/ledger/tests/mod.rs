@@ -61,8 +61,14 @@ impl History {
     }
 
     fn take(&mut self, tower: u32, from: u32) {
+        self.take_as_from(tower, Some(from), from);
+    }
+
+    /// A tower takes a message and thinks it came from another one, or from nobody it knows.
+    fn take_as_from(&mut self, tower: u32, from: Option<u32>, sender: u32) {
         self.pass(1);
-        self.see(tower, What::Received { from: Some(TowerId(from)), message: MESSAGE });
+        let (from, sender) = (from.map(TowerId), Some(TowerId(sender)));
+        self.see(tower, What::Received { from, sender, message: MESSAGE });
     }
 
     fn queue(&mut self, tower: u32) {
@@ -87,7 +93,7 @@ impl History {
         self.confirm(from, to);
     }
 
-    /// A hop of which the confirmation got lost: both have it.
+    /// A hop of which the sender never hears that it succeeded: both have the message afterwards.
     fn split(&mut self, from: u32, to: u32) {
         self.send(from, to, Attempt::First);
         self.take(to, from);
