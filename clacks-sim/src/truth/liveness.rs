@@ -10,6 +10,9 @@ const NAMED: usize = 3;
 
 /// Looks at whom each running tower knows: it has to know every other running one as alive. Costs one look at every peer of every tower, so it is done at the end
 /// of a calm phase, and only where a scenario promises it. Returns how many pairs it has judged.
+///
+/// An alive peer whose address is nobody's stands for any one tower: a byte of what that said of itself was altered, and as long as the link with it stands,
+/// nothing shows that it has another name.
 pub(super) fn judge<P>(
     at: Instant,
     running: &[TowerId],
@@ -27,11 +30,16 @@ where
     }
     let others = running.len().saturating_sub(1);
     for tower in running {
-        let mut known = 0;
-        for (peer, status) in peers_of(*tower) {
-            let Some(peer) = peer.filter(|peer| peer != tower && status == Status::Alive) else {
+        let (mut known, mut misnamed) = (0, 0);
+        let alive = peers_of(*tower).into_iter().filter(|(_, status)| *status == Status::Alive);
+        for (peer, _) in alive {
+            let Some(peer) = peer else {
+                misnamed += 1;
                 continue;
             };
+            if peer == *tower {
+                continue;
+            }
             // Each running tower begins with its own mark, which no other one can leave there.
             let mark = runs.get_mut(peer.0 as usize);
             if let Some(mark) = mark.filter(|mark| mark.is_some_and(|by| by != *tower)) {
@@ -39,7 +47,7 @@ where
                 known += 1;
             }
         }
-        if known < others {
+        if known + misnamed < others {
             let missing = others - known;
             let is_missing =
                 |other: &&TowerId| *other != tower && runs[other.0 as usize] != Some(*tower);
@@ -96,6 +104,25 @@ mod tests {
         let peers_of = |tower| if tower == 3 { peers.clone() } else { all(tower) };
         let expected = "tower 3 does not know 1 of 5 running towers as alive: 0";
         assert_eq!(violations(peers_of), [expected]);
+    }
+
+    #[test]
+    fn one_that_is_known_by_a_name_that_nobody_has_stands_for_one_tower() {
+        for (missing, status, expected) in [
+            (1, Status::Alive, None),
+            (1, Status::Lost, Some("tower 3 does not know 1 of 5 running towers as alive: 0")),
+            (2, Status::Alive, Some("tower 3 does not know 2 of 5 running towers as alive: 0, 1")),
+        ] {
+            let peers_of = |tower| {
+                let mut peers = all(tower);
+                if tower == 3 {
+                    peers.drain(..missing);
+                    peers.push((None, status));
+                }
+                peers
+            };
+            assert_eq!(violations(peers_of), Vec::from_iter(expected));
+        }
     }
 
     #[test]
