@@ -5,9 +5,12 @@ use alloc::vec::Vec;
 use super::{Cargo, Model, Number, Phase, Place, Told};
 use crate::actions::{Actions, message_of};
 use crate::link::{Direction, Link as RealLink, State};
+use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Attempt, MAX_HEAD};
-use crate::{Action, MessageKey, Notice, ShutdownProgress, StateMachine, Tower, WakeupReason};
+use crate::{
+    Action, CloseMode, MessageKey, Notice, ShutdownProgress, StateMachine, Tower, WakeupReason,
+};
 
 impl Model {
     /// Everything that can be looked at is the same, and in its bounds.
@@ -20,7 +23,7 @@ impl Model {
         self.check_wakeup(tower);
         assert_eq!(*tower.stats(), self.stats);
         assert_eq!(self.after.next_transfer, self.next_transfer);
-        assert_eq!(self.after.pending.0, self.told.len());
+        assert_eq!(self.after.pending, (self.told.len(), self.screens.len()));
         let is_silent = self.told.is_empty() && self.missed == 0;
         let progress = match self.phase {
             Phase::Running => ShutdownProgress::Running,
@@ -215,10 +218,64 @@ impl Model {
         links.chain(rests).chain(offers).chain(others).min()
     }
 
-    /// An action was polled. A notice must be the next one of those that are to be told.
+    /// An action was polled. It must be one that is to be asked for; a notice must be the next one of those that are to be told.
     pub(in super::super) fn polled(&mut self, tower: &Tower, action: Option<Action>) {
         self.polled = None;
-        let Some(Action::Notify(notice)) = action else { return };
+        self.check_screens(tower, action);
+        match action {
+            Some(Action::Notify(notice)) => self.check_notice(tower, notice),
+            Some(Action::Connect { link, peer }) => {
+                let link = self.link(link).expect("nobody dials a link that has ended");
+                assert!(!link.is_inbound);
+                assert_eq!(Some(peer), link.peer.map(|key| self.id_of(key)), "{link:?}");
+            }
+            Some(Action::Close { link, how, why }) => {
+                let link = self.link_mut(link).expect("nobody closes a link that has ended");
+                let first = link.close.filter(|_| link.closes == 0);
+                let again = (CloseMode::Abort, CloseReason::Truncated);
+                let is_urged = link.is_urged && link.closes == 1;
+                let expected = first.or_else(|| is_urged.then_some(again));
+                assert_eq!(Some((how, why)), expected, "{link:?}");
+                link.closes += 1;
+            }
+            Some(Action::Send { .. } | Action::Screen { .. }) => {}
+            None => {
+                assert!(self.told.is_empty() && self.missed == 0, "there is something to tell");
+                for link in &self.links {
+                    let expected = u8::from(link.close.is_some()) + u8::from(link.is_urged);
+                    assert_eq!(link.closes, expected, "it was asked to close: {link:?}");
+                }
+            }
+        }
+    }
+
+    /// Offers are shown in their order, except for those that are decided already.
+    fn check_screens(&mut self, tower: &Tower, action: Option<Action>) {
+        let left = tower.inside().pending.1;
+        let mut gone = self.screens.len() - left;
+        if let Some(Action::Screen { offer, from }) = action {
+            gone -= 1;
+            let (number, sender) = self.screens[gone];
+            assert_eq!(self.known[number].key, Some(offer.0));
+            assert_eq!(from, sender.map(|key| self.id_of(key)));
+            assert!(self.is_offered(number), "there is nothing to decide");
+        }
+        assert!(action.is_some() || left == 0, "an offer was not shown");
+        let skipped: Vec<_> = self.screens.drain(..gone).collect();
+        for (number, _) in skipped {
+            assert!(!self.is_offered(number), "an offer was passed over");
+        }
+        if let Some(Action::Screen { .. }) = action {
+            self.screens.pop_front();
+        }
+    }
+
+    fn is_offered(&self, number: Number) -> bool {
+        let message = self.message(number);
+        message.is_some_and(|message| matches!(message.place, Place::Offered { .. }))
+    }
+
+    fn check_notice(&mut self, tower: &Tower, notice: Notice) {
         if let Notice::Missed { count } = notice
             && self.told.is_empty()
         {

@@ -22,7 +22,7 @@ use crate::link::{Outcome, State};
 use crate::time::{Instant, nanos};
 use crate::tower::inside::Inside;
 use crate::wire::{Decoder, Farewell};
-use crate::{Address, CloseReason, Kind, Nonce, Origin, Stats, Status, Tower};
+use crate::{Address, CloseMode, CloseReason, Kind, Nonce, Origin, Stats, Status, Tower};
 
 pub(super) use send::Outgoing;
 
@@ -137,8 +137,12 @@ struct Link {
     transfers: Vec<Transfer>,
     /// A frame has gone in part; the message in it stays readable.
     partial: Option<Option<Number>>,
-    /// It was asked to close once more.
+    /// How and why its driver was asked to close it.
+    close: Option<(CloseMode, CloseReason)>,
+    /// It was asked to close once more, at once.
     is_urged: bool,
+    /// How many times its driver has heard that.
+    closes: u8,
 }
 
 /// What a tower must tell, in this order.
@@ -220,7 +224,8 @@ pub(super) struct Model {
     phase: Phase,
     told: VecDeque<Told>,
     missed: u64,
-    screens: usize,
+    /// Offers that the application was not told of, with whom they came from. Some may be decided already.
+    screens: VecDeque<(Number, Option<Key>)>,
     polled: Option<Number>,
     stats: Stats,
 }
@@ -257,7 +262,7 @@ impl Model {
             phase: Phase::Running,
             told: VecDeque::new(),
             missed: 0,
-            screens: 0,
+            screens: VecDeque::new(),
             polled: None,
             stats: Stats::default(),
             before: inside.clone(),
@@ -275,7 +280,6 @@ impl Model {
         predict: impl FnOnce(&mut Self) -> T,
     ) -> T {
         self.haunted = before.places - self.links.len();
-        self.screens = before.pending.1;
         self.before = before;
         self.after = tower.inside();
         self.now = self.now.max(now);

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Cargo, Key, Model, Number, Phase, Place, Transfer};
-use crate::Held;
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{self, Outcome, State};
 use crate::reason::CloseReason;
 use crate::wire::{Farewell, RefusedReason};
+use crate::{CloseMode, Held};
 
 /// Something that the tower drew and gave to a link.
 #[derive(Clone, Copy, Debug)]
@@ -350,7 +350,8 @@ impl Model {
         for (id, state) in all {
             match state {
                 State::Connecting | State::Greeting => {
-                    self.end(id, CloseReason::Shutdown, super::links::Doubt::NotTaken, true);
+                    let abort = Some(CloseMode::Abort);
+                    self.end(id, CloseReason::Shutdown, super::links::Doubt::NotTaken, abort);
                 }
                 _ => self.part(id, CloseReason::Shutdown, Farewell::Leaving),
             }

@@ -9,7 +9,7 @@ use crate::ids::LinkId;
 use crate::link::State;
 use crate::time::Instant;
 use crate::wire::Farewell;
-use crate::{Address, CloseReason, Status};
+use crate::{Address, CloseMode, CloseReason, Status};
 
 /// Who told an address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Model {
             if let Some(link) = self.live(id).filter(|link| link.state == State::Open) {
                 link.farewell_due = Some(Farewell::Ignored);
             }
-            self.end(id, CloseReason::Ignored, Doubt::Doubtful, true);
+            self.end(id, CloseReason::Ignored, Doubt::Doubtful, Some(CloseMode::Flush));
         }
         if let Some(peer) = self.peer_mut(key) {
             (peer.rests_until, peer.announce_due) = (None, false);
