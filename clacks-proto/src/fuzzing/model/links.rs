@@ -8,7 +8,7 @@ use crate::link::{Direction, Outcome, State};
 use crate::reason::{CloseReason, IoCause, Refusal};
 use crate::time::Instant;
 use crate::wire::{Decoder, Farewell, RefusedReason};
-use crate::{CloseMode, Origin, Status};
+use crate::{CloseMode, Origin, Status, Window};
 
 /// What is known of transfers without an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub(super) enum Doubt {
     Doubtful,
     /// They were not.
     NotTaken,
+}
+
+/// Whether a window has room for one more body. One may always be on its way, however long it is.
+pub(super) fn admits(window: Window, messages: usize, bytes: usize, len: usize) -> bool {
+    let is_in_window = messages + 1 <= window.messages.into();
+    messages == 0 || is_in_window && bytes + len <= window.bytes as usize
 }
 
 impl Model {

@@ -1,6 +1,6 @@
 //! What comes in.
 
-use super::links::Doubt;
+use super::links::{Doubt, admits};
 use super::standing::Teller;
 use super::{Cargo, Key, Model, Number, Phase, Place, Told, Undecided};
 use crate::config::{DefaultVerdict, Screening};
@@ -128,7 +128,7 @@ impl Model {
         let undecided: usize = link.undecided.iter().map(|it| it.len).sum();
         let unsent: usize = link.answers.iter().map(|answer| answer.bytes).sum();
         let answers: usize = link.answers.iter().map(|answer| answer.count).sum();
-        self.config.window.admits(link.undecided.len() + answers, undecided + unsent, len)
+        admits(self.config.window, link.undecided.len() + answers, undecided + unsent, len)
     }
 
     fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
@@ -164,6 +164,7 @@ impl Model {
 
     fn on_message(&mut self, id: LinkId, frame: &MessageFrame<'_>) {
         let (len, transfer) = (frame.body.len(), frame.transfer);
+        assert!(len <= self.config.max_message, "a decoder let it through");
         if !self.is_granted(id, len) {
             return self.violated(id, ProtocolError::WindowExceeded);
         }

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::links::admits;
 use super::{Cargo, Key, Model, Number, Phase, Place, Transfer};
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{self, Outcome, State};
@@ -380,7 +381,7 @@ impl Model {
             transfers.into_iter().partition(|it| it.is_sent);
         let sent_bytes = sent.iter().map(|it| self.cargo_len(it.cargo)).sum();
         if let Some(next) = unsent.first().filter(|_| is_open)
-            && granted.admits(sent.len(), sent_bytes, self.cargo_len(next.cargo))
+            && admits(granted, sent.len(), sent_bytes, self.cargo_len(next.cargo))
         {
             let link = self.link_mut(id).unwrap();
             let transfer = link.transfers.iter_mut().find(|it| !it.is_sent).unwrap();
