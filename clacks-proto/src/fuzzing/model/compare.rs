@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Cargo, Model, Number, Phase, Place, Told};
 use crate::actions::{Actions, message_of};
-use crate::link::{Direction, Link as RealLink, State};
+use crate::link::{Direction, State};
 use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Attempt, MAX_HEAD};
@@ -24,11 +24,9 @@ impl Model {
         assert_eq!(*tower.stats(), self.stats);
         assert_eq!(self.after.next_transfer, self.next_transfer);
         assert_eq!(self.after.pending, (self.told.len(), self.screens.len()));
-        let is_silent = self.told.is_empty() && self.missed == 0;
         let progress = match self.phase {
             Phase::Running => ShutdownProgress::Running,
-            Phase::Done if is_silent && self.after.pending.1 == 0 => tower.shutdown_progress(),
-            Phase::Done if !is_silent => ShutdownProgress::Draining,
+            Phase::Done if !self.has_actions() => ShutdownProgress::Done,
             _ => ShutdownProgress::Draining,
         };
         assert_eq!(tower.shutdown_progress(), progress);
@@ -174,18 +172,38 @@ impl Model {
             assert!(answers <= window + 4, "{link:?}");
             assert!(decoder <= MAX_HEAD + config.max_message, "{link:?}");
         }
-        assert!(size_of::<RealLink>() <= RealLink::memory(window, config.max_message));
+        self.check_recalled(tower);
+        assert!(self.after.offer_deadlines <= 2 * self.max_offers(), "deadlines of offers");
+    }
+
+    /// Whether the driver has something to poll.
+    fn has_actions(&self) -> bool {
+        !self.told.is_empty()
+            || self.missed > 0
+            || !self.screens.is_empty()
+            || self.after.links.iter().any(|link| link.actions > 0)
+            || self.haunted > 0
+    }
+
+    /// What was taken from a peer is remembered, and of what came before that no more than two windows.
+    fn check_recalled(&self, tower: &Tower) {
+        for peer in &self.peers {
+            let entries = peer.taken.iter().flat_map(|(_, entries)| entries);
+            let numbers: Vec<_> = entries.map(|entry| entry.0).collect();
+            assert!(numbers.len() <= 2 * usize::from(self.config.window.messages));
+            let newest = self.newest_taken;
+            for number in newest.saturating_sub(32)..=newest {
+                let is_known = tower.remembers(peer.id, number);
+                assert_eq!(is_known, numbers.contains(&number), "{number} of {:?}", peer.id);
+            }
+        }
     }
 
     /// Laws 4 and 6: while actions wait the wake-up is now, and else no later than what is due first.
     fn check_wakeup(&self, tower: &Tower) {
         let wakeup = tower.next_wakeup();
-        let has_actions = !self.told.is_empty()
-            || self.missed > 0
-            || self.after.links.iter().any(|link| link.actions > 0)
-            || self.haunted > 0;
         let says_so = wakeup.is_some_and(|wakeup| wakeup.why == WakeupReason::Actions);
-        assert!(says_so || !has_actions, "actions wait: {wakeup:?}");
+        assert_eq!(says_so, self.has_actions(), "actions wait: {wakeup:?}");
         if says_so {
             assert_eq!(wakeup.map(|wakeup| wakeup.at), Some(self.now));
             return;

@@ -221,6 +221,8 @@ pub(super) struct Model {
     last_sent: Option<Instant>,
     /// Whose memory of what was taken is tidied next.
     tidied: u32,
+    /// The highest number of a transfer that was taken.
+    newest_taken: u64,
     phase: Phase,
     told: VecDeque<Told>,
     missed: u64,
@@ -259,6 +261,7 @@ impl Model {
             heartbeat_at: inside.heartbeat_at,
             last_sent: None,
             tidied: 0,
+            newest_taken: 0,
             phase: Phase::Running,
             told: VecDeque::new(),
             missed: 0,

@@ -205,6 +205,7 @@ impl Model {
         else {
             return;
         };
+        self.newest_taken = self.newest_taken.max(transfer);
         if let Some(peer) = self.peer_mut(key) {
             let of_old = peer.taken.take().filter(|(of, _)| *of == incarnation);
             let (_, mut entries) = of_old.unwrap_or_default();
