@@ -10,7 +10,7 @@ use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{self, Outcome, State};
 use crate::reason::CloseReason;
 use crate::wire::{Farewell, RefusedReason};
-use crate::{CloseMode, Held};
+use crate::{Address, CloseMode, Held, Status};
 
 /// Something that the tower drew and gave to a link.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +21,14 @@ pub(super) struct Drawn {
     friend: Option<PeerId>,
 }
 
-/// The next frame on a link.
-#[derive(Clone, Copy, Debug)]
+/// The next frame on a link. Who is named as a friend is settled when it is taken.
+#[derive(Clone, Debug)]
 pub(in super::super) enum Outgoing {
     Hello,
     Confirmed { through: u64 },
     Refused { transfer: u64, reason: RefusedReason },
-    Message { transfer: u64, is_retry: bool, number: Number, friend: Option<PeerId> },
-    Announce { transfer: u64, friend: Option<PeerId> },
+    Message { transfer: u64, is_retry: bool, number: Number, friend: Option<Address> },
+    Announce { transfer: u64, friend: Option<Address> },
     Goodbye(Farewell),
 }
 
@@ -298,13 +298,24 @@ impl Model {
             }
             None => {
                 let mut all = self.after.links.iter().flat_map(|link| &link.transfers);
-                all.find(|transfer| transfer.number == number).and_then(|it| it.friend)
+                let friend = all.find(|transfer| transfer.number == number).map(|it| it.friend);
+                // What is given to a link and taken back in one step leaves no trace.
+                if let Some(friend) = friend {
+                    self.check_friend(friend, key);
+                }
+                friend.flatten()
             }
         };
         let at = self.now;
         let transfer = Transfer { number, is_retry: false, cargo, friend, at, is_sent: false };
         self.link_mut(id).unwrap().transfers.push(transfer);
         true
+    }
+
+    /// The address of a friend, if there is nothing against naming it now.
+    fn alive_at(&self, friend: PeerId) -> Option<Address> {
+        let friend = self.peers.iter().find(|peer| peer.id == friend)?;
+        (friend.status == Status::Alive).then(|| friend.address.clone())
     }
 
     /// A friend is alive and not the recipient, and there is one whenever there can be.
@@ -387,6 +398,7 @@ impl Model {
             let transfer = link.transfers.iter_mut().find(|it| !it.is_sent).unwrap();
             (transfer.is_sent, transfer.at) = (true, now);
             let Transfer { number: transfer, is_retry, cargo, friend, .. } = *transfer;
+            let friend = friend.and_then(|friend| self.alive_at(friend));
             return Some(match cargo {
                 Cargo::Message(number) => Outgoing::Message { transfer, is_retry, number, friend },
                 Cargo::Announce => Outgoing::Announce { transfer, friend },
