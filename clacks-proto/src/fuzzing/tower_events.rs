@@ -238,6 +238,7 @@ impl Stage {
                 _ => self.stale(supply),
             },
         }
+        self.model.look(&self.tower);
     }
 
     /// One of the links, the newest first.
@@ -526,7 +527,7 @@ impl Stage {
                 assert!(self.tower.offer(offer).is_some(), "there is nothing to decide");
                 self.offers.push(offer);
             }
-            Action::Notify(notice) => drop(self.tower.report(notice)),
+            Action::Notify(_) => {}
         }
         Some(action)
     }

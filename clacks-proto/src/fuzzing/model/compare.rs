@@ -2,14 +2,15 @@
 
 use alloc::vec::Vec;
 
-use super::{Cargo, Model, Number, Phase, Place, Told};
+use super::{Cargo, Key, Model, Number, Phase, Place, Told};
 use crate::actions::{Actions, message_of};
 use crate::link::{Direction, State};
 use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Attempt, MAX_HEAD};
 use crate::{
-    Action, CloseMode, MessageKey, Notice, ShutdownProgress, StateMachine, Tower, WakeupReason,
+    Action, CloseMode, MessageKey, Notice, Report, ShutdownProgress, StateMachine, Tower,
+    WakeupReason,
 };
 
 impl Model {
@@ -298,10 +299,12 @@ impl Model {
             && self.told.is_empty()
         {
             assert_eq!(count, core::mem::take(&mut self.missed));
+            assert_eq!(tower.report(notice), Some(Report::Missed { count }));
             return;
         }
         let told = self.told.pop_front().expect("there is nothing to tell");
         self.check_told(tower, told, notice);
+        assert_eq!(tower.report(notice), self.report(tower, told, notice));
         if let Told::Received(_, number) | Told::Queued(number, _) | Told::Delivered(_, number) =
             told
         {
@@ -309,6 +312,30 @@ impl Model {
             self.compare_message(tower, number, key);
             self.polled = Some(number);
         }
+    }
+
+    /// What is told, spelled out.
+    fn report(&self, tower: &Tower, told: Told, notice: Notice) -> Option<Report> {
+        let at = |key: Key| self.peer(key).map(|peer| peer.address.clone());
+        let nonce = |number: Number| self.known[number].nonce.unwrap();
+        Some(match told {
+            Told::Discovered(key) => Report::TowerDiscovered { tower: at(key)? },
+            Told::Status(key, from, to) => Report::StatusChanged { tower: at(key)?, from, to },
+            Told::Forgotten(_) => return None,
+            Told::Received(from, number) => Report::MessageReceived {
+                from: from.and_then(at),
+                nonce: nonce(number),
+                message: tower.message(message_of(&notice)?)?.1,
+            },
+            Told::Queued(number, origin) => Report::MessageQueued { nonce: nonce(number), origin },
+            Told::Delivered(key, number) => {
+                Report::MessageDelivered { to: at(key)?, nonce: nonce(number) }
+            }
+            Told::Announced(key) => Report::Announced { to: at(key)? },
+            Told::Closed(_, peer, why) => Report::LinkClosed { tower: peer.and_then(at), why },
+            Told::Missed(count) => Report::Missed { count },
+            Told::ShutDown(left) => Report::ShutDown { left },
+        })
     }
 
     fn check_told(&self, tower: &Tower, told: Told, notice: Notice) {

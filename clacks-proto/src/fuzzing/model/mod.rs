@@ -291,6 +291,13 @@ impl Model {
         result
     }
 
+    /// Compares when nothing has happened but that the driver polled and took bytes.
+    pub(super) fn look(&mut self, tower: &Tower) {
+        self.after = tower.inside();
+        self.haunted = self.after.places - self.links.len();
+        self.compare(tower);
+    }
+
     fn link(&self, id: LinkId) -> Option<&Link> {
         self.links.iter().find(|link| link.id == id)
     }
