@@ -43,6 +43,7 @@ impl Model {
 
     fn compare_message(&mut self, tower: &Tower, number: Number, key: MessageKey) {
         let (nonce, message) = tower.message(key).expect("it is here");
+        assert!(self.known[number].nonce.is_some() || self.is_unused(nonce), "{nonce:?} twice");
         let known = &mut self.known[number];
         assert_eq!(*known.nonce.get_or_insert(nonce), nonce);
         assert_eq!((known.kind, &known.body), (message.kind(), message.body()));

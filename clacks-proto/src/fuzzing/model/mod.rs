@@ -36,6 +36,8 @@ pub(super) type Key = usize;
 pub(super) struct Known {
     /// Those of the messages that were enqueued here are drawn by the tower.
     pub(super) nonce: Option<Nonce>,
+    /// It came into being here.
+    pub(super) is_own: bool,
     pub(super) kind: Kind,
     pub(super) body: Bytes,
     /// Given by the tower.
@@ -378,12 +380,18 @@ impl Model {
 
     fn store(&mut self, nonce: Option<Nonce>, kind: Kind, body: &[u8], place: Place) -> Number {
         let number = self.known.len();
-        self.known.push(Known { nonce, kind, body: Bytes::copy_from_slice(body), key: None });
+        let body = Bytes::copy_from_slice(body);
+        self.known.push(Known { nonce, is_own: false, kind, body, key: None });
         self.messages.push(Message { number, place, came_again: false, is_findable: false });
         if place == Place::Waiting {
             self.queue_up(number);
         }
         number
+    }
+
+    /// A name that the tower drew belongs to no other message.
+    fn is_unused(&self, nonce: Nonce) -> bool {
+        self.known.iter().all(|known| known.nonce != Some(nonce))
     }
 
     fn message(&self, number: Number) -> Option<&Message> {

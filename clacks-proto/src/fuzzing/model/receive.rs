@@ -337,6 +337,7 @@ impl Model {
                 self.stats.received += 1;
                 let (kind, body) = (message.kind(), message.body());
                 let number = self.store(None, kind, body, Place::Waiting);
+                self.known[number].is_own = true;
                 self.tell(Told::Queued(number, Origin::Local));
                 Outcome::Taken
             }
