@@ -65,7 +65,6 @@ fn config(supply: &mut Supply<'_>) -> Config {
     config.local_share = small(40, 100);
     config.max_peers = usize::from(small(1, 6));
     config.max_links = usize::from(small(2, 6));
-    config.max_half_open = config.max_links - 1;
     config.window = Window { messages: small(1, 4).into(), bytes: u32::from(small(0, 200)) };
     config.max_probes = usize::from(small(1, 3));
     config.probe_backoff = Duration::from_millis(1 + 50 * u64::from(small(0, 40)));
@@ -103,8 +102,39 @@ fn config(supply: &mut Supply<'_>) -> Config {
         },
     };
     config.max_pending_notices = 16 + usize::from(small(0, 30));
+    links(&mut config, supply);
     config
 }
+
+/// How many links there may be: few, or so many that some are kept free. It is chosen by the last two bytes, so that the steps stay where they are.
+fn links(config: &mut Config, supply: &mut Supply<'_>) {
+    let mut last = || {
+        let (last, rest) = supply.0.split_last().unwrap_or((&0, &[]));
+        supply.0 = rest;
+        *last
+    };
+    config.max_links = match last() {
+        192..=223 => 16,
+        224..=255 => 32,
+        _ => config.max_links,
+    };
+    // As many as there can be, more often than not.
+    let most = config.max_links - 1;
+    config.max_half_open = match last() {
+        some @ 160..=255 => 1 + usize::from(some) % most,
+        _ => most,
+    };
+}
+
+const FAREWELLS: [Farewell; 7] = [
+    Farewell::Idle,
+    Farewell::Leaving,
+    Farewell::Ignored,
+    Farewell::Misbehaved,
+    Farewell::WrongNetwork,
+    Farewell::OwnAddress,
+    Farewell::WrongVersion,
+];
 
 /// The address with a number; that of the tower itself has number 0.
 fn address(number: u8) -> Address {
@@ -405,12 +435,7 @@ impl Stage {
                     frame(&mut bytes, &Frame::Refused { transfer, reason });
                 }
                 10 => {
-                    let farewell = match supply.below(4) {
-                        0 => Farewell::Idle,
-                        1 => Farewell::Leaving,
-                        2 => Farewell::Ignored,
-                        _ => Farewell::Misbehaved,
-                    };
+                    let farewell = FAREWELLS[usize::from(supply.below(7))];
                     frame(&mut bytes, &Frame::Goodbye { farewell });
                 }
                 _ => {
