@@ -397,7 +397,7 @@ impl Stage {
                     // A message that began here comes home.
                     let own = self.model.known.iter().rev().filter(|known| known.is_own);
                     if let Some(known) = own.clone().nth(usize::from(choice % 16))
-                        && choice >= 192
+                        && (64..128).contains(&choice)
                     {
                         nonce = known.nonce.unwrap();
                         message = Message::from_parts(known.kind, known.body.clone());
@@ -727,5 +727,70 @@ fn check_frame(frame: &Frame<'_>, outgoing: &Outgoing, tower: &Tower, model: &Mo
             assert_eq!(farewell, expected);
         }
         _ => panic!("{} instead of {outgoing:?}", frame.kind().to_string()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::Stats;
+
+    /// What was counted in the run of an input.
+    pub(in super::super) fn counted(input: &[u8]) -> Stats {
+        *run(input).tower.stats()
+    }
+
+    /// A stage on which a stranger has called and said hello.
+    fn stage() -> Stage {
+        let mut stage = Stage::new(Config { max_message: MAX_MESSAGE, ..Config::default() });
+        stage.meet(1);
+        stage.model.look(&stage.tower);
+        stage
+    }
+
+    #[test]
+    #[should_panic(expected = "messages that wait")]
+    fn a_message_that_the_model_does_not_know_is_noticed() {
+        let mut stage = stage();
+        stage.tower.enqueue(Message::text("psst"), stage.now).unwrap();
+        stage.model.look(&stage.tower);
+    }
+
+    #[test]
+    #[should_panic(expected = "10.0.0.2:1, Ignored")]
+    fn a_status_that_the_model_does_not_know_is_noticed() {
+        let mut stage = stage();
+        stage.tower.ignore(&address(1), stage.now).unwrap();
+        stage.model.look(&stage.tower);
+    }
+
+    #[test]
+    #[should_panic(expected = "was not sent")]
+    fn a_frame_that_the_model_does_not_see_is_noticed() {
+        let mut stage = stage();
+        let link = stage.accept().unwrap();
+        assert!(stage.tower.transmit(link, &mut Vec::new()) > 0);
+        stage.serve(1000);
+    }
+
+    #[test]
+    #[should_panic(expected = "there is nothing to tell")]
+    fn a_notice_that_the_model_does_not_expect_is_noticed() {
+        let mut stage = stage();
+        stage.tower.expand(&address(2), stage.now).unwrap();
+        stage.serve(1000);
+    }
+
+    #[test]
+    #[should_panic(expected = "was asked to close")]
+    fn a_link_that_nobody_is_asked_to_close_is_noticed() {
+        let mut stage = stage();
+        let link = stage.accept().unwrap();
+        stage.both(
+            |tower, now| tower.handle(Event::Finished { link }, now),
+            |model, ()| model.finished(link),
+        );
+        while !matches!(stage.tower.poll_action(), Some(Action::Close { .. })) {}
+        stage.serve(1000);
     }
 }
