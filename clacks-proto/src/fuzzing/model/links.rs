@@ -21,7 +21,7 @@ pub(super) enum Doubt {
 
 /// Whether a window has room for one more body. One may always be on its way, however long it is.
 pub(super) fn admits(window: Window, messages: usize, bytes: usize, len: usize) -> bool {
-    let is_in_window = messages + 1 <= window.messages.into();
+    let is_in_window = messages < usize::from(window.messages);
     messages == 0 || is_in_window && bytes + len <= window.bytes as usize
 }
 
