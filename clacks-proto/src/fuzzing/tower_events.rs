@@ -734,6 +734,7 @@ fn check_frame(frame: &Frame<'_>, outgoing: &Outgoing, tower: &Tower, model: &Mo
 pub(super) mod tests {
     use super::*;
     use crate::Stats;
+    use crate::link::State;
 
     /// What was counted in the run of an input.
     pub(in super::super) fn counted(input: &[u8]) -> Stats {
@@ -746,6 +747,20 @@ pub(super) mod tests {
         stage.meet(1);
         stage.model.look(&stage.tower);
         stage
+    }
+
+    #[test]
+    fn the_sixteenth_of_the_links_is_kept_free_by_both() {
+        let mut stage =
+            Stage::new(Config { max_links: 16, max_half_open: 15, ..Config::default() });
+        (0..15).for_each(|_| stage.meet(1));
+        let evicted = |stage: &Stage| {
+            let is_going = |link: &&crate::tower::inside::LinkInside| link.state == State::Closing;
+            stage.tower.inside().links.iter().filter(is_going).count()
+        };
+        assert_eq!(evicted(&stage), 0);
+        stage.meet(1);
+        assert_eq!(evicted(&stage), 1);
     }
 
     #[test]
