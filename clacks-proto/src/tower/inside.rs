@@ -30,6 +30,8 @@ pub(crate) struct Inside {
     pub(crate) slots: (usize, usize),
     /// Notices and offers that wait to be polled.
     pub(crate) pending: (usize, usize),
+    /// How long the list of the deadlines of offers is.
+    pub(crate) offer_deadlines: usize,
 }
 
 /// One link.
@@ -69,7 +71,14 @@ impl Tower {
             messages,
             slots: self.queue.slots(),
             pending: (self.actions.notices(), self.actions.screens()),
+            offer_deadlines: self.offers.len(),
         }
+    }
+
+    /// Whether a transfer that a peer asks about would be recognised.
+    pub(crate) fn remembers(&self, peer: PeerId, transfer: u64) -> bool {
+        let taken = self.peers.get(peer).and_then(|peer| peer.taken.as_ref());
+        taken.is_some_and(|taken| taken.recalls(transfer))
     }
 
     fn link_inside(&self, id: LinkId, link: &Link) -> LinkInside {

@@ -2,12 +2,16 @@
 
 use alloc::vec::Vec;
 
-use super::{Cargo, Model, Number, Phase, Place, Told};
+use super::{Cargo, Key, Model, Number, Phase, Place, Told};
 use crate::actions::{Actions, message_of};
-use crate::link::{Direction, Link as RealLink, State};
+use crate::link::{Direction, State};
+use crate::reason::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Attempt, MAX_HEAD};
-use crate::{Action, MessageKey, Notice, ShutdownProgress, StateMachine, Tower, WakeupReason};
+use crate::{
+    Action, CloseMode, MessageKey, Notice, Report, ShutdownProgress, StateMachine, Tower,
+    WakeupReason,
+};
 
 impl Model {
     /// Everything that can be looked at is the same, and in its bounds.
@@ -20,12 +24,10 @@ impl Model {
         self.check_wakeup(tower);
         assert_eq!(*tower.stats(), self.stats);
         assert_eq!(self.after.next_transfer, self.next_transfer);
-        assert_eq!(self.after.pending.0, self.told.len());
-        let is_silent = self.told.is_empty() && self.missed == 0;
+        assert_eq!(self.after.pending, (self.told.len(), self.screens.len()));
         let progress = match self.phase {
             Phase::Running => ShutdownProgress::Running,
-            Phase::Done if is_silent && self.after.pending.1 == 0 => tower.shutdown_progress(),
-            Phase::Done if !is_silent => ShutdownProgress::Draining,
+            Phase::Done if !self.has_actions() => ShutdownProgress::Done,
             _ => ShutdownProgress::Draining,
         };
         assert_eq!(tower.shutdown_progress(), progress);
@@ -41,6 +43,7 @@ impl Model {
 
     fn compare_message(&mut self, tower: &Tower, number: Number, key: MessageKey) {
         let (nonce, message) = tower.message(key).expect("it is here");
+        assert!(self.known[number].nonce.is_some() || self.is_unused(nonce), "{nonce:?} twice");
         let known = &mut self.known[number];
         assert_eq!(*known.nonce.get_or_insert(nonce), nonce);
         assert_eq!((known.kind, &known.body), (message.kind(), message.body()));
@@ -171,18 +174,38 @@ impl Model {
             assert!(answers <= window + 4, "{link:?}");
             assert!(decoder <= MAX_HEAD + config.max_message, "{link:?}");
         }
-        assert!(size_of::<RealLink>() <= RealLink::memory(window, config.max_message));
+        self.check_recalled(tower);
+        assert!(self.after.offer_deadlines <= 2 * self.max_offers(), "deadlines of offers");
+    }
+
+    /// Whether the driver has something to poll.
+    fn has_actions(&self) -> bool {
+        !self.told.is_empty()
+            || self.missed > 0
+            || !self.screens.is_empty()
+            || self.after.links.iter().any(|link| link.actions > 0)
+            || self.haunted > 0
+    }
+
+    /// What was taken from a peer is remembered, and of what came before that no more than two windows.
+    fn check_recalled(&self, tower: &Tower) {
+        for peer in &self.peers {
+            let entries = peer.taken.iter().flat_map(|(_, entries)| entries);
+            let numbers: Vec<_> = entries.map(|entry| entry.0).collect();
+            assert!(numbers.len() <= 2 * usize::from(self.config.window.messages));
+            let newest = self.newest_taken;
+            for number in newest.saturating_sub(32)..=newest {
+                let is_known = tower.remembers(peer.id, number);
+                assert_eq!(is_known, numbers.contains(&number), "{number} of {:?}", peer.id);
+            }
+        }
     }
 
     /// Laws 4 and 6: while actions wait the wake-up is now, and else no later than what is due first.
     fn check_wakeup(&self, tower: &Tower) {
         let wakeup = tower.next_wakeup();
-        let has_actions = !self.told.is_empty()
-            || self.missed > 0
-            || self.after.links.iter().any(|link| link.actions > 0)
-            || self.haunted > 0;
         let says_so = wakeup.is_some_and(|wakeup| wakeup.why == WakeupReason::Actions);
-        assert!(says_so || !has_actions, "actions wait: {wakeup:?}");
+        assert_eq!(says_so, self.has_actions(), "actions wait: {wakeup:?}");
         if says_so {
             assert_eq!(wakeup.map(|wakeup| wakeup.at), Some(self.now));
             return;
@@ -215,18 +238,74 @@ impl Model {
         links.chain(rests).chain(offers).chain(others).min()
     }
 
-    /// An action was polled. A notice must be the next one of those that are to be told.
+    /// An action was polled. It must be one that is to be asked for; a notice must be the next one of those that are to be told.
     pub(in super::super) fn polled(&mut self, tower: &Tower, action: Option<Action>) {
         self.polled = None;
-        let Some(Action::Notify(notice)) = action else { return };
+        self.check_screens(tower, action);
+        match action {
+            Some(Action::Notify(notice)) => self.check_notice(tower, notice),
+            Some(Action::Connect { link, peer }) => {
+                let link = self.link(link).expect("nobody dials a link that has ended");
+                assert!(!link.is_inbound);
+                assert_eq!(Some(peer), link.peer.map(|key| self.id_of(key)), "{link:?}");
+            }
+            Some(Action::Close { link, how, why }) => {
+                let link = self.link_mut(link).expect("nobody closes a link that has ended");
+                let first = link.close.filter(|_| link.closes == 0);
+                let again = (CloseMode::Abort, CloseReason::Truncated);
+                let is_urged = link.is_urged && link.closes == 1;
+                let expected = first.or_else(|| is_urged.then_some(again));
+                assert_eq!(Some((how, why)), expected, "{link:?}");
+                link.closes += 1;
+            }
+            Some(Action::Send { .. } | Action::Screen { .. }) => {}
+            None => {
+                assert!(self.told.is_empty() && self.missed == 0, "there is something to tell");
+                for link in &self.links {
+                    let expected = u8::from(link.close.is_some()) + u8::from(link.is_urged);
+                    assert_eq!(link.closes, expected, "it was asked to close: {link:?}");
+                }
+            }
+        }
+    }
+
+    /// Offers are shown in their order, except for those that are decided already.
+    fn check_screens(&mut self, tower: &Tower, action: Option<Action>) {
+        let left = tower.inside().pending.1;
+        let mut gone = self.screens.len() - left;
+        if let Some(Action::Screen { offer, from }) = action {
+            gone -= 1;
+            let (number, sender) = self.screens[gone];
+            assert_eq!(self.known[number].key, Some(offer.0));
+            assert_eq!(from, sender.map(|key| self.id_of(key)));
+            assert!(self.is_offered(number), "there is nothing to decide");
+        }
+        assert!(action.is_some() || left == 0, "an offer was not shown");
+        let skipped: Vec<_> = self.screens.drain(..gone).collect();
+        for (number, _) in skipped {
+            assert!(!self.is_offered(number), "an offer was passed over");
+        }
+        if let Some(Action::Screen { .. }) = action {
+            self.screens.pop_front();
+        }
+    }
+
+    fn is_offered(&self, number: Number) -> bool {
+        let message = self.message(number);
+        message.is_some_and(|message| matches!(message.place, Place::Offered { .. }))
+    }
+
+    fn check_notice(&mut self, tower: &Tower, notice: Notice) {
         if let Notice::Missed { count } = notice
             && self.told.is_empty()
         {
             assert_eq!(count, core::mem::take(&mut self.missed));
+            assert_eq!(tower.report(notice), Some(Report::Missed { count }));
             return;
         }
         let told = self.told.pop_front().expect("there is nothing to tell");
         self.check_told(tower, told, notice);
+        assert_eq!(tower.report(notice), self.report(tower, told, notice));
         if let Told::Received(_, number) | Told::Queued(number, _) | Told::Delivered(_, number) =
             told
         {
@@ -234,6 +313,30 @@ impl Model {
             self.compare_message(tower, number, key);
             self.polled = Some(number);
         }
+    }
+
+    /// What is told, spelled out.
+    fn report(&self, tower: &Tower, told: Told, notice: Notice) -> Option<Report> {
+        let at = |key: Key| self.peer(key).map(|peer| peer.address.clone());
+        let nonce = |number: Number| self.known[number].nonce.unwrap();
+        Some(match told {
+            Told::Discovered(key) => Report::TowerDiscovered { tower: at(key)? },
+            Told::Status(key, from, to) => Report::StatusChanged { tower: at(key)?, from, to },
+            Told::Forgotten(_) => return None,
+            Told::Received(from, number) => Report::MessageReceived {
+                from: from.and_then(at),
+                nonce: nonce(number),
+                message: tower.message(message_of(&notice)?)?.1,
+            },
+            Told::Queued(number, origin) => Report::MessageQueued { nonce: nonce(number), origin },
+            Told::Delivered(key, number) => {
+                Report::MessageDelivered { to: at(key)?, nonce: nonce(number) }
+            }
+            Told::Announced(key) => Report::Announced { to: at(key)? },
+            Told::Closed(_, peer, why) => Report::LinkClosed { tower: peer.and_then(at), why },
+            Told::Missed(count) => Report::Missed { count },
+            Told::ShutDown(left) => Report::ShutDown { left },
+        })
     }
 
     fn check_told(&self, tower: &Tower, told: Told, notice: Notice) {

@@ -8,7 +8,7 @@ use crate::link::{Direction, Outcome, State};
 use crate::reason::{CloseReason, IoCause, Refusal};
 use crate::time::Instant;
 use crate::wire::{Decoder, Farewell, RefusedReason};
-use crate::{Origin, Status};
+use crate::{CloseMode, Origin, Status, Window};
 
 /// What is known of transfers without an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub(super) enum Doubt {
     Doubtful,
     /// They were not.
     NotTaken,
+}
+
+/// Whether a window has room for one more body. One may always be on its way, however long it is.
+pub(super) fn admits(window: Window, messages: usize, bytes: usize, len: usize) -> bool {
+    let is_in_window = messages < usize::from(window.messages);
+    messages == 0 || is_in_window && bytes + len <= window.bytes as usize
 }
 
 impl Model {
@@ -38,7 +44,9 @@ impl Model {
             undecided: Default::default(),
             transfers: Vec::new(),
             partial: None,
+            close: None,
             is_urged: false,
+            closes: 0,
         };
         self.links.push(link);
         // Where several links are concerned at once, they are in the order of their places.
@@ -144,7 +152,7 @@ impl Model {
         if self.link(id).is_none() {
             self.stats.stale_events += 1;
         }
-        self.end(id, CloseReason::Truncated, Doubt::Doubtful, true);
+        self.end(id, CloseReason::Truncated, Doubt::Doubtful, Some(CloseMode::Flush));
         self.advance();
     }
 
@@ -153,7 +161,7 @@ impl Model {
         if self.link(id).is_none() {
             self.stats.stale_events += 1;
         } else {
-            self.end(id, CloseReason::Io(cause), Doubt::Doubtful, false);
+            self.end(id, CloseReason::Io(cause), Doubt::Doubtful, None);
             self.links.retain(|link| link.id != id);
             let is_named =
                 |link: &crate::tower::inside::LinkInside| link.id == id && link.actions > 0;
@@ -162,8 +170,9 @@ impl Model {
         self.advance();
     }
 
-    pub(in super::super) fn is_closing(&self, id: LinkId) -> bool {
-        self.link(id).is_some_and(|link| link.state == State::Closing)
+    /// The links that the driver must know of when it has polled all actions.
+    pub(in super::super) fn links(&self) -> Vec<LinkId> {
+        self.links.iter().map(|link| link.id).collect()
     }
 
     pub(super) fn set_state(&mut self, id: LinkId, state: State) {
@@ -183,12 +192,18 @@ impl Model {
             self.detach(id, peer);
             self.set_state(id, State::Parting(why));
         } else {
-            self.end(id, why, Doubt::NotTaken, true);
+            self.end(id, why, Doubt::NotTaken, Some(CloseMode::Flush));
         }
     }
 
-    /// A link has no part in the protocol any more. Everything on it goes to where it belongs.
-    pub(super) fn end(&mut self, id: LinkId, why: CloseReason, doubt: Doubt, is_asked: bool) {
+    /// A link has no part in the protocol any more. Everything on it goes to where it belongs. Without `how` it is gone already.
+    pub(super) fn end(
+        &mut self,
+        id: LinkId,
+        why: CloseReason,
+        doubt: Doubt,
+        how: Option<CloseMode>,
+    ) {
         let Some(link) = self.live(id) else { return };
         let (state, peer) = (link.state, link.peer);
         let is_unheard = !link.is_inbound && matches!(state, State::Connecting | State::Greeting);
@@ -202,7 +217,7 @@ impl Model {
         self.withdraw_offers(id);
         self.detach(id, peer);
         self.set_state(id, State::Closing);
-        self.link_mut(id).unwrap().is_urged = !is_asked;
+        self.link_mut(id).unwrap().close = how.map(|how| (how, why));
         self.judge(peer, why, doubt, is_unheard, awaited, carried);
         self.resolve(id, peer, doubt);
         if let Some(key) = peer {
@@ -364,14 +379,15 @@ impl Model {
         if self.deadline(link) > self.now {
             return;
         }
+        let abort = Some(CloseMode::Abort);
         match link.state {
-            State::Connecting => self.end(id, CloseReason::ConnectTimeout, Doubt::NotTaken, true),
-            State::Greeting => self.end(id, CloseReason::HandshakeTimeout, Doubt::NotTaken, true),
+            State::Connecting => self.end(id, CloseReason::ConnectTimeout, Doubt::NotTaken, abort),
+            State::Greeting => self.end(id, CloseReason::HandshakeTimeout, Doubt::NotTaken, abort),
             State::Open if !link.transfers.is_empty() => {
-                self.end(id, CloseReason::ConfirmTimeout, Doubt::Doubtful, true);
+                self.end(id, CloseReason::ConfirmTimeout, Doubt::Doubtful, abort);
             }
             State::Open => self.part(id, CloseReason::Idle, Farewell::Idle),
-            State::Parting(why) => self.end(id, why, Doubt::Doubtful, true),
+            State::Parting(why) => self.end(id, why, Doubt::Doubtful, abort),
             State::Closing => self.link_mut(id).unwrap().is_urged = true,
         }
     }

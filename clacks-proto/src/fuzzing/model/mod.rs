@@ -22,7 +22,7 @@ use crate::link::{Outcome, State};
 use crate::time::{Instant, nanos};
 use crate::tower::inside::Inside;
 use crate::wire::{Decoder, Farewell};
-use crate::{Address, CloseReason, Kind, Nonce, Origin, Stats, Status, Tower};
+use crate::{Address, CloseMode, CloseReason, Kind, Nonce, Origin, Stats, Status, Tower};
 
 pub(super) use send::Outgoing;
 
@@ -36,6 +36,8 @@ pub(super) type Key = usize;
 pub(super) struct Known {
     /// Those of the messages that were enqueued here are drawn by the tower.
     pub(super) nonce: Option<Nonce>,
+    /// It came into being here.
+    pub(super) is_own: bool,
     pub(super) kind: Kind,
     pub(super) body: Bytes,
     /// Given by the tower.
@@ -137,8 +139,12 @@ struct Link {
     transfers: Vec<Transfer>,
     /// A frame has gone in part; the message in it stays readable.
     partial: Option<Option<Number>>,
-    /// It was asked to close once more.
+    /// How and why its driver was asked to close it.
+    close: Option<(CloseMode, CloseReason)>,
+    /// It was asked to close once more, at once.
     is_urged: bool,
+    /// How many times its driver has heard that.
+    closes: u8,
 }
 
 /// What a tower must tell, in this order.
@@ -217,10 +223,13 @@ pub(super) struct Model {
     last_sent: Option<Instant>,
     /// Whose memory of what was taken is tidied next.
     tidied: u32,
+    /// The highest number of a transfer that was taken.
+    newest_taken: u64,
     phase: Phase,
     told: VecDeque<Told>,
     missed: u64,
-    screens: usize,
+    /// Offers that the application was not told of, with whom they came from. Some may be decided already.
+    screens: VecDeque<(Number, Option<Key>)>,
     polled: Option<Number>,
     stats: Stats,
 }
@@ -254,10 +263,11 @@ impl Model {
             heartbeat_at: inside.heartbeat_at,
             last_sent: None,
             tidied: 0,
+            newest_taken: 0,
             phase: Phase::Running,
             told: VecDeque::new(),
             missed: 0,
-            screens: 0,
+            screens: VecDeque::new(),
             polled: None,
             stats: Stats::default(),
             before: inside.clone(),
@@ -275,13 +285,19 @@ impl Model {
         predict: impl FnOnce(&mut Self) -> T,
     ) -> T {
         self.haunted = before.places - self.links.len();
-        self.screens = before.pending.1;
         self.before = before;
         self.after = tower.inside();
         self.now = self.now.max(now);
         let result = predict(self);
         self.compare(tower);
         result
+    }
+
+    /// Compares when nothing has happened but that the driver polled and took bytes.
+    pub(super) fn look(&mut self, tower: &Tower) {
+        self.after = tower.inside();
+        self.haunted = self.after.places - self.links.len();
+        self.compare(tower);
     }
 
     fn link(&self, id: LinkId) -> Option<&Link> {
@@ -364,12 +380,18 @@ impl Model {
 
     fn store(&mut self, nonce: Option<Nonce>, kind: Kind, body: &[u8], place: Place) -> Number {
         let number = self.known.len();
-        self.known.push(Known { nonce, kind, body: Bytes::copy_from_slice(body), key: None });
+        let body = Bytes::copy_from_slice(body);
+        self.known.push(Known { nonce, is_own: false, kind, body, key: None });
         self.messages.push(Message { number, place, came_again: false, is_findable: false });
         if place == Place::Waiting {
             self.queue_up(number);
         }
         number
+    }
+
+    /// A name that the tower drew belongs to no other message.
+    fn is_unused(&self, nonce: Nonce) -> bool {
+        self.known.iter().all(|known| known.nonce != Some(nonce))
     }
 
     fn message(&self, number: Number) -> Option<&Message> {

@@ -1,6 +1,6 @@
 //! What comes in.
 
-use super::links::Doubt;
+use super::links::{Doubt, admits};
 use super::standing::Teller;
 use super::{Cargo, Key, Model, Number, Phase, Place, Told, Undecided};
 use crate::config::{DefaultVerdict, Screening};
@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
-use crate::{Address, Origin, Status, Verdict};
+use crate::{Address, CloseMode, Origin, Status, Verdict};
 
 impl Model {
     pub(in super::super) fn bytes_arrived(&mut self, id: LinkId, mut bytes: &[u8]) {
@@ -41,7 +41,7 @@ impl Model {
         if let Some(link) = self.live(id).filter(speaks) {
             link.farewell_due = Some(Farewell::Misbehaved);
         }
-        self.end(id, why, Doubt::Doubtful, true);
+        self.end(id, why, Doubt::Doubtful, Some(CloseMode::Flush));
     }
 
     fn violated(&mut self, id: LinkId, error: ProtocolError) {
@@ -65,7 +65,12 @@ impl Model {
                 if let Some(link) = self.live(id).filter(|link| link.state == State::Open) {
                     link.farewell_due = Some(*farewell);
                 }
-                self.end(id, CloseReason::Goodbye(*farewell), Doubt::NotTaken, true);
+                self.end(
+                    id,
+                    CloseReason::Goodbye(*farewell),
+                    Doubt::NotTaken,
+                    Some(CloseMode::Flush),
+                );
             }
         }
     }
@@ -82,7 +87,7 @@ impl Model {
         let link = self.link_mut(id).unwrap();
         if let Some((why, farewell)) = refused {
             link.farewell_due = Some(farewell);
-            return self.end(id, why, Doubt::NotTaken, true);
+            return self.end(id, why, Doubt::NotTaken, Some(CloseMode::Flush));
         }
         link.incarnation = hello.incarnation;
         link.granted.messages = window.messages.min(hello.window.messages);
@@ -91,7 +96,7 @@ impl Model {
         self.set_state(id, State::Open);
         if hello.incarnation == own_incarnation {
             self.link_mut(id).unwrap().farewell_due = Some(Farewell::OwnAddress);
-            self.end(id, CloseReason::OwnAddress, Doubt::NotTaken, true);
+            self.end(id, CloseReason::OwnAddress, Doubt::NotTaken, Some(CloseMode::Flush));
             if let Some(key) = dialled.filter(|_| !is_inbound) {
                 self.ignore_peer(key);
                 self.peer_mut(key).unwrap().is_alias = true;
@@ -123,7 +128,7 @@ impl Model {
         let undecided: usize = link.undecided.iter().map(|it| it.len).sum();
         let unsent: usize = link.answers.iter().map(|answer| answer.bytes).sum();
         let answers: usize = link.answers.iter().map(|answer| answer.count).sum();
-        self.config.window.admits(link.undecided.len() + answers, undecided + unsent, len)
+        admits(self.config.window, link.undecided.len() + answers, undecided + unsent, len)
     }
 
     fn refusal(&self, id: LinkId) -> Option<RefusedReason> {
@@ -159,6 +164,7 @@ impl Model {
 
     fn on_message(&mut self, id: LinkId, frame: &MessageFrame<'_>) {
         let (len, transfer) = (frame.body.len(), frame.transfer);
+        assert!(len <= self.config.max_message, "a decoder let it through");
         if !self.is_granted(id, len) {
             return self.violated(id, ProtocolError::WindowExceeded);
         }
@@ -201,13 +207,13 @@ impl Model {
         }
         let (nonce, kind, body) = (Some(frame.nonce), frame.kind, frame.body);
         if let Screening::On { max_offers, timeout, .. } = self.config.screening {
-            if self.open_offers() >= max_offers || self.screens >= max_offers {
+            if self.open_offers() >= max_offers || self.screens.len() >= max_offers {
                 self.stats.refused += 1;
                 return busy;
             }
             let place = Place::Offered { link: id, until: self.now + timeout };
             let number = self.store(nonce, kind, body, place);
-            self.screens += 1;
+            self.screens.push_back((number, from));
             let (transfer, len) = (frame.transfer, frame.body.len());
             let incoming = Undecided { transfer, offer: Some(number), outcome: None, len };
             self.link_mut(id).unwrap().undecided.push_back(incoming);
@@ -266,7 +272,7 @@ impl Model {
         if let State::Parting(why) = link.state
             && !link.transfers.iter().any(|transfer| transfer.is_sent)
         {
-            self.end(id, why, Doubt::NotTaken, true);
+            self.end(id, why, Doubt::NotTaken, Some(CloseMode::Flush));
         }
     }
 
@@ -331,6 +337,7 @@ impl Model {
                 self.stats.received += 1;
                 let (kind, body) = (message.kind(), message.body());
                 let number = self.store(None, kind, body, Place::Waiting);
+                self.known[number].is_own = true;
                 self.tell(Told::Queued(number, Origin::Local));
                 Outcome::Taken
             }

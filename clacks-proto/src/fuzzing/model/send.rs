@@ -4,12 +4,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::links::admits;
 use super::{Cargo, Key, Model, Number, Phase, Place, Transfer};
-use crate::Held;
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{self, Outcome, State};
 use crate::reason::CloseReason;
 use crate::wire::{Farewell, RefusedReason};
+use crate::{Address, CloseMode, Held, Status};
 
 /// Something that the tower drew and gave to a link.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +21,14 @@ pub(super) struct Drawn {
     friend: Option<PeerId>,
 }
 
-/// The next frame on a link.
-#[derive(Clone, Copy, Debug)]
+/// The next frame on a link. Who is named as a friend is settled when it is taken.
+#[derive(Clone, Debug)]
 pub(in super::super) enum Outgoing {
     Hello,
     Confirmed { through: u64 },
     Refused { transfer: u64, reason: RefusedReason },
-    Message { transfer: u64, is_retry: bool, number: Number, friend: Option<PeerId> },
-    Announce { transfer: u64, friend: Option<PeerId> },
+    Message { transfer: u64, is_retry: bool, number: Number, friend: Option<Address> },
+    Announce { transfer: u64, friend: Option<Address> },
     Goodbye(Farewell),
 }
 
@@ -297,13 +298,24 @@ impl Model {
             }
             None => {
                 let mut all = self.after.links.iter().flat_map(|link| &link.transfers);
-                all.find(|transfer| transfer.number == number).and_then(|it| it.friend)
+                let friend = all.find(|transfer| transfer.number == number).map(|it| it.friend);
+                // What is given to a link and taken back in one step leaves no trace.
+                if let Some(friend) = friend {
+                    self.check_friend(friend, key);
+                }
+                friend.flatten()
             }
         };
         let at = self.now;
         let transfer = Transfer { number, is_retry: false, cargo, friend, at, is_sent: false };
         self.link_mut(id).unwrap().transfers.push(transfer);
         true
+    }
+
+    /// The address of a friend, if there is nothing against naming it now.
+    fn alive_at(&self, friend: PeerId) -> Option<Address> {
+        let friend = self.peers.iter().find(|peer| peer.id == friend)?;
+        (friend.status == Status::Alive).then(|| friend.address.clone())
     }
 
     /// A friend is alive and not the recipient, and there is one whenever there can be.
@@ -350,7 +362,8 @@ impl Model {
         for (id, state) in all {
             match state {
                 State::Connecting | State::Greeting => {
-                    self.end(id, CloseReason::Shutdown, super::links::Doubt::NotTaken, true);
+                    let abort = Some(CloseMode::Abort);
+                    self.end(id, CloseReason::Shutdown, super::links::Doubt::NotTaken, abort);
                 }
                 _ => self.part(id, CloseReason::Shutdown, Farewell::Leaving),
             }
@@ -379,12 +392,13 @@ impl Model {
             transfers.into_iter().partition(|it| it.is_sent);
         let sent_bytes = sent.iter().map(|it| self.cargo_len(it.cargo)).sum();
         if let Some(next) = unsent.first().filter(|_| is_open)
-            && granted.admits(sent.len(), sent_bytes, self.cargo_len(next.cargo))
+            && admits(granted, sent.len(), sent_bytes, self.cargo_len(next.cargo))
         {
             let link = self.link_mut(id).unwrap();
             let transfer = link.transfers.iter_mut().find(|it| !it.is_sent).unwrap();
             (transfer.is_sent, transfer.at) = (true, now);
             let Transfer { number: transfer, is_retry, cargo, friend, .. } = *transfer;
+            let friend = friend.and_then(|friend| self.alive_at(friend));
             return Some(match cargo {
                 Cargo::Message(number) => Outgoing::Message { transfer, is_retry, number, friend },
                 Cargo::Announce => Outgoing::Announce { transfer, friend },

@@ -3,13 +3,13 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::links::Doubt;
+use super::links::{Doubt, admits};
 use super::{Key, Model, Peer, Phase, Taken, Told};
 use crate::ids::LinkId;
 use crate::link::State;
 use crate::time::Instant;
 use crate::wire::Farewell;
-use crate::{Address, CloseReason, Status};
+use crate::{Address, CloseMode, CloseReason, Status};
 
 /// Who told an address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Model {
             if let Some(link) = self.live(id).filter(|link| link.state == State::Open) {
                 link.farewell_due = Some(Farewell::Ignored);
             }
-            self.end(id, CloseReason::Ignored, Doubt::Doubtful, true);
+            self.end(id, CloseReason::Ignored, Doubt::Doubtful, Some(CloseMode::Flush));
         }
         if let Some(peer) = self.peer_mut(key) {
             (peer.rests_until, peer.announce_due) = (None, false);
@@ -171,7 +171,7 @@ impl Model {
     fn is_full(&self, peer: &Peer) -> bool {
         peer.link.and_then(|id| self.link(id)).is_some_and(|link| {
             let bytes = link.transfers.iter().map(|transfer| self.cargo_len(transfer.cargo)).sum();
-            !link.granted.admits(link.transfers.len(), bytes, 1)
+            !admits(link.granted, link.transfers.len(), bytes, 1)
         })
     }
 
@@ -198,13 +198,14 @@ impl Model {
     /// Remembers a transfer that was taken from whoever a link is.
     pub(super) fn taken_from(&mut self, id: LinkId, transfer: u64) {
         let now = self.now;
-        let lifetime = crate::taken::lifetime(&self.config.timeouts);
+        let lifetime = self.lifetime();
         let capacity = 2 * usize::from(self.config.window.messages);
         let Some((key, incarnation)) =
             self.link(id).and_then(|link| Some((link.peer?, link.incarnation)))
         else {
             return;
         };
+        self.newest_taken = self.newest_taken.max(transfer);
         if let Some(peer) = self.peer_mut(key) {
             let of_old = peer.taken.take().filter(|(of, _)| *of == incarnation);
             let (_, mut entries) = of_old.unwrap_or_default();
@@ -219,10 +220,19 @@ impl Model {
         self.succeeded(key);
     }
 
+    /// For how long a transfer that was taken may be asked about: its answer may be waited for in vain, then there may be a call and a hello,
+    /// or a link that stands and on which the question waits as long once more.
+    fn lifetime(&self) -> Duration {
+        let times = &self.config.timeouts;
+        let by_a_call = times.confirm + times.connect + times.handshake;
+        let on_a_link = times.confirm + times.confirm;
+        if by_a_call > on_a_link { by_a_call } else { on_a_link }
+    }
+
     /// Forgets what a peer can't ask about any more: what is too old, and what came on a link of which it said so.
     pub(super) fn trim(&mut self, key: Key, link: Option<LinkId>) {
         let now = self.now;
-        let lifetime = crate::taken::lifetime(&self.config.timeouts);
+        let lifetime = self.lifetime();
         if let Some(peer) = self.peer_mut(key)
             && let Some((_, entries)) = &mut peer.taken
         {

@@ -25,7 +25,9 @@ impl Model {
         };
         assert_eq!(result.map(drop), expected);
         if let Ok(nonce) = result {
+            assert!(self.is_unused(nonce), "{nonce:?} is the name of another message");
             let number = self.store(Some(nonce), message.kind(), message.body(), Place::Waiting);
+            self.known[number].is_own = true;
             self.tell(Told::Queued(number, Origin::Local));
             self.stats.enqueued += 1;
             self.advance();
