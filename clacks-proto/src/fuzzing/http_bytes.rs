@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::http_tower;
 use super::wire_decode::cut;
 use crate::http::{
     BadResponse, Heard, MAX_HEAD, Outgoing, Payload, RequestReader, Response, ResponseReader,
@@ -13,16 +14,19 @@ use crate::wire::arbitrary::Supply;
 const MAX_BODY: usize = 4096;
 
 /// Readers never panic, never hold more than their limit, and hear the same in every chunking; a payload that was read and is written again
-/// is read as the same.
+/// is read as the same. A tower that gets the pieces survives them.
 ///
-/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to be cut and read.
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of things that happen to the tower between them (0 to 7), these
+/// things (a byte each), and the bytes to be cut and read.
 pub fn http_bytes(input: &[u8]) {
     let mut supply = Supply(input);
     let mut sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();
     sizes.push(1);
+    let choices: Vec<u8> = (0..supply.below(8)).map(|_| supply.byte()).collect();
     let bytes = supply.0;
     assert_eq!(requests(&cut(bytes, &sizes)), requests(&[bytes]));
     assert_eq!(responses(&cut(bytes, &sizes)), responses(&[bytes]));
+    http_tower::survive(&cut(bytes, &sizes), &choices);
     if let Some(payload) = Payload::parse(bytes) {
         survives(&payload);
     }
@@ -38,6 +42,8 @@ fn requests(pieces: &[&[u8]]) -> Vec<Heard> {
             all.push(heard);
         }
         assert!(rest.is_empty() && reader.buffered() <= MAX_HEAD + MAX_BODY);
+        // What grows is doubled.
+        assert!(reader.capacity() <= MAX_HEAD + 2 * MAX_BODY, "{}", reader.capacity());
     }
     all.retain(|heard| *heard != Heard::Expectation);
     all
@@ -51,10 +57,12 @@ fn responses(pieces: &[&[u8]]) -> (Vec<Response>, Result<Option<u16>, BadRespons
         loop {
             match reader.read(&mut rest) {
                 Ok(Some(response)) => all.push(response),
-                Ok(None) => break,
+                Ok(None) => break assert!(rest.is_empty(), "input was left without a reason"),
                 Err(error) => return (all, Err(error)),
             }
+            assert!(reader.capacity() <= MAX_HEAD, "{}", reader.capacity());
         }
+        assert!(reader.capacity() <= MAX_HEAD, "{}", reader.capacity());
     }
     (all, Ok(reader.status()))
 }
