@@ -17,6 +17,8 @@ use crate::{
 const MAX_MESSAGE: usize = 2048;
 /// The most wake-ups at one instant, for all that may be due at it.
 const MOST_AT_ONCE: usize = 4;
+/// Longer than any timeout.
+const LONG: Duration = Duration::from_secs(20);
 /// So many pieces show what there is to see, and keep a run short.
 const MOST_PIECES: usize = 300;
 
@@ -65,14 +67,19 @@ impl Host {
             dialects: Dialects::NativeAndHttp,
             send_rate: if is_quick { SendRate::Unlimited } else { SendRate::per_second(5) },
             max_message: MAX_MESSAGE,
-            max_queue_messages: 12,
-            max_queue_bytes: 8 * MAX_MESSAGE,
+            max_queue_messages: 4,
+            max_queue_bytes: 3 * MAX_MESSAGE,
             max_links: 6,
             max_half_open: 2,
             max_peers: 4,
             ..Config::default()
         };
-        config.timeouts.idle = Duration::from_secs(20);
+        config.timeouts.connect = Duration::from_secs(2);
+        config.timeouts.handshake = Duration::from_secs(2);
+        config.timeouts.confirm = Duration::from_secs(3);
+        config.timeouts.idle = Duration::from_secs(5);
+        config.timeouts.close = Duration::from_secs(1);
+        config.timeouts.shutdown = Duration::from_secs(3);
         let tower = Tower::new(config, address(9001), &Seed::from_u64(1)).unwrap();
         let mut host = Self {
             tower,
@@ -242,15 +249,20 @@ impl Host {
         assert!(standing <= tower.links(), "a link is gone without a word");
     }
 
-    /// Nobody says anything any more, and the tower shuts down.
+    /// Nobody says anything any more: all links end by themselves, and their messages come back. Then the tower shuts down.
     fn rest(&mut self) {
         (self.puts_off, self.is_reached) = (false, false);
         for link in core::mem::take(&mut self.put_off) {
             self.send(link);
         }
+        self.act();
+        self.pass(LONG);
+        self.check();
+        assert_eq!(self.tower.links(), 0, "a link stands for ever");
+        assert!(self.tower.peek().all(|held| held.in_flight.is_none()), "a message is in limbo");
         self.tower.shutdown(self.now);
         self.act();
-        self.pass(Duration::from_secs(120));
+        self.pass(LONG);
         self.check();
         assert_eq!(self.tower.links(), 0);
         assert_eq!(self.began, self.ended, "each link ends");
@@ -277,6 +289,7 @@ fn check_said(said: &[u8]) {
         let mut reader = RequestReader::new(8 * MAX_MESSAGE);
         while let Some(heard) = reader.read(&mut rest) {
             let Heard::Request(request) = heard else { panic!("a request is written badly") };
+            assert!(!request.closes, "the length of a request is wrong");
             let payload = crate::http::Payload::parse(&request.body.unwrap());
             assert_eq!(payload.unwrap().sender, Some(address(9001)));
         }
