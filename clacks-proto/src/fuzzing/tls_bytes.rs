@@ -266,7 +266,7 @@ impl World {
         }
         let index = usize::from(choice / 3) % of_tower.len();
         let ends = &mut of_tower[index].0;
-        let lost = |end: &&mut End| end.is_open && (end.tower == tower || choice % 3 == 0);
+        let lost = |end: &&mut End| end.is_open && (end.tower == tower || choice.is_multiple_of(3));
         for end in ends.iter_mut().filter(lost) {
             end.is_open = false;
             end.has_shut = choice % 3 != 1;
