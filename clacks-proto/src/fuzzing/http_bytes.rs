@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::http_tower;
 use super::wire_decode::cut;
 use crate::http::{
     BadResponse, Heard, MAX_HEAD, Outgoing, Payload, RequestReader, Response, ResponseReader,
@@ -9,20 +10,23 @@ use crate::http::{
 };
 use crate::wire::arbitrary::Supply;
 
-/// The longest body that is kept.
-const MAX_BODY: usize = 4096;
+/// The longest body that is kept; many inputs have longer ones.
+const MAX_BODY: usize = 256;
 
 /// Readers never panic, never hold more than their limit, and hear the same in every chunking; a payload that was read and is written again
-/// is read as the same.
+/// is read as the same. A tower that gets the pieces survives them.
 ///
-/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to be cut and read.
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of things that happen to the tower between them (0 to 7), these
+/// things (a byte each), and the bytes to be cut and read.
 pub fn http_bytes(input: &[u8]) {
     let mut supply = Supply(input);
     let mut sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();
     sizes.push(1);
+    let choices: Vec<u8> = (0..supply.below(8)).map(|_| supply.byte()).collect();
     let bytes = supply.0;
     assert_eq!(requests(&cut(bytes, &sizes)), requests(&[bytes]));
     assert_eq!(responses(&cut(bytes, &sizes)), responses(&[bytes]));
+    http_tower::survive(&cut(bytes, &sizes), &choices);
     if let Some(payload) = Payload::parse(bytes) {
         survives(&payload);
     }
@@ -31,30 +35,39 @@ pub fn http_bytes(input: &[u8]) {
 /// What is heard, but for the words that somebody waits for: who has sent the body already waits for none.
 fn requests(pieces: &[&[u8]]) -> Vec<Heard> {
     let mut reader = RequestReader::new(MAX_BODY);
-    let mut all = Vec::new();
+    let (mut all, mut arrived) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
         while let Some(heard) = reader.read(&mut rest) {
             all.push(heard);
         }
         assert!(rest.is_empty() && reader.buffered() <= MAX_HEAD + MAX_BODY);
+        arrived += piece.len();
+        assert!(reader.capacity() <= most(arrived).min(MAX_HEAD + 2 * MAX_BODY));
     }
     all.retain(|heard| *heard != Heard::Expectation);
     all
 }
 
+/// The most memory for so many bytes: what grows is doubled, and begins with a few.
+fn most(arrived: usize) -> usize {
+    2 * arrived.max(4)
+}
+
 fn responses(pieces: &[&[u8]]) -> (Vec<Response>, Result<Option<u16>, BadResponse>) {
     let mut reader = ResponseReader::default();
-    let mut all = Vec::new();
+    let (mut all, mut arrived) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
         loop {
             match reader.read(&mut rest) {
                 Ok(Some(response)) => all.push(response),
-                Ok(None) => break,
+                Ok(None) => break assert!(rest.is_empty(), "input was left without a reason"),
                 Err(error) => return (all, Err(error)),
             }
         }
+        arrived += piece.len();
+        assert!(reader.capacity() <= most(arrived).min(MAX_HEAD));
     }
     (all, Ok(reader.status()))
 }

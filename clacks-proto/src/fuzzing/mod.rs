@@ -11,6 +11,8 @@
 
 #[cfg(feature = "http")]
 mod http_bytes;
+#[cfg(feature = "http")]
+mod http_tower;
 mod model;
 #[cfg(test)]
 mod replay;

@@ -1,28 +1,33 @@
-//! Two towers with TLS between them, and whatever happens to the bytes on their way.
+//! Two towers with TLS between them, and whatever happens to the bytes on their way. Sometimes there is a third one, which listens at the first
+//! one's address every now and then and has a key of its own.
 //!
 //! The keys of the towers are fixed, and the lengths of all that they say are always the same; but the keys of each link come from the operating
 //! system, and rustls' provider has no way to be given others (its key exchange draws them itself). So an input does the same harm to the same places of
 //! the same records in every run, and not to the same bytes: a finding may need a few runs to be seen again.
 
-use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::BufMut;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use std::sync::OnceLock;
 
+use crate::link::State;
 use crate::tls::{Identity, SecureTower, Trust};
 use crate::wire::arbitrary::Supply;
 use crate::{
-    Action, Address, CloseMode, Config, Event, Instant, IoCause, LinkId, Message, Seed, SendRate,
-    StateMachine, Tower,
+    Action, Address, CloseMode, CloseReason, Config, Event, Fingerprint, Instant, IoCause, Kind,
+    LinkId, Message, Nonce, Notice, Report, Seed, SendRate, StateMachine, Tower,
 };
 
 /// So many steps show what there is to see, and keep a run short.
 const MOST_STEPS: usize = 200;
+/// So many of the last pieces that were sent may be played again.
+const MOST_RECORDED: usize = 16;
+/// The most wake-ups at one instant, for all that may be due at it.
+const MOST_AT_ONCE: usize = 4;
 
-const KEYS: [(&str, &str); 2] = [
+const KEYS: [(&str, &str); 3] = [
     (
         include_str!("../tls/samples/ed25519-pkcs8.key.pem"),
         include_str!("../tls/samples/ed25519-pkcs8.crt.pem"),
@@ -31,17 +36,24 @@ const KEYS: [(&str, &str); 2] = [
         include_str!("../tls/samples/rsa-pkcs1.key.pem"),
         include_str!("../tls/samples/rsa-pkcs1.crt.pem"),
     ),
+    (
+        include_str!("../tls/samples/p256-sec1.key.pem"),
+        include_str!("../tls/samples/p256-sec1.crt.pem"),
+    ),
 ];
 
-/// Bytes that are cut, put in another order, lost, doubled and altered between two towers make neither panic, and bring no tower a message that the
-/// other did not send.
+/// Bytes that are cut, put in another order, lost, doubled, altered and played again between towers make none of them panic, lose none of their
+/// messages, and bring none a message that another did not send. However it was, what is enqueued once the harm has stopped arrives. And a key that was
+/// pinned stays, whoever answers at its address.
+///
+/// The input is a byte with the send rate (the lowest bit) and whether there is a third tower (the next), and then steps.
 pub fn tls_bytes(input: &[u8]) {
     run(input);
 }
 
 fn run(input: &[u8]) -> World {
     let mut supply = Supply(input);
-    let mut world = World::new(&mut supply);
+    let mut world = World::new(supply.byte());
     for _ in 0..MOST_STEPS {
         if supply.0.is_empty() {
             break;
@@ -49,17 +61,15 @@ fn run(input: &[u8]) -> World {
         world.step(&mut supply);
         world.check();
     }
-    // What is left gets through, or its link ends: nothing waits for ever.
-    for _ in 0..20 {
-        world.deliver_all();
-        world.pass(Duration::from_secs(2));
-        world.check();
-    }
+    world.recover();
     world
 }
 
-/// One end of a connection, at one of the towers.
+/// A connection between two towers: the end of the one that dialled, and that of the other.
+struct Connection([End; 2]);
+
 struct End {
+    tower: usize,
     link: LinkId,
     is_open: bool,
     /// What it sent and the other end has not got, in the pieces in which it was sent.
@@ -69,33 +79,75 @@ struct End {
 }
 
 impl End {
-    fn new(link: LinkId) -> Self {
-        Self { link, is_open: true, flow: VecDeque::new(), has_shut: false, shut_seen: false }
+    fn new(tower: usize, link: LinkId) -> Self {
+        let flow = VecDeque::new();
+        Self { tower, link, is_open: true, flow, has_shut: false, shut_seen: false }
     }
 }
 
 struct World {
-    towers: [SecureTower; 2],
-    connections: Vec<[End; 2]>,
+    towers: Vec<SecureTower>,
+    /// Who answers at the address of the first tower: itself or the third one.
+    listening: usize,
+    connections: Vec<Connection>,
     now: Instant,
-    sent: BTreeSet<Vec<u8>>,
-    number: u8,
+    sent: BTreeMap<Nonce, (Kind, Vec<u8>)>,
+    number: u64,
+    /// What was sent last, on whatever link.
+    recorded: VecDeque<Vec<u8>>,
+    /// What each tower was told to have delivered.
+    delivered: BTreeSet<(usize, Nonce)>,
+    /// The keys that each tower has pinned.
+    pins: BTreeMap<(usize, Address), Fingerprint>,
+    /// How often each tower told that a key had changed, and how many links it closed for that.
+    keys_told: [u64; 3],
+    keys_refused: [u64; 3],
 }
 
-fn address(side: usize) -> Address {
-    Address::new(["one.example", "two.example"][side], 8001).unwrap()
+/// Where a tower says that it can be dialled. The third one says what the first one says.
+fn address(tower: usize) -> Address {
+    Address::new(["one.example", "two.example", "one.example"][tower], 8001).unwrap()
+}
+
+/// The address that a tower knows from the beginning.
+fn other_address(tower: usize) -> Address {
+    address(usize::from(tower != 1))
+}
+
+fn identities() -> &'static [Identity; 3] {
+    // Reading a key takes longer than a handshake.
+    static IDENTITIES: OnceLock<[Identity; 3]> = OnceLock::new();
+    IDENTITIES.get_or_init(|| {
+        KEYS.map(|(key, certificate)| {
+            Identity::from_pem(key.as_bytes(), certificate.as_bytes()).unwrap()
+        })
+    })
+}
+
+/// A message no part of which is like another part of it, or like the same part of another one.
+fn message(number: u64, len: usize) -> Message {
+    let byte = |at: usize| {
+        let place = (number << 32 | at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        place.to_be_bytes()[0]
+    };
+    let letter = |at: usize| char::from(byte(at) & 0x7F);
+    match number % 3 {
+        0 => Message::text(&(0..len).map(letter).collect::<alloc::string::String>()),
+        1 => Message::json(&(0..len).map(letter).collect::<alloc::string::String>()),
+        _ => Message::bytes(&(0..len).map(byte).collect::<Vec<u8>>()),
+    }
 }
 
 impl World {
     #[allow(clippy::field_reassign_with_default, reason = "its fields can't be listed elsewhere")]
-    fn new(supply: &mut Supply<'_>) -> Self {
+    fn new(settings: u8) -> Self {
         let mut config = Config {
             max_message: 40_000,
             max_queue_bytes: 400_000,
             max_links: 4,
             max_half_open: 2,
             heartbeat: Some(Duration::from_secs(3)),
-            send_rate: match supply.below(2) {
+            send_rate: match settings & 1 {
                 0 => SendRate::Unlimited,
                 _ => SendRate::per_second(5),
             },
@@ -106,60 +158,65 @@ impl World {
         config.timeouts.confirm = Duration::from_secs(4);
         config.timeouts.idle = Duration::from_secs(10);
         config.timeouts.close = Duration::from_secs(1);
-        // Reading a key takes longer than a handshake.
-        static IDENTITIES: OnceLock<[Identity; 2]> = OnceLock::new();
-        let identities = IDENTITIES.get_or_init(|| {
-            KEYS.map(|(key, certificate)| {
-                Identity::from_pem(key.as_bytes(), certificate.as_bytes()).unwrap()
-            })
+        let count = if settings & 2 == 0 { 2 } else { 3 };
+        let towers = (0..count).map(|tower| {
+            let seed = Seed::from_u64(tower as u64);
+            let inside = Tower::new(config.clone(), address(tower), &seed).unwrap();
+            SecureTower::new(inside, &identities()[tower], Trust::Open).unwrap()
         });
-        let towers = [0, 1].map(|side| {
-            let seed = Seed::from_u64(side as u64);
-            let tower = Tower::new(config.clone(), address(side), &seed).unwrap();
-            SecureTower::new(tower, &identities[side], Trust::Open).unwrap()
-        });
-        let now = Instant::ORIGIN;
-        let mut world =
-            Self { towers, connections: Vec::new(), now, sent: BTreeSet::new(), number: 0 };
-        world.towers[0].tower_mut().announce(&address(1), now).unwrap();
+        let mut world = Self {
+            towers: towers.collect(),
+            listening: 0,
+            connections: Vec::new(),
+            now: Instant::ORIGIN,
+            sent: BTreeMap::new(),
+            number: 0,
+            recorded: VecDeque::new(),
+            delivered: BTreeSet::new(),
+            pins: BTreeMap::new(),
+            keys_told: [0; 3],
+            keys_refused: [0; 3],
+        };
+        world.towers[0].tower_mut().announce(&address(1), world.now).unwrap();
         world
     }
 
     fn step(&mut self, supply: &mut Supply<'_>) {
-        let what = supply.below(16);
-        let side = usize::from(supply.below(2));
+        let what = supply.below(19);
+        let tower = usize::from(supply.byte()) % self.towers.len();
         match what {
-            0 | 1 => self.enqueue(side, usize::from(supply.byte())),
-            2 => self.enqueue(side, 160 * usize::from(supply.byte())),
+            0 | 1 => drop(self.enqueue(tower, usize::from(supply.byte()))),
+            2 => drop(self.enqueue(tower, 160 * usize::from(supply.byte()))),
             3..=5 => self.deliver_all(),
             6 | 7 => self.pass(Duration::from_millis(20 * u64::from(supply.byte()))),
-            8 => {
-                self.act(side, 1 + 64 * usize::from(supply.byte()));
-            }
+            8 => self.act(tower, 1 + 64 * usize::from(supply.byte())),
             9 => {
-                let _ = self.towers[side].tower_mut().announce(&address(1 - side), self.now);
+                let known = other_address(tower);
+                let _ = self.towers[tower].tower_mut().announce(&known, self.now);
             }
-            _ => self.harm(what, side, supply),
+            10..=15 => self.harm(what, tower, supply),
+            16 => self.play_again(supply),
+            17 => self.lose(tower, supply),
+            _ if self.towers.len() == 3 => self.listening = 2 - self.listening,
+            _ => self.deliver_all(),
         }
-        for side in [0, 1] {
-            self.act(side, 20_000);
-        }
+        self.act_all();
     }
 
-    fn enqueue(&mut self, side: usize, len: usize) {
-        self.number = self.number.wrapping_add(1);
-        let mut body = vec![self.number; len + 1];
-        body[0] = u8::try_from(side).unwrap();
-        if self.towers[side].tower_mut().enqueue(Message::bytes(&body), self.now).is_ok() {
-            self.sent.insert(body);
-        }
+    fn enqueue(&mut self, tower: usize, len: usize) -> Option<Nonce> {
+        self.number += 1;
+        let message = message(self.number, len);
+        let (kind, body) = (message.kind(), message.body().to_vec());
+        let nonce = self.towers[tower].tower_mut().enqueue(message, self.now).ok()?;
+        assert_eq!(self.sent.insert(nonce, (kind, body)), None, "two messages with one name");
+        Some(nonce)
     }
 
-    /// Something happens to bytes that are on their way, on the newest connection that has any.
-    fn harm(&mut self, what: u8, side: usize, supply: &mut Supply<'_>) {
-        let on_the_way = |ends: &&mut [End; 2]| !ends[side].flow.is_empty();
-        let Some(ends) = self.connections.iter_mut().rev().find(on_the_way) else { return };
-        let flow = &mut ends[side].flow;
+    /// Something happens to bytes that are on their way from a tower, on the newest connection that has any.
+    fn harm(&mut self, what: u8, tower: usize, supply: &mut Supply<'_>) {
+        let mut ends = self.connections.iter_mut().rev().flat_map(|connection| &mut connection.0);
+        let Some(end) = ends.find(|end| end.tower == tower && !end.flow.is_empty()) else { return };
+        let flow = &mut end.flow;
         let place = usize::from(supply.byte()) % flow.len();
         let piece = &mut flow[place];
         let at = usize::from(u16::from_be_bytes([supply.byte(), supply.byte()])) % piece.len();
@@ -186,119 +243,229 @@ impl World {
         }
     }
 
+    /// What was sent some time ago, on this or another link and by whomever, comes once more: to either end of a connection, so to its sender as well.
+    fn play_again(&mut self, supply: &mut Supply<'_>) {
+        if self.recorded.is_empty() || self.connections.is_empty() {
+            return;
+        }
+        let piece = self.recorded[usize::from(supply.byte()) % self.recorded.len()].clone();
+        let connection = usize::from(supply.byte()) % self.connections.len();
+        let place = usize::from(supply.byte());
+        let flow = &mut self.connections[connection].0[place % 2].flow;
+        flow.insert(place / 2 % (flow.len() + 1), piece);
+    }
+
+    /// A tower loses a connection. The other end loses it too, or sees it end, or is not told, by a byte.
+    fn lose(&mut self, tower: usize, supply: &mut Supply<'_>) {
+        let choice = supply.byte();
+        let open = |end: &End| end.tower == tower && end.is_open;
+        let of_tower = self.connections.iter_mut().filter(|it| it.0.iter().any(open));
+        let mut of_tower: Vec<_> = of_tower.collect();
+        if of_tower.is_empty() {
+            return;
+        }
+        let index = usize::from(choice / 3) % of_tower.len();
+        let ends = &mut of_tower[index].0;
+        let lost = |end: &&mut End| end.is_open && (end.tower == tower || choice.is_multiple_of(3));
+        for end in ends.iter_mut().filter(lost) {
+            end.is_open = false;
+            end.has_shut = choice % 3 != 1;
+            let event = Event::Lost { link: end.link, cause: IoCause::Reset };
+            self.towers[end.tower].handle(event, self.now);
+        }
+    }
+
+    fn act_all(&mut self) {
+        for tower in 0..self.towers.len() {
+            self.act(tower, 20_000);
+        }
+    }
+
     /// Does what a tower asks, into buffers of a size.
-    fn act(&mut self, side: usize, buffer: usize) {
-        while let Some(action) = self.towers[side].poll_action() {
+    fn act(&mut self, tower: usize, buffer: usize) {
+        while let Some(action) = self.towers[tower].poll_action() {
             match action {
-                Action::Connect { link, .. } => {
+                Action::Connect { link, peer } => {
+                    let dialled = self.towers[tower].tower().peer(peer).unwrap().address.clone();
+                    let answering = if dialled == address(1) { 1 } else { self.listening };
                     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                    let event = match self.towers[1 - side].accept(from, self.now) {
+                    let event = match self.towers[answering].accept(from, self.now) {
                         Ok(accepted) => {
-                            let mut ends = [End::new(link), End::new(accepted)];
-                            if side == 1 {
-                                ends.reverse();
-                            }
-                            self.connections.push(ends);
+                            let ends = [End::new(tower, link), End::new(answering, accepted)];
+                            self.connections.push(Connection(ends));
                             Event::Connected { link }
                         }
                         Err(_) => Event::ConnectFailed { link, cause: IoCause::Refused },
                     };
-                    self.towers[side].handle(event, self.now);
+                    self.towers[tower].handle(event, self.now);
                 }
-                Action::Send { link } => self.send(side, link, buffer),
-                Action::Close { link, how, .. } => self.close(side, link, how, buffer),
-                Action::Notify(notice) => drop(self.towers[side].tower().report(notice)),
+                Action::Send { link } => self.send(tower, link, buffer),
+                Action::Close { link, how, .. } => self.close(tower, link, how, buffer),
+                Action::Notify(notice) => self.hear(tower, notice),
                 Action::Screen { .. } => panic!("nobody asked for screening"),
             }
         }
     }
 
-    fn end(&mut self, side: usize, link: LinkId) -> Option<&mut [End; 2]> {
-        self.connections.iter_mut().find(|ends| ends[side].link == link && ends[side].is_open)
+    fn hear(&mut self, tower: usize, notice: Notice) {
+        if let Notice::LinkClosed { why: CloseReason::KeyChanged, .. } = notice {
+            self.keys_refused[tower] += 1;
+        }
+        match self.towers[tower].tower().report(notice) {
+            Some(Report::MessageDelivered { nonce, .. }) => {
+                self.delivered.insert((tower, nonce));
+            }
+            Some(Report::KeyChanged { tower: changed, seen }) => {
+                self.keys_told[tower] += 1;
+                let pin = self.pins.get(&(tower, changed)).copied();
+                assert!(pin.is_some() && pin != seen, "{seen:?} is told to be other than {pin:?}");
+            }
+            _ => {}
+        }
     }
 
-    fn send(&mut self, side: usize, link: LinkId, buffer: usize) {
+    fn end(&mut self, tower: usize, link: LinkId) -> Option<&mut End> {
+        let mut ends = self.connections.iter_mut().flat_map(|connection| &mut connection.0);
+        ends.find(|end| end.tower == tower && end.link == link && end.is_open)
+    }
+
+    fn send(&mut self, tower: usize, link: LinkId, buffer: usize) {
         loop {
             let mut out = Vec::new().limit(buffer);
-            let len = self.towers[side].transmit(link, &mut out);
+            let len = self.towers[tower].transmit(link, &mut out);
             let bytes = out.into_inner();
             assert_eq!(len, bytes.len());
             if len == 0 {
                 return;
             }
-            if let Some(ends) = self.end(side, link) {
-                ends[side].flow.push_back(bytes);
+            if self.recorded.len() == MOST_RECORDED {
+                self.recorded.pop_front();
+            }
+            self.recorded.push_back(bytes.clone());
+            if let Some(end) = self.end(tower, link) {
+                end.flow.push_back(bytes);
             }
         }
     }
 
-    fn close(&mut self, side: usize, link: LinkId, how: CloseMode, buffer: usize) {
+    fn close(&mut self, tower: usize, link: LinkId, how: CloseMode, buffer: usize) {
         if how == CloseMode::Flush {
-            self.send(side, link, buffer);
+            self.send(tower, link, buffer);
         }
-        let Some(ends) = self.end(side, link) else { return };
-        (ends[side].is_open, ends[side].has_shut) = (false, true);
+        let Some(end) = self.end(tower, link) else { return };
+        (end.is_open, end.has_shut) = (false, true);
         if how == CloseMode::Abort {
-            ends[side].flow.clear();
+            end.flow.clear();
         }
-        self.towers[side].handle(Event::Closed { link }, self.now);
+        self.towers[tower].handle(Event::Closed { link }, self.now);
     }
 
     /// Brings everybody what is on its way to them, once.
     fn deliver_all(&mut self) {
         let Self { towers, connections, now, .. } = self;
-        for ends in connections.iter_mut() {
+        for Connection(ends) in connections.iter_mut() {
             for side in [0, 1] {
-                let (link, is_open) = (ends[1 - side].link, ends[1 - side].is_open);
+                let End { tower, link, is_open, .. } = ends[1 - side];
                 for piece in core::mem::take(&mut ends[side].flow) {
                     if is_open {
                         let event = Event::BytesArrived { link, bytes: &piece };
-                        towers[1 - side].handle(event, *now);
+                        towers[tower].handle(event, *now);
                     }
                 }
                 if ends[side].has_shut && !ends[side].shut_seen {
                     ends[side].shut_seen = true;
                     if is_open {
-                        towers[1 - side].handle(Event::Finished { link }, *now);
+                        towers[tower].handle(Event::Finished { link }, *now);
                     }
                 }
             }
         }
-        connections.retain(|ends| ends.iter().any(|end| end.is_open || !end.shut_seen));
-        for side in [0, 1] {
-            self.act(side, 20_000);
-        }
+        connections.retain(|connection| connection.0.iter().any(|end| end.is_open));
+        self.act_all();
     }
 
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
-        for _ in 0..100 {
+        let mut at_once = 0;
+        loop {
             let wakeups = self.towers.iter().filter_map(StateMachine::next_wakeup);
             let Some(at) = wakeups.map(|wakeup| wakeup.at).min().filter(|at| *at < until) else {
                 break;
             };
+            at_once = if at > self.now { 1 } else { at_once + 1 };
+            assert!(at_once <= MOST_AT_ONCE, "a tower is woken over and over");
             self.now = self.now.max(at);
-            for side in [0, 1] {
-                self.towers[side].handle(Event::TimerFired, self.now);
-                self.act(side, 20_000);
+            for tower in &mut self.towers {
+                tower.handle(Event::TimerFired, self.now);
             }
+            self.act_all();
         }
         self.now = self.now.max(until);
     }
 
-    /// All that a tower holds was sent by one of them, byte for byte, and everything stays in its bounds.
-    fn check(&self) {
+    /// Now all bytes arrive as they were sent. What is left of the harm gets through or its link ends, and nothing waits for ever: a new message arrives.
+    /// Only a queue that is too full takes none.
+    fn recover(&mut self) {
+        let Some(nonce) = self.enqueue(0, 100) else { return };
+        // A message a round is what the slower rate amounts to, and no timeout is anywhere near a minute.
+        let rounds = 300 + self.towers[0].tower().held().0;
+        for _ in 0..rounds {
+            if self.delivered.contains(&(0, nonce)) {
+                return;
+            }
+            for _ in 0..3 {
+                self.deliver_all();
+            }
+            self.pass(Duration::from_millis(200));
+            self.check();
+        }
+        panic!("a message waits for ever: {:?}", self.towers[0].tower().stats());
+    }
+
+    /// All that a tower holds was sent by one of them, name, kind and byte for byte; what was sent is held by one; and everything stays in its bounds.
+    fn check(&mut self) {
+        let mut held = BTreeSet::new();
         for tower in &self.towers {
             let tower = tower.tower();
-            for held in tower.peek() {
-                let body = held.message.body();
-                assert!(self.sent.contains(&body[..]), "nobody sent {body:?}");
+            let mut names = BTreeSet::new();
+            for here in tower.peek() {
+                let message = (here.message.kind(), here.message.body().to_vec());
+                assert_eq!(Some(&message), self.sent.get(&here.nonce), "nobody sent that");
+                assert!(names.insert(here.nonce), "one tower holds a message twice");
             }
+            held.append(&mut names);
             let (messages, bytes) = tower.held();
             let config = tower.config();
             assert!(messages <= config.max_queue_messages && bytes <= config.max_queue_bytes);
             assert!(tower.links() <= config.max_links && tower.peers() <= config.max_peers);
         }
+        assert!(held.len() == self.sent.len(), "a message is lost");
+        self.check_keys();
+    }
+
+    /// The key that is pinned for an address stays, and nobody with another one is spoken with there.
+    fn check_keys(&mut self) {
+        for (number, tower) in self.towers.iter().enumerate() {
+            for peer in tower.tower().survey() {
+                let place = (number, peer.address.clone());
+                let Some(pin) = peer.fingerprint else {
+                    assert!(!self.pins.contains_key(&place), "a pin is gone");
+                    continue;
+                };
+                assert_eq!(*self.pins.entry(place).or_insert(pin), pin, "another key is pinned");
+            }
+        }
+        for Connection([dialler, answerer]) in &self.connections {
+            let dialled = (dialler.tower, other_address(dialler.tower));
+            let pin = self.pins.get(&dialled).copied();
+            let key = identities()[answerer.tower].fingerprint();
+            if pin.is_some_and(|pin| pin != key) {
+                let inside = self.towers[dialler.tower].tower().inside();
+                let link = inside.links.iter().find(|link| link.id == dialler.link);
+                assert!(link.is_none_or(|link| link.state != State::Open), "a wrong key was taken");
+            }
+        }
+        assert_eq!(self.keys_told, self.keys_refused, "a link with a changed key is told of");
     }
 }
 
@@ -326,5 +493,40 @@ mod tests {
         let forged = Message::bytes(b"forged");
         world.towers[0].tower_mut().enqueue(forged, world.now).unwrap();
         world.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "a message is lost")]
+    fn a_message_that_is_gone_is_noticed() {
+        let mut world = run(&PEACE);
+        world.sent.insert(Nonce(1), (Kind::Bytes, Vec::new()));
+        world.check();
+    }
+
+    #[test]
+    fn another_key_at_a_pinned_address_is_told_and_gets_nothing() {
+        let mut world = World::new(2);
+        let run_on = |world: &mut World| {
+            for _ in 0..40 {
+                world.deliver_all();
+                world.pass(Duration::from_millis(100));
+                world.check();
+            }
+        };
+        world.towers[1].tower_mut().announce(&address(0), world.now).unwrap();
+        run_on(&mut world);
+        let first = Some(identities()[0].fingerprint());
+        assert_eq!(world.pins.get(&(1, address(0))).copied(), first);
+        assert_eq!(world.keys_told, [0; 3]);
+        world.listening = 2;
+        while world.connections.iter().any(|connection| connection.0.iter().any(|end| end.is_open))
+        {
+            world.lose(1, &mut Supply(&[0]));
+        }
+        world.enqueue(1, 10).unwrap();
+        run_on(&mut world);
+        assert!(world.keys_told[1] > 0);
+        assert_eq!(world.pins.get(&(1, address(0))).copied(), first);
+        assert_eq!(world.towers[2].tower().held().0, 0);
     }
 }

@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 
 use crate::wire::arbitrary::Supply;
-use crate::wire::{Decoder, MAX_HEAD, WireError};
+use crate::wire::{Decoder, Frame, MAX_HEAD, WireError};
 
 /// The longest body that is decoded; longer than any that the generators make.
 pub(crate) const MAX_GENERATED: usize = 4096;
+/// A body that is often longer than this.
+const FEW: usize = 16;
 
 /// A decoder never panics, never holds more than its limit, and gives the same frames for every chunking; and what it gives is encoded to
 /// the bytes that it was decoded from.
@@ -21,7 +23,8 @@ pub fn wire_decode(input: &[u8]) {
 
 /// Encoding what was decoded gives the bytes that it was decoded from, and cuts change nothing.
 pub(crate) fn bytes_survive(bytes: &[u8], sizes: &[usize]) {
-    for decoder in [Decoder::new(MAX_GENERATED), Decoder::new(MAX_GENERATED).expect_hello()] {
+    let decoder = Decoder::new(MAX_GENERATED);
+    for decoder in [decoder.clone(), decoder.expect_hello(), Decoder::new(FEW)] {
         let whole = reencode(decoder.clone(), &[bytes]);
         assert!(bytes.starts_with(&whole.0), "another encoding of the same value was taken");
         assert_eq!(reencode(decoder, &cut(bytes, sizes)), whole);
@@ -52,6 +55,7 @@ pub(crate) fn reencode(
     pieces: &[&[u8]],
 ) -> (Vec<u8>, usize, Result<(), WireError>) {
     let (mut written, mut frames) = (Vec::new(), 0);
+    let max_body = decoder.max_body();
     let arrived: usize = pieces.iter().map(|piece| piece.len()).sum();
     for piece in pieces {
         let mut input = *piece;
@@ -62,6 +66,9 @@ pub(crate) fn reencode(
                     frame.encode(&mut written);
                     assert_eq!(written.len() - before, frame.encoded_len());
                     frames += 1;
+                    if let Frame::Message(message) = &frame {
+                        assert!(message.body.len() <= max_body, "a body longer than the limit");
+                    }
                     assert!(written.len() <= arrived, "a frame out of nothing");
                 }
                 Ok(None) => break assert!(input.is_empty(), "input was left without a reason"),
@@ -75,7 +82,7 @@ pub(crate) fn reencode(
         }
         assert_eq!(decoder.is_mid_frame(), decoder.buffered() > 0);
         assert!(decoder.buffered() <= decoder.capacity());
-        assert!(decoder.capacity() <= MAX_HEAD + MAX_GENERATED, "{}", decoder.capacity());
+        assert!(decoder.capacity() <= MAX_HEAD + max_body, "{}", decoder.capacity());
     }
     (written, frames, Ok(()))
 }

@@ -46,6 +46,11 @@ impl Gathered {
         &self.0
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     pub(super) fn take(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.0)
     }

@@ -153,6 +153,12 @@ impl RequestReader {
         self.head.bytes().len() + self.body.as_ref().map_or(0, |body| body.bytes.len())
     }
 
+    /// How much memory is taken for that.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn capacity(&self) -> usize {
+        self.head.capacity() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
+    }
+
     fn next(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, Status> {
         if self.body.is_none() {
             let gathered = self.head.gather(input);

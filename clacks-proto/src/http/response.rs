@@ -87,6 +87,12 @@ impl ResponseReader {
         self.begun.as_ref().map(|begun| begun.response.status)
     }
 
+    /// How much memory is taken: bodies are not kept.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn capacity(&self) -> usize {
+        self.head.capacity()
+    }
+
     fn begin(&mut self) -> Result<(), BadResponse> {
         let head = self.head.take();
         let (version, status, fields) = with_fields(|headers| {

@@ -82,6 +82,12 @@ impl Decoder {
         }
     }
 
+    /// The longest body that it takes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn max_body(&self) -> usize {
+        self.limits.max_body
+    }
+
     /// How many bytes of an unfinished frame are held.
     #[must_use]
     pub fn buffered(&self) -> usize {
