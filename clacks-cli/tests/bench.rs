@@ -17,8 +17,8 @@ fn every_row_has_a_rate_and_a_ratio() {
     let [started, rows @ .., result] = events.as_slice() else { unreachable!("{events:?}") };
     assert_eq!(started["event"], "started");
     assert!(started["cores"].as_u64().unwrap() >= 1);
-    assert_eq!((&result["event"], result["rows"].as_u64()), (&"result".into(), Some(24)));
-    assert_eq!(rows.len(), 24);
+    assert_eq!((&result["event"], result["rows"].as_u64()), (&"result".into(), Some(27)));
+    assert_eq!(rows.len(), 27);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     for row in rows {
         assert_eq!(row["event"], "row");
