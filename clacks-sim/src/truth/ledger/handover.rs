@@ -248,8 +248,16 @@ impl Ledger {
             if !is_again {
                 self.totals.copies += 1;
                 self.record(message).copies += 1;
-                self.duplicate(message, DuplicationCause::ConfirmationLost);
-                if !flags.has(Flags::ASKED) && !self.is_tainted {
+                // What was taken may have been bytes that it had given up, as those that have waited for a verdict since.
+                let is_late = !flags.has(Flags::ASKED) && self.may_come_late(message, tower, to);
+                self.duplicate(
+                    message,
+                    match is_late {
+                        true => DuplicationCause::TakenLate,
+                        false => DuplicationCause::ConfirmationLost,
+                    },
+                );
+                if !flags.has(Flags::ASKED) && !is_late && !self.is_tainted {
                     self.unexcused.push((scene.at, tower, message));
                 }
             }

@@ -137,6 +137,15 @@ impl Ledger {
         (stray.to, stray.time, stray.epoch) = (to, until, times);
     }
 
+    /// Whether bytes that one tower has sent to another and given up may still be taken there.
+    pub(super) fn may_come_late(&self, message: MessageId, from: TowerId, to: TowerId) -> bool {
+        let now = seconds(self.now);
+        self.places(message, Kind::Stray).any(|place| {
+            let stray = self.copies.get(place);
+            (stray.tower, stray.to) == (from, to) && stray.time >= now
+        })
+    }
+
     /// A copy is no more.
     pub(super) fn lose(&mut self, message: MessageId, cause: LossCause) {
         self.totals.copies_lost += 1;

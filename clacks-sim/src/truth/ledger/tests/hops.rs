@@ -356,3 +356,19 @@ fn a_message_may_be_altered_back_as_often_as_altered_ones_are_sent() {
         }
     }
 }
+
+#[test]
+fn bytes_that_were_given_up_may_be_taken_while_the_next_ones_are_refused() {
+    let mut history = History::begin();
+    // The first ones wait for a verdict at the other tower, which does not notice that its link has ended.
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.see(0, CLOSED);
+    history.send(0, 1, Attempt::First);
+    history.take(1, 0);
+    history.queue(1);
+    history.get_back(0);
+    let totals = history.end();
+    assert_eq!((totals.alive, totals.copies), (1, 2));
+    assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 1);
+}
