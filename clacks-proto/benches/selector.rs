@@ -1,6 +1,6 @@
 //! Drawing a recipient, and moving a peer from one status to another, in small and in large tables.
 //!
-//! Measured is a tower's own draw on its own table of peers, which ends with the identity of the drawn peer. The floor is what no
+//! Measured is a tower's own draw on its own table of peers, which ends with the drawn peer's place in it. The floor is what no
 //! draw can do without: a word of the same generator, the choice of the status, a place in its list, and reading that.
 //!
 //! ```sh
