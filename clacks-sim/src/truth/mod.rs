@@ -210,7 +210,8 @@ impl Truth {
     ) where
         P: IntoIterator<Item = (Option<TowerId>, Status)>,
     {
-        self.pairs = Some(liveness::judge(at, running, peers_of, &mut self.found));
+        let altered = self.faults.count(Fault::Corrupted);
+        self.pairs = Some(liveness::judge(at, running, altered, peers_of, &mut self.found));
     }
 
     /// The run ends before its time: nothing is said about what should have come later.

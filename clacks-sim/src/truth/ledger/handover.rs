@@ -75,8 +75,10 @@ impl Ledger {
             let cause = if *forgotten > 0 {
                 *forgotten -= 1;
                 DuplicationCause::TakenLate
-            } else if self.altered > 0 {
-                self.altered -= 1;
+            } else if let Some(altered) = sender.or(from).map(|it| &mut self.tower(it).altered)
+                && *altered > 0
+            {
+                *altered -= 1;
                 DuplicationCause::Altered
             } else {
                 self.report(found, scene.with(message), || {
@@ -112,12 +114,8 @@ impl Ledger {
                 self.remove(place);
             }
             Kind::Stray => {
-                copy.epoch -= 1;
-                let is_last = copy.epoch == 0;
+                self.spend_stray(place);
                 self.duplicate(message, DuplicationCause::TakenLate);
-                if is_last {
-                    self.remove(place);
-                }
             }
             Kind::InFlight if flags.has(Flags::TAKEN) => {
                 let copy = self.copies.get_mut(place);
@@ -249,7 +247,7 @@ impl Ledger {
                 self.totals.copies += 1;
                 self.record(message).copies += 1;
                 // What was taken may have been bytes that it had given up, as those that have waited for a verdict since.
-                let is_late = !flags.has(Flags::ASKED) && self.may_come_late(message, tower, to);
+                let is_late = !flags.has(Flags::ASKED) && self.take_stray(message, tower, to);
                 self.duplicate(
                     message,
                     match is_late {

@@ -64,6 +64,8 @@ struct Tower {
     held: u32,
     /// For how many confirmations altered bytes on its links may yet be blamed.
     blame: u32,
+    /// How often it sent a message that nobody enqueued: each may on its way have become again what it was before a byte of it was altered.
+    altered: u32,
     /// When it last went on after a pause, in seconds.
     resumed: u32,
     /// Changes whenever it may have forgotten what it took from whom.
@@ -103,8 +105,6 @@ pub(crate) struct Ledger {
     fastest_ppm: i32,
     /// How many messages are murky.
     murky: u32,
-    /// How often a tower sent one that nobody enqueued: each may on its way have become again what it was before a byte of it was altered.
-    altered: u64,
     /// Whether a byte was altered anywhere.
     is_tainted: bool,
 }
@@ -117,6 +117,7 @@ impl Ledger {
             head: NOWHERE,
             held: 0,
             blame: 0,
+            altered: 0,
             resumed: 0,
             epoch: 0,
             is_paused: false,
@@ -141,7 +142,6 @@ impl Ledger {
             slowest_ppm: 0,
             fastest_ppm: 0,
             murky: 0,
-            altered: 0,
             is_tainted: false,
         }
     }
@@ -270,7 +270,7 @@ impl Ledger {
                     )
                 });
             }
-            What::HandedOver { message: None, .. } => self.altered += 1,
+            What::HandedOver { message: None, .. } => self.tower(tower).altered += 1,
             What::Fault(Fault::Corrupted) => {
                 self.is_tainted = true;
                 let window = self.window;

@@ -1,6 +1,6 @@
 //! The ledger's small steps: finding records, making and ending them, and keeping the balance.
 
-use super::copies::{Flags, Kind};
+use super::copies::{Copy, Flags, Kind};
 use super::{Ledger, Message, State, Tower, seconds};
 use crate::occurrence::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
@@ -113,11 +113,8 @@ impl Ledger {
         let mut left = strays.len();
         for place in strays {
             let stray = *self.copies.get(place);
-            let receiver = self.towers[stray.to.0 as usize];
-            // One that was stopped takes its bytes when it goes on.
-            let last = stray.time.max(receiver.resumed.saturating_add(self.linger));
             let is_the_same = stray.tower == from && stray.to == to;
-            let is_over = last < now && !receiver.is_paused;
+            let is_over = self.is_over(&stray);
             if is_the_same || is_over {
                 if !is_over {
                     times = times.saturating_add(stray.epoch);
@@ -137,13 +134,31 @@ impl Ledger {
         (stray.to, stray.time, stray.epoch) = (to, until, times);
     }
 
-    /// Whether bytes that one tower has sent to another and given up may still be taken there.
-    pub(super) fn may_come_late(&self, message: MessageId, from: TowerId, to: TowerId) -> bool {
-        let now = seconds(self.now);
-        self.places(message, Kind::Stray).any(|place| {
-            let stray = self.copies.get(place);
-            (stray.tower, stray.to) == (from, to) && stray.time >= now
-        })
+    /// If what was taken may be bytes that one tower has sent to another and given up, those are taken now. Returns whether it may.
+    pub(super) fn take_stray(&mut self, message: MessageId, from: TowerId, to: TowerId) -> bool {
+        let meets = |place: &u32| {
+            let stray = self.copies.get(*place);
+            (stray.tower, stray.to) == (from, to) && !self.is_over(stray)
+        };
+        let Some(place) = self.places(message, Kind::Stray).find(meets) else { return false };
+        self.spend_stray(place);
+        true
+    }
+
+    /// Stray bytes are taken.
+    pub(super) fn spend_stray(&mut self, place: u32) {
+        let stray = self.copies.get_mut(place);
+        stray.epoch -= 1;
+        if stray.epoch == 0 {
+            self.remove(place);
+        }
+    }
+
+    /// Whether stray bytes can't be taken any more. A receiver that was stopped takes its bytes when it goes on.
+    fn is_over(&self, stray: &Copy) -> bool {
+        let receiver = self.towers[stray.to.0 as usize];
+        let last = stray.time.max(receiver.resumed.saturating_add(self.linger));
+        last < seconds(self.now) && !receiver.is_paused
     }
 
     /// A copy is no more.

@@ -358,6 +358,63 @@ fn a_message_may_be_altered_back_as_often_as_altered_ones_are_sent() {
 }
 
 #[test]
+fn a_message_is_not_altered_back_by_a_tower_that_has_sent_no_altered_one() {
+    let mut history = History::begin();
+    history.see(0, CORRUPTED);
+    let (to, arrives, attempt) = (TowerId(2), history.at(), Attempt::First);
+    history.see(1, What::HandedOver { to, message: None, attempt, arrives });
+    history.take(2, 3);
+    history.queue(2);
+    history.end_with("tower 2 has taken message 0 from nobody");
+}
+
+#[test]
+fn bytes_that_were_given_up_may_be_taken_by_one_that_was_stopped_while_the_next_ones_are_refused() {
+    for is_stopped in [true, false] {
+        let mut history = History::begin();
+        history.send(0, 1, Attempt::First);
+        history.get_back(0);
+        history.see(0, CLOSED);
+        if is_stopped {
+            history.see(1, What::Paused);
+        }
+        history.pass(1_000);
+        if is_stopped {
+            history.see(1, What::Resumed);
+        }
+        history.send(0, 1, Attempt::First);
+        history.take(1, 0);
+        history.queue(1);
+        history.get_back(0);
+        if is_stopped {
+            let totals = history.end();
+            assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 1);
+        } else {
+            history.end_with(
+                "tower 0 has got message 0 back on a link that stands, though it was taken",
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_that_were_given_up_are_taken_once() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.see(0, CLOSED);
+    for time in 0..2 {
+        history.send(0, 1, Attempt::First);
+        history.take(1, 0);
+        if time == 0 {
+            history.queue(1);
+        }
+        history.get_back(0);
+    }
+    history.end_with("tower 0 has got message 0 back on a link that stands, though it was taken");
+}
+
+#[test]
 fn bytes_that_were_given_up_may_be_taken_while_the_next_ones_are_refused() {
     let mut history = History::begin();
     // The first ones wait for a verdict at the other tower, which does not notice that its link has ended.
