@@ -32,6 +32,8 @@ use anyone::Anyone;
 const CHUNK: usize = 64 * 1024;
 /// The most plaintext that a record holds.
 const RECORD: usize = 16 * 1024;
+/// For how long a side may fail to write before its turn is given up.
+const STUCK: Duration = Duration::from_secs(20);
 /// What comes back for a message: as many bytes as the frame that confirms it.
 const ANSWER: [u8; 13] = [0; 13];
 
@@ -177,20 +179,25 @@ fn answer_batches<Side: SideData>(
     let began = Instant::now();
     shake_hands(&mut tls, &mut stream)?;
     tls.set_buffer_limit(None);
+    // Both sides write before they read: where the sockets have no room for a batch of each, neither must wait for ever.
+    stream.set_write_timeout(Some(STUCK))?;
     send(&mut tls, &mut stream, batch)?;
     let (mut buffer, mut sum, mut due) = (vec![0; CHUNK], drain(&mut tls), batch.len() as u64);
-    while let Some(count) = receive(&mut tls, &mut stream, &mut buffer)? {
-        sum += count;
-        if sum >= due {
+    loop {
+        // One read may bring more than one batch, and the handshake's end the first.
+        while sum >= due {
             if time.is_some_and(|time| began.elapsed() >= time) {
                 part(&mut tls, stream)?;
-                break;
+                return Ok(sum);
             }
             due += batch.len() as u64;
             send(&mut tls, &mut stream, batch)?;
         }
+        match receive(&mut tls, &mut stream, &mut buffer)? {
+            Some(count) => sum += count,
+            None => return Ok(sum),
+        }
     }
-    Ok(sum)
 }
 
 /// Messages as they are on the wire.
