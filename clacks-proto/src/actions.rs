@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 
 use crate::event::{Action, Notice};
+#[cfg(any(test, feature = "fuzzing"))]
 use crate::ids::MessageKey;
 use crate::room;
 
@@ -10,7 +11,9 @@ use crate::room;
 #[derive(Debug)]
 pub(crate) struct Actions {
     queue: VecDeque<Action>,
-    notices: u32,
+    /// The numbers of the notices queued last and polled last: they are numbered in order, and the numbers wrap around.
+    queued_notice: u32,
+    polled_notice: u32,
     max_notices: u32,
     missed: u64,
     screens: u32,
@@ -29,7 +32,8 @@ impl Actions {
     pub(crate) fn new(max_notices: usize) -> Self {
         Self {
             queue: VecDeque::new(),
-            notices: 0,
+            queued_notice: 0,
+            polled_notice: 0,
             max_notices: u32::try_from(max_notices).unwrap_or(u32::MAX),
             missed: 0,
             screens: 0,
@@ -47,7 +51,7 @@ impl Actions {
 
     /// Whether `count` more notices fit.
     pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.notices as usize + count <= self.max_notices as usize
+        self.notices() + count <= self.max_notices as usize
     }
 
     pub(crate) fn push(&mut self, action: Action) {
@@ -62,9 +66,18 @@ impl Actions {
     }
 
     /// Notices that wait.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn notices(&self) -> usize {
-        self.notices as usize
+        self.queued_notice.wrapping_sub(self.polled_notice) as usize
+    }
+
+    /// The number of the notice that was queued last.
+    pub(crate) fn queued_notice(&self) -> u32 {
+        self.queued_notice
+    }
+
+    /// The number of the notice that was polled last.
+    pub(crate) fn polled_notice(&self) -> u32 {
+        self.polled_notice
     }
 
     /// Queues a notice, or counts it when there is no room. Returns whether it was queued.
@@ -90,7 +103,7 @@ impl Actions {
     pub(crate) fn pop(&mut self) -> Option<Action> {
         let action = self.queue.pop_front();
         match action {
-            Some(Action::Notify(_)) => self.notices -= 1,
+            Some(Action::Notify(_)) => self.polled_notice = self.polled_notice.wrapping_add(1),
             Some(Action::Screen { .. }) => self.screens -= 1,
             None if self.missed > 0 => {
                 return Some(Action::Notify(Notice::Missed {
@@ -104,7 +117,7 @@ impl Actions {
     }
 
     fn enqueue(&mut self, notice: Notice) {
-        self.notices += 1;
+        self.queued_notice = self.queued_notice.wrapping_add(1);
         self.append(Action::Notify(notice));
     }
 
@@ -128,7 +141,7 @@ impl Actions {
 }
 
 /// The message that a notice speaks of.
-#[inline]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn message_of(notice: &Notice) -> Option<MessageKey> {
     match notice {
         Notice::MessageReceived { message, .. }
@@ -238,7 +251,7 @@ mod tests {
                     _ => listen(actions.pop()),
                 }
                 let waiting = actions.queue.iter().filter(|a| matches!(a, Action::Notify(_))).count();
-                prop_assert_eq!(waiting, actions.notices as usize);
+                prop_assert_eq!(waiting, actions.notices());
                 prop_assert!(waiting <= max);
             }
             while !actions.is_empty() {

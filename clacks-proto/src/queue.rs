@@ -23,16 +23,18 @@ pub(crate) enum Place {
     InFlight(PeerId),
     /// Shown to the application, which has not decided.
     Offered { link: LinkId },
-    /// Gone, but a notice that waits to be polled still speaks of it.
+    /// Gone, but notices that wait to be polled may speak of it.
     Departed,
+    /// Gone, and nobody speaks of it; but a link has sent only a part of it.
+    Lingering,
 }
 
 #[derive(Debug)]
 struct Slot {
     epoch: Epoch,
-    /// The message behind this one in the queue; of a vacant slot, the one that fell vacant before it.
+    /// The message behind this one in the queue, or among the departed; of a vacant slot, the one that fell vacant before it.
     next: u32,
-    /// Notices that speak of this message.
+    /// Links that have sent only a part of it.
     pins: u32,
     /// A copy came in while this one was in flight: when it is confirmed, one must stay.
     came_again: bool,
@@ -40,8 +42,8 @@ struct Slot {
     is_indexed: bool,
     kind: Kind,
     place: Place,
-    /// The nonce's hash: it costs more than all else that the index does.
-    hash: u32,
+    /// The nonce's hash, so that the index needs not compute it again. Of a departed message, the number of the last notice that may speak of it.
+    hash_or_notice: u32,
     nonce: Nonce,
     body: Bytes,
 }
@@ -61,7 +63,8 @@ impl Name {
 
 /// A bounded first-in-first-out queue of messages that stay until their transfer is confirmed.
 ///
-/// Messages in flight and under screening count towards the bounds like the waiting ones. Each message is in exactly one place.
+/// Messages in flight and under screening count towards the bounds like the waiting ones. Each message is in exactly one place. One that has left stays
+/// readable until the notices that speak of it have been polled; those are numbered in order, so that one number says it for all of them.
 /// The index by nonce is a hash table with a secret key, since peers choose nonces, and is never iterated.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -73,9 +76,12 @@ pub(crate) struct Queue {
     head: u32,
     tail: u32,
     waiting: usize,
+    /// The message that departed first of those that notices may speak of, and the one that did so last.
+    departed_first: u32,
+    departed_last: u32,
     messages: usize,
     bytes: usize,
-    /// Bytes of bodies that have departed and that notices still speak of.
+    /// Bytes of bodies that have departed and are still readable.
     departed_bytes: usize,
     by_nonce: HashTable<u32>,
     hash_keys: (u64, u64),
@@ -92,6 +98,8 @@ impl Queue {
             head: NOWHERE,
             tail: NOWHERE,
             waiting: 0,
+            departed_first: NOWHERE,
+            departed_last: NOWHERE,
             messages: 0,
             bytes: 0,
             departed_bytes: 0,
@@ -180,17 +188,16 @@ impl Queue {
                 is_indexed: false,
                 kind,
                 place: Place::Vacant,
-                hash,
+                hash_or_notice: hash,
                 nonce,
                 body: Bytes::new(),
             });
             (self.slots.len() - 1) as u32
         };
         let slot = &mut self.slots[index as usize];
-        slot.came_again = false;
-        slot.is_indexed = false;
+        (slot.pins, slot.came_again, slot.is_indexed) = (0, false, false);
         (slot.kind, slot.place, slot.body) = (kind, place, body);
-        (slot.nonce, slot.hash) = (nonce, hash);
+        (slot.nonce, slot.hash_or_notice) = (nonce, hash);
         let key = MessageKey { index, epoch: slot.epoch };
         if place == Place::Waiting {
             self.append(index);
@@ -263,18 +270,19 @@ impl Queue {
         true
     }
 
-    /// Lets go of a message in flight or offered, unless a copy of it came in meanwhile: that goes back to the queue.
-    /// Returns whether it stayed.
-    pub(crate) fn let_go(&mut self, key: MessageKey) -> bool {
+    /// Lets go of a message in flight, unless a copy of it came in meanwhile: that goes back to the queue. What has left stays readable until the
+    /// notice of this number [is over](Self::notices_are_over). Returns whether it stayed.
+    pub(crate) fn let_go(&mut self, key: MessageKey, notice: u32) -> bool {
         let Some(slot) = self.slot_mut(key) else { return false };
         if slot.came_again {
             return self.give_back(key);
         }
-        if !matches!(slot.place, Place::InFlight(_) | Place::Offered { .. }) {
+        if !matches!(slot.place, Place::InFlight(_)) {
             return false;
         }
+        let (is_indexed, hash) = (slot.is_indexed, slot.hash_or_notice);
         slot.place = Place::Departed;
-        let (is_pinned, is_indexed, hash) = (slot.pins > 0, slot.is_indexed, slot.hash);
+        slot.hash_or_notice = notice;
         let len = slot.body.len();
         self.messages -= 1;
         self.bytes -= len;
@@ -285,10 +293,42 @@ impl Queue {
                 entry.remove();
             }
         }
-        if !is_pinned {
-            self.vacate(key.index);
+        match core::mem::replace(&mut self.departed_last, key.index) {
+            NOWHERE => self.departed_first = key.index,
+            before => self.slots[before as usize].next = key.index,
         }
         false
+    }
+
+    /// Lets go of a message under screening, of which no notice speaks.
+    pub(crate) fn discard(&mut self, key: MessageKey) {
+        let Some(slot) = self.slot_mut(key) else { return };
+        if matches!(slot.place, Place::Offered { .. }) {
+            let len = slot.body.len();
+            self.messages -= 1;
+            self.bytes -= len;
+            self.departed_bytes += len;
+            self.vacate(key.index);
+        }
+    }
+
+    /// All notices up to the one of this number were polled, and the application has had its look at what they speak of.
+    #[inline]
+    pub(crate) fn notices_are_over(&mut self, notice: u32) {
+        while let Some(slot) = self.slots.get_mut(self.departed_first as usize)
+            // Numbers wrap around, and no two of those that wait are far apart.
+            && notice.wrapping_sub(slot.hash_or_notice) <= u32::MAX / 2
+        {
+            let index = self.departed_first;
+            self.departed_first = core::mem::replace(&mut slot.next, NOWHERE);
+            if self.departed_first == NOWHERE {
+                self.departed_last = NOWHERE;
+            }
+            match slot.pins {
+                0 => self.vacate(index),
+                _ => slot.place = Place::Lingering,
+            }
+        }
     }
 
     /// Keeps a message readable, even when it departs, until [`Self::unpin`] is called as often.
@@ -301,7 +341,7 @@ impl Queue {
     pub(crate) fn unpin(&mut self, key: MessageKey) {
         let Some(slot) = self.slot_mut(key) else { return };
         slot.pins = slot.pins.saturating_sub(1);
-        if slot.pins == 0 && slot.place == Place::Departed {
+        if slot.pins == 0 && slot.place == Place::Lingering {
             self.vacate(key.index);
         }
     }
@@ -370,11 +410,11 @@ impl Queue {
     /// this one is not: so that nobody can make one place of the index crowded.
     fn index(&mut self, index: u32) {
         let slots = &self.slots;
-        let Slot { nonce, hash, .. } = slots[index as usize];
+        let Slot { nonce, hash_or_notice: hash, .. } = slots[index as usize];
         let entry = self.by_nonce.entry(
             spread(hash),
             |other| slots[*other as usize].nonce == nonce,
-            |other| spread(slots[*other as usize].hash),
+            |other| spread(slots[*other as usize].hash_or_notice),
         );
         if let hashbrown::hash_table::Entry::Vacant(entry) = entry {
             entry.insert(index);

@@ -14,8 +14,10 @@ enum Stage {
     Waiting,
     InFlight,
     Offered,
+    /// Gone, but the notice of this number may speak of it.
+    Departed(u32),
     /// Gone, but pinned.
-    Departed,
+    Lingering,
 }
 
 /// One message of the model.
@@ -59,8 +61,17 @@ impl Model {
         self.messages.push(known);
     }
 
+    /// All notices up to this one are over.
+    fn notices_are_over(&mut self, notice: u32) {
+        for known in &mut self.messages {
+            if matches!(known.stage, Stage::Departed(last) if last <= notice) {
+                known.stage = Stage::Lingering;
+            }
+        }
+    }
+
     fn drop_unpinned(&mut self) {
-        let is_gone = |known: &Known| known.stage == Stage::Departed && known.pins == 0;
+        let is_gone = |known: &Known| known.stage == Stage::Lingering && known.pins == 0;
         self.gone.extend(self.messages.iter().filter(|k| is_gone(k)).map(|k| k.key));
         self.messages.retain(|known| !is_gone(known));
     }
@@ -73,10 +84,13 @@ impl Model {
 proptest! {
     #[test]
     fn a_queue_does_as_a_naive_one(
-        steps in proptest::collection::vec((0u8..10, 0u8..4, 0usize..12), 0..150),
+        steps in proptest::collection::vec((0u8..12, 0u8..4, 0usize..12), 0..150),
     ) {
         let mut queue = Queue::new(8, 20, (1, 2));
         let mut model = Model::default();
+        // Close to where the numbers wrap around.
+        let first = u32::MAX - 20;
+        let (mut queued, mut polled) = (0, 0);
         for (step, number, place) in steps {
             let some = model.messages.get(place).map(|known| known.key);
             match (step, some) {
@@ -118,12 +132,13 @@ proptest! {
                 (6, Some(key)) => {
                     let known = model.get(key).unwrap();
                     let (stage, stays) = (known.stage, known.came_again);
-                    prop_assert_eq!(queue.let_go(key), stays);
+                    queued += u32::from(number);
+                    prop_assert_eq!(queue.let_go(key, first.wrapping_add(queued)), stays);
                     if stays {
                         model.queue_up(key);
-                    } else if matches!(stage, Stage::InFlight | Stage::Offered) {
+                    } else if stage == Stage::InFlight {
                         let known = model.get(key).unwrap();
-                        (known.stage, known.is_findable) = (Stage::Departed, false);
+                        (known.stage, known.is_findable) = (Stage::Departed(queued), false);
                     }
                 }
                 (7, Some(key)) => {
@@ -139,11 +154,24 @@ proptest! {
                     queue.unpin(key);
                     model.get(key).unwrap().pins -= 1;
                 }
+                (10, Some(key)) => {
+                    queue.discard(key);
+                    if model.get(key).unwrap().stage == Stage::Offered {
+                        model.get(key).unwrap().pins = 0;
+                        model.get(key).unwrap().stage = Stage::Lingering;
+                    }
+                }
+                (11, _) => {
+                    polled = queued.min(polled + u32::from(number));
+                    queue.notices_are_over(first.wrapping_add(polled));
+                    model.notices_are_over(polled);
+                }
                 _ => {}
             }
             model.drop_unpinned();
 
-            let held = model.messages.iter().filter(|k| k.stage != Stage::Departed);
+            let is_gone = |stage| matches!(stage, Stage::Departed(_) | Stage::Lingering);
+            let held = model.messages.iter().filter(|k| !is_gone(k.stage));
             let held_bytes: usize = held.clone().map(|k| usize::from(k.body)).sum();
             let bytes: usize = model.messages.iter().map(|k| usize::from(k.body)).sum();
             prop_assert_eq!((queue.len(), queue.bytes()), (held.count(), held_bytes));
@@ -165,7 +193,8 @@ proptest! {
                     Stage::Waiting => Place::Waiting,
                     Stage::InFlight => Place::InFlight(PEER),
                     Stage::Offered => Place::Offered { link: LINK },
-                    Stage::Departed => Place::Departed,
+                    Stage::Departed(_) => Place::Departed,
+                    Stage::Lingering => Place::Lingering,
                 };
                 prop_assert_eq!(queue.place(known.key), place);
             }
@@ -194,16 +223,17 @@ fn a_key_of_a_message_that_left_does_nothing() {
     let mut queue = Queue::new(8, 20, (1, 2));
     let old = queue.store(queue.name(Nonce(1)), Kind::Bytes, body(1), Place::Waiting);
     queue.depart(PEER);
-    assert!(!queue.let_go(old));
+    assert!(!queue.let_go(old, 0));
+    queue.notices_are_over(0);
     let new = queue.store(queue.name(Nonce(2)), Kind::Bytes, body(2), Place::Waiting);
     assert_eq!(new.index, old.index, "the slot is used again");
     queue.depart(PEER);
-    assert!(!queue.give_back(old) && !queue.let_go(old));
+    assert!(!queue.give_back(old) && !queue.let_go(old, 0));
     queue.coalesce(old);
     queue.pin(old);
     queue.unpin(old);
     assert_eq!(queue.place(new), Place::InFlight(PEER));
-    assert!(!queue.let_go(new));
+    assert!(!queue.let_go(new, 0));
     assert_eq!((queue.len(), queue.bytes()), (0, 0));
 }
 

@@ -374,7 +374,7 @@ impl Tower {
             self.links.get_mut(id).and_then(|link| link.undecided.pop_front())
         {
             if let Some(key) = incoming.offer.filter(|_| incoming.outcome.is_none()) {
-                self.queue.let_go(key);
+                self.queue.discard(key);
                 self.open_offers -= 1;
             }
             let outcome = incoming.outcome.unwrap_or(Outcome::Refused(RefusedReason::Busy));

@@ -20,7 +20,7 @@ use bytes::BufMut;
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::actions::{Actions, message_of};
+use crate::actions::Actions;
 use crate::address::Address;
 use crate::config::{Config, ConfigError, Screening};
 use crate::deadlines::Deadlines;
@@ -94,8 +94,6 @@ pub struct Tower {
     /// There when HTTP is spoken.
     #[cfg(feature = "http")]
     http: Option<Box<http::State>>,
-    /// The message of the action polled last: readable until the next call.
-    polled: Option<MessageKey>,
     stats: Stats,
 }
 
@@ -169,7 +167,6 @@ impl Tower {
             shutdown: Shutdown::Running,
             #[cfg(feature = "http")]
             http: http::State::new(&config),
-            polled: None,
             stats: Stats::default(),
             config,
             address,
@@ -257,19 +254,14 @@ impl Tower {
         self.pacer.arm(self.queue.waiting() > 0 && somebody, self.now);
     }
 
-    /// Lets go of the message of the action polled last.
+    /// Lets go of what the notice polled last spoke of.
+    #[inline]
     fn release_polled(&mut self) {
-        if let Some(key) = self.polled.take() {
-            self.queue.unpin(key);
-        }
+        self.queue.notices_are_over(self.actions.polled_notice());
     }
 
     fn notify(&mut self, notice: Notice) {
-        if self.actions.notify(notice) {
-            if let Some(key) = message_of(&notice) {
-                self.queue.pin(key);
-            }
-        } else {
+        if !self.actions.notify(notice) {
             self.stats.notices_missed += 1;
         }
     }
@@ -335,10 +327,7 @@ impl StateMachine for Tower {
                 Action::Screen { offer, .. } => {
                     matches!(self.queue.place(offer.0), Place::Offered { .. })
                 }
-                Action::Notify(ref notice) => {
-                    self.polled = message_of(notice);
-                    true
-                }
+                Action::Notify(_) => true,
             };
             if means_something {
                 return Some(action);

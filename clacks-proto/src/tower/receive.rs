@@ -422,7 +422,7 @@ impl Tower {
             Cargo::Message { key, .. } => {
                 self.stats.delivered += 1;
                 self.notify(Notice::MessageDelivered { to: peer, message: key });
-                self.queue.let_go(key);
+                self.queue.let_go(key, self.actions.queued_notice());
             }
             Cargo::Announce => {
                 self.peers.change(peer, |peer| peer.announce_due = false);

@@ -72,18 +72,18 @@ impl Tower {
                 if !self.queue.has_room(len.saturating_sub(old), 100) {
                     return Err(DecideError::Full);
                 }
-                self.queue.let_go(key);
+                self.queue.discard(key);
                 self.stats.received += 1;
                 self.store_local(&message);
                 Outcome::Taken
             }
             Verdict::Swallow => {
-                self.queue.let_go(key);
+                self.queue.discard(key);
                 self.stats.swallowed += 1;
                 Outcome::Taken
             }
             Verdict::Reject => {
-                self.queue.let_go(key);
+                self.queue.discard(key);
                 self.stats.refused += 1;
                 Outcome::Refused(RefusedReason::Screened)
             }
@@ -113,7 +113,7 @@ impl Tower {
                 self.queue.coalesce(copy);
                 self.stats.coalesced += 1;
                 self.notify(Notice::MessageReceived { from, message: copy });
-                self.queue.let_go(key);
+                self.queue.discard(key);
             }
             None => {
                 self.queue.give_back(key);

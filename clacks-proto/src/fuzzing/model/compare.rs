@@ -240,7 +240,7 @@ impl Model {
 
     /// An action was polled. It must be one that is to be asked for; a notice must be the next one of those that are to be told.
     pub(in super::super) fn polled(&mut self, tower: &Tower, action: Option<Action>) {
-        self.polled = None;
+        self.forget_polled();
         self.check_screens(tower, action);
         match action {
             Some(Action::Notify(notice)) => self.check_notice(tower, notice),
@@ -304,6 +304,9 @@ impl Model {
             return;
         }
         let told = self.told.pop_front().expect("there is nothing to tell");
+        for departed in &mut self.departed {
+            departed.notices = departed.notices.saturating_sub(1);
+        }
         self.check_told(tower, told, notice);
         assert_eq!(tower.report(notice), self.report(tower, told, notice));
         if let Told::Received(_, number) | Told::Queued(number, _) | Told::Delivered(_, number) =
@@ -311,7 +314,6 @@ impl Model {
         {
             let key = message_of(&notice).expect("a notice of a message");
             self.compare_message(tower, number, key);
-            self.polled = Some(number);
         }
     }
 

@@ -332,7 +332,7 @@ impl Model {
         for incoming in core::mem::take(&mut self.link_mut(id).unwrap().undecided) {
             let Undecided { transfer, offer, outcome, len } = incoming;
             if let Some(number) = offer.filter(|_| outcome.is_none()) {
-                self.let_go(number);
+                self.discard(number);
             }
             let outcome = outcome.unwrap_or(Outcome::Refused(RefusedReason::Busy));
             self.link_mut(id).unwrap().answer(transfer, outcome, len);

@@ -63,6 +63,16 @@ struct Message {
     is_findable: bool,
 }
 
+/// A message that has left.
+#[derive(Clone, Copy, Debug)]
+struct Departed {
+    number: Number,
+    /// How many notices that were told before it left, or as it left, have yet to be polled.
+    notices: usize,
+    /// Until the call after the one that polled the last of them.
+    may_be_spoken_of: bool,
+}
+
 /// The number of a transfer that was taken, where it came in, and when.
 type Taken = (u64, LinkId, Instant);
 
@@ -202,8 +212,8 @@ pub(super) struct Model {
     messages: Vec<Message>,
     /// The messages that wait, head first.
     queue: Vec<Number>,
-    /// Messages that have left, and that a notice or a frame half sent still speaks of.
-    departed: Vec<Number>,
+    /// Messages that have left, and that must still be readable.
+    departed: Vec<Departed>,
     peers: Vec<Peer>,
     /// Every peer there ever was.
     ids: Vec<(PeerId, Key)>,
@@ -230,7 +240,6 @@ pub(super) struct Model {
     missed: u64,
     /// Offers that the application was not told of, with whom they came from. Some may be decided already.
     screens: VecDeque<(Number, Option<Key>)>,
-    polled: Option<Number>,
     stats: Stats,
 }
 
@@ -268,7 +277,6 @@ impl Model {
             told: VecDeque::new(),
             missed: 0,
             screens: VecDeque::new(),
-            polled: None,
             stats: Stats::default(),
             before: inside.clone(),
             after: inside,
@@ -356,19 +364,20 @@ impl Model {
 
     /// Places of messages that are taken, and bytes of bodies.
     fn taken_room(&mut self) -> (usize, usize) {
-        let mut departed = core::mem::take(&mut self.departed);
-        departed.retain(|number| self.is_spoken_of(*number));
+        let links = &self.links;
+        let is_cut = |number| links.iter().any(|link| link.partial == Some(Some(number)));
+        self.departed.retain(|departed| departed.may_be_spoken_of || is_cut(departed.number));
         let here = self.messages.iter().map(|message| message.number);
-        let all: Vec<_> = here.chain(departed.iter().copied()).collect();
-        self.departed = departed;
+        let all = here.chain(self.departed.iter().map(|departed| departed.number));
+        let all: Vec<_> = all.collect();
         (all.len(), all.into_iter().map(|number| self.len(number)).sum())
     }
 
-    fn is_spoken_of(&self, number: Number) -> bool {
-        let speaks = |told: &Told| matches!(told, Told::Received(_, it) | Told::Queued(it, _) | Told::Delivered(_, it) if *it == number);
-        self.told.iter().any(speaks)
-            || self.polled == Some(number)
-            || self.links.iter().any(|link| link.partial == Some(Some(number)))
+    /// The application has had its look at what was told last.
+    fn forget_polled(&mut self) {
+        for departed in &mut self.departed {
+            departed.may_be_spoken_of &= departed.notices > 0;
+        }
     }
 
     fn has_room(&mut self, len: usize, percent: u8) -> bool {
@@ -427,10 +436,16 @@ impl Model {
         let Some(message) = self.message(number) else { return };
         if message.came_again {
             self.give_back(number);
-        } else if message.place != Place::Waiting {
+        } else if matches!(message.place, Place::InFlight(_)) {
             self.messages.retain(|message| message.number != number);
-            self.departed.push(number);
+            let notices = self.told.len();
+            self.departed.push(Departed { number, notices, may_be_spoken_of: true });
         }
+    }
+
+    /// A message under screening leaves. Nothing was told of it yet.
+    fn discard(&mut self, number: Number) {
+        self.messages.retain(|message| message.number != number);
     }
 
     /// The very same message, if it is here and not under screening.

@@ -322,7 +322,7 @@ impl Model {
                         self.coalesce(copy);
                         self.stats.coalesced += 1;
                         self.tell(Told::Received(from, copy));
-                        self.let_go(number);
+                        self.discard(number);
                     }
                     None => {
                         self.give_back(number);
@@ -333,7 +333,7 @@ impl Model {
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
-                self.let_go(number);
+                self.discard(number);
                 self.stats.received += 1;
                 let (kind, body) = (message.kind(), message.body());
                 let number = self.store(None, kind, body, Place::Waiting);
@@ -342,12 +342,12 @@ impl Model {
                 Outcome::Taken
             }
             Verdict::Swallow => {
-                self.let_go(number);
+                self.discard(number);
                 self.stats.swallowed += 1;
                 Outcome::Taken
             }
             Verdict::Reject => {
-                self.let_go(number);
+                self.discard(number);
                 self.stats.refused += 1;
                 Outcome::Refused(RefusedReason::Screened)
             }

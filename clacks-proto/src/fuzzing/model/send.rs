@@ -53,7 +53,7 @@ impl Model {
 
     /// What follows from everything.
     pub(super) fn advance(&mut self) {
-        self.polled = None;
+        self.forget_polled();
         self.pump();
         self.advance_shutdown();
         let is_wanted = !self.queue.is_empty() && !self.eligible().is_empty();
