@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
 use core::str::FromStr;
@@ -29,30 +28,11 @@ pub const MAX_NAME: usize = 253;
 pub struct Address(Place);
 
 /// The port stands inside each kind of host, where there is room for it: beside the host it would make an address 32 bytes instead of 24.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Place {
     V4(Ipv4Addr, NonZeroU16),
     V6(Ipv6Addr, NonZeroU16),
     Name(Name, NonZeroU16),
-}
-
-/// In one piece where that is possible: a keyed hash takes longer over many small pieces, and addresses are looked up for each message.
-impl Hash for Place {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::V4(ip, port) => {
-                state.write_u64(u64::from(u32::from(*ip)) << 16 | u64::from(port.get()));
-            }
-            Self::V6(ip, port) => {
-                state.write_u128(u128::from(*ip));
-                state.write_u16(port.get());
-            }
-            Self::Name(name, port) => {
-                name.hash(state);
-                state.write_u16(port.get());
-            }
-        }
-    }
 }
 
 /// A host: an IP address, or a name that the driver resolves when it dials.
@@ -107,6 +87,14 @@ impl Address {
     /// An address from a name that is already parsed.
     pub(crate) fn from_name(name: Name, port: NonZeroU16) -> Self {
         Self(Place::Name(name, port))
+    }
+
+    /// An IPv4 address and its port as one number.
+    pub(crate) fn as_number(&self) -> Option<u64> {
+        match self.0 {
+            Place::V4(ip, port) => Some(u64::from(u32::from(ip)) << 16 | u64::from(port.get())),
+            _ => None,
+        }
     }
 
     /// The host.

@@ -6,6 +6,8 @@ use core::num::NonZeroU16;
 
 use crate::address::Address;
 use crate::config::Odds;
+use crate::digest::PeerDigest;
+
 use crate::event::Status;
 use crate::ids::PeerId;
 use crate::peers::Peers;
@@ -26,7 +28,7 @@ impl Table {
     #[must_use]
     pub fn new(count: u32, seed: &Seed) -> Self {
         let odds = Odds::default();
-        let mut peers = Peers::new(count as usize, (1, 2));
+        let mut peers = Peers::new(count as usize, PeerDigest::for_tests());
         let sum = u64::from(odds.alive + odds.lost + odds.dead);
         let ids = (0..count).filter_map(|n| {
             // The first ones are rare, so that each status has a peer in a small table too.

@@ -94,6 +94,7 @@ mod address;
 pub mod bench;
 mod config;
 mod deadlines;
+mod digest;
 #[cfg(feature = "std")]
 pub mod driver;
 pub mod embedding;

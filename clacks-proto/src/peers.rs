@@ -2,11 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
 
 use crate::address::Address;
+use crate::digest::PeerDigest;
 use crate::event::{Dialect, Status};
 use crate::ids::{Epoch, Fingerprint, LinkId, PeerId};
 use crate::room;
@@ -138,7 +137,7 @@ pub(crate) struct Peers {
     standing: Standing,
     by_address: HashTable<u32>,
     pins: Option<Box<Pins>>,
-    hash_keys: (u64, u64),
+    digest: PeerDigest,
     eligible: [Vec<u32>; 4],
     alive: Vec<u32>,
     oldest_dead: u32,
@@ -185,14 +184,14 @@ impl Standing {
 pub(crate) struct TableFull;
 
 impl Peers {
-    pub(crate) fn new(capacity: usize, hash_keys: (u64, u64)) -> Self {
+    pub(crate) fn new(capacity: usize, digest: PeerDigest) -> Self {
         Self {
             slots: Vec::new(),
             vacant: NOWHERE,
             standing: Standing::default(),
             by_address: HashTable::new(),
             pins: None,
-            hash_keys,
+            digest,
             eligible: [const { Vec::new() }; 4],
             alive: Vec::new(),
             oldest_dead: NOWHERE,
@@ -234,7 +233,7 @@ impl Peers {
     }
 
     pub(crate) fn find(&self, address: &Address) -> Option<PeerId> {
-        let found = self.by_address.find(self.hash(address), |index| {
+        let found = self.by_address.find(self.digest.of_address(address), |index| {
             self.at(*index).is_some_and(|peer| peer.address == *address)
         });
         found.and_then(|index| self.id(*index))
@@ -243,7 +242,8 @@ impl Peers {
     /// The peer whose pinned key this is. One key has one peer.
     pub(crate) fn find_pin(&self, pin: &Fingerprint) -> Option<PeerId> {
         let pins = self.pins.as_ref()?;
-        let found = pins.by_pin.find(self.hash(pin), |index| pins.get(*index) == Some(*pin));
+        let found =
+            pins.by_pin.find(self.digest.of_key(pin), |index| pins.get(*index) == Some(*pin));
         found.and_then(|index| self.id(*index))
     }
 
@@ -318,7 +318,7 @@ impl Peers {
             alive_at_or_older: NOWHERE,
             younger: NOWHERE,
         };
-        let hash = self.hash(&peer.address);
+        let hash = self.digest.of_address(&peer.address);
         let peer = Slot::Taken(peer);
         let index = match self.slots.get_mut(self.vacant as usize) {
             Some(slot) => {
@@ -337,9 +337,9 @@ impl Peers {
         };
         // As which it begins.
         self.standing.ignored += 1;
-        let (slots, keys) = (&self.slots, self.hash_keys);
+        let (slots, digest) = (&self.slots, &self.digest);
         self.by_address.insert_unique(hash, index, |index| {
-            slots[*index as usize].peer().map_or(0, |peer| hash_of(keys, &peer.address))
+            slots[*index as usize].peer().map_or(0, |peer| digest.of_address(&peer.address))
         });
         let id = PeerId { index, epoch };
         self.change(id, |peer| peer.status = status);
@@ -359,7 +359,7 @@ impl Peers {
         self.vacant = id.index;
         self.standing.ignored -= 1;
         if let Slot::Taken(peer) = slot {
-            let hash = hash_of(self.hash_keys, &peer.address);
+            let hash = self.digest.of_address(&peer.address);
             if let Ok(entry) = self.by_address.find_entry(hash, |index| *index == id.index) {
                 entry.remove();
             }
@@ -438,23 +438,23 @@ impl Peers {
 
     /// Pins a key to a peer, or takes the pin away.
     pub(crate) fn set_pin(&mut self, id: PeerId, pin: Option<Fingerprint>) {
-        let keys = self.hash_keys;
         if self.get(id).is_none() || pin.is_none() && self.pins.is_none() {
             return;
         }
-        let Pins { of, by_pin } = &mut **self.pins.get_or_insert_default();
+        let Self { pins, digest, .. } = self;
+        let Pins { of, by_pin } = &mut **pins.get_or_insert_default();
         if of.len() <= id.index as usize {
             of.resize(id.index as usize + 1, Keys::default());
         }
         let pinned = Keys { pinned: pin, other: None };
         if let Some(old) = core::mem::replace(&mut of[id.index as usize], pinned).pinned
-            && let Ok(entry) = by_pin.find_entry(hash_of(keys, &old), |index| *index == id.index)
+            && let Ok(entry) = by_pin.find_entry(digest.of_key(&old), |index| *index == id.index)
         {
             entry.remove();
         }
         if let Some(pin) = pin {
-            by_pin.insert_unique(hash_of(keys, &pin), id.index, |index| {
-                of[*index as usize].pinned.map_or(0, |pin| hash_of(keys, &pin))
+            by_pin.insert_unique(digest.of_key(&pin), id.index, |index| {
+                of[*index as usize].pinned.map_or(0, |pin| digest.of_key(&pin))
             });
         }
     }
@@ -516,10 +516,6 @@ impl Peers {
 
     fn at_mut(&mut self, index: u32) -> Option<&mut Peer> {
         self.slots.get_mut(index as usize)?.peer_mut()
-    }
-
-    fn hash<T: Hash>(&self, value: &T) -> u64 {
-        hash_of(self.hash_keys, value)
     }
 
     /// The dead, the longest dead first.
@@ -633,12 +629,6 @@ fn swap_remove<T: Copy>(list: &mut Vec<T>, place: u32) -> Option<T> {
         list.swap_remove(place as usize);
     }
     list.get(place as usize).copied()
-}
-
-fn hash_of<T: Hash>((key0, key1): (u64, u64), value: &T) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key0, key1);
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 use alloc::vec::Vec;
 use bytes::Bytes;
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
 
+use crate::digest::{NumberDigest, spread};
 use crate::ids::{Epoch, LinkId, MessageKey, PeerId};
 use crate::message::{Kind, Message, Nonce};
 use crate::room;
-use crate::seed::high;
 
 const NOWHERE: u32 = u32::MAX;
 
@@ -42,17 +41,17 @@ struct Slot {
     is_indexed: bool,
     kind: Kind,
     place: Place,
-    /// The nonce's hash, so that the index needs not compute it again. Of a departed message, the number of the last notice that may speak of it.
-    hash_or_notice: u32,
+    /// The nonce's digest. Of a departed message, which is not in the index, the number of the last notice that may speak of it.
+    digest_or_notice: u32,
     nonce: Nonce,
     body: Bytes,
 }
 
-/// A message's name with its hash, for the index. Half of a hash: the rest of a slot has room for no more, and no table is so large that it would miss it.
+/// A message's name with its digest, for the index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     nonce: Nonce,
-    hash: u32,
+    digest: u32,
 }
 
 impl Name {
@@ -84,13 +83,13 @@ pub(crate) struct Queue {
     /// Bytes of bodies that have departed and are still readable.
     departed_bytes: usize,
     by_nonce: HashTable<u32>,
-    hash_keys: (u64, u64),
+    digest: NumberDigest,
     max_messages: usize,
     max_bytes: usize,
 }
 
 impl Queue {
-    pub(crate) fn new(max_messages: usize, max_bytes: usize, hash_keys: (u64, u64)) -> Self {
+    pub(crate) fn new(max_messages: usize, max_bytes: usize, digest: NumberDigest) -> Self {
         Self {
             slots: Vec::new(),
             vacant: NOWHERE,
@@ -104,7 +103,7 @@ impl Queue {
             bytes: 0,
             departed_bytes: 0,
             by_nonce: HashTable::new(),
-            hash_keys,
+            digest,
             max_messages,
             max_bytes,
         }
@@ -170,7 +169,7 @@ impl Queue {
         body: Bytes,
         place: Place,
     ) -> MessageKey {
-        let Name { nonce, hash } = name;
+        let Name { nonce, digest } = name;
         self.messages += 1;
         self.bytes += body.len();
         self.taken += 1;
@@ -188,7 +187,7 @@ impl Queue {
                 is_indexed: false,
                 kind,
                 place: Place::Vacant,
-                hash_or_notice: hash,
+                digest_or_notice: digest,
                 nonce,
                 body: Bytes::new(),
             });
@@ -197,7 +196,7 @@ impl Queue {
         let slot = &mut self.slots[index as usize];
         (slot.pins, slot.came_again, slot.is_indexed) = (0, false, false);
         (slot.kind, slot.place, slot.body) = (kind, place, body);
-        (slot.nonce, slot.hash_or_notice) = (nonce, hash);
+        (slot.nonce, slot.digest_or_notice) = (nonce, digest);
         let key = MessageKey { index, epoch: slot.epoch };
         if place == Place::Waiting {
             self.append(index);
@@ -208,14 +207,12 @@ impl Queue {
 
     /// The name of a message, for [`find`](Self::find) and [`store`](Self::store).
     pub(crate) fn name(&self, nonce: Nonce) -> Name {
-        let (key0, key1) = self.hash_keys;
-        let hasher = SipHasher13::new_with_keys(key0, key1);
-        Name { nonce, hash: high(hasher.hash(&nonce.0.to_ne_bytes())) }
+        Name { nonce, digest: self.digest.of(nonce.0) }
     }
 
     /// A message of this name and with this very body that waits or is in flight.
     pub(crate) fn find(&self, name: Name, kind: Kind, body: &[u8]) -> Option<MessageKey> {
-        let index = *self.by_nonce.find(spread(name.hash), |index| {
+        let index = *self.by_nonce.find(spread(name.digest), |index| {
             self.slots.get(*index as usize).is_some_and(|slot| name.is_of(slot))
         })?;
         let slot = self.slots.get(index as usize)?;
@@ -280,15 +277,15 @@ impl Queue {
         if !matches!(slot.place, Place::InFlight(_)) {
             return false;
         }
-        let (is_indexed, hash) = (slot.is_indexed, slot.hash_or_notice);
+        let (is_indexed, digest) = (slot.is_indexed, slot.digest_or_notice);
         slot.place = Place::Departed;
-        slot.hash_or_notice = notice;
+        slot.digest_or_notice = notice;
         let len = slot.body.len();
         self.messages -= 1;
         self.bytes -= len;
         self.departed_bytes += len;
         if is_indexed {
-            let found = self.by_nonce.find_entry(spread(hash), |index| *index == key.index);
+            let found = self.by_nonce.find_entry(spread(digest), |index| *index == key.index);
             if let Ok(entry) = found {
                 entry.remove();
             }
@@ -317,7 +314,7 @@ impl Queue {
     pub(crate) fn notices_are_over(&mut self, notice: u32) {
         while let Some(slot) = self.slots.get_mut(self.departed_first as usize)
             // Numbers wrap around, and no two of those that wait are far apart.
-            && notice.wrapping_sub(slot.hash_or_notice) <= u32::MAX / 2
+            && notice.wrapping_sub(slot.digest_or_notice) <= u32::MAX / 2
         {
             let index = self.departed_first;
             self.departed_first = core::mem::replace(&mut slot.next, NOWHERE);
@@ -410,11 +407,11 @@ impl Queue {
     /// this one is not: so that nobody can make one place of the index crowded.
     fn index(&mut self, index: u32) {
         let slots = &self.slots;
-        let Slot { nonce, hash_or_notice: hash, .. } = slots[index as usize];
+        let Slot { nonce, digest_or_notice: digest, .. } = slots[index as usize];
         let entry = self.by_nonce.entry(
-            spread(hash),
+            spread(digest),
             |other| slots[*other as usize].nonce == nonce,
-            |other| spread(slots[*other as usize].hash_or_notice),
+            |other| spread(slots[*other as usize].digest_or_notice),
         );
         if let hashbrown::hash_table::Entry::Vacant(entry) = entry {
             entry.insert(index);
@@ -430,11 +427,6 @@ impl Queue {
         slot.next = core::mem::replace(&mut self.vacant, index);
         self.taken -= 1;
     }
-}
-
-/// As the table wants it: it looks at the first bits for one thing and at the last for another.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ proptest! {
     fn a_queue_does_as_a_naive_one(
         steps in proptest::collection::vec((0u8..12, 0u8..4, 0usize..12), 0..150),
     ) {
-        let mut queue = Queue::new(8, 20, (1, 2));
+        let mut queue = Queue::new(8, 20, NumberDigest::for_tests());
         let mut model = Model::default();
         // Close to where the numbers wrap around.
         let first = u32::MAX - 20;
@@ -220,7 +220,7 @@ proptest! {
 
 #[test]
 fn a_key_of_a_message_that_left_does_nothing() {
-    let mut queue = Queue::new(8, 20, (1, 2));
+    let mut queue = Queue::new(8, 20, NumberDigest::for_tests());
     let old = queue.store(queue.name(Nonce(1)), Kind::Bytes, body(1), Place::Waiting);
     queue.depart(PEER);
     assert!(!queue.let_go(old, 0));
@@ -239,7 +239,7 @@ fn a_key_of_a_message_that_left_does_nothing() {
 
 #[test]
 fn names_with_the_same_hash_are_told_apart() {
-    let mut queue = Queue::new(8, 20, (1, 2));
+    let mut queue = Queue::new(8, 20, NumberDigest::for_tests());
     let one = queue.name(Nonce(1));
     let twin = Name { nonce: Nonce(2), ..one };
     let first = queue.store(one, Kind::Bytes, body(1), Place::Waiting);

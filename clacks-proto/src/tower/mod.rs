@@ -24,6 +24,7 @@ use crate::actions::Actions;
 use crate::address::Address;
 use crate::config::{Config, ConfigError, Screening};
 use crate::deadlines::Deadlines;
+use crate::digest::{NumberDigest, PeerDigest};
 use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
 use crate::ids::{Fingerprint, LinkId, MessageKey};
 use crate::link::{Direction, Links, State};
@@ -134,20 +135,25 @@ impl Tower {
         let config = config.into();
         config.check()?;
         let mut start = Stream::new(seed, Purpose::Start);
-        let mut keys = || (start.word(), start.word());
-        let (peer_keys, nonce_keys) = (keys(), keys());
-        let phase = start.word();
+        let mut word = || start.word();
+        // In this order for ever: one word more in front of them would give each seed another phase and another incarnation.
+        let address_keys = (word(), word());
+        let mut nonce_words = [word(), word()].into_iter();
+        let phase = word();
         let heartbeat_at = config.heartbeat.map_or(Instant::ORIGIN, |heartbeat| {
             let period = crate::time::nanos(heartbeat);
-            Instant::from_nanos(start.word().checked_rem(period).unwrap_or(0))
+            Instant::from_nanos(word().checked_rem(period).unwrap_or(0))
         });
+        let incarnation = word();
+        let addresses = PeerDigest::new(address_keys, NumberDigest::new(&mut word));
+        let nonces = NumberDigest::new(|| nonce_words.next().unwrap_or_else(&mut word));
         Ok(Self {
             identity: None,
-            incarnation: start.word(),
+            incarnation,
             now: Instant::ORIGIN,
-            peers: Peers::new(config.max_peers, peer_keys),
+            peers: Peers::new(config.max_peers, addresses),
             links: Links::new(config.max_links, config.window),
-            queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, nonce_keys),
+            queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, nonces),
             actions: Actions::new(config.max_pending_notices),
             selector: Selector::new(seed, config.odds),
             friend_stream: SparseStream::new(Purpose::Friend),
