@@ -5,15 +5,15 @@ use siphasher::sip::SipHasher13;
 
 use crate::address::Address;
 use crate::ids::Fingerprint;
-use crate::seed::high;
+use crate::seed::{high, low};
 
-/// How a table finds numbers that peers choose: nonces, and the addresses that are numbers.
+/// How a table finds numbers that peers choose.
 ///
 /// The sum of two products of the number's four parts, each with a secret word added (multiply-shift over pairs; Thorup, *High Speed Hashing for Integers and
-/// Strings*, §3.4), then stirred. Any two numbers that were chosen without knowing the words have the same digest once in 2^32 times, whatever they are; and no
+/// Strings*, §3.4), then stirred. Any two numbers that were chosen without knowing the words have the same digest once in 2^31 times, whatever they are; and no
 /// peer ever sees a digest. That is all that a table needs, for a tenth of what a hash takes that must hold against those who see what comes of it.
 #[derive(Clone, Debug)]
-pub(crate) struct NumberDigest([u64; 5]);
+pub(crate) struct NumberDigest([u64; 4]);
 
 impl NumberDigest {
     /// With so many secret words.
@@ -22,22 +22,26 @@ impl NumberDigest {
     }
 
     /// With words that everybody knows.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        let mut stream =
-            crate::seed::Stream::new(&crate::Seed::from_u64(1), crate::seed::Purpose::Start);
+        use crate::seed::{Purpose, Seed, Stream};
+        let mut stream = Stream::new(&Seed::from_u64(1), Purpose::Start);
         Self::new(|| stream.word())
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "a part at a time is what it takes")]
+    #[allow(clippy::cast_possible_truncation, reason = "half at a time is what it takes")]
     #[inline]
     pub(crate) fn of(&self, number: u128) -> u32 {
-        let Self([a, b, c, d, last]) = self;
-        let part = |place: u32| u64::from((number >> (32 * place)) as u32);
-        let low = a.wrapping_add(part(0)).wrapping_mul(b.wrapping_add(part(1)));
-        let high_part = c.wrapping_add(part(2)).wrapping_mul(d.wrapping_add(part(3)));
-        stir(high(low.wrapping_add(high_part).wrapping_add(*last)))
+        let Self([a, b, c, d]) = *self;
+        let products =
+            pair((a, b), number as u64).wrapping_add(pair((c, d), (number >> 64) as u64));
+        stir(high(products))
     }
+}
+
+/// The product of both parts of a number, each with a secret word added.
+fn pair((a, b): (u64, u64), number: u64) -> u64 {
+    a.wrapping_add(low(number).into()).wrapping_mul(b.wrapping_add(high(number).into()))
 }
 
 /// Takes numbers apart that stood in a row: sums and products keep them in step, and in a table whose size that meets they would crowd together. Different
@@ -50,28 +54,21 @@ fn stir(mut digest: u32) -> u32 {
     digest ^ digest >> 16
 }
 
-/// How a table finds peers: by their addresses, most of which are numbers, and by their keys.
-#[derive(Debug)]
+/// How a table finds peers: by their addresses, most of which are numbers and are digested as such, and by their keys.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerDigest {
     keys: (u64, u64),
-    numbers: NumberDigest,
 }
 
 impl PeerDigest {
-    pub(crate) fn new(keys: (u64, u64), numbers: NumberDigest) -> Self {
-        Self { keys, numbers }
-    }
-
-    /// With words that everybody knows.
-    #[cfg(any(test, feature = "bench"))]
-    pub(crate) fn for_tests() -> Self {
-        Self::new((1, 2), NumberDigest::for_tests())
+    pub(crate) fn new(keys: (u64, u64)) -> Self {
+        Self { keys }
     }
 
     #[inline]
     pub(crate) fn of_address(&self, address: &Address) -> u64 {
         match address.as_number() {
-            Some(number) => spread(self.numbers.of(number.into())),
+            Some(number) => spread(stir(high(pair(self.keys, number)))),
             None => self.of_any(address),
         }
     }
@@ -98,15 +95,20 @@ pub(crate) fn spread(digest: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::seed::{Purpose, Seed, Stream};
+    use alloc::format;
     use alloc::vec;
     use alloc::vec::Vec;
 
-    fn digest(seed: u64) -> NumberDigest {
-        let mut stream = Stream::new(&Seed::from_u64(seed), Purpose::Start);
-        NumberDigest::new(|| stream.word())
+    const PLACES: u32 = 1 << 10;
+
+    /// How often two of a thousand digests fall into one of about as many places. By chance it is 488 times or so.
+    fn meetings(digests: impl Iterator<Item = u64>) -> u32 {
+        let mut places = vec![0u32; PLACES as usize];
+        digests.for_each(|digest| places[(digest % u64::from(PLACES)) as usize] += 1);
+        places.iter().map(|count| count * count.saturating_sub(1) / 2).sum()
     }
 
-    /// Numbers that differ in one part alone, as somebody would choose them who hopes that they meet.
+    /// Numbers as somebody would choose them who hopes that they meet.
     fn rows() -> Vec<Vec<u128>> {
         let part = |place: u32| (0..1_000).map(|n: u128| n << (32 * place)).collect();
         let stride = |stride: u128| (0..1_000).map(|n| n * stride).collect();
@@ -121,23 +123,41 @@ mod tests {
 
     #[test]
     fn numbers_of_any_pattern_fall_into_places_as_if_by_chance() {
-        const PLACES: u32 = 1 << 10;
         for seed in 0..50 {
-            let digest = digest(seed);
+            let mut stream = Stream::new(&Seed::from_u64(seed), Purpose::Start);
+            let digest = NumberDigest::new(|| stream.word());
             for row in rows() {
-                let mut places = vec![0u32; PLACES as usize];
-                row.iter().for_each(|number| places[(digest.of(*number) % PLACES) as usize] += 1);
-                let pairs: u32 =
-                    places.iter().map(|count| count * count.saturating_sub(1) / 2).sum();
-                // By chance 488 or so, and hardly ever half as many again.
-                assert!((300..700).contains(&pairs), "{pairs} with seed {seed}: {:?}", &row[..9]);
+                let met = meetings(row.iter().map(|number| spread(digest.of(*number))));
+                assert!((300..700).contains(&met), "{met} with seed {seed}: {:?}", &row[..9]);
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_any_pattern_fall_into_places_as_if_by_chance() {
+        let hosts: [fn(u16) -> (alloc::string::String, u16); 4] = [
+            |n| (format!("10.0.{}.{}", n >> 8, n & 255), 8001),
+            |n| ("10.0.0.1".into(), n + 1),
+            |n| (format!("10.{}.{}.1", n >> 8, n & 255), n + 1),
+            |n| (format!("tower-{n}.example"), 8001),
+        ];
+        for seed in 0..50 {
+            let mut stream = Stream::new(&Seed::from_u64(seed), Purpose::Start);
+            let digest = PeerDigest::new((stream.word(), stream.word()));
+            for host in hosts {
+                let addresses = (0..1_000).map(|n| {
+                    let (host, port) = host(n);
+                    Address::new(&host, port).unwrap()
+                });
+                let met = meetings(addresses.map(|address| digest.of_address(&address)));
+                assert!((300..700).contains(&met), "{met} with seed {seed}: {:?}", host(0));
             }
         }
     }
 
     #[test]
     fn each_bit_of_a_number_counts() {
-        let digest = digest(1);
+        let digest = NumberDigest::for_tests();
         let number = 0x0123_4567_89ab_cdef_1122_3344_5566_7788;
         for bit in 0..128 {
             assert_ne!(digest.of(number), digest.of(number ^ 1 << bit), "bit {bit}");

@@ -145,7 +145,7 @@ impl Tower {
             Instant::from_nanos(word().checked_rem(period).unwrap_or(0))
         });
         let incarnation = word();
-        let addresses = PeerDigest::new(address_keys, NumberDigest::new(&mut word));
+        let addresses = PeerDigest::new(address_keys);
         let nonces = NumberDigest::new(|| nonce_words.next().unwrap_or_else(&mut word));
         Ok(Self {
             identity: None,
