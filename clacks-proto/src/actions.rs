@@ -101,19 +101,24 @@ impl Actions {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Action> {
-        let action = self.queue.pop_front();
+        let Some(action) = self.queue.pop_front() else { return self.pop_missed() };
         match action {
-            Some(Action::Notify(_)) => self.polled_notice = self.polled_notice.wrapping_add(1),
-            Some(Action::Screen { .. }) => self.screens -= 1,
-            None if self.missed > 0 => {
-                return Some(Action::Notify(Notice::Missed {
-                    count: core::mem::take(&mut self.missed),
-                }));
-            }
-            None => self.settle(),
+            Action::Notify(_) => self.polled_notice = self.polled_notice.wrapping_add(1),
+            Action::Screen { .. } => self.screens -= 1,
             _ => {}
         }
-        action
+        Some(action)
+    }
+
+    /// All are polled, but perhaps some notices did not fit.
+    #[inline(never)]
+    fn pop_missed(&mut self) -> Option<Action> {
+        if self.missed == 0 {
+            self.settle();
+            return None;
+        }
+        let count = core::mem::take(&mut self.missed);
+        Some(Action::Notify(Notice::Missed { count }))
     }
 
     fn enqueue(&mut self, notice: Notice) {

@@ -324,18 +324,7 @@ impl StateMachine for Tower {
         self.release_polled();
         loop {
             let action = self.actions.pop()?;
-            let means_something = match action {
-                Action::Connect { link, .. } | Action::Close { link, .. } => {
-                    self.links.action_polled(link, false)
-                }
-                Action::Send { link } => self.links.action_polled(link, true),
-                // It may have been decided by its deadline, or its link has ended.
-                Action::Screen { offer, .. } => {
-                    matches!(self.queue.place(offer.0), Place::Offered { .. })
-                }
-                Action::Notify(_) => true,
-            };
-            if means_something {
+            if matches!(action, Action::Notify(_)) || self.means_something(&action) {
                 return Some(action);
             }
         }
@@ -378,6 +367,21 @@ impl StateMachine for Tower {
 }
 
 impl Tower {
+    /// Whether an action that was asked for is still to be done, now that it is polled.
+    fn means_something(&mut self, action: &Action) -> bool {
+        match *action {
+            Action::Connect { link, .. } | Action::Close { link, .. } => {
+                self.links.action_polled(link, false)
+            }
+            Action::Send { link } => self.links.action_polled(link, true),
+            // It may have been decided by its deadline, or its link has ended.
+            Action::Screen { offer, .. } => {
+                matches!(self.queue.place(offer.0), Place::Offered { .. })
+            }
+            Action::Notify(_) => true,
+        }
+    }
+
     fn admit(&mut self) -> Result<LinkId, Refusal> {
         if self.shutdown != Shutdown::Running {
             return Err(Refusal::ShuttingDown);
