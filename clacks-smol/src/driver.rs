@@ -6,9 +6,9 @@ use smol::channel::{self, Sender};
 use smol::{Executor, future};
 use std::convert::Infallible;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,15 +191,22 @@ impl<M: StateMachine + Send + 'static> Crew<'_, M> {
     }
 
     /// Accepts connections for ever. A connection that can't be accepted is no reason to stop.
+    ///
+    /// Waits to be told that there is one: to be polled is no news, since all of a tower is one future, which wakes for whatever its links do.
     async fn accept(&self, listener: &Async<TcpListener>) {
         let mut failing = false;
         loop {
             for _ in 0..ACCEPTS_PER_TURN {
-                match listener.accept().await {
-                    Ok((stream, from)) => {
+                let accepted = match accept_waiting(listener) {
+                    Ok(None) => listener.readable().await.map(|()| None),
+                    accepted => accepted,
+                };
+                match accepted {
+                    Ok(Some((stream, from))) => {
                         failing = false;
                         self.admit(stream, from.ip());
                     }
+                    Ok(None) => {}
                     Err(error) => {
                         if !mem::replace(&mut failing, true) {
                             tracing::warn!(%error, "connections can't be accepted; trying on");
@@ -225,6 +232,17 @@ impl<M: StateMachine + Send + 'static> Crew<'_, M> {
             None => {}
         }
         self.shared.pump();
+    }
+}
+
+/// The next connection, if one waits.
+fn accept_waiting(
+    listener: &Async<TcpListener>,
+) -> io::Result<Option<(Async<TcpStream>, SocketAddr)>> {
+    match listener.get_ref().accept() {
+        Ok((stream, from)) => Ok(Some((Async::new(stream)?, from))),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
