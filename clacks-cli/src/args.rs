@@ -285,8 +285,12 @@ pub(crate) enum SimVerb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   clacks bench --quick
+  clacks bench dial
   clacks bench --json | jq 'select(.event == \"row\")'")]
 pub(crate) struct BenchArgs {
+    /// Only the tables with this in their title
+    #[arg(value_name = "TITLE")]
+    pub(crate) title: Option<String>,
     /// One short turn for each row instead of several: good for a glance, not for a comparison
     #[arg(long)]
     pub(crate) quick: bool,

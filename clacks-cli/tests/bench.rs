@@ -17,8 +17,8 @@ fn every_row_has_a_rate_and_a_ratio() {
     let [started, rows @ .., result] = events.as_slice() else { unreachable!("{events:?}") };
     assert_eq!(started["event"], "started");
     assert!(started["cores"].as_u64().unwrap() >= 1);
-    assert_eq!((&result["event"], result["rows"].as_u64()), (&"result".into(), Some(27)));
-    assert_eq!(rows.len(), 27);
+    assert_eq!((&result["event"], result["rows"].as_u64()), (&"result".into(), Some(29)));
+    assert_eq!(rows.len(), 29);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     for row in rows {
         assert_eq!(row["event"], "row");
@@ -54,4 +54,22 @@ fn people_read_tables() {
     let said = stdout(&output);
     assert_eq!(said.matches("  towers on mio  ").count(), 5, "{said}");
     assert!(said.contains("bare rustls") && said.contains(" wanted\n"), "{said}");
+}
+
+#[test]
+fn one_table_of_many_can_be_asked_for() {
+    let output = run(&["bench", "--quick", "resumed"]);
+    assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
+    let said = stdout(&output);
+    assert!(said.starts_with("dial, resumed sessions, messages of 64 bytes"), "{said}");
+    assert_eq!(said.matches(", messages of ").count(), 1, "{said}");
+}
+
+#[test]
+fn a_title_that_no_table_has_is_answered_with_those_that_there_are() {
+    let output = run(&["bench", "dails"]);
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(2)));
+    let said = stderr(&output);
+    assert!(said.contains("No table has that in its title. There are \"end to end,"), "{said}");
+    assert!(said.contains("\"dial, full handshakes, messages of 64 bytes\""), "{said}");
 }

@@ -29,9 +29,12 @@ impl Notices {
     /// Not for the thread that [turns](crate::Reactor::turn) the reactor: nothing new would ever come.
     #[must_use]
     pub fn recv(&self) -> Option<Report> {
-        let letters = lock(&self.mailbox.letters);
+        let mut letters = lock(&self.mailbox.letters);
+        letters.waiting += 1;
         let waited = self.mailbox.arrived.wait_while(letters, |letters| letters.must_wait());
-        waited.unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        letters = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        letters.waiting -= 1;
+        letters.take()
     }
 
     /// Waits for the next report, but not for ever.
@@ -48,12 +51,10 @@ impl Notices {
             if left.is_zero() {
                 return Err(RecvTimeoutError::Timeout);
             }
-            letters = self
-                .mailbox
-                .arrived
-                .wait_timeout(letters, left)
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .0;
+            letters.waiting += 1;
+            let waited = self.mailbox.arrived.wait_timeout(letters, left);
+            letters = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            letters.waiting -= 1;
         }
         letters.take().ok_or(RecvTimeoutError::Disconnected)
     }
@@ -109,6 +110,8 @@ struct Letters {
     reports: VecDeque<Report>,
     missed: u64,
     closed: bool,
+    /// How many threads wait. To wake somebody costs a call of the operating system, even when nobody sleeps.
+    waiting: usize,
 }
 
 impl Board {
@@ -139,8 +142,13 @@ impl Board {
 
     fn each(&self, change: impl Fn(&mut Letters)) {
         for mailbox in lock(&self.0).mailboxes.iter().filter_map(Weak::upgrade) {
-            change(&mut lock(&mailbox.letters));
-            mailbox.arrived.notify_all();
+            let mut letters = lock(&mailbox.letters);
+            change(&mut letters);
+            let is_awaited = letters.waiting > 0;
+            drop(letters);
+            if is_awaited {
+                mailbox.arrived.notify_all();
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ use rustls::{
     StreamOwned,
 };
 
-use super::dials::Sessions;
+use super::dials::{Sessions, Talk};
 use super::{Rate, Trouble};
 use anyone::Anyone;
 
@@ -36,6 +36,8 @@ const RECORD: usize = 16 * 1024;
 const STUCK: Duration = Duration::from_secs(20);
 /// What comes back for a message: as many bytes as the frame that confirms it.
 const ANSWER: [u8; 13] = [0; 13];
+/// What each side says first, if it does: about as many bytes as a tower's hello.
+const HELLO: [u8; 48] = [0; 48];
 
 /// What both sides of a connection are set up with: as towers are, each with a key, and both must prove theirs.
 pub(super) struct Keys {
@@ -303,7 +305,13 @@ fn swallow(mut from: impl Read) -> Result<u64, Trouble> {
 }
 
 /// Connects again and again; each time a message goes one way and an answer the other, and both sides close.
-pub(super) fn dial(keys: &Keys, sessions: Sessions, size: usize, time: Duration) -> Rate {
+pub(super) fn dial(
+    keys: &Keys,
+    sessions: Sessions,
+    talk: Talk,
+    size: usize,
+    time: Duration,
+) -> Rate {
     let forgetful = keys.forgetful();
     let keys = if sessions == Sessions::Full { &forgetful } else { keys };
     let (listener, address) = listen()?;
@@ -315,6 +323,9 @@ pub(super) fn dial(keys: &Keys, sessions: Sessions, size: usize, time: Duration)
             stream.set_nodelay(true)?;
             let tls = ServerConnection::new(server.clone())?;
             let mut stream = StreamOwned::new(tls, stream);
+            if talk == Talk::AfterHellos && stream.read_exact(&mut [0; HELLO.len()]).is_ok() {
+                stream.write_all(&HELLO)?;
+            }
             if stream.read_exact(&mut message).is_err() {
                 // Whoever connects and says nothing wants this to end.
                 return Ok(());
@@ -327,6 +338,10 @@ pub(super) fn dial(keys: &Keys, sessions: Sessions, size: usize, time: Duration)
     let message = vec![b'x'; size];
     let one = || -> Result<(), Trouble> {
         let mut stream = StreamOwned::new(keys.client()?, connect(address)?);
+        if talk == Talk::AfterHellos {
+            stream.write_all(&HELLO)?;
+            stream.read_exact(&mut [0; HELLO.len()])?;
+        }
         stream.write_all(&message)?;
         stream.read_exact(&mut [0; ANSWER.len()])?;
         close(&mut stream.conn, &mut stream.sock);

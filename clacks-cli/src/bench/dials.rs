@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clacks_proto::{Message, Report};
 
-use super::towers::{Company, Host, giving, keeping, wait};
+use super::towers::{Company, Guest, Host, giving, keeping};
 use super::{Contender, Contest, Rate, Trouble, bare};
 use crate::args::Runtime;
 
@@ -22,16 +22,27 @@ pub(super) enum Sessions {
     Resumed,
 }
 
+/// Whether both sides say something before the message goes out. Towers do: neither knows how much the other takes, nor of which network it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Talk {
+    Straight,
+    AfterHellos,
+}
+
 pub(super) fn contests() -> impl Iterator<Item = Result<Contest, Trouble>> {
     [Sessions::Full, Sessions::Resumed].into_iter().map(contest)
 }
 
 fn contest(sessions: Sessions) -> Result<Contest, Trouble> {
     let keys = bare::Keys::new()?;
+    let polite_keys = bare::Keys::new()?;
     let towers = |runtime| move |time| dial(runtime, sessions, time);
     let contenders = vec![
         Contender::new("bare rustls, blocking sockets", None, move |time| {
-            bare::dial(&keys, sessions, SIZE, time)
+            bare::dial(&keys, sessions, Talk::Straight, SIZE, time)
+        }),
+        Contender::new("the same, after a word from each side", None, move |time| {
+            bare::dial(&polite_keys, sessions, Talk::AfterHellos, SIZE, time)
         }),
         Contender::new("towers on mio", Some(0.8), towers(Runtime::Mio)),
         Contender::new("towers on smol", Some(0.8), towers(Runtime::Smol)),
@@ -43,35 +54,37 @@ fn contest(sessions: Sessions) -> Result<Contest, Trouble> {
     Ok(Contest { bench, size: SIZE, contenders })
 }
 
+/// A program on the thread of its tower has it dial others, whose threads are their own.
 fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
     let mut config = giving();
     if sessions == Sessions::Full {
         config.max_links = FORGETFUL;
         config.max_half_open = 1;
     }
-    let dialler = Host::start(runtime, Company::None, config)?;
     let listener = |_| Host::start(runtime, Company::Others, keeping());
     let listeners: Vec<_> = (0..LISTENERS).map(listener).collect::<Result<_, _>>()?;
-    let mut ears = dialler.ears();
-    let handle = dialler.handle();
-    let message = Message::bytes(&[b'x'; SIZE]);
-    let mut one = |listener: &Host| -> Result<(), Trouble> {
-        // Only this one is not ignored: whoever is drawn, it is this one.
-        if !wait(handle.heed(&listener.address)) {
-            dialler.expand(listener)?;
+    Guest::new(runtime, config)?.run(async |handle, mut ears| {
+        let message = Message::bytes(&[b'x'; SIZE]);
+        let mut round = async || -> Result<(), Trouble> {
+            for listener in &listeners {
+                // Only this one is not ignored: whoever is drawn, it is this one.
+                if !handle.heed(&listener.address).await {
+                    handle.expand(&listener.address).await?;
+                }
+                handle.enqueue(message.clone()).await?;
+                ears.wait_for(|report| matches!(report, Report::MessageDelivered { .. })).await?;
+                handle.ignore(&listener.address).await?;
+            }
+            Ok(())
+        };
+        // The first round makes the sessions that later ones go on with.
+        round().await?;
+        let began = Instant::now();
+        let mut count = 0;
+        while began.elapsed() < time {
+            round().await?;
+            count += LISTENERS;
         }
-        wait(handle.enqueue(message.clone()))?;
-        ears.wait_for(|report| matches!(report, Report::MessageDelivered { .. }))?;
-        wait(handle.ignore(&listener.address))?;
-        Ok(())
-    };
-    // The first round makes the sessions that later ones go on with.
-    listeners.iter().try_for_each(&mut one)?;
-    let began = Instant::now();
-    let mut count = 0;
-    while began.elapsed() < time {
-        listeners.iter().try_for_each(&mut one)?;
-        count += LISTENERS;
-    }
-    Ok(count as f64 / began.elapsed().as_secs_f64())
+        Ok(count as f64 / began.elapsed().as_secs_f64())
+    })
 }

@@ -53,6 +53,12 @@ struct Contest {
     contenders: Vec<Contender>,
 }
 
+impl Contest {
+    fn title(&self) -> String {
+        format!("{}, messages of {} bytes", self.bench, self.size)
+    }
+}
+
 /// How long it all takes.
 #[derive(Clone, Copy)]
 struct Patience {
@@ -70,6 +76,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let patience = if args.quick { Patience::QUICK } else { Patience::FULL };
     let contests = streams::contests().chain(dials::contests());
     let contests: Vec<_> = contests.collect::<Result<_, _>>().map_err(failed)?;
+    let (contests, others): (Vec<_>, Vec<_>) = contests.into_iter().partition(|contest| {
+        args.title.as_ref().is_none_or(|title| contest.title().contains(title.as_str()))
+    });
+    if contests.is_empty() {
+        let titles: Vec<_> = others.iter().map(|it| format!("\"{}\"", it.title())).collect();
+        return Err(Failure::usage(format_args!(
+            "No table has that in its title. There are {}.",
+            titles.join(", ")
+        )));
+    }
     let mut table = Table::new(args.json);
     if args.json {
         json::write(&json!({

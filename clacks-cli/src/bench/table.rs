@@ -24,7 +24,7 @@ impl Table {
         let floor = rates.first().map_or(&[][..], Vec::as_slice);
         if !self.json {
             let mut out = anstream::stdout();
-            let title = format!("{bench}, messages of {size} bytes");
+            let title = contest.title();
             writeln!(
                 out,
                 "{STRONG}{title:<48}{STRONG:#}{QUIET}{:>12}  ratio{QUIET:#}",

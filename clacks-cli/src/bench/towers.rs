@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clacks_mio::Reactor;
 use clacks_proto::tls::{Identity, SecureTower, Trust};
@@ -65,6 +65,15 @@ pub(super) fn keeping() -> Config {
     config
 }
 
+/// A tower behind TLS, with a free port and its address there.
+fn secure(config: Config) -> Result<(SecureTower, TcpListener, Address), Trouble> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = Address::try_from(listener.local_addr()?)?;
+    let seed = Seed::from_u64(address.port().get().into());
+    let tower = Tower::new(config, address.clone(), &seed)?;
+    Ok((SecureTower::new(tower, &Identity::generate()?, Trust::Open)?, listener, address))
+}
+
 impl Host {
     /// Starts one on a free port.
     pub(super) fn start(
@@ -72,11 +81,7 @@ impl Host {
         company: Company,
         config: Config,
     ) -> Result<Self, Trouble> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = Address::try_from(listener.local_addr()?)?;
-        let seed = Seed::from_u64(address.port().get().into());
-        let tower = Tower::new(config, address.clone(), &seed)?;
-        let machine = SecureTower::new(tower, &Identity::generate()?, Trust::Open)?;
+        let (machine, listener, address) = secure(config)?;
         let named = thread::Builder::new().name("tower".into());
         let (handle, life) = match runtime {
             Runtime::Smol => {
@@ -126,13 +131,6 @@ impl Host {
     pub(super) fn expand(&self, other: &Self) -> Result<(), Trouble> {
         Ok(wait(self.handle.expand(&other.address))?)
     }
-
-    pub(super) fn ears(&self) -> Ears {
-        match &self.handle {
-            Handle::Smol(handle) => Ears::Smol(handle.notices(), Timer::after(DEADLINE)),
-            Handle::Mio(handle) => Ears::Mio(handle.notices()),
-        }
-    }
 }
 
 impl Drop for Life {
@@ -151,27 +149,86 @@ impl Drop for Life {
     }
 }
 
-/// Hears what a tower reports, for as long as [`DEADLINE`] with smol: one timer for all, which costs nothing while the towers run.
+/// A tower behind TLS that shares a thread with the program that uses it: with smol two futures of one task, with mio a program that turns the
+/// reactor while it waits.
+pub(super) enum Guest {
+    Smol(clacks_smol::Handle, Driver<SecureTower>),
+    Mio(clacks_mio::Handle, Box<Reactor<SecureTower>>),
+}
+
+impl Guest {
+    /// One on a free port, which lives while a program [runs](Self::run).
+    pub(super) fn new(runtime: Runtime, config: Config) -> Result<Self, Trouble> {
+        let (machine, listener, _) = secure(config)?;
+        Ok(match runtime {
+            Runtime::Smol => {
+                let (handle, driver) = Driver::new(machine, listener)?;
+                Self::Smol(handle, driver)
+            }
+            Runtime::Mio => {
+                let (handle, reactor) = Reactor::new(machine, listener)?;
+                Self::Mio(handle, Box::new(reactor))
+            }
+        })
+    }
+
+    /// Runs the tower, and a program with it, to the end of the program.
+    pub(super) fn run<T>(
+        self,
+        program: impl AsyncFnOnce(Handle, Ears) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        match self {
+            Self::Smol(handle, driver) => {
+                let ears = Ears::Smol(handle.notices(), Timer::after(DEADLINE));
+                let tower = async {
+                    driver.run().await?;
+                    Err("a tower has ended".into())
+                };
+                smol::block_on(future::or(program(Handle::Smol(handle), ears), tower))
+            }
+            Self::Mio(handle, reactor) => {
+                let ears = Ears::Mio(handle.notices(), reactor);
+                wait(program(Handle::Mio(handle), ears))
+            }
+        }
+    }
+}
+
+/// Hears what a tower on the same thread reports. With smol for as long as [`DEADLINE`] altogether: one timer for all, which costs nothing while
+/// the towers run.
 pub(super) enum Ears {
     Smol(clacks_smol::Notices, Timer),
-    Mio(clacks_mio::Notices),
+    Mio(clacks_mio::Notices, Box<Reactor<SecureTower>>),
 }
 
 impl Ears {
     /// Waits for a report. Those before it are passed over.
-    pub(super) fn wait_for(&mut self, is_it: impl Fn(&Report) -> bool) -> Result<(), Trouble> {
+    pub(super) async fn wait_for(
+        &mut self,
+        is_it: impl Fn(&Report) -> bool,
+    ) -> Result<(), Trouble> {
         let late = || Trouble::from("a tower does not answer");
-        loop {
-            let report = match self {
-                Self::Mio(notices) => notices.recv_timeout(DEADLINE).map_err(|_| late())?,
-                Self::Smol(notices, timer) => wait(future::or(notices.next(), async {
-                    timer.await;
+        match self {
+            Self::Smol(notices, timer) => loop {
+                let next = future::or(notices.next(), async {
+                    (&mut *timer).await;
                     None
-                }))
-                .ok_or_else(late)?,
-            };
-            if is_it(&report) {
-                return Ok(());
+                });
+                if is_it(&next.await.ok_or_else(late)?) {
+                    return Ok(());
+                }
+            },
+            Self::Mio(notices, reactor) => {
+                let began = Instant::now();
+                while began.elapsed() < DEADLINE {
+                    while let Ok(report) = notices.try_recv() {
+                        if is_it(&report) {
+                            return Ok(());
+                        }
+                    }
+                    reactor.turn(Some(DEADLINE))?;
+                }
+                Err(late())
             }
         }
     }
