@@ -32,34 +32,29 @@ use relay::{Relay, batch_of, peer, roomy};
 
 const BODY: usize = 64;
 const QUEUES: [usize; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
+const CROWDS: [usize; 4] = [10, 100, 1_000, 4_000];
 
 fn main() {
     let mut criterion = common::criterion();
     let batch = batch_of(BODY) as u64;
 
-    let mut shelves = QUEUES.map(|count| (count, Shelf::new(count)));
-    let mut comparison = Comparison::new("growth/floor");
-    for (count, shelf) in &mut shelves {
-        comparison.row(&format!("a list and a table of {count}"), None, || shelf.turn());
-    }
-    comparison.run(&mut criterion);
-    drop(shelves);
-
     let mut queues = QUEUES.map(|queue| {
         let relay = Relay::with_queue(queue, 8, BODY);
         assert!(relay.tower.held().0 >= queue);
-        (queue, relay)
+        (queue, Shelf::new(queue), relay)
     });
     let mut comparison = Comparison::new("growth/queue");
-    for (queue, relay) in &mut queues {
+    for (queue, shelf, relay) in &mut queues {
+        comparison.floor(&format!("a list and a set of {queue} (floor)"), || shelf.turn());
         comparison.batch(&format!("{queue} messages wait"), batch, None, || relay.turn());
     }
     comparison.run(&mut criterion);
     drop(queues);
 
-    let mut crowds = [10, 100, 1_000, 4_000].map(|links| (links, Relay::new(links, BODY)));
+    let mut crowds = CROWDS.map(|links| (links, Cards::new(links), Relay::new(links, BODY)));
     let mut comparison = Comparison::new("growth/links");
-    for (links, relay) in &mut crowds {
+    for (links, cards, relay) in &mut crowds {
+        comparison.floor(&format!("two of {links} cards (floor)"), || cards.turn());
         comparison.batch(&format!("{links} open links"), batch, None, || relay.turn());
     }
     comparison.run(&mut criterion);
@@ -100,6 +95,39 @@ impl Shelf {
             self.out.copy_from_slice(&body);
             self.names.remove(&name);
         }
+    }
+}
+
+/// What whatever talks with many others can't do without: a record of each, in an allocation of its own, as large as what a tower keeps of an alive peer
+/// with a link. Somebody who is drawn gets something, and what was sent to him before is answered: each time two lines of the cache are changed in
+/// one part of his record, and two in another one.
+struct Cards {
+    cards: Vec<Box<Card>>,
+    draws: u64,
+}
+
+struct Card {
+    parts: [[u64; 8]; CARD_LINES],
+}
+
+/// Of 64 bytes each: 2 KiB for each link, as `memory` says.
+const CARD_LINES: usize = 32;
+
+impl Cards {
+    fn new(count: usize) -> Self {
+        let card = || Box::new(Card { parts: [[0; 8]; CARD_LINES] });
+        Self { cards: (0..count).map(|_| card()).collect(), draws: 1 }
+    }
+
+    fn turn(&mut self) {
+        for part in [0, CARD_LINES / 2] {
+            // Drawn as cheaply as can be, and different from turn to turn.
+            self.draws = self.draws.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let place = (self.draws >> 33) as usize % self.cards.len();
+            let lines = &mut self.cards[place].parts[part..part + 2];
+            lines.iter_mut().for_each(|line| line[0] += 1);
+        }
+        black_box(&self.cards);
     }
 }
 

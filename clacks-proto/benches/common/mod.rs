@@ -12,7 +12,8 @@ use criterion::{Criterion, Throughput};
 /// How long a row's turn is, about: long enough to have in the caches again what the rows before it have driven out.
 const TURN: Duration = Duration::from_millis(40);
 
-/// A comparison: the first row is the floor, the others are measured against it.
+/// A comparison: the first row is the floor, the others are measured against it. Where something grows there may be one more floor for each size, by which the
+/// rows after it are measured.
 pub struct Comparison<'a> {
     name: String,
     bytes: Option<u64>,
@@ -26,6 +27,8 @@ struct Row<'a> {
     /// How often the thing that counts is done each time.
     each: u64,
     wanted: Option<Wanted>,
+    /// Whether the rows after it are measured against it.
+    is_floor: bool,
 }
 
 /// What a row should reach.
@@ -59,6 +62,14 @@ impl<'a> Comparison<'a> {
         self.batch(name, 1, wanted, work);
     }
 
+    /// Adds one more floor, for the rows that come after it.
+    pub fn floor(&mut self, name: &str, work: impl FnMut() + 'a) {
+        self.row(name, None, work);
+        if let Some(row) = self.rows.last_mut() {
+            row.is_floor = true;
+        }
+    }
+
     /// Adds a row that does `each` things each time.
     pub fn batch(
         &mut self,
@@ -68,7 +79,8 @@ impl<'a> Comparison<'a> {
         mut work: impl FnMut() + 'a,
     ) {
         let work = Box::new(move |times| (0..times).for_each(|_| work()));
-        self.rows.push(Row { name: name.to_owned(), work, each, wanted });
+        let is_floor = self.rows.is_empty();
+        self.rows.push(Row { name: name.to_owned(), work, each, wanted, is_floor });
     }
 
     /// Measures all rows: criterion's statistics of each alone, then the ratios of all together.
@@ -107,11 +119,20 @@ impl<'a> Comparison<'a> {
 
     fn print(&self, seen: &[Vec<f64>]) {
         let nanos: Vec<f64> = seen.iter().map(|row| median(row.clone())).collect();
-        let ratio = |index: usize| {
-            median(seen[index].iter().zip(&seen[0]).map(|(own, floor)| own / floor).collect())
+        let times = |own: usize, other: usize| {
+            median(seen[own].iter().zip(&seen[other]).map(|(own, other)| own / other).collect())
         };
+        let is_floor = |index: &usize| self.rows[*index].is_floor;
+        let ratio = |index: usize| times(index, (0..=index).rev().find(is_floor).unwrap_or(0));
+        // How many times as long as the first of its kind.
+        let grown = |index: usize| {
+            let is_like = |other: &usize| is_floor(other) == is_floor(&index);
+            times(index, (0..=index).find(is_like).unwrap_or(index))
+        };
+        let is_growth = self.rows.iter().filter(|row| row.is_floor).count() > 1;
         println!("\n{}", self.name);
-        println!("{:<40} {:>12} {:>10} {:>8}  wanted", "", "ns", "M/s", "ratio");
+        let last = if is_growth { "grown" } else { "wanted" };
+        println!("{:<40} {:>12} {:>10} {:>8}  {last}", "", "ns", "M/s", "ratio");
         for (index, row) in self.rows.iter().enumerate() {
             let is = nanos[index];
             let wanted = row.wanted.map_or_else(String::new, |wanted| {
@@ -130,6 +151,7 @@ impl<'a> Comparison<'a> {
                 };
                 format!("{text}: {}", if holds { "reached" } else { "MISSED" })
             });
+            let wanted = if is_growth { format!("{:.2}", grown(index)) } else { wanted };
             let (rate, ratio) = (1e3 / is, ratio(index));
             println!("{:<40} {is:>12.1} {rate:>10.3} {ratio:>8.2}  {wanted}", row.name);
         }
