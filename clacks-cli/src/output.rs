@@ -65,7 +65,7 @@ impl Voice {
 }
 
 /// The name and value of everything that a tower counts.
-pub(crate) fn counters(stats: &Stats) -> [(&'static str, u64); 22] {
+pub(crate) fn counters(stats: &Stats) -> [(&'static str, u64); 24] {
     [
         ("enqueued", stats.enqueued),
         ("received", stats.received),
@@ -84,6 +84,8 @@ pub(crate) fn counters(stats: &Stats) -> [(&'static str, u64); 22] {
         ("links_misbehaved", stats.links_misbehaved),
         ("links_timed_out", stats.links_timed_out),
         ("links_broken", stats.links_broken),
+        ("handshakes_full", stats.handshakes_full),
+        ("handshakes_resumed", stats.handshakes_resumed),
         ("towers_discovered", stats.towers_discovered),
         ("towers_not_learned", stats.towers_not_learned),
         ("claims_disproved", stats.claims_disproved),

@@ -101,6 +101,7 @@ impl Shelf {
 /// What whatever talks with many others can't do without: a record of each, in an allocation of its own, as large as what a tower keeps of an alive peer
 /// with a link. Somebody who is drawn gets something, and what was sent to him before is answered: each time two lines of the cache are changed in
 /// one part of his record, and two in another one.
+#[allow(clippy::vec_box, reason = "links are in allocations of their own, too")]
 struct Cards {
     cards: Vec<Box<Card>>,
     draws: u64,

@@ -38,6 +38,10 @@ pub struct Stats {
     pub links_timed_out: u64,
     /// Links that ended some other way without a goodbye.
     pub links_broken: u64,
+    /// Handshakes of TLS that were complete and began from nothing.
+    pub handshakes_full: u64,
+    /// Those that went on with an earlier session.
+    pub handshakes_resumed: u64,
     /// Addresses learned.
     pub towers_discovered: u64,
     /// Addresses not learned: too many at once, or the table was full.

@@ -20,11 +20,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
-    StreamOwned,
+    ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, ServerConfig,
+    ServerConnection, SideData, StreamOwned,
 };
 
-use super::dials::{Sessions, Talk};
+use super::dials::{Sessions, Talk, WRONG_HANDSHAKE};
 use super::{Rate, Trouble};
 use anyone::Anyone;
 
@@ -336,7 +336,7 @@ pub(super) fn dial(
         }
     });
     let message = vec![b'x'; size];
-    let one = || -> Result<(), Trouble> {
+    let one = || -> Result<Option<HandshakeKind>, Trouble> {
         let mut stream = StreamOwned::new(keys.client()?, connect(address)?);
         if talk == Talk::AfterHellos {
             stream.write_all(&HELLO)?;
@@ -345,13 +345,19 @@ pub(super) fn dial(
         stream.write_all(&message)?;
         stream.read_exact(&mut [0; ANSWER.len()])?;
         close(&mut stream.conn, &mut stream.sock);
-        Ok(())
+        Ok(stream.conn.handshake_kind())
+    };
+    let expected = match sessions {
+        Sessions::Full => HandshakeKind::Full,
+        Sessions::Resumed => HandshakeKind::Resumed,
     };
     one()?;
     let began = Instant::now();
     let mut count = 0u32;
     while began.elapsed() < time {
-        one()?;
+        if one()? != Some(expected) {
+            return Err(WRONG_HANDSHAKE.into());
+        }
         count += 1;
     }
     let rate = f64::from(count) / began.elapsed().as_secs_f64();

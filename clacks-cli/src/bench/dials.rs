@@ -15,6 +15,9 @@ const FORGETFUL: usize = 8;
 
 const SIZE: usize = 64;
 
+/// Why a turn counts for nothing.
+pub(super) const WRONG_HANDSHAKE: &str = "a handshake was not of the kind that is measured";
+
 /// Whether later connections to a tower go on with an earlier session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sessions {
@@ -79,12 +82,24 @@ fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
         };
         // The first round makes the sessions that later ones go on with.
         round().await?;
+        let before = handle.stats().await;
         let began = Instant::now();
         let mut count = 0;
         while began.elapsed() < time {
             round().await?;
             count += LISTENERS;
         }
-        Ok(count as f64 / began.elapsed().as_secs_f64())
+        let rate = count as f64 / began.elapsed().as_secs_f64();
+        let after = handle.stats().await;
+        let full = after.handshakes_full - before.handshakes_full;
+        let resumed = after.handshakes_resumed - before.handshakes_resumed;
+        let (asked_for, others) = match sessions {
+            Sessions::Full => (full, resumed),
+            Sessions::Resumed => (resumed, full),
+        };
+        if (asked_for, others) != (count as u64, 0) {
+            return Err(WRONG_HANDSHAKE.into());
+        }
+        Ok(rate)
     })
 }

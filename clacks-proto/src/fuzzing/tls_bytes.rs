@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use crate::link::State;
 use crate::tls::{Identity, SecureTower, Trust};
+use crate::wire::Attempt;
 use crate::wire::arbitrary::Supply;
 use crate::{
     Action, Address, CloseMode, CloseReason, Config, Event, Fingerprint, Instant, IoCause, Kind,
@@ -97,6 +98,10 @@ struct World {
     recorded: VecDeque<Vec<u8>>,
     /// What each tower was told to have delivered.
     delivered: BTreeSet<(usize, Nonce)>,
+    /// How often each message was handed over: by which tower, in which of its transfers, for the first time or again.
+    handed_over: BTreeMap<Nonce, BTreeSet<(usize, u64, bool)>>,
+    /// How often each message was taken, by whomever.
+    taken: BTreeMap<Nonce, usize>,
     /// The keys that each tower has pinned.
     pins: BTreeMap<(usize, Address), Fingerprint>,
     /// How often each tower told that a key had changed, and how many links it closed for that.
@@ -173,6 +178,8 @@ impl World {
             number: 0,
             recorded: VecDeque::new(),
             delivered: BTreeSet::new(),
+            handed_over: BTreeMap::new(),
+            taken: BTreeMap::new(),
             pins: BTreeMap::new(),
             keys_told: [0; 3],
             keys_refused: [0; 3],
@@ -315,6 +322,9 @@ impl World {
             Some(Report::MessageDelivered { nonce, .. }) => {
                 self.delivered.insert((tower, nonce));
             }
+            Some(Report::MessageReceived { nonce, .. }) => {
+                *self.taken.entry(nonce).or_default() += 1;
+            }
             Some(Report::KeyChanged { tower: changed, seen }) => {
                 self.keys_told[tower] += 1;
                 let pin = self.pins.get(&(tower, changed)).copied();
@@ -330,6 +340,10 @@ impl World {
     }
 
     fn send(&mut self, tower: usize, link: LinkId, buffer: usize) {
+        for (number, attempt, nonce) in self.towers[tower].tower().transfers_on(link) {
+            let transfer = (tower, number, attempt == Attempt::Retry);
+            self.handed_over.entry(nonce).or_default().insert(transfer);
+        }
         loop {
             let mut out = Vec::new().limit(buffer);
             let len = self.towers[tower].transmit(link, &mut out);
@@ -406,11 +420,20 @@ impl World {
     /// Now all bytes arrive as they were sent. What is left of the harm gets through or its link ends, and nothing waits for ever: a new message arrives.
     /// Only a queue that is too full takes none.
     fn recover(&mut self) {
-        let Some(nonce) = self.enqueue(0, 100) else { return };
+        self.recover_from(0);
+        // To whomever the second one has found at the first one's address, and has pinned the key of.
+        let pin = self.pins.get(&(1, address(0)));
+        let has_pinned = |tower: &usize| Some(&identities()[*tower].fingerprint()) == pin;
+        self.listening = (0..self.towers.len()).find(has_pinned).unwrap_or(self.listening);
+        self.recover_from(1);
+    }
+
+    fn recover_from(&mut self, tower: usize) {
+        let Some(nonce) = self.enqueue(tower, 100) else { return };
         // A message a round is what the slower rate amounts to, and no timeout is anywhere near a minute.
-        let rounds = 300 + self.towers[0].tower().held().0;
+        let rounds = 300 + self.towers[tower].tower().held().0;
         for _ in 0..rounds {
-            if self.delivered.contains(&(0, nonce)) {
+            if self.delivered.contains(&(tower, nonce)) {
                 return;
             }
             for _ in 0..3 {
@@ -419,10 +442,11 @@ impl World {
             self.pass(Duration::from_millis(200));
             self.check();
         }
-        panic!("a message waits for ever: {:?}", self.towers[0].tower().stats());
+        panic!("a message waits for ever: {:?}", self.towers[tower].tower().stats());
     }
 
-    /// All that a tower holds was sent by one of them, name, kind and byte for byte; what was sent is held by one; and everything stays in its bounds.
+    /// All that a tower holds was sent by one of them, name, kind and byte for byte; what was sent is held by one; nothing was taken more often than it
+    /// was handed over; and everything stays in its bounds.
     fn check(&mut self) {
         let mut held = BTreeSet::new();
         for tower in &self.towers {
@@ -440,6 +464,10 @@ impl World {
             assert!(tower.links() <= config.max_links && tower.peers() <= config.max_peers);
         }
         assert!(held.len() == self.sent.len(), "a message is lost");
+        for (nonce, times) in &self.taken {
+            let handed_over = self.handed_over.get(nonce).map_or(0, BTreeSet::len);
+            assert!(*times <= handed_over, "a message was taken more often than it was sent");
+        }
         self.check_keys();
     }
 
@@ -472,6 +500,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Frame, MessageFrame};
 
     /// Who enqueues at one tower, then at the other, and lets all arrive.
     const PEACE: [u8; 26] =
@@ -493,6 +522,35 @@ mod tests {
         let forged = Message::bytes(b"forged");
         world.towers[0].tower_mut().enqueue(forged, world.now).unwrap();
         world.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "taken more often than it was sent")]
+    fn a_message_that_is_taken_again_without_being_sent_again_is_noticed() {
+        let mut world = run(&PEACE);
+        let (nonce, handed_over) = world.handed_over.iter().next().unwrap();
+        let (kind, body) = world.sent[nonce].clone();
+        let (from, ..) = *handed_over.first().unwrap();
+        let frame = Frame::Message(MessageFrame {
+            transfer: 1_000_000,
+            attempt: Attempt::First,
+            nonce: *nonce,
+            kind,
+            friend: None,
+            body: &body,
+        });
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        // As if TLS had let it through again and again.
+        let taker = 1 - from;
+        let ends = world.connections.iter().flat_map(|connection| &connection.0);
+        let link = ends.filter(|end| end.tower == taker).map(|end| end.link).next().unwrap();
+        for _ in 0..10 {
+            let event = Event::BytesArrived { link, bytes: &bytes };
+            world.towers[taker].tower_mut().handle(event, world.now);
+            world.act_all();
+            world.check();
+        }
     }
 
     #[test]

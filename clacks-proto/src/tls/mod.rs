@@ -55,7 +55,7 @@ mod trust;
 
 pub use error::TlsError;
 pub use identity::Identity;
-pub use secure_tower::{SecureTower, TLS_LINK_MEMORY, TlsStats};
+pub use secure_tower::{SecureTower, TLS_LINK_MEMORY};
 pub use trust::{Roots, Trust};
 
 /// The native dialect's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is refused, unless HTTP is spoken with it.

@@ -43,19 +43,8 @@ pub struct SecureTower {
     tower: Tower,
     links: Links,
     handshakes: Handshakes,
-    stats: TlsStats,
     /// Where frames are gathered into one record; not kept for each link, because it is empty between calls.
     scratch: Box<[u8]>,
-}
-
-/// What TLS has counted since the tower was made. The numbers only grow; what failed is in [`Stats`](crate::Stats).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TlsStats {
-    /// Complete handshakes.
-    pub full: u64,
-    /// Handshakes that resumed an earlier session.
-    pub resumed: u64,
 }
 
 impl SecureTower {
@@ -81,7 +70,6 @@ impl SecureTower {
             tower,
             links: Links::default(),
             handshakes,
-            stats: TlsStats::default(),
             scratch: vec![0; MAX_PLAINTEXT].into_boxed_slice(),
         })
     }
@@ -93,12 +81,6 @@ impl SecureTower {
         let config = self.tower.config();
         let links = config.max_links.saturating_mul(TLS_LINK_MEMORY);
         config.max_memory().saturating_add(links).saturating_add(MAX_PLAINTEXT)
-    }
-
-    /// What TLS has counted.
-    #[must_use]
-    pub fn tls_stats(&self) -> &TlsStats {
-        &self.stats
     }
 
     fn on_connected(&mut self, link: LinkId, now: Instant) {
@@ -120,7 +102,7 @@ impl SecureTower {
     }
 
     fn on_bytes(&mut self, link: LinkId, mut bytes: &[u8], now: Instant) {
-        let Self { tower, links, stats, .. } = self;
+        let Self { tower, links, .. } = self;
         let Some(layer) = links.get_mut(link) else {
             // Stale: the tower counts it.
             return tower.handle(Event::BytesArrived { link, bytes }, now);
@@ -132,7 +114,7 @@ impl SecureTower {
             let received = session.receive(&mut bytes);
             let established = received.and_then(|()| session.establish());
             if let Ok(Some(established)) = established {
-                stats.count(established.resumed);
+                tower.count_handshake(established.resumed);
                 match established.identity.filter(|_| established.is_native) {
                     Some(identity) => tower.identify(link, identity),
                     #[cfg(feature = "http")]
@@ -188,17 +170,7 @@ impl SecureTower {
 
 impl fmt::Debug for SecureTower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecureTower")
-            .field("tower", &self.tower)
-            .field("stats", &self.stats)
-            .finish_non_exhaustive()
-    }
-}
-
-impl TlsStats {
-    fn count(&mut self, resumed: bool) {
-        let counter = if resumed { &mut self.resumed } else { &mut self.full };
-        *counter += 1;
+        f.debug_struct("SecureTower").field("tower", &self.tower).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,11 @@ use super::report::Held;
 use crate::address::Address;
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{Direction, Link, State, Transfer};
+#[cfg(feature = "tls")]
+use crate::message::Nonce;
 use crate::time::Instant;
+#[cfg(feature = "tls")]
+use crate::wire::Attempt;
 
 /// The inside of a tower at a moment.
 #[derive(Clone, Debug)]
@@ -73,6 +77,17 @@ impl Tower {
             pending: (self.actions.notices(), self.actions.screens()),
             offer_deadlines: self.offers.len(),
         }
+    }
+
+    /// The messages that a link carries or is to carry: the number and the attempt of each transfer, and the name of its message.
+    #[cfg(feature = "tls")]
+    pub(crate) fn transfers_on(&self, link: LinkId) -> Vec<(u64, Attempt, Nonce)> {
+        let transfers = self.links.get(link).map(|link| link.transfers.iter());
+        let named = transfers.into_iter().flatten().filter_map(|transfer| {
+            let (nonce, _, _) = self.queue.get(transfer.message()?)?;
+            Some((transfer.number, transfer.attempt, nonce))
+        });
+        named.collect()
     }
 
     /// Whether a transfer that a peer asks about would be recognised.

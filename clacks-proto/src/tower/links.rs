@@ -100,6 +100,15 @@ impl Tower {
         self.advance();
     }
 
+    /// A handshake of TLS is complete.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "TLS's own count"))]
+    pub(crate) fn count_handshake(&mut self, resumed: bool) {
+        let stats = &mut self.stats;
+        let counter =
+            if resumed { &mut stats.handshakes_resumed } else { &mut stats.handshakes_full };
+        *counter += 1;
+    }
+
     /// TLS refused the other side. The alert that says so is flushed.
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "TLS's own failures"))]
     pub(crate) fn fail(&mut self, id: LinkId, why: CloseReason) {

@@ -23,7 +23,8 @@ fn two_towers_meet_and_each_key_is_known_at_the_other_end() {
     assert_eq!(bob.status, Status::Alive);
     assert_eq!(bob.fingerprint, Some(identities[BOB].fingerprint()));
     for tower in &world.towers {
-        assert_eq!((tower.tls_stats().full, tower.tls_stats().resumed), (1, 0));
+        let stats = tower.tower().stats();
+        assert_eq!((stats.handshakes_full, stats.handshakes_resumed), (1, 0));
     }
     assert!(!world.sent[ALICE].windows(5).any(|window| window == b"first"), "in clear text");
 }
@@ -47,8 +48,9 @@ fn a_second_dial_resumes_the_session_and_proves_the_same_keys() {
         assert_eq!(world.towers[ALICE].tower().links(), 0);
     }
     for tower in &world.towers {
-        assert_eq!((tower.tls_stats().full, tower.tls_stats().resumed), (2, 2));
-        assert_eq!(tower.tower().stats().claims_disproved, 0, "another key after resumption");
+        let stats = tower.tower().stats();
+        assert_eq!((stats.handshakes_full, stats.handshakes_resumed), (2, 2));
+        assert_eq!(stats.claims_disproved, 0, "another key after resumption");
     }
     for side in [ALICE, BOB] {
         let other = world.towers[side].tower().find(&address(1 - side)).unwrap();
@@ -135,7 +137,7 @@ fn a_client_of_this_protocol_with_a_certificate_gets_in() {
     let (mut client, mut host) = (client(&[b"clacks/1"], Some(&identity)), Host::new());
     assert_eq!(talk(&mut client, &mut host), Ok(()));
     assert_eq!(host.closed, None);
-    assert_eq!(host.tower.tls_stats().full, 1);
+    assert_eq!(host.tower.tower().stats().handshakes_full, 1);
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn a_client_of_another_protocol_or_of_none_is_refused() {
     let (mut silent, mut host) = (client(&[], Some(&identity)), Host::new());
     talk(&mut silent, &mut host).unwrap();
     assert_eq!(host.closed, refused);
-    assert_eq!(host.tower.tls_stats().full, 0);
+    assert_eq!(host.tower.tower().stats().handshakes_full, 0);
     let state = silent.process_new_packets().unwrap();
     assert!(state.peer_has_closed() && state.plaintext_bytes_to_read() == 0, "{state:?}");
 }
