@@ -10,6 +10,7 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::model::{Model, Outgoing};
+use crate::ids::Epoch;
 use crate::wire::arbitrary::Supply;
 use crate::wire::{
     AnnounceFrame, Attempt, Decoder, Farewell, Frame, Hello, MAX_BODY, MessageFrame, RefusedReason,
@@ -125,6 +126,16 @@ fn links(config: &mut Config, supply: &mut Supply<'_>) {
         _ => most,
     };
 }
+
+/// Of links that are never there: no place is taken so often in one run.
+const FUTURE: Epoch = {
+    let (mut epoch, mut times) = (Epoch::FIRST, 0);
+    while times < 2 * MOST_STEPS {
+        epoch = epoch.next();
+        times += 1;
+    }
+    epoch
+};
 
 const FAREWELLS: [Farewell; 7] = [
     Farewell::Idle,
@@ -256,16 +267,22 @@ impl Stage {
             27 | 28 => self.pass(Duration::from_millis(40 * u64::from(supply.byte()))),
             29 => {
                 // Time never goes back, whoever says so.
-                let earlier = Instant::from_nanos(u64::from(supply.byte()) << 25);
+                let byte = supply.byte();
+                let earlier = Instant::from_nanos(u64::from(byte) << 25);
                 let now = core::mem::replace(&mut self.now, earlier);
-                self.fire();
+                match byte % 4 {
+                    0 => drop(self.accept()),
+                    1 => self.link_event(10, supply),
+                    _ => self.fire(),
+                }
                 self.now = now;
             }
             30 => self.decide(supply),
             _ => match supply.below(8) {
                 0 => self.both(Tower::shutdown, |model, ()| model.shutdown()),
                 1..=4 => self.meet(supply.below(8)),
-                _ => self.stale(supply),
+                5 => self.stale(LinkId { index: supply.byte().into(), epoch: FUTURE }, supply),
+                _ => self.stale_again(supply),
             },
         }
         self.model.look(&self.tower);
@@ -350,10 +367,13 @@ impl Stage {
     }
 
     /// An event of a link that had its terminal event.
-    fn stale(&mut self, supply: &mut Supply<'_>) {
-        let over: Vec<_> = self.remotes.iter().filter(|remote| remote.is_over).collect();
-        let Some(remote) = over.last() else { return };
-        let link = remote.link;
+    fn stale_again(&mut self, supply: &mut Supply<'_>) {
+        let Some(remote) = self.remotes.iter().rfind(|remote| remote.is_over) else { return };
+        self.stale(remote.link, supply);
+    }
+
+    /// An event of a link that is not there.
+    fn stale(&mut self, link: LinkId, supply: &mut Supply<'_>) {
         match supply.below(4) {
             0 => self.connected(link),
             1 => self.both(
