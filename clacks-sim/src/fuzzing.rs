@@ -8,26 +8,41 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::scenario::{
-    Churn, Death, Deed, Fault, Heartbeat, Link, Look, OneWay, Parts, Rate, ScreeningKnob, Shape,
-    Towers, Verb, Verdict,
+    Churn, Death, Deed, Fault as FaultAt, Heartbeat, Limit, Link, LinkChange, Look, OneWay, Parts,
+    Path as LinkPath, Rate, ScreeningKnob, Shape, Towers, Verb, Verdict,
 };
-use crate::{Distribution, Options, Scenario, Simulation};
+use crate::{Distribution, Options, Outcome, Scenario, Simulation};
 
 /// So many events are enough: whatever goes wrong in a network of five towers goes wrong early.
 const MOST_EVENTS: u64 = 15_000;
+/// Inputs of every length that can be divided by this are run twice, and must go the same way.
+const AGAIN: usize = 8;
 
 /// Any bytes are a scenario of a few towers and a few faults, in which every rule holds.
 pub fn sim_scenario(input: &[u8]) {
+    examine(input);
+}
+
+/// What came of an input, if that is a scenario that can be run.
+fn examine(input: &[u8]) -> Option<Outcome> {
     let scenario = Choices(input).scenario();
-    let Ok(mut simulation) = Simulation::new(&scenario, Path::new("."), Options::default()) else {
-        return;
-    };
-    simulation.advance(MOST_EVENTS);
-    let outcome = simulation.finish();
+    let outcome = run(&scenario)?;
     if !outcome.holds() {
         let found: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
         panic!("{}\nin the scenario\n{}", found.join("\n"), scenario.to_toml());
     }
+    if input.len() % AGAIN == 0 {
+        let again = run(&scenario).map(|outcome| outcome.hash);
+        assert_eq!(again, Some(outcome.hash), "it went otherwise in {}", scenario.to_toml());
+    }
+    Some(outcome)
+}
+
+/// What comes of a scenario, if it is one that can be run.
+fn run(scenario: &Scenario) -> Option<Outcome> {
+    let mut simulation = Simulation::new(scenario, Path::new("."), Options::default()).ok()?;
+    simulation.advance(MOST_EVENTS);
+    Some(simulation.finish())
 }
 
 const fn seconds(count: u64) -> Duration {
@@ -86,6 +101,7 @@ impl Choices<'_> {
         if self.below(4) == 1 {
             scenario.churn = Some(self.churn());
         }
+        self.narrow(&mut scenario);
         let time = scenario.shortest_time().unwrap_or(seconds(300));
         scenario.time = time.max(seconds(60));
         scenario
@@ -154,6 +170,44 @@ impl Choices<'_> {
         link
     }
 
+    /// What fewer networks have: little bandwidth, paths of their own, bad weather, and applications that add peers.
+    fn narrow(&mut self, scenario: &mut Scenario) {
+        let towers = scenario.towers;
+        // Who promises that all find each other must leave them room for it.
+        let least = if scenario.checks.liveness { 20_000 } else { 100 };
+        if self.below(3) == 1 {
+            scenario.link.bandwidth = Limit::Bytes(least + 100 * u64::from(self.byte()));
+        }
+        if self.below(3) == 1 {
+            scenario.link.capacity = Limit::Bytes(least + 100 * u64::from(self.byte()));
+        }
+        for _ in 0..self.below(3) {
+            let (from, to) = (self.group(towers), self.group(towers));
+            let latency = Distribution::Constant(millis(20 + u64::from(self.byte())));
+            let path = LinkPath::new(from, to, |link| link.latency = Some(latency));
+            scenario.paths.push(path);
+        }
+        for _ in 0..self.below(3) {
+            let at = millis(500 * u64::from(self.byte()));
+            let fault = match self.below(2) {
+                0 => {
+                    let (refused, broken) = (self.share(), self.share());
+                    let link = LinkChange::with(|link| {
+                        (link.refused, link.broken) = (Some(refused), Some(broken));
+                    });
+                    let lasts = seconds(1 + u64::from(self.below(100)));
+                    FaultAt::new(at, Deed::Weather { link }).lasts(lasts)
+                }
+                _ => {
+                    let (towers, peers) = (self.group(towers), self.group(towers));
+                    FaultAt::new(at, Deed::Expand { towers, peers })
+                }
+            };
+            scenario.faults.push(fault);
+        }
+        scenario.faults.sort_by_key(|fault| fault.at);
+    }
+
     fn churn(&mut self) -> Churn {
         let mut law = |least: u64| Distribution::Exponential {
             mean: seconds(least + u64::from(self.byte())),
@@ -172,7 +226,7 @@ impl Choices<'_> {
         }
     }
 
-    fn fault(&mut self, towers: u32) -> Fault {
+    fn fault(&mut self, towers: u32) -> FaultAt {
         let group = self.group(towers);
         let at = millis(500 * u64::from(self.byte()));
         let lasts = seconds(1 + u64::from(self.below(100)));
@@ -200,7 +254,7 @@ impl Choices<'_> {
             8 => Deed::Ignore { towers: group, peers: self.group(towers) },
             _ => Deed::Heed { towers: group, peers: self.group(towers) },
         };
-        let fault = Fault::new(at, what);
+        let fault = FaultAt::new(at, what);
         match fault.what {
             Deed::Crash { .. }
             | Deed::Partition { .. }
@@ -215,6 +269,8 @@ impl Choices<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::occurrence::Fault;
+    use crate::truth::{DuplicationCause, Totals};
 
     /// Runs every input that is kept: the corpus, and what was once found.
     #[test]
@@ -231,11 +287,31 @@ mod tests {
         }
         assert!(!files.is_empty(), "there is no corpus");
         files.sort();
+        let (mut happened, mut totals) = ([0; Fault::ALL.len()], Vec::new());
         for file in files {
             // A failure shows the name of the file that was last printed.
             println!("{}", file.display());
-            sim_scenario(&std::fs::read(&file).unwrap());
+            let Some(outcome) = examine(&std::fs::read(&file).unwrap()) else { continue };
+            for (fault, count) in Fault::ALL.iter().zip(&mut happened) {
+                let asked = outcome.faults.iter().find(|asked| asked.fault == *fault);
+                *count += asked.map_or(0, |asked| asked.happened);
+            }
+            totals.push(outcome.totals);
         }
+        // When inputs mean something else, a corpus may be worth nothing, and nothing fails.
+        let missing: Vec<_> =
+            Fault::ALL.iter().zip(happened).filter(|(_, count)| *count == 0).collect();
+        assert!(missing.is_empty(), "the corpus is worn out: there is no {missing:?}");
+        let sum = |count: &dyn Fn(&Totals) -> u64| totals.iter().map(count).sum::<u64>();
+        let causes = [
+            sum(&|totals| totals.duplicated(DuplicationCause::ConfirmationLost)),
+            sum(&|totals| totals.duplicated(DuplicationCause::TakenLate)),
+            sum(&|totals| totals.duplicated(DuplicationCause::TakenTwice)),
+            sum(&|totals| totals.duplicated(DuplicationCause::Altered)),
+            sum(&|totals| totals.coalesced),
+            sum(&|totals| totals.copies_lost),
+        ];
+        assert!(causes.iter().all(|count| *count > 0), "the corpus is worn out: {causes:?}");
     }
 
     #[test]
