@@ -15,20 +15,19 @@
 
 #[path = "common/mod.rs"]
 mod common;
-#[path = "common/pair.rs"]
-mod pair;
 #[path = "common/relay.rs"]
 mod relay;
+#[path = "common/star.rs"]
+mod star;
 
 use std::collections::{HashSet, VecDeque};
 use std::hint::black_box;
 
 use bytes::Bytes;
-use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Instant, Message, Seed, SendRate, StateMachine, Tower};
 use common::Comparison;
-use pair::Pair;
 use relay::{Relay, batch_of, peer, roomy};
+use star::{Caller, star};
 
 const BODY: usize = 64;
 const QUEUES: [usize; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
@@ -173,13 +172,11 @@ fn memory() {
     let (bytes, extra) = (quiet(100), quiet(1_100));
     tell("an open link that nothing was handed over on, with its peer", extra - bytes, 1_000);
 
-    let (bytes, _towers) = held(|| met().towers);
-    tell("a tower behind TLS with its first link, besides its record", bytes, 2);
-    let lonely = held(|| {
-        let identity = Identity::generate().unwrap();
-        SecureTower::new(tower(2), &identity, Trust::Open).unwrap()
-    });
-    tell("    of which without a link", lonely.0, 1);
+    let lonely = held(|| star(0, Caller::Others)).0;
+    tell("a tower behind TLS without a link, besides its record", lonely, 1);
+    let extra = |caller| held(|| star(110, caller)).0 - held(|| star(10, caller)).0;
+    tell("an idle link behind TLS that was accepted, with its peer", extra(Caller::Others), 100);
+    tell("    and one that was dialled, with its session's ticket", extra(Caller::Centre), 100);
 }
 
 fn held<T>(make: impl FnOnce() -> T) -> (i64, T) {
@@ -198,13 +195,4 @@ fn tower(peers: usize) -> Tower {
 
 fn quiet_links(count: usize) -> Tower {
     Relay::greeted(count, BODY).tower
-}
-
-fn met() -> Pair {
-    let mut config = roomy();
-    (config.max_peers, config.max_links) = (2, 2);
-    config.max_half_open = 1;
-    let mut pair = Pair::new([config.clone(), config]);
-    pair.meet();
-    pair
 }

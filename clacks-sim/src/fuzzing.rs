@@ -31,7 +31,7 @@ fn examine(input: &[u8]) -> Option<Outcome> {
         let found: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
         panic!("{}\nin the scenario\n{}", found.join("\n"), scenario.to_toml());
     }
-    if input.len() % AGAIN == 0 {
+    if input.len().is_multiple_of(AGAIN) {
         let again = run(&scenario).map(|outcome| outcome.hash);
         assert_eq!(again, Some(outcome.hash), "it went otherwise in {}", scenario.to_toml());
     }

@@ -105,8 +105,11 @@ impl Relay {
     /// A batch comes in from one peer, and as many messages go out.
     pub fn turn(&mut self) {
         self.turns += 1;
-        for frame in self.batch.chunks_exact_mut(self.stride) {
-            // Behind the head, the transfer's number and the attempt.
+        let frames = self.batch.chunks_exact_mut(self.stride);
+        let first = self.turns * frames.len() as u64;
+        for (frame, transfer) in frames.zip(first..) {
+            // Behind the head the transfer's number, and behind that and the attempt the first half of the nonce.
+            frame[5..13].copy_from_slice(&transfer.to_be_bytes());
             frame[14..22].copy_from_slice(&self.turns.to_be_bytes());
         }
         let link = self.links[self.turns as usize % self.links.len()];

@@ -11,12 +11,12 @@ const NAMED: usize = 3;
 /// Looks at whom each running tower knows: it has to know every other running one as alive. Costs one look at every peer of every tower, so it is done at the end
 /// of a calm phase, and only where a scenario promises it. Returns how many pairs it has judged.
 ///
-/// An alive peer whose address is nobody's stands for any one tower, at most one for each of the `altered` bytes: one of what that tower said of itself was
-/// altered, and as long as the link with it stands, nothing shows that it has another name.
+/// An alive peer whose address is nobody's stands for a tower of which bytes were altered on their way: one of what that tower said of itself may have been
+/// among them, and as long as the link with it stands, nothing shows that it has another name.
 pub(super) fn judge<P>(
     at: Instant,
     running: &[TowerId],
-    altered: u64,
+    was_altered: impl Fn(TowerId) -> bool,
     mut peers_of: impl FnMut(TowerId) -> P,
     found: &mut Violations,
 ) -> u64
@@ -32,7 +32,6 @@ where
     let others = running.len().saturating_sub(1);
     for tower in running {
         let (mut known, mut misnamed) = (0, 0);
-        let may_be_misnamed = usize::try_from(altered).unwrap_or(usize::MAX);
         let alive = peers_of(*tower).into_iter().filter(|(_, status)| *status == Status::Alive);
         for (peer, _) in alive {
             let Some(peer) = peer else {
@@ -49,10 +48,12 @@ where
                 known += 1;
             }
         }
-        if known + misnamed.min(may_be_misnamed) < others {
-            let missing = others - known;
-            let is_missing =
-                |other: &&TowerId| *other != tower && runs[other.0 as usize] != Some(*tower);
+        let missing = others - known;
+        let is_missing =
+            |other: &&TowerId| *other != tower && runs[other.0 as usize] != Some(*tower);
+        let all_may_be_misnamed =
+            || misnamed >= missing && running.iter().filter(is_missing).all(|it| was_altered(*it));
+        if missing > 0 && !all_may_be_misnamed() {
             let named: Vec<_> = running
                 .iter()
                 .filter(is_missing)
@@ -76,17 +77,18 @@ mod tests {
     const TOWERS: u32 = 6;
 
     fn violations(peers_of: impl Fn(u32) -> Vec<(Option<TowerId>, Status)>) -> Vec<String> {
-        violations_with(0, peers_of)
+        violations_with(&[], peers_of)
     }
 
     fn violations_with(
-        altered: u64,
+        altered: &[u32],
         peers_of: impl Fn(u32) -> Vec<(Option<TowerId>, Status)>,
     ) -> Vec<String> {
         let running: Vec<_> = (0..TOWERS).map(TowerId).collect();
         let mut found = Violations::default();
-        let judged =
-            judge(Instant::ORIGIN, &running, altered, |tower| peers_of(tower.0), &mut found);
+        let was_altered = |tower: TowerId| altered.contains(&tower.0);
+        let peers_of = |tower: TowerId| peers_of(tower.0);
+        let judged = judge(Instant::ORIGIN, &running, was_altered, peers_of, &mut found);
         assert_eq!(judged, 30);
         assert!(found.kept().iter().all(|one| one.checker == Checker::Liveness));
         found.kept().iter().map(|one| one.text.clone()).collect()
@@ -117,22 +119,25 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_known_by_a_name_that_nobody_has_stands_for_one_tower_if_a_byte_was_altered() {
+    fn one_that_is_known_by_a_name_that_nobody_has_stands_for_one_whose_bytes_were_altered() {
         let one = Some("tower 3 does not know 1 of 5 running towers as alive: 0");
         let two = Some("tower 3 does not know 2 of 5 running towers as alive: 0, 1");
-        for (altered, missing, status, expected) in [
-            (1, 1, Status::Alive, None),
-            (9, 1, Status::Alive, None),
-            (0, 1, Status::Alive, one),
-            (1, 1, Status::Lost, one),
-            (1, 2, Status::Alive, two),
-            (2, 2, Status::Alive, None),
+        // Whose bytes were altered, how many are missing, how many have a name that nobody has, and as what they are known.
+        for (altered, missing, misnamed, status, expected) in [
+            (&[0, 5][..], 1, 1, Status::Alive, None),
+            (&[0], 1, 2, Status::Alive, None),
+            (&[], 1, 1, Status::Alive, one),
+            (&[1, 2, 3, 4, 5], 1, 1, Status::Alive, one),
+            (&[0], 1, 1, Status::Lost, one),
+            (&[0, 1], 2, 1, Status::Alive, two),
+            (&[0], 2, 2, Status::Alive, two),
+            (&[0, 1], 2, 2, Status::Alive, None),
         ] {
             let peers_of = |tower| {
                 let mut peers = all(tower);
                 if tower == 3 {
                     peers.drain(..missing);
-                    peers.extend([(None, status); 2]);
+                    peers.extend(std::iter::repeat_n((None, status), misnamed));
                 }
                 peers
             };

@@ -24,6 +24,7 @@ mod violation;
 #[cfg(test)]
 mod whole;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clacks_proto::{Instant, Screening, Status, Tower};
@@ -87,6 +88,8 @@ pub(crate) struct Truth {
     bounds: Bounds,
     spinning: Spinning,
     faults: Faults,
+    /// The towers of which a byte was altered on its way.
+    altered: BTreeSet<TowerId>,
     found: Violations,
     /// How many towers have come up.
     starts: u64,
@@ -131,6 +134,7 @@ impl Truth {
             bounds: Bounds::new(config),
             spinning: Spinning::new(plan.towers, checks.events_in_an_instant),
             faults: Faults::default(),
+            altered: BTreeSet::new(),
             found: Violations::default(),
             starts: 0,
             running: 0,
@@ -143,7 +147,10 @@ impl Truth {
     pub(crate) fn see(&mut self, occurrence: &Occurrence) {
         self.ledger.see(occurrence, &mut self.found);
         match occurrence.what {
-            What::Fault(_) => {
+            What::Fault(fault) => {
+                if let (Fault::Corrupted, Some(tower)) = (fault, occurrence.tower) {
+                    self.altered.insert(tower);
+                }
                 self.faults.see(occurrence);
                 self.ignored.see(occurrence, &mut self.found);
             }
@@ -210,8 +217,9 @@ impl Truth {
     ) where
         P: IntoIterator<Item = (Option<TowerId>, Status)>,
     {
-        let altered = self.faults.count(Fault::Corrupted);
-        self.pairs = Some(liveness::judge(at, running, altered, peers_of, &mut self.found));
+        let was_altered = |tower| self.altered.contains(&tower);
+        let judged = liveness::judge(at, running, was_altered, peers_of, &mut self.found);
+        self.pairs = Some(judged);
     }
 
     /// The run ends before its time: nothing is said about what should have come later.

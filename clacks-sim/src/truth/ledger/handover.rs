@@ -3,7 +3,7 @@
 use clacks_proto::wire::Attempt;
 
 use super::copies::{Flags, Kind};
-use super::pending::{Sent, Taking};
+use super::pending::{Return, Sent, Taking};
 use super::{Ledger, seconds};
 use crate::occurrence::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
@@ -246,17 +246,9 @@ impl Ledger {
             if !is_again {
                 self.totals.copies += 1;
                 self.record(message).copies += 1;
-                // What was taken may have been bytes that it had given up, as those that have waited for a verdict since.
-                let is_late = !flags.has(Flags::ASKED) && self.take_stray(message, tower, to);
-                self.duplicate(
-                    message,
-                    match is_late {
-                        true => DuplicationCause::TakenLate,
-                        false => DuplicationCause::ConfirmationLost,
-                    },
-                );
-                if !flags.has(Flags::ASKED) && !is_late && !self.is_tainted {
-                    self.unexcused.push((scene.at, tower, message));
+                self.duplicate(message, DuplicationCause::ConfirmationLost);
+                if !flags.has(Flags::ASKED) && !self.is_tainted {
+                    self.unexcused.push(Return { at: scene.at, tower, message, to });
                 }
             }
         } else if is_again {

@@ -19,7 +19,7 @@ use super::totals::{DuplicationCause, LossCause, Totals};
 use super::violation::{Checker, Scene, Violations};
 use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 use copies::{Copies, Kind, NOWHERE};
-use pending::{Sent, Taking};
+use pending::{Return, Sent, Taking};
 
 pub(crate) use audit::{Body, Holding, Place};
 
@@ -85,8 +85,8 @@ pub(crate) struct Ledger {
     now: Instant,
     taking: Option<Taking>,
     sent: Vec<Sent>,
-    /// Messages that came back though the receiver had taken them: the end of a link must follow in the same instant.
-    unexcused: Vec<(Instant, TowerId, MessageId)>,
+    /// What came back though the receiver had taken it, and that nothing has excused yet.
+    unexcused: Vec<Return>,
     /// Messages that were confirmed, and of which their towers may have kept a copy: how much they hold will tell.
     unclear: Vec<(TowerId, MessageId)>,
     /// How many confirmations one altered byte can forge: a window of them.

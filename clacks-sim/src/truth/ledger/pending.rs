@@ -30,6 +30,16 @@ pub(super) struct Sent {
     pub(super) attempt: Attempt,
 }
 
+/// A message that came back to the tower that had handed it over, though the receiver had taken it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Return {
+    pub(super) at: Instant,
+    pub(super) tower: TowerId,
+    pub(super) message: MessageId,
+    /// To whom it had been handed over.
+    pub(super) to: TowerId,
+}
+
 impl Ledger {
     /// Nothing more happens in this instant: what waits for an explanation gets none.
     pub(super) fn close_instant(&mut self, found: &mut Violations) {
@@ -63,20 +73,26 @@ impl Ledger {
         self.sent = sent;
     }
 
-    /// A message comes back though it was taken only when its link ends. That is told in the same instant.
+    /// A message comes back though it was taken only when its link ends, which is told in the same instant; or when what was taken were bytes of it that its
+    /// sender had given up before, as those that have waited for a verdict since.
     pub(super) fn excuse(&mut self, occurrence: Option<&Occurrence>, found: &mut Violations) {
         if let Some(Occurrence { at, tower: Some(tower), what: What::LinkClosed { .. } }) =
             occurrence
         {
-            self.unexcused.retain(|(then, by, _)| !(then == at && by == tower));
+            self.unexcused.retain(|back| !(back.at == *at && back.tower == *tower));
         }
         let unexcused = std::mem::take(&mut self.unexcused);
-        for (at, tower, message) in unexcused {
+        for back in unexcused {
+            let Return { at, tower, message, to } = back;
             if occurrence.is_some_and(|next| next.at == at) {
-                self.unexcused.push((at, tower, message));
+                self.unexcused.push(back);
                 continue;
             }
             self.totals.duplicated[DuplicationCause::ConfirmationLost.place()] -= 1;
+            if self.take_stray(message, tower, to, at) {
+                self.duplicate(message, DuplicationCause::TakenLate);
+                continue;
+            }
             self.duplicate(message, DuplicationCause::Unexplained);
             self.report(found, Scene::of(at, tower).with(message), || {
                 let (tower, message) = (tower.0, message.0);

@@ -1,5 +1,7 @@
 //! The ledger's small steps: finding records, making and ending them, and keeping the balance.
 
+use clacks_proto::Instant;
+
 use super::copies::{Copy, Flags, Kind};
 use super::{Ledger, Message, State, Tower, seconds};
 use crate::occurrence::{MessageId, TowerId};
@@ -114,7 +116,7 @@ impl Ledger {
         for place in strays {
             let stray = *self.copies.get(place);
             let is_the_same = stray.tower == from && stray.to == to;
-            let is_over = self.is_over(&stray);
+            let is_over = self.is_over(&stray, self.now);
             if is_the_same || is_over {
                 if !is_over {
                     times = times.saturating_add(stray.epoch);
@@ -134,11 +136,17 @@ impl Ledger {
         (stray.to, stray.time, stray.epoch) = (to, until, times);
     }
 
-    /// If what was taken may be bytes that one tower has sent to another and given up, those are taken now. Returns whether it may.
-    pub(super) fn take_stray(&mut self, message: MessageId, from: TowerId, to: TowerId) -> bool {
+    /// If what was taken by a moment may be bytes that one tower has sent to another and given up, those are taken now. Returns whether it may.
+    pub(super) fn take_stray(
+        &mut self,
+        message: MessageId,
+        from: TowerId,
+        to: TowerId,
+        at: Instant,
+    ) -> bool {
         let meets = |place: &u32| {
             let stray = self.copies.get(*place);
-            (stray.tower, stray.to) == (from, to) && !self.is_over(stray)
+            (stray.tower, stray.to) == (from, to) && !self.is_over(stray, at)
         };
         let Some(place) = self.places(message, Kind::Stray).find(meets) else { return false };
         self.spend_stray(place);
@@ -154,11 +162,11 @@ impl Ledger {
         }
     }
 
-    /// Whether stray bytes can't be taken any more. A receiver that was stopped takes its bytes when it goes on.
-    fn is_over(&self, stray: &Copy) -> bool {
+    /// Whether stray bytes can't be taken any more at a moment. A receiver that was stopped takes its bytes when it goes on.
+    fn is_over(&self, stray: &Copy, at: Instant) -> bool {
         let receiver = self.towers[stray.to.0 as usize];
         let last = stray.time.max(receiver.resumed.saturating_add(self.linger));
-        last < seconds(self.now) && !receiver.is_paused
+        last < seconds(at) && !receiver.is_paused
     }
 
     /// A copy is no more.

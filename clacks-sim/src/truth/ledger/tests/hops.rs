@@ -398,6 +398,20 @@ fn bytes_that_were_given_up_may_be_taken_by_one_that_was_stopped_while_the_next_
 }
 
 #[test]
+fn a_confirmation_that_is_lost_with_its_link_takes_nothing_from_what_may_come_late() {
+    let mut history = History::begin();
+    history.send(0, 1, Attempt::First);
+    history.get_back(0);
+    history.see(0, CLOSED);
+    history.split(0, 1);
+    // The bytes of the first time.
+    history.take(1, 0);
+    let totals = history.end();
+    assert_eq!(totals.duplicated(DuplicationCause::ConfirmationLost), 1);
+    assert_eq!(totals.duplicated(DuplicationCause::TakenLate), 1);
+}
+
+#[test]
 fn bytes_that_were_given_up_are_taken_once() {
     let mut history = History::begin();
     history.send(0, 1, Attempt::First);
