@@ -202,6 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_is_woken_by_a_report_and_by_the_end() {
+        let ways: [fn(&Notices) -> Option<Report>; 2] =
+            [Notices::recv, |notices| notices.recv_timeout(Duration::MAX).ok()];
+        for way in ways {
+            for expected in [Some(report(1)), None] {
+                let board = Board::default();
+                let notices = board.subscribe();
+                std::thread::scope(|scope| {
+                    let reader = scope.spawn(|| way(&notices));
+                    while lock(&notices.mailbox.letters).waiting == 0 {
+                        std::thread::yield_now();
+                    }
+                    match &expected {
+                        Some(report) => board.post(report),
+                        None => board.close(),
+                    }
+                    assert_eq!(reader.join().unwrap(), expected);
+                });
+                assert_eq!(lock(&notices.mailbox.letters).waiting, 0);
+            }
+        }
+    }
+
+    #[test]
     fn every_way_to_wait_tells_not_yet_from_never() {
         let board = Arc::new(Board::default());
         let notices = board.subscribe();

@@ -235,6 +235,8 @@ mod tests {
             max in 1usize..6,
         ) {
             let mut actions = Actions::new(max);
+            // Close to where the numbers wrap around.
+            (actions.queued_notice, actions.polled_notice) = (u32::MAX - 2, u32::MAX - 2);
             let (mut kept, mut sent, mut dropped) = (Vec::new(), Vec::new(), 0);
             let (mut heard, mut seen, mut missed) = (Vec::new(), Vec::new(), 0);
             let mut listen = |action: Option<Action>| match action {

@@ -28,7 +28,7 @@ impl Table {
     #[must_use]
     pub fn new(count: u32, seed: &Seed) -> Self {
         let odds = Odds::default();
-        let mut peers = Peers::new(count as usize, PeerDigest::new((1, 2)));
+        let mut peers = Peers::new(count as usize, PeerDigest::for_tests());
         let sum = u64::from(odds.alive + odds.lost + odds.dead);
         let ids = (0..count).filter_map(|n| {
             // The first ones are rare, so that each status has a peer in a small table too.

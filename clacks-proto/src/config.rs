@@ -45,7 +45,8 @@ pub struct Config {
     /// The longest body taken from a peer or from the application, in bytes, 1 to
     /// [`wire::MAX_BODY`] (16 MiB). Every open link may hold one such body half received. Default: 64 KiB (ours).
     pub max_message: usize,
-    /// The most messages held, at least 2. Default: 65 536 (ours).
+    /// The most messages held, at least 2. One that has left takes its place until the driver has polled the notices up to then, which may speak of it.
+    /// Default: 65 536 (ours).
     pub max_queue_messages: usize,
     /// The most bytes of bodies held, at least `max_message`. Default: 64 MiB (ours).
     pub max_queue_bytes: usize,
@@ -89,7 +90,7 @@ pub struct Config {
     /// (ours: so that what a tower does is the same in every build).
     #[cfg(feature = "http")]
     pub dialects: Dialects,
-    /// The most notices that wait for the driver, at least 16. While it is reached peers' messages are answered
+    /// The most notices that wait for the driver, 16 to 2^30. While it is reached peers' messages are answered
     /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
 }
@@ -319,7 +320,7 @@ impl Config {
                 !matches!(self.screening, Screening::On { max_offers: 0, .. }),
                 ConfigError::Screening,
             ),
-            (self.max_pending_notices >= 16, ConfigError::MaxPendingNotices),
+            ((16..=1 << 30).contains(&self.max_pending_notices), ConfigError::MaxPendingNotices),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, error)| Err(*error))
     }
@@ -387,7 +388,7 @@ impl fmt::Display for ConfigError {
             Self::Heartbeat => "the heartbeat must be at least 10 ms; or switch it off",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
-            Self::MaxPendingNotices => "at least 16 notices must be allowed to wait",
+            Self::MaxPendingNotices => "from 16 to 1 073 741 824 notices must be allowed to wait",
         })
     }
 }

@@ -9,39 +9,51 @@ use crate::seed::{high, low};
 
 /// How a table finds numbers that peers choose.
 ///
-/// The sum of two products of the number's four parts, each with a secret word added (multiply-shift over pairs; Thorup, *High Speed Hashing for Integers and
-/// Strings*, §3.4), then stirred. Any two numbers that were chosen without knowing the words have the same digest once in 2^31 times, whatever they are; and no
-/// peer ever sees a digest. That is all that a table needs, for a tenth of what a hash takes that must hold against those who see what comes of it.
-#[derive(Clone, Debug)]
-pub(crate) struct NumberDigest([u64; 4]);
+/// A secret word, and two products of the number's four parts, each with a secret word added (pair-multiply-shift: Thorup, *High Speed Hashing for Integers and
+/// Strings*); then the result is stirred. Before the words are known, the digests of any two numbers are independent, and each of all pairs of 32-bit numbers is as
+/// likely as the next; stirring changes nothing about that. So two numbers fall into the same of `n` places with a chance of `1 / n`, in a table of any size.
+///
+/// That is all that a table needs, and less than a hash gives that nobody can learn anything of: whoever could tell from the time that a tower takes which of his
+/// numbers meet could find others that do. He would have to see some nanoseconds through a network, and a table holds no more than its bound.
+#[derive(Debug)]
+pub(crate) struct NumberDigest {
+    pairs: [(u64, u64); 2],
+    last: u64,
+}
 
 impl NumberDigest {
     /// With so many secret words.
     pub(crate) fn new(mut word: impl FnMut() -> u64) -> Self {
-        Self(core::array::from_fn(|_| word()))
+        let pairs = [(word(), word()), (word(), word())];
+        Self { pairs, last: word() }
     }
 
     /// With words that everybody knows.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        use crate::seed::{Purpose, Seed, Stream};
-        let mut stream = Stream::new(&Seed::from_u64(1), Purpose::Start);
-        Self::new(|| stream.word())
+        Self::new(known_words())
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "half at a time is what it takes")]
     #[inline]
     pub(crate) fn of(&self, number: u128) -> u32 {
-        let Self([a, b, c, d]) = *self;
-        let products =
-            pair((a, b), number as u64).wrapping_add(pair((c, d), (number >> 64) as u64));
-        stir(high(products))
+        let [first, second] = self.pairs;
+        let sum = pair(first, number as u64).wrapping_add(pair(second, (number >> 64) as u64));
+        stir(high(sum.wrapping_add(self.last)))
     }
 }
 
 /// The product of both parts of a number, each with a secret word added.
 fn pair((a, b): (u64, u64), number: u64) -> u64 {
     a.wrapping_add(low(number).into()).wrapping_mul(b.wrapping_add(high(number).into()))
+}
+
+/// For tests and benchmarks: as random as those of a tower.
+#[cfg(any(test, feature = "bench"))]
+fn known_words() -> impl FnMut() -> u64 {
+    use crate::seed::{Purpose, Seed, Stream};
+    let mut stream = Stream::new(&Seed::from_u64(1), Purpose::Start);
+    move || stream.word()
 }
 
 /// Takes numbers apart that stood in a row: sums and products keep them in step, and in a table whose size that meets they would crowd together. Different
@@ -55,20 +67,29 @@ fn stir(mut digest: u32) -> u32 {
 }
 
 /// How a table finds peers: by their addresses, most of which are numbers and are digested as such, and by their keys.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct PeerDigest {
     keys: (u64, u64),
+    last: u64,
 }
 
 impl PeerDigest {
-    pub(crate) fn new(keys: (u64, u64)) -> Self {
-        Self { keys }
+    /// With so many secret words.
+    pub(crate) fn new(keys: (u64, u64), last: u64) -> Self {
+        Self { keys, last }
+    }
+
+    /// With words that everybody knows.
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn for_tests() -> Self {
+        let mut word = known_words();
+        Self::new((word(), word()), word())
     }
 
     #[inline]
     pub(crate) fn of_address(&self, address: &Address) -> u64 {
         match address.as_number() {
-            Some(number) => spread(stir(high(pair(self.keys, number)))),
+            Some(number) => spread(stir(high(pair(self.keys, number).wrapping_add(self.last)))),
             None => self.of_any(address),
         }
     }
@@ -104,7 +125,7 @@ mod tests {
     /// How often two of a thousand digests fall into one of about as many places. By chance it is 488 times or so.
     fn meetings(digests: impl Iterator<Item = u64>) -> u32 {
         let mut places = vec![0u32; PLACES as usize];
-        digests.for_each(|digest| places[(digest % u64::from(PLACES)) as usize] += 1);
+        digests.for_each(|digest| places[low(digest % u64::from(PLACES)) as usize] += 1);
         places.iter().map(|count| count * count.saturating_sub(1) / 2).sum()
     }
 
@@ -143,7 +164,8 @@ mod tests {
         ];
         for seed in 0..50 {
             let mut stream = Stream::new(&Seed::from_u64(seed), Purpose::Start);
-            let digest = PeerDigest::new((stream.word(), stream.word()));
+            let keys = (stream.word(), stream.word());
+            let digest = PeerDigest::new(keys, stream.word());
             for host in hosts {
                 let addresses = (0..1_000).map(|n| {
                     let (host, port) = host(n);

@@ -130,7 +130,7 @@ pub enum Notice {
     MessageReceived {
         /// The peer, when the sender claimed to be one and no pinned key disproves that.
         from: Option<PeerId>,
-        /// The message, which can be looked up until the next call of `poll_action`.
+        /// The message, which can be looked up until the next call that changes the tower.
         message: MessageKey,
     },
     /// A message was put into the queue.
@@ -144,7 +144,7 @@ pub enum Notice {
     MessageDelivered {
         /// The peer.
         to: PeerId,
-        /// The message, which can be looked up until the next call of `poll_action`.
+        /// The message, which can be looked up until the next call that changes the tower.
         message: MessageKey,
     },
     /// A peer confirmed our announcement.

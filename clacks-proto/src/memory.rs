@@ -91,7 +91,7 @@ mod tests {
         (least.max_queue_bytes, least.max_queue_messages) = (0, 0);
         (least.max_peers, least.max_links, least.max_pending_notices) = (0, 0, 0);
         (least.screening, least.network) = (Screening::Off, "".into());
-        assert_eq!(least.max_memory(), 2_440, "the tower itself");
+        assert_eq!(least.max_memory(), 2_456, "the tower itself");
     }
 
     fn screening(max_offers: usize) -> Screening {

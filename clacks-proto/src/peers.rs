@@ -485,15 +485,11 @@ impl Peers {
         self.alive.len() as u32
     }
 
-    /// The place of a peer among the alive, if it is one of them.
-    pub(crate) fn alive_place(&self, id: PeerId) -> Option<u32> {
-        self.get(id).map(Peer::alive_at).filter(|place| *place != NOWHERE)
-    }
-
-    /// The alive peer at a place from 0 to `alive_count`, where `hole` is passed over.
-    pub(crate) fn alive_peer(&self, place: u32, hole: Option<u32>) -> Option<PeerId> {
-        let is_behind = hole.is_some_and(|hole| place >= hole);
-        self.id(*self.alive.get(place as usize + usize::from(is_behind))?)
+    /// The alive peer at a place from 0 to `alive_count`, passing over `except` if that is alive too.
+    pub(crate) fn alive_peer(&self, place: u32, except: Option<PeerId>) -> Option<PeerId> {
+        let hole = except.and_then(|id| self.get(id)).map_or(NOWHERE, Peer::alive_at);
+        let place = if place >= hole { place + 1 } else { place };
+        self.id(*self.alive.get(place as usize)?)
     }
 
     pub(crate) fn is_ignored(&self, id: PeerId) -> bool {

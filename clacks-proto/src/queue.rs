@@ -71,14 +71,14 @@ pub(crate) struct Queue {
     /// The slot that fell vacant last.
     vacant: u32,
     /// Slots that are not vacant.
-    taken: usize,
+    taken: u32,
     head: u32,
     tail: u32,
-    waiting: usize,
+    waiting: u32,
     /// The message that departed first of those that notices may speak of, and the one that did so last.
     departed_first: u32,
     departed_last: u32,
-    messages: usize,
+    messages: u32,
     bytes: usize,
     /// Bytes of bodies that have departed and are still readable.
     departed_bytes: usize,
@@ -129,7 +129,7 @@ impl Queue {
 
     /// Messages held.
     pub(crate) fn len(&self) -> usize {
-        self.messages
+        self.messages as usize
     }
 
     /// Bytes of the bodies held.
@@ -140,12 +140,12 @@ impl Queue {
     /// Places that are taken, and bytes of bodies that have departed and still take them.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn slots(&self) -> (usize, usize) {
-        (self.taken, self.departed_bytes)
+        (self.taken as usize, self.departed_bytes)
     }
 
     /// Messages waiting.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting as usize
     }
 
     /// Whether a body of `len` bytes fits into `percent` of the bounds.
@@ -155,7 +155,7 @@ impl Queue {
             whole / 100 * usize::from(percent) + whole % 100 * usize::from(percent) / 100
         };
         // A departed message that a notice speaks of still takes a slot: slots are the memory.
-        self.taken < share(self.max_messages)
+        (self.taken as usize) < share(self.max_messages)
             && self.bytes.saturating_add(self.departed_bytes).saturating_add(len)
                 <= share(self.max_bytes)
     }
@@ -194,7 +194,8 @@ impl Queue {
             (self.slots.len() - 1) as u32
         };
         let slot = &mut self.slots[index as usize];
-        (slot.pins, slot.came_again, slot.is_indexed) = (0, false, false);
+        slot.came_again = false;
+        slot.is_indexed = false;
         (slot.kind, slot.place, slot.body) = (kind, place, body);
         (slot.nonce, slot.digest_or_notice) = (nonce, digest);
         let key = MessageKey { index, epoch: slot.epoch };
@@ -301,6 +302,7 @@ impl Queue {
     pub(crate) fn discard(&mut self, key: MessageKey) {
         let Some(slot) = self.slot_mut(key) else { return };
         if matches!(slot.place, Place::Offered { .. }) {
+            debug_assert_eq!(slot.pins, 0, "nobody sends what is under screening");
             let len = slot.body.len();
             self.messages -= 1;
             self.bytes -= len;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::wire::{Decoder, Frame, MAX_BODY};
-use clacks_proto::{Action, Event, Instant, Message, StateMachine, WakeupReason};
-use common::raw::Raw;
+use clacks_proto::{
+    Action, Config, EnqueueError, Event, Instant, Message, Notice, StateMachine, WakeupReason,
+};
+use common::raw::{Raw, encode, message};
 use common::{address, quick, seconds};
 
 #[test]
@@ -130,7 +132,7 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
 
 #[test]
 fn a_link_that_ends_in_the_middle_of_a_frame_lets_go_of_its_message() {
-    let mut raw = Raw::new(&quick());
+    let mut raw = Raw::new(&two_messages());
     let link = raw.call_alive(1);
     raw.deaf.insert(link);
     raw.enqueue("the body of a message that is cut in two");
@@ -139,6 +141,67 @@ fn a_link_that_ends_in_the_middle_of_a_frame_lets_go_of_its_message() {
     raw.tower.transmit(link, &mut (&mut bytes).limit(45));
     let transfer = u64::from_be_bytes(bytes[5..13].try_into().unwrap());
     raw.confirm(link, transfer);
+    raw.enqueue("beside it");
+    let full = raw.with(|tower, now| tower.enqueue(Message::text("no room"), now));
+    assert_eq!(full.map_err(|refused| refused.why), Err(EnqueueError::Full), "it takes its place");
     raw.lose(link);
-    assert_eq!(raw.tower.held(), (0, 0));
+    raw.enqueue("in its place");
+    assert_eq!(raw.tower.held(), (2, 21));
+}
+
+#[test]
+fn what_notices_speak_of_is_readable_until_the_call_after_the_last_of_them() {
+    let mut raw = Raw::new(&two_messages());
+    let link = raw.call_alive(1);
+    // Nobody polls while it comes, goes, and is confirmed.
+    let frame = encode(&Frame::Message(message(7, "well travelled")));
+    raw.tower.handle(Event::BytesArrived { link, bytes: &frame }, raw.now);
+    raw.now = raw.now + seconds(1);
+    raw.tower.handle(Event::TimerFired, raw.now);
+    let mut sent = Vec::new();
+    while raw.tower.transmit(link, &mut sent) > 0 {}
+    let (mut decoder, mut input) = (Decoder::new(MAX_BODY), sent.as_slice());
+    let mut transfers = Vec::new();
+    while let Some(frame) = decoder.decode(&mut input).unwrap() {
+        if let Frame::Message(message) = frame {
+            transfers.push(message.transfer);
+        }
+    }
+    let confirmed = encode(&Frame::Confirmed { through: transfers[0] });
+    raw.tower.handle(Event::BytesArrived { link, bytes: &confirmed }, raw.now);
+    assert_eq!(raw.tower.held(), (0, 0), "it has left");
+
+    let enqueue = |raw: &mut Raw, text| {
+        raw.tower.enqueue(Message::text(text), raw.now).map(drop).map_err(|refused| refused.why)
+    };
+    let mut told = Vec::new();
+    enqueue(&mut raw, "beside it").unwrap();
+    while let Some(action) = raw.tower.poll_action() {
+        let Action::Notify(
+            Notice::MessageReceived { message: key, .. }
+            | Notice::MessageQueued { message: key, .. }
+            | Notice::MessageDelivered { message: key, .. },
+        ) = action
+        else {
+            continue;
+        };
+        let (_, message) = raw.tower.message(key).expect("a message that a notice speaks of");
+        told.push(message.as_text().unwrap().to_owned());
+        if told.len() == 3 {
+            assert_eq!(told, ["well travelled"; 3]);
+            assert_eq!(enqueue(&mut raw, "no room"), Err(EnqueueError::Full), "it is still read");
+            assert!(raw.tower.message(key).is_some(), "a verb that did nothing changes nothing");
+            raw.tower.handle(Event::TimerFired, raw.now);
+            assert!(raw.tower.message(key).is_none(), "the next call is the end of it");
+            assert_eq!(enqueue(&mut raw, "in its place"), Ok(()));
+        }
+    }
+    assert_eq!(told[3..], ["beside it", "in its place"]);
+}
+
+/// A queue for two messages, also from the application.
+fn two_messages() -> Config {
+    let mut config = quick();
+    (config.max_queue_messages, config.local_share) = (2, 100);
+    config
 }

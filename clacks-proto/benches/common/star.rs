@@ -1,4 +1,5 @@
 //! A tower behind TLS with links to many others.
+#![allow(unreachable_pub, reason = "each benchmark uses its own part")]
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Action, Event, Instant, LinkId, Seed, StateMachine, Tower};
@@ -29,7 +30,7 @@ pub fn star(count: usize, caller: Caller) -> SecureTower {
 fn tower(number: usize, links: usize) -> SecureTower {
     let mut config = roomy();
     // One link in sixteen is kept free.
-    config.max_links = links + links / 8 + 1;
+    config.max_links = links + links / 8 + 2;
     config.max_half_open = 1;
     config.max_peers = links + 1;
     let tower = Tower::new(config, peer(number), &Seed::from_u64(number as u64)).unwrap();

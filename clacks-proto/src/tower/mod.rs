@@ -145,7 +145,7 @@ impl Tower {
             Instant::from_nanos(word().checked_rem(period).unwrap_or(0))
         });
         let incarnation = word();
-        let addresses = PeerDigest::new(address_keys);
+        let addresses = PeerDigest::new(address_keys, word());
         let nonces = NumberDigest::new(|| nonce_words.next().unwrap_or_else(&mut word));
         Ok(Self {
             identity: None,
@@ -260,7 +260,7 @@ impl Tower {
         self.pacer.arm(self.queue.waiting() > 0 && somebody, self.now);
     }
 
-    /// Lets go of what the notice polled last spoke of.
+    /// Lets go of what only notices that were polled spoke of.
     #[inline]
     fn release_polled(&mut self) {
         self.queue.notices_are_over(self.actions.polled_notice());
@@ -324,7 +324,7 @@ impl StateMachine for Tower {
         self.release_polled();
         loop {
             let action = self.actions.pop()?;
-            if matches!(action, Action::Notify(_)) || self.means_something(&action) {
+            if self.means_something(&action) {
                 return Some(action);
             }
         }

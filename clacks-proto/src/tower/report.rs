@@ -107,13 +107,13 @@ impl Tower {
         self.peers.find(address).and_then(|peer| self.peer(peer))
     }
 
-    /// A message that is held, or that the notice polled last speaks of.
+    /// A message that is held, or that the notice polled last speaks of, until the next call that changes the tower.
     #[must_use]
     pub fn message(&self, key: MessageKey) -> Option<(Nonce, Message)> {
         self.queue.message(key)
     }
 
-    /// The name of a message that is held, or that the notice polled last speaks of.
+    /// The name of a message that [`message`](Self::message) finds.
     #[must_use]
     pub fn nonce_of(&self, key: MessageKey) -> Option<Nonce> {
         self.queue.get(key).map(|(nonce, _, _)| nonce)

@@ -163,13 +163,12 @@ impl Tower {
 
     /// A random alive peer that is not the recipient.
     fn draw_friend(&mut self, recipient: PeerId) -> Option<PeerId> {
-        let hole = self.peers.alive_place(recipient);
-        let count = self.peers.alive_count() - u32::from(hole.is_some());
+        let count = self.peers.alive_count() - u32::from(self.peers.is_alive(recipient));
         if count == 0 {
             return None;
         }
         let place = self.friend_stream.below(self.selector.seed(), count);
-        self.peers.alive_peer(place, hole)
+        self.peers.alive_peer(place, Some(recipient))
     }
 
     pub(super) fn reset_link_deadline(&mut self, id: LinkId) {

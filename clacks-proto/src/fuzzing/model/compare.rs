@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Cargo, Key, Model, Number, Phase, Place, Told};
+use super::{Cargo, Departed, Key, Model, Number, Phase, Place, Told};
 use crate::actions::{Actions, message_of};
 use crate::link::{Direction, State};
 use crate::reason::CloseReason;
@@ -20,6 +20,7 @@ impl Model {
         self.compare_peers(tower);
         self.compare_links();
         self.compare_places(tower);
+        self.check_readable();
         self.check_bounds(tower);
         self.check_wakeup(tower);
         assert_eq!(*tower.stats(), self.stats);
@@ -31,6 +32,20 @@ impl Model {
             _ => ShutdownProgress::Draining,
         };
         assert_eq!(tower.shutdown_progress(), progress);
+    }
+
+    /// Whatever a notice that waits speaks of is still here, or has left and can be read.
+    fn check_readable(&self) {
+        for told in &self.told {
+            let (Told::Received(_, number) | Told::Queued(number, _) | Told::Delivered(_, number)) =
+                *told
+            else {
+                continue;
+            };
+            let can_be_read = |it: &Departed| it.number == number && it.may_be_spoken_of;
+            let is_there = self.message(number).is_some();
+            assert!(is_there || self.departed.iter().any(can_be_read), "{told:?}");
+        }
     }
 
     /// Law 7, the queue: the same messages wait in the same order.
