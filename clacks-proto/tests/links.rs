@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame};
 use clacks_proto::{
-    Action, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Notice, Refusal, SendRate,
-    StateMachine, Status,
+    Action, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Message, Notice, Refusal,
+    SendRate, StateMachine, Status,
 };
 use common::raw::{Raw, Said, encode, hello};
-use common::{LOCAL, address, net, quick, seconds};
+use common::{LOCAL, address, net, quick, seconds, tower};
 
 // Ids and terminal events.
 
@@ -253,4 +253,41 @@ fn callers_do_not_take_the_room_for_our_own_dials() {
     raw.expand(1);
     raw.enqueue("m");
     assert!(raw.run_to_dial(seconds(30)));
+}
+
+#[test]
+fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed() {
+    let mut config = quick();
+    config.max_peers = 1;
+    config.kill_timeout = seconds(1);
+    let mut tower = tower(0, &config);
+    let mut now = Instant::ORIGIN;
+    tower.expand(&address(1), now).unwrap();
+    tower.enqueue(Message::text("for nobody"), now).unwrap();
+    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten for another one.
+    while tower.standing().dead == 0 {
+        now = now + seconds(1);
+        tower.handle(Event::TimerFired, now);
+        assert!(now < Instant::ORIGIN + seconds(600), "{:?}", tower.standing());
+    }
+    tower.expand(&address(2), now).unwrap();
+    assert!(tower.find(&address(1)).is_none(), "the dead one made room");
+
+    let (mut dialled, mut closed) = (Vec::new(), Vec::new());
+    while let Some(action) = tower.poll_action() {
+        match action {
+            Action::Connect { link, peer } => {
+                assert!(tower.peer(peer).is_none(), "there is no address to dial");
+                dialled.push(link);
+            }
+            Action::Close { link, .. } => {
+                closed.push(link);
+                tower.handle(Event::ConnectFailed { link, cause: IoCause::Other }, now);
+            }
+            _ => {}
+        }
+    }
+    assert!(!dialled.is_empty(), "it was dialled");
+    assert_eq!(dialled, closed);
+    assert_eq!((tower.links(), tower.held().0), (0, 1), "the message waits for the other one");
 }

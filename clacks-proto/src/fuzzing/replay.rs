@@ -29,6 +29,30 @@ fn replay(target: &str, mut body: impl FnMut(&[u8])) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "reads files")]
+fn each_finding_is_told_of() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let Ok(readme) = std::fs::read_to_string(fuzz.join("README.md")) else {
+        return println!("nothing is compared, because {} is not there", fuzz.display());
+    };
+    // Of some that show the same, the first is named in full.
+    let words: Vec<_> = readme.split('`').collect();
+    for target in std::fs::read_dir(fuzz.join("regressions")).unwrap() {
+        for file in std::fs::read_dir(target.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.strip_prefix(fuzz.join("regressions")).unwrap().to_str().unwrap();
+            let (first, number) = match name.rsplit_once('-') {
+                Some((rest, number @ ("2" | "3"))) => (std::format!("{rest}-1"), Some(number)),
+                _ => (name.into(), None),
+            };
+            let is_told = words.contains(&first.as_str())
+                && number.is_none_or(|number| words.contains(&std::format!("-{number}").as_str()));
+            assert!(is_told, "{name} is not in fuzz/README.md");
+        }
+    }
+}
+
+#[test]
 #[cfg_attr(miri, ignore = "hundreds of inputs")]
 fn wire_decode() {
     replay("wire_decode", super::wire_decode);
