@@ -16,6 +16,7 @@ mod pairs;
 #[path = "../conformance/runtime.rs"]
 #[allow(dead_code, reason = "the part that these scenarios need")]
 mod runtime;
+mod speed;
 
 use network::Runtimes;
 use on_mio::Mio;

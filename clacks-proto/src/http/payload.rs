@@ -181,6 +181,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "hundreds of thousands of bytes")]
     fn whatever_suits_fits_into_a_record() {
         let name = format!("{}.x", ["a".repeat(63).as_str(); 3].join("."));
         for sender in [
