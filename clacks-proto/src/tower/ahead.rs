@@ -64,7 +64,7 @@ impl Tower {
             ^ self.queue.len() as u64
             ^ self.queue.waiting() as u64
             ^ self.pacer.next().map_or(0, crate::time::Instant::as_nanos)
-            ^ self.open_offers as u64
+            ^ u64::from(self.open_offers)
             ^ u64::from(self.selector.is_resting())
             ^ u64::from(self.friend_stream.is_resting())
             ^ self.backoffs.first().map_or(0, |(at, _)| at.as_nanos())

@@ -89,7 +89,7 @@ pub struct Tower {
     last_sent: Option<Instant>,
     /// Messages under screening by deadline; some may be decided already.
     offers: RareQueue<(Instant, MessageKey)>,
-    open_offers: usize,
+    open_offers: u32,
     next_transfer: u64,
     shutdown: Shutdown,
     /// There when HTTP is spoken.
@@ -212,7 +212,7 @@ impl Tower {
     /// How many messages are under screening: their senders have them as well, until there is a verdict.
     #[must_use]
     pub fn offers(&self) -> usize {
-        self.open_offers
+        self.open_offers as usize
     }
 
     /// How many peers are known, ignored ones included.

@@ -284,7 +284,7 @@ impl Tower {
         }
         if let Screening::On { max_offers, timeout, .. } = self.config.screening {
             // A driver that does not poll gets no more of them, though they may be decided by their deadline.
-            if self.open_offers.max(self.actions.screens()) >= max_offers {
+            if self.offers().max(self.actions.screens()) >= max_offers {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
             }

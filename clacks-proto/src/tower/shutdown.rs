@@ -26,7 +26,7 @@ impl Tower {
 
     pub(super) fn advance_shutdown(&mut self) {
         if matches!(self.shutdown, Shutdown::Draining { .. }) {
-            let is_drained = self.queue.len() == self.open_offers;
+            let is_drained = self.queue.len() == self.offers();
             let nobody_left =
                 self.links.len() == 0 && self.peers.iter().all(|(_, peer)| peer.is_ignored());
             if is_drained || nobody_left {
