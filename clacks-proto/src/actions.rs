@@ -70,6 +70,15 @@ impl Actions {
         self.queued_notice.wrapping_sub(self.polled_notice) as usize
     }
 
+    /// The notices that wait, first the one that is polled next.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn waiting_notices(&self) -> impl Iterator<Item = &Notice> {
+        self.queue.iter().filter_map(|action| match action {
+            Action::Notify(notice) => Some(notice),
+            _ => None,
+        })
+    }
+
     /// The number of the notice that was queued last.
     pub(crate) fn queued_notice(&self) -> u32 {
         self.queued_notice

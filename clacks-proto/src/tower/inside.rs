@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Tower;
 use super::report::Held;
+use crate::actions::message_of;
 use crate::address::Address;
 use crate::ids::{LinkId, MessageKey, PeerId};
 use crate::link::{Direction, Link, State, Transfer};
@@ -32,6 +33,8 @@ pub(crate) struct Inside {
     pub(crate) messages: Vec<Held>,
     /// How many places of messages are taken, and the bytes of bodies in them that have departed.
     pub(crate) slots: (usize, usize),
+    /// The message that each of the notices speaks of that wait to be polled.
+    pub(crate) told: Vec<Option<MessageKey>>,
     /// Notices and offers that wait to be polled.
     pub(crate) pending: (usize, usize),
     /// How long the list of the deadlines of offers is.
@@ -74,6 +77,7 @@ impl Tower {
             waiting: waiting.map(|held| held.key).collect(),
             messages,
             slots: self.queue.slots(),
+            told: self.actions.waiting_notices().map(message_of).collect(),
             pending: (self.actions.notices(), self.actions.screens()),
             offer_deadlines: self.offers.len(),
         }

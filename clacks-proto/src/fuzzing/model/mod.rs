@@ -352,9 +352,18 @@ impl Model {
         }
         if self.has_room_to_tell(1) {
             self.told.push_back(told);
+            self.learn_key(told);
         } else {
             self.missed += 1;
             self.stats.notices_missed += 1;
+        }
+    }
+
+    /// A notice says which of several messages that came in one step is which, though they may be the same in all that can be seen.
+    fn learn_key(&mut self, told: Told) {
+        let said = self.after.told.get(self.told.len() - 1).copied().flatten();
+        if let (Told::Received(_, number) | Told::Queued(number, _), Some(key)) = (told, said) {
+            self.known[number].key.get_or_insert(key);
         }
     }
 
