@@ -12,11 +12,17 @@ use crate::reactor::Core;
 /// How many buffers one link may read or write before the others have their turn.
 const CHUNKS_PER_TURN: usize = 4;
 
-/// A socket, and what is known of it. Readiness is told once; so it is remembered until the socket says `WouldBlock`.
+/// Whether a read that leaves room in its buffer has emptied the socket, so that more to read is news that will be told; epoll promises it. Where it is not
+/// promised, and where the end is known to wait behind the bytes, only `WouldBlock` and the end itself stop the reading.
+const SHORT_READS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// A socket, and what is known of it. Readiness is told once; so it is remembered until nothing more can be read or written.
 pub(crate) struct Connection {
     stream: TcpStream,
     readable: bool,
     writable: bool,
+    /// There was news of an end or an error, and reading has not come to it.
+    ending: bool,
     unsent: Option<Unsent>,
     /// The other side has said all that it will say.
     finished: bool,
@@ -57,12 +63,14 @@ impl Connection {
         // The machine gathers frames by itself. Where the option can't be set, they only take longer.
         let _ = stream.set_nodelay(true);
         let (readable, writable) = (true, true);
-        Self { stream, readable, writable, unsent: None, finished: false, flushed: false }
+        let (ending, finished, flushed) = (false, false, false);
+        Self { stream, readable, writable, ending, unsent: None, finished, flushed }
     }
 
     /// Takes in what the operating system tells. Errors and ends are found by reading and writing.
     pub(crate) fn on_event(&mut self, event: &event::Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ending |= event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || self.ending;
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
@@ -137,10 +145,13 @@ impl Connection {
                     }
                     return Ok(());
                 }
-                // A short read proves nothing: the end may wait behind it, and would not be told again.
                 Ok(count) => {
                     if !self.flushed {
                         core.handle(Event::BytesArrived { link, bytes: &inbox[..count] });
+                    }
+                    if SHORT_READS_EMPTY && count < inbox.len() && !self.ending {
+                        self.readable = false;
+                        return Ok(());
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
