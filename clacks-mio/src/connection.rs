@@ -12,8 +12,9 @@ use crate::reactor::Core;
 /// How many buffers one link may read or write before the others have their turn.
 const CHUNKS_PER_TURN: usize = 4;
 
-/// Whether a read that leaves room in its buffer has emptied the socket, so that more to read is news that will be told; epoll promises it. Where it is not
-/// promised, and where the end is known to wait behind the bytes, only `WouldBlock` and the end itself stop the reading.
+/// Whether a read that leaves room in its buffer has emptied the socket, so that more to read is news that will be told, as epoll promises. Where it is not
+/// promised, and where an end may wait behind the bytes, only `WouldBlock` and the end itself stop the reading. Urgent data, which no tower sends, also
+/// makes a read short: who sends it waits for what he himself sends next.
 const SHORT_READS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// A socket, and what is known of it. Readiness is told once; so it is remembered until nothing more can be read or written.
@@ -21,7 +22,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     readable: bool,
     writable: bool,
-    /// There was news of an end or an error, and reading has not come to it.
+    /// An end or an error may wait behind what can be read: there was news of one, or news that came before somebody listened to it.
     ending: bool,
     unsent: Option<Unsent>,
     /// The other side has said all that it will say.
@@ -63,7 +64,7 @@ impl Connection {
         // The machine gathers frames by itself. Where the option can't be set, they only take longer.
         let _ = stream.set_nodelay(true);
         let (readable, writable) = (true, true);
-        let (ending, finished, flushed) = (false, false, false);
+        let (ending, finished, flushed) = (true, false, false);
         Self { stream, readable, writable, ending, unsent: None, finished, flushed }
     }
 
@@ -116,6 +117,7 @@ impl Connection {
         self.write(link, orders, core, buffers).inspect_err(|_| {
             // What the other side said before it went away, perhaps why, has arrived before the error.
             if !self.finished {
+                self.ending = true;
                 let _ = self.read(link, core, &mut buffers.inbox);
             }
         })
@@ -155,7 +157,8 @@ impl Connection {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
+                    // Whatever comes from now on will be told.
+                    (self.readable, self.ending) = (false, false);
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -71,6 +71,35 @@ fn an_end_that_comes_together_with_words_is_noticed() {
     });
 }
 
+/// The one that is called may say something and go before the caller has heard that somebody is there.
+#[test]
+fn an_end_that_comes_together_with_the_connection_is_noticed() {
+    run(|| {
+        let mut config = quiet();
+        config.timeouts.handshake = FOR_EVER;
+        config.timeouts.close = FOR_EVER;
+        let listener = port();
+        let called = port();
+        let mut stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (machine, record) = Witness::new(tower(config, &listener), false);
+        let (handle, mut reactor) = Reactor::new(machine, listener).unwrap();
+        let mut hello = [0; 4];
+        for _ in 0..10 {
+            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+        }
+        stranger.read_exact(&mut hello).unwrap();
+        handle.announce(&called.local_addr().unwrap().try_into().unwrap()).unwrap();
+        // Begins to dial, and learns nothing more of it before its next turn.
+        reactor.turn(None).unwrap();
+        let (mut answer, _) = called.accept().unwrap();
+        answer.write_all(&hello).unwrap();
+        answer.shutdown(Shutdown::Write).unwrap();
+        while record.lock().unwrap().values().all(|seen| seen.finished == 0) {
+            reactor.turn(None).unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_silent_caller_is_cut_in_time() {
     run(|| {
