@@ -1,8 +1,9 @@
 //! What fuzzers found worth keeping, run by the tests.
 
 use std::path::Path;
-use std::println;
+use std::string::String;
 use std::vec::Vec;
+use std::{format, println};
 
 use crate::Stats;
 
@@ -35,19 +36,39 @@ fn each_finding_is_told_of() {
     let Ok(readme) = std::fs::read_to_string(fuzz.join("README.md")) else {
         return println!("nothing is compared, because {} is not there", fuzz.display());
     };
-    // Of some that show the same, the first is named in full.
-    let words: Vec<_> = readme.split('`').collect();
+    let mut sources = String::new();
+    for folder in ["clacks-proto/src", "clacks-proto/tests", "clacks-sim/src"] {
+        read_sources(&fuzz.join("..").join(folder), &mut sources);
+    }
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
     for target in std::fs::read_dir(fuzz.join("regressions")).unwrap() {
         for file in std::fs::read_dir(target.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
             let name = path.strip_prefix(fuzz.join("regressions")).unwrap().to_str().unwrap();
+            // Of some that show the same, the first is named in full.
             let (first, number) = match name.rsplit_once('-') {
-                Some((rest, number @ ("2" | "3"))) => (std::format!("{rest}-1"), Some(number)),
-                _ => (name.into(), None),
+                Some((rest, number @ ("2" | "3"))) => (format!("{rest}-1"), format!("`-{number}`")),
+                _ => (name.into(), String::new()),
             };
-            let is_told = words.contains(&first.as_str())
-                && number.is_none_or(|number| words.contains(&std::format!("-{number}").as_str()));
-            assert!(is_told, "{name} is not in fuzz/README.md");
+            let row = rows.iter().find(|row| row.starts_with(&format!("| `{first}`")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not in fuzz/README.md"));
+            assert!(row.contains(&number), "{name} is not in fuzz/README.md");
+            let told = row.split(" | ").nth(1).unwrap().trim_end_matches(" |");
+            let test = told.trim_matches('`');
+            let is_there = || sources.contains(&format!("fn {test}("));
+            assert!(told.starts_with("none: ") || is_there(), "{test} is not a test");
+        }
+    }
+}
+
+/// All the code of the crates in which the tests of findings are.
+fn read_sources(folder: &Path, sources: &mut String) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&std::fs::read_to_string(path).unwrap());
         }
     }
 }

@@ -340,15 +340,15 @@ impl World {
     }
 
     fn send(&mut self, tower: usize, link: LinkId, buffer: usize) {
-        for (number, attempt, nonce) in self.towers[tower].tower().transfers_on(link) {
-            let transfer = (tower, number, attempt == Attempt::Retry);
-            self.handed_over.entry(nonce).or_default().insert(transfer);
-        }
         loop {
             let mut out = Vec::new().limit(buffer);
             let len = self.towers[tower].transmit(link, &mut out);
             let bytes = out.into_inner();
             assert_eq!(len, bytes.len());
+            for (number, attempt, nonce) in self.towers[tower].tower().transfers_on(link) {
+                let transfer = (tower, number, attempt == Attempt::Retry);
+                self.handed_over.entry(nonce).or_default().insert(transfer);
+            }
             if len == 0 {
                 return;
             }
@@ -432,7 +432,11 @@ impl World {
         let Some(nonce) = self.enqueue(tower, 100) else { return };
         // A message a round is what the slower rate amounts to, and no timeout is anywhere near a minute.
         let rounds = 300 + self.towers[tower].tower().held().0;
-        for _ in 0..rounds {
+        let mut refused = 0;
+        for round in 0..rounds {
+            if round == rounds / 2 {
+                refused = self.refused_by_others(tower);
+            }
             if self.delivered.contains(&(tower, nonce)) {
                 return;
             }
@@ -443,12 +447,17 @@ impl World {
             self.check();
         }
         let most = self.towers[tower].tower().config().max_queue_bytes;
-        let held: usize = self.towers.iter().map(|tower| tower.tower().held().1).sum();
-        let was_offered = self.handed_over.contains_key(&nonce);
-        if held > most && was_offered {
+        let all: usize = self.sent.values().map(|(_, body)| body.len()).sum();
+        let was_tried = self.handed_over.contains_key(&nonce);
+        if all > most && was_tried && self.refused_by_others(tower) > refused {
             return;
         }
         panic!("a message waits for ever: {:?}", self.towers[tower].tower().stats());
+    }
+
+    fn refused_by_others(&self, tower: usize) -> u64 {
+        let others = self.towers.iter().enumerate().filter(|(other, _)| *other != tower);
+        others.map(|(_, other)| other.tower().stats().refused).sum()
     }
 
     /// All that a tower holds was sent by one of them, name, kind and byte for byte; what was sent is held by one; nothing was taken more often than it
@@ -565,6 +574,42 @@ mod tests {
         let mut world = run(&PEACE);
         world.sent.insert(Nonce(1), (Kind::Bytes, Vec::new()));
         world.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "a message waits for ever")]
+    fn a_message_that_nobody_takes_is_noticed() {
+        let mut world = run(&PEACE);
+        world.towers[1].tower_mut().ignore(&address(0), world.now).unwrap();
+        world.act_all();
+        world.recover_from(0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a message waits for ever")]
+    fn a_message_that_nobody_takes_is_noticed_where_there_is_no_room_for_all_either() {
+        let mut world = full();
+        world.towers[1].tower_mut().shutdown(world.now);
+        world.act_all();
+        world.recover_from(0);
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_all_a_message_is_refused_at_every_turn_or_arrives() {
+        let mut world = full();
+        world.recover();
+        assert!(world.towers[0].tower().stats().refused_by_peers > 0);
+    }
+
+    /// Two towers that know each other, and have more to keep than one of them can.
+    fn full() -> World {
+        let mut world = run(&PEACE);
+        for tower in [0, 1] {
+            for _ in 0..8 {
+                world.enqueue(tower, 30_000).unwrap();
+            }
+        }
+        world
     }
 
     #[test]

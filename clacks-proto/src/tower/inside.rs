@@ -83,10 +83,11 @@ impl Tower {
         }
     }
 
-    /// The messages that a link carries or is to carry: the number and the attempt of each transfer, and the name of its message.
+    /// The messages that a link carries, unanswered: the number and the attempt of each transfer, and the name of its message.
     #[cfg(feature = "tls")]
     pub(crate) fn transfers_on(&self, link: LinkId) -> Vec<(u64, Attempt, Nonce)> {
-        let transfers = self.links.get(link).map(|link| link.transfers.iter());
+        let link = self.links.get(link);
+        let transfers = link.map(|link| link.transfers.iter().take(link.transfers.sent()));
         let named = transfers.into_iter().flatten().filter_map(|transfer| {
             let (nonce, _, _) = self.queue.get(transfer.message()?)?;
             Some((transfer.number, transfer.attempt, nonce))
