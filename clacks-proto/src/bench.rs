@@ -7,7 +7,6 @@ use core::num::NonZeroU16;
 use crate::address::Address;
 use crate::config::Odds;
 use crate::digest::PeerDigest;
-
 use crate::event::Status;
 use crate::ids::PeerId;
 use crate::peers::Peers;

@@ -394,3 +394,128 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Turn = fn(&mut Config);
+
+    /// Of each knob: what it may just be, and what it may not.
+    const LIMITS: &[(ConfigError, &[Turn], &[Turn])] = &[
+        (
+            ConfigError::Network,
+            &[|it| it.network.clear(), |it| it.network = "x".repeat(wire::MAX_NETWORK)],
+            &[|it| it.network = "x".repeat(wire::MAX_NETWORK + 1)],
+        ),
+        (
+            ConfigError::SendRate,
+            &[|it| it.send_rate = SendRate::Every(Duration::from_nanos(1))],
+            &[|it| it.send_rate = SendRate::Every(Duration::ZERO)],
+        ),
+        (ConfigError::Burst, &[|it| it.burst = 1], &[|it| it.burst = 0]),
+        (
+            ConfigError::Odds,
+            &[
+                |it| it.odds = Odds { alive: 1, lost: 0, dead: 0 },
+                |it| it.odds = Odds { alive: 1, lost: u32::MAX - 2, dead: 1 },
+            ],
+            &[
+                |it| it.odds = Odds { alive: 0, lost: 1, dead: 1 },
+                |it| it.odds = Odds { alive: 1, lost: u32::MAX - 1, dead: 1 },
+                |it| it.odds = Odds { alive: 1, lost: u32::MAX, dead: 0 },
+            ],
+        ),
+        (
+            ConfigError::MaxMessage,
+            &[|it| it.max_message = 1, |it| it.max_message = wire::MAX_BODY],
+            &[|it| it.max_message = 0, |it| it.max_message = wire::MAX_BODY + 1],
+        ),
+        (
+            ConfigError::MaxQueueMessages,
+            &[|it| it.max_queue_messages = 2, |it| it.max_queue_messages = MOST],
+            &[|it| it.max_queue_messages = 1, |it| it.max_queue_messages = MOST + 1],
+        ),
+        (
+            ConfigError::MaxQueueBytes,
+            &[|it| it.max_queue_bytes = it.max_message],
+            &[|it| it.max_queue_bytes = it.max_message - 1],
+        ),
+        (
+            ConfigError::LocalShare,
+            &[|it| it.local_share = 1, |it| it.local_share = 100],
+            &[|it| it.local_share = 0, |it| it.local_share = 101],
+        ),
+        (
+            ConfigError::MaxPeers,
+            &[|it| it.max_peers = 1, |it| it.max_peers = MOST],
+            &[|it| it.max_peers = 0, |it| it.max_peers = MOST + 1],
+        ),
+        (
+            ConfigError::MaxLinks,
+            &[|it| (it.max_links, it.max_half_open) = (2, 1), |it| it.max_links = MOST],
+            &[|it| (it.max_links, it.max_half_open) = (1, 0), |it| it.max_links = MOST + 1],
+        ),
+        (
+            ConfigError::MaxHalfOpen,
+            &[|it| it.max_half_open = 1, |it| it.max_half_open = it.max_links - 1],
+            &[|it| it.max_half_open = 0, |it| it.max_half_open = it.max_links],
+        ),
+        (
+            ConfigError::Window,
+            &[|it| it.window.messages = 1, |it| it.window.messages = wire::MAX_WINDOW],
+            &[|it| it.window.messages = 0, |it| it.window.messages = wire::MAX_WINDOW + 1],
+        ),
+        (ConfigError::MaxProbes, &[|it| it.max_probes = 1], &[|it| it.max_probes = 0]),
+        (
+            ConfigError::ProbeBackoff,
+            &[|it| it.probe_backoff = Duration::from_nanos(1)],
+            &[|it| it.probe_backoff = Duration::ZERO],
+        ),
+        (
+            ConfigError::Heartbeat,
+            &[|it| it.heartbeat = None, |it| it.heartbeat = Some(Duration::from_millis(10))],
+            &[|it| it.heartbeat = Some(Duration::from_nanos(9_999_999))],
+        ),
+        (
+            ConfigError::Timeouts,
+            &[|it| it.timeouts.close = Duration::from_nanos(1)],
+            &[
+                |it| it.timeouts.connect = Duration::ZERO,
+                |it| it.timeouts.handshake = Duration::ZERO,
+                |it| it.timeouts.confirm = Duration::ZERO,
+                |it| it.timeouts.idle = Duration::ZERO,
+                |it| it.timeouts.close = Duration::ZERO,
+                |it| it.timeouts.shutdown = Duration::ZERO,
+            ],
+        ),
+        (ConfigError::Screening, &[|it| screen(it, 1)], &[|it| screen(it, 0)]),
+        (
+            ConfigError::MaxPendingNotices,
+            &[|it| it.max_pending_notices = 16, |it| it.max_pending_notices = 1 << 30],
+            &[|it| it.max_pending_notices = 15, |it| it.max_pending_notices = (1 << 30) + 1],
+        ),
+    ];
+
+    /// One index is nobody's.
+    const MOST: usize = u32::MAX as usize - 1;
+
+    fn screen(config: &mut Config, max_offers: usize) {
+        let default = DefaultVerdict::Accept;
+        config.screening = Screening::On { max_offers, timeout: Duration::ZERO, default };
+    }
+
+    #[test]
+    fn every_knob_is_taken_at_its_limits_and_refused_beyond_them() {
+        assert_eq!(Config::default().check(), Ok(()));
+        for (error, taken, refused) in LIMITS {
+            for (turns, expected) in [(taken, Ok(())), (refused, Err(*error))] {
+                for (number, turn) in turns.iter().enumerate() {
+                    let mut config = Config::default();
+                    turn(&mut config);
+                    assert_eq!(config.check(), expected, "{error:?}, number {number}");
+                }
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ const FORGETFUL: usize = 8;
 
 const SIZE: usize = 64;
 
-/// Why a turn counts for nothing.
+/// Why a turn fails, and the measurement ends with it.
 pub(super) const WRONG_HANDSHAKE: &str = "a handshake was not of the kind that is measured";
 
 /// Whether later connections to a tower go on with an earlier session.
