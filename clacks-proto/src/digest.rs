@@ -156,6 +156,26 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand digests")]
+    fn stirring_keeps_digests_apart_and_carries_each_bit_to_all_others() {
+        let mut stirred: Vec<u32> = (0..1 << 17).map(stir).collect();
+        stirred.sort_unstable();
+        stirred.dedup();
+        assert_eq!(stirred.len(), 1 << 17);
+        let mut stream = Stream::new(&Seed::from_u64(1), Purpose::Start);
+        let digests: Vec<u32> = (0..1_000).map(|_| low(stream.word())).collect();
+        for bit in 0..32 {
+            let mut turned = [0u32; 32];
+            for digest in &digests {
+                let change = stir(*digest) ^ stir(digest ^ 1 << bit);
+                (0..32).for_each(|other| turned[other] += change >> other & 1);
+            }
+            let is_even = turned.iter().all(|count| (400..600).contains(count));
+            assert!(is_even, "bit {bit} turns the others so often: {turned:?}");
+        }
+    }
+
+    #[test]
     #[cfg_attr(miri, ignore = "hundreds of thousands of digests")]
     fn addresses_of_any_pattern_fall_into_places_as_if_by_chance() {
         let hosts: [fn(u16) -> (alloc::string::String, u16); 4] = [
