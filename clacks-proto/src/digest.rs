@@ -200,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn keys_fall_into_places_as_if_by_chance_and_into_others_with_other_words() {
+        let digest = PeerDigest::for_tests();
+        let key = |n: u16| {
+            let mut key = Fingerprint([0; 32]);
+            key.0[..2].copy_from_slice(&n.to_be_bytes());
+            key
+        };
+        let met = meetings((0..1_000).map(|n| digest.of_key(&key(n))));
+        assert!((300..700).contains(&met), "{met}");
+        let other = PeerDigest::new((1, 2), 3);
+        assert!((0..1_000).all(|n| digest.of_key(&key(n)) != other.of_key(&key(n))));
+    }
+
+    #[test]
     fn each_bit_of_a_number_counts() {
         let digest = NumberDigest::for_tests();
         let number = 0x0123_4567_89ab_cdef_1122_3344_5566_7788;
