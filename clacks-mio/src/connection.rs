@@ -12,18 +12,11 @@ use crate::reactor::Core;
 /// How many buffers one link may read or write before the others have their turn.
 const CHUNKS_PER_TURN: usize = 4;
 
-/// Whether a read that leaves room in its buffer has emptied the socket, so that more to read is news that will be told, as epoll promises. Where it is not
-/// promised, and where an end may wait behind the bytes, only `WouldBlock` and the end itself stop the reading. Urgent data, which no tower sends, also
-/// makes a read short: who sends it waits for what he himself sends next.
-const SHORT_READS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// A socket, and what is known of it. Readiness is told once; so it is remembered until nothing more can be read or written.
+/// A socket, and what is known of it. Readiness is told once; so it is remembered until the socket says `WouldBlock`.
 pub(crate) struct Connection {
     stream: TcpStream,
     readable: bool,
     writable: bool,
-    /// An end or an error may wait behind what can be read: there was news of one, or news that came before somebody listened to it.
-    ending: bool,
     unsent: Option<Unsent>,
     /// The other side has said all that it will say.
     finished: bool,
@@ -64,14 +57,12 @@ impl Connection {
         // The machine gathers frames by itself. Where the option can't be set, they only take longer.
         let _ = stream.set_nodelay(true);
         let (readable, writable) = (true, true);
-        let (ending, finished, flushed) = (true, false, false);
-        Self { stream, readable, writable, ending, unsent: None, finished, flushed }
+        Self { stream, readable, writable, unsent: None, finished: false, flushed: false }
     }
 
     /// Takes in what the operating system tells. Errors and ends are found by reading and writing.
     pub(crate) fn on_event(&mut self, event: &event::Event) {
-        self.ending |= event.is_read_closed() || event.is_error();
-        self.readable |= event.is_readable() || self.ending;
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
@@ -117,7 +108,6 @@ impl Connection {
         self.write(link, orders, core, buffers).inspect_err(|_| {
             // What the other side said before it went away, perhaps why, has arrived before the error.
             if !self.finished {
-                self.ending = true;
                 let _ = self.read(link, core, &mut buffers.inbox);
             }
         })
@@ -147,18 +137,14 @@ impl Connection {
                     }
                     return Ok(());
                 }
+                // A short read proves nothing: the end may wait behind it, and would not be told again.
                 Ok(count) => {
                     if !self.flushed {
                         core.handle(Event::BytesArrived { link, bytes: &inbox[..count] });
                     }
-                    if SHORT_READS_EMPTY && count < inbox.len() && !self.ending {
-                        self.readable = false;
-                        return Ok(());
-                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // Whatever comes from now on will be told.
-                    (self.readable, self.ending) = (false, false);
+                    self.readable = false;
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
