@@ -214,6 +214,11 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_there_at_both_ends_of_what_a_table_looks_at() {
+        assert_eq!(spread(0x89ab_cdef), 0x89ab_cdef_89ab_cdef);
+    }
+
+    #[test]
     fn each_bit_of_a_number_counts() {
         let digest = NumberDigest::for_tests();
         let number = 0x0123_4567_89ab_cdef_1122_3344_5566_7788;
