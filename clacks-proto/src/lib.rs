@@ -79,8 +79,8 @@
 //! # Dependencies of the bare crate
 //!
 //! `bytes` (bodies that are shared without copying, and the buffers of drivers), `rand_core` and `rand_chacha` (the generator, whose words never change), `hashbrown`
-//! (hash tables without an operating system's randomness) and `siphasher` (the keyed hash
-//! of names and keys in them, because peers choose what is looked up; numbers have a keyed digest of their own).
+//! (hash tables without an operating system's randomness) and `siphasher` (the keyed hash of names and keys in them, because peers choose what is looked up;
+//! numbers have a keyed digest of their own).
 // With features too, so that every build has the same prelude and an import that is missing is missing everywhere.
 #![no_std]
 

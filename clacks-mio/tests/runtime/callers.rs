@@ -1,13 +1,13 @@
 //! Callers that are no towers: what a bare socket sees.
 
-use clacks_mio::Reactor;
+use clacks_mio::{Handle, Reactor};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::machines::witness;
 use crate::support::{FOR_EVER, port, quiet, run, tower};
-use crate::witness::{Seen, Witness};
+use crate::witness::{Record, Seen, Witness};
 
 /// Calls a tower that has no reason to wake up by itself, except for its handshake's time-out, and reads to the end.
 fn call(handshake: Duration, speak: impl FnOnce(&mut TcpStream)) -> (Vec<u8>, Seen) {
@@ -48,26 +48,17 @@ fn a_caller_that_has_no_more_to_say_is_let_go() {
 #[test]
 fn an_end_that_comes_together_with_words_is_noticed() {
     run(|| {
-        let mut config = quiet();
-        config.timeouts.handshake = FOR_EVER;
-        config.timeouts.close = FOR_EVER;
         let listener = port();
         let mut caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (machine, record) = Witness::new(tower(config, &listener), false);
-        let (_handle, mut reactor) = Reactor::new(machine, listener).unwrap();
+        let (_handle, mut reactor, record) = patient(listener);
         // Until all that was to be told of the new connection is told.
         for _ in 0..10 {
             reactor.turn(Some(Duration::from_millis(2))).unwrap();
         }
-        // The beginning of a hello has no answer that would be news as well.
-        let mut hello = [0; 4];
-        caller.read_exact(&mut hello).unwrap();
-        caller.write_all(&hello).unwrap();
-        caller.shutdown(Shutdown::Write).unwrap();
         // One piece of news for both.
-        while record.lock().unwrap().values().all(|seen| seen.finished == 0) {
-            reactor.turn(None).unwrap();
-        }
+        caller.write_all(&HELLO_BEGINS).unwrap();
+        caller.shutdown(Shutdown::Write).unwrap();
+        hear_the_end(&mut reactor, &record);
     });
 }
 
@@ -75,29 +66,36 @@ fn an_end_that_comes_together_with_words_is_noticed() {
 #[test]
 fn an_end_that_comes_together_with_the_connection_is_noticed() {
     run(|| {
-        let mut config = quiet();
-        config.timeouts.handshake = FOR_EVER;
-        config.timeouts.close = FOR_EVER;
-        let listener = port();
+        let (handle, mut reactor, record) = patient(port());
         let called = port();
-        let mut stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (machine, record) = Witness::new(tower(config, &listener), false);
-        let (handle, mut reactor) = Reactor::new(machine, listener).unwrap();
-        let mut hello = [0; 4];
-        for _ in 0..10 {
-            reactor.turn(Some(Duration::from_millis(2))).unwrap();
-        }
-        stranger.read_exact(&mut hello).unwrap();
         handle.announce(&called.local_addr().unwrap().try_into().unwrap()).unwrap();
         // Begins to dial, and learns nothing more of it before its next turn.
         reactor.turn(None).unwrap();
         let (mut answer, _) = called.accept().unwrap();
-        answer.write_all(&hello).unwrap();
+        answer.write_all(&HELLO_BEGINS).unwrap();
         answer.shutdown(Shutdown::Write).unwrap();
-        while record.lock().unwrap().values().all(|seen| seen.finished == 0) {
-            reactor.turn(None).unwrap();
-        }
+        hear_the_end(&mut reactor, &record);
     });
+}
+
+/// The beginning of a hello has no answer that would be news as well.
+const HELLO_BEGINS: [u8; 4] = [0xc1, 0, 0, 0];
+
+/// A tower that gives strangers all the time that they want, and has its turns from the test.
+fn patient(listener: TcpListener) -> (Handle, Reactor<Witness>, Record) {
+    let mut config = quiet();
+    config.timeouts.handshake = FOR_EVER;
+    config.timeouts.close = FOR_EVER;
+    let (machine, record) = Witness::new(tower(config, &listener), false);
+    let (handle, reactor) = Reactor::new(machine, listener).unwrap();
+    (handle, reactor, record)
+}
+
+/// Has turns until an end was noticed. No timer would end them.
+fn hear_the_end(reactor: &mut Reactor<Witness>, record: &Record) {
+    while record.lock().unwrap().values().all(|seen| seen.finished == 0) {
+        reactor.turn(None).unwrap();
+    }
 }
 
 #[test]
