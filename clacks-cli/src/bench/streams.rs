@@ -35,8 +35,8 @@ fn contest(size: usize) -> Result<Contest, Trouble> {
         Contender::new("the same, a default window at a time, in turns", None, move |time| {
             bare::take_turns(&turn_keys, size, turn, time)
         }),
-        Contender::new("towers on mio", None, towers(Runtime::Mio, default)),
-        Contender::new("towers on smol", None, towers(Runtime::Smol, default)),
+        Contender::new("towers on mio", on_mio, towers(Runtime::Mio, default)),
+        Contender::new("towers on smol", on_smol, towers(Runtime::Smol, default)),
         Contender::new("towers on mio, windows of 1 MiB", on_mio, towers(Runtime::Mio, WIDE)),
         Contender::new("towers on smol, windows of 1 MiB", on_smol, towers(Runtime::Smol, WIDE)),
         Contender::new("blocking sockets without TLS", None, move |time| {
