@@ -1,32 +1,31 @@
-//! Every knob of a tower, with its default, its limits and what it costs.
+//! The configuration of a tower: each knob with its default, its limits and its cost.
 
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use crate::wire;
+use crate::link;
+use crate::wire::{self, Window};
 
-/// The shortest heartbeat: more would be a flood of announces, and no news (guess).
-const LEAST_HEARTBEAT: Duration = Duration::from_millis(10);
+/// The shortest heartbeat (guess). Shorter ones would flood peers with announcements and find nothing new.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 
-/// The network of those who name none.
-const NETWORK: &str = "clacks";
+/// The name of a network that was given none.
+const DEFAULT_NETWORK: &str = "clacks";
 
-/// How a tower behaves and how much it may hold. Checked once, by [`Tower::new`](crate::Tower::new).
+/// How a tower behaves and how much memory it may take. [`Tower::new`](crate::Tower::new) checks it.
 ///
 /// ```
 /// use clacks_proto::{Config, SendRate};
 ///
 /// let mut config = Config::default();
 /// config.send_rate = SendRate::per_second(20);
-/// config.check()?;
+/// config.validate()?;
 /// # Ok::<(), clacks_proto::ConfigError>(())
 /// ```
 ///
-/// # How much memory a tower takes
-///
-/// Everything is bounded, and [`Config::max_memory`] is the one formula for the bound. With the defaults the queue's bodies are
-/// most of it (64 MiB), then the half-decoded frames of links (256 × 64 KiB).
+/// Everything is bounded. [`Config::max_memory`] returns the bound. With the default configuration most of it is the
+/// bodies in the queue (64 MiB) and the frames that links have received in part (256 × 64 KiB).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -35,63 +34,67 @@ pub struct Config {
     pub network: String,
     /// How often a message is handed on. Default: one a second (the original's code).
     pub send_rate: SendRate,
-    /// How many ticks a late timer makes up for at once, at least 1. More evens out a busy driver, and lets more go out in a clump.
-    /// Default: 32 (ours: one window).
+    /// The most ticks that a late timer makes up for at once, at least 1. A larger number evens out a busy driver, and
+    /// lets more messages go out together. Default: 32 (ours: one window).
     pub burst: u32,
     /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the original).
     pub kill_timeout: Duration,
     /// The odds of each status in the draw. Default: 95 000 : 4 999 : 1 (the original's document).
     pub odds: Odds,
-    /// The longest body taken from a peer or from the application, in bytes, 1 to
-    /// [`wire::MAX_BODY`] (16 MiB). Every open link may hold one such body half received. Default: 64 KiB (ours).
+    /// The longest body taken from a peer or from the application, in bytes: 1 to [`wire::MAX_BODY`] (16 MiB). Every
+    /// open link may hold one such body in part. Default: 64 KiB (ours).
     pub max_message: usize,
-    /// The most messages held, at least 2. One that has left takes its place until the driver has polled the notices up to then, which may speak of it.
-    /// Default: 65 536 (ours).
+    /// The most messages held, at least 2. Default: 65 536 (ours).
     pub max_queue_messages: usize,
-    /// The most bytes of bodies held, at least `max_message`. Default: 64 MiB (ours).
+    /// The most bytes of bodies held, at least `max_message`. The body of a message that has left counts until the
+    /// notices that carry it are polled. Default: 64 MiB (ours).
     pub max_queue_bytes: usize,
-    /// The share of the queue, in per cent, that local [`enqueue`](crate::Tower::enqueue)s may fill; the rest is kept for
-    /// messages in transit. 1 to 100. Full queues gridlock a store-and-forward network. Default: 80 (ours).
+    /// The share of the queue, in per cent, that [`enqueue`](crate::Tower::enqueue) may fill: 1 to 100. The rest is
+    /// kept for messages in transit, because full queues block a store-and-forward network. Default: 80 (ours).
     pub local_share: u8,
-    /// The most peers known, at least 1. A newcomer to a full table takes the place of the longest dead one, or of another name of this tower
-    /// or of an ignored one, or is not learned.
-    /// Default: 4 096 (ours).
+    /// The most peers known, at least 1. A new peer of a full table replaces the peer that has been dead longest, or
+    /// else another address of this tower or of an ignored peer, or else is not learned. Default: 4 096 (ours).
     pub max_peers: usize,
-    /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free, the idle link unused longest makes room with each new one:
-    /// a caller that is turned away takes this tower for lost. Default: 256 (ours).
+    /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free, each new link makes the
+    /// idle link that was unused longest close: a caller that is refused takes this tower for lost.
+    /// Default: 256 (ours).
     pub max_links: usize,
-    /// The most inbound links that have not said hello, at most `max_links - 1`: strangers can't take the room
-    /// for our own dials. Default: 64 (ours).
+    /// The most inbound links that have not completed their handshake, at most `max_links - 1`. Strangers can't take the
+    /// links that this tower needs for its own dials. Default: 64 (ours).
     pub max_half_open: usize,
     /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB (ours).
     pub window: Window,
-    /// The most peers not proved alive that are tried at a time, at least 1: silent addresses must never take the
-    /// whole tick rate. Default: 16 (ours).
+    /// The most peers that are not alive and are tried at a time, at least 1. Silent addresses must never take the whole
+    /// send rate. Default: 16 (ours).
     pub max_probes: usize,
-    /// How long a peer rests after a failed attempt, more than zero. Keeps an unlimited rate from dialling a closed port without end.
-    /// Default: 1 s (one tick of the default rate, so the original's odds hold there).
+    /// How long a peer is left alone after a failed attempt, more than zero. Keeps a tower with an unlimited rate from
+    /// dialling a closed port without end. Default: 1 s (one tick of the default rate, so the original's odds hold).
     pub probe_backoff: Duration,
-    /// How long a peer rests after it answered that it is busy. Default: 100 ms (guess).
+    /// How long a peer is left alone after it answered that it is busy. Default: 100 ms (guess).
     pub busy_backoff: Duration,
-    /// How many addresses named as friends are learned. New peers come first in the draw, so together with `strangers` this must stay
-    /// below the send rate: or whoever names fresh addresses takes every tick. Default: 64 at once, then one each 4 s (ours: with the
-    /// strangers, half of the ticks at the default rate).
+    /// How many addresses named as friends are learned. New peers come first in the draw, so this and `strangers`
+    /// together must stay below the send rate. Otherwise a peer that names fresh addresses takes every tick.
+    /// Default: 64 at once, then one every 4 s (ours).
     pub friends: Allowance,
-    /// How many addresses claimed by strangers that called us are learned. Default: as for `friends` (ours).
+    /// How many addresses claimed by callers are learned. Default: as for `friends` (ours).
     pub strangers: Allowance,
-    /// How often a tower with nothing to send announces itself to one drawn peer; `None` is the original's behaviour: in a quiet
-    /// network nobody notices a death or a return. At least 10 ms. Default: 60 s (ours).
+    /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`, the original's
+    /// behaviour, no death or return is noticed in a quiet network. At least 10 ms. Default: 60 s (ours).
     pub heartbeat: Option<Duration>,
-    /// How long to wait for what.
+    /// How long the tower waits for what.
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
-    /// Which dialects are spoken (feature `http`). Every link that speaks HTTP may hold a head and twice a body more than a native one. Default: the native one
-    /// (ours: so that what a tower does is the same in every build).
-    #[cfg(feature = "http")]
+    /// Which dialects are spoken. HTTP needs the feature `http`. A link that speaks HTTP may hold a request's head and
+    /// twice a body more than a native one. Default: the native dialect alone (ours: every build behaves the same).
     pub dialects: Dialects,
-    /// The most notices that wait for the driver, 16 to 2^30. While it is reached peers' messages are answered
-    /// `Busy`, and other notices are counted instead of kept, except for [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
+    /// How many of the messages that came in last are remembered, to tell in
+    /// [`Notice::MessageReceived`](crate::Notice::MessageReceived) whether a message was here lately. Each takes some
+    /// 30 bytes, allocated when it is used. 0 remembers none. Default: 4 096 (guess).
+    pub recent: usize,
+    /// The most notices that wait for the driver: 16 to 2^30. While that many wait, messages from peers are refused as
+    /// busy, and other notices are counted instead of kept, except for
+    /// [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
 }
 
@@ -105,7 +108,7 @@ pub enum SendRate {
 }
 
 impl SendRate {
-    /// `count` messages a second. A count of zero is refused by [`Config::check`].
+    /// Returns the rate of `count` messages a second. [`Config::validate`] refuses a count of zero.
     #[must_use]
     pub fn per_second(count: u32) -> Self {
         Self::Every(Duration::from_secs(1).checked_div(count).unwrap_or(Duration::ZERO))
@@ -113,63 +116,39 @@ impl SendRate {
 }
 
 /// Integer weights of the statuses in the draw of a recipient. A status without an eligible peer does not take part.
-/// New peers always come first. The sum must fit 32 bits and `alive` may not be 0.
+/// New peers always come first. The sum must fit 32 bits, and `alive` must not be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Odds {
-    /// The weight of the alive peers together.
+    /// The weight of all alive peers together.
     pub alive: u32,
-    /// The weight of the lost peers together.
+    /// The weight of all lost peers together.
     pub lost: u32,
-    /// The weight of the dead peers together.
+    /// The weight of all dead peers together.
     pub dead: u32,
 }
 
-/// What may be sent without having been confirmed: at most `messages`, and at most `bytes` of bodies unless it is a single message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Messages and announces, at least 1, at most [`wire::MAX_WINDOW`].
-    pub messages: u16,
-    /// Bytes of bodies.
-    pub bytes: u32,
-}
-
-impl Window {
-    /// What both windows admit.
-    pub(crate) fn within(self, other: Self) -> Self {
-        Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
-    }
-
-    /// Whether one more body of `len` bytes may go out while `messages` and `bytes` are unconfirmed.
-    #[must_use]
-    pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {
-        messages == 0
-            || messages < usize::from(self.messages)
-                && bytes.saturating_add(len) <= usize::try_from(self.bytes).unwrap_or(usize::MAX)
-    }
-}
-
-/// A token bucket: `burst` at once, then one more each `every`.
+/// A token bucket: `burst` at once, then one more every `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// How many may come at once.
+    /// How many are allowed at once.
     pub burst: u32,
-    /// How long until one more may come. Zero is no limit.
+    /// The time until one more is allowed. Zero is no limit.
     pub every: Duration,
 }
 
-/// How long a tower waits. Every one must be more than zero.
+/// How long a tower waits. Each must be more than zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
     /// For a dialled peer to accept the connection. Default: 10 s (ours).
     pub connect: Duration,
-    /// For TLS and the hello, from the moment the connection stands. Default: 10 s (ours).
+    /// For TLS and the hello, from the moment the connection is established. Default: 10 s (ours).
     pub handshake: Duration,
     /// For the confirmation of the oldest unconfirmed message. Default: 30 s (ours).
     pub confirm: Duration,
-    /// For any frame on an open link before it is closed as unused. Default: 60 s (ours).
+    /// For any byte on an open link before it is closed as unused. Default: 60 s (ours).
     pub idle: Duration,
-    /// For the driver to flush and close a link before it is cut. Default: 5 s (guess).
+    /// For the driver to flush and close a link before it is aborted. Default: 5 s (guess).
     pub close: Duration,
     /// For a shutdown to hand the queue to peers. Default: 10 s (guess).
     pub shutdown: Duration,
@@ -180,35 +159,34 @@ pub struct Timeouts {
 pub enum Screening {
     /// Messages are queued as they come.
     Off,
-    /// Every message waits for [`Tower::decide`](crate::Tower::decide).
+    /// Each message waits for [`Tower::decide`](crate::Tower::decide).
     On {
-        /// The most messages that wait for a verdict, at least 1; more are answered `Busy`.
+        /// The most messages that wait for a verdict, at least 1. More are refused as busy.
         max_offers: usize,
-        /// How long one waits.
+        /// How long a message waits.
         timeout: Duration,
-        /// What becomes of one that waited too long.
+        /// The verdict on a message that waited too long.
         default: DefaultVerdict,
     },
 }
 
 /// Which dialects a tower speaks.
-#[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialects {
     /// Only the [native](crate::wire) one.
     Native,
-    /// Also [HTTP](crate::http), with peers that don't speak the native one. Nobody can name a network in HTTP, so it is spoken only in the one
-    /// with the default name.
+    /// Also HTTP, with peers that don't speak the native dialect. HTTP names no network, so it is spoken only in the
+    /// network with the default name.
     NativeAndHttp,
 }
 
-/// What becomes of a message on which the application did not decide in time.
+/// The verdict on a message that the application did not decide in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultVerdict {
-    /// It is queued.
+    /// The message is queued.
     Accept,
-    /// It is refused.
+    /// The message is refused.
     Reject,
 }
 
@@ -216,7 +194,7 @@ impl Default for Config {
     fn default() -> Self {
         let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
-            network: String::from(NETWORK),
+            network: String::from(DEFAULT_NETWORK),
             send_rate: SendRate::per_second(1),
             burst: 32,
             kill_timeout: Duration::from_secs(60 * 60),
@@ -237,8 +215,8 @@ impl Default for Config {
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
-            #[cfg(feature = "http")]
             dialects: Dialects::Native,
+            recent: 4_096,
             max_pending_notices: 8_192,
         }
     }
@@ -264,69 +242,98 @@ impl Default for Timeouts {
 }
 
 impl Config {
-    /// Whether HTTP is spoken in an open network with this.
-    #[cfg(feature = "http")]
+    /// Returns whether a tower with this configuration speaks HTTP in an open network.
     #[must_use]
-    pub fn may_speak_http(&self) -> bool {
-        self.dialects == Dialects::NativeAndHttp && self.network == NETWORK
+    pub fn speaks_http(&self) -> bool {
+        self.dialects == Dialects::NativeAndHttp && self.network == DEFAULT_NETWORK
     }
 
-    /// Whether a tower can run with this.
+    /// Returns the most memory that a tower takes, in bytes, without the overhead of the allocator.
+    ///
+    /// The bound is the sum of:
+    ///
+    /// | for each | bytes |
+    /// |---|---|
+    /// | tower | 8 KiB and the network's name |
+    /// | byte of `max_queue_bytes` | 1 |
+    /// | message of `max_queue_messages` | 320 |
+    /// | message of `recent` | 64 |
+    /// | peer of `max_peers` | 1 KiB |
+    /// | link of `max_links` | 3 KiB, `max_message`, and 320 for each message of `window` |
+    /// | notice of `max_pending_notices`, and offer | 256 |
+    /// | link, if HTTP is spoken | 128 KiB, `4 * max_message`, and 256 for each message of `window` |
+    /// | tower, if HTTP is spoken | 256 KiB and `24 * max_message`, to read one request |
+    ///
+    /// A test fills a tower and checks with a counting allocator that it stays below the bound.
+    #[must_use]
+    pub fn max_memory(&self) -> usize {
+        const KIB: usize = 1024;
+        let offers = match self.screening {
+            Screening::Off => 0,
+            Screening::On { max_offers, .. } => max_offers,
+        };
+        let window = usize::from(self.window.messages);
+        let http = usize::from(self.speaks_http());
+        let link = (3 * KIB + window * 320)
+            .saturating_add(self.max_message)
+            .saturating_add(http * (128 * KIB + window * 256))
+            .saturating_add(http.saturating_mul(4).saturating_mul(self.max_message));
+        let parts = [
+            8 * KIB + self.network.len(),
+            self.max_queue_bytes,
+            self.max_queue_messages.saturating_mul(320),
+            self.recent.saturating_mul(64),
+            self.max_peers.saturating_mul(KIB),
+            self.max_links.saturating_mul(link),
+            self.max_pending_notices.saturating_add(offers).saturating_mul(256),
+            http.saturating_mul((24 * self.max_message).saturating_add(256 * KIB)),
+        ];
+        parts.into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// Checks that a tower can run with this configuration. Nothing is ever clamped.
     ///
     /// # Errors
     ///
-    /// Names the first knob that is out of its limits. Nothing is ever clamped.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// Returns the first knob that is out of its limits.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let odds = &self.odds;
         let sum = odds.alive.checked_add(odds.lost).and_then(|sum| sum.checked_add(odds.dead));
         let times = &self.timeouts;
-        let slots = |count: usize| u32::try_from(count).is_ok_and(|count| count < u32::MAX);
+        let timeouts =
+            [times.connect, times.handshake, times.confirm, times.idle, times.close, times.shutdown];
+        let fits = |count: usize| u32::try_from(count).is_ok_and(|count| count < u32::MAX - 1);
+        let at_least = |least: usize, count: usize| count >= least && fits(count);
         let rules = [
             (self.network.len() <= wire::MAX_NETWORK, ConfigError::Network),
             (self.send_rate != SendRate::Every(Duration::ZERO), ConfigError::SendRate),
             (self.burst >= 1, ConfigError::Burst),
             (odds.alive > 0 && sum.is_some(), ConfigError::Odds),
             ((1..=wire::MAX_BODY).contains(&self.max_message), ConfigError::MaxMessage),
-            (
-                self.max_queue_messages >= 2 && slots(self.max_queue_messages),
-                ConfigError::MaxQueueMessages,
-            ),
+            (at_least(2, self.max_queue_messages), ConfigError::MaxQueueMessages),
             (self.max_queue_bytes >= self.max_message, ConfigError::MaxQueueBytes),
             ((1..=100).contains(&self.local_share), ConfigError::LocalShare),
-            (self.max_peers >= 1 && slots(self.max_peers), ConfigError::MaxPeers),
-            (self.max_links >= 2 && slots(self.max_links), ConfigError::MaxLinks),
+            (at_least(1, self.max_peers), ConfigError::MaxPeers),
+            (at_least(2, self.max_links), ConfigError::MaxLinks),
             ((1..self.max_links).contains(&self.max_half_open), ConfigError::MaxHalfOpen),
-            (
-                self.window.messages >= 1 && self.window.messages <= wire::MAX_WINDOW,
-                ConfigError::Window,
-            ),
+            ((1..=wire::MAX_WINDOW).contains(&self.window.messages), ConfigError::Window),
             (self.max_probes >= 1, ConfigError::MaxProbes),
             (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
-            (self.heartbeat.is_none_or(|time| time >= LEAST_HEARTBEAT), ConfigError::Heartbeat),
-            (
-                [
-                    times.connect,
-                    times.handshake,
-                    times.confirm,
-                    times.idle,
-                    times.close,
-                    times.shutdown,
-                ]
-                .iter()
-                .all(|time| !time.is_zero()),
-                ConfigError::Timeouts,
-            ),
+            (self.heartbeat.is_none_or(|time| time >= MIN_HEARTBEAT), ConfigError::Heartbeat),
+            (timeouts.iter().all(|time| !time.is_zero()), ConfigError::Timeouts),
             (
                 !matches!(self.screening, Screening::On { max_offers: 0, .. }),
                 ConfigError::Screening,
             ),
+            (self.dialects == Dialects::Native || link::HAS_HTTP, ConfigError::Dialects),
+            (fits(self.recent), ConfigError::Recent),
             ((16..=1 << 30).contains(&self.max_pending_notices), ConfigError::MaxPendingNotices),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, error)| Err(*error))
     }
 }
 
-/// Which knob of a [`Config`] is out of its limits. No tower was made.
+/// The knob of a [`Config`] that is out of its limits. No tower was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -364,6 +371,10 @@ pub enum ConfigError {
     Timeouts,
     /// `screening`
     Screening,
+    /// `dialects`
+    Dialects,
+    /// `recent`
+    Recent,
     /// `max_pending_notices`
     MaxPendingNotices,
 }
@@ -374,21 +385,23 @@ impl fmt::Display for ConfigError {
             Self::Network => "the network's name may have at most 64 bytes",
             Self::SendRate => "the send rate must be more than zero",
             Self::Burst => "the burst must be at least 1",
-            Self::Odds => "the weight of alive peers must be more than 0, and all weights together fit 32 bits",
+            Self::Odds => "the weight of alive peers must be more than 0, and the sum of all weights must fit 32 bits",
             Self::MaxMessage => "the longest message must be from 1 byte to 16 MiB",
-            Self::MaxQueueMessages => "the queue must have room for 2 to 4 294 967 294 messages",
+            Self::MaxQueueMessages => "the queue must have room for 2 to 4 294 967 293 messages",
             Self::MaxQueueBytes => "the queue must have room for at least one message of the greatest length",
             Self::LocalShare => "the local share of the queue must be from 1 to 100 per cent",
-            Self::MaxPeers => "there must be room for at least one peer",
-            Self::MaxLinks => "there must be room for at least two links",
-            Self::MaxHalfOpen => "half-open links must be at least 1 and fewer than all links",
+            Self::MaxPeers => "the table of peers must have room for 1 to 4 294 967 293 peers",
+            Self::MaxLinks => "the number of links must be from 2 to 4 294 967 293",
+            Self::MaxHalfOpen => "the number of half-open links must be at least 1 and less than the number of links",
             Self::Window => "the window must be from 1 to 4096 messages",
-            Self::MaxProbes => "at least one peer must be allowed to be tried",
-            Self::ProbeBackoff => "a peer must rest for more than no time after a failure",
-            Self::Heartbeat => "the heartbeat must be at least 10 ms; or switch it off",
+            Self::MaxProbes => "the number of probes must be at least 1",
+            Self::ProbeBackoff => "the back-off after a failure must be more than zero",
+            Self::Heartbeat => "the heartbeat must be off or at least 10 ms",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
-            Self::MaxPendingNotices => "from 16 to 1 073 741 824 notices must be allowed to wait",
+            Self::Dialects => "HTTP needs the feature `http` of clacks-proto",
+            Self::Recent => "the number of recent messages must be less than 4 294 967 294",
+            Self::MaxPendingNotices => "the number of pending notices must be from 16 to 1 073 741 824",
         })
     }
 }
@@ -399,10 +412,10 @@ impl core::error::Error for ConfigError {}
 mod tests {
     use super::*;
 
-    type Turn = fn(&mut Config);
+    type Change = fn(&mut Config);
 
-    /// Of each knob: what it may just be, and what it may not.
-    const LIMITS: &[(ConfigError, &[Turn], &[Turn])] = &[
+    /// For each knob: its last valid values, and its first invalid ones.
+    const LIMITS: &[(ConfigError, &[Change], &[Change])] = &[
         (
             ConfigError::Network,
             &[|it| it.network.clear(), |it| it.network = "x".repeat(wire::MAX_NETWORK)],
@@ -490,6 +503,7 @@ mod tests {
             ],
         ),
         (ConfigError::Screening, &[|it| screen(it, 1)], &[|it| screen(it, 0)]),
+        (ConfigError::Recent, &[|it| it.recent = 0, |it| it.recent = MOST], &[|it| it.recent = MOST + 1]),
         (
             ConfigError::MaxPendingNotices,
             &[|it| it.max_pending_notices = 16, |it| it.max_pending_notices = 1 << 30],
@@ -497,8 +511,8 @@ mod tests {
         ),
     ];
 
-    /// One index is nobody's.
-    const MOST: usize = u32::MAX as usize - 1;
+    /// Two indexes have a special meaning in lists.
+    const MOST: usize = u32::MAX as usize - 2;
 
     fn screen(config: &mut Config, max_offers: usize) {
         let default = DefaultVerdict::Accept;
@@ -506,14 +520,14 @@ mod tests {
     }
 
     #[test]
-    fn every_knob_is_taken_at_its_limits_and_refused_beyond_them() {
-        assert_eq!(Config::default().check(), Ok(()));
-        for (error, taken, refused) in LIMITS {
-            for (turns, expected) in [(taken, Ok(())), (refused, Err(*error))] {
-                for (number, turn) in turns.iter().enumerate() {
+    fn every_knob_is_accepted_at_its_limits_and_refused_beyond_them() {
+        assert_eq!(Config::default().validate(), Ok(()));
+        for (error, valid, invalid) in LIMITS {
+            for (changes, expected) in [(valid, Ok(())), (invalid, Err(*error))] {
+                for (number, change) in changes.iter().enumerate() {
                     let mut config = Config::default();
-                    turn(&mut config);
-                    assert_eq!(config.check(), expected, "{error:?}, number {number}");
+                    change(&mut config);
+                    assert_eq!(config.validate(), expected, "{error:?}, number {number}");
                 }
             }
         }

@@ -1,40 +1,40 @@
-//! The closed alphabet between a state machine and whoever drives it.
+//! Inputs ([`Event`]) and outputs ([`Action`], [`Notice`]) of the state machine.
 
 use core::fmt;
 
 use crate::address::Address;
-use crate::ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
+use crate::error::{CloseReason, IoCause, StatusReason};
+use crate::ids::{Fingerprint, LinkId, MessageId, OfferId};
 use crate::message::{Message, Nonce};
-use crate::reason::{CloseReason, IoCause};
 use crate::time::Instant;
 
-/// What a driver tells the state machine.
+/// An input: what a driver tells the state machine.
 ///
-/// Each link has exactly one terminal event: `ConnectFailed`, `Lost` or `Closed`. Events that name a link that has ended
-/// change nothing and are counted.
+/// Each link has exactly one terminal event: `ConnectFailed`, `Lost` or `Closed`. An event for a link that has ended
+/// changes nothing and is counted in [`Stats::stale_events`](crate::Stats::stale_events).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The connection asked for with [`Action::Connect`] stands.
+    /// The connection requested with [`Action::Connect`] is established.
     Connected {
         /// The link.
         link: LinkId,
     },
-    /// The connection asked for with [`Action::Connect`] could not be made. Terminal.
+    /// The connection requested with [`Action::Connect`] could not be established. Terminal.
     ConnectFailed {
         /// The link.
         link: LinkId,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: IoCause,
     },
-    /// Bytes came in, in any chunking.
+    /// Bytes arrived, in any chunking.
     BytesArrived {
         /// The link.
         link: LinkId,
-        /// The bytes. Nothing keeps a reference to them.
+        /// The bytes. The state machine keeps no reference to them.
         bytes: &'a [u8],
     },
-    /// The other side will send no more (end of stream).
+    /// The other side sends no more (end of stream).
     Finished {
         /// The link.
         link: LinkId,
@@ -43,52 +43,54 @@ pub enum Event<'a> {
     Lost {
         /// The link.
         link: LinkId,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: IoCause,
     },
-    /// What [`Action::Close`] asked for is done. Terminal.
+    /// The connection is closed, as [`Action::Close`] requested. Terminal.
     Closed {
         /// The link.
         link: LinkId,
     },
-    /// The timer fired. Early or needless firings are harmless.
+    /// The timer fired. A timer that fires early or without need does no harm.
     TimerFired,
 }
 
-/// What a state machine asks its driver to do, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An output: what a driver must do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Open a connection to the peer's address. Answer with `Connected` or `ConnectFailed`.
+    /// Open a connection. Answer with [`Event::Connected`] or [`Event::ConnectFailed`].
     Connect {
-        /// The link that the connection will be.
+        /// The link that the connection belongs to.
         link: LinkId,
-        /// Whom to dial; [`Tower::peer`](crate::Tower::peer) has the address. When it has none, the peer was forgotten before this was polled, and
-        /// the link is to be closed: a `Close` follows.
-        peer: PeerId,
+        /// The address to dial.
+        address: Address,
     },
-    /// There are bytes to send: call [`transmit`](crate::StateMachine::transmit) whenever the connection takes bytes,
-    /// until it returns 0.
+    /// The link has bytes to send. Call [`StateMachine::transmit`](crate::StateMachine::transmit) whenever the
+    /// connection takes bytes, until it returns 0.
     Send {
         /// The link.
         link: LinkId,
     },
-    /// Close the connection and answer with `Closed` (or with `Lost`, or with `ConnectFailed` if it was never up). May be
-    /// said twice, the second time more urgently.
+    /// Close the connection. Answer with [`Event::Closed`], or with [`Event::Lost`] if it broke meanwhile, or with
+    /// [`Event::ConnectFailed`] if it was never established. A second `Close` for the same link always is an
+    /// [`Abort`](CloseMode::Abort).
     Close {
         /// The link.
         link: LinkId,
-        /// With what care.
+        /// Whether bytes that wait are sent before.
         how: CloseMode,
         /// Why, for logs.
-        why: CloseReason,
+        reason: CloseReason,
     },
-    /// Show the application a message and come back with [`Tower::decide`](crate::Tower::decide).
+    /// Show a message to the application, which answers with [`Tower::decide`](crate::Tower::decide).
     Screen {
-        /// The message: [`Tower::offer`](crate::Tower::offer) shows it.
+        /// The id for the answer.
         offer: OfferId,
-        /// Who handed it over, when that is known.
-        from: Option<PeerId>,
+        /// The message.
+        message: Message,
+        /// The peer that handed the message over, if it claimed to be one and no pinned key disproves the claim.
+        from: Option<Address>,
     },
     /// Tell the application.
     Notify(Notice),
@@ -97,189 +99,157 @@ pub enum Action {
 /// How to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseMode {
-    /// First send all that `transmit` has, then close the sending side, then the rest.
+    /// Send all that `transmit` returns, then close the sending side, then the rest.
     Flush,
-    /// At once; unsent bytes are dropped.
+    /// Close at once. Bytes that were not sent are dropped.
     Abort,
 }
 
-/// What an application may want to know. Small and `Copy`; [`Tower::report`](crate::Tower::report) spells one out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something that an application may want to know. A notice owns all that it tells: it can be kept, sent to another
+/// thread, and serialized (feature `serde`).
+///
+/// Addresses and message bodies are reference-counted, so a notice is cheap to make and to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Notice {
-    /// A peer that was not known.
+    /// A new peer is known.
     TowerDiscovered {
         /// The peer.
-        peer: PeerId,
+        peer: Address,
     },
-    /// A peer's status changed.
+    /// The status of a peer changed.
     StatusChanged {
         /// The peer.
-        peer: PeerId,
-        /// What it was.
+        peer: Address,
+        /// The status before.
         from: Status,
-        /// What it is.
+        /// The status now.
         to: Status,
+        /// Why.
+        reason: StatusReason,
     },
-    /// A peer was forgotten: an older dead one made room, or it was another name of a known tower.
+    /// A peer was forgotten: at the application's request, to make room in a full table, or because the address
+    /// turned out to be another address of a known tower.
     TowerForgotten {
-        /// The peer. Its id means nothing any more.
-        peer: PeerId,
+        /// The peer.
+        peer: Address,
     },
-    /// A peer handed a message over and it was taken.
+    /// A peer handed over a message, and this tower took it.
     MessageReceived {
-        /// The peer, when the sender claimed to be one and no pinned key disproves that.
-        from: Option<PeerId>,
-        /// The message, which can be looked up until the next call that changes the tower.
-        message: MessageKey,
+        /// The id of the message.
+        id: MessageId,
+        /// The name of the message.
+        nonce: Nonce,
+        /// The message.
+        message: Message,
+        /// The peer, if the sender claimed to be one and no pinned key disproves the claim.
+        from: Option<Address>,
+        /// Whether this tower has had the message lately: it is one of the last
+        /// [`Config::recent`](crate::Config::recent) that came in.
+        again: bool,
     },
     /// A message was put into the queue.
     MessageQueued {
-        /// The message.
-        message: MessageKey,
-        /// What brought it there.
+        /// The id of the message.
+        id: MessageId,
+        /// The name of the message.
+        nonce: Nonce,
+        /// What put the message into the queue.
         origin: Origin,
     },
-    /// A peer confirmed a message, and this tower forgot it.
+    /// A peer confirmed a message. This tower no longer holds it.
     MessageDelivered {
+        /// The id that the message had.
+        id: MessageId,
+        /// The name of the message.
+        nonce: Nonce,
+        /// The message.
+        message: Message,
         /// The peer.
-        to: PeerId,
-        /// The message, which can be looked up until the next call that changes the tower.
-        message: MessageKey,
+        to: Address,
     },
-    /// A peer confirmed our announcement.
+    /// A peer confirmed an announcement of this tower.
     Announced {
         /// The peer.
-        to: PeerId,
+        to: Address,
     },
-    /// The key at a peer's address is not the one pinned for it. [`Tower::report`](crate::Tower::report) tells which one was seen.
+    /// A peer's address shows another key than the one pinned for it. The link is closed.
     KeyChanged {
         /// The peer.
-        peer: PeerId,
+        peer: Address,
+        /// The key that was seen.
+        seen: Option<Fingerprint>,
     },
-    /// A link ended or is about to.
+    /// A link was closed, or is about to be.
     LinkClosed {
         /// The link.
         link: LinkId,
-        /// The peer at its other end, when known.
-        peer: Option<PeerId>,
+        /// The peer at the other end, if it is known.
+        peer: Option<Address>,
         /// Why.
-        why: CloseReason,
+        reason: CloseReason,
     },
-    /// Notices that did not fit and were dropped.
+    /// Notices were dropped because too many waited.
     Missed {
-        /// How many.
+        /// The number of dropped notices.
         count: u64,
     },
     /// The shutdown is complete: all links are closed.
     ShutDown {
-        /// How many messages no peer took in time. They are lost with this tower.
+        /// The number of messages that no peer took. They are lost with this tower.
         left: usize,
     },
 }
 
-/// What brought a message into the queue.
+impl Notice {
+    /// Returns the message that the notice carries, if it carries one.
+    #[must_use]
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::MessageReceived { message, .. } | Self::MessageDelivered { message, .. } => {
+                Some(message)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What put a message into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Origin {
-    /// The application enqueued it.
+    /// The application enqueued the message.
     Local,
-    /// A peer handed it over.
+    /// A peer handed the message over.
     Peer,
-    /// It came back: the peer it was meant for did not take it.
+    /// The peer for which the message was meant did not take it.
     Returned,
 }
 
-/// A [`Notice`] with everything spelled out, so that it outlives the moment and the tower.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Report {
-    /// See [`Notice::TowerDiscovered`].
-    TowerDiscovered {
-        /// The peer's address.
-        tower: Address,
-    },
-    /// See [`Notice::StatusChanged`].
-    StatusChanged {
-        /// The peer's address.
-        tower: Address,
-        /// What it was.
-        from: Status,
-        /// What it is.
-        to: Status,
-    },
-    /// See [`Notice::MessageReceived`].
-    MessageReceived {
-        /// The sender's address, when it claimed one.
-        from: Option<Address>,
-        /// The message's name.
-        nonce: Nonce,
-        /// The message.
-        message: Message,
-    },
-    /// See [`Notice::MessageQueued`].
-    MessageQueued {
-        /// The message's name.
-        nonce: Nonce,
-        /// What brought it there.
-        origin: Origin,
-    },
-    /// See [`Notice::MessageDelivered`].
-    MessageDelivered {
-        /// The receiver's address.
-        to: Address,
-        /// The message's name.
-        nonce: Nonce,
-    },
-    /// See [`Notice::Announced`].
-    Announced {
-        /// The peer's address.
-        to: Address,
-    },
-    /// See [`Notice::KeyChanged`].
-    KeyChanged {
-        /// The peer's address.
-        tower: Address,
-        /// The other key that was seen there last.
-        seen: Option<Fingerprint>,
-    },
-    /// See [`Notice::LinkClosed`].
-    LinkClosed {
-        /// The peer's address, when known.
-        tower: Option<Address>,
-        /// Why.
-        why: CloseReason,
-    },
-    /// See [`Notice::Missed`].
-    Missed {
-        /// How many.
-        count: u64,
-    },
-    /// See [`Notice::ShutDown`].
-    ShutDown {
-        /// How many messages no peer took in time.
-        left: usize,
-    },
-}
-
-/// What a tower thinks of a peer.
+/// The status of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Status {
-    /// Known, and not yet tried. First in the draw.
+    /// Known, and not yet tried. New peers come first in the draw.
     New,
-    /// The last transaction with it succeeded.
+    /// The last transaction with the peer succeeded.
     Alive,
-    /// The last attempt to reach it failed.
+    /// The last attempt to reach the peer failed.
     Lost,
-    /// Lost for longer than the kill timer.
+    /// The peer was lost for longer than [`Config::kill_timeout`](crate::Config::kill_timeout).
     Dead,
-    /// The application wants nothing to do with it; or it turned out to be another name of this tower or of an ignored one, which is
-    /// forgotten when the table is full.
+    /// The application ignores the peer; or the address is another one of this tower or of an ignored peer. The latter
+    /// are forgotten when the table is full.
     Ignored,
 }
 
 impl Status {
-    /// The status in one lower-case word.
+    /// Returns the status as one lower-case word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -298,8 +268,10 @@ impl fmt::Display for Status {
     }
 }
 
-/// The language that is spoken on a link.
+/// The protocol that is spoken on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Dialect {
     /// The frames of [`wire`](crate::wire).
@@ -309,7 +281,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect in one lower-case word.
+    /// Returns the dialect as one lower-case word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -325,13 +297,13 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// When the driver's timer must fire, and what for.
+/// When the driver's timer must fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wakeup {
-    /// When. In the past means now.
+    /// The time. A time in the past means now.
     pub at: Instant,
-    /// What for.
-    pub why: WakeupReason,
+    /// What the state machine will do then.
+    pub reason: WakeupReason,
 }
 
 /// What a wake-up is for.
@@ -344,13 +316,13 @@ pub enum WakeupReason {
     Tick,
     /// The next heartbeat is due.
     Heartbeat,
-    /// A link waits for something: connection, hello, confirmation, use, or its close.
+    /// A link times out: connection, handshake, confirmation, use or close.
     Link,
-    /// A peer has rested after a failure.
+    /// The back-off of a peer ends.
     Backoff,
-    /// A message under screening has waited for its verdict.
+    /// The time for the verdict on a message ends.
     Screening,
-    /// The shutdown has taken as long as it may.
+    /// The time for the shutdown ends.
     Shutdown,
 }
 

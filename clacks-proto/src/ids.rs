@@ -1,50 +1,18 @@
-//! The names of things: small, `Copy`, and never used again once what they name is gone.
+//! Ids: small, `Copy`, and never used twice.
 
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// A link: one connection, inbound or outbound. An id is never used again: once its link has ended, it means nothing.
+use crate::table::Key;
+
+/// How many entries a slot of a table has held before. Never zero, so that `Option<Id>` is as small as the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId {
-    pub(crate) index: u32,
-    pub(crate) epoch: Epoch,
-}
-
-impl LinkId {
-    /// The place of the link in a table: less than `max_links`, and taken by one live link at a time. For drivers that
-    /// keep their own state in a `Vec`.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// A peer in a tower's table. Once the peer is forgotten, the id means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId {
-    pub(crate) index: u32,
-    pub(crate) epoch: Epoch,
-}
-
-/// A message held by a tower. Once the message has left, the key means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageKey {
-    pub(crate) index: u32,
-    pub(crate) epoch: Epoch,
-}
-
-/// A message that waits for the application's verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OfferId(pub(crate) MessageKey);
-
-/// How often a place in a table has been taken before. Never zero inside, so that an id that may be missing takes no more room.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Epoch(NonZeroU32);
 
 impl Epoch {
     pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
 
-    /// The one after it; after the last comes the first.
+    /// The next epoch. Wraps around to the first.
     pub(crate) const fn next(self) -> Self {
         match self.0.checked_add(1) {
             Some(next) => Self(next),
@@ -53,19 +21,86 @@ impl Epoch {
     }
 }
 
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0.get() - 1).fmt(f)
+/// Defines an id of an entry in a [`Table`](crate::table::Table).
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            pub(crate) index: u32,
+            pub(crate) epoch: Epoch,
+        }
+
+        impl Key for $name {
+            fn new(index: u32, epoch: Epoch) -> Self {
+                Self { index, epoch }
+            }
+
+            fn parts(self) -> (u32, Epoch) {
+                (self.index, self.epoch)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({}.{})", stringify!($name), self.index, self.epoch.0.get() - 1)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                (self.index, self.epoch.0).serialize(serializer)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+                let (index, epoch) = serde::Deserialize::deserialize(input)?;
+                Ok(Self { index, epoch: Epoch(epoch) })
+            }
+        }
+    };
+}
+
+id! {
+    /// A link: one connection, inbound or outbound. The id means nothing once the link has ended.
+    LinkId
+}
+id! {
+    /// A peer in a tower's table. The id means nothing once the peer is forgotten.
+    PeerId
+}
+id! {
+    /// A message that a tower holds; [`Tower::message`](crate::Tower::message) looks it up. The id means nothing once
+    /// the message has left.
+    MessageId
+}
+
+impl LinkId {
+    /// Returns the index of the link: less than [`Config::max_links`](crate::Config::max_links), and used by one link
+    /// at a time. Drivers can keep their own state in a `Vec`.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
     }
 }
 
-impl fmt::Debug for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+#[cfg(feature = "tls")]
+impl PeerId {
+    /// Returns a DNS name that no other peer has.
+    pub(crate) fn to_label(self) -> alloc::string::String {
+        alloc::format!("p{}e{}.peer", self.index, self.epoch.0)
     }
 }
 
-/// Who a tower is: the SHA-256 of its certificate's public key (the DER of its `SubjectPublicKeyInfo`).
+/// A message that waits for the application's verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OfferId(pub(crate) MessageId);
+
+/// The identity of a tower: the SHA-256 of its certificate's public key (the DER of its `SubjectPublicKeyInfo`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -81,15 +116,58 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// A text is not a [`Fingerprint`]: it does not consist of 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FingerprintError;
+
+impl fmt::Display for FingerprintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a fingerprint is written as 64 hexadecimal digits")
+    }
+}
+
+impl core::error::Error for FingerprintError {}
+
+impl core::str::FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(FingerprintError);
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = core::str::from_utf8(digits).map_err(|_| FingerprintError)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| FingerprintError)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::format;
+    use alloc::string::ToString;
 
     #[test]
-    fn an_id_that_may_be_missing_takes_no_more_room() {
+    fn an_optional_id_takes_no_more_room_than_the_id() {
         assert_eq!(size_of::<Option<LinkId>>(), 8);
-        let epochs = [Epoch::FIRST, Epoch::FIRST.next(), Epoch(NonZeroU32::MAX).next()];
-        assert_eq!(format!("{epochs:?}"), "[0, 1, 0]");
+    }
+
+    #[test]
+    fn epochs_wrap_around_to_the_first() {
+        assert_eq!(Epoch(NonZeroU32::MAX).next(), Epoch::FIRST);
+        let id = LinkId { index: 3, epoch: Epoch::FIRST.next() };
+        assert_eq!(format!("{id:?}"), "LinkId(3.1)");
+    }
+
+    #[test]
+    fn a_fingerprint_is_parsed_from_what_it_is_displayed_as() {
+        let fingerprint = Fingerprint(core::array::from_fn(|n| u8::try_from(n * 8).unwrap()));
+        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        for text in ["", "0", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(text.parse::<Fingerprint>(), Err(FingerprintError));
+        }
     }
 }

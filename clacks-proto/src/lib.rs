@@ -88,64 +88,63 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-mod actions;
 mod address;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
 mod config;
-mod deadlines;
-mod digest;
+mod deadline_heap;
 #[cfg(feature = "std")]
 pub mod driver;
 pub mod embedding;
+mod error;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
+#[cfg(any())]
 pub mod fuzzing;
+mod hash;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
+mod index_list;
 mod link;
-mod machine;
-mod memory;
 mod message;
-mod pacer;
-mod peers;
-mod queue;
-mod reason;
-mod room;
-mod seed;
-pub mod selector;
+mod rng;
+#[cfg(feature = "serde")]
+mod serialization;
+mod state_machine;
 mod stats;
-mod taken;
+mod table;
 mod time;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod tower;
 pub mod wire;
 
+pub use bytes;
+
 pub use address::{Address, AddressError, Host, MAX_NAME, Name};
-#[cfg(feature = "http")]
-pub use config::Dialects;
 pub use config::{
-    Allowance, Config, ConfigError, DefaultVerdict, Odds, Screening, SendRate, Timeouts, Window,
+    Allowance, Config, ConfigError, DefaultVerdict, Dialects, Odds, Screening, SendRate, Timeouts,
+};
+pub use error::{
+    CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure,
 };
 pub use event::{
-    Action, CloseMode, Dialect, Event, Notice, Origin, Report, Status, Wakeup, WakeupReason,
+    Action, CloseMode, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason,
 };
-pub use ids::{Fingerprint, LinkId, MessageKey, OfferId, PeerId};
-pub use machine::StateMachine;
-pub use message::{Kind, Message, Nonce};
-pub use peers::Standing;
-pub use reason::{CloseReason, IoCause, ProtocolError, Refusal, TlsFailure};
-pub use seed::Seed;
+pub use ids::{Fingerprint, FingerprintError, LinkId, MessageId, OfferId, PeerId};
+pub use message::{Kind, Message, Nonce, NonceError};
+pub use rng::Seed;
+pub use state_machine::StateMachine;
 pub use stats::Stats;
 pub use time::Instant;
 pub use tower::{
-    DecideError, EnqueueError, ExpandError, Foresight, Held, Peer, PeerView, RefusedMessage,
-    ShutdownProgress, Tower, Verdict,
+    DecideError, EnqueueError, ExpandError, HeldMessage, LinkInfo, MessageState, Peer, PeerRecord,
+    QueueUsage, RefusedMessage, ShutdownProgress, StatusCounts, Tower, Verdict, selector,
 };
+pub use wire::Window;
 
 /// The examples of the READMEs, compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -1,24 +1,39 @@
-//! What travels: a nonce, a kind and a body.
+//! Messages: a kind and a body, and the nonce that names a message in the network.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::str::FromStr;
 
 use bytes::Bytes;
-use core::fmt;
 
-/// What a message's body is. The network carries all of them alike.
+/// The type of a message's body. The network carries all kinds alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Kind {
     /// Any bytes.
     Bytes,
     /// Text in UTF-8, checked on arrival.
     Text,
-    /// A JSON value in UTF-8. The core checks the UTF-8, not the JSON: whoever reads it parses it.
+    /// A JSON value in UTF-8. The core checks the UTF-8, not the JSON.
     Json,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Bytes => "bytes",
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
 }
 
 /// A message that an application hands in or takes out.
 ///
-/// The body is copied into an allocation of exactly its size, so that a stored message never keeps a
-/// larger buffer alive. Clones share it.
+/// The body is copied into an allocation of exactly its size, so that a stored message never keeps a larger buffer
+/// alive. Clones share the body; cloning allocates nothing.
 ///
 /// ```
 /// use clacks_proto::{Kind, Message};
@@ -30,51 +45,72 @@ pub enum Kind {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Message {
     kind: Kind,
-    body: Bytes,
+    body: Arc<[u8]>,
 }
 
 impl Message {
-    /// A message of raw bytes.
+    /// Returns a message of raw bytes.
     #[must_use]
     pub fn bytes(body: &[u8]) -> Self {
-        Self { kind: Kind::Bytes, body: Bytes::copy_from_slice(body) }
+        Self::copied(Kind::Bytes, body)
     }
 
-    /// A message of text.
+    /// Returns a message of text.
     #[must_use]
     pub fn text(body: &str) -> Self {
-        Self { kind: Kind::Text, body: Bytes::copy_from_slice(body.as_bytes()) }
+        Self::copied(Kind::Text, body.as_bytes())
     }
 
-    /// A message that is a JSON value, already written out.
+    /// Returns a message whose body is a JSON value, already written out.
     #[must_use]
     pub fn json(body: &str) -> Self {
-        Self { kind: Kind::Json, body: Bytes::copy_from_slice(body.as_bytes()) }
+        Self::copied(Kind::Json, body.as_bytes())
     }
 
-    pub(crate) fn from_parts(kind: Kind, body: Bytes) -> Self {
-        Self { kind, body }
+    /// Returns a message with a copy of `body`, which must be UTF-8 unless the kind is [`Kind::Bytes`].
+    #[inline]
+    pub(crate) fn copied(kind: Kind, body: &[u8]) -> Self {
+        Self { kind, body: Arc::from(body) }
     }
 
-    /// What the body is.
+    /// Returns the type of the body.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The body. Cloning it is cheap.
+    /// Returns the body.
     #[must_use]
-    pub fn body(&self) -> &Bytes {
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body as text, when it is text or JSON.
+    /// Returns the length of the body, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Returns whether the body is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// Returns the body as text if the message is text or JSON.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self.kind {
             Kind::Bytes => None,
             Kind::Text | Kind::Json => core::str::from_utf8(&self.body).ok(),
         }
+    }
+}
+
+/// Shares the body of the message without copying it.
+impl From<Message> for Bytes {
+    fn from(message: Message) -> Self {
+        Self::from_owner(message.body)
     }
 }
 
@@ -87,7 +123,7 @@ impl fmt::Debug for Message {
     }
 }
 
-/// The name of a message: 128 bits drawn by the tower where it was enqueued.
+/// The name of a message: 128 bits drawn by the tower at which the message was enqueued.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub u128);
 
@@ -100,5 +136,52 @@ impl fmt::Debug for Nonce {
 impl fmt::Display for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A text is not a [`Nonce`]: it does not consist of 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NonceError;
+
+impl fmt::Display for NonceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a nonce is written as 32 hexadecimal digits")
+    }
+}
+
+impl core::error::Error for NonceError {}
+
+impl FromStr for Nonce {
+    type Err = NonceError;
+
+    fn from_str(text: &str) -> Result<Self, NonceError> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).map_err(|_| NonceError)?;
+        if is_hex { Ok(Self(number)) } else { Err(NonceError) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn clones_and_bytes_share_the_body() {
+        let message = Message::bytes(b"body");
+        let clone = message.clone();
+        assert_eq!(clone.body().as_ptr(), message.body().as_ptr());
+        let bytes = Bytes::from(clone);
+        assert_eq!(bytes.as_ptr(), message.body().as_ptr());
+        assert_eq!(size_of::<Message>(), 24);
+    }
+
+    #[test]
+    fn a_nonce_is_parsed_from_what_it_is_displayed_as() {
+        let nonce = Nonce(0x0123_4567_89ab_cdef);
+        assert_eq!(nonce.to_string().parse(), Ok(nonce));
+        for text in ["", "+0123456789abcdef0123456789abcde", "0", &"0".repeat(33)] {
+            assert_eq!(text.parse::<Nonce>(), Err(NonceError), "{text}");
+        }
     }
 }

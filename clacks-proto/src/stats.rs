@@ -1,54 +1,56 @@
-//! What a tower has counted since it was made.
+//! Counters of a tower.
 
-/// Counters. They only grow.
+/// What a tower has counted since it was made. The counters only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Stats {
     /// Messages enqueued by the application.
     pub enqueued: u64,
     /// Messages taken from peers, coalesced ones included.
     pub received: u64,
-    /// Messages from peers that were already held here.
+    /// Messages from peers that were already held.
     pub coalesced: u64,
     /// Retried messages that had been taken the first time.
     pub recognised_retries: u64,
     /// Messages confirmed by peers.
     pub delivered: u64,
-    /// Messages that came back to the queue, whatever the reason.
+    /// Messages that went back to the queue because a peer did not take them.
     pub returned: u64,
-    /// Messages asked about again after their link broke.
+    /// Messages about which a peer was asked again after their link broke.
     pub in_doubt: u64,
-    /// In-doubt messages that came back unanswered: each may now exist twice.
+    /// Messages that went back to the queue although a peer may have taken them. Each may now exist twice.
     pub doubt_unresolved: u64,
     /// Messages that peers refused.
     pub refused_by_peers: u64,
-    /// Messages from peers that were refused here.
+    /// Messages from peers that this tower refused.
     pub refused: u64,
-    /// Messages confirmed and dropped at the application's word.
+    /// Messages that were confirmed and not queued, at the application's request.
     pub swallowed: u64,
-    /// Links made, inbound.
+    /// Inbound links.
     pub links_accepted: u64,
-    /// Links made, outbound.
+    /// Outbound links.
     pub links_dialled: u64,
-    /// Inbound connections not taken.
+    /// Inbound connections that were refused.
     pub links_refused: u64,
-    /// Links that ended with a peer's mistake: bytes or frames that are not the protocol, or TLS that failed.
+    /// Links closed because of invalid bytes, frames that are not allowed, or a TLS failure.
     pub links_misbehaved: u64,
-    /// Links that ended because something took too long.
+    /// Links closed because of a time-out.
     pub links_timed_out: u64,
-    /// Links that ended some other way without a goodbye.
+    /// Links that ended in any other way without a goodbye.
     pub links_broken: u64,
-    /// Handshakes of TLS that were complete and began from nothing.
+    /// TLS handshakes that were complete and began a new session.
     pub handshakes_full: u64,
-    /// Those that went on with an earlier session.
+    /// TLS handshakes that resumed an earlier session.
     pub handshakes_resumed: u64,
-    /// Addresses learned.
+    /// Addresses that became peers.
     pub towers_discovered: u64,
-    /// Addresses not learned: too many at once, or the table was full.
+    /// Addresses that were not learned, because there were too many at once or the table was full.
     pub towers_not_learned: u64,
-    /// Claims of an address that its pinned key disproves.
+    /// Claims of an address that were disproved by its pinned key.
     pub claims_disproved: u64,
-    /// Events that named a link that had ended.
+    /// Events for links that had ended.
     pub stale_events: u64,
     /// Notices dropped because too many waited.
     pub notices_missed: u64,

@@ -112,14 +112,14 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
     let transfer = u64::from_be_bytes(bytes[5..13].try_into().unwrap());
     raw.confirm(link, transfer);
     assert_eq!(
-        raw.tower.held(),
+        raw.tower.queue_usage(),
         (0, 0),
         "it is not held any more, though its bytes are needed to the end of the frame"
     );
     raw.enqueue("the next");
     raw.run(seconds(1));
     while raw.tower.transmit(link, &mut (&mut bytes).limit(7)) > 0 {}
-    assert_eq!(raw.tower.held(), (1, 8));
+    assert_eq!(raw.tower.queue_usage(), (1, 8));
     let mut decoder = Decoder::new(MAX_BODY);
     let mut input = bytes.as_slice();
     let mut texts = Vec::new();
@@ -146,7 +146,7 @@ fn a_link_that_ends_in_the_middle_of_a_frame_lets_go_of_its_message() {
     assert_eq!(full.map_err(|refused| refused.why), Err(EnqueueError::Full), "it takes its place");
     raw.lose(link);
     raw.enqueue("in its place");
-    assert_eq!(raw.tower.held(), (2, 21));
+    assert_eq!(raw.tower.queue_usage(), (2, 21));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn what_notices_speak_of_is_readable_until_the_call_after_the_last_of_them() {
     }
     let confirmed = encode(&Frame::Confirmed { through: transfers[0] });
     raw.tower.handle(Event::BytesArrived { link, bytes: &confirmed }, raw.now);
-    assert_eq!(raw.tower.held(), (0, 0), "it has left");
+    assert_eq!(raw.tower.queue_usage(), (0, 0), "it has left");
 
     let enqueue = |raw: &mut Raw, text| {
         raw.tower.enqueue(Message::text(text), raw.now).map(drop).map_err(|refused| refused.why)

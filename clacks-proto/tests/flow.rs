@@ -185,12 +185,12 @@ fn a_peer_that_exceeds_our_window_is_closed() {
         for transfer in 0..granted {
             raw.hand(link, transfer, &text);
         }
-        assert_eq!(raw.why_closed(link), None);
+        assert_eq!(raw.close_reason(link), None);
         raw.hand(link, granted, &text);
         let why = CloseReason::Protocol(ProtocolError::WindowExceeded);
-        assert_eq!(raw.why_closed(link), Some(why));
+        assert_eq!(raw.close_reason(link), Some(why));
         raw.deaf.clear();
-        assert_eq!(raw.tower.held().0, usize::try_from(granted).unwrap());
+        assert_eq!(raw.tower.queue_usage().messages, usize::try_from(granted).unwrap());
         assert_eq!(raw.tower.stats().links_misbehaved, 1);
     }
 }
@@ -205,8 +205,8 @@ fn a_peer_within_our_window_may_go_on_for_ever() {
     for transfer in 0..100 {
         raw.hand(link, transfer, "longer than the window, but alone");
     }
-    assert_eq!(raw.why_closed(link), None);
-    assert_eq!(raw.tower.held().0, 5);
+    assert_eq!(raw.close_reason(link), None);
+    assert_eq!(raw.tower.queue_usage().messages, 5);
     // The same with bytes: what is answered makes room.
     config.window = Window { messages: 3, bytes: 100 };
     let mut raw = Raw::new(&config);
@@ -217,7 +217,7 @@ fn a_peer_within_our_window_may_go_on_for_ever() {
         let bytes = two.map(|transfer| encode(&Frame::Message(message(transfer, body)))).concat();
         raw.bytes(link, &bytes);
     }
-    assert_eq!(raw.why_closed(link), None);
+    assert_eq!(raw.close_reason(link), None);
 }
 
 // Probes.
@@ -288,7 +288,7 @@ fn a_limit_that_is_learned_in_the_hello_counts_for_what_waits_for_it() {
     assert!(raw.heard_messages(link).is_empty(), "it may not be sent");
     assert_eq!(raw.tower.peek().next().unwrap().in_flight, None);
     assert_eq!((raw.tower.stats().returned, raw.tower.stats().doubt_unresolved), (1, 0));
-    assert_eq!(raw.why_closed(link), None, "shorter ones may follow");
+    assert_eq!(raw.close_reason(link), None, "shorter ones may follow");
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_peer_that_says_too_large_is_not_asked_again_with_that_length() {
     raw.enqueue("nineteen are enough");
     raw.run(seconds(5));
     assert_eq!(texts(&mut raw, link), ["nineteen are enough"]);
-    assert_eq!(raw.tower.held().0, 2);
+    assert_eq!(raw.tower.queue_usage().messages, 2);
 }
 
 #[test]
@@ -334,11 +334,11 @@ fn a_body_above_our_own_limit_is_not_the_protocol() {
     let mut raw = Raw::new(&config);
     let link = raw.call_as(1);
     raw.hand(link, 1, &"x".repeat(100));
-    assert_eq!(raw.why_closed(link), None);
+    assert_eq!(raw.close_reason(link), None);
     raw.hand(link, 2, &"x".repeat(1_000));
-    assert!(matches!(raw.why_closed(link), Some(CloseReason::Wire(_))));
+    assert!(matches!(raw.close_reason(link), Some(CloseReason::Wire(_))));
     assert_eq!(raw.heard(link).last(), Some(&Said::Goodbye(Farewell::Misbehaved)));
-    assert_eq!(raw.tower.held().0, 1);
+    assert_eq!(raw.tower.queue_usage().messages, 1);
 }
 
 #[test]
@@ -371,14 +371,14 @@ fn enqueue_stops_at_the_local_share_and_transit_goes_on() {
     let message = Message::text("unharmed");
     let refused = raw.with(|tower, now| tower.enqueue(message.clone(), now)).unwrap_err();
     assert_eq!((refused.message, refused.why), (message, EnqueueError::Full));
-    assert_eq!(raw.tower.held().0, 8);
+    assert_eq!(raw.tower.queue_usage().messages, 8);
     assert_eq!(raw.tower.stats().enqueued, 8);
     let link = raw.call_as(1);
     raw.deaf.insert(link);
     for transfer in 0..3 {
         raw.hand(link, transfer, "transit");
     }
-    assert_eq!(raw.tower.held().0, 10);
+    assert_eq!(raw.tower.queue_usage().messages, 10);
     assert_eq!((raw.tower.stats().received, raw.tower.stats().refused), (2, 1));
 }
 
@@ -394,7 +394,7 @@ fn the_local_share_counts_bytes_too() {
     assert_eq!(refused.why, EnqueueError::Full);
     let link = raw.call_as(1);
     raw.hand(link, 1, &"x".repeat(20));
-    assert_eq!(raw.tower.held(), (3, 100));
+    assert_eq!(raw.tower.queue_usage(), (3, 100));
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn an_over_long_message_is_given_back() {
     let message = Message::text(&"x".repeat(51));
     let refused = raw.with(|tower, now| tower.enqueue(message.clone(), now)).unwrap_err();
     assert_eq!((refused.message, refused.why), (message, EnqueueError::TooLarge { max: 50 }));
-    assert_eq!(raw.tower.held().0, 1);
+    assert_eq!(raw.tower.queue_usage().messages, 1);
 }
 
 #[test]

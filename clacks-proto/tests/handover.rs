@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::BufMut;
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
-    CloseReason, Event, Kind, LinkId, Message, Nonce, Origin, Report, SendRate, StateMachine,
+    CloseReason, Event, Kind, LinkId, Message, MessageState, Nonce, Origin, Notice, SendRate, StateMachine,
     Status, Tower,
 };
 use common::raw::{Raw, Said, encode, message};
 use common::{address, net, quick, seconds, tower};
 
 fn is_in_flight(raw: &Raw) -> bool {
-    raw.tower.peek().any(|held| held.in_flight.is_some())
+    raw.tower.peek().any(|held| common::is_in_flight(&held))
 }
 
 #[test]
@@ -33,14 +33,15 @@ fn a_refused_dial_returns_the_message() {
     raw.expand(1);
     let nonce = raw.enqueue("returns");
     assert!(raw.run_to_dial(seconds(1)));
-    let peer = raw.tower.find(&address(1)).unwrap().id;
-    assert_eq!(raw.tower.peek().next().unwrap().in_flight, Some(peer));
+    let to = Some(address(1));
+    assert_eq!(raw.tower.peek().next().unwrap().state, MessageState::InFlight { to });
     raw.refuse();
     assert!(!is_in_flight(&raw));
     assert_eq!(raw.texts(), ["returns"]);
     assert_eq!((raw.tower.stats().returned, raw.tower.stats().doubt_unresolved), (1, 0));
+    let id = raw.tower.peek().next().unwrap().id;
     let origin = Origin::Returned;
-    assert!(raw.reports.contains(&Report::MessageQueued { nonce, origin }));
+    assert!(raw.notices.contains(&Notice::MessageQueued { id, nonce, origin }));
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn a_confirmed_message_is_forgotten_by_the_sender_and_held_once_by_the_receiver(
     assert!(moves > 10, "it is in flight all the time");
     let (here, there) = (net.tower(0).stats(), net.tower(1).stats());
     assert_eq!((here.delivered, there.delivered), (there.received, here.received));
-    assert!(net.has_report(0, |report| matches!(report, Report::MessageDelivered { .. })));
+    assert!(net.has_notice(0, |notice| matches!(notice, Notice::MessageDelivered { .. })));
 }
 
 // Doubt.
@@ -392,7 +393,7 @@ fn a_busy_peer_stays_alive_and_rests_and_the_message_returns() {
     assert_eq!(raw.status(1), Some(Status::Alive));
     assert!(!is_in_flight(&raw));
     assert_eq!((raw.tower.stats().returned, raw.tower.stats().refused_by_peers), (1, 1));
-    assert_eq!(raw.why_closed(link), None);
+    assert_eq!(raw.close_reason(link), None);
     raw.run(seconds(2));
     assert!(raw.heard_messages(link).is_empty(), "it rests");
     raw.run(seconds(2));
@@ -443,11 +444,11 @@ fn a_full_tower_answers_busy() {
     for transfer in 1..4 {
         raw.say(link, &Frame::Message(message(transfer, "x")));
     }
-    assert_eq!(raw.tower.held().0, 2);
+    assert_eq!(raw.tower.queue_usage().messages, 2);
     let heard = raw.heard(link);
     assert!(heard.contains(&Said::Refused(3, RefusedReason::Busy)), "{heard:?}");
     assert_eq!((raw.tower.stats().received, raw.tower.stats().refused), (2, 1));
-    assert_eq!(raw.why_closed(link), None);
+    assert_eq!(raw.close_reason(link), None);
 }
 
 #[test]
@@ -461,7 +462,7 @@ fn a_tower_without_room_for_bytes_answers_busy() {
         raw.hand(link, transfer, "ten bytes.");
     }
     raw.hand(link, 4, "five.");
-    assert_eq!(raw.tower.held(), (3, 25));
+    assert_eq!(common::held(&raw.tower), (3, 25));
     let heard = raw.heard(link);
     assert!(heard.contains(&Said::Refused(3, RefusedReason::Busy)), "{heard:?}");
     assert!(heard.contains(&Said::Confirmed(4)), "{heard:?}");
@@ -496,7 +497,7 @@ fn two_towers_of_which_one_ignores_the_other() {
     assert!(net.texts(1).is_empty());
     assert_eq!(net.status(0, 1), Some(Status::Lost));
     assert!(net.tower(1).stats().refused > 0, "it was asked now and then");
-    net.with(1, |tower, now| tower.heed(&address(0), now));
+    net.with(1, |tower, now| tower.unignore(&address(0), now));
     assert!(net.run_until(seconds(60), |net| net.status(0, 1) == Some(Status::Alive)));
 }
 
@@ -560,7 +561,7 @@ fn the_same_nonce_with_another_body_or_kind_is_another_message() {
         MessageFrame { nonce: Nonce(1), kind: Kind::Bytes, ..message(3, "body") },
     ];
     frames.into_iter().for_each(|frame| raw.say(link, &Frame::Message(frame)));
-    assert_eq!(raw.tower.held().0, 3);
+    assert_eq!(raw.tower.queue_usage().messages, 3);
     assert_eq!(raw.tower.stats().coalesced, 0);
 }
 

@@ -27,7 +27,7 @@ fn an_event_for_a_link_that_has_ended_changes_nothing_and_is_counted() {
         let mut raw = Raw::new(&quick());
         let link = raw.call();
         raw.tell(ending(link));
-        assert_eq!(raw.tower.links(), 0);
+        assert_eq!(raw.tower.links().count(), 0);
         let actions = raw.actions.len();
         let events = [
             Event::Connected { link },
@@ -53,15 +53,15 @@ fn a_link_that_is_being_closed_still_needs_its_terminal_event() {
     raw.never_closes = true;
     let link = raw.call_as(1);
     raw.bytes(link, b"?");
-    assert!(raw.why_closed(link).is_some());
-    assert_eq!(raw.tower.links(), 1);
+    assert!(raw.close_reason(link).is_some());
+    assert_eq!(raw.tower.links().count(), 1);
     // What comes in meanwhile is for nobody, and no mistake of the driver's.
     raw.hand(link, 1, "too late");
     raw.tell(Event::Finished { link });
-    assert_eq!(raw.tower.held().0, 0);
+    assert_eq!(raw.tower.queue_usage().messages, 0);
     assert_eq!(raw.tower.stats().stale_events, 0);
     raw.tell(Event::Lost { link, cause: IoCause::Reset });
-    assert_eq!(raw.tower.links(), 0);
+    assert_eq!(raw.tower.links().count(), 0);
     let told = raw.actions.iter().filter(|action| {
         matches!(action, Action::Notify(Notice::LinkClosed { link: closed, .. }) if *closed == link)
     });
@@ -127,7 +127,7 @@ fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
     raw.run(seconds(1));
     assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyLinks));
     raw.settle();
-    assert_eq!(raw.why_closed(callers[1]), Some(CloseReason::Evicted));
+    assert_eq!(raw.close_reason(callers[1]), Some(CloseReason::Evicted));
     assert_eq!(raw.heard(callers[1]), [Said::Goodbye(Farewell::Idle)]);
     assert_eq!(raw.closed.len(), 1);
     assert_eq!(raw.status(2), Some(Status::Alive), "that is no failure");
@@ -137,7 +137,7 @@ fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
     raw.expand(9);
     raw.enqueue("for the ninth");
     raw.run(Duration::from_millis(100));
-    assert_eq!(raw.why_closed(callers[2]), Some(CloseReason::Evicted));
+    assert_eq!(raw.close_reason(callers[2]), Some(CloseReason::Evicted));
     assert!(raw.run_to_dial(seconds(1)));
     assert_eq!(raw.texts(), ["for the ninth"]);
 }
@@ -152,11 +152,11 @@ fn a_sixteenth_of_the_links_is_kept_free_for_those_who_come_next() {
     for n in 1..=60 {
         callers.push(raw.call_alive(n));
         raw.run(seconds(1));
-        assert!(raw.tower.links() <= 30, "{} links with {n} callers", raw.tower.links());
+        assert!(raw.tower.links().count() <= 30, "{} links with {n} callers", raw.tower.links().count());
     }
     assert_eq!(raw.tower.stats().links_refused, 0, "nobody was turned away");
-    assert!(callers[..30].iter().all(|id| raw.why_closed(*id) == Some(CloseReason::Evicted)));
-    assert!(callers[30..].iter().all(|id| raw.why_closed(*id).is_none()));
+    assert!(callers[..30].iter().all(|id| raw.close_reason(*id) == Some(CloseReason::Evicted)));
+    assert!(callers[30..].iter().all(|id| raw.close_reason(*id).is_none()));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_thousand_silent_connections_cost_little_and_block_nobody() {
     let accepted = (0..1_000).filter(|_| raw.tower.accept(LOCAL, raw.now).is_ok()).count();
     raw.settle();
     assert_eq!(accepted, 64);
-    assert_eq!(raw.tower.links(), 64);
+    assert_eq!(raw.tower.links().count(), 64);
     // We can still dial, and be of use.
     raw.expand(1);
     raw.enqueue("goes out");
@@ -189,7 +189,7 @@ fn a_thousand_silent_connections_cost_little_and_block_nobody() {
     let link = raw.answer();
     assert_eq!(raw.heard_messages(link).len(), 1);
     raw.run(seconds(10));
-    assert_eq!(raw.tower.links(), 1);
+    assert_eq!(raw.tower.links().count(), 1);
     assert_eq!(raw.tower.stats().links_timed_out, 64);
     let late = raw
         .closed
@@ -221,7 +221,7 @@ fn two_towers_that_dial_each_other_at_once_get_along() {
     }
     net.run(seconds(70));
     for (n, other) in [(0, 1), (1, 0)] {
-        assert_eq!(net.tower(n).links(), 0, "both are let go when unused");
+        assert_eq!(net.tower(n).links().count(), 0, "both are let go when unused");
         assert_eq!(net.status(n, other), Some(Status::Alive));
         assert_eq!(net.tower(n).stats().links_broken, 0);
     }
@@ -265,10 +265,10 @@ fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed()
     tower.expand(&address(1), now).unwrap();
     tower.enqueue(Message::text("for nobody"), now).unwrap();
     // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten for another one.
-    while tower.standing().dead == 0 {
+    while tower.status_counts().dead == 0 {
         now = now + seconds(1);
         tower.handle(Event::TimerFired, now);
-        assert!(now < Instant::ORIGIN + seconds(600), "{:?}", tower.standing());
+        assert!(now < Instant::ORIGIN + seconds(600), "{:?}", tower.status_counts());
     }
     tower.expand(&address(2), now).unwrap();
     assert!(tower.find(&address(1)).is_none(), "the dead one made room");
@@ -289,5 +289,5 @@ fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed()
     }
     assert!(!dialled.is_empty(), "it was dialled");
     assert_eq!(dialled, closed);
-    assert_eq!((tower.links(), tower.held().0), (0, 1), "the message waits for the other one");
+    assert_eq!((tower.links().count(), tower.queue_usage().messages), (0, 1), "the message waits for the other one");
 }

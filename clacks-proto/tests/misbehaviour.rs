@@ -37,16 +37,16 @@ fn an_answer_to_something_that_was_not_sent_is_a_violation() {
 fn an_answer_given_twice_is_a_violation() {
     let (mut raw, link, transfer) = Raw::handed(&quick(), "once");
     raw.confirm(link, transfer);
-    assert_eq!(raw.why_closed(link), None);
+    assert_eq!(raw.close_reason(link), None);
     raw.confirm(link, transfer);
     let why = CloseReason::Protocol(ProtocolError::UnknownTransfer);
-    assert_eq!(raw.why_closed(link), Some(why));
+    assert_eq!(raw.close_reason(link), Some(why));
     assert_eq!(raw.tower.stats().delivered, 1);
     // A caller to whom nothing was ever handed has nothing to answer, whoever it is.
     let link = raw.call();
     raw.greet(link, None);
     raw.confirm(link, transfer);
-    assert_eq!(raw.why_closed(link), Some(why));
+    assert_eq!(raw.close_reason(link), Some(why));
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn a_frame_before_the_hello_is_a_violation() {
         let link = raw.call();
         raw.say(link, &frame);
         let why = CloseReason::Wire(WireError::BeforeHello(frame.kind()));
-        assert_eq!(raw.why_closed(link), Some(why));
+        assert_eq!(raw.close_reason(link), Some(why));
         assert_eq!(raw.tower.stats().links_misbehaved, 1);
-        assert_eq!(raw.tower.held().0, 0);
+        assert_eq!(raw.tower.queue_usage().messages, 0);
     }
 }
 
@@ -104,7 +104,7 @@ fn a_stream_that_ends_after_a_goodbye_is_not_truncated() {
     let link = raw.call_as(1);
     raw.leave(link);
     raw.tell(Event::Finished { link });
-    assert_eq!(raw.why_closed(link), Some(CloseReason::Goodbye(Farewell::Idle)));
+    assert_eq!(raw.close_reason(link), Some(CloseReason::Goodbye(Farewell::Idle)));
     assert_eq!(raw.tower.stats().links_broken, 0);
 }
 
@@ -116,6 +116,6 @@ fn a_goodbye_is_the_last_frame_even_when_a_violation_follows_it() {
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
     raw.confirm(link, 999);
     let why = CloseReason::Protocol(ProtocolError::UnknownTransfer);
-    assert_eq!(raw.why_closed(link), Some(why));
+    assert_eq!(raw.close_reason(link), Some(why));
     assert_eq!(raw.heard(link), []);
 }

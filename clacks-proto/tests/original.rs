@@ -3,7 +3,7 @@
 
 mod common;
 
-use clacks_proto::{Report, Status};
+use clacks_proto::{Notice, Status};
 use common::{net, quick, seconds, tower};
 
 fn is_alive(net: &common::Net, pairs: &[(usize, usize)]) -> bool {
@@ -26,7 +26,7 @@ fn three_steps() {
     assert!(net.run_until(seconds(30), |net| is_alive(net, &THREE)));
     for n in 0..3 {
         assert!(net.run_until(seconds(30), |net| {
-            net.has_report(n, |report| matches!(report, Report::MessageReceived { .. }))
+            net.has_notice(n, |notice| matches!(notice, Notice::MessageReceived { .. }))
         }));
     }
 

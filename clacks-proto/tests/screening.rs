@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
     Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message, Nonce,
-    OfferId, Report, Screening, StateMachine, Status, Verdict, WakeupReason,
+    OfferId, Notice, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
 use common::raw::{Raw, Said, encode, hello, message};
 use common::{LOCAL, address, net, quick, seconds, tower};
@@ -46,8 +46,8 @@ fn a_message_waits_for_the_word_of_the_application() {
     assert_eq!(raw.tower.offer(offer), Some((Nonce(1), Message::text("look"))));
     assert!(raw.heard(link).is_empty(), "no answer yet");
     assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(raw.tower.held(), (1, 4), "it takes its room");
-    assert_eq!((raw.tower.waiting(), raw.tower.offers()), (0, 1));
+    assert_eq!(raw.tower.queue_usage(), (1, 4), "it takes its room");
+    assert_eq!((raw.tower.queue_usage().waiting, raw.tower.pending_screenings()), (0, 1));
     assert!(raw.tower.peek().all(|held| held.offer.is_some() && held.in_flight.is_none()));
     assert_eq!(raw.tower.stats().received, 0);
     raw.run(seconds(4));
@@ -70,10 +70,10 @@ fn an_accepted_message_is_queued_and_confirmed() {
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
     assert_eq!(raw.texts(), ["good"]);
     let held = raw.tower.peek().next().unwrap();
-    assert_eq!((held.nonce, held.offer.is_some(), raw.tower.offers()), (Nonce(1), false, 0));
+    assert_eq!((held.nonce, held.offer.is_some(), raw.tower.pending_screenings()), (Nonce(1), false, 0));
     assert_eq!(raw.status(1), Some(Status::Alive));
     assert_eq!(raw.tower.stats().received, 1);
-    assert!(raw.reports.iter().any(|report| matches!(report, Report::MessageReceived { .. })));
+    assert!(raw.notices.iter().any(|notice| matches!(notice, Notice::MessageReceived { .. })));
     assert_eq!(decide(&mut raw, offer, Verdict::Reject), Err(DecideError::Gone), "said is said");
     assert_eq!(raw.texts(), ["good"]);
 }
@@ -87,7 +87,7 @@ fn a_replaced_message_is_confirmed_and_another_is_queued() {
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
     assert_eq!(raw.texts(), ["good words"]);
     assert_ne!(raw.tower.peek().next().unwrap().nonce, Nonce(1), "it has a name of its own");
-    assert_eq!(raw.tower.held(), (1, 10));
+    assert_eq!(raw.tower.queue_usage(), (1, 10));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_replacement_that_does_not_fit_leaves_the_message_under_screening() {
     assert_eq!(decide(&mut raw, offer, big), Err(DecideError::Full));
     assert!(raw.tower.offer(offer).is_some() && raw.heard(link).is_empty());
     decide(&mut raw, offer, Verdict::Replace(Message::text(&"x".repeat(14)))).unwrap();
-    assert_eq!(raw.tower.held(), (2, 20));
+    assert_eq!(raw.tower.queue_usage(), (2, 20));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_swallowed_message_is_confirmed_and_not_queued() {
     let offer = next(&mut raw);
     decide(&mut raw, offer, Verdict::Swallow).unwrap();
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(raw.tower.held(), (0, 0));
+    assert_eq!(raw.tower.queue_usage(), (0, 0));
     assert_eq!(raw.tower.stats().swallowed, 1);
     assert_eq!(raw.status(1), Some(Status::Alive));
 }
@@ -129,9 +129,9 @@ fn a_rejected_message_stays_with_its_sender() {
     let offer = next(&mut raw);
     decide(&mut raw, offer, Verdict::Reject).unwrap();
     assert_eq!(raw.heard(link), [Said::Refused(1, RefusedReason::Screened)]);
-    assert_eq!(raw.tower.held(), (0, 0));
+    assert_eq!(raw.tower.queue_usage(), (0, 0));
     assert_eq!(raw.tower.stats().refused, 1);
-    assert_eq!(raw.why_closed(link), None);
+    assert_eq!(raw.close_reason(link), None);
     assert_eq!(raw.status(1), Some(Status::New), "nothing was taken from it");
 }
 
@@ -172,7 +172,7 @@ fn the_default_is_said_when_the_application_has_not_decided_in_time() {
             DefaultVerdict::Reject => (Said::Refused(1, RefusedReason::Screened), 0),
         };
         assert_eq!(raw.heard(link), [answer]);
-        assert_eq!(raw.tower.held().0, held);
+        assert_eq!(raw.tower.queue_usage().messages, held);
         assert_eq!(decide(&mut raw, offer, Verdict::Swallow), Err(DecideError::Gone));
     }
 }
@@ -232,7 +232,7 @@ fn a_link_that_ends_withdraws_its_offers() {
     raw.lose(link);
     assert_eq!(raw.tower.offer(offer), None);
     assert_eq!(decide(&mut raw, offer, Verdict::Accept), Err(DecideError::Gone));
-    assert_eq!(raw.tower.held(), (0, 0));
+    assert_eq!(raw.tower.queue_usage(), (0, 0));
     assert_eq!(raw.tower.stats().received, 0);
     // The bound is for those that are open.
     let link = raw.call_as(1);
@@ -329,14 +329,14 @@ fn a_retry_of_a_decided_message_is_recognised() {
         raw.hand(link, 1, "asked twice");
         let offer = next(&mut raw);
         decide(&mut raw, offer, verdict).unwrap();
-        let held = raw.tower.held().0;
+        let held = raw.tower.queue_usage().messages;
         raw.lose(link);
         let link = raw.call_as(1);
         let retry = MessageFrame { attempt: Attempt::Retry, ..message(1, "asked twice") };
         raw.say(link, &Frame::Message(retry));
         assert!(raw.offers.is_empty());
         assert_eq!(raw.heard(link).last(), Some(&Said::Confirmed(1)));
-        assert_eq!(raw.tower.held().0, held);
+        assert_eq!(raw.tower.queue_usage().messages, held);
     }
 }
 
@@ -368,7 +368,7 @@ fn what_is_under_screening_is_told_apart_from_what_waits() {
     raw.hand(link, 1, "undecided");
     let offer = next(&mut raw);
     let offers = |raw: &Raw| raw.tower.peek().map(|held| held.offer).collect::<Vec<_>>();
-    assert_eq!((offers(&raw), raw.tower.offers()), (vec![Some(offer)], 1));
+    assert_eq!((offers(&raw), raw.tower.pending_screenings()), (vec![Some(offer)], 1));
     decide(&mut raw, offer, Verdict::Accept).unwrap();
-    assert_eq!((offers(&raw), raw.tower.offers()), (vec![None], 0));
+    assert_eq!((offers(&raw), raw.tower.pending_screenings()), (vec![None], 0));
 }

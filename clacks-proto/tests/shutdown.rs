@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
     Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, Message,
-    Notice, Refusal, Report, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status,
+    Notice, Refusal, Notice, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status,
     Tower, Verdict,
 };
 use common::raw::{Raw, Said, hello};
@@ -19,9 +19,9 @@ fn shut_down(raw: &mut Raw) {
 }
 
 /// What the notices of a completed shutdown say.
-fn left(reports: &[Report]) -> Vec<usize> {
-    let left = |report: &Report| match report {
-        Report::ShutDown { left } => Some(*left),
+fn left(reports: &[Notice]) -> Vec<usize> {
+    let left = |report: &Notice| match report {
+        Notice::ShutDown { left } => Some(*left),
         _ => None,
     };
     reports.iter().filter_map(left).collect()
@@ -45,11 +45,11 @@ fn a_shutdown_hands_the_queue_to_alive_peers() {
         net.tower(0).shutdown_progress() == ShutdownProgress::Done
     }));
     assert!(net.now.duration_since(before) < seconds(1), "it does not wait for the ticks");
-    let reports: Vec<_> = net.reports[0].iter().map(|(_, report)| report.clone()).collect();
+    let reports: Vec<_> = net.notices[0].iter().map(|(_, report)| report.clone()).collect();
     assert_eq!(left(&reports), [0]);
-    assert_eq!(net.tower(0).links(), 0);
+    assert_eq!(net.tower(0).links().count(), 0);
     net.run(seconds(2));
-    assert_eq!(net.tower(1).held().0 + net.tower(2).held().0, 50);
+    assert_eq!(net.tower(1).queue_usage().messages + net.tower(2).queue_usage().messages, 50);
     assert!(net.tower(1).stats().received > 0 && net.tower(2).stats().received > 0);
 }
 
@@ -66,8 +66,8 @@ fn a_shutdown_waits_for_what_is_in_flight() {
     raw.confirm(link, transfer);
     assert!(is_done(&raw));
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
-    assert_eq!(raw.why_closed(link), Some(CloseReason::Shutdown));
-    assert_eq!(left(&raw.reports), [0]);
+    assert_eq!(raw.close_reason(link), Some(CloseReason::Shutdown));
+    assert_eq!(left(&raw.notices), [0]);
     assert_eq!(raw.status(1), Some(Status::Alive));
 }
 
@@ -119,8 +119,8 @@ fn a_shutdown_takes_bounded_time_and_tells_what_is_left() {
     raw.run(seconds(16));
     assert!(is_done(&raw), "ten seconds, and five for links to close");
     assert!(raw.now.duration_since(before) <= seconds(25));
-    assert_eq!(left(&raw.reports), [30]);
-    assert_eq!(raw.tower.links(), 0);
+    assert_eq!(left(&raw.notices), [30]);
+    assert_eq!(raw.tower.links().count(), 0);
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn a_late_answer_still_counts_while_links_part() {
     assert_eq!(transfers.len(), 3);
     raw.run(seconds(12));
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
-    assert_eq!(raw.why_closed(link), None, "it waits for answers");
+    assert_eq!(raw.close_reason(link), None, "it waits for answers");
     raw.confirm(link, transfers[1].0);
     // The other side's own goodbye: the third was not taken.
     raw.leave(link);
     assert!(is_done(&raw));
-    assert_eq!(left(&raw.reports), [1]);
+    assert_eq!(left(&raw.notices), [1]);
     assert_eq!((raw.tower.stats().delivered, raw.tower.stats().doubt_unresolved), (2, 0));
 }
 
@@ -160,10 +160,10 @@ fn two_towers_that_shut_down_at_once_both_come_to_an_end() {
     let mut lost = 0;
     for n in 0..2 {
         assert_eq!(net.tower(n).shutdown_progress(), ShutdownProgress::Done);
-        assert_eq!(net.tower(n).links(), 0);
-        let reports: Vec<_> = net.reports[n].iter().map(|(_, report)| report.clone()).collect();
+        assert_eq!(net.tower(n).links().count(), 0);
+        let reports: Vec<_> = net.notices[n].iter().map(|(_, report)| report.clone()).collect();
         let [left] = left(&reports)[..] else { panic!("one end") };
-        assert_eq!(left, net.tower(n).held().0);
+        assert_eq!(left, net.tower(n).queue_usage().messages);
         lost += left;
     }
     assert_eq!(lost, 10, "nobody takes anything any more, and nothing is said to be gone");
@@ -179,7 +179,7 @@ fn a_tower_without_peers_shuts_down_at_once() {
         raw.enqueue_many(3, "message");
         shut_down(&mut raw);
         assert!(is_done(&raw));
-        assert_eq!(left(&raw.reports), [3]);
+        assert_eq!(left(&raw.notices), [3]);
         assert_eq!(raw.now.as_nanos(), 0);
     }
 }
@@ -195,9 +195,9 @@ fn a_tower_with_nothing_to_hand_over_says_goodbye_at_once() {
     assert!(is_done(&raw));
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
     for link in [link, greeting, dialled] {
-        assert_eq!(raw.why_closed(link), Some(CloseReason::Shutdown));
+        assert_eq!(raw.close_reason(link), Some(CloseReason::Shutdown));
     }
-    assert_eq!(left(&raw.reports), [0]);
+    assert_eq!(left(&raw.notices), [0]);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn nobody_is_tried_who_may_not_be_there_as_long_as_somebody_is() {
     let [(second, ..)] = raw.heard_messages(link)[..] else { panic!("the other") };
     raw.confirm(link, second);
     assert!(is_done(&raw));
-    assert_eq!(left(&raw.reports), [0]);
+    assert_eq!(left(&raw.notices), [0]);
 }
 
 #[test]
@@ -233,8 +233,8 @@ fn the_end_is_told_even_to_a_driver_that_let_notices_pile_up() {
     }
     raw.tower.shutdown(raw.now);
     raw.settle();
-    assert_eq!(left(&raw.reports), [20]);
-    assert!(raw.reports.contains(&Report::Missed { count: 4 }));
+    assert_eq!(left(&raw.notices), [20]);
+    assert!(raw.notices.contains(&Notice::Missed { count: 4 }));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_shutdown_is_said_once() {
     assert!(is_done(&raw), "saying it again puts nothing off");
     shut_down(&mut raw);
     raw.run(seconds(100));
-    assert_eq!(left(&raw.reports), [1]);
+    assert_eq!(left(&raw.notices), [1]);
     assert_eq!(raw.tower.next_wakeup(), None, "a tower that is down never wakes up");
 }
 
@@ -290,7 +290,7 @@ fn a_message_that_nobody_can_take_does_not_keep_the_timer_busy() {
         let closing: Vec<_> = raw.closed.keys().copied().collect();
         closing.into_iter().for_each(|link| raw.tell(Event::Closed { link }));
         assert!(is_done(&raw));
-        assert_eq!(left(&raw.reports), [1]);
+        assert_eq!(left(&raw.notices), [1]);
         assert_eq!(raw.tower.next_wakeup(), None);
     }
 }
@@ -318,5 +318,5 @@ fn what_is_under_screening_stays_with_its_sender() {
     assert_eq!(heard.last(), Some(&Said::Goodbye(Farewell::Leaving)));
     raw.leave(link);
     assert!(is_done(&raw));
-    assert_eq!(left(&raw.reports), [1], "the one that it took");
+    assert_eq!(left(&raw.notices), [1], "the one that it took");
 }

@@ -9,7 +9,7 @@ use clacks_proto::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
 };
 use clacks_proto::{
-    Address, CloseReason, Config, Event, ExpandError, Report, SendRate, StateMachine, Status,
+    Address, CloseReason, Config, Event, ExpandError, Notice, SendRate, StateMachine, Status,
 };
 use common::raw::{Raw, Said, hello, message};
 use common::{address, net, quick, seconds};
@@ -45,16 +45,16 @@ fn standing(status: Status) -> Raw {
         }
     }
     assert_eq!(raw.status(1), Some(status));
-    assert_eq!(raw.tower.links(), 0);
+    assert_eq!(raw.tower.links().count(), 0);
     raw
 }
 
 fn changes(raw: &Raw) -> Vec<(Status, Status)> {
-    let change = |report: &Report| match report {
-        Report::StatusChanged { from, to, .. } => Some((*from, *to)),
+    let change = |report: &Notice| match report {
+        Notice::StatusChanged { from, to, .. } => Some((*from, *to)),
         _ => None,
     };
-    raw.reports.iter().filter_map(change).collect()
+    raw.notices.iter().filter_map(change).collect()
 }
 
 // Unknown -> new.
@@ -65,9 +65,9 @@ fn expand_makes_an_unknown_tower_new() {
     assert_eq!(raw.status(1), None);
     raw.expand(1);
     assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(raw.reports, [Report::TowerDiscovered { tower: address(1) }]);
+    assert_eq!(raw.notices, [Notice::TowerDiscovered { tower: address(1) }]);
     raw.expand(1);
-    assert_eq!(raw.reports.len(), 1, "it is known already");
+    assert_eq!(raw.notices.len(), 1, "it is known already");
     assert!(raw.dialled.is_empty(), "nothing to say to it");
 }
 
@@ -79,21 +79,21 @@ fn a_tower_can_say_at_any_time_how_its_peers_stand_and_what_waits() {
     raw.deaf.insert(link);
     (3..6).for_each(|peer| raw.expand(peer));
     raw.with(|tower, now| tower.ignore(&address(6), now)).unwrap();
-    let standing = raw.tower.standing();
+    let standing = raw.tower.status_counts();
     let counts = [standing.new, standing.alive, standing.lost, standing.dead, standing.ignored];
     assert_eq!(counts, [3, 2, 0, 0, 1]);
-    assert_eq!((raw.tower.peers(), raw.tower.waiting()), (6, 0));
+    assert_eq!((raw.tower.peers(), raw.tower.queue_usage().waiting), (6, 0));
     let nonces = [raw.enqueue("one"), raw.enqueue("two")];
-    assert_eq!(raw.tower.waiting(), 2);
+    assert_eq!(raw.tower.queue_usage().waiting, 2);
     for (held, nonce) in raw.tower.peek().zip(nonces) {
         assert_eq!(raw.tower.nonce_of(held.key), Some(nonce));
     }
     assert!(raw.run_to_dial(seconds(1)), "the first is on its way to a new peer");
-    assert_eq!((raw.tower.waiting(), raw.tower.held().0), (1, 2));
+    assert_eq!((raw.tower.queue_usage().waiting, raw.tower.queue_usage().messages), (1, 2));
     let key = raw.tower.peek().find(|held| held.in_flight.is_some()).unwrap().key;
     raw.answer();
     raw.run(seconds(1));
-    let standing = raw.tower.standing();
+    let standing = raw.tower.status_counts();
     assert_eq!((standing.new + standing.alive + standing.lost, raw.tower.peers()), (5, 6));
     assert_eq!(raw.tower.nonce_of(key), Some(nonces[0]), "in flight all the same");
 }
@@ -108,7 +108,7 @@ fn announce_makes_an_unknown_tower_new_and_its_confirmation_makes_it_alive() {
     let Some(Said::Announce { transfer, .. }) = raw.heard(link).pop() else { panic!("silence") };
     raw.confirm(link, transfer);
     assert_eq!(raw.status(1), Some(Status::Alive));
-    assert!(raw.reports.contains(&Report::Announced { to: address(1) }));
+    assert!(raw.notices.contains(&Notice::Announced { to: address(1) }));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn first_contact_from_an_unknown_tower_makes_it_new() {
     assert_eq!(raw.tower.survey().count(), 0);
     raw.greet(link, Some(address(1)));
     assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(raw.reports, [Report::TowerDiscovered { tower: address(1) }]);
+    assert_eq!(raw.notices, [Notice::TowerDiscovered { tower: address(1) }]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn fail(raw: &mut Raw, failure: Failure) {
         Failure::Truncated => {
             raw.answer();
             raw.tell(Event::Finished { link });
-            assert_eq!(raw.why_closed(link), Some(CloseReason::Truncated));
+            assert_eq!(raw.close_reason(link), Some(CloseReason::Truncated));
         }
         Failure::BrokenInHandshake => {
             raw.pick_up();
@@ -342,7 +342,7 @@ fn messages_and_announces_of_an_ignored_peer_are_refused() {
         let heard = raw.heard(link);
         let answer = [Said::Refused(1, RefusedReason::Ignored), Said::Goodbye(Farewell::Ignored)];
         assert_eq!(heard[1..], answer);
-        assert_eq!(raw.why_closed(link), Some(CloseReason::Ignored));
+        assert_eq!(raw.close_reason(link), Some(CloseReason::Ignored));
         assert_eq!(raw.status(1), Some(Status::Ignored));
         assert_eq!(raw.status(7), None, "its friend is none of ours");
         assert!(raw.texts().is_empty());
@@ -376,7 +376,7 @@ fn ignoring_closes_links_and_brings_messages_in_flight_back() {
     assert_eq!(raw.heard_messages(link).len(), 1);
     raw.with(|tower, now| tower.ignore(&address(1), now)).unwrap();
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Ignored)]);
-    assert_eq!(raw.why_closed(link), Some(CloseReason::Ignored));
+    assert_eq!(raw.close_reason(link), Some(CloseReason::Ignored));
     assert!(raw.tower.peek().all(|held| held.in_flight.is_none()));
     assert_eq!(raw.texts(), ["comes back"]);
     assert!(raw.dialled.is_empty(), "it is not asked again either");
@@ -385,10 +385,10 @@ fn ignoring_closes_links_and_brings_messages_in_flight_back() {
 #[test]
 fn heed_makes_an_ignored_peer_new() {
     let mut raw = standing(Status::Ignored);
-    assert!(raw.with(|tower, now| tower.heed(&address(1), now)));
+    assert!(raw.with(|tower, now| tower.unignore(&address(1), now)));
     assert_eq!(raw.status(1), Some(Status::New));
-    assert!(!raw.with(|tower, now| tower.heed(&address(1), now)), "it is not ignored any more");
-    assert!(!raw.with(|tower, now| tower.heed(&address(2), now)), "nobody knows it");
+    assert!(!raw.with(|tower, now| tower.unignore(&address(1), now)), "it is not ignored any more");
+    assert!(!raw.with(|tower, now| tower.unignore(&address(2), now)), "nobody knows it");
     raw.enqueue("for the forgiven");
     assert!(raw.run_to_dial(seconds(1)));
 }
@@ -397,7 +397,7 @@ fn heed_makes_an_ignored_peer_new() {
 fn heed_counts_for_the_link_that_stands() {
     let mut raw = standing(Status::Ignored);
     let link = raw.call_as(1);
-    raw.with(|tower, now| tower.heed(&address(1), now));
+    raw.with(|tower, now| tower.unignore(&address(1), now));
     raw.hand(link, 1, "forgiven");
     assert_eq!(raw.texts(), ["forgiven"]);
     assert_eq!(raw.status(1), Some(Status::Alive));
@@ -415,7 +415,7 @@ fn a_tower_that_reaches_itself_under_another_address_ignores_that() {
     net.run(seconds(60));
     assert_eq!(net.tower(0).find(&alias).unwrap().status, Status::Ignored);
     assert_eq!(net.texts(0), ["not for myself"]);
-    assert_eq!(net.tower(0).links(), 0);
+    assert_eq!(net.tower(0).links().count(), 0);
     assert_eq!(net.tower(0).stats().links_dialled, 1, "once was enough");
     assert_eq!(net.tower(0).find(&address(0)), None);
     // It goes to others as ever.
@@ -502,7 +502,7 @@ fn refused_with_a_goodbye(hello: Hello<'_>, why: CloseReason, farewell: Farewell
     let mut raw = Raw::new(&quick());
     let link = raw.call();
     raw.say(link, &Frame::Hello(hello.clone()));
-    assert_eq!(raw.why_closed(link), Some(why));
+    assert_eq!(raw.close_reason(link), Some(why));
     assert_eq!(raw.heard(link).last(), Some(&Said::Goodbye(farewell)));
     assert_eq!(raw.tower.survey().count(), 0, "not learned");
     // One that is dialled.
@@ -511,7 +511,7 @@ fn refused_with_a_goodbye(hello: Hello<'_>, why: CloseReason, farewell: Farewell
     assert!(raw.run_to_dial(seconds(1)));
     let link = raw.pick_up();
     raw.say(link, &Frame::Hello(hello));
-    assert_eq!(raw.why_closed(link), Some(why));
+    assert_eq!(raw.close_reason(link), Some(why));
     let heard = raw.heard(link);
     assert!(matches!(heard[0], Said::Hello { .. }), "the other side learns whom it called");
     assert_eq!(heard[1..], [Said::Goodbye(farewell)]);

@@ -64,7 +64,7 @@ impl Relay {
         for _ in 0..4 * peers + 100 {
             relay.turn();
         }
-        assert_eq!(relay.tower.standing().alive as usize, peers);
+        assert_eq!(relay.tower.status_counts().alive as usize, peers);
         relay
     }
 

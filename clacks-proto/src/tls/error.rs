@@ -4,7 +4,7 @@ use core::fmt;
 
 use rustls::{AlertDescription, Error, ProtocolVersion};
 
-use crate::reason::TlsFailure;
+use crate::error::TlsFailure;
 
 /// Why there is no identity, no set of roots or no secure tower. Nothing was made and nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

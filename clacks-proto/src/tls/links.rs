@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::session::Session;
-use crate::ids::{LinkId, PeerId};
+use crate::ids::LinkId;
 
 /// What lies between a link of the tower and its connection.
 #[derive(Debug)]
 pub(super) enum Layer {
     /// The connection does not stand yet; nothing is spent on it until it does.
-    Dialling(PeerId),
+    Dialling,
     /// TLS. In a box: most places of a large table are empty.
     Open(Box<Session>),
     /// Nothing: the link is being cut off.

@@ -11,14 +11,14 @@ use super::error::TlsError;
 use super::handshake::Handshakes;
 use super::identity::Identity;
 use super::links::{Layer, Links};
-use super::session::{MAX_PLAINTEXT, RECORD_OVERHEAD, Session, Sink};
+use super::session::{Established, MAX_PLAINTEXT, RECORD_OVERHEAD, Session, Sink};
 use super::trust::Trust;
 use crate::event::{Action, CloseMode, Event, Wakeup};
-use crate::ids::{LinkId, PeerId};
-use crate::machine::StateMachine;
-use crate::reason::{CloseReason, Refusal, TlsFailure};
+use crate::error::{Refusal, TlsFailure};
+use crate::ids::LinkId;
+use crate::state_machine::StateMachine;
 use crate::time::Instant;
-use crate::tower::Tower;
+use crate::tower::{TlsHandshake, Tower};
 
 /// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for it; see [`SecureTower::max_memory`].
 ///
@@ -55,17 +55,10 @@ impl SecureTower {
     /// [`TlsError::NoRandomness`] when the operating system gives no random bytes.
     pub fn new(mut tower: Tower, identity: &Identity, trust: Trust) -> Result<Self, TlsError> {
         let tickets = tower.config().max_links.min(MAX_TICKETS);
-        #[cfg(feature = "http")]
-        let offers_http = tower.offers_http();
-        #[cfg(not(feature = "http"))]
-        let offers_http = false;
+        let offers_http = tower.config().speaks_http();
         let handshakes = Handshakes::offering(identity, trust, tickets, offers_http)?;
-        // In a private network there is nobody to speak it with.
-        #[cfg(feature = "http")]
-        if !handshakes.offers_http {
-            tower.refuse_http();
-        }
-        tower.set_identity(identity.fingerprint());
+        // In a private network no peer speaks HTTP.
+        tower.set_tls(identity.fingerprint(), handshakes.offers_http);
         Ok(Self {
             tower,
             links: Links::default(),
@@ -87,8 +80,10 @@ impl SecureTower {
         let Self { tower, links, handshakes, .. } = self;
         tower.handle(Event::Connected { link }, now);
         let Some(layer) = links.get_mut(link) else { return };
-        let Layer::Dialling(peer) = *layer else { return };
-        match Session::dialled(&handshakes.client, peer) {
+        if !matches!(layer, Layer::Dialling) {
+            return;
+        }
+        match Session::dialled(&handshakes.client, tower.dialled_peer(link)) {
             Ok(session) => {
                 let session = session.offering_http(handshakes.offers_http);
                 *layer = Layer::Open(Box::new(session));
@@ -96,7 +91,7 @@ impl SecureTower {
             }
             Err(failure) => {
                 *layer = Layer::Cut;
-                tower.fail(link, CloseReason::Tls(failure));
+                tower.handle_tls_failure(link, failure);
             }
         }
     }
@@ -114,14 +109,8 @@ impl SecureTower {
             let received = session.receive(&mut bytes);
             let established = received.and_then(|()| session.establish());
             if let Ok(Some(established)) = established {
-                tower.count_handshake(established.resumed);
-                match established.identity.filter(|_| established.is_native) {
-                    Some(identity) => tower.identify(link, identity),
-                    #[cfg(feature = "http")]
-                    None => tower.meet_without_native(link, established.identity),
-                    #[cfg(not(feature = "http"))]
-                    None => tower.fail(link, CloseReason::Tls(TlsFailure::NoCommonProtocol)),
-                }
+                let Established { dialect, identity, resumed } = established;
+                tower.handle_tls_handshake(link, TlsHandshake { dialect, identity, resumed });
                 // What the tower has waiting could not be sent before.
                 tower.request_send(link);
             }
@@ -130,7 +119,7 @@ impl SecureTower {
             }) {}
             if let Err(failure) = established {
                 session.fail();
-                tower.fail(link, CloseReason::Tls(failure));
+                tower.handle_tls_failure(link, failure);
             }
         }
         if session.take_end() {
@@ -147,16 +136,12 @@ impl SecureTower {
         }
     }
 
-    fn on_action(&mut self, action: Action) {
+    fn on_action(&mut self, action: &Action) {
         match action {
-            Action::Connect { link, peer } => self.on_connect(link, peer),
-            Action::Close { link, how, .. } => self.on_close(link, how),
+            Action::Connect { link, .. } => self.links.insert(*link, Layer::Dialling),
+            Action::Close { link, how, .. } => self.on_close(*link, *how),
             _ => {}
         }
-    }
-
-    fn on_connect(&mut self, link: LinkId, peer: PeerId) {
-        self.links.insert(link, Layer::Dialling(peer));
     }
 
     fn on_close(&mut self, link: LinkId, how: CloseMode) {
@@ -184,7 +169,7 @@ impl StateMachine for SecureTower {
             }
             Err(failure) => {
                 self.links.insert(link, Layer::Cut);
-                self.tower.fail(link, CloseReason::Tls(failure));
+                self.tower.handle_tls_failure(link, failure);
             }
         }
         Ok(link)
@@ -233,7 +218,7 @@ impl StateMachine for SecureTower {
             }
             if session.encrypt(record.get(..len).unwrap_or_default()).is_err() {
                 session.fail();
-                tower.fail(link, CloseReason::Tls(TlsFailure::Other));
+                tower.handle_tls_failure(link, TlsFailure::Other);
             }
         }
         sink.written()
@@ -241,7 +226,7 @@ impl StateMachine for SecureTower {
 
     fn poll_action(&mut self) -> Option<Action> {
         let action = self.tower.poll_action()?;
-        self.on_action(action);
+        self.on_action(&action);
         Some(action)
     }
 

@@ -1,6 +1,5 @@
 //! TLS on one link: ciphertext on one side, plaintext on the other.
 
-use alloc::format;
 use alloc::sync::Arc;
 
 use std::io::{self, BufRead, IoSlice, Write};
@@ -15,7 +14,8 @@ use super::ALPN;
 use super::error::classify;
 use super::identity::fingerprint_of;
 use crate::ids::{Fingerprint, PeerId};
-use crate::reason::TlsFailure;
+use crate::error::TlsFailure;
+use crate::event::Dialect;
 
 /// The most plaintext that one record holds (RFC 8446 §5.1).
 pub(super) const MAX_PLAINTEXT: usize = 16 * 1024;
@@ -60,17 +60,21 @@ enum Stage {
 pub(super) struct Established {
     /// The key that the other side has proved; always there with the native dialect.
     pub(super) identity: Option<Fingerprint>,
-    /// Whether the native dialect was agreed on.
-    pub(super) is_native: bool,
+    /// The dialect that was agreed on.
+    pub(super) dialect: Dialect,
     pub(super) resumed: bool,
 }
 
 impl Session {
     /// The dialling side. The server name is only what tickets are kept under: keys are verified, not names, and no name is
     /// sent. It is one for each peer, so that two towers at one host never get each other's tickets.
-    pub(super) fn dialled(config: &Arc<ClientConfig>, peer: PeerId) -> Result<Self, TlsFailure> {
-        let name = ServerName::try_from(format!("p{}e{}.peer", peer.index, peer.epoch))
-            .map_err(|_| TlsFailure::Other)?;
+    pub(super) fn dialled(
+        config: &Arc<ClientConfig>,
+        peer: Option<PeerId>,
+    ) -> Result<Self, TlsFailure> {
+        // Tickets of a peer that was forgotten meanwhile are kept under a name that no peer has.
+        let name = peer.map_or_else(|| "none.peer".into(), PeerId::to_label);
+        let name = ServerName::try_from(name).map_err(|_| TlsFailure::Other)?;
         ClientConnection::new(Arc::clone(config), name)
             .map(|tls| Self::new(tls.into()))
             .map_err(|_| TlsFailure::Other)
@@ -159,7 +163,8 @@ impl Session {
         self.is_asking = !is_native && matches!(self.tls, Connection::Client(_));
         self.stage = Stage::Established;
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Some(Established { identity, is_native, resumed }))
+        let dialect = if is_native { Dialect::Native } else { Dialect::Http };
+        Ok(Some(Established { dialect, identity, resumed }))
     }
 
     /// Hands the next piece of plaintext to `take`, in place. False when there is none.

@@ -1,18 +1,21 @@
-//! The tower: owns everything, turns events into actions, and carries the application's verbs.
+//! The tower: routes what happens on links to peers and queue, and what is queued to links.
 
-mod ahead;
-#[cfg(feature = "http")]
-mod http;
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod inside;
+mod actions;
+mod api;
+mod gossip;
+mod handover;
+mod heartbeat;
 mod links;
-mod receive;
-mod report;
+mod pacer;
+mod peers;
+mod queue;
+mod recent;
+mod route;
 mod screening;
-mod send;
+pub mod selector;
 mod shutdown;
-mod standing;
-mod verbs;
+mod snapshot;
+mod status;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -20,250 +23,163 @@ use bytes::BufMut;
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::actions::Actions;
 use crate::address::Address;
-use crate::config::{Config, ConfigError, Screening};
-use crate::deadlines::Deadlines;
-use crate::digest::{NumberDigest, PeerDigest};
+use crate::config::{Config, ConfigError};
+use crate::deadline_heap::DeadlineHeap;
+use crate::error::{IoCause, Refusal};
 use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
-use crate::ids::{Fingerprint, LinkId, MessageKey};
-use crate::link::{Direction, Links, State};
-use crate::machine::StateMachine;
-use crate::pacer::{Bucket, Pacer};
-use crate::peers::{Peers, Standing};
-use crate::queue::{Place, Queue};
-use crate::reason::Refusal;
-use crate::room::RareQueue;
-use crate::seed::{Purpose, Seed, SparseStream, Stream};
-use crate::selector::Selector;
+use crate::hash::Hasher;
+use crate::ids::LinkId;
+use crate::link::{Link, LinkEvent, Local, RetryMemory, State};
+use crate::rng::{Purpose, Seed, SparseStream, Stream};
+use crate::state_machine::StateMachine;
 use crate::stats::Stats;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
+use actions::ActionQueue;
+use handover::{Lent, Rejections};
+use links::Links;
+use pacer::{Pacer, TokenBucket};
+use peers::Peers;
+use queue::Queue;
+use recent::RecentMessages;
+use screening::Screenings;
+use selector::Selector;
+use shutdown::Phase;
 
-pub use ahead::Foresight;
-pub use report::{Held, Peer, PeerView};
+pub use api::{
+    EnqueueError, ExpandError, HeldMessage, LinkInfo, MessageState, Peer, QueueUsage,
+    RefusedMessage,
+};
+pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
-pub use verbs::{EnqueueError, ExpandError, RefusedMessage};
+pub use snapshot::PeerRecord;
+#[cfg(feature = "tls")]
+pub(crate) use route::TlsHandshake;
 
 /// A tower in clear text: a queue of messages, a table of peers, and links to some of them.
 ///
-/// # Methods, by who calls them
+/// # Methods
 ///
-/// - The driver: everything in [`StateMachine`].
-/// - The application, to change something: [`enqueue`](Self::enqueue), [`expand`](Self::expand),
-///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`heed`](Self::heed), [`decide`](Self::decide),
-///   [`shutdown`](Self::shutdown). Each takes the current time, as `handle` does, and may leave actions to be polled.
-/// - Anyone, to look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
-///   [`message`](Self::message), [`offer`](Self::offer), [`report`](Self::report), [`stats`](Self::stats), [`held`](Self::held), [`links`](Self::links),
-///   [`waiting`](Self::waiting), [`offers`](Self::offers), [`peers`](Self::peers), [`standing`](Self::standing), [`nonce_of`](Self::nonce_of).
+/// - For the driver: all of [`StateMachine`].
+/// - For the application, to change something: [`enqueue`](Self::enqueue), [`expand`](Self::expand),
+///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`unignore`](Self::unignore), [`forget`](Self::forget),
+///   [`pin`](Self::pin), [`restore`](Self::restore), [`decide`](Self::decide), [`shutdown`](Self::shutdown). Each takes
+///   the current time, as `handle` does, and may leave actions to be polled.
+/// - To look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
+///   [`message`](Self::message), [`offer`](Self::offer), [`link`](Self::link), [`links`](Self::links),
+///   [`stats`](Self::stats), [`queue_usage`](Self::queue_usage), [`status_counts`](Self::status_counts),
+///   [`pending_screenings`](Self::pending_screenings), [`snapshot`](Self::snapshot), [`address`](Self::address),
+///   [`identity`](Self::identity), [`config`](Self::config), [`shutdown_progress`](Self::shutdown_progress).
 ///
-/// # What is guaranteed
+/// # Guarantees
 ///
-/// A message is always in exactly one place inside a living tower: queued, in flight, or handed over. What a tower does is a function of its
-/// configuration, its seed and its inputs. Nothing that a peer sends makes it panic, or hold more than [`Config::max_memory`].
+/// A message is always in exactly one place inside a living tower: queued, in flight, or handed over. What a tower does
+/// depends only on its configuration, its seed and its inputs. Nothing that a peer sends makes it panic, or take more
+/// memory than [`Config::max_memory`].
 pub struct Tower {
-    /// Shared by all towers that were made with it.
-    config: Arc<Config>,
-    address: Address,
-    identity: Option<Box<Fingerprint>>,
-    incarnation: u64,
+    local: Local,
     now: Instant,
-    peers: Peers,
     links: Links,
+    peers: Peers,
     queue: Queue,
-    actions: Actions,
+    actions: ActionQueue,
     selector: Selector,
     friend_stream: SparseStream,
     nonce_stream: SparseStream,
     pacer: Pacer,
-    /// With an unlimited rate: when to try again what found no room.
+    /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is due, after some failed.
     retry_at: Option<Instant>,
-    friends: Bucket,
-    strangers: Bucket,
-    link_deadlines: Deadlines,
-    backoffs: Deadlines,
-    /// The place of the peer that is tidied up next.
-    tidied: u32,
-    /// Of meaning with a heartbeat.
-    heartbeat_at: Instant,
+    heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
-    /// Messages under screening by deadline; some may be decided already.
-    offers: RareQueue<(Instant, MessageKey)>,
-    open_offers: u32,
+    friends: TokenBucket,
+    strangers: TokenBucket,
+    link_deadlines: DeadlineHeap,
+    backoffs: DeadlineHeap,
+    retry_memory: RetryMemory,
+    recent: RecentMessages,
+    screenings: Screenings,
+    rejections: Rejections,
     next_transfer: u64,
-    shutdown: Shutdown,
-    /// There when HTTP is spoken.
-    #[cfg(feature = "http")]
-    http: Option<Box<http::State>>,
+    phase: Phase,
     stats: Stats,
-}
-
-/// How far a shutdown has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shutdown {
-    Running,
-    Draining { until: Instant },
-    Parting,
-    Done,
 }
 
 impl fmt::Debug for Tower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tower")
-            .field("address", &self.address)
+            .field("address", &self.local.address)
             .field("now", &self.now)
             .field("peers", &self.peers.len())
             .field("links", &self.links.len())
             .field("messages", &self.queue.len())
-            .field("shutdown", &self.shutdown)
+            .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
 }
 
 impl Tower {
-    /// A tower that others reach at `address`. Its time starts at [`Instant::ORIGIN`]. Whoever runs many with one configuration
-    /// gives each a clone of the same `Arc`.
+    /// Returns a tower that peers reach at `address`. Its time starts at [`Instant::ORIGIN`]. Towers with the same
+    /// configuration can share it: pass clones of one `Arc`.
     ///
     /// # Errors
     ///
-    /// When the configuration is out of its limits.
+    /// If the configuration is out of its limits.
     pub fn new(
         config: impl Into<Arc<Config>>,
         address: Address,
         seed: &Seed,
     ) -> Result<Self, ConfigError> {
         let config = config.into();
-        config.check()?;
+        config.validate()?;
         let mut start = Stream::new(seed, Purpose::Start);
-        let mut word = || start.word();
-        // In this order for ever: one word more in front of them would give each seed another phase and another incarnation.
-        let address_keys = (word(), word());
-        let mut nonce_words = [word(), word()].into_iter();
-        let phase = word();
-        let heartbeat_at = config.heartbeat.map_or(Instant::ORIGIN, |heartbeat| {
-            let period = crate::time::nanos(heartbeat);
-            Instant::from_nanos(word().checked_rem(period).unwrap_or(0))
+        // The order of these draws is part of what a seed means.
+        let phase = start.word();
+        let heartbeat_at = config.heartbeat.map(|heartbeat| {
+            Instant::from_nanos(start.word().checked_rem(nanos(heartbeat)).unwrap_or(0))
         });
-        let incarnation = word();
-        let addresses = PeerDigest::new(address_keys, word());
-        let nonces = NumberDigest::new(|| nonce_words.next().unwrap_or_else(&mut word));
+        let incarnation = start.word();
+        let hasher = Hasher::new([start.word(), start.word(), start.word(), start.word()]);
+        let speaks_http = config.speaks_http();
         Ok(Self {
-            identity: None,
-            incarnation,
             now: Instant::ORIGIN,
-            peers: Peers::new(config.max_peers, addresses),
-            links: Links::new(config.max_links, config.window),
-            queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, nonces),
-            actions: Actions::new(config.max_pending_notices),
+            links: Links::new(config.max_links),
+            peers: Peers::new(config.max_peers, hasher.clone()),
+            queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, hasher),
+            actions: ActionQueue::new(config.max_pending_notices, config.max_links),
             selector: Selector::new(seed, config.odds),
             friend_stream: SparseStream::new(Purpose::Friend),
             nonce_stream: SparseStream::new(Purpose::Nonce),
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             retry_at: None,
-            friends: Bucket::default(),
-            strangers: Bucket::default(),
-            link_deadlines: Deadlines::default(),
-            backoffs: Deadlines::default(),
-            tidied: 0,
             heartbeat_at,
             last_sent: None,
-            offers: RareQueue::default(),
-            open_offers: 0,
+            friends: TokenBucket::default(),
+            strangers: TokenBucket::default(),
+            link_deadlines: DeadlineHeap::default(),
+            backoffs: DeadlineHeap::default(),
+            retry_memory: RetryMemory::default(),
+            recent: RecentMessages::new(config.recent),
+            screenings: Screenings::default(),
+            rejections: Rejections::default(),
             next_transfer: 0,
-            shutdown: Shutdown::Running,
-            #[cfg(feature = "http")]
-            http: http::State::new(&config),
+            phase: Phase::Running,
             stats: Stats::default(),
-            config,
-            address,
+            local: Local { config, address, identity: None, incarnation, speaks_http },
         })
     }
 
-    /// Where others reach this tower.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// The configuration.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// How many messages are held (waiting, in flight or under screening), and the bytes of their bodies.
-    #[must_use]
-    pub fn held(&self) -> (usize, usize) {
-        (self.queue.len(), self.queue.bytes())
-    }
-
-    /// How many messages wait in the queue, neither in flight nor under screening.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.queue.waiting()
-    }
-
-    /// How many messages are under screening: their senders have them as well, until there is a verdict.
-    #[must_use]
-    pub fn offers(&self) -> usize {
-        self.open_offers as usize
-    }
-
-    /// How many peers are known, ignored ones included.
-    #[must_use]
-    pub fn peers(&self) -> usize {
-        self.peers.len()
-    }
-
-    /// How many peers have each status. Nothing is counted for it: ask as often as you like.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.peers.standing()
-    }
-
-    /// How many links there are, in whatever state.
-    #[must_use]
-    pub fn links(&self) -> usize {
-        self.links.len()
-    }
-
-    /// The key that this tower proves to others, if it does.
-    #[must_use]
-    pub fn identity(&self) -> Option<Fingerprint> {
-        self.identity.as_deref().copied()
-    }
-
-    /// Tells the tower its own key, so that it recognises itself.
-    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS proves keys"))]
-    pub(crate) fn set_identity(&mut self, identity: Fingerprint) {
-        self.identity = Some(Box::new(identity));
-    }
-
-    /// Time never goes back.
+    /// Sets the time. Time never goes back.
     pub(crate) fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
-    /// What follows from any change: messages leave, ticks are wanted or not, a shutdown goes on.
+    /// Does what follows from any change: hands over messages, arms the ticks, goes on with a shutdown.
     fn advance(&mut self) {
-        self.release_polled();
         self.pump();
         self.advance_shutdown();
-        let eligible = self.peers.eligible(self.config.max_probes);
-        let somebody = eligible.new + eligible.alive + eligible.lost + eligible.dead > 0;
-        self.pacer.arm(self.queue.waiting() > 0 && somebody, self.now);
-    }
-
-    /// Lets go of what only notices that were polled spoke of.
-    #[inline]
-    fn release_polled(&mut self) {
-        self.queue.notices_are_over(self.actions.polled_notice());
+        let has_recipient = !self.peers.eligible(self.local.config.max_probes).is_empty();
+        self.pacer.arm(self.queue.waiting() > 0 && has_recipient, self.now);
     }
 
     fn notify(&mut self, notice: Notice) {
@@ -272,30 +188,121 @@ impl Tower {
         }
     }
 
+    /// Frees what an idle tower does not need: without links nothing has been handed over for a while.
+    fn rest(&mut self) {
+        self.selector.rest();
+        self.friend_stream.rest();
+        self.nonce_stream.rest();
+        self.actions.rest();
+    }
+
     fn on_timer(&mut self) {
         while let Some(index) = self.link_deadlines.pop_due(self.now) {
-            if let Some(link) = self.links.id(index) {
-                self.on_link_deadline(link);
-            }
+            let Some(id) = self.links.id(index) else { continue };
+            self.with_link(id, |link, local, now| link.handle_timeout(local, now));
         }
         while let Some(index) = self.backoffs.pop_due(self.now) {
-            self.peers.rested(index);
+            self.peers.on_backoff_over(index);
         }
-        self.on_offer_deadlines();
+        self.retry_memory.expire(self.now);
+        self.on_screening_deadlines();
         self.on_ticks();
         self.on_heartbeat();
-        self.tidy();
         self.on_shutdown_deadline();
         self.retry_at = self.retry_at.filter(|at| *at > self.now);
+    }
+
+    fn on_connected(&mut self, id: LinkId) {
+        match self.links.get(id).map(|session| session.state()) {
+            Some(State::Connecting) => {
+                self.with_link(id, |link, local, now| link.handle_connected(local, now));
+            }
+            // The connection was established just when the dial was given up.
+            Some(State::Closed) => {}
+            _ => self.stats.stale_events += 1,
+        }
+    }
+
+    fn on_bytes(&mut self, id: LinkId, mut input: &[u8]) {
+        let Some(mut link) = self.links.take(id) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        link.session_mut().touch(self.now);
+        while let Some((session, event)) = link.poll_event(&mut input, &self.local, self.now) {
+            self.on_link_event(id, session, event);
+        }
+        self.put_back(id, link);
+    }
+
+    fn on_finished(&mut self, id: LinkId) {
+        if self.links.get(id).is_none() {
+            self.stats.stale_events += 1;
+        }
+        self.with_link(id, |link, local, now| link.handle_finished(local, now));
+    }
+
+    fn on_lost(&mut self, id: LinkId, cause: IoCause) {
+        let Some(mut link) = self.links.take(id) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        let event = link.handle_lost(cause, &self.local, self.now);
+        self.on_link_event(id, link.session_mut(), event);
+        self.link_deadlines.clear(id.index);
+        self.links.remove(id);
+        if self.links.len() == 0 {
+            self.rest();
+        }
+    }
+
+    /// Takes a link out of the table, lets it act, and routes what follows. Does nothing if the link has ended.
+    fn with_link(
+        &mut self,
+        id: LinkId,
+        act: impl FnOnce(&mut Link, &Local, Instant) -> LinkEvent<'static>,
+    ) {
+        let Some(mut link) = self.links.take(id) else { return };
+        let event = act(&mut link, &self.local, self.now);
+        self.on_link_event(id, link.session_mut(), event);
+        self.put_back(id, link);
+    }
+
+    /// Asks the driver to send on a link, whether the link itself has something to send or not.
+    #[cfg(feature = "tls")]
+    pub(crate) fn request_send(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_link_mut(id)
+            && !core::mem::replace(&mut link.session_mut().send_queued, true)
+        {
+            self.actions.push(Action::Send { link: id });
+        }
+    }
+
+    /// Puts a link back into the table. Asks the driver to send if the link has something to send, and notes its next
+    /// deadline and whether its peer may be drawn.
+    #[inline]
+    fn put_back(&mut self, id: LinkId, mut link: Box<Link>) {
+        let session = link.session_mut();
+        if session.wants_transmit() && !session.send_queued {
+            session.send_queued = true;
+            self.actions.push(Action::Send { link: id });
+        }
+        let deadline = session.next_timeout();
+        if deadline < Instant::FAR_FUTURE {
+            self.link_deadlines.set_if_earlier(id.index, deadline);
+        }
+        self.note_load(id, session);
+        self.links.put_back(id, link);
     }
 }
 
 impl StateMachine for Tower {
     fn accept(&mut self, _from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
         self.set_now(now);
-        let accepted = self.admit();
-        if accepted.is_err() {
-            self.stats.links_refused += 1;
+        let accepted = self.accept_link();
+        match accepted {
+            Ok(_) => self.stats.links_accepted += 1,
+            Err(_) => self.stats.links_refused += 1,
         }
         self.advance();
         accepted
@@ -305,26 +312,44 @@ impl StateMachine for Tower {
         self.set_now(now);
         match event {
             Event::Connected { link } => self.on_connected(link),
-            Event::ConnectFailed { link, cause } | Event::Lost { link, cause } => {
-                self.on_io_failure(link, cause);
-            }
             Event::BytesArrived { link, bytes } => self.on_bytes(link, bytes),
             Event::Finished { link } => self.on_finished(link),
-            Event::Closed { link } => self.on_closed(link),
+            Event::ConnectFailed { link, cause } | Event::Lost { link, cause } => {
+                self.on_lost(link, cause);
+            }
+            // A driver that closes what it was not asked to close has lost the connection.
+            Event::Closed { link } => self.on_lost(link, IoCause::Other),
             Event::TimerFired => self.on_timer(),
         }
         self.advance();
     }
 
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
-        self.transmit_frames(link, out)
+        let Self { links, queue, peers, friend_stream, selector, local, now, .. } = self;
+        let Some(link) = links.get_link_mut(link) else { return 0 };
+        let recipient = link.session().peer;
+        let seed = selector.seed();
+        let mut content = Lent { queue, peers, friend_stream, seed, recipient };
+        link.poll_transmit(out, local, &mut content, *now)
     }
 
+    #[inline]
     fn poll_action(&mut self) -> Option<Action> {
-        self.release_polled();
         loop {
             let action = self.actions.pop()?;
-            if self.means_something(&action) {
+            let is_wanted = match &action {
+                Action::Send { link } => self.links.get_link_mut(*link).is_some_and(|link| {
+                    link.session_mut().send_queued = false;
+                    true
+                }),
+                // The link may have ended meanwhile, the offer may have been decided.
+                Action::Connect { link, .. } | Action::Close { link, .. } => {
+                    self.links.get(*link).is_some()
+                }
+                Action::Screen { offer, .. } => self.queue.offered_on(offer.0).is_some(),
+                Action::Notify(_) => true,
+            };
+            if is_wanted {
                 return Some(action);
             }
         }
@@ -332,29 +357,20 @@ impl StateMachine for Tower {
 
     fn next_wakeup(&self) -> Option<Wakeup> {
         if !self.actions.is_empty() {
-            return Some(Wakeup { at: self.now, why: WakeupReason::Actions });
+            return Some(Wakeup { at: self.now, reason: WakeupReason::Actions });
         }
-        let is_running = self.shutdown == Shutdown::Running;
-        let mut first: Option<Wakeup> = None;
-        let mut also = |at: Option<Instant>, why| {
-            if let Some(at) = at
-                && first.is_none_or(|first| at < first.at)
-            {
-                first = Some(Wakeup { at, why });
-            }
-        };
-        also(self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link);
-        also(self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff);
-        also(self.offers.front().map(|(at, _)| *at), WakeupReason::Screening);
-        also(self.retry_at, WakeupReason::Tick);
-        if is_running {
-            also(self.pacer.next(), WakeupReason::Tick);
-            also(self.config.heartbeat.map(|_| self.heartbeat_at), WakeupReason::Heartbeat);
-        }
-        if let Shutdown::Draining { until } = self.shutdown {
-            also(Some(until), WakeupReason::Shutdown);
-        }
-        first
+        let is_running = self.phase == Phase::Running;
+        let timers = [
+            (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
+            (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
+            (self.screenings.next_deadline(), WakeupReason::Screening),
+            (self.retry_at, WakeupReason::Tick),
+            (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
+            (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
+            (self.phase.deadline(), WakeupReason::Shutdown),
+        ];
+        let wakeups = timers.into_iter().filter_map(|(at, reason)| Some(Wakeup { at: at?, reason }));
+        wakeups.min_by_key(|wakeup| wakeup.at)
     }
 
     fn tower(&self) -> &Tower {
@@ -363,52 +379,5 @@ impl StateMachine for Tower {
 
     fn tower_mut(&mut self) -> &mut Tower {
         self
-    }
-}
-
-impl Tower {
-    /// Whether an action that was asked for is still to be done, now that it is polled.
-    fn means_something(&mut self, action: &Action) -> bool {
-        match *action {
-            Action::Connect { link, .. } | Action::Close { link, .. } => {
-                self.links.action_polled(link, false)
-            }
-            Action::Send { link } => self.links.action_polled(link, true),
-            // It may have been decided by its deadline, or its link has ended.
-            Action::Screen { offer, .. } => {
-                matches!(self.queue.place(offer.0), Place::Offered { .. })
-            }
-            Action::Notify(_) => true,
-        }
-    }
-
-    fn admit(&mut self) -> Result<LinkId, Refusal> {
-        if self.shutdown != Shutdown::Running {
-            return Err(Refusal::ShuttingDown);
-        }
-        if self.links.half_open() >= self.config.max_half_open {
-            return Err(Refusal::TooManyHalfOpen);
-        }
-        let Some(link) = self.links.open(Direction::Inbound, self.now) else {
-            self.make_room_for_links(1);
-            return Err(Refusal::TooManyLinks);
-        };
-        self.make_room_for_links(self.links.reserve());
-        self.stats.links_accepted += 1;
-        self.greet(link);
-        Ok(link)
-    }
-
-    /// How many messages may be under screening.
-    fn max_offers(&self) -> usize {
-        match self.config.screening {
-            Screening::Off => 0,
-            Screening::On { max_offers, .. } => max_offers,
-        }
-    }
-
-    /// How far a link has come; `None` when it has ended.
-    fn state_of(&self, link: LinkId) -> Option<State> {
-        self.links.get(link).map(|link| link.state)
     }
 }

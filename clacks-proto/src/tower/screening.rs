@@ -1,24 +1,57 @@
 //! Screening: an application looks at messages before they are queued.
 
+use alloc::collections::VecDeque;
 use core::fmt;
 
 use super::Tower;
+use super::queue::Place;
 use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
-use crate::ids::{MessageKey, OfferId, PeerId};
-use crate::link::Outcome;
+use crate::ids::{MessageId, OfferId, PeerId};
+use crate::link::{Outcome, Session};
 use crate::message::Message;
-use crate::queue::Place;
 use crate::time::Instant;
 use crate::wire::RefusedReason;
 
+/// Messages that wait for the application's verdict.
+#[derive(Debug, Default)]
+pub(super) struct Screenings {
+    /// In the order of their deadlines, since all have the same time.
+    offers: VecDeque<(Instant, MessageId)>,
+}
+
+impl Screenings {
+    pub(super) fn open(&self) -> usize {
+        self.offers.len()
+    }
+
+    pub(super) fn add(&mut self, offer: MessageId, deadline: Instant) {
+        self.offers.push_back((deadline, offer));
+    }
+
+    /// Removes a message that is decided or withdrawn. Most are the oldest.
+    pub(super) fn close(&mut self, offer: MessageId) {
+        if let Some(position) = self.offers.iter().position(|(_, other)| *other == offer) {
+            self.offers.remove(position);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.offers.front().map(|(at, _)| *at)
+    }
+
+    fn expired(&self, now: Instant) -> Option<MessageId> {
+        self.offers.front().filter(|(at, _)| *at <= now).map(|(_, offer)| *offer)
+    }
+}
+
 impl Tower {
-    /// Says what becomes of a message under screening.
+    /// Decides about a message under screening.
     ///
     /// # Errors
     ///
-    /// [`DecideError::Gone`] when it is decided already or its link has ended: the sender still has it. The other
-    /// errors leave it under screening, to be decided otherwise.
+    /// With [`DecideError::Gone`] the message is decided already or its link has ended; then the sender still has it. The
+    /// other errors leave the message under screening.
     pub fn decide(
         &mut self,
         offer: OfferId,
@@ -31,122 +64,114 @@ impl Tower {
         Ok(())
     }
 
-    pub(super) fn on_offer_deadlines(&mut self) {
-        while let Some((at, key)) = self.offers.front().copied() {
-            let is_open = matches!(self.queue.place(key), Place::Offered { .. });
-            if is_open && at > self.now {
-                return;
-            }
-            self.offers.pop_front();
-            if let Screening::On { default, .. } = self.config.screening
-                && is_open
-            {
-                let verdict = match default {
-                    DefaultVerdict::Accept => Verdict::Accept,
-                    DefaultVerdict::Reject => Verdict::Reject,
-                };
-                // Neither of the two can fail on an open offer.
-                let _ = self.judge(key, verdict);
-            }
+    pub(super) fn on_screening_deadlines(&mut self) {
+        let Screening::On { default, .. } = self.local.config.screening else { return };
+        while let Some(offer) = self.screenings.expired(self.now) {
+            let verdict = match default {
+                DefaultVerdict::Accept => Verdict::Accept,
+                DefaultVerdict::Reject => Verdict::Reject,
+            };
+            let judged = self.judge(offer, verdict);
+            debug_assert_eq!(judged, Ok(()), "neither verdict can fail on an open offer");
         }
     }
 
-    fn judge(&mut self, key: MessageKey, verdict: Verdict) -> Result<(), DecideError> {
-        let Place::Offered { link } = self.queue.place(key) else {
-            return Err(DecideError::Gone);
-        };
-        let from = self.claimed(link);
+    fn judge(&mut self, id: MessageId, verdict: Verdict) -> Result<(), DecideError> {
+        let link = self.queue.offered_on(id).ok_or(DecideError::Gone)?;
+        let from = self.links.get(link).map(|link| self.peer_of(link)).unwrap_or_default();
         let outcome = match verdict {
             Verdict::Accept => {
-                self.stats.received += 1;
-                self.accept_offer(key, from);
+                self.accept_offer(id, from.claimed);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
-                let old = self.queue.get(key).map_or(0, |(_, _, body)| body.len());
-                let len = message.body().len();
-                if len > self.config.max_message {
-                    return Err(DecideError::TooLarge { max: self.config.max_message });
-                }
-                // The old one leaves first, but both stand for a moment: slots and bytes must have room for the difference.
-                if !self.queue.has_room(len.saturating_sub(old), 100) {
-                    return Err(DecideError::Full);
-                }
-                self.queue.discard(key);
-                self.stats.received += 1;
-                self.store_local(&message);
+                self.replace_offer(id, message)?;
                 Outcome::Taken
             }
             Verdict::Swallow => {
-                self.queue.discard(key);
+                self.queue.discard(id);
                 self.stats.swallowed += 1;
                 Outcome::Taken
             }
             Verdict::Reject => {
-                self.queue.discard(key);
+                self.queue.discard(id);
                 self.stats.refused += 1;
                 Outcome::Refused(RefusedReason::Screened)
             }
         };
-        self.open_offers -= 1;
-        let offering = self.links.live_mut(link);
-        let incoming = offering.and_then(|link| {
-            link.undecided.iter_mut().find(|incoming| incoming.offer == Some(key))
-        });
-        if let Some(incoming) = incoming {
-            incoming.outcome = Some(outcome);
-            let transfer = incoming.transfer;
-            if outcome == Outcome::Taken {
-                self.taken_from(link, self.proved(link), transfer);
+        self.screenings.close(id);
+        if self.links.get(link).is_some_and(Session::is_live)
+            && let Some(mut taken_out) = self.links.take(link)
+        {
+            let session = taken_out.session_mut();
+            let transfer = session.decide(id, outcome, self.now);
+            if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
+                self.on_taken(link, session, from.proved, transfer);
             }
+            // The link may have waited for the verdict to close.
+            let mut input: &[u8] = &[];
+            while let Some((session, event)) =
+                taken_out.poll_event(&mut input, &self.local, self.now)
+            {
+                self.on_link_event(link, session, event);
+            }
+            self.put_back(link, taken_out);
         }
-        self.settle_decided(link);
-        self.forget_decided_offers();
         Ok(())
     }
 
-    /// Queues a message that was under screening, unless a copy of it came in meanwhile by another way.
-    fn accept_offer(&mut self, key: MessageKey, from: Option<PeerId>) {
-        let Some((nonce, kind, body)) = self.queue.get(key) else { return };
-        match self.queue.find(self.queue.name(nonce), kind, body) {
-            Some(copy) => {
-                self.queue.coalesce(copy);
-                self.stats.coalesced += 1;
-                self.notify(Notice::MessageReceived { from, message: copy });
-                self.queue.discard(key);
-            }
-            None => {
-                self.queue.give_back(key);
-                self.notify(Notice::MessageReceived { from, message: key });
-                self.notify(Notice::MessageQueued { message: key, origin: Origin::Peer });
-            }
+    /// Queues a message that was under screening, unless a copy of it came in meanwhile.
+    fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>) {
+        let Some(entry) = self.queue.get(id) else { return };
+        let (nonce, hash) = (entry.nonce, self.queue.hash(entry.nonce));
+        if let Some(copy) = self.queue.find(nonce, &entry.message) {
+            self.queue.coalesce(copy);
+            self.stats.coalesced += 1;
+            self.notify_received(copy, hash, from);
+            self.queue.discard(id);
+        } else {
+            self.queue.requeue(id);
+            self.notify_received(id, hash, from);
+            self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Peer });
         }
     }
 
-    /// Keeps the list of deadlines as short as the offers that are open, give or take their bound: offers end by a verdict or with their link.
-    pub(super) fn forget_decided_offers(&mut self) {
-        let queue = &self.queue;
-        let is_open = |key: MessageKey| matches!(queue.place(key), Place::Offered { .. });
-        while self.offers.front().is_some_and(|(_, key)| !is_open(*key)) {
-            self.offers.pop_front();
+    fn replace_offer(&mut self, id: MessageId, message: Message) -> Result<(), DecideError> {
+        let old = self.queue.get(id).map_or(0, |entry| entry.message.len());
+        let max = self.local.config.max_message;
+        if message.len() > max {
+            return Err(DecideError::TooLarge { max });
         }
-        if self.offers.len() >= 2 * self.max_offers() {
-            let queue = &self.queue;
-            self.offers.retain(|(_, key)| matches!(queue.place(*key), Place::Offered { .. }));
+        // The old message leaves first, but its place counts until then: there must be room for the difference.
+        let more = message.len().saturating_sub(old);
+        if !self.queue.has_room(more, 100, self.actions.notice_bytes()) {
+            return Err(DecideError::Full);
         }
+        self.queue.discard(id);
+        self.stats.received += 1;
+        self.store_local(message);
+        Ok(())
+    }
+
+    pub(super) fn store_local(&mut self, message: Message) -> crate::message::Nonce {
+        let nonce = self.draw_nonce();
+        self.recent.insert(self.queue.hash(nonce));
+        let id = self.queue.store(nonce, message, Place::Waiting);
+        self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Local });
+        nonce
     }
 }
 
-/// An application's word on a message under screening.
+/// An application's decision about a message under screening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is queued.
+    /// The message is queued.
     Accept,
-    /// Another one is queued in its place, under a name of its own; the sender's is confirmed.
+    /// Another message is queued instead, under a name of its own. The sender's message is confirmed.
     Replace(Message),
-    /// It is confirmed to its sender and not queued.
+    /// The message is confirmed and not queued.
     Swallow,
-    /// It is refused; its sender keeps it.
+    /// The message is refused. Its sender keeps it.
     Reject,
 }
 
@@ -154,7 +179,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecideError {
-    /// The message is decided already, or its sender is gone (and still has it).
+    /// The message is decided already, or its link has ended and the sender still has it.
     Gone,
     /// The replacement is longer than this tower takes. The message is still under screening.
     TooLarge {
@@ -169,7 +194,7 @@ impl fmt::Display for DecideError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the message is decided already, or its sender is gone"),
-            Self::TooLarge { max } => write!(f, "the message may have up to {max} bytes"),
+            Self::TooLarge { max } => write!(f, "the message may have at most {max} bytes"),
             Self::Full => f.write_str("the queue has no room for the message"),
         }
     }

@@ -1,65 +1,131 @@
-//! Leaving the network: drain, say goodbye, close.
+//! Leaving the network: the queue is handed over, links say goodbye and are closed.
 
-use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::links::Unanswered;
-use super::{Shutdown, Tower};
+use super::Tower;
+use crate::error::CloseReason;
 use crate::event::{CloseMode, Notice};
-use crate::link::State;
-use crate::reason::CloseReason;
+use crate::link::{Doubt, Session};
 use crate::time::Instant;
 use crate::wire::Farewell;
 
-impl Tower {
-    /// Leaves the network: takes nothing more, hands the queue to peers for as long as
-    /// [`Timeouts::shutdown`](crate::Timeouts::shutdown) allows, says goodbye, and closes all links.
-    /// [`Notice::ShutDown`] tells the end. Saying it again changes nothing.
-    pub fn shutdown(&mut self, now: Instant) {
-        self.set_now(now);
-        if self.shutdown == Shutdown::Running {
-            let until = self.now + self.config.timeouts.shutdown;
-            self.shutdown = Shutdown::Draining { until };
-            self.retry_at = None;
+/// How many back-offs of busy peers pass without progress before a shutdown gives up (guess).
+const BUSY_ROUNDS: u32 = 3;
+
+/// How far a tower has come in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// The queue is handed to peers. `progress` is when a peer took a message last.
+    Draining { until: Instant, progress: Instant },
+    /// Links are being closed.
+    Closing,
+    Done,
+}
+
+impl Phase {
+    /// Returns whether messages are handed over.
+    pub(super) fn hands_over(self) -> bool {
+        matches!(self, Self::Running | Self::Draining { .. })
+    }
+
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Draining { until, .. } => Some(until),
+            _ => None,
         }
+    }
+}
+
+impl Tower {
+    /// Leaves the network: takes nothing more, hands the queue to peers, says goodbye, and closes all links.
+    /// [`Notice::ShutDown`] is the last notice. Calling it again changes nothing.
+    ///
+    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). It ends at once when the queue is empty
+    /// or no peer can take anything.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.shutdown_within(self.local.config.timeouts.shutdown, now);
+    }
+
+    /// Like [`shutdown`](Self::shutdown), with another limit for handing over the queue. Zero hands over nothing. During a
+    /// shutdown it only brings the end of it forward.
+    pub fn shutdown_within(&mut self, limit: Duration, now: Instant) {
+        self.set_now(now);
+        let until = self.now + limit;
+        match self.phase {
+            Phase::Running => {
+                self.phase = Phase::Draining { until, progress: self.now };
+                self.retry_at = None;
+            }
+            Phase::Draining { until: earlier, progress } => {
+                self.phase = Phase::Draining { until: until.min(earlier), progress };
+            }
+            Phase::Closing | Phase::Done => {}
+        }
+        self.on_shutdown_deadline();
         self.advance();
     }
 
     pub(super) fn advance_shutdown(&mut self) {
-        if matches!(self.shutdown, Shutdown::Draining { .. }) {
-            let is_drained = self.queue.len() == self.offers();
-            let nobody_left =
-                self.links.len() == 0 && self.peers.iter().all(|(_, peer)| peer.is_ignored());
-            if is_drained || nobody_left {
-                self.part_from_all();
-            }
-        }
-        if self.shutdown == Shutdown::Parting && self.links.iter().next().is_none() {
-            self.shutdown = Shutdown::Done;
-            self.actions.notify_end(Notice::ShutDown { left: self.queue.len() });
-        }
-    }
-
-    /// The queue has been drained for as long as it may.
-    pub(super) fn on_shutdown_deadline(&mut self) {
-        if let Shutdown::Draining { until } = self.shutdown
-            && until <= self.now
+        if let Phase::Draining { progress, .. } = self.phase
+            && !self.can_hand_over(progress)
         {
-            self.part_from_all();
+            self.close_all();
+        }
+        if self.phase == Phase::Closing && self.links.len() == 0 {
+            self.phase = Phase::Done;
+            self.actions.notify_last(Notice::ShutDown { left: self.queue.len() });
         }
     }
 
-    fn part_from_all(&mut self) {
-        self.shutdown = Shutdown::Parting;
+    /// Returns whether there is a message that a peer may still take.
+    fn can_hand_over(&self, progress: Instant) -> bool {
+        let config = &self.local.config;
+        let in_flight = self.queue.len() - self.queue.waiting() - self.screenings.open();
+        if self.queue.waiting() + in_flight == 0 {
+            return false;
+        }
+        // A peer that is left alone has just failed, or was busy if it is alive. Busy ones may have room in a moment.
+        let may_have_room = self.now < progress + BUSY_ROUNDS * config.busy_backoff;
+        in_flight > 0
+            || !self.peers.eligible(config.max_probes).is_empty()
+            || self.peers.counts().alive > 0 && may_have_room
+    }
+
+    /// Notes that a peer took a message.
+    pub(super) fn on_drained(&mut self) {
+        if let Phase::Draining { progress, .. } = &mut self.phase {
+            *progress = self.now;
+        }
+    }
+
+    pub(super) fn on_shutdown_deadline(&mut self) {
+        if self.phase.deadline().is_some_and(|until| until <= self.now) {
+            self.close_all();
+        }
+    }
+
+    fn close_all(&mut self) {
+        self.phase = Phase::Closing;
         self.retry_at = None;
-        let all: Vec<_> = self.links.iter().map(|(id, _)| id).collect();
-        for id in all {
-            match self.state_of(id) {
-                Some(State::Connecting | State::Greeting) => {
-                    let abort = Some(CloseMode::Abort);
-                    self.end(id, CloseReason::Shutdown, Unanswered::NotTaken, abort);
-                }
-                _ => self.part(id, CloseReason::Shutdown, Farewell::Leaving),
+        for id in self.links.matching(|_| true) {
+            if self.links.get(id).is_some_and(Session::is_open) {
+                self.close_gracefully(id, CloseReason::Shutdown, Farewell::Leaving);
+            } else if self.links.get(id).is_some_and(Session::is_usable) {
+                self.close(id, CloseReason::Shutdown, Doubt::NotTaken, CloseMode::Abort);
             }
+        }
+    }
+
+    /// Returns how far a shutdown has come.
+    #[must_use]
+    pub fn shutdown_progress(&self) -> ShutdownProgress {
+        match self.phase {
+            Phase::Running => ShutdownProgress::Running,
+            Phase::Draining { .. } | Phase::Closing => ShutdownProgress::Draining,
+            // A driver that stops here must have polled the last notices.
+            Phase::Done if !self.actions.is_empty() => ShutdownProgress::Draining,
+            Phase::Done => ShutdownProgress::Done,
         }
     }
 }
@@ -68,10 +134,10 @@ impl Tower {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShutdownProgress {
-    /// Nobody asked for one.
+    /// No shutdown was requested.
     Running,
     /// The queue is handed to peers, or links are being closed, or actions wait to be polled.
     Draining,
-    /// All links are closed and all actions are polled; the tower may be dropped.
+    /// All links are closed and all actions are polled. The tower may be dropped.
     Done,
 }

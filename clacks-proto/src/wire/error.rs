@@ -6,6 +6,8 @@ use super::frame::FrameKind;
 
 /// Why bytes are not a frame. The decoder that said so takes no more bytes: the link is beyond repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WireError {
     /// No frame begins with this byte.
@@ -42,6 +44,8 @@ pub enum WireError {
 
 /// A field of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Field {
     /// The version, in a hello.

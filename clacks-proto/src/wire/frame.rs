@@ -3,7 +3,6 @@
 use core::fmt;
 
 use crate::address::Address;
-use crate::config::Window;
 use crate::message::{Kind, Nonce};
 
 /// A frame; borrows from the bytes it was read from.
@@ -33,6 +32,32 @@ pub enum Frame<'a> {
         /// Why.
         farewell: Farewell,
     },
+}
+
+/// What may be sent without having been confirmed: at most `messages`, and at most `bytes` of bodies unless it is a
+/// single message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Messages and announces, at least 1, at most [`MAX_WINDOW`](super::MAX_WINDOW).
+    pub messages: u16,
+    /// Bytes of bodies.
+    pub bytes: u32,
+}
+
+impl Window {
+    /// Returns the smaller of two windows.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
+    }
+
+    /// Returns whether a body of `len` bytes may be sent while `messages` and `bytes` are unconfirmed.
+    #[must_use]
+    #[inline]
+    pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {
+        messages == 0
+            || messages < usize::from(self.messages)
+                && bytes.saturating_add(len) <= usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// The first frame of each side.
@@ -96,6 +121,8 @@ impl Frame<'_> {
 
 /// The kinds of frames: the first byte of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FrameKind {
     /// [`Frame::Hello`]
@@ -114,6 +141,8 @@ pub enum FrameKind {
 
 /// Whether a transfer is tried for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Attempt {
     /// For the first time.
     First,
@@ -123,6 +152,8 @@ pub enum Attempt {
 
 /// Why a transfer is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RefusedReason {
     /// No room now.
@@ -140,6 +171,8 @@ pub enum RefusedReason {
 /// Whoever says goodbye for any reason but [`Misbehaved`](Self::Misbehaved) will not ask again about what it handed over on that link, and the
 /// receiver need not remember it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Farewell {
     /// Nobody used it.

@@ -179,7 +179,7 @@ mod laws;
 pub use decode::Decoder;
 pub use error::{Field, WireError};
 pub use frame::{
-    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason,
+    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason, Window,
 };
 
 use crate::address::MAX_NAME;

@@ -6,11 +6,10 @@ use core::str;
 
 use super::error::{Field, WireError};
 use super::frame::{
-    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason,
+    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason, Window,
 };
 use super::{MAX_BODY, MAX_NETWORK, MAX_WINDOW};
 use crate::address::{Address, Host, Name};
-use crate::config::Window;
 use crate::message::{Kind, Nonce};
 
 #[inline(always)]

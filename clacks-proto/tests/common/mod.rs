@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::{
-    Action, Address, CloseMode, Config, Event, Fingerprint, Instant, IoCause, LinkId, Message,
-    Report, Seed, StateMachine, Status, Tower,
+    Action, Address, CloseMode, Config, Event, Fingerprint, HeldMessage, Instant, IoCause, LinkId,
+    Message, MessageState, Notice, Seed, StateMachine, Status, Tower,
 };
 
 pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -36,12 +36,12 @@ struct End {
 }
 
 /// What a tower told its application.
-pub type Reports = Vec<(Instant, Report)>;
+pub type Notices = Vec<(Instant, Notice)>;
 
 /// Some towers on one clock. A tower that is `None` is not there: connections to it are refused.
 pub struct Net<M = Tower> {
     pub towers: Vec<Option<M>>,
-    pub reports: Vec<Reports>,
+    pub notices: Vec<Notices>,
     pub now: Instant,
     /// How long bytes are on their way. At an unlimited rate it must not be zero, or messages circulate without end in no time.
     pub latency: Duration,
@@ -63,7 +63,7 @@ impl<M: StateMachine> Net<M> {
     pub fn new(towers: impl IntoIterator<Item = M>) -> Self {
         let towers: Vec<_> = towers.into_iter().map(Some).collect();
         Self {
-            reports: towers.iter().map(|_| Vec::new()).collect(),
+            notices: towers.iter().map(|_| Vec::new()).collect(),
             towers,
             now: Instant::ORIGIN,
             latency: Duration::ZERO,
@@ -178,9 +178,9 @@ impl<M: StateMachine> Net<M> {
     }
 
     fn act(&mut self, n: usize, action: Action) {
-        self.actions.push((n, action));
+        self.actions.push((n, action.clone()));
         match action {
-            Action::Connect { link, peer } => self.connect(n, link, peer),
+            Action::Connect { link, address } => self.connect(n, link, &address),
             Action::Send { link } => {
                 if let Some(end) = self.ends.get_mut(&(n, link)) {
                     end.wants_send = true;
@@ -194,18 +194,14 @@ impl<M: StateMachine> Net<M> {
                 Some(_) => self.close(n, link),
                 None => self.tell(n, Event::Closed { link }),
             },
-            Action::Notify(notice) => {
-                let report = self.tower(n).report(notice);
-                self.reports[n].extend(report.map(|report| (self.now, report)));
-            }
+            Action::Notify(notice) => self.notices[n].push((self.now, notice)),
             _ => {}
         }
     }
 
-    fn connect(&mut self, n: usize, link: LinkId, peer: clacks_proto::PeerId) {
-        let target = self.tower(n).peer(peer).map(|peer| peer.address.clone());
-        let there = (0..self.towers.len()).find(|n| Some(address(*n)) == target);
-        let there = there.or_else(|| self.aliases.get(&target?).copied());
+    fn connect(&mut self, n: usize, link: LinkId, target: &Address) {
+        let there = (0..self.towers.len()).find(|n| address(*n) == *target);
+        let there = there.or_else(|| self.aliases.get(target).copied());
         let end = |other| End {
             other,
             inbox: VecDeque::new(),
@@ -357,9 +353,20 @@ impl<M: StateMachine> Net<M> {
         self.ends.keys().filter(|(tower, _)| *tower == n).map(|(_, link)| *link).collect()
     }
 
-    pub fn has_report(&self, n: usize, test: impl Fn(&Report) -> bool) -> bool {
-        self.reports[n].iter().any(|(_, report)| test(report))
+    pub fn has_notice(&self, n: usize, test: impl Fn(&Notice) -> bool) -> bool {
+        self.notices[n].iter().any(|(_, notice)| test(notice))
     }
+}
+
+/// Returns whether a message is in flight.
+pub fn is_in_flight(held: &HeldMessage) -> bool {
+    matches!(held.state, MessageState::InFlight { .. })
+}
+
+/// Returns how many messages a tower holds, and the bytes of their bodies.
+pub fn held(tower: &Tower) -> (usize, usize) {
+    let usage = tower.queue_usage();
+    (usage.messages, usage.bytes)
 }
 
 /// A quick configuration: 20 messages a second, no heartbeat.

@@ -9,7 +9,7 @@ use clacks_proto::wire::{
 };
 use clacks_proto::{
     Action, Address, CloseMode, CloseReason, Config, Event, Instant, IoCause, Kind, LinkId,
-    Message, Nonce, OfferId, PeerId, Report, StateMachine, Status, Tower, Window,
+    Message, Nonce, Notice, OfferId, StateMachine, Status, Tower, Window,
 };
 
 use super::{LOCAL, address, tower};
@@ -31,11 +31,11 @@ pub struct Raw {
     pub now: Instant,
     /// Every action polled.
     pub actions: Vec<Action>,
-    pub reports: Vec<Report>,
+    pub notices: Vec<Notice>,
     /// Links that the tower dialled and that nobody answered yet.
     pub dialled: VecDeque<(LinkId, Address)>,
     /// Offers to be decided.
-    pub offers: VecDeque<(OfferId, Option<PeerId>)>,
+    pub offers: VecDeque<(OfferId, Option<Address>)>,
     /// Links that the tower asked to close, with its reason; the driver does so at once.
     pub closed: BTreeMap<LinkId, (CloseMode, CloseReason)>,
     /// Links whose connection takes no bytes.
@@ -85,7 +85,7 @@ impl Raw {
             tower: tower(0, config),
             now: Instant::ORIGIN,
             actions: Vec::new(),
-            reports: Vec::new(),
+            notices: Vec::new(),
             dialled: VecDeque::new(),
             offers: VecDeque::new(),
             closed: BTreeMap::new(),
@@ -251,7 +251,7 @@ impl Raw {
     }
 
     /// Why the tower closed a link, if it did.
-    pub fn why_closed(&self, link: LinkId) -> Option<CloseReason> {
+    pub fn close_reason(&self, link: LinkId) -> Option<CloseReason> {
         self.closed.get(&link).map(|(_, why)| *why)
     }
 
@@ -268,8 +268,8 @@ impl Raw {
 
     /// Runs until the tower has closed a link, and returns why.
     pub fn run_to_close(&mut self, link: LinkId, limit: Duration) -> Option<CloseReason> {
-        self.run_until(self.now + limit, |raw| raw.why_closed(link).is_some());
-        self.why_closed(link)
+        self.run_until(self.now + limit, |raw| raw.close_reason(link).is_some());
+        self.close_reason(link)
     }
 
     /// Runs until the tower has said something on a link.
@@ -305,16 +305,13 @@ impl Raw {
     /// Does all that the tower asks for.
     pub fn settle(&mut self) {
         while let Some(action) = self.tower.poll_action() {
-            self.actions.push(action);
+            self.actions.push(action.clone());
             match action {
-                Action::Connect { link, peer } => {
-                    let address = self.tower.peer(peer).expect("a peer").address.clone();
-                    self.dialled.push_back((link, address));
-                }
+                Action::Connect { link, address } => self.dialled.push_back((link, address)),
                 Action::Send { link } => self.read(link),
-                Action::Close { link, how, why } => self.close(link, how, why),
-                Action::Screen { offer, from } => self.offers.push_back((offer, from)),
-                Action::Notify(notice) => self.reports.extend(self.tower.report(notice)),
+                Action::Close { link, how, reason } => self.close(link, how, reason),
+                Action::Screen { offer, from, .. } => self.offers.push_back((offer, from)),
+                Action::Notify(notice) => self.notices.push(notice),
                 _ => {}
             }
         }

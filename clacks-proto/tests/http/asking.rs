@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clacks_proto::{
-    Address, CloseReason, Dialect, Event, IoCause, LinkId, Message, Report, SendRate, StateMachine,
+    Address, CloseReason, Dialect, Event, IoCause, LinkId, Message, Notice, SendRate, StateMachine,
     Status,
 };
 use proptest::prelude::*;
@@ -35,8 +35,8 @@ fn asked(text: &str) -> (Host, LinkId, String) {
 }
 
 fn delivered(host: &Host) -> usize {
-    let is_it = |report: &&Report| matches!(report, Report::MessageDelivered { .. });
-    host.reports.iter().filter(is_it).count()
+    let is_it = |report: &&Notice| matches!(notice, Notice::MessageDelivered { .. });
+    host.notices.iter().filter(is_it).count()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_request_has_the_very_bytes_of_a_javascript_tower() {
     );
     assert_eq!(request, format!("{head}{body}"));
     host.bytes(link, &answer(200));
-    assert_eq!((delivered(&host), host.tower.held().0), (1, 0));
+    assert_eq!((delivered(&host), host.tower.queue_usage().messages), (1, 0));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_other_ways_to_say_200() {
         for pieces in [1, 1000] {
             let (mut host, link, _) = asked("m");
             bytes.as_bytes().chunks(pieces).for_each(|piece| host.bytes(link, piece));
-            assert_eq!((delivered(&host), host.tower.held().0), (1, 0), "{bytes}");
+            assert_eq!((delivered(&host), host.tower.queue_usage().messages), (1, 0), "{bytes}");
             let closes = bytes.contains("1.0") || bytes.contains("close");
             assert_eq!(host.closed.contains_key(&link), closes);
         }
@@ -146,13 +146,13 @@ fn the_other_ways_to_say_200() {
             host.bytes(link, bytes.as_bytes());
             assert_eq!(delivered(&host), 0);
             host.tell(end(link));
-            assert_eq!((delivered(&host), host.tower.held().0), (1, 0), "{bytes}");
+            assert_eq!((delivered(&host), host.tower.queue_usage().messages), (1, 0), "{bytes}");
             assert_eq!(host.status(PEER), Some(Status::Alive));
         }
         let (mut host, link, _) = asked("m");
         host.bytes(link, bytes.as_bytes());
         host.run(Duration::from_secs(31));
-        assert_eq!((delivered(&host), host.tower.held().0), (1, 0), "{bytes} and silence");
+        assert_eq!((delivered(&host), host.tower.queue_usage().messages), (1, 0), "{bytes} and silence");
     }
 }
 
@@ -204,7 +204,7 @@ fn one_message_a_link_and_a_few_links_a_peer() {
     for link in links {
         host.bytes(link, &answer(200));
     }
-    assert_eq!((delivered(&host), host.tower.held().0), (10, 0));
+    assert_eq!((delivered(&host), host.tower.queue_usage().messages), (10, 0));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn messages_do_not_pile_up_on_a_link_when_there_is_room_for_no_other() {
         assert!(in_flight(&host) <= 2);
         host.run(Duration::from_millis(500));
     }
-    assert_eq!((delivered(&host), host.tower.held().0), (10, 0));
+    assert_eq!((delivered(&host), host.tower.queue_usage().messages), (10, 0));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_javascript_would_garble_goes_to_somebody_else() {
         assert!(host.heard(link).contains("\"short\""), "it does not stand in the way");
         host.bytes(link, &answer(200));
         host.run(Duration::from_secs(30));
-        assert_eq!(host.tower.held().0, 1, "it waits");
+        assert_eq!(host.tower.queue_usage().messages, 1, "it waits");
         // A peer of which nothing is known comes first, and gets it.
         host.expand("localhost:7777");
         host.run_to_dial();
@@ -412,8 +412,8 @@ fn in_clear_text_a_hello_that_is_answered_in_http_is_followed_by_a_request() {
     }
     assert!(requests.contains("announce") && requests.contains("\"m\""), "{requests}");
     assert_eq!((host.status(PEER), delivered(&host)), (Some(Status::Alive), 1));
-    let lost = |report: &Report| matches!(report, Report::StatusChanged { to: Status::Lost, .. });
-    assert!(!host.reports.iter().any(lost));
+    let lost = |report: &Notice| matches!(notice, Notice::StatusChanged { to: Status::Lost, .. });
+    assert!(!host.notices.iter().any(lost));
     assert_eq!(host.tower.find(&address(PEER)).unwrap().dialect, Some(Dialect::Http));
 }
 
@@ -449,8 +449,8 @@ fn a_tower_that_leaves_hands_its_queue_to_peers_that_speak_http() {
     for link in &links {
         host.bytes(*link, &answer(200));
     }
-    assert_eq!(host.reports.last(), Some(&Report::ShutDown { left: 0 }));
-    assert_eq!(host.tower.links(), 0);
+    assert_eq!(host.notices.last(), Some(&Notice::ShutDown { left: 0 }));
+    assert_eq!(host.tower.links().count(), 0);
 }
 
 #[test]
@@ -493,6 +493,6 @@ proptest! {
             host.bytes(link, piece);
         }
         host.tell(Event::Lost { link, cause: IoCause::Reset });
-        prop_assert_eq!(delivered(&host) + host.tower.held().0, 1);
+        prop_assert_eq!(delivered(&host) + host.tower.queue_usage().messages, 1);
     }
 }

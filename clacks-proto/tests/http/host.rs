@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::BufMut;
 use clacks_proto::{
     Action, Address, CloseReason, Config, Dialects, Event, Instant, LinkId, Message, OfferId,
-    Report, Seed, SendRate, StateMachine, Status, Tower,
+    Notice, Seed, SendRate, StateMachine, Status, Tower,
 };
 
 pub(crate) struct Host {
     pub(crate) tower: Tower,
     pub(crate) now: Instant,
-    pub(crate) reports: Vec<Report>,
+    pub(crate) reports: Vec<Notice>,
     /// Links that the tower dialled and that nobody answered yet.
     pub(crate) dialled: VecDeque<(LinkId, Address)>,
     pub(crate) offers: VecDeque<OfferId>,
@@ -162,7 +162,7 @@ impl Host {
     pub(crate) fn run_to_dial(&mut self) {
         let end = self.now + Duration::from_secs(60);
         self.run_until(end, |host| !host.dialled.is_empty());
-        assert!(!self.dialled.is_empty(), "nobody is called: {:?}", self.reports);
+        assert!(!self.dialled.is_empty(), "nobody is called: {:?}", self.notices);
     }
 
     fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) {
@@ -190,7 +190,7 @@ impl Host {
                     self.tower.handle(Event::Closed { link }, self.now);
                 }
                 Action::Screen { offer, .. } => self.offers.push_back(offer),
-                Action::Notify(notice) => self.reports.extend(self.tower.report(notice)),
+                Action::Notify(notice) => self.notices.extend(self.tower.report(notice)),
                 _ => {}
             }
         }

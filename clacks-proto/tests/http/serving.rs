@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clacks_proto::{
-    Address, CloseReason, DefaultVerdict, Event, Message, Report, Screening, StateMachine, Status,
+    Address, CloseReason, DefaultVerdict, Event, Message, Notice, Screening, StateMachine, Status,
     Verdict,
 };
 use proptest::prelude::*;
@@ -461,7 +461,7 @@ fn a_sender_is_new_at_its_first_request_and_alive_at_its_second() {
     assert_eq!(host.status("localhost:8001"), Some(Status::New));
     host.bytes(link, &post(&announce));
     assert_eq!(host.status("localhost:8001"), Some(Status::Alive));
-    assert_eq!(host.tower.held().0, 0);
+    assert_eq!(host.tower.queue_usage().messages, 0);
 }
 
 #[test]
@@ -538,10 +538,10 @@ fn kinds_come_in_as_they_are() {
     let messages: Vec<_> = host.tower.peek().map(|held| held.message).collect();
     assert_eq!(messages, [Message::text("text"), Message::bytes(&[255, 0]), Message::json("1.0")]);
     let from: Vec<Option<Address>> = host
-        .reports
+        .notices
         .iter()
-        .filter_map(|report| match report {
-            Report::MessageReceived { from, .. } => Some(from.clone()),
+        .filter_map(|notice| match report {
+            Notice::MessageReceived { from, .. } => Some(from.clone()),
             _ => None,
         })
         .collect();
@@ -572,6 +572,6 @@ proptest! {
         let taken = host.statuses(link).0.iter().filter(|status| **status == 200).count();
         prop_assert_eq!(host.texts().len(), taken);
         host.run(Duration::from_secs(200));
-        prop_assert_eq!(host.tower.links(), 0);
+        prop_assert_eq!(host.tower.links().count(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clacks_proto::tls::{Identity, Roots, Trust};
-use clacks_proto::{CloseReason, Message, Report, StateMachine, Status, TlsFailure};
+use clacks_proto::{CloseReason, Message, Notice, StateMachine, Status, TlsFailure};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{AlertDescription, Error};
 
@@ -38,14 +38,14 @@ fn a_second_dial_resumes_the_session_and_proves_the_same_keys() {
     world.towers[BOB].tower_mut().announce(&address(ALICE), world.now).unwrap();
     world.settle();
     world.pass(Duration::from_secs(200));
-    assert_eq!(world.towers[ALICE].tower().links(), 0, "the idle link stays");
+    assert_eq!(world.towers[ALICE].tower().links().count(), 0, "the idle link stays");
 
     for round in 0..3 {
         world.enqueue(ALICE, &Message::text(&format!("round {round}")));
         world.settle();
         assert_eq!(world.held(BOB), round + 1);
         world.pass(Duration::from_secs(200));
-        assert_eq!(world.towers[ALICE].tower().links(), 0);
+        assert_eq!(world.towers[ALICE].tower().links().count(), 0);
     }
     for tower in &world.towers {
         let stats = tower.tower().stats();
@@ -71,10 +71,10 @@ fn another_key_at_a_known_address_is_noticed() {
     world.towers[BOB] = secure(BOB, keeping(), &other, Trust::Open);
     world.enqueue(ALICE, &Message::text("for Bob alone"));
     world.settle();
-    assert!(world.closed(ALICE).contains(&CloseReason::KeyChanged), "{:?}", world.reports);
+    assert!(world.closed(ALICE).contains(&CloseReason::KeyChanged), "{:?}", world.notices);
     let seen = Some(other.fingerprint());
     let tower = address(BOB);
-    assert!(world.reports[ALICE].contains(&Report::KeyChanged { tower, seen }));
+    assert!(world.notices[ALICE].contains(&Notice::KeyChanged { tower, seen }));
     assert_eq!(world.held(BOB), 0);
     assert_eq!(world.held(ALICE), 1);
 }
@@ -107,8 +107,8 @@ fn a_private_network_refuses_a_stranger_and_both_sides_say_why() {
         world.settle();
 
         let refused = CloseReason::Tls(TlsFailure::Certificate);
-        assert_eq!(world.closed(ALICE).first(), Some(&refused), "{:?}", world.reports);
-        assert_eq!(world.closed(BOB).first(), Some(&refused), "{:?}", world.reports);
+        assert_eq!(world.closed(ALICE).first(), Some(&refused), "{:?}", world.notices);
+        assert_eq!(world.closed(BOB).first(), Some(&refused), "{:?}", world.notices);
         assert_eq!((world.held(ALICE), world.held(BOB)), (1, 0));
         assert!(world.towers.iter().all(|tower| tower.tower().stats().links_misbehaved > 0));
         assert!(world.connections.iter().all(|c| c.ends.iter().all(|end| !end.is_open)));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::BufMut;
 use clacks_proto::tls::{ALPN, Identity, Roots, SecureTower, Trust};
 use clacks_proto::{
-    Action, CloseReason, Config, Dialect, Dialects, Event, Instant, IoCause, Message, Report,
+    Action, CloseReason, Config, Dialect, Dialects, Event, Instant, IoCause, Message, Notice,
     StateMachine, TlsFailure,
 };
 use rustls::crypto::ring;
@@ -60,7 +60,7 @@ fn a_caller_gets_the_dialect_that_it_names_or_begins_with() {
             let mut host = host();
             let said = say(&mut host, protocols, identity, request);
             assert!(said.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", said.escape_ascii());
-            assert_eq!((host.tower.tower().held().0, host.closed), (1, None));
+            assert_eq!((host.tower.tower().queue_usage().messages, host.closed), (1, None));
         }
     }
     for protocols in [&[ALPN][..], &[http, ALPN], &[ALPN, http]] {
@@ -106,7 +106,7 @@ fn without_http_and_in_private_nobody_gets_it() {
                 let request = request("js.example");
                 let said = say(&mut host, protocols, caller, request.as_bytes());
                 assert!(matches!(host.closed, Some(CloseReason::Tls(_))), "{:?}", host.closed);
-                assert_eq!((said, host.tower.tower().held().0), (Vec::new(), 0));
+                assert_eq!((said, host.tower.tower().queue_usage().messages), (Vec::new(), 0));
             }
         }
     }
@@ -139,7 +139,7 @@ fn acquainted() -> (SecureTower, Instant) {
 }
 
 /// Calls a tower without a certificate and says something. What the tower reports then.
-fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Report> {
+fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Notice> {
     let link = tower.accept(IpAddr::from([127, 0, 0, 1]), now).unwrap();
     let mut client = client(&[], None);
     client.writer().write_all(words.as_bytes()).unwrap();
@@ -173,13 +173,13 @@ fn what_is_said_in_http_does_not_touch_an_address_whose_key_is_known() {
     let before = *alice.tower().stats();
     let reports = call(&mut alice, now, &request("bob.example").repeat(2));
     let is_anonymous =
-        |report: &&Report| matches!(report, Report::MessageReceived { from: None, .. });
+        |report: &&Notice| matches!(notice, Notice::MessageReceived { from: None, .. });
     let received = reports.iter().filter(is_anonymous);
     assert_eq!(received.count(), 2, "the messages are taken: {reports:?}");
     assert_eq!(alice.tower().stats().claims_disproved, before.claims_disproved + 2);
     let bob = alice.tower().find(&address(BOB)).unwrap();
     assert_eq!(bob.dialect, Some(Dialect::Native));
-    let changed = |report: &Report| matches!(report, Report::StatusChanged { .. });
+    let changed = |report: &Notice| matches!(notice, Notice::StatusChanged { .. });
     assert!(!reports.iter().any(changed), "{reports:?}");
 }
 
@@ -191,9 +191,9 @@ fn another_server_at_an_address_whose_key_is_known_gets_nothing() {
         alice.tower_mut().enqueue(message, now).unwrap();
         let Served { got, reports, .. } = serve(&mut alice, now, certificate, &[], 1 << 20);
         assert_eq!(String::from_utf8(got).unwrap(), "");
-        let changed = |report: &Report| matches!(report, Report::KeyChanged { .. });
+        let changed = |report: &Notice| matches!(notice, Notice::KeyChanged { .. });
         assert!(reports.iter().any(changed), "{reports:?}");
-        assert_eq!(alice.tower().held().0, 1);
+        assert_eq!(alice.tower().queue_usage().messages, 1);
     }
 }
 
@@ -216,7 +216,7 @@ fn what_a_peer_speaks_is_learnt_again() {
 struct Served {
     got: Vec<u8>,
     records: Vec<usize>,
-    reports: Vec<Report>,
+    reports: Vec<Notice>,
 }
 
 fn certificate(identity: &Identity) -> CertifiedKey {
@@ -342,7 +342,7 @@ fn a_certificate_of_version_1_is_let_pass_in_http_and_proves_nothing() {
     assert_eq!(got, b"");
     let refused = CloseReason::Tls(TlsFailure::Certificate);
     let is_it =
-        |report: &Report| matches!(report, Report::LinkClosed { why, .. } if *why == refused);
+        |report: &Notice| matches!(notice, Notice::LinkClosed { why, .. } if *why == refused);
     assert!(reports.iter().any(is_it), "{reports:?}");
 }
 

@@ -8,7 +8,7 @@ use bytes::BufMut;
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{
     Action, Address, CloseMode, CloseReason, Config, Event, Instant, IoCause, LinkId, Message,
-    Notice, PeerId, Report, Seed, SendRate, StateMachine, Tower, Window,
+    Notice, PeerId, Notice, Seed, SendRate, StateMachine, Tower, Window,
 };
 
 /// The dialling tower in most tests, and the other one.
@@ -28,7 +28,7 @@ pub struct World {
     pub tamper: Option<Tamper>,
     /// All ciphertext, by sender.
     pub sent: [Vec<u8>; 2],
-    pub reports: [Vec<Report>; 2],
+    pub reports: [Vec<Notice>; 2],
     pub connections: Vec<Connection>,
 }
 
@@ -110,7 +110,7 @@ impl World {
         self.expand(ALICE);
         self.enqueue(ALICE, &Message::text("first"));
         self.settle();
-        assert_eq!(self.held(BOB), 1, "they have not met: {:?}", self.reports);
+        assert_eq!(self.held(BOB), 1, "they have not met: {:?}", self.notices);
     }
 
     pub fn expand(&mut self, side: usize) -> PeerId {
@@ -122,16 +122,16 @@ impl World {
     }
 
     pub fn held(&self, side: usize) -> usize {
-        self.towers[side].tower().held().0
+        self.towers[side].tower().queue_usage().messages
     }
 
     /// Why links of a tower were closed, in order.
     pub fn closed(&self, side: usize) -> Vec<CloseReason> {
-        let reason = |report: &Report| match report {
-            Report::LinkClosed { why, .. } => Some(*why),
+        let reason = |report: &Notice| match report {
+            Notice::LinkClosed { why, .. } => Some(*why),
             _ => None,
         };
-        self.reports[side].iter().filter_map(reason).collect()
+        self.notices[side].iter().filter_map(reason).collect()
     }
 
     /// Everything that needs no time to pass.
@@ -189,7 +189,7 @@ impl World {
 
     fn note(&mut self, side: usize, notice: Notice) {
         let report = self.towers[side].tower().report(notice);
-        self.reports[side].extend(report);
+        self.notices[side].extend(report);
     }
 
     fn connect(&mut self, side: usize, link: LinkId) {

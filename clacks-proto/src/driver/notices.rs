@@ -1,0 +1,256 @@
+//! What a tower tells its application, for any number of readers.
+
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::fmt;
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use event_listener::{Event, EventListener, Listener};
+use futures_core::Stream;
+
+use super::lock;
+use crate::event::Notice;
+
+/// The most notices that wait for one reader. Older ones are dropped and counted in a [`Notice::Missed`]. Default: 1 024
+/// (guess: a second of a tower that passes a few hundred messages a second).
+pub const NOTICES_CAPACITY: usize = 1_024;
+
+/// The most bytes of message bodies that wait for one reader, unless it is a single message. Older notices are dropped and
+/// counted in a [`Notice::Missed`]. Default: 4 MiB (guess).
+pub const NOTICES_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a tower tells its application, from the call of [`Handle::notices`](super::Handle::notices) on.
+///
+/// Each reader gets all [`Notice`]s, and can wait for them in any of these ways: [`recv`](Self::recv) or [`Stream`] in async
+/// code; [`recv_blocking`](Self::recv_blocking), [`recv_timeout`](Self::recv_timeout), [`try_recv`](Self::try_recv) or
+/// [`Iterator`] in other code. A slow reader never holds up the tower: it loses the oldest notices beyond
+/// [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and a [`Notice::Missed`] tells it how many. The end is the end of the driver.
+pub struct Notices {
+    reader: Arc<Reader>,
+    listener: Option<EventListener>,
+}
+
+/// There is no notice yet, or there will be none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// There is no notice yet.
+    Empty,
+    /// The driver has ended, and all notices are read.
+    Closed,
+}
+
+/// There was no notice in time, or there will be none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvTimeoutError {
+    /// There was no notice in time.
+    Timeout,
+    /// The driver has ended, and all notices are read.
+    Closed,
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "no notice yet",
+            Self::Closed => "the driver has ended",
+        })
+    }
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no notice in time",
+            Self::Closed => "the driver has ended",
+        })
+    }
+}
+
+impl core::error::Error for TryRecvError {}
+impl core::error::Error for RecvTimeoutError {}
+
+impl Notices {
+    /// Waits for the next notice. Returns `None` after the end of the driver. Cancelling loses no notice.
+    pub async fn recv(&mut self) -> Option<Notice> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// Blocks until the next notice. Returns `None` after the end of the driver.
+    ///
+    /// Not for the thread that runs the driver: it would wait for itself.
+    pub fn recv_blocking(&mut self) -> Option<Notice> {
+        loop {
+            // Before the look, so that no notification is missed.
+            let listener = self.reader.arrived.listen();
+            match self.try_recv() {
+                Ok(notice) => return Some(notice),
+                Err(TryRecvError::Closed) => return None,
+                Err(TryRecvError::Empty) => listener.wait(),
+            }
+        }
+    }
+
+    /// Blocks until the next notice, but no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If there was no notice in time, or there will be none.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Notice, RecvTimeoutError> {
+        // A time that the clock can't tell is never.
+        let Some(deadline) = Instant::now().checked_add(timeout) else {
+            return self.recv_blocking().ok_or(RecvTimeoutError::Closed);
+        };
+        loop {
+            let listener = self.reader.arrived.listen();
+            match self.try_recv() {
+                Ok(notice) => return Ok(notice),
+                Err(TryRecvError::Closed) => return Err(RecvTimeoutError::Closed),
+                Err(TryRecvError::Empty) if Instant::now() >= deadline => {
+                    return Err(RecvTimeoutError::Timeout);
+                }
+                Err(TryRecvError::Empty) => _ = listener.wait_deadline(deadline),
+            }
+        }
+    }
+
+    /// Returns the next notice if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no notice yet, or there will be none.
+    pub fn try_recv(&mut self) -> Result<Notice, TryRecvError> {
+        let mut queue = lock(&self.reader.queue);
+        match queue.pop() {
+            Some(notice) => Ok(notice),
+            None if queue.is_closed => Err(TryRecvError::Closed),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+}
+
+impl Stream for Notices {
+    type Item = Notice;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Notice>> {
+        loop {
+            let reader = self.reader.clone();
+            let mut listener = self.listener.take().unwrap_or_else(|| reader.arrived.listen());
+            match self.try_recv() {
+                Ok(notice) => return Poll::Ready(Some(notice)),
+                Err(TryRecvError::Closed) => return Poll::Ready(None),
+                Err(TryRecvError::Empty) => {}
+            }
+            if Pin::new(&mut listener).poll(context).is_pending() {
+                self.listener = Some(listener);
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Iterator for Notices {
+    type Item = Notice;
+
+    fn next(&mut self) -> Option<Notice> {
+        self.recv_blocking()
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unread = lock(&self.reader.queue).notices.len();
+        f.debug_struct("Notices").field("unread", &unread).finish_non_exhaustive()
+    }
+}
+
+/// The tower's end of all its readers.
+#[derive(Default)]
+pub(super) struct Broadcast(Mutex<Readers>);
+
+#[derive(Default)]
+struct Readers {
+    readers: Vec<Weak<Reader>>,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Reader {
+    queue: Mutex<Queue>,
+    arrived: Event,
+}
+
+/// What waits for one reader.
+#[derive(Default)]
+struct Queue {
+    notices: VecDeque<Notice>,
+    bytes: usize,
+    missed: u64,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn push(&mut self, notice: Notice) {
+        self.bytes += body_len(&notice);
+        self.notices.push_back(notice);
+        while self.notices.len() > NOTICES_CAPACITY
+            || self.bytes > NOTICES_BYTES && self.notices.len() > 1
+        {
+            if let Some(dropped) = self.notices.pop_front() {
+                self.bytes -= body_len(&dropped);
+                self.missed += 1;
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Notice> {
+        match core::mem::take(&mut self.missed) {
+            0 => {
+                let notice = self.notices.pop_front()?;
+                self.bytes -= body_len(&notice);
+                Some(notice)
+            }
+            count => Some(Notice::Missed { count }),
+        }
+    }
+}
+
+fn body_len(notice: &Notice) -> usize {
+    notice.message().map_or(0, |message| message.len())
+}
+
+impl Broadcast {
+    pub(super) fn subscribe(&self) -> Notices {
+        let mut readers = lock(&self.0);
+        let reader = Arc::new(Reader::default());
+        lock(&reader.queue).is_closed = readers.is_closed;
+        readers.readers.retain(|reader| reader.strong_count() > 0);
+        readers.readers.push(Arc::downgrade(&reader));
+        Notices { reader, listener: None }
+    }
+
+    pub(super) fn send(&self, notice: Notice) {
+        let mut readers = lock(&self.0);
+        readers.readers.retain(|reader| {
+            let Some(reader) = reader.upgrade() else { return false };
+            lock(&reader.queue).push(notice.clone());
+            reader.arrived.notify(usize::MAX);
+            true
+        });
+    }
+
+    /// Readers get what is still there, then the end.
+    pub(super) fn close(&self) {
+        let mut readers = lock(&self.0);
+        readers.is_closed = true;
+        for reader in readers.readers.iter().filter_map(Weak::upgrade) {
+            lock(&reader.queue).is_closed = true;
+            reader.arrived.notify(usize::MAX);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Reasons for what ends, fails or is refused, each with a text for people.
+
+use core::fmt;
+
+use crate::wire::{Farewell, WireError};
+
+/// Why a link was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The link was not used for [`Timeouts::idle`](crate::Timeouts::idle).
+    Idle,
+    /// The peer said goodbye.
+    Goodbye(Farewell),
+    /// This tower shuts down.
+    Shutdown,
+    /// The link was closed to make room for another one.
+    Evicted,
+    /// The connection was not established within [`Timeouts::connect`](crate::Timeouts::connect).
+    ConnectTimeout,
+    /// TLS and the hello were not complete within [`Timeouts::handshake`](crate::Timeouts::handshake).
+    HandshakeTimeout,
+    /// A message was not confirmed within [`Timeouts::confirm`](crate::Timeouts::confirm).
+    ConfirmTimeout,
+    /// The stream ended without a goodbye.
+    Truncated,
+    /// The peer sent bytes that are not the protocol.
+    Wire(WireError),
+    /// The peer sent a valid frame that is not allowed at this point.
+    Protocol(ProtocolError),
+    /// TLS failed.
+    Tls(TlsFailure),
+    /// The dialled address has another key than the one pinned for it.
+    KeyChanged,
+    /// The link leads back to this tower.
+    OwnAddress,
+    /// The peer belongs to another network.
+    WrongNetwork,
+    /// The peer speaks another version of the protocol.
+    WrongVersion(u8),
+    /// The peer is ignored.
+    Ignored,
+    /// The peer sent something that is not HTTP as towers speak it.
+    BadHttp,
+    /// An HTTP request was not complete in time.
+    RequestTimeout,
+    /// The peer answered an HTTP request with a status that refuses the message for good.
+    HttpStatus(u16),
+    /// The operating system ended the connection.
+    Io(IoCause),
+}
+
+/// A frame that is not allowed at this point of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A second hello.
+    HelloTwice,
+    /// More unconfirmed messages or bytes than this tower grants.
+    WindowExceeded,
+    /// A confirmation or refusal of a transfer that was not sent.
+    UnknownTransfer,
+}
+
+/// Why TLS failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The bytes are not TLS: the port speaks another protocol.
+    NotTls,
+    /// This tower or the peer refused the other's certificate.
+    Certificate,
+    /// The two sides have no protocol or version in common.
+    NoCommonProtocol,
+    /// The peer sent an alert, by its number in RFC 8446 §6.
+    Alert(u8),
+    /// Any other error of rustls.
+    Other,
+}
+
+/// Why the operating system ended a connection or could not establish it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum IoCause {
+    /// No process listens at the address.
+    Refused,
+    /// The name has no address.
+    Resolve,
+    /// There is no route to the address.
+    Unreachable,
+    /// The peer reset the connection.
+    Reset,
+    /// The connection timed out.
+    TimedOut,
+    /// This machine has no file descriptors or memory left. The peer is not blamed.
+    Exhausted,
+    /// Any other error.
+    Other,
+}
+
+/// Why the status of a peer changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum StatusReason {
+    /// A transaction with the peer succeeded.
+    Success,
+    /// A link to the peer was closed for this reason before it did what it was opened for.
+    LinkClosed(CloseReason),
+    /// The peer ignores this tower.
+    IgnoredByPeer,
+    /// The application ignored or unignored the peer.
+    Application,
+    /// The address turned out to be another address of this tower or of an ignored peer.
+    Alias,
+}
+
+/// Why an inbound connection is refused. The driver drops the connection; no link exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Refusal {
+    /// All links are in use. An idle link was asked to make room.
+    TooManyLinks,
+    /// Too many inbound links have not completed their handshake.
+    TooManyHalfOpen,
+    /// The tower shuts down.
+    ShuttingDown,
+}
+
+impl core::error::Error for Refusal {}
+
+/// Implements `Display` for an enum whose variants have fixed texts.
+macro_rules! display {
+    ($type:ty { $($variant:pat => $text:expr,)+ }) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $($variant => f.write_str($text),)+ }
+            }
+        }
+    };
+}
+
+display!(IoCause {
+    Self::Refused => "connection refused",
+    Self::Resolve => "the name could not be resolved",
+    Self::Unreachable => "no route to the address",
+    Self::Reset => "connection reset",
+    Self::TimedOut => "connection timed out",
+    Self::Exhausted => "out of file descriptors or memory",
+    Self::Other => "input/output error",
+});
+
+display!(ProtocolError {
+    Self::HelloTwice => "a second hello",
+    Self::WindowExceeded => "more unconfirmed messages than granted",
+    Self::UnknownTransfer => "an answer to a transfer that was not sent",
+});
+
+display!(Refusal {
+    Self::TooManyLinks => "too many links",
+    Self::TooManyHalfOpen => "too many links without a hello",
+    Self::ShuttingDown => "shutting down",
+});
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTls => f.write_str("the peer does not speak TLS"),
+            Self::Certificate => f.write_str("certificate refused"),
+            Self::NoCommonProtocol => f.write_str("no TLS version or protocol in common"),
+            Self::Alert(number) => write!(f, "TLS alert {number}"),
+            Self::Other => f.write_str("TLS error"),
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "unused",
+            Self::Goodbye(farewell) => return write!(f, "the peer said goodbye: {farewell}"),
+            Self::Shutdown => "this tower shuts down",
+            Self::Evicted => "closed to make room for another link",
+            Self::ConnectTimeout => "no connection in time",
+            Self::HandshakeTimeout => "no handshake in time",
+            Self::ConfirmTimeout => "no confirmation in time",
+            Self::Truncated => "the stream ended without a goodbye",
+            Self::Wire(error) => return write!(f, "invalid frame: {error}"),
+            Self::Protocol(error) => return write!(f, "protocol violation: {error}"),
+            Self::Tls(failure) => return write!(f, "{failure}"),
+            Self::KeyChanged => "another key than the one pinned for this address",
+            Self::OwnAddress => "the address is this tower's own",
+            Self::WrongNetwork => "the peer belongs to another network",
+            Self::WrongVersion(version) => {
+                return write!(f, "the peer speaks protocol version {version}");
+            }
+            Self::Ignored => "the peer is ignored",
+            Self::BadHttp => "not HTTP as towers speak it",
+            Self::RequestTimeout => "no complete request in time",
+            Self::HttpStatus(status) => return write!(f, "the peer answered HTTP status {status}"),
+            Self::Io(cause) => return write!(f, "{cause}"),
+        })
+    }
+}
+
+impl fmt::Display for StatusReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Success => "a transaction succeeded",
+            Self::LinkClosed(reason) => return write!(f, "{reason}"),
+            Self::IgnoredByPeer => "the peer ignores this tower",
+            Self::Application => "the application asked for it",
+            Self::Alias => "another address of this tower or of an ignored one",
+        })
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::io::ErrorKind> for IoCause {
+    fn from(kind: std::io::ErrorKind) -> Self {
+        use std::io::ErrorKind as Kind;
+        match kind {
+            Kind::ConnectionRefused => Self::Refused,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::AddrNotAvailable => {
+                Self::Unreachable
+            }
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
+            Kind::TimedOut => Self::TimedOut,
+            Kind::OutOfMemory | Kind::QuotaExceeded => Self::Exhausted,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<&std::io::Error> for IoCause {
+    fn from(error: &std::io::Error) -> Self {
+        // ENFILE and EMFILE have no `ErrorKind`. Their numbers are the same on all unixes.
+        match error.raw_os_error() {
+            Some(23 | 24) if cfg!(unix) => Self::Exhausted,
+            _ => error.kind().into(),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std", unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_descriptors_is_reported_as_exhausted() {
+        let cause = |number| IoCause::from(&std::io::Error::from_raw_os_error(number));
+        assert_eq!((cause(23), cause(24)), (IoCause::Exhausted, IoCause::Exhausted));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(IoCause::from(&refused), IoCause::Refused);
+    }
+}

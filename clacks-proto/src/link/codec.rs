@@ -1,0 +1,277 @@
+//! Bytes of a link to frames and back, in the dialect of the link.
+//!
+//! Both dialects speak frames on the inside. What a dialect can't do is told by the functions of this module, so that the
+//! rest of the crate asks for a capability and not for a dialect.
+
+#![cfg_attr(not(feature = "http"), allow(unused_variables, reason = "only HTTP needs them"))]
+
+use bytes::BufMut;
+
+use super::window::Outcome;
+use super::{Content, Doubt, Link, LinkEvent, Local, Sender, Session, State};
+use crate::address::Address;
+use crate::error::{CloseReason, TlsFailure};
+use crate::event::{CloseMode, Dialect};
+use crate::message::Message;
+use crate::time::Instant;
+use crate::wire::{Decoder, Frame, Window, WireError};
+
+#[cfg(feature = "http")]
+use crate::http::HttpCodec;
+
+/// Whether HTTP is compiled in.
+pub(crate) const HAS_HTTP: bool = cfg!(feature = "http");
+
+/// The most links to one peer that speaks HTTP: each carries one message at a time (guess).
+const HTTP_LINKS: usize = 4;
+
+/// Returns what may be unconfirmed on a link of a dialect before the peer has told its own window.
+pub(super) fn window(dialect: Dialect, configured: Window) -> Window {
+    match dialect {
+        Dialect::Native => configured,
+        Dialect::Http => Window { messages: 1, bytes: u32::MAX },
+    }
+}
+
+/// Returns whether a peer of a dialect recognises a transfer that is sent again.
+pub(crate) fn can_retry(dialect: Dialect) -> bool {
+    dialect == Dialect::Native
+}
+
+/// Returns how many links to one peer of a dialect are of use.
+pub(crate) fn max_links_to_peer(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::Native => 1,
+        Dialect::Http => HTTP_LINKS,
+    }
+}
+
+/// Returns whether a message from the tower at `sender` survives a dialect unchanged.
+pub(crate) fn carries(dialect: Dialect, message: &Message, sender: &Address) -> bool {
+    match dialect {
+        Dialect::Native => true,
+        #[cfg(feature = "http")]
+        Dialect::Http => crate::http::suits(message.kind(), message.body(), sender),
+        #[cfg(not(feature = "http"))]
+        Dialect::Http => {
+            let _ = (message, sender);
+            false
+        }
+    }
+}
+
+/// What a codec has read.
+#[derive(Debug)]
+pub(crate) enum Decoded<'a> {
+    Frame(Frame<'a>),
+    /// A message or an announce that names its sender (HTTP).
+    Request { frame: Frame<'a>, sender: Sender },
+    /// A transfer that is answered without asking the tower (HTTP).
+    Invalid { transfer: u64, outcome: Outcome },
+    /// The answer to the oldest transfer (HTTP).
+    Answer(Outcome),
+    /// The other side has been heard: the link is open (HTTP).
+    Opened,
+    /// Something that concerns the codec alone.
+    Nothing,
+    /// The other side wants the link closed (HTTP).
+    Finished(CloseReason),
+}
+
+/// Why bytes can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DecodeError {
+    Wire(WireError),
+    /// The bytes are not HTTP. The peer may speak another dialect.
+    Http { speaks: Option<Dialect> },
+    /// A caller that must prove a key has none.
+    NoIdentity,
+}
+
+/// Reads and writes the bytes of one link.
+#[derive(Debug)]
+pub(super) enum Codec {
+    Native(Decoder),
+    #[cfg(feature = "http")]
+    Http(alloc::boxed::Box<HttpCodec>),
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::Native(Decoder::default())
+    }
+}
+
+impl Codec {
+    /// Begins the handshake on a connection. Returns whether the link is open without a hello.
+    pub(super) fn begin(&mut self, session: &mut Session, local: &Local) -> bool {
+        #[cfg(feature = "http")]
+        if let Some(codec) = HttpCodec::for_connection(session, local) {
+            let is_open = codec.is_client();
+            *self = Self::Http(alloc::boxed::Box::new(codec));
+            return is_open;
+        }
+        self.begin_native(session, local);
+        false
+    }
+
+    /// Begins with our hello.
+    pub(super) fn begin_native(&mut self, session: &mut Session, local: &Local) {
+        *self = Self::Native(Decoder::new(local.config.max_message).expect_hello());
+        session.dialect = Dialect::Native;
+        session.outgoing.hello_due = true;
+    }
+
+    /// Takes the dialect on which TLS has agreed. Returns whether the link is open without a hello.
+    pub(super) fn agree(
+        &mut self,
+        dialect: Dialect,
+        session: &mut Session,
+        local: &Local,
+    ) -> bool {
+        match dialect {
+            Dialect::Native => {
+                self.begin_native(session, local);
+                false
+            }
+            #[cfg(feature = "http")]
+            Dialect::Http if session.dialled().is_some() => {
+                *self = Self::Http(alloc::boxed::Box::new(HttpCodec::client(session)));
+                true
+            }
+            Dialect::Http => false,
+        }
+    }
+
+    /// Reads the next frame from the front of `input`.
+    #[inline]
+    pub(super) fn decode<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i [u8],
+        session: &mut Session,
+        local: &Local,
+        now: Instant,
+    ) -> Result<Option<Decoded<'s>>, DecodeError> {
+        #[cfg(feature = "http")]
+        if let Self::Http(codec) = self
+            && codec.turns_native(input)
+        {
+            if local.identity.is_some() && session.identity.is_none() {
+                return Err(DecodeError::NoIdentity);
+            }
+            self.begin_native(session, local);
+        }
+        match self {
+            Self::Native(decoder) => {
+                let frame = decoder.decode(input).map_err(DecodeError::Wire)?;
+                Ok(frame.map(Decoded::Frame))
+            }
+            #[cfg(feature = "http")]
+            Self::Http(codec) => codec.decode(input, session, local, now),
+        }
+    }
+
+    /// Writes what the link has to send, as much as fits.
+    #[inline]
+    pub(super) fn transmit(
+        &mut self,
+        session: &mut Session,
+        out: &mut impl BufMut,
+        local: &Local,
+        content: &mut impl Content,
+        now: Instant,
+    ) {
+        match self {
+            Self::Native(_) => {
+                // Nothing is sent before the connection is established.
+                let is_connected = session.state != State::Connecting;
+                let may_send = session.is_open();
+                let Session { outgoing, incoming, .. } = session;
+                // A frame isn't begun for a full buffer, since no byte of it would be sent.
+                while outgoing.transmit_partial(out)
+                    && is_connected
+                    && out.has_remaining_mut()
+                    && let Some(next) = outgoing.next_frame(incoming, may_send, now)
+                {
+                    outgoing.transmit(&next, out, local, content);
+                }
+            }
+            #[cfg(feature = "http")]
+            Self::Http(codec) => codec.transmit(session, out, local, content, now),
+        }
+    }
+
+    /// Handles the end of the stream. Returns the reason for which the link is closed if it is not truncated.
+    pub(super) fn handle_finished(&mut self, session: &Session) -> Option<CloseReason> {
+        match self {
+            Self::Native(_) => None,
+            #[cfg(feature = "http")]
+            Self::Http(codec) => codec.handle_finished(session),
+        }
+    }
+
+    /// Handles the time-out of a request.
+    pub(super) fn handle_request_timeout(
+        &mut self,
+        session: &mut Session,
+        local: &Local,
+        now: Instant,
+    ) -> Option<LinkEvent<'static>> {
+        match self {
+            Self::Native(_) => None,
+            #[cfg(feature = "http")]
+            Self::Http(codec) => codec.handle_request_timeout(session, local, now),
+        }
+    }
+}
+
+impl Session {
+    /// Closes the link because its bytes can't be read.
+    pub(super) fn handle_bad_bytes(
+        &mut self,
+        error: DecodeError,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        let (reason, speaks) = match error {
+            // In clear text, a dialled peer that answers our hello in HTTP is dialled again in HTTP.
+            DecodeError::Wire(WireError::Kind(b'H'))
+                if local.speaks_http && local.identity.is_none() && self.is_dialling() =>
+            {
+                let abort = Some(CloseMode::Abort);
+                let event = self.close(CloseReason::BadHttp, Doubt::NotTaken, abort, local, now);
+                return event.in_dialect(Dialect::Http);
+            }
+            DecodeError::Wire(error) => (CloseReason::Wire(error), None),
+            DecodeError::Http { speaks } => (CloseReason::BadHttp, speaks),
+            DecodeError::NoIdentity => (CloseReason::Tls(TlsFailure::Certificate), None),
+        };
+        let event = self.close_for_misbehaviour(reason, local, now);
+        match speaks {
+            Some(speaks) => event.in_dialect(speaks),
+            None => event,
+        }
+    }
+}
+
+impl LinkEvent<'static> {
+    /// Adds to the end of a link which dialect the peer turned out to speak.
+    fn in_dialect(mut self, speaks: Dialect) -> Self {
+        if let Self::Closed(closed) = &mut self {
+            closed.speaks = Some(speaks);
+        }
+        self
+    }
+}
+
+impl Link {
+    /// Returns how many bytes of incomplete frames the link holds.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn buffered(&self) -> usize {
+        match &self.codec {
+            Codec::Native(decoder) => decoder.capacity(),
+            #[cfg(feature = "http")]
+            Codec::Http(codec) => codec.capacity(),
+        }
+    }
+}

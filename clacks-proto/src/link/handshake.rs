@@ -1,0 +1,91 @@
+//! From a connection to an open link: the dialect, the hello, and what TLS proves.
+
+use alloc::boxed::Box;
+
+use super::timer::LinkTimer;
+use super::{CloseReason, Doubt, Link, LinkEvent, Local, Session, State};
+use crate::event::{CloseMode, Dialect};
+use crate::ids::Fingerprint;
+use crate::time::Instant;
+use crate::wire::{Farewell, Hello, VERSION};
+
+impl Link {
+    /// Begins the handshake on a connection.
+    pub(super) fn begin_handshake(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        let Self { codec, session } = self;
+        session.timers.set(LinkTimer::Handshake, now + local.config.timeouts.handshake);
+        if codec.begin(session, local) {
+            session.open(local, now);
+            return LinkEvent::Opened(None);
+        }
+        LinkEvent::Handled
+    }
+
+    /// Handles what a TLS handshake has agreed on and proved, before the first plaintext. The caller has compared the key
+    /// with the pinned one.
+    pub(crate) fn handle_tls_handshake(
+        &mut self,
+        dialect: Dialect,
+        identity: Option<Fingerprint>,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        let Self { codec, session } = self;
+        session.identity = identity.map(Box::new);
+        if identity.is_some() && session.identity == local.identity {
+            return session.close_own_address(local, now);
+        }
+        if codec.agree(dialect, session, local) {
+            session.open(local, now);
+            return LinkEvent::Opened(None);
+        }
+        LinkEvent::Handled
+    }
+}
+
+impl Session {
+    /// Handles the other side's hello.
+    pub(super) fn handle_hello<'a>(
+        &mut self,
+        hello: Hello<'a>,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'a> {
+        let refusal = if hello.version != VERSION {
+            Some((CloseReason::WrongVersion(hello.version), Farewell::WrongVersion))
+        } else if hello.network != local.config.network {
+            Some((CloseReason::WrongNetwork, Farewell::WrongNetwork))
+        } else {
+            None
+        };
+        if let Some((reason, farewell)) = refusal {
+            self.outgoing.goodbye_due = Some(farewell);
+            return self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now);
+        }
+        self.incarnation = hello.incarnation;
+        // Our own window bounds what we have to remember, however much the other side would take.
+        self.outgoing.granted = hello.window.min(local.config.window);
+        self.open(local, now);
+        if hello.incarnation == local.incarnation {
+            return self.close_own_address(local, now);
+        }
+        LinkEvent::Opened(Some(hello))
+    }
+
+    /// The handshake is complete.
+    pub(super) fn open(&mut self, local: &Local, now: Instant) {
+        self.state = State::Open;
+        self.timers.stop(LinkTimer::Handshake);
+        self.touch(now);
+        if let Some(at) = self.confirm_deadline(local) {
+            self.timers.set(LinkTimer::Confirm, at);
+        }
+    }
+
+    /// The link leads back to this tower.
+    fn close_own_address(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        self.say_goodbye(Farewell::OwnAddress);
+        let flush = Some(CloseMode::Flush);
+        self.close(CloseReason::OwnAddress, Doubt::NotTaken, flush, local, now)
+    }
+}

@@ -1,0 +1,793 @@
+//! One connection: what is exchanged on it, what is unsettled, and its deadlines.
+//!
+//! A [`Link`] turns bytes and time into [`LinkEvent`]s, and what the tower gives it into bytes. It knows nothing of peers,
+//! queues and other links. Its parts, each in a file: the codec, the handshake, the window of what came in, what goes
+//! out, the memory of taken transfers, and the timers.
+
+mod codec;
+mod dedup;
+mod handshake;
+mod outgoing;
+mod timer;
+mod window;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::BufMut;
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::{CloseReason, IoCause, ProtocolError};
+use crate::event::{CloseMode, Dialect};
+use crate::ids::{Fingerprint, MessageId, PeerId};
+use crate::message::{Kind, Message, Nonce};
+use crate::time::Instant;
+use crate::wire::{Farewell, Frame, Hello};
+
+use codec::{Codec, Decoded};
+pub(crate) use codec::{HAS_HTTP, can_retry, carries, max_links_to_peer};
+pub(crate) use dedup::{RetryMemory, RetryWindow, leaves_no_doubt, lifetime};
+use outgoing::Outgoing;
+pub(crate) use outgoing::{Payload, Transfer};
+use timer::{LinkTimer, TimerTable};
+pub(crate) use window::Outcome;
+use window::ReceiveWindow;
+
+/// What links need to know of their own tower.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// Shared by all towers that were made with it.
+    pub(crate) config: Arc<Config>,
+    pub(crate) address: Address,
+    /// The key that this tower proves to others.
+    pub(crate) identity: Option<Box<Fingerprint>>,
+    /// A number drawn when the tower was made.
+    pub(crate) incarnation: u64,
+    /// Whether HTTP is spoken with peers that speak nothing else.
+    pub(crate) speaks_http: bool,
+}
+
+/// What the tower lends to a link that encodes transfers.
+pub(crate) trait Content {
+    /// Returns a message in flight.
+    fn message(&self, id: MessageId) -> Option<(Nonce, &Message)>;
+    /// Draws the friend that a transfer names.
+    fn friend(&mut self) -> Option<Address>;
+}
+
+/// How far a link has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Dialled, not yet connected.
+    Connecting,
+    /// Connected. TLS and the other side's hello are awaited.
+    Handshake,
+    /// Hellos were exchanged.
+    Open,
+    /// This tower said goodbye, and waits for what is unanswered.
+    Leaving(CloseReason),
+    /// Nothing that arrives matters any more. The driver closes the connection, or has done so.
+    Closed,
+}
+
+/// Which side made the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Inbound,
+    Outbound,
+}
+
+/// Who handed over a transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The peer that the link is known to lead to.
+    Link,
+    /// Each request names its sender (HTTP).
+    Claimed(Option<Address>),
+}
+
+/// What happened on a link that concerns the tower.
+#[derive(Debug)]
+pub(crate) enum LinkEvent<'a> {
+    /// The link dealt with something by itself.
+    Handled,
+    /// The link is open. The hello is the other side's, if its dialect has one.
+    Opened(Option<Hello<'a>>),
+    /// The peer hands over a message. Answer with [`Session::answer`] or [`Session::defer`].
+    Message {
+        transfer: u64,
+        is_retry: bool,
+        /// The name of the message, if the dialect has names.
+        nonce: Option<Nonce>,
+        kind: Kind,
+        body: &'a [u8],
+        friend: Option<Address>,
+        sender: Sender,
+    },
+    /// The peer announces itself. Answer with [`Session::answer`].
+    Announce { transfer: u64, friend: Option<Address>, sender: Sender },
+    /// The peer answered a transfer.
+    Settled(Transfer, Outcome),
+    /// The link said goodbye, and waits for what is unanswered. No new transfers may be given to it.
+    Leaving(Withdrawn),
+    /// The link takes and gives no more frames.
+    Closed(Box<Closed>),
+    /// The driver did not close the connection in time.
+    CloseTimedOut,
+}
+
+/// What an ending link gives back.
+#[derive(Debug, Default)]
+pub(crate) struct Withdrawn {
+    /// Transfers that were not sent.
+    pub(crate) unsent: VecDeque<Transfer>,
+    /// Messages under screening. Their sender keeps them.
+    pub(crate) offers: Vec<MessageId>,
+}
+
+/// How a link has ended, and what it left unsettled.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) reason: CloseReason,
+    /// How the driver must close the connection; `None` if the connection is gone.
+    pub(crate) how: Option<CloseMode>,
+    /// Whether the link was dialled and the other side was never heard.
+    pub(crate) is_unreached: bool,
+    pub(crate) withdrawn: Withdrawn,
+    /// A transfer on which the peer has decided, though its answer is not complete (HTTP).
+    pub(crate) early: Option<(Transfer, Outcome)>,
+    /// Transfers that were sent and not answered.
+    pub(crate) unanswered: VecDeque<Transfer>,
+    pub(crate) doubt: Doubt,
+    /// The dialect that the peer turned out to speak.
+    pub(crate) speaks: Option<Dialect>,
+}
+
+/// Whether transfers that were sent and not answered may have been taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    InDoubt,
+    /// The other side said goodbye without answering them, or never got them.
+    NotTaken,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    codec: Codec,
+    session: Session,
+}
+
+/// All of a link but the decoding of its bytes, from which its events borrow.
+#[derive(Debug)]
+pub(crate) struct Session {
+    state: State,
+    direction: Direction,
+    /// The dialled peer, or the peer that the caller claims to be.
+    pub(crate) peer: Option<PeerId>,
+    /// What TLS proved of the other side.
+    identity: Option<Box<Fingerprint>>,
+    /// The other side's number in its hello.
+    pub(crate) incarnation: u64,
+    dialect: Dialect,
+    incoming: ReceiveWindow,
+    outgoing: Outgoing,
+    pub(crate) retries: RetryWindow,
+    timers: TimerTable,
+    /// The peer has answered all transfers up to this number, the last one with this outcome.
+    settling: Option<(u64, Outcome)>,
+    /// What the peer said of the oldest transfer in an answer that is not complete (HTTP).
+    early_outcome: Option<Outcome>,
+    /// How long the link may be unused; less than configured if the peer asks for it (HTTP).
+    idle: core::time::Duration,
+    /// An [`Action::Send`](crate::Action::Send) for this link waits to be polled.
+    pub(crate) send_queued: bool,
+    /// The link counts as busy in its peer's record.
+    pub(crate) counts_as_busy: bool,
+    /// The window of the link is full in its peer's record.
+    pub(crate) counts_as_full: bool,
+}
+
+impl Link {
+    /// Returns the link of an inbound connection.
+    pub(crate) fn inbound(local: &Local, now: Instant) -> Self {
+        let mut link = Self::new(Direction::Inbound, State::Handshake, local);
+        _ = link.begin_handshake(local, now);
+        link
+    }
+
+    /// Returns the link of a dial to `peer`, which spoke `dialect` last.
+    pub(crate) fn outbound(
+        peer: PeerId,
+        dialect: Option<Dialect>,
+        local: &Local,
+        now: Instant,
+    ) -> Self {
+        let mut link = Self::new(Direction::Outbound, State::Connecting, local);
+        let session = &mut link.session;
+        session.peer = Some(peer);
+        session.dialect = dialect.unwrap_or(Dialect::Native);
+        session.outgoing.granted = codec::window(session.dialect, local.config.window);
+        session.timers.set(LinkTimer::Connect, now + local.config.timeouts.connect);
+        link
+    }
+
+    fn new(direction: Direction, state: State, local: &Local) -> Self {
+        let idle = local.config.timeouts.idle;
+        let session = Session {
+            state,
+            direction,
+            peer: None,
+            identity: None,
+            incarnation: 0,
+            dialect: Dialect::Native,
+            incoming: ReceiveWindow::default(),
+            outgoing: Outgoing::new(local.config.window),
+            retries: RetryWindow::default(),
+            timers: TimerTable::default(),
+            settling: None,
+            early_outcome: None,
+            idle,
+            send_queued: false,
+            counts_as_busy: false,
+            counts_as_full: false,
+        };
+        Self { codec: Codec::default(), session }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Returns the next event that follows from bytes that arrived, and takes these off the front of `input`. Call it until
+    /// it returns `None`.
+    #[inline]
+    pub(crate) fn poll_event<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+        local: &Local,
+        now: Instant,
+    ) -> Option<(&'a mut Session, LinkEvent<'a>)> {
+        let Self { codec, session } = self;
+        if let Some((number, outcome)) = session.settling {
+            let event = session.settle(number, outcome, local, now);
+            return Some((session, event));
+        }
+        if let State::Leaving(reason) = session.state
+            && session.outgoing.sent() == 0
+        {
+            let flush = Some(CloseMode::Flush);
+            let event = session.close(reason, Doubt::NotTaken, flush, local, now);
+            return Some((session, event));
+        }
+        if !session.reads() {
+            return None;
+        }
+        let event = match codec.decode(input, session, local, now) {
+            Ok(Some(decoded)) => session.handle_decoded(decoded, local, now),
+            Ok(None) => return None,
+            Err(error) => session.handle_bad_bytes(error, local, now),
+        };
+        Some((session, event))
+    }
+
+    /// Handles the time. Returns an event if a deadline has come that concerns the tower.
+    pub(crate) fn handle_timeout(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        let Self { codec, session } = self;
+        while let Some(timer) = session.timers.expire(now) {
+            let abort = Some(CloseMode::Abort);
+            let event = match timer {
+                LinkTimer::Connect => {
+                    let reason = CloseReason::ConnectTimeout;
+                    session.close(reason, Doubt::NotTaken, abort, local, now)
+                }
+                LinkTimer::Handshake => {
+                    let reason = CloseReason::HandshakeTimeout;
+                    session.close(reason, Doubt::NotTaken, abort, local, now)
+                }
+                LinkTimer::Confirm => match session.confirm_deadline(local) {
+                    Some(at) if at <= now => {
+                        let reason = CloseReason::ConfirmTimeout;
+                        session.close(reason, Doubt::InDoubt, abort, local, now)
+                    }
+                    later => {
+                        session.timers.set(LinkTimer::Confirm, later.unwrap_or(Instant::FAR_FUTURE));
+                        continue;
+                    }
+                },
+                LinkTimer::Idle if session.state != State::Open => continue,
+                LinkTimer::Idle if session.is_in_use() => {
+                    session.touch(now);
+                    continue;
+                }
+                LinkTimer::Idle => {
+                    session.close_gracefully(CloseReason::Idle, Farewell::Idle, local, now)
+                }
+                LinkTimer::Request => match codec.handle_request_timeout(session, local, now) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                LinkTimer::Close => match session.state {
+                    State::Leaving(reason) => {
+                        session.close(reason, Doubt::InDoubt, abort, local, now)
+                    }
+                    _ => LinkEvent::CloseTimedOut,
+                },
+            };
+            return event;
+        }
+        LinkEvent::Handled
+    }
+
+    /// Handles the connection of a dialled link.
+    pub(crate) fn handle_connected(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        debug_assert_eq!(self.session.state, State::Connecting, "a link is connected once");
+        self.session.state = State::Handshake;
+        self.session.timers.stop(LinkTimer::Connect);
+        self.begin_handshake(local, now)
+    }
+
+    /// Handles the end of the stream.
+    pub(crate) fn handle_finished(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        let Self { codec, session } = self;
+        if session.state == State::Closed {
+            return LinkEvent::Handled;
+        }
+        let reason = codec.handle_finished(session).unwrap_or(CloseReason::Truncated);
+        // The other side sends no more, but may still read.
+        session.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
+    }
+
+    /// Handles the end of the connection.
+    pub(crate) fn handle_lost(
+        &mut self,
+        cause: IoCause,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        if self.session.state == State::Closed {
+            return LinkEvent::Handled;
+        }
+        self.session.close(CloseReason::Io(cause), Doubt::InDoubt, None, local, now)
+    }
+
+    /// Writes what the link has to send, as much as fits, and returns the number of bytes.
+    #[inline]
+    pub(crate) fn poll_transmit(
+        &mut self,
+        out: &mut impl BufMut,
+        local: &Local,
+        content: &mut impl Content,
+        now: Instant,
+    ) -> usize {
+        let Self { codec, session } = self;
+        let room = out.remaining_mut();
+        codec.transmit(session, out, local, content, now);
+        let written = room - out.remaining_mut();
+        if written > 0 {
+            session.touch(now);
+        }
+        written
+    }
+}
+
+impl Session {
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Fingerprint> {
+        self.identity.as_deref()
+    }
+
+    /// Returns the dialled peer of an outbound link.
+    pub(crate) fn dialled(&self) -> Option<PeerId> {
+        self.peer.filter(|_| self.direction == Direction::Outbound)
+    }
+
+    /// Returns whether frames still matter.
+    pub(crate) fn is_live(&self) -> bool {
+        self.state != State::Closed
+    }
+
+    /// Returns whether new transfers may be given to the link.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Handshake | State::Open)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Returns whether the link is inbound and its handshake is not complete.
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.direction == Direction::Inbound && self.state == State::Handshake
+    }
+
+    /// Returns whether the link was dialled and the other side has not been heard.
+    pub(crate) fn is_dialling(&self) -> bool {
+        self.direction == Direction::Outbound
+            && matches!(self.state, State::Connecting | State::Handshake)
+    }
+
+    /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers that the other side does not
+    /// read are no reason to keep it.
+    pub(crate) fn is_evictable(&self) -> bool {
+        self.is_open() && !self.is_in_use() && !self.outgoing.is_mid_frame()
+    }
+
+    /// Returns when the link will have been unused for its idle time.
+    pub(crate) fn idle_deadline(&self) -> Instant {
+        self.timers.get(LinkTimer::Idle)
+    }
+
+    /// Returns whether the window has no room for one more transfer.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.outgoing.is_full()
+    }
+
+    /// Returns whether the link carries transfers that are not settled.
+    #[inline]
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Returns when [`Link::handle_timeout`] must be called.
+    #[inline]
+    pub(crate) fn next_timeout(&self) -> Instant {
+        self.timers.next()
+    }
+
+    /// Returns whether there is something to send.
+    #[inline]
+    pub(crate) fn wants_transmit(&self) -> bool {
+        self.outgoing.hello_due
+            || self.incoming.has_answers()
+            || self.outgoing.goodbye_due.is_some()
+            || self.outgoing.is_mid_frame()
+            || self.state == State::Open && self.outgoing.may_send()
+    }
+
+    /// Gives a transfer to the link.
+    #[inline]
+    pub(crate) fn give(&mut self, transfer: Transfer, local: &Local) {
+        debug_assert!(self.is_usable(), "an ending link takes nothing");
+        let is_first = self.outgoing.is_empty();
+        self.outgoing.push(transfer);
+        if is_first && self.is_open() {
+            self.timers.set(LinkTimer::Confirm, transfer.sent + local.config.timeouts.confirm);
+        }
+    }
+
+    /// Returns whether an announce waits to be sent.
+    pub(crate) fn has_unsent_announce(&self) -> bool {
+        self.outgoing.has_unsent_announce()
+    }
+
+    /// Takes back the transfers that were not sent and for which `test` holds.
+    pub(crate) fn take_unsent(&mut self, test: impl Fn(&Transfer) -> bool) -> Vec<Transfer> {
+        let (taken, kept): (Vec<_>, Vec<_>) = self.outgoing.take_unsent().into_iter().partition(test);
+        kept.into_iter().for_each(|transfer| self.outgoing.push(transfer));
+        taken
+    }
+
+    /// Answers a transfer, after all those before it.
+    #[inline]
+    pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
+        self.incoming.answer(transfer, len, outcome);
+    }
+
+    /// Leaves a transfer unanswered until the application decides about its message.
+    pub(crate) fn defer(&mut self, transfer: u64, len: usize, message: MessageId) {
+        self.incoming.defer(transfer, len, message);
+    }
+
+    /// Answers the transfer of a message about which the application decided. Returns the number of the transfer.
+    pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome, now: Instant) -> Option<u64> {
+        self.touch(now);
+        self.incoming.decide(message, outcome)
+    }
+
+    /// Remembers that a transfer was taken, in case its confirmation is lost.
+    #[inline]
+    pub(crate) fn remember(&mut self, transfer: u64, local: &Local, now: Instant) {
+        if can_retry(self.dialect) {
+            self.retries.insert(transfer, local.config.window.messages, now);
+        }
+    }
+
+    /// Says goodbye. The link is closed when nothing is unanswered. Only for an open link.
+    pub(crate) fn close_gracefully(
+        &mut self,
+        reason: CloseReason,
+        farewell: Farewell,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        if !self.is_open() {
+            return LinkEvent::Handled;
+        }
+        self.outgoing.goodbye_due = Some(farewell);
+        if self.outgoing.sent() == 0 {
+            return self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now);
+        }
+        let withdrawn = self.withdraw();
+        self.state = State::Leaving(reason);
+        self.timers.stop_all();
+        self.timers.set(LinkTimer::Close, now + local.config.timeouts.close);
+        LinkEvent::Leaving(withdrawn)
+    }
+
+    /// Ends the link's part in the protocol. With `how` the driver is asked to close the connection; without, the
+    /// connection is gone. Only for a live link.
+    pub(crate) fn close(
+        &mut self,
+        reason: CloseReason,
+        doubt: Doubt,
+        how: Option<CloseMode>,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        debug_assert!(self.is_live(), "a link is closed once");
+        let is_unreached = self.is_dialling();
+        if !matches!(self.state, State::Open | State::Leaving(_)) && self.outgoing.goodbye_due.is_none()
+        {
+            self.outgoing.hello_due = false;
+        }
+        let withdrawn = self.withdraw();
+        let mut unanswered = self.outgoing.take_sent();
+        let early = self.early_outcome.take();
+        let early = early.and_then(|outcome| Some((unanswered.pop_front()?, outcome)));
+        self.state = State::Closed;
+        self.settling = None;
+        self.timers.stop_all();
+        if how.is_some() {
+            self.timers.set(LinkTimer::Close, now + local.config.timeouts.close);
+        }
+        LinkEvent::Closed(Box::new(Closed {
+            reason,
+            how,
+            is_unreached,
+            withdrawn,
+            early,
+            unanswered,
+            doubt,
+            speaks: None,
+        }))
+    }
+
+    /// Closes the link because the peer violated the protocol.
+    pub(crate) fn close_for_misbehaviour(
+        &mut self,
+        reason: CloseReason,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        // A goodbye is the last frame of its side: after the one of a leaving link there is no other.
+        if !matches!(self.state, State::Leaving(_)) {
+            self.outgoing.goodbye_due = Some(Farewell::Misbehaved);
+        }
+        self.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
+    }
+
+    /// Sends a farewell before the link is closed, if it is open.
+    pub(crate) fn say_goodbye(&mut self, farewell: Farewell) {
+        if self.is_open() {
+            self.outgoing.goodbye_due = Some(farewell);
+        }
+    }
+
+    /// Notes that the link is used.
+    #[inline]
+    pub(crate) fn touch(&mut self, now: Instant) {
+        if self.is_open() {
+            self.timers.set(LinkTimer::Idle, now + self.idle);
+        }
+    }
+
+    /// Returns whether bytes that arrive are read.
+    fn reads(&self) -> bool {
+        !matches!(self.state, State::Connecting | State::Closed)
+    }
+
+    /// Returns whether something on an open link is unsettled.
+    fn is_in_use(&self) -> bool {
+        self.is_busy() || self.incoming.is_pending()
+    }
+
+    fn withdraw(&mut self) -> Withdrawn {
+        let offers = self.incoming.withdraw().collect();
+        Withdrawn { unsent: self.outgoing.take_unsent(), offers }
+    }
+
+    fn confirm_deadline(&self, local: &Local) -> Option<Instant> {
+        let oldest = self.outgoing.oldest().filter(|_| self.is_open())?;
+        Some(oldest.sent + local.config.timeouts.confirm)
+    }
+
+    #[inline]
+    fn handle_decoded<'a>(
+        &mut self,
+        decoded: Decoded<'a>,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'a> {
+        match decoded {
+            Decoded::Frame(frame) => self.handle_frame(frame, local, now),
+            Decoded::Request { frame, sender } => self.handle_request(frame, sender, local, now),
+            Decoded::Invalid { transfer, outcome } => {
+                match self.open_transfer(0, local, now) {
+                    Err(closed) => closed,
+                    Ok(()) => {
+                        self.incoming.answer(transfer, 0, outcome);
+                        LinkEvent::Handled
+                    }
+                }
+            }
+            Decoded::Answer(outcome) => match self.outgoing.oldest().filter(|_| self.outgoing.sent() > 0) {
+                Some(oldest) => self.settle(oldest.number, outcome, local, now),
+                None => self.close_for_misbehaviour(CloseReason::BadHttp, local, now),
+            },
+            Decoded::Opened => {
+                self.open(local, now);
+                LinkEvent::Opened(None)
+            }
+            Decoded::Nothing => LinkEvent::Handled,
+            Decoded::Finished(reason) => {
+                self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now)
+            }
+        }
+    }
+
+    #[inline]
+    fn handle_frame<'a>(
+        &mut self,
+        frame: Frame<'a>,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'a> {
+        match (self.state, frame) {
+            // The decoder of a fresh link accepts nothing but a hello.
+            (State::Handshake, Frame::Hello(hello)) => self.handle_hello(hello, local, now),
+            (_, Frame::Hello(_)) => self.violation(ProtocolError::HelloTwice, local, now),
+            (State::Open, frame @ (Frame::Message(_) | Frame::Announce(_))) => {
+                self.handle_request(frame, Sender::Link, local, now)
+            }
+            // Nothing is taken after our goodbye, and the other side knows that.
+            (_, Frame::Message(_) | Frame::Announce(_)) => LinkEvent::Handled,
+            (_, Frame::Confirmed { through }) => {
+                self.handle_answer(through, Outcome::Taken, local, now)
+            }
+            (_, Frame::Refused { transfer, reason }) => {
+                self.handle_answer(transfer, Outcome::Refused(reason), local, now)
+            }
+            (_, Frame::Goodbye { farewell }) => {
+                // The answer tells the other side that what we did not answer was not taken.
+                self.say_goodbye(farewell);
+                let reason = CloseReason::Goodbye(farewell);
+                self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now)
+            }
+        }
+    }
+
+    /// Handles a message or an announce.
+    #[inline]
+    fn handle_request<'a>(
+        &mut self,
+        frame: Frame<'a>,
+        sender: Sender,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'a> {
+        let len = match &frame {
+            Frame::Message(message) => message.body.len(),
+            _ => 0,
+        };
+        if let Err(closed) = self.open_transfer(len, local, now) {
+            return closed;
+        }
+        match frame {
+            Frame::Message(message) => LinkEvent::Message {
+                transfer: message.transfer,
+                is_retry: message.attempt == crate::wire::Attempt::Retry,
+                nonce: Some(message.nonce).filter(|_| self.dialect == Dialect::Native),
+                kind: message.kind,
+                body: message.body,
+                friend: message.friend,
+                sender,
+            },
+            Frame::Announce(announce) => LinkEvent::Announce {
+                transfer: announce.transfer,
+                friend: announce.friend,
+                sender,
+            },
+            _ => {
+                debug_assert!(false, "only transfers are requests");
+                LinkEvent::Handled
+            }
+        }
+    }
+
+    /// Counts a transfer that came in. The link is closed if the window does not admit it.
+    #[inline]
+    fn open_transfer(
+        &mut self,
+        len: usize,
+        local: &Local,
+        now: Instant,
+    ) -> Result<(), LinkEvent<'static>> {
+        if self.incoming.open(len, local.config.window) {
+            Ok(())
+        } else {
+            Err(self.violation(ProtocolError::WindowExceeded, local, now))
+        }
+    }
+
+    /// Handles the answer to the transfer `number`. Those before it that the peer has not answered are confirmed by it.
+    #[inline]
+    fn handle_answer(
+        &mut self,
+        number: u64,
+        outcome: Outcome,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        if !self.outgoing.awaits(number) {
+            return self.violation(ProtocolError::UnknownTransfer, local, now);
+        }
+        self.settle(number, outcome, local, now)
+    }
+
+    /// Settles the next transfer, the last of which is `number` and has this `outcome`.
+    #[inline]
+    fn settle(
+        &mut self,
+        number: u64,
+        outcome: Outcome,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        let Some(transfer) = self.outgoing.pop_sent(now) else {
+            debug_assert!(false, "an answered transfer was sent");
+            self.settling = None;
+            return LinkEvent::Handled;
+        };
+        if transfer.number == number {
+            self.settling = None;
+            let confirm = self.confirm_deadline(local).unwrap_or(Instant::FAR_FUTURE);
+            self.timers.set(LinkTimer::Confirm, confirm);
+            LinkEvent::Settled(transfer, outcome)
+        } else {
+            self.settling = Some((number, outcome));
+            LinkEvent::Settled(transfer, Outcome::Taken)
+        }
+    }
+
+    fn violation(
+        &mut self,
+        error: ProtocolError,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        self.close_for_misbehaviour(CloseReason::Protocol(error), local, now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! What a link has for the other side: transfers, and the frames that go out next.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::BufMut;
+
+use super::window::{Answer, Outcome, ReceiveWindow};
+use super::{Content, Local};
+use crate::ids::MessageId;
+use crate::message::Message;
+use crate::time::Instant;
+use crate::wire::{
+    AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_HEAD, MessageFrame, VERSION, Window,
+};
+
+/// Something that the peer must answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) number: u64,
+    pub(crate) attempt: Attempt,
+    pub(crate) payload: Payload,
+    /// When the transfer was handed to the driver. Before that, since when only the driver holds it up.
+    pub(crate) sent: Instant,
+}
+
+/// What a transfer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Message { id: MessageId, len: u32 },
+    Announce,
+}
+
+impl Transfer {
+    /// Returns the bytes that count towards the window.
+    pub(crate) fn len(&self) -> usize {
+        match self.payload {
+            Payload::Message { len, .. } => len as usize,
+            Payload::Announce => 0,
+        }
+    }
+
+    pub(crate) fn message(&self) -> Option<MessageId> {
+        match self.payload {
+            Payload::Message { id, .. } => Some(id),
+            Payload::Announce => None,
+        }
+    }
+}
+
+/// The next frame, as small values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NextFrame {
+    Hello,
+    Answer(Answer),
+    Transfer(Transfer),
+    Goodbye(Farewell),
+}
+
+/// A frame of which the driver's last buffer took only a part.
+#[derive(Debug)]
+struct Partial {
+    /// The frame without its body.
+    head: Vec<u8>,
+    body: Option<Message>,
+    /// How many bytes of head and body have been sent.
+    sent: usize,
+}
+
+/// What a link has to send, in the order: hello, answers, transfers, goodbye.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) hello_due: bool,
+    pub(crate) goodbye_due: Option<Farewell>,
+    /// What the other side lets be unconfirmed.
+    pub(crate) granted: Window,
+    /// In the order in which they are sent. Those that were sent are in front, since answers come in the same order.
+    transfers: VecDeque<Transfer>,
+    /// How many of the transfers were sent.
+    sent: usize,
+    sent_bytes: usize,
+    unsent_bytes: usize,
+    partial: Option<Box<Partial>>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(granted: Window) -> Self {
+        Self {
+            hello_due: false,
+            goodbye_due: None,
+            granted,
+            transfers: VecDeque::new(),
+            sent: 0,
+            sent_bytes: 0,
+            unsent_bytes: 0,
+            partial: None,
+        }
+    }
+
+    /// Adds a transfer.
+    #[inline]
+    pub(crate) fn push(&mut self, transfer: Transfer) {
+        self.unsent_bytes += transfer.len();
+        self.transfers.push_back(transfer);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.transfers.is_empty()
+    }
+
+    /// Returns how many transfers wait for an answer.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// Returns whether the window has no room for one more transfer.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.granted.admits(self.transfers.len(), self.sent_bytes + self.unsent_bytes, 1)
+    }
+
+    /// Returns whether the next transfer fits the window.
+    #[inline]
+    pub(crate) fn may_send(&self) -> bool {
+        self.transfers
+            .get(self.sent)
+            .is_some_and(|next| self.granted.admits(self.sent, self.sent_bytes, next.len()))
+    }
+
+    /// Returns whether a frame was sent in part.
+    pub(crate) fn is_mid_frame(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Returns whether a transfer that was sent and not answered has this number.
+    #[inline]
+    pub(crate) fn awaits(&self, number: u64) -> bool {
+        self.transfers.iter().take(self.sent).any(|transfer| transfer.number == number)
+    }
+
+    /// Returns the transfer that has waited longest: for its answer, or else to be sent.
+    pub(crate) fn oldest(&self) -> Option<&Transfer> {
+        self.transfers.front()
+    }
+
+    /// Returns whether an announce waits to be sent.
+    pub(crate) fn has_unsent_announce(&self) -> bool {
+        self.transfers.iter().skip(self.sent).any(|it| it.payload == Payload::Announce)
+    }
+
+    /// Notes that the next transfer is sent now, and returns it.
+    #[inline]
+    pub(crate) fn send_next(&mut self, now: Instant) -> Option<Transfer> {
+        let next = self.transfers.get_mut(self.sent)?;
+        next.sent = now;
+        self.sent += 1;
+        self.unsent_bytes -= next.len();
+        self.sent_bytes += next.len();
+        Some(*next)
+    }
+
+    /// Takes the transfer that has waited longest for its answer. When no answer is awaited any more, the waiting time
+    /// of the next transfer begins: it was not its driver that held it up before.
+    #[inline]
+    pub(crate) fn pop_sent(&mut self, now: Instant) -> Option<Transfer> {
+        if self.sent == 0 {
+            return None;
+        }
+        let transfer = self.transfers.pop_front()?;
+        self.sent -= 1;
+        self.sent_bytes -= transfer.len();
+        if let Some(next) = self.transfers.front_mut().filter(|_| self.sent == 0) {
+            next.sent = now;
+        }
+        Some(transfer)
+    }
+
+    /// Takes all transfers that were not sent.
+    pub(crate) fn take_unsent(&mut self) -> VecDeque<Transfer> {
+        self.unsent_bytes = 0;
+        self.transfers.split_off(self.sent)
+    }
+
+    /// Takes all transfers that were sent and not answered.
+    pub(crate) fn take_sent(&mut self) -> VecDeque<Transfer> {
+        debug_assert_eq!(self.transfers.len(), self.sent, "the unsent ones were taken before");
+        (self.sent, self.sent_bytes) = (0, 0);
+        core::mem::take(&mut self.transfers)
+    }
+
+    /// Takes the next frame.
+    #[inline]
+    pub(crate) fn next_frame(
+        &mut self,
+        answers: &mut ReceiveWindow,
+        may_send: bool,
+        now: Instant,
+    ) -> Option<NextFrame> {
+        if core::mem::take(&mut self.hello_due) {
+            return Some(NextFrame::Hello);
+        }
+        if let Some(answer) = answers.pop_answer() {
+            return Some(NextFrame::Answer(answer));
+        }
+        if may_send
+            && self.may_send()
+            && let Some(transfer) = self.send_next(now)
+        {
+            return Some(NextFrame::Transfer(transfer));
+        }
+        self.goodbye_due.take().map(NextFrame::Goodbye)
+    }
+
+    /// Writes a frame. What does not fit into `out` is kept for [`transmit_partial`](Self::transmit_partial).
+    #[inline]
+    pub(crate) fn transmit(
+        &mut self,
+        next: &NextFrame,
+        out: &mut impl BufMut,
+        local: &Local,
+        content: &mut impl Content,
+    ) {
+        let len = match next {
+            NextFrame::Transfer(transfer) => transfer.len(),
+            _ => 0,
+        };
+        if out.remaining_mut() >= MAX_HEAD + len {
+            with_frame(next, local, content, |frame| frame.encode(out));
+        } else {
+            let mut head = Vec::new();
+            with_frame(next, local, content, |frame| frame.encode_head(&mut head));
+            let body = match next {
+                NextFrame::Transfer(transfer) => transfer.message(),
+                _ => None,
+            };
+            let body = body.and_then(|id| content.message(id)).map(|(_, message)| message.clone());
+            self.partial = Some(Box::new(Partial { head, body, sent: 0 }));
+            self.transmit_partial(out);
+        }
+    }
+
+    /// Goes on with a frame that was sent in part. Returns whether no part is left.
+    #[inline]
+    pub(crate) fn transmit_partial(&mut self, out: &mut impl BufMut) -> bool {
+        let Some(partial) = &mut self.partial else { return true };
+        let body = partial.body.as_ref().map_or(&[][..], Message::body);
+        let skipped = partial.sent.min(partial.head.len());
+        for part in [&partial.head[skipped..], &body[partial.sent - skipped..]] {
+            let part = &part[..part.len().min(out.remaining_mut())];
+            out.put_slice(part);
+            partial.sent += part.len();
+        }
+        let is_whole = partial.sent == partial.head.len() + body.len();
+        if is_whole {
+            self.partial = None;
+        }
+        is_whole
+    }
+}
+
+/// Makes the frame and passes it to `encode`.
+#[inline]
+fn with_frame(
+    next: &NextFrame,
+    local: &Local,
+    content: &mut impl Content,
+    encode: impl FnOnce(&Frame<'_>),
+) {
+    match next {
+        NextFrame::Hello => encode(&Frame::Hello(Hello {
+            version: VERSION,
+            incarnation: local.incarnation,
+            max_message: u32::try_from(local.config.max_message).unwrap_or(u32::MAX),
+            window: local.config.window,
+            network: &local.config.network,
+            address: Some(local.address.clone()),
+        })),
+        NextFrame::Answer(Answer { transfer, outcome, .. }) => match outcome {
+            Outcome::Taken => encode(&Frame::Confirmed { through: *transfer }),
+            Outcome::Refused(reason) => {
+                encode(&Frame::Refused { transfer: *transfer, reason: *reason });
+            }
+            Outcome::Invalid(_) => debug_assert!(false, "no native transfer is answered so"),
+        },
+        NextFrame::Transfer(transfer) => {
+            let friend = content.friend();
+            let Transfer { number, attempt, payload, .. } = *transfer;
+            match payload {
+                Payload::Announce => {
+                    encode(&Frame::Announce(AnnounceFrame { transfer: number, friend }));
+                }
+                Payload::Message { id, .. } => {
+                    let Some((nonce, message)) = content.message(id) else {
+                        debug_assert!(false, "a message in flight is held");
+                        return;
+                    };
+                    encode(&Frame::Message(MessageFrame {
+                        transfer: number,
+                        attempt,
+                        nonce,
+                        kind: message.kind(),
+                        friend,
+                        body: message.body(),
+                    }));
+                }
+            }
+        }
+        NextFrame::Goodbye(farewell) => encode(&Frame::Goodbye { farewell: *farewell }),
+    }
+}

@@ -1,0 +1,223 @@
+//! Transfers that came in on a link, and the answers to them.
+
+use alloc::collections::VecDeque;
+
+use crate::ids::MessageId;
+use crate::wire::{RefusedReason, Window};
+
+/// What became of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The transfer was taken.
+    Taken,
+    /// The transfer was not taken, and may be tried again.
+    Refused(RefusedReason),
+    /// The transfer is not what its receiver understands. Only HTTP has this answer; the number is its status.
+    Invalid(u16),
+}
+
+/// An answer that waits to be sent: to one transfer, and if that was taken, to the taken ones right before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) transfer: u64,
+    pub(crate) outcome: Outcome,
+    /// The number of transfers that are answered.
+    pub(crate) count: u32,
+    bytes: usize,
+}
+
+/// A transfer that came in and can't be answered yet: it waits for the application's verdict, or for a verdict on a
+/// transfer before it.
+#[derive(Debug)]
+struct PendingAnswer {
+    transfer: u64,
+    len: usize,
+    decision: Decision,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    /// The application decides about this message.
+    Awaited(MessageId),
+    Made(Outcome),
+}
+
+/// The transfers that came in on a link and whose answers have not been sent.
+#[derive(Debug, Default)]
+pub(crate) struct ReceiveWindow {
+    /// The number of unanswered transfers, and the bytes of their bodies.
+    open: u32,
+    open_bytes: usize,
+    pending: VecDeque<PendingAnswer>,
+    answers: VecDeque<Answer>,
+}
+
+impl ReceiveWindow {
+    /// Counts a transfer that came in. Returns whether the window that this tower grants admits it.
+    #[inline]
+    pub(crate) fn open(&mut self, len: usize, granted: Window) -> bool {
+        let is_granted = granted.admits(self.open as usize, self.open_bytes, len);
+        self.open += 1;
+        self.open_bytes += len;
+        is_granted
+    }
+
+    /// Answers a transfer, after all those before it.
+    #[inline]
+    pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
+        if self.pending.is_empty() {
+            self.push(transfer, len, outcome);
+        } else {
+            let decision = Decision::Made(outcome);
+            self.pending.push_back(PendingAnswer { transfer, len, decision });
+        }
+    }
+
+    /// Leaves a transfer unanswered until [`decide`](Self::decide) is called for its message.
+    pub(crate) fn defer(&mut self, transfer: u64, len: usize, message: MessageId) {
+        let decision = Decision::Awaited(message);
+        self.pending.push_back(PendingAnswer { transfer, len, decision });
+    }
+
+    /// Decides the transfer of a message. Returns the number of the transfer.
+    pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome) -> Option<u64> {
+        let awaited = Decision::Awaited(message);
+        let pending = self.pending.iter_mut().find(|pending| pending.decision == awaited)?;
+        pending.decision = Decision::Made(outcome);
+        let transfer = pending.transfer;
+        while let Some(PendingAnswer { decision: Decision::Made(outcome), .. }) =
+            self.pending.front()
+        {
+            let outcome = *outcome;
+            if let Some(PendingAnswer { transfer, len, .. }) = self.pending.pop_front() {
+                self.push(transfer, len, outcome);
+            }
+        }
+        Some(transfer)
+    }
+
+    /// Answers all that is pending: what was not decided is refused as busy. Returns the messages that were not decided.
+    pub(crate) fn withdraw(&mut self) -> impl Iterator<Item = MessageId> + use<> {
+        let pending = core::mem::take(&mut self.pending);
+        for PendingAnswer { transfer, len, decision } in &pending {
+            let outcome = match decision {
+                Decision::Awaited(_) => Outcome::Refused(RefusedReason::Busy),
+                Decision::Made(outcome) => *outcome,
+            };
+            self.push(*transfer, *len, outcome);
+        }
+        pending.into_iter().filter_map(|pending| match pending.decision {
+            Decision::Awaited(message) => Some(message),
+            Decision::Made(_) => None,
+        })
+    }
+
+    /// Returns whether the application has yet to decide about a transfer.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// Returns whether all transfers are answered.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Takes the answer that is sent next.
+    #[inline]
+    pub(crate) fn pop_answer(&mut self) -> Option<Answer> {
+        let answer = self.answers.pop_front()?;
+        self.open -= answer.count;
+        self.open_bytes -= answer.bytes;
+        Some(answer)
+    }
+
+    /// Adds an answer. One frame confirms any number of transfers in a row.
+    #[inline]
+    fn push(&mut self, transfer: u64, bytes: usize, outcome: Outcome) {
+        if outcome == Outcome::Taken
+            && let Some(last) = self.answers.back_mut()
+            && last.outcome == Outcome::Taken
+        {
+            last.transfer = transfer;
+            last.count += 1;
+            last.bytes += bytes;
+            return;
+        }
+        self.answers.push_back(Answer { transfer, outcome, count: 1, bytes });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Epoch;
+    use alloc::vec::Vec;
+
+    const BUSY: Outcome = Outcome::Refused(RefusedReason::Busy);
+    const WINDOW: Window = Window { messages: 4, bytes: 100 };
+
+    fn message(index: u32) -> MessageId {
+        MessageId { index, epoch: Epoch::FIRST }
+    }
+
+    fn answers(window: &mut ReceiveWindow) -> Vec<(u64, Outcome, u32)> {
+        let next = || window.pop_answer().map(|it| (it.transfer, it.outcome, it.count));
+        core::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn transfers_count_until_their_answer_is_sent() {
+        let mut window = ReceiveWindow::default();
+        assert!((0..4).all(|_| window.open(10, WINDOW)));
+        assert!(!window.open(10, WINDOW), "a fifth message");
+        (0..5).for_each(|transfer| window.answer(transfer, 10, Outcome::Taken));
+        assert!(!window.open(0, WINDOW) && window.has_answers());
+        window.answer(5, 0, Outcome::Taken);
+        assert_eq!(answers(&mut window), [(5, Outcome::Taken, 6)]);
+        assert!(window.open(1_000, WINDOW), "a single message may be longer than the window");
+        assert!(!window.open(1, WINDOW));
+    }
+
+    #[test]
+    fn a_refusal_is_answered_by_itself() {
+        let mut window = ReceiveWindow::default();
+        for (transfer, outcome) in [(1, Outcome::Taken), (2, BUSY), (3, Outcome::Taken)] {
+            window.open(1, WINDOW);
+            window.answer(transfer, 1, outcome);
+        }
+        let expected = [(1, Outcome::Taken, 1), (2, BUSY, 1), (3, Outcome::Taken, 1)];
+        assert_eq!(answers(&mut window), expected);
+        assert!(window.is_answered());
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_the_transfers_whatever_is_decided_first() {
+        let mut window = ReceiveWindow::default();
+        (0..4).for_each(|_| _ = window.open(1, WINDOW));
+        window.defer(1, 1, message(1));
+        window.answer(2, 1, Outcome::Taken);
+        window.defer(3, 1, message(3));
+        assert_eq!(window.decide(message(3), BUSY), Some(3));
+        assert!(window.is_pending() && !window.has_answers());
+        assert_eq!(window.decide(message(3), BUSY), None, "it is decided");
+        assert_eq!(window.decide(message(1), Outcome::Taken), Some(1));
+        assert!(!window.is_pending());
+        assert_eq!(answers(&mut window), [(2, Outcome::Taken, 2), (3, BUSY, 1)]);
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_refused_as_busy_unless_it_was_decided() {
+        let mut window = ReceiveWindow::default();
+        (0..3).for_each(|_| _ = window.open(1, WINDOW));
+        window.defer(1, 1, message(1));
+        window.answer(2, 1, Outcome::Taken);
+        window.defer(3, 1, message(3));
+        assert_eq!(window.withdraw().collect::<Vec<_>>(), [message(1), message(3)]);
+        let expected = [(1, BUSY, 1), (2, Outcome::Taken, 1), (3, BUSY, 1)];
+        assert_eq!(answers(&mut window), expected);
+    }
+}

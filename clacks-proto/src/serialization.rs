@@ -1,0 +1,131 @@
+//! How values are serialized with the feature `serde`: as the texts that people read and write.
+
+use alloc::string::{String, ToString};
+use core::fmt::Display;
+use core::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::address::Address;
+use crate::ids::Fingerprint;
+use crate::message::{Kind, Message, Nonce};
+
+/// Serializes a type as what it displays.
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                from_text(deserializer)
+            }
+        }
+    )*};
+}
+
+as_text!(Address, Fingerprint, Nonce);
+
+fn from_text<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+/// A message is `{"kind": "text", "body": "…"}`. The body of a message of bytes is in Base64.
+#[derive(Serialize, Deserialize)]
+struct MessageText {
+    kind: Kind,
+    body: String,
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let body = match self.as_text() {
+            Some(text) => text.to_string(),
+            None => STANDARD.encode(self.body()),
+        };
+        MessageText { kind: self.kind(), body }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let MessageText { kind, body } = MessageText::deserialize(deserializer)?;
+        Ok(match kind {
+            Kind::Bytes => Self::bytes(&STANDARD.decode(&body).map_err(D::Error::custom)?),
+            Kind::Text => Self::text(&body),
+            Kind::Json => Self::json(&body),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{CloseReason, IoCause, StatusReason};
+    use crate::event::{Notice, Origin, Status};
+    use crate::ids::{Epoch, LinkId, MessageId};
+    use crate::wire::{Field, WireError};
+    use alloc::vec::Vec;
+
+    fn notices() -> Vec<Notice> {
+        let peer: Address = "tower.example:8001".parse().unwrap();
+        let id = MessageId { index: 3, epoch: Epoch::FIRST };
+        let link = LinkId { index: 1, epoch: Epoch::FIRST };
+        let nonce = Nonce(7);
+        let reason = CloseReason::Wire(WireError::Truncated(Field::Nonce));
+        let (from, to) = (Status::Alive, Status::Lost);
+        let mut notices = Vec::from([
+            Notice::TowerDiscovered { peer: peer.clone() },
+            Notice::StatusChanged {
+                peer: peer.clone(),
+                from,
+                to,
+                reason: StatusReason::LinkClosed(CloseReason::Io(IoCause::Refused)),
+            },
+            Notice::MessageQueued { id, nonce, origin: Origin::Returned },
+            Notice::KeyChanged { peer: peer.clone(), seen: Some(Fingerprint([9; 32])) },
+            Notice::LinkClosed { link, peer: Some(peer.clone()), reason },
+            Notice::Missed { count: 3 },
+            Notice::ShutDown { left: 1 },
+        ]);
+        for message in [Message::text("é\""), Message::bytes(&[0, 255]), Message::json("[1]")] {
+            let from = Some(peer.clone());
+            let (again, to) = (true, peer.clone());
+            let delivered = message.clone();
+            notices.push(Notice::MessageReceived { id, nonce, message, from, again });
+            notices.push(Notice::MessageDelivered { id, nonce, message: delivered, to });
+        }
+        notices
+    }
+
+    #[test]
+    fn every_notice_survives_serialization() {
+        for notice in notices() {
+            let text = serde_json::to_string(&notice).unwrap();
+            assert_eq!(serde_json::from_str::<Notice>(&text).unwrap(), notice, "{text}");
+        }
+    }
+
+    #[test]
+    fn notices_are_serialized_as_texts_that_people_read() {
+        let texts: Vec<_> = notices().iter().map(|it| serde_json::to_string(it).unwrap()).collect();
+        assert_eq!(texts[0], r#"{"event":"tower_discovered","peer":"tower.example:8001"}"#);
+        assert_eq!(
+            texts[1],
+            r#"{"event":"status_changed","peer":"tower.example:8001","from":"alive","to":"lost","reason":{"link_closed":{"io":"refused"}}}"#
+        );
+        assert_eq!(
+            texts[7],
+            r#"{"event":"message_received","id":[3,1],"nonce":"00000000000000000000000000000007","message":{"kind":"text","body":"é\""},"from":"tower.example:8001","again":true}"#
+        );
+        assert!(texts[9].contains(r#"{"kind":"bytes","body":"AP8="}"#), "{}", texts[9]);
+    }
+}

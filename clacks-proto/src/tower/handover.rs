@@ -1,0 +1,215 @@
+//! Handing messages over: the ticks, the draw, and what links encode.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::peers::Peers;
+use super::queue::Queue;
+use super::selector::Eligible;
+use super::{Phase, Tower};
+use crate::address::Address;
+use crate::event::Dialect;
+use crate::ids::{LinkId, MessageId, PeerId};
+use crate::link::{Content, Payload, Session, Transfer, carries};
+use crate::message::{Message, Nonce};
+use crate::rng::{Seed, SparseStream};
+use crate::time::Instant;
+use crate::wire::Attempt;
+
+/// How an attempt to hand over the message at the head went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempted {
+    /// The message is on its way.
+    Sent,
+    /// There is no message, or no peer to take it.
+    Nothing,
+    /// The drawn peers can't have the message now: no link is free, or the message does not suit them.
+    Stuck,
+}
+
+/// How often another peer is drawn when the message does not suit the drawn one, and how often an unlimited sender tries
+/// again after a failed attempt (guess).
+const REDRAWS: u32 = 4;
+
+/// The shortest time until an unlimited sender tries again, so that a back-off of zero does not keep the timer busy.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+
+/// The most rejections that are remembered (guess).
+const MAX_REJECTIONS: usize = 64;
+
+/// How long a peer does not get a message again that it rejected (guess).
+const REJECTED_FOR: Duration = Duration::from_secs(60);
+
+/// Messages that peers did not understand, the oldest first. Keeps a message that no peer understands from taking every
+/// tick.
+#[derive(Debug, Default)]
+pub(super) struct Rejections(VecDeque<(PeerId, MessageId, Instant)>);
+
+impl Rejections {
+    pub(super) fn add(&mut self, peer: PeerId, message: MessageId, now: Instant) {
+        if self.0.len() == MAX_REJECTIONS {
+            self.0.pop_front();
+        }
+        self.0.push_back((peer, message, now + REJECTED_FOR));
+    }
+
+    fn contains(&self, peer: PeerId, message: MessageId, now: Instant) -> bool {
+        self.0.iter().any(|(by, what, until)| (*by, *what) == (peer, message) && *until > now)
+    }
+}
+
+/// What a tower lends to a link that encodes transfers.
+pub(super) struct Lent<'a> {
+    pub(super) queue: &'a Queue,
+    pub(super) peers: &'a Peers,
+    pub(super) friend_stream: &'a mut SparseStream,
+    pub(super) seed: &'a Seed,
+    pub(super) recipient: Option<PeerId>,
+}
+
+impl Content for Lent<'_> {
+    #[inline]
+    fn message(&self, id: MessageId) -> Option<(Nonce, &Message)> {
+        self.queue.get(id).map(|entry| (entry.nonce, &entry.message))
+    }
+
+    /// Draws an alive peer that is not the recipient.
+    #[inline]
+    fn friend(&mut self) -> Option<Address> {
+        let count = self.peers.alive_count(self.recipient);
+        if count == 0 {
+            return None;
+        }
+        let position = self.friend_stream.below(self.seed, count);
+        self.peers.alive_peer(position, self.recipient).map(|peer| peer.address.clone())
+    }
+}
+
+impl Tower {
+    /// Hands over messages as soon as a window has room, at an unlimited rate and in a shutdown.
+    #[inline]
+    pub(super) fn pump(&mut self) {
+        let is_due = match self.phase {
+            Phase::Running => self.pacer.is_unlimited(),
+            phase => phase.hands_over(),
+        };
+        if !is_due || self.retry_at.is_some() {
+            return;
+        }
+        let mut stuck = 0;
+        loop {
+            match self.hand_over() {
+                Attempted::Sent => stuck = 0,
+                Attempted::Nothing => return,
+                Attempted::Stuck if stuck < REDRAWS => stuck += 1,
+                Attempted::Stuck => {
+                    let pause = self.local.config.busy_backoff.max(MIN_PAUSE);
+                    self.retry_at = Some(self.now + pause);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_ticks(&mut self) {
+        if self.phase == Phase::Running {
+            for _ in 0..self.pacer.take_due(self.now) {
+                self.hand_over();
+            }
+        }
+    }
+
+    /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there are any.
+    #[inline]
+    pub(super) fn draw(&mut self) -> Option<PeerId> {
+        let mut eligible = self.peers.eligible(self.local.config.max_probes);
+        if self.phase != Phase::Running && self.peers.counts().alive > 0 {
+            eligible = Eligible { alive: eligible.alive, ..Eligible::default() };
+        }
+        let (status, position) = self.selector.draw(eligible)?;
+        self.peers.id(self.peers.eligible_at(status, position)?)
+    }
+
+    /// Hands the message at the head to a drawn peer.
+    #[inline]
+    fn hand_over(&mut self) -> Attempted {
+        let Some((id, entry)) = self.queue.head() else { return Attempted::Nothing };
+        let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
+        let Some(first) = self.draw() else { return Attempted::Nothing };
+        let Some(peer) = self.suitable_or_redrawn(first, id) else {
+            // Others behind it may suit these peers.
+            self.queue.rotate();
+            return Attempted::Stuck;
+        };
+        if !self.hand_to(peer, Payload::Message { id, len }) {
+            return Attempted::Stuck;
+        }
+        self.queue.depart(peer);
+        Attempted::Sent
+    }
+
+    /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer that is not alive is
+    /// tried with an announce, because a new one would come first for ever otherwise.
+    #[inline]
+    fn suitable_or_redrawn(&mut self, first: PeerId, message: MessageId) -> Option<PeerId> {
+        let mut peer = first;
+        for _ in 0..REDRAWS {
+            if self.suits(peer, message) {
+                return Some(peer);
+            }
+            if !self.peers.is_alive(peer) {
+                self.hand_to(peer, Payload::Announce);
+            }
+            peer = self.draw()?;
+        }
+        self.suits(peer, message).then_some(peer)
+    }
+
+    /// Returns whether a peer can have a message: it is not too long, survives the peer's dialect, and was not rejected
+    /// lately.
+    #[inline]
+    pub(super) fn suits(&self, peer: PeerId, message: MessageId) -> bool {
+        let Some(record) = self.peers.get(peer) else { return false };
+        let Some(entry) = self.queue.get(message) else { return false };
+        let fits = usize::try_from(record.max_message).is_ok_and(|max| entry.message.len() <= max);
+        fits && match record.dialect {
+            Some(Dialect::Http) => {
+                carries(Dialect::Http, &entry.message, &self.local.address)
+                    && !self.rejections.contains(peer, message, self.now)
+            }
+            _ => true,
+        }
+    }
+
+    /// Gives something to a peer's link, which is opened if need be. Returns `false` if there is no room.
+    #[inline]
+    pub(super) fn hand_to(&mut self, peer: PeerId, payload: Payload) -> bool {
+        let Some(link) = self.link_for(peer) else { return false };
+        let transfer = self.new_transfer(payload);
+        self.give(link, transfer);
+        true
+    }
+
+    fn new_transfer(&mut self, payload: Payload) -> Transfer {
+        self.last_sent = Some(self.now);
+        let number = self.next_transfer;
+        self.next_transfer += 1;
+        Transfer { number, attempt: Attempt::First, payload, sent: self.now }
+    }
+
+    /// Gives an announce to a link of a peer that is due one.
+    pub(super) fn announce_if_due(&mut self, id: LinkId, link: &mut Session, peer: PeerId) {
+        let is_due = |peer: &super::peers::Peer| peer.announce_due && peer.link == Some(id);
+        if link.is_open()
+            && !link.has_unsent_announce()
+            && self.peers.get(peer).is_some_and(is_due)
+        {
+            let transfer = self.new_transfer(Payload::Announce);
+            link.give(transfer, &self.local);
+        }
+    }
+
+    pub(super) fn draw_nonce(&mut self) -> Nonce {
+        Nonce(self.nonce_stream.nonce(self.selector.seed()))
+    }
+}

@@ -1,0 +1,486 @@
+//! The table of peers: their status, and which of them may be drawn.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use hashbrown::HashTable;
+
+use super::selector::Eligible;
+use crate::address::Address;
+use crate::event::{Dialect, Status};
+use crate::hash::Hasher;
+use crate::ids::{Fingerprint, LinkId, PeerId};
+use crate::index_list::IndexList;
+use crate::table::Table;
+use crate::time::Instant;
+
+/// Not in a list.
+const ABSENT: u32 = u32::MAX;
+
+/// One peer. Fields that decide whether it may be drawn change only through [`Peers::update`].
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: Address,
+    pub(crate) status: Status,
+    /// When the status last changed.
+    pub(crate) since: Instant,
+    /// The link on which messages are handed to the peer, in whatever state.
+    pub(crate) link: Option<LinkId>,
+    /// All links to and from the peer that are not closing.
+    pub(crate) links: Vec<LinkId>,
+    /// How many of the links carry transfers that are not settled.
+    pub(crate) busy_links: u32,
+    /// The window of the link has no room.
+    pub(crate) is_full: bool,
+    /// The peer failed or was busy, and is left alone until its back-off ends.
+    pub(crate) is_resting: bool,
+    /// The application asked to announce this tower to the peer, and the peer has not confirmed that.
+    pub(crate) announce_due: bool,
+    /// The peer is ignored because it is another address of this tower or of an ignored peer, and not because the
+    /// application said so.
+    pub(crate) is_alias: bool,
+    /// What the peer spoke last.
+    pub(crate) dialect: Option<Dialect>,
+    /// The longest body that the peer takes, as far as it has told.
+    pub(crate) max_message: u32,
+    /// The key that was at the address when this tower first dialled it.
+    pin: Option<Box<Fingerprint>>,
+    /// The position among the eligible peers of its status, or [`ABSENT`].
+    eligible_at: u32,
+    /// The position among the alive peers, or [`ABSENT`].
+    alive_at: u32,
+}
+
+impl Peer {
+    fn new(address: Address, now: Instant) -> Self {
+        Self {
+            address,
+            status: Status::Ignored,
+            since: now,
+            link: None,
+            links: Vec::new(),
+            busy_links: 0,
+            is_full: false,
+            is_resting: false,
+            announce_due: false,
+            is_alias: false,
+            dialect: None,
+            max_message: u32::MAX,
+            pin: None,
+            eligible_at: ABSENT,
+            alive_at: ABSENT,
+        }
+    }
+
+    /// Returns whether the peer may be drawn. A peer that is not alive carries one message at a time, so that a silent
+    /// address can't swallow more.
+    fn is_eligible(&self) -> bool {
+        !self.is_resting
+            && match self.status {
+                Status::Alive => !self.is_full,
+                Status::New | Status::Lost | Status::Dead => self.busy_links == 0,
+                Status::Ignored => false,
+            }
+    }
+
+    /// Returns whether the peer is being tried without being alive.
+    fn is_probe(&self) -> bool {
+        self.busy_links > 0 && !matches!(self.status, Status::Alive | Status::Ignored)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.status == Status::Alive
+    }
+
+    pub(crate) fn is_ignored(&self) -> bool {
+        self.status == Status::Ignored
+    }
+
+    /// Returns the key that was at the address when this tower first dialled it.
+    pub(crate) fn pin(&self) -> Option<Fingerprint> {
+        self.pin.as_deref().copied()
+    }
+
+    /// Returns whether `identity` is what the pin asks for. Without a pin that is no identity.
+    #[inline]
+    pub(crate) fn is_proved_by(&self, identity: Option<&Fingerprint>) -> bool {
+        self.pin.as_deref() == identity
+    }
+}
+
+/// The number of peers with each status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct StatusCounts {
+    /// Peers not tried yet.
+    pub new: u32,
+    /// Peers with which the last transaction succeeded.
+    pub alive: u32,
+    /// Peers that could not be reached lately.
+    pub lost: u32,
+    /// Peers that could not be reached for long.
+    pub dead: u32,
+    /// Peers that are ignored.
+    pub ignored: u32,
+}
+
+impl StatusCounts {
+    fn of(&mut self, status: Status) -> &mut u32 {
+        match status {
+            Status::New => &mut self.new,
+            Status::Alive => &mut self.alive,
+            Status::Lost => &mut self.lost,
+            Status::Dead => &mut self.dead,
+            Status::Ignored => &mut self.ignored,
+        }
+    }
+}
+
+/// The table of peers.
+///
+/// Every change of status is O(1): the list of eligible peers of each status and the list of alive peers are `Vec`s
+/// whose peers know their own position. The two hash tables are keyed, because peers choose addresses and keys, and are
+/// never iterated.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    table: Table<PeerId, Peer>,
+    counts: StatusCounts,
+    by_address: HashTable<u32>,
+    by_pin: HashTable<u32>,
+    hasher: Hasher,
+    /// Peers that may be drawn, by [`class`].
+    eligible: [Vec<u32>; 4],
+    alive: Vec<u32>,
+    /// Dead peers, the one that has been dead longest first.
+    dead: IndexList,
+    /// Peers that are tried without being alive.
+    probes: u32,
+    capacity: usize,
+}
+
+/// The table is full, and no peer may be forgotten.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TableFull;
+
+impl Peers {
+    pub(crate) fn new(capacity: usize, hasher: Hasher) -> Self {
+        Self {
+            table: Table::default(),
+            counts: StatusCounts::default(),
+            by_address: HashTable::new(),
+            by_pin: HashTable::new(),
+            hasher,
+            eligible: [const { Vec::new() }; 4],
+            alive: Vec::new(),
+            dead: IndexList::default(),
+            probes: 0,
+            capacity,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn counts(&self) -> StatusCounts {
+        self.counts
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
+        self.table.get(id)
+    }
+
+    pub(crate) fn find(&self, address: &Address) -> Option<PeerId> {
+        let index = self.by_address.find(self.hasher.hash(address), |index| {
+            self.table.at(*index).is_some_and(|(_, peer)| peer.address == *address)
+        })?;
+        self.id(*index)
+    }
+
+    /// Returns the peer with a pinned key. One key belongs to one peer.
+    pub(crate) fn find_pin(&self, pin: &Fingerprint) -> Option<PeerId> {
+        let index = self.by_pin.find(self.hasher.hash(pin), |index| {
+            self.table.at(*index).is_some_and(|(_, peer)| peer.is_proved_by(Some(pin)))
+        })?;
+        self.id(*index)
+    }
+
+    /// Returns the key pinned for a peer's address.
+    pub(crate) fn pin(&self, id: PeerId) -> Option<Fingerprint> {
+        self.get(id)?.pin()
+    }
+
+    /// Pins a key to a peer, or removes the pin.
+    pub(crate) fn set_pin(&mut self, id: PeerId, pin: Option<Fingerprint>) {
+        let Some(peer) = self.table.get_mut(id) else { return };
+        if let Some(old) = core::mem::replace(&mut peer.pin, pin.map(Box::new)) {
+            let hash = self.hasher.hash(&*old);
+            if let Ok(slot) = self.by_pin.find_entry(hash, |index| *index == id.index) {
+                slot.remove();
+            }
+        }
+        if let Some(pin) = pin {
+            let Self { table, by_pin, hasher, .. } = self;
+            by_pin.insert_unique(hasher.hash(&pin), id.index, |index| {
+                let pin = table.at(*index).and_then(|(_, peer)| peer.pin());
+                pin.map_or(0, |pin| hasher.hash(&pin))
+            });
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.table.iter()
+    }
+
+    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else another address of
+    /// this tower or of an ignored peer. Returns the id of the new peer, and the forgotten one.
+    pub(crate) fn insert(
+        &mut self,
+        address: Address,
+        status: Status,
+        now: Instant,
+    ) -> Result<(PeerId, Option<(PeerId, Peer)>), TableFull> {
+        debug_assert!(self.find(&address).is_none(), "one address, one peer");
+        let forgotten = if self.len() < self.capacity {
+            None
+        } else {
+            let id = self.forgettable().ok_or(TableFull)?;
+            self.remove(id).map(|peer| (id, peer))
+        };
+        let hash = self.hasher.hash(&address);
+        // A new entry begins as ignored, which is in no list.
+        let id = self.table.insert(Peer::new(address, now));
+        self.counts.ignored += 1;
+        let Self { table, by_address, hasher, .. } = self;
+        by_address.insert_unique(hash, id.index, |index| {
+            table.at(*index).map_or(0, |(_, peer)| hasher.hash(&peer.address))
+        });
+        self.update(id, |peer| peer.status = status);
+        Ok((id, forgotten))
+    }
+
+    /// Returns the peer that makes room in a full table.
+    fn forgettable(&self) -> Option<PeerId> {
+        let is_unused = |peer: &Peer| peer.busy_links == 0 && peer.links.is_empty();
+        let mut dead = self.dead.iter().filter_map(|index| self.table.at(index));
+        let dead = dead.find(|(_, peer)| is_unused(peer));
+        // Addresses cost nothing: a peer that names many must not fill the table for good. A search will do, because this
+        // is rare.
+        let alias = || self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored());
+        dead.or_else(alias).map(|(id, _)| id)
+    }
+
+    /// Forgets a peer, and returns it.
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        self.set_pin(id, None);
+        // An ignored peer is in no list.
+        self.update(id, |peer| peer.status = Status::Ignored);
+        let peer = self.table.remove(id)?;
+        self.counts.ignored -= 1;
+        let hash = self.hasher.hash(&peer.address);
+        if let Ok(slot) = self.by_address.find_entry(hash, |index| *index == id.index) {
+            slot.remove();
+        }
+        Some(peer)
+    }
+
+    /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status before, or `None` for an
+    /// unknown peer.
+    pub(crate) fn update(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
+        let peer = self.table.get_mut(id)?;
+        let before = (peer.status, peer.eligible_at != ABSENT, peer.is_probe());
+        change(peer);
+        let after = (peer.status, peer.is_eligible(), peer.is_probe());
+        if before != after {
+            self.relist(id.index, before, after);
+        }
+        Some(before.0)
+    }
+
+    #[inline(never)]
+    fn relist(&mut self, index: u32, before: (Status, bool, bool), after: (Status, bool, bool)) {
+        let has_moved = before.0 != after.0;
+        if before.1 && (has_moved || !after.1) {
+            self.unlist_eligible(index, before.0);
+        }
+        if has_moved {
+            *self.counts.of(before.0) -= 1;
+            *self.counts.of(after.0) += 1;
+            match before.0 {
+                Status::Alive => self.unlist_alive(index),
+                Status::Dead => _ = self.dead.remove(index),
+                _ => {}
+            }
+            match after.0 {
+                Status::Alive => self.list_alive(index),
+                Status::Dead => self.dead.push_back(index),
+                _ => {}
+            }
+        }
+        if after.1 && (has_moved || !before.1) {
+            self.list_eligible(index, after.0);
+        }
+        self.probes = self.probes - u32::from(before.2) + u32::from(after.2);
+        debug_assert!(self.len() > 64 || self.lists_are_right(), "peer lists");
+    }
+
+    /// Adds a link to a peer's list of links.
+    pub(crate) fn add_link(&mut self, id: PeerId, link: LinkId) {
+        if let Some(peer) = self.table.get_mut(id)
+            && !peer.links.contains(&link)
+        {
+            peer.links.push(link);
+        }
+    }
+
+    /// Makes the next message for a peer take another link.
+    pub(crate) fn release_link(&mut self, id: PeerId, link: LinkId) {
+        self.update(id, |peer| {
+            peer.link = peer.link.filter(|other| *other != link);
+            // The other links of a peer that speaks HTTP may have room, or a new one may.
+            peer.is_full &= peer.link.is_some() && peer.dialect != Some(Dialect::Http);
+        });
+    }
+
+    /// Removes a link from a peer's list of links.
+    pub(crate) fn remove_link(&mut self, id: PeerId, link: LinkId) {
+        self.release_link(id, link);
+        if let Some(peer) = self.table.get_mut(id) {
+            peer.links.retain(|other| *other != link);
+        }
+    }
+
+    /// Notes that the back-off of the peer in a slot has ended.
+    pub(crate) fn on_backoff_over(&mut self, index: u32) {
+        if let Some(id) = self.id(index) {
+            self.update(id, |peer| peer.is_resting = false);
+        }
+    }
+
+    /// Returns how many peers may be drawn. While `max_probes` are running, only alive ones.
+    #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indexes")]
+    #[inline]
+    pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
+        let [new, alive, lost, dead] =
+            [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
+        if (self.probes as usize) < max_probes {
+            Eligible { new, alive, lost, dead }
+        } else {
+            Eligible { alive, ..Eligible::default() }
+        }
+    }
+
+    /// Returns the index of a drawn peer. That does not read the peer, which in a large table would be a cache miss.
+    #[inline]
+    pub(crate) fn eligible_at(&self, status: Status, position: u32) -> Option<u32> {
+        self.eligible[class(status)?].get(position as usize).copied()
+    }
+
+    /// Returns the number of alive peers other than `except`.
+    pub(crate) fn alive_count(&self, except: Option<PeerId>) -> u32 {
+        let is_alive = except.and_then(|id| self.get(id)).is_some_and(Peer::is_alive);
+        self.counts.alive - u32::from(is_alive)
+    }
+
+    /// Returns the alive peer at a position below [`alive_count`](Self::alive_count).
+    pub(crate) fn alive_peer(&self, position: u32, except: Option<PeerId>) -> Option<&Peer> {
+        let hole = except.and_then(|id| self.get(id)).map_or(ABSENT, |peer| peer.alive_at);
+        let position = if position >= hole { position + 1 } else { position };
+        let (_, peer) = self.table.at(*self.alive.get(position as usize)?)?;
+        Some(peer)
+    }
+
+    pub(crate) fn is_ignored(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(Peer::is_ignored)
+    }
+
+    pub(crate) fn is_alive(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(Peer::is_alive)
+    }
+
+    /// Returns the id of the peer in a slot.
+    #[inline]
+    pub(crate) fn id(&self, index: u32) -> Option<PeerId> {
+        self.table.at(index).map(|(id, _)| id)
+    }
+
+    fn list_eligible(&mut self, index: u32, status: Status) {
+        let Some(class) = class(status) else { return };
+        let position = push(&mut self.eligible[class], index);
+        if let Some(peer) = self.table.at_mut(index) {
+            peer.eligible_at = position;
+        }
+    }
+
+    fn unlist_eligible(&mut self, index: u32, status: Status) {
+        let Some(class) = class(status) else { return };
+        let Some(peer) = self.table.at_mut(index) else { return };
+        let position = core::mem::replace(&mut peer.eligible_at, ABSENT);
+        let moved = swap_remove(&mut self.eligible[class], position);
+        if let Some(peer) = moved.and_then(|index| self.table.at_mut(index)) {
+            peer.eligible_at = position;
+        }
+    }
+
+    fn list_alive(&mut self, index: u32) {
+        let position = push(&mut self.alive, index);
+        if let Some(peer) = self.table.at_mut(index) {
+            peer.alive_at = position;
+        }
+    }
+
+    fn unlist_alive(&mut self, index: u32) {
+        let Some(peer) = self.table.at_mut(index) else { return };
+        let position = core::mem::replace(&mut peer.alive_at, ABSENT);
+        let moved = swap_remove(&mut self.alive, position);
+        if let Some(peer) = moved.and_then(|index| self.table.at_mut(index)) {
+            peer.alive_at = position;
+        }
+    }
+
+    /// Checks every list against the peers, for debug builds.
+    fn lists_are_right(&self) -> bool {
+        let holds = |list: &[u32], position: u32, index: u32| {
+            list.get(position as usize) == Some(&index)
+        };
+        let count = |test: fn(&Peer) -> bool| self.iter().filter(|(_, peer)| test(peer)).count();
+        let of = |status| self.iter().filter(|(_, peer)| peer.status == status).count();
+        let mut counts = self.counts;
+        self.iter().all(|(id, peer)| {
+            let is_listed = class(peer.status)
+                .is_some_and(|class| holds(&self.eligible[class], peer.eligible_at, id.index));
+            is_listed == peer.is_eligible()
+                && holds(&self.alive, peer.alive_at, id.index) == peer.is_alive()
+                && self.dead.contains(id.index) == (peer.status == Status::Dead)
+        }) && self.probes as usize == count(Peer::is_probe)
+            && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
+            && self.alive.len() == count(Peer::is_alive)
+            && [Status::New, Status::Alive, Status::Lost, Status::Dead, Status::Ignored]
+                .iter()
+                .all(|status| *counts.of(*status) as usize == of(*status))
+    }
+}
+
+/// Returns the position of a status among the lists of eligible peers. Ignored peers have none.
+fn class(status: Status) -> Option<usize> {
+    let class = status as usize;
+    (class < Status::Ignored as usize).then_some(class)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indexes")]
+fn push(list: &mut Vec<u32>, index: u32) -> u32 {
+    list.push(index);
+    (list.len() - 1) as u32
+}
+
+/// Removes the entry at `position`, and returns the entry that took its place.
+fn swap_remove(list: &mut Vec<u32>, position: u32) -> Option<u32> {
+    if (position as usize) < list.len() {
+        list.swap_remove(position as usize);
+    }
+    list.get(position as usize).copied()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! The messages that a tower holds: waiting, in flight, or under screening.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as IndexEntry;
+
+use crate::hash::Hasher;
+use crate::ids::{LinkId, MessageId, PeerId};
+use crate::index_list::IndexList;
+use crate::message::{Kind, Message, Nonce};
+use crate::table::{Key, Table};
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the queue.
+    Waiting,
+    /// Handed to a peer that has not confirmed it.
+    InFlight(PeerId),
+    /// Shown to the application, which has not decided. The link is the one that brought the message.
+    Offered(LinkId),
+}
+
+/// A message that is held.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) nonce: Nonce,
+    pub(crate) message: Message,
+    pub(crate) place: Place,
+    /// A copy came in while this one was in flight. When this one is confirmed, it stays as the copy.
+    came_again: bool,
+    /// The index finds this message by its nonce.
+    is_indexed: bool,
+}
+
+/// The result of [`Queue::take_in`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakenIn {
+    /// The message is new and waits at the tail.
+    Queued(MessageId),
+    /// The message is held already.
+    Coalesced(MessageId),
+    /// There is no room for the message.
+    Full,
+}
+
+/// A bounded queue of messages that stay until their transfer is confirmed.
+///
+/// Messages in flight and under screening count towards the bounds. Each message is in exactly one [`Place`].
+#[derive(Debug)]
+pub(crate) struct Queue {
+    entries: Table<MessageId, Entry>,
+    /// The messages that wait, head first.
+    waiting: IndexList,
+    /// Messages that wait or are in flight, by their nonce. Keyed, because peers choose nonces.
+    by_nonce: HashTable<u32>,
+    hasher: Hasher,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(max_messages: usize, max_bytes: usize, hasher: Hasher) -> Self {
+        Self {
+            entries: Table::default(),
+            waiting: IndexList::default(),
+            by_nonce: HashTable::new(),
+            hasher,
+            bytes: 0,
+            max_messages,
+            max_bytes,
+        }
+    }
+
+    /// Returns the number of messages held.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the bytes of the bodies held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the number of messages that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Returns whether a body of `len` bytes fits into `percent` of the bounds, beside `other` bytes that are not held
+    /// here but count.
+    #[inline]
+    pub(crate) fn has_room(&self, len: usize, percent: u8, other: usize) -> bool {
+        let share = |whole: usize| match percent {
+            100 => whole,
+            // In two steps, so that no bound overflows.
+            _ => whole / 100 * usize::from(percent) + whole % 100 * usize::from(percent) / 100,
+        };
+        self.len() < share(self.max_messages)
+            && self.bytes.saturating_add(other).saturating_add(len) <= share(self.max_bytes)
+    }
+
+    /// Returns the keyed hash of a nonce.
+    #[inline]
+    pub(crate) fn hash(&self, nonce: Nonce) -> u64 {
+        self.hasher.hash(&nonce)
+    }
+
+    /// Queues a message that came in, unless it is held already or there is no room. `hash` is that of the nonce;
+    /// `other` is as in [`has_room`](Self::has_room).
+    #[inline]
+    pub(crate) fn take_in(
+        &mut self,
+        nonce: Nonce,
+        hash: u64,
+        kind: Kind,
+        body: &[u8],
+        other: usize,
+    ) -> TakenIn {
+        let has_room = self.has_room(body.len(), 100, other);
+        let Self { entries, by_nonce, hasher, .. } = self;
+        let nonce_of = |index: &u32| entries.at(*index).map_or(Nonce(0), |(_, entry)| entry.nonce);
+        let slot = by_nonce.entry(
+            hash,
+            |index| nonce_of(index) == nonce,
+            |index| hasher.hash(&nonce_of(index)),
+        );
+        let is_indexed = match &slot {
+            IndexEntry::Occupied(slot) => {
+                if let Some((id, entry)) = entries.at(*slot.get())
+                    && entry.message.kind() == kind
+                    && entry.message.body() == body
+                {
+                    self.coalesce(id);
+                    return TakenIn::Coalesced(id);
+                }
+                false
+            }
+            IndexEntry::Vacant(_) => true,
+        };
+        if !has_room {
+            return TakenIn::Full;
+        }
+        let message = Message::copied(kind, body);
+        let place = Place::Waiting;
+        let id = entries.insert(Entry { nonce, message, place, came_again: false, is_indexed });
+        if let IndexEntry::Vacant(slot) = slot {
+            slot.insert(id.index);
+        }
+        self.bytes += body.len();
+        self.waiting.push_back(id.index);
+        TakenIn::Queued(id)
+    }
+
+    /// Returns a message with this nonce and body that waits or is in flight.
+    pub(crate) fn find(&self, nonce: Nonce, message: &Message) -> Option<MessageId> {
+        let index = self.by_nonce.find(self.hash(nonce), |index| {
+            self.entries.at(*index).is_some_and(|(_, entry)| entry.nonce == nonce)
+        })?;
+        let (id, entry) = self.entries.at(*index)?;
+        (entry.message == *message).then_some(id)
+    }
+
+    /// Stores a message. The caller has checked the room.
+    pub(crate) fn store(&mut self, nonce: Nonce, message: Message, place: Place) -> MessageId {
+        self.bytes += message.len();
+        let entry = Entry { nonce, message, place, came_again: false, is_indexed: false };
+        let id = self.entries.insert(entry);
+        if place == Place::Waiting {
+            self.waiting.push_back(id.index);
+            self.index(id);
+        }
+        id
+    }
+
+    /// Notes that a copy of a held message came in and was confirmed to its sender.
+    ///
+    /// A message in flight would be dropped when its receiver confirms it. If that receiver is at the same time the
+    /// sender of the copy, it drops its own one too. So the message must stay then.
+    pub(crate) fn coalesce(&mut self, id: MessageId) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && matches!(entry.place, Place::InFlight(_))
+        {
+            entry.came_again = true;
+        }
+    }
+
+    /// Returns the message at the head.
+    #[inline]
+    pub(crate) fn head(&self) -> Option<(MessageId, &Entry)> {
+        self.entries.at(self.waiting.front()?)
+    }
+
+    /// Takes the message at the head out of the queue: it is in flight to `peer`.
+    #[inline]
+    pub(crate) fn depart(&mut self, peer: PeerId) {
+        if let Some(index) = self.waiting.pop_front()
+            && let Some(entry) = self.entries.at_mut(index)
+        {
+            entry.place = Place::InFlight(peer);
+        }
+    }
+
+    /// Moves the message at the head to the tail.
+    pub(crate) fn rotate(&mut self) {
+        if let Some(index) = self.waiting.pop_front() {
+            self.waiting.push_back(index);
+        }
+    }
+
+    /// Puts a message that is in flight or under screening at the tail. Returns whether the message was one of these.
+    pub(crate) fn requeue(&mut self, id: MessageId) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        if entry.place == Place::Waiting {
+            return false;
+        }
+        entry.place = Place::Waiting;
+        entry.came_again = false;
+        let is_indexed = entry.is_indexed;
+        self.waiting.push_back(id.index);
+        if !is_indexed {
+            self.index(id);
+        }
+        true
+    }
+
+    /// Removes a message in flight that was confirmed, and returns it. If a copy came in meanwhile, the message goes
+    /// back to the queue instead.
+    #[inline]
+    pub(crate) fn complete(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
+        let entry = self.entries.get(id)?;
+        debug_assert!(matches!(entry.place, Place::InFlight(_)), "only transfers complete");
+        if entry.came_again {
+            self.requeue(id);
+            return None;
+        }
+        self.remove(id)
+    }
+
+    /// Removes a message that is under screening.
+    pub(crate) fn discard(&mut self, id: MessageId) {
+        let is_offered = |entry: &Entry| matches!(entry.place, Place::Offered(_));
+        if self.entries.get(id).is_some_and(is_offered) {
+            self.remove(id);
+        }
+    }
+
+    /// Returns a message.
+    #[inline]
+    pub(crate) fn get(&self, id: MessageId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// Returns the link that brought a message under screening.
+    pub(crate) fn offered_on(&self, id: MessageId) -> Option<LinkId> {
+        match self.get(id)?.place {
+            Place::Offered(link) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// Returns what waits, head first, then what is in flight or under screening.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Entry)> {
+        let waiting = self.waiting.iter().filter_map(|index| self.entries.at(index));
+        let away = self.entries.iter().filter(|(_, entry)| entry.place != Place::Waiting);
+        waiting.chain(away)
+    }
+
+    fn remove(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
+        let entry = self.entries.remove(id)?;
+        self.bytes -= entry.message.len();
+        if entry.is_indexed {
+            let hash = self.hash(entry.nonce);
+            if let Ok(slot) = self.by_nonce.find_entry(hash, |index| *index == id.index) {
+                slot.remove();
+            }
+        }
+        Some((entry.nonce, entry.message))
+    }
+
+    /// Makes a message findable by its nonce. If another body with the same nonce is findable already, this one is not:
+    /// messages with one nonce must not crowd one place of the index.
+    fn index(&mut self, id: MessageId) {
+        let Self { entries, by_nonce, hasher, .. } = self;
+        let Some(nonce) = entries.get(id).map(|entry| entry.nonce) else { return };
+        let nonce_of = |index: &u32| entries.at(*index).map_or(Nonce(0), |(_, entry)| entry.nonce);
+        let slot = by_nonce.entry(
+            hasher.hash(&nonce),
+            |index| nonce_of(index) == nonce,
+            |index| hasher.hash(&nonce_of(index)),
+        );
+        if let IndexEntry::Vacant(slot) = slot {
+            slot.insert(id.parts().0);
+            if let Some(entry) = entries.get_mut(id) {
+                entry.is_indexed = true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

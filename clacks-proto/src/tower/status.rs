@@ -1,0 +1,180 @@
+//! The status of peers: successes, failures, back-off, ignoring and merging.
+
+use core::time::Duration;
+
+use super::Tower;
+use super::peers::TableFull;
+use crate::address::Address;
+use crate::error::{CloseReason, StatusReason};
+use crate::event::{CloseMode, Notice, Status};
+use crate::ids::{LinkId, PeerId};
+use crate::link::{Doubt, Session};
+use crate::wire::Farewell;
+
+/// Where an address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The friend of a message or an announce.
+    Friend,
+    /// The claim of a caller.
+    Stranger,
+}
+
+impl Tower {
+    /// Adds a peer. If the table is full, a dead peer is forgotten.
+    pub(super) fn add_peer(
+        &mut self,
+        address: &Address,
+        status: Status,
+    ) -> Result<PeerId, TableFull> {
+        let (id, forgotten) = self.peers.insert(address.clone(), status, self.now)?;
+        if let Some((id, peer)) = forgotten {
+            self.backoffs.clear(id.index);
+            self.notify(Notice::TowerForgotten { peer: peer.address });
+        }
+        self.stats.towers_discovered += 1;
+        self.notify(Notice::TowerDiscovered { peer: address.clone() });
+        Ok(id)
+    }
+
+    /// A transaction with a proved peer succeeded, in either direction.
+    #[inline]
+    pub(super) fn on_success(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else { return };
+        // An alive peer that rests was busy. That it hands us something does not make room there.
+        if !peer.is_alive() && !peer.is_ignored() {
+            self.on_return(id);
+        }
+    }
+
+    /// A peer that was not alive is.
+    #[cold]
+    fn on_return(&mut self, id: PeerId) {
+        self.end_backoff(id);
+        self.set_status(id, Status::Alive, StatusReason::Success);
+    }
+
+    /// An attempt to reach a peer failed.
+    pub(super) fn on_failure(&mut self, id: PeerId, reason: StatusReason) {
+        let Some(peer) = self.peers.get(id) else { return };
+        let lost_for = self.now.duration_since(peer.since);
+        match peer.status {
+            Status::New | Status::Alive => self.set_status(id, Status::Lost, reason),
+            Status::Lost if lost_for > self.local.config.kill_timeout => {
+                self.set_status(id, Status::Dead, reason);
+            }
+            Status::Lost | Status::Dead => {}
+            Status::Ignored => return,
+        }
+        self.back_off(id, self.local.config.probe_backoff);
+    }
+
+    /// Keeps a peer out of the draw for a while.
+    pub(super) fn back_off(&mut self, id: PeerId, time: Duration) {
+        if !time.is_zero() && self.peers.update(id, |peer| peer.is_resting = true).is_some() {
+            self.backoffs.set(id.index, self.now + time);
+        }
+    }
+
+    fn end_backoff(&mut self, id: PeerId) {
+        self.backoffs.clear(id.index);
+        self.peers.update(id, |peer| peer.is_resting = false);
+    }
+
+    pub(super) fn set_status(&mut self, id: PeerId, to: Status, reason: StatusReason) {
+        let now = self.now;
+        let before = self.peers.update(id, |peer| {
+            if peer.status != to {
+                (peer.status, peer.since) = (to, now);
+            }
+        });
+        if let Some(from) = before.filter(|from| *from != to)
+            && let Some(peer) = self.peers.get(id)
+        {
+            let peer = peer.address.clone();
+            self.notify(Notice::StatusChanged { peer, from, to, reason });
+        }
+    }
+
+    /// Ignores a peer: its links are closed, and what was on them comes back. A link that is taken out of the table is
+    /// left to the caller.
+    pub(super) fn ignore_peer(&mut self, id: PeerId, reason: StatusReason) {
+        self.set_status(id, Status::Ignored, reason);
+        self.peers.update(id, |peer| peer.is_alias = false);
+        let pin = self.peers.pin(id);
+        let belongs = |link: &Session| {
+            link.peer == Some(id) || pin.is_some() && link.identity() == pin.as_ref()
+        };
+        for id in self.links.matching(|link| link.is_live() && belongs(link)) {
+            self.with_link(id, |link, local, now| {
+                let session = link.session_mut();
+                session.say_goodbye(Farewell::Ignored);
+                let flush = Some(CloseMode::Flush);
+                session.close(CloseReason::Ignored, Doubt::InDoubt, flush, local, now)
+            });
+        }
+        // What came back from the links must not be sent either.
+        self.end_backoff(id);
+        self.peers.update(id, |peer| peer.announce_due = false);
+    }
+
+    /// Closes a link to an ignored peer that is taken out of the table.
+    pub(super) fn close_ignored(&mut self, id: LinkId, link: &mut Session) {
+        link.say_goodbye(Farewell::Ignored);
+        let flush = Some(CloseMode::Flush);
+        let reason = CloseReason::Ignored;
+        let event = link.close(reason, Doubt::InDoubt, flush, &self.local, self.now);
+        self.on_link_event(id, link, event);
+    }
+
+    /// An address turned out to be this tower's own or an ignored peer's. It is remembered as long as there is room.
+    pub(super) fn ignore_alias(&mut self, id: PeerId) {
+        self.ignore_peer(id, StatusReason::Alias);
+        self.peers.update(id, |peer| peer.is_alias = true);
+    }
+
+    /// Two addresses turned out to be one tower: `kept` takes over the links of `alias`, which is forgotten. A link that is
+    /// taken out of the table is left to the caller.
+    pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
+        // A dial of the other address that is under way says nothing about the one that is kept.
+        let is_dialled = |link: &Session| link.peer == Some(alias) && link.is_dialling();
+        for id in self.links.matching(is_dialled) {
+            self.close(id, CloseReason::Evicted, Doubt::NotTaken, CloseMode::Abort);
+        }
+        self.backoffs.clear(alias.index);
+        let Some(record) = self.peers.remove(alias) else { return };
+        for id in &record.links {
+            if let Some(link) = self.links.get_link_mut(*id) {
+                link.session_mut().peer = Some(kept);
+            }
+            self.peers.add_link(kept, *id);
+        }
+        let link = self.peers.get(kept).and_then(|peer| peer.link).or(record.link);
+        let is_full = link.and_then(|link| self.links.get(link)).is_some_and(Session::is_full);
+        self.peers.update(kept, |peer| {
+            peer.busy_links += record.busy_links;
+            (peer.link, peer.is_full) = (link, is_full);
+            peer.announce_due |= record.announce_due;
+        });
+        self.notify(Notice::TowerForgotten { peer: record.address });
+    }
+
+    /// Forgets a peer and closes its links. What was on them comes back.
+    pub(super) fn forget_peer(&mut self, id: PeerId) {
+        for link in self.links.matching(|link| link.is_live() && link.peer == Some(id)) {
+            self.with_link(link, |link, local, now| {
+                let session = link.session_mut();
+                session.say_goodbye(Farewell::Idle);
+                let flush = Some(CloseMode::Flush);
+                session.close(CloseReason::Evicted, Doubt::NotTaken, flush, local, now)
+            });
+        }
+        self.backoffs.clear(id.index);
+        if let Some(peer) = self.peers.remove(id) {
+            self.notify(Notice::TowerForgotten { peer: peer.address });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
