@@ -259,7 +259,7 @@ impl Config {
     /// | message of `max_queue_messages` | 320 |
     /// | message of `recent` | 64 |
     /// | peer of `max_peers` | 1 KiB |
-    /// | link of `max_links` | 3 KiB, `max_message`, and 320 for each message of `window` |
+    /// | link of `max_links` | 3 KiB, `2 * max_message`, and 320 for each message of `window` |
     /// | notice of `max_pending_notices`, and offer | 256 |
     /// | link, if HTTP is spoken | 128 KiB, `4 * max_message`, and 256 for each message of `window` |
     /// | tower, if HTTP is spoken | 256 KiB and `24 * max_message`, to read one request |
@@ -275,7 +275,7 @@ impl Config {
         let window = usize::from(self.window.messages);
         let http = usize::from(self.speaks_http());
         let link = (3 * KIB + window * 320)
-            .saturating_add(self.max_message)
+            .saturating_add(self.max_message.saturating_mul(2))
             .saturating_add(http * (128 * KIB + window * 256))
             .saturating_add(http.saturating_mul(4).saturating_mul(self.max_message));
         let parts = [
@@ -300,8 +300,14 @@ impl Config {
         let odds = &self.odds;
         let sum = odds.alive.checked_add(odds.lost).and_then(|sum| sum.checked_add(odds.dead));
         let times = &self.timeouts;
-        let timeouts =
-            [times.connect, times.handshake, times.confirm, times.idle, times.close, times.shutdown];
+        let timeouts = [
+            times.connect,
+            times.handshake,
+            times.confirm,
+            times.idle,
+            times.close,
+            times.shutdown,
+        ];
         let fits = |count: usize| u32::try_from(count).is_ok_and(|count| count < u32::MAX - 1);
         let at_least = |least: usize, count: usize| count >= least && fits(count);
         let rules = [
@@ -503,7 +509,11 @@ mod tests {
             ],
         ),
         (ConfigError::Screening, &[|it| screen(it, 1)], &[|it| screen(it, 0)]),
-        (ConfigError::Recent, &[|it| it.recent = 0, |it| it.recent = MOST], &[|it| it.recent = MOST + 1]),
+        (
+            ConfigError::Recent,
+            &[|it| it.recent = 0, |it| it.recent = MOST],
+            &[|it| it.recent = MOST + 1],
+        ),
         (
             ConfigError::MaxPendingNotices,
             &[|it| it.max_pending_notices = 16, |it| it.max_pending_notices = 1 << 30],

@@ -101,7 +101,6 @@ mod error;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
-#[cfg(any())]
 pub mod fuzzing;
 mod hash;
 #[cfg(feature = "http")]
@@ -128,12 +127,8 @@ pub use address::{Address, AddressError, Host, MAX_NAME, Name};
 pub use config::{
     Allowance, Config, ConfigError, DefaultVerdict, Dialects, Odds, Screening, SendRate, Timeouts,
 };
-pub use error::{
-    CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure,
-};
-pub use event::{
-    Action, CloseMode, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason,
-};
+pub use error::{CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure};
+pub use event::{Action, CloseMode, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason};
 pub use ids::{Fingerprint, FingerprintError, LinkId, MessageId, OfferId, PeerId};
 pub use message::{Kind, Message, Nonce, NonceError};
 pub use rng::Seed;

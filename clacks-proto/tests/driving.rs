@@ -21,11 +21,11 @@ fn the_next_wakeup_is_now_while_actions_wait() {
     raw.tower.enqueue(Message::text("x"), raw.now).unwrap();
     raw.tower.expand(&address(1), raw.now).unwrap();
     let wakeup = raw.tower.next_wakeup().unwrap();
-    assert_eq!((wakeup.at, wakeup.why), (raw.now, WakeupReason::Actions));
+    assert_eq!((wakeup.at, wakeup.reason), (raw.now, WakeupReason::Actions));
     raw.tower.poll_action().unwrap();
-    assert_eq!(raw.tower.next_wakeup().unwrap().why, WakeupReason::Actions, "one is left");
+    assert_eq!(raw.tower.next_wakeup().unwrap().reason, WakeupReason::Actions, "one is left");
     raw.settle();
-    assert_eq!(raw.tower.next_wakeup().unwrap().why, WakeupReason::Tick);
+    assert_eq!(raw.tower.next_wakeup().unwrap().reason, WakeupReason::Tick);
 }
 
 /// Some of everything that has a deadline, with further timers in between. Returns all that the tower asked for, and when.
@@ -112,14 +112,14 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
     let transfer = u64::from_be_bytes(bytes[5..13].try_into().unwrap());
     raw.confirm(link, transfer);
     assert_eq!(
-        raw.tower.queue_usage(),
+        common::held(&raw.tower),
         (0, 0),
         "it is not held any more, though its bytes are needed to the end of the frame"
     );
     raw.enqueue("the next");
     raw.run(seconds(1));
     while raw.tower.transmit(link, &mut (&mut bytes).limit(7)) > 0 {}
-    assert_eq!(raw.tower.queue_usage(), (1, 8));
+    assert_eq!(common::held(&raw.tower), (1, 8));
     let mut decoder = Decoder::new(MAX_BODY);
     let mut input = bytes.as_slice();
     let mut texts = Vec::new();
@@ -131,31 +131,15 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
 }
 
 #[test]
-fn a_link_that_ends_in_the_middle_of_a_frame_lets_go_of_its_message() {
-    let mut raw = Raw::new(&two_messages());
+fn a_body_that_only_unpolled_notices_hold_counts_towards_the_queue() {
+    let mut config = quick();
+    (config.max_message, config.max_queue_bytes, config.local_share) = (20, 30, 100);
+    let mut raw = Raw::new(&config);
     let link = raw.call_alive(1);
-    raw.deaf.insert(link);
-    raw.enqueue("the body of a message that is cut in two");
-    raw.run(seconds(1));
-    let mut bytes = Vec::new();
-    raw.tower.transmit(link, &mut (&mut bytes).limit(45));
-    let transfer = u64::from_be_bytes(bytes[5..13].try_into().unwrap());
-    raw.confirm(link, transfer);
-    raw.enqueue("beside it");
-    let full = raw.with(|tower, now| tower.enqueue(Message::text("no room"), now));
-    assert_eq!(full.map_err(|refused| refused.why), Err(EnqueueError::Full), "it takes its place");
-    raw.lose(link);
-    raw.enqueue("in its place");
-    assert_eq!(raw.tower.queue_usage(), (2, 21));
-}
-
-#[test]
-fn what_notices_speak_of_is_readable_until_the_call_after_the_last_of_them() {
-    let mut raw = Raw::new(&two_messages());
-    let link = raw.call_alive(1);
-    // Nobody polls while it comes, goes, and is confirmed.
+    // Nothing is polled while a message comes in, is handed on, and is confirmed.
     let frame = encode(&Frame::Message(message(7, "well travelled")));
     raw.tower.handle(Event::BytesArrived { link, bytes: &frame }, raw.now);
+    let id = raw.tower.peek().next().unwrap().id;
     raw.now = raw.now + seconds(1);
     raw.tower.handle(Event::TimerFired, raw.now);
     let mut sent = Vec::new();
@@ -169,39 +153,17 @@ fn what_notices_speak_of_is_readable_until_the_call_after_the_last_of_them() {
     }
     let confirmed = encode(&Frame::Confirmed { through: transfers[0] });
     raw.tower.handle(Event::BytesArrived { link, bytes: &confirmed }, raw.now);
-    assert_eq!(raw.tower.queue_usage(), (0, 0), "it has left");
+    assert_eq!(common::held(&raw.tower), (0, 0), "it has left");
+    assert_eq!(raw.tower.message(id), None);
 
-    let enqueue = |raw: &mut Raw, text| {
-        raw.tower.enqueue(Message::text(text), raw.now).map(drop).map_err(|refused| refused.why)
-    };
-    let mut told = Vec::new();
-    enqueue(&mut raw, "beside it").unwrap();
+    let enqueue = |raw: &mut Raw| raw.tower.enqueue(Message::bytes(&[0; 20]), raw.now).map(drop);
+    assert_eq!(enqueue(&mut raw).unwrap_err().reason, EnqueueError::Full);
+    let mut texts = Vec::new();
     while let Some(action) = raw.tower.poll_action() {
-        let Action::Notify(
-            Notice::MessageReceived { message: key, .. }
-            | Notice::MessageQueued { message: key, .. }
-            | Notice::MessageDelivered { message: key, .. },
-        ) = action
-        else {
-            continue;
-        };
-        let (_, message) = raw.tower.message(key).expect("a message that a notice speaks of");
-        told.push(message.as_text().unwrap().to_owned());
-        if told.len() == 3 {
-            assert_eq!(told, ["well travelled"; 3]);
-            assert_eq!(enqueue(&mut raw, "no room"), Err(EnqueueError::Full), "it is still read");
-            assert!(raw.tower.message(key).is_some(), "a verb that did nothing changes nothing");
-            raw.tower.handle(Event::TimerFired, raw.now);
-            assert!(raw.tower.message(key).is_none(), "the next call is the end of it");
-            assert_eq!(enqueue(&mut raw, "in its place"), Ok(()));
+        if let Action::Notify(notice) = action {
+            texts.extend(notice.message().map(|it| it.as_text().unwrap().to_owned()));
         }
     }
-    assert_eq!(told[3..], ["beside it", "in its place"]);
-}
-
-/// A queue for two messages, also from the application.
-fn two_messages() -> Config {
-    let mut config = quick();
-    (config.max_queue_messages, config.local_share) = (2, 100);
-    config
+    assert_eq!(texts, ["well travelled"; 2], "received and delivered");
+    enqueue(&mut raw).unwrap();
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, MessageFrame, RefusedReason};
 use clacks_proto::{
-    CloseReason, Config, EnqueueError, Event, LinkId, Message, Nonce, ProtocolError, SendRate,
-    Status, Window,
+    CloseReason, Config, EnqueueError, Event, LinkId, Message, MessageState, Nonce, ProtocolError,
+    SendRate, Status, Window,
 };
 use common::raw::{Raw, Said, encode, hello, message};
 use common::{address, net, quick, seconds, tower};
@@ -229,8 +229,8 @@ fn an_unproved_peer_carries_one_message_at_a_time_while_others_flow() {
     raw.expand(1);
     raw.enqueue_many(20, "message");
     raw.run(seconds(2));
-    let silent = raw.tower.find(&address(1)).unwrap().id;
-    let with_silent = raw.tower.peek().filter(|held| held.in_flight == Some(silent)).count();
+    let with_silent = MessageState::InFlight { to: Some(address(1)) };
+    let with_silent = raw.tower.peek().filter(|held| held.state == with_silent).count();
     assert_eq!(with_silent, 1);
     assert_eq!(raw.heard_messages(link).len(), 19, "the others took no notice");
     // The same when it has said hello, until it confirms.
@@ -286,7 +286,7 @@ fn a_limit_that_is_learned_in_the_hello_counts_for_what_waits_for_it() {
     let link = raw.pick_up();
     raw.say(link, &Frame::Hello(Hello { max_message: 10, ..hello(None) }));
     assert!(raw.heard_messages(link).is_empty(), "it may not be sent");
-    assert_eq!(raw.tower.peek().next().unwrap().in_flight, None);
+    assert_eq!(raw.tower.peek().next().unwrap().state, MessageState::Waiting);
     assert_eq!((raw.tower.stats().returned, raw.tower.stats().doubt_unresolved), (1, 0));
     assert_eq!(raw.close_reason(link), None, "shorter ones may follow");
 }
@@ -370,7 +370,7 @@ fn enqueue_stops_at_the_local_share_and_transit_goes_on() {
     raw.enqueue_many(8, "local");
     let message = Message::text("unharmed");
     let refused = raw.with(|tower, now| tower.enqueue(message.clone(), now)).unwrap_err();
-    assert_eq!((refused.message, refused.why), (message, EnqueueError::Full));
+    assert_eq!((refused.message, refused.reason), (message, EnqueueError::Full));
     assert_eq!(raw.tower.queue_usage().messages, 8);
     assert_eq!(raw.tower.stats().enqueued, 8);
     let link = raw.call_as(1);
@@ -391,10 +391,10 @@ fn the_local_share_counts_bytes_too() {
     raw.enqueue(&"x".repeat(50));
     raw.enqueue(&"x".repeat(30));
     let refused = raw.with(|tower, now| tower.enqueue(Message::text("x"), now)).unwrap_err();
-    assert_eq!(refused.why, EnqueueError::Full);
+    assert_eq!(refused.reason, EnqueueError::Full);
     let link = raw.call_as(1);
     raw.hand(link, 1, &"x".repeat(20));
-    assert_eq!(raw.tower.queue_usage(), (3, 100));
+    assert_eq!(common::held(&raw.tower), (3, 100));
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn an_over_long_message_is_given_back() {
     raw.enqueue(&"x".repeat(50));
     let message = Message::text(&"x".repeat(51));
     let refused = raw.with(|tower, now| tower.enqueue(message.clone(), now)).unwrap_err();
-    assert_eq!((refused.message, refused.why), (message, EnqueueError::TooLarge { max: 50 }));
+    assert_eq!((refused.message, refused.reason), (message, EnqueueError::TooLarge { max: 50 }));
     assert_eq!(raw.tower.queue_usage().messages, 1);
 }
 

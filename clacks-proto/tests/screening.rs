@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
-    Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message, Nonce,
-    OfferId, Notice, Screening, StateMachine, Status, Verdict, WakeupReason,
+    Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
+    MessageState, Nonce, Notice, OfferId, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
 use common::raw::{Raw, Said, encode, hello, message};
 use common::{LOCAL, address, net, quick, seconds, tower};
@@ -41,14 +41,15 @@ fn next(raw: &mut Raw) -> OfferId {
 fn a_message_waits_for_the_word_of_the_application() {
     let (mut raw, link) = screener();
     raw.hand(link, 1, "look");
-    let (offer, from) = raw.offers[0];
-    assert_eq!(from, raw.tower.find(&address(1)).map(|peer| peer.id));
-    assert_eq!(raw.tower.offer(offer), Some((Nonce(1), Message::text("look"))));
+    let (offer, from) = raw.offers[0].clone();
+    assert_eq!(from, Some(address(1)));
+    let held = raw.tower.offer(offer).unwrap();
+    assert_eq!((held.nonce, held.message), (Nonce(1), Message::text("look")));
     assert!(raw.heard(link).is_empty(), "no answer yet");
     assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(raw.tower.queue_usage(), (1, 4), "it takes its room");
+    assert_eq!(common::held(&raw.tower), (1, 4), "it takes its room");
     assert_eq!((raw.tower.queue_usage().waiting, raw.tower.pending_screenings()), (0, 1));
-    assert!(raw.tower.peek().all(|held| held.offer.is_some() && held.in_flight.is_none()));
+    assert!(raw.tower.peek().all(|held| held.state == MessageState::Offered { offer }));
     assert_eq!(raw.tower.stats().received, 0);
     raw.run(seconds(4));
     assert!(raw.heard(link).is_empty(), "and goes nowhere");
@@ -70,7 +71,8 @@ fn an_accepted_message_is_queued_and_confirmed() {
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
     assert_eq!(raw.texts(), ["good"]);
     let held = raw.tower.peek().next().unwrap();
-    assert_eq!((held.nonce, held.offer.is_some(), raw.tower.pending_screenings()), (Nonce(1), false, 0));
+    assert_eq!((held.nonce, held.state), (Nonce(1), MessageState::Waiting));
+    assert_eq!(raw.tower.pending_screenings(), 0);
     assert_eq!(raw.status(1), Some(Status::Alive));
     assert_eq!(raw.tower.stats().received, 1);
     assert!(raw.notices.iter().any(|notice| matches!(notice, Notice::MessageReceived { .. })));
@@ -87,7 +89,7 @@ fn a_replaced_message_is_confirmed_and_another_is_queued() {
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
     assert_eq!(raw.texts(), ["good words"]);
     assert_ne!(raw.tower.peek().next().unwrap().nonce, Nonce(1), "it has a name of its own");
-    assert_eq!(raw.tower.queue_usage(), (1, 10));
+    assert_eq!(common::held(&raw.tower), (1, 10));
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn a_replacement_that_does_not_fit_leaves_the_message_under_screening() {
     assert_eq!(decide(&mut raw, offer, big), Err(DecideError::Full));
     assert!(raw.tower.offer(offer).is_some() && raw.heard(link).is_empty());
     decide(&mut raw, offer, Verdict::Replace(Message::text(&"x".repeat(14)))).unwrap();
-    assert_eq!(raw.tower.queue_usage(), (2, 20));
+    assert_eq!(common::held(&raw.tower), (2, 20));
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn a_swallowed_message_is_confirmed_and_not_queued() {
     let offer = next(&mut raw);
     decide(&mut raw, offer, Verdict::Swallow).unwrap();
     assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(raw.tower.queue_usage(), (0, 0));
+    assert_eq!(common::held(&raw.tower), (0, 0));
     assert_eq!(raw.tower.stats().swallowed, 1);
     assert_eq!(raw.status(1), Some(Status::Alive));
 }
@@ -129,7 +131,7 @@ fn a_rejected_message_stays_with_its_sender() {
     let offer = next(&mut raw);
     decide(&mut raw, offer, Verdict::Reject).unwrap();
     assert_eq!(raw.heard(link), [Said::Refused(1, RefusedReason::Screened)]);
-    assert_eq!(raw.tower.queue_usage(), (0, 0));
+    assert_eq!(common::held(&raw.tower), (0, 0));
     assert_eq!(raw.tower.stats().refused, 1);
     assert_eq!(raw.close_reason(link), None);
     assert_eq!(raw.status(1), Some(Status::New), "nothing was taken from it");
@@ -150,7 +152,7 @@ fn a_tower_that_rejects_everything_takes_nothing_and_is_alive() {
     assert_eq!(net.tower(1).stats().received, 0);
     assert_eq!(net.status(0, 1), Some(Status::Alive));
     let held: usize = (0..3)
-        .map(|n| net.tower(n).peek().filter(|m| n != 1 || m.in_flight.is_some()).count())
+        .map(|n| net.tower(n).peek().filter(|m| n != 1 || common::is_in_flight(m)).count())
         .sum();
     assert_eq!(held, 1);
 }
@@ -165,7 +167,7 @@ fn the_default_is_said_when_the_application_has_not_decided_in_time() {
         let offer = next(&mut raw);
         raw.run(TIMEOUT - Duration::from_nanos(1));
         assert!(raw.heard(link).is_empty());
-        assert_eq!(raw.tower.next_wakeup().unwrap().why, WakeupReason::Screening);
+        assert_eq!(raw.tower.next_wakeup().unwrap().reason, WakeupReason::Screening);
         raw.run(Duration::from_nanos(1));
         let (answer, held) = match default {
             DefaultVerdict::Accept => (Said::Confirmed(1), 1),
@@ -232,7 +234,7 @@ fn a_link_that_ends_withdraws_its_offers() {
     raw.lose(link);
     assert_eq!(raw.tower.offer(offer), None);
     assert_eq!(decide(&mut raw, offer, Verdict::Accept), Err(DecideError::Gone));
-    assert_eq!(raw.tower.queue_usage(), (0, 0));
+    assert_eq!(common::held(&raw.tower), (0, 0));
     assert_eq!(raw.tower.stats().received, 0);
     // The bound is for those that are open.
     let link = raw.call_as(1);
@@ -367,8 +369,10 @@ fn what_is_under_screening_is_told_apart_from_what_waits() {
     let (mut raw, link) = screener();
     raw.hand(link, 1, "undecided");
     let offer = next(&mut raw);
-    let offers = |raw: &Raw| raw.tower.peek().map(|held| held.offer).collect::<Vec<_>>();
-    assert_eq!((offers(&raw), raw.tower.pending_screenings()), (vec![Some(offer)], 1));
+    let states = |raw: &Raw| raw.tower.peek().map(|held| held.state).collect::<Vec<_>>();
+    let offered = MessageState::Offered { offer };
+    assert_eq!((states(&raw), raw.tower.pending_screenings()), (vec![offered], 1));
     decide(&mut raw, offer, Verdict::Accept).unwrap();
-    assert_eq!((offers(&raw), raw.tower.pending_screenings()), (vec![None], 0));
+    let waiting = MessageState::Waiting;
+    assert_eq!((states(&raw), raw.tower.pending_screenings()), (vec![waiting], 0));
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
     Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, Message,
-    Notice, Refusal, Notice, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status,
-    Tower, Verdict,
+    Notice, Refusal, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status, Tower,
+    Verdict,
 };
 use common::raw::{Raw, Said, hello};
 use common::{LOCAL, address, net, quick, seconds};
@@ -94,7 +94,7 @@ fn the_application_is_told_that_the_tower_shuts_down() {
     shut_down(&mut raw);
     let message = Message::text("too late");
     let refused = raw.with(|tower, now| tower.enqueue(message.clone(), now)).unwrap_err();
-    assert_eq!((refused.message, refused.why), (message, EnqueueError::ShuttingDown));
+    assert_eq!((refused.message, refused.reason), (message, EnqueueError::ShuttingDown));
     let late = Err(ExpandError::ShuttingDown);
     assert_eq!(raw.with(|tower, now| tower.expand(&address(2), now)), late);
     assert_eq!(raw.with(|tower, now| tower.announce(&address(2), now)), late);

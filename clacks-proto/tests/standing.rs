@@ -65,7 +65,7 @@ fn expand_makes_an_unknown_tower_new() {
     assert_eq!(raw.status(1), None);
     raw.expand(1);
     assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(raw.notices, [Notice::TowerDiscovered { tower: address(1) }]);
+    assert_eq!(raw.notices, [Notice::TowerDiscovered { peer: address(1) }]);
     raw.expand(1);
     assert_eq!(raw.notices.len(), 1, "it is known already");
     assert!(raw.dialled.is_empty(), "nothing to say to it");
@@ -82,20 +82,19 @@ fn a_tower_can_say_at_any_time_how_its_peers_stand_and_what_waits() {
     let standing = raw.tower.status_counts();
     let counts = [standing.new, standing.alive, standing.lost, standing.dead, standing.ignored];
     assert_eq!(counts, [3, 2, 0, 0, 1]);
-    assert_eq!((raw.tower.peers(), raw.tower.queue_usage().waiting), (6, 0));
+    assert_eq!((raw.tower.survey().count(), raw.tower.queue_usage().waiting), (6, 0));
     let nonces = [raw.enqueue("one"), raw.enqueue("two")];
     assert_eq!(raw.tower.queue_usage().waiting, 2);
-    for (held, nonce) in raw.tower.peek().zip(nonces) {
-        assert_eq!(raw.tower.nonce_of(held.key), Some(nonce));
-    }
+    assert!(raw.tower.peek().map(|held| held.nonce).eq(nonces));
     assert!(raw.run_to_dial(seconds(1)), "the first is on its way to a new peer");
     assert_eq!((raw.tower.queue_usage().waiting, raw.tower.queue_usage().messages), (1, 2));
-    let key = raw.tower.peek().find(|held| held.in_flight.is_some()).unwrap().key;
+    let id = raw.tower.peek().find(common::is_in_flight).unwrap().id;
     raw.answer();
     raw.run(seconds(1));
     let standing = raw.tower.status_counts();
-    assert_eq!((standing.new + standing.alive + standing.lost, raw.tower.peers()), (5, 6));
-    assert_eq!(raw.tower.nonce_of(key), Some(nonces[0]), "in flight all the same");
+    assert_eq!((standing.new + standing.alive + standing.lost, raw.tower.survey().count()), (5, 6));
+    let held = raw.tower.message(id).unwrap();
+    assert_eq!(held.nonce, nonces[0], "in flight all the same");
 }
 
 #[test]
@@ -130,7 +129,7 @@ fn first_contact_from_an_unknown_tower_makes_it_new() {
     assert_eq!(raw.tower.survey().count(), 0);
     raw.greet(link, Some(address(1)));
     assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(raw.notices, [Notice::TowerDiscovered { tower: address(1) }]);
+    assert_eq!(raw.notices, [Notice::TowerDiscovered { peer: address(1) }]);
 }
 
 #[test]
@@ -377,7 +376,7 @@ fn ignoring_closes_links_and_brings_messages_in_flight_back() {
     raw.with(|tower, now| tower.ignore(&address(1), now)).unwrap();
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Ignored)]);
     assert_eq!(raw.close_reason(link), Some(CloseReason::Ignored));
-    assert!(raw.tower.peek().all(|held| held.in_flight.is_none()));
+    assert!(!raw.tower.peek().any(|held| common::is_in_flight(&held)));
     assert_eq!(raw.texts(), ["comes back"]);
     assert!(raw.dialled.is_empty(), "it is not asked again either");
 }

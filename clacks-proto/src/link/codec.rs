@@ -65,9 +65,15 @@ pub(crate) fn carries(dialect: Dialect, message: &Message, sender: &Address) -> 
 pub(crate) enum Decoded<'a> {
     Frame(Frame<'a>),
     /// A message or an announce that names its sender (HTTP).
-    Request { frame: Frame<'a>, sender: Sender },
+    Request {
+        frame: Frame<'a>,
+        sender: Sender,
+    },
     /// A transfer that is answered without asking the tower (HTTP).
-    Invalid { transfer: u64, outcome: Outcome },
+    Invalid {
+        transfer: u64,
+        outcome: Outcome,
+    },
     /// The answer to the oldest transfer (HTTP).
     Answer(Outcome),
     /// The other side has been heard: the link is open (HTTP).
@@ -83,7 +89,9 @@ pub(crate) enum Decoded<'a> {
 pub(crate) enum DecodeError {
     Wire(WireError),
     /// The bytes are not HTTP. The peer may speak another dialect.
-    Http { speaks: Option<Dialect> },
+    Http {
+        speaks: Option<Dialect>,
+    },
     /// A caller that must prove a key has none.
     NoIdentity,
 }
@@ -123,12 +131,7 @@ impl Codec {
     }
 
     /// Takes the dialect on which TLS has agreed. Returns whether the link is open without a hello.
-    pub(super) fn agree(
-        &mut self,
-        dialect: Dialect,
-        session: &mut Session,
-        local: &Local,
-    ) -> bool {
+    pub(super) fn agree(&mut self, dialect: Dialect, session: &mut Session, local: &Local) -> bool {
         match dialect {
             Dialect::Native => {
                 self.begin_native(session, local);

@@ -298,7 +298,9 @@ impl Link {
                         session.close(reason, Doubt::InDoubt, abort, local, now)
                     }
                     later => {
-                        session.timers.set(LinkTimer::Confirm, later.unwrap_or(Instant::FAR_FUTURE));
+                        session
+                            .timers
+                            .set(LinkTimer::Confirm, later.unwrap_or(Instant::FAR_FUTURE));
                         continue;
                     }
                 },
@@ -482,7 +484,8 @@ impl Session {
 
     /// Takes back the transfers that were not sent and for which `test` holds.
     pub(crate) fn take_unsent(&mut self, test: impl Fn(&Transfer) -> bool) -> Vec<Transfer> {
-        let (taken, kept): (Vec<_>, Vec<_>) = self.outgoing.take_unsent().into_iter().partition(test);
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            self.outgoing.take_unsent().into_iter().partition(test);
         kept.into_iter().for_each(|transfer| self.outgoing.push(transfer));
         taken
     }
@@ -499,7 +502,12 @@ impl Session {
     }
 
     /// Answers the transfer of a message about which the application decided. Returns the number of the transfer.
-    pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome, now: Instant) -> Option<u64> {
+    pub(crate) fn decide(
+        &mut self,
+        message: MessageId,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<u64> {
         self.touch(now);
         self.incoming.decide(message, outcome)
     }
@@ -546,7 +554,8 @@ impl Session {
     ) -> LinkEvent<'static> {
         debug_assert!(self.is_live(), "a link is closed once");
         let is_unreached = self.is_dialling();
-        if !matches!(self.state, State::Open | State::Leaving(_)) && self.outgoing.goodbye_due.is_none()
+        if !matches!(self.state, State::Open | State::Leaving(_))
+            && self.outgoing.goodbye_due.is_none()
         {
             self.outgoing.hello_due = false;
         }
@@ -631,19 +640,19 @@ impl Session {
         match decoded {
             Decoded::Frame(frame) => self.handle_frame(frame, local, now),
             Decoded::Request { frame, sender } => self.handle_request(frame, sender, local, now),
-            Decoded::Invalid { transfer, outcome } => {
-                match self.open_transfer(0, local, now) {
-                    Err(closed) => closed,
-                    Ok(()) => {
-                        self.incoming.answer(transfer, 0, outcome);
-                        LinkEvent::Handled
-                    }
+            Decoded::Invalid { transfer, outcome } => match self.open_transfer(0, local, now) {
+                Err(closed) => closed,
+                Ok(()) => {
+                    self.incoming.answer(transfer, 0, outcome);
+                    LinkEvent::Handled
+                }
+            },
+            Decoded::Answer(outcome) => {
+                match self.outgoing.oldest().filter(|_| self.outgoing.sent() > 0) {
+                    Some(oldest) => self.settle(oldest.number, outcome, local, now),
+                    None => self.close_for_misbehaviour(CloseReason::BadHttp, local, now),
                 }
             }
-            Decoded::Answer(outcome) => match self.outgoing.oldest().filter(|_| self.outgoing.sent() > 0) {
-                Some(oldest) => self.settle(oldest.number, outcome, local, now),
-                None => self.close_for_misbehaviour(CloseReason::BadHttp, local, now),
-            },
             Decoded::Opened => {
                 self.open(local, now);
                 LinkEvent::Opened(None)
@@ -656,12 +665,7 @@ impl Session {
     }
 
     #[inline]
-    fn handle_frame<'a>(
-        &mut self,
-        frame: Frame<'a>,
-        local: &Local,
-        now: Instant,
-    ) -> LinkEvent<'a> {
+    fn handle_frame<'a>(&mut self, frame: Frame<'a>, local: &Local, now: Instant) -> LinkEvent<'a> {
         match (self.state, frame) {
             // The decoder of a fresh link accepts nothing but a hello.
             (State::Handshake, Frame::Hello(hello)) => self.handle_hello(hello, local, now),
@@ -712,11 +716,9 @@ impl Session {
                 friend: message.friend,
                 sender,
             },
-            Frame::Announce(announce) => LinkEvent::Announce {
-                transfer: announce.transfer,
-                friend: announce.friend,
-                sender,
-            },
+            Frame::Announce(announce) => {
+                LinkEvent::Announce { transfer: announce.transfer, friend: announce.friend, sender }
+            }
             _ => {
                 debug_assert!(false, "only transfers are requests");
                 LinkEvent::Handled

@@ -20,14 +20,8 @@ pub(crate) enum LinkTimer {
 }
 
 impl LinkTimer {
-    const ALL: [Self; 6] = [
-        Self::Connect,
-        Self::Handshake,
-        Self::Confirm,
-        Self::Idle,
-        Self::Request,
-        Self::Close,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Connect, Self::Handshake, Self::Confirm, Self::Idle, Self::Request, Self::Close];
 }
 
 /// One deadline for each [`LinkTimer`].
@@ -67,7 +61,8 @@ impl TimerTable {
 
     /// Stops and returns a timer whose deadline has come.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<LinkTimer> {
-        let timer = LinkTimer::ALL.into_iter().find(|timer| self.0[*timer as usize] <= now)?;
+        let is_due = |at: Instant| at <= now && at < Instant::FAR_FUTURE;
+        let timer = LinkTimer::ALL.into_iter().find(|timer| is_due(self.get(*timer)))?;
         self.stop(timer);
         Some(timer)
     }

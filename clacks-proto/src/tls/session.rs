@@ -13,9 +13,9 @@ use rustls::{
 use super::ALPN;
 use super::error::classify;
 use super::identity::fingerprint_of;
-use crate::ids::{Fingerprint, PeerId};
 use crate::error::TlsFailure;
 use crate::event::Dialect;
+use crate::ids::{Fingerprint, PeerId};
 
 /// The most plaintext that one record holds (RFC 8446 §5.1).
 pub(super) const MAX_PLAINTEXT: usize = 16 * 1024;

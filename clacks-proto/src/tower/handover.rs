@@ -200,9 +200,7 @@ impl Tower {
     /// Gives an announce to a link of a peer that is due one.
     pub(super) fn announce_if_due(&mut self, id: LinkId, link: &mut Session, peer: PeerId) {
         let is_due = |peer: &super::peers::Peer| peer.announce_due && peer.link == Some(id);
-        if link.is_open()
-            && !link.has_unsent_announce()
-            && self.peers.get(peer).is_some_and(is_due)
+        if link.is_open() && !link.has_unsent_announce() && self.peers.get(peer).is_some_and(is_due)
         {
             let transfer = self.new_transfer(Payload::Announce);
             link.give(transfer, &self.local);

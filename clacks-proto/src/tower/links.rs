@@ -7,9 +7,7 @@ use super::{Phase, Tower};
 use crate::error::{CloseReason, Refusal};
 use crate::event::{Action, CloseMode, Dialect};
 use crate::ids::{LinkId, PeerId};
-use crate::link::{
-    Direction, Doubt, Link, Session, State, Transfer, max_links_to_peer,
-};
+use crate::link::{Direction, Doubt, Link, Session, State, Transfer, max_links_to_peer};
 use crate::table::Table;
 use crate::wire::Farewell;
 
@@ -145,7 +143,8 @@ impl Tower {
         if free >= wanted {
             return;
         }
-        let closing = |session: &Session| matches!(session.state(), State::Closed | State::Leaving(_));
+        let closing =
+            |session: &Session| matches!(session.state(), State::Closed | State::Leaving(_));
         free += self.links.iter().filter(|(_, session)| closing(session)).count();
         let idle = self.links.iter().filter(|(_, session)| session.is_evictable());
         let longest = idle.map(|(id, session)| (session.idle_deadline(), id)).min();

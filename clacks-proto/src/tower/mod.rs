@@ -51,11 +51,11 @@ pub use api::{
     RefusedMessage,
 };
 pub use peers::StatusCounts;
+#[cfg(any(test, feature = "tls"))]
+pub(crate) use route::TlsHandshake;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
 pub use snapshot::PeerRecord;
-#[cfg(feature = "tls")]
-pub(crate) use route::TlsHandshake;
 
 /// A tower in clear text: a queue of messages, a table of peers, and links to some of them.
 ///
@@ -210,6 +210,9 @@ impl Tower {
         self.on_heartbeat();
         self.on_shutdown_deadline();
         self.retry_at = self.retry_at.filter(|at| *at > self.now);
+        if self.links.len() == 0 {
+            self.rest();
+        }
     }
 
     fn on_connected(&mut self, id: LinkId) {
@@ -269,7 +272,7 @@ impl Tower {
     }
 
     /// Asks the driver to send on a link, whether the link itself has something to send or not.
-    #[cfg(feature = "tls")]
+    #[cfg(any(test, feature = "tls"))]
     pub(crate) fn request_send(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_link_mut(id)
             && !core::mem::replace(&mut link.session_mut().send_queued, true)
@@ -369,7 +372,8 @@ impl StateMachine for Tower {
             (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
             (self.phase.deadline(), WakeupReason::Shutdown),
         ];
-        let wakeups = timers.into_iter().filter_map(|(at, reason)| Some(Wakeup { at: at?, reason }));
+        let wakeups =
+            timers.into_iter().filter_map(|(at, reason)| Some(Wakeup { at: at?, reason }));
         wakeups.min_by_key(|wakeup| wakeup.at)
     }
 
@@ -379,5 +383,42 @@ impl StateMachine for Tower {
 
     fn tower_mut(&mut self) -> &mut Tower {
         self
+    }
+}
+
+#[cfg(test)]
+mod size_probe {
+    use super::*;
+    #[test]
+    fn sizes() {
+        macro_rules! p { ($($t:ty),* $(,)?) => { $( std::println!("{} {}", stringify!($t), size_of::<$t>()); )* } }
+        p!(
+            Local,
+            Links,
+            Peers,
+            Queue,
+            ActionQueue,
+            Selector,
+            SparseStream,
+            Pacer,
+            TokenBucket,
+            DeadlineHeap,
+            RetryMemory,
+            RecentMessages,
+            Screenings,
+            Rejections,
+            Phase,
+            Stats,
+            Tower,
+            Link,
+            crate::link::Session,
+            peers::Peer,
+            queue::Entry,
+            Action,
+            Notice,
+            LinkEvent<'static>,
+            crate::hash::Hasher,
+            crate::link::Transfer
+        );
     }
 }

@@ -441,9 +441,8 @@ impl Peers {
 
     /// Checks every list against the peers, for debug builds.
     fn lists_are_right(&self) -> bool {
-        let holds = |list: &[u32], position: u32, index: u32| {
-            list.get(position as usize) == Some(&index)
-        };
+        let holds =
+            |list: &[u32], position: u32, index: u32| list.get(position as usize) == Some(&index);
         let count = |test: fn(&Peer) -> bool| self.iter().filter(|(_, peer)| test(peer)).count();
         let of = |status| self.iter().filter(|(_, peer)| peer.status == status).count();
         let mut counts = self.counts;

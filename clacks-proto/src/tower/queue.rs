@@ -225,14 +225,15 @@ impl Queue {
     }
 
     /// Removes a message in flight that was confirmed, and returns it. If a copy came in meanwhile, the message goes
-    /// back to the queue instead.
+    /// back to the queue as that copy.
     #[inline]
     pub(crate) fn complete(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.get(id)?;
         debug_assert!(matches!(entry.place, Place::InFlight(_)), "only transfers complete");
         if entry.came_again {
+            let copy = (entry.nonce, entry.message.clone());
             self.requeue(id);
-            return None;
+            return Some(copy);
         }
         self.remove(id)
     }

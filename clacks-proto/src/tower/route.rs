@@ -6,11 +6,11 @@ use super::status::Source;
 use super::{Phase, Tower};
 use crate::address::Address;
 use crate::config::Screening;
-#[cfg(feature = "tls")]
+#[cfg(any(test, feature = "tls"))]
 use crate::error::TlsFailure;
 use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
-#[cfg(feature = "tls")]
+#[cfg(any(test, feature = "tls"))]
 use crate::ids::Fingerprint;
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
@@ -45,7 +45,7 @@ struct Handed<'a> {
 }
 
 /// What a TLS handshake has agreed on and proved.
-#[cfg(feature = "tls")]
+#[cfg(any(test, feature = "tls"))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TlsHandshake {
     pub(crate) dialect: Dialect,
@@ -242,7 +242,8 @@ impl Tower {
     /// Says goodbye to a peer that is ignored, after its transfer was refused.
     #[inline]
     fn close_on_ignored(&mut self, id: LinkId, link: &mut Session, outcome: Outcome) {
-        if outcome == Outcome::Refused(RefusedReason::Ignored) && link.dialect() == Dialect::Native {
+        if outcome == Outcome::Refused(RefusedReason::Ignored) && link.dialect() == Dialect::Native
+        {
             let (reason, farewell) = (CloseReason::Ignored, Farewell::Ignored);
             let event = link.close_gracefully(reason, farewell, &self.local, self.now);
             self.on_link_event(id, link, event);
@@ -279,9 +280,8 @@ impl Tower {
         let mut others = links.iter().filter_map(|id| self.links.get(*id));
         link.retries.contains(transfer)
             || self.retry_memory.contains(peer, incarnation, transfer)
-            || others.any(|other| {
-                other.incarnation == incarnation && other.retries.contains(transfer)
-            })
+            || others
+                .any(|other| other.incarnation == incarnation && other.retries.contains(transfer))
     }
 
     // Who the sender is.
@@ -443,7 +443,7 @@ impl Tower {
     }
 
     /// Handles what a TLS handshake has agreed on and proved, before the first plaintext.
-    #[cfg(feature = "tls")]
+    #[cfg(any(test, feature = "tls"))]
     pub(crate) fn handle_tls_handshake(&mut self, id: LinkId, handshake: TlsHandshake) {
         let TlsHandshake { dialect, identity, resumed } = handshake;
         let stats = &mut self.stats;
@@ -451,9 +451,8 @@ impl Tower {
         let Some(link) = self.links.get(id).filter(|link| link.is_live()) else { return };
         let dialled = link.dialled().and_then(|peer| Some((peer, self.peers.get(peer)?)));
         let own = identity.is_some() && identity.as_ref() == self.local.identity.as_deref();
-        let changed = dialled.filter(|(_, peer)| {
-            !own && peer.pin().is_some_and(|pin| Some(pin) != identity)
-        });
+        let changed =
+            dialled.filter(|(_, peer)| !own && peer.pin().is_some_and(|pin| Some(pin) != identity));
         if let Some((_, record)) = changed {
             let address = record.address.clone();
             self.notify(Notice::KeyChanged { peer: address, seen: identity });
@@ -467,7 +466,7 @@ impl Tower {
     }
 
     /// Closes a link because TLS failed. The alert is flushed.
-    #[cfg(feature = "tls")]
+    #[cfg(any(test, feature = "tls"))]
     pub(crate) fn handle_tls_failure(&mut self, id: LinkId, failure: TlsFailure) {
         self.close(id, CloseReason::Tls(failure), Doubt::InDoubt, CloseMode::Flush);
         self.advance();
@@ -585,8 +584,10 @@ impl Tower {
             self.actions.push(Action::Close { link: id, how, reason });
         }
         if let Some(peer) = peer.filter(|_| !is_redialled) {
-            let broken = awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
-            let shunned = reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
+            let broken =
+                awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
+            let shunned =
+                reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
             // A peer that takes calls and nothing else must not be drawn first for ever.
             let fruitless = carried && !self.peers.is_alive(peer);
             let is_failure = is_unreached || broken || shunned || fruitless;
@@ -675,7 +676,8 @@ impl Tower {
     /// Keeps the memory of what was taken on a link for as long as its peer may ask.
     fn keep_retry_window(&mut self, link: &mut Session, peer: Option<PeerId>, reason: CloseReason) {
         let window: RetryWindow = core::mem::take(&mut link.retries);
-        let has_said_so = matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
+        let has_said_so =
+            matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
         if let Some(peer) = peer.filter(|_| !has_said_so) {
             let config = &self.local.config;
             let lifetime = lifetime(&config.timeouts);

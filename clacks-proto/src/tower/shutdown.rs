@@ -17,7 +17,10 @@ const BUSY_ROUNDS: u32 = 3;
 pub(super) enum Phase {
     Running,
     /// The queue is handed to peers. `progress` is when a peer took a message last.
-    Draining { until: Instant, progress: Instant },
+    Draining {
+        until: Instant,
+        progress: Instant,
+    },
     /// Links are being closed.
     Closing,
     Done,

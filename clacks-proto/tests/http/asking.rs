@@ -152,7 +152,11 @@ fn the_other_ways_to_say_200() {
         let (mut host, link, _) = asked("m");
         host.bytes(link, bytes.as_bytes());
         host.run(Duration::from_secs(31));
-        assert_eq!((delivered(&host), host.tower.queue_usage().messages), (1, 0), "{bytes} and silence");
+        assert_eq!(
+            (delivered(&host), host.tower.queue_usage().messages),
+            (1, 0),
+            "{bytes} and silence"
+        );
     }
 }
 
@@ -217,7 +221,8 @@ fn messages_do_not_pile_up_on_a_link_when_there_is_room_for_no_other() {
     for n in 0..10 {
         host.enqueue(Message::text(&format!("{n}")));
     }
-    let in_flight = |host: &Host| host.tower.peek().filter(|held| held.in_flight.is_some()).count();
+    let in_flight =
+        |host: &Host| host.tower.peek().filter(|held| common::is_in_flight(&held)).count();
     assert_eq!((host.dialled.len(), in_flight(&host)), (2, 2));
     let links: Vec<_> = (0..2).map(|_| host.pick_up().0).collect();
     for round in 0..10 {

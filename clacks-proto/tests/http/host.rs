@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::{
-    Action, Address, CloseReason, Config, Dialects, Event, Instant, LinkId, Message, OfferId,
-    Notice, Seed, SendRate, StateMachine, Status, Tower,
+    Action, Address, CloseReason, Config, Dialects, Event, Instant, LinkId, Message, Notice,
+    OfferId, Seed, SendRate, StateMachine, Status, Tower,
 };
 
 pub(crate) struct Host {

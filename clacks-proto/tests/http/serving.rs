@@ -470,7 +470,7 @@ fn friends_are_learned() {
     let link = host.call();
     host.bytes(link, &post(&from(JS, r#","friend":{"hostname":"localhost","port":"8002"}"#)));
     assert_eq!(host.status("localhost:8002"), Some(Status::New));
-    assert_eq!(host.tower.peers(), 2);
+    assert_eq!(host.tower.survey().count(), 2);
 }
 
 #[test]
@@ -479,7 +479,10 @@ fn an_ignored_sender_gets_403_and_teaches_nothing() {
     host.with(|tower, now| tower.ignore(&address("localhost:8001"), now)).unwrap();
     let bytes = post(&from(JS, r#","friend":{"hostname":"localhost","port":8002}"#));
     assert_eq!(answers(&mut host, &bytes, usize::MAX), (vec![403], true));
-    assert_eq!((host.status("localhost:8001"), host.tower.peers()), (Some(Status::Ignored), 1));
+    assert_eq!(
+        (host.status("localhost:8001"), host.tower.survey().count()),
+        (Some(Status::Ignored), 1)
+    );
     assert_eq!(host.tower.stats().refused, 1);
     assert!(host.texts().is_empty());
     // Ignored in the middle of a link.

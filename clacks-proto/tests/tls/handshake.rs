@@ -74,7 +74,7 @@ fn another_key_at_a_known_address_is_noticed() {
     assert!(world.closed(ALICE).contains(&CloseReason::KeyChanged), "{:?}", world.notices);
     let seen = Some(other.fingerprint());
     let tower = address(BOB);
-    assert!(world.notices[ALICE].contains(&Notice::KeyChanged { tower, seen }));
+    assert!(world.notices[ALICE].contains(&Notice::KeyChanged { peer, seen }));
     assert_eq!(world.held(BOB), 0);
     assert_eq!(world.held(ALICE), 1);
 }

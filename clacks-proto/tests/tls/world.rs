@@ -8,7 +8,7 @@ use bytes::BufMut;
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{
     Action, Address, CloseMode, CloseReason, Config, Event, Instant, IoCause, LinkId, Message,
-    Notice, PeerId, Notice, Seed, SendRate, StateMachine, Tower, Window,
+    Notice, PeerId, Seed, SendRate, StateMachine, Tower, Window,
 };
 
 /// The dialling tower in most tests, and the other one.
