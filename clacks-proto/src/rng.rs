@@ -130,7 +130,12 @@ impl SparseStream {
     #[inline(never)]
     fn refill(&mut self, seed: &Seed, place: usize) {
         let mut stream = Stream::resume(seed, self.purpose, self.drawn - place as u64);
-        self.block.get_or_insert_default().fill_with(|| stream.word());
+        let mut bytes = [0; 8 * BLOCK];
+        stream.0.fill_bytes(&mut bytes);
+        let block = self.block.get_or_insert_default();
+        for (word, bytes) in block.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
     }
 
     pub(crate) fn nonce(&mut self, seed: &Seed) -> u128 {

@@ -7,14 +7,14 @@
 
 use bytes::BufMut;
 
-use super::window::Outcome;
-use super::{Content, Doubt, Link, LinkEvent, Local, Sender, Session, State};
+use super::{Content, Doubt, Link, LinkEvent, Local, Router, Session, State};
 use crate::address::Address;
 use crate::error::{CloseReason, TlsFailure};
 use crate::event::{CloseMode, Dialect};
+use crate::ids::LinkId;
 use crate::message::Message;
 use crate::time::Instant;
-use crate::wire::{Decoder, Frame, Window, WireError};
+use crate::wire::{Decoder, Window, WireError};
 
 #[cfg(feature = "http")]
 use crate::http::HttpCodec;
@@ -31,6 +31,11 @@ pub(super) fn window(dialect: Dialect, configured: Window) -> Window {
         Dialect::Native => configured,
         Dialect::Http => Window { messages: 1, bytes: u32::MAX },
     }
+}
+
+/// Returns whether messages have names in a dialect.
+pub(crate) fn has_nonces(dialect: Dialect) -> bool {
+    dialect == Dialect::Native
 }
 
 /// Returns whether a peer of a dialect recognises a transfer that is sent again.
@@ -58,42 +63,6 @@ pub(crate) fn carries(dialect: Dialect, message: &Message, sender: &Address) -> 
             false
         }
     }
-}
-
-/// What a codec has read.
-#[derive(Debug)]
-pub(crate) enum Decoded<'a> {
-    Frame(Frame<'a>),
-    /// A message or an announce that names its sender (HTTP).
-    Request {
-        frame: Frame<'a>,
-        sender: Sender,
-    },
-    /// A transfer that is answered without asking the tower (HTTP).
-    Invalid {
-        transfer: u64,
-        outcome: Outcome,
-    },
-    /// The answer to the oldest transfer (HTTP).
-    Answer(Outcome),
-    /// The other side has been heard: the link is open (HTTP).
-    Opened,
-    /// Something that concerns the codec alone.
-    Nothing,
-    /// The other side wants the link closed (HTTP).
-    Finished(CloseReason),
-}
-
-/// Why bytes can't be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DecodeError {
-    Wire(WireError),
-    /// The bytes are not HTTP. The peer may speak another dialect.
-    Http {
-        speaks: Option<Dialect>,
-    },
-    /// A caller that must prove a key has none.
-    NoIdentity,
 }
 
 /// Reads and writes the bytes of one link.
@@ -146,31 +115,42 @@ impl Codec {
         }
     }
 
-    /// Reads the next frame from the front of `input`.
-    #[inline]
-    pub(super) fn decode<'s, 'i: 's>(
-        &'s mut self,
-        input: &mut &'i [u8],
+    /// Reads frames from bytes that arrived, and passes what follows from them to the router.
+    #[inline(always)]
+    pub(super) fn handle_bytes(
+        &mut self,
+        mut input: &[u8],
+        id: LinkId,
         session: &mut Session,
-        local: &Local,
-        now: Instant,
-    ) -> Result<Option<Decoded<'s>>, DecodeError> {
+        router: &mut impl Router,
+    ) {
         #[cfg(feature = "http")]
         if let Self::Http(codec) = self
             && codec.turns_native(input)
         {
-            if local.identity.is_some() && session.identity.is_none() {
-                return Err(DecodeError::NoIdentity);
+            if router.local().identity.is_some() && session.identity.is_none() {
+                let reason = CloseReason::Tls(TlsFailure::Certificate);
+                let event = session.close_for_misbehaviour(reason, router.local(), router.now());
+                return router.on_link_event(id, session, event);
             }
-            self.begin_native(session, local);
+            self.begin_native(session, router.local());
         }
-        match self {
-            Self::Native(decoder) => {
-                let frame = decoder.decode(input).map_err(DecodeError::Wire)?;
-                Ok(frame.map(Decoded::Frame))
-            }
+        let decoder = match self {
+            Self::Native(decoder) => decoder,
             #[cfg(feature = "http")]
-            Self::Http(codec) => codec.decode(input, session, local, now),
+            Self::Http(codec) => return codec.handle_bytes(input, id, session, router),
+        };
+        while session.reads() {
+            let decoded = decoder.decode(&mut input);
+            let event = match &decoded {
+                Ok(Some(frame)) => session.handle_frame(frame, router.local(), router.now()),
+                Ok(None) => break,
+                Err(error) => session.handle_wire_error(*error, router.local(), router.now()),
+            };
+            router.on_link_event(id, session, event);
+            while let Some(event) = session.next_event(router.local(), router.now()) {
+                router.on_link_event(id, session, event);
+            }
         }
     }
 
@@ -229,37 +209,28 @@ impl Codec {
 }
 
 impl Session {
-    /// Closes the link because its bytes can't be read.
-    pub(super) fn handle_bad_bytes(
+    /// Closes the link because its bytes are not frames.
+    #[cold]
+    fn handle_wire_error(
         &mut self,
-        error: DecodeError,
+        error: WireError,
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'static> {
-        let (reason, speaks) = match error {
-            // In clear text, a dialled peer that answers our hello in HTTP is dialled again in HTTP.
-            DecodeError::Wire(WireError::Kind(b'H'))
-                if local.speaks_http && local.identity.is_none() && self.is_dialling() =>
-            {
-                let abort = Some(CloseMode::Abort);
-                let event = self.close(CloseReason::BadHttp, Doubt::NotTaken, abort, local, now);
-                return event.in_dialect(Dialect::Http);
-            }
-            DecodeError::Wire(error) => (CloseReason::Wire(error), None),
-            DecodeError::Http { speaks } => (CloseReason::BadHttp, speaks),
-            DecodeError::NoIdentity => (CloseReason::Tls(TlsFailure::Certificate), None),
-        };
-        let event = self.close_for_misbehaviour(reason, local, now);
-        match speaks {
-            Some(speaks) => event.in_dialect(speaks),
-            None => event,
+        // In clear text, a dialled peer that answers our hello in HTTP is dialled again in HTTP.
+        let may_redial = local.speaks_http && local.identity.is_none() && self.is_dialling();
+        if may_redial && error == WireError::Kind(b'H') {
+            let abort = Some(CloseMode::Abort);
+            let event = self.close(CloseReason::BadHttp, Doubt::NotTaken, abort, local, now);
+            return event.in_dialect(Dialect::Http);
         }
+        self.close_for_misbehaviour(CloseReason::Wire(error), local, now)
     }
 }
 
 impl LinkEvent<'static> {
     /// Adds to the end of a link which dialect the peer turned out to speak.
-    fn in_dialect(mut self, speaks: Dialect) -> Self {
+    pub(crate) fn in_dialect(mut self, speaks: Dialect) -> Self {
         if let Self::Closed(closed) = &mut self {
             closed.speaks = Some(speaks);
         }

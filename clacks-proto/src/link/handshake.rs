@@ -47,7 +47,7 @@ impl Session {
     /// Handles the other side's hello.
     pub(super) fn handle_hello<'a>(
         &mut self,
-        hello: Hello<'a>,
+        hello: &'a Hello<'a>,
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'a> {

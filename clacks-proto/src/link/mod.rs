@@ -22,13 +22,13 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::{CloseReason, IoCause, ProtocolError};
 use crate::event::{CloseMode, Dialect};
-use crate::ids::{Fingerprint, MessageId, PeerId};
-use crate::message::{Kind, Message, Nonce};
+use crate::ids::{Fingerprint, LinkId, MessageId, PeerId};
+use crate::message::{Message, Nonce};
 use crate::time::Instant;
-use crate::wire::{Farewell, Frame, Hello};
+use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame};
 
-use codec::{Codec, Decoded};
-pub(crate) use codec::{HAS_HTTP, can_retry, carries, max_links_to_peer};
+use codec::Codec;
+pub(crate) use codec::{HAS_HTTP, can_retry, carries, has_nonces, max_links_to_peer};
 pub(crate) use dedup::{RetryMemory, RetryWindow, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
 pub(crate) use outgoing::{Payload, Transfer};
@@ -58,6 +58,13 @@ pub(crate) trait Content {
     fn friend(&mut self) -> Option<Address>;
 }
 
+/// Takes the events of a link.
+pub(crate) trait Router {
+    fn local(&self) -> &Local;
+    fn now(&self) -> Instant;
+    fn on_link_event(&mut self, id: LinkId, link: &mut Session, event: LinkEvent<'_>);
+}
+
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -81,34 +88,25 @@ pub(crate) enum Direction {
 }
 
 /// Who handed over a transfer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sender {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender<'a> {
     /// The peer that the link is known to lead to.
     Link,
     /// Each request names its sender (HTTP).
-    Claimed(Option<Address>),
+    Claimed(Option<&'a Address>),
 }
 
-/// What happened on a link that concerns the tower.
+/// What happened on a link that concerns the tower. Borrows from the frame that brought it.
 #[derive(Debug)]
 pub(crate) enum LinkEvent<'a> {
     /// The link dealt with something by itself.
     Handled,
     /// The link is open. The hello is the other side's, if its dialect has one.
-    Opened(Option<Hello<'a>>),
+    Opened(Option<&'a Hello<'a>>),
     /// The peer hands over a message. Answer with [`Session::answer`] or [`Session::defer`].
-    Message {
-        transfer: u64,
-        is_retry: bool,
-        /// The name of the message, if the dialect has names.
-        nonce: Option<Nonce>,
-        kind: Kind,
-        body: &'a [u8],
-        friend: Option<Address>,
-        sender: Sender,
-    },
+    Message(&'a MessageFrame<'a>, Sender<'a>),
     /// The peer announces itself. Answer with [`Session::answer`].
-    Announce { transfer: u64, friend: Option<Address>, sender: Sender },
+    Announce(&'a AnnounceFrame, Sender<'a>),
     /// The peer answered a transfer.
     Settled(Transfer, Outcome),
     /// The link said goodbye, and waits for what is unanswered. No new transfers may be given to it.
@@ -185,6 +183,8 @@ pub(crate) struct Session {
     idle: core::time::Duration,
     /// An [`Action::Send`](crate::Action::Send) for this link waits to be polled.
     pub(crate) send_queued: bool,
+    /// When the tower will call [`Link::handle_timeout`].
+    pub(crate) scheduled: Instant,
     /// The link counts as busy in its peer's record.
     pub(crate) counts_as_busy: bool,
     /// The window of the link is full in its peer's record.
@@ -232,6 +232,7 @@ impl Link {
             early_outcome: None,
             idle,
             send_queued: false,
+            scheduled: Instant::FAR_FUTURE,
             counts_as_busy: false,
             counts_as_full: false,
         };
@@ -246,36 +247,12 @@ impl Link {
         &mut self.session
     }
 
-    /// Returns the next event that follows from bytes that arrived, and takes these off the front of `input`. Call it until
-    /// it returns `None`.
-    #[inline]
-    pub(crate) fn poll_event<'a, 'i: 'a>(
-        &'a mut self,
-        input: &mut &'i [u8],
-        local: &Local,
-        now: Instant,
-    ) -> Option<(&'a mut Session, LinkEvent<'a>)> {
+    /// Handles bytes that arrived, and passes what follows to the router.
+    #[inline(always)]
+    pub(crate) fn handle_bytes(&mut self, id: LinkId, bytes: &[u8], router: &mut impl Router) {
         let Self { codec, session } = self;
-        if let Some((number, outcome)) = session.settling {
-            let event = session.settle(number, outcome, local, now);
-            return Some((session, event));
-        }
-        if let State::Leaving(reason) = session.state
-            && session.outgoing.sent() == 0
-        {
-            let flush = Some(CloseMode::Flush);
-            let event = session.close(reason, Doubt::NotTaken, flush, local, now);
-            return Some((session, event));
-        }
-        if !session.reads() {
-            return None;
-        }
-        let event = match codec.decode(input, session, local, now) {
-            Ok(Some(decoded)) => session.handle_decoded(decoded, local, now),
-            Ok(None) => return None,
-            Err(error) => session.handle_bad_bytes(error, local, now),
-        };
-        Some((session, event))
+        session.touch(router.now());
+        codec.handle_bytes(bytes, id, session, router);
     }
 
     /// Handles the time. Returns an event if a deadline has come that concerns the tower.
@@ -456,6 +433,15 @@ impl Session {
         self.timers.next()
     }
 
+    /// Returns whether the tower must take note of what has changed.
+    #[inline]
+    pub(crate) fn needs_attention(&self) -> bool {
+        !self.send_queued && self.wants_transmit()
+            || self.next_timeout() < self.scheduled
+            || self.is_busy() != self.counts_as_busy
+            || self.is_full() != self.counts_as_full
+    }
+
     /// Returns whether there is something to send.
     #[inline]
     pub(crate) fn wants_transmit(&self) -> bool {
@@ -510,14 +496,6 @@ impl Session {
     ) -> Option<u64> {
         self.touch(now);
         self.incoming.decide(message, outcome)
-    }
-
-    /// Remembers that a transfer was taken, in case its confirmation is lost.
-    #[inline]
-    pub(crate) fn remember(&mut self, transfer: u64, local: &Local, now: Instant) {
-        if can_retry(self.dialect) {
-            self.retries.insert(transfer, local.config.window.messages, now);
-        }
     }
 
     /// Says goodbye. The link is closed when nothing is unanswered. Only for an open link.
@@ -630,99 +608,66 @@ impl Session {
         Some(oldest.sent + local.config.timeouts.confirm)
     }
 
-    #[inline]
-    fn handle_decoded<'a>(
+    #[inline(always)]
+    fn handle_frame<'a>(
         &mut self,
-        decoded: Decoded<'a>,
+        frame: &'a Frame<'a>,
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'a> {
-        match decoded {
-            Decoded::Frame(frame) => self.handle_frame(frame, local, now),
-            Decoded::Request { frame, sender } => self.handle_request(frame, sender, local, now),
-            Decoded::Invalid { transfer, outcome } => match self.open_transfer(0, local, now) {
-                Err(closed) => closed,
-                Ok(()) => {
-                    self.incoming.answer(transfer, 0, outcome);
-                    LinkEvent::Handled
-                }
-            },
-            Decoded::Answer(outcome) => {
-                match self.outgoing.oldest().filter(|_| self.outgoing.sent() > 0) {
-                    Some(oldest) => self.settle(oldest.number, outcome, local, now),
-                    None => self.close_for_misbehaviour(CloseReason::BadHttp, local, now),
-                }
+        match frame {
+            Frame::Message(frame) if self.is_open() => {
+                self.handle_message(frame, Sender::Link, local, now)
             }
-            Decoded::Opened => {
-                self.open(local, now);
-                LinkEvent::Opened(None)
+            Frame::Confirmed { through } => {
+                self.handle_answer(*through, Outcome::Taken, local, now)
             }
-            Decoded::Nothing => LinkEvent::Handled,
-            Decoded::Finished(reason) => {
-                self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now)
-            }
-        }
-    }
-
-    #[inline]
-    fn handle_frame<'a>(&mut self, frame: Frame<'a>, local: &Local, now: Instant) -> LinkEvent<'a> {
-        match (self.state, frame) {
-            // The decoder of a fresh link accepts nothing but a hello.
-            (State::Handshake, Frame::Hello(hello)) => self.handle_hello(hello, local, now),
-            (_, Frame::Hello(_)) => self.violation(ProtocolError::HelloTwice, local, now),
-            (State::Open, frame @ (Frame::Message(_) | Frame::Announce(_))) => {
-                self.handle_request(frame, Sender::Link, local, now)
+            Frame::Announce(frame) if self.is_open() => {
+                self.handle_announce(frame, Sender::Link, local, now)
             }
             // Nothing is taken after our goodbye, and the other side knows that.
-            (_, Frame::Message(_) | Frame::Announce(_)) => LinkEvent::Handled,
-            (_, Frame::Confirmed { through }) => {
-                self.handle_answer(through, Outcome::Taken, local, now)
+            Frame::Message(_) | Frame::Announce(_) => LinkEvent::Handled,
+            Frame::Refused { transfer, reason } => {
+                self.handle_answer(*transfer, Outcome::Refused(*reason), local, now)
             }
-            (_, Frame::Refused { transfer, reason }) => {
-                self.handle_answer(transfer, Outcome::Refused(reason), local, now)
+            // The decoder of a fresh link accepts nothing but a hello.
+            Frame::Hello(hello) if self.state == State::Handshake => {
+                self.handle_hello(hello, local, now)
             }
-            (_, Frame::Goodbye { farewell }) => {
+            Frame::Hello(_) => self.violation(ProtocolError::HelloTwice, local, now),
+            Frame::Goodbye { farewell } => {
                 // The answer tells the other side that what we did not answer was not taken.
-                self.say_goodbye(farewell);
-                let reason = CloseReason::Goodbye(farewell);
+                self.say_goodbye(*farewell);
+                let reason = CloseReason::Goodbye(*farewell);
                 self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now)
             }
         }
     }
 
-    /// Handles a message or an announce.
-    #[inline]
-    fn handle_request<'a>(
+    #[inline(always)]
+    pub(crate) fn handle_message<'a>(
         &mut self,
-        frame: Frame<'a>,
-        sender: Sender,
+        frame: &'a MessageFrame<'a>,
+        sender: Sender<'a>,
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'a> {
-        let len = match &frame {
-            Frame::Message(message) => message.body.len(),
-            _ => 0,
-        };
-        if let Err(closed) = self.open_transfer(len, local, now) {
-            return closed;
+        match self.open_transfer(frame.body.len(), local, now) {
+            Ok(()) => LinkEvent::Message(frame, sender),
+            Err(closed) => closed,
         }
-        match frame {
-            Frame::Message(message) => LinkEvent::Message {
-                transfer: message.transfer,
-                is_retry: message.attempt == crate::wire::Attempt::Retry,
-                nonce: Some(message.nonce).filter(|_| self.dialect == Dialect::Native),
-                kind: message.kind,
-                body: message.body,
-                friend: message.friend,
-                sender,
-            },
-            Frame::Announce(announce) => {
-                LinkEvent::Announce { transfer: announce.transfer, friend: announce.friend, sender }
-            }
-            _ => {
-                debug_assert!(false, "only transfers are requests");
-                LinkEvent::Handled
-            }
+    }
+
+    pub(crate) fn handle_announce<'a>(
+        &mut self,
+        frame: &'a AnnounceFrame,
+        sender: Sender<'a>,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'a> {
+        match self.open_transfer(0, local, now) {
+            Ok(()) => LinkEvent::Announce(frame, sender),
+            Err(closed) => closed,
         }
     }
 
@@ -742,6 +687,7 @@ impl Session {
     }
 
     /// Handles the answer to the transfer `number`. Those before it that the peer has not answered are confirmed by it.
+    /// [`next_event`](Self::next_event) settles them.
     #[inline]
     fn handle_answer(
         &mut self,
@@ -753,34 +699,33 @@ impl Session {
         if !self.outgoing.awaits(number) {
             return self.violation(ProtocolError::UnknownTransfer, local, now);
         }
-        self.settle(number, outcome, local, now)
+        self.settling = Some((number, outcome));
+        LinkEvent::Handled
     }
 
-    /// Settles the next transfer, the last of which is `number` and has this `outcome`.
+    /// Returns what follows from the last frame besides its own event.
     #[inline]
-    fn settle(
-        &mut self,
-        number: u64,
-        outcome: Outcome,
-        local: &Local,
-        now: Instant,
-    ) -> LinkEvent<'static> {
-        let Some(transfer) = self.outgoing.pop_sent(now) else {
-            debug_assert!(false, "an answered transfer was sent");
-            self.settling = None;
-            return LinkEvent::Handled;
-        };
-        if transfer.number == number {
+    pub(crate) fn next_event(&mut self, local: &Local, now: Instant) -> Option<LinkEvent<'static>> {
+        if let Some((number, outcome)) = self.settling {
+            let transfer = self.outgoing.pop_sent(now)?;
+            if transfer.number != number {
+                return Some(LinkEvent::Settled(transfer, Outcome::Taken));
+            }
             self.settling = None;
             let confirm = self.confirm_deadline(local).unwrap_or(Instant::FAR_FUTURE);
             self.timers.set(LinkTimer::Confirm, confirm);
-            LinkEvent::Settled(transfer, outcome)
-        } else {
-            self.settling = Some((number, outcome));
-            LinkEvent::Settled(transfer, Outcome::Taken)
+            return Some(LinkEvent::Settled(transfer, outcome));
+        }
+        match self.state {
+            State::Leaving(reason) if self.outgoing.sent() == 0 => {
+                let flush = Some(CloseMode::Flush);
+                Some(self.close(reason, Doubt::NotTaken, flush, local, now))
+            }
+            _ => None,
         }
     }
 
+    #[cold]
     fn violation(
         &mut self,
         error: ProtocolError,

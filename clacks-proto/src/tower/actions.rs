@@ -5,15 +5,18 @@ use alloc::collections::VecDeque;
 use crate::event::{Action, Notice};
 use crate::message::Message;
 
-/// Actions in order. The number of notices is bounded; the number of links and offers bounds the other actions.
+/// What a driver polls: first what it has to do for links, then what the application is told. The number of notices is
+/// bounded; the number of links and offers bounds the rest.
 #[derive(Debug)]
 pub(crate) struct ActionQueue {
-    queue: VecDeque<Action>,
-    notices: usize,
+    /// All but the notices.
+    tasks: VecDeque<Action>,
+    /// How many of the tasks are offers.
+    screens: usize,
+    /// All are `Action::Notify`. In this form, none is moved to be polled.
+    notices: VecDeque<Action>,
     /// The bytes of bodies that only these notices hold.
     notice_bytes: usize,
-    screens: usize,
-    link_actions: usize,
     max_notices: usize,
     max_link_actions: usize,
     missed: Missed,
@@ -35,11 +38,10 @@ const ACTIONS_PER_LINK: usize = 4;
 impl ActionQueue {
     pub(crate) fn new(max_notices: usize, max_links: usize) -> Self {
         Self {
-            queue: VecDeque::new(),
-            notices: 0,
-            notice_bytes: 0,
+            tasks: VecDeque::new(),
             screens: 0,
-            link_actions: 0,
+            notices: VecDeque::new(),
+            notice_bytes: 0,
             max_notices,
             max_link_actions: max_links.saturating_mul(ACTIONS_PER_LINK),
             missed: Missed::default(),
@@ -47,18 +49,18 @@ impl ActionQueue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.missed.count == 0
+        self.tasks.is_empty() && self.notices.is_empty() && self.missed.count == 0
     }
 
     /// Returns whether `count` more notices fit.
     #[inline]
     pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.notices + count <= self.max_notices
+        self.notices.len() + count <= self.max_notices
     }
 
     /// Returns whether all actions of one more link fit. Links may end before their actions are polled.
     pub(crate) fn has_room_for_link(&self) -> bool {
-        self.link_actions + ACTIONS_PER_LINK <= self.max_link_actions
+        self.tasks.len() - self.screens + ACTIONS_PER_LINK <= self.max_link_actions
     }
 
     /// Returns the bytes of message bodies that only notices hold.
@@ -75,22 +77,28 @@ impl ActionQueue {
     #[inline]
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
-        match action {
-            Action::Screen { .. } => self.screens += 1,
-            _ => self.link_actions += 1,
-        }
-        self.queue.push_back(action);
+        self.screens += usize::from(matches!(action, Action::Screen { .. }));
+        self.tasks.push_back(action);
     }
 
     /// Queues a notice, or counts it if there is no room. Returns whether the notice was queued.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn notify(&mut self, notice: Notice) -> bool {
+        if self.missed.count == 0 && self.has_room(1) {
+            self.enqueue(notice);
+            return true;
+        }
+        self.notify_after_missed(notice)
+    }
+
+    #[cold]
+    fn notify_after_missed(&mut self, notice: Notice) -> bool {
         if self.missed.count > 0 && self.has_room(2) {
             let count = core::mem::take(&mut self.missed.count);
             self.enqueue(Notice::Missed { count });
         }
         if !self.has_room(1) {
-            let len = held_by(&notice);
+            let len = held_by(&Action::Notify(notice));
             self.missed.count += 1;
             self.missed.bytes += len;
             self.notice_bytes += len;
@@ -107,27 +115,34 @@ impl ActionQueue {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Action> {
-        let Some(action) = self.queue.pop_front() else { return self.pop_missed() };
-        match &action {
-            Action::Notify(notice) => {
-                self.notices -= 1;
-                self.notice_bytes -= held_by(notice);
-            }
-            Action::Screen { .. } => self.screens -= 1,
-            _ => self.link_actions -= 1,
-        }
-        Some(action)
+        self.pop_task().or_else(|| self.pop_notice())
+    }
+
+    #[inline]
+    pub(crate) fn pop_task(&mut self) -> Option<Action> {
+        let task = self.tasks.pop_front()?;
+        self.screens -= usize::from(matches!(task, Action::Screen { .. }));
+        Some(task)
+    }
+
+    #[inline]
+    pub(crate) fn pop_notice(&mut self) -> Option<Action> {
+        let Some(notice) = self.notices.pop_front() else { return self.pop_missed() };
+        self.notice_bytes -= held_by(&notice);
+        Some(notice)
     }
 
     /// Frees the memory of an empty queue.
     pub(crate) fn rest(&mut self) {
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
+        if self.is_empty() {
+            (self.tasks, self.notices) = (VecDeque::new(), VecDeque::new());
         }
     }
 
     #[inline(never)]
     fn pop_missed(&mut self) -> Option<Action> {
+        // Makes the queue start at the beginning of its memory again, which is still in the cache.
+        self.notices.clear();
         // No notice is left that could hold a body of a dropped one.
         self.notice_bytes -= core::mem::take(&mut self.missed.bytes);
         match core::mem::take(&mut self.missed.count) {
@@ -136,11 +151,11 @@ impl ActionQueue {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue(&mut self, notice: Notice) {
-        self.notices += 1;
+        let notice = Action::Notify(notice);
         self.notice_bytes += held_by(&notice);
-        self.queue.push_back(Action::Notify(notice));
+        self.notices.push_back(notice);
     }
 }
 
@@ -149,9 +164,9 @@ impl ActionQueue {
 /// The notice of a delivery takes the body of a message with it. The notice that the message was received comes before
 /// that one, so whatever it holds is held by the queue or by the later notice too.
 #[inline]
-fn held_by(notice: &Notice) -> usize {
+fn held_by(notice: &Action) -> usize {
     match notice {
-        Notice::MessageDelivered { message, .. } => Message::len(message),
+        Action::Notify(Notice::MessageDelivered { message, .. }) => Message::len(message),
         _ => 0,
     }
 }
@@ -217,7 +232,7 @@ mod tests {
         (0..2).for_each(|n| _ = actions.notify(notice(n)));
         (0..3).for_each(|n| actions.push(send(n)));
         let missed = Action::Notify(Notice::Missed { count: 1 });
-        let expected = [Action::Notify(notice(0)), send(0), send(1), send(2), missed];
+        let expected = [send(0), send(1), send(2), Action::Notify(notice(0)), missed];
         assert_eq!(drain(&mut actions), expected);
     }
 
@@ -259,13 +274,8 @@ mod tests {
                     }
                     _ => poll(actions.pop()),
                 }
-                let waiting = actions.queue.iter().filter_map(|action| match action {
-                    Action::Notify(notice) => Some(held_by(notice)),
-                    _ => None,
-                });
-                let (count, bytes) = waiting.fold((0, 0), |sum, len| (sum.0 + 1, sum.1 + len));
-                prop_assert_eq!(count, actions.notices);
-                prop_assert!(count <= max);
+                let bytes: usize = actions.notices.iter().map(held_by).sum();
+                prop_assert!(actions.notices.len() <= max);
                 prop_assert_eq!(actions.notice_bytes(), bytes + actions.missed.bytes);
             }
             while !actions.is_empty() {

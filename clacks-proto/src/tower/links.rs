@@ -201,8 +201,13 @@ impl Tower {
 
     /// Gives a transfer to a link. The link must be usable.
     pub(super) fn give(&mut self, id: LinkId, transfer: Transfer) {
-        if let Some(mut link) = self.links.take(id) {
-            link.session_mut().give(transfer, &self.local);
+        let Some(link) = self.links.get_link_mut(id) else { return };
+        let session = link.session_mut();
+        session.give(transfer, &self.local);
+        // Of many transfers in a row, only the first changes anything else.
+        if session.needs_attention()
+            && let Some(link) = self.links.take(id)
+        {
             self.put_back(id, link);
         }
     }

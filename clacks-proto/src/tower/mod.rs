@@ -30,7 +30,7 @@ use crate::error::{IoCause, Refusal};
 use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
 use crate::hash::Hasher;
 use crate::ids::LinkId;
-use crate::link::{Link, LinkEvent, Local, RetryMemory, State};
+use crate::link::{Link, LinkEvent, Local, RetryMemory, Router, Session, State};
 use crate::rng::{Purpose, Seed, SparseStream, Stream};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
@@ -182,6 +182,7 @@ impl Tower {
         self.pacer.arm(self.queue.waiting() > 0 && has_recipient, self.now);
     }
 
+    #[inline(always)]
     fn notify(&mut self, notice: Notice) {
         if !self.actions.notify(notice) {
             self.stats.notices_missed += 1;
@@ -199,7 +200,10 @@ impl Tower {
     fn on_timer(&mut self) {
         while let Some(index) = self.link_deadlines.pop_due(self.now) {
             let Some(id) = self.links.id(index) else { continue };
-            self.with_link(id, |link, local, now| link.handle_timeout(local, now));
+            self.with_link(id, |link, local, now| {
+                link.session_mut().scheduled = Instant::FAR_FUTURE;
+                link.handle_timeout(local, now)
+            });
         }
         while let Some(index) = self.backoffs.pop_due(self.now) {
             self.peers.on_backoff_over(index);
@@ -226,15 +230,12 @@ impl Tower {
         }
     }
 
-    fn on_bytes(&mut self, id: LinkId, mut input: &[u8]) {
+    fn on_bytes(&mut self, id: LinkId, bytes: &[u8]) {
         let Some(mut link) = self.links.take(id) else {
             self.stats.stale_events += 1;
             return;
         };
-        link.session_mut().touch(self.now);
-        while let Some((session, event)) = link.poll_event(&mut input, &self.local, self.now) {
-            self.on_link_event(id, session, event);
-        }
+        link.handle_bytes(id, bytes, self);
         self.put_back(id, link);
     }
 
@@ -271,6 +272,22 @@ impl Tower {
         self.put_back(id, link);
     }
 
+    /// Notes that an action is given out. Returns whether it still matters: its link may have ended, its offer may have
+    /// been decided.
+    fn is_wanted(&mut self, action: &Action) -> bool {
+        match action {
+            Action::Notify(_) => true,
+            Action::Send { link } => match self.links.get_link_mut(*link) {
+                Some(link) => core::mem::take(&mut link.session_mut().send_queued),
+                None => false,
+            },
+            Action::Connect { link, .. } | Action::Close { link, .. } => {
+                self.links.get(*link).is_some()
+            }
+            Action::Screen { offer, .. } => self.queue.offered_on(offer.0).is_some(),
+        }
+    }
+
     /// Asks the driver to send on a link, whether the link itself has something to send or not.
     #[cfg(any(test, feature = "tls"))]
     pub(crate) fn request_send(&mut self, id: LinkId) {
@@ -281,21 +298,28 @@ impl Tower {
         }
     }
 
-    /// Puts a link back into the table. Asks the driver to send if the link has something to send, and notes its next
-    /// deadline and whether its peer may be drawn.
+    /// Puts a link back into the table after it has acted.
     #[inline]
     fn put_back(&mut self, id: LinkId, mut link: Box<Link>) {
-        let session = link.session_mut();
-        if session.wants_transmit() && !session.send_queued {
+        if link.session().needs_attention() {
+            self.attend(id, link.session_mut());
+        }
+        self.links.put_back(id, link);
+    }
+
+    /// Takes note of what has changed on a link: asks the driver to send if the link has something to send, schedules the
+    /// link's next deadline, and notes whether the link's peer may be drawn.
+    fn attend(&mut self, id: LinkId, session: &mut Session) {
+        if !session.send_queued && session.wants_transmit() {
             session.send_queued = true;
             self.actions.push(Action::Send { link: id });
         }
         let deadline = session.next_timeout();
-        if deadline < Instant::FAR_FUTURE {
-            self.link_deadlines.set_if_earlier(id.index, deadline);
+        if deadline < session.scheduled {
+            session.scheduled = deadline;
+            self.link_deadlines.set(id.index, deadline);
         }
         self.note_load(id, session);
-        self.links.put_back(id, link);
     }
 }
 
@@ -338,24 +362,12 @@ impl StateMachine for Tower {
 
     #[inline]
     fn poll_action(&mut self) -> Option<Action> {
-        loop {
-            let action = self.actions.pop()?;
-            let is_wanted = match &action {
-                Action::Send { link } => self.links.get_link_mut(*link).is_some_and(|link| {
-                    link.session_mut().send_queued = false;
-                    true
-                }),
-                // The link may have ended meanwhile, the offer may have been decided.
-                Action::Connect { link, .. } | Action::Close { link, .. } => {
-                    self.links.get(*link).is_some()
-                }
-                Action::Screen { offer, .. } => self.queue.offered_on(offer.0).is_some(),
-                Action::Notify(_) => true,
-            };
-            if is_wanted {
-                return Some(action);
+        while let Some(task) = self.actions.pop_task() {
+            if self.is_wanted(&task) {
+                return Some(task);
             }
         }
+        self.actions.pop_notice()
     }
 
     fn next_wakeup(&self) -> Option<Wakeup> {
@@ -383,42 +395,5 @@ impl StateMachine for Tower {
 
     fn tower_mut(&mut self) -> &mut Tower {
         self
-    }
-}
-
-#[cfg(test)]
-mod size_probe {
-    use super::*;
-    #[test]
-    fn sizes() {
-        macro_rules! p { ($($t:ty),* $(,)?) => { $( std::println!("{} {}", stringify!($t), size_of::<$t>()); )* } }
-        p!(
-            Local,
-            Links,
-            Peers,
-            Queue,
-            ActionQueue,
-            Selector,
-            SparseStream,
-            Pacer,
-            TokenBucket,
-            DeadlineHeap,
-            RetryMemory,
-            RecentMessages,
-            Screenings,
-            Rejections,
-            Phase,
-            Stats,
-            Tower,
-            Link,
-            crate::link::Session,
-            peers::Peer,
-            queue::Entry,
-            Action,
-            Notice,
-            LinkEvent<'static>,
-            crate::hash::Hasher,
-            crate::link::Transfer
-        );
     }
 }

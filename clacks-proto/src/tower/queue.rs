@@ -1,11 +1,12 @@
 //! The messages that a tower holds: waiting, in flight, or under screening.
 
+use alloc::collections::VecDeque;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as IndexEntry;
 
 use crate::hash::Hasher;
 use crate::ids::{LinkId, MessageId, PeerId};
-use crate::index_list::IndexList;
 use crate::message::{Kind, Message, Nonce};
 use crate::table::{Key, Table};
 
@@ -50,7 +51,7 @@ pub(crate) enum TakenIn {
 pub(crate) struct Queue {
     entries: Table<MessageId, Entry>,
     /// The messages that wait, head first.
-    waiting: IndexList,
+    waiting: VecDeque<u32>,
     /// Messages that wait or are in flight, by their nonce. Keyed, because peers choose nonces.
     by_nonce: HashTable<u32>,
     hasher: Hasher,
@@ -63,7 +64,7 @@ impl Queue {
     pub(crate) fn new(max_messages: usize, max_bytes: usize, hasher: Hasher) -> Self {
         Self {
             entries: Table::default(),
-            waiting: IndexList::default(),
+            waiting: VecDeque::new(),
             by_nonce: HashTable::new(),
             hasher,
             bytes: 0,
@@ -188,7 +189,7 @@ impl Queue {
     /// Returns the message at the head.
     #[inline]
     pub(crate) fn head(&self) -> Option<(MessageId, &Entry)> {
-        self.entries.at(self.waiting.front()?)
+        self.entries.at(*self.waiting.front()?)
     }
 
     /// Takes the message at the head out of the queue: it is in flight to `peer`.
@@ -262,7 +263,7 @@ impl Queue {
 
     /// Returns what waits, head first, then what is in flight or under screening.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Entry)> {
-        let waiting = self.waiting.iter().filter_map(|index| self.entries.at(index));
+        let waiting = self.waiting.iter().filter_map(|index| self.entries.at(*index));
         let away = self.entries.iter().filter(|(_, entry)| entry.place != Place::Waiting);
         waiting.chain(away)
     }

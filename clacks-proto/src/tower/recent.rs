@@ -1,56 +1,40 @@
 //! The messages that came in lately.
 
-use alloc::vec::Vec;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
-/// The hashes of the messages that came in last, up to a capacity. Memory is allocated as it is used.
+/// The hashes of at least the last `capacity` different messages that came in, and of at most twice as many.
 ///
-/// Two messages with the same 64-bit hash count as one: the hash is keyed, so that happens by chance alone.
+/// Hashes are added to one table. When it is full, it takes the place of the table before it. Memory is allocated as it
+/// is used.
+///
+/// Two messages with the same 64-bit hash count as one. The hash is keyed, so that happens by chance alone.
 #[derive(Debug)]
 pub(crate) struct RecentMessages {
-    /// A ring of hashes.
-    ring: Vec<u64>,
-    /// The position in the ring that is written next.
-    next: usize,
-    /// The last position of each hash.
-    positions: HashTable<u32>,
+    current: HashTable<u64>,
+    previous: HashTable<u64>,
     capacity: usize,
 }
 
 impl RecentMessages {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { ring: Vec::new(), next: 0, positions: HashTable::new(), capacity }
+        Self { current: HashTable::new(), previous: HashTable::new(), capacity }
     }
 
     /// Remembers that a message came in. Returns whether it was remembered already.
-    #[allow(clippy::cast_possible_truncation, reason = "Config::validate keeps it within u32")]
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) -> bool {
-        if self.capacity == 0 {
-            return false;
+        let Entry::Vacant(slot) = self.current.entry(hash, |other| *other == hash, |hash| *hash)
+        else {
+            return true;
+        };
+        let again = self.previous.find(hash, |other| *other == hash).is_some();
+        if self.capacity > 0 {
+            slot.insert(hash);
         }
-        let Self { ring, next, positions, capacity } = self;
-        let position = *next;
-        *next = if position + 1 == *capacity { 0 } else { position + 1 };
-        let forgotten = ring.get(position).copied();
-        if let Some(forgotten) = forgotten.filter(|forgotten| *forgotten != hash)
-            && let Ok(slot) = positions.find_entry(forgotten, |other| *other as usize == position)
-        {
-            slot.remove();
-        }
-        let known = positions.find_mut(hash, |other| ring[*other as usize] == hash);
-        let again = known.is_some();
-        match known {
-            Some(known) => *known = position as u32,
-            None => {
-                positions.insert_unique(hash, position as u32, |other| {
-                    ring.get(*other as usize).copied().unwrap_or(hash)
-                });
-            }
-        }
-        match ring.get_mut(position) {
-            Some(slot) => *slot = hash,
-            None => ring.push(hash),
+        if self.current.len() == self.capacity {
+            core::mem::swap(&mut self.current, &mut self.previous);
+            self.current.clear();
         }
         again
     }
@@ -59,23 +43,29 @@ impl RecentMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::collections::VecDeque;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn the_messages_that_came_in_last_are_remembered(
-            hashes in proptest::collection::vec(0u64..12, 0..100),
-            capacity in 0usize..6,
+            hashes in proptest::collection::vec(0u64..50, 0..300),
+            capacity in 0usize..60,
         ) {
             let mut recent = RecentMessages::new(capacity);
-            let mut model = VecDeque::new();
+            // Different messages, the last one last.
+            let mut model = Vec::new();
             for hash in hashes {
-                prop_assert_eq!(recent.insert(hash), model.contains(&hash));
-                model.push_back(hash);
-                if model.len() > capacity {
-                    model.pop_front();
+                let age = model.iter().rev().position(|other| *other == hash);
+                let again = recent.insert(hash);
+                match age {
+                    Some(age) if age < capacity => prop_assert!(again, "the last ones are known"),
+                    Some(age) if age < 2 * capacity => {}
+                    _ => prop_assert!(!again, "it is new, or too long ago"),
                 }
+                model.retain(|other| *other != hash);
+                model.push(hash);
+                prop_assert!(recent.current.len() + recent.previous.len() <= 2 * capacity);
             }
         }
     }

@@ -14,11 +14,12 @@ use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
 use crate::ids::Fingerprint;
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
-    Closed, Direction, Doubt, LinkEvent, Outcome, Payload, RetryWindow, Sender, Session, Transfer,
-    Withdrawn, can_retry, leaves_no_doubt, lifetime,
+    Closed, Direction, Doubt, LinkEvent, Local, Outcome, Payload, RetryWindow, Router, Sender,
+    Session, Transfer, Withdrawn, can_retry, has_nonces, leaves_no_doubt, lifetime,
 };
-use crate::message::{Kind, Message, Nonce};
-use crate::wire::{Attempt, Farewell, Hello, RefusedReason};
+use crate::message::{Message, Nonce};
+use crate::time::Instant;
+use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
 
 /// The most notices that follow from one message: received, queued, the sender alive, the friend discovered, and a dead
 /// peer forgotten for the friend.
@@ -34,16 +35,6 @@ pub(super) struct From {
     is_ignored: bool,
 }
 
-/// A message that a peer hands over.
-#[derive(Clone, Copy, Debug)]
-struct Handed<'a> {
-    transfer: u64,
-    is_retry: bool,
-    nonce: Option<Nonce>,
-    kind: Kind,
-    body: &'a [u8],
-}
-
 /// What a TLS handshake has agreed on and proved.
 #[cfg(any(test, feature = "tls"))]
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +45,20 @@ pub(crate) struct TlsHandshake {
     pub(crate) resumed: bool,
 }
 
-impl Tower {
+impl Router for Tower {
+    fn local(&self) -> &Local {
+        &self.local
+    }
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Routes what happened on a link. The link is taken out of the table meanwhile.
-    #[inline]
-    pub(super) fn on_link_event(&mut self, id: LinkId, link: &mut Session, event: LinkEvent<'_>) {
+    #[inline(always)]
+    fn on_link_event(&mut self, id: LinkId, link: &mut Session, event: LinkEvent<'_>) {
         match event {
-            LinkEvent::Message { transfer, is_retry, nonce, kind, body, friend, sender } => {
-                let handed = Handed { transfer, is_retry, nonce, kind, body };
-                self.on_message(id, link, handed, friend.as_ref(), sender);
-            }
+            LinkEvent::Message(frame, sender) => self.on_message(id, link, frame, sender),
             LinkEvent::Settled(transfer, outcome) => {
                 if let Some(peer) = link.peer {
                     self.on_settled(peer, transfer, outcome);
@@ -70,9 +66,7 @@ impl Tower {
             }
             LinkEvent::Handled => {}
             LinkEvent::Opened(hello) => self.on_opened(id, link, hello),
-            LinkEvent::Announce { transfer, friend, sender } => {
-                self.on_announce(id, link, transfer, friend.as_ref(), sender);
-            }
+            LinkEvent::Announce(frame, sender) => self.on_announce(id, link, frame, sender),
             LinkEvent::Leaving(withdrawn) => {
                 self.on_withdrawn(link.peer, withdrawn);
                 if let Some(peer) = link.peer {
@@ -87,7 +81,9 @@ impl Tower {
             }),
         }
     }
+}
 
+impl Tower {
     // A message.
 
     #[inline]
@@ -95,17 +91,16 @@ impl Tower {
         &mut self,
         id: LinkId,
         link: &mut Session,
-        handed: Handed<'_>,
-        friend: Option<&Address>,
-        sender: Sender,
+        frame: &MessageFrame<'_>,
+        sender: Sender<'_>,
     ) {
         let from = self.sender_of(link, sender);
-        let outcome = self.take_in(id, link, from, &handed);
+        let outcome = self.take_in(id, link, from, frame);
         if !matches!(outcome, Some(Outcome::Refused(_))) {
-            self.learn_friend(friend);
+            self.learn_friend(frame.friend.as_ref());
         }
         if let Some(outcome) = outcome {
-            link.answer(handed.transfer, handed.body.len(), outcome);
+            link.answer(frame.transfer, frame.body.len(), outcome);
             self.close_on_ignored(id, link, outcome);
         }
     }
@@ -117,14 +112,14 @@ impl Tower {
         id: LinkId,
         link: &mut Session,
         from: From,
-        handed: &Handed<'_>,
+        frame: &MessageFrame<'_>,
     ) -> Option<Outcome> {
         if let Some(reason) = self.refusal(from) {
             self.stats.refused += 1;
             return Some(Outcome::Refused(reason));
         }
-        let Handed { transfer, is_retry, kind, body, .. } = *handed;
-        if is_retry && self.was_taken(link, from.proved, transfer) {
+        let MessageFrame { transfer, attempt, kind, body, .. } = *frame;
+        if attempt == Attempt::Retry && self.was_taken(link, from.proved, transfer) {
             self.stats.recognised_retries += 1;
             self.on_taken(id, link, from.proved, transfer);
             return Some(Outcome::Taken);
@@ -133,7 +128,8 @@ impl Tower {
             self.stats.refused += 1;
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
-        let nonce = handed.nonce.unwrap_or_else(|| self.draw_nonce());
+        let has_nonce = has_nonces(link.dialect());
+        let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
         if self.local.config.screening != Screening::Off {
             let message = Message::copied(kind, body);
             return self.offer_to_application(id, link, from, transfer, nonce, message);
@@ -211,19 +207,18 @@ impl Tower {
         &mut self,
         id: LinkId,
         link: &mut Session,
-        transfer: u64,
-        friend: Option<&Address>,
-        sender: Sender,
+        frame: &AnnounceFrame,
+        sender: Sender<'_>,
     ) {
         let from = self.sender_of(link, sender);
         let outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
         if outcome == Outcome::Taken {
-            self.learn_friend(friend);
+            self.learn_friend(frame.friend.as_ref());
             if let Some(peer) = from.proved {
                 self.on_success(peer);
             }
         }
-        link.answer(transfer, 0, outcome);
+        link.answer(frame.transfer, 0, outcome);
         self.close_on_ignored(id, link, outcome);
     }
 
@@ -261,15 +256,19 @@ impl Tower {
         transfer: u64,
     ) {
         let Some(sender) = sender else { return };
-        if link.dialect() == Dialect::Native {
-            link.remember(transfer, &self.local, self.now);
+        let Some(peer) = self.peers.get(sender) else { return };
+        let (has_link, has_succeeded) = (peer.link.is_some(), peer.is_alive());
+        if can_retry(link.dialect()) {
+            link.retries.insert(transfer, self.local.config.window.messages, self.now);
             // The first success makes an inbound link of use for our messages too.
-            if link.is_open() && self.peers.get(sender).is_some_and(|peer| peer.link.is_none()) {
+            if !has_link && link.is_open() {
                 let is_full = link.is_full();
                 self.peers.update(sender, |peer| (peer.link, peer.is_full) = (Some(id), is_full));
             }
         }
-        self.on_success(sender);
+        if !has_succeeded {
+            self.on_success(sender);
+        }
     }
 
     /// Returns whether a transfer that is retried was taken the first time.
@@ -287,14 +286,14 @@ impl Tower {
     // Who the sender is.
 
     #[inline]
-    fn sender_of(&mut self, link: &mut Session, sender: Sender) -> From {
+    fn sender_of(&mut self, link: &mut Session, sender: Sender<'_>) -> From {
         match sender {
             Sender::Link => {
                 let mut from = self.peer_of(link);
                 from.is_ignored = self.is_unwelcome(link);
                 from
             }
-            Sender::Claimed(address) => self.claimed_sender(link, address.as_ref()),
+            Sender::Claimed(address) => self.claimed_sender(link, address),
         }
     }
 
@@ -352,11 +351,11 @@ impl Tower {
 
     // A link opens.
 
-    fn on_opened(&mut self, id: LinkId, link: &mut Session, hello: Option<Hello<'_>>) {
+    fn on_opened(&mut self, id: LinkId, link: &mut Session, hello: Option<&Hello<'_>>) {
         let Some(hello) = hello else { return self.on_opened_in_http(id, link) };
         let peer = match link.dialled() {
-            Some(peer) => self.on_dialled_hello(id, link, peer, &hello),
-            None => self.on_claim(id, link, &hello),
+            Some(peer) => self.on_dialled_hello(id, link, peer, hello),
+            None => self.on_claim(id, link, hello),
         };
         if let Some(peer) = peer.filter(|peer| self.peer_of(link).proved == Some(*peer)) {
             let is_full = link.is_full();
@@ -493,8 +492,11 @@ impl Tower {
 
     #[inline]
     fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
-        self.on_success(peer);
-        let Some(to) = self.peers.get(peer).map(|peer| peer.address.clone()) else { return };
+        let Some(record) = self.peers.get(peer) else { return };
+        let to = record.address.clone();
+        if !record.is_alive() {
+            self.on_success(peer);
+        }
         match transfer.payload {
             Payload::Message { id, .. } => {
                 self.stats.delivered += 1;

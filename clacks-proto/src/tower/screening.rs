@@ -108,13 +108,6 @@ impl Tower {
             if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
                 self.on_taken(link, session, from.proved, transfer);
             }
-            // The link may have waited for the verdict to close.
-            let mut input: &[u8] = &[];
-            while let Some((session, event)) =
-                taken_out.poll_event(&mut input, &self.local, self.now)
-            {
-                self.on_link_event(link, session, event);
-            }
             self.put_back(link, taken_out);
         }
         Ok(())

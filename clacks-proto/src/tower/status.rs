@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::error::{CloseReason, StatusReason};
 use crate::event::{CloseMode, Notice, Status};
 use crate::ids::{LinkId, PeerId};
-use crate::link::{Doubt, Session};
+use crate::link::{Doubt, Router, Session};
 use crate::wire::Farewell;
 
 /// Where an address comes from.

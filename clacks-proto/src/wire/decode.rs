@@ -59,6 +59,7 @@ impl Decoder {
     ///
     /// When the bytes are not a frame, as soon as that shows. Nothing can be read after it: every
     /// later call takes no input and says the same.
+    #[inline(always)]
     pub fn decode<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],

@@ -8,7 +8,7 @@ use super::error::{Field, WireError};
 use super::frame::{
     AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason, Window,
 };
-use super::{MAX_BODY, MAX_NETWORK, MAX_WINDOW};
+use super::{MAX_BODY, MAX_NETWORK, MAX_WINDOW, MESSAGE_FIXED};
 use crate::address::{Address, Host, Name};
 use crate::message::{Kind, Nonce};
 
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
     }
 
     fn window(&mut self) -> Result<u16, WireError> {
-        let messages = u16::from_be_bytes(self.array(Field::WindowMessages)?);
+        let messages = u16::from_be_bytes(*self.array(Field::WindowMessages)?);
         let fits = (1..=MAX_WINDOW).contains(&messages);
         if fits { Ok(messages) } else { Err(WireError::Range(Field::WindowMessages)) }
     }
@@ -79,10 +79,14 @@ impl<'a> Fields<'a> {
 
     #[inline(always)]
     fn message(&mut self, max_body: usize) -> Result<MessageFrame<'a>, WireError> {
-        let transfer = self.u64(Field::Transfer)?;
-        let attempt = self.one_of(Field::Attempt, Attempt::from_code)?;
-        let nonce = Nonce(u128::from_be_bytes(self.array(Field::Nonce)?));
-        let kind = self.one_of(Field::MessageKind, Kind::from_code)?;
+        let (transfer, attempt, nonce, kind) = match self.rest.split_first_chunk() {
+            Some((fixed, rest)) => {
+                self.rest = rest;
+                // One check of the length is enough for all of these fields.
+                Fields { rest: fixed as &[u8; MESSAGE_FIXED] }.message_fields()?
+            }
+            None => self.message_fields()?,
+        };
         let friend = self.address()?;
         let body = core::mem::take(&mut self.rest);
         if body.len() > max_body {
@@ -98,13 +102,22 @@ impl<'a> Fields<'a> {
     }
 
     #[inline(always)]
+    fn message_fields(&mut self) -> Result<(u64, Attempt, Nonce, Kind), WireError> {
+        let transfer = self.u64(Field::Transfer)?;
+        let attempt = self.one_of(Field::Attempt, Attempt::from_code)?;
+        let nonce = Nonce(u128::from_be_bytes(*self.array(Field::Nonce)?));
+        let kind = self.one_of(Field::MessageKind, Kind::from_code)?;
+        Ok((transfer, attempt, nonce, kind))
+    }
+
+    #[inline(always)]
     fn address(&mut self) -> Result<Option<Address>, WireError> {
         match self.u8(Field::AddressTag)? {
             0 => Ok(None),
             1 => self.named_address().map(Some),
             // One spelling only.
             4 => {
-                let ip = Ipv4Addr::from(self.array::<4>(Field::Host)?);
+                let ip = Ipv4Addr::from(*self.array::<4>(Field::Host)?);
                 let address = Address::from_ip(ip.into(), self.port()?);
                 address.map(Some).map_err(|_| WireError::Host)
             }
@@ -116,7 +129,7 @@ impl<'a> Fields<'a> {
     /// Builds the address and compares: what its constructor had to change was not canonical.
     #[inline(never)]
     fn ipv6_address(&mut self) -> Result<Address, WireError> {
-        let ip = IpAddr::from(Ipv6Addr::from(self.array::<16>(Field::Host)?));
+        let ip = IpAddr::from(Ipv6Addr::from(*self.array::<16>(Field::Host)?));
         let address = Address::from_ip(ip, self.port()?).map_err(|_| WireError::Host)?;
         if address.host() == Host::Ip(ip) { Ok(address) } else { Err(WireError::HostSpelling) }
     }
@@ -134,7 +147,7 @@ impl<'a> Fields<'a> {
     }
 
     fn port(&mut self) -> Result<NonZeroU16, WireError> {
-        let port = u16::from_be_bytes(self.array(Field::Port)?);
+        let port = u16::from_be_bytes(*self.array(Field::Port)?);
         NonZeroU16::new(port).ok_or(WireError::Range(Field::Port))
     }
 
@@ -144,21 +157,23 @@ impl<'a> Fields<'a> {
     }
 
     fn u8(&mut self, field: Field) -> Result<u8, WireError> {
-        self.array(field).map(u8::from_be_bytes)
+        self.array(field).map(|[byte]| *byte)
     }
 
     fn u32(&mut self, field: Field) -> Result<u32, WireError> {
-        self.array(field).map(u32::from_be_bytes)
+        self.array(field).map(|bytes| u32::from_be_bytes(*bytes))
     }
 
     fn u64(&mut self, field: Field) -> Result<u64, WireError> {
-        self.array(field).map(u64::from_be_bytes)
+        self.array(field).map(|bytes| u64::from_be_bytes(*bytes))
     }
 
-    fn array<const N: usize>(&mut self, field: Field) -> Result<[u8; N], WireError> {
+    /// Returns a reference: an array inside a `Result` would be copied at an odd offset, which stalls.
+    #[inline(always)]
+    fn array<const N: usize>(&mut self, field: Field) -> Result<&'a [u8; N], WireError> {
         let (array, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated(field))?;
         self.rest = rest;
-        Ok(*array)
+        Ok(array)
     }
 
     fn bytes(&mut self, len: usize, field: Field) -> Result<&'a [u8], WireError> {
