@@ -356,10 +356,14 @@ fn law_4_a_driver_that_stops_polling_loses_nothing() {
         assert!(tower.next_wakeup().is_none_or(|wakeup| wakeup.reason != WakeupReason::Actions));
         actions
     };
-    let prompt = run(1);
-    assert!(prompt.len() >= 30, "{}", prompt.len());
-    assert_eq!(prompt, run(5));
-    assert_eq!(prompt, run(29));
+    // Both kinds of actions keep their order; notices come after what there is to do.
+    let split = |actions: Vec<Action>| -> (Vec<_>, Vec<_>) {
+        actions.into_iter().partition(|action| matches!(action, Action::Notify(_)))
+    };
+    let prompt = split(run(1));
+    assert!(prompt.0.len() >= 20 && prompt.1.len() >= 10, "{prompt:?}");
+    assert_eq!(prompt, split(run(5)));
+    assert_eq!(prompt, split(run(29)));
 }
 
 #[test]
@@ -550,8 +554,8 @@ fn law_8_notices_that_nobody_polls_are_bounded_and_their_loss_is_told() {
 fn law_10_the_sizes_of_hot_types_are_pinned() {
     assert_eq!(size_of::<LinkId>(), 8);
     assert_eq!(size_of::<clacks_proto::Address>(), 24);
-    assert!(size_of::<Action>() <= 112, "{}", size_of::<Action>());
+    assert!(size_of::<Action>() <= 80, "{}", size_of::<Action>());
     assert!(size_of::<Event<'_>>() <= 32, "{}", size_of::<Event<'_>>());
     let config = Config::default();
-    assert!(size_of_val(&tower(0, &config)) <= 1_144, "{}", size_of::<Tower>());
+    assert!(size_of_val(&tower(0, &config)) <= 1_408, "{}", size_of::<Tower>());
 }

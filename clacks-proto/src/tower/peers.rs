@@ -348,6 +348,9 @@ impl Peers {
         self.release_link(id, link);
         if let Some(peer) = self.table.get_mut(id) {
             peer.links.retain(|other| *other != link);
+            if peer.links.is_empty() {
+                peer.links = Vec::new();
+            }
         }
     }
 
