@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 use super::http_tower;
 use super::wire_decode::cut;
 use crate::http::{
-    BadResponse, Heard, MAX_HEAD, Outgoing, Payload, RequestReader, Response, ResponseReader,
-    write_payload,
+    BadResponse, Heard, MAX_HEAD, Payload, RequestReader, Response, ResponseReader, write_payload,
 };
 use crate::wire::arbitrary::Supply;
 
@@ -74,9 +73,8 @@ fn responses(pieces: &[&[u8]]) -> (Vec<Response>, Result<Option<u16>, BadRespons
 
 fn survives(payload: &Payload) {
     let (Some(message), Some(sender)) = (&payload.message, &payload.sender) else { return };
-    let mut written = Vec::new();
-    let outgoing = Outgoing::Message(message.kind(), message.body());
-    write_payload(outgoing, sender, payload.friend.as_ref(), &mut written);
+    let parts = Some((message.kind(), &message.body()[..]));
+    let written = write_payload(parts, sender, payload.friend.as_ref());
     let mut again = Payload::parse(&written).expect("what is written is read");
     if again.friend.is_none() {
         // There may have been no room for it.

@@ -280,8 +280,6 @@ proptest! {
 }
 
 fn written(message: &crate::Message) -> Vec<u8> {
-    let mut out = Vec::new();
-    let outgoing = Outgoing::Message(message.kind(), message.body());
-    write_payload(outgoing, &"x:1".parse().unwrap(), None, &mut out);
-    out
+    let parts = Some((message.kind(), &message.body()[..]));
+    write_payload(parts, &"x:1".parse().unwrap(), None)
 }

@@ -54,7 +54,6 @@
 mod body;
 mod head;
 mod payload;
-mod pick;
 mod request;
 mod response;
 mod scan;
@@ -66,10 +65,9 @@ mod laws;
 pub use payload::Payload;
 pub use request::{Heard, Request, RequestReader};
 pub use response::{BadResponse, Response, ResponseReader};
-pub use value::message;
 
 pub(crate) use head::FIELDS_MEMORY;
-pub(crate) use payload::{Outgoing, suits, write as write_payload};
+pub(crate) use payload::{suits, write_payload};
 pub(crate) use request::write_head;
 pub(crate) use response::{KeepAlive, write_continue, write_response};
 

@@ -1,6 +1,5 @@
 //! Requests that go out, and what becomes of their messages.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::event::{CloseMode, Dialect, Status};
@@ -106,15 +105,14 @@ impl Tower {
         let friend = transfer.friend.and_then(|friend| self.peers.get(friend));
         let friend = friend.filter(|friend| friend.status == Status::Alive);
         let friend = friend.map(|friend| &friend.address).filter(|friend| **friend != to.address);
-        let outgoing = match transfer.cargo {
-            Cargo::Announce => http::Outgoing::Announce,
+        let message = match transfer.cargo {
+            Cargo::Announce => None,
             Cargo::Message { key, .. } => {
                 let Some((_, kind, body)) = self.queue.get(key) else { return false };
-                http::Outgoing::Message(kind, body)
+                Some((kind, &body[..]))
             }
         };
-        let mut body = Vec::new();
-        http::write_payload(outgoing, &self.address, friend, &mut body);
+        let body = http::write_payload(message, &self.address, friend);
         let Some(asking) = link.asking() else { return false };
         let outbox = asking.out();
         http::write_head(&to.address, body.len(), outbox.bytes());
