@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use super::http_tower;
 use super::wire_decode::cut;
 use crate::http::{
-    BadResponse, Heard, MAX_HEAD, Payload, RequestReader, Response, ResponseReader, write_payload,
+    BadResponse, MAX_HEAD, Payload, RequestEvent, RequestReader, Response, ResponseReader,
+    write_payload,
 };
 use crate::wire::arbitrary::Supply;
 
@@ -32,7 +33,7 @@ pub fn http_bytes(input: &[u8]) {
 }
 
 /// What is heard, but for the words that somebody waits for: who has sent the body already waits for none.
-fn requests(pieces: &[&[u8]]) -> Vec<Heard> {
+fn requests(pieces: &[&[u8]]) -> Vec<RequestEvent> {
     let mut reader = RequestReader::new(MAX_BODY);
     let (mut all, mut arrived) = (Vec::new(), 0);
     for piece in pieces {
@@ -44,7 +45,7 @@ fn requests(pieces: &[&[u8]]) -> Vec<Heard> {
         arrived += piece.len();
         assert!(reader.capacity() <= most(arrived).min(MAX_HEAD + 2 * MAX_BODY));
     }
-    all.retain(|heard| *heard != Heard::Expectation);
+    all.retain(|heard| *heard != RequestEvent::ContinueExpected);
     all
 }
 

@@ -52,23 +52,23 @@
 //! JSON is not complete where the body should end, what follows is taken for the rest of it, up to the closing bracket.
 
 mod body;
+mod brackets;
 mod head;
 mod payload;
 mod request;
 mod response;
-mod scan;
 mod value;
 
 #[cfg(test)]
-mod laws;
+mod tests;
 
 pub use payload::Payload;
-pub use request::{Heard, Request, RequestReader};
+pub use request::{Request, RequestEvent, RequestReader};
 pub use response::{BadResponse, Response, ResponseReader};
 
 pub(crate) use head::FIELDS_MEMORY;
 pub(crate) use payload::{suits, write_payload};
-pub(crate) use request::write_head;
+pub(crate) use request::write_request_head;
 pub(crate) use response::{KeepAlive, write_continue, write_response};
 
 /// How many brackets of a message may be open at a time. JavaScript towers read more, and crash when they write 5000 of them.
@@ -81,7 +81,7 @@ pub const MAX_HEAD: usize = 16 * 1024;
 /// The statuses that a tower answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Status {
+pub enum StatusCode {
     /// 200: taken.
     Ok,
     /// 400: not understood.
@@ -91,16 +91,16 @@ pub enum Status {
     /// 408: the request did not end in time.
     RequestTimeout,
     /// 413: longer than the tower takes.
-    PayloadTooLarge,
+    ContentTooLarge,
     /// 417: something is expected that a tower does not do.
     ExpectationFailed,
     /// 431: the head is too long.
-    HeadTooLarge,
+    RequestHeaderFieldsTooLarge,
     /// 503: no room now.
-    Unavailable,
+    ServiceUnavailable,
 }
 
-impl Status {
+impl StatusCode {
     /// The number and the words for it.
     #[must_use]
     pub fn line(self) -> (u16, &'static str) {
@@ -109,10 +109,10 @@ impl Status {
             Self::BadRequest => (400, "Bad Request"),
             Self::Forbidden => (403, "Forbidden"),
             Self::RequestTimeout => (408, "Request Timeout"),
-            Self::PayloadTooLarge => (413, "Payload Too Large"),
+            Self::ContentTooLarge => (413, "Content Too Large"),
             Self::ExpectationFailed => (417, "Expectation Failed"),
-            Self::HeadTooLarge => (431, "Request Header Fields Too Large"),
-            Self::Unavailable => (503, "Service Unavailable"),
+            Self::RequestHeaderFieldsTooLarge => (431, "Request Header Fields Too Large"),
+            Self::ServiceUnavailable => (503, "Service Unavailable"),
         }
     }
 }

@@ -3,10 +3,10 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::Status;
+use super::StatusCode;
 use super::body::{Chunk, Frame};
+use super::brackets::Scan;
 use super::head::{BadHead, Expects, Fields, Gathered, Length, with_fields};
-use super::scan::Scan;
 use crate::address::Address;
 
 /// Reads the requests that come in on one link.
@@ -15,11 +15,11 @@ use crate::address::Address;
 /// really arrive.
 ///
 /// ```
-/// use clacks_proto::http::{Heard, RequestReader};
+/// use clacks_proto::http::{RequestEvent, RequestReader};
 ///
 /// let mut reader = RequestReader::new(1024);
 /// let mut arrived: &[u8] = b"POST / HTTP/1.1\r\nHost: tower\r\nContent-Length: 2\r\n\r\n{}";
-/// let Some(Heard::Request(request)) = reader.read(&mut arrived) else { panic!("no request") };
+/// let Some(RequestEvent::Request(request)) = reader.read(&mut arrived) else { panic!("no request") };
 /// assert_eq!(request.body.unwrap(), b"{}");
 /// ```
 #[derive(Debug, Default)]
@@ -33,20 +33,20 @@ pub struct RequestReader {
 /// Something that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Heard {
+pub enum RequestEvent {
     /// A head whose sender waits for `100 Continue` before it sends the body.
-    Expectation,
+    ContinueExpected,
     /// A whole request.
     Request(Request),
     /// What is no request: answer with this and close the link, nothing more can be read.
-    Failure(Status),
+    Failure(StatusCode),
 }
 
 /// A request that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Its body, or the status to answer with because the body could not be kept.
-    pub body: Result<Vec<u8>, Status>,
+    pub body: Result<Vec<u8>, StatusCode>,
     /// Whether the link ends with the answer to it.
     pub closes: bool,
 }
@@ -115,17 +115,17 @@ impl RequestReader {
     }
 
     /// What comes next. Takes its bytes off the front of `input`; `None` when the input is used up.
-    pub fn read(&mut self, input: &mut &[u8]) -> Option<Heard> {
+    pub fn read(&mut self, input: &mut &[u8]) -> Option<RequestEvent> {
         if self.has_failed {
             *input = &[];
             return None;
         }
         let heard = self.next(input).unwrap_or_else(|status| {
             (self.head, self.body) = (Gathered::default(), None);
-            Some(Heard::Failure(status))
+            Some(RequestEvent::Failure(status))
         });
-        self.has_failed = matches!(heard, Some(Heard::Failure(_)))
-            || matches!(heard, Some(Heard::Request(Request { closes: true, .. })));
+        self.has_failed = matches!(heard, Some(RequestEvent::Failure(_)))
+            || matches!(heard, Some(RequestEvent::Request(Request { closes: true, .. })));
         heard
     }
 
@@ -159,18 +159,18 @@ impl RequestReader {
         self.head.capacity() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
     }
 
-    fn next(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, Status> {
+    fn next(&mut self, input: &mut &[u8]) -> Result<Option<RequestEvent>, StatusCode> {
         if self.body.is_none() {
             let gathered = self.head.gather(input);
             if !begins_with_method(self.head.bytes()) {
-                return Err(Status::BadRequest);
+                return Err(StatusCode::BadRequest);
             }
             if !gathered.map_err(status_of)? {
                 return Ok(None);
             }
             let expects = self.begin_body()?;
             if expects && input.is_empty() {
-                return Ok(Some(Heard::Expectation));
+                return Ok(Some(RequestEvent::ContinueExpected));
             }
         }
         let Some(body) = &mut self.body else { return Ok(None) };
@@ -179,12 +179,12 @@ impl RequestReader {
         }
         let Some(body) = self.body.take() else { return Ok(None) };
         let closes = body.closes || body.behind.is_some();
-        let body = if body.dropped > 0 { Err(Status::PayloadTooLarge) } else { Ok(body.bytes) };
-        Ok(Some(Heard::Request(Request { body, closes })))
+        let body = if body.dropped > 0 { Err(StatusCode::ContentTooLarge) } else { Ok(body.bytes) };
+        Ok(Some(RequestEvent::Request(Request { body, closes })))
     }
 
     /// The head is whole. Whether its sender waits for a word before it sends the body.
-    fn begin_body(&mut self) -> Result<bool, Status> {
+    fn begin_body(&mut self) -> Result<bool, StatusCode> {
         let head = self.head.take();
         let (version, fields) = with_fields(|headers| {
             let mut request = httparse::Request::new(headers);
@@ -198,10 +198,10 @@ impl RequestReader {
         .map_err(status_of)?;
         let fields = fields.map_err(status_of)?;
         if version == 1 && !fields.has_host {
-            return Err(Status::BadRequest);
+            return Err(StatusCode::BadRequest);
         }
         if fields.expects == Expects::More {
-            return Err(Status::ExpectationFailed);
+            return Err(StatusCode::ExpectationFailed);
         }
         let (frame, named) = match fields.length {
             Length::Unsaid => (Frame::Bytes(0), 0),
@@ -223,16 +223,16 @@ impl RequestReader {
 
 impl Body {
     /// Whether it is whole.
-    fn feed(&mut self, input: &mut &[u8], max: usize) -> Result<bool, Status> {
+    fn feed(&mut self, input: &mut &[u8], max: usize) -> Result<bool, StatusCode> {
         if self.behind.is_none() {
             let Self { frame, bytes, scan, dropped, .. } = self;
             let is_whole = frame.feed(input, |piece| {
                 scan.feed(piece);
                 keep(bytes, dropped, piece, max);
             });
-            let is_whole = is_whole.map_err(|_| Status::BadRequest)?;
+            let is_whole = is_whole.map_err(|_| StatusCode::BadRequest)?;
             if self.dropped > MAX_DROPPED {
-                return Err(Status::PayloadTooLarge);
+                return Err(StatusCode::ContentTooLarge);
             }
             if !is_whole {
                 return Ok(false);
@@ -251,7 +251,7 @@ impl Body {
         *input = input.get(taken..).unwrap_or_default();
         match (self.scan.is_open(), *behind) {
             (false, _) => Ok(true),
-            (true, 0) => Err(Status::BadRequest),
+            (true, 0) => Err(StatusCode::BadRequest),
             (true, _) => Ok(false),
         }
     }
@@ -275,15 +275,15 @@ fn begins_with_method(head: &[u8]) -> bool {
     head == b"\r" || is_method(word) && (head.is_empty() || !word.is_empty())
 }
 
-fn status_of(bad: BadHead) -> Status {
+fn status_of(bad: BadHead) -> StatusCode {
     match bad {
-        BadHead::TooLong => Status::HeadTooLarge,
-        BadHead::Malformed => Status::BadRequest,
+        BadHead::TooLong => StatusCode::RequestHeaderFieldsTooLarge,
+        BadHead::Malformed => StatusCode::BadRequest,
     }
 }
 
 /// Appends the head of one of our requests, as JavaScript towers write theirs.
-pub(crate) fn write_head(to: &Address, body: usize, out: &mut Vec<u8>) {
+pub(crate) fn write_request_head(to: &Address, body: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: ");
     out.extend_from_slice(body.to_string().as_bytes());
     out.extend_from_slice(b"\r\nHost: ");

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::Status;
+use super::StatusCode;
 use super::body::{Chunk, Frame};
 use super::head::{Fields, Gathered, Length, with_fields};
 
@@ -141,7 +141,7 @@ pub(crate) enum KeepAlive {
 }
 
 /// Appends a response without a body.
-pub(crate) fn write_response(status: Status, keep_alive: KeepAlive, out: &mut Vec<u8>) {
+pub(crate) fn write_response(status: StatusCode, keep_alive: KeepAlive, out: &mut Vec<u8>) {
     let (number, words) = status.line();
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(number.to_string().as_bytes());

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::MAX_DEPTH;
-use super::scan::depth_of;
+use super::brackets::depth_of;
 use crate::message::{Kind, Message};
 
 /// The object that carries a message of raw bytes. An object with other keys is JSON.

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::{Link, State};
 use crate::config::{Config, Timeouts};
-use crate::http::{FIELDS_MEMORY, MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, Status};
+use crate::http::{FIELDS_MEMORY, MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, StatusCode};
 use crate::time::Instant;
 
 /// How a link talks that is not known to speak the native dialect.
@@ -28,7 +28,7 @@ pub(crate) struct Serving {
     /// The sender of a request waits for a word before it sends the body.
     pub(crate) continue_due: bool,
     /// What is said last, after all answers.
-    pub(crate) failure: Option<Status>,
+    pub(crate) failure: Option<StatusCode>,
     /// No more requests are read.
     pub(crate) closes: bool,
     /// When the request began that is not whole.

@@ -115,7 +115,7 @@ impl Tower {
         let body = http::write_payload(message, &self.address, friend);
         let Some(asking) = link.asking() else { return false };
         let outbox = asking.out();
-        http::write_head(&to.address, body.len(), outbox.bytes());
+        http::write_request_head(&to.address, body.len(), outbox.bytes());
         let head = outbox.bytes().len();
         outbox.bytes().extend_from_slice(&body);
         outbox.set_head(head);

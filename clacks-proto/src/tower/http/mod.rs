@@ -13,7 +13,7 @@ use super::Tower;
 use super::links::Unanswered;
 use crate::config::{Config, Window};
 use crate::event::{CloseMode, Dialect, Notice};
-use crate::http::Status;
+use crate::http::StatusCode;
 use crate::ids::{Fingerprint, LinkId, MessageKey, PeerId};
 use crate::link::{Asking, Direction, State as LinkState, Talk};
 use crate::reason::{CloseReason, TlsFailure};
@@ -170,7 +170,7 @@ impl Tower {
         let is_cut = link.is_mid_request();
         let (is_quiet, is_open) = (link.transfers.is_empty(), link.state == LinkState::Open);
         if let Some(serving) = link.serving().filter(|_| is_cut) {
-            serving.failure = Some(Status::BadRequest);
+            serving.failure = Some(StatusCode::BadRequest);
         }
         let why = if is_cut || !is_quiet || !is_open {
             CloseReason::Truncated

@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 use crate::event::{CloseMode, Dialect};
-use crate::http::{self, Heard, KeepAlive, Payload, Request, Status};
+use crate::http::{self, KeepAlive, Payload, Request, RequestEvent, StatusCode};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{Link, Outcome, State};
 use crate::message::Nonce;
@@ -22,18 +22,18 @@ impl Tower {
             self.open_if_greeting(id);
             let Some(serving) = self.links.live_mut(id).and_then(Link::serving) else { return };
             match heard {
-                Heard::Expectation => {
+                RequestEvent::ContinueExpected => {
                     serving.continue_due = true;
                     self.request_send(id);
                 }
-                Heard::Request(request) => {
+                RequestEvent::Request(request) => {
                     (serving.began, serving.short_since) = (None, None);
                     // Who has sent the body no longer waits for a word.
                     serving.continue_due = false;
                     serving.closes = request.closes;
                     self.on_request(id, request);
                 }
-                Heard::Failure(status) => {
+                RequestEvent::Failure(status) => {
                     serving.failure = Some(status);
                     let flush = Some(CloseMode::Flush);
                     return self.end(id, CloseReason::BadHttp, Unanswered::InDoubt, flush);
@@ -77,7 +77,7 @@ impl Tower {
         if let Some(serving) = self.links.live_mut(id).and_then(Link::serving) {
             let is_short = serving.short_since.is_some();
             serving.failure =
-                Some(if is_short { Status::BadRequest } else { Status::RequestTimeout });
+                Some(if is_short { StatusCode::BadRequest } else { StatusCode::RequestTimeout });
             let flush = Some(CloseMode::Flush);
             self.end(id, CloseReason::RequestTimeout, Unanswered::InDoubt, flush);
         }
@@ -93,7 +93,7 @@ impl Tower {
         if !self.open_transfer(id, len) {
             // So many at a time that no more answers are kept for it.
             if let Some(serving) = self.links.live_mut(id).and_then(Link::serving) {
-                serving.failure = Some(Status::Unavailable);
+                serving.failure = Some(StatusCode::ServiceUnavailable);
             }
             return self.end(id, CloseReason::BadHttp, Unanswered::InDoubt, Some(CloseMode::Flush));
         }
@@ -173,12 +173,12 @@ impl Tower {
         let is_last = is_last && serving.failure.is_none();
         if let Some(answer) = answer {
             let status = match answer.outcome {
-                Outcome::Taken => Status::Ok,
-                Outcome::Malformed => Status::BadRequest,
-                Outcome::Refused(RefusedReason::Ignored) => Status::Forbidden,
-                Outcome::Refused(RefusedReason::TooLarge) => Status::PayloadTooLarge,
+                Outcome::Taken => StatusCode::Ok,
+                Outcome::Malformed => StatusCode::BadRequest,
+                Outcome::Refused(RefusedReason::Ignored) => StatusCode::Forbidden,
+                Outcome::Refused(RefusedReason::TooLarge) => StatusCode::ContentTooLarge,
                 Outcome::Refused(RefusedReason::Busy | RefusedReason::Screened) => {
-                    Status::Unavailable
+                    StatusCode::ServiceUnavailable
                 }
             };
             for left in (0..answer.count).rev() {

@@ -19,9 +19,9 @@ fn heard(bytes: &[u8], pieces: usize) -> Vec<String> {
         while let Some(heard) = reader.read(&mut piece) {
             assert!(reader.buffered() <= MAX_HEAD + MAX);
             all.push(match heard {
-                Heard::Expectation => "continue".into(),
-                Heard::Failure(status) => format!("{} close", status.line().0),
-                Heard::Request(Request { body, closes }) => {
+                RequestEvent::ContinueExpected => "continue".into(),
+                RequestEvent::Failure(status) => format!("{} close", status.line().0),
+                RequestEvent::Request(Request { body, closes }) => {
                     let body = match body {
                         Ok(body) => String::from_utf8_lossy(&body).into_owned(),
                         Err(status) => format!("{}", status.line().0),
@@ -193,7 +193,7 @@ fn responses_of_every_kind() {
 #[test]
 fn heads_are_those_of_javascript_towers() {
     let mut out = Vec::new();
-    write_head(&"localhost:9001".parse().unwrap(), 80, &mut out);
+    write_request_head(&"localhost:9001".parse().unwrap(), 80, &mut out);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 80\r\nHost: localhost:9001\r\nConnection: keep-alive\r\n\r\n"
@@ -202,7 +202,7 @@ fn heads_are_those_of_javascript_towers() {
         [("[::1]:9001", "[::1]:9001"), ("x:443", "x"), ("[::1]:443", "[::1]"), ("x:1443", "x:1443")]
     {
         let mut out = Vec::new();
-        write_head(&to.parse().unwrap(), 0, &mut out);
+        write_request_head(&to.parse().unwrap(), 0, &mut out);
         let head = String::from_utf8(out).unwrap();
         assert!(head.contains(&format!("\r\nHost: {host}\r\n")), "{head}");
     }
@@ -210,7 +210,9 @@ fn heads_are_those_of_javascript_towers() {
 
 #[test]
 fn what_we_write_we_read() {
-    for status in [Status::Ok, Status::Unavailable, Status::HeadTooLarge] {
+    for status in
+        [StatusCode::Ok, StatusCode::ServiceUnavailable, StatusCode::RequestHeaderFieldsTooLarge]
+    {
         for keep_alive in [KeepAlive::Seconds(30), KeepAlive::Close] {
             let mut out = Vec::new();
             write_continue(&mut out);
