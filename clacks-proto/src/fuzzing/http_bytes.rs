@@ -38,14 +38,14 @@ fn requests(pieces: &[&[u8]]) -> Vec<RequestEvent> {
     let (mut all, mut arrived) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
-        while let Some(heard) = reader.read(&mut rest) {
-            all.push(heard);
+        while let Some(event) = reader.read(&mut rest) {
+            all.push(event);
         }
         assert!(rest.is_empty() && reader.buffered() <= MAX_HEAD + MAX_BODY);
         arrived += piece.len();
         assert!(reader.capacity() <= most(arrived).min(MAX_HEAD + 2 * MAX_BODY));
     }
-    all.retain(|heard| *heard != RequestEvent::ContinueExpected);
+    all.retain(|event| *event != RequestEvent::ContinueExpected);
     all
 }
 

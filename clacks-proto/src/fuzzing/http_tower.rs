@@ -287,8 +287,8 @@ fn check_said(said: &[u8]) {
         }
     } else if said.starts_with(b"POST") {
         let mut reader = RequestReader::new(8 * MAX_MESSAGE);
-        while let Some(heard) = reader.read(&mut rest) {
-            let RequestEvent::Request(request) = heard else {
+        while let Some(event) = reader.read(&mut rest) {
+            let RequestEvent::Request(request) = event else {
                 panic!("a request is written badly")
             };
             assert!(!request.closes, "the length of a request is wrong");

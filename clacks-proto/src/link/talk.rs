@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::{Link, State};
 use crate::config::{Config, Timeouts};
-use crate::http::{FIELDS_MEMORY, MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, StatusCode};
+use crate::http::{MAX_HEAD, MAX_RECORD, RequestReader, ResponseReader, StatusCode};
 use crate::time::Instant;
 
 /// How a link talks that is not known to speak the native dialect.
@@ -69,13 +69,13 @@ impl Talk {
         (size_of::<Self>() + outbox).saturating_add(request)
     }
 
-    /// What reading one request takes for the moment, in bytes: its fields; its text, in which each byte that is no UTF-8 becomes three, and which grows
+    /// What reading one request takes for the moment, in bytes: its text, in which each byte that is no UTF-8 becomes three, and which grows
     /// by doubling; and its message, once unescaped and once copied.
     pub(crate) fn reading(config: &Config) -> usize {
         if !config.may_speak_http() {
             return 0;
         }
-        Self::max_body(config.max_message).saturating_mul(3 * (2 + 2)).saturating_add(FIELDS_MEMORY)
+        Self::max_body(config.max_message).saturating_mul(3 * (2 + 2))
     }
 
     pub(crate) fn serving(max_message: usize) -> Self {

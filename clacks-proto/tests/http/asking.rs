@@ -366,7 +366,7 @@ fn garbage_and_lies_cost_only_their_link() {
         (b"SSH-2.0-OpenSSH\r\n", false),
         (&hello, false),
         (b"HTTP/1.1 abc\r\n\r\n", false),
-        (b"HTTP/1.1 500 \r\nTransfer-Encoding: chunked\r\n\r\nzz", false),
+        (b"HTTP/1.1 500 \r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false),
         // Two answers to one request: the first one counts.
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nmore", true),

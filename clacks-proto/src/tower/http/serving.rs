@@ -18,10 +18,10 @@ impl Tower {
         // What is heard changes the link, so the reader leaves it for the while.
         let Some(serving) = self.links.live_mut(id).and_then(Link::serving) else { return };
         let mut reader = core::mem::take(&mut serving.reader);
-        while let Some(heard) = reader.read(&mut input) {
+        while let Some(event) = reader.read(&mut input) {
             self.open_if_greeting(id);
             let Some(serving) = self.links.live_mut(id).and_then(Link::serving) else { return };
-            match heard {
+            match event {
                 RequestEvent::ContinueExpected => {
                     serving.continue_due = true;
                     self.request_send(id);
