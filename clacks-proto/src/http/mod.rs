@@ -55,7 +55,7 @@
 //! | 408 | the request did not arrive in time |
 //! | 413 | the message is longer than the tower accepts |
 //! | 431 | the head is longer than [`MAX_HEAD`] bytes, or has more than 100 fields |
-//! | 503 | the queue is full, the application rejects the message, or the client sends too fast |
+//! | 503 | the queue is full, the application rejects the message, or too many are pipelined |
 //!
 //! The server closes the connection after a status for which it does not know where the next
 //! request begins. It responds 413 after the last byte of the body, because a JavaScript tower that
@@ -65,7 +65,7 @@
 //!
 //! A JavaScript tower counts UTF-16 units instead of bytes, so the body of a message that is not
 //! ASCII is longer than its head announces. If the JSON is incomplete at the announced length, the
-//! server reads on to its closing bracket.
+//! server reads on to its closing bracket, and closes the connection after the response.
 //!
 //! # Records
 //!

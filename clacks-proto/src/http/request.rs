@@ -101,8 +101,10 @@ impl RequestReader {
         self.body.is_some()
     }
 
-    /// Whether the body has reached its announced length and is incomplete JSON, so that the
-    /// reader expects more.
+    /// Whether the body has reached its announced length and is incomplete JSON.
+    ///
+    /// The reader then reads on to the closing bracket, however far away it is. The caller must
+    /// limit the time for this. The rest of a valid body arrives together with its beginning.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.is_short)
