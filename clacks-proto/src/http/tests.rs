@@ -91,16 +91,22 @@ fn requests_can_be_pipelined() {
 
 #[test]
 fn a_body_that_is_too_long_is_read_to_its_end() {
-    let long = format!("{{{}}}", "x".repeat(MAX_BODY));
+    let (fits, long) = ("x".repeat(MAX_BODY), "x".repeat(MAX_BODY + 1));
+    let next = request("", "");
     let short_len = format!("{{\"{}é\"}}", "x".repeat(MAX_BODY));
     check_requests(vec![
-        (
-            format!("{}{}", request("Content-Length: 1002\r\n", &long), request("", "")),
-            &["[413]", "[]"],
-        ),
+        (request("Content-Length: 1000\r\n", &fits), &[&format!("[{fits}]")]),
+        (request("Content-Length: 1001\r\n", &format!("{long}{next}")), &["[413]", "[]"]),
         (request("Content-Length: 1005\r\n", &short_len), &["[413] close"]),
         (request("Content-Length: 1001\r\n", &short_len[..MAX_BODY + 2]), &["short"]),
     ]);
+    let mut reader = RequestReader::new(MAX_BODY);
+    let request = request("Content-Length: 1002\r\n", &long);
+    for mut piece in request.as_bytes().chunks(100) {
+        assert_eq!(reader.read(&mut piece), None);
+    }
+    assert!(reader.is_mid_body());
+    assert_eq!((reader.buffered(), reader.capacity()), (0, 0));
 }
 
 #[test]
