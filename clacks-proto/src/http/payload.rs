@@ -143,6 +143,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow: writes long payloads")]
     fn a_friend_is_left_out_of_a_full_record() {
         let (sender, friend) = (address("localhost:8001"), address("localhost:9001"));
         let with_friend = |body: &[u8]| {
@@ -158,6 +159,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow: writes long payloads")]
     fn a_message_suits_if_its_payload_fits_into_a_record() {
         let name = format!("{}.x", ["a".repeat(63).as_str(); 3].join("."));
         for sender in ["localhost:1", &format!("{name}:65535"), "[1111:2222::8888]:65535"] {
