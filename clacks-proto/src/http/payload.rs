@@ -106,11 +106,15 @@ fn json_address(address: &Address) -> String {
 
 /// Returns whether a JavaScript tower would receive a message unchanged and keep it.
 ///
-/// Costs as much as writing the payload if the message is not too long.
+/// Costs as much as writing the message, unless its body is longer than a record.
 pub(crate) fn suits(kind: Kind, body: &[u8], sender: &Address) -> bool {
-    body.len() <= MAX_RECORD
-        && value::suits_javascript(kind, body)
-        && write_payload(Some((kind, body)), sender, None).len() <= MAX_RECORD
+    if body.len() > MAX_RECORD || !value::suits_javascript(kind, body) {
+        return false;
+    }
+    // A message and its type take the place of `null` and `announce`.
+    let announcement = write_payload(None, sender, None).len();
+    let around = announcement - "null".len() - "announce".len() + "message".len();
+    around + value::to_json(kind, body).len() <= MAX_RECORD
 }
 
 #[cfg(test)]
