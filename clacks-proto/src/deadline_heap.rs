@@ -52,19 +52,6 @@ impl DeadlineHeap {
         self.settle(place);
     }
 
-    /// Moves the deadline of `index` to `at` if that is earlier than the one it has.
-    pub(crate) fn set_if_earlier(&mut self, index: u32, at: Instant) {
-        if self.get(index).is_none_or(|standing| at < standing) {
-            self.set(index, at);
-        }
-    }
-
-    /// Returns the deadline of `index`.
-    pub(crate) fn get(&self, index: u32) -> Option<Instant> {
-        let place = *self.place.get(index as usize)?;
-        self.heap.get(place as usize).map(|(at, _)| *at)
-    }
-
     /// Removes the deadline of `index`, if it has one.
     pub(crate) fn clear(&mut self, index: u32) {
         let Some(&place) = self.place.get(index as usize) else { return };
@@ -125,10 +112,15 @@ mod tests {
                 }
                 let first = model.iter().map(|(index, at)| (*at, *index)).min();
                 prop_assert_eq!(deadlines.first(), first);
-                for index in 0..20 {
-                    prop_assert_eq!(deadlines.get(index), model.get(&index).copied());
-                }
             }
+            let mut drained = Vec::new();
+            while let Some((at, index)) = deadlines.first() {
+                drained.push((at, index));
+                prop_assert_eq!(deadlines.pop_due(at), Some(index));
+            }
+            let mut expected: Vec<_> = model.into_iter().map(|(index, at)| (at, index)).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(drained, expected);
         }
     }
 }

@@ -8,7 +8,6 @@ pub(crate) struct IndexList {
     nodes: Vec<Node>,
     first: u32,
     last: u32,
-    len: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,15 +24,11 @@ const ABSENT: u32 = u32::MAX - 1;
 
 impl Default for IndexList {
     fn default() -> Self {
-        Self { nodes: Vec::new(), first: END, last: END, len: 0 }
+        Self { nodes: Vec::new(), first: END, last: END }
     }
 }
 
 impl IndexList {
-    pub(crate) fn len(&self) -> usize {
-        self.len as usize
-    }
-
     #[inline]
     pub(crate) fn front(&self) -> Option<u32> {
         (self.first != END).then_some(self.first)
@@ -52,14 +47,6 @@ impl IndexList {
             None => self.first = index,
         }
         self.last = index;
-        self.len += 1;
-    }
-
-    #[inline]
-    pub(crate) fn pop_front(&mut self) -> Option<u32> {
-        let index = self.front()?;
-        self.remove(index);
-        Some(index)
     }
 
     /// Removes an index. Returns whether the index was in the list.
@@ -78,7 +65,6 @@ impl IndexList {
             Some(next) => next.previous = node.previous,
             None => self.last = node.previous,
         }
-        self.len -= 1;
         true
     }
 
@@ -112,18 +98,14 @@ mod tests {
                         list.push_back(index);
                         model.push(index);
                     }
-                    2 => {
-                        let front = (!model.is_empty()).then(|| model.remove(0));
-                        prop_assert_eq!(list.pop_front(), front);
-                    }
-                    3 => {
+                    2 | 3 => {
                         prop_assert_eq!(list.remove(index), model.contains(&index));
                         model.retain(|other| *other != index);
                     }
                     _ => {}
                 }
                 prop_assert_eq!(list.iter().collect::<Vec<_>>(), &model[..]);
-                prop_assert_eq!((list.len(), list.front()), (model.len(), model.first().copied()));
+                prop_assert_eq!(list.front(), model.first().copied());
                 (0..9).for_each(|index| assert_eq!(list.contains(index), model.contains(&index)));
             }
         }

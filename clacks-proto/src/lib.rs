@@ -73,7 +73,7 @@
 //! |---|---|---|
 //! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
 //! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
-//! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde_json |
+//! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde, serde_json, base64 |
 //! | `fuzzing` | nothing for you: the bodies of this project's fuzz targets, which change without notice | |
 //!
 //! # Dependencies of the bare crate

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::http_tower;
 use super::wire_decode::cut;
 use crate::http::{
-    BadResponse, Heard, MAX_HEAD, Outgoing, Payload, RequestReader, Response, ResponseReader,
+    BadResponse, MAX_HEAD, Payload, RequestEvent, RequestReader, Response, ResponseReader,
     write_payload,
 };
 use crate::wire::arbitrary::Supply;
@@ -33,19 +33,19 @@ pub fn http_bytes(input: &[u8]) {
 }
 
 /// What is heard, but for the words that somebody waits for: who has sent the body already waits for none.
-fn requests(pieces: &[&[u8]]) -> Vec<Heard> {
+fn requests(pieces: &[&[u8]]) -> Vec<RequestEvent> {
     let mut reader = RequestReader::new(MAX_BODY);
     let (mut all, mut arrived) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
-        while let Some(heard) = reader.read(&mut rest) {
-            all.push(heard);
+        while let Some(event) = reader.read(&mut rest) {
+            all.push(event);
         }
         assert!(rest.is_empty() && reader.buffered() <= MAX_HEAD + MAX_BODY);
         arrived += piece.len();
         assert!(reader.capacity() <= most(arrived).min(MAX_HEAD + 2 * MAX_BODY));
     }
-    all.retain(|heard| *heard != Heard::Expectation);
+    all.retain(|event| *event != RequestEvent::ContinueExpected);
     all
 }
 
@@ -74,9 +74,8 @@ fn responses(pieces: &[&[u8]]) -> (Vec<Response>, Result<Option<u16>, BadRespons
 
 fn survives(payload: &Payload) {
     let (Some(message), Some(sender)) = (&payload.message, &payload.sender) else { return };
-    let mut written = Vec::new();
-    let outgoing = Outgoing::Message(message.kind(), message.body());
-    write_payload(outgoing, sender, payload.friend.as_ref(), &mut written);
+    let parts = Some((message.kind(), &message.body()[..]));
+    let written = write_payload(parts, sender, payload.friend.as_ref());
     let mut again = Payload::parse(&written).expect("what is written is read");
     if again.friend.is_none() {
         // There may have been no room for it.

@@ -7,7 +7,7 @@ use bytes::BufMut;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
-use crate::http::{Heard, RequestReader, ResponseReader};
+use crate::http::{RequestEvent, RequestReader, ResponseReader};
 use crate::{
     Action, Address, CloseMode, Config, Dialects, Event, Instant, IoCause, LinkId, Message, Notice,
     Seed, SendRate, StateMachine, Status, Tower,
@@ -287,8 +287,10 @@ fn check_said(said: &[u8]) {
         }
     } else if said.starts_with(b"POST") {
         let mut reader = RequestReader::new(8 * MAX_MESSAGE);
-        while let Some(heard) = reader.read(&mut rest) {
-            let Heard::Request(request) = heard else { panic!("a request is written badly") };
+        while let Some(event) = reader.read(&mut rest) {
+            let RequestEvent::Request(request) = event else {
+                panic!("a request is written badly")
+            };
             assert!(!request.closes, "the length of a request is wrong");
             let payload = crate::http::Payload::parse(&request.body.unwrap());
             assert_eq!(payload.unwrap().sender, Some(address(9001)));

@@ -1,120 +1,175 @@
-//! HTTP/1.1 with JSON: what the towers of the original's JavaScript package say to each other.
+//! HTTP/1.1 with JSON, as the towers of the original's JavaScript package (`clacks-p2p`) speak it.
 //!
-//! [`RequestReader`] and [`ResponseReader`] read bytes cut into any pieces, [`Payload`] is what a request carries. All of it is
-//! bounded, and none of it does I/O. This page says what the dialect is, and where it differs from the native [`wire`](crate::wire).
+//! [`RequestReader`] is the server's side and [`ResponseReader`] the client's side. Both take bytes
+//! in pieces of any size. [`Payload`] is the body of a request. All of them are bounded, and none
+//! does I/O.
 //!
-//! # One message, one request
+//! This is not a general HTTP implementation. It has one method and one resource, and responses
+//! have no body. `httparse` parses heads, `serde_json` parses bodies. What differs from other HTTP
+//! is in the sections on [Content-Length](#content-length) and [records](#records).
+//!
+//! # Requests
 //!
 //! ```text
 //! POST / HTTP/1.1
 //! Content-Type: application/json
-//! Content-Length: 127
+//! Content-Length: 124
 //! Host: localhost:9001
 //! Connection: keep-alive
 //!
-//! {"message":"hi","type":"message","sender":{"hostname":"localhost","port":8001},"friend":{"hostname":"localhost","port":8002}}
+//! {"message":"hi","type":"message","sender":{"hostname":"localhost","port":8001},
+//! "friend":{"hostname":"localhost","port":8002}}
 //! ```
 //!
-//! The status 200 confirms it, and nothing else does. A request comes after the answer to the one before it, so one link has one message
-//! unconfirmed; to have more there are more links. An announcement has the type `announce` and the message `null`.
+//! The body is one line in reality. An announcement has the type `announce` and the message
+//! `null`. The friend is optional.
 //!
-//! A JavaScript tower puts a comma between what comes in two TLS records. So head and body are a record each, and a body that does not fit into one
-//! ([`MAX_RECORD`]) is for other peers.
+//! A client sends a request after the response to the previous one, so a connection has at most one
+//! unconfirmed message. A client that wants more opens more connections.
 //!
-//! # Messages and values
+//! # Messages
 //!
 //! | message | JSON |
 //! |---|---|
 //! | text | a string |
-//! | JSON | the value, character for character |
-//! | bytes | `{"clacks:base64": "…"}`, in the one spelling of RFC 4648 §4 |
+//! | JSON | the value, as it is written |
+//! | bytes | `{"clacks:base64": "…"}`, in the canonical base64 of RFC 4648 §4 |
 //!
-//! What JavaScript takes for false (`null`, `false`, zero, the empty string) it drops; what nests deeper than [`MAX_DEPTH`] may crash it. Neither is handed
-//! to a JavaScript tower. There is no nonce in a request: where a message comes in it gets a new one, so that two copies of which one
-//! travelled this way are two messages from then on, and don't coalesce.
+//! A request has no nonce. A received message gets a new one, so copies of a message that were
+//! received in requests do not coalesce.
 //!
-//! # Answers
+//! A JavaScript tower drops falsy values (`null`, `false`, zero, the empty string), and may crash
+//! when it writes a value that is nested deeper than [`MAX_DEPTH`]. A tower does not send such
+//! messages to a JavaScript tower.
 //!
-//! | answer | to |
+//! # Responses
+//!
+//! Only the status 200 confirms a message. A tower responds with:
+//!
+//! | status | when |
 //! |---|---|
-//! | 200 | a message that is queued now; an announcement |
-//! | 400 | what is no request, or no payload. The link is closed when it can't be said where the next request begins |
-//! | 403 | a sender that is ignored |
-//! | 408 | a request that did not come to its end in time |
-//! | 413 | a message longer than the tower takes, after its last byte: an answer that comes earlier makes JavaScript towers send it twice |
-//! | 417 | an expectation other than `100-continue` |
-//! | 431 | a head of more than [`MAX_HEAD`] bytes |
-//! | 503 | a message for which there is no room now, or that the application rejects; more requests at a time than the tower's window, and the link is closed |
+//! | 200 | the message is queued, or the announcement is accepted |
+//! | 400 | the request or its payload is malformed |
+//! | 403 | the sender is ignored |
+//! | 405 | the request does not begin with `POST` |
+//! | 408 | the request did not arrive in time |
+//! | 413 | the message is longer than the tower accepts |
+//! | 431 | the head is longer than [`MAX_HEAD`] bytes, or has more than 100 fields |
+//! | 503 | the queue is full, the application rejects the message, or too many are pipelined |
+//!
+//! The server closes the connection after a status for which it does not know where the next
+//! request begins. It responds 413 after the last byte of the body, because a JavaScript tower that
+//! gets the response earlier sends the message twice.
 //!
 //! # Content-Length
 //!
-//! JavaScript towers count UTF-16 units where they should count bytes, so what is not ASCII has more bytes than its head says. When the
-//! JSON is not complete where the body should end, what follows is taken for the rest of it, up to the closing bracket.
+//! A JavaScript tower counts UTF-16 units instead of bytes, so the body of a message that is not
+//! ASCII is longer than its head announces. If the JSON is incomplete at the announced length, the
+//! server reads on to its closing bracket, and closes the connection after the response.
+//!
+//! # Records
+//!
+//! A JavaScript tower inserts a comma between the parts of a body that arrive in different TLS
+//! records. A client therefore sends head and body in one record each, and does not send a body
+//! that is longer than one ([`MAX_RECORD`]).
 
 mod body;
+mod brackets;
 mod head;
 mod payload;
-mod pick;
 mod request;
 mod response;
-mod scan;
 mod value;
 
 #[cfg(test)]
-mod laws;
+mod tests;
 
 pub use payload::Payload;
-pub use request::{Heard, Request, RequestReader};
+pub use request::{Request, RequestEvent, RequestReader};
 pub use response::{BadResponse, Response, ResponseReader};
-pub use value::message;
 
-pub(crate) use head::FIELDS_MEMORY;
-pub(crate) use payload::{Outgoing, suits, write as write_payload};
-pub(crate) use request::write_head;
+pub(crate) use payload::{suits, write_payload};
+pub(crate) use request::write_request_head;
 pub(crate) use response::{KeepAlive, write_continue, write_response};
 
-/// How many brackets of a message may be open at a time. JavaScript towers read more, and crash when they write 5000 of them.
+/// The maximum nesting of a message that is sent to a JavaScript tower. A guess: such a tower
+/// writes 4000 levels, and crashes at 5000.
 pub const MAX_DEPTH: u32 = 512;
-/// The longest body that is handed to a JavaScript tower, in bytes: one TLS record.
+/// The maximum length of a body that is sent to a JavaScript tower, in bytes: one TLS record.
 pub const MAX_RECORD: usize = 16 * 1024;
-/// The longest head of a request or response, in bytes: that of node.
+/// The maximum length of the head of a request or response, in bytes. The default of node.
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// The statuses that a tower answers with.
+/// The status of a response, named as in RFC 9110 and RFC 6585.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Status {
-    /// 200: taken.
-    Ok,
-    /// 400: not understood.
-    BadRequest,
-    /// 403: the sender is ignored.
-    Forbidden,
-    /// 408: the request did not end in time.
-    RequestTimeout,
-    /// 413: longer than the tower takes.
-    PayloadTooLarge,
-    /// 417: something is expected that a tower does not do.
-    ExpectationFailed,
-    /// 431: the head is too long.
-    HeadTooLarge,
-    /// 503: no room now.
-    Unavailable,
+pub enum StatusCode {
+    /// 200.
+    Ok = 200,
+    /// 400.
+    BadRequest = 400,
+    /// 403.
+    Forbidden = 403,
+    /// 405.
+    MethodNotAllowed = 405,
+    /// 408.
+    RequestTimeout = 408,
+    /// 413.
+    ContentTooLarge = 413,
+    /// 431.
+    RequestHeaderFieldsTooLarge = 431,
+    /// 503.
+    ServiceUnavailable = 503,
 }
 
-impl Status {
-    /// The number and the words for it.
+impl StatusCode {
+    /// Returns the number.
     #[must_use]
-    pub fn line(self) -> (u16, &'static str) {
+    pub fn as_u16(self) -> u16 {
+        self as u16
+    }
+
+    /// Returns the reason phrase.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
         match self {
-            Self::Ok => (200, "OK"),
-            Self::BadRequest => (400, "Bad Request"),
-            Self::Forbidden => (403, "Forbidden"),
-            Self::RequestTimeout => (408, "Request Timeout"),
-            Self::PayloadTooLarge => (413, "Payload Too Large"),
-            Self::ExpectationFailed => (417, "Expectation Failed"),
-            Self::HeadTooLarge => (431, "Request Header Fields Too Large"),
-            Self::Unavailable => (503, "Service Unavailable"),
+            Self::Ok => "OK",
+            Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::RequestTimeout => "Request Timeout",
+            Self::ContentTooLarge => "Content Too Large",
+            Self::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Self::ServiceUnavailable => "Service Unavailable",
+        }
+    }
+}
+
+/// Why bytes are not a request or response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ParseError {
+    /// The first line does not begin with `POST`, or with a version of HTTP.
+    WrongStart,
+    /// The head has too many bytes or fields.
+    TooLarge,
+    Malformed,
+}
+
+impl From<httparse::Error> for ParseError {
+    fn from(error: httparse::Error) -> Self {
+        match error {
+            httparse::Error::TooManyHeaders => Self::TooLarge,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl From<ParseError> for StatusCode {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::WrongStart => Self::MethodNotAllowed,
+            ParseError::TooLarge => Self::RequestHeaderFieldsTooLarge,
+            ParseError::Malformed => Self::BadRequest,
         }
     }
 }

@@ -1,295 +1,236 @@
-//! Requests: reading those of others from bytes in any pieces, and writing our own.
+//! Reading requests, and writing the heads of our own.
 
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::Status;
-use super::body::{Chunk, Frame};
-use super::head::{BadHead, Expects, Fields, Gathered, Length, with_fields};
-use super::scan::Scan;
+use httparse::EMPTY_HEADER;
+
+use super::body::BodyDecoder;
+use super::brackets::Brackets;
+use super::head::{Fields, HeadReader, MAX_FIELDS};
+use super::{ParseError, StatusCode};
 use crate::address::Address;
 
-/// Reads the requests that come in on one link.
+/// Reads the requests that arrive on one connection, as a server.
 ///
-/// It never holds more than [`MAX_HEAD`](super::MAX_HEAD) and the longest body that it was made for, and what it holds grows with the bytes that
-/// really arrive.
+/// Only `POST` requests are accepted, whatever their target. The reader holds at most a head of
+/// [`MAX_HEAD`](super::MAX_HEAD) bytes or a body of the length that it was made for. Its memory
+/// grows with the bytes that arrive, not with the length that a head announces.
 ///
 /// ```
-/// use clacks_proto::http::{Heard, RequestReader};
+/// use clacks_proto::http::{RequestEvent, RequestReader};
 ///
 /// let mut reader = RequestReader::new(1024);
-/// let mut arrived: &[u8] = b"POST / HTTP/1.1\r\nHost: tower\r\nContent-Length: 2\r\n\r\n{}";
-/// let Some(Heard::Request(request)) = reader.read(&mut arrived) else { panic!("no request") };
+/// let mut input: &[u8] = b"POST / HTTP/1.1\r\nHost: tower\r\nContent-Length: 2\r\n\r\n{}";
+/// let Some(RequestEvent::Request(request)) = reader.read(&mut input) else { panic!() };
 /// assert_eq!(request.body.unwrap(), b"{}");
 /// ```
 #[derive(Debug, Default)]
 pub struct RequestReader {
     max_body: usize,
-    head: Gathered,
+    head: HeadReader,
+    /// Present from the end of the head to the end of the body.
     body: Option<Body>,
-    has_failed: bool,
+    /// No request can follow.
+    has_ended: bool,
 }
 
-/// Something that came in.
+/// Output of a [`RequestReader`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Heard {
-    /// A head whose sender waits for `100 Continue` before it sends the body.
-    Expectation,
-    /// A whole request.
+pub enum RequestEvent {
+    /// The client waits for `100 Continue` before it sends the body of its request.
+    ContinueExpected,
+    /// A complete request.
     Request(Request),
-    /// What is no request: answer with this and close the link, nothing more can be read.
-    Failure(Status),
+    /// The bytes are not a request. Answer with this status and close the connection: the reader
+    /// ignores all further bytes.
+    Failure(StatusCode),
 }
 
-/// A request that came in.
+/// A complete request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Its body, or the status to answer with because the body could not be kept.
-    pub body: Result<Vec<u8>, Status>,
-    /// Whether the link ends with the answer to it.
+    /// The body, or the status that refuses it because it was longer than the maximum.
+    pub body: Result<Vec<u8>, StatusCode>,
+    /// Whether the connection closes after the response. The reader ignores all further bytes.
     pub closes: bool,
 }
 
-/// A body that is not whole.
-#[derive(Debug)]
-struct Body {
-    frame: Frame,
-    bytes: Vec<u8>,
-    scan: Scan,
-    closes: bool,
-    /// How many bytes came that were too many to be kept.
-    dropped: usize,
-    /// How many more may come behind the end that the head named; `None` before it has come to that.
-    behind: Option<usize>,
-    /// The length that the head named.
-    named: usize,
-}
-
-/// As many bytes of a body that is too long are read before the link is closed on whoever sends them.
-const MAX_DROPPED: usize = 64 * 1024 * 1024;
-
-/// The methods that node's parser knows and a server gets to see.
-const METHODS: &[&str] = &[
-    "DELETE",
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "OPTIONS",
-    "TRACE",
-    "COPY",
-    "LOCK",
-    "MKCOL",
-    "MOVE",
-    "PROPFIND",
-    "PROPPATCH",
-    "SEARCH",
-    "UNLOCK",
-    "BIND",
-    "REBIND",
-    "UNBIND",
-    "ACL",
-    "REPORT",
-    "MKACTIVITY",
-    "CHECKOUT",
-    "MERGE",
-    "M-SEARCH",
-    "NOTIFY",
-    "SUBSCRIBE",
-    "UNSUBSCRIBE",
-    "PATCH",
-    "PURGE",
-    "MKCALENDAR",
-    "LINK",
-    "UNLINK",
-    "SOURCE",
-    "QUERY",
-];
+/// Every head must begin with this. Other bytes fail at once, without waiting for a whole head.
+const START: &[u8] = b"POST ";
 
 impl RequestReader {
-    /// A reader that keeps bodies of at most `max_body` bytes.
+    /// Returns a reader that keeps bodies of at most `max_body` bytes. It reads longer ones to
+    /// their end, and drops them.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
         Self { max_body, ..Self::default() }
     }
 
-    /// What comes next. Takes its bytes off the front of `input`; `None` when the input is used up.
-    pub fn read(&mut self, input: &mut &[u8]) -> Option<Heard> {
-        if self.has_failed {
+    /// Takes bytes off the front of `input` up to the next event.
+    ///
+    /// Returns `None` when `input` is used up.
+    pub fn read(&mut self, input: &mut &[u8]) -> Option<RequestEvent> {
+        if self.has_ended {
             *input = &[];
             return None;
         }
-        let heard = self.next(input).unwrap_or_else(|status| {
-            (self.head, self.body) = (Gathered::default(), None);
-            Some(Heard::Failure(status))
+        let event = self.next_event(input).unwrap_or_else(|error| {
+            *self = Self::new(self.max_body);
+            Some(RequestEvent::Failure(error.into()))
         });
-        self.has_failed = matches!(heard, Some(Heard::Failure(_)))
-            || matches!(heard, Some(Heard::Request(Request { closes: true, .. })));
-        heard
+        self.has_ended = match &event {
+            Some(RequestEvent::Request(request)) => request.closes,
+            Some(RequestEvent::Failure(_)) => true,
+            Some(RequestEvent::ContinueExpected) | None => false,
+        };
+        event
     }
 
-    /// Whether a request has begun and not ended.
+    /// Whether the first byte of a request has arrived, and its last byte has not.
     #[must_use]
     pub fn is_mid_request(&self) -> bool {
-        self.body.is_some() || !self.head.bytes().is_empty()
+        self.is_mid_body() || self.head.len() > 0
     }
 
-    /// Whether the head of a request is there, and its body is not whole.
+    /// Whether the head of a request has arrived, and the end of its body has not.
     #[must_use]
     pub fn is_mid_body(&self) -> bool {
         self.body.is_some()
     }
 
-    /// Whether the body has come to the end that its head names and is not complete as JSON: more may be on its way.
+    /// Whether the body has reached its announced length and is incomplete JSON.
+    ///
+    /// The reader then reads on to the closing bracket, however far away it is. The caller must
+    /// limit the time for this. The rest of a valid body arrives together with its beginning.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.body.as_ref().is_some_and(|body| body.behind.is_some())
+        self.body.as_ref().is_some_and(|body| body.is_short)
     }
 
-    /// How many bytes are held.
+    /// Returns the number of bytes held.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.head.bytes().len() + self.body.as_ref().map_or(0, |body| body.bytes.len())
+        self.head.len() + self.body.as_ref().map_or(0, |body| body.bytes.len())
     }
 
-    /// How much memory is taken for that.
+    /// Returns the memory taken for these bytes, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn capacity(&self) -> usize {
-        self.head.capacity() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
+        let body = |body: &Body| body.bytes.capacity() + body.decoder.capacity();
+        self.head.capacity() + self.body.as_ref().map_or(0, body)
     }
 
-    fn next(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, Status> {
-        if self.body.is_none() {
-            let gathered = self.head.gather(input);
-            if !begins_with_method(self.head.bytes()) {
-                return Err(Status::BadRequest);
+    fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<RequestEvent>, ParseError> {
+        let body = match &mut self.body {
+            Some(body) => body,
+            None => {
+                let Some(head) = self.head.read(START, input)? else { return Ok(None) };
+                let (body, expects_continue) = parse_head(&head)?;
+                let body = self.body.insert(body);
+                if expects_continue && input.is_empty() {
+                    return Ok(Some(RequestEvent::ContinueExpected));
+                }
+                body
             }
-            if !gathered.map_err(status_of)? {
-                return Ok(None);
-            }
-            let expects = self.begin_body()?;
-            if expects && input.is_empty() {
-                return Ok(Some(Heard::Expectation));
-            }
-        }
-        let Some(body) = &mut self.body else { return Ok(None) };
-        if !body.feed(input, self.max_body)? {
+        };
+        if !body.read(input, self.max_body)? {
             return Ok(None);
         }
-        let Some(body) = self.body.take() else { return Ok(None) };
-        let closes = body.closes || body.behind.is_some();
-        let body = if body.dropped > 0 { Err(Status::PayloadTooLarge) } else { Ok(body.bytes) };
-        Ok(Some(Heard::Request(Request { body, closes })))
+        Ok(self.body.take().map(|body| RequestEvent::Request(body.into_request())))
     }
+}
 
-    /// The head is whole. Whether its sender waits for a word before it sends the body.
-    fn begin_body(&mut self) -> Result<bool, Status> {
-        let head = self.head.take();
-        let (version, fields) = with_fields(|headers| {
-            let mut request = httparse::Request::new(headers);
-            let parsed = request.parse(&head)?;
-            let known = request.method.is_some_and(|method| METHODS.contains(&method));
-            if parsed.is_partial() || !known {
-                return Err(httparse::Error::Token);
-            }
-            Ok((request.version.unwrap_or(0), Fields::read(request.headers)))
-        })
-        .map_err(status_of)?;
-        let fields = fields.map_err(status_of)?;
-        if version == 1 && !fields.has_host {
-            return Err(Status::BadRequest);
-        }
-        if fields.expects == Expects::More {
-            return Err(Status::ExpectationFailed);
-        }
-        let (frame, named) = match fields.length {
-            Length::Unsaid => (Frame::Bytes(0), 0),
-            Length::Bytes(len) => (Frame::Bytes(len), len),
-            Length::Chunked => (Frame::Chunks(Chunk::START), 0),
-        };
-        self.body = Some(Body {
-            frame,
-            bytes: Vec::new(),
-            scan: Scan::default(),
-            closes: fields.closes || version == 0,
-            dropped: 0,
-            behind: None,
-            named,
-        });
-        Ok(fields.expects == Expects::Continue)
+/// Returns the empty body of a request, and whether the client expects `100 Continue`.
+fn parse_head(head: &[u8]) -> Result<(Body, bool), ParseError> {
+    let mut headers = [EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(head)?.is_partial() {
+        return Err(ParseError::Malformed);
     }
+    let is_http_1_0 = request.version == Some(0);
+    let fields = Fields::parse(request.headers)?;
+    // RFC 9112 §3.2.
+    if !is_http_1_0 && !fields.has_host {
+        return Err(ParseError::Malformed);
+    }
+    let body = Body {
+        decoder: fields.body.unwrap_or(BodyDecoder::ContentLength(0)),
+        bytes: Vec::new(),
+        brackets: Brackets::default(),
+        is_too_long: false,
+        is_short: false,
+        closes: fields.closes || is_http_1_0,
+    };
+    Ok((body, fields.expects_continue))
+}
+
+/// The body of a request whose end has not arrived.
+#[derive(Debug)]
+struct Body {
+    decoder: BodyDecoder,
+    bytes: Vec<u8>,
+    brackets: Brackets,
+    /// The body is longer than the maximum, so its bytes are dropped.
+    is_too_long: bool,
+    /// The announced length has been read, and the JSON is incomplete.
+    is_short: bool,
+    closes: bool,
 }
 
 impl Body {
-    /// Whether it is whole.
-    fn feed(&mut self, input: &mut &[u8], max: usize) -> Result<bool, Status> {
-        if self.behind.is_none() {
-            let Self { frame, bytes, scan, dropped, .. } = self;
-            let is_whole = frame.feed(input, |piece| {
-                scan.feed(piece);
-                keep(bytes, dropped, piece, max);
-            });
-            let is_whole = is_whole.map_err(|_| Status::BadRequest)?;
-            if self.dropped > MAX_DROPPED {
-                return Err(Status::PayloadTooLarge);
+    /// Returns true at the end of the body.
+    fn read(&mut self, input: &mut &[u8], max_len: usize) -> Result<bool, ParseError> {
+        if !self.is_short {
+            let Self { decoder, bytes, brackets, is_too_long, .. } = self;
+            let is_complete = decoder.read(input, |piece| {
+                brackets.read(piece);
+                append(piece, max_len, bytes, is_too_long);
+            })?;
+            // A JavaScript tower counts UTF-16 units, so the body of a message that is not ASCII
+            // is longer than its Content-Length. The rest of the JSON follows.
+            self.is_short = is_complete
+                && self.brackets.are_open()
+                && matches!(self.decoder, BodyDecoder::ContentLength(_));
+            if !self.is_short {
+                return Ok(is_complete);
             }
-            if !is_whole {
-                return Ok(false);
-            }
-            if !self.scan.is_open() || self.named == 0 {
-                return Ok(true);
-            }
-            // One UTF-16 unit is at most three bytes of UTF-8.
-            self.behind = Some(self.named.saturating_mul(2));
         }
-        let Some(behind) = &mut self.behind else { return Ok(true) };
-        let offered = input.get(..input.len().min(*behind)).unwrap_or_default();
-        let taken = self.scan.feed(offered);
-        keep(&mut self.bytes, &mut self.dropped, offered.get(..taken).unwrap_or_default(), max);
-        *behind -= taken;
-        *input = input.get(taken..).unwrap_or_default();
-        match (self.scan.is_open(), *behind) {
-            (false, _) => Ok(true),
-            (true, 0) => Err(Status::BadRequest),
-            (true, _) => Ok(false),
-        }
+        let rest_len = self.brackets.read(input);
+        let rest = input.split_off(..rest_len).unwrap_or_default();
+        append(rest, max_len, &mut self.bytes, &mut self.is_too_long);
+        Ok(!self.brackets.are_open())
+    }
+
+    fn into_request(self) -> Request {
+        let body = if self.is_too_long { Err(StatusCode::ContentTooLarge) } else { Ok(self.bytes) };
+        // After a wrong length it is not certain where the next request would begin.
+        Request { body, closes: self.closes || self.is_short }
     }
 }
 
-fn keep(bytes: &mut Vec<u8>, dropped: &mut usize, piece: &[u8], max: usize) {
-    if *dropped == 0 && bytes.len() + piece.len() <= max {
-        bytes.extend_from_slice(piece);
-    } else {
-        *dropped += bytes.len() + piece.len();
+fn append(piece: &[u8], max_len: usize, bytes: &mut Vec<u8>, is_too_long: &mut bool) {
+    *is_too_long |= bytes.len() + piece.len() > max_len;
+    if *is_too_long {
         *bytes = Vec::new();
+    } else {
+        bytes.extend_from_slice(piece);
     }
 }
 
-/// Whether a head begins with what may be a method, or with a part of one. What is no HTTP at all shows at once.
-fn begins_with_method(head: &[u8]) -> bool {
-    let word = head.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let is_method = |word: &[u8]| {
-        word.len() <= 16 && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
-    };
-    head == b"\r" || is_method(word) && (head.is_empty() || !word.is_empty())
-}
-
-fn status_of(bad: BadHead) -> Status {
-    match bad {
-        BadHead::TooLong => Status::HeadTooLarge,
-        BadHead::Malformed => Status::BadRequest,
-    }
-}
-
-/// Appends the head of one of our requests, as JavaScript towers write theirs.
-pub(crate) fn write_head(to: &Address, body: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: ");
-    out.extend_from_slice(body.to_string().as_bytes());
-    out.extend_from_slice(b"\r\nHost: ");
-    // Over TLS, which is where all of them listen, 443 goes without saying.
+/// Appends the head of a request, with the bytes that a JavaScript tower would send.
+pub(crate) fn write_request_head(to: &Address, body_len: usize, out: &mut Vec<u8>) {
     let host = to.to_string();
-    let bare = host.strip_suffix(":443");
-    out.extend_from_slice(bare.unwrap_or(&host).as_bytes());
-    out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n");
+    // Node leaves out the default port of HTTPS.
+    let host = host.strip_suffix(":443").unwrap_or(&host);
+    let head = format!(
+        "POST / HTTP/1.1\r\n\
+         Content-Type: application/json\r\n\
+         Content-Length: {body_len}\r\n\
+         Host: {host}\r\n\
+         Connection: keep-alive\r\n\r\n"
+    );
+    out.extend_from_slice(head.as_bytes());
 }

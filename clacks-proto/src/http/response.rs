@@ -1,163 +1,152 @@
-//! Responses: reading those to our requests from bytes in any pieces, and writing ours.
+//! Reading responses, and writing our own.
 
-use alloc::string::ToString;
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::vec::Vec;
 
-use super::Status;
-use super::body::{Chunk, Frame};
-use super::head::{Fields, Gathered, Length, with_fields};
+use httparse::EMPTY_HEADER;
 
-/// Reads the responses that come in on one link.
+use super::body::BodyDecoder;
+use super::head::{Fields, HeadReader, MAX_FIELDS};
+use super::{ParseError, StatusCode};
+
+/// Reads the responses that arrive on one connection, as a client.
+///
+/// The reader skips bodies. It holds at most a head of [`MAX_HEAD`](super::MAX_HEAD) bytes.
 #[derive(Debug, Default)]
 pub struct ResponseReader {
-    head: Gathered,
-    begun: Option<Begun>,
-    /// Heads before the one that counts (1xx).
-    interim: u8,
+    head: HeadReader,
+    /// Present from the end of the head to the end of the body.
+    body: Option<Body>,
 }
 
-/// An answer that is whole.
+/// A complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
-    /// Its status.
+    /// The status code.
     pub status: u16,
-    /// Whether the link takes no more requests.
+    /// Whether the server closes the connection after the response.
     pub closes: bool,
-    /// For how many seconds the other side keeps the link without one, if it says so.
+    /// For how many seconds the server keeps an idle connection, if it says so.
     pub keep_alive: Option<u64>,
 }
 
-/// The bytes are no response.
+/// The bytes are not a response. The reader must not be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadResponse;
 
-/// A response whose head is there.
+/// The body of a response whose end has not arrived.
 #[derive(Debug)]
-struct Begun {
+struct Body {
     response: Response,
-    frame: Frame,
-    read: usize,
+    decoder: BodyDecoder,
+    skipped: usize,
 }
 
-/// The longest body of a response that is passed over, in bytes: towers send none.
+/// Every head begins with this. Other bytes fail at once, without waiting for a whole head.
+const START: &[u8] = b"HTTP/1.";
+/// The maximum length of a body, in bytes. A guess: JavaScript towers send empty ones.
 const MAX_BODY: usize = 64 * 1024;
-/// The most heads of interim responses to one request.
-const MAX_INTERIM: u8 = 8;
 
 impl ResponseReader {
-    /// The next response. Takes its bytes off the front of `input`; `None` when the input is used up.
+    /// Takes bytes off the front of `input` up to the end of the next response.
+    ///
+    /// Returns `None` when `input` is used up. Skips interim responses (1xx).
     ///
     /// # Errors
     ///
-    /// When the bytes are no response that a tower could mean. Nothing can be read after that.
+    /// When the bytes are not a response, or its head or body is too long.
+    /// [`status`](Self::status) keeps the status of a response whose body is malformed.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Response>, BadResponse> {
-        while self.begun.is_none() {
-            let is_whole = self.head.gather(input).map_err(|_| BadResponse)?;
-            if !begins_with_version(self.head.bytes()) {
-                return Err(BadResponse);
-            }
-            if !is_whole {
-                return Ok(None);
-            }
-            self.begin()?;
-        }
-        let Some(Begun { response, frame, read }) = &mut self.begun else { return Ok(None) };
-        let is_whole = frame.feed(input, |piece| *read += piece.len()).map_err(|_| BadResponse)?;
-        if *read > MAX_BODY {
+        let body = match &mut self.body {
+            Some(body) => body,
+            None => loop {
+                let Some(head) = self.head.read(START, input)? else { return Ok(None) };
+                if let Some(body) = parse_head(&head)? {
+                    break self.body.insert(body);
+                }
+            },
+        };
+        let is_complete = body.decoder.read(input, |piece| body.skipped += piece.len())?;
+        if body.skipped > MAX_BODY {
             return Err(BadResponse);
         }
-        let response = *response;
-        if is_whole {
-            self.begun = None;
-            self.interim = 0;
-        }
-        Ok(is_whole.then_some(response))
+        Ok(if is_complete { self.body.take().map(|body| body.response) } else { None })
     }
 
-    /// Whether a response has begun and not ended.
+    /// Whether the first byte of a response has arrived, and its last byte has not.
     #[must_use]
     pub fn is_mid_response(&self) -> bool {
-        self.begun.is_some() || !self.head.bytes().is_empty()
+        self.body.is_some() || self.head.len() > 0
     }
 
-    /// The status of the response whose head is there, though its body may not be whole.
+    /// Returns the status of a response whose head has arrived, and the end of its body has not.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        self.begun.as_ref().map(|begun| begun.response.status)
+        self.body.as_ref().map(|body| body.response.status)
     }
 
-    /// How much memory is taken: bodies are not kept.
+    /// Returns the memory taken, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn capacity(&self) -> usize {
-        self.head.capacity()
-    }
-
-    fn begin(&mut self) -> Result<(), BadResponse> {
-        let head = self.head.take();
-        let (version, status, fields) = with_fields(|headers| {
-            let mut response = httparse::Response::new(headers);
-            if response.parse(&head)?.is_partial() {
-                return Err(httparse::Error::Status);
-            }
-            let status = response.code.unwrap_or(0);
-            Ok((response.version.unwrap_or(0), status, Fields::read(response.headers)))
-        })
-        .map_err(|_| BadResponse)?;
-        let fields = fields.map_err(|_| BadResponse)?;
-        if (100..200).contains(&status) {
-            self.interim += 1;
-            return if self.interim > MAX_INTERIM || status == 101 {
-                Err(BadResponse)
-            } else {
-                Ok(())
-            };
-        }
-        let frame = match fields.length {
-            _ if status == 204 || status == 304 => Frame::Bytes(0),
-            Length::Bytes(len) => Frame::Bytes(len),
-            Length::Chunked => Frame::Chunks(Chunk::START),
-            Length::Unsaid => Frame::Endless,
-        };
-        let closes = fields.closes || version == 0 || frame == Frame::Endless;
-        let response = Response { status, closes, keep_alive: fields.keep_alive };
-        self.begun = Some(Begun { response, frame, read: 0 });
-        Ok(())
+        self.head.capacity() + self.body.as_ref().map_or(0, |body| body.decoder.capacity())
     }
 }
 
-/// Whether a head begins as every response does, or with a part of that, or of an empty line before it. What is no HTTP at all shows at once.
-fn begins_with_version(head: &[u8]) -> bool {
-    head == b"\r" || b"HTTP/1.".iter().zip(head).all(|(expected, byte)| expected == byte)
+/// Returns the empty body of a response, or `None` for an interim response.
+fn parse_head(head: &[u8]) -> Result<Option<Body>, ParseError> {
+    let mut headers = [EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut headers);
+    if response.parse(head)?.is_partial() {
+        return Err(ParseError::Malformed);
+    }
+    let is_http_1_0 = response.version == Some(0);
+    let status = response.code.ok_or(ParseError::Malformed)?;
+    let fields = Fields::parse(response.headers)?;
+    let decoder = match (status, fields.body) {
+        (100..200, _) => return Ok(None),
+        (204 | 304, _) => BodyDecoder::ContentLength(0),
+        (_, body) => body.unwrap_or(BodyDecoder::UntilClose),
+    };
+    let closes = fields.closes || is_http_1_0;
+    let response = Response { status, closes, keep_alive: fields.keep_alive };
+    Ok(Some(Body { response, decoder, skipped: 0 }))
 }
 
-/// What a response says of the link.
+impl From<ParseError> for BadResponse {
+    fn from(_: ParseError) -> Self {
+        Self
+    }
+}
+
+/// What a response says about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
-    /// It stays for so many seconds.
+    /// The server keeps an idle connection for this many seconds.
     Seconds(u64),
-    /// It is closed.
+    /// The server closes the connection.
     Close,
 }
 
 /// Appends a response without a body.
-pub(crate) fn write_response(status: Status, keep_alive: KeepAlive, out: &mut Vec<u8>) {
-    let (number, words) = status.line();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(number.to_string().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(words.as_bytes());
-    match keep_alive {
+pub(crate) fn write_response(status: StatusCode, keep_alive: KeepAlive, out: &mut Vec<u8>) {
+    let (code, reason) = (status.as_u16(), status.reason());
+    let connection: Cow<'_, str> = match keep_alive {
         KeepAlive::Seconds(seconds) => {
-            out.extend_from_slice(b"\r\nConnection: keep-alive\r\nKeep-Alive: timeout=");
-            out.extend_from_slice(seconds.to_string().as_bytes());
+            format!("keep-alive\r\nKeep-Alive: timeout={seconds}").into()
         }
-        KeepAlive::Close => out.extend_from_slice(b"\r\nConnection: close"),
-    }
-    out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n");
+        KeepAlive::Close => "close".into(),
+    };
+    // RFC 9110 §15.5.6.
+    let allow = if status == StatusCode::MethodNotAllowed { "Allow: POST\r\n" } else { "" };
+    let response = format!(
+        "HTTP/1.1 {code} {reason}\r\nConnection: {connection}\r\n{allow}Content-Length: 0\r\n\r\n"
+    );
+    out.extend_from_slice(response.as_bytes());
 }
 
-/// Appends the word for which a sender waits before it sends the body.
+/// Appends the interim response to a client that expects `100 Continue`.
 pub(crate) fn write_continue(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }

@@ -9,7 +9,7 @@ use bytes::BufMut;
 
 use super::{Content, Doubt, Link, LinkEvent, Local, Router, Session, State};
 use crate::address::Address;
-use crate::error::{CloseReason, TlsFailure};
+use crate::error::CloseReason;
 use crate::event::{CloseMode, Dialect};
 use crate::ids::LinkId;
 use crate::message::Message;
@@ -17,7 +17,9 @@ use crate::time::Instant;
 use crate::wire::{Decoder, Window, WireError};
 
 #[cfg(feature = "http")]
-use crate::http::HttpCodec;
+mod http;
+#[cfg(feature = "http")]
+use http::HttpCodec;
 
 /// Whether HTTP is compiled in.
 pub(crate) const HAS_HTTP: bool = cfg!(feature = "http");
@@ -100,6 +102,7 @@ impl Codec {
     }
 
     /// Takes the dialect on which TLS has agreed. Returns whether the link is open without a hello.
+    #[cfg(any(test, feature = "tls"))]
     pub(super) fn agree(&mut self, dialect: Dialect, session: &mut Session, local: &Local) -> bool {
         match dialect {
             Dialect::Native => {
@@ -129,7 +132,7 @@ impl Codec {
             && codec.turns_native(input)
         {
             if router.local().identity.is_some() && session.identity.is_none() {
-                let reason = CloseReason::Tls(TlsFailure::Certificate);
+                let reason = CloseReason::Tls(crate::error::TlsFailure::Certificate);
                 let event = session.close_for_misbehaviour(reason, router.local(), router.now());
                 return router.on_link_event(id, session, event);
             }
@@ -148,9 +151,7 @@ impl Codec {
                 Err(error) => session.handle_wire_error(*error, router.local(), router.now()),
             };
             router.on_link_event(id, session, event);
-            while let Some(event) = session.next_event(router.local(), router.now()) {
-                router.on_link_event(id, session, event);
-            }
+            session.settle(id, router);
         }
     }
 
@@ -184,10 +185,10 @@ impl Codec {
         }
     }
 
-    /// Handles the end of the stream. Returns the reason for which the link is closed if it is not truncated.
-    pub(super) fn handle_finished(&mut self, session: &Session) -> Option<CloseReason> {
+    /// Handles the end of the stream. Returns the reason for which the link is closed.
+    pub(super) fn handle_finished(&mut self, session: &mut Session) -> CloseReason {
         match self {
-            Self::Native(_) => None,
+            Self::Native(_) => CloseReason::Truncated,
             #[cfg(feature = "http")]
             Self::Http(codec) => codec.handle_finished(session),
         }

@@ -23,6 +23,7 @@ impl Link {
 
     /// Handles what a TLS handshake has agreed on and proved, before the first plaintext. The caller has compared the key
     /// with the pinned one.
+    #[cfg(any(test, feature = "tls"))]
     pub(crate) fn handle_tls_handshake(
         &mut self,
         dialect: Dialect,

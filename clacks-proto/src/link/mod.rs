@@ -56,6 +56,8 @@ pub(crate) trait Content {
     fn message(&self, id: MessageId) -> Option<(Nonce, &Message)>;
     /// Draws the friend that a transfer names.
     fn friend(&mut self) -> Option<Address>;
+    /// Returns the address of the peer to which the link leads.
+    fn recipient(&self) -> Option<&Address>;
 }
 
 /// Takes the events of a link.
@@ -179,6 +181,10 @@ pub(crate) struct Session {
     settling: Option<(u64, Outcome)>,
     /// What the peer said of the oldest transfer in an answer that is not complete (HTTP).
     early_outcome: Option<Outcome>,
+    /// The codec has bytes to send besides frames (HTTP).
+    has_output: bool,
+    /// The link is closed when nothing that came in is undecided (HTTP).
+    closes_when_answered: bool,
     /// How long the link may be unused; less than configured if the peer asks for it (HTTP).
     idle: core::time::Duration,
     /// An [`Action::Send`](crate::Action::Send) for this link waits to be polled.
@@ -230,6 +236,8 @@ impl Link {
             timers: TimerTable::default(),
             settling: None,
             early_outcome: None,
+            has_output: false,
+            closes_when_answered: false,
             idle,
             send_queued: false,
             scheduled: Instant::FAR_FUTURE,
@@ -265,10 +273,13 @@ impl Link {
                     let reason = CloseReason::ConnectTimeout;
                     session.close(reason, Doubt::NotTaken, abort, local, now)
                 }
-                LinkTimer::Handshake => {
-                    let reason = CloseReason::HandshakeTimeout;
-                    session.close(reason, Doubt::NotTaken, abort, local, now)
-                }
+                LinkTimer::Handshake => match codec.handle_request_timeout(session, local, now) {
+                    Some(event) => event,
+                    None => {
+                        let reason = CloseReason::HandshakeTimeout;
+                        session.close(reason, Doubt::NotTaken, abort, local, now)
+                    }
+                },
                 LinkTimer::Confirm => match session.confirm_deadline(local) {
                     Some(at) if at <= now => {
                         let reason = CloseReason::ConfirmTimeout;
@@ -319,7 +330,7 @@ impl Link {
         if session.state == State::Closed {
             return LinkEvent::Handled;
         }
-        let reason = codec.handle_finished(session).unwrap_or(CloseReason::Truncated);
+        let reason = codec.handle_finished(session);
         // The other side sends no more, but may still read.
         session.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
     }
@@ -449,6 +460,7 @@ impl Session {
             || self.incoming.has_answers()
             || self.outgoing.goodbye_due.is_some()
             || self.outgoing.is_mid_frame()
+            || self.has_output
             || self.state == State::Open && self.outgoing.may_send()
     }
 
@@ -595,7 +607,8 @@ impl Session {
 
     /// Returns whether something on an open link is unsettled.
     fn is_in_use(&self) -> bool {
-        self.is_busy() || self.incoming.is_pending()
+        let is_mid_request = self.timers.get(LinkTimer::Request) < Instant::FAR_FUTURE;
+        self.is_busy() || self.incoming.is_pending() || is_mid_request
     }
 
     fn withdraw(&mut self) -> Withdrawn {
@@ -705,7 +718,7 @@ impl Session {
 
     /// Returns what follows from the last frame besides its own event.
     #[inline]
-    pub(crate) fn next_event(&mut self, local: &Local, now: Instant) -> Option<LinkEvent<'static>> {
+    fn next_event(&mut self, local: &Local, now: Instant) -> Option<LinkEvent<'static>> {
         if let Some((number, outcome)) = self.settling {
             let transfer = self.outgoing.pop_sent(now)?;
             if transfer.number != number {
@@ -721,7 +734,20 @@ impl Session {
                 let flush = Some(CloseMode::Flush);
                 Some(self.close(reason, Doubt::NotTaken, flush, local, now))
             }
+            State::Open if self.closes_when_answered && !self.incoming.is_pending() => {
+                let (reason, flush) =
+                    (CloseReason::Goodbye(Farewell::Idle), Some(CloseMode::Flush));
+                Some(self.close(reason, Doubt::NotTaken, flush, local, now))
+            }
             _ => None,
+        }
+    }
+
+    /// Passes to the router what follows from the last frame besides its own event.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self, id: LinkId, router: &mut impl Router) {
+        while let Some(event) = self.next_event(router.local(), router.now()) {
+            router.on_link_event(id, self, event);
         }
     }
 

@@ -113,8 +113,8 @@ impl ActionQueue {
         self.enqueue(notice);
     }
 
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Action> {
+    #[cfg(test)]
+    fn pop(&mut self) -> Option<Action> {
         self.pop_task().or_else(|| self.pop_notice())
     }
 

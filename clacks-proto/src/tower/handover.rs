@@ -83,6 +83,10 @@ impl Content for Lent<'_> {
         let position = self.friend_stream.below(self.seed, count);
         self.peers.alive_peer(position, self.recipient).map(|peer| peer.address.clone())
     }
+
+    fn recipient(&self) -> Option<&Address> {
+        self.peers.get(self.recipient?).map(|peer| &peer.address)
+    }
 }
 
 impl Tower {

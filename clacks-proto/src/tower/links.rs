@@ -232,14 +232,20 @@ impl Tower {
 
     #[inline(never)]
     fn note_window(&mut self, id: LinkId, session: &Session, peer: PeerId) {
-        let is_full = session.is_full()
-            && (session.dialect() == Dialect::Native
-                || !self.may_dial_more(peer, Some(session)) && !self.has_vacant_link(peer));
-        self.peers.update(peer, |peer| {
-            if peer.link == Some(id) {
-                peer.is_full = is_full;
-            }
-        });
+        let is_full = session.is_full();
+        if session.dialect() == Dialect::Native || is_full {
+            let is_full = is_full
+                && (session.dialect() == Dialect::Native
+                    || !self.may_dial_more(peer, Some(session)) && !self.has_vacant_link(peer));
+            self.peers.update(peer, |peer| {
+                if peer.link == Some(id) {
+                    peer.is_full = is_full;
+                }
+            });
+        } else if is_for_transfers(session) {
+            // The next message for the peer takes this link.
+            self.peers.update(peer, |peer| (peer.link, peer.is_full) = (Some(id), false));
+        }
     }
 
     /// Returns whether a link to a peer in the table takes a transfer.

@@ -237,8 +237,7 @@ impl Tower {
     /// Says goodbye to a peer that is ignored, after its transfer was refused.
     #[inline]
     fn close_on_ignored(&mut self, id: LinkId, link: &mut Session, outcome: Outcome) {
-        if outcome == Outcome::Refused(RefusedReason::Ignored) && link.dialect() == Dialect::Native
-        {
+        if outcome == Outcome::Refused(RefusedReason::Ignored) {
             let (reason, farewell) = (CloseReason::Ignored, Farewell::Ignored);
             let event = link.close_gracefully(reason, farewell, &self.local, self.now);
             self.on_link_event(id, link, event);
@@ -523,12 +522,23 @@ impl Tower {
             }
         }
         if reason == RefusedReason::TooLarge {
+            self.on_too_large(peer, transfer);
+        }
+        self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
+    }
+
+    /// A peer told in its hello what it takes. If it takes less, that is its limit now. A peer that speaks HTTP has no
+    /// hello, and its refusal is not taken for a limit.
+    fn on_too_large(&mut self, peer: PeerId, transfer: Transfer) {
+        let is_limit = self.peers.get(peer).is_some_and(|peer| peer.dialect != Some(Dialect::Http));
+        if is_limit {
             let len = u32::try_from(transfer.len()).unwrap_or(u32::MAX);
             self.peers.update(peer, |peer| {
                 peer.max_message = peer.max_message.min(len.saturating_sub(1));
             });
+        } else if let Some(message) = transfer.message() {
+            self.rejections.add(peer, message, self.now);
         }
-        self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
     }
 
     /// A transfer failed for good: its message goes back to the queue. `in_doubt` tells whether the peer may have taken it.
@@ -652,13 +662,11 @@ impl Tower {
         doubt: Doubt,
         is_redialled: bool,
     ) {
-        let mut next: Option<LinkId> = None;
         for transfer in unanswered {
             let is_first = transfer.attempt == Attempt::First;
             let is_in_doubt = doubt == Doubt::InDoubt && is_first && can_retry(dialect);
             let may_retry = is_redialled || is_in_doubt && transfer.message().is_some();
-            if may_retry && let Some(link) = next.or_else(|| self.link_for_doubts(peer?)) {
-                next = Some(link);
+            if may_retry && let Some(link) = peer.and_then(|peer| self.link_for_doubts(peer)) {
                 self.stats.in_doubt += u64::from(!is_redialled);
                 let attempt = if is_redialled { transfer.attempt } else { Attempt::Retry };
                 self.give(link, Transfer { attempt, sent: self.now, ..transfer });

@@ -108,6 +108,7 @@ impl Tower {
             if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
                 self.on_taken(link, session, from.proved, transfer);
             }
+            session.settle(link, self);
             self.put_back(link, taken_out);
         }
         Ok(())

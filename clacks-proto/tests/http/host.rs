@@ -13,7 +13,7 @@ use clacks_proto::{
 pub(crate) struct Host {
     pub(crate) tower: Tower,
     pub(crate) now: Instant,
-    pub(crate) reports: Vec<Notice>,
+    pub(crate) notices: Vec<Notice>,
     /// Links that the tower dialled and that nobody answered yet.
     pub(crate) dialled: VecDeque<(LinkId, Address)>,
     pub(crate) offers: VecDeque<OfferId>,
@@ -78,7 +78,7 @@ impl Host {
         Self {
             tower,
             now: Instant::ORIGIN,
-            reports: Vec::new(),
+            notices: Vec::new(),
             dialled: VecDeque::new(),
             offers: VecDeque::new(),
             closed: BTreeMap::new(),
@@ -178,19 +178,18 @@ impl Host {
     pub(crate) fn settle(&mut self) {
         while let Some(action) = self.tower.poll_action() {
             match action {
-                Action::Connect { link, peer } => {
-                    let address = self.tower.peer(peer).unwrap().address.clone();
+                Action::Connect { link, address } => {
                     self.dialled.push_back((link, address));
                 }
                 Action::Send { link } => self.read(link),
-                Action::Close { link, why, .. } => {
+                Action::Close { link, reason, .. } => {
                     self.read(link);
-                    self.closed.entry(link).or_insert(why);
+                    self.closed.entry(link).or_insert(reason);
                     self.dialled.retain(|(dialled, _)| *dialled != link);
                     self.tower.handle(Event::Closed { link }, self.now);
                 }
                 Action::Screen { offer, .. } => self.offers.push_back(offer),
-                Action::Notify(notice) => self.notices.extend(self.tower.report(notice)),
+                Action::Notify(notice) => self.notices.push(notice),
                 _ => {}
             }
         }

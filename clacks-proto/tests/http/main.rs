@@ -2,6 +2,9 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod asking;
 mod host;
 mod memory;

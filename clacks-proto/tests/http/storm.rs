@@ -139,7 +139,7 @@ proptest! {
                     _ => {}
                 }
             }
-            prop_assert!(is_conserved(&tower), "{:?} holds {:?}", tower.stats(), common::held(&tower));
+            prop_assert!(is_conserved(&tower), "{:?} holds {:?}", tower.stats(), crate::common::held(&tower));
             prop_assert!(tower.links().count() <= 8);
         }
         // In the end everything comes to rest.
