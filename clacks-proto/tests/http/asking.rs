@@ -408,10 +408,9 @@ fn in_clear_text_a_hello_that_is_answered_in_http_is_followed_by_a_request() {
     host.run(Duration::from_secs(1));
     host.bytes(link, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     assert!(host.closed.contains_key(&link));
+    let (link, _) = host.pick_up();
     let mut requests = String::new();
-    // The announcement has a link of its own.
     for _ in 0..2 {
-        let (link, _) = host.pick_up();
         requests += &host.heard(link);
         host.bytes(link, &answer(200));
     }

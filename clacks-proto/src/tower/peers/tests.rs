@@ -202,5 +202,5 @@ fn lists_that_are_wrong_are_found() {
     wrong(|peers| peers.alive[0] = 0);
     wrong(|peers| peers.eligible[0].push(0));
     wrong(|peers| peers.eligible[2][0] = 0);
-    wrong(|peers| _ = peers.dead.pop_front());
+    wrong(|peers| _ = peers.dead.front().map(|index| peers.dead.remove(index)));
 }
