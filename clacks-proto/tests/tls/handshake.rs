@@ -73,7 +73,7 @@ fn another_key_at_a_known_address_is_noticed() {
     world.settle();
     assert!(world.closed(ALICE).contains(&CloseReason::KeyChanged), "{:?}", world.notices);
     let seen = Some(other.fingerprint());
-    let tower = address(BOB);
+    let peer = address(BOB);
     assert!(world.notices[ALICE].contains(&Notice::KeyChanged { peer, seen }));
     assert_eq!(world.held(BOB), 0);
     assert_eq!(world.held(ALICE), 1);

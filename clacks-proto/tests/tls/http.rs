@@ -138,12 +138,12 @@ fn acquainted() -> (SecureTower, Instant) {
     (alice, now)
 }
 
-/// Calls a tower without a certificate and says something. What the tower reports then.
+/// Calls a tower without a certificate and says something. What the tower notices then.
 fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Notice> {
     let link = tower.accept(IpAddr::from([127, 0, 0, 1]), now).unwrap();
     let mut client = client(&[], None);
     client.writer().write_all(words.as_bytes()).unwrap();
-    let mut reports = Vec::new();
+    let mut notices = Vec::new();
     loop {
         let mut bytes = Vec::new();
         while client.wants_write() {
@@ -152,13 +152,13 @@ fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Notice> {
         tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
         while let Some(action) = tower.poll_action() {
             if let Action::Notify(notice) = action {
-                reports.extend(tower.tower().report(notice));
+                notices.push(notice);
             }
         }
         let mut answer = Vec::new();
         while tower.transmit(link, &mut answer) > 0 {}
         if bytes.is_empty() && answer.is_empty() {
-            return reports;
+            return notices;
         }
         let mut rest = answer.as_slice();
         while client.read_tls(&mut rest).unwrap() > 0 {
@@ -171,16 +171,16 @@ fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Notice> {
 fn what_is_said_in_http_does_not_touch_an_address_whose_key_is_known() {
     let (mut alice, now) = acquainted();
     let before = *alice.tower().stats();
-    let reports = call(&mut alice, now, &request("bob.example").repeat(2));
+    let notices = call(&mut alice, now, &request("bob.example").repeat(2));
     let is_anonymous =
-        |report: &&Notice| matches!(notice, Notice::MessageReceived { from: None, .. });
-    let received = reports.iter().filter(is_anonymous);
-    assert_eq!(received.count(), 2, "the messages are taken: {reports:?}");
+        |notice: &&Notice| matches!(notice, Notice::MessageReceived { from: None, .. });
+    let received = notices.iter().filter(is_anonymous);
+    assert_eq!(received.count(), 2, "the messages are taken: {notices:?}");
     assert_eq!(alice.tower().stats().claims_disproved, before.claims_disproved + 2);
     let bob = alice.tower().find(&address(BOB)).unwrap();
     assert_eq!(bob.dialect, Some(Dialect::Native));
-    let changed = |report: &Notice| matches!(notice, Notice::StatusChanged { .. });
-    assert!(!reports.iter().any(changed), "{reports:?}");
+    let changed = |notice: &Notice| matches!(notice, Notice::StatusChanged { .. });
+    assert!(!notices.iter().any(changed), "{notices:?}");
 }
 
 #[test]
@@ -189,10 +189,10 @@ fn another_server_at_an_address_whose_key_is_known_gets_nothing() {
         let (mut alice, now) = acquainted();
         let message = Message::text("for Bob alone");
         alice.tower_mut().enqueue(message, now).unwrap();
-        let Served { got, reports, .. } = serve(&mut alice, now, certificate, &[], 1 << 20);
+        let Served { got, notices, .. } = serve(&mut alice, now, certificate, &[], 1 << 20);
         assert_eq!(String::from_utf8(got).unwrap(), "");
-        let changed = |report: &Notice| matches!(notice, Notice::KeyChanged { .. });
-        assert!(reports.iter().any(changed), "{reports:?}");
+        let changed = |notice: &Notice| matches!(notice, Notice::KeyChanged { .. });
+        assert!(notices.iter().any(changed), "{notices:?}");
         assert_eq!(alice.tower().queue_usage().messages, 1);
     }
 }
@@ -216,7 +216,7 @@ fn what_a_peer_speaks_is_learnt_again() {
 struct Served {
     got: Vec<u8>,
     records: Vec<usize>,
-    reports: Vec<Notice>,
+    notices: Vec<Notice>,
 }
 
 fn certificate(identity: &Identity) -> CertifiedKey {
@@ -259,7 +259,7 @@ fn serve(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
     let mut dialled = None;
-    let (mut got, mut sent, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut got, mut sent, mut notices) = (Vec::new(), Vec::new(), Vec::new());
     let mut application_from = 0;
     for _ in 0..20 {
         while let Some(action) = tower.poll_action() {
@@ -268,7 +268,7 @@ fn serve(
                     dialled = Some(link);
                     tower.handle(Event::Connected { link }, now);
                 }
-                Action::Notify(notice) => reports.extend(tower.tower().report(notice)),
+                Action::Notify(notice) => notices.push(notice),
                 _ => {}
             }
         }
@@ -291,7 +291,7 @@ fn serve(
         }
         tower.handle(Event::BytesArrived { link, bytes: &answer }, now);
     }
-    Served { got, records: records(&sent[application_from..]), reports }
+    Served { got, records: records(&sent[application_from..]), notices }
 }
 
 /// The lengths of the plaintexts in the encrypted records.
@@ -337,13 +337,13 @@ fn a_certificate_of_version_1_is_let_pass_in_http_and_proves_nothing() {
     assert_eq!((bob.dialect, bob.fingerprint), (Some(Dialect::Http), None));
     // It is not good enough for the native dialect.
     let mut tower = eager(&Message::text("m"));
-    let Served { got, reports, .. } =
+    let Served { got, notices, .. } =
         serve(&mut tower, Instant::ORIGIN, version_1(), &[ALPN], 1 << 20);
     assert_eq!(got, b"");
     let refused = CloseReason::Tls(TlsFailure::Certificate);
     let is_it =
-        |report: &Notice| matches!(notice, Notice::LinkClosed { why, .. } if *why == refused);
-    assert!(reports.iter().any(is_it), "{reports:?}");
+        |notice: &Notice| matches!(notice, Notice::LinkClosed { reason, .. } if *reason == refused);
+    assert!(notices.iter().any(is_it), "{notices:?}");
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl Host {
 
     pub fn act(&mut self) {
         while let Some(action) = self.tower.poll_action() {
-            if let Action::Close { why, .. } = action {
-                self.closed = Some(why);
+            if let Action::Close { reason, .. } = action {
+                self.closed = Some(reason);
             }
             if let Action::Close { .. } | Action::Send { .. } = action {
                 while self.tower.transmit(self.link, &mut (&mut self.said).limit(1000)) > 0 {}

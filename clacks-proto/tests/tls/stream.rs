@@ -301,8 +301,8 @@ fn nothing_is_sent_on_a_link_that_was_aborted() {
     host.tower.handle(Event::TimerFired, deadline);
     let mut how = None;
     while let Some(action) = host.tower.poll_action() {
-        if let Action::Close { how: mode, why, .. } = action {
-            assert_eq!(why, CloseReason::HandshakeTimeout);
+        if let Action::Close { how: mode, reason, .. } = action {
+            assert_eq!(reason, CloseReason::HandshakeTimeout);
             how = Some(mode);
         }
     }

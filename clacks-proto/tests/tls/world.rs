@@ -28,7 +28,7 @@ pub struct World {
     pub tamper: Option<Tamper>,
     /// All ciphertext, by sender.
     pub sent: [Vec<u8>; 2],
-    pub reports: [Vec<Notice>; 2],
+    pub notices: [Vec<Notice>; 2],
     pub connections: Vec<Connection>,
 }
 
@@ -100,7 +100,7 @@ impl World {
             buffer: 64 * 1024,
             tamper: None,
             sent: [Vec::new(), Vec::new()],
-            reports: [Vec::new(), Vec::new()],
+            notices: [Vec::new(), Vec::new()],
             connections: Vec::new(),
         }
     }
@@ -127,8 +127,8 @@ impl World {
 
     /// Why links of a tower were closed, in order.
     pub fn closed(&self, side: usize) -> Vec<CloseReason> {
-        let reason = |report: &Notice| match report {
-            Notice::LinkClosed { why, .. } => Some(*why),
+        let reason = |notice: &Notice| match notice {
+            Notice::LinkClosed { reason, .. } => Some(*reason),
             _ => None,
         };
         self.notices[side].iter().filter_map(reason).collect()
@@ -188,8 +188,7 @@ impl World {
     }
 
     fn note(&mut self, side: usize, notice: Notice) {
-        let report = self.towers[side].tower().report(notice);
-        self.notices[side].extend(report);
+        self.notices[side].push(notice);
     }
 
     fn connect(&mut self, side: usize, link: LinkId) {
