@@ -31,7 +31,7 @@ pub trait StateMachine {
     /// number. After 0, wait for the next [`Action::Send`], unless the buffer had no room.
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize;
 
-    /// Returns the next action: first what is to be done, then the notices, each in the order in which they came up.
+    /// Returns the next action, the oldest first.
     fn poll_action(&mut self) -> Option<Action>;
 
     /// Returns when to call `handle` with [`Event::TimerFired`]. Ask again after every call. It is now while actions wait.

@@ -48,6 +48,7 @@ impl<K: Key, T> Table<K, T> {
         self.len as usize
     }
 
+    #[inline(always)]
     pub(crate) fn insert(&mut self, entry: T) -> K {
         let entry = Entry::Occupied(entry);
         self.len += 1;

@@ -102,7 +102,6 @@ impl Codec {
     }
 
     /// Takes the dialect on which TLS has agreed. Returns whether the link is open without a hello.
-    #[cfg(any(test, feature = "tls"))]
     pub(super) fn agree(&mut self, dialect: Dialect, session: &mut Session, local: &Local) -> bool {
         match dialect {
             Dialect::Native => {

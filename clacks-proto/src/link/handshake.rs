@@ -9,6 +9,10 @@ use crate::ids::Fingerprint;
 use crate::time::Instant;
 use crate::wire::{Farewell, Hello, VERSION};
 
+#[cfg_attr(
+    not(any(test, feature = "tls")),
+    allow(dead_code, reason = "only TLS agrees on dialects")
+)]
 impl Link {
     /// Begins the handshake on a connection.
     pub(super) fn begin_handshake(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
@@ -23,7 +27,6 @@ impl Link {
 
     /// Handles what a TLS handshake has agreed on and proved, before the first plaintext. The caller has compared the key
     /// with the pinned one.
-    #[cfg(any(test, feature = "tls"))]
     pub(crate) fn handle_tls_handshake(
         &mut self,
         dialect: Dialect,

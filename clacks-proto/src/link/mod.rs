@@ -489,7 +489,7 @@ impl Session {
     }
 
     /// Answers a transfer, after all those before it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
         self.incoming.answer(transfer, len, outcome);
     }
@@ -700,7 +700,7 @@ impl Session {
     }
 
     /// Handles the answer to the transfer `number`. Those before it that the peer has not answered are confirmed by it.
-    /// [`next_event`](Self::next_event) settles them.
+    /// [`settle`](Self::settle) passes them on.
     #[inline]
     fn handle_answer(
         &mut self,
@@ -716,39 +716,41 @@ impl Session {
         LinkEvent::Handled
     }
 
-    /// Returns what follows from the last frame besides its own event.
-    #[inline]
-    fn next_event(&mut self, local: &Local, now: Instant) -> Option<LinkEvent<'static>> {
-        if let Some((number, outcome)) = self.settling {
-            let transfer = self.outgoing.pop_sent(now)?;
-            if transfer.number != number {
-                return Some(LinkEvent::Settled(transfer, Outcome::Taken));
-            }
-            self.settling = None;
-            let confirm = self.confirm_deadline(local).unwrap_or(Instant::FAR_FUTURE);
-            self.timers.set(LinkTimer::Confirm, confirm);
-            return Some(LinkEvent::Settled(transfer, outcome));
-        }
-        match self.state {
-            State::Leaving(reason) if self.outgoing.sent() == 0 => {
-                let flush = Some(CloseMode::Flush);
-                Some(self.close(reason, Doubt::NotTaken, flush, local, now))
-            }
-            State::Open if self.closes_when_answered && !self.incoming.is_pending() => {
-                let (reason, flush) =
-                    (CloseReason::Goodbye(Farewell::Idle), Some(CloseMode::Flush));
-                Some(self.close(reason, Doubt::NotTaken, flush, local, now))
-            }
-            _ => None,
-        }
-    }
-
-    /// Passes to the router what follows from the last frame besides its own event.
+    /// Settles the transfers that the last frame has answered, and closes the link if that was all it waited for.
     #[inline(always)]
     pub(crate) fn settle(&mut self, id: LinkId, router: &mut impl Router) {
-        while let Some(event) = self.next_event(router.local(), router.now()) {
-            router.on_link_event(id, self, event);
+        if let Some((number, outcome)) = self.settling.take() {
+            self.settle_through(number, outcome, id, router);
         }
+        let reason = match self.state {
+            State::Leaving(reason) if self.outgoing.sent() == 0 => reason,
+            State::Open if self.closes_when_answered && !self.incoming.is_pending() => {
+                CloseReason::Goodbye(Farewell::Idle)
+            }
+            _ => return,
+        };
+        let flush = Some(CloseMode::Flush);
+        let event = self.close(reason, Doubt::NotTaken, flush, router.local(), router.now());
+        router.on_link_event(id, self, event);
+    }
+
+    fn settle_through(
+        &mut self,
+        number: u64,
+        outcome: Outcome,
+        id: LinkId,
+        router: &mut impl Router,
+    ) {
+        while let Some(transfer) = self.outgoing.pop_sent(router.now()) {
+            let is_last = transfer.number == number;
+            let outcome = if is_last { outcome } else { Outcome::Taken };
+            router.on_link_event(id, self, LinkEvent::Settled(transfer, outcome));
+            if is_last {
+                break;
+            }
+        }
+        let confirm = self.confirm_deadline(router.local()).unwrap_or(Instant::FAR_FUTURE);
+        self.timers.set(LinkTimer::Confirm, confirm);
     }
 
     #[cold]

@@ -63,7 +63,7 @@ impl ReceiveWindow {
     }
 
     /// Answers a transfer, after all those before it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
         if self.pending.is_empty() {
             self.push(transfer, len, outcome);
@@ -136,7 +136,7 @@ impl ReceiveWindow {
     }
 
     /// Adds an answer. One frame confirms any number of transfers in a row.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, transfer: u64, bytes: usize, outcome: Outcome) {
         if outcome == Outcome::Taken
             && let Some(last) = self.answers.back_mut()

@@ -5,18 +5,14 @@ use alloc::collections::VecDeque;
 use crate::event::{Action, Notice};
 use crate::message::Message;
 
-/// What a driver polls: first what it has to do for links, then what the application is told. The number of notices is
-/// bounded; the number of links and offers bounds the rest.
+/// Actions in order. The number of notices is bounded; the number of links and offers bounds the other actions.
 #[derive(Debug)]
 pub(crate) struct ActionQueue {
-    /// All but the notices.
-    tasks: VecDeque<Action>,
-    /// How many of the tasks are offers.
-    screens: usize,
-    /// All are `Action::Notify`. In this form, none is moved to be polled.
-    notices: VecDeque<Action>,
+    queue: VecDeque<Action>,
+    notices: usize,
     /// The bytes of bodies that only these notices hold.
     notice_bytes: usize,
+    screens: usize,
     max_notices: usize,
     max_link_actions: usize,
     missed: Missed,
@@ -38,10 +34,10 @@ const ACTIONS_PER_LINK: usize = 4;
 impl ActionQueue {
     pub(crate) fn new(max_notices: usize, max_links: usize) -> Self {
         Self {
-            tasks: VecDeque::new(),
-            screens: 0,
-            notices: VecDeque::new(),
+            queue: VecDeque::new(),
+            notices: 0,
             notice_bytes: 0,
+            screens: 0,
             max_notices,
             max_link_actions: max_links.saturating_mul(ACTIONS_PER_LINK),
             missed: Missed::default(),
@@ -49,18 +45,19 @@ impl ActionQueue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.notices.is_empty() && self.missed.count == 0
+        self.queue.is_empty() && self.missed.count == 0
     }
 
     /// Returns whether `count` more notices fit.
     #[inline]
     pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.notices.len() + count <= self.max_notices
+        self.notices + count <= self.max_notices
     }
 
     /// Returns whether all actions of one more link fit. Links may end before their actions are polled.
     pub(crate) fn has_room_for_link(&self) -> bool {
-        self.tasks.len() - self.screens + ACTIONS_PER_LINK <= self.max_link_actions
+        let link_actions = self.queue.len() - self.notices - self.screens;
+        link_actions + ACTIONS_PER_LINK <= self.max_link_actions
     }
 
     /// Returns the bytes of message bodies that only notices hold.
@@ -78,7 +75,7 @@ impl ActionQueue {
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
         self.screens += usize::from(matches!(action, Action::Screen { .. }));
-        self.tasks.push_back(action);
+        self.queue.push_back(action);
     }
 
     /// Queues a notice, or counts it if there is no room. Returns whether the notice was queued.
@@ -98,7 +95,7 @@ impl ActionQueue {
             self.enqueue(Notice::Missed { count });
         }
         if !self.has_room(1) {
-            let len = held_by(&Action::Notify(notice));
+            let len = held_by(&notice);
             self.missed.count += 1;
             self.missed.bytes += len;
             self.notice_bytes += len;
@@ -113,36 +110,40 @@ impl ActionQueue {
         self.enqueue(notice);
     }
 
-    #[cfg(test)]
-    fn pop(&mut self) -> Option<Action> {
-        self.pop_task().or_else(|| self.pop_notice())
-    }
-
+    /// Takes the next notice, or the next other action for which `is_wanted` returns `true`. Drops those before it.
     #[inline]
-    pub(crate) fn pop_task(&mut self) -> Option<Action> {
-        let task = self.tasks.pop_front()?;
-        self.screens -= usize::from(matches!(task, Action::Screen { .. }));
-        Some(task)
-    }
-
-    #[inline]
-    pub(crate) fn pop_notice(&mut self) -> Option<Action> {
-        let Some(notice) = self.notices.pop_front() else { return self.pop_missed() };
-        self.notice_bytes -= held_by(&notice);
-        Some(notice)
+    pub(crate) fn pop(&mut self, mut is_wanted: impl FnMut(&Action) -> bool) -> Option<Action> {
+        loop {
+            let Some(action) = self.queue.front() else { return self.pop_missed() };
+            let is_wanted = match action {
+                Action::Notify(notice) => {
+                    self.notices -= 1;
+                    self.notice_bytes -= held_by(notice);
+                    true
+                }
+                other => {
+                    self.screens -= usize::from(matches!(other, Action::Screen { .. }));
+                    is_wanted(other)
+                }
+            };
+            let action = self.queue.pop_front();
+            if is_wanted {
+                return action;
+            }
+        }
     }
 
     /// Frees the memory of an empty queue.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() {
-            (self.tasks, self.notices) = (VecDeque::new(), VecDeque::new());
+            self.queue = VecDeque::new();
         }
     }
 
     #[inline(never)]
     fn pop_missed(&mut self) -> Option<Action> {
         // Makes the queue start at the beginning of its memory again, which is still in the cache.
-        self.notices.clear();
+        self.queue.clear();
         // No notice is left that could hold a body of a dropped one.
         self.notice_bytes -= core::mem::take(&mut self.missed.bytes);
         match core::mem::take(&mut self.missed.count) {
@@ -153,9 +154,9 @@ impl ActionQueue {
 
     #[inline(always)]
     fn enqueue(&mut self, notice: Notice) {
-        let notice = Action::Notify(notice);
+        self.notices += 1;
         self.notice_bytes += held_by(&notice);
-        self.notices.push_back(notice);
+        self.queue.push_back(Action::Notify(notice));
     }
 }
 
@@ -164,9 +165,9 @@ impl ActionQueue {
 /// The notice of a delivery takes the body of a message with it. The notice that the message was received comes before
 /// that one, so whatever it holds is held by the queue or by the later notice too.
 #[inline]
-fn held_by(notice: &Action) -> usize {
+fn held_by(notice: &Notice) -> usize {
     match notice {
-        Action::Notify(Notice::MessageDelivered { message, .. }) => Message::len(message),
+        Notice::MessageDelivered { message, .. } => Message::len(message),
         _ => 0,
     }
 }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     fn drain(actions: &mut ActionQueue) -> Vec<Action> {
-        core::iter::from_fn(|| actions.pop()).collect()
+        core::iter::from_fn(|| actions.pop(|_| true)).collect()
     }
 
     #[test]
@@ -212,15 +213,15 @@ mod tests {
         assert!(!actions.is_empty());
         assert_eq!(drain(&mut actions), expected);
         assert!(actions.is_empty());
-        assert_eq!(actions.pop(), None, "the count comes once");
+        assert_eq!(actions.pop(|_| true), None, "the count comes once");
     }
 
     #[test]
     fn the_count_of_missed_notices_comes_before_the_next_notice_that_fits() {
         let mut actions = ActionQueue::new(2, 9);
         (0..3).for_each(|n| _ = actions.notify(notice(n)));
-        assert_eq!(actions.pop(), Some(Action::Notify(notice(0))));
-        assert_eq!(actions.pop(), Some(Action::Notify(notice(1))));
+        assert_eq!(actions.pop(|_| true), Some(Action::Notify(notice(0))));
+        assert_eq!(actions.pop(|_| true), Some(Action::Notify(notice(1))));
         assert!(actions.notify(notice(3)));
         let missed = Action::Notify(Notice::Missed { count: 1 });
         assert_eq!(drain(&mut actions), [missed, Action::Notify(notice(3))]);
@@ -232,7 +233,7 @@ mod tests {
         (0..2).for_each(|n| _ = actions.notify(notice(n)));
         (0..3).for_each(|n| actions.push(send(n)));
         let missed = Action::Notify(Notice::Missed { count: 1 });
-        let expected = [send(0), send(1), send(2), Action::Notify(notice(0)), missed];
+        let expected = [Action::Notify(notice(0)), send(0), send(1), send(2), missed];
         assert_eq!(drain(&mut actions), expected);
     }
 
@@ -243,7 +244,7 @@ mod tests {
         assert!(actions.has_room_for_link());
         actions.push(send(4));
         assert!(!actions.has_room_for_link());
-        actions.pop();
+        actions.pop(|_| true);
         assert!(actions.has_room_for_link());
     }
 
@@ -272,17 +273,22 @@ mod tests {
                         actions.push(send(number));
                         sent.push(send(number));
                     }
-                    _ => poll(actions.pop()),
+                    _ => poll(actions.pop(|_| true)),
                 }
-                let bytes: usize = actions.notices.iter().map(held_by).sum();
-                prop_assert!(actions.notices.len() <= max);
+                let waiting = actions.queue.iter().filter_map(|action| match action {
+                    Action::Notify(notice) => Some(held_by(notice)),
+                    _ => None,
+                });
+                let (count, bytes) = waiting.fold((0, 0), |sum, len| (sum.0 + 1, sum.1 + len));
+                prop_assert_eq!(count, actions.notices);
+                prop_assert!(count <= max);
                 prop_assert_eq!(actions.notice_bytes(), bytes + actions.missed.bytes);
             }
             while !actions.is_empty() {
-                poll(actions.pop());
+                poll(actions.pop(|_| true));
             }
             prop_assert_eq!((delivered, seen, missed), (kept, sent, dropped));
-            prop_assert_eq!(actions.pop(), None);
+            prop_assert_eq!(actions.pop(|_| true), None);
             prop_assert_eq!(actions.notice_bytes(), 0);
         }
     }

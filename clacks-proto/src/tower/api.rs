@@ -2,9 +2,9 @@
 
 use core::fmt;
 
+use super::Tower;
 use super::peers::{self, StatusCounts};
 use super::queue::{Entry, Place};
-use super::{Phase, Tower};
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{CloseReason, StatusReason};
@@ -248,7 +248,7 @@ impl Tower {
         let config = &self.local.config;
         let max = config.max_message;
         let others = self.actions.notice_bytes();
-        let reason = if self.phase != Phase::Running {
+        let reason = if !self.phase.is_running() {
             EnqueueError::ShuttingDown
         } else if len > max {
             EnqueueError::TooLarge { max }
@@ -380,7 +380,7 @@ impl Tower {
         if *address == self.local.address {
             return Err(ExpandError::OwnAddress);
         }
-        if self.phase != Phase::Running {
+        if !self.phase.is_running() {
             return Err(ExpandError::ShuttingDown);
         }
         match self.peers.find(address) {

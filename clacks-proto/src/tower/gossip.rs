@@ -9,11 +9,11 @@ use crate::ids::PeerId;
 impl Tower {
     /// Returns the peer with an address that was named; a new peer if one may be learned now.
     pub(super) fn learn(&mut self, address: &Address, source: Source) -> Option<PeerId> {
-        if *address == self.local.address {
-            return None;
-        }
         if let Some(known) = self.peers.find(address) {
             return Some(known);
+        }
+        if *address == self.local.address {
+            return None;
         }
         let config = &self.local.config;
         let is_allowed = match source {

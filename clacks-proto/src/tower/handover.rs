@@ -116,7 +116,7 @@ impl Tower {
     }
 
     pub(super) fn on_ticks(&mut self) {
-        if self.phase == Phase::Running {
+        if self.phase.is_running() {
             for _ in 0..self.pacer.take_due(self.now) {
                 self.hand_over();
             }
@@ -127,7 +127,7 @@ impl Tower {
     #[inline]
     pub(super) fn draw(&mut self) -> Option<PeerId> {
         let mut eligible = self.peers.eligible(self.local.config.max_probes);
-        if self.phase != Phase::Running && self.peers.counts().alive > 0 {
+        if !self.phase.is_running() && self.peers.counts().alive > 0 {
             eligible = Eligible { alive: eligible.alive, ..Eligible::default() };
         }
         let (status, position) = self.selector.draw(eligible)?;
@@ -135,7 +135,7 @@ impl Tower {
     }
 
     /// Hands the message at the head to a drawn peer.
-    #[inline]
+    #[inline(always)]
     fn hand_over(&mut self) -> Attempted {
         let Some((id, entry)) = self.queue.head() else { return Attempted::Nothing };
         let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
@@ -186,7 +186,7 @@ impl Tower {
     }
 
     /// Gives something to a peer's link, which is opened if need be. Returns `false` if there is no room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hand_to(&mut self, peer: PeerId, payload: Payload) -> bool {
         let Some(link) = self.link_for(peer) else { return false };
         let transfer = self.new_transfer(payload);

@@ -1,6 +1,6 @@
 //! The heartbeat: a tower that has nothing to send still finds out who is gone.
 
-use super::{Phase, Tower};
+use super::Tower;
 use crate::link::Payload;
 
 impl Tower {
@@ -9,7 +9,7 @@ impl Tower {
         let (Some(heartbeat), Some(due)) = (self.local.config.heartbeat, self.heartbeat_at) else {
             return;
         };
-        if due > self.now || self.phase != Phase::Running {
+        if due > self.now || !self.phase.is_running() {
             return;
         }
         let quiet_until = self.last_sent.map(|last| last + heartbeat);

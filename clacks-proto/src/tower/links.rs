@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Phase, Tower};
+use super::Tower;
 use crate::error::{CloseReason, Refusal};
 use crate::event::{Action, CloseMode, Dialect};
 use crate::ids::{LinkId, PeerId};
@@ -100,7 +100,7 @@ impl Links {
 
 impl Tower {
     pub(super) fn accept_link(&mut self) -> Result<LinkId, Refusal> {
-        if self.phase != Phase::Running {
+        if !self.phase.is_running() {
             return Err(Refusal::ShuttingDown);
         }
         if self.links.half_open >= self.local.config.max_half_open {
@@ -200,6 +200,7 @@ impl Tower {
     }
 
     /// Gives a transfer to a link. The link must be usable.
+    #[inline]
     pub(super) fn give(&mut self, id: LinkId, transfer: Transfer) {
         let Some(link) = self.links.get_link_mut(id) else { return };
         let session = link.session_mut();

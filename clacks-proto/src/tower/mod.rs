@@ -272,22 +272,6 @@ impl Tower {
         self.put_back(id, link);
     }
 
-    /// Notes that an action is given out. Returns whether it still matters: its link may have ended, its offer may have
-    /// been decided.
-    fn is_wanted(&mut self, action: &Action) -> bool {
-        match action {
-            Action::Notify(_) => true,
-            Action::Send { link } => match self.links.get_link_mut(*link) {
-                Some(link) => core::mem::take(&mut link.session_mut().send_queued),
-                None => false,
-            },
-            Action::Connect { link, .. } | Action::Close { link, .. } => {
-                self.links.get(*link).is_some()
-            }
-            Action::Screen { offer, .. } => self.queue.offered_on(offer.0).is_some(),
-        }
-    }
-
     /// Asks the driver to send on a link, whether the link itself has something to send or not.
     #[cfg(any(test, feature = "tls"))]
     pub(crate) fn request_send(&mut self, id: LinkId) {
@@ -362,19 +346,24 @@ impl StateMachine for Tower {
 
     #[inline]
     fn poll_action(&mut self) -> Option<Action> {
-        while let Some(task) = self.actions.pop_task() {
-            if self.is_wanted(&task) {
-                return Some(task);
-            }
-        }
-        self.actions.pop_notice()
+        let Self { actions, links, queue, .. } = self;
+        actions.pop(|action| match action {
+            Action::Notify(_) => true,
+            Action::Send { link } => links.get_link_mut(*link).is_some_and(|link| {
+                link.session_mut().send_queued = false;
+                true
+            }),
+            // The link may have ended meanwhile, the offer may have been decided.
+            Action::Connect { link, .. } | Action::Close { link, .. } => links.get(*link).is_some(),
+            Action::Screen { offer, .. } => queue.offered_on(offer.0).is_some(),
+        })
     }
 
     fn next_wakeup(&self) -> Option<Wakeup> {
         if !self.actions.is_empty() {
             return Some(Wakeup { at: self.now, reason: WakeupReason::Actions });
         }
-        let is_running = self.phase == Phase::Running;
+        let is_running = self.phase.is_running();
         let timers = [
             (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
             (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),

@@ -1,9 +1,9 @@
 //! What follows from an event on a link, for peers, the queue and other links.
 
+use super::Tower;
 use super::peers::Peer;
 use super::queue::TakenIn;
 use super::status::Source;
-use super::{Phase, Tower};
 use crate::address::Address;
 use crate::config::Screening;
 #[cfg(any(test, feature = "tls"))]
@@ -106,7 +106,7 @@ impl Tower {
     }
 
     /// Decides about a message that came in. Returns `None` while the application decides.
-    #[inline]
+    #[inline(always)]
     fn take_in(
         &mut self,
         id: LinkId,
@@ -192,7 +192,7 @@ impl Tower {
     }
 
     /// Notifies that a message came in which is held now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn notify_received(&mut self, id: MessageId, hash: u64, from: Option<PeerId>) {
         self.stats.received += 1;
         let again = self.recent.insert(hash);
@@ -227,7 +227,7 @@ impl Tower {
     fn refusal(&self, from: From) -> Option<RefusedReason> {
         if from.is_ignored {
             Some(RefusedReason::Ignored)
-        } else if self.phase != Phase::Running {
+        } else if !self.phase.is_running() {
             Some(RefusedReason::Busy)
         } else {
             None
@@ -246,7 +246,7 @@ impl Tower {
 
     /// Notes that a transfer was taken: a success for its sender if it is proved, to be remembered in case the
     /// confirmation is lost.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_taken(
         &mut self,
         id: LinkId,
@@ -284,7 +284,7 @@ impl Tower {
 
     // Who the sender is.
 
-    #[inline]
+    #[inline(always)]
     fn sender_of(&mut self, link: &mut Session, sender: Sender<'_>) -> From {
         match sender {
             Sender::Link => {
@@ -472,7 +472,7 @@ impl Tower {
 
     // A transfer is settled.
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_settled(&mut self, peer: PeerId, transfer: Transfer, outcome: Outcome) {
         match outcome {
             Outcome::Taken => self.on_confirmed(peer, transfer),
@@ -489,7 +489,7 @@ impl Tower {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
         let Some(record) = self.peers.get(peer) else { return };
         let to = record.address.clone();

@@ -27,6 +27,10 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    pub(super) fn is_running(self) -> bool {
+        matches!(self, Self::Running)
+    }
+
     /// Returns whether messages are handed over.
     pub(super) fn hands_over(self) -> bool {
         matches!(self, Self::Running | Self::Draining { .. })
