@@ -41,7 +41,7 @@ fn main() {
 
     let mut queues = QUEUES.map(|queue| {
         let relay = Relay::with_queue(queue, 8, BODY);
-        assert!(relay.tower.held().0 >= queue);
+        assert!(relay.tower.queue_usage().messages >= queue);
         (queue, Shelf::new(queue), relay)
     });
     let mut comparison = Comparison::new("growth/queue");

@@ -39,7 +39,7 @@ use actions::ActionQueue;
 use handover::{Lent, Rejections};
 use links::Links;
 use pacer::{Pacer, TokenBucket};
-use peers::Peers;
+pub(crate) use peers::Peers;
 use queue::Queue;
 use recent::RecentMessages;
 use screening::Screenings;
