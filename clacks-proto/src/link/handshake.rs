@@ -10,7 +10,7 @@ use crate::time::Instant;
 use crate::wire::{Farewell, Hello, VERSION};
 
 #[cfg_attr(
-    not(any(test, feature = "tls")),
+    not(feature = "tls"),
     allow(dead_code, reason = "only TLS agrees on dialects")
 )]
 impl Link {

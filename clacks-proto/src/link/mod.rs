@@ -660,7 +660,7 @@ impl Session {
     }
 
     #[inline(always)]
-    pub(crate) fn handle_message<'a>(
+    fn handle_message<'a>(
         &mut self,
         frame: &'a MessageFrame<'a>,
         sender: Sender<'a>,
@@ -673,7 +673,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn handle_announce<'a>(
+    fn handle_announce<'a>(
         &mut self,
         frame: &'a AnnounceFrame,
         sender: Sender<'a>,

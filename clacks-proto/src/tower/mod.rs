@@ -51,7 +51,7 @@ pub use api::{
     RefusedMessage,
 };
 pub use peers::StatusCounts;
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 pub(crate) use route::TlsHandshake;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
@@ -273,7 +273,7 @@ impl Tower {
     }
 
     /// Asks the driver to send on a link, whether the link itself has something to send or not.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn request_send(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_link_mut(id)
             && !core::mem::replace(&mut link.session_mut().send_queued, true)

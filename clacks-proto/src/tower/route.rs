@@ -6,11 +6,11 @@ use super::queue::TakenIn;
 use super::status::Source;
 use crate::address::Address;
 use crate::config::Screening;
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 use crate::error::TlsFailure;
 use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 use crate::ids::Fingerprint;
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
@@ -36,7 +36,7 @@ pub(super) struct From {
 }
 
 /// What a TLS handshake has agreed on and proved.
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TlsHandshake {
     pub(crate) dialect: Dialect,
@@ -441,7 +441,7 @@ impl Tower {
     }
 
     /// Handles what a TLS handshake has agreed on and proved, before the first plaintext.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn handle_tls_handshake(&mut self, id: LinkId, handshake: TlsHandshake) {
         let TlsHandshake { dialect, identity, resumed } = handshake;
         let stats = &mut self.stats;
@@ -464,7 +464,7 @@ impl Tower {
     }
 
     /// Closes a link because TLS failed. The alert is flushed.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn handle_tls_failure(&mut self, id: LinkId, failure: TlsFailure) {
         self.close(id, CloseReason::Tls(failure), Doubt::InDoubt, CloseMode::Flush);
         self.advance();
