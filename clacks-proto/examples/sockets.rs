@@ -197,7 +197,7 @@ impl<M: StateMachine> Driver<M> {
                 self.handle(Event::Finished { link: link.id });
             }
             Ok(count) => {
-                self.handle(Event::BytesArrived { link: link.id, bytes: &buffer[..count] })
+                self.handle(Event::BytesArrived { link: link.id, bytes: &buffer[..count] });
             }
             Err(error) if is_transient(&error) => {}
             Err(error) => return Err(error),

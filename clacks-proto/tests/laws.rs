@@ -284,7 +284,7 @@ proptest! {
     #[test]
     fn law_3_and_10_handle_never_fails_and_never_panics(steps in steps()) {
         misuse(&steps, &mut |tower| {
-            let (messages, bytes) = common::held(&tower);
+            let (messages, bytes) = common::held(tower);
             assert!(messages <= 8 && bytes <= 1_000, "law 8: the queue is bounded");
             assert!(tower.links().count() <= 6 && tower.survey().count() <= 4, "law 8: links and peers are bounded");
         });

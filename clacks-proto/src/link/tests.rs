@@ -1,7 +1,6 @@
 //! A link alone, with a router that records its events.
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -298,7 +297,7 @@ fn a_goodbye_leaves_no_doubt_and_the_end_of_the_stream_does() {
 #[test]
 fn each_deadline_closes_the_link_for_its_own_reason() {
     let mut host = Host::new();
-    let times = host.local.config.timeouts.clone();
+    let times = host.local.config.timeouts;
     let end = |reason, unanswered, doubt| closed(reason, 0, unanswered, doubt);
 
     let mut dialled = Link::outbound(PEER, None, &host.local, host.now);
@@ -349,7 +348,7 @@ fn every_cut_of_the_input_gives_the_same_events() {
         bytes.chunks(chunk).flat_map(|chunk| host.bytes(&mut link, chunk)).collect::<Vec<_>>()
     };
     let whole = run(bytes.len());
-    let messages = vec![Seen::Message(1, b"one".into()), Seen::Message(2, b"two".into())];
+    let messages = [Seen::Message(1, b"one".into()), Seen::Message(2, b"two".into())];
     assert_eq!(whole[1..], messages[..]);
     (1..bytes.len()).for_each(|chunk| assert_eq!(run(chunk), whole, "{chunk}"));
 }

@@ -220,9 +220,9 @@ impl Tower {
     }
 
     fn on_connected(&mut self, id: LinkId) {
-        match self.links.get(id).map(|session| session.state()) {
+        match self.links.get(id).map(Session::state) {
             Some(State::Connecting) => {
-                self.with_link(id, |link, local, now| link.handle_connected(local, now));
+                self.with_link(id, Link::handle_connected);
             }
             // The connection was established just when the dial was given up.
             Some(State::Closed) => {}
@@ -243,7 +243,7 @@ impl Tower {
         if self.links.get(id).is_none() {
             self.stats.stale_events += 1;
         }
-        self.with_link(id, |link, local, now| link.handle_finished(local, now));
+        self.with_link(id, Link::handle_finished);
     }
 
     fn on_lost(&mut self, id: LinkId, cause: IoCause) {
