@@ -75,8 +75,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// Returns the message, with the reason. Nothing has changed.
     pub fn enqueue(&self, message: Message) -> Result<Nonce, RefusedMessage> {
-        self.change(message, |tower, message, now| tower.enqueue(message, now))
-            .unwrap_or_else(|message| Err(refused(message)))
+        self.change(message, Tower::enqueue).unwrap_or_else(|message| Err(refused(message)))
     }
 
     /// Puts a message into the queue. The result waits until a peer has confirmed it, and is `None` if the driver ends before.
@@ -183,8 +182,13 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     /// tower does nothing else meanwhile.
     pub fn with<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
         let result = self.shared.call(call);
-        (self.shared.wake)();
+        self.wake();
         result
+    }
+
+    /// Makes the driver look at the state machine soon. A mio reactor returns from its current or its next turn.
+    pub fn wake(&self) {
+        (self.shared.wake)();
     }
 
     /// Waits until `condition` returns a value. It is called after each time that the tower has acted, and must not use a
@@ -284,7 +288,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
             }
             Life::Over(_) => Err(argument),
         };
-        (self.shared.wake)();
+        self.wake();
         result
     }
 
@@ -317,8 +321,9 @@ struct Registered<M> {
 impl<M: StateMachine> Registered<M> {
     /// Returns the delivery if the message was delivered, and `None` inside if it will not be.
     fn check(&self) -> Option<Option<Delivery>> {
-        let delivery = lock(&self.shared.deliveries).get(&self.nonce).cloned().flatten();
+        // Before the look: a delivery may come between the two, but none comes after the end.
         let is_over = matches!(&*self.shared.lock(), Life::Over(_));
+        let delivery = lock(&self.shared.deliveries).get(&self.nonce).cloned().flatten();
         (delivery.is_some() || is_over).then_some(delivery)
     }
 }
