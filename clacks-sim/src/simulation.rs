@@ -289,10 +289,6 @@ impl<M: StateMachine> Watch<M> for Watchers {
         self.truth.after(at, tower, machine.tower());
     }
 
-    fn look_ahead(&self, tower: TowerId) {
-        self.truth.look_ahead(tower);
-    }
-
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
         if let Some(flights) = &mut self.flights {
             let inside = (0..self.towers).map(TowerId).filter(|tower| partition.inside.has(*tower));

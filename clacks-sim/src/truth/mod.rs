@@ -193,11 +193,6 @@ impl Truth {
         self.ledger.count(at, tower, held, look, &mut self.found);
     }
 
-    /// Reads what is known of a tower that will soon have an event, so that it is in the cache.
-    pub(crate) fn look_ahead(&self, tower: TowerId) {
-        std::hint::black_box(self.ledger.look_ahead(tower) ^ self.spinning.look_ahead(tower));
-    }
-
     /// Compares all that a running tower holds with the ledger. Not in the middle of an event.
     pub(crate) fn audit(
         &mut self,
