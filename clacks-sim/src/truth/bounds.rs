@@ -1,9 +1,9 @@
 //! A tower holds no more than its configuration says.
 
-use clacks_proto::{Config, Instant, Tower};
+use clacks_proto::{Config, Instant, QueueUsage, StatusCounts, Tower};
 
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::TowerId;
+use crate::occurrence::{Occurrence, TowerId, What};
 
 /// Watches how much a tower holds, after each event.
 ///
@@ -12,22 +12,26 @@ use crate::occurrence::TowerId;
 pub(super) struct Bounds {
     limits: Sizes,
     looks: u64,
+    /// Whether a tower has dialled or accepted since the last look.
+    has_new_links: bool,
 }
 
 /// How much there is of what is bounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sizes {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-    pub(super) links: usize,
-    pub(super) peers: usize,
+struct Sizes {
+    messages: usize,
+    bytes: usize,
+    links: usize,
+    peers: usize,
 }
 
 impl Sizes {
-    /// Those of a tower. It keeps count itself, so this costs nothing.
-    pub(super) fn of(tower: &Tower) -> Self {
-        let (messages, bytes) = tower.held();
-        Self { messages, bytes, links: tower.links(), peers: tower.peers() }
+    /// Returns the sizes of a tower, without the number of its links. O(1).
+    fn of(tower: &Tower) -> Self {
+        let QueueUsage { messages, bytes, .. } = tower.queue_usage();
+        let StatusCounts { new, alive, lost, dead, ignored, .. } = tower.status_counts();
+        let peers = (new + alive + lost + dead + ignored) as usize;
+        Self { messages, bytes, links: 0, peers }
     }
 
     fn named(self) -> [(&'static str, usize); 4] {
@@ -44,16 +48,31 @@ impl Bounds {
             links: config.max_links,
             peers: config.max_peers,
         };
-        Self { limits, looks: 0 }
+        Self { limits, looks: 0, has_new_links: false }
+    }
+
+    pub(super) fn see(&mut self, occurrence: &Occurrence) {
+        if let What::Dialled { .. } | What::Accepted { .. } = occurrence.what {
+            self.has_new_links = true;
+        }
     }
 
     pub(super) fn look(
         &mut self,
         at: Instant,
         tower: TowerId,
-        sizes: Sizes,
+        machine: &Tower,
         found: &mut Violations,
     ) {
+        let mut sizes = Sizes::of(machine);
+        // Counting visits each link, so it is done only if there may be more of them than before.
+        if std::mem::take(&mut self.has_new_links) {
+            sizes.links = machine.links().count();
+        }
+        self.compare(at, tower, sizes, found);
+    }
+
+    fn compare(&mut self, at: Instant, tower: TowerId, sizes: Sizes, found: &mut Violations) {
         self.looks += 1;
         for ((what, size), (_, limit)) in sizes.named().into_iter().zip(self.limits.named()) {
             if size > limit {
@@ -81,7 +100,7 @@ mod tests {
         assert!(full.named().iter().all(|(_, limit)| *limit > 0));
         let mut found = Violations::default();
         let (at, tower) = (Instant::ORIGIN, TowerId(4));
-        bounds.look(at, tower, full, &mut found);
+        bounds.compare(at, tower, full, &mut found);
         assert_eq!(found.count(), 0);
         for (over, what) in [
             (Sizes { messages: full.messages + 1, ..full }, "messages"),
@@ -90,7 +109,7 @@ mod tests {
             (Sizes { peers: full.peers + 1, ..full }, "peers"),
         ] {
             let mut found = Violations::default();
-            bounds.look(at, tower, over, &mut found);
+            bounds.compare(at, tower, over, &mut found);
             assert_eq!(found.count_of(Checker::Bounds), 1);
             assert!(found.kept()[0].text.contains(what), "{}", found.kept()[0].text);
         }

@@ -260,7 +260,7 @@ impl<'a, M: StateMachine> Census<'a, M> {
         tower: &'a Tower,
     ) -> impl Iterator<Item = (Option<TowerId>, Status)> + use<'a, M> {
         let addresses = self.addresses;
-        tower.survey().map(move |peer| (addresses.number_of(peer.address), peer.status))
+        tower.survey().map(move |peer| (addresses.number_of(&peer.address), peer.status))
     }
 }
 

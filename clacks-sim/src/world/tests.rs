@@ -5,7 +5,7 @@ use crate::distribution::Distribution;
 use crate::plan::{
     ContactVerb, Contacts, Death, Direction, Group, Partition, Path, Severance, Step, WithContacts,
 };
-use clacks_proto::{CloseReason, IoCause, Origin, SendRate};
+use clacks_proto::{CloseReason, HeldMessage, IoCause, MessageState, Origin, SendRate};
 
 #[derive(Default)]
 pub(super) struct Witness {
@@ -89,7 +89,7 @@ impl World<Tower, Witness> {
     fn messages(&self) -> usize {
         let held = || self.nodes.iter().flat_map(|node| &node.machine).flat_map(Tower::peek);
         let waiting: Vec<_> =
-            held().filter(|held| held.in_flight.is_none()).map(|held| held.nonce).collect();
+            held().filter(|held| !is_in_flight(held)).map(|held| held.nonce).collect();
         let different =
             |nonces: &[_]| nonces.iter().collect::<std::collections::BTreeSet<_>>().len();
         assert_eq!(different(&waiting), waiting.len(), "a message waits twice");
@@ -126,6 +126,10 @@ struct Contents {
     intact: std::collections::BTreeSet<crate::occurrence::MessageId>,
     /// How many different ones there are that nobody enqueued like that.
     altered: usize,
+}
+
+fn is_in_flight(held: &HeldMessage) -> bool {
+    matches!(held.state, MessageState::InFlight { .. })
 }
 
 fn is_hand_over(what: &What) -> bool {
