@@ -12,8 +12,9 @@ use crate::occurrence::{Occurrence, TowerId, What};
 pub(super) struct Bounds {
     limits: Sizes,
     looks: u64,
-    /// Whether a tower has dialled or accepted since the last look.
-    has_new_links: bool,
+    /// An upper bound of the number of links of each tower. To count the links visits each of them, so they are counted only
+    /// when this bound exceeds the limit.
+    links: Vec<usize>,
 }
 
 /// How much there is of what is bounded.
@@ -26,12 +27,12 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Returns the sizes of a tower, without the number of its links. O(1).
-    fn of(tower: &Tower) -> Self {
+    /// Returns the sizes of a tower that has this number of links.
+    fn of(tower: &Tower, links: usize) -> Self {
         let QueueUsage { messages, bytes, .. } = tower.queue_usage();
         let StatusCounts { new, alive, lost, dead, ignored, .. } = tower.status_counts();
         let peers = (new + alive + lost + dead + ignored) as usize;
-        Self { messages, bytes, links: 0, peers }
+        Self { messages, bytes, links, peers }
     }
 
     fn named(self) -> [(&'static str, usize); 4] {
@@ -41,19 +42,22 @@ impl Sizes {
 }
 
 impl Bounds {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(towers: u32, config: &Config) -> Self {
         let limits = Sizes {
             messages: config.max_queue_messages,
             bytes: config.max_queue_bytes,
             links: config.max_links,
             peers: config.max_peers,
         };
-        Self { limits, looks: 0, has_new_links: false }
+        Self { limits, looks: 0, links: vec![0; towers as usize] }
     }
 
     pub(super) fn see(&mut self, occurrence: &Occurrence) {
-        if let What::Dialled { .. } | What::Accepted { .. } = occurrence.what {
-            self.has_new_links = true;
+        if let What::Dialled { .. } | What::Accepted { .. } = occurrence.what
+            && let Some(tower) = occurrence.tower
+            && let Some(links) = self.links.get_mut(tower.0 as usize)
+        {
+            *links += 1;
         }
     }
 
@@ -64,11 +68,11 @@ impl Bounds {
         machine: &Tower,
         found: &mut Violations,
     ) {
-        let mut sizes = Sizes::of(machine);
-        // Counting visits each link, so it is done only if there may be more of them than before.
-        if std::mem::take(&mut self.has_new_links) {
-            sizes.links = machine.links().count();
+        let Some(links) = self.links.get_mut(tower.0 as usize) else { return };
+        if *links > self.limits.links {
+            *links = machine.links().count();
         }
+        let sizes = Sizes::of(machine, *links);
         self.compare(at, tower, sizes, found);
     }
 
@@ -92,10 +96,11 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clacks_proto::{Address, Seed};
 
     #[test]
     fn a_size_at_its_limit_is_right_and_one_beyond_is_found() {
-        let mut bounds = Bounds::new(&Config::default());
+        let mut bounds = Bounds::new(5, &Config::default());
         let full = bounds.limits;
         assert!(full.named().iter().all(|(_, limit)| *limit > 0));
         let mut found = Violations::default();
@@ -114,5 +119,27 @@ mod tests {
             assert!(found.kept()[0].text.contains(what), "{}", found.kept()[0].text);
         }
         assert_eq!(bounds.looks(), 5);
+    }
+
+    #[test]
+    fn links_are_counted_when_a_tower_may_have_too_many() {
+        let mut config = Config::default();
+        (config.max_links, config.max_half_open) = (3, 1);
+        let address = |port| Address::new("127.0.0.1", port).unwrap();
+        let mut machine = Tower::new(config.clone(), address(8_001), &Seed::from_u64(1)).unwrap();
+        let (at, tower) = (Instant::ORIGIN, TowerId(0));
+        let mut bounds = Bounds::new(1, &config);
+        let mut found = Violations::default();
+        machine.announce(&address(8_002), at).unwrap();
+        for upper_bound in [1, 2, 3, 1, 2] {
+            let what = What::Dialled { to: None };
+            bounds.see(&Occurrence { at, tower: Some(tower), what });
+            bounds.look(at, tower, &machine, &mut found);
+            assert_eq!(bounds.links, [upper_bound]);
+        }
+        assert_eq!(found.count(), 0);
+        bounds.limits.links = 0;
+        bounds.look(at, tower, &machine, &mut found);
+        assert_eq!(found.count_of(Checker::Bounds), 1);
     }
 }

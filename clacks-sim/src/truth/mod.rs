@@ -131,7 +131,7 @@ impl Truth {
             ledger: Ledger::new(plan.towers, config.window.messages, idle, memory),
             statuses: Statuses::new(config.kill_timeout, plan.towers, checks.tracked_towers),
             ignored: Ignored::new(plan.towers),
-            bounds: Bounds::new(config),
+            bounds: Bounds::new(plan.towers, config),
             spinning: Spinning::new(plan.towers, checks.events_in_an_instant),
             faults: Faults::default(),
             altered: BTreeSet::new(),
