@@ -695,7 +695,7 @@ impl Tower {
             let config = &self.local.config;
             let lifetime = lifetime(&config.timeouts);
             let whose = (peer, link.incarnation);
-            self.retry_memory.keep(whose, window, self.now, lifetime, config.max_links);
+            self.retry_memory.keep(whose, window, self.now, lifetime, config.max_peers);
         }
     }
 
