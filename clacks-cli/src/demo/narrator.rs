@@ -1,21 +1,21 @@
-//! The demo in words: sentences for people, JSON lines for programs.
+//! Narrates the demo: text for people, JSON lines for programs.
 
 use std::io::{self, Stdout, Write};
 use std::time::{Duration, Instant};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use clacks_proto::{Address, Fingerprint, Report, Status};
-use serde_json::{Value, json};
+use clacks_proto::{Address, Fingerprint, Notice, Status};
+use serde::Serialize;
+use serde_json::json;
 
-use super::stage::RATE;
+use super::network::SEND_RATE;
 use super::{Number, Outcome};
-use crate::json;
-use crate::output::Said;
-use crate::plain::{BAD, GOOD, QUIET, STRONG, WARN, colour, quote};
+use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, explain, quote, status_style};
+use crate::output::{Output, json};
 
-/// How often the whereabouts of the message are told. It moves faster than anybody reads.
-const WHEREABOUTS: Duration = Duration::from_millis(1500);
+/// The time between two lines that say where the message is. It moves faster than a person reads.
+const POSITION_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// One colour for each tower.
 const COLOURS: [Style; 4] = [
@@ -25,140 +25,138 @@ const COLOURS: [Style; 4] = [
     AnsiColor::Blue.on_default().bold(),
 ];
 
-/// Tells what happens, as it happens.
-pub(super) struct Teller {
-    voice: Voice,
+/// Writes what happens when it happens.
+pub(super) struct Narrator {
+    /// Where text goes. `None` if JSON lines are written.
+    text: Option<AutoStream<Stdout>>,
     start: Instant,
     addresses: Vec<Address>,
-    hand_overs: Journey,
-}
-
-enum Voice {
-    Json,
-    Plain(AutoStream<Stdout>),
+    journey: Journey,
 }
 
 /// How far the message has come.
 struct Journey {
     /// How many times it was handed over.
-    count: u64,
-    /// Who has had it in its present life.
+    hand_overs: u64,
+    /// The towers that have received it since they were started.
     had_by: [bool; 4],
-    /// When its whereabouts were last told.
-    told: Instant,
+    /// When its position was last written.
+    written_at: Instant,
 }
 
-impl Teller {
-    /// A teller that has said what there is to know beforehand.
+/// An event of a tower.
+#[derive(Serialize)]
+struct TowerEvent<E> {
+    #[serde(flatten)]
+    event: E,
+    tower_number: usize,
+    elapsed_ms: u64,
+}
+
+impl Narrator {
+    /// Returns a narrator that has written the introduction.
     pub(super) fn new(json: bool, addresses: Vec<Address>) -> io::Result<Self> {
-        let voice = if json { Voice::Json } else { Voice::Plain(anstream::stdout()) };
+        let text = (!json).then(anstream::stdout);
         let start = Instant::now();
-        let hand_overs = Journey { count: 0, had_by: [false; 4], told: start };
-        let mut teller = Self { voice, start, addresses, hand_overs };
-        if let Voice::Plain(out) = &mut teller.voice {
+        let journey = Journey { hand_overs: 0, had_by: [false; 4], written_at: start };
+        let mut narrator = Self { text, start, addresses, journey };
+        if let Some(out) = &mut narrator.text {
             writeln!(
                 out,
-                "Four towers on this machine, speaking TLS with each other. A demo tower sends {RATE} messages a second"
+                "Four towers on this machine speak TLS with each other. A demo tower sends \
+                 {SEND_RATE} messages a second and"
             )?;
             writeln!(
                 out,
-                "and looks after its peers every second; the defaults are one a second and once a minute."
+                "a heartbeat every second. The defaults are one a second and one a minute."
             )?;
         }
-        Ok(teller)
+        Ok(narrator)
     }
 
     /// A step begins.
     pub(super) fn step(&mut self, step: usize, title: &str) -> io::Result<()> {
-        match &mut self.voice {
-            Voice::Json => json::write(&json!({"event": "step", "step": step, "title": title})),
-            Voice::Plain(out) => writeln!(out, "\n{STRONG}Step {step}: {title}{STRONG:#}"),
+        match &mut self.text {
+            None => json::write(&json!({"event": "step", "step": step, "title": title})),
+            Some(out) => writeln!(out, "\n{STRONG}Step {step}: {title}{STRONG:#}"),
         }
     }
 
-    /// A tower can be reached.
+    /// A tower listens.
     pub(super) fn listening(&mut self, number: Number, own: Fingerprint) -> io::Result<()> {
-        self.hand_overs.had_by[number.index()] = false;
+        self.journey.had_by[number.index()] = false;
         let address = self.addresses[number.index()].clone();
-        if let Voice::Json = self.voice {
-            let said = Said::Listening { address: &address, fingerprint: Some(own) };
-            return self.event(number, json::event(&said));
-        }
-        self.line(number, &format!("listens on {address}"))
+        let output = Output::Listening { address: &address, fingerprint: Some(own) };
+        self.write(number, output, &format!("listens on {address}"))
     }
 
-    /// A tower does something because the play says so.
-    pub(super) fn does(&mut self, number: Number, what: &str) -> io::Result<()> {
-        if let Voice::Json = self.voice {
-            return self.event(number, Some(json!({"event": "narration", "text": what})));
-        }
-        self.line(number, what)
+    /// The demo does something with a tower.
+    pub(super) fn action(&mut self, number: Number, what: &str) -> io::Result<()> {
+        self.write(number, json!({"event": "narration", "text": what}), what)
     }
 
-    /// Something happened to a tower.
-    pub(super) fn report(&mut self, number: Number, report: &Report) -> io::Result<()> {
-        if let Voice::Json = self.voice {
-            return self.event(number, json::report(report));
+    /// A tower has notified its application.
+    pub(super) fn notice(&mut self, number: Number, notice: &Notice) -> io::Result<()> {
+        if self.text.is_none() {
+            return self.write_event(number, Output::Notice(notice));
         }
-        match report {
-            Report::TowerDiscovered { tower } => {
-                let name = self.name(tower);
-                self.line(number, &format!("has learned of {name} ({tower})"))
+        match self.describe(number, notice) {
+            Some(what) => self.write_line(number, &what),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns a notice in words if it is part of the story.
+    fn describe(&mut self, number: Number, notice: &Notice) -> Option<String> {
+        Some(match notice {
+            Notice::TowerDiscovered { peer } => {
+                format!("has learned of {} ({peer})", self.name(peer))
             }
-            Report::StatusChanged { tower, from, to } => {
-                let (name, style) = (self.name(tower), colour(*to));
+            Notice::StatusChanged { peer, from, to, reason } => {
+                let (name, style) = (self.name(peer), status_style(*to));
                 let found = match (from, to) {
                     (Status::Lost | Status::Dead, Status::Alive) => "alive again",
-                    (_, Status::Alive) => "alive",
-                    (_, Status::Lost) => "lost",
                     (_, other) => other.as_str(),
                 };
-                self.line(number, &format!("finds {name} {style}{found}{style:#}"))
+                format!("finds {name} {style}{found}{style:#}{}", explain(*reason))
             }
-            Report::MessageReceived { from, message, .. } => {
+            Notice::MessageReceived { from, message, .. } => {
                 let from =
                     from.as_ref().map_or_else(|| "a stranger".into(), |from| self.name(from));
-                self.hand_overs.count += 1;
-                if !self.hand_overs.had_by[number.index()] {
-                    self.hand_overs.had_by[number.index()] = true;
-                    self.line(number, &format!("receives {} from {from}", quote(message)))
-                } else if self.hand_overs.told.elapsed() >= WHEREABOUTS {
-                    let count = self.hand_overs.count;
-                    self.line(number, &format!("has the message now, after {count} hand-overs"))
-                } else {
-                    return Ok(());
-                }?;
-                self.hand_overs.told = Instant::now();
-                Ok(())
+                let journey = &mut self.journey;
+                journey.hand_overs += 1;
+                let is_first = !std::mem::replace(&mut journey.had_by[number.index()], true);
+                if !is_first && journey.written_at.elapsed() < POSITION_INTERVAL {
+                    return None;
+                }
+                journey.written_at = Instant::now();
+                match journey.hand_overs {
+                    _ if is_first => format!("receives {} from {from}", quote(message)),
+                    count => format!("has the message now, after {count} hand-overs"),
+                }
             }
-            Report::Announced { to } => {
-                let name = self.name(to);
-                self.line(number, &format!("is now known to {name}"))
+            Notice::Announced { to } => format!("is now known to {}", self.name(to)),
+            Notice::KeyChanged { peer, .. } => {
+                let name = self.name(peer);
+                format!("{BAD}finds a stranger{BAD:#} at the address of {name}")
             }
-            Report::KeyChanged { tower, .. } => {
-                let name = self.name(tower);
-                self.line(number, &format!("{BAD}finds a stranger{BAD:#} at the address of {name}"))
+            Notice::Missed { count } => {
+                format!("{WARN}notifies faster than is read{WARN:#}: {count} notices are missing")
             }
-            Report::Missed { count } => self.line(
-                number,
-                &format!(
-                    "{WARN}reports faster than can be told{WARN:#}: {count} reports are missing"
-                ),
-            ),
-            // Queues and links are what carries the story, not the story.
-            _ => Ok(()),
-        }
+            // Queues and links are not part of the story.
+            _ => return None,
+        })
     }
 
-    /// One line for each step.
+    /// Writes one line for each step.
     pub(super) fn result(&mut self, outcomes: &[Outcome]) -> io::Result<()> {
-        match &mut self.voice {
-            Voice::Json => {
+        match &mut self.text {
+            None => {
                 let ok = outcomes.iter().all(|outcome| outcome.seen.is_ok());
                 let steps: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
                 json::write(&json!({"event": "result", "ok": ok, "steps": steps}))
             }
-            Voice::Plain(out) => {
+            Some(out) => {
                 writeln!(out, "\n{STRONG}What was seen{STRONG:#}")?;
                 for Outcome { step, seen } in outcomes {
                     match seen {
@@ -171,37 +169,35 @@ impl Teller {
         }
     }
 
-    fn event(&self, number: Number, event: Option<Value>) -> io::Result<()> {
-        let Some(mut event) = event else { return Ok(()) };
-        if let Some(fields) = event.as_object_mut() {
-            let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            fields.insert("tower_number".into(), number.0.into());
-            fields.insert("elapsed_ms".into(), elapsed.into());
-        }
-        json::write(&event)
-    }
-
-    fn line(&mut self, number: Number, what: &str) -> io::Result<()> {
-        let elapsed = self.start.elapsed().as_secs_f64();
-        let style = COLOURS[number.index()];
-        match &mut self.voice {
-            Voice::Json => Ok(()),
-            Voice::Plain(out) => writeln!(
-                out,
-                "  {QUIET}{elapsed:5.1}s{QUIET:#}  {style}tower {}{style:#} {what}",
-                number.0
-            ),
+    /// Writes the event as JSON, or else the text.
+    fn write(&mut self, number: Number, event: impl Serialize, text: &str) -> io::Result<()> {
+        match self.text {
+            None => self.write_event(number, event),
+            Some(_) => self.write_line(number, text),
         }
     }
 
-    /// What the audience calls the tower at `address`.
+    fn write_event(&self, number: Number, event: impl Serialize) -> io::Result<()> {
+        let elapsed_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        json::write(&TowerEvent { event, tower_number: number.0, elapsed_ms })
+    }
+
+    fn write_line(&mut self, number: Number, text: &str) -> io::Result<()> {
+        let Some(out) = &mut self.text else { return Ok(()) };
+        let (elapsed, name) = (self.start.elapsed().as_secs_f64(), name(number.index()));
+        writeln!(out, "  {QUIET}{elapsed:5.1}s{QUIET:#}  {name} {text}")
+    }
+
+    /// Returns what the tower at an address is called.
     fn name(&self, address: &Address) -> String {
         match self.addresses.iter().position(|known| known == address) {
-            Some(index) => {
-                let style = COLOURS[index];
-                format!("{style}tower {}{style:#}", index + 1)
-            }
+            Some(index) => name(index),
             None => format!("the tower at {address}"),
         }
     }
+}
+
+fn name(index: usize) -> String {
+    let style = COLOURS[index];
+    format!("{style}tower {}{style:#}", index + 1)
 }

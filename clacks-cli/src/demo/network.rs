@@ -1,50 +1,54 @@
-//! Where the demo's towers stand, and the one who watches them.
+//! The towers of the demo, and what they have notified.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-use clacks_proto::tls::{Identity, Trust};
-use clacks_proto::{Address, Config, Report, SendRate, Status, Tower};
-use smol::Timer;
+use clacks_proto::driver::Handle;
+use clacks_proto::tls::{Identity, SecureTower, Trust};
+use clacks_proto::{Address, Config, MessageState, Notice, SendRate, Status, Tower};
 use smol::channel::{self, Receiver, Sender};
 use smol::future::FutureExt;
+use smol::{Task, Timer};
 
 use super::Number;
-use super::teller::Teller;
+use super::narrator::Narrator;
 use crate::args::{DemoArgs, Runtime};
 use crate::error::Failure;
-use crate::runtime::{Handle, Running};
+use crate::runtime::RunningTower;
 use crate::{identity, setup};
 
-/// How many messages a demo tower hands on each second. Twenty times the default, so that all is seen in seconds.
-pub(super) const RATE: u32 = 20;
+/// How many messages a demo tower sends each second: twenty times the default, so that the demo takes
+/// seconds.
+pub(super) const SEND_RATE: u32 = 20;
 
-/// How long to wait for anything: many times what it takes, for machines that are busy.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long to wait for anything: many times what it takes, for busy machines.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long reports are gathered before the towers are looked at again.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How long notices are gathered before a condition is checked again.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The towers, what they reported in this step, and the voice that tells it.
-pub(super) struct Stage {
+/// Four towers on this machine, of which some run.
+pub(super) struct DemoNetwork {
     runtime: Runtime,
-    places: Vec<Place>,
-    heard: Receiver<(Number, Report)>,
-    ear: Sender<(Number, Report)>,
+    towers: Vec<DemoTower>,
+    notices: Receiver<(Number, Notice)>,
+    sender: Sender<(Number, Notice)>,
     /// How long anything may take before it counts as not seen.
-    pub(super) patience: Duration,
-    /// Everything that was reported since the last [`mark`](Self::mark).
-    record: Vec<(Number, Report)>,
-    pub(super) teller: Teller,
+    pub(super) timeout: Duration,
+    /// The notices since the last [`mark`](Self::mark).
+    since_mark: Vec<(Number, Notice)>,
+    pub(super) narrator: Narrator,
 }
 
-/// What is a tower's own, also while it is down.
-struct Place {
+/// What a tower keeps while it is down.
+struct DemoTower {
     address: Address,
     identity: Identity,
-    /// The port, from the start until the tower first takes it.
+    /// The port, from the start of the demo until the tower first takes it.
     reserved: Option<TcpListener>,
-    running: Option<Running>,
+    running: Option<RunningTower<SecureTower>>,
+    /// Forwards the notices of the running tower, or of the last one.
+    forwarding: Option<Task<()>>,
 }
 
 /// Why a step does not go on.
@@ -61,10 +65,10 @@ impl<E: Into<Failure>> From<E> for Stop {
     }
 }
 
-impl Stage {
-    /// Takes the four ports and makes the four identities.
+impl DemoNetwork {
+    /// Takes four ports and generates four identities.
     pub(super) fn new(args: &DemoArgs) -> Result<Self, Failure> {
-        let mut places = Vec::new();
+        let mut towers = Vec::new();
         for number in Number::ALL {
             let listener = reserve(args.base_port, number)?;
             let address = listener
@@ -72,190 +76,175 @@ impl Stage {
                 .ok()
                 .and_then(|socket| Address::try_from(socket).ok())
                 .ok_or_else(|| Failure::failed("The port of a listener cannot be told."))?;
-            let identity = identity::generate()?;
-            places.push(Place { address, identity, reserved: Some(listener), running: None });
+            let (identity, reserved) = (identity::generate()?, Some(listener));
+            towers.push(DemoTower { address, identity, reserved, running: None, forwarding: None });
         }
-        let (ear, heard) = channel::unbounded();
-        let addresses = places.iter().map(|place| place.address.clone()).collect();
-        let teller = Teller::new(args.json, addresses)?;
+        let (sender, notices) = channel::unbounded();
+        let addresses = towers.iter().map(|tower| tower.address.clone()).collect();
         Ok(Self {
             runtime: args.runtime,
-            places,
-            heard,
-            ear,
-            patience: PATIENCE,
-            record: Vec::new(),
-            teller,
+            towers,
+            notices,
+            sender,
+            timeout: TIMEOUT,
+            since_mark: Vec::new(),
+            narrator: Narrator::new(args.json, addresses)?,
         })
     }
 
-    /// Starts a tower: with its own address and identity, and with nothing else from an earlier life.
-    pub(super) fn raise(&mut self, number: Number) -> Result<(), Stop> {
-        let place = &mut self.places[number.index()];
-        let listener = match place.reserved.take() {
+    /// Starts a tower. It keeps nothing of an earlier start but its address and identity.
+    pub(super) fn start(&mut self, number: Number, config: Config) -> Result<(), Stop> {
+        let tower = &mut self.towers[number.index()];
+        let listener = match tower.reserved.take() {
             Some(listener) => listener,
-            None => take_port(number, place.address.port().get())?,
+            None => take_port(number, tower.address.port().get())?,
         };
-        let tower = Tower::new(config(), place.address.clone(), &setup::fresh_seed()?)
+        let machine = Tower::new(config, tower.address.clone(), &setup::fresh_seed()?)
             .map_err(Failure::failed)?;
-        let machine = setup::secure(tower, &place.identity, Trust::Open)?;
+        let machine = setup::secure(machine, &tower.identity, Trust::Open)?;
         let (running, mut notices) =
-            Running::start(self.runtime, machine, listener).map_err(|error| {
+            RunningTower::start(self.runtime, machine, listener).map_err(|error| {
                 Failure::failed(format_args!("Tower {} cannot start ({error}).", number.0))
             })?;
-        let ear = self.ear.clone();
-        smol::spawn(async move {
-            while let Some(report) = notices.next().await {
-                if ear.send((number, report)).await.is_err() {
+        let sender = self.sender.clone();
+        tower.forwarding = Some(smol::spawn(async move {
+            while let Some(notice) = notices.recv().await {
+                if sender.send((number, notice)).await.is_err() {
                     return;
                 }
             }
-        })
-        .detach();
-        let fingerprint = place.identity.fingerprint();
-        place.running = Some(running);
-        Ok(self.teller.listening(number, fingerprint)?)
+        }));
+        tower.running = Some(running);
+        let fingerprint = tower.identity.fingerprint();
+        Ok(self.narrator.listening(number, fingerprint)?)
     }
 
-    /// Kills a tower, without a farewell: its sockets just close.
-    pub(super) async fn kill(&mut self, number: Number) {
-        if let Some(running) = self.places[number.index()].running.take() {
-            running.kill().await;
+    /// Kills a tower: its sockets are closed without a goodbye. Returns how many messages it held.
+    ///
+    /// All its notices are in the channel when this returns.
+    pub(super) async fn kill(&mut self, number: Number) -> usize {
+        let tower = &mut self.towers[number.index()];
+        let Some(running) = tower.running.take() else { return 0 };
+        let handle = running.handle.clone();
+        running.kill().await;
+        if let Some(forwarding) = tower.forwarding.take() {
+            forwarding.await;
         }
+        handle.queue_usage().messages
     }
 
-    pub(super) fn handle(&self, number: Number) -> Result<&Handle, Stop> {
-        match &self.places[number.index()].running {
+    pub(super) fn handle(&self, number: Number) -> Result<&Handle<SecureTower>, Stop> {
+        match &self.towers[number.index()].running {
             Some(running) => Ok(&running.handle),
             None => Err(Stop::Unseen(format!("tower {} is down", number.0))),
         }
     }
 
     pub(super) fn address(&self, number: Number) -> &Address {
-        &self.places[number.index()].address
+        &self.towers[number.index()].address
     }
 
-    /// Watches and tells until `seen`; `what` is what is waited for.
+    /// Narrates until a condition holds. `what` describes the condition.
     pub(super) async fn until(
         &mut self,
         what: &str,
-        seen: impl AsyncFn(&Self) -> bool,
+        condition: impl Fn(&Self) -> bool,
     ) -> Result<(), Stop> {
-        let deadline = Instant::now() + self.patience;
-        while !seen(self).await {
+        let deadline = Instant::now() + self.timeout;
+        while !condition(self) {
             if Instant::now() >= deadline {
-                let waited = self.patience.as_secs();
+                let waited = self.timeout.as_secs();
                 return Err(Stop::Unseen(format!("not seen in {waited} seconds: {what}")));
             }
-            self.watch(GLANCE).await?;
+            self.watch(CHECK_INTERVAL).await?;
         }
         Ok(())
     }
 
-    /// Watches and tells for a while.
-    pub(super) async fn watch(&mut self, how_long: Duration) -> Result<(), Stop> {
-        let end = Instant::now() + how_long;
+    /// Narrates for a while.
+    pub(super) async fn watch(&mut self, time: Duration) -> Result<(), Stop> {
+        let end = Instant::now() + time;
         loop {
-            let next = async { self.heard.recv().await.ok() };
+            let next = async { self.notices.recv().await.ok() };
             let over = async {
                 Timer::at(end).await;
                 None
             };
-            // The end first: towers that never fall silent must not hold it up.
-            let Some((number, report)) = over.or(next).await else { return Ok(()) };
-            self.teller.report(number, &report)?;
-            self.record.push((number, report));
+            // The end comes first: towers that never fall silent must not hold it up.
+            let Some((number, notice)) = over.or(next).await else { return Ok(()) };
+            self.narrator.notice(number, &notice)?;
+            self.since_mark.push((number, notice));
         }
     }
 
-    /// From here on only what comes now counts.
-    pub(super) async fn mark(&mut self) -> Result<(), Stop> {
-        while let Ok((number, report)) = self.heard.try_recv() {
-            self.teller.report(number, &report)?;
+    /// Forgets the notices up to now.
+    pub(super) fn mark(&mut self) -> Result<(), Stop> {
+        while let Ok((number, notice)) = self.notices.try_recv() {
+            self.narrator.notice(number, &notice)?;
         }
-        self.record.clear();
+        self.since_mark.clear();
         Ok(())
     }
 
-    /// Whether `by` has learned of `tower` since the mark.
+    /// Returns whether `by` has learned of `tower` since the mark.
     pub(super) fn has_discovered(&self, by: Number, tower: Number) -> bool {
         let address = self.address(tower);
-        self.record.iter().any(|(number, report)| {
-            *number == by && matches!(report, Report::TowerDiscovered { tower } if tower == address)
-        })
+        self.has_notified(
+            by,
+            |notice| matches!(notice, Notice::TowerDiscovered { peer } if peer == address),
+        )
     }
 
-    /// Whether, since the mark, `by` has found that `tower` is now `status` and was not before.
+    /// Returns whether `tower` has changed to `status` for `by` since the mark.
     pub(super) fn has_found(&self, by: Number, tower: Number, status: Status) -> bool {
         let address = self.address(tower);
-        self.record.iter().any(|(number, report)| {
-            *number == by
-                && matches!(report, Report::StatusChanged { tower, to, .. }
-                    if tower == address && *to == status)
+        self.has_notified(by, |notice| {
+            matches!(notice, Notice::StatusChanged { peer, to, .. }
+                if peer == address && *to == status)
         })
     }
 
-    /// How often `by` has received a message since the mark.
-    pub(super) fn receipts(&self, by: Number) -> usize {
-        self.record
-            .iter()
-            .filter(|(number, report)| {
-                *number == by && matches!(report, Report::MessageReceived { .. })
-            })
-            .count()
+    /// Returns whether `by` has received a message since the mark.
+    pub(super) fn has_received(&self, by: Number) -> bool {
+        self.has_notified(by, |notice| matches!(notice, Notice::MessageReceived { .. }))
     }
 
-    /// Whether `by` holds `tower` to be `status`, now.
-    pub(super) async fn holds(&self, by: Number, tower: Number, status: Status) -> bool {
+    fn has_notified(&self, by: Number, is_it: impl Fn(&Notice) -> bool) -> bool {
+        self.since_mark.iter().any(|(number, notice)| *number == by && is_it(notice))
+    }
+
+    /// Returns whether `tower` has `status` for `by` now.
+    pub(super) fn holds(&self, by: Number, tower: Number, status: Status) -> bool {
         let Ok(handle) = self.handle(by) else { return false };
-        let address = self.address(tower);
-        handle.survey().await.iter().any(|peer| peer.address == *address && peer.status == status)
+        handle.find(self.address(tower)).is_some_and(|peer| peer.status == status)
     }
 
-    /// Whether `by` holds all others of `towers` alive, now.
-    pub(super) async fn holds_alive(&self, by: Number, towers: &[Number]) -> bool {
-        for tower in towers {
-            if *tower != by && !self.holds(by, *tower, Status::Alive).await {
-                return false;
-            }
-        }
-        true
+    /// Returns whether all other `towers` are alive for `by` now.
+    pub(super) fn holds_alive(&self, by: Number, towers: &[Number]) -> bool {
+        towers.iter().all(|tower| *tower == by || self.holds(by, *tower, Status::Alive))
     }
 
-    /// Whether all of `towers` hold each other alive, now.
-    pub(super) async fn all_alive(&self, towers: &[Number]) -> bool {
-        for by in towers {
-            if !self.holds_alive(*by, towers).await {
-                return false;
-            }
-        }
-        true
+    /// Returns whether all of `towers` are alive for each other now.
+    pub(super) fn all_alive(&self, towers: &[Number]) -> bool {
+        towers.iter().all(|by| self.holds_alive(*by, towers))
     }
 
-    /// Whether one of `towers` has a message waiting that is on its way to nobody.
-    pub(super) async fn is_waiting_at(&self, towers: &[Number]) -> bool {
-        for number in towers {
-            let Ok(handle) = self.handle(*number) else { continue };
-            if handle.peek().await.iter().any(|held| held.in_flight.is_none()) {
-                return true;
-            }
-        }
-        false
+    /// Returns whether a message waits at one of `towers` and is not in flight.
+    pub(super) fn is_waiting_at(&self, towers: &[Number]) -> bool {
+        let mut handles = towers.iter().filter_map(|number| self.handle(*number).ok());
+        handles.any(|handle| handle.peek().iter().any(|held| held.state == MessageState::Waiting))
     }
 
-    /// Whether one of `towers` holds anything at all.
-    pub(super) async fn is_held_by(&self, number: Number) -> bool {
-        match self.handle(number) {
-            Ok(handle) => handle.held().await.0 > 0,
-            Err(_) => false,
-        }
+    /// Returns whether a tower holds a message.
+    pub(super) fn is_held_by(&self, number: Number) -> bool {
+        self.handle(number).is_ok_and(|handle| handle.queue_usage().messages > 0)
     }
 }
 
-/// A tower that is quick to do everything.
-fn config() -> Config {
+/// Returns the configuration of a tower that does everything in seconds.
+pub(super) fn config() -> Config {
     let mut config = Config::default();
-    config.send_rate = SendRate::per_second(RATE);
+    config.send_rate = SendRate::per_second(SEND_RATE);
     config.heartbeat = Some(Duration::from_secs(1));
     config.probe_backoff = Duration::from_millis(250);
     config
@@ -277,8 +266,9 @@ fn reserve(base: u16, number: Number) -> Result<TcpListener, Failure> {
 fn take_port(number: Number, port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
         Failure::failed(format_args!(
-            "Tower {} needs port {port} of 127.0.0.1 and cannot have it ({error}): stop the program that has it, or \
-             choose four other ports, for example with --base-port 9001 (0 picks free ones).",
+            "Tower {} needs port {port} of 127.0.0.1 and cannot have it ({error}): stop the program \
+             that has it, or choose four other ports, for example with --base-port 9001 (0 picks \
+             free ones).",
             number.0
         ))
     })

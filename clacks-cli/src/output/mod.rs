@@ -1,95 +1,94 @@
-//! What a tower says, and the two voices that say it: JSON lines for programs, sentences for people.
+//! What the command writes to standard output: text for people or JSON lines for programs.
+
+pub(crate) mod json;
+pub(crate) mod text;
 
 use std::io;
 use std::time::Duration;
 
-use clacks_proto::{Address, Fingerprint, Held, Peer, Report, Stats};
+use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Notice, Peer, Stats};
+use serde::Serialize;
 
-use crate::json;
-use crate::plain::Plain;
+use text::Text;
 
-/// Something to say.
-#[derive(Debug)]
-pub(crate) enum Said<'a> {
-    /// The tower can be reached.
+/// Something to write about a tower. Its serialized form is one line of `--json`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Output<'a> {
+    /// The tower listens.
     Listening { address: &'a Address, fingerprint: Option<Fingerprint> },
-    /// Something happened.
-    Report(&'a Report),
     /// The answer to `peek`.
-    Peek(&'a [Held]),
+    Peek { messages: &'a [HeldMessage] },
     /// The answer to `survey`.
-    Survey(&'a [Peer]),
+    Survey { towers: &'a [SurveyedPeer] },
     /// The answer to `stats`.
-    Stats { stats: &'a Stats, held: (usize, usize) },
-    /// What a verb of the console asked for is done, or on its way.
+    Stats {
+        held_messages: usize,
+        held_bytes: usize,
+        #[serde(flatten)]
+        stats: &'a Stats,
+    },
+    /// A command of the console has been carried out.
     Done { verb: &'static str, tower: &'a Address },
-    /// The answer to `help`.
-    Help,
-    /// The tower has been asked to stop and hands its messages to peers.
-    ShuttingDown { messages: usize, within: Duration },
-    /// The tower has stopped.
-    ShutDown { left: usize },
-    /// Something that a person should know, and a program knows.
-    Note(&'a str),
+    /// The answer to `help`: the commands with their descriptions.
+    Help {
+        #[serde(serialize_with = "json::pairs_as_object")]
+        commands: &'a [(&'static str, &'static str)],
+    },
+    /// The shutdown has begun. The tower hands its messages to peers.
+    ShuttingDown {
+        messages: usize,
+        #[serde(skip)]
+        within: Duration,
+    },
     /// Something could not be done.
-    Error(&'a str),
+    Error { message: &'a str },
+    /// A remark for people. With `--json` it is logged.
+    #[serde(skip)]
+    Note(&'a str),
+    /// The tower has notified its application.
+    #[serde(untagged)]
+    Notice(&'a Notice),
 }
 
-/// How it is said.
-pub(crate) enum Voice {
+/// A peer with the time since its status last changed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SurveyedPeer {
+    #[serde(flatten)]
+    pub(crate) peer: Peer,
+    pub(crate) since_ms: u64,
+}
+
+impl SurveyedPeer {
+    pub(crate) fn new(peer: Peer, now: Instant) -> Self {
+        let since = now.duration_since(peer.since);
+        Self { peer, since_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// How the output is written.
+pub(crate) enum Format {
     /// One JSON object a line.
     Json,
-    /// Sentences, in colour on a terminal.
-    Plain(Plain),
+    /// Text, in colour on a terminal.
+    Text(Text),
 }
 
-impl Voice {
-    /// The voice that was asked for.
+impl Format {
+    /// Returns the format for the option `--json`.
     pub(crate) fn new(json: bool) -> Self {
-        if json { Self::Json } else { Self::Plain(Plain::new()) }
+        if json { Self::Json } else { Self::Text(Text::new()) }
     }
 
-    /// Says it, at once.
-    pub(crate) fn say(&mut self, said: &Said<'_>) -> io::Result<()> {
-        match self {
-            Self::Json => match said {
-                Said::Note(note) => {
-                    tracing::info!("{note}");
-                    Ok(())
-                }
-                said => json::event(said).map_or(Ok(()), |event| json::write(&event)),
-            },
-            Self::Plain(plain) => plain.say(said),
+    /// Writes and flushes the output.
+    pub(crate) fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
+        match (self, output) {
+            (Self::Json, Output::Note(note)) => {
+                tracing::info!("{note}");
+                Ok(())
+            }
+            (Self::Json, output) => json::write(output),
+            (Self::Text(text), output) => text.write(output),
         }
     }
-}
-
-/// The name and value of everything that a tower counts.
-pub(crate) fn counters(stats: &Stats) -> [(&'static str, u64); 24] {
-    [
-        ("enqueued", stats.enqueued),
-        ("received", stats.received),
-        ("coalesced", stats.coalesced),
-        ("recognised_retries", stats.recognised_retries),
-        ("delivered", stats.delivered),
-        ("returned", stats.returned),
-        ("in_doubt", stats.in_doubt),
-        ("doubt_unresolved", stats.doubt_unresolved),
-        ("refused_by_peers", stats.refused_by_peers),
-        ("refused", stats.refused),
-        ("swallowed", stats.swallowed),
-        ("links_accepted", stats.links_accepted),
-        ("links_dialled", stats.links_dialled),
-        ("links_refused", stats.links_refused),
-        ("links_misbehaved", stats.links_misbehaved),
-        ("links_timed_out", stats.links_timed_out),
-        ("links_broken", stats.links_broken),
-        ("handshakes_full", stats.handshakes_full),
-        ("handshakes_resumed", stats.handshakes_resumed),
-        ("towers_discovered", stats.towers_discovered),
-        ("towers_not_learned", stats.towers_not_learned),
-        ("claims_disproved", stats.claims_disproved),
-        ("stale_events", stats.stale_events),
-        ("notices_missed", stats.notices_missed),
-    ]
 }
