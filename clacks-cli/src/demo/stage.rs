@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use clacks_proto::tls::{Identity, Trust};
 use clacks_proto::{Address, Config, Report, SendRate, Status, Tower};
-use smol::Timer;
 use smol::channel::{self, Receiver, Sender};
 use smol::future::FutureExt;
+use smol::{Task, Timer};
 
 use super::Number;
 use super::teller::Teller;
@@ -45,6 +45,8 @@ struct Place {
     /// The port, from the start until the tower first takes it.
     reserved: Option<TcpListener>,
     running: Option<Running>,
+    /// Forwards the reports of the running tower, or of the last one.
+    forwarding: Option<Task<()>>,
 }
 
 /// Why a step does not go on.
@@ -73,7 +75,8 @@ impl Stage {
                 .and_then(|socket| Address::try_from(socket).ok())
                 .ok_or_else(|| Failure::failed("The port of a listener cannot be told."))?;
             let identity = identity::generate()?;
-            places.push(Place { address, identity, reserved: Some(listener), running: None });
+            let reserved = Some(listener);
+            places.push(Place { address, identity, reserved, running: None, forwarding: None });
         }
         let (ear, heard) = channel::unbounded();
         let addresses = places.iter().map(|place| place.address.clone()).collect();
@@ -90,13 +93,13 @@ impl Stage {
     }
 
     /// Starts a tower: with its own address and identity, and with nothing else from an earlier life.
-    pub(super) fn raise(&mut self, number: Number) -> Result<(), Stop> {
+    pub(super) fn raise(&mut self, number: Number, config: Config) -> Result<(), Stop> {
         let place = &mut self.places[number.index()];
         let listener = match place.reserved.take() {
             Some(listener) => listener,
             None => take_port(number, place.address.port().get())?,
         };
-        let tower = Tower::new(config(), place.address.clone(), &setup::fresh_seed()?)
+        let tower = Tower::new(config, place.address.clone(), &setup::fresh_seed()?)
             .map_err(Failure::failed)?;
         let machine = setup::secure(tower, &place.identity, Trust::Open)?;
         let (running, mut notices) =
@@ -104,24 +107,30 @@ impl Stage {
                 Failure::failed(format_args!("Tower {} cannot start ({error}).", number.0))
             })?;
         let ear = self.ear.clone();
-        smol::spawn(async move {
+        place.forwarding = Some(smol::spawn(async move {
             while let Some(report) = notices.next().await {
                 if ear.send((number, report)).await.is_err() {
                     return;
                 }
             }
-        })
-        .detach();
+        }));
         let fingerprint = place.identity.fingerprint();
         place.running = Some(running);
         Ok(self.teller.listening(number, fingerprint)?)
     }
 
-    /// Kills a tower, without a farewell: its sockets just close.
-    pub(super) async fn kill(&mut self, number: Number) {
-        if let Some(running) = self.places[number.index()].running.take() {
-            running.kill().await;
+    /// Kills a tower: its sockets close without a goodbye. Returns how many messages it held.
+    ///
+    /// All its reports have been heard when this returns.
+    pub(super) async fn kill(&mut self, number: Number) -> usize {
+        let place = &mut self.places[number.index()];
+        let Some(running) = place.running.take() else { return 0 };
+        let handle = running.handle.clone();
+        running.kill().await;
+        if let Some(forwarding) = place.forwarding.take() {
+            forwarding.await;
         }
+        handle.held().await.0
     }
 
     pub(super) fn handle(&self, number: Number) -> Result<&Handle, Stop> {
@@ -253,7 +262,7 @@ impl Stage {
 }
 
 /// A tower that is quick to do everything.
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(RATE);
     config.heartbeat = Some(Duration::from_secs(1));

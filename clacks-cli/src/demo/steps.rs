@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clacks_proto::{Message, Status};
 
-use super::stage::{Stage, Stop};
+use super::stage::{Stage, Stop, config};
 use super::{Number, Outcome};
 use crate::error::Failure;
 
@@ -50,7 +50,7 @@ pub(super) async fn play(stage: &mut Stage) -> Result<Vec<Outcome>, Failure> {
 async fn meet(stage: &mut Stage) -> Result<String, Stop> {
     stage.teller.step(1, "three towers, of which only 1 and 2 know each other")?;
     for number in FIRST_THREE {
-        stage.raise(number)?;
+        stage.raise(number, config())?;
     }
     stage.watch(BEAT).await?;
     for (number, other) in [(ONE, TWO), (TWO, ONE)] {
@@ -59,9 +59,7 @@ async fn meet(stage: &mut Stage) -> Result<String, Stop> {
         stage.teller.does(number, &format!("is told of tower {}", other.0))?;
     }
     stage.watch(BEAT).await?;
-    let queued = stage.handle(ONE)?.enqueue(Message::text(MESSAGE)).await;
-    queued.map_err(|refusal| refused(ONE, refusal.why))?;
-    stage.teller.does(ONE, &format!("enqueues \"{MESSAGE}\""))?;
+    enqueue(stage).await?;
     stage.until("tower 2 receives the message", async |stage| stage.receipts(TWO) > 0).await?;
     stage.watch(BEAT).await?;
 
@@ -88,9 +86,9 @@ async fn meet(stage: &mut Stage) -> Result<String, Stop> {
 
 /// Step 2: a fourth tower joins, and dies.
 async fn lose(stage: &mut Stage) -> Result<String, Stop> {
-    stage.teller.step(2, "tower 4 joins, and dies without a farewell")?;
     stage.mark().await?;
-    stage.raise(FOUR)?;
+    stage.teller.step(2, "tower 4 joins, and dies without a farewell")?;
+    stage.raise(FOUR, config())?;
     stage.watch(BEAT).await?;
     announce(stage, FOUR).await?;
     stage
@@ -102,16 +100,32 @@ async fn lose(stage: &mut Stage) -> Result<String, Stop> {
     stage
         .until("the message waits at tower 1, 2 or 3", async |stage| {
             // Neither at tower 4 nor on the way to it: what dies with a tower that holds it is lost, as it should be.
-            !stage.is_held_by(FOUR).await && stage.is_waiting_at(&FIRST_THREE).await
+            // A tower that holds tower 4 lost already would not report it lost again.
+            stage.all_alive(&Number::ALL).await
+                && !stage.is_held_by(FOUR).await
+                && stage.is_waiting_at(&FIRST_THREE).await
         })
         .await?;
-    stage.kill(FOUR).await;
+    // Before the kill: another tower may report tower 4 lost before the kill has returned.
     stage.mark().await?;
-    stage.teller.does(FOUR, "dies, while another tower holds the message")?;
+    if stage.kill(FOUR).await == 0 {
+        stage.teller.does(FOUR, "dies, while another tower holds the message")?;
+    } else {
+        // It was handed the message after the look above.
+        stage.teller.does(FOUR, "dies, and the message with it")?;
+        enqueue(stage).await?;
+    }
 
     stage
         .until("towers 1, 2 and 3 report tower 4 lost", async |stage| {
-            FIRST_THREE.iter().all(|number| stage.has_found(*number, FOUR, Status::Lost))
+            for number in FIRST_THREE {
+                if !stage.has_found(number, FOUR, Status::Lost)
+                    || !stage.holds(number, FOUR, Status::Lost).await
+                {
+                    return false;
+                }
+            }
+            true
         })
         .await?;
     stage.mark().await?;
@@ -126,10 +140,13 @@ async fn lose(stage: &mut Stage) -> Result<String, Stop> {
 
 /// Step 3: the fourth tower comes back, and waits to be found.
 async fn heal(stage: &mut Stage) -> Result<String, Stop> {
-    stage.teller.step(3, "tower 4 comes back, and tells nobody")?;
     stage.mark().await?;
-    stage.raise(FOUR)?;
-    stage.teller.does(FOUR, "knows nobody, and waits to be remembered")?;
+    stage.teller.step(3, "tower 4 comes back, and tells nobody")?;
+    // A heartbeat is an announcement.
+    let mut silent = config();
+    silent.heartbeat = None;
+    stage.raise(FOUR, silent)?;
+    stage.teller.does(FOUR, "knows nobody, sends no heartbeats, and waits to be remembered")?;
     stage
         .until("towers 1, 2 and 3 report tower 4 alive again", async |stage| {
             FIRST_THREE.iter().all(|number| stage.has_found(*number, FOUR, Status::Alive))
@@ -143,6 +160,13 @@ async fn heal(stage: &mut Stage) -> Result<String, Stop> {
     stage.until("tower 4 receives the message", async |stage| stage.receipts(FOUR) > 0).await?;
     stage.watch(PAUSE).await?;
     Ok("towers 1, 2 and 3 found tower 4 alive again; it knows all three and had the message".into())
+}
+
+/// Tower 1 enqueues the message.
+async fn enqueue(stage: &mut Stage) -> Result<(), Stop> {
+    let queued = stage.handle(ONE)?.enqueue(Message::text(MESSAGE)).await;
+    queued.map_err(|refusal| refused(ONE, refusal.why))?;
+    Ok(stage.teller.does(ONE, &format!("enqueues \"{MESSAGE}\""))?)
 }
 
 /// `number` announces itself to tower 1.
