@@ -85,7 +85,7 @@ fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
         let before = handle.stats().await;
         let began = Instant::now();
         let mut count = 0;
-        while began.elapsed() < time {
+        while count == 0 || began.elapsed() < time {
             round().await?;
             count += LISTENERS;
         }

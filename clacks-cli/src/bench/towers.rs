@@ -19,7 +19,7 @@ use crate::args::Runtime;
 use crate::runtime::Handle;
 
 /// How long a tower may take for anything.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A tower behind TLS that runs until it is dropped.
 pub(super) struct Host {
