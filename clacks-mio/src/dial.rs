@@ -122,8 +122,11 @@ pub(crate) mod tests {
         (listener, socket)
     }
 
-    fn closed_port() -> SocketAddr {
-        listener().1
+    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    fn closed_port() -> (SocketAddr, [std::net::TcpStream; 2]) {
+        let (listener, socket) = listener();
+        let caller = std::net::TcpStream::connect(socket).unwrap();
+        (socket, [caller, listener.accept().unwrap().0])
     }
 
     /// The outcome of attempts that need no time to pass.
@@ -144,14 +147,16 @@ pub(crate) mod tests {
     #[test]
     fn each_address_is_tried_until_one_answers() {
         let (_listener, open) = listener();
-        let mut dial = Dial::new(vec![closed_port(), open, closed_port()], IoCause::Resolve);
+        let (closed, _hold) = closed_port();
+        let mut dial = Dial::new(vec![closed, open, closed], IoCause::Resolve);
         let Dialled::Connected(stream) = finish(&mut dial) else { panic!("not connected") };
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
 
     #[test]
     fn failures_are_told_apart() {
-        let mut refused = Dial::new(vec![closed_port()], IoCause::Resolve);
+        let (closed, _hold) = closed_port();
+        let mut refused = Dial::new(vec![closed], IoCause::Resolve);
         assert!(matches!(finish(&mut refused), Dialled::Failed(IoCause::Refused)));
         let mut nowhere = Dial::new(Vec::new(), IoCause::Resolve);
         assert!(matches!(finish(&mut nowhere), Dialled::Failed(IoCause::Resolve)));
@@ -160,7 +165,8 @@ pub(crate) mod tests {
     #[test]
     fn a_name_with_too_many_addresses_is_not_tried_for_ever() {
         let (_listener, open) = listener();
-        let mut sockets = vec![closed_port(); MAX_ADDRESSES];
+        let (closed, _hold) = closed_port();
+        let mut sockets = vec![closed; MAX_ADDRESSES];
         sockets.push(open);
         let mut dial = Dial::new(sockets, IoCause::Resolve);
         assert!(matches!(finish(&mut dial), Dialled::Failed(IoCause::Refused)));
@@ -196,8 +202,9 @@ pub(crate) mod tests {
     fn an_address_that_never_answers_has_a_head_start_and_no_more() {
         let (silent, _hold) = silence();
         let (_listener, open) = listener();
+        let (closed, _hold_closed) = closed_port();
         let mut poll = Poll::new().unwrap();
-        let sockets = vec![closed_port(), silent, closed_port(), open];
+        let sockets = vec![closed, silent, closed, open];
         let mut dial = Dial::new(sockets, IoCause::Resolve);
         // The first one fails, and the second one begins at once.
         let begin = Instant::ORIGIN;

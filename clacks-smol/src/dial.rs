@@ -112,8 +112,12 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
-    fn closed_port() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    fn closed_port() -> (SocketAddr, [TcpStream; 2]) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = listener.local_addr().unwrap();
+        let caller = TcpStream::connect(socket).unwrap();
+        (socket, [caller, listener.accept().unwrap().0])
     }
 
     fn connect(sockets: &[SocketAddr]) -> Result<Async<TcpStream>, IoCause> {
@@ -124,9 +128,11 @@ mod tests {
     fn each_address_is_tried_until_one_answers() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
-        let stream = connect(&[closed_port(), open, closed_port()]);
+        let (closed, _hold) = closed_port();
+        let (other, _hold_other) = closed_port();
+        let stream = connect(&[closed, open, other]);
         assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap(), open);
-        assert_eq!(connect(&[closed_port(), closed_port()]).unwrap_err(), IoCause::Refused);
+        assert_eq!(connect(&[closed, other]).unwrap_err(), IoCause::Refused);
     }
 
     /// The outcome, or the failure of a test that would wait for ever.
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let closed = closed_port();
+        let (closed, _hold) = closed_port();
         let dialler = Dialler::new();
         let refused = smol::block_on(dialler.connect(&Address::try_from(closed).unwrap()));
         assert_eq!(refused.unwrap_err(), IoCause::Refused);

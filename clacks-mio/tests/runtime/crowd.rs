@@ -4,14 +4,14 @@ use clacks_proto::Message;
 use std::io::Read;
 use std::net::TcpStream;
 
-use crate::support::{FOR_EVER, delivers, quick, quiet, run, start};
+use crate::support::{FOR_EVER, delivers, quick, quiet, run, run_alone, start};
 
 /// Fits the usual limit of 1 024 descriptors, both ends of each connection being ours.
 const SILENT: usize = 400;
 
 #[test]
 fn silent_connections_cost_others_nothing() {
-    run(|| {
+    run_alone(|| {
         let mut config = quick();
         config.max_links = 2 * SILENT;
         config.max_half_open = 2 * SILENT - 1;

@@ -2,9 +2,9 @@
 
 use clacks_proto::{Address, Message, Report, Status};
 use std::io::{ErrorKind, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use crate::support::{FOR_EVER, find, port, quick, run, start, start_at, turns};
+use crate::support::{ClosedPort, FOR_EVER, find, port_again, quick, run, start, start_at, turns};
 
 #[test]
 fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
@@ -18,7 +18,7 @@ fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
         two.kill();
         turns(&notices, &address, Status::Lost);
 
-        let _two = start_at(quick(), TcpListener::bind(socket).unwrap());
+        let _two = start_at(quick(), port_again(socket));
         turns(&notices, &address, Status::Alive);
     });
 }
@@ -41,7 +41,8 @@ fn death_closes_every_socket_at_once() {
 #[test]
 fn a_closed_port_is_lost_and_the_message_stays() {
     run(|| {
-        let closed = Address::try_from(port().local_addr().unwrap()).unwrap();
+        let port = ClosedPort::new();
+        let closed = port.address();
         let tower = start(quick());
         let notices = tower.handle.notices();
         tower.handle.enqueue(Message::text("for nobody")).unwrap();

@@ -5,16 +5,29 @@ use clacks_proto::{Address, Config, Report, ShutdownProgress, StateMachine, Stat
 use std::io;
 use std::net::TcpListener;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::towers::LIMIT;
-pub(crate) use crate::towers::{FOR_EVER, port, quick, quiet, tower};
+pub(crate) use crate::towers::{
+    ClosedPort, FOR_EVER, nobody_listens, port, port_again, quick, quiet, tower,
+};
+use crate::towers::{DESCRIPTORS, LIMIT};
 
 /// Runs a test, and fails it when it hangs.
 pub(crate) fn run(test: impl FnOnce() + Send + 'static) {
+    let _few = DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner);
+    within(test);
+}
+
+/// Runs a test that opens many descriptors while no other one runs.
+pub(crate) fn run_alone(test: impl FnOnce() + Send + 'static) {
+    let _many = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
+    within(test);
+}
+
+fn within(test: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
         let _done = done;

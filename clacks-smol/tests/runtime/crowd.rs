@@ -1,23 +1,33 @@
 //! What some do must not cost the others.
 
 use clacks_proto::Message;
+use std::io::Read;
 use std::net::TcpStream;
 
-use crate::support::{FOR_EVER, delivers, quick, quiet, run, start};
+use crate::support::{FOR_EVER, delivers, quick, quiet, run, run_alone, start};
 
 /// Fits the usual limit of 1 024 descriptors, both ends of each connection being ours.
 const SILENT: usize = 400;
 
 #[test]
 fn silent_connections_cost_others_nothing() {
-    run(async {
+    run_alone(async {
         let mut config = quick();
         config.max_links = 2 * SILENT;
         config.max_half_open = 2 * SILENT - 1;
         config.timeouts.handshake = FOR_EVER;
         let (one, two) = (start(config), start(quiet()));
         let socket = one.handle.local_addr();
-        let silent: Vec<_> = (0..SILENT).map(|_| TcpStream::connect(socket).unwrap()).collect();
+        let silent = smol::unblock(move || {
+            let connect = |_| TcpStream::connect(socket).unwrap();
+            let mut silent: Vec<_> = (0..SILENT).map(connect).collect();
+            // Each of them is greeted, and so is really there.
+            for caller in &mut silent {
+                caller.read_exact(&mut [0; 1]).unwrap();
+            }
+            silent
+        })
+        .await;
         let mut notices = one.handle.notices();
         one.handle.expand(&two.address()).await.unwrap();
         for _ in 0..100 {
@@ -41,7 +51,7 @@ fn connections_too_many_are_dropped() {
         // One of them has the end of the stream instead of a hello.
         let mut byte = [0];
         let greeted: usize = smol::unblock(move || {
-            all.iter_mut().map(|stream| std::io::Read::read(stream, &mut byte).unwrap_or(0)).sum()
+            all.iter_mut().map(|stream| stream.read(&mut byte).unwrap_or(0)).sum()
         })
         .await;
         assert_eq!(greeted, 4);

@@ -1,9 +1,8 @@
 //! Towers die and come back, and their peers notice.
 
 use clacks_proto::{Address, Message, Report, Status};
-use std::net::TcpListener;
 
-use crate::support::{FOR_EVER, find, port, quick, run, start, start_at, turns};
+use crate::support::{ClosedPort, FOR_EVER, find, port_again, quick, run, start, start_at, turns};
 
 #[test]
 fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
@@ -17,7 +16,7 @@ fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
         two.kill().await;
         turns(&mut notices, &address, Status::Lost).await;
 
-        let two = start_at(quick(), TcpListener::bind(socket).unwrap());
+        let two = start_at(quick(), port_again(socket));
         turns(&mut notices, &address, Status::Alive).await;
         drop(two);
     });
@@ -44,7 +43,8 @@ fn death_closes_every_socket_at_once() {
 #[test]
 fn a_closed_port_is_lost_and_the_message_stays() {
     run(async {
-        let closed = Address::try_from(port().local_addr().unwrap()).unwrap();
+        let port = ClosedPort::new();
+        let closed = port.address();
         let tower = start(quick());
         let mut notices = tower.handle.notices();
         tower.handle.enqueue(Message::text("for nobody")).await.unwrap();

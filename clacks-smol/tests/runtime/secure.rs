@@ -5,7 +5,8 @@ use clacks_proto::{Config, Message, Report, Status};
 use std::net::TcpListener;
 
 use crate::support::{
-    Running, find, port, quick, quiet, receives, run, start, start_machine, tower, turns,
+    Running, find, port, port_again, quick, quiet, receives, run, start, start_machine, tower,
+    turns,
 };
 
 fn start_secure(config: Config, identity: &Identity, listener: TcpListener) -> Running {
@@ -49,7 +50,7 @@ fn another_key_at_the_same_address_is_noticed() {
         turns(&mut notices, &address, Status::Lost).await;
 
         let stranger = Identity::generate().unwrap();
-        let _two = start_secure(quick(), &stranger, TcpListener::bind(socket).unwrap());
+        let _two = start_secure(quick(), &stranger, port_again(socket));
         let seen = find(&mut notices, |report| match report {
             Report::KeyChanged { tower, seen } if tower == address => Some(seen),
             _ => None,

@@ -9,7 +9,7 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::support::{port, tower, within};
+use crate::support::{port, port_again, tower, within};
 
 const TOWERS: usize = 5;
 const MESSAGES: usize = 10_000;
@@ -78,7 +78,7 @@ fn of_ten_thousand_messages_only_those_that_a_killed_tower_held_are_lost() {
                 Timer::after(Duration::from_millis(5)).await;
             }
         }
-        towers.push(start(&executor, &identities[TOWERS - 1], TcpListener::bind(socket).unwrap()));
+        towers.push(start(&executor, &identities[TOWERS - 1], port_again(socket)));
         all_alive(&towers).await;
         while towers[TOWERS - 1].handle.stats().await.delivered < 100 {
             Timer::after(Duration::from_millis(5)).await;

@@ -5,12 +5,22 @@ use clacks_smol::{Driver, Handle, Notices};
 use smol::{Task, Timer, future};
 use std::io;
 use std::net::TcpListener;
+use std::sync::PoisonError;
 
-use crate::towers::LIMIT;
-pub(crate) use crate::towers::{FOR_EVER, port, quick, quiet, tower};
+pub(crate) use crate::towers::{
+    ClosedPort, FOR_EVER, nobody_listens, port, port_again, quick, quiet, tower,
+};
+use crate::towers::{DESCRIPTORS, LIMIT};
 
 /// Runs a test, and fails it when it hangs.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    let _few = DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner);
+    smol::block_on(within(test))
+}
+
+/// Runs a test that opens many descriptors while no other one runs.
+pub(crate) fn run_alone<T>(test: impl Future<Output = T>) -> T {
+    let _many = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
     smol::block_on(within(test))
 }
 
