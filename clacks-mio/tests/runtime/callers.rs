@@ -51,9 +51,9 @@ fn an_end_that_comes_together_with_words_is_noticed() {
         let listener = port();
         let mut caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_handle, mut reactor, record) = patient(listener);
-        // Until all that was to be told of the new connection is told.
-        for _ in 0..10 {
-            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+        // Until the tower has said hello, and with it has heard that the new connection is writable.
+        while record.lock().unwrap().values().all(|seen| seen.sent == 0) {
+            reactor.turn(None).unwrap();
         }
         // One piece of news for both.
         caller.write_all(&HELLO_BEGINS).unwrap();

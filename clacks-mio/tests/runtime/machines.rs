@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    FOR_EVER, Running, delivers, find, port, quick, quiet, run, start, tower, turns,
+    ClosedPort, FOR_EVER, Running, delivers, find, port, quick, quiet, run, start, tower, turns,
 };
 use crate::witness::{Record, Seen, Witness, rubbish};
 
@@ -21,12 +21,16 @@ pub(crate) fn witness(config: Config, is_pest: bool) -> (Running, Record) {
     (Running::start(Reactor::new(machine, listener).unwrap()), record)
 }
 
-/// A witness that gives strangers all the time that they want.
-fn patient_pest() -> (Running, Record) {
+/// Gives strangers all the time that they want.
+fn patient() -> Config {
     let mut config = quick();
     config.timeouts.handshake = FOR_EVER;
     config.timeouts.close = FOR_EVER;
-    witness(config, true)
+    config
+}
+
+fn patient_pest() -> (Running, Record) {
+    witness(patient(), true)
 }
 
 #[test]
@@ -40,8 +44,10 @@ fn each_link_has_exactly_one_terminal_event() {
         // A link that ends with its peer, dials that fail, links whose other side is silent, rude or gone at once.
         let friend = start(quick());
         let friend_address = friend.address();
-        let closed = Address::try_from(port().local_addr().unwrap()).unwrap();
-        for address in [&friend_address, &closed, &"no-such-tower.invalid:1".parse().unwrap()] {
+        let closed = ClosedPort::new();
+        for address in
+            [&friend_address, &closed.address(), &"no-such-tower.invalid:1".parse().unwrap()]
+        {
             handle.announce(address).unwrap();
         }
         let _silent = TcpStream::connect(handle.local_addr()).unwrap();
@@ -114,16 +120,22 @@ fn a_peer_that_never_reads_delays_nobody_and_is_still_read() {
 #[test]
 fn what_a_late_reader_gets_is_whole() {
     run(|| {
-        let (running, record) = patient_pest();
-        let mut late = TcpStream::connect(running.handle.local_addr()).unwrap();
-        // Until neither of the two systems takes any more: the rest waits in the tower.
+        // Without heartbeats no timer ends a turn.
+        let mut config = patient();
+        config.heartbeat = None;
+        let listener = port();
+        let (machine, record) = Witness::new(tower(config, &listener), true);
+        let (handle, mut reactor) = Reactor::new(machine, listener).unwrap();
+        let mut late = TcpStream::connect(handle.local_addr()).unwrap();
+        // Until neither of the two systems takes any more, and no event comes: the rest waits in the tower.
         let sent = || record.lock().unwrap().values().map(|seen| seen.sent).sum::<usize>();
-        let mut before = 0;
-        while before == 0 || before < sent() {
-            before = sent();
-            thread::sleep(Duration::from_millis(50));
+        let mut before = None;
+        while before != Some(sent()) || sent() == 0 {
+            before = Some(sent());
+            reactor.turn(Some(Duration::from_millis(200))).unwrap();
         }
-        let mut stream = vec![0; 2 * before];
+        let running = Running::start((handle, reactor));
+        let mut stream = vec![0; 2 * before.unwrap()];
         late.read_exact(&mut stream).unwrap();
         let mut after_hello = stream.iter().enumerate().skip(HELLO);
         let damage = after_hello.find(|(at, byte)| **byte != rubbish(*at));

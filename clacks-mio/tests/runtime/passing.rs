@@ -99,11 +99,8 @@ fn fifty_towers_in_one_process_all_hear_of_a_newcomer() {
             tower.handle.expand(&hub).unwrap();
             tower.handle.enqueue(Message::text("hello")).unwrap();
         }
-        let mut known = 0;
-        find(&discoveries, |report| {
-            known += usize::from(matches!(report, Report::TowerDiscovered { .. }));
-            (known == 49).then_some(())
-        });
+        // The reports are too many to count on each of them.
+        find(&discoveries, |_| (towers[0].handle.survey().len() == 49).then_some(()));
         for tower in &towers {
             assert_eq!(tower.handle.stats().links_misbehaved, 0);
         }

@@ -45,13 +45,14 @@ fn out_of_descriptors() {
 
         let begun = Instant::now();
         let mut turns = 0;
-        while let Some(left) = WHILE.checked_sub(begun.elapsed()) {
-            reactor.turn(Some(left)).unwrap();
+        while turns < 2 || begun.elapsed() < WHILE {
+            reactor.turn(Some(WHILE)).unwrap();
             turns += 1;
         }
         assert_eq!(handle.stats().links_accepted, 0);
         // It tries again ten times a second, and not as often as it can.
-        assert!((2..100).contains(&turns), "{turns} turns in a second");
+        let seconds = begun.elapsed().as_secs_f64();
+        assert!(f64::from(turns) < 100.0 * seconds, "{turns} turns in {seconds} seconds");
 
         drop(hoard);
         caller.set_nonblocking(true).unwrap();

@@ -5,12 +5,17 @@ use clacks_proto::{Address, DefaultVerdict, Message, Origin, Report, Screening, 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::support::{Running, delivers, find, quick, quiet, reactor, receives, run, start};
+use crate::support::{
+    FOR_EVER, Running, delivers, find, quick, quiet, reactor, receives, run, start,
+};
 
 #[test]
 fn every_verdict_does_what_it_says() {
     run(|| {
-        let sender = start(quick());
+        // It offers a message that was refused only once.
+        let mut offering = quick();
+        offering.busy_backoff = FOR_EVER;
+        let sender = start(offering);
         let from = sender.address();
         let mut config = quiet();
         let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);

@@ -8,7 +8,9 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::support::{FOR_EVER, delivers, find, port, quick, quiet, run, start, tower, turns};
+use crate::support::{
+    ClosedPort, FOR_EVER, delivers, find, port, quick, quiet, run, start, tower, turns,
+};
 use crate::witness::{Record, Seen, Witness};
 
 /// A driver on a thread of its own, until this is dropped.
@@ -50,8 +52,10 @@ fn each_link_has_exactly_one_terminal_event() {
         // A link that ends with its peer, dials that fail, links whose other side is silent, rude or gone at once.
         let friend = start(quick());
         let friend_address = friend.address();
-        let closed = Address::try_from(port().local_addr().unwrap()).unwrap();
-        for address in [&friend_address, &closed, &"no-such-tower.invalid:1".parse().unwrap()] {
+        let closed = ClosedPort::new();
+        for address in
+            [&friend_address, &closed.address(), &"no-such-tower.invalid:1".parse().unwrap()]
+        {
             handle.announce(address).await.unwrap();
         }
         let silent = TcpStream::connect(handle.local_addr()).unwrap();

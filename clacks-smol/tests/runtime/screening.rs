@@ -4,12 +4,15 @@ use clacks_proto::{DefaultVerdict, Message, Screening, Verdict};
 use clacks_smol::Driver;
 use std::time::Duration;
 
-use crate::support::{delivers, find, port, quick, quiet, receives, run, start, tower};
+use crate::support::{FOR_EVER, delivers, find, port, quick, quiet, receives, run, start, tower};
 
 #[test]
 fn every_verdict_does_what_it_says() {
     run(async {
-        let sender = start(quick());
+        // It offers a message that was refused only once.
+        let mut offering = quick();
+        offering.busy_backoff = FOR_EVER;
+        let sender = start(offering);
         let from = sender.address();
         let mut config = quiet();
         config.screening = Screening::On {
