@@ -19,7 +19,10 @@ use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, Parser};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, CompletionsArgs, KeygenArgs, Verb};
 use crate::error::Failure;
@@ -65,11 +68,13 @@ fn write_event(failure: &Failure, json: bool) {
 }
 
 fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse::<Targets>().ok());
+    let filter = wanted.or_else(|| DEFAULT_LOG.parse().ok()).unwrap_or_default();
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    let log = fmt::layer().with_ansi(colours).with_writer(io::stderr);
     // A line that can't be written is lost. Reporting that on the same standard error would panic.
-    log.log_internal_errors(false).with_writer(io::stderr).init();
+    let log = log.log_internal_errors(false);
+    tracing_subscriber::registry().with(filter).with(log).init();
 }
 
 fn keygen(args: &KeygenArgs) -> Result<(), Failure> {

@@ -40,8 +40,11 @@ pub(crate) mod tests {
         (listener, address)
     }
 
-    fn closed_port() -> SocketAddr {
-        listener().1
+    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    fn closed_port() -> (SocketAddr, [std::net::TcpStream; 2]) {
+        let (listener, address) = listener();
+        let caller = std::net::TcpStream::connect(address).unwrap();
+        (address, [caller, listener.accept().unwrap().0])
     }
 
     /// Carries out a dial to its end, with a clock that stands still.
@@ -60,12 +63,14 @@ pub(crate) mod tests {
     #[test]
     fn each_address_is_tried_until_one_answers() {
         let (_listener, open) = listener();
-        assert_eq!(finish(Ok(vec![closed_port(), open, closed_port()])), Ok(open));
+        let (closed, _hold) = closed_port();
+        assert_eq!(finish(Ok(vec![closed, open, closed])), Ok(open));
     }
 
     #[test]
     fn a_failure_has_the_cause_of_the_operating_system_or_the_resolver() {
-        assert_eq!(finish(Ok(vec![closed_port(); 2])), Err(IoCause::Refused));
+        let (closed, _hold) = closed_port();
+        assert_eq!(finish(Ok(vec![closed; 2])), Err(IoCause::Refused));
         assert_eq!(finish(Ok(Vec::new())), Err(IoCause::Resolve));
         assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
     }

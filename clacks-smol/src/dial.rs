@@ -93,8 +93,11 @@ mod tests {
         (listener, address)
     }
 
-    fn closed_port() -> SocketAddr {
-        listener().1
+    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    fn closed_port() -> (SocketAddr, [TcpStream; 2]) {
+        let (listener, address) = listener();
+        let caller = TcpStream::connect(address).unwrap();
+        (address, [caller, listener.accept().unwrap().0])
     }
 
     fn finish(addresses: Result<Vec<SocketAddr>, IoCause>) -> Result<SocketAddr, IoCause> {
@@ -105,12 +108,14 @@ mod tests {
     #[test]
     fn each_address_is_tried_until_one_answers() {
         let (_listener, open) = listener();
-        assert_eq!(finish(Ok(vec![closed_port(), open, closed_port()])), Ok(open));
+        let (closed, _hold) = closed_port();
+        assert_eq!(finish(Ok(vec![closed, open, closed])), Ok(open));
     }
 
     #[test]
     fn a_failure_has_the_cause_of_the_operating_system_or_the_resolver() {
-        assert_eq!(finish(Ok(vec![closed_port(); 2])), Err(IoCause::Refused));
+        let (closed, _hold) = closed_port();
+        assert_eq!(finish(Ok(vec![closed; 2])), Err(IoCause::Refused));
         assert_eq!(finish(Ok(Vec::new())), Err(IoCause::Resolve));
         assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
     }

@@ -2,9 +2,9 @@
 
 use clacks_proto::{Address, Message, Notice, Status};
 use std::io::{ErrorKind, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use crate::support::{FOREVER, becomes, closed_port, find, quick, run, start, start_at};
+use crate::support::{ClosedPort, FOREVER, becomes, find, port_again, quick, run, start, start_at};
 
 #[test]
 fn a_tower_that_stops_becomes_lost_and_alive_when_it_returns() {
@@ -18,7 +18,7 @@ fn a_tower_that_stops_becomes_lost_and_alive_when_it_returns() {
         two.kill();
         becomes(&mut notices, &address, Status::Lost);
 
-        let _two = start_at(quick(), TcpListener::bind(socket).unwrap());
+        let _two = start_at(quick(), port_again(socket));
         becomes(&mut notices, &address, Status::Alive);
     });
 }
@@ -41,12 +41,13 @@ fn all_sockets_are_closed_when_the_reactor_is_dropped() {
 #[test]
 fn a_closed_port_becomes_lost_and_the_message_is_requeued() {
     run(|| {
-        let closed = closed_port();
+        let port = ClosedPort::new();
+        let closed = &port.address;
         let tower = start(quick());
         let mut notices = tower.handle.notices();
         tower.handle.enqueue(Message::text("nobody takes this")).unwrap();
-        tower.handle.expand(&closed).unwrap();
-        becomes(&mut notices, &closed, Status::Lost);
+        tower.handle.expand(closed).unwrap();
+        becomes(&mut notices, closed, Status::Lost);
         find(&mut notices, |notice| matches!(notice, Notice::MessageQueued { .. }).then_some(()));
         assert_eq!(tower.handle.queue_usage().messages, 1);
         assert!(tower.handle.stats().links_dialled >= 1);

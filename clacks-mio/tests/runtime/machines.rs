@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    FOREVER, Running, becomes, closed_port, delivers, find, port, quick, quiet, run, start, tower,
+    ClosedPort, FOREVER, Running, becomes, delivers, find, port, quick, quiet, run, start, tower,
 };
 use crate::witness::{Record, Seen, Witness, pattern};
 
@@ -21,12 +21,16 @@ pub(crate) fn start_witness(
     (Running::new(Reactor::new(machine, listener).unwrap()), record)
 }
 
-/// A flooding witness that gives callers all the time they want.
-fn flooding() -> (Running<Witness>, Record) {
+/// Gives callers all the time they want.
+fn patient() -> Config {
     let mut config = quick();
     config.timeouts.handshake = FOREVER;
     config.timeouts.close = FOREVER;
-    start_witness(config, Witness::flooding)
+    config
+}
+
+fn flooding() -> (Running<Witness>, Record) {
+    start_witness(patient(), Witness::flooding)
 }
 
 /// Hands over messages one by one: many of them, and until a condition holds.
@@ -54,7 +58,8 @@ fn each_link_has_exactly_one_terminal_event() {
         let friend = start(quick());
         let friend_address = friend.address();
         let unknown = "no-such-tower.invalid:1".parse().unwrap();
-        for address in [&friend_address, &closed_port(), &unknown] {
+        let closed = ClosedPort::new();
+        for address in [&friend_address, &closed.address, &unknown] {
             handle.announce(address).unwrap();
         }
         let silent = TcpStream::connect(handle.local_addr()).unwrap();
@@ -126,16 +131,22 @@ fn bytes_that_waited_for_a_slow_reader_are_unchanged() {
     const HELLO: usize = 1_024;
 
     run(|| {
-        let (running, record) = flooding();
-        let mut slow = TcpStream::connect(running.handle.local_addr()).unwrap();
-        // Until neither system takes more: the rest waits in the reactor.
+        // Without heartbeats no timer ends a turn.
+        let mut config = patient();
+        config.heartbeat = None;
+        let listener = port();
+        let (machine, record) = Witness::flooding(tower(config, &listener));
+        let (handle, mut reactor) = Reactor::new(machine, listener).unwrap();
+        let mut slow = TcpStream::connect(handle.local_addr()).unwrap();
+        // Until neither system takes more and no event comes: the rest waits in the reactor.
         let sent = || record.links().iter().map(|seen| seen.sent).sum::<usize>();
-        let mut before = 0;
-        while before == 0 || before < sent() {
-            before = sent();
-            thread::sleep(Duration::from_millis(50));
+        let mut before = None;
+        while before != Some(sent()) || sent() == 0 {
+            before = Some(sent());
+            reactor.turn(Some(Duration::from_millis(200))).unwrap();
         }
-        let mut stream = vec![0; 2 * before];
+        let _running = Running::new((handle, reactor));
+        let mut stream = vec![0; 2 * before.unwrap()];
         slow.read_exact(&mut stream).unwrap();
         let mut after_hello = stream.iter().enumerate().skip(HELLO);
         let damage = after_hello.find(|(at, byte)| **byte != pattern(*at));

@@ -50,13 +50,14 @@ fn accepts_without_descriptors() {
 
         let begun = Instant::now();
         let mut turns = 0;
-        while let Some(left) = WATCH.checked_sub(begun.elapsed()) {
-            reactor.turn(Some(left)).unwrap();
+        while turns < 2 || begun.elapsed() < WATCH {
+            reactor.turn(Some(WATCH)).unwrap();
             turns += 1;
         }
         assert_eq!(handle.stats().links_accepted, 0);
         // It tries again ten times a second.
-        assert!((2..100).contains(&turns), "{turns} turns in a second");
+        let seconds = begun.elapsed().as_secs_f64();
+        assert!(f64::from(turns) < 100.0 * seconds, "{turns} turns in {seconds} seconds");
 
         drop(files);
         caller.set_nonblocking(true).unwrap();

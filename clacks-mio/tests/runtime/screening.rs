@@ -5,12 +5,17 @@ use clacks_proto::{DefaultVerdict, Message, Notice, Origin, Screening, Tower, Ve
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::support::{Running, delivers, find, quick, quiet, reactor, receives, run, start};
+use crate::support::{
+    FOREVER, Running, delivers, find, quick, quiet, reactor, receives, run, start,
+};
 
 #[test]
 fn each_verdict_is_carried_out() {
     run(|| {
-        let sender = start(quick());
+        // It offers a message that was refused only once.
+        let mut offering = quick();
+        offering.busy_backoff = FOREVER;
+        let sender = start(offering);
         let from = sender.address();
         let mut config = quiet();
         let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);

@@ -5,18 +5,30 @@ use clacks_proto::{Address, Config, Notice, ShutdownProgress, StateMachine, Stat
 use std::io;
 use std::net::TcpListener;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::towers::TEST_TIMEOUT;
 pub(crate) use crate::towers::{
-    FOREVER, address, closed_port, port, quick, quiet, tower, without_timeouts,
+    ClosedPort, FOREVER, address, nobody_listens, port, port_again, quick, quiet, tower,
+    without_timeouts,
 };
+use crate::towers::{DESCRIPTORS, TEST_TIMEOUT};
 
 /// Runs a test. Fails if it takes too long.
 pub(crate) fn run(test: impl FnOnce() + Send + 'static) {
+    let _few = DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner);
+    within(test);
+}
+
+/// Runs a test that opens many descriptors while no other one runs.
+pub(crate) fn run_alone(test: impl FnOnce() + Send + 'static) {
+    let _many = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
+    within(test);
+}
+
+fn within(test: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
         let _done = done;

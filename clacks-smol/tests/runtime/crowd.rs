@@ -4,14 +4,14 @@ use clacks_proto::Message;
 use std::io::Read;
 use std::net::TcpStream;
 
-use crate::support::{FOREVER, delivers, quick, quiet, run, start};
+use crate::support::{FOREVER, delivers, quick, quiet, run, run_alone, start};
 
 /// Fits the usual limit of 1 024 descriptors, with both ends of each connection in this process.
 const SILENT: usize = 400;
 
 #[test]
 fn silent_connections_do_not_hold_up_messages() {
-    run(async {
+    run_alone(async {
         let mut config = quick();
         config.max_links = 2 * SILENT;
         config.max_half_open = 2 * SILENT - 1;

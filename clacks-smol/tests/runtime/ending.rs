@@ -3,9 +3,10 @@
 use clacks_proto::{Address, EnqueueError, ExpandError, Message, Notice, Status};
 use smol::future;
 use smol::stream::StreamExt;
-use std::net::TcpStream;
 
-use crate::support::{becomes, driver, quick, quiet, receives, run, start, without_timeouts};
+use crate::support::{
+    becomes, driver, nobody_listens, quick, quiet, receives, run, start, without_timeouts,
+};
 
 #[test]
 fn a_shutdown_hands_over_the_queue_and_closes_everything() {
@@ -27,7 +28,7 @@ fn a_shutdown_hands_over_the_queue_and_closes_everything() {
         assert_eq!(one.handle.shutdown().await, 0);
         let socket = one.handle.local_addr();
         one.join().await.unwrap();
-        assert!(TcpStream::connect(socket).is_err(), "the listener is open");
+        nobody_listens(socket);
     });
 }
 

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::support::{
-    FOREVER, becomes, closed_port, delivers, find, port, quick, quiet, run, start, tower,
+    ClosedPort, FOREVER, becomes, delivers, find, port, quick, quiet, run, start, tower,
 };
 use crate::witness::{Record, Seen, Witness};
 
@@ -78,7 +78,8 @@ fn each_link_has_exactly_one_terminal_event() {
         let friend = start(quick());
         let friend_address = friend.address();
         let unknown = "no-such-tower.invalid:1".parse().unwrap();
-        for address in [&friend_address, &closed_port(), &unknown] {
+        let closed = ClosedPort::new();
+        for address in [&friend_address, &closed.address, &unknown] {
             handle.announce(address).unwrap();
         }
         let silent = TcpStream::connect(handle.local_addr()).unwrap();

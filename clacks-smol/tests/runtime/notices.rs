@@ -10,6 +10,8 @@ fn a_slow_reader_misses_notices_and_the_tower_goes_on() {
     run(async {
         let mut config = quick();
         config.send_rate = SendRate::Unlimited;
+        // No heartbeat adds a notice while the slow reader reads.
+        config.heartbeat = None;
         let (one, two) = (start(config), start(quiet()));
         let (mut slow, mut quick) = (one.handle.notices(), one.handle.notices());
         one.handle.expand(&two.address()).unwrap();

@@ -5,7 +5,8 @@ use clacks_proto::{Config, Message, Notice, Status};
 use std::net::TcpListener;
 
 use crate::support::{
-    Running, becomes, find, port, quick, quiet, receives, run, start, start_machine, tower,
+    Running, becomes, find, port, port_again, quick, quiet, receives, run, start, start_machine,
+    tower,
 };
 
 pub(crate) fn start_secure(
@@ -56,7 +57,7 @@ fn another_key_at_the_same_address_is_reported() {
         becomes(&mut notices, &address, Status::Lost).await;
 
         let other = Identity::generate().unwrap();
-        let _two = start_secure(quick(), &other, TcpListener::bind(socket).unwrap());
+        let _two = start_secure(quick(), &other, port_again(socket));
         let seen = find(&mut notices, |notice| match notice {
             Notice::KeyChanged { peer, seen } if peer == address => Some(seen),
             _ => None,

@@ -9,7 +9,7 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::support::{port, tower, within};
+use crate::support::{port, port_again, tower, within};
 
 const TOWERS: usize = 5;
 const MESSAGES: usize = 10_000;
@@ -74,7 +74,7 @@ fn only_messages_that_a_killed_tower_held_are_lost() {
         let has_lost_peer =
             |tower: &Secure| tower.handle.survey().iter().any(|peer| peer.status == Status::Lost);
         until(|| towers.iter().all(has_lost_peer)).await;
-        towers.push(start(&executor, &identities[TOWERS - 1], TcpListener::bind(socket).unwrap()));
+        towers.push(start(&executor, &identities[TOWERS - 1], port_again(socket)));
         all_alive(&towers).await;
         until(|| towers[TOWERS - 1].handle.stats().delivered >= 100).await;
 

@@ -5,14 +5,23 @@ use clacks_smol::{Driver, Handle, Notices};
 use smol::{Task, Timer, future};
 use std::io;
 use std::net::TcpListener;
+use std::sync::PoisonError;
 
-use crate::towers::TEST_TIMEOUT;
 pub(crate) use crate::towers::{
-    FOREVER, address, closed_port, port, quick, quiet, tower, without_timeouts,
+    ClosedPort, FOREVER, address, nobody_listens, port, port_again, quick, quiet, tower,
+    without_timeouts,
 };
+use crate::towers::{DESCRIPTORS, TEST_TIMEOUT};
 
 /// Runs a test. Fails if it takes too long.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    let _few = DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner);
+    smol::block_on(within(test))
+}
+
+/// Runs a test that opens many descriptors while no other one runs.
+pub(crate) fn run_alone<T>(test: impl Future<Output = T>) -> T {
+    let _many = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
     smol::block_on(within(test))
 }
 
