@@ -1,4 +1,5 @@
-//! Callers at a TLS port that do what no tower does. Each loses its own link, for a reason that is counted.
+//! Callers at a TLS port that do what no tower does. Each loses its own link, for a reason that is
+//! counted.
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{CloseReason, Config, Message, Notice, Stats, Status, TlsFailure};
@@ -125,7 +126,8 @@ fn a_peer_that_never_answers_does_not_hold_up_others() {
     });
 }
 
-/// Carries bytes in both directions until `stop` is set. Then it holds the connection open and reads nothing.
+/// Carries bytes in both directions until `stop` is set. Then it holds the connection open and
+/// reads nothing.
 fn relay(inside: SocketAddr, outside: TcpListener, stop: Arc<AtomicBool>) {
     thread::spawn(move || {
         let caller = outside.accept().unwrap().0;
