@@ -286,7 +286,7 @@ impl Config {
             self.max_peers.saturating_mul(KIB + window * 16),
             self.max_links.saturating_mul(link),
             self.max_pending_notices.saturating_add(offers).saturating_mul(256),
-            http.saturating_mul((24 * self.max_message).saturating_add(256 * KIB)),
+            http.saturating_mul(self.max_message.saturating_mul(24).saturating_add(256 * KIB)),
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

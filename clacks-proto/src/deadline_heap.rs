@@ -23,6 +23,12 @@ impl DeadlineHeap {
         self.heap.first().copied()
     }
 
+    /// Returns all deadlines in no order.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
+        self.heap.iter().copied()
+    }
+
     /// Removes the earliest deadline if it has come, and returns its index.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let (at, index) = self.first()?;

@@ -126,6 +126,9 @@ impl Codec {
         session: &mut Session,
         router: &mut impl Router,
     ) {
+        if !session.reads() {
+            return;
+        }
         #[cfg(feature = "http")]
         if let Self::Http(codec) = self
             && codec.turns_native(input)

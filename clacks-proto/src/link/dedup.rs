@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Timeouts;
-use crate::ids::PeerId;
 use crate::time::Instant;
 use crate::wire::Farewell;
 
@@ -37,73 +36,60 @@ impl RetryWindow {
 /// direction, and is in doubt about no earlier ones.
 const LINKS_PER_PEER: usize = 2;
 
-/// The retry windows of links that have ended, for as long as their peers may ask again.
+/// The retry windows of the last links of a peer that have ended.
 #[derive(Debug, Default)]
 pub(crate) struct RetryMemory {
-    /// In the order in which the links ended. All are kept for the same time.
-    ended: VecDeque<Ended>,
+    /// In the order in which the links ended.
+    ended: Vec<Ended>,
 }
 
 #[derive(Debug)]
 struct Ended {
-    peer: PeerId,
     /// The incarnation of the peer: another one numbers its transfers anew.
     incarnation: u64,
     taken: Vec<u64>,
+    /// Until then the peer may ask again.
     until: Instant,
 }
 
 impl RetryMemory {
-    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. Only [`LINKS_PER_PEER`] windows of
-    /// a peer are kept; the oldest gives way. So a peer that ends many links does not displace the windows of other peers.
-    ///
-    /// All windows together are at most [`LINKS_PER_PEER`] for each of `max_peers`, even if peers are forgotten and others
-    /// take their places.
+    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. The oldest window gives way.
     pub(crate) fn keep(
         &mut self,
-        (peer, incarnation): (PeerId, u64),
+        incarnation: u64,
         window: RetryWindow,
         now: Instant,
         lifetime: Duration,
-        max_peers: usize,
     ) {
-        self.expire(now);
+        self.ended.retain(|ended| ended.until >= now);
         if window.taken.is_empty() || window.last + lifetime < now {
             return;
         }
-        let until = now + lifetime;
-        let mut of_peer = (0..).zip(&self.ended).filter(|(_, ended)| ended.peer == peer);
-        let oldest = of_peer.next().map(|(position, _)| position);
-        if let Some(oldest) = oldest.filter(|_| of_peer.count() + 1 >= LINKS_PER_PEER) {
-            self.ended.remove(oldest);
-        } else if self.ended.len() >= max_peers.saturating_mul(LINKS_PER_PEER) {
-            self.ended.pop_front();
+        if self.ended.len() == LINKS_PER_PEER {
+            self.ended.remove(0);
         }
         let taken = window.taken.into_iter().collect();
-        self.ended.push_back(Ended { peer, incarnation, taken, until });
+        self.ended.push(Ended { incarnation, taken, until: now + lifetime });
     }
 
-    /// Returns whether a transfer of a peer was taken on a link that has ended.
-    pub(crate) fn contains(&self, peer: PeerId, incarnation: u64, transfer: u64) -> bool {
+    /// Takes over what is remembered of another address of the same peer.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.ended.extend(other.ended);
+        let excess = self.ended.len().saturating_sub(LINKS_PER_PEER);
+        self.ended.drain(..excess);
+    }
+
+    /// Returns whether a transfer was taken on a link that has ended.
+    pub(crate) fn contains(&self, incarnation: u64, transfer: u64, now: Instant) -> bool {
         self.ended.iter().any(|ended| {
-            (ended.peer, ended.incarnation) == (peer, incarnation)
+            ended.incarnation == incarnation
+                && ended.until >= now
                 && ended.taken.contains(&transfer)
         })
     }
 
-    /// Drops the windows about which no peer asks any more.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        while self.ended.front().is_some_and(|ended| ended.until < now) {
-            self.ended.pop_front();
-        }
-        if self.ended.is_empty() {
-            self.ended = VecDeque::new();
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.ended.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ended.is_empty()
     }
 }
 
@@ -133,11 +119,6 @@ pub(crate) fn leaves_no_doubt(farewell: Farewell) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Epoch;
-
-    const PEER: PeerId = PeerId { index: 0, epoch: Epoch::FIRST };
-    const OTHER: PeerId = PeerId { index: 1, epoch: Epoch::FIRST };
-
     fn at(seconds: u64) -> Instant {
         Instant::ORIGIN + Duration::from_secs(seconds)
     }
@@ -158,39 +139,31 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_ended_link_is_remembered_for_one_peer_and_incarnation_until_its_time() {
+    fn an_ended_link_is_remembered_for_one_incarnation_until_its_time() {
         let mut memory = RetryMemory::default();
-        memory.keep((PEER, 7), window(1..3), at(1), SECOND, 9);
-        memory.keep((PEER, 8), RetryWindow::default(), at(1), SECOND, 9);
-        memory.keep((PEER, 8), window(1..3), at(2), SECOND, 9);
-        assert_eq!(memory.len(), 1, "neither an empty window nor an old one is kept");
-        memory.keep((OTHER, 7), window(3..4), at(1), 2 * SECOND, 9);
-        assert!(memory.contains(PEER, 7, 2) && memory.contains(OTHER, 7, 3));
-        assert!(!memory.contains(PEER, 7, 3) && !memory.contains(PEER, 8, 2));
-        memory.expire(at(2));
-        assert!(memory.contains(PEER, 7, 2), "at the very end the retry may still come");
-        memory.expire(at(3));
-        assert!(!memory.contains(PEER, 7, 2) && memory.contains(OTHER, 7, 3));
-        memory.expire(at(4));
-        assert_eq!(memory.len(), 0);
+        memory.keep(7, window(1..3), at(1), SECOND);
+        memory.keep(8, RetryWindow::default(), at(1), SECOND);
+        memory.keep(8, window(1..3), at(2), SECOND);
+        assert_eq!(memory.ended.len(), 1, "neither an empty window nor an old one is kept");
+        assert!(memory.contains(7, 2, at(2)), "at the very end the retry may still come");
+        assert!(!memory.contains(7, 3, at(2)) && !memory.contains(8, 2, at(2)));
+        assert!(!memory.contains(7, 2, at(3)));
+        memory.keep(8, RetryWindow::default(), at(3), SECOND);
+        assert!(memory.is_empty());
     }
 
     #[test]
-    fn the_memory_of_ended_links_is_bounded_for_each_peer_and_in_all() {
+    fn the_last_links_of_a_peer_are_remembered() {
         let mut memory = RetryMemory::default();
-        let peer = |index| PeerId { index, epoch: Epoch::FIRST };
-        for transfer in 0..9 {
-            memory.keep((PEER, 7), window([transfer]), at(0), SECOND, 2);
-            memory.keep((OTHER, 7), window([0]), at(0), SECOND, 2);
-        }
-        assert!(memory.contains(PEER, 7, 7) && memory.contains(PEER, 7, 8));
-        assert!(memory.contains(OTHER, 7, 0));
-        assert_eq!(memory.len(), 4);
-        for index in 2..9 {
-            memory.keep((peer(index), 7), window([0]), at(0), SECOND, 2);
-        }
-        assert_eq!(memory.len(), 4);
-        assert!((5..9).all(|index| memory.contains(peer(index), 7, 0)));
+        (0..9).for_each(|transfer| memory.keep(7, window([transfer]), at(0), SECOND));
+        let known = |memory: &RetryMemory| {
+            (0..20).filter(|transfer| memory.contains(7, *transfer, at(0))).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&memory), [7, 8]);
+        let mut other = RetryMemory::default();
+        other.keep(7, window([10]), at(0), SECOND);
+        memory.append(other);
+        assert_eq!(known(&memory), [8, 10]);
     }
 
     #[test]

@@ -296,7 +296,8 @@ impl Link {
                 },
                 LinkTimer::Idle if session.state != State::Open => continue,
                 LinkTimer::Idle if session.is_in_use() => {
-                    session.touch(now);
+                    // Not the link's own idle time, which an HTTP server may have set to zero.
+                    session.timers.set(LinkTimer::Idle, now + local.config.timeouts.idle);
                     continue;
                 }
                 LinkTimer::Idle => {
@@ -420,7 +421,7 @@ impl Session {
     /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers that the other side does not
     /// read are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
-        self.is_open() && !self.is_in_use() && !self.outgoing.is_mid_frame()
+        self.is_open() && !self.is_unsettled() && !self.outgoing.is_mid_frame()
     }
 
     /// Returns when the link will have been unused for its idle time.
@@ -607,10 +608,14 @@ impl Session {
         !matches!(self.state, State::Connecting | State::Closed)
     }
 
-    /// Returns whether something on an open link is unsettled.
+    /// Returns whether a transfer on an open link is unsettled.
+    fn is_unsettled(&self) -> bool {
+        self.is_busy() || self.incoming.is_pending()
+    }
+
+    /// Returns whether an open link is not idle: a transfer is unsettled, or a request is incomplete.
     fn is_in_use(&self) -> bool {
-        let is_mid_request = self.timers.get(LinkTimer::Request) < Instant::FAR_FUTURE;
-        self.is_busy() || self.incoming.is_pending() || is_mid_request
+        self.is_unsettled() || self.timers.get(LinkTimer::Request) < Instant::FAR_FUTURE
     }
 
     fn withdraw(&mut self) -> Withdrawn {
@@ -763,6 +768,30 @@ impl Session {
         now: Instant,
     ) -> LinkEvent<'static> {
         self.close_for_misbehaviour(CloseReason::Protocol(error), local, now)
+    }
+}
+
+/// For [`Tower::assert_consistent`](crate::Tower::assert_consistent).
+#[cfg(any(test, feature = "fuzzing"))]
+impl Session {
+    pub(crate) fn assert_consistent(&self) {
+        self.outgoing.assert_consistent();
+        self.incoming.assert_consistent();
+        let is_counted = self.peer.is_some();
+        assert_eq!(self.counts_as_busy, is_counted && self.is_live() && self.is_busy());
+        assert!(!is_counted || self.counts_as_full == self.is_full());
+    }
+
+    pub(crate) fn transfers(&self) -> impl Iterator<Item = &Transfer> {
+        self.outgoing.transfers()
+    }
+
+    pub(crate) fn offers(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.incoming.offers()
+    }
+
+    pub(crate) fn earliest_deadline(&self) -> Instant {
+        self.timers.earliest()
     }
 }
 

@@ -258,6 +258,20 @@ impl Outgoing {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Outgoing {
+    pub(crate) fn transfers(&self) -> impl Iterator<Item = &Transfer> {
+        self.transfers.iter()
+    }
+
+    pub(crate) fn assert_consistent(&self) {
+        assert!(self.sent <= self.transfers.len());
+        let sent: usize = self.transfers().take(self.sent).map(Transfer::len).sum();
+        let unsent: usize = self.transfers().skip(self.sent).map(Transfer::len).sum();
+        assert_eq!((sent, unsent), (self.sent_bytes, self.unsent_bytes));
+    }
+}
+
 /// Makes the frame and passes it to `encode`.
 #[inline]
 fn with_frame(

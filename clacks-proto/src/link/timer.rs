@@ -73,8 +73,13 @@ impl TimerTable {
         if let Some(timer) = timer {
             self.stop(timer);
         }
-        self.next = self.deadlines.into_iter().fold(Instant::FAR_FUTURE, Instant::min);
+        self.next = self.earliest();
         timer
+    }
+
+    /// Returns the earliest deadline.
+    pub(crate) fn earliest(&self) -> Instant {
+        self.deadlines.into_iter().fold(Instant::FAR_FUTURE, Instant::min)
     }
 }
 

@@ -153,6 +153,24 @@ impl ReceiveWindow {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl ReceiveWindow {
+    pub(crate) fn offers(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.pending.iter().filter_map(|pending| match pending.decision {
+            Decision::Awaited(message) => Some(message),
+            Decision::Made(_) => None,
+        })
+    }
+
+    pub(crate) fn assert_consistent(&self) {
+        let answered: u32 = self.answers.iter().map(|answer| answer.count).sum();
+        let bytes: usize = self.answers.iter().map(|answer| answer.bytes).sum();
+        let pending: usize = self.pending.iter().map(|pending| pending.len).sum();
+        assert!(answered as usize + self.pending.len() <= self.open as usize);
+        assert!(bytes + pending <= self.open_bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

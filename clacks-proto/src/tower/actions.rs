@@ -10,7 +10,7 @@ use crate::message::Message;
 pub(crate) struct ActionQueue {
     queue: VecDeque<Action>,
     notices: usize,
-    /// The bytes of bodies that only these notices hold.
+    /// The bytes of bodies that only these notices and the offers may hold.
     notice_bytes: usize,
     screens: usize,
     max_notices: usize,
@@ -60,7 +60,7 @@ impl ActionQueue {
         link_actions + ACTIONS_PER_LINK <= self.max_link_actions
     }
 
-    /// Returns the bytes of message bodies that only notices hold.
+    /// Returns the bytes of message bodies that only actions may hold.
     #[inline]
     pub(crate) fn notice_bytes(&self) -> usize {
         self.notice_bytes
@@ -74,7 +74,11 @@ impl ActionQueue {
     #[inline]
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(!matches!(action, Action::Notify(_)), "notices are counted");
-        self.screens += usize::from(matches!(action, Action::Screen { .. }));
+        if let Action::Screen { message, .. } = &action {
+            self.screens += 1;
+            // The offer may be decided before it is polled. Then no other place counts its body.
+            self.notice_bytes += message.len();
+        }
         self.queue.push_back(action);
     }
 
@@ -121,10 +125,12 @@ impl ActionQueue {
                     self.notice_bytes -= held_by(notice);
                     true
                 }
-                other => {
-                    self.screens -= usize::from(matches!(other, Action::Screen { .. }));
-                    is_wanted(other)
+                Action::Screen { message, .. } => {
+                    self.screens -= 1;
+                    self.notice_bytes -= message.len();
+                    is_wanted(action)
                 }
+                other => is_wanted(other),
             };
             let action = self.queue.pop_front();
             if is_wanted {

@@ -129,20 +129,6 @@ impl Tower {
         self.local.identity.as_deref().copied()
     }
 
-    /// Sets the key that this tower proves, and whether HTTP is spoken beside the native dialect. Only before there are
-    /// links.
-    #[cfg(feature = "tls")]
-    pub(crate) fn set_tls(&mut self, identity: Fingerprint, speaks_http: bool) {
-        self.local.identity = Some(alloc::boxed::Box::new(identity));
-        self.local.speaks_http = speaks_http;
-    }
-
-    /// Returns the peer that a link dials.
-    #[cfg(feature = "tls")]
-    pub(crate) fn dialled_peer(&self, link: LinkId) -> Option<PeerId> {
-        self.links.get(link)?.dialled()
-    }
-
     /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
@@ -365,9 +351,14 @@ impl Tower {
         let peer = self.introduce(address)?;
         self.peers.set_pin(peer, Some(key));
         let is_other = |link: &Session| {
-            link.is_live()
-                && link.dialled() == Some(peer)
-                && link.identity().is_some_and(|identity| *identity != key)
+            let has_other_key = match link.direction() {
+                Direction::Outbound => link.identity().is_some_and(|identity| *identity != key),
+                // The claim of a caller that has not proved this key is disproved. HTTP has no proofs.
+                Direction::Inbound => {
+                    link.identity() != Some(&key) && link.dialect() == Dialect::Native
+                }
+            };
+            link.peer == Some(peer) && link.is_live() && has_other_key
         };
         for id in self.links.matching(is_other) {
             self.close(id, CloseReason::KeyChanged, Doubt::InDoubt, CloseMode::Flush);

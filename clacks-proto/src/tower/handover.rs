@@ -1,6 +1,5 @@
 //! Handing messages over: the ticks, the draw, and what links encode.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::peers::Peers;
@@ -13,7 +12,6 @@ use crate::ids::{LinkId, MessageId, PeerId};
 use crate::link::{Content, Payload, Session, Transfer, carries};
 use crate::message::{Message, Nonce};
 use crate::rng::{Seed, SparseStream};
-use crate::time::Instant;
 use crate::wire::Attempt;
 
 /// How an attempt to hand over the message at the head went.
@@ -33,30 +31,6 @@ const REDRAWS: u32 = 4;
 
 /// The shortest time until an unlimited sender tries again, so that a back-off of zero does not keep the timer busy.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
-
-/// The most rejections that are remembered (guess).
-const MAX_REJECTIONS: usize = 64;
-
-/// How long a peer does not get a message again that it rejected (guess).
-const REJECTED_FOR: Duration = Duration::from_secs(60);
-
-/// Messages that peers did not understand, the oldest first. Keeps a message that no peer understands from taking every
-/// tick.
-#[derive(Debug, Default)]
-pub(super) struct Rejections(VecDeque<(PeerId, MessageId, Instant)>);
-
-impl Rejections {
-    pub(super) fn add(&mut self, peer: PeerId, message: MessageId, now: Instant) {
-        if self.0.len() == MAX_REJECTIONS {
-            self.0.pop_front();
-        }
-        self.0.push_back((peer, message, now + REJECTED_FOR));
-    }
-
-    fn contains(&self, peer: PeerId, message: MessageId, now: Instant) -> bool {
-        self.0.iter().any(|(by, what, until)| (*by, *what) == (peer, message) && *until > now)
-    }
-}
 
 /// What a tower lends to a link that encodes transfers.
 pub(super) struct Lent<'a> {
@@ -126,12 +100,18 @@ impl Tower {
     /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there are any.
     #[inline]
     pub(super) fn draw(&mut self) -> Option<PeerId> {
-        let mut eligible = self.peers.eligible(self.local.config.max_probes);
-        if !self.phase.is_running() && self.peers.counts().alive > 0 {
-            eligible = Eligible { alive: eligible.alive, ..Eligible::default() };
-        }
-        let (status, position) = self.selector.draw(eligible)?;
+        let (status, position) = self.selector.draw(self.drawable())?;
         self.peers.id(self.peers.eligible_at(status, position)?)
+    }
+
+    /// Returns how many peers may be drawn now.
+    #[inline]
+    pub(super) fn drawable(&self) -> Eligible {
+        let eligible = self.peers.eligible(self.local.config.max_probes);
+        if self.phase.is_running() || self.peers.counts().alive == 0 {
+            return eligible;
+        }
+        Eligible { alive: eligible.alive, ..Eligible::default() }
     }
 
     /// Hands the message at the head to a drawn peer.

@@ -33,6 +33,11 @@ impl Links {
         self.table.len()
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn half_open(&self) -> usize {
+        self.half_open
+    }
+
     /// Returns how many more links there may be.
     fn free(&self) -> usize {
         self.capacity - self.len()
@@ -146,6 +151,8 @@ impl Tower {
         let closing =
             |session: &Session| matches!(session.state(), State::Closed | State::Leaving(_));
         free += self.links.iter().filter(|(_, session)| closing(session)).count();
+        // A link that acts asks for room only while it ends.
+        free += self.links.len() - self.links.iter().count();
         let idle = self.links.iter().filter(|(_, session)| session.is_evictable());
         let longest = idle.map(|(id, session)| (session.idle_deadline(), id)).min();
         if let Some((_, id)) = longest.filter(|_| free < wanted) {
@@ -172,29 +179,56 @@ impl Tower {
     /// Returns the link on which a peer gets what this tower has for it: a new one if need be and if there is room.
     pub(super) fn link_for(&mut self, id: PeerId) -> Option<LinkId> {
         let peer = self.peers.get(id)?;
+        let is_usable = |link: &LinkId| self.links.get(*link).is_some_and(Session::is_usable);
         if peer.dialect != Some(Dialect::Http) {
-            let is_usable = |link: &LinkId| self.links.get(*link).is_some_and(Session::is_usable);
             return peer.link.filter(is_usable).or_else(|| self.dial(id));
         }
-        let vacant = peer.link.into_iter().chain(peer.links.iter().copied());
-        let vacant = vacant.into_iter().find(|link| {
-            let session = self.links.get(*link).filter(|session| is_for_transfers(session));
-            session.is_some_and(|session| !session.is_full())
-        });
-        match vacant {
-            Some(link) => {
-                self.peers.update(id, |peer| (peer.link, peer.is_full) = (Some(link), false));
-                Some(link)
-            }
+        self.refresh_window(id, None);
+        let link = self.peers.get(id)?.link;
+        let is_vacant = |link: &LinkId| self.links.get(*link).is_some_and(has_room);
+        match link.filter(is_vacant) {
+            Some(link) => Some(link),
             None if self.may_dial_more(id, None) => self.dial(id),
             None => None,
         }
     }
 
-    /// Returns whether one more link to a peer is of use, besides those in the table and `other`.
-    fn may_dial_more(&self, id: PeerId, other: Option<&Session>) -> bool {
+    /// Makes the next message for a peer take another link.
+    pub(super) fn release_link(&mut self, id: LinkId, peer: PeerId) {
+        self.peers.update(peer, |peer| peer.link = peer.link.filter(|link| *link != id));
+        self.refresh_window(peer, None);
+    }
+
+    /// Notes whether the link on which messages are handed to a peer has room. Chooses another link for a peer that
+    /// speaks HTTP. `acting` is a link that is taken out of the table.
+    pub(super) fn refresh_window(&mut self, id: PeerId, acting: Option<(LinkId, &Session)>) {
+        let Some(peer) = self.peers.get(id) else { return };
+        let session = |link: LinkId| match acting {
+            Some((other, session)) if other == link => Some(session),
+            _ => self.links.get(link),
+        };
+        let is_full = |link: LinkId| session(link).is_some_and(Session::is_full);
+        let (link, is_full) = if peer.dialect == Some(Dialect::Http) {
+            // The link that has just become vacant is the least likely to be closed by the peer.
+            let first = acting.map(|(link, _)| link).into_iter().chain(peer.link);
+            let mut links = first.chain(peer.links.iter().copied());
+            let vacant = links.find(|link| session(*link).is_some_and(has_room));
+            let is_full =
+                peer.busy_links > 0 && vacant.is_none() && !self.may_dial_more(id, acting);
+            (vacant.or(peer.link), is_full)
+        } else {
+            (peer.link, peer.link.is_some_and(is_full))
+        };
+        if (link, is_full) != (peer.link, peer.is_full) {
+            self.peers.update(id, |peer| (peer.link, peer.is_full) = (link, is_full));
+        }
+    }
+
+    /// Returns whether one more link to a peer is of use.
+    fn may_dial_more(&self, id: PeerId, acting: Option<(LinkId, &Session)>) -> bool {
         let Some(peer) = self.peers.get(id) else { return false };
-        let links = peer.links.iter().filter_map(|link| self.links.get(*link)).chain(other);
+        let links = peer.links.iter().filter_map(|link| self.links.get(*link));
+        let links = links.chain(acting.map(|(_, session)| session));
         let count = links.filter(|session| is_for_transfers(session)).count();
         count < max_links_to_peer(peer.dialect.unwrap_or(Dialect::Native)) && self.links.free() > 0
     }
@@ -227,37 +261,17 @@ impl Tower {
         let is_full = session.is_full();
         if is_full != session.counts_as_full {
             session.counts_as_full = is_full;
-            self.note_window(id, session, peer);
+            self.refresh_window(peer, Some((id, session)));
         }
-    }
-
-    #[inline(never)]
-    fn note_window(&mut self, id: LinkId, session: &Session, peer: PeerId) {
-        let is_full = session.is_full();
-        if session.dialect() == Dialect::Native || is_full {
-            let is_full = is_full
-                && (session.dialect() == Dialect::Native
-                    || !self.may_dial_more(peer, Some(session)) && !self.has_vacant_link(peer));
-            self.peers.update(peer, |peer| {
-                if peer.link == Some(id) {
-                    peer.is_full = is_full;
-                }
-            });
-        } else if is_for_transfers(session) {
-            // The next message for the peer takes this link.
-            self.peers.update(peer, |peer| (peer.link, peer.is_full) = (Some(id), false));
-        }
-    }
-
-    /// Returns whether a link to a peer in the table takes a transfer.
-    fn has_vacant_link(&self, peer: PeerId) -> bool {
-        let links = self.peers.get(peer).map_or(&[][..], |peer| &peer.links);
-        let mut sessions = links.iter().filter_map(|link| self.links.get(*link));
-        sessions.any(|session| is_for_transfers(session) && !session.is_full())
     }
 }
 
 /// Returns whether a link carries this tower's transfers over HTTP.
 fn is_for_transfers(session: &Session) -> bool {
     session.direction() == Direction::Outbound && session.is_usable()
+}
+
+/// Returns whether a link carries one more of this tower's transfers over HTTP.
+fn has_room(session: &Session) -> bool {
+    is_for_transfers(session) && !session.is_full()
 }

@@ -5,17 +5,24 @@ mod api;
 mod gossip;
 mod handover;
 mod heartbeat;
+#[cfg(any(test, feature = "fuzzing"))]
+mod invariants;
+mod link_closed;
 mod links;
 mod pacer;
 mod peers;
 mod queue;
 mod recent;
+mod rejections;
 mod route;
 mod screening;
 pub mod selector;
+mod sender;
 mod shutdown;
 mod snapshot;
 mod status;
+#[cfg(feature = "tls")]
+mod tls;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -30,18 +37,19 @@ use crate::error::{IoCause, Refusal};
 use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
 use crate::hash::Hasher;
 use crate::ids::LinkId;
-use crate::link::{Link, LinkEvent, Local, RetryMemory, Router, Session, State};
+use crate::link::{Link, LinkEvent, Local, Router, Session, State};
 use crate::rng::{Purpose, Seed, SparseStream, Stream};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::{Instant, nanos};
 use actions::ActionQueue;
-use handover::{Lent, Rejections};
+use handover::Lent;
 use links::Links;
 use pacer::{Pacer, TokenBucket};
 pub(crate) use peers::Peers;
 use queue::Queue;
 use recent::RecentMessages;
+use rejections::Rejections;
 use screening::Screenings;
 use selector::Selector;
 use shutdown::Phase;
@@ -51,11 +59,11 @@ pub use api::{
     RefusedMessage,
 };
 pub use peers::StatusCounts;
-#[cfg(feature = "tls")]
-pub(crate) use route::TlsHandshake;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
 pub use snapshot::PeerRecord;
+#[cfg(feature = "tls")]
+pub(crate) use tls::TlsHandshake;
 
 /// A tower in clear text: a queue of messages, a table of peers, and links to some of them.
 ///
@@ -96,7 +104,6 @@ pub struct Tower {
     strangers: TokenBucket,
     link_deadlines: DeadlineHeap,
     backoffs: DeadlineHeap,
-    retry_memory: RetryMemory,
     recent: RecentMessages,
     screenings: Screenings,
     rejections: Rejections,
@@ -158,7 +165,6 @@ impl Tower {
             strangers: TokenBucket::default(),
             link_deadlines: DeadlineHeap::default(),
             backoffs: DeadlineHeap::default(),
-            retry_memory: RetryMemory::default(),
             recent: RecentMessages::new(config.recent),
             screenings: Screenings::default(),
             rejections: Rejections::default(),
@@ -208,7 +214,6 @@ impl Tower {
         while let Some(index) = self.backoffs.pop_due(self.now) {
             self.peers.on_backoff_over(index);
         }
-        self.retry_memory.expire(self.now);
         self.on_screening_deadlines();
         self.on_ticks();
         self.on_heartbeat();
@@ -270,16 +275,6 @@ impl Tower {
         let event = act(&mut link, &self.local, self.now);
         self.on_link_event(id, link.session_mut(), event);
         self.put_back(id, link);
-    }
-
-    /// Asks the driver to send on a link, whether the link itself has something to send or not.
-    #[cfg(feature = "tls")]
-    pub(crate) fn request_send(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_link_mut(id)
-            && !core::mem::replace(&mut link.session_mut().send_queued, true)
-        {
-            self.actions.push(Action::Send { link: id });
-        }
     }
 
     /// Puts a link back into the table after it has acted.

@@ -10,6 +10,7 @@ use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::index_list::IndexList;
+use crate::link::RetryMemory;
 use crate::table::Table;
 use crate::time::Instant;
 
@@ -42,6 +43,8 @@ pub(crate) struct Peer {
     pub(crate) dialect: Option<Dialect>,
     /// The longest body that the peer takes, as far as it has told.
     pub(crate) max_message: u32,
+    /// The transfers taken on links that have ended.
+    pub(crate) retry_memory: Option<Box<RetryMemory>>,
     /// The key that was at the address when this tower first dialled it.
     pin: Option<Box<Fingerprint>>,
     /// The position among the eligible peers of its status, or [`ABSENT`].
@@ -65,6 +68,7 @@ impl Peer {
             is_alias: false,
             dialect: None,
             max_message: u32::MAX,
+            retry_memory: None,
             pin: None,
             eligible_at: ABSENT,
             alive_at: ABSENT,
@@ -334,18 +338,8 @@ impl Peers {
         }
     }
 
-    /// Makes the next message for a peer take another link.
-    pub(crate) fn release_link(&mut self, id: PeerId, link: LinkId) {
-        self.update(id, |peer| {
-            peer.link = peer.link.filter(|other| *other != link);
-            // The other links of a peer that speaks HTTP may have room, or a new one may.
-            peer.is_full &= peer.link.is_some() && peer.dialect != Some(Dialect::Http);
-        });
-    }
-
     /// Removes a link from a peer's list of links.
     pub(crate) fn remove_link(&mut self, id: PeerId, link: LinkId) {
-        self.release_link(id, link);
         if let Some(peer) = self.table.get_mut(id) {
             peer.links.retain(|other| *other != link);
             if peer.links.is_empty() {

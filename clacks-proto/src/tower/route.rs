@@ -1,49 +1,25 @@
 //! What follows from an event on a link, for peers, the queue and other links.
 
 use super::Tower;
-use super::peers::Peer;
-use super::queue::TakenIn;
+use super::queue::{Place, TakenIn};
+use super::screening::Offer;
+use super::sender::SenderInfo;
 use super::status::Source;
-use crate::address::Address;
 use crate::config::Screening;
-#[cfg(feature = "tls")]
-use crate::error::TlsFailure;
-use crate::error::{CloseReason, IoCause, StatusReason};
+use crate::error::{CloseReason, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
-#[cfg(feature = "tls")]
-use crate::ids::Fingerprint;
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
-    Closed, Direction, Doubt, LinkEvent, Local, Outcome, Payload, RetryWindow, Router, Sender,
-    Session, Transfer, Withdrawn, can_retry, has_nonces, leaves_no_doubt, lifetime,
+    LinkEvent, Local, Outcome, Payload, Router, Sender, Session, Transfer, can_retry, has_nonces,
 };
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
+use core::time::Duration;
 
 /// The most notices that follow from one message: received, queued, the sender alive, the friend discovered, and a dead
 /// peer forgotten for the friend.
 const NOTICES_PER_MESSAGE: usize = 5;
-
-/// Who handed over a transfer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SenderInfo {
-    /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
-    pub(super) claimed: Option<PeerId>,
-    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are believed.
-    pub(super) proved: Option<PeerId>,
-    is_ignored: bool,
-}
-
-/// What a TLS handshake has agreed on and proved.
-#[cfg(feature = "tls")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TlsHandshake {
-    pub(crate) dialect: Dialect,
-    /// The key that the other side has proved. The native dialect always has one.
-    pub(crate) identity: Option<Fingerprint>,
-    pub(crate) resumed: bool,
-}
 
 impl Router for Tower {
     fn local(&self) -> &Local {
@@ -70,7 +46,7 @@ impl Router for Tower {
             LinkEvent::Leaving(withdrawn) => {
                 self.on_withdrawn(link.peer, withdrawn);
                 if let Some(peer) = link.peer {
-                    self.peers.release_link(peer, id);
+                    self.release_link(id, peer);
                 }
             }
             LinkEvent::Closed(closed) => self.on_closed(id, link, *closed),
@@ -130,9 +106,10 @@ impl Tower {
         }
         let has_nonce = has_nonces(link.dialect());
         let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
-        if self.local.config.screening != Screening::Off {
+        if let Screening::On { max_offers, timeout, .. } = self.local.config.screening {
             let message = Message::copied(kind, body);
-            return self.offer_to_application(id, link, from, transfer, nonce, message);
+            let bounds = (max_offers, timeout);
+            return self.offer_to_application(id, link, from, transfer, nonce, message, bounds);
         }
         let hash = self.queue.hash(nonce);
         match self.queue.take_in(nonce, hash, kind, body, self.actions.notice_bytes()) {
@@ -163,6 +140,7 @@ impl Tower {
         transfer: u64,
         nonce: Nonce,
         message: Message,
+        (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
@@ -175,15 +153,12 @@ impl Tower {
         // A driver that does not poll gets no more offers, though the time-out may decide them.
         let pending = self.screenings.open().max(self.actions.screens());
         let has_room = self.queue.has_room(len, 100, self.actions.notice_bytes());
-        let Screening::On { max_offers, timeout, .. } = self.local.config.screening else {
-            return None;
-        };
         if pending >= max_offers || !has_room {
             self.stats.refused += 1;
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
-        let offered = self.queue.store(nonce, message.clone(), super::queue::Place::Offered(id));
-        self.screenings.add(offered, self.now + timeout);
+        let offered = self.queue.store(nonce, message.clone(), Place::Offered(id));
+        self.screenings.add(Offer { message: offered, sender: from, deadline: self.now + timeout });
         let from = from.claimed.and_then(|peer| self.peers.get(peer));
         let from = from.map(|peer| peer.address.clone());
         self.actions.push(Action::Screen { offer: OfferId(offered), message, from });
@@ -261,8 +236,8 @@ impl Tower {
             link.retries.insert(transfer, self.local.config.window.messages, self.now);
             // The first success makes an inbound link of use for our messages too.
             if !has_link && link.is_open() {
-                let is_full = link.is_full();
-                self.peers.update(sender, |peer| (peer.link, peer.is_full) = (Some(id), is_full));
+                self.peers.update(sender, |peer| peer.link = Some(id));
+                self.refresh_window(sender, Some((id, link)));
             }
         }
         if !has_succeeded {
@@ -273,82 +248,14 @@ impl Tower {
     /// Returns whether a transfer that is retried was taken the first time.
     fn was_taken(&self, link: &Session, sender: Option<PeerId>, transfer: u64) -> bool {
         let Some(peer) = sender else { return false };
+        let Some(peer) = self.peers.get(peer) else { return false };
         let incarnation = link.incarnation;
-        let links = self.peers.get(peer).map_or(&[][..], |peer| &peer.links);
-        let mut others = links.iter().filter_map(|id| self.links.get(*id));
+        let mut others = peer.links.iter().filter_map(|id| self.links.get(*id));
+        let memory = peer.retry_memory.as_ref();
         link.retries.contains(transfer)
-            || self.retry_memory.contains(peer, incarnation, transfer)
+            || memory.is_some_and(|memory| memory.contains(incarnation, transfer, self.now))
             || others
                 .any(|other| other.incarnation == incarnation && other.retries.contains(transfer))
-    }
-
-    // Who the sender is.
-
-    #[inline(always)]
-    fn sender_of(&mut self, link: &mut Session, sender: Sender<'_>) -> SenderInfo {
-        match sender {
-            Sender::Link => {
-                let mut from = self.peer_of(link);
-                from.is_ignored = self.is_unwelcome(link);
-                from
-            }
-            Sender::Claimed(address) => self.claimed_sender(link, address),
-        }
-    }
-
-    /// Returns the peer at the other end of a link.
-    ///
-    /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one; without keys (clear text)
-    /// the claim is believed. As long as no key is pinned, it remains a claim.
-    #[inline]
-    pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
-        let Some(id) = link.peer else { return SenderInfo::default() };
-        let Some(peer) = self.peers.get(id) else { return SenderInfo::default() };
-        let is_proved =
-            link.direction() == Direction::Outbound || peer.is_proved_by(link.identity());
-        let is_open_question = is_proved || peer.pin().is_none();
-        SenderInfo {
-            claimed: is_open_question.then_some(id),
-            proved: is_proved.then_some(id),
-            is_ignored: false,
-        }
-    }
-
-    /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be, or as the peer whose
-    /// key it has.
-    #[inline]
-    fn is_unwelcome(&self, link: &Session) -> bool {
-        // Asked for each message, and most towers ignore no peer.
-        if self.peers.counts().ignored == 0 {
-            return false;
-        }
-        let keyed = link.identity().and_then(|identity| self.peers.find_pin(identity));
-        [link.peer, keyed].into_iter().flatten().any(|peer| self.peers.is_ignored(peer))
-    }
-
-    /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing about an address whose key
-    /// is known.
-    fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> SenderInfo {
-        let known = address.and_then(|address| self.peers.find(address));
-        let record = known.and_then(|id| self.peers.get(id));
-        let mut from = SenderInfo {
-            is_ignored: record.is_some_and(Peer::is_ignored),
-            ..SenderInfo::default()
-        };
-        let is_pinned = record.is_some_and(|peer| peer.pin().is_some());
-        match (known, address) {
-            (Some(_), _) if from.is_ignored => {}
-            (Some(_), _) if is_pinned => self.stats.claims_disproved += 1,
-            (Some(peer), _) => (from.claimed, from.proved) = (Some(peer), Some(peer)),
-            (None, Some(address)) => from.claimed = self.learn(address, Source::Stranger),
-            (None, None) => {}
-        }
-        if let Some(peer) = from.claimed {
-            self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(Some(Dialect::Http)));
-        }
-        link.peer = from.claimed;
-        from.is_ignored |= self.is_unwelcome(link);
-        from
     }
 
     // A link opens.
@@ -360,13 +267,10 @@ impl Tower {
             None => self.on_claim(id, link, hello),
         };
         if let Some(peer) = peer.filter(|peer| self.peer_of(link).proved == Some(*peer)) {
-            let is_full = link.is_full();
             self.peers.update(peer, |peer| {
                 peer.max_message = hello.max_message;
                 peer.dialect = Some(Dialect::Native);
-                if peer.link.is_none() {
-                    (peer.link, peer.is_full) = (Some(id), is_full);
-                }
+                peer.link = peer.link.or(Some(id));
             });
             self.on_usable(id, link, peer);
         }
@@ -391,6 +295,9 @@ impl Tower {
             self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
         }
         self.announce_if_due(id, link, peer);
+        // The link, the dialect or the window of the peer may have changed.
+        link.counts_as_full = link.is_full();
+        self.refresh_window(peer, Some((id, link)));
     }
 
     /// The dialled address answered: its key is pinned. Returns the peer to which the link belongs now, if it stays.
@@ -443,36 +350,6 @@ impl Tower {
         Some(peer).filter(|_| !self.is_unwelcome(link))
     }
 
-    /// Handles what a TLS handshake has agreed on and proved, before the first plaintext.
-    #[cfg(feature = "tls")]
-    pub(crate) fn handle_tls_handshake(&mut self, id: LinkId, handshake: TlsHandshake) {
-        let TlsHandshake { dialect, identity, resumed } = handshake;
-        let stats = &mut self.stats;
-        *if resumed { &mut stats.handshakes_resumed } else { &mut stats.handshakes_full } += 1;
-        let Some(link) = self.links.get(id).filter(|link| link.is_live()) else { return };
-        let dialled = link.dialled().and_then(|peer| Some((peer, self.peers.get(peer)?)));
-        let own = identity.is_some() && identity.as_ref() == self.local.identity.as_deref();
-        let changed =
-            dialled.filter(|(_, peer)| !own && peer.pin().is_some_and(|pin| Some(pin) != identity));
-        if let Some((_, record)) = changed {
-            let address = record.address.clone();
-            self.notify(Notice::KeyChanged { peer: address, seen: identity });
-            self.close(id, CloseReason::KeyChanged, Doubt::NotTaken, CloseMode::Flush);
-        } else {
-            self.with_link(id, |link, local, now| {
-                link.handle_tls_handshake(dialect, identity, local, now)
-            });
-        }
-        self.advance();
-    }
-
-    /// Closes a link because TLS failed. The alert is flushed.
-    #[cfg(feature = "tls")]
-    pub(crate) fn handle_tls_failure(&mut self, id: LinkId, failure: TlsFailure) {
-        self.close(id, CloseReason::Tls(failure), Doubt::InDoubt, CloseMode::Flush);
-        self.advance();
-    }
-
     // A transfer is settled.
 
     #[inline(always)]
@@ -494,7 +371,10 @@ impl Tower {
 
     #[inline(always)]
     fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
-        let Some(record) = self.peers.get(peer) else { return };
+        let Some(record) = self.peers.get(peer) else {
+            debug_assert!(false, "a link that carries transfers belongs to a peer");
+            return;
+        };
         let to = record.address.clone();
         if !record.is_alive() {
             self.on_success(peer);
@@ -567,153 +447,6 @@ impl Tower {
                     self.notify(Notice::MessageQueued { id, nonce, origin });
                 }
             }
-        }
-    }
-
-    // A link ends.
-
-    fn on_closed(&mut self, id: LinkId, link: &mut Session, closed: Closed) {
-        let Closed { reason, how, is_unreached, withdrawn, early, mut unanswered, doubt, speaks } =
-            closed;
-        self.count_close(reason);
-        let peer = link.peer;
-        if let (Some(peer), Some((transfer, outcome))) = (peer, early) {
-            self.on_settled(peer, transfer, outcome);
-        }
-        if let (Some(peer), Some(dialect)) = (peer, speaks) {
-            self.peers.update(peer, |peer| peer.dialect = Some(dialect));
-        }
-        // The peer speaks HTTP: it is dialled again, and nothing is its fault.
-        let is_redialled = speaks == Some(Dialect::Http) && is_unreached;
-        let carried = !(withdrawn.unsent.is_empty() && unanswered.is_empty());
-        let awaited = !unanswered.is_empty();
-        let from = self.peer_of(link);
-        if is_redialled {
-            // The transfers go to the next link as they are.
-            unanswered = withdrawn.unsent;
-        } else {
-            self.on_withdrawn(peer, withdrawn);
-        }
-        self.detach(id, link);
-        if let Some(how) = how {
-            self.actions.push(Action::Close { link: id, how, reason });
-        }
-        if let Some(peer) = peer.filter(|_| !is_redialled) {
-            let broken =
-                awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
-            let shunned =
-                reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
-            // A peer that takes calls and nothing else must not be drawn first for ever.
-            let fruitless = carried && !self.peers.is_alive(peer);
-            let is_failure = is_unreached || broken || shunned || fruitless;
-            self.judge_close(peer, reason, is_failure, carried);
-        }
-        self.resolve(link.dialect(), peer, unanswered, doubt, is_redialled);
-        if reason == CloseReason::OwnAddress
-            && let Some(peer) = link.dialled()
-        {
-            self.ignore_alias(peer);
-        }
-        self.keep_retry_window(link, peer, reason);
-        let address = from.claimed.and_then(|peer| self.peers.get(peer));
-        let peer = address.map(|peer| peer.address.clone());
-        self.notify(Notice::LinkClosed { link: id, peer, reason });
-    }
-
-    /// Decides what the end of a link says about its peer.
-    fn judge_close(&mut self, peer: PeerId, reason: CloseReason, is_failure: bool, carried: bool) {
-        let config = &self.local.config;
-        match reason {
-            // This tower ended the link.
-            CloseReason::Shutdown
-            | CloseReason::Evicted
-            | CloseReason::Ignored
-            | CloseReason::OwnAddress => {}
-            // What this machine lacks says nothing about the peer.
-            CloseReason::Io(IoCause::Exhausted) => self.back_off(peer, config.probe_backoff),
-            _ if is_failure => self.on_failure(peer, StatusReason::LinkClosed(reason)),
-            _ if carried => self.back_off(peer, config.busy_backoff),
-            _ => {}
-        }
-    }
-
-    /// Takes back what an ending link was given and did not send. The senders keep the messages under screening.
-    fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
-        for transfer in withdrawn.unsent {
-            self.return_transfer(peer, transfer, transfer.attempt == Attempt::Retry);
-        }
-        for offer in withdrawn.offers {
-            self.queue.discard(offer);
-            self.screenings.close(offer);
-        }
-    }
-
-    /// A link no longer belongs to its peer.
-    fn detach(&mut self, id: LinkId, link: &mut Session) {
-        self.note_load(id, link);
-        if let Some(peer) = link.peer {
-            self.peers.remove_link(peer, id);
-        }
-    }
-
-    /// Asks the same peer again about transfers in doubt, on another link, once; and takes back the others.
-    fn resolve(
-        &mut self,
-        dialect: Dialect,
-        peer: Option<PeerId>,
-        unanswered: impl IntoIterator<Item = Transfer>,
-        doubt: Doubt,
-        is_redialled: bool,
-    ) {
-        for transfer in unanswered {
-            let is_first = transfer.attempt == Attempt::First;
-            let is_in_doubt = doubt == Doubt::InDoubt && is_first && can_retry(dialect);
-            let may_retry = is_redialled || is_in_doubt && transfer.message().is_some();
-            if may_retry && let Some(link) = peer.and_then(|peer| self.link_for_doubts(peer)) {
-                self.stats.in_doubt += u64::from(!is_redialled);
-                let attempt = if is_redialled { transfer.attempt } else { Attempt::Retry };
-                self.give(link, Transfer { attempt, sent: self.now, ..transfer });
-            } else {
-                let in_doubt = doubt == Doubt::InDoubt || !is_first;
-                self.return_transfer(peer, transfer, in_doubt);
-            }
-        }
-    }
-
-    /// Returns the link on which a peer is asked again what it may have taken.
-    fn link_for_doubts(&mut self, peer: PeerId) -> Option<LinkId> {
-        let may_ask = self.phase.hands_over() && !self.peers.is_ignored(peer);
-        if may_ask { self.link_for(peer) } else { None }
-    }
-
-    /// Keeps the memory of what was taken on a link for as long as its peer may ask.
-    fn keep_retry_window(&mut self, link: &mut Session, peer: Option<PeerId>, reason: CloseReason) {
-        let window: RetryWindow = core::mem::take(&mut link.retries);
-        let has_said_so =
-            matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
-        if let Some(peer) = peer.filter(|_| !has_said_so) {
-            let config = &self.local.config;
-            let lifetime = lifetime(&config.timeouts);
-            let whose = (peer, link.incarnation);
-            self.retry_memory.keep(whose, window, self.now, lifetime, config.max_peers);
-        }
-    }
-
-    fn count_close(&mut self, reason: CloseReason) {
-        let stats = &mut self.stats;
-        match reason {
-            CloseReason::Wire(_)
-            | CloseReason::Protocol(_)
-            | CloseReason::Tls(_)
-            | CloseReason::BadHttp => stats.links_misbehaved += 1,
-            CloseReason::ConnectTimeout
-            | CloseReason::HandshakeTimeout
-            | CloseReason::RequestTimeout
-            | CloseReason::ConfirmTimeout => stats.links_timed_out += 1,
-            CloseReason::Truncated | CloseReason::Io(_) | CloseReason::KeyChanged => {
-                stats.links_broken += 1;
-            }
-            _ => {}
         }
     }
 }

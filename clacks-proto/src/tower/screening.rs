@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::Tower;
 use super::queue::Place;
+use super::sender::SenderInfo;
 use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
 use crate::ids::{MessageId, OfferId, PeerId};
@@ -13,11 +14,19 @@ use crate::message::Message;
 use crate::time::Instant;
 use crate::wire::RefusedReason;
 
+/// A message that waits for the application's verdict.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    pub(super) message: MessageId,
+    pub(super) sender: SenderInfo,
+    pub(super) deadline: Instant,
+}
+
 /// Messages that wait for the application's verdict.
 #[derive(Debug, Default)]
 pub(super) struct Screenings {
     /// In the order of their deadlines, since all have the same time.
-    offers: VecDeque<(Instant, MessageId)>,
+    offers: VecDeque<Offer>,
 }
 
 impl Screenings {
@@ -25,23 +34,22 @@ impl Screenings {
         self.offers.len()
     }
 
-    pub(super) fn add(&mut self, offer: MessageId, deadline: Instant) {
-        self.offers.push_back((deadline, offer));
+    pub(super) fn add(&mut self, offer: Offer) {
+        self.offers.push_back(offer);
     }
 
     /// Removes a message that is decided or withdrawn. Most are the oldest.
-    pub(super) fn close(&mut self, offer: MessageId) {
-        if let Some(position) = self.offers.iter().position(|(_, other)| *other == offer) {
-            self.offers.remove(position);
-        }
+    pub(super) fn take(&mut self, message: MessageId) -> Option<Offer> {
+        let position = self.offers.iter().position(|offer| offer.message == message)?;
+        self.offers.remove(position)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.offers.front().map(|(at, _)| *at)
+        self.offers.front().map(|offer| offer.deadline)
     }
 
     fn expired(&self, now: Instant) -> Option<MessageId> {
-        self.offers.front().filter(|(at, _)| *at <= now).map(|(_, offer)| *offer)
+        self.offers.front().filter(|offer| offer.deadline <= now).map(|offer| offer.message)
     }
 }
 
@@ -71,21 +79,31 @@ impl Tower {
                 DefaultVerdict::Accept => Verdict::Accept,
                 DefaultVerdict::Reject => Verdict::Reject,
             };
-            let judged = self.judge(offer, verdict);
-            debug_assert_eq!(judged, Ok(()), "neither verdict can fail on an open offer");
+            if self.judge(offer, verdict).is_err() {
+                debug_assert!(false, "an open offer is held, and neither verdict needs room");
+                self.screenings.take(offer);
+            }
         }
     }
 
     fn judge(&mut self, id: MessageId, verdict: Verdict) -> Result<(), DecideError> {
         let link = self.queue.offered_on(id).ok_or(DecideError::Gone)?;
-        let from = self.links.get(link).map(|link| self.peer_of(link)).unwrap_or_default();
+        if let Verdict::Replace(message) = &verdict {
+            self.check_replacement(id, message)?;
+        }
+        let Some(Offer { sender, .. }) = self.screenings.take(id) else {
+            debug_assert!(false, "an offered message waits for a verdict");
+            return Err(DecideError::Gone);
+        };
         let outcome = match verdict {
             Verdict::Accept => {
-                self.accept_offer(id, from.claimed);
+                self.accept_offer(id, sender.claimed);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
-                self.replace_offer(id, message)?;
+                self.queue.discard(id);
+                self.stats.received += 1;
+                self.store_local(message);
                 Outcome::Taken
             }
             Verdict::Swallow => {
@@ -99,14 +117,13 @@ impl Tower {
                 Outcome::Refused(RefusedReason::Screened)
             }
         };
-        self.screenings.close(id);
         if self.links.get(link).is_some_and(Session::is_live)
             && let Some(mut taken_out) = self.links.take(link)
         {
             let session = taken_out.session_mut();
             let transfer = session.decide(id, outcome, self.now);
             if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
-                self.on_taken(link, session, from.proved, transfer);
+                self.on_taken(link, session, sender.proved, transfer);
             }
             session.settle(link, self);
             self.put_back(link, taken_out);
@@ -130,7 +147,8 @@ impl Tower {
         }
     }
 
-    fn replace_offer(&mut self, id: MessageId, message: Message) -> Result<(), DecideError> {
+    /// Returns why a message can't take the place of one under screening.
+    fn check_replacement(&self, id: MessageId, message: &Message) -> Result<(), DecideError> {
         let old = self.queue.get(id).map_or(0, |entry| entry.message.len());
         let max = self.local.config.max_message;
         if message.len() > max {
@@ -138,13 +156,11 @@ impl Tower {
         }
         // The old message leaves first, but its place counts until then: there must be room for the difference.
         let more = message.len().saturating_sub(old);
-        if !self.queue.has_room(more, 100, self.actions.notice_bytes()) {
-            return Err(DecideError::Full);
+        if self.queue.has_room(more, 100, self.actions.notice_bytes()) {
+            Ok(())
+        } else {
+            Err(DecideError::Full)
         }
-        self.queue.discard(id);
-        self.stats.received += 1;
-        self.store_local(message);
-        Ok(())
     }
 
     pub(super) fn store_local(&mut self, message: Message) -> crate::message::Nonce {

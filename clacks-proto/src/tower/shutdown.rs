@@ -93,10 +93,13 @@ impl Tower {
             return false;
         }
         // A peer that is left alone has just failed, or was busy if it is alive. Busy ones may have room in a moment.
-        let may_have_room = self.now < progress + BUSY_ROUNDS * config.busy_backoff;
+        let may_have_room = self.now < progress + config.busy_backoff.saturating_mul(BUSY_ROUNDS);
+        // The same goes for peers that the messages do not suit: the next message may suit them.
+        let is_stuck = self.retry_at.is_some();
+        let has_recipient = !self.drawable().is_empty();
         in_flight > 0
-            || !self.peers.eligible(config.max_probes).is_empty()
-            || self.peers.counts().alive > 0 && may_have_room
+            || has_recipient && !is_stuck
+            || (has_recipient || self.peers.counts().alive > 0) && may_have_room
     }
 
     /// Notes that a peer took a message.

@@ -149,24 +149,28 @@ impl Tower {
             }
             self.peers.add_link(kept, *id);
         }
-        let link = self.peers.get(kept).and_then(|peer| peer.link).or(record.link);
-        let is_full = link.and_then(|link| self.links.get(link)).is_some_and(Session::is_full);
         self.peers.update(kept, |peer| {
             peer.busy_links += record.busy_links;
-            (peer.link, peer.is_full) = (link, is_full);
+            peer.link = peer.link.or(record.link);
             peer.announce_due |= record.announce_due;
+            if let Some(memory) = record.retry_memory {
+                peer.retry_memory.get_or_insert_default().append(*memory);
+            }
         });
+        self.refresh_window(kept, None);
         self.notify(Notice::TowerForgotten { peer: record.address });
     }
 
-    /// Forgets a peer and closes its links. What was on them comes back.
+    /// Forgets a peer and closes its links. Messages on them go back to the queue.
     pub(super) fn forget_peer(&mut self, id: PeerId) {
+        // It is not asked about transfers in doubt.
+        self.peers.update(id, |peer| peer.status = Status::Ignored);
         for link in self.links.matching(|link| link.is_live() && link.peer == Some(id)) {
             self.with_link(link, |link, local, now| {
                 let session = link.session_mut();
-                session.say_goodbye(Farewell::Idle);
+                session.say_goodbye(Farewell::Leaving);
                 let flush = Some(CloseMode::Flush);
-                session.close(CloseReason::Evicted, Doubt::NotTaken, flush, local, now)
+                session.close(CloseReason::Evicted, Doubt::InDoubt, flush, local, now)
             });
         }
         self.backoffs.clear(id.index);

@@ -395,7 +395,11 @@ impl Client {
         let friend = content.friend();
         let message = match transfer.payload {
             Carried::Announce => None,
-            Carried::Message { id, .. } => content.message(id).map(|(_, message)| message),
+            Carried::Message { id, .. } => {
+                let message = content.message(id).map(|(_, message)| message);
+                debug_assert!(message.is_some(), "a message in flight is held");
+                message
+            }
         };
         let message = message.map(|message| (message.kind(), message.body()));
         let body = write_payload(message, &local.address, friend.as_ref());

@@ -11,7 +11,7 @@ use crate::message::{Kind, Nonce};
 use crate::rng::Seed;
 use crate::state_machine::StateMachine;
 use crate::time::Instant;
-use crate::tower::route::TlsHandshake;
+use crate::tower::TlsHandshake;
 use crate::wire::{Attempt, Frame, Hello, MessageFrame, VERSION, Window};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};

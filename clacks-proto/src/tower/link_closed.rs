@@ -1,0 +1,165 @@
+//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer may still make.
+
+use super::Tower;
+use crate::error::{CloseReason, IoCause, StatusReason};
+use crate::event::{Action, Dialect, Notice};
+use crate::ids::{LinkId, PeerId};
+use crate::link::{
+    Closed, Doubt, RetryWindow, Session, Transfer, Withdrawn, can_retry, leaves_no_doubt, lifetime,
+};
+use crate::wire::{Attempt, Farewell};
+
+impl Tower {
+    pub(super) fn on_closed(&mut self, id: LinkId, link: &mut Session, closed: Closed) {
+        let Closed { reason, how, is_unreached, withdrawn, early, mut unanswered, doubt, speaks } =
+            closed;
+        self.count_close(reason);
+        let peer = link.peer;
+        if let (Some(peer), Some((transfer, outcome))) = (peer, early) {
+            self.on_settled(peer, transfer, outcome);
+        }
+        if let (Some(peer), Some(dialect)) = (peer, speaks) {
+            self.peers.update(peer, |peer| peer.dialect = Some(dialect));
+        }
+        // The peer speaks HTTP: it is dialled again, and nothing is its fault.
+        let is_redialled = speaks == Some(Dialect::Http) && is_unreached;
+        let carried = !(withdrawn.unsent.is_empty() && unanswered.is_empty());
+        let awaited = !unanswered.is_empty();
+        let from = self.peer_of(link);
+        if is_redialled {
+            // The transfers go to the next link as they are.
+            unanswered = withdrawn.unsent;
+        } else {
+            self.on_withdrawn(peer, withdrawn);
+        }
+        self.detach(id, link);
+        if let Some(how) = how {
+            self.actions.push(Action::Close { link: id, how, reason });
+        }
+        if let Some(peer) = peer.filter(|_| !is_redialled) {
+            let broken =
+                awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
+            let shunned =
+                reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
+            // A peer that takes calls and nothing else must not be drawn first for ever.
+            let fruitless = carried && !self.peers.is_alive(peer);
+            let is_failure = is_unreached || broken || shunned || fruitless;
+            self.judge_close(peer, reason, is_failure, carried);
+        }
+        if let Some(peer) = peer.filter(|_| is_redialled) {
+            // Even if nothing waits: an announce may be due.
+            self.link_for_doubts(peer);
+        }
+        self.resolve(link.dialect(), peer, unanswered, doubt, is_redialled);
+        if reason == CloseReason::OwnAddress
+            && let Some(peer) = link.dialled()
+        {
+            self.ignore_alias(peer);
+        }
+        self.keep_retry_window(link, peer, reason);
+        let address = from.claimed.and_then(|peer| self.peers.get(peer));
+        let peer = address.map(|peer| peer.address.clone());
+        self.notify(Notice::LinkClosed { link: id, peer, reason });
+    }
+
+    /// Decides what the end of a link says about its peer.
+    fn judge_close(&mut self, peer: PeerId, reason: CloseReason, is_failure: bool, carried: bool) {
+        let config = &self.local.config;
+        match reason {
+            // This tower ended the link.
+            CloseReason::Shutdown
+            | CloseReason::Evicted
+            | CloseReason::Ignored
+            | CloseReason::OwnAddress => {}
+            // What this machine lacks says nothing about the peer.
+            CloseReason::Io(IoCause::Exhausted) => self.back_off(peer, config.probe_backoff),
+            _ if is_failure => self.on_failure(peer, StatusReason::LinkClosed(reason)),
+            _ if carried => self.back_off(peer, config.busy_backoff),
+            _ => {}
+        }
+    }
+
+    /// Takes back what an ending link was given and did not send. The senders keep the messages under screening.
+    pub(super) fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
+        for transfer in withdrawn.unsent {
+            self.return_transfer(peer, transfer, transfer.attempt == Attempt::Retry);
+        }
+        for offer in withdrawn.offers {
+            self.queue.discard(offer);
+            self.screenings.take(offer);
+        }
+    }
+
+    /// A link no longer belongs to its peer.
+    fn detach(&mut self, id: LinkId, link: &mut Session) {
+        self.note_load(id, link);
+        if let Some(peer) = link.peer {
+            self.peers.remove_link(peer, id);
+            self.release_link(id, peer);
+        }
+    }
+
+    /// Asks the same peer again about transfers in doubt, on another link, once; and takes back the others.
+    fn resolve(
+        &mut self,
+        dialect: Dialect,
+        peer: Option<PeerId>,
+        unanswered: impl IntoIterator<Item = Transfer>,
+        doubt: Doubt,
+        is_redialled: bool,
+    ) {
+        for transfer in unanswered {
+            let is_first = transfer.attempt == Attempt::First;
+            let is_in_doubt = doubt == Doubt::InDoubt && is_first && can_retry(dialect);
+            let may_retry = is_redialled || is_in_doubt && transfer.message().is_some();
+            if may_retry && let Some(link) = peer.and_then(|peer| self.link_for_doubts(peer)) {
+                self.stats.in_doubt += u64::from(!is_redialled);
+                let attempt = if is_redialled { transfer.attempt } else { Attempt::Retry };
+                self.give(link, Transfer { attempt, sent: self.now, ..transfer });
+            } else {
+                let in_doubt = doubt == Doubt::InDoubt || !is_first;
+                self.return_transfer(peer, transfer, in_doubt);
+            }
+        }
+    }
+
+    /// Returns the link on which a peer is asked again what it may have taken.
+    fn link_for_doubts(&mut self, peer: PeerId) -> Option<LinkId> {
+        let may_ask = self.phase.hands_over() && !self.peers.is_ignored(peer);
+        if may_ask { self.link_for(peer) } else { None }
+    }
+
+    /// Keeps the memory of what was taken on a link for as long as its peer may ask.
+    fn keep_retry_window(&mut self, link: &mut Session, peer: Option<PeerId>, reason: CloseReason) {
+        let window: RetryWindow = core::mem::take(&mut link.retries);
+        let has_said_so =
+            matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
+        let Some(peer) = peer.filter(|_| !has_said_so) else { return };
+        let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));
+        self.peers.update(peer, |peer| {
+            let memory = peer.retry_memory.get_or_insert_default();
+            memory.keep(link.incarnation, window, now, lifetime);
+            if memory.is_empty() {
+                peer.retry_memory = None;
+            }
+        });
+    }
+
+    fn count_close(&mut self, reason: CloseReason) {
+        let stats = &mut self.stats;
+        match reason {
+            CloseReason::Wire(_)
+            | CloseReason::Protocol(_)
+            | CloseReason::Tls(_)
+            | CloseReason::BadHttp => stats.links_misbehaved += 1,
+            CloseReason::ConnectTimeout
+            | CloseReason::HandshakeTimeout
+            | CloseReason::RequestTimeout
+            | CloseReason::ConfirmTimeout => stats.links_timed_out += 1,
+            CloseReason::Truncated | CloseReason::Io(_) | CloseReason::KeyChanged => {
+                stats.links_broken += 1;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Messages that peers did not understand.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::ids::{MessageId, PeerId};
+use crate::time::Instant;
+
+/// The most rejections that are remembered (guess).
+const MAX_REJECTIONS: usize = 64;
+
+/// How long a peer does not get a message again that it rejected (guess).
+const REJECTED_FOR: Duration = Duration::from_secs(60);
+
+/// Messages that peers did not understand, the oldest first. Keeps a message that no peer understands from taking every
+/// tick.
+#[derive(Debug, Default)]
+pub(super) struct Rejections(VecDeque<(PeerId, MessageId, Instant)>);
+
+impl Rejections {
+    pub(super) fn add(&mut self, peer: PeerId, message: MessageId, now: Instant) {
+        if self.0.len() == MAX_REJECTIONS {
+            self.0.pop_front();
+        }
+        self.0.push_back((peer, message, now + REJECTED_FOR));
+    }
+
+    pub(super) fn contains(&self, peer: PeerId, message: MessageId, now: Instant) -> bool {
+        self.0.iter().any(|(by, what, until)| (*by, *what) == (peer, message) && *until > now)
+    }
+}

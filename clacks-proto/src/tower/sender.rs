@@ -1,0 +1,88 @@
+//! Who handed over a transfer: what a peer claims, and what it has proved.
+
+use super::Tower;
+use super::peers::Peer;
+use super::status::Source;
+use crate::address::Address;
+use crate::event::Dialect;
+use crate::ids::PeerId;
+use crate::link::{Direction, Sender, Session};
+
+/// Who handed over a transfer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SenderInfo {
+    /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
+    pub(super) claimed: Option<PeerId>,
+    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are believed.
+    pub(super) proved: Option<PeerId>,
+    pub(super) is_ignored: bool,
+}
+
+impl Tower {
+    #[inline(always)]
+    pub(super) fn sender_of(&mut self, link: &mut Session, sender: Sender<'_>) -> SenderInfo {
+        match sender {
+            Sender::Link => {
+                let mut from = self.peer_of(link);
+                from.is_ignored = self.is_unwelcome(link);
+                from
+            }
+            Sender::Claimed(address) => self.claimed_sender(link, address),
+        }
+    }
+
+    /// Returns the peer at the other end of a link.
+    ///
+    /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one; without keys (clear text)
+    /// the claim is believed. As long as no key is pinned, it remains a claim.
+    #[inline]
+    pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
+        let Some(id) = link.peer else { return SenderInfo::default() };
+        let Some(peer) = self.peers.get(id) else { return SenderInfo::default() };
+        let is_proved =
+            link.direction() == Direction::Outbound || peer.is_proved_by(link.identity());
+        let is_open_question = is_proved || peer.pin().is_none();
+        SenderInfo {
+            claimed: is_open_question.then_some(id),
+            proved: is_proved.then_some(id),
+            is_ignored: false,
+        }
+    }
+
+    /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be, or as the peer whose
+    /// key it has.
+    #[inline]
+    pub(super) fn is_unwelcome(&self, link: &Session) -> bool {
+        // Asked for each message, and most towers ignore no peer.
+        if self.peers.counts().ignored == 0 {
+            return false;
+        }
+        let keyed = link.identity().and_then(|identity| self.peers.find_pin(identity));
+        [link.peer, keyed].into_iter().flatten().any(|peer| self.peers.is_ignored(peer))
+    }
+
+    /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing about an address whose key
+    /// is known.
+    fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> SenderInfo {
+        let known = address.and_then(|address| self.peers.find(address));
+        let record = known.and_then(|id| self.peers.get(id));
+        let mut from = SenderInfo {
+            is_ignored: record.is_some_and(Peer::is_ignored),
+            ..SenderInfo::default()
+        };
+        let is_pinned = record.is_some_and(|peer| peer.pin().is_some());
+        match (known, address) {
+            (Some(_), _) if from.is_ignored => {}
+            (Some(_), _) if is_pinned => self.stats.claims_disproved += 1,
+            (Some(peer), _) => (from.claimed, from.proved) = (Some(peer), Some(peer)),
+            (None, Some(address)) => from.claimed = self.learn(address, Source::Stranger),
+            (None, None) => {}
+        }
+        if let Some(peer) = from.claimed {
+            self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(Some(Dialect::Http)));
+        }
+        link.peer = from.claimed;
+        from.is_ignored |= self.is_unwelcome(link);
+        from
+    }
+}
