@@ -300,3 +300,16 @@ fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed()
         "the message waits for the other one"
     );
 }
+
+#[test]
+fn a_link_that_has_just_broken_is_room_for_another_one() {
+    let mut config = quick();
+    (config.max_links, config.max_half_open) = (32, 31);
+    let (mut raw, link, _) = Raw::handed(&config, "in doubt");
+    (2..31).for_each(|n| _ = raw.call_as(n));
+    assert_eq!(raw.tower.links().count(), 30);
+    let closed = raw.closed.len();
+    // The peer is asked again on a new link.
+    raw.lose(link);
+    assert_eq!(raw.closed.len(), closed, "no idle link is evicted");
+}

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::BufMut;
 use clacks_proto::wire::{Attempt, Decoder, Farewell, Frame, Hello, MessageFrame, VERSION};
 use clacks_proto::{
-    Action, Address, Config, Event, Instant, Kind, LinkId, Message, Nonce, Seed, SendRate,
-    StateMachine, Status, Tower,
+    Action, Address, Config, DefaultVerdict, Event, Instant, Kind, LinkId, Message, Nonce,
+    Screening, Seed, SendRate, StateMachine, Status, Tower,
 };
 use common::raw::Raw;
 use common::{LOCAL, address, quick, seconds, tower};
@@ -345,4 +345,35 @@ fn what_a_tower_does_not_use_it_does_not_hold() {
     // With two links a tower is at work, and has its generators.
     assert!(two - closed <= 2_048, "{} for the first two links", two - closed);
     assert!(three - two <= 864, "{} for one more link", three - two);
+}
+
+#[test]
+fn law_8_the_bodies_of_offers_that_nobody_polls_are_bounded() {
+    let mut config = quick();
+    let (timeout, default) = (seconds(1), DefaultVerdict::Reject);
+    config.screening = Screening::On { max_offers: 1_000, timeout, default };
+    config.max_queue_messages = 500;
+    config.max_queue_bytes = 64 * 1024;
+    config.max_message = 64 * 1024;
+    (config.max_links, config.max_half_open, config.max_peers) = (4, 2, 10);
+    config.heartbeat = None;
+    config.timeouts.idle = seconds(100_000);
+    let body = "x".repeat(60_000);
+    let mut raw = Raw::new(&config);
+    raw.tower = tower(0, &config);
+    let link = raw.tower.accept(LOCAL, raw.now).unwrap();
+    let hello = hello(None);
+    raw.tower.handle(Event::BytesArrived { link, bytes: &hello }, raw.now);
+    let used = allocation_counter::measure(|| {
+        for n in 0..100 {
+            let bytes = message(n, None, body.as_bytes());
+            raw.tower.handle(Event::BytesArrived { link, bytes: &bytes }, raw.now);
+            // The offers are decided by the time-out, and never polled.
+            raw.now = raw.now + seconds(1);
+            raw.tower.handle(Event::TimerFired, raw.now);
+            raw.tower.transmit(link, &mut (&mut Vec::new()).limit(1_000));
+        }
+    });
+    let held = usize::try_from(used.bytes_current).unwrap();
+    assert!(held <= 2 * config.max_queue_bytes, "{held}");
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, Message,
-    Notice, Refusal, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status, Tower,
-    Verdict,
+    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, LinkId,
+    Message, Notice, Refusal, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status,
+    Tower, Verdict,
 };
 use common::raw::{Raw, Said, hello};
 use common::{LOCAL, address, net, quick, seconds};
@@ -319,4 +319,54 @@ fn what_is_under_screening_stays_with_its_sender() {
     raw.leave(link);
     assert!(is_done(&raw));
     assert_eq!(left(&raw.notices), [1], "the one that it took");
+}
+
+/// Runs a shutdown in which `link` refuses everything as busy, and returns how long it takes.
+fn time_of_shutdown(raw: &mut Raw, link: LinkId) -> Duration {
+    let began = raw.now;
+    shut_down(raw);
+    while !is_done(raw) {
+        for (transfer, ..) in raw.heard_messages(link) {
+            raw.turn_down(link, transfer, RefusedReason::Busy);
+        }
+        let Some(wakeup) = raw.tower.next_wakeup() else { panic!("the shutdown does not end") };
+        raw.now = raw.now.max(wakeup.at);
+        raw.tell(Event::TimerFired);
+    }
+    raw.now.duration_since(began)
+}
+
+#[test]
+fn a_lost_peer_does_not_prolong_a_shutdown_in_which_alive_peers_are_full() {
+    let mut config = quick();
+    config.probe_backoff = Duration::from_millis(1);
+    let mut raw = Raw::new(&config);
+    let link = raw.call_alive(1);
+    raw.expand(2);
+    raw.enqueue("x");
+    assert!(raw.run_to_dial(seconds(2)));
+    raw.refuse();
+    assert_eq!(raw.status(2), Some(Status::Lost));
+    assert!(time_of_shutdown(&mut raw, link) < seconds(1));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_peers_that_its_messages_do_not_suit() {
+    let mut raw = Raw::new(&quick());
+    let link = raw.call();
+    raw.say(link, &Frame::Hello(Hello { max_message: 1, ..hello(Some(address(1))) }));
+    raw.announce(link, 1_000);
+    raw.enqueue("too long");
+    assert!(time_of_shutdown(&mut raw, link) < seconds(1));
+    assert_eq!(left(&raw.notices), [1]);
+}
+
+#[test]
+fn any_back_off_is_taken_by_a_shutdown() {
+    let mut config = quick();
+    config.busy_backoff = Duration::MAX;
+    let mut raw = Raw::new(&config);
+    raw.enqueue("m");
+    shut_down(&mut raw);
+    assert!(is_done(&raw), "there is no peer");
 }

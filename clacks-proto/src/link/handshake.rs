@@ -78,6 +78,9 @@ impl Session {
         self.state = State::Open;
         self.timers.stop(LinkTimer::Handshake);
         self.touch(now);
+        // The deadline of the handshake would wake the tower for nothing.
+        self.timers.refresh();
+        self.scheduled = Instant::FAR_FUTURE;
         if let Some(at) = self.confirm_deadline(local) {
             self.timers.set(LinkTimer::Confirm, at);
         }

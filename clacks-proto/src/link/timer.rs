@@ -73,8 +73,13 @@ impl TimerTable {
         if let Some(timer) = timer {
             self.stop(timer);
         }
-        self.next = self.earliest();
+        self.refresh();
         timer
+    }
+
+    /// Makes [`next`](Self::next) the earliest deadline.
+    pub(crate) fn refresh(&mut self) {
+        self.next = self.earliest();
     }
 
     /// Returns the earliest deadline.

@@ -293,12 +293,18 @@ impl Tower {
             session.send_queued = true;
             self.actions.push(Action::Send { link: id });
         }
-        let deadline = session.next_timeout();
-        if deadline < session.scheduled {
-            session.scheduled = deadline;
-            self.link_deadlines.set(id.index, deadline);
-        }
+        schedule(&mut self.link_deadlines, id, session);
         self.note_load(id, session);
+    }
+}
+
+/// Sets the wake-up of a link if it is earlier than the one that is set.
+#[inline]
+fn schedule(deadlines: &mut DeadlineHeap, id: LinkId, session: &mut Session) {
+    let deadline = session.next_timeout();
+    if deadline < session.scheduled {
+        session.scheduled = deadline;
+        deadlines.set(id.index, deadline);
     }
 }
 
@@ -332,17 +338,19 @@ impl StateMachine for Tower {
 
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
         let Self { links, queue, peers, friend_stream, selector, local, now, .. } = self;
-        let Some(link) = links.get_link_mut(link) else { return 0 };
-        let recipient = link.session().peer;
+        let Some(acting) = links.get_link_mut(link) else { return 0 };
+        let recipient = acting.session().peer;
         let seed = selector.seed();
         let mut content = Lent { queue, peers, friend_stream, seed, recipient };
-        link.poll_transmit(out, local, &mut content, *now)
+        let written = acting.poll_transmit(out, local, &mut content, *now);
+        schedule(&mut self.link_deadlines, link, acting.session_mut());
+        written
     }
 
     #[inline]
     fn poll_action(&mut self) -> Option<Action> {
         let Self { actions, links, queue, .. } = self;
-        actions.pop(|action| match action {
+        let next = actions.pop(|action| match action {
             Action::Notify(_) => true,
             Action::Send { link } => links.get_link_mut(*link).is_some_and(|link| {
                 link.session_mut().send_queued = false;
@@ -351,7 +359,11 @@ impl StateMachine for Tower {
             // The link may have ended meanwhile, the offer may have been decided.
             Action::Connect { link, .. } | Action::Close { link, .. } => links.get(*link).is_some(),
             Action::Screen { offer, .. } => queue.offered_on(offer.0).is_some(),
-        })
+        });
+        if next.is_none() && links.len() == 0 {
+            actions.rest();
+        }
+        next
     }
 
     fn next_wakeup(&self) -> Option<Wakeup> {
@@ -368,9 +380,16 @@ impl StateMachine for Tower {
             (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
             (self.phase.deadline(), WakeupReason::Shutdown),
         ];
-        let wakeups =
-            timers.into_iter().filter_map(|(at, reason)| Some(Wakeup { at: at?, reason }));
-        wakeups.min_by_key(|wakeup| wakeup.at)
+        // A plain loop: iterators cost several times as much here, and each event asks.
+        let mut earliest: Option<Wakeup> = None;
+        for (at, reason) in timers {
+            if let Some(at) = at
+                && earliest.is_none_or(|earliest| at < earliest.at)
+            {
+                earliest = Some(Wakeup { at, reason });
+            }
+        }
+        earliest
     }
 
     fn tower(&self) -> &Tower {

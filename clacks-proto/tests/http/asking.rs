@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clacks_proto::{
     Address, CloseReason, Dialect, Event, IoCause, LinkId, Message, MessageState, Notice, SendRate,
-    StateMachine, Status,
+    StateMachine, Status, WakeupReason,
 };
 use proptest::prelude::*;
 
@@ -499,4 +499,57 @@ proptest! {
         host.tell(Event::Lost { link, cause: IoCause::Reset });
         prop_assert_eq!(delivered(&host) + host.tower.queue_usage().messages, 1);
     }
+}
+
+/// A response of a server that keeps idle connections for this many seconds.
+fn kept_for(seconds: u64) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_server_that_keeps_connections_for_no_time_does_not_keep_the_timer_busy() {
+    for seconds in [0, 1] {
+        let mut config = quiet();
+        config.send_rate = SendRate::Unlimited;
+        let mut host = acquainted(Host::new(config));
+        (0..9).for_each(|n| host.enqueue(Message::text(&format!("{n}"))));
+        host.run_to_dial();
+        let (link, _) = host.pick_up();
+        host.heard(link);
+        // The next request is sent at once, so the link is in use when it should be idle.
+        host.bytes(link, &kept_for(seconds));
+        assert!(host.heard(link).contains("POST"));
+        host.tower.handle(Event::TimerFired, host.now);
+        host.run(Duration::from_secs(1));
+        assert!(!host.closed.contains_key(&link), "a request is unanswered");
+    }
+}
+
+#[test]
+fn an_announce_that_is_answered_in_http_is_repeated_in_http_at_once() {
+    let mut host = Host::new(quiet());
+    host.with(|tower, now| tower.announce(&address(PEER), now)).unwrap();
+    let (link, _) = host.pick_up();
+    host.heard_bytes(link);
+    host.bytes(link, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    let (link, _) = host.pick_up();
+    assert!(host.heard(link).contains("\"announce\""));
+}
+
+#[test]
+fn a_caller_that_leaves_does_not_make_room_at_the_peer_that_it_claims_to_be() {
+    let mut config = quiet();
+    config.send_rate = SendRate::Unlimited;
+    let mut host = acquainted(Host::new(config));
+    let caller = host.call();
+    host.bytes(caller, &post(&payload("\"in\"", 8001)));
+    (0..9).for_each(|n| host.enqueue(Message::text(&format!("{n}"))));
+    assert_eq!(host.dialled.len(), 4, "all links that the peer may have");
+    host.tell(Event::Finished { link: caller });
+    let wakeup = host.tower.next_wakeup().unwrap();
+    assert_ne!(wakeup.reason, WakeupReason::Tick, "the peer is full");
 }

@@ -1,5 +1,6 @@
 //! Requests that come in.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clacks_proto::{
@@ -579,4 +580,66 @@ proptest! {
         host.run(Duration::from_secs(200));
         prop_assert_eq!(host.tower.links().count(), 0);
     }
+}
+
+fn screener() -> Host {
+    let mut config = quiet();
+    let (timeout, default) = (Duration::from_secs(5), DefaultVerdict::Accept);
+    config.screening = Screening::On { max_offers: 8, timeout, default };
+    Host::new(config)
+}
+
+#[test]
+fn a_screened_message_is_a_success_of_its_own_sender() {
+    let mut host = screener();
+    host.expand("localhost:8001");
+    host.expand("localhost:8002");
+    let link = host.call();
+    let both = [post(&payload("\"a\"", 8001)), post(&payload("\"b\"", 8002))].concat();
+    host.bytes(link, &both);
+    for verdict in [Verdict::Accept, Verdict::Reject] {
+        let offer = host.offers.pop_front().unwrap();
+        host.with(|tower, now| tower.decide(offer, verdict, now)).unwrap();
+    }
+    let statuses = [host.status("localhost:8001"), host.status("localhost:8002")];
+    assert_eq!(statuses, [Some(Status::Alive), Some(Status::New)]);
+}
+
+#[test]
+fn a_screened_message_does_not_make_an_unknown_sender_alive() {
+    let mut host = screener();
+    let link = host.call();
+    host.bytes(link, &post(&payload("\"a\"", 8005)));
+    let offer = host.offers.pop_front().unwrap();
+    host.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
+    assert_eq!(host.status("localhost:8005"), Some(Status::New), "it was never dialled");
+}
+
+#[test]
+fn links_with_half_a_request_make_room_for_callers() {
+    let mut config = quiet();
+    config.max_links = 16;
+    config.max_half_open = 4;
+    let mut host = Host::new(config);
+    let refused = (0..40).filter(|_| {
+        host.now = host.now + Duration::from_millis(1);
+        let accepted = host.tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), host.now);
+        host.settle();
+        let Ok(link) = accepted else { return true };
+        let head = "POST / HTTP/1.1\r\nHost: localhost:9001\r\nContent-Type: application/json";
+        host.bytes(link, format!("{head}\r\nContent-Length: 100\r\n\r\n{{").as_bytes());
+        false
+    });
+    assert_eq!(refused.count(), 0);
+}
+
+#[test]
+fn a_closed_link_does_not_turn_native() {
+    let mut host = Host::new(quiet());
+    let link = host.call();
+    host.now = host.now + Duration::from_secs(11);
+    host.tower.handle(Event::TimerFired, host.now);
+    // The close is not polled yet.
+    host.tower.handle(Event::BytesArrived { link, bytes: &[0xC1] }, host.now);
+    assert_eq!(host.tower.transmit(link, &mut Vec::new()), 0);
 }

@@ -177,3 +177,51 @@ fn other_names_of_this_tower_do_not_fill_the_table_for_good() {
     assert_eq!(status(&tower, 9), Some(Status::Ignored), "the application said so");
     assert_eq!(tower.survey().count(), 3);
 }
+
+fn connect_of(tower: &mut Tower) -> LinkId {
+    let connects = |action| match action {
+        Action::Connect { link, .. } => Some(link),
+        _ => None,
+    };
+    core::iter::from_fn(|| tower.poll_action()).find_map(connects).unwrap()
+}
+
+#[test]
+fn the_window_of_a_merged_link_is_respected() {
+    let config = Config { send_rate: crate::SendRate::Unlimited, ..Config::default() };
+    let mut tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
+    tower.set_tls(Fingerprint([0; 32]), false);
+    // The peer 1 is alive, without a link, and rests.
+    let link = dial(&mut tower, 1, KEYS[0]);
+    let one = tower.find(&address(1)).unwrap().id;
+    tower.on_success(one);
+    say(&mut tower, link, &Frame::Goodbye { farewell: Farewell::Idle });
+    tower.handle(Event::Closed { link }, NOW);
+    tower.peers.update(one, |peer| peer.is_resting = true);
+    // Another address of it is tried with one of many messages.
+    tower.expand(&address(2), NOW).unwrap();
+    (0..50).for_each(|n| _ = tower.enqueue(crate::Message::bytes(&[n]), NOW).unwrap());
+    let link = connect_of(&mut tower);
+    tower.handle(Event::Connected { link }, NOW);
+    greet(&mut tower, link, Some(KEYS[0]), 1);
+    assert_eq!(status(&tower, 2), None, "merged");
+    tower.peers.update(one, |peer| peer.is_resting = false);
+    tower.handle(Event::TimerFired, NOW);
+    assert_eq!(tower.queue.len() - tower.queue.waiting(), 1, "the window has one message");
+    tower.assert_consistent();
+}
+
+#[test]
+fn a_new_pin_closes_the_links_of_the_old_key() {
+    let mut tower = tower();
+    let link = dial(&mut tower, 1, KEYS[0]);
+    say(&mut tower, link, &Frame::Goodbye { farewell: Farewell::Idle });
+    tower.handle(Event::Closed { link }, NOW);
+    let inbound = call(&mut tower, Some(KEYS[0]), 1);
+    hand(&mut tower, inbound, 1);
+    let one = tower.find(&address(1)).unwrap().id;
+    assert_eq!(tower.peers.get(one).unwrap().link, Some(inbound));
+    tower.pin(&address(1), KEYS[1], NOW).unwrap();
+    assert_eq!(state_of(&tower, inbound), Some(State::Closed));
+    tower.assert_consistent();
+}
