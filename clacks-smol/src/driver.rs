@@ -270,3 +270,133 @@ async fn accept_waiting(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BufMut;
+    use clacks_proto::{Config, Refusal, Seed, Tower, Wakeup, WakeupReason};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    fn driver<M: StateMachine + Send>(machine: impl FnOnce(Tower) -> M) -> Driver<M> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::try_from(listener.local_addr().unwrap()).unwrap();
+        let tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        Driver::new(machine(tower), listener).unwrap().1
+    }
+
+    /// Polls the main task of a tower a number of times, while a link always has work. Returns how
+    /// often the link had its turn.
+    fn poll_while_busy<M: StateMachine + Send>(driver: &Driver<M>, polls: usize) -> usize {
+        const ENOUGH: usize = 1_000;
+
+        let turns = Arc::new(AtomicUsize::new(0));
+        let executor = Executor::new();
+        let counted = turns.clone();
+        let link = async move {
+            while counted.fetch_add(1, Ordering::SeqCst) < ENOUGH {
+                future::yield_now().await;
+            }
+        };
+        executor.spawn(link).detach();
+        let tasks = Tasks { core: &driver.tower.0, executor: &executor };
+        smol::block_on(async {
+            let mut work = std::pin::pin!(tasks.work(None));
+            for _ in 0..polls {
+                assert!(future::poll_once(&mut work).await.is_none());
+            }
+        });
+        turns.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn busy_links_leave_turns_to_everything_else() {
+        assert_eq!(poll_while_busy(&driver(|tower| tower), 3), 3 * LINKS_PER_TURN);
+    }
+
+    /// A tower whose timer is always due.
+    struct AlwaysDue(Tower);
+
+    impl StateMachine for AlwaysDue {
+        fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+            self.0.accept(from, now)
+        }
+
+        fn handle(&mut self, event: Event<'_>, now: Instant) {
+            self.0.handle(event, now);
+        }
+
+        fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+            self.0.transmit(link, out)
+        }
+
+        fn poll_action(&mut self) -> Option<Action> {
+            self.0.poll_action()
+        }
+
+        fn next_wakeup(&self) -> Option<Wakeup> {
+            Some(Wakeup { at: Instant::ORIGIN, reason: WakeupReason::Tick })
+        }
+
+        fn tower(&self) -> &Tower {
+            &self.0
+        }
+
+        fn tower_mut(&mut self) -> &mut Tower {
+            &mut self.0
+        }
+    }
+
+    #[test]
+    fn a_timer_that_is_always_due_leaves_turns_to_links() {
+        assert_eq!(poll_while_busy(&driver(AlwaysDue), 3), 3 * LINKS_PER_TURN);
+    }
+
+    #[test]
+    fn a_link_that_has_ended_is_forgotten() {
+        let driver = driver(|tower| tower);
+        let core = driver.tower.0.clone();
+        let caller = TcpStream::connect(core.shared.local_addr()).unwrap();
+        let ended = async {
+            while core.links().is_empty() {
+                future::yield_now().await;
+            }
+            drop(caller);
+            while !core.links().is_empty() {
+                future::yield_now().await;
+            }
+            true
+        };
+        let run = async { driver.run().await.is_err() };
+        let timeout = async {
+            Timer::after(Duration::from_secs(60)).await;
+            false
+        };
+        assert!(smol::block_on(future::or(future::or(ended, run), timeout)));
+    }
+
+    #[test]
+    fn links_that_catch_up_have_a_limited_number_of_turns() {
+        let driver = driver(|tower| tower);
+        let core = &driver.tower.0;
+        for _ in 0..3 {
+            let link = core.shared.accept(Ipv4Addr::LOCALHOST.into()).unwrap();
+            drop(core.add_link(link));
+        }
+        let turns = Arc::new(AtomicUsize::new(0));
+        let executor = Executor::new();
+        let counted = turns.clone();
+        let busy = async move {
+            loop {
+                counted.fetch_add(1, Ordering::SeqCst);
+                future::yield_now().await;
+            }
+        };
+        executor.spawn(busy).detach();
+        let tasks = Tasks { core, executor: &executor };
+        smol::block_on(tasks.catch_up());
+        assert_eq!(turns.load(Ordering::SeqCst), 3 * CATCH_UP_TURNS);
+    }
+}
