@@ -57,7 +57,7 @@ fn accepts_without_descriptors() {
         }
         assert_eq!(handle.stats().links_accepted, 0);
         // It tries again ten times a second.
-        assert!((2..100).contains(&turns), "{turns} turns in a second");
+        assert!(turns < 100, "{turns} turns in a second");
 
         drop(files);
         caller.set_nonblocking(true).unwrap();

@@ -318,7 +318,7 @@ mod tests {
     /// Lets a tower dial a peer. Whether the session was resumed; both must have found the other's key.
     fn dial(dialler: &Side, peer: PeerId, listener: &Side) -> bool {
         let mut sessions = [
-            Session::dialled(&dialler.handshakes.client, peer).unwrap(),
+            Session::dialled(&dialler.handshakes.client, Some(peer)).unwrap(),
             Session::accepted(&listener.handshakes.server).unwrap(),
         ];
         let mut found = [None, None];
