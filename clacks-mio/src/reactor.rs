@@ -370,22 +370,60 @@ impl ReactorWaker {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
     use crate::dial::tests::silent_address;
     use clacks_proto::{Config, Seed, Tower};
 
-    #[test]
-    fn a_reactor_wakes_for_the_next_address_of_a_dial() {
-        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let (own, other) = (bind(), bind());
-        let address = Address::try_from(own.local_addr().unwrap()).unwrap();
+    fn bind() -> std::net::TcpListener {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap()
+    }
+
+    fn reactor() -> Reactor<Tower> {
+        let listener = bind();
+        let address = Address::try_from(listener.local_addr().unwrap()).unwrap();
         let mut config = Config::default();
         config.heartbeat = None;
         config.timeouts.handshake = Duration::from_secs(3_600);
         let tower = Tower::new(config, address, &Seed::from_u64(1)).unwrap();
-        let (_handle, mut reactor) = Reactor::new(tower, own).unwrap();
+        Reactor::new(tower, listener).unwrap().1
+    }
+
+    #[test]
+    fn busy_links_leave_turns_to_everything_else() {
+        let mut reactor = reactor();
+        let to = reactor.shared.local_addr();
+        let connect = |_| std::net::TcpStream::connect(to).unwrap();
+        let _callers: Vec<_> = (0..LINKS_PER_TURN + 1).map(connect).collect();
+        while reactor.shared.call(|tower, _| tower.stats().links_accepted).unwrap() == 0 {
+            reactor.turn(None).unwrap();
+        }
+        assert!(reactor.links.have_work(), "one turn served more links than the limit");
+        assert_eq!(reactor.next_timeout(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn links_that_catch_up_have_a_limited_number_of_turns() {
+        let mut reactor = reactor();
+        reactor.catch_up = Some(2 * LINKS_PER_TURN);
+        let to = reactor.shared.local_addr();
+        let connect = |_| std::net::TcpStream::connect(to).unwrap();
+        let _callers: Vec<_> = (0..LINKS_PER_TURN + 1).map(connect).collect();
+        while !reactor.links.have_work() {
+            reactor.take_events();
+            reactor.accept();
+        }
+        reactor.serve_links();
+        assert_eq!(reactor.catch_up, Some(LINKS_PER_TURN));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_reactor_wakes_for_the_next_address_of_a_dial() {
+        let mut reactor = reactor();
+        let other = bind();
         let open = other.local_addr().unwrap();
         let link = reactor.shared.accept(open.ip()).unwrap();
         let (silent, _hold) = silent_address();

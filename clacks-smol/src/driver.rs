@@ -170,9 +170,10 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
                     armed = wakeup;
                     timer = shared.to_std(wakeup).map_or_else(Timer::never, Timer::at);
                 }
-                // A link before the timer, which may always be due.
+                // Links come first: the timer may always be due, and verbs may be called all the time.
+                // Both are looked at above, whatever ends the wait.
                 let timeout = async { _ = (&mut timer).await };
-                future::or(self.woken(), future::or(self.executor.tick(), timeout)).await;
+                future::or(self.executor.tick(), future::or(self.woken(), timeout)).await;
             }
             // New connections, and everything else on this thread, have their turn.
             future::yield_now().await;
@@ -268,5 +269,141 @@ async fn accept_waiting(
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.readable().await?,
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BufMut;
+    use clacks_proto::{Config, Refusal, Seed, Tower, Wakeup, WakeupReason};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// A tower that may always have something to do.
+    struct Restless {
+        tower: Tower,
+        is_always_due: bool,
+        /// Woken whenever the driver polls actions, as by a verb on another thread.
+        wake: Arc<OnceLock<Arc<Signal>>>,
+    }
+
+    impl StateMachine for Restless {
+        fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+            self.tower.accept(from, now)
+        }
+
+        fn handle(&mut self, event: Event<'_>, now: Instant) {
+            self.tower.handle(event, now);
+        }
+
+        fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+            self.tower.transmit(link, out)
+        }
+
+        fn poll_action(&mut self) -> Option<Action> {
+            if let Some(wake) = self.wake.get() {
+                wake.set(WAKE);
+            }
+            self.tower.poll_action()
+        }
+
+        fn next_wakeup(&self) -> Option<Wakeup> {
+            let due = Wakeup { at: Instant::ORIGIN, reason: WakeupReason::Tick };
+            self.is_always_due.then_some(due)
+        }
+
+        fn tower(&self) -> &Tower {
+            &self.tower
+        }
+
+        fn tower_mut(&mut self) -> &mut Tower {
+            &mut self.tower
+        }
+    }
+
+    fn driver(is_always_due: bool, is_always_woken: bool) -> Driver<Restless> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::try_from(listener.local_addr().unwrap()).unwrap();
+        let tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        let wake = Arc::new(OnceLock::new());
+        let machine = Restless { tower, is_always_due, wake: wake.clone() };
+        let driver = Driver::new(machine, listener).unwrap().1;
+        if is_always_woken {
+            wake.set(driver.tower.0.wake.clone()).unwrap();
+        }
+        driver
+    }
+
+    /// Spawns a task that always has work. Returns the number of its turns.
+    fn spawn_busy(executor: &Executor<'static>) -> Arc<AtomicUsize> {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = turns.clone();
+        let busy = async move {
+            // It ends some time, so that a driver that never stops serving it fails a test.
+            while counted.fetch_add(1, Ordering::SeqCst) < 1_000 {
+                future::yield_now().await;
+            }
+        };
+        executor.spawn(busy).detach();
+        turns
+    }
+
+    #[test]
+    fn links_timers_and_verbs_that_are_always_busy_do_not_hold_up_each_other() {
+        for (is_always_due, is_always_woken) in
+            [(false, false), (true, false), (false, true), (true, true)]
+        {
+            let driver = driver(is_always_due, is_always_woken);
+            let executor = Executor::new();
+            let turns = spawn_busy(&executor);
+            let tasks = Tasks { core: &driver.tower.0, executor: &executor };
+            smol::block_on(async {
+                let mut work = std::pin::pin!(tasks.work(None));
+                for _ in 0..3 {
+                    assert!(future::poll_once(&mut work).await.is_none());
+                }
+            });
+            assert_eq!(turns.load(Ordering::SeqCst), 3 * LINKS_PER_TURN);
+        }
+    }
+
+    #[test]
+    fn links_that_catch_up_have_a_limited_number_of_turns() {
+        let driver = driver(false, false);
+        let core = &driver.tower.0;
+        for _ in 0..3 {
+            let link = core.shared.accept(Ipv4Addr::LOCALHOST.into()).unwrap();
+            drop(core.add_link(link));
+        }
+        let executor = Executor::new();
+        let turns = spawn_busy(&executor);
+        smol::block_on(Tasks { core, executor: &executor }.catch_up());
+        assert_eq!(turns.load(Ordering::SeqCst), 3 * CATCH_UP_TURNS);
+    }
+
+    #[test]
+    fn a_link_that_has_ended_is_forgotten() {
+        let driver = driver(false, false);
+        let core = driver.tower.0.clone();
+        let caller = TcpStream::connect(core.shared.local_addr()).unwrap();
+        let ended = async {
+            while core.links().is_empty() {
+                future::yield_now().await;
+            }
+            drop(caller);
+            while !core.links().is_empty() {
+                future::yield_now().await;
+            }
+            true
+        };
+        let run = async { driver.run().await.is_err() };
+        let timeout = async {
+            Timer::after(Duration::from_secs(60)).await;
+            false
+        };
+        assert!(smol::block_on(future::or(future::or(ended, run), timeout)));
     }
 }

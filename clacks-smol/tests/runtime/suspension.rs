@@ -54,19 +54,22 @@ impl Suspendable {
     }
 }
 
-fn is_open(tower: &Tower, _: &Record) -> bool {
-    tower.links().any(|link| link.is_open)
-}
-
 #[test]
-fn a_hello_that_arrived_meanwhile_is_in_time() {
+fn hellos_that_arrived_meanwhile_are_in_time() {
+    /// More than have their turn before the timer otherwise.
+    const PEERS: usize = 20;
+
     run(async {
         let mut tower = Suspendable::new(|config| config.timeouts.handshake = TIMEOUT);
-        let mut peer = ByHand::dial(tower.handle.address());
-        tower.run_until(|tower, _| tower.stats().links_accepted == 1).await;
-        peer.send();
+        let dial = |_| ByHand::dial(tower.handle.address());
+        let mut peers: Vec<_> = (0..PEERS).map(dial).collect();
+        let accepted = u64::try_from(PEERS).unwrap();
+        tower.run_until(|tower, _| tower.stats().links_accepted == accepted).await;
+        peers.iter_mut().for_each(ByHand::send);
         tower.suspend();
-        tower.run_until(is_open).await;
+        tower
+            .run_until(|tower, _| tower.links().filter(|link| link.is_open).count() == PEERS)
+            .await;
     });
 }
 
