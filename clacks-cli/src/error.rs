@@ -52,7 +52,8 @@ impl From<io::Error> for Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
             _ => Self::Failed(format!(
-                "Standard output cannot be written ({error}): free some space, or send it elsewhere."
+                "Standard output cannot be written ({error}): free some space, or send it \
+                 elsewhere."
             )),
         }
     }

@@ -28,7 +28,8 @@ impl Files {
 pub(crate) fn create(dir: &Path) -> Result<(Identity, Files), Failure> {
     let files = Files::within(dir);
     for file in [&files.key, &files.cert] {
-        // A link that points nowhere is in the way as well, so this doesn't ask whether the file exists.
+        // A link that points nowhere is in the way as well, so this doesn't ask whether the file
+        // exists.
         if fs::symlink_metadata(file).is_ok() {
             return Err(Failure::failed(format_args!(
                 "{} is there already and stays as it is: choose another folder, or move it away.",

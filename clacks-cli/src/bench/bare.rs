@@ -1,4 +1,5 @@
-//! What towers are made of, used as plainly as can be: blocking sockets, and rustls with records as full as they can be.
+//! What towers are made of, used as plainly as can be: blocking sockets, and rustls with records as
+//! full as they can be.
 
 mod anyone;
 
@@ -39,7 +40,8 @@ const ANSWER: [u8; 13] = [0; 13];
 /// What each side says first, if it does: about as many bytes as a tower's hello.
 const HELLO: [u8; 48] = [0; 48];
 
-/// What both sides of a connection are set up with: as towers are, each with a key, and both must prove theirs.
+/// What both sides of a connection are set up with: as towers are, each with a key, and both must
+/// prove theirs.
 pub(super) struct Keys {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
@@ -160,7 +162,8 @@ fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u
     Ok(sum)
 }
 
-/// Two threads send each other so many messages of `size` bytes at a time, and the next ones only when as many have come. How many a second came to both.
+/// Two threads send each other so many messages of `size` bytes at a time, and the next ones only
+/// when as many have come. How many a second came to both.
 pub(super) fn take_turns(keys: &Keys, size: usize, count: usize, time: Duration) -> Rate {
     let each = messages(size, 1).len();
     let batch = Arc::new(messages(size, count));
@@ -181,7 +184,8 @@ pub(super) fn take_turns(keys: &Keys, size: usize, count: usize, time: Duration)
     Ok(received as f64 / each as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Sends a batch, and the next one whenever as much has come in; for so long, or until the other side ends. How many bytes came in.
+/// Sends a batch, and the next one whenever as much has come in; for so long, or until the other
+/// side ends. How many bytes came in.
 fn answer_batches<Side: SideData>(
     mut tls: impl DerefMut<Target = ConnectionCommon<Side>>,
     mut stream: TcpStream,
@@ -191,7 +195,8 @@ fn answer_batches<Side: SideData>(
     let began = Instant::now();
     shake_hands(&mut tls, &mut stream)?;
     tls.set_buffer_limit(None);
-    // Both sides write before they read: where the sockets have no room for a batch of each, neither must wait for ever.
+    // Both sides write before they read: where the sockets have no room for a batch of each,
+    // neither must wait for ever.
     stream.set_write_timeout(Some(STUCK))?;
     send(&mut tls, &mut stream, batch)?;
     let (mut buffer, mut sum, mut due) = (vec![0; CHUNK], drain(&mut tls), batch.len() as u64);
@@ -256,7 +261,8 @@ fn send<Side: SideData>(
     Ok(())
 }
 
-/// Says that nothing more comes, and waits for the other side's end: whoever still has a ticket to read must not have its connection reset.
+/// Says that nothing more comes, and waits for the other side's end: whoever still has a ticket to
+/// read must not have its connection reset.
 fn part<Side: SideData>(
     tls: &mut ConnectionCommon<Side>,
     mut stream: TcpStream,
@@ -314,7 +320,8 @@ fn swallow(mut from: impl Read) -> Result<u64, Trouble> {
     }
 }
 
-/// Connects again and again; each time a message goes one way and an answer the other, and both sides close.
+/// Connects again and again; each time a message goes one way and an answer the other, and both
+/// sides close.
 pub(super) fn dial(
     keys: &Keys,
     sessions: Sessions,

@@ -10,8 +10,8 @@ use crate::args::Runtime;
 
 /// The number of towers that are dialled in turn.
 const LISTENERS: usize = 12;
-/// The links of a dialling tower that has forgotten the session of a tower when it dials it again: it
-/// keeps as many sessions as links.
+/// The links of a dialling tower that has forgotten the session of a tower when it dials it again:
+/// it keeps as many sessions as links.
 const FORGETFUL: usize = 8;
 
 const SIZE: usize = 64;
@@ -26,8 +26,8 @@ pub(super) enum Sessions {
     Resumed,
 }
 
-/// Whether both sides send something before the message. Towers do: neither knows before how much the
-/// other one takes, and to which network it belongs.
+/// Whether both sides send something before the message. Towers do: neither knows before how much
+/// the other one takes, and to which network it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Talk {
     Straight,

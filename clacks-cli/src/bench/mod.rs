@@ -1,7 +1,8 @@
 //! How fast towers are here, end to end, beside what they are made of.
 //!
-//! [`streams`] moves messages and [`dials`] makes connections: each lists its contenders, of which [`bare`] has those that are no towers and [`towers`]
-//! the others. They take turns, and [`table`] says what came of it.
+//! [`streams`] moves messages and [`dials`] makes connections: each lists its contenders, of which
+//! [`bare`] has those that are no towers and [`towers`] the others. They take turns, and [`table`]
+//! says what came of it.
 
 mod bare;
 mod dials;
@@ -21,7 +22,8 @@ use crate::error::Failure;
 use crate::output::json;
 use table::Table;
 
-/// What can go wrong: the operating system has no socket or thread to spare, or a tower does not answer.
+/// What can go wrong: the operating system has no socket or thread to spare, or a tower does not
+/// answer.
 type Trouble = Box<dyn Error + Send + Sync>;
 
 /// How a contender's turn went: so many a second.
@@ -138,6 +140,7 @@ fn bar(turns: u64) -> ProgressBar {
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn failed(trouble: Trouble) -> Failure {
     Failure::failed(format_args!(
-        "The benchmark broke down ({trouble}): it needs some sockets and threads, and a processor that is not too busy."
+        "The benchmark broke down ({trouble}): it needs some sockets and threads, and a processor \
+         that is not too busy."
     ))
 }

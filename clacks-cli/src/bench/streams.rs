@@ -11,7 +11,8 @@ use crate::args::Runtime;
 /// The time from the first messages until the rate is steady.
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// A window that keeps both ends busy. With the default, each waits for the other after 32 messages.
+/// A window that keeps both ends busy. With the default, each waits for the other after 32
+/// messages.
 const WIDE: Window = Window { messages: 1024, bytes: 1024 * 1024 };
 
 /// How long the towers may take for their first messages, on a busy machine.

@@ -71,7 +71,8 @@ impl Table {
         let mut out = anstream::stdout();
         writeln!(
             out,
-            "{QUIET}The ratio is to the first row of each table. All ran on this machine, in turns.{QUIET:#}"
+            "{QUIET}The ratio is to the first row of each table. All ran on this machine, in \
+             turns.{QUIET:#}"
         )
     }
 }

@@ -49,8 +49,8 @@ fn secure(config: Config) -> Result<(SecureTower, TcpListener), Trouble> {
 pub(super) enum Placement {
     /// A thread of its own.
     OwnThread,
-    /// The thread of smol's executor, with all others like it. Threads that wait with smol share one
-    /// reactor, so that each is woken for the others.
+    /// The thread of smol's executor, with all others like it. Threads that wait with smol share
+    /// one reactor, so that each is woken for the others.
     Executor,
 }
 
@@ -106,8 +106,8 @@ impl Drop for BackgroundTower {
     }
 }
 
-/// A tower on the thread of the program that uses it. With smol the two are futures of one task. With
-/// mio the program turns the reactor while it waits.
+/// A tower on the thread of the program that uses it. With smol the two are futures of one task.
+/// With mio the program turns the reactor while it waits.
 pub(super) struct ForegroundTower {
     handle: Handle<SecureTower>,
     driver: ForegroundDriver,
@@ -158,8 +158,8 @@ impl ForegroundTower {
     }
 }
 
-/// Reads the notices of a tower on the same thread. With smol there is one timer for all of them, which
-/// costs nothing while the towers run.
+/// Reads the notices of a tower on the same thread. With smol there is one timer for all of them,
+/// which costs nothing while the towers run.
 pub(super) enum NoticeReader {
     Smol(Notices, Timer),
     Mio(Notices, Box<Reactor<SecureTower>>),

@@ -1,7 +1,8 @@
 //! `clacks demo`: four towers meet, lose one of them and find it again.
 //!
-//! [`network`] runs the towers and collects their notices, [`steps`] is the script, and [`narrator`]
-//! writes what happens. Only notices and getters decide what was seen, never the clock.
+//! [`network`] runs the towers and collects their notices, [`steps`] is the script, and
+//! [`narrator`] writes what happens. Only notices and getters decide what was seen, never the
+//! clock.
 
 mod narrator;
 mod network;

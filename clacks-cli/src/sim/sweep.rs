@@ -78,13 +78,16 @@ struct Room {
 }
 
 impl Room {
-    /// How many runs go on at a time: as many as are asked for, or else as there are cores and room for. One run fits.
+    /// How many runs go on at a time: as many as are asked for, or else as there are cores and room
+    /// for. One run fits.
     fn jobs(&self, asked: Option<u64>, cores: u64, count: u64) -> Result<usize, Failure> {
         let fit = (self.limit / self.needed.max(1)).max(1);
         let jobs = asked.unwrap_or(cores.min(fit)).min(count).max(1);
         if jobs > fit {
             return Err(Failure::usage(format_args!(
-                "a run of this scenario may take {} of memory, and each of {jobs} jobs has {}, an equal share of the limit of {}: take --jobs {}, or fewer towers, peers or messages",
+                "a run of this scenario may take {} of memory, and each of {jobs} jobs has {}, an \
+                 equal share of the limit of {}: take --jobs {}, or fewer towers, peers or \
+                 messages",
                 BinaryBytes(self.needed),
                 BinaryBytes(self.limit / jobs),
                 BinaryBytes(self.limit),
