@@ -270,7 +270,8 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     let mut tower = Tower::start(&["--expand", &silent.local_addr().unwrap().to_string()]);
     tower.say("enqueue worth a try");
     tower.wait_for("message_queued", |_| true);
-    // Two different ones, because two of a kind can arrive as one anyway. A stopped process takes both at once when it goes on.
+    // Two different ones, because two of a kind can arrive as one anyway. A stopped process gets both
+    // at once when it continues.
     for signal in ["-STOP", "-TERM", "-INT", "-CONT"] {
         tower.signal(signal);
     }

@@ -112,7 +112,7 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
-    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    /// A port that refuses connections. The two ends of a connection reserve it.
     fn closed_port() -> (SocketAddr, [TcpStream; 2]) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = listener.local_addr().unwrap();

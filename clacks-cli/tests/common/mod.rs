@@ -61,7 +61,7 @@ impl Tower {
         tower
     }
 
-    /// Starts one where another one listened that was killed. Another process may have the port for a moment.
+    /// Starts one at the address of one that was killed. Retries while another process has the port.
     pub fn start_again(listen: &str, args: &[&str]) -> Self {
         let deadline = Instant::now() + DEADLINE;
         loop {

@@ -51,7 +51,7 @@ fn an_end_that_comes_together_with_words_is_noticed() {
         let listener = port();
         let mut caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_handle, mut reactor, record) = patient(listener);
-        // Until the tower has said hello, and with it has heard that the new connection is writable.
+        // The hello goes out on the event that the new connection is writable. No other event is due.
         while record.lock().unwrap().values().all(|seen| seen.sent == 0) {
             reactor.turn(None).unwrap();
         }

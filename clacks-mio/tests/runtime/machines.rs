@@ -127,7 +127,7 @@ fn what_a_late_reader_gets_is_whole() {
         let (machine, record) = Witness::new(tower(config, &listener), true);
         let (handle, mut reactor) = Reactor::new(machine, listener).unwrap();
         let mut late = TcpStream::connect(handle.local_addr()).unwrap();
-        // Until neither of the two systems takes any more, and no event comes: the rest waits in the tower.
+        // Until the sockets take no more bytes, and no event comes. The rest waits in the tower.
         let sent = || record.lock().unwrap().values().map(|seen| seen.sent).sum::<usize>();
         let mut before = None;
         while before != Some(sent()) || sent() == 0 {

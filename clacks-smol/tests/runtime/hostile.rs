@@ -35,7 +35,8 @@ fn paced() -> Config {
     config
 }
 
-/// A tower that exchanges messages with an honest peer without a pause. Links in both directions stand when this returns.
+/// A tower that exchanges messages with an honest peer without a pause. Links in both directions are
+/// open when this returns.
 async fn busy_tower(config: Config) -> (Secure, Secure, Notices) {
     let (tower, honest) = (start(config), start(paced()));
     let mut notices = tower.handle.notices();
@@ -115,7 +116,8 @@ fn a_thousand_connections_that_say_nothing_leave_room_for_honest_ones() {
         let (tower, honest, mut notices) = busy_tower(config).await;
         let socket = tower.handle.local_addr();
         let answered = |stats: Stats| stats.links_accepted + stats.links_refused;
-        // In parts, because both ends of each connection are this process's. The tower answers all of a part before the next one.
+        // In parts, because both ends of each connection are in this process. The tower accepts or
+        // refuses all of a part before the next one.
         for _ in 0..10 {
             let before = answered(tower.handle.stats().await);
             let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(socket).unwrap()).collect();
@@ -159,7 +161,8 @@ fn a_peer_that_never_answers_is_given_up_and_the_others_go_on() {
     });
 }
 
-/// Carries bytes of each connection in both directions until it is told to stop reading; then it only holds connections open.
+/// Carries the bytes of each connection in both directions. After the stop it reads nothing, and keeps
+/// the connections open.
 fn relay(inside: SocketAddr, outside: TcpListener, stop: Arc<AtomicBool>) {
     thread::spawn(move || {
         // A slow machine may need more than one call to shake hands.

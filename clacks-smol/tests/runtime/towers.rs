@@ -17,7 +17,8 @@ pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_600);
 /// So long that no first tick, which is drawn from the whole interval, comes during a test.
 const NEVER: Duration = Duration::from_secs(3_000_000_000);
 
-/// Taken for reading by tests that open few descriptors, and for writing by one that opens most of those that a process may have.
+/// Locked for reading by tests that open few descriptors, and for writing by a test that opens most
+/// of those that a process may have.
 pub(crate) static DESCRIPTORS: RwLock<()> = RwLock::new(());
 
 /// A configuration for impatient tests.
@@ -41,7 +42,7 @@ pub(crate) fn port() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// Listens where a tower listened that is gone. Another process may have the port for a moment.
+/// Listens where a dead tower listened. Retries while another process has the port.
 pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
     loop {
         match TcpListener::bind(socket) {
@@ -52,14 +53,14 @@ pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
     }
 }
 
-/// Waits until connections to a port are refused. Another process may have the port for a moment.
+/// Waits until a port refuses connections. Another process may have the port for a moment.
 pub(crate) fn nobody_listens(socket: SocketAddr) {
     while TcpStream::connect(socket).is_ok() {
         thread::yield_now();
     }
 }
 
-/// A port that refuses connections. The ends of an old connection keep other processes from getting it.
+/// A port that refuses connections. The two ends of a connection reserve it.
 pub(crate) struct ClosedPort {
     socket: SocketAddr,
     _ends: [TcpStream; 2],
