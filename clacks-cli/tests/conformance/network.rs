@@ -159,7 +159,7 @@ pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
     }
 }
 
-/// Waits until connections to a port are refused. Another process may have the port for a moment.
+/// Waits until a port refuses connections. Another process may have the port for a moment.
 pub(crate) fn nobody_listens(socket: SocketAddr) {
     let deadline = Instant::now() + DEADLINE;
     while TcpStream::connect(socket).is_ok() {
