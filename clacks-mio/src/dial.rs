@@ -75,7 +75,8 @@ pub(crate) mod tests {
         assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
     }
 
-    /// An address that never answers: the queue of its listener is full. Other systems behave differently then.
+    /// An address that never answers: the queue of its listener is full. Other systems behave
+    /// differently then.
     #[cfg(target_os = "linux")]
     pub(crate) fn silent_address() -> (SocketAddr, impl Sized) {
         let (listener, address) = listener();

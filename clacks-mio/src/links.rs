@@ -13,11 +13,12 @@ use crate::dial;
 
 /// The links of a tower.
 ///
-/// The token of a socket is the index of its link. An index is used again, so one batch of events may still report a socket
-/// that is gone: its successor then reads in vain.
+/// The token of a socket is the index of its link. An index is used again, so one batch of events
+/// may still report a socket that is gone: its successor then reads in vain.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// By index. Grows to the largest number of links that existed at once, which the state machine limits.
+    /// By index. Grows to the largest number of links that existed at once, which the state machine
+    /// limits.
     slots: Vec<Option<Link>>,
     /// The links with work, once each.
     ready: VecDeque<LinkId>,
@@ -119,7 +120,8 @@ impl Links {
         }
     }
 
-    /// Lets all links read what has arrived, even if no event has reported anything. Returns the number of links.
+    /// Lets all links read what has arrived, even if no event has reported anything. Returns the
+    /// number of links.
     pub(crate) fn read_all(&mut self) -> usize {
         for index in 0..self.slots.len() {
             if let Some(Link { state: State::Open(_, connection), .. }) = &mut self.slots[index] {

@@ -34,10 +34,12 @@ const EVENTS_PER_TURN: usize = 256;
 /// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then one of these:
 ///
 /// - [`run`](Self::run) gives the thread to the tower until its shutdown is complete.
-/// - [`turn`](Self::turn) does what there is to do and returns, for programs with a loop of their own. Such a loop sleeps
-///   until the reactor's descriptor ([`AsFd`]) is readable, or [`next_timeout`](Self::next_timeout) is over.
+/// - [`turn`](Self::turn) does what there is to do and returns, for programs with a loop of their
+///   own. Such a loop sleeps until the reactor's descriptor ([`AsFd`]) is readable, or
+///   [`next_timeout`](Self::next_timeout) is over.
 ///
-/// The [`Handle`] is for everything else. Dropping the reactor closes all sockets at once, without a goodbye to peers.
+/// The [`Handle`] is for everything else. Dropping the reactor closes all sockets at once, without
+/// a goodbye to peers.
 pub struct Reactor<M: StateMachine + Send + 'static> {
     poll: Poll,
     events: Events,
@@ -53,13 +55,15 @@ pub struct Reactor<M: StateMachine + Send + 'static> {
 }
 
 impl<M: StateMachine + Send + 'static> Reactor<M> {
-    /// Returns a reactor for `machine`, and the application's handle to it. The clock of the state machine starts now.
+    /// Returns a reactor for `machine`, and the application's handle to it. The clock of the state
+    /// machine starts now.
     ///
     /// Verbs of the handle work at once. What they ask for happens when the reactor runs.
     ///
     /// # Errors
     ///
-    /// If the listener can't be made non-blocking or has no address, or there is no selector or descriptor left.
+    /// If the listener can't be made non-blocking or has no address, or there is no selector or
+    /// descriptor left.
     pub fn new(machine: M, listener: std::net::TcpListener) -> io::Result<(Handle<M>, Self)> {
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
@@ -84,11 +88,12 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     }
 
     /// Shows each message that a peer hands over to `screen` before it is queued. Only if
-    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each message then waits for
-    /// its time-out and gets the default verdict.
+    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each
+    /// message then waits for its timeout and gets the default verdict.
     ///
-    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile: the function may use a
-    /// [`Handle`], but must not block on a [`Wait`](crate::Wait) or on [`Notices`](crate::Notices).
+    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile:
+    /// the function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
+    /// [`Notices`](crate::Notices).
     #[must_use]
     pub fn screen_with(
         mut self,
@@ -102,23 +107,24 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     ///
     /// # Errors
     ///
-    /// If the operating system's selector fails. The reactor is dropped then. Other errors of the operating system do not
-    /// end the tower.
+    /// If the operating system's selector fails. The reactor is dropped then. Other errors of the
+    /// operating system do not end the tower.
     pub fn run(mut self) -> io::Result<()> {
         while self.turn(None)? != ShutdownProgress::Done {}
         Ok(())
     }
 
-    /// Waits until there is something to do, but no longer than `timeout` (`None`: as long as it takes), does a fair share
-    /// of it, and returns how far a shutdown has come. After [`Done`](ShutdownProgress::Done) all sockets are closed, and
-    /// further turns do nothing.
+    /// Waits until there is something to do, but no longer than `timeout` (`None`: as long as it
+    /// takes), does a fair share of it, and returns how far a shutdown has come. After
+    /// [`Done`](ShutdownProgress::Done) all sockets are closed, and further turns do nothing.
     ///
-    /// A turn may return with nothing done: because of the timeout, [`Handle::wake`], a signal, or a false report of the
-    /// operating system.
+    /// A turn may return with nothing done: because of the timeout, [`Handle::wake`], a signal, or
+    /// a false report of the operating system.
     ///
     /// # Errors
     ///
-    /// If the operating system's selector fails. The tower is unchanged: try again, or drop the reactor.
+    /// If the operating system's selector fails. The tower is unchanged: try again, or drop the
+    /// reactor.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<ShutdownProgress> {
         if self.acceptor.is_none() {
             return Ok(ShutdownProgress::Done);
@@ -139,9 +145,9 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         Ok(progress)
     }
 
-    /// Returns how long a loop may sleep before the next [`turn`](Self::turn) if the descriptor does not become readable;
-    /// `None` for ever. Ask again after every turn, and after every verb that was called on this thread. Verbs on other
-    /// threads make the descriptor readable.
+    /// Returns how long a loop may sleep before the next [`turn`](Self::turn) if the descriptor
+    /// does not become readable; `None` for ever. Ask again after every turn, and after every verb
+    /// that was called on this thread. Verbs on other threads make the descriptor readable.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         if self.links.have_work() {
@@ -256,7 +262,8 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         }
     }
 
-    /// Closes all sockets, and then ends the tower, so that all sockets are closed when waiting handles learn of the end.
+    /// Closes all sockets, and then ends the tower, so that all sockets are closed when waiting
+    /// handles learn of the end.
     fn end(&mut self) {
         self.links.clear();
         self.acceptor = None;
@@ -270,7 +277,8 @@ impl<M: StateMachine + Send + 'static> Drop for Reactor<M> {
     }
 }
 
-/// Readable when a [`turn`](Reactor::turn) has something to do. For other loops to wait on, and for nothing else.
+/// Readable when a [`turn`](Reactor::turn) has something to do. For other loops to wait on, and for
+/// nothing else.
 #[cfg(unix)]
 impl<M: StateMachine + Send + 'static> AsFd for Reactor<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -309,7 +317,8 @@ impl Acceptor {
         Self { listener, may_wait: true, rest_until, backoff: AcceptBackoff::default() }
     }
 
-    /// Returns when [`accept`](Self::accept) may return a connection; `None` if the operating system will report it.
+    /// Returns when [`accept`](Self::accept) may return a connection; `None` if the operating
+    /// system will report it.
     fn next_timeout(&self) -> Option<std::time::Instant> {
         self.may_wait.then_some(self.rest_until)
     }

@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::reactor::ReactorWaker;
 
-/// Looks up the names of links that dial, a limited number at a time. Without look-ups there is no thread.
+/// Looks up the names of links that dial, a limited number at a time. Without look-ups there is no
+/// thread.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     /// At most one for each link.

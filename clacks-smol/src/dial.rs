@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// Connects to one of the addresses of a host. Does not limit how long that takes: drop the future to give up. Each name
-/// that is looked up takes one permit of `lookups`.
+/// Connects to one of the addresses of a host. Does not limit how long that takes: drop the future
+/// to give up. Each name that is looked up takes one permit of `lookups`.
 pub(crate) async fn connect(
     address: &Address,
     lookups: &Arc<Semaphore>,
@@ -120,7 +120,8 @@ mod tests {
         assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
     }
 
-    /// The queue of the listener of the silent address is full. Other systems behave differently then.
+    /// The queue of the listener of the silent address is full. Other systems behave differently
+    /// then.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_silent_address_does_not_keep_the_next_one_from_being_tried() {

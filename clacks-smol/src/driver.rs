@@ -23,8 +23,9 @@ use crate::signal::Signal;
 
 /// Runs one tower: a state machine, a listening socket, and all connections.
 ///
-/// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then [`run`](Self::run), which returns the
-/// future that runs the tower. The [`Handle`] is for everything else.
+/// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then
+/// [`run`](Self::run), which returns the future that runs the tower. The [`Handle`] is for
+/// everything else.
 pub struct Driver<M: StateMachine + Send + 'static> {
     listener: TcpListener,
     screen: Option<Screen>,
@@ -41,7 +42,8 @@ impl<M: StateMachine> Drop for Running<M> {
 }
 
 impl<M: StateMachine + Send + 'static> Driver<M> {
-    /// Returns a driver for `machine`, and the application's handle to it. The clock of the state machine starts now.
+    /// Returns a driver for `machine`, and the application's handle to it. The clock of the state
+    /// machine starts now.
     ///
     /// Verbs of the handle work at once. What they ask for happens when the driver runs.
     ///
@@ -60,11 +62,12 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
     }
 
     /// Shows each message that a peer hands over to `screen` before it is queued. Only if
-    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each message then waits for
-    /// its time-out and gets the default verdict.
+    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each
+    /// message then waits for its timeout and gets the default verdict.
     ///
-    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile: the function may use a
-    /// [`Handle`], but must not block on a [`Wait`](crate::Wait) or on [`Notices`](crate::Notices).
+    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile:
+    /// the function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
+    /// [`Notices`](crate::Notices).
     #[must_use]
     pub fn screen_with(
         mut self,
@@ -76,16 +79,18 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
 
     /// Runs the tower until its shutdown is complete.
     ///
-    /// Works on any executor: the tasks of the tower run on an executor of its own, inside this future. Dropping the future
-    /// closes all sockets at once, without a goodbye to peers.
+    /// Works on any executor: the tasks of the tower run on an executor of its own, inside this
+    /// future. Dropping the future closes all sockets at once, without a goodbye to peers.
     ///
     /// # Errors
     ///
-    /// If the reactor can't watch the listener. Later errors of the operating system do not end the tower.
+    /// If the reactor can't watch the listener. Later errors of the operating system do not end the
+    /// tower.
     pub async fn run(self) -> io::Result<()> {
         let Self { listener, screen, tower } = self;
         let listener = Async::new_nonblocking(listener)?;
-        // Dropped before `tower`, so that all sockets are closed when waiting handles learn of the end.
+        // Dropped before `tower`, so that all sockets are closed when waiting handles learn of the
+        // end.
         let executor = Executor::new();
         let tasks = Tasks { core: &tower.0, executor: &executor };
         future::or(tasks.work(screen), tasks.accept(&listener)).await;
@@ -145,35 +150,48 @@ struct Tasks<'a, M> {
 }
 
 impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
-    /// Runs the links, carries out what the state machine asks for, and fires its timer, until a shutdown is complete.
+    /// Runs the links, carries out what the state machine asks for, and fires its timer, until a
+    /// shutdown is complete.
     async fn work(&self, mut screen: Option<Screen>) {
         let shared = &self.core.shared;
-        let mut timer = Timer::never();
-        let mut armed = Instant::FAR_FUTURE;
+        let (mut timer, mut armed) = (Timer::never(), Instant::FAR_FUTURE);
         loop {
             for _ in 0..LINKS_PER_TURN {
                 self.carry_out_actions(&mut screen);
+                if self.fire_timer().await {
+                    self.carry_out_actions(&mut screen);
+                    armed = Instant::FAR_FUTURE;
+                }
                 if shared.shutdown_progress() == ShutdownProgress::Done {
                     return;
                 }
-                let (now, wakeup) = (shared.now(), shared.next_wakeup());
-                if wakeup <= now {
-                    if now.duration_since(wakeup) > OVERDUE {
-                        self.catch_up().await;
-                    }
-                    shared.handle(Event::TimerFired);
-                    continue;
-                }
+                let wakeup = shared.next_wakeup();
                 if armed != wakeup {
                     armed = wakeup;
                     timer = shared.to_std(wakeup).map_or_else(Timer::never, Timer::at);
                 }
+                // A link before the timer, which may always be due.
                 let timeout = async { _ = (&mut timer).await };
-                future::or(self.woken(), future::or(timeout, self.executor.tick())).await;
+                future::or(self.woken(), future::or(self.executor.tick(), timeout)).await;
             }
             // New connections, and everything else on this thread, have their turn.
             future::yield_now().await;
         }
+    }
+
+    /// Fires the timer if it is due. Returns whether it was. Links read what has arrived before an
+    /// overdue timer fires.
+    async fn fire_timer(&self) -> bool {
+        let shared = &self.core.shared;
+        let (now, wakeup) = (shared.now(), shared.next_wakeup());
+        if wakeup > now {
+            return false;
+        }
+        if now.duration_since(wakeup) > OVERDUE {
+            self.catch_up().await;
+        }
+        shared.handle(Event::TimerFired);
+        true
     }
 
     /// Waits until a verb was called or a connection accepted.
@@ -185,7 +203,7 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
         .await;
     }
 
-    /// Lets links read what has arrived, before an overdue timer fires.
+    /// Lets links read what has arrived, even if the reactor has not reported anything.
     async fn catch_up(&self) {
         let links: Vec<_> = self.core.links().values().cloned().collect();
         links.iter().for_each(|commands| commands.set(READ));
@@ -239,8 +257,8 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
     }
 }
 
-/// Waits for a connection. Tries to accept one only when the reactor has reported one: this future is polled whenever any
-/// link of the tower wakes the main task.
+/// Waits for a connection. After a try in vain, it tries again only when the reactor has reported a
+/// connection: this future is polled whenever any link of the tower wakes the main task.
 async fn accept_waiting(
     listener: &Async<TcpListener>,
 ) -> io::Result<(Async<TcpStream>, SocketAddr)> {

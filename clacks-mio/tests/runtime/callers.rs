@@ -9,7 +9,8 @@ use crate::machines::start_witness;
 use crate::support::{FOREVER, address, port, run, tower, without_timeouts};
 use crate::witness::{Record, Seen, Witness};
 
-/// Calls a tower without timers, except for its handshake timeout. Reads what it sends until it closes its side.
+/// Calls a tower without timers, except for its handshake timeout. Reads what it sends until it
+/// closes its side.
 fn call(handshake: Duration, speak: impl FnOnce(&mut TcpStream)) -> (Vec<u8>, Seen) {
     let mut config = without_timeouts();
     config.timeouts.handshake = handshake;

@@ -54,7 +54,8 @@ fn each_link_has_exactly_one_terminal_event() {
         let (running, record) = start_witness(config, Witness::new);
         let handle = running.handle.clone();
         let mut notices = handle.notices();
-        // A link whose peer is killed, dials that fail, and callers that are silent, speak another protocol, or leave.
+        // A link whose peer is killed, dials that fail, and callers that are silent, speak another
+        // protocol, or leave.
         let friend = start(quick());
         let friend_address = friend.address();
         let unknown = "no-such-tower.invalid:1".parse().unwrap();
@@ -115,7 +116,8 @@ fn a_peer_that_does_not_read_holds_up_nobody_and_is_read() {
         const LEN: usize = 1 << 20;
         let (running, record) = flooding();
         let mut deaf = TcpStream::connect(running.handle.local_addr()).unwrap();
-        // More than the reactor reads in a turn. The tower closes the link, and still has to take all of it.
+        // More than the reactor reads in a turn. The tower closes the link, and still has to take
+        // all of it.
         let writing = thread::spawn(move || {
             deaf.write_all(&[0; LEN]).unwrap();
             deaf
@@ -187,7 +189,8 @@ fn a_link_that_can_not_be_flushed_is_aborted() {
         config.timeouts.close = Duration::from_millis(50);
         let (running, record) = start_witness(config, Witness::flooding);
         let mut deaf = TcpStream::connect(running.handle.local_addr()).unwrap();
-        // The tower closes the link, because the bytes are no hello. Writing fails once the socket is closed.
+        // The tower closes the link, because the bytes are no hello. Writing fails once the socket
+        // is closed.
         while deaf.write_all(&[0; 4_096]).is_ok() {}
         // The terminal event follows.
         while !record.any(|seen| seen.terminal == 1) {

@@ -1,4 +1,5 @@
-//! Towers on mio, seen from outside: sockets on the loopback interface, and what an application can see.
+//! Towers on mio, seen from outside: sockets on the loopback interface, and what an application can
+//! see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 // Links to files of clacks-smol: `by_hand`, `towers` and `witness`.

@@ -1,6 +1,7 @@
 //! A tower whose process has no descriptors left.
 //!
-//! The limit belongs to a process. Each test therefore runs in a process of its own, for which a shell has lowered it.
+//! The limit belongs to a process. Each test therefore runs in a process of its own, for which a
+//! shell has lowered it.
 
 use clacks_proto::{CloseReason, IoCause, Notice, Status};
 use std::fs::File;

@@ -6,8 +6,9 @@ use std::io::{self, ErrorKind};
 /// How many connections are accepted before the links have their turn (guess).
 pub const ACCEPTS_PER_TURN: usize = 32;
 
-/// How long to accept nothing after the operating system could not give a connection (guess). Most likely it lacks
-/// descriptors, and trying again at once would only use processor time until one is closed.
+/// How long to accept nothing after the operating system could not give a connection (guess). Most
+/// likely it lacks descriptors, and trying again at once would only use processor time until one is
+/// closed.
 const REST: Duration = Duration::from_millis(100);
 
 /// Decides how long to accept nothing after an error.
@@ -22,7 +23,8 @@ impl AcceptBackoff {
         self.is_failing = false;
     }
 
-    /// Returns how long to accept nothing: zero if the error concerns a single connection. Logs the first of several errors.
+    /// Returns how long to accept nothing: zero if the error concerns a single connection. Logs the
+    /// first of several errors.
     pub fn on_error(&mut self, error: &io::Error) -> Duration {
         if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) {
             return Duration::ZERO;

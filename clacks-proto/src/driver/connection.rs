@@ -13,24 +13,28 @@ use crate::event::Event;
 use crate::ids::LinkId;
 use crate::state_machine::StateMachine;
 
-/// How much is read or written at once: four full TLS records, or some thousand small messages. The most that waits for a
-/// peer that does not read.
+/// How much is read or written at once: four full TLS records, or some thousand small messages. The
+/// most that waits for a peer that does not read.
 pub const CHUNK: usize = 64 * 1024;
 
-/// How many chunks one link may read, and how many it may write, before other links have their turn (guess).
+/// How many chunks one link may read, and how many it may write, before other links have their turn
+/// (guess).
 const CHUNKS_PER_TURN: usize = 4;
 
-/// An established connection that belongs to a link. Moves bytes between a non-blocking socket and a [`Shared`] state
-/// machine.
+/// An established connection that belongs to a link. Moves bytes between a non-blocking socket and
+/// a [`Shared`] state machine.
 ///
-/// A driver passes on what it knows: [`on_readable`](Self::on_readable) and [`on_writable`](Self::on_writable) what the
-/// operating system reports, [`send`](Self::send) and [`flush`](Self::flush) what the state machine asks for. It calls
-/// [`turn`](Self::turn) as long as the connection [has work](Self::has_work). It waits for the socket to become readable
-/// if [`wants_readable`](Self::wants_readable), and writable if [`wants_writable`](Self::wants_writable). The
-/// [`Turn::Ended`] event is for the state machine, after the socket is closed.
+/// A driver passes on what it knows: [`on_readable`](Self::on_readable) and
+/// [`on_writable`](Self::on_writable) what the operating system reports, [`send`](Self::send) and
+/// [`flush`](Self::flush) what the state machine asks for. It calls [`turn`](Self::turn) as long as
+/// the connection [has work](Self::has_work). It waits for the socket to become readable if
+/// [`wants_readable`](Self::wants_readable), and writable if
+/// [`wants_writable`](Self::wants_writable). The [`Turn::Ended`] event is for the state machine,
+/// after the socket is closed.
 ///
-/// A connection without work holds no buffer. One whose peer does not read holds one [`CHUNK`], which the peer has yet to
-/// take: the state machine is asked for more only when the socket has taken everything.
+/// A connection without work holds no buffer. One whose peer does not read holds one [`CHUNK`],
+/// which the peer has yet to take: the state machine is asked for more only when the socket has
+/// taken everything.
 pub struct Connection {
     link: LinkId,
     readiness: Readiness,
@@ -50,10 +54,11 @@ pub struct Connection {
 /// When the operating system reports that a socket is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// As long as the socket is ready. A read that leaves room in the buffer, or a write that leaves bytes, is the last one
-    /// until the next report.
+    /// As long as the socket is ready. A read that leaves room in the buffer, or a write that
+    /// leaves bytes, is the last one until the next report.
     Level,
-    /// Once, when the socket becomes ready. A read or write that would block is the last one until the next report.
+    /// Once, when the socket becomes ready. A read or write that would block is the last one until
+    /// the next report.
     Edge,
 }
 
@@ -64,7 +69,8 @@ pub enum Turn {
     Idle,
     /// There is more to do, but other links wait.
     Busy,
-    /// Everything is sent. Shut down the writing side of the socket. There is more to do if the connection still has work.
+    /// Everything is sent. Shut down the writing side of the socket. There is more to do if the
+    /// connection still has work.
     ShutDownWrite,
     /// The connection has ended. Close the socket, then pass this event to the state machine.
     Ended(Event<'static>),
@@ -78,7 +84,8 @@ pub(super) struct Unsent {
 }
 
 impl Connection {
-    /// Returns a connection that may be ready for anything: one read and one write in vain cost less than waiting.
+    /// Returns a connection that may be ready for anything: one read and one write in vain cost
+    /// less than waiting.
     #[must_use]
     pub fn new(link: LinkId, readiness: Readiness) -> Self {
         Self {
@@ -109,7 +116,8 @@ impl Connection {
         self.send = true;
     }
 
-    /// Notes that the connection is to be closed once everything is sent and the peer has closed its side.
+    /// Notes that the connection is to be closed once everything is sent and the peer has closed
+    /// its side.
     pub fn flush(&mut self) {
         self.flush = true;
     }
@@ -132,7 +140,8 @@ impl Connection {
         !self.writable && self.wants_write()
     }
 
-    /// Moves bytes both ways, up to a turn's worth. The driver then carries out the actions that follow.
+    /// Moves bytes both ways, up to a turn's worth. The driver then carries out the actions that
+    /// follow.
     pub fn turn<M, S>(&mut self, shared: &Shared<M>, socket: &S) -> Turn
     where
         M: StateMachine,
@@ -177,7 +186,8 @@ impl Connection {
             return Ok(());
         }
         self.write(shared, socket).inspect_err(|_| {
-            // What the peer sent before it closed the connection, perhaps the reason, has arrived before the error.
+            // What the peer sent before it closed the connection, perhaps the reason, has arrived
+            // before the error.
             if !self.finished {
                 let _ = self.read(shared, socket);
             }
@@ -277,11 +287,13 @@ impl Connection {
     }
 }
 
-/// Buffers of [`CHUNK`] bytes for the connections of a tower. A connection takes one for as long as it has bytes to move.
+/// Buffers of [`CHUNK`] bytes for the connections of a tower. A connection takes one for as long as
+/// it has bytes to move.
 #[derive(Default)]
 pub(super) struct Buffers(pub(super) Mutex<Vec<Box<[u8]>>>);
 
-/// How many unused buffers are kept: one to read and one to write. A tower moves the bytes of one link at a time.
+/// How many unused buffers are kept: one to read and one to write. A tower moves the bytes of one
+/// link at a time.
 const SPARE_BUFFERS: usize = 2;
 
 impl Buffers {

@@ -13,21 +13,25 @@ use std::time::Instant;
 use crate::address::Name;
 use crate::error::IoCause;
 
-/// How long an address of a host may be silent before the next one is tried as well. The deadline of the state machine is
-/// for all addresses together, and a silent one must not use it up. Default from RFC 8305 §5.
+/// How long an address of a host may be silent before the next one is tried as well. The deadline
+/// of the state machine is for all addresses together, and a silent one must not use it up. Default
+/// from RFC 8305 §5.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// The most addresses of one host that are tried (guess). The owner of a name decides how many it has.
+/// The most addresses of one host that are tried (guess). The owner of a name decides how many it
+/// has.
 const MAX_ADDRESSES: usize = 16;
 
-/// The most names that a tower looks up at a time (guess). A look-up may take a thread for a minute, and one name that
-/// nobody knows must not keep the others waiting.
+/// The most names that a tower looks up at a time (guess). A look-up may take a thread for a
+/// minute, and one name that nobody knows must not keep the others waiting.
 pub const MAX_LOOKUPS: usize = 16;
 
-/// The attempts to connect to the addresses of one host. `S` is a non-blocking socket. Dropping it gives up all attempts.
+/// The attempts to connect to the addresses of one host. `S` is a non-blocking socket. Dropping it
+/// gives up all attempts.
 ///
-/// The addresses are tried in the order of the resolver, at most 16 of them, each with a head start of 250 ms before the
-/// next. When an attempt fails, the next one begins at once. Attempts that have begun go on until one succeeds.
+/// The addresses are tried in the order of the resolver, at most 16 of them, each with a head start
+/// of 250 ms before the next. When an attempt fails, the next one begins at once. Attempts that
+/// have begun go on until one succeeds.
 #[derive(Debug)]
 pub struct Dial<S> {
     addresses: vec::IntoIter<SocketAddr>,
@@ -65,8 +69,8 @@ impl<S> Dial<S> {
         &self.attempts
     }
 
-    /// Goes on as far as possible without waiting. Needless calls do no harm. `connect` begins to connect to an address,
-    /// `is_connected` returns whether that is done.
+    /// Goes on as far as possible without waiting. Needless calls do no harm. `connect` begins to
+    /// connect to an address, `is_connected` returns whether that is done.
     pub fn advance(
         &mut self,
         now: Instant,
@@ -103,8 +107,8 @@ impl<S> Dial<S> {
 
     /// Notes that an attempt failed. The dial fails with the cause of the last one.
     ///
-    /// An attempt for which this machine had no port, descriptor or memory proves nothing about the host. Its cause counts
-    /// only if all attempts failed like that.
+    /// An attempt for which this machine had no port, descriptor or memory proves nothing about the
+    /// host. Its cause counts only if all attempts failed like that.
     fn on_failed(&mut self, error: &io::Error) {
         let cause = IoCause::from(error);
         self.next_at = None;
@@ -114,14 +118,14 @@ impl<S> Dial<S> {
     }
 }
 
-/// Returns whether an attempt to connect has succeeded, from what its socket answers. That a socket is writable proves
-/// nothing: one whose attempt failed is writable too.
+/// Returns whether an attempt to connect has succeeded, from what its socket answers. That a socket
+/// is writable proves nothing: one whose attempt failed is writable too.
 ///
 /// # Errors
 ///
-/// If the attempt has failed, or the connection leads back to its own socket. A dial to a port of this machine where no
-/// process listens may be given that port for its own end, and TCP connects the socket with itself. The tower at that port
-/// could then not come back.
+/// If the attempt has failed, or the connection leads back to its own socket. A dial to a port of
+/// this machine where no process listens may be given that port for its own end, and TCP connects
+/// the socket with itself. The tower at that port could then not come back.
 pub fn is_connected(
     error: io::Result<Option<io::Error>>,
     local: io::Result<SocketAddr>,
@@ -149,8 +153,8 @@ pub fn is_in_progress(error: &io::Error) -> bool {
         || cfg!(unix) && error.raw_os_error() == Some(in_progress)
 }
 
-/// Looks up the addresses of a name, on a thread of its own: the resolver of the operating system blocks and can't be
-/// interrupted. Passes the result to `answer` on that thread.
+/// Looks up the addresses of a name, on a thread of its own: the resolver of the operating system
+/// blocks and can't be interrupted. Passes the result to `answer` on that thread.
 ///
 /// # Errors
 ///
@@ -174,8 +178,8 @@ fn resolve(name: &Name, port: NonZeroU16) -> Result<Vec<SocketAddr>, IoCause> {
 
 /// Returns whether a look-up failed because this machine lacks something.
 fn is_exhausted(error: &io::Error) -> bool {
-    // For want of memory (`EAI_MEMORY`) there is nothing but the text of the C library. For want of a descriptor, some
-    // resolvers say that the name is unknown.
+    // For want of memory (`EAI_MEMORY`) there is nothing but the text of the C library. For want of
+    // a descriptor, some resolvers say that the name is unknown.
     IoCause::from(error) == IoCause::Exhausted
         || error.to_string().to_lowercase().contains("memory")
         || !has_descriptors()

@@ -1,15 +1,17 @@
-//! For drivers: what a driver with sockets needs besides a [`StateMachine`], whatever its runtime.
+//! For drivers: what a driver with sockets needs besides a [`StateMachine`], on any runtime.
 //!
-//! [`Shared`] is a state machine behind a lock, with a clock, and with answers after its end. A driver calls
-//! [`Shared::handle`], carries out what [`Shared::poll_action`] returns until it returns `None`, sleeps until
-//! [`Shared::next_wakeup`], and calls [`Shared::end`] when it stops. [`Connection`] moves the bytes of a link, [`Dial`]
-//! tries the addresses of a host, [`AcceptBackoff`] what to do about errors of the listener.
+//! [`Shared`] is a state machine behind a lock, with a clock, and with answers after its end. A
+//! driver calls [`Shared::handle`], carries out what [`Shared::poll_action`] returns until it
+//! returns `None`, sleeps until [`Shared::next_wakeup`], and calls [`Shared::end`] when it stops.
+//! [`Connection`] moves the bytes of a link. [`Dial`] tries the addresses of a host.
+//! [`AcceptBackoff`] says how long to rest after an error of the listener.
 //!
-//! [`Handle`] is the application's way to the same state machine, with the same verbs on every runtime: [`Notices`] is what
-//! it hears, [`Wait`] what it waits for.
+//! [`Handle`] is the application's way to the same state machine, with the same verbs on every
+//! runtime. [`Notices`] reads what the tower reports. [`Wait`] waits for a condition, with or
+//! without an async runtime.
 //!
-//! No socket is opened in here, and no thread is started except to look up a name. The constants are limits that all
-//! runtimes share.
+//! No socket is opened in here, and no thread is started except to look up a name. The constants
+//! are limits that all runtimes share.
 #![allow(clippy::disallowed_types, reason = "drivers have a clock")]
 
 mod accept;
@@ -50,19 +52,21 @@ pub use wait::Wait;
 use connection::Buffers;
 use notices::Broadcast;
 
-/// How many links have their turn before timers, verbs and new connections have theirs (guess).
+/// How many turns links take before timers, verbs and new connections are served (guess).
 pub const LINKS_PER_TURN: usize = 8;
 
-/// A timer that fires later than this is overdue: the process may have been suspended (guess). The driver then reads what
-/// has arrived at its sockets before it passes [`Event::TimerFired`], because peers may have answered in time.
+/// A timer that fires later than this is overdue: the process may have been suspended (guess). The
+/// driver then reads what has arrived at its sockets before it passes [`Event::TimerFired`],
+/// because peers may have answered in time.
 pub const OVERDUE: Duration = Duration::from_millis(10);
 
-/// How many turns each link may take before an overdue timer fires (guess). They are enough to read 1 MiB, which is more
-/// than a default window. Without a limit, a peer that never stops sending could hold up the timer.
+/// How many turns each link may take before an overdue timer fires (guess). They are enough to read
+/// 1 MiB, which is more than a default window. Without a limit, a peer that never stops sending
+/// could hold up the timer.
 pub const CATCH_UP_TURNS: usize = 4;
 
-/// An application's function that looks at a message before it is queued. It gets the message and the peer that handed it
-/// over, if it is known.
+/// An application's function that looks at a message before it is queued. It gets the message and
+/// the peer that handed it over, if it is known.
 pub type Screen = Box<dyn FnMut(&Message, Option<&Address>) -> Verdict + Send>;
 
 /// How many notices are taken from the state machine at a time.
@@ -70,7 +74,8 @@ const NOTICES_PER_BATCH: usize = 64;
 
 /// A state machine behind a lock, for as long as its driver lives; then what is left of it.
 ///
-/// The lock is held for one call at a time, and never while the driver's code runs.
+/// The lock is held for one call of the state machine at a time, and never while other code runs,
+/// except for what [`Handle::with`] and [`Handle::wait`] are given.
 pub struct Shared<M> {
     state: Mutex<Life<M>>,
     fixed: Fixed,
@@ -109,7 +114,8 @@ struct Final {
 
 impl<M: StateMachine> Shared<M> {
     /// Puts a state machine behind a lock. Its clock starts now. `wake` makes the driver call
-    /// [`poll_action`](Self::poll_action) and [`next_wakeup`](Self::next_wakeup) soon; it is called from any thread.
+    /// [`poll_action`](Self::poll_action) and [`next_wakeup`](Self::next_wakeup) soon; it is called
+    /// from any thread.
     pub fn new(
         machine: M,
         local_addr: SocketAddr,
@@ -146,13 +152,14 @@ impl<M: StateMachine> Shared<M> {
         Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Returns a time of the state machine's clock on the operating system's, unless that is out of its range.
+    /// Returns a time of the state machine's clock on the operating system's, unless that is out of
+    /// its range.
     pub fn to_std(&self, at: Instant) -> Option<std::time::Instant> {
         self.origin.checked_add(at.duration_since(Instant::ORIGIN))
     }
 
-    /// Calls the state machine with the current time. Returns `None` after the end. The driver then carries out the
-    /// [actions](Self::poll_action) that follow.
+    /// Calls the state machine with the current time. Returns `None` after the end. The driver then
+    /// carries out the [actions](Self::poll_action) that follow.
     pub fn call<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
         match &mut *self.lock() {
             Life::Running { machine, .. } => Some(call(machine, self.now())),
@@ -165,7 +172,8 @@ impl<M: StateMachine> Shared<M> {
         self.call(|machine, now| machine.handle(event, now));
     }
 
-    /// Returns a link for an inbound connection. `None` if the state machine refuses the connection: drop it.
+    /// Returns a link for an inbound connection. `None` if the state machine refuses the
+    /// connection: drop it.
     pub fn accept(&self, from: IpAddr) -> Option<LinkId> {
         match self.call(|machine, now| machine.accept(from, now))? {
             Ok(link) => {
@@ -242,7 +250,8 @@ impl<M: StateMachine> Shared<M> {
         }
     }
 
-    /// Ends the state machine: the driver stops. Everything that waits for it returns. Calling it again changes nothing.
+    /// Ends the state machine: the driver stops. Everything that waits for it returns. Calling it
+    /// again changes nothing.
     pub fn end(&self) {
         let ended = {
             let mut life = self.lock();
@@ -277,7 +286,8 @@ impl<M: StateMachine> Shared<M> {
         }
     }
 
-    /// Resolves what waits for messages that the tower no longer holds: the notices of their deliveries were dropped.
+    /// Resolves what waits for messages that the tower no longer holds: the notices of their
+    /// deliveries were dropped.
     fn find_missed_deliveries(&self) {
         let Life::Running { machine, .. } = &*self.lock() else { return };
         for (nonce, delivery) in &mut *lock(&self.deliveries) {
@@ -311,7 +321,8 @@ fn log(notice: &Notice) {
     }
 }
 
-/// Locks a mutex, poisoned or not: a panic of another thread is reported there, and must not spread.
+/// Locks a mutex, poisoned or not: a panic of another thread is reported there, and must not
+/// spread.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,20 +18,24 @@ use super::lock;
 use crate::event::Notice;
 use crate::message::Message;
 
-/// The most notices that wait for one reader. Older ones are dropped and counted in a [`Notice::Missed`]. Default: 1 024
-/// (guess: a second of a tower that passes a few hundred messages a second).
+/// The most notices that wait for one reader. Older ones are dropped and counted in a
+/// [`Notice::Missed`]. Default: 1 024 (guess: a second of a tower that passes a few hundred
+/// messages a second).
 pub const NOTICES_CAPACITY: usize = 1_024;
 
-/// The most bytes of message bodies that wait for one reader, unless it is a single message. Older notices are dropped and
-/// counted in a [`Notice::Missed`]. Default: 4 MiB (guess).
+/// The most bytes of message bodies that wait for one reader, unless it is a single message. Older
+/// notices are dropped and counted in a [`Notice::Missed`]. Default: 4 MiB (guess).
 pub const NOTICES_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a tower tells its application, from the call of [`Handle::notices`](super::Handle::notices) on.
+/// What a tower tells its application, from the call of [`Handle::notices`](super::Handle::notices)
+/// on.
 ///
-/// Each reader gets all [`Notice`]s, and can wait for them in any of these ways: [`recv`](Self::recv) or [`Stream`] in async
-/// code; [`recv_blocking`](Self::recv_blocking), [`recv_timeout`](Self::recv_timeout), [`try_recv`](Self::try_recv) or
-/// [`iter`](Self::iter) in other code. A slow reader never holds up the tower: it loses the oldest notices beyond
-/// [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and a [`Notice::Missed`] tells it how many. The end is the end of the driver.
+/// Each reader gets all [`Notice`]s, and can wait for them in any of these ways:
+/// [`recv`](Self::recv) or [`Stream`] in async code; [`recv_blocking`](Self::recv_blocking),
+/// [`recv_timeout`](Self::recv_timeout), [`try_recv`](Self::try_recv) or [`iter`](Self::iter) in
+/// other code. A slow reader never holds up the tower: it loses the oldest notices beyond
+/// [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and a [`Notice::Missed`] tells it how many. The end
+/// is the end of the driver.
 pub struct Notices {
     reader: Arc<Reader>,
     listener: Option<EventListener>,
@@ -77,7 +81,8 @@ impl core::error::Error for TryRecvError {}
 impl core::error::Error for RecvTimeoutError {}
 
 impl Notices {
-    /// Waits for the next notice. Returns `None` after the end of the driver. Cancelling loses no notice.
+    /// Waits for the next notice. Returns `None` after the end of the driver. Cancelling loses no
+    /// notice.
     pub async fn recv(&mut self) -> Option<Notice> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

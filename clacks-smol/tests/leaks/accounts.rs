@@ -1,6 +1,7 @@
 //! What is left of ten thousand short links. Shared by the tests of all runtimes.
 //!
-//! In a process of its own, because the descriptors and the memory of other tests would count as well.
+//! In a process of its own, because the descriptors and the memory of other tests would count as
+//! well.
 
 use clacks_proto::{Address, Config, Notice, Seed, SendRate, Tower};
 use std::io::Read;
@@ -39,8 +40,8 @@ pub(crate) fn tower(seed: u64) -> (Tower, TcpListener) {
     (Tower::new(config, address, &Seed::from_u64(seed)).unwrap(), listener)
 }
 
-/// Opens links to the tower at `socket`, makes it dial with `dial`, which returns when the link is closed, and compares the
-/// descriptors and the memory before and after.
+/// Opens links to the tower at `socket`, makes it dial with `dial`, which returns when the link is
+/// closed, and compares the descriptors and the memory before and after.
 pub(crate) fn count(socket: SocketAddr, mut dial: impl FnMut()) {
     if !cfg!(target_os = "linux") {
         println!("skipped: only Linux has /proc/self");

@@ -8,7 +8,8 @@ use crate::machines::Alone;
 use crate::support::{FOREVER, run, without_timeouts};
 use crate::witness::{Seen, Witness};
 
-/// Calls a tower without timers, except for its handshake timeout. Reads what it sends until it closes its side.
+/// Calls a tower without timers, except for its handshake timeout. Reads what it sends until it
+/// closes its side.
 async fn call(handshake: Duration, speak: impl FnOnce(&mut TcpStream)) -> (Vec<u8>, Seen) {
     let mut config = without_timeouts();
     config.timeouts.handshake = handshake;

@@ -1,4 +1,5 @@
-//! Callers at a TLS port that do what no tower does. Each loses its own link, for a reason that is counted.
+//! Callers at a TLS port that do what no tower does. Each loses its own link, for a reason that is
+//! counted.
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{CloseReason, Config, Message, Notice, SendRate, Stats, Status, TlsFailure};

@@ -1,4 +1,5 @@
-//! Towers on smol, seen from outside: sockets on the loopback interface, and what an application can see.
+//! Towers on smol, seen from outside: sockets on the loopback interface, and what an application
+//! can see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod by_hand;

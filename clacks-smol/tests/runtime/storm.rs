@@ -1,4 +1,5 @@
-//! Ten thousand messages at an unlimited rate, while a tower is killed and returns. Each message is accounted for.
+//! Ten thousand messages at an unlimited rate, while a tower is killed and returns. Each message is
+//! accounted for.
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Address, Config, Message, SendRate, Status};

@@ -51,8 +51,8 @@ pub(crate) fn pattern(position: usize) -> u8 {
 
 /// A tower that records what its driver tells it.
 ///
-/// If it floods, it sends an endless pattern on each inbound link. It then takes its time for each chunk of these links, so
-/// that they always have more work for the driver than it can do.
+/// If it floods, it sends an endless pattern on each inbound link. It then takes its time for each
+/// chunk of these links, so that they always have more work for the driver than it can do.
 pub(crate) struct Witness {
     tower: Tower,
     record: Record,
