@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_spoken_with_is_told() {
+    fn a_note_says_which_towers_are_refused() {
         let note = |options: &[&str]| {
             let args = parse(options);
             why_no_http(&args.trust, &config(&args.trust, &args.tuning).unwrap())

@@ -49,7 +49,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 async fn run_steps(network: &mut DemoNetwork) -> Result<(), Failure> {
     let outcomes = steps::run(network).await?;
     network.narrator.result(&outcomes)?;
-    if outcomes.iter().all(|outcome| outcome.seen.is_ok()) { Ok(()) } else { Err(Failure::Told) }
+    if outcomes.iter().all(|outcome| outcome.seen.is_ok()) {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +76,6 @@ mod tests {
 
         let mut network = DemoNetwork::new(&args).unwrap();
         network.timeout = Duration::ZERO;
-        assert!(matches!(smol::block_on(run_steps(&mut network)), Err(Failure::Told)));
+        assert!(matches!(smol::block_on(run_steps(&mut network)), Err(Failure::Reported)));
     }
 }

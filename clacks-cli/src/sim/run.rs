@@ -81,7 +81,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     if let (Some(file), Some(error)) = (&args.trace, &outcome.trace_failure) {
         return Err(Failure::failed(cant_write(file, error)));
     }
-    if outcome.holds() { Ok(()) } else { Err(Failure::Told) }
+    if outcome.holds() { Ok(()) } else { Err(Failure::Reported) }
 }
 
 /// Hears of the wish to stop. The second wish ends the process.

@@ -53,7 +53,7 @@ pub(super) fn run(
     seeds::keep_panics();
     let began = Instant::now();
     let bar = bar(count);
-    let mut teller = Teller::new(args);
+    let mut narrator = Narrator::new(args);
     let told = seeds::each(
         seeds,
         jobs,
@@ -63,12 +63,12 @@ pub(super) fn run(
             bar.inc(1);
             let left = humantime::format_duration(Duration::from_secs(bar.eta().as_secs()));
             bar.set_message(format!("{left} left"));
-            bar.suspend(|| teller.tell(seed, &ran))
+            bar.suspend(|| narrator.run(seed, &ran))
         },
     );
     bar.finish_and_clear();
     told?;
-    teller.finish(count, began.elapsed())
+    narrator.finish(count, began.elapsed())
 }
 
 /// What each run may take of the memory, and all of them together, in bytes.
@@ -139,8 +139,8 @@ fn bar(count: u64) -> ProgressBar {
     bar
 }
 
-/// Tells of runs, and counts them.
-struct Teller<'a> {
+/// Writes the result of each run, and counts them.
+struct Narrator<'a> {
     args: &'a SimArgs,
     told: u64,
     held: u64,
@@ -148,12 +148,12 @@ struct Teller<'a> {
     combined: u64,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Narrator<'a> {
     fn new(args: &'a SimArgs) -> Self {
         Self { args, told: 0, held: 0, first_failed: None, combined: 0 }
     }
 
-    fn tell(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
+    fn run(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
         let (held, why) = match ran {
             Ran::Ended(held) => (Some(held), held.why.as_deref()),
             Ran::Broke(why) => (None, Some(why.as_str())),
@@ -231,7 +231,7 @@ impl<'a> Teller<'a> {
                 writeln!(out, "hash of all  {STRONG}{combined}{STRONG:#}")?;
             }
         }
-        if held == told { Ok(()) } else { Err(Failure::Told) }
+        if held == told { Ok(()) } else { Err(Failure::Reported) }
     }
 }
 

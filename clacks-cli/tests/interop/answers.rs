@@ -88,7 +88,8 @@ fn cases() -> Vec<Case> {
         (
             head(
                 &format!(
-                    "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\nConnection: upgrade\r\nContent-Length: {len}"
+                    "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\n\
+                     Connection: upgrade\r\nContent-Length: {len}"
                 ),
                 &body,
             ),
