@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use common::{Tower, clacks, interrupt_until_it_ends, lines_of};
+use common::{DEADLINE, Tower, clacks, interrupt_until_it_ends, lines_of};
 use serde_json::{Value, json};
 
 /// Quick enough for tests.
@@ -318,7 +318,9 @@ fn killed_and_found_again_on(runtime: &[&str]) {
     let (address, fingerprint) = (second.address.clone(), second.fingerprint.clone());
     first.wait_for_status(&address, "alive");
     second.kill();
-    first.wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
+    let lost = first
+        .wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
+    assert!(!lost["reason"]["link_closed"].is_null(), "{lost}");
 
     // It comes back and says nothing, and the other remembers it.
     let mut second = Tower::start_again(&address, &quick(&identity));
@@ -492,6 +494,29 @@ fn people_read_sentences_without_colours_unless_on_a_terminal() {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn people_read_why_a_tower_is_lost() {
+    // The ends of an old connection keep other processes from getting the port.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap();
+    let _ends = (TcpStream::connect(closed).unwrap(), listener.accept().unwrap());
+    drop(listener);
+    let mut child = clacks(&["tower", "--listen", "127.0.0.1:0", "--clear"])
+        .args(["--send-rate", "50", "--expand", &closed.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut console = child.stdin.take().unwrap();
+    let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
+    console.write_all(b"enqueue x\n").unwrap();
+    let expected = format!("lost        {closed} (was new): connection refused");
+    let line = std::iter::from_fn(|| lines.recv_timeout(DEADLINE).ok());
+    assert!(line.into_iter().any(|line| line.ends_with(&expected)), "no {expected:?}");
+    console.write_all(b"quit\n").unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
