@@ -1,4 +1,4 @@
-//! The command line: what can be written, and the help that explains it.
+//! The command line with its help.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use crate::value_parser::{self, Heartbeat, Listen};
 
 /// Towers of a peer-to-peer network in which data lives in flight.
 ///
-/// A tower keeps messages only in a queue in memory. Tick by tick it hands the first one to a peer drawn at random and
-/// forgets it once the peer has confirmed it; the peer does the same, and so on for ever. Towers learn of each other by gossip,
-/// notice who is gone, and heal when they come back.
+/// A tower keeps messages only in a queue in memory. At each tick it hands the first one to a peer
+/// drawn at random, and forgets it when the peer has confirmed it. The peer does the same. Towers
+/// learn of each other by gossip, notice when a peer is gone, and use it again when it returns.
 #[derive(Debug, Parser)]
 #[command(name = "clacks", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
@@ -30,12 +30,13 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Show in about 20 seconds how towers meet, lose each other and heal
     ///
-    /// Four towers run in this process on 127.0.0.1, over TLS, and what happens is told as it happens:
+    /// Four towers run in this process on 127.0.0.1, over TLS. What happens is written as it
+    /// happens:
     ///
     ///   Step 1. Towers 1 and 2 know each other, and tower 3 announces itself to tower 1.
     ///           Towers 2 and 3 learn of each other while "Hello Discworld!" travels.
     ///
-    ///   Step 2. Tower 4 joins, and dies without a farewell. The others notice.
+    ///   Step 2. Tower 4 joins, and dies without a goodbye. The others notice.
     ///
     ///   Step 3. Tower 4 comes back and tells nobody. The others find it again.
     ///
@@ -44,37 +45,41 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// Run one tower, until Ctrl-C or SIGTERM.
     ///
-    /// A tower that is asked to stop first hands its queue to its peers (for at most 10 seconds): what it holds exists nowhere
-    /// else. A second Ctrl-C ends it at once.
+    /// A tower that is asked to stop first hands its queue to its peers, for at most 10 seconds:
+    /// what it holds exists nowhere else. A second Ctrl-C ends it at once.
     ///
-    /// While it runs, it takes commands on standard input, one a line; `help` lists them. The end of the input leaves the tower
-    /// running; to run one in a shell's background, give it `< /dev/null`.
+    /// The tower takes commands on standard input, one a line. `help` lists them. It runs on after
+    /// the end of the input. To run a tower in the background of a shell, give it `< /dev/null`.
     Tower(Box<TowerArgs>),
     /// Run a network of up to a million towers in virtual time, with faults on purpose
     ///
-    /// A scenario is one of those that come with the command (`--list`), or a TOML file; `--show` prints one, to begin a file of your own
-    /// with. The towers are real ones, and so are the bytes between them; only time and the network are simulated, so a run depends on
-    /// its scenario and seed alone, and can be repeated to the last byte.
+    /// A scenario is one of those that come with the command (`--list`), or a TOML file. `--show`
+    /// prints one, to begin a file of your own with. The towers are real ones, and so are the bytes
+    /// between them. Only time and the network are simulated, so a run depends on its scenario and
+    /// seed alone, and can be repeated to the last byte.
     ///
     /// A ledger follows every copy of every message, and rules are checked all the time.
     ///
-    /// Ctrl-C ends a run or a sweep early, with its summary so far; a second one ends the command at once, with exit code 130.
+    /// Ctrl-C ends a run or a sweep early, with its summary so far. A second one ends the command
+    /// at once, with exit code 130.
     ///
-    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not or a result can't be written, 2 when the
-    /// command line or the scenario makes no sense, or a file can't be written to begin with.
+    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not
+    /// or a result can't be written, 2 when the command line or the scenario makes no sense, or a
+    /// file can't be written to begin with.
     Sim(Box<SimArgs>),
     /// Measure how fast towers are on this machine, beside what they are made of
     ///
-    /// Two towers hand messages to each other over TLS on 127.0.0.1, as fast as they can, and one dials others again and again. In the same run
-    /// the same bytes go through bare rustls over blocking sockets, and through the sockets alone.
+    /// Two towers hand messages to each other over TLS on 127.0.0.1, as fast as they can, and one
+    /// dials others again and again. In the same run the same bytes go through bare rustls over
+    /// blocking sockets, and through the sockets alone.
     ///
-    /// All take turns, so that whatever else the machine does slows down all of them: the ratios mean more than the rates. It takes
-    /// about two minutes, and a tenth of that with --quick.
+    /// All take turns, so that whatever else the machine does slows down all of them: the ratios
+    /// mean more than the rates. It takes about two minutes, and a tenth of that with --quick.
     Bench(BenchArgs),
     /// Make an identity: a private key and its certificate.
     ///
-    /// DIR gets `key.pem`, which only you may read, and `cert.pem`. What is there already is never overwritten. The fingerprint is
-    /// what other towers know this one by.
+    /// DIR gets `key.pem`, which only you may read, and `cert.pem`. Existing files are never
+    /// overwritten. Other towers know this one by the fingerprint.
     Keygen(KeygenArgs),
     /// Write the completion script for a shell
     Completions(CompletionsArgs),
@@ -94,7 +99,7 @@ pub(crate) enum Runtime {
 #[command(after_help = "Examples:
   clacks demo
   clacks demo --base-port 9001
-  clacks demo --json | grep tower_updated")]
+  clacks demo --json | grep status_changed")]
 pub(crate) struct DemoArgs {
     /// What drives the towers
     #[arg(long, value_enum, default_value_t = Runtime::Smol)]
@@ -114,7 +119,7 @@ pub(crate) struct TowerArgs {
     /// Where to listen. Port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", value_parser = value_parser::listen)]
     pub(crate) listen: Listen,
-    /// What other towers dial, when that is not what --listen says: behind a NAT, or listening on 0.0.0.0
+    /// What other towers dial, if that is not what --listen says: behind a NAT, or on 0.0.0.0
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertise: Option<Address>,
     /// Make this tower known to another one at the start. May be given several times
@@ -129,7 +134,7 @@ pub(crate) struct TowerArgs {
     pub(crate) runtime: Runtime,
     /// Write every event as one JSON object a line on standard output
     ///
-    /// Logs go to standard error, as always; the variable RUST_LOG says how much of them.
+    /// Logs go to standard error. The variable RUST_LOG says which.
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -139,14 +144,15 @@ pub(crate) struct TowerArgs {
     pub(crate) tuning: TuningArgs,
 }
 
-/// Who the tower is and whom it believes.
+/// The tower's identity and network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Identity")]
 pub(crate) struct TrustArgs {
     /// The folder of this tower's identity, made on the first run
     ///
-    /// Towers remember the key that they found at an address. Without --identity or --key a tower makes itself a new key each time
-    /// it starts, and to those who knew it before it is a stranger at a known address, whom they refuse.
+    /// Towers remember the key that they found at an address. Without --identity or --key a tower
+    /// has a new key each time it starts. Towers that knew it before take it for a stranger at a
+    /// known address, and refuse it.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "cert", "clear"])]
     pub(crate) identity: Option<PathBuf>,
     /// The tower's private key
@@ -167,19 +173,22 @@ pub(crate) struct TrustArgs {
     #[arg(long)]
     pub(crate) no_http: bool,
     /// The tower belongs to the network of this name, and refuses towers of others
-    #[arg(long, value_name = "NAME", default_value = "clacks", value_parser = value_parser::network)]
+    #[arg(long, value_name = "NAME", default_value = "clacks")]
+    #[arg(value_parser = value_parser::network)]
     pub(crate) network: String,
 }
 
-/// How fast and how much.
+/// Rates and limits.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(crate) struct TuningArgs {
     /// How many messages are handed on a second, for example 20 or 0.5; or `unlimited`
-    #[arg(long, value_name = "N|unlimited", default_value = "1", value_parser = value_parser::send_rate, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N|unlimited", default_value = "1", allow_negative_numbers = true)]
+    #[arg(value_parser = value_parser::send_rate)]
     pub(crate) send_rate: SendRate,
     /// How often a tower with nothing to send looks after its peers; `off` for never
-    #[arg(long, value_name = "TIME|off", default_value = "60s", value_parser = value_parser::heartbeat)]
+    #[arg(long, value_name = "TIME|off", default_value = "60s")]
+    #[arg(value_parser = value_parser::heartbeat)]
     pub(crate) heartbeat: Heartbeat,
     /// How long a lost peer may stay lost before it counts as dead
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value_parser::duration)]
@@ -195,8 +204,8 @@ pub(crate) struct TuningArgs {
     pub(crate) max_queue_bytes: usize,
     /// Replay the random choices of another run: 64 hexadecimal digits
     ///
-    /// Only for looking into what happened. Whoever knows the seed of a tower can foretell all that it draws: leave
-    /// it away on a real network, and the operating system gives a fresh one.
+    /// Only for looking into what happened. A person who knows the seed of a tower can predict all
+    /// that it draws: leave it out on a real network, and the operating system gives a fresh one.
     #[arg(long, value_name = "HEX", value_parser = value_parser::seed)]
     pub(crate) seed: Option<Seed>,
 }
@@ -222,21 +231,24 @@ pub(crate) struct SimArgs {
     pub(crate) list: bool,
     /// Print the scenario as TOML, with the changes that are asked for, and do not run it
     ///
-    /// One that comes with the command is printed as it was written, with its comments. A file, or a scenario that --towers, --set and the
-    /// like change, is printed with every default spelled out.
+    /// One that comes with the command is printed as it was written, with its comments. A file, or
+    /// a scenario that --towers, --set and the like change, is printed with every default spelled
+    /// out.
     #[arg(long, conflicts_with_all = ["seeds", "json", "csv", "report", "trace", "wall"])]
     pub(crate) show: bool,
 
     /// How many towers there are
-    #[arg(long, value_name = "N", value_parser = value_parser::towers, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = value_parser::towers)]
     pub(crate) towers: Option<u32>,
     /// How long the run lasts, in virtual time
     #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) time: Option<Duration>,
     /// The seed of every random choice
-    #[arg(long, value_name = "S", value_parser = value_parser::number, allow_negative_numbers = true, conflicts_with = "seeds")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, conflicts_with = "seeds")]
+    #[arg(value_parser = value_parser::number)]
     pub(crate) seed: Option<u64>,
-    /// Change any other field of the scenario, for example link.latency=80ms. May be given several times
+    /// Change any other field of the scenario, like link.latency=80ms. May be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = value_parser::setting)]
     pub(crate) set: Vec<(String, String)>,
     /// Stop after so much real time, and say how far it came
@@ -244,22 +256,25 @@ pub(crate) struct SimArgs {
     pub(crate) wall: Option<Duration>,
 
     /// Run it once for each seed of a range, the last excluded: 0..1000
-    #[arg(long, value_name = "A..B", value_parser = value_parser::seeds, conflicts_with_all = ["csv", "report", "trace", "wall"])]
+    #[arg(long, value_name = "A..B", value_parser = value_parser::seeds)]
+    #[arg(conflicts_with_all = ["csv", "report", "trace", "wall"])]
     pub(crate) seeds: Option<Range<u64>>,
     /// How many runs go on at a time [default: as many as there are cores, or fit into memory]
     ///
-    /// The results are the same for any number. Together the runs take no more memory than one run may take: each has an equal share
-    /// of it.
-    #[arg(long, value_name = "N", requires = "seeds", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
+    /// The results are the same for any number. Together the runs take no more memory than one run
+    /// may take: each has an equal share of it.
+    #[arg(long, value_name = "N", requires = "seeds", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
 
-    /// Write one JSON object a line: `started`, a `run` for each of --seeds, and at the end `result`
+    /// Write one JSON object a line: `started`, a `run` for each of --seeds, and at the end
+    /// `result`
     #[arg(long)]
     pub(crate) json: bool,
     /// Write the run over time as tables into a folder, made if it is not there
     #[arg(long, value_name = "DIR")]
     pub(crate) csv: Option<PathBuf>,
-    /// Write a page with plots, and for up to 400 towers a map, which any browser opens without a network
+    /// Write a page for any browser, with plots, and a map of up to 400 towers
     #[arg(long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
     /// Write everything that happens, one line each
@@ -294,7 +309,7 @@ pub(crate) struct BenchArgs {
     /// One short turn for each row instead of several: good for a glance, not for a comparison
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Write one JSON object a line: `started`, a `row` for each row of the tables, and at the end `result`
+    /// Write one JSON object a line: `started`, a `row` for each row of the tables, and a `result`
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -350,12 +365,12 @@ Commands on standard input:
   expand HOST:PORT    know another tower
   announce HOST:PORT  know another tower, and make this one known to it
   ignore HOST:PORT    have nothing to do with a tower
-  heed HOST:PORT      the contrary of ignore
+  unignore HOST:PORT  undo ignore
   stats               show what has been counted
   help                list the commands
-  quit                hand the queue to peers, and go
+  quit                hand the queue to peers, and stop
 
-Exit codes: 0 when the tower ended as asked, 1 when it failed, 2 when the command line makes no sense.";
+Exit codes: 0 if the tower ended as asked, 1 if it failed, 2 if the command line makes no sense.";
 
 #[cfg(test)]
 mod tests {

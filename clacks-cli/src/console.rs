@@ -17,7 +17,7 @@ pub(crate) const COMMANDS: [(&str, &str); 10] = [
     ("unignore HOST:PORT", "undo ignore"),
     ("stats", "show what has been counted"),
     ("help", "list the commands"),
-    ("quit", "hand the queue to peers, and go"),
+    ("quit", "hand the queue to peers, and stop"),
 ];
 
 /// A line of the console after parsing.
@@ -35,8 +35,8 @@ pub(crate) enum Command {
     Quit,
 }
 
-/// Reads standard input on a thread of its own, which does not keep the process alive. A line that is
-/// too long for a message of `max_message` bytes is refused and not kept in memory.
+/// Reads standard input on a thread of its own, which does not keep the process alive. A line that
+/// is too long for a message of `max_message` bytes is refused and not kept in memory.
 ///
 /// The end of the input ends the thread and nothing else.
 pub(crate) fn listen(
@@ -57,8 +57,9 @@ pub(crate) fn listen(
                         Err(sentence) => Err(sentence),
                     },
                     Line::TooLong => Err(format!(
-                        "That line is too long: a message may have {max_message} bytes here. Nothing was queued; \
-                         send it in parts, or start the tower with a larger --max-message."
+                        "That line is too long: a message may have {max_message} bytes here. \
+                         Nothing was queued; send it in parts, or start the tower with a larger \
+                         --max-message."
                     )),
                 };
                 if commands.send_blocking(command).is_err() {
@@ -74,8 +75,8 @@ enum Line {
     TooLong,
 }
 
-/// Returns the next line without its end, in whatever chunks it arrives. A line longer than `limit` is
-/// skipped.
+/// Returns the next line without its end, in whatever chunks it arrives. A line longer than `limit`
+/// is skipped.
 fn next_line(lines: &mut impl BufRead, limit: usize) -> Option<Line> {
     let mut line = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit code that says so.
+//! Failures of the command, and their exit codes.
 
 use std::fmt;
 use std::io;
@@ -7,40 +7,40 @@ use std::process::ExitCode;
 /// Why the command ends early.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was asked for makes no sense. Exit code 2, like every mistake that clap finds.
+    /// The command line or a file makes no sense. Exit code 2, like every mistake that clap finds.
     Usage(String),
-    /// It made sense and could not be done. Exit code 1.
+    /// Something could not be done. Exit code 1.
     Failed(String),
-    /// It failed, and everything about it has been said. Exit code 1.
-    Told,
-    /// Nobody reads standard output any more: there is nobody to tell either. Exit code 0.
+    /// The command failed, and the output says how. Exit code 1.
+    Reported,
+    /// The reader of standard output is gone. Exit code 0.
     OutputClosed,
 }
 
 impl Failure {
-    /// A failure in one sentence that says what to do.
+    /// Returns a failure. The sentence says what to do.
     pub(crate) fn failed(sentence: impl fmt::Display) -> Self {
         Self::Failed(sentence.to_string())
     }
 
-    /// A mistake in the command line, in one sentence that says what to do.
+    /// Returns a mistake in the command line. The sentence says what to do.
     pub(crate) fn usage(sentence: impl fmt::Display) -> Self {
         Self::Usage(sentence.to_string())
     }
 
-    /// The sentence, when there is still one to say.
+    /// Returns the sentence that is not written yet.
     pub(crate) fn sentence(&self) -> Option<&str> {
         match self {
             Self::Usage(sentence) | Self::Failed(sentence) => Some(sentence),
-            Self::Told | Self::OutputClosed => None,
+            Self::Reported | Self::OutputClosed => None,
         }
     }
 
-    /// What the command exits with.
+    /// Returns the exit code of the command.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Failed(_) | Self::Told => ExitCode::FAILURE,
+            Self::Failed(_) | Self::Reported => ExitCode::FAILURE,
             Self::OutputClosed => ExitCode::SUCCESS,
         }
     }
@@ -52,7 +52,8 @@ impl From<io::Error> for Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
             _ => Self::Failed(format!(
-                "Standard output cannot be written ({error}): free some space, or send it elsewhere."
+                "Standard output cannot be written ({error}): free some space, or send it \
+                 elsewhere."
             )),
         }
     }

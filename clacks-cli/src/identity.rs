@@ -8,7 +8,7 @@ use clacks_proto::tls::{Identity, Roots};
 
 use crate::error::Failure;
 
-/// Where an identity's two halves are.
+/// The files of an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     /// The private key.
@@ -18,17 +18,18 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// The files of an identity that has a folder.
+    /// Returns the files of an identity in a folder.
     pub(crate) fn within(dir: &Path) -> Self {
         Self { key: dir.join("key.pem"), cert: dir.join("cert.pem") }
     }
 }
 
-/// Makes an identity in `dir`. What is there already stays as it is, and then none is made.
+/// Generates an identity in `dir`. Fails if one of its files exists.
 pub(crate) fn create(dir: &Path) -> Result<(Identity, Files), Failure> {
     let files = Files::within(dir);
     for file in [&files.key, &files.cert] {
-        // A link that points nowhere is in the way as well, so this doesn't ask whether the file exists.
+        // A link that points nowhere is in the way as well, so this doesn't ask whether the file
+        // exists.
         if fs::symlink_metadata(file).is_ok() {
             return Err(Failure::failed(format_args!(
                 "{} is there already and stays as it is: choose another folder, or move it away.",
@@ -61,7 +62,7 @@ pub(crate) fn create(dir: &Path) -> Result<(Identity, Files), Failure> {
     Ok((identity, files))
 }
 
-/// The identity in `dir`; makes one there when there is none. Says whether it did.
+/// Returns the identity in `dir`, or generates one there, and which of the two.
 pub(crate) fn load_or_create(dir: &Path) -> Result<(Identity, Found), Failure> {
     if is_in(dir) {
         Ok((load(&Files::within(dir))?, Found::OnDisk))
@@ -70,22 +71,22 @@ pub(crate) fn load_or_create(dir: &Path) -> Result<(Identity, Found), Failure> {
     }
 }
 
-/// Whether there is an identity in `dir`, or a part of one.
+/// Returns whether an identity is in `dir`, or a part of one.
 pub(crate) fn is_in(dir: &Path) -> bool {
     let files = Files::within(dir);
     files.key.exists() || files.cert.exists()
 }
 
-/// Where an identity came from.
+/// Where an identity comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It was in its files.
     OnDisk,
-    /// There was none, and now there is.
+    /// It was generated.
     MadeNow,
 }
 
-/// The identity in two files.
+/// Returns the identity in two files.
 pub(crate) fn load(files: &Files) -> Result<Identity, Failure> {
     let key = read(&files.key, "private key")?;
     let cert = read(&files.cert, "certificate")?;
@@ -100,13 +101,13 @@ pub(crate) fn load(files: &Files) -> Result<Identity, Failure> {
     Ok(identity)
 }
 
-/// An identity that no file knows of.
+/// Returns a new identity that is in no file.
 pub(crate) fn generate() -> Result<Identity, Failure> {
     Identity::generate()
         .map_err(|error| Failure::failed(format_args!("No key could be made: {error}.")))
 }
 
-/// The roots of a private network.
+/// Returns the roots of a private network.
 pub(crate) fn roots(file: &Path) -> Result<Roots, Failure> {
     let pem = read(file, "network's root certificates")?;
     Roots::from_pem(&pem).map_err(|error| {
@@ -128,7 +129,7 @@ fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Who may read a new file.
+/// Which users may read a new file.
 #[derive(Clone, Copy)]
 enum Access {
     OwnerOnly,
@@ -146,7 +147,7 @@ fn make_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(dir)
 }
 
-/// Writes a file that must not exist, and has it on the disk before it says so.
+/// Writes a file that must not exist. It is on the disk when this returns.
 fn write_new(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

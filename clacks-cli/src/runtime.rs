@@ -13,8 +13,8 @@ use smol::Task;
 
 use crate::args::Runtime;
 
-/// A tower that runs on smol's executor or, with mio, on a thread of its own. Dropping this closes all
-/// sockets without a goodbye to peers, as if the process was killed.
+/// A tower that runs on smol's executor or, with mio, on a thread of its own. Dropping this closes
+/// all sockets without a goodbye to peers, as if the process was killed.
 pub(crate) struct RunningTower<M: StateMachine + Send + 'static> {
     pub(crate) handle: Handle<M>,
     /// Dropping the task drops a driver on smol.

@@ -33,21 +33,23 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
     if args.listen.is_unspecified() && args.advertise.is_none() {
         return Err(Failure::usage(format_args!(
-            "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers reach this one.",
+            "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers \
+             reach this one.",
             args.listen.host
         )));
     }
     if args.trust.roots.is_some() && args.trust.identity.is_none() && args.trust.key.is_none() {
         return Err(Failure::usage(
-            "In a private network a fresh identity is a stranger: with --roots, give --key and --cert (or --identity) \
-             of a certificate that comes from those roots.",
+            "In a private network a fresh identity is a stranger: with --roots, give --key and \
+             --cert (or --identity) of a certificate that comes from those roots.",
         ));
     }
     let new_home = args.trust.identity.as_deref().filter(|dir| !identity::is_in(dir));
     if let (Some(dir), true) = (new_home, args.trust.roots.is_some()) {
         return Err(Failure::failed(format_args!(
-            "There is no identity in {}, and one made now would be a stranger in a private network: make it with \
-             `clacks keygen`, and put its certificate among the roots or have them sign one for its key.",
+            "There is no identity in {}, and one made now would be a stranger in a private \
+             network: make it with `clacks keygen`, and put its certificate among the roots or \
+             have them sign one for its key.",
             dir.display()
         )));
     }
@@ -96,13 +98,16 @@ pub(crate) fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
     TcpListener::bind((host.as_str(), *port)).map_err(|error| {
         Failure::failed(match error.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "Port {port} of {host} is in use: stop the program that has it, or choose another port (0 picks a free one)."
+                "Port {port} of {host} is in use: stop the program that has it, or choose another \
+                 port (0 picks a free one)."
             ),
             io::ErrorKind::PermissionDenied => format!(
-                "Port {port} of {host} is not for everyone: choose a port from 1024 on, or run with the right to take it."
+                "Port {port} of {host} is not for everyone: choose a port from 1024 on, or run \
+                 with the right to take it."
             ),
             io::ErrorKind::AddrNotAvailable => format!(
-                "{host} is no address of this machine: listen on one that is, and name the other with --advertise."
+                "{host} is no address of this machine: listen on one that is, and name the other \
+                 with --advertise."
             ),
             _ => format!("Cannot listen on port {port} of {host} ({error}): check the address."),
         })
@@ -155,8 +160,8 @@ fn secrets(
         }
         (None, _, _) => {
             notes.push(
-                "This identity lives in memory only: restarted at this address, the tower is a stranger whom \
-                 those who know it now will refuse. --identity DIR keeps one."
+                "This identity lives in memory only: restarted at this address, the tower is a \
+                 stranger whom those who know it now will refuse. --identity DIR keeps one."
                     .into(),
             );
             identity::generate()?
@@ -172,7 +177,9 @@ fn impossible(error: ConfigError) -> Failure {
         }
         ConfigError::MaxMessage => "--max-message must be from 1 byte to 16MiB.".to_owned(),
         ConfigError::MaxQueueBytes => {
-            "--max-queue-bytes must have room for one message of --max-message: give it more, or that one less.".to_owned()
+            "--max-queue-bytes must have room for one message of --max-message: give it more, or \
+             that one less."
+                .to_owned()
         }
         error => format!("These options cannot go together: {error}."),
     })
@@ -220,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_spoken_with_is_told() {
+    fn a_note_says_which_towers_are_refused() {
         let note = |options: &[&str]| {
             let args = parse(options);
             why_no_http(&args.trust, &config(&args.trust, &args.tuning).unwrap())

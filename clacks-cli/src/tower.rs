@@ -199,8 +199,8 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     }
 }
 
-/// Returns the next value of a channel. Waits for ever if the channel is closed: the end of the input
-/// does not stop the tower.
+/// Returns the next value of a channel. Waits for ever if the channel is closed: the end of the
+/// input does not stop the tower.
 async fn receive<T>(from: &Receiver<T>) -> T {
     match from.recv().await {
         Ok(next) => next,
@@ -219,9 +219,9 @@ fn not_enqueued(refused: &RefusedMessage) -> String {
     let bytes = refused.message.len();
     match refused.reason {
         EnqueueError::Full => {
-            "The queue is full (a fifth of it is kept for messages of other towers) and the message \
-             was not queued: wait until peers have taken some, or start the tower with a larger \
-             --max-queue or --max-queue-bytes."
+            "The queue is full (a fifth of it is kept for messages of other towers) and the \
+             message was not queued: wait until peers have taken some, or start the tower with a \
+             larger --max-queue or --max-queue-bytes."
                 .into()
         }
         EnqueueError::TooLarge { max } => format!(

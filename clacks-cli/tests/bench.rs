@@ -1,4 +1,5 @@
-//! `clacks bench`: that it measures everything and says so in its shape. How fast anything is, no test asks.
+//! `clacks bench`: that it measures everything and says so in its shape. How fast anything is, no
+//! test asks.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
 
 mod common;

@@ -43,16 +43,21 @@ fn all_three_steps_are_seen(runtime: &str) {
     };
     let (first, second, third) = (step(1)..step(2), step(2)..step(3), step(3)..events.len());
     for (by, of) in [(2, 3), (3, 2)] {
-        let found = json!({"event": "tower_discovered", "tower_number": by, "tower": address(of)});
+        let found = json!({"event": "tower_discovered", "tower_number": by, "peer": address(of)});
         happened(first.clone(), found);
     }
     for by in 1..=3 {
-        let received =
-            json!({"event": "message_received", "tower_number": by, "message": "Hello Discworld!"});
+        let message = json!({"kind": "text", "body": "Hello Discworld!"});
+        let received = json!({"event": "message_received", "tower_number": by, "message": message});
         happened(first.clone(), received);
-        let updated = |from: &str, to: &str| json!({"event": "tower_updated", "tower_number": by, "tower": address(4), "from": from, "to": to});
-        happened(second.clone(), updated("alive", "lost"));
-        happened(third.clone(), updated("lost", "alive"));
+        let changed = |from: &str, to: &str| {
+            json!({
+                "event": "status_changed", "tower_number": by,
+                "peer": address(4), "from": from, "to": to,
+            })
+        };
+        happened(second.clone(), changed("alive", "lost"));
+        happened(third.clone(), changed("lost", "alive"));
     }
     happened(third.clone(), json!({"event": "message_received", "tower_number": 4}));
     let prints: Vec<_> = events

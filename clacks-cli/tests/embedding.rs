@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use common::{DEADLINE, Tower};
 use serde_json::Value;
 
-/// Builds an example of the core, and says where it is. With the same features as the rest of the workspace, so that
-/// little is left to do when all the tests are run.
+/// Builds an example of the core, and says where it is. With the same features as the rest of the
+/// workspace, so that little is left to do when all the tests are run.
 fn example(name: &str) -> String {
     let mut cargo = Command::new(env!("CARGO"));
     // What cargo tells this test of its package would make build scripts run anew, here and after.
@@ -41,23 +41,26 @@ fn a_loop_of_ones_own_gets_on_with_a_tower_of_the_command() {
     for text in ["one", "two", "three"] {
         tower.say(&format!("enqueue {text}"));
     }
-    // It leaves when it has heard what is left of four messages, its own among them, going to and fro. The seconds are for failures only.
+    // It leaves when it has heard what is left of four messages, its own among them, going to and
+    // fro. The seconds are for failures only.
     let seconds = DEADLINE.as_secs().to_string();
     let child = Command::new(example("sockets"))
         .args(["127.0.0.1:0", &tower.address, "12", &seconds])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    tower.wait_for("message_received", |event| event["message"] == "Hello from a loop of its own!");
+    tower.wait_for("message_received", |event| {
+        event["message"]["body"] == "Hello from a loop of its own!"
+    });
     let heard = child.wait_with_output().unwrap();
     assert!(heard.status.success());
     let heard = common::stdout(&heard);
     assert!(heard.lines().count() >= 12, "{heard}");
     for text in ["one", "two", "three"] {
-        assert!(heard.contains(&format!("heard Text({text:?})")), "{heard}");
+        assert!(heard.contains(&format!("received Text({text:?})")), "{heard}");
     }
     // It left in good order: it said so, and all that it held is here.
-    tower.wait_for("link_closed", |event| event["why"] == "the peer said goodbye: leaving");
+    tower.wait_for("link_closed", |event| event["reason"]["goodbye"] == "leaving");
     let peek = tower.ask("peek");
     assert_eq!(peek["messages"].as_array().unwrap().len(), 4, "{peek}");
 }

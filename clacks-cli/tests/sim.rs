@@ -220,7 +220,8 @@ fn the_second_ctrl_c_ends_it_at_once() {
     let folder = tempdir().unwrap();
     let pipe = folder.path().join("trace");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Nobody reads what is written: before the command looks up for the first time, the pipe is full.
+    // Nobody reads what is written: before the command looks up for the first time, the pipe is
+    // full.
     let _held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let mut running =
         Running::start(&[&ENDLESS[..], &["--trace", pipe.to_str().unwrap()]].concat());

@@ -8,13 +8,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use common::{Tower, clacks, interrupt_until_it_ends, lines_of};
+use common::{DEADLINE, Tower, clacks, interrupt_until_it_ends, lines_of};
 use serde_json::{Value, json};
 
 /// Quick enough for tests.
 const QUICK: [&str; 4] = ["--send-rate", "50", "--heartbeat", "500ms"];
 
-/// Whatever drives a tower, it does the same. `smol` is the default, so that the tests that do not say use that.
+/// Whatever drives a tower, it does the same. `smol` is the default, so that the tests that do not
+/// say use that.
 const RUNTIMES: [[&str; 2]; 2] = [["--runtime", "smol"], ["--runtime", "mio"]];
 
 fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -54,11 +55,11 @@ fn the_console_answers_on(runtime: &[&str]) {
     tower.say_bytes(b"enqueue \xff\x00");
     tower.wait_for("message_queued", |_| true);
     let held = tower.ask("peek")["messages"].clone();
-    assert_eq!(held[0]["message"], "Hello Discworld!");
-    assert_eq!(held[0]["kind"], "text");
+    assert_eq!(held[0]["message"], json!({"kind": "text", "body": "Hello Discworld!"}));
+    assert_eq!(held[0]["id"], queued["id"]);
+    assert_eq!(held[0]["state"], "waiting");
     assert_eq!(held[0]["nonce"], queued["nonce"]);
-    assert_eq!(held[1]["message"], json!({"base64": "/wA="}));
-    assert_eq!(held[1]["kind"], "bytes");
+    assert_eq!(held[1]["message"], json!({"kind": "bytes", "body": "/wA="}));
 
     tower.say("ignore 127.0.0.1:9");
     tower.wait_for("done", |event| event["verb"] == "ignore" && event["tower"] == "127.0.0.1:9");
@@ -68,8 +69,8 @@ fn the_console_answers_on(runtime: &[&str]) {
     assert_eq!(survey[0]["fingerprint"], Value::Null);
     assert_eq!(survey[0]["dialect"], Value::Null);
     assert!(survey[0]["since_ms"].is_u64());
-    tower.say("heed 127.0.0.1:9");
-    tower.wait_for("tower_updated", |event| event["from"] == "ignored" && event["to"] == "new");
+    tower.say("unignore 127.0.0.1:9");
+    tower.wait_for("status_changed", |event| event["from"] == "ignored" && event["to"] == "new");
 
     let stats = tower.ask("stats");
     assert_eq!((&stats["enqueued"], &stats["held_messages"]), (&json!(2), &json!(2)));
@@ -89,7 +90,7 @@ fn mistakes_on_the_console_are_explained_and_change_nothing() {
         ("expand tower", "port is missing"),
         (&format!("expand {own}"), "this tower itself"),
         (&format!("announce {own}"), "this tower itself"),
-        ("heed 127.0.0.1:9", "was not ignored"),
+        ("unignore 127.0.0.1:9", "was not ignored"),
         ("enqueue 123456789", "9 bytes where 8 are allowed"),
         (&endless, "too long"),
     ] {
@@ -104,7 +105,7 @@ fn mistakes_on_the_console_are_explained_and_change_nothing() {
     assert!(error["message"].as_str().unwrap().contains("The queue is full"), "{error}");
     let held = tower.ask("peek")["messages"].clone();
     assert_eq!(held.as_array().unwrap().len(), 1);
-    assert_eq!(held[0]["message"], "12345678");
+    assert_eq!(held[0]["message"]["body"], "12345678");
     assert_eq!(tower.ask("survey")["towers"], json!([]));
 }
 
@@ -122,12 +123,11 @@ fn two_towers_meet_and_pass_a_message() {
         let announce = ["--announce", &first.address.clone()];
         let mut second = Tower::start(&quick(&[trust, &second_on, &announce].concat()));
         second.wait_for("announced", |event| event["to"] == first.address.as_str());
-        first.wait_for("tower_discovered", |event| event["tower"] == second.address.as_str());
+        first.wait_for("tower_discovered", |event| event["peer"] == second.address.as_str());
 
         first.say("enqueue Hello Discworld!");
         let received = second.wait_for("message_received", |_| true);
-        assert_eq!(received["message"], "Hello Discworld!");
-        assert_eq!(received["kind"], "text");
+        assert_eq!(received["message"], json!({"kind": "text", "body": "Hello Discworld!"}));
         assert_eq!(received["from"], first.address.as_str());
         first.wait_for("message_delivered", |event| event["to"] == second.address.as_str());
         first.wait_for("message_received", |event| event["from"] == second.address.as_str());
@@ -141,7 +141,7 @@ fn two_towers_meet_and_pass_a_message() {
 fn towers_with_and_without_tls_do_not_meet() {
     let mut clear = Tower::start(&quick(&["--clear"]));
     let mut secure = Tower::start(&quick(&["--announce", &clear.address.clone()]));
-    secure.wait_for("tower_updated", |event| event["to"] == "lost");
+    secure.wait_for("status_changed", |event| event["to"] == "lost");
     let announced = |event: &Value| event["event"] == "announced";
     assert!(!secure.told().iter().any(announced));
     assert_eq!(clear.ask("stats")["received"], 0);
@@ -169,7 +169,7 @@ fn a_private_network_keeps_to_itself() {
 
     let mut stranger =
         Tower::start(&quick(&[&["--identity", &file("stranger")], &announce[..]].concat()));
-    stranger.wait_for("tower_updated", |event| event["to"] == "lost");
+    stranger.wait_for("status_changed", |event| event["to"] == "lost");
     let towers = first.ask("survey")["towers"].clone();
     assert_eq!(towers.as_array().unwrap().len(), 1, "{towers}");
     assert_eq!(towers[0]["address"], second.address.as_str());
@@ -203,7 +203,7 @@ fn towers_of_other_networks_do_not_meet() {
     let mut first = Tower::start(&quick(&["--network", "ankh"]));
     let mut second =
         Tower::start(&quick(&["--network", "morpork", "--expand", &first.address.clone()]));
-    second.wait_for("tower_updated", |event| event["to"] == "lost");
+    second.wait_for("status_changed", |event| event["to"] == "lost");
     assert_eq!(first.ask("survey")["towers"], json!([]));
 }
 
@@ -248,7 +248,7 @@ fn a_tower_that_is_stopped_hands_its_queue_on() {
         assert_eq!(gone["left"], 0, "{stop}: {going}");
         assert!(first.ended().success(), "{stop}");
         let mut held: Vec<_> = second.ask("peek")["messages"].as_array().unwrap().clone();
-        held.retain(|held| held["message"].as_str().unwrap().starts_with("message "));
+        held.retain(|held| held["message"]["body"].as_str().unwrap().starts_with("message "));
         assert_eq!(held.len(), 3, "{stop}");
     }
 }
@@ -270,7 +270,8 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     let mut tower = Tower::start(&["--expand", &silent.local_addr().unwrap().to_string()]);
     tower.say("enqueue worth a try");
     tower.wait_for("message_queued", |_| true);
-    // Two different ones, because two of a kind can arrive as one anyway. A stopped process takes both at once when it goes on.
+    // Two different ones, because two of a kind can arrive as one anyway. A stopped process takes
+    // both at once when it goes on.
     for signal in ["-STOP", "-TERM", "-INT", "-CONT"] {
         tower.signal(signal);
     }
@@ -286,7 +287,8 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 fn a_second_signal_ends_it_at_once_on(runtime: &[&str]) {
-    // Its only peer takes connections and never says a word, so that the first signal alone takes its time.
+    // Its only peer takes connections and never says a word, so that the first signal alone takes
+    // its time.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = silent.local_addr().unwrap().to_string();
     let mut tower = Tower::start(&[runtime, &["--expand", &peer]].concat());
@@ -316,13 +318,15 @@ fn killed_and_found_again_on(runtime: &[&str]) {
     let (address, fingerprint) = (second.address.clone(), second.fingerprint.clone());
     first.wait_for_status(&address, "alive");
     second.kill();
-    first.wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "lost");
+    let lost = first
+        .wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
+    assert!(!lost["reason"]["link_closed"].is_null(), "{lost}");
 
     // It comes back and says nothing, and the other remembers it.
     let mut second = Tower::start_again(&address, &quick(&identity));
     assert_eq!(second.fingerprint, fingerprint);
-    first.wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "alive");
-    second.wait_for("tower_discovered", |event| event["tower"] == *first.address);
+    first.wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "alive");
+    second.wait_for("tower_discovered", |event| event["peer"] == *first.address);
 }
 
 #[test]
@@ -337,25 +341,25 @@ fn three_towers_pass_a_message_on_survive_a_kill_and_take_the_killed_one_back() 
     let address = third.address.clone();
     first.say("enqueue round and round");
     for tower in [&mut second, &mut third] {
-        tower.wait_for("message_received", |event| event["message"] == "round and round");
+        tower.wait_for("message_received", |event| event["message"]["body"] == "round and round");
     }
     first.wait_for_status(&address, "alive");
     second.wait_for_status(&address, "alive");
     third.kill();
     for tower in [&mut first, &mut second] {
         tower
-            .wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "lost");
+            .wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
     }
     // Whether or not the killed one held the message, the two others go on.
     second.say("enqueue and on");
-    first.wait_for("message_received", |event| event["message"] == "and on");
+    first.wait_for("message_received", |event| event["message"]["body"] == "and on");
     let mut third = Tower::start_again(&address, &quick(&identity));
     for tower in [&mut first, &mut second] {
-        tower.wait_for("tower_updated", |event| {
-            event["tower"] == *address && event["to"] == "alive"
+        tower.wait_for("status_changed", |event| {
+            event["peer"] == *address && event["to"] == "alive"
         });
     }
-    third.wait_for("message_received", |event| event["message"] == "and on");
+    third.wait_for("message_received", |event| event["message"]["body"] == "and on");
 }
 
 #[test]
@@ -365,9 +369,9 @@ fn another_tower_at_a_known_address_is_a_stranger() {
     let address = second.address.clone();
     let known = first.wait_for_status(&address, "alive")["fingerprint"].clone();
     second.kill();
-    first.wait_for("tower_updated", |event| event["tower"] == *address && event["to"] == "lost");
+    first.wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
     let stranger = Tower::start_again(&address, &QUICK);
-    let changed = first.wait_for("key_changed", |event| event["tower"] == *address);
+    let changed = first.wait_for("key_changed", |event| event["peer"] == *address);
     assert_eq!(changed["seen"], stranger.fingerprint);
     let survey = first.ask("survey")["towers"].clone();
     assert_eq!(survey[0]["status"], "lost");
@@ -427,7 +431,8 @@ fn a_tower_whose_output_cannot_be_written_hands_its_queue_on() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("events");
     let mut other = Tower::start(&["--send-rate", "0.0001"]);
-    // A file that may hold one block, by a limit that the shell sets and a signal that it has ignored.
+    // A file that may hold one block, by a limit that the shell sets and a signal that it has
+    // ignored.
     let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
     let mut child = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_clacks"), "tower", "--json"])
@@ -443,7 +448,7 @@ fn a_tower_whose_output_cannot_be_written_hands_its_queue_on() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("Standard output cannot be written"), "{said}");
     assert_eq!(output.status.code(), Some(1));
-    other.wait_for("message_received", |event| event["message"] == "worth keeping");
+    other.wait_for("message_received", |event| event["message"]["body"] == "worth keeping");
 }
 
 #[test]
@@ -492,6 +497,29 @@ fn people_read_sentences_without_colours_unless_on_a_terminal() {
 }
 
 #[test]
+fn people_read_why_a_tower_is_lost() {
+    // The ends of an old connection keep other processes from getting the port.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap();
+    let _ends = (TcpStream::connect(closed).unwrap(), listener.accept().unwrap());
+    drop(listener);
+    let mut child = clacks(&["tower", "--listen", "127.0.0.1:0", "--clear"])
+        .args(["--send-rate", "50", "--expand", &closed.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut console = child.stdin.take().unwrap();
+    let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
+    console.write_all(b"enqueue x\n").unwrap();
+    let expected = format!("lost        {closed} (was new): connection refused");
+    let line = std::iter::from_fn(|| lines.recv_timeout(DEADLINE).ok());
+    assert!(line.into_iter().any(|line| line.ends_with(&expected)), "no {expected:?}");
+    console.write_all(b"quit\n").unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_replayed_seed_gives_the_same_names() {
     let seed = "07".repeat(32);
     let nonce = || {
@@ -516,7 +544,8 @@ fn the_second_signal_ends_even_a_tower_that_nobody_reads() {
             .unwrap();
     let mut console = child.stdin.take().unwrap();
     writeln!(console, "enqueue {}\npeek", "x".repeat(1_000_000)).unwrap();
-    // Once the answer to `peek` has begun, the tower is stuck in it: no pipe has room for all of it.
+    // Once the answer to `peek` has begun, the tower is stuck in it: no pipe has room for all of
+    // it.
     let mut out = BufReader::with_capacity(1, child.stdout.take().unwrap());
     let mut begun = String::new();
     while !begun.ends_with("\"peek\"") {

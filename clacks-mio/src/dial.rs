@@ -40,7 +40,7 @@ pub(crate) mod tests {
         (listener, address)
     }
 
-    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    /// A port that refuses connections. The two ends of a connection reserve it.
     fn closed_port() -> (SocketAddr, [std::net::TcpStream; 2]) {
         let (listener, address) = listener();
         let caller = std::net::TcpStream::connect(address).unwrap();

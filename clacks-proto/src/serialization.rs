@@ -96,7 +96,7 @@ mod tests {
             Notice::Missed { count: 3 },
             Notice::ShutDown { left: 1 },
         ]);
-        for message in [Message::text("é\""), Message::bytes(&[0, 255]), Message::json("[1]")] {
+        for message in [Message::text("é\""), Message::bytes(&[0, 255]), Message::json("1.00")] {
             let from = Some(peer.clone());
             let (again, to) = (true, peer.clone());
             let delivered = message.clone();

@@ -252,7 +252,7 @@ impl Choices<'_> {
             6 => Deed::Enqueue { towers: group, count: 1 + u32::from(self.below(20)) },
             7 => Deed::Announce { towers: group, peers: self.group(towers) },
             8 => Deed::Ignore { towers: group, peers: self.group(towers) },
-            _ => Deed::Heed { towers: group, peers: self.group(towers) },
+            _ => Deed::Unignore { towers: group, peers: self.group(towers) },
         };
         let fault = FaultAt::new(at, what);
         match fault.what {

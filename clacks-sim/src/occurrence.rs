@@ -66,8 +66,8 @@ pub enum What {
         /// The peer.
         peer: TowerId,
     },
-    /// The application takes an ignored peer back.
-    Heeded {
+    /// The application unignored a peer.
+    Unignored {
         /// The peer.
         peer: TowerId,
     },
@@ -88,7 +88,7 @@ pub enum What {
         /// Whose.
         from: TowerId,
         /// Why.
-        why: Refusal,
+        reason: Refusal,
     },
     /// Its connection stands.
     Connected {
@@ -195,7 +195,7 @@ pub enum What {
         /// The peer at the other end, as far as it knows.
         peer: Option<TowerId>,
         /// Why.
-        why: CloseReason,
+        reason: CloseReason,
     },
     /// It had more to tell than there was room for.
     Missed {

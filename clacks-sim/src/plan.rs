@@ -218,8 +218,8 @@ pub(crate) enum Step {
     Announce { tower: TowerId, peer: TowerId },
     /// The application of a tower ignores a peer.
     Ignore { tower: TowerId, peer: TowerId },
-    /// The application of a tower takes an ignored peer back.
-    Heed { tower: TowerId, peer: TowerId },
+    /// The application of a tower unignores a peer.
+    Unignore { tower: TowerId, peer: TowerId },
 }
 
 /// Whether a tower that comes up is told its contacts.

@@ -93,7 +93,7 @@ mod tests {
         (listener, address)
     }
 
-    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    /// A port that refuses connections. The two ends of a connection reserve it.
     fn closed_port() -> (SocketAddr, [TcpStream; 2]) {
         let (listener, address) = listener();
         let caller = TcpStream::connect(address).unwrap();

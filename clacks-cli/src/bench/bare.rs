@@ -1,6 +1,7 @@
-//! What towers are made of, used as plainly as can be: blocking sockets, and rustls with records as full as they can be.
+//! What towers are made of, used as plainly as can be: blocking sockets, and rustls with records as
+//! full as they can be.
 
-mod anyone;
+mod accept_any_key;
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -24,9 +25,9 @@ use rustls::{
     ServerConnection, SideData, StreamOwned,
 };
 
-use super::dials::{Sessions, Talk, WRONG_HANDSHAKE};
-use super::{Rate, Trouble};
-use anyone::Anyone;
+use super::dials::{Opening, Sessions, WRONG_HANDSHAKE};
+use super::{BenchError, Rate};
+use accept_any_key::AcceptAnyKey;
 
 /// How much is written and read at a time, as towers' drivers do.
 const CHUNK: usize = 64 * 1024;
@@ -39,29 +40,30 @@ const ANSWER: [u8; 13] = [0; 13];
 /// What each side says first, if it does: about as many bytes as a tower's hello.
 const HELLO: [u8; 48] = [0; 48];
 
-/// What both sides of a connection are set up with: as towers are, each with a key, and both must prove theirs.
+/// What both sides of a connection are set up with: as towers are, each with a key, and both must
+/// prove theirs.
 pub(super) struct Keys {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
 impl Keys {
-    pub(super) fn new() -> Result<Self, Trouble> {
+    pub(super) fn new() -> Result<Self, BenchError> {
         let mut provider = ring::default_provider();
         provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
         let provider: Arc<CryptoProvider> = Arc::new(provider);
-        let anyone = Arc::new(Anyone(provider.signature_verification_algorithms));
+        let accept_any_key = Arc::new(AcceptAnyKey(provider.signature_verification_algorithms));
         let (chain, key) = credentials()?;
         let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(anyone.clone())
+            .with_custom_certificate_verifier(accept_any_key.clone())
             .with_client_auth_cert(chain, key)?;
         client.resumption = Resumption::in_memory_sessions(4);
         let (chain, key) = credentials()?;
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(anyone)
+            .with_client_cert_verifier(accept_any_key)
             .with_single_cert(chain, key)?;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.ticketer = ring::Ticketer::new()?;
@@ -69,12 +71,12 @@ impl Keys {
         Ok(Self { client: Arc::new(client), server: Arc::new(server) })
     }
 
-    fn client(&self) -> Result<ClientConnection, Trouble> {
+    fn client(&self) -> Result<ClientConnection, BenchError> {
         let name = ServerName::try_from("tower.example")?;
         Ok(ClientConnection::new(self.client.clone(), name)?)
     }
 
-    fn server(&self) -> Result<ServerConnection, Trouble> {
+    fn server(&self) -> Result<ServerConnection, BenchError> {
         Ok(ServerConnection::new(self.server.clone())?)
     }
 
@@ -86,7 +88,7 @@ impl Keys {
     }
 }
 
-fn credentials() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Trouble> {
+fn credentials() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), BenchError> {
     let identity = Identity::generate()?;
     let certificate = CertificateDer::from_pem_slice(identity.cert_pem().as_bytes())?;
     Ok((vec![certificate], PrivateKeyDer::from_pem_slice(identity.key_pem().as_bytes())?))
@@ -97,10 +99,11 @@ pub(super) fn stream(keys: Option<&Keys>, size: usize, time: Duration) -> Rate {
     let each = messages(size, 1).len();
     let plaintext = messages(size, (CHUNK / each).max(1));
     let (listener, address) = listen()?;
-    let sides = keys.map(|keys| Ok::<_, Trouble>((keys.client()?, keys.server()?))).transpose()?;
+    let sides =
+        keys.map(|keys| Ok::<_, BenchError>((keys.client()?, keys.server()?))).transpose()?;
     let (client, server) =
         sides.map_or((None, None), |(client, server)| (Some(client), Some(server)));
-    let receiver = thread::spawn(move || -> Result<u64, Trouble> {
+    let receiver = thread::spawn(move || -> Result<u64, BenchError> {
         let (stream, _) = listener.accept()?;
         match server {
             Some(tls) => receive_records(tls, stream),
@@ -133,7 +136,7 @@ fn send_records(
     mut stream: TcpStream,
     plaintext: &[u8],
     time: Duration,
-) -> Result<(), Trouble> {
+) -> Result<(), BenchError> {
     let began = Instant::now();
     shake_hands(&mut tls, &mut stream)?;
     // What does not wait for the socket is never more than what is written at a time.
@@ -149,7 +152,7 @@ fn send_records(
 }
 
 /// Reads to the end, in pieces as large as they come; how many bytes of plaintext there were.
-fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u64, Trouble> {
+fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u64, BenchError> {
     shake_hands(&mut tls, &mut stream)?;
     let mut buffer = vec![0; CHUNK];
     // Some may have come with the end of the handshake.
@@ -160,14 +163,15 @@ fn receive_records(mut tls: ServerConnection, mut stream: TcpStream) -> Result<u
     Ok(sum)
 }
 
-/// Two threads send each other so many messages of `size` bytes at a time, and the next ones only when as many have come. How many a second came to both.
+/// Two threads send each other so many messages of `size` bytes at a time, and the next ones only
+/// when as many have come. How many a second came to both.
 pub(super) fn take_turns(keys: &Keys, size: usize, count: usize, time: Duration) -> Rate {
     let each = messages(size, 1).len();
     let batch = Arc::new(messages(size, count));
     let (listener, address) = listen()?;
     let (client, server) = (keys.client()?, keys.server()?);
     let theirs = batch.clone();
-    let other = thread::spawn(move || -> Result<u64, Trouble> {
+    let other = thread::spawn(move || -> Result<u64, BenchError> {
         let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         answer_batches(server, stream, &theirs, None)
@@ -181,17 +185,19 @@ pub(super) fn take_turns(keys: &Keys, size: usize, count: usize, time: Duration)
     Ok(received as f64 / each as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Sends a batch, and the next one whenever as much has come in; for so long, or until the other side ends. How many bytes came in.
+/// Sends a batch, and the next one whenever as much has come in; for so long, or until the other
+/// side ends. How many bytes came in.
 fn answer_batches<Side: SideData>(
     mut tls: impl DerefMut<Target = ConnectionCommon<Side>>,
     mut stream: TcpStream,
     batch: &[u8],
     time: Option<Duration>,
-) -> Result<u64, Trouble> {
+) -> Result<u64, BenchError> {
     let began = Instant::now();
     shake_hands(&mut tls, &mut stream)?;
     tls.set_buffer_limit(None);
-    // Both sides write before they read: where the sockets have no room for a batch of each, neither must wait for ever.
+    // Both sides write before they read: where the sockets have no room for a batch of each,
+    // neither must wait for ever.
     stream.set_write_timeout(Some(STUCK))?;
     send(&mut tls, &mut stream, batch)?;
     let (mut buffer, mut sum, mut due) = (vec![0; CHUNK], drain(&mut tls), batch.len() as u64);
@@ -256,11 +262,12 @@ fn send<Side: SideData>(
     Ok(())
 }
 
-/// Says that nothing more comes, and waits for the other side's end: whoever still has a ticket to read must not have its connection reset.
+/// Sends the end, and waits for the end of the other side. A side that still has a ticket to
+/// read must not have its connection reset.
 fn part<Side: SideData>(
     tls: &mut ConnectionCommon<Side>,
     mut stream: TcpStream,
-) -> Result<(), Trouble> {
+) -> Result<(), BenchError> {
     tls.send_close_notify();
     while tls.wants_write() {
         tls.write_tls(&mut stream)?;
@@ -275,7 +282,7 @@ fn receive<Side: SideData>(
     tls: &mut ConnectionCommon<Side>,
     stream: &mut TcpStream,
     buffer: &mut [u8],
-) -> Result<Option<u64>, Trouble> {
+) -> Result<Option<u64>, BenchError> {
     let count = stream.read(buffer)?;
     let mut rest = buffer.get(..count).unwrap_or_default();
     if rest.is_empty() {
@@ -303,7 +310,7 @@ fn drain<Side: SideData>(tls: &mut ConnectionCommon<Side>) -> u64 {
 }
 
 /// Reads to the end; how many bytes there were.
-fn swallow(mut from: impl Read) -> Result<u64, Trouble> {
+fn swallow(mut from: impl Read) -> Result<u64, BenchError> {
     let mut buffer = vec![0; CHUNK];
     let mut sum = 0;
     loop {
@@ -314,11 +321,12 @@ fn swallow(mut from: impl Read) -> Result<u64, Trouble> {
     }
 }
 
-/// Connects again and again; each time a message goes one way and an answer the other, and both sides close.
+/// Connects again and again; each time a message goes one way and an answer the other, and both
+/// sides close.
 pub(super) fn dial(
     keys: &Keys,
     sessions: Sessions,
-    talk: Talk,
+    opening: Opening,
     size: usize,
     time: Duration,
 ) -> Rate {
@@ -326,18 +334,18 @@ pub(super) fn dial(
     let keys = if sessions == Sessions::Full { &forgetful } else { keys };
     let (listener, address) = listen()?;
     let server = keys.server.clone();
-    let host = thread::spawn(move || -> Result<(), Trouble> {
+    let host = thread::spawn(move || -> Result<(), BenchError> {
         let mut message = vec![0; size];
         loop {
             let (stream, _) = listener.accept()?;
             stream.set_nodelay(true)?;
             let tls = ServerConnection::new(server.clone())?;
             let mut stream = StreamOwned::new(tls, stream);
-            if talk == Talk::AfterHellos && stream.read_exact(&mut [0; HELLO.len()]).is_ok() {
+            if opening == Opening::Hellos && stream.read_exact(&mut [0; HELLO.len()]).is_ok() {
                 stream.write_all(&HELLO)?;
             }
             if stream.read_exact(&mut message).is_err() {
-                // Whoever connects and says nothing wants this to end.
+                // A connection without a message ends this thread.
                 return Ok(());
             }
             stream.write_all(&ANSWER)?;
@@ -346,9 +354,9 @@ pub(super) fn dial(
         }
     });
     let message = vec![b'x'; size];
-    let one = || -> Result<Option<HandshakeKind>, Trouble> {
+    let one = || -> Result<Option<HandshakeKind>, BenchError> {
         let mut stream = StreamOwned::new(keys.client()?, connect(address)?);
-        if talk == Talk::AfterHellos {
+        if opening == Opening::Hellos {
             stream.write_all(&HELLO)?;
             stream.read_exact(&mut [0; HELLO.len()])?;
         }
@@ -376,7 +384,7 @@ pub(super) fn dial(
     Ok(rate)
 }
 
-/// The other side may be gone already: then there is nobody to tell.
+/// Closes a connection, whose other side may be gone already.
 fn close<Side>(tls: &mut ConnectionCommon<Side>, stream: &mut TcpStream) {
     tls.send_close_notify();
     let _ = tls.write_tls(stream);

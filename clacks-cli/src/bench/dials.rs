@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use clacks_proto::{Message, Notice};
 
 use super::towers::{BackgroundTower, ForegroundTower, Placement, keeping, sending};
-use super::{Contender, Contest, Rate, Trouble, bare};
+use super::{BenchError, Candidate, Comparison, Rate, bare};
 use crate::args::Runtime;
 
 /// The number of towers that are dialled in turn.
 const LISTENERS: usize = 12;
-/// The links of a dialling tower that has forgotten the session of a tower when it dials it again: it
-/// keeps as many sessions as links.
+/// The links of a dialling tower that has forgotten the session of a tower when it dials it again:
+/// it keeps as many sessions as links.
 const FORGETFUL: usize = 8;
 
 const SIZE: usize = 64;
@@ -26,37 +26,37 @@ pub(super) enum Sessions {
     Resumed,
 }
 
-/// Whether both sides send something before the message. Towers do: neither knows before how much the
+/// What is sent first on a connection. Towers send hellos: neither side knows before how much the
 /// other one takes, and to which network it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Talk {
-    Straight,
-    AfterHellos,
+pub(super) enum Opening {
+    Message,
+    Hellos,
 }
 
-pub(super) fn contests() -> impl Iterator<Item = Result<Contest, Trouble>> {
-    [Sessions::Full, Sessions::Resumed].into_iter().map(contest)
+pub(super) fn comparisons() -> impl Iterator<Item = Result<Comparison, BenchError>> {
+    [Sessions::Full, Sessions::Resumed].into_iter().map(comparison)
 }
 
-fn contest(sessions: Sessions) -> Result<Contest, Trouble> {
+fn comparison(sessions: Sessions) -> Result<Comparison, BenchError> {
     let keys = bare::Keys::new()?;
     let polite_keys = bare::Keys::new()?;
     let towers = |runtime| move |time| dial(runtime, sessions, time);
-    let contenders = vec![
-        Contender::new("bare rustls, blocking sockets", None, move |time| {
-            bare::dial(&keys, sessions, Talk::Straight, SIZE, time)
+    let candidates = vec![
+        Candidate::new("bare rustls, blocking sockets", None, move |time| {
+            bare::dial(&keys, sessions, Opening::Message, SIZE, time)
         }),
-        Contender::new("the same, after a word from each side", None, move |time| {
-            bare::dial(&polite_keys, sessions, Talk::AfterHellos, SIZE, time)
+        Candidate::new("the same, after a word from each side", None, move |time| {
+            bare::dial(&polite_keys, sessions, Opening::Hellos, SIZE, time)
         }),
-        Contender::new("towers on mio", Some(0.8), towers(Runtime::Mio)),
-        Contender::new("towers on smol", Some(0.8), towers(Runtime::Smol)),
+        Candidate::new("towers on mio", Some(0.8), towers(Runtime::Mio)),
+        Candidate::new("towers on smol", Some(0.8), towers(Runtime::Smol)),
     ];
     let bench = match sessions {
         Sessions::Full => "dial, full handshakes",
         Sessions::Resumed => "dial, resumed sessions",
     };
-    Ok(Contest { bench, size: SIZE, contenders })
+    Ok(Comparison { bench, size: SIZE, candidates })
 }
 
 /// A program makes the tower on its thread dial others, which run on other threads.
@@ -70,7 +70,7 @@ fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
     let listeners: Vec<_> = (0..LISTENERS).map(listener).collect::<Result<_, _>>()?;
     ForegroundTower::new(runtime, config)?.run(async |handle, mut notices| {
         let message = Message::bytes(&[b'x'; SIZE]);
-        let mut round = async || -> Result<(), Trouble> {
+        let mut round = async || -> Result<(), BenchError> {
             for listener in &listeners {
                 // Only this peer is not ignored, so that it is drawn.
                 let address = listener.handle.address();

@@ -1,7 +1,8 @@
-//! How fast towers are here, end to end, beside what they are made of.
+//! `clacks bench`: how fast towers are on this machine, compared with rustls and sockets alone.
 //!
-//! [`streams`] moves messages and [`dials`] makes connections: each lists its contenders, of which [`bare`] has those that are no towers and [`towers`]
-//! the others. They take turns, and [`table`] says what came of it.
+//! [`streams`] measures messages and [`dials`] connections. Each lists its candidates: [`towers`],
+//! and connections without towers in [`bare`]. The candidates take turns. [`table`] writes the
+//! results.
 
 mod bare;
 mod dials;
@@ -21,21 +22,21 @@ use crate::error::Failure;
 use crate::output::json;
 use table::Table;
 
-/// What can go wrong: the operating system has no socket or thread to spare, or a tower does not answer.
-type Trouble = Box<dyn Error + Send + Sync>;
+/// Why a measurement failed: no socket or thread is left, or a tower does not answer.
+type BenchError = Box<dyn Error + Send + Sync>;
 
-/// How a contender's turn went: so many a second.
-type Rate = Result<f64, Trouble>;
+/// The result of a turn: how many a second.
+type Rate = Result<f64, BenchError>;
 
-/// Something that is done as often as possible for some time.
-struct Contender {
+/// Something that is done as often as possible during a turn.
+struct Candidate {
     what: &'static str,
-    /// At least this share of the rate of the first one of its kind should be reached.
+    /// The wanted share of the rate of the first candidate.
     wanted: Option<f64>,
     turn: Box<dyn FnMut(Duration) -> Rate>,
 }
 
-impl Contender {
+impl Candidate {
     fn new(
         what: &'static str,
         wanted: Option<f64>,
@@ -45,41 +46,41 @@ impl Contender {
     }
 }
 
-/// Contenders that do the same. The first is what the others are measured by.
-struct Contest {
+/// Candidates that do the same. Their rates are compared with that of the first one.
+struct Comparison {
     bench: &'static str,
     /// The bytes of a message.
     size: usize,
-    contenders: Vec<Contender>,
+    candidates: Vec<Candidate>,
 }
 
-impl Contest {
+impl Comparison {
     fn title(&self) -> String {
         format!("{}, messages of {} bytes", self.bench, self.size)
     }
 }
 
-/// How long it all takes.
+/// The number and duration of turns.
 #[derive(Clone, Copy)]
-struct Patience {
+struct Schedule {
     turns: u32,
     turn: Duration,
 }
 
-impl Patience {
+impl Schedule {
     const FULL: Self = Self { turns: 5, turn: Duration::from_millis(700) };
     const QUICK: Self = Self { turns: 1, turn: Duration::from_millis(300) };
 }
 
-/// Measures everything.
+/// Runs all comparisons, or those whose title contains a text.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let patience = if args.quick { Patience::QUICK } else { Patience::FULL };
-    let contests = streams::contests().chain(dials::contests());
-    let contests: Vec<_> = contests.collect::<Result<_, _>>().map_err(failed)?;
-    let (contests, others): (Vec<_>, Vec<_>) = contests.into_iter().partition(|contest| {
-        args.title.as_ref().is_none_or(|title| contest.title().contains(title.as_str()))
+    let schedule = if args.quick { Schedule::QUICK } else { Schedule::FULL };
+    let comparisons = streams::comparisons().chain(dials::comparisons());
+    let comparisons: Vec<_> = comparisons.collect::<Result<_, _>>().map_err(failed)?;
+    let (comparisons, others): (Vec<_>, Vec<_>) = comparisons.into_iter().partition(|comparison| {
+        args.title.as_ref().is_none_or(|title| comparison.title().contains(title.as_str()))
     });
-    if contests.is_empty() {
+    if comparisons.is_empty() {
         let titles: Vec<_> = others.iter().map(|it| format!("\"{}\"", it.title())).collect();
         return Err(Failure::usage(format_args!(
             "No table has that in its title. There are {}.",
@@ -91,39 +92,39 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         json::write(&json!({
             "event": "started",
             "cores": std::thread::available_parallelism().map_or(1, usize::from),
-            "turns": patience.turns,
-            "turn_ms": u64::try_from(patience.turn.as_millis()).unwrap_or(u64::MAX),
+            "turns": schedule.turns,
+            "turn_ms": u64::try_from(schedule.turn.as_millis()).unwrap_or(u64::MAX),
         }))?;
     }
-    let turns: usize = contests.iter().map(|contest| contest.contenders.len()).sum();
-    let bar = bar(turns as u64 * u64::from(patience.turns));
-    for mut contest in contests {
-        let rates = measure(&mut contest, patience, &bar).map_err(failed)?;
-        bar.suspend(|| table.tell(&contest, &rates))?;
+    let turns: usize = comparisons.iter().map(|comparison| comparison.candidates.len()).sum();
+    let bar = bar(turns as u64 * u64::from(schedule.turns));
+    for mut comparison in comparisons {
+        let rates = measure(&mut comparison, schedule, &bar).map_err(failed)?;
+        bar.suspend(|| table.write(&comparison, &rates))?;
     }
     bar.finish_and_clear();
-    table.end()?;
+    table.finish()?;
     Ok(())
 }
 
-/// The rates of all contenders, turn by turn.
+/// Returns the rates of all candidates, turn by turn.
 fn measure(
-    contest: &mut Contest,
-    patience: Patience,
+    comparison: &mut Comparison,
+    schedule: Schedule,
     bar: &ProgressBar,
-) -> Result<Vec<Vec<f64>>, Trouble> {
-    let mut rates = vec![Vec::new(); contest.contenders.len()];
-    for _ in 0..patience.turns {
-        for (contender, rates) in contest.contenders.iter_mut().zip(&mut rates) {
-            bar.set_message(format!("{} {}", contest.bench, contender.what));
-            rates.push((contender.turn)(patience.turn)?);
+) -> Result<Vec<Vec<f64>>, BenchError> {
+    let mut rates = vec![Vec::new(); comparison.candidates.len()];
+    for _ in 0..schedule.turns {
+        for (candidate, rates) in comparison.candidates.iter_mut().zip(&mut rates) {
+            bar.set_message(format!("{} {}", comparison.bench, candidate.what));
+            rates.push((candidate.turn)(schedule.turn)?);
             bar.inc(1);
         }
     }
     Ok(rates)
 }
 
-/// Turns that are over; on a terminal only.
+/// Returns a progress bar of turns. It is shown on a terminal only.
 fn bar(turns: u64) -> ProgressBar {
     let bar = ProgressBar::new(turns);
     if !io::stderr().is_terminal() {
@@ -136,8 +137,9 @@ fn bar(turns: u64) -> ProgressBar {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
-fn failed(trouble: Trouble) -> Failure {
+fn failed(trouble: BenchError) -> Failure {
     Failure::failed(format_args!(
-        "The benchmark broke down ({trouble}): it needs some sockets and threads, and a processor that is not too busy."
+        "The benchmark broke down ({trouble}): it needs some sockets and threads, and a processor \
+         that is not too busy."
     ))
 }

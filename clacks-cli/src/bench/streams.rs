@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use clacks_proto::{Message, Window};
 
 use super::towers::{BackgroundTower, Placement, sending};
-use super::{Contender, Contest, Rate, Trouble, bare};
+use super::{BenchError, Candidate, Comparison, Rate, bare};
 use crate::args::Runtime;
 
 /// The time from the first messages until the rate is steady.
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// A window that keeps both ends busy. With the default, each waits for the other after 32 messages.
+/// A window that keeps both ends busy. With the default, each waits for the other after 32
+/// messages.
 const WIDE: Window = Window { messages: 1024, bytes: 1024 * 1024 };
 
 /// How long the towers may take for their first messages, on a busy machine.
@@ -20,33 +21,33 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The time between two looks at the counters.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
-pub(super) fn contests() -> impl Iterator<Item = Result<Contest, Trouble>> {
-    [64, 1024, 16_384].into_iter().map(contest)
+pub(super) fn comparisons() -> impl Iterator<Item = Result<Comparison, BenchError>> {
+    [64, 1024, 16_384].into_iter().map(comparison)
 }
 
-fn contest(size: usize) -> Result<Contest, Trouble> {
+fn comparison(size: usize) -> Result<Comparison, BenchError> {
     let keys = bare::Keys::new()?;
     let default = sending().window;
     let turn_keys = bare::Keys::new()?;
     let turn = at_once(default, size);
     let towers = |runtime, window| move |time| circulate(runtime, window, size, time);
     let (on_mio, on_smol) = if size == 1024 { (Some(0.5), Some(0.4)) } else { (None, None) };
-    let contenders = vec![
-        Contender::new("bare rustls, blocking sockets, full records", None, move |time| {
+    let candidates = vec![
+        Candidate::new("bare rustls, blocking sockets, full records", None, move |time| {
             bare::stream(Some(&keys), size, time)
         }),
-        Contender::new("the same, a default window at a time, in turns", None, move |time| {
+        Candidate::new("the same, a default window at a time, in turns", None, move |time| {
             bare::take_turns(&turn_keys, size, turn, time)
         }),
-        Contender::new("towers on mio", on_mio, towers(Runtime::Mio, default)),
-        Contender::new("towers on smol", on_smol, towers(Runtime::Smol, default)),
-        Contender::new("towers on mio, windows of 1 MiB", on_mio, towers(Runtime::Mio, WIDE)),
-        Contender::new("towers on smol, windows of 1 MiB", on_smol, towers(Runtime::Smol, WIDE)),
-        Contender::new("blocking sockets without TLS", None, move |time| {
+        Candidate::new("towers on mio", on_mio, towers(Runtime::Mio, default)),
+        Candidate::new("towers on smol", on_smol, towers(Runtime::Smol, default)),
+        Candidate::new("towers on mio, windows of 1 MiB", on_mio, towers(Runtime::Mio, WIDE)),
+        Candidate::new("towers on smol, windows of 1 MiB", on_smol, towers(Runtime::Smol, WIDE)),
+        Candidate::new("blocking sockets without TLS", None, move |time| {
             bare::stream(None, size, time)
         }),
     ];
-    Ok(Contest { bench: "end to end", size, contenders })
+    Ok(Comparison { bench: "end to end", size, candidates })
 }
 
 /// Returns how many messages of a size fit into a window.

@@ -1,14 +1,14 @@
-//! What came of it: a table for people, lines for programs.
+//! The results: a table for people, JSON lines for programs.
 
 use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::Contest;
+use super::Comparison;
 use crate::output::json;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, grouped};
 
-/// Tells each contest as soon as it is over.
+/// Writes each comparison as soon as it is over.
 pub(super) struct Table {
     json: bool,
     rows: usize,
@@ -19,33 +19,33 @@ impl Table {
         Self { json, rows: 0 }
     }
 
-    pub(super) fn tell(&mut self, contest: &Contest, rates: &[Vec<f64>]) -> io::Result<()> {
-        let Contest { bench, size, contenders } = contest;
+    pub(super) fn write(&mut self, comparison: &Comparison, rates: &[Vec<f64>]) -> io::Result<()> {
+        let Comparison { bench, size, candidates } = comparison;
         let floor = rates.first().map_or(&[][..], Vec::as_slice);
         if !self.json {
             let mut out = anstream::stdout();
-            let title = contest.title();
+            let title = comparison.title();
             writeln!(
                 out,
                 "{STRONG}{title:<48}{STRONG:#}{QUIET}{:>12}  ratio{QUIET:#}",
                 "a second"
             )?;
         }
-        for (contender, own) in contenders.iter().zip(rates) {
+        for (candidate, own) in candidates.iter().zip(rates) {
             self.rows += 1;
             let rate = median(own.clone());
             // Turn by turn: what disturbs one turn disturbs those next to it.
             let ratio = median(own.iter().zip(floor).map(|(own, floor)| own / floor).collect());
-            let reached = contender.wanted.map(|wanted| ratio >= wanted);
+            let reached = candidate.wanted.map(|wanted| ratio >= wanted);
             if self.json {
                 json::write(&json!({
                     "event": "row",
                     "bench": bench,
                     "size": size,
-                    "what": contender.what,
+                    "what": candidate.what,
                     "per_second": rate.round(),
                     "ratio": (ratio * 1e3).round() / 1e3,
-                    "wanted_ratio": contender.wanted,
+                    "wanted_ratio": candidate.wanted,
                     "reached": reached,
                 }))?;
                 continue;
@@ -53,8 +53,8 @@ impl Table {
             let mut out = anstream::stdout();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
             let shown = grouped(rate.round() as u64);
-            write!(out, "  {:<46}{shown:>12}  {ratio:>5.2}", contender.what)?;
-            match (contender.wanted, reached) {
+            write!(out, "  {:<46}{shown:>12}  {ratio:>5.2}", candidate.what)?;
+            match (candidate.wanted, reached) {
                 (Some(wanted), Some(true)) => write!(out, "  {GOOD}of {wanted:.2} wanted{GOOD:#}")?,
                 (Some(wanted), _) => write!(out, "  {BAD}of {wanted:.2} wanted{BAD:#}")?,
                 (None, _) => {}
@@ -64,14 +64,15 @@ impl Table {
         io::stdout().flush()
     }
 
-    pub(super) fn end(&self) -> io::Result<()> {
+    pub(super) fn finish(&self) -> io::Result<()> {
         if self.json {
             return json::write(&json!({"event": "result", "rows": self.rows}));
         }
         let mut out = anstream::stdout();
         writeln!(
             out,
-            "{QUIET}The ratio is to the first row of each table. All ran on this machine, in turns.{QUIET:#}"
+            "{QUIET}The ratio is to the first row of each table. All ran on this machine, in \
+             turns.{QUIET:#}"
         )
     }
 }

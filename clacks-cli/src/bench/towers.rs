@@ -13,7 +13,7 @@ use clacks_smol::Driver;
 use smol::channel::{self, Sender};
 use smol::{Timer, future};
 
-use super::Trouble;
+use super::BenchError;
 use crate::args::Runtime;
 use crate::runtime::RunningTower;
 
@@ -36,7 +36,7 @@ pub(super) fn keeping() -> Config {
 }
 
 /// Returns a tower behind TLS, with a free port.
-fn secure(config: Config) -> Result<(SecureTower, TcpListener), Trouble> {
+fn secure(config: Config) -> Result<(SecureTower, TcpListener), BenchError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = Address::try_from(listener.local_addr()?)?;
     let seed = Seed::from_u64(address.port().get().into());
@@ -49,8 +49,8 @@ fn secure(config: Config) -> Result<(SecureTower, TcpListener), Trouble> {
 pub(super) enum Placement {
     /// A thread of its own.
     OwnThread,
-    /// The thread of smol's executor, with all others like it. Threads that wait with smol share one
-    /// reactor, so that each is woken for the others.
+    /// The thread of smol's executor, with all others like it. Threads that wait with smol share
+    /// one reactor, so that each is woken for the others.
     Executor,
 }
 
@@ -71,7 +71,7 @@ impl BackgroundTower {
         runtime: Runtime,
         placement: Placement,
         config: Config,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, BenchError> {
         let (machine, listener) = secure(config)?;
         let (handle, running) = if (runtime, placement) == (Runtime::Smol, Placement::OwnThread) {
             let (handle, driver) = Driver::new(machine, listener)?;
@@ -106,8 +106,8 @@ impl Drop for BackgroundTower {
     }
 }
 
-/// A tower on the thread of the program that uses it. With smol the two are futures of one task. With
-/// mio the program turns the reactor while it waits.
+/// A tower on the thread of the program that uses it. With smol the two are futures of one task.
+/// With mio the program turns the reactor while it waits.
 pub(super) struct ForegroundTower {
     handle: Handle<SecureTower>,
     driver: ForegroundDriver,
@@ -120,7 +120,7 @@ enum ForegroundDriver {
 
 impl ForegroundTower {
     /// Returns a tower on a free port.
-    pub(super) fn new(runtime: Runtime, config: Config) -> Result<Self, Trouble> {
+    pub(super) fn new(runtime: Runtime, config: Config) -> Result<Self, BenchError> {
         let (machine, listener) = secure(config)?;
         Ok(match runtime {
             Runtime::Smol => {
@@ -137,8 +137,8 @@ impl ForegroundTower {
     /// Runs the tower until the program has ended.
     pub(super) fn run<T>(
         self,
-        program: impl AsyncFnOnce(Handle<SecureTower>, NoticeReader) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        program: impl AsyncFnOnce(Handle<SecureTower>, NoticeReader) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
         let Self { handle, driver } = self;
         let notices = handle.notices();
         match driver {
@@ -158,8 +158,8 @@ impl ForegroundTower {
     }
 }
 
-/// Reads the notices of a tower on the same thread. With smol there is one timer for all of them, which
-/// costs nothing while the towers run.
+/// Reads the notices of a tower on the same thread. With smol there is one timer for all of them,
+/// which costs nothing while the towers run.
 pub(super) enum NoticeReader {
     Smol(Notices, Timer),
     Mio(Notices, Box<Reactor<SecureTower>>),
@@ -170,8 +170,8 @@ impl NoticeReader {
     pub(super) async fn wait_for(
         &mut self,
         is_it: impl Fn(&Notice) -> bool,
-    ) -> Result<(), Trouble> {
-        let late = || Trouble::from("a tower does not answer");
+    ) -> Result<(), BenchError> {
+        let late = || BenchError::from("a tower does not answer");
         match self {
             Self::Smol(notices, timer) => loop {
                 let next = future::or(notices.recv(), async {

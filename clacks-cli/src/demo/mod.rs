@@ -1,7 +1,8 @@
 //! `clacks demo`: four towers meet, lose one of them and find it again.
 //!
-//! [`network`] runs the towers and collects their notices, [`steps`] is the script, and [`narrator`]
-//! writes what happens. Only notices and getters decide what was seen, never the clock.
+//! [`network`] runs the towers and collects their notices, [`steps`] is the script, and
+//! [`narrator`] writes what happens. Only notices and getters decide what was seen, never the
+//! clock.
 
 mod narrator;
 mod network;
@@ -48,7 +49,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 async fn run_steps(network: &mut DemoNetwork) -> Result<(), Failure> {
     let outcomes = steps::run(network).await?;
     network.narrator.result(&outcomes)?;
-    if outcomes.iter().all(|outcome| outcome.seen.is_ok()) { Ok(()) } else { Err(Failure::Told) }
+    if outcomes.iter().all(|outcome| outcome.seen.is_ok()) {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +76,6 @@ mod tests {
 
         let mut network = DemoNetwork::new(&args).unwrap();
         network.timeout = Duration::ZERO;
-        assert!(matches!(smol::block_on(run_steps(&mut network)), Err(Failure::Told)));
+        assert!(matches!(smol::block_on(run_steps(&mut network)), Err(Failure::Reported)));
     }
 }

@@ -17,8 +17,8 @@ use crate::error::Failure;
 use crate::runtime::RunningTower;
 use crate::{identity, setup};
 
-/// How many messages a demo tower sends each second: twenty times the default, so that the demo takes
-/// seconds.
+/// How many messages a demo tower sends each second: twenty times the default, so that the demo
+/// takes seconds.
 pub(super) const SEND_RATE: u32 = 20;
 
 /// How long to wait for anything: many times what it takes, for busy machines.
@@ -266,9 +266,9 @@ fn reserve(base: u16, number: Number) -> Result<TcpListener, Failure> {
 fn take_port(number: Number, port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
         Failure::failed(format_args!(
-            "Tower {} needs port {port} of 127.0.0.1 and cannot have it ({error}): stop the program \
-             that has it, or choose four other ports, for example with --base-port 9001 (0 picks \
-             free ones).",
+            "Tower {} needs port {port} of 127.0.0.1 and cannot have it ({error}): stop the \
+             program that has it, or choose four other ports, for example with --base-port 9001 (0 \
+             picks free ones).",
             number.0
         ))
     })

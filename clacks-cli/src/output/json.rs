@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
-/// Writes a value as one line, and flushes it: a program that reads a pipe needs each event at once.
+/// Writes a value as one line, and flushes it: a program that reads a pipe needs each event at
+/// once.
 pub(crate) fn write(value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_string(value)?;
     line.push('\n');

@@ -24,12 +24,12 @@ pub(crate) const STRONG: Style = Style::new().bold();
 /// The most characters of a message that a line shows.
 const MAX_QUOTED_CHARS: usize = 120;
 
-/// Writes text to standard output. anstream removes the colours if that is no terminal or `NO_COLOR`
-/// is set.
+/// Writes text to standard output. anstream removes the colours if that is no terminal or
+/// `NO_COLOR` is set.
 pub(crate) struct Text {
     out: AutoStream<Stdout>,
-    /// The last return of a message was written. While no peer takes them, messages return again and
-    /// again.
+    /// The last return of a message was written. While no peer takes them, messages return again
+    /// and again.
     is_returning: bool,
 }
 
@@ -272,7 +272,10 @@ pub(crate) fn quote(message: &Message) -> String {
 /// Returns whether a character is not shown but changes what is: marks of direction, joiners,
 /// separators.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    )
 }
 
 /// Returns a number with its digits in groups of three.

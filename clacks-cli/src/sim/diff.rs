@@ -31,5 +31,5 @@ pub(super) fn run(first: &Path, second: &Path) -> Result<(), Failure> {
     let ended = "(the trace has ended)".to_owned();
     writeln!(out, "{BAD}- {}{BAD:#}", difference.first.as_ref().unwrap_or(&ended))?;
     writeln!(out, "{GOOD}+ {}{GOOD:#}", difference.second.as_ref().unwrap_or(&ended))?;
-    Err(Failure::Told)
+    Err(Failure::Reported)
 }

@@ -17,11 +17,13 @@ use crate::error::Failure;
 use crate::output::json;
 use crate::signals;
 
-/// So many events between two looks at the clock and at what people want: some tens of milliseconds.
+/// So many events between two looks at the clock and at what people want: some tens of
+/// milliseconds.
 pub(super) const STRETCH: u64 = 20_000;
 
 pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
-    // A scenario that can't be run touches no file, and a file that can't be written is not found out after an hour.
+    // A scenario that can't be run touches no file, and a file that can't be written is not found
+    // out after an hour.
     scenario.check_memory(scenario.memory_limit()).map_err(Failure::usage)?;
     try_results(args)?;
     let trace = args.trace.as_deref().map(create).transpose()?;
@@ -79,7 +81,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     if let (Some(file), Some(error)) = (&args.trace, &outcome.trace_failure) {
         return Err(Failure::failed(cant_write(file, error)));
     }
-    if outcome.holds() { Ok(()) } else { Err(Failure::Told) }
+    if outcome.holds() { Ok(()) } else { Err(Failure::Reported) }
 }
 
 /// Hears of the wish to stop. The second wish ends the process.
@@ -131,7 +133,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time as somebody wants it who watches it grow: whole seconds, or milliseconds when it is short.
+/// A time as somebody wants it who watches it grow: whole seconds, or milliseconds when it is
+/// short.
 fn rough(time: Duration) -> humantime::FormattedDuration {
     let time = match time.as_secs() {
         0..10 => Duration::from_millis(millis(time)),

@@ -76,6 +76,7 @@ fn unknown(name: &str) -> Failure {
         _ => String::new(),
     };
     Failure::usage(format_args!(
-        "there is no scenario {name:?}, and no file of that name: {likely}`clacks sim --list` lists the scenarios, and a file is given by its path"
+        "there is no scenario {name:?}, and no file of that name: {likely}`clacks sim --list` \
+         lists the scenarios, and a file is given by its path"
     ))
 }

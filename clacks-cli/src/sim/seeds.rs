@@ -1,4 +1,5 @@
-//! Many runs on several threads. What is told of them, and in which order, does not depend on how many threads there are.
+//! Many runs on several threads. What is told of them, and in which order, does not depend on how
+//! many threads there are.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -29,8 +30,9 @@ pub(super) enum Ran<T> {
     Stopped,
 }
 
-/// Runs each of the seeds, `jobs` at a time, and tells of those that ended in the order of the seeds. `run` and `tell` are not called any
-/// more for later seeds once `is_stopped` says so; when telling fails, nothing more is run.
+/// Runs each of the seeds, `jobs` at a time, and tells of those that ended in the order of the
+/// seeds. `run` and `tell` are not called any more for later seeds once `is_stopped` says so; when
+/// telling fails, nothing more is run.
 pub(super) fn each<T: Send>(
     seeds: Range<u64>,
     jobs: usize,

@@ -134,7 +134,8 @@ pub(super) fn tell(outcome: &Outcome, ended: &Ended<'_>) -> io::Result<()> {
         }
     }
     writeln!(out)?;
-    // A run that was stopped has not been asked yet what must hold in the end, nor how it compares with a prediction.
+    // A run that was stopped has not been asked yet what must hold in the end, nor how it compares
+    // with a prediction.
     let so_far = if ended.stop.is_some() { " so far" } else { "" };
     if outcome.violated == 0 {
         writeln!(out, "{GOOD}every rule held{so_far}{GOOD:#}")?;
@@ -215,7 +216,13 @@ pub(super) fn result(outcome: &Outcome, ended: &Ended<'_>) -> Value {
     let faults: Vec<_> = outcome
         .faults
         .iter()
-        .map(|fault| json!({"fault": fault.fault.as_str(), "asked": fault.asked.flatten(), "happened": fault.happened}))
+        .map(|fault| {
+            json!({
+                "fault": fault.fault.as_str(),
+                "asked": fault.asked.flatten(),
+                "happened": fault.happened,
+            })
+        })
         .collect();
     let measures: Vec<_> = outcome
         .measures

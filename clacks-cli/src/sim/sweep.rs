@@ -53,7 +53,7 @@ pub(super) fn run(
     seeds::keep_panics();
     let began = Instant::now();
     let bar = bar(count);
-    let mut teller = Teller::new(args);
+    let mut narrator = Narrator::new(args);
     let told = seeds::each(
         seeds,
         jobs,
@@ -63,12 +63,12 @@ pub(super) fn run(
             bar.inc(1);
             let left = humantime::format_duration(Duration::from_secs(bar.eta().as_secs()));
             bar.set_message(format!("{left} left"));
-            bar.suspend(|| teller.tell(seed, &ran))
+            bar.suspend(|| narrator.run(seed, &ran))
         },
     );
     bar.finish_and_clear();
     told?;
-    teller.finish(count, began.elapsed())
+    narrator.finish(count, began.elapsed())
 }
 
 /// What each run may take of the memory, and all of them together, in bytes.
@@ -78,13 +78,16 @@ struct Room {
 }
 
 impl Room {
-    /// How many runs go on at a time: as many as are asked for, or else as there are cores and room for. One run fits.
+    /// How many runs go on at a time: as many as are asked for, or else as there are cores and room
+    /// for. One run fits.
     fn jobs(&self, asked: Option<u64>, cores: u64, count: u64) -> Result<usize, Failure> {
         let fit = (self.limit / self.needed.max(1)).max(1);
         let jobs = asked.unwrap_or(cores.min(fit)).min(count).max(1);
         if jobs > fit {
             return Err(Failure::usage(format_args!(
-                "a run of this scenario may take {} of memory, and each of {jobs} jobs has {}, an equal share of the limit of {}: take --jobs {}, or fewer towers, peers or messages",
+                "a run of this scenario may take {} of memory, and each of {jobs} jobs has {}, an \
+                 equal share of the limit of {}: take --jobs {}, or fewer towers, peers or \
+                 messages",
                 BinaryBytes(self.needed),
                 BinaryBytes(self.limit / jobs),
                 BinaryBytes(self.limit),
@@ -136,8 +139,8 @@ fn bar(count: u64) -> ProgressBar {
     bar
 }
 
-/// Tells of runs, and counts them.
-struct Teller<'a> {
+/// Writes the result of each run, and counts them.
+struct Narrator<'a> {
     args: &'a SimArgs,
     told: u64,
     held: u64,
@@ -145,12 +148,12 @@ struct Teller<'a> {
     combined: u64,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Narrator<'a> {
     fn new(args: &'a SimArgs) -> Self {
         Self { args, told: 0, held: 0, first_failed: None, combined: 0 }
     }
 
-    fn tell(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
+    fn run(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
         let (held, why) = match ran {
             Ran::Ended(held) => (Some(held), held.why.as_deref()),
             Ran::Broke(why) => (None, Some(why.as_str())),
@@ -228,7 +231,7 @@ impl<'a> Teller<'a> {
                 writeln!(out, "hash of all  {STRONG}{combined}{STRONG:#}")?;
             }
         }
-        if held == told { Ok(()) } else { Err(Failure::Told) }
+        if held == told { Ok(()) } else { Err(Failure::Reported) }
     }
 }
 

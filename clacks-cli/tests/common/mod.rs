@@ -1,5 +1,6 @@
 //! Drives the real command.
-// Each test binary compiles this anew and uses a part of it; a test has no better answer to a surprise than a panic.
+// Each test binary compiles this anew and uses a part of it; a test has no better answer to a
+// surprise than a panic.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Write};
@@ -61,7 +62,8 @@ impl Tower {
         tower
     }
 
-    /// Starts one where another one listened that was killed. Another process may have the port for a moment.
+    /// Starts one where another one listened that was killed. Another process may have the port for
+    /// a moment.
     pub fn start_again(listen: &str, args: &[&str]) -> Self {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -129,7 +131,8 @@ impl Tower {
         self.wait_for(question, |_| true)
     }
 
-    /// Waits for the next event with this name that is as it should be; earlier ones are passed over.
+    /// Waits for the next event with this name that is as it should be; earlier ones are passed
+    /// over.
     pub fn wait_for(&mut self, name: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -215,8 +218,8 @@ impl Drop for Tower {
     }
 }
 
-/// Sends SIGINT again and again until the process has ended. How many it takes is left open: signals that arrive together
-/// count as one.
+/// Sends SIGINT again and again until the process has ended. How many it takes is left open:
+/// signals that arrive together count as one.
 pub fn interrupt_until_it_ends(child: &mut Child) -> ExitStatus {
     let id = child.id().to_string();
     loop {

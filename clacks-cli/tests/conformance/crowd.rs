@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clacks_proto::{Config, Report, SendRate};
+use clacks_proto::{Config, Notice, SendRate};
 
-use crate::network::{Network, Runtimes, Station};
+use crate::network::{Network, RunningTower, Runtimes};
 
 const TOWERS: usize = 200;
 
@@ -13,7 +13,7 @@ const MAX_LINKS: usize = 2;
 
 pub(crate) fn two_hundred_towers_in_one_process_all_hear_something(runtimes: Runtimes) {
     let mut network = Network::alone(runtimes);
-    let mut towers: Vec<Station> = (0..TOWERS).map(|_| network.raise_with(config())).collect();
+    let mut towers: Vec<RunningTower> = (0..TOWERS).map(|_| network.raise_with(config())).collect();
     // A ring, which is all that most of them know at first.
     for (n, tower) in towers.iter().enumerate() {
         tower.expand(&towers[(n + 1) % TOWERS].address).unwrap();
@@ -25,8 +25,8 @@ pub(crate) fn two_hundred_towers_in_one_process_all_hear_something(runtimes: Run
         }
     }
     for tower in &mut towers {
-        tower.hears("anything", |report| {
-            matches!(report, Report::MessageReceived { .. }).then_some(())
+        tower.hears("anything", |notice| {
+            matches!(notice, Notice::MessageReceived { .. }).then_some(())
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use clacks_proto::{EnqueueError, ExpandError, Message, Nonce, Report, Status};
+use clacks_proto::{EnqueueError, ExpandError, Message, Nonce, Notice, Status};
 
 use crate::network::{Network, Runtimes, nobody_listens, quiet};
 
@@ -22,22 +22,22 @@ pub(crate) fn a_tower_that_leaves_hands_over_all_it_has(runtimes: Runtimes) {
     let mut inherited = BTreeSet::new();
     for heir in &mut heirs {
         // The farewell is heard after the last message.
-        heir.hears("the farewell", |report| {
-            matches!(report, Report::LinkClosed { tower: Some(tower), .. } if *tower == leaver.address)
+        heir.hears("the farewell", |notice| {
+            matches!(notice, Notice::LinkClosed { peer: Some(peer), .. } if *peer == leaver.address)
                 .then_some(())
         });
         inherited.extend(heir.peek().iter().map(|held| held.nonce));
-        assert_ne!(heir.held().0, 0);
+        assert_ne!(heir.held(), 0);
     }
     assert_eq!(inherited, nonces);
-    assert_eq!(heirs[0].held().0 + heirs[1].held().0, nonces.len());
+    assert_eq!(heirs[0].held() + heirs[1].held(), nonces.len());
 
     // What is gone says so.
     nobody_listens(leaver.socket);
     let refused = leaver.enqueue(Message::text("too late")).unwrap_err();
-    assert_eq!(refused.why, EnqueueError::ShuttingDown);
+    assert_eq!(refused.reason, EnqueueError::ShuttingDown);
     assert_eq!(leaver.expand(&heirs[0].address), Err(ExpandError::ShuttingDown));
-    assert_eq!((leaver.stats().delivered, leaver.held().0), (200, 0));
+    assert_eq!((leaver.stats().delivered, leaver.held()), (200, 0));
     assert_eq!(leaver.leave(), 0);
 }
 
@@ -47,5 +47,5 @@ pub(crate) fn a_tower_that_knows_nobody_says_what_is_lost_with_it(runtimes: Runt
     lonely.enqueue_text("Hello?");
     lonely.enqueue_text("Anybody?");
     assert_eq!(lonely.leave(), 2);
-    lonely.hears("the end", |report| (*report == Report::ShutDown { left: 2 }).then_some(()));
+    lonely.hears("the end", |notice| (*notice == Notice::ShutDown { left: 2 }).then_some(()));
 }

@@ -1,18 +1,17 @@
-//! What a tower does must not depend on the runtime that drives it. Each scenario runs on every runtime, and on networks whose towers
-//! alternate between two of them, from one definition.
+//! What a tower does must not depend on the runtime that drives it. Each scenario runs on every
+//! runtime, and on networks whose towers alternate between two of them, from one definition.
 //!
-//! A new runtime implements [`Runtime`](runtime::Runtime) and gets a line in the table below.
+//! A new runtime is a variant of [`Runtime`](runtime::Runtime) and gets a line in the table below.
 //!
-//! Towers are real here: loopback TCP, TLS unless a scenario says otherwise, ports that the operating system chooses, clocks that run. So
-//! scenarios wait for what they look for, with a limit that only failures reach, and never for time to pass.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test has no better answer to a surprise
+//! Towers are real here: loopback TCP, TLS unless a scenario says otherwise, ports that the
+//! operating system chooses, clocks that run. So scenarios wait for what they look for, with a
+//! limit that only failures reach, and never for time to pass.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod crowd;
 mod leaving;
 mod meeting;
 mod network;
-mod on_mio;
-mod on_smol;
 mod passing;
 mod runtime;
 mod screening;
@@ -20,8 +19,7 @@ mod strangers;
 mod trust;
 mod vanishing;
 
-use on_mio::Mio;
-use on_smol::Smol;
+use runtime::Runtime::{Mio, Smol};
 
 /// One test for each scenario; where it is used, `runtimes` says on what.
 macro_rules! scenarios {
@@ -47,7 +45,7 @@ macro_rules! networks {
                 #[allow(unused_imports, reason = "not every network has every runtime")]
                 use super::*;
 
-                const RUNTIMES: crate::network::Runtimes = &[$(&$runtime),+];
+                const RUNTIMES: crate::network::Runtimes = &[$($runtime),+];
 
                 every_scenario!();
             }

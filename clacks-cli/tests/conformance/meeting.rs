@@ -1,13 +1,13 @@
 //! Towers get to know each other, or don't want to.
 
-use clacks_proto::{Address, Message, Report, Status};
+use clacks_proto::{Address, Message, Notice, Status};
 
-use crate::network::{Network, Plan, Runtimes, Station, port_again, quick, quiet};
+use crate::network::{Network, Plan, RunningTower, Runtimes, port_again, quick, quiet};
 
 /// The three steps that the original is tested with.
 pub(crate) fn towers_meet_lose_one_and_take_it_back(runtimes: Runtimes) {
     let mut network = Network::of(runtimes);
-    let mut old: Vec<Station> = (0..3).map(|_| network.raise_with(quick())).collect();
+    let mut old: Vec<RunningTower> = (0..3).map(|_| network.raise_with(quick())).collect();
     let addresses: Vec<Address> = old.iter().map(|tower| tower.address.clone()).collect();
 
     // 1. One and two know each other, three announces itself to one: that is enough.
@@ -72,11 +72,11 @@ pub(crate) fn a_tower_that_is_ignored_neither_gets_nor_gives(runtimes: Runtimes)
     pushy.thinks(Status::Lost, &here);
     pushy.announce(&here).unwrap();
     let mut refusals = 0;
-    pushy.hears("refusals", |report| {
-        refusals += usize::from(matches!(report, Report::LinkClosed { .. }));
+    pushy.hears("refusals", |notice| {
+        refusals += usize::from(matches!(notice, Notice::LinkClosed { .. }));
         (refusals == 5).then_some(())
     });
-    assert_eq!((shy.stats().received, pushy.held().0), (received, 1));
+    assert_eq!((shy.stats().received, pushy.held()), (received, 1));
     assert_eq!(shy.expand(&there), Err(clacks_proto::ExpandError::Ignored));
 
     // What goes out goes to others.
@@ -90,7 +90,7 @@ pub(crate) fn a_tower_that_is_ignored_neither_gets_nor_gives(runtimes: Runtimes)
 
     // Alone with it again, or the message might go to the friend first.
     shy.ignore(&friend.address).unwrap();
-    assert!(shy.heed(&there) && !shy.heed(&there));
+    assert!(shy.unignore(&there) && !shy.unignore(&there));
     shy.receives("Listen!");
     shy.thinks(Status::Alive, &there);
 }

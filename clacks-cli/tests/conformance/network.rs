@@ -1,19 +1,19 @@
-//! Towers for scenarios, and waiting for what they report.
+//! Towers for scenarios, and waiting for their notices.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clacks_proto::driver::{Handle, Notices, Screen};
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Address, Config, Message, Peer, Report, Seed, SendRate, Status, Tower};
+use clacks_proto::{Address, Config, Message, Notice, Seed, SendRate, StateMachine, Status, Tower};
 
-use crate::runtime::{Machine, Running, Runtime, Screen};
+use crate::runtime::{Running, Runtime};
 
 /// How long anything may take on the slowest machine. Reaching it is a failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -21,11 +21,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than any test; so much that no moment drawn from it comes during one.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_000_000_000);
 
-/// How many reports are kept for the message of a failure.
+/// How many notices are kept for the message of a failure.
 const REMEMBERED: usize = 24;
 
 /// What a network runs on: its towers take them in turn.
-pub(crate) type Runtimes = &'static [&'static dyn Runtime];
+pub(crate) type Runtimes = &'static [Runtime];
 
 /// Where towers are raised. Declare it before them, so that it is dropped after them.
 pub(crate) struct Network {
@@ -48,36 +48,44 @@ impl Network {
         Self { runtimes, raised: 0, _room: Room::Shared { _guard: guard } }
     }
 
-    /// A network that needs most of the descriptors that a process usually has: other scenarios wait.
+    /// A network that needs most of the descriptors that a process usually has: other scenarios
+    /// wait.
     pub(crate) fn alone(runtimes: Runtimes) -> Self {
         let guard = ROOM.write().unwrap_or_else(PoisonError::into_inner);
         Self { runtimes, raised: 0, _room: Room::Alone { _guard: guard } }
     }
 
     /// Starts a tower on the next runtime.
-    pub(crate) fn raise(&mut self, plan: Plan) -> Station {
-        static SEEDS: AtomicU64 = AtomicU64::new(1);
-        let runtime = self.runtimes[self.raised % self.runtimes.len()];
-        self.raised += 1;
-        let listener = plan.listener.unwrap_or_else(port);
-        let socket = listener.local_addr().unwrap();
-        let address = plan.known_as.unwrap_or_else(|| Address::try_from(socket).unwrap());
-        let seed = Seed::from_u64(SEEDS.fetch_add(1, Ordering::Relaxed));
-        let tower = Tower::new(plan.config, address.clone(), &seed).unwrap();
-        let machine = match &plan.identity {
-            Some(identity) => {
-                let secure = SecureTower::new(tower, identity, plan.trust).unwrap();
-                Machine::Secure(Box::new(secure))
-            }
-            None => Machine::Clear(Box::new(tower)),
-        };
-        let running = runtime.start(machine, listener, plan.screen);
-        Station { running: Some(running), seen: VecDeque::new(), address, socket }
+    pub(crate) fn raise(&mut self, mut plan: Plan) -> RunningTower<SecureTower> {
+        let listener = plan.listener.take().unwrap_or_else(port);
+        let tower = plan.tower(&listener);
+        let machine = SecureTower::new(tower, &plan.identity, plan.trust).unwrap();
+        self.start(machine, listener, plan.screen)
+    }
+
+    /// Starts a tower in clear text on the next runtime.
+    pub(crate) fn raise_clear(&mut self, mut plan: Plan) -> RunningTower<Tower> {
+        let listener = plan.listener.take().unwrap_or_else(port);
+        self.start(plan.tower(&listener), listener, plan.screen)
     }
 
     /// Starts a tower about which nothing is special but its configuration.
-    pub(crate) fn raise_with(&mut self, config: Config) -> Station {
+    pub(crate) fn raise_with(&mut self, config: Config) -> RunningTower<SecureTower> {
         self.raise(Plan::new(config))
+    }
+
+    fn start<M: StateMachine + Send + 'static>(
+        &mut self,
+        machine: M,
+        listener: TcpListener,
+        screen: Option<Screen>,
+    ) -> RunningTower<M> {
+        let runtime = self.runtimes[self.raised % self.runtimes.len()];
+        self.raised += 1;
+        let (handle, notices, running) = runtime.start(machine, listener, screen);
+        let (address, socket) = (handle.address().clone(), handle.local_addr());
+        let (running, seen) = (Some(running), VecDeque::new());
+        RunningTower { handle, notices, running, seen, address, socket }
     }
 }
 
@@ -88,8 +96,8 @@ pub(crate) struct Plan {
     pub(crate) listener: Option<TcpListener>,
     /// Where others reach it. Default: where it listens.
     pub(crate) known_as: Option<Address>,
-    /// Its key; without one it speaks clear text. Default: a new key.
-    pub(crate) identity: Option<Identity>,
+    /// Its key. Default: a new key.
+    pub(crate) identity: Identity,
     pub(crate) trust: Trust,
     pub(crate) screen: Option<Screen>,
 }
@@ -100,10 +108,18 @@ impl Plan {
             config,
             listener: None,
             known_as: None,
-            identity: Some(Identity::generate().unwrap()),
+            identity: Identity::generate().unwrap(),
             trust: Trust::Open,
             screen: None,
         }
+    }
+
+    fn tower(&mut self, listener: &TcpListener) -> Tower {
+        static SEEDS: AtomicU64 = AtomicU64::new(1);
+        let own = || listener.local_addr().unwrap().try_into().unwrap();
+        let address = self.known_as.take().unwrap_or_else(own);
+        let seed = Seed::from_u64(SEEDS.fetch_add(1, Ordering::Relaxed));
+        Tower::new(self.config.clone(), address, &seed).unwrap()
     }
 }
 
@@ -128,7 +144,8 @@ pub(crate) fn port() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// Listens where a tower listened that is gone. Another process may have the port for a moment, as the near end of a connection.
+/// Listens where a tower listened that is gone. Another process may have the port for a moment, as
+/// the near end of a connection.
 pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -142,7 +159,7 @@ pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
     }
 }
 
-/// Waits until connections to a port are refused. Another process may have the port for a moment.
+/// Waits until a port refuses connections. Another process may have the port for a moment.
 pub(crate) fn nobody_listens(socket: SocketAddr) {
     let deadline = Instant::now() + DEADLINE;
     while TcpStream::connect(socket).is_ok() {
@@ -151,41 +168,44 @@ pub(crate) fn nobody_listens(socket: SocketAddr) {
     }
 }
 
-/// A tower, and what it reported. Killed when dropped.
-pub(crate) struct Station {
-    running: Option<Box<dyn Running>>,
-    seen: VecDeque<Report>,
+/// A tower with its notices. Killed when dropped.
+pub(crate) struct RunningTower<M: StateMachine + Send + 'static = SecureTower> {
+    handle: Handle<M>,
+    notices: Notices,
+    running: Option<Running>,
+    seen: VecDeque<Notice>,
     pub(crate) address: Address,
     pub(crate) socket: SocketAddr,
 }
 
 /// The tower's verbs.
-impl Deref for Station {
-    type Target = dyn Running;
+impl<M: StateMachine + Send + 'static> Deref for RunningTower<M> {
+    type Target = Handle<M>;
 
-    fn deref(&self) -> &Self::Target {
-        &**self.running.as_ref().unwrap()
+    fn deref(&self) -> &Handle<M> {
+        &self.handle
     }
 }
 
-impl Station {
-    pub(crate) fn peer(&self, address: &Address) -> Option<Peer> {
-        self.survey().into_iter().find(|peer| peer.address == *address)
+impl<M: StateMachine + Send + 'static> RunningTower<M> {
+    pub(crate) fn status_of(&self, address: &Address) -> Option<Status> {
+        self.find(address).map(|peer| peer.status)
     }
 
-    pub(crate) fn status_of(&self, address: &Address) -> Option<Status> {
-        self.peer(address).map(|peer| peer.status)
+    /// How many messages it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.queue_usage().messages
     }
 
     pub(crate) fn enqueue_text(&self, text: &str) {
         self.enqueue(Message::text(text)).unwrap();
     }
 
-    /// Reads reports until one is what is looked for.
+    /// Reads notices until one is what is looked for.
     pub(crate) fn hears<T>(
         &mut self,
         what: &str,
-        mut wanted: impl FnMut(&Report) -> Option<T>,
+        mut wanted: impl FnMut(&Notice) -> Option<T>,
     ) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -195,7 +215,7 @@ impl Station {
         }
     }
 
-    /// Waits until something holds that can only come about together with a report.
+    /// Waits until something holds that can only come about together with a notice.
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !holds(self) {
@@ -205,13 +225,13 @@ impl Station {
 
     /// Waits until it thinks that of another tower.
     pub(crate) fn thinks(&mut self, status: Status, of: &Address) {
-        self.until(&format!("{of} {status}"), |station| station.status_of(of) == Some(status));
+        self.until(&format!("{of} {status}"), |tower| tower.status_of(of) == Some(status));
     }
 
     /// Waits for a message.
     pub(crate) fn receives(&mut self, text: &str) {
-        self.hears(text, |report| match report {
-            Report::MessageReceived { message, .. } => {
+        self.hears(text, |notice| match notice {
+            Notice::MessageReceived { message, .. } => {
                 (message.as_text() == Some(text)).then_some(())
             }
             _ => None,
@@ -221,8 +241,8 @@ impl Station {
     /// Waits until it was confirmed so many messages, and says by whom.
     pub(crate) fn delivers(&mut self, count: usize) -> Vec<Address> {
         let mut takers = Vec::new();
-        self.hears(&format!("{count} deliveries"), |report| {
-            if let Report::MessageDelivered { to, .. } = report {
+        self.hears(&format!("{count} deliveries"), |notice| {
+            if let Notice::MessageDelivered { to, .. } = notice {
                 takers.push(to.clone());
             }
             (takers.len() == count).then_some(())
@@ -230,52 +250,51 @@ impl Station {
         takers
     }
 
-    fn next(&mut self, deadline: Instant, what: &str) -> Report {
+    fn next(&mut self, deadline: Instant, what: &str) -> Notice {
         let within = deadline.saturating_duration_since(Instant::now());
-        let report = self.running.as_mut().unwrap().next_report(within);
-        let Some(report) = report.filter(|_| !within.is_zero()) else { self.give_up(what) };
+        let notice = self.notices.recv_timeout(within).ok();
+        let Some(notice) = notice.filter(|_| !within.is_zero()) else { self.give_up(what) };
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
         }
-        self.seen.push_back(report.clone());
-        report
+        self.seen.push_back(notice.clone());
+        notice
     }
 
     fn give_up(&self, what: &str) -> ! {
-        let seen: Vec<_> = self.seen.iter().map(|report| clip(&format!("{report:?}"))).collect();
-        let (peers, stats, held) = (self.survey(), self.stats(), self.held());
+        let seen: Vec<_> = self.seen.iter().map(|notice| clip(&format!("{notice:?}"))).collect();
+        let (peers, stats, usage) = (self.survey(), self.stats(), self.queue_usage());
         panic!(
-            "{} waited for {what:?} in vain\nlast reports: {seen:#?}\npeers: {peers:#?}\nheld: {held:?}\n{stats:#?}",
+            "{} waited for {what:?} in vain\nlast notices: {seen:#?}\n\
+             peers: {peers:#?}\n{usage:?}\n{stats:#?}",
             self.address
         );
     }
 
-    /// Shuts the tower down. How many messages no peer took.
+    /// Shuts the tower down, and returns how many messages no peer took.
     pub(crate) fn leave(&mut self) -> usize {
-        let mut running = self.running.take().unwrap();
-        let (sender, left) = mpsc::channel();
-        thread::spawn(move || {
-            let left = running.shut_down();
-            let _ = sender.send((left, running));
-        });
-        let Ok((left, running)) = left.recv_timeout(DEADLINE) else {
-            panic!("{} never left", self.address)
-        };
-        self.running = Some(running);
+        let Ok(left) = self.shutdown().wait_timeout(DEADLINE) else { self.give_up("its end") };
+        if let Some(running) = self.running.take() {
+            running.join();
+        }
         left
     }
 
     /// Sudden death. Its sockets are closed when this returns.
     pub(crate) fn kill(mut self) {
-        self.running.take().unwrap().kill();
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.kill(|| self.handle.wake());
+        }
     }
 }
 
-impl Drop for Station {
+impl<M: StateMachine + Send + 'static> Drop for RunningTower<M> {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.kill();
-        }
+        self.end();
     }
 }
 

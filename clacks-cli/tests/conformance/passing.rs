@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clacks_proto::{EnqueueError, Message, Nonce, Status};
 
-use crate::network::{Network, Runtimes, quick, quiet};
+use crate::network::{Network, RunningTower, Runtimes, quick, quiet};
 
 pub(crate) fn a_full_tower_is_busy_and_nothing_is_lost(runtimes: Runtimes) {
     let mut network = Network::of(runtimes);
@@ -16,18 +16,18 @@ pub(crate) fn a_full_tower_is_busy_and_nothing_is_lost(runtimes: Runtimes) {
     let nonces: BTreeSet<Nonce> =
         (0..10).map(|n| giver.enqueue(Message::text(&n.to_string())).unwrap()).collect();
 
-    small.until("it is full", |small| small.held().0 == 3);
+    small.until("it is full", |small| small.held() == 3);
     giver.until("refusals", |giver| giver.stats().refused_by_peers >= 5);
     // Busy is not gone.
     assert_eq!(giver.status_of(&small.address), Some(Status::Alive));
-    giver.until("the rest is back", |giver| giver.held().0 == 7);
+    giver.until("the rest is back", |giver| giver.held() == 7);
     let message = Message::text("one too many");
     let refused = small.enqueue(message.clone()).unwrap_err();
-    assert_eq!((refused.message, refused.why), (message, EnqueueError::Full));
+    assert_eq!((refused.message, refused.reason), (message, EnqueueError::Full));
 
     // All that it took comes back when it leaves.
     assert_eq!(small.leave(), 0);
-    giver.until("all is back", |giver| giver.held().0 == 10);
+    giver.until("all is back", |giver| giver.held() == 10);
     let held: BTreeSet<Nonce> = giver.peek().iter().map(|held| held.nonce).collect();
     assert_eq!(held, nonces);
 }
@@ -49,20 +49,26 @@ pub(crate) fn messages_of_a_mebibyte_arrive_unharmed(runtimes: Runtimes) {
         sender.enqueue(Message::bytes(body)).unwrap();
     }
     let refused = sender.enqueue(Message::bytes(&vec![0; LEN + 1])).unwrap_err();
-    assert_eq!(refused.why, EnqueueError::TooLarge { max: LEN });
+    assert_eq!(refused.reason, EnqueueError::TooLarge { max: LEN });
     sender.delivers(bodies.len());
 
     let bytes: usize = bodies.iter().map(Vec::len).sum();
-    taker.until("all are there", |taker| taker.held() == (8, bytes));
+    taker.until("all are there", |taker| usage(taker) == (8, bytes));
     let mut held: Vec<Vec<u8>> =
         taker.peek().iter().map(|held| held.message.body().to_vec()).collect();
     held.sort();
     bodies.sort();
     assert!(held == bodies, "{:?}", held.iter().map(Vec::len).collect::<Vec<_>>());
-    sender.until("it has room again", |sender| sender.held() == (0, 0));
+    sender.until("it has room again", |sender| usage(sender) == (0, 0));
     // And all the way back.
     assert_eq!(taker.leave(), 0);
-    sender.until("all are back", |sender| sender.held() == (8, bytes));
+    sender.until("all are back", |sender| usage(sender) == (8, bytes));
+}
+
+/// The messages and bytes that a tower holds.
+fn usage(tower: &RunningTower) -> (usize, usize) {
+    let usage = tower.queue_usage();
+    (usage.messages, usage.bytes)
 }
 
 /// Bytes that differ from each other and from other bodies'.

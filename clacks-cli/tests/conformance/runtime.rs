@@ -1,53 +1,85 @@
-//! What a runtime must be able to do to be tested here.
+//! The runtimes that are tested.
 
+use std::io;
 use std::net::TcpListener;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
-use clacks_proto::tls::SecureTower;
-use clacks_proto::{
-    Address, ExpandError, Held, Message, Nonce, Peer, RefusedMessage, Report, Stats, Tower, Verdict,
-};
+use clacks_mio::Reactor;
+use clacks_proto::driver::{Handle, Notices, Screen};
+use clacks_proto::{ShutdownProgress, StateMachine};
+use clacks_smol::Driver;
+use smol::{Task, block_on};
 
-/// Starts towers.
-pub(crate) trait Runtime: Sync {
-    /// Lets a machine run on a listening socket. The reports begin before it does, so that none goes by unheard.
-    fn start(
-        &self,
-        machine: Machine,
+/// A runtime that towers run on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Runtime {
+    Smol,
+    Mio,
+}
+
+/// A driver that runs a tower.
+pub(crate) enum Running {
+    Smol(Task<io::Result<()>>),
+    Mio { must_stop: Arc<AtomicBool>, thread: JoinHandle<io::Result<()>> },
+}
+
+impl Runtime {
+    /// Runs a state machine on a listening socket. The reader gets all notices from the start.
+    pub(crate) fn start<M: StateMachine + Send + 'static>(
+        self,
+        machine: M,
         listener: TcpListener,
         screen: Option<Screen>,
-    ) -> Box<dyn Running>;
+    ) -> (Handle<M>, Notices, Running) {
+        match self {
+            Self::Smol => {
+                let (handle, mut driver) = Driver::new(machine, listener).unwrap();
+                if let Some(screen) = screen {
+                    driver = driver.screen_with(screen);
+                }
+                let notices = handle.notices();
+                (handle, notices, Running::Smol(smol::spawn(driver.run())))
+            }
+            Self::Mio => {
+                let (handle, mut reactor) = Reactor::new(machine, listener).unwrap();
+                if let Some(screen) = screen {
+                    reactor = reactor.screen_with(screen);
+                }
+                let notices = handle.notices();
+                let must_stop = Arc::new(AtomicBool::new(false));
+                let stop = must_stop.clone();
+                let thread = thread::spawn(move || {
+                    while !stop.load(Ordering::SeqCst)
+                        && reactor.turn(None)? != ShutdownProgress::Done
+                    {}
+                    Ok(())
+                });
+                (handle, notices, Running::Mio { must_stop, thread })
+            }
+        }
+    }
 }
 
-/// What there is to drive.
-pub(crate) enum Machine {
-    /// A tower in clear text.
-    Clear(Box<Tower>),
-    /// A tower behind TLS.
-    Secure(Box<SecureTower>),
-}
+impl Running {
+    /// Waits for the end of a tower that was shut down.
+    pub(crate) fn join(self) {
+        match self {
+            Self::Smol(task) => block_on(task).unwrap(),
+            Self::Mio { thread, .. } => thread.join().unwrap().unwrap(),
+        }
+    }
 
-/// Looks at messages before they are queued.
-pub(crate) type Screen = Box<dyn FnMut(&Message, Option<&Address>) -> Verdict + Send>;
-
-/// A tower that runs: its application's handle. None of the verbs waits for more than a lock.
-pub(crate) trait Running: Send {
-    fn enqueue(&self, message: Message) -> Result<Nonce, RefusedMessage>;
-    fn peek(&self) -> Vec<Held>;
-    fn survey(&self) -> Vec<Peer>;
-    fn expand(&self, address: &Address) -> Result<(), ExpandError>;
-    fn announce(&self, address: &Address) -> Result<(), ExpandError>;
-    fn ignore(&self, address: &Address) -> Result<(), ExpandError>;
-    fn heed(&self, address: &Address) -> bool;
-    fn stats(&self) -> Stats;
-    fn held(&self) -> (usize, usize);
-
-    /// The next report; `None` when there was none within that time, or the tower is gone.
-    fn next_report(&mut self, within: Duration) -> Option<Report>;
-
-    /// Shuts the tower down and waits for its end. How many messages no peer took.
-    fn shut_down(&mut self) -> usize;
-
-    /// Sudden death: nobody is told. Its sockets are closed when this returns.
-    fn kill(self: Box<Self>);
+    /// Kills a tower: peers get no goodbye. Its sockets are closed when this returns.
+    pub(crate) fn kill(self, wake: impl FnOnce()) {
+        match self {
+            Self::Smol(task) => drop(block_on(task.cancel())),
+            Self::Mio { must_stop, thread } => {
+                must_stop.store(true, Ordering::SeqCst);
+                wake();
+                thread.join().unwrap().unwrap();
+            }
+        }
+    }
 }

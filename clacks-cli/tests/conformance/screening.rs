@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clacks_proto::{DefaultVerdict, Message, Origin, Report, Screening, Verdict};
+use clacks_proto::{DefaultVerdict, Message, Notice, Origin, Screening, Verdict};
 
 use crate::network::{FOR_EVER, Network, Plan, Runtimes, quick, quiet};
 
@@ -42,11 +42,11 @@ pub(crate) fn every_verdict_does_what_it_says(runtimes: Runtimes) {
     assert_eq!((stats.swallowed, stats.received, stats.refused), (1, 2, 0));
 
     sender.enqueue_text("unwanted");
-    sender.hears("a refusal", |report| {
-        matches!(report, Report::MessageQueued { origin: Origin::Returned, .. }).then_some(())
+    sender.hears("a refusal", |notice| {
+        matches!(notice, Notice::MessageQueued { origin: Origin::Returned, .. }).then_some(())
     });
     assert_eq!((sender.stats().refused_by_peers, screened.stats().refused), (1, 1));
-    assert_eq!((sender.held().0, screened.held().0), (1, 2));
+    assert_eq!((sender.held(), screened.held()), (1, 2));
 }
 
 pub(crate) fn without_a_verdict_the_default_holds(runtimes: Runtimes) {

@@ -21,12 +21,10 @@ pub(crate) fn peers_that_hang_babble_dawdle_and_lie_cost_nothing_but_themselves(
         config.dialects = Dialects::NativeAndHttp;
         config.timeouts.confirm = Duration::from_secs(1);
         config.timeouts.close = Duration::from_secs(1);
-        let mut plan = Plan::new(config);
-        plan.identity = None;
-        plan
+        Plan::new(config)
     };
-    let mut tower = network.raise(clear(quick()));
-    let mut good = network.raise(clear(quiet()));
+    let mut tower = network.raise_clear(clear(quick()));
+    let mut good = network.raise_clear(clear(quiet()));
     let bad = [
         Stranger::that(Habit::Hangs),
         Stranger::that(Habit::Answers(b"\0\x01 is this an answer?\r\n\r\n")),
@@ -43,7 +41,7 @@ pub(crate) fn peers_that_hang_babble_dawdle_and_lie_cost_nothing_but_themselves(
     let texts: BTreeSet<String> = (0..MESSAGES).map(|n| format!("message {n}.")).collect();
     texts.iter().for_each(|text| tower.enqueue_text(text));
 
-    tower.until("all is handed over", |tower| tower.held().0 == 0);
+    tower.until("all is handed over", |tower| tower.held() == 0);
     let mut found = BTreeSet::new();
     for held in good.peek() {
         found.extend(held.message.as_text().map(str::to_owned));
@@ -55,7 +53,7 @@ pub(crate) fn peers_that_hang_babble_dawdle_and_lie_cost_nothing_but_themselves(
     for stranger in &bad {
         tower.thinks(Status::Lost, &stranger.address());
     }
-    assert_eq!(tower.peer(&liar.address()).unwrap().dialect, Some(Dialect::Http));
+    assert_eq!(tower.find(&liar.address()).unwrap().dialect, Some(Dialect::Http));
     good.until("it still works", |good| good.status_of(&tower.address) == Some(Status::Alive));
 }
 

@@ -1,14 +1,14 @@
 //! Who is who, and who may come in.
 
 use clacks_proto::tls::{Identity, Roots, Trust};
-use clacks_proto::{Address, CloseReason, Report, Status, TlsFailure};
+use clacks_proto::{Address, CloseReason, Notice, Status, TlsFailure};
 
-use crate::network::{Network, Plan, Runtimes, Station, port_again, quick, quiet};
+use crate::network::{Network, Plan, RunningTower, Runtimes, port_again, quick, quiet};
 
 pub(crate) fn another_key_at_a_known_address_gets_nothing(runtimes: Runtimes) {
     let mut network = Network::of(runtimes);
     let mut plan = Plan::new(quiet());
-    let identity = plan.identity.clone().unwrap();
+    let identity = plan.identity.clone();
     let mut tower = network.raise_with(quick());
     let original = network.raise(plan);
     let (address, socket) = (original.address.clone(), original.socket);
@@ -20,27 +20,27 @@ pub(crate) fn another_key_at_a_known_address_gets_nothing(runtimes: Runtimes) {
     tower.enqueue_text("second");
 
     plan = Plan { listener: Some(port_again(socket)), ..Plan::new(quiet()) };
-    let stranger = plan.identity.clone().unwrap().fingerprint();
+    let stranger = plan.identity.fingerprint();
     let impostor = network.raise(plan);
     for _ in 0..3 {
         sees_another_key(&mut tower, &address, &stranger);
     }
-    let peer = tower.peer(&address).unwrap();
+    let peer = tower.find(&address).unwrap();
     assert_eq!((peer.status, peer.fingerprint), (Status::Lost, Some(identity.fingerprint())));
-    assert_eq!((tower.held().0, impostor.stats().received), (1, 0));
+    assert_eq!((tower.held(), impostor.stats().received), (1, 0));
     impostor.kill();
 
     plan = Plan::new(quiet());
-    plan.identity = Some(identity);
+    plan.identity = identity;
     plan.listener = Some(port_again(socket));
     let mut original = network.raise(plan);
     original.receives("second");
     tower.thinks(Status::Alive, &address);
 }
 
-fn sees_another_key(tower: &mut Station, at: &Address, wanted: &clacks_proto::Fingerprint) {
-    tower.hears("another key", |report| match report {
-        Report::KeyChanged { tower, seen } if tower == at => {
+fn sees_another_key(tower: &mut RunningTower, at: &Address, wanted: &clacks_proto::Fingerprint) {
+    tower.hears("another key", |notice| match notice {
+        Notice::KeyChanged { peer, seen } if peer == at => {
             assert_eq!(seen.as_ref(), Some(wanted));
             Some(())
         }
@@ -55,7 +55,7 @@ pub(crate) fn a_private_network_refuses_a_stranger(runtimes: Runtimes) {
     let roots = Roots::from_pem(roots.as_bytes()).unwrap();
     let mut member = |identity: &Identity| {
         let mut plan = Plan::new(quick());
-        plan.identity = Some(identity.clone());
+        plan.identity = identity.clone();
         plan.trust = Trust::Private(roots.clone());
         network.raise(plan)
     };
@@ -80,13 +80,13 @@ pub(crate) fn a_private_network_refuses_a_stranger(runtimes: Runtimes) {
     one.thinks(Status::Alive, &two.address);
     let theirs = stranger.stats();
     assert_eq!((theirs.received, theirs.delivered), (0, 0));
-    assert_eq!(stranger.held().0, 1);
+    assert_eq!(stranger.held(), 1);
     assert_eq!(two.status_of(&stranger.address), Some(Status::Lost));
 }
 
-fn is_refused(at: &mut Station) {
-    at.hears("a refusal", |report| {
+fn is_refused(at: &mut RunningTower) {
+    at.hears("a refusal", |notice| {
         let wanted = CloseReason::Tls(TlsFailure::Certificate);
-        matches!(report, Report::LinkClosed { why, .. } if *why == wanted).then_some(())
+        matches!(notice, Notice::LinkClosed { reason, .. } if *reason == wanted).then_some(())
     });
 }

@@ -50,13 +50,13 @@ pub(crate) fn a_peer_that_stops_reading_is_lost_and_its_messages_find_another_wa
         (0..MESSAGES).map(|_| tower.enqueue(message.clone()).unwrap()).collect();
     tower.thinks(Status::Lost, &vanishing.address);
     // A slow machine may have handed over the first message twice.
-    assert_eq!((tower.held().0, vanishing.held().0), (MESSAGES, 1));
+    assert_eq!((tower.held(), vanishing.held()), (MESSAGES, 1));
 
     tower.expand(&other.address).unwrap();
-    other.until("all the messages", |other| other.held().0 == MESSAGES);
+    other.until("all the messages", |other| other.held() == MESSAGES);
     let held: BTreeSet<Nonce> = other.peek().iter().map(|held| held.nonce).collect();
     assert_eq!(held, nonces);
-    tower.until("nothing is left", |tower| tower.held().0 == 0);
+    tower.until("nothing is left", |tower| tower.held() == 0);
 
     cable.turn(Position::On);
     tower.thinks(Status::Alive, &vanishing.address);

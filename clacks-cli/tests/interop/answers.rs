@@ -12,7 +12,8 @@ use crate::javascript::{Keys, Tower, package};
 use crate::network::{Network, Runtimes, quiet};
 use crate::one_network::both;
 
-/// What comes in, the statuses that theirs answers and whether it closes the link, and the same for ours.
+/// What comes in, the statuses that theirs answers and whether it closes the link, and the same for
+/// ours.
 type Case = (Vec<u8>, &'static [u16], bool, &'static [u16], bool);
 
 fn post(body: &str) -> Vec<u8> {
@@ -87,7 +88,8 @@ fn cases() -> Vec<Case> {
         (
             head(
                 &format!(
-                    "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\nConnection: upgrade\r\nContent-Length: {len}"
+                    "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\n\
+                     Connection: upgrade\r\nContent-Length: {len}"
                 ),
                 &body,
             ),

@@ -18,7 +18,8 @@ use crate::network::{DEADLINE, port};
 /// The package, and the only version that there is.
 const PACKAGE: &str = "clacks-p2p@0.3.3";
 
-/// Where the package is. `None` where there is none to be had, after saying why; with `CLACKS_NODE=required` that is a failure.
+/// Where the package is. `None` where there is none to be had, after saying why; with
+/// `CLACKS_NODE=required` that is a failure.
 pub(crate) fn package() -> Option<&'static Path> {
     static PLACE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let place = PLACE.get_or_init(|| match find_package() {

@@ -1,16 +1,14 @@
-//! One network with towers of the original's JavaScript package, which run in node. Where there is no node, or the package can't be installed, the tests
-//! say so and are passed over; `CLACKS_NODE=required` makes that a failure. `CLACKS_NODE_SECONDS` says for how long messages circulate.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test has no better answer to a surprise
+//! One network with towers of the original's JavaScript package, which run in node. Where there is
+//! no node, or the package can't be installed, the tests say so and are passed over;
+//! `CLACKS_NODE=required` makes that a failure. `CLACKS_NODE_SECONDS` says for how long messages
+//! circulate.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod answers;
 mod javascript;
 #[path = "../conformance/network.rs"]
 #[allow(dead_code, reason = "the part that these scenarios need")]
 mod network;
-#[path = "../conformance/on_mio.rs"]
-mod on_mio;
-#[path = "../conformance/on_smol.rs"]
-mod on_smol;
 mod one_network;
 mod pairs;
 #[path = "../conformance/runtime.rs"]
@@ -19,8 +17,7 @@ mod runtime;
 mod speed;
 
 use network::Runtimes;
-use on_mio::Mio;
-use on_smol::Smol;
+use runtime::Runtime;
 
 macro_rules! on_every_runtime {
     ($($place:ident::$scenario:ident,)+) => {
@@ -33,8 +30,8 @@ macro_rules! on_every_runtime {
     };
 }
 
-const SMOL: Runtimes = &[&Smol];
-const MIO: Runtimes = &[&Mio];
+const SMOL: Runtimes = &[Runtime::Smol];
+const MIO: Runtimes = &[Runtime::Mio];
 
 on_every_runtime! {
     one_network::three_of_theirs_and_one_of_ours,

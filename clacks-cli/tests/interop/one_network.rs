@@ -10,7 +10,7 @@ use clacks_proto::{Address, Config, Dialect, Dialects, Kind, Message, SendRate, 
 use serde_json::{Value, json};
 
 use crate::javascript::{Keys, Tower, package};
-use crate::network::{Network, Plan, Runtimes, Station, port_again, quick, quiet};
+use crate::network::{Network, Plan, RunningTower, Runtimes, port_again, quick, quiet};
 
 /// Messages a second that each tower hands on.
 const SEND_RATE: u32 = 50;
@@ -34,13 +34,14 @@ pub(crate) fn one_of_theirs_and_three_of_ours(runtimes: Runtimes) {
     }
 }
 
-/// For how many seconds' worth of messages they circulate: few, unless somebody has the patience for more.
+/// For how many seconds' worth of messages they circulate: few, unless somebody has the patience
+/// for more.
 fn seconds() -> u64 {
     std::env::var("CLACKS_NODE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
 struct Both {
-    ours: Vec<(Station, Identity)>,
+    ours: Vec<(RunningTower, Identity)>,
     theirs: Vec<Tower>,
 }
 
@@ -86,7 +87,7 @@ fn plan(identity: &Identity) -> Plan {
     let mut config = both(quick());
     config.send_rate = SendRate::per_second(SEND_RATE);
     let mut plan = Plan::new(config);
-    plan.identity = Some(identity.clone());
+    plan.identity = identity.clone();
     plan
 }
 
@@ -132,7 +133,8 @@ fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
     both.ours.push((tower, identity));
     both.all_meet();
 
-    // Theirs dies and comes back. Messages enough are left: what a tower holds when it is killed is gone.
+    // Theirs dies and comes back. Messages enough are left: what a tower holds when it is killed is
+    // gone.
     for (tower, _) in &both.ours {
         (0..20).for_each(|n| tower.enqueue_text(&format!("more talk {n}")));
     }
@@ -153,7 +155,8 @@ fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
             }
         }
     }
-    // Slower than before: theirs refuse each other what is not ASCII, and then take each other for lost.
+    // Slower than before: theirs refuse each other what is not ASCII, and then take each other for
+    // lost.
     both.all_receive(u64::from(SEND_RATE));
     let mut sink = network.raise_with(self::both(quiet()));
     let all = both.addresses();

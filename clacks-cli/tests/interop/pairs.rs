@@ -1,7 +1,7 @@
 //! One of ours and one of theirs.
 
 use clacks_proto::tls::{Identity, Roots, Trust};
-use clacks_proto::{Dialect, Message, Report, Status};
+use clacks_proto::{Dialect, Message, Notice, Status};
 use serde_json::json;
 
 use crate::javascript::{Keys, Tower, package};
@@ -21,7 +21,7 @@ pub(crate) fn each_side_can_ignore_the_other(runtimes: Runtimes) {
     ours.expand(&theirs.address).unwrap();
     ours.enqueue_text("unwanted");
     ours.thinks(Status::Lost, &theirs.address);
-    assert_eq!((theirs.state().received, ours.held().0), (0, 1));
+    assert_eq!((theirs.state().received, ours.held()), (0, 1));
     assert!(ours.stats().refused_by_peers > 0);
 
     // We ignore them.
@@ -63,13 +63,13 @@ pub(crate) fn what_is_too_long_for_them_goes_to_our_own(runtimes: Runtimes) {
         ours.enqueue_text(&format!("{n}"));
     }
     ours.delivers(20);
-    assert_eq!(ours.held().0, 1, "it waits, and nothing waits for it");
+    assert_eq!(ours.held(), 1, "it waits, and nothing waits for it");
     let mut other = network.raise_with(both(crate::network::quiet()));
     ours.expand(&other.address).unwrap();
     other.receives(&long);
     assert_eq!(theirs.state().queue.len(), 21);
-    assert_eq!(ours.peer(&theirs.address).unwrap().dialect, Some(Dialect::Http));
-    assert_eq!(ours.peer(&other.address).unwrap().dialect, Some(Dialect::Native));
+    assert_eq!(ours.find(&theirs.address).unwrap().dialect, Some(Dialect::Http));
+    assert_eq!(ours.find(&other.address).unwrap().dialect, Some(Dialect::Native));
 }
 
 /// Like the one that comes with the package.
@@ -80,12 +80,12 @@ pub(crate) fn a_certificate_of_version_1_is_no_obstacle(runtimes: Runtimes) {
     let mut theirs = Tower::start(package, &keys, RATE);
     let mut ours = network.raise_with(both(quick()));
     ours.announce(&theirs.address).unwrap();
-    ours.hears("it is announced", |report| {
-        matches!(report, Report::Announced { .. }).then_some(())
+    ours.hears("it is announced", |notice| {
+        matches!(notice, Notice::Announced { .. }).then_some(())
     });
     theirs.enqueue(&json!("from an old certificate"));
     ours.receives("from an old certificate");
-    assert_eq!(ours.peer(&theirs.address).unwrap().fingerprint, None, "it has proved no key");
+    assert_eq!(ours.find(&theirs.address).unwrap().fingerprint, None, "it has proved no key");
 }
 
 pub(crate) fn a_private_network_keeps_them_out(runtimes: Runtimes) {
@@ -95,7 +95,7 @@ pub(crate) fn a_private_network_keeps_them_out(runtimes: Runtimes) {
     let roots = Roots::from_pem(identity.cert_pem().as_bytes()).unwrap();
     let mut plan = Plan::new(both(quick()));
     plan.trust = Trust::Private(roots);
-    plan.identity = Some(identity);
+    plan.identity = identity;
     let mut ours = network.raise(plan);
     let mut theirs = Tower::start(package, &Keys::new(), RATE);
     ours.enqueue_text("secret");
@@ -103,8 +103,8 @@ pub(crate) fn a_private_network_keeps_them_out(runtimes: Runtimes) {
     ours.thinks(Status::Lost, &theirs.address);
     theirs.announce(&ours.address);
     theirs.enqueue(&json!("intruding"));
-    ours.hears("a caller without a certificate", |report| match report {
-        Report::LinkClosed { tower: None, why } => Some(*why),
+    ours.hears("a caller without a certificate", |notice| match notice {
+        Notice::LinkClosed { peer: None, reason, .. } => Some(*reason),
         _ => None,
     });
     assert_eq!((theirs.state().received, ours.stats().received), (0, 0));
@@ -118,5 +118,5 @@ pub(crate) fn without_http_there_is_nobody_to_talk_to(runtimes: Runtimes) {
     ours.enqueue(Message::text("native only")).unwrap();
     ours.expand(&theirs.address).unwrap();
     ours.thinks(Status::Lost, &theirs.address);
-    assert_eq!((theirs.state().received, ours.held().0), (0, 1));
+    assert_eq!((theirs.state().received, ours.held()), (0, 1));
 }

@@ -1,4 +1,5 @@
-//! How fast two towers of the JavaScript package are by themselves. A measurement, and no test: it asks nothing of them.
+//! How fast two towers of the JavaScript package are by themselves. A measurement, and no test: it
+//! asks nothing of them.
 //!
 //! ```sh
 //! cargo test -p clacks-cli --test interop -- --ignored --nocapture javascript_towers_by_themselves

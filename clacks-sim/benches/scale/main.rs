@@ -13,7 +13,7 @@
 //! the wall: on a machine with other work only the first means something.
 //!
 //! Towers in random places of memory miss the processor's caches of addresses; with large pages they miss less. On Linux with glibc this shows how much:
-//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench --manifest-path benches/Cargo.toml --bench scale`.
+//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` in the environment.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

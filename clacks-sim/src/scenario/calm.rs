@@ -144,25 +144,25 @@ impl Scenario {
         (if self.has_mishaps() { others } else { lost.min(others) }, gone.min(others))
     }
 
-    /// Whether somebody is ignored, and not heeded again by the same later. Of drawn groups nobody knows whether they are the same, and
+    /// Whether somebody is ignored, and not unignored by the same later. Of drawn groups nobody knows whether they are the same, and
     /// the application of a tower that may be paused can't say anything.
     pub(super) fn ignores_for_good(&self) -> bool {
         let is_drawn = |group: &Towers| matches!(group, Towers::Share(_) | Towers::Count(_));
-        let is_paused_at = |heeds: &Fault| {
+        let is_paused_at = |unignores: &Fault| {
             let pauses = |fault: &&Fault| matches!(fault.what, Deed::Pause { .. });
             let mut pauses = self.faults.iter().filter(pauses);
-            pauses.any(|pause| pause.at <= heeds.end() && pause.end() >= heeds.end())
+            pauses.any(|pause| pause.at <= unignores.end() && pause.end() >= unignores.end())
         };
-        let is_heeded = |ignored: &Fault, towers: &Towers, peers: &Towers| {
+        let is_unignored = |ignored: &Fault, towers: &Towers, peers: &Towers| {
             !is_drawn(towers)
                 && !is_drawn(peers)
                 && self.faults.iter().any(|fault| {
-                    let heeds = Deed::Heed { towers: towers.clone(), peers: peers.clone() };
-                    fault.what == heeds && fault.end() > ignored.end() && !is_paused_at(fault)
+                    let unignores = Deed::Unignore { towers: towers.clone(), peers: peers.clone() };
+                    fault.what == unignores && fault.end() > ignored.end() && !is_paused_at(fault)
                 })
         };
         self.faults.iter().any(|fault| match &fault.what {
-            Deed::Ignore { towers, peers } => !is_heeded(fault, towers, peers),
+            Deed::Ignore { towers, peers } => !is_unignored(fault, towers, peers),
             _ => false,
         })
     }
@@ -320,19 +320,20 @@ mod tests {
     fn who_is_ignored_to_the_end_is_not_promised_anything() {
         let deed = |ignores: bool, towers| {
             let peers = Towers::One(5);
-            if ignores { Deed::Ignore { towers, peers } } else { Deed::Heed { towers, peers } }
+            if ignores { Deed::Ignore { towers, peers } } else { Deed::Unignore { towers, peers } }
         };
         let ignored =
             |towers: &Towers| scenario(9).fault(Fault::new(secs(1), deed(true, towers.clone())));
-        let heeded = |towers: &Towers, at| {
+        let unignored = |towers: &Towers, at| {
             ignored(towers).fault(Fault::new(secs(at), deed(false, towers.clone())))
         };
         let (some, drawn) = (Towers::Range(1, 3), Towers::Count(3));
         assert_eq!(ignored(&some).calm_bound(), None);
-        assert_eq!(heeded(&some, 1).calm_bound(), None, "not later");
-        assert!(heeded(&some, 2).calm_bound().is_some());
-        assert_eq!(heeded(&drawn, 2).calm_bound(), None, "others");
-        let paused = |at| heeded(&some, 5).fault(Fault::pause(secs(at), secs(2), Towers::One(1)));
+        assert_eq!(unignored(&some, 1).calm_bound(), None, "not later");
+        assert!(unignored(&some, 2).calm_bound().is_some());
+        assert_eq!(unignored(&drawn, 2).calm_bound(), None, "others");
+        let paused =
+            |at| unignored(&some, 5).fault(Fault::pause(secs(at), secs(2), Towers::One(1)));
         assert_eq!(paused(4).calm_bound(), None, "its application is paused as well");
         assert!(paused(2).calm_bound().is_some() && paused(6).calm_bound().is_some());
     }

@@ -111,8 +111,8 @@ pub enum Deed {
         /// With whom.
         peers: Towers,
     },
-    /// Applications take ignored peers back.
-    Heed {
+    /// Applications unignore peers. In files: `heed`.
+    Unignore {
         /// Whose.
         towers: Towers,
         /// Whom.
@@ -259,7 +259,7 @@ impl Deed {
             Self::Expand { .. } => "expand",
             Self::Announce { .. } => "announce",
             Self::Ignore { .. } => "ignore",
-            Self::Heed { .. } => "heed",
+            Self::Unignore { .. } => "heed",
         }
     }
 
@@ -287,7 +287,7 @@ impl Deed {
             Self::Expand { towers, peers }
             | Self::Announce { towers, peers }
             | Self::Ignore { towers, peers }
-            | Self::Heed { towers, peers } => vec![("towers", towers), ("peers", peers)],
+            | Self::Unignore { towers, peers } => vec![("towers", towers), ("peers", peers)],
         }
     }
 

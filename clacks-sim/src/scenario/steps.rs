@@ -238,9 +238,9 @@ impl Steps {
                 let groups = (draw(towers), draw(peers));
                 self.pairs(at, groups, |tower, peer| Step::Ignore { tower, peer });
             }
-            Deed::Heed { towers, peers } => {
+            Deed::Unignore { towers, peers } => {
                 let groups = (draw(towers), draw(peers));
-                self.pairs(at, groups, |tower, peer| Step::Heed { tower, peer });
+                self.pairs(at, groups, |tower, peer| Step::Unignore { tower, peer });
             }
             Deed::Weather { .. } => {}
         }

@@ -114,7 +114,7 @@ mod format {
             (towers(), towers()).prop_map(|(towers, peers)| Deed::Expand { towers, peers }),
             (towers(), towers()).prop_map(|(towers, peers)| Deed::Announce { towers, peers }),
             (towers(), towers()).prop_map(|(towers, peers)| Deed::Ignore { towers, peers }),
-            (towers(), towers()).prop_map(|(towers, peers)| Deed::Heed { towers, peers }),
+            (towers(), towers()).prop_map(|(towers, peers)| Deed::Unignore { towers, peers }),
         ]
     }
 
@@ -730,7 +730,7 @@ mod plans {
         let (towers, peers) = pairs();
         assert_eq!(deeds_of(Deed::Ignore { towers, peers }, None), expected("Ignore"));
         let (towers, peers) = pairs();
-        assert_eq!(deeds_of(Deed::Heed { towers, peers }, None), expected("Heed"));
+        assert_eq!(deeds_of(Deed::Unignore { towers, peers }, None), expected("Unignore"));
     }
 
     #[test]

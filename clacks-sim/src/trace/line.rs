@@ -72,10 +72,12 @@ impl fmt::Display for What {
             Self::Enqueued { message } => write!(f, "enqueued {message}"),
             Self::EnqueueRefused => f.write_str("enqueue refused"),
             Self::Ignored { peer } => write!(f, "ignores {peer}"),
-            Self::Heeded { peer } => write!(f, "heeds {peer}"),
+            Self::Unignored { peer } => write!(f, "unignores {peer}"),
             Self::Dialled { to } => write!(f, "dialled {}", Perhaps(to)),
             Self::Accepted { from } => write!(f, "accepted {from}"),
-            Self::NotAccepted { from, why } => write!(f, "did not accept {from}: {why}"),
+            Self::NotAccepted { from, reason } => {
+                write!(f, "did not accept {from}: {reason}")
+            }
             Self::Connected { to } => write!(f, "connected to {to}"),
             Self::ConnectFailed { to, cause } => {
                 write!(f, "could not connect to {}: {cause}", Perhaps(to))
@@ -108,8 +110,8 @@ impl fmt::Display for What {
                 write!(f, "delivered {} to {}", Perhaps(message), Perhaps(to))
             }
             Self::Announced { to } => write!(f, "announced to {}", Perhaps(to)),
-            Self::LinkClosed { peer, why } => {
-                write!(f, "link with {} closed: {why}", Perhaps(peer))
+            Self::LinkClosed { peer, reason } => {
+                write!(f, "link with {} closed: {reason}", Perhaps(peer))
             }
             Self::Missed { count } => write!(f, "missed {count} notices"),
             Self::Fault(fault) => write!(f, "fault: {}", fault.as_str()),
@@ -134,10 +136,10 @@ pub(super) fn words(what: &What) -> (u32, u64, u64) {
         What::Enqueued { message: number } => (8, u64::from(number.0), 0),
         What::EnqueueRefused => (9, 0, 0),
         What::Ignored { peer } => (10, u64::from(peer.0), 0),
-        What::Heeded { peer } => (11, u64::from(peer.0), 0),
+        What::Unignored { peer } => (11, u64::from(peer.0), 0),
         What::Dialled { to } => (12, tower(to), 0),
         What::Accepted { from } => (13, u64::from(from.0), 0),
-        What::NotAccepted { from, why } => (14, u64::from(from.0), why as u64),
+        What::NotAccepted { from, reason } => (14, u64::from(from.0), reason as u64),
         What::Connected { to } => (15, u64::from(to.0), 0),
         What::ConnectFailed { to, cause } => (16, tower(to), cause as u64),
         What::Sent { to, bytes } => (17, u64::from(to.0), u64::from(bytes)),

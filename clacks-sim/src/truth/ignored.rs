@@ -6,7 +6,7 @@ use crate::occurrence::{Fault, Occurrence, TowerId, What};
 
 /// Watches what passes between a tower and the peers that its application ignores.
 ///
-/// From the moment at which the application ignores a peer until it heeds it or the tower's life ends, the tower does not dial it, hands nothing over to it,
+/// From the moment at which the application ignores a peer until it unignores it or the tower's life ends, the tower does not dial it, hands nothing over to it,
 /// takes nothing that it knows to be from it, and hears no answer of it to what it sent before, as its links with it are closed. Altered bytes can make a tower take one peer for another: of towers that sent or got some only the dials count.
 #[derive(Debug)]
 pub(super) struct Ignored {
@@ -54,7 +54,7 @@ impl Ignored {
                 self.ignored.insert(tower, peer, observer.life);
                 return;
             }
-            What::Heeded { peer } => {
+            What::Unignored { peer } => {
                 self.ignored.remove(tower, peer);
                 return;
             }
@@ -138,7 +138,7 @@ mod tests {
     fn deeds_before_and_after_and_with_others_are_free() {
         assert_eq!(after(&deeds(PEER), &[IGNORE]), [""; 0]);
         assert_eq!(after(&[IGNORE], &deeds(TowerId(3))), [""; 0]);
-        assert_eq!(after(&[IGNORE, What::Heeded { peer: PEER }], &deeds(PEER)), [""; 0]);
+        assert_eq!(after(&[IGNORE, What::Unignored { peer: PEER }], &deeds(PEER)), [""; 0]);
         assert_eq!(after(&[IGNORE, What::Crashed], &deeds(PEER)), [""; 0]);
         assert_eq!(after(&[IGNORE, What::Left { undelivered: 0 }], &deeds(PEER)), [""; 0]);
     }

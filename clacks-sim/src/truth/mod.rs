@@ -172,7 +172,7 @@ impl Truth {
                 self.ignored.see(occurrence, &mut self.found);
             }
             What::Ignored { .. }
-            | What::Heeded { .. }
+            | What::Unignored { .. }
             | What::Dialled { .. }
             | What::HandedOver { .. }
             | What::Received { .. }

@@ -194,7 +194,7 @@ fn whatever_is_done_with_an_ignored_peer_is_found() {
         };
         let text = format!("tower 1 {deed} tower 2, which it ignores");
         assert_eq!(found(&[ignore, what]), only(Checker::Ignored, &text));
-        for end in [What::Heeded { peer: TWO }, What::Crashed, What::Left { undelivered: 0 }] {
+        for end in [What::Unignored { peer: TWO }, What::Crashed, What::Left { undelivered: 0 }] {
             assert_eq!(found(&[ignore, end, what]), [], "{end:?}");
         }
     }

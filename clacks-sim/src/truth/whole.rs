@@ -149,7 +149,7 @@ fn with_turmoil(mut plan: Plan) -> Plan {
                 (8_500, Step::Clock { tower: far, step, drift_ppm }),
                 (9_000, Step::Start { tower: peer, contacts }),
                 (11_000, Step::Resume { tower }),
-                (14_000, Step::Heed { tower: far, peer: next }),
+                (14_000, Step::Unignore { tower: far, peer: next }),
             ]
             .map(|(millis, step)| (at(millis + 7_000 * round), step)),
         );

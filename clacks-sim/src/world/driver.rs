@@ -71,8 +71,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 What::Delivered { to: number_of(to), message: message_of(nonce) }
             }
             Notice::Announced { ref to } => What::Announced { to: number_of(to) },
-            Notice::LinkClosed { ref peer, reason: why, .. } => {
-                What::LinkClosed { peer: peer.as_ref().and_then(number_of), why }
+            Notice::LinkClosed { ref peer, reason, .. } => {
+                What::LinkClosed { peer: peer.as_ref().and_then(number_of), reason }
             }
             Notice::Missed { count } => What::Missed { count },
             // Nothing proves keys here, and the end of a shutdown is told apart.
@@ -266,8 +266,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 self.set_end(tower, link, Some(end));
                 self.see(tower, What::Accepted { from });
             }
-            Err(why) => {
-                self.see(tower, What::NotAccepted { from, why });
+            Err(reason) => {
+                self.see(tower, What::NotAccepted { from, reason });
                 self.send_control(end, Load::Reset);
             }
         }

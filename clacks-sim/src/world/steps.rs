@@ -70,8 +70,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                     tower.ignore(peer, now).is_ok()
                 });
             }
-            Step::Heed { tower, peer } => {
-                let what = What::Heeded { peer: *peer };
+            Step::Unignore { tower, peer } => {
+                let what = What::Unignored { peer: *peer };
                 self.command(*tower, *peer, Some(what), Tower::unignore);
             }
         }

@@ -266,8 +266,8 @@ fn an_altered_byte_is_noticed_or_changes_one_message() {
     let alterations = world.happened(Fault::Corrupted);
     assert!(alterations > 5);
     let is_noticed = |what: &What| match what {
-        What::LinkClosed { why, .. } => {
-            matches!(why, CloseReason::Wire(_) | CloseReason::Protocol(_))
+        What::LinkClosed { reason, .. } => {
+            matches!(reason, CloseReason::Wire(_) | CloseReason::Protocol(_))
         }
         _ => false,
     };
@@ -539,9 +539,10 @@ fn a_path_of_its_own_has_weather_of_its_own() {
 }
 
 #[test]
-fn an_ignored_tower_is_left_alone_until_it_is_heeded() {
+fn an_ignored_tower_is_left_alone_until_it_is_unignored() {
     let (tower, peer) = (TowerId(0), TowerId(1));
-    let steps = vec![(3_000, Step::Ignore { tower, peer }), (9_000, Step::Heed { tower, peer })];
+    let steps =
+        vec![(3_000, Step::Ignore { tower, peer }), (9_000, Step::Unignore { tower, peer })];
     let world = run(plan(2, calm(), steps));
     let between = world.watch.seen.iter().filter(|seen| {
         let is_meanwhile = seen.at > millis(3_200) && seen.at < millis(9_000);

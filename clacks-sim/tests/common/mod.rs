@@ -270,14 +270,14 @@ fn faults(towers: u32) -> impl Strategy<Value = Vec<Fault>> {
     ]
 }
 
-/// Some ignore others, and heed them later, mostly.
+/// Some towers ignore others, and most of these unignore them later.
 fn ignored(towers: u32) -> impl Strategy<Value = Vec<Fault>> {
     let some = move || (0..towers).prop_map(|last| Towers::Range(last / 2, last));
     let lasts = proptest::option::weighted(0.8, 1u64..100);
     (some(), some(), 0u64..200, lasts).prop_map(|(towers, peers, at, lasts)| {
         let ignore = Deed::Ignore { towers: towers.clone(), peers: peers.clone() };
-        let heed = lasts.map(|lasts| (at + lasts, Deed::Heed { towers, peers }));
-        let both = std::iter::once((at, ignore)).chain(heed);
+        let unignore = lasts.map(|lasts| (at + lasts, Deed::Unignore { towers, peers }));
+        let both = std::iter::once((at, ignore)).chain(unignore);
         both.map(|(at, deed)| Fault::new(seconds(at), deed)).collect()
     })
 }

@@ -59,7 +59,8 @@ enum What {
     Expand,
     Announce,
     Ignore,
-    Heed,
+    #[serde(rename = "heed")]
+    Unignore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +107,7 @@ impl What {
             Self::Weather => &["link", "lasts"],
             Self::Cut => &["towers"],
             Self::Enqueue => &["towers", "count"],
-            Self::Expand | Self::Announce | Self::Ignore | Self::Heed => &["towers", "peers"],
+            Self::Expand | Self::Announce | Self::Ignore | Self::Unignore => &["towers", "peers"],
         }
     }
 }
@@ -161,7 +162,7 @@ impl TryFrom<Written> for Fault {
             What::Expand => Deed::Expand { towers: towers?, peers: peers? },
             What::Announce => Deed::Announce { towers: towers?, peers: peers? },
             What::Ignore => Deed::Ignore { towers: towers?, peers: peers? },
-            What::Heed => Deed::Heed { towers: towers?, peers: peers? },
+            What::Unignore => Deed::Unignore { towers: towers?, peers: peers? },
         };
         Ok(Self { at: written.at, lasts: written.lasts, repeat: written.repeat, what: deed })
     }
@@ -220,7 +221,7 @@ impl From<Fault> for Written {
             Deed::Expand { towers, peers } => command(What::Expand, towers, Some(peers)),
             Deed::Announce { towers, peers } => command(What::Announce, towers, Some(peers)),
             Deed::Ignore { towers, peers } => command(What::Ignore, towers, Some(peers)),
-            Deed::Heed { towers, peers } => command(What::Heed, towers, Some(peers)),
+            Deed::Unignore { towers, peers } => command(What::Unignore, towers, Some(peers)),
         }
         written
     }

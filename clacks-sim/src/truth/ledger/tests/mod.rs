@@ -15,7 +15,7 @@ use crate::truth::totals::{DuplicationCause, LossCause, Totals};
 use crate::truth::violation::{Checker, Violations};
 
 const MESSAGE: Option<MessageId> = Some(MessageId(0));
-const CLOSED: What = What::LinkClosed { peer: None, why: CloseReason::Io(IoCause::Reset) };
+const CLOSED: What = What::LinkClosed { peer: None, reason: CloseReason::Io(IoCause::Reset) };
 const CORRUPTED: What = What::Fault(Fault::Corrupted);
 
 /// A ledger and what happens in it: towers are told by their numbers, and it is always the same message.

@@ -1,4 +1,4 @@
-//! Whom the two sides of a bare connection believe.
+//! The verifier of both sides of a connection without towers.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -8,9 +8,9 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 /// Takes any certificate whose key the other side proves to hold, as towers of an open network do.
 #[derive(Debug)]
-pub(super) struct Anyone(pub(super) WebPkiSupportedAlgorithms);
+pub(super) struct AcceptAnyKey(pub(super) WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyKey {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -45,7 +45,7 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-impl ClientCertVerifier for Anyone {
+impl ClientCertVerifier for AcceptAnyKey {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
