@@ -11,6 +11,8 @@
 
 #[cfg(feature = "http")]
 mod http_bytes;
+#[cfg(feature = "http")]
+mod http_tower;
 #[cfg(test)]
 mod replay;
 mod wire_decode;
