@@ -296,7 +296,7 @@ impl Driver {
         let mut unconfirmed = self.find(link).map_or_else(Vec::new, Link::unconfirmed);
         // Which message is under screening shows only if no other one comes with it.
         let is_screened = self.observer.tower.config().screening != Screening::Off;
-        let mut pieces = vec![Vec::new()];
+        let (mut pieces, mut numbers) = (vec![Vec::new()], Vec::new());
         for _ in 0..count {
             let kind = supply.below(12);
             if is_screened && (3..=5).contains(&kind) {
@@ -305,10 +305,11 @@ impl Driver {
             let bytes = pieces.last_mut().unwrap();
             match kind {
                 0..=2 => hello(supply, self.observer.incarnation).encode(bytes),
-                3..=5 => self.message(bytes, supply),
+                3..=5 => self.message(link, &mut numbers, bytes, supply),
                 6 => {
                     self.next_transfer += 1;
                     let transfer = self.next_transfer;
+                    numbers.push(transfer);
                     Frame::Announce(AnnounceFrame { transfer, friend: friend(supply) })
                         .encode(bytes);
                 }
@@ -358,11 +359,20 @@ impl Driver {
     }
 
     /// Writes a message frame: a new transfer, or one of the last ones again.
-    fn message(&mut self, bytes: &mut Vec<u8>, supply: &mut Supply<'_>) {
+    fn message(
+        &mut self,
+        link: LinkId,
+        numbers: &mut Vec<u64>,
+        bytes: &mut Vec<u8>,
+        supply: &mut Supply<'_>,
+    ) {
+        // A number that waits for an answer is not used again: it would not be clear what the answer is to.
+        let awaits = |number| self.find(link).is_some_and(|link| link.awaits(number));
         let is_retry = supply.below(4) == 0;
-        let older = u64::from(supply.below(4));
+        let older = self.next_transfer.saturating_sub(u64::from(supply.below(4)));
+        let is_retry = is_retry && !numbers.contains(&older) && !awaits(older);
         let transfer = if is_retry {
-            self.next_transfer.saturating_sub(older)
+            older
         } else {
             self.next_transfer += 1;
             self.next_transfer
@@ -381,6 +391,7 @@ impl Driver {
         {
             (nonce, message) = known.clone();
         }
+        numbers.push(transfer);
         let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
         let (kind, friend, body) = (message.kind(), friend(supply), message.body());
         Frame::Message(MessageFrame { transfer, attempt, nonce, kind, friend, body }).encode(bytes);
@@ -504,6 +515,7 @@ impl Driver {
         for number in 0..8 {
             self.observer.forget(&address(number), self.now);
         }
+        self.break_links();
         self.rest();
         if self.observer.tower.shutdown_progress() == ShutdownProgress::Running {
             self.observer.expand(&address(9), self.now);

@@ -82,8 +82,6 @@ pub(in super::super) struct Link {
     pub(in super::super) is_aborted: bool,
     pub(super) began: Instant,
     pub(super) connected_at: Option<Instant>,
-    /// The peer that a caller claims to be.
-    claim: Option<Address>,
     /// The incarnation, window and longest body in the other side's hello.
     pub(super) hello: Option<(u64, Window, u32)>,
     /// When bytes passed last.
@@ -100,8 +98,6 @@ pub(in super::super) struct Link {
     pub(super) unanswered: VecDeque<Arrival>,
     /// How many messages have come.
     messages: u32,
-    /// Two unanswered transfers had one number: what an answer is to is not clear any more.
-    is_ambiguous: bool,
     pub(super) unconfirmed: Vec<Unconfirmed>,
     last_number: Option<u64>,
 }
@@ -115,7 +111,6 @@ impl Link {
             is_aborted: false,
             began: now,
             connected_at: info.is_inbound.then_some(now),
-            claim: None,
             hello: None,
             used: now,
             closed_at: None,
@@ -128,7 +123,6 @@ impl Link {
             has_said_goodbye: false,
             unanswered: VecDeque::new(),
             messages: 0,
-            is_ambiguous: false,
             unconfirmed: Vec::new(),
             last_number: None,
         }
@@ -137,6 +131,11 @@ impl Link {
     /// Returns the numbers of the tower's transfers that are not answered.
     pub(in super::super) fn unconfirmed(&self) -> Vec<u64> {
         self.unconfirmed.iter().map(|transfer| transfer.number).collect()
+    }
+
+    /// Returns whether a transfer with this number waits for the tower's answer.
+    pub(in super::super) fn awaits(&self, transfer: u64) -> bool {
+        self.unanswered.iter().any(|arrival| arrival.transfer == transfer)
     }
 
     /// Returns whether the tower dialled and the connection is not established.
@@ -222,6 +221,10 @@ impl Observer {
     ) -> Option<CloseReason> {
         let link = find(&mut self.links, id);
         step.frames += 1;
+        #[cfg(feature = "std")]
+        if std::env::var("V").is_ok() {
+            std::eprintln!("  in {id:?} {frame:?}");
+        }
         let (transfer, content, friend, is_retry) = match frame {
             Frame::Hello(hello) => {
                 if link.hello.is_some() {
@@ -236,7 +239,7 @@ impl Observer {
                     return Some(CloseReason::OwnAddress);
                 }
                 step.named.extend(hello.address.clone());
-                link.claim = hello.address.clone();
+                step.claim = hello.address.clone();
                 return None;
             }
             Frame::Confirmed { through } => {
@@ -262,7 +265,6 @@ impl Observer {
         if !self.config.window.admits(link.unanswered.len(), bytes, len(&content)) {
             return Some(CloseReason::Protocol(ProtocolError::WindowExceeded));
         }
-        link.is_ambiguous |= link.unanswered.iter().any(|arrival| arrival.transfer == transfer);
         if content.is_some() {
             link.messages += 1;
             for taken in self.taken.iter_mut().filter(|taken| taken.link == id) {
@@ -271,7 +273,7 @@ impl Observer {
         }
         step.entering.extend(content.clone());
         step.named.extend(friend.clone());
-        let peer = self.view.peer_of(id).or(link.claim.as_ref());
+        let peer = self.view.peer_of(id).or(step.claim.as_ref());
         let is_from_ignored = self.view.is_ignored(peer);
         step.heard = peer.cloned();
         link.unanswered.push_back(Arrival {
@@ -299,7 +301,7 @@ impl Observer {
         let Some(position) = link.unconfirmed.iter().position(|it| it.number == number) else {
             return Some(CloseReason::Protocol(ProtocolError::UnknownTransfer));
         };
-        let to = self.view.peer_of(id).expect("transfers go to a peer").clone();
+        let to = self.view.peer_of(id)?.clone();
         for Unconfirmed { number: this, content, .. } in link.unconfirmed.drain(..=position) {
             self.sent.get_mut(&this).unwrap().is_settled = true;
             if refusal.is_some() && this == number {
@@ -349,6 +351,10 @@ impl Observer {
     /// Checks a frame of the tower. A frame of which a part was sent before may have been overtaken by events.
     fn check_frame(&mut self, id: LinkId, frame: &Frame<'_>, has_begun: bool) {
         let link = find(&mut self.links, id);
+        #[cfg(feature = "std")]
+        if std::env::var("V").is_ok() {
+            std::eprintln!("  out {id:?} {frame:?}");
+        }
         assert!(!link.has_said_goodbye, "{frame:?} after the goodbye");
         match frame {
             Frame::Hello(hello) => {
@@ -382,7 +388,7 @@ impl Observer {
                 link.has_said_goodbye = true;
                 let mut left = link.unanswered.iter();
                 let is_answered = left.all(|arrival| arrival.fate != Fate::Taken);
-                assert!(is_answered || link.is_ambiguous, "a goodbye before the last answer");
+                assert!(is_answered, "a goodbye before the last answer");
             }
         }
     }
@@ -392,9 +398,6 @@ impl Observer {
         let peer = self.view.peer_of(id).and_then(|peer| self.view.peers.get(peer));
         let peer = peer.map(|peer| peer.id);
         let link = find(&mut self.links, id);
-        if link.is_ambiguous {
-            return;
-        }
         let incarnation = link.hello.map_or(0, |(incarnation, ..)| incarnation);
         let position = link.unanswered.iter().position(|arrival| arrival.transfer == transfer);
         let position = position.unwrap_or_else(|| panic!("an answer to {transfer}, on {id:?}"));
@@ -408,7 +411,9 @@ impl Observer {
                     arrival.is_from_ignored == (reason == RefusedReason::Ignored)
                         && matches!(reason, RefusedReason::Ignored | RefusedReason::Busy)
                 }
-                (Fate::Unknown, reason) => reason.is_none_or(|it| it == RefusedReason::Busy),
+                (Fate::Unknown, reason) => {
+                    !matches!(reason, Some(RefusedReason::Ignored | RefusedReason::TooLarge))
+                }
                 _ => false,
             };
             assert!(is_possible, "{} is {:?}: {refusal:?}", arrival.transfer, arrival.fate);
@@ -482,7 +487,8 @@ impl Observer {
         // What was under way when the link closed was taken back.
         if !is_closing {
             link.unconfirmed.push(Unconfirmed { number, content, at: self.now });
-            let others = self.links.iter().filter(|link| link.id != id);
+            let is_other = |link: &&Link| link.id != id && !self.view.is_closing(link.id);
+            let others = self.links.iter().filter(is_other);
             let mut numbers = others.flat_map(|link| &link.unconfirmed);
             assert!(numbers.all(|other| other.number != number), "{number} is on two links");
         }

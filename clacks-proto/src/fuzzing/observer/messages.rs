@@ -167,10 +167,6 @@ impl Observer {
 
     /// Notes which messages in flight may have been back in the queue meanwhile.
     fn note_returned(&mut self, step: &Step, old: &View, new: &View) {
-        self.copied.retain(|copied| {
-            let mut copies = new.copies(&copied.content);
-            !copies.any(|held| held.state == MessageState::Waiting)
-        });
         for copied in &mut self.copied {
             let mut to = old.copies(&copied.content).filter_map(recipient);
             let is_disturbed = to.any(|to| step.closed.contains(to));
@@ -183,7 +179,7 @@ impl Observer {
         }
     }
 
-    /// A message leaves only when a peer has confirmed it. It stays if a copy was taken meanwhile.
+    /// A message leaves only when a peer has confirmed it.
     fn check_delivered(&mut self, step: &mut Step, old: &View, new: &View) {
         let gone = old.held.values().filter(|held| !new.held.contains_key(&held.id));
         for held in gone.filter(|held| offer(held).is_none()) {
@@ -198,6 +194,16 @@ impl Observer {
             }
             self.told.expect_delivery(confirmation, false);
         }
+        self.check_kept(step);
+        // A message in the queue stands for all its copies.
+        self.copied.retain(|copied| {
+            let mut copies = new.copies(&copied.content);
+            !copies.any(|held| held.state == MessageState::Waiting)
+        });
+    }
+
+    /// A message stays when it is confirmed only if a copy of it was taken meanwhile.
+    fn check_kept(&mut self, step: &mut Step) {
         for confirmation in core::mem::take(&mut step.confirmed) {
             if let Some(content) = &confirmation.content {
                 let is_copied = self.copied.iter().any(|copied| copied.content == *content);

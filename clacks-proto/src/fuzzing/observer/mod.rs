@@ -139,6 +139,8 @@ struct Step {
     refused: Vec<Content>,
     /// Addresses that may become peers.
     named: Vec<Address>,
+    /// The peer that a caller claims to be.
+    claim: Option<Address>,
     /// A peer of which a frame came that may be a success.
     heard: Option<Address>,
     /// A peer that refused something, and whether it said that it ignores this tower.
@@ -366,6 +368,10 @@ impl Observer {
         input: impl FnOnce(&mut Tower, &mut Step) -> T,
     ) -> T {
         self.now = self.now.max(now);
+        #[cfg(feature = "std")]
+        if std::env::var("V").is_ok() {
+            std::eprintln!("{} {:?}", self.now, step);
+        }
         let result = input(&mut self.tower, &mut step);
         step.was_running = self.is_running;
         self.is_running = self.tower.shutdown_progress() == ShutdownProgress::Running;
@@ -378,6 +384,30 @@ impl Observer {
         self.check_messages(&mut step, &old, &new);
         self.check_bounds(&new);
         self.view = new;
+        #[cfg(feature = "std")]
+        if std::env::var("V").is_ok() {
+            std::eprintln!(
+                "   held {:?}\n   peers {:?}\n   links {:?}",
+                self.view.held.values().map(|h| (h.id, &h.message, &h.state)).collect::<Vec<_>>(),
+                self.view
+                    .peers
+                    .values()
+                    .map(|p| alloc::format!("{} {}", p.address, p.status))
+                    .collect::<Vec<_>>(),
+                self.view
+                    .links
+                    .values()
+                    .map(|l| alloc::format!(
+                        "{:?} {} {:?} {}{}",
+                        l.id,
+                        if l.is_inbound { "in" } else { "out" },
+                        l.peer,
+                        if l.is_open { "open" } else { "" },
+                        if l.is_closing { "closing" } else { "" }
+                    ))
+                    .collect::<Vec<_>>()
+            );
+        }
         self.is_drained = false;
         self.told.begin_poll();
         result
@@ -396,6 +426,10 @@ impl Observer {
             self.is_drained = true;
             return None;
         };
+        #[cfg(feature = "std")]
+        if std::env::var("V").is_ok() {
+            std::eprintln!("  poll {action:?}");
+        }
         assert!(says_so, "{action:?} waits, and the wake-up is {wakeup:?}");
         self.hash(format!("{action:?}").as_bytes());
         match &action {
@@ -411,6 +445,10 @@ impl Observer {
                 let record = find(&mut self.links, *link);
                 assert!(record.closed_at.is_some(), "{reason:?} closes a link that is not closing");
                 record.closes += 1;
+                if record.closes == 1 && !self.is_running {
+                    // The link has waited for answers.
+                    record.closed_at = Some(self.now);
+                }
                 match record.closes {
                     1 => assert!(
                         record.reason.is_none_or(|expected| expected == *reason),
@@ -460,7 +498,8 @@ impl Observer {
             };
             assert_eq!(info.is_inbound, before.is_inbound);
             assert!(info.is_closing || !before.is_closing, "{id:?} is used again");
-            let has_moved = before.peer.is_some() && before.peer != info.peer;
+            let was_ignored = old.is_ignored(before.peer.as_ref());
+            let has_moved = before.peer.is_some() && before.peer != info.peer && !was_ignored;
             assert!(info.is_closing || !has_moved, "{id:?} belongs to another peer");
             let is_greeted = find(&mut self.links, *id).hello.is_some();
             assert!(info.is_closing || info.is_open == is_greeted, "{info:?}");

@@ -50,13 +50,14 @@ impl Closed {
     fn allows(&self, reason: CloseReason) -> bool {
         match (self.reason, reason) {
             (Some(expected), reason) => expected == reason,
+            _ if self.may_be_late => true,
             (None, CloseReason::ConnectTimeout) => self.connect,
             (None, CloseReason::HandshakeTimeout) => self.handshake,
             (None, CloseReason::ConfirmTimeout) => self.confirm,
             (None, CloseReason::Idle) => self.idle,
             (None, CloseReason::Ignored) => self.is_ignored,
             (None, CloseReason::Evicted) => true,
-            (None, _) => self.may_be_late,
+            (None, _) => false,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Observer {
                 continue;
             };
             if before.status == peer.status {
-                let may_return = step.heard.as_ref() == Some(address);
+                let may_return = self.may_succeed(step, address);
                 assert!(before.since == peer.since || may_return, "{address} changes unseen");
             } else {
                 assert_eq!(peer.since, self.now, "{address} changes back in time");
@@ -59,18 +59,15 @@ impl Observer {
 
     /// Checks that a change of status is allowed, and follows from the input.
     fn check_status(&self, step: &Step, address: &Address, from: Status, to: Status) {
-        let was_heard = step.heard.as_ref() == Some(address);
-        let decides = matches!(step.input, Input::Decide(..))
-            || step.input == Input::Timer && self.config.screening != Screening::Off;
         let has_failed =
             step.closed.contains(address) || step.refused_by == Some((address.clone(), true));
         let is_explained = match (from, to) {
             (Status::Ignored, Status::New) => step.input == Input::Unignore(address.clone()),
             (Status::New, Status::New) => true,
             (Status::Ignored, _) | (_, Status::New) => false,
-            (_, Status::Alive) => was_heard || decides,
+            (_, Status::Alive) => self.may_succeed(step, address),
             (Status::New | Status::Alive | Status::Dead, Status::Lost) => {
-                has_failed && (from != Status::Dead || was_heard)
+                has_failed && (from != Status::Dead || self.may_succeed(step, address))
             }
             (Status::Lost, Status::Dead) => has_failed,
             (_, Status::Ignored) => {
@@ -80,6 +77,13 @@ impl Observer {
             _ => false,
         };
         assert!(is_explained, "{address}: {from} -> {to}");
+    }
+
+    /// Returns whether a transaction with a peer may have succeeded.
+    fn may_succeed(&self, step: &Step, address: &Address) -> bool {
+        step.heard.as_ref() == Some(address)
+            || matches!(step.input, Input::Decide(..))
+            || step.input == Input::Timer && self.config.screening != Screening::Off
     }
 
     /// Notes until when a peer must be left alone.
