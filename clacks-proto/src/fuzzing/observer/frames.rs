@@ -221,10 +221,6 @@ impl Observer {
     ) -> Option<CloseReason> {
         let link = find(&mut self.links, id);
         step.frames += 1;
-        #[cfg(feature = "std")]
-        if std::env::var("V").is_ok() {
-            std::eprintln!("  in {id:?} {frame:?}");
-        }
         let (transfer, content, friend, is_retry) = match frame {
             Frame::Hello(hello) => {
                 if link.hello.is_some() {
@@ -351,10 +347,6 @@ impl Observer {
     /// Checks a frame of the tower. A frame of which a part was sent before may have been overtaken by events.
     fn check_frame(&mut self, id: LinkId, frame: &Frame<'_>, has_begun: bool) {
         let link = find(&mut self.links, id);
-        #[cfg(feature = "std")]
-        if std::env::var("V").is_ok() {
-            std::eprintln!("  out {id:?} {frame:?}");
-        }
         assert!(!link.has_said_goodbye, "{frame:?} after the goodbye");
         match frame {
             Frame::Hello(hello) => {

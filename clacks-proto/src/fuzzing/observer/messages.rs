@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use super::frames::Fate;
 use super::{Content, Input, Observer, Step, View, find, is, offer, recipient};
 use crate::{
-    Address, DefaultVerdict, Instant, LinkId, MessageId, MessageState, Screening, Status, Verdict,
+    Address, DefaultVerdict, Instant, LinkId, MessageId, MessageState, Screening, SendRate, Status,
+    Verdict,
 };
 
 /// A message under screening.
@@ -36,7 +37,7 @@ impl Observer {
         self.note_returned(step, old, new);
         self.check_delivered(step, old, new);
         self.check_offers(step, old, new);
-        self.check_places(step, old, new);
+        self.check_places(old, new);
     }
 
     /// Nothing is held that did not come in. Equal copies coalesce. Returns the messages that are new.
@@ -291,7 +292,8 @@ impl Observer {
     }
 
     /// Each message is in one place, and only peers that may have it get it.
-    fn check_places(&mut self, step: &Step, old: &View, new: &View) {
+    fn check_places(&mut self, old: &View, new: &View) {
+        let mut departed = 0;
         for held in new.held.values() {
             let MessageState::InFlight { to } = &held.state else { continue };
             let to = to.as_ref().expect("a peer that is known");
@@ -304,6 +306,7 @@ impl Observer {
             if was_there {
                 continue;
             }
+            departed += 1;
             assert!(self.may_draw(to), "{to} is left alone, and gets {held:?}");
             let count = new.in_flight_to(to);
             let is_leaving = links.any(|link| link.is_closing);
@@ -319,6 +322,14 @@ impl Observer {
                 assert!(probed.len() <= self.config.max_probes, "{probed:?} are tried at a time");
             }
         }
+        if let SendRate::Every(period) = self.config.send_rate
+            && self.is_running
+        {
+            self.departed += u128::from(departed);
+            let ticks = u128::from(self.now.as_nanos()) / period.as_nanos() + 1;
+            let is_paced = departed <= self.config.burst && self.departed <= ticks;
+            assert!(is_paced, "{} messages on {ticks} ticks, {departed} now", self.departed);
+        }
         // What is sent and not answered is in flight, once for each transfer.
         for link in self.links.iter().filter(|link| !new.is_closing(link.id)) {
             let Some(to) = new.peer_of(link.id) else { continue };
@@ -329,7 +340,6 @@ impl Observer {
                 assert!(held >= sent, "{content:?} is sent to {to}, and not in flight");
             }
         }
-        _ = step;
     }
 
     /// Checks that all that may be sent was sent, after the driver has done all that it was asked for.

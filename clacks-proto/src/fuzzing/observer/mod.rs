@@ -193,6 +193,8 @@ pub(super) struct Observer {
     /// Until when peers are left alone at least.
     resting: BTreeMap<Address, Instant>,
     told: Told,
+    /// How many messages have left the queue.
+    departed: u128,
     is_running: bool,
     /// Whether all actions were polled before the last input.
     is_drained: bool,
@@ -223,6 +225,7 @@ impl Observer {
             sent: BTreeMap::new(),
             resting: BTreeMap::new(),
             told: Told::default(),
+            departed: 0,
             is_running: true,
             is_drained: true,
             trace: is_traced.then_some(0),
@@ -368,10 +371,6 @@ impl Observer {
         input: impl FnOnce(&mut Tower, &mut Step) -> T,
     ) -> T {
         self.now = self.now.max(now);
-        #[cfg(feature = "std")]
-        if std::env::var("V").is_ok() {
-            std::eprintln!("{} {:?}", self.now, step);
-        }
         let result = input(&mut self.tower, &mut step);
         step.was_running = self.is_running;
         self.is_running = self.tower.shutdown_progress() == ShutdownProgress::Running;
@@ -384,30 +383,6 @@ impl Observer {
         self.check_messages(&mut step, &old, &new);
         self.check_bounds(&new);
         self.view = new;
-        #[cfg(feature = "std")]
-        if std::env::var("V").is_ok() {
-            std::eprintln!(
-                "   held {:?}\n   peers {:?}\n   links {:?}",
-                self.view.held.values().map(|h| (h.id, &h.message, &h.state)).collect::<Vec<_>>(),
-                self.view
-                    .peers
-                    .values()
-                    .map(|p| alloc::format!("{} {}", p.address, p.status))
-                    .collect::<Vec<_>>(),
-                self.view
-                    .links
-                    .values()
-                    .map(|l| alloc::format!(
-                        "{:?} {} {:?} {}{}",
-                        l.id,
-                        if l.is_inbound { "in" } else { "out" },
-                        l.peer,
-                        if l.is_open { "open" } else { "" },
-                        if l.is_closing { "closing" } else { "" }
-                    ))
-                    .collect::<Vec<_>>()
-            );
-        }
         self.is_drained = false;
         self.told.begin_poll();
         result
@@ -426,10 +401,6 @@ impl Observer {
             self.is_drained = true;
             return None;
         };
-        #[cfg(feature = "std")]
-        if std::env::var("V").is_ok() {
-            std::eprintln!("  poll {action:?}");
-        }
         assert!(says_so, "{action:?} waits, and the wake-up is {wakeup:?}");
         self.hash(format!("{action:?}").as_bytes());
         match &action {
