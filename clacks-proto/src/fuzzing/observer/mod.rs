@@ -472,6 +472,11 @@ impl Observer {
             let was_ignored = old.is_ignored(before.peer.as_ref());
             let has_moved = before.peer.is_some() && before.peer != info.peer && !was_ignored;
             assert!(info.is_closing || !has_moved, "{id:?} belongs to another peer");
+            if info.is_open && !before.is_open && info.peer.is_some() {
+                let is_other =
+                    |link: &&mut Link| link.id != *id && new.peer_of(link.id) == info.peer.as_ref();
+                self.links.iter_mut().filter(is_other).for_each(|link| link.is_overruled = true);
+            }
             let is_greeted = find(&mut self.links, *id).hello.is_some();
             assert!(info.is_closing || info.is_open == is_greeted, "{info:?}");
         }
