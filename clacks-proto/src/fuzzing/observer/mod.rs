@@ -373,6 +373,8 @@ impl Observer {
         self.now = self.now.max(now);
         let result = input(&mut self.tower, &mut step);
         step.was_running = self.is_running;
+        self.told.is_changed_late |= !self.is_running
+            && matches!(step.input, Input::Ignore(_) | Input::Unignore(_) | Input::Forget(_));
         self.is_running = self.tower.shutdown_progress() == ShutdownProgress::Running;
         let new = View::of(&self.tower);
         let old = mem::take(&mut self.view);
