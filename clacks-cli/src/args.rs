@@ -8,7 +8,7 @@ use clacks_proto::{Address, Seed, SendRate};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::values::{self, Heartbeat, Listen};
+use crate::value_parser::{self, Heartbeat, Listen};
 
 /// Towers of a peer-to-peer network in which data lives in flight.
 ///
@@ -112,7 +112,7 @@ pub(crate) struct DemoArgs {
 #[command(after_long_help = TOWER_EXAMPLES)]
 pub(crate) struct TowerArgs {
     /// Where to listen. Port 0 picks a free one
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::listen)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = value_parser::listen)]
     pub(crate) listen: Listen,
     /// What other towers dial, when that is not what --listen says: behind a NAT, or listening on 0.0.0.0
     #[arg(long, value_name = "HOST:PORT")]
@@ -167,7 +167,7 @@ pub(crate) struct TrustArgs {
     #[arg(long)]
     pub(crate) no_http: bool,
     /// The tower belongs to the network of this name, and refuses towers of others
-    #[arg(long, value_name = "NAME", default_value = "clacks", value_parser = values::network)]
+    #[arg(long, value_name = "NAME", default_value = "clacks", value_parser = value_parser::network)]
     pub(crate) network: String,
 }
 
@@ -176,28 +176,28 @@ pub(crate) struct TrustArgs {
 #[command(next_help_heading = "Tuning")]
 pub(crate) struct TuningArgs {
     /// How many messages are handed on a second, for example 20 or 0.5; or `unlimited`
-    #[arg(long, value_name = "N|unlimited", default_value = "1", value_parser = values::send_rate, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N|unlimited", default_value = "1", value_parser = value_parser::send_rate, allow_negative_numbers = true)]
     pub(crate) send_rate: SendRate,
     /// How often a tower with nothing to send looks after its peers; `off` for never
-    #[arg(long, value_name = "TIME|off", default_value = "60s", value_parser = values::heartbeat)]
+    #[arg(long, value_name = "TIME|off", default_value = "60s", value_parser = value_parser::heartbeat)]
     pub(crate) heartbeat: Heartbeat,
     /// How long a lost peer may stay lost before it counts as dead
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value_parser::duration)]
     pub(crate) kill_timeout: Duration,
     /// The longest message that is taken, at most 16MiB
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value_parser::size)]
     pub(crate) max_message: usize,
     /// The most messages that are held; a fifth of the room is kept for those of other towers
     #[arg(long, value_name = "MESSAGES", default_value = "65536")]
     pub(crate) max_queue: usize,
     /// The most bytes that are held, likewise
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = value_parser::size)]
     pub(crate) max_queue_bytes: usize,
     /// Replay the random choices of another run: 64 hexadecimal digits
     ///
     /// Only for looking into what happened. Whoever knows the seed of a tower can foretell all that it draws: leave
     /// it away on a real network, and the operating system gives a fresh one.
-    #[arg(long, value_name = "HEX", value_parser = values::seed)]
+    #[arg(long, value_name = "HEX", value_parser = value_parser::seed)]
     pub(crate) seed: Option<Seed>,
 }
 
@@ -228,23 +228,23 @@ pub(crate) struct SimArgs {
     pub(crate) show: bool,
 
     /// How many towers there are
-    #[arg(long, value_name = "N", value_parser = values::towers, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = value_parser::towers, allow_negative_numbers = true)]
     pub(crate) towers: Option<u32>,
     /// How long the run lasts, in virtual time
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) time: Option<Duration>,
     /// The seed of every random choice
-    #[arg(long, value_name = "S", value_parser = values::number, allow_negative_numbers = true, conflicts_with = "seeds")]
+    #[arg(long, value_name = "S", value_parser = value_parser::number, allow_negative_numbers = true, conflicts_with = "seeds")]
     pub(crate) seed: Option<u64>,
     /// Change any other field of the scenario, for example link.latency=80ms. May be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = value_parser::setting)]
     pub(crate) set: Vec<(String, String)>,
     /// Stop after so much real time, and say how far it came
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) wall: Option<Duration>,
 
     /// Run it once for each seed of a range, the last excluded: 0..1000
-    #[arg(long, value_name = "A..B", value_parser = values::seeds, conflicts_with_all = ["csv", "report", "trace", "wall"])]
+    #[arg(long, value_name = "A..B", value_parser = value_parser::seeds, conflicts_with_all = ["csv", "report", "trace", "wall"])]
     pub(crate) seeds: Option<Range<u64>>,
     /// How many runs go on at a time [default: as many as there are cores, or fit into memory]
     ///

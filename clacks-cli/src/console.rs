@@ -6,7 +6,7 @@ use std::thread;
 use clacks_proto::{Address, Message};
 use smol::channel::Sender;
 
-/// Every command, and what it does.
+/// Each command with its description.
 pub(crate) const COMMANDS: [(&str, &str); 10] = [
     ("enqueue TEXT", "put a message into the queue"),
     ("peek", "show the messages held here"),
@@ -14,13 +14,13 @@ pub(crate) const COMMANDS: [(&str, &str); 10] = [
     ("expand HOST:PORT", "know another tower"),
     ("announce HOST:PORT", "know another tower, and make this one known to it"),
     ("ignore HOST:PORT", "have nothing to do with a tower"),
-    ("heed HOST:PORT", "the contrary of ignore"),
+    ("unignore HOST:PORT", "undo ignore"),
     ("stats", "show what has been counted"),
     ("help", "list the commands"),
     ("quit", "hand the queue to peers, and go"),
 ];
 
-/// A line of the console, understood.
+/// A line of the console after parsing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Enqueue(Message),
@@ -29,16 +29,16 @@ pub(crate) enum Command {
     Expand(Address),
     Announce(Address),
     Ignore(Address),
-    Heed(Address),
+    Unignore(Address),
     Stats,
     Help,
     Quit,
 }
 
-/// Reads standard input on a thread of its own, which may wait there for ever and keeps no process alive. Lines that hold a
-/// message longer than `max_message` are refused without being kept.
+/// Reads standard input on a thread of its own, which does not keep the process alive. A line that is
+/// too long for a message of `max_message` bytes is refused and not kept in memory.
 ///
-/// The end of the input ends the thread, and nothing else.
+/// The end of the input ends the thread and nothing else.
 pub(crate) fn listen(
     commands: Sender<Result<Command, String>>,
     max_message: usize,
@@ -74,7 +74,8 @@ enum Line {
     TooLong,
 }
 
-/// The next line without its end, however it is chunked; of one longer than `limit` nothing is kept.
+/// Returns the next line without its end, in whatever chunks it arrives. A line longer than `limit` is
+/// skipped.
 fn next_line(lines: &mut impl BufRead, limit: usize) -> Option<Line> {
     let mut line = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
@@ -98,12 +99,12 @@ fn next_line(lines: &mut impl BufRead, limit: usize) -> Option<Line> {
     Some(Line::Whole(line))
 }
 
-/// A line as a command; none for an empty line.
+/// Parses a line. Returns `None` for an empty one.
 fn parse(line: &[u8]) -> Result<Option<Command>, String> {
     let line = line.trim_ascii_start();
     let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
-    // One blank separates; all further ones are the message's own.
+    // One blank separates. All further ones belong to the message.
     let rest = rest.get(1..).unwrap_or_default();
     let alone = |command| {
         if rest.trim_ascii().is_empty() {
@@ -131,7 +132,7 @@ fn parse(line: &[u8]) -> Result<Option<Command>, String> {
         b"expand" => address(Command::Expand),
         b"announce" => address(Command::Announce),
         b"ignore" => address(Command::Ignore),
-        b"heed" => address(Command::Heed),
+        b"unignore" => address(Command::Unignore),
         b"peek" => alone(Command::Peek),
         b"survey" => alone(Command::Survey),
         b"stats" => alone(Command::Stats),
@@ -148,25 +149,25 @@ fn parse(line: &[u8]) -> Result<Option<Command>, String> {
 mod tests {
     use super::*;
 
-    fn understood(line: &str) -> Option<Command> {
+    fn parsed(line: &str) -> Option<Command> {
         parse(line.as_bytes()).unwrap()
     }
 
     #[test]
-    fn commands_are_understood() {
+    fn commands_are_parsed() {
         let address: Address = "127.0.0.1:1".parse().unwrap();
-        assert_eq!(understood("peek "), Some(Command::Peek));
-        assert_eq!(understood("  expand  127.0.0.1:1 "), Some(Command::Expand(address.clone())));
-        assert_eq!(understood("heed\t127.0.0.1:1"), Some(Command::Heed(address)));
-        assert_eq!(understood(""), None);
-        assert_eq!(understood(" \t "), None);
+        assert_eq!(parsed("peek "), Some(Command::Peek));
+        assert_eq!(parsed("  expand  127.0.0.1:1 "), Some(Command::Expand(address.clone())));
+        assert_eq!(parsed("unignore\t127.0.0.1:1"), Some(Command::Unignore(address)));
+        assert_eq!(parsed(""), None);
+        assert_eq!(parsed(" \t "), None);
     }
 
     #[test]
     fn a_message_is_all_that_follows_one_blank() {
         let message = |text| Some(Command::Enqueue(Message::text(text)));
-        assert_eq!(understood("enqueue Hello Discworld! "), message("Hello Discworld! "));
-        assert_eq!(understood("enqueue   "), message("  "));
+        assert_eq!(parsed("enqueue Hello Discworld! "), message("Hello Discworld! "));
+        assert_eq!(parsed("enqueue   "), message("  "));
         let binary = parse(b"enqueue \xff").unwrap();
         assert_eq!(binary, Some(Command::Enqueue(Message::bytes(&[0xff]))));
     }
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_commands_is_what_is_understood() {
+    fn the_list_of_commands_is_what_is_parsed() {
         for (usage, _) in COMMANDS {
             let line = usage.replace("HOST:PORT", "127.0.0.1:1");
             assert!(matches!(parse(line.as_bytes()), Ok(Some(_))), "{usage}");

@@ -6,39 +6,44 @@ mod console;
 mod demo;
 mod error;
 mod identity;
-mod json;
 mod output;
-mod plain;
 mod runtime;
 mod setup;
 mod signals;
 mod sim;
 mod tower;
-mod values;
+mod value_parser;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, Parser};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, CompletionsArgs, KeygenArgs, Verb};
 use crate::error::Failure;
-use crate::output::{Said, Voice};
-use crate::plain::{BAD, STRONG};
+use crate::output::text::{BAD, STRONG};
+use crate::output::{Format, Output};
 
-/// What is logged unless `RUST_LOG` says otherwise.
-const LOGGED: &str = "warn,clacks=info";
+/// What is logged if `RUST_LOG` is not set.
+const DEFAULT_LOG: &str = "warn,clacks=info";
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     log();
     let done = match &verb {
-        Verb::Demo(args) => demo::run(args).inspect_err(|failure| tell(failure, args.json)),
-        Verb::Tower(args) => tower::run(args).inspect_err(|failure| tell(failure, args.json)),
-        Verb::Sim(args) => sim::run(args).inspect_err(|failure| tell(failure, args.json)),
-        Verb::Bench(args) => bench::run(args).inspect_err(|failure| tell(failure, args.json)),
+        Verb::Demo(args) => demo::run(args).inspect_err(|failure| write_event(failure, args.json)),
+        Verb::Tower(args) => {
+            tower::run(args).inspect_err(|failure| write_event(failure, args.json))
+        }
+        Verb::Sim(args) => sim::run(args).inspect_err(|failure| write_event(failure, args.json)),
+        Verb::Bench(args) => {
+            bench::run(args).inspect_err(|failure| write_event(failure, args.json))
+        }
         Verb::Keygen(args) => keygen(args),
         Verb::Completions(args) => completions(args),
     };
@@ -46,7 +51,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(sentence) = failure.sentence() {
-                // Not `eprintln!`, which panics when standard error can't be written. There is nobody else to tell.
+                // `eprintln!` would panic if standard error can't be written.
                 let mut out = anstream::stderr();
                 let _ = writeln!(out, "{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}");
             }
@@ -55,19 +60,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// A program that reads events learns of a failure there; a person reads it on standard error.
-fn tell(failure: &Failure, json: bool) {
-    if let (true, Some(sentence)) = (json, failure.sentence()) {
-        let _ = Voice::Json.say(&Said::Error(sentence));
+/// Writes a failure as an event too, for programs that read the events.
+fn write_event(failure: &Failure, json: bool) {
+    if let (true, Some(message)) = (json, failure.sentence()) {
+        let _ = Format::Json.write(&Output::Error { message });
     }
 }
 
 fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse::<Targets>().ok());
+    let filter = wanted.or_else(|| DEFAULT_LOG.parse().ok()).unwrap_or_default();
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    // A line of the log that can't be written is lost. To complain of it on the same standard error would panic, and end the tower.
-    log.log_internal_errors(false).with_writer(io::stderr).init();
+    let log = fmt::layer().with_ansi(colours).with_writer(io::stderr);
+    // A line that can't be written is lost. Reporting that on the same standard error would panic.
+    let log = log.log_internal_errors(false);
+    tracing_subscriber::registry().with(filter).with(log).init();
 }
 
 fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
@@ -80,7 +87,7 @@ fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
 }
 
 fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
-    // Into memory first: the generator cannot bear a pipe that closes.
+    // Into memory first: the generator panics if a pipe is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "clacks", &mut script);
     let mut out = io::stdout().lock();

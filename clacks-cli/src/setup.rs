@@ -1,30 +1,34 @@
-//! From what was asked for to a tower that could run.
+//! Prepares a tower as the options say.
 
 use std::io;
 use std::net::TcpListener;
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Address, Config, ConfigError, Dialects, Fingerprint, Seed, Tower};
+use clacks_proto::{Address, Config, ConfigError, Dialects, Seed, Tower};
 
 use crate::args::{TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
-use crate::runtime::Machine;
-use crate::values::{Heartbeat, Listen};
+use crate::value_parser::{Heartbeat, Listen};
 
-/// A tower that has its port and its identity, and does not run yet.
+/// A tower with its port, before it runs.
 pub(crate) struct Prepared {
     pub(crate) machine: Machine,
     pub(crate) listener: TcpListener,
-    /// What other towers dial.
-    pub(crate) address: Address,
-    /// What other towers know it by; none in the clear.
-    pub(crate) fingerprint: Option<Fingerprint>,
-    /// What a person should know about it.
+    /// Remarks for people.
     pub(crate) notes: Vec<String>,
 }
 
-/// Checks everything that was asked for before anything is bound. A new identity is written last.
+/// The state machine of a tower.
+pub(crate) enum Machine {
+    /// In clear text.
+    Clear(Box<Tower>),
+    /// Over TLS.
+    Secure(Box<SecureTower>),
+}
+
+/// Prepares a tower. All options are checked before a port is taken, and before a new identity is
+/// written.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
     if args.listen.is_unspecified() && args.advertise.is_none() {
@@ -59,23 +63,25 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
         Some(address) => address.clone(),
         None => dialled(&args.listen, &listener)?,
     };
-    let tower = Tower::new(config, address.clone(), &seed).map_err(impossible)?;
-    let fingerprint = secrets.as_ref().map(|(identity, _)| identity.fingerprint());
+    let tower = Tower::new(config, address, &seed).map_err(impossible)?;
     let machine = match secrets {
-        Some((identity, trust)) => secure(tower, &identity, trust)?,
+        Some((identity, trust)) => Machine::Secure(Box::new(secure(tower, &identity, trust)?)),
         None => Machine::Clear(Box::new(tower)),
     };
-    Ok(Prepared { machine, listener, address, fingerprint, notes })
+    Ok(Prepared { machine, listener, notes })
 }
 
-/// A tower behind TLS.
-pub(crate) fn secure(tower: Tower, identity: &Identity, trust: Trust) -> Result<Machine, Failure> {
+/// Puts a tower behind TLS.
+pub(crate) fn secure(
+    tower: Tower,
+    identity: &Identity,
+    trust: Trust,
+) -> Result<SecureTower, Failure> {
     SecureTower::new(tower, identity, trust)
-        .map(|tower| Machine::Secure(Box::new(tower)))
         .map_err(|error| Failure::failed(format_args!("TLS cannot start: {error}.")))
 }
 
-/// A seed from the operating system.
+/// Returns a seed from the operating system.
 pub(crate) fn fresh_seed() -> Result<Seed, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| {
@@ -84,7 +90,7 @@ pub(crate) fn fresh_seed() -> Result<Seed, Failure> {
     Ok(Seed(seed))
 }
 
-/// Takes a port, or says in one sentence why not.
+/// Takes a port.
 pub(crate) fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
     let Listen { host, port } = listen;
     TcpListener::bind((host.as_str(), *port)).map_err(|error| {
@@ -113,12 +119,12 @@ fn dialled(listen: &Listen, listener: &TcpListener) -> Result<Address, Failure> 
     listen.address(port).map_err(|error| unknown(&error))
 }
 
-/// Why towers of the JavaScript package are refused though nobody asked for it.
+/// Returns why towers of the JavaScript package are refused although no option asks for it.
 fn why_no_http(trust: &TrustArgs, config: &Config) -> Option<String> {
     let why = match trust {
         TrustArgs { no_http: true, .. } => return None,
         TrustArgs { roots: Some(_), .. } => "they have no certificates to show",
-        _ if !config.may_speak_http() => "they know no names of networks",
+        _ if !config.speaks_http() => "they know no names of networks",
         _ => return None,
     };
     Some(format!("Towers of the JavaScript package are refused: {why}."))
@@ -185,7 +191,7 @@ fn config(trust: &TrustArgs, tuning: &TuningArgs) -> Result<Config, ConfigError>
     config.max_message = tuning.max_message;
     config.max_queue_messages = tuning.max_queue;
     config.max_queue_bytes = tuning.max_queue_bytes;
-    config.check()?;
+    config.validate()?;
     Ok(config)
 }
 

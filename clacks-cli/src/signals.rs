@@ -8,15 +8,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smol::channel::Sender;
 
-/// The exit code of a command that Ctrl-C ended, by the custom of shells: 128 and the signal's number.
+/// The exit code of a command that Ctrl-C ended, as shells have it: 128 and the number of the signal.
 const INTERRUPTED: i32 = 130;
 
-/// Signals that come this close together are one wish: `timeout` signals a process and then its whole group. Nobody presses
-/// Ctrl-C twice as fast (a guess).
-const ONE_WISH: Duration = Duration::from_millis(250);
+/// Signals that arrive within this time count as one (guess). `timeout` signals a process and then its
+/// whole group. People do not press Ctrl-C twice as fast.
+const SAME_REQUEST: Duration = Duration::from_millis(250);
 
-/// Passes the first of these signals on. The next one ends the process at once, from a thread of its own, so that nothing
-/// that hangs elsewhere can stop it.
+/// Sends the first of these signals to `stops`. The second one ends the process at once, from a thread
+/// of its own, so that it works even if other threads hang.
 pub(crate) fn listen(stops: Sender<()>) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let watch = move || {
@@ -25,10 +25,10 @@ pub(crate) fn listen(stops: Sender<()>) -> io::Result<()> {
             match first {
                 None => {
                     first = Some(Instant::now());
-                    // A tower that has already ended has no use for it.
+                    // Fails if the tower has already ended.
                     let _ = stops.try_send(());
                 }
-                Some(first) if Instant::now().duration_since(first) < ONE_WISH => {}
+                Some(first) if Instant::now().duration_since(first) < SAME_REQUEST => {}
                 Some(_) => signal_hook::low_level::exit(INTERRUPTED),
             }
         }

@@ -1,90 +1,104 @@
-//! One tower, from its first word to its last.
+//! `clacks tower`: one tower from its start to its end.
 
 use std::io;
-use std::ops::ControlFlow;
-use std::pin::pin;
+use std::net::TcpListener;
 
-use clacks_proto::{Address, Config, EnqueueError, ExpandError, RefusedMessage, Report};
+use clacks_proto::driver::Notices;
+use clacks_proto::{Address, EnqueueError, ExpandError, Notice, RefusedMessage, StateMachine};
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
 use crate::args::TowerArgs;
-use crate::console::{self, Command};
+use crate::console::{self, COMMANDS, Command};
 use crate::error::Failure;
-use crate::output::{Said, Voice};
-use crate::runtime::{Handle, Notices, Running};
-use crate::setup::{self, Prepared};
+use crate::output::{Format, Output, SurveyedPeer};
+use crate::runtime::RunningTower;
+use crate::setup::{self, Machine, Prepared};
 use crate::signals;
 
-/// How many lines of the console may wait. A script that writes faster waits.
+/// How many lines of the console may wait. A program that writes faster is held up.
 const CONSOLE_LINES: usize = 16;
 
 /// Runs a tower until it is asked to stop.
 pub(crate) fn run(args: &TowerArgs) -> Result<(), Failure> {
-    let prepared = setup::prepare(args)?;
+    let Prepared { machine, listener, notes } = setup::prepare(args)?;
+    match machine {
+        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes),
+        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes),
+    }
+}
+
+fn run_machine<M: StateMachine + Send + 'static>(
+    args: &TowerArgs,
+    machine: M,
+    listener: TcpListener,
+    notes: &[String],
+) -> Result<(), Failure> {
     let (stops, stop) = channel::bounded(1);
     let (lines, commands) = channel::bounded(CONSOLE_LINES);
     signals::listen(stops).map_err(|error| {
         Failure::failed(format_args!("Signals cannot be caught ({error}): start it again."))
     })?;
     smol::block_on(async {
-        let mut tower = Station::start(args, prepared).await?;
+        let mut session = Session::start(args, machine, listener, notes)?;
         console::listen(lines, args.tuning.max_message).map_err(|error| {
             Failure::failed(format_args!("The console cannot start ({error}): start it again."))
         })?;
-        tower.work(stop, commands).await
+        session.run(stop, commands).await
     })
 }
 
-/// A tower that runs, and the voice that tells of it.
-struct Station {
-    running: Running,
-    handle: Handle,
+/// A tower that runs, with its output.
+struct Session<M: StateMachine + Send + 'static> {
+    tower: RunningTower<M>,
     notices: Notices,
-    voice: Voice,
+    format: Format,
 }
 
-/// The next thing that happened.
+/// The next thing to do.
 enum Turn {
-    Report(Option<Report>),
+    Notice(Option<Notice>),
     Command(Result<Command, String>),
     Stop,
-    Ended(io::Result<()>),
 }
 
-impl Station {
-    async fn start(args: &TowerArgs, prepared: Prepared) -> Result<Self, Failure> {
-        let Prepared { machine, listener, address, fingerprint, notes } = prepared;
-        let (running, notices) = Running::start(args.runtime, machine, listener)
+impl<M: StateMachine + Send + 'static> Session<M> {
+    fn start(
+        args: &TowerArgs,
+        machine: M,
+        listener: TcpListener,
+        notes: &[String],
+    ) -> Result<Self, Failure> {
+        let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
             .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
-        let handle = running.handle.clone();
-        let voice = Voice::new(args.json);
-        let mut station = Self { running, handle, notices, voice };
-        station.voice.say(&Said::Listening { address: &address, fingerprint })?;
-        for note in &notes {
-            station.voice.say(&Said::Note(note))?;
+        let mut session = Self { tower, notices, format: Format::new(args.json) };
+        let handle = session.tower.handle.clone();
+        let (address, fingerprint) = (handle.address(), handle.identity());
+        session.format.write(&Output::Listening { address, fingerprint })?;
+        for note in notes {
+            session.format.write(&Output::Note(note))?;
         }
         for tower in &args.expand {
-            station.obey(Command::Expand(tower.clone())).await?;
+            session.carry_out(Command::Expand(tower.clone()))?;
         }
         for tower in &args.announce {
-            station.obey(Command::Announce(tower.clone())).await?;
+            session.carry_out(Command::Announce(tower.clone()))?;
         }
-        Ok(station)
+        Ok(session)
     }
 
-    /// Tells what happens and does what is asked, until the tower has ended.
-    async fn work(
+    /// Writes what happens and carries out commands, until the tower has ended.
+    async fn run(
         &mut self,
         stop: Receiver<()>,
         commands: Receiver<Result<Command, String>>,
     ) -> Result<(), Failure> {
-        let worked = self.serve(stop, commands).await;
-        if worked.is_err() {
-            // Nobody listens any more, or nothing can be written. What this tower holds is still worth handing on.
-            self.handle.shutdown().await;
+        let result = self.serve(stop, commands).await;
+        if result.is_err() {
+            // The output can't be written. The messages can still be handed on.
+            self.tower.handle.shutdown().await;
         }
-        worked
+        result
     }
 
     async fn serve(
@@ -94,137 +108,142 @@ impl Station {
     ) -> Result<(), Failure> {
         loop {
             let stop = async {
-                take(&stop).await;
+                receive(&stop).await;
                 Turn::Stop
             };
-            let ended = async { Turn::Ended(self.running.ended().await) };
-            let report = async { Turn::Report(self.notices.next().await) };
-            let command = async { Turn::Command(take(&commands).await) };
-            // Whoever wants to stop comes first; what happened and what is asked take turns.
-            match stop.or(ended).or(future::race(report, command)).await {
-                Turn::Stop | Turn::Command(Ok(Command::Quit)) => return self.leave().await,
-                Turn::Report(Some(report)) => self.voice.say(&Said::Report(&report))?,
-                Turn::Command(Ok(command)) => self.obey(command).await?,
-                Turn::Command(Err(sentence)) => self.voice.say(&Said::Error(&sentence))?,
-                Turn::Report(None) => return broken(self.running.ended().await),
-                Turn::Ended(ended) => return broken(ended),
+            let notice = async { Turn::Notice(self.notices.recv().await) };
+            let command = async { Turn::Command(receive(&commands).await) };
+            // A request to stop comes first. Notices and commands take turns.
+            match stop.or(future::race(notice, command)).await {
+                Turn::Stop | Turn::Command(Ok(Command::Quit)) => return self.shut_down().await,
+                Turn::Notice(Some(notice)) => self.format.write(&Output::Notice(&notice))?,
+                Turn::Notice(None) => return Err(broken(self.tower.ended().await)),
+                Turn::Command(Ok(command)) => self.carry_out(command)?,
+                Turn::Command(Err(message)) => {
+                    self.format.write(&Output::Error { message: &message })?;
+                }
             }
         }
     }
 
-    /// Hands the queue to peers, as far as they take it in time, and tells the rest.
-    async fn leave(&mut self) -> Result<(), Failure> {
-        let (messages, _) = self.handle.held().await;
-        let within = Config::default().timeouts.shutdown;
-        self.voice.say(&Said::ShuttingDown { messages, within })?;
-        let handle = self.handle.clone();
-        let mut left = pin!(handle.shutdown());
-        let left = loop {
-            let left = async { ControlFlow::Break(left.as_mut().await) };
-            let report = async { ControlFlow::Continue(self.notices.next().await) };
-            match report.or(left).await {
-                ControlFlow::Continue(Some(report)) => self.voice.say(&Said::Report(&report))?,
-                ControlFlow::Continue(None) => break handle.shutdown().await,
-                ControlFlow::Break(left) => break left,
+    /// Hands the queue to peers, as far as they take it in time.
+    async fn shut_down(&mut self) -> Result<(), Failure> {
+        let handle = &self.tower.handle;
+        let messages = handle.queue_usage().messages;
+        let within = handle.config().timeouts.shutdown;
+        self.format.write(&Output::ShuttingDown { messages, within })?;
+        let left = handle.shutdown();
+        while let Some(notice) = self.notices.recv().await {
+            if !matches!(notice, Notice::ShutDown { .. }) {
+                self.format.write(&Output::Notice(&notice))?;
             }
-        };
-        self.running.ended().await.or_else(|error| broken(Err(error)))?;
-        while let Some(report) = self.notices.next().await {
-            self.voice.say(&Said::Report(&report))?;
         }
-        self.voice.say(&Said::ShutDown { left })?;
+        self.tower.ended().await.map_err(|error| broken(Err(error)))?;
+        // Only now, when all sockets are closed.
+        let left = left.await;
+        self.format.write(&Output::Notice(&Notice::ShutDown { left }))?;
         Ok(())
     }
 
-    /// Does what a line of the console asks for, and says what came of it unless a notice will.
-    async fn obey(&mut self, command: Command) -> Result<(), Failure> {
-        let Self { handle, voice, .. } = self;
-        let (verb, tower, done) = match command {
+    /// Carries out a command of the console. Writes the result unless a notice will tell it.
+    fn carry_out(&mut self, command: Command) -> Result<(), Failure> {
+        let Self { tower: RunningTower { handle, .. }, format, .. } = self;
+        let (verb, tower, result) = match command {
             Command::Enqueue(message) => {
-                if let Err(refused) = handle.enqueue(message).await {
-                    voice.say(&Said::Error(&not_queued(&refused)))?;
+                if let Err(refused) = handle.enqueue(message) {
+                    format.write(&Output::Error { message: &not_enqueued(&refused) })?;
                 }
                 return Ok(());
             }
             Command::Expand(tower) => {
-                let done = handle.expand(&tower).await.map_err(|why| not_known(&tower, why));
-                ("expand", tower, done)
+                let result = handle.expand(&tower).map_err(|error| not_added(&tower, error));
+                ("expand", tower, result)
             }
             Command::Announce(tower) => {
-                let done = handle.announce(&tower).await.map_err(|why| not_known(&tower, why));
-                ("announce", tower, done)
+                let result = handle.announce(&tower).map_err(|error| not_added(&tower, error));
+                ("announce", tower, result)
             }
             Command::Ignore(tower) => {
-                let done = handle.ignore(&tower).await.map_err(|why| not_known(&tower, why));
-                ("ignore", tower, done)
+                let result = handle.ignore(&tower).map_err(|error| not_added(&tower, error));
+                ("ignore", tower, result)
             }
-            Command::Heed(tower) => {
-                let done = handle.heed(&tower).await.then_some(()).ok_or_else(|| {
+            Command::Unignore(tower) => {
+                let result = handle.unignore(&tower).then_some(()).ok_or_else(|| {
                     format!("{tower} was not ignored, so there is nothing to undo.")
                 });
-                ("heed", tower, done)
+                ("unignore", tower, result)
             }
             Command::Peek => {
-                let held = handle.peek().await;
-                return Ok(voice.say(&Said::Peek(&held))?);
+                return Ok(format.write(&Output::Peek { messages: &handle.peek() })?);
             }
             Command::Survey => {
-                let peers = handle.survey().await;
-                return Ok(voice.say(&Said::Survey(&peers))?);
+                let now = handle.now();
+                let peers = handle.survey().into_iter();
+                let towers: Vec<_> = peers.map(|peer| SurveyedPeer::new(peer, now)).collect();
+                return Ok(format.write(&Output::Survey { towers: &towers })?);
             }
             Command::Stats => {
-                let (stats, held) = (handle.stats().await, handle.held().await);
-                return Ok(voice.say(&Said::Stats { stats: &stats, held })?);
+                let (stats, usage) = (handle.stats(), handle.queue_usage());
+                let (held_messages, held_bytes) = (usage.messages, usage.bytes);
+                let output = Output::Stats { held_messages, held_bytes, stats: &stats };
+                return Ok(format.write(&output)?);
             }
-            Command::Help => return Ok(voice.say(&Said::Help)?),
+            Command::Help => return Ok(format.write(&Output::Help { commands: &COMMANDS })?),
             Command::Quit => return Ok(()),
         };
-        match done {
-            Ok(()) => voice.say(&Said::Done { verb, tower: &tower })?,
-            Err(sentence) => voice.say(&Said::Error(&sentence))?,
+        match result {
+            Ok(()) => format.write(&Output::Done { verb, tower: &tower })?,
+            Err(message) => format.write(&Output::Error { message: &message })?,
         }
         Ok(())
     }
 }
 
-/// The next of a channel. One that has closed has nothing to say, for ever: the end of the input leaves the tower running.
-async fn take<T>(from: &Receiver<T>) -> T {
+/// Returns the next value of a channel. Waits for ever if the channel is closed: the end of the input
+/// does not stop the tower.
+async fn receive<T>(from: &Receiver<T>) -> T {
     match from.recv().await {
         Ok(next) => next,
         Err(_) => future::pending().await,
     }
 }
 
-fn broken(ended: io::Result<()>) -> Result<(), Failure> {
-    Err(Failure::failed(match ended {
+fn broken(ended: io::Result<()>) -> Failure {
+    Failure::failed(match ended {
         Ok(()) => "The tower ended although nobody asked it to: start it again.".to_owned(),
         Err(error) => format!("The tower broke ({error}): start it again."),
-    }))
+    })
 }
 
-fn not_queued(refused: &RefusedMessage) -> String {
-    let bytes = refused.message.body().len();
-    match refused.why {
-        EnqueueError::Full => "The queue is full (a fifth of it is kept for messages of other towers) and the message was not queued: wait until peers have taken some, or start the \
-                               tower with a larger --max-queue or --max-queue-bytes."
-            .into(),
+fn not_enqueued(refused: &RefusedMessage) -> String {
+    let bytes = refused.message.len();
+    match refused.reason {
+        EnqueueError::Full => {
+            "The queue is full (a fifth of it is kept for messages of other towers) and the message \
+             was not queued: wait until peers have taken some, or start the tower with a larger \
+             --max-queue or --max-queue-bytes."
+                .into()
+        }
         EnqueueError::TooLarge { max } => format!(
-            "The message has {bytes} bytes where {max} are allowed, and was not queued: send it in parts, or start the \
-             tower with a larger --max-message."
+            "The message has {bytes} bytes where {max} are allowed, and was not queued: send it in \
+             parts, or start the tower with a larger --max-message."
         ),
-        EnqueueError::ShuttingDown => "The tower is leaving and the message was not queued: enqueue it at another tower.".into(),
-        why => format!("The message was not queued: {why}."),
+        EnqueueError::ShuttingDown => {
+            "The tower is leaving and the message was not queued: enqueue it at another tower."
+                .into()
+        }
+        reason => format!("The message was not queued: {reason}."),
     }
 }
 
-fn not_known(tower: &Address, why: ExpandError) -> String {
-    match why {
+fn not_added(tower: &Address, error: ExpandError) -> String {
+    match error {
         ExpandError::OwnAddress => format!("{tower} is this tower itself."),
-        ExpandError::Ignored => format!("{tower} is ignored: write heed {tower} first."),
+        ExpandError::Ignored => format!("{tower} is ignored: write unignore {tower} first."),
         ExpandError::TableFull => {
             format!("There is no room for {tower} among the towers known here: try again later.")
         }
         ExpandError::ShuttingDown => "The tower is leaving.".into(),
-        why => format!("{tower}: {why}."),
+        error => format!("{tower}: {error}."),
     }
 }

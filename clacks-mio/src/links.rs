@@ -1,246 +1,264 @@
 //! All links, and which of them have work to do.
 
-use clacks_proto::{Event, Instant, IoCause, LinkId, StateMachine};
+use clacks_proto::driver::{Connection, Dial, DialProgress, Readiness, Shared, Turn};
+use clacks_proto::{CloseMode, Event, IoCause, LinkId, StateMachine};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, event};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Instant;
 
-use crate::buffers::Buffers;
-use crate::connection::{Connection, Orders, Turn};
-use crate::dial::{Dial, Dialled};
-use crate::names::Names;
-use crate::reactor::Core;
+use crate::dial;
 
-/// The links by their index, which grow to the most that were ever there at once; the machine bounds that.
+/// The links of a tower.
 ///
-/// A token is an index, and a place is used again. News of a socket that is gone may so reach the next one in its place, within one batch of
-/// events: it is asked in vain, and no harm is done.
-#[derive(Default)]
+/// The token of a socket is the index of its link. An index is used again, so one batch of events
+/// may still report a socket that is gone: its successor then reads in vain.
+#[derive(Debug, Default)]
 pub(crate) struct Links {
-    places: Vec<Option<Link>>,
-    /// Links with work, each of them once. Whoever has had its turn and is not done goes to the end.
+    /// By index. Grows to the largest number of links that existed at once, which the state machine
+    /// limits.
+    slots: Vec<Option<Link>>,
+    /// The links with work, once each.
     ready: VecDeque<LinkId>,
-    /// When dials go on to their hosts' next addresses, in the order of time: all have the same head start.
-    head_starts: VecDeque<(Instant, LinkId)>,
+    /// When dials try the next address.
+    dial_timers: BTreeSet<(Instant, LinkId)>,
 }
 
+#[derive(Debug)]
 struct Link {
     id: LinkId,
-    orders: Orders,
-    /// It stands in the list of those that have work.
+    /// The link is in the list of links with work.
     is_ready: bool,
-    stage: Stage,
+    state: State,
 }
 
-enum Stage {
-    /// Its host's name is being looked up.
+#[derive(Debug)]
+enum State {
+    /// The name of the host is being looked up.
     Resolving,
-    Dialling(Dial),
-    Open(Connection),
+    Dialling(Dial<TcpStream>),
+    Open(TcpStream, Connection),
 }
 
 impl Links {
-    /// A link whose host's addresses are not known yet.
-    pub(crate) fn resolve(&mut self, id: LinkId) {
-        self.insert(id, Stage::Resolving);
+    /// Adds a link whose host has a name that is being looked up.
+    pub(crate) fn add_resolving(&mut self, id: LinkId) {
+        self.add(id, State::Resolving);
     }
 
-    /// A link to the first of some addresses that takes it. When there are none, the cause is `failure`.
-    pub(crate) fn dial(&mut self, id: LinkId, sockets: Vec<SocketAddr>, failure: IoCause) {
-        self.insert(id, Stage::Dialling(Dial::new(sockets, failure)));
+    /// Adds a link to a host with this address.
+    pub(crate) fn dial(&mut self, id: LinkId, address: SocketAddr) {
+        self.add(id, State::Dialling(Dial::new(Ok(vec![address]))));
     }
 
-    /// What was found out about a link's host; of no use if nobody waits for it any more.
-    pub(crate) fn resolved(&mut self, id: LinkId, found: Result<Vec<SocketAddr>, IoCause>) {
-        let Some(link) = self.get(id) else { return };
-        link.stage = Stage::Dialling(match found {
-            Ok(sockets) => Dial::new(sockets, IoCause::Resolve),
-            Err(cause) => Dial::new(Vec::new(), cause),
-        });
-        self.note_work(id.index());
-    }
-
-    /// A link over a connection that was accepted.
-    ///
-    /// # Errors
-    ///
-    /// When the socket can't be watched. It is closed, and there is no link.
-    pub(crate) fn open(
-        &mut self,
-        id: LinkId,
-        mut stream: TcpStream,
-        registry: &Registry,
-    ) -> std::io::Result<()> {
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut stream, Token(id.index()), interests)?;
-        self.insert(id, Stage::Open(Connection::new(stream)));
-        Ok(())
-    }
-
-    /// Leaves an order for a link. One that has ended needs none.
-    pub(crate) fn order(&mut self, id: LinkId, give: impl FnOnce(&mut Orders)) {
+    /// Begins to dial the addresses of a host whose name was looked up, unless its link has ended.
+    pub(crate) fn on_resolved(&mut self, id: LinkId, addresses: Result<Vec<SocketAddr>, IoCause>) {
         if let Some(link) = self.get(id) {
-            give(&mut link.orders);
+            link.state = State::Dialling(Dial::new(addresses));
             self.note_work(id.index());
         }
     }
 
-    /// Takes in what the operating system tells of a socket.
+    /// Adds a link with an inbound connection.
+    ///
+    /// # Errors
+    ///
+    /// If the socket can't be watched. There is no link then.
+    pub(crate) fn accept(
+        &mut self,
+        id: LinkId,
+        mut stream: TcpStream,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut stream, Token(id.index()), interests)?;
+        self.add(id, open(id, stream));
+        Ok(())
+    }
+
+    /// Notes that a link has something to send.
+    pub(crate) fn send(&mut self, id: LinkId) {
+        if let Some(Link { state: State::Open(_, connection), .. }) = self.get(id) {
+            connection.send();
+            self.note_work(id.index());
+        }
+    }
+
+    /// Closes a link, or begins to. Returns the terminal event if the link has ended.
+    pub(crate) fn close(&mut self, link: LinkId, how: CloseMode) -> Option<Event<'static>> {
+        let event = match (&mut self.get(link)?.state, how) {
+            (State::Open(_, connection), CloseMode::Flush) => {
+                connection.flush();
+                self.note_work(link.index());
+                return None;
+            }
+            (State::Open(..), CloseMode::Abort) => Event::Closed { link },
+            (_, _) => Event::ConnectFailed { link, cause: IoCause::Other },
+        };
+        self.slots[link.index()] = None;
+        Some(event)
+    }
+
+    /// Notes what the operating system reports about a socket.
     pub(crate) fn on_event(&mut self, event: &event::Event) {
         let index = event.token().0;
-        if let Some(Some(Link { stage: Stage::Open(connection), .. })) = self.places.get_mut(index)
-        {
-            connection.on_event(event);
+        match self.slots.get_mut(index) {
+            Some(Some(Link { state: State::Open(_, connection), .. })) => {
+                // Errors and ends are found by reading and writing.
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    connection.on_readable();
+                }
+                if event.is_writable() || event.is_write_closed() || event.is_error() {
+                    connection.on_writable();
+                }
+                self.note_work(index);
+            }
+            Some(Some(_)) => self.note_work(index),
+            _ => {}
         }
-        self.note_work(index);
+    }
+
+    /// Lets all links read what has arrived, even if no event has reported anything. Returns the
+    /// number of links.
+    pub(crate) fn read_all(&mut self) -> usize {
+        for index in 0..self.slots.len() {
+            if let Some(Link { state: State::Open(_, connection), .. }) = &mut self.slots[index] {
+                connection.on_readable();
+            }
+            self.note_work(index);
+        }
+        self.ready.len()
     }
 
     pub(crate) fn have_work(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// When [`on_time`](Self::on_time) has something to do.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.head_starts.front().map(|(at, _)| *at)
+    /// Returns when [`on_time`](Self::on_time) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.dial_timers.first().map(|(at, _)| *at)
     }
 
-    /// Has dials go on whose time has come.
+    /// Lets dials go on whose time has come.
     pub(crate) fn on_time(&mut self, now: Instant) {
-        while let Some((at, id)) = self.head_starts.front().copied()
-            && at <= now
+        while self.next_timeout().is_some_and(|at| at <= now)
+            && let Some((_, id)) = self.dial_timers.pop_first()
         {
-            self.head_starts.pop_front();
             if self.get(id).is_some() {
                 self.note_work(id.index());
             }
         }
     }
 
-    /// Gives the next link its turn. `false` when none has work to do.
+    /// Gives the next link its turn. Returns whether there was one.
     pub(crate) fn serve_next<M: StateMachine>(
         &mut self,
-        core: &Core<M>,
-        names: &Names,
-        buffers: &mut Buffers,
+        shared: &Shared<M>,
         registry: &Registry,
     ) -> bool {
         let Some(id) = self.ready.pop_front() else { return false };
-        let Some(link) = self.get(id) else { return true };
+        let index = id.index();
+        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
+        let Some(link) = slot.filter(|link| link.id == id) else { return true };
         link.is_ready = false;
-        match link.take_turn(core, names, buffers, registry) {
-            Turn::Idle => {}
-            Turn::Due(at) => self.head_starts.push_back((at, id)),
-            Turn::Busy => self.note_work(id.index()),
-            Turn::Ended(event) => self.end(id, event, core),
+        let end = match &mut link.state {
+            State::Resolving => None,
+            State::Dialling(dial) => {
+                match dial::advance(dial, Instant::now(), registry, Token(index)) {
+                    DialProgress::Pending(until) => {
+                        self.dial_timers.extend(until.map(|at| (at, id)));
+                        return true;
+                    }
+                    DialProgress::Failed(cause) => Some(Event::ConnectFailed { link: id, cause }),
+                    DialProgress::Connected(stream) => {
+                        tracing::debug!(link = ?id, to = ?stream.peer_addr(), "connected");
+                        link.state = open(id, stream);
+                        shared.handle(Event::Connected { link: id });
+                        None
+                    }
+                }
+            }
+            State::Open(stream, connection) => match connection.turn(shared, stream) {
+                Turn::Ended(event) => Some(event),
+                Turn::ShutDownWrite => {
+                    // Fails only if the connection has ended, which the next read finds.
+                    let _ = stream.shutdown(Shutdown::Write);
+                    None
+                }
+                Turn::Busy | Turn::Idle => None,
+            },
+        };
+        match end {
+            Some(event) => {
+                // The socket is closed first: the state machine may use the index again at once.
+                self.slots[index] = None;
+                shared.handle(event);
+            }
+            None => self.note_work(index),
         }
         true
     }
 
-    /// The terminal event. The place is given up first, and the socket with it: the machine may use it again at once.
-    fn end<M: StateMachine>(&mut self, id: LinkId, event: Event<'_>, core: &Core<M>) {
-        if let Some(place) = self.places.get_mut(id.index()) {
-            *place = None;
-        }
-        core.handle(event);
-    }
-
+    /// Closes all sockets.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    fn insert(&mut self, id: LinkId, stage: Stage) {
+    fn add(&mut self, id: LinkId, state: State) {
         let index = id.index();
-        if self.places.len() <= index {
-            self.places.resize_with(index + 1, || None);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
         }
-        self.places[index] = Some(Link { id, orders: Orders::default(), is_ready: false, stage });
+        self.slots[index] = Some(Link { id, is_ready: false, state });
         self.note_work(index);
     }
 
     fn get(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.places.get_mut(id.index())?.as_mut().filter(|link| link.id == id)
+        self.slots.get_mut(id.index())?.as_mut().filter(|link| link.id == id)
     }
 
-    /// Puts a link on the list if it has work and is not on it.
+    /// Puts a link on the list if it has work and is not on the list.
     fn note_work(&mut self, index: usize) {
-        if let Some(Some(link)) = self.places.get_mut(index)
-            && !link.is_ready
-            && link.has_work()
-        {
+        let Some(Some(link)) = self.slots.get_mut(index) else { return };
+        let has_work = match &link.state {
+            State::Resolving => false,
+            State::Dialling(_) => true,
+            State::Open(_, connection) => connection.has_work(),
+        };
+        if has_work && !link.is_ready {
             link.is_ready = true;
             self.ready.push_back(link.id);
         }
     }
 }
 
-impl Link {
-    fn has_work(&self) -> bool {
-        match &self.stage {
-            Stage::Resolving => self.is_unwanted(),
-            Stage::Dialling(_) => true,
-            Stage::Open(connection) => connection.has_work(self.orders),
-        }
-    }
-
-    /// Any order to close cancels a dial.
-    fn is_unwanted(&self) -> bool {
-        self.orders.flush || self.orders.cut
-    }
-
-    fn take_turn<M: StateMachine>(
-        &mut self,
-        core: &Core<M>,
-        names: &Names,
-        buffers: &mut Buffers,
-        registry: &Registry,
-    ) -> Turn {
-        let link = self.id;
-        let is_unwanted = self.is_unwanted();
-        match &mut self.stage {
-            Stage::Resolving if is_unwanted => {
-                names.forget(link);
-                Turn::Ended(Event::ConnectFailed { link, cause: IoCause::Other })
-            }
-            Stage::Dialling(_) if is_unwanted => {
-                Turn::Ended(Event::ConnectFailed { link, cause: IoCause::Other })
-            }
-            Stage::Resolving => Turn::Idle,
-            Stage::Dialling(dial) => {
-                match dial.advance(core.now(), registry, Token(link.index())) {
-                    Dialled::UnderWay(next) => next.map_or(Turn::Idle, Turn::Due),
-                    Dialled::Failed(cause) => Turn::Ended(Event::ConnectFailed { link, cause }),
-                    Dialled::Connected(stream) => {
-                        tracing::debug!(to = ?stream.peer_addr(), "link dialled");
-                        self.stage = Stage::Open(Connection::new(stream));
-                        core.handle(Event::Connected { link });
-                        Turn::Busy
-                    }
-                }
-            }
-            Stage::Open(connection) => connection.take_turn(link, &mut self.orders, core, buffers),
-        }
-    }
+fn open(id: LinkId, stream: TcpStream) -> State {
+    // Without the option small messages take longer, nothing else.
+    let _ = stream.set_nodelay(true);
+    State::Open(stream, Connection::new(id, Readiness::Edge))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::Desk;
     use clacks_proto::{Address, Config, Seed, Tower};
-    use mio::{Poll, Waker};
+    use mio::Poll;
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
+    use std::time::Duration;
 
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn tower() -> Tower {
+    fn shared() -> Arc<Shared<Tower>> {
         let address = Address::new("127.0.0.1", 8001).unwrap();
-        Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap()
+        let tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        Shared::new(tower, (LOCALHOST, 8001).into(), || ())
     }
 
     fn link() -> LinkId {
-        tower().accept(LOCALHOST, Instant::ORIGIN).unwrap()
+        shared().accept(LOCALHOST).unwrap()
     }
 
     #[test]
@@ -249,59 +267,52 @@ mod tests {
     }
 
     #[test]
-    fn an_order_outlives_the_answer_that_comes_with_it() {
-        let (mut links, id) = (Links::default(), link());
-        links.resolve(id);
-        assert!(!links.have_work());
-        links.order(id, |orders| orders.cut = true);
-        links.resolved(id, Ok(Vec::new()));
-        assert!(links.get(id).unwrap().is_unwanted());
-        assert_eq!(links.ready, [id]);
+    fn a_link_that_is_resolved_or_dialled_ends_at_once() {
+        let link = link();
+        let mut links = Links::default();
+        for how in [CloseMode::Flush, CloseMode::Abort] {
+            links.add_resolving(link);
+            assert!(!links.have_work());
+            let event = links.close(link, how);
+            assert!(matches!(event, Some(Event::ConnectFailed { .. })), "{event:?}");
+            links.on_resolved(link, Ok(Vec::new()));
+            assert!(links.get(link).is_none() && !links.have_work());
+        }
+        links.dial(link, (LOCALHOST, 1).into());
+        assert!(matches!(links.close(link, CloseMode::Flush), Some(Event::ConnectFailed { .. })));
+        while links.serve_next(&shared(), Poll::new().unwrap().registry()) {}
+        assert!(links.get(link).is_none());
     }
 
     #[test]
-    fn answers_and_orders_for_links_that_are_gone_change_nothing() {
-        let mut tower = tower();
-        let first = tower.accept(LOCALHOST, Instant::ORIGIN).unwrap();
-        // Another link in the same place.
-        tower.handle(Event::Closed { link: first }, Instant::ORIGIN);
-        while tower.poll_action().is_some() {}
-        let second = tower.accept(LOCALHOST, Instant::ORIGIN).unwrap();
+    fn what_is_meant_for_a_link_that_has_ended_does_not_reach_its_successor() {
+        let shared = shared();
+        let first = shared.accept(LOCALHOST).unwrap();
+        shared.handle(Event::Closed { link: first });
+        while shared.poll_action().is_some() {}
+        let second = shared.accept(LOCALHOST).unwrap();
         assert_eq!(first.index(), second.index());
         let mut links = Links::default();
-        links.resolve(second);
-        links.resolved(first, Ok(Vec::new()));
-        links.order(first, |orders| orders.cut = true);
-        assert!(!links.have_work());
+        links.add_resolving(second);
+        links.on_resolved(first, Ok(Vec::new()));
+        links.send(first);
+        assert!(links.close(first, CloseMode::Abort).is_none());
+        assert!(links.get(second).is_some() && !links.have_work());
     }
 
     #[test]
-    fn a_dial_goes_on_when_its_time_has_come() {
-        let (mut links, id) = (Links::default(), link());
-        links.dial(id, Vec::new(), IoCause::Other);
+    fn a_dial_goes_on_when_its_timer_is_due() {
+        let (mut links, link) = (Links::default(), link());
+        links.dial(link, (LOCALHOST, 1).into());
         links.ready.clear();
-        links.get(id).unwrap().is_ready = false;
-        let due = Instant::from_nanos(7);
-        links.head_starts.extend([(due, id), (Instant::from_nanos(8), id)]);
-        links.on_time(Instant::from_nanos(6));
+        links.get(link).unwrap().is_ready = false;
+        let due = Instant::now();
+        let later = due + Duration::from_secs(1);
+        links.dial_timers.extend([(later, link), (due, link)]);
+        assert_eq!(links.next_timeout(), Some(due));
+        links.on_time(due - Duration::from_nanos(1));
         assert!(!links.have_work());
         links.on_time(due);
-        assert_eq!((links.ready.len(), links.due()), (1, Some(Instant::from_nanos(8))));
-    }
-
-    #[test]
-    fn whoever_gives_up_a_link_does_not_wait_for_its_name() {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(7)).unwrap();
-        let desk = Arc::new(Desk::new((LOCALHOST, 8001).into(), waker));
-        let core = Core::new(tower(), desk.clone());
-        let (names, mut buffers) = (Names::new(desk), Buffers::new());
-        let mut serve =
-            |links: &mut Links| links.serve_next(&core, &names, &mut buffers, poll.registry());
-        let (mut links, id) = (Links::default(), link());
-        links.resolve(id);
-        links.order(id, |orders| orders.flush = true);
-        assert!(serve(&mut links));
-        assert!(links.get(id).is_none() && !serve(&mut links));
+        assert_eq!((links.ready.len(), links.next_timeout()), (1, Some(later)));
     }
 }

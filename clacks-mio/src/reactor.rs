@@ -1,136 +1,99 @@
-//! The reactor: one thread that does all for a tower.
+//! The reactor: one thread that does everything for a tower.
 
-use clacks_proto::driver::{Errand, SharedMachine};
-use clacks_proto::{
-    Address, CloseMode, Event, Host, Instant, IoCause, LinkId, Message, Notice, OfferId, Report,
-    ShutdownProgress, StateMachine, Verdict,
+use clacks_proto::driver::{
+    ACCEPTS_PER_TURN, AcceptBackoff, CATCH_UP_TURNS, Handle, LINKS_PER_TURN, OVERDUE, Screen,
+    Shared,
 };
-use mio::net::TcpListener;
+use clacks_proto::{
+    Action, Address, Event, Host, Instant, IoCause, LinkId, Message, ShutdownProgress,
+    StateMachine, Verdict,
+};
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use std::cell::OnceCell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::buffers::Buffers;
-use crate::desk::Desk;
-use crate::door::Door;
-use crate::handle::Handle;
 use crate::links::Links;
-use crate::names::Names;
+use crate::resolver::Resolver;
 
-/// Links have their index for a token.
-const DOOR: Token = Token(usize::MAX);
-const BELL: Token = Token(usize::MAX - 1);
+/// The tokens of links are their indices.
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
 
-/// How much news is taken in at a time; the rest comes with the next turn.
+/// How many events are taken in at a time (guess). The rest comes with the next turn.
 const EVENTS_PER_TURN: usize = 256;
 
-/// How many connections are accepted before the links have their turn.
-const ACCEPTS_PER_TURN: usize = 32;
-
-/// How many links have their turn before timers, verbs and new connections have theirs.
-const LINKS_PER_TURN: usize = 8;
-
-/// Looks at a message, and at the peer who brought it when it is known, before the message is queued.
-type Screen = Box<dyn FnMut(&Message, Option<&Address>) -> Verdict + Send>;
-
-/// Runs one tower: a state machine, a listening socket, and all the connections between them and the world.
+/// Runs one tower: a state machine, a listening socket, and all connections.
 ///
-/// In the order of use: [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then one of two ways to live:
+/// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then one of these:
 ///
 /// - [`run`](Self::run) gives the thread to the tower until its shutdown is complete.
-/// - [`turn`](Self::turn) does what there is to do and comes back, for programs with a loop of their own. Such a loop sleeps until the reactor's descriptor
-///   ([`AsFd`]) is readable, or [`next_timeout`](Self::next_timeout) is over.
+/// - [`turn`](Self::turn) does what there is to do and returns, for programs with a loop of their
+///   own. Such a loop sleeps until the reactor's descriptor ([`AsFd`]) is readable, or
+///   [`next_timeout`](Self::next_timeout) is over.
 ///
-/// All else is said to the [`Handle`]. Dropping the reactor is an abrupt death: all sockets close at once, nobody is told.
+/// The [`Handle`] is for everything else. Dropping the reactor closes all sockets at once, without
+/// a goodbye to peers.
 pub struct Reactor<M: StateMachine + Send + 'static> {
     poll: Poll,
     events: Events,
-    /// Closed for ever at the end.
-    door: Option<Door>,
+    /// `None` after the end.
+    acceptor: Option<Acceptor>,
     links: Links,
-    names: Names,
-    buffers: Buffers,
+    resolver: Resolver,
     screen: Option<Screen>,
-    core: Core<M>,
-}
-
-/// The machine and its clock.
-pub(crate) struct Core<M> {
-    machine: Arc<SharedMachine<M>>,
-    desk: Arc<Desk>,
-}
-
-impl<M: StateMachine> Core<M> {
-    pub(crate) fn new(machine: M, desk: Arc<Desk>) -> Self {
-        Self { machine: Arc::new(SharedMachine::new(machine)), desk }
-    }
-
-    pub(crate) fn now(&self) -> Instant {
-        self.desk.now()
-    }
-
-    /// Tells the machine what happened.
-    pub(crate) fn handle(&self, event: Event<'_>) {
-        self.call(|machine, now| machine.handle(event, now));
-    }
-
-    /// Calls the machine, unless it is gone. What it asks for is done when the one who called has finished.
-    pub(crate) fn call<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
-        self.machine.call(|machine| call(machine, self.now()))
-    }
-
-    /// Reports that nobody reads are not spelled out, unless they go to the log.
-    fn next_errand(&self) -> Option<Errand> {
-        let is_logged =
-            |notice| matches!(notice, Notice::KeyChanged { .. } | Notice::LinkClosed { .. });
-        // Asked once for all notices that are passed over: whoever reads from now on is told of what happens from now on.
-        let has_readers = OnceCell::new();
-        let has_readers = || *has_readers.get_or_init(|| self.desk.board.has_readers());
-        self.machine.next_errand(|notice| is_logged(notice) || has_readers())
-    }
+    /// While the timer is overdue: how many more links have their turn before it fires.
+    catch_up: Option<usize>,
+    waker: Arc<ReactorWaker>,
+    shared: Arc<Shared<M>>,
 }
 
 impl<M: StateMachine + Send + 'static> Reactor<M> {
-    /// A reactor for `machine`, and the application's handle to it. The machine's clock starts now.
+    /// Returns a reactor for `machine`, and the application's handle to it. The clock of the state
+    /// machine starts now.
     ///
-    /// Verbs work at once; what they ask for happens when the reactor runs.
+    /// Verbs of the handle work at once. What they ask for happens when the reactor runs.
     ///
     /// # Errors
     ///
-    /// When the operating system does not let `listener` become non-blocking or tell its address, or has no selector to spare.
-    pub fn new(machine: M, listener: std::net::TcpListener) -> io::Result<(Handle, Self)> {
+    /// If the listener can't be made non-blocking or has no address, or there is no selector or
+    /// descriptor left.
+    pub fn new(machine: M, listener: std::net::TcpListener) -> io::Result<(Handle<M>, Self)> {
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
         let mut listener = TcpListener::from_std(listener);
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, DOOR, Interest::READABLE)?;
-        let desk = Arc::new(Desk::new(local_addr, Waker::new(poll.registry(), BELL)?));
-        let core = Core::new(machine, desk.clone());
-        let handle = Handle::new(core.machine.clone(), desk.clone());
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(ReactorWaker::new(Waker::new(poll.registry(), WAKER)?));
+        let waking = waker.clone();
+        let shared = Shared::new(machine, local_addr, move || waking.wake());
         let reactor = Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            door: Some(Door::new(listener)),
+            acceptor: Some(Acceptor::new(listener)),
             links: Links::default(),
-            names: Names::new(desk),
-            buffers: Buffers::new(),
+            resolver: Resolver::new(waker.clone()),
             screen: None,
-            core,
+            catch_up: None,
+            waker,
+            shared: shared.clone(),
         };
-        Ok((handle, reactor))
+        Ok((Handle::new(shared), reactor))
     }
 
-    /// Has `screen` look at each message from a peer before it is queued. Needs [`Config::screening`](clacks_proto::Config::screening); when that
-    /// is on and there is no such function, every message waits for its time-out and has the default verdict.
+    /// Shows each message that a peer hands over to `screen` before it is queued. Only if
+    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each
+    /// message then waits for its timeout and gets the default verdict.
     ///
-    /// The function is called outside of any lock and may use a [`Handle`], except for [`Handle::shutdown`], which would wait for itself. The whole tower
-    /// waits for it, so it should be quick.
+    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile:
+    /// the function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
+    /// [`Notices`](crate::Notices).
     #[must_use]
     pub fn screen_with(
         mut self,
@@ -144,53 +107,59 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     ///
     /// # Errors
     ///
-    /// When the operating system's selector fails; the tower then dies abruptly. Nothing else that the operating system or a peer does ends it.
+    /// If the operating system's selector fails. The reactor is dropped then. Other errors of the
+    /// operating system do not end the tower.
     pub fn run(mut self) -> io::Result<()> {
         while self.turn(None)? != ShutdownProgress::Done {}
         Ok(())
     }
 
-    /// Waits until there is something to do, but no longer than `timeout` (`None`: as long as it takes), does a fair share of it, and tells
-    /// how far a shutdown has come. After [`Done`](ShutdownProgress::Done) all sockets are closed, and there is no need to come again.
+    /// Waits until there is something to do, but no longer than `timeout` (`None`: as long as it
+    /// takes), does a fair share of it, and returns how far a shutdown has come. After
+    /// [`Done`](ShutdownProgress::Done) all sockets are closed, and further turns do nothing.
     ///
-    /// May come back with nothing done: because of the time-out, [`Handle::wake`], a signal, or false news from the operating system.
+    /// A turn may return with nothing done: because of the timeout, [`Handle::wake`], a signal, or
+    /// a false report of the operating system.
     ///
     /// # Errors
     ///
-    /// When the operating system's selector fails. The tower is as it was: come again, or drop the reactor.
+    /// If the operating system's selector fails. The tower is unchanged: try again, or drop the
+    /// reactor.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<ShutdownProgress> {
-        if self.core.desk.is_over() {
+        if self.acceptor.is_none() {
             return Ok(ShutdownProgress::Done);
         }
-        let needed = self.next_timeout();
-        self.wait(timeout.into_iter().chain(needed).min())?;
-        // Before anything is looked at: who rings from now on may have come too late for it.
-        self.core.desk.answer_bell();
-        self.take_news();
-        self.fire_timer();
-        self.carry_on_dials();
-        self.admit();
+        self.wait(timeout.into_iter().chain(self.next_timeout()).min())?;
+        // Before the look at the state machine, so that no later wake-up is missed.
+        self.waker.clear();
+        self.take_events();
+        self.carry_out_actions();
+        self.continue_dials();
+        self.accept();
         self.serve_links();
-        let progress = self.core.machine.outlook().progress;
+        self.fire_timer();
+        let progress = self.shared.shutdown_progress();
         if progress == ShutdownProgress::Done {
-            // A shutdown may have been asked for, and been complete, a moment ago: its notice is still to be told.
-            self.pump();
             self.end();
         }
         Ok(progress)
     }
 
-    /// How long a loop may sleep before the next [`turn`](Self::turn) when the descriptor stays silent; `None` for ever. Ask again after every turn and
-    /// after every verb that was said on this thread; verbs on other threads make the descriptor readable.
+    /// Returns how long a loop may sleep before the next [`turn`](Self::turn) if the descriptor
+    /// does not become readable; `None` for ever. Ask again after every turn, and after every verb
+    /// that was called on this thread. Verbs on other threads make the descriptor readable.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         if self.links.have_work() {
             return Some(Duration::ZERO);
         }
-        let door = self.door.as_ref().and_then(Door::due);
-        let own = door.into_iter().chain(self.links.due()).min();
-        let next = own.unwrap_or(Instant::FAR_FUTURE).min(self.core.machine.outlook().wakeup);
-        (next < Instant::FAR_FUTURE).then(|| next.duration_since(self.core.now()))
+        let accept = self.acceptor.as_ref().and_then(Acceptor::next_timeout);
+        let own = accept.into_iter().chain(self.links.next_timeout()).min();
+        let own = own.map(|at| at.saturating_duration_since(std::time::Instant::now()));
+        let wakeup = self.shared.next_wakeup();
+        let timer =
+            (wakeup < Instant::FAR_FUTURE).then(|| wakeup.duration_since(self.shared.now()));
+        own.into_iter().chain(timer).min()
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -203,120 +172,102 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         }
     }
 
-    fn take_news(&mut self) {
-        let Self { events, door, links, .. } = self;
-        for event in &*events {
-            match (event.token(), &mut *door) {
-                (DOOR, Some(door)) => door.on_ready(),
-                (DOOR | BELL, _) => {}
-                _ => links.on_event(event),
+    fn take_events(&mut self) {
+        for event in &self.events {
+            match (event.token(), &mut self.acceptor) {
+                (LISTENER, Some(acceptor)) => acceptor.may_wait = true,
+                (LISTENER | WAKER, _) => {}
+                _ => self.links.on_event(event),
             }
         }
     }
 
-    /// The clock is read at every turn, whatever ended the wait.
-    fn fire_timer(&mut self) {
-        self.pump();
-        if self.core.machine.outlook().wakeup <= self.core.now() {
-            self.core.handle(Event::TimerFired);
-            self.pump();
+    fn continue_dials(&mut self) {
+        while let Some((link, addresses)) = self.resolver.poll() {
+            self.links.on_resolved(link, addresses);
         }
+        self.links.on_time(std::time::Instant::now());
     }
 
-    fn carry_on_dials(&mut self) {
-        for answer in self.names.take_answers() {
-            self.links.resolved(answer.link, answer.found);
-        }
-        self.links.on_time(self.core.now());
-    }
-
-    /// Asks the machine before anything is spent on a connection. A refused one is dropped.
-    fn admit(&mut self) {
+    fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let now = self.core.now();
-            let accepted = self.door.as_mut().and_then(|door| door.accept(now));
+            let accepted = self.acceptor.as_mut().and_then(Acceptor::accept);
             let Some((stream, from)) = accepted else { return };
-            match self.core.call(|machine, now| machine.accept(from, now)) {
-                Some(Ok(link)) => {
-                    tracing::debug!(%from, "link accepted");
-                    if let Err(error) = self.links.open(link, stream, self.poll.registry()) {
-                        self.core.handle(Event::Lost { link, cause: IoCause::from(&error) });
-                    }
-                }
-                Some(Err(refusal)) => tracing::debug!(%from, %refusal, "connection refused"),
-                None => {}
+            if let Some(link) = self.shared.accept(from.ip())
+                && let Err(error) = self.links.accept(link, stream, self.poll.registry())
+            {
+                self.shared.handle(Event::Lost { link, cause: IoCause::from(&error) });
             }
-            self.pump();
+            self.carry_out_actions();
         }
     }
 
     fn serve_links(&mut self) {
         for _ in 0..LINKS_PER_TURN {
-            let Self { links, core, names, buffers, poll, .. } = self;
-            if !links.serve_next(core, names, buffers, poll.registry()) {
+            if !self.links.serve_next(&self.shared, self.poll.registry()) {
                 return;
             }
-            self.pump();
+            self.catch_up = self.catch_up.map(|turns| turns.saturating_sub(1));
+            self.carry_out_actions();
         }
     }
 
-    /// Carries out all errands that wait. Those of links are only noted: each link has them in its turn.
-    fn pump(&mut self) {
-        while let Some(errand) = self.core.next_errand() {
-            match errand {
-                Errand::Dial { link, address } => self.dial(link, address.as_ref()),
-                Errand::Send { link } => self.links.order(link, |orders| orders.send = true),
-                Errand::Close { link, how: CloseMode::Flush } => {
-                    self.links.order(link, |orders| orders.flush = true);
+    /// Fires the timer if it is due. Links read what has arrived before an overdue timer fires.
+    fn fire_timer(&mut self) {
+        let (now, wakeup) = (self.shared.now(), self.shared.next_wakeup());
+        if wakeup > now {
+            self.catch_up = None;
+            return;
+        }
+        let is_overdue = now.duration_since(wakeup) > OVERDUE;
+        match self.catch_up {
+            None if is_overdue => self.catch_up = Some(self.links.read_all() * CATCH_UP_TURNS),
+            Some(1..) if self.links.have_work() => {}
+            _ => {
+                self.catch_up = None;
+                self.shared.handle(Event::TimerFired);
+                self.carry_out_actions();
+            }
+        }
+    }
+
+    fn carry_out_actions(&mut self) {
+        while let Some(action) = self.shared.poll_action() {
+            match action {
+                Action::Connect { link, address } => self.dial(link, &address),
+                Action::Send { link } => self.links.send(link),
+                Action::Close { link, how, .. } => {
+                    self.resolver.cancel(link);
+                    if let Some(event) = self.links.close(link, how) {
+                        self.shared.handle(event);
+                    }
                 }
-                Errand::Close { link, how: CloseMode::Abort } => {
-                    self.links.order(link, |orders| orders.cut = true);
-                }
-                Errand::Screen { offer, message, from } => {
-                    self.judge(offer, &message, from.as_ref());
-                }
-                Errand::Tell(report) => {
-                    log(&report);
-                    self.core.desk.board.post(&report);
+                Action::Screen { offer, message, from } => {
+                    if let Some(screen) = &mut self.screen {
+                        self.shared.decide(offer, screen(&message, from.as_ref()));
+                    }
                 }
                 _ => {}
             }
         }
     }
 
-    fn dial(&mut self, link: LinkId, address: Option<&Address>) {
-        let Some(address) = address else {
-            self.links.dial(link, Vec::new(), IoCause::Other);
-            return;
-        };
-        let port = address.port().get();
+    fn dial(&mut self, link: LinkId, address: &Address) {
         match address.host() {
-            Host::Ip(ip) => {
-                self.links.dial(link, vec![SocketAddr::new(ip, port)], IoCause::Other);
-            }
+            Host::Ip(ip) => self.links.dial(link, SocketAddr::new(ip, address.port().get())),
             Host::Name(name) => {
-                self.links.resolve(link);
-                self.names.look_up(link, name.clone(), port);
+                self.links.add_resolving(link);
+                self.resolver.look_up(link, name.clone(), address.port());
             }
         }
     }
 
-    fn judge(&mut self, offer: OfferId, message: &Message, from: Option<&Address>) {
-        let Some(screen) = &mut self.screen else { return };
-        let verdict = screen(message, from);
-        let decided =
-            self.core.call(|machine, now| machine.tower_mut().decide(offer, verdict, now));
-        if let Some(Err(error)) = decided {
-            tracing::debug!(%error, "a verdict could not be carried out");
-        }
-    }
-
-    /// Closes all sockets, and then tells that it is over.
+    /// Closes all sockets, and then ends the tower, so that all sockets are closed when waiting
+    /// handles learn of the end.
     fn end(&mut self) {
         self.links.clear();
-        self.door = None;
-        self.core.machine.end();
-        self.core.desk.end();
+        self.acceptor = None;
+        self.shared.end();
     }
 }
 
@@ -326,7 +277,8 @@ impl<M: StateMachine + Send + 'static> Drop for Reactor<M> {
     }
 }
 
-/// Readable when a [`turn`](Reactor::turn) has something to do. For other loops to wait on; nothing else may be done with it.
+/// Readable when a [`turn`](Reactor::turn) has something to do. For other loops to wait on, and for
+/// nothing else.
 #[cfg(unix)]
 impl<M: StateMachine + Send + 'static> AsFd for Reactor<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -344,30 +296,88 @@ impl<M: StateMachine + Send + 'static> AsRawFd for Reactor<M> {
 
 impl<M: StateMachine + Send + 'static> fmt::Debug for Reactor<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let local_addr = self.core.desk.local_addr;
+        let local_addr = self.shared.local_addr();
         f.debug_struct("Reactor").field("local_addr", &local_addr).finish_non_exhaustive()
     }
 }
 
-fn log(report: &Report) {
-    match report {
-        Report::KeyChanged { tower, seen } => {
-            tracing::warn!(%tower, ?seen, "another key than the one pinned for this address");
+/// The listening socket.
+struct Acceptor {
+    listener: TcpListener,
+    /// A connection may wait. The operating system reports the first one only.
+    may_wait: bool,
+    /// When to try again after an error.
+    rest_until: std::time::Instant,
+    backoff: AcceptBackoff,
+}
+
+impl Acceptor {
+    fn new(listener: TcpListener) -> Self {
+        let rest_until = std::time::Instant::now();
+        Self { listener, may_wait: true, rest_until, backoff: AcceptBackoff::default() }
+    }
+
+    /// Returns when [`accept`](Self::accept) may return a connection; `None` if the operating
+    /// system will report it.
+    fn next_timeout(&self) -> Option<std::time::Instant> {
+        self.may_wait.then_some(self.rest_until)
+    }
+
+    /// Returns the next connection if one waits. No error is a reason to stop.
+    fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        while self.may_wait && self.rest_until <= std::time::Instant::now() {
+            match self.listener.accept() {
+                Ok(accepted) => {
+                    self.backoff.on_accepted();
+                    return Some(accepted);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.may_wait = false,
+                Err(error) => {
+                    self.rest_until = std::time::Instant::now() + self.backoff.on_error(&error);
+                }
+            }
         }
-        Report::LinkClosed { tower, why } => tracing::debug!(?tower, %why, "link closed"),
-        _ => {}
+        None
+    }
+}
+
+/// Makes the reactor return from its turn, from any thread.
+#[derive(Debug)]
+pub(crate) struct ReactorWaker {
+    waker: Waker,
+    /// The reactor was woken and has not begun to look.
+    is_woken: AtomicBool,
+}
+
+impl ReactorWaker {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { waker, is_woken: AtomicBool::new(false) }
+    }
+
+    /// Wakes the reactor. One system call, however often it is called before the reactor looks.
+    pub(crate) fn wake(&self) {
+        if !self.is_woken.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            // The next call tries again.
+            self.is_woken.store(false, Ordering::SeqCst);
+            tracing::warn!(%error, "cannot wake a reactor");
+        }
+    }
+
+    fn clear(&self) {
+        self.is_woken.store(false, Ordering::SeqCst);
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::dial::tests::silence;
-    use clacks_proto::driver::HEAD_START;
+    use crate::dial::tests::silent_address;
     use clacks_proto::{Config, Seed, Tower};
 
     #[test]
-    fn a_reactor_wakes_for_the_next_address() {
+    fn a_reactor_wakes_for_the_next_address_of_a_dial() {
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let (own, other) = (bind(), bind());
         let address = Address::try_from(own.local_addr().unwrap()).unwrap();
@@ -376,15 +386,15 @@ mod tests {
         config.timeouts.handshake = Duration::from_secs(3_600);
         let tower = Tower::new(config, address, &Seed::from_u64(1)).unwrap();
         let (_handle, mut reactor) = Reactor::new(tower, own).unwrap();
-        let here = other.local_addr().unwrap();
-        let link = reactor.core.call(|machine, now| machine.accept(here.ip(), now)).unwrap();
-        let (silent, _hold) = silence();
-        reactor.links.dial(link.unwrap(), vec![silent, here], IoCause::Other);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        while reactor.links.have_work() {
+        let open = other.local_addr().unwrap();
+        let link = reactor.shared.accept(open.ip()).unwrap();
+        let (silent, _hold) = silent_address();
+        reactor.links.add_resolving(link);
+        reactor.links.on_resolved(link, Ok(vec![silent, open]));
+        while reactor.links.next_timeout().is_none() {
             reactor.turn(Some(Duration::ZERO)).unwrap();
         }
-        assert!(reactor.next_timeout().is_some_and(|timeout| timeout <= HEAD_START));
+        assert!(reactor.next_timeout().is_some_and(|timeout| timeout < Duration::from_secs(1)));
         other.set_nonblocking(true).unwrap();
         while other.accept().is_err() {
             reactor.turn(None).unwrap();

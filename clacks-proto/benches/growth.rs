@@ -1,8 +1,8 @@
 //! What grows with a tower: the time that a message takes in long queues and among many links, and the memory of each link, peer and message.
 //!
 //! ```sh
-//! cargo bench -p clacks-proto --features tls --bench growth
-//! cargo bench -p clacks-proto --features tls --bench growth -- --quick
+//! cargo bench --manifest-path benches/Cargo.toml --features tls --bench growth
+//! cargo bench --manifest-path benches/Cargo.toml --features tls --bench growth -- --quick
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +41,7 @@ fn main() {
 
     let mut queues = QUEUES.map(|queue| {
         let relay = Relay::with_queue(queue, 8, BODY);
-        assert!(relay.tower.held().0 >= queue);
+        assert!(relay.tower.queue_usage().messages >= queue);
         (queue, Shelf::new(queue), relay)
     });
     let mut comparison = Comparison::new("growth/queue");

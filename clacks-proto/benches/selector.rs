@@ -4,8 +4,8 @@
 //! draw can do without: a word of the same generator, the choice of the status, a place in its list, and reading that.
 //!
 //! ```sh
-//! cargo bench -p clacks-proto --features bench --bench selector
-//! cargo bench -p clacks-proto --features bench --bench selector -- --quick
+//! cargo bench --manifest-path benches/Cargo.toml --features bench --bench selector
+//! cargo bench --manifest-path benches/Cargo.toml --features bench --bench selector -- --quick
 //! ```
 #![allow(
     clippy::unwrap_used,

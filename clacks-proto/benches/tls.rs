@@ -4,8 +4,8 @@
 //! A message is counted each time it is handed over: it comes in, is queued, drawn, sent, and confirmed.
 //!
 //! ```sh
-//! cargo bench -p clacks-proto --features tls --bench tls
-//! cargo bench -p clacks-proto --features tls --bench tls -- --quick
+//! cargo bench --manifest-path benches/Cargo.toml --features tls --bench tls
+//! cargo bench --manifest-path benches/Cargo.toml --features tls --bench tls -- --quick
 //! ```
 #![allow(
     clippy::unwrap_used,

@@ -2,8 +2,8 @@
 //! and the recipient confirms it. The tower has eight peers and knows no limit but the windows.
 //!
 //! ```sh
-//! cargo bench -p clacks-proto --bench tower
-//! cargo bench -p clacks-proto --bench tower -- --quick
+//! cargo bench --manifest-path benches/Cargo.toml --bench tower
+//! cargo bench --manifest-path benches/Cargo.toml --bench tower -- --quick
 //! ```
 #![allow(
     clippy::unwrap_used,

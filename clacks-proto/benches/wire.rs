@@ -1,8 +1,8 @@
 //! Frames <-> bytes, beside a plain copy of the same bytes and postcard.
 //!
 //! ```sh
-//! cargo bench -p clacks-proto --bench wire              # criterion's statistics, then the ratios
-//! cargo bench -p clacks-proto --bench wire -- --quick
+//! cargo bench --manifest-path benches/Cargo.toml --bench wire
+//! cargo bench --manifest-path benches/Cargo.toml --bench wire -- --quick
 //! ```
 #![allow(
     clippy::unwrap_used,

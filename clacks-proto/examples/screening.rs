@@ -1,10 +1,12 @@
-//! A tower that carries only what it is tuned in to: it looks at each message before it is queued, and goes by how it begins.
+//! A tower that takes only messages that begin with a prefix. It screens each message before the
+//! message is queued.
 //!
 //! ```sh
 //! cargo run --package clacks-proto --example screening -- weather:
 //! ```
 //!
-//! The one with the messages is an ordinary tower. It keeps what the other one refuses, and would offer it to others if it knew any.
+//! The sender is an ordinary tower. It keeps the messages that the other tower refuses, and would offer
+//! them to other peers if it had any.
 
 use clacks_proto::{
     Action, Address, Config, DefaultVerdict, Event, Instant, LinkId, Message, Screening, Seed,
@@ -27,11 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sender = Tower::new(config.clone(), Address::new("127.0.0.1", 8001)?, &Seed::from_u64(1))?;
     config.screening = Screening::On {
         max_offers: 32,
-        // When the application sleeps, messages are not lost: their senders keep them.
+        // If the application does not decide in time, the sender keeps the message.
         timeout: Duration::from_secs(5),
         default: DefaultVerdict::Reject,
     };
-    // Both can be looked at in the end before it passes anything on.
+    // So slow that it still has the messages at the end.
     config.send_rate = SendRate::Every(Duration::from_secs(3_600));
     let tuned = Tower::new(config, Address::new("127.0.0.1", 8002)?, &Seed::from_u64(2))?;
 
@@ -44,13 +46,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     towers[0].expand(&other, now)?;
 
     let mut ends: [Option<LinkId>; 2] = [None, None];
-    // Until each was offered once.
+    // Until each message was offered once.
     while towers[0].stats().delivered + towers[0].stats().refused_by_peers < 5 {
         for n in [0, 1] {
             while let Some(action) = towers[n].poll_action() {
                 match action {
-                    Action::Screen { offer, .. } => {
-                        let Some((_, message)) = towers[n].offer(offer) else { continue };
+                    Action::Screen { offer, message, .. } => {
                         towers[n].decide(offer, judge(&message, &prefix), now)?;
                     }
                     Action::Connect { link, .. } => {
@@ -77,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The application's say. Other verdicts are to swallow a message, and to put another one in its place.
+/// Decides about a message. The other verdicts are [`Verdict::Swallow`] and [`Verdict::Replace`].
 fn judge(message: &Message, prefix: &str) -> Verdict {
     match message.as_text() {
         Some(text) if text.starts_with(prefix) => {

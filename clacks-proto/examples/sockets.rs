@@ -1,17 +1,18 @@
-//! A tower in an event loop of your own: std's sockets, TLS inside, and the `polling` crate to wait for what happens first.
+//! A tower behind TLS in an event loop of your own, on std's sockets and the `polling` crate.
 //!
 //! ```sh
 //! cargo run --package clacks-proto --features tls --example sockets -- 127.0.0.1:8002 127.0.0.1:8001 5 60
 //! ```
 //!
-//! Listens at the first address, makes itself known to the tower at the second one (`clacks tower --listen 127.0.0.1:8001`), and leaves when
-//! it has heard 5 messages, or when 60 seconds are over. The documentation of `clacks_proto::embedding` explains each part.
+//! Listens at the first address and announces itself to the tower at the second one (`clacks tower --listen
+//! 127.0.0.1:8001`). Shuts down when it has received 5 messages, or after 60 seconds. The documentation of
+//! `clacks_proto::embedding` explains each part.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // the core has no clock and no threads; its driver may
 
 use bytes::{Buf, BufMut, BytesMut};
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{
-    Action, CloseMode, Config, Event, Instant, IoCause, LinkId, Message, PeerId, Report, Seed,
+    Action, Address, CloseMode, Config, Event, Instant, IoCause, LinkId, Message, Notice, Seed,
     SendRate, ShutdownProgress, StateMachine, Tower,
 };
 use polling::{Event as Ready, Poller};
@@ -20,7 +21,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::{collections::BTreeMap, error::Error, sync::Arc, thread, time::Duration};
 
-/// How much is read at a time, and how much waits for a peer that does not read.
+/// How many bytes are read at a time, and how many wait for a peer that does not read.
 const CHUNK: usize = 64 * 1024;
 
 /// The listener's key in the poller. Links have their index.
@@ -29,14 +30,12 @@ const LISTENER: usize = usize::MAX - 1;
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [listen, peer, messages, seconds] = &args[..] else {
-        return Err("tell me: where to listen, whom to call, how many messages, seconds".into());
+        return Err("usage: sockets LISTEN PEER MESSAGES SECONDS".into());
     };
     let listener = TcpListener::bind(listen)?;
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(10);
-    // The hash of a key that nobody ever sees serves as 32 random bytes.
-    let seed = Seed(Identity::generate()?.fingerprint().0);
-    let tower = Tower::new(config, listener.local_addr()?.try_into()?, &seed)?;
+    let tower = Tower::new(config, listener.local_addr()?.try_into()?, &Seed::generate())?;
     let tower = SecureTower::new(tower, &Identity::generate()?, Trust::Open)?;
     let mut driver = Driver::new(tower, listener)?;
 
@@ -44,39 +43,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     driver.machine.tower_mut().enqueue(Message::text("Hello from a loop of its own!"), now)?;
     driver.machine.tower_mut().announce(&peer.parse()?, now)?;
     let (messages, end) = (messages.parse()?, now + Duration::from_secs(seconds.parse()?));
-    while driver.heard < messages && driver.now() < end {
-        driver.turn(end)?;
+    while driver.received < messages && driver.now() < end {
+        driver.run_once(end)?;
     }
-    // Hands what it holds to others, and says goodbye.
+    // Hands its messages to peers and says goodbye to them.
     let now = driver.now();
     driver.machine.tower_mut().shutdown(now);
     while driver.machine.tower().shutdown_progress() != ShutdownProgress::Done {
-        driver.turn(Instant::FAR_FUTURE)?;
+        driver.run_once(Instant::FAR_FUTURE)?;
     }
-    if driver.heard < messages { Err("heard too little".into()) } else { Ok(()) }
+    if driver.received < messages { Err("received too few messages".into()) } else { Ok(()) }
 }
 
-/// A state machine, and what it does not have itself: sockets, a clock, and something to wait with.
+/// A state machine and its I/O: sockets, a clock and a poller.
 struct Driver<M> {
     machine: M,
     origin: std::time::Instant,
     poller: Arc<Poller>,
     listener: TcpListener,
-    /// By their index, of which each live link has its own.
+    /// By [`LinkId::index`].
     links: BTreeMap<usize, Link>,
     dials: (Sender<Dialled>, Receiver<Dialled>),
-    heard: usize,
+    received: usize,
 }
 
 struct Link {
     id: LinkId,
-    /// `None` while it is dialled.
+    /// `None` while the link is being dialled.
     stream: Option<TcpStream>,
-    /// What the machine has given and the socket has not taken.
+    /// Bytes from the machine that the socket has not taken.
     unsent: BytesMut,
-    /// To be closed when all is sent.
+    /// The link is to be closed when all bytes are sent.
     flush: bool,
-    heard_all: bool,
+    /// The other side has ended its stream.
+    has_ended: bool,
 }
 
 type Dialled = (LinkId, io::Result<TcpStream>);
@@ -87,20 +87,20 @@ impl<M: StateMachine> Driver<M> {
         let (origin, poller) = (std::time::Instant::now(), Arc::new(Poller::new()?));
         poller.add(&listener, Ready::readable(LISTENER))?;
         let (links, dials) = (BTreeMap::new(), mpsc::channel());
-        Ok(Self { machine, origin, poller, listener, links, dials, heard: 0 })
+        Ok(Self { machine, origin, poller, listener, links, dials, received: 0 })
     }
 
     fn now(&self) -> Instant {
         Instant::ORIGIN + self.origin.elapsed()
     }
 
-    fn tell(&mut self, event: Event<'_>) {
+    fn handle(&mut self, event: Event<'_>) {
         let now = self.now();
         self.machine.handle(event, now);
     }
 
-    /// Does what the machine asks for, waits for what happens next, and tells the machine.
-    fn turn(&mut self, end: Instant) -> io::Result<()> {
+    /// Does what the machine asks for, waits for the next event, and passes it to the machine.
+    fn run_once(&mut self, end: Instant) -> io::Result<()> {
         while let Some(action) = self.machine.poll_action() {
             self.act(action);
         }
@@ -109,28 +109,25 @@ impl<M: StateMachine> Driver<M> {
         self.poller.wait(&mut ready, Some(wakeup.duration_since(self.now())))?;
         for Ready { key, .. } in ready {
             match self.links.get(&key) {
-                Some(link) => self.carry(link.id),
+                Some(link) => self.transfer(link.id),
                 None => self.accept()?,
             }
         }
         while let Ok((id, dialled)) = self.dials.1.try_recv() {
             self.on_dialled(id, dialled)?;
         }
-        self.tell(Event::TimerFired);
+        self.handle(Event::TimerFired);
         Ok(())
     }
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Connect { link, peer } => self.dial(link, peer),
-            Action::Send { link } => self.carry(link),
+            Action::Connect { link, address } => self.dial(link, &address),
+            Action::Send { link } => self.transfer(link),
             Action::Close { link, how, .. } => self.close(link, how),
-            Action::Notify(notice) => {
-                let report = self.machine.tower().report(notice);
-                if let Some(Report::MessageReceived { message, .. }) = report {
-                    println!("heard {message:?}");
-                    self.heard += 1;
-                }
+            Action::Notify(Notice::MessageReceived { message, .. }) => {
+                println!("received {message:?}");
+                self.received += 1;
             }
             _ => {}
         }
@@ -143,18 +140,18 @@ impl<M: StateMachine> Driver<M> {
                     self.attach(Link::new(id), stream)?;
                 }
             }
-            Err(error) if is_passing(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => return Err(error),
         }
         self.poller.modify(&self.listener, Ready::readable(LISTENER))
     }
 
-    fn dial(&mut self, id: LinkId, peer: PeerId) {
+    fn dial(&mut self, id: LinkId, address: &Address) {
         self.links.insert(id.index(), Link::new(id));
-        let address = self.machine.tower().peer(peer).map(|peer| peer.address.to_string());
+        let address = address.to_string();
         let (sender, poller) = (self.dials.0.clone(), self.poller.clone());
         thread::spawn(move || {
-            let _ = sender.send((id, TcpStream::connect(address.unwrap_or_default())));
+            let _ = sender.send((id, TcpStream::connect(address)));
             let _ = poller.notify();
         });
     }
@@ -164,9 +161,9 @@ impl<M: StateMachine> Driver<M> {
         match dialled {
             Ok(stream) => {
                 self.attach(link, stream)?;
-                self.tell(Event::Connected { link: id });
+                self.handle(Event::Connected { link: id });
             }
-            Err(error) => self.tell(Event::ConnectFailed { link: id, cause: (&error).into() }),
+            Err(error) => self.handle(Event::ConnectFailed { link: id, cause: (&error).into() }),
         }
         Ok(())
     }
@@ -179,12 +176,12 @@ impl<M: StateMachine> Driver<M> {
         Ok(())
     }
 
-    /// Moves what bytes can be moved now.
-    fn carry(&mut self, id: LinkId) {
+    /// Reads and writes as much as the socket allows.
+    fn transfer(&mut self, id: LinkId) {
         let Some(mut link) = self.take(id) else { return };
-        let carried = self.read(&mut link).and_then(|()| self.write(&mut link));
-        let is_over = link.flush && link.unsent.is_empty() && link.heard_all;
-        match carried {
+        let result = self.read(&mut link).and_then(|()| self.write(&mut link));
+        let is_over = link.flush && link.unsent.is_empty() && link.has_ended;
+        match result {
             Ok(()) if is_over => self.end(link, Event::Closed { link: id }),
             Ok(()) => drop(self.links.insert(id.index(), link)),
             Err(error) => self.end(link, Event::Lost { link: id, cause: (&error).into() }),
@@ -193,14 +190,16 @@ impl<M: StateMachine> Driver<M> {
 
     fn read(&mut self, link: &mut Link) -> io::Result<()> {
         let mut buffer = [0; CHUNK];
-        let Some(stream) = link.stream.as_mut().filter(|_| !link.heard_all) else { return Ok(()) };
+        let Some(stream) = link.stream.as_mut().filter(|_| !link.has_ended) else { return Ok(()) };
         match stream.read(&mut buffer) {
             Ok(0) => {
-                link.heard_all = true;
-                self.tell(Event::Finished { link: link.id });
+                link.has_ended = true;
+                self.handle(Event::Finished { link: link.id });
             }
-            Ok(count) => self.tell(Event::BytesArrived { link: link.id, bytes: &buffer[..count] }),
-            Err(error) if is_passing(&error) => {}
+            Ok(count) => {
+                self.handle(Event::BytesArrived { link: link.id, bytes: &buffer[..count] });
+            }
+            Err(error) if is_transient(&error) => {}
             Err(error) => return Err(error),
         }
         Ok(())
@@ -211,27 +210,27 @@ impl<M: StateMachine> Driver<M> {
         while !unsent.is_empty() || self.machine.transmit(*id, &mut unsent.limit(CHUNK)) > 0 {
             match stream.write(unsent) {
                 Ok(count) => unsent.advance(count),
-                Err(error) if is_passing(&error) => break,
+                Err(error) if is_transient(&error) => break,
                 Err(error) => return Err(error),
             }
         }
         if link.flush && unsent.is_empty() {
-            // Only fails when the connection is gone, which reading will tell.
+            // This fails only if the connection is gone, and then the next read fails too.
             let _ = stream.shutdown(Shutdown::Write);
         }
-        let (readable, writable) = (!link.heard_all, !unsent.is_empty());
+        let (readable, writable) = (!link.has_ended, !unsent.is_empty());
         self.poller.modify(&*stream, Ready { key: id.index(), readable, writable })
     }
 
     fn close(&mut self, id: LinkId, how: CloseMode) {
         let Some(mut link) = self.take(id) else { return };
         match (&link.stream, how) {
-            (None, _) => self.tell(Event::ConnectFailed { link: id, cause: IoCause::Other }),
+            (None, _) => self.handle(Event::ConnectFailed { link: id, cause: IoCause::Other }),
             (Some(_), CloseMode::Abort) => self.end(link, Event::Closed { link: id }),
             (Some(_), CloseMode::Flush) => {
                 link.flush = true;
                 self.links.insert(id.index(), link);
-                self.carry(id);
+                self.transfer(id);
             }
         }
     }
@@ -240,10 +239,10 @@ impl<M: StateMachine> Driver<M> {
         if let Some(stream) = link.stream {
             let _ = self.poller.delete(&stream);
         }
-        self.tell(event);
+        self.handle(event);
     }
 
-    /// The link, unless it has ended and its index is another one's.
+    /// Takes the link out, unless it has ended and another link has its index.
     fn take(&mut self, id: LinkId) -> Option<Link> {
         self.links.get(&id.index()).filter(|link| link.id == id)?;
         self.links.remove(&id.index())
@@ -252,12 +251,12 @@ impl<M: StateMachine> Driver<M> {
 
 impl Link {
     fn new(id: LinkId) -> Self {
-        Self { id, stream: None, unsent: BytesMut::new(), flush: false, heard_all: false }
+        Self { id, stream: None, unsent: BytesMut::new(), flush: false, has_ended: false }
     }
 }
 
-/// Nothing is wrong: there is just nothing to do now.
-fn is_passing(error: &io::Error) -> bool {
+/// Returns whether the operation can be tried again.
+fn is_transient(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
 }

@@ -1,12 +1,12 @@
-//! Two towers that pass a message to and fro, in memory: no sockets, no clock, no threads.
+//! Two towers in memory that pass a message back and forth. There are no sockets, no clock and no threads.
 //!
 //! ```sh
 //! cargo run --package clacks-proto --example two_towers
 //! ```
 //!
-//! Their connection is a buffer in each direction, and time is a number that jumps to the next moment at which something is to be done.
+//! The connection is a buffer in each direction. Time is a number that jumps to the next wake-up.
 
-use clacks_proto::{Action, Address, Config, Event, Instant, Message, Report, Seed};
+use clacks_proto::{Action, Address, Config, Event, Instant, Message, Notice, Seed};
 use clacks_proto::{LinkId, StateMachine, Tower};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ends: [Option<LinkId>; 2] = [None, None];
     while rounds < 6 {
         for n in [0, 1] {
-            // What the tower asks for.
+            // Do what the tower asks for.
             while let Some(action) = towers[n].poll_action() {
                 match action {
                     Action::Connect { link, .. } => {
@@ -33,17 +33,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         (ends[n], ends[1 - n]) = (Some(link), Some(other));
                         towers[n].handle(Event::Connected { link }, now);
                     }
-                    Action::Notify(notice) => {
-                        let report = towers[n].report(notice);
-                        if let Some(Report::MessageReceived { message, .. }) = report {
-                            println!("{} has {message:?}", NAMES[n]);
-                            rounds += 1;
-                        }
+                    Action::Notify(Notice::MessageReceived { message, .. }) => {
+                        println!("{} has {message:?}", NAMES[n]);
+                        rounds += 1;
                     }
                     _ => {}
                 }
             }
-            // The bytes that it has for the other one.
+            // Carry its bytes to the other tower.
             if let (Some(from), Some(to)) = (ends[n], ends[1 - n]) {
                 let mut bytes = Vec::new();
                 while towers[n].transmit(from, &mut bytes) > 0 {}

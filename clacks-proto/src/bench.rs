@@ -6,13 +6,13 @@ use core::num::NonZeroU16;
 
 use crate::address::Address;
 use crate::config::Odds;
-use crate::digest::PeerDigest;
 use crate::event::Status;
+use crate::hash::Hasher;
 use crate::ids::PeerId;
-use crate::peers::Peers;
-use crate::seed::Seed;
-use crate::selector::Selector;
+use crate::rng::Seed;
 use crate::time::Instant;
+use crate::tower::Peers;
+use crate::tower::selector::Selector;
 
 /// A tower's table of peers, and what draws from it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Table {
     #[must_use]
     pub fn new(count: u32, seed: &Seed) -> Self {
         let odds = Odds::default();
-        let mut peers = Peers::new(count as usize, PeerDigest::for_tests());
+        let mut peers = Peers::new(count as usize, Hasher::default());
         let sum = u64::from(odds.alive + odds.lost + odds.dead);
         let ids = (0..count).filter_map(|n| {
             // The first ones are rare, so that each status has a peer in a small table too.
@@ -55,7 +55,7 @@ impl Table {
     /// Moves the peer with a number between alive and lost.
     pub fn turn_over(&mut self, number: usize) {
         let Some(id) = self.ids.get(number) else { return };
-        self.peers.change(*id, |peer| {
+        self.peers.update(*id, |peer| {
             peer.status = if peer.status == Status::Alive { Status::Lost } else { Status::Alive };
         });
     }

@@ -1,79 +1,95 @@
-//! A tower in an event loop of your own: a walk through a whole driver.
+//! A tower in an event loop of your own: a driver explained part by part.
 //!
-//! The driver is the example `sockets`: a tower behind TLS on std's non-blocking sockets, with the `polling` crate to wait for them. It stands
-//! whole [at the end](#the-whole-driver). Start a tower with the command `clacks tower --listen 127.0.0.1:8001`, and let the example call it:
+//! The driver is the example `sockets`: a tower behind TLS on std's non-blocking sockets, with the
+//! `polling` crate to wait for them. Its source is [at the end](#the-whole-driver). To try it, start a
+//! tower with the command `clacks tower --listen 127.0.0.1:8001`, and then the example:
 //!
 //! ```sh
 //! cargo run --package clacks-proto --features tls --example sockets -- 127.0.0.1:8002 127.0.0.1:8001 5 60
 //! ```
 //!
-//! A loop that you have already needs the same parts. None of them decides anything: when to dial, whom to drop, how long to wait and what to
-//! try again is the machine's business. A driver that finds itself with such a question should hand it over as an [`Event`](crate::Event).
+//! Any other event loop needs the same parts. A driver decides nothing: the state machine decides when
+//! to dial, which links to close, how long to wait and what to retry. A driver that faces such a
+//! question passes it on as an [`Event`](crate::Event).
 //!
-//! # What a driver keeps
+//! # State
 //!
-//! `Driver` has the machine and a clock whose zero is the moment at which the machine was made. It is generic over the
-//! [`StateMachine`](crate::StateMachine): whether there is TLS is all the same to it, it moves bytes.
+//! `Driver` owns the machine and a clock that starts at zero when the machine is made. It is generic
+//! over [`StateMachine`](crate::StateMachine), so it does not depend on whether there is TLS.
 //!
-//! A `Link` is what the driver knows of a connection: the socket, if there is one yet; bytes that the machine has given and the socket has not
-//! taken; whether it is to be closed after these; and whether the other side has said all that it will say. Links stand by their
-//! [`LinkId::index`](crate::LinkId::index), which is small and is used again, so the driver compares the whole id before it believes that a link is
-//! still the same one (`take`).
+//! `Link` is one connection: its socket once there is one; bytes that the machine has written and the
+//! socket has not taken; whether the link is to be closed after them; and whether the other side has
+//! ended its stream. Links are stored by [`LinkId::index`](crate::LinkId::index), which is small and is
+//! reused. The driver therefore compares the whole id before it uses a link (`take`).
 //!
-//! # One turn
+//! # The loop
 //!
-//! `turn` is the loop's body. It does what the machine asks for, sleeps until a socket is ready or [`next_wakeup`](crate::StateMachine::next_wakeup)
-//! has come, says what happened, and in the end that time has passed. Nothing asks which of these it was: the clock is compared on every turn, by the
-//! machine, and a [`TimerFired`](crate::Event::TimerFired) that comes too early does no harm. A driver needs this one timer, however many links and deadlines there are.
+//! `run_once` is the body of the loop. It executes the actions of the machine, sleeps until a socket is
+//! ready or [`next_wakeup`](crate::StateMachine::next_wakeup) has come, passes events to the machine, and
+//! finally [`TimerFired`](crate::Event::TimerFired). The machine compares the clock with its deadlines,
+//! so a `TimerFired` that comes too early does no harm. A driver needs this one timer, however many links
+//! and deadlines there are.
 //!
-//! Verbs such as [`Tower::enqueue`](crate::Tower::enqueue) may be said at any time between turns. What follows from them waits as actions, and as long as
-//! actions wait the wake-up is *now*: even a driver that slept without polling would not sleep long.
+//! Methods such as [`Tower::enqueue`](crate::Tower::enqueue) may be called at any time between turns.
+//! Their consequences are actions. While actions are queued the next wake-up is *now*, so that even a
+//! driver that sleeps without polling does not sleep long.
 //!
-//! # Accept
+//! # Accepting
 //!
-//! `accept` asks the machine first. When it refuses, because too many strangers are at the door or the tower is leaving, the socket is dropped, and nothing
-//! was spent on it. Otherwise the link exists and is connected; there is no [`Connected`](crate::Event::Connected) for it.
+//! `accept` asks the machine first. If the machine refuses, because there are too many links or the tower
+//! shuts down, the driver drops the socket. Otherwise the link exists and is connected; an accepted link
+//! gets no [`Connected`](crate::Event::Connected).
 //!
-//! One connection is accepted in a turn, and the listener watched anew: a crowd at the door does not keep the others waiting.
+//! The driver accepts one connection in a turn, so that many callers do not delay the other links.
 //!
-//! # Dial
+//! # Dialling
 //!
-//! [`Action::Connect`](crate::Action::Connect) names a peer, and [`Tower::peer`](crate::Tower::peer) its address. `dial` connects on a thread, because looking up a name may take a minute and
-//! std has no other way to connect without waiting. The outcome comes back through a channel, and the poller is notified.
+//! [`Action::Connect`](crate::Action::Connect) carries the address. `dial` connects on a thread, because
+//! resolving a name may take a minute and std has no non-blocking connect. The result arrives through
+//! a channel, and the thread wakes the poller.
 //!
-//! `on_dialled` tells the machine one of two things, unless the link is gone: the machine may have given the attempt up meanwhile
-//! (it has a time-out of its own), and a connection that nobody wants any more is dropped.
+//! `on_dialled` then passes [`Connected`](crate::Event::Connected) or
+//! [`ConnectFailed`](crate::Event::ConnectFailed) to the machine, unless the link is gone: the machine
+//! has a time-out of its own for dials, and may have closed the link.
 //!
-//! # Read
+//! Two towers may dial each other at the same time. Then there are two links between them, and both are
+//! used. A driver does nothing about that.
 //!
-//! `read` takes what there is, at most one chunk, so that one link that never falls silent does not starve the others; the socket is still readable in the
-//! next turn. Bytes go to the machine in whatever pieces they come. The end of the stream is told as [`Finished`](crate::Event::Finished) and not as the link's end, because the
-//! machine may still have something to say. What it makes of a stream that ends in the middle of a message is its own affair.
+//! # Reading
 //!
-//! # Write
+//! `read` reads at most one chunk in a turn, so that one busy link does not delay the others. The
+//! machine takes bytes in pieces of any size. The end of a stream is passed on as
+//! [`Finished`](crate::Event::Finished) and does not end the link, because the machine may still have
+//! bytes to send.
 //!
-//! After [`Action::Send`](crate::Action::Send), and whenever the socket takes bytes again, `write` calls [`transmit`](crate::StateMachine::transmit) until there is no more. It asks for more only
-//! when the socket has taken everything: so a peer that does not read costs one chunk, messages stay in the machine where they can still go
-//! to somebody else, and TLS makes few large records instead of many small ones.
+//! # Writing
 //!
-//! # Timer
+//! After [`Action::Send`](crate::Action::Send), and whenever the socket is writable again, `write` calls
+//! [`transmit`](crate::StateMachine::transmit) until it returns 0. It asks for more bytes only when the
+//! socket has taken all before them. Then a peer that does not read costs one chunk of memory, messages
+//! stay in the machine where they can still be handed to other peers, and TLS makes few large records.
 //!
-//! There is nothing more to it than the time-out of the poller in `turn`.
+//! # Closing
 //!
-//! # Close
+//! [`Action::Close`](crate::Action::Close) says how to close. [`Abort`](crate::CloseMode::Abort) closes the
+//! socket at once. [`Flush`](crate::CloseMode::Flush) sends what `transmit` still returns, shuts down the
+//! sending side, and closes the socket when the other side has ended its stream too. A socket that is
+//! closed earlier may be reset by the operating system, and the other side may lose the last bytes. If
+//! the other side takes too long, the machine asks again with `Abort`.
 //!
-//! [`Action::Close`](crate::Action::Close) says how. [`Abort`](crate::CloseMode::Abort) is at once. [`Flush`](crate::CloseMode::Flush) is in order: all that the machine has left to say, then the end of our side (`shutdown`), and the socket stays
-//! open until the other side has ended its own. To close it earlier would have the operating system reset the connection if anything was still to be
-//! read, and the farewell might never arrive. How long that may take is again the machine's to say: if it is too long, it asks for the same with `Abort`.
+//! After `Flush` the driver still reads, to see the end of the stream. It may pass the bytes and
+//! `Finished` to the machine, which ignores them, or drop them.
 //!
-//! Every link ends with exactly one of [`Closed`](crate::Event::Closed), [`Lost`](crate::Event::Lost) and [`ConnectFailed`](crate::Event::ConnectFailed), said when its socket is closed
-//! and its place is free (`end`): the machine may use the index for the next link before the call has returned.
+//! Every link ends with exactly one of [`Closed`](crate::Event::Closed), [`Lost`](crate::Event::Lost) and
+//! [`ConnectFailed`](crate::Event::ConnectFailed). The driver passes it when it has closed the socket and
+//! freed the entry (`end`), because the machine may use the index for the next link during that call.
 //!
-//! # What a driver for production does besides
+//! # What a driver in production adds
 //!
-//! It survives a process without descriptors (this one ends when it can't accept), rests the listener then instead of spinning, limits how many names it looks up at a time, tries all
-//! of a name's addresses, and does not let a dial connect with itself: a local port where nobody listens may be given to the very socket
-//! that dials it. The crates `clacks-smol` and `clacks-mio` do all that in a few hundred lines each.
+//! It survives a process without free descriptors and pauses the listener then. It limits the number of
+//! concurrent name look-ups, tries all addresses of a name, and prevents a dial from connecting to itself
+//! (the local port of a dialling socket may be the port that it dials). The crates `clacks-smol` and
+//! `clacks-mio` do this.
 //!
 //! # The whole driver
 //!

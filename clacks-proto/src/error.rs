@@ -100,7 +100,7 @@ pub enum IoCause {
     Reset,
     /// The connection timed out.
     TimedOut,
-    /// This machine has no file descriptors or memory left. The peer is not blamed.
+    /// This machine has no file descriptors, local ports or memory left. The peer is not blamed.
     Exhausted,
     /// Any other error.
     Other,
@@ -157,7 +157,7 @@ display!(IoCause {
     Self::Unreachable => "no route to the address",
     Self::Reset => "connection reset",
     Self::TimedOut => "connection timed out",
-    Self::Exhausted => "out of file descriptors or memory",
+    Self::Exhausted => "out of file descriptors, local ports or memory",
     Self::Other => "input/output error",
 });
 
@@ -232,12 +232,11 @@ impl From<std::io::ErrorKind> for IoCause {
         use std::io::ErrorKind as Kind;
         match kind {
             Kind::ConnectionRefused => Self::Refused,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::AddrNotAvailable => {
-                Self::Unreachable
-            }
+            Kind::HostUnreachable | Kind::NetworkUnreachable => Self::Unreachable,
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
             Kind::TimedOut => Self::TimedOut,
-            Kind::OutOfMemory | Kind::QuotaExceeded => Self::Exhausted,
+            // A connect without an address: all local ports are in use.
+            Kind::AddrNotAvailable | Kind::OutOfMemory | Kind::QuotaExceeded => Self::Exhausted,
             _ => Self::Other,
         }
     }
@@ -259,9 +258,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn running_out_of_descriptors_is_reported_as_exhausted() {
+    fn running_out_of_descriptors_or_ports_is_reported_as_exhausted() {
         let cause = |number| IoCause::from(&std::io::Error::from_raw_os_error(number));
         assert_eq!((cause(23), cause(24)), (IoCause::Exhausted, IoCause::Exhausted));
+        let no_port = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+        assert_eq!(IoCause::from(&no_port), IoCause::Exhausted);
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         assert_eq!(IoCause::from(&refused), IoCause::Refused);
     }

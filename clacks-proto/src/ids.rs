@@ -87,7 +87,7 @@ impl LinkId {
     }
 }
 
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 impl PeerId {
     /// Returns a DNS name that no other peer has.
     pub(crate) fn to_label(self) -> alloc::string::String {

@@ -1,31 +1,39 @@
 //! The Clacks protocol as a pure state machine.
 //!
-//! A *tower* keeps messages only in a queue in memory. At each tick it hands the message at the head to one randomly chosen
-//! peer, and forgets it when that peer has confirmed it; the peer queues it. So data lives in flight, and nowhere for good. Towers gossip
-//! each other's addresses, notice who is gone, and take back who returns.
+//! A *tower* keeps messages only in a queue in memory. At each tick it hands the message at the
+//! head to one randomly chosen peer, and drops it when the peer has confirmed it. The peer queues
+//! the message. So data lives in flight, and is stored nowhere for good. Towers gossip each other's
+//! addresses, notice which peers are gone, and take them back when they return.
 //!
 //! # What this crate does not do
 //!
-//! It opens no socket, reads no clock, starts no thread and asks no operating system for randomness. It is `no_std` (with `alloc`)
-//! unless a feature says otherwise. Whoever embeds it tells it what happened and what time it is, and does what it asks. Ready-made drivers
-//! are the crates `clacks-smol` and `clacks-mio` and, for a simulated network, the tests of this one.
+//! It opens no sockets, reads no clock and starts no threads. It is `no_std` (with `alloc`) unless a
+//! feature says otherwise. A *driver* passes it events and the current time, and executes the
+//! actions that it returns. The crates `clacks-smol` and `clacks-mio` are drivers for real sockets,
+//! `clacks-sim` is one for a simulated network.
 //!
 //! # Where to begin
 //!
-//! - [`Tower`] is the protocol. Its methods are what an application does: `enqueue`, `peek`, `survey`, `expand`, `announce`, `ignore`.
-//! - [`StateMachine`] is what a driver does: [`Event`]s in, [`Action`]s out.
+//! - [`Tower`] is the protocol. Its methods are for applications: [`enqueue`](Tower::enqueue),
+//!   [`peek`](Tower::peek), [`survey`](Tower::survey), [`expand`](Tower::expand),
+//!   [`announce`](Tower::announce), [`ignore`](Tower::ignore).
+//! - [`StateMachine`] is for drivers: [`Event`]s in, [`Action`]s out.
 //!
-//! Then [`Config`] has every knob, [`wire`] the bytes, [`selector`] the draw, and `tls` (feature `tls`) the same state machine with ciphertext on the outside.
+//! [`Config`] has all settings, [`wire`] specifies the bytes, [`selector`] is the draw of the
+//! recipient. `tls` (feature `tls`) is the same state machine with ciphertext on the outside. Use it
+//! whenever a network is not your own: [`Tower`] alone speaks clear text.
 //!
-//! # A driver, complete
+//! # A complete driver
 //!
-//! Two towers, and a loop that carries out what they ask. Connections are queues of bytes here; with sockets the loop is the same.
+//! Two towers, and a loop that executes their actions. The connection is a buffer in each direction.
+//! With sockets the loop is the same.
 //!
 //! ```
 //! use clacks_proto::{Action, Address, Config, Event, Instant, LinkId, Message, Seed, StateMachine, Tower};
 //! use core::{net::{IpAddr, Ipv4Addr}, time::Duration};
 //!
 //! let address = |port| Address::new("127.0.0.1", port);
+//! // Fixed seeds make a run repeatable. Towers in a real network need `Seed::generate()`.
 //! let tower = |port: u16| Tower::new(Config::default(), address(port).unwrap(), &Seed::from_u64(port.into()));
 //! let mut towers = [tower(8001)?, tower(8002)?];
 //! let mut now = Instant::ORIGIN;
@@ -33,9 +41,9 @@
 //! towers[0].expand(&address(8002)?, now)?;
 //!
 //! let mut ends: [Option<LinkId>; 2] = [None, None]; // of the one connection, at each tower
-//! while towers[1].held().0 == 0 {
+//! while towers[1].queue_usage().messages == 0 {
 //!     for n in 0..2 {
-//!         // 1. Do what the tower asks.
+//!         // 1. Execute the actions of the tower.
 //!         while let Some(action) = towers[n].poll_action() {
 //!             if let Action::Connect { link, .. } = action {
 //!                 let there = towers[1 - n].accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
@@ -43,13 +51,13 @@
 //!                 towers[n].handle(Event::Connected { link }, now);
 //!             }
 //!         }
-//!         // 2. Carry its bytes to the other side.
+//!         // 2. Carry its bytes to the other tower.
 //!         let (Some(from), Some(to)) = (ends[n], ends[1 - n]) else { continue };
 //!         let mut bytes = Vec::new();
 //!         while towers[n].transmit(from, &mut bytes) > 0 {}
 //!         towers[1 - n].handle(Event::BytesArrived { link: to, bytes: &bytes }, now);
 //!     }
-//!     // 3. Sleep until one of them asks to be woken.
+//!     // 3. Sleep until the next wake-up.
 //!     let wakeups = towers.iter().filter_map(StateMachine::next_wakeup);
 //!     now = now.max(wakeups.map(|wakeup| wakeup.at).min().unwrap_or(now));
 //!     towers.iter_mut().for_each(|tower| tower.handle(Event::TimerFired, now));
@@ -58,29 +66,72 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`embedding`] goes through one with sockets and TLS, part by part.
+//! [`embedding`] explains a driver with sockets and TLS, part by part.
+//!
+//! # The path of a message
+//!
+//! From a socket into the queue and out again. Each file is entered once.
+//!
+//! 1. The driver passes [`Event::BytesArrived`] to `Tower::handle` (`tower/mod.rs`), behind TLS
+//!    through `tls/secure_tower.rs`.
+//! 2. The tower takes the link out of its table (`tower/links.rs`) and calls `Link::handle_bytes`
+//!    (`link/mod.rs`). The codec of the link (`link/codec.rs`) decodes frames (`wire/decode.rs`).
+//! 3. The link counts the message in its window (`link/window.rs`) and passes a `LinkEvent` to
+//!    `Tower::on_link_event` (`tower/route.rs`), where links, peers and the queue meet.
+//! 4. The queue stores the message, unless it holds a copy of it or is full (`tower/queue.rs`). The link
+//!    records the answer and remembers the transfer for retries (`link/dedup.rs`).
+//! 5. The application gets notices (`tower/actions.rs`), and the driver [`Action::Send`].
+//! 6. `Tower::transmit` makes the link write the answer (`link/outgoing.rs`, `wire/encode.rs`).
+//! 7. At a tick (`tower/pacer.rs`) the tower draws a peer (`tower/selector.rs`, `tower/peers.rs`) for the
+//!    message at the head and gives it to a link of the peer (`tower/handover.rs`).
+//! 8. The driver is asked to send, and `transmit` writes the message with the address of a friend.
+//! 9. The confirmation arrives as in 2. The link settles the transfer (`link/outgoing.rs`).
+//! 10. The tower drops the message from the queue and notifies the application (`tower/route.rs`).
+//!
+//! What happens when a link breaks is in `Tower::on_closed` (`tower/route.rs`), how a peer becomes lost
+//! in `tower/status.rs`, the bytes of a hello in `wire/encode.rs` and `wire/parse.rs`, the odds in
+//! `tower/selector.rs`.
+//!
+//! # Names of the original
+//!
+//! Clacks began as the JavaScript package `clacks-p2p`. What its README describes has these names
+//! here. `clacks-smol` has an example `original` with all of them.
+//!
+//! | JavaScript | this crate | with a driver (`driver::Handle`) |
+//! |---|---|---|
+//! | `Clacks()`, `tower.init(key, cert)` | [`Tower::new`], `tls::SecureTower::new` with `tls::Identity::from_pem` | `Driver::new` of the adapter |
+//! | `tower.enqueue(message)` | [`Tower::enqueue`] | `handle.enqueue` |
+//! | `tower.peek()` | [`Tower::peek`] | `handle.peek` |
+//! | `tower.survey()` | [`Tower::survey`] | `handle.survey` |
+//! | `tower.expand(hostname, port)` | [`Tower::expand`] | `handle.expand` |
+//! | `tower.announce(hostname, port)` | [`Tower::announce`] | `handle.announce` |
+//! | `tower.onMessageReceived` | [`Notice::MessageReceived`] | `handle.notices` |
+//! | `tower.onTowerDiscovered` | [`Notice::TowerDiscovered`] | `handle.notices` |
+//! | `tower.onTowerUpdated` | [`Notice::StatusChanged`] | `handle.notices` |
 //!
 //! # Panics
 //!
-//! A panic in this crate is a bug, never the answer to a peer: whatever bytes come in, the worst that happens is that their link is closed with a
-//! reason, and counted in [`Stats`]. There is no `unsafe` in it.
+//! A panic in this crate is a bug, and never the answer to a peer. If a peer sends invalid bytes, its
+//! link is closed with a [`CloseReason`] and counted in [`Stats`]. There is no `unsafe`.
 //!
 //! # Features
 //!
 //! None is on by default.
 //!
-//! | feature | what it adds | costs |
+//! | feature | adds | costs |
 //! |---|---|---|
-//! | `std` | `driver`: what drivers with threads share; conversions from `std::io` errors | the standard library |
-//! | `tls` | `tls::SecureTower`, keys and trust | `std`, rustls, ring, rcgen |
+//! | `std` | `driver`: what drivers with threads share; [`Seed`]`::generate`; conversions from `std::io` errors | std, getrandom, event-listener, futures-core |
+//! | `tls` | `tls::SecureTower`, identities, trust | `std`, rustls, ring, rcgen |
 //! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde, serde_json, base64 |
-//! | `fuzzing` | nothing for you: the bodies of this project's fuzz targets, which change without notice | |
+//! | `serde` | `Serialize` and `Deserialize` for notices, messages, ids, peers and counters | serde, base64 |
+//! | `bench`, `fuzzing` | internals for this project's benchmarks and fuzz targets; they may change at any time | |
 //!
-//! # Dependencies of the bare crate
+//! # Dependencies without features
 //!
-//! `bytes` (bodies that are shared without copying, and the buffers of drivers), `rand_core` and `rand_chacha` (the generator, whose words never change), `hashbrown`
-//! (hash tables without an operating system's randomness) and `siphasher` (the keyed hash of names and keys in them, because peers choose what is looked up;
-//! numbers have a keyed digest of their own).
+//! - `bytes`: the buffers of drivers.
+//! - `rand_core`, `rand_chacha`: the generator. Its words never change.
+//! - `hashbrown`: hash tables without an operating system's randomness.
+//! - `ahash`: keyed hashes, because peers choose the nonces, addresses and keys that are looked up.
 // With features too, so that every build has the same prelude and an import that is missing is missing everywhere.
 #![no_std]
 
@@ -141,8 +192,8 @@ pub use tower::{
 };
 pub use wire::Window;
 
-/// The examples of the READMEs, compiled and run with the documentation's.
-#[cfg(doctest)]
+/// The examples of the READMEs. They are compiled and run as documentation tests.
+#[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../../README.md")]
 struct Readmes;

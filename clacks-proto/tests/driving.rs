@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::wire::{Decoder, Frame, MAX_BODY};
-use clacks_proto::{
-    Action, Config, EnqueueError, Event, Instant, Message, Notice, StateMachine, WakeupReason,
-};
+use clacks_proto::{Action, EnqueueError, Event, Instant, Message, StateMachine, WakeupReason};
 use common::raw::{Raw, encode, message};
 use common::{address, quick, seconds};
 

@@ -66,7 +66,7 @@ fn law_1_determinism() {
     // A change here is a change of behaviour (or of an action's Debug form): look before you take the new value over.
     assert_eq!(
         eventful_run(1),
-        9_958_911_644_891_902_340,
+        4135061802473950345,
         "the trace of a seed never changes by accident"
     );
 }
@@ -284,7 +284,7 @@ proptest! {
     #[test]
     fn law_3_and_10_handle_never_fails_and_never_panics(steps in steps()) {
         misuse(&steps, &mut |tower| {
-            let (messages, bytes) = common::held(&tower);
+            let (messages, bytes) = common::held(tower);
             assert!(messages <= 8 && bytes <= 1_000, "law 8: the queue is bounded");
             assert!(tower.links().count() <= 6 && tower.survey().count() <= 4, "law 8: links and peers are bounded");
         });

@@ -103,11 +103,6 @@ impl<T: Copy> Agenda<T> {
         Some((entry.at, entry.item))
     }
 
-    /// Some of the next events, soonest first: those that are in order already.
-    pub(crate) fn upcoming(&self) -> impl Iterator<Item = T> + '_ {
-        self.due.get(self.next_due..).unwrap_or_default().iter().map(|entry| entry.item)
-    }
-
     /// When the next event happens.
     #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn next_at(&self) -> Option<u64> {

@@ -224,19 +224,14 @@ impl Watchers {
 
     fn audit<M: StateMachine>(&mut self, at: Instant, census: &Census<'_, M>) {
         for (tower, machine) in census.running() {
-            // What is under screening is still its sender's.
-            let kept = machine.peek().filter(|held| held.offer.is_none());
-            let memory = kept.map(|held| {
+            let memory = machine.peek().filter_map(|held| {
                 let message = census.names().number_of(held.nonce);
                 let is_intact = message.is_some_and(|number| {
                     names::message(number, self.message_size) == held.message
                 });
-                let peer = |peer| census.tower_at(machine.peer(peer)?.address);
-                Holding {
-                    message,
-                    place: held.in_flight.map_or(Place::Waiting, |to| Place::InFlight(peer(to))),
-                    body: if is_intact { Body::Intact } else { Body::Altered },
-                }
+                let place = Place::of(&held.state, |address| census.tower_at(address))?;
+                let body = if is_intact { Body::Intact } else { Body::Altered };
+                Some(Holding { message, place, body })
             });
             self.truth.audit(at, tower, memory);
         }
@@ -289,10 +284,6 @@ impl<M: StateMachine> Watch<M> for Watchers {
         self.truth.after(at, tower, machine.tower());
     }
 
-    fn look_ahead(&self, tower: TowerId) {
-        self.truth.look_ahead(tower);
-    }
-
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
         if let Some(flights) = &mut self.flights {
             let inside = (0..self.towers).map(TowerId).filter(|tower| partition.inside.has(*tower));
@@ -334,15 +325,16 @@ impl Watchers {
         };
         let mut lengths = Vec::new();
         for (_, machine) in census.running() {
-            let peers = machine.standing();
-            gauges.peers_new += peers.new as u64;
-            gauges.peers_alive += peers.alive as u64;
-            gauges.peers_lost += peers.lost as u64;
-            gauges.peers_dead += peers.dead as u64;
-            gauges.peers_ignored += peers.ignored as u64;
-            gauges.waiting += machine.waiting() as u64;
+            let peers = machine.status_counts();
+            gauges.peers_new += u64::from(peers.new);
+            gauges.peers_alive += u64::from(peers.alive);
+            gauges.peers_lost += u64::from(peers.lost);
+            gauges.peers_dead += u64::from(peers.dead);
+            gauges.peers_ignored += u64::from(peers.ignored);
+            let waiting = machine.queue_usage().waiting;
+            gauges.waiting += waiting as u64;
             if self.towers <= SORTED_QUEUES {
-                lengths.push(u32::try_from(machine.waiting()).unwrap_or(u32::MAX));
+                lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
             if self.towers <= COUNTED_PAIRS && standing.running < self.towers {
                 let really = census.peers(machine).filter(|(peer, status)| {

@@ -1,194 +1,158 @@
 //! Opening a connection to an address.
 
-use async_io::{Async, Timer};
-use clacks_proto::driver::{HEAD_START, MAX_ADDRESSES};
+use clacks_proto::driver::{Dial, DialProgress, is_connected, is_in_progress, look_up};
 use clacks_proto::{Address, Host, IoCause};
-use smol::future::{self, Boxed};
+use smol::channel;
 use smol::lock::Semaphore;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use smol::{Async, Timer};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
-/// How many names a tower looks up at a time. The operating system's resolver can't be interrupted, and may
-/// hold a thread of the process's pool for a minute each.
-const MAX_LOOKUPS: usize = 16;
-
-/// Opens connections. Does not limit how long that takes: who drops the future is no longer interested.
-pub(crate) struct Dialler {
-    lookups: Arc<Semaphore>,
+/// Connects to one of the addresses of a host. Does not limit how long that takes: drop the future
+/// to give up. Each name that is looked up takes one permit of `lookups`.
+pub(crate) async fn connect(
+    address: &Address,
+    lookups: &Arc<Semaphore>,
+) -> Result<Async<TcpStream>, IoCause> {
+    carry_out(Dial::new(resolve(address, lookups).await)).await
 }
 
-impl Dialler {
-    pub(crate) fn new() -> Self {
-        Self { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
-    }
-
-    /// A connection to one of the host's addresses, tried in the resolver's order and each with a head start before the next.
-    /// The error is that of the last one.
-    pub(crate) async fn connect(&self, address: &Address) -> Result<Async<TcpStream>, IoCause> {
-        let sockets = self.resolve(address).await?;
-        let attempts = sockets.into_iter().take(MAX_ADDRESSES).map(connect_one);
-        first_of(attempts.collect()).await
-    }
-
-    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, IoCause> {
-        let port = address.port().get();
-        let name = match address.host() {
-            Host::Ip(ip) => return Ok(vec![SocketAddr::new(ip, port)]),
-            Host::Name(name) => name.clone(),
-        };
-        // The permit goes with the thread, not with this future: a look-up that nobody waits for any more still runs.
-        let permit = self.lookups.acquire_arc().await;
-        smol::unblock(move || {
-            let _permit = permit;
-            (name.as_str(), port).to_socket_addrs().map(Iterator::collect)
-        })
-        .await
-        .map_err(|_| IoCause::Resolve)
-    }
-}
-
-fn connect_one(socket: SocketAddr) -> Attempt<Async<TcpStream>> {
-    Box::pin(async move {
-        match Async::<TcpStream>::connect(socket).await {
-            Ok(stream) if has_one_end(stream.get_ref()) => Err(IoCause::Refused),
-            Ok(stream) => Ok(stream),
-            Err(error) => Err(IoCause::from(&error)),
-        }
+async fn resolve(address: &Address, lookups: &Arc<Semaphore>) -> Result<Vec<SocketAddr>, IoCause> {
+    let name = match address.host() {
+        Host::Ip(ip) => return Ok(vec![SocketAddr::new(ip, address.port().get())]),
+        Host::Name(name) => name.clone(),
+    };
+    // The thread holds the permit, because it runs on when the dial is given up.
+    let permit = lookups.acquire_arc().await;
+    let (sender, answer) = channel::bounded(1);
+    look_up(name, address.port(), move |resolved| {
+        drop(permit);
+        // Fails if the dial was given up.
+        let _ = sender.try_send(resolved);
     })
+    .map_err(|_| IoCause::Exhausted)?;
+    answer.recv().await.unwrap_or(Err(IoCause::Resolve))
 }
 
-/// One of several ways to what is wanted.
-type Attempt<T> = Boxed<Result<T, IoCause>>;
-
-/// The first success. The next attempt begins when one of those before it has failed, or the last of them has used up its
-/// head start; all that have begun go on. The error is that of the last one to fail.
-async fn first_of<T: Send + 'static>(attempts: Vec<Attempt<T>>) -> Result<T, IoCause> {
-    let mut failure = IoCause::Resolve;
-    let mut running = Vec::new();
-    let mut waiting = attempts.into_iter();
-    loop {
-        let next = waiting.next();
-        let patience = if next.is_some() { Timer::after(HEAD_START) } else { Timer::never() };
-        running.extend(next);
-        if running.is_empty() {
-            return Err(failure);
-        }
-        let silence = async {
-            patience.await;
-            None
-        };
-        match future::or(async { Some(any(&mut running).await) }, silence).await {
-            Some(Ok(success)) => return Ok(success),
-            Some(Err(cause)) => failure = cause,
-            None => {}
-        }
-    }
-}
-
-/// What the first of them to end has come to; it is taken out.
-async fn any<T>(running: &mut Vec<Attempt<T>>) -> Result<T, IoCause> {
-    std::future::poll_fn(|context| {
-        for index in 0..running.len() {
-            if let Poll::Ready(end) = running[index].as_mut().poll(context) {
-                drop(running.swap_remove(index));
-                return Poll::Ready(end);
+async fn carry_out(mut dial: Dial<Async<TcpStream>>) -> Result<Async<TcpStream>, IoCause> {
+    let (mut timer, mut armed) = (Timer::never(), None);
+    poll_fn(move |context| {
+        loop {
+            match dial.advance(Instant::now(), begin, is_done) {
+                DialProgress::Connected(stream) => return Poll::Ready(Ok(stream)),
+                DialProgress::Failed(cause) => return Poll::Ready(Err(cause)),
+                DialProgress::Pending(until) => {
+                    if armed != until {
+                        armed = until;
+                        timer = until.map_or_else(Timer::never, Timer::at);
+                    }
+                }
+            }
+            // All of them are asked, because each is to wake this task.
+            let mut is_ready = Pin::new(&mut timer).poll(context).is_ready();
+            for attempt in dial.attempts() {
+                is_ready |= matches!(attempt.poll_writable(context), Poll::Ready(Ok(())));
+            }
+            if !is_ready {
+                return Poll::Pending;
             }
         }
-        Poll::Pending
     })
     .await
 }
 
-/// Whether a connection ends where it begins. When nobody listens at a port of this machine, a dial may be given that very port for
-/// its own end, and TCP connects it with itself; the port's tower could then not come back.
-fn has_one_end(stream: &TcpStream) -> bool {
-    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+/// Begins to connect.
+fn begin(address: SocketAddr) -> io::Result<Async<TcpStream>> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if !is_in_progress(&error) => Err(error),
+        _ => Async::new_nonblocking(socket.into()),
+    }
+}
+
+fn is_done(attempt: &Async<TcpStream>) -> io::Result<bool> {
+    let socket = attempt.get_ref();
+    is_connected(socket.take_error(), socket.local_addr(), socket.peer_addr())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use std::time::Duration;
 
-    fn closed_port() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
     }
 
-    fn connect(sockets: &[SocketAddr]) -> Result<Async<TcpStream>, IoCause> {
-        smol::block_on(first_of(sockets.iter().copied().map(connect_one).collect()))
+    /// A port that refuses connections. The ends of an old connection keep other tests from getting it.
+    fn closed_port() -> (SocketAddr, [TcpStream; 2]) {
+        let (listener, address) = listener();
+        let caller = TcpStream::connect(address).unwrap();
+        (address, [caller, listener.accept().unwrap().0])
+    }
+
+    fn finish(addresses: Result<Vec<SocketAddr>, IoCause>) -> Result<SocketAddr, IoCause> {
+        let stream = smol::block_on(carry_out(Dial::new(addresses)))?;
+        Ok(stream.get_ref().peer_addr().unwrap())
     }
 
     #[test]
     fn each_address_is_tried_until_one_answers() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let open = listener.local_addr().unwrap();
-        let stream = connect(&[closed_port(), open, closed_port()]);
-        assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap(), open);
-        assert_eq!(connect(&[closed_port(), closed_port()]).unwrap_err(), IoCause::Refused);
-    }
-
-    /// The outcome, or the failure of a test that would wait for ever.
-    fn outcome(attempts: Vec<Attempt<u8>>) -> Result<u8, IoCause> {
-        smol::block_on(future::or(first_of(attempts), async {
-            Timer::after(Duration::from_secs(60)).await;
-            panic!("waited too long");
-        }))
-    }
-
-    fn silence() -> Attempt<u8> {
-        Box::pin(future::pending())
-    }
-
-    fn after(wait: Duration, end: Result<u8, IoCause>) -> Attempt<u8> {
-        Box::pin(async move {
-            Timer::after(wait).await;
-            end
-        })
+        let (_listener, open) = listener();
+        let (closed, _hold) = closed_port();
+        assert_eq!(finish(Ok(vec![closed, open, closed])), Ok(open));
     }
 
     #[test]
-    fn an_address_that_never_answers_does_not_keep_the_others_from_being_tried() {
-        let attempts = vec![silence(), silence(), after(Duration::ZERO, Ok(3))];
-        assert_eq!(outcome(attempts), Ok(3));
+    fn a_failure_has_the_cause_of_the_operating_system_or_the_resolver() {
+        let (closed, _hold) = closed_port();
+        assert_eq!(finish(Ok(vec![closed; 2])), Err(IoCause::Refused));
+        assert_eq!(finish(Ok(Vec::new())), Err(IoCause::Resolve));
+        assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
+    }
+
+    /// The queue of the listener of the silent address is full. Other systems behave differently
+    /// then.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_silent_address_does_not_keep_the_next_one_from_being_tried() {
+        let (_silent_listener, silent) = listener();
+        let timeout = std::time::Duration::from_millis(500);
+        let connect = || TcpStream::connect_timeout(&silent, timeout).ok();
+        let _queue: Vec<_> = std::iter::from_fn(connect).collect();
+        let (_listener, open) = listener();
+        assert_eq!(finish(Ok(vec![silent, open])), Ok(open));
+    }
+
+    fn connect_to_host(host: &str, port: u16) -> Result<SocketAddr, IoCause> {
+        let lookups = Arc::new(Semaphore::new(1));
+        let address = Address::new(host, port).unwrap();
+        let stream = smol::block_on(connect(&address, &lookups))?;
+        assert!(lookups.try_acquire().is_some(), "the permit is not returned");
+        Ok(stream.get_ref().peer_addr().unwrap())
     }
 
     #[test]
-    fn an_address_that_is_slow_to_answer_is_not_given_up() {
-        let refused = || after(Duration::ZERO, Err(IoCause::Refused));
-        let attempts = vec![after(2 * HEAD_START, Ok(1)), refused(), refused()];
-        assert_eq!(outcome(attempts), Ok(1));
+    fn names_are_looked_up() {
+        let (_listener, open) = listener();
+        assert_eq!(connect_to_host("localhost", open.port()).unwrap().port(), open.port());
+        assert_eq!(connect_to_host("no-such-tower.invalid", 1), Err(IoCause::Resolve));
     }
 
     #[test]
-    fn without_an_address_there_is_nothing_to_connect_to() {
-        assert_eq!(outcome(Vec::new()), Err(IoCause::Resolve));
-    }
-
-    #[test]
-    fn a_name_is_resolved() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let address = Address::new("localhost", port).unwrap();
-        let stream = smol::block_on(Dialler::new().connect(&address));
-        assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap().port(), port);
-    }
-
-    #[test]
-    fn failures_are_told_apart() {
-        let closed = closed_port();
-        let dialler = Dialler::new();
-        let refused = smol::block_on(dialler.connect(&Address::try_from(closed).unwrap()));
-        assert_eq!(refused.unwrap_err(), IoCause::Refused);
-        let unknown = Address::new("no-such-tower.invalid", 1).unwrap();
-        assert_eq!(smol::block_on(dialler.connect(&unknown)).unwrap_err(), IoCause::Resolve);
-    }
-
-    #[test]
-    fn an_ordinary_connection_has_two_ends() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(!has_one_end(&stream));
+    fn a_look_up_waits_for_a_permit() {
+        let lookups = Arc::new(Semaphore::new(0));
+        let address = Address::new("localhost", 1).unwrap();
+        let connecting = smol::future::poll_once(connect(&address, &lookups));
+        assert!(smol::block_on(connecting).is_none());
     }
 }

@@ -1,78 +1,73 @@
 //! The driver: the main task of a tower.
 
-use async_io::{Async, Timer};
-use clacks_proto::{Address, Event, Instant, Message, StateMachine, Verdict};
-use smol::channel::{self, Sender};
-use smol::{Executor, future};
-use std::convert::Infallible;
+use clacks_proto::driver::{
+    ACCEPTS_PER_TURN, AcceptBackoff, CATCH_UP_TURNS, Handle, LINKS_PER_TURN, MAX_LOOKUPS, OVERDUE,
+    Screen, Shared,
+};
+use clacks_proto::{
+    Action, Address, CloseMode, Event, Instant, LinkId, Message, ShutdownProgress, StateMachine,
+    Verdict,
+};
+use smol::lock::Semaphore;
+use smol::{Async, Executor, Timer, future};
+use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::mem;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use crate::handle::Handle;
-use crate::link::Link;
-use crate::shared::{Chore, Desk, Shared};
+use crate::link::{ABORT, FLUSH, Link, READ, SEND};
+use crate::signal::Signal;
 
-/// How many connections are accepted before the links have their turn.
-const ACCEPTS_PER_TURN: usize = 32;
-
-/// How many turns links take before timers, verbs and new connections have theirs.
-const TURNS_PER_ROUND: usize = 8;
-
-/// How long to accept nothing after the operating system could not give a connection: most likely
-/// descriptors are short, and trying again at once would only burn time until one is closed. A guess.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// Looks at a message, and at the peer who brought it when it is known, before the message is queued.
-type Screen = Box<dyn FnMut(&Message, Option<&Address>) -> Verdict + Send>;
-
-/// Runs one tower: a state machine, a listening socket, and all the connections between them and the world.
+/// Runs one tower: a state machine, a listening socket, and all connections.
 ///
-/// In the order of use: [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and [`run`](Self::run), which gives the future that
-/// is the tower's life. All else is said to the [`Handle`].
+/// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then
+/// [`run`](Self::run), which returns the future that runs the tower. The [`Handle`] is for
+/// everything else.
 pub struct Driver<M: StateMachine + Send + 'static> {
     listener: TcpListener,
     screen: Option<Screen>,
-    life: Life<M>,
+    tower: Running<M>,
 }
 
-/// Ends the tower when it is dropped, whatever the reason.
-struct Life<M: StateMachine> {
-    shared: Arc<Shared<M>>,
-    // Only there to be dropped: whoever waits for the end has the other half.
-    _over: Sender<Infallible>,
-}
+/// Ends the tower when it is dropped.
+struct Running<M: StateMachine>(Arc<Core<M>>);
 
-impl<M: StateMachine> Drop for Life<M> {
+impl<M: StateMachine> Drop for Running<M> {
     fn drop(&mut self) {
-        self.shared.end();
+        self.0.shared.end();
     }
 }
 
 impl<M: StateMachine + Send + 'static> Driver<M> {
-    /// A driver for `machine`, and the application's handle to it. The machine's clock starts now.
+    /// Returns a driver for `machine`, and the application's handle to it. The clock of the state
+    /// machine starts now.
     ///
-    /// Verbs work at once; what they ask for happens when the driver runs.
+    /// Verbs of the handle work at once. What they ask for happens when the driver runs.
     ///
     /// # Errors
     ///
-    /// When the operating system does not let `listener` become non-blocking or tell its address.
-    pub fn new(machine: M, listener: TcpListener) -> io::Result<(Handle, Self)> {
+    /// If the listener can't be made non-blocking or has no address.
+    pub fn new(machine: M, listener: TcpListener) -> io::Result<(Handle<M>, Self)> {
         listener.set_nonblocking(true)?;
-        let shared = Arc::new(Shared::new(machine, listener.local_addr()?));
-        let (sender, over) = channel::bounded(1);
-        let handle = Handle::new(shared.clone(), over);
-        let life = Life { shared, _over: sender };
-        Ok((handle, Self { listener, screen: None, life }))
+        let wake = Arc::new(Signal::default());
+        let waking = wake.clone();
+        let shared = Shared::new(machine, listener.local_addr()?, move || waking.set(WAKE));
+        let handle = Handle::new(shared.clone());
+        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        let core = Core { shared, wake, links: Mutex::default(), lookups };
+        Ok((handle, Self { listener, screen: None, tower: Running(Arc::new(core)) }))
     }
 
-    /// Has `screen` look at each message from a peer before it is queued. Needs [`Config::screening`](clacks_proto::Config::screening); when that
-    /// is on and there is no such function, every message waits for its time-out and has the default verdict.
+    /// Shows each message that a peer hands over to `screen` before it is queued. Only if
+    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each
+    /// message then waits for its timeout and gets the default verdict.
     ///
-    /// The function is called outside of any lock and may use a [`Handle`]; but the whole tower waits for it, so it should be quick.
+    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile:
+    /// the function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
+    /// [`Notices`](crate::Notices).
     #[must_use]
     pub fn screen_with(
         mut self,
@@ -84,171 +79,194 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
 
     /// Runs the tower until its shutdown is complete.
     ///
-    /// Works on any executor: all that it starts lives on an executor of its own inside this future. Dropping the future is an abrupt death: all
-    /// sockets close at once, nobody is told.
+    /// Works on any executor: the tasks of the tower run on an executor of its own, inside this
+    /// future. Dropping the future closes all sockets at once, without a goodbye to peers.
     ///
     /// # Errors
     ///
-    /// When the listener can't be watched for connections. Once it is, nothing that the operating system or a peer does ends the tower.
+    /// If the reactor can't watch the listener. Later errors of the operating system do not end the
+    /// tower.
     pub async fn run(self) -> io::Result<()> {
-        let Self { listener, screen, life } = self;
+        let Self { listener, screen, tower } = self;
         let listener = Async::new_nonblocking(listener)?;
-        // After `life`, and so dropped before it: the end is told when the sockets are closed.
+        // Dropped before `tower`, so that all sockets are closed when waiting handles learn of the
+        // end.
         let executor = Executor::new();
-        let crew = Crew { shared: &life.shared, executor: &executor };
-        let own_work = future::or(crew.work(screen), crew.accept(&listener));
-        future::or(own_work, crew.run_links()).await;
+        let tasks = Tasks { core: &tower.0, executor: &executor };
+        future::or(tasks.work(screen), tasks.accept(&listener)).await;
         Ok(())
-    }
-}
-
-/// What runs beside the links' own tasks, and starts these.
-struct Crew<'a, M> {
-    shared: &'a Arc<Shared<M>>,
-    executor: &'a Executor<'static>,
-}
-
-impl<M: StateMachine + Send + 'static> Crew<'_, M> {
-    /// Fires the timer, dials, and shows messages to the application, until the machine has come to its end.
-    async fn work(&self, mut screen: Option<Screen>) {
-        let mut timer = Timer::never();
-        loop {
-            self.shared.pump();
-            self.do_chores(screen.as_mut());
-            let (wakeup, done) = self.shared.outlook();
-            if done {
-                return;
-            }
-            if wakeup <= self.shared.now() {
-                self.shared.handle(Event::TimerFired);
-                // The links have their turn even if the machine can't get enough of its timer.
-                future::yield_now().await;
-                continue;
-            }
-            self.arm(&mut timer, wakeup);
-            future::or(self.bell(), async {
-                (&mut timer).await;
-            })
-            .await;
-        }
-    }
-
-    /// Gives the links their turns. Busy links always have one more to take, so that without a limit the crew's own work
-    /// would come last.
-    async fn run_links(&self) {
-        loop {
-            for _ in 0..TURNS_PER_ROUND {
-                self.executor.tick().await;
-            }
-            future::yield_now().await;
-        }
-    }
-
-    /// Sets the timer, unless it is set for that moment already. From here on whoever drives the machine rings when it wants to be woken earlier.
-    fn arm(&self, timer: &mut Timer, wakeup: Instant) {
-        let mut armed = wakeup;
-        self.shared.desk.change(|desk| {
-            mem::swap(&mut desk.armed, &mut armed);
-            false
-        });
-        if armed != wakeup {
-            *timer = self.shared.on_the_wall(wakeup).map_or_else(Timer::never, Timer::at);
-        }
-    }
-
-    async fn bell(&self) {
-        self.shared.desk.until(|desk| mem::take(&mut desk.bell).then_some(())).await;
-    }
-
-    fn do_chores(&self, mut screen: Option<&mut Screen>) {
-        while let Some(chore) = self.next_chore() {
-            match chore {
-                Chore::Dial { link, orders, address } => {
-                    let link = Link::new(self.shared.clone(), link, orders);
-                    self.executor.spawn(link.dial(address)).detach();
-                }
-                Chore::Screen { offer, message, from } => {
-                    let Some(screen) = &mut screen else { continue };
-                    let verdict = screen(&message, from.as_ref());
-                    let decided = self
-                        .shared
-                        .drive(|machine, now| machine.tower_mut().decide(offer, verdict, now));
-                    if let Some(Err(error)) = decided {
-                        tracing::debug!(%error, "a verdict could not be carried out");
-                    }
-                }
-            }
-        }
-    }
-
-    fn next_chore(&self) -> Option<Chore> {
-        let mut chore = None;
-        self.shared.desk.change(|desk: &mut Desk| {
-            chore = desk.chores.pop_front();
-            false
-        });
-        chore
-    }
-
-    /// Accepts connections for ever. A connection that can't be accepted is no reason to stop.
-    ///
-    /// Waits to be told that there is one: to be polled is no news, since all of a tower is one future, which wakes for whatever its links do.
-    async fn accept(&self, listener: &Async<TcpListener>) {
-        let mut failing = false;
-        loop {
-            for _ in 0..ACCEPTS_PER_TURN {
-                let accepted = match accept_waiting(listener) {
-                    Ok(None) => listener.readable().await.map(|()| None),
-                    accepted => accepted,
-                };
-                match accepted {
-                    Ok(Some((stream, from))) => {
-                        failing = false;
-                        self.admit(stream, from.ip());
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        if !mem::replace(&mut failing, true) {
-                            tracing::warn!(%error, "connections can't be accepted; trying on");
-                        }
-                        Timer::after(ACCEPT_REST).await;
-                    }
-                }
-            }
-            future::yield_now().await;
-        }
-    }
-
-    /// Asks the machine before anything is spent on a connection. A refused one is dropped.
-    fn admit(&self, stream: Async<TcpStream>, from: IpAddr) {
-        match self.shared.call(|machine, now| machine.accept(from, now)) {
-            Some(Ok(id)) => {
-                tracing::debug!(%from, "link accepted");
-                // In the register before the first order for it is carried out.
-                let link = Link::new(self.shared.clone(), id, self.shared.links.open(id));
-                self.executor.spawn(link.carry(stream)).detach();
-            }
-            Some(Err(refusal)) => tracing::debug!(%from, %refusal, "connection refused"),
-            None => {}
-        }
-        self.shared.pump();
-    }
-}
-
-/// The next connection, if one waits.
-fn accept_waiting(
-    listener: &Async<TcpListener>,
-) -> io::Result<Option<(Async<TcpStream>, SocketAddr)>> {
-    match listener.get_ref().accept() {
-        Ok((stream, from)) => Ok(Some((Async::new(stream)?, from))),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
 impl<M: StateMachine + Send + 'static> fmt::Debug for Driver<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let local_addr = self.life.shared.local_addr;
+        let local_addr = self.tower.0.shared.local_addr();
         f.debug_struct("Driver").field("local_addr", &local_addr).finish_non_exhaustive()
+    }
+}
+
+/// There is something for the main task to do.
+const WAKE: u8 = 1;
+
+/// What the tasks of a tower have in common.
+pub(crate) struct Core<M> {
+    pub(crate) shared: Arc<Shared<M>>,
+    /// Permits to look up a name.
+    pub(crate) lookups: Arc<Semaphore>,
+    /// Wakes the main task.
+    wake: Arc<Signal>,
+    /// The commands for each link that has not ended.
+    links: Mutex<HashMap<LinkId, Arc<Signal>>>,
+}
+
+impl<M: StateMachine> Core<M> {
+    /// Passes the terminal event of a link to the state machine.
+    pub(crate) fn end_link(&self, link: LinkId, event: Event<'_>) {
+        self.links().remove(&link);
+        self.shared.handle(event);
+    }
+
+    fn add_link(self: &Arc<Self>, link: LinkId) -> Link<M> {
+        let commands = Arc::new(Signal::default());
+        self.links().insert(link, commands.clone());
+        Link::new(self.clone(), link, commands)
+    }
+
+    fn command(&self, link: LinkId, command: u8) {
+        if let Some(commands) = self.links().get(&link) {
+            commands.set(command);
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<LinkId, Arc<Signal>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The main task. It runs the tasks of links on the executor.
+struct Tasks<'a, M> {
+    core: &'a Arc<Core<M>>,
+    executor: &'a Executor<'static>,
+}
+
+impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
+    /// Runs the links, carries out what the state machine asks for, and fires its timer, until a
+    /// shutdown is complete.
+    async fn work(&self, mut screen: Option<Screen>) {
+        let shared = &self.core.shared;
+        let (mut timer, mut armed) = (Timer::never(), Instant::FAR_FUTURE);
+        loop {
+            for _ in 0..LINKS_PER_TURN {
+                self.carry_out_actions(&mut screen);
+                if self.fire_timer().await {
+                    self.carry_out_actions(&mut screen);
+                    armed = Instant::FAR_FUTURE;
+                }
+                if shared.shutdown_progress() == ShutdownProgress::Done {
+                    return;
+                }
+                let wakeup = shared.next_wakeup();
+                if armed != wakeup {
+                    armed = wakeup;
+                    timer = shared.to_std(wakeup).map_or_else(Timer::never, Timer::at);
+                }
+                // A link before the timer, which may always be due.
+                let timeout = async { _ = (&mut timer).await };
+                future::or(self.woken(), future::or(self.executor.tick(), timeout)).await;
+            }
+            // New connections, and everything else on this thread, have their turn.
+            future::yield_now().await;
+        }
+    }
+
+    /// Fires the timer if it is due. Returns whether it was. Links read what has arrived before an
+    /// overdue timer fires.
+    async fn fire_timer(&self) -> bool {
+        let shared = &self.core.shared;
+        let (now, wakeup) = (shared.now(), shared.next_wakeup());
+        if wakeup > now {
+            return false;
+        }
+        if now.duration_since(wakeup) > OVERDUE {
+            self.catch_up().await;
+        }
+        shared.handle(Event::TimerFired);
+        true
+    }
+
+    /// Waits until a verb was called or a connection accepted.
+    async fn woken(&self) {
+        poll_fn(|context| match self.core.wake.take(context) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Lets links read what has arrived, even if the reactor has not reported anything.
+    async fn catch_up(&self) {
+        let links: Vec<_> = self.core.links().values().cloned().collect();
+        links.iter().for_each(|commands| commands.set(READ));
+        for turn in 1..=links.len() * CATCH_UP_TURNS {
+            if !self.executor.try_tick() {
+                break;
+            }
+            if turn % LINKS_PER_TURN == 0 {
+                future::yield_now().await;
+            }
+        }
+    }
+
+    fn carry_out_actions(&self, screen: &mut Option<Screen>) {
+        while let Some(action) = self.core.shared.poll_action() {
+            match action {
+                Action::Connect { link, address } => {
+                    self.executor.spawn(self.core.add_link(link).dial(address)).detach();
+                }
+                Action::Send { link } => self.core.command(link, SEND),
+                Action::Close { link, how: CloseMode::Flush, .. } => self.core.command(link, FLUSH),
+                Action::Close { link, how: CloseMode::Abort, .. } => self.core.command(link, ABORT),
+                Action::Screen { offer, message, from } => {
+                    if let Some(screen) = screen {
+                        self.core.shared.decide(offer, screen(&message, from.as_ref()));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Accepts connections. No error is a reason to stop.
+    async fn accept(&self, listener: &Async<TcpListener>) {
+        let mut backoff = AcceptBackoff::default();
+        loop {
+            for _ in 0..ACCEPTS_PER_TURN {
+                match accept_waiting(listener).await {
+                    Ok((stream, from)) => {
+                        backoff.on_accepted();
+                        if let Some(link) = self.core.shared.accept(from.ip()) {
+                            self.executor.spawn(self.core.add_link(link).run(stream)).detach();
+                        }
+                        self.core.wake.set(WAKE);
+                    }
+                    Err(error) => _ = Timer::after(backoff.on_error(&error)).await,
+                }
+            }
+            future::yield_now().await;
+        }
+    }
+}
+
+/// Waits for a connection. After a try in vain, it tries again only when the reactor has reported a
+/// connection: this future is polled whenever any link of the tower wakes the main task.
+async fn accept_waiting(
+    listener: &Async<TcpListener>,
+) -> io::Result<(Async<TcpStream>, SocketAddr)> {
+    loop {
+        match listener.get_ref().accept() {
+            Ok((stream, from)) => return Ok((Async::new(stream)?, from)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.readable().await?,
+            Err(error) => return Err(error),
+        }
     }
 }

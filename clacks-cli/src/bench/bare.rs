@@ -113,8 +113,12 @@ pub(super) fn stream(keys: Option<&Keys>, size: usize, time: Duration) -> Rate {
         Some(tls) => send_records(tls, stream, &plaintext, time)?,
         None => {
             let mut stream = stream;
-            while began.elapsed() < time {
+            // At least once: a rate of zero would have no ratio.
+            loop {
                 stream.write_all(&plaintext)?;
+                if began.elapsed() >= time {
+                    break;
+                }
             }
             stream.shutdown(Shutdown::Write)?;
         }
@@ -134,8 +138,12 @@ fn send_records(
     shake_hands(&mut tls, &mut stream)?;
     // What does not wait for the socket is never more than what is written at a time.
     tls.set_buffer_limit(None);
-    while began.elapsed() < time {
+    // At least once, however long the handshake took.
+    loop {
         send(&mut tls, &mut stream, plaintext)?;
+        if began.elapsed() >= time {
+            break;
+        }
     }
     part(&mut tls, stream)
 }
@@ -356,7 +364,7 @@ pub(super) fn dial(
     one()?;
     let began = Instant::now();
     let mut count = 0u32;
-    while began.elapsed() < time {
+    while count == 0 || began.elapsed() < time {
         if one()? != Some(expected) {
             return Err(WRONG_HANDSHAKE.into());
         }

@@ -1,31 +1,33 @@
-//! Connections: how many times a second one is made, brings a message, has it confirmed, and is closed.
+//! How many connections a second are made, carry a confirmed message, and are closed.
 
 use std::time::{Duration, Instant};
 
-use clacks_proto::{Message, Report};
+use clacks_proto::{Message, Notice};
 
-use super::towers::{Company, Guest, Host, giving, keeping};
+use super::towers::{BackgroundTower, ForegroundTower, Placement, keeping, sending};
 use super::{Contender, Contest, Rate, Trouble, bare};
 use crate::args::Runtime;
 
-/// So many towers are dialled in turn.
+/// The number of towers that are dialled in turn.
 const LISTENERS: usize = 12;
-/// A dialling tower that may have no more links than this keeps no more sessions: none is left when it comes round again.
+/// The links of a dialling tower that has forgotten the session of a tower when it dials it again: it
+/// keeps as many sessions as links.
 const FORGETFUL: usize = 8;
 
 const SIZE: usize = 64;
 
-/// Why a turn fails, and the measurement ends with it.
+/// The error of a turn that ends the measurement.
 pub(super) const WRONG_HANDSHAKE: &str = "a handshake was not of the kind that is measured";
 
-/// Whether later connections to a tower go on with an earlier session.
+/// Whether later connections to a tower resume a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sessions {
     Full,
     Resumed,
 }
 
-/// Whether both sides say something before the message goes out. Towers do: neither knows how much the other takes, nor of which network it is.
+/// Whether both sides send something before the message. Towers do: neither knows before how much the
+/// other one takes, and to which network it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Talk {
     Straight,
@@ -57,40 +59,41 @@ fn contest(sessions: Sessions) -> Result<Contest, Trouble> {
     Ok(Contest { bench, size: SIZE, contenders })
 }
 
-/// A program on the thread of its tower has it dial others, whose threads are their own.
+/// A program makes the tower on its thread dial others, which run on other threads.
 fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
-    let mut config = giving();
+    let mut config = sending();
     if sessions == Sessions::Full {
         config.max_links = FORGETFUL;
         config.max_half_open = 1;
     }
-    let listener = |_| Host::start(runtime, Company::Others, keeping());
+    let listener = |_| BackgroundTower::start(runtime, Placement::Executor, keeping());
     let listeners: Vec<_> = (0..LISTENERS).map(listener).collect::<Result<_, _>>()?;
-    Guest::new(runtime, config)?.run(async |handle, mut ears| {
+    ForegroundTower::new(runtime, config)?.run(async |handle, mut notices| {
         let message = Message::bytes(&[b'x'; SIZE]);
         let mut round = async || -> Result<(), Trouble> {
             for listener in &listeners {
-                // Only this one is not ignored: whoever is drawn, it is this one.
-                if !handle.heed(&listener.address).await {
-                    handle.expand(&listener.address).await?;
+                // Only this peer is not ignored, so that it is drawn.
+                let address = listener.handle.address();
+                if !handle.unignore(address) {
+                    handle.expand(address)?;
                 }
-                handle.enqueue(message.clone()).await?;
-                ears.wait_for(|report| matches!(report, Report::MessageDelivered { .. })).await?;
-                handle.ignore(&listener.address).await?;
+                handle.enqueue(message.clone())?;
+                notices.wait_for(|it| matches!(it, Notice::MessageDelivered { .. })).await?;
+                handle.ignore(address)?;
             }
             Ok(())
         };
-        // The first round makes the sessions that later ones go on with.
+        // The first round makes the sessions that later ones resume.
         round().await?;
-        let before = handle.stats().await;
+        let before = handle.stats();
         let began = Instant::now();
         let mut count = 0;
-        while began.elapsed() < time {
+        while count == 0 || began.elapsed() < time {
             round().await?;
             count += LISTENERS;
         }
         let rate = count as f64 / began.elapsed().as_secs_f64();
-        let after = handle.stats().await;
+        let after = handle.stats();
         let full = after.handshakes_full - before.handshakes_full;
         let resumed = after.handshakes_resumed - before.handshakes_resumed;
         let (asked_for, others) = match sessions {

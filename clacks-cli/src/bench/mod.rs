@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::args::BenchArgs;
 use crate::error::Failure;
-use crate::json;
+use crate::output::json;
 use table::Table;
 
 /// What can go wrong: the operating system has no socket or thread to spare, or a tower does not answer.

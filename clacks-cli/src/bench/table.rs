@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::Contest;
-use crate::json;
-use crate::plain::{BAD, GOOD, QUIET, STRONG, grouped};
+use crate::output::json;
+use crate::output::text::{BAD, GOOD, QUIET, STRONG, grouped};
 
 /// Tells each contest as soon as it is over.
 pub(super) struct Table {

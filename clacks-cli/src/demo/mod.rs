@@ -1,17 +1,17 @@
-//! The demo: four towers meet, lose one of them and find it again, while somebody watches and tells.
+//! `clacks demo`: four towers meet, lose one of them and find it again.
 //!
-//! [`stage`] runs the towers and hears what they report, [`steps`] is the play, and [`teller`] puts it into words. What
-//! counts as seen is judged by reports and surveys alone, never by the clock.
+//! [`network`] runs the towers and collects their notices, [`steps`] is the script, and [`narrator`]
+//! writes what happens. Only notices and getters decide what was seen, never the clock.
 
-mod stage;
+mod narrator;
+mod network;
 mod steps;
-mod teller;
 
 use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::error::Failure;
-use stage::Stage;
+use network::DemoNetwork;
 
 /// A tower of the demo, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Number {
 #[derive(Debug)]
 struct Outcome {
     step: usize,
-    /// What was seen; or what was not.
+    /// What was seen, or as an error what was not.
     seen: Result<String, String>,
 }
 
@@ -40,14 +40,14 @@ impl Outcome {
     }
 }
 
-/// Plays all steps. A failure when one of them was not seen.
+/// Runs all steps. Fails if one of them was not seen.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    smol::block_on(play(&mut Stage::new(args)?))
+    smol::block_on(run_steps(&mut DemoNetwork::new(args)?))
 }
 
-async fn play(stage: &mut Stage) -> Result<(), Failure> {
-    let outcomes = steps::play(stage).await?;
-    stage.teller.result(&outcomes)?;
+async fn run_steps(network: &mut DemoNetwork) -> Result<(), Failure> {
+    let outcomes = steps::run(network).await?;
+    network.narrator.result(&outcomes)?;
     if outcomes.iter().all(|outcome| outcome.seen.is_ok()) { Ok(()) } else { Err(Failure::Told) }
 }
 
@@ -60,17 +60,17 @@ mod tests {
     #[test]
     fn what_is_not_seen_fails_the_demo() {
         let args = DemoArgs { runtime: Runtime::Smol, base_port: 0, json: true };
-        let mut stage = Stage::new(&args).unwrap();
-        // Nothing has happened yet when it is first looked at, and there is no second look.
-        stage.patience = Duration::ZERO;
-        let outcomes = smol::block_on(steps::play(&mut stage)).unwrap();
+        let mut network = DemoNetwork::new(&args).unwrap();
+        // Nothing has happened yet at the first check, and there is no second one.
+        network.timeout = Duration::ZERO;
+        let outcomes = smol::block_on(steps::run(&mut network)).unwrap();
         let unseen: Vec<_> =
             outcomes.into_iter().map(|outcome| outcome.seen.unwrap_err()).collect();
         assert!(unseen[0].contains("not seen in 0 seconds: tower 2 receives"), "{unseen:?}");
-        assert!(unseen[1].contains("not played") && unseen[2].contains("not played"));
+        assert!(unseen[1].contains("not run") && unseen[2].contains("not run"), "{unseen:?}");
 
-        let mut stage = Stage::new(&args).unwrap();
-        stage.patience = Duration::ZERO;
-        assert!(matches!(smol::block_on(play(&mut stage)), Err(Failure::Told)));
+        let mut network = DemoNetwork::new(&args).unwrap();
+        network.timeout = Duration::ZERO;
+        assert!(matches!(smol::block_on(run_steps(&mut network)), Err(Failure::Told)));
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use clacks_sim::first_difference;
 
 use crate::error::Failure;
-use crate::plain::{BAD, GOOD, QUIET};
+use crate::output::text::{BAD, GOOD, QUIET};
 
 pub(super) fn run(first: &Path, second: &Path) -> Result<(), Failure> {
     let open = |path: &Path| {

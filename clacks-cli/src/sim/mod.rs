@@ -14,7 +14,7 @@ use clacks_sim::Scenario;
 
 use crate::args::{SimArgs, SimVerb};
 use crate::error::Failure;
-use crate::plain::STRONG;
+use crate::output::text::STRONG;
 use scenario::Chosen;
 
 /// Does what was asked for.

@@ -14,7 +14,8 @@ use super::summary::{Ended, Stop};
 use super::{command, page, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
-use crate::{json, signals};
+use crate::output::json;
+use crate::signals;
 
 /// So many events between two looks at the clock and at what people want: some tens of milliseconds.
 pub(super) const STRETCH: u64 = 20_000;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_sim::{DuplicationCause, LossCause, Measured, Outcome, Scenario};
 use serde_json::{Map, Value, json};
 
-use crate::plain::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
+use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 
 /// How a run ended.
 pub(super) struct Ended<'a> {

@@ -15,8 +15,8 @@ use super::seeds::{self, Ran};
 use super::{command, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
-use crate::json;
-use crate::plain::{BAD, GOOD, QUIET, STRONG, WARN};
+use crate::output::json;
+use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN};
 
 /// What stays of a run.
 struct Held {

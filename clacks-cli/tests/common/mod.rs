@@ -55,6 +55,28 @@ impl Tower {
 
     /// Starts one.
     pub fn start_at(listen: &str, args: &[&str]) -> Self {
+        let mut tower = Self::spawn(listen, args);
+        let listening = tower.wait_for("listening", |_| true);
+        tower.listens(&listening);
+        tower
+    }
+
+    /// Starts one where another one listened that was killed. Another process may have the port for a moment.
+    pub fn start_again(listen: &str, args: &[&str]) -> Self {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let mut tower = Self::spawn(listen, args);
+            let first = tower.next_event("listening", deadline);
+            if first["event"] == "listening" {
+                tower.listens(&first);
+                return tower;
+            }
+            let message = first["message"].as_str().unwrap_or_default();
+            assert!(message.contains("is in use"), "{first}");
+        }
+    }
+
+    fn spawn(listen: &str, args: &[&str]) -> Self {
         let mut child = clacks(&["tower", "--json", "--listen", listen])
             .args(args)
             .stdin(Stdio::piped())
@@ -64,18 +86,19 @@ impl Tower {
             .unwrap();
         let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
         let console = child.stdin.take();
-        let mut tower = Self {
+        Self {
             child,
             console,
             lines,
             told: Vec::new(),
             address: String::new(),
             fingerprint: Value::Null,
-        };
-        let listening = tower.wait_for("listening", |_| true);
-        tower.address = listening["address"].as_str().unwrap().to_owned();
-        tower.fingerprint = listening["fingerprint"].clone();
-        tower
+        }
+    }
+
+    fn listens(&mut self, event: &Value) {
+        self.address = event["address"].as_str().unwrap().to_owned();
+        self.fingerprint = event["fingerprint"].clone();
     }
 
     pub fn id(&self) -> u32 {
@@ -110,20 +133,26 @@ impl Tower {
     pub fn wait_for(&mut self, name: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => {
-                    let event: Value = serde_json::from_str(&line)
-                        .unwrap_or_else(|error| panic!("{error}: {line}"));
-                    self.told.push(event.clone());
-                    if event["event"] == name && is_it(&event) {
-                        return event;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("no {name} in {:#?}", self.told),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the tower ended before {name}: {:#?}", self.told)
-                }
+            let event = self.next_event(name, deadline);
+            if event["event"] == name && is_it(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// The next event; `wanted` is the one that the caller waits for.
+    fn next_event(&mut self, wanted: &str, deadline: Instant) -> Value {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => {
+                let event: Value =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                self.told.push(event.clone());
+                event
+            }
+            Err(RecvTimeoutError::Timeout) => panic!("no {wanted} in {:#?}", self.told),
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("the tower ended before {wanted}: {:#?}", self.told)
             }
         }
     }

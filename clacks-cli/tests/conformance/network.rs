@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -139,6 +139,15 @@ pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
             }
             Err(error) => panic!("{socket} can't be had again: {error}"),
         }
+    }
+}
+
+/// Waits until connections to a port are refused. Another process may have the port for a moment.
+pub(crate) fn nobody_listens(socket: SocketAddr) {
+    let deadline = Instant::now() + DEADLINE;
+    while TcpStream::connect(socket).is_ok() {
+        assert!(Instant::now() < deadline, "somebody listens at {socket}");
+        thread::yield_now();
     }
 }
 

@@ -51,9 +51,9 @@ pub(crate) fn peers_that_hang_babble_dawdle_and_lie_cost_nothing_but_themselves(
     let heard = liar.heard();
     found.extend(texts.iter().filter(|text| heard.contains(*text)).cloned());
     assert_eq!(found, texts, "each is where it was said to be");
-    assert_eq!(tower.status_of(&good.address), Some(Status::Alive));
+    tower.thinks(Status::Alive, &good.address);
     for stranger in &bad {
-        assert_eq!(tower.status_of(&stranger.address()), Some(Status::Lost));
+        tower.thinks(Status::Lost, &stranger.address());
     }
     assert_eq!(tower.peer(&liar.address()).unwrap().dialect, Some(Dialect::Http));
     good.until("it still works", |good| good.status_of(&tower.address) == Some(Status::Alive));

@@ -49,7 +49,8 @@ pub(crate) fn a_peer_that_stops_reading_is_lost_and_its_messages_find_another_wa
     let nonces: BTreeSet<Nonce> =
         (0..MESSAGES).map(|_| tower.enqueue(message.clone()).unwrap()).collect();
     tower.thinks(Status::Lost, &vanishing.address);
-    assert_eq!((tower.held().0, vanishing.stats().received), (MESSAGES, 1));
+    // A slow machine may have handed over the first message twice.
+    assert_eq!((tower.held().0, vanishing.held().0), (MESSAGES, 1));
 
     tower.expand(&other.address).unwrap();
     other.until("all the messages", |other| other.held().0 == MESSAGES);

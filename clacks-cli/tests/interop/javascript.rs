@@ -169,6 +169,8 @@ impl Tower {
 
     pub(crate) fn ignore(&mut self, whom: &Address) {
         self.tell(&json!({"verb": "ignore", "port": whom.port()}));
+        // Its answer comes after it has ignored that tower.
+        self.state();
     }
 
     pub(crate) fn state(&mut self) -> State {

@@ -1,48 +1,48 @@
-//! What some do must not cost the others.
+//! Many connections.
 
 use clacks_proto::Message;
 use std::io::Read;
 use std::net::TcpStream;
 
-use crate::support::{FOR_EVER, delivers, quick, quiet, run, start};
+use crate::support::{FOREVER, delivers, quick, quiet, run, run_alone, start};
 
-/// Fits the usual limit of 1 024 descriptors, both ends of each connection being ours.
+/// Fits the usual limit of 1 024 descriptors, with both ends of each connection in this process.
 const SILENT: usize = 400;
 
 #[test]
-fn silent_connections_cost_others_nothing() {
-    run(|| {
+fn silent_connections_do_not_hold_up_messages() {
+    run_alone(|| {
         let mut config = quick();
         config.max_links = 2 * SILENT;
         config.max_half_open = 2 * SILENT - 1;
-        config.timeouts.handshake = FOR_EVER;
+        config.timeouts.handshake = FOREVER;
         let (one, two) = (start(config), start(quiet()));
         let socket = one.handle.local_addr();
         let mut silent: Vec<_> = (0..SILENT).map(|_| TcpStream::connect(socket).unwrap()).collect();
-        // Each of them is greeted, and so is really there.
+        // A hello on each of them shows that the tower has accepted it.
         for caller in &mut silent {
             caller.read_exact(&mut [0; 1]).unwrap();
         }
-        let notices = one.handle.notices();
+        let mut notices = one.handle.notices();
         one.handle.expand(&two.address()).unwrap();
         for _ in 0..100 {
             one.handle.enqueue(Message::text("busy")).unwrap();
         }
-        delivers(&notices, 100);
+        delivers(&mut notices, 100);
         assert_eq!(one.handle.stats().links_accepted, u64::try_from(SILENT).unwrap());
     });
 }
 
 #[test]
-fn connections_too_many_are_dropped() {
+fn connections_over_the_limit_are_dropped() {
     run(|| {
         let mut config = quick();
         config.max_half_open = 4;
-        config.timeouts.handshake = FOR_EVER;
+        config.timeouts.handshake = FOREVER;
         let tower = start(config);
         let socket = tower.handle.local_addr();
         let mut all: Vec<_> = (0..5).map(|_| TcpStream::connect(socket).unwrap()).collect();
-        // One of them has the end of the stream instead of a hello.
+        // One of them gets the end of the stream instead of a hello.
         let greeted: usize =
             all.iter_mut().map(|stream| stream.read(&mut [0; 1]).unwrap_or(0)).sum();
         assert_eq!(greeted, 4);

@@ -1,7 +1,7 @@
-//! A reactor in another program's loop.
+//! A reactor in the loop of another program.
 
 use clacks_mio::Reactor;
-use clacks_proto::{Address, Message, Report, Tower};
+use clacks_proto::{Message, Notice, Tower};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::os::fd::{AsFd, AsRawFd};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::{quick, quiet, reactor, receives, run, start};
 
-/// The loop of a program that has a reactor in it.
+/// The loop of a program.
 struct Loop {
     poll: Poll,
     events: Events,
@@ -20,13 +20,13 @@ struct Loop {
 impl Loop {
     fn new(reactor: Reactor<Tower>) -> Self {
         let poll = Poll::new().unwrap();
-        assert_eq!(reactor.as_fd().as_raw_fd(), reactor.as_raw_fd());
         let descriptor = reactor.as_raw_fd();
+        assert_eq!(reactor.as_fd().as_raw_fd(), descriptor);
         poll.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE).unwrap();
         Self { poll, events: Events::with_capacity(8), reactor }
     }
 
-    /// Sleeps for as long as the reactor allows. Its turn takes no time of its own.
+    /// Sleeps as long as the reactor allows, and gives it a turn that does not sleep.
     fn turn(&mut self) {
         self.poll.poll(&mut self.events, self.reactor.next_timeout()).unwrap();
         self.reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -34,18 +34,17 @@ impl Loop {
 }
 
 #[test]
-fn the_descriptor_and_the_timeout_are_all_that_another_loop_needs() {
+fn another_loop_needs_the_descriptor_and_the_timeout_only() {
     run(|| {
         let friend = start(quick());
-        let theirs = friend.handle.notices();
+        let mut theirs = friend.handle.notices();
         let (handle, reactor) = reactor(quick());
-        let notices = handle.notices();
-        let ours = Address::try_from(handle.local_addr()).unwrap();
+        let mut notices = handle.notices();
         handle.expand(&friend.address()).unwrap();
         handle.enqueue(Message::text("to there")).unwrap();
         let answering = thread::spawn(move || {
-            receives(&theirs, "to there");
-            let _ = friend.handle.expand(&ours);
+            receives(&mut theirs, "to there");
+            let _ = friend.handle.expand(handle.address());
             friend.handle.enqueue(Message::text("and back")).unwrap();
             friend
         });
@@ -53,8 +52,8 @@ fn the_descriptor_and_the_timeout_are_all_that_another_loop_needs() {
         let mut is_back = false;
         while !is_back {
             program.turn();
-            while let Ok(report) = notices.try_recv() {
-                is_back |= matches!(&report, Report::MessageReceived { message, .. }
+            while let Ok(notice) = notices.try_recv() {
+                is_back |= matches!(&notice, Notice::MessageReceived { message, .. }
                     if message.as_text() == Some("and back"));
             }
         }
@@ -66,18 +65,18 @@ fn the_descriptor_and_the_timeout_are_all_that_another_loop_needs() {
 fn a_verb_on_another_thread_wakes_the_loop() {
     run(|| {
         let (handle, reactor) = reactor(quiet());
-        let notices = handle.notices();
+        let mut notices = handle.notices();
         let mut program = Loop::new(reactor);
         program.turn();
         assert_eq!(program.reactor.next_timeout(), None);
-        let talking = thread::spawn(move || handle.enqueue(Message::text("hello")).unwrap());
-        let report = loop {
+        let calling = thread::spawn(move || handle.enqueue(Message::text("hello")).unwrap());
+        let notice = loop {
             program.turn();
-            if let Ok(report) = notices.try_recv() {
-                break report;
+            if let Ok(notice) = notices.try_recv() {
+                break notice;
             }
         };
-        let nonce = talking.join().unwrap();
-        assert!(matches!(report, Report::MessageQueued { nonce: name, .. } if name == nonce));
+        let queued = calling.join().unwrap();
+        assert!(matches!(notice, Notice::MessageQueued { nonce, .. } if nonce == queued));
     });
 }

@@ -1,11 +1,9 @@
-//! Towers on mio, seen from outside: real sockets on the loopback, and nothing but what an application can see.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that can't go on fails"
-)]
+//! Towers on mio, seen from outside: sockets on the loopback interface, and what an application can
+//! see.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+// Links to files of clacks-smol: `by_hand`, `towers` and `witness`.
+mod by_hand;
 mod callers;
 mod crowd;
 mod death;
@@ -21,6 +19,6 @@ mod scarcity;
 mod screening;
 mod secure;
 mod support;
-// What the tests of all runtimes share stands with those of clacks-smol.
+mod suspension;
 mod towers;
 mod witness;

@@ -1,27 +1,32 @@
 //! The application looks at messages before they are queued.
 
 use clacks_mio::Handle;
-use clacks_proto::{Address, DefaultVerdict, Message, Origin, Report, Screening, Verdict};
+use clacks_proto::{DefaultVerdict, Message, Notice, Origin, Screening, Tower, Verdict};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::support::{Running, delivers, find, quick, quiet, reactor, receives, run, start};
+use crate::support::{
+    FOREVER, Running, delivers, find, quick, quiet, reactor, receives, run, start,
+};
 
 #[test]
-fn every_verdict_does_what_it_says() {
+fn each_verdict_is_carried_out() {
     run(|| {
-        let sender = start(quick());
+        // It offers a message that was refused only once.
+        let mut offering = quick();
+        offering.busy_backoff = FOREVER;
+        let sender = start(offering);
         let from = sender.address();
         let mut config = quiet();
         let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);
         config.screening = Screening::On { max_offers: 8, timeout, default };
         let (handle, reactor) = reactor(config);
-        // The function may use the tower's own handle.
-        let own = Arc::new(OnceLock::<Handle>::new());
+        // The function may use a handle of its own tower.
+        let own = Arc::new(OnceLock::<Handle<Tower>>::new());
         own.set(handle.clone()).unwrap();
         let reactor = reactor.screen_with(move |message, peer| {
             assert_eq!(peer, Some(&from));
-            assert!(own.get().unwrap().held().0 > 0);
+            assert!(own.get().unwrap().queue_usage().messages > 0);
             match message.as_text() {
                 Some("rude") => Verdict::Swallow,
                 Some("wrong") => Verdict::Replace(Message::text("right")),
@@ -29,22 +34,22 @@ fn every_verdict_does_what_it_says() {
                 _ => Verdict::Accept,
             }
         });
-        let screened = Running::start((handle, reactor));
-        let (ours, theirs) = (sender.handle.notices(), screened.handle.notices());
-        sender.handle.expand(&Address::try_from(screened.handle.local_addr()).unwrap()).unwrap();
+        let screened = Running::new((handle, reactor));
+        let (mut ours, mut theirs) = (sender.handle.notices(), screened.handle.notices());
+        sender.handle.expand(&screened.address()).unwrap();
         for text in ["rude", "wrong", "fine"] {
             sender.handle.enqueue(Message::text(text)).unwrap();
         }
-        delivers(&ours, 3);
-        receives(&theirs, "fine");
+        delivers(&mut ours, 3);
+        receives(&mut theirs, "fine");
         let held = screened.handle.peek();
         let texts: Vec<_> = held.iter().filter_map(|held| held.message.as_text()).collect();
         assert_eq!(texts, ["right", "fine"]);
         assert_eq!(screened.handle.stats().swallowed, 1);
 
         sender.handle.enqueue(Message::text("unwanted")).unwrap();
-        find(&ours, |report| match report {
-            Report::MessageQueued { origin: Origin::Returned, .. } => Some(()),
+        find(&mut ours, |notice| match notice {
+            Notice::MessageQueued { origin: Origin::Returned, .. } => Some(()),
             _ => None,
         });
         assert_eq!(sender.handle.stats().refused_by_peers, 1);
@@ -52,16 +57,16 @@ fn every_verdict_does_what_it_says() {
 }
 
 #[test]
-fn without_a_function_the_default_verdict_holds() {
+fn without_a_function_each_message_gets_the_default_verdict() {
     run(|| {
         let sender = start(quick());
         let mut config = quiet();
         let (timeout, default) = (Duration::from_millis(1), DefaultVerdict::Accept);
         config.screening = Screening::On { max_offers: 8, timeout, default };
         let screened = start(config);
-        let theirs = screened.handle.notices();
+        let mut theirs = screened.handle.notices();
         sender.handle.expand(&screened.address()).unwrap();
         sender.handle.enqueue(Message::text("patience")).unwrap();
-        receives(&theirs, "patience");
+        receives(&mut theirs, "patience");
     });
 }

@@ -1,72 +1,78 @@
-//! The same reactor with TLS inside the machine.
+//! The same reactor with TLS inside the state machine.
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Config, Message, Report, Status};
+use clacks_proto::{Config, Message, Notice, Status};
 use std::net::TcpListener;
 
 use crate::support::{
-    Running, find, port, quick, quiet, receives, run, start, start_machine, tower, turns,
+    Running, becomes, find, port, port_again, quick, quiet, receives, run, start, start_machine,
+    tower,
 };
 
-fn start_secure(config: Config, identity: &Identity, listener: TcpListener) -> Running {
+fn start_secure(
+    config: Config,
+    identity: &Identity,
+    listener: TcpListener,
+) -> Running<SecureTower> {
     let tower = tower(config, &listener);
     start_machine(SecureTower::new(tower, identity, Trust::Open).unwrap(), listener)
 }
 
-fn start_stranger(config: Config) -> Running {
+fn start_with_new_key(config: Config) -> Running<SecureTower> {
     start_secure(config, &Identity::generate().unwrap(), port())
 }
 
 #[test]
-fn secure_towers_pass_messages_of_any_size_and_pin_keys() {
+fn towers_with_tls_pass_messages_of_any_size_and_pin_keys() {
     run(|| {
         let mut config = quick();
         config.max_message = 1 << 20;
         let identity = Identity::generate().unwrap();
-        let one = start_stranger(config.clone());
+        let one = start_with_new_key(config.clone());
         config.send_rate = quiet().send_rate;
         let two = start_secure(config, &identity, port());
-        let notices = two.handle.notices();
+        let mut notices = two.handle.notices();
         one.handle.expand(&two.address()).unwrap();
         for len in [0, 1, 16_384, 65_536, 1 << 20] {
             let text = "o".repeat(len);
             one.handle.enqueue(Message::text(&text)).unwrap();
-            receives(&notices, &text);
+            receives(&mut notices, &text);
         }
+        assert_eq!(two.handle.identity(), Some(identity.fingerprint()));
         assert_eq!(one.handle.survey()[0].fingerprint, Some(identity.fingerprint()));
-        one.handle.shutdown();
-        two.handle.shutdown();
+        one.handle.shutdown().wait();
+        two.handle.shutdown().wait();
     });
 }
 
 #[test]
-fn another_key_at_the_same_address_is_noticed() {
+fn another_key_at_the_same_address_is_reported() {
     run(|| {
-        let (one, two) = (start_stranger(quick()), start_stranger(quick()));
+        let (one, two) = (start_with_new_key(quick()), start_with_new_key(quick()));
         let (address, socket) = (two.address(), two.handle.local_addr());
-        let notices = one.handle.notices();
+        let mut notices = one.handle.notices();
         one.handle.expand(&address).unwrap();
-        turns(&notices, &address, Status::Alive);
+        becomes(&mut notices, &address, Status::Alive);
         two.kill();
-        turns(&notices, &address, Status::Lost);
+        becomes(&mut notices, &address, Status::Lost);
 
-        let stranger = Identity::generate().unwrap();
-        let _two = start_secure(quick(), &stranger, TcpListener::bind(socket).unwrap());
-        let seen = find(&notices, |report| match report {
-            Report::KeyChanged { tower, seen } if tower == address => Some(seen),
+        let other = Identity::generate().unwrap();
+        let _two = start_secure(quick(), &other, port_again(socket));
+        let seen = find(&mut notices, |notice| match notice {
+            Notice::KeyChanged { peer, seen } if peer == address => Some(seen),
             _ => None,
         });
-        assert_eq!(seen, Some(stranger.fingerprint()));
+        assert_eq!(seen, Some(other.fingerprint()));
     });
 }
 
 #[test]
-fn a_tower_in_clear_text_gets_nowhere() {
+fn a_tower_in_clear_text_is_not_learned() {
     run(|| {
-        let (secure, clear) = (start_stranger(quiet()), start(quick()));
-        let notices = clear.handle.notices();
+        let (secure, clear) = (start_with_new_key(quiet()), start(quick()));
+        let mut notices = clear.handle.notices();
         clear.handle.announce(&secure.address()).unwrap();
-        turns(&notices, &secure.address(), Status::Lost);
+        becomes(&mut notices, &secure.address(), Status::Lost);
         assert_eq!(secure.handle.survey(), []);
     });
 }

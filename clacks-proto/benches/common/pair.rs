@@ -38,12 +38,12 @@ impl Pair {
     pub fn meet(&mut self) {
         let now = Instant::ORIGIN;
         self.towers[0].tower_mut().announce(&address(1), now).unwrap();
-        while self.towers[0].tower().standing().alive == 0 {
+        while self.towers[0].tower().status_counts().alive == 0 {
             self.turn();
         }
         // The second one has to find out that it is the first who calls.
         self.towers[1].tower_mut().announce(&address(0), now).unwrap();
-        while self.towers[1].tower().standing().alive == 0 {
+        while self.towers[1].tower().status_counts().alive == 0 {
             self.turn();
         }
     }

@@ -23,7 +23,7 @@ pub fn star(count: usize, caller: Caller) -> SecureTower {
             Caller::Others => meet(&mut other, &mut centre, 0),
         }
     }
-    assert_eq!(centre.tower().links(), count);
+    assert_eq!(centre.tower().links().count(), count);
     centre
 }
 

@@ -23,20 +23,24 @@ use crate::tower::{
 
 /// The application's way to a tower that a driver runs, from any thread. Clones are the same tower.
 ///
-/// No method waits: each takes the tower's lock for a moment. What is waited for is returned as a [`Wait`]. Dropping the last
-/// handle does not stop the tower.
+/// No method waits: each takes the tower's lock for a moment. What is waited for is returned as a
+/// [`Wait`]. Dropping the last handle does not stop the tower.
 ///
-/// - Verbs: [`enqueue`](Self::enqueue), [`deliver`](Self::deliver), [`expand`](Self::expand), [`announce`](Self::announce),
-///   [`ignore`](Self::ignore), [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
-///   [`restore`](Self::restore), [`shutdown`](Self::shutdown).
-/// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find), [`stats`](Self::stats),
-///   [`queue_usage`](Self::queue_usage), [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),
-///   [`address`](Self::address), [`local_addr`](Self::local_addr), [`identity`](Self::identity), [`config`](Self::config).
-/// - [`notices`](Self::notices) to listen, [`with`](Self::with) for the state machine itself, [`wait`](Self::wait) for any
-///   condition.
+/// - Verbs: [`enqueue`](Self::enqueue), [`deliver`](Self::deliver), [`expand`](Self::expand),
+///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`unignore`](Self::unignore),
+///   [`forget`](Self::forget), [`pin`](Self::pin), [`restore`](Self::restore),
+///   [`shutdown`](Self::shutdown).
+/// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find),
+///   [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
+///   [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),
+///   [`address`](Self::address), [`local_addr`](Self::local_addr), [`identity`](Self::identity),
+///   [`config`](Self::config).
+/// - [`notices`](Self::notices) for what the tower reports, [`wait`](Self::wait) for any condition,
+///   [`with`](Self::with) for the state machine itself, [`wake`](Self::wake) for its driver.
 ///
-/// After the end of the driver, verbs refuse as in a shutdown. Getters answer for a tower with neither messages nor peers,
-/// except for [`stats`](Self::stats) and [`queue_usage`](Self::queue_usage), which stay as they were.
+/// After the end of the driver, verbs refuse as in a shutdown. Getters answer for a tower with
+/// neither messages nor peers, except for [`stats`](Self::stats) and
+/// [`queue_usage`](Self::queue_usage), which stay as they were.
 pub struct Handle<M> {
     shared: Arc<Shared<M>>,
 }
@@ -75,11 +79,11 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// Returns the message, with the reason. Nothing has changed.
     pub fn enqueue(&self, message: Message) -> Result<Nonce, RefusedMessage> {
-        self.change(message, |tower, message, now| tower.enqueue(message, now))
-            .unwrap_or_else(|message| Err(refused(message)))
+        self.change(message, Tower::enqueue).unwrap_or_else(|message| Err(refused(message)))
     }
 
-    /// Puts a message into the queue. The result waits until a peer has confirmed it, and is `None` if the driver ends before.
+    /// Puts a message into the queue. The result waits until a peer has confirmed it, and is `None`
+    /// if the driver ends before.
     ///
     /// # Errors
     ///
@@ -139,7 +143,8 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer, or the key is pinned to another address. Nothing has changed.
+    /// If the address can't be a peer, or the key is pinned to another address. Nothing has
+    /// changed.
     pub fn pin(&self, address: &Address, key: Fingerprint) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.pin(address, key, now))
     }
@@ -148,16 +153,18 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer, or the key is pinned to another address. Nothing has changed.
+    /// If the address can't be a peer, or the key is pinned to another address. Nothing has
+    /// changed.
     pub fn restore(&self, record: &PeerRecord) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.restore(record, now))
     }
 
-    /// Hands the queue to peers, closes all links and stops the tower. The result waits for the end of the driver, and is the
-    /// number of messages that no peer took: they are lost with the tower.
+    /// Hands the queue to peers, closes all links and stops the tower. The result waits for the end
+    /// of the driver, and is the number of messages that no peer took: they are lost with the
+    /// tower.
     ///
-    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown), and ends at once when no peer can take
-    /// anything.
+    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown), and ends at
+    /// once when no peer can take anything.
     pub fn shutdown(&self) -> Wait<usize> {
         self.shutdown_within(self.config().timeouts.shutdown)
     }
@@ -179,16 +186,22 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         self.shared.notices.subscribe()
     }
 
-    /// Calls the state machine with the current time, and wakes the driver. Returns `None` after the end of the driver. The
-    /// tower does nothing else meanwhile.
+    /// Calls the state machine with the current time, and wakes the driver. Returns `None` after
+    /// the end of the driver. The tower does nothing else meanwhile.
     pub fn with<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
         let result = self.shared.call(call);
-        (self.shared.wake)();
+        self.wake();
         result
     }
 
-    /// Waits until `condition` returns a value. It is called after each time that the tower has acted, and must not use a
-    /// handle. The result is `None` after the end of the driver.
+    /// Makes the driver look at the state machine soon. A mio reactor returns from its current or
+    /// its next turn.
+    pub fn wake(&self) {
+        (self.shared.wake)();
+    }
+
+    /// Waits until `condition` returns a value. It is called after each time that the tower has
+    /// acted, and must not use a handle. The result is `None` after the end of the driver.
     pub fn wait<R: 'static>(
         &self,
         mut condition: impl FnMut(&M) -> Option<R> + Send + 'static,
@@ -284,7 +297,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
             }
             Life::Over(_) => Err(argument),
         };
-        (self.shared.wake)();
+        self.wake();
         result
     }
 
@@ -317,8 +330,9 @@ struct Registered<M> {
 impl<M: StateMachine> Registered<M> {
     /// Returns the delivery if the message was delivered, and `None` inside if it will not be.
     fn check(&self) -> Option<Option<Delivery>> {
-        let delivery = lock(&self.shared.deliveries).get(&self.nonce).cloned().flatten();
+        // Before the look: a delivery may come between the two, but none comes after the end.
         let is_over = matches!(&*self.shared.lock(), Life::Over(_));
+        let delivery = lock(&self.shared.deliveries).get(&self.nonce).cloned().flatten();
         (delivery.is_some() || is_over).then_some(delivery)
     }
 }

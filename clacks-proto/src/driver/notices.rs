@@ -16,21 +16,26 @@ use futures_core::Stream;
 
 use super::lock;
 use crate::event::Notice;
+use crate::message::Message;
 
-/// The most notices that wait for one reader. Older ones are dropped and counted in a [`Notice::Missed`]. Default: 1 024
-/// (guess: a second of a tower that passes a few hundred messages a second).
+/// The most notices that wait for one reader. Older ones are dropped and counted in a
+/// [`Notice::Missed`]. Default: 1 024 (guess: a second of a tower that passes a few hundred
+/// messages a second).
 pub const NOTICES_CAPACITY: usize = 1_024;
 
-/// The most bytes of message bodies that wait for one reader, unless it is a single message. Older notices are dropped and
-/// counted in a [`Notice::Missed`]. Default: 4 MiB (guess).
+/// The most bytes of message bodies that wait for one reader, unless it is a single message. Older
+/// notices are dropped and counted in a [`Notice::Missed`]. Default: 4 MiB (guess).
 pub const NOTICES_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a tower tells its application, from the call of [`Handle::notices`](super::Handle::notices) on.
+/// What a tower tells its application, from the call of [`Handle::notices`](super::Handle::notices)
+/// on.
 ///
-/// Each reader gets all [`Notice`]s, and can wait for them in any of these ways: [`recv`](Self::recv) or [`Stream`] in async
-/// code; [`recv_blocking`](Self::recv_blocking), [`recv_timeout`](Self::recv_timeout), [`try_recv`](Self::try_recv) or
-/// [`Iterator`] in other code. A slow reader never holds up the tower: it loses the oldest notices beyond
-/// [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and a [`Notice::Missed`] tells it how many. The end is the end of the driver.
+/// Each reader gets all [`Notice`]s, and can wait for them in any of these ways:
+/// [`recv`](Self::recv) or [`Stream`] in async code; [`recv_blocking`](Self::recv_blocking),
+/// [`recv_timeout`](Self::recv_timeout), [`try_recv`](Self::try_recv) or [`iter`](Self::iter) in
+/// other code. A slow reader never holds up the tower: it loses the oldest notices beyond
+/// [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and a [`Notice::Missed`] tells it how many. The end
+/// is the end of the driver.
 pub struct Notices {
     reader: Arc<Reader>,
     listener: Option<EventListener>,
@@ -76,7 +81,8 @@ impl core::error::Error for TryRecvError {}
 impl core::error::Error for RecvTimeoutError {}
 
 impl Notices {
-    /// Waits for the next notice. Returns `None` after the end of the driver. Cancelling loses no notice.
+    /// Waits for the next notice. Returns `None` after the end of the driver. Cancelling loses no
+    /// notice.
     pub async fn recv(&mut self) -> Option<Notice> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -94,6 +100,11 @@ impl Notices {
                 Err(TryRecvError::Empty) => listener.wait(),
             }
         }
+    }
+
+    /// Returns an iterator that blocks until the next notice, and ends with the driver.
+    pub fn iter(&mut self) -> impl Iterator<Item = Notice> + '_ {
+        core::iter::from_fn(|| self.recv_blocking())
     }
 
     /// Blocks until the next notice, but no longer than `timeout`.
@@ -154,14 +165,6 @@ impl Stream for Notices {
     }
 }
 
-impl Iterator for Notices {
-    type Item = Notice;
-
-    fn next(&mut self) -> Option<Notice> {
-        self.recv_blocking()
-    }
-}
-
 impl fmt::Debug for Notices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unread = lock(&self.reader.queue).notices.len();
@@ -201,10 +204,12 @@ impl Queue {
         while self.notices.len() > NOTICES_CAPACITY
             || self.bytes > NOTICES_BYTES && self.notices.len() > 1
         {
-            if let Some(dropped) = self.notices.pop_front() {
-                self.bytes -= body_len(&dropped);
-                self.missed += 1;
-            }
+            let Some(dropped) = self.notices.pop_front() else { break };
+            self.bytes -= body_len(&dropped);
+            self.missed += match dropped {
+                Notice::Missed { count } => count,
+                _ => 1,
+            };
         }
     }
 
@@ -221,7 +226,7 @@ impl Queue {
 }
 
 fn body_len(notice: &Notice) -> usize {
-    notice.message().map_or(0, |message| message.len())
+    notice.message().map_or(0, Message::len)
 }
 
 impl Broadcast {
@@ -229,26 +234,34 @@ impl Broadcast {
         let mut readers = lock(&self.0);
         let reader = Arc::new(Reader::default());
         lock(&reader.queue).is_closed = readers.is_closed;
-        readers.readers.retain(|reader| reader.strong_count() > 0);
         readers.readers.push(Arc::downgrade(&reader));
         Notices { reader, listener: None }
     }
 
-    pub(super) fn send(&self, notice: Notice) {
-        let mut readers = lock(&self.0);
-        readers.readers.retain(|reader| {
-            let Some(reader) = reader.upgrade() else { return false };
-            lock(&reader.queue).push(notice.clone());
-            reader.arrived.notify(usize::MAX);
-            true
-        });
+    /// Passes notices to all readers.
+    pub(super) fn send(&self, notices: &mut Vec<Notice>) {
+        if !notices.is_empty() {
+            for reader in self.readers() {
+                let mut queue = lock(&reader.queue);
+                notices.iter().for_each(|notice| queue.push(notice.clone()));
+                drop(queue);
+                // Runs wakers, and so without a lock.
+                reader.arrived.notify(usize::MAX);
+            }
+            notices.clear();
+        }
     }
 
-    /// Readers get what is still there, then the end.
-    pub(super) fn close(&self) {
+    fn readers(&self) -> Vec<Arc<Reader>> {
         let mut readers = lock(&self.0);
-        readers.is_closed = true;
-        for reader in readers.readers.iter().filter_map(Weak::upgrade) {
+        readers.readers.retain(|reader| reader.strong_count() > 0);
+        readers.readers.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Ends all readers. They get what is still there, then the end.
+    pub(super) fn close(&self) {
+        lock(&self.0).is_closed = true;
+        for reader in self.readers() {
             lock(&reader.queue).is_closed = true;
             reader.arrived.notify(usize::MAX);
         }

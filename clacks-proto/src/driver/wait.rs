@@ -11,9 +11,11 @@ use std::time::Instant;
 
 use event_listener::{Event, EventListener, Listener};
 
-/// Something that is waited for. Await it, or call [`wait`](Self::wait) where there is no async runtime.
+/// Something that is waited for. Await it, or call [`wait`](Self::wait) where there is no async
+/// runtime.
 ///
-/// Never call `wait` on the thread that runs the driver: it would wait for itself. Dropping a `Wait` takes nothing back.
+/// Never call `wait` on the thread that runs the driver: it would wait for itself. Dropping a
+/// `Wait` takes nothing back.
 #[must_use = "it does nothing but wait: await it, or call `wait`"]
 pub struct Wait<T> {
     check: Box<dyn FnMut() -> Option<T> + Send>,

@@ -33,6 +33,10 @@ impl RetryWindow {
     }
 }
 
+/// The number of ended links of one peer that are remembered (guess). A peer rarely has more links than one in each
+/// direction, and is in doubt about no earlier ones.
+const LINKS_PER_PEER: usize = 2;
+
 /// The retry windows of links that have ended, for as long as their peers may ask again.
 #[derive(Debug, Default)]
 pub(crate) struct RetryMemory {
@@ -50,22 +54,29 @@ struct Ended {
 }
 
 impl RetryMemory {
-    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. At most `capacity` windows
-    /// are kept; the oldest gives way.
+    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. Only [`LINKS_PER_PEER`] windows of
+    /// a peer are kept; the oldest gives way. So a peer that ends many links does not displace the windows of other peers.
+    ///
+    /// All windows together are at most [`LINKS_PER_PEER`] for each of `max_peers`, even if peers are forgotten and others
+    /// take their places.
     pub(crate) fn keep(
         &mut self,
         (peer, incarnation): (PeerId, u64),
         window: RetryWindow,
         now: Instant,
         lifetime: Duration,
-        capacity: usize,
+        max_peers: usize,
     ) {
         self.expire(now);
         if window.taken.is_empty() || window.last + lifetime < now {
             return;
         }
         let until = now + lifetime;
-        if self.ended.len() >= capacity {
+        let mut of_peer = (0..).zip(&self.ended).filter(|(_, ended)| ended.peer == peer);
+        let oldest = of_peer.next().map(|(position, _)| position);
+        if let Some(oldest) = oldest.filter(|_| of_peer.count() + 1 >= LINKS_PER_PEER) {
+            self.ended.remove(oldest);
+        } else if self.ended.len() >= max_peers.saturating_mul(LINKS_PER_PEER) {
             self.ended.pop_front();
         }
         let taken = window.taken.into_iter().collect();
@@ -165,13 +176,21 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_ended_links_is_bounded() {
+    fn the_memory_of_ended_links_is_bounded_for_each_peer_and_in_all() {
         let mut memory = RetryMemory::default();
+        let peer = |index| PeerId { index, epoch: Epoch::FIRST };
         for transfer in 0..9 {
             memory.keep((PEER, 7), window([transfer]), at(0), SECOND, 2);
+            memory.keep((OTHER, 7), window([0]), at(0), SECOND, 2);
         }
-        assert_eq!(memory.len(), 2);
         assert!(memory.contains(PEER, 7, 7) && memory.contains(PEER, 7, 8));
+        assert!(memory.contains(OTHER, 7, 0));
+        assert_eq!(memory.len(), 4);
+        for index in 2..9 {
+            memory.keep((peer(index), 7), window([0]), at(0), SECOND, 2);
+        }
+        assert_eq!(memory.len(), 4);
+        assert!((5..9).all(|index| memory.contains(peer(index), 7, 0)));
     }
 
     #[test]

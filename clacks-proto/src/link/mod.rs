@@ -57,6 +57,7 @@ pub(crate) trait Content {
     /// Draws the friend that a transfer names.
     fn friend(&mut self) -> Option<Address>;
     /// Returns the address of the peer to which the link leads.
+    #[allow(dead_code, reason = "only HTTP needs it")]
     fn recipient(&self) -> Option<&Address>;
 }
 
@@ -95,6 +96,7 @@ pub(crate) enum Sender<'a> {
     /// The peer that the link is known to lead to.
     Link,
     /// Each request names its sender (HTTP).
+    #[allow(dead_code, reason = "only HTTP needs it")]
     Claimed(Option<&'a Address>),
 }
 
@@ -658,7 +660,7 @@ impl Session {
     }
 
     #[inline(always)]
-    pub(crate) fn handle_message<'a>(
+    fn handle_message<'a>(
         &mut self,
         frame: &'a MessageFrame<'a>,
         sender: Sender<'a>,
@@ -671,7 +673,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn handle_announce<'a>(
+    fn handle_announce<'a>(
         &mut self,
         frame: &'a AnnounceFrame,
         sender: Sender<'a>,

@@ -13,6 +13,7 @@ pub(crate) enum Outcome {
     /// The transfer was not taken, and may be tried again.
     Refused(RefusedReason),
     /// The transfer is not what its receiver understands. Only HTTP has this answer; the number is its status.
+    #[allow(dead_code, reason = "only HTTP needs it")]
     Invalid(u16),
 }
 
@@ -122,6 +123,7 @@ impl ReceiveWindow {
     }
 
     /// Returns whether all transfers are answered.
+    #[allow(dead_code, reason = "only HTTP needs it")]
     pub(crate) fn is_answered(&self) -> bool {
         self.open == 0
     }

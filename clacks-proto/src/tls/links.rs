@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::session::Session;
+use super::session::TlsSession;
 use crate::ids::LinkId;
 
 /// What lies between a link of the tower and its connection.
@@ -12,7 +12,7 @@ pub(super) enum Layer {
     /// The connection does not stand yet; nothing is spent on it until it does.
     Dialling,
     /// TLS. In a box: most places of a large table are empty.
-    Open(Box<Session>),
+    Open(Box<TlsSession>),
     /// Nothing: the link is being cut off.
     Cut,
 }
@@ -45,7 +45,7 @@ impl Links {
         }
     }
 
-    pub(super) fn session(&mut self, link: LinkId) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, link: LinkId) -> Option<&mut TlsSession> {
         match self.get_mut(link) {
             Some(Layer::Open(session)) => Some(session),
             _ => None,

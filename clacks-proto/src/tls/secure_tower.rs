@@ -11,7 +11,7 @@ use super::error::TlsError;
 use super::handshake::Handshakes;
 use super::identity::Identity;
 use super::links::{Layer, Links};
-use super::session::{Established, MAX_PLAINTEXT, RECORD_OVERHEAD, Session, Sink};
+use super::session::{Established, MAX_PLAINTEXT, RECORD_OVERHEAD, Sink, TlsSession};
 use super::trust::Trust;
 use crate::error::{Refusal, TlsFailure};
 use crate::event::{Action, CloseMode, Event, Wakeup};
@@ -83,7 +83,7 @@ impl SecureTower {
         if !matches!(layer, Layer::Dialling) {
             return;
         }
-        match Session::dialled(&handshakes.client, tower.dialled_peer(link)) {
+        match TlsSession::dialled(&handshakes.client, tower.dialled_peer(link)) {
             Ok(session) => {
                 let session = session.offering_http(handshakes.offers_http);
                 *layer = Layer::Open(Box::new(session));
@@ -131,7 +131,7 @@ impl SecureTower {
     }
 
     fn on_finished(&mut self, link: LinkId, now: Instant) {
-        if self.links.session(link).is_none_or(Session::take_disconnect) {
+        if self.links.session(link).is_none_or(TlsSession::take_disconnect) {
             self.tower.handle(Event::Finished { link }, now);
         }
     }
@@ -162,7 +162,7 @@ impl fmt::Debug for SecureTower {
 impl StateMachine for SecureTower {
     fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
         let link = self.tower.accept(from, now)?;
-        match Session::accepted(&self.handshakes.server) {
+        match TlsSession::accepted(&self.handshakes.server) {
             Ok(session) => {
                 let session = session.offering_http(self.handshakes.offers_http);
                 self.links.insert(link, Layer::Open(Box::new(session)));

@@ -29,7 +29,7 @@ const MAX_HANDSHAKE: usize = 32 * 1024;
 
 /// One link's TLS. Events go in with `receive`, `establish` must be asked after each, `next_plaintext` and `write` give out.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct TlsSession {
     tls: Connection,
     stage: Stage,
     /// Bytes received before the handshake was complete.
@@ -65,7 +65,7 @@ pub(super) struct Established {
     pub(super) resumed: bool,
 }
 
-impl Session {
+impl TlsSession {
     /// The dialling side. The server name is only what tickets are kept under: keys are verified, not names, and no name is
     /// sent. It is one for each peer, so that two towers at one host never get each other's tickets.
     pub(super) fn dialled(
@@ -318,11 +318,11 @@ mod tests {
     /// Lets a tower dial a peer. Whether the session was resumed; both must have found the other's key.
     fn dial(dialler: &Side, peer: PeerId, listener: &Side) -> bool {
         let mut sessions = [
-            Session::dialled(&dialler.handshakes.client, peer).unwrap(),
-            Session::accepted(&listener.handshakes.server).unwrap(),
+            TlsSession::dialled(&dialler.handshakes.client, Some(peer)).unwrap(),
+            TlsSession::accepted(&listener.handshakes.server).unwrap(),
         ];
         let mut found = [None, None];
-        while sessions.iter().any(Session::wants_write) {
+        while sessions.iter().any(TlsSession::wants_write) {
             for (from, to) in [(0, 1), (1, 0)] {
                 let mut bytes = Vec::new();
                 sessions[from].write(&mut Sink::new(&mut bytes));

@@ -131,14 +131,14 @@ impl Tower {
 
     /// Sets the key that this tower proves, and whether HTTP is spoken beside the native dialect. Only before there are
     /// links.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn set_tls(&mut self, identity: Fingerprint, speaks_http: bool) {
         self.local.identity = Some(alloc::boxed::Box::new(identity));
         self.local.speaks_http = speaks_http;
     }
 
     /// Returns the peer that a link dials.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn dialled_peer(&self, link: LinkId) -> Option<PeerId> {
         self.links.get(link)?.dialled()
     }

@@ -18,7 +18,7 @@ use crate::wire::Attempt;
 
 /// How an attempt to hand over the message at the head went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempted {
+enum SendAttempt {
     /// The message is on its way.
     Sent,
     /// There is no message, or no peer to take it.
@@ -103,10 +103,10 @@ impl Tower {
         let mut stuck = 0;
         loop {
             match self.hand_over() {
-                Attempted::Sent => stuck = 0,
-                Attempted::Nothing => return,
-                Attempted::Stuck if stuck < REDRAWS => stuck += 1,
-                Attempted::Stuck => {
+                SendAttempt::Sent => stuck = 0,
+                SendAttempt::Nothing => return,
+                SendAttempt::Stuck if stuck < REDRAWS => stuck += 1,
+                SendAttempt::Stuck => {
                     let pause = self.local.config.busy_backoff.max(MIN_PAUSE);
                     self.retry_at = Some(self.now + pause);
                     return;
@@ -136,20 +136,20 @@ impl Tower {
 
     /// Hands the message at the head to a drawn peer.
     #[inline(always)]
-    fn hand_over(&mut self) -> Attempted {
-        let Some((id, entry)) = self.queue.head() else { return Attempted::Nothing };
+    fn hand_over(&mut self) -> SendAttempt {
+        let Some((id, entry)) = self.queue.head() else { return SendAttempt::Nothing };
         let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
-        let Some(first) = self.draw() else { return Attempted::Nothing };
+        let Some(first) = self.draw() else { return SendAttempt::Nothing };
         let Some(peer) = self.suitable_or_redrawn(first, id) else {
             // Others behind it may suit these peers.
             self.queue.rotate();
-            return Attempted::Stuck;
+            return SendAttempt::Stuck;
         };
         if !self.hand_to(peer, Payload::Message { id, len }) {
-            return Attempted::Stuck;
+            return SendAttempt::Stuck;
         }
         self.queue.depart(peer);
-        Attempted::Sent
+        SendAttempt::Sent
     }
 
     /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer that is not alive is

@@ -39,7 +39,7 @@ use actions::ActionQueue;
 use handover::{Lent, Rejections};
 use links::Links;
 use pacer::{Pacer, TokenBucket};
-use peers::Peers;
+pub(crate) use peers::Peers;
 use queue::Queue;
 use recent::RecentMessages;
 use screening::Screenings;
@@ -51,7 +51,7 @@ pub use api::{
     RefusedMessage,
 };
 pub use peers::StatusCounts;
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 pub(crate) use route::TlsHandshake;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
@@ -220,9 +220,9 @@ impl Tower {
     }
 
     fn on_connected(&mut self, id: LinkId) {
-        match self.links.get(id).map(|session| session.state()) {
+        match self.links.get(id).map(Session::state) {
             Some(State::Connecting) => {
-                self.with_link(id, |link, local, now| link.handle_connected(local, now));
+                self.with_link(id, Link::handle_connected);
             }
             // The connection was established just when the dial was given up.
             Some(State::Closed) => {}
@@ -243,7 +243,7 @@ impl Tower {
         if self.links.get(id).is_none() {
             self.stats.stale_events += 1;
         }
-        self.with_link(id, |link, local, now| link.handle_finished(local, now));
+        self.with_link(id, Link::handle_finished);
     }
 
     fn on_lost(&mut self, id: LinkId, cause: IoCause) {
@@ -273,7 +273,7 @@ impl Tower {
     }
 
     /// Asks the driver to send on a link, whether the link itself has something to send or not.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn request_send(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_link_mut(id)
             && !core::mem::replace(&mut link.session_mut().send_queued, true)

@@ -6,11 +6,11 @@ use super::queue::TakenIn;
 use super::status::Source;
 use crate::address::Address;
 use crate::config::Screening;
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 use crate::error::TlsFailure;
 use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 use crate::ids::Fingerprint;
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
@@ -27,7 +27,7 @@ const NOTICES_PER_MESSAGE: usize = 5;
 
 /// Who handed over a transfer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct From {
+pub(super) struct SenderInfo {
     /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
     pub(super) claimed: Option<PeerId>,
     /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are believed.
@@ -36,7 +36,7 @@ pub(super) struct From {
 }
 
 /// What a TLS handshake has agreed on and proved.
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TlsHandshake {
     pub(crate) dialect: Dialect,
@@ -111,7 +111,7 @@ impl Tower {
         &mut self,
         id: LinkId,
         link: &mut Session,
-        from: From,
+        from: SenderInfo,
         frame: &MessageFrame<'_>,
     ) -> Option<Outcome> {
         if let Some(reason) = self.refusal(from) {
@@ -159,7 +159,7 @@ impl Tower {
         &mut self,
         id: LinkId,
         link: &mut Session,
-        from: From,
+        from: SenderInfo,
         transfer: u64,
         nonce: Nonce,
         message: Message,
@@ -224,7 +224,7 @@ impl Tower {
 
     /// Returns why nothing is taken from a sender now.
     #[inline]
-    fn refusal(&self, from: From) -> Option<RefusedReason> {
+    fn refusal(&self, from: SenderInfo) -> Option<RefusedReason> {
         if from.is_ignored {
             Some(RefusedReason::Ignored)
         } else if !self.phase.is_running() {
@@ -285,7 +285,7 @@ impl Tower {
     // Who the sender is.
 
     #[inline(always)]
-    fn sender_of(&mut self, link: &mut Session, sender: Sender<'_>) -> From {
+    fn sender_of(&mut self, link: &mut Session, sender: Sender<'_>) -> SenderInfo {
         match sender {
             Sender::Link => {
                 let mut from = self.peer_of(link);
@@ -301,13 +301,13 @@ impl Tower {
     /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one; without keys (clear text)
     /// the claim is believed. As long as no key is pinned, it remains a claim.
     #[inline]
-    pub(super) fn peer_of(&self, link: &Session) -> From {
-        let Some(id) = link.peer else { return From::default() };
-        let Some(peer) = self.peers.get(id) else { return From::default() };
+    pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
+        let Some(id) = link.peer else { return SenderInfo::default() };
+        let Some(peer) = self.peers.get(id) else { return SenderInfo::default() };
         let is_proved =
             link.direction() == Direction::Outbound || peer.is_proved_by(link.identity());
         let is_open_question = is_proved || peer.pin().is_none();
-        From {
+        SenderInfo {
             claimed: is_open_question.then_some(id),
             proved: is_proved.then_some(id),
             is_ignored: false,
@@ -328,10 +328,13 @@ impl Tower {
 
     /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing about an address whose key
     /// is known.
-    fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> From {
+    fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> SenderInfo {
         let known = address.and_then(|address| self.peers.find(address));
         let record = known.and_then(|id| self.peers.get(id));
-        let mut from = From { is_ignored: record.is_some_and(Peer::is_ignored), ..From::default() };
+        let mut from = SenderInfo {
+            is_ignored: record.is_some_and(Peer::is_ignored),
+            ..SenderInfo::default()
+        };
         let is_pinned = record.is_some_and(|peer| peer.pin().is_some());
         match (known, address) {
             (Some(_), _) if from.is_ignored => {}
@@ -441,7 +444,7 @@ impl Tower {
     }
 
     /// Handles what a TLS handshake has agreed on and proved, before the first plaintext.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn handle_tls_handshake(&mut self, id: LinkId, handshake: TlsHandshake) {
         let TlsHandshake { dialect, identity, resumed } = handshake;
         let stats = &mut self.stats;
@@ -464,7 +467,7 @@ impl Tower {
     }
 
     /// Closes a link because TLS failed. The alert is flushed.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn handle_tls_failure(&mut self, id: LinkId, failure: TlsFailure) {
         self.close(id, CloseReason::Tls(failure), Doubt::InDoubt, CloseMode::Flush);
         self.advance();
@@ -692,7 +695,7 @@ impl Tower {
             let config = &self.local.config;
             let lifetime = lifetime(&config.timeouts);
             let whose = (peer, link.incarnation);
-            self.retry_memory.keep(whose, window, self.now, lifetime, config.max_links);
+            self.retry_memory.keep(whose, window, self.now, lifetime, config.max_peers);
         }
     }
 

@@ -176,5 +176,5 @@ impl Tower {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests;

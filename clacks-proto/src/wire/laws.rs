@@ -63,7 +63,7 @@ fn stream() -> (Vec<u8>, usize) {
             version: VERSION,
             incarnation: 1,
             max_message: 1 << 16,
-            window: crate::Window { messages: 1, bytes: 1 },
+            window: Window { messages: 1, bytes: 1 },
             network: "",
             address: Some(longest_name()),
         }),

@@ -1,16 +1,19 @@
 //! How many events a second, and how many bytes a tower, from a hundred towers to a million; and what a walk without any protocol costs beside it.
 //!
 //! ```sh
-//! cargo bench -p clacks-sim --bench scale                          # up to 100 000 towers, about two minutes
-//! cargo bench -p clacks-sim --bench scale -- --full                # and a million: 16 GB
-//! cargo bench -p clacks-sim --bench scale -- busy 10000 5000000    # one workload, so many towers, so many events
+//! # Up to 100 000 towers, about two minutes.
+//! cargo bench --manifest-path benches/Cargo.toml --bench scale
+//! # And a million: 16 GB.
+//! cargo bench --manifest-path benches/Cargo.toml --bench scale -- --full
+//! # One workload, so many towers, so many events.
+//! cargo bench --manifest-path benches/Cargo.toml --bench scale -- busy 10000 5000000
 //! ```
 //!
 //! Every measurement has a process of its own, so that none finds memory that another has left. Speed is given by CPU time (user mode) and by the clock on
 //! the wall: on a machine with other work only the first means something.
 //!
 //! Towers in random places of memory miss the processor's caches of addresses; with large pages they miss less. On Linux with glibc this shows how much:
-//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench -p clacks-sim --bench scale`.
+//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench --manifest-path benches/Cargo.toml --bench scale`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

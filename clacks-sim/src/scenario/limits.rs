@@ -136,7 +136,7 @@ impl Scenario {
         if self.tower.heartbeat == Heartbeat::Every(Duration::ZERO) {
             return Err(ScenarioError::range("tower.heartbeat", "0s", "at least 10ms, or \"off\""));
         }
-        self.tower.config().check().map_err(|error| {
+        self.tower.config().validate().map_err(|error| {
             let knob = knob_of(error);
             let value = self.value_text(knob).map(|value| format!("is {value}; "));
             ScenarioError::field(knob, format!("{}{error}", value.unwrap_or_default()))

@@ -14,6 +14,8 @@ const PEER: u64 = 320;
 const MESSAGE: u64 = 320;
 /// One end of a connection: a tower's link, and the bytes on their way.
 const LINK: u64 = 1_024;
+/// A message that a tower remembers, in a ring and an index that grow by doubling.
+const REMEMBERED: u64 = 32;
 /// A contact of a tower.
 const CONTACT: u64 = 4;
 /// Something that is done at some time.
@@ -29,14 +31,15 @@ const MOST: u64 = 16 << 30;
 impl Scenario {
     /// How much memory the run takes at most, in bytes, roughly: on the safe side, but no proof.
     ///
-    /// Towers times (2 KiB, 320 bytes for each peer, 1 KiB for each link), each message twice, contacts, steps, and readings for an oracle. Peers are as many as a tower
-    /// may know or can have learned in the time; links as many as it may have or uses within the idle time-out.
+    /// Towers times (2 KiB, 320 bytes for each peer, 1 KiB for each link, 32 bytes for each message remembered), each message twice, contacts, steps, and readings
+    /// for an oracle. Peers are as many as a tower may know or can have learned in the time; links as many as it may have or uses within the idle time-out.
     #[must_use]
     pub fn memory_estimate(&self) -> u64 {
         let towers = u64::from(self.towers);
         let each = TOWER
             .saturating_add(self.peers().saturating_mul(PEER))
-            .saturating_add(self.links().saturating_mul(LINK));
+            .saturating_add(self.links().saturating_mul(LINK))
+            .saturating_add(self.remembered().saturating_mul(REMEMBERED));
         let messages = self.messages.total().saturating_add(self.enqueued_by_faults());
         let size = u64::try_from(self.messages.size).unwrap_or(u64::MAX);
         let message = MESSAGE.saturating_add(size).saturating_mul(COPIES).saturating_add(STEP);
@@ -91,7 +94,6 @@ impl Scenario {
 
     /// How many links a tower has at most, on average over the towers: for each use one end here and one there, until both are idle.
     #[allow(
-        clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "an estimate, bounded by what is exact; casts from floats saturate"
@@ -99,13 +101,7 @@ impl Scenario {
     fn links(&self) -> u64 {
         let max_links = u64::try_from(self.tower.max_links).unwrap_or(u64::MAX);
         let most = max_links.min(self.peers().saturating_mul(2));
-        let messages = self.messages.total().saturating_add(self.enqueued_by_faults());
-        let holders = (messages as f64 / f64::from(self.towers.max(1))).min(1.0);
-        let by_messages = match self.tower.send_rate.send_rate() {
-            SendRate::Every(every) => holders / every.as_secs_f64(),
-            SendRate::Unlimited if messages > 0 => return most,
-            SendRate::Unlimited => 0.0,
-        };
+        let Some(by_messages) = self.sent_per_second() else { return most };
         let by_heartbeats = match self.tower.heartbeat {
             Heartbeat::Off => 0.0,
             Heartbeat::Every(every) => 1.0 / every.as_secs_f64(),
@@ -113,6 +109,30 @@ impl Scenario {
         let idle = self.tower.timeouts.idle.saturating_add(self.tower.timeouts.close);
         let used = 2.0 * (1.0 + (by_messages + by_heartbeats) * idle.as_secs_f64());
         (used.ceil() as u64).min(most)
+    }
+
+    /// Returns how many messages a tower remembers at most, on average over the towers: a tower receives as many as it sends.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, bounded by what is exact; casts from floats saturate"
+    )]
+    fn remembered(&self) -> u64 {
+        let recent = u64::try_from(self.tower.recent).unwrap_or(u64::MAX);
+        let received = self.sent_per_second().map(|sent| sent * self.time.as_secs_f64());
+        received.map_or(recent, |received| recent.min(received.ceil() as u64))
+    }
+
+    /// Returns how many messages a tower sends in a second at most, on average over the towers. `None` is no limit.
+    #[allow(clippy::cast_precision_loss, reason = "an estimate")]
+    fn sent_per_second(&self) -> Option<f64> {
+        let messages = self.messages.total().saturating_add(self.enqueued_by_faults());
+        let holders = (messages as f64 / f64::from(self.towers.max(1))).min(1.0);
+        match self.tower.send_rate.send_rate() {
+            SendRate::Every(every) => Some(holders / every.as_secs_f64()),
+            SendRate::Unlimited if messages > 0 => None,
+            SendRate::Unlimited => Some(0.0),
+        }
     }
 
     fn enqueued_by_faults(&self) -> u64 {
@@ -160,8 +180,11 @@ mod tests {
             judged.memory_estimate()
         };
         assert!(judged(1) > judged(100) + 3_000_000 * 100, "every reading is kept");
-        let less = small.tower(|tower| tower.max_peers = 8);
+        let less = small.clone().tower(|tower| tower.max_peers = 8);
         assert!(less.memory_estimate() < base);
+        let busy = small.messages(|messages| messages.count = 1_000);
+        let forgetful = busy.clone().tower(|tower| tower.recent = 0);
+        assert_eq!(busy.memory_estimate() - forgetful.memory_estimate(), 3_600 * 32 * 1_000);
     }
 
     #[test]

@@ -396,7 +396,7 @@ mod errors {
             ("[tower]\nburst = 0", "tower.burst is 0; the burst must be at least 1"),
             (
                 "[tower]\nheartbeat = \"1ms\"",
-                "tower.heartbeat is \"1ms\"; the heartbeat must be at least 10 ms",
+                "tower.heartbeat is \"1ms\"; the heartbeat must be off or at least 10 ms",
             ),
             (
                 "[contacts]\nshape = \"regular\"\ndegree = 10",

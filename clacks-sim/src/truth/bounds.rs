@@ -1,9 +1,9 @@
 //! A tower holds no more than its configuration says.
 
-use clacks_proto::{Config, Instant, Tower};
+use clacks_proto::{Config, Instant, QueueUsage, StatusCounts, Tower};
 
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::TowerId;
+use crate::occurrence::{Occurrence, TowerId, What};
 
 /// Watches how much a tower holds, after each event.
 ///
@@ -12,22 +12,27 @@ use crate::occurrence::TowerId;
 pub(super) struct Bounds {
     limits: Sizes,
     looks: u64,
+    /// An upper bound of the number of links of each tower. To count the links visits each of them, so they are counted only
+    /// when this bound exceeds the limit.
+    links: Vec<usize>,
 }
 
 /// How much there is of what is bounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sizes {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-    pub(super) links: usize,
-    pub(super) peers: usize,
+struct Sizes {
+    messages: usize,
+    bytes: usize,
+    links: usize,
+    peers: usize,
 }
 
 impl Sizes {
-    /// Those of a tower. It keeps count itself, so this costs nothing.
-    pub(super) fn of(tower: &Tower) -> Self {
-        let (messages, bytes) = tower.held();
-        Self { messages, bytes, links: tower.links(), peers: tower.peers() }
+    /// Returns the sizes of a tower that has this number of links.
+    fn of(tower: &Tower, links: usize) -> Self {
+        let QueueUsage { messages, bytes, .. } = tower.queue_usage();
+        let StatusCounts { new, alive, lost, dead, ignored, .. } = tower.status_counts();
+        let peers = (new + alive + lost + dead + ignored) as usize;
+        Self { messages, bytes, links, peers }
     }
 
     fn named(self) -> [(&'static str, usize); 4] {
@@ -37,23 +42,41 @@ impl Sizes {
 }
 
 impl Bounds {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(towers: u32, config: &Config) -> Self {
         let limits = Sizes {
             messages: config.max_queue_messages,
             bytes: config.max_queue_bytes,
             links: config.max_links,
             peers: config.max_peers,
         };
-        Self { limits, looks: 0 }
+        Self { limits, looks: 0, links: vec![0; towers as usize] }
+    }
+
+    pub(super) fn see(&mut self, occurrence: &Occurrence) {
+        if let What::Dialled { .. } | What::Accepted { .. } = occurrence.what
+            && let Some(tower) = occurrence.tower
+            && let Some(links) = self.links.get_mut(tower.0 as usize)
+        {
+            *links += 1;
+        }
     }
 
     pub(super) fn look(
         &mut self,
         at: Instant,
         tower: TowerId,
-        sizes: Sizes,
+        machine: &Tower,
         found: &mut Violations,
     ) {
+        let Some(links) = self.links.get_mut(tower.0 as usize) else { return };
+        if *links > self.limits.links {
+            *links = machine.links().count();
+        }
+        let sizes = Sizes::of(machine, *links);
+        self.compare(at, tower, sizes, found);
+    }
+
+    fn compare(&mut self, at: Instant, tower: TowerId, sizes: Sizes, found: &mut Violations) {
         self.looks += 1;
         for ((what, size), (_, limit)) in sizes.named().into_iter().zip(self.limits.named()) {
             if size > limit {
@@ -73,15 +96,16 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clacks_proto::{Address, Seed};
 
     #[test]
     fn a_size_at_its_limit_is_right_and_one_beyond_is_found() {
-        let mut bounds = Bounds::new(&Config::default());
+        let mut bounds = Bounds::new(5, &Config::default());
         let full = bounds.limits;
         assert!(full.named().iter().all(|(_, limit)| *limit > 0));
         let mut found = Violations::default();
         let (at, tower) = (Instant::ORIGIN, TowerId(4));
-        bounds.look(at, tower, full, &mut found);
+        bounds.compare(at, tower, full, &mut found);
         assert_eq!(found.count(), 0);
         for (over, what) in [
             (Sizes { messages: full.messages + 1, ..full }, "messages"),
@@ -90,10 +114,32 @@ mod tests {
             (Sizes { peers: full.peers + 1, ..full }, "peers"),
         ] {
             let mut found = Violations::default();
-            bounds.look(at, tower, over, &mut found);
+            bounds.compare(at, tower, over, &mut found);
             assert_eq!(found.count_of(Checker::Bounds), 1);
             assert!(found.kept()[0].text.contains(what), "{}", found.kept()[0].text);
         }
         assert_eq!(bounds.looks(), 5);
+    }
+
+    #[test]
+    fn links_are_counted_when_a_tower_may_have_too_many() {
+        let mut config = Config::default();
+        (config.max_links, config.max_half_open) = (3, 1);
+        let address = |port| Address::new("127.0.0.1", port).unwrap();
+        let mut machine = Tower::new(config.clone(), address(8_001), &Seed::from_u64(1)).unwrap();
+        let (at, tower) = (Instant::ORIGIN, TowerId(0));
+        let mut bounds = Bounds::new(1, &config);
+        let mut found = Violations::default();
+        machine.announce(&address(8_002), at).unwrap();
+        for upper_bound in [1, 2, 3, 1, 2] {
+            let what = What::Dialled { to: None };
+            bounds.see(&Occurrence { at, tower: Some(tower), what });
+            bounds.look(at, tower, &machine, &mut found);
+            assert_eq!(bounds.links, [upper_bound]);
+        }
+        assert_eq!(found.count(), 0);
+        bounds.limits.links = 0;
+        bounds.look(at, tower, &machine, &mut found);
+        assert_eq!(found.count_of(Checker::Bounds), 1);
     }
 }

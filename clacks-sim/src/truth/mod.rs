@@ -27,11 +27,11 @@ mod whole;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clacks_proto::{Instant, Screening, Status, Tower};
+use clacks_proto::{HeldMessage, Instant, MessageState, Screening, Status, Tower};
 
 use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
 use crate::plan::Plan;
-use bounds::{Bounds, Sizes};
+use bounds::Bounds;
 use faults::Faults;
 use ignored::Ignored;
 use ledger::Ledger;
@@ -131,7 +131,7 @@ impl Truth {
             ledger: Ledger::new(plan.towers, config.window.messages, idle, memory),
             statuses: Statuses::new(config.kill_timeout, plan.towers, checks.tracked_towers),
             ignored: Ignored::new(plan.towers),
-            bounds: Bounds::new(config),
+            bounds: Bounds::new(plan.towers, config),
             spinning: Spinning::new(plan.towers, checks.events_in_an_instant),
             faults: Faults::default(),
             altered: BTreeSet::new(),
@@ -146,6 +146,7 @@ impl Truth {
     /// Something happened.
     pub(crate) fn see(&mut self, occurrence: &Occurrence) {
         self.ledger.see(occurrence, &mut self.found);
+        self.bounds.see(occurrence);
         match occurrence.what {
             What::Fault(fault) => {
                 if let (Fault::Corrupted, Some(tower)) = (fault, occurrence.tower) {
@@ -183,19 +184,14 @@ impl Truth {
 
     /// A tower has done all that followed from an event, and all that it told has been seen.
     pub(crate) fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower) {
-        let sizes = Sizes::of(machine);
-        self.bounds.look(at, tower, sizes, &mut self.found);
+        self.bounds.look(at, tower, machine, &mut self.found);
         self.spinning.look(at, tower, &mut self.found);
-        let kept = || machine.peek().filter(|held| held.offer.is_none());
-        let look = || kept().filter_map(|held| number_in(held.message.body())).collect();
         // What is under screening is still its sender's.
-        let held = sizes.messages - machine.offers();
+        let is_kept = |held: &HeldMessage| !matches!(held.state, MessageState::Offered { .. });
+        let kept = || machine.peek().filter(is_kept);
+        let look = || kept().filter_map(|held| number_in(held.message.body())).collect();
+        let held = machine.queue_usage().messages - machine.pending_screenings();
         self.ledger.count(at, tower, held, look, &mut self.found);
-    }
-
-    /// Reads what is known of a tower that will soon have an event, so that it is in the cache.
-    pub(crate) fn look_ahead(&self, tower: TowerId) {
-        std::hint::black_box(self.ledger.look_ahead(tower) ^ self.spinning.look_ahead(tower));
     }
 
     /// Compares all that a running tower holds with the ledger. Not in the middle of an event.

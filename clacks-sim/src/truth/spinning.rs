@@ -23,11 +23,6 @@ impl Spinning {
         Self { limit, towers: vec![Turn { at: Instant::ORIGIN, events: 0 }; towers as usize] }
     }
 
-    /// Reads what is known of a tower.
-    pub(super) fn look_ahead(&self, tower: TowerId) -> u32 {
-        self.towers.get(tower.0 as usize).map_or(0, |turn| turn.events)
-    }
-
     /// A tower has dealt with one more event.
     pub(super) fn look(&mut self, at: Instant, tower: TowerId, found: &mut Violations) {
         let Some(turn) = self.towers.get_mut(tower.0 as usize) else { return };

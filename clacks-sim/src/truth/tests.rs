@@ -205,7 +205,7 @@ fn a_tower_that_is_too_full_is_found() {
     let mut run = Run::new(Checks::default());
     let tower = run.tower(3);
     Arc::make_mut(&mut run.plan.config).max_queue_bytes = 23;
-    run.truth.bounds = Bounds::new(&run.plan.config);
+    run.truth.bounds = Bounds::new(run.plan.towers, &run.plan.config);
     for message in 0..3 {
         run.say(What::Enqueued { message: MessageId(message) });
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Config, Held, Instant, SendRate, Tower};
+use clacks_proto::{Config, HeldMessage, Instant, SendRate, Tower};
 
 use super::{
     Average, Body, Checks, DuplicationCause, Holding, Liveness, LossCause, Network, Place, Ticks,
@@ -64,21 +64,17 @@ impl Watch<Tower> for Judge {
         self.standings.push(*standing);
         self.hops.push(self.truth.totals().hops);
         for (number, tower) in world.running() {
-            let memory = tower.peek().map(|held| holding(tower, &held, world));
+            let memory = tower.peek().map(|held| holding(&held, world));
             self.truth.audit(standing.at, number, memory);
         }
     }
 }
 
-fn holding(tower: &Tower, held: &Held, world: &Census<'_, Tower>) -> Holding {
+fn holding(held: &HeldMessage, world: &Census<'_, Tower>) -> Holding {
     let message = world.names().number_of(held.nonce);
     let size = held.message.body().len();
     let is_intact = message.is_some_and(|message| names::message(message, size) == held.message);
-    let to = held.in_flight.map(|peer| {
-        let peer = tower.peer(peer);
-        peer.and_then(|peer| world.tower_at(peer.address))
-    });
-    let place = to.map_or(Place::Waiting, Place::InFlight);
+    let place = Place::of(&held.state, |address| world.tower_at(address)).unwrap();
     Holding { message, place, body: if is_intact { Body::Intact } else { Body::Altered } }
 }
 

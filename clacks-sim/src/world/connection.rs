@@ -138,10 +138,6 @@ impl Connections {
         }
     }
 
-    pub(super) fn look_at(&self, place: u32) -> Option<&Connection> {
-        self.places.get(place as usize)
-    }
-
     pub(super) fn get(&mut self, place: u32) -> &mut Connection {
         &mut self.places[place as usize]
     }

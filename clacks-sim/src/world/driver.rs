@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clacks_proto::wire::{Decoder, Frame, MAX_BODY};
 use clacks_proto::{
-    Action, CloseMode, Event, Instant, IoCause, LinkId, MessageKey, Notice, PeerId, StateMachine,
+    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Nonce, Notice, StateMachine,
 };
 
 use super::connection::{EndId, Load};
 use super::{Due, Watch, World};
-use crate::occurrence::{MessageId, TowerId, What};
+use crate::occurrence::{TowerId, What};
 
 /// Where inbound connections seem to come from. It decides nothing.
 const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -31,11 +31,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             && let Some(action) = machine.poll_action()
         {
             match action {
-                Action::Connect { link, peer } => self.dial(tower, link, peer),
+                Action::Connect { link, address } => self.dial(tower, link, &address),
                 Action::Send { link } => self.transmit(tower, link),
                 Action::Close { link, how, .. } => self.close(tower, link, how),
                 Action::Notify(Notice::ShutDown { left }) => undelivered = Some(left),
-                Action::Notify(notice) => self.on_notice(tower, notice),
+                Action::Notify(notice) => self.on_notice(tower, &notice),
                 // Whoever made the towers may have decided before this is polled.
                 Action::Screen { offer, .. } => self.on_offer(tower, offer),
                 _ => {}
@@ -51,38 +51,28 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         }
     }
 
-    /// Which of the run's towers a peer is.
-    fn peer(&self, tower: TowerId, peer: PeerId) -> Option<TowerId> {
-        let machine = self.nodes[tower.0 as usize].machine.as_ref()?;
-        self.addresses.number_of(machine.tower().peer(peer)?.address)
-    }
-
-    fn message(&self, tower: TowerId, key: MessageKey) -> Option<MessageId> {
-        let machine = self.nodes[tower.0 as usize].machine.as_ref()?;
-        self.names.number_of(machine.tower().nonce_of(key)?)
-    }
-
-    fn on_notice(&mut self, tower: TowerId, notice: Notice) {
-        let what = match notice {
-            Notice::TowerDiscovered { peer } => What::Discovered { peer: self.peer(tower, peer) },
-            Notice::StatusChanged { peer, from, to } => {
-                What::StatusChanged { peer: self.peer(tower, peer), from, to }
+    fn on_notice(&mut self, tower: TowerId, notice: &Notice) {
+        let number_of = |address: &Address| self.addresses.number_of(address);
+        let message_of = |nonce: Nonce| self.names.number_of(nonce);
+        let what = match *notice {
+            Notice::TowerDiscovered { ref peer } => What::Discovered { peer: number_of(peer) },
+            Notice::StatusChanged { ref peer, from, to, .. } => {
+                What::StatusChanged { peer: number_of(peer), from, to }
             }
             Notice::TowerForgotten { .. } => What::Forgot,
-            Notice::MessageReceived { from, message } => {
-                let from = from.and_then(|from| self.peer(tower, from));
-                let message = self.message(tower, message);
+            Notice::MessageReceived { ref from, nonce, .. } => {
+                let (from, message) = (from.as_ref().and_then(number_of), message_of(nonce));
                 What::Received { from, sender: self.sender_of(tower, message), message }
             }
-            Notice::MessageQueued { message, origin } => {
-                What::Queued { message: self.message(tower, message), origin }
+            Notice::MessageQueued { nonce, origin, .. } => {
+                What::Queued { message: message_of(nonce), origin }
             }
-            Notice::MessageDelivered { to, message } => {
-                What::Delivered { to: self.peer(tower, to), message: self.message(tower, message) }
+            Notice::MessageDelivered { ref to, nonce, .. } => {
+                What::Delivered { to: number_of(to), message: message_of(nonce) }
             }
-            Notice::Announced { to } => What::Announced { to: self.peer(tower, to) },
-            Notice::LinkClosed { peer, why, .. } => {
-                What::LinkClosed { peer: peer.and_then(|peer| self.peer(tower, peer)), why }
+            Notice::Announced { ref to } => What::Announced { to: number_of(to) },
+            Notice::LinkClosed { ref peer, reason: why, .. } => {
+                What::LinkClosed { peer: peer.as_ref().and_then(number_of), why }
             }
             Notice::Missed { count } => What::Missed { count },
             // Nothing proves keys here, and the end of a shutdown is told apart.
@@ -91,8 +81,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         self.see(tower, what);
     }
 
-    fn dial(&mut self, tower: TowerId, link: LinkId, peer: PeerId) {
-        let to = self.peer(tower, peer);
+    fn dial(&mut self, tower: TowerId, link: LinkId, address: &Address) {
+        let to = self.addresses.number_of(address);
         self.see(tower, What::Dialled { to });
         self.nodes[tower.0 as usize].dials += 1;
         match to {

@@ -4,7 +4,6 @@
 //! is that of (time, sequence) alone.
 
 mod addresses;
-mod ahead;
 mod clock;
 mod connection;
 mod driver;
@@ -25,7 +24,6 @@ use crate::occurrence::{Fault, Occurrence, TowerId, What};
 use crate::plan::{Partition, Plan, Weather};
 use crate::random::Randomness;
 use addresses::Addresses;
-use ahead::Ahead;
 use connection::{Connections, Segments};
 use life::Node;
 
@@ -36,11 +34,6 @@ pub(crate) trait Watch<M> {
 
     /// A tower has done all that followed from an event.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
-
-    /// A tower will soon have an event.
-    fn look_ahead(&self, tower: TowerId) {
-        let _ = tower;
-    }
 
     /// The network was parted.
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
@@ -128,7 +121,6 @@ pub(crate) struct World<M, W> {
     wire_at: u64,
     /// What a tower transmits, until it is cut into segments.
     scratch: Vec<u8>,
-    ahead: Ahead,
     pub(crate) watch: W,
 }
 
@@ -158,7 +150,6 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             standing: Standing::default(),
             wire_at: 0,
             scratch: Vec::new(),
-            ahead: Ahead::new(plan.towers),
             watch,
             plan,
         };
@@ -175,7 +166,6 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             return false;
         };
         self.now = at;
-        self.look_ahead(due);
         match due {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
@@ -270,7 +260,7 @@ impl<'a, M: StateMachine> Census<'a, M> {
         tower: &'a Tower,
     ) -> impl Iterator<Item = (Option<TowerId>, Status)> + use<'a, M> {
         let addresses = self.addresses;
-        tower.survey().map(move |peer| (addresses.number_of(peer.address), peer.status))
+        tower.survey().map(move |peer| (addresses.number_of(&peer.address), peer.status))
     }
 }
 

@@ -20,8 +20,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     pub(super) fn on_offer(&mut self, tower: TowerId, offer: OfferId) {
         let node = &mut self.nodes[tower.0 as usize];
         let offered = node.machine.as_ref().and_then(|machine| machine.tower().offer(offer));
-        if let (Some(sender), Some((nonce, _))) = (self.speaker, offered) {
-            let message = self.names.number_of(nonce);
+        if let (Some(sender), Some(offered)) = (self.speaker, offered) {
+            let message = self.names.number_of(offered.nonce);
             node.offers.push(Offered { offer, message, sender });
         }
     }

@@ -72,7 +72,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             }
             Step::Heed { tower, peer } => {
                 let what = What::Heeded { peer: *peer };
-                self.command(*tower, *peer, Some(what), Tower::heed);
+                self.command(*tower, *peer, Some(what), Tower::unignore);
             }
         }
     }

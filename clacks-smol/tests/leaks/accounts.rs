@@ -1,54 +1,55 @@
-//! What ten thousand short links leave behind: nothing. The same for every runtime.
+//! What is left of ten thousand short links. Shared by the tests of all runtimes.
 //!
-//! In a process of its own, because other tests' descriptors and memory would count as well.
+//! In a process of its own, because the descriptors and the memory of other tests would count as
+//! well.
 
-use clacks_proto::{Address, Config, Report, Seed, SendRate, Tower};
+use clacks_proto::{Address, Config, Notice, Seed, SendRate, Tower};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Links that somebody opens and drops when he has been greeted.
+/// Links that a caller opens, and drops after the first byte of the hello.
 const CALLS: usize = 8_000;
 
-/// Links that a tower dials, says hello on, announces itself on, and parts from.
+/// Links that a tower dials, announces itself on, and closes.
 const DIALS: usize = 2_000;
 
-/// What goes before, so that everything has its full size: pools, tables, the allocator's own stock.
+/// Links before the count, so that pools, tables and the allocator have their full size.
 const WARM_UP: usize = 1_000;
 
-/// How long the whole test may take. Far more than it needs: reaching it is a failure.
-const LIMIT: Duration = Duration::from_secs(300);
+/// How long the test may take. It needs far less: if it takes this long, it has failed.
+const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How long sockets may take to be gone when nobody needs them any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long sockets that are no longer used may stay open.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much the process may have grown: less than 500 bytes for each link.
+/// How much the process may grow: less than 500 bytes for each link.
 const GROWTH: usize = 4 << 20;
 
-const FOR_EVER: Duration = Duration::from_secs(3_600);
+const FOREVER: Duration = Duration::from_secs(3_600);
 
-/// A tower in clear text whose links are short, and its port.
+/// A tower in clear text that closes unused links at once, and its listener.
 pub(crate) fn tower(seed: u64) -> (Tower, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::default();
-    config.send_rate = SendRate::Every(FOR_EVER);
+    config.send_rate = SendRate::Every(FOREVER);
     config.heartbeat = None;
     config.timeouts.idle = Duration::from_millis(1);
     let address = Address::try_from(listener.local_addr().unwrap()).unwrap();
     (Tower::new(config, address, &Seed::from_u64(seed)).unwrap(), listener)
 }
 
-/// Opens links from outside to the tower at `socket` and has it dial another one with `dial`, which comes back when the
-/// link is closed; and looks what is left of them.
+/// Opens links to the tower at `socket`, makes it dial with `dial`, which returns when the link is
+/// closed, and compares the descriptors and the memory before and after.
 pub(crate) fn count(socket: SocketAddr, mut dial: impl FnMut()) {
     if !cfg!(target_os = "linux") {
-        println!("skipped: only Linux tells a process's descriptors and memory in /proc/self");
+        println!("skipped: only Linux has /proc/self");
         return;
     }
     thread::spawn(|| {
-        thread::sleep(LIMIT);
-        eprintln!("waited too long");
+        thread::sleep(TEST_TIMEOUT);
+        eprintln!("the test takes too long");
         std::process::abort();
     });
     let idle = descriptors();
@@ -65,15 +66,15 @@ pub(crate) fn count(socket: SocketAddr, mut dial: impl FnMut()) {
     assert!(after < before + GROWTH, "{before} bytes before, {after} after");
 }
 
-/// Whether a report tells that the link with a tower is closed.
-pub(crate) fn is_end(report: &Report, with: &Address) -> bool {
-    matches!(report, Report::LinkClosed { tower, .. } if tower.as_ref() == Some(with))
+/// Returns whether a notice says that the link with a peer is closed.
+pub(crate) fn is_end(notice: &Notice, of: &Address) -> bool {
+    matches!(notice, Notice::LinkClosed { peer, .. } if peer.as_ref() == Some(of))
 }
 
 fn call(socket: SocketAddr, count: usize) {
     let mut greeted = 0;
     while greeted < count {
-        // A tower whose half-open links are all taken hangs up: not every call makes a link.
+        // A tower whose half-open links are all in use drops the connection.
         let mut caller = TcpStream::connect(socket).unwrap();
         greeted += caller.read(&mut [0; 1]).unwrap_or(0);
     }
@@ -81,7 +82,7 @@ fn call(socket: SocketAddr, count: usize) {
 
 /// Waits until the process has as few descriptors as when it had no links.
 fn settle(idle: usize) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
     while descriptors() > idle {
         assert!(Instant::now() < deadline, "{} descriptors instead of {idle}", descriptors());
         thread::sleep(Duration::from_millis(5));
@@ -92,7 +93,7 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// The bytes of this process that are in memory.
+/// Returns the bytes of this process that are in memory.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

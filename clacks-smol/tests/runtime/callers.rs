@@ -1,54 +1,52 @@
-//! Callers that are no towers: what a bare socket sees.
+//! Callers that are not towers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::machines::witness;
-use crate::support::{FOR_EVER, quiet, run};
-use crate::witness::Seen;
+use crate::machines::Alone;
+use crate::support::{FOREVER, run, without_timeouts};
+use crate::witness::{Seen, Witness};
 
-/// Calls a tower that has no reason to wake up by itself, except for its handshake's time-out, and reads to the end.
+/// Calls a tower without timers, except for its handshake timeout. Reads what it sends until it
+/// closes its side.
 async fn call(handshake: Duration, speak: impl FnOnce(&mut TcpStream)) -> (Vec<u8>, Seen) {
-    let mut config = quiet();
+    let mut config = without_timeouts();
     config.timeouts.handshake = handshake;
-    config.timeouts.close = FOR_EVER;
-    let (handle, record, alone) = witness(config, false);
-    let mut caller = TcpStream::connect(handle.local_addr()).unwrap();
+    let (alone, record) = Alone::start(config, Witness::new);
+    let mut caller = TcpStream::connect(alone.handle.local_addr()).unwrap();
     speak(&mut caller);
     let heard = smol::unblock(move || {
         let mut heard = Vec::new();
-        // Ends with the sending side of the tower; ours is still open unless it was closed above.
         caller.read_to_end(&mut heard).unwrap();
         heard
     })
     .await;
-    handle.shutdown().await;
-    alone.end().await.unwrap();
-    let seen = record.lock().unwrap().values().copied().next();
-    (heard, seen.unwrap())
+    alone.handle.shutdown().await;
+    alone.join().await.unwrap();
+    (heard, record.links()[0])
 }
 
 #[test]
-fn a_rude_caller_hears_why_and_the_end() {
+fn a_caller_with_another_protocol_gets_a_farewell_and_the_end() {
     run(async {
         let request = b"GET / HTTP/1.1\r\n\r\n";
-        let (heard, seen) = call(FOR_EVER, |caller| caller.write_all(request).unwrap()).await;
+        let (heard, seen) = call(FOREVER, |caller| caller.write_all(request).unwrap()).await;
         assert!(!heard.is_empty());
         assert_eq!((seen.received, seen.sent, seen.terminal), (request.len(), heard.len(), 1));
     });
 }
 
 #[test]
-fn a_caller_that_has_no_more_to_say_is_let_go() {
+fn a_link_ends_when_the_caller_has_closed_its_side() {
     run(async {
-        let (_, seen) = call(FOR_EVER, |caller| caller.shutdown(Shutdown::Write).unwrap()).await;
+        let (_, seen) = call(FOREVER, |caller| caller.shutdown(Shutdown::Write).unwrap()).await;
         assert_eq!((seen.received, seen.finished, seen.terminal), (0, 1, 1));
     });
 }
 
 #[test]
-fn a_silent_caller_is_cut_in_time() {
+fn a_silent_caller_is_closed_at_the_handshake_timeout() {
     run(async {
         let (_, seen) = call(Duration::from_millis(20), |_| ()).await;
         assert_eq!((seen.received, seen.terminal), (0, 1));

@@ -1,72 +1,91 @@
-//! Towers die and come back, and their peers notice.
+//! Towers that stop and return, and addresses where no tower is.
 
-use clacks_proto::{Address, Message, Report, Status};
-use std::net::TcpListener;
+use clacks_proto::{Address, Message, Notice, Status};
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
 
-use crate::support::{FOR_EVER, find, port, quick, run, start, start_at, turns};
+use crate::support::{ClosedPort, FOREVER, becomes, find, port_again, quick, run, start, start_at};
 
 #[test]
-fn a_tower_that_dies_is_lost_and_one_that_comes_back_is_alive() {
+fn a_tower_that_stops_becomes_lost_and_alive_when_it_returns() {
     run(async {
         let (one, two) = (start(quick()), start(quick()));
         let mut notices = one.handle.notices();
         let (address, socket) = (two.address(), two.handle.local_addr());
-        one.handle.expand(&address).await.unwrap();
-        turns(&mut notices, &address, Status::Alive).await;
+        one.handle.expand(&address).unwrap();
+        becomes(&mut notices, &address, Status::Alive).await;
 
         two.kill().await;
-        turns(&mut notices, &address, Status::Lost).await;
+        becomes(&mut notices, &address, Status::Lost).await;
 
-        let two = start_at(quick(), TcpListener::bind(socket).unwrap());
-        turns(&mut notices, &address, Status::Alive).await;
-        drop(two);
+        let _two = start_at(quick(), port_again(socket));
+        becomes(&mut notices, &address, Status::Alive).await;
     });
 }
 
 #[test]
-fn death_closes_every_socket_at_once() {
+fn all_sockets_are_closed_when_the_driver_is_dropped() {
     run(async {
         let mut config = quick();
-        config.timeouts.handshake = FOR_EVER;
+        config.timeouts.handshake = FOREVER;
         let tower = start(config);
-        let mut silent = std::net::TcpStream::connect(tower.handle.local_addr()).unwrap();
-        let mut hello = [0; 1];
-        std::io::Read::read_exact(&mut silent, &mut hello).unwrap();
+        let mut silent = TcpStream::connect(tower.handle.local_addr()).unwrap();
+        silent.read_exact(&mut [0; 1]).unwrap();
         tower.kill().await;
-        // The rest of the hello, then the end: blocks for ever if the socket outlives the tower.
-        let rest = smol::unblock(move || {
-            std::io::Read::read_to_end(&mut silent, &mut Vec::new()).map_err(|error| error.kind())
-        });
-        assert!(matches!(rest.await, Ok(_) | Err(std::io::ErrorKind::ConnectionReset)));
+        // The rest of the hello, then the end. Blocks if the socket is still open.
+        let rest = smol::unblock(move || silent.read_to_end(&mut Vec::new()));
+        let rest = rest.await.map_err(|error| error.kind());
+        assert!(matches!(rest, Ok(_) | Err(ErrorKind::ConnectionReset)));
     });
 }
 
 #[test]
-fn a_closed_port_is_lost_and_the_message_stays() {
+fn a_closed_port_becomes_lost_and_the_message_is_requeued() {
     run(async {
-        let closed = Address::try_from(port().local_addr().unwrap()).unwrap();
+        let port = ClosedPort::new();
+        let closed = &port.address;
         let tower = start(quick());
         let mut notices = tower.handle.notices();
-        tower.handle.enqueue(Message::text("for nobody")).await.unwrap();
-        tower.handle.expand(&closed).await.unwrap();
-        turns(&mut notices, &closed, Status::Lost).await;
-        find(&mut notices, |report| match report {
-            Report::MessageQueued { .. } => Some(()),
-            _ => None,
+        tower.handle.enqueue(Message::text("nobody takes this")).unwrap();
+        tower.handle.expand(closed).unwrap();
+        becomes(&mut notices, closed, Status::Lost).await;
+        find(&mut notices, |notice| matches!(notice, Notice::MessageQueued { .. }).then_some(()))
+            .await;
+        assert_eq!(tower.handle.queue_usage().messages, 1);
+        assert!(tower.handle.stats().links_dialled >= 1);
+    });
+}
+
+#[test]
+fn a_name_without_addresses_becomes_lost() {
+    run(async {
+        let unknown = Address::new("no-such-tower.invalid", 8001).unwrap();
+        let tower = start(quick());
+        let mut notices = tower.handle.notices();
+        tower.handle.announce(&unknown).unwrap();
+        becomes(&mut notices, &unknown, Status::Lost).await;
+    });
+}
+
+#[test]
+fn names_without_addresses_do_not_hold_up_other_dials() {
+    run(async {
+        // More names than are looked up at a time.
+        let (one, two) = (start(quick()), start(quick()));
+        let mut notices = one.handle.notices();
+        for number in 0..20 {
+            let unknown = Address::new(&format!("no-{number}.invalid"), 8001).unwrap();
+            one.handle.announce(&unknown).unwrap();
+        }
+        one.handle.announce(&two.address()).unwrap();
+        let (mut lost, mut is_alive) = (0, false);
+        find(&mut notices, |notice| {
+            if let Notice::StatusChanged { to, .. } = notice {
+                lost += usize::from(to == Status::Lost);
+                is_alive |= to == Status::Alive;
+            }
+            (is_alive && lost >= 20).then_some(())
         })
         .await;
-        assert_eq!(tower.handle.held().await.0, 1);
-        assert!(tower.handle.stats().await.links_dialled >= 1);
-    });
-}
-
-#[test]
-fn a_name_without_an_address_is_lost() {
-    run(async {
-        let nowhere = Address::new("no-such-tower.invalid", 8001).unwrap();
-        let tower = start(quick());
-        let mut notices = tower.handle.notices();
-        tower.handle.announce(&nowhere).await.unwrap();
-        turns(&mut notices, &nowhere, Status::Lost).await;
     });
 }

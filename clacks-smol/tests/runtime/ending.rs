@@ -1,103 +1,97 @@
-//! How a tower's life ends, and what is left of it.
+//! The end of a tower, and what its handles answer afterwards.
 
-use clacks_proto::{Address, EnqueueError, ExpandError, Message, Report, Status};
+use clacks_proto::{Address, EnqueueError, ExpandError, Message, Notice, Status};
 use smol::future;
 use smol::stream::StreamExt;
 
-use crate::support::{FOR_EVER, driver, quick, quiet, receives, run, start, turns};
+use crate::support::{
+    becomes, driver, nobody_listens, quick, quiet, receives, run, start, without_timeouts,
+};
 
 #[test]
-fn a_shutdown_hands_the_queue_to_peers_and_closes_all() {
+fn a_shutdown_hands_over_the_queue_and_closes_everything() {
     run(async {
-        // No timer is near: the end must be noticed for itself.
-        let mut config = quiet();
-        config.timeouts.shutdown = FOR_EVER;
-        config.timeouts.confirm = FOR_EVER;
-        config.timeouts.close = FOR_EVER;
-        config.timeouts.handshake = FOR_EVER;
-        config.timeouts.connect = FOR_EVER;
-        config.timeouts.idle = FOR_EVER;
-        let (one, two) = (start(config.clone()), start(config));
+        // Without timers: the driver must notice the end by itself.
+        let (one, two) = (start(without_timeouts()), start(without_timeouts()));
         let mut theirs = two.handle.notices();
         let notices = one.handle.notices();
-        one.handle.expand(&two.address()).await.unwrap();
+        one.handle.expand(&two.address()).unwrap();
         for number in 0..20 {
-            one.handle.enqueue(Message::text(&number.to_string())).await.unwrap();
+            one.handle.enqueue(Message::text(&number.to_string())).unwrap();
         }
         assert_eq!(one.handle.shutdown().await, 0);
-        assert_eq!(two.handle.held().await.0, 20);
+        assert_eq!(two.handle.queue_usage().messages, 20);
         receives(&mut theirs, "19").await;
-        let left = notices.fold(None, |_, report| Some(report)).await;
-        assert_eq!(left, Some(Report::ShutDown { left: 0 }), "and then the stream ends");
-        // Whoever asks late has the same answer.
+        let last = notices.fold(None, |_, notice| Some(notice)).await;
+        assert_eq!(last, Some(Notice::ShutDown { left: 0 }));
+        // A later shutdown returns the same.
         assert_eq!(one.handle.shutdown().await, 0);
         let socket = one.handle.local_addr();
-        one.end().await.unwrap();
-        assert!(std::net::TcpStream::connect(socket).is_err(), "nobody listens any more");
+        one.join().await.unwrap();
+        nobody_listens(socket);
     });
 }
 
 #[test]
-fn a_shutdown_tells_how_many_messages_are_lost() {
+fn a_shutdown_returns_the_number_of_lost_messages() {
     run(async {
         let tower = start(quiet());
         let handle = tower.handle.clone();
         for _ in 0..3 {
-            handle.enqueue(Message::text("for nobody")).await.unwrap();
+            handle.enqueue(Message::text("nobody takes this")).unwrap();
         }
-        let (first, second) = future::zip(handle.shutdown(), handle.shutdown()).await;
-        assert_eq!((first, second), (3, 3));
-        assert_eq!(handle.stats().await.enqueued, 3, "the counters stay");
+        let both = future::zip(handle.shutdown(), handle.shutdown()).await;
+        assert_eq!(both, (3, 3));
+        assert_eq!(handle.stats().enqueued, 3, "the counters stay");
     });
 }
 
 #[test]
-fn what_a_tower_that_is_gone_answers() {
+fn handles_answer_after_the_end() {
     run(async {
         let tower = start(quick());
         let handle = tower.handle.clone();
         let peer: Address = "127.0.0.1:9".parse().unwrap();
-        handle.ignore(&peer).await.unwrap();
-        handle.enqueue(Message::text("abc")).await.unwrap();
+        handle.ignore(&peer).unwrap();
+        handle.enqueue(Message::text("abc")).unwrap();
         tower.kill().await;
 
         let message = Message::text("too late");
-        let refused = handle.enqueue(message.clone()).await.unwrap_err();
-        assert_eq!((refused.message, refused.why), (message, EnqueueError::ShuttingDown));
-        assert_eq!(handle.expand(&peer).await, Err(ExpandError::ShuttingDown));
-        assert_eq!(handle.announce(&peer).await, Err(ExpandError::ShuttingDown));
-        assert_eq!(handle.ignore(&peer).await, Err(ExpandError::ShuttingDown));
-        assert!(!handle.heed(&peer).await);
-        assert!(handle.peek().await.is_empty() && handle.survey().await.is_empty());
-        assert_eq!(handle.held().await, (1, 3));
+        let refused = handle.enqueue(message.clone()).unwrap_err();
+        assert_eq!((refused.message, refused.reason), (message, EnqueueError::ShuttingDown));
+        assert_eq!(handle.expand(&peer), Err(ExpandError::ShuttingDown));
+        assert_eq!(handle.announce(&peer), Err(ExpandError::ShuttingDown));
+        assert_eq!(handle.ignore(&peer), Err(ExpandError::ShuttingDown));
+        assert!(!handle.unignore(&peer));
+        assert!(handle.peek().is_empty() && handle.survey().is_empty());
+        let usage = handle.queue_usage();
+        assert_eq!((usage.messages, usage.bytes), (1, 3));
         assert_eq!(handle.shutdown().await, 1);
-        assert_eq!(handle.notices().next().await, None);
+        assert_eq!(handle.notices().recv().await, None);
     });
 }
 
 #[test]
-fn a_driver_that_never_ran_is_gone_too_when_it_is_dropped() {
+fn dropping_a_driver_that_never_ran_ends_the_tower() {
     run(async {
         let (handle, driver) = driver(quick());
-        handle.enqueue(Message::text("abc")).await.unwrap();
+        handle.enqueue(Message::text("abc")).unwrap();
         let ended = future::zip(handle.shutdown(), async { drop(driver) }).await;
         assert_eq!(ended.0, 1);
     });
 }
 
 #[test]
-fn a_tower_needs_no_handle() {
+fn a_tower_runs_on_without_a_handle() {
     run(async {
-        let (one, two) = (start(quick()), start(quick()));
+        let two = start(quick());
         let mut notices = two.handle.notices();
-        let address = one.address();
         let (handle, driver) = driver(quick());
-        handle.expand(&two.address()).await.unwrap();
-        let orphan = Address::try_from(handle.local_addr()).unwrap();
+        handle.expand(&two.address()).unwrap();
+        let address = handle.address().clone();
         drop(handle);
         let task = smol::spawn(driver.run());
-        turns(&mut notices, &orphan, Status::Alive).await;
+        becomes(&mut notices, &address, Status::Alive).await;
         assert!(!task.is_finished());
-        drop((address, task));
     });
 }

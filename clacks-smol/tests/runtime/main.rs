@@ -1,11 +1,8 @@
-//! Towers on smol, seen from outside: real sockets on the loopback, and nothing but what an application can see.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that can't go on fails"
-)]
+//! Towers on smol, seen from outside: sockets on the loopback interface, and what an application
+//! can see.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod by_hand;
 mod callers;
 mod crowd;
 mod death;
@@ -14,9 +11,12 @@ mod hostile;
 mod machines;
 mod notices;
 mod passing;
+#[cfg(target_os = "linux")]
+mod scarcity;
 mod screening;
 mod secure;
 mod storm;
 mod support;
+mod suspension;
 mod towers;
 mod witness;

@@ -1,104 +1,120 @@
-//! Towers in a hurry, and waiting with a limit.
+//! Towers that run, and waiting with a time limit.
 
-use clacks_proto::{Address, Config, Report, StateMachine, Status, Tower};
+use clacks_proto::{Address, Config, Notice, StateMachine, Status, Tower};
 use clacks_smol::{Driver, Handle, Notices};
 use smol::{Task, Timer, future};
 use std::io;
 use std::net::TcpListener;
+use std::sync::PoisonError;
 
-use crate::towers::LIMIT;
-pub(crate) use crate::towers::{FOR_EVER, port, quick, quiet, tower};
+pub(crate) use crate::towers::{
+    ClosedPort, FOREVER, address, nobody_listens, port, port_again, quick, quiet, tower,
+    without_timeouts,
+};
+use crate::towers::{DESCRIPTORS, TEST_TIMEOUT};
 
-/// Runs a test, and fails it when it hangs.
+/// Runs a test. Fails if it takes too long.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    let _few = DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner);
+    smol::block_on(within(test))
+}
+
+/// Runs a test that opens many descriptors while no other one runs.
+pub(crate) fn run_alone<T>(test: impl Future<Output = T>) -> T {
+    let _many = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
     smol::block_on(within(test))
 }
 
 pub(crate) async fn within<T>(test: impl Future<Output = T>) -> T {
     future::or(test, async {
-        Timer::after(LIMIT).await;
-        panic!("waited too long");
+        Timer::after(TEST_TIMEOUT).await;
+        panic!("the test takes too long");
     })
     .await
 }
 
 /// A tower that runs on smol's own threads until this is dropped.
-pub(crate) struct Running {
-    pub(crate) handle: Handle,
+pub(crate) struct Running<M = Tower> {
+    pub(crate) handle: Handle<M>,
     task: Task<io::Result<()>>,
 }
 
-impl Running {
-    pub(crate) fn address(&self) -> Address {
-        Address::try_from(self.handle.local_addr()).unwrap()
+impl<M: StateMachine + Send + 'static> Running<M> {
+    pub(crate) fn new((handle, driver): (Handle<M>, Driver<M>)) -> Self {
+        Self { handle, task: smol::spawn(driver.run()) }
     }
 
-    /// Sudden death: resolves when the sockets are closed.
+    pub(crate) fn address(&self) -> Address {
+        self.handle.address().clone()
+    }
+
+    /// Drops the driver, and waits until its sockets are closed.
     pub(crate) async fn kill(self) {
         self.task.cancel().await;
     }
 
-    /// The end of a tower that was shut down.
-    pub(crate) async fn end(self) -> io::Result<()> {
+    /// Waits for the end of a tower that was shut down.
+    pub(crate) async fn join(self) -> io::Result<()> {
         self.task.await
     }
 }
 
-pub(crate) fn driver(config: Config) -> (Handle, Driver<Tower>) {
+pub(crate) fn driver(config: Config) -> (Handle<Tower>, Driver<Tower>) {
     let listener = port();
     Driver::new(tower(config, &listener), listener).unwrap()
 }
 
 pub(crate) fn start(config: Config) -> Running {
-    start_at(config, port())
+    Running::new(driver(config))
 }
 
 pub(crate) fn start_at(config: Config, listener: TcpListener) -> Running {
     start_machine(tower(config, &listener), listener)
 }
 
-pub(crate) fn start_machine<M>(machine: M, listener: TcpListener) -> Running
+pub(crate) fn start_machine<M>(machine: M, listener: TcpListener) -> Running<M>
 where
     M: StateMachine + Send + 'static,
 {
-    let (handle, driver) = Driver::new(machine, listener).unwrap();
-    Running { handle, task: smol::spawn(driver.run()) }
+    Running::new(Driver::new(machine, listener).unwrap())
 }
 
-/// Reads reports until one is what is looked for.
+/// Reads notices until one is what is looked for.
 pub(crate) async fn find<T>(
     notices: &mut Notices,
-    mut wanted: impl FnMut(Report) -> Option<T>,
+    mut wanted: impl FnMut(Notice) -> Option<T>,
 ) -> T {
     loop {
-        let report = notices.next().await.expect("the tower is gone");
-        if let Some(found) = wanted(report) {
+        let notice = notices.recv().await.expect("the driver has ended");
+        if let Some(found) = wanted(notice) {
             return found;
         }
     }
 }
 
-pub(crate) async fn turns(notices: &mut Notices, peer: &Address, status: Status) {
-    find(notices, |report| match report {
-        Report::StatusChanged { tower, to, .. } if tower == *peer && to == status => Some(()),
+/// Waits until a peer gets a status.
+pub(crate) async fn becomes(notices: &mut Notices, wanted: &Address, status: Status) {
+    find(notices, |notice| match notice {
+        Notice::StatusChanged { peer, to, .. } => (peer == *wanted && to == status).then_some(()),
         _ => None,
     })
     .await;
 }
 
-/// Texts of messages as they come in.
+/// Waits until a text comes in.
 pub(crate) async fn receives(notices: &mut Notices, wanted: &str) {
-    find(notices, |report| match report {
-        Report::MessageReceived { message, .. } => (message.as_text()? == wanted).then_some(()),
+    find(notices, |notice| match notice {
+        Notice::MessageReceived { message, .. } => (message.as_text()? == wanted).then_some(()),
         _ => None,
     })
     .await;
 }
 
+/// Waits until peers have confirmed a number of messages.
 pub(crate) async fn delivers(notices: &mut Notices, count: usize) {
     let mut left = count;
-    find(notices, |report| {
-        left -= usize::from(matches!(report, Report::MessageDelivered { .. }));
+    find(notices, |notice| {
+        left -= usize::from(matches!(notice, Notice::MessageDelivered { .. }));
         (left == 0).then_some(())
     })
     .await;

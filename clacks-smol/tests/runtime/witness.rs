@@ -1,4 +1,4 @@
-//! A machine that watches its driver: a tower with something around it. The same for every runtime's tests.
+//! State machines that record what their driver does. Shared by the tests of all runtimes.
 
 use bytes::BufMut;
 use clacks_proto::{Action, Event, Instant, LinkId, Refusal, StateMachine, Tower, Wakeup};
@@ -17,73 +17,93 @@ pub(crate) struct Seen {
     pub(crate) terminal: u32,
 }
 
-pub(crate) type Record = Arc<Mutex<HashMap<LinkId, Seen>>>;
+/// What a [`Witness`] has seen of each link.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record(Arc<Mutex<HashMap<LinkId, Seen>>>);
 
-/// The length of the pattern in a pest's rubbish.
-const PATTERN: usize = 251;
-
-/// What a pest sends in the place `at` of a link's stream, once it has said hello.
-pub(crate) fn rubbish(at: usize) -> u8 {
-    u8::try_from(at % PATTERN).unwrap()
-}
-
-/// A tower that keeps a record of its links, and, if it is a pest, sends those that call it rubbish without end. That rubbish, and
-/// what they say, is hard work: whoever they are, they are always quicker than the tower.
-pub(crate) struct Witness {
-    tower: Tower,
-    record: Record,
-    is_pest: bool,
-    victims: HashSet<LinkId>,
-    rubbish: Vec<u8>,
-}
-
-impl Witness {
-    pub(crate) fn new(tower: Tower, is_pest: bool) -> (Self, Record) {
-        let record = Record::default();
-        let watching = record.clone();
-        let victims = HashSet::new();
-        let rubbish = (0..1 << 16).map(rubbish).collect();
-        (Self { tower, record: watching, is_pest, victims, rubbish }, record)
+impl Record {
+    /// Returns what was seen of all links.
+    pub(crate) fn links(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().values().copied().collect()
     }
 
-    fn toil(&self, link: LinkId) {
-        if self.victims.contains(&link) {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    fn sent(&self, link: LinkId) -> usize {
-        self.record.lock().unwrap().get(&link).map_or(0, |seen| seen.sent)
+    /// Returns whether a condition holds for any link.
+    pub(crate) fn any(&self, condition: impl Fn(&Seen) -> bool) -> bool {
+        self.links().iter().any(condition)
     }
 
     fn note(&self, link: LinkId, note: impl FnOnce(&mut Seen)) {
-        note(self.record.lock().unwrap().entry(link).or_default());
+        note(self.0.lock().unwrap().entry(link).or_default());
+    }
+
+    fn sent(&self, link: LinkId) -> usize {
+        self.0.lock().unwrap().get(&link).map_or(0, |seen| seen.sent)
+    }
+}
+
+/// The length of the pattern that a flooding tower sends.
+const PATTERN: usize = 251;
+
+/// The byte that a flooding tower sends at a position of a link's stream, after its hello.
+pub(crate) fn pattern(position: usize) -> u8 {
+    u8::try_from(position % PATTERN).unwrap()
+}
+
+/// A tower that records what its driver tells it.
+///
+/// If it floods, it sends an endless pattern on each inbound link. It then takes its time for each
+/// chunk of these links, so that they always have more work for the driver than it can do.
+pub(crate) struct Witness {
+    tower: Tower,
+    record: Record,
+    floods: bool,
+    flooded: HashSet<LinkId>,
+    patterns: Vec<u8>,
+}
+
+impl Witness {
+    pub(crate) fn new(tower: Tower) -> (Self, Record) {
+        Self::build(tower, false)
+    }
+
+    pub(crate) fn flooding(tower: Tower) -> (Self, Record) {
+        Self::build(tower, true)
+    }
+
+    fn build(tower: Tower, floods: bool) -> (Self, Record) {
+        let record = Record::default();
+        let (flooded, patterns) = (HashSet::new(), (0..1 << 16).map(pattern).collect());
+        (Self { tower, record: record.clone(), floods, flooded, patterns }, record)
+    }
+
+    fn take_time(&self, link: LinkId) {
+        if self.flooded.contains(&link) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 }
 
 impl StateMachine for Witness {
     fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
         let link = self.tower.accept(from, now)?;
-        self.note(link, |seen| seen.connected += 1);
-        if self.is_pest {
-            self.victims.insert(link);
+        self.record.note(link, |seen| seen.connected += 1);
+        if self.floods {
+            self.flooded.insert(link);
         }
         Ok(link)
     }
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         match event {
-            Event::Connected { link } => self.note(link, |seen| seen.connected += 1),
+            Event::Connected { link } => self.record.note(link, |seen| seen.connected += 1),
             Event::BytesArrived { link, bytes } => {
-                self.note(link, |seen| seen.received += bytes.len());
-                self.toil(link);
+                self.record.note(link, |seen| seen.received += bytes.len());
+                self.take_time(link);
             }
-            Event::Finished { link } => self.note(link, |seen| seen.finished += 1),
+            Event::Finished { link } => self.record.note(link, |seen| seen.finished += 1),
             Event::ConnectFailed { link, .. }
             | Event::Lost { link, .. }
-            | Event::Closed { link } => {
-                self.note(link, |seen| seen.terminal += 1);
-            }
+            | Event::Closed { link } => self.record.note(link, |seen| seen.terminal += 1),
             _ => {}
         }
         self.tower.handle(event, now);
@@ -91,14 +111,14 @@ impl StateMachine for Witness {
 
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
         let mut count = self.tower.transmit(link, out);
-        if self.victims.contains(&link) {
-            let begin = (self.sent(link) + count) % PATTERN;
-            let end = self.rubbish.len().min(begin + out.remaining_mut());
-            out.put_slice(&self.rubbish[begin..end]);
+        if self.flooded.contains(&link) {
+            let begin = (self.record.sent(link) + count) % PATTERN;
+            let end = self.patterns.len().min(begin + out.remaining_mut());
+            out.put_slice(&self.patterns[begin..end]);
             count += end - begin;
-            self.toil(link);
+            self.take_time(link);
         }
-        self.note(link, |seen| seen.sent += count);
+        self.record.note(link, |seen| seen.sent += count);
         count
     }
 

@@ -1,6 +1,6 @@
 //! Compares what a tower's memory really holds with what the ledger says.
 
-use clacks_proto::Instant;
+use clacks_proto::{Address, Instant, MessageState};
 
 use super::copies::{Flags, Kind, NOWHERE};
 use super::{Ledger, State};
@@ -26,6 +26,20 @@ pub(crate) enum Place {
     Waiting,
     /// In flight to a peer; `None` when that is none of this run's.
     InFlight(Option<TowerId>),
+}
+
+impl Place {
+    /// Returns where a tower has a message. Returns `None` if the message is under screening: then its sender still holds it.
+    pub(crate) fn of(
+        state: &MessageState,
+        number_of: impl FnOnce(&Address) -> Option<TowerId>,
+    ) -> Option<Self> {
+        match state {
+            MessageState::Waiting => Some(Self::Waiting),
+            MessageState::InFlight { to } => Some(Self::InFlight(to.as_ref().and_then(number_of))),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a body is the one that was enqueued.

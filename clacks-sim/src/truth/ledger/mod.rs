@@ -151,11 +151,6 @@ impl Ledger {
         &self.totals
     }
 
-    /// Reads what is known of a tower.
-    pub(super) fn look_ahead(&self, tower: TowerId) -> u32 {
-        self.towers.get(tower.0 as usize).map_or(0, |tower| tower.head)
-    }
-
     /// How many copies of a message towers hold, and how often it was taken by one.
     #[cfg(test)]
     pub(crate) fn message(&self, message: MessageId) -> (u32, u32) {

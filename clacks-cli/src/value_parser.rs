@@ -1,4 +1,4 @@
-//! The values of options: text in, something valid out, or one sentence that says what to write instead.
+//! Parsers for the values of options. An error is a sentence that says what to write instead.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clacks_proto::{Address, AddressError, Name, Seed, SendRate};
 
-/// Where to listen. Unlike an [`Address`] it may name port 0 (any free port) and an unspecified IP address
-/// (every interface), which nobody can dial.
+/// Where to listen. Unlike an [`Address`] it may have port 0 (any free port) and an unspecified IP
+/// address (every interface). Neither can be dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
     /// A DNS name or an IP address without brackets.
@@ -17,12 +17,12 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    /// Whether this is every interface of the machine.
+    /// Returns whether this is every interface of the machine.
     pub(crate) fn is_unspecified(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
     }
 
-    /// What others dial once the listener has `port`.
+    /// Returns what others dial once the listener has `port`.
     pub(crate) fn address(&self, port: u16) -> Result<Address, AddressError> {
         match self.host.parse::<IpAddr>() {
             Ok(ip) => Address::try_from(SocketAddr::from((ip, port))),
@@ -31,16 +31,16 @@ impl Listen {
     }
 }
 
-/// A time between two things, or never.
+/// The value of `--heartbeat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
-    /// Each so often.
+    /// The time between two heartbeats.
     Every(Duration),
-    /// Never.
+    /// No heartbeats.
     Off,
 }
 
-/// `HOST:PORT`, where the port may be 0 and the host every interface.
+/// Parses `HOST:PORT`. The port may be 0 and the host every interface.
 pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
     let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
     if port.is_empty() {
@@ -61,7 +61,7 @@ pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
     Ok(Listen { host: host.to_ascii_lowercase(), port })
 }
 
-/// Messages a second: `20`, `0.5` or `unlimited`.
+/// Parses messages a second: `20`, `0.5` or `unlimited`.
 pub(crate) fn send_rate(text: &str) -> Result<SendRate, String> {
     if text.eq_ignore_ascii_case("unlimited") {
         return Ok(SendRate::Unlimited);
@@ -72,13 +72,13 @@ pub(crate) fn send_rate(text: &str) -> Result<SendRate, String> {
         return Err(format!("a rate must be more than 0: {help}"));
     }
     match Duration::try_from_secs_f64(1.0 / rate) {
-        Ok(Duration::ZERO) => Err("no clock ticks that fast: write unlimited".into()),
+        Ok(Duration::ZERO) => Err("that is faster than a clock can tell: write unlimited".into()),
         Ok(interval) => Ok(SendRate::Every(interval)),
-        Err(_) => Err(format!("nobody lives to see the first message: {help}")),
+        Err(_) => Err(format!("that is slower than a clock can tell: {help}")),
     }
 }
 
-/// A length of time in words, more than none.
+/// Parses a duration of more than zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be more than zero, for example 1h, 90s or 250ms".into()),
@@ -87,7 +87,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A length of time, or `off`.
+/// Parses a duration of more than zero, or `off`.
 pub(crate) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(Heartbeat::Off);
@@ -98,7 +98,7 @@ pub(crate) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     }
 }
 
-/// A number of bytes: `65536`, `64KiB`, `16MB`.
+/// Parses a number of bytes: `65536`, `64KiB`, `16MB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let help = "write a number of bytes, for example 65536, 64KiB or 16MiB";
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -120,7 +120,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("0, or more than this machine can count: {help}"))
 }
 
-/// The name of a network.
+/// Parses the name of a network.
 pub(crate) fn network(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("a network needs a name, for example clacks".into()),
@@ -131,24 +131,24 @@ pub(crate) fn network(text: &str) -> Result<String, String> {
     }
 }
 
-/// A field of a scenario and its value.
+/// Parses a field of a scenario and its value.
 pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').filter(|(key, _)| !key.trim().is_empty());
     let (key, value) = parts.ok_or("write KEY=VALUE, for example link.latency=80ms")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// How many towers a network has. The scenario says whether it may have so many.
+/// Parses the number of towers of a network. The scenario limits it further.
 pub(crate) fn towers(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| "write a whole number from 1 to 4000000".to_owned())
 }
 
-/// The seed of a run.
+/// Parses the seed of a run.
 pub(crate) fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
 }
 
-/// A range of seeds, the last excluded.
+/// Parses a range of seeds without its end.
 pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range =
         text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
@@ -160,9 +160,9 @@ pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
     }
 }
 
-/// 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits.
 pub(crate) fn seed(text: &str) -> Result<Seed, String> {
-    let help = "a seed is 64 hexadecimal digits; leave it away for a fresh one";
+    let help = "a seed is 64 hexadecimal digits; leave it out for a fresh one";
     let mut seed = [0; 32];
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(help.into());

@@ -1,0 +1,351 @@
+//! Text for people: the time, a word in colour, and the details.
+
+use std::fmt::Display;
+use std::io::{self, Stdout, Write};
+use std::time::{Duration, SystemTime};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use clacks_proto::{
+    Address, CloseReason, Dialect, HeldMessage, Message, MessageState, Notice, Origin, Stats,
+    Status, StatusReason,
+};
+use serde_json::Value;
+
+use super::{Output, SurveyedPeer};
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const NEWS: Style = AnsiColor::Cyan.on_default();
+pub(crate) const QUIET: Style = Style::new().dimmed();
+pub(crate) const STRONG: Style = Style::new().bold();
+
+/// The most characters of a message that a line shows.
+const MAX_QUOTED_CHARS: usize = 120;
+
+/// Writes text to standard output. anstream removes the colours if that is no terminal or `NO_COLOR`
+/// is set.
+pub(crate) struct Text {
+    out: AutoStream<Stdout>,
+    /// The last return of a message was written. While no peer takes them, messages return again and
+    /// again.
+    is_returning: bool,
+}
+
+impl Text {
+    pub(crate) fn new() -> Self {
+        Self { out: anstream::stdout(), is_returning: false }
+    }
+
+    /// Writes a line, or a line and a table.
+    pub(crate) fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
+        match output {
+            Output::Listening { address, fingerprint } => {
+                self.line(GOOD, "listening", format_args!("on {address}"))?;
+                match fingerprint {
+                    Some(own) => self.line(QUIET, "identity", own),
+                    None => Ok(()),
+                }
+            }
+            Output::Notice(notice) => self.notice(notice),
+            Output::Peek { messages } => self.peek(messages),
+            Output::Survey { towers } => self.survey(towers),
+            Output::Stats { held_messages, held_bytes, stats } => {
+                self.stats(stats, *held_messages, *held_bytes)
+            }
+            Output::Done { verb, tower } => self.line(GOOD, "done", format_args!("{verb} {tower}")),
+            Output::Help { commands } => commands
+                .iter()
+                .try_for_each(|(usage, meaning)| self.row(format_args!("{usage:<19} {meaning}"))),
+            Output::ShuttingDown { messages: 0, .. } => {
+                self.line(WARN, "leaving", "with no messages held")
+            }
+            Output::ShuttingDown { messages, within } => {
+                let messages = count(*messages, "message");
+                let within = humantime::format_duration(*within);
+                self.line(
+                    WARN,
+                    "leaving",
+                    format_args!(
+                        "handing {messages} to peers first, for at most {within}; \
+                         Ctrl-C again leaves at once"
+                    ),
+                )
+            }
+            Output::Note(note) => self.line(QUIET, "note", note),
+            Output::Error { message } => self.line(BAD, "error", message),
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+        if !self.is_news(notice) {
+            return Ok(());
+        }
+        match notice {
+            Notice::TowerDiscovered { peer } => self.line(NEWS, "discovered", peer),
+            Notice::TowerForgotten { peer } => self.line(QUIET, "forgotten", peer),
+            Notice::StatusChanged { peer, from, to, reason } => {
+                let why = explain(*reason);
+                self.line(status_style(*to), to.as_str(), format_args!("{peer} (was {from}){why}"))
+            }
+            Notice::MessageReceived { message, from, again, .. } => {
+                let (message, from) = (quote(message), name(from.as_ref()));
+                let again = if *again { ", again" } else { "" };
+                self.line(NEWS, "received", format_args!("{message} from {from}{again}"))
+            }
+            Notice::MessageQueued { origin: Origin::Local, .. } => {
+                self.line(NEWS, "queued", "your message")
+            }
+            Notice::MessageQueued { origin: Origin::Returned, .. } => self.line(
+                WARN,
+                "returned",
+                "a message to the queue, because its peer did not take it; \
+                 it is sent again until a peer takes it",
+            ),
+            Notice::MessageDelivered { message, to, .. } => {
+                self.line(NEWS, "delivered", format_args!("{} to {to}", quote(message)))
+            }
+            Notice::Announced { to } => {
+                self.line(GOOD, "announced", format_args!("this tower to {to}"))
+            }
+            Notice::KeyChanged { peer, seen } => {
+                let seen =
+                    seen.map_or_else(|| "no key".to_owned(), |seen| format!("the key {seen}"));
+                self.line(
+                    BAD,
+                    "stranger",
+                    format_args!(
+                        "at {peer}: it has {seen} instead of the one that was seen there before"
+                    ),
+                )
+            }
+            Notice::LinkClosed { peer, reason, .. } if is_actionable(*reason) => {
+                let peer = name(peer.as_ref());
+                self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"))
+            }
+            Notice::Missed { count: missed } => self.line(
+                WARN,
+                "missed",
+                format_args!("{missed} events that came faster than they could be shown"),
+            ),
+            Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
+            Notice::ShutDown { left } => {
+                let left = count(*left, "message");
+                self.line(
+                    BAD,
+                    "gone",
+                    format_args!("{left} that no peer took in time went with this tower"),
+                )
+            }
+            // That a message from a peer is queued follows from its receipt.
+            _ => Ok(()),
+        }
+    }
+
+    fn is_news(&mut self, notice: &Notice) -> bool {
+        match notice {
+            Notice::MessageQueued { origin: Origin::Returned, .. } => {
+                !std::mem::replace(&mut self.is_returning, true)
+            }
+            Notice::StatusChanged { .. } | Notice::MessageDelivered { .. } => {
+                self.is_returning = false;
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn peek(&mut self, messages: &[HeldMessage]) -> io::Result<()> {
+        self.line(STRONG, "holds", count(messages.len(), "message"))?;
+        for held in messages {
+            let state = match held.state {
+                MessageState::InFlight { .. } => "in flight",
+                _ => "waiting",
+            };
+            self.row(format_args!("{state:<9}  {}", quote(&held.message)))?;
+        }
+        Ok(())
+    }
+
+    fn survey(&mut self, towers: &[SurveyedPeer]) -> io::Result<()> {
+        self.line(STRONG, "knows", count(towers.len(), "tower"))?;
+        let addresses: Vec<_> = towers.iter().map(|tower| tower.peer.address.to_string()).collect();
+        let width = addresses.iter().map(String::len).max().unwrap_or(0);
+        for (SurveyedPeer { peer, since_ms }, address) in towers.iter().zip(addresses) {
+            let (style, status) = (status_style(peer.status), peer.status);
+            let since = humantime::format_duration(Duration::from_secs(since_ms / 1_000));
+            let key = peer.fingerprint.map(|key| key.to_string()).unwrap_or_default();
+            let key = key.get(..16).unwrap_or_default();
+            let since = format!("for {since}");
+            let dialect = peer.dialect.map_or("", Dialect::as_str);
+            self.row(format_args!(
+                "{address:<width$}  {style}{status:<7}{style:#}  {since:<14}  {dialect:<6}  \
+                 {QUIET}{key}{QUIET:#}"
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn stats(&mut self, stats: &Stats, messages: usize, bytes: usize) -> io::Result<()> {
+        let held = count(messages, "message");
+        self.line(STRONG, "holds", format_args!("{held} of {} altogether", count(bytes, "byte")))?;
+        if let Value::Object(counters) = serde_json::to_value(stats)? {
+            for (name, count) in counters {
+                self.row(format_args!("{:<20} {count:>10}", name.replace('_', " ")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, style: Style, word: &str, rest: impl Display) -> io::Result<()> {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let time = now.get(11..).unwrap_or_default();
+        writeln!(self.out, "{QUIET}{time}{QUIET:#}  {style}{word:<10}{style:#}  {rest}")
+    }
+
+    fn row(&mut self, row: impl Display) -> io::Result<()> {
+        writeln!(self.out, "{:<21}  {row}", "")
+    }
+}
+
+/// Returns the colour of a status.
+pub(crate) fn status_style(status: Status) -> Style {
+    match status {
+        Status::New => NEWS,
+        Status::Alive => GOOD,
+        Status::Lost | Status::Dead => BAD,
+        Status::Ignored => QUIET,
+    }
+}
+
+/// Returns the end of a line that says why a status changed. Empty if that goes without saying.
+pub(crate) fn explain(reason: StatusReason) -> String {
+    match reason {
+        StatusReason::Success | StatusReason::Application => String::new(),
+        reason => format!(": {reason}"),
+    }
+}
+
+/// Returns whether a person could do something about the reason. Links are closed all the time.
+fn is_actionable(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Wire(_)
+            | CloseReason::Protocol(_)
+            | CloseReason::Tls(_)
+            | CloseReason::WrongNetwork
+            | CloseReason::WrongVersion(_)
+            | CloseReason::OwnAddress
+    )
+}
+
+fn name(peer: Option<&Address>) -> String {
+    peer.map_or_else(|| "a stranger".to_owned(), ToString::to_string)
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// Returns a message as a line shows it. Anyone can have written it: characters that could move the
+/// cursor of a terminal or change the direction of its text are escaped.
+pub(crate) fn quote(message: &Message) -> String {
+    let Ok(text) = std::str::from_utf8(message.body()) else {
+        return format!("binary data of {}", count(message.len(), "byte"));
+    };
+    let mut quoted = String::from("\"");
+    for c in text.chars().take(MAX_QUOTED_CHARS) {
+        if c.is_control() || is_invisible(c) {
+            quoted.extend(c.escape_default());
+        } else {
+            quoted.push(c);
+        }
+    }
+    quoted.push('"');
+    if text.chars().nth(MAX_QUOTED_CHARS).is_some() {
+        quoted.push_str(&format!("… ({})", count(text.len(), "byte")));
+    }
+    quoted
+}
+
+/// Returns whether a character is not shown but changes what is: marks of direction, joiners,
+/// separators.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Returns a number with its digits in groups of three.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1 000"), (12_345_678, "12 345 678")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn a_message_cannot_reach_the_terminal() {
+        let quoted = quote(&Message::text("a\u{1b}[2J\r\nb\u{202e}\u{9b}c"));
+        assert_eq!(quoted, r#""a\u{1b}[2J\r\nb\u{202e}\u{9b}c""#);
+    }
+
+    #[test]
+    fn long_and_binary_messages_are_described() {
+        let long = quote(&Message::text(&"é".repeat(MAX_QUOTED_CHARS + 1)));
+        assert!(long.ends_with("é\"… (242 bytes)"), "{long}");
+        assert!(!quote(&Message::text(&"é".repeat(MAX_QUOTED_CHARS))).contains('…'));
+        assert_eq!(quote(&Message::bytes(&[0xff])), "binary data of 1 byte");
+    }
+
+    #[test]
+    fn that_messages_return_is_written_once_until_something_changes() {
+        let notice = |value| serde_json::from_value::<Notice>(value).unwrap();
+        let (nonce, peer) = ("0".repeat(32), "127.0.0.1:8001");
+        let returned = notice(json!({
+            "event": "message_queued", "id": [0, 1], "nonce": nonce, "origin": "returned",
+        }));
+        let delivered = notice(json!({
+            "event": "message_delivered", "id": [0, 1], "nonce": nonce, "to": peer,
+            "message": {"kind": "text", "body": "x"},
+        }));
+        let lost = notice(json!({
+            "event": "status_changed", "peer": peer, "from": "alive", "to": "lost",
+            "reason": "ignored_by_peer",
+        }));
+        let mut text = Text::new();
+        let mut is_news = |notice| text.is_news(notice);
+        assert_eq!([&returned, &returned, &returned].map(&mut is_news), [true, false, false]);
+        for change in [&delivered, &lost] {
+            assert_eq!(
+                [change, change, &returned, &returned].map(&mut is_news),
+                [true, true, true, false]
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_tower_has_a_reason() {
+        let closed = StatusReason::LinkClosed(CloseReason::ConnectTimeout);
+        assert_eq!(explain(closed), ": no connection in time");
+        assert_eq!(explain(StatusReason::IgnoredByPeer), ": the peer ignores this tower");
+        assert_eq!(explain(StatusReason::Success), "");
+    }
+}

@@ -1,0 +1,1 @@
+../../../clacks-smol/tests/runtime/by_hand.rs
