@@ -369,7 +369,9 @@ impl Driver {
         // A number that waits for an answer is not used again: it would not be clear what the answer is to.
         let awaits = |number| self.find(link).is_some_and(|link| link.awaits(number));
         let is_retry = supply.below(4) == 0;
-        let older = self.next_transfer.saturating_sub(u64::from(supply.below(4)));
+        let older = supply.below(4);
+        let taken = self.observer.taken_from(link).get(usize::from(older)).copied();
+        let older = taken.unwrap_or(self.next_transfer.saturating_sub(older.into()));
         let is_retry = is_retry && !numbers.contains(&older) && !awaits(older);
         let transfer = if is_retry {
             older
@@ -502,7 +504,7 @@ impl Driver {
         };
         if !self.offers.is_empty() {
             let place = usize::from(supply.byte()) % self.offers.len();
-            self.observer.decide(self.offers[place], verdict, self.now);
+            self.observer.decide(self.offers[place], &verdict, self.now);
         }
     }
 

@@ -66,8 +66,8 @@ pub(super) struct Taken {
     link: LinkId,
     /// How many messages have come on the link since.
     later: u32,
-    /// How many other links have been closed since the link was closed.
-    closed_since: Option<usize>,
+    /// How many links of the peer, and of any peer, have been closed since the link was closed.
+    closed_since: Option<(usize, usize)>,
     /// The tower may have forgotten the transfer.
     may_be_forgotten: bool,
 }
@@ -424,7 +424,7 @@ impl Observer {
                     at: arrival.at,
                     link: id,
                     later: messages - arrival.number,
-                    closed_since: self.view.is_closing(id).then_some(0),
+                    closed_since: self.view.is_closing(id).then_some((0, 0)),
                     may_be_forgotten: self.view.is_closing(id),
                 });
             }
@@ -501,16 +501,19 @@ impl Observer {
         if is_running || has_ended || link.reason.is_some() {
             link.unconfirmed.clear();
         }
+        let peer = before.peer.as_ref().or(new.peer_of(id));
+        let peer = peer.and_then(|peer| Some(new.peers.get(peer)?.id));
         for taken in &mut self.taken {
             if taken.link == id {
-                taken.closed_since = Some(0);
+                taken.closed_since = Some((0, 0));
                 // A peer that says goodbye asks nothing again, except about this tower's misbehaviour.
                 taken.may_be_forgotten |= matches!(
                     link.reason,
                     Some(CloseReason::Goodbye(farewell)) if farewell != Farewell::Misbehaved
                 );
-            } else if let Some(count) = &mut taken.closed_since {
-                *count += 1;
+            } else if let Some((of_peer, all)) = &mut taken.closed_since {
+                *of_peer += usize::from(peer == Some(taken.peer));
+                *all += 1;
             }
         }
         let is_possible = |at: Instant, limit| now >= at + limit;
@@ -531,6 +534,14 @@ impl Observer {
         self.told.expect_close(closed);
     }
 
+    /// Returns the transfers that were taken from the peer at the other end of a link, the last one first.
+    pub(in super::super) fn taken_from(&self, link: LinkId) -> Vec<u64> {
+        let peer = self.view.peer_of(link).and_then(|peer| self.view.peers.get(peer));
+        let taken =
+            self.taken.iter().rev().filter(|taken| Some(taken.peer) == peer.map(|it| it.id));
+        taken.map(|taken| taken.transfer).collect()
+    }
+
     /// Returns whether a retry must be recognised.
     pub(super) fn must_recognise(
         &self,
@@ -545,7 +556,10 @@ impl Observer {
             (taken.peer, taken.incarnation, taken.transfer) == (peer, incarnation, transfer)
                 && !taken.may_be_forgotten
                 && taken.later - u32::from(taken.link == link) < window
-                && taken.closed_since.is_none_or(|count| count < self.config.max_links)
+                && taken.closed_since.is_none_or(|(of_peer, all)| {
+                    // The windows of two links of a peer are remembered.
+                    of_peer < 2 && all < 2 * self.config.max_peers
+                })
                 && self.now < taken.at + lifetime
         })
     }

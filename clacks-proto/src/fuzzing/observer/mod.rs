@@ -341,12 +341,12 @@ impl Observer {
         assert!(!self.view.peers.contains_key(address), "the peer is not forgotten");
     }
 
-    pub(super) fn decide(&mut self, offer: OfferId, verdict: Verdict, now: Instant) {
+    pub(super) fn decide(&mut self, offer: OfferId, verdict: &Verdict, now: Instant) {
         let was_open = self.offers.contains_key(&offer.0);
         let step = Step::of(Input::Decide(offer.0, verdict.clone()));
         let result = self.apply(now, step, |tower, step| {
             let result = tower.decide(offer, verdict.clone(), now);
-            match (&verdict, &result) {
+            match (verdict, &result) {
                 (Verdict::Replace(message), Ok(())) => step.replacement = Some(message.clone()),
                 (_, Err(_)) => step.input = Input::Other,
                 _ => {}
@@ -355,7 +355,7 @@ impl Observer {
         });
         let is_gone = result == Err(crate::DecideError::Gone);
         assert_eq!(is_gone, !was_open, "{result:?}");
-        self.swallowed += u64::from(result.is_ok() && verdict == Verdict::Swallow);
+        self.swallowed += u64::from(result.is_ok() && *verdict == Verdict::Swallow);
     }
 
     pub(super) fn shutdown(&mut self, now: Instant) {
