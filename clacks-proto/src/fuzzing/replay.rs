@@ -95,3 +95,10 @@ fn http_bytes() {
 fn tower_events() {
     replay("tower_events", super::tower_events);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
+fn tls_bytes() {
+    replay("tls_bytes", super::tls_bytes);
+}
