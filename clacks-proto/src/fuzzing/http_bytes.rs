@@ -1,4 +1,4 @@
-//! Any bytes as requests, as responses and as a payload.
+//! Arbitrary bytes as requests, as responses and as a payload.
 
 use alloc::vec::Vec;
 
@@ -10,14 +10,14 @@ use crate::http::{
 };
 use crate::wire::arbitrary::Supply;
 
-/// The longest body that is kept; many inputs have longer ones.
+/// The longest body that is kept. Many inputs have longer ones.
 const MAX_BODY: usize = 256;
 
-/// Readers never panic, never hold more than their limit, and hear the same in every chunking; a payload that was read and is written again
-/// is read as the same. A tower that gets the pieces survives them.
+/// Checks that the readers return the same for every chunking of arbitrary bytes, and never hold more than their limit;
+/// that a payload survives being written and read again; and that a [tower](http_tower::survive) survives the bytes.
 ///
-/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of things that happen to the tower between them (0 to 7), these
-/// things (a byte each), and the bytes to be cut and read.
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of choices (0 to 7), the
+/// choices of what happens to the tower between the pieces (a byte each), and the bytes.
 pub fn http_bytes(input: &[u8]) {
     let mut supply = Supply(input);
     let mut sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();
@@ -28,11 +28,11 @@ pub fn http_bytes(input: &[u8]) {
     assert_eq!(responses(&cut(bytes, &sizes)), responses(&[bytes]));
     http_tower::survive(&cut(bytes, &sizes), &choices);
     if let Some(payload) = Payload::parse(bytes) {
-        survives(&payload);
+        check_roundtrip(&payload);
     }
 }
 
-/// What is heard, but for the words that somebody waits for: who has sent the body already waits for none.
+/// Returns the events of a request reader, except `ContinueExpected`: a client that has sent the body does not wait for it.
 fn requests(pieces: &[&[u8]]) -> Vec<RequestEvent> {
     let mut reader = RequestReader::new(MAX_BODY);
     let (mut all, mut arrived) = (Vec::new(), 0);
@@ -43,14 +43,14 @@ fn requests(pieces: &[&[u8]]) -> Vec<RequestEvent> {
         }
         assert!(rest.is_empty() && reader.buffered() <= MAX_HEAD + MAX_BODY);
         arrived += piece.len();
-        assert!(reader.capacity() <= most(arrived).min(MAX_HEAD + 2 * MAX_BODY));
+        assert!(reader.capacity() <= max_capacity(arrived).min(MAX_HEAD + 2 * MAX_BODY));
     }
     all.retain(|event| *event != RequestEvent::ContinueExpected);
     all
 }
 
-/// The most memory for so many bytes: what grows is doubled, and begins with a few.
-fn most(arrived: usize) -> usize {
+/// Returns the most memory for so many bytes: buffers double, and begin with a few bytes.
+fn max_capacity(arrived: usize) -> usize {
     2 * arrived.max(4)
 }
 
@@ -62,23 +62,23 @@ fn responses(pieces: &[&[u8]]) -> (Vec<Response>, Result<Option<u16>, BadRespons
         loop {
             match reader.read(&mut rest) {
                 Ok(Some(response)) => all.push(response),
-                Ok(None) => break assert!(rest.is_empty(), "input was left without a reason"),
+                Ok(None) => break assert!(rest.is_empty(), "input is left over"),
                 Err(error) => return (all, Err(error)),
             }
         }
         arrived += piece.len();
-        assert!(reader.capacity() <= most(arrived).min(MAX_HEAD));
+        assert!(reader.capacity() <= max_capacity(arrived).min(MAX_HEAD));
     }
     (all, Ok(reader.status()))
 }
 
-fn survives(payload: &Payload) {
+fn check_roundtrip(payload: &Payload) {
     let (Some(message), Some(sender)) = (&payload.message, &payload.sender) else { return };
-    let parts = Some((message.kind(), &message.body()[..]));
+    let parts = Some((message.kind(), message.body()));
     let written = write_payload(parts, sender, payload.friend.as_ref());
-    let mut again = Payload::parse(&written).expect("what is written is read");
+    let mut again = Payload::parse(&written).expect("a payload is read again");
     if again.friend.is_none() {
-        // There may have been no room for it.
+        // There may have been no room for the friend.
         again.friend.clone_from(&payload.friend);
     }
     assert_eq!(again, *payload);

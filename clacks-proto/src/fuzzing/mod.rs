@@ -11,13 +11,22 @@
 
 #[cfg(feature = "http")]
 mod http_bytes;
+#[cfg(feature = "http")]
+mod http_tower;
+mod observer;
 #[cfg(test)]
 mod replay;
+#[cfg(feature = "tls")]
+mod tls_bytes;
+mod tower_events;
 mod wire_decode;
 mod wire_roundtrip;
 
 #[cfg(feature = "http")]
 pub use http_bytes::http_bytes;
+#[cfg(feature = "tls")]
+pub use tls_bytes::tls_bytes;
+pub use tower_events::tower_events;
 pub use wire_decode::wire_decode;
 pub use wire_roundtrip::wire_roundtrip;
 

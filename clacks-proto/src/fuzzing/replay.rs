@@ -89,3 +89,16 @@ fn wire_roundtrip() {
 fn http_bytes() {
     replay("http_bytes", super::http_bytes);
 }
+
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
+fn tower_events() {
+    replay("tower_events", super::tower_events);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of inputs")]
+fn tls_bytes() {
+    replay("tls_bytes", super::tls_bytes);
+}

@@ -1,9 +1,9 @@
-//! Two towers with TLS between them, and whatever happens to the bytes on their way. Sometimes there is a third one, which listens at the first
-//! one's address every now and then and has a key of its own.
+//! Two towers with TLS between them, and changed bytes on the way. Sometimes a third tower with another key listens at the
+//! address of the first one.
 //!
-//! The keys of the towers are fixed, and the lengths of all that they say are always the same; but the keys of each link come from the operating
-//! system, and rustls' provider has no way to be given others (its key exchange draws them itself). So an input does the same harm to the same places of
-//! the same records in every run, and not to the same bytes: a finding may need a few runs to be seen again.
+//! The keys of the towers are fixed, and so is the length of everything that they send. The keys of each link come from the
+//! operating system, because rustls' provider can't be given others. So an input changes the same places of the same records
+//! in every run, but not the same bytes: a finding may need a few runs to show again.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -12,21 +12,19 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use std::sync::OnceLock;
 
-use crate::link::State;
 use crate::tls::{Identity, SecureTower, Trust};
-use crate::wire::Attempt;
 use crate::wire::arbitrary::Supply;
 use crate::{
-    Action, Address, CloseMode, CloseReason, Config, Event, Fingerprint, Instant, IoCause, Kind,
-    LinkId, Message, Nonce, Notice, Report, Seed, SendRate, StateMachine, Tower,
+    Action, Address, CloseMode, CloseReason, Config, Event, Fingerprint, Instant, IoCause, LinkId,
+    Message, MessageState, Nonce, Notice, Origin, Seed, SendRate, StateMachine, Tower,
 };
 
-/// So many steps show what there is to see, and keep a run short.
-const MOST_STEPS: usize = 200;
-/// So many of the last pieces that were sent may be played again.
-const MOST_RECORDED: usize = 16;
-/// The most wake-ups at one instant, for all that may be due at it.
-const MOST_AT_ONCE: usize = 4;
+/// The most steps of a run.
+const MAX_STEPS: usize = 200;
+/// How many of the last pieces are kept to be replayed.
+const MAX_RECORDED: usize = 16;
+/// The most wake-ups at one instant: one for each kind of timer that may be due.
+const MAX_WAKEUPS_AT_ONCE: usize = 4;
 
 const KEYS: [(&str, &str); 3] = [
     (
@@ -43,78 +41,85 @@ const KEYS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Bytes that are cut, put in another order, lost, doubled, altered and played again between towers make none of them panic, lose none of their
-/// messages, and bring none a message that another did not send. However it was, what is enqueued once the harm has stopped arrives. And a key that was
-/// pinned stays, whoever answers at its address.
+/// Cuts, reorders, drops, duplicates, alters and replays bytes between towers.
 ///
-/// The input is a byte with the send rate (the lowest bit) and whether there is a third tower (the next), and then steps.
+/// Checks that no tower panics, that no message is lost, that each message that is held was sent, that no message is taken
+/// more often than it was handed over, and that a pinned key stays, whoever answers at its address. When the bytes arrive
+/// unchanged again, a new message is delivered.
+///
+/// The input is a byte with the send rate (the lowest bit) and whether there is a third tower (the next bit), and then
+/// steps.
 pub fn tls_bytes(input: &[u8]) {
     run(input);
 }
 
-fn run(input: &[u8]) -> World {
+fn run(input: &[u8]) -> Network {
     let mut supply = Supply(input);
-    let mut world = World::new(supply.byte());
-    for _ in 0..MOST_STEPS {
+    let mut network = Network::new(supply.byte());
+    for _ in 0..MAX_STEPS {
         if supply.0.is_empty() {
             break;
         }
-        world.step(&mut supply);
-        world.check();
+        network.step(&mut supply);
+        network.check();
     }
-    world.recover();
-    world
+    network.recover();
+    network
 }
 
-/// A connection between two towers: the end of the one that dialled, and that of the other.
+/// A connection between two towers: the end of the tower that dialled, and the end of the other one.
 struct Connection([End; 2]);
 
 struct End {
     tower: usize,
     link: LinkId,
     is_open: bool,
-    /// What it sent and the other end has not got, in the pieces in which it was sent.
+    /// The pieces that were sent and have not arrived.
     flow: VecDeque<Vec<u8>>,
-    has_shut: bool,
-    shut_seen: bool,
+    has_finished: bool,
+    was_told: bool,
 }
 
 impl End {
     fn new(tower: usize, link: LinkId) -> Self {
         let flow = VecDeque::new();
-        Self { tower, link, is_open: true, flow, has_shut: false, shut_seen: false }
+        Self { tower, link, is_open: true, flow, has_finished: false, was_told: false }
     }
 }
 
-struct World {
+/// What a tower told about one message.
+#[derive(Default)]
+struct Handover {
+    /// How often the message went back to the queue because a peer did not take it.
+    returned: u64,
+    /// How often the message was taken from a peer.
+    taken: u64,
+    delivered: u64,
+}
+
+struct Network {
     towers: Vec<SecureTower>,
-    /// Who answers at the address of the first tower: itself or the third one.
+    /// The tower that answers at the first tower's address: the first or the third one.
     listening: usize,
     connections: Vec<Connection>,
     now: Instant,
-    sent: BTreeMap<Nonce, (Kind, Vec<u8>)>,
-    number: u64,
-    /// What was sent last, on whatever link.
+    sent: BTreeMap<Nonce, Message>,
+    /// The pieces that were sent last, on any link.
     recorded: VecDeque<Vec<u8>>,
-    /// What each tower was told to have delivered.
-    delivered: BTreeSet<(usize, Nonce)>,
-    /// How often each message was handed over: by which tower, in which of its transfers, for the first time or again.
-    handed_over: BTreeMap<Nonce, BTreeSet<(usize, u64, bool)>>,
-    /// How often each message was taken, by whomever.
-    taken: BTreeMap<Nonce, usize>,
+    handovers: BTreeMap<(usize, Nonce), Handover>,
     /// The keys that each tower has pinned.
     pins: BTreeMap<(usize, Address), Fingerprint>,
-    /// How often each tower told that a key had changed, and how many links it closed for that.
-    keys_told: [u64; 3],
+    /// How often each tower told that a key had changed, and how many links it closed for that reason.
+    keys_changed: [u64; 3],
     keys_refused: [u64; 3],
 }
 
-/// Where a tower says that it can be dialled. The third one says what the first one says.
+/// Returns the address of a tower. The third tower claims the address of the first one.
 fn address(tower: usize) -> Address {
     Address::new(["one.example", "two.example", "one.example"][tower], 8001).unwrap()
 }
 
-/// The address that a tower knows from the beginning.
+/// Returns the address that a tower dials.
 fn other_address(tower: usize) -> Address {
     address(usize::from(tower != 1))
 }
@@ -129,7 +134,7 @@ fn identities() -> &'static [Identity; 3] {
     })
 }
 
-/// A message no part of which is like another part of it, or like the same part of another one.
+/// Returns a message that shares no sequence of bytes with another message.
 fn message(number: u64, len: usize) -> Message {
     let byte = |at: usize| {
         let place = (number << 32 | at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -143,8 +148,7 @@ fn message(number: u64, len: usize) -> Message {
     }
 }
 
-impl World {
-    #[allow(clippy::field_reassign_with_default, reason = "its fields can't be listed elsewhere")]
+impl Network {
     fn new(settings: u8) -> Self {
         let mut config = Config {
             max_message: 40_000,
@@ -169,40 +173,37 @@ impl World {
             let inside = Tower::new(config.clone(), address(tower), &seed).unwrap();
             SecureTower::new(inside, &identities()[tower], Trust::Open).unwrap()
         });
-        let mut world = Self {
+        let mut network = Self {
             towers: towers.collect(),
             listening: 0,
             connections: Vec::new(),
             now: Instant::ORIGIN,
             sent: BTreeMap::new(),
-            number: 0,
             recorded: VecDeque::new(),
-            delivered: BTreeSet::new(),
-            handed_over: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            handovers: BTreeMap::new(),
             pins: BTreeMap::new(),
-            keys_told: [0; 3],
+            keys_changed: [0; 3],
             keys_refused: [0; 3],
         };
-        world.towers[0].tower_mut().announce(&address(1), world.now).unwrap();
-        world
+        network.towers[0].tower_mut().announce(&address(1), network.now).unwrap();
+        network
     }
 
     fn step(&mut self, supply: &mut Supply<'_>) {
-        let what = supply.below(19);
+        let kind = supply.below(19);
         let tower = usize::from(supply.byte()) % self.towers.len();
-        match what {
+        match kind {
             0 | 1 => drop(self.enqueue(tower, usize::from(supply.byte()))),
             2 => drop(self.enqueue(tower, 160 * usize::from(supply.byte()))),
             3..=5 => self.deliver_all(),
             6 | 7 => self.pass(Duration::from_millis(20 * u64::from(supply.byte()))),
             8 => self.act(tower, 1 + 64 * usize::from(supply.byte())),
             9 => {
-                let known = other_address(tower);
-                let _ = self.towers[tower].tower_mut().announce(&known, self.now);
+                let other = other_address(tower);
+                let _ = self.towers[tower].tower_mut().announce(&other, self.now);
             }
-            10..=15 => self.harm(what, tower, supply),
-            16 => self.play_again(supply),
+            10..=15 => self.change(kind, tower, supply),
+            16 => self.replay(supply),
             17 => self.lose(tower, supply),
             _ if self.towers.len() == 3 => self.listening = 2 - self.listening,
             _ => self.deliver_all(),
@@ -211,23 +212,22 @@ impl World {
     }
 
     fn enqueue(&mut self, tower: usize, len: usize) -> Option<Nonce> {
-        self.number += 1;
-        let message = message(self.number, len);
-        let (kind, body) = (message.kind(), message.body().to_vec());
+        let message = message(1 + self.sent.len() as u64, len);
+        let copy = message.clone();
         let nonce = self.towers[tower].tower_mut().enqueue(message, self.now).ok()?;
-        assert_eq!(self.sent.insert(nonce, (kind, body)), None, "two messages with one name");
+        assert_eq!(self.sent.insert(nonce, copy), None, "two messages have one name");
         Some(nonce)
     }
 
-    /// Something happens to bytes that are on their way from a tower, on the newest connection that has any.
-    fn harm(&mut self, what: u8, tower: usize, supply: &mut Supply<'_>) {
+    /// Changes bytes that a tower has sent on the newest connection and that have not arrived.
+    fn change(&mut self, kind: u8, tower: usize, supply: &mut Supply<'_>) {
         let mut ends = self.connections.iter_mut().rev().flat_map(|connection| &mut connection.0);
         let Some(end) = ends.find(|end| end.tower == tower && !end.flow.is_empty()) else { return };
         let flow = &mut end.flow;
         let place = usize::from(supply.byte()) % flow.len();
         let piece = &mut flow[place];
         let at = usize::from(u16::from_be_bytes([supply.byte(), supply.byte()])) % piece.len();
-        match what {
+        match kind {
             10 => piece[at] ^= supply.byte().max(1),
             11 => {
                 let rest = piece.split_off(at);
@@ -250,8 +250,8 @@ impl World {
         }
     }
 
-    /// What was sent some time ago, on this or another link and by whomever, comes once more: to either end of a connection, so to its sender as well.
-    fn play_again(&mut self, supply: &mut Supply<'_>) {
+    /// Sends a recorded piece again, to either end of any connection.
+    fn replay(&mut self, supply: &mut Supply<'_>) {
         if self.recorded.is_empty() || self.connections.is_empty() {
             return;
         }
@@ -262,21 +262,22 @@ impl World {
         flow.insert(place / 2 % (flow.len() + 1), piece);
     }
 
-    /// A tower loses a connection. The other end loses it too, or sees it end, or is not told, by a byte.
+    /// Breaks a connection of a tower. The other end breaks too, or sees the end of the stream, or nothing.
     fn lose(&mut self, tower: usize, supply: &mut Supply<'_>) {
         let choice = supply.byte();
-        let open = |end: &End| end.tower == tower && end.is_open;
-        let of_tower = self.connections.iter_mut().filter(|it| it.0.iter().any(open));
-        let mut of_tower: Vec<_> = of_tower.collect();
-        if of_tower.is_empty() {
+        let is_open = |end: &End| end.tower == tower && end.is_open;
+        let mut connections: Vec<_> =
+            self.connections.iter_mut().filter(|it| it.0.iter().any(is_open)).collect();
+        if connections.is_empty() {
             return;
         }
-        let index = usize::from(choice / 3) % of_tower.len();
-        let ends = &mut of_tower[index].0;
-        let lost = |end: &&mut End| end.is_open && (end.tower == tower || choice.is_multiple_of(3));
-        for end in ends.iter_mut().filter(lost) {
+        let index = usize::from(choice / 3) % connections.len();
+        let ends = &mut connections[index].0;
+        let breaks =
+            |end: &&mut End| end.is_open && (end.tower == tower || choice.is_multiple_of(3));
+        for end in ends.iter_mut().filter(breaks) {
             end.is_open = false;
-            end.has_shut = choice % 3 != 1;
+            end.has_finished = choice % 3 != 1;
             let event = Event::Lost { link: end.link, cause: IoCause::Reset };
             self.towers[end.tower].handle(event, self.now);
         }
@@ -288,12 +289,11 @@ impl World {
         }
     }
 
-    /// Does what a tower asks, into buffers of a size.
+    /// Does what a tower asks for, with buffers of a size.
     fn act(&mut self, tower: usize, buffer: usize) {
         while let Some(action) = self.towers[tower].poll_action() {
             match action {
-                Action::Connect { link, peer } => {
-                    let dialled = self.towers[tower].tower().peer(peer).unwrap().address.clone();
+                Action::Connect { link, address: dialled } => {
                     let answering = if dialled == address(1) { 1 } else { self.listening };
                     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
                     let event = match self.towers[answering].accept(from, self.now) {
@@ -308,30 +308,34 @@ impl World {
                 }
                 Action::Send { link } => self.send(tower, link, buffer),
                 Action::Close { link, how, .. } => self.close(tower, link, how, buffer),
-                Action::Notify(notice) => self.hear(tower, notice),
-                Action::Screen { .. } => panic!("nobody asked for screening"),
+                Action::Notify(notice) => self.on_notice(tower, notice),
+                Action::Screen { .. } => panic!("screening is off"),
             }
         }
     }
 
-    fn hear(&mut self, tower: usize, notice: Notice) {
-        if let Notice::LinkClosed { why: CloseReason::KeyChanged, .. } = notice {
-            self.keys_refused[tower] += 1;
-        }
-        match self.towers[tower].tower().report(notice) {
-            Some(Report::MessageDelivered { nonce, .. }) => {
-                self.delivered.insert((tower, nonce));
+    fn on_notice(&mut self, tower: usize, notice: Notice) {
+        match notice {
+            Notice::MessageQueued { nonce, origin: Origin::Returned, .. } => {
+                self.handover(tower, nonce).returned += 1;
             }
-            Some(Report::MessageReceived { nonce, .. }) => {
-                *self.taken.entry(nonce).or_default() += 1;
+            Notice::MessageReceived { nonce, .. } => self.handover(tower, nonce).taken += 1,
+            Notice::MessageDelivered { nonce, .. } => self.handover(tower, nonce).delivered += 1,
+            Notice::LinkClosed { reason: CloseReason::KeyChanged, .. } => {
+                self.keys_refused[tower] += 1;
             }
-            Some(Report::KeyChanged { tower: changed, seen }) => {
-                self.keys_told[tower] += 1;
-                let pin = self.pins.get(&(tower, changed)).copied();
-                assert!(pin.is_some() && pin != seen, "{seen:?} is told to be other than {pin:?}");
+            Notice::KeyChanged { peer, seen } => {
+                self.keys_changed[tower] += 1;
+                let pin = self.pins.get(&(tower, peer)).copied();
+                assert!(pin.is_some() && pin != seen, "{seen:?} is not another key than {pin:?}");
             }
+            Notice::Missed { .. } => panic!("the driver polls all notices"),
             _ => {}
         }
+    }
+
+    fn handover(&mut self, tower: usize, nonce: Nonce) -> &mut Handover {
+        self.handovers.entry((tower, nonce)).or_default()
     }
 
     fn end(&mut self, tower: usize, link: LinkId) -> Option<&mut End> {
@@ -345,14 +349,10 @@ impl World {
             let len = self.towers[tower].transmit(link, &mut out);
             let bytes = out.into_inner();
             assert_eq!(len, bytes.len());
-            for (number, attempt, nonce) in self.towers[tower].tower().transfers_on(link) {
-                let transfer = (tower, number, attempt == Attempt::Retry);
-                self.handed_over.entry(nonce).or_default().insert(transfer);
-            }
             if len == 0 {
                 return;
             }
-            if self.recorded.len() == MOST_RECORDED {
+            if self.recorded.len() == MAX_RECORDED {
                 self.recorded.pop_front();
             }
             self.recorded.push_back(bytes.clone());
@@ -367,14 +367,14 @@ impl World {
             self.send(tower, link, buffer);
         }
         let Some(end) = self.end(tower, link) else { return };
-        (end.is_open, end.has_shut) = (false, true);
+        (end.is_open, end.has_finished) = (false, true);
         if how == CloseMode::Abort {
             end.flow.clear();
         }
         self.towers[tower].handle(Event::Closed { link }, self.now);
     }
 
-    /// Brings everybody what is on its way to them, once.
+    /// Delivers all bytes that are on their way now.
     fn deliver_all(&mut self) {
         let Self { towers, connections, now, .. } = self;
         for Connection(ends) in connections.iter_mut() {
@@ -386,8 +386,8 @@ impl World {
                         towers[tower].handle(event, *now);
                     }
                 }
-                if ends[side].has_shut && !ends[side].shut_seen {
-                    ends[side].shut_seen = true;
+                if ends[side].has_finished && !ends[side].was_told {
+                    ends[side].was_told = true;
                     if is_open {
                         towers[tower].handle(Event::Finished { link }, *now);
                     }
@@ -407,7 +407,7 @@ impl World {
                 break;
             };
             at_once = if at > self.now { 1 } else { at_once + 1 };
-            assert!(at_once <= MOST_AT_ONCE, "a tower is woken over and over");
+            assert!(at_once <= MAX_WAKEUPS_AT_ONCE, "a timer spins");
             self.now = self.now.max(at);
             for tower in &mut self.towers {
                 tower.handle(Event::TimerFired, self.now);
@@ -417,27 +417,28 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    /// Now all bytes arrive as they were sent. What is left of the harm gets through or its link ends, and nothing waits for ever: a new message arrives.
-    /// Only a queue that is too full takes none; and when all that is there is more than one tower has room for, the others may refuse it at every turn.
+    /// Delivers all bytes unchanged from now on, until each of the first two towers has delivered a new message.
     fn recover(&mut self) {
         self.recover_from(0);
-        // To whomever the second one has found at the first one's address, and has pinned the key of.
+        // The second tower reaches only the tower whose key it has pinned.
         let pin = self.pins.get(&(1, address(0)));
         let has_pinned = |tower: &usize| Some(&identities()[*tower].fingerprint()) == pin;
         self.listening = (0..self.towers.len()).find(has_pinned).unwrap_or(self.listening);
         self.recover_from(1);
     }
 
+    /// Waits until a tower has delivered a new message. A queue that is full takes none. If all messages together have no
+    /// room in one tower, the others may refuse it for ever.
     fn recover_from(&mut self, tower: usize) {
         let Some(nonce) = self.enqueue(tower, 100) else { return };
-        // A message a round is what the slower rate amounts to, and no timeout is anywhere near a minute.
-        let rounds = 300 + self.towers[tower].tower().held().0;
+        // At the slower rate, one message leaves in each round. No time-out is as long as 300 rounds.
+        let rounds = 300 + self.towers[tower].tower().queue_usage().messages;
         let mut refused = 0;
         for round in 0..rounds {
             if round == rounds / 2 {
                 refused = self.refused_by_others(tower);
             }
-            if self.delivered.contains(&(tower, nonce)) {
+            if self.handovers.get(&(tower, nonce)).is_some_and(|it| it.delivered > 0) {
                 return;
             }
             for _ in 0..3 {
@@ -446,13 +447,11 @@ impl World {
             self.pass(Duration::from_millis(200));
             self.check();
         }
-        let most = self.towers[tower].tower().config().max_queue_bytes;
-        let all: usize = self.sent.values().map(|(_, body)| body.len()).sum();
-        let was_tried = self.handed_over.contains_key(&nonce);
-        if all > most && was_tried && self.refused_by_others(tower) > refused {
-            return;
-        }
-        panic!("a message waits for ever: {:?}", self.towers[tower].tower().stats());
+        let max = self.towers[tower].tower().config().max_queue_bytes;
+        let all: usize = self.sent.values().map(Message::len).sum();
+        let is_refused = self.refused_by_others(tower) > refused;
+        let stats = self.towers[tower].tower().stats();
+        assert!(all > max && is_refused, "a message waits for ever: {stats:?}");
     }
 
     fn refused_by_others(&self, tower: usize) -> u64 {
@@ -460,37 +459,47 @@ impl World {
         others.map(|(_, other)| other.tower().stats().refused).sum()
     }
 
-    /// All that a tower holds was sent by one of them, name, kind and byte for byte; what was sent is held by one; nothing was taken more often than it
-    /// was handed over; and everything stays in its bounds.
     fn check(&mut self) {
-        let mut held = BTreeSet::new();
-        for tower in &self.towers {
-            let tower = tower.tower();
-            let mut names = BTreeSet::new();
-            for here in tower.peek() {
-                let message = (here.message.kind(), here.message.body().to_vec());
-                assert_eq!(Some(&message), self.sent.get(&here.nonce), "nobody sent that");
-                assert!(names.insert(here.nonce), "one tower holds a message twice");
+        let (mut all_held, mut in_flight) = (BTreeSet::new(), BTreeSet::new());
+        for (number, tower) in self.towers.iter().map(StateMachine::tower).enumerate() {
+            let mut held = BTreeSet::new();
+            for message in tower.peek() {
+                let nonce = message.nonce;
+                let sent = self.sent.get(&nonce);
+                assert_eq!(Some(&message.message), sent, "a message that was not sent");
+                assert!(held.insert(nonce), "a tower holds a message twice");
+                if matches!(message.state, MessageState::InFlight { .. }) {
+                    in_flight.insert((number, nonce));
+                }
             }
-            held.append(&mut names);
-            let (messages, bytes) = tower.held();
-            let config = tower.config();
-            assert!(messages <= config.max_queue_messages && bytes <= config.max_queue_bytes);
-            assert!(tower.links() <= config.max_links && tower.peers() <= config.max_peers);
+            all_held.append(&mut held);
+            let (usage, config) = (tower.queue_usage(), tower.config());
+            assert!(usage.messages <= config.max_queue_messages);
+            assert!(usage.bytes <= config.max_queue_bytes);
+            assert!(tower.links().count() <= config.max_links);
+            assert!(tower.survey().count() <= config.max_peers);
         }
-        assert!(held.len() == self.sent.len(), "a message is lost");
-        for (nonce, times) in &self.taken {
-            let handed_over = self.handed_over.get(nonce).map_or(0, BTreeSet::len);
-            assert!(*times <= handed_over, "a message was taken more often than it was sent");
+        assert_eq!(all_held.len(), self.sent.len(), "a message is lost");
+        // A tower sends a message once each time the message is in flight, and once more if the link breaks.
+        let max_sent = |sender: usize, nonce: Nonce| {
+            let ended = self.handovers.get(&(sender, nonce));
+            let ended = ended.map_or(0, |handover| handover.returned + handover.delivered);
+            let departed = ended + u64::from(in_flight.contains(&(sender, nonce)));
+            departed + departed.min(self.towers[sender].tower().stats().in_doubt)
+        };
+        for ((taker, nonce), handover) in &self.handovers {
+            let senders = (0..self.towers.len()).filter(|sender| sender != taker);
+            let max = senders.map(|sender| max_sent(sender, *nonce)).sum();
+            assert!(handover.taken <= max, "a message is taken more often than it was sent");
         }
         self.check_keys();
     }
 
-    /// The key that is pinned for an address stays, and nobody with another one is spoken with there.
+    /// A pinned key stays, and no link to its address opens with another key.
     fn check_keys(&mut self) {
         for (number, tower) in self.towers.iter().enumerate() {
             for peer in tower.tower().survey() {
-                let place = (number, peer.address.clone());
+                let place = (number, peer.address);
                 let Some(pin) = peer.fingerprint else {
                     assert!(!self.pins.contains_key(&place), "a pin is gone");
                     continue;
@@ -503,139 +512,135 @@ impl World {
             let pin = self.pins.get(&dialled).copied();
             let key = identities()[answerer.tower].fingerprint();
             if pin.is_some_and(|pin| pin != key) {
-                let inside = self.towers[dialler.tower].tower().inside();
-                let link = inside.links.iter().find(|link| link.id == dialler.link);
-                assert!(link.is_none_or(|link| link.state != State::Open), "a wrong key was taken");
+                let link = self.towers[dialler.tower].tower().link(dialler.link);
+                assert!(link.is_none_or(|link| !link.is_open), "a link is open to a wrong key");
             }
         }
-        assert_eq!(self.keys_told, self.keys_refused, "a link with a changed key is told of");
+        assert_eq!(self.keys_changed, self.keys_refused, "links with changed keys, and notices");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Frame, MessageFrame};
+    use crate::wire::{Attempt, Frame, MessageFrame};
 
-    /// Who enqueues at one tower, then at the other, and lets all arrive.
-    const PEACE: [u8; 26] =
+    /// Messages are enqueued at one tower, then at the other one, and all bytes arrive.
+    const UNCHANGED: [u8; 26] =
         [0, 3, 0, 3, 0, 0, 0, 20, 0, 1, 200, 3, 0, 2, 0, 255, 3, 0, 6, 0, 200, 3, 0, 3, 1, 3];
 
     #[test]
-    fn without_harm_messages_are_handed_over_in_both_directions() {
-        let world = run(&PEACE);
-        for tower in &world.towers {
+    fn unchanged_bytes_carry_messages_in_both_directions() {
+        let network = run(&UNCHANGED);
+        for tower in &network.towers {
             assert!(tower.tower().stats().delivered > 0, "{:?}", tower.tower().stats());
             assert_eq!(tower.tower().stats().links_misbehaved, 0);
         }
     }
 
     #[test]
-    #[should_panic(expected = "nobody sent")]
-    fn a_message_that_nobody_sent_is_noticed() {
-        let mut world = run(&PEACE);
+    #[should_panic(expected = "a message that was not sent")]
+    fn a_message_that_was_not_sent_is_detected() {
+        let mut network = run(&UNCHANGED);
         let forged = Message::bytes(b"forged");
-        world.towers[0].tower_mut().enqueue(forged, world.now).unwrap();
-        world.check();
+        network.towers[0].tower_mut().enqueue(forged, network.now).unwrap();
+        network.check();
     }
 
     #[test]
     #[should_panic(expected = "taken more often than it was sent")]
-    fn a_message_that_is_taken_again_without_being_sent_again_is_noticed() {
-        let mut world = run(&PEACE);
-        let (nonce, handed_over) = world.handed_over.iter().next().unwrap();
-        let (kind, body) = world.sent[nonce].clone();
-        let (from, ..) = *handed_over.first().unwrap();
+    fn a_message_that_is_taken_more_often_than_it_was_sent_is_detected() {
+        let mut network = run(&UNCHANGED);
+        let (taker, nonce) = *network.handovers.iter().find(|(_, it)| it.taken > 0).unwrap().0;
+        let message = network.sent[&nonce].clone();
         let frame = Frame::Message(MessageFrame {
             transfer: 1_000_000,
             attempt: Attempt::First,
-            nonce: *nonce,
-            kind,
+            nonce,
+            kind: message.kind(),
             friend: None,
-            body: &body,
+            body: message.body(),
         });
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
-        // As if TLS had let it through again and again.
-        let taker = 1 - from;
-        let ends = world.connections.iter().flat_map(|connection| &connection.0);
+        // As if TLS had let a replayed record through, again and again.
+        let ends = network.connections.iter().flat_map(|connection| &connection.0);
         let link = ends.filter(|end| end.tower == taker).map(|end| end.link).next().unwrap();
         for _ in 0..10 {
             let event = Event::BytesArrived { link, bytes: &bytes };
-            world.towers[taker].tower_mut().handle(event, world.now);
-            world.act_all();
-            world.check();
+            network.towers[taker].tower_mut().handle(event, network.now);
+            network.act_all();
+            network.check();
         }
     }
 
     #[test]
     #[should_panic(expected = "a message is lost")]
-    fn a_message_that_is_gone_is_noticed() {
-        let mut world = run(&PEACE);
-        world.sent.insert(Nonce(1), (Kind::Bytes, Vec::new()));
-        world.check();
+    fn a_lost_message_is_detected() {
+        let mut network = run(&UNCHANGED);
+        network.sent.insert(Nonce(1), Message::bytes(b""));
+        network.check();
     }
 
     #[test]
     #[should_panic(expected = "a message waits for ever")]
-    fn a_message_that_nobody_takes_is_noticed() {
-        let mut world = run(&PEACE);
-        world.towers[1].tower_mut().ignore(&address(0), world.now).unwrap();
-        world.act_all();
-        world.recover_from(0);
+    fn a_message_that_is_never_taken_is_detected() {
+        let mut network = run(&UNCHANGED);
+        network.towers[1].tower_mut().ignore(&address(0), network.now).unwrap();
+        network.act_all();
+        network.recover_from(0);
     }
 
     #[test]
     #[should_panic(expected = "a message waits for ever")]
-    fn a_message_that_nobody_takes_is_noticed_where_there_is_no_room_for_all_either() {
-        let mut world = full();
-        world.towers[1].tower_mut().shutdown(world.now);
-        world.act_all();
-        world.recover_from(0);
+    fn a_message_that_is_never_taken_is_detected_in_a_full_network() {
+        let mut network = full();
+        network.towers[1].tower_mut().shutdown(network.now);
+        network.act_all();
+        network.recover_from(0);
     }
 
     #[test]
-    fn where_there_is_no_room_for_all_a_message_is_refused_at_every_turn_or_arrives() {
-        let mut world = full();
-        world.recover();
-        assert!(world.towers[0].tower().stats().refused_by_peers > 0);
+    fn in_a_full_network_a_message_is_refused_or_delivered() {
+        let mut network = full();
+        network.recover();
+        assert!(network.towers[0].tower().stats().refused_by_peers > 0);
     }
 
-    /// Two towers that know each other, and have more to keep than one of them can.
-    fn full() -> World {
-        let mut world = run(&PEACE);
+    /// Returns two towers that know each other and hold more messages than fit into one of them.
+    fn full() -> Network {
+        let mut network = run(&UNCHANGED);
         for tower in [0, 1] {
             for _ in 0..8 {
-                world.enqueue(tower, 30_000).unwrap();
+                network.enqueue(tower, 30_000).unwrap();
             }
         }
-        world
+        network
     }
 
     #[test]
-    fn another_key_at_a_pinned_address_is_told_and_gets_nothing() {
-        let mut world = World::new(2);
-        let run_on = |world: &mut World| {
+    fn another_key_at_a_pinned_address_is_reported_and_gets_nothing() {
+        let mut network = Network::new(2);
+        let run_on = |network: &mut Network| {
             for _ in 0..40 {
-                world.deliver_all();
-                world.pass(Duration::from_millis(100));
-                world.check();
+                network.deliver_all();
+                network.pass(Duration::from_millis(100));
+                network.check();
             }
         };
-        world.towers[1].tower_mut().announce(&address(0), world.now).unwrap();
-        run_on(&mut world);
+        network.towers[1].tower_mut().announce(&address(0), network.now).unwrap();
+        run_on(&mut network);
         let first = Some(identities()[0].fingerprint());
-        assert_eq!(world.pins.get(&(1, address(0))).copied(), first);
-        assert_eq!(world.keys_told, [0; 3]);
-        world.listening = 2;
-        while world.connections.iter().any(|connection| connection.0.iter().any(|end| end.is_open))
-        {
-            world.lose(1, &mut Supply(&[0]));
+        assert_eq!(network.pins.get(&(1, address(0))).copied(), first);
+        assert_eq!(network.keys_changed, [0; 3]);
+        network.listening = 2;
+        while network.connections.iter().any(|it| it.0.iter().any(|end| end.is_open)) {
+            network.lose(1, &mut Supply(&[0]));
         }
-        world.enqueue(1, 10).unwrap();
-        run_on(&mut world);
-        assert!(world.keys_told[1] > 0);
-        assert_eq!(world.pins.get(&(1, address(0))).copied(), first);
-        assert_eq!(world.towers[2].tower().held().0, 0);
+        network.enqueue(1, 10).unwrap();
+        run_on(&mut network);
+        assert!(network.keys_changed[1] > 0);
+        assert_eq!(network.pins.get(&(1, address(0))).copied(), first);
+        assert_eq!(network.towers[2].tower().queue_usage().messages, 0);
     }
 }

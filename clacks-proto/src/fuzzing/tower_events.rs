@@ -1,56 +1,64 @@
-//! A tower and its model, side by side, through whatever may happen to a tower.
+//! One tower, and whatever its driver, its application and its peers may do.
 
-use alloc::collections::BTreeSet;
-use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use bytes::BufMut;
 use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU16;
 use core::time::Duration;
 
-use super::model::{Model, Outgoing};
+use super::observer::{Link, Observer};
 use crate::ids::Epoch;
 use crate::wire::arbitrary::Supply;
 use crate::wire::{
-    AnnounceFrame, Attempt, Decoder, Farewell, Frame, Hello, MAX_BODY, MessageFrame, RefusedReason,
-    VERSION,
+    AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION, Window,
 };
 use crate::{
-    Action, Address, Allowance, CloseMode, Config, DefaultVerdict, Event, Instant, IoCause, LinkId,
-    Message, Nonce, Odds, OfferId, Screening, Seed, SendRate, StateMachine, Tower, Verdict, Window,
+    Action, Address, Allowance, Config, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
+    MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed, SendRate, ShutdownProgress,
+    StateMachine, Tower, Verdict, WakeupReason,
 };
 
-/// So many steps show what there is to see, and keep a run short.
-const MOST_STEPS: usize = 400;
+/// The most steps of a run.
+const MAX_STEPS: usize = 400;
+/// The most timers fired in the steps of a run. A tower whose peers rest for a millisecond has a thousand in a second.
+const MAX_TIMERS: usize = 400;
+/// The most wake-ups at one instant: one for each kind of timer that may be due.
+const MAX_WAKEUPS_AT_ONCE: usize = 4;
+/// The most wake-ups until all messages are handed over.
+const MAX_ROUNDS: usize = 1000;
+/// The longest body, in bytes.
+pub(super) const MAX_MESSAGE: usize = 60;
+/// Longer than any time-out.
+const LONG: Duration = Duration::from_secs(60);
 
-/// So many timers, too: a tower whose peers rest for a millisecond has a thousand of them in a second.
-const MOST_TIMERS: usize = 400;
-
-/// The longest body in a run, in bytes.
-const MAX_MESSAGE: usize = 60;
-
-/// A tower does what its model does, whatever its driver, its application and its peers do: the same statuses, the same messages in the same places, the same
-/// notices, frames, counts and bounds after every step.
+/// Checks that a tower keeps the laws of the protocol, whatever happens to it, and that it hands over all its messages
+/// when a peer cooperates in the end. See [`observer`](super::observer) for the laws.
 ///
-/// The input is a configuration and then steps, each a byte and what belongs to it. It may ask for what no driver does.
+/// The input is a configuration and then steps, each a byte and its parameters. Steps may be what no driver does, such as
+/// an event of a link that has ended.
 pub fn tower_events(input: &[u8]) {
-    run(input);
+    // The same input gives the same trace.
+    let is_traced = input.len().is_multiple_of(8);
+    let trace = run(input, is_traced).observer.trace;
+    if is_traced {
+        assert_eq!(run(input, true).observer.trace, trace, "two runs differ");
+    }
 }
 
-fn run(input: &[u8]) -> Stage {
+fn run(input: &[u8], is_traced: bool) -> Driver {
     let mut supply = Supply(input);
-    let mut stage = Stage::new(config(&mut supply));
-    for _ in 0..MOST_STEPS {
+    let mut driver = Driver::new(config(&mut supply), is_traced);
+    for _ in 0..MAX_STEPS {
         if supply.0.is_empty() {
             break;
         }
-        stage.step(&mut supply);
+        driver.step(&mut supply);
     }
-    stage
+    driver.finish();
+    driver
 }
 
-/// A tower that is short of everything.
+/// Returns a configuration with little of everything.
 fn config(supply: &mut Supply<'_>) -> Config {
     let mut config = Config::default();
     let mut small = |from: u8, to: u8| from + supply.below(to - from + 1);
@@ -103,12 +111,12 @@ fn config(supply: &mut Supply<'_>) -> Config {
         },
     };
     config.max_pending_notices = 16 + usize::from(small(0, 30));
-    links(&mut config, supply);
+    set_max_links(&mut config, supply);
     config
 }
 
-/// How many links there may be: few, or so many that some are kept free. It is chosen by the last two bytes, so that the steps stay where they are.
-fn links(config: &mut Config, supply: &mut Supply<'_>) {
+/// Sets the number of links by the last two bytes of the input: few, or so many that the tower keeps some free.
+fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
     let mut last = || {
         let (last, rest) = supply.0.split_last().unwrap_or((&0, &[]));
         supply.0 = rest;
@@ -119,18 +127,17 @@ fn links(config: &mut Config, supply: &mut Supply<'_>) {
         224..=255 => 32,
         _ => config.max_links,
     };
-    // As many as there can be, more often than not.
-    let most = config.max_links - 1;
+    let max = config.max_links - 1;
     config.max_half_open = match last() {
-        some @ 160..=255 => 1 + usize::from(some) % most,
-        _ => most,
+        some @ 160..=255 => 1 + usize::from(some) % max,
+        _ => max,
     };
 }
 
-/// Of links that are never there: no place is taken so often in one run.
+/// The epoch of links that never exist: no slot is used so often in one run.
 const FUTURE: Epoch = {
     let (mut epoch, mut times) = (Epoch::FIRST, 0);
-    while times < 2 * MOST_STEPS {
+    while times < 10 * MAX_STEPS {
         epoch = epoch.next();
         times += 1;
     }
@@ -147,115 +154,55 @@ const FAREWELLS: [Farewell; 7] = [
     Farewell::WrongVersion,
 ];
 
-/// The address with a number; that of the tower itself has number 0.
+/// Returns the address with a number. Number 0 is the tower's own.
 fn address(number: u8) -> Address {
     let ip = Ipv4Addr::new(10, 0, 0, number + 1);
     Address::from_ip(IpAddr::V4(ip), NonZeroU16::MIN).unwrap()
 }
 
-/// What is at the other end of a link.
-struct Remote {
-    link: LinkId,
-    decoder: Decoder,
-    /// The frame of which a part has come.
-    cut: Option<Outgoing>,
-    /// Transfers of the tower that are not answered.
-    unanswered: Vec<u64>,
-    /// There are bytes to send, as far as was said.
-    is_asked: bool,
-    is_aborted: bool,
-    said_goodbye: bool,
-    /// It had its terminal event.
-    is_over: bool,
-}
-
-struct Stage {
-    tower: Tower,
-    model: Model,
+/// The driver, the application and the peers of the tower.
+struct Driver {
+    observer: Observer,
     now: Instant,
-    remotes: Vec<Remote>,
     offers: Vec<OfferId>,
     /// The number of the next transfer to the tower.
     next_transfer: u64,
-    /// How many timers were fired.
     timers: usize,
-    seen: BTreeSet<LinkId>,
+    has_shut_down: bool,
 }
 
-impl Stage {
-    fn new(config: Config) -> Self {
+impl Driver {
+    fn new(config: Config, is_traced: bool) -> Self {
         let tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
         Self {
-            model: Model::new(&tower),
-            tower,
+            observer: Observer::new(tower, is_traced),
             now: Instant::ORIGIN,
-            remotes: Vec::new(),
             offers: Vec::new(),
             next_transfer: 0,
             timers: 0,
-            seen: BTreeSet::new(),
+            has_shut_down: false,
         }
     }
 
-    /// Something happens to the tower, and then to its model.
-    fn both<T>(
-        &mut self,
-        happens: impl FnOnce(&mut Tower, Instant) -> T,
-        predicted: impl FnOnce(&mut Model, T),
-    ) {
-        let before = self.tower.inside();
-        let result = happens(&mut self.tower, self.now);
-        self.model.step(before, &self.tower, self.now, |model| predicted(model, result));
-    }
-
     fn step(&mut self, supply: &mut Supply<'_>) {
-        let what = supply.below(32);
-        match what {
-            0 | 1 => {
-                let message = message(supply);
-                self.both(
-                    |tower, now| {
-                        tower.enqueue(message.clone(), now).map_err(|refused| {
-                            assert_eq!(refused.message, message, "it is given back");
-                            refused.why
-                        })
-                    },
-                    |model, result| model.enqueue(&message, result),
-                );
-            }
-            2 => {
-                let address = address(supply.below(8));
-                self.both(
-                    |tower, now| tower.expand(&address, now),
-                    |model, result| model.expand(&address, result),
-                );
-            }
-            3 | 4 => {
-                let address = address(supply.below(8));
-                self.both(
-                    |tower, now| tower.announce(&address, now),
-                    |model, result| model.announce(&address, result),
-                );
-            }
-            5 => {
-                let address = address(supply.below(8));
-                self.both(
-                    |tower, now| tower.ignore(&address, now),
-                    |model, result| model.ignore(&address, result),
-                );
-            }
-            6 => {
-                let address = address(supply.below(8));
-                self.both(
-                    |tower, now| tower.heed(&address, now),
-                    |model, is_new: bool| model.heed(&address, is_new),
-                );
-            }
-            7 => drop(self.accept()),
-            8..=12 => self.link_event(what, supply),
+        let (observer, now) = (&mut self.observer, self.now);
+        let kind = supply.below(32);
+        match kind {
+            0 | 1 => observer.enqueue(message(supply), now),
+            2 => observer.expand(&address(supply.below(8)), now),
+            3 | 4 => observer.announce(&address(supply.below(8)), now),
+            5 => observer.ignore(&address(supply.below(8)), now),
+            6 => observer.unignore(&address(supply.below(8)), now),
+            7 => drop(observer.accept(now)),
+            8..=12 => self.link_event(kind, supply),
             13..=18 => self.frames(supply),
             19 => self.answer_all(supply),
-            20 => self.transmit(supply),
+            20 => {
+                let room = usize::from(supply.byte());
+                if let Some(link) = self.link(supply) {
+                    self.observer.transmit(link, room);
+                }
+            }
             21 => {
                 for _ in 0..supply.below(8) {
                     self.poll();
@@ -266,12 +213,11 @@ impl Stage {
             26 => self.fire(),
             27 | 28 => self.pass(Duration::from_millis(40 * u64::from(supply.byte()))),
             29 => {
-                // Time never goes back, whoever says so.
+                // The time that the driver passes in may go back.
                 let byte = supply.byte();
-                let earlier = Instant::from_nanos(u64::from(byte) << 25);
-                let now = core::mem::replace(&mut self.now, earlier);
+                self.now = Instant::from_nanos(u64::from(byte) << 25);
                 match byte % 4 {
-                    0 => drop(self.accept()),
+                    0 => drop(self.observer.accept(self.now)),
                     1 => self.link_event(10, supply),
                     _ => self.fire(),
                 }
@@ -279,184 +225,113 @@ impl Stage {
             }
             30 => self.decide(supply),
             _ => match supply.below(8) {
-                0 => self.both(Tower::shutdown, |model, ()| model.shutdown()),
+                0 => observer.shutdown(now),
                 1..=4 => self.meet(supply.below(8)),
                 5 => self.stale(LinkId { index: supply.byte().into(), epoch: FUTURE }, supply),
-                _ => self.stale_again(supply),
+                6 => {
+                    if let Some(link) = self.observer.last_ended {
+                        self.stale(link, supply);
+                    }
+                }
+                _ => observer.forget(&address(supply.below(8)), now),
             },
         }
-        self.model.look(&self.tower);
     }
 
-    /// One of the links, the newest first.
-    fn remote(&mut self, supply: &mut Supply<'_>) -> Option<&mut Remote> {
-        let mut open: Vec<_> =
-            self.remotes.iter_mut().rev().filter(|remote| !remote.is_over).collect();
-        if open.is_empty() {
+    /// Returns one of the links, the newest first.
+    fn link(&mut self, supply: &mut Supply<'_>) -> Option<LinkId> {
+        let known = self.observer.links.iter().rev().filter(|link| link.is_known);
+        let known: Vec<_> = known.map(|link| link.id).collect();
+        if known.is_empty() {
             return None;
         }
-        let place = usize::from(supply.byte()) % open.len();
-        Some(open.swap_remove(place))
+        Some(known[usize::from(supply.byte()) % known.len()])
     }
 
-    fn accept(&mut self) -> Option<LinkId> {
-        let before = self.tower.inside();
-        let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let accepted = self.tower.accept(from, self.now);
-        self.model.step(before, &self.tower, self.now, |model| model.accept(accepted));
-        let link = accepted.ok()?;
-        self.new_remote(link);
-        Some(link)
+    fn find(&self, id: LinkId) -> Option<&Link> {
+        self.observer.links.iter().find(|link| link.id == id)
     }
 
-    fn new_remote(&mut self, link: LinkId) {
-        // Law 5: an id is never used again, and a place only after the terminal event of the link before.
-        assert!(self.seen.insert(link), "{link:?} again");
-        let is_there = |other: &&Remote| !other.is_over && other.link.index() == link.index();
-        assert!(self.remotes.iter().find(is_there).is_none(), "the place is taken");
-        assert!(link.index() < self.tower.config().max_links);
-        self.remotes.push(Remote {
-            link,
-            decoder: Decoder::new(MAX_BODY),
-            cut: None,
-            unanswered: Vec::new(),
-            is_asked: false,
-            is_aborted: false,
-            said_goodbye: false,
-            is_over: false,
-        });
+    fn handle(&mut self, event: Event<'_>) {
+        self.observer.handle(event, self.now);
     }
 
-    fn link_event(&mut self, what: u8, supply: &mut Supply<'_>) {
-        let Some(remote) = self.remote(supply) else { return };
-        let link = remote.link;
-        match what {
-            8 | 9 => self.connected(link),
-            10 => self.both(
-                |tower, now| tower.handle(Event::Finished { link }, now),
-                |model, ()| model.finished(link),
-            ),
-            _ => {
-                remote.is_over = true;
-                self.gone(link, supply.below(8));
-            }
+    fn link_event(&mut self, kind: u8, supply: &mut Supply<'_>) {
+        let Some(link) = self.link(supply) else { return };
+        match kind {
+            8 | 9 => self.handle(Event::Connected { link }),
+            10 => self.handle(Event::Finished { link }),
+            _ => self.end(link, supply.below(8)),
         }
     }
 
-    fn connected(&mut self, link: LinkId) {
-        self.both(
-            |tower, now| tower.handle(Event::Connected { link }, now),
-            |model, ()| model.connected(link),
-        );
-    }
-
-    /// One of the three terminal events.
-    fn gone(&mut self, link: LinkId, how: u8) {
+    /// Ends a link with one of the three terminal events.
+    fn end(&mut self, link: LinkId, how: u8) {
         let cause = match how {
             0 => IoCause::Exhausted,
             1 | 2 => IoCause::Refused,
             3..=5 => IoCause::Reset,
             _ => IoCause::Other,
         };
-        let event = match how {
+        self.handle(match how {
             0 | 1 => Event::ConnectFailed { link, cause },
             2..=6 => Event::Lost { link, cause },
             _ => Event::Closed { link },
-        };
-        self.both(|tower, now| tower.handle(event, now), |model, ()| model.gone(link, cause));
+        });
     }
 
-    /// An event of a link that had its terminal event.
-    fn stale_again(&mut self, supply: &mut Supply<'_>) {
-        let Some(remote) = self.remotes.iter().rfind(|remote| remote.is_over) else { return };
-        self.stale(remote.link, supply);
-    }
-
-    /// An event of a link that is not there.
+    /// An event of a link that has ended or never existed.
     fn stale(&mut self, link: LinkId, supply: &mut Supply<'_>) {
         match supply.below(4) {
-            0 => self.connected(link),
-            1 => self.both(
-                |tower, now| tower.handle(Event::Finished { link }, now),
-                |model, ()| model.finished(link),
-            ),
-            2 => self.arrive(link, b"whatever"),
-            _ => self.gone(link, supply.below(8)),
+            0 => self.handle(Event::Connected { link }),
+            1 => self.handle(Event::Finished { link }),
+            2 => self.handle(Event::BytesArrived { link, bytes: b"whatever" }),
+            _ => self.end(link, supply.below(8)),
         }
-        assert_eq!(self.tower.transmit(link, &mut Vec::new()), 0);
+        self.observer.transmit(link, 1000);
     }
 
-    fn arrive(&mut self, link: LinkId, bytes: &[u8]) {
-        self.both(
-            |tower, now| tower.handle(Event::BytesArrived { link, bytes }, now),
-            |model, ()| model.bytes_arrived(link, bytes),
-        );
-    }
-
-    /// The other side says something: a few frames, whole or cut, or bytes that are none.
+    /// The other side of a link sends a few frames, whole or cut, or bytes that are no frames.
     fn frames(&mut self, supply: &mut Supply<'_>) {
         let count = 1 + supply.below(3);
-        let Some(remote) = self.remote(supply) else { return };
-        let (link, mut unanswered) = (remote.link, remote.unanswered.clone());
-        let mut bytes = Vec::new();
+        let Some(link) = self.link(supply) else { return };
+        let mut unconfirmed = self.find(link).map_or_else(Vec::new, Link::unconfirmed);
+        // Which message is under screening shows only if no other one comes with it.
+        let is_screened = self.observer.tower.config().screening != Screening::Off;
+        let (mut pieces, mut numbers) = (vec![Vec::new()], Vec::new());
         for _ in 0..count {
-            match supply.below(12) {
-                0..=2 => bytes.extend(hello(supply, self.tower.inside().incarnation)),
-                3..=5 => {
-                    let is_retry = supply.below(4) == 0;
-                    let older = u64::from(supply.below(4));
-                    let transfer = if is_retry {
-                        self.next_transfer.saturating_sub(older)
-                    } else {
-                        self.next_transfer += 1;
-                        self.next_transfer
-                    };
-                    let mut message = message(supply);
-                    let choice = supply.byte();
-                    let mut nonce = Nonce((choice % 4).into());
-                    // A message that began here comes home.
-                    let own = self.model.known.iter().rev().filter(|known| known.is_own);
-                    if let Some(known) = own.clone().nth(usize::from(choice % 16))
-                        && (64..128).contains(&choice)
-                    {
-                        nonce = known.nonce.unwrap();
-                        message = Message::from_parts(known.kind, known.body.clone());
-                    }
-                    frame(
-                        &mut bytes,
-                        &Frame::Message(MessageFrame {
-                            transfer,
-                            attempt: if is_retry { Attempt::Retry } else { Attempt::First },
-                            nonce,
-                            kind: message.kind(),
-                            friend: friend(supply),
-                            body: message.body(),
-                        }),
-                    );
-                }
+            let kind = supply.below(12);
+            if is_screened && (3..=5).contains(&kind) {
+                pieces.push(Vec::new());
+            }
+            let bytes = pieces.last_mut().unwrap();
+            match kind {
+                0..=2 => hello(supply, self.observer.incarnation).encode(bytes),
+                3..=5 => self.message(link, &mut numbers, bytes, supply),
                 6 => {
                     self.next_transfer += 1;
                     let transfer = self.next_transfer;
-                    let announce = AnnounceFrame { transfer, friend: friend(supply) };
-                    frame(&mut bytes, &Frame::Announce(announce));
+                    numbers.push(transfer);
+                    Frame::Announce(AnnounceFrame { transfer, friend: friend(supply) })
+                        .encode(bytes);
                 }
                 7 | 8 => {
-                    let through = answered(&mut unanswered, supply);
-                    frame(&mut bytes, &Frame::Confirmed { through });
+                    let through = answered(&mut unconfirmed, supply);
+                    Frame::Confirmed { through }.encode(bytes);
                 }
                 9 => {
-                    let transfer = answered(&mut unanswered, supply);
+                    let transfer = answered(&mut unconfirmed, supply);
                     let reason = match supply.below(4) {
                         0 => RefusedReason::Busy,
                         1 => RefusedReason::Ignored,
                         2 => RefusedReason::TooLarge,
                         _ => RefusedReason::Screened,
                     };
-                    frame(&mut bytes, &Frame::Refused { transfer, reason });
+                    Frame::Refused { transfer, reason }.encode(bytes);
                 }
                 10 => {
                     let farewell = FAREWELLS[usize::from(supply.below(7))];
-                    frame(&mut bytes, &Frame::Goodbye { farewell });
+                    Frame::Goodbye { farewell }.encode(bytes);
                 }
                 _ => {
                     let len = usize::from(supply.below(6)).min(supply.0.len());
@@ -466,173 +341,160 @@ impl Stage {
                 }
             }
         }
-        if let Some(remote) = self.remotes.iter_mut().find(|remote| remote.link == link) {
-            remote.unanswered = unanswered;
-        }
-        let cut = match supply.below(4) {
-            0 => usize::from(supply.byte()).min(bytes.len()),
-            _ => bytes.len(),
+        let mut cut = match supply.below(4) {
+            0 => usize::from(supply.byte()),
+            _ => usize::MAX,
         };
-        let (first, rest) = bytes.split_at(cut);
-        self.arrive(link, first);
-        if !rest.is_empty() {
-            self.arrive(link, rest);
+        // A frame that is sent in part may be an answer, or a transfer that is answered.
+        if self.find(link).is_some_and(Link::is_mid_frame) {
+            self.observer.transmit(link, 1000);
+        }
+        for piece in pieces {
+            let (first, rest) = piece.split_at(cut.min(piece.len()));
+            cut = cut.saturating_sub(piece.len());
+            for bytes in [first, rest] {
+                if !bytes.is_empty() {
+                    self.handle(Event::BytesArrived { link, bytes });
+                }
+            }
         }
     }
 
-    /// A well-behaved other side: it takes all that it got.
-    fn answer_all(&mut self, supply: &mut Supply<'_>) {
-        let Some(remote) = self.remote(supply) else { return };
-        let link = remote.link;
-        let Some(through) = core::mem::take(&mut remote.unanswered).pop() else { return };
-        let mut bytes = Vec::new();
-        frame(&mut bytes, &Frame::Confirmed { through });
-        self.arrive(link, &bytes);
+    /// Writes a message frame: a new transfer, or one of the last ones again.
+    fn message(
+        &mut self,
+        link: LinkId,
+        numbers: &mut Vec<u64>,
+        bytes: &mut Vec<u8>,
+        supply: &mut Supply<'_>,
+    ) {
+        // A number that waits for an answer is not used again: it would not be clear what the answer is to.
+        let awaits = |number| self.find(link).is_some_and(|link| link.awaits(number));
+        let is_retry = supply.below(4) == 0;
+        let older = supply.below(4);
+        let taken = self.observer.taken_from(link).get(usize::from(older)).copied();
+        let older = taken.unwrap_or(self.next_transfer.saturating_sub(older.into()));
+        let is_retry = is_retry && !numbers.contains(&older) && !awaits(older);
+        let transfer = if is_retry {
+            older
+        } else {
+            self.next_transfer += 1;
+            self.next_transfer
+        };
+        let mut message = message(supply);
+        let choice = supply.byte();
+        let mut nonce = match choice {
+            // Several messages have one name.
+            128.. => Nonce((choice % 4).into()),
+            _ => Nonce(1000 + 3 * message.len() as u128 + message.kind() as u128),
+        };
+        // A message that was enqueued here returns.
+        let mut enqueued = self.observer.enqueued.iter().rev();
+        if let Some(known) = enqueued.nth(usize::from(choice % 16))
+            && (64..128).contains(&choice)
+        {
+            (nonce, message) = known.clone();
+        }
+        numbers.push(transfer);
+        let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
+        let (kind, friend, body) = (message.kind(), friend(supply), message.body());
+        Frame::Message(MessageFrame { transfer, attempt, nonce, kind, friend, body }).encode(bytes);
     }
 
-    /// A stranger calls, or one who was dialled answers, with a proper hello.
+    /// The other side of a link confirms all that it got.
+    fn answer_all(&mut self, supply: &mut Supply<'_>) {
+        if let Some(link) = self.link(supply) {
+            self.confirm(link);
+        }
+    }
+
+    fn confirm(&mut self, link: LinkId) {
+        let unconfirmed = self.find(link).map_or_else(Vec::new, Link::unconfirmed);
+        if let Some(through) = unconfirmed.last().copied() {
+            let mut bytes = Vec::new();
+            Frame::Confirmed { through }.encode(&mut bytes);
+            self.handle(Event::BytesArrived { link, bytes: &bytes });
+        }
+    }
+
+    /// A peer calls, or answers a dial, with a proper hello.
     fn meet(&mut self, number: u8) {
         self.serve(1000);
-        let dialled = self.remotes.iter().rev().find(|remote| !remote.is_over);
-        let link = match dialled.map(|remote| remote.link).filter(|_| number.is_multiple_of(2)) {
+        let newest = self.observer.links.iter().rev().find(|link| link.is_known);
+        let link = match newest.map(|link| link.id).filter(|_| number.is_multiple_of(2)) {
             Some(link) => {
-                self.connected(link);
+                self.handle(Event::Connected { link });
                 Some(link)
             }
-            None => self.accept(),
+            None => self.observer.accept(self.now),
         };
-        let Some(link) = link else { return };
+        if let Some(link) = link {
+            self.greet(link, Some(address(number)));
+            self.serve(1000);
+        }
+    }
+
+    fn greet(&mut self, link: LinkId, address: Option<Address>) {
+        let hello = Hello {
+            version: VERSION,
+            incarnation: 77,
+            max_message: 1000,
+            window: Window { messages: 4, bytes: 1000 },
+            network: "clacks",
+            address,
+        };
         let mut bytes = Vec::new();
-        frame(
-            &mut bytes,
-            &Frame::Hello(Hello {
-                version: VERSION,
-                incarnation: 77,
-                max_message: 1000,
-                window: Window { messages: 4, bytes: 1000 },
-                network: "clacks",
-                address: Some(address(number)),
-            }),
-        );
-        self.arrive(link, &bytes);
-        self.serve(1000);
+        Frame::Hello(hello).encode(&mut bytes);
+        self.handle(Event::BytesArrived { link, bytes: &bytes });
     }
 
-    fn transmit(&mut self, supply: &mut Supply<'_>) {
-        let room = usize::from(supply.byte());
-        if let Some(link) = self.remote(supply).map(|remote| remote.link) {
-            self.transmit_on(link, room);
-        }
-    }
-
-    /// Takes bytes from the tower, as many as fit, and reads them at the other side. How many there were.
-    fn transmit_on(&mut self, link: LinkId, room: usize) -> usize {
-        let mut out = Vec::new().limit(room);
-        let len = self.tower.transmit(link, &mut out);
-        let bytes = out.into_inner();
-        assert_eq!(len, bytes.len());
-        assert!(len <= room);
-        let remote = self.remotes.iter_mut().find(|remote| remote.link == link).unwrap();
-        remote.is_asked &= len > 0 || room == 0;
-        if len == 0 {
-            if room > 0 {
-                let rest = self.model.next_outgoing(link);
-                assert!(rest.is_none(), "{rest:?} was not sent on {link:?}");
-            }
-            return 0;
-        }
-        let mut input = bytes.as_slice();
-        while let Some(frame) = remote.decoder.decode(&mut input).unwrap() {
-            assert!(!remote.said_goodbye, "{frame:?} after the goodbye");
-            let outgoing = remote.cut.take().or_else(|| self.model.next_outgoing(link));
-            let outgoing = outgoing.unwrap_or_else(|| panic!("{frame:?} was not expected"));
-            check_frame(&frame, &outgoing, &self.tower, &self.model);
-            match frame {
-                Frame::Message(MessageFrame { transfer, .. })
-                | Frame::Announce(AnnounceFrame { transfer, .. }) => {
-                    remote.unanswered.push(transfer);
-                }
-                Frame::Goodbye { .. } => remote.said_goodbye = true,
-                _ => {}
-            }
-        }
-        if remote.decoder.is_mid_frame() && remote.cut.is_none() {
-            remote.cut = self.model.next_outgoing(link);
-            assert!(remote.cut.is_some(), "a part of nothing");
-        }
-        self.model.transmitted(link, remote.cut.as_ref());
-        len
-    }
-
-    /// Law 5: nothing is asked of a link that has ended.
     fn poll(&mut self) -> Option<Action> {
-        let action = self.tower.poll_action();
-        self.model.polled(&self.tower, action);
-        let action = action?;
-        match action {
-            Action::Connect { link, .. } => self.new_remote(link),
-            Action::Send { link } => self.known(link).is_asked = true,
-            Action::Close { link, how, .. } => {
-                let remote = self.known(link);
-                // Who is to flush is to send all that there is; who is to abort is to send nothing.
-                remote.is_asked = how == CloseMode::Flush;
-                remote.is_aborted |= how == CloseMode::Abort;
-            }
-            Action::Screen { offer, .. } => {
-                assert!(self.tower.offer(offer).is_some(), "there is nothing to decide");
-                self.offers.push(offer);
-            }
-            Action::Notify(_) => {}
+        let action = self.observer.poll();
+        match &action {
+            Some(Action::Screen { offer, .. }) => self.offers.push(*offer),
+            Some(Action::Notify(Notice::ShutDown { .. })) => self.has_shut_down = true,
+            _ => {}
         }
-        Some(action)
+        action
     }
 
-    fn known(&mut self, link: LinkId) -> &mut Remote {
-        let remote = self.remotes.iter_mut().find(|remote| remote.link == link);
-        let remote = remote.unwrap_or_else(|| panic!("nobody knows of {link:?}"));
-        assert!(!remote.is_over, "{link:?} has ended");
-        remote
-    }
-
-    /// A driver that does all that is asked, but for closing.
+    /// Does all that the tower asks for, except closing.
     fn serve(&mut self, buffer: usize) {
         while self.poll().is_some() {}
-        for link in self.model.links() {
-            self.known(link);
+        let links = self.observer.links.iter().filter(|link| link.is_known && link.wants_send);
+        for link in links.map(|link| link.id).collect::<Vec<_>>() {
+            while self.observer.transmit(link, buffer) > 0 {}
         }
-        let asked = self.remotes.iter().filter(|remote| remote.is_asked && !remote.is_over);
-        for link in asked.map(|remote| remote.link).collect::<Vec<_>>() {
-            while self.transmit_on(link, buffer) > 0 {}
-        }
-        // Whatever is to be sent was asked for.
-        let all = self.remotes.iter().filter(|remote| !remote.is_over && !remote.is_aborted);
-        for link in all.map(|remote| remote.link).collect::<Vec<_>>() {
-            assert_eq!(self.transmit_on(link, 1000), 0, "nobody was asked to send");
-        }
+        self.observer.check_all_sent();
     }
 
     fn fire(&mut self) {
         self.timers += 1;
-        self.both(
-            |tower, now| tower.handle(Event::TimerFired, now),
-            |model, ()| model.timer_fired(),
-        );
+        self.handle(Event::TimerFired);
     }
 
-    /// A driver that lets time pass, and fires each timer when it is due.
+    /// Lets time pass, and fires each timer when it is due.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         let mut at_once = 0;
+        let mut is_complete = true;
         loop {
             while self.poll().is_some() {}
-            let wakeup = self.tower.next_wakeup().filter(|_| self.timers < MOST_TIMERS);
+            let wakeup = self.observer.tower.next_wakeup();
             let Some(wakeup) = wakeup.filter(|wakeup| wakeup.at <= until) else { break };
+            if self.timers >= MAX_TIMERS {
+                is_complete = false;
+                break;
+            }
             at_once = if wakeup.at > self.now { 0 } else { at_once + 1 };
-            assert!(at_once < 40, "it is always now: {wakeup:?}");
+            assert!(at_once <= MAX_WAKEUPS_AT_ONCE, "the timer spins: {wakeup:?}");
             self.now = self.now.max(wakeup.at);
             self.fire();
         }
         self.now = until;
+        if is_complete {
+            self.observer.check_overdue(until);
+        }
     }
 
     fn decide(&mut self, supply: &mut Supply<'_>) {
@@ -642,19 +504,85 @@ impl Stage {
             3 => Verdict::Reject,
             _ => Verdict::Replace(message(supply)),
         };
-        if self.offers.is_empty() {
-            return;
+        if !self.offers.is_empty() {
+            let place = usize::from(supply.byte()) % self.offers.len();
+            self.observer.decide(self.offers[place], &verdict, self.now);
         }
-        let place = usize::from(supply.byte()) % self.offers.len();
-        let offer = self.offers[place];
-        self.both(
-            |tower, now| tower.decide(offer, verdict.clone(), now),
-            |model, result| model.verdict(offer, &verdict, result),
-        );
+    }
+
+    /// Brings the run to an end: all links break, a peer takes all messages, and the tower shuts down.
+    fn finish(&mut self) {
+        self.timers = 0;
+        self.break_links();
+        let waits = |held: crate::HeldMessage| held.state == MessageState::Waiting;
+        assert!(self.observer.tower.peek().all(waits), "a message is on no link");
+        for number in 0..8 {
+            self.observer.forget(&address(number), self.now);
+        }
+        self.break_links();
+        self.rest();
+        if self.observer.tower.shutdown_progress() == ShutdownProgress::Running {
+            self.observer.expand(&address(9), self.now);
+            self.hand_over_all();
+            self.break_links();
+            self.observer.forget(&address(9), self.now);
+            self.rest();
+            self.observer.shutdown(self.now);
+        }
+        while self.poll().is_some() {}
+        assert!(self.has_shut_down, "{:?}", self.observer.tower);
+        assert_eq!(self.observer.tower.shutdown_progress(), ShutdownProgress::Done);
+        assert_eq!(self.observer.tower.next_wakeup(), None, "a wake-up after the shutdown");
+    }
+
+    /// Breaks all links, and those that the tower dials meanwhile.
+    fn break_links(&mut self) {
+        let mut broken = 0;
+        while let Some(link) = self.observer.links.first().map(|link| link.id) {
+            self.end(link, 2);
+            while self.poll().is_some() {}
+            broken += 1;
+            assert!(broken < 1000, "the tower dials without end");
+        }
+    }
+
+    /// Checks that the tower does nothing when it has nobody to talk to.
+    fn rest(&mut self) {
+        self.pass(LONG);
+        let wakeup = self.observer.tower.next_wakeup();
+        let is_idle = wakeup.is_none_or(|wakeup| wakeup.reason == WakeupReason::Heartbeat);
+        assert!(is_idle, "{wakeup:?} at rest");
+        assert!(self.observer.links.is_empty());
+    }
+
+    /// Answers every dial and confirms every message, until no message is left.
+    fn hand_over_all(&mut self) {
+        let until = self.now + LONG;
+        let mut rounds = 0;
+        while self.observer.tower.queue_usage().messages > 0 {
+            rounds += 1;
+            let is_late = self.now > until || rounds > MAX_ROUNDS;
+            assert!(!is_late, "a message waits for ever: {:?}", self.observer.tower);
+            self.serve(1000);
+            for link in self.observer.links.iter().map(|link| link.id).collect::<Vec<_>>() {
+                if self.find(link).is_some_and(Link::is_dialled) {
+                    self.handle(Event::Connected { link });
+                    self.greet(link, None);
+                } else if self.find(link).is_some_and(|link| link.is_aborted) {
+                    self.handle(Event::Closed { link });
+                }
+                self.serve(1000);
+                self.confirm(link);
+            }
+            if let Some(wakeup) = self.observer.tower.next_wakeup() {
+                self.now = self.now.max(wakeup.at);
+                self.fire();
+            }
+        }
     }
 }
 
-/// A message of one of a few bodies, so that copies meet; some are longer than is taken.
+/// Returns a message with one of a few bodies, so that copies meet. Some are longer than the tower takes.
 fn message(supply: &mut Supply<'_>) -> Message {
     let len = match supply.below(4) {
         0 | 1 => usize::from(supply.below(4)),
@@ -675,157 +603,43 @@ fn friend(supply: &mut Supply<'_>) -> Option<Address> {
     }
 }
 
-fn frame(bytes: &mut Vec<u8>, frame: &Frame<'_>) {
-    frame.encode(bytes);
-}
-
-fn hello(supply: &mut Supply<'_>, own_incarnation: u64) -> Vec<u8> {
+fn hello(supply: &mut Supply<'_>, own_incarnation: Option<u64>) -> Frame<'static> {
     let choice = supply.byte();
-    let mut bytes = Vec::new();
-    frame(
-        &mut bytes,
-        &Frame::Hello(Hello {
-            version: if choice == 255 { 2 } else { VERSION },
-            incarnation: match choice {
-                200..=215 => own_incarnation,
-                _ => (choice % 3).into(),
-            },
-            max_message: if choice % 4 == 3 { 1 + u32::from(supply.below(40)) } else { 1000 },
-            window: Window {
-                messages: 1 + u16::from(supply.below(4)),
-                bytes: 8 * u32::from(supply.below(20)),
-            },
-            network: if choice == 254 { "another" } else { "clacks" },
-            address: friend(supply),
-        }),
-    );
-    bytes
+    Frame::Hello(Hello {
+        version: if choice == 255 { 2 } else { VERSION },
+        incarnation: match (choice, own_incarnation) {
+            (200..=215, Some(own)) => own,
+            _ => (choice % 3).into(),
+        },
+        max_message: if choice % 4 == 3 { 1 + u32::from(supply.below(40)) } else { 1000 },
+        window: Window {
+            messages: 1 + u16::from(supply.below(4)),
+            bytes: 8 * u32::from(supply.below(20)),
+        },
+        network: if choice == 254 { "another" } else { "clacks" },
+        address: friend(supply),
+    })
 }
 
-/// A transfer that waits for its answer, or one that does not. Those before it are answered with it.
-fn answered(unanswered: &mut Vec<u64>, supply: &mut Supply<'_>) -> u64 {
+/// Returns a transfer that waits for its answer, or the number of one that does not. Those before it are answered with it.
+fn answered(unconfirmed: &mut Vec<u64>, supply: &mut Supply<'_>) -> u64 {
     let choice = usize::from(supply.byte());
-    if unanswered.is_empty() || choice > 250 {
+    if unconfirmed.is_empty() || choice > 250 {
         return choice as u64;
     }
-    let place = choice % unanswered.len();
-    let number = unanswered[place];
-    unanswered.drain(..=place);
+    let place = choice % unconfirmed.len();
+    let number = unconfirmed[place];
+    unconfirmed.drain(..=place);
     number
-}
-
-/// A frame is the one that the model would have sent.
-fn check_frame(frame: &Frame<'_>, outgoing: &Outgoing, tower: &Tower, model: &Model) {
-    match (frame, outgoing) {
-        (Frame::Hello(hello), Outgoing::Hello) => {
-            let config = tower.config();
-            assert_eq!(hello.address.as_ref(), Some(tower.address()));
-            assert_eq!((hello.version, hello.network), (VERSION, &*config.network));
-            assert_eq!(hello.window, config.window);
-            assert_eq!(hello.max_message as usize, config.max_message);
-        }
-        (Frame::Confirmed { through }, Outgoing::Confirmed { through: expected }) => {
-            assert_eq!(through, expected);
-        }
-        (
-            Frame::Refused { transfer, reason },
-            Outgoing::Refused { transfer: expected, reason: why },
-        ) => assert_eq!((transfer, reason), (expected, why)),
-        (Frame::Message(message), Outgoing::Message { transfer, is_retry, number, friend }) => {
-            let known = &model.known[*number];
-            assert_eq!(message.transfer, *transfer);
-            assert_eq!(message.attempt == Attempt::Retry, *is_retry);
-            assert_eq!((Some(message.nonce), message.kind), (known.nonce, known.kind));
-            assert_eq!(message.body, &known.body[..]);
-            assert_eq!(message.friend, *friend);
-        }
-        (Frame::Announce(announce), Outgoing::Announce { transfer, friend }) => {
-            assert_eq!(announce.transfer, *transfer);
-            assert_eq!(announce.friend, *friend);
-        }
-        (Frame::Goodbye { farewell }, Outgoing::Goodbye(expected)) => {
-            assert_eq!(farewell, expected);
-        }
-        _ => panic!("{} instead of {outgoing:?}", frame.kind().to_string()),
-    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::Stats;
-    use crate::link::State;
 
-    /// What was counted in the run of an input.
-    pub(in super::super) fn counted(input: &[u8]) -> Stats {
-        *run(input).tower.stats()
-    }
-
-    /// A stage on which a stranger has called and said hello.
-    fn stage() -> Stage {
-        let mut stage = Stage::new(Config { max_message: MAX_MESSAGE, ..Config::default() });
-        stage.meet(1);
-        stage.model.look(&stage.tower);
-        stage
-    }
-
-    #[test]
-    fn the_sixteenth_of_the_links_is_kept_free_by_both() {
-        let mut stage =
-            Stage::new(Config { max_links: 16, max_half_open: 15, ..Config::default() });
-        (0..15).for_each(|_| stage.meet(1));
-        let evicted = |stage: &Stage| {
-            let is_going = |link: &&crate::tower::inside::LinkInside| link.state == State::Closing;
-            stage.tower.inside().links.iter().filter(is_going).count()
-        };
-        assert_eq!(evicted(&stage), 0);
-        stage.meet(1);
-        assert_eq!(evicted(&stage), 1);
-    }
-
-    #[test]
-    #[should_panic(expected = "messages that wait")]
-    fn a_message_that_the_model_does_not_know_is_noticed() {
-        let mut stage = stage();
-        stage.tower.enqueue(Message::text("psst"), stage.now).unwrap();
-        stage.model.look(&stage.tower);
-    }
-
-    #[test]
-    #[should_panic(expected = "10.0.0.2:1, Ignored")]
-    fn a_status_that_the_model_does_not_know_is_noticed() {
-        let mut stage = stage();
-        stage.tower.ignore(&address(1), stage.now).unwrap();
-        stage.model.look(&stage.tower);
-    }
-
-    #[test]
-    #[should_panic(expected = "was not sent")]
-    fn a_frame_that_the_model_does_not_see_is_noticed() {
-        let mut stage = stage();
-        let link = stage.accept().unwrap();
-        assert!(stage.tower.transmit(link, &mut Vec::new()) > 0);
-        stage.serve(1000);
-    }
-
-    #[test]
-    #[should_panic(expected = "there is nothing to tell")]
-    fn a_notice_that_the_model_does_not_expect_is_noticed() {
-        let mut stage = stage();
-        stage.tower.expand(&address(2), stage.now).unwrap();
-        stage.serve(1000);
-    }
-
-    #[test]
-    #[should_panic(expected = "was asked to close")]
-    fn a_link_that_nobody_is_asked_to_close_is_noticed() {
-        let mut stage = stage();
-        let link = stage.accept().unwrap();
-        stage.both(
-            |tower, now| tower.handle(Event::Finished { link }, now),
-            |model, ()| model.finished(link),
-        );
-        while !matches!(stage.tower.poll_action(), Some(Action::Close { .. })) {}
-        stage.serve(1000);
+    /// Returns what the tower counted in the run of an input.
+    pub(in super::super) fn stats(input: &[u8]) -> Stats {
+        *run(input, false).observer.tower.stats()
     }
 }

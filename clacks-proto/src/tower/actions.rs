@@ -109,8 +109,12 @@ impl ActionQueue {
         true
     }
 
-    /// Queues the last notice of a tower, whether there is room or not.
+    /// Queues the last notice of a tower, whether there is room or not. The count of missed notices comes before it.
     pub(crate) fn notify_last(&mut self, notice: Notice) {
+        let count = core::mem::take(&mut self.missed.count);
+        if count > 0 {
+            self.enqueue(Notice::Missed { count });
+        }
         self.enqueue(notice);
     }
 
@@ -231,6 +235,17 @@ mod tests {
         assert!(actions.notify(notice(3)));
         let missed = Action::Notify(Notice::Missed { count: 1 });
         assert_eq!(drain(&mut actions), [missed, Action::Notify(notice(3))]);
+    }
+
+    #[test]
+    fn the_last_notice_comes_after_the_count_of_missed_ones() {
+        let mut actions = ActionQueue::new(1, 9);
+        (0..3).for_each(|n| _ = actions.notify(notice(n)));
+        actions.notify_last(Notice::ShutDown { left: 0 });
+        let missed = Action::Notify(Notice::Missed { count: 2 });
+        let last = Action::Notify(Notice::ShutDown { left: 0 });
+        assert_eq!(drain(&mut actions), [Action::Notify(notice(0)), missed, last]);
+        assert_eq!(actions.notice_bytes(), 0);
     }
 
     #[test]

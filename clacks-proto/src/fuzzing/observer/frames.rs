@@ -1,0 +1,566 @@
+//! What passes on the links: frames in both directions, windows, and answers.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::BufMut;
+
+use super::{Confirmation, Content, Observer, Step, View, find, is, recipient};
+use crate::wire::{
+    Attempt, Decoder, Farewell, Frame, Hello, MAX_BODY, RefusedReason, VERSION, Window,
+};
+use crate::{
+    Address, CloseReason, Config, Instant, LinkId, LinkInfo, Message, MessageId, PeerId,
+    ProtocolError, StateMachine, Status,
+};
+
+/// Whether a transfer that came in was taken, as far as that shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The transfer came with the current input.
+    New,
+    Taken,
+    NotTaken,
+    /// Under screening.
+    Offered(MessageId),
+    /// Refused by the application.
+    Rejected,
+    /// Taken for a copy or a retry, or refused. The answer tells.
+    Unknown,
+}
+
+/// A transfer that came in and is not answered.
+pub(super) struct Arrival {
+    pub(super) transfer: u64,
+    /// `None` for an announce.
+    pub(super) content: Option<Content>,
+    pub(super) is_retry: bool,
+    pub(super) fate: Fate,
+    pub(super) is_from_ignored: bool,
+    at: Instant,
+    /// How many messages had come on the link.
+    number: u32,
+}
+
+/// A transfer of the tower that the peer has not answered.
+pub(super) struct Unconfirmed {
+    pub(super) number: u64,
+    pub(super) content: Option<Content>,
+    at: Instant,
+}
+
+/// A transfer that the tower has sent at some time.
+pub(super) struct Sent {
+    content: Option<Content>,
+    to: Option<Address>,
+    is_retry: bool,
+    /// The peer has answered, or has said goodbye without taking the transfer.
+    is_settled: bool,
+}
+
+/// A message that was confirmed to a peer, which may ask again.
+pub(super) struct Taken {
+    peer: PeerId,
+    incarnation: u64,
+    transfer: u64,
+    at: Instant,
+    link: LinkId,
+    /// How many messages have come on the link since.
+    later: u32,
+    /// How many links of the peer, and of any peer, have been closed since the link was closed.
+    closed_since: Option<(usize, usize)>,
+    /// The tower may have forgotten the transfer.
+    may_be_forgotten: bool,
+}
+
+/// A link that has not ended.
+pub(in super::super) struct Link {
+    pub(in super::super) id: LinkId,
+    /// The driver knows the link.
+    pub(in super::super) is_known: bool,
+    /// The driver was asked to send.
+    pub(in super::super) wants_send: bool,
+    pub(in super::super) is_aborted: bool,
+    pub(super) began: Instant,
+    pub(super) connected_at: Option<Instant>,
+    /// The incarnation, window and longest body in the other side's hello.
+    pub(super) hello: Option<(u64, Window, u32)>,
+    /// The peer has sent another hello on another link since.
+    pub(super) is_overruled: bool,
+    /// When bytes passed last.
+    pub(super) used: Instant,
+    pub(super) closed_at: Option<Instant>,
+    pub(super) closes: u8,
+    /// For what reason the link must close.
+    pub(super) reason: Option<CloseReason>,
+    incoming: Decoder,
+    outgoing: Decoder,
+    has_failed: bool,
+    has_said_hello: bool,
+    has_said_goodbye: bool,
+    pub(super) unanswered: VecDeque<Arrival>,
+    /// How many messages have come.
+    messages: u32,
+    pub(super) unconfirmed: Vec<Unconfirmed>,
+    last_number: Option<u64>,
+}
+
+impl Link {
+    pub(super) fn new(id: LinkId, info: &LinkInfo, config: &Config, now: Instant) -> Self {
+        Self {
+            id,
+            is_known: info.is_inbound,
+            wants_send: false,
+            is_aborted: false,
+            began: now,
+            connected_at: info.is_inbound.then_some(now),
+            hello: None,
+            is_overruled: false,
+            used: now,
+            closed_at: None,
+            closes: 0,
+            reason: None,
+            incoming: Decoder::new(config.max_message).expect_hello(),
+            outgoing: Decoder::new(MAX_BODY).expect_hello(),
+            has_failed: false,
+            has_said_hello: false,
+            has_said_goodbye: false,
+            unanswered: VecDeque::new(),
+            messages: 0,
+            unconfirmed: Vec::new(),
+            last_number: None,
+        }
+    }
+
+    /// Returns the numbers of the tower's transfers that are not answered.
+    pub(in super::super) fn unconfirmed(&self) -> Vec<u64> {
+        self.unconfirmed.iter().map(|transfer| transfer.number).collect()
+    }
+
+    /// Returns whether a transfer with this number waits for the tower's answer.
+    pub(in super::super) fn awaits(&self, transfer: u64) -> bool {
+        self.unanswered.iter().any(|arrival| arrival.transfer == transfer)
+    }
+
+    /// Returns whether the tower dialled and the connection is not established.
+    pub(in super::super) fn is_dialled(&self) -> bool {
+        self.connected_at.is_none()
+    }
+
+    /// Returns whether a part of a frame of the tower has come.
+    pub(in super::super) fn is_mid_frame(&self) -> bool {
+        self.outgoing.is_mid_frame()
+    }
+
+    pub(super) fn oldest_unconfirmed(&self) -> Option<Instant> {
+        self.unconfirmed.first().map(|transfer| transfer.at)
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.unconfirmed.is_empty() && self.unanswered.is_empty() && !self.is_mid_frame()
+    }
+
+    pub(super) fn may_be_in_doubt(&self) -> bool {
+        !self.unconfirmed.is_empty() || self.is_mid_frame()
+    }
+
+    /// Returns whether a window may have no room for one more message.
+    pub(super) fn is_near_full(&self, window: Window) -> bool {
+        let (messages, bytes) = self.load();
+        !window.admits(messages, bytes, super::super::tower_events::MAX_MESSAGE)
+    }
+
+    /// Returns the number and the bytes of the tower's transfers that are not answered.
+    fn load(&self) -> (usize, usize) {
+        let bytes = self.unconfirmed.iter().map(|transfer| len(&transfer.content)).sum();
+        (self.unconfirmed.len(), bytes)
+    }
+}
+
+fn len(content: &Option<Content>) -> usize {
+    content.as_ref().map_or(0, |(_, message)| message.len())
+}
+
+impl Observer {
+    // Bytes of the other side.
+
+    /// Reads what the other side sends. Finds out what must or may follow.
+    pub(super) fn read(&mut self, id: LinkId, bytes: &[u8], now: Instant, step: &mut Step) {
+        let is_closing = self.view.is_closing(id);
+        let Some(link) = self.links.iter_mut().find(|link| link.id == id) else { return };
+        // In a shutdown a link may wait for answers after its goodbye.
+        let is_over = is_closing && (self.is_running || link.closes > 0);
+        if link.connected_at.is_none() || is_over || link.has_failed {
+            return;
+        }
+        link.used = now;
+        let mut decoder = core::mem::take(&mut link.incoming);
+        let mut input = bytes;
+        let failure = loop {
+            let failure = match decoder.decode(&mut input) {
+                Ok(Some(frame)) => self.on_frame(id, &frame, now, is_closing, step),
+                Ok(None) => break None,
+                Err(error) => Some(CloseReason::Wire(error)),
+            };
+            if failure.is_some() {
+                break failure;
+            }
+        };
+        let link = find(&mut self.links, id);
+        link.incoming = decoder;
+        link.has_failed = failure.is_some();
+        if !is_closing {
+            link.reason = failure;
+        }
+    }
+
+    /// Notes a frame of the other side. Returns the reason for which the tower must close the link.
+    fn on_frame(
+        &mut self,
+        id: LinkId,
+        frame: &Frame<'_>,
+        now: Instant,
+        is_closing: bool,
+        step: &mut Step,
+    ) -> Option<CloseReason> {
+        let link = find(&mut self.links, id);
+        step.frames += 1;
+        let (transfer, content, friend, is_retry) = match frame {
+            Frame::Hello(hello) => {
+                if link.hello.is_some() {
+                    return Some(CloseReason::Protocol(ProtocolError::HelloTwice));
+                } else if hello.version != VERSION {
+                    return Some(CloseReason::WrongVersion(hello.version));
+                } else if hello.network != self.config.network {
+                    return Some(CloseReason::WrongNetwork);
+                }
+                link.hello = Some((hello.incarnation, hello.window, hello.max_message));
+                if self.incarnation == Some(hello.incarnation) {
+                    return Some(CloseReason::OwnAddress);
+                }
+                step.named.extend(hello.address.clone());
+                step.claim = hello.address.clone();
+                return None;
+            }
+            Frame::Confirmed { through } => {
+                return self.settle(id, *through, None, is_closing, step);
+            }
+            Frame::Refused { transfer, reason } => {
+                return self.settle(id, *transfer, Some(*reason), is_closing, step);
+            }
+            Frame::Goodbye { farewell } => {
+                for transfer in &link.unconfirmed {
+                    self.sent.get_mut(&transfer.number).unwrap().is_settled = true;
+                }
+                return Some(CloseReason::Goodbye(*farewell));
+            }
+            Frame::Message(_) | Frame::Announce(_) if is_closing => return None,
+            Frame::Message(frame) => {
+                let content = (frame.nonce, Message::copied(frame.kind, frame.body));
+                (frame.transfer, Some(content), &frame.friend, frame.attempt == Attempt::Retry)
+            }
+            Frame::Announce(frame) => (frame.transfer, None, &frame.friend, false),
+        };
+        let bytes = link.unanswered.iter().map(|arrival| len(&arrival.content)).sum();
+        if !self.config.window.admits(link.unanswered.len(), bytes, len(&content)) {
+            return Some(CloseReason::Protocol(ProtocolError::WindowExceeded));
+        }
+        if content.is_some() {
+            link.messages += 1;
+            for taken in self.taken.iter_mut().filter(|taken| taken.link == id) {
+                taken.later += 1;
+            }
+        }
+        step.entering.extend(content.clone());
+        step.named.extend(friend.clone());
+        let peer = self.view.peer_of(id).or(step.claim.as_ref());
+        let is_from_ignored = self.view.is_ignored(peer);
+        step.heard = peer.cloned();
+        link.unanswered.push_back(Arrival {
+            transfer,
+            content,
+            is_retry,
+            fate: Fate::New,
+            is_from_ignored,
+            at: now,
+            number: link.messages,
+        });
+        is_from_ignored.then_some(CloseReason::Ignored)
+    }
+
+    /// Notes that the other side answers a transfer, and with it those before.
+    fn settle(
+        &mut self,
+        id: LinkId,
+        number: u64,
+        refusal: Option<RefusedReason>,
+        is_closing: bool,
+        step: &mut Step,
+    ) -> Option<CloseReason> {
+        let link = find(&mut self.links, id);
+        let Some(position) = link.unconfirmed.iter().position(|it| it.number == number) else {
+            return Some(CloseReason::Protocol(ProtocolError::UnknownTransfer));
+        };
+        let to = self.view.peer_of(id)?.clone();
+        for Unconfirmed { number: this, content, .. } in link.unconfirmed.drain(..=position) {
+            self.sent.get_mut(&this).unwrap().is_settled = true;
+            if refusal.is_some() && this == number {
+                step.refused.extend(content);
+            } else {
+                let (to, is_certain) = (to.clone(), !is_closing);
+                step.confirmed.push(Confirmation { content, to, is_certain });
+            }
+        }
+        if let Some(reason) = refusal {
+            step.refused_by = Some((to.clone(), reason == RefusedReason::Ignored));
+        }
+        step.heard = Some(to);
+        None
+    }
+
+    // Bytes of the tower.
+
+    /// Takes bytes from the tower, as many as fit, and reads them at the other side. Returns the number of bytes.
+    pub(in super::super) fn transmit(&mut self, id: LinkId, room: usize) -> usize {
+        let mut out = Vec::new().limit(room);
+        let len = self.tower.transmit(id, &mut out);
+        let bytes = out.into_inner();
+        assert!(len == bytes.len() && len <= room);
+        self.hash(&bytes);
+        let Some(link) = self.links.iter_mut().find(|link| link.id == id) else {
+            assert_eq!(len, 0, "{id:?} has ended");
+            return 0;
+        };
+        if len == 0 {
+            link.wants_send &= room == 0;
+            return 0;
+        }
+        assert!(link.connected_at.is_some(), "bytes before the connection");
+        link.used = self.now;
+        let mut decoder = core::mem::take(&mut link.outgoing);
+        let mut has_begun = decoder.is_mid_frame();
+        let mut input = bytes.as_slice();
+        while let Some(frame) = decoder.decode(&mut input).expect("a tower sends frames") {
+            self.check_frame(id, &frame, has_begun);
+            has_begun = false;
+        }
+        find(&mut self.links, id).outgoing = decoder;
+        len
+    }
+
+    /// Checks a frame of the tower. A frame of which a part was sent before may have been overtaken by events.
+    fn check_frame(&mut self, id: LinkId, frame: &Frame<'_>, has_begun: bool) {
+        let link = find(&mut self.links, id);
+        assert!(!link.has_said_goodbye, "{frame:?} after the goodbye");
+        match frame {
+            Frame::Hello(hello) => {
+                assert!(!core::mem::replace(&mut link.has_said_hello, true), "a second hello");
+                let Hello { version, window, network, max_message, .. } = hello;
+                let config = &self.config;
+                assert_eq!(
+                    (*version, *window, *network),
+                    (VERSION, config.window, &*config.network)
+                );
+                assert_eq!(*max_message as usize, config.max_message);
+                assert_eq!(hello.address.as_ref(), Some(self.tower.address()));
+                let incarnation = self.incarnation.get_or_insert(hello.incarnation);
+                assert_eq!(*incarnation, hello.incarnation);
+            }
+            Frame::Confirmed { through } => self.check_answer(id, *through, None),
+            Frame::Refused { transfer, reason } => {
+                self.check_answer(id, *transfer, Some(*reason));
+            }
+            Frame::Message(frame) => {
+                let content = (frame.nonce, Message::copied(frame.kind, frame.body));
+                let is_retry = frame.attempt == Attempt::Retry;
+                self.check_friend(id, frame.friend.as_ref(), has_begun);
+                self.check_transfer(id, frame.transfer, Some(content), is_retry, has_begun);
+            }
+            Frame::Announce(frame) => {
+                self.check_friend(id, frame.friend.as_ref(), has_begun);
+                self.check_transfer(id, frame.transfer, None, false, has_begun);
+            }
+            Frame::Goodbye { .. } => {
+                link.has_said_goodbye = true;
+                let mut left = link.unanswered.iter();
+                let is_answered = left.all(|arrival| arrival.fate != Fate::Taken);
+                assert!(is_answered, "a goodbye before the last answer");
+            }
+        }
+    }
+
+    /// The tower answers each transfer once, in order, and confirms what it took.
+    fn check_answer(&mut self, id: LinkId, transfer: u64, refusal: Option<RefusedReason>) {
+        let peer = self.view.peer_of(id).and_then(|peer| self.view.peers.get(peer));
+        let peer = peer.map(|peer| peer.id);
+        let link = find(&mut self.links, id);
+        let incarnation = link.hello.map_or(0, |(incarnation, ..)| incarnation);
+        let position = link.unanswered.iter().position(|arrival| arrival.transfer == transfer);
+        let position = position.unwrap_or_else(|| panic!("an answer to {transfer}, on {id:?}"));
+        let (messages, answered) = (link.messages, link.unanswered.drain(..=position));
+        for arrival in answered.collect::<Vec<_>>() {
+            let refusal = refusal.filter(|_| arrival.transfer == transfer);
+            let is_possible = match (arrival.fate, refusal) {
+                (Fate::Taken, None) => true,
+                (Fate::Rejected, Some(reason)) => reason == RefusedReason::Screened,
+                (Fate::NotTaken, Some(reason)) => {
+                    arrival.is_from_ignored == (reason == RefusedReason::Ignored)
+                        && matches!(reason, RefusedReason::Ignored | RefusedReason::Busy)
+                }
+                (Fate::Unknown, reason) => {
+                    !matches!(reason, Some(RefusedReason::Ignored | RefusedReason::TooLarge))
+                }
+                _ => false,
+            };
+            assert!(is_possible, "{} is {:?}: {refusal:?}", arrival.transfer, arrival.fate);
+            self.on_answered(id, arrival.transfer, refusal.is_none());
+            if refusal.is_none()
+                && arrival.content.is_some()
+                && let Some(peer) = peer
+            {
+                self.taken.push(Taken {
+                    peer,
+                    incarnation,
+                    transfer: arrival.transfer,
+                    at: arrival.at,
+                    link: id,
+                    later: messages - arrival.number,
+                    closed_since: self.view.is_closing(id).then_some((0, 0)),
+                    may_be_forgotten: self.view.is_closing(id),
+                });
+            }
+        }
+    }
+
+    fn check_friend(&self, id: LinkId, friend: Option<&Address>, has_begun: bool) {
+        if let Some(friend) = friend.filter(|_| !has_begun) {
+            let is_alive = self.view.status(friend) == Some(Status::Alive);
+            assert!(is_alive && self.view.peer_of(id) != Some(friend), "{friend} is named");
+        }
+    }
+
+    /// The tower sends what it holds for a peer, within the peer's window.
+    fn check_transfer(
+        &mut self,
+        id: LinkId,
+        number: u64,
+        content: Option<Content>,
+        is_retry: bool,
+        has_begun: bool,
+    ) {
+        let (is_closing, to) = (self.view.is_closing(id), self.view.peer_of(id).cloned());
+        let link = find(&mut self.links, id);
+        if !has_begun {
+            assert!(!is_closing && link.hello.is_some(), "a transfer on {id:?}");
+            assert!(to.is_some() && !self.view.is_ignored(to.as_ref()), "a transfer to {to:?}");
+            let is_held = |content: &Content| {
+                let mut held = self.view.held.values();
+                held.any(|held| is(held, content) && recipient(held) == to.as_ref())
+            };
+            assert!(content.as_ref().is_none_or(is_held), "{content:?} is not in flight");
+        }
+        let (_, granted, max_message) = link.hello.unwrap();
+        let (messages, bytes) = link.load();
+        let window = granted.min(self.config.window);
+        assert!(window.admits(messages, bytes, len(&content)), "the window is full");
+        let is_long = len(&content) > max_message as usize;
+        assert!(!is_long || link.is_overruled, "the message is too long for the peer");
+        match self.sent.get_mut(&number) {
+            None => {
+                let order = link.last_number.filter(|_| !is_retry);
+                assert!(order.is_none_or(|last| last < number), "{number} is out of order");
+                let (content, to) = (content.clone(), to.clone());
+                self.sent.insert(number, Sent { content, to, is_retry, is_settled: false });
+            }
+            Some(sent) => {
+                assert!(is_retry && !sent.is_retry && !sent.is_settled, "{number} is sent again");
+                assert!(sent.content == content && sent.to == to, "{number} is another transfer");
+                sent.is_retry = true;
+            }
+        }
+        if !is_retry {
+            link.last_number = Some(number);
+        }
+        // What was under way when the link closed was taken back.
+        if !is_closing {
+            link.unconfirmed.push(Unconfirmed { number, content, at: self.now });
+            let is_other = |link: &&Link| link.id != id && !self.view.is_closing(link.id);
+            let others = self.links.iter().filter(is_other);
+            let mut numbers = others.flat_map(|link| &link.unconfirmed);
+            assert!(numbers.all(|other| other.number != number), "{number} is on two links");
+        }
+    }
+
+    // Ends of links.
+
+    /// Notes that a link closes or has ended.
+    pub(super) fn on_closing(&mut self, id: LinkId, before: &LinkInfo, new: &View) {
+        let now = self.now;
+        let (is_running, has_ended) = (self.is_running, !new.links.contains_key(&id));
+        let link = find(&mut self.links, id);
+        link.closed_at = Some(now);
+        if is_running || has_ended || link.reason.is_some() {
+            link.unconfirmed.clear();
+        }
+        let peer = before.peer.as_ref().or(new.peer_of(id));
+        let peer = peer.and_then(|peer| Some(new.peers.get(peer)?.id));
+        for taken in &mut self.taken {
+            if taken.link == id {
+                taken.closed_since = Some((0, 0));
+                // A peer that says goodbye asks nothing again, except about this tower's misbehaviour.
+                taken.may_be_forgotten |= matches!(
+                    link.reason,
+                    Some(CloseReason::Goodbye(farewell)) if farewell != Farewell::Misbehaved
+                );
+            } else if let Some((of_peer, all)) = &mut taken.closed_since {
+                *of_peer += usize::from(peer == Some(taken.peer));
+                *all += 1;
+            }
+        }
+        let is_possible = |at: Instant, limit| now >= at + limit;
+        let times = &self.config.timeouts;
+        let closed = super::notices::Closed {
+            link: id,
+            peers: [before.peer.clone(), new.peer_of(id).cloned()],
+            reason: link.reason,
+            may_be_late: !is_running,
+            is_ignored: new.is_ignored(before.peer.as_ref()),
+            // Timeouts that may have passed.
+            connect: link.connected_at.is_none() && is_possible(link.began, times.connect),
+            handshake: link.hello.is_none()
+                && link.connected_at.is_some_and(|at| is_possible(at, times.handshake)),
+            confirm: is_possible(link.began, times.confirm),
+            idle: is_possible(link.used, times.idle),
+        };
+        self.told.expect_close(closed);
+    }
+
+    /// Returns the transfers that were taken from the peer at the other end of a link, the last one first.
+    pub(in super::super) fn taken_from(&self, link: LinkId) -> Vec<u64> {
+        let peer = self.view.peer_of(link).and_then(|peer| self.view.peers.get(peer));
+        let taken =
+            self.taken.iter().rev().filter(|taken| Some(taken.peer) == peer.map(|it| it.id));
+        taken.map(|taken| taken.transfer).collect()
+    }
+
+    /// Returns whether a retry must be recognised.
+    pub(super) fn must_recognise(
+        &self,
+        peer: PeerId,
+        incarnation: u64,
+        transfer: u64,
+        link: LinkId,
+    ) -> bool {
+        let lifetime = crate::link::lifetime(&self.config.timeouts);
+        let window = u32::from(self.config.window.messages);
+        self.taken.iter().any(|taken| {
+            (taken.peer, taken.incarnation, taken.transfer) == (peer, incarnation, transfer)
+                && !taken.may_be_forgotten
+                && taken.later - u32::from(taken.link == link) < window
+                && taken.closed_since.is_none_or(|(of_peer, all)| {
+                    // The windows of two links of a peer are remembered.
+                    of_peer < 2 && all < 2 * self.config.max_peers
+                })
+                && self.now < taken.at + lifetime
+        })
+    }
+}
