@@ -632,14 +632,3 @@ fn answered(unconfirmed: &mut Vec<u64>, supply: &mut Supply<'_>) -> u64 {
     unconfirmed.drain(..=place);
     number
 }
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::Stats;
-
-    /// Returns what the tower counted in the run of an input.
-    pub(in super::super) fn stats(input: &[u8]) -> Stats {
-        *run(input, false).observer.tower.stats()
-    }
-}

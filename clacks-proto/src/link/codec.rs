@@ -240,15 +240,3 @@ impl LinkEvent<'static> {
         self
     }
 }
-
-impl Link {
-    /// Returns how many bytes of incomplete frames the link holds.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn buffered(&self) -> usize {
-        match &self.codec {
-            Codec::Native(decoder) => decoder.capacity(),
-            #[cfg(feature = "http")]
-            Codec::Http(codec) => codec.capacity(),
-        }
-    }
-}

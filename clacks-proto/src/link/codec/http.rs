@@ -185,16 +185,6 @@ impl HttpCodec {
             Self::Client(client) => !client.out.is_empty(),
         };
     }
-
-    /// Returns the memory that the codec takes, in bytes.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn capacity(&self) -> usize {
-        match self {
-            Self::Undecided => 0,
-            Self::Server(server) => server.reader.capacity() + server.out.bytes.capacity(),
-            Self::Client(client) => client.reader.capacity() + client.out.bytes.capacity(),
-        }
-    }
 }
 
 impl Server {
