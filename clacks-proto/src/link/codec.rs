@@ -7,7 +7,7 @@
 
 use bytes::BufMut;
 
-use super::{Content, Doubt, Link, LinkEvent, Local, Router, Session, State};
+use super::{Content, Doubt, LinkEvent, Local, Router, Session, State};
 use crate::address::Address;
 use crate::error::CloseReason;
 use crate::event::{CloseMode, Dialect};
