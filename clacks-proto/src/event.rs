@@ -146,8 +146,8 @@ pub enum Notice {
         message: Message,
         /// The peer, if the sender claimed to be one and no pinned key disproves the claim.
         from: Option<Address>,
-        /// Whether this tower has had the message lately: it is one of the last
-        /// [`Config::recent`](crate::Config::recent) that came in.
+        /// Whether a message of this name came in lately: it is among the last
+        /// [`Config::recent`](crate::Config::recent) that did. Bodies are not compared.
         again: bool,
     },
     /// A message was put into the queue.
@@ -159,7 +159,7 @@ pub enum Notice {
         /// What put the message into the queue.
         origin: Origin,
     },
-    /// A peer confirmed a message. This tower no longer holds it.
+    /// A peer confirmed a message. This tower no longer holds it, unless a copy has come in meanwhile.
     MessageDelivered {
         /// The id that the message had.
         id: MessageId,

@@ -362,7 +362,7 @@ fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
 }
 
 #[test]
-fn a_transfer_is_recalled_for_its_lifetime() {
+fn a_taken_transfer_is_remembered_for_its_lifetime() {
     for (wait, recognised) in [(LIFETIME, 1), (LIFETIME + 2, 0)] {
         let mut raw = Raw::new(&quick());
         let link = raw.call_as(1);

@@ -260,7 +260,7 @@ fn callers_do_not_take_the_room_for_our_own_dials() {
 }
 
 #[test]
-fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed() {
+fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
     let mut config = quick();
     config.max_peers = 1;
     config.kill_timeout = seconds(1);

@@ -384,6 +384,7 @@ impl Tower {
 
 /// A message that was not enqueued, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RefusedMessage {
     /// The message.
     pub message: Message,

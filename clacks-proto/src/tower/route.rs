@@ -231,7 +231,7 @@ impl Tower {
     ) {
         let Some(sender) = sender else { return };
         let Some(peer) = self.peers.get(sender) else { return };
-        let (has_link, has_succeeded) = (peer.link.is_some(), peer.is_alive());
+        let (has_link, is_alive) = (peer.link.is_some(), peer.is_alive());
         if can_retry(link.dialect()) {
             link.retries.insert(transfer, self.local.config.window.messages, self.now);
             // The first success makes an inbound link of use for our messages too.
@@ -240,7 +240,7 @@ impl Tower {
                 self.refresh_window(sender, Some((id, link)));
             }
         }
-        if !has_succeeded {
+        if !is_alive {
             self.on_success(sender);
         }
     }
