@@ -50,12 +50,9 @@ impl Content for Lent<'_> {
     /// Draws an alive peer that is not the recipient.
     #[inline]
     fn friend(&mut self) -> Option<Address> {
-        let count = self.peers.alive_count(self.recipient);
-        if count == 0 {
-            return None;
-        }
-        let position = self.friend_stream.below(self.seed, count);
-        self.peers.alive_peer(position, self.recipient).map(|peer| peer.address.clone())
+        let Self { peers, friend_stream, seed, .. } = self;
+        let friend = peers.draw_alive(self.recipient, |count| friend_stream.below(seed, count));
+        friend.map(|peer| peer.address.clone())
     }
 
     fn recipient(&self) -> Option<&Address> {

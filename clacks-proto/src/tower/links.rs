@@ -241,9 +241,10 @@ impl Tower {
         session.give(transfer, &self.local);
         // Of many transfers in a row, only the first changes anything else.
         if session.needs_attention()
-            && let Some(link) = self.links.take(id)
+            && let Some(mut link) = self.links.take(id)
         {
-            self.put_back(id, link);
+            self.attend(id, link.session_mut());
+            self.links.put_back(id, link);
         }
     }
 

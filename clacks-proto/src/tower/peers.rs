@@ -374,16 +374,21 @@ impl Peers {
         self.eligible[class(status)?].get(position as usize).copied()
     }
 
-    /// Returns the number of alive peers other than `except`.
-    pub(crate) fn alive_count(&self, except: Option<PeerId>) -> u32 {
-        let is_alive = except.and_then(|id| self.get(id)).is_some_and(Peer::is_alive);
-        self.counts.alive - u32::from(is_alive)
-    }
-
-    /// Returns the alive peer at a position below [`alive_count`](Self::alive_count).
-    pub(crate) fn alive_peer(&self, position: u32, except: Option<PeerId>) -> Option<&Peer> {
-        let hole = except.and_then(|id| self.get(id)).map_or(ABSENT, |peer| peer.alive_at);
-        let position = if position >= hole { position + 1 } else { position };
+    /// Returns an alive peer other than `except`, or `None` if there is none. `draw` is called with the number of such
+    /// peers, and returns a number below it.
+    #[inline]
+    pub(crate) fn draw_alive(
+        &self,
+        except: Option<PeerId>,
+        draw: impl FnOnce(u32) -> u32,
+    ) -> Option<&Peer> {
+        let excepted = except.and_then(|id| self.get(id)).map_or(ABSENT, |peer| peer.alive_at);
+        let count = self.counts.alive - u32::from(excepted != ABSENT);
+        if count == 0 {
+            return None;
+        }
+        let drawn = draw(count);
+        let position = drawn + u32::from(drawn >= excepted);
         let (_, peer) = self.table.at(*self.alive.get(position as usize)?)?;
         Some(peer)
     }

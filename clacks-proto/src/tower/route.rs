@@ -107,9 +107,8 @@ impl Tower {
         let has_nonce = has_nonces(link.dialect());
         let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
         if let Screening::On { max_offers, timeout, .. } = self.local.config.screening {
-            let message = Message::copied(kind, body);
             let bounds = (max_offers, timeout);
-            return self.offer_to_application(id, link, from, transfer, nonce, message, bounds);
+            return self.offer_to_application(id, link, from, frame, nonce, bounds);
         }
         let hash = self.queue.hash(nonce);
         match self.queue.take_in(nonce, hash, kind, body, self.actions.notice_bytes()) {
@@ -137,11 +136,12 @@ impl Tower {
         id: LinkId,
         link: &mut Session,
         from: SenderInfo,
-        transfer: u64,
+        frame: &MessageFrame<'_>,
         nonce: Nonce,
-        message: Message,
         (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
+        let transfer = frame.transfer;
+        let message = Message::copied(frame.kind, frame.body);
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
