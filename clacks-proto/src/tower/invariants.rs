@@ -96,7 +96,9 @@ impl Tower {
         let Some(link) = peer.link else {
             return assert!(is_http || !peer.is_full, "{id:?} is full without a link");
         };
-        let Some(session) = self.links.get(link) else { panic!("{link:?} of {id:?} has ended") };
+        let session = self.links.get(link);
+        assert!(session.is_some(), "{link:?} of {id:?} has ended");
+        let Some(session) = session else { return };
         assert!(session.is_usable() && listed.contains(&link), "{link:?} of {id:?} is not usable");
         assert_eq!(self.peer_of(session).proved, Some(id), "{link:?} gets messages unproved");
         let agrees = is_http || peer.is_full == session.is_full();

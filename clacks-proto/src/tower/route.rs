@@ -108,8 +108,8 @@ impl Tower {
         let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
         if let Screening::On { max_offers, timeout, .. } = self.local.config.screening {
             let message = Message::copied(kind, body);
-            let bounds = (max_offers, timeout);
-            return self.offer_to_application(id, link, from, transfer, nonce, message, bounds);
+            let message = (transfer, nonce, message);
+            return self.offer_to_application(id, link, from, message, (max_offers, timeout));
         }
         let hash = self.queue.hash(nonce);
         match self.queue.take_in(nonce, hash, kind, body, self.actions.notice_bytes()) {
@@ -137,9 +137,7 @@ impl Tower {
         id: LinkId,
         link: &mut Session,
         from: SenderInfo,
-        transfer: u64,
-        nonce: Nonce,
-        message: Message,
+        (transfer, nonce, message): (u64, Nonce, Message),
         (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
         if let Some(copy) = self.queue.find(nonce, &message) {

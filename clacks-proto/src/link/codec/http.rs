@@ -20,7 +20,7 @@ use crate::link::window::{Answer, Outcome};
 use crate::link::{
     Content, Direction, Doubt, LinkEvent, Local, Payload as Carried, Router, Sender, Session, State,
 };
-use crate::message::Nonce;
+use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, MessageFrame, RefusedReason};
 
@@ -279,7 +279,7 @@ impl Server {
             Ok(Some(payload)) => payload.message.as_ref(),
             _ => None,
         };
-        let len = message.map_or(0, |message| message.len());
+        let len = message.map_or(0, Message::len);
         let config = &router.local().config;
         if !session.incoming.open(len, config.window) {
             // No more answers are kept for requests that do not wait for them.
