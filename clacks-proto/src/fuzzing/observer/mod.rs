@@ -372,6 +372,7 @@ impl Observer {
     ) -> T {
         self.now = self.now.max(now);
         let result = input(&mut self.tower, &mut step);
+        self.tower.assert_consistent();
         step.was_running = self.is_running;
         self.told.is_changed_late |= !self.is_running
             && matches!(step.input, Input::Ignore(_) | Input::Unignore(_) | Input::Forget(_));
