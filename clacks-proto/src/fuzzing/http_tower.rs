@@ -242,6 +242,7 @@ impl Driver {
     }
 
     fn check(&self) {
+        self.tower.assert_consistent();
         let (tower, stats, config) = (&self.tower, self.tower.stats(), self.tower.config());
         let usage = tower.queue_usage();
         let came = stats.enqueued + stats.received - stats.coalesced;

@@ -462,6 +462,7 @@ impl Network {
     fn check(&mut self) {
         let (mut all_held, mut in_flight) = (BTreeSet::new(), BTreeSet::new());
         for (number, tower) in self.towers.iter().map(StateMachine::tower).enumerate() {
+            tower.assert_consistent();
             let mut held = BTreeSet::new();
             for message in tower.peek() {
                 let nonce = message.nonce;

@@ -323,6 +323,7 @@ impl Observer {
     pub(in super::super) fn transmit(&mut self, id: LinkId, room: usize) -> usize {
         let mut out = Vec::new().limit(room);
         let len = self.tower.transmit(id, &mut out);
+        self.tower.assert_consistent();
         let bytes = out.into_inner();
         assert!(len == bytes.len() && len <= room);
         self.hash(&bytes);
