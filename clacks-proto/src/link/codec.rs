@@ -1,7 +1,7 @@
 //! Bytes of a link to frames and back, in the dialect of the link.
 //!
-//! Both dialects speak frames on the inside. What a dialect can't do is told by the functions of this module, so that the
-//! rest of the crate asks for a capability and not for a dialect.
+//! Both dialects speak frames on the inside. What a dialect can't do is told by the functions of
+//! this module, so that the rest of the crate asks for a capability and not for a dialect.
 
 #![cfg_attr(not(feature = "http"), allow(unused_variables, reason = "only HTTP needs them"))]
 

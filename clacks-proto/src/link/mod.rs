@@ -1,8 +1,9 @@
 //! One connection: what is exchanged on it, what is unsettled, and its deadlines.
 //!
-//! A [`Link`] turns bytes and time into [`LinkEvent`]s, and what the tower gives it into bytes. It knows nothing of peers,
-//! queues and other links. Its parts, each in a file: the codec, the handshake, the window of what came in, what goes
-//! out, the memory of taken transfers, and the timers.
+//! A [`Link`] turns bytes and time into [`LinkEvent`]s, and what the tower gives it into bytes. It
+//! knows nothing of peers, queues and other links. Its parts, each in a file: the codec, the
+//! handshake, the window of what came in, what goes out, the memory of taken transfers, and the
+//! timers.
 
 mod codec;
 mod dedup;
@@ -113,7 +114,8 @@ pub(crate) enum LinkEvent<'a> {
     Announce(&'a AnnounceFrame, Sender<'a>),
     /// The peer answered a transfer.
     Settled(Transfer, Outcome),
-    /// The link said goodbye, and waits for what is unanswered. No new transfers may be given to it.
+    /// The link said goodbye, and waits for what is unanswered. No new transfers may be given to
+    /// it.
     Leaving(Withdrawn),
     /// The link takes and gives no more frames.
     Closed(Box<Closed>),
@@ -418,8 +420,8 @@ impl Session {
             && matches!(self.state, State::Connecting | State::Handshake)
     }
 
-    /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers that the other side does not
-    /// read are no reason to keep it.
+    /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers
+    /// that the other side does not read are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
         self.is_open() && !self.is_unsettled() && !self.outgoing.is_mid_frame()
     }
@@ -502,7 +504,8 @@ impl Session {
         self.incoming.defer(transfer, len, message);
     }
 
-    /// Answers the transfer of a message about which the application decided. Returns the number of the transfer.
+    /// Answers the transfer of a message about which the application decided. Returns the number of
+    /// the transfer.
     pub(crate) fn decide(
         &mut self,
         message: MessageId,
@@ -535,8 +538,8 @@ impl Session {
         LinkEvent::Leaving(withdrawn)
     }
 
-    /// Ends the link's part in the protocol. With `how` the driver is asked to close the connection; without, the
-    /// connection is gone. Only for a live link.
+    /// Ends the link's part in the protocol. With `how` the driver is asked to close the
+    /// connection; without, the connection is gone. Only for a live link.
     pub(crate) fn close(
         &mut self,
         reason: CloseReason,
@@ -581,7 +584,8 @@ impl Session {
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'static> {
-        // A goodbye is the last frame of its side: after the one of a leaving link there is no other.
+        // A goodbye is the last frame of its side: after the one of a leaving link there is no
+        // other.
         if !matches!(self.state, State::Leaving(_)) {
             self.outgoing.goodbye_due = Some(Farewell::Misbehaved);
         }
@@ -613,7 +617,8 @@ impl Session {
         self.is_busy() || self.incoming.is_pending()
     }
 
-    /// Returns whether an open link is not idle: a transfer is unsettled, or a request is incomplete.
+    /// Returns whether an open link is not idle: a transfer is unsettled, or a request is
+    /// incomplete.
     fn is_in_use(&self) -> bool {
         self.is_unsettled() || self.timers.get(LinkTimer::Request) < Instant::FAR_FUTURE
     }
@@ -706,8 +711,8 @@ impl Session {
         }
     }
 
-    /// Handles the answer to the transfer `number`. Those before it that the peer has not answered are confirmed by it.
-    /// [`settle`](Self::settle) passes them on.
+    /// Handles the answer to the transfer `number`. Those before it that the peer has not answered
+    /// are confirmed by it. [`settle`](Self::settle) passes them on.
     #[inline]
     fn handle_answer(
         &mut self,
@@ -723,7 +728,8 @@ impl Session {
         LinkEvent::Handled
     }
 
-    /// Settles the transfers that the last frame has answered, and closes the link if that was all it waited for.
+    /// Settles the transfers that the last frame has answered, and closes the link if that was all
+    /// it waited for.
     #[inline(always)]
     pub(crate) fn settle(&mut self, id: LinkId, router: &mut impl Router) {
         if let Some((number, outcome)) = self.settling.take() {

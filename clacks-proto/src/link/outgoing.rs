@@ -21,7 +21,8 @@ pub(crate) struct Transfer {
     pub(crate) number: u64,
     pub(crate) attempt: Attempt,
     pub(crate) payload: Payload,
-    /// When the transfer was handed to the driver. Before that, since when only the driver holds it up.
+    /// When the transfer was handed to the driver. Before that, since when only the driver holds it
+    /// up.
     pub(crate) sent: Instant,
 }
 
@@ -75,7 +76,8 @@ pub(crate) struct Outgoing {
     pub(crate) goodbye_due: Option<Farewell>,
     /// What the other side lets be unconfirmed.
     pub(crate) granted: Window,
-    /// In the order in which they are sent. Those that were sent are in front, since answers come in the same order.
+    /// In the order in which they are sent. Those that were sent are in front, since answers come
+    /// in the same order.
     transfers: VecDeque<Transfer>,
     /// How many of the transfers were sent.
     sent: usize,
@@ -159,8 +161,9 @@ impl Outgoing {
         Some(*next)
     }
 
-    /// Takes the transfer that has waited longest for its answer. When no answer is awaited any more, the waiting time
-    /// of the next transfer begins: it was not its driver that held it up before.
+    /// Takes the transfer that has waited longest for its answer. When no answer is awaited any
+    /// more, the waiting time of the next transfer begins: it was not its driver that held it up
+    /// before.
     #[inline]
     pub(crate) fn pop_sent(&mut self, now: Instant) -> Option<Transfer> {
         if self.sent == 0 {
@@ -211,7 +214,8 @@ impl Outgoing {
         self.goodbye_due.take().map(NextFrame::Goodbye)
     }
 
-    /// Writes a frame. What does not fit into `out` is kept for [`transmit_partial`](Self::transmit_partial).
+    /// Writes a frame. What does not fit into `out` is kept for
+    /// [`transmit_partial`](Self::transmit_partial).
     #[inline]
     pub(crate) fn transmit(
         &mut self,

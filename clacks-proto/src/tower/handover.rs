@@ -21,15 +21,17 @@ enum SendAttempt {
     Sent,
     /// There is no message, or no peer to take it.
     Nothing,
-    /// The drawn peers can't have the message now: no link is free, or the message does not suit them.
+    /// The drawn peers can't have the message now: no link is free, or the message does not suit
+    /// them.
     Stuck,
 }
 
-/// How often another peer is drawn when the message does not suit the drawn one, and how often an unlimited sender tries
-/// again after a failed attempt (guess).
+/// How often another peer is drawn when the message does not suit the drawn one, and how often an
+/// unlimited sender tries again after a failed attempt (guess).
 const REDRAWS: u32 = 4;
 
-/// The shortest time until an unlimited sender tries again, so that a back-off of zero does not keep the timer busy.
+/// The shortest time until an unlimited sender tries again, so that a back-off of zero does not
+/// keep the timer busy.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a tower lends to a link that encodes transfers.
@@ -94,7 +96,8 @@ impl Tower {
         }
     }
 
-    /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there are any.
+    /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there
+    /// are any.
     #[inline]
     pub(super) fn draw(&mut self) -> Option<PeerId> {
         let (status, position) = self.selector.draw(self.drawable())?;
@@ -129,8 +132,9 @@ impl Tower {
         SendAttempt::Sent
     }
 
-    /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer that is not alive is
-    /// tried with an announce, because a new one would come first for ever otherwise.
+    /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer
+    /// that is not alive is tried with an announce, because a new one would come first for ever
+    /// otherwise.
     #[inline]
     fn suitable_or_redrawn(&mut self, first: PeerId, message: MessageId) -> Option<PeerId> {
         let mut peer = first;
@@ -146,8 +150,8 @@ impl Tower {
         self.suits(peer, message).then_some(peer)
     }
 
-    /// Returns whether a peer can have a message: it is not too long, survives the peer's dialect, and was not rejected
-    /// lately.
+    /// Returns whether a peer can have a message: it is not too long, survives the peer's dialect,
+    /// and was not rejected lately.
     #[inline]
     pub(super) fn suits(&self, peer: PeerId, message: MessageId) -> bool {
         let Some(record) = self.peers.get(peer) else { return false };
@@ -162,7 +166,8 @@ impl Tower {
         }
     }
 
-    /// Gives something to a peer's link, which is opened if need be. Returns `false` if there is no room.
+    /// Gives something to a peer's link, which is opened if need be. Returns `false` if there is no
+    /// room.
     #[inline(always)]
     pub(super) fn hand_to(&mut self, peer: PeerId, payload: Payload) -> bool {
         let Some(link) = self.link_for(peer) else { return false };

@@ -1,4 +1,5 @@
-//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer may still make.
+//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer
+//! may still make.
 
 use super::Tower;
 use crate::error::{CloseReason, IoCause, StatusReason};
@@ -79,7 +80,8 @@ impl Tower {
         }
     }
 
-    /// Takes back what an ending link was given and did not send. The senders keep the messages under screening.
+    /// Takes back what an ending link was given and did not send. The senders keep the messages
+    /// under screening.
     pub(super) fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
         for transfer in withdrawn.unsent {
             self.return_transfer(peer, transfer, transfer.attempt == Attempt::Retry);
@@ -99,7 +101,8 @@ impl Tower {
         }
     }
 
-    /// Asks the same peer again about transfers in doubt, on another link, once; and takes back the others.
+    /// Asks the same peer again about transfers in doubt, on another link, once; and takes back the
+    /// others.
     fn resolve(
         &mut self,
         dialect: Dialect,

@@ -5,10 +5,12 @@ use core::time::Duration;
 use crate::config::{Allowance, SendRate};
 use crate::time::{Instant, nanos};
 
-/// The ticks of a tower: a fixed grid with a random phase, like that of a timer started at some moment.
+/// The ticks of a tower: a fixed grid with a random phase, like that of a timer started at some
+/// moment.
 ///
-/// A tick passes unused while there is nothing to send: a message that comes then leaves on the next tick. While there is
-/// something to send, ticks that the driver was too late for are owed, up to a burst.
+/// A tick passes unused while there is nothing to send: a message that comes then leaves on the
+/// next tick. While there is something to send, ticks that the driver was too late for are owed, up
+/// to a burst.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     /// Nanoseconds between ticks; 0 for an unlimited rate.
@@ -60,7 +62,8 @@ impl Pacer {
     }
 }
 
-/// What was taken of an [`Allowance`]: a token bucket, filled by time. It counts in nanoseconds, so that nothing is lost to rounding.
+/// What was taken of an [`Allowance`]: a token bucket, filled by time. It counts in nanoseconds, so
+/// that nothing is lost to rounding.
 #[derive(Debug, Default)]
 pub(crate) struct TokenBucket {
     /// How much is missing to be full.

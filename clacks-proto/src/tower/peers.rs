@@ -34,10 +34,11 @@ pub(crate) struct Peer {
     pub(crate) is_full: bool,
     /// The peer failed or was busy, and is left alone until its back-off ends.
     pub(crate) is_resting: bool,
-    /// The application asked to announce this tower to the peer, and the peer has not confirmed that.
+    /// The application asked to announce this tower to the peer, and the peer has not confirmed
+    /// that.
     pub(crate) announce_due: bool,
-    /// The peer is ignored because it is another address of this tower or of an ignored peer, and not because the
-    /// application said so.
+    /// The peer is ignored because it is another address of this tower or of an ignored peer, and
+    /// not because the application said so.
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
@@ -75,8 +76,8 @@ impl Peer {
         }
     }
 
-    /// Returns whether the peer may be drawn. A peer that is not alive carries one message at a time, so that a silent
-    /// address can't swallow more.
+    /// Returns whether the peer may be drawn. A peer that is not alive carries one message at a
+    /// time, so that a silent address can't swallow more.
     fn is_eligible(&self) -> bool {
         !self.is_resting
             && match self.status {
@@ -142,9 +143,9 @@ impl StatusCounts {
 
 /// The table of peers.
 ///
-/// Every change of status is O(1): the list of eligible peers of each status and the list of alive peers are `Vec`s
-/// whose peers know their own position. The two hash tables are keyed, because peers choose addresses and keys, and are
-/// never iterated.
+/// Every change of status is O(1): the list of eligible peers of each status and the list of alive
+/// peers are `Vec`s whose peers know their own position. The two hash tables are keyed, because
+/// peers choose addresses and keys, and are never iterated.
 #[derive(Debug)]
 pub(crate) struct Peers {
     table: Table<PeerId, Peer>,
@@ -237,8 +238,9 @@ impl Peers {
         self.table.iter()
     }
 
-    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else another address of
-    /// this tower or of an ignored peer. Returns the id of the new peer, and the forgotten one.
+    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else
+    /// another address of this tower or of an ignored peer. Returns the id of the new peer, and the
+    /// forgotten one.
     pub(crate) fn insert(
         &mut self,
         address: Address,
@@ -269,8 +271,8 @@ impl Peers {
         let is_unused = |peer: &Peer| peer.busy_links == 0 && peer.links.is_empty();
         let mut dead = self.dead.iter().filter_map(|index| self.table.at(index));
         let dead = dead.find(|(_, peer)| is_unused(peer));
-        // Addresses cost nothing: a peer that names many must not fill the table for good. A search will do, because this
-        // is rare.
+        // Addresses cost nothing: a peer that names many must not fill the table for good. A search
+        // will do, because this is rare.
         let alias = || self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored());
         dead.or_else(alias).map(|(id, _)| id)
     }
@@ -289,8 +291,8 @@ impl Peers {
         Some(peer)
     }
 
-    /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status before, or `None` for an
-    /// unknown peer.
+    /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status
+    /// before, or `None` for an unknown peer.
     pub(crate) fn update(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
         let peer = self.table.get_mut(id)?;
         let before = (peer.status, peer.eligible_at != ABSENT, peer.is_probe());
@@ -368,14 +370,15 @@ impl Peers {
         }
     }
 
-    /// Returns the index of a drawn peer. That does not read the peer, which in a large table would be a cache miss.
+    /// Returns the index of a drawn peer. That does not read the peer, which in a large table would
+    /// be a cache miss.
     #[inline]
     pub(crate) fn eligible_at(&self, status: Status, position: u32) -> Option<u32> {
         self.eligible[class(status)?].get(position as usize).copied()
     }
 
-    /// Returns an alive peer other than `except`, or `None` if there is none. `draw` is called with the number of such
-    /// peers, and returns a number below it.
+    /// Returns an alive peer other than `except`, or `None` if there is none. `draw` is called with
+    /// the number of such peers, and returns a number below it.
     #[inline]
     pub(crate) fn draw_alive(
         &self,

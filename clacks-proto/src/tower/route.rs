@@ -17,8 +17,8 @@ use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
 use core::time::Duration;
 
-/// The most notices that follow from one message: received, queued, the sender alive, the friend discovered, and a dead
-/// peer forgotten for the friend.
+/// The most notices that follow from one message: received, queued, the sender alive, the friend
+/// discovered, and a dead peer forgotten for the friend.
 const NOTICES_PER_MESSAGE: usize = 5;
 
 impl Router for Tower {
@@ -130,7 +130,8 @@ impl Tower {
         Some(Outcome::Taken)
     }
 
-    /// Shows a message to the application before it is queued. Returns `None` while the application decides.
+    /// Shows a message to the application before it is queued. Returns `None` while the application
+    /// decides.
     fn offer_to_application(
         &mut self,
         id: LinkId,
@@ -219,8 +220,8 @@ impl Tower {
         }
     }
 
-    /// Notes that a transfer was taken: a success for its sender if it is proved, to be remembered in case the
-    /// confirmation is lost.
+    /// Notes that a transfer was taken: a success for its sender if it is proved, to be remembered
+    /// in case the confirmation is lost.
     #[inline(always)]
     pub(super) fn on_taken(
         &mut self,
@@ -286,7 +287,8 @@ impl Tower {
         }
     }
 
-    /// A link to a peer is open: what does not suit the peer is taken back, and a due announce is sent.
+    /// A link to a peer is open: what does not suit the peer is taken back, and a due announce is
+    /// sent.
     fn on_usable(&mut self, id: LinkId, link: &mut Session, peer: PeerId) {
         let unsuitable = link.take_unsent(|transfer| {
             transfer.message().is_some_and(|message| !self.suits(peer, message))
@@ -300,7 +302,8 @@ impl Tower {
         self.refresh_window(peer, Some((id, link)));
     }
 
-    /// The dialled address answered: its key is pinned. Returns the peer to which the link belongs now, if it stays.
+    /// The dialled address answered: its key is pinned. Returns the peer to which the link belongs
+    /// now, if it stays.
     fn on_dialled_hello(
         &mut self,
         id: LinkId,
@@ -315,8 +318,8 @@ impl Tower {
             }
             return Some(peer);
         };
-        // One key is one tower: two addresses of it are one peer, under the address that the tower claims, or else under
-        // the one that was known first.
+        // One key is one tower: two addresses of it are one peer, under the address that the tower
+        // claims, or else under the one that was known first.
         let dialled = self.peers.get(peer).map(|peer| &peer.address);
         let claims_dialled = hello.address.is_some() && dialled == hello.address.as_ref();
         if self.peers.is_ignored(other) {
@@ -394,7 +397,8 @@ impl Tower {
         }
     }
 
-    /// A refusal is an answer all the same, and proves the peer alive; unless the peer ignores this tower.
+    /// A refusal is an answer all the same, and proves the peer alive; unless the peer ignores this
+    /// tower.
     fn on_refused(&mut self, peer: PeerId, transfer: Transfer, reason: RefusedReason) {
         self.stats.refused_by_peers += 1;
         match reason {
@@ -410,8 +414,8 @@ impl Tower {
         self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
     }
 
-    /// A peer told in its hello what it takes. If it takes less, that is its limit now. A peer that speaks HTTP has no
-    /// hello, and its refusal is not taken for a limit.
+    /// A peer told in its hello what it takes. If it takes less, that is its limit now. A peer that
+    /// speaks HTTP has no hello, and its refusal is not taken for a limit.
     fn on_too_large(&mut self, peer: PeerId, transfer: Transfer) {
         let is_limit = self.peers.get(peer).is_some_and(|peer| peer.dialect != Some(Dialect::Http));
         if is_limit {
@@ -424,7 +428,8 @@ impl Tower {
         }
     }
 
-    /// A transfer failed for good: its message goes back to the queue. `in_doubt` tells whether the peer may have taken it.
+    /// A transfer failed for good: its message goes back to the queue. `in_doubt` tells whether the
+    /// peer may have taken it.
     pub(super) fn return_transfer(
         &mut self,
         peer: Option<PeerId>,

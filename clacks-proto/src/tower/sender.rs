@@ -13,7 +13,8 @@ use crate::link::{Direction, Sender, Session};
 pub(super) struct SenderInfo {
     /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
     pub(super) claimed: Option<PeerId>,
-    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are believed.
+    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are
+    /// believed.
     pub(super) proved: Option<PeerId>,
     pub(super) is_ignored: bool,
 }
@@ -33,8 +34,9 @@ impl Tower {
 
     /// Returns the peer at the other end of a link.
     ///
-    /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one; without keys (clear text)
-    /// the claim is believed. As long as no key is pinned, it remains a claim.
+    /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one;
+    /// without keys (clear text) the claim is believed. As long as no key is pinned, it remains a
+    /// claim.
     #[inline]
     pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
         let Some(id) = link.peer else { return SenderInfo::default() };
@@ -49,8 +51,8 @@ impl Tower {
         }
     }
 
-    /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be, or as the peer whose
-    /// key it has.
+    /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be,
+    /// or as the peer whose key it has.
     #[inline]
     pub(super) fn is_unwelcome(&self, link: &Session) -> bool {
         // Asked for each message, and most towers ignore no peer.
@@ -61,8 +63,8 @@ impl Tower {
         [link.peer, keyed].into_iter().flatten().any(|peer| self.peers.is_ignored(peer))
     }
 
-    /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing about an address whose key
-    /// is known.
+    /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing
+    /// about an address whose key is known.
     fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> SenderInfo {
         let known = address.and_then(|address| self.peers.find(address));
         let record = known.and_then(|id| self.peers.get(id));

@@ -16,8 +16,8 @@ pub(crate) struct TlsHandshake {
 }
 
 impl Tower {
-    /// Sets the key that this tower proves, and whether HTTP is spoken beside the native dialect. Only before there are
-    /// links.
+    /// Sets the key that this tower proves, and whether HTTP is spoken beside the native dialect.
+    /// Only before there are links.
     pub(crate) fn set_tls(&mut self, identity: Fingerprint, speaks_http: bool) {
         self.local.identity = Some(alloc::boxed::Box::new(identity));
         self.local.speaks_http = speaks_http;

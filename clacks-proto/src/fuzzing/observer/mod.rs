@@ -1,8 +1,9 @@
 //! An observer of one tower, which checks the laws of the protocol.
 //!
-//! The observer knows what can be seen from outside: the inputs, the actions, the bytes in both directions, and what the
-//! getters return. It compares the getters before and after each input, and asks whether the input explains the
-//! difference. It does not predict what the tower decides freely, such as which peer gets a message.
+//! The observer knows what can be seen from outside: the inputs, the actions, the bytes in both
+//! directions, and what the getters return. It compares the getters before and after each input,
+//! and asks whether the input explains the difference. It does not predict what the tower decides
+//! freely, such as which peer gets a message.
 
 mod frames;
 mod messages;

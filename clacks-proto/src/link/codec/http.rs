@@ -1,7 +1,7 @@
 //! A link that speaks HTTP: requests and responses to frames and back.
 //!
-//! A caller's first byte tells whether it speaks HTTP. From then on the caller only asks, and this tower only answers; on
-//! a dialled link it is the other way round.
+//! A caller's first byte tells whether it speaks HTTP. From then on the caller only asks, and this
+//! tower only answers; on a dialled link it is the other way round.
 
 use alloc::vec::Vec;
 use bytes::BufMut;
@@ -24,11 +24,12 @@ use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, MessageFrame, RefusedReason};
 
-/// How long the rest of a body is awaited that is longer than its head says. It is sent together with the beginning.
+/// How long the rest of a body is awaited that is longer than its head says. It is sent together
+/// with the beginning.
 const REST_OF_BODY: Duration = Duration::from_secs(1);
 
-/// After what time an unused link is closed from this side. Node closes it after five seconds, and a request that crosses
-/// with that is lost.
+/// After what time an unused link is closed from this side. Node closes it after five seconds, and
+/// a request that crosses with that is lost.
 const UNUSED: Duration = Duration::from_secs(4);
 
 /// The codec of a link that is not known to speak the native dialect.
@@ -112,7 +113,8 @@ impl HttpCodec {
         self.note_output(session);
     }
 
-    /// Writes what fits. The head of a request and its body are never written together: each is a TLS record of its own.
+    /// Writes what fits. The head of a request and its body are never written together: each is a
+    /// TLS record of its own.
     pub(super) fn transmit(
         &mut self,
         session: &mut Session,
@@ -353,7 +355,8 @@ impl Client {
             let is_native = !self.reader.is_mid_response()
                 && input.first().is_some_and(|byte| !byte.is_ascii());
             let read = self.reader.read(&mut input);
-            // If the head of a response is there, what it says of the message stands, whatever becomes of the rest.
+            // If the head of a response is there, what it says of the message stands, whatever
+            // becomes of the rest.
             session.early_outcome = self.reader.status().map(outcome_of);
             match read {
                 Ok(Some(response)) => handle_response(response, id, session, router),
@@ -361,7 +364,8 @@ impl Client {
                 Err(_) => {
                     let (local, now) = (router.local(), router.now());
                     let event = session.close_for_misbehaviour(CloseReason::BadHttp, local, now);
-                    // In clear text, a peer that answers with what may be a hello gets one the next time.
+                    // In clear text, a peer that answers with what may be a hello gets one the next
+                    // time.
                     let is_native = is_native && local.identity.is_none();
                     let event = if is_native { event.in_dialect(Dialect::Native) } else { event };
                     router.on_link_event(id, session, event);
@@ -452,8 +456,8 @@ fn status_of(outcome: Outcome) -> StatusCode {
     }
 }
 
-/// Returns the maximum length of a body that is kept: a message of the maximum length of which every other character is
-/// escaped, and what is around it.
+/// Returns the maximum length of a body that is kept: a message of the maximum length of which
+/// every other character is escaped, and what is around it.
 fn max_body(max_message: usize) -> usize {
     max_message.saturating_mul(2).saturating_add(4096)
 }
