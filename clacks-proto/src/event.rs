@@ -8,7 +8,7 @@ use crate::ids::{Fingerprint, LinkId, MessageId, OfferId};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
 
-/// An input: what a driver tells the state machine.
+/// An input of the state machine, from its driver.
 ///
 /// Each link has exactly one terminal event: `ConnectFailed`, `Lost` or `Closed`. An event for a
 /// link that has ended changes nothing and is counted in
@@ -108,8 +108,8 @@ pub enum CloseMode {
     Abort,
 }
 
-/// Something that an application may want to know. A notice owns all that it tells: it can be kept,
-/// sent to another thread, and serialized (feature `serde`).
+/// A report to the application. A notice owns its content: it can be kept, sent to another thread,
+/// and serialized (feature `serde`).
 ///
 /// Addresses and message bodies are reference-counted, so a notice is cheap to make and to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]

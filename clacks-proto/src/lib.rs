@@ -77,8 +77,8 @@
 //! 2. `link/codec.rs`: `Link::handle_bytes` makes the codec of the link decode frames with
 //!    `wire/decode.rs`.
 //! 3. `link/window.rs`: the message counts in the window until its answer is sent.
-//! 4. `tower/route.rs`: `on_link_event` gets the message and decides; `tower/sender.rs` knows who
-//!    handed it over.
+//! 4. `tower/route.rs`: `on_link_event` decides about the message; `tower/sender.rs` finds its
+//!    sender.
 //! 5. `tower/queue.rs`: the message is stored, unless a copy is held or there is no room.
 //! 6. `tower/actions.rs`: the driver gets notices, and [`Action::Send`] for the answer.
 //! 7. `tower/handover.rs`: at a tick of `tower/pacer.rs`, a peer is drawn (`tower/selector.rs`) for

@@ -2,7 +2,7 @@
 
 use crate::time::Instant;
 
-/// What a link waits for.
+/// What a link waits for until a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkTimer {
     /// The dialled peer accepts the connection.

@@ -99,8 +99,8 @@ impl ReceiveWindow {
         Some(transfer)
     }
 
-    /// Answers all that is pending: what was not decided is refused as busy. Returns the messages
-    /// that were not decided.
+    /// Answers all pending transfers. Those without a verdict are refused as busy; their messages
+    /// are returned.
     pub(crate) fn withdraw(&mut self) -> impl Iterator<Item = MessageId> + use<> {
         let pending = core::mem::take(&mut self.pending);
         for PendingAnswer { transfer, len, decision } in &pending {

@@ -1,4 +1,4 @@
-//! The queue of what a tower asks its driver to do.
+//! The queue of actions for the driver.
 
 use alloc::collections::VecDeque;
 
@@ -176,9 +176,9 @@ impl ActionQueue {
 
 /// Returns the bytes of the body that only notices hold once this one is queued.
 ///
-/// The notice of a delivery takes the body of a message with it. The notice that the message was
-/// received comes before that one, so whatever it holds is held by the queue or by the later notice
-/// too.
+/// The notice of a delivery keeps the body of a message that has left the queue. The notice that
+/// the message was received comes before it, so its body is also held by the queue or by the later
+/// notice.
 #[inline]
 fn held_by(notice: &Notice) -> usize {
     match notice {

@@ -1,4 +1,4 @@
-//! What an application tells a tower, and what it can see.
+//! The application's methods of a tower.
 
 use core::fmt;
 

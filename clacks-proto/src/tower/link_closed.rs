@@ -42,7 +42,8 @@ impl Tower {
                 awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
             let shunned =
                 reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
-            // A peer that takes calls and nothing else must not be drawn first for ever.
+            // A new peer that accepts connections and takes no message must not be drawn first each
+            // time.
             let fruitless = carried && !self.peers.is_alive(peer);
             let is_failure = is_unreached || broken || shunned || fruitless;
             self.judge_close(peer, reason, is_failure, carried);

@@ -11,7 +11,7 @@ use crate::link::{Direction, Doubt, Link, Session, State, Transfer, max_links_to
 use crate::table::Table;
 use crate::wire::Farewell;
 
-/// The links of a tower, in whatever state.
+/// The links of a tower, in every state.
 ///
 /// A link that acts is taken out of the table and put back afterwards, so that the rest of the
 /// tower can be changed meanwhile.

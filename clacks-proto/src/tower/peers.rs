@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) status: Status,
     /// When the status last changed.
     pub(crate) since: Instant,
-    /// The link on which messages are handed to the peer, in whatever state.
+    /// The link on which messages are handed to the peer, in every state.
     pub(crate) link: Option<LinkId>,
     /// All links to and from the peer that are not closing.
     pub(crate) links: Vec<LinkId>,
@@ -42,7 +42,7 @@ pub(crate) struct Peer {
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
-    /// The longest body that the peer takes, as far as it has told.
+    /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
     /// The transfers taken on links that have ended.
     pub(crate) retry_memory: Option<Box<RetryMemory>>,
@@ -121,7 +121,7 @@ pub struct StatusCounts {
     pub new: u32,
     /// Peers with which the last transaction succeeded.
     pub alive: u32,
-    /// Peers that could not be reached lately.
+    /// Peers that the last attempt did not reach.
     pub lost: u32,
     /// Peers that could not be reached for long.
     pub dead: u32,

@@ -1,4 +1,4 @@
-//! The messages that came in lately.
+//! The memory of messages that came in recently.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;

@@ -336,7 +336,8 @@ impl Tower {
         Some(kept)
     }
 
-    /// A caller says who it is. That is a claim, unless its key is the one pinned for that address.
+    /// A caller claims an address. The claim is proved if the caller's key is the one pinned for
+    /// that address.
     fn on_claim(&mut self, id: LinkId, link: &mut Session, hello: &Hello<'_>) -> Option<PeerId> {
         // Do not learn addresses from an ignored tower.
         let claimed = hello.address.as_ref().filter(|_| !self.is_unwelcome(link));
@@ -414,8 +415,8 @@ impl Tower {
         self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
     }
 
-    /// A peer told in its hello what it takes. If it takes less, that is its limit now. A peer that
-    /// speaks HTTP has no hello, and its refusal is not taken for a limit.
+    /// A native peer has named its limit in its hello. If it refuses a shorter message, that is its
+    /// limit now. A peer that speaks HTTP has no hello, and its refusal is not taken for a limit.
     fn on_too_large(&mut self, peer: PeerId, transfer: Transfer) {
         let is_limit = self.peers.get(peer).is_some_and(|peer| peer.dialect != Some(Dialect::Http));
         if is_limit {

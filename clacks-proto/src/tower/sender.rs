@@ -1,4 +1,4 @@
-//! Who handed over a transfer: what a peer claims, and what it has proved.
+//! The sender of a transfer: the claimed peer and the proved peer.
 
 use super::Tower;
 use super::peers::Peer;
@@ -8,7 +8,7 @@ use crate::event::Dialect;
 use crate::ids::PeerId;
 use crate::link::{Direction, Sender, Session};
 
-/// Who handed over a transfer.
+/// The sender of a transfer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SenderInfo {
     /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
@@ -34,9 +34,9 @@ impl Tower {
 
     /// Returns the peer at the other end of a link.
     ///
-    /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one;
-    /// without keys (clear text) the claim is believed. As long as no key is pinned, it remains a
-    /// claim.
+    /// A dialled peer is proved. A caller is proved if its key is the one pinned for the claimed
+    /// address; without keys (clear text) the claim is believed. As long as no key is pinned, the
+    /// claim is neither proved nor disproved.
     #[inline]
     pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
         let Some(id) = link.peer else { return SenderInfo::default() };
@@ -55,7 +55,7 @@ impl Tower {
     /// or as the peer whose key it has.
     #[inline]
     pub(super) fn is_unwelcome(&self, link: &Session) -> bool {
-        // Asked for each message, and most towers ignore no peer.
+        // This runs for each message, and most towers ignore no peer.
         if self.peers.counts().ignored == 0 {
             return false;
         }
@@ -63,8 +63,8 @@ impl Tower {
         [link.peer, keyed].into_iter().flatten().any(|peer| self.peers.is_ignored(peer))
     }
 
-    /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing
-    /// about an address whose key is known.
+    /// Returns the sender of an HTTP request. Nothing proves the claim, so a claim to an address
+    /// with a pinned key is dropped.
     fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> SenderInfo {
         let known = address.and_then(|address| self.peers.find(address));
         let record = known.and_then(|id| self.peers.get(id));

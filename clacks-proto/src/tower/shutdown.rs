@@ -12,7 +12,7 @@ use crate::wire::Farewell;
 /// How many back-offs of busy peers pass without progress before a shutdown gives up (guess).
 const BUSY_ROUNDS: u32 = 3;
 
-/// How far a tower has come in its life.
+/// The phase of a tower: running, or a step of its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,

@@ -1,4 +1,4 @@
-//! What TLS tells a tower, and what it needs from one.
+//! The interface between a tower and the TLS layer around it.
 
 use super::Tower;
 use crate::error::{CloseReason, TlsFailure};
