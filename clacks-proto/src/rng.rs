@@ -103,7 +103,7 @@ impl Stream {
 /// ChaCha.
 const BLOCK: usize = 32;
 
-/// A [`Stream`] that takes no memory before its first draw and after [`rest`](Self::rest). It has
+/// A [`Stream`] that takes no memory before its first draw and after [`free_memory`](Self::free_memory). It has
 /// the same words.
 #[derive(Debug)]
 pub(crate) struct SparseStream {
@@ -153,7 +153,7 @@ impl SparseStream {
     }
 
     /// Frees the memory until the next draw.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn free_memory(&mut self) {
         self.block = None;
     }
 }
@@ -214,7 +214,7 @@ mod tests {
             for n in 0..100 {
                 assert_eq!(sparse.word(&seed), full.word(), "word {n}");
                 if n % 3 == 0 {
-                    sparse.rest();
+                    sparse.free_memory();
                 }
             }
             let halves = [full.word(), full.word()].map(u128::from);
