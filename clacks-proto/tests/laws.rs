@@ -11,7 +11,7 @@ use clacks_proto::{
     Action, Config, Event, Instant, IoCause, LinkId, Message, Notice, Screening, Seed, SendRate,
     StateMachine, Status, Tower, Verdict, WakeupReason,
 };
-use common::{LOCAL, Net, address, net, quick, seconds, tower};
+use common::{LOCAL, Network, address, fast_config, network, seconds, tower};
 use proptest::prelude::*;
 
 /// FNV-1a, so that the golden value depends on nothing but this file.
@@ -28,34 +28,34 @@ impl Trace {
 /// A run in which much happens: gossip, a death and a return, screening off, broken links, a
 /// shutdown.
 fn eventful_run(seed: u64) -> u64 {
-    let mut config = quick();
+    let mut config = fast_config();
     config.heartbeat = Some(seconds(2));
     let build = |n: usize| {
         Tower::new(config.clone(), address(n), &Seed::from_u64(seed + n as u64)).unwrap()
     };
-    let mut net = Net::new((0..5).map(build));
+    let mut network = Network::new((0..5).map(build));
     for n in 1..5 {
-        net.announce(n, 0);
+        network.announce(n, 0);
     }
     for n in 0..20 {
-        net.enqueue(n % 5, &format!("message {n}"));
+        network.enqueue(n % 5, &format!("message {n}"));
     }
-    net.run(seconds(5));
-    net.kill(4);
-    net.run(seconds(5));
-    net.towers[4] = Some(build(4));
-    net.cut(0, 1);
-    net.with(2, |tower, now| tower.ignore(&address(3), now)).unwrap();
-    net.run(seconds(20));
-    net.with(1, Tower::shutdown);
-    net.run(seconds(20));
+    network.advance(seconds(5));
+    network.crash(4);
+    network.advance(seconds(5));
+    network.towers[4] = Some(build(4));
+    network.reset_connections(0, 1);
+    network.with(2, |tower, now| tower.ignore(&address(3), now)).unwrap();
+    network.advance(seconds(20));
+    network.with(1, Tower::shutdown);
+    network.advance(seconds(20));
     let mut trace = Trace(0xcbf2_9ce4_8422_2325);
-    for (n, action) in &net.actions {
+    for (n, action) in &network.actions {
         trace.add(format!("{n} {action:?}\n").as_bytes());
     }
     for n in 0..5 {
-        trace.add(format!("{:?}{:?}", net.tower(n).stats(), net.texts(n)).as_bytes());
-        net.tower(n).survey().for_each(|peer| trace.add(format!("{peer:?}").as_bytes()));
+        trace.add(format!("{:?}{:?}", network.tower(n).stats(), network.texts(n)).as_bytes());
+        network.tower(n).survey().for_each(|peer| trace.add(format!("{peer:?}").as_bytes()));
     }
     trace.0
 }
@@ -78,13 +78,13 @@ fn law_2_a_new_draw_in_one_place_shifts_no_other() {
     // Enqueueing draws nonces. The recipients of the first messages must not depend on how many are
     // drawn.
     let recipients = |messages: usize| {
-        let mut config = quick();
+        let mut config = fast_config();
         config.send_rate = SendRate::per_second(1);
-        let mut net = net(6, &config);
-        (1..6).for_each(|other| net.expand(0, other));
-        (0..messages).for_each(|n| net.enqueue(0, &format!("{n}")));
-        net.run(seconds(20));
-        let dialled = net.actions.iter().filter_map(|(n, action)| match action {
+        let mut network = network(6, &config);
+        (1..6).for_each(|other| network.expand(0, other));
+        (0..messages).for_each(|n| network.enqueue(0, &format!("{n}")));
+        network.advance(seconds(20));
+        let dialled = network.actions.iter().filter_map(|(n, action)| match action {
             Action::Connect { address, .. } if *n == 0 => Some(address.clone()),
             _ => None,
         });
@@ -181,14 +181,14 @@ fn frame(number: usize) -> Vec<u8> {
     bytes
 }
 
-fn tell(tower: &mut Tower, event: Event<'_>, now: Instant) {
+fn handle(tower: &mut Tower, event: Event<'_>, now: Instant) {
     tower.handle(event, now);
 }
 
 /// Does what the steps say, with the driver's part of the contract kept only as far as the steps
 /// happen to keep it.
 fn misuse(steps: &[Step], each: &mut dyn FnMut(&Tower)) -> Tower {
-    let mut config = quick();
+    let mut config = fast_config();
     config.max_links = 6;
     config.max_half_open = 4;
     config.max_peers = 4;
@@ -221,20 +221,22 @@ fn misuse(steps: &[Step], each: &mut dyn FnMut(&Tower)) -> Tower {
             }
             Step::Connected(n) => link(n)
                 .into_iter()
-                .for_each(|link| tell(&mut tower, Event::Connected { link }, now)),
+                .for_each(|link| handle(&mut tower, Event::Connected { link }, now)),
             Step::ConnectFailed(n) => link(n).into_iter().for_each(|link| {
                 tower.handle(Event::ConnectFailed { link, cause: IoCause::Refused }, now);
             }),
             Step::Finished(n) => {
                 link(n)
                     .into_iter()
-                    .for_each(|link| tell(&mut tower, Event::Finished { link }, now));
+                    .for_each(|link| handle(&mut tower, Event::Finished { link }, now));
             }
             Step::Lost(n) => link(n).into_iter().for_each(|link| {
                 tower.handle(Event::Lost { link, cause: IoCause::Reset }, now);
             }),
             Step::Closed(n) => {
-                link(n).into_iter().for_each(|link| tell(&mut tower, Event::Closed { link }, now));
+                link(n)
+                    .into_iter()
+                    .for_each(|link| handle(&mut tower, Event::Closed { link }, now));
             }
             Step::Timer(millis) => {
                 now = now + Duration::from_millis(*millis);
@@ -288,7 +290,7 @@ proptest! {
     #[test]
     fn law_3_and_10_handle_never_fails_and_never_panics(steps in steps()) {
         misuse(&steps, &mut |tower| {
-            let (messages, bytes) = common::held(tower);
+            let (messages, bytes) = common::queue_usage(tower);
             assert!(messages <= 8 && bytes <= 1_000, "law 8: the queue is bounded");
             assert!(tower.links().count() <= 6 && tower.survey().count() <= 4, "law 8: links and peers are bounded");
         });
@@ -310,7 +312,7 @@ proptest! {
 
 #[test]
 fn law_3_a_stale_link_is_a_counted_no_op() {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     let now = Instant::ORIGIN;
     let link = tower.accept(LOCAL, now).unwrap();
     tower.handle(Event::Closed { link }, now);
@@ -336,7 +338,7 @@ fn law_3_a_stale_link_is_a_counted_no_op() {
 fn law_4_a_driver_that_stops_polling_loses_nothing() {
     // Two drivers of the same tower: one drains after every event, one only now and then.
     let run = |drain_every: usize| {
-        let mut tower = tower(0, &quick());
+        let mut tower = tower(0, &fast_config());
         let mut actions = Vec::new();
         for n in 0..30 {
             let now = Instant::ORIGIN + Duration::from_millis(n as u64);
@@ -368,7 +370,7 @@ fn law_4_a_driver_that_stops_polling_loses_nothing() {
 
 #[test]
 fn law_5_one_terminal_event_frees_a_slot_and_ids_are_never_used_again() {
-    let mut config = quick();
+    let mut config = fast_config();
     config.max_links = 2;
     config.max_half_open = 1;
     let mut tower = tower(0, &config);
@@ -395,7 +397,7 @@ fn law_5_one_terminal_event_frees_a_slot_and_ids_are_never_used_again() {
 
 #[test]
 fn law_5_an_action_for_a_link_that_has_ended_is_not_given_out() {
-    let mut config = quick();
+    let mut config = fast_config();
     config.max_links = 2;
     config.max_half_open = 1;
     let mut tower = tower(0, &config);
@@ -415,7 +417,7 @@ fn law_5_an_action_for_a_link_that_has_ended_is_not_given_out() {
 
 #[test]
 fn law_6_only_the_timer_fires_deadlines_and_time_never_goes_back() {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     let late = Instant::ORIGIN + seconds(3600);
     let link = tower.accept(LOCAL, Instant::ORIGIN).unwrap();
     while tower.poll_action().is_some() {}
@@ -455,7 +457,7 @@ fn law_6_only_the_timer_fires_deadlines_and_time_never_goes_back() {
 
 #[test]
 fn law_6_only_the_timer_ends_the_draining_of_a_shutdown() {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     let late = Instant::ORIGIN + seconds(3600);
     tower.announce(&address(1), Instant::ORIGIN).unwrap();
     tower.enqueue(Message::text("x"), Instant::ORIGIN).unwrap();
@@ -474,7 +476,7 @@ fn law_6_only_the_timer_ends_the_draining_of_a_shutdown() {
 #[test]
 fn law_7_nothing_is_lost_while_links_break_and_peers_are_busy_refuse_and_hang() {
     for seed in 0..8 {
-        let mut config = quick();
+        let mut config = fast_config();
         config.send_rate =
             if seed % 2 == 0 { SendRate::Unlimited } else { SendRate::per_second(50) };
         config.max_queue_messages = 40;
@@ -482,16 +484,16 @@ fn law_7_nothing_is_lost_while_links_break_and_peers_are_busy_refuse_and_hang() 
         let build = |n: usize| {
             Tower::new(config.clone(), address(n), &Seed::from_u64(seed * 10 + n as u64)).unwrap()
         };
-        let mut net = Net::new((0..4).map(build));
-        net.latency = Duration::from_millis(50);
+        let mut network = Network::new((0..4).map(build));
+        network.latency = Duration::from_millis(50);
         for n in 1..4 {
-            net.announce(n, 0);
+            network.announce(n, 0);
         }
-        net.run(seconds(2));
+        network.advance(seconds(2));
         let mut expected = BTreeMap::new();
         for n in 0..80 {
             let text = format!("message {n}");
-            let sent = net.with(n % 4, |tower, now| tower.enqueue(Message::text(&text), now));
+            let sent = network.with(n % 4, |tower, now| tower.enqueue(Message::text(&text), now));
             if sent.is_ok() {
                 expected.insert(text, ());
             }
@@ -499,47 +501,47 @@ fn law_7_nothing_is_lost_while_links_break_and_peers_are_busy_refuse_and_hang() 
             // while.
             let (a, b) = (n % 4, (n / 4) % 4);
             if n % 5 == 0 {
-                net.cut(a, b);
-                net.settle();
+                network.reset_connections(a, b);
+                network.drive();
             }
             if n % 17 == 0 {
-                net.frozen.insert(b);
+                network.frozen.insert(b);
             }
             if n % 17 == 11 {
-                net.frozen.clear();
+                network.frozen.clear();
             }
-            net.run(Duration::from_millis(100));
+            network.advance(Duration::from_millis(100));
         }
-        net.frozen.clear();
-        net.run(seconds(15));
+        network.frozen.clear();
+        network.advance(seconds(15));
         let mut found = BTreeMap::new();
         for n in 0..4 {
-            found.extend(net.texts(n).into_iter().map(|text| (text, ())));
+            found.extend(network.texts(n).into_iter().map(|text| (text, ())));
         }
         let missing: Vec<_> = expected.keys().filter(|text| !found.contains_key(*text)).collect();
         assert!(missing.is_empty(), "seed {seed}: {missing:?} of {} are lost", expected.len());
         assert!(expected.len() > 60, "the run is of use");
-        let doubts: u64 = (0..4).map(|n| net.tower(n).stats().in_doubt).sum();
+        let doubts: u64 = (0..4).map(|n| network.tower(n).stats().in_doubt).sum();
         assert!(doubts > 0, "seed {seed}: links broke with messages unconfirmed");
     }
 }
 
 #[test]
 fn law_7_a_message_without_a_peer_stays() {
-    let mut net = net(2, &quick());
-    net.enqueue(0, "alone");
-    net.run(seconds(60));
-    assert_eq!(net.texts(0), ["alone"]);
-    net.towers[1] = None;
-    net.expand(0, 1);
-    net.run(seconds(60));
-    assert_eq!(net.texts(0), ["alone"], "refused dials bring it back");
-    assert_eq!(net.status(0, 1), Some(Status::Lost));
+    let mut network = network(2, &fast_config());
+    network.enqueue(0, "alone");
+    network.advance(seconds(60));
+    assert_eq!(network.texts(0), ["alone"]);
+    network.towers[1] = None;
+    network.expand(0, 1);
+    network.advance(seconds(60));
+    assert_eq!(network.texts(0), ["alone"], "refused dials bring it back");
+    assert_eq!(network.status(0, 1), Some(Status::Lost));
 }
 
 #[test]
 fn law_8_notices_that_nobody_polls_are_bounded_and_their_loss_is_told() {
-    let mut config = quick();
+    let mut config = fast_config();
     config.max_pending_notices = 16;
     let mut tower = tower(0, &config);
     for _ in 0..100 {

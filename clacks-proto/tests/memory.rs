@@ -13,8 +13,8 @@ use clacks_proto::{
     Action, Address, Config, DefaultVerdict, Event, Instant, Kind, LinkId, Message, Nonce,
     Screening, Seed, SendRate, StateMachine, Status, Tower,
 };
-use common::raw::Raw;
-use common::{LOCAL, address, quick, seconds, tower};
+use common::harness::Harness;
+use common::{LOCAL, address, fast_config, seconds, tower};
 
 fn encoded(frame: &Frame<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -105,7 +105,7 @@ fn fill(config: &Config) -> Tower {
 
 #[test]
 fn law_8_a_full_tower_takes_no_more_memory_than_the_formula_says() {
-    let mut small = quick();
+    let mut small = fast_config();
     small.max_queue_messages = 500;
     small.max_queue_bytes = 64 * 1024;
     small.max_message = 8 * 1024;
@@ -168,7 +168,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let mut config = quick();
+        let mut config = fast_config();
         config.send_rate = SendRate::per_second(1_000);
         let towers = [tower(0, &config), tower(1, &config)];
         let mut pair = Self {
@@ -247,7 +247,7 @@ fn law_9_a_warm_tower_allocates_once_for_each_stored_body_and_never_else() {
 
 #[test]
 fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     let link = tower.accept(LOCAL, Instant::ORIGIN).unwrap();
     let used = allocation_counter::measure(|| {
         let mut bytes = hello(None);
@@ -255,7 +255,7 @@ fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
         bytes.reserve(1 << 20);
         tower.handle(Event::BytesArrived { link, bytes: &bytes }, Instant::ORIGIN);
     });
-    assert_eq!(common::held(&tower), (1, 4));
+    assert_eq!(common::queue_usage(&tower), (1, 4));
     assert!(used.bytes_current < 10_000, "{}", used.bytes_current);
     // The goodbye of a link gives back what the link held.
     let goodbye = encoded(&Frame::Goodbye { farewell: Farewell::Idle });
@@ -289,42 +289,45 @@ fn alone(config: &Arc<Config>) -> Tower {
 /// A tower with 16 alive peers and 5 messages that wait. Messages went both ways on the links
 /// to the first ones, of which `links` stay open.
 fn with_company(config: &Arc<Config>, links: usize) -> Tower {
-    let mut raw = Raw::new(config);
-    raw.tower = alone(config);
+    let mut harness = Harness::new(config);
+    harness.tower = alone(config);
     let mut open = Vec::new();
     for peer in 1..=16 {
-        let link = raw.call_alive(peer);
+        let link = harness.accept_alive(peer);
         if open.len() < links.max(1) {
             for transfer in 0..3 {
-                raw.enqueue("out");
-                raw.hand(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
+                harness.enqueue("out");
+                harness.send_message(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
             }
             for _ in 0..100 {
-                raw.run(Duration::from_millis(60));
+                harness.advance(Duration::from_millis(60));
                 for link in open.iter().chain([&link]) {
-                    for (transfer, ..) in raw.heard_messages(*link) {
-                        raw.confirm(*link, transfer);
+                    for (transfer, ..) in harness.take_messages(*link) {
+                        harness.confirm(*link, transfer);
                     }
                 }
             }
-            assert_eq!(raw.tower.queue_usage().messages, 0, "all is handed on");
+            assert_eq!(harness.tower.queue_usage().messages, 0, "all is handed on");
             open.push(link);
         } else {
-            raw.leave(link);
+            harness.send_goodbye(link);
         }
     }
-    open.into_iter().skip(links).for_each(|link| raw.leave(link));
+    open.into_iter().skip(links).for_each(|link| harness.send_goodbye(link));
     for _ in 0..5 {
-        raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
+        harness.tower.enqueue(Message::bytes(&[7; 64]), harness.now).unwrap();
     }
-    (0..10).for_each(|_| raw.settle());
-    assert_eq!((raw.tower.links().count(), common::held(&raw.tower)), (links, (5, 320)));
-    raw.tower
+    (0..10).for_each(|_| harness.drive());
+    assert_eq!(
+        (harness.tower.links().count(), common::queue_usage(&harness.tower)),
+        (links, (5, 320))
+    );
+    harness.tower
 }
 
 #[test]
 fn what_a_tower_does_not_use_it_does_not_hold() {
-    let config = Arc::new(quick());
+    let config = Arc::new(fast_config());
     let mut fresh = alone(&config);
     for n in 1..=8 {
         fresh.expand(&address(n), Instant::ORIGIN).unwrap();
@@ -350,7 +353,7 @@ fn what_a_tower_does_not_use_it_does_not_hold() {
 
 #[test]
 fn law_8_the_bodies_of_offers_that_nobody_polls_are_bounded() {
-    let mut config = quick();
+    let mut config = fast_config();
     let (timeout, default) = (seconds(1), DefaultVerdict::Reject);
     config.screening = Screening::On { max_offers: 1_000, timeout, default };
     config.max_queue_messages = 500;
@@ -360,19 +363,19 @@ fn law_8_the_bodies_of_offers_that_nobody_polls_are_bounded() {
     config.heartbeat = None;
     config.timeouts.idle = seconds(100_000);
     let body = "x".repeat(60_000);
-    let mut raw = Raw::new(&config);
-    raw.tower = tower(0, &config);
-    let link = raw.tower.accept(LOCAL, raw.now).unwrap();
+    let mut harness = Harness::new(&config);
+    harness.tower = tower(0, &config);
+    let link = harness.tower.accept(LOCAL, harness.now).unwrap();
     let hello = hello(None);
-    raw.tower.handle(Event::BytesArrived { link, bytes: &hello }, raw.now);
+    harness.tower.handle(Event::BytesArrived { link, bytes: &hello }, harness.now);
     let used = allocation_counter::measure(|| {
         for n in 0..100 {
             let bytes = message(n, None, body.as_bytes());
-            raw.tower.handle(Event::BytesArrived { link, bytes: &bytes }, raw.now);
+            harness.tower.handle(Event::BytesArrived { link, bytes: &bytes }, harness.now);
             // The offers are decided by the time-out, and never polled.
-            raw.now = raw.now + seconds(1);
-            raw.tower.handle(Event::TimerFired, raw.now);
-            raw.tower.transmit(link, &mut (&mut Vec::new()).limit(1_000));
+            harness.now = harness.now + seconds(1);
+            harness.tower.handle(Event::TimerFired, harness.now);
+            harness.tower.transmit(link, &mut (&mut Vec::new()).limit(1_000));
         }
     });
     let held = usize::try_from(used.bytes_current).unwrap();

@@ -10,86 +10,90 @@ use clacks_proto::{
     Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
     MessageState, Nonce, Notice, OfferId, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
-use common::raw::{Raw, Said, encode, hello, message};
-use common::{LOCAL, address, net, quick, seconds, tower};
+use common::harness::{Harness, SentFrame, encode, hello, message};
+use common::{LOCAL, address, fast_config, network, seconds, tower};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn config(default: DefaultVerdict) -> Config {
-    let mut config = quick();
+    let mut config = fast_config();
     config.screening = Screening::On { max_offers: 3, timeout: TIMEOUT, default };
     config
 }
 
 /// A tower that screens, and a caller that is the tower number 1.
-fn screener() -> (Raw, LinkId) {
-    let mut raw = Raw::new(&config(DefaultVerdict::Accept));
-    let link = raw.call_as(1);
-    raw.heard(link);
-    (raw, link)
+fn screener() -> (Harness, LinkId) {
+    let mut harness = Harness::new(&config(DefaultVerdict::Accept));
+    let link = harness.accept_from(1);
+    harness.take_frames(link);
+    (harness, link)
 }
 
-fn decide(raw: &mut Raw, offer: OfferId, verdict: Verdict) -> Result<(), DecideError> {
-    raw.with(|tower, now| tower.decide(offer, verdict, now))
+fn decide(harness: &mut Harness, offer: OfferId, verdict: Verdict) -> Result<(), DecideError> {
+    harness.with(|tower, now| tower.decide(offer, verdict, now))
 }
 
-fn next(raw: &mut Raw) -> OfferId {
-    raw.offers.pop_front().expect("an offer").0
+fn next(harness: &mut Harness) -> OfferId {
+    harness.offers.pop_front().expect("an offer").0
 }
 
 #[test]
 fn a_message_waits_for_the_word_of_the_application() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "look");
-    let (offer, from) = raw.offers[0].clone();
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "look");
+    let (offer, from) = harness.offers[0].clone();
     assert_eq!(from, Some(address(1)));
-    let held = raw.tower.offer(offer).unwrap();
+    let held = harness.tower.offer(offer).unwrap();
     assert_eq!((held.nonce, held.message), (Nonce(1), Message::text("look")));
-    assert!(raw.heard(link).is_empty(), "no answer yet");
-    assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(common::held(&raw.tower), (1, 4), "it takes its room");
-    assert_eq!((raw.tower.queue_usage().waiting, raw.tower.pending_screenings()), (0, 1));
-    assert!(raw.tower.peek().all(|held| held.state == MessageState::Offered { offer }));
-    assert_eq!(raw.tower.stats().received, 0);
-    raw.run(seconds(4));
-    assert!(raw.heard(link).is_empty(), "and goes nowhere");
+    assert!(harness.take_frames(link).is_empty(), "no answer yet");
+    assert_eq!(harness.status(1), Some(Status::New));
+    assert_eq!(common::queue_usage(&harness.tower), (1, 4), "it takes its room");
+    assert_eq!((harness.tower.queue_usage().waiting, harness.tower.pending_screenings()), (0, 1));
+    assert!(harness.tower.peek().all(|held| held.state == MessageState::Offered { offer }));
+    assert_eq!(harness.tower.stats().received, 0);
+    harness.advance(seconds(4));
+    assert!(harness.take_frames(link).is_empty(), "and goes nowhere");
 }
 
 #[test]
 fn a_local_message_is_not_screened() {
-    let (mut raw, _) = screener();
-    raw.enqueue("our own");
-    assert!(raw.offers.is_empty());
+    let (mut harness, _) = screener();
+    harness.enqueue("our own");
+    assert!(harness.offers.is_empty());
 }
 
 #[test]
 fn an_accepted_message_is_queued_and_confirmed() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "good");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Accept).unwrap();
-    assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(raw.texts(), ["good"]);
-    let held = raw.tower.peek().next().unwrap();
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "good");
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
+    assert_eq!(harness.texts(), ["good"]);
+    let held = harness.tower.peek().next().unwrap();
     assert_eq!((held.nonce, held.state), (Nonce(1), MessageState::Waiting));
-    assert_eq!(raw.tower.pending_screenings(), 0);
-    assert_eq!(raw.status(1), Some(Status::Alive));
-    assert_eq!(raw.tower.stats().received, 1);
-    assert!(raw.notices.iter().any(|notice| matches!(notice, Notice::MessageReceived { .. })));
-    assert_eq!(decide(&mut raw, offer, Verdict::Reject), Err(DecideError::Gone), "said is said");
-    assert_eq!(raw.texts(), ["good"]);
+    assert_eq!(harness.tower.pending_screenings(), 0);
+    assert_eq!(harness.status(1), Some(Status::Alive));
+    assert_eq!(harness.tower.stats().received, 1);
+    assert!(harness.notices.iter().any(|notice| matches!(notice, Notice::MessageReceived { .. })));
+    assert_eq!(
+        decide(&mut harness, offer, Verdict::Reject),
+        Err(DecideError::Gone),
+        "frame is frame"
+    );
+    assert_eq!(harness.texts(), ["good"]);
 }
 
 #[test]
 fn a_replaced_message_is_confirmed_and_another_is_queued() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "bad words");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Replace(Message::text("good words"))).unwrap();
-    assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(raw.texts(), ["good words"]);
-    assert_ne!(raw.tower.peek().next().unwrap().nonce, Nonce(1), "it has a name of its own");
-    assert_eq!(common::held(&raw.tower), (1, 10));
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "bad words");
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Replace(Message::text("good words"))).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
+    assert_eq!(harness.texts(), ["good words"]);
+    assert_ne!(harness.tower.peek().next().unwrap().nonce, Nonce(1), "it has a name of its own");
+    assert_eq!(common::queue_usage(&harness.tower), (1, 10));
 }
 
 #[test]
@@ -97,44 +101,44 @@ fn a_replacement_that_does_not_fit_leaves_the_message_under_screening() {
     let mut config = config(DefaultVerdict::Accept);
     config.max_message = 20;
     config.max_queue_bytes = 20;
-    let mut raw = Raw::new(&config);
-    let link = raw.call_as(1);
-    raw.heard(link);
-    raw.hand(link, 1, "ten bytes.");
-    raw.hand(link, 2, "six by");
-    let offer = next(&mut raw);
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_from(1);
+    harness.take_frames(link);
+    harness.send_message(link, 1, "ten bytes.");
+    harness.send_message(link, 2, "six by");
+    let offer = next(&mut harness);
     let long = Verdict::Replace(Message::text(&"x".repeat(21)));
-    assert_eq!(decide(&mut raw, offer, long), Err(DecideError::TooLarge { max: 20 }));
+    assert_eq!(decide(&mut harness, offer, long), Err(DecideError::TooLarge { max: 20 }));
     let big = Verdict::Replace(Message::text(&"x".repeat(15)));
-    assert_eq!(decide(&mut raw, offer, big), Err(DecideError::Full));
-    assert!(raw.tower.offer(offer).is_some() && raw.heard(link).is_empty());
-    decide(&mut raw, offer, Verdict::Replace(Message::text(&"x".repeat(14)))).unwrap();
-    assert_eq!(common::held(&raw.tower), (2, 20));
+    assert_eq!(decide(&mut harness, offer, big), Err(DecideError::Full));
+    assert!(harness.tower.offer(offer).is_some() && harness.take_frames(link).is_empty());
+    decide(&mut harness, offer, Verdict::Replace(Message::text(&"x".repeat(14)))).unwrap();
+    assert_eq!(common::queue_usage(&harness.tower), (2, 20));
 }
 
 #[test]
 fn a_swallowed_message_is_confirmed_and_not_queued() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "for us alone");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Swallow).unwrap();
-    assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(common::held(&raw.tower), (0, 0));
-    assert_eq!(raw.tower.stats().swallowed, 1);
-    assert_eq!(raw.status(1), Some(Status::Alive));
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "for us alone");
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Swallow).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0));
+    assert_eq!(harness.tower.stats().swallowed, 1);
+    assert_eq!(harness.status(1), Some(Status::Alive));
 }
 
 #[test]
 fn a_rejected_message_stays_with_its_sender() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "not here");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Reject).unwrap();
-    assert_eq!(raw.heard(link), [Said::Refused(1, RefusedReason::Screened)]);
-    assert_eq!(common::held(&raw.tower), (0, 0));
-    assert_eq!(raw.tower.stats().refused, 1);
-    assert_eq!(raw.close_reason(link), None);
-    assert_eq!(raw.status(1), Some(Status::New), "nothing was taken from it");
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "not here");
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Reject).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Refused(1, RefusedReason::Screened)]);
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0));
+    assert_eq!(harness.tower.stats().refused, 1);
+    assert_eq!(harness.close_reason(link), None);
+    assert_eq!(harness.status(1), Some(Status::New), "nothing was taken from it");
 }
 
 #[test]
@@ -142,17 +146,17 @@ fn a_tower_that_rejects_everything_takes_nothing_and_is_alive() {
     let mut screening = config(DefaultVerdict::Reject);
     screening.screening =
         Screening::On { max_offers: 3, timeout: seconds(1), default: DefaultVerdict::Reject };
-    let mut net = net(3, &quick());
-    net.towers[1] = Some(tower(1, &screening));
-    net.announce(0, 1);
-    net.announce(0, 2);
-    net.enqueue(0, "kept");
-    net.run(seconds(30));
-    assert!(net.tower(1).stats().refused > 0);
-    assert_eq!(net.tower(1).stats().received, 0);
-    assert_eq!(net.status(0, 1), Some(Status::Alive));
+    let mut network = network(3, &fast_config());
+    network.towers[1] = Some(tower(1, &screening));
+    network.announce(0, 1);
+    network.announce(0, 2);
+    network.enqueue(0, "kept");
+    network.advance(seconds(30));
+    assert!(network.tower(1).stats().refused > 0);
+    assert_eq!(network.tower(1).stats().received, 0);
+    assert_eq!(network.status(0, 1), Some(Status::Alive));
     let held: usize = (0..3)
-        .map(|n| net.tower(n).peek().filter(|m| n != 1 || common::is_in_flight(m)).count())
+        .map(|n| network.tower(n).peek().filter(|m| n != 1 || common::is_in_flight(m)).count())
         .sum();
     assert_eq!(held, 1);
 }
@@ -160,43 +164,43 @@ fn a_tower_that_rejects_everything_takes_nothing_and_is_alive() {
 #[test]
 fn the_default_is_said_when_the_application_has_not_decided_in_time() {
     for default in [DefaultVerdict::Accept, DefaultVerdict::Reject] {
-        let mut raw = Raw::new(&config(default));
-        let link = raw.call_as(1);
-        raw.heard(link);
-        raw.hand(link, 1, "undecided");
-        let offer = next(&mut raw);
-        raw.run(TIMEOUT - Duration::from_nanos(1));
-        assert!(raw.heard(link).is_empty());
-        assert_eq!(raw.tower.next_wakeup().unwrap().reason, WakeupReason::Screening);
-        raw.run(Duration::from_nanos(1));
+        let mut harness = Harness::new(&config(default));
+        let link = harness.accept_from(1);
+        harness.take_frames(link);
+        harness.send_message(link, 1, "undecided");
+        let offer = next(&mut harness);
+        harness.advance(TIMEOUT - Duration::from_nanos(1));
+        assert!(harness.take_frames(link).is_empty());
+        assert_eq!(harness.tower.next_wakeup().unwrap().reason, WakeupReason::Screening);
+        harness.advance(Duration::from_nanos(1));
         let (answer, held) = match default {
-            DefaultVerdict::Accept => (Said::Confirmed(1), 1),
-            DefaultVerdict::Reject => (Said::Refused(1, RefusedReason::Screened), 0),
+            DefaultVerdict::Accept => (SentFrame::Confirmed(1), 1),
+            DefaultVerdict::Reject => (SentFrame::Refused(1, RefusedReason::Screened), 0),
         };
-        assert_eq!(raw.heard(link), [answer]);
-        assert_eq!(raw.tower.queue_usage().messages, held);
-        assert_eq!(decide(&mut raw, offer, Verdict::Swallow), Err(DecideError::Gone));
+        assert_eq!(harness.take_frames(link), [answer]);
+        assert_eq!(harness.tower.queue_usage().messages, held);
+        assert_eq!(decide(&mut harness, offer, Verdict::Swallow), Err(DecideError::Gone));
     }
 }
 
 #[test]
 fn beyond_the_bound_messages_are_answered_busy() {
-    let (mut raw, link) = screener();
-    let other = raw.call_as(2);
-    raw.heard(other);
+    let (mut harness, link) = screener();
+    let other = harness.accept_from(2);
+    harness.take_frames(other);
     for transfer in 1..4 {
-        raw.hand(link, transfer, "x");
+        harness.send_message(link, transfer, "x");
     }
-    raw.hand(other, 9, "y");
-    assert_eq!(raw.offers.len(), 3);
-    assert_eq!(raw.heard(other), [Said::Refused(9, RefusedReason::Busy)]);
+    harness.send_message(other, 9, "y");
+    assert_eq!(harness.offers.len(), 3);
+    assert_eq!(harness.take_frames(other), [SentFrame::Refused(9, RefusedReason::Busy)]);
     // Whatever is decided makes room.
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Swallow).unwrap();
-    raw.hand(other, 10, "y");
-    assert_eq!(raw.offers.len(), 3);
-    raw.hand(other, 11, "y");
-    assert!(raw.heard(other).is_empty(), "its turn comes after the tenth");
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Swallow).unwrap();
+    harness.send_message(other, 10, "y");
+    assert_eq!(harness.offers.len(), 3);
+    harness.send_message(other, 11, "y");
+    assert!(harness.take_frames(other).is_empty(), "its turn comes after the tenth");
 }
 
 #[test]
@@ -228,26 +232,26 @@ fn a_driver_that_does_not_poll_is_left_no_more_offers_than_the_bound() {
 
 #[test]
 fn a_link_that_ends_withdraws_its_offers() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "withdrawn");
-    let offer = next(&mut raw);
-    raw.lose(link);
-    assert_eq!(raw.tower.offer(offer), None);
-    assert_eq!(decide(&mut raw, offer, Verdict::Accept), Err(DecideError::Gone));
-    assert_eq!(common::held(&raw.tower), (0, 0));
-    assert_eq!(raw.tower.stats().received, 0);
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "withdrawn");
+    let offer = next(&mut harness);
+    harness.reset(link);
+    assert_eq!(harness.tower.offer(offer), None);
+    assert_eq!(decide(&mut harness, offer, Verdict::Accept), Err(DecideError::Gone));
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0));
+    assert_eq!(harness.tower.stats().received, 0);
     // The bound is for those that are open.
-    let link = raw.call_as(1);
-    (2..5).for_each(|transfer| raw.hand(link, transfer, "x"));
-    assert_eq!(raw.offers.len(), 3);
+    let link = harness.accept_from(1);
+    (2..5).for_each(|transfer| harness.send_message(link, transfer, "x"));
+    assert_eq!(harness.offers.len(), 3);
 }
 
 #[test]
 fn an_offer_that_was_withdrawn_wakes_nobody() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "withdrawn");
-    raw.lose(link);
-    assert_eq!(raw.tower.next_wakeup(), None);
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "withdrawn");
+    harness.reset(link);
+    assert_eq!(harness.tower.next_wakeup(), None);
 }
 
 #[test]
@@ -277,103 +281,110 @@ fn offers_that_were_withdrawn_leave_nothing_behind() {
 
 #[test]
 fn answers_keep_their_order_behind_an_undecided_message() {
-    let (mut raw, link) = screener();
-    (1..4).for_each(|transfer| raw.hand(link, transfer, &format!("message {transfer}")));
-    let [first, second, third] = [next(&mut raw), next(&mut raw), next(&mut raw)];
-    decide(&mut raw, third, Verdict::Reject).unwrap();
-    decide(&mut raw, second, Verdict::Accept).unwrap();
-    raw.announce(link, 4);
-    assert!(raw.heard(link).is_empty(), "the first is undecided");
-    assert_eq!(raw.texts(), ["message 2", "message 1"], "yet the second is queued");
-    decide(&mut raw, first, Verdict::Accept).unwrap();
-    let answers =
-        [Said::Confirmed(2), Said::Refused(3, RefusedReason::Screened), Said::Confirmed(4)];
-    let heard = raw.heard(link);
-    assert_eq!(heard[..3], answers, "{heard:?}");
+    let (mut harness, link) = screener();
+    (1..4)
+        .for_each(|transfer| harness.send_message(link, transfer, &format!("message {transfer}")));
+    let [first, second, third] = [next(&mut harness), next(&mut harness), next(&mut harness)];
+    decide(&mut harness, third, Verdict::Reject).unwrap();
+    decide(&mut harness, second, Verdict::Accept).unwrap();
+    harness.send_announce(link, 4);
+    assert!(harness.take_frames(link).is_empty(), "the first is undecided");
+    assert_eq!(harness.texts(), ["message 2", "message 1"], "yet the second is queued");
+    decide(&mut harness, first, Verdict::Accept).unwrap();
+    let answers = [
+        SentFrame::Confirmed(2),
+        SentFrame::Refused(3, RefusedReason::Screened),
+        SentFrame::Confirmed(4),
+    ];
+    let sent = harness.take_frames(link);
+    assert_eq!(sent[..3], answers, "{sent:?}");
 }
 
 #[test]
 fn a_copy_of_a_held_message_is_not_screened_but_waits_its_turn() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "known");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Accept).unwrap();
-    raw.heard(link);
-    raw.hand(link, 2, "unknown");
-    raw.say(link, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(3, "known") }));
-    assert_eq!(raw.offers.len(), 1);
-    assert!(!raw.heard(link).contains(&Said::Confirmed(3)));
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Swallow).unwrap();
-    assert!(raw.heard(link).contains(&Said::Confirmed(3)));
-    assert_eq!(raw.texts(), ["known"]);
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "known");
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    harness.take_frames(link);
+    harness.send_message(link, 2, "unknown");
+    harness
+        .send_frame(link, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(3, "known") }));
+    assert_eq!(harness.offers.len(), 1);
+    assert!(!harness.take_frames(link).contains(&SentFrame::Confirmed(3)));
+    let offer = next(&mut harness);
+    decide(&mut harness, offer, Verdict::Swallow).unwrap();
+    assert!(harness.take_frames(link).contains(&SentFrame::Confirmed(3)));
+    assert_eq!(harness.texts(), ["known"]);
 }
 
 #[test]
 fn two_copies_under_screening_are_one_message_when_both_are_accepted() {
-    let (mut raw, link) = screener();
-    let other = raw.call_as(2);
-    raw.heard(other);
-    raw.hand(link, 1, "same");
-    raw.say(other, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(2, "same") }));
-    let [first, second] = [next(&mut raw), next(&mut raw)];
-    decide(&mut raw, first, Verdict::Accept).unwrap();
-    decide(&mut raw, second, Verdict::Accept).unwrap();
-    assert_eq!(raw.texts(), ["same"]);
-    assert!(raw.heard(other).contains(&Said::Confirmed(2)));
-    assert_eq!((raw.tower.stats().received, raw.tower.stats().coalesced), (2, 1));
+    let (mut harness, link) = screener();
+    let other = harness.accept_from(2);
+    harness.take_frames(other);
+    harness.send_message(link, 1, "same");
+    harness
+        .send_frame(other, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(2, "same") }));
+    let [first, second] = [next(&mut harness), next(&mut harness)];
+    decide(&mut harness, first, Verdict::Accept).unwrap();
+    decide(&mut harness, second, Verdict::Accept).unwrap();
+    assert_eq!(harness.texts(), ["same"]);
+    assert!(harness.take_frames(other).contains(&SentFrame::Confirmed(2)));
+    assert_eq!((harness.tower.stats().received, harness.tower.stats().coalesced), (2, 1));
 }
 
 #[test]
 fn a_retry_of_a_decided_message_is_recognised() {
     for verdict in [Verdict::Accept, Verdict::Swallow, Verdict::Replace(Message::text("other"))] {
-        let (mut raw, link) = screener();
-        raw.hand(link, 1, "asked twice");
-        let offer = next(&mut raw);
-        decide(&mut raw, offer, verdict).unwrap();
-        let held = raw.tower.queue_usage().messages;
-        raw.lose(link);
-        let link = raw.call_as(1);
+        let (mut harness, link) = screener();
+        harness.send_message(link, 1, "asked twice");
+        let offer = next(&mut harness);
+        decide(&mut harness, offer, verdict).unwrap();
+        let held = harness.tower.queue_usage().messages;
+        harness.reset(link);
+        let link = harness.accept_from(1);
         let retry = MessageFrame { attempt: Attempt::Retry, ..message(1, "asked twice") };
-        raw.say(link, &Frame::Message(retry));
-        assert!(raw.offers.is_empty());
-        assert_eq!(raw.heard(link).last(), Some(&Said::Confirmed(1)));
-        assert_eq!(raw.tower.queue_usage().messages, held);
+        harness.send_frame(link, &Frame::Message(retry));
+        assert!(harness.offers.is_empty());
+        assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Confirmed(1)));
+        assert_eq!(harness.tower.queue_usage().messages, held);
     }
 }
 
 #[test]
 fn a_side_that_says_goodbye_is_told_what_was_taken_behind_an_undecided_message() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "undecided");
-    raw.hand(link, 2, "taken");
-    raw.hand(link, 3, "rejected");
-    let [_, second, third] = [next(&mut raw), next(&mut raw), next(&mut raw)];
-    decide(&mut raw, second, Verdict::Accept).unwrap();
-    decide(&mut raw, third, Verdict::Reject).unwrap();
-    raw.leave(link);
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "undecided");
+    harness.send_message(link, 2, "taken");
+    harness.send_message(link, 3, "rejected");
+    let [_, second, third] = [next(&mut harness), next(&mut harness), next(&mut harness)];
+    decide(&mut harness, second, Verdict::Accept).unwrap();
+    decide(&mut harness, third, Verdict::Reject).unwrap();
+    harness.send_goodbye(link);
     // What is not answered before our goodbye was not taken: so the second must be answered, or
     // there are two of it.
-    let heard = raw.heard(link);
+    let sent = harness.take_frames(link);
     let answers = [
-        Said::Refused(1, RefusedReason::Busy),
-        Said::Confirmed(2),
-        Said::Refused(3, RefusedReason::Screened),
-        Said::Goodbye(Farewell::Idle),
+        SentFrame::Refused(1, RefusedReason::Busy),
+        SentFrame::Confirmed(2),
+        SentFrame::Refused(3, RefusedReason::Screened),
+        SentFrame::Goodbye(Farewell::Idle),
     ];
-    assert_eq!(heard, answers);
-    assert_eq!(raw.texts(), ["taken"]);
+    assert_eq!(sent, answers);
+    assert_eq!(harness.texts(), ["taken"]);
 }
 
 #[test]
 fn what_is_under_screening_is_told_apart_from_what_waits() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "undecided");
-    let offer = next(&mut raw);
-    let states = |raw: &Raw| raw.tower.peek().map(|held| held.state).collect::<Vec<_>>();
+    let (mut harness, link) = screener();
+    harness.send_message(link, 1, "undecided");
+    let offer = next(&mut harness);
+    let states =
+        |harness: &Harness| harness.tower.peek().map(|held| held.state).collect::<Vec<_>>();
     let offered = MessageState::Offered { offer };
-    assert_eq!((states(&raw), raw.tower.pending_screenings()), (vec![offered], 1));
-    decide(&mut raw, offer, Verdict::Accept).unwrap();
+    assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![offered], 1));
+    decide(&mut harness, offer, Verdict::Accept).unwrap();
     let waiting = MessageState::Waiting;
-    assert_eq!((states(&raw), raw.tower.pending_screenings()), (vec![waiting], 0));
+    assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![waiting], 0));
 }

@@ -6,8 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod asking;
-mod host;
+mod client;
+mod harness;
 mod memory;
-mod serving;
-mod storm;
+mod random_events;
+mod server;

@@ -3,11 +3,11 @@
 use bytes::BufMut;
 use clacks_proto::{Dialects, Event, StateMachine, Window};
 
-use crate::host::{Host, payload, post, quiet};
+use crate::harness::{Harness, paused_config, payload, post};
 
 #[test]
 fn half_requests_and_answers_that_nobody_reads_are_within_the_bound() {
-    let mut config = quiet();
+    let mut config = paused_config();
     config.max_links = 16;
     config.max_half_open = 15;
     config.max_queue_messages = 64;
@@ -30,19 +30,19 @@ fn half_requests_and_answers_that_nobody_reads_are_within_the_bound() {
     let head = format!("POST / HTTP/1.1\r\nA: {}", "x".repeat(16_300));
     let mut kept = None;
     let info = allocation_counter::measure(|| {
-        let mut host = Host::new(config);
+        let mut harness = Harness::new(config);
         // Nothing is read on any link.
-        host.room = 0;
+        harness.transmit_limit = 0;
         for n in 0..links {
-            let link = host.call();
-            host.bytes(link, &answered);
+            let link = harness.accept();
+            harness.send_bytes(link, &answered);
             let half = if n % 2 == 0 { &request[..request.len() - 1] } else { head.as_bytes() };
             for piece in half.chunks(1000) {
-                host.bytes(link, piece);
+                harness.send_bytes(link, piece);
             }
         }
-        assert_eq!(host.tower.links().count(), links, "{:?}", host.closed);
-        kept = Some(host.tower);
+        assert_eq!(harness.tower.links().count(), links, "{:?}", harness.closed);
+        kept = Some(harness.tower);
     });
     assert!(info.bytes_max < bound as u64, "{} of {bound}", info.bytes_max);
     assert!(info.bytes_current > 8 * 64 * 1024, "{} are held", info.bytes_current);
@@ -51,26 +51,26 @@ fn half_requests_and_answers_that_nobody_reads_are_within_the_bound() {
 
 #[test]
 fn a_body_that_is_too_long_is_read_and_not_kept() {
-    let mut config = quiet();
+    let mut config = paused_config();
     config.max_message = 1000;
-    let mut host = Host::new(config);
-    let link = host.call();
+    let mut harness = Harness::new(config);
+    let link = harness.accept();
     let long = payload(&format!("\"{}\"", "x".repeat(4 << 20)), 8001);
     let request = post(&long);
     let info = allocation_counter::measure(|| {
         for piece in request.chunks(16 * 1024) {
-            host.tower.handle(Event::BytesArrived { link, bytes: piece }, host.now);
+            harness.tower.handle(Event::BytesArrived { link, bytes: piece }, harness.now);
         }
     });
     assert!(info.bytes_max < 100 * 1024, "{}", info.bytes_max);
     let mut said = Vec::new();
-    while host.tower.transmit(link, &mut (&mut said).limit(100)) > 0 {}
+    while harness.tower.transmit(link, &mut (&mut said).limit(100)) > 0 {}
     assert!(said.starts_with(b"HTTP/1.1 413 "), "{}", said.escape_ascii());
 }
 
 #[test]
 fn what_reading_a_request_takes_for_the_moment_is_within_the_bound() {
-    let mut config = quiet();
+    let mut config = paused_config();
     config.max_links = 2;
     config.max_half_open = 1;
     config.max_queue_messages = 2;
@@ -85,10 +85,10 @@ fn what_reading_a_request_takes_for_the_moment_is_within_the_bound() {
     let garbage = [head.into_bytes(), garbage].concat();
     let bound = config.max_memory();
     let info = allocation_counter::measure(|| {
-        let mut host = Host::new(config);
-        let link = host.tower.accept([127, 0, 0, 1].into(), host.now).unwrap();
+        let mut harness = Harness::new(config);
+        let link = harness.tower.accept([127, 0, 0, 1].into(), harness.now).unwrap();
         for bytes in garbage.chunks(1000) {
-            host.tower.handle(Event::BytesArrived { link, bytes }, host.now);
+            harness.tower.handle(Event::BytesArrived { link, bytes }, harness.now);
         }
     });
     assert!(info.bytes_max < bound as u64, "{} of {bound}", info.bytes_max);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clacks_proto::{Message, StateMachine};
 use proptest::prelude::*;
 
-use crate::world::{ALICE, BOB, World, keeping};
+use crate::pair::{ALICE, BOB, Pair, paused_config};
 
 /// What happens to the bytes of one side from one offset on.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +43,10 @@ proptest! {
         damage in damage(),
         chunk in 1..2000usize,
     ) {
-        let mut world = World::open();
-        world.chunk = chunk;
+        let mut pair = Pair::open();
+        pair.chunk_size = chunk;
         let mut seen = 0;
-        world.tamper = Some(Box::new(move |side, bytes| {
+        pair.tamper = Some(Box::new(move |side, bytes| {
             if side == victim {
                 let len = bytes.len();
                 if (seen..seen + len).contains(&offset) {
@@ -55,24 +55,24 @@ proptest! {
                 seen += len;
             }
         }));
-        world.expand(ALICE);
+        pair.expand(ALICE);
         let bodies: Vec<String> = (0..11).map(|number| format!("number {number:02}")).collect();
         for body in &bodies {
-            world.enqueue(ALICE, &Message::text(body));
-            world.settle();
+            pair.enqueue(ALICE, &Message::text(body));
+            pair.drive();
         }
         // A link that waits for lost bytes is given up, and the peer tried again.
-        world.pass(keeping().timeouts.confirm * 4 + Duration::from_secs(60));
+        pair.advance(paused_config().timeouts.confirm * 4 + Duration::from_secs(60));
 
-        prop_assert_eq!(world.held(ALICE), 0);
-        let mut held: Vec<String> = world.towers[BOB]
+        prop_assert_eq!(pair.queued(ALICE), 0);
+        let mut held: Vec<String> = pair.towers[BOB]
             .tower()
             .peek()
             .map(|held| held.message.as_text().unwrap_or("altered").to_owned())
             .collect();
         held.sort();
         prop_assert_eq!(held, bodies);
-        let is_closed = world.connections.iter().all(|c| c.ends[0].is_open == c.ends[1].is_open);
+        let is_closed = pair.connections.iter().all(|c| c.endpoints[0].is_open == c.endpoints[1].is_open);
         prop_assert!(is_closed, "half a connection is left");
     }
 }

@@ -16,16 +16,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::stranger::{Host, client, talk};
-use crate::world::{ALICE, BOB, World, address, giving, keeping, secure};
+use crate::pair::{ALICE, BOB, Pair, address, paused_config, secure_tower, unlimited_config};
+use crate::rustls_client::{Harness, client, drive};
 
 fn both(mut config: Config) -> Config {
     config.dialects = Dialects::NativeAndHttp;
     config
 }
 
-fn host() -> Host {
-    Host::with(both(keeping()), &Identity::generate().unwrap(), Trust::Open)
+fn harness() -> Harness {
+    Harness::with(both(paused_config()), &Identity::generate().unwrap(), Trust::Open)
 }
 
 fn request(sender: &str) -> String {
@@ -39,11 +39,16 @@ fn request(sender: &str) -> String {
 const HELLO: [u8; 5] = [0xC1, 0, 0, 0, 0x2b];
 
 /// Connects with these protocols and says something; what the tower says.
-fn say(host: &mut Host, protocols: &[&[u8]], identity: Option<&Identity>, bytes: &[u8]) -> Vec<u8> {
+fn say(
+    harness: &mut Harness,
+    protocols: &[&[u8]],
+    identity: Option<&Identity>,
+    bytes: &[u8],
+) -> Vec<u8> {
     let mut client = client(protocols, identity);
     client.writer().write_all(bytes).unwrap();
     // A refusal is an error here; the caller looks at the tower.
-    let _ = talk(&mut client, host);
+    let _ = drive(&mut client, harness);
     let mut said = Vec::new();
     let _ = client.reader().read_to_end(&mut said);
     said
@@ -57,19 +62,19 @@ fn a_caller_gets_the_dialect_that_it_names_or_begins_with() {
     let http: &[u8] = b"http/1.1";
     for protocols in [&[][..], &[http], &[b"h2", http]] {
         for identity in [None, Some(&somebody)] {
-            let mut host = host();
-            let said = say(&mut host, protocols, identity, request);
+            let mut harness = harness();
+            let said = say(&mut harness, protocols, identity, request);
             assert!(said.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", said.escape_ascii());
-            assert_eq!((host.tower.tower().queue_usage().messages, host.closed), (1, None));
+            assert_eq!((harness.tower.tower().queue_usage().messages, harness.closed), (1, None));
         }
     }
     for protocols in [&[ALPN][..], &[http, ALPN], &[ALPN, http]] {
-        let mut host = host();
-        let said = say(&mut host, protocols, Some(&somebody), &[]);
+        let mut harness = harness();
+        let said = say(&mut harness, protocols, Some(&somebody), &[]);
         assert_eq!(said.first(), Some(&0xC1), "our hello comes without being asked for");
     }
-    let mut host = host();
-    let said = say(&mut host, &[], Some(&somebody), &HELLO);
+    let mut harness = harness();
+    let said = say(&mut harness, &[], Some(&somebody), &HELLO);
     assert_eq!(said.first(), Some(&0xC1), "its first byte has told");
 }
 
@@ -77,36 +82,42 @@ fn a_caller_gets_the_dialect_that_it_names_or_begins_with() {
 fn nobody_speaks_the_native_dialect_without_a_key() {
     let http: &[u8] = b"http/1.1";
     for protocols in [&[][..], &[http], &[ALPN]] {
-        let mut host = host();
-        let said = say(&mut host, protocols, None, &HELLO);
-        assert_eq!(host.closed, Some(CloseReason::Tls(TlsFailure::Certificate)));
+        let mut harness = harness();
+        let said = say(&mut harness, protocols, None, &HELLO);
+        assert_eq!(harness.closed, Some(CloseReason::Tls(TlsFailure::Certificate)));
         assert_eq!(said, b"", "not even a hello");
     }
 }
 
 #[test]
 fn other_protocols_are_refused() {
-    let mut host = host();
-    say(&mut host, &[b"h2"], None, b"");
-    assert_eq!(host.closed, Some(CloseReason::Tls(TlsFailure::NoCommonProtocol)));
+    let mut harness = harness();
+    say(&mut harness, &[b"h2"], None, b"");
+    assert_eq!(harness.closed, Some(CloseReason::Tls(TlsFailure::NoCommonProtocol)));
 }
 
 #[test]
 fn without_http_and_in_private_nobody_gets_it() {
     let identity = Identity::generate().unwrap();
     let roots = Roots::from_pem(identity.cert_pem().as_bytes()).unwrap();
-    let mut named = both(keeping());
+    let mut named = both(paused_config());
     named.network = "of our own".into();
-    for (config, trust) in
-        [(keeping(), Trust::Open), (named, Trust::Open), (both(keeping()), Trust::Private(roots))]
-    {
+    for (config, trust) in [
+        (paused_config(), Trust::Open),
+        (named, Trust::Open),
+        (both(paused_config()), Trust::Private(roots)),
+    ] {
         for protocols in [&[][..], &[&b"http/1.1"[..]]] {
             for caller in [None, Some(&identity)] {
-                let mut host = Host::with(config.clone(), &identity, trust.clone());
+                let mut harness = Harness::with(config.clone(), &identity, trust.clone());
                 let request = request("js.example");
-                let said = say(&mut host, protocols, caller, request.as_bytes());
-                assert!(matches!(host.closed, Some(CloseReason::Tls(_))), "{:?}", host.closed);
-                assert_eq!((said, host.tower.tower().queue_usage().messages), (Vec::new(), 0));
+                let said = say(&mut harness, protocols, caller, request.as_bytes());
+                assert!(
+                    matches!(harness.closed, Some(CloseReason::Tls(_))),
+                    "{:?}",
+                    harness.closed
+                );
+                assert_eq!((said, harness.tower.tower().queue_usage().messages), (Vec::new(), 0));
             }
         }
     }
@@ -114,25 +125,25 @@ fn without_http_and_in_private_nobody_gets_it() {
 
 #[test]
 fn towers_that_speak_both_speak_the_native_one_with_each_other() {
-    let mut world = World::open();
+    let mut pair = Pair::open();
     for side in [ALICE, BOB] {
-        let config = both(if side == ALICE { giving() } else { keeping() });
-        world.towers[side] = secure(side, config, &Identity::generate().unwrap(), Trust::Open);
+        let config = both(if side == ALICE { unlimited_config() } else { paused_config() });
+        pair.towers[side] = secure_tower(side, config, &Identity::generate().unwrap(), Trust::Open);
     }
-    world.meet();
-    let known = |side: usize| world.towers[side].tower().find(&address(1 - side)).unwrap();
+    pair.establish_link();
+    let known = |side: usize| pair.towers[side].tower().find(&address(1 - side)).unwrap();
     assert_eq!(known(ALICE).dialect, Some(Dialect::Native));
     assert!(known(ALICE).fingerprint.is_some());
 }
 
 /// Alice, who speaks both dialects and knows Bob's key; their link is gone.
 fn acquainted() -> (SecureTower, Instant) {
-    let mut world = World::open();
-    let config = both(giving());
-    world.towers[ALICE] = secure(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
-    world.meet();
-    let (link, now) = (world.connections[0].ends[ALICE].link, world.now);
-    let [mut alice, _] = world.towers;
+    let mut pair = Pair::open();
+    let config = both(unlimited_config());
+    pair.towers[ALICE] = secure_tower(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
+    pair.establish_link();
+    let (link, now) = (pair.connections[0].endpoints[ALICE].link, pair.now);
+    let [mut alice, _] = pair.towers;
     alice.handle(Event::Lost { link, cause: IoCause::Reset }, now);
     while alice.poll_action().is_some() {}
     (alice, now)
@@ -199,17 +210,17 @@ fn another_server_at_an_address_whose_key_is_known_gets_nothing() {
 
 #[test]
 fn what_a_peer_speaks_is_learnt_again() {
-    let mut world = World::open();
-    let config = both(keeping());
-    world.towers[ALICE] = secure(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
+    let mut pair = Pair::open();
+    let config = both(paused_config());
+    pair.towers[ALICE] = secure_tower(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
     let dialect =
-        |world: &World| world.towers[ALICE].tower().find(&address(BOB)).and_then(|bob| bob.dialect);
-    let now = world.now;
-    call(&mut world.towers[ALICE], now, &request("bob.example"));
-    assert_eq!(dialect(&world), Some(Dialect::Http), "so it seems");
-    world.towers[ALICE].tower_mut().announce(&address(BOB), now).unwrap();
-    world.settle();
-    assert_eq!(dialect(&world), Some(Dialect::Native));
+        |pair: &Pair| pair.towers[ALICE].tower().find(&address(BOB)).and_then(|bob| bob.dialect);
+    let now = pair.now;
+    call(&mut pair.towers[ALICE], now, &request("bob.example"));
+    assert_eq!(dialect(&pair), Some(Dialect::Http), "so it seems");
+    pair.towers[ALICE].tower_mut().announce(&address(BOB), now).unwrap();
+    pair.drive();
+    assert_eq!(dialect(&pair), Some(Dialect::Native));
 }
 
 /// What a server got, how long the records were, and what the tower reported.
@@ -237,7 +248,8 @@ fn version_1() -> CertifiedKey {
 
 /// A tower that knows a peer that it never dialled, and has a message.
 fn eager(message: &Message) -> SecureTower {
-    let mut tower = secure(ALICE, both(giving()), &Identity::generate().unwrap(), Trust::Open);
+    let mut tower =
+        secure_tower(ALICE, both(unlimited_config()), &Identity::generate().unwrap(), Trust::Open);
     tower.tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
     tower.tower_mut().expand(&address(BOB), Instant::ORIGIN).unwrap();
     tower

@@ -14,6 +14,6 @@ mod handshake;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
-mod stranger;
+mod pair;
+mod rustls_client;
 mod stream;
-mod world;

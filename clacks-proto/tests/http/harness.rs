@@ -1,5 +1,5 @@
-//! One tower in clear text that speaks both dialects, and whoever is at the other end of its links:
-//! bytes by hand.
+//! One tower under test that speaks both dialects in clear text. The test plays every peer and sends
+//! its bytes by hand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,21 +11,27 @@ use clacks_proto::{
     OfferId, Seed, SendRate, StateMachine, Status, Tower,
 };
 
-pub(crate) struct Host {
+/// A tower under test, its driver, and the peer at the other end of every link.
+pub(crate) struct Harness {
     pub(crate) tower: Tower,
     pub(crate) now: Instant,
+    /// Every notice polled.
     pub(crate) notices: Vec<Notice>,
-    /// Links that the tower dialled and that nobody answered yet.
+    /// Dials that are not connected, oldest first.
     pub(crate) dialled: VecDeque<(LinkId, Address)>,
+    /// Offers polled.
     pub(crate) offers: VecDeque<OfferId>,
+    /// Links with an `Action::Close`, each with the reason of the first one.
     pub(crate) closed: BTreeMap<LinkId, CloseReason>,
-    /// The driver asks for at most so many bytes at a time.
-    pub(crate) room: usize,
-    said: BTreeMap<LinkId, Vec<u8>>,
+    /// Maximum number of bytes in one call of `transmit`.
+    pub(crate) transmit_limit: usize,
+    /// Bytes that the tower has sent on each link and the test has not taken.
+    sent: BTreeMap<LinkId, Vec<u8>>,
 }
 
-/// Speaks both dialects, and sends nothing unless it is told to.
-pub(crate) fn quiet() -> Config {
+/// Returns a configuration with both dialects that sends no message: the first tick is later than any
+/// test.
+pub(crate) fn paused_config() -> Config {
     let mut config = Config::default();
     config.dialects = Dialects::NativeAndHttp;
     config.send_rate = SendRate::Every(Duration::from_secs(1_000_000));
@@ -33,9 +39,9 @@ pub(crate) fn quiet() -> Config {
     config
 }
 
-/// Hands on what it has.
-pub(crate) fn quick() -> Config {
-    let mut config = quiet();
+/// Returns a configuration with both dialects that sends 20 messages per second.
+pub(crate) fn fast_config() -> Config {
+    let mut config = paused_config();
     config.send_rate = SendRate::per_second(20);
     config
 }
@@ -44,36 +50,36 @@ pub(crate) fn address(text: &str) -> Address {
     text.parse().unwrap()
 }
 
-/// The payload of a JavaScript tower at `localhost` and `port`.
+/// Returns the payload of a JavaScript tower at `localhost` and `port`.
 pub(crate) fn payload(message: &str, port: u16) -> String {
     format!(
         r#"{{"message":{message},"type":"message","sender":{{"hostname":"localhost","port":{port}}}}}"#
     )
 }
 
-/// A request as JavaScript towers write it, with the right length.
+/// Returns a request as JavaScript towers write it.
 pub(crate) fn post(body: &str) -> Vec<u8> {
-    post_with(body.len(), body)
+    post_with_length(body.len(), body)
 }
 
-/// The same, with a length of any kind.
-pub(crate) fn post_with(len: impl std::fmt::Display, body: &str) -> Vec<u8> {
+/// Returns a request as JavaScript towers write it, with `len` as its content length.
+pub(crate) fn post_with_length(len: impl std::fmt::Display, body: &str) -> Vec<u8> {
     format!(
         "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len}\r\nHost: localhost:9001\r\nConnection: keep-alive\r\n\r\n{body}"
     )
     .into_bytes()
 }
 
-/// The answer of a JavaScript tower.
-pub(crate) fn answer(status: u16) -> Vec<u8> {
+/// Returns the response of a JavaScript tower.
+pub(crate) fn response(status: u16) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status} Word\r\nDate: now\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     )
     .into_bytes()
 }
 
-impl Host {
-    /// The tower at `localhost:9001`.
+impl Harness {
+    /// Creates the tower at `localhost:9001` without peers and links.
     pub(crate) fn new(config: Config) -> Self {
         let tower = Tower::new(config, address("localhost:9001"), &Seed::from_u64(1)).unwrap();
         Self {
@@ -83,29 +89,33 @@ impl Host {
             dialled: VecDeque::new(),
             offers: VecDeque::new(),
             closed: BTreeMap::new(),
-            room: 1 << 20,
-            said: BTreeMap::new(),
+            transmit_limit: 1 << 20,
+            sent: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn call(&mut self) -> LinkId {
+    /// Connects a client to the tower. The client sends nothing.
+    pub(crate) fn accept(&mut self) -> LinkId {
         let link = self.tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).unwrap();
-        self.settle();
+        self.drive();
         link
     }
 
-    pub(crate) fn bytes(&mut self, link: LinkId, bytes: &[u8]) {
-        self.tell(Event::BytesArrived { link, bytes });
+    /// Sends bytes of a peer.
+    pub(crate) fn send_bytes(&mut self, link: LinkId, bytes: &[u8]) {
+        self.handle(Event::BytesArrived { link, bytes });
     }
 
-    pub(crate) fn tell(&mut self, event: Event<'_>) {
+    /// Passes an event to the tower, then calls [`drive`](Self::drive).
+    pub(crate) fn handle(&mut self, event: Event<'_>) {
         self.tower.handle(event, self.now);
-        self.settle();
+        self.drive();
     }
 
-    pub(crate) fn with<R>(&mut self, verb: impl FnOnce(&mut Tower, Instant) -> R) -> R {
-        let result = verb(&mut self.tower, self.now);
-        self.settle();
+    /// Calls `f` with the tower and the current time, then calls [`drive`](Self::drive).
+    pub(crate) fn with<R>(&mut self, f: impl FnOnce(&mut Tower, Instant) -> R) -> R {
+        let result = f(&mut self.tower, self.now);
+        self.drive();
         result
     }
 
@@ -121,25 +131,27 @@ impl Host {
         self.tower.find(&address(peer)).map(|peer| peer.status)
     }
 
-    /// What the tower has said on a link since the last time.
-    pub(crate) fn heard(&mut self, link: LinkId) -> String {
-        String::from_utf8_lossy(&self.heard_bytes(link)).into_owned()
+    /// Returns the text that the tower sent on a link since the last call.
+    pub(crate) fn take_sent(&mut self, link: LinkId) -> String {
+        String::from_utf8_lossy(&self.take_sent_bytes(link)).into_owned()
     }
 
-    pub(crate) fn heard_bytes(&mut self, link: LinkId) -> Vec<u8> {
+    /// Returns the bytes that the tower sent on a link since the last call.
+    pub(crate) fn take_sent_bytes(&mut self, link: LinkId) -> Vec<u8> {
         self.read(link);
-        self.said.remove(&link).unwrap_or_default()
+        self.sent.remove(&link).unwrap_or_default()
     }
 
-    /// The statuses in what the tower has said, and whether it closes the link.
-    pub(crate) fn statuses(&mut self, link: LinkId) -> (Vec<u16>, bool) {
-        let said = self.heard(link);
-        let statuses = said.split("HTTP/1.1 ").skip(1);
+    /// Returns the status codes that the tower sent on a link since the last call, and whether one of
+    /// the responses has `Connection: close`.
+    pub(crate) fn take_statuses(&mut self, link: LinkId) -> (Vec<u16>, bool) {
+        let sent = self.take_sent(link);
+        let statuses = sent.split("HTTP/1.1 ").skip(1);
         let statuses = statuses.map(|status| status[..3].parse().unwrap()).collect();
-        (statuses, said.contains("Connection: close"))
+        (statuses, sent.contains("Connection: close"))
     }
 
-    /// The message texts that the tower holds, sorted.
+    /// Returns the bodies of all messages in the queue as text, sorted.
     pub(crate) fn texts(&self) -> Vec<String> {
         let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
         let mut texts: Vec<_> = self.tower.peek().map(|held| text(held.message.body())).collect();
@@ -147,36 +159,42 @@ impl Host {
         texts
     }
 
-    /// Answers the oldest dial: the connection stands.
-    pub(crate) fn pick_up(&mut self) -> (LinkId, Address) {
-        let (link, address) = self.dialled.pop_front().expect("a dial");
-        self.tell(Event::Connected { link });
+    /// Establishes the connection of the oldest dial.
+    pub(crate) fn connect_dial(&mut self) -> (LinkId, Address) {
+        let (link, address) = self.dialled.pop_front().expect("the tower has dialled");
+        self.handle(Event::Connected { link });
         (link, address)
     }
 
-    /// Lets time pass, waking the tower when it asks for it.
-    pub(crate) fn run(&mut self, time: Duration) {
+    /// Advances the clock by `time`. Fires the timer of the tower when it is due.
+    pub(crate) fn advance(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(end, |_| false);
     }
 
-    pub(crate) fn run_to_dial(&mut self) {
+    /// Advances the clock until a dial is pending.
+    ///
+    /// # Panics
+    ///
+    /// No dial is pending after 60 seconds.
+    pub(crate) fn run_until_dial(&mut self) {
         let end = self.now + Duration::from_secs(60);
-        self.run_until(end, |host| !host.dialled.is_empty());
-        assert!(!self.dialled.is_empty(), "nobody is called: {:?}", self.notices);
+        self.run_until(end, |harness| !harness.dialled.is_empty());
+        assert!(!self.dialled.is_empty(), "the tower has not dialled: {:?}", self.notices);
     }
 
     fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) {
-        self.settle();
+        self.drive();
         while !done(self) && self.now < end {
             let next = self.tower.next_wakeup().map_or(end, |wakeup| wakeup.at.min(end));
             self.now = self.now.max(next);
             self.tower.handle(Event::TimerFired, self.now);
-            self.settle();
+            self.drive();
         }
     }
 
-    pub(crate) fn settle(&mut self) {
+    /// Handles all pending actions.
+    pub(crate) fn drive(&mut self) {
         while let Some(action) = self.tower.poll_action() {
             match action {
                 Action::Connect { link, address } => {
@@ -197,7 +215,7 @@ impl Host {
     }
 
     fn read(&mut self, link: LinkId) {
-        let said = self.said.entry(link).or_default();
-        while self.tower.transmit(link, &mut (&mut *said).limit(self.room)) > 0 {}
+        let sent = self.sent.entry(link).or_default();
+        while self.tower.transmit(link, &mut (&mut *sent).limit(self.transmit_limit)) > 0 {}
     }
 }

@@ -9,14 +9,14 @@ use clacks_proto::{
 };
 use proptest::prelude::*;
 
-use crate::host::{Host, address, payload, post, post_with, quiet};
+use crate::harness::{Harness, address, paused_config, payload, post, post_with_length};
 
 /// What a tower answers to bytes on a fresh link, and whether it then closes the link.
-fn answers(host: &mut Host, bytes: &[u8], pieces: usize) -> (Vec<u16>, bool) {
-    let link = host.call();
-    bytes.chunks(pieces).for_each(|piece| host.bytes(link, piece));
-    let (statuses, says_close) = host.statuses(link);
-    let closed = host.closed.contains_key(&link);
+fn responses(harness: &mut Harness, bytes: &[u8], pieces: usize) -> (Vec<u16>, bool) {
+    let link = harness.accept();
+    bytes.chunks(pieces).for_each(|piece| harness.send_bytes(link, piece));
+    let (statuses, says_close) = harness.take_statuses(link);
+    let closed = harness.closed.contains_key(&link);
     assert_eq!(closed, says_close, "it does as it says");
     (statuses, closed)
 }
@@ -95,11 +95,11 @@ fn payloads_and_the_answers_of_both_kinds_of_towers() {
     ];
     for (body, _theirs, ours, held) in cases {
         for pieces in [1 << 20, 1, 7] {
-            let mut host = Host::new(quiet());
+            let mut harness = Harness::new(paused_config());
             let request = post(&body);
-            let found = answers(&mut host, &request, pieces);
+            let found = responses(&mut harness, &request, pieces);
             assert_eq!(found, (vec![ours], false), "{body:.200} by {pieces}");
-            assert_eq!(host.texts(), held, "{body:.200}");
+            assert_eq!(harness.texts(), held, "{body:.200}");
         }
     }
 }
@@ -296,91 +296,91 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
         ),
     ];
     for (bytes, _theirs, ours, _they_close, we_close, held) in cases {
-        let mut host = Host::new(quiet());
-        let found = answers(&mut host, bytes.as_bytes(), usize::MAX);
+        let mut harness = Harness::new(paused_config());
+        let found = responses(&mut harness, bytes.as_bytes(), usize::MAX);
         assert_eq!(found, (ours.to_vec(), we_close), "{bytes:.200}");
-        assert_eq!(host.texts().len(), held, "{bytes:.200}");
+        assert_eq!(harness.texts().len(), held, "{bytes:.200}");
     }
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
     let bytes = [post(&payload("1", 8001)), post("hello"), post(&payload("2", 8001))].concat();
-    let mut host = Host::new(quiet());
-    assert_eq!(answers(&mut host, &bytes, usize::MAX), (vec![200, 400, 200], false));
-    assert_eq!(host.texts(), ["1", "2"]);
+    let mut harness = Harness::new(paused_config());
+    assert_eq!(responses(&mut harness, &bytes, usize::MAX), (vec![200, 400, 200], false));
+    assert_eq!(harness.texts(), ["1", "2"]);
 }
 
 #[test]
 fn whoever_never_reads_an_answer_is_cut_off() {
-    let mut host = Host::new(quiet());
-    host.room = 0;
-    let link = host.call();
+    let mut harness = Harness::new(paused_config());
+    harness.transmit_limit = 0;
+    let link = harness.accept();
     for _ in 0..40 {
-        host.bytes(link, &post(&payload("1", 8001)));
+        harness.send_bytes(link, &post(&payload("1", 8001)));
     }
-    assert_eq!(host.closed.get(&link), Some(&CloseReason::BadHttp));
-    let granted = usize::from(quiet().window.messages);
-    assert_eq!(host.texts().len(), granted, "what was taken is kept");
+    assert_eq!(harness.closed.get(&link), Some(&CloseReason::BadHttp));
+    let granted = usize::from(paused_config().window.messages);
+    assert_eq!(harness.texts().len(), granted, "what was taken is kept");
 }
 
 #[test]
 fn whoever_asks_for_more_at_a_time_than_is_granted_is_told_so() {
-    let mut host = Host::new(quiet());
-    let granted = usize::from(quiet().window.messages);
+    let mut harness = Harness::new(paused_config());
+    let granted = usize::from(paused_config().window.messages);
     let bytes = post(&payload("1", 8001)).repeat(granted + 3);
     let mut expected = vec![200; granted];
     expected.push(503);
-    assert_eq!(answers(&mut host, &bytes, usize::MAX), (expected, true));
-    assert_eq!(host.texts().len(), granted);
+    assert_eq!(responses(&mut harness, &bytes, usize::MAX), (expected, true));
+    assert_eq!(harness.texts().len(), granted);
 }
 
 #[test]
 fn the_word_that_somebody_waits_for_is_said_at_once() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
     let body = payload("\"m\"", 8001);
     let head = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    host.bytes(link, head.as_bytes());
-    assert_eq!(host.heard(link), "HTTP/1.1 100 Continue\r\n\r\n");
-    host.bytes(link, body.as_bytes());
-    assert_eq!(host.statuses(link), (vec![200], false));
+    harness.send_bytes(link, head.as_bytes());
+    assert_eq!(harness.take_sent(link), "HTTP/1.1 100 Continue\r\n\r\n");
+    harness.send_bytes(link, body.as_bytes());
+    assert_eq!(harness.take_statuses(link), (vec![200], false));
 }
 
 #[test]
 fn the_word_is_not_said_to_whom_did_not_wait_for_it() {
-    let mut host = Host::new(quiet());
+    let mut harness = Harness::new(paused_config());
     let body = payload("\"m\"", 8001);
     let head = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    let link = host.call();
+    let link = harness.accept();
     // The driver has no time to send between the two.
     for bytes in [head.as_bytes(), body.as_bytes()] {
-        host.tower.handle(Event::BytesArrived { link, bytes }, host.now);
+        harness.tower.handle(Event::BytesArrived { link, bytes }, harness.now);
     }
-    host.settle();
-    assert_eq!(host.statuses(link), (vec![200], false));
+    harness.drive();
+    assert_eq!(harness.take_statuses(link), (vec![200], false));
 }
 
 #[test]
 fn an_answer_says_how_long_the_link_is_kept_and_it_is() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
-    host.bytes(link, &post(&payload("1", 8001)));
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
+    harness.send_bytes(link, &post(&payload("1", 8001)));
     assert_eq!(
-        host.heard(link),
+        harness.take_sent(link),
         "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=30\r\nContent-Length: 0\r\n\r\n"
     );
-    host.run(Duration::from_secs(59));
-    assert!(host.closed.is_empty());
-    host.run(Duration::from_secs(2));
-    assert_eq!(host.closed.get(&link), Some(&CloseReason::Idle));
-    assert_eq!(host.heard(link), "", "no goodbye in another language");
+    harness.advance(Duration::from_secs(59));
+    assert!(harness.closed.is_empty());
+    harness.advance(Duration::from_secs(2));
+    assert_eq!(harness.closed.get(&link), Some(&CloseReason::Idle));
+    assert_eq!(harness.take_sent(link), "", "no goodbye in another language");
 }
 
 /// JavaScript towers count UTF-16 units.
@@ -391,25 +391,25 @@ fn a_body_longer_than_its_head_says_is_read_to_its_last_bracket() {
         let units = body.encode_utf16().count();
         assert!(units < body.len());
         for pieces in [1, 3, 1 << 20] {
-            let mut host = Host::new(quiet());
-            let found = answers(&mut host, &post_with(units, &body), pieces);
+            let mut harness = Harness::new(paused_config());
+            let found = responses(&mut harness, &post_with_length(units, &body), pieces);
             assert_eq!(found, (vec![200], true), "{body}");
-            assert_eq!(host.texts(), [text.replace("\\\"", "\"")]);
-            assert_eq!(host.status("localhost:8001"), Some(Status::New));
+            assert_eq!(harness.texts(), [text.replace("\\\"", "\"")]);
+            assert_eq!(harness.status("localhost:8001"), Some(Status::New));
         }
     }
 }
 
 #[test]
 fn the_rest_of_a_body_is_not_waited_for_long() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
-    host.bytes(link, &post_with(20, &payload("\"m\"", 8001)[..20]));
-    host.run(Duration::from_millis(900));
-    assert!(host.closed.is_empty());
-    host.run(Duration::from_millis(200));
-    assert_eq!(host.statuses(link), (vec![400], true));
-    assert_eq!(host.closed.get(&link), Some(&CloseReason::RequestTimeout));
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
+    harness.send_bytes(link, &post_with_length(20, &payload("\"m\"", 8001)[..20]));
+    harness.advance(Duration::from_millis(900));
+    assert!(harness.closed.is_empty());
+    harness.advance(Duration::from_millis(200));
+    assert_eq!(harness.take_statuses(link), (vec![400], true));
+    assert_eq!(harness.closed.get(&link), Some(&CloseReason::RequestTimeout));
 }
 
 #[test]
@@ -418,134 +418,139 @@ fn what_does_not_come_in_time_is_answered_408() {
     let whole = post(&body);
     // Cut in the head: the time to shake hands. Cut in the body: the time to confirm.
     for (cut, seconds) in [(1, 10), (50, 10), (whole.len() - 3, 30)] {
-        let mut host = Host::new(quiet());
-        let link = host.call();
-        host.bytes(link, &whole[..cut]);
-        host.run(Duration::from_secs(seconds - 1));
+        let mut harness = Harness::new(paused_config());
+        let link = harness.accept();
+        harness.send_bytes(link, &whole[..cut]);
+        harness.advance(Duration::from_secs(seconds - 1));
         // A byte now and then does not put it off.
-        host.bytes(link, &whole[cut..=cut]);
-        assert!(host.closed.is_empty());
-        host.run(Duration::from_secs(2));
-        assert_eq!(host.statuses(link), (vec![408], true), "cut at {cut}");
-        assert_eq!(host.closed.get(&link), Some(&CloseReason::RequestTimeout));
-        assert!(host.texts().is_empty());
+        harness.send_bytes(link, &whole[cut..=cut]);
+        assert!(harness.closed.is_empty());
+        harness.advance(Duration::from_secs(2));
+        assert_eq!(harness.take_statuses(link), (vec![408], true), "cut at {cut}");
+        assert_eq!(harness.closed.get(&link), Some(&CloseReason::RequestTimeout));
+        assert!(harness.texts().is_empty());
     }
 }
 
 #[test]
 fn who_says_nothing_is_cut_off_in_silence() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
-    host.run(Duration::from_secs(11));
-    assert_eq!(host.closed.get(&link), Some(&CloseReason::HandshakeTimeout));
-    assert_eq!(host.heard(link), "");
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
+    harness.advance(Duration::from_secs(11));
+    assert_eq!(harness.closed.get(&link), Some(&CloseReason::HandshakeTimeout));
+    assert_eq!(harness.take_sent(link), "");
 }
 
 #[test]
 fn an_end_between_requests_is_a_goodbye_and_one_within_is_not() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
-    host.bytes(link, &post(&payload("1", 8001)));
-    host.tell(Event::Finished { link });
-    assert!(matches!(host.closed[&link], CloseReason::Goodbye(_)));
-    assert_eq!(host.statuses(link).0, [200]);
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
+    harness.send_bytes(link, &post(&payload("1", 8001)));
+    harness.handle(Event::Finished { link });
+    assert!(matches!(harness.closed[&link], CloseReason::Goodbye(_)));
+    assert_eq!(harness.take_statuses(link).0, [200]);
 
-    let link = host.call();
-    host.bytes(link, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
-    host.tell(Event::Finished { link });
-    assert_eq!(host.closed[&link], CloseReason::Truncated);
-    assert_eq!(host.statuses(link), (vec![400], true));
+    let link = harness.accept();
+    harness.send_bytes(link, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
+    harness.handle(Event::Finished { link });
+    assert_eq!(harness.closed[&link], CloseReason::Truncated);
+    assert_eq!(harness.take_statuses(link), (vec![400], true));
 }
 
 #[test]
 fn a_sender_is_new_at_its_first_request_and_alive_at_its_second() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
     let announce = payload("null", 8001).replace("\"message\",\"sender", "\"announce\",\"sender");
-    host.bytes(link, &post(&announce));
-    assert_eq!(host.status("localhost:8001"), Some(Status::New));
-    host.bytes(link, &post(&announce));
-    assert_eq!(host.status("localhost:8001"), Some(Status::Alive));
-    assert_eq!(host.tower.queue_usage().messages, 0);
+    harness.send_bytes(link, &post(&announce));
+    assert_eq!(harness.status("localhost:8001"), Some(Status::New));
+    harness.send_bytes(link, &post(&announce));
+    assert_eq!(harness.status("localhost:8001"), Some(Status::Alive));
+    assert_eq!(harness.tower.queue_usage().messages, 0);
 }
 
 #[test]
 fn friends_are_learned() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
-    host.bytes(link, &post(&from(JS, r#","friend":{"hostname":"localhost","port":"8002"}"#)));
-    assert_eq!(host.status("localhost:8002"), Some(Status::New));
-    assert_eq!(host.tower.survey().count(), 2);
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
+    harness
+        .send_bytes(link, &post(&from(JS, r#","friend":{"hostname":"localhost","port":"8002"}"#)));
+    assert_eq!(harness.status("localhost:8002"), Some(Status::New));
+    assert_eq!(harness.tower.survey().count(), 2);
 }
 
 #[test]
 fn an_ignored_sender_gets_403_and_teaches_nothing() {
-    let mut host = Host::new(quiet());
-    host.with(|tower, now| tower.ignore(&address("localhost:8001"), now)).unwrap();
+    let mut harness = Harness::new(paused_config());
+    harness.with(|tower, now| tower.ignore(&address("localhost:8001"), now)).unwrap();
     let bytes = post(&from(JS, r#","friend":{"hostname":"localhost","port":8002}"#));
-    assert_eq!(answers(&mut host, &bytes, usize::MAX), (vec![403], true));
+    assert_eq!(responses(&mut harness, &bytes, usize::MAX), (vec![403], true));
     assert_eq!(
-        (host.status("localhost:8001"), host.tower.survey().count()),
+        (harness.status("localhost:8001"), harness.tower.survey().count()),
         (Some(Status::Ignored), 1)
     );
-    assert_eq!(host.tower.stats().refused, 1);
-    assert!(host.texts().is_empty());
+    assert_eq!(harness.tower.stats().refused, 1);
+    assert!(harness.texts().is_empty());
     // Ignored in the middle of a link.
-    let link = host.call();
-    host.bytes(link, &post(&payload("1", 8003)));
-    host.with(|tower, now| tower.ignore(&address("localhost:8003"), now)).unwrap();
-    assert_eq!(host.closed.get(&link), Some(&CloseReason::Ignored));
+    let link = harness.accept();
+    harness.send_bytes(link, &post(&payload("1", 8003)));
+    harness.with(|tower, now| tower.ignore(&address("localhost:8003"), now)).unwrap();
+    assert_eq!(harness.closed.get(&link), Some(&CloseReason::Ignored));
 }
 
 #[test]
 fn a_full_tower_and_one_that_leaves_answer_503() {
-    let mut config = quiet();
+    let mut config = paused_config();
     config.max_queue_messages = 2;
-    let mut host = Host::new(config);
-    let link = host.call();
+    let mut harness = Harness::new(config);
+    let link = harness.accept();
     for (value, status) in [("1", 200), ("2", 200), ("3", 503)] {
-        host.bytes(link, &post(&payload(value, 8001)));
-        assert_eq!(host.statuses(link), (vec![status], false));
+        harness.send_bytes(link, &post(&payload(value, 8001)));
+        assert_eq!(harness.take_statuses(link), (vec![status], false));
     }
-    assert_eq!(host.texts(), ["1", "2"]);
-    host.with(clacks_proto::Tower::shutdown);
-    host.bytes(link, &post(&payload("4", 8001)));
-    assert_eq!(host.statuses(link).0, [503]);
+    assert_eq!(harness.texts(), ["1", "2"]);
+    harness.with(clacks_proto::Tower::shutdown);
+    harness.send_bytes(link, &post(&payload("4", 8001)));
+    assert_eq!(harness.take_statuses(link).0, [503]);
 }
 
 #[test]
 fn an_application_that_screens_decides_the_answer() {
-    let mut config = quiet();
+    let mut config = paused_config();
     let (timeout, default) = (Duration::from_secs(5), DefaultVerdict::Reject);
     config.screening = Screening::On { max_offers: 8, timeout, default };
-    let mut host = Host::new(config);
-    let link = host.call();
+    let mut harness = Harness::new(config);
+    let link = harness.accept();
     let requests = ["1", "2", "3", "4"].map(|value| post(&payload(value, 8001)));
-    host.bytes(link, &requests.concat());
-    host.bytes(link, b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}");
-    assert_eq!(host.heard(link), "", "nothing is decided");
-    let offers: Vec<_> = host.offers.drain(..).collect();
+    harness.send_bytes(link, &requests.concat());
+    harness.send_bytes(link, b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}");
+    assert_eq!(harness.take_sent(link), "", "nothing is decided");
+    let offers: Vec<_> = harness.offers.drain(..).collect();
     for (offer, verdict) in
         offers.iter().zip([Verdict::Accept, Verdict::Swallow, Verdict::Reject]).rev()
     {
-        host.with(|tower, now| tower.decide(*offer, verdict, now)).unwrap();
+        harness.with(|tower, now| tower.decide(*offer, verdict, now)).unwrap();
     }
-    assert_eq!(host.statuses(link), (vec![200, 200, 503], false));
-    host.run(Duration::from_secs(6));
-    assert_eq!(host.statuses(link), (vec![503, 400], true), "the last answer ends the link");
-    assert_eq!(host.texts(), ["1"]);
+    assert_eq!(harness.take_statuses(link), (vec![200, 200, 503], false));
+    harness.advance(Duration::from_secs(6));
+    assert_eq!(
+        harness.take_statuses(link),
+        (vec![503, 400], true),
+        "the last answer ends the link"
+    );
+    assert_eq!(harness.texts(), ["1"]);
 }
 
 #[test]
 fn kinds_come_in_as_they_are() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
     for value in ["\"text\"", "{\"clacks:base64\":\"/wA=\"}", " 1.0 "] {
-        host.bytes(link, &post(&payload(value, 8001)));
+        harness.send_bytes(link, &post(&payload(value, 8001)));
     }
-    let messages: Vec<_> = host.tower.peek().map(|held| held.message).collect();
+    let messages: Vec<_> = harness.tower.peek().map(|held| held.message).collect();
     assert_eq!(messages, [Message::text("text"), Message::bytes(&[255, 0]), Message::json("1.0")]);
-    let from: Vec<Option<Address>> = host
+    let from: Vec<Option<Address>> = harness
         .notices
         .iter()
         .filter_map(|notice| match notice {
@@ -562,7 +567,7 @@ proptest! {
     fn any_requests_in_any_pieces(
         parts in proptest::collection::vec(prop_oneof![
             Just(post(&payload("\"m\"", 8001))),
-            Just(post_with(60, &payload("\"é\"", 8002))),
+            Just(post_with_length(60, &payload("\"é\"", 8002))),
             Just(post("hello")),
             Just(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()),
             Just(b"5\r\nhello\r\n0\r\n\r\n".to_vec()),
@@ -571,65 +576,65 @@ proptest! {
         pieces in 1..50usize,
         room in 1..60usize,
     ) {
-        let mut host = Host::new(quiet());
-        host.room = room;
-        let link = host.call();
+        let mut harness = Harness::new(paused_config());
+        harness.transmit_limit = room;
+        let link = harness.accept();
         for piece in parts.concat().chunks(pieces) {
-            host.bytes(link, piece);
+            harness.send_bytes(link, piece);
         }
-        let taken = host.statuses(link).0.iter().filter(|status| **status == 200).count();
-        prop_assert_eq!(host.texts().len(), taken);
-        host.run(Duration::from_secs(200));
-        prop_assert_eq!(host.tower.links().count(), 0);
+        let taken = harness.take_statuses(link).0.iter().filter(|status| **status == 200).count();
+        prop_assert_eq!(harness.texts().len(), taken);
+        harness.advance(Duration::from_secs(200));
+        prop_assert_eq!(harness.tower.links().count(), 0);
     }
 }
 
-fn screener() -> Host {
-    let mut config = quiet();
+fn screener() -> Harness {
+    let mut config = paused_config();
     let (timeout, default) = (Duration::from_secs(5), DefaultVerdict::Accept);
     config.screening = Screening::On { max_offers: 8, timeout, default };
-    Host::new(config)
+    Harness::new(config)
 }
 
 #[test]
 fn a_screened_message_is_a_success_of_its_own_sender() {
-    let mut host = screener();
-    host.expand("localhost:8001");
-    host.expand("localhost:8002");
-    let link = host.call();
+    let mut harness = screener();
+    harness.expand("localhost:8001");
+    harness.expand("localhost:8002");
+    let link = harness.accept();
     let both = [post(&payload("\"a\"", 8001)), post(&payload("\"b\"", 8002))].concat();
-    host.bytes(link, &both);
+    harness.send_bytes(link, &both);
     for verdict in [Verdict::Accept, Verdict::Reject] {
-        let offer = host.offers.pop_front().unwrap();
-        host.with(|tower, now| tower.decide(offer, verdict, now)).unwrap();
+        let offer = harness.offers.pop_front().unwrap();
+        harness.with(|tower, now| tower.decide(offer, verdict, now)).unwrap();
     }
-    let statuses = [host.status("localhost:8001"), host.status("localhost:8002")];
+    let statuses = [harness.status("localhost:8001"), harness.status("localhost:8002")];
     assert_eq!(statuses, [Some(Status::Alive), Some(Status::New)]);
 }
 
 #[test]
 fn a_screened_message_does_not_make_an_unknown_sender_alive() {
-    let mut host = screener();
-    let link = host.call();
-    host.bytes(link, &post(&payload("\"a\"", 8005)));
-    let offer = host.offers.pop_front().unwrap();
-    host.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
-    assert_eq!(host.status("localhost:8005"), Some(Status::New), "it was never dialled");
+    let mut harness = screener();
+    let link = harness.accept();
+    harness.send_bytes(link, &post(&payload("\"a\"", 8005)));
+    let offer = harness.offers.pop_front().unwrap();
+    harness.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
+    assert_eq!(harness.status("localhost:8005"), Some(Status::New), "it was never dialled");
 }
 
 #[test]
 fn links_with_half_a_request_make_room_for_callers() {
-    let mut config = quiet();
+    let mut config = paused_config();
     config.max_links = 16;
     config.max_half_open = 4;
-    let mut host = Host::new(config);
+    let mut harness = Harness::new(config);
     let refused = (0..40).filter(|_| {
-        host.now = host.now + Duration::from_millis(1);
-        let accepted = host.tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), host.now);
-        host.settle();
+        harness.now = harness.now + Duration::from_millis(1);
+        let accepted = harness.tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), harness.now);
+        harness.drive();
         let Ok(link) = accepted else { return true };
         let head = "POST / HTTP/1.1\r\nHost: localhost:9001\r\nContent-Type: application/json";
-        host.bytes(link, format!("{head}\r\nContent-Length: 100\r\n\r\n{{").as_bytes());
+        harness.send_bytes(link, format!("{head}\r\nContent-Length: 100\r\n\r\n{{").as_bytes());
         false
     });
     assert_eq!(refused.count(), 0);
@@ -637,11 +642,11 @@ fn links_with_half_a_request_make_room_for_callers() {
 
 #[test]
 fn a_closed_link_does_not_turn_native() {
-    let mut host = Host::new(quiet());
-    let link = host.call();
-    host.now = host.now + Duration::from_secs(11);
-    host.tower.handle(Event::TimerFired, host.now);
+    let mut harness = Harness::new(paused_config());
+    let link = harness.accept();
+    harness.now = harness.now + Duration::from_secs(11);
+    harness.tower.handle(Event::TimerFired, harness.now);
     // The close is not polled yet.
-    host.tower.handle(Event::BytesArrived { link, bytes: &[0xC1] }, host.now);
-    assert_eq!(host.tower.transmit(link, &mut Vec::new()), 0);
+    harness.tower.handle(Event::BytesArrived { link, bytes: &[0xC1] }, harness.now);
+    assert_eq!(harness.tower.transmit(link, &mut Vec::new()), 0);
 }

@@ -10,7 +10,7 @@ use clacks_proto::{
 };
 use proptest::prelude::*;
 
-use crate::host::{Host, address, answer, payload, post, post_with, quiet};
+use crate::harness::{Harness, address, paused_config, payload, post, post_with_length, response};
 
 /// Something that happens to a tower. Links are named by their place among all that there ever
 /// were.
@@ -39,12 +39,12 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         (8001..8005u16).prop_map(|port| post(
             &payload("\"m\"", port).replace("\"message\",", "\"announce\",")
         )),
-        Just(post_with(60, &payload("\"é\"", 8002))),
+        Just(post_with_length(60, &payload("\"é\"", 8002))),
         Just(post("hello")),
-        Just(answer(200)),
-        Just(answer(403)),
-        Just(answer(500)),
-        Just(answer(503)),
+        Just(response(200)),
+        Just(response(403)),
+        Just(response(500)),
+        Just(response(503)),
         Just(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()),
         Just(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n".to_vec()),
         Just(vec![0xC1, 0, 0, 0]),
@@ -90,12 +90,12 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..120),
         rate in prop_oneof![Just(SendRate::per_second(5)), Just(SendRate::Unlimited)],
     ) {
-        let mut config = quiet();
+        let mut config = paused_config();
         config.send_rate = rate;
         config.heartbeat = Some(Duration::from_secs(3));
         config.max_links = 8;
         config.max_half_open = 4;
-        let Host { mut tower, .. } = Host::new(config);
+        let Harness { mut tower, .. } = Harness::new(config);
         let mut now = Instant::ORIGIN;
         let mut links: Vec<LinkId> = Vec::new();
         let mut closing = Vec::new();
@@ -141,7 +141,7 @@ proptest! {
                     _ => {}
                 }
             }
-            prop_assert!(is_conserved(&tower), "{:?} holds {:?}", tower.stats(), crate::common::held(&tower));
+            prop_assert!(is_conserved(&tower), "{:?} holds {:?}", tower.stats(), crate::common::queue_usage(&tower));
             prop_assert!(tower.links().count() <= 8);
         }
         // In the end everything comes to rest.
