@@ -1,5 +1,5 @@
-//! One tower under test that speaks both dialects in clear text. The test plays every peer and sends
-//! its bytes by hand.
+//! One tower under test that speaks both dialects in clear text. The test plays every peer and
+//! sends its bytes by hand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,8 +29,8 @@ pub(crate) struct Harness {
     sent: BTreeMap<LinkId, Vec<u8>>,
 }
 
-/// Returns a configuration with both dialects that sends no message: the first tick is later than any
-/// test.
+/// Returns a configuration with both dialects that sends no message: the first tick is later than
+/// any test.
 pub(crate) fn paused_config() -> Config {
     let mut config = Config::default();
     config.dialects = Dialects::NativeAndHttp;
@@ -142,8 +142,8 @@ impl Harness {
         self.sent.remove(&link).unwrap_or_default()
     }
 
-    /// Returns the status codes that the tower sent on a link since the last call, and whether one of
-    /// the responses has `Connection: close`.
+    /// Returns the status codes that the tower sent on a link since the last call, and whether one
+    /// of the responses has `Connection: close`.
     pub(crate) fn take_statuses(&mut self, link: LinkId) -> (Vec<u16>, bool) {
         let sent = self.take_sent(link);
         let statuses = sent.split("HTTP/1.1 ").skip(1);

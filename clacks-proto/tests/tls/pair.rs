@@ -97,8 +97,8 @@ impl Pair {
         Self::with(&identities, &[Trust::Open, Trust::Open])
     }
 
-    /// Creates a pair with these identities and trust settings. Alice sends messages at an unlimited
-    /// rate, and Bob sends none.
+    /// Creates a pair with these identities and trust settings. Alice sends messages at an
+    /// unlimited rate, and Bob sends none.
     pub fn with(identities: &[Identity; 2], trust: &[Trust; 2]) -> Self {
         Self {
             towers: [

@@ -1,5 +1,5 @@
-//! One secure tower with one inbound link. The other end sends arbitrary bytes, or is a rustls client
-//! with settings that no tower has.
+//! One secure tower with one inbound link. The other end sends arbitrary bytes, or is a rustls
+//! client with settings that no tower has.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
