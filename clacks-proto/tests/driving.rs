@@ -1,4 +1,5 @@
-//! What a driver may do: poll late, fire timers at any time, take bytes a few at a time.
+//! The freedom of drivers: they may poll late, fire the timer at any time, and transmit a few bytes
+//! at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -12,7 +13,7 @@ use common::harness::{Harness, encode, message};
 use common::{address, fast_config, seconds};
 
 #[test]
-fn the_next_wakeup_is_now_while_actions_wait() {
+fn the_next_wakeup_is_now_while_actions_are_pending() {
     let mut harness = Harness::new(&fast_config());
     assert_eq!(harness.tower.next_wakeup(), None);
     harness.now = harness.now + seconds(7);
@@ -21,14 +22,18 @@ fn the_next_wakeup_is_now_while_actions_wait() {
     let wakeup = harness.tower.next_wakeup().unwrap();
     assert_eq!((wakeup.at, wakeup.reason), (harness.now, WakeupReason::Actions));
     harness.tower.poll_action().unwrap();
-    assert_eq!(harness.tower.next_wakeup().unwrap().reason, WakeupReason::Actions, "one is left");
+    assert_eq!(
+        harness.tower.next_wakeup().unwrap().reason,
+        WakeupReason::Actions,
+        "one action is pending"
+    );
     harness.drive();
     assert_eq!(harness.tower.next_wakeup().unwrap().reason, WakeupReason::Tick);
 }
 
-/// Some of everything that has a deadline, with further timers in between. Returns all that the
-/// tower asked for, and when.
-fn timed(mut disturb: impl FnMut(&mut Harness)) -> Vec<(Instant, Action)> {
+/// Runs a tower that has deadlines of several kinds. Calls `disturb` every 50 ms. Returns every
+/// action and the time of its poll.
+fn run_with_deadlines(mut disturb: impl FnMut(&mut Harness)) -> Vec<(Instant, Action)> {
     let mut config = fast_config();
     config.heartbeat = Some(seconds(7));
     let mut harness = Harness::new(&config);
@@ -47,16 +52,17 @@ fn timed(mut disturb: impl FnMut(&mut Harness)) -> Vec<(Instant, Action)> {
 }
 
 #[test]
-fn early_and_spurious_timers_are_harmless() {
-    let undisturbed = timed(|_| {});
-    let disturbed = timed(|harness| (0..3).for_each(|_| harness.handle(Event::TimerFired)));
+fn spurious_timer_events_change_no_action() {
+    let undisturbed = run_with_deadlines(|_| {});
+    let disturbed =
+        run_with_deadlines(|harness| (0..3).for_each(|_| harness.handle(Event::TimerFired)));
     assert_eq!(undisturbed, disturbed);
 }
 
 #[test]
-fn time_that_goes_back_is_harmless() {
-    let undisturbed = timed(|_| {});
-    let disturbed = timed(|harness| {
+fn a_timer_event_with_an_earlier_time_changes_no_action() {
+    let undisturbed = run_with_deadlines(|_| {});
+    let disturbed = run_with_deadlines(|harness| {
         let now = harness.now;
         harness.now = Instant::from_nanos(now.as_nanos() / 2);
         harness.handle(Event::TimerFired);
@@ -66,22 +72,26 @@ fn time_that_goes_back_is_harmless() {
 }
 
 #[test]
-fn what_begins_at_a_moment_that_is_past_begins_now() {
+fn the_connect_timeout_starts_at_the_latest_time_that_the_tower_has_seen() {
     let mut harness = Harness::new(&fast_config());
     harness.advance(seconds(100));
     harness.handle(Event::TimerFired);
     let past = Instant::ORIGIN + seconds(3);
     harness.with(|tower, _| tower.announce(&address(1), past)).unwrap();
     let (link, _) = harness.dialled[0];
-    assert_eq!(harness.run_until_close(link, seconds(9)), None, "it has its ten seconds");
+    assert_eq!(
+        harness.run_until_close(link, seconds(9)),
+        None,
+        "the dial times out after ten seconds"
+    );
     assert!(harness.run_until_close(link, seconds(1)).is_some());
 }
 
 #[test]
-fn frames_leave_through_the_smallest_of_buffers() {
-    let run = |room: usize| {
+fn the_size_of_the_send_buffer_does_not_change_the_frames() {
+    let run = |size: usize| {
         let mut harness = Harness::new(&fast_config());
-        harness.transmit_limit = room;
+        harness.transmit_limit = size;
         let link = harness.accept_from(1);
         harness.send_announce(link, 1);
         harness.send_message(link, 2, "a message that is longer than some buffers");
@@ -93,13 +103,13 @@ fn frames_leave_through_the_smallest_of_buffers() {
     };
     let whole = run(1_000_000);
     assert!(whole.len() >= 8, "{whole:?}");
-    for room in [1, 2, 5, 7, 30, 340, 350, 400] {
-        assert_eq!(run(room), whole, "{room}");
+    for size in [1, 2, 5, 7, 30, 340, 350, 400] {
+        assert_eq!(run(size), whole, "a buffer of {size} bytes");
     }
 }
 
 #[test]
-fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
+fn a_partly_sent_frame_is_completed_after_its_message_is_confirmed() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.blocked.insert(link);
@@ -107,13 +117,13 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
     harness.advance(seconds(1));
     let mut bytes = Vec::new();
     assert_eq!(harness.tower.transmit(link, &mut (&mut bytes).limit(45)), 45);
-    // A peer that confirms what it can't have read yet: the message departs, the frame goes on.
+    // The peer confirms a message before it can have read the whole frame.
     let transfer = u64::from_be_bytes(bytes[5..13].try_into().unwrap());
     harness.confirm(link, transfer);
     assert_eq!(
         common::queue_usage(&harness.tower),
         (0, 0),
-        "it is not held any more, though its bytes are needed to the end of the frame"
+        "the queue no longer holds the confirmed message"
     );
     harness.enqueue("the next");
     harness.advance(seconds(1));
@@ -130,12 +140,12 @@ fn a_frame_that_is_half_sent_stays_whole_whatever_happens_to_its_message() {
 }
 
 #[test]
-fn a_body_that_only_unpolled_notices_hold_counts_towards_the_queue() {
+fn a_body_in_unpolled_notices_counts_towards_the_queue_limit() {
     let mut config = fast_config();
     (config.max_message, config.max_queue_bytes, config.local_share) = (20, 30, 100);
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
-    // Nothing is polled while a message comes in, is handed on, and is confirmed.
+    // Poll no action while the message is received, sent, and confirmed.
     let frame = encode(&Frame::Message(message(7, "well travelled")));
     harness.tower.handle(Event::BytesArrived { link, bytes: &frame }, harness.now);
     let id = harness.tower.peek().next().unwrap().id;
@@ -152,7 +162,7 @@ fn a_body_that_only_unpolled_notices_hold_counts_towards_the_queue() {
     }
     let confirmed = encode(&Frame::Confirmed { through: transfers[0] });
     harness.tower.handle(Event::BytesArrived { link, bytes: &confirmed }, harness.now);
-    assert_eq!(common::queue_usage(&harness.tower), (0, 0), "it has left");
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0), "the message has left the queue");
     assert_eq!(harness.tower.message(id), None);
 
     let enqueue = |harness: &mut Harness| {
@@ -162,7 +172,7 @@ fn a_body_that_only_unpolled_notices_hold_counts_towards_the_queue() {
     let mut texts = Vec::new();
     while let Some(action) = harness.tower.poll_action() {
         if let Action::Notify(notice) = action {
-            texts.extend(notice.message().map(|it| it.as_text().unwrap().to_owned()));
+            texts.extend(notice.message().map(|message| message.as_text().unwrap().to_owned()));
         }
     }
     assert_eq!(texts, ["well travelled"; 2], "received and delivered");

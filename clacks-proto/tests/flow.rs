@@ -1,5 +1,5 @@
-//! How much goes out, and when: ticks, windows, probes, limits of length, and the room in the
-//! queue.
+//! Flow control: ticks, windows, probes, limits of the message length, limits of the queue, and the
+//! heartbeat.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -14,8 +14,13 @@ use clacks_proto::{
 use common::harness::{Harness, SentFrame, encode, hello, message};
 use common::{address, fast_config, network, seconds, tower};
 
-/// An alive peer with limits of its own.
-fn alive_with(harness: &mut Harness, n: usize, window: Window, max_message: u32) -> LinkId {
+/// Connects peer `n` with these limits in its hello. An announce makes the peer alive.
+fn accept_alive_with_limits(
+    harness: &mut Harness,
+    n: usize,
+    window: Window,
+    max_message: u32,
+) -> LinkId {
     let link = harness.accept();
     let hello = Hello { window, max_message, ..hello(Some(address(n))) };
     harness.send_frame(link, &Frame::Hello(hello));
@@ -24,21 +29,21 @@ fn alive_with(harness: &mut Harness, n: usize, window: Window, max_message: u32)
     link
 }
 
-const WIDE: Window = Window { messages: 32, bytes: 256 * 1024 };
+const WIDE_WINDOW: Window = Window { messages: 32, bytes: 256 * 1024 };
 
-fn unlimited() -> Config {
+fn unlimited_config() -> Config {
     let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
     config
 }
 
-fn texts(harness: &mut Harness, link: LinkId) -> Vec<String> {
+fn take_texts(harness: &mut Harness, link: LinkId) -> Vec<String> {
     harness.take_messages(link).into_iter().map(|(.., text)| text).collect()
 }
 
-// The rate.
+// The send rate.
 
-fn every_100_ms() -> Config {
+fn config_with_100_ms_tick() -> Config {
     let mut config = fast_config();
     config.send_rate = SendRate::Every(Duration::from_millis(100));
     config.burst = 4;
@@ -46,12 +51,12 @@ fn every_100_ms() -> Config {
 }
 
 #[test]
-fn one_message_leaves_on_each_tick_of_a_grid() {
-    let mut harness = Harness::new(&every_100_ms());
+fn one_message_is_sent_on_each_tick() {
+    let mut harness = Harness::new(&config_with_100_ms_tick());
     let link = harness.accept_alive(1);
     harness.enqueue_many(10, "message");
     let mut times = Vec::new();
-    let mut listen = |harness: &mut Harness, count: usize| {
+    let mut send_times = |harness: &mut Harness, count: usize| {
         while times.len() < count {
             harness.advance(Duration::from_millis(1));
             times.extend(harness.take_messages(link).iter().map(|_| harness.now.as_nanos()));
@@ -59,114 +64,120 @@ fn one_message_leaves_on_each_tick_of_a_grid() {
         }
         times.clone()
     };
-    let ten = listen(&mut harness, 10);
+    let ten = send_times(&mut harness, 10);
     let apart: Vec<_> = ten.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert_eq!(apart, [100_000_000; 9], "ten messages take ten ticks");
-    // One that comes between two ticks leaves on the next of the same grid, and no tick was saved
-    // up.
+    assert_eq!(apart, [100_000_000; 9], "ten messages are sent on ten ticks");
+    // A message that is enqueued between two ticks is sent on the next one. Ticks without a message
+    // are not saved up.
     harness.advance(Duration::from_millis(1_234));
     harness.enqueue("late");
     harness.enqueue("later");
-    let twelve = listen(&mut harness, 12);
+    let twelve = send_times(&mut harness, 12);
     assert_eq!((twelve[10] - twelve[9]) % 100_000_000, 0);
     assert_eq!(twelve[11] - twelve[10], 100_000_000);
 }
 
 #[test]
-fn a_late_timer_makes_up_for_at_most_a_burst() {
-    let mut harness = Harness::new(&every_100_ms());
+fn a_late_timer_sends_at_most_one_burst() {
+    let mut harness = Harness::new(&config_with_100_ms_tick());
     let link = harness.accept_alive(1);
     harness.enqueue_many(10, "message");
     harness.advance(Duration::from_millis(100));
     let before = harness.take_messages(link).len();
     harness.now = harness.now + Duration::from_millis(210);
     harness.handle(Event::TimerFired);
-    assert_eq!(harness.take_messages(link).len(), 2, "what was due");
+    assert_eq!(harness.take_messages(link).len(), 2, "two ticks were due");
     harness.now = harness.now + seconds(10);
     harness.handle(Event::TimerFired);
-    assert_eq!(harness.take_messages(link).len(), 4, "not a hundred");
+    assert_eq!(harness.take_messages(link).len(), 4, "the burst is four messages");
     harness.advance(Duration::from_millis(100));
     assert_eq!(harness.take_messages(link).len() + before + 2 + 4, 8);
 }
 
 #[test]
-fn at_an_unlimited_rate_messages_leave_at_once_as_far_as_the_window_goes() {
-    let mut harness = Harness::new(&unlimited());
-    let link = alive_with(&mut harness, 1, Window { messages: 5, bytes: 1_000 }, 1_000);
+fn at_an_unlimited_rate_messages_are_sent_at_once_up_to_the_window() {
+    let mut harness = Harness::new(&unlimited_config());
+    let link =
+        accept_alive_with_limits(&mut harness, 1, Window { messages: 5, bytes: 1_000 }, 1_000);
     harness.enqueue_many(12, "message");
     let transfers = harness.take_messages(link);
     assert_eq!(transfers.len(), 5);
     harness.confirm(link, transfers[2].0);
     assert_eq!(harness.take_messages(link).len(), 3);
-    assert_eq!(harness.now.as_nanos(), 0, "all that took no time");
+    assert_eq!(harness.now.as_nanos(), 0, "no time has passed");
 }
 
 #[test]
-fn an_unlimited_sender_that_finds_no_taker_does_not_keep_the_timer_busy() {
+fn an_unlimited_sender_does_not_spin_the_timer_if_no_peer_accepts_the_message() {
     for backoff in [Duration::ZERO, Duration::from_millis(100)] {
-        let mut config = unlimited();
+        let mut config = unlimited_config();
         config.busy_backoff = backoff;
         let mut harness = Harness::new(&config);
-        alive_with(&mut harness, 1, WIDE, 10);
+        accept_alive_with_limits(&mut harness, 1, WIDE_WINDOW, 10);
         harness.enqueue("longer than ten bytes");
         harness.advance(seconds(1));
         let wide = harness.accept_alive(2);
         harness.advance(seconds(1));
-        assert_eq!(texts(&mut harness, wide), ["longer than ten bytes"]);
+        assert_eq!(take_texts(&mut harness, wide), ["longer than ten bytes"]);
     }
 }
 
 // Windows.
 
 #[test]
-fn the_window_that_a_peer_grants_is_never_exceeded() {
+fn a_tower_never_exceeds_the_window_of_its_peer() {
     let window = Window { messages: 4, bytes: 10 };
-    for config in [fast_config(), unlimited()] {
+    for config in [fast_config(), unlimited_config()] {
         let mut harness = Harness::new(&config);
-        let link = alive_with(&mut harness, 1, window, 1_000);
-        // 1 to 12 bytes: some fill the window with bytes, some with messages, some only alone.
+        let link = accept_alive_with_limits(&mut harness, 1, window, 1_000);
+        // The bodies have 1 to 12 bytes. Some fill the window by bytes, others by messages. Bodies
+        // above 10 bytes are sent only into an empty window.
         for n in 0..60 {
             harness.enqueue(&"x".repeat(1 + n % 12));
         }
-        let mut open: Vec<(u64, usize)> = Vec::new();
-        let (mut most, mut most_bytes, mut alone, mut count) = (0, 0, false, 0);
+        let mut in_flight: Vec<(u64, usize)> = Vec::new();
+        let (mut most, mut most_bytes, mut has_oversized, mut count) = (0, 0, false, 0);
         for step in 0..600 {
             harness.advance(Duration::from_millis(50));
             let sent = harness.take_messages(link);
             count += sent.len();
-            open.extend(sent.iter().map(|(transfer, _, text)| (*transfer, text.len())));
-            let bytes: usize = open.iter().map(|(_, len)| len).sum();
-            assert!(open.len() <= 4, "{open:?}");
-            assert!(bytes <= 10 || open.len() == 1, "{open:?}");
-            (most, most_bytes) = (most.max(open.len()), most_bytes.max(bytes));
-            alone |= bytes > 10;
-            if step > 20 && step % 3 == 0 && !open.is_empty() {
-                harness.confirm(link, open.remove(0).0);
+            in_flight.extend(sent.iter().map(|(transfer, _, text)| (*transfer, text.len())));
+            let bytes: usize = in_flight.iter().map(|(_, len)| len).sum();
+            assert!(in_flight.len() <= 4, "{in_flight:?}");
+            assert!(bytes <= 10 || in_flight.len() == 1, "{in_flight:?}");
+            (most, most_bytes) = (most.max(in_flight.len()), most_bytes.max(bytes));
+            has_oversized |= bytes > 10;
+            if step > 20 && step % 3 == 0 && !in_flight.is_empty() {
+                harness.confirm(link, in_flight.remove(0).0);
             }
-            if step > 20 && step % 7 == 0 && !open.is_empty() {
-                let through = open[open.len() / 2].0;
-                open.drain(..=open.len() / 2);
+            if step > 20 && step % 7 == 0 && !in_flight.is_empty() {
+                let through = in_flight[in_flight.len() / 2].0;
+                in_flight.drain(..=in_flight.len() / 2);
                 harness.confirm(link, through);
             }
         }
         assert_eq!(count, 60);
-        assert!(most == 4 && most_bytes >= 10 && alone, "the window was of use");
+        assert!(
+            most == 4 && most_bytes >= 10 && has_oversized,
+            "each limit of the window was reached"
+        );
     }
 }
 
 #[test]
-fn a_peer_that_grants_more_than_our_window_is_sent_no_more_than_that() {
-    let mut harness = Harness::new(&unlimited());
+fn a_tower_sends_no_more_than_its_own_window_to_a_peer_with_a_larger_one() {
+    let mut harness = Harness::new(&unlimited_config());
     let window = Window { messages: 4096, bytes: u32::MAX };
-    let link = alive_with(&mut harness, 1, window, 1_000);
+    let link = accept_alive_with_limits(&mut harness, 1, window, 1_000);
     harness.enqueue_many(100, "message");
     assert_eq!(harness.take_messages(link).len(), usize::from(Config::default().window.messages));
 }
 
 #[test]
 fn announces_count_towards_the_window() {
-    let mut harness = Harness::new(&unlimited());
-    let link = alive_with(&mut harness, 1, Window { messages: 2, bytes: 1_000 }, 1_000);
+    let mut harness = Harness::new(&unlimited_config());
+    let link =
+        accept_alive_with_limits(&mut harness, 1, Window { messages: 2, bytes: 1_000 }, 1_000);
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     harness.enqueue_many(3, "message");
     let sent = harness.take_frames(link);
@@ -177,13 +188,13 @@ fn announces_count_towards_the_window() {
 }
 
 #[test]
-fn a_peer_that_exceeds_our_window_is_closed() {
+fn the_link_of_a_peer_that_exceeds_our_window_is_closed() {
     let mut config = fast_config();
     config.window = Window { messages: 3, bytes: 100 };
     for by_bytes in [true, false] {
         let mut harness = Harness::new(&config);
         let link = harness.accept_from(1);
-        // It can't know of any answer: the connection takes none.
+        // No confirmation reaches the peer, because the link transmits nothing.
         harness.blocked.insert(link);
         let text = if by_bytes { "x".repeat(60) } else { "x".to_string() };
         let granted = if by_bytes { 1 } else { 3 };
@@ -192,8 +203,8 @@ fn a_peer_that_exceeds_our_window_is_closed() {
         }
         assert_eq!(harness.close_reason(link), None);
         harness.send_message(link, granted, &text);
-        let why = CloseReason::Protocol(ProtocolError::WindowExceeded);
-        assert_eq!(harness.close_reason(link), Some(why));
+        let reason = CloseReason::Protocol(ProtocolError::WindowExceeded);
+        assert_eq!(harness.close_reason(link), Some(reason));
         harness.blocked.clear();
         assert_eq!(harness.tower.queue_usage().messages, usize::try_from(granted).unwrap());
         assert_eq!(harness.tower.stats().links_misbehaved, 1);
@@ -201,18 +212,18 @@ fn a_peer_that_exceeds_our_window_is_closed() {
 }
 
 #[test]
-fn a_peer_within_our_window_may_go_on_for_ever() {
+fn answered_transfers_no_longer_count_towards_our_window() {
     let mut config = fast_config();
     config.window = Window { messages: 1, bytes: 1 };
     config.max_queue_messages = 5;
     let mut harness = Harness::new(&config);
     let link = harness.accept_from(1);
     for transfer in 0..100 {
-        harness.send_message(link, transfer, "longer than the window, but alone");
+        harness.send_message(link, transfer, "longer than the whole window");
     }
     assert_eq!(harness.close_reason(link), None);
     assert_eq!(harness.tower.queue_usage().messages, 5);
-    // The same with bytes: what is answered makes room.
+    // The same for the bytes of the window.
     config.window = Window { messages: 3, bytes: 100 };
     let mut harness = Harness::new(&config);
     let link = harness.accept_from(1);
@@ -228,17 +239,17 @@ fn a_peer_within_our_window_may_go_on_for_ever() {
 // Probes.
 
 #[test]
-fn an_unproved_peer_carries_one_message_at_a_time_while_others_flow() {
+fn a_peer_that_is_not_alive_gets_one_message_at_a_time() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(2);
     harness.expand(1);
     harness.enqueue_many(20, "message");
     harness.advance(seconds(2));
-    let with_silent = MessageState::InFlight { to: Some(address(1)) };
-    let with_silent = harness.tower.peek().filter(|held| held.state == with_silent).count();
-    assert_eq!(with_silent, 1);
-    assert_eq!(harness.take_messages(link).len(), 19, "the others took no notice");
-    // The same when it has said hello, until it confirms.
+    let to_new_peer = MessageState::InFlight { to: Some(address(1)) };
+    let to_new_peer = harness.tower.peek().filter(|held| held.state == to_new_peer).count();
+    assert_eq!(to_new_peer, 1);
+    assert_eq!(harness.take_messages(link).len(), 19, "the alive peer gets the other messages");
+    // A hello does not make the peer alive, so the limit stays.
     let probe = harness.connect_dial_with_hello();
     harness.enqueue_many(5, "more");
     harness.advance(seconds(2));
@@ -247,7 +258,7 @@ fn an_unproved_peer_carries_one_message_at_a_time_while_others_flow() {
 }
 
 #[test]
-fn at_most_max_probes_peers_are_tried_at_once() {
+fn at_most_max_probes_peers_that_are_not_alive_are_tried_at_once() {
     let mut config = fast_config();
     config.max_probes = 3;
     let mut harness = Harness::new(&config);
@@ -257,55 +268,60 @@ fn at_most_max_probes_peers_are_tried_at_once() {
     assert_eq!(harness.dialled.len(), 3);
     harness.refuse_dial();
     harness.advance(Duration::from_millis(100));
-    assert_eq!(harness.dialled.len(), 3, "there is room for the next");
-    // Alive ones are no probes.
+    assert_eq!(harness.dialled.len(), 3, "the refused dial makes room for another one");
+    // The limit does not count alive peers.
     let link = harness.accept_alive(10);
     harness.advance(seconds(1));
     assert_eq!(harness.take_messages(link).len(), 17);
 }
 
-// Lengths.
+// Message lengths.
 
 #[test]
-fn a_message_too_long_for_a_peer_goes_to_others_and_blocks_nobody() {
-    for config in [fast_config(), unlimited()] {
+fn a_message_too_long_for_a_peer_goes_to_another_peer_and_blocks_no_other_message() {
+    for config in [fast_config(), unlimited_config()] {
         let mut harness = Harness::new(&config);
-        let small = alive_with(&mut harness, 1, WIDE, 10);
+        let small = accept_alive_with_limits(&mut harness, 1, WIDE_WINDOW, 10);
         harness.enqueue("longer than ten bytes");
         harness.enqueue_many(5, "short");
         harness.advance(seconds(5));
-        assert_eq!(texts(&mut harness, small).len(), 5, "those behind it are not blocked");
+        assert_eq!(
+            take_texts(&mut harness, small).len(),
+            5,
+            "the messages behind the long one are sent"
+        );
         let wide = harness.accept_alive(2);
         harness.advance(seconds(5));
-        assert_eq!(texts(&mut harness, wide), ["longer than ten bytes"]);
-        assert!(texts(&mut harness, small).is_empty());
+        assert_eq!(take_texts(&mut harness, wide), ["longer than ten bytes"]);
+        assert!(take_texts(&mut harness, small).is_empty());
     }
 }
 
 #[test]
-fn a_limit_that_is_learned_in_the_hello_counts_for_what_waits_for_it() {
+fn a_message_that_waits_for_the_hello_returns_if_the_hello_says_that_it_is_too_long() {
     let mut harness = Harness::new(&fast_config());
     harness.expand(1);
     harness.enqueue("longer than ten bytes");
     assert!(harness.run_until_dial(seconds(1)));
     let link = harness.connect_dial();
     harness.send_frame(link, &Frame::Hello(Hello { max_message: 10, ..hello(None) }));
-    assert!(harness.take_messages(link).is_empty(), "it may not be sent");
+    assert!(harness.take_messages(link).is_empty(), "the message is too long for the peer");
     assert_eq!(harness.tower.peek().next().unwrap().state, MessageState::Waiting);
     assert_eq!((harness.tower.stats().returned, harness.tower.stats().doubt_unresolved), (1, 0));
-    assert_eq!(harness.close_reason(link), None, "shorter ones may follow");
+    assert_eq!(harness.close_reason(link), None, "the link stays open for shorter messages");
 }
 
 #[test]
-fn a_new_peer_that_takes_only_short_messages_does_not_hold_up_a_long_one() {
-    for config in [fast_config(), unlimited()] {
+fn a_new_peer_with_a_low_length_limit_does_not_block_a_long_message() {
+    for config in [fast_config(), unlimited_config()] {
         let mut harness = Harness::new(&config);
         let wide = harness.accept_alive(2);
         let small = harness.accept();
         harness
             .send_frame(small, &Frame::Hello(Hello { max_message: 10, ..hello(Some(address(1))) }));
         harness.enqueue("longer than ten bytes");
-        // The new one comes first: it is tried without the message.
+        // New peers are drawn first. The tower tries this one with an announce instead of the
+        // message.
         for _ in 0..50 {
             harness.advance(Duration::from_millis(100));
             for frame in harness.take_frames(small) {
@@ -313,28 +329,28 @@ fn a_new_peer_that_takes_only_short_messages_does_not_hold_up_a_long_one() {
                 harness.confirm(small, transfer);
             }
         }
-        assert_eq!(texts(&mut harness, wide), ["longer than ten bytes"]);
+        assert_eq!(take_texts(&mut harness, wide), ["longer than ten bytes"]);
         assert_eq!(harness.status(1), Some(Status::Alive));
     }
 }
 
 #[test]
-fn a_peer_that_says_too_large_is_not_asked_again_with_that_length() {
+fn after_a_too_large_refusal_a_peer_gets_only_shorter_messages() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.enqueue("twenty bytes of text");
     harness.advance(seconds(1));
-    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
     harness.refuse(link, transfer, RefusedReason::TooLarge);
     assert_eq!(harness.status(1), Some(Status::Alive));
     harness.enqueue("nineteen are enough");
     harness.advance(seconds(5));
-    assert_eq!(texts(&mut harness, link), ["nineteen are enough"]);
+    assert_eq!(take_texts(&mut harness, link), ["nineteen are enough"]);
     assert_eq!(harness.tower.queue_usage().messages, 2);
 }
 
 #[test]
-fn a_body_above_our_own_limit_is_not_the_protocol() {
+fn the_link_of_a_peer_that_sends_a_body_above_our_limit_is_closed() {
     let mut config = fast_config();
     config.max_message = 100;
     let mut harness = Harness::new(&config);
@@ -348,7 +364,7 @@ fn a_body_above_our_own_limit_is_not_the_protocol() {
 }
 
 #[test]
-fn two_towers_with_different_limits_get_along() {
+fn towers_with_different_length_limits_exchange_the_messages_that_fit() {
     let mut small = fast_config();
     small.max_message = 10;
     let mut network = network(3, &fast_config());
@@ -366,10 +382,10 @@ fn two_towers_with_different_limits_get_along() {
     assert!((0..3).all(|n| stats(n).links_misbehaved == 0));
 }
 
-// Room.
+// Limits of the queue.
 
 #[test]
-fn enqueue_stops_at_the_local_share_and_transit_goes_on() {
+fn enqueue_fails_at_the_local_share_and_messages_of_peers_are_still_accepted() {
     let mut config = fast_config();
     config.max_queue_messages = 10;
     let mut harness = Harness::new(&config);
@@ -389,7 +405,7 @@ fn enqueue_stops_at_the_local_share_and_transit_goes_on() {
 }
 
 #[test]
-fn the_local_share_counts_bytes_too() {
+fn the_local_share_limits_bytes_too() {
     let mut config = fast_config();
     config.max_message = 50;
     config.max_queue_bytes = 100;
@@ -404,7 +420,7 @@ fn the_local_share_counts_bytes_too() {
 }
 
 #[test]
-fn an_over_long_message_is_given_back() {
+fn enqueue_returns_a_message_that_is_too_long() {
     let mut config = fast_config();
     config.max_message = 50;
     let mut harness = Harness::new(&config);
@@ -416,7 +432,7 @@ fn an_over_long_message_is_given_back() {
 }
 
 #[test]
-fn messages_of_a_mebibyte_pass_through_small_buffers_and_single_bytes() {
+fn a_message_of_a_mebibyte_survives_small_send_buffers_and_single_byte_reads() {
     let mut config = fast_config();
     config.max_message = 2 << 20;
     let mut network = network(2, &config);
@@ -430,13 +446,13 @@ fn messages_of_a_mebibyte_pass_through_small_buffers_and_single_bytes() {
     assert!(network.run_until(seconds(10), |network| network.tower(1).stats().received >= 2));
     let held: Vec<_> = (0..2).flat_map(|n| network.tower(n).peek().collect::<Vec<_>>()).collect();
     assert_eq!(held.len(), 2);
-    assert!(held.iter().any(|held| held.message == sent), "not a bit has changed");
+    assert!(held.iter().any(|held| held.message == sent), "the body is unchanged");
 }
 
 // Heartbeat.
 
 #[test]
-fn a_heartbeat_finds_a_death_and_a_return_in_a_quiet_network() {
+fn a_heartbeat_detects_that_an_idle_peer_crashes_and_restarts() {
     for heartbeat in [Some(seconds(5)), None] {
         let mut config = fast_config();
         config.heartbeat = heartbeat;
@@ -445,27 +461,31 @@ fn a_heartbeat_finds_a_death_and_a_return_in_a_quiet_network() {
         assert_eq!(network.status(0, 1), Some(Status::Alive));
         network.advance(seconds(90));
         network.crash(1);
-        assert_eq!(network.status(0, 1), Some(Status::Alive), "nobody knows yet");
+        assert_eq!(network.status(0, 1), Some(Status::Alive), "the crash is not detected at once");
         network.advance(seconds(15));
-        let noticed = if heartbeat.is_some() { Status::Lost } else { Status::Alive };
-        assert_eq!(network.status(0, 1), Some(noticed));
+        let detected = if heartbeat.is_some() { Status::Lost } else { Status::Alive };
+        assert_eq!(network.status(0, 1), Some(detected));
         network.towers[1] = Some(tower(1, &config));
         network.advance(seconds(15));
         assert_eq!(network.status(0, 1), Some(Status::Alive));
         let known = network.status(1, 0);
-        assert_eq!(known, heartbeat.map(|_| Status::Alive), "the returned one hears of the other");
+        assert_eq!(
+            known,
+            heartbeat.map(|_| Status::Alive),
+            "the restarted tower learns the other one by its heartbeat"
+        );
     }
 }
 
 #[test]
-fn a_tower_that_sends_messages_needs_no_heartbeat() {
+fn a_heartbeat_is_sent_only_to_a_peer_that_gets_no_messages() {
     let mut config = fast_config();
     config.heartbeat = Some(seconds(5));
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     let mut announces = 0;
-    let mut listen = |harness: &mut Harness, talks: bool| {
-        if talks {
+    let mut count_announces = |harness: &mut Harness, enqueues: bool| {
+        if enqueues {
             harness.enqueue("x");
         }
         harness.advance(seconds(1));
@@ -484,15 +504,14 @@ fn a_tower_that_sends_messages_needs_no_heartbeat() {
         announces
     };
     harness.advance(Duration::from_millis(1));
-    let busy = (0..20).map(|_| listen(&mut harness, true)).max().unwrap();
-    assert!(busy <= 1, "{busy}: at most before the first message");
-    let quiet = (0..20).map(|_| listen(&mut harness, false)).max().unwrap() - busy;
-    assert!((3..=5).contains(&quiet), "{quiet}: every five seconds");
+    let busy = (0..20).map(|_| count_announces(&mut harness, true)).max().unwrap();
+    assert!(busy <= 1, "{busy} announces: at most one, before the first message");
+    let quiet = (0..20).map(|_| count_announces(&mut harness, false)).max().unwrap() - busy;
+    assert!((3..=5).contains(&quiet), "{quiet} announces: one every five seconds");
 }
 
 #[test]
-fn the_same_message_waits_its_turn() {
-    // First in, first out, over one link.
+fn messages_leave_in_the_order_of_their_arrival() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     for transfer in 0..10 {
