@@ -1,5 +1,5 @@
-//! Gossip: who is named as a friend, who is learned and how fast, and who makes room in a full
-//! table.
+//! Gossip: which peer is named as a friend, how many peers are learned in which time, and which
+//! peer is forgotten if the table is full.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -16,7 +16,7 @@ use common::{address, fast_config, seconds};
 // Friends.
 
 #[test]
-fn a_friend_in_a_message_or_announce_becomes_new() {
+fn an_unknown_friend_in_a_message_or_an_announce_becomes_a_new_peer() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     let friend = Some(address(2));
@@ -33,11 +33,12 @@ fn a_friend_in_a_message_or_announce_becomes_new() {
 }
 
 #[test]
-fn a_friend_is_alive_and_never_ourselves_nor_the_recipient_nor_ignored() {
+fn a_friend_is_an_alive_peer_other_than_the_recipient() {
     let mut config = fast_config();
     config.odds.lost = 0;
     let mut harness = Harness::new(&config);
-    // 3 is lost, 4 ignored, 5 new (its dial hangs); 1 and 2 are alive.
+    // Peer 3 is lost, peer 4 ignored, and peer 5 new with a dial that hangs. Peers 1 and 2 are
+    // alive.
     harness.enqueue("probe");
     harness.expand(3);
     assert!(harness.run_until_dial(seconds(1)));
@@ -71,7 +72,7 @@ fn a_friend_is_alive_and_never_ourselves_nor_the_recipient_nor_ignored() {
     assert!(friends.iter().all(|friends| friends.len() > 10));
     assert!(friends[0].iter().all(|friend| *friend == Some(address(2))), "{friends:?}");
     assert!(friends[1].iter().all(|friend| *friend == Some(address(1))), "{friends:?}");
-    // Alone with the recipient, there is nobody to name.
+    // No friend is named if the recipient is the only alive peer.
     harness.with(|tower, now| tower.ignore(&address(2), now)).unwrap();
     let before = friends[0].len();
     exchange(&mut harness, &mut friends);
@@ -80,34 +81,36 @@ fn a_friend_is_alive_and_never_ourselves_nor_the_recipient_nor_ignored() {
 }
 
 #[test]
-fn every_alive_tower_but_the_recipient_is_named_alike() {
+fn every_alive_peer_but_the_recipient_is_named_as_a_friend() {
     let mut harness = Harness::new(&fast_config());
     let links: Vec<_> = (1..6).map(|n| (n, harness.accept_from(n))).collect();
     links.iter().for_each(|(_, link)| harness.send_announce(*link, 1));
-    let mut named = [[0u32; 6]; 6];
+    let mut friend_counts = [[0u32; 6]; 6];
     for n in 0..1_000 {
         harness.enqueue(&format!("message {n}"));
         harness.advance(Duration::from_millis(50));
         for (n, link) in &links {
             for frame in harness.take_frames(*link) {
                 if let SentFrame::Message { transfer, friend, .. } = frame {
-                    let friend = (1..6).find(|n| friend == Some(address(*n))).expect("a friend");
-                    named[*n][friend] += 1;
+                    let friend = (1..6)
+                        .find(|n| friend == Some(address(*n)))
+                        .expect("the message names a friend");
+                    friend_counts[*n][friend] += 1;
                     harness.confirm(*link, transfer);
                 }
             }
         }
     }
-    for (recipient, named) in named.iter().enumerate().skip(1) {
-        assert_eq!(named[recipient], 0);
-        // Some 200 messages over four friends.
+    for (recipient, counts) in friend_counts.iter().enumerate().skip(1) {
+        assert_eq!(counts[recipient], 0);
+        // About 200 messages name four friends.
         let others = (1..6).filter(|n| *n != recipient);
-        assert!(others.into_iter().all(|n| named[n] > 20), "{named:?}");
+        assert!(others.into_iter().all(|n| counts[n] > 20), "{counts:?}");
     }
 }
 
 #[test]
-fn a_friend_that_is_alive_no_more_when_the_message_leaves_is_not_named() {
+fn a_peer_that_is_ignored_before_the_message_is_transmitted_is_not_named_as_a_friend() {
     let mut harness = Harness::new(&fast_config());
     let [first, second] = [1, 2].map(|n| {
         let link = harness.accept_from(n);
@@ -132,10 +135,10 @@ fn a_friend_that_is_alive_no_more_when_the_message_leaves_is_not_named() {
     assert!(!friends.is_empty() && friends.iter().all(Option::is_none), "{friends:?}");
 }
 
-// Learning.
+// Learned addresses.
 
 #[test]
-fn learning_is_bounded_for_friends_and_strangers_apart() {
+fn friends_and_strangers_have_separate_allowances() {
     let mut config = fast_config();
     config.friends = Allowance { burst: 3, every: Duration::from_millis(500) };
     config.strangers = Allowance { burst: 2, every: seconds(1) };
@@ -148,49 +151,49 @@ fn learning_is_bounded_for_friends_and_strangers_apart() {
     }
     assert_eq!(harness.tower.survey().count(), 1 + 3);
     assert_eq!(harness.tower.stats().towers_not_learned, 7);
-    // Friends have not used up what there is for strangers: one of two was the first caller.
+    // Friends do not use up the allowance of strangers. The first caller has used one of its two.
     for n in 0..3 {
         harness.accept_from(30 + n);
     }
     assert_eq!(harness.tower.survey().count(), 1 + 3 + 1);
     assert_eq!(harness.tower.stats().towers_not_learned, 9);
-    // Nor do known ones cost anything, and time brings more.
+    // Known addresses cost nothing. The allowance grows with time.
     harness.advance(seconds(1));
     for n in 0..5 {
         let friend = Some(address(1 + n));
         let transfer = 20 + u64::try_from(n).unwrap();
         harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friend }));
     }
-    assert_eq!(harness.tower.survey().count(), 1 + 3 + 1 + 2, "two a second");
+    assert_eq!(harness.tower.survey().count(), 1 + 3 + 1 + 2, "two friends per second");
     harness.accept_from(40);
     harness.accept_from(41);
-    assert_eq!(harness.tower.survey().count(), 1 + 3 + 1 + 2 + 1, "one a second");
+    assert_eq!(harness.tower.survey().count(), 1 + 3 + 1 + 2 + 1, "one stranger per second");
     assert_eq!(harness.tower.stats().towers_discovered, 8);
 }
 
-// The table's end.
+// A full table.
 
-fn forgotten(harness: &Harness) -> usize {
+fn count_forgotten(harness: &Harness) -> usize {
     let is_forgotten =
         |action: &&Action| matches!(action, Action::Notify(Notice::TowerForgotten { .. }));
     harness.actions.iter().filter(is_forgotten).count()
 }
 
 #[test]
-fn the_dead_are_forgotten_first_and_the_longest_dead_before_others() {
+fn a_full_table_forgets_the_peer_that_has_been_dead_for_the_longest_time() {
     let mut config = fast_config();
     config.kill_timeout = seconds(20);
     config.max_peers = 4;
     let mut harness = Harness::new(&config);
     harness.enqueue("probe");
-    // 2 dies before 1; 3 is older than both and lost.
+    // Peer 2 dies before peer 1.
     for n in [3, 1, 2] {
         harness.expand(n);
     }
     let refuse = |harness: &mut Harness, victim: usize| {
         assert!(harness.run_until_dial(seconds(5)));
-        let place = harness.dialled.iter().position(|(_, dialled)| *dialled == address(victim));
-        let (link, _) = harness.dialled.remove(place.unwrap_or(0)).unwrap();
+        let index = harness.dialled.iter().position(|(_, dialled)| *dialled == address(victim));
+        let (link, _) = harness.dialled.remove(index.unwrap_or(0)).unwrap();
         let cause = IoCause::Refused;
         harness.handle(Event::ConnectFailed { link, cause });
     };
@@ -200,22 +203,25 @@ fn the_dead_are_forgotten_first_and_the_longest_dead_before_others() {
     while harness.status(1) != Some(Status::Dead) {
         refuse(&mut harness, 1);
     }
-    let died = |n: usize| harness.tower.find(&address(n)).map(|peer| (peer.status, peer.since));
+    let status_since =
+        |n: usize| harness.tower.find(&address(n)).map(|peer| (peer.status, peer.since));
     let mut dead: Vec<_> = (1..4)
-        .filter_map(|n| died(n).filter(|(status, _)| *status == Status::Dead).map(|d| (d.1, n)))
+        .filter_map(|n| {
+            status_since(n).filter(|(status, _)| *status == Status::Dead).map(|d| (d.1, n))
+        })
         .collect();
     dead.sort();
     assert!(dead.len() >= 2);
     harness.expand(4);
-    assert_eq!(forgotten(&harness), 0, "there is room");
+    assert_eq!(count_forgotten(&harness), 0, "the table has room for a fourth peer");
     for (n, (_, victim)) in dead.iter().enumerate() {
-        // One that is being tried at this moment stays: let its dial fail first.
+        // A peer with a pending dial is not forgotten, so refuse all dials first.
         while let Some((link, _)) = harness.dialled.pop_front() {
             harness.handle(Event::ConnectFailed { link, cause: IoCause::Refused });
         }
         harness.expand(10 + n);
         assert_eq!(harness.status(*victim), None, "{dead:?}");
-        assert_eq!(forgotten(&harness), n + 1);
+        assert_eq!(count_forgotten(&harness), n + 1);
         assert!(dead[n + 1..].iter().all(|(_, later)| harness.status(*later).is_some()));
     }
     let more = harness.with(|tower, now| tower.expand(&address(20), now));
@@ -223,7 +229,7 @@ fn the_dead_are_forgotten_first_and_the_longest_dead_before_others() {
 }
 
 #[test]
-fn a_full_table_without_dead_learns_nobody() {
+fn a_full_table_without_dead_peers_learns_no_peer() {
     let mut config = fast_config();
     config.max_peers = 2;
     let mut harness = Harness::new(&config);
@@ -233,16 +239,20 @@ fn a_full_table_without_dead_learns_nobody() {
     assert_eq!(harness.with(|tower, now| tower.expand(&address(3), now)), full);
     assert_eq!(harness.with(|tower, now| tower.announce(&address(3), now)), full);
     assert_eq!(harness.with(|tower, now| tower.ignore(&address(3), now)), full);
-    assert_eq!(harness.tower.stats().towers_not_learned, 0, "an error is enough");
+    assert_eq!(
+        harness.tower.stats().towers_not_learned,
+        0,
+        "an address that the application adds is not counted"
+    );
     let link = harness.accept_from(3);
-    assert_eq!(harness.tower.stats().towers_not_learned, 1, "a stranger");
+    assert_eq!(harness.tower.stats().towers_not_learned, 1, "the stranger is counted");
     let friend = Some(address(4));
     harness.send_frame(link, &Frame::Message(MessageFrame { friend, ..message(1, "x") }));
-    assert_eq!(harness.tower.stats().towers_not_learned, 2, "a friend");
-    assert_eq!(harness.texts(), ["x"], "the message is taken all the same");
+    assert_eq!(harness.tower.stats().towers_not_learned, 2, "the friend is counted");
+    assert_eq!(harness.texts(), ["x"], "the message is accepted");
     assert_eq!(harness.tower.survey().count(), 2);
     let known = harness.with(|tower, now| tower.expand(&address(1), now));
-    assert!(known.is_ok(), "a known one needs no room");
+    assert!(known.is_ok(), "a known peer needs no room");
 }
 
 #[test]
@@ -254,17 +264,21 @@ fn a_tower_is_not_its_own_peer() {
     assert_eq!(harness.with(|tower, now| tower.ignore(&address(0), now)), own);
     let link = harness.accept_from(0);
     harness.send_announce(link, 1);
-    assert_eq!(harness.tower.survey().count(), 0, "not even when a caller claims its address");
+    assert_eq!(
+        harness.tower.survey().count(),
+        0,
+        "a caller with the tower's address is not learned"
+    );
 }
 
 #[test]
-fn fresh_addresses_do_not_take_every_tick() {
+fn new_peers_do_not_take_every_tick_from_alive_peers() {
     let mut config = Config::default();
     config.heartbeat = None;
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     harness.enqueue_many(300, "m");
-    let mut got = 0;
+    let mut received = 0;
     for n in 0..1200u32 {
         let friend = Some(Address::new(&format!("t{n}.example"), 8001).unwrap());
         harness.send_frame(
@@ -276,9 +290,9 @@ fn fresh_addresses_do_not_take_every_tick() {
             harness.refuse_dial();
         }
         for (t, ..) in harness.take_messages(link) {
-            got += 1;
+            received += 1;
             harness.confirm(link, t);
         }
     }
-    assert!(got > 50, "in 300 ticks the alive peer got {got}");
+    assert!(received > 50, "the alive peer received {received} messages in 300 ticks");
 }

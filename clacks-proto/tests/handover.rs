@@ -1,5 +1,4 @@
-//! Hand-over: a message stays with its sender until somebody has surely taken it, whatever happens
-//! on the way.
+//! Handing messages over: confirmations, retries, refusals, and copies.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -20,16 +19,16 @@ fn is_in_flight(harness: &Harness) -> bool {
 }
 
 #[test]
-fn a_message_stays_when_there_is_no_peer() {
+fn a_message_stays_in_the_queue_if_there_is_no_peer() {
     let mut harness = Harness::new(&fast_config());
     harness.enqueue("alone");
     harness.advance(seconds(3_600));
     assert_eq!(harness.texts(), ["alone"]);
-    assert_eq!(harness.tower.next_wakeup(), None, "there is nothing to wake up for");
+    assert_eq!(harness.tower.next_wakeup(), None, "the tower has no deadline");
 }
 
 #[test]
-fn a_refused_dial_returns_the_message() {
+fn a_message_returns_to_the_queue_if_the_dial_is_refused() {
     let mut harness = Harness::new(&fast_config());
     harness.expand(1);
     let nonce = harness.enqueue("returns");
@@ -46,7 +45,7 @@ fn a_refused_dial_returns_the_message() {
 }
 
 #[test]
-fn a_confirmed_message_is_forgotten_by_the_sender_and_held_once_by_the_receiver() {
+fn a_confirmed_message_moves_from_the_sender_to_the_receiver() {
     let mut network = network(2, &fast_config());
     network.expand(0, 1);
     network.enqueue(0, "once");
@@ -58,27 +57,28 @@ fn a_confirmed_message_is_forgotten_by_the_sender_and_held_once_by_the_receiver(
         assert_eq!(copies, 1);
         moves += usize::from(network.texts(1).len() != before);
     }
-    assert!(moves > 10, "it is in flight all the time");
+    assert!(moves > 10, "{moves} moves in two seconds");
     let (here, there) = (network.tower(0).stats(), network.tower(1).stats());
     assert_eq!((here.delivered, there.delivered), (there.received, here.received));
     assert!(network.has_notice(0, |notice| matches!(notice, Notice::MessageDelivered { .. })));
 }
 
-// Doubt.
+// Messages in doubt.
 
 #[test]
-fn after_a_lost_confirmation_the_same_peer_is_asked_again_and_recognises_the_message() {
+fn a_receiver_recognises_the_retry_after_its_confirmation_was_lost() {
     let config = fast_config();
     let mut slow = fast_config();
     slow.send_rate = SendRate::Every(seconds(3_600));
     let mut network = network(2, &config);
     network.towers[1] = Some(tower(1, &slow));
     network.announce(0, 1);
-    // The confirmation is on its way to a tower that stands still, and then it is gone.
+    // The sender is suspended while the confirmation is in transit. Then the connection breaks and
+    // the confirmation is lost.
     network.enqueue(0, "once");
     network.frozen.insert(0);
     assert!(network.run_until(seconds(5), |network| !network.texts(1).is_empty()));
-    assert_eq!(network.texts(0), ["once"], "it is in flight");
+    assert_eq!(network.texts(0), ["once"], "the message is unconfirmed");
     network.frozen.clear();
     network.transmit();
     network.drop_bytes_to(0);
@@ -93,13 +93,13 @@ fn after_a_lost_confirmation_the_same_peer_is_asked_again_and_recognises_the_mes
 }
 
 #[test]
-fn a_message_in_doubt_goes_to_the_same_peer_with_its_number_at_once() {
+fn a_message_in_doubt_is_retried_at_once_at_the_same_peer_with_the_same_number() {
     let (mut harness, link, transfer) =
         Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     let other = harness.accept_alive(2);
     harness.reset(link);
     assert_eq!(harness.dialled.front().map(|(_, to)| to.clone()), Some(address(1)));
-    assert!(is_in_flight(&harness), "nobody else gets it meanwhile");
+    assert!(is_in_flight(&harness), "no other peer gets the message");
     let link = harness.connect_dial_with_hello();
     assert_eq!(harness.take_messages(link), [(transfer, Attempt::Retry, "in doubt".to_string())]);
     harness.advance(seconds(5));
@@ -110,7 +110,7 @@ fn a_message_in_doubt_goes_to_the_same_peer_with_its_number_at_once() {
 }
 
 #[test]
-fn a_message_whose_receiver_died_returns() {
+fn a_message_in_doubt_returns_to_the_queue_if_the_redial_is_refused() {
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     harness.reset(link);
     harness.refuse_dial();
@@ -121,7 +121,7 @@ fn a_message_whose_receiver_died_returns() {
 }
 
 #[test]
-fn a_peer_is_asked_about_a_message_in_doubt_once() {
+fn a_message_in_doubt_is_retried_only_once() {
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     harness.reset(link);
     let link = harness.connect_dial_with_hello();
@@ -133,7 +133,7 @@ fn a_peer_is_asked_about_a_message_in_doubt_once() {
 }
 
 #[test]
-fn a_message_not_confirmed_in_time_is_in_doubt() {
+fn a_message_is_retried_after_the_confirm_timeout() {
     let (mut harness, link, transfer) =
         Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     assert_eq!(harness.run_until_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
@@ -142,29 +142,37 @@ fn a_message_not_confirmed_in_time_is_in_doubt() {
 }
 
 #[test]
-fn a_message_that_never_left_is_not_in_doubt() {
+fn a_message_that_was_not_transmitted_returns_to_the_queue_if_its_link_breaks() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.blocked.insert(link);
-    harness.enqueue("never left");
+    harness.enqueue("not transmitted");
     harness.advance(seconds(1));
     assert!(is_in_flight(&harness));
     harness.reset(link);
-    assert_eq!(harness.texts(), ["never left"]);
+    assert_eq!(harness.texts(), ["not transmitted"]);
     assert!(!is_in_flight(&harness) && harness.dialled.is_empty());
     assert_eq!((harness.tower.stats().in_doubt, harness.tower.stats().doubt_unresolved), (0, 0));
 }
 
 #[test]
-fn a_goodbye_without_an_answer_leaves_no_doubt() {
-    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "not taken");
+fn an_unanswered_message_returns_to_the_queue_if_its_peer_says_goodbye() {
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "returns");
     harness.send_goodbye(link);
-    assert_eq!(harness.take_frames(link), [SentFrame::Goodbye(Farewell::Idle)], "it is answered");
-    assert_eq!(harness.texts(), ["not taken"]);
+    assert_eq!(
+        harness.take_frames(link),
+        [SentFrame::Goodbye(Farewell::Idle)],
+        "the goodbye is answered"
+    );
+    assert_eq!(harness.texts(), ["returns"]);
     assert!(!is_in_flight(&harness));
     let stats = harness.tower.stats();
     assert_eq!((stats.in_doubt, stats.doubt_unresolved, stats.returned), (0, 0, 1));
-    assert_eq!(harness.status(1), Some(Status::Lost), "yet it was tried, and proved nothing");
+    assert_eq!(
+        harness.status(1),
+        Some(Status::Lost),
+        "the peer was tried and has confirmed nothing"
+    );
 }
 
 fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {
@@ -172,12 +180,12 @@ fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {
 }
 
 #[test]
-fn a_retry_is_recognised_even_when_the_message_has_left_meanwhile() {
+fn a_retry_is_recognised_after_the_message_has_left_the_queue() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     harness.send_message(link, 1, "taken");
     let other = harness.accept_alive(2);
-    // It goes on to somebody.
+    // The tower sends the message to one of the two peers.
     for _ in 0..20 {
         harness.advance(seconds(1));
         for link in [link, other] {
@@ -194,14 +202,13 @@ fn a_retry_is_recognised_even_when_the_message_has_left_meanwhile() {
     assert!(harness.texts().is_empty());
     assert_eq!(harness.tower.stats().recognised_retries, 1);
     assert_eq!(harness.tower.stats().received, 1);
-    // The same number for the first time is another transfer, that of a peer that does not count
-    // well.
+    // A first attempt with the same number is a new transfer.
     harness.send_message(link, 1, "taken");
     assert_eq!(harness.texts(), ["taken"]);
 }
 
 #[test]
-fn a_retry_that_was_not_taken_the_first_time_is_taken() {
+fn a_retry_of_an_unknown_transfer_is_accepted() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     harness.send_frame(link, &retry(1, "late"));
@@ -211,15 +218,15 @@ fn a_retry_that_was_not_taken_the_first_time_is_taken() {
 }
 
 #[test]
-fn numbers_mean_something_within_one_incarnation_of_one_peer() {
+fn a_retry_is_not_recognised_across_peers_or_incarnations() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     harness.send_message(link, 1, "one");
-    // Another peer with the same numbers.
+    // Another peer uses the same transfer number.
     let other = harness.accept_from(2);
     let frame = MessageFrame { nonce: Nonce(2), attempt: Attempt::Retry, ..message(1, "two") };
     harness.send_frame(other, &Frame::Message(frame));
-    // The same peer, started anew.
+    // The same peer uses the same transfer number after a restart.
     harness.restart_peer();
     let link = harness.accept_from(1);
     let frame = MessageFrame { nonce: Nonce(3), attempt: Attempt::Retry, ..message(1, "three") };
@@ -231,7 +238,7 @@ fn numbers_mean_something_within_one_incarnation_of_one_peer() {
 }
 
 #[test]
-fn a_receiver_recalls_a_window_of_transfers_of_each_link() {
+fn a_receiver_remembers_the_last_window_of_transfers_of_a_link() {
     let mut config = fast_config();
     config.window.messages = 3;
     let mut harness = Harness::new(&config);
@@ -239,7 +246,7 @@ fn a_receiver_recalls_a_window_of_transfers_of_each_link() {
     for transfer in 0..7 {
         harness.send_message(link, transfer, &format!("message {transfer}"));
     }
-    // Gone from here, so that nothing is recognised by its body.
+    // Empty the queue, so that no message is recognised as a copy of a queued one.
     for _ in 0..30 {
         harness.advance(seconds(1));
         for (transfer, ..) in harness.take_messages(link) {
@@ -254,9 +261,9 @@ fn a_receiver_recalls_a_window_of_transfers_of_each_link() {
     assert_eq!(harness.tower.stats().recognised_retries, 3);
 }
 
-/// Hands a message over that the tower then hands on, so that nothing of it is left here but the
-/// memory of its transfer.
-fn taken_and_gone(harness: &mut Harness, link: LinkId, transfer: u64) {
+/// Sends a message to the tower and lets the tower send it back, so that only the retry window
+/// remembers the transfer.
+fn receive_and_forward(harness: &mut Harness, link: LinkId, transfer: u64) {
     harness.send_message(link, transfer, "taken");
     harness.advance(seconds(1));
     for (transfer, ..) in harness.take_messages(link) {
@@ -266,7 +273,7 @@ fn taken_and_gone(harness: &mut Harness, link: LinkId, transfer: u64) {
 }
 
 #[test]
-fn a_transfer_is_recalled_until_its_sender_says_a_goodbye_that_leaves_no_doubt() {
+fn a_goodbye_other_than_misbehaved_forgets_the_transfers_of_its_link() {
     for (farewell, recognised) in [
         (Farewell::Idle, 0),
         (Farewell::Leaving, 0),
@@ -275,7 +282,7 @@ fn a_transfer_is_recalled_until_its_sender_says_a_goodbye_that_leaves_no_doubt()
     ] {
         let mut harness = Harness::new(&fast_config());
         let link = harness.accept_from(1);
-        taken_and_gone(&mut harness, link, 1);
+        receive_and_forward(&mut harness, link, 1);
         harness.send_frame(link, &Frame::Goodbye { farewell });
         let link = harness.accept_from(1);
         harness.send_frame(link, &retry(1, "taken"));
@@ -284,16 +291,16 @@ fn a_transfer_is_recalled_until_its_sender_says_a_goodbye_that_leaves_no_doubt()
 }
 
 #[test]
-fn a_goodbye_forgets_nothing_that_came_on_another_link() {
+fn a_goodbye_does_not_forget_the_transfers_of_other_links() {
     let mut harness = Harness::new(&fast_config());
-    let (broken, standing, leaving) =
+    let (broken, open, leaving) =
         (harness.accept_from(1), harness.accept_from(1), harness.accept_from(1));
-    for (link, transfer) in [(broken, 1), (standing, 2), (leaving, 3)] {
+    for (link, transfer) in [(broken, 1), (open, 2), (leaving, 3)] {
         harness.send_frame(link, &retry(transfer, "none"));
         harness.send_message(link, transfer, "taken");
     }
     harness.reset(broken);
-    // Its slot is taken by the next link, whose goodbye speaks of itself alone.
+    // The next link gets the slot of the broken one. Its goodbye applies only to its own transfers.
     let next = harness.accept_from(1);
     harness.send_goodbye(next);
     harness.send_goodbye(leaving);
@@ -302,11 +309,15 @@ fn a_goodbye_forgets_nothing_that_came_on_another_link() {
     for transfer in [1, 2, 3] {
         harness.send_frame(link, &retry(transfer, "taken"));
     }
-    assert_eq!(harness.tower.stats().recognised_retries - before, 2, "not the third");
+    assert_eq!(
+        harness.tower.stats().recognised_retries - before,
+        2,
+        "only the third transfer is forgotten"
+    );
 }
 
 #[test]
-fn a_tower_that_says_a_goodbye_without_doubt_asks_nothing_again() {
+fn a_tower_retries_nothing_after_it_has_said_a_goodbye_other_than_misbehaved() {
     type End = fn(&mut Harness, LinkId);
     let ends: [(End, Farewell, bool); 3] = [
         (|harness, _| harness.with(Tower::shutdown), Farewell::Leaving, false),
@@ -317,33 +328,33 @@ fn a_tower_that_says_a_goodbye_without_doubt_asks_nothing_again() {
         ),
         (|harness, link| harness.confirm(link, 9_999), Farewell::Misbehaved, true),
     ];
-    for (end, farewell, asks_again) in ends {
+    for (end, farewell, retries) in ends {
         let (mut harness, link, transfer) =
             Harness::with_unconfirmed_message(&fast_config(), "in doubt");
         end(&mut harness, link);
-        // A shutdown first waits for its messages to arrive.
+        // A shutdown waits for its messages before it says goodbye.
         harness.run_until_sent(link, seconds(15), &SentFrame::Goodbye(farewell));
         harness.reset(link);
-        assert_eq!(!harness.dialled.is_empty(), asks_again, "{farewell:?}");
-        if asks_again {
+        assert_eq!(!harness.dialled.is_empty(), retries, "{farewell:?}");
+        if retries {
             let link = harness.connect_dial_with_hello();
             assert_eq!(harness.take_messages(link)[0].0, transfer);
         }
     }
-    // And it does not say that it is idle while it waits for an answer.
+    // A tower does not say goodbye as idle while a message is unconfirmed.
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     assert_eq!(harness.run_until_close(link, seconds(100)), Some(CloseReason::ConfirmTimeout));
     assert!(!harness.take_frames(link).iter().any(|frame| matches!(frame, SentFrame::Goodbye(_))));
 }
 
-/// How long a sender with the default time-outs may ask: 30 s until it gives the link up, and 30 s
-/// until it gives up asking.
-const LIFETIME: u64 = 60;
+/// The time in seconds in which a sender with the default timeouts may retry: 30 s until the
+/// confirm timeout closes the link, and 30 s until the confirm timeout of the retry.
+const LIFETIME_SECONDS: u64 = 60;
 
 #[test]
-fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
-    // The slowest that a dial and a hello may be: the question leaves just before the time to
-    // confirm has passed again.
+fn a_retry_is_transmitted_within_the_lifetime_of_its_transfer_or_not_at_all() {
+    // The slowest case: dial and hello take as long as they may, and the retry is transmitted just
+    // before its confirm timeout.
     let (mut harness, link, transfer) =
         Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     let handed = harness.now;
@@ -357,8 +368,8 @@ fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
     harness.blocked.clear();
     harness.read(link);
     assert_eq!(harness.take_messages(link)[0].0, transfer);
-    assert!(harness.now < handed + seconds(LIFETIME));
-    // On a connection that takes no bytes it is given up by then.
+    assert!(harness.now < handed + seconds(LIFETIME_SECONDS));
+    // If the connection takes no bytes, the retry times out within the lifetime.
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     let handed = harness.now;
     harness.run_until_close(link, seconds(31));
@@ -366,20 +377,20 @@ fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
     harness.blocked.insert(link);
     harness.send_hello(link, None);
     assert_eq!(harness.run_until_close(link, seconds(60)), Some(CloseReason::ConfirmTimeout));
-    assert!(harness.now <= handed + seconds(LIFETIME));
+    assert!(harness.now <= handed + seconds(LIFETIME_SECONDS));
     assert_eq!(harness.tower.stats().doubt_unresolved, 1);
     assert!(harness.dialled.is_empty());
 }
 
 #[test]
-fn a_taken_transfer_is_remembered_for_its_lifetime() {
-    for (wait, recognised) in [(LIFETIME, 1), (LIFETIME + 2, 0)] {
+fn a_receiver_remembers_a_transfer_for_its_lifetime() {
+    for (wait, recognised) in [(LIFETIME_SECONDS, 1), (LIFETIME_SECONDS + 2, 0)] {
         let mut harness = Harness::new(&fast_config());
         let link = harness.accept_from(1);
-        taken_and_gone(&mut harness, link, 1);
+        receive_and_forward(&mut harness, link, 1);
         harness.reset(link);
         harness.advance(seconds(wait - 1));
-        // Whatever fires the timer, it looks after one peer.
+        // Spurious timer events forget no transfer.
         harness.tower.handle(Event::TimerFired, harness.now);
         harness.tower.handle(Event::TimerFired, harness.now);
         let link = harness.accept_from(1);
@@ -391,50 +402,52 @@ fn a_taken_transfer_is_remembered_for_its_lifetime() {
 // Refusals.
 
 #[test]
-fn a_busy_peer_stays_alive_and_rests_and_the_message_returns() {
+fn a_busy_refusal_returns_the_message_and_backs_off_the_peer() {
     let mut config = fast_config();
     config.busy_backoff = seconds(3);
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     harness.enqueue("later");
     harness.advance(seconds(1));
-    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
     harness.refuse(link, transfer, RefusedReason::Busy);
     assert_eq!(harness.status(1), Some(Status::Alive));
     assert!(!is_in_flight(&harness));
     assert_eq!((harness.tower.stats().returned, harness.tower.stats().refused_by_peers), (1, 1));
     assert_eq!(harness.close_reason(link), None);
     harness.advance(seconds(2));
-    assert!(harness.take_messages(link).is_empty(), "it rests");
+    assert!(harness.take_messages(link).is_empty(), "the peer backs off");
     harness.advance(seconds(2));
-    let [(again, Attempt::First, _)] = harness.take_messages(link)[..] else { panic!("one") };
-    assert!(again > transfer, "a transfer of its own");
+    let [(second, Attempt::First, _)] = harness.take_messages(link)[..] else {
+        panic!("expected one message")
+    };
+    assert!(second > transfer, "the message is sent as a new transfer");
 }
 
 #[test]
-fn a_busy_peer_rests_even_when_it_hands_something_over() {
+fn the_busy_back_off_does_not_end_if_the_peer_sends_an_announce() {
     let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     harness.enqueue("too much");
-    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
     harness.refuse(link, transfer, RefusedReason::Busy);
     harness.send_announce(link, 1_001);
-    assert_eq!(harness.take_messages(link).len(), 0, "it rests");
+    assert_eq!(harness.take_messages(link).len(), 0, "the peer backs off");
     harness.advance(config.busy_backoff);
     assert_eq!(harness.take_messages(link).len(), 1);
 }
 
 #[test]
-fn a_new_peer_that_is_busy_is_alive() {
+fn a_busy_refusal_makes_a_new_peer_alive() {
     let (mut harness, link, transfer) = Harness::with_unconfirmed_message(&fast_config(), "later");
     harness.refuse(link, transfer, RefusedReason::Busy);
     assert_eq!(harness.status(1), Some(Status::Alive));
 }
 
 #[test]
-fn a_refusal_confirms_what_came_before_it() {
+fn a_refusal_confirms_all_earlier_transfers() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.enqueue_many(3, "message");
@@ -446,7 +459,7 @@ fn a_refusal_confirms_what_came_before_it() {
 }
 
 #[test]
-fn a_full_tower_answers_busy() {
+fn a_message_above_the_message_limit_of_the_queue_is_refused_as_busy() {
     let mut config = fast_config();
     config.max_queue_messages = 2;
     let mut harness = Harness::new(&config);
@@ -462,7 +475,7 @@ fn a_full_tower_answers_busy() {
 }
 
 #[test]
-fn a_tower_without_room_for_bytes_answers_busy() {
+fn a_message_above_the_byte_limit_of_the_queue_is_refused_as_busy() {
     let mut config = fast_config();
     config.max_message = 10;
     config.max_queue_bytes = 25;
@@ -479,10 +492,10 @@ fn a_tower_without_room_for_bytes_answers_busy() {
 }
 
 #[test]
-fn a_peer_that_ignores_us_is_lost_and_the_message_returns() {
+fn a_peer_that_ignores_this_tower_becomes_lost_and_the_message_returns() {
     for says_goodbye in [true, false] {
         let (mut harness, link, transfer) =
-            Harness::with_unconfirmed_message(&fast_config(), "shunned");
+            Harness::with_unconfirmed_message(&fast_config(), "ignored");
         if says_goodbye {
             harness.send_frame(link, &Frame::Goodbye { farewell: Farewell::Ignored });
         } else {
@@ -490,31 +503,31 @@ fn a_peer_that_ignores_us_is_lost_and_the_message_returns() {
         }
         assert_eq!(harness.status(1), Some(Status::Lost));
         assert!(!is_in_flight(&harness));
-        assert_eq!(harness.texts(), ["shunned"]);
+        assert_eq!(harness.texts(), ["ignored"]);
         assert_eq!(harness.tower.stats().doubt_unresolved, 0);
     }
 }
 
 #[test]
-fn two_towers_of_which_one_ignores_the_other() {
+fn an_ignored_tower_delivers_no_message_until_it_is_unignored() {
     let mut network = network(2, &fast_config());
     network.announce(0, 1);
     assert_eq!(network.status(1, 0), Some(Status::Alive));
     network.with(1, |tower, now| tower.ignore(&address(0), now)).unwrap();
     assert_eq!(network.status(0, 1), Some(Status::Lost));
-    network.enqueue(0, "unheard");
+    network.enqueue(0, "not delivered");
     network.advance(seconds(60));
-    assert_eq!(network.texts(0), ["unheard"]);
+    assert_eq!(network.texts(0), ["not delivered"]);
     assert!(network.texts(1).is_empty());
     assert_eq!(network.status(0, 1), Some(Status::Lost));
-    assert!(network.tower(1).stats().refused > 0, "it was asked now and then");
+    assert!(network.tower(1).stats().refused > 0, "the ignored tower has tried");
     network.with(1, |tower, now| tower.unignore(&address(0), now));
     assert!(network.run_until(seconds(60), |network| network.status(0, 1) == Some(Status::Alive)));
 }
 
 #[test]
-fn a_message_is_answered_busy_unless_all_its_notices_fit() {
-    for (waiting, answer) in
+fn a_message_is_refused_as_busy_unless_all_its_notices_fit() {
+    for (pending, answer) in
         [(12, SentFrame::Refused(1, RefusedReason::Busy)), (11, SentFrame::Confirmed(1))]
     {
         let mut config = fast_config();
@@ -522,8 +535,8 @@ fn a_message_is_answered_busy_unless_all_its_notices_fit() {
         config.max_peers = 2;
         config.kill_timeout = seconds(1);
         let mut harness = Harness::new(&config);
-        // A message that costs all that one can: its sender comes alive, and a dead peer makes room
-        // for its friend.
+        // The message causes the largest possible number of notices: its sender becomes alive, and
+        // a dead peer is forgotten for its friend.
         harness.expand(1);
         harness.enqueue("probe");
         while harness.status(1) != Some(Status::Dead) {
@@ -531,7 +544,7 @@ fn a_message_is_answered_busy_unless_all_its_notices_fit() {
             harness.refuse_dial();
         }
         let link = harness.accept_from(2);
-        for n in 0..waiting {
+        for n in 0..pending {
             harness.tower.enqueue(Message::text(&format!("{n}")), harness.now).unwrap();
         }
         let frame = MessageFrame { friend: Some(address(3)), ..message(1, "x") };
@@ -540,10 +553,10 @@ fn a_message_is_answered_busy_unless_all_its_notices_fit() {
         harness.drive();
         assert_eq!(harness.tower.stats().notices_missed, 0);
         assert_eq!(harness.take_frames(link).last(), Some(&answer));
-        let is_taken = waiting == 11;
+        let is_accepted = pending == 11;
         assert_eq!(
             (harness.status(1).is_none(), harness.status(3).is_some()),
-            (is_taken, is_taken)
+            (is_accepted, is_accepted)
         );
     }
 }
@@ -551,11 +564,11 @@ fn a_message_is_answered_busy_unless_all_its_notices_fit() {
 // Copies.
 
 #[test]
-fn a_message_that_waits_here_is_confirmed_and_not_stored_twice() {
+fn a_copy_of_a_queued_message_is_confirmed_and_not_stored() {
     let mut harness = Harness::new(&fast_config());
     let first = harness.accept_from(1);
     let second = harness.accept_from(2);
-    // The peers are alive, and rest: the message waits.
+    // Both links are blocked, so the message stays in the queue.
     harness.blocked.extend([first, second]);
     harness.send_message(first, 1, "same");
     let frame = MessageFrame { nonce: Nonce(1), ..message(9, "same") };
@@ -582,36 +595,38 @@ fn the_same_nonce_with_another_body_or_kind_is_another_message() {
 }
 
 #[test]
-fn a_message_that_left_may_come_back() {
+fn a_delivered_message_can_be_received_again() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     let nonce = harness.enqueue("round trip");
     harness.advance(seconds(1));
-    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
     harness.confirm(link, transfer);
     assert!(harness.texts().is_empty());
     harness.send_frame(link, &Frame::Message(MessageFrame { nonce, ..message(1, "round trip") }));
     assert_eq!(harness.texts(), ["round trip"]);
     assert_eq!(harness.tower.stats().coalesced, 0);
     harness.advance(seconds(1));
-    assert_eq!(harness.take_messages(link).len(), 1, "and goes out again");
+    assert_eq!(harness.take_messages(link).len(), 1, "the message is sent again");
 }
 
 #[test]
-fn copies_that_cross_never_vanish_on_both_sides() {
-    // This tower's copy is in flight to the peer when the peer's copy comes in. Whatever the peer
-    // makes of ours, one stays here.
+fn one_copy_remains_if_copies_of_a_message_cross_in_flight() {
+    // The tower's copy is in flight to the peer when the peer's copy arrives. One copy stays here,
+    // whether the peer confirms or refuses the tower's copy.
     for is_confirmed in [true, false] {
         let mut harness = Harness::new(&fast_config());
         let link = harness.accept_alive(1);
         let nonce = harness.enqueue("crossing");
         harness.advance(seconds(1));
-        let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+        let [(transfer, ..)] = harness.take_messages(link)[..] else {
+            panic!("expected one message")
+        };
         harness.send_frame(link, &Frame::Message(MessageFrame { nonce, ..message(1, "crossing") }));
         assert_eq!(
             harness.take_frames(link),
             [SentFrame::Confirmed(1)],
-            "so the peer lets go of its own"
+            "the peer's copy is confirmed"
         );
         if is_confirmed {
             harness.confirm(link, transfer);
@@ -619,27 +634,30 @@ fn copies_that_cross_never_vanish_on_both_sides() {
             harness.refuse(link, transfer, RefusedReason::Busy);
         }
         assert_eq!(harness.texts(), ["crossing"]);
-        // It is of use only once: confirmed without a further copy, it is gone.
+        // The peer confirms the remaining copy and sends no further one, so the message leaves the
+        // queue.
         harness.advance(seconds(1));
-        let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+        let [(transfer, ..)] = harness.take_messages(link)[..] else {
+            panic!("expected one message")
+        };
         harness.confirm(link, transfer);
         assert!(harness.texts().is_empty());
     }
 }
 
 #[test]
-fn a_message_of_which_no_byte_has_gone_is_not_in_doubt() {
+fn only_a_message_of_which_bytes_were_transmitted_is_in_doubt() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.blocked.insert(link);
     harness.enqueue("one");
     harness.enqueue("two");
     harness.advance(seconds(1));
-    // The driver's buffer ends where the first one does.
+    // The send buffer of the driver ends where the frame of the first message ends.
     let len = encode(&Frame::Message(message(0, "one"))).len();
     let mut out = Vec::new();
     assert_eq!(harness.tower.transmit(link, &mut (&mut out).limit(len)), len);
     harness.reset(link);
     assert_eq!(harness.tower.stats().in_doubt, 1);
-    assert_eq!(harness.tower.stats().returned, 1, "the second one waits again");
+    assert_eq!(harness.tower.stats().returned, 1, "the second message returns to the queue");
 }

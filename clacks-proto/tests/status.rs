@@ -173,7 +173,9 @@ fn success_as_sender_makes_new_lost_and_dead_alive() {
         }
         assert!(harness.run_until_dial(seconds(5)), "{status}");
         let link = harness.connect_dial_with_hello();
-        let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one message") };
+        let [(transfer, ..)] = harness.take_messages(link)[..] else {
+            panic!("expected one message")
+        };
         assert_eq!(harness.status(1), Some(status), "not yet");
         harness.confirm(link, transfer);
         assert_eq!(harness.status(1), Some(Status::Alive));

@@ -66,7 +66,7 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
     let link = harness.accept_alive(1);
     harness.enqueue("first");
     harness.advance(Duration::from_millis(50));
-    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
     harness.advance(seconds(20));
     harness.enqueue("second");
     harness.advance(seconds(9));
@@ -101,7 +101,7 @@ fn what_has_waited_for_the_window_is_waited_for_from_its_turn_on() {
     harness.send_announce(link, 1_000);
     harness.enqueue("first");
     harness.advance(Duration::from_millis(50));
-    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("one") };
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
     harness.advance(seconds(5));
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     harness.advance(seconds(24));
