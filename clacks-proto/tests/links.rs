@@ -1,4 +1,4 @@
-//! Links: how they come and go, how many there may be, and what they carry in both directions.
+//! Links: their ids, their limits, and the traffic in both directions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -13,10 +13,10 @@ use clacks_proto::{
 use common::harness::{Harness, SentFrame, encode, hello};
 use common::{LOCAL, address, fast_config, network, seconds, tower};
 
-// Ids and terminal events.
+// Link ids and terminal events.
 
 #[test]
-fn an_event_for_a_link_that_has_ended_changes_nothing_and_is_counted() {
+fn an_event_for_an_ended_link_changes_nothing_and_is_counted() {
     let hello = encode(&Frame::Hello(hello(Some(address(5)))));
     let endings: [fn(LinkId) -> Event<'static>; 3] = [
         |link| Event::Closed { link },
@@ -48,33 +48,33 @@ fn an_event_for_a_link_that_has_ended_changes_nothing_and_is_counted() {
 }
 
 #[test]
-fn a_link_that_is_being_closed_still_needs_its_terminal_event() {
+fn a_closing_link_occupies_its_slot_until_its_terminal_event() {
     let mut harness = Harness::new(&fast_config());
     harness.ignores_close = true;
     let link = harness.accept_from(1);
     harness.send_bytes(link, b"?");
     assert!(harness.close_reason(link).is_some());
     assert_eq!(harness.tower.links().count(), 1);
-    // What comes in meanwhile is for nobody, and no mistake of the driver's.
+    // Events of a closing link are ignored, but not counted as stale.
     harness.send_message(link, 1, "too late");
     harness.handle(Event::Finished { link });
     assert_eq!(harness.tower.queue_usage().messages, 0);
     assert_eq!(harness.tower.stats().stale_events, 0);
     harness.handle(Event::Lost { link, cause: IoCause::Reset });
     assert_eq!(harness.tower.links().count(), 0);
-    let told = harness.actions.iter().filter(|action| {
+    let closed_notices = harness.actions.iter().filter(|action| {
         matches!(action, Action::Notify(Notice::LinkClosed { link: closed, .. }) if *closed == link)
     });
-    assert_eq!(told.count(), 1, "one end, one notice");
+    assert_eq!(closed_notices.count(), 1, "the link is reported closed once");
 }
 
 #[test]
-fn an_id_is_not_used_again_though_its_slot_is() {
+fn a_link_id_is_not_reused_although_its_slot_is() {
     let mut config = fast_config();
     config.max_links = 2;
     config.max_half_open = 1;
     let mut harness = Harness::new(&config);
-    // Actions that name the first link wait to be polled when it is gone already.
+    // The actions of the first link are still pending when the link has ended.
     let first = harness.tower.accept(LOCAL, harness.now).unwrap();
     harness.tower.handle(Event::Closed { link: first }, harness.now);
     let second = harness.tower.accept(LOCAL, harness.now).unwrap();
@@ -82,7 +82,7 @@ fn an_id_is_not_used_again_though_its_slot_is() {
     assert_ne!(first, second);
     harness.drive();
     let names_first = |action: &Action| matches!(action, Action::Send { link } if *link == first);
-    assert!(!harness.actions.iter().any(names_first), "nobody hears of a link that is gone");
+    assert!(!harness.actions.iter().any(names_first), "no action names the ended link");
     harness.handle(Event::Closed { link: second });
     for _ in 0..10 {
         let link = harness.accept();
@@ -94,7 +94,7 @@ fn an_id_is_not_used_again_though_its_slot_is() {
 // Limits.
 
 #[test]
-fn callers_that_have_not_said_hello_are_limited() {
+fn inbound_links_without_a_hello_are_limited() {
     let mut config = fast_config();
     config.max_half_open = 3;
     let mut harness = Harness::new(&config);
@@ -112,7 +112,7 @@ fn callers_that_have_not_said_hello_are_limited() {
 }
 
 #[test]
-fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
+fn at_max_links_the_least_recently_used_idle_link_is_evicted() {
     let mut config = fast_config();
     config.max_links = 4;
     config.max_half_open = 3;
@@ -122,7 +122,8 @@ fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
         callers.push(harness.accept_alive(n));
         harness.advance(seconds(1));
     }
-    // The first is the oldest and was used since; the second is the one.
+    // The first link is the oldest, but has been used since. The second link is the least recently
+    // used one.
     harness.send_announce(callers[0], 1);
     harness.advance(seconds(1));
     assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyLinks));
@@ -130,10 +131,10 @@ fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
     assert_eq!(harness.close_reason(callers[1]), Some(CloseReason::Evicted));
     assert_eq!(harness.take_frames(callers[1]), [SentFrame::Goodbye(Farewell::Idle)]);
     assert_eq!(harness.closed.len(), 1);
-    assert_eq!(harness.status(2), Some(Status::Alive), "that is no failure");
+    assert_eq!(harness.status(2), Some(Status::Alive), "an eviction is no failure of the peer");
     harness.accept_alive(5);
     assert_eq!(harness.tower.stats().links_refused, 1);
-    // A dial that finds no place asks for one as well, and its message stays meanwhile.
+    // A dial evicts an idle link too. Its message stays in the queue meanwhile.
     harness.expand(9);
     harness.enqueue("for the ninth");
     harness.advance(Duration::from_millis(100));
@@ -143,7 +144,7 @@ fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
 }
 
 #[test]
-fn a_sixteenth_of_the_links_is_kept_free_for_those_who_come_next() {
+fn a_sixteenth_of_max_links_is_kept_free_by_evictions() {
     let mut config = fast_config();
     config.max_links = 32;
     config.max_half_open = 8;
@@ -154,17 +155,17 @@ fn a_sixteenth_of_the_links_is_kept_free_for_those_who_come_next() {
         harness.advance(seconds(1));
         assert!(
             harness.tower.links().count() <= 30,
-            "{} links with {n} callers",
+            "{} links after {n} calls",
             harness.tower.links().count()
         );
     }
-    assert_eq!(harness.tower.stats().links_refused, 0, "nobody was turned away");
+    assert_eq!(harness.tower.stats().links_refused, 0, "no link was refused");
     assert!(callers[..30].iter().all(|id| harness.close_reason(*id) == Some(CloseReason::Evicted)));
     assert!(callers[30..].iter().all(|id| harness.close_reason(*id).is_none()));
 }
 
 #[test]
-fn a_link_with_something_unanswered_is_not_evicted() {
+fn a_link_with_unanswered_transfers_is_not_evicted() {
     let mut config = fast_config();
     config.max_links = 2;
     config.max_half_open = 1;
@@ -178,18 +179,18 @@ fn a_link_with_something_unanswered_is_not_evicted() {
     assert!(harness.closed.is_empty());
     assert!(
         links.iter().all(|link| harness.take_frames(*link).is_empty()),
-        "nobody is asked to leave"
+        "the tower has said no goodbye"
     );
 }
 
 #[test]
-fn a_thousand_silent_connections_cost_little_and_block_nobody() {
+fn silent_inbound_links_time_out_and_block_no_dial() {
     let mut harness = Harness::new(&fast_config());
     let accepted = (0..1_000).filter(|_| harness.tower.accept(LOCAL, harness.now).is_ok()).count();
     harness.drive();
     assert_eq!(accepted, 64);
     assert_eq!(harness.tower.links().count(), 64);
-    // We can still dial, and be of use.
+    // The tower can still dial and send a message.
     harness.expand(1);
     harness.enqueue("goes out");
     assert!(harness.run_until_dial(seconds(1)));
@@ -198,23 +199,23 @@ fn a_thousand_silent_connections_cost_little_and_block_nobody() {
     harness.advance(seconds(10));
     assert_eq!(harness.tower.links().count(), 1);
     assert_eq!(harness.tower.stats().links_timed_out, 64);
-    let late = harness
+    let timed_out = harness
         .closed
         .values()
         .filter(|(how, why)| (*how, *why) == (CloseMode::Abort, CloseReason::HandshakeTimeout));
-    assert_eq!(late.count(), 64);
+    assert_eq!(timed_out.count(), 64);
     harness.accept();
 }
 
 // Both directions.
 
 #[test]
-fn two_towers_that_dial_each_other_at_once_get_along() {
+fn two_towers_that_dial_each_other_at_once_keep_both_links_until_idle() {
     let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
     let mut network = network(2, &config);
     for (n, other) in [(0, 1), (1, 0)] {
-        // Nothing is driven between the two dials.
+        // The driver handles no action between the two dials.
         let tower = network.towers[n].as_mut().unwrap();
         tower.expand(&address(other), Instant::ORIGIN).unwrap();
         tower.ignore(&address(7), Instant::ORIGIN).unwrap();
@@ -228,7 +229,7 @@ fn two_towers_that_dial_each_other_at_once_get_along() {
     }
     network.advance(seconds(70));
     for (n, other) in [(0, 1), (1, 0)] {
-        assert_eq!(network.tower(n).links().count(), 0, "both are let go when unused");
+        assert_eq!(network.tower(n).links().count(), 0, "both idle links are closed");
         assert_eq!(network.status(n, other), Some(Status::Alive));
         assert_eq!(network.tower(n).stats().links_broken, 0);
     }
@@ -240,16 +241,12 @@ fn a_link_carries_messages_in_both_directions() {
     network.announce(0, 1);
     network.enqueue(1, "back");
     assert!(network.run_until(seconds(5), |network| network.tower(0).stats().received > 5));
-    assert_eq!(
-        network.tower(1).stats().links_dialled,
-        0,
-        "it was called, and answers on that link"
-    );
+    assert_eq!(network.tower(1).stats().links_dialled, 0, "the tower sends on the inbound link");
     assert_eq!(network.tower(0).stats().links_dialled, 1);
 }
 
 #[test]
-fn callers_do_not_take_the_room_for_our_own_dials() {
+fn inbound_links_leave_room_for_dials() {
     let mut config = fast_config();
     config.max_links = 8;
     config.max_half_open = 4;
@@ -267,30 +264,30 @@ fn callers_do_not_take_the_room_for_our_own_dials() {
 }
 
 #[test]
-fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
+fn a_pending_dial_to_a_forgotten_peer_keeps_its_address_and_is_closed() {
     let mut config = fast_config();
     config.max_peers = 1;
     config.kill_timeout = seconds(1);
     let mut tower = tower(0, &config);
     let mut now = Instant::ORIGIN;
     tower.expand(&address(1), now).unwrap();
-    tower.enqueue(Message::text("for nobody"), now).unwrap();
-    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten
-    // for another one.
+    tower.enqueue(Message::text("for the second peer"), now).unwrap();
+    // No action is polled while the first peer is dialled, times out, is dialled again, dies, and
+    // is forgotten for the second one.
     while tower.status_counts().dead == 0 {
         now = now + seconds(1);
         tower.handle(Event::TimerFired, now);
         assert!(now < Instant::ORIGIN + seconds(600), "{:?}", tower.status_counts());
     }
     tower.expand(&address(2), now).unwrap();
-    assert!(tower.find(&address(1)).is_none(), "the dead one made room");
+    assert!(tower.find(&address(1)).is_none(), "the dead peer is forgotten");
 
     let (mut dialled, mut closed) = (Vec::new(), Vec::new());
     while let Some(action) = tower.poll_action() {
         match action {
             Action::Connect { link, address: dialled_address } => {
                 assert_eq!(dialled_address, address(1));
-                assert!(tower.find(&address(1)).is_none(), "it was forgotten meanwhile");
+                assert!(tower.find(&address(1)).is_none(), "the peer is forgotten before the poll");
                 dialled.push(link);
             }
             Action::Close { link, .. } => {
@@ -300,24 +297,24 @@ fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
             _ => {}
         }
     }
-    assert!(!dialled.is_empty(), "it was dialled");
+    assert!(!dialled.is_empty(), "the first peer was dialled");
     assert_eq!(dialled, closed);
     assert_eq!(
         (tower.links().count(), tower.queue_usage().messages),
         (0, 1),
-        "the message waits for the other one"
+        "the message waits for the second peer"
     );
 }
 
 #[test]
-fn a_link_that_has_just_broken_is_room_for_another_one() {
+fn a_redial_after_a_reset_evicts_no_idle_link() {
     let mut config = fast_config();
     (config.max_links, config.max_half_open) = (32, 31);
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&config, "in doubt");
     (2..31).for_each(|n| _ = harness.accept_from(n));
     assert_eq!(harness.tower.links().count(), 30);
     let closed = harness.closed.len();
-    // The peer is asked again on a new link.
+    // The tower dials the peer again to retry the message.
     harness.reset(link);
     assert_eq!(harness.closed.len(), closed, "no idle link is evicted");
 }
