@@ -1,4 +1,4 @@
-//! How peers stand with a tower: each line of the table of statuses.
+//! The status of peers: each transition of the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -14,17 +14,17 @@ use clacks_proto::{
 use common::harness::{Harness, SentFrame, hello, message};
 use common::{address, fast_config, network, seconds};
 
-const KILL: Duration = Duration::from_secs(20);
+const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn config() -> Config {
     let mut config = fast_config();
-    config.kill_timeout = KILL;
+    config.kill_timeout = KILL_TIMEOUT;
     config
 }
 
-/// A tower that knows the tower number 1 with a status and has no link to it. A lost or dead one is
-/// so because of a message that still waits.
-fn standing(status: Status) -> Harness {
+/// Creates a tower that knows peer 1 with this status and has no link to it. If the peer is lost or
+/// dead, one message waits in the queue.
+fn with_peer(status: Status) -> Harness {
     let mut harness = Harness::new(&config());
     harness.expand(1);
     match status {
@@ -37,7 +37,7 @@ fn standing(status: Status) -> Harness {
         Status::Lost | Status::Dead => {
             harness.enqueue("probe");
             while harness.status(1) != Some(status) {
-                assert!(harness.run_until_dial(KILL + KILL));
+                assert!(harness.run_until_dial(KILL_TIMEOUT + KILL_TIMEOUT));
                 harness.refuse_dial();
             }
         }
@@ -50,8 +50,8 @@ fn standing(status: Status) -> Harness {
     harness
 }
 
-fn changes(harness: &Harness) -> Vec<(Status, Status)> {
-    let change = |report: &Notice| match report {
+fn status_changes(harness: &Harness) -> Vec<(Status, Status)> {
+    let change = |notice: &Notice| match notice {
         Notice::StatusChanged { from, to, .. } => Some((*from, *to)),
         _ => None,
     };
@@ -68,37 +68,34 @@ fn expand_makes_an_unknown_tower_new() {
     assert_eq!(harness.status(1), Some(Status::New));
     assert_eq!(harness.notices, [Notice::TowerDiscovered { peer: address(1) }]);
     harness.expand(1);
-    assert_eq!(harness.notices.len(), 1, "it is known already");
-    assert!(harness.dialled.is_empty(), "nothing to say to it");
+    assert_eq!(harness.notices.len(), 1, "the tower is known already");
+    assert!(harness.dialled.is_empty(), "the tower has nothing to send");
 }
 
 #[test]
-fn a_tower_can_say_at_any_time_how_its_peers_stand_and_what_waits() {
+fn status_counts_and_queue_usage_follow_peers_and_messages() {
     let mut harness = Harness::new(&config());
     harness.accept_alive(1);
     let link = harness.accept_alive(2);
     harness.blocked.insert(link);
     (3..6).for_each(|peer| harness.expand(peer));
     harness.with(|tower, now| tower.ignore(&address(6), now)).unwrap();
-    let standing = harness.tower.status_counts();
-    let counts = [standing.new, standing.alive, standing.lost, standing.dead, standing.ignored];
-    assert_eq!(counts, [3, 2, 0, 0, 1]);
+    let counts = harness.tower.status_counts();
+    let by_status = [counts.new, counts.alive, counts.lost, counts.dead, counts.ignored];
+    assert_eq!(by_status, [3, 2, 0, 0, 1]);
     assert_eq!((harness.tower.survey().count(), harness.tower.queue_usage().waiting), (6, 0));
     let nonces = [harness.enqueue("one"), harness.enqueue("two")];
     assert_eq!(harness.tower.queue_usage().waiting, 2);
     assert!(harness.tower.peek().map(|held| held.nonce).eq(nonces));
-    assert!(harness.run_until_dial(seconds(1)), "the first is on its way to a new peer");
+    assert!(harness.run_until_dial(seconds(1)), "the first message is in flight to a new peer");
     assert_eq!((harness.tower.queue_usage().waiting, harness.tower.queue_usage().messages), (1, 2));
     let id = harness.tower.peek().find(common::is_in_flight).unwrap().id;
     harness.connect_dial_with_hello();
     harness.advance(seconds(1));
-    let standing = harness.tower.status_counts();
-    assert_eq!(
-        (standing.new + standing.alive + standing.lost, harness.tower.survey().count()),
-        (5, 6)
-    );
+    let counts = harness.tower.status_counts();
+    assert_eq!((counts.new + counts.alive + counts.lost, harness.tower.survey().count()), (5, 6));
     let held = harness.tower.message(id).unwrap();
-    assert_eq!(held.nonce, nonces[0], "in flight all the same");
+    assert_eq!(held.nonce, nonces[0], "the message is still in flight");
 }
 
 #[test]
@@ -107,9 +104,9 @@ fn announce_makes_an_unknown_tower_new_and_its_confirmation_makes_it_alive() {
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     assert_eq!(harness.status(1), Some(Status::New));
     let link = harness.connect_dial_with_hello();
-    assert_eq!(harness.status(1), Some(Status::New), "a hello is no transaction");
+    assert_eq!(harness.status(1), Some(Status::New), "a hello is not enough");
     let Some(SentFrame::Announce { transfer, .. }) = harness.take_frames(link).pop() else {
-        panic!("silence")
+        panic!("expected an announce")
     };
     harness.confirm(link, transfer);
     assert_eq!(harness.status(1), Some(Status::Alive));
@@ -117,7 +114,7 @@ fn announce_makes_an_unknown_tower_new_and_its_confirmation_makes_it_alive() {
 }
 
 #[test]
-fn an_announce_that_can_not_be_made_now_goes_with_the_next_attempt() {
+fn an_announce_whose_dial_fails_is_sent_on_the_next_link() {
     let mut harness = Harness::new(&fast_config());
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     harness.refuse_dial();
@@ -131,7 +128,7 @@ fn an_announce_that_can_not_be_made_now_goes_with_the_next_attempt() {
 }
 
 #[test]
-fn first_contact_from_an_unknown_tower_makes_it_new() {
+fn the_hello_of_an_unknown_tower_makes_it_new() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept();
     assert_eq!(harness.tower.survey().count(), 0);
@@ -141,20 +138,20 @@ fn first_contact_from_an_unknown_tower_makes_it_new() {
 }
 
 #[test]
-fn a_caller_without_an_address_is_nobody_and_its_messages_are_taken() {
+fn a_caller_without_an_address_is_not_learned_and_its_messages_are_accepted() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept();
     harness.send_hello(link, None);
-    harness.send_message(link, 1, "from nobody");
+    harness.send_message(link, 1, "from an unknown peer");
     assert_eq!(harness.tower.survey().count(), 0);
-    assert_eq!(harness.texts(), ["from nobody"]);
+    assert_eq!(harness.texts(), ["from an unknown peer"]);
     assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Confirmed(1)));
 }
 
 #[test]
-fn a_friend_that_is_known_keeps_its_status() {
+fn a_known_peer_that_is_named_as_a_friend_keeps_its_status() {
     for status in [Status::Alive, Status::Lost, Status::Dead, Status::Ignored] {
-        let mut harness = standing(status);
+        let mut harness = with_peer(status);
         let link = harness.accept_from(2);
         let friend = Some(address(1));
         harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
@@ -165,9 +162,9 @@ fn a_friend_that_is_known_keeps_its_status() {
 // New, lost, dead -> alive.
 
 #[test]
-fn success_as_sender_makes_new_lost_and_dead_alive() {
+fn a_confirmed_message_makes_a_new_lost_or_dead_peer_alive() {
     for status in [Status::New, Status::Lost, Status::Dead] {
-        let mut harness = standing(status);
+        let mut harness = with_peer(status);
         if status == Status::New {
             harness.enqueue("probe");
         }
@@ -176,10 +173,10 @@ fn success_as_sender_makes_new_lost_and_dead_alive() {
         let [(transfer, ..)] = harness.take_messages(link)[..] else {
             panic!("expected one message")
         };
-        assert_eq!(harness.status(1), Some(status), "not yet");
+        assert_eq!(harness.status(1), Some(status), "an unconfirmed message changes nothing");
         harness.confirm(link, transfer);
         assert_eq!(harness.status(1), Some(Status::Alive));
-        assert_eq!(changes(&harness).last(), Some(&(status, Status::Alive)));
+        assert_eq!(status_changes(&harness).last(), Some(&(status, Status::Alive)));
         assert_eq!(
             harness.tower.peer(harness.tower.find(&address(1)).unwrap().id).unwrap().since,
             harness.now
@@ -188,10 +185,10 @@ fn success_as_sender_makes_new_lost_and_dead_alive() {
 }
 
 #[test]
-fn success_as_receiver_makes_new_lost_and_dead_alive() {
+fn a_message_or_announce_from_a_new_lost_or_dead_peer_makes_it_alive() {
     for status in [Status::New, Status::Lost, Status::Dead] {
         for is_message in [true, false] {
-            let mut harness = standing(status);
+            let mut harness = with_peer(status);
             let link = harness.accept_from(1);
             assert_eq!(harness.status(1), Some(status), "a hello alone changes nothing");
             if is_message {
@@ -200,15 +197,14 @@ fn success_as_receiver_makes_new_lost_and_dead_alive() {
                 harness.send_announce(link, 9);
             }
             assert_eq!(harness.status(1), Some(Status::Alive));
-            assert_eq!(changes(&harness).last(), Some(&(status, Status::Alive)));
+            assert_eq!(status_changes(&harness).last(), Some(&(status, Status::Alive)));
         }
     }
 }
 
 // New, alive -> lost.
 
-/// Ways to fail, each with what the link is closed for (nothing when the connection is gone
-/// anyway).
+/// The ways in which an attempt to send a message fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Failure {
     Refused,
@@ -230,8 +226,8 @@ const FAILURES: [Failure; 7] = [
     Failure::BrokenInHandshake,
 ];
 
-/// The tower dials, and the attempt fails.
-fn fail(harness: &mut Harness, failure: Failure) {
+/// Waits for a dial and makes the attempt fail.
+fn fail_attempt(harness: &mut Harness, failure: Failure) {
     assert!(harness.run_until_dial(seconds(5)));
     let link = harness.dialled[0].0;
     let minute = seconds(60);
@@ -269,18 +265,22 @@ fn fail(harness: &mut Harness, failure: Failure) {
 fn every_failed_attempt_makes_a_new_or_alive_peer_lost() {
     for failure in FAILURES {
         for status in [Status::New, Status::Alive] {
-            let mut harness = standing(status);
+            let mut harness = with_peer(status);
             harness.enqueue("stays");
-            fail(&mut harness, failure);
+            fail_attempt(&mut harness, failure);
             assert_eq!(harness.status(1), Some(Status::Lost), "{failure:?}");
-            assert_eq!(changes(&harness).last(), Some(&(status, Status::Lost)), "{failure:?}");
+            assert_eq!(
+                status_changes(&harness).last(),
+                Some(&(status, Status::Lost)),
+                "{failure:?}"
+            );
             assert_eq!(harness.texts(), ["stays"], "{failure:?}");
         }
     }
 }
 
 #[test]
-fn a_link_that_breaks_with_nothing_unconfirmed_makes_nobody_lost() {
+fn a_link_that_breaks_without_an_unconfirmed_transfer_changes_no_status() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     harness.send_announce(link, 1);
@@ -294,48 +294,48 @@ fn a_link_that_breaks_with_nothing_unconfirmed_makes_nobody_lost() {
 // Lost -> dead.
 
 #[test]
-fn a_lost_peer_dies_only_on_a_failed_attempt_after_the_kill_timer() {
-    let mut harness = standing(Status::Lost);
+fn a_lost_peer_becomes_dead_only_on_a_failed_attempt_after_the_kill_timeout() {
+    let mut harness = with_peer(Status::Lost);
     let since = harness.tower.find(&address(1)).unwrap().since;
-    // Attempts before the timer leave it lost, since the first failure.
-    while harness.now < since + KILL {
+    // A failure before the kill timeout neither changes the status nor restarts the timeout.
+    while harness.now < since + KILL_TIMEOUT {
         harness.run_until_dial(seconds(2));
-        if harness.now <= since + KILL && !harness.dialled.is_empty() {
+        if harness.now <= since + KILL_TIMEOUT && !harness.dialled.is_empty() {
             harness.refuse_dial();
             assert_eq!(harness.status(1), Some(Status::Lost), "{}", harness.now);
         }
     }
     assert_eq!(harness.tower.find(&address(1)).unwrap().since, since);
-    // The timer alone kills nobody: a dial that hangs is no failure yet.
+    // The kill timeout alone does not change the status. A hanging dial has not failed yet.
     let now = harness.now;
     assert!(harness.run_until_dial(seconds(2)));
     harness.advance(seconds(5));
     assert!(harness.now > now && harness.status(1) == Some(Status::Lost));
     harness.refuse_dial();
     assert_eq!(harness.status(1), Some(Status::Dead));
-    assert_eq!(changes(&harness).last(), Some(&(Status::Lost, Status::Dead)));
+    assert_eq!(status_changes(&harness).last(), Some(&(Status::Lost, Status::Dead)));
 }
 
 #[test]
-fn a_failure_at_the_kill_timer_is_not_later_than_it() {
-    let mut harness = standing(Status::Lost);
+fn a_failure_exactly_at_the_kill_timeout_leaves_the_peer_lost() {
+    let mut harness = with_peer(Status::Lost);
     let since = harness.tower.find(&address(1)).unwrap().since;
     assert!(harness.run_until_dial(seconds(2)));
     let (link, _) = harness.dialled.pop_front().unwrap();
     let cause = clacks_proto::IoCause::Refused;
-    harness.now = since + KILL;
+    harness.now = since + KILL_TIMEOUT;
     harness.handle(Event::ConnectFailed { link, cause });
     assert_eq!(harness.status(1), Some(Status::Lost));
 }
 
 #[test]
-fn a_dead_peer_stays_dead_whatever_fails() {
+fn a_dead_peer_stays_dead_after_every_failure() {
     for failure in FAILURES {
-        let mut harness = standing(Status::Dead);
-        let before = changes(&harness).len();
-        fail(&mut harness, failure);
+        let mut harness = with_peer(Status::Dead);
+        let before = status_changes(&harness).len();
+        fail_attempt(&mut harness, failure);
         assert_eq!(harness.status(1), Some(Status::Dead), "{failure:?}");
-        assert_eq!(changes(&harness).len(), before);
+        assert_eq!(status_changes(&harness).len(), before);
     }
 }
 
@@ -344,7 +344,7 @@ fn a_dead_peer_stays_dead_whatever_fails() {
 #[test]
 fn messages_and_announces_of_an_ignored_peer_are_refused() {
     for is_message in [true, false] {
-        let mut harness = standing(Status::Ignored);
+        let mut harness = with_peer(Status::Ignored);
         let link = harness.accept_from(1);
         let friend = Some(address(7));
         if is_message {
@@ -358,7 +358,7 @@ fn messages_and_announces_of_an_ignored_peer_are_refused() {
         assert_eq!(sent[1..], answer);
         assert_eq!(harness.close_reason(link), Some(CloseReason::Ignored));
         assert_eq!(harness.status(1), Some(Status::Ignored));
-        assert_eq!(harness.status(7), None, "its friend is none of ours");
+        assert_eq!(harness.status(7), None, "the friend of an ignored peer is not learned");
         assert!(harness.texts().is_empty());
     }
 }
@@ -369,7 +369,7 @@ fn an_ignored_peer_is_never_contacted() {
     config.heartbeat = Some(seconds(1));
     let mut harness = Harness::new(&config);
     harness.with(|tower, now| tower.ignore(&address(1), now)).unwrap();
-    harness.enqueue("for nobody");
+    harness.enqueue("waits");
     let link = harness.accept_from(1);
     harness.advance(seconds(120));
     assert!(harness.dialled.is_empty() && harness.take_messages(link).is_empty());
@@ -378,90 +378,93 @@ fn an_ignored_peer_is_never_contacted() {
     assert_eq!(expanded, Err(ExpandError::Ignored));
     let announced = harness.with(|tower, now| tower.announce(&address(1), now));
     assert_eq!(announced, Err(ExpandError::Ignored));
-    assert_eq!(harness.texts(), ["for nobody"]);
+    assert_eq!(harness.texts(), ["waits"]);
 }
 
 #[test]
-fn ignoring_closes_links_and_brings_messages_in_flight_back() {
-    let mut harness = standing(Status::Alive);
+fn ignoring_a_peer_closes_its_links_and_returns_its_messages_in_flight() {
+    let mut harness = with_peer(Status::Alive);
     let link = harness.accept_from(1);
-    harness.enqueue("comes back");
+    harness.enqueue("returns");
     harness.advance(seconds(1));
     assert_eq!(harness.take_messages(link).len(), 1);
     harness.with(|tower, now| tower.ignore(&address(1), now)).unwrap();
     assert_eq!(harness.take_frames(link), [SentFrame::Goodbye(Farewell::Ignored)]);
     assert_eq!(harness.close_reason(link), Some(CloseReason::Ignored));
     assert!(!harness.tower.peek().any(|held| common::is_in_flight(&held)));
-    assert_eq!(harness.texts(), ["comes back"]);
-    assert!(harness.dialled.is_empty(), "it is not asked again either");
+    assert_eq!(harness.texts(), ["returns"]);
+    assert!(harness.dialled.is_empty(), "the message is not retried");
 }
 
 #[test]
-fn heed_makes_an_ignored_peer_new() {
-    let mut harness = standing(Status::Ignored);
+fn unignore_makes_an_ignored_peer_new() {
+    let mut harness = with_peer(Status::Ignored);
     assert!(harness.with(|tower, now| tower.unignore(&address(1), now)));
     assert_eq!(harness.status(1), Some(Status::New));
     assert!(
         !harness.with(|tower, now| tower.unignore(&address(1), now)),
-        "it is not ignored any more"
+        "the peer is no longer ignored"
     );
-    assert!(!harness.with(|tower, now| tower.unignore(&address(2), now)), "nobody knows it");
-    harness.enqueue("for the forgiven");
+    assert!(!harness.with(|tower, now| tower.unignore(&address(2), now)), "the peer is unknown");
+    harness.enqueue("for the unignored peer");
     assert!(harness.run_until_dial(seconds(1)));
 }
 
 #[test]
-fn heed_counts_for_the_link_that_stands() {
-    let mut harness = standing(Status::Ignored);
+fn unignore_applies_to_an_open_link() {
+    let mut harness = with_peer(Status::Ignored);
     let link = harness.accept_from(1);
     harness.with(|tower, now| tower.unignore(&address(1), now));
-    harness.send_message(link, 1, "forgiven");
-    assert_eq!(harness.texts(), ["forgiven"]);
+    harness.send_message(link, 1, "accepted");
+    assert_eq!(harness.texts(), ["accepted"]);
     assert_eq!(harness.status(1), Some(Status::Alive));
 }
 
-// Ourselves under another name, resting, and those that can't be talked with.
+// Links to the tower itself, back-offs, and incompatible peers.
 
 #[test]
-fn a_tower_that_reaches_itself_under_another_address_ignores_that() {
+fn a_tower_ignores_another_address_of_itself() {
     let mut network = network(2, &fast_config());
     let alias = Address::new("localhost", 9_000).unwrap();
     network.aliases.insert(alias.clone(), 0);
     network.with(0, |tower, now| tower.expand(&alias, now)).unwrap();
-    network.enqueue(0, "not for myself");
+    network.enqueue(0, "for the other tower");
     network.advance(seconds(60));
     assert_eq!(network.tower(0).find(&alias).unwrap().status, Status::Ignored);
-    assert_eq!(network.texts(0), ["not for myself"]);
+    assert_eq!(network.texts(0), ["for the other tower"]);
     assert_eq!(network.tower(0).links().count(), 0);
-    assert_eq!(network.tower(0).stats().links_dialled, 1, "once was enough");
+    assert_eq!(network.tower(0).stats().links_dialled, 1, "the address is dialled once");
     assert_eq!(network.tower(0).find(&address(0)), None);
-    // It goes to others as ever.
+    // Another peer gets the message.
     network.expand(0, 1);
-    assert!(network.run_until(seconds(5), |network| network.texts(1) == ["not for myself"]));
+    assert!(network.run_until(seconds(5), |network| network.texts(1) == ["for the other tower"]));
 }
 
 #[test]
-fn a_new_peer_that_answers_with_a_goodbye_is_lost_and_others_get_their_messages() {
+fn a_new_peer_that_answers_with_a_goodbye_becomes_lost_and_the_message_goes_to_another_peer() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(2);
     harness.expand(1);
-    harness.enqueue("for somebody who listens");
-    let mut calls = 0;
+    harness.enqueue("for the alive peer");
+    let mut dials = 0;
     for _ in 0..100 {
         harness.advance(Duration::from_millis(50));
         while !harness.dialled.is_empty() {
-            let answered = harness.connect_dial_with_hello();
-            harness.send_goodbye(answered);
-            calls += 1;
+            let dialled = harness.connect_dial_with_hello();
+            harness.send_goodbye(dialled);
+            dials += 1;
         }
     }
     assert_eq!(harness.status(1), Some(Status::Lost));
-    assert!((1..=5).contains(&calls), "{calls} in five seconds, with a back-off of one");
+    assert!(
+        (1..=5).contains(&dials),
+        "{dials} dials in five seconds, with a back-off of one second"
+    );
     assert_eq!(harness.take_messages(link).len(), 1);
 }
 
 #[test]
-fn an_alive_peer_that_answers_with_a_goodbye_stays_alive_and_rests() {
+fn an_alive_peer_that_says_goodbye_stays_alive_and_backs_off() {
     let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
     let mut harness = Harness::new(&config);
@@ -475,7 +478,7 @@ fn an_alive_peer_that_answers_with_a_goodbye_stays_alive_and_rests() {
 }
 
 #[test]
-fn a_resting_peer_is_not_drawn_before_its_back_off() {
+fn a_peer_is_not_drawn_before_its_back_off_ends() {
     let mut harness = Harness::new(&fast_config());
     harness.expand(1);
     harness.enqueue("probe");
@@ -489,7 +492,7 @@ fn a_resting_peer_is_not_drawn_before_its_back_off() {
         let apart = pair[1].duration_since(pair[0]);
         assert!(apart >= seconds(1) && apart <= Duration::from_millis(1_100), "{apart:?}");
     }
-    // Its own success ends its rest.
+    // An announce of the peer ends the back-off.
     let link = harness.accept_from(1);
     harness.send_announce(link, 1);
     harness.advance(Duration::from_millis(60));
@@ -497,8 +500,8 @@ fn a_resting_peer_is_not_drawn_before_its_back_off() {
 }
 
 #[test]
-fn another_network_is_refused_with_a_goodbye() {
-    refused_with_a_goodbye(
+fn a_hello_of_another_network_is_refused_with_a_goodbye() {
+    check_refused_hello(
         Hello { network: "other", ..hello(Some(address(1))) },
         CloseReason::WrongNetwork,
         Farewell::WrongNetwork,
@@ -506,31 +509,31 @@ fn another_network_is_refused_with_a_goodbye() {
 }
 
 #[test]
-fn another_version_is_refused_with_a_goodbye() {
-    refused_with_a_goodbye(
+fn a_hello_of_another_version_is_refused_with_a_goodbye() {
+    check_refused_hello(
         Hello { version: VERSION + 1, ..hello(Some(address(1))) },
         CloseReason::WrongVersion(VERSION + 1),
         Farewell::WrongVersion,
     );
 }
 
-fn refused_with_a_goodbye(hello: Hello<'_>, why: CloseReason, farewell: Farewell) {
-    // One that calls.
+fn check_refused_hello(hello: Hello<'_>, reason: CloseReason, farewell: Farewell) {
+    // The hello arrives on an inbound link.
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept();
     harness.send_frame(link, &Frame::Hello(hello.clone()));
-    assert_eq!(harness.close_reason(link), Some(why));
+    assert_eq!(harness.close_reason(link), Some(reason));
     assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Goodbye(farewell)));
-    assert_eq!(harness.tower.survey().count(), 0, "not learned");
-    // One that is dialled.
+    assert_eq!(harness.tower.survey().count(), 0, "the peer is not learned");
+    // The hello arrives on a dialled link.
     harness.expand(1);
     harness.enqueue("stays");
     assert!(harness.run_until_dial(seconds(1)));
     let link = harness.connect_dial();
     harness.send_frame(link, &Frame::Hello(hello));
-    assert_eq!(harness.close_reason(link), Some(why));
+    assert_eq!(harness.close_reason(link), Some(reason));
     let sent = harness.take_frames(link);
-    assert!(matches!(sent[0], SentFrame::Hello { .. }), "the other side learns whom it called");
+    assert!(matches!(sent[0], SentFrame::Hello { .. }), "the tower sends its own hello first");
     assert_eq!(sent[1..], [SentFrame::Goodbye(farewell)]);
     assert_eq!(harness.status(1), Some(Status::Lost));
     assert_eq!(harness.texts(), ["stays"]);
