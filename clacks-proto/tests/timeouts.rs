@@ -1,4 +1,4 @@
-//! Time-outs: how long a link waits for what, and what follows.
+//! Timeouts of links: when they start, and what happens when they expire.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -10,29 +10,28 @@ use clacks_proto::{Action, CloseMode, CloseReason, Event, LinkId, StateMachine, 
 use common::harness::{Harness, SentFrame, encode, hello, message};
 use common::{address, fast_config, network, seconds};
 
-/// Runs up to a moment before a link has waited `time`, then to that moment. Returns how and why it
-/// was closed then.
+/// Checks that a link is open until `time` has passed, and that it is closed then. Returns the mode
+/// and the reason.
 fn closed_after(harness: &mut Harness, link: LinkId, time: Duration) -> (CloseMode, CloseReason) {
     harness.advance(time - Duration::from_nanos(1));
-    assert_eq!(harness.close_reason(link), None, "too early");
+    assert_eq!(harness.close_reason(link), None, "the link is open until the timeout");
     harness.advance(Duration::from_nanos(1));
     harness.closed[&link]
 }
 
 #[test]
-fn a_dial_that_hangs_is_given_up() {
+fn a_hanging_dial_is_aborted_after_the_connect_timeout() {
     let mut harness = Harness::new(&fast_config());
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     let (link, _) = harness.dialled[0];
     let end = closed_after(&mut harness, link, seconds(10));
     assert_eq!(end, (CloseMode::Abort, CloseReason::ConnectTimeout));
     assert_eq!(harness.tower.stats().links_timed_out, 1);
-    // It came to stand just then: too late, and nobody's mistake.
     assert_eq!(harness.tower.stats().stale_events, 0);
 }
 
 #[test]
-fn a_connection_that_comes_to_stand_while_it_is_given_up_is_no_mistake() {
+fn a_connected_event_for_a_closing_link_is_not_stale() {
     let mut harness = Harness::new(&fast_config());
     harness.ignores_close = true;
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
@@ -46,7 +45,7 @@ fn a_connection_that_comes_to_stand_while_it_is_given_up_is_no_mistake() {
 }
 
 #[test]
-fn a_hello_that_does_not_come_is_waited_for_from_the_moment_the_connection_stands() {
+fn the_handshake_timeout_starts_when_the_connection_is_established() {
     let mut harness = Harness::new(&fast_config());
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     harness.advance(seconds(9));
@@ -61,7 +60,7 @@ fn a_hello_that_does_not_come_is_waited_for_from_the_moment_the_connection_stand
 }
 
 #[test]
-fn the_oldest_unconfirmed_message_is_waited_for() {
+fn the_confirm_timeout_applies_to_the_oldest_unconfirmed_message() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.enqueue("first");
@@ -71,7 +70,7 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
     harness.enqueue("second");
     harness.advance(seconds(9));
     assert_eq!(harness.take_messages(link).len(), 1);
-    // The first is confirmed at the last moment: now it is the second's turn to be the oldest.
+    // The first message is confirmed just in time. Now the second message is the oldest one.
     harness.confirm(link, transfer);
     assert_eq!(harness.run_until_close(link, seconds(19)), None);
     assert_eq!(harness.run_until_close(link, seconds(3)), Some(CloseReason::ConfirmTimeout));
@@ -81,7 +80,7 @@ fn the_oldest_unconfirmed_message_is_waited_for() {
 }
 
 #[test]
-fn later_messages_do_not_put_the_oldest_off() {
+fn later_messages_do_not_delay_the_confirm_timeout() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.enqueue("first");
@@ -93,7 +92,7 @@ fn later_messages_do_not_put_the_oldest_off() {
 }
 
 #[test]
-fn what_has_waited_for_the_window_is_waited_for_from_its_turn_on() {
+fn the_confirm_timeout_starts_when_the_window_admits_the_transfer() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept();
     let window = Window { messages: 1, bytes: 1_000 };
@@ -105,14 +104,14 @@ fn what_has_waited_for_the_window_is_waited_for_from_its_turn_on() {
     harness.advance(seconds(5));
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     harness.advance(seconds(24));
-    // Its connection takes no more bytes, so that the announce can't go out though it is its turn.
+    // The link transmits nothing, so the announce is not sent although the window admits it.
     harness.blocked.insert(link);
     harness.confirm(link, transfer);
     assert_eq!(closed_after(&mut harness, link, seconds(30)).1, CloseReason::ConfirmTimeout);
 }
 
 #[test]
-fn an_announce_that_is_not_confirmed_in_time_makes_its_peer_lost() {
+fn an_announce_that_times_out_makes_its_peer_lost() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
@@ -123,7 +122,7 @@ fn an_announce_that_is_not_confirmed_in_time_makes_its_peer_lost() {
 }
 
 #[test]
-fn a_connection_that_takes_no_bytes_is_given_up() {
+fn a_connection_that_takes_no_bytes_is_closed_after_the_confirm_timeout() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     harness.blocked.insert(link);
@@ -135,17 +134,17 @@ fn a_connection_that_takes_no_bytes_is_given_up() {
 }
 
 #[test]
-fn an_unused_link_is_closed_with_a_goodbye_and_makes_nobody_lost() {
+fn an_idle_link_is_closed_with_a_goodbye_and_the_peer_stays_alive() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     harness.advance(seconds(59));
-    // Use puts it off, from either side.
+    // Transfers in either direction restart the idle timeout.
     harness.send_announce(link, 1);
     harness.advance(seconds(59));
     harness.enqueue("x");
     harness.advance(seconds(1));
     let [.., SentFrame::Message { transfer, .. }] = harness.take_frames(link)[..] else {
-        panic!("a message")
+        panic!("expected a message")
     };
     harness.confirm(link, transfer);
     let end = closed_after(&mut harness, link, seconds(60));
@@ -157,7 +156,7 @@ fn an_unused_link_is_closed_with_a_goodbye_and_makes_nobody_lost() {
 }
 
 #[test]
-fn two_towers_let_an_unused_link_go_in_peace() {
+fn closing_an_idle_link_is_no_failure_at_either_end() {
     let mut network = network(2, &fast_config());
     network.announce(0, 1);
     assert_eq!((network.tower(0).links().count(), network.tower(1).links().count()), (1, 1));
@@ -172,7 +171,7 @@ fn two_towers_let_an_unused_link_go_in_peace() {
 }
 
 #[test]
-fn a_driver_that_does_not_close_is_told_once_more_and_urgently() {
+fn an_unanswered_close_is_repeated_once_as_an_abort() {
     let mut harness = Harness::new(&fast_config());
     harness.ignores_close = true;
     let link = harness.accept_from(1);
@@ -190,7 +189,7 @@ fn a_driver_that_does_not_close_is_told_once_more_and_urgently() {
 }
 
 #[test]
-fn a_link_on_which_a_long_message_trickles_in_is_not_idle() {
+fn a_link_that_receives_a_message_in_small_pieces_is_not_idle() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     let text = "x".repeat(60_000);
@@ -204,16 +203,18 @@ fn a_link_on_which_a_long_message_trickles_in_is_not_idle() {
 }
 
 #[test]
-fn a_link_is_idle_in_time_though_its_hello_or_its_confirmation_might_have_taken_longer() {
+fn the_idle_timeout_applies_even_if_it_is_shorter_than_the_other_timeouts() {
     let mut config = fast_config();
     config.heartbeat = None;
     config.timeouts.idle = seconds(5);
-    // One that does not say who it is, one that takes a message and then is silent.
+    // The first link never carries a transfer. On the second link a message is confirmed after 20
+    // seconds.
     let mut harness = Harness::new(&config);
     let link = harness.accept();
     harness.send_hello(link, None);
     assert_eq!(closed_after(&mut harness, link, seconds(5)), (CloseMode::Flush, CloseReason::Idle));
-    let (mut harness, link, transfer) = Harness::with_unconfirmed_message(&config, "taken late");
+    let (mut harness, link, transfer) =
+        Harness::with_unconfirmed_message(&config, "confirmed late");
     harness.advance(seconds(20));
     harness.confirm(link, transfer);
     assert_eq!(closed_after(&mut harness, link, seconds(5)), (CloseMode::Flush, CloseReason::Idle));
