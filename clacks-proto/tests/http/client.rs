@@ -1,4 +1,4 @@
-//! Requests that go out.
+//! The HTTP client: requests to JavaScript towers, and their responses.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::harness::{Harness, address, fast_config, paused_config, payload, post
 
 const PEER: &str = "localhost:8001";
 
-/// A tower whose peer is known to speak HTTP and to be alive.
+/// Makes `PEER` an alive peer that speaks HTTP.
 fn with_alive_peer(mut harness: Harness) -> Harness {
     let link = harness.accept();
     let announce =
@@ -24,7 +24,8 @@ fn with_alive_peer(mut harness: Harness) -> Harness {
     harness
 }
 
-/// A tower that has just asked its peer to take a message: the link and the request.
+/// Creates a tower that has sent a message to `PEER` and has received no response. Returns the link
+/// and the request too.
 fn with_request_sent(text: &str) -> (Harness, LinkId, String) {
     let mut harness = with_alive_peer(Harness::new(fast_config()));
     harness.enqueue(Message::text(text));
@@ -34,27 +35,28 @@ fn with_request_sent(text: &str) -> (Harness, LinkId, String) {
     (harness, link, request)
 }
 
-fn delivered(harness: &Harness) -> usize {
-    let is_it = |notice: &&Notice| matches!(notice, Notice::MessageDelivered { .. });
-    harness.notices.iter().filter(is_it).count()
+fn delivered_count(harness: &Harness) -> usize {
+    let is_delivery = |notice: &&Notice| matches!(notice, Notice::MessageDelivered { .. });
+    harness.notices.iter().filter(is_delivery).count()
 }
 
 #[test]
-fn a_request_has_the_very_bytes_of_a_javascript_tower() {
+fn a_request_has_the_same_bytes_as_one_of_a_javascript_tower() {
     let (mut harness, link, request) = with_request_sent("é\n");
     let body =
         r#"{"message":"é\n","type":"message","sender":{"hostname":"localhost","port":9001}}"#;
     let head = format!(
-        "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\nHost: localhost:8001\r\nConnection: keep-alive\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Host: localhost:8001\r\nConnection: keep-alive\r\n\r\n",
         body.len()
     );
     assert_eq!(request, format!("{head}{body}"));
     harness.send_bytes(link, &response(200));
-    assert_eq!((delivered(&harness), harness.tower.queue_usage().messages), (1, 0));
+    assert_eq!((delivered_count(&harness), harness.tower.queue_usage().messages), (1, 0));
 }
 
 #[test]
-fn head_and_body_are_handed_to_the_driver_one_after_the_other() {
+fn head_and_body_are_transmitted_by_separate_calls() {
     let mut harness = with_alive_peer(Harness::new(fast_config()));
     harness.enqueue(Message::text("m"));
     harness.run_until_dial();
@@ -72,7 +74,7 @@ fn head_and_body_are_handed_to_the_driver_one_after_the_other() {
 }
 
 #[test]
-fn a_friend_goes_along_and_is_never_the_recipient() {
+fn a_request_names_a_friend_other_than_the_recipient() {
     let mut harness = with_alive_peer(Harness::new(fast_config()));
     let link = harness.accept();
     for _ in 0..2 {
@@ -90,9 +92,9 @@ fn a_friend_goes_along_and_is_never_the_recipient() {
 }
 
 #[test]
-fn nothing_but_200_is_success() {
-    // The status, what becomes of the peer, and whether the message may soon go to it again.
-    for (status, standing) in [
+fn only_status_200_delivers_the_message() {
+    // The status code, and the status of the peer after it.
+    for (status, peer_status) in [
         (201, Status::Lost),
         (204, Status::Lost),
         (302, Status::Lost),
@@ -111,17 +113,17 @@ fn nothing_but_200_is_success() {
             bytes = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
         }
         harness.send_bytes(link, &bytes);
-        assert_eq!(delivered(&harness), 0, "{status}");
+        assert_eq!(delivered_count(&harness), 0, "{status}");
         assert_eq!(
             (harness.texts(), harness.status(PEER)),
-            (vec!["m".to_owned()], Some(standing)),
+            (vec!["m".to_owned()], Some(peer_status)),
             "{status}"
         );
     }
 }
 
 #[test]
-fn the_other_ways_to_say_200() {
+fn every_form_of_a_200_response_delivers_the_message() {
     for bytes in [
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -129,11 +131,11 @@ fn the_other_ways_to_say_200() {
         "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 Whatever\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
-        for pieces in [1, 1000] {
+        for chunk_size in [1, 1000] {
             let (mut harness, link, _) = with_request_sent("m");
-            bytes.as_bytes().chunks(pieces).for_each(|piece| harness.send_bytes(link, piece));
+            bytes.as_bytes().chunks(chunk_size).for_each(|chunk| harness.send_bytes(link, chunk));
             assert_eq!(
-                (delivered(&harness), harness.tower.queue_usage().messages),
+                (delivered_count(&harness), harness.tower.queue_usage().messages),
                 (1, 0),
                 "{bytes}"
             );
@@ -141,17 +143,17 @@ fn the_other_ways_to_say_200() {
             assert_eq!(harness.closed.contains_key(&link), closes);
         }
     }
-    // The end of its body does not come, or is the end of the link.
+    // The body is incomplete, or ends with the stream.
     for bytes in ["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", "HTTP/1.1 200 OK\r\n\r\nab"] {
         let ends =
             [|link| Event::Finished { link }, |link| Event::Lost { link, cause: IoCause::Reset }];
         for end in ends {
             let (mut harness, link, _) = with_request_sent("m");
             harness.send_bytes(link, bytes.as_bytes());
-            assert_eq!(delivered(&harness), 0);
+            assert_eq!(delivered_count(&harness), 0);
             harness.handle(end(link));
             assert_eq!(
-                (delivered(&harness), harness.tower.queue_usage().messages),
+                (delivered_count(&harness), harness.tower.queue_usage().messages),
                 (1, 0),
                 "{bytes}"
             );
@@ -161,15 +163,15 @@ fn the_other_ways_to_say_200() {
         harness.send_bytes(link, bytes.as_bytes());
         harness.advance(Duration::from_secs(31));
         assert_eq!(
-            (delivered(&harness), harness.tower.queue_usage().messages),
+            (delivered_count(&harness), harness.tower.queue_usage().messages),
             (1, 0),
-            "{bytes} and silence"
+            "{bytes} and a timeout"
         );
     }
 }
 
 #[test]
-fn a_link_is_used_again_and_closed_before_node_closes_it() {
+fn a_link_is_reused_and_closed_before_the_server_closes_it() {
     let (mut harness, link, _) = with_request_sent("1");
     harness.send_bytes(link, &response(200));
     harness.advance(Duration::from_secs(3));
@@ -177,12 +179,12 @@ fn a_link_is_used_again_and_closed_before_node_closes_it() {
     harness.advance(Duration::from_secs(1));
     assert!(harness.take_sent(link).contains("\"message\":\"2\""));
     harness.send_bytes(link, &response(200));
-    assert_eq!(delivered(&harness), 2);
+    assert_eq!(delivered_count(&harness), 2);
     harness.advance(Duration::from_secs(5));
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::Idle));
-    assert_eq!(harness.status(PEER), Some(Status::Alive), "that is no failure");
+    assert_eq!(harness.status(PEER), Some(Status::Alive), "an idle close is no failure");
 
-    // Closed by the other side while nothing is on it: no failure either.
+    // A close by the server between requests is no failure either.
     harness.enqueue(Message::text("3"));
     harness.run_until_dial();
     let (link, _) = harness.connect_dial();
@@ -192,7 +194,7 @@ fn a_link_is_used_again_and_closed_before_node_closes_it() {
 }
 
 #[test]
-fn one_message_a_link_and_a_few_links_a_peer() {
+fn each_link_carries_one_request_and_each_peer_gets_at_most_four_links() {
     let mut config = paused_config();
     config.send_rate = SendRate::Unlimited;
     let mut harness = with_alive_peer(Harness::new(config));
@@ -204,24 +206,24 @@ fn one_message_a_link_and_a_few_links_a_peer() {
     for link in &links {
         assert_eq!(harness.take_sent(*link).matches("POST").count(), 1);
     }
-    assert!(harness.dialled.is_empty(), "no fifth");
-    // Each answer brings the next message, on the same link.
+    assert!(harness.dialled.is_empty(), "the tower dials no fifth link");
+    // Each response is followed by the next message on the same link.
     for round in 0..6 {
         let link = links[round % 4];
         harness.send_bytes(link, &response(200));
-        assert_eq!(delivered(&harness), round + 1);
+        assert_eq!(delivered_count(&harness), round + 1);
     }
-    let asked: usize =
+    let requests: usize =
         links.iter().map(|link| harness.take_sent(*link).matches("POST").count()).sum();
-    assert_eq!((asked, harness.dialled.len()), (6, 0));
+    assert_eq!((requests, harness.dialled.len()), (6, 0));
     for link in links {
         harness.send_bytes(link, &response(200));
     }
-    assert_eq!((delivered(&harness), harness.tower.queue_usage().messages), (10, 0));
+    assert_eq!((delivered_count(&harness), harness.tower.queue_usage().messages), (10, 0));
 }
 
 #[test]
-fn messages_do_not_pile_up_on_a_link_when_there_is_room_for_no_other() {
+fn at_max_links_each_link_carries_only_one_request() {
     let mut config = paused_config();
     config.send_rate = SendRate::Unlimited;
     config.max_links = 2;
@@ -239,11 +241,11 @@ fn messages_do_not_pile_up_on_a_link_when_there_is_room_for_no_other() {
         assert!(in_flight(&harness) <= 2);
         harness.advance(Duration::from_millis(500));
     }
-    assert_eq!((delivered(&harness), harness.tower.queue_usage().messages), (10, 0));
+    assert_eq!((delivered_count(&harness), harness.tower.queue_usage().messages), (10, 0));
 }
 
 #[test]
-fn what_javascript_would_garble_goes_to_somebody_else() {
+fn a_message_that_javascript_would_alter_goes_to_a_peer_of_unknown_dialect() {
     let long = Message::text(&"x".repeat(16_310));
     for message in [
         long,
@@ -258,88 +260,87 @@ fn what_javascript_would_garble_goes_to_somebody_else() {
         harness.run_until_dial();
         let (link, to) = harness.connect_dial();
         assert_eq!(to, address(PEER));
-        assert!(harness.take_sent(link).contains("\"short\""), "it does not stand in the way");
+        assert!(harness.take_sent(link).contains("\"short\""), "the other message is sent");
         harness.send_bytes(link, &response(200));
         harness.advance(Duration::from_secs(30));
-        assert_eq!(harness.tower.queue_usage().messages, 1, "it waits");
-        // A peer of which nothing is known comes first, and gets it.
+        assert_eq!(harness.tower.queue_usage().messages, 1, "the message waits");
+        // A peer whose dialect is unknown is drawn first and gets the message.
         harness.expand("localhost:7777");
         harness.run_until_dial();
         assert_eq!(harness.dialled[0].1, address("localhost:7777"));
         let (link, _) = harness.connect_dial();
         harness.take_sent_bytes(link);
-        let waits = harness.tower.peek().next().unwrap();
-        assert_eq!(waits.message, message);
-        assert!(matches!(waits.state, MessageState::InFlight { .. }));
+        let held = harness.tower.peek().next().unwrap();
+        assert_eq!(held.message, message);
+        assert!(matches!(held.state, MessageState::InFlight { .. }));
     }
 }
 
 #[test]
-fn a_message_that_a_peer_does_not_understand_rests_and_others_go_on() {
+fn a_message_answered_with_500_blocks_no_other_and_is_retried_after_a_minute() {
     let mut harness = with_alive_peer(Harness::new(fast_config()));
-    harness.enqueue(Message::text("poison"));
-    let mut asked = Vec::new();
+    harness.enqueue(Message::text("rejected"));
+    let mut requests = Vec::new();
     for _ in 0..3 {
-        // Alive again by its own requests, as a working peer would be.
+        // The peer becomes alive again by its own requests, as a working one would.
         harness = with_alive_peer(harness);
         harness.enqueue(Message::text("good"));
         for _ in 0..2 {
             harness.advance(Duration::from_secs(2));
             if let Some((link, _)) = harness.dialled.front().cloned() {
                 harness.connect_dial();
-                asked.push((link, harness.take_sent(link)));
+                requests.push((link, harness.take_sent(link)));
             }
-            for (link, request) in asked.iter().rev().take(1).cloned().collect::<Vec<_>>() {
+            for (link, request) in requests.iter().rev().take(1).cloned().collect::<Vec<_>>() {
                 if !harness.closed.contains_key(&link) {
                     harness.send_bytes(
                         link,
-                        &response(if request.contains("poison") { 500 } else { 200 }),
+                        &response(if request.contains("rejected") { 500 } else { 200 }),
                     );
                 }
             }
         }
     }
-    let poisoned = asked.iter().filter(|(_, request)| request.contains("poison")).count();
-    assert_eq!((poisoned, harness.texts()), (1, vec!["poison".to_owned()]), "{asked:?}");
-    assert!(delivered(&harness) >= 1);
-    // After a minute it is tried again.
+    let rejections = requests.iter().filter(|(_, request)| request.contains("rejected")).count();
+    assert_eq!((rejections, harness.texts()), (1, vec!["rejected".to_owned()]), "{requests:?}");
+    assert!(delivered_count(&harness) >= 1);
+    // The message is sent again after a minute.
     harness.advance(Duration::from_secs(60));
     let mut harness = with_alive_peer(harness);
     harness.run_until_dial();
     let (link, _) = harness.connect_dial();
-    assert!(harness.take_sent(link).contains("poison"));
+    assert!(harness.take_sent(link).contains("rejected"));
 }
 
 #[test]
-fn a_refusal_counts_whatever_becomes_of_its_body() {
-    for (status, standing) in [(500, Status::Lost), (413, Status::Alive), (503, Status::Alive)] {
+fn an_error_status_refuses_the_message_even_if_its_body_is_incomplete() {
+    for (status, peer_status) in [(500, Status::Lost), (413, Status::Alive), (503, Status::Alive)] {
         for rest in ["\r\n\r\nwhy", "\r\nContent-Length: 9\r\n\r\nwhy"] {
             let (mut harness, link, _) = with_request_sent("m");
             harness.send_bytes(link, format!("HTTP/1.1 {status} No{rest}").as_bytes());
             harness.handle(Event::Finished { link });
             assert_eq!(
                 (harness.texts(), harness.status(PEER)),
-                (vec!["m".to_owned()], Some(standing))
+                (vec!["m".to_owned()], Some(peer_status))
             );
             let stats = harness.tower.stats();
             assert_eq!((stats.refused_by_peers, stats.doubt_unresolved), (1, 0), "{status}");
-            // The message rests where it was refused for good; where there was no room it is soon
-            // tried again.
+            // Only a message that was refused with 503 is soon sent to the same peer again.
             let mut harness = with_alive_peer(harness);
             harness.advance(Duration::from_secs(10));
-            let again = usize::from(status == 503);
-            assert_eq!(harness.dialled.len(), again, "{status}");
+            let dials = usize::from(status == 503);
+            assert_eq!(harness.dialled.len(), dials, "{status}");
         }
     }
 }
 
 #[test]
-fn what_was_too_long_for_a_peer_once_is_not_so_for_ever() {
+fn a_message_answered_with_413_is_retried_after_a_minute() {
     let (mut harness, link, _) = with_request_sent("long");
     harness.send_bytes(link, &response(413));
     harness.enqueue(Message::text("longer"));
     harness.advance(Duration::from_secs(1));
-    assert!(harness.take_sent(link).contains("longer"), "another message may suit it");
+    assert!(harness.take_sent(link).contains("longer"), "the peer gets other messages");
     harness.send_bytes(link, &response(200));
     harness.advance(Duration::from_secs(59));
     assert_eq!(harness.texts(), ["long"]);
@@ -349,7 +350,7 @@ fn what_was_too_long_for_a_peer_once_is_not_so_for_ever() {
 }
 
 #[test]
-fn a_peer_that_never_answers_costs_one_message_at_a_time_for_a_while() {
+fn a_peer_that_never_answers_gets_one_message_at_a_time() {
     let (mut harness, link, _) = with_request_sent("m");
     harness.advance(Duration::from_secs(29));
     assert_eq!(
@@ -359,18 +360,18 @@ fn a_peer_that_never_answers_costs_one_message_at_a_time_for_a_while() {
     harness.advance(Duration::from_secs(2));
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::ConfirmTimeout));
     assert_eq!((harness.texts(), harness.status(PEER)), (vec!["m".to_owned()], Some(Status::Lost)));
-    // The next try is one message on one link.
+    // The next attempt sends one message on one link.
     harness.enqueue(Message::text("n"));
     harness.advance(Duration::from_secs(5));
     assert_eq!(harness.dialled.len(), 1);
-    // Another peer gets the rest.
+    // Another peer gets the other message.
     harness.expand("localhost:8002");
     harness.advance(Duration::from_secs(1));
     assert_eq!(harness.dialled.len(), 2);
 }
 
 #[test]
-fn a_peer_that_answers_byte_by_byte_for_ever_is_given_up() {
+fn a_slow_response_does_not_delay_the_confirm_timeout() {
     let (mut harness, link, _) = with_request_sent("m");
     for byte in response(200).iter().chain(std::iter::repeat(&b'x')).take(40) {
         harness.send_bytes(link, &[*byte]);
@@ -381,18 +382,22 @@ fn a_peer_that_answers_byte_by_byte_for_ever_is_given_up() {
 }
 
 #[test]
-fn garbage_and_lies_cost_only_their_link() {
+fn an_invalid_response_closes_its_link() {
     let hello = [0xC1, 0, 0, 0];
-    let lies: [(&[u8], bool); 6] = [
+    let responses: [(&[u8], bool); 6] = [
         (b"SSH-2.0-OpenSSH\r\n", false),
         (&hello, false),
         (b"HTTP/1.1 abc\r\n\r\n", false),
         (b"HTTP/1.1 500 \r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false),
-        // Two answers to one request: the first one counts.
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+        // The first of two responses to one request counts.
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n\
+              HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            true,
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nmore", true),
     ];
-    for (bytes, is_taken) in lies {
+    for (bytes, is_delivered) in responses {
         let (mut harness, link, _) = with_request_sent("m");
         harness.send_bytes(link, bytes);
         assert_eq!(
@@ -402,30 +407,30 @@ fn garbage_and_lies_cost_only_their_link() {
             bytes.escape_ascii()
         );
         assert_eq!(
-            (delivered(&harness), harness.texts().len()),
-            (usize::from(is_taken), usize::from(!is_taken))
+            (delivered_count(&harness), harness.texts().len()),
+            (usize::from(is_delivered), usize::from(!is_delivered))
         );
         assert_eq!(harness.tower.stats().links_misbehaved, 1);
-        assert_eq!(harness.take_sent(link), "", "nothing native is said");
+        assert_eq!(harness.take_sent(link), "", "the tower sends no goodbye");
     }
 }
 
 #[test]
-fn a_broken_link_returns_its_message_and_does_not_ask_the_peer_again() {
+fn a_broken_link_returns_its_message_without_a_retry() {
     let (mut harness, link, _) = with_request_sent("m");
     harness.handle(Event::Lost { link, cause: IoCause::Reset });
     assert_eq!((harness.texts(), harness.status(PEER)), (vec!["m".to_owned()], Some(Status::Lost)));
-    assert_eq!(harness.tower.stats().in_doubt, 0, "it would not recognise it");
+    assert_eq!(harness.tower.stats().in_doubt, 0, "an HTTP peer recognises no retry");
     assert_eq!(harness.tower.peek().next().unwrap().state, MessageState::Waiting);
 }
 
 #[test]
-fn in_clear_text_a_hello_that_is_answered_in_http_is_followed_by_a_request() {
+fn a_peer_that_answers_a_hello_in_http_is_dialled_again_in_http() {
     let mut harness = Harness::new(fast_config());
     harness.with(|tower, now| tower.announce(&address(PEER), now)).unwrap();
     harness.enqueue(Message::text("m"));
     let (link, _) = harness.connect_dial();
-    assert_eq!(harness.take_sent_bytes(link)[0], 0xC1, "the native dialect comes first");
+    assert_eq!(harness.take_sent_bytes(link)[0], 0xC1, "the tower tries the native dialect first");
     harness.advance(Duration::from_secs(1));
     harness.send_bytes(link, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     assert!(harness.closed.contains_key(&link));
@@ -436,14 +441,14 @@ fn in_clear_text_a_hello_that_is_answered_in_http_is_followed_by_a_request() {
         harness.send_bytes(link, &response(200));
     }
     assert!(requests.contains("announce") && requests.contains("\"m\""), "{requests}");
-    assert_eq!((harness.status(PEER), delivered(&harness)), (Some(Status::Alive), 1));
+    assert_eq!((harness.status(PEER), delivered_count(&harness)), (Some(Status::Alive), 1));
     let lost = |notice: &Notice| matches!(notice, Notice::StatusChanged { to: Status::Lost, .. });
     assert!(!harness.notices.iter().any(lost));
     assert_eq!(harness.tower.find(&address(PEER)).unwrap().dialect, Some(Dialect::Http));
 }
 
 #[test]
-fn in_clear_text_a_peer_that_turns_native_is_called_so_the_next_time() {
+fn a_peer_that_answers_a_request_natively_is_dialled_natively_the_next_time() {
     let (mut harness, link, _) = with_request_sent("m");
     harness.send_bytes(link, &[0xC1, 0, 0, 0]);
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::BadHttp));
@@ -454,7 +459,7 @@ fn in_clear_text_a_peer_that_turns_native_is_called_so_the_next_time() {
 }
 
 #[test]
-fn ignoring_a_peer_takes_back_what_it_has_not_confirmed() {
+fn ignoring_a_peer_returns_its_unconfirmed_message() {
     let (mut harness, link, _) = with_request_sent("m");
     harness.with(|tower, now| tower.ignore(&address(PEER), now)).unwrap();
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::Ignored));
@@ -464,7 +469,7 @@ fn ignoring_a_peer_takes_back_what_it_has_not_confirmed() {
 }
 
 #[test]
-fn a_tower_that_leaves_hands_its_queue_to_peers_that_speak_http() {
+fn a_shutdown_sends_the_queue_to_an_http_peer() {
     let mut harness = with_alive_peer(Harness::new(paused_config()));
     for n in 0..3 {
         harness.enqueue(Message::text(&format!("{n}")));
@@ -479,9 +484,8 @@ fn a_tower_that_leaves_hands_its_queue_to_peers_that_speak_http() {
 }
 
 #[test]
-fn addresses_of_every_kind_are_dialled_by_the_right_name() {
-    for (peer, host_line) in [("[::1]:8001", "[::1]:8001"), ("Tower.Example:443", "tower.example")]
-    {
+fn the_host_header_names_the_address_of_the_peer() {
+    for (peer, expected) in [("[::1]:8001", "[::1]:8001"), ("Tower.Example:443", "tower.example")] {
         let mut harness = Harness::new(fast_config());
         let link = harness.accept();
         let peer: Address = peer.parse().unwrap();
@@ -496,14 +500,14 @@ fn addresses_of_every_kind_are_dialled_by_the_right_name() {
         harness.run_until_dial();
         let (link, to) = harness.connect_dial();
         assert_eq!(to, peer);
-        assert!(harness.take_sent(link).contains(&format!("\r\nHost: {host_line}\r\n")));
+        assert!(harness.take_sent(link).contains(&format!("\r\nHost: {expected}\r\n")));
     }
 }
 
 proptest! {
-    /// Whatever the peer answers: no panic, and the message is delivered or here.
+    /// No response causes a panic, and the message is delivered or queued.
     #[test]
-    fn any_answer_in_any_pieces(
+    fn any_response_in_any_chunks_delivers_or_keeps_the_message(
         parts in proptest::collection::vec(prop_oneof![
             Just(response(200)),
             Just(response(500)),
@@ -511,18 +515,18 @@ proptest! {
             Just(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
             proptest::collection::vec(any::<u8>(), 0..20),
         ], 0..4),
-        pieces in 1..50usize,
+        chunk_size in 1..50usize,
     ) {
         let (mut harness, link, _) = with_request_sent("m");
-        for piece in parts.concat().chunks(pieces) {
-            harness.send_bytes(link, piece);
+        for chunk in parts.concat().chunks(chunk_size) {
+            harness.send_bytes(link, chunk);
         }
         harness.handle(Event::Lost { link, cause: IoCause::Reset });
-        prop_assert_eq!(delivered(&harness) + harness.tower.queue_usage().messages, 1);
+        prop_assert_eq!(delivered_count(&harness) + harness.tower.queue_usage().messages, 1);
     }
 }
 
-/// A response of a server that keeps idle connections for this many seconds.
+/// Returns a response of a server that keeps idle connections for this many seconds.
 fn response_with_keep_alive(seconds: u64) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n\
@@ -532,7 +536,7 @@ fn response_with_keep_alive(seconds: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_server_that_keeps_connections_for_no_time_does_not_keep_the_timer_busy() {
+fn a_short_keep_alive_timeout_does_not_spin_the_timer() {
     for seconds in [0, 1] {
         let mut config = paused_config();
         config.send_rate = SendRate::Unlimited;
@@ -541,17 +545,17 @@ fn a_server_that_keeps_connections_for_no_time_does_not_keep_the_timer_busy() {
         harness.run_until_dial();
         let (link, _) = harness.connect_dial();
         harness.take_sent(link);
-        // The next request is sent at once, so the link is in use when it should be idle.
+        // The next request is sent at once, so the link is in use when its idle timeout expires.
         harness.send_bytes(link, &response_with_keep_alive(seconds));
         assert!(harness.take_sent(link).contains("POST"));
         harness.tower.handle(Event::TimerFired, harness.now);
         harness.advance(Duration::from_secs(1));
-        assert!(!harness.closed.contains_key(&link), "a request is unanswered");
+        assert!(!harness.closed.contains_key(&link), "the link has an unanswered request");
     }
 }
 
 #[test]
-fn an_announce_that_is_answered_in_http_is_repeated_in_http_at_once() {
+fn an_announce_that_is_answered_in_http_is_sent_again_in_http() {
     let mut harness = Harness::new(paused_config());
     harness.with(|tower, now| tower.announce(&address(PEER), now)).unwrap();
     let (link, _) = harness.connect_dial();
@@ -562,15 +566,15 @@ fn an_announce_that_is_answered_in_http_is_repeated_in_http_at_once() {
 }
 
 #[test]
-fn a_caller_that_leaves_does_not_make_room_at_the_peer_that_it_claims_to_be() {
+fn the_end_of_an_inbound_link_frees_no_link_to_the_peer_that_it_claims() {
     let mut config = paused_config();
     config.send_rate = SendRate::Unlimited;
     let mut harness = with_alive_peer(Harness::new(config));
     let caller = harness.accept();
     harness.send_bytes(caller, &post(&payload("\"in\"", 8001)));
     (0..9).for_each(|n| harness.enqueue(Message::text(&format!("{n}"))));
-    assert_eq!(harness.dialled.len(), 4, "all links that the peer may have");
+    assert_eq!(harness.dialled.len(), 4, "the peer has its maximum number of links");
     harness.handle(Event::Finished { link: caller });
     let wakeup = harness.tower.next_wakeup().unwrap();
-    assert_ne!(wakeup.reason, WakeupReason::Tick, "the peer is full");
+    assert_ne!(wakeup.reason, WakeupReason::Tick, "no link to the peer is free");
 }

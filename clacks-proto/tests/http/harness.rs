@@ -52,9 +52,8 @@ pub(crate) fn address(text: &str) -> Address {
 
 /// Returns the payload of a JavaScript tower at `localhost` and `port`.
 pub(crate) fn payload(message: &str, port: u16) -> String {
-    format!(
-        r#"{{"message":{message},"type":"message","sender":{{"hostname":"localhost","port":{port}}}}}"#
-    )
+    let sender = format!(r#"{{"hostname":"localhost","port":{port}}}"#);
+    format!(r#"{{"message":{message},"type":"message","sender":{sender}}}"#)
 }
 
 /// Returns a request as JavaScript towers write it.
@@ -65,7 +64,8 @@ pub(crate) fn post(body: &str) -> Vec<u8> {
 /// Returns a request as JavaScript towers write it, with `len` as its content length.
 pub(crate) fn post_with_length(len: impl std::fmt::Display, body: &str) -> Vec<u8> {
     format!(
-        "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len}\r\nHost: localhost:9001\r\nConnection: keep-alive\r\n\r\n{body}"
+        "POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\
+         Host: localhost:9001\r\nConnection: keep-alive\r\n\r\n{body}"
     )
     .into_bytes()
 }
@@ -73,7 +73,8 @@ pub(crate) fn post_with_length(len: impl std::fmt::Display, body: &str) -> Vec<u
 /// Returns the response of a JavaScript tower.
 pub(crate) fn response(status: u16) -> Vec<u8> {
     format!(
-        "HTTP/1.1 {status} Word\r\nDate: now\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        "HTTP/1.1 {status} Word\r\nDate: now\r\nConnection: keep-alive\r\n\
+         Keep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     )
     .into_bytes()
 }

@@ -1,5 +1,5 @@
-//! HTTP with the towers of the original's JavaScript package: what comes in, what goes out, and
-//! what it costs when the other side misbehaves.
+//! HTTP with the JavaScript towers of the original: requests in both directions, memory, and
+//! protocol violations.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -9,5 +9,5 @@ mod common;
 mod client;
 mod harness;
 mod memory;
-mod random_events;
+mod random_calls;
 mod server;

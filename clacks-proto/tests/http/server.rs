@@ -1,4 +1,4 @@
-//! Requests that come in.
+//! The HTTP server: requests of JavaScript towers, and the responses to them.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -11,34 +11,43 @@ use proptest::prelude::*;
 
 use crate::harness::{Harness, address, paused_config, payload, post, post_with_length};
 
-/// What a tower answers to bytes on a fresh link, and whether it then closes the link.
-fn responses(harness: &mut Harness, bytes: &[u8], pieces: usize) -> (Vec<u16>, bool) {
+/// Sends bytes on a new link in chunks of this size. Returns the status codes of the responses, and
+/// whether the tower closes the link.
+fn responses(harness: &mut Harness, bytes: &[u8], chunk_size: usize) -> (Vec<u16>, bool) {
     let link = harness.accept();
-    bytes.chunks(pieces).for_each(|piece| harness.send_bytes(link, piece));
-    let (statuses, says_close) = harness.take_statuses(link);
+    bytes.chunks(chunk_size).for_each(|chunk| harness.send_bytes(link, chunk));
+    let (statuses, announces_close) = harness.take_statuses(link);
     let closed = harness.closed.contains_key(&link);
-    assert_eq!(closed, says_close, "it does as it says");
+    assert_eq!(
+        closed, announces_close,
+        "the link is closed exactly if a response has `Connection: close`"
+    );
     (statuses, closed)
 }
 
-/// A request with this sender, and a friend or what else there is.
-fn from(sender: &str, rest: &str) -> String {
+/// Returns a payload with this sender. `rest` is inserted after the sender.
+fn payload_from(sender: &str, rest: &str) -> String {
     format!(r#"{{"message":"m","type":"message","sender":{sender}{rest}}}"#)
 }
 
-const JS: &str = r#"{"hostname":"localhost","port":8001}"#;
+const JS_SENDER: &str = r#"{"hostname":"localhost","port":8001}"#;
 
-/// Each case: what comes in, what a JavaScript tower answers, what this one answers, and the
-/// messages that it holds then.
+/// Each case: the payload, the status of a JavaScript tower, the status of this tower, and the
+/// messages that this tower holds then.
 #[test]
-fn payloads_and_the_answers_of_both_kinds_of_towers() {
+fn each_payload_gets_its_status_code() {
     let message = |value: &str| payload(value, 8001);
     let long = format!("\"{}\"", "x".repeat(70_000));
     let deep = format!("{}{}", "[".repeat(600), "]".repeat(600));
     let held_deep = [deep.as_str()];
     let announce =
         r#"{"message":null,"type":"announce","sender":{"hostname":"localhost","port":8001}}"#;
-    let seed = r#"{"message":"s2","hostname":"localhost","port":9001,"type":"message","sender":{"hostname":"localhost","port":8001},"friend":{"identifier":"7625","hostname":"localhost","port":8002,"status":"alive","time":1795382790973}}"#;
+    let seed = concat!(
+        r#"{"message":"s2","hostname":"localhost","port":9001,"type":"message","#,
+        r#""sender":{"hostname":"localhost","port":8001},"#,
+        r#""friend":{"identifier":"7625","hostname":"localhost","port":8002,"#,
+        r#""status":"alive","time":1795382790973}}"#,
+    );
     let cases: Vec<(String, u16, u16, &[&str])> = vec![
         (message("\"hello\""), 200, 200, &["hello"]),
         (announce.into(), 200, 200, &[]),
@@ -49,22 +58,27 @@ fn payloads_and_the_answers_of_both_kinds_of_towers() {
         (message("12345678901234567890"), 200, 200, &["12345678901234567890"]),
         (message("true"), 200, 200, &["true"]),
         (message(r#"{"clacks:base64":"YWI="}"#), 200, 200, &["ab"]),
-        // A JavaScript tower drops these.
+        // A JavaScript tower drops these messages.
         (message("0"), 200, 200, &["0"]),
         (message("false"), 200, 200, &["false"]),
         (message("\"\""), 200, 200, &[""]),
-        // Both drop these: they are no message.
+        // Both towers drop these payloads, because they contain no message.
         (message("null"), 200, 200, &[]),
-        (format!(r#"{{"type":"message","sender":{JS}}}"#), 200, 200, &[]),
-        // It drops these too, where this one says no.
-        (from(JS, "").replace("\"type\":\"message\"", "\"type\":\"Message\""), 200, 400, &[]),
-        (from(JS, "").replace("\"type\":\"message\",", ""), 200, 400, &[]),
-        (format!(r#"{{"type":"unknown","sender":{JS}}}"#), 200, 400, &[]),
+        (format!(r#"{{"type":"message","sender":{JS_SENDER}}}"#), 200, 200, &[]),
+        // A JavaScript tower drops these payloads, and this tower refuses them.
+        (
+            payload_from(JS_SENDER, "").replace("\"type\":\"message\"", "\"type\":\"Message\""),
+            200,
+            400,
+            &[],
+        ),
+        (payload_from(JS_SENDER, "").replace("\"type\":\"message\",", ""), 200, 400, &[]),
+        (format!(r#"{{"type":"unknown","sender":{JS_SENDER}}}"#), 200, 400, &[]),
         (message("\"é € 😀\""), 200, 200, &["é € 😀"]),
         (message(r#""\u00e9\u0000""#), 200, 200, &["é\0"]),
         (message(r#""x\ud800y""#), 200, 200, &[r#""x\ud800y""#]),
         (format!(" \r\n\t{} \n", message("\"m\"")), 200, 200, &["m"]),
-        (format!(r#"{{"sender":{JS},"type":"message","message":"m"}}"#), 200, 200, &["m"]),
+        (format!(r#"{{"sender":{JS_SENDER},"type":"message","message":"m"}}"#), 200, 200, &["m"]),
         (String::new(), 500, 400, &[]),
         ("hello".into(), 500, 400, &[]),
         (format!("\u{feff}{}", message("1")), 500, 400, &[]),
@@ -73,46 +87,55 @@ fn payloads_and_the_answers_of_both_kinds_of_towers() {
         ("[]".into(), 500, 400, &[]),
         ("\"x\"".into(), 500, 400, &[]),
         ("{}".into(), 500, 400, &[]),
-        (from("null", ""), 500, 400, &[]),
+        (payload_from("null", ""), 500, 400, &[]),
         (r#"{"message":"m","type":"message"}"#.into(), 500, 400, &[]),
-        // Senders and friends at which nobody can be reached.
-        (from("{}", ""), 200, 200, &["m"]),
-        (from("\"str\"", ""), 200, 200, &["m"]),
-        (from(r#"{"hostname":"localhost"}"#, ""), 200, 200, &["m"]),
-        (from(r#"{"hostname":"localhost","port":70000}"#, ""), 200, 200, &["m"]),
-        (from(r#"{"hostname":"localhost","port":9001}"#, ""), 200, 200, &["m"]),
+        // These senders and friends have no usable address.
+        (payload_from("{}", ""), 200, 200, &["m"]),
+        (payload_from("\"str\"", ""), 200, 200, &["m"]),
+        (payload_from(r#"{"hostname":"localhost"}"#, ""), 200, 200, &["m"]),
+        (payload_from(r#"{"hostname":"localhost","port":70000}"#, ""), 200, 200, &["m"]),
+        (payload_from(r#"{"hostname":"localhost","port":9001}"#, ""), 200, 200, &["m"]),
         (
-            from(JS, r#","friend":{"hostname":{"toString":1,"valueOf":1},"port":1}"#),
+            payload_from(
+                JS_SENDER,
+                r#","friend":{"hostname":{"toString":1,"valueOf":1},"port":1}"#,
+            ),
             500,
             200,
             &["m"],
         ),
-        (from(JS, r#","friend":null"#), 200, 200, &["m"]),
-        (from(JS, r#","friend":{"hostname":"localhost","port":"9001"}"#), 200, 200, &["m"]),
+        (payload_from(JS_SENDER, r#","friend":null"#), 200, 200, &["m"]),
+        (
+            payload_from(JS_SENDER, r#","friend":{"hostname":"localhost","port":"9001"}"#),
+            200,
+            200,
+            &["m"],
+        ),
         (message(&deep), 200, 200, &held_deep),
-        // Longer than this tower takes.
+        // This message exceeds the maximum length of this tower.
         (message(&long), 200, 413, &[]),
     ];
-    for (body, _theirs, ours, held) in cases {
-        for pieces in [1 << 20, 1, 7] {
+    for (body, _js_status, expected, held) in cases {
+        for chunk_size in [1 << 20, 1, 7] {
             let mut harness = Harness::new(paused_config());
             let request = post(&body);
-            let found = responses(&mut harness, &request, pieces);
-            assert_eq!(found, (vec![ours], false), "{body:.200} by {pieces}");
+            let actual = responses(&mut harness, &request, chunk_size);
+            assert_eq!(actual, (vec![expected], false), "{body:.200} in chunks of {chunk_size}");
             assert_eq!(harness.texts(), held, "{body:.200}");
         }
     }
 }
 
 #[test]
-fn requests_and_the_answers_of_both_kinds_of_towers() {
+fn each_request_gets_its_status_code() {
     let body = payload("\"m\"", 8001);
     let len = body.len();
     let request = |head: &str| format!("{head}\r\n\r\n{body}");
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let (one, two) = body.split_at(40);
-    // What comes in, their answers, ours, whether they close, whether we do, and how many messages
-    // we hold then.
+    // The request, the statuses of a JavaScript tower, the statuses of this tower, whether a
+    // JavaScript tower closes the link, whether this tower does, and the number of messages that
+    // this tower holds then.
     type Case = (String, &'static [u16], &'static [u16], bool, bool, usize);
     let cases: Vec<Case> = vec![
         ("POST / HTTP/1.1\r\nHost: x\r\n\r\n".into(), &[500], &[400], false, false, 0),
@@ -126,7 +149,8 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
         ),
         (
             request(&format!(
-                "POST http://a/ HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\nContent-Length: {len}"
+                "POST http://a/ HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\n\
+                 Content-Length: {len}"
             )),
             &[200],
             &[200],
@@ -134,7 +158,7 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
             false,
             1,
         ),
-        // Any method is the same to a JavaScript tower as a server. As a client it only uses POST.
+        // A JavaScript tower accepts every method as a server, and uses only POST as a client.
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".into(), &[500], &[405], false, true, 0),
         (
             request(&format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}")),
@@ -225,9 +249,9 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
         ),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), &[400], &[405], true, true, 0),
         ("\u{1}\u{2}\u{3} no words\r\n\r\n".into(), &[400], &[405], true, true, 0),
-        // An empty body is not a payload, and what follows is not a request.
+        // An empty body is no payload, and the bytes after it are no request.
         (request("POST / HTTP/1.1\r\nHost: x"), &[400], &[400, 405], true, true, 0),
-        // Theirs is right only where one chunk came in.
+        // A JavaScript tower reads the body correctly only if it arrives in one chunk.
         (format!("{chunked}{len:x}\r\n{body}\r\n0\r\n\r\n"), &[200], &[200], false, false, 1),
         (
             format!(
@@ -263,7 +287,8 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
         ),
         (
             request(&format!(
-                "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\nConnection: upgrade\r\nContent-Length: {len}"
+                "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\nConnection: upgrade\r\n\
+                 Content-Length: {len}"
             )),
             &[200],
             &[200],
@@ -295,16 +320,16 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
             0,
         ),
     ];
-    for (bytes, _theirs, ours, _they_close, we_close, held) in cases {
+    for (bytes, _js_status, expected, _js_closes, closes, held) in cases {
         let mut harness = Harness::new(paused_config());
-        let found = responses(&mut harness, bytes.as_bytes(), usize::MAX);
-        assert_eq!(found, (ours.to_vec(), we_close), "{bytes:.200}");
+        let actual = responses(&mut harness, bytes.as_bytes(), usize::MAX);
+        assert_eq!(actual, (expected.to_vec(), closes), "{bytes:.200}");
         assert_eq!(harness.texts().len(), held, "{bytes:.200}");
     }
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let bytes = [post(&payload("1", 8001)), post("hello"), post(&payload("2", 8001))].concat();
     let mut harness = Harness::new(paused_config());
     assert_eq!(responses(&mut harness, &bytes, usize::MAX), (vec![200, 400, 200], false));
@@ -312,7 +337,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn whoever_never_reads_an_answer_is_cut_off() {
+fn a_client_that_reads_no_response_is_closed_above_the_window() {
     let mut harness = Harness::new(paused_config());
     harness.transmit_limit = 0;
     let link = harness.accept();
@@ -320,23 +345,23 @@ fn whoever_never_reads_an_answer_is_cut_off() {
         harness.send_bytes(link, &post(&payload("1", 8001)));
     }
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::BadHttp));
-    let granted = usize::from(paused_config().window.messages);
-    assert_eq!(harness.texts().len(), granted, "what was taken is kept");
+    let window = usize::from(paused_config().window.messages);
+    assert_eq!(harness.texts().len(), window, "the accepted messages are kept");
 }
 
 #[test]
-fn whoever_asks_for_more_at_a_time_than_is_granted_is_told_so() {
+fn pipelined_requests_above_the_window_are_answered_503() {
     let mut harness = Harness::new(paused_config());
-    let granted = usize::from(paused_config().window.messages);
-    let bytes = post(&payload("1", 8001)).repeat(granted + 3);
-    let mut expected = vec![200; granted];
+    let window = usize::from(paused_config().window.messages);
+    let bytes = post(&payload("1", 8001)).repeat(window + 3);
+    let mut expected = vec![200; window];
     expected.push(503);
     assert_eq!(responses(&mut harness, &bytes, usize::MAX), (expected, true));
-    assert_eq!(harness.texts().len(), granted);
+    assert_eq!(harness.texts().len(), window);
 }
 
 #[test]
-fn the_word_that_somebody_waits_for_is_said_at_once() {
+fn a_client_that_expects_100_continue_gets_it_at_once() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     let body = payload("\"m\"", 8001);
@@ -351,7 +376,7 @@ fn the_word_that_somebody_waits_for_is_said_at_once() {
 }
 
 #[test]
-fn the_word_is_not_said_to_whom_did_not_wait_for_it() {
+fn no_100_continue_is_sent_if_the_body_has_arrived() {
     let mut harness = Harness::new(paused_config());
     let body = payload("\"m\"", 8001);
     let head = format!(
@@ -359,7 +384,7 @@ fn the_word_is_not_said_to_whom_did_not_wait_for_it() {
         body.len()
     );
     let link = harness.accept();
-    // The driver has no time to send between the two.
+    // The driver transmits nothing between the two.
     for bytes in [head.as_bytes(), body.as_bytes()] {
         harness.tower.handle(Event::BytesArrived { link, bytes }, harness.now);
     }
@@ -368,32 +393,33 @@ fn the_word_is_not_said_to_whom_did_not_wait_for_it() {
 }
 
 #[test]
-fn an_answer_says_how_long_the_link_is_kept_and_it_is() {
+fn a_link_stays_open_longer_than_its_keep_alive_header_says() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     harness.send_bytes(link, &post(&payload("1", 8001)));
     assert_eq!(
         harness.take_sent(link),
-        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=30\r\nContent-Length: 0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=30\r\n\
+         Content-Length: 0\r\n\r\n"
     );
     harness.advance(Duration::from_secs(59));
     assert!(harness.closed.is_empty());
     harness.advance(Duration::from_secs(2));
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::Idle));
-    assert_eq!(harness.take_sent(link), "", "no goodbye in another language");
+    assert_eq!(harness.take_sent(link), "", "the tower sends no native goodbye");
 }
 
-/// JavaScript towers count UTF-16 units.
+/// JavaScript towers send the number of UTF-16 code units as the content length.
 #[test]
-fn a_body_longer_than_its_head_says_is_read_to_its_last_bracket() {
+fn a_body_longer_than_its_content_length_is_read_to_its_closing_bracket() {
     for text in ["café € 😀", "é", "😀😀😀😀😀😀😀😀😀😀", "\\\"é}"] {
         let body = payload(&format!("\"{text}\""), 8001);
         let units = body.encode_utf16().count();
         assert!(units < body.len());
-        for pieces in [1, 3, 1 << 20] {
+        for chunk_size in [1, 3, 1 << 20] {
             let mut harness = Harness::new(paused_config());
-            let found = responses(&mut harness, &post_with_length(units, &body), pieces);
-            assert_eq!(found, (vec![200], true), "{body}");
+            let actual = responses(&mut harness, &post_with_length(units, &body), chunk_size);
+            assert_eq!(actual, (vec![200], true), "{body}");
             assert_eq!(harness.texts(), [text.replace("\\\"", "\"")]);
             assert_eq!(harness.status("localhost:8001"), Some(Status::New));
         }
@@ -401,7 +427,7 @@ fn a_body_longer_than_its_head_says_is_read_to_its_last_bracket() {
 }
 
 #[test]
-fn the_rest_of_a_body_is_not_waited_for_long() {
+fn the_rest_of_a_body_times_out_after_a_second() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     harness.send_bytes(link, &post_with_length(20, &payload("\"m\"", 8001)[..20]));
@@ -413,16 +439,17 @@ fn the_rest_of_a_body_is_not_waited_for_long() {
 }
 
 #[test]
-fn what_does_not_come_in_time_is_answered_408() {
+fn an_incomplete_request_is_answered_408_after_its_timeout() {
     let body = payload("\"m\"", 8001);
     let whole = post(&body);
-    // Cut in the head: the time to shake hands. Cut in the body: the time to confirm.
+    // The handshake timeout applies to an incomplete head, and the confirm timeout to an incomplete
+    // body.
     for (cut, seconds) in [(1, 10), (50, 10), (whole.len() - 3, 30)] {
         let mut harness = Harness::new(paused_config());
         let link = harness.accept();
         harness.send_bytes(link, &whole[..cut]);
         harness.advance(Duration::from_secs(seconds - 1));
-        // A byte now and then does not put it off.
+        // A further byte does not restart the timeout.
         harness.send_bytes(link, &whole[cut..=cut]);
         assert!(harness.closed.is_empty());
         harness.advance(Duration::from_secs(2));
@@ -433,7 +460,7 @@ fn what_does_not_come_in_time_is_answered_408() {
 }
 
 #[test]
-fn who_says_nothing_is_cut_off_in_silence() {
+fn a_silent_client_is_closed_without_a_response() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     harness.advance(Duration::from_secs(11));
@@ -442,7 +469,7 @@ fn who_says_nothing_is_cut_off_in_silence() {
 }
 
 #[test]
-fn an_end_between_requests_is_a_goodbye_and_one_within_is_not() {
+fn a_stream_is_truncated_only_if_it_ends_within_a_request() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     harness.send_bytes(link, &post(&payload("1", 8001)));
@@ -458,7 +485,7 @@ fn an_end_between_requests_is_a_goodbye_and_one_within_is_not() {
 }
 
 #[test]
-fn a_sender_is_new_at_its_first_request_and_alive_at_its_second() {
+fn a_sender_becomes_new_with_its_first_request_and_alive_with_its_second() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     let announce = payload("null", 8001).replace("\"message\",\"sender", "\"announce\",\"sender");
@@ -470,20 +497,22 @@ fn a_sender_is_new_at_its_first_request_and_alive_at_its_second() {
 }
 
 #[test]
-fn friends_are_learned() {
+fn a_friend_in_a_payload_is_learned() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
-    harness
-        .send_bytes(link, &post(&from(JS, r#","friend":{"hostname":"localhost","port":"8002"}"#)));
+    harness.send_bytes(
+        link,
+        &post(&payload_from(JS_SENDER, r#","friend":{"hostname":"localhost","port":"8002"}"#)),
+    );
     assert_eq!(harness.status("localhost:8002"), Some(Status::New));
     assert_eq!(harness.tower.survey().count(), 2);
 }
 
 #[test]
-fn an_ignored_sender_gets_403_and_teaches_nothing() {
+fn an_ignored_sender_gets_403_and_its_friend_is_not_learned() {
     let mut harness = Harness::new(paused_config());
     harness.with(|tower, now| tower.ignore(&address("localhost:8001"), now)).unwrap();
-    let bytes = post(&from(JS, r#","friend":{"hostname":"localhost","port":8002}"#));
+    let bytes = post(&payload_from(JS_SENDER, r#","friend":{"hostname":"localhost","port":8002}"#));
     assert_eq!(responses(&mut harness, &bytes, usize::MAX), (vec![403], true));
     assert_eq!(
         (harness.status("localhost:8001"), harness.tower.survey().count()),
@@ -491,7 +520,7 @@ fn an_ignored_sender_gets_403_and_teaches_nothing() {
     );
     assert_eq!(harness.tower.stats().refused, 1);
     assert!(harness.texts().is_empty());
-    // Ignored in the middle of a link.
+    // Ignoring a sender closes its open link.
     let link = harness.accept();
     harness.send_bytes(link, &post(&payload("1", 8003)));
     harness.with(|tower, now| tower.ignore(&address("localhost:8003"), now)).unwrap();
@@ -499,7 +528,7 @@ fn an_ignored_sender_gets_403_and_teaches_nothing() {
 }
 
 #[test]
-fn a_full_tower_and_one_that_leaves_answer_503() {
+fn a_full_tower_and_one_that_shuts_down_answer_503() {
     let mut config = paused_config();
     config.max_queue_messages = 2;
     let mut harness = Harness::new(config);
@@ -515,7 +544,7 @@ fn a_full_tower_and_one_that_leaves_answer_503() {
 }
 
 #[test]
-fn an_application_that_screens_decides_the_answer() {
+fn the_verdict_determines_the_status_code() {
     let mut config = paused_config();
     let (timeout, default) = (Duration::from_secs(5), DefaultVerdict::Reject);
     config.screening = Screening::On { max_offers: 8, timeout, default };
@@ -524,7 +553,7 @@ fn an_application_that_screens_decides_the_answer() {
     let requests = ["1", "2", "3", "4"].map(|value| post(&payload(value, 8001)));
     harness.send_bytes(link, &requests.concat());
     harness.send_bytes(link, b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}");
-    assert_eq!(harness.take_sent(link), "", "nothing is decided");
+    assert_eq!(harness.take_sent(link), "", "no message is decided");
     let offers: Vec<_> = harness.offers.drain(..).collect();
     for (offer, verdict) in
         offers.iter().zip([Verdict::Accept, Verdict::Swallow, Verdict::Reject]).rev()
@@ -536,13 +565,13 @@ fn an_application_that_screens_decides_the_answer() {
     assert_eq!(
         harness.take_statuses(link),
         (vec![503, 400], true),
-        "the last answer ends the link"
+        "the link is closed after the last response"
     );
     assert_eq!(harness.texts(), ["1"]);
 }
 
 #[test]
-fn kinds_come_in_as_they_are() {
+fn text_bytes_and_json_keep_their_kinds() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     for value in ["\"text\"", "{\"clacks:base64\":\"/wA=\"}", " 1.0 "] {
@@ -562,9 +591,10 @@ fn kinds_come_in_as_they_are() {
 }
 
 proptest! {
-    /// Whatever comes in: no panic, no message from nowhere, and all that is held was confirmed.
+    /// No request causes a panic, and the tower holds exactly the messages that it answered with
+    /// 200.
     #[test]
-    fn any_requests_in_any_pieces(
+    fn any_requests_in_any_chunks_are_held_exactly_if_answered_200(
         parts in proptest::collection::vec(prop_oneof![
             Just(post(&payload("\"m\"", 8001))),
             Just(post_with_length(60, &payload("\"é\"", 8002))),
@@ -573,23 +603,24 @@ proptest! {
             Just(b"5\r\nhello\r\n0\r\n\r\n".to_vec()),
             proptest::collection::vec(any::<u8>(), 0..20),
         ], 0..6),
-        pieces in 1..50usize,
+        chunk_size in 1..50usize,
         room in 1..60usize,
     ) {
         let mut harness = Harness::new(paused_config());
         harness.transmit_limit = room;
         let link = harness.accept();
-        for piece in parts.concat().chunks(pieces) {
-            harness.send_bytes(link, piece);
+        for chunk in parts.concat().chunks(chunk_size) {
+            harness.send_bytes(link, chunk);
         }
-        let taken = harness.take_statuses(link).0.iter().filter(|status| **status == 200).count();
-        prop_assert_eq!(harness.texts().len(), taken);
+        let (statuses, _) = harness.take_statuses(link);
+        let accepted = statuses.iter().filter(|status| **status == 200).count();
+        prop_assert_eq!(harness.texts().len(), accepted);
         harness.advance(Duration::from_secs(200));
         prop_assert_eq!(harness.tower.links().count(), 0);
     }
 }
 
-fn screener() -> Harness {
+fn harness_with_screening() -> Harness {
     let mut config = paused_config();
     let (timeout, default) = (Duration::from_secs(5), DefaultVerdict::Accept);
     config.screening = Screening::On { max_offers: 8, timeout, default };
@@ -597,8 +628,8 @@ fn screener() -> Harness {
 }
 
 #[test]
-fn a_screened_message_is_a_success_of_its_own_sender() {
-    let mut harness = screener();
+fn a_verdict_changes_only_the_status_of_the_sender_of_its_message() {
+    let mut harness = harness_with_screening();
     harness.expand("localhost:8001");
     harness.expand("localhost:8002");
     let link = harness.accept();
@@ -613,17 +644,21 @@ fn a_screened_message_is_a_success_of_its_own_sender() {
 }
 
 #[test]
-fn a_screened_message_does_not_make_an_unknown_sender_alive() {
-    let mut harness = screener();
+fn an_accepted_message_does_not_make_an_unknown_sender_alive() {
+    let mut harness = harness_with_screening();
     let link = harness.accept();
     harness.send_bytes(link, &post(&payload("\"a\"", 8005)));
     let offer = harness.offers.pop_front().unwrap();
     harness.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
-    assert_eq!(harness.status("localhost:8005"), Some(Status::New), "it was never dialled");
+    assert_eq!(
+        harness.status("localhost:8005"),
+        Some(Status::New),
+        "the sender has never been dialled"
+    );
 }
 
 #[test]
-fn links_with_half_a_request_make_room_for_callers() {
+fn links_with_an_incomplete_request_are_evicted_for_new_callers() {
     let mut config = paused_config();
     config.max_links = 16;
     config.max_half_open = 4;
@@ -641,12 +676,12 @@ fn links_with_half_a_request_make_room_for_callers() {
 }
 
 #[test]
-fn a_closed_link_does_not_turn_native() {
+fn a_closed_link_ignores_a_native_hello() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     harness.now = harness.now + Duration::from_secs(11);
     harness.tower.handle(Event::TimerFired, harness.now);
-    // The close is not polled yet.
+    // `Action::Close` is still pending.
     harness.tower.handle(Event::BytesArrived { link, bytes: &[0xC1] }, harness.now);
     assert_eq!(harness.tower.transmit(link, &mut Vec::new()), 0);
 }
