@@ -1,4 +1,4 @@
-//! Who gets in, and what each side says to who does not.
+//! TLS handshakes: which peers are accepted, and how the others are refused.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn identities() -> [Identity; 2] {
 }
 
 #[test]
-fn two_towers_meet_and_each_key_is_known_at_the_other_end() {
+fn a_handshake_pins_the_keys_of_both_towers() {
     let identities = identities();
     let mut pair = Pair::with(&identities, &[Trust::Open, Trust::Open]);
     pair.establish_link();
@@ -26,19 +26,22 @@ fn two_towers_meet_and_each_key_is_known_at_the_other_end() {
         let stats = tower.tower().stats();
         assert_eq!((stats.handshakes_full, stats.handshakes_resumed), (1, 0));
     }
-    assert!(!pair.sent[ALICE].windows(5).any(|window| window == b"first"), "in clear text");
+    assert!(
+        !pair.sent[ALICE].windows(5).any(|window| window == b"first"),
+        "the message is encrypted"
+    );
 }
 
 #[test]
-fn a_second_dial_resumes_the_session_and_proves_the_same_keys() {
+fn a_second_dial_resumes_the_session_with_the_same_keys() {
     let identities = identities();
     let mut pair = Pair::with(&identities, &[Trust::Open, Trust::Open]);
-    // Bob has dialled Alice, so he knows her key; her own dials will have to prove it.
+    // Bob dials Alice first and learns her key. Alice's own dials have to prove the same key.
     pair.expand(BOB);
     pair.towers[BOB].tower_mut().announce(&address(ALICE), pair.now).unwrap();
     pair.drive();
     pair.advance(Duration::from_secs(200));
-    assert_eq!(pair.towers[ALICE].tower().links().count(), 0, "the idle link stays");
+    assert_eq!(pair.towers[ALICE].tower().links().count(), 0, "the idle link is closed");
 
     for round in 0..3 {
         pair.enqueue(ALICE, &Message::text(&format!("round {round}")));
@@ -50,7 +53,7 @@ fn a_second_dial_resumes_the_session_and_proves_the_same_keys() {
     for tower in &pair.towers {
         let stats = tower.tower().stats();
         assert_eq!((stats.handshakes_full, stats.handshakes_resumed), (2, 2));
-        assert_eq!(stats.claims_disproved, 0, "another key after resumption");
+        assert_eq!(stats.claims_disproved, 0, "resumption proves the same key");
     }
     for side in [ALICE, BOB] {
         let other = pair.towers[side].tower().find(&address(1 - side)).unwrap();
@@ -60,7 +63,7 @@ fn a_second_dial_resumes_the_session_and_proves_the_same_keys() {
 }
 
 #[test]
-fn another_key_at_a_known_address_is_noticed() {
+fn a_changed_key_closes_the_link_and_is_reported() {
     let mut pair = Pair::open();
     pair.establish_link();
     let connection = pair.connections.len() - 1;
@@ -79,8 +82,8 @@ fn another_key_at_a_known_address_is_noticed() {
     assert_eq!(pair.queued(ALICE), 1);
 }
 
-/// A network's root, and a tower of it.
-fn member() -> (Identity, Trust) {
+/// Creates the root certificate of a private network and the identity of one member.
+fn private_member() -> (Identity, Trust) {
     let root_key = KeyPair::generate().unwrap();
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -94,16 +97,16 @@ fn member() -> (Identity, Trust) {
 }
 
 #[test]
-fn a_private_network_refuses_a_stranger_and_both_sides_say_why() {
+fn a_private_network_refuses_an_outsider_and_both_sides_report_the_certificate() {
     for insider in [ALICE, BOB] {
-        let (identity, private) = member();
+        let (identity, private) = private_member();
         let mut identities = identities();
         identities[insider] = identity;
         let mut trust = [Trust::Open, Trust::Open];
         trust[insider] = private;
         let mut pair = Pair::with(&identities, &trust);
         pair.expand(ALICE);
-        pair.enqueue(ALICE, &Message::text("is anybody there?"));
+        pair.enqueue(ALICE, &Message::text("not delivered"));
         pair.drive();
 
         let refused = CloseReason::Tls(TlsFailure::Certificate);
@@ -116,7 +119,7 @@ fn a_private_network_refuses_a_stranger_and_both_sides_say_why() {
 }
 
 #[test]
-fn an_open_network_lets_an_expired_certificate_in() {
+fn an_open_network_accepts_an_expired_certificate() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.not_before = rcgen::date_time_ymd(2000, 1, 1);
@@ -132,7 +135,7 @@ fn an_open_network_lets_an_expired_certificate_in() {
 }
 
 #[test]
-fn a_client_of_this_protocol_with_a_certificate_gets_in() {
+fn a_client_with_this_protocol_and_a_certificate_is_accepted() {
     let identity = Identity::generate().unwrap();
     let (mut client, mut harness) = (client(&[b"clacks/1"], Some(&identity)), Harness::new());
     assert_eq!(drive(&mut client, &mut harness), Ok(()));
@@ -141,7 +144,7 @@ fn a_client_of_this_protocol_with_a_certificate_gets_in() {
 }
 
 #[test]
-fn a_client_of_another_protocol_or_of_none_is_refused() {
+fn a_client_with_another_protocol_or_none_is_refused() {
     let identity = Identity::generate().unwrap();
     let refused = Some(CloseReason::Tls(TlsFailure::NoCommonProtocol));
 
@@ -167,18 +170,18 @@ fn a_client_without_a_certificate_is_refused() {
 }
 
 #[test]
-fn a_tower_knows_its_own_key_at_the_other_end() {
+fn a_tower_closes_a_link_to_a_peer_with_its_own_key() {
     let one = Identity::generate().unwrap();
     let mut pair = Pair::with(&[one.clone(), one], &[Trust::Open, Trust::Open]);
     pair.expand(ALICE);
-    pair.enqueue(ALICE, &Message::text("is that me?"));
+    pair.enqueue(ALICE, &Message::text("not delivered"));
     pair.drive();
     assert_eq!(pair.close_reasons(ALICE), [CloseReason::OwnAddress]);
     assert_eq!((pair.queued(ALICE), pair.queued(BOB)), (1, 0));
 }
 
 #[test]
-fn two_towers_that_dial_each_other_at_once_both_get_through() {
+fn two_towers_that_dial_each_other_at_once_become_alive() {
     let mut pair = Pair::open();
     pair.towers[BOB] =
         secure_tower(BOB, unlimited_config(), &Identity::generate().unwrap(), Trust::Open);

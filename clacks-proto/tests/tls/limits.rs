@@ -1,4 +1,5 @@
-//! What a stranger can make a tower hold, and for how long.
+//! Limits of the bytes that a peer may send before the handshake is complete, and of the time that
+//! it may take.
 
 use bytes::BufMut;
 use clacks_proto::{CloseReason, Event, Message, StateMachine, TlsFailure};
@@ -6,20 +7,21 @@ use clacks_proto::{CloseReason, Event, Message, StateMachine, TlsFailure};
 use crate::pair::{ALICE, BOB, Pair};
 use crate::rustls_client::{Harness, client, drive};
 
-/// How many bytes a tower takes in before it gives up on who sends them; 1 MiB if it never does.
-fn bytes_until_close(record: &[u8], chunk: usize) -> usize {
+/// Sends a record again and again until the tower closes the link. Returns the number of bytes
+/// sent, at most 1 MiB.
+fn bytes_until_close(record: &[u8], chunk_size: usize) -> usize {
     let mut harness = Harness::new();
-    let mut taken = 0;
-    while harness.closed.is_none() && taken < 1024 * 1024 {
-        for piece in record.chunks(chunk) {
-            harness.receive(piece);
-            taken += piece.len();
+    let mut sent = 0;
+    while harness.closed.is_none() && sent < 1024 * 1024 {
+        for bytes in record.chunks(chunk_size) {
+            harness.receive(bytes);
+            sent += bytes.len();
         }
     }
-    taken
+    sent
 }
 
-/// A record that holds a part of a handshake message.
+/// Returns a TLS record with a part of a handshake message.
 fn handshake_record(body: &[u8]) -> Vec<u8> {
     let mut record = vec![0x16, 3, 1];
     record.put_u16(u16::try_from(body.len()).unwrap());
@@ -28,43 +30,43 @@ fn handshake_record(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_handshake_without_end_is_cut_off() {
-    // A client hello that says it is 60 000 bytes long; then more of it, and more.
+fn a_handshake_that_never_ends_is_closed() {
+    // A client hello with a length of 60 000 bytes, followed by more and more of its bytes.
     let mut first =
         handshake_record(&[1, 0, 60_000u16.to_be_bytes()[0], 60_000u16.to_be_bytes()[1]]);
     first.extend(handshake_record(&[0; 1000]));
     let mut harness = Harness::new();
     harness.receive(&first);
-    assert_eq!(harness.closed, None, "a long hello is none too long to wait for");
+    assert_eq!(harness.closed, None, "the tower waits for a long hello");
     let more = handshake_record(&[0; 1000]);
-    let mut taken = first.len();
+    let mut sent = first.len();
     while harness.closed.is_none() {
         harness.receive(&more);
-        taken += more.len();
-        assert!(taken < 64 * 1024, "{taken} bytes and no end");
+        sent += more.len();
+        assert!(sent < 64 * 1024, "the tower has accepted {sent} bytes");
     }
     assert_eq!(harness.closed, Some(CloseReason::Tls(TlsFailure::Other)));
-    assert!((32 * 1024..40 * 1024).contains(&taken), "{taken}");
-    let counted = harness.tower.tower().stats().links_misbehaved;
+    assert!((32 * 1024..40 * 1024).contains(&sent), "{sent}");
+    let misbehaved = harness.tower.tower().stats().links_misbehaved;
     harness.receive(&more);
-    assert_eq!(harness.tower.tower().stats().links_misbehaved, counted);
+    assert_eq!(harness.tower.tower().stats().links_misbehaved, misbehaved);
 }
 
 #[test]
-fn fruitless_records_are_cut_off() {
+fn records_that_do_not_advance_the_handshake_close_the_link() {
     let change_cipher_spec = [0x14, 3, 3, 0, 1, 1];
     let empty_handshake = [0x16, 3, 3, 0, 0];
     let warning = [0x15, 3, 3, 0, 2, 1, 90];
     for record in [&change_cipher_spec[..], &empty_handshake, &warning] {
-        for chunk in [1, 1000] {
-            let taken = bytes_until_close(record, chunk);
-            assert!(taken < 40 * 1024, "{taken} bytes of {record:?}");
+        for chunk_size in [1, 1000] {
+            let sent = bytes_until_close(record, chunk_size);
+            assert!(sent < 40 * 1024, "{sent} bytes of {record:?}");
         }
     }
 }
 
 #[test]
-fn a_stranger_who_does_not_finish_is_dropped_when_the_time_for_the_handshake_is_over() {
+fn an_incomplete_handshake_is_closed_after_the_handshake_timeout() {
     let mut harness = Harness::new();
     let mut client = client(&[b"clacks/1"], None);
     let mut hello = Vec::new();
@@ -82,7 +84,7 @@ fn a_stranger_who_does_not_finish_is_dropped_when_the_time_for_the_handshake_is_
 }
 
 #[test]
-fn a_peer_that_asks_for_new_keys_without_end_is_cut_off() {
+fn a_peer_that_requests_too_many_key_updates_is_closed() {
     let identity = clacks_proto::tls::Identity::generate().unwrap();
     let (mut client, mut harness) = (client(&[b"clacks/1"], Some(&identity)), Harness::new());
     drive(&mut client, &mut harness).unwrap();
@@ -96,7 +98,7 @@ fn a_peer_that_asks_for_new_keys_without_end_is_cut_off() {
 }
 
 #[test]
-fn no_more_than_one_record_is_taken_from_the_tower_before_it_can_leave() {
+fn a_long_message_starts_with_a_full_record() {
     let mut pair = Pair::open();
     pair.establish_link();
     let link = pair.connections[0].endpoints[ALICE].link;
@@ -104,7 +106,7 @@ fn no_more_than_one_record_is_taken_from_the_tower_before_it_can_leave() {
     pair.enqueue(ALICE, &Message::bytes(&body));
     let mut byte = Vec::new().limit(1);
     assert_eq!(pair.towers[ALICE].transmit(link, &mut byte), 1);
-    // What the tower says now comes after what has left it: all but one record is still inside.
+    // Read byte by byte until the first record is complete.
     let mut first = byte.into_inner();
     while pair.towers[ALICE].transmit(link, &mut (&mut first).limit(1)) > 0 {
         if first.len() == 16 * 1024 + 22 {

@@ -1,4 +1,4 @@
-//! Bytes on an established link: cut anywhere, closed in every way, and altered.
+//! The byte stream of an established link: chunk sizes, ways to close, and altered bytes.
 
 use std::io::Write;
 
@@ -13,27 +13,27 @@ use rustls::ClientConnection;
 use crate::pair::{ALICE, BOB, Pair};
 use crate::rustls_client::{Harness, client, drive};
 
-/// The content types and lengths of the records in a stream of whole ones.
+/// Returns the content type and the length of each record in a stream of complete records.
 fn records(mut stream: &[u8]) -> Vec<(u8, usize)> {
     let mut records = Vec::new();
     while let [kind, _, _, high, low, rest @ ..] = stream {
         let len = usize::from(*high) << 8 | usize::from(*low);
         records.push((*kind, len));
-        stream = rest.get(len..).expect("a whole record");
+        stream = rest.get(len..).expect("the record is complete");
     }
-    assert!(stream.is_empty(), "half a record");
+    assert!(stream.is_empty(), "the last record is complete");
     records
 }
 
-/// Whether the ciphertext of a side ends with an alert, as its length tells: two bytes, their type
-/// and the tag.
+/// Returns whether a ciphertext ends with an alert. The record of an alert holds two bytes, their
+/// type and the tag.
 fn ends_with_alert(stream: &[u8]) -> bool {
     records(stream).last() == Some(&(0x17, 2 + 1 + 16))
 }
 
-fn exchange(chunk: usize, buffer: usize) {
+fn check_exchange(chunk_size: usize, transmit_limit: usize) {
     let mut pair = Pair::open();
-    (pair.chunk_size, pair.transmit_limit) = (chunk, buffer);
+    (pair.chunk_size, pair.transmit_limit) = (chunk_size, transmit_limit);
     pair.establish_link();
     let body: Vec<u8> = (0..20_000u32).flat_map(u32::to_be_bytes).collect();
     pair.enqueue(ALICE, &Message::bytes(&body));
@@ -41,9 +41,9 @@ fn exchange(chunk: usize, buffer: usize) {
         pair.enqueue(ALICE, &Message::text(&format!("number {number}")));
     }
     pair.drive();
-    assert_eq!(pair.queued(BOB), 22, "chunk {chunk}, buffer {buffer}");
+    assert_eq!(pair.queued(BOB), 22, "chunk size {chunk_size}, transmit limit {transmit_limit}");
     let mut messages = pair.towers[BOB].tower().peek();
-    assert!(messages.any(|held| held.message.body()[..] == body[..]), "the body was altered");
+    assert!(messages.any(|held| held.message.body()[..] == body[..]), "the body is unchanged");
     drop(messages);
     pair.towers[ALICE].tower_mut().shutdown(pair.now);
     pair.drive();
@@ -52,24 +52,24 @@ fn exchange(chunk: usize, buffer: usize) {
 }
 
 #[test]
-fn bytes_may_come_one_by_one() {
-    exchange(1, 64 * 1024);
+fn bytes_may_arrive_one_by_one() {
+    check_exchange(1, 64 * 1024);
 }
 
 #[test]
-fn bytes_may_leave_one_by_one() {
-    exchange(usize::MAX, 1);
+fn bytes_may_be_transmitted_one_by_one() {
+    check_exchange(usize::MAX, 1);
 }
 
 #[test]
-fn bytes_may_come_and_leave_in_pieces_of_every_size() {
+fn bytes_may_arrive_and_be_transmitted_in_chunks_of_every_size() {
     for size in 2..64 {
-        exchange(size, 65 - size);
+        check_exchange(size, 65 - size);
     }
 }
 
 #[test]
-fn a_clean_close_is_announced_in_tls_by_both_sides() {
+fn both_sides_end_a_clean_close_with_an_alert() {
     let mut pair = Pair::open();
     pair.establish_link();
     pair.towers[ALICE].tower_mut().shutdown(pair.now);
@@ -81,7 +81,7 @@ fn a_clean_close_is_announced_in_tls_by_both_sides() {
     assert!(pair.towers.iter().all(|tower| tower.tower().stats().links_broken == 0));
 }
 
-/// A tower to which a client has completed the handshake.
+/// Returns a client and a tower that have completed the handshake.
 fn established() -> (ClientConnection, Harness) {
     let identity = Identity::generate().unwrap();
     let (mut client, mut harness) = (client(&[b"clacks/1"], Some(&identity)), Harness::new());
@@ -91,45 +91,48 @@ fn established() -> (ClientConnection, Harness) {
 }
 
 #[test]
-fn the_end_said_in_tls_is_the_end_even_while_the_connection_stands() {
+fn a_close_notify_ends_the_link_of_an_open_connection() {
     let (mut client, mut harness) = established();
     client.send_close_notify();
     drive(&mut client, &mut harness).unwrap();
-    assert_eq!(harness.closed, Some(CloseReason::Truncated), "no goodbye came before it");
-    assert!(client.process_new_packets().unwrap().peer_has_closed(), "no answer came");
+    assert_eq!(harness.closed, Some(CloseReason::Truncated), "no goodbye preceded the alert");
+    assert!(
+        client.process_new_packets().unwrap().peer_has_closed(),
+        "the tower answers with an alert"
+    );
     let (link, stats) = (harness.link, *harness.tower.tower().stats());
     harness.tower.handle(Event::Finished { link }, Instant::ORIGIN);
-    assert_eq!(*harness.tower.tower().stats(), stats, "it ended twice");
+    assert_eq!(*harness.tower.tower().stats(), stats, "the end of the connection changes nothing");
 }
 
 #[test]
-fn nothing_is_taken_in_after_our_own_end() {
+fn bytes_after_the_tower_has_closed_a_link_are_ignored() {
     let (mut client, mut harness) = established();
     client.writer().write_all(b"no frame").unwrap();
     drive(&mut client, &mut harness).unwrap();
     assert!(matches!(harness.closed, Some(CloseReason::Wire(_))), "{:?}", harness.closed);
     assert!(client.process_new_packets().unwrap().peer_has_closed());
     let stats = *harness.tower.tower().stats();
-    harness.receive(b"\x17\x03\x03\x00\x20 a record that nobody encrypted...");
+    harness.receive(b"\x17\x03\x03\x00\x20 a record that is not encrypted...");
     assert_eq!(*harness.tower.tower().stats(), stats);
-    assert!(harness.sent.is_empty(), "an alert after the end: {:?}", harness.sent);
+    assert!(harness.sent.is_empty(), "no alert follows the close: {:?}", harness.sent);
 }
 
 #[test]
-fn a_tower_that_has_been_told_the_end_still_answers() {
+fn a_tower_answers_a_goodbye_after_the_close_notify_of_its_peer() {
     let mut pair = Pair::open();
     pair.establish_link();
     let len = pair.sent[BOB].len();
-    // Alice falls silent for good; Bob hears her goodbye, her end in TLS and the end of the
-    // connection before he acts.
+    // Alice shuts down. Bob receives her goodbye, her alert and the end of the connection before he
+    // transmits.
     pair.towers[ALICE].tower_mut().shutdown(pair.now);
     pair.drive();
     let answer = records(&pair.sent[BOB][len..]);
-    assert_eq!(answer.len(), 2, "a goodbye and an alert: {answer:?}");
+    assert_eq!(answer.len(), 2, "expected a goodbye and an alert: {answer:?}");
 }
 
 #[test]
-fn the_end_of_a_connection_without_a_goodbye_is_a_truncation() {
+fn a_connection_that_ends_without_a_goodbye_is_truncated() {
     let mut pair = Pair::open();
     pair.establish_link();
     pair.close_connection(0);
@@ -141,7 +144,7 @@ fn the_end_of_a_connection_without_a_goodbye_is_a_truncation() {
 }
 
 #[test]
-fn a_stream_cut_at_any_byte_is_a_truncation_and_loses_nothing() {
+fn a_stream_truncated_at_any_byte_loses_no_message() {
     let mut pair = Pair::open();
     pair.establish_link();
     let before = pair.sent[ALICE].len();
@@ -149,29 +152,29 @@ fn a_stream_cut_at_any_byte_is_a_truncation_and_loses_nothing() {
     pair.drive();
     let len = pair.sent[ALICE].len() - before;
 
-    for keep in 0..len {
+    for offset in 0..len {
         let mut pair = Pair::open();
         pair.establish_link();
-        let mut left = keep;
+        let mut remaining = offset;
         pair.tamper = Some(Box::new(move |side, bytes| {
             if side == ALICE {
-                bytes.truncate(left);
-                left -= bytes.len();
+                bytes.truncate(remaining);
+                remaining -= bytes.len();
             }
         }));
         pair.enqueue(ALICE, &Message::text("a message"));
         pair.drive();
-        assert_eq!(pair.queued(BOB), 1, "half a message was taken");
+        assert_eq!(pair.queued(BOB), 1, "an incomplete message is not accepted");
         pair.tamper = None;
         pair.close_connection(0);
         pair.drive();
         assert_eq!(pair.close_reasons(BOB).first(), Some(&CloseReason::Truncated));
-        assert_eq!((pair.queued(ALICE), pair.queued(BOB)), (0, 2), "it was lost or not sent again");
+        assert_eq!((pair.queued(ALICE), pair.queued(BOB)), (0, 2), "the message is sent again");
     }
 }
 
 #[test]
-fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
+fn a_flipped_bit_closes_the_link_and_its_message_is_not_accepted() {
     let mut pair = Pair::open();
     pair.establish_link();
     let before = pair.sent[ALICE].len();
@@ -179,8 +182,8 @@ fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
     pair.drive();
     let len = pair.sent[ALICE].len() - before;
 
-    // Every byte but the head of the record: its type and version mean nothing, and a longer length
-    // makes the receiver wait for the rest.
+    // Flip a bit in every byte after the header of the record. The type and the version in the
+    // header have no meaning, and a longer length makes the receiver wait for more bytes.
     for position in 5..len {
         let mut pair = Pair::open();
         pair.establish_link();
@@ -197,8 +200,7 @@ fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
         assert_eq!(pair.close_reasons(BOB), [refused], "byte {position}");
         let bad_record_mac = CloseReason::Tls(TlsFailure::Alert(20));
         assert_eq!(pair.close_reasons(ALICE), [bad_record_mac], "byte {position}");
-        // The message came again, on a second link that nobody altered: nothing of it was known
-        // from the first.
+        // The message arrives unaltered on a second link. The first link has left no trace of it.
         assert_eq!(pair.queued(BOB), 2);
         let stats = pair.towers[BOB].tower().stats();
         assert_eq!((stats.received, stats.coalesced, stats.recognised_retries), (2, 0, 0));
@@ -206,21 +208,21 @@ fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
 }
 
 #[test]
-fn bytes_that_are_not_tls_are_called_that() {
-    let garbage: Vec<u8> = (0..=255u8).map(|n| n.wrapping_mul(7).wrapping_add(200)).collect();
+fn inbound_bytes_that_are_not_tls_are_reported_as_such() {
+    let random: Vec<u8> = (0..=255u8).map(|n| n.wrapping_mul(7).wrapping_add(200)).collect();
     for bytes in [
         b"GET / HTTP/1.1\r\nHost: bob.example\r\n\r\n".as_slice(),
         b"SSH-2.0-OpenSSH_9.7\r\n",
         b"\xC1\x00\x00\x00\x1e\x01 a native hello in clear text",
         b"\x16\x03\x01\x00\x05hello",
         b"\x17\x03\x03\x00\x05hello",
-        &garbage,
+        &random,
         &[0; 64],
     ] {
-        for chunk in [1, bytes.len()] {
+        for chunk_size in [1, bytes.len()] {
             let mut harness = Harness::new();
-            for piece in bytes.chunks(chunk) {
-                harness.receive(piece);
+            for part in bytes.chunks(chunk_size) {
+                harness.receive(part);
             }
             let not_tls = Some(CloseReason::Tls(TlsFailure::NotTls));
             assert_eq!(harness.closed, not_tls, "{}", bytes.escape_ascii());
@@ -230,7 +232,7 @@ fn bytes_that_are_not_tls_are_called_that() {
 }
 
 #[test]
-fn a_dialled_address_that_does_not_speak_tls_is_called_that() {
+fn a_dialled_peer_that_does_not_speak_tls_is_reported_as_such() {
     let mut pair = Pair::open();
     pair.tamper = Some(Box::new(|side, bytes| {
         if side == BOB {
@@ -238,7 +240,7 @@ fn a_dialled_address_that_does_not_speak_tls_is_called_that() {
         }
     }));
     pair.expand(ALICE);
-    pair.enqueue(ALICE, &Message::text("hello?"));
+    pair.enqueue(ALICE, &Message::text("not delivered"));
     pair.drive();
     assert_eq!(pair.close_reasons(ALICE).first(), Some(&CloseReason::Tls(TlsFailure::NotTls)));
     assert_eq!(pair.queued(ALICE), 1);
@@ -259,14 +261,14 @@ fn many_small_frames_share_few_records() {
     let records = records(&pair.sent[ALICE][before..]);
     let bytes: usize = records.iter().map(|(_, len)| len).sum();
     let fewest = bytes.div_ceil(16 * 1024);
-    // Each buffer of the driver's (64 KiB) may end with a record that is not full.
+    // The last record in each send buffer (64 KiB) may be partly filled.
     let buffers = bytes.div_ceil(pair.transmit_limit);
     assert!(records.len() <= fewest + buffers, "{records:?}");
     assert!(records.iter().all(|(kind, _)| *kind == 0x17));
 }
 
 #[test]
-fn a_buffer_ends_with_a_whole_record_that_fills_it() {
+fn a_full_send_buffer_holds_only_complete_records() {
     let mut pair = Pair::open();
     pair.establish_link();
     let link = pair.connections[0].endpoints[ALICE].link;
@@ -279,7 +281,7 @@ fn a_buffer_ends_with_a_whole_record_that_fills_it() {
 }
 
 #[test]
-fn events_of_a_link_that_has_ended_are_counted_and_change_nothing() {
+fn events_for_an_ended_link_are_counted_and_change_nothing() {
     let mut pair = Pair::open();
     pair.establish_link();
     let link = pair.connections[0].endpoints[BOB].link;
@@ -299,7 +301,7 @@ fn events_of_a_link_that_has_ended_are_counted_and_change_nothing() {
 }
 
 #[test]
-fn nothing_is_sent_on_a_link_that_was_aborted() {
+fn an_aborted_link_transmits_nothing() {
     let mut harness = Harness::new();
     let deadline = harness.tower.next_wakeup().unwrap().at;
     harness.tower.handle(Event::TimerFired, deadline);
