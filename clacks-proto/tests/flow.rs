@@ -298,7 +298,7 @@ fn a_message_too_long_for_a_peer_goes_to_another_peer_and_blocks_no_other_messag
 }
 
 #[test]
-fn a_message_that_waits_for_the_hello_returns_if_the_hello_says_that_it_is_too_long() {
+fn a_message_that_waits_for_the_hello_returns_if_it_exceeds_the_limit_in_the_hello() {
     let mut harness = Harness::new(&fast_config());
     harness.expand(1);
     harness.enqueue("longer than ten bytes");

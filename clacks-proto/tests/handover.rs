@@ -76,10 +76,10 @@ fn a_receiver_recognises_the_retry_after_its_confirmation_was_lost() {
     // The sender is suspended while the confirmation is in transit. Then the connection breaks and
     // the confirmation is lost.
     network.enqueue(0, "once");
-    network.frozen.insert(0);
+    network.suspended.insert(0);
     assert!(network.run_until(seconds(5), |network| !network.texts(1).is_empty()));
     assert_eq!(network.texts(0), ["once"], "the message is unconfirmed");
-    network.frozen.clear();
+    network.suspended.clear();
     network.transmit();
     network.drop_bytes_to(0);
     assert_eq!(network.reset_connections(0, 1), 1);
@@ -156,7 +156,7 @@ fn a_message_that_was_not_transmitted_returns_to_the_queue_if_its_link_breaks() 
 }
 
 #[test]
-fn an_unanswered_message_returns_to_the_queue_if_its_peer_says_goodbye() {
+fn an_unanswered_message_returns_to_the_queue_if_its_peer_sends_a_goodbye() {
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "returns");
     harness.send_goodbye(link);
     assert_eq!(
@@ -317,7 +317,7 @@ fn a_goodbye_does_not_forget_the_transfers_of_other_links() {
 }
 
 #[test]
-fn a_tower_retries_nothing_after_it_has_said_a_goodbye_other_than_misbehaved() {
+fn a_tower_retries_nothing_after_it_has_sent_a_goodbye_other_than_misbehaved() {
     type End = fn(&mut Harness, LinkId);
     let ends: [(End, Farewell, bool); 3] = [
         (|harness, _| harness.with(Tower::shutdown), Farewell::Leaving, false),
@@ -332,7 +332,7 @@ fn a_tower_retries_nothing_after_it_has_said_a_goodbye_other_than_misbehaved() {
         let (mut harness, link, transfer) =
             Harness::with_unconfirmed_message(&fast_config(), "in doubt");
         end(&mut harness, link);
-        // A shutdown waits for its messages before it says goodbye.
+        // A shutdown waits for its messages before it sends the goodbye.
         harness.run_until_sent(link, seconds(15), &SentFrame::Goodbye(farewell));
         harness.reset(link);
         assert_eq!(!harness.dialled.is_empty(), retries, "{farewell:?}");
@@ -341,7 +341,7 @@ fn a_tower_retries_nothing_after_it_has_said_a_goodbye_other_than_misbehaved() {
             assert_eq!(harness.take_messages(link)[0].0, transfer);
         }
     }
-    // A tower does not say goodbye as idle while a message is unconfirmed.
+    // A tower sends no idle goodbye while a message is unconfirmed.
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
     assert_eq!(harness.run_until_close(link, seconds(100)), Some(CloseReason::ConfirmTimeout));
     assert!(!harness.take_frames(link).iter().any(|frame| matches!(frame, SentFrame::Goodbye(_))));

@@ -508,14 +508,14 @@ fn law_7_no_message_is_lost_while_links_break_and_towers_hang() {
                 network.drive();
             }
             if n % 17 == 0 {
-                network.frozen.insert(b);
+                network.suspended.insert(b);
             }
             if n % 17 == 11 {
-                network.frozen.clear();
+                network.suspended.clear();
             }
             network.advance(Duration::from_millis(100));
         }
-        network.frozen.clear();
+        network.suspended.clear();
         network.advance(seconds(15));
         let mut found = BTreeMap::new();
         for n in 0..4 {

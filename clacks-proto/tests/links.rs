@@ -199,10 +199,9 @@ fn silent_inbound_links_time_out_and_block_no_dial() {
     harness.advance(seconds(10));
     assert_eq!(harness.tower.links().count(), 1);
     assert_eq!(harness.tower.stats().links_timed_out, 64);
-    let timed_out = harness
-        .closed
-        .values()
-        .filter(|(how, why)| (*how, *why) == (CloseMode::Abort, CloseReason::HandshakeTimeout));
+    let timed_out = harness.closed.values().filter(|(how, reason)| {
+        (*how, *reason) == (CloseMode::Abort, CloseReason::HandshakeTimeout)
+    });
     assert_eq!(timed_out.count(), 64);
     harness.accept();
 }

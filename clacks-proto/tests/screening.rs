@@ -34,7 +34,7 @@ fn decide(harness: &mut Harness, offer: OfferId, verdict: Verdict) -> Result<(),
 }
 
 fn next_offer(harness: &mut Harness) -> OfferId {
-    harness.offers.pop_front().expect("an offer").0
+    harness.offers.pop_front().expect("an offer is pending").0
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_retry_of_a_decided_message_is_recognised() {
 fn a_tower_answers_all_transfers_before_its_goodbye() {
     let (mut harness, link) = harness_with_screening();
     harness.send_message(link, 1, "undecided");
-    harness.send_message(link, 2, "taken");
+    harness.send_message(link, 2, "accepted");
     harness.send_message(link, 3, "rejected");
     let [_, second, third] =
         [next_offer(&mut harness), next_offer(&mut harness), next_offer(&mut harness)];
@@ -385,7 +385,7 @@ fn a_tower_answers_all_transfers_before_its_goodbye() {
         SentFrame::Goodbye(Farewell::Idle),
     ];
     assert_eq!(sent, answers);
-    assert_eq!(harness.texts(), ["taken"]);
+    assert_eq!(harness.texts(), ["accepted"]);
 }
 
 #[test]

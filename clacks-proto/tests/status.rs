@@ -464,7 +464,7 @@ fn a_new_peer_that_answers_with_a_goodbye_becomes_lost_and_the_message_goes_to_a
 }
 
 #[test]
-fn an_alive_peer_that_says_goodbye_stays_alive_and_backs_off() {
+fn an_alive_peer_that_sends_a_goodbye_stays_alive_and_backs_off() {
     let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
     let mut harness = Harness::new(&config);

@@ -18,9 +18,24 @@ use super::{LOCAL, address, tower};
 /// A frame that the tower sent, reduced to the fields that tests check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SentFrame {
-    Hello { network: String, address: Option<Address>, window: Window, max_message: u32 },
-    Message { transfer: u64, attempt: Attempt, nonce: Nonce, friend: Option<Address>, text: String },
-    Announce { transfer: u64, friend: Option<Address> },
+    Hello {
+        network: String,
+        address: Option<Address>,
+        window: Window,
+        max_message: u32,
+    },
+    Message {
+        transfer: u64,
+        attempt: Attempt,
+        nonce: Nonce,
+        friend: Option<Address>,
+        /// The body, read as UTF-8.
+        text: String,
+    },
+    Announce {
+        transfer: u64,
+        friend: Option<Address>,
+    },
     Confirmed(u64),
     Refused(u64, RefusedReason),
     Goodbye(Farewell),

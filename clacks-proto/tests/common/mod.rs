@@ -53,9 +53,9 @@ pub struct Network<M = Tower> {
     pub chunk_size: usize,
     /// Maximum number of bytes in one call of `transmit`.
     pub transmit_limit: usize,
-    /// Towers that receive no bytes, as if their process were suspended. The other end cannot send
+    /// Towers that receive no bytes, as if their process were suspended. Other towers cannot send
     /// to them either.
-    pub frozen: BTreeSet<usize>,
+    pub suspended: BTreeSet<usize>,
     /// Every action polled, with the number of its tower.
     pub actions: Vec<(usize, Action)>,
     /// Additional addresses of towers.
@@ -73,7 +73,7 @@ impl<M: StateMachine> Network<M> {
             latency: Duration::ZERO,
             chunk_size: usize::MAX,
             transmit_limit: 100_000,
-            frozen: BTreeSet::new(),
+            suspended: BTreeSet::new(),
             actions: Vec::new(),
             aliases: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -129,7 +129,7 @@ impl<M: StateMachine> Network<M> {
         let mut spins = 0;
         loop {
             let wakeups = self.towers.iter().flatten().filter_map(StateMachine::next_wakeup);
-            let arrivals = self.endpoints.iter().filter(|((n, _), _)| !self.frozen.contains(n));
+            let arrivals = self.endpoints.iter().filter(|((n, _), _)| !self.suspended.contains(n));
             let arrivals = arrivals.filter_map(|(_, end)| end.inbound.front().map(|(at, _)| *at));
             let times = wakeups.map(|wakeup| wakeup.at).chain(arrivals);
             let next = times.min().unwrap_or(end).min(end);
@@ -238,7 +238,7 @@ impl<M: StateMachine> Network<M> {
                 continue;
             }
             let (remote, closing) = (end.remote, end.closing);
-            if self.frozen.contains(&remote.0) && !closing {
+            if self.suspended.contains(&remote.0) && !closing {
                 // The receive window of the operating system counts as full.
                 continue;
             }
@@ -264,7 +264,7 @@ impl<M: StateMachine> Network<M> {
         let mut busy = false;
         let keys: Vec<_> = self.endpoints.keys().copied().collect();
         for (n, link) in keys {
-            if self.frozen.contains(&n) {
+            if self.suspended.contains(&n) {
                 continue;
             }
             while let Some(end) = self.endpoints.get_mut(&(n, link))

@@ -393,7 +393,7 @@ fn no_100_continue_is_sent_if_the_body_has_arrived() {
 }
 
 #[test]
-fn a_link_stays_open_longer_than_its_keep_alive_header_says() {
+fn a_link_stays_open_longer_than_its_keep_alive_header_promises() {
     let mut harness = Harness::new(paused_config());
     let link = harness.accept();
     harness.send_bytes(link, &post(&payload("1", 8001)));

@@ -291,7 +291,7 @@ fn serve(
                 _ => {}
             }
         }
-        let link = dialled.expect("a dial");
+        let link = dialled.expect("the tower has dialled");
         let mut bytes = Vec::new();
         while tower.transmit(link, &mut (&mut bytes).limit(transmit_limit)) > 0 {}
         let mut rest = bytes.as_slice();

@@ -123,8 +123,7 @@ fn a_tower_answers_a_goodbye_after_the_close_notify_of_its_peer() {
     let mut pair = Pair::open();
     pair.establish_link();
     let len = pair.sent[BOB].len();
-    // Alice shuts down. Bob receives her goodbye, her alert and the end of the connection before he
-    // transmits.
+    // Alice shuts down. Bob receives her goodbye and her alert before he transmits.
     pair.towers[ALICE].tower_mut().shutdown(pair.now);
     pair.drive();
     let answer = records(&pair.sent[BOB][len..]);
