@@ -33,9 +33,9 @@ pub enum CloseReason {
     Protocol(ProtocolError),
     /// TLS failed.
     Tls(TlsFailure),
-    /// The dialled address has another key than the one pinned for it.
+    /// The key of the dialled tower differs from the key pinned for its address.
     KeyChanged,
-    /// The link leads back to this tower.
+    /// The link connects this tower to itself.
     OwnAddress,
     /// The peer belongs to another network.
     WrongNetwork,
@@ -101,7 +101,8 @@ pub enum IoCause {
     Reset,
     /// The connection timed out.
     TimedOut,
-    /// This machine has no file descriptors, local ports or memory left. The peer is not blamed.
+    /// This machine has no file descriptors, local ports or memory left. The status of the peer
+    /// does not change.
     Exhausted,
     /// Any other error.
     Other,
@@ -200,7 +201,7 @@ impl fmt::Display for CloseReason {
             Self::Wire(error) => return write!(f, "invalid frame: {error}"),
             Self::Protocol(error) => return write!(f, "protocol violation: {error}"),
             Self::Tls(failure) => return write!(f, "{failure}"),
-            Self::KeyChanged => "another key than the one pinned for this address",
+            Self::KeyChanged => "the key differs from the one pinned for this address",
             Self::OwnAddress => "the address is this tower's own",
             Self::WrongNetwork => "the peer belongs to another network",
             Self::WrongVersion(version) => {

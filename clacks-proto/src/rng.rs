@@ -24,17 +24,18 @@ impl Seed {
     ///
     /// # Panics
     ///
-    /// If the operating system has no randomness. No supported system fails once it has booted.
+    /// Panics if the operating system provides no random bytes. Supported systems always provide
+    /// them after booting.
     #[cfg(feature = "std")]
     #[must_use]
-    #[expect(clippy::expect_used, reason = "documented, and no caller could do better")]
+    #[expect(clippy::expect_used, reason = "documented, and callers cannot recover")]
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system has no randomness");
+        getrandom::fill(&mut bytes).expect("the operating system provided no random bytes");
         Self(bytes)
     }
 
-    /// Returns a seed made from a small number, for tests and simulations. It is easily guessed.
+    /// Returns a seed for tests and simulations. Such a seed is easily guessed.
     #[must_use]
     pub fn from_u64(number: u64) -> Self {
         let mut bytes = [0; 32];

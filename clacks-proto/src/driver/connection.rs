@@ -14,8 +14,7 @@ use crate::ids::LinkId;
 use crate::state_machine::StateMachine;
 
 /// The maximum number of bytes that are read or written at once: four full TLS records, or about a
-/// thousand small messages (guess). It is also the maximum that is buffered for a peer that does
-/// not read.
+/// thousand small messages. It is also the maximum that is buffered for a peer that does not read.
 pub const CHUNK: usize = 64 * 1024;
 
 /// The maximum number of chunks that a link reads, and that it writes, before other links are

@@ -86,7 +86,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     }
 
     /// Puts a message into the queue. The result waits until a peer has confirmed the message. It
-    /// is `None` if the driver ends before.
+    /// is `None` if the driver ends first.
     ///
     /// # Errors
     ///
@@ -209,8 +209,8 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
 
     /// Waits until `condition` returns a value. The result is `None` after the end of the driver.
     ///
-    /// `condition` is called each time after the tower has changed. It must not use a handle of
-    /// this tower, because this would deadlock.
+    /// `condition` is called at once, and each time after the driver has polled all actions. It
+    /// must not use a handle of this tower, because this would deadlock.
     pub fn wait<R: 'static>(
         &self,
         mut condition: impl FnMut(&M) -> Option<R> + Send + 'static,

@@ -69,7 +69,7 @@ pub const CATCH_UP_TURNS: usize = 4;
 /// the message and the peer that handed it over, if that peer is known.
 pub type Screen = Box<dyn FnMut(&Message, Option<&Address>) -> Verdict + Send>;
 
-/// The maximum number of notices that are taken from the state machine at a time (guess).
+/// The maximum number of notices that are taken from the state machine at a time.
 const NOTICES_PER_BATCH: usize = 64;
 
 /// A state machine behind a lock. After the end of its driver, only its last values remain.
@@ -86,7 +86,7 @@ pub struct Shared<M> {
     batch: Mutex<Vec<Notice>>,
     notices: Broadcast,
     deliveries: Mutex<BTreeMap<Nonce, Option<Delivery>>>,
-    /// Notified after the state machine has changed, and at the end.
+    /// Notified after all queued actions were polled, and at the end.
     changed: Arc<Changed>,
 }
 
@@ -315,7 +315,7 @@ impl<M> fmt::Debug for Shared<M> {
 fn log(notice: &Notice) {
     match notice {
         Notice::KeyChanged { peer, seen } => {
-            tracing::warn!(%peer, ?seen, "another key than the one pinned for this address");
+            tracing::warn!(%peer, ?seen, "the key differs from the one pinned for this address");
         }
         Notice::LinkClosed { link, peer, reason } => {
             let peer = peer.as_ref().map(tracing::field::display);

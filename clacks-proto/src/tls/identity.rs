@@ -90,8 +90,8 @@ impl Identity {
         })
     }
 
-    /// Returns the private key as PEM: as it was given, or in PKCS#8 if it was generated. Keep it
-    /// secret, because it is the identity of the tower.
+    /// Returns the private key as PEM: as it was given, or in PKCS#8 if it was generated. It must
+    /// be kept secret, because its owner can impersonate the tower.
     #[must_use]
     pub fn key_pem(&self) -> &str {
         &self.key_pem

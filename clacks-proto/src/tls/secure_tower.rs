@@ -32,11 +32,11 @@ use crate::tower::{TlsHandshake, Tower};
 /// incomplete ticket; and one record of 16 KiB in each direction.
 pub const TLS_LINK_MEMORY: usize = 256 * 1024;
 
-/// The maximum number of peers whose sessions are stored for resumption (guess).
+/// The maximum number of peers whose sessions are stored for resumption.
 const MAX_TICKETS: usize = 1024;
 
-/// The minimum size of a record that fills the remaining space of the driver's buffer, in bytes
-/// (guess). A smaller space is left empty.
+/// The minimum size of a record that fills the remaining space of the driver's buffer, in bytes.
+/// A smaller space is left empty.
 const MIN_FILL: usize = 4096;
 
 /// A [`Tower`] whose links are encrypted with TLS. Implements [`StateMachine`] with ciphertext.

@@ -168,7 +168,7 @@ struct Buffer {
 
 /// The first allocation, in bytes. All frames except long messages and long hellos fit.
 const MIN_CAPACITY: usize = 64;
-/// The largest buffer that an idle link keeps, in bytes (guess).
+/// The largest buffer that an idle link keeps, in bytes.
 const MAX_IDLE_CAPACITY: usize = 16 * 1024;
 /// A large buffer is freed after this many consecutive small frames. It is twice the default window,
 /// because confirmations of messages in the other direction are small frames, too.

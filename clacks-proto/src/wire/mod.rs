@@ -115,11 +115,12 @@
 //! refers to the order of the frames.
 //!
 //! A transfer is in doubt if it was sent and its link broke before the answer arrived: the receiver
-//! may have taken it. The sender repeats the transfer to the same peer on another link, with the
-//! attempt set to *retry*. The receiver remembers the transfers that it recently took from this
-//! peer, and looks a retry up in this memory. If the transfer is there, the receiver confirms it
-//! without taking it again. First attempts are not looked up. If the receiver's hello shows another
-//! incarnation, its memory is lost, and a retry has the effect of a first attempt.
+//! may have taken it. The sender sends a message in doubt to the same peer again, on another link,
+//! with the attempt set to *retry*. The receiver remembers the numbers of the transfers that it
+//! recently took from this peer, and looks a retry up in this memory. If the number is there, the
+//! receiver confirms the transfer without taking it again. First attempts are not looked up. If the
+//! receiver's hello shows another incarnation, its memory is lost, and a retry has the effect of a
+//! first attempt. An announce has no attempt. It may be sent again with a new number.
 //!
 //! ## Answers
 //!
