@@ -268,7 +268,8 @@ fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
     let mut now = Instant::ORIGIN;
     tower.expand(&address(1), now).unwrap();
     tower.enqueue(Message::text("for nobody"), now).unwrap();
-    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten for another one.
+    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten
+    // for another one.
     while tower.status_counts().dead == 0 {
         now = now + seconds(1);
         tower.handle(Event::TimerFired, now);

@@ -1,4 +1,5 @@
-//! Laws 8 and 9: memory is bounded by the documented formula, and a warm tower allocates only for what it stores.
+//! Laws 8 and 9: memory is bounded by the documented formula, and a warm tower allocates only for
+//! what it stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -49,8 +50,8 @@ fn long_name(n: usize) -> Address {
     Address::new(&format!("a{n:06}.{label}.{label}.{label}.{label}"), 1).unwrap()
 }
 
-/// Fills everything that a configuration bounds: bodies, messages, peers with the longest names, links with a body half received,
-/// windows full in both directions, notices.
+/// Fills everything that a configuration bounds: bodies, messages, peers with the longest names,
+/// links with a body half received, windows full in both directions, notices.
 fn fill(config: &Config) -> Tower {
     let mut tower = tower(0, config);
     let mut now = Instant::ORIGIN;

@@ -1,7 +1,8 @@
 //! The bodies of the fuzz targets. Internal: nothing in here is promised to anybody.
 //!
-//! They live in the crate, so that a change that breaks one is noticed when the crate is built. The targets in `fuzz/` are a line each, and the
-//! inputs that fuzzers found worth keeping are run by the tests of this crate, on any toolchain.
+//! They live in the crate, so that a change that breaks one is noticed when the crate is built. The
+//! targets in `fuzz/` are a line each, and the inputs that fuzzers found worth keeping are run by
+//! the tests of this crate, on any toolchain.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,16 +1,16 @@
-//! What fuzzers found worth keeping, run by the tests.
+//! Runs the bodies of the fuzz targets on the inputs that are kept in `fuzz/`.
 
 use std::path::Path;
 use std::string::String;
 use std::vec::Vec;
 use std::{format, println};
 
-/// Runs every file that is kept for a target: its corpus, and what it once found.
+/// Runs a body on each file of its target's corpus and regressions.
 fn replay(target: &str, mut body: impl FnMut(&[u8])) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     if !fuzz.exists() {
-        // A published crate comes without it.
-        println!("nothing is replayed, because {} is not there", fuzz.display());
+        // A published crate does not contain the folder.
+        println!("nothing is replayed, because {} does not exist", fuzz.display());
         return;
     }
     let mut files = Vec::new();
@@ -21,18 +21,19 @@ fn replay(target: &str, mut body: impl FnMut(&[u8])) {
     assert!(!files.is_empty(), "there is no corpus for {target}");
     files.sort();
     for file in files {
-        // A failure shows the name of the file that was last printed.
+        // The last name printed is that of the file that failed.
         println!("{}", file.display());
         body(&std::fs::read(&file).unwrap());
     }
 }
 
+/// Checks that the README names each regression and a test of the rule that was broken.
 #[test]
 #[cfg_attr(miri, ignore = "reads files")]
-fn each_finding_is_told_of() {
+fn each_regression_is_in_the_readme() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let Ok(readme) = std::fs::read_to_string(fuzz.join("README.md")) else {
-        return println!("nothing is compared, because {} is not there", fuzz.display());
+        return println!("nothing is compared, because {} does not exist", fuzz.display());
     };
     let mut sources = String::new();
     for folder in ["clacks-proto/src", "clacks-proto/tests", "clacks-sim/src"] {
@@ -43,7 +44,7 @@ fn each_finding_is_told_of() {
         for file in std::fs::read_dir(target.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
             let name = path.strip_prefix(fuzz.join("regressions")).unwrap().to_str().unwrap();
-            // Of some that show the same, the first is named in full.
+            // Several files with one cause share a row, which names the first in full.
             let (first, number) = match name.rsplit_once('-') {
                 Some((rest, number @ ("2" | "3"))) => (format!("{rest}-1"), format!("`-{number}`")),
                 _ => (name.into(), String::new()),
@@ -51,15 +52,15 @@ fn each_finding_is_told_of() {
             let row = rows.iter().find(|row| row.starts_with(&format!("| `{first}`")));
             let row = row.unwrap_or_else(|| panic!("{name} is not in fuzz/README.md"));
             assert!(row.contains(&number), "{name} is not in fuzz/README.md");
-            let told = row.split(" | ").nth(1).unwrap().trim_end_matches(" |");
-            let test = told.trim_matches('`');
-            let is_there = || sources.contains(&format!("fn {test}("));
-            assert!(told.starts_with("none: ") || is_there(), "{test} is not a test");
+            let named = row.split(" | ").nth(1).unwrap().trim_end_matches(" |");
+            let test = named.trim_matches('`');
+            let exists = || sources.contains(&format!("fn {test}("));
+            assert!(named.starts_with("none: ") || exists(), "{name}: {test} is not a test");
         }
     }
 }
 
-/// All the code of the crates in which the tests of findings are.
+/// Reads all code below a folder.
 fn read_sources(folder: &Path, sources: &mut String) {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();

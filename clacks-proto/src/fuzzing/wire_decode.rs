@@ -10,10 +10,11 @@ pub(crate) const MAX_GENERATED: usize = 4096;
 /// A body that is often longer than this.
 const FEW: usize = 16;
 
-/// A decoder never panics, never holds more than its limit, and gives the same frames for every chunking; and what it gives is encoded to
-/// the bytes that it was decoded from.
+/// A decoder never panics, never holds more than its limit, and gives the same frames for every
+/// chunking; and what it gives is encoded to the bytes that it was decoded from.
 ///
-/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to be cut and decoded.
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to
+/// be cut and decoded.
 pub fn wire_decode(input: &[u8]) {
     let mut supply = Supply(input);
     let sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();
@@ -49,7 +50,8 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Everything that a decoder reads from the pieces, written again, with the number of frames, and how it ended.
+/// Everything that a decoder reads from the pieces, written again, with the number of frames, and
+/// how it ended.
 pub(crate) fn reencode(
     mut decoder: Decoder,
     pieces: &[&[u8]],

@@ -8,7 +8,8 @@ use crate::wire::arbitrary::Supply;
 
 /// Every frame that can be built is decoded to itself.
 ///
-/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the choices that make a frame.
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the choices
+/// that make a frame.
 pub fn wire_roundtrip(input: &[u8]) {
     let mut supply = Supply(input);
     let sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();

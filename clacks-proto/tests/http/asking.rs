@@ -307,7 +307,8 @@ fn a_refusal_counts_whatever_becomes_of_its_body() {
             assert_eq!((host.texts(), host.status(PEER)), (vec!["m".to_owned()], Some(standing)));
             let stats = host.tower.stats();
             assert_eq!((stats.refused_by_peers, stats.doubt_unresolved), (1, 0), "{status}");
-            // The message rests where it was refused for good; where there was no room it is soon tried again.
+            // The message rests where it was refused for good; where there was no room it is soon
+            // tried again.
             let mut host = acquainted(host);
             host.run(Duration::from_secs(10));
             let again = usize::from(status == 503);

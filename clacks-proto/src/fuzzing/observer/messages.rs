@@ -18,7 +18,8 @@ pub(super) struct Offer {
     pub(super) was_shown: bool,
 }
 
-/// A copy that came in while the message was in flight. If it is taken, the message stays when it is confirmed.
+/// A copy that came in while the message was in flight. If it is taken, the message stays when it
+/// is confirmed.
 pub(super) struct Copied {
     content: Content,
     link: LinkId,
@@ -40,7 +41,8 @@ impl Observer {
         self.check_places(old, new);
     }
 
-    /// Nothing is held that did not come in. Equal copies coalesce. Returns the messages that are new.
+    /// Nothing is held that did not come in. Equal copies coalesce. Returns the messages that are
+    /// new.
     fn check_appeared(&mut self, step: &mut Step, old: &View, new: &View) -> Vec<MessageId> {
         let is_certain = !matches!(step.input, Input::Link(_));
         let mut appeared = Vec::new();
@@ -113,7 +115,10 @@ impl Observer {
                         Fate::Taken
                     } else if came == entered.len() && came == 1 {
                         match offer(&new.held[entered[0]]) {
-                            Some(_) => self.on_offered(*entered[0], id, transfer, peer),
+                            Some(_) => {
+                                self.told.expect_offer(&content.1);
+                                self.on_offered(*entered[0], id, transfer, peer)
+                            }
                             None => Fate::Taken,
                         }
                     } else if entered.len() == came {
@@ -342,7 +347,8 @@ impl Observer {
         }
     }
 
-    /// Checks that all that may be sent was sent, after the driver has done all that it was asked for.
+    /// Checks that all that may be sent was sent, after the driver has done all that it was asked
+    /// for.
     pub(in super::super) fn check_all_sent(&mut self) {
         for link in 0..self.links.len() {
             let link = &self.links[link];

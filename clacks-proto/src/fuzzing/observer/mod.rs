@@ -1,8 +1,9 @@
 //! An observer of one tower, which checks the laws of the protocol.
 //!
-//! The observer knows what can be seen from outside: the inputs, the actions, the bytes in both directions, and what the
-//! getters return. It compares the getters before and after each input, and asks whether the input explains the
-//! difference. It does not predict what the tower decides freely, such as which peer gets a message.
+//! The observer knows what can be seen from outside: the inputs, the actions, the bytes in both
+//! directions, and what the getters return. It compares the getters before and after each input,
+//! and asks whether the input explains the difference. It does not predict what the tower decides
+//! freely, such as which peer gets a message.
 
 mod frames;
 mod messages;
@@ -279,7 +280,7 @@ impl Observer {
         let has_place = usage.messages < share(self.config.max_queue_messages);
         let bytes = usage.bytes + len;
         let (max, max_bytes) = (self.config.max_message, share(self.config.max_queue_bytes));
-        let delivered = self.told.delivered_bytes();
+        let unpolled = self.told.most_unpolled_bytes();
         let is_running = self.is_running;
         let result = self.apply(now, Step::default(), |tower, step| {
             let result = tower.enqueue(message, now);
@@ -298,7 +299,7 @@ impl Observer {
                     EnqueueError::ShuttingDown => assert!(!is_running),
                     EnqueueError::TooLarge { max: told } => assert!(told == max && len > max),
                     EnqueueError::Full => {
-                        assert!(!has_place || bytes + delivered > max_bytes, "there is room");
+                        assert!(!has_place || bytes + unpolled > max_bytes, "there is room");
                     }
                 }
             }
@@ -372,6 +373,7 @@ impl Observer {
     ) -> T {
         self.now = self.now.max(now);
         let result = input(&mut self.tower, &mut step);
+        self.tower.assert_consistent();
         step.was_running = self.is_running;
         self.told.is_changed_late |= !self.is_running
             && matches!(step.input, Input::Ignore(_) | Input::Unignore(_) | Input::Forget(_));
@@ -524,7 +526,7 @@ impl Observer {
             "the order of `peek`"
         );
         assert!(usage.messages <= config.max_queue_messages);
-        assert!(usage.bytes + self.told.delivered_bytes() <= config.max_queue_bytes);
+        assert!(usage.bytes + self.told.least_unpolled_bytes() <= config.max_queue_bytes);
         let max_offers = match config.screening {
             Screening::Off => 0,
             Screening::On { max_offers, .. } => max_offers,

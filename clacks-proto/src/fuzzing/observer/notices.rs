@@ -4,7 +4,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{Confirmation, Observer};
-use crate::{Address, CloseReason, LinkId, MessageId, Nonce, Notice, Origin, Status, StatusReason};
+use crate::{
+    Address, CloseReason, LinkId, Message, MessageId, Nonce, Notice, Origin, Status, StatusReason,
+};
 
 /// What the notices have told, and what they must still tell.
 #[derive(Default)]
@@ -14,6 +16,8 @@ pub(super) struct Told {
     held: BTreeSet<MessageId>,
     nonces: BTreeSet<Nonce>,
     deliveries: Vec<Delivery>,
+    /// The bytes of bodies offered since all actions were polled.
+    offered_bytes: usize,
     closed: Vec<Closed>,
     missed: u64,
     /// Notices were missed, and not all that wait have been polled since.
@@ -29,6 +33,12 @@ struct Delivery {
     confirmation: Confirmation,
     /// The message is still held, because a copy of it was taken.
     is_kept: bool,
+}
+
+impl Delivery {
+    fn len(&self) -> usize {
+        self.confirmation.content.as_ref().map_or(0, |(_, message)| message.len())
+    }
 }
 
 /// A link that closes.
@@ -77,11 +87,21 @@ impl Told {
         self.deliveries.push(Delivery { confirmation, is_kept });
     }
 
-    /// Returns the bytes of bodies that wait for their notice to be polled.
-    pub(super) fn delivered_bytes(&self) -> usize {
-        let waiting = self.deliveries.iter().filter(|it| !it.is_kept && it.confirmation.is_certain);
-        let contents = waiting.filter_map(|it| it.confirmation.content.as_ref());
-        contents.map(|(_, message)| message.len()).sum()
+    /// Returns the bytes of bodies that only unpolled notices hold, at least.
+    pub(super) fn least_unpolled_bytes(&self) -> usize {
+        let gone = self.deliveries.iter().filter(|it| !it.is_kept && it.confirmation.is_certain);
+        gone.map(Delivery::len).sum()
+    }
+
+    /// Returns the bytes of bodies that unpolled actions hold, at most. A notice that was missed
+    /// counts until all actions are polled.
+    pub(super) fn most_unpolled_bytes(&self) -> usize {
+        self.offered_bytes + self.deliveries.iter().map(Delivery::len).sum::<usize>()
+    }
+
+    /// Takes note of an offer, whose action holds the body.
+    pub(super) fn expect_offer(&mut self, message: &Message) {
+        self.offered_bytes += message.len();
     }
 
     /// Takes note of a status. Returns the one before.
@@ -205,6 +225,7 @@ impl Observer {
         }
         told.closed.retain(|closed| closed.may_be_late);
         told.deliveries.clear();
+        told.offered_bytes = 0;
         (told.statuses, told.held, told.is_stale) = (statuses, held, false);
     }
 }
