@@ -12,6 +12,9 @@
 //!
 //! No socket is opened in here, and no thread is started except to look up a name. The constants
 //! are limits that all runtimes share.
+//!
+//! Changed keys and closed links are logged with `tracing`, at the levels `WARN` and `DEBUG` and
+//! with the target `clacks_proto::notices`.
 #![allow(clippy::disallowed_types, reason = "drivers have a clock")]
 
 mod accept;
@@ -310,14 +313,19 @@ impl<M> fmt::Debug for Shared<M> {
     }
 }
 
+/// The target of logged notices, so that an application that shows notices can filter the log.
+const NOTICES_TARGET: &str = "clacks_proto::notices";
+
 fn log(notice: &Notice) {
     match notice {
         Notice::KeyChanged { peer, seen } => {
-            tracing::warn!(%peer, ?seen, "another key than the one pinned for this address");
+            let seen = seen.as_ref().map(tracing::field::display);
+            let text = "another key than the one pinned for this address";
+            tracing::warn!(target: NOTICES_TARGET, %peer, seen, "{text}");
         }
         Notice::LinkClosed { link, peer, reason } => {
             let peer = peer.as_ref().map(tracing::field::display);
-            tracing::debug!(?link, peer, %reason, "link closed");
+            tracing::debug!(target: NOTICES_TARGET, ?link, peer, %reason, "link closed");
         }
         _ => {}
     }
