@@ -104,6 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn the_earliest_is_always_first(steps in proptest::collection::vec((0u32..20, proptest::option::of(0u64..50)), 0..200)) {
             let mut deadlines = DeadlineHeap::default();
             let mut model = BTreeMap::new();

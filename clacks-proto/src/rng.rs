@@ -206,6 +206,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many draws")]
     fn law_2_a_sparse_stream_has_the_words_of_the_full_one() {
         let seed = Seed::from_u64(1);
         for purpose in [Purpose::Friend, Purpose::Nonce] {
@@ -226,6 +227,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many draws")]
     fn law_2_a_stream_goes_on_where_it_stood() {
         let seed = Seed::from_u64(1);
         let mut stream = Stream::new(&seed, Purpose::Recipient);

@@ -257,6 +257,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow: a long message")]
     fn the_longest_body_is_carried() {
         let body = vec![7; MAX_BODY];
         let mut bytes = Vec::new();

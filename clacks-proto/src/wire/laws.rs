@@ -26,17 +26,20 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn a_frame_survives_any_cuts(supply in supply(), sizes in sizes()) {
         a_frame_survives(&supply, &sizes);
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn any_bytes_survive(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in sizes()) {
         bytes_survive(&bytes, &sizes);
     }
 
     /// Bytes that are nearly right reach what random ones never do.
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn altered_frames_survive(
         supplies in prop::collection::vec(supply(), 1..4),
         alterations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
@@ -98,6 +101,7 @@ fn encoded(frame: &Frame<'_>) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: reads a stream hundreds of times")]
 fn every_size_of_pieces_gives_the_same_frames() {
     let (bytes, frames) = stream();
     for size in 1..=bytes.len() {
@@ -151,6 +155,7 @@ fn an_over_long_length_is_refused_before_anything_is_buffered() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: a long message, byte by byte")]
 fn the_buffer_grows_with_what_arrives_and_not_beyond_the_frame() {
     let body = vec![b'1'; 50_000];
     let bytes = encoded(&message(&body));
