@@ -163,7 +163,7 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the driver to flush and close a link before it is aborted. Default: 5 s (guess).
     pub close: Duration,
-    /// For a shutdown to hand the queue to peers. Default: 10 s (guess).
+    /// For a shutdown: to hand the queue to peers and to close all links. Default: 10 s (guess).
     pub shutdown: Duration,
 }
 

@@ -314,3 +314,15 @@ fn a_link_that_has_just_broken_is_room_for_another_one() {
     raw.lose(link);
     assert_eq!(raw.closed.len(), closed, "no idle link is evicted");
 }
+
+#[test]
+fn a_message_in_doubt_is_retried_though_all_links_were_in_use() {
+    let mut config = quick();
+    (config.max_links, config.max_half_open) = (2, 1);
+    let (mut raw, link, _) = Raw::handed(&config, "in doubt");
+    raw.call_as(2);
+    assert_eq!(raw.tower.links().count(), 2);
+    raw.lose(link);
+    assert_eq!((raw.tower.stats().in_doubt, raw.tower.stats().doubt_unresolved), (1, 0));
+    assert_eq!(raw.dialled.len(), 1);
+}

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use clacks_proto::wire::{Farewell, Frame, FrameKind, RefusedReason, WireError};
 use clacks_proto::{CloseMode, CloseReason, Event, ProtocolError, Status};
 use common::quick;
@@ -113,7 +115,7 @@ fn a_stream_that_ends_after_a_goodbye_is_not_truncated() {
 fn a_goodbye_is_the_last_frame_even_when_a_violation_follows_it() {
     let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
     raw.tower.shutdown(raw.now);
-    raw.run(quick().timeouts.shutdown);
+    raw.run(quick().timeouts.shutdown - Duration::from_secs(1));
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
     raw.confirm(link, 999);
     let why = CloseReason::Protocol(ProtocolError::UnknownTransfer);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, LinkId,
-    Message, Notice, Refusal, Screening, Seed, SendRate, ShutdownProgress, StateMachine, Status,
-    Tower, Verdict,
+    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, IoCause,
+    LinkId, Message, Notice, Odds, Refusal, Screening, Seed, SendRate, ShutdownProgress,
+    StateMachine, Status, Tower, Verdict,
 };
 use common::raw::{Raw, Said, hello};
 use common::{LOCAL, address, net, quick, seconds};
@@ -116,9 +116,9 @@ fn a_shutdown_takes_bounded_time_and_tells_what_is_left() {
     raw.confirm(link, transfers[9].0);
     raw.run(seconds(9));
     assert!(!is_done(&raw));
-    raw.run(seconds(16));
-    assert!(is_done(&raw), "ten seconds, and five for links to close");
-    assert!(raw.now.duration_since(before) <= seconds(25));
+    raw.run(seconds(1));
+    assert!(is_done(&raw), "ten seconds in all");
+    assert_eq!(raw.now.duration_since(before), seconds(10));
     assert_eq!(left(&raw.notices), [30]);
     assert_eq!(raw.tower.links().count(), 0);
 }
@@ -131,7 +131,7 @@ fn a_late_answer_still_counts_while_links_part() {
     shut_down(&mut raw);
     let transfers = raw.heard_messages(link);
     assert_eq!(transfers.len(), 3);
-    raw.run(seconds(12));
+    raw.run(seconds(7));
     assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Leaving)]);
     assert_eq!(raw.close_reason(link), None, "it waits for answers");
     raw.confirm(link, transfers[1].0);
@@ -369,4 +369,84 @@ fn any_back_off_is_taken_by_a_shutdown() {
     raw.enqueue("m");
     shut_down(&mut raw);
     assert!(is_done(&raw), "there is no peer");
+}
+
+#[test]
+fn a_shutdown_waits_for_a_peer_that_has_not_confirmed_an_announce() {
+    let mut raw = Raw::new(&quick());
+    raw.with(|tower, now| tower.announce(&address(1), now)).unwrap();
+    let link = raw.answer();
+    let [Said::Hello { .. }, Said::Announce { transfer, .. }] = raw.heard(link)[..] else {
+        panic!("an announce");
+    };
+    raw.enqueue("for the first peer that is alive");
+    shut_down(&mut raw);
+    assert_eq!(raw.tower.shutdown_progress(), ShutdownProgress::Draining);
+    raw.confirm(link, transfer);
+    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one message") };
+    raw.confirm(link, transfer);
+    assert!(is_done(&raw));
+    assert_eq!(left(&raw.notices), [0]);
+}
+
+#[test]
+fn a_shutdown_tries_again_when_this_machine_lacked_a_resource() {
+    let mut raw = Raw::new(&quick());
+    raw.expand(1);
+    raw.enqueue("message");
+    assert!(raw.run_to_dial(seconds(5)));
+    let (link, _) = raw.dialled.pop_front().unwrap();
+    shut_down(&mut raw);
+    raw.tell(Event::ConnectFailed { link, cause: IoCause::Exhausted });
+    assert_eq!(raw.tower.shutdown_progress(), ShutdownProgress::Draining);
+    assert!(raw.run_to_dial(quick().probe_backoff));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_peers_that_the_odds_never_draw() {
+    let mut config = quick();
+    config.odds = Odds { alive: 1, lost: 0, dead: 0 };
+    let mut raw = Raw::new(&config);
+    raw.expand(1);
+    raw.enqueue("message");
+    assert!(raw.run_to_dial(seconds(5)));
+    raw.refuse();
+    raw.run(seconds(3));
+    assert_eq!(raw.status(1), Some(Status::Lost));
+    shut_down(&mut raw);
+    assert!(is_done(&raw));
+}
+
+#[test]
+fn a_shutdown_within_a_limit_is_done_at_the_limit() {
+    for limit in [Duration::ZERO, Duration::from_millis(1), seconds(1), seconds(7), seconds(60)] {
+        let mut raw = Raw::new(&quick());
+        let silent = raw.call_alive(1);
+        raw.call_alive(2);
+        raw.enqueue_many(3, "message");
+        raw.run(seconds(4));
+        raw.heard(silent);
+        let before = raw.now;
+        raw.with(|tower, now| tower.shutdown_within(limit, now));
+        while !is_done(&raw) {
+            raw.run(Duration::from_millis(1).max(limit / 100));
+            assert!(raw.now.duration_since(before) <= limit + limit / 50, "limit {limit:?}");
+        }
+        assert_eq!(raw.tower.links().count(), 0);
+    }
+}
+
+#[test]
+fn a_shorter_limit_brings_the_end_of_a_shutdown_forward() {
+    let mut raw = Raw::new(&quick());
+    raw.call_alive(1);
+    raw.enqueue("message");
+    shut_down(&mut raw);
+    raw.run(seconds(6));
+    assert!(!is_done(&raw), "links are being closed");
+    raw.with(|tower, now| tower.shutdown_within(seconds(60), now));
+    raw.run(seconds(1));
+    assert!(!is_done(&raw), "a longer limit changes nothing");
+    raw.with(|tower, now| tower.shutdown_within(Duration::ZERO, now));
+    assert!(is_done(&raw));
 }

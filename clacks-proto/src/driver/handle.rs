@@ -90,15 +90,15 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     /// Returns the message, with the reason. Nothing has changed.
     pub fn deliver(&self, message: Message) -> Result<Wait<Option<Delivery>>, RefusedMessage> {
         let shared = &self.shared;
-        let nonce = self.change(message, |tower, message, now| {
+        let registered = self.change(message, |tower, message, now| {
             let nonce = tower.enqueue(message, now)?;
             // Under the lock of the tower: the message can't be delivered before.
-            lock(&shared.deliveries).insert(nonce, None);
-            Ok(nonce)
+            let mut deliveries = lock(&shared.deliveries);
+            Ok((nonce, deliveries.awaited.entry(nonce).or_default().done.clone()))
         });
-        let nonce = nonce.unwrap_or_else(|message| Err(refused(message)))?;
+        let (nonce, done) = registered.unwrap_or_else(|message| Err(refused(message)))?;
         let registered = Registered { shared: self.shared.clone(), nonce };
-        Ok(Wait::new(self.shared.changed.clone(), move || registered.check()))
+        Ok(Wait::new(done, move || registered.check()))
     }
 
     /// Adds a peer by its address, as new. A known peer stays as it is.
@@ -174,7 +174,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         // After the end there is nothing to shut down.
         let _ = self.change((), |tower, (), now| tower.shutdown_within(limit, now));
         let shared = self.shared.clone();
-        Wait::new(self.shared.changed.clone(), move || match &*shared.lock() {
+        Wait::new(self.shared.ended.clone(), move || match &*shared.lock() {
             Life::Running { .. } => None,
             Life::Over(last) => Some(last.left),
         })
@@ -336,13 +336,14 @@ impl<M: StateMachine> Registered<M> {
     fn check(&self) -> Option<Option<Delivery>> {
         // Before the look: a delivery may come between the two, but none comes after the end.
         let is_over = matches!(&*self.shared.lock(), Life::Over(_));
-        let delivery = lock(&self.shared.deliveries).get(&self.nonce).cloned().flatten();
+        let deliveries = lock(&self.shared.deliveries);
+        let delivery = deliveries.awaited.get(&self.nonce).and_then(|it| it.delivery.clone());
         (delivery.is_some() || is_over).then_some(delivery)
     }
 }
 
 impl<M> Drop for Registered<M> {
     fn drop(&mut self) {
-        lock(&self.shared.deliveries).remove(&self.nonce);
+        lock(&self.shared.deliveries).awaited.remove(&self.nonce);
     }
 }

@@ -88,9 +88,35 @@ pub struct Shared<M> {
     /// The memory of [`poll_action`](Self::poll_action): empty between calls.
     batch: Mutex<Vec<Notice>>,
     notices: Broadcast,
-    deliveries: Mutex<BTreeMap<Nonce, Option<Delivery>>>,
+    deliveries: Mutex<Deliveries>,
     /// Notified after the state machine has acted, and at the end.
     changed: Arc<Changed>,
+    /// Notified at the end.
+    ended: Arc<Changed>,
+}
+
+/// The messages whose deliveries are waited for.
+#[derive(Default)]
+struct Deliveries {
+    awaited: BTreeMap<Nonce, AwaitedDelivery>,
+    /// Notices were dropped, and may have been those of deliveries.
+    has_missed: bool,
+}
+
+#[derive(Default)]
+struct AwaitedDelivery {
+    delivery: Option<Delivery>,
+    /// Notified when the delivery is there, and at the end.
+    done: Arc<Changed>,
+}
+
+impl AwaitedDelivery {
+    /// Sets the delivery, unless it is there. The caller notifies the returned event without a lock,
+    /// since that runs wakers.
+    fn resolve(&mut self, to: Option<Address>) -> Arc<Changed> {
+        self.delivery.get_or_insert(Delivery { to });
+        self.done.clone()
+    }
 }
 
 /// What never changes about a tower.
@@ -140,7 +166,8 @@ impl<M: StateMachine> Shared<M> {
             batch: Mutex::default(),
             notices: Broadcast::default(),
             deliveries: Mutex::default(),
-            changed: Arc::new(Changed::new()),
+            changed: Arc::default(),
+            ended: Arc::default(),
         })
     }
 
@@ -213,6 +240,7 @@ impl<M: StateMachine> Shared<M> {
         };
         *lock(&self.batch) = notices;
         if action.is_none() {
+            self.find_missed_deliveries();
             self.changed.notify(usize::MAX);
         }
         action
@@ -270,36 +298,48 @@ impl<M: StateMachine> Shared<M> {
         drop(ended);
         self.notices.close();
         self.changed.notify(usize::MAX);
+        self.ended.notify(usize::MAX);
+        let awaited: Vec<_> =
+            lock(&self.deliveries).awaited.values().map(|it| it.done.clone()).collect();
+        notify_all(&awaited);
     }
 
     /// Resolves what waits for the delivery of messages.
     fn note_deliveries(&self, notices: &[Notice]) {
-        if lock(&self.deliveries).is_empty() {
-            return;
-        }
-        for notice in notices {
-            match notice {
-                Notice::MessageDelivered { nonce, to, .. } => {
-                    if let Some(delivery) = lock(&self.deliveries).get_mut(nonce) {
-                        delivery.get_or_insert_with(|| Delivery { to: Some(to.clone()) });
+        let mut resolved = Vec::new();
+        {
+            let mut deliveries = lock(&self.deliveries);
+            if deliveries.awaited.is_empty() {
+                return;
+            }
+            for notice in notices {
+                match notice {
+                    Notice::MessageDelivered { nonce, to, .. } => {
+                        let awaited = deliveries.awaited.get_mut(nonce);
+                        resolved.extend(awaited.map(|it| it.resolve(Some(to.clone()))));
                     }
+                    Notice::Missed { .. } => deliveries.has_missed = true,
+                    _ => {}
                 }
-                Notice::Missed { .. } => self.find_missed_deliveries(),
-                _ => {}
             }
         }
+        notify_all(&resolved);
     }
 
-    /// Resolves what waits for messages that the tower no longer holds: the notices of their
-    /// deliveries were dropped.
+    /// Resolves what waits for messages that the tower no longer holds, if notices were dropped. No
+    /// notice may wait to be polled, since it could be that of a delivery.
     fn find_missed_deliveries(&self) {
-        let Life::Running { machine, .. } = &*self.lock() else { return };
-        let held: BTreeSet<Nonce> = machine.tower().peek().map(|held| held.nonce).collect();
-        for (nonce, delivery) in &mut *lock(&self.deliveries) {
-            if !held.contains(nonce) {
-                delivery.get_or_insert(Delivery { to: None });
-            }
+        if !core::mem::take(&mut lock(&self.deliveries).has_missed) {
+            return;
         }
+        let mut resolved = Vec::new();
+        if let Life::Running { machine, .. } = &*self.lock() {
+            let held: BTreeSet<Nonce> = machine.tower().peek().map(|held| held.nonce).collect();
+            let mut deliveries = lock(&self.deliveries);
+            let left = deliveries.awaited.iter_mut().filter(|(nonce, _)| !held.contains(nonce));
+            resolved.extend(left.map(|(_, awaited)| awaited.resolve(None)));
+        }
+        notify_all(&resolved);
     }
 
     fn lock(&self) -> MutexGuard<'_, Life<M>> {
@@ -315,6 +355,10 @@ impl<M> fmt::Debug for Shared<M> {
 
 /// The target of logged notices, so that an application that shows notices can filter the log.
 const NOTICES_TARGET: &str = "clacks_proto::notices";
+
+fn notify_all(events: &[Arc<Changed>]) {
+    events.iter().for_each(|event| _ = event.notify(usize::MAX));
+}
 
 fn log(notice: &Notice) {
     match notice {

@@ -100,7 +100,8 @@ impl ActionQueue {
             let count = core::mem::take(&mut self.missed.count);
             self.enqueue(Notice::Missed { count });
         }
-        if !self.has_room(1) {
+        // The count comes before the notice.
+        if self.missed.count > 0 || !self.has_room(1) {
             let len = held_by(&notice);
             self.missed.count += 1;
             self.missed.bytes += len;

@@ -314,6 +314,7 @@ impl Tower {
         self.set_now(now);
         let ignored = self.peers.find(address).filter(|peer| self.peers.is_ignored(*peer));
         if let Some(peer) = ignored {
+            self.peers.update(peer, |peer| peer.is_alias = false);
             self.set_status(peer, Status::New, StatusReason::Application);
             self.advance();
         }

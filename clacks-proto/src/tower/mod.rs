@@ -262,10 +262,12 @@ impl Tower {
             self.stats.stale_events += 1;
             return;
         };
-        let event = link.handle_lost(cause, &self.local, self.now);
-        self.on_link_event(id, link.session_mut(), event);
+        // Before what follows: a transfer in doubt may need a new link, for which there may be no
+        // other slot.
         self.link_deadlines.clear(id.index);
         self.links.remove(id);
+        let event = link.handle_lost(cause, &self.local, self.now);
+        self.on_link_event(id, link.session_mut(), event);
         if self.links.len() == 0 {
             self.rest();
         }

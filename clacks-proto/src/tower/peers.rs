@@ -191,6 +191,11 @@ impl Peers {
         self.counts
     }
 
+    /// Returns how many peers that are not alive are being reached.
+    pub(crate) fn probes(&self) -> u32 {
+        self.probes
+    }
+
     #[inline]
     pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
         self.table.get(id)

@@ -76,6 +76,14 @@ impl Selector {
         }
     }
 
+    /// Returns whether [`draw`](Self::draw) returns a peer.
+    #[must_use]
+    pub fn can_draw(&self, eligible: Eligible) -> bool {
+        let Odds { alive, lost, dead } = self.odds;
+        let weighted = [(eligible.alive, alive), (eligible.lost, lost), (eligible.dead, dead)];
+        eligible.new > 0 || weighted.iter().any(|(count, weight)| *count > 0 && *weight > 0)
+    }
+
     /// Returns the status of the next recipient and its index among the eligible peers of that
     /// status, or `None` if no peer is eligible.
     #[inline]

@@ -82,6 +82,22 @@ fn a_delivery_whose_notice_was_dropped_is_reported_without_the_peer() {
 }
 
 #[test]
+fn a_missed_notice_does_not_resolve_a_delivery_whose_notice_still_waits() {
+    let (shared, handle) = share(Scripted::new());
+    let message = Message::text("x");
+    let mut delivery = handle.deliver(message.clone()).unwrap();
+    let held = handle.peek().remove(0);
+    let to = address(2);
+    let delivered =
+        Notice::MessageDelivered { id: held.id, nonce: held.nonce, message, to: to.clone() };
+    // The message has left, and its notice comes more than a batch later.
+    handle.with(|machine, _| machine.tower = tower(Config::default(), 8001));
+    let others = (0..200).map(|_| Notice::Announced { to: to.clone() });
+    shared.notify([Notice::Missed { count: 1 }].into_iter().chain(others).chain([delivered]));
+    assert_eq!(delivery.now(), Some(Some(Delivery { to: Some(to) })));
+}
+
+#[test]
 fn a_missed_notice_reports_no_message_that_is_held() {
     let (shared, handle) = share(Scripted::new());
     let mut delivery = handle.deliver(Message::text("x")).unwrap();
@@ -93,7 +109,7 @@ fn a_missed_notice_reports_no_message_that_is_held() {
 fn a_dropped_delivery_is_forgotten() {
     let (shared, handle) = share(tower(Config::default(), 8001));
     drop(handle.deliver(Message::text("x")).unwrap());
-    assert!(super::lock(&shared.deliveries).is_empty());
+    assert!(super::lock(&shared.deliveries).awaited.is_empty());
     assert_eq!(handle.queue_usage().messages, 1, "the message is not taken back");
 }
 
