@@ -353,12 +353,12 @@ impl<M> fmt::Debug for Shared<M> {
     }
 }
 
-/// The target of logged notices, so that an application that shows notices can filter the log.
-const NOTICES_TARGET: &str = "clacks_proto::notices";
-
 fn notify_all(events: &[Arc<Changed>]) {
     events.iter().for_each(|event| _ = event.notify(usize::MAX));
 }
+
+/// The target of logged notices, so that an application that shows notices can filter the log.
+const NOTICES_TARGET: &str = "clacks_proto::notices";
 
 fn log(notice: &Notice) {
     match notice {
