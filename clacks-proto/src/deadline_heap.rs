@@ -105,6 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn the_earliest_deadline_is_first(
             steps in proptest::collection::vec((0u32..20, proptest::option::of(0u64..50)), 0..200),
         ) {

@@ -209,6 +209,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many draws")]
     fn a_sparse_stream_returns_the_words_of_the_full_stream() {
         let seed = Seed::from_u64(1);
         for purpose in [Purpose::Friend, Purpose::Nonce] {
@@ -229,6 +230,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many draws")]
     fn a_resumed_stream_continues_at_its_position() {
         let seed = Seed::from_u64(1);
         let mut stream = Stream::new(&seed, Purpose::Recipient);

@@ -141,6 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn a_table_is_a_map_whose_keys_are_never_reused(
             steps in proptest::collection::vec((any::<bool>(), 0usize..20), 0..200),
         ) {

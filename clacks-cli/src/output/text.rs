@@ -132,11 +132,8 @@ impl Text {
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
                 let left = count(*left, "message");
-                self.line(
-                    BAD,
-                    "gone",
-                    format_args!("{left} that no peer took in time went with this tower"),
-                )
+                let rest = format_args!("no peer took {left} in time: lost with this tower");
+                self.line(BAD, "gone", rest)
             }
             // That a message from a peer is queued follows from its receipt.
             _ => Ok(()),

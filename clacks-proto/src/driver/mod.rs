@@ -12,6 +12,9 @@
 //!
 //! This module opens no connections, and starts no threads except for name look-ups. Its constants
 //! are limits for all runtimes.
+//!
+//! Changed keys and closed links are logged with `tracing`, at the levels `WARN` and `DEBUG`
+//! and with the target `clacks_proto::notices`.
 #![allow(clippy::disallowed_types, reason = "drivers have a clock")]
 
 mod accept;
@@ -356,14 +359,21 @@ fn notify_all(events: &[Arc<Changed>]) {
     events.iter().for_each(|event| _ = event.notify(usize::MAX));
 }
 
+/// The target of logged notices, so that an application that shows notices can filter the log.
+const NOTICES_TARGET: &str = "clacks_proto::notices";
+
 fn log(notice: &Notice) {
     match notice {
         Notice::KeyChanged { peer, seen } => {
-            tracing::warn!(%peer, ?seen, "the key differs from the one pinned for this address");
+            let seen = seen.as_ref().map(tracing::field::display);
+            tracing::warn!(
+                target: NOTICES_TARGET, %peer, seen,
+                "the key differs from the one pinned for this address"
+            );
         }
         Notice::LinkClosed { link, peer, reason } => {
             let peer = peer.as_ref().map(tracing::field::display);
-            tracing::debug!(?link, peer, %reason, "link closed");
+            tracing::debug!(target: NOTICES_TARGET, ?link, peer, %reason, "link closed");
         }
         _ => {}
     }

@@ -56,6 +56,7 @@ fn check_requests(cases: Vec<(String, &[&str])>) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: long heads, byte by byte")]
 fn requests_are_read() {
     let long_field = format!("A: {}\r\n", "x".repeat(15_000));
     let connection = "Connection: Keep-Alive, Close\r\n";
@@ -121,6 +122,7 @@ fn a_body_with_a_length_in_utf_16_units_is_read_to_its_closing_bracket() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: long heads, byte by byte")]
 fn malformed_requests_fail() {
     let long_field = format!("A: {}\r\n", "x".repeat(17_000));
     let both = "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n";
@@ -221,6 +223,7 @@ fn the_status_of_an_incomplete_response_is_known() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: long heads, byte by byte")]
 fn malformed_responses_fail() {
     let long_body = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(70_000));
     let long_head = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(MAX_HEAD));
@@ -310,6 +313,7 @@ fn request_parts() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn requests_do_not_depend_on_the_size_of_the_pieces(
         bytes in request_parts(),
         piece_len in 1..40usize,
@@ -324,6 +328,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, piece_len in 1..10usize) {
         read_requests(&bytes, piece_len);
         let _ = read_responses(&bytes, piece_len);
@@ -335,6 +340,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn arbitrary_values_in_a_payload_do_not_panic(value in ".{0,30}", port in ".{0,6}") {
         let text = format!(r#"{{"message":{value},"type":"message","sender":{{"port":{port}}}}}"#);
         let _ = Payload::parse(text.as_bytes());

@@ -179,6 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn text_and_bytes_survive_a_round_trip(text in any::<String>(), bytes: Vec<u8>) {
             for sent in [Message::text(&text), Message::bytes(&bytes)] {
                 prop_assert_eq!(parsed(&written(&sent)), sent);

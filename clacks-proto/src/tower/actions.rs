@@ -277,6 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn every_notice_is_delivered_or_counted_and_all_keep_their_order(
             steps in proptest::collection::vec(0u8..4, 0..200),
             max in 1usize..6,

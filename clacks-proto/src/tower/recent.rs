@@ -50,6 +50,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn the_messages_that_came_in_last_are_remembered(
             hashes in proptest::collection::vec(0u64..50, 0..300),
             capacity in 0usize..60,

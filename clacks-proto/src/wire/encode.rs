@@ -255,6 +255,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow: a long message")]
     fn a_body_of_maximum_length_is_decoded() {
         let body = vec![7; MAX_BODY];
         let mut bytes = Vec::new();

@@ -26,11 +26,13 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn a_frame_round_trips_in_any_chunking(supply in supply(), sizes in sizes()) {
         a_frame_survives(&supply, &sizes);
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn arbitrary_bytes_decode_alike_in_any_chunking(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         sizes in sizes(),
@@ -40,6 +42,7 @@ proptest! {
 
     /// Slightly altered frames reach code that random bytes never reach.
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn altered_frames_decode_alike_in_any_chunking(
         supplies in prop::collection::vec(supply(), 1..4),
         alterations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
@@ -101,6 +104,7 @@ fn encoded(frame: &Frame<'_>) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: reads a stream hundreds of times")]
 fn every_chunk_size_gives_the_same_frames() {
     let (bytes, frames) = stream();
     for size in 1..=bytes.len() {
@@ -154,6 +158,7 @@ fn an_invalid_length_is_refused_without_buffering() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow: a long message, byte by byte")]
 fn the_buffer_grows_with_arriving_bytes_up_to_the_frame_length() {
     let body = vec![b'1'; 50_000];
     let bytes = encoded(&message(&body));
