@@ -13,11 +13,13 @@ use crate::wire::arbitrary::Supply;
 /// The longest body that is kept. Many inputs have longer ones.
 const MAX_BODY: usize = 256;
 
-/// Checks that the readers return the same for every chunking of arbitrary bytes, and never hold more than their limit;
-/// that a payload survives being written and read again; and that a [tower](http_tower::survive) survives the bytes.
+/// Checks that the readers return the same for every chunking of arbitrary bytes, and never hold
+/// more than their limit; that a payload survives being written and read again; and that a
+/// [tower](http_tower::survive) survives the bytes.
 ///
-/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of choices (0 to 7), the
-/// choices of what happens to the tower between the pieces (a byte each), and the bytes.
+/// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of
+/// choices (0 to 7), the choices of what happens to the tower between the pieces (a byte each), and
+/// the bytes.
 pub fn http_bytes(input: &[u8]) {
     let mut supply = Supply(input);
     let mut sizes: Vec<usize> = (0..supply.below(8)).map(|_| supply.byte().into()).collect();
@@ -32,7 +34,8 @@ pub fn http_bytes(input: &[u8]) {
     }
 }
 
-/// Returns the events of a request reader, except `ContinueExpected`: a client that has sent the body does not wait for it.
+/// Returns the events of a request reader, except `ContinueExpected`: a client that has sent the
+/// body does not wait for it.
 fn requests(pieces: &[&[u8]]) -> Vec<RequestEvent> {
     let mut reader = RequestReader::new(MAX_BODY);
     let (mut all, mut arrived) = (Vec::new(), 0);

@@ -1,4 +1,5 @@
-//! A tower that speaks HTTP in clear text. Its caller and the peer that it dials send arbitrary bytes.
+//! A tower that speaks HTTP in clear text. Its caller and the peer that it dials send arbitrary
+//! bytes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -22,11 +23,12 @@ const LONG: Duration = Duration::from_secs(20);
 /// The most pieces of one run.
 const MAX_PIECES: usize = 300;
 
-/// Gives each piece to a link that called the tower and to a link that the tower dialled, and lets something else happen
-/// after each piece, chosen by the next of `choices`. The first choice also sets the send rate.
+/// Gives each piece to a link that called the tower and to a link that the tower dialled, and lets
+/// something else happen after each piece, chosen by the next of `choices`. The first choice also
+/// sets the send rate.
 ///
-/// Checks that the tower stays within its bounds, loses no message, ends each link once, writes nothing that its own
-/// readers refuse, does not keep its driver awake, and comes to rest.
+/// Checks that the tower stays within its bounds, loses no message, ends each link once, writes
+/// nothing that its own readers refuse, does not keep its driver awake, and comes to rest.
 pub(super) fn survive(pieces: &[&[u8]], choices: &[u8]) -> Tower {
     let is_unlimited = choices.first().is_none_or(|choice| choice % 2 == 0);
     let mut driver = Driver::new(is_unlimited);
@@ -156,7 +158,8 @@ impl Driver {
         self.act();
     }
 
-    /// Ends a link: the other side finishes its stream, the connection breaks, or the driver closes it.
+    /// Ends a link: the other side finishes its stream, the connection breaks, or the driver closes
+    /// it.
     fn end(&mut self, link: Option<LinkId>, how: usize) {
         let Some(link) = link else { return };
         match how % 4 {
@@ -256,7 +259,8 @@ impl Driver {
         assert!(self.began.len() - self.ended.len() <= links, "a link ended without a notice");
     }
 
-    /// Falls silent until all links have ended and their messages are back in the queue, then shuts the tower down.
+    /// Falls silent until all links have ended and their messages are back in the queue, then shuts
+    /// the tower down.
     fn finish(&mut self) {
         self.is_reachable = false;
         self.send_waiting();

@@ -1,9 +1,10 @@
-//! Two towers with TLS between them, and changed bytes on the way. Sometimes a third tower with another key listens at the
-//! address of the first one.
+//! Two towers with TLS between them, and changed bytes on the way. Sometimes a third tower with
+//! another key listens at the address of the first one.
 //!
-//! The keys of the towers are fixed, and so is the length of everything that they send. The keys of each link come from the
-//! operating system, because rustls' provider can't be given others. So an input changes the same places of the same records
-//! in every run, but not the same bytes: a finding may need a few runs to show again.
+//! The keys of the towers are fixed, and so is the length of everything that they send. The keys of
+//! each link come from the operating system, because rustls' provider can't be given others. So an
+//! input changes the same places of the same records in every run, but not the same bytes: a
+//! finding may need a few runs to show again.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -43,12 +44,13 @@ const KEYS: [(&str, &str); 3] = [
 
 /// Cuts, reorders, drops, duplicates, alters and replays bytes between towers.
 ///
-/// Checks that no tower panics, that no message is lost, that each message that is held was sent, that no message is taken
-/// more often than it was handed over, and that a pinned key stays, whoever answers at its address. When the bytes arrive
-/// unchanged again, a new message is delivered.
+/// Checks that no tower panics, that no message is lost, that each message that is held was sent,
+/// that no message is taken more often than it was handed over, and that a pinned key stays,
+/// whoever answers at its address. When the bytes arrive unchanged again, a new message is
+/// delivered.
 ///
-/// The input is a byte with the send rate (the lowest bit) and whether there is a third tower (the next bit), and then
-/// steps.
+/// The input is a byte with the send rate (the lowest bit) and whether there is a third tower (the
+/// next bit), and then steps.
 pub fn tls_bytes(input: &[u8]) {
     run(input);
 }
@@ -67,7 +69,8 @@ fn run(input: &[u8]) -> Network {
     network
 }
 
-/// A connection between two towers: the end of the tower that dialled, and the end of the other one.
+/// A connection between two towers: the end of the tower that dialled, and the end of the other
+/// one.
 struct Connection([End; 2]);
 
 struct End {
@@ -109,7 +112,8 @@ struct Network {
     handovers: BTreeMap<(usize, Nonce), Handover>,
     /// The keys that each tower has pinned.
     pins: BTreeMap<(usize, Address), Fingerprint>,
-    /// How often each tower told that a key had changed, and how many links it closed for that reason.
+    /// How often each tower told that a key had changed, and how many links it closed for that
+    /// reason.
     keys_changed: [u64; 3],
     keys_refused: [u64; 3],
 }
@@ -262,7 +266,8 @@ impl Network {
         flow.insert(place / 2 % (flow.len() + 1), piece);
     }
 
-    /// Breaks a connection of a tower. The other end breaks too, or sees the end of the stream, or nothing.
+    /// Breaks a connection of a tower. The other end breaks too, or sees the end of the stream, or
+    /// nothing.
     fn lose(&mut self, tower: usize, supply: &mut Supply<'_>) {
         let choice = supply.byte();
         let is_open = |end: &End| end.tower == tower && end.is_open;
@@ -417,7 +422,8 @@ impl Network {
         self.now = self.now.max(until);
     }
 
-    /// Delivers all bytes unchanged from now on, until each of the first two towers has delivered a new message.
+    /// Delivers all bytes unchanged from now on, until each of the first two towers has delivered a
+    /// new message.
     fn recover(&mut self) {
         self.recover_from(0);
         // The second tower reaches only the tower whose key it has pinned.
@@ -427,11 +433,12 @@ impl Network {
         self.recover_from(1);
     }
 
-    /// Waits until a tower has delivered a new message. A queue that is full takes none. If all messages together have no
-    /// room in one tower, the others may refuse it for ever.
+    /// Waits until a tower has delivered a new message. A queue that is full takes none. If all
+    /// messages together have no room in one tower, the others may refuse it for ever.
     fn recover_from(&mut self, tower: usize) {
         let Some(nonce) = self.enqueue(tower, 100) else { return };
-        // At the slower rate, one message leaves in each round. No time-out is as long as 300 rounds.
+        // At the slower rate, one message leaves in each round. No time-out is as long as 300
+        // rounds.
         let rounds = 300 + self.towers[tower].tower().queue_usage().messages;
         let mut refused = 0;
         for round in 0..rounds {
@@ -481,7 +488,8 @@ impl Network {
             assert!(tower.survey().count() <= config.max_peers);
         }
         assert_eq!(all_held.len(), self.sent.len(), "a message is lost");
-        // A tower sends a message once each time the message is in flight, and once more if the link breaks.
+        // A tower sends a message once each time the message is in flight, and once more if the
+        // link breaks.
         let max_sent = |sender: usize, nonce: Nonce| {
             let ended = self.handovers.get(&(sender, nonce));
             let ended = ended.map_or(0, |handover| handover.returned + handover.delivered);

@@ -20,7 +20,8 @@ use crate::{
 
 /// The most steps of a run.
 const MAX_STEPS: usize = 400;
-/// The most timers fired in the steps of a run. A tower whose peers rest for a millisecond has a thousand in a second.
+/// The most timers fired in the steps of a run. A tower whose peers rest for a millisecond has a
+/// thousand in a second.
 const MAX_TIMERS: usize = 400;
 /// The most wake-ups at one instant: one for each kind of timer that may be due.
 const MAX_WAKEUPS_AT_ONCE: usize = 4;
@@ -31,11 +32,12 @@ pub(super) const MAX_MESSAGE: usize = 60;
 /// Longer than any time-out.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Checks that a tower keeps the laws of the protocol, whatever happens to it, and that it hands over all its messages
-/// when a peer cooperates in the end. See [`observer`](super::observer) for the laws.
+/// Checks that a tower keeps the laws of the protocol, whatever happens to it, and that it hands
+/// over all its messages when a peer cooperates in the end. See [`observer`](super::observer) for
+/// the laws.
 ///
-/// The input is a configuration and then steps, each a byte and its parameters. Steps may be what no driver does, such as
-/// an event of a link that has ended.
+/// The input is a configuration and then steps, each a byte and its parameters. Steps may be what
+/// no driver does, such as an event of a link that has ended.
 pub fn tower_events(input: &[u8]) {
     // The same input gives the same trace.
     let is_traced = input.len().is_multiple_of(8);
@@ -115,7 +117,8 @@ fn config(supply: &mut Supply<'_>) -> Config {
     config
 }
 
-/// Sets the number of links by the last two bytes of the input: few, or so many that the tower keeps some free.
+/// Sets the number of links by the last two bytes of the input: few, or so many that the tower
+/// keeps some free.
 fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
     let mut last = || {
         let (last, rest) = supply.0.split_last().unwrap_or((&0, &[]));
@@ -368,7 +371,8 @@ impl Driver {
         bytes: &mut Vec<u8>,
         supply: &mut Supply<'_>,
     ) {
-        // A number that waits for an answer is not used again: it would not be clear what the answer is to.
+        // A number that waits for an answer is not used again: it would not be clear what the
+        // answer is to.
         let awaits = |number| self.find(link).is_some_and(|link| link.awaits(number));
         let is_retry = supply.below(4) == 0;
         let older = supply.below(4);
@@ -510,7 +514,8 @@ impl Driver {
         }
     }
 
-    /// Brings the run to an end: all links break, a peer takes all messages, and the tower shuts down.
+    /// Brings the run to an end: all links break, a peer takes all messages, and the tower shuts
+    /// down.
     fn finish(&mut self) {
         self.timers = 0;
         self.break_links();
@@ -582,7 +587,8 @@ impl Driver {
     }
 }
 
-/// Returns a message with one of a few bodies, so that copies meet. Some are longer than the tower takes.
+/// Returns a message with one of a few bodies, so that copies meet. Some are longer than the tower
+/// takes.
 fn message(supply: &mut Supply<'_>) -> Message {
     let len = match supply.below(4) {
         0 | 1 => usize::from(supply.below(4)),
@@ -621,7 +627,8 @@ fn hello(supply: &mut Supply<'_>, own_incarnation: Option<u64>) -> Frame<'static
     })
 }
 
-/// Returns a transfer that waits for its answer, or the number of one that does not. Those before it are answered with it.
+/// Returns a transfer that waits for its answer, or the number of one that does not. Those before
+/// it are answered with it.
 fn answered(unconfirmed: &mut Vec<u64>, supply: &mut Supply<'_>) -> u64 {
     let choice = usize::from(supply.byte());
     if unconfirmed.is_empty() || choice > 250 {

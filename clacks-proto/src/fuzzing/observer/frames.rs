@@ -319,7 +319,8 @@ impl Observer {
 
     // Bytes of the tower.
 
-    /// Takes bytes from the tower, as many as fit, and reads them at the other side. Returns the number of bytes.
+    /// Takes bytes from the tower, as many as fit, and reads them at the other side. Returns the
+    /// number of bytes.
     pub(in super::super) fn transmit(&mut self, id: LinkId, room: usize) -> usize {
         let mut out = Vec::new().limit(room);
         let len = self.tower.transmit(id, &mut out);
@@ -348,7 +349,8 @@ impl Observer {
         len
     }
 
-    /// Checks a frame of the tower. A frame of which a part was sent before may have been overtaken by events.
+    /// Checks a frame of the tower. A frame of which a part was sent before may have been overtaken
+    /// by events.
     fn check_frame(&mut self, id: LinkId, frame: &Frame<'_>, has_begun: bool) {
         let link = find(&mut self.links, id);
         assert!(!link.has_said_goodbye, "{frame:?} after the goodbye");
@@ -507,7 +509,8 @@ impl Observer {
         for taken in &mut self.taken {
             if taken.link == id {
                 taken.closed_since = Some((0, 0));
-                // A peer that says goodbye asks nothing again, except about this tower's misbehaviour.
+                // A peer that says goodbye asks nothing again, except about this tower's
+                // misbehaviour.
                 taken.may_be_forgotten |= matches!(
                     link.reason,
                     Some(CloseReason::Goodbye(farewell)) if farewell != Farewell::Misbehaved
@@ -535,7 +538,8 @@ impl Observer {
         self.told.expect_close(closed);
     }
 
-    /// Returns the transfers that were taken from the peer at the other end of a link, the last one first.
+    /// Returns the transfers that were taken from the peer at the other end of a link, the last one
+    /// first.
     pub(in super::super) fn taken_from(&self, link: LinkId) -> Vec<u64> {
         let peer = self.view.peer_of(link).and_then(|peer| self.view.peers.get(peer));
         let taken =

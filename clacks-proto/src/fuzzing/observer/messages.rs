@@ -18,7 +18,8 @@ pub(super) struct Offer {
     pub(super) was_shown: bool,
 }
 
-/// A copy that came in while the message was in flight. If it is taken, the message stays when it is confirmed.
+/// A copy that came in while the message was in flight. If it is taken, the message stays when it
+/// is confirmed.
 pub(super) struct Copied {
     content: Content,
     link: LinkId,
@@ -40,7 +41,8 @@ impl Observer {
         self.check_places(old, new);
     }
 
-    /// Nothing is held that did not come in. Equal copies coalesce. Returns the messages that are new.
+    /// Nothing is held that did not come in. Equal copies coalesce. Returns the messages that are
+    /// new.
     fn check_appeared(&mut self, step: &mut Step, old: &View, new: &View) -> Vec<MessageId> {
         let is_certain = !matches!(step.input, Input::Link(_));
         let mut appeared = Vec::new();
@@ -196,6 +198,7 @@ impl Observer {
             if new.copies(&content).next().is_none() {
                 self.forget_copies(&content);
             }
+            self.delivered += 1;
             self.told.expect_delivery(confirmation, false);
         }
         self.check_kept(step);
@@ -213,6 +216,8 @@ impl Observer {
                 let is_copied = self.copied.iter().any(|copied| copied.content == *content);
                 let may_stay = is_copied || self.shared_nonces.contains(&content.0);
                 assert!(may_stay || !confirmation.is_certain, "{content:?} is still held");
+                self.kept[0] += u64::from(confirmation.is_certain);
+                self.kept[1] += 1;
                 self.copied.retain(|copied| copied.content != *content);
             }
             self.told.expect_delivery(confirmation, true);
@@ -345,7 +350,8 @@ impl Observer {
         }
     }
 
-    /// Checks that all that may be sent was sent, after the driver has done all that it was asked for.
+    /// Checks that all that may be sent was sent, after the driver has done all that it was asked
+    /// for.
     pub(in super::super) fn check_all_sent(&mut self) {
         for link in 0..self.links.len() {
             let link = &self.links[link];

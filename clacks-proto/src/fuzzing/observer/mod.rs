@@ -1,8 +1,9 @@
 //! An observer of one tower, which checks the laws of the protocol.
 //!
-//! The observer knows what can be seen from outside: the inputs, the actions, the bytes in both directions, and what the
-//! getters return. It compares the getters before and after each input, and asks whether the input explains the
-//! difference. It does not predict what the tower decides freely, such as which peer gets a message.
+//! The observer knows what can be seen from outside: the inputs, the actions, the bytes in both
+//! directions, and what the getters return. It compares the getters before and after each input,
+//! and asks whether the input explains the difference. It does not predict what the tower decides
+//! freely, such as which peer gets a message.
 
 mod frames;
 mod messages;
@@ -193,8 +194,12 @@ pub(super) struct Observer {
     /// Until when peers are left alone at least.
     resting: BTreeMap<Address, Instant>,
     told: Told,
-    /// How many messages have left the queue.
+    /// How many messages were handed to peers.
     departed: u128,
+    /// How many messages left because a peer confirmed them.
+    delivered: u64,
+    /// How many messages stayed when a peer confirmed them: at least, and at most.
+    kept: [u64; 2],
     is_running: bool,
     /// Whether all actions were polled before the last input.
     is_drained: bool,
@@ -226,6 +231,8 @@ impl Observer {
             resting: BTreeMap::new(),
             told: Told::default(),
             departed: 0,
+            delivered: 0,
+            kept: [0; 2],
             is_running: true,
             is_drained: true,
             trace: is_traced.then_some(0),
@@ -385,6 +392,7 @@ impl Observer {
         self.check_peers(&step, &old, &new);
         self.check_messages(&mut step, &old, &new);
         self.check_bounds(&new);
+        self.check_counts(&new);
         self.view = new;
         self.is_drained = false;
         self.told.begin_poll();
@@ -536,8 +544,16 @@ impl Observer {
         let is_half_open = |link: &&LinkInfo| link.is_inbound && !link.is_open && !link.is_closing;
         let half_open = new.links.values().filter(is_half_open).count();
         assert!(half_open <= config.max_half_open && new.links.len() <= config.max_links);
-        let stats = tower.stats();
+    }
+
+    fn check_counts(&self, new: &View) {
+        let stats = self.tower.stats();
         assert!(stats.swallowed >= self.swallowed && stats.stale_events >= self.stale_events);
+        let held = new.held.values().filter(|held| offer(held).is_none()).count() as u64;
+        let came = stats.enqueued + stats.received - stats.coalesced;
+        assert_eq!(came, held + self.delivered, "{stats:?}");
+        let [least, most] = self.kept.map(|kept| self.delivered + kept);
+        assert!((least..=most).contains(&stats.delivered), "{stats:?}");
     }
 
     /// Checks that nothing is overdue, after all timers up to now have fired.

@@ -93,8 +93,8 @@ impl Told {
         gone.map(Delivery::len).sum()
     }
 
-    /// Returns the bytes of bodies that unpolled actions hold, at most. A notice that was missed counts until all
-    /// actions are polled.
+    /// Returns the bytes of bodies that unpolled actions hold, at most. A notice that was missed
+    /// counts until all actions are polled.
     pub(super) fn most_unpolled_bytes(&self) -> usize {
         self.offered_bytes + self.deliveries.iter().map(Delivery::len).sum::<usize>()
     }
