@@ -115,10 +115,7 @@ impl Observer {
                         Fate::Taken
                     } else if came == entered.len() && came == 1 {
                         match offer(&new.held[entered[0]]) {
-                            Some(_) => {
-                                self.told.expect_offer(&content.1);
-                                self.on_offered(*entered[0], id, transfer, peer)
-                            }
+                            Some(_) => self.on_offered(*entered[0], id, transfer, peer),
                             None => Fate::Taken,
                         }
                     } else if entered.len() == came {

@@ -305,7 +305,8 @@ impl Observer {
                     EnqueueError::ShuttingDown => assert!(!is_running),
                     EnqueueError::TooLarge { max: told } => assert!(told == max && len > max),
                     EnqueueError::Full => {
-                        assert!(!has_place || bytes + unpolled > max_bytes, "there is room");
+                        let is_full = !has_place || bytes + unpolled > max_bytes;
+                        assert!(is_full, "{bytes} and {unpolled} bytes are less than {max_bytes}");
                     }
                 }
             }
