@@ -1,4 +1,5 @@
-//! What grows with a tower: the time that a message takes in long queues and among many links, and the memory of each link, peer and message.
+//! What grows with a tower: the time that a message takes in long queues and among many links, and
+//! the memory of each link, peer and message.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --features tls --bench growth
@@ -65,8 +66,9 @@ fn main() {
     criterion.final_summary();
 }
 
-/// What whatever keeps many messages and knows them by name can't do without: a list of bodies, and a table of names with a digest that takes one
-/// multiplication. What comes in is copied, put into both, and the oldest leaves both.
+/// What whatever keeps many messages and knows them by name can't do without: a list of bodies, and
+/// a table of names with a digest that takes one multiplication. What comes in is copied, put into
+/// both, and the oldest leaves both.
 struct Shelf {
     bodies: VecDeque<(Name, Bytes)>,
     names: HashTable<Name>,
@@ -117,10 +119,12 @@ impl Shelf {
     }
 }
 
-/// What whatever talks with many others can't do without: a record of each, in an allocation of its own, as large as what a tower keeps of an alive peer
-/// with a link. For a message somebody is drawn who gets it, of whose record two lines of the cache are changed in one part and two in another, and somebody
-/// else is named, of whom one line is read. Nothing of the next message is looked at before that of the last one is there: between two messages a tower has a
-/// thousand instructions and more to do, and no processor looks so far ahead.
+/// What whatever talks with many others can't do without: a record of each, in an allocation of its
+/// own, as large as what a tower keeps of an alive peer with a link. For a message somebody is
+/// drawn who gets it, of whose record two lines of the cache are changed in one part and two in
+/// another, and somebody else is named, of whom one line is read. Nothing of the next message is
+/// looked at before that of the last one is there: between two messages a tower has a thousand
+/// instructions and more to do, and no processor looks so far ahead.
 #[allow(clippy::vec_box, reason = "links are in allocations of their own, too")]
 struct Cards {
     cards: Vec<Box<Card>>,

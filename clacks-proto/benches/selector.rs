@@ -1,7 +1,8 @@
 //! Drawing a recipient, and moving a peer from one status to another, in small and in large tables.
 //!
-//! Measured is a tower's own draw on its own table of peers, which ends with the drawn peer's place in it. The floor is what no
-//! draw can do without: a word of the same generator, the choice of the status, a place in its list, and reading that.
+//! Measured is a tower's own draw on its own table of peers, which ends with the drawn peer's place
+//! in it. The floor is what no draw can do without: a word of the same generator, the choice of the
+//! status, a place in its list, and reading that.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --features bench --bench selector
@@ -50,7 +51,8 @@ fn draw(criterion: &mut Criterion, count: u32) {
     let tree = WeightedTreeIndex::new(&weights).unwrap();
     let statuses = classes.statuses();
 
-    // Peers come and go between two draws: what a draw has to look up must not be taken out of the loop.
+    // Peers come and go between two draws: what a draw has to look up must not be taken out of the
+    // loop.
     let mut comparison = Comparison::new(format!("selector/draw/{count}"));
     comparison.row("a word, a list, a place in it (floor)", None, || {
         black_box(black_box(&classes).draw(floor, |word, bound, _| below(word, bound)));

@@ -1,7 +1,8 @@
-//! Two towers behind TLS that hand messages to and fro, in memory and on one thread, beside two bare rustls connections that move the same
-//! plaintext gathered into full records.
+//! Two towers behind TLS that hand messages to and fro, in memory and on one thread, beside two
+//! bare rustls connections that move the same plaintext gathered into full records.
 //!
-//! A message is counted each time it is handed over: it comes in, is queued, drawn, sent, and confirmed.
+//! A message is counted each time it is handed over: it comes in, is queued, drawn, sent, and
+//! confirmed.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --features tls --bench tls

@@ -1,5 +1,6 @@
-//! A message on its way through a tower in memory, without TLS: its bytes come in, it is queued, a recipient is drawn, its bytes go out,
-//! and the recipient confirms it. The tower has eight peers and knows no limit but the windows.
+//! A message on its way through a tower in memory, without TLS: its bytes come in, it is queued, a
+//! recipient is drawn, its bytes go out, and the recipient confirms it. The tower has eight peers
+//! and knows no limit but the windows.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --bench tower

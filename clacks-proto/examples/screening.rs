@@ -5,8 +5,8 @@
 //! cargo run --package clacks-proto --example screening -- weather:
 //! ```
 //!
-//! The sender is an ordinary tower. It keeps the messages that the other tower refuses, and would offer
-//! them to other peers if it had any.
+//! The sender is an ordinary tower. It keeps the messages that the other tower refuses, and would
+//! offer them to other peers if it had any.
 
 use clacks_proto::{
     Action, Address, Config, DefaultVerdict, Event, Instant, LinkId, Message, Screening, Seed,

@@ -4,9 +4,9 @@
 //! cargo run --package clacks-proto --features tls --example sockets -- 127.0.0.1:8002 127.0.0.1:8001 5 60
 //! ```
 //!
-//! Listens at the first address and announces itself to the tower at the second one (`clacks tower --listen
-//! 127.0.0.1:8001`). Shuts down when it has received 5 messages, or after 60 seconds. The documentation of
-//! `clacks_proto::embedding` explains each part.
+//! Listens at the first address and announces itself to the tower at the second one (`clacks tower
+//! --listen 127.0.0.1:8001`). Shuts down when it has received 5 messages, or after 60 seconds. The
+//! documentation of `clacks_proto::embedding` explains each part.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // the core has no clock and no threads; its driver may
 
 use bytes::{Buf, BufMut, BytesMut};

@@ -1,4 +1,5 @@
-//! Two towers in memory that pass a message back and forth. There are no sockets, no clock and no threads.
+//! Two towers in memory that pass a message back and forth. There are no sockets, no clock and no
+//! threads.
 //!
 //! ```sh
 //! cargo run --package clacks-proto --example two_towers

@@ -13,8 +13,9 @@ pub const MAX_NAME: usize = 253;
 /// The host and port of a tower. Two addresses are the same when their values are.
 ///
 /// An address that exists is valid and canonical: names are in lower case, an IPv4 address mapped
-/// into IPv6 is plain IPv4, a host that spells an IP address is that address, and nothing that can't be
-/// dialled (port 0, an unspecified or multicast IP address) gets in. No name is ever resolved here: that is the driver's job.
+/// into IPv6 is plain IPv4, a host that spells an IP address is that address, and nothing that
+/// can't be dialled (port 0, an unspecified or multicast IP address) gets in. No name is ever
+/// resolved here: that is the driver's job.
 ///
 /// ```
 /// use clacks_proto::Address;
@@ -28,9 +29,9 @@ pub const MAX_NAME: usize = 253;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address(Place);
 
-/// The port is inside each variant, where there is room for it: beside the enum it would make an address 32 bytes long
-/// instead of 24. IP addresses are numbers, which are aligned: at odd
-/// offsets they are slow to move.
+/// The port is inside each variant, where there is room for it: beside the enum it would make an
+/// address 32 bytes long instead of 24. IP addresses are numbers, which are aligned: at odd offsets
+/// they are slow to move.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     V4(u32, NonZeroU16),
@@ -62,7 +63,8 @@ fn ipv6([high, low]: [u64; 2]) -> Ipv6Addr {
 }
 
 impl Address {
-    /// An address from its parts. The host may be a name, an IPv4 or an IPv6 address (brackets allowed).
+    /// An address from its parts. The host may be a name, an IPv4 or an IPv6 address (brackets
+    /// allowed).
     ///
     /// # Errors
     ///
@@ -124,8 +126,9 @@ impl Address {
 impl Name {
     /// A name, put into lower case.
     ///
-    /// Letters, digits, `-` and `_` in labels of 1 to 63 bytes. A last label that begins with a digit is refused:
-    /// resolvers read such names as IP addresses in disguise (`127.1` is `127.0.0.1`).
+    /// Letters, digits, `-` and `_` in labels of 1 to 63 bytes. A last label that begins with a
+    /// digit is refused: resolvers read such names as IP addresses in disguise (`127.1` is
+    /// `127.0.0.1`).
     ///
     /// # Errors
     ///

@@ -23,7 +23,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// So many peers, each status as frequent among them as the original's odds make it in the draw.
+    /// So many peers, each status as frequent among them as the original's odds make it in the
+    /// draw.
     #[must_use]
     pub fn new(count: u32, seed: &Seed) -> Self {
         let odds = Odds::default();

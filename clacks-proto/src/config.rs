@@ -7,13 +7,15 @@ use core::time::Duration;
 use crate::link;
 use crate::wire::{self, Window};
 
-/// The shortest heartbeat (guess). Shorter ones would flood peers with announcements and find nothing new.
+/// The shortest heartbeat (guess). Shorter ones would flood peers with announcements and find
+/// nothing new.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 
 /// The name of a network that was given none.
 const DEFAULT_NETWORK: &str = "clacks";
 
-/// How a tower behaves and how much memory it may take. [`Tower::new`](crate::Tower::new) checks it.
+/// How a tower behaves and how much memory it may take. [`Tower::new`](crate::Tower::new) checks
+/// it.
 ///
 /// ```
 /// use clacks_proto::{Config, SendRate};
@@ -24,76 +26,86 @@ const DEFAULT_NETWORK: &str = "clacks";
 /// # Ok::<(), clacks_proto::ConfigError>(())
 /// ```
 ///
-/// Everything is bounded. [`Config::max_memory`] returns the bound. With the default configuration most of it is the
-/// bodies in the queue (64 MiB) and the frames that links have received in part (256 × 64 KiB).
+/// Everything is bounded. [`Config::max_memory`] returns the bound. With the default configuration
+/// most of it is the bodies in the queue (64 MiB) and the frames that links have received in part
+/// (256 × 64 KiB).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The name of the network, at most 64 bytes. A tower of another network is refused in the hello.
-    /// Default: `clacks`.
+    /// The name of the network, at most 64 bytes. A tower of another network is refused in the
+    /// hello. Default: `clacks`.
     pub network: String,
     /// How often a message is handed on. Default: one a second (the original's code).
     pub send_rate: SendRate,
-    /// The most ticks that a late timer makes up for at once, at least 1. A larger number evens out a busy driver, and
-    /// lets more messages go out together. Default: 32 (ours: one window).
+    /// The most ticks that a late timer makes up for at once, at least 1. A larger number evens out
+    /// a busy driver, and lets more messages go out together. Default: 32 (ours: one window).
     pub burst: u32,
-    /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the original).
+    /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the
+    /// original).
     pub kill_timeout: Duration,
     /// The odds of each status in the draw. Default: 95 000 : 4 999 : 1 (the original's document).
     pub odds: Odds,
-    /// The longest body taken from a peer or from the application, in bytes: 1 to [`wire::MAX_BODY`] (16 MiB). Every
-    /// open link may hold one such body in part. Default: 64 KiB (ours).
+    /// The longest body taken from a peer or from the application, in bytes: 1 to
+    /// [`wire::MAX_BODY`] (16 MiB). Every open link may hold one such body in part. Default: 64 KiB
+    /// (ours).
     pub max_message: usize,
     /// The most messages held, at least 2. Default: 65 536 (ours).
     pub max_queue_messages: usize,
-    /// The most bytes of bodies held, at least `max_message`. The body of a message that has left counts until the
-    /// notices that carry it are polled. Default: 64 MiB (ours).
+    /// The most bytes of bodies held, at least `max_message`. The body of a message that has left
+    /// counts until the notices that carry it are polled. Default: 64 MiB (ours).
     pub max_queue_bytes: usize,
-    /// The share of the queue, in per cent, that [`enqueue`](crate::Tower::enqueue) may fill: 1 to 100. The rest is
-    /// kept for messages in transit, because full queues block a store-and-forward network. Default: 80 (ours).
+    /// The share of the queue, in per cent, that [`enqueue`](crate::Tower::enqueue) may fill: 1 to
+    /// 100. The rest is kept for messages in transit, because full queues block a store-and-forward
+    /// network. Default: 80 (ours).
     pub local_share: u8,
-    /// The most peers known, at least 1. A new peer of a full table replaces the peer that has been dead longest, or
-    /// else another address of this tower or of an ignored peer, or else is not learned. Default: 4 096 (ours).
+    /// The most peers known, at least 1. A new peer of a full table replaces the peer that has been
+    /// dead longest, or else another address of this tower or of an ignored peer, or else is not
+    /// learned. Default: 4 096 (ours).
     pub max_peers: usize,
-    /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free, each new link makes the
-    /// idle link that was unused longest close: a caller that is refused takes this tower for lost.
-    /// Default: 256 (ours).
+    /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free,
+    /// each new link makes the idle link that was unused longest close: a caller that is refused
+    /// takes this tower for lost. Default: 256 (ours).
     pub max_links: usize,
-    /// The most inbound links that have not completed their handshake, at most `max_links - 1`. Strangers can't take the
-    /// links that this tower needs for its own dials. Default: 64 (ours).
+    /// The most inbound links that have not completed their handshake, at most `max_links - 1`.
+    /// Strangers can't take the links that this tower needs for its own dials. Default: 64 (ours).
     pub max_half_open: usize,
-    /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB (ours).
+    /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB
+    /// (ours).
     pub window: Window,
-    /// The most peers that are not alive and are tried at a time, at least 1. Silent addresses must never take the whole
-    /// send rate. Default: 16 (ours).
+    /// The most peers that are not alive and are tried at a time, at least 1. Silent addresses must
+    /// never take the whole send rate. Default: 16 (ours).
     pub max_probes: usize,
-    /// How long a peer is left alone after a failed attempt, more than zero. Keeps a tower with an unlimited rate from
-    /// dialling a closed port without end. Default: 1 s (one tick of the default rate, so the original's odds hold).
+    /// How long a peer is left alone after a failed attempt, more than zero. Keeps a tower with an
+    /// unlimited rate from dialling a closed port without end. Default: 1 s (one tick of the
+    /// default rate, so the original's odds hold).
     pub probe_backoff: Duration,
     /// How long a peer is left alone after it answered that it is busy. Default: 100 ms (guess).
     pub busy_backoff: Duration,
-    /// How many addresses named as friends are learned. New peers come first in the draw, so this and `strangers`
-    /// together must stay below the send rate. Otherwise a peer that names fresh addresses takes every tick.
-    /// Default: 64 at once, then one every 4 s (ours).
+    /// How many addresses named as friends are learned. New peers come first in the draw, so this
+    /// and `strangers` together must stay below the send rate. Otherwise a peer that names fresh
+    /// addresses takes every tick. Default: 64 at once, then one every 4 s (ours).
     pub friends: Allowance,
     /// How many addresses claimed by callers are learned. Default: as for `friends` (ours).
     pub strangers: Allowance,
-    /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`, the original's
-    /// behaviour, no death or return is noticed in a quiet network. At least 10 ms. Default: 60 s (ours).
+    /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
+    /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
+    /// Default: 60 s (ours).
     pub heartbeat: Option<Duration>,
     /// How long the tower waits for what.
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
-    /// Which dialects are spoken. HTTP needs the feature `http`. A link that speaks HTTP may hold a request's head and
-    /// twice a body more than a native one. Default: the native dialect alone (ours: every build behaves the same).
+    /// Which dialects are spoken. HTTP needs the feature `http`. A link that speaks HTTP may hold a
+    /// request's head and twice a body more than a native one. Default: the native dialect alone
+    /// (ours: every build behaves the same).
     pub dialects: Dialects,
-    /// How many of the messages that came in last are remembered, to tell in
-    /// [`Notice::MessageReceived`](crate::Notice::MessageReceived) whether a message was here lately. Each takes some
-    /// 30 bytes, allocated when it is used. 0 remembers none. Default: 4 096 (guess).
+    /// How many of the messages that came in last are remembered by their names, at least; at most
+    /// twice as many are. [`Notice::MessageReceived`](crate::Notice::MessageReceived) tells from it
+    /// whether a message came in lately. Each takes some 30 bytes, allocated when it is used. 0
+    /// remembers none. Default: 4 096 (guess).
     pub recent: usize,
-    /// The most notices that wait for the driver: 16 to 2^30. While that many wait, messages from peers are refused as
-    /// busy, and other notices are counted instead of kept, except for
+    /// The most notices that wait for the driver: 16 to 2^30. While that many wait, messages from
+    /// peers are refused as busy, and other notices are counted instead of kept, except for
     /// [`Notice::ShutDown`](crate::Notice::ShutDown). Default: 8 192 (guess).
     pub max_pending_notices: usize,
 }
@@ -115,8 +127,9 @@ impl SendRate {
     }
 }
 
-/// Integer weights of the statuses in the draw of a recipient. A status without an eligible peer does not take part.
-/// New peers always come first. The sum must fit 32 bits, and `alive` must not be 0.
+/// Integer weights of the statuses in the draw of a recipient. A status without an eligible peer
+/// does not take part. New peers always come first. The sum must fit 32 bits, and `alive` must not
+/// be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Odds {
     /// The weight of all alive peers together.
@@ -176,8 +189,8 @@ pub enum Screening {
 pub enum Dialects {
     /// Only the [native](crate::wire) one.
     Native,
-    /// Also HTTP, with peers that don't speak the native dialect. HTTP names no network, so it is spoken only in the
-    /// network with the default name.
+    /// Also HTTP, with peers that don't speak the native dialect. HTTP names no network, so it is
+    /// spoken only in the network with the default name.
     NativeAndHttp,
 }
 

@@ -6,10 +6,12 @@ use crate::time::Instant;
 
 const ABSENT: u32 = u32::MAX;
 
-/// A binary heap of deadlines that knows the position of each index, so that a deadline can be moved or removed.
+/// A binary heap of deadlines that knows the position of each index, so that a deadline can be
+/// moved or removed.
 ///
-/// Setting, moving and removing cost O(log n). The owner of a deadline that is often put off (an idle link) leaves the
-/// early deadline in the heap and sets the true one when it fires. Then activity costs nothing here.
+/// Setting, moving and removing cost O(log n). The owner of a deadline that is often put off (an
+/// idle link) leaves the early deadline in the heap and sets the true one when it fires. Then
+/// activity costs nothing here.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineHeap {
     heap: Vec<(Instant, u32)>,

@@ -20,7 +20,8 @@ pub enum CloseReason {
     Evicted,
     /// The connection was not established within [`Timeouts::connect`](crate::Timeouts::connect).
     ConnectTimeout,
-    /// TLS and the hello were not complete within [`Timeouts::handshake`](crate::Timeouts::handshake).
+    /// TLS and the hello were not complete within
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake).
     HandshakeTimeout,
     /// A message was not confirmed within [`Timeouts::confirm`](crate::Timeouts::confirm).
     ConfirmTimeout,

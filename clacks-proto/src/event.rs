@@ -8,10 +8,11 @@ use crate::ids::{Fingerprint, LinkId, MessageId, OfferId};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
 
-/// An input: what a driver tells the state machine.
+/// An input of the state machine, from its driver.
 ///
-/// Each link has exactly one terminal event: `ConnectFailed`, `Lost` or `Closed`. An event for a link that has ended
-/// changes nothing and is counted in [`Stats::stale_events`](crate::Stats::stale_events).
+/// Each link has exactly one terminal event: `ConnectFailed`, `Lost` or `Closed`. An event for a
+/// link that has ended changes nothing and is counted in
+/// [`Stats::stale_events`](crate::Stats::stale_events).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -66,15 +67,15 @@ pub enum Action {
         /// The address to dial.
         address: Address,
     },
-    /// The link has bytes to send. Call [`StateMachine::transmit`](crate::StateMachine::transmit) whenever the
-    /// connection takes bytes, until it returns 0.
+    /// The link has bytes to send. Call [`StateMachine::transmit`](crate::StateMachine::transmit)
+    /// whenever the connection takes bytes, until it returns 0.
     Send {
         /// The link.
         link: LinkId,
     },
-    /// Close the connection. Answer with [`Event::Closed`], or with [`Event::Lost`] if it broke meanwhile, or with
-    /// [`Event::ConnectFailed`] if it was never established. A second `Close` for the same link always is an
-    /// [`Abort`](CloseMode::Abort).
+    /// Close the connection. Answer with [`Event::Closed`], or with [`Event::Lost`] if it broke
+    /// meanwhile, or with [`Event::ConnectFailed`] if it was never established. A second `Close`
+    /// for the same link always is an [`Abort`](CloseMode::Abort).
     Close {
         /// The link.
         link: LinkId,
@@ -83,13 +84,15 @@ pub enum Action {
         /// Why, for logs.
         reason: CloseReason,
     },
-    /// Show a message to the application, which answers with [`Tower::decide`](crate::Tower::decide).
+    /// Show a message to the application, which answers with
+    /// [`Tower::decide`](crate::Tower::decide).
     Screen {
         /// The id for the answer.
         offer: OfferId,
         /// The message.
         message: Message,
-        /// The peer that handed the message over, if it claimed to be one and no pinned key disproves the claim.
+        /// The peer that handed the message over, if it claimed to be one and no pinned key
+        /// disproves the claim.
         from: Option<Address>,
     },
     /// Tell the application.
@@ -105,8 +108,8 @@ pub enum CloseMode {
     Abort,
 }
 
-/// Something that an application may want to know. A notice owns all that it tells: it can be kept, sent to another
-/// thread, and serialized (feature `serde`).
+/// A report to the application. A notice owns its content: it can be kept, sent to another thread,
+/// and serialized (feature `serde`).
 ///
 /// Addresses and message bodies are reference-counted, so a notice is cheap to make and to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,8 +133,8 @@ pub enum Notice {
         /// Why.
         reason: StatusReason,
     },
-    /// A peer was forgotten: at the application's request, to make room in a full table, or because the address
-    /// turned out to be another address of a known tower.
+    /// A peer was forgotten: at the application's request, to make room in a full table, or because
+    /// the address turned out to be another address of a known tower.
     TowerForgotten {
         /// The peer.
         peer: Address,
@@ -146,8 +149,8 @@ pub enum Notice {
         message: Message,
         /// The peer, if the sender claimed to be one and no pinned key disproves the claim.
         from: Option<Address>,
-        /// Whether this tower has had the message lately: it is one of the last
-        /// [`Config::recent`](crate::Config::recent) that came in.
+        /// Whether a message of this name came in lately: it is among the last
+        /// [`Config::recent`](crate::Config::recent) that did. Bodies are not compared.
         again: bool,
     },
     /// A message was put into the queue.
@@ -159,7 +162,8 @@ pub enum Notice {
         /// What put the message into the queue.
         origin: Origin,
     },
-    /// A peer confirmed a message. This tower no longer holds it.
+    /// A peer confirmed a message. This tower no longer holds it, unless a copy has come in
+    /// meanwhile.
     MessageDelivered {
         /// The id that the message had.
         id: MessageId,
@@ -243,8 +247,8 @@ pub enum Status {
     Lost,
     /// The peer was lost for longer than [`Config::kill_timeout`](crate::Config::kill_timeout).
     Dead,
-    /// The application ignores the peer; or the address is another one of this tower or of an ignored peer. The latter
-    /// are forgotten when the table is full.
+    /// The application ignores the peer; or the address is another one of this tower or of an
+    /// ignored peer. The latter are forgotten when the table is full.
     Ignored,
 }
 
@@ -276,7 +280,8 @@ impl fmt::Display for Status {
 pub enum Dialect {
     /// The frames of [`wire`](crate::wire).
     Native,
-    /// HTTP/1.1 with JSON, as the towers of the original's JavaScript package speak it (feature `http`).
+    /// HTTP/1.1 with JSON, as the towers of the original's JavaScript package speak it (feature
+    /// `http`).
     Http,
 }
 

@@ -4,8 +4,9 @@ use core::hash::Hash;
 
 /// A keyed hasher.
 ///
-/// Peers choose the nonces, addresses and keys that a tower looks up. The hash is keyed with words of the tower's seed,
-/// so that a peer can't choose values that collide. No table is ever iterated, so the hash decides nothing but speed.
+/// Peers choose the nonces, addresses and keys that a tower looks up. The hash is keyed with words
+/// of the tower's seed, so that a peer can't choose values that collide. No table is ever iterated,
+/// so the hash decides nothing but speed.
 #[derive(Clone, Debug)]
 pub(crate) struct Hasher(ahash::RandomState);
 

@@ -5,7 +5,8 @@ use core::num::NonZeroU32;
 
 use crate::table::Key;
 
-/// How many entries a slot of a table has held before. Never zero, so that `Option<Id>` is as small as the id.
+/// How many entries a slot of a table has held before. Never zero, so that `Option<Id>` is as small
+/// as the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Epoch(NonZeroU32);
 
@@ -73,14 +74,14 @@ id! {
     PeerId
 }
 id! {
-    /// A message that a tower holds; [`Tower::message`](crate::Tower::message) looks it up. The id means nothing once
-    /// the message has left.
+    /// A message that a tower holds; [`Tower::message`](crate::Tower::message) looks it up. The id
+    /// means nothing once the message has left.
     MessageId
 }
 
 impl LinkId {
-    /// Returns the index of the link: less than [`Config::max_links`](crate::Config::max_links), and used by one link
-    /// at a time. Drivers can keep their own state in a `Vec`.
+    /// Returns the index of the link: less than [`Config::max_links`](crate::Config::max_links),
+    /// and used by one link at a time. Drivers can keep their own state in a `Vec`.
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
@@ -100,7 +101,8 @@ impl PeerId {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OfferId(pub(crate) MessageId);
 
-/// The identity of a tower: the SHA-256 of its certificate's public key (the DER of its `SubjectPublicKeyInfo`).
+/// The identity of a tower: the SHA-256 of its certificate's public key (the DER of its
+/// `SubjectPublicKeyInfo`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 

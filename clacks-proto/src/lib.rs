@@ -7,8 +7,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It opens no sockets, reads no clock and starts no threads. It is `no_std` (with `alloc`) unless a
-//! feature says otherwise. A *driver* passes it events and the current time, and executes the
+//! It opens no sockets, reads no clock and starts no threads. It is `no_std` (with `alloc`) unless
+//! a feature says otherwise. A *driver* passes it events and the current time, and executes the
 //! actions that it returns. The crates `clacks-smol` and `clacks-mio` are drivers for real sockets,
 //! `clacks-sim` is one for a simulated network.
 //!
@@ -20,13 +20,13 @@
 //! - [`StateMachine`] is for drivers: [`Event`]s in, [`Action`]s out.
 //!
 //! [`Config`] has all settings, [`wire`] specifies the bytes, [`selector`] is the draw of the
-//! recipient. `tls` (feature `tls`) is the same state machine with ciphertext on the outside. Use it
-//! whenever a network is not your own: [`Tower`] alone speaks clear text.
+//! recipient. `tls` (feature `tls`) is the same state machine with ciphertext on the outside. Use
+//! it whenever a network is not your own: [`Tower`] alone speaks clear text.
 //!
 //! # A complete driver
 //!
-//! Two towers, and a loop that executes their actions. The connection is a buffer in each direction.
-//! With sockets the loop is the same.
+//! Two towers, and a loop that executes their actions. The connection is a buffer in each
+//! direction. With sockets the loop is the same.
 //!
 //! ```
 //! use clacks_proto::{Action, Address, Config, Event, Instant, LinkId, Message, Seed, StateMachine, Tower};
@@ -70,27 +70,28 @@
 //!
 //! # The path of a message
 //!
-//! From a socket into the queue and out again. Each file is entered once.
+//! From a socket into the queue of a tower, and out again to the next one. Each line is one file.
 //!
-//! 1. The driver passes [`Event::BytesArrived`] to `Tower::handle` (`tower/mod.rs`), behind TLS
-//!    through `tls/secure_tower.rs`.
-//! 2. The tower takes the link out of its table (`tower/links.rs`) and calls `Link::handle_bytes`
-//!    (`link/mod.rs`). The codec of the link (`link/codec.rs`) decodes frames (`wire/decode.rs`).
-//! 3. The link counts the message in its window (`link/window.rs`) and passes a `LinkEvent` to
-//!    `Tower::on_link_event` (`tower/route.rs`), where links, peers and the queue meet.
-//! 4. The queue stores the message, unless it holds a copy of it or is full (`tower/queue.rs`). The link
-//!    records the answer and remembers the transfer for retries (`link/dedup.rs`).
-//! 5. The application gets notices (`tower/actions.rs`), and the driver [`Action::Send`].
-//! 6. `Tower::transmit` makes the link write the answer (`link/outgoing.rs`, `wire/encode.rs`).
-//! 7. At a tick (`tower/pacer.rs`) the tower draws a peer (`tower/selector.rs`, `tower/peers.rs`) for the
-//!    message at the head and gives it to a link of the peer (`tower/handover.rs`).
-//! 8. The driver is asked to send, and `transmit` writes the message with the address of a friend.
-//! 9. The confirmation arrives as in 2. The link settles the transfer (`link/outgoing.rs`).
-//! 10. The tower drops the message from the queue and notifies the application (`tower/route.rs`).
+//! 1. `tower/mod.rs`: the driver passes [`Event::BytesArrived`], and `on_bytes` takes the link out
+//!    of the table of `tower/links.rs`.
+//! 2. `link/codec.rs`: `Link::handle_bytes` makes the codec of the link decode frames with
+//!    `wire/decode.rs`.
+//! 3. `link/window.rs`: the message counts in the window until its answer is sent.
+//! 4. `tower/route.rs`: `on_link_event` decides about the message; `tower/sender.rs` finds its
+//!    sender.
+//! 5. `tower/queue.rs`: the message is stored, unless a copy is held or there is no room.
+//! 6. `tower/actions.rs`: the driver gets notices, and [`Action::Send`] for the answer.
+//! 7. `tower/handover.rs`: at a tick of `tower/pacer.rs`, a peer is drawn (`tower/selector.rs`) for
+//!    the message at the head.
+//! 8. `link/outgoing.rs`: the transfer waits on a link of the peer until `transmit` encodes it with
+//!    `wire/encode.rs`, after the answers.
+//! 9. `link/mod.rs`: the peer's confirmation, decoded as in 2, settles the transfer (`settle`).
+//! 10. `tower/route.rs`, `on_settled`: the queue drops the message, and the application is
+//!     notified.
 //!
-//! What happens when a link breaks is in `Tower::on_closed` (`tower/route.rs`), how a peer becomes lost
-//! in `tower/status.rs`, the bytes of a hello in `wire/encode.rs` and `wire/parse.rs`, the odds in
-//! `tower/selector.rs`.
+//! The rest by subject: the bytes of a hello are in `wire/encode.rs` and `wire/parse.rs`, what
+//! happens when a link breaks in `tower/link_closed.rs`, how a peer becomes lost in
+//! `tower/status.rs`, the odds in `tower/selector.rs`.
 //!
 //! # Names of the original
 //!
@@ -111,8 +112,8 @@
 //!
 //! # Panics
 //!
-//! A panic in this crate is a bug, and never the answer to a peer. If a peer sends invalid bytes, its
-//! link is closed with a [`CloseReason`] and counted in [`Stats`]. There is no `unsafe`.
+//! A panic in this crate is a bug, and never the answer to a peer. If a peer sends invalid bytes,
+//! its link is closed with a [`CloseReason`] and counted in [`Stats`]. There is no `unsafe`.
 //!
 //! # Features
 //!
@@ -132,7 +133,8 @@
 //! - `rand_core`, `rand_chacha`: the generator. Its words never change.
 //! - `hashbrown`: hash tables without an operating system's randomness.
 //! - `ahash`: keyed hashes, because peers choose the nonces, addresses and keys that are looked up.
-// With features too, so that every build has the same prelude and an import that is missing is missing everywhere.
+// With features too, so that every build has the same prelude and an import that is missing is
+// missing everywhere.
 #![no_std]
 
 extern crate alloc;

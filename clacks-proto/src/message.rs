@@ -32,8 +32,8 @@ impl fmt::Display for Kind {
 
 /// A message that an application hands in or takes out.
 ///
-/// The body is copied into an allocation of exactly its size, so that a stored message never keeps a larger buffer
-/// alive. Clones share the body; cloning allocates nothing.
+/// The body is copied into an allocation of exactly its size, so that a stored message never keeps
+/// a larger buffer alive. Clones share the body; cloning allocates nothing.
 ///
 /// ```
 /// use clacks_proto::{Kind, Message};
@@ -67,7 +67,8 @@ impl Message {
         Self::copied(Kind::Json, body.as_bytes())
     }
 
-    /// Returns a message with a copy of `body`, which must be UTF-8 unless the kind is [`Kind::Bytes`].
+    /// Returns a message with a copy of `body`, which must be UTF-8 unless the kind is
+    /// [`Kind::Bytes`].
     #[inline]
     pub(crate) fn copied(kind: Kind, body: &[u8]) -> Self {
         Self { kind, body: Arc::from(body) }

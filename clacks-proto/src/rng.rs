@@ -6,9 +6,9 @@ use rand_core::{Rng, SeedableRng};
 
 /// The seed of every random choice that a tower makes.
 ///
-/// Two towers with the same configuration, seed and inputs do the same. Whoever knows the seed knows every nonce and
-/// every draw: use [`Seed::generate`], or 32 bytes of the operating system's randomness, for a tower on a real network.
-/// Use a seed twice only to repeat a run.
+/// Two towers with the same configuration, seed and inputs do the same. Whoever knows the seed
+/// knows every nonce and every draw: use [`Seed::generate`], or 32 bytes of the operating system's
+/// randomness, for a tower on a real network. Use a seed twice only to repeat a run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed(pub [u8; 32]);
 
@@ -42,8 +42,8 @@ impl Seed {
     }
 }
 
-/// What a stream of random words is for. Each purpose has a stream of its own, so that a new draw in one place leaves
-/// all others as they were.
+/// What a stream of random words is for. Each purpose has a stream of its own, so that a new draw
+/// in one place leaves all others as they were.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The recipient of the next message.
@@ -56,7 +56,8 @@ pub(crate) enum Purpose {
     Start = 4,
 }
 
-/// One stream of random words. The generator is ChaCha8: fast, portable, and its words never change with an update.
+/// One stream of random words. The generator is ChaCha8: fast, portable, and its words never change
+/// with an update.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream(ChaCha8Rng);
 
@@ -98,10 +99,12 @@ impl Stream {
     }
 }
 
-/// The words that a [`SparseStream`] keeps: as many as the generator makes at once, four blocks of ChaCha.
+/// The words that a [`SparseStream`] keeps: as many as the generator makes at once, four blocks of
+/// ChaCha.
 const BLOCK: usize = 32;
 
-/// A [`Stream`] that takes no memory before its first draw and after [`rest`](Self::rest). It has the same words.
+/// A [`Stream`] that takes no memory before its first draw and after [`rest`](Self::rest). It has
+/// the same words.
 #[derive(Debug)]
 pub(crate) struct SparseStream {
     purpose: Purpose,
@@ -155,8 +158,8 @@ impl SparseStream {
     }
 }
 
-/// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the upper half of the product is the number. The few lower halves
-/// that would favour some numbers are drawn again.
+/// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the upper half of the product is the number. The
+/// few lower halves that would favour some numbers are drawn again.
 #[inline]
 fn bounded(word: u32, bound: u32, next: impl FnMut() -> u64) -> u32 {
     let product = u64::from(word) * u64::from(bound);

@@ -20,7 +20,8 @@ pub struct Stats {
     pub returned: u64,
     /// Messages about which a peer was asked again after their link broke.
     pub in_doubt: u64,
-    /// Messages that went back to the queue although a peer may have taken them. Each may now exist twice.
+    /// Messages that went back to the queue although a peer may have taken them. Each may now exist
+    /// twice.
     pub doubt_unresolved: u64,
     /// Messages that peers refused.
     pub refused_by_peers: u64,

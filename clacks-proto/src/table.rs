@@ -11,7 +11,8 @@ pub(crate) trait Key: Copy {
     fn parts(self) -> (u32, Epoch);
 }
 
-/// A generational table. Inserting, removing and looking up are O(1); the slot that was freed last is used first.
+/// A generational table. Inserting, removing and looking up are O(1); the slot that was freed last
+/// is used first.
 #[derive(Debug)]
 pub(crate) struct Table<K, T> {
     slots: Vec<Slot<T>>,

@@ -26,7 +26,8 @@ fn the_next_wakeup_is_now_while_actions_wait() {
     assert_eq!(raw.tower.next_wakeup().unwrap().reason, WakeupReason::Tick);
 }
 
-/// Some of everything that has a deadline, with further timers in between. Returns all that the tower asked for, and when.
+/// Some of everything that has a deadline, with further timers in between. Returns all that the
+/// tower asked for, and when.
 fn timed(mut disturb: impl FnMut(&mut Raw)) -> Vec<(Instant, Action)> {
     let mut config = quick();
     config.heartbeat = Some(seconds(7));

@@ -1,4 +1,5 @@
-//! How much goes out, and when: ticks, windows, probes, limits of length, and the room in the queue.
+//! How much goes out, and when: ticks, windows, probes, limits of length, and the room in the
+//! queue.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -61,7 +62,8 @@ fn one_message_leaves_on_each_tick_of_a_grid() {
     let ten = listen(&mut raw, 10);
     let apart: Vec<_> = ten.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(apart, [100_000_000; 9], "ten messages take ten ticks");
-    // One that comes between two ticks leaves on the next of the same grid, and no tick was saved up.
+    // One that comes between two ticks leaves on the next of the same grid, and no tick was saved
+    // up.
     raw.run(Duration::from_millis(1_234));
     raw.enqueue("late");
     raw.enqueue("later");

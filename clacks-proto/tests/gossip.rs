@@ -1,4 +1,5 @@
-//! Gossip: who is named as a friend, who is learned and how fast, and who makes room in a full table.
+//! Gossip: who is named as a friend, who is learned and how fast, and who makes room in a full
+//! table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;

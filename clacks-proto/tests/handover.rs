@@ -1,4 +1,5 @@
-//! Hand-over: a message stays with its sender until somebody has surely taken it, whatever happens on the way.
+//! Hand-over: a message stays with its sender until somebody has surely taken it, whatever happens
+//! on the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -191,7 +192,8 @@ fn a_retry_is_recognised_even_when_the_message_has_left_meanwhile() {
     assert!(raw.texts().is_empty());
     assert_eq!(raw.tower.stats().recognised_retries, 1);
     assert_eq!(raw.tower.stats().received, 1);
-    // The same number for the first time is another transfer, that of a peer that does not count well.
+    // The same number for the first time is another transfer, that of a peer that does not count
+    // well.
     raw.hand(link, 1, "taken");
     assert_eq!(raw.texts(), ["taken"]);
 }
@@ -250,7 +252,8 @@ fn a_receiver_recalls_a_window_of_transfers_of_each_link() {
     assert_eq!(raw.tower.stats().recognised_retries, 3);
 }
 
-/// Hands a message over that the tower then hands on, so that nothing of it is left here but the memory of its transfer.
+/// Hands a message over that the tower then hands on, so that nothing of it is left here but the
+/// memory of its transfer.
 fn taken_and_gone(raw: &mut Raw, link: LinkId, transfer: u64) {
     raw.hand(link, transfer, "taken");
     raw.run(seconds(1));
@@ -329,12 +332,14 @@ fn a_tower_that_says_a_goodbye_without_doubt_asks_nothing_again() {
     assert!(!raw.heard(link).iter().any(|said| matches!(said, Said::Goodbye(_))));
 }
 
-/// How long a sender with the default time-outs may ask: 30 s until it gives the link up, and 30 s until it gives up asking.
+/// How long a sender with the default time-outs may ask: 30 s until it gives the link up, and 30 s
+/// until it gives up asking.
 const LIFETIME: u64 = 60;
 
 #[test]
 fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
-    // The slowest that a dial and a hello may be: the question leaves just before the time to confirm has passed again.
+    // The slowest that a dial and a hello may be: the question leaves just before the time to
+    // confirm has passed again.
     let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
     let handed = raw.now;
     assert_eq!(raw.run_to_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
@@ -362,7 +367,7 @@ fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
 }
 
 #[test]
-fn a_transfer_is_recalled_for_its_lifetime() {
+fn a_taken_transfer_is_remembered_for_its_lifetime() {
     for (wait, recognised) in [(LIFETIME, 1), (LIFETIME + 2, 0)] {
         let mut raw = Raw::new(&quick());
         let link = raw.call_as(1);
@@ -510,7 +515,8 @@ fn a_message_is_answered_busy_unless_all_its_notices_fit() {
         config.max_peers = 2;
         config.kill_timeout = seconds(1);
         let mut raw = Raw::new(&config);
-        // A message that costs all that one can: its sender comes alive, and a dead peer makes room for its friend.
+        // A message that costs all that one can: its sender comes alive, and a dead peer makes room
+        // for its friend.
         raw.expand(1);
         raw.enqueue("probe");
         while raw.status(1) != Some(Status::Dead) {
@@ -583,7 +589,8 @@ fn a_message_that_left_may_come_back() {
 
 #[test]
 fn copies_that_cross_never_vanish_on_both_sides() {
-    // This tower's copy is in flight to the peer when the peer's copy comes in. Whatever the peer makes of ours, one stays here.
+    // This tower's copy is in flight to the peer when the peer's copy comes in. Whatever the peer
+    // makes of ours, one stays here.
     for is_confirmed in [true, false] {
         let mut raw = Raw::new(&quick());
         let link = raw.call_alive(1);

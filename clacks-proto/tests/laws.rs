@@ -25,7 +25,8 @@ impl Trace {
     }
 }
 
-/// A run in which much happens: gossip, a death and a return, screening off, broken links, a shutdown.
+/// A run in which much happens: gossip, a death and a return, screening off, broken links, a
+/// shutdown.
 fn eventful_run(seed: u64) -> u64 {
     let mut config = quick();
     config.heartbeat = Some(seconds(2));
@@ -63,7 +64,8 @@ fn eventful_run(seed: u64) -> u64 {
 fn law_1_determinism() {
     assert_eq!(eventful_run(1), eventful_run(1), "same seed, same trace");
     assert_ne!(eventful_run(1), eventful_run(2), "the seed matters");
-    // A change here is a change of behaviour (or of an action's Debug form): look before you take the new value over.
+    // A change here is a change of behaviour (or of an action's Debug form): look before you take
+    // the new value over.
     assert_eq!(
         eventful_run(1),
         4135061802473950345,
@@ -73,7 +75,8 @@ fn law_1_determinism() {
 
 #[test]
 fn law_2_a_new_draw_in_one_place_shifts_no_other() {
-    // Enqueueing draws nonces. The recipients of the first messages must not depend on how many are drawn.
+    // Enqueueing draws nonces. The recipients of the first messages must not depend on how many are
+    // drawn.
     let recipients = |messages: usize| {
         let mut config = quick();
         config.send_rate = SendRate::per_second(1);
@@ -182,7 +185,8 @@ fn tell(tower: &mut Tower, event: Event<'_>, now: Instant) {
     tower.handle(event, now);
 }
 
-/// Does what the steps say, with the driver's part of the contract kept only as far as the steps happen to keep it.
+/// Does what the steps say, with the driver's part of the contract kept only as far as the steps
+/// happen to keep it.
 fn misuse(steps: &[Step], each: &mut dyn FnMut(&Tower)) -> Tower {
     let mut config = quick();
     config.max_links = 6;
@@ -295,8 +299,8 @@ proptest! {
         misuse(&steps, &mut |tower| {
             let stats = tower.stats();
             let held = tower.queue_usage().messages as u64;
-            // Every message that was stored and not confirmed by a peer is still held. Those beyond are
-            // copies that came in while one was in flight, and up to two under screening.
+            // Every message that was stored and not confirmed by a peer is still held. Those beyond
+            // are copies that came in while one was in flight, and up to two under screening.
             let stored = stats.enqueued + stats.received - stats.coalesced;
             assert!(held + stats.delivered >= stored, "{stats:?} {held}");
             assert!(held + stats.delivered <= stored + stats.coalesced + 2, "{stats:?} {held}");
@@ -491,7 +495,8 @@ fn law_7_nothing_is_lost_while_links_break_and_peers_are_busy_refuse_and_hang() 
             if sent.is_ok() {
                 expected.insert(text, ());
             }
-            // Breaks, with bytes and confirmations on their way, and a tower that stops for a while.
+            // Breaks, with bytes and confirmations on their way, and a tower that stops for a
+            // while.
             let (a, b) = (n % 4, (n / 4) % 4);
             if n % 5 == 0 {
                 net.cut(a, b);

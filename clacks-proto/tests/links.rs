@@ -260,7 +260,7 @@ fn callers_do_not_take_the_room_for_our_own_dials() {
 }
 
 #[test]
-fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed() {
+fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
     let mut config = quick();
     config.max_peers = 1;
     config.kill_timeout = seconds(1);
@@ -268,7 +268,8 @@ fn a_dial_to_who_is_forgotten_before_it_is_polled_has_no_address_and_is_closed()
     let mut now = Instant::ORIGIN;
     tower.expand(&address(1), now).unwrap();
     tower.enqueue(Message::text("for nobody"), now).unwrap();
-    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten for another one.
+    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten
+    // for another one.
     while tower.status_counts().dead == 0 {
         now = now + seconds(1);
         tower.handle(Event::TimerFired, now);

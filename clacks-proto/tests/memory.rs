@@ -1,4 +1,5 @@
-//! Laws 8 and 9: memory is bounded by the documented formula, and a warm tower allocates only for what it stores.
+//! Laws 8 and 9: memory is bounded by the documented formula, and a warm tower allocates only for
+//! what it stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -49,8 +50,8 @@ fn long_name(n: usize) -> Address {
     Address::new(&format!("a{n:06}.{label}.{label}.{label}.{label}"), 1).unwrap()
 }
 
-/// Fills everything that a configuration bounds: bodies, messages, peers with the longest names, links with a body half received,
-/// windows full in both directions, notices.
+/// Fills everything that a configuration bounds: bodies, messages, peers with the longest names,
+/// links with a body half received, windows full in both directions, notices.
 fn fill(config: &Config) -> Tower {
     let mut tower = tower(0, config);
     let mut now = Instant::ORIGIN;
@@ -341,9 +342,9 @@ fn what_a_tower_does_not_use_it_does_not_hold() {
          two links open {two}, one more {three}"
     );
     assert!(idle <= 2_400, "{idle} with 8 new peers");
-    assert!(closed <= 6_144, "{closed} with 16 alive peers and 5 messages");
+    assert!(closed <= 5_200, "{closed} with 16 alive peers and 5 messages");
     // With two links a tower is at work, and has its generators.
-    assert!(two - closed <= 2_048, "{} for the first two links", two - closed);
+    assert!(two - closed <= 2_600, "{} for the first two links", two - closed);
     assert!(three - two <= 864, "{} for one more link", three - two);
 }
 

@@ -8,7 +8,8 @@ use clacks_proto::{CloseMode, CloseReason, Event, ProtocolError, Status};
 use common::quick;
 use common::raw::{Raw, Said, encode, hello, message};
 
-/// Says something wrong on an open link to the tower number 1 with one message unconfirmed, and checks what becomes of it.
+/// Says something wrong on an open link to the tower number 1 with one message unconfirmed, and
+/// checks what becomes of it.
 fn misbehave(bytes: &[u8], why: CloseReason) {
     let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
     raw.bytes(link, bytes);

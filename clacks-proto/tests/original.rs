@@ -18,7 +18,8 @@ fn three_steps() {
     let mut net = net(4, &config);
     net.towers[3] = None;
 
-    // Step 1: two towers know each other, a message circulates, a third announces itself to the first.
+    // Step 1: two towers know each other, a message circulates, a third announces itself to the
+    // first.
     net.expand(0, 1);
     net.expand(1, 0);
     net.enqueue(0, "Hello Discworld!");
@@ -30,7 +31,8 @@ fn three_steps() {
         }));
     }
 
-    // Step 2: a fourth announces itself to the first, all learn of it, it dies holding nothing, and is lost.
+    // Step 2: a fourth announces itself to the first, all learn of it, it dies holding nothing, and
+    // is lost.
     net.towers[3] = Some(tower(3, &config));
     net.announce(3, 0);
     let all = |net: &common::Net| {

@@ -352,7 +352,8 @@ fn a_side_that_says_goodbye_is_told_what_was_taken_behind_an_undecided_message()
     decide(&mut raw, second, Verdict::Accept).unwrap();
     decide(&mut raw, third, Verdict::Reject).unwrap();
     raw.leave(link);
-    // What is not answered before our goodbye was not taken: so the second must be answered, or there are two of it.
+    // What is not answered before our goodbye was not taken: so the second must be answered, or
+    // there are two of it.
     let heard = raw.heard(link);
     let answers = [
         Said::Refused(1, RefusedReason::Busy),

@@ -22,7 +22,8 @@ fn config() -> Config {
     config
 }
 
-/// A tower that knows the tower number 1 with a status and has no link to it. A lost or dead one is so because of a message that still waits.
+/// A tower that knows the tower number 1 with a status and has no link to it. A lost or dead one is
+/// so because of a message that still waits.
 fn standing(status: Status) -> Raw {
     let mut raw = Raw::new(&config());
     raw.expand(1);
@@ -194,7 +195,8 @@ fn success_as_receiver_makes_new_lost_and_dead_alive() {
 
 // New, alive -> lost.
 
-/// Ways to fail, each with what the link is closed for (nothing when the connection is gone anyway).
+/// Ways to fail, each with what the link is closed for (nothing when the connection is gone
+/// anyway).
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Failure {
     Refused,

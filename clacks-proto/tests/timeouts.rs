@@ -10,7 +10,8 @@ use clacks_proto::{Action, CloseMode, CloseReason, Event, LinkId, StateMachine, 
 use common::raw::{Raw, Said, encode, hello, message};
 use common::{address, net, quick, seconds};
 
-/// Runs up to a moment before a link has waited `time`, then to that moment. Returns how and why it was closed then.
+/// Runs up to a moment before a link has waited `time`, then to that moment. Returns how and why it
+/// was closed then.
 fn closed_after(raw: &mut Raw, link: LinkId, time: Duration) -> (CloseMode, CloseReason) {
     raw.run(time - Duration::from_nanos(1));
     assert_eq!(raw.close_reason(link), None, "too early");

@@ -5,9 +5,9 @@
 //! cargo run --package clacks-smol --example original -- key.pem cert.pem
 //! ```
 //!
-//! The key and the certificate are in PEM, as for the original's `init(key, cert)`. Without them the
-//! example generates a key, which the original can't. It ends when a message has passed from the tower
-//! to a remote tower and back.
+//! The key and the certificate are in PEM, as for the original's `init(key, cert)`. Without them
+//! the example generates a key, which the original can't. It ends when a message has passed from
+//! the tower to a remote tower and back.
 
 use std::error::Error;
 use std::fs;

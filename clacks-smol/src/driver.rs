@@ -170,8 +170,8 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
                     armed = wakeup;
                     timer = shared.to_std(wakeup).map_or_else(Timer::never, Timer::at);
                 }
-                // Links come first: the timer may always be due, and verbs may be called all the time.
-                // Both are looked at above, whatever ends the wait.
+                // Links come first: the timer may always be due, and verbs may be called all the
+                // time. Both are looked at above, whatever ends the wait.
                 let timeout = async { _ = (&mut timer).await };
                 future::or(self.executor.tick(), future::or(self.woken(), timeout)).await;
             }

@@ -1,7 +1,8 @@
 //! Things done in turn, and how long each takes beside the first of them.
 //!
-//! On a machine with other work an absolute time means little. So all rows of a comparison take turns, some milliseconds each, and what is told
-//! is the median of the ratios within a round: whatever slows the machine down slows down all of them.
+//! On a machine with other work an absolute time means little. So all rows of a comparison take
+//! turns, some milliseconds each, and what is told is the median of the ratios within a round:
+//! whatever slows the machine down slows down all of them.
 #![allow(dead_code, unreachable_pub, reason = "each benchmark uses its own part")]
 
 use std::env;
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 
-/// How long a row's turn is, about: long enough to have in the caches again what the rows before it have driven out.
+/// How long a row's turn is, about: long enough to have in the caches again what the rows before it
+/// have driven out.
 const TURN: Duration = Duration::from_millis(40);
 
-/// A comparison: the first row is the floor, the others are measured against it. Where something grows there may be one more floor for each size, by which the
-/// rows after it are measured.
+/// A comparison: the first row is the floor, the others are measured against it. Where something
+/// grows there may be one more floor for each size, by which the rows after it are measured.
 pub struct Comparison<'a> {
     name: String,
     bytes: Option<u64>,
@@ -106,7 +108,8 @@ impl<'a> Comparison<'a> {
         let times: Vec<_> = self.rows.iter_mut().map(|row| row.calibrate(rounds > 1)).collect();
         let mut seen: Vec<Vec<f64>> = vec![Vec::new(); self.rows.len()];
         for round in 0..rounds {
-            // In another order each time: whoever comes after a row that empties the caches must not always be the same.
+            // In another order each time: whoever comes after a row that empties the caches must
+            // not always be the same.
             for place in 0..self.rows.len() {
                 let index = (place + round) % self.rows.len();
                 let row = &mut self.rows[index];

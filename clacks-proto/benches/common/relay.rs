@@ -108,7 +108,8 @@ impl Relay {
         let frames = self.batch.chunks_exact_mut(self.stride);
         let first = self.turns * frames.len() as u64;
         for (frame, transfer) in frames.zip(first..) {
-            // Behind the head the transfer's number, and behind that and the attempt the first half of the nonce.
+            // Behind the head the transfer's number, and behind that and the attempt the first half
+            // of the nonce.
             frame[5..13].copy_from_slice(&transfer.to_be_bytes());
             frame[14..22].copy_from_slice(&self.turns.to_be_bytes());
         }

@@ -13,7 +13,8 @@ pub enum Caller {
     Others,
 }
 
-/// The tower in the middle, when it has a link to each of so many others and nothing more to do. The others are gone, and it does not know that.
+/// The tower in the middle, when it has a link to each of so many others and nothing more to do.
+/// The others are gone, and it does not know that.
 pub fn star(count: usize, caller: Caller) -> SecureTower {
     let mut centre = tower(0, count);
     for n in 1..=count {

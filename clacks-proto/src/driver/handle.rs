@@ -29,18 +29,18 @@ use crate::tower::{
 /// - Verbs: [`enqueue`](Self::enqueue), [`deliver`](Self::deliver), [`expand`](Self::expand),
 ///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`unignore`](Self::unignore),
 ///   [`forget`](Self::forget), [`pin`](Self::pin), [`restore`](Self::restore),
-///   [`shutdown`](Self::shutdown).
+///   [`shutdown`](Self::shutdown), [`shutdown_within`](Self::shutdown_within).
 /// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find),
 ///   [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
 ///   [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),
 ///   [`address`](Self::address), [`local_addr`](Self::local_addr), [`identity`](Self::identity),
-///   [`config`](Self::config).
+///   [`config`](Self::config), [`now`](Self::now).
 /// - [`notices`](Self::notices) for what the tower reports, [`wait`](Self::wait) for any condition,
 ///   [`with`](Self::with) for the state machine itself, [`wake`](Self::wake) for its driver.
 ///
 /// After the end of the driver, verbs refuse as in a shutdown. Getters answer for a tower with
-/// neither messages nor peers, except for [`stats`](Self::stats) and
-/// [`queue_usage`](Self::queue_usage), which stay as they were.
+/// neither messages nor peers, except for [`stats`](Self::stats),
+/// [`queue_usage`](Self::queue_usage) and [`snapshot`](Self::snapshot), which stay as they were.
 pub struct Handle<M> {
     shared: Arc<Shared<M>>,
 }
@@ -187,7 +187,10 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     }
 
     /// Calls the state machine with the current time, and wakes the driver. Returns `None` after
-    /// the end of the driver. The tower does nothing else meanwhile.
+    /// the end of the driver.
+    ///
+    /// The tower does nothing else meanwhile. `call` must not use a handle of this tower: it would
+    /// wait for itself.
     pub fn with<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
         let result = self.shared.call(call);
         self.wake();
@@ -201,7 +204,8 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     }
 
     /// Waits until `condition` returns a value. It is called after each time that the tower has
-    /// acted, and must not use a handle. The result is `None` after the end of the driver.
+    /// acted, and must not use a handle of this tower. The result is `None` after the end of the
+    /// driver.
     pub fn wait<R: 'static>(
         &self,
         mut condition: impl FnMut(&M) -> Option<R> + Send + 'static,
@@ -249,10 +253,10 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         self.look(Tower::status_counts, |_| StatusCounts::default())
     }
 
-    /// Returns the peers to be kept for the next start.
+    /// Returns the peers to be kept for the next start. See [`Tower::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<PeerRecord> {
-        self.look(|tower| tower.snapshot().collect(), |_| Vec::new())
+        self.look(|tower| tower.snapshot().collect(), |last| last.peers.clone())
     }
 
     /// Returns the address at which peers reach the tower.

@@ -22,7 +22,7 @@ mod notices;
 mod wait;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -40,7 +40,7 @@ use crate::message::{Message, Nonce};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::tower::{QueueUsage, ShutdownProgress, Verdict};
+use crate::tower::{PeerRecord, QueueUsage, ShutdownProgress, Verdict};
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptBackoff};
 pub use connection::{CHUNK, Connection, Readiness, Turn};
@@ -104,10 +104,10 @@ enum Life<M> {
 }
 
 /// What is known of a tower after its end.
-#[derive(Clone, Copy)]
 struct Final {
     stats: Stats,
     usage: QueueUsage,
+    peers: Vec<PeerRecord>,
     /// The messages that no peer took.
     left: usize,
 }
@@ -259,7 +259,8 @@ impl<M: StateMachine> Shared<M> {
             let tower = machine.tower();
             let usage = tower.queue_usage();
             let left = left.unwrap_or(usage.messages);
-            let last = Final { stats: *tower.stats(), usage, left };
+            let peers = tower.snapshot().collect();
+            let last = Final { stats: *tower.stats(), usage, peers, left };
             core::mem::replace(&mut *life, Life::Over(Box::new(last)))
         };
         // Not under the lock: a state machine may hold much.
@@ -290,8 +291,9 @@ impl<M: StateMachine> Shared<M> {
     /// deliveries were dropped.
     fn find_missed_deliveries(&self) {
         let Life::Running { machine, .. } = &*self.lock() else { return };
+        let held: BTreeSet<Nonce> = machine.tower().peek().map(|held| held.nonce).collect();
         for (nonce, delivery) in &mut *lock(&self.deliveries) {
-            if machine.tower().peek().all(|held| held.nonce != *nonce) {
+            if !held.contains(nonce) {
                 delivery.get_or_insert(Delivery { to: None });
             }
         }

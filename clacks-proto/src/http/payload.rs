@@ -185,7 +185,7 @@ mod tests {
     fn payloads_survive_a_round_trip() {
         let (sender, friend) = (address("localhost:8001"), address("10.0.0.1:80"));
         for message in [Message::text("é\""), Message::bytes(&[0, 255]), Message::json("[1.0]")] {
-            let parts = Some((message.kind(), &message.body()[..]));
+            let parts = Some((message.kind(), message.body()));
             let json = write_payload(parts, &sender, Some(&friend));
             let (sender, friend) = (Some(sender.clone()), Some(friend.clone()));
             let expected = Payload { message: Some(message), sender, friend };

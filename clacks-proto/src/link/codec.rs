@@ -1,7 +1,7 @@
 //! Bytes of a link to frames and back, in the dialect of the link.
 //!
-//! Both dialects speak frames on the inside. What a dialect can't do is told by the functions of this module, so that the
-//! rest of the crate asks for a capability and not for a dialect.
+//! Both codecs turn bytes into frames. The functions of this module return the capabilities of a
+//! dialect, so that the rest of the crate asks for a capability instead of a dialect.
 
 #![cfg_attr(not(feature = "http"), allow(unused_variables, reason = "only HTTP needs them"))]
 
@@ -27,7 +27,7 @@ pub(crate) const HAS_HTTP: bool = cfg!(feature = "http");
 /// The most links to one peer that speaks HTTP: each carries one message at a time (guess).
 const HTTP_LINKS: usize = 4;
 
-/// Returns what may be unconfirmed on a link of a dialect before the peer has told its own window.
+/// Returns the window of a link before the peer's hello has named one.
 pub(super) fn window(dialect: Dialect, configured: Window) -> Window {
     match dialect {
         Dialect::Native => configured,
@@ -45,7 +45,7 @@ pub(crate) fn can_retry(dialect: Dialect) -> bool {
     dialect == Dialect::Native
 }
 
-/// Returns how many links to one peer of a dialect are of use.
+/// Returns the maximum number of links to one peer of a dialect.
 pub(crate) fn max_links_to_peer(dialect: Dialect) -> usize {
     match dialect {
         Dialect::Native => 1,
@@ -53,7 +53,7 @@ pub(crate) fn max_links_to_peer(dialect: Dialect) -> usize {
     }
 }
 
-/// Returns whether a message from the tower at `sender` survives a dialect unchanged.
+/// Returns whether a dialect can carry a message from the tower at `sender` unchanged.
 pub(crate) fn carries(dialect: Dialect, message: &Message, sender: &Address) -> bool {
     match dialect {
         Dialect::Native => true,
@@ -94,14 +94,15 @@ impl Codec {
         false
     }
 
-    /// Begins with our hello.
+    /// Begins the native dialect: queues our hello.
     pub(super) fn begin_native(&mut self, session: &mut Session, local: &Local) {
         *self = Self::Native(Decoder::new(local.config.max_message).expect_hello());
         session.dialect = Dialect::Native;
         session.outgoing.hello_due = true;
     }
 
-    /// Takes the dialect on which TLS has agreed. Returns whether the link is open without a hello.
+    /// Switches to the dialect on which TLS has agreed. Returns whether the link is open without a
+    /// hello.
     pub(super) fn agree(&mut self, dialect: Dialect, session: &mut Session, local: &Local) -> bool {
         match dialect {
             Dialect::Native => {
@@ -232,7 +233,7 @@ impl Session {
 }
 
 impl LinkEvent<'static> {
-    /// Adds to the end of a link which dialect the peer turned out to speak.
+    /// Notes in the end of a link which dialect the peer speaks.
     pub(crate) fn in_dialect(mut self, speaks: Dialect) -> Self {
         if let Self::Closed(closed) = &mut self {
             closed.speaks = Some(speaks);

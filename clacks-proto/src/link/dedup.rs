@@ -1,4 +1,4 @@
-//! Transfers that were taken lately, so that a retried one is recognised.
+//! The memory of taken transfers, in which retried ones are recognised.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -32,8 +32,8 @@ impl RetryWindow {
     }
 }
 
-/// The number of ended links of one peer that are remembered (guess). A peer rarely has more links than one in each
-/// direction, and is in doubt about no earlier ones.
+/// The number of ended links of one peer that are remembered (guess). A peer rarely has more links
+/// than one in each direction, and is in doubt about no earlier ones.
 const LINKS_PER_PEER: usize = 2;
 
 /// The retry windows of the last links of a peer that have ended.
@@ -53,7 +53,8 @@ struct Ended {
 }
 
 impl RetryMemory {
-    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. The oldest window gives way.
+    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. The
+    /// oldest window gives way.
     pub(crate) fn keep(
         &mut self,
         incarnation: u64,
@@ -93,25 +94,26 @@ impl RetryMemory {
     }
 }
 
-/// Returns how long after it was taken a transfer may be asked about.
+/// Returns for how long the sender may retry a transfer after it was taken.
 ///
-/// The sender waits for the confirmation for its time to confirm; then it ends the link, if the link has not broken
-/// before. It asks again at once, on a link that is open or on one that it dials. A dialled link may take the times to
-/// connect and to shake hands. On either the retry leaves before the time to confirm has passed once more, or the message
-/// goes back to the sender's queue. There is no second retry.
+/// The sender waits `confirm` for the confirmation and then closes the link, unless the link breaks
+/// earlier. It retries at once, on an open link or on a link that it dials, which takes at most
+/// `connect` and `handshake`. If the retry is not sent within another `confirm`, the message goes
+/// back to the sender's queue. There is no second retry.
 ///
-/// These times are the sender's; this tower's own times stand in for them. A transfer that is dropped too early is taken
-/// for a new one: the message then exists twice, and is not lost.
+/// The sender has its own time-outs, which this tower does not know; its own ones are used. A
+/// transfer that is forgotten too early is taken as a new one: the message is then duplicated, not
+/// lost.
 pub(crate) fn lifetime(times: &Timeouts) -> Duration {
     let dialled = times.connect.saturating_add(times.handshake);
     times.confirm.saturating_add(times.confirm.max(dialled))
 }
 
-/// Returns whether a peer that ends a link with this goodbye asks about none of its transfers again.
+/// Returns whether a peer that closes a link with this goodbye retries none of its transfers.
 ///
-/// A peer says goodbye as idle or leaving only when nothing of its own is unanswered, and asks nothing of a peer that it
-/// ignores. The refusals of a hello come before any transfer. A peer that ends the link because this tower violated the
-/// protocol may still be in doubt.
+/// A peer says goodbye as idle or leaving only when all its transfers are answered, and sends
+/// nothing to a peer that it ignores. A hello is refused before any transfer. A peer that closes
+/// the link because this tower violated the protocol may still be in doubt.
 pub(crate) fn leaves_no_doubt(farewell: Farewell) -> bool {
     farewell != Farewell::Misbehaved
 }

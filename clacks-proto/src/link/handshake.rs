@@ -22,8 +22,8 @@ impl Link {
         LinkEvent::Handled
     }
 
-    /// Handles what a TLS handshake has agreed on and proved, before the first plaintext. The caller has compared the key
-    /// with the pinned one.
+    /// Handles what a TLS handshake has agreed on and proved, before the first plaintext. The
+    /// caller has compared the key with the pinned one.
     pub(crate) fn handle_tls_handshake(
         &mut self,
         dialect: Dialect,

@@ -1,8 +1,9 @@
 //! One connection: what is exchanged on it, what is unsettled, and its deadlines.
 //!
-//! A [`Link`] turns bytes and time into [`LinkEvent`]s, and what the tower gives it into bytes. It knows nothing of peers,
-//! queues and other links. Its parts, each in a file: the codec, the handshake, the window of what came in, what goes
-//! out, the memory of taken transfers, and the timers.
+//! A [`Link`] turns bytes and time into [`LinkEvent`]s, and transfers of the tower into bytes. It
+//! knows nothing of peers, queues and other links. Each part has a file: the codec, the handshake,
+//! the window of incoming transfers, the outgoing frames, the memory of taken transfers, and the
+//! timers.
 
 mod codec;
 mod dedup;
@@ -46,7 +47,7 @@ pub(crate) struct Local {
     pub(crate) identity: Option<Box<Fingerprint>>,
     /// A number drawn when the tower was made.
     pub(crate) incarnation: u64,
-    /// Whether HTTP is spoken with peers that speak nothing else.
+    /// Whether HTTP is spoken with peers that do not speak the native dialect.
     pub(crate) speaks_http: bool,
 }
 
@@ -79,7 +80,7 @@ pub(crate) enum State {
     Open,
     /// This tower said goodbye, and waits for what is unanswered.
     Leaving(CloseReason),
-    /// Nothing that arrives matters any more. The driver closes the connection, or has done so.
+    /// Bytes that arrive are ignored. The driver closes the connection, or has done so.
     Closed,
 }
 
@@ -100,10 +101,10 @@ pub(crate) enum Sender<'a> {
     Claimed(Option<&'a Address>),
 }
 
-/// What happened on a link that concerns the tower. Borrows from the frame that brought it.
+/// An event on a link that the tower must handle. Borrows from the frame that caused it.
 #[derive(Debug)]
 pub(crate) enum LinkEvent<'a> {
-    /// The link dealt with something by itself.
+    /// Nothing that the tower must handle.
     Handled,
     /// The link is open. The hello is the other side's, if its dialect has one.
     Opened(Option<&'a Hello<'a>>),
@@ -113,15 +114,16 @@ pub(crate) enum LinkEvent<'a> {
     Announce(&'a AnnounceFrame, Sender<'a>),
     /// The peer answered a transfer.
     Settled(Transfer, Outcome),
-    /// The link said goodbye, and waits for what is unanswered. No new transfers may be given to it.
+    /// The link said goodbye, and waits for what is unanswered. No new transfers may be given to
+    /// it.
     Leaving(Withdrawn),
-    /// The link takes and gives no more frames.
+    /// The link handles and sends no more frames.
     Closed(Box<Closed>),
     /// The driver did not close the connection in time.
     CloseTimedOut,
 }
 
-/// What an ending link gives back.
+/// The transfers and messages that a closing link returns to the tower.
 #[derive(Debug, Default)]
 pub(crate) struct Withdrawn {
     /// Transfers that were not sent.
@@ -136,7 +138,7 @@ pub(crate) struct Closed {
     pub(crate) reason: CloseReason,
     /// How the driver must close the connection; `None` if the connection is gone.
     pub(crate) how: Option<CloseMode>,
-    /// Whether the link was dialled and the other side was never heard.
+    /// Whether the link was dialled and the other side sent nothing.
     pub(crate) is_unreached: bool,
     pub(crate) withdrawn: Withdrawn,
     /// A transfer on which the peer has decided, though its answer is not complete (HTTP).
@@ -163,7 +165,7 @@ pub(crate) struct Link {
     session: Session,
 }
 
-/// All of a link but the decoding of its bytes, from which its events borrow.
+/// All of a link except its codec, from whose frames the events borrow.
 #[derive(Debug)]
 pub(crate) struct Session {
     state: State,
@@ -181,11 +183,11 @@ pub(crate) struct Session {
     timers: TimerTable,
     /// The peer has answered all transfers up to this number, the last one with this outcome.
     settling: Option<(u64, Outcome)>,
-    /// What the peer said of the oldest transfer in an answer that is not complete (HTTP).
+    /// The outcome of the oldest transfer, from a response that is not complete (HTTP).
     early_outcome: Option<Outcome>,
     /// The codec has bytes to send besides frames (HTTP).
     has_output: bool,
-    /// The link is closed when nothing that came in is undecided (HTTP).
+    /// The link is closed when all transfers that came in are answered (HTTP).
     closes_when_answered: bool,
     /// How long the link may be unused; less than configured if the peer asks for it (HTTP).
     idle: core::time::Duration,
@@ -257,7 +259,7 @@ impl Link {
         &mut self.session
     }
 
-    /// Handles bytes that arrived, and passes what follows to the router.
+    /// Handles bytes that arrived, and passes the events that follow to the router.
     #[inline(always)]
     pub(crate) fn handle_bytes(&mut self, id: LinkId, bytes: &[u8], router: &mut impl Router) {
         let Self { codec, session } = self;
@@ -265,7 +267,7 @@ impl Link {
         codec.handle_bytes(bytes, id, session, router);
     }
 
-    /// Handles the time. Returns an event if a deadline has come that concerns the tower.
+    /// Handles all deadlines that have come, up to the first one with an event for the tower.
     pub(crate) fn handle_timeout(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
         let Self { codec, session } = self;
         while let Some(timer) = session.timers.expire(now) {
@@ -418,8 +420,8 @@ impl Session {
             && matches!(self.state, State::Connecting | State::Handshake)
     }
 
-    /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers that the other side does not
-    /// read are no reason to keep it.
+    /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers
+    /// that the other side does not read are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
         self.is_open() && !self.is_unsettled() && !self.outgoing.is_mid_frame()
     }
@@ -447,7 +449,7 @@ impl Session {
         self.timers.next()
     }
 
-    /// Returns whether the tower must take note of what has changed.
+    /// Returns whether the tower must be called for a send, a deadline or a load that has changed.
     #[inline]
     pub(crate) fn needs_attention(&self) -> bool {
         !self.send_queued && self.wants_transmit()
@@ -502,7 +504,8 @@ impl Session {
         self.incoming.defer(transfer, len, message);
     }
 
-    /// Answers the transfer of a message about which the application decided. Returns the number of the transfer.
+    /// Answers the transfer of a message about which the application decided. Returns the number of
+    /// the transfer.
     pub(crate) fn decide(
         &mut self,
         message: MessageId,
@@ -535,8 +538,8 @@ impl Session {
         LinkEvent::Leaving(withdrawn)
     }
 
-    /// Ends the link's part in the protocol. With `how` the driver is asked to close the connection; without, the
-    /// connection is gone. Only for a live link.
+    /// Ends the link's part in the protocol. With `how` the driver is asked to close the
+    /// connection; without, the connection is gone. Only for a live link.
     pub(crate) fn close(
         &mut self,
         reason: CloseReason,
@@ -581,7 +584,8 @@ impl Session {
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'static> {
-        // A goodbye is the last frame of its side: after the one of a leaving link there is no other.
+        // A goodbye is the last frame of its side: after the one of a leaving link there is no
+        // other.
         if !matches!(self.state, State::Leaving(_)) {
             self.outgoing.goodbye_due = Some(Farewell::Misbehaved);
         }
@@ -613,7 +617,8 @@ impl Session {
         self.is_busy() || self.incoming.is_pending()
     }
 
-    /// Returns whether an open link is not idle: a transfer is unsettled, or a request is incomplete.
+    /// Returns whether an open link is not idle: a transfer is unsettled, or a request is
+    /// incomplete.
     fn is_in_use(&self) -> bool {
         self.is_unsettled() || self.timers.get(LinkTimer::Request) < Instant::FAR_FUTURE
     }
@@ -645,7 +650,7 @@ impl Session {
             Frame::Announce(frame) if self.is_open() => {
                 self.handle_announce(frame, Sender::Link, local, now)
             }
-            // Nothing is taken after our goodbye, and the other side knows that.
+            // Transfers after our goodbye are not taken. The peer learns that from the goodbye.
             Frame::Message(_) | Frame::Announce(_) => LinkEvent::Handled,
             Frame::Refused { transfer, reason } => {
                 self.handle_answer(*transfer, Outcome::Refused(*reason), local, now)
@@ -656,7 +661,7 @@ impl Session {
             }
             Frame::Hello(_) => self.violation(ProtocolError::HelloTwice, local, now),
             Frame::Goodbye { farewell } => {
-                // The answer tells the other side that what we did not answer was not taken.
+                // Our goodbye lets the peer know that transfers without an answer were not taken.
                 self.say_goodbye(*farewell);
                 let reason = CloseReason::Goodbye(*farewell);
                 self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now)
@@ -706,8 +711,8 @@ impl Session {
         }
     }
 
-    /// Handles the answer to the transfer `number`. Those before it that the peer has not answered are confirmed by it.
-    /// [`settle`](Self::settle) passes them on.
+    /// Handles the answer to the transfer `number`. Those before it that the peer has not answered
+    /// are confirmed by it. [`settle`](Self::settle) passes them on.
     #[inline]
     fn handle_answer(
         &mut self,
@@ -723,7 +728,8 @@ impl Session {
         LinkEvent::Handled
     }
 
-    /// Settles the transfers that the last frame has answered, and closes the link if that was all it waited for.
+    /// Settles the transfers that the last frame has answered, and closes the link if that was all
+    /// it waited for.
     #[inline(always)]
     pub(crate) fn settle(&mut self, id: LinkId, router: &mut impl Router) {
         if let Some((number, outcome)) = self.settling.take() {

@@ -1,4 +1,4 @@
-//! What a link has for the other side: transfers, and the frames that go out next.
+//! The outgoing side of a link: transfers, and the order of frames.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,13 +15,14 @@ use crate::wire::{
     AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_HEAD, MessageFrame, VERSION, Window,
 };
 
-/// Something that the peer must answer.
+/// A message or an announcement that the peer must answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
     pub(crate) number: u64,
     pub(crate) attempt: Attempt,
     pub(crate) payload: Payload,
-    /// When the transfer was handed to the driver. Before that, since when only the driver holds it up.
+    /// When the transfer was handed to the driver. Before that: when the window last had nothing
+    /// unanswered.
     pub(crate) sent: Instant,
 }
 
@@ -49,7 +50,7 @@ impl Transfer {
     }
 }
 
-/// The next frame, as small values.
+/// The next frame, without borrowed parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NextFrame {
     Hello,
@@ -73,9 +74,10 @@ struct Partial {
 pub(crate) struct Outgoing {
     pub(crate) hello_due: bool,
     pub(crate) goodbye_due: Option<Farewell>,
-    /// What the other side lets be unconfirmed.
+    /// The window that the other side has granted.
     pub(crate) granted: Window,
-    /// In the order in which they are sent. Those that were sent are in front, since answers come in the same order.
+    /// In the order in which they are sent. Those that were sent are in front, since answers come
+    /// in the same order.
     transfers: VecDeque<Transfer>,
     /// How many of the transfers were sent.
     sent: usize,
@@ -159,8 +161,8 @@ impl Outgoing {
         Some(*next)
     }
 
-    /// Takes the transfer that has waited longest for its answer. When no answer is awaited any more, the waiting time
-    /// of the next transfer begins: it was not its driver that held it up before.
+    /// Takes the transfer that has waited longest for its answer. If no other answer is awaited,
+    /// the waiting time of the next transfer begins now: the peer's window held it up before.
     #[inline]
     pub(crate) fn pop_sent(&mut self, now: Instant) -> Option<Transfer> {
         if self.sent == 0 {
@@ -211,7 +213,8 @@ impl Outgoing {
         self.goodbye_due.take().map(NextFrame::Goodbye)
     }
 
-    /// Writes a frame. What does not fit into `out` is kept for [`transmit_partial`](Self::transmit_partial).
+    /// Writes a frame. What does not fit into `out` is kept for
+    /// [`transmit_partial`](Self::transmit_partial).
     #[inline]
     pub(crate) fn transmit(
         &mut self,

@@ -2,7 +2,7 @@
 
 use crate::time::Instant;
 
-/// What a link waits for.
+/// What a link waits for until a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkTimer {
     /// The dialled peer accepts the connection.
@@ -15,7 +15,8 @@ pub(crate) enum LinkTimer {
     Idle,
     /// An HTTP request that has begun is complete.
     Request,
-    /// After our goodbye: the peer answers what was sent. After that: the driver closes the connection.
+    /// After our goodbye: the peer answers what was sent. After that: the driver closes the
+    /// connection.
     Close,
 }
 
@@ -28,8 +29,8 @@ impl LinkTimer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimerTable {
     deadlines: [Instant; LinkTimer::ALL.len()],
-    /// Not later than the earliest deadline. Deadlines are put off all the time, and one that is looked at too early does no
-    /// harm.
+    /// Not later than the earliest deadline. Deadlines are put off all the time, and one that is
+    /// looked at too early does no harm.
     next: Instant,
 }
 
@@ -60,7 +61,8 @@ impl TimerTable {
         *self = Self::default();
     }
 
-    /// Returns when [`expire`](Self::expire) must be called; [`Instant::FAR_FUTURE`] if no timer is set.
+    /// Returns when [`expire`](Self::expire) must be called; [`Instant::FAR_FUTURE`] if no timer is
+    /// set.
     #[inline]
     pub(crate) fn next(&self) -> Instant {
         self.next

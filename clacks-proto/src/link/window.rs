@@ -12,12 +12,14 @@ pub(crate) enum Outcome {
     Taken,
     /// The transfer was not taken, and may be tried again.
     Refused(RefusedReason),
-    /// The transfer is not what its receiver understands. Only HTTP has this answer; the number is its status.
+    /// The transfer is not what its receiver understands. Only HTTP has this answer; the number is
+    /// its status.
     #[allow(dead_code, reason = "only HTTP needs it")]
     Invalid(u16),
 }
 
-/// An answer that waits to be sent: to one transfer, and if that was taken, to the taken ones right before it.
+/// An answer that waits to be sent: to one transfer, and if that was taken, to the taken ones right
+/// before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) transfer: u64,
@@ -27,8 +29,8 @@ pub(crate) struct Answer {
     bytes: usize,
 }
 
-/// A transfer that came in and can't be answered yet: it waits for the application's verdict, or for a verdict on a
-/// transfer before it.
+/// A transfer that came in and can't be answered yet: it waits for the application's verdict, or
+/// for a verdict on a transfer before it.
 #[derive(Debug)]
 struct PendingAnswer {
     transfer: u64,
@@ -97,7 +99,8 @@ impl ReceiveWindow {
         Some(transfer)
     }
 
-    /// Answers all that is pending: what was not decided is refused as busy. Returns the messages that were not decided.
+    /// Answers all pending transfers. Those without a verdict are refused as busy; their messages
+    /// are returned.
     pub(crate) fn withdraw(&mut self) -> impl Iterator<Item = MessageId> + use<> {
         let pending = core::mem::take(&mut self.pending);
         for PendingAnswer { transfer, len, decision } in &pending {

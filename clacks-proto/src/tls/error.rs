@@ -6,7 +6,8 @@ use rustls::{AlertDescription, Error, ProtocolVersion};
 
 use crate::error::TlsFailure;
 
-/// Why there is no identity, no set of roots or no secure tower. Nothing was made and nothing changed.
+/// Why there is no identity, no set of roots or no secure tower. Nothing was made and nothing
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -49,8 +50,9 @@ impl fmt::Display for TlsError {
 
 impl core::error::Error for TlsError {}
 
-/// A refusal of rustls in the words of a person who runs a tower. `agreed` is the version of TLS that the two
-/// sides have settled on: as long as there is none, the other side has not said a word of TLS that made sense.
+/// A refusal of rustls in the words of a person who runs a tower. `agreed` is the version of TLS
+/// that the two sides have settled on: as long as there is none, the other side has not said a word
+/// of TLS that made sense.
 pub(super) fn classify(error: &Error, agreed: Option<ProtocolVersion>) -> TlsFailure {
     match error {
         Error::InvalidMessage(_)

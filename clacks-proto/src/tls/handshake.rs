@@ -32,7 +32,8 @@ impl Handshakes {
         Self::offering(identity, trust, tickets, false)
     }
 
-    /// `tickets` is how many dialled peers' sessions are kept for resumption. With `offers_http`, towers that speak HTTP are welcome too, if the network is open.
+    /// `tickets` is how many dialled peers' sessions are kept for resumption. With `offers_http`,
+    /// towers that speak HTTP are welcome too, if the network is open.
     pub(super) fn offering(
         identity: &Identity,
         trust: Trust,
@@ -64,7 +65,8 @@ impl Handshakes {
             .with_cert_resolver(certificate);
         server.alpn_protocols = protocols;
         server.ignore_client_order = true;
-        // Sessions live in tickets that the peers keep: strangers can't fill a table that does not exist.
+        // Sessions live in tickets that the peers keep: strangers can't fill a table that does not
+        // exist.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.ticketer = Ticketer::new().map_err(|_| TlsError::NoRandomness)?;
         server.send_tls13_tickets = 1;
@@ -73,7 +75,8 @@ impl Handshakes {
     }
 }
 
-/// ring, with AES-128 first: it costs 25 to 40 % less per byte than AES-256 (measured), and nobody breaks either.
+/// ring, with AES-128 first: it costs 25 to 40 % less per byte than AES-256 (measured), and nobody
+/// breaks either.
 pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -93,7 +96,8 @@ pub(super) mod tests {
     use rustls::pki_types::ServerName;
     use rustls::{CipherSuite, ClientConnection, Connection, Error, ServerConnection};
 
-    /// Lets two towers' configurations shake hands; what each side says of it, and both connections.
+    /// Lets two towers' configurations shake hands; what each side says of it, and both
+    /// connections.
     pub(in super::super) fn shake(
         client: &Handshakes,
         server: &Handshakes,

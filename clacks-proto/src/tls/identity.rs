@@ -38,7 +38,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new key, and a certificate for it that is signed by the key itself and is good for as long as dates can tell.
+    /// A new key, and a certificate for it that is signed by the key itself and is good for as long
+    /// as dates can tell.
     ///
     /// # Errors
     ///
@@ -47,19 +48,21 @@ impl Identity {
         let key = rcgen::KeyPair::generate_for(KEY_KIND).map_err(|_| TlsError::NoRandomness)?;
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = common_name(&key);
-        // RFC 5280 §4.1.2.5: the last moment that a date can tell means that there is no end. The key of a tower is its name, and a name does not expire.
+        // RFC 5280 §4.1.2.5: the last moment that a date can tell means that there is no end. The
+        // key of a tower is its name, and a name does not expire.
         params.not_before = rcgen::date_time_ymd(1975, 1, 1);
         params.not_after = rcgen::date_time_ymd(9999, 12, 31);
         let certificate = params.self_signed(&key).map_err(|_| TlsError::NoRandomness)?;
         Self::from_pem(key.serialize_pem().as_bytes(), certificate.pem().as_bytes())
     }
 
-    /// An identity from PEM: a private key in PKCS#8, SEC1 or PKCS#1, and the tower's certificate, which intermediate certificates may
-    /// follow. Text around the PEM sections is skipped.
+    /// An identity from PEM: a private key in PKCS#8, SEC1 or PKCS#1, and the tower's certificate,
+    /// which intermediate certificates may follow. Text around the PEM sections is skipped.
     ///
     /// # Errors
     ///
-    /// When the key or the certificate can't be read, or they don't belong together; the error says which.
+    /// When the key or the certificate can't be read, or they don't belong together; the error says
+    /// which.
     pub fn from_pem(key_pem: &[u8], cert_pem: &[u8]) -> Result<Self, TlsError> {
         let chain = CertificateDer::pem_slice_iter(cert_pem)
             .collect::<Result<Vec<_>, _>>()
@@ -85,7 +88,8 @@ impl Identity {
         })
     }
 
-    /// The private key as PEM, as it was given or, when it was generated, in PKCS#8. Whoever has it *is* this tower.
+    /// The private key as PEM, as it was given or, when it was generated, in PKCS#8. Whoever has it
+    /// *is* this tower.
     #[must_use]
     pub fn key_pem(&self) -> &str {
         &self.key_pem
@@ -114,10 +118,12 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// P-256: with ring, a full handshake takes 455 µs of both sides together, 490 µs with Ed25519 (measured), and more programs know it.
+/// P-256: with ring, a full handshake takes 455 µs of both sides together, 490 µs with Ed25519
+/// (measured), and more programs know it.
 const KEY_KIND: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 
-/// The identity that a certificate carries: the SHA-256 of its public key's DER. `None` when it is no X.509 version 3 certificate.
+/// The identity that a certificate carries: the SHA-256 of its public key's DER. `None` when it is
+/// no X.509 version 3 certificate.
 pub(super) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     Some(digest(&parsed.subject_public_key_info()))
@@ -130,7 +136,8 @@ fn digest(public_key: &[u8]) -> Fingerprint {
     Fingerprint(fingerprint)
 }
 
-/// A name of its own for each key, so that the certificates of several towers can serve as roots next to each other: roots are found by name.
+/// A name of its own for each key, so that the certificates of several towers can serve as roots
+/// next to each other: roots are found by name.
 fn common_name(key: &rcgen::KeyPair) -> rcgen::DistinguishedName {
     let mut name = rcgen::DistinguishedName::new();
     let fingerprint = digest(&rcgen::PublicKeyData::subject_public_key_info(key));
@@ -138,8 +145,8 @@ fn common_name(key: &rcgen::KeyPair) -> rcgen::DistinguishedName {
     name
 }
 
-/// Why a key could not be read. Both ways of protecting one with a passphrase (RFC 7468 §11, and OpenSSL's older `Proc-Type`) say so in a word that
-/// no other part of a PEM file has.
+/// Why a key could not be read. Both ways of protecting one with a passphrase (RFC 7468 §11, and
+/// OpenSSL's older `Proc-Type`) say so in a word that no other part of a PEM file has.
 fn key_error(pem: &[u8]) -> TlsError {
     const WORD: &[u8] = b"ENCRYPTED";
     if pem.windows(WORD.len()).any(|window| window == WORD) {

@@ -17,7 +17,8 @@ pub(super) enum Layer {
     Cut,
 }
 
-/// The layers by the place of their link. A place that another link has taken since is no place of an earlier one.
+/// The layers by the place of their link. A place that another link has taken since is no place of
+/// an earlier one.
 #[derive(Debug, Default)]
 pub(super) struct Links(Vec<Option<(LinkId, Layer)>>);
 

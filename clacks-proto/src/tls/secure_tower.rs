@@ -20,13 +20,16 @@ use crate::state_machine::StateMachine;
 use crate::time::Instant;
 use crate::tower::{TlsHandshake, Tower};
 
-/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for it; see [`SecureTower::max_memory`].
+/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for
+/// it; see [`SecureTower::max_memory`].
 ///
-/// Measured with a counting allocator (rustls 0.23.46): a link that was accepted and is silent takes 3 KiB, one that sent the longest half handshake
-/// that is waited for 36 KiB, an established one 8 KiB, and 38 KiB while its last large record is not yet replaced by a smaller one.
+/// Measured with a counting allocator (rustls 0.23.46): a link that was accepted and is silent
+/// takes 3 KiB, one that sent the longest half handshake that is waited for 36 KiB, an established
+/// one 8 KiB, and 38 KiB while its last large record is not yet replaced by a smaller one.
 ///
-/// The bound is for the worst that an authenticated peer can do: 32 KiB of certificates, kept with the link and once more with its session; a
-/// ticket of 64 KiB, kept for resumption, and 64 KiB of another half received; and a record of 16 KiB in either direction.
+/// The bound is for the worst that an authenticated peer can do: 32 KiB of certificates, kept with
+/// the link and once more with its session; a ticket of 64 KiB, kept for resumption, and 64 KiB of
+/// another half received; and a record of 16 KiB in either direction.
 pub const TLS_LINK_MEMORY: usize = 256 * 1024;
 
 /// The most peers whose sessions are kept for resumption, whatever the number of links.
@@ -35,15 +38,18 @@ const MAX_TICKETS: usize = 1024;
 /// No record smaller than this is made just because the driver's buffer is nearly full.
 const SMALLEST_FILL: usize = 4096;
 
-/// A [`Tower`] whose links are TLS. The same [`StateMachine`] for a driver, with ciphertext on the outside.
+/// A [`Tower`] whose links are TLS. The same [`StateMachine`] for a driver, with ciphertext on the
+/// outside.
 ///
-/// The tower inside has its deadlines run over TLS and hello together, says its hello as soon as the handshake is complete, and is told who the
-/// other side is before it sees the first byte from it.
+/// The tower inside has its deadlines run over TLS and hello together, says its hello as soon as
+/// the handshake is complete, and is told who the other side is before it sees the first byte from
+/// it.
 pub struct SecureTower {
     tower: Tower,
     links: Links,
     handshakes: Handshakes,
-    /// Where frames are gathered into one record; not kept for each link, because it is empty between calls.
+    /// Where frames are gathered into one record; not kept for each link, because it is empty
+    /// between calls.
     scratch: Box<[u8]>,
 }
 
@@ -67,8 +73,10 @@ impl SecureTower {
         })
     }
 
-    /// The most memory that the tower and its TLS take, in bytes: [`Config::max_memory`](crate::Config::max_memory), and
-    /// [`TLS_LINK_MEMORY`] for each link that there may be. Sessions kept for resumption are counted with the links: there are never more of them.
+    /// The most memory that the tower and its TLS take, in bytes:
+    /// [`Config::max_memory`](crate::Config::max_memory), and [`TLS_LINK_MEMORY`] for each link
+    /// that there may be. Sessions kept for resumption are counted with the links: there are never
+    /// more of them.
     #[must_use]
     pub fn max_memory(&self) -> usize {
         let config = self.tower.config();
@@ -190,8 +198,9 @@ impl StateMachine for SecureTower {
         }
     }
 
-    /// Ciphertext that waits goes first; then frames of the tower are gathered into records as large as they can be. No more plaintext than one record's
-    /// is ever taken from the tower before the buffer has room for it.
+    /// Ciphertext that waits goes first; then frames of the tower are gathered into records as
+    /// large as they can be. No more plaintext than one record's is ever taken from the tower
+    /// before the buffer has room for it.
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
         let Self { tower, links, scratch, .. } = self;
         let Some(session) = links.session(link) else { return 0 };
@@ -243,8 +252,8 @@ impl StateMachine for SecureTower {
     }
 }
 
-/// How much plaintext the next record should hold, given the room left in the driver's buffer and what was written into
-/// it; `None` when the rest is better left to the next buffer.
+/// How much plaintext the next record should hold, given the room left in the driver's buffer and
+/// what was written into it; `None` when the rest is better left to the next buffer.
 fn next_record(room: usize, written: usize) -> Option<usize> {
     let fits = room.saturating_sub(RECORD_OVERHEAD).min(MAX_PLAINTEXT);
     if fits >= SMALLEST_FILL {

@@ -20,14 +20,17 @@ use crate::ids::{Fingerprint, PeerId};
 /// The most plaintext that one record holds (RFC 8446 §5.1).
 pub(super) const MAX_PLAINTEXT: usize = 16 * 1024;
 
-/// What a record adds to its plaintext: a head of 5 bytes, the type of its content, and the cipher's tag of 16.
+/// What a record adds to its plaintext: a head of 5 bytes, the type of its content, and the
+/// cipher's tag of 16.
 pub(super) const RECORD_OVERHEAD: usize = 5 + 1 + 16;
 
-/// The most bytes taken from the other side before the handshake is complete. A handshake with a short chain takes 1 to
-/// 5 KiB; a stranger who sends more is cut off, so this bounds all that rustls can hold for one.
+/// The most bytes taken from the other side before the handshake is complete. A handshake with a
+/// short chain takes 1 to 5 KiB; a stranger who sends more is cut off, so this bounds all that
+/// rustls can hold for one.
 const MAX_HANDSHAKE: usize = 32 * 1024;
 
-/// One link's TLS. Events go in with `receive`, `establish` must be asked after each, `next_plaintext` and `write` give out.
+/// One link's TLS. Events go in with `receive`, `establish` must be asked after each,
+/// `next_plaintext` and `write` give out.
 #[derive(Debug)]
 pub(super) struct TlsSession {
     tls: Connection,
@@ -66,8 +69,9 @@ pub(super) struct Established {
 }
 
 impl TlsSession {
-    /// The dialling side. The server name is only what tickets are kept under: keys are verified, not names, and no name is
-    /// sent. It is one for each peer, so that two towers at one host never get each other's tickets.
+    /// The dialling side. The server name is only what tickets are kept under: keys are verified,
+    /// not names, and no name is sent. It is one for each peer, so that two towers at one host
+    /// never get each other's tickets.
     pub(super) fn dialled(
         config: &Arc<ClientConfig>,
         peer: Option<PeerId>,
@@ -88,7 +92,8 @@ impl TlsSession {
     }
 
     fn new(mut tls: Connection) -> Self {
-        // One record is written at a time, and only into an empty buffer: room for it and a key update is enough.
+        // One record is written at a time, and only into an empty buffer: room for it and a key
+        // update is enough.
         tls.set_buffer_limit(Some(MAX_PLAINTEXT + 1024));
         Self {
             tls,
@@ -109,22 +114,24 @@ impl TlsSession {
         self
     }
 
-    /// Whether each piece that the tower gives is a record of its own: those who ask in HTTP need it.
+    /// Whether each piece that the tower gives is a record of its own: those who ask in HTTP need
+    /// it.
     pub(super) fn is_asking(&self) -> bool {
         self.is_asking
     }
 
     /// Whether bytes from the other side still mean anything.
     ///
-    /// Not after our own close notification: the tower has ended the link by then, and rustls takes it for a bug (`debug_assert`) when a
-    /// record after it is broken.
+    /// Not after our own close notification: the tower has ended the link by then, and rustls takes
+    /// it for a bug (`debug_assert`) when a record after it is broken.
     pub(super) fn takes_bytes(&self) -> bool {
         self.stage != Stage::Failed && !self.close_notify_sent && !self.end_reported
     }
 
-    /// Takes some of `bytes` off the front; call again while any are left. Ask [`establish`](Self::establish) and
-    /// [`next_plaintext`](Self::next_plaintext) after each call, also after a failure: what came before it is authentic, and what a tower
-    /// gets must not depend on how the bytes were chunked.
+    /// Takes some of `bytes` off the front; call again while any are left. Ask
+    /// [`establish`](Self::establish) and [`next_plaintext`](Self::next_plaintext) after each call,
+    /// also after a failure: what came before it is authentic, and what a tower gets must not
+    /// depend on how the bytes were chunked.
     pub(super) fn receive(&mut self, bytes: &mut &[u8]) -> Result<(), TlsFailure> {
         let read = self.tls.read_tls(bytes).map_err(|_| TlsFailure::Other)?;
         if read == 0 {
@@ -214,7 +221,8 @@ impl TlsSession {
         self.tls.wants_write()
     }
 
-    /// Makes a record of `plaintext`, at most [`MAX_PLAINTEXT`] bytes. Only when nothing else waits to be written.
+    /// Makes a record of `plaintext`, at most [`MAX_PLAINTEXT`] bytes. Only when nothing else waits
+    /// to be written.
     pub(super) fn encrypt(&mut self, plaintext: &[u8]) -> Result<(), TlsFailure> {
         debug_assert!(!self.wants_write() && plaintext.len() <= MAX_PLAINTEXT);
         self.tls.writer().write_all(plaintext).map_err(|_| TlsFailure::Other)
@@ -228,7 +236,8 @@ impl TlsSession {
         self.wants_write()
     }
 
-    /// Only a completed handshake can be closed with a notification; before, it would be one more thing that the other side must not expect.
+    /// Only a completed handshake can be closed with a notification; before, it would be one more
+    /// thing that the other side must not expect.
     fn notify_close(&mut self) {
         if !self.close_notify_sent && !self.tls.is_handshaking() {
             self.close_notify_sent = true;
@@ -315,7 +324,8 @@ mod tests {
         }
     }
 
-    /// Lets a tower dial a peer. Whether the session was resumed; both must have found the other's key.
+    /// Lets a tower dial a peer. Whether the session was resumed; both must have found the other's
+    /// key.
     fn dial(dialler: &Side, peer: PeerId, listener: &Side) -> bool {
         let mut sessions = [
             TlsSession::dialled(&dialler.handshakes.client, Some(peer)).unwrap(),

@@ -9,10 +9,12 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// The newest ticket of each of the last peers dialled. A ticket is used once, so that nobody on the way can tell by it that two links are of one tower.
+/// The newest ticket of each of the last peers dialled. A ticket is used once, so that nobody on
+/// the way can tell by it that two links are of one tower.
 ///
-/// One ticket a peer is enough: a tower has at most one outbound link to it. A queue that is searched
-/// from its front beats a map here: it is walked once a handshake, and a handshake costs a hundred times the walk.
+/// One ticket a peer is enough: a tower has at most one outbound link to it. A queue that is
+/// searched from its front beats a map here: it is walked once a handshake, and a handshake costs a
+/// hundred times the walk.
 pub(super) struct Tickets {
     newest_last: Mutex<VecDeque<(ServerName<'static>, Tls13ClientSessionValue)>>,
     capacity: usize,

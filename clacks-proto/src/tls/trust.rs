@@ -17,12 +17,14 @@ use rustls::{
 
 use super::error::TlsError;
 
-/// Who may be on the other end of a link. In either case the other side must show a certificate and prove that it holds its key.
+/// Who may be on the other end of a link. In either case the other side must show a certificate and
+/// prove that it holds its key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Anybody. Certificates are carriers of keys: who signed them and their dates say nothing about the key, so neither is looked at. An operator
-    /// who forgets about a date should not drop out of the network, and a wrong clock should keep nobody from it.
+    /// Anybody. Certificates are carriers of keys: who signed them and their dates say nothing
+    /// about the key, so neither is looked at. An operator who forgets about a date should not drop
+    /// out of the network, and a wrong clock should keep nobody from it.
     Open,
     /// Those whose certificate chains to one of these roots and is within its dates.
     Private(Roots),
@@ -30,7 +32,8 @@ pub enum Trust {
 
 /// The root certificates of a private network.
 ///
-/// Certificates of single towers can be roots as well: the network is then exactly the towers listed.
+/// Certificates of single towers can be roots as well: the network is then exactly the towers
+/// listed.
 #[derive(Clone, Debug)]
 pub struct Roots(Arc<RootCertStore>);
 
@@ -39,8 +42,8 @@ impl Roots {
     ///
     /// # Errors
     ///
-    /// [`TlsError::UnreadableRoots`] when there is none, or when any of them can't be read: a network with a root
-    /// missing would refuse towers that belong to it.
+    /// [`TlsError::UnreadableRoots`] when there is none, or when any of them can't be read: a
+    /// network with a root missing would refuse towers that belong to it.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -53,12 +56,14 @@ impl Roots {
     }
 }
 
-/// Judges the certificates of both clients and servers: towers are both, so one rule holds for both.
+/// Judges the certificates of both clients and servers: towers are both, so one rule holds for
+/// both.
 #[derive(Debug)]
 pub(super) struct Verifier {
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
-    /// Whether the other side may show no certificate, or one that can't be read. Then it has proved nothing.
+    /// Whether the other side may show no certificate, or one that can't be read. Then it has
+    /// proved nothing.
     is_lenient: bool,
 }
 
@@ -67,12 +72,14 @@ impl Verifier {
         Self { trust, algorithms, is_lenient: false }
     }
 
-    /// One that lets those pass who prove nothing. Whoever uses it must see to it that nothing is believed of them.
+    /// One that lets those pass who prove nothing. Whoever uses it must see to it that nothing is
+    /// believed of them.
     pub(super) fn lenient(self) -> Self {
         Self { is_lenient: true, ..self }
     }
 
-    /// Whether a certificate is let pass though it can't be read, such as one of version 1 of X.509.
+    /// Whether a certificate is let pass though it can't be read, such as one of version 1 of
+    /// X.509.
     fn passes_unread(&self, certificate: &CertificateDer<'_>) -> bool {
         self.is_lenient && ParsedCertificate::try_from(certificate).is_err()
     }
@@ -98,8 +105,9 @@ impl Verifier {
                 self.algorithms.all,
             )
             .map_err(|error| match error {
-                // A root has the issuer's name but not its key. To the other side that is a stranger's certificate, and the
-                // alert for a bad signature would tell it something else.
+                // A root has the issuer's name but not its key. To the other side that is a
+                // stranger's certificate, and the alert for a bad signature would tell it something
+                // else.
                 Error::InvalidCertificate(CertificateError::BadSignature) => {
                     CertificateError::UnknownIssuer.into()
                 }
@@ -153,7 +161,8 @@ impl ClientCertVerifier for Verifier {
         !self.is_lenient
     }
 
-    /// None: hints would tell strangers the names of a private network's roots, and every tower has but one certificate to show.
+    /// None: hints would tell strangers the names of a private network's roots, and every tower has
+    /// but one certificate to show.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

@@ -1,11 +1,12 @@
-//! The queue of what a tower asks its driver to do.
+//! The queue of actions for the driver.
 
 use alloc::collections::VecDeque;
 
 use crate::event::{Action, Notice};
 use crate::message::Message;
 
-/// Actions in order. The number of notices is bounded; the number of links and offers bounds the other actions.
+/// Actions in order. The number of notices is bounded; the number of links and offers bounds the
+/// other actions.
 #[derive(Debug)]
 pub(crate) struct ActionQueue {
     queue: VecDeque<Action>,
@@ -23,8 +24,8 @@ pub(crate) struct ActionQueue {
 struct Missed {
     /// Since the last [`Notice::Missed`].
     count: u64,
-    /// The bytes of bodies of notices that were dropped since the queue was empty. Earlier notices may still hold these
-    /// bodies.
+    /// The bytes of bodies of notices that were dropped since the queue was empty. Earlier notices
+    /// may still hold these bodies.
     bytes: usize,
 }
 
@@ -54,7 +55,8 @@ impl ActionQueue {
         self.notices + count <= self.max_notices
     }
 
-    /// Returns whether all actions of one more link fit. Links may end before their actions are polled.
+    /// Returns whether all actions of one more link fit. Links may end before their actions are
+    /// polled.
     pub(crate) fn has_room_for_link(&self) -> bool {
         let link_actions = self.queue.len() - self.notices - self.screens;
         link_actions + ACTIONS_PER_LINK <= self.max_link_actions
@@ -109,7 +111,8 @@ impl ActionQueue {
         true
     }
 
-    /// Queues the last notice of a tower, whether there is room or not. The count of missed notices comes before it.
+    /// Queues the last notice of a tower, whether there is room or not. The count of missed notices
+    /// comes before it.
     pub(crate) fn notify_last(&mut self, notice: Notice) {
         let count = core::mem::take(&mut self.missed.count);
         if count > 0 {
@@ -118,7 +121,8 @@ impl ActionQueue {
         self.enqueue(notice);
     }
 
-    /// Takes the next notice, or the next other action for which `is_wanted` returns `true`. Drops those before it.
+    /// Takes the next notice, or the next other action for which `is_wanted` returns `true`. Drops
+    /// those before it.
     #[inline]
     pub(crate) fn pop(&mut self, mut is_wanted: impl FnMut(&Action) -> bool) -> Option<Action> {
         loop {
@@ -172,8 +176,9 @@ impl ActionQueue {
 
 /// Returns the bytes of the body that only notices hold once this one is queued.
 ///
-/// The notice of a delivery takes the body of a message with it. The notice that the message was received comes before
-/// that one, so whatever it holds is held by the queue or by the later notice too.
+/// The notice of a delivery keeps the body of a message that has left the queue. The notice that
+/// the message was received comes before it, so its body is also held by the queue or by the later
+/// notice.
 #[inline]
 fn held_by(notice: &Notice) -> usize {
     match notice {

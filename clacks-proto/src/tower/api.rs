@@ -1,4 +1,4 @@
-//! What an application tells a tower, and what it can see.
+//! The application's methods of a tower.
 
 use core::fmt;
 
@@ -154,7 +154,8 @@ impl Tower {
         self.peers.counts()
     }
 
-    /// Returns the messages held: those that wait, head first, then those in flight and under screening.
+    /// Returns the messages held: those that wait, head first, then those in flight and under
+    /// screening.
     pub fn peek(&self) -> impl Iterator<Item = HeldMessage> + '_ {
         self.queue.iter().map(|(id, entry)| self.held(id, entry))
     }
@@ -262,8 +263,8 @@ impl Tower {
     }
 
     /// Adds a peer by its address and dials it at once, to make this tower known to it.
-    /// [`Notice::Announced`](crate::Notice::Announced) tells that the peer has confirmed. If the peer can't be reached now,
-    /// it is announced to with the next attempt that succeeds.
+    /// [`Notice::Announced`](crate::Notice::Announced) tells that the peer has confirmed. If the
+    /// peer can't be reached now, it is announced to with the next attempt that succeeds.
     ///
     /// # Errors
     ///
@@ -288,8 +289,8 @@ impl Tower {
         Ok(peer)
     }
 
-    /// Ignores the tower at an address: its messages and announces are refused, and it is never contacted. Its links are
-    /// closed, and messages in flight to it go back to the queue.
+    /// Ignores the tower at an address: its messages and announces are refused, and it is never
+    /// contacted. Its links are closed, and messages in flight to it go back to the queue.
     ///
     /// # Errors
     ///
@@ -319,8 +320,8 @@ impl Tower {
         ignored.is_some()
     }
 
-    /// Forgets the peer at an address, with its pin, and closes its links. Messages in flight to it go back to the queue.
-    /// Returns whether the peer was known. Gossip may make it known again.
+    /// Forgets the peer at an address, with its pin, and closes its links. Messages in flight to it
+    /// go back to the queue. Returns whether the peer was known. Gossip may make it known again.
     pub fn forget(&mut self, address: &Address, now: Instant) -> bool {
         self.set_now(now);
         let known = self.peers.find(address);
@@ -331,12 +332,13 @@ impl Tower {
         known.is_some()
     }
 
-    /// Pins a key to an address, as if the address had shown it at the first dial. An unknown address becomes a new peer.
-    /// Links to the address that have proved another key are closed.
+    /// Pins a key to an address, as if the address had shown it at the first dial. An unknown
+    /// address becomes a new peer. Links to the address that have proved another key are closed.
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer, or the key is pinned to another address. Nothing has changed.
+    /// If the address can't be a peer, or the key is pinned to another address. Nothing has
+    /// changed.
     pub fn pin(
         &mut self,
         address: &Address,
@@ -353,7 +355,8 @@ impl Tower {
         let is_other = |link: &Session| {
             let has_other_key = match link.direction() {
                 Direction::Outbound => link.identity().is_some_and(|identity| *identity != key),
-                // The claim of a caller that has not proved this key is disproved. HTTP has no proofs.
+                // The claim of a caller that has not proved this key is disproved. HTTP has no
+                // proofs.
                 Direction::Inbound => {
                     link.identity() != Some(&key) && link.dialect() == Dialect::Native
                 }
@@ -384,6 +387,7 @@ impl Tower {
 
 /// A message that was not enqueued, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RefusedMessage {
     /// The message.
     pub message: Message,

@@ -1,4 +1,4 @@
-//! Handing messages over: the ticks, the draw, and what links encode.
+//! Handing messages over: the ticks, the draw, and the content of frames.
 
 use core::time::Duration;
 
@@ -21,18 +21,20 @@ enum SendAttempt {
     Sent,
     /// There is no message, or no peer to take it.
     Nothing,
-    /// The drawn peers can't have the message now: no link is free, or the message does not suit them.
+    /// No drawn peer can get the message now: no link is free, or the message does not suit the
+    /// peers.
     Stuck,
 }
 
-/// How often another peer is drawn when the message does not suit the drawn one, and how often an unlimited sender tries
-/// again after a failed attempt (guess).
+/// How often another peer is drawn when the message does not suit the drawn one, and how often an
+/// unlimited sender tries again after a failed attempt (guess).
 const REDRAWS: u32 = 4;
 
-/// The shortest time until an unlimited sender tries again, so that a back-off of zero does not keep the timer busy.
+/// The shortest time until an unlimited sender tries again, so that a back-off of zero does not
+/// keep the timer busy.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// What a tower lends to a link that encodes transfers.
+/// The parts of a tower that a link needs to encode transfers.
 pub(super) struct Lent<'a> {
     pub(super) queue: &'a Queue,
     pub(super) peers: &'a Peers,
@@ -50,12 +52,9 @@ impl Content for Lent<'_> {
     /// Draws an alive peer that is not the recipient.
     #[inline]
     fn friend(&mut self) -> Option<Address> {
-        let count = self.peers.alive_count(self.recipient);
-        if count == 0 {
-            return None;
-        }
-        let position = self.friend_stream.below(self.seed, count);
-        self.peers.alive_peer(position, self.recipient).map(|peer| peer.address.clone())
+        let Self { peers, friend_stream, seed, .. } = self;
+        let friend = peers.draw_alive(self.recipient, |count| friend_stream.below(seed, count));
+        friend.map(|peer| peer.address.clone())
     }
 
     fn recipient(&self) -> Option<&Address> {
@@ -97,7 +96,8 @@ impl Tower {
         }
     }
 
-    /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there are any.
+    /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there
+    /// are any.
     #[inline]
     pub(super) fn draw(&mut self) -> Option<PeerId> {
         let (status, position) = self.selector.draw(self.drawable())?;
@@ -121,7 +121,7 @@ impl Tower {
         let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
         let Some(first) = self.draw() else { return SendAttempt::Nothing };
         let Some(peer) = self.suitable_or_redrawn(first, id) else {
-            // Others behind it may suit these peers.
+            // Messages behind this one may suit these peers.
             self.queue.rotate();
             return SendAttempt::Stuck;
         };
@@ -132,8 +132,8 @@ impl Tower {
         SendAttempt::Sent
     }
 
-    /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer that is not alive is
-    /// tried with an announce, because a new one would come first for ever otherwise.
+    /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer
+    /// that is not alive gets an announce: a new peer would be drawn first each time otherwise.
     #[inline]
     fn suitable_or_redrawn(&mut self, first: PeerId, message: MessageId) -> Option<PeerId> {
         let mut peer = first;
@@ -149,8 +149,8 @@ impl Tower {
         self.suits(peer, message).then_some(peer)
     }
 
-    /// Returns whether a peer can have a message: it is not too long, survives the peer's dialect, and was not rejected
-    /// lately.
+    /// Returns whether a message suits a peer: it is not too long, the peer's dialect can carry it,
+    /// and the peer has not rejected it recently.
     #[inline]
     pub(super) fn suits(&self, peer: PeerId, message: MessageId) -> bool {
         let Some(record) = self.peers.get(peer) else { return false };
@@ -165,7 +165,8 @@ impl Tower {
         }
     }
 
-    /// Gives something to a peer's link, which is opened if need be. Returns `false` if there is no room.
+    /// Gives a transfer to the peer's link, and dials if there is no link. Returns `false` if no
+    /// link is free.
     #[inline(always)]
     pub(super) fn hand_to(&mut self, peer: PeerId, payload: Payload) -> bool {
         let Some(link) = self.link_for(peer) else { return false };

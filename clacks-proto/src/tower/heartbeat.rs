@@ -1,4 +1,4 @@
-//! The heartbeat: a tower that has nothing to send still finds out who is gone.
+//! The heartbeat: announcements of a tower that has nothing to send, which find lost peers.
 
 use super::Tower;
 use crate::link::Payload;

@@ -1,4 +1,5 @@
 //! What must hold between the parts of a tower after each call, for tests and fuzz targets.
+#![expect(clippy::expect_used, reason = "a panic is how a test is told")]
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -96,7 +97,7 @@ impl Tower {
         let Some(link) = peer.link else {
             return assert!(is_http || !peer.is_full, "{id:?} is full without a link");
         };
-        let Some(session) = self.links.get(link) else { panic!("{link:?} of {id:?} has ended") };
+        let session = self.links.get(link).expect("the link of a peer has not ended");
         assert!(session.is_usable() && listed.contains(&link), "{link:?} of {id:?} is not usable");
         assert_eq!(self.peer_of(session).proved, Some(id), "{link:?} gets messages unproved");
         let agrees = is_http || peer.is_full == session.is_full();

@@ -1,4 +1,5 @@
-//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer may still make.
+//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer
+//! may still make.
 
 use super::Tower;
 use crate::error::{CloseReason, IoCause, StatusReason};
@@ -41,7 +42,8 @@ impl Tower {
                 awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
             let shunned =
                 reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
-            // A peer that takes calls and nothing else must not be drawn first for ever.
+            // A new peer that accepts connections and takes no message must not be drawn first each
+            // time.
             let fruitless = carried && !self.peers.is_alive(peer);
             let is_failure = is_unreached || broken || shunned || fruitless;
             self.judge_close(peer, reason, is_failure, carried);
@@ -79,7 +81,8 @@ impl Tower {
         }
     }
 
-    /// Takes back what an ending link was given and did not send. The senders keep the messages under screening.
+    /// Takes back what an ending link was given and did not send. The senders keep the messages
+    /// under screening.
     pub(super) fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
         for transfer in withdrawn.unsent {
             self.return_transfer(peer, transfer, transfer.attempt == Attempt::Retry);
@@ -99,7 +102,8 @@ impl Tower {
         }
     }
 
-    /// Asks the same peer again about transfers in doubt, on another link, once; and takes back the others.
+    /// Asks the same peer again about transfers in doubt, on another link, once; and takes back the
+    /// others.
     fn resolve(
         &mut self,
         dialect: Dialect,

@@ -11,10 +11,10 @@ use crate::link::{Direction, Doubt, Link, Session, State, Transfer, max_links_to
 use crate::table::Table;
 use crate::wire::Farewell;
 
-/// The links of a tower, in whatever state.
+/// The links of a tower, in every state.
 ///
-/// A link that acts is taken out of the table and put back afterwards, so that the rest of the tower can be changed
-/// meanwhile.
+/// A link that acts is taken out of the table and put back afterwards, so that the rest of the
+/// tower can be changed meanwhile.
 #[derive(Debug)]
 pub(super) struct Links {
     /// `None` while the link is taken out.
@@ -43,8 +43,8 @@ impl Links {
         self.capacity - self.len()
     }
 
-    /// Returns how many links are to be kept free. A caller that a full tower refuses takes the tower for lost; with more
-    /// peers than links that would happen all the time.
+    /// Returns how many links are to be kept free. A caller that a full tower refuses takes the
+    /// tower for lost; with more peers than links that would happen all the time.
     fn reserve(&self) -> usize {
         self.capacity / 16
     }
@@ -115,7 +115,8 @@ impl Tower {
         self.insert_link(link).ok_or(Refusal::TooManyLinks)
     }
 
-    /// Opens a link to a peer. Returns `None` if all links are in use; an idle one is then asked to make room.
+    /// Opens a link to a peer. Returns `None` if all links are in use; an idle one is then asked to
+    /// make room.
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let record = self.peers.get(peer)?;
         let (address, dialect) = (record.address.clone(), record.dialect);
@@ -142,7 +143,8 @@ impl Tower {
         Some(id)
     }
 
-    /// Asks the link that was unused longest to close, unless `wanted` links are free or soon will be.
+    /// Asks the link that was unused longest to close, unless `wanted` links are free or soon will
+    /// be.
     fn make_room_for_links(&mut self, wanted: usize) {
         let mut free = self.links.free();
         if free >= wanted {
@@ -176,7 +178,8 @@ impl Tower {
         }
     }
 
-    /// Returns the link on which a peer gets what this tower has for it: a new one if need be and if there is room.
+    /// Returns the link on which a peer gets what this tower has for it: a new one if need be and
+    /// if there is room.
     pub(super) fn link_for(&mut self, id: PeerId) -> Option<LinkId> {
         let peer = self.peers.get(id)?;
         let is_usable = |link: &LinkId| self.links.get(*link).is_some_and(Session::is_usable);
@@ -199,8 +202,8 @@ impl Tower {
         self.refresh_window(peer, None);
     }
 
-    /// Notes whether the link on which messages are handed to a peer has room. Chooses another link for a peer that
-    /// speaks HTTP. `acting` is a link that is taken out of the table.
+    /// Notes whether the link on which messages are handed to a peer has room. Chooses another link
+    /// for a peer that speaks HTTP. `acting` is a link that is taken out of the table.
     pub(super) fn refresh_window(&mut self, id: PeerId, acting: Option<(LinkId, &Session)>) {
         let Some(peer) = self.peers.get(id) else { return };
         let session = |link: LinkId| match acting {
@@ -241,13 +244,15 @@ impl Tower {
         session.give(transfer, &self.local);
         // Of many transfers in a row, only the first changes anything else.
         if session.needs_attention()
-            && let Some(link) = self.links.take(id)
+            && let Some(mut link) = self.links.take(id)
         {
-            self.put_back(id, link);
+            self.attend(id, link.session_mut());
+            self.links.put_back(id, link);
         }
     }
 
-    /// Notes in the record of a link's peer whether the link is busy and whether its window is full.
+    /// Notes in the record of a link's peer whether the link is busy and whether its window is
+    /// full.
     #[inline]
     pub(super) fn note_load(&mut self, id: LinkId, session: &mut Session) {
         let Some(peer) = session.peer else { return };

@@ -70,21 +70,24 @@ pub(crate) use tls::TlsHandshake;
 /// # Methods
 ///
 /// - For the driver: all of [`StateMachine`].
-/// - For the application, to change something: [`enqueue`](Self::enqueue), [`expand`](Self::expand),
-///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`unignore`](Self::unignore), [`forget`](Self::forget),
-///   [`pin`](Self::pin), [`restore`](Self::restore), [`decide`](Self::decide), [`shutdown`](Self::shutdown). Each takes
+/// - For the application, to change something: [`enqueue`](Self::enqueue),
+///   [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
+///   [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
+///   [`restore`](Self::restore), [`decide`](Self::decide), [`shutdown`](Self::shutdown). Each takes
 ///   the current time, as `handle` does, and may leave actions to be polled.
-/// - To look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer), [`find`](Self::find),
-///   [`message`](Self::message), [`offer`](Self::offer), [`link`](Self::link), [`links`](Self::links),
-///   [`stats`](Self::stats), [`queue_usage`](Self::queue_usage), [`status_counts`](Self::status_counts),
-///   [`pending_screenings`](Self::pending_screenings), [`snapshot`](Self::snapshot), [`address`](Self::address),
-///   [`identity`](Self::identity), [`config`](Self::config), [`shutdown_progress`](Self::shutdown_progress).
+/// - To look: [`peek`](Self::peek), [`survey`](Self::survey), [`peer`](Self::peer),
+///   [`find`](Self::find), [`message`](Self::message), [`offer`](Self::offer),
+///   [`link`](Self::link), [`links`](Self::links), [`stats`](Self::stats),
+///   [`queue_usage`](Self::queue_usage), [`status_counts`](Self::status_counts),
+///   [`pending_screenings`](Self::pending_screenings), [`snapshot`](Self::snapshot),
+///   [`address`](Self::address), [`identity`](Self::identity), [`config`](Self::config),
+///   [`shutdown_progress`](Self::shutdown_progress).
 ///
 /// # Guarantees
 ///
-/// A message is always in exactly one place inside a living tower: queued, in flight, or handed over. What a tower does
-/// depends only on its configuration, its seed and its inputs. Nothing that a peer sends makes it panic, or take more
-/// memory than [`Config::max_memory`].
+/// A message is always in exactly one place inside a living tower: queued, in flight, or handed
+/// over. What a tower does depends only on its configuration, its seed and its inputs. Nothing that
+/// a peer sends makes it panic, or take more memory than [`Config::max_memory`].
 pub struct Tower {
     local: Local,
     now: Instant,
@@ -96,7 +99,8 @@ pub struct Tower {
     friend_stream: SparseStream,
     nonce_stream: SparseStream,
     pacer: Pacer,
-    /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is due, after some failed.
+    /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
+    /// due, after some failed.
     retry_at: Option<Instant>,
     heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
@@ -126,8 +130,8 @@ impl fmt::Debug for Tower {
 }
 
 impl Tower {
-    /// Returns a tower that peers reach at `address`. Its time starts at [`Instant::ORIGIN`]. Towers with the same
-    /// configuration can share it: pass clones of one `Arc`.
+    /// Returns a tower that peers reach at `address`. Its time starts at [`Instant::ORIGIN`].
+    /// Towers with the same configuration can share it: pass clones of one `Arc`.
     ///
     /// # Errors
     ///
@@ -180,7 +184,8 @@ impl Tower {
         self.now = self.now.max(now);
     }
 
-    /// Does what follows from any change: hands over messages, arms the ticks, goes on with a shutdown.
+    /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
+    /// shutdown.
     fn advance(&mut self) {
         self.pump();
         self.advance_shutdown();
@@ -195,7 +200,8 @@ impl Tower {
         }
     }
 
-    /// Frees what an idle tower does not need: without links nothing has been handed over for a while.
+    /// Frees what an idle tower does not need: without links nothing has been handed over for a
+    /// while.
     fn rest(&mut self) {
         self.selector.rest();
         self.friend_stream.rest();
@@ -265,7 +271,8 @@ impl Tower {
         }
     }
 
-    /// Takes a link out of the table, lets it act, and routes what follows. Does nothing if the link has ended.
+    /// Takes a link out of the table, lets it act, and routes what follows. Does nothing if the
+    /// link has ended.
     fn with_link(
         &mut self,
         id: LinkId,
@@ -286,8 +293,8 @@ impl Tower {
         self.links.put_back(id, link);
     }
 
-    /// Takes note of what has changed on a link: asks the driver to send if the link has something to send, schedules the
-    /// link's next deadline, and notes whether the link's peer may be drawn.
+    /// Takes note of what has changed on a link: asks the driver to send if the link has something
+    /// to send, schedules the link's next deadline, and notes whether the link's peer may be drawn.
     fn attend(&mut self, id: LinkId, session: &mut Session) {
         if !session.send_queued && session.wants_transmit() {
             session.send_queued = true;

@@ -1,14 +1,16 @@
-//! When things are due: the ticks on which messages leave, and how many newcomers may be learned.
+//! The ticks on which messages leave, and the token bucket for learned addresses.
 
 use core::time::Duration;
 
 use crate::config::{Allowance, SendRate};
 use crate::time::{Instant, nanos};
 
-/// The ticks of a tower: a fixed grid with a random phase, like that of a timer started at some moment.
+/// The ticks of a tower: a fixed grid with a random phase, like that of a timer started at some
+/// moment.
 ///
-/// A tick passes unused while there is nothing to send: a message that comes then leaves on the next tick. While there is
-/// something to send, ticks that the driver was too late for are owed, up to a burst.
+/// While there is nothing to send, ticks pass unused: a message that comes then leaves on the next
+/// tick. While there is something to send, ticks that the driver missed are made up for, up to a
+/// burst.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     /// Nanoseconds between ticks; 0 for an unlimited rate.
@@ -33,7 +35,7 @@ impl Pacer {
         self.period == 0
     }
 
-    /// Says whether there is something to send. The ticks that passed while there was not are gone.
+    /// Starts or stops the ticks. Ticks that pass while stopped are not made up for.
     pub(crate) fn arm(&mut self, wanted: bool, now: Instant) {
         if wanted && !self.is_armed && self.next < now {
             let late = now.duration_since(self.next);
@@ -43,12 +45,12 @@ impl Pacer {
         self.is_armed = wanted;
     }
 
-    /// When the next tick is due, if there is something to send.
+    /// Returns when the next tick is due, or `None` while stopped.
     pub(crate) fn next(&self) -> Option<Instant> {
         (self.is_armed && !self.is_unlimited()).then_some(self.next)
     }
 
-    /// Takes the ticks that are due: how many messages may leave now.
+    /// Takes the ticks that are due, and returns how many messages may leave now.
     pub(crate) fn take_due(&mut self, now: Instant) -> u32 {
         if !self.is_armed || self.is_unlimited() || self.next > now {
             return 0;
@@ -60,7 +62,8 @@ impl Pacer {
     }
 }
 
-/// What was taken of an [`Allowance`]: a token bucket, filled by time. It counts in nanoseconds, so that nothing is lost to rounding.
+/// The state of an [`Allowance`]: a token bucket that time fills. It counts in nanoseconds, so that
+/// nothing is lost to rounding.
 #[derive(Debug, Default)]
 pub(crate) struct TokenBucket {
     /// How much is missing to be full.

@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) status: Status,
     /// When the status last changed.
     pub(crate) since: Instant,
-    /// The link on which messages are handed to the peer, in whatever state.
+    /// The link on which messages are handed to the peer, in every state.
     pub(crate) link: Option<LinkId>,
     /// All links to and from the peer that are not closing.
     pub(crate) links: Vec<LinkId>,
@@ -34,14 +34,15 @@ pub(crate) struct Peer {
     pub(crate) is_full: bool,
     /// The peer failed or was busy, and is left alone until its back-off ends.
     pub(crate) is_resting: bool,
-    /// The application asked to announce this tower to the peer, and the peer has not confirmed that.
+    /// The application asked to announce this tower to the peer, and the peer has not confirmed
+    /// that.
     pub(crate) announce_due: bool,
-    /// The peer is ignored because it is another address of this tower or of an ignored peer, and not because the
-    /// application said so.
+    /// The peer is ignored because it is another address of this tower or of an ignored peer, and
+    /// not because the application said so.
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
-    /// The longest body that the peer takes, as far as it has told.
+    /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
     /// The transfers taken on links that have ended.
     pub(crate) retry_memory: Option<Box<RetryMemory>>,
@@ -75,8 +76,8 @@ impl Peer {
         }
     }
 
-    /// Returns whether the peer may be drawn. A peer that is not alive carries one message at a time, so that a silent
-    /// address can't swallow more.
+    /// Returns whether the peer may be drawn. A peer that is not alive carries one message at a
+    /// time, so that a silent address can't swallow more.
     fn is_eligible(&self) -> bool {
         !self.is_resting
             && match self.status {
@@ -120,7 +121,7 @@ pub struct StatusCounts {
     pub new: u32,
     /// Peers with which the last transaction succeeded.
     pub alive: u32,
-    /// Peers that could not be reached lately.
+    /// Peers that the last attempt did not reach.
     pub lost: u32,
     /// Peers that could not be reached for long.
     pub dead: u32,
@@ -142,9 +143,9 @@ impl StatusCounts {
 
 /// The table of peers.
 ///
-/// Every change of status is O(1): the list of eligible peers of each status and the list of alive peers are `Vec`s
-/// whose peers know their own position. The two hash tables are keyed, because peers choose addresses and keys, and are
-/// never iterated.
+/// Every change of status is O(1): the list of eligible peers of each status and the list of alive
+/// peers are `Vec`s whose peers know their own position. The two hash tables are keyed, because
+/// peers choose addresses and keys, and are never iterated.
 #[derive(Debug)]
 pub(crate) struct Peers {
     table: Table<PeerId, Peer>,
@@ -237,8 +238,9 @@ impl Peers {
         self.table.iter()
     }
 
-    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else another address of
-    /// this tower or of an ignored peer. Returns the id of the new peer, and the forgotten one.
+    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else
+    /// another address of this tower or of an ignored peer. Returns the id of the new peer, and the
+    /// forgotten one.
     pub(crate) fn insert(
         &mut self,
         address: Address,
@@ -269,8 +271,8 @@ impl Peers {
         let is_unused = |peer: &Peer| peer.busy_links == 0 && peer.links.is_empty();
         let mut dead = self.dead.iter().filter_map(|index| self.table.at(index));
         let dead = dead.find(|(_, peer)| is_unused(peer));
-        // Addresses cost nothing: a peer that names many must not fill the table for good. A search will do, because this
-        // is rare.
+        // Addresses cost nothing: a peer that names many must not fill the table for good. A search
+        // will do, because this is rare.
         let alias = || self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored());
         dead.or_else(alias).map(|(id, _)| id)
     }
@@ -289,8 +291,8 @@ impl Peers {
         Some(peer)
     }
 
-    /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status before, or `None` for an
-    /// unknown peer.
+    /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status
+    /// before, or `None` for an unknown peer.
     pub(crate) fn update(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
         let peer = self.table.get_mut(id)?;
         let before = (peer.status, peer.eligible_at != ABSENT, peer.is_probe());
@@ -368,22 +370,28 @@ impl Peers {
         }
     }
 
-    /// Returns the index of a drawn peer. That does not read the peer, which in a large table would be a cache miss.
+    /// Returns the index of a drawn peer. That does not read the peer, which in a large table would
+    /// be a cache miss.
     #[inline]
     pub(crate) fn eligible_at(&self, status: Status, position: u32) -> Option<u32> {
         self.eligible[class(status)?].get(position as usize).copied()
     }
 
-    /// Returns the number of alive peers other than `except`.
-    pub(crate) fn alive_count(&self, except: Option<PeerId>) -> u32 {
-        let is_alive = except.and_then(|id| self.get(id)).is_some_and(Peer::is_alive);
-        self.counts.alive - u32::from(is_alive)
-    }
-
-    /// Returns the alive peer at a position below [`alive_count`](Self::alive_count).
-    pub(crate) fn alive_peer(&self, position: u32, except: Option<PeerId>) -> Option<&Peer> {
-        let hole = except.and_then(|id| self.get(id)).map_or(ABSENT, |peer| peer.alive_at);
-        let position = if position >= hole { position + 1 } else { position };
+    /// Returns an alive peer other than `except`, or `None` if there is none. `draw` is called with
+    /// the number of such peers, and returns a number below it.
+    #[inline]
+    pub(crate) fn draw_alive(
+        &self,
+        except: Option<PeerId>,
+        draw: impl FnOnce(u32) -> u32,
+    ) -> Option<&Peer> {
+        let excepted = except.and_then(|id| self.get(id)).map_or(ABSENT, |peer| peer.alive_at);
+        let count = self.counts.alive - u32::from(excepted != ABSENT);
+        if count == 0 {
+            return None;
+        }
+        let drawn = draw(count);
+        let position = drawn + u32::from(drawn >= excepted);
         let (_, peer) = self.table.at(*self.alive.get(position as usize)?)?;
         Some(peer)
     }

@@ -17,7 +17,8 @@ pub(crate) enum Place {
     Waiting,
     /// Handed to a peer that has not confirmed it.
     InFlight(PeerId),
-    /// Shown to the application, which has not decided. The link is the one that brought the message.
+    /// Shown to the application, which has not decided. The link is the one that brought the
+    /// message.
     Offered(LinkId),
 }
 
@@ -27,7 +28,8 @@ pub(crate) struct Entry {
     pub(crate) nonce: Nonce,
     pub(crate) message: Message,
     pub(crate) place: Place,
-    /// A copy came in while this one was in flight. When this one is confirmed, it stays as the copy.
+    /// A copy came in while this one was in flight. When this one is confirmed, it stays as the
+    /// copy.
     came_again: bool,
     /// The index finds this message by its nonce.
     is_indexed: bool,
@@ -46,7 +48,8 @@ pub(crate) enum TakenIn {
 
 /// A bounded queue of messages that stay until their transfer is confirmed.
 ///
-/// Messages in flight and under screening count towards the bounds. Each message is in exactly one [`Place`].
+/// Messages in flight and under screening count towards the bounds. Each message is in exactly one
+/// [`Place`].
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: Table<MessageId, Entry>,
@@ -88,8 +91,8 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Returns whether a body of `len` bytes fits into `percent` of the bounds, beside `other` bytes that are not held
-    /// here but count.
+    /// Returns whether a body of `len` bytes fits into `percent` of the bounds, beside `other`
+    /// bytes that are not held here but count.
     #[inline]
     pub(crate) fn has_room(&self, len: usize, percent: u8, other: usize) -> bool {
         let share = |whole: usize| match percent {
@@ -107,8 +110,8 @@ impl Queue {
         self.hasher.hash(&nonce)
     }
 
-    /// Queues a message that came in, unless it is held already or there is no room. `hash` is that of the nonce;
-    /// `other` is as in [`has_room`](Self::has_room).
+    /// Queues a message that came in, unless it is held already or there is no room. `hash` is that
+    /// of the nonce; `other` is as in [`has_room`](Self::has_room).
     #[inline]
     pub(crate) fn take_in(
         &mut self,
@@ -176,8 +179,9 @@ impl Queue {
 
     /// Notes that a copy of a held message came in and was confirmed to its sender.
     ///
-    /// A message in flight would be dropped when its receiver confirms it. If that receiver is at the same time the
-    /// sender of the copy, it drops its own one too. So the message must stay then.
+    /// A message in flight would be dropped when its receiver confirms it. If that receiver is at
+    /// the same time the sender of the copy, it drops its own one too. So the message must stay
+    /// then.
     pub(crate) fn coalesce(&mut self, id: MessageId) {
         if let Some(entry) = self.entries.get_mut(id)
             && matches!(entry.place, Place::InFlight(_))
@@ -209,7 +213,8 @@ impl Queue {
         }
     }
 
-    /// Puts a message that is in flight or under screening at the tail. Returns whether the message was one of these.
+    /// Puts a message that is in flight or under screening at the tail. Returns whether the message
+    /// was one of these.
     pub(crate) fn requeue(&mut self, id: MessageId) -> bool {
         let Some(entry) = self.entries.get_mut(id) else { return false };
         if entry.place == Place::Waiting {
@@ -225,8 +230,8 @@ impl Queue {
         true
     }
 
-    /// Removes a message in flight that was confirmed, and returns it. If a copy came in meanwhile, the message goes
-    /// back to the queue as that copy.
+    /// Removes a message in flight that was confirmed, and returns it. If a copy came in meanwhile,
+    /// the message goes back to the queue as that copy.
     #[inline]
     pub(crate) fn complete(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.get(id)?;
@@ -280,8 +285,8 @@ impl Queue {
         Some((entry.nonce, entry.message))
     }
 
-    /// Makes a message findable by its nonce. If another body with the same nonce is findable already, this one is not:
-    /// messages with one nonce must not crowd one place of the index.
+    /// Makes a message findable by its nonce. If another body with the same nonce is findable
+    /// already, this one is not: messages with one nonce must not crowd one place of the index.
     fn index(&mut self, id: MessageId) {
         let Self { entries, by_nonce, hasher, .. } = self;
         let Some(nonce) = entries.get(id).map(|entry| entry.nonce) else { return };

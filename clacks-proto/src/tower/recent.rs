@@ -1,14 +1,16 @@
-//! The messages that came in lately.
+//! The memory of messages that came in recently.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-/// The hashes of at least the last `capacity` different messages that came in, and of at most twice as many.
+/// The hashes of at least the last `capacity` different messages that came in, and of at most twice
+/// as many.
 ///
-/// Hashes are added to one table. When it is full, it takes the place of the table before it. Memory is allocated as it
-/// is used.
+/// Hashes are added to one table. When it is full, it takes the place of the table before it.
+/// Memory is allocated as it is used.
 ///
-/// Two messages with the same 64-bit hash count as one. The hash is keyed, so that happens by chance alone.
+/// Two messages with the same 64-bit hash count as one. The hash is keyed, so that happens by
+/// chance alone.
 #[derive(Debug)]
 pub(crate) struct RecentMessages {
     current: HashTable<u64>,

@@ -12,8 +12,8 @@ const MAX_REJECTIONS: usize = 64;
 /// How long a peer does not get a message again that it rejected (guess).
 const REJECTED_FOR: Duration = Duration::from_secs(60);
 
-/// Messages that peers did not understand, the oldest first. Keeps a message that no peer understands from taking every
-/// tick.
+/// Messages that peers did not understand, the oldest first. Keeps a message that no peer
+/// understands from taking every tick.
 #[derive(Debug, Default)]
 pub(super) struct Rejections(VecDeque<(PeerId, MessageId, Instant)>);
 

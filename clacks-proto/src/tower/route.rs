@@ -17,8 +17,8 @@ use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
 use core::time::Duration;
 
-/// The most notices that follow from one message: received, queued, the sender alive, the friend discovered, and a dead
-/// peer forgotten for the friend.
+/// The most notices that follow from one message: received, queued, the sender alive, the friend
+/// discovered, and a dead peer forgotten for the friend.
 const NOTICES_PER_MESSAGE: usize = 5;
 
 impl Router for Tower {
@@ -107,9 +107,8 @@ impl Tower {
         let has_nonce = has_nonces(link.dialect());
         let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
         if let Screening::On { max_offers, timeout, .. } = self.local.config.screening {
-            let message = Message::copied(kind, body);
             let bounds = (max_offers, timeout);
-            return self.offer_to_application(id, link, from, transfer, nonce, message, bounds);
+            return self.offer_to_application(id, link, from, frame, nonce, bounds);
         }
         let hash = self.queue.hash(nonce);
         match self.queue.take_in(nonce, hash, kind, body, self.actions.notice_bytes()) {
@@ -131,17 +130,19 @@ impl Tower {
         Some(Outcome::Taken)
     }
 
-    /// Shows a message to the application before it is queued. Returns `None` while the application decides.
+    /// Shows a message to the application before it is queued. Returns `None` while the application
+    /// decides.
     fn offer_to_application(
         &mut self,
         id: LinkId,
         link: &mut Session,
         from: SenderInfo,
-        transfer: u64,
+        frame: &MessageFrame<'_>,
         nonce: Nonce,
-        message: Message,
         (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
+        let transfer = frame.transfer;
+        let message = Message::copied(frame.kind, frame.body);
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
@@ -219,8 +220,8 @@ impl Tower {
         }
     }
 
-    /// Notes that a transfer was taken: a success for its sender if it is proved, to be remembered in case the
-    /// confirmation is lost.
+    /// Notes that a transfer was taken: a success for its sender if it is proved, to be remembered
+    /// in case the confirmation is lost.
     #[inline(always)]
     pub(super) fn on_taken(
         &mut self,
@@ -231,7 +232,7 @@ impl Tower {
     ) {
         let Some(sender) = sender else { return };
         let Some(peer) = self.peers.get(sender) else { return };
-        let (has_link, has_succeeded) = (peer.link.is_some(), peer.is_alive());
+        let (has_link, is_alive) = (peer.link.is_some(), peer.is_alive());
         if can_retry(link.dialect()) {
             link.retries.insert(transfer, self.local.config.window.messages, self.now);
             // The first success makes an inbound link of use for our messages too.
@@ -240,7 +241,7 @@ impl Tower {
                 self.refresh_window(sender, Some((id, link)));
             }
         }
-        if !has_succeeded {
+        if !is_alive {
             self.on_success(sender);
         }
     }
@@ -286,7 +287,8 @@ impl Tower {
         }
     }
 
-    /// A link to a peer is open: what does not suit the peer is taken back, and a due announce is sent.
+    /// A link to a peer is open: what does not suit the peer is taken back, and a due announce is
+    /// sent.
     fn on_usable(&mut self, id: LinkId, link: &mut Session, peer: PeerId) {
         let unsuitable = link.take_unsent(|transfer| {
             transfer.message().is_some_and(|message| !self.suits(peer, message))
@@ -300,7 +302,8 @@ impl Tower {
         self.refresh_window(peer, Some((id, link)));
     }
 
-    /// The dialled address answered: its key is pinned. Returns the peer to which the link belongs now, if it stays.
+    /// The dialled address answered: its key is pinned. Returns the peer to which the link belongs
+    /// now, if it stays.
     fn on_dialled_hello(
         &mut self,
         id: LinkId,
@@ -315,8 +318,8 @@ impl Tower {
             }
             return Some(peer);
         };
-        // One key is one tower: two addresses of it are one peer, under the address that the tower claims, or else under
-        // the one that was known first.
+        // One key is one tower: two addresses of it are one peer, under the address that the tower
+        // claims, or else under the one that was known first.
         let dialled = self.peers.get(peer).map(|peer| &peer.address);
         let claims_dialled = hello.address.is_some() && dialled == hello.address.as_ref();
         if self.peers.is_ignored(other) {
@@ -333,7 +336,8 @@ impl Tower {
         Some(kept)
     }
 
-    /// A caller says who it is. That is a claim, unless its key is the one pinned for that address.
+    /// A caller claims an address. The claim is proved if the caller's key is the one pinned for
+    /// that address.
     fn on_claim(&mut self, id: LinkId, link: &mut Session, hello: &Hello<'_>) -> Option<PeerId> {
         // Do not learn addresses from an ignored tower.
         let claimed = hello.address.as_ref().filter(|_| !self.is_unwelcome(link));
@@ -394,7 +398,8 @@ impl Tower {
         }
     }
 
-    /// A refusal is an answer all the same, and proves the peer alive; unless the peer ignores this tower.
+    /// A refusal is an answer all the same, and proves the peer alive; unless the peer ignores this
+    /// tower.
     fn on_refused(&mut self, peer: PeerId, transfer: Transfer, reason: RefusedReason) {
         self.stats.refused_by_peers += 1;
         match reason {
@@ -410,8 +415,8 @@ impl Tower {
         self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
     }
 
-    /// A peer told in its hello what it takes. If it takes less, that is its limit now. A peer that speaks HTTP has no
-    /// hello, and its refusal is not taken for a limit.
+    /// A native peer has named its limit in its hello. If it refuses a shorter message, that is its
+    /// limit now. A peer that speaks HTTP has no hello, and its refusal is not taken for a limit.
     fn on_too_large(&mut self, peer: PeerId, transfer: Transfer) {
         let is_limit = self.peers.get(peer).is_some_and(|peer| peer.dialect != Some(Dialect::Http));
         if is_limit {
@@ -424,7 +429,8 @@ impl Tower {
         }
     }
 
-    /// A transfer failed for good: its message goes back to the queue. `in_doubt` tells whether the peer may have taken it.
+    /// A transfer failed for good: its message goes back to the queue. `in_doubt` tells whether the
+    /// peer may have taken it.
     pub(super) fn return_transfer(
         &mut self,
         peer: Option<PeerId>,

@@ -58,8 +58,8 @@ impl Tower {
     ///
     /// # Errors
     ///
-    /// With [`DecideError::Gone`] the message is decided already or its link has ended; then the sender still has it. The
-    /// other errors leave the message under screening.
+    /// With [`DecideError::Gone`] the message is decided already or its link has ended; then the
+    /// sender still has it. The other errors leave the message under screening.
     pub fn decide(
         &mut self,
         offer: OfferId,
@@ -154,7 +154,8 @@ impl Tower {
         if message.len() > max {
             return Err(DecideError::TooLarge { max });
         }
-        // The old message leaves first, but its place counts until then: there must be room for the difference.
+        // The old message leaves first, but its place counts until then: there must be room for the
+        // difference.
         let more = message.len().saturating_sub(old);
         if self.queue.has_room(more, 100, self.actions.notice_bytes()) {
             Ok(())
@@ -177,7 +178,8 @@ impl Tower {
 pub enum Verdict {
     /// The message is queued.
     Accept,
-    /// Another message is queued instead, under a name of its own. The sender's message is confirmed.
+    /// Another message is queued instead, under a name of its own. The sender's message is
+    /// confirmed.
     Replace(Message),
     /// The message is confirmed and not queued.
     Swallow,

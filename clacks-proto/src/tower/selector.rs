@@ -27,11 +27,12 @@ impl Eligible {
     }
 }
 
-/// Draws recipients: new peers first, then a status by its odds, then a peer of that status, each equally likely.
+/// Draws recipients: new peers first, then a status by its odds, then a peer of that status, each
+/// equally likely.
 ///
-/// A draw costs the same for any number of peers, and takes one 64-bit word of its own random stream: the upper half
-/// chooses the status, the lower half the peer. Both draws are exactly uniform: a half that would favour some is drawn
-/// again.
+/// A draw costs the same for any number of peers, and takes one 64-bit word of its own random
+/// stream: the upper half chooses the status, the lower half the peer. Both draws are exactly
+/// uniform: a half that would favour some is drawn again.
 ///
 /// ```
 /// use clacks_proto::{Odds, Seed, Status};
@@ -53,8 +54,9 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Returns a selector with its own stream of the seed's words. The sum of the odds must fit 32 bits, which
-    /// [`Config::validate`](crate::Config::validate) checks; a larger sum saturates and skews the draw.
+    /// Returns a selector with its own stream of the seed's words. The sum of the odds must fit 32
+    /// bits, which [`Config::validate`](crate::Config::validate) checks; a larger sum saturates and
+    /// skews the draw.
     #[must_use]
     pub fn new(seed: &Seed, odds: Odds) -> Self {
         let Odds { alive, lost, dead } = odds;
@@ -74,8 +76,8 @@ impl Selector {
         }
     }
 
-    /// Returns the status of the next recipient and its index among the eligible peers of that status, or `None` if no
-    /// peer is eligible.
+    /// Returns the status of the next recipient and its index among the eligible peers of that
+    /// status, or `None` if no peer is eligible.
     #[inline]
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
         let stream = self.stream.get_or_insert_with(|| awaken(&self.seed, self.drawn));
@@ -123,7 +125,8 @@ fn awaken(seed: &Seed, drawn: u64) -> Box<Stream> {
 mod tests {
     use super::*;
 
-    /// 99.9th percentile of chi-square with `n` degrees of freedom (Wilson and Hilferty's approximation).
+    /// 99.9th percentile of chi-square with `n` degrees of freedom (Wilson and Hilferty's
+    /// approximation).
     fn limit(n: f64) -> f64 {
         let spread = 2.0 / (9.0 * n);
         n * (1.0 - spread + 3.09 * spread.sqrt()).powi(3)

@@ -1,4 +1,4 @@
-//! Who handed over a transfer: what a peer claims, and what it has proved.
+//! The sender of a transfer: the claimed peer and the proved peer.
 
 use super::Tower;
 use super::peers::Peer;
@@ -8,12 +8,13 @@ use crate::event::Dialect;
 use crate::ids::PeerId;
 use crate::link::{Direction, Sender, Session};
 
-/// Who handed over a transfer.
+/// The sender of a transfer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SenderInfo {
     /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
     pub(super) claimed: Option<PeerId>,
-    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are believed.
+    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are
+    /// believed.
     pub(super) proved: Option<PeerId>,
     pub(super) is_ignored: bool,
 }
@@ -33,8 +34,9 @@ impl Tower {
 
     /// Returns the peer at the other end of a link.
     ///
-    /// A dialled peer is who it is. A caller is who it claims to be if its key is the pinned one; without keys (clear text)
-    /// the claim is believed. As long as no key is pinned, it remains a claim.
+    /// A dialled peer is proved. A caller is proved if its key is the one pinned for the claimed
+    /// address; without keys (clear text) the claim is believed. As long as no key is pinned, the
+    /// claim is neither proved nor disproved.
     #[inline]
     pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
         let Some(id) = link.peer else { return SenderInfo::default() };
@@ -49,11 +51,11 @@ impl Tower {
         }
     }
 
-    /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be, or as the peer whose
-    /// key it has.
+    /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be,
+    /// or as the peer whose key it has.
     #[inline]
     pub(super) fn is_unwelcome(&self, link: &Session) -> bool {
-        // Asked for each message, and most towers ignore no peer.
+        // This runs for each message, and most towers ignore no peer.
         if self.peers.counts().ignored == 0 {
             return false;
         }
@@ -61,8 +63,8 @@ impl Tower {
         [link.peer, keyed].into_iter().flatten().any(|peer| self.peers.is_ignored(peer))
     }
 
-    /// Returns who an HTTP request comes from. Nothing proves the claim, so it changes nothing about an address whose key
-    /// is known.
+    /// Returns the sender of an HTTP request. Nothing proves the claim, so a claim to an address
+    /// with a pinned key is dropped.
     fn claimed_sender(&mut self, link: &mut Session, address: Option<&Address>) -> SenderInfo {
         let known = address.and_then(|address| self.peers.find(address));
         let record = known.and_then(|id| self.peers.get(id));

@@ -12,7 +12,7 @@ use crate::wire::Farewell;
 /// How many back-offs of busy peers pass without progress before a shutdown gives up (guess).
 const BUSY_ROUNDS: u32 = 3;
 
-/// How far a tower has come in its life.
+/// The phase of a tower: running, or a step of its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
@@ -45,17 +45,17 @@ impl Phase {
 }
 
 impl Tower {
-    /// Leaves the network: takes nothing more, hands the queue to peers, says goodbye, and closes all links.
-    /// [`Notice::ShutDown`] is the last notice. Calling it again changes nothing.
+    /// Leaves the network: takes nothing more, hands the queue to peers, says goodbye, and closes
+    /// all links. [`Notice::ShutDown`] is the last notice. Calling it again changes nothing.
     ///
-    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). It ends at once when the queue is empty
-    /// or no peer can take anything.
+    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). It ends at
+    /// once when the queue is empty or no peer can take anything.
     pub fn shutdown(&mut self, now: Instant) {
         self.shutdown_within(self.local.config.timeouts.shutdown, now);
     }
 
-    /// Like [`shutdown`](Self::shutdown), with another limit for handing over the queue. Zero hands over nothing. During a
-    /// shutdown it only brings the end of it forward.
+    /// Like [`shutdown`](Self::shutdown), with another limit for handing over the queue. Zero hands
+    /// over nothing. During a shutdown it only brings the end of it forward.
     pub fn shutdown_within(&mut self, limit: Duration, now: Instant) {
         self.set_now(now);
         let until = self.now + limit;
@@ -92,7 +92,8 @@ impl Tower {
         if self.queue.waiting() + in_flight == 0 {
             return false;
         }
-        // A peer that is left alone has just failed, or was busy if it is alive. Busy ones may have room in a moment.
+        // A peer that is left alone has just failed, or was busy if it is alive. Busy ones may have
+        // room in a moment.
         let may_have_room = self.now < progress + config.busy_backoff.saturating_mul(BUSY_ROUNDS);
         // The same goes for peers that the messages do not suit: the next message may suit them.
         let is_stuck = self.retry_at.is_some();

@@ -34,7 +34,8 @@ impl PeerRecord {
 }
 
 impl Tower {
-    /// Returns the peers to be kept for the next start. Other addresses of this tower and of ignored peers are left out.
+    /// Returns the peers to be kept for the next start. Other addresses of this tower and of
+    /// ignored peers are left out.
     pub fn snapshot(&self) -> impl Iterator<Item = PeerRecord> + '_ {
         self.peers.iter().filter(|(_, peer)| !peer.is_alias).map(|(_, peer)| PeerRecord {
             address: peer.address.clone(),
@@ -44,12 +45,14 @@ impl Tower {
         })
     }
 
-    /// Restores a peer of an earlier start, with its pin. A peer that was alive then becomes new: it is dialled first, and
-    /// alive when it answers. A peer that is known already keeps its status, and its pin if it has one.
+    /// Restores a peer of an earlier start, with its pin. A peer that was alive then becomes new:
+    /// it is dialled first, and alive when it answers. A peer that is known already keeps its
+    /// status, and its pin if it has one.
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer, or the key is pinned to another address. Nothing has changed.
+    /// If the address can't be a peer, or the key is pinned to another address. Nothing has
+    /// changed.
     pub fn restore(&mut self, record: &PeerRecord, now: Instant) -> Result<PeerId, ExpandError> {
         self.set_now(now);
         let known = self.peers.find(&record.address);

@@ -96,8 +96,8 @@ impl Tower {
         }
     }
 
-    /// Ignores a peer: its links are closed, and what was on them comes back. A link that is taken out of the table is
-    /// left to the caller.
+    /// Ignores a peer: its links are closed, and what was on them comes back. A link that is taken
+    /// out of the table is left to the caller.
     pub(super) fn ignore_peer(&mut self, id: PeerId, reason: StatusReason) {
         self.set_status(id, Status::Ignored, reason);
         self.peers.update(id, |peer| peer.is_alias = false);
@@ -127,14 +127,15 @@ impl Tower {
         self.on_link_event(id, link, event);
     }
 
-    /// An address turned out to be this tower's own or an ignored peer's. It is remembered as long as there is room.
+    /// An address turned out to be this tower's own or an ignored peer's. It is remembered as long
+    /// as there is room.
     pub(super) fn ignore_alias(&mut self, id: PeerId) {
         self.ignore_peer(id, StatusReason::Alias);
         self.peers.update(id, |peer| peer.is_alias = true);
     }
 
-    /// Two addresses turned out to be one tower: `kept` takes over the links of `alias`, which is forgotten. A link that is
-    /// taken out of the table is left to the caller.
+    /// Two addresses turned out to be one tower: `kept` takes over the links of `alias`, which is
+    /// forgotten. A link that is taken out of the table is left to the caller.
     pub(super) fn merge(&mut self, alias: PeerId, kept: PeerId) {
         // A dial of the other address that is under way says nothing about the one that is kept.
         let is_dialled = |link: &Session| link.peer == Some(alias) && link.is_dialling();

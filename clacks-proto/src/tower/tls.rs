@@ -1,4 +1,4 @@
-//! What TLS tells a tower, and what it needs from one.
+//! The interface between a tower and the TLS layer around it.
 
 use super::Tower;
 use crate::error::{CloseReason, TlsFailure};
@@ -16,8 +16,8 @@ pub(crate) struct TlsHandshake {
 }
 
 impl Tower {
-    /// Sets the key that this tower proves, and whether HTTP is spoken beside the native dialect. Only before there are
-    /// links.
+    /// Sets the key that this tower proves, and whether HTTP is spoken beside the native dialect.
+    /// Only before there are links.
     pub(crate) fn set_tls(&mut self, identity: Fingerprint, speaks_http: bool) {
         self.local.identity = Some(alloc::boxed::Box::new(identity));
         self.local.speaks_http = speaks_http;

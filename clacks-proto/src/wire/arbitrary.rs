@@ -1,5 +1,5 @@
-//! Any frame at all, out of any bytes at all. A property test and a fuzzer can feed the same builder, and both shrink
-//! a frame by shrinking the bytes.
+//! Any frame at all, out of any bytes at all. A property test and a fuzzer can feed the same
+//! builder, and both shrink a frame by shrinking the bytes.
 #![allow(clippy::unwrap_used, reason = "only tests and fuzzers are built with it")]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,7 +17,8 @@ use alloc::string::String;
 pub(crate) struct Supply<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Supply<'a> {
-    /// A frame that the format can carry. It takes its body, if it has one, from the rest of the supply.
+    /// A frame that the format can carry. It takes its body, if it has one, from the rest of the
+    /// supply.
     pub(crate) fn frame(&mut self) -> Frame<'a> {
         match self.below(6) {
             0 => Frame::Message(self.message()),

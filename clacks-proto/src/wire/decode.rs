@@ -9,8 +9,9 @@ use super::{HEAD, HELLO_FIXED, MAX_ADDRESS, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED
 
 /// Reads frames from the bytes of one link.
 ///
-/// A frame that is whole in the input is borrowed from it and never copied. Only one that is split is put together in a buffer, which
-/// grows with the bytes that really arrive, never by the length that somebody claims, and never beyond one frame.
+/// A frame that is whole in the input is borrowed from it and never copied. Only one that is split
+/// is put together in a buffer, which grows with the bytes that really arrive, never by the length
+/// that somebody claims, and never beyond one frame.
 ///
 /// ```
 /// use clacks_proto::wire::{Decoder, Frame};
@@ -24,8 +25,8 @@ use super::{HEAD, HELLO_FIXED, MAX_ADDRESS, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED
 /// # Ok::<(), clacks_proto::wire::WireError>(())
 /// ```
 ///
-/// The default takes no bodies. It is a cheap stand-in for [`core::mem::take`]: frames borrow from the
-/// decoder, so whoever owns both it and what the frames change takes it out for the while.
+/// The default takes no bodies. It is a cheap stand-in for [`core::mem::take`]: frames borrow from
+/// the decoder, so whoever owns both it and what the frames change takes it out for the while.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     limits: Limits,
@@ -42,9 +43,9 @@ impl Decoder {
         Self { limits, ..Self::default() }
     }
 
-    /// The same decoder, but the first frame must be a hello. A stranger can then make it hold no more than the bytes of a hello,
-    /// and one that speaks something else is recognised by its first byte. A second hello is the tower's
-    /// business: it is decoded.
+    /// The same decoder, but the first frame must be a hello. A stranger can then make it hold no
+    /// more than the bytes of a hello, and one that speaks something else is recognised by its
+    /// first byte. A second hello is the tower's business: it is decoded.
     #[must_use]
     pub fn expect_hello(mut self) -> Self {
         self.limits.awaits_hello = true;
@@ -73,7 +74,8 @@ impl Decoder {
             Ok(None) => return Ok(None),
             Err(error) => return Err(*failure.insert(error)),
         };
-        // Straight into the caller's hands: a frame has many small fields, and moving them right after they were written costs more than reading them.
+        // Straight into the caller's hands: a frame has many small fields, and moving them right
+        // after they were written costs more than reading them.
         match parse(kind, payload, limits.max_body) {
             Ok(frame) => {
                 limits.awaits_hello = false;
@@ -101,12 +103,13 @@ impl Decoder {
         self.buffered() > 0
     }
 
-    /// How much memory the buffer takes, in bytes: at most one frame's length, or 64 for shorter frames. That is never more
-    /// than [`MAX_HEAD`](super::MAX_HEAD) and the longest body together.
+    /// How much memory the buffer takes, in bytes: at most one frame's length, or 64 for shorter
+    /// frames. That is never more than [`MAX_HEAD`](super::MAX_HEAD) and the longest body together.
     ///
-    /// A buffer above 16 KiB is kept as long as split frames need it now and then, so that a stream of long messages
-    /// allocates nothing, and given back after 64 frames in a row that did without it. A link that falls silent
-    /// right after a long message keeps it until a frame arrives or the link is closed as idle.
+    /// A buffer above 16 KiB is kept as long as split frames need it now and then, so that a stream
+    /// of long messages allocates nothing, and given back after 64 frames in a row that did without
+    /// it. A link that falls silent right after a long message keeps it until a frame arrives or
+    /// the link is closed as idle.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buffer.bytes.capacity()
@@ -121,7 +124,8 @@ struct Limits {
 }
 
 impl Limits {
-    /// The kind and the whole length of the frame that starts with `bytes`, or `None` while its head isn't there.
+    /// The kind and the whole length of the frame that starts with `bytes`, or `None` while its
+    /// head isn't there.
     fn measure(self, bytes: &[u8]) -> Result<Option<(FrameKind, usize)>, WireError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let kind = FrameKind::from_code(first).ok_or(WireError::Kind(first))?;
@@ -162,8 +166,8 @@ struct Buffer {
 const SMALLEST: usize = 64;
 /// What is no burden even for an idle link.
 const LARGE: usize = 16 * 1024;
-/// So many small frames show that long messages have ceased; twice the default window, because confirmations
-/// of messages going the other way are small frames, too.
+/// So many small frames show that long messages have ceased; twice the default window, because
+/// confirmations of messages going the other way are small frames, too.
 const PATIENCE: u8 = 64;
 
 impl Buffer {
@@ -211,7 +215,8 @@ impl Buffer {
         }
     }
 
-    /// Grows to twice the size, so that tiny pieces are not copied over and over, but not beyond the frame.
+    /// Grows to twice the size, so that tiny pieces are not copied over and over, but not beyond
+    /// the frame.
     fn append(&mut self, piece: &[u8], whole: usize) {
         let needed = self.bytes.len() + piece.len();
         if needed > self.bytes.capacity() {

@@ -7,26 +7,29 @@ use super::frame::Frame;
 use super::{HEAD, HELLO_FIXED, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED};
 use crate::address::{Address, Host, MAX_NAME};
 
-/// Encoding never fails and checks little: a frame is as right as the values put into it. One that the format can't carry (a
-/// body above [`MAX_BODY`], a network's name above [`MAX_NETWORK`]) is given a length that every decoder refuses.
+/// Encoding never fails and checks little: a frame is as right as the values put into it. One that
+/// the format can't carry (a body above [`MAX_BODY`], a network's name above [`MAX_NETWORK`]) is
+/// given a length that every decoder refuses.
 impl Frame<'_> {
     /// Writes the whole frame.
     ///
     /// # Panics
     ///
-    /// Like every `put` of [`BufMut`], when `out` has no room for [`encoded_len`](Self::encoded_len) bytes.
+    /// Like every `put` of [`BufMut`], when `out` has no room for
+    /// [`encoded_len`](Self::encoded_len) bytes.
     #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         self.encode_head(out);
         out.put_slice(self.body());
     }
 
-    /// Writes everything but a message's body, which is last on the wire: a link can then send the body in
-    /// as many pieces as it likes.
+    /// Writes everything but a message's body, which is last on the wire: a link can then send the
+    /// body in as many pieces as it likes.
     ///
     /// # Panics
     ///
-    /// Like every `put` of [`BufMut`], when `out` has no room. [`MAX_HEAD`](super::MAX_HEAD) bytes are always enough.
+    /// Like every `put` of [`BufMut`], when `out` has no room. [`MAX_HEAD`](super::MAX_HEAD) bytes
+    /// are always enough.
     #[inline]
     pub fn encode_head(&self, out: &mut impl BufMut) {
         match self {
@@ -75,7 +78,8 @@ impl Frame<'_> {
         }
     }
 
-    /// How many bytes [`encode`](Self::encode) writes. [`encode_head`](Self::encode_head) writes as many less the body's.
+    /// How many bytes [`encode`](Self::encode) writes. [`encode_head`](Self::encode_head) writes as
+    /// many less the body's.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.head_len() + self.body().len()
@@ -110,7 +114,8 @@ impl Frame<'_> {
         head
     }
 
-    /// The length that follows the kind: the largest number unless all of the frame fits the format.
+    /// The length that follows the kind: the largest number unless all of the frame fits the
+    /// format.
     fn length(&self) -> u32 {
         let fits = match self {
             Self::Hello(hello) => hello.network.len() <= MAX_NETWORK,
@@ -168,7 +173,8 @@ fn put_text(text: &str, max: usize, out: &mut impl BufMut) {
     }
 }
 
-/// Fields of fixed sizes, which go out in one piece. All places are known when this is compiled, so that putting them costs nothing more.
+/// Fields of fixed sizes, which go out in one piece. All places are known when this is compiled, so
+/// that putting them costs nothing more.
 struct Fields<const N: usize> {
     bytes: [u8; N],
     len: usize,

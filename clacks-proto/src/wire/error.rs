@@ -4,7 +4,8 @@ use core::fmt;
 
 use super::frame::FrameKind;
 
-/// Why bytes are not a frame. The decoder that said so takes no more bytes: the link is beyond repair.
+/// Why bytes are not a frame. The decoder that said so takes no more bytes: the link is beyond
+/// repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -38,7 +39,8 @@ pub enum WireError {
     Utf8(Field),
     /// Neither a DNS name nor an IP address that can be dialled.
     Host,
-    /// A host in another than its only spelling: a name not in lower case, or an IPv4 address as IPv6.
+    /// A host in another than its only spelling: a name not in lower case, or an IPv4 address as
+    /// IPv6.
     HostSpelling,
 }
 

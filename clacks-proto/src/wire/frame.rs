@@ -34,8 +34,8 @@ pub enum Frame<'a> {
     },
 }
 
-/// What may be sent without having been confirmed: at most `messages`, and at most `bytes` of bodies unless it is a
-/// single message.
+/// What may be sent without having been confirmed: at most `messages`, and at most `bytes` of
+/// bodies unless it is a single message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Messages and announces, at least 1, at most [`MAX_WINDOW`](super::MAX_WINDOW).
@@ -50,7 +50,8 @@ impl Window {
         Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
     }
 
-    /// Returns whether a body of `len` bytes may be sent while `messages` and `bytes` are unconfirmed.
+    /// Returns whether a body of `len` bytes may be sent while `messages` and `bytes` are
+    /// unconfirmed.
     #[must_use]
     #[inline]
     pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {
@@ -168,8 +169,8 @@ pub enum RefusedReason {
 
 /// Why a link ends.
 ///
-/// Whoever says goodbye for any reason but [`Misbehaved`](Self::Misbehaved) will not ask again about what it handed over on that link, and the
-/// receiver need not remember it.
+/// Whoever says goodbye for any reason but [`Misbehaved`](Self::Misbehaved) will not ask again
+/// about what it handed over on that link, and the receiver need not remember it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

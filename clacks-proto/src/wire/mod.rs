@@ -1,16 +1,19 @@
 //! The native wire: frames <-> bytes, with nothing else around them.
 //!
-//! [`Frame`] is what two towers say to each other, [`Frame::encode`] writes it, [`Decoder`] reads it from
-//! bytes cut into any pieces. This page is the whole specification: a tower in another language can be written from it.
+//! [`Frame`] is what two towers say to each other, [`Frame::encode`] writes it, [`Decoder`] reads
+//! it from bytes cut into any pieces. This page is the whole specification: a tower in another
+//! language can be written from it.
 //!
-//! The wire is spoken inside TLS 1.3 (ALPN `clacks/1`), or in the clear on trusted networks and in tests.
-//! The first byte of a link tells a native tower from everything else that might call: it is neither an
-//! ASCII character, nor the first byte of a TLS record, nor a byte that can occur in UTF-8.
+//! The wire is spoken inside TLS 1.3 (ALPN `clacks/1`), or in the clear on trusted networks and in
+//! tests. The first byte of a link tells a native tower from everything else that might call: it is
+//! neither an ASCII character, nor the first byte of a TLS record, nor a byte that can occur in
+//! UTF-8.
 //!
 //! # Layout
 //!
-//! Numbers are big-endian. Nothing is padded. There is exactly one encoding for each value, and a decoder
-//! refuses every other one, so that the bytes of a frame can be compared instead of its meaning.
+//! Numbers are big-endian. Nothing is padded. There is exactly one encoding for each value, and a
+//! decoder refuses every other one, so that the bytes of a frame can be compared instead of its
+//! meaning.
 //!
 //! Every frame starts with a head of five bytes:
 //!
@@ -28,8 +31,9 @@
 //! | `C5` | [refused](#refused) | 9 |
 //! | `C6` | [goodbye](#goodbye) | 1 |
 //!
-//! A length above the longest payload of its kind is refused as soon as the head is there, and an unknown kind as soon as
-//! its one byte is. `FFFFFFFF` is what an encoder writes for a frame that the format can't carry: no decoder takes it.
+//! A length above the longest payload of its kind is refused as soon as the head is there, and an
+//! unknown kind as soon as its one byte is. `FFFFFFFF` is what an encoder writes for a frame that
+//! the format can't carry: no decoder takes it.
 //!
 //! ## Hello
 //!
@@ -91,53 +95,63 @@
 //! | 4 | IPv4 address (4), port (2) |
 //! | 6 | IPv6 address (16), port (2) |
 //!
-//! The port is not 0. The IP address is neither unspecified nor multicast, and an IPv4 address is never dressed as IPv6
-//! (`::ffff:0:0/96`). The name follows the rules of [`Name`](crate::Name): at most 253 bytes, in lower case, without a
-//! last dot, and not one that a resolver reads as an IP address.
+//! The port is not 0. The IP address is neither unspecified nor multicast, and an IPv4 address is
+//! never dressed as IPv6 (`::ffff:0:0/96`). The name follows the rules of [`Name`](crate::Name): at
+//! most 253 bytes, in lower case, without a last dot, and not one that a resolver reads as an IP
+//! address.
 //!
 //! # Order
 //!
-//! The first frame from each side is its hello; neither waits for the other's. There is one hello from each side,
-//! and then any frames in any order. Nothing may be sent beyond the limits in the other side's hello, so
-//! whoever has something to hand over waits for that.
+//! The first frame from each side is its hello; neither waits for the other's. There is one hello
+//! from each side, and then any frames in any order. Nothing may be sent beyond the limits in the
+//! other side's hello, so whoever has something to hand over waits for that.
 //!
 //! ## Transfers
 //!
-//! Every message and announce is a transfer. Its number comes from one counter of the sending tower, which serves all
-//! links and never goes back, so that no two transfers of a tower share a number. Only a retry keeps the number that
-//! the transfer had: on a link, the order of the frames is therefore not always the order of the numbers, and
-//! where this page says *earlier* it means the order of the frames.
+//! Every message and announce is a transfer. Its number comes from one counter of the sending
+//! tower, which serves all links and never goes back, so that no two transfers of a tower share a
+//! number. Only a retry keeps the number that the transfer had: on a link, the order of the frames
+//! is therefore not always the order of the numbers, and where this page says *earlier* it means
+//! the order of the frames.
 //!
-//! A transfer that was sent and not answered when its link broke is in doubt: perhaps it was taken. The sender asks the
-//! same peer again, on another link, with the attempt set to *retry*. Only then does the receiver look into its memory of the
-//! transfers that it lately took from this peer, and what it finds there it confirms without taking it twice. When the
-//! hello shows another incarnation that memory is gone, and a retry is as good as a first attempt.
+//! A transfer that was sent and not answered when its link broke is in doubt: perhaps it was taken.
+//! The sender asks the same peer again, on another link, with the attempt set to *retry*. Only then
+//! does the receiver look into its memory of the transfers that it lately took from this peer, and
+//! what it finds there it confirms without taking it twice. When the hello shows another
+//! incarnation that memory is gone, and a retry is as good as a first attempt.
 //!
 //! ## Answers
 //!
-//! - *Confirmed* answers every transfer on this link that has no answer yet, up to and with the one that it names: all of them are taken.
-//! - *Refused* answers one transfer, which is not taken, and confirms the earlier ones that have no answer yet.
-//! - To name a transfer that isn't waiting for an answer on this link is a violation of the protocol.
-//! - The receiver of a transfer may wait a little to answer several at once. It must not keep back answers that would open a closed window.
+//! - *Confirmed* answers every transfer on this link that has no answer yet, up to and with the one
+//!   that it names: all of them are taken.
+//! - *Refused* answers one transfer, which is not taken, and confirms the earlier ones that have no
+//!   answer yet.
+//! - To name a transfer that isn't waiting for an answer on this link is a violation of the
+//!   protocol.
+//! - The receiver of a transfer may wait a little to answer several at once. It must not keep back
+//!   answers that would open a closed window.
 //!
 //! ## The end
 //!
-//! A *goodbye* is the last frame of its side, and before it that side has answered everything that it took. It takes nothing that
-//! comes later: whatever it hasn't answered by then was not taken, so it isn't in doubt and may go to anybody. The other side hands
-//! over nothing more, answers what it took, and ends the link. A link that ends without a goodbye leaves everything without an
-//! answer in doubt. Whoever violates this page is told so by a goodbye, if that can still be said, and the link is ended.
+//! A *goodbye* is the last frame of its side, and before it that side has answered everything that
+//! it took. It takes nothing that comes later: whatever it hasn't answered by then was not taken,
+//! so it isn't in doubt and may go to anybody. The other side hands over nothing more, answers what
+//! it took, and ends the link. A link that ends without a goodbye leaves everything without an
+//! answer in doubt. Whoever violates this page is told so by a goodbye, if that can still be said,
+//! and the link is ended.
 //!
 //! # Golden bytes
 //!
-//! A hello of version 1 from incarnation `0102030405060708`, which takes bodies of 65 536 bytes, 32 messages and 262 144 bytes
-//! unconfirmed, of the network `clacks`, reached at `tower.example:8001`:
+//! A hello of version 1 from incarnation `0102030405060708`, which takes bodies of 65 536 bytes, 32
+//! messages and 262 144 bytes unconfirmed, of the network `clacks`, reached at
+//! `tower.example:8001`:
 //!
 //! ```text
 //! c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41
 //! ```
 //!
-//! Transfer 7, for the first time: the text `Hello Discworld!` with the nonce `00112233445566778899aabbccddeeff` and the friend
-//! `127.0.0.1:8002`:
+//! Transfer 7, for the first time: the text `Hello Discworld!` with the nonce
+//! `00112233445566778899aabbccddeeff` and the friend `127.0.0.1:8002`:
 //!
 //! ```text
 //! c2 00000031 0000000000000007 00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421

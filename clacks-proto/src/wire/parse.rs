@@ -168,7 +168,8 @@ impl<'a> Fields<'a> {
         self.array(field).map(|bytes| u64::from_be_bytes(*bytes))
     }
 
-    /// Returns a reference: an array inside a `Result` would be copied at an odd offset, which stalls.
+    /// Returns a reference: an array inside a `Result` would be copied at an odd offset, which
+    /// stalls.
     #[inline(always)]
     fn array<const N: usize>(&mut self, field: Field) -> Result<&'a [u8; N], WireError> {
         let (array, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated(field))?;

@@ -43,7 +43,8 @@ pub struct Net<M = Tower> {
     pub towers: Vec<Option<M>>,
     pub notices: Vec<Notices>,
     pub now: Instant,
-    /// How long bytes are on their way. At an unlimited rate it must not be zero, or messages circulate without end in no time.
+    /// How long bytes are on their way. At an unlimited rate it must not be zero, or messages
+    /// circulate without end in no time.
     pub latency: Duration,
     /// How many bytes are delivered at a time.
     pub chunk: usize,
@@ -81,7 +82,8 @@ impl<M: StateMachine> Net<M> {
         self.towers[n].as_ref().expect("a living tower").tower()
     }
 
-    /// Lets the application of tower `n` do something, and lets all that follows at this moment happen.
+    /// Lets the application of tower `n` do something, and lets all that follows at this moment
+    /// happen.
     pub fn with<R>(&mut self, n: usize, verb: impl FnOnce(&mut Tower, Instant) -> R) -> R {
         let now = self.now;
         let result = verb(self.towers[n].as_mut().expect("a living tower").tower_mut(), now);

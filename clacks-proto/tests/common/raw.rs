@@ -1,4 +1,5 @@
-//! One tower, and a peer of it that speaks frames by hand: it can say what no tower says, and stay silent when it likes.
+//! One tower, and a peer of it that speaks frames by hand: it can say what no tower says, and stay
+//! silent when it likes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -120,7 +121,8 @@ impl Raw {
         link
     }
 
-    /// A tower that has handed one message to the tower number 1, which has not answered yet. Returns the link and the transfer.
+    /// A tower that has handed one message to the tower number 1, which has not answered yet.
+    /// Returns the link and the transfer.
     pub fn handed(config: &Config, text: &str) -> (Self, LinkId, u64) {
         let mut raw = Self::new(config);
         raw.expand(1);

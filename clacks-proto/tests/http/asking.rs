@@ -221,8 +221,7 @@ fn messages_do_not_pile_up_on_a_link_when_there_is_room_for_no_other() {
     for n in 0..10 {
         host.enqueue(Message::text(&format!("{n}")));
     }
-    let in_flight =
-        |host: &Host| host.tower.peek().filter(|held| crate::common::is_in_flight(held)).count();
+    let in_flight = |host: &Host| host.tower.peek().filter(crate::common::is_in_flight).count();
     assert_eq!((host.dialled.len(), in_flight(&host)), (2, 2));
     let links: Vec<_> = (0..2).map(|_| host.pick_up().0).collect();
     for round in 0..10 {
@@ -308,7 +307,8 @@ fn a_refusal_counts_whatever_becomes_of_its_body() {
             assert_eq!((host.texts(), host.status(PEER)), (vec!["m".to_owned()], Some(standing)));
             let stats = host.tower.stats();
             assert_eq!((stats.refused_by_peers, stats.doubt_unresolved), (1, 0), "{status}");
-            // The message rests where it was refused for good; where there was no room it is soon tried again.
+            // The message rests where it was refused for good; where there was no room it is soon
+            // tried again.
             let mut host = acquainted(host);
             host.run(Duration::from_secs(10));
             let again = usize::from(status == 503);

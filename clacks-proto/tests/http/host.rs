@@ -1,4 +1,5 @@
-//! One tower in clear text that speaks both dialects, and whoever is at the other end of its links: bytes by hand.
+//! One tower in clear text that speaks both dialects, and whoever is at the other end of its links:
+//! bytes by hand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};

@@ -28,7 +28,8 @@ fn from(sender: &str, rest: &str) -> String {
 
 const JS: &str = r#"{"hostname":"localhost","port":8001}"#;
 
-/// Each case: what comes in, what a JavaScript tower answers, what this one answers, and the messages that it holds then.
+/// Each case: what comes in, what a JavaScript tower answers, what this one answers, and the
+/// messages that it holds then.
 #[test]
 fn payloads_and_the_answers_of_both_kinds_of_towers() {
     let message = |value: &str| payload(value, 8001);
@@ -110,7 +111,8 @@ fn requests_and_the_answers_of_both_kinds_of_towers() {
     let request = |head: &str| format!("{head}\r\n\r\n{body}");
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let (one, two) = body.split_at(40);
-    // What comes in, their answers, ours, whether they close, whether we do, and how many messages we hold then.
+    // What comes in, their answers, ours, whether they close, whether we do, and how many messages
+    // we hold then.
     type Case = (String, &'static [u16], &'static [u16], bool, bool, usize);
     let cases: Vec<Case> = vec![
         ("POST / HTTP/1.1\r\nHost: x\r\n\r\n".into(), &[500], &[400], false, false, 0),

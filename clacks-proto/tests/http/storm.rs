@@ -1,4 +1,5 @@
-//! Whatever drivers and peers do in whatever order: no panic, and no message is lost or comes from nowhere.
+//! Whatever drivers and peers do in whatever order: no panic, and no message is lost or comes from
+//! nowhere.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use proptest::prelude::*;
 
 use crate::host::{Host, address, answer, payload, post, post_with, quiet};
 
-/// Something that happens to a tower. Links are named by their place among all that there ever were.
+/// Something that happens to a tower. Links are named by their place among all that there ever
+/// were.
 #[derive(Clone, Debug)]
 enum Step {
     Accept,

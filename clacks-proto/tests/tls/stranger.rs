@@ -75,7 +75,8 @@ pub fn client(protocols: &[&[u8]], identity: Option<&Identity>) -> ClientConnect
         .unwrap()
 }
 
-/// Lets a rustls client talk with a tower until neither has more to say. What the client makes of it.
+/// Lets a rustls client talk with a tower until neither has more to say. What the client makes of
+/// it.
 pub fn talk(client: &mut ClientConnection, host: &mut Host) -> Result<(), Error> {
     loop {
         let mut bytes = Vec::new();

@@ -25,7 +25,8 @@ fn records(mut stream: &[u8]) -> Vec<(u8, usize)> {
     records
 }
 
-/// Whether the ciphertext of a side ends with an alert, as its length tells: two bytes, their type and the tag.
+/// Whether the ciphertext of a side ends with an alert, as its length tells: two bytes, their type
+/// and the tag.
 fn ends_with_alert(stream: &[u8]) -> bool {
     records(stream).last() == Some(&(0x17, 2 + 1 + 16))
 }
@@ -119,7 +120,8 @@ fn a_tower_that_has_been_told_the_end_still_answers() {
     let mut world = World::open();
     world.meet();
     let len = world.sent[BOB].len();
-    // Alice falls silent for good; Bob hears her goodbye, her end in TLS and the end of the connection before he acts.
+    // Alice falls silent for good; Bob hears her goodbye, her end in TLS and the end of the
+    // connection before he acts.
     world.towers[ALICE].tower_mut().shutdown(world.now);
     world.settle();
     let answer = records(&world.sent[BOB][len..]);
@@ -177,7 +179,8 @@ fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
     world.settle();
     let len = world.sent[ALICE].len() - before;
 
-    // Every byte but the head of the record: its type and version mean nothing, and a longer length makes the receiver wait for the rest.
+    // Every byte but the head of the record: its type and version mean nothing, and a longer length
+    // makes the receiver wait for the rest.
     for position in 5..len {
         let mut world = World::open();
         world.meet();
@@ -194,7 +197,8 @@ fn a_flipped_bit_closes_the_link_and_nothing_is_accepted() {
         assert_eq!(world.closed(BOB), [refused], "byte {position}");
         let bad_record_mac = CloseReason::Tls(TlsFailure::Alert(20));
         assert_eq!(world.closed(ALICE), [bad_record_mac], "byte {position}");
-        // The message came again, on a second link that nobody altered: nothing of it was known from the first.
+        // The message came again, on a second link that nobody altered: nothing of it was known
+        // from the first.
         assert_eq!(world.held(BOB), 2);
         let stats = world.towers[BOB].tower().stats();
         assert_eq!((stats.received, stats.coalesced, stats.recognised_retries), (2, 0, 0));

@@ -105,7 +105,8 @@ impl World {
         }
     }
 
-    /// Alice learns of Bob, and a first message proves him alive. With `open`, all that needs no time.
+    /// Alice learns of Bob, and a first message proves him alive. With `open`, all that needs no
+    /// time.
     pub fn meet(&mut self) {
         self.expand(ALICE);
         self.enqueue(ALICE, &Message::text("first"));

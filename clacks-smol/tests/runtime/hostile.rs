@@ -30,8 +30,8 @@ fn paced() -> Config {
     config
 }
 
-/// A tower that exchanges messages with an honest peer without a pause. Links in both directions are
-/// open when this returns.
+/// A tower that exchanges messages with an honest peer without a pause. Links in both directions
+/// are open when this returns.
 async fn busy_tower(config: Config) -> (Secure, Secure, Notices) {
     let (tower, honest) = (start(config), start(paced()));
     let mut notices = tower.handle.notices();
@@ -110,8 +110,8 @@ fn a_thousand_silent_connections_leave_room_for_honest_ones() {
         let (tower, _honest, mut notices) = busy_tower(config).await;
         let socket = tower.handle.local_addr();
         let answered = |stats: Stats| stats.links_accepted + stats.links_refused;
-        // Some at a time, because both ends of each connection are in this process. The tower answers
-        // all of them before the next ones.
+        // Some at a time, because both ends of each connection are in this process. The tower
+        // answers all of them before the next ones.
         for _ in 0..10 {
             let before = answered(tower.handle.stats());
             let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(socket).unwrap()).collect();

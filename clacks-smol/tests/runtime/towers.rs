@@ -14,7 +14,8 @@ pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longer than any test.
 pub(crate) const FOREVER: Duration = Duration::from_secs(3_600);
 
-/// So long that the first tick, which is drawn from the whole interval, does not come during a test.
+/// So long that the first tick, which is drawn from the whole interval, does not come during a
+/// test.
 const NEVER: Duration = Duration::from_secs(3_000_000_000);
 
 /// Locked for reading by tests that open few descriptors, and for writing by one that opens most of

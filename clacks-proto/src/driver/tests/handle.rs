@@ -8,6 +8,7 @@ use super::pair::Pair;
 use super::{Scripted, address, block_on, notice, share, tower};
 use crate::config::{Config, SendRate};
 use crate::event::Notice;
+use crate::event::Status;
 use crate::ids::Fingerprint;
 use crate::message::Message;
 use crate::tower::{EnqueueError, ExpandError, ShutdownProgress};
@@ -170,7 +171,9 @@ fn handles_answer_after_the_end() {
     }
     assert!(!handle.unignore(&address(1)) && !handle.forget(&address(1)));
     assert!(handle.peek().is_empty() && handle.survey().is_empty());
-    assert!(handle.snapshot().is_empty() && handle.find(&address(1)).is_none());
+    assert_eq!(handle.find(&address(1)), None);
+    let [kept] = &handle.snapshot()[..] else { panic!("one peer") };
+    assert_eq!((&kept.address, kept.status), (&address(1), Status::Ignored));
     let usage = handle.queue_usage();
     assert_eq!((usage.messages, usage.bytes, handle.stats().enqueued), (1, 3, 1));
     assert_eq!((handle.address(), handle.with(|_, _| ())), (&address(8001), None));

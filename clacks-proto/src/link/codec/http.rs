@@ -1,7 +1,8 @@
 //! A link that speaks HTTP: requests and responses to frames and back.
 //!
-//! A caller's first byte tells whether it speaks HTTP. From then on the caller only asks, and this tower only answers; on
-//! a dialled link it is the other way round.
+//! The first byte of an inbound connection shows whether the caller speaks HTTP. On such a link the
+//! caller sends requests and this tower sends responses. On a dialled link this tower sends
+//! requests and the peer sends responses.
 
 use alloc::vec::Vec;
 use bytes::BufMut;
@@ -20,21 +21,22 @@ use crate::link::window::{Answer, Outcome};
 use crate::link::{
     Content, Direction, Doubt, LinkEvent, Local, Payload as Carried, Router, Sender, Session, State,
 };
-use crate::message::Nonce;
+use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, MessageFrame, RefusedReason};
 
-/// How long the rest of a body is awaited that is longer than its head says. It is sent together with the beginning.
+/// How long to wait for the rest of a body that is longer than its head says. The sender sends both
+/// parts together.
 const REST_OF_BODY: Duration = Duration::from_secs(1);
 
-/// After what time an unused link is closed from this side. Node closes it after five seconds, and a request that crosses
-/// with that is lost.
+/// How long an unused link to a server stays open. Node closes it after five seconds, and a request
+/// that crosses with the close is lost.
 const UNUSED: Duration = Duration::from_secs(4);
 
-/// The codec of a link that is not known to speak the native dialect.
+/// The codec of a link that may not speak the native dialect.
 #[derive(Debug)]
 pub(in crate::link) enum HttpCodec {
-    /// The caller's first byte will tell which dialect it speaks.
+    /// The caller has not sent the byte that shows its dialect.
     Undecided,
     Server(Server),
     Client(Client),
@@ -49,9 +51,9 @@ pub(in crate::link) struct Server {
     continue_due: bool,
     /// The last response, after all answers.
     failure: Option<StatusCode>,
-    /// When the request began that is not complete.
+    /// When the incomplete request began.
     began: Option<Instant>,
-    /// Since when the rest of a body is awaited that is longer than its head says.
+    /// Since when the rest of a body that is longer than its head says is awaited.
     short_since: Option<Instant>,
 }
 
@@ -68,7 +70,7 @@ impl HttpCodec {
         match session.direction {
             _ if !local.speaks_http => None,
             Direction::Inbound => Some(Self::Undecided),
-            // With TLS the handshake tells.
+            // With TLS the handshake agrees on the dialect.
             Direction::Outbound if local.identity.is_some() => None,
             Direction::Outbound if session.dialect == Dialect::Http => Some(Self::client(session)),
             Direction::Outbound => None,
@@ -88,7 +90,8 @@ impl HttpCodec {
         matches!(self, Self::Client(_))
     }
 
-    /// Returns whether the first byte of a caller is the native dialect's. That is never ASCII.
+    /// Returns whether the first byte of a caller belongs to the native dialect, whose frames never
+    /// begin with ASCII.
     pub(super) fn turns_native(&mut self, input: &[u8]) -> bool {
         matches!(self, Self::Undecided) && input.first().is_some_and(|byte| !byte.is_ascii())
     }
@@ -112,7 +115,8 @@ impl HttpCodec {
         self.note_output(session);
     }
 
-    /// Writes what fits. The head of a request and its body are never written together: each is a TLS record of its own.
+    /// Writes what fits. The head of a request and its body are never written together: each is a
+    /// TLS record of its own.
     pub(super) fn transmit(
         &mut self,
         session: &mut Session,
@@ -214,7 +218,7 @@ impl Server {
                 RequestEvent::ContinueExpected => self.continue_due = true,
                 RequestEvent::Request(request) => {
                     (self.began, self.short_since) = (None, None);
-                    // Who has sent the body no longer waits for `100 Continue`.
+                    // A sender that has sent the body no longer waits for `100 Continue`.
                     self.continue_due = false;
                     session.closes_when_answered |= request.closes;
                     self.handle_request(request, id, session, router);
@@ -279,10 +283,10 @@ impl Server {
             Ok(Some(payload)) => payload.message.as_ref(),
             _ => None,
         };
-        let len = message.map_or(0, |message| message.len());
+        let len = message.map_or(0, Message::len);
         let config = &router.local().config;
         if !session.incoming.open(len, config.window) {
-            // No more answers are kept for requests that do not wait for them.
+            // The answers to requests that were sent without waiting are bounded.
             return self.fail(StatusCode::ServiceUnavailable, id, session, router);
         }
         let too_large = Outcome::Refused(RefusedReason::TooLarge);
@@ -302,7 +306,7 @@ impl Server {
                 let frame = MessageFrame {
                     transfer: 0,
                     attempt: Attempt::First,
-                    // The receiver draws one.
+                    // The receiver draws a nonce.
                     nonce: Nonce(0),
                     kind: message.kind(),
                     friend,
@@ -353,7 +357,8 @@ impl Client {
             let is_native = !self.reader.is_mid_response()
                 && input.first().is_some_and(|byte| !byte.is_ascii());
             let read = self.reader.read(&mut input);
-            // If the head of a response is there, what it says of the message stands, whatever becomes of the rest.
+            // The status in a complete head decides about the message, even if the body never
+            // arrives.
             session.early_outcome = self.reader.status().map(outcome_of);
             match read {
                 Ok(Some(response)) => handle_response(response, id, session, router),
@@ -361,7 +366,8 @@ impl Client {
                 Err(_) => {
                     let (local, now) = (router.local(), router.now());
                     let event = session.close_for_misbehaviour(CloseReason::BadHttp, local, now);
-                    // In clear text, a peer that answers with what may be a hello gets one the next time.
+                    // In clear text, a peer that answers with what may be a hello gets one the next
+                    // time.
                     let is_native = is_native && local.identity.is_none();
                     let event = if is_native { event.in_dialect(Dialect::Native) } else { event };
                     router.on_link_event(id, session, event);
@@ -411,7 +417,7 @@ fn handle_response(
         let event = session.close_for_misbehaviour(CloseReason::BadHttp, router.local(), now);
         return router.on_link_event(id, session, event);
     };
-    // Not to the very end of the time: a request must not cross with the close.
+    // Stop a little earlier than the server does: a request must not cross with the close.
     let kept = response.keep_alive.map(|seconds| Duration::from_secs(seconds.saturating_sub(1)));
     let idle = router.local().config.timeouts.idle;
     session.idle = kept.unwrap_or(idle).min(UNUSED).min(idle);
@@ -428,7 +434,7 @@ fn handle_response(
     }
 }
 
-/// Returns what the status of a response says of a transfer.
+/// Returns the outcome of a transfer that was answered with a status.
 fn outcome_of(status: u16) -> Outcome {
     match status {
         200 => Outcome::Taken,
@@ -452,8 +458,8 @@ fn status_of(outcome: Outcome) -> StatusCode {
     }
 }
 
-/// Returns the maximum length of a body that is kept: a message of the maximum length of which every other character is
-/// escaped, and what is around it.
+/// Returns the maximum length of a body that is kept: a message of the maximum length of which
+/// every other character is escaped, and what is around it.
 fn max_body(max_message: usize) -> usize {
     max_message.saturating_mul(2).saturating_add(4096)
 }

@@ -159,16 +159,16 @@ proptest! {
             prop_assert_eq!(peers.counts(), counts);
 
             let alive = ids(model.iter().filter(|known| known.status == Status::Alive));
-            prop_assert_eq!(peers.alive_count(None) as usize, alive.len());
             for except in model.iter().map(|known| Some(known.id)).chain([None]) {
                 let mut others = alive.clone();
                 except.into_iter().for_each(|id| _ = others.remove(&id));
-                let count = u32::try_from(others.len()).unwrap();
-                prop_assert_eq!(peers.alive_count(except), count);
-                let drawn: BTreeSet<_> = (0..count)
-                    .filter_map(|n| peers.alive_peer(n, except))
+                let drawn: BTreeSet<_> = (0..u32::try_from(others.len()).unwrap())
+                    .filter_map(|n| peers.draw_alive(except, |count| n.min(count - 1)))
                     .filter_map(|peer| peers.find(&peer.address))
                     .collect();
+                let mut told = None;
+                peers.draw_alive(except, |count| *told.insert(count) - 1);
+                prop_assert_eq!(told.unwrap_or(0) as usize, others.len());
                 prop_assert_eq!(drawn, others);
             }
             let mut dead: Vec<_> = model.iter().filter(|known| known.status == Status::Dead).collect();
