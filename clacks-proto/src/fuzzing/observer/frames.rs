@@ -159,8 +159,12 @@ impl Link {
         self.unconfirmed.is_empty() && self.unanswered.is_empty() && !self.is_mid_frame()
     }
 
+    pub(super) fn awaits_answer(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     pub(super) fn may_be_in_doubt(&self) -> bool {
-        !self.unconfirmed.is_empty() || self.is_mid_frame()
+        self.awaits_answer() || self.is_mid_frame()
     }
 
     /// Returns whether a window may have no room for one more message.

@@ -144,6 +144,8 @@ struct Step {
     claim: Option<Address>,
     /// A peer of which a frame came that may be a success.
     heard: Option<Address>,
+    /// A peer that was not reached, or whose link broke before it answered.
+    failed: Option<Address>,
     /// A peer that refused something, and whether it said that it ignores this tower.
     refused_by: Option<(Address, bool)>,
     /// No shutdown had begun.
@@ -273,6 +275,11 @@ impl Observer {
             } else if record.closed_at.is_none() {
                 record.reason = reason;
             }
+        }
+        if let Input::End(id) = step.input
+            && reason != lost(IoCause::Exhausted)
+        {
+            step.failed = self.peer_of_failed(id);
         }
         self.stale_events += u64::from(is_stale);
         step.is_stale = is_stale && self.is_running;
