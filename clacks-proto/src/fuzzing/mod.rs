@@ -1,13 +1,13 @@
-//! The bodies of the fuzz targets. Internal: nothing in here is promised to anybody.
+//! The bodies of the fuzz targets. This module is internal and has no stable interface.
 //!
-//! They live in the crate, so that a change that breaks one is noticed when the crate is built. The
-//! targets in `fuzz/` are a line each, and the inputs that fuzzers found worth keeping are run by
-//! the tests of this crate, on any toolchain.
+//! The bodies are in this crate, so that `cargo check` finds a change that breaks one. Each target in
+//! `fuzz/` is one line. The tests of this crate run the bodies on the inputs that are kept in `fuzz/`,
+//! on any toolchain.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a panic is how a fuzzer is told"
+    reason = "a fuzzer recognises a finding by a panic"
 )]
 
 #[cfg(feature = "http")]

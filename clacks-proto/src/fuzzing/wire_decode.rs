@@ -1,17 +1,17 @@
-//! Any bytes, in any chunking.
+//! Arbitrary bytes for the decoder of frames, cut in any way.
 
 use alloc::vec::Vec;
 
 use crate::wire::arbitrary::Supply;
 use crate::wire::{Decoder, Frame, MAX_HEAD, WireError};
 
-/// The longest body that is decoded; longer than any that the generators make.
+/// The longest body that is decoded, in bytes. The generators make shorter ones.
 pub(crate) const MAX_GENERATED: usize = 4096;
-/// A body that is often longer than this.
-const FEW: usize = 16;
+/// A limit that many bodies exceed, in bytes.
+const SHORT_BODY: usize = 16;
 
-/// A decoder never panics, never holds more than its limit, and gives the same frames for every
-/// chunking; and what it gives is encoded to the bytes that it was decoded from.
+/// Checks that a decoder never panics, never holds more than its limit, and returns the same frames
+/// for every chunking. Checks that a decoded frame is encoded to the bytes that it was decoded from.
 ///
 /// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to
 /// be cut and decoded.
@@ -22,17 +22,17 @@ pub fn wire_decode(input: &[u8]) {
     bytes_survive(supply.0, &[1]);
 }
 
-/// Encoding what was decoded gives the bytes that it was decoded from, and cuts change nothing.
+/// Checks that decoded frames are encoded to the same bytes, and that the chunking changes nothing.
 pub(crate) fn bytes_survive(bytes: &[u8], sizes: &[usize]) {
     let decoder = Decoder::new(MAX_GENERATED);
-    for decoder in [decoder.clone(), decoder.expect_hello(), Decoder::new(FEW)] {
+    for decoder in [decoder.clone(), decoder.expect_hello(), Decoder::new(SHORT_BODY)] {
         let whole = reencode(decoder.clone(), &[bytes]);
-        assert!(bytes.starts_with(&whole.0), "another encoding of the same value was taken");
+        assert!(bytes.starts_with(&whole.0), "a second encoding of one frame was decoded");
         assert_eq!(reencode(decoder, &cut(bytes, sizes)), whole);
     }
 }
 
-/// Cuts `bytes` into pieces of the given sizes, over and over.
+/// Cuts `bytes` into pieces. The sizes repeat.
 pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
@@ -50,8 +50,7 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Everything that a decoder reads from the pieces, written again, with the number of frames, and
-/// how it ended.
+/// Decodes the pieces and encodes each frame. Returns the bytes, the number of frames, and the result.
 pub(crate) fn reencode(
     mut decoder: Decoder,
     pieces: &[&[u8]],
@@ -71,13 +70,13 @@ pub(crate) fn reencode(
                     if let Frame::Message(message) = &frame {
                         assert!(message.body.len() <= max_body, "a body longer than the limit");
                     }
-                    assert!(written.len() <= arrived, "a frame out of nothing");
+                    assert!(written.len() <= arrived, "a frame is longer than its bytes");
                 }
-                Ok(None) => break assert!(input.is_empty(), "input was left without a reason"),
+                Ok(None) => break assert!(input.is_empty(), "input is left over"),
                 Err(error) => {
                     let left = input;
-                    assert_eq!(decoder.decode(&mut input), Err(error), "the error must stay");
-                    assert_eq!(input, left, "a failed decoder must take nothing");
+                    assert_eq!(decoder.decode(&mut input), Err(error), "the error is gone");
+                    assert_eq!(input, left, "a failed decoder takes bytes");
                     return (written, frames, Err(error));
                 }
             }

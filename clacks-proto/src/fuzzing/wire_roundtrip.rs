@@ -1,4 +1,4 @@
-//! Frames -> bytes -> frames.
+//! Frames that are encoded and decoded.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use super::wire_decode::{MAX_GENERATED, cut};
 use crate::wire::Decoder;
 use crate::wire::arbitrary::Supply;
 
-/// Every frame that can be built is decoded to itself.
+/// Checks that every frame that can be built is decoded to an equal frame.
 ///
 /// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the choices
 /// that make a frame.
@@ -18,7 +18,7 @@ pub fn wire_roundtrip(input: &[u8]) {
     a_frame_survives(rest, &sizes);
 }
 
-/// Decoding a frame that was encoded gives the frame, cut in any way, and leaves nothing behind.
+/// Checks that an encoded frame, cut in any way, is decoded to an equal frame and leaves no bytes.
 pub(crate) fn a_frame_survives(supply: &[u8], sizes: &[usize]) {
     let frame = Supply(supply).frame();
     let mut bytes = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn a_frame_survives(supply: &[u8], sizes: &[usize]) {
     assert_eq!(bytes.len(), frame.encoded_len());
     let mut head = Vec::new();
     frame.encode_head(&mut head);
-    assert!(bytes.starts_with(&head), "the head is not how the frame begins");
+    assert!(bytes.starts_with(&head), "the frame does not begin with its head");
     let mut decoder = Decoder::new(MAX_GENERATED);
     let pieces = cut(&bytes, sizes);
     for (index, piece) in pieces.iter().enumerate() {

@@ -49,10 +49,10 @@ impl ActionQueue {
         self.queue.is_empty() && self.missed.count == 0
     }
 
-    /// Returns whether `count` more notices fit.
+    /// Returns whether `count` more notices fit, with the count of missed ones that comes before them.
     #[inline]
     pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.notices + count <= self.max_notices
+        self.notices + count + usize::from(self.missed.count > 0) <= self.max_notices
     }
 
     /// Returns whether all actions of one more link fit. Links may end before their actions are
@@ -96,17 +96,16 @@ impl ActionQueue {
 
     #[cold]
     fn notify_after_missed(&mut self, notice: Notice) -> bool {
-        if self.missed.count > 0 && self.has_room(2) {
-            let count = core::mem::take(&mut self.missed.count);
-            self.enqueue(Notice::Missed { count });
-        }
-        // The count comes before the notice.
-        if self.missed.count > 0 || !self.has_room(1) {
+        if !self.has_room(1) {
             let len = held_by(&notice);
             self.missed.count += 1;
             self.missed.bytes += len;
             self.notice_bytes += len;
             return false;
+        }
+        let count = core::mem::take(&mut self.missed.count);
+        if count > 0 {
+            self.enqueue(Notice::Missed { count });
         }
         self.enqueue(notice);
         true
@@ -275,33 +274,36 @@ mod tests {
         assert!(actions.has_room_for_link());
     }
 
+    #[test]
+    fn a_notice_that_would_come_before_the_count_of_missed_ones_is_missed_too() {
+        let mut actions = ActionQueue::new(2, 9);
+        (0..3).for_each(|n| _ = actions.notify(notice(n)));
+        assert_eq!(actions.pop(|_| true), Some(Action::Notify(notice(0))));
+        assert!(!actions.notify(notice(3)), "there is room for one notice, and not for the count");
+        let missed = Action::Notify(Notice::Missed { count: 2 });
+        assert_eq!(drain(&mut actions), [Action::Notify(notice(1)), missed]);
+    }
+
     proptest! {
         #[test]
         #[cfg_attr(miri, ignore = "draws many cases")]
-        fn every_notice_is_delivered_or_counted_and_all_keep_their_order(
+        fn every_notice_comes_after_those_before_it_were_delivered_or_counted(
             steps in proptest::collection::vec(0u8..4, 0..200),
             max in 1usize..6,
         ) {
             let mut actions = ActionQueue::new(max, 9);
-            let (mut kept, mut sent, mut dropped) = (Vec::new(), Vec::new(), 0);
-            let (mut delivered, mut seen, mut missed) = (Vec::new(), Vec::new(), 0);
-            let mut poll = |action: Option<Action>| match action {
-                Some(Action::Notify(Notice::Missed { count })) => missed += count,
-                Some(Action::Notify(notice)) => delivered.push(notice),
-                Some(action) => seen.push(action),
-                None => {}
-            };
+            let (mut kept, mut sent, mut polled, mut serial) = (0, Vec::new(), Vec::new(), 0);
             for (step, number) in steps.iter().zip(0..) {
                 match step {
-                    0 | 1 => match actions.notify(notice(number)) {
-                        true => kept.push(notice(number)),
-                        false => dropped += 1,
-                    },
+                    0 | 1 => {
+                        kept += usize::from(actions.notify(notice(serial)));
+                        serial += 1;
+                    }
                     2 => {
                         actions.push(send(number));
                         sent.push(send(number));
                     }
-                    _ => poll(actions.pop(|_| true)),
+                    _ => polled.extend(actions.pop(|_| true)),
                 }
                 let waiting = actions.queue.iter().filter_map(|action| match action {
                     Action::Notify(notice) => Some(held_by(notice)),
@@ -312,11 +314,20 @@ mod tests {
                 prop_assert!(count <= max);
                 prop_assert_eq!(actions.notice_bytes(), bytes + actions.missed.bytes);
             }
-            while !actions.is_empty() {
-                poll(actions.pop(|_| true));
+            polled.extend(drain(&mut actions));
+            let (mut next, mut delivered, mut seen) = (0, 0, Vec::new());
+            for action in polled {
+                match action {
+                    Action::Notify(Notice::Missed { count }) => next += u32::try_from(count).unwrap(),
+                    Action::Notify(other) => {
+                        prop_assert_eq!(other, notice(next));
+                        (next, delivered) = (next + 1, delivered + 1);
+                    }
+                    other => seen.push(other),
+                }
             }
-            prop_assert_eq!((delivered, seen, missed), (kept, sent, dropped));
-            prop_assert_eq!(actions.pop(|_| true), None);
+            prop_assert_eq!((next, delivered, seen), (serial, kept, sent));
+            prop_assert!(actions.is_empty());
             prop_assert_eq!(actions.notice_bytes(), 0);
         }
     }

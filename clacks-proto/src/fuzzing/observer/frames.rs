@@ -10,7 +10,7 @@ use crate::wire::{
 };
 use crate::{
     Address, CloseReason, Config, Instant, LinkId, LinkInfo, Message, MessageId, PeerId,
-    ProtocolError, StateMachine, Status,
+    ProtocolError, Screening, StateMachine, Status,
 };
 
 /// Whether a transfer that came in was taken, as far as that shows.
@@ -159,8 +159,12 @@ impl Link {
         self.unconfirmed.is_empty() && self.unanswered.is_empty() && !self.is_mid_frame()
     }
 
+    pub(super) fn awaits_answer(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     pub(super) fn may_be_in_doubt(&self) -> bool {
-        !self.unconfirmed.is_empty() || self.is_mid_frame()
+        self.awaits_answer() || self.is_mid_frame()
     }
 
     /// Returns whether a window may have no room for one more message.
@@ -264,7 +268,10 @@ impl Observer {
         if !self.config.window.admits(link.unanswered.len(), bytes, len(&content)) {
             return Some(CloseReason::Protocol(ProtocolError::WindowExceeded));
         }
-        if content.is_some() {
+        if let Some((_, message)) = &content {
+            if self.config.screening != Screening::Off {
+                self.told.expect_offer(message);
+            }
             link.messages += 1;
             for taken in self.taken.iter_mut().filter(|taken| taken.link == id) {
                 taken.later += 1;

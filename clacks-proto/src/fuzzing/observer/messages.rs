@@ -115,10 +115,7 @@ impl Observer {
                         Fate::Taken
                     } else if came == entered.len() && came == 1 {
                         match offer(&new.held[entered[0]]) {
-                            Some(_) => {
-                                self.told.expect_offer(&content.1);
-                                self.on_offered(*entered[0], id, transfer, peer)
-                            }
+                            Some(_) => self.on_offered(*entered[0], id, transfer, peer),
                             None => Fate::Taken,
                         }
                     } else if entered.len() == came {
@@ -198,6 +195,7 @@ impl Observer {
             if new.copies(&content).next().is_none() {
                 self.forget_copies(&content);
             }
+            self.delivered += 1;
             self.told.expect_delivery(confirmation, false);
         }
         self.check_kept(step);
@@ -215,6 +213,8 @@ impl Observer {
                 let is_copied = self.copied.iter().any(|copied| copied.content == *content);
                 let may_stay = is_copied || self.shared_nonces.contains(&content.0);
                 assert!(may_stay || !confirmation.is_certain, "{content:?} is still held");
+                self.kept[0] += u64::from(confirmation.is_certain);
+                self.kept[1] += 1;
                 self.copied.retain(|copied| copied.content != *content);
             }
             self.told.expect_delivery(confirmation, true);

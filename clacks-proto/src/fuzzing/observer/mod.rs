@@ -144,6 +144,8 @@ struct Step {
     claim: Option<Address>,
     /// A peer of which a frame came that may be a success.
     heard: Option<Address>,
+    /// A peer that was not reached, or whose link broke before it answered.
+    failed: Option<Address>,
     /// A peer that refused something, and whether it said that it ignores this tower.
     refused_by: Option<(Address, bool)>,
     /// No shutdown had begun.
@@ -194,8 +196,12 @@ pub(super) struct Observer {
     /// Until when peers are left alone at least.
     resting: BTreeMap<Address, Instant>,
     told: Told,
-    /// How many messages have left the queue.
+    /// How many messages were handed to peers.
     departed: u128,
+    /// How many messages left because a peer confirmed them.
+    delivered: u64,
+    /// How many messages stayed when a peer confirmed them: at least, and at most.
+    kept: [u64; 2],
     is_running: bool,
     /// Whether all actions were polled before the last input.
     is_drained: bool,
@@ -227,6 +233,8 @@ impl Observer {
             resting: BTreeMap::new(),
             told: Told::default(),
             departed: 0,
+            delivered: 0,
+            kept: [0; 2],
             is_running: true,
             is_drained: true,
             trace: is_traced.then_some(0),
@@ -268,6 +276,11 @@ impl Observer {
                 record.reason = reason;
             }
         }
+        if let Input::End(id) = step.input
+            && reason != lost(IoCause::Exhausted)
+        {
+            step.failed = self.peer_of_failed(id);
+        }
         self.stale_events += u64::from(is_stale);
         step.is_stale = is_stale && self.is_running;
         self.apply(now, step, |tower, _| tower.handle(event, now));
@@ -299,7 +312,8 @@ impl Observer {
                     EnqueueError::ShuttingDown => assert!(!is_running),
                     EnqueueError::TooLarge { max: told } => assert!(told == max && len > max),
                     EnqueueError::Full => {
-                        assert!(!has_place || bytes + unpolled > max_bytes, "there is room");
+                        let is_full = !has_place || bytes + unpolled > max_bytes;
+                        assert!(is_full, "{bytes} and {unpolled} bytes are less than {max_bytes}");
                     }
                 }
             }
@@ -386,6 +400,7 @@ impl Observer {
         self.check_peers(&step, &old, &new);
         self.check_messages(&mut step, &old, &new);
         self.check_bounds(&new);
+        self.check_counts(&new);
         self.view = new;
         self.is_drained = false;
         self.told.begin_poll();
@@ -537,8 +552,16 @@ impl Observer {
         let is_half_open = |link: &&LinkInfo| link.is_inbound && !link.is_open && !link.is_closing;
         let half_open = new.links.values().filter(is_half_open).count();
         assert!(half_open <= config.max_half_open && new.links.len() <= config.max_links);
-        let stats = tower.stats();
+    }
+
+    fn check_counts(&self, new: &View) {
+        let stats = self.tower.stats();
         assert!(stats.swallowed >= self.swallowed && stats.stale_events >= self.stale_events);
+        let held = new.held.values().filter(|held| offer(held).is_none()).count() as u64;
+        let came = stats.enqueued + stats.received - stats.coalesced;
+        assert_eq!(came, held + self.delivered, "{stats:?}");
+        let [least, most] = self.kept.map(|kept| self.delivered + kept);
+        assert!((least..=most).contains(&stats.delivered), "{stats:?}");
     }
 
     /// Checks that nothing is overdue, after all timers up to now have fired.

@@ -16,7 +16,7 @@ pub(super) struct Told {
     held: BTreeSet<MessageId>,
     nonces: BTreeSet<Nonce>,
     deliveries: Vec<Delivery>,
-    /// The bytes of bodies offered since all actions were polled.
+    /// The bytes of bodies that may have been offered since all actions were polled.
     offered_bytes: usize,
     closed: Vec<Closed>,
     missed: u64,
@@ -99,7 +99,8 @@ impl Told {
         self.offered_bytes + self.deliveries.iter().map(Delivery::len).sum::<usize>()
     }
 
-    /// Takes note of an offer, whose action holds the body.
+    /// Takes note of a message that may be offered. The action holds the body, even if the link
+    /// ends at once.
     pub(super) fn expect_offer(&mut self, message: &Message) {
         self.offered_bytes += message.len();
     }

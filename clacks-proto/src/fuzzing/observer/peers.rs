@@ -1,7 +1,7 @@
 //! Peers: their status, how they become known, and when they are left alone.
 
 use super::{Input, Observer, Step, View};
-use crate::{Address, ExpandError, PeerId, Screening, Status};
+use crate::{Address, ExpandError, LinkId, PeerId, Screening, Status};
 
 impl Observer {
     /// Checks the result of a verb that adds a peer.
@@ -40,6 +40,9 @@ impl Observer {
                 let lost_for = self.now.duration_since(before.since);
                 assert!(!has_died || lost_for > self.config.kill_timeout, "{address} dies early");
             }
+            let has_failed = step.failed.as_ref() == Some(address);
+            let is_in_use = matches!(peer.status, Status::New | Status::Alive);
+            assert!(!has_failed || !is_in_use, "{address} has failed and is {}", peer.status);
             self.note_failure(step, address, before.status, peer.status);
         }
         let gone = old
@@ -77,6 +80,14 @@ impl Observer {
             _ => false,
         };
         assert!(is_explained, "{address}: {from} -> {to}");
+    }
+
+    /// Returns the peer of a link that breaks now, if the peer was not reached or owes an answer.
+    pub(super) fn peer_of_failed(&self, id: LinkId) -> Option<Address> {
+        let info = self.view.links.get(&id).filter(|info| !info.is_closing)?;
+        let is_unreached = !info.is_inbound && !info.is_open;
+        let is_awaited = self.links.iter().any(|link| link.id == id && link.awaits_answer());
+        info.peer.clone().filter(|_| is_unreached || is_awaited)
     }
 
     /// Returns whether a transaction with a peer may have succeeded.
