@@ -120,7 +120,7 @@ pub enum StatusReason {
     LinkClosed(CloseReason),
     /// The peer ignores this tower.
     IgnoredByPeer,
-    /// The application ignored or unignored the peer.
+    /// The application ignored, unignored or restored the peer.
     Application,
     /// The address turned out to be another address of this tower or of an ignored peer.
     Alias,

@@ -17,7 +17,7 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::tower::{
-    EnqueueError, ExpandError, HeldMessage, Peer, PeerRecord, QueueUsage, RefusedMessage,
+    EnqueueError, ExpandError, HeldMessage, LinkInfo, Peer, PeerRecord, QueueUsage, RefusedMessage,
     StatusCounts, Tower,
 };
 
@@ -33,7 +33,7 @@ use crate::tower::{
 ///   [`restore`](Self::restore), [`shutdown`](Self::shutdown),
 ///   [`shutdown_within`](Self::shutdown_within).
 /// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find),
-///   [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
+///   [`links`](Self::links), [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
 ///   [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),
 ///   [`address`](Self::address), [`local_addr`](Self::local_addr), [`identity`](Self::identity),
 ///   [`config`](Self::config), [`now`](Self::now).
@@ -238,6 +238,12 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     #[must_use]
     pub fn find(&self, address: &Address) -> Option<Peer> {
         self.read(|tower| tower.find(address), |_| None)
+    }
+
+    /// Returns all links that have not ended.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkInfo> {
+        self.read(|tower| tower.links().collect(), |_| Vec::new())
     }
 
     /// Returns the counters.

@@ -154,6 +154,9 @@ fn getters_show_the_changes_of_other_methods() {
     assert!(handle.forget(&address(1)) && !handle.forget(&address(1)));
     assert_eq!((handle.find(&address(1)), handle.survey().len()), (None, 3));
     assert_eq!(handle.find(&address(4)).unwrap().fingerprint, Some(key));
+    // The announce is dialled.
+    let [link] = &handle.links()[..] else { panic!("one link") };
+    assert_eq!(link.peer, Some(address(2)));
     let nonce = handle.enqueue(Message::text("abc")).unwrap();
     assert_eq!(handle.peek()[0].nonce, nonce);
     let usage = handle.queue_usage();
