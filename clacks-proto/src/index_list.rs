@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// The order of some slots of a table. A slot is in the list at most once.
+/// A doubly linked list of slots of a table. A slot is in the list at most once.
 #[derive(Debug)]
 pub(crate) struct IndexList {
     nodes: Vec<Node>,

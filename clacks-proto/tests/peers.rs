@@ -7,8 +7,8 @@ use clacks_proto::{
     Action, CloseReason, Event, ExpandError, Fingerprint, Instant, Notice, PeerRecord,
     StateMachine, Status, Tower,
 };
-use common::raw::Raw;
-use common::{LOCAL, address, quick, seconds, tower};
+use common::harness::Harness;
+use common::{LOCAL, address, fast_config, seconds, tower};
 
 const NOW: Instant = Instant::ORIGIN;
 
@@ -24,18 +24,18 @@ fn records(tower: &Tower) -> Vec<PeerRecord> {
 
 #[test]
 fn a_restored_peer_keeps_its_status_and_pin_and_an_alive_one_becomes_new() {
-    let mut raw = Raw::new(&quick());
-    raw.call_alive(1);
-    raw.with(|tower, now| tower.ignore(&address(2), now)).unwrap();
-    raw.with(|tower, now| tower.pin(&address(3), key(3), now)).unwrap();
-    raw.expand(4);
-    raw.enqueue("message");
-    assert!(raw.run_to_dial(seconds(10)));
-    raw.refuse();
-    let kept = records(&raw.tower);
+    let mut harness = Harness::new(&fast_config());
+    harness.accept_alive(1);
+    harness.with(|tower, now| tower.ignore(&address(2), now)).unwrap();
+    harness.with(|tower, now| tower.pin(&address(3), key(3), now)).unwrap();
+    harness.expand(4);
+    harness.enqueue("message");
+    assert!(harness.run_until_dial(seconds(10)));
+    harness.refuse_dial();
+    let kept = records(&harness.tower);
     assert_eq!(kept.len(), 4);
 
-    let mut restored = tower(0, &quick());
+    let mut restored = tower(0, &fast_config());
     for record in &kept {
         restored.restore(record, NOW).unwrap();
     }
@@ -53,7 +53,7 @@ fn a_restored_peer_keeps_its_status_and_pin_and_an_alive_one_becomes_new() {
 
 #[test]
 fn a_known_peer_keeps_its_status_and_pin_when_it_is_restored() {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     tower.pin(&address(1), key(1), NOW).unwrap();
     let mut record = PeerRecord::new(address(1), Status::Dead);
     record.fingerprint = Some(key(9));
@@ -64,7 +64,7 @@ fn a_known_peer_keeps_its_status_and_pin_when_it_is_restored() {
 
 #[test]
 fn a_key_that_is_pinned_to_another_address_is_not_restored() {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     tower.pin(&address(1), key(1), NOW).unwrap();
     let mut record = PeerRecord::new(address(2), Status::New);
     record.fingerprint = Some(key(1));
@@ -76,22 +76,22 @@ fn a_key_that_is_pinned_to_another_address_is_not_restored() {
 
 #[test]
 fn messages_of_a_forgotten_peer_return_to_the_queue_and_its_links_are_closed() {
-    let (mut raw, link, _) = Raw::handed(&quick(), "message");
-    raw.with(|tower, now| tower.pin(&address(1), key(1), now)).unwrap();
-    assert!(raw.with(|tower, now| tower.forget(&address(1), now)));
-    assert_eq!(raw.close_reason(link), Some(CloseReason::Evicted));
-    assert!(raw.tower.find(&address(1)).is_none());
-    assert_eq!(raw.tower.queue_usage().waiting, 1);
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "message");
+    harness.with(|tower, now| tower.pin(&address(1), key(1), now)).unwrap();
+    assert!(harness.with(|tower, now| tower.forget(&address(1), now)));
+    assert_eq!(harness.close_reason(link), Some(CloseReason::Evicted));
+    assert!(harness.tower.find(&address(1)).is_none());
+    assert_eq!(harness.tower.queue_usage().waiting, 1);
     let forgotten = Notice::TowerForgotten { peer: address(1) };
-    assert!(raw.notices.contains(&forgotten));
-    assert!(!raw.with(|tower, now| tower.forget(&address(1), now)), "it is not known any more");
+    assert!(harness.notices.contains(&forgotten));
+    assert!(!harness.with(|tower, now| tower.forget(&address(1), now)), "it is not known any more");
     // The key is free for another address.
-    raw.with(|tower, now| tower.pin(&address(2), key(1), now)).unwrap();
+    harness.with(|tower, now| tower.pin(&address(2), key(1), now)).unwrap();
 }
 
 /// Makes a tower dial another address of its own, which turns out to be an alias.
 fn with_alias() -> Tower {
-    let mut tower = tower(0, &quick());
+    let mut tower = tower(0, &fast_config());
     tower.announce(&address(1), NOW).unwrap();
     let dialled = core::iter::from_fn(|| tower.poll_action()).find_map(|action| match action {
         Action::Connect { link, .. } => Some(link),

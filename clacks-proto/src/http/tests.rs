@@ -1,4 +1,4 @@
-//! Tests of the readers and writers, with bytes in pieces of every size.
+//! Tests of the readers and writers, with bytes in pieces of several sizes.
 
 use alloc::format;
 use alloc::string::String;
@@ -11,7 +11,7 @@ use super::*;
 
 const MAX_BODY: usize = 1000;
 
-/// Returns one word for each event, and one for what is left over.
+/// Returns one word for each event, and one for an incomplete request.
 fn read_requests(bytes: &[u8], piece_len: usize) -> Vec<String> {
     let mut reader = RequestReader::new(MAX_BODY);
     let mut words = Vec::new();
@@ -40,7 +40,7 @@ fn read_requests(bytes: &[u8], piece_len: usize) -> Vec<String> {
     words
 }
 
-/// Returns a request with these fields in addition to `Host`.
+/// Returns a request with `fields` in addition to `Host`.
 fn request(fields: &str, body: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}")
 }
@@ -116,7 +116,7 @@ fn a_body_with_a_length_in_utf_16_units_is_read_to_its_closing_bracket() {
         (request("Content-Length: 9\r\n", "{\"a\":\"é\"}"), &["[{\"a\":\"é\"}] close"]),
         (request("Content-Length: 5\r\n", "{\"a\":\"é}\"}rest"), &["[{\"a\":\"é}\"}] close"]),
         (request("Content-Length: 3\r\n", "{\"a"), &["short"]),
-        // Only a Content-Length can be wrong.
+        // The rule applies only to a Content-Length.
         (request("Transfer-Encoding: chunked\r\n", "1\r\n{\r\n0\r\n\r\n"), &["[{]"]),
     ]);
 }
@@ -167,7 +167,7 @@ fn a_client_that_expects_100_continue_gets_it_unless_the_body_has_arrived() {
     assert_eq!(read_requests(whole.as_bytes(), 1 << 20), ["[{}]"]);
 }
 
-/// Returns the responses, and the status of one that is incomplete.
+/// Returns the complete responses, and the status of an incomplete one.
 fn read_responses(
     bytes: &[u8],
     piece_len: usize,
@@ -289,7 +289,7 @@ fn written_responses_are_read() {
     );
 }
 
-/// Parts of requests, put together at random.
+/// Generates random sequences of parts of requests.
 fn request_parts() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         3 => Just(&b"POST / HTTP/1.1\r\nHost: x\r\n"[..]),
@@ -318,7 +318,7 @@ proptest! {
         bytes in request_parts(),
         piece_len in 1..40usize,
     ) {
-        // Whether a client waits for 100 Continue does depend on it.
+        // `ContinueExpected` depends on the size of the pieces, so it is ignored.
         let without_continue = |mut words: Vec<String>| {
             words.retain(|word| word != "continue");
             words

@@ -29,7 +29,7 @@ use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame};
 
 use codec::Codec;
-pub(crate) use codec::{HAS_HTTP, can_retry, carries, has_nonces, max_links_to_peer};
+pub(crate) use codec::HAS_HTTP;
 pub(crate) use dedup::{RetryMemory, RetryWindow, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
 pub(crate) use outgoing::{Payload, Transfer};

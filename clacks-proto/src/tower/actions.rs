@@ -149,7 +149,7 @@ impl ActionQueue {
     }
 
     /// Frees the memory of an empty queue.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn free_memory(&mut self) {
         if self.is_empty() {
             self.queue = VecDeque::new();
         }

@@ -356,11 +356,9 @@ impl Tower {
         let is_other = |link: &Session| {
             let has_other_key = match link.direction() {
                 Direction::Outbound => link.identity().is_some_and(|identity| *identity != key),
-                // The claim of a caller that has not proved this key is disproved. HTTP has no
-                // proofs.
-                Direction::Inbound => {
-                    link.identity() != Some(&key) && link.dialect() == Dialect::Native
-                }
+                // The claim of a caller that has not proved this key is disproved. Without hellos,
+                // each request makes its own claim.
+                Direction::Inbound => link.identity() != Some(&key) && link.dialect().has_hello(),
             };
             link.peer == Some(peer) && link.is_live() && has_other_key
         };

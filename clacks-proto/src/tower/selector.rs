@@ -47,7 +47,7 @@ impl Eligible {
 pub struct Selector {
     seed: Seed,
     odds: Odds,
-    /// How many words were drawn before the stream went to rest.
+    /// How many words were drawn before its memory was freed.
     drawn: u64,
     /// Large, so it is made when it is needed.
     stream: Option<Box<Stream>>,
@@ -70,7 +70,7 @@ impl Selector {
     }
 
     /// Frees the stream's memory until the next draw.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn free_memory(&mut self) {
         if let Some(stream) = self.stream.take() {
             self.drawn = stream.drawn();
         }
@@ -227,7 +227,7 @@ mod tests {
         for expected in draws {
             let pick = rested.draw(Eligible { alive: 1000, lost: 1000, ..Eligible::default() });
             assert_eq!(pick.unwrap().1, expected);
-            rested.rest();
+            rested.free_memory();
         }
     }
 }
