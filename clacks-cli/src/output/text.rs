@@ -132,8 +132,11 @@ impl Text {
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
                 let left = count(*left, "message");
-                let rest = format_args!("no peer took {left} in time: lost with this tower");
-                self.line(BAD, "gone", rest)
+                self.line(
+                    BAD,
+                    "gone",
+                    format_args!("no peer took {left} in time: lost with this tower"),
+                )
             }
             // That a message from a peer is queued follows from its receipt.
             _ => Ok(()),
