@@ -197,7 +197,8 @@ pub enum Notice {
         /// Why.
         reason: CloseReason,
     },
-    /// Notices were dropped because too many waited.
+    /// Notices were dropped because too many waited. This notice comes in their place: after the
+    /// notices before them, and before those after them.
     Missed {
         /// The number of dropped notices.
         count: u64,
