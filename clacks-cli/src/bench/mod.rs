@@ -31,18 +31,18 @@ type Rate = Result<f64, BenchError>;
 /// Something that is done as often as possible during a turn.
 struct Candidate {
     what: &'static str,
-    /// The wanted share of the rate of the first candidate.
-    wanted: Option<f64>,
+    /// The target share of the rate of the first candidate.
+    target: Option<f64>,
     turn: Box<dyn FnMut(Duration) -> Rate>,
 }
 
 impl Candidate {
     fn new(
         what: &'static str,
-        wanted: Option<f64>,
+        target: Option<f64>,
         turn: impl FnMut(Duration) -> Rate + 'static,
     ) -> Self {
-        Self { what, wanted, turn: Box::new(turn) }
+        Self { what, target, turn: Box::new(turn) }
     }
 }
 

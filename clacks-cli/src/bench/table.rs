@@ -8,6 +8,10 @@ use super::Comparison;
 use crate::output::json;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, grouped};
 
+/// The largest spread of the ratios, as a share of their median, with which a target is judged
+/// (guess).
+const MAX_SPREAD: f64 = 0.2;
+
 /// Writes each comparison as soon as it is over.
 pub(super) struct Table {
     json: bool,
@@ -27,7 +31,7 @@ impl Table {
             let title = comparison.title();
             writeln!(
                 out,
-                "{STRONG}{title:<48}{STRONG:#}{QUIET}{:>12}  ratio{QUIET:#}",
+                "{STRONG}{title:<48}{STRONG:#}{QUIET}{:>12}  ratio  (lowest to highest){QUIET:#}",
                 "a second"
             )?;
         }
@@ -35,8 +39,20 @@ impl Table {
             self.rows += 1;
             let rate = median(own.clone());
             // Turn by turn: what disturbs one turn disturbs those next to it.
-            let ratio = median(own.iter().zip(floor).map(|(own, floor)| own / floor).collect());
-            let reached = candidate.wanted.map(|wanted| ratio >= wanted);
+            let mut ratios: Vec<f64> =
+                own.iter().zip(floor).map(|(own, floor)| own / floor).collect();
+            ratios.sort_by(f64::total_cmp);
+            let (lowest, highest) =
+                (ratios.first().copied().unwrap_or(0.0), ratios.last().copied().unwrap_or(0.0));
+            // A quick run has one turn, which says nothing about the spread.
+            let judged = candidate.target.filter(|_| ratios.len() > 2);
+            let ratio = median(ratios);
+            let verdict = judged.map(|target| match ratio >= target {
+                _ if highest - lowest > MAX_SPREAD * ratio => "noisy",
+                true => "reached",
+                false => "missed",
+            });
+            let rounded = |ratio: f64| (ratio * 1e3).round() / 1e3;
             if self.json {
                 json::write(&json!({
                     "event": "row",
@@ -44,9 +60,11 @@ impl Table {
                     "size": size,
                     "what": candidate.what,
                     "per_second": rate.round(),
-                    "ratio": (ratio * 1e3).round() / 1e3,
-                    "wanted_ratio": candidate.wanted,
-                    "reached": reached,
+                    "ratio": rounded(ratio),
+                    "lowest_ratio": rounded(lowest),
+                    "highest_ratio": rounded(highest),
+                    "target_ratio": candidate.target,
+                    "verdict": verdict,
                 }))?;
                 continue;
             }
@@ -54,10 +72,17 @@ impl Table {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
             let shown = grouped(rate.round() as u64);
             write!(out, "  {:<46}{shown:>12}  {ratio:>5.2}", candidate.what)?;
-            match (candidate.wanted, reached) {
-                (Some(wanted), Some(true)) => write!(out, "  {GOOD}of {wanted:.2} wanted{GOOD:#}")?,
-                (Some(wanted), _) => write!(out, "  {BAD}of {wanted:.2} wanted{BAD:#}")?,
-                (None, _) => {}
+            write!(out, "  {QUIET}({lowest:.2} to {highest:.2}){QUIET:#}")?;
+            if let Some(target) = candidate.target {
+                write!(out, "  target {target:.2}")?;
+            }
+            if let Some(verdict) = verdict {
+                let style = match verdict {
+                    "reached" => GOOD,
+                    "missed" => BAD,
+                    _ => QUIET,
+                };
+                write!(out, ": {style}{verdict}{style:#}")?;
             }
             writeln!(out)?;
         }
@@ -71,8 +96,9 @@ impl Table {
         let mut out = anstream::stdout();
         writeln!(
             out,
-            "{QUIET}The ratio is to the first row of each table. All ran on this machine, in \
-             turns.{QUIET:#}"
+            "{QUIET}The ratio is to the first row of each table: the median of turns on this \
+             machine, with the lowest and the highest.\nA target is noisy if the turns were too far \
+             apart to judge it.{QUIET:#}"
         )
     }
 }

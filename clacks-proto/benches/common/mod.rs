@@ -3,6 +3,10 @@
 //! Absolute times mean little on a machine with other load. All rows of a comparison are therefore
 //! measured in turns of some milliseconds, and the median of the ratios within a round is printed.
 //! A slow-down of the machine affects all rows of a round.
+//!
+//! `spread` is how far apart the rounds were: the distance between the quartiles of the ratios, or
+//! of the times for a floor and for a target in nanoseconds, as a share of the median. With a spread
+//! of more than [`MAX_SPREAD`] the verdict on a target is "noisy".
 #![allow(dead_code, unreachable_pub, reason = "each benchmark uses only parts of this module")]
 
 use std::env;
@@ -13,6 +17,9 @@ use criterion::{Criterion, Throughput};
 /// The approximate duration of a row's turn. It is long enough to refill the caches after the turns
 /// of other rows.
 const TURN: Duration = Duration::from_millis(40);
+
+/// The largest spread with which a target is judged (guess).
+const MAX_SPREAD: f64 = 0.15;
 
 /// A comparison of rows. The first row is the floor: a lower bound of the necessary work. The
 /// ratios of the other rows refer to it. A comparison of growth has one floor for each size, which
@@ -123,27 +130,32 @@ impl<'a> Comparison<'a> {
 
     fn print(&self, samples: &[Vec<f64>]) {
         let nanos: Vec<f64> = samples.iter().map(|row| median(row.clone())).collect();
-        let times = |own: usize, other: usize| {
-            median(
-                samples[own].iter().zip(&samples[other]).map(|(own, other)| own / other).collect(),
-            )
+        let ratios = |own: usize, other: usize| -> Vec<f64> {
+            samples[own].iter().zip(&samples[other]).map(|(own, other)| own / other).collect()
         };
         let is_floor = |index: &usize| self.rows[*index].is_floor;
-        let ratio = |index: usize| times(index, (0..=index).rev().find(is_floor).unwrap_or(0));
+        let floor_of = |index: usize| (0..=index).rev().find(is_floor).unwrap_or(0);
         // The ratio to the first row of the same kind (floors or others).
         let grown = |index: usize| {
             let is_like = |other: &usize| is_floor(other) == is_floor(&index);
-            times(index, (0..=index).find(is_like).unwrap_or(index))
+            median(ratios(index, (0..=index).find(is_like).unwrap_or(index)))
         };
         let is_growth = self.rows.iter().filter(|row| row.is_floor).count() > 1;
         println!("\n{}", self.name);
         let last = if is_growth { "grown" } else { "target" };
-        println!("{:<40} {:>12} {:>10} {:>8}  {last}", "", "ns", "M/s", "ratio");
+        println!("{:<40} {:>12} {:>10} {:>8} {:>7}  {last}", "", "ns", "M/s", "ratio", "spread");
         for (index, row) in self.rows.iter().enumerate() {
             let is = nanos[index];
+            let to_floor = ratios(index, floor_of(index));
+            let spread = match row.target {
+                _ if row.is_floor => spread(samples[index].clone()),
+                Some(Target::Nanos(_) | Target::Millions(_)) => spread(samples[index].clone()),
+                _ => spread(to_floor.clone()),
+            };
+            let ratio = median(to_floor);
             let target = row.target.map_or_else(String::new, |target| {
                 let (text, holds) = match target {
-                    Target::Times(most) => (format!("<= {most:.2} times"), ratio(index) <= most),
+                    Target::Times(most) => (format!("<= {most:.2} times"), ratio <= most),
                     Target::Nanos(most) => (format!("<= {most} ns"), is <= most),
                     Target::TimesAnd(most, more) => {
                         (format!("<= {most} times + {more} ns"), is <= most * nanos[0] + more)
@@ -155,11 +167,16 @@ impl<'a> Comparison<'a> {
                         (format!("slower than {name}"), holds)
                     }
                 };
-                format!("{text}: {}", if holds { "reached" } else { "missed" })
+                let verdict = match holds {
+                    _ if spread > MAX_SPREAD => "noisy",
+                    true => "reached",
+                    false => "missed",
+                };
+                format!("{text}: {verdict}")
             });
             let target = if is_growth { format!("{:.2}", grown(index)) } else { target };
-            let (rate, ratio) = (1e3 / is, ratio(index));
-            println!("{:<40} {is:>12.1} {rate:>10.3} {ratio:>8.2}  {target}", row.name);
+            let (rate, spread) = (1e3 / is, format!("{:.0} %", 100.0 * spread));
+            println!("{:<40} {is:>12.1} {rate:>10.3} {ratio:>8.2} {spread:>7}  {target}", row.name);
         }
     }
 }
@@ -224,4 +241,13 @@ pub fn timed(work: impl FnOnce()) -> Duration {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Returns the distance between the quartiles, as a share of the median.
+pub fn spread(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let quartile =
+        |number: usize| values.get((values.len() * number).saturating_sub(1) / 4).copied();
+    let [Some(first), Some(third)] = [1, 3].map(quartile) else { return f64::NAN };
+    (third - first) / median(values)
 }
