@@ -1,7 +1,7 @@
 //! What happens in a run, as small values: what every watcher sees, what a trace consists of, and what its hash is made of.
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{CloseReason, Instant, IoCause, Origin, Refusal, Status};
+use clacks_proto::{CloseReason, Instant, IoCause, Origin, Refusal, Status, StatusReason};
 
 /// The number of a tower in a run. It stays the same through crashes and restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +161,8 @@ pub enum What {
         from: Status,
         /// What it is.
         to: Status,
+        /// Why.
+        reason: StatusReason,
     },
     /// It took a message from a peer (or has it already).
     Received {

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{Instant, Origin, Status};
+use clacks_proto::{CloseReason, Instant, Origin, Status, StatusReason};
 
 use super::{FaultCount, Measure, Prediction, ReportInput, Total, Verdict, Violation};
 use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
@@ -206,8 +206,12 @@ impl Maker {
             if is_parted || self.down[to as usize] {
                 let broke = departs + arrives.duration_since(departs) * self.roll(10) / 10;
                 self.tell(broke, Some(from), What::Broke { with: TowerId(to) });
-                let (peer, from_status) = (Some(TowerId(to)), Status::Alive);
-                let what = What::StatusChanged { peer, from: from_status, to: Status::Lost };
+                let what = What::StatusChanged {
+                    peer: Some(TowerId(to)),
+                    from: Status::Alive,
+                    to: Status::Lost,
+                    reason: StatusReason::LinkClosed(CloseReason::ConfirmTimeout),
+                };
                 self.tell(arrives, Some(from), what);
                 continue;
             }

@@ -97,8 +97,8 @@ impl fmt::Display for What {
             Self::TimerFired => f.write_str("timer fired"),
             Self::Discovered { peer } => write!(f, "discovered {}", Perhaps(peer)),
             Self::Forgot => f.write_str("forgot a peer"),
-            Self::StatusChanged { peer, from, to } => {
-                write!(f, "status of {}: {from} -> {to}", Perhaps(peer))
+            Self::StatusChanged { peer, from, to, reason } => {
+                write!(f, "status of {}: {from} -> {to}: {reason}", Perhaps(peer))
             }
             Self::Received { from, message, .. } => {
                 write!(f, "received {} from {}", Perhaps(message), Perhaps(from))
@@ -154,7 +154,8 @@ pub(super) fn words(what: &What) -> (u32, u64, u64) {
         What::TimerFired => (23, 0, 0),
         What::Discovered { peer } => (24, tower(peer), 0),
         What::Forgot => (25, 0, 0),
-        What::StatusChanged { peer, from, to } => {
+        // The reasons have no numbers here and below; their kind shows in what follows from them.
+        What::StatusChanged { peer, from, to, .. } => {
             (26, tower(peer), u64::from(code(from)) << 8 | u64::from(code(to)))
         }
         What::Received { from, message: number, .. } => (27, tower(from), message(number)),
@@ -169,7 +170,6 @@ pub(super) fn words(what: &What) -> (u32, u64, u64) {
         }
         What::Delivered { to, message: number } => (29, tower(to), message(number)),
         What::Announced { to } => (30, tower(to), 0),
-        // The reasons have no numbers; their kind shows in what follows from them.
         What::LinkClosed { peer, .. } => (31, tower(peer), 0),
         What::Missed { count } => (32, count, 0),
         What::Fault(fault) => {

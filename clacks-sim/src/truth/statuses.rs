@@ -56,7 +56,7 @@ impl Statuses {
         let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
         let scene = Scene::of(at, tower);
         match what {
-            What::StatusChanged { peer, from, to } => {
+            What::StatusChanged { peer, from, to, .. } => {
                 if !is_legal(from, to) {
                     found.add(Checker::Statuses, scene, || {
                         format!("tower {} made a peer {to} that was {from}", tower.0)
@@ -160,6 +160,7 @@ fn is_legal(from: Status, to: Status) -> bool {
 mod tests {
     use super::*;
     use Status::{Alive, Dead, Ignored, Lost, New};
+    use clacks_proto::StatusReason;
 
     const HOUR: u64 = 3_600;
 
@@ -176,7 +177,8 @@ mod tests {
     }
 
     fn change(from: Status, to: Status) -> What {
-        What::StatusChanged { peer: Some(TowerId(7)), from, to }
+        let reason = StatusReason::Success;
+        What::StatusChanged { peer: Some(TowerId(7)), from, to, reason }
     }
 
     const DISCOVERED: What = What::Discovered { peer: Some(TowerId(7)) };
@@ -208,7 +210,10 @@ mod tests {
         let mut wrong = 0;
         for from in [New, Alive, Lost, Dead, Ignored] {
             for to in [New, Alive, Lost, Dead, Ignored] {
-                let said = [(0, What::StatusChanged { peer: None, from, to })];
+                let said = [(
+                    0,
+                    What::StatusChanged { peer: None, from, to, reason: StatusReason::Success },
+                )];
                 wrong += violations(&said).len();
             }
         }

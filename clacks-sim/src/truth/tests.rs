@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{Address, DefaultVerdict, Message, Origin, Screening, Seed};
+use clacks_proto::{Address, DefaultVerdict, Message, Origin, Screening, Seed, StatusReason};
 
 use super::whole::{calm, plan};
 use super::*;
@@ -78,7 +78,7 @@ fn only(checker: Checker, text: &str) -> Vec<(Checker, String)> {
 }
 
 fn status(from: Status, to: Status) -> What {
-    What::StatusChanged { peer: Some(TWO), from, to }
+    What::StatusChanged { peer: Some(TWO), from, to, reason: StatusReason::Success }
 }
 
 #[test]

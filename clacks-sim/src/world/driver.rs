@@ -56,8 +56,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let message_of = |nonce: Nonce| self.names.number_of(nonce);
         let what = match *notice {
             Notice::TowerDiscovered { ref peer } => What::Discovered { peer: number_of(peer) },
-            Notice::StatusChanged { ref peer, from, to, .. } => {
-                What::StatusChanged { peer: number_of(peer), from, to }
+            Notice::StatusChanged { ref peer, from, to, reason } => {
+                What::StatusChanged { peer: number_of(peer), from, to, reason }
             }
             Notice::TowerForgotten { .. } => What::Forgot,
             Notice::MessageReceived { ref from, nonce, .. } => {

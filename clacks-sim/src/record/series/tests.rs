@@ -1,3 +1,4 @@
+use clacks_proto::StatusReason;
 use proptest::prelude::*;
 
 use super::*;
@@ -42,7 +43,12 @@ fn anything() -> impl Strategy<Value = What> {
         Just(What::Dialled { to: None }),
         Just(What::Broke { with: TowerId(2) }),
         Just(What::Discovered { peer: None }),
-        status.prop_map(|to| What::StatusChanged { peer: None, from: Status::New, to }),
+        status.prop_map(|to| What::StatusChanged {
+            peer: None,
+            from: Status::New,
+            to,
+            reason: StatusReason::Success,
+        }),
         (0..9_u64).prop_map(|count| What::Missed { count }),
         prop::sample::select(Fault::ALL.to_vec()).prop_map(What::Fault),
         Just(What::TimerFired),
