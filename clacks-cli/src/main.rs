@@ -29,8 +29,8 @@ use crate::error::Failure;
 use crate::output::text::{BAD, STRONG};
 use crate::output::{Format, Output};
 
-/// What is logged if `RUST_LOG` is not set.
-const DEFAULT_LOG: &str = "warn,clacks=info";
+/// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
+const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
@@ -94,4 +94,17 @@ fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     out.write_all(&script)?;
     out.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_log_has_warnings_but_no_notices() {
+        let filter: Targets = DEFAULT_LOG.parse().unwrap();
+        let is_logged = |target| filter.would_enable(target, &tracing::Level::WARN);
+        assert!(is_logged("clacks_proto::driver::accept") && is_logged("polling"));
+        assert!(!is_logged("clacks_proto::notices"));
+    }
 }

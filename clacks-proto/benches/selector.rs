@@ -1,8 +1,8 @@
-//! Drawing a recipient, and moving a peer from one status to another, in small and in large tables.
+//! Drawing a recipient, and changing the status of a peer, with small and large tables.
 //!
-//! Measured is a tower's own draw on its own table of peers, which ends with the drawn peer's place
-//! in it. The floor is what no draw can do without: a word of the same generator, the choice of the
-//! status, a place in its list, and reading that.
+//! The row of the tower is the draw of a recipient from the table of peers, including the lookup of
+//! the peer's index in the table. The floor is the necessary work of any draw: a word of the same
+//! generator, the choice of the status, and reading an entry of its list.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --features bench --bench selector
@@ -13,7 +13,7 @@
     clippy::disallowed_types,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "a benchmark has a clock, and no better answer to a surprise than to stop"
+    reason = "a benchmark has a clock, and panics on errors"
 )]
 
 mod common;
@@ -22,7 +22,7 @@ use std::hint::black_box;
 
 use clacks_proto::bench::Table;
 use clacks_proto::{Odds, Seed};
-use common::{Comparison, Wanted};
+use common::{Comparison, Target};
 use criterion::Criterion;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
@@ -35,35 +35,35 @@ fn main() {
     let mut criterion = common::criterion();
     for count in [100, 10_000, 1_000_000] {
         draw(&mut criterion, count);
-        turn_over(&mut criterion, count);
+        move_status(&mut criterion, count);
     }
     criterion.final_summary();
 }
 
 fn draw(criterion: &mut Criterion, count: u32) {
-    let classes = Classes::new(count);
+    let lists = StatusLists::new(count);
     let mut table = Table::new(count, &Seed::from_u64(1));
     let mut words = [(); 6].map(|()| ChaCha8Rng::from_seed([1; 32]));
     let [floor, exact_words, alias_words, index_words, tree_words, filter_words] = &mut words;
-    let weights = classes.weights();
+    let weights = lists.weights();
     let alias = WeightedAliasIndex::new(weights.clone()).unwrap();
     let index = WeightedIndex::new(&weights).unwrap();
     let tree = WeightedTreeIndex::new(&weights).unwrap();
-    let statuses = classes.statuses();
+    let statuses = lists.statuses();
 
-    // Peers come and go between two draws: what a draw has to look up must not be taken out of the
+    // The table may change between two draws, so the compiler must not move its reads out of the
     // loop.
     let mut comparison = Comparison::new(format!("selector/draw/{count}"));
-    comparison.row("a word, a list, a place in it (floor)", None, || {
-        black_box(black_box(&classes).draw(floor, |word, bound, _| below(word, bound)));
+    comparison.row("a word, a list, an entry (floor)", None, || {
+        black_box(black_box(&lists).draw(floor, |word, bound, _| below(word, bound)));
     });
-    comparison.row("the same, each peer exactly as likely", None, || {
-        black_box(black_box(&classes).draw(exact_words, below_exactly));
+    comparison.row("the same, unbiased", None, || {
+        black_box(black_box(&lists).draw(exact_words, below_exactly));
     });
-    comparison.row("a tower's draw", Some(Wanted::Times(1.3)), || {
+    comparison.row("a tower's draw", Some(Target::Times(1.3)), || {
         black_box(black_box(&mut table).draw());
     });
-    let slower = Some(Wanted::SlowerThan("a tower's draw"));
+    let slower = Some(Target::SlowerThan("a tower's draw"));
     comparison.row("WeightedAliasIndex", slower, || {
         black_box(black_box(&alias).sample(alias_words));
     });
@@ -74,59 +74,59 @@ fn draw(criterion: &mut Criterion, count: u32) {
         black_box(black_box(&tree).sample(tree_words));
     });
     comparison.row("IteratorRandom over a filtered table", slower, || {
-        let wanted = classes.draw_status(filter_words.next_u64()) as u8;
-        let those = statuses.iter().enumerate().filter(|(_, status)| **status == wanted);
-        black_box(those.choose(filter_words));
+        let wanted = lists.draw_status(filter_words.next_u64()) as u8;
+        let candidates = statuses.iter().enumerate().filter(|(_, status)| **status == wanted);
+        black_box(candidates.choose(filter_words));
     });
     comparison.run(criterion);
 }
 
-fn turn_over(criterion: &mut Criterion, count: u32) {
+fn move_status(criterion: &mut Criterion, count: u32) {
     let mut table = Table::new(count, &Seed::from_u64(1));
-    let classes = Classes::new(count);
-    let mut tree = WeightedTreeIndex::new(classes.weights()).unwrap();
+    let lists = StatusLists::new(count);
+    let mut tree = WeightedTreeIndex::new(lists.weights()).unwrap();
     let mut words = [(); 3].map(|()| ChaCha8Rng::from_seed([2; 32]));
     let [floor, own, tree_words] = &mut words;
-    let mut lists = Lists::new(count);
+    let mut indexed = IndexedLists::new(count);
 
     let mut comparison = Comparison::new(format!("selector/status move/{count}"));
-    comparison.row("between two lists with places (floor)", None, || {
-        lists.turn_over(below(floor.next_u64(), count));
+    comparison.row("between two indexed lists (floor)", None, || {
+        indexed.move_entry(below(floor.next_u64(), count));
     });
     comparison.row("a tower's move", None, || {
         table.turn_over(below(own.next_u64(), count) as usize);
     });
     comparison.row(
         "WeightedTreeIndex, one weight",
-        Some(Wanted::SlowerThan("a tower's move")),
+        Some(Target::SlowerThan("a tower's move")),
         || {
-            let place = below(tree_words.next_u64(), count) as usize;
-            let weight = if tree.get(place) < 1.0 { 2.0 } else { 0.5 };
-            tree.update(place, weight).unwrap();
+            let position = below(tree_words.next_u64(), count) as usize;
+            let weight = if tree.get(position) < 1.0 { 2.0 } else { 0.5 };
+            tree.update(position, weight).unwrap();
         },
     );
     comparison.run(criterion);
 }
 
-/// A plain list for each status.
-struct Classes {
-    /// The upper ends of the statuses' shares of the draw.
+/// The peers of each status in a plain list.
+struct StatusLists {
+    /// The ends of the ranges of alive and lost in the draw.
     ends: [u32; 2],
     sum: u32,
-    /// Alive, lost, dead.
+    /// The peers that are alive, lost and dead.
     lists: [Vec<u32>; 3],
 }
 
-impl Classes {
+impl StatusLists {
     fn new(count: u32) -> Self {
         let Odds { alive, lost, dead } = Odds::default();
         let sum = alive + lost + dead;
         let rare = (u64::from(count) * u64::from(lost) / u64::from(sum)).max(2) as u32;
         let mut numbers: Vec<u32> = (0..count).collect();
-        // In no order, as in a table whose peers have moved about.
+        // Shuffled, as in a table after many changes of status.
         let mut words = ChaCha8Rng::from_seed([3; 32]);
-        for place in (1..count).rev() {
-            numbers.swap(place as usize, below(words.next_u64(), place + 1) as usize);
+        for position in (1..count).rev() {
+            numbers.swap(position as usize, below(words.next_u64(), position + 1) as usize);
         }
         let common = numbers.split_off(rare as usize);
         let lost_ones = numbers.split_off(1);
@@ -158,7 +158,7 @@ impl Classes {
         statuses
     }
 
-    /// The chance of each peer, for those who draw without lists.
+    /// Returns the probability of each peer, for draws without lists.
     fn weights(&self) -> Vec<f64> {
         let shares = [self.ends[0], self.ends[1] - self.ends[0], self.sum - self.ends[1]];
         let chance = |status: u8| {
@@ -169,37 +169,37 @@ impl Classes {
     }
 }
 
-/// Two lists whose entries know their places.
-struct Lists {
+/// Two lists with the position of each entry.
+struct IndexedLists {
     lists: [Vec<u32>; 2],
-    places: Vec<(bool, u32)>,
+    positions: Vec<(bool, u32)>,
 }
 
-impl Lists {
+impl IndexedLists {
     fn new(count: u32) -> Self {
-        let places = (0..count).map(|number| (false, number)).collect();
-        Self { lists: [(0..count).collect(), Vec::new()], places }
+        let positions = (0..count).map(|number| (false, number)).collect();
+        Self { lists: [(0..count).collect(), Vec::new()], positions }
     }
 
-    fn turn_over(&mut self, number: u32) {
-        let (list, place) = self.places[number as usize];
+    fn move_entry(&mut self, number: u32) {
+        let (list, position) = self.positions[number as usize];
         let from = &mut self.lists[usize::from(list)];
-        from.swap_remove(place as usize);
-        if let Some(moved) = from.get(place as usize) {
-            self.places[*moved as usize].1 = place;
+        from.swap_remove(position as usize);
+        if let Some(moved) = from.get(position as usize) {
+            self.positions[*moved as usize].1 = position;
         }
         let to = &mut self.lists[usize::from(!list)];
         to.push(number);
-        self.places[number as usize] = (!list, to.len() as u32 - 1);
+        self.positions[number as usize] = (!list, to.len() as u32 - 1);
     }
 }
 
-/// A number below a bound, by the upper half of a word.
+/// Returns a number below a bound, from the upper half of a word. The result is slightly biased.
 fn below(word: u64, bound: u32) -> u32 {
     (((word >> 32) * u64::from(bound)) >> 32) as u32
 }
 
-/// The same, and no number is favoured: words that would are passed over.
+/// Like [`below`], but unbiased: words that would favour a number are rejected.
 fn below_exactly(mut word: u64, bound: u32, words: &mut ChaCha8Rng) -> u32 {
     loop {
         let product = (word >> 32) * u64::from(bound);

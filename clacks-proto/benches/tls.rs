@@ -1,8 +1,8 @@
-//! Two towers behind TLS that hand messages to and fro, in memory and on one thread, beside two
-//! bare rustls connections that move the same plaintext gathered into full records.
+//! Two towers with TLS that hand messages to each other, in memory and on one thread. They are
+//! compared with two bare rustls connections that move the same plaintext in full records.
 //!
-//! A message is counted each time it is handed over: it comes in, is queued, drawn, sent, and
-//! confirmed.
+//! Each hand-over of a message is counted. It comprises receiving, queueing, drawing a recipient,
+//! sending and confirming.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --features tls --bench tls
@@ -13,7 +13,7 @@
     clippy::disallowed_types,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "a benchmark has a clock, and no better answer to a surprise than to stop"
+    reason = "a benchmark has a clock, and panics on errors"
 )]
 
 #[path = "common/mod.rs"]
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use clacks_proto::wire::{Attempt, Frame, MessageFrame};
 use clacks_proto::{Config, Kind, Message, Nonce, SendRate, Window};
-use common::{Comparison, Wanted};
+use common::{Comparison, Target};
 use pair::Pair;
 use rustls::crypto::ring::{self, cipher_suite::TLS13_AES_128_GCM_SHA256};
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
@@ -37,50 +37,50 @@ use rustls::{
 fn main() {
     let mut criterion = common::criterion();
     for (size, share) in [(64, Some(0.5)), (1024, Some(0.7)), (16_384, None)] {
-        let mut towers = circulation(size, Config::default().window);
-        let mut wide = circulation(size, Window { messages: 1024, bytes: 1 << 20 });
-        let mut bare = Bare::new(size);
-        let wanted = share.map(|share: f64| Wanted::Times(1.0 / share));
+        let mut towers = connected_towers(size, Config::default().window);
+        let mut wide = connected_towers(size, Window { messages: 1024, bytes: 1 << 20 });
+        let mut bare = BareTls::new(size);
+        let target = share.map(|share: f64| Target::Times(1.0 / share));
 
         let mut comparison = Comparison::new(format!("tls/{size}")).bytes(size);
         let each = bare.messages as u64;
         comparison.batch("bare rustls, full records (floor)", each, None, || bare.turn());
         let each = towers.each;
-        comparison.batch("towers, the default window", each, None, || towers.turn());
+        comparison.batch("towers, default window", each, None, || towers.turn());
         let each = wide.each;
-        comparison.batch("towers, a window of 1 MiB", each, wanted, || wide.turn());
+        comparison.batch("towers, window of 1 MiB", each, target, || wide.turn());
         comparison.run(&mut criterion);
     }
     criterion.final_summary();
 }
 
-/// Towers between which messages go round.
-struct Circulation {
+/// Two towers that hand the same messages back and forth.
+struct Towers {
     pair: Pair,
-    /// Messages that are handed over in a turn.
+    /// The number of messages that are handed over in a turn.
     each: u64,
 }
 
-/// As many messages as fill the windows in both directions.
-fn circulation(body: usize, window: Window) -> Circulation {
+/// Returns two towers with as many messages as fill the windows in both directions.
+fn connected_towers(body: usize, window: Window) -> Towers {
     let mut config = Config::default();
     config.send_rate = SendRate::Unlimited;
     config.heartbeat = None;
     config.window = window;
     let mut pair = Pair::new([config.clone(), config]);
-    pair.meet();
+    pair.connect();
     let each = usize::from(window.messages).min(window.bytes as usize / body);
     let message = Message::bytes(&vec![b'x'; body]);
     (0..2 * each).for_each(|n| pair.enqueue(n % 2, &message));
     (0..1_000).for_each(|_| pair.turn());
     let before = pair.delivered;
     (0..1_000).for_each(|_| pair.turn());
-    // Both windows move in a turn, unless something holds them up.
+    // Measure how many messages are handed over in a turn.
     let each = (pair.delivered - before) / 1_000;
-    Circulation { pair, each }
+    Towers { pair, each }
 }
 
-impl Circulation {
+impl Towers {
     fn turn(&mut self) {
         let before = self.pair.delivered;
         while self.pair.delivered < before + self.each {
@@ -89,15 +89,15 @@ impl Circulation {
     }
 }
 
-/// Two connections, and what is sent from one to the other at a time.
-struct Bare {
+/// Two connections, and the plaintext of a turn.
+struct BareTls {
     sides: [Connection; 2],
     plaintext: Vec<u8>,
     messages: usize,
     ciphertext: Vec<u8>,
 }
 
-impl Bare {
+impl BareTls {
     fn new(body: usize) -> Self {
         let body = vec![b'x'; body];
         let frame = Frame::Message(MessageFrame {
@@ -139,7 +139,7 @@ impl Bare {
     }
 }
 
-/// A client and a server after their handshake, with the cipher that towers use.
+/// Returns a client and a server after their handshake, with the cipher suite of towers.
 fn connections() -> [Connection; 2] {
     let mut provider = ring::default_provider();
     provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];

@@ -1,6 +1,6 @@
-//! A message on its way through a tower in memory, without TLS: its bytes come in, it is queued, a
-//! recipient is drawn, its bytes go out, and the recipient confirms it. The tower has eight peers
-//! and knows no limit but the windows.
+//! A message through a tower in memory, without TLS. The tower receives the message, queues it,
+//! draws a recipient, sends it, and receives the confirmation. It has eight peers, and only the
+//! windows limit its rate.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --bench tower
@@ -12,7 +12,7 @@
     clippy::disallowed_types,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "a benchmark has a clock, and no better answer to a surprise than to stop"
+    reason = "a benchmark has a clock, and panics on errors"
 )]
 
 #[path = "common/mod.rs"]
@@ -23,8 +23,8 @@ mod relay;
 use std::hint::black_box;
 
 use bytes::Bytes;
-use common::{Comparison, Wanted};
-use relay::{Relay, batch_of};
+use common::{Comparison, Target};
+use relay::{Relay, batch_len};
 
 const PEERS: usize = 8;
 
@@ -34,18 +34,22 @@ fn main() {
         let body = vec![b'x'; size];
         let mut relay = Relay::new(PEERS, size);
         let before = (relay.delivered, relay.tower.stats().received);
-        let wanted = (millions > 0.0).then_some(Wanted::Millions(millions));
+        let target = (millions > 0.0).then_some(Target::Millions(millions));
 
         let mut comparison = Comparison::new(format!("tower/relay/{size}")).bytes(size);
         comparison.row("allocate, copy and free a body (floor)", None, || {
             black_box(Bytes::copy_from_slice(black_box(&body)));
         });
-        let batch = batch_of(size) as u64;
-        comparison.batch("a message through a tower", batch, wanted, || relay.turn());
+        let batch = batch_len(size) as u64;
+        comparison.batch("a message through a tower", batch, target, || relay.turn());
         comparison.run(&mut criterion);
 
         let (delivered, received) = (relay.delivered, relay.tower.stats().received);
-        assert_eq!(delivered - before.0, received - before.1, "what comes in goes out");
+        assert_eq!(
+            delivered - before.0,
+            received - before.1,
+            "a received message was not delivered"
+        );
     }
     criterion.final_summary();
 }

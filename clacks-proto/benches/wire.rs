@@ -1,4 +1,4 @@
-//! Frames <-> bytes, beside a plain copy of the same bytes and postcard.
+//! Encoding and decoding of frames, compared with a copy of the same bytes and with postcard.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --bench wire
@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::disallowed_types,
     clippy::cast_precision_loss,
-    reason = "a benchmark has a clock, and no better answer to a surprise than to stop"
+    reason = "a benchmark has a clock, and panics on errors"
 )]
 
 mod common;
@@ -17,7 +17,7 @@ use std::hint::black_box;
 
 use clacks_proto::wire::{Attempt, Decoder, Frame, MessageFrame};
 use clacks_proto::{Kind, Nonce};
-use common::{Comparison, Wanted};
+use common::{Comparison, Target};
 use criterion::Criterion;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -44,15 +44,15 @@ fn encode(criterion: &mut Criterion, size: usize) {
         copied.extend_from_slice(black_box(&source));
         black_box(&*copied);
     });
-    comparison.row("encode", Some(Wanted::TimesAnd(1.5, 30.0)), || {
+    comparison.row("encode", Some(Target::TimesAnd(1.5, 30.0)), || {
         encoded.clear();
         black_box(&frame).encode(encoded);
         black_box(&*encoded);
     });
     packed.resize(2 * whole, 0);
-    let rival = Packed::of(&body);
-    comparison.row("postcard", Some(Wanted::SlowerThan("encode")), || {
-        black_box(postcard::to_slice(black_box(&rival), packed).unwrap());
+    let other = Packed::of(&body);
+    comparison.row("postcard", Some(Target::SlowerThan("encode")), || {
+        black_box(postcard::to_slice(black_box(&other), packed).unwrap());
     });
     comparison.run(criterion);
 }
@@ -75,15 +75,15 @@ fn decode(criterion: &mut Criterion, size: usize) {
         copied.extend_from_slice(black_box(&binary));
         black_box(&copied);
     });
-    comparison.row("decode", Some(Wanted::Nanos(70.0)), || {
+    comparison.row("decode", Some(Target::Nanos(70.0)), || {
         let frame = decoder.decode(&mut black_box(&*binary)).unwrap();
         black_box(&frame);
     });
-    comparison.row("decode text, checked to be UTF-8", None, || {
+    comparison.row("decode text, with UTF-8 check", None, || {
         let frame = text_decoder.decode(&mut black_box(&*text)).unwrap();
         black_box(&frame);
     });
-    comparison.row("postcard", Some(Wanted::SlowerThan("decode")), || {
+    comparison.row("postcard", Some(Target::SlowerThan("decode")), || {
         let frame: Packed<'_> = postcard::from_bytes(black_box(&packed)).unwrap();
         black_box(&frame);
     });
@@ -101,7 +101,7 @@ fn message(kind: Kind, body: &[u8]) -> Frame<'_> {
     })
 }
 
-/// The same fields as postcard would carry them.
+/// The fields of a message frame for postcard.
 #[derive(Serialize, Deserialize)]
 struct Packed<'a> {
     transfer: u64,
@@ -121,7 +121,7 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// In one piece, not one by one as serde does with slices.
+/// Serializes a slice as a whole. The default of serde serializes each byte.
 fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

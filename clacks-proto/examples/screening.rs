@@ -1,11 +1,11 @@
-//! A tower that takes only messages that begin with a prefix. It screens each message before the
-//! message is queued.
+//! A tower that accepts only messages that begin with a prefix. It screens each message before it
+//! is queued.
 //!
 //! ```sh
 //! cargo run --package clacks-proto --example screening -- weather:
 //! ```
 //!
-//! The sender is an ordinary tower. It keeps the messages that the other tower refuses, and would
+//! The sender is an ordinary tower. It keeps the messages that the other tower refuses. It would
 //! offer them to other peers if it had any.
 
 use clacks_proto::{
@@ -29,11 +29,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sender = Tower::new(config.clone(), Address::new("127.0.0.1", 8001)?, &Seed::from_u64(1))?;
     config.screening = Screening::On {
         max_offers: 32,
-        // If the application does not decide in time, the sender keeps the message.
+        // The message is rejected if the application does not decide in time. The sender then keeps
+        // it.
         timeout: Duration::from_secs(5),
         default: DefaultVerdict::Reject,
     };
-    // So slow that it still has the messages at the end.
+    // The tower sends so slowly that it still has the messages at the end.
     config.send_rate = SendRate::Every(Duration::from_secs(3_600));
     let tuned = Tower::new(config, Address::new("127.0.0.1", 8002)?, &Seed::from_u64(2))?;
 
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     towers[0].expand(&other, now)?;
 
     let mut ends: [Option<LinkId>; 2] = [None, None];
-    // Until each message was offered once.
+    // Run until each message was offered once.
     while towers[0].stats().delivered + towers[0].stats().refused_by_peers < 5 {
         for n in [0, 1] {
             while let Some(action) = towers[n].poll_action() {
@@ -78,7 +79,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Decides about a message. The other verdicts are [`Verdict::Swallow`] and [`Verdict::Replace`].
+/// Returns the verdict on a message. Other verdicts are [`Verdict::Swallow`] and
+/// [`Verdict::Replace`].
 fn judge(message: &Message, prefix: &str) -> Verdict {
     match message.as_text() {
         Some(text) if text.starts_with(prefix) => {

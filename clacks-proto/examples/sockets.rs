@@ -1,4 +1,4 @@
-//! A tower behind TLS in an event loop of your own, on std's sockets and the `polling` crate.
+//! A tower with TLS in an event loop of your own, with std's sockets and the `polling` crate.
 //!
 //! ```sh
 //! cargo run --package clacks-proto --features tls --example sockets -- 127.0.0.1:8002 127.0.0.1:8001 5 60
@@ -7,7 +7,11 @@
 //! Listens at the first address and announces itself to the tower at the second one (`clacks tower
 //! --listen 127.0.0.1:8001`). Shuts down when it has received 5 messages, or after 60 seconds. The
 //! documentation of `clacks_proto::embedding` explains each part.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods)] // the core has no clock and no threads; its driver may
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a driver has a clock and threads"
+)]
 
 use bytes::{Buf, BufMut, BytesMut};
 use clacks_proto::tls::{Identity, SecureTower, Trust};
@@ -21,10 +25,11 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::{collections::BTreeMap, error::Error, sync::Arc, thread, time::Duration};
 
-/// How many bytes are read at a time, and how many wait for a peer that does not read.
+/// The maximum number of bytes that are read at a time, and that are buffered for a peer that does
+/// not read.
 const CHUNK: usize = 64 * 1024;
 
-/// The listener's key in the poller. Links have their index.
+/// The key of the listener in the poller. The keys of links are their indexes.
 const LISTENER: usize = usize::MAX - 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while driver.received < messages && driver.now() < end {
         driver.run_once(end)?;
     }
-    // Hands its messages to peers and says goodbye to them.
+    // Hand the queue to peers and close all links.
     let now = driver.now();
     driver.machine.tower_mut().shutdown(now);
     while driver.machine.tower().shutdown_progress() != ShutdownProgress::Done {
@@ -71,9 +76,9 @@ struct Link {
     id: LinkId,
     /// `None` while the link is being dialled.
     stream: Option<TcpStream>,
-    /// Bytes from the machine that the socket has not taken.
+    /// Bytes of the machine that the socket has not accepted.
     unsent: BytesMut,
-    /// The link is to be closed when all bytes are sent.
+    /// The link must be closed when all bytes are sent.
     flush: bool,
     /// The other side has ended its stream.
     has_ended: bool,
@@ -99,7 +104,7 @@ impl<M: StateMachine> Driver<M> {
         self.machine.handle(event, now);
     }
 
-    /// Does what the machine asks for, waits for the next event, and passes it to the machine.
+    /// Executes the actions of the machine, waits for the next event, and passes it to the machine.
     fn run_once(&mut self, end: Instant) -> io::Result<()> {
         while let Some(action) = self.machine.poll_action() {
             self.act(action);
@@ -215,7 +220,7 @@ impl<M: StateMachine> Driver<M> {
             }
         }
         if link.flush && unsent.is_empty() {
-            // This fails only if the connection is gone, and then the next read fails too.
+            // This fails only if the connection is broken. The next read then fails, too.
             let _ = stream.shutdown(Shutdown::Write);
         }
         let (readable, writable) = (!link.has_ended, !unsent.is_empty());
@@ -242,7 +247,7 @@ impl<M: StateMachine> Driver<M> {
         self.handle(event);
     }
 
-    /// Takes the link out, unless it has ended and another link has its index.
+    /// Removes the link from the table, unless it has ended and its index belongs to another link.
     fn take(&mut self, id: LinkId) -> Option<Link> {
         self.links.get(&id.index()).filter(|link| link.id == id)?;
         self.links.remove(&id.index())
@@ -255,7 +260,7 @@ impl Link {
     }
 }
 
-/// Returns whether the operation can be tried again.
+/// Returns whether the operation can be retried.
 fn is_transient(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted)

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ends: [Option<LinkId>; 2] = [None, None];
     while rounds < 6 {
         for n in [0, 1] {
-            // Do what the tower asks for.
+            // Execute the actions of the tower.
             while let Some(action) = towers[n].poll_action() {
                 match action {
                     Action::Connect { link, .. } => {
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     _ => {}
                 }
             }
-            // Carry its bytes to the other tower.
+            // Pass its bytes to the other tower.
             if let (Some(from), Some(to)) = (ends[n], ends[1 - n]) {
                 let mut bytes = Vec::new();
                 while towers[n].transmit(from, &mut bytes) > 0 {}

@@ -1,4 +1,4 @@
-//! Where a tower can be reached: a host and a port, in one canonical form.
+//! The address of a tower: a host and a port, in canonical form.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -7,15 +7,15 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
 use core::str::FromStr;
 
-/// The longest host name, in bytes (RFC 1035 §2.3.4, without the root's dot).
+/// The maximum length of a host name, in bytes (RFC 1035 §2.3.4, without the root's dot).
 pub const MAX_NAME: usize = 253;
 
-/// The host and port of a tower. Two addresses are the same when their values are.
+/// The host and port of a tower.
 ///
-/// An address that exists is valid and canonical: names are in lower case, an IPv4 address mapped
-/// into IPv6 is plain IPv4, a host that spells an IP address is that address, and nothing that
-/// can't be dialled (port 0, an unspecified or multicast IP address) gets in. No name is ever
-/// resolved here: that is the driver's job.
+/// Every value is valid and canonical, so addresses can be compared. Names are in lower case. An
+/// IPv4-mapped IPv6 address becomes an IPv4 address. A host that spells an IP address becomes that
+/// IP address. Port 0 and unspecified or multicast IP addresses are refused, because they can't be
+/// dialled. Names are not resolved here, but by the driver.
 ///
 /// ```
 /// use clacks_proto::Address;
@@ -27,13 +27,13 @@ pub const MAX_NAME: usize = 253;
 /// # Ok::<(), clacks_proto::AddressError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address(Place);
+pub struct Address(Repr);
 
-/// The port is inside each variant, where there is room for it: beside the enum it would make an
-/// address 32 bytes long instead of 24. IP addresses are numbers, which are aligned: at odd offsets
-/// they are slow to move.
+/// Each variant contains the port, where alignment leaves space for it. A port beside the enum
+/// would increase the size of an address from 24 to 32 bytes. IP addresses are stored as integers,
+/// because unaligned values are slow to copy.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Repr {
     V4(u32, NonZeroU16),
     V6([u64; 2], NonZeroU16),
     Name(Name, NonZeroU16),
@@ -42,7 +42,7 @@ enum Place {
 /// A host: an IP address, or a name that the driver resolves when it dials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host<'a> {
-    /// An IP address; never an IPv4 address in IPv6 clothes.
+    /// An IP address, which is never an IPv4-mapped IPv6 address.
     Ip(IpAddr),
     /// A DNS name in lower case.
     Name(&'a Name),
@@ -63,12 +63,13 @@ fn ipv6([high, low]: [u64; 2]) -> Ipv6Addr {
 }
 
 impl Address {
-    /// An address from its parts. The host may be a name, an IPv4 or an IPv6 address (brackets
-    /// allowed).
+    /// Returns the address of a host and a port. The host is a name, an IPv4 address, or an IPv6
+    /// address with or without brackets.
     ///
     /// # Errors
     ///
-    /// When the host or the port can't be that of a tower; the error says which.
+    /// [`AddressError::Port`] if the port is 0, and [`AddressError::Host`] if the host is not
+    /// valid.
     pub fn new(host: &str, port: u16) -> Result<Self, AddressError> {
         let port = NonZeroU16::new(port).ok_or(AddressError::Port)?;
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -82,11 +83,12 @@ impl Address {
         }
     }
 
-    /// An address from an IP address, made canonical.
+    /// Returns the address of an IP address and a port, in canonical form.
     ///
     /// # Errors
     ///
-    /// [`AddressError::Host`] for an unspecified or multicast IP address: nobody can dial it.
+    /// [`AddressError::Host`] if the IP address is unspecified or multicast, because it can't be
+    /// dialled.
     #[inline(always)]
     pub fn from_ip(ip: IpAddr, port: NonZeroU16) -> Result<Self, AddressError> {
         let ip = ip.to_canonical();
@@ -94,45 +96,45 @@ impl Address {
             return Err(AddressError::Host);
         }
         Ok(Self(match ip {
-            IpAddr::V4(ip) => Place::V4(ip.to_bits(), port),
-            IpAddr::V6(ip) => Place::V6(halves(ip), port),
+            IpAddr::V4(ip) => Repr::V4(ip.to_bits(), port),
+            IpAddr::V6(ip) => Repr::V6(halves(ip), port),
         }))
     }
 
-    /// An address from a name that is already parsed.
+    /// Returns the address of a parsed name and a port.
     pub(crate) fn from_name(name: Name, port: NonZeroU16) -> Self {
-        Self(Place::Name(name, port))
+        Self(Repr::Name(name, port))
     }
 
-    /// The host.
+    /// Returns the host.
     #[must_use]
     #[inline]
     pub fn host(&self) -> Host<'_> {
         match &self.0 {
-            Place::V4(ip, _) => Host::Ip(IpAddr::V4(Ipv4Addr::from_bits(*ip))),
-            Place::V6(ip, _) => Host::Ip(IpAddr::V6(ipv6(*ip))),
-            Place::Name(name, _) => Host::Name(name),
+            Repr::V4(ip, _) => Host::Ip(IpAddr::V4(Ipv4Addr::from_bits(*ip))),
+            Repr::V6(ip, _) => Host::Ip(IpAddr::V6(ipv6(*ip))),
+            Repr::Name(name, _) => Host::Name(name),
         }
     }
 
-    /// The port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> NonZeroU16 {
-        let (Place::V4(_, port) | Place::V6(_, port) | Place::Name(_, port)) = &self.0;
+        let (Repr::V4(_, port) | Repr::V6(_, port) | Repr::Name(_, port)) = &self.0;
         *port
     }
 }
 
 impl Name {
-    /// A name, put into lower case.
+    /// Returns a name, converted to lower case.
     ///
-    /// Letters, digits, `-` and `_` in labels of 1 to 63 bytes. A last label that begins with a
-    /// digit is refused: resolvers read such names as IP addresses in disguise (`127.1` is
-    /// `127.0.0.1`).
+    /// A name consists of labels of 1 to 63 bytes: letters, digits, `-` and `_`. The last label
+    /// must not begin with a digit, because resolvers parse some such names as IP addresses
+    /// (`127.1` is `127.0.0.1`).
     ///
     /// # Errors
     ///
-    /// [`AddressError::Host`] when it is not such a name.
+    /// [`AddressError::Host`] if it is not such a name.
     pub fn new(name: &str) -> Result<Self, AddressError> {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(AddressError::Host);
@@ -154,7 +156,7 @@ impl Name {
         Ok(Self(if canonical { name.into() } else { name.to_ascii_lowercase().into() }))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -166,14 +168,14 @@ impl Hash for Address {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         match &self.0 {
-            Place::V4(ip, port) => {
+            Repr::V4(ip, port) => {
                 state.write_u64(u64::from(*ip) << 16 | u64::from(port.get()));
             }
-            Place::V6(ip, port) => {
+            Repr::V6(ip, port) => {
                 ip.hash(state);
                 state.write_u16(port.get());
             }
-            Place::Name(name, port) => {
+            Repr::Name(name, port) => {
                 name.hash(state);
                 state.write_u16(port.get());
             }
@@ -186,7 +188,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
-        // Without brackets, nobody can tell an IPv6 address's last group from a port.
+        // The last group of an IPv6 address without brackets cannot be distinguished from a port.
         if host.contains(':') && !host.starts_with('[') {
             return Err(AddressError::Brackets);
         }
@@ -210,9 +212,9 @@ impl TryFrom<SocketAddr> for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::V4(ip, port) => write!(f, "{}:{port}", Ipv4Addr::from_bits(*ip)),
-            Place::V6(ip, port) => write!(f, "[{}]:{port}", ipv6(*ip)),
-            Place::Name(name, port) => write!(f, "{}:{port}", name.as_str()),
+            Repr::V4(ip, port) => write!(f, "{}:{port}", Ipv4Addr::from_bits(*ip)),
+            Repr::V6(ip, port) => write!(f, "[{}]:{port}", ipv6(*ip)),
+            Repr::Name(name, port) => write!(f, "{}:{port}", name.as_str()),
         }
     }
 }
@@ -223,7 +225,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Why something is not an [`Address`]. Nothing was changed.
+/// Why a value is not an [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -231,9 +233,9 @@ pub enum AddressError {
     NoPort,
     /// The port is not a number from 1 to 65535.
     Port,
-    /// The host is neither a DNS name nor an IP address that can be dialled.
+    /// The host is neither a valid DNS name nor an IP address that can be dialled.
     Host,
-    /// An IPv6 address stands without brackets.
+    /// An IPv6 address has no brackets.
     Brackets,
 }
 
@@ -256,7 +258,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn one_value_has_one_spelling() {
+    fn an_address_is_displayed_in_canonical_form() {
         for (text, canonical) in [
             ("LOCALHOST:8001", "localhost:8001"),
             ("127.0.0.1:8001", "127.0.0.1:8001"),
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_dialled_is_no_address() {
+    fn an_address_that_cannot_be_dialled_is_refused() {
         let long = "a".repeat(64) + ":1";
         for (text, error) in [
             ("tower", AddressError::NoPort),

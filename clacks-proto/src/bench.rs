@@ -1,4 +1,4 @@
-//! Parts of this crate for its own benchmarks. Internal: it may change or go at any time.
+//! Internals for the benchmarks of this crate. They may change at any time.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
@@ -14,7 +14,7 @@ use crate::time::Instant;
 use crate::tower::Peers;
 use crate::tower::selector::Selector;
 
-/// A tower's table of peers, and what draws from it.
+/// A table of peers, and the selector that draws from it.
 #[derive(Debug)]
 pub struct Table {
     peers: Peers,
@@ -23,19 +23,18 @@ pub struct Table {
 }
 
 impl Table {
-    /// So many peers, each status as frequent among them as the original's odds make it in the
-    /// draw.
+    /// Returns a table of `count` peers. The share of each status is that of the original's odds.
     #[must_use]
     pub fn new(count: u32, seed: &Seed) -> Self {
         let odds = Odds::default();
         let mut peers = Peers::new(count as usize, Hasher::default());
         let sum = u64::from(odds.alive + odds.lost + odds.dead);
         let ids = (0..count).filter_map(|n| {
-            // The first ones are rare, so that each status has a peer in a small table too.
-            let place = u64::from(n) * sum / u64::from(count);
-            let status = match place {
+            // The first peer is dead, so that small tables contain a dead peer, too.
+            let offset = u64::from(n) * sum / u64::from(count);
+            let status = match offset {
                 _ if n == 0 => Status::Dead,
-                _ if place < u64::from(odds.lost) => Status::Lost,
+                _ if offset < u64::from(odds.lost) => Status::Lost,
                 _ => Status::Alive,
             };
             let ip = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
@@ -46,14 +45,14 @@ impl Table {
         Self { peers, selector: Selector::new(seed, odds), ids }
     }
 
-    /// The draw of a tower's tick, up to the place of the drawn peer in the table.
+    /// Draws a recipient like a tick of a tower. Returns the index of the peer in the table.
     #[inline]
     pub fn draw(&mut self) -> Option<u32> {
-        let (status, place) = self.selector.draw(self.peers.eligible(usize::MAX))?;
-        self.peers.eligible_at(status, place)
+        let (status, offset) = self.selector.draw(self.peers.eligible(usize::MAX))?;
+        self.peers.eligible_at(status, offset)
     }
 
-    /// Moves the peer with a number between alive and lost.
+    /// Changes the status of a peer from alive to lost, or from any other to alive.
     pub fn turn_over(&mut self, number: usize) {
         let Some(id) = self.ids.get(number) else { return };
         self.peers.update(*id, |peer| {

@@ -99,10 +99,10 @@ pub struct Config {
     /// request's head and twice a body more than a native one. Default: the native dialect alone
     /// (ours: every build behaves the same).
     pub dialects: Dialects,
-    /// How many of the messages that came in last are remembered by their names, at least; at most
-    /// twice as many are. [`Notice::MessageReceived`](crate::Notice::MessageReceived) tells from it
-    /// whether a message came in lately. Each takes some 30 bytes, allocated when it is used. 0
-    /// remembers none. Default: 4 096 (guess).
+    /// The minimum number of recent messages, received or enqueued, whose names are remembered; the
+    /// maximum is twice that. [`Notice::MessageReceived`](crate::Notice::MessageReceived) uses them
+    /// for its field `again`. Each takes some 30 bytes, allocated when it is used. 0 disables the
+    /// memory. Default: 4 096 (guess).
     pub recent: usize,
     /// The most notices that wait for the driver: 16 to 2^30. While that many wait, messages from
     /// peers are refused as busy, and other notices are counted instead of kept, except for
@@ -163,7 +163,7 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the driver to flush and close a link before it is aborted. Default: 5 s (guess).
     pub close: Duration,
-    /// For a shutdown to hand the queue to peers. Default: 10 s (guess).
+    /// For a shutdown: to hand the queue to peers and to close all links. Default: 10 s (guess).
     pub shutdown: Duration,
 }
 

@@ -1,22 +1,23 @@
-//! The earliest of many deadlines, one for each index.
+//! A heap of deadlines, with at most one deadline for each index.
 
 use alloc::vec::Vec;
 
 use crate::time::Instant;
 
+/// The position of an index that has no deadline.
 const ABSENT: u32 = u32::MAX;
 
 /// A binary heap of deadlines that knows the position of each index, so that a deadline can be
 /// moved or removed.
 ///
-/// Setting, moving and removing cost O(log n). The owner of a deadline that is often put off (an
-/// idle link) leaves the early deadline in the heap and sets the true one when it fires. Then
-/// activity costs nothing here.
+/// Setting, moving and removing a deadline is O(log n). The owner of a deadline that is often
+/// postponed (an idle link) leaves the early deadline in the heap, and sets the true one when it
+/// fires. Activity on a link then costs nothing here.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineHeap {
     heap: Vec<(Instant, u32)>,
     /// The position of each index in the heap, or `ABSENT`.
-    place: Vec<u32>,
+    positions: Vec<u32>,
 }
 
 impl DeadlineHeap {
@@ -25,13 +26,13 @@ impl DeadlineHeap {
         self.heap.first().copied()
     }
 
-    /// Returns all deadlines in no order.
+    /// Returns all deadlines in unspecified order.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
         self.heap.iter().copied()
     }
 
-    /// Removes the earliest deadline if it has come, and returns its index.
+    /// Removes the earliest deadline if it is due, and returns its index.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let (at, index) = self.first()?;
         if at > now {
@@ -44,55 +45,55 @@ impl DeadlineHeap {
     /// Sets or moves the deadline of `index`.
     pub(crate) fn set(&mut self, index: u32, at: Instant) {
         let wanted = index as usize + 1;
-        if self.place.len() < wanted {
-            self.place.resize(wanted, ABSENT);
+        if self.positions.len() < wanted {
+            self.positions.resize(wanted, ABSENT);
         }
-        let place = match self.place[index as usize] {
+        let position = match self.positions[index as usize] {
             ABSENT => {
                 self.heap.push((at, index));
                 self.heap.len() - 1
             }
-            place => {
-                self.heap[place as usize].0 = at;
-                place as usize
+            position => {
+                self.heap[position as usize].0 = at;
+                position as usize
             }
         };
-        self.settle(place);
+        self.restore_order(position);
     }
 
     /// Removes the deadline of `index`, if it has one.
     pub(crate) fn clear(&mut self, index: u32) {
-        let Some(&place) = self.place.get(index as usize) else { return };
-        if place == ABSENT {
+        let Some(&position) = self.positions.get(index as usize) else { return };
+        if position == ABSENT {
             return;
         }
-        self.place[index as usize] = ABSENT;
-        self.heap.swap_remove(place as usize);
-        if (place as usize) < self.heap.len() {
-            self.settle(place as usize);
+        self.positions[index as usize] = ABSENT;
+        self.heap.swap_remove(position as usize);
+        if (position as usize) < self.heap.len() {
+            self.restore_order(position as usize);
         }
     }
 
-    /// Restores the heap's order around the one entry that may break it.
+    /// Restores the order of the heap around the one entry that may violate it.
     #[allow(clippy::cast_possible_truncation, reason = "there are fewer entries than u32 indexes")]
-    fn settle(&mut self, mut place: usize) {
-        while place > 0 && self.heap[place] < self.heap[(place - 1) / 2] {
-            let parent = (place - 1) / 2;
-            self.heap.swap(place, parent);
-            self.place[self.heap[place].1 as usize] = place as u32;
-            place = parent;
+    fn restore_order(&mut self, mut position: usize) {
+        while position > 0 && self.heap[position] < self.heap[(position - 1) / 2] {
+            let parent = (position - 1) / 2;
+            self.heap.swap(position, parent);
+            self.positions[self.heap[position].1 as usize] = position as u32;
+            position = parent;
         }
         loop {
-            let children = 2 * place + 1..(2 * place + 3).min(self.heap.len());
+            let children = 2 * position + 1..(2 * position + 3).min(self.heap.len());
             let least = children.min_by_key(|child| self.heap[*child]);
-            let Some(child) = least.filter(|child| self.heap[*child] < self.heap[place]) else {
+            let Some(child) = least.filter(|child| self.heap[*child] < self.heap[position]) else {
                 break;
             };
-            self.heap.swap(place, child);
-            self.place[self.heap[place].1 as usize] = place as u32;
-            place = child;
+            self.heap.swap(position, child);
+            self.positions[self.heap[position].1 as usize] = position as u32;
+            position = child;
         }
-        self.place[self.heap[place].1 as usize] = place as u32;
+        self.positions[self.heap[position].1 as usize] = position as u32;
     }
 }
 
@@ -104,7 +105,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_earliest_is_always_first(steps in proptest::collection::vec((0u32..20, proptest::option::of(0u64..50)), 0..200)) {
+        #[cfg_attr(miri, ignore = "draws many cases")]
+        fn the_earliest_deadline_is_first(
+            steps in proptest::collection::vec((0u32..20, proptest::option::of(0u64..50)), 0..200),
+        ) {
             let mut deadlines = DeadlineHeap::default();
             let mut model = BTreeMap::new();
             for (index, at) in steps {

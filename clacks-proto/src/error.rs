@@ -1,4 +1,4 @@
-//! Reasons for what ends, fails or is refused, each with a text for people.
+//! Reasons for closed links, failed connections and refusals. All implement `Display`.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ use crate::wire::{Farewell, WireError};
 pub enum CloseReason {
     /// The link was not used for [`Timeouts::idle`](crate::Timeouts::idle).
     Idle,
-    /// The peer said goodbye.
+    /// The peer sent a goodbye.
     Goodbye(Farewell),
     /// This tower shuts down.
     Shutdown,
@@ -27,15 +27,15 @@ pub enum CloseReason {
     ConfirmTimeout,
     /// The stream ended without a goodbye.
     Truncated,
-    /// The peer sent bytes that are not the protocol.
+    /// The peer sent bytes that are not a valid frame.
     Wire(WireError),
     /// The peer sent a valid frame that is not allowed at this point.
     Protocol(ProtocolError),
     /// TLS failed.
     Tls(TlsFailure),
-    /// The dialled address has another key than the one pinned for it.
+    /// The key of the dialled tower differs from the key pinned for its address.
     KeyChanged,
-    /// The link leads back to this tower.
+    /// The link connects this tower to itself.
     OwnAddress,
     /// The peer belongs to another network.
     WrongNetwork,
@@ -43,7 +43,7 @@ pub enum CloseReason {
     WrongVersion(u8),
     /// The peer is ignored.
     Ignored,
-    /// The peer sent something that is not HTTP as towers speak it.
+    /// The peer sent bytes that are not valid in the HTTP dialect of towers.
     BadHttp,
     /// An HTTP request was not complete in time.
     RequestTimeout,
@@ -101,7 +101,8 @@ pub enum IoCause {
     Reset,
     /// The connection timed out.
     TimedOut,
-    /// This machine has no file descriptors, local ports or memory left. The peer is not blamed.
+    /// This machine has no file descriptors, local ports or memory left. The status of the peer
+    /// does not change.
     Exhausted,
     /// Any other error.
     Other,
@@ -115,23 +116,23 @@ pub enum IoCause {
 pub enum StatusReason {
     /// A transaction with the peer succeeded.
     Success,
-    /// A link to the peer was closed for this reason before it did what it was opened for.
+    /// A link to the peer was closed for this reason before a transaction succeeded.
     LinkClosed(CloseReason),
     /// The peer ignores this tower.
     IgnoredByPeer,
-    /// The application ignored or unignored the peer.
+    /// The application ignored, unignored or restored the peer.
     Application,
     /// The address turned out to be another address of this tower or of an ignored peer.
     Alias,
 }
 
-/// Why an inbound connection is refused. The driver drops the connection; no link exists.
+/// Why an inbound connection is refused. No link was created. The driver must drop the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Refusal {
-    /// All links are in use. An idle link was asked to make room.
+    /// All links are in use. If one of them is idle, the tower has started to close it.
     TooManyLinks,
     /// Too many inbound links have not completed their handshake.
     TooManyHalfOpen,
@@ -190,7 +191,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle => "unused",
-            Self::Goodbye(farewell) => return write!(f, "the peer said goodbye: {farewell}"),
+            Self::Goodbye(farewell) => return write!(f, "goodbye from the peer: {farewell}"),
             Self::Shutdown => "this tower shuts down",
             Self::Evicted => "closed to make room for another link",
             Self::ConnectTimeout => "no connection in time",
@@ -200,14 +201,14 @@ impl fmt::Display for CloseReason {
             Self::Wire(error) => return write!(f, "invalid frame: {error}"),
             Self::Protocol(error) => return write!(f, "protocol violation: {error}"),
             Self::Tls(failure) => return write!(f, "{failure}"),
-            Self::KeyChanged => "another key than the one pinned for this address",
+            Self::KeyChanged => "the key differs from the one pinned for this address",
             Self::OwnAddress => "the address is this tower's own",
             Self::WrongNetwork => "the peer belongs to another network",
             Self::WrongVersion(version) => {
                 return write!(f, "the peer speaks protocol version {version}");
             }
             Self::Ignored => "the peer is ignored",
-            Self::BadHttp => "not HTTP as towers speak it",
+            Self::BadHttp => "not the HTTP dialect of towers",
             Self::RequestTimeout => "no complete request in time",
             Self::HttpStatus(status) => return write!(f, "the peer answered HTTP status {status}"),
             Self::Io(cause) => return write!(f, "{cause}"),

@@ -149,8 +149,10 @@ pub enum Notice {
         message: Message,
         /// The peer, if the sender claimed to be one and no pinned key disproves the claim.
         from: Option<Address>,
-        /// Whether a message of this name came in lately: it is among the last
-        /// [`Config::recent`](crate::Config::recent) that did. Bodies are not compared.
+        /// Whether this tower has had a message of this name recently: among the last
+        /// [`Config::recent`](crate::Config::recent) that came in or were enqueued, and perhaps
+        /// among as many before them. Bodies are not compared. Always `false` for a message that
+        /// came in over HTTP, which gets a new name.
         again: bool,
     },
     /// A message was put into the queue.

@@ -1,12 +1,12 @@
-//! Hashes for the tables whose keys are chosen by peers.
+//! Hashes for tables whose keys are chosen by peers.
 
 use core::hash::Hash;
 
 /// A keyed hasher.
 ///
 /// Peers choose the nonces, addresses and keys that a tower looks up. The hash is keyed with words
-/// of the tower's seed, so that a peer can't choose values that collide. No table is ever iterated,
-/// so the hash decides nothing but speed.
+/// of the tower's seed, so that a peer can't choose values that collide. No hash table is iterated,
+/// so the hash affects only speed.
 #[derive(Clone, Debug)]
 pub(crate) struct Hasher(ahash::RandomState);
 

@@ -1,19 +1,19 @@
-//! Ids: small, `Copy`, and never used twice.
+//! Small ids that implement `Copy` and are never reused.
 
 use core::fmt;
 use core::num::NonZeroU32;
 
 use crate::table::Key;
 
-/// How many entries a slot of a table has held before. Never zero, so that `Option<Id>` is as small
-/// as the id.
+/// The number of entries that a slot of a table held before, plus one. It is never zero, so that
+/// `Option` of an id is as small as the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Epoch(NonZeroU32);
 
 impl Epoch {
     pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
 
-    /// The next epoch. Wraps around to the first.
+    /// Returns the next epoch. The last epoch is followed by the first.
     pub(crate) const fn next(self) -> Self {
         match self.0.checked_add(1) {
             Some(next) => Self(next),
@@ -66,22 +66,24 @@ macro_rules! id {
 }
 
 id! {
-    /// A link: one connection, inbound or outbound. The id means nothing once the link has ended.
+    /// The id of a link: one connection, inbound or outbound. It is invalid after the link has
+    /// ended.
     LinkId
 }
 id! {
-    /// A peer in a tower's table. The id means nothing once the peer is forgotten.
+    /// The id of a peer in a tower's table. It is invalid after the peer is forgotten.
     PeerId
 }
 id! {
-    /// A message that a tower holds; [`Tower::message`](crate::Tower::message) looks it up. The id
-    /// means nothing once the message has left.
+    /// The id of a message that a tower holds. It is invalid after the message has left. See
+    /// [`Tower::message`](crate::Tower::message).
     MessageId
 }
 
 impl LinkId {
-    /// Returns the index of the link: less than [`Config::max_links`](crate::Config::max_links),
-    /// and used by one link at a time. Drivers can keep their own state in a `Vec`.
+    /// Returns the index of the link. It is less than
+    /// [`Config::max_links`](crate::Config::max_links). Only one link has it at a time, so drivers
+    /// can store their own state in a `Vec`.
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
@@ -96,7 +98,7 @@ impl PeerId {
     }
 }
 
-/// A message that waits for the application's verdict.
+/// The id of a message that waits for the application's verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OfferId(pub(crate) MessageId);
@@ -118,13 +120,13 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A text is not a [`Fingerprint`]: it does not consist of 64 hexadecimal digits.
+/// A text is not a [`Fingerprint`], because it does not consist of 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FingerprintError;
 
 impl fmt::Display for FingerprintError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a fingerprint is written as 64 hexadecimal digits")
+        f.write_str("a fingerprint consists of 64 hexadecimal digits")
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn an_optional_id_takes_no_more_room_than_the_id() {
+    fn an_optional_id_is_as_small_as_the_id() {
         assert_eq!(size_of::<Option<LinkId>>(), 8);
     }
 
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_parsed_from_what_it_is_displayed_as() {
+    fn a_displayed_fingerprint_can_be_parsed() {
         let fingerprint = Fingerprint(core::array::from_fn(|n| u8::try_from(n * 8).unwrap()));
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         for text in ["", "0", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32)] {

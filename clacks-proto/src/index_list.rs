@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// The order of some slots of a table. A slot is in the list at most once.
+/// A doubly linked list of slots of a table. A slot is in the list at most once.
 #[derive(Debug)]
 pub(crate) struct IndexList {
     nodes: Vec<Node>,
@@ -87,6 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn a_list_keeps_the_order_of_a_vector(
             steps in proptest::collection::vec((0u8..4, 0u32..8), 0..100),
         ) {

@@ -70,28 +70,34 @@
 //!
 //! # The path of a message
 //!
-//! From a socket into the queue of a tower, and out again to the next one. Each line is one file.
+//! From a socket into the queue of a tower, and out again to the next tower:
 //!
-//! 1. `tower/mod.rs`: the driver passes [`Event::BytesArrived`], and `on_bytes` takes the link out
-//!    of the table of `tower/links.rs`.
-//! 2. `link/codec.rs`: `Link::handle_bytes` makes the codec of the link decode frames with
-//!    `wire/decode.rs`.
-//! 3. `link/window.rs`: the message counts in the window until its answer is sent.
-//! 4. `tower/route.rs`: `on_link_event` decides about the message; `tower/sender.rs` finds its
-//!    sender.
+//! 1. `tower/mod.rs`: the driver passes [`Event::BytesArrived`]. The tower takes the link out of
+//!    its table (`tower/links.rs`).
+//! 2. `link/codec.rs`: the link's codec decodes frames (`wire/decode.rs`, `wire/parse.rs`).
+//! 3. `link/mod.rs`: the link checks that its state and its window (`link/window.rs`) admit the
+//!    message, and passes it on as an event.
+//! 4. `tower/route.rs`: the tower decides about the message: who sent it (`tower/sender.rs`) and
+//!    whether it is a retry (`link/dedup.rs`).
 //! 5. `tower/queue.rs`: the message is stored, unless a copy is held or there is no room.
-//! 6. `tower/actions.rs`: the driver gets notices, and [`Action::Send`] for the answer.
-//! 7. `tower/handover.rs`: at a tick of `tower/pacer.rs`, a peer is drawn (`tower/selector.rs`) for
-//!    the message at the head.
-//! 8. `link/outgoing.rs`: the transfer waits on a link of the peer until `transmit` encodes it with
-//!    `wire/encode.rs`, after the answers.
-//! 9. `link/mod.rs`: the peer's confirmation, decoded as in 2, settles the transfer (`settle`).
-//! 10. `tower/route.rs`, `on_settled`: the queue drops the message, and the application is
-//!     notified.
+//! 6. `tower/actions.rs`: notices for the application, and [`Action::Send`] for the answer.
+//! 7. `tower/handover.rs`: at a tick (`tower/pacer.rs`) a peer is drawn (`tower/selector.rs`) for
+//!    the message at the head of the queue, and the message is given to a link of the peer.
+//! 8. `link/outgoing.rs`: when the peer's window admits the message, `transmit` encodes it
+//!    (`wire/encode.rs`).
+//! 9. The confirmation of the peer comes in like the message, by steps 1 to 3.
+//! 10. `tower/route.rs`: the tower drops the message from the queue and notifies the application.
 //!
-//! The rest by subject: the bytes of a hello are in `wire/encode.rs` and `wire/parse.rs`, what
-//! happens when a link breaks in `tower/link_closed.rs`, how a peer becomes lost in
-//! `tower/status.rs`, the odds in `tower/selector.rs`.
+//! Where to find the rest:
+//!
+//! | subject | file |
+//! |---|---|
+//! | the bytes of a hello | `wire/encode.rs`, `wire/parse.rs` |
+//! | the window for messages that come in, and their confirmations | `link/window.rs` |
+//! | the window for messages that go out | `link/outgoing.rs` |
+//! | what happens when a link breaks | `tower/link_closed.rs` |
+//! | how a peer becomes lost | `tower/status.rs` |
+//! | the odds | `tower/selector.rs` |
 //!
 //! # Names of the original
 //!

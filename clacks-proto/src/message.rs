@@ -1,4 +1,4 @@
-//! Messages: a kind and a body, and the nonce that names a message in the network.
+//! Messages: a kind, a body, and the nonce that identifies a message in the network.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -6,17 +6,17 @@ use core::str::FromStr;
 
 use bytes::Bytes;
 
-/// The type of a message's body. The network carries all kinds alike.
+/// The type of a message's body. Towers handle all kinds alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Kind {
-    /// Any bytes.
+    /// Arbitrary bytes.
     Bytes,
     /// Text in UTF-8, checked on arrival.
     Text,
-    /// A JSON value in UTF-8. The core checks the UTF-8, not the JSON.
+    /// A JSON value in UTF-8. A tower checks the UTF-8, not the JSON.
     Json,
 }
 
@@ -30,10 +30,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A message that an application hands in or takes out.
+/// A message: a kind and a body.
 ///
-/// The body is copied into an allocation of exactly its size, so that a stored message never keeps
-/// a larger buffer alive. Clones share the body; cloning allocates nothing.
+/// The body is stored in an allocation of exactly its size, so that a stored message never keeps a
+/// larger buffer alive. Clones share the body and allocate nothing.
 ///
 /// ```
 /// use clacks_proto::{Kind, Message};
@@ -49,19 +49,20 @@ pub struct Message {
 }
 
 impl Message {
-    /// Returns a message of raw bytes.
+    /// Returns a message of raw bytes. Copies the body.
     #[must_use]
     pub fn bytes(body: &[u8]) -> Self {
         Self::copied(Kind::Bytes, body)
     }
 
-    /// Returns a message of text.
+    /// Returns a message of text. Copies the body.
     #[must_use]
     pub fn text(body: &str) -> Self {
         Self::copied(Kind::Text, body.as_bytes())
     }
 
-    /// Returns a message whose body is a JSON value, already written out.
+    /// Returns a message whose body is a JSON value in text form. Copies the body, and does not
+    /// check the JSON.
     #[must_use]
     pub fn json(body: &str) -> Self {
         Self::copied(Kind::Json, body.as_bytes())
@@ -124,7 +125,8 @@ impl fmt::Debug for Message {
     }
 }
 
-/// The name of a message: 128 bits drawn by the tower at which the message was enqueued.
+/// The nonce of a message, which identifies it in the network: 128 bits drawn by the tower at which
+/// the message was enqueued.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub u128);
 
@@ -140,13 +142,13 @@ impl fmt::Display for Nonce {
     }
 }
 
-/// A text is not a [`Nonce`]: it does not consist of 32 hexadecimal digits.
+/// A text is not a [`Nonce`], because it does not consist of 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NonceError;
 
 impl fmt::Display for NonceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a nonce is written as 32 hexadecimal digits")
+        f.write_str("a nonce consists of 32 hexadecimal digits")
     }
 }
 
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_parsed_from_what_it_is_displayed_as() {
+    fn a_displayed_nonce_can_be_parsed() {
         let nonce = Nonce(0x0123_4567_89ab_cdef);
         assert_eq!(nonce.to_string().parse(), Ok(nonce));
         for text in ["", "+0123456789abcdef0123456789abcde", "0", &"0".repeat(33)] {

@@ -1,4 +1,4 @@
-//! Randomness: a seed in, one independent stream of words for each purpose.
+//! Random numbers: one seed, and an independent stream for each purpose.
 
 use alloc::boxed::Box;
 use rand_chacha::ChaCha8Rng;
@@ -6,9 +6,10 @@ use rand_core::{Rng, SeedableRng};
 
 /// The seed of every random choice that a tower makes.
 ///
-/// Two towers with the same configuration, seed and inputs do the same. Whoever knows the seed
-/// knows every nonce and every draw: use [`Seed::generate`], or 32 bytes of the operating system's
-/// randomness, for a tower on a real network. Use a seed twice only to repeat a run.
+/// Two towers with the same configuration, seed and inputs behave identically. All nonces and draws
+/// can be computed from the seed, so a tower in a real network needs a secret one: use
+/// [`Seed::generate`], or 32 random bytes of the operating system. Reuse a seed only to repeat a
+/// run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed(pub [u8; 32]);
 
@@ -23,17 +24,18 @@ impl Seed {
     ///
     /// # Panics
     ///
-    /// If the operating system has no randomness. No supported system fails once it has booted.
+    /// Panics if the operating system provides no random bytes. Supported systems always provide
+    /// them after booting.
     #[cfg(feature = "std")]
     #[must_use]
-    #[expect(clippy::expect_used, reason = "documented, and no caller could do better")]
+    #[expect(clippy::expect_used, reason = "documented, and callers cannot recover")]
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system has no randomness");
+        getrandom::fill(&mut bytes).expect("the operating system provided no random bytes");
         Self(bytes)
     }
 
-    /// Returns a seed made from a small number, for tests and simulations. It is easily guessed.
+    /// Returns a seed for tests and simulations. Such a seed is easily guessed.
     #[must_use]
     pub fn from_u64(number: u64) -> Self {
         let mut bytes = [0; 32];
@@ -42,22 +44,23 @@ impl Seed {
     }
 }
 
-/// What a stream of random words is for. Each purpose has a stream of its own, so that a new draw
-/// in one place leaves all others as they were.
+/// The purpose of a stream of random words. Each purpose has its own stream, so that an additional
+/// draw for one purpose does not change the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The recipient of the next message.
     Recipient = 1,
     /// The friend that a message or an announce names.
     Friend = 2,
-    /// Nonces of messages enqueued here.
+    /// Nonces of messages that the application enqueues.
     Nonce = 3,
-    /// What is drawn once at the start: hash keys, the phase of the ticks, the incarnation.
+    /// Values drawn once when the tower is created: hash keys, the phases of ticks and heartbeats,
+    /// the incarnation.
     Start = 4,
 }
 
-/// One stream of random words. The generator is ChaCha8: fast, portable, and its words never change
-/// with an update.
+/// One stream of random words. The generator is ChaCha8, which is fast and portable. Its words do
+/// not change with a new version of the crate.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream(ChaCha8Rng);
 
@@ -68,7 +71,7 @@ impl Stream {
         Self(generator)
     }
 
-    /// Returns the stream as it is after `drawn` words.
+    /// Returns the stream after `drawn` words.
     pub(crate) fn resume(seed: &Seed, purpose: Purpose, drawn: u64) -> Self {
         let mut stream = Self::new(seed, purpose);
         stream.0.set_word_pos(2 * u128::from(drawn));
@@ -80,35 +83,35 @@ impl Stream {
         self.0.next_u64()
     }
 
-    /// Returns a number in `0..bound`, each equally likely; 0 for a bound of 0.
+    /// Returns a uniformly distributed number in `0..bound`, or 0 if the bound is 0.
     #[inline]
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         let word = self.word();
         self.bounded(high(word), bound)
     }
 
-    /// Like [`below`](Self::below), with a word that was drawn before.
+    /// Like [`below`](Self::below), but starts with a word that was drawn before.
     #[inline]
     pub(crate) fn bounded(&mut self, word: u32, bound: u32) -> u32 {
         bounded(word, bound, || self.word())
     }
 
-    /// Returns how many words were drawn.
+    /// Returns the number of words that were drawn.
     pub(crate) fn drawn(&self) -> u64 {
         u64::try_from(self.0.get_word_pos() / 2).unwrap_or(u64::MAX)
     }
 }
 
-/// The words that a [`SparseStream`] keeps: as many as the generator makes at once, four blocks of
-/// ChaCha.
+/// The number of words that a [`SparseStream`] stores: four blocks of ChaCha, which the generator
+/// computes at once.
 const BLOCK: usize = 32;
 
-/// A [`Stream`] that takes no memory before its first draw and after [`rest`](Self::rest). It has
-/// the same words.
+/// A [`Stream`] that allocates its buffer at the first draw, and frees it in
+/// [`free_memory`](Self::free_memory). It returns the same words as a [`Stream`].
 #[derive(Debug)]
 pub(crate) struct SparseStream {
     purpose: Purpose,
-    /// How many words were drawn.
+    /// The number of words that were drawn.
     drawn: u64,
     block: Option<Box<[u64; BLOCK]>>,
 }
@@ -118,21 +121,21 @@ impl SparseStream {
         Self { purpose, drawn: 0, block: None }
     }
 
-    /// Returns the next word. The seed must be the same each time.
+    /// Returns the next word. The seed must be the same in each call.
     #[inline]
     pub(crate) fn word(&mut self, seed: &Seed) -> u64 {
-        let place = usize::try_from(self.drawn % BLOCK as u64).unwrap_or(0);
-        if place == 0 || self.block.is_none() {
-            self.refill(seed, place);
+        let offset = usize::try_from(self.drawn % BLOCK as u64).unwrap_or(0);
+        if offset == 0 || self.block.is_none() {
+            self.refill(seed, offset);
         }
         self.drawn += 1;
-        self.block.as_ref().map_or(0, |block| block[place])
+        self.block.as_ref().map_or(0, |block| block[offset])
     }
 
     #[cold]
     #[inline(never)]
-    fn refill(&mut self, seed: &Seed, place: usize) {
-        let mut stream = Stream::resume(seed, self.purpose, self.drawn - place as u64);
+    fn refill(&mut self, seed: &Seed, offset: usize) {
+        let mut stream = Stream::resume(seed, self.purpose, self.drawn - offset as u64);
         let mut bytes = [0; 8 * BLOCK];
         stream.0.fill_bytes(&mut bytes);
         let block = self.block.get_or_insert_default();
@@ -145,31 +148,31 @@ impl SparseStream {
         u128::from(self.word(seed)) << 64 | u128::from(self.word(seed))
     }
 
-    /// Returns a number in `0..bound`, each equally likely; 0 for a bound of 0.
+    /// Returns a uniformly distributed number in `0..bound`, or 0 if the bound is 0.
     #[inline]
     pub(crate) fn below(&mut self, seed: &Seed, bound: u32) -> u32 {
         let word = self.word(seed);
         bounded(high(word), bound, || self.word(seed))
     }
 
-    /// Frees the memory until the next draw.
-    pub(crate) fn rest(&mut self) {
+    /// Frees the buffer until the next draw.
+    pub(crate) fn free_memory(&mut self) {
         self.block = None;
     }
 }
 
-/// Lemire's bounded draw (ACM TOMACS 29:1, 2019): the upper half of the product is the number. The
-/// few lower halves that would favour some numbers are drawn again.
+/// Lemire's bounded draw (ACM TOMACS 29:1, 2019). The result is the upper half of the product. A
+/// few values of the lower half are rejected, because they would favour some numbers.
 #[inline]
 fn bounded(word: u32, bound: u32, next: impl FnMut() -> u64) -> u32 {
     let product = u64::from(word) * u64::from(bound);
-    if low(product) < bound { drawn_again(product, bound, next) } else { high(product) }
+    if low(product) < bound { draw_again(product, bound, next) } else { high(product) }
 }
 
-/// The rare case of [`bounded`]: the first word may favour a number.
+/// The rare case of [`bounded`], in which words may be rejected.
 #[cold]
 #[inline(never)]
-fn drawn_again(mut product: u64, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
+fn draw_again(mut product: u64, bound: u32, mut next: impl FnMut() -> u64) -> u32 {
     let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
     while low(product) < threshold {
         product = u64::from(high(next())) * u64::from(bound);
@@ -194,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn law_2_the_raw_words_of_the_generator_never_change() {
+    fn the_words_of_the_generator_never_change() {
         let words = |purpose| {
             let mut stream = Stream::new(&Seed::from_u64(1), purpose);
             [stream.word(), stream.word()]
@@ -206,7 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn law_2_a_sparse_stream_has_the_words_of_the_full_one() {
+    #[cfg_attr(miri, ignore = "many draws")]
+    fn a_sparse_stream_returns_the_words_of_the_full_stream() {
         let seed = Seed::from_u64(1);
         for purpose in [Purpose::Friend, Purpose::Nonce] {
             let mut full = Stream::new(&seed, purpose);
@@ -214,7 +218,7 @@ mod tests {
             for n in 0..100 {
                 assert_eq!(sparse.word(&seed), full.word(), "word {n}");
                 if n % 3 == 0 {
-                    sparse.rest();
+                    sparse.free_memory();
                 }
             }
             let halves = [full.word(), full.word()].map(u128::from);
@@ -226,7 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn law_2_a_stream_goes_on_where_it_stood() {
+    #[cfg_attr(miri, ignore = "many draws")]
+    fn a_resumed_stream_continues_at_its_position() {
         let seed = Seed::from_u64(1);
         let mut stream = Stream::new(&seed, Purpose::Recipient);
         for drawn in 0..100 {
@@ -253,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn words_that_would_favour_a_number_are_drawn_again() {
+    fn biased_words_are_rejected() {
         // 2^32 = 1 mod 3, so exactly one word (0) must be rejected for bound 3.
         let mut stream = Stream::new(&Seed::from_u64(3), Purpose::Friend);
         let before = stream.clone().word();
         assert_eq!(stream.bounded(1, 3), 0);
-        assert_eq!(stream.clone().word(), before, "word 1 is fair");
+        assert_eq!(stream.clone().word(), before, "word 1 was rejected");
         let _ = stream.bounded(0, 3);
-        assert_ne!(stream.word(), before, "word 0 is not");
+        assert_ne!(stream.word(), before, "word 0 was not rejected");
     }
 }

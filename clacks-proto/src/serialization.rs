@@ -1,4 +1,4 @@
-//! How values are serialized with the feature `serde`: as the texts that people read and write.
+//! Serialization with the feature `serde`. Values that have a text form are serialized as text.
 
 use alloc::string::{String, ToString};
 use core::fmt::Display;
@@ -13,7 +13,7 @@ use crate::address::Address;
 use crate::ids::Fingerprint;
 use crate::message::{Kind, Message, Nonce};
 
-/// Serializes a type as what it displays.
+/// Implements serialization of types in the text form of their `Display` and `FromStr`.
 macro_rules! as_text {
     ($($type:ty),*) => {$(
         impl Serialize for $type {
@@ -38,7 +38,8 @@ fn from_text<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
-/// A message is `{"kind": "text", "body": "…"}`. The body of a message of bytes is in Base64.
+/// The serialized form of a message: `{"kind": "text", "body": "…"}`. A body of kind bytes is
+/// encoded as Base64.
 #[derive(Serialize, Deserialize)]
 struct MessageText {
     kind: Kind,
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn every_notice_survives_serialization() {
+    fn every_notice_can_be_deserialized() {
         for notice in notices() {
             let text = serde_json::to_string(&notice).unwrap();
             assert_eq!(serde_json::from_str::<Notice>(&text).unwrap(), notice, "{text}");
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_are_serialized_as_texts_that_people_read() {
+    fn notices_are_serialized_in_text_form() {
         let texts: Vec<_> = notices().iter().map(|it| serde_json::to_string(it).unwrap()).collect();
         assert_eq!(texts[0], r#"{"event":"tower_discovered","peer":"tower.example:8001"}"#);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The interface between a protocol and its driver.
+//! The interface between a tower and its driver.
 
 use bytes::BufMut;
 use core::net::IpAddr;
@@ -9,41 +9,40 @@ use crate::ids::LinkId;
 use crate::time::Instant;
 use crate::tower::Tower;
 
-/// A protocol as a pure state machine: events in, actions out. [`Tower`] speaks in clear text,
-/// `tls::SecureTower` speaks TLS. Drivers are generic over the two.
+/// A tower as a pure state machine: events in, actions out. [`Tower`] uses clear text,
+/// `tls::SecureTower` uses TLS. Drivers are generic over the two.
 ///
-/// A driver calls [`accept`](Self::accept) and [`handle`](Self::handle) when something happened,
-/// then [`poll_action`](Self::poll_action) until it returns `None`, then
-/// [`transmit`](Self::transmit) for each link that can take bytes, and sleeps until
-/// [`next_wakeup`](Self::next_wakeup). Several `handle` calls may come before a poll, and a driver
-/// that stops polling early loses nothing.
+/// A driver calls [`accept`](Self::accept) and [`handle`](Self::handle) when something happened.
+/// Then it calls [`poll_action`](Self::poll_action) until it returns `None`, and
+/// [`transmit`](Self::transmit) for each link that can take bytes. Then it sleeps until
+/// [`next_wakeup`](Self::next_wakeup). A driver may call `handle` several times before it polls. A
+/// driver that stops polling early loses no actions.
 pub trait StateMachine {
-    /// Returns a link for an inbound connection. The new link is already connected. `from` is the
-    /// address of the caller.
+    /// Returns a link for an inbound connection from `from`. The new link is already connected.
     ///
     /// # Errors
     ///
-    /// No link was made. Drop the connection.
+    /// Returns the reason if no link was created. The driver must drop the connection.
     fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal>;
 
-    /// Handles an event. Never fails: a peer that violates the protocol has its link closed.
+    /// Handles an event. If a peer violates the protocol, its link is closed.
     fn handle(&mut self, event: Event<'_>, now: Instant);
 
-    /// Writes bytes for `link` into `out`, as many as fit ([`BufMut::limit`] bounds a growing
-    /// buffer), and returns their number. After 0, wait for the next [`Action::Send`], unless the
-    /// buffer had no room.
+    /// Writes bytes of `link` to `out`, as many as fit, and returns their number. [`BufMut::limit`]
+    /// bounds a growing buffer. If it returns 0 although `out` has room, call it again after the
+    /// next [`Action::Send`].
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize;
 
-    /// Returns the next action, the oldest first.
+    /// Returns the oldest queued action.
     fn poll_action(&mut self) -> Option<Action>;
 
-    /// Returns when to call `handle` with [`Event::TimerFired`]. Ask again after every call. It is
-    /// now while actions wait.
+    /// Returns when to call `handle` with [`Event::TimerFired`]. Every other call may change the
+    /// result. It is now while actions are queued.
     fn next_wakeup(&self) -> Option<Wakeup>;
 
-    /// Returns the tower inside, for its getters.
+    /// Returns the inner tower, for its getters.
     fn tower(&self) -> &Tower;
 
-    /// Returns the tower inside, for the application's verbs.
+    /// Returns the inner tower, for the methods of applications.
     fn tower_mut(&mut self) -> &mut Tower;
 }

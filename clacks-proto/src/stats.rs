@@ -1,6 +1,6 @@
 //! Counters of a tower.
 
-/// What a tower has counted since it was made. The counters only grow.
+/// The counters of a tower since its creation. They never decrease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -8,17 +8,17 @@
 pub struct Stats {
     /// Messages enqueued by the application.
     pub enqueued: u64,
-    /// Messages taken from peers, coalesced ones included.
+    /// Messages taken from peers, including coalesced ones.
     pub received: u64,
     /// Messages from peers that were already held.
     pub coalesced: u64,
-    /// Retried messages that had been taken the first time.
+    /// Retried messages that were already taken at the first attempt.
     pub recognised_retries: u64,
     /// Messages confirmed by peers.
     pub delivered: u64,
     /// Messages that went back to the queue because a peer did not take them.
     pub returned: u64,
-    /// Messages about which a peer was asked again after their link broke.
+    /// Messages that were sent again to the same peer after their link broke.
     pub in_doubt: u64,
     /// Messages that went back to the queue although a peer may have taken them. Each may now exist
     /// twice.
@@ -27,7 +27,7 @@ pub struct Stats {
     pub refused_by_peers: u64,
     /// Messages from peers that this tower refused.
     pub refused: u64,
-    /// Messages that were confirmed and not queued, at the application's request.
+    /// Messages that were confirmed but not queued, because the application swallowed them.
     pub swallowed: u64,
     /// Inbound links.
     pub links_accepted: u64,
@@ -41,9 +41,9 @@ pub struct Stats {
     pub links_timed_out: u64,
     /// Links that ended in any other way without a goodbye.
     pub links_broken: u64,
-    /// TLS handshakes that were complete and began a new session.
+    /// Completed TLS handshakes that began a new session.
     pub handshakes_full: u64,
-    /// TLS handshakes that resumed an earlier session.
+    /// Completed TLS handshakes that resumed an earlier session.
     pub handshakes_resumed: u64,
     /// Addresses that became peers.
     pub towers_discovered: u64,

@@ -1,15 +1,15 @@
-//! Time as the core sees it: nanoseconds since a moment that the driver chose.
+//! Time in nanoseconds since an origin that the driver chose.
 
 use core::fmt;
 use core::ops::Add;
 use core::time::Duration;
 
-/// A moment, in nanoseconds since the driver's origin.
+/// A point in time, in nanoseconds since the driver's origin.
 ///
-/// The core has no clock. A driver reads its own monotonic clock, subtracts the moment at which it
-/// created the tower, and passes the difference in. 64 bits of nanoseconds last 584 years; all
-/// arithmetic saturates. A tower never lets time go back: an earlier `now` counts as the latest
-/// one it has been told.
+/// The core has no clock. A driver reads its own monotonic clock, subtracts the time at which it
+/// created the tower, and passes the difference. 64 bits of nanoseconds last 584 years. All
+/// arithmetic saturates. The time of a tower never decreases: an earlier `now` is replaced by the
+/// latest one that was passed.
 ///
 /// ```
 /// use clacks_proto::Instant;
@@ -25,24 +25,24 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The driver's origin: the moment at which its clock reads zero.
+    /// The driver's origin, at which its clock reads zero.
     pub const ORIGIN: Self = Self(0);
-    /// The last moment that can be told.
+    /// The last representable point in time.
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
-    /// The moment `nanoseconds` after the origin.
+    /// Returns the point in time `nanoseconds` after the origin.
     #[must_use]
     pub const fn from_nanos(nanoseconds: u64) -> Self {
         Self(nanoseconds)
     }
 
-    /// Nanoseconds since the origin.
+    /// Returns the nanoseconds since the origin.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the time that has passed since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -63,7 +63,7 @@ impl fmt::Display for Instant {
     }
 }
 
-/// A duration in nanoseconds, saturating.
+/// Returns a duration in nanoseconds, or `u64::MAX` if it is longer.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,4 @@
-//! Hand-over: a message stays with its sender until somebody has surely taken it, whatever happens
-//! on the way.
+//! Handing messages over: confirmations, retries, refusals, and copies.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -12,157 +11,168 @@ use clacks_proto::{
     CloseReason, Event, Kind, LinkId, Message, MessageState, Nonce, Notice, Origin, SendRate,
     StateMachine, Status, Tower,
 };
-use common::raw::{Raw, Said, encode, message};
-use common::{address, net, quick, seconds, tower};
+use common::harness::{Harness, SentFrame, encode, message};
+use common::{address, fast_config, network, seconds, tower};
 
-fn is_in_flight(raw: &Raw) -> bool {
-    raw.tower.peek().any(|held| common::is_in_flight(&held))
+fn is_in_flight(harness: &Harness) -> bool {
+    harness.tower.peek().any(|held| common::is_in_flight(&held))
 }
 
 #[test]
-fn a_message_stays_when_there_is_no_peer() {
-    let mut raw = Raw::new(&quick());
-    raw.enqueue("alone");
-    raw.run(seconds(3_600));
-    assert_eq!(raw.texts(), ["alone"]);
-    assert_eq!(raw.tower.next_wakeup(), None, "there is nothing to wake up for");
+fn a_message_stays_in_the_queue_if_there_is_no_peer() {
+    let mut harness = Harness::new(&fast_config());
+    harness.enqueue("alone");
+    harness.advance(seconds(3_600));
+    assert_eq!(harness.texts(), ["alone"]);
+    assert_eq!(harness.tower.next_wakeup(), None, "the tower has no deadline");
 }
 
 #[test]
-fn a_refused_dial_returns_the_message() {
-    let mut raw = Raw::new(&quick());
-    raw.expand(1);
-    let nonce = raw.enqueue("returns");
-    assert!(raw.run_to_dial(seconds(1)));
+fn a_message_returns_to_the_queue_if_the_dial_is_refused() {
+    let mut harness = Harness::new(&fast_config());
+    harness.expand(1);
+    let nonce = harness.enqueue("returns");
+    assert!(harness.run_until_dial(seconds(1)));
     let to = Some(address(1));
-    assert_eq!(raw.tower.peek().next().unwrap().state, MessageState::InFlight { to });
-    raw.refuse();
-    assert!(!is_in_flight(&raw));
-    assert_eq!(raw.texts(), ["returns"]);
-    assert_eq!((raw.tower.stats().returned, raw.tower.stats().doubt_unresolved), (1, 0));
-    let id = raw.tower.peek().next().unwrap().id;
+    assert_eq!(harness.tower.peek().next().unwrap().state, MessageState::InFlight { to });
+    harness.refuse_dial();
+    assert!(!is_in_flight(&harness));
+    assert_eq!(harness.texts(), ["returns"]);
+    assert_eq!((harness.tower.stats().returned, harness.tower.stats().doubt_unresolved), (1, 0));
+    let id = harness.tower.peek().next().unwrap().id;
     let origin = Origin::Returned;
-    assert!(raw.notices.contains(&Notice::MessageQueued { id, nonce, origin }));
+    assert!(harness.notices.contains(&Notice::MessageQueued { id, nonce, origin }));
 }
 
 #[test]
-fn a_confirmed_message_is_forgotten_by_the_sender_and_held_once_by_the_receiver() {
-    let mut net = net(2, &quick());
-    net.expand(0, 1);
-    net.enqueue(0, "once");
+fn a_confirmed_message_moves_from_the_sender_to_the_receiver() {
+    let mut network = network(2, &fast_config());
+    network.expand(0, 1);
+    network.enqueue(0, "once");
     let mut moves = 0;
     for _ in 0..200 {
-        let before = net.texts(1).len();
-        net.run(Duration::from_millis(10));
-        let copies = net.texts(0).len() + net.texts(1).len();
+        let before = network.texts(1).len();
+        network.advance(Duration::from_millis(10));
+        let copies = network.texts(0).len() + network.texts(1).len();
         assert_eq!(copies, 1);
-        moves += usize::from(net.texts(1).len() != before);
+        moves += usize::from(network.texts(1).len() != before);
     }
-    assert!(moves > 10, "it is in flight all the time");
-    let (here, there) = (net.tower(0).stats(), net.tower(1).stats());
+    assert!(moves > 10, "{moves} moves in two seconds");
+    let (here, there) = (network.tower(0).stats(), network.tower(1).stats());
     assert_eq!((here.delivered, there.delivered), (there.received, here.received));
-    assert!(net.has_notice(0, |notice| matches!(notice, Notice::MessageDelivered { .. })));
+    assert!(network.has_notice(0, |notice| matches!(notice, Notice::MessageDelivered { .. })));
 }
 
-// Doubt.
+// Messages in doubt.
 
 #[test]
-fn after_a_lost_confirmation_the_same_peer_is_asked_again_and_recognises_the_message() {
-    let config = quick();
-    let mut slow = quick();
+fn a_receiver_recognises_the_retry_after_its_confirmation_was_lost() {
+    let config = fast_config();
+    let mut slow = fast_config();
     slow.send_rate = SendRate::Every(seconds(3_600));
-    let mut net = net(2, &config);
-    net.towers[1] = Some(tower(1, &slow));
-    net.announce(0, 1);
-    // The confirmation is on its way to a tower that stands still, and then it is gone.
-    net.enqueue(0, "once");
-    net.frozen.insert(0);
-    assert!(net.run_until(seconds(5), |net| !net.texts(1).is_empty()));
-    assert_eq!(net.texts(0), ["once"], "it is in flight");
-    net.frozen.clear();
-    net.transmit();
-    net.drop_bytes_to(0);
-    assert_eq!(net.cut(0, 1), 1);
-    net.settle();
-    assert!(net.texts(0).is_empty());
-    assert_eq!(net.texts(1), ["once"]);
-    let (here, there) = (net.tower(0).stats(), net.tower(1).stats());
+    let mut network = network(2, &config);
+    network.towers[1] = Some(tower(1, &slow));
+    network.announce(0, 1);
+    // The sender is suspended while the confirmation is in transit. Then the connection breaks and
+    // the confirmation is lost.
+    network.enqueue(0, "once");
+    network.suspended.insert(0);
+    assert!(network.run_until(seconds(5), |network| !network.texts(1).is_empty()));
+    assert_eq!(network.texts(0), ["once"], "the message is unconfirmed");
+    network.suspended.clear();
+    network.transmit();
+    network.drop_bytes_to(0);
+    assert_eq!(network.reset_connections(0, 1), 1);
+    network.drive();
+    assert!(network.texts(0).is_empty());
+    assert_eq!(network.texts(1), ["once"]);
+    let (here, there) = (network.tower(0).stats(), network.tower(1).stats());
     assert_eq!((here.in_doubt, here.doubt_unresolved, here.delivered), (1, 0, 1));
     assert_eq!((there.received, there.recognised_retries), (1, 1));
-    assert_eq!(net.status(0, 1), Some(Status::Alive));
+    assert_eq!(network.status(0, 1), Some(Status::Alive));
 }
 
 #[test]
-fn a_message_in_doubt_goes_to_the_same_peer_with_its_number_at_once() {
-    let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
-    let other = raw.call_alive(2);
-    raw.lose(link);
-    assert_eq!(raw.dialled.front().map(|(_, to)| to.clone()), Some(address(1)));
-    assert!(is_in_flight(&raw), "nobody else gets it meanwhile");
-    let link = raw.answer();
-    assert_eq!(raw.heard_messages(link), [(transfer, Attempt::Retry, "in doubt".to_string())]);
-    raw.run(seconds(5));
-    assert!(raw.heard_messages(other).is_empty());
-    raw.confirm(link, transfer);
-    assert!(raw.texts().is_empty());
-    assert_eq!((raw.tower.stats().in_doubt, raw.tower.stats().doubt_unresolved), (1, 0));
+fn a_message_in_doubt_is_retried_at_once_at_the_same_peer_with_the_same_number() {
+    let (mut harness, link, transfer) =
+        Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    let other = harness.accept_alive(2);
+    harness.reset(link);
+    assert_eq!(harness.dialled.front().map(|(_, to)| to.clone()), Some(address(1)));
+    assert!(is_in_flight(&harness), "no other peer gets the message");
+    let link = harness.connect_dial_with_hello();
+    assert_eq!(harness.take_messages(link), [(transfer, Attempt::Retry, "in doubt".to_string())]);
+    harness.advance(seconds(5));
+    assert!(harness.take_messages(other).is_empty());
+    harness.confirm(link, transfer);
+    assert!(harness.texts().is_empty());
+    assert_eq!((harness.tower.stats().in_doubt, harness.tower.stats().doubt_unresolved), (1, 0));
 }
 
 #[test]
-fn a_message_whose_receiver_died_returns() {
-    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
-    raw.lose(link);
-    raw.refuse();
-    assert!(!is_in_flight(&raw));
-    assert_eq!(raw.texts(), ["in doubt"]);
-    let stats = raw.tower.stats();
+fn a_message_in_doubt_returns_to_the_queue_if_the_redial_is_refused() {
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    harness.reset(link);
+    harness.refuse_dial();
+    assert!(!is_in_flight(&harness));
+    assert_eq!(harness.texts(), ["in doubt"]);
+    let stats = harness.tower.stats();
     assert_eq!((stats.in_doubt, stats.doubt_unresolved, stats.returned), (1, 1, 1));
 }
 
 #[test]
-fn a_peer_is_asked_about_a_message_in_doubt_once() {
-    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
-    raw.lose(link);
-    let link = raw.answer();
-    assert_eq!(raw.heard_messages(link).len(), 1);
-    raw.lose(link);
-    assert!(raw.dialled.is_empty());
-    assert!(!is_in_flight(&raw));
-    assert_eq!((raw.tower.stats().in_doubt, raw.tower.stats().doubt_unresolved), (1, 1));
+fn a_message_in_doubt_is_retried_only_once() {
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    harness.reset(link);
+    let link = harness.connect_dial_with_hello();
+    assert_eq!(harness.take_messages(link).len(), 1);
+    harness.reset(link);
+    assert!(harness.dialled.is_empty());
+    assert!(!is_in_flight(&harness));
+    assert_eq!((harness.tower.stats().in_doubt, harness.tower.stats().doubt_unresolved), (1, 1));
 }
 
 #[test]
-fn a_message_not_confirmed_in_time_is_in_doubt() {
-    let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
-    assert_eq!(raw.run_to_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
-    let link = raw.answer();
-    assert_eq!(raw.heard_messages(link), [(transfer, Attempt::Retry, "in doubt".to_string())]);
+fn a_message_is_retried_after_the_confirm_timeout() {
+    let (mut harness, link, transfer) =
+        Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    assert_eq!(harness.run_until_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
+    let link = harness.connect_dial_with_hello();
+    assert_eq!(harness.take_messages(link), [(transfer, Attempt::Retry, "in doubt".to_string())]);
 }
 
 #[test]
-fn a_message_that_never_left_is_not_in_doubt() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_alive(1);
-    raw.deaf.insert(link);
-    raw.enqueue("never left");
-    raw.run(seconds(1));
-    assert!(is_in_flight(&raw));
-    raw.lose(link);
-    assert_eq!(raw.texts(), ["never left"]);
-    assert!(!is_in_flight(&raw) && raw.dialled.is_empty());
-    assert_eq!((raw.tower.stats().in_doubt, raw.tower.stats().doubt_unresolved), (0, 0));
+fn a_message_that_was_not_transmitted_returns_to_the_queue_if_its_link_breaks() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    harness.blocked.insert(link);
+    harness.enqueue("not transmitted");
+    harness.advance(seconds(1));
+    assert!(is_in_flight(&harness));
+    harness.reset(link);
+    assert_eq!(harness.texts(), ["not transmitted"]);
+    assert!(!is_in_flight(&harness) && harness.dialled.is_empty());
+    assert_eq!((harness.tower.stats().in_doubt, harness.tower.stats().doubt_unresolved), (0, 0));
 }
 
 #[test]
-fn a_goodbye_without_an_answer_leaves_no_doubt() {
-    let (mut raw, link, _) = Raw::handed(&quick(), "not taken");
-    raw.leave(link);
-    assert_eq!(raw.heard(link), [Said::Goodbye(Farewell::Idle)], "it is answered");
-    assert_eq!(raw.texts(), ["not taken"]);
-    assert!(!is_in_flight(&raw));
-    let stats = raw.tower.stats();
+fn an_unanswered_message_returns_to_the_queue_if_its_peer_sends_a_goodbye() {
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "returns");
+    harness.send_goodbye(link);
+    assert_eq!(
+        harness.take_frames(link),
+        [SentFrame::Goodbye(Farewell::Idle)],
+        "the goodbye is answered"
+    );
+    assert_eq!(harness.texts(), ["returns"]);
+    assert!(!is_in_flight(&harness));
+    let stats = harness.tower.stats();
     assert_eq!((stats.in_doubt, stats.doubt_unresolved, stats.returned), (0, 0, 1));
-    assert_eq!(raw.status(1), Some(Status::Lost), "yet it was tried, and proved nothing");
+    assert_eq!(
+        harness.status(1),
+        Some(Status::Lost),
+        "the peer was tried and has confirmed nothing"
+    );
 }
 
 fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {
@@ -170,462 +180,484 @@ fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {
 }
 
 #[test]
-fn a_retry_is_recognised_even_when_the_message_has_left_meanwhile() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_as(1);
-    raw.hand(link, 1, "taken");
-    let other = raw.call_alive(2);
-    // It goes on to somebody.
+fn a_retry_is_recognised_after_the_message_has_left_the_queue() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_from(1);
+    harness.send_message(link, 1, "taken");
+    let other = harness.accept_alive(2);
+    // The tower sends the message to one of the two peers.
     for _ in 0..20 {
-        raw.run(seconds(1));
+        harness.advance(seconds(1));
         for link in [link, other] {
-            for (transfer, ..) in raw.heard_messages(link) {
-                raw.confirm(link, transfer);
+            for (transfer, ..) in harness.take_messages(link) {
+                harness.confirm(link, transfer);
             }
         }
     }
-    assert!(raw.texts().is_empty());
-    raw.lose(link);
-    let link = raw.call_as(1);
-    raw.say(link, &retry(1, "taken"));
-    assert_eq!(raw.heard(link).last(), Some(&Said::Confirmed(1)));
-    assert!(raw.texts().is_empty());
-    assert_eq!(raw.tower.stats().recognised_retries, 1);
-    assert_eq!(raw.tower.stats().received, 1);
-    // The same number for the first time is another transfer, that of a peer that does not count
-    // well.
-    raw.hand(link, 1, "taken");
-    assert_eq!(raw.texts(), ["taken"]);
+    assert!(harness.texts().is_empty());
+    harness.reset(link);
+    let link = harness.accept_from(1);
+    harness.send_frame(link, &retry(1, "taken"));
+    assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Confirmed(1)));
+    assert!(harness.texts().is_empty());
+    assert_eq!(harness.tower.stats().recognised_retries, 1);
+    assert_eq!(harness.tower.stats().received, 1);
+    // A first attempt with the same number is a new transfer.
+    harness.send_message(link, 1, "taken");
+    assert_eq!(harness.texts(), ["taken"]);
 }
 
 #[test]
-fn a_retry_that_was_not_taken_the_first_time_is_taken() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_as(1);
-    raw.say(link, &retry(1, "late"));
-    assert_eq!(raw.heard(link).last(), Some(&Said::Confirmed(1)));
-    assert_eq!(raw.texts(), ["late"]);
-    assert_eq!(raw.tower.stats().recognised_retries, 0);
+fn a_retry_of_an_unknown_transfer_is_accepted() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_from(1);
+    harness.send_frame(link, &retry(1, "late"));
+    assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Confirmed(1)));
+    assert_eq!(harness.texts(), ["late"]);
+    assert_eq!(harness.tower.stats().recognised_retries, 0);
 }
 
 #[test]
-fn numbers_mean_something_within_one_incarnation_of_one_peer() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_as(1);
-    raw.hand(link, 1, "one");
-    // Another peer with the same numbers.
-    let other = raw.call_as(2);
+fn a_retry_is_not_recognised_across_peers_or_incarnations() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_from(1);
+    harness.send_message(link, 1, "one");
+    // Another peer uses the same transfer number.
+    let other = harness.accept_from(2);
     let frame = MessageFrame { nonce: Nonce(2), attempt: Attempt::Retry, ..message(1, "two") };
-    raw.say(other, &Frame::Message(frame));
-    // The same peer, started anew.
-    raw.restart_peer();
-    let link = raw.call_as(1);
+    harness.send_frame(other, &Frame::Message(frame));
+    // The same peer uses the same transfer number after a restart.
+    harness.restart_peer();
+    let link = harness.accept_from(1);
     let frame = MessageFrame { nonce: Nonce(3), attempt: Attempt::Retry, ..message(1, "three") };
-    raw.say(link, &Frame::Message(frame));
-    let mut texts = raw.texts();
+    harness.send_frame(link, &Frame::Message(frame));
+    let mut texts = harness.texts();
     texts.sort();
     assert_eq!(texts, ["one", "three", "two"]);
-    assert_eq!(raw.tower.stats().recognised_retries, 0);
+    assert_eq!(harness.tower.stats().recognised_retries, 0);
 }
 
 #[test]
-fn a_receiver_recalls_a_window_of_transfers_of_each_link() {
-    let mut config = quick();
+fn a_receiver_remembers_the_last_window_of_transfers_of_a_link() {
+    let mut config = fast_config();
     config.window.messages = 3;
-    let mut raw = Raw::new(&config);
-    let link = raw.call_as(1);
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_from(1);
     for transfer in 0..7 {
-        raw.hand(link, transfer, &format!("message {transfer}"));
+        harness.send_message(link, transfer, &format!("message {transfer}"));
     }
-    // Gone from here, so that nothing is recognised by its body.
+    // Empty the queue, so that no message is recognised as a copy of a queued one.
     for _ in 0..30 {
-        raw.run(seconds(1));
-        for (transfer, ..) in raw.heard_messages(link) {
-            raw.confirm(link, transfer);
+        harness.advance(seconds(1));
+        for (transfer, ..) in harness.take_messages(link) {
+            harness.confirm(link, transfer);
         }
     }
-    assert!(raw.texts().is_empty());
+    assert!(harness.texts().is_empty());
     for transfer in [4, 5, 6, 3] {
-        raw.say(link, &retry(transfer, &format!("message {transfer}")));
+        harness.send_frame(link, &retry(transfer, &format!("message {transfer}")));
     }
-    assert_eq!(raw.texts(), ["message 3"]);
-    assert_eq!(raw.tower.stats().recognised_retries, 3);
+    assert_eq!(harness.texts(), ["message 3"]);
+    assert_eq!(harness.tower.stats().recognised_retries, 3);
 }
 
-/// Hands a message over that the tower then hands on, so that nothing of it is left here but the
-/// memory of its transfer.
-fn taken_and_gone(raw: &mut Raw, link: LinkId, transfer: u64) {
-    raw.hand(link, transfer, "taken");
-    raw.run(seconds(1));
-    for (transfer, ..) in raw.heard_messages(link) {
-        raw.confirm(link, transfer);
+/// Sends a message to the tower and lets the tower send it back, so that only the retry window
+/// remembers the transfer.
+fn receive_and_forward(harness: &mut Harness, link: LinkId, transfer: u64) {
+    harness.send_message(link, transfer, "taken");
+    harness.advance(seconds(1));
+    for (transfer, ..) in harness.take_messages(link) {
+        harness.confirm(link, transfer);
     }
-    assert!(raw.texts().is_empty());
+    assert!(harness.texts().is_empty());
 }
 
 #[test]
-fn a_transfer_is_recalled_until_its_sender_says_a_goodbye_that_leaves_no_doubt() {
+fn a_goodbye_other_than_misbehaved_forgets_the_transfers_of_its_link() {
     for (farewell, recognised) in [
         (Farewell::Idle, 0),
         (Farewell::Leaving, 0),
         (Farewell::Ignored, 0),
         (Farewell::Misbehaved, 1),
     ] {
-        let mut raw = Raw::new(&quick());
-        let link = raw.call_as(1);
-        taken_and_gone(&mut raw, link, 1);
-        raw.say(link, &Frame::Goodbye { farewell });
-        let link = raw.call_as(1);
-        raw.say(link, &retry(1, "taken"));
-        assert_eq!(raw.tower.stats().recognised_retries, recognised, "{farewell:?}");
+        let mut harness = Harness::new(&fast_config());
+        let link = harness.accept_from(1);
+        receive_and_forward(&mut harness, link, 1);
+        harness.send_frame(link, &Frame::Goodbye { farewell });
+        let link = harness.accept_from(1);
+        harness.send_frame(link, &retry(1, "taken"));
+        assert_eq!(harness.tower.stats().recognised_retries, recognised, "{farewell:?}");
     }
 }
 
 #[test]
-fn a_goodbye_forgets_nothing_that_came_on_another_link() {
-    let mut raw = Raw::new(&quick());
-    let (broken, standing, leaving) = (raw.call_as(1), raw.call_as(1), raw.call_as(1));
-    for (link, transfer) in [(broken, 1), (standing, 2), (leaving, 3)] {
-        raw.say(link, &retry(transfer, "none"));
-        raw.hand(link, transfer, "taken");
+fn a_goodbye_does_not_forget_the_transfers_of_other_links() {
+    let mut harness = Harness::new(&fast_config());
+    let (broken, open, leaving) =
+        (harness.accept_from(1), harness.accept_from(1), harness.accept_from(1));
+    for (link, transfer) in [(broken, 1), (open, 2), (leaving, 3)] {
+        harness.send_frame(link, &retry(transfer, "none"));
+        harness.send_message(link, transfer, "taken");
     }
-    raw.lose(broken);
-    // Its slot is taken by the next link, whose goodbye speaks of itself alone.
-    let next = raw.call_as(1);
-    raw.leave(next);
-    raw.leave(leaving);
-    let link = raw.call_as(1);
-    let before = raw.tower.stats().recognised_retries;
+    harness.reset(broken);
+    // The next link gets the slot of the broken one. Its goodbye applies only to its own transfers.
+    let next = harness.accept_from(1);
+    harness.send_goodbye(next);
+    harness.send_goodbye(leaving);
+    let link = harness.accept_from(1);
+    let before = harness.tower.stats().recognised_retries;
     for transfer in [1, 2, 3] {
-        raw.say(link, &retry(transfer, "taken"));
+        harness.send_frame(link, &retry(transfer, "taken"));
     }
-    assert_eq!(raw.tower.stats().recognised_retries - before, 2, "not the third");
+    assert_eq!(
+        harness.tower.stats().recognised_retries - before,
+        2,
+        "only the third transfer is forgotten"
+    );
 }
 
 #[test]
-fn a_tower_that_says_a_goodbye_without_doubt_asks_nothing_again() {
-    type End = fn(&mut Raw, LinkId);
+fn a_tower_retries_nothing_after_it_has_sent_a_goodbye_other_than_misbehaved() {
+    type End = fn(&mut Harness, LinkId);
     let ends: [(End, Farewell, bool); 3] = [
-        (|raw, _| raw.with(Tower::shutdown), Farewell::Leaving, false),
+        (|harness, _| harness.with(Tower::shutdown), Farewell::Leaving, false),
         (
-            |raw, _| _ = raw.with(|tower, now| tower.ignore(&address(1), now)).unwrap(),
+            |harness, _| _ = harness.with(|tower, now| tower.ignore(&address(1), now)).unwrap(),
             Farewell::Ignored,
             false,
         ),
-        (|raw, link| raw.confirm(link, 9_999), Farewell::Misbehaved, true),
+        (|harness, link| harness.confirm(link, 9_999), Farewell::Misbehaved, true),
     ];
-    for (end, farewell, asks_again) in ends {
-        let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
-        end(&mut raw, link);
-        // A shutdown first waits for its messages to arrive.
-        raw.run_until_said(link, seconds(15), &Said::Goodbye(farewell));
-        raw.lose(link);
-        assert_eq!(!raw.dialled.is_empty(), asks_again, "{farewell:?}");
-        if asks_again {
-            let link = raw.answer();
-            assert_eq!(raw.heard_messages(link)[0].0, transfer);
+    for (end, farewell, retries) in ends {
+        let (mut harness, link, transfer) =
+            Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+        end(&mut harness, link);
+        // A shutdown waits for its messages before it sends the goodbye.
+        harness.run_until_sent(link, seconds(15), &SentFrame::Goodbye(farewell));
+        harness.reset(link);
+        assert_eq!(!harness.dialled.is_empty(), retries, "{farewell:?}");
+        if retries {
+            let link = harness.connect_dial_with_hello();
+            assert_eq!(harness.take_messages(link)[0].0, transfer);
         }
     }
-    // And it does not say that it is idle while it waits for an answer.
-    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
-    assert_eq!(raw.run_to_close(link, seconds(100)), Some(CloseReason::ConfirmTimeout));
-    assert!(!raw.heard(link).iter().any(|said| matches!(said, Said::Goodbye(_))));
+    // A tower sends no idle goodbye while a message is unconfirmed.
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    assert_eq!(harness.run_until_close(link, seconds(100)), Some(CloseReason::ConfirmTimeout));
+    assert!(!harness.take_frames(link).iter().any(|frame| matches!(frame, SentFrame::Goodbye(_))));
 }
 
-/// How long a sender with the default time-outs may ask: 30 s until it gives the link up, and 30 s
-/// until it gives up asking.
-const LIFETIME: u64 = 60;
+/// The time in seconds in which a sender with the default timeouts may retry: 30 s until the
+/// confirm timeout closes the link, and 30 s until the confirm timeout of the retry.
+const LIFETIME_SECONDS: u64 = 60;
 
 #[test]
-fn a_tower_asks_again_within_the_lifetime_or_not_at_all() {
-    // The slowest that a dial and a hello may be: the question leaves just before the time to
-    // confirm has passed again.
-    let (mut raw, link, transfer) = Raw::handed(&quick(), "in doubt");
-    let handed = raw.now;
-    assert_eq!(raw.run_to_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
-    raw.run(Duration::from_millis(9_999));
-    let link = raw.pick_up();
-    raw.run(Duration::from_millis(9_999));
-    raw.deaf.insert(link);
-    raw.greet(link, None);
-    raw.run(Duration::from_millis(9_999));
-    raw.deaf.clear();
-    raw.read(link);
-    assert_eq!(raw.heard_messages(link)[0].0, transfer);
-    assert!(raw.now < handed + seconds(LIFETIME));
-    // On a connection that takes no bytes it is given up by then.
-    let (mut raw, link, _) = Raw::handed(&quick(), "in doubt");
-    let handed = raw.now;
-    raw.run_to_close(link, seconds(31));
-    let link = raw.pick_up();
-    raw.deaf.insert(link);
-    raw.greet(link, None);
-    assert_eq!(raw.run_to_close(link, seconds(60)), Some(CloseReason::ConfirmTimeout));
-    assert!(raw.now <= handed + seconds(LIFETIME));
-    assert_eq!(raw.tower.stats().doubt_unresolved, 1);
-    assert!(raw.dialled.is_empty());
+fn a_retry_is_transmitted_within_the_lifetime_of_its_transfer_or_not_at_all() {
+    // The slowest case: dial and hello take as long as they may, and the retry is transmitted just
+    // before its confirm timeout.
+    let (mut harness, link, transfer) =
+        Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    let handed = harness.now;
+    assert_eq!(harness.run_until_close(link, seconds(31)), Some(CloseReason::ConfirmTimeout));
+    harness.advance(Duration::from_millis(9_999));
+    let link = harness.connect_dial();
+    harness.advance(Duration::from_millis(9_999));
+    harness.blocked.insert(link);
+    harness.send_hello(link, None);
+    harness.advance(Duration::from_millis(9_999));
+    harness.blocked.clear();
+    harness.read(link);
+    assert_eq!(harness.take_messages(link)[0].0, transfer);
+    assert!(harness.now < handed + seconds(LIFETIME_SECONDS));
+    // If the connection takes no bytes, the retry times out within the lifetime.
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    let handed = harness.now;
+    harness.run_until_close(link, seconds(31));
+    let link = harness.connect_dial();
+    harness.blocked.insert(link);
+    harness.send_hello(link, None);
+    assert_eq!(harness.run_until_close(link, seconds(60)), Some(CloseReason::ConfirmTimeout));
+    assert!(harness.now <= handed + seconds(LIFETIME_SECONDS));
+    assert_eq!(harness.tower.stats().doubt_unresolved, 1);
+    assert!(harness.dialled.is_empty());
 }
 
 #[test]
-fn a_taken_transfer_is_remembered_for_its_lifetime() {
-    for (wait, recognised) in [(LIFETIME, 1), (LIFETIME + 2, 0)] {
-        let mut raw = Raw::new(&quick());
-        let link = raw.call_as(1);
-        taken_and_gone(&mut raw, link, 1);
-        raw.lose(link);
-        raw.run(seconds(wait - 1));
-        // Whatever fires the timer, it looks after one peer.
-        raw.tower.handle(Event::TimerFired, raw.now);
-        raw.tower.handle(Event::TimerFired, raw.now);
-        let link = raw.call_as(1);
-        raw.say(link, &retry(1, "taken"));
-        assert_eq!(raw.tower.stats().recognised_retries, recognised, "after {wait} s");
+fn a_receiver_remembers_a_transfer_for_its_lifetime() {
+    for (wait, recognised) in [(LIFETIME_SECONDS, 1), (LIFETIME_SECONDS + 2, 0)] {
+        let mut harness = Harness::new(&fast_config());
+        let link = harness.accept_from(1);
+        receive_and_forward(&mut harness, link, 1);
+        harness.reset(link);
+        harness.advance(seconds(wait - 1));
+        // Spurious timer events forget no transfer.
+        harness.tower.handle(Event::TimerFired, harness.now);
+        harness.tower.handle(Event::TimerFired, harness.now);
+        let link = harness.accept_from(1);
+        harness.send_frame(link, &retry(1, "taken"));
+        assert_eq!(harness.tower.stats().recognised_retries, recognised, "after {wait} s");
     }
 }
 
 // Refusals.
 
 #[test]
-fn a_busy_peer_stays_alive_and_rests_and_the_message_returns() {
-    let mut config = quick();
+fn a_busy_refusal_returns_the_message_and_backs_off_the_peer() {
+    let mut config = fast_config();
     config.busy_backoff = seconds(3);
-    let mut raw = Raw::new(&config);
-    let link = raw.call_alive(1);
-    raw.enqueue("later");
-    raw.run(seconds(1));
-    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
-    raw.turn_down(link, transfer, RefusedReason::Busy);
-    assert_eq!(raw.status(1), Some(Status::Alive));
-    assert!(!is_in_flight(&raw));
-    assert_eq!((raw.tower.stats().returned, raw.tower.stats().refused_by_peers), (1, 1));
-    assert_eq!(raw.close_reason(link), None);
-    raw.run(seconds(2));
-    assert!(raw.heard_messages(link).is_empty(), "it rests");
-    raw.run(seconds(2));
-    let [(again, Attempt::First, _)] = raw.heard_messages(link)[..] else { panic!("one") };
-    assert!(again > transfer, "a transfer of its own");
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_alive(1);
+    harness.enqueue("later");
+    harness.advance(seconds(1));
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
+    harness.refuse(link, transfer, RefusedReason::Busy);
+    assert_eq!(harness.status(1), Some(Status::Alive));
+    assert!(!is_in_flight(&harness));
+    assert_eq!((harness.tower.stats().returned, harness.tower.stats().refused_by_peers), (1, 1));
+    assert_eq!(harness.close_reason(link), None);
+    harness.advance(seconds(2));
+    assert!(harness.take_messages(link).is_empty(), "the peer backs off");
+    harness.advance(seconds(2));
+    let [(second, Attempt::First, _)] = harness.take_messages(link)[..] else {
+        panic!("expected one message")
+    };
+    assert!(second > transfer, "the message is sent as a new transfer");
 }
 
 #[test]
-fn a_busy_peer_rests_even_when_it_hands_something_over() {
-    let mut config = quick();
+fn the_busy_back_off_does_not_end_if_the_peer_sends_an_announce() {
+    let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
-    let mut raw = Raw::new(&config);
-    let link = raw.call_alive(1);
-    raw.enqueue("too much");
-    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
-    raw.turn_down(link, transfer, RefusedReason::Busy);
-    raw.announce(link, 1_001);
-    assert_eq!(raw.heard_messages(link).len(), 0, "it rests");
-    raw.run(config.busy_backoff);
-    assert_eq!(raw.heard_messages(link).len(), 1);
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_alive(1);
+    harness.enqueue("too much");
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
+    harness.refuse(link, transfer, RefusedReason::Busy);
+    harness.send_announce(link, 1_001);
+    assert_eq!(harness.take_messages(link).len(), 0, "the peer backs off");
+    harness.advance(config.busy_backoff);
+    assert_eq!(harness.take_messages(link).len(), 1);
 }
 
 #[test]
-fn a_new_peer_that_is_busy_is_alive() {
-    let (mut raw, link, transfer) = Raw::handed(&quick(), "later");
-    raw.turn_down(link, transfer, RefusedReason::Busy);
-    assert_eq!(raw.status(1), Some(Status::Alive));
+fn a_busy_refusal_makes_a_new_peer_alive() {
+    let (mut harness, link, transfer) = Harness::with_unconfirmed_message(&fast_config(), "later");
+    harness.refuse(link, transfer, RefusedReason::Busy);
+    assert_eq!(harness.status(1), Some(Status::Alive));
 }
 
 #[test]
-fn a_refusal_confirms_what_came_before_it() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_alive(1);
-    raw.enqueue_many(3, "message");
-    raw.run(seconds(1));
-    let transfers = raw.heard_messages(link);
-    raw.turn_down(link, transfers[1].0, RefusedReason::Screened);
-    assert_eq!(raw.texts(), ["message 1", "message 2"]);
-    assert_eq!((raw.tower.stats().delivered, raw.tower.stats().returned), (1, 1));
+fn a_refusal_confirms_all_earlier_transfers() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    harness.enqueue_many(3, "message");
+    harness.advance(seconds(1));
+    let transfers = harness.take_messages(link);
+    harness.refuse(link, transfers[1].0, RefusedReason::Screened);
+    assert_eq!(harness.texts(), ["message 1", "message 2"]);
+    assert_eq!((harness.tower.stats().delivered, harness.tower.stats().returned), (1, 1));
 }
 
 #[test]
-fn a_full_tower_answers_busy() {
-    let mut config = quick();
+fn a_message_above_the_message_limit_of_the_queue_is_refused_as_busy() {
+    let mut config = fast_config();
     config.max_queue_messages = 2;
-    let mut raw = Raw::new(&config);
-    let link = raw.call_as(1);
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_from(1);
     for transfer in 1..4 {
-        raw.say(link, &Frame::Message(message(transfer, "x")));
+        harness.send_frame(link, &Frame::Message(message(transfer, "x")));
     }
-    assert_eq!(raw.tower.queue_usage().messages, 2);
-    let heard = raw.heard(link);
-    assert!(heard.contains(&Said::Refused(3, RefusedReason::Busy)), "{heard:?}");
-    assert_eq!((raw.tower.stats().received, raw.tower.stats().refused), (2, 1));
-    assert_eq!(raw.close_reason(link), None);
+    assert_eq!(harness.tower.queue_usage().messages, 2);
+    let sent = harness.take_frames(link);
+    assert!(sent.contains(&SentFrame::Refused(3, RefusedReason::Busy)), "{sent:?}");
+    assert_eq!((harness.tower.stats().received, harness.tower.stats().refused), (2, 1));
+    assert_eq!(harness.close_reason(link), None);
 }
 
 #[test]
-fn a_tower_without_room_for_bytes_answers_busy() {
-    let mut config = quick();
+fn a_message_above_the_byte_limit_of_the_queue_is_refused_as_busy() {
+    let mut config = fast_config();
     config.max_message = 10;
     config.max_queue_bytes = 25;
-    let mut raw = Raw::new(&config);
-    let link = raw.call_as(1);
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_from(1);
     for transfer in 1..4 {
-        raw.hand(link, transfer, "ten bytes.");
+        harness.send_message(link, transfer, "ten bytes.");
     }
-    raw.hand(link, 4, "five.");
-    assert_eq!(common::held(&raw.tower), (3, 25));
-    let heard = raw.heard(link);
-    assert!(heard.contains(&Said::Refused(3, RefusedReason::Busy)), "{heard:?}");
-    assert!(heard.contains(&Said::Confirmed(4)), "{heard:?}");
+    harness.send_message(link, 4, "five.");
+    assert_eq!(common::queue_usage(&harness.tower), (3, 25));
+    let sent = harness.take_frames(link);
+    assert!(sent.contains(&SentFrame::Refused(3, RefusedReason::Busy)), "{sent:?}");
+    assert!(sent.contains(&SentFrame::Confirmed(4)), "{sent:?}");
 }
 
 #[test]
-fn a_peer_that_ignores_us_is_lost_and_the_message_returns() {
+fn a_peer_that_ignores_this_tower_becomes_lost_and_the_message_returns() {
     for says_goodbye in [true, false] {
-        let (mut raw, link, transfer) = Raw::handed(&quick(), "shunned");
+        let (mut harness, link, transfer) =
+            Harness::with_unconfirmed_message(&fast_config(), "ignored");
         if says_goodbye {
-            raw.say(link, &Frame::Goodbye { farewell: Farewell::Ignored });
+            harness.send_frame(link, &Frame::Goodbye { farewell: Farewell::Ignored });
         } else {
-            raw.turn_down(link, transfer, RefusedReason::Ignored);
+            harness.refuse(link, transfer, RefusedReason::Ignored);
         }
-        assert_eq!(raw.status(1), Some(Status::Lost));
-        assert!(!is_in_flight(&raw));
-        assert_eq!(raw.texts(), ["shunned"]);
-        assert_eq!(raw.tower.stats().doubt_unresolved, 0);
+        assert_eq!(harness.status(1), Some(Status::Lost));
+        assert!(!is_in_flight(&harness));
+        assert_eq!(harness.texts(), ["ignored"]);
+        assert_eq!(harness.tower.stats().doubt_unresolved, 0);
     }
 }
 
 #[test]
-fn two_towers_of_which_one_ignores_the_other() {
-    let mut net = net(2, &quick());
-    net.announce(0, 1);
-    assert_eq!(net.status(1, 0), Some(Status::Alive));
-    net.with(1, |tower, now| tower.ignore(&address(0), now)).unwrap();
-    assert_eq!(net.status(0, 1), Some(Status::Lost));
-    net.enqueue(0, "unheard");
-    net.run(seconds(60));
-    assert_eq!(net.texts(0), ["unheard"]);
-    assert!(net.texts(1).is_empty());
-    assert_eq!(net.status(0, 1), Some(Status::Lost));
-    assert!(net.tower(1).stats().refused > 0, "it was asked now and then");
-    net.with(1, |tower, now| tower.unignore(&address(0), now));
-    assert!(net.run_until(seconds(60), |net| net.status(0, 1) == Some(Status::Alive)));
+fn an_ignored_tower_delivers_no_message_until_it_is_unignored() {
+    let mut network = network(2, &fast_config());
+    network.announce(0, 1);
+    assert_eq!(network.status(1, 0), Some(Status::Alive));
+    network.with(1, |tower, now| tower.ignore(&address(0), now)).unwrap();
+    assert_eq!(network.status(0, 1), Some(Status::Lost));
+    network.enqueue(0, "not delivered");
+    network.advance(seconds(60));
+    assert_eq!(network.texts(0), ["not delivered"]);
+    assert!(network.texts(1).is_empty());
+    assert_eq!(network.status(0, 1), Some(Status::Lost));
+    assert!(network.tower(1).stats().refused > 0, "the ignored tower has tried");
+    network.with(1, |tower, now| tower.unignore(&address(0), now));
+    assert!(network.run_until(seconds(60), |network| network.status(0, 1) == Some(Status::Alive)));
 }
 
 #[test]
-fn a_message_is_answered_busy_unless_all_its_notices_fit() {
-    for (waiting, answer) in [(12, Said::Refused(1, RefusedReason::Busy)), (11, Said::Confirmed(1))]
+fn a_message_is_refused_as_busy_unless_all_its_notices_fit() {
+    for (pending, answer) in
+        [(12, SentFrame::Refused(1, RefusedReason::Busy)), (11, SentFrame::Confirmed(1))]
     {
-        let mut config = quick();
+        let mut config = fast_config();
         config.max_pending_notices = 16;
         config.max_peers = 2;
         config.kill_timeout = seconds(1);
-        let mut raw = Raw::new(&config);
-        // A message that costs all that one can: its sender comes alive, and a dead peer makes room
-        // for its friend.
-        raw.expand(1);
-        raw.enqueue("probe");
-        while raw.status(1) != Some(Status::Dead) {
-            assert!(raw.run_to_dial(seconds(5)));
-            raw.refuse();
+        let mut harness = Harness::new(&config);
+        // The message causes the largest possible number of notices: its sender becomes alive, and
+        // a dead peer is forgotten for its friend.
+        harness.expand(1);
+        harness.enqueue("probe");
+        while harness.status(1) != Some(Status::Dead) {
+            assert!(harness.run_until_dial(seconds(5)));
+            harness.refuse_dial();
         }
-        let link = raw.call_as(2);
-        for n in 0..waiting {
-            raw.tower.enqueue(Message::text(&format!("{n}")), raw.now).unwrap();
+        let link = harness.accept_from(2);
+        for n in 0..pending {
+            harness.tower.enqueue(Message::text(&format!("{n}")), harness.now).unwrap();
         }
         let frame = MessageFrame { friend: Some(address(3)), ..message(1, "x") };
         let bytes = encode(&Frame::Message(frame));
-        raw.tower.handle(Event::BytesArrived { link, bytes: &bytes }, raw.now);
-        raw.settle();
-        assert_eq!(raw.tower.stats().notices_missed, 0);
-        assert_eq!(raw.heard(link).last(), Some(&answer));
-        let is_taken = waiting == 11;
-        assert_eq!((raw.status(1).is_none(), raw.status(3).is_some()), (is_taken, is_taken));
+        harness.tower.handle(Event::BytesArrived { link, bytes: &bytes }, harness.now);
+        harness.drive();
+        assert_eq!(harness.tower.stats().notices_missed, 0);
+        assert_eq!(harness.take_frames(link).last(), Some(&answer));
+        let is_accepted = pending == 11;
+        assert_eq!(
+            (harness.status(1).is_none(), harness.status(3).is_some()),
+            (is_accepted, is_accepted)
+        );
     }
 }
 
 // Copies.
 
 #[test]
-fn a_message_that_waits_here_is_confirmed_and_not_stored_twice() {
-    let mut raw = Raw::new(&quick());
-    let first = raw.call_as(1);
-    let second = raw.call_as(2);
-    // The peers are alive, and rest: the message waits.
-    raw.deaf.extend([first, second]);
-    raw.hand(first, 1, "same");
+fn a_copy_of_a_queued_message_is_confirmed_and_not_stored() {
+    let mut harness = Harness::new(&fast_config());
+    let first = harness.accept_from(1);
+    let second = harness.accept_from(2);
+    // Both links are blocked, so the message stays in the queue.
+    harness.blocked.extend([first, second]);
+    harness.send_message(first, 1, "same");
     let frame = MessageFrame { nonce: Nonce(1), ..message(9, "same") };
-    raw.say(second, &Frame::Message(frame));
-    assert_eq!(raw.texts(), ["same"]);
-    raw.deaf.clear();
-    raw.read(second);
-    assert!(raw.heard(second).contains(&Said::Confirmed(9)));
-    assert_eq!((raw.tower.stats().received, raw.tower.stats().coalesced), (2, 1));
+    harness.send_frame(second, &Frame::Message(frame));
+    assert_eq!(harness.texts(), ["same"]);
+    harness.blocked.clear();
+    harness.read(second);
+    assert!(harness.take_frames(second).contains(&SentFrame::Confirmed(9)));
+    assert_eq!((harness.tower.stats().received, harness.tower.stats().coalesced), (2, 1));
 }
 
 #[test]
 fn the_same_nonce_with_another_body_or_kind_is_another_message() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_as(1);
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_from(1);
     let frames = [
         message(1, "body"),
         MessageFrame { nonce: Nonce(1), ..message(2, "another") },
         MessageFrame { nonce: Nonce(1), kind: Kind::Bytes, ..message(3, "body") },
     ];
-    frames.into_iter().for_each(|frame| raw.say(link, &Frame::Message(frame)));
-    assert_eq!(raw.tower.queue_usage().messages, 3);
-    assert_eq!(raw.tower.stats().coalesced, 0);
+    frames.into_iter().for_each(|frame| harness.send_frame(link, &Frame::Message(frame)));
+    assert_eq!(harness.tower.queue_usage().messages, 3);
+    assert_eq!(harness.tower.stats().coalesced, 0);
 }
 
 #[test]
-fn a_message_that_left_may_come_back() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_alive(1);
-    let nonce = raw.enqueue("round trip");
-    raw.run(seconds(1));
-    let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
-    raw.confirm(link, transfer);
-    assert!(raw.texts().is_empty());
-    raw.say(link, &Frame::Message(MessageFrame { nonce, ..message(1, "round trip") }));
-    assert_eq!(raw.texts(), ["round trip"]);
-    assert_eq!(raw.tower.stats().coalesced, 0);
-    raw.run(seconds(1));
-    assert_eq!(raw.heard_messages(link).len(), 1, "and goes out again");
+fn a_delivered_message_can_be_received_again() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    let nonce = harness.enqueue("round trip");
+    harness.advance(seconds(1));
+    let [(transfer, ..)] = harness.take_messages(link)[..] else { panic!("expected one message") };
+    harness.confirm(link, transfer);
+    assert!(harness.texts().is_empty());
+    harness.send_frame(link, &Frame::Message(MessageFrame { nonce, ..message(1, "round trip") }));
+    assert_eq!(harness.texts(), ["round trip"]);
+    assert_eq!(harness.tower.stats().coalesced, 0);
+    harness.advance(seconds(1));
+    assert_eq!(harness.take_messages(link).len(), 1, "the message is sent again");
 }
 
 #[test]
-fn copies_that_cross_never_vanish_on_both_sides() {
-    // This tower's copy is in flight to the peer when the peer's copy comes in. Whatever the peer
-    // makes of ours, one stays here.
+fn one_copy_remains_if_copies_of_a_message_cross_in_flight() {
+    // The tower's copy is in flight to the peer when the peer's copy arrives. One copy stays here,
+    // whether the peer confirms or refuses the tower's copy.
     for is_confirmed in [true, false] {
-        let mut raw = Raw::new(&quick());
-        let link = raw.call_alive(1);
-        let nonce = raw.enqueue("crossing");
-        raw.run(seconds(1));
-        let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
-        raw.say(link, &Frame::Message(MessageFrame { nonce, ..message(1, "crossing") }));
-        assert_eq!(raw.heard(link), [Said::Confirmed(1)], "so the peer lets go of its own");
+        let mut harness = Harness::new(&fast_config());
+        let link = harness.accept_alive(1);
+        let nonce = harness.enqueue("crossing");
+        harness.advance(seconds(1));
+        let [(transfer, ..)] = harness.take_messages(link)[..] else {
+            panic!("expected one message")
+        };
+        harness.send_frame(link, &Frame::Message(MessageFrame { nonce, ..message(1, "crossing") }));
+        assert_eq!(
+            harness.take_frames(link),
+            [SentFrame::Confirmed(1)],
+            "the peer's copy is confirmed"
+        );
         if is_confirmed {
-            raw.confirm(link, transfer);
+            harness.confirm(link, transfer);
         } else {
-            raw.turn_down(link, transfer, RefusedReason::Busy);
+            harness.refuse(link, transfer, RefusedReason::Busy);
         }
-        assert_eq!(raw.texts(), ["crossing"]);
-        // It is of use only once: confirmed without a further copy, it is gone.
-        raw.run(seconds(1));
-        let [(transfer, ..)] = raw.heard_messages(link)[..] else { panic!("one") };
-        raw.confirm(link, transfer);
-        assert!(raw.texts().is_empty());
+        assert_eq!(harness.texts(), ["crossing"]);
+        // The peer confirms the remaining copy and sends no further one, so the message leaves the
+        // queue.
+        harness.advance(seconds(1));
+        let [(transfer, ..)] = harness.take_messages(link)[..] else {
+            panic!("expected one message")
+        };
+        harness.confirm(link, transfer);
+        assert!(harness.texts().is_empty());
     }
 }
 
 #[test]
-fn a_message_of_which_no_byte_has_gone_is_not_in_doubt() {
-    let mut raw = Raw::new(&quick());
-    let link = raw.call_alive(1);
-    raw.deaf.insert(link);
-    raw.enqueue("one");
-    raw.enqueue("two");
-    raw.run(seconds(1));
-    // The driver's buffer ends where the first one does.
+fn only_a_message_of_which_bytes_were_transmitted_is_in_doubt() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    harness.blocked.insert(link);
+    harness.enqueue("one");
+    harness.enqueue("two");
+    harness.advance(seconds(1));
+    // The send buffer of the driver ends where the frame of the first message ends.
     let len = encode(&Frame::Message(message(0, "one"))).len();
     let mut out = Vec::new();
-    assert_eq!(raw.tower.transmit(link, &mut (&mut out).limit(len)), len);
-    raw.lose(link);
-    assert_eq!(raw.tower.stats().in_doubt, 1);
-    assert_eq!(raw.tower.stats().returned, 1, "the second one waits again");
+    assert_eq!(harness.tower.transmit(link, &mut (&mut out).limit(len)), len);
+    harness.reset(link);
+    assert_eq!(harness.tower.stats().in_doubt, 1);
+    assert_eq!(harness.tower.stats().returned, 1, "the second message returns to the queue");
 }

@@ -1,4 +1,4 @@
-//! Links: how they come and go, how many there may be, and what they carry in both directions.
+//! Links: their ids, their limits, and the traffic in both directions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -10,13 +10,13 @@ use clacks_proto::{
     Action, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Message, Notice, Refusal,
     SendRate, StateMachine, Status,
 };
-use common::raw::{Raw, Said, encode, hello};
-use common::{LOCAL, address, net, quick, seconds, tower};
+use common::harness::{Harness, SentFrame, encode, hello};
+use common::{LOCAL, address, fast_config, network, seconds, tower};
 
-// Ids and terminal events.
+// Link ids and terminal events.
 
 #[test]
-fn an_event_for_a_link_that_has_ended_changes_nothing_and_is_counted() {
+fn an_event_for_an_ended_link_changes_nothing_and_is_counted() {
     let hello = encode(&Frame::Hello(hello(Some(address(5)))));
     let endings: [fn(LinkId) -> Event<'static>; 3] = [
         |link| Event::Closed { link },
@@ -24,11 +24,11 @@ fn an_event_for_a_link_that_has_ended_changes_nothing_and_is_counted() {
         |link| Event::ConnectFailed { link, cause: IoCause::Refused },
     ];
     for ending in endings {
-        let mut raw = Raw::new(&quick());
-        let link = raw.call();
-        raw.tell(ending(link));
-        assert_eq!(raw.tower.links().count(), 0);
-        let actions = raw.actions.len();
+        let mut harness = Harness::new(&fast_config());
+        let link = harness.accept();
+        harness.handle(ending(link));
+        assert_eq!(harness.tower.links().count(), 0);
+        let actions = harness.actions.len();
         let events = [
             Event::Connected { link },
             Event::ConnectFailed { link, cause: IoCause::Refused },
@@ -38,252 +38,255 @@ fn an_event_for_a_link_that_has_ended_changes_nothing_and_is_counted() {
             Event::Closed { link },
         ];
         for (event, count) in events.into_iter().zip(1..) {
-            raw.tell(event);
-            assert_eq!(raw.tower.stats().stale_events, count, "{event:?}");
+            harness.handle(event);
+            assert_eq!(harness.tower.stats().stale_events, count, "{event:?}");
         }
-        assert_eq!(raw.actions.len(), actions);
-        assert_eq!(raw.tower.survey().count(), 0);
-        assert_eq!(raw.tower.transmit(link, &mut Vec::new()), 0);
+        assert_eq!(harness.actions.len(), actions);
+        assert_eq!(harness.tower.survey().count(), 0);
+        assert_eq!(harness.tower.transmit(link, &mut Vec::new()), 0);
     }
 }
 
 #[test]
-fn a_link_that_is_being_closed_still_needs_its_terminal_event() {
-    let mut raw = Raw::new(&quick());
-    raw.never_closes = true;
-    let link = raw.call_as(1);
-    raw.bytes(link, b"?");
-    assert!(raw.close_reason(link).is_some());
-    assert_eq!(raw.tower.links().count(), 1);
-    // What comes in meanwhile is for nobody, and no mistake of the driver's.
-    raw.hand(link, 1, "too late");
-    raw.tell(Event::Finished { link });
-    assert_eq!(raw.tower.queue_usage().messages, 0);
-    assert_eq!(raw.tower.stats().stale_events, 0);
-    raw.tell(Event::Lost { link, cause: IoCause::Reset });
-    assert_eq!(raw.tower.links().count(), 0);
-    let told = raw.actions.iter().filter(|action| {
+fn a_closing_link_occupies_its_slot_until_its_terminal_event() {
+    let mut harness = Harness::new(&fast_config());
+    harness.ignores_close = true;
+    let link = harness.accept_from(1);
+    harness.send_bytes(link, b"?");
+    assert!(harness.close_reason(link).is_some());
+    assert_eq!(harness.tower.links().count(), 1);
+    // Events of a closing link are ignored, but not counted as stale.
+    harness.send_message(link, 1, "too late");
+    harness.handle(Event::Finished { link });
+    assert_eq!(harness.tower.queue_usage().messages, 0);
+    assert_eq!(harness.tower.stats().stale_events, 0);
+    harness.handle(Event::Lost { link, cause: IoCause::Reset });
+    assert_eq!(harness.tower.links().count(), 0);
+    let closed_notices = harness.actions.iter().filter(|action| {
         matches!(action, Action::Notify(Notice::LinkClosed { link: closed, .. }) if *closed == link)
     });
-    assert_eq!(told.count(), 1, "one end, one notice");
+    assert_eq!(closed_notices.count(), 1, "the link is reported closed once");
 }
 
 #[test]
-fn an_id_is_not_used_again_though_its_slot_is() {
-    let mut config = quick();
+fn a_link_id_is_not_reused_although_its_slot_is() {
+    let mut config = fast_config();
     config.max_links = 2;
     config.max_half_open = 1;
-    let mut raw = Raw::new(&config);
-    // Actions that name the first link wait to be polled when it is gone already.
-    let first = raw.tower.accept(LOCAL, raw.now).unwrap();
-    raw.tower.handle(Event::Closed { link: first }, raw.now);
-    let second = raw.tower.accept(LOCAL, raw.now).unwrap();
+    let mut harness = Harness::new(&config);
+    // The actions of the first link are still pending when the link has ended.
+    let first = harness.tower.accept(LOCAL, harness.now).unwrap();
+    harness.tower.handle(Event::Closed { link: first }, harness.now);
+    let second = harness.tower.accept(LOCAL, harness.now).unwrap();
     assert_eq!(first.index(), second.index());
     assert_ne!(first, second);
-    raw.settle();
+    harness.drive();
     let names_first = |action: &Action| matches!(action, Action::Send { link } if *link == first);
-    assert!(!raw.actions.iter().any(names_first), "nobody hears of a link that is gone");
-    raw.tell(Event::Closed { link: second });
+    assert!(!harness.actions.iter().any(names_first), "no action names the ended link");
+    harness.handle(Event::Closed { link: second });
     for _ in 0..10 {
-        let link = raw.call();
+        let link = harness.accept();
         assert!(link != first && link != second);
-        raw.tell(Event::Closed { link });
+        harness.handle(Event::Closed { link });
     }
 }
 
 // Limits.
 
 #[test]
-fn callers_that_have_not_said_hello_are_limited() {
-    let mut config = quick();
+fn inbound_links_without_a_hello_are_limited() {
+    let mut config = fast_config();
     config.max_half_open = 3;
-    let mut raw = Raw::new(&config);
-    let links = [raw.call(), raw.call(), raw.call()];
-    assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyHalfOpen));
-    assert_eq!((raw.tower.stats().links_accepted, raw.tower.stats().links_refused), (3, 1));
-    raw.greet(links[0], Some(address(1)));
-    let fourth = raw.call();
-    assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyHalfOpen));
-    raw.lose(fourth);
-    raw.call();
-    raw.bytes(links[1], b"?");
-    raw.call();
-    assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyHalfOpen));
+    let mut harness = Harness::new(&config);
+    let links = [harness.accept(), harness.accept(), harness.accept()];
+    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyHalfOpen));
+    assert_eq!((harness.tower.stats().links_accepted, harness.tower.stats().links_refused), (3, 1));
+    harness.send_hello(links[0], Some(address(1)));
+    let fourth = harness.accept();
+    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyHalfOpen));
+    harness.reset(fourth);
+    harness.accept();
+    harness.send_bytes(links[1], b"?");
+    harness.accept();
+    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyHalfOpen));
 }
 
 #[test]
-fn when_all_links_are_taken_the_idle_one_unused_longest_makes_room() {
-    let mut config = quick();
+fn at_max_links_the_least_recently_used_idle_link_is_evicted() {
+    let mut config = fast_config();
     config.max_links = 4;
     config.max_half_open = 3;
-    let mut raw = Raw::new(&config);
+    let mut harness = Harness::new(&config);
     let mut callers = Vec::new();
     for n in 1..5 {
-        callers.push(raw.call_alive(n));
-        raw.run(seconds(1));
+        callers.push(harness.accept_alive(n));
+        harness.advance(seconds(1));
     }
-    // The first is the oldest and was used since; the second is the one.
-    raw.announce(callers[0], 1);
-    raw.run(seconds(1));
-    assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyLinks));
-    raw.settle();
-    assert_eq!(raw.close_reason(callers[1]), Some(CloseReason::Evicted));
-    assert_eq!(raw.heard(callers[1]), [Said::Goodbye(Farewell::Idle)]);
-    assert_eq!(raw.closed.len(), 1);
-    assert_eq!(raw.status(2), Some(Status::Alive), "that is no failure");
-    raw.call_alive(5);
-    assert_eq!(raw.tower.stats().links_refused, 1);
-    // A dial that finds no place asks for one as well, and its message stays meanwhile.
-    raw.expand(9);
-    raw.enqueue("for the ninth");
-    raw.run(Duration::from_millis(100));
-    assert_eq!(raw.close_reason(callers[2]), Some(CloseReason::Evicted));
-    assert!(raw.run_to_dial(seconds(1)));
-    assert_eq!(raw.texts(), ["for the ninth"]);
+    // The first link is the oldest, but has been used since. The second link is the least recently
+    // used one.
+    harness.send_announce(callers[0], 1);
+    harness.advance(seconds(1));
+    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyLinks));
+    harness.drive();
+    assert_eq!(harness.close_reason(callers[1]), Some(CloseReason::Evicted));
+    assert_eq!(harness.take_frames(callers[1]), [SentFrame::Goodbye(Farewell::Idle)]);
+    assert_eq!(harness.closed.len(), 1);
+    assert_eq!(harness.status(2), Some(Status::Alive), "an eviction is no failure of the peer");
+    harness.accept_alive(5);
+    assert_eq!(harness.tower.stats().links_refused, 1);
+    // A dial evicts an idle link too. Its message stays in the queue meanwhile.
+    harness.expand(9);
+    harness.enqueue("for the ninth");
+    harness.advance(Duration::from_millis(100));
+    assert_eq!(harness.close_reason(callers[2]), Some(CloseReason::Evicted));
+    assert!(harness.run_until_dial(seconds(1)));
+    assert_eq!(harness.texts(), ["for the ninth"]);
 }
 
 #[test]
-fn a_sixteenth_of_the_links_is_kept_free_for_those_who_come_next() {
-    let mut config = quick();
+fn a_sixteenth_of_max_links_is_kept_free_by_evictions() {
+    let mut config = fast_config();
     config.max_links = 32;
     config.max_half_open = 8;
-    let mut raw = Raw::new(&config);
+    let mut harness = Harness::new(&config);
     let mut callers = Vec::new();
     for n in 1..=60 {
-        callers.push(raw.call_alive(n));
-        raw.run(seconds(1));
+        callers.push(harness.accept_alive(n));
+        harness.advance(seconds(1));
         assert!(
-            raw.tower.links().count() <= 30,
-            "{} links with {n} callers",
-            raw.tower.links().count()
+            harness.tower.links().count() <= 30,
+            "{} links after {n} calls",
+            harness.tower.links().count()
         );
     }
-    assert_eq!(raw.tower.stats().links_refused, 0, "nobody was turned away");
-    assert!(callers[..30].iter().all(|id| raw.close_reason(*id) == Some(CloseReason::Evicted)));
-    assert!(callers[30..].iter().all(|id| raw.close_reason(*id).is_none()));
+    assert_eq!(harness.tower.stats().links_refused, 0, "no link was refused");
+    assert!(callers[..30].iter().all(|id| harness.close_reason(*id) == Some(CloseReason::Evicted)));
+    assert!(callers[30..].iter().all(|id| harness.close_reason(*id).is_none()));
 }
 
 #[test]
-fn a_link_with_something_unanswered_is_not_evicted() {
-    let mut config = quick();
+fn a_link_with_unanswered_transfers_is_not_evicted() {
+    let mut config = fast_config();
     config.max_links = 2;
     config.max_half_open = 1;
-    let mut raw = Raw::new(&config);
-    let links = [1, 2].map(|n| raw.call_alive(n));
-    raw.enqueue_many(20, "message");
-    raw.run(seconds(2));
-    assert!(links.iter().all(|link| !raw.heard_messages(*link).is_empty()));
-    assert_eq!(raw.tower.accept(LOCAL, raw.now), Err(Refusal::TooManyLinks));
-    raw.settle();
-    assert!(raw.closed.is_empty());
-    assert!(links.iter().all(|link| raw.heard(*link).is_empty()), "nobody is asked to leave");
+    let mut harness = Harness::new(&config);
+    let links = [1, 2].map(|n| harness.accept_alive(n));
+    harness.enqueue_many(20, "message");
+    harness.advance(seconds(2));
+    assert!(links.iter().all(|link| !harness.take_messages(*link).is_empty()));
+    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyLinks));
+    harness.drive();
+    assert!(harness.closed.is_empty());
+    assert!(
+        links.iter().all(|link| harness.take_frames(*link).is_empty()),
+        "the tower has said no goodbye"
+    );
 }
 
 #[test]
-fn a_thousand_silent_connections_cost_little_and_block_nobody() {
-    let mut raw = Raw::new(&quick());
-    let accepted = (0..1_000).filter(|_| raw.tower.accept(LOCAL, raw.now).is_ok()).count();
-    raw.settle();
+fn silent_inbound_links_time_out_and_block_no_dial() {
+    let mut harness = Harness::new(&fast_config());
+    let accepted = (0..1_000).filter(|_| harness.tower.accept(LOCAL, harness.now).is_ok()).count();
+    harness.drive();
     assert_eq!(accepted, 64);
-    assert_eq!(raw.tower.links().count(), 64);
-    // We can still dial, and be of use.
-    raw.expand(1);
-    raw.enqueue("goes out");
-    assert!(raw.run_to_dial(seconds(1)));
-    let link = raw.answer();
-    assert_eq!(raw.heard_messages(link).len(), 1);
-    raw.run(seconds(10));
-    assert_eq!(raw.tower.links().count(), 1);
-    assert_eq!(raw.tower.stats().links_timed_out, 64);
-    let late = raw
-        .closed
-        .values()
-        .filter(|(how, why)| (*how, *why) == (CloseMode::Abort, CloseReason::HandshakeTimeout));
-    assert_eq!(late.count(), 64);
-    raw.call();
+    assert_eq!(harness.tower.links().count(), 64);
+    // The tower can still dial and send a message.
+    harness.expand(1);
+    harness.enqueue("goes out");
+    assert!(harness.run_until_dial(seconds(1)));
+    let link = harness.connect_dial_with_hello();
+    assert_eq!(harness.take_messages(link).len(), 1);
+    harness.advance(seconds(10));
+    assert_eq!(harness.tower.links().count(), 1);
+    assert_eq!(harness.tower.stats().links_timed_out, 64);
+    let timed_out = harness.closed.values().filter(|(how, reason)| {
+        (*how, *reason) == (CloseMode::Abort, CloseReason::HandshakeTimeout)
+    });
+    assert_eq!(timed_out.count(), 64);
+    harness.accept();
 }
 
 // Both directions.
 
 #[test]
-fn two_towers_that_dial_each_other_at_once_get_along() {
-    let mut config = quick();
+fn two_towers_that_dial_each_other_at_once_keep_both_links_until_idle() {
+    let mut config = fast_config();
     config.send_rate = SendRate::Unlimited;
-    let mut net = net(2, &config);
+    let mut network = network(2, &config);
     for (n, other) in [(0, 1), (1, 0)] {
-        // Nothing is driven between the two dials.
-        let tower = net.towers[n].as_mut().unwrap();
+        // The driver handles no action between the two dials.
+        let tower = network.towers[n].as_mut().unwrap();
         tower.expand(&address(other), Instant::ORIGIN).unwrap();
         tower.ignore(&address(7), Instant::ORIGIN).unwrap();
         tower.announce(&address(other), Instant::ORIGIN).unwrap();
     }
-    net.settle();
+    network.drive();
     for (n, other) in [(0, 1), (1, 0)] {
-        assert_eq!(net.tower(n).stats().links_dialled, 1);
-        assert_eq!(net.tower(n).stats().links_accepted, 1);
-        assert_eq!(net.status(n, other), Some(Status::Alive));
+        assert_eq!(network.tower(n).stats().links_dialled, 1);
+        assert_eq!(network.tower(n).stats().links_accepted, 1);
+        assert_eq!(network.status(n, other), Some(Status::Alive));
     }
-    net.run(seconds(70));
+    network.advance(seconds(70));
     for (n, other) in [(0, 1), (1, 0)] {
-        assert_eq!(net.tower(n).links().count(), 0, "both are let go when unused");
-        assert_eq!(net.status(n, other), Some(Status::Alive));
-        assert_eq!(net.tower(n).stats().links_broken, 0);
+        assert_eq!(network.tower(n).links().count(), 0, "both idle links are closed");
+        assert_eq!(network.status(n, other), Some(Status::Alive));
+        assert_eq!(network.tower(n).stats().links_broken, 0);
     }
 }
 
 #[test]
 fn a_link_carries_messages_in_both_directions() {
-    let mut net = net(2, &quick());
-    net.announce(0, 1);
-    net.enqueue(1, "back");
-    assert!(net.run_until(seconds(5), |net| net.tower(0).stats().received > 5));
-    assert_eq!(net.tower(1).stats().links_dialled, 0, "it was called, and answers on that link");
-    assert_eq!(net.tower(0).stats().links_dialled, 1);
+    let mut network = network(2, &fast_config());
+    network.announce(0, 1);
+    network.enqueue(1, "back");
+    assert!(network.run_until(seconds(5), |network| network.tower(0).stats().received > 5));
+    assert_eq!(network.tower(1).stats().links_dialled, 0, "the tower sends on the inbound link");
+    assert_eq!(network.tower(0).stats().links_dialled, 1);
 }
 
 #[test]
-fn callers_do_not_take_the_room_for_our_own_dials() {
-    let mut config = quick();
+fn inbound_links_leave_room_for_dials() {
+    let mut config = fast_config();
     config.max_links = 8;
     config.max_half_open = 4;
-    let mut raw = Raw::new(&config);
+    let mut harness = Harness::new(&config);
     for n in 0.. {
-        let Ok(link) = raw.tower.accept(LOCAL, raw.now) else { break };
-        raw.settle();
-        raw.greet(link, None);
-        raw.deaf.insert(link);
-        raw.announce(link, 1 + n);
+        let Ok(link) = harness.tower.accept(LOCAL, harness.now) else { break };
+        harness.drive();
+        harness.send_hello(link, None);
+        harness.blocked.insert(link);
+        harness.send_announce(link, 1 + n);
     }
-    raw.expand(1);
-    raw.enqueue("m");
-    assert!(raw.run_to_dial(seconds(30)));
+    harness.expand(1);
+    harness.enqueue("m");
+    assert!(harness.run_until_dial(seconds(30)));
 }
 
 #[test]
-fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
-    let mut config = quick();
+fn a_pending_dial_to_a_forgotten_peer_keeps_its_address_and_is_closed() {
+    let mut config = fast_config();
     config.max_peers = 1;
     config.kill_timeout = seconds(1);
     let mut tower = tower(0, &config);
     let mut now = Instant::ORIGIN;
     tower.expand(&address(1), now).unwrap();
-    tower.enqueue(Message::text("for nobody"), now).unwrap();
-    // Nobody polls while it is dialled, given up, dialled again, given up for good, and forgotten
-    // for another one.
+    tower.enqueue(Message::text("for the second peer"), now).unwrap();
+    // No action is polled while the first peer is dialled, times out, is dialled again, dies, and
+    // is forgotten for the second one.
     while tower.status_counts().dead == 0 {
         now = now + seconds(1);
         tower.handle(Event::TimerFired, now);
         assert!(now < Instant::ORIGIN + seconds(600), "{:?}", tower.status_counts());
     }
     tower.expand(&address(2), now).unwrap();
-    assert!(tower.find(&address(1)).is_none(), "the dead one made room");
+    assert!(tower.find(&address(1)).is_none(), "the dead peer is forgotten");
 
     let (mut dialled, mut closed) = (Vec::new(), Vec::new());
     while let Some(action) = tower.poll_action() {
         match action {
             Action::Connect { link, address: dialled_address } => {
                 assert_eq!(dialled_address, address(1));
-                assert!(tower.find(&address(1)).is_none(), "it was forgotten meanwhile");
+                assert!(tower.find(&address(1)).is_none(), "the peer is forgotten before the poll");
                 dialled.push(link);
             }
             Action::Close { link, .. } => {
@@ -293,24 +296,36 @@ fn a_dial_to_a_peer_forgotten_before_the_poll_has_the_address_and_is_closed() {
             _ => {}
         }
     }
-    assert!(!dialled.is_empty(), "it was dialled");
+    assert!(!dialled.is_empty(), "the first peer was dialled");
     assert_eq!(dialled, closed);
     assert_eq!(
         (tower.links().count(), tower.queue_usage().messages),
         (0, 1),
-        "the message waits for the other one"
+        "the message waits for the second peer"
     );
 }
 
 #[test]
-fn a_link_that_has_just_broken_is_room_for_another_one() {
-    let mut config = quick();
+fn a_redial_after_a_reset_evicts_no_idle_link() {
+    let mut config = fast_config();
     (config.max_links, config.max_half_open) = (32, 31);
-    let (mut raw, link, _) = Raw::handed(&config, "in doubt");
-    (2..31).for_each(|n| _ = raw.call_as(n));
-    assert_eq!(raw.tower.links().count(), 30);
-    let closed = raw.closed.len();
-    // The peer is asked again on a new link.
-    raw.lose(link);
-    assert_eq!(raw.closed.len(), closed, "no idle link is evicted");
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&config, "in doubt");
+    (2..31).for_each(|n| _ = harness.accept_from(n));
+    assert_eq!(harness.tower.links().count(), 30);
+    let closed = harness.closed.len();
+    // The tower dials the peer again to retry the message.
+    harness.reset(link);
+    assert_eq!(harness.closed.len(), closed, "no idle link is evicted");
+}
+
+#[test]
+fn a_message_in_doubt_is_retried_though_all_links_were_in_use() {
+    let mut config = fast_config();
+    (config.max_links, config.max_half_open) = (2, 1);
+    let (mut harness, link, _) = Harness::with_unconfirmed_message(&config, "in doubt");
+    harness.accept_from(2);
+    assert_eq!(harness.tower.links().count(), 2);
+    harness.reset(link);
+    assert_eq!((harness.tower.stats().in_doubt, harness.tower.stats().doubt_unresolved), (1, 0));
+    assert_eq!(harness.dialled.len(), 1);
 }

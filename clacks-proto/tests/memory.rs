@@ -1,5 +1,5 @@
-//! Laws 8 and 9: memory is bounded by the documented formula, and a warm tower allocates only for
-//! what it stores.
+//! Laws 8 and 9: memory is bounded by `Config::max_memory`, and a warm tower allocates only the
+//! bodies that it stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -13,17 +13,17 @@ use clacks_proto::{
     Action, Address, Config, DefaultVerdict, Event, Instant, Kind, LinkId, Message, Nonce,
     Screening, Seed, SendRate, StateMachine, Status, Tower,
 };
-use common::raw::Raw;
-use common::{LOCAL, address, quick, seconds, tower};
+use common::harness::Harness;
+use common::{LOCAL, address, fast_config, seconds, tower};
 
-fn encoded(frame: &Frame<'_>) -> Vec<u8> {
+fn encode(frame: &Frame<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame.encode(&mut bytes);
     bytes
 }
 
 fn hello(from: Option<Address>) -> Vec<u8> {
-    encoded(&Frame::Hello(Hello {
+    encode(&Frame::Hello(Hello {
         version: VERSION,
         incarnation: 7,
         max_message: 1 << 20,
@@ -34,7 +34,7 @@ fn hello(from: Option<Address>) -> Vec<u8> {
 }
 
 fn message(transfer: u64, friend: Option<Address>, body: &[u8]) -> Vec<u8> {
-    encoded(&Frame::Message(MessageFrame {
+    encode(&Frame::Message(MessageFrame {
         transfer,
         attempt: Attempt::First,
         nonce: Nonce(u128::from(transfer) + 1),
@@ -44,14 +44,14 @@ fn message(transfer: u64, friend: Option<Address>, body: &[u8]) -> Vec<u8> {
     }))
 }
 
-/// A name as long as names may be, different for each number.
-fn long_name(n: usize) -> Address {
+/// Returns an address with a name of nearly the maximum length, different for each `n`.
+fn long_address(n: usize) -> Address {
     let label = "x".repeat(60);
     Address::new(&format!("a{n:06}.{label}.{label}.{label}.{label}"), 1).unwrap()
 }
 
-/// Fills everything that a configuration bounds: bodies, messages, peers with the longest names,
-/// links with a body half received, windows full in both directions, notices.
+/// Fills everything that the configuration limits: the queue, the peers (with long addresses), the
+/// links (each with an incomplete frame), the windows in both directions, and the notices.
 fn fill(config: &Config) -> Tower {
     let mut tower = tower(0, config);
     let mut now = Instant::ORIGIN;
@@ -65,12 +65,12 @@ fn fill(config: &Config) -> Tower {
         .collect();
     let mut transfer = 0;
     let body = vec![7; config.max_queue_bytes / config.max_queue_messages];
-    let mut named = 0;
-    // Messages until the queue is full, each with a friend that nobody knows yet.
+    let mut friends = 0;
+    // Send messages until the queue is full. Each names an unknown friend.
     'fill: loop {
         for link in &links {
-            let friend = (named < 10 * config.max_peers).then(|| long_name(named));
-            named += 1;
+            let friend = (friends < 10 * config.max_peers).then(|| long_address(friends));
+            friends += 1;
             let bytes = message(transfer, friend, &body);
             transfer += 1;
             tower.handle(Event::BytesArrived { link: *link, bytes: &bytes }, now);
@@ -79,7 +79,7 @@ fn fill(config: &Config) -> Tower {
             }
         }
         now = now + seconds(1);
-        // The driver takes the answers and the actions, and messages move to the links' windows.
+        // Let the driver transmit the answers, so that messages move into the windows of the links.
         for link in &links {
             let mut out = Vec::new();
             tower.transmit(*link, &mut (&mut out).limit(4_000));
@@ -87,16 +87,16 @@ fn fill(config: &Config) -> Tower {
         tower.handle(Event::TimerFired, now);
         while tower.poll_action().is_some() {}
     }
-    // Notices that nobody polls, and on each link a frame of which all but the last byte has come.
-    let half = message(transfer, Some(long_name(0)), &vec![9; config.max_message]);
+    // Leave notices unpolled, and send a frame without its last byte on each link.
+    let incomplete = message(transfer, Some(long_address(0)), &vec![9; config.max_message]);
     for link in &links {
-        let bytes = &half[..half.len() - 1];
+        let bytes = &incomplete[..incomplete.len() - 1];
         tower.handle(Event::BytesArrived { link: *link, bytes }, now);
     }
     for n in 0..config.max_pending_notices {
-        let _ = tower.expand(&long_name(n + 1_000_000), now);
-        let _ = tower.ignore(&long_name(n), now);
-        tower.unignore(&long_name(n), now);
+        let _ = tower.expand(&long_address(n + 1_000_000), now);
+        let _ = tower.ignore(&long_address(n), now);
+        tower.unignore(&long_address(n), now);
     }
     assert_eq!(tower.links().count(), config.max_links);
     assert_eq!(tower.queue_usage().messages, config.max_queue_messages);
@@ -104,8 +104,8 @@ fn fill(config: &Config) -> Tower {
 }
 
 #[test]
-fn law_8_a_full_tower_takes_no_more_memory_than_the_formula_says() {
-    let mut small = quick();
+fn law_8_a_full_tower_holds_at_most_max_memory() {
+    let mut small = fast_config();
     small.max_queue_messages = 500;
     small.max_queue_bytes = 64 * 1024;
     small.max_message = 8 * 1024;
@@ -128,38 +128,38 @@ fn law_8_a_full_tower_takes_no_more_memory_than_the_formula_says() {
         let mut filled = None;
         let used = allocation_counter::measure(|| filled = Some(fill(&config)));
         let bound = u64::try_from(config.max_memory()).unwrap();
-        // What stays allocated is what the tower holds: the test's own buffers are gone.
+        // The tower holds what stays allocated, because the buffers of the test have been freed.
         let held = u64::try_from(used.bytes_current).unwrap();
-        println!("held {held}, formula {bound}, {:.2}", held as f64 / bound as f64);
-        assert!(held <= bound, "{held} > {bound}");
-        assert!(held * 8 >= bound, "the bound is not idle: {held} of {bound}");
+        println!("held {held} of {bound} bytes, {:.2}", held as f64 / bound as f64);
+        assert!(held <= bound, "{held} bytes exceed {bound}");
+        assert!(held * 8 >= bound, "the bound is too loose: {held} of {bound} bytes");
         drop(filled);
     }
 }
 
 #[test]
-fn law_8_strangers_that_say_half_a_hello_hold_less_than_a_hello() {
+fn law_8_a_link_with_an_incomplete_hello_holds_less_than_3000_bytes() {
     let config = Config::default();
     let mut filled = None;
     let used = allocation_counter::measure(|| {
         let mut tower = tower(0, &config);
-        let half = hello(Some(long_name(1)));
+        let incomplete = hello(Some(long_address(1)));
         for _ in 0..config.max_half_open {
             let link = tower.accept(LOCAL, Instant::ORIGIN).unwrap();
-            let bytes = &half[..half.len() - 1];
+            let bytes = &incomplete[..incomplete.len() - 1];
             tower.handle(Event::BytesArrived { link, bytes }, Instant::ORIGIN);
         }
         assert!(tower.accept(LOCAL, Instant::ORIGIN).is_err());
         filled = Some(tower);
     });
     let each = used.bytes_current / i64::try_from(config.max_half_open).unwrap();
-    assert!(each < 3_000, "{each} bytes a stranger");
+    assert!(each < 3_000, "{each} bytes per link");
 }
 
-/// Two towers that hand messages to each other, with buffers that are used again.
+/// Two towers that exchange messages. The transmit buffer is reused.
 struct Pair {
     towers: [Tower; 2],
-    /// For each tower its open link.
+    /// The open link of each tower.
     links: [Option<LinkId>; 2],
     buffer: Vec<u8>,
     now: Instant,
@@ -168,7 +168,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let mut config = quick();
+        let mut config = fast_config();
         config.send_rate = SendRate::per_second(1_000);
         let towers = [tower(0, &config), tower(1, &config)];
         let mut pair = Self {
@@ -182,7 +182,7 @@ impl Pair {
         pair
     }
 
-    fn turn(&mut self) {
+    fn step(&mut self) {
         self.now = self.now + Duration::from_millis(5);
         for n in 0..2 {
             self.towers[n].handle(Event::TimerFired, self.now);
@@ -197,7 +197,7 @@ impl Pair {
                     Action::Notify(clacks_proto::Notice::MessageDelivered { .. }) => {
                         self.delivered += 1;
                     }
-                    Action::Close { .. } => panic!("{action:?}"),
+                    Action::Close { .. } => panic!("unexpected action: {action:?}"),
                     _ => {}
                 }
             }
@@ -211,7 +211,7 @@ impl Pair {
 }
 
 #[test]
-fn law_9_a_warm_tower_allocates_once_for_each_stored_body_and_never_else() {
+fn law_9_a_warm_tower_allocates_only_once_per_stored_body() {
     let mut pair = Pair::new();
     for n in 0..64 {
         let body = [n; 300];
@@ -219,21 +219,21 @@ fn law_9_a_warm_tower_allocates_once_for_each_stored_body_and_never_else() {
         pair.towers[usize::from(n % 2)].enqueue(Message::bytes(&body), now).unwrap();
     }
     for _ in 0..2_000 {
-        pair.turn();
+        pair.step();
     }
     assert_eq!(pair.towers[0].find(&address(1)).unwrap().status, Status::Alive);
     let before = pair.delivered;
     let used = allocation_counter::measure(|| {
         for _ in 0..1_000 {
-            pair.turn();
+            pair.step();
         }
     });
     let stored = pair.delivered - before;
-    assert!(stored > 1_000, "{stored} messages changed hands");
-    assert_eq!(used.count_total, stored, "one allocation for each body, none for anything else");
-    assert_eq!(used.bytes_total, 320 * stored, "its bytes and two reference counts");
+    assert!(stored > 1_000, "{stored} messages were delivered");
+    assert_eq!(used.count_total, stored, "one allocation per body");
+    assert_eq!(used.bytes_total, 320 * stored, "the body and two reference counts");
 
-    // Without messages: timers, polls and announces allocate nothing at all.
+    // Announces and getters allocate nothing.
     let used = allocation_counter::measure(|| {
         for _ in 0..1_000 {
             let now = pair.now;
@@ -246,8 +246,8 @@ fn law_9_a_warm_tower_allocates_once_for_each_stored_body_and_never_else() {
 }
 
 #[test]
-fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
-    let mut tower = tower(0, &quick());
+fn law_8_a_stored_body_does_not_hold_its_receive_buffer() {
+    let mut tower = tower(0, &fast_config());
     let link = tower.accept(LOCAL, Instant::ORIGIN).unwrap();
     let used = allocation_counter::measure(|| {
         let mut bytes = hello(None);
@@ -255,10 +255,10 @@ fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
         bytes.reserve(1 << 20);
         tower.handle(Event::BytesArrived { link, bytes: &bytes }, Instant::ORIGIN);
     });
-    assert_eq!(common::held(&tower), (1, 4));
+    assert_eq!(common::queue_usage(&tower), (1, 4));
     assert!(used.bytes_current < 10_000, "{}", used.bytes_current);
-    // The goodbye of a link gives back what the link held.
-    let goodbye = encoded(&Frame::Goodbye { farewell: Farewell::Idle });
+    // The tower answers the message and the goodbye.
+    let goodbye = encode(&Frame::Goodbye { farewell: Farewell::Idle });
     tower.handle(Event::BytesArrived { link, bytes: &goodbye }, Instant::ORIGIN);
     let mut out = Vec::new();
     while tower.transmit(link, &mut out) > 0 {}
@@ -269,88 +269,92 @@ fn law_8_a_stored_body_does_not_pin_the_buffer_that_it_came_in() {
             Frame::Hello(_) => 1,
             Frame::Confirmed { through: 0 } => 2,
             Frame::Goodbye { .. } => 3,
-            other => panic!("{other:?}"),
+            other => panic!("unexpected frame: {other:?}"),
         };
     }
-    assert_eq!(last, 3, "hello, answer, goodbye");
+    assert_eq!(last, 3, "the goodbye is the last frame");
 }
 
-/// What a tower takes from the allocator, learned by giving it back.
-fn heap(tower: Tower) -> usize {
+/// Returns the number of bytes that are freed if the tower is dropped.
+fn heap_size(tower: Tower) -> usize {
     let freed = allocation_counter::measure(|| drop(tower)).bytes_current;
     usize::try_from(-freed).unwrap()
 }
 
-/// A tower that shares its configuration with others.
-fn alone(config: &Arc<Config>) -> Tower {
+/// Creates tower 0 with a shared configuration.
+fn tower_with_shared_config(config: &Arc<Config>) -> Tower {
     Tower::new(Arc::clone(config), address(0), &Seed::from_u64(1)).unwrap()
 }
 
-/// A tower with 16 alive peers and 5 messages that wait. Messages went both ways on the links
-/// to the first ones, of which `links` stay open.
-fn with_company(config: &Arc<Config>, links: usize) -> Tower {
-    let mut raw = Raw::new(config);
-    raw.tower = alone(config);
+/// Returns a tower with 16 alive peers and 5 waiting messages. The first peers have exchanged
+/// messages with the tower. `links` of their links stay open.
+fn tower_with_alive_peers(config: &Arc<Config>, links: usize) -> Tower {
+    let mut harness = Harness::new(config);
+    harness.tower = tower_with_shared_config(config);
     let mut open = Vec::new();
     for peer in 1..=16 {
-        let link = raw.call_alive(peer);
+        let link = harness.accept_alive(peer);
         if open.len() < links.max(1) {
             for transfer in 0..3 {
-                raw.enqueue("out");
-                raw.hand(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
+                harness.enqueue("out");
+                harness.send_message(link, 2_000 + transfer, &format!("in {peer} {transfer}"));
             }
             for _ in 0..100 {
-                raw.run(Duration::from_millis(60));
+                harness.advance(Duration::from_millis(60));
                 for link in open.iter().chain([&link]) {
-                    for (transfer, ..) in raw.heard_messages(*link) {
-                        raw.confirm(*link, transfer);
+                    for (transfer, ..) in harness.take_messages(*link) {
+                        harness.confirm(*link, transfer);
                     }
                 }
             }
-            assert_eq!(raw.tower.queue_usage().messages, 0, "all is handed on");
+            assert_eq!(harness.tower.queue_usage().messages, 0, "all messages are delivered");
             open.push(link);
         } else {
-            raw.leave(link);
+            harness.send_goodbye(link);
         }
     }
-    open.into_iter().skip(links).for_each(|link| raw.leave(link));
+    open.into_iter().skip(links).for_each(|link| harness.send_goodbye(link));
     for _ in 0..5 {
-        raw.tower.enqueue(Message::bytes(&[7; 64]), raw.now).unwrap();
+        harness.tower.enqueue(Message::bytes(&[7; 64]), harness.now).unwrap();
     }
-    (0..10).for_each(|_| raw.settle());
-    assert_eq!((raw.tower.links().count(), common::held(&raw.tower)), (links, (5, 320)));
-    raw.tower
+    (0..10).for_each(|_| harness.drive());
+    assert_eq!(
+        (harness.tower.links().count(), common::queue_usage(&harness.tower)),
+        (links, (5, 320))
+    );
+    harness.tower
 }
 
 #[test]
-fn what_a_tower_does_not_use_it_does_not_hold() {
-    let config = Arc::new(quick());
-    let mut fresh = alone(&config);
+fn peers_and_links_keep_their_memory_budget() {
+    let config = Arc::new(fast_config());
+    let mut unused = tower_with_shared_config(&config);
     for n in 1..=8 {
-        fresh.expand(&address(n), Instant::ORIGIN).unwrap();
+        unused.expand(&address(n), Instant::ORIGIN).unwrap();
     }
-    // The driver hears of all that, and some moments pass.
+    // Poll all actions, and let some time pass.
     for n in 0..10 {
-        while fresh.poll_action().is_some() {}
-        fresh.handle(Event::TimerFired, Instant::ORIGIN + seconds(n));
+        while unused.poll_action().is_some() {}
+        unused.handle(Event::TimerFired, Instant::ORIGIN + seconds(n));
     }
     let inline = size_of::<Tower>();
-    let idle = inline + heap(fresh);
-    let [closed, two, three] = [0, 2, 3].map(|links| inline + heap(with_company(&config, links)));
+    let idle = inline + heap_size(unused);
+    let [closed, two, three] =
+        [0, 2, 3].map(|links| inline + heap_size(tower_with_alive_peers(&config, links)));
     println!(
         "a tower {inline}; with 8 new peers {idle}; with 16 alive ones and 5 messages {closed}, \
          two links open {two}, one more {three}"
     );
     assert!(idle <= 2_400, "{idle} with 8 new peers");
     assert!(closed <= 5_200, "{closed} with 16 alive peers and 5 messages");
-    // With two links a tower is at work, and has its generators.
+    // The first links also allocate the random generators.
     assert!(two - closed <= 2_600, "{} for the first two links", two - closed);
     assert!(three - two <= 864, "{} for one more link", three - two);
 }
 
 #[test]
-fn law_8_the_bodies_of_offers_that_nobody_polls_are_bounded() {
-    let mut config = quick();
+fn law_8_bodies_of_unpolled_offers_are_bounded() {
+    let mut config = fast_config();
     let (timeout, default) = (seconds(1), DefaultVerdict::Reject);
     config.screening = Screening::On { max_offers: 1_000, timeout, default };
     config.max_queue_messages = 500;
@@ -360,21 +364,21 @@ fn law_8_the_bodies_of_offers_that_nobody_polls_are_bounded() {
     config.heartbeat = None;
     config.timeouts.idle = seconds(100_000);
     let body = "x".repeat(60_000);
-    let mut raw = Raw::new(&config);
-    raw.tower = tower(0, &config);
-    let link = raw.tower.accept(LOCAL, raw.now).unwrap();
+    let mut harness = Harness::new(&config);
+    harness.tower = tower(0, &config);
+    let link = harness.tower.accept(LOCAL, harness.now).unwrap();
     let hello = hello(None);
-    raw.tower.handle(Event::BytesArrived { link, bytes: &hello }, raw.now);
+    harness.tower.handle(Event::BytesArrived { link, bytes: &hello }, harness.now);
     let used = allocation_counter::measure(|| {
         for n in 0..100 {
             let bytes = message(n, None, body.as_bytes());
-            raw.tower.handle(Event::BytesArrived { link, bytes: &bytes }, raw.now);
-            // The offers are decided by the time-out, and never polled.
-            raw.now = raw.now + seconds(1);
-            raw.tower.handle(Event::TimerFired, raw.now);
-            raw.tower.transmit(link, &mut (&mut Vec::new()).limit(1_000));
+            harness.tower.handle(Event::BytesArrived { link, bytes: &bytes }, harness.now);
+            // The screening timeout decides each offer before it is polled.
+            harness.now = harness.now + seconds(1);
+            harness.tower.handle(Event::TimerFired, harness.now);
+            harness.tower.transmit(link, &mut (&mut Vec::new()).limit(1_000));
         }
     });
     let held = usize::try_from(used.bytes_current).unwrap();
-    assert!(held <= 2 * config.max_queue_bytes, "{held}");
+    assert!(held <= 2 * config.max_queue_bytes, "{held} bytes");
 }

@@ -1,4 +1,4 @@
-//! Screening: an application looks at messages before they are queued.
+//! Screening: the application decides about each message of a peer before it is queued.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -10,203 +10,218 @@ use clacks_proto::{
     Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
     MessageState, Nonce, Notice, OfferId, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
-use common::raw::{Raw, Said, encode, hello, message};
-use common::{LOCAL, address, net, quick, seconds, tower};
+use common::harness::{Harness, SentFrame, encode, hello, message};
+use common::{LOCAL, address, fast_config, network, seconds, tower};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-fn config(default: DefaultVerdict) -> Config {
-    let mut config = quick();
+fn screening_config(default: DefaultVerdict) -> Config {
+    let mut config = fast_config();
     config.screening = Screening::On { max_offers: 3, timeout: TIMEOUT, default };
     config
 }
 
-/// A tower that screens, and a caller that is the tower number 1.
-fn screener() -> (Raw, LinkId) {
-    let mut raw = Raw::new(&config(DefaultVerdict::Accept));
-    let link = raw.call_as(1);
-    raw.heard(link);
-    (raw, link)
+/// Creates a tower with screening and connects peer 1.
+fn harness_with_screening() -> (Harness, LinkId) {
+    let mut harness = Harness::new(&screening_config(DefaultVerdict::Accept));
+    let link = harness.accept_from(1);
+    harness.take_frames(link);
+    (harness, link)
 }
 
-fn decide(raw: &mut Raw, offer: OfferId, verdict: Verdict) -> Result<(), DecideError> {
-    raw.with(|tower, now| tower.decide(offer, verdict, now))
+fn decide(harness: &mut Harness, offer: OfferId, verdict: Verdict) -> Result<(), DecideError> {
+    harness.with(|tower, now| tower.decide(offer, verdict, now))
 }
 
-fn next(raw: &mut Raw) -> OfferId {
-    raw.offers.pop_front().expect("an offer").0
+fn next_offer(harness: &mut Harness) -> OfferId {
+    harness.offers.pop_front().expect("an offer is pending").0
 }
 
 #[test]
-fn a_message_waits_for_the_word_of_the_application() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "look");
-    let (offer, from) = raw.offers[0].clone();
+fn a_message_under_screening_waits_for_the_verdict() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "look");
+    let (offer, from) = harness.offers[0].clone();
     assert_eq!(from, Some(address(1)));
-    let held = raw.tower.offer(offer).unwrap();
+    let held = harness.tower.offer(offer).unwrap();
     assert_eq!((held.nonce, held.message), (Nonce(1), Message::text("look")));
-    assert!(raw.heard(link).is_empty(), "no answer yet");
-    assert_eq!(raw.status(1), Some(Status::New));
-    assert_eq!(common::held(&raw.tower), (1, 4), "it takes its room");
-    assert_eq!((raw.tower.queue_usage().waiting, raw.tower.pending_screenings()), (0, 1));
-    assert!(raw.tower.peek().all(|held| held.state == MessageState::Offered { offer }));
-    assert_eq!(raw.tower.stats().received, 0);
-    raw.run(seconds(4));
-    assert!(raw.heard(link).is_empty(), "and goes nowhere");
+    assert!(harness.take_frames(link).is_empty(), "the tower sends no answer");
+    assert_eq!(harness.status(1), Some(Status::New));
+    assert_eq!(common::queue_usage(&harness.tower), (1, 4), "the message counts towards the queue");
+    assert_eq!((harness.tower.queue_usage().waiting, harness.tower.pending_screenings()), (0, 1));
+    assert!(harness.tower.peek().all(|held| held.state == MessageState::Offered { offer }));
+    assert_eq!(harness.tower.stats().received, 0);
+    harness.advance(seconds(4));
+    assert!(harness.take_frames(link).is_empty(), "the message is not sent");
 }
 
 #[test]
 fn a_local_message_is_not_screened() {
-    let (mut raw, _) = screener();
-    raw.enqueue("our own");
-    assert!(raw.offers.is_empty());
+    let (mut harness, _) = harness_with_screening();
+    harness.enqueue("our own");
+    assert!(harness.offers.is_empty());
 }
 
 #[test]
 fn an_accepted_message_is_queued_and_confirmed() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "good");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Accept).unwrap();
-    assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(raw.texts(), ["good"]);
-    let held = raw.tower.peek().next().unwrap();
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "good");
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
+    assert_eq!(harness.texts(), ["good"]);
+    let held = harness.tower.peek().next().unwrap();
     assert_eq!((held.nonce, held.state), (Nonce(1), MessageState::Waiting));
-    assert_eq!(raw.tower.pending_screenings(), 0);
-    assert_eq!(raw.status(1), Some(Status::Alive));
-    assert_eq!(raw.tower.stats().received, 1);
-    assert!(raw.notices.iter().any(|notice| matches!(notice, Notice::MessageReceived { .. })));
-    assert_eq!(decide(&mut raw, offer, Verdict::Reject), Err(DecideError::Gone), "said is said");
-    assert_eq!(raw.texts(), ["good"]);
+    assert_eq!(harness.tower.pending_screenings(), 0);
+    assert_eq!(harness.status(1), Some(Status::Alive));
+    assert_eq!(harness.tower.stats().received, 1);
+    assert!(harness.notices.iter().any(|notice| matches!(notice, Notice::MessageReceived { .. })));
+    assert_eq!(
+        decide(&mut harness, offer, Verdict::Reject),
+        Err(DecideError::Gone),
+        "a verdict is final"
+    );
+    assert_eq!(harness.texts(), ["good"]);
 }
 
 #[test]
-fn a_replaced_message_is_confirmed_and_another_is_queued() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "bad words");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Replace(Message::text("good words"))).unwrap();
-    assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(raw.texts(), ["good words"]);
-    assert_ne!(raw.tower.peek().next().unwrap().nonce, Nonce(1), "it has a name of its own");
-    assert_eq!(common::held(&raw.tower), (1, 10));
+fn a_replaced_message_is_confirmed_and_the_replacement_is_queued() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "bad words");
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Replace(Message::text("good words"))).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
+    assert_eq!(harness.texts(), ["good words"]);
+    assert_ne!(
+        harness.tower.peek().next().unwrap().nonce,
+        Nonce(1),
+        "the replacement has its own nonce"
+    );
+    assert_eq!(common::queue_usage(&harness.tower), (1, 10));
 }
 
 #[test]
 fn a_replacement_that_does_not_fit_leaves_the_message_under_screening() {
-    let mut config = config(DefaultVerdict::Accept);
+    let mut config = screening_config(DefaultVerdict::Accept);
     config.max_message = 20;
     config.max_queue_bytes = 20;
-    let mut raw = Raw::new(&config);
-    let link = raw.call_as(1);
-    raw.heard(link);
-    raw.hand(link, 1, "ten bytes.");
-    raw.hand(link, 2, "six by");
-    let offer = next(&mut raw);
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_from(1);
+    harness.take_frames(link);
+    harness.send_message(link, 1, "ten bytes.");
+    harness.send_message(link, 2, "six by");
+    let offer = next_offer(&mut harness);
     let long = Verdict::Replace(Message::text(&"x".repeat(21)));
-    assert_eq!(decide(&mut raw, offer, long), Err(DecideError::TooLarge { max: 20 }));
+    assert_eq!(decide(&mut harness, offer, long), Err(DecideError::TooLarge { max: 20 }));
     let big = Verdict::Replace(Message::text(&"x".repeat(15)));
-    assert_eq!(decide(&mut raw, offer, big), Err(DecideError::Full));
-    assert!(raw.tower.offer(offer).is_some() && raw.heard(link).is_empty());
-    decide(&mut raw, offer, Verdict::Replace(Message::text(&"x".repeat(14)))).unwrap();
-    assert_eq!(common::held(&raw.tower), (2, 20));
+    assert_eq!(decide(&mut harness, offer, big), Err(DecideError::Full));
+    assert!(harness.tower.offer(offer).is_some() && harness.take_frames(link).is_empty());
+    decide(&mut harness, offer, Verdict::Replace(Message::text(&"x".repeat(14)))).unwrap();
+    assert_eq!(common::queue_usage(&harness.tower), (2, 20));
 }
 
 #[test]
 fn a_swallowed_message_is_confirmed_and_not_queued() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "for us alone");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Swallow).unwrap();
-    assert_eq!(raw.heard(link), [Said::Confirmed(1)]);
-    assert_eq!(common::held(&raw.tower), (0, 0));
-    assert_eq!(raw.tower.stats().swallowed, 1);
-    assert_eq!(raw.status(1), Some(Status::Alive));
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "for us alone");
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Swallow).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0));
+    assert_eq!(harness.tower.stats().swallowed, 1);
+    assert_eq!(harness.status(1), Some(Status::Alive));
 }
 
 #[test]
-fn a_rejected_message_stays_with_its_sender() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "not here");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Reject).unwrap();
-    assert_eq!(raw.heard(link), [Said::Refused(1, RefusedReason::Screened)]);
-    assert_eq!(common::held(&raw.tower), (0, 0));
-    assert_eq!(raw.tower.stats().refused, 1);
-    assert_eq!(raw.close_reason(link), None);
-    assert_eq!(raw.status(1), Some(Status::New), "nothing was taken from it");
+fn a_rejected_message_is_refused_and_dropped() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "not here");
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Reject).unwrap();
+    assert_eq!(harness.take_frames(link), [SentFrame::Refused(1, RefusedReason::Screened)]);
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0));
+    assert_eq!(harness.tower.stats().refused, 1);
+    assert_eq!(harness.close_reason(link), None);
+    assert_eq!(
+        harness.status(1),
+        Some(Status::New),
+        "a rejected message does not make the peer alive"
+    );
 }
 
 #[test]
-fn a_tower_that_rejects_everything_takes_nothing_and_is_alive() {
-    let mut screening = config(DefaultVerdict::Reject);
+fn a_tower_that_rejects_every_message_receives_none_and_stays_alive() {
+    let mut screening = screening_config(DefaultVerdict::Reject);
     screening.screening =
         Screening::On { max_offers: 3, timeout: seconds(1), default: DefaultVerdict::Reject };
-    let mut net = net(3, &quick());
-    net.towers[1] = Some(tower(1, &screening));
-    net.announce(0, 1);
-    net.announce(0, 2);
-    net.enqueue(0, "kept");
-    net.run(seconds(30));
-    assert!(net.tower(1).stats().refused > 0);
-    assert_eq!(net.tower(1).stats().received, 0);
-    assert_eq!(net.status(0, 1), Some(Status::Alive));
+    let mut network = network(3, &fast_config());
+    network.towers[1] = Some(tower(1, &screening));
+    network.announce(0, 1);
+    network.announce(0, 2);
+    network.enqueue(0, "kept");
+    network.advance(seconds(30));
+    assert!(network.tower(1).stats().refused > 0);
+    assert_eq!(network.tower(1).stats().received, 0);
+    assert_eq!(network.status(0, 1), Some(Status::Alive));
     let held: usize = (0..3)
-        .map(|n| net.tower(n).peek().filter(|m| n != 1 || common::is_in_flight(m)).count())
+        .map(|n| network.tower(n).peek().filter(|m| n != 1 || common::is_in_flight(m)).count())
         .sum();
     assert_eq!(held, 1);
 }
 
 #[test]
-fn the_default_is_said_when_the_application_has_not_decided_in_time() {
+fn the_default_verdict_applies_after_the_screening_timeout() {
     for default in [DefaultVerdict::Accept, DefaultVerdict::Reject] {
-        let mut raw = Raw::new(&config(default));
-        let link = raw.call_as(1);
-        raw.heard(link);
-        raw.hand(link, 1, "undecided");
-        let offer = next(&mut raw);
-        raw.run(TIMEOUT - Duration::from_nanos(1));
-        assert!(raw.heard(link).is_empty());
-        assert_eq!(raw.tower.next_wakeup().unwrap().reason, WakeupReason::Screening);
-        raw.run(Duration::from_nanos(1));
+        let mut harness = Harness::new(&screening_config(default));
+        let link = harness.accept_from(1);
+        harness.take_frames(link);
+        harness.send_message(link, 1, "undecided");
+        let offer = next_offer(&mut harness);
+        harness.advance(TIMEOUT - Duration::from_nanos(1));
+        assert!(harness.take_frames(link).is_empty());
+        assert_eq!(harness.tower.next_wakeup().unwrap().reason, WakeupReason::Screening);
+        harness.advance(Duration::from_nanos(1));
         let (answer, held) = match default {
-            DefaultVerdict::Accept => (Said::Confirmed(1), 1),
-            DefaultVerdict::Reject => (Said::Refused(1, RefusedReason::Screened), 0),
+            DefaultVerdict::Accept => (SentFrame::Confirmed(1), 1),
+            DefaultVerdict::Reject => (SentFrame::Refused(1, RefusedReason::Screened), 0),
         };
-        assert_eq!(raw.heard(link), [answer]);
-        assert_eq!(raw.tower.queue_usage().messages, held);
-        assert_eq!(decide(&mut raw, offer, Verdict::Swallow), Err(DecideError::Gone));
+        assert_eq!(harness.take_frames(link), [answer]);
+        assert_eq!(harness.tower.queue_usage().messages, held);
+        assert_eq!(decide(&mut harness, offer, Verdict::Swallow), Err(DecideError::Gone));
     }
 }
 
 #[test]
-fn beyond_the_bound_messages_are_answered_busy() {
-    let (mut raw, link) = screener();
-    let other = raw.call_as(2);
-    raw.heard(other);
+fn messages_above_max_offers_are_refused_as_busy() {
+    let (mut harness, link) = harness_with_screening();
+    let other = harness.accept_from(2);
+    harness.take_frames(other);
     for transfer in 1..4 {
-        raw.hand(link, transfer, "x");
+        harness.send_message(link, transfer, "x");
     }
-    raw.hand(other, 9, "y");
-    assert_eq!(raw.offers.len(), 3);
-    assert_eq!(raw.heard(other), [Said::Refused(9, RefusedReason::Busy)]);
-    // Whatever is decided makes room.
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Swallow).unwrap();
-    raw.hand(other, 10, "y");
-    assert_eq!(raw.offers.len(), 3);
-    raw.hand(other, 11, "y");
-    assert!(raw.heard(other).is_empty(), "its turn comes after the tenth");
+    harness.send_message(other, 9, "y");
+    assert_eq!(harness.offers.len(), 3);
+    assert_eq!(harness.take_frames(other), [SentFrame::Refused(9, RefusedReason::Busy)]);
+    // A verdict makes room for another offer.
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Swallow).unwrap();
+    harness.send_message(other, 10, "y");
+    assert_eq!(harness.offers.len(), 3);
+    harness.send_message(other, 11, "y");
+    assert!(
+        harness.take_frames(other).is_empty(),
+        "the answer waits for the verdict on transfer 10"
+    );
 }
 
 #[test]
-fn a_driver_that_does_not_poll_is_left_no_more_offers_than_the_bound() {
-    let mut tower = tower(0, &config(DefaultVerdict::Reject));
+fn expired_offers_that_were_not_polled_are_dropped() {
+    let mut tower = tower(0, &screening_config(DefaultVerdict::Reject));
     let mut now = Instant::ORIGIN;
     let link = tower.accept(LOCAL, now).unwrap();
     let hello = encode(&Frame::Hello(hello(None)));
     tower.handle(Event::BytesArrived { link, bytes: &hello }, now);
-    // All are decided by their deadline, before the driver has heard of them.
+    // The screening timeout decides each offer before the driver polls it.
     let grown = allocation_counter::measure(|| {
         for transfer in 0..10_000 {
             let bytes = encode(&Frame::Message(message(transfer, "x")));
@@ -219,8 +234,8 @@ fn a_driver_that_does_not_poll_is_left_no_more_offers_than_the_bound() {
     assert_eq!(tower.stats().refused, 10_000);
     assert!(grown.bytes_current < 10_000, "{} bytes", grown.bytes_current);
     let is_screen = |action: &Action| matches!(action, Action::Screen { .. });
-    let told = std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count();
-    assert_eq!(told, 0, "nor need it hear of them now");
+    let polled = std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count();
+    assert_eq!(polled, 0, "expired offers are not polled");
     let bytes = encode(&Frame::Message(message(10_000, "x")));
     tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
     assert_eq!(std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count(), 1);
@@ -228,31 +243,31 @@ fn a_driver_that_does_not_poll_is_left_no_more_offers_than_the_bound() {
 
 #[test]
 fn a_link_that_ends_withdraws_its_offers() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "withdrawn");
-    let offer = next(&mut raw);
-    raw.lose(link);
-    assert_eq!(raw.tower.offer(offer), None);
-    assert_eq!(decide(&mut raw, offer, Verdict::Accept), Err(DecideError::Gone));
-    assert_eq!(common::held(&raw.tower), (0, 0));
-    assert_eq!(raw.tower.stats().received, 0);
-    // The bound is for those that are open.
-    let link = raw.call_as(1);
-    (2..5).for_each(|transfer| raw.hand(link, transfer, "x"));
-    assert_eq!(raw.offers.len(), 3);
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "withdrawn");
+    let offer = next_offer(&mut harness);
+    harness.reset(link);
+    assert_eq!(harness.tower.offer(offer), None);
+    assert_eq!(decide(&mut harness, offer, Verdict::Accept), Err(DecideError::Gone));
+    assert_eq!(common::queue_usage(&harness.tower), (0, 0));
+    assert_eq!(harness.tower.stats().received, 0);
+    // Only open offers count towards `max_offers`.
+    let link = harness.accept_from(1);
+    (2..5).for_each(|transfer| harness.send_message(link, transfer, "x"));
+    assert_eq!(harness.offers.len(), 3);
 }
 
 #[test]
-fn an_offer_that_was_withdrawn_wakes_nobody() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "withdrawn");
-    raw.lose(link);
-    assert_eq!(raw.tower.next_wakeup(), None);
+fn a_withdrawn_offer_leaves_no_wakeup() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "withdrawn");
+    harness.reset(link);
+    assert_eq!(harness.tower.next_wakeup(), None);
 }
 
 #[test]
-fn offers_that_were_withdrawn_leave_nothing_behind() {
-    let mut config = config(DefaultVerdict::Accept);
+fn withdrawn_offers_leave_no_memory_allocated() {
+    let mut config = screening_config(DefaultVerdict::Accept);
     config.screening =
         Screening::On { max_offers: 3, timeout: seconds(3_600), default: DefaultVerdict::Accept };
     let mut tower = tower(0, &config);
@@ -269,111 +284,120 @@ fn offers_that_were_withdrawn_leave_nothing_behind() {
             while tower.poll_action().is_some() {}
         }
     };
-    // The first stays open, and those behind it come and go.
+    // The first offer stays open. All later ones are withdrawn.
     (0..100).for_each(&mut offer);
     let grown = allocation_counter::measure(|| (100..10_000).for_each(&mut offer));
     assert!(grown.bytes_current < 1_000, "{} bytes", grown.bytes_current);
 }
 
 #[test]
-fn answers_keep_their_order_behind_an_undecided_message() {
-    let (mut raw, link) = screener();
-    (1..4).for_each(|transfer| raw.hand(link, transfer, &format!("message {transfer}")));
-    let [first, second, third] = [next(&mut raw), next(&mut raw), next(&mut raw)];
-    decide(&mut raw, third, Verdict::Reject).unwrap();
-    decide(&mut raw, second, Verdict::Accept).unwrap();
-    raw.announce(link, 4);
-    assert!(raw.heard(link).is_empty(), "the first is undecided");
-    assert_eq!(raw.texts(), ["message 2", "message 1"], "yet the second is queued");
-    decide(&mut raw, first, Verdict::Accept).unwrap();
-    let answers =
-        [Said::Confirmed(2), Said::Refused(3, RefusedReason::Screened), Said::Confirmed(4)];
-    let heard = raw.heard(link);
-    assert_eq!(heard[..3], answers, "{heard:?}");
+fn answers_wait_for_the_verdict_on_an_earlier_message() {
+    let (mut harness, link) = harness_with_screening();
+    (1..4)
+        .for_each(|transfer| harness.send_message(link, transfer, &format!("message {transfer}")));
+    let [first, second, third] =
+        [next_offer(&mut harness), next_offer(&mut harness), next_offer(&mut harness)];
+    decide(&mut harness, third, Verdict::Reject).unwrap();
+    decide(&mut harness, second, Verdict::Accept).unwrap();
+    harness.send_announce(link, 4);
+    assert!(harness.take_frames(link).is_empty(), "the first message is undecided");
+    assert_eq!(harness.texts(), ["message 2", "message 1"], "the second message is queued");
+    decide(&mut harness, first, Verdict::Accept).unwrap();
+    let answers = [
+        SentFrame::Confirmed(2),
+        SentFrame::Refused(3, RefusedReason::Screened),
+        SentFrame::Confirmed(4),
+    ];
+    let sent = harness.take_frames(link);
+    assert_eq!(sent[..3], answers, "{sent:?}");
 }
 
 #[test]
-fn a_copy_of_a_held_message_is_not_screened_but_waits_its_turn() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "known");
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Accept).unwrap();
-    raw.heard(link);
-    raw.hand(link, 2, "unknown");
-    raw.say(link, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(3, "known") }));
-    assert_eq!(raw.offers.len(), 1);
-    assert!(!raw.heard(link).contains(&Said::Confirmed(3)));
-    let offer = next(&mut raw);
-    decide(&mut raw, offer, Verdict::Swallow).unwrap();
-    assert!(raw.heard(link).contains(&Said::Confirmed(3)));
-    assert_eq!(raw.texts(), ["known"]);
+fn a_copy_of_a_queued_message_is_not_screened_and_is_confirmed_in_order() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "known");
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    harness.take_frames(link);
+    harness.send_message(link, 2, "unknown");
+    harness
+        .send_frame(link, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(3, "known") }));
+    assert_eq!(harness.offers.len(), 1);
+    assert!(!harness.take_frames(link).contains(&SentFrame::Confirmed(3)));
+    let offer = next_offer(&mut harness);
+    decide(&mut harness, offer, Verdict::Swallow).unwrap();
+    assert!(harness.take_frames(link).contains(&SentFrame::Confirmed(3)));
+    assert_eq!(harness.texts(), ["known"]);
 }
 
 #[test]
-fn two_copies_under_screening_are_one_message_when_both_are_accepted() {
-    let (mut raw, link) = screener();
-    let other = raw.call_as(2);
-    raw.heard(other);
-    raw.hand(link, 1, "same");
-    raw.say(other, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(2, "same") }));
-    let [first, second] = [next(&mut raw), next(&mut raw)];
-    decide(&mut raw, first, Verdict::Accept).unwrap();
-    decide(&mut raw, second, Verdict::Accept).unwrap();
-    assert_eq!(raw.texts(), ["same"]);
-    assert!(raw.heard(other).contains(&Said::Confirmed(2)));
-    assert_eq!((raw.tower.stats().received, raw.tower.stats().coalesced), (2, 1));
+fn two_accepted_copies_under_screening_become_one_message() {
+    let (mut harness, link) = harness_with_screening();
+    let other = harness.accept_from(2);
+    harness.take_frames(other);
+    harness.send_message(link, 1, "same");
+    harness
+        .send_frame(other, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(2, "same") }));
+    let [first, second] = [next_offer(&mut harness), next_offer(&mut harness)];
+    decide(&mut harness, first, Verdict::Accept).unwrap();
+    decide(&mut harness, second, Verdict::Accept).unwrap();
+    assert_eq!(harness.texts(), ["same"]);
+    assert!(harness.take_frames(other).contains(&SentFrame::Confirmed(2)));
+    assert_eq!((harness.tower.stats().received, harness.tower.stats().coalesced), (2, 1));
 }
 
 #[test]
 fn a_retry_of_a_decided_message_is_recognised() {
     for verdict in [Verdict::Accept, Verdict::Swallow, Verdict::Replace(Message::text("other"))] {
-        let (mut raw, link) = screener();
-        raw.hand(link, 1, "asked twice");
-        let offer = next(&mut raw);
-        decide(&mut raw, offer, verdict).unwrap();
-        let held = raw.tower.queue_usage().messages;
-        raw.lose(link);
-        let link = raw.call_as(1);
-        let retry = MessageFrame { attempt: Attempt::Retry, ..message(1, "asked twice") };
-        raw.say(link, &Frame::Message(retry));
-        assert!(raw.offers.is_empty());
-        assert_eq!(raw.heard(link).last(), Some(&Said::Confirmed(1)));
-        assert_eq!(raw.tower.queue_usage().messages, held);
+        let (mut harness, link) = harness_with_screening();
+        harness.send_message(link, 1, "retried");
+        let offer = next_offer(&mut harness);
+        decide(&mut harness, offer, verdict).unwrap();
+        let held = harness.tower.queue_usage().messages;
+        harness.reset(link);
+        let link = harness.accept_from(1);
+        let retry = MessageFrame { attempt: Attempt::Retry, ..message(1, "retried") };
+        harness.send_frame(link, &Frame::Message(retry));
+        assert!(harness.offers.is_empty());
+        assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Confirmed(1)));
+        assert_eq!(harness.tower.queue_usage().messages, held);
     }
 }
 
 #[test]
-fn a_side_that_says_goodbye_is_told_what_was_taken_behind_an_undecided_message() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "undecided");
-    raw.hand(link, 2, "taken");
-    raw.hand(link, 3, "rejected");
-    let [_, second, third] = [next(&mut raw), next(&mut raw), next(&mut raw)];
-    decide(&mut raw, second, Verdict::Accept).unwrap();
-    decide(&mut raw, third, Verdict::Reject).unwrap();
-    raw.leave(link);
-    // What is not answered before our goodbye was not taken: so the second must be answered, or
-    // there are two of it.
-    let heard = raw.heard(link);
+fn a_tower_answers_all_transfers_before_its_goodbye() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "undecided");
+    harness.send_message(link, 2, "accepted");
+    harness.send_message(link, 3, "rejected");
+    let [_, second, third] =
+        [next_offer(&mut harness), next_offer(&mut harness), next_offer(&mut harness)];
+    decide(&mut harness, second, Verdict::Accept).unwrap();
+    decide(&mut harness, third, Verdict::Reject).unwrap();
+    harness.send_goodbye(link);
+    // The peer keeps a message that is not answered before the goodbye. If the second one were not
+    // answered, two copies of it would exist.
+    let sent = harness.take_frames(link);
     let answers = [
-        Said::Refused(1, RefusedReason::Busy),
-        Said::Confirmed(2),
-        Said::Refused(3, RefusedReason::Screened),
-        Said::Goodbye(Farewell::Idle),
+        SentFrame::Refused(1, RefusedReason::Busy),
+        SentFrame::Confirmed(2),
+        SentFrame::Refused(3, RefusedReason::Screened),
+        SentFrame::Goodbye(Farewell::Idle),
     ];
-    assert_eq!(heard, answers);
-    assert_eq!(raw.texts(), ["taken"]);
+    assert_eq!(sent, answers);
+    assert_eq!(harness.texts(), ["accepted"]);
 }
 
 #[test]
-fn what_is_under_screening_is_told_apart_from_what_waits() {
-    let (mut raw, link) = screener();
-    raw.hand(link, 1, "undecided");
-    let offer = next(&mut raw);
-    let states = |raw: &Raw| raw.tower.peek().map(|held| held.state).collect::<Vec<_>>();
+fn messages_under_screening_and_waiting_messages_have_different_states() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "undecided");
+    let offer = next_offer(&mut harness);
+    let states =
+        |harness: &Harness| harness.tower.peek().map(|held| held.state).collect::<Vec<_>>();
     let offered = MessageState::Offered { offer };
-    assert_eq!((states(&raw), raw.tower.pending_screenings()), (vec![offered], 1));
-    decide(&mut raw, offer, Verdict::Accept).unwrap();
+    assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![offered], 1));
+    decide(&mut harness, offer, Verdict::Accept).unwrap();
     let waiting = MessageState::Waiting;
-    assert_eq!((states(&raw), raw.tower.pending_screenings()), (vec![waiting], 0));
+    assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![waiting], 0));
 }

@@ -135,7 +135,7 @@ impl Text {
                 self.line(
                     BAD,
                     "gone",
-                    format_args!("{left} that no peer took in time went with this tower"),
+                    format_args!("no peer took {left} in time: lost with this tower"),
                 )
             }
             // That a message from a peer is queued follows from its receipt.

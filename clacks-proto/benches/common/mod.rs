@@ -1,21 +1,22 @@
-//! Things done in turn, and how long each takes beside the first of them.
+//! Comparisons of several operations, measured in turns.
 //!
-//! On a machine with other work an absolute time means little. So all rows of a comparison take
-//! turns, some milliseconds each, and what is told is the median of the ratios within a round:
-//! whatever slows the machine down slows down all of them.
-#![allow(dead_code, unreachable_pub, reason = "each benchmark uses its own part")]
+//! Absolute times mean little on a machine with other load. All rows of a comparison are therefore
+//! measured in turns of some milliseconds, and the median of the ratios within a round is printed.
+//! A slow-down of the machine affects all rows of a round.
+#![allow(dead_code, unreachable_pub, reason = "each benchmark uses only parts of this module")]
 
 use std::env;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 
-/// How long a row's turn is, about: long enough to have in the caches again what the rows before it
-/// have driven out.
+/// The approximate duration of a row's turn. It is long enough to refill the caches after the turns
+/// of other rows.
 const TURN: Duration = Duration::from_millis(40);
 
-/// A comparison: the first row is the floor, the others are measured against it. Where something
-/// grows there may be one more floor for each size, by which the rows after it are measured.
+/// A comparison of rows. The first row is the floor: a lower bound of the necessary work. The
+/// ratios of the other rows refer to it. A comparison of growth has one floor for each size, which
+/// the rows after it refer to.
 pub struct Comparison<'a> {
     name: String,
     bytes: Option<u64>,
@@ -24,27 +25,27 @@ pub struct Comparison<'a> {
 
 struct Row<'a> {
     name: String,
-    /// Does the work so many times.
+    /// Does the work the given number of times.
     work: Box<dyn FnMut(u64) + 'a>,
-    /// How often the thing that counts is done each time.
+    /// The number of operations in each call of the work.
     each: u64,
-    wanted: Option<Wanted>,
-    /// Whether the rows after it are measured against it.
+    target: Option<Target>,
+    /// Whether the ratios of the rows after it refer to it.
     is_floor: bool,
 }
 
-/// What a row should reach.
+/// The target of a row.
 #[derive(Clone, Copy)]
-pub enum Wanted {
-    /// At most so many times as long as the floor.
+pub enum Target {
+    /// At most this ratio to the floor.
     Times(f64),
-    /// At most so many nanoseconds.
+    /// At most this many nanoseconds.
     Nanos(f64),
-    /// At most so many times as long as the floor, and so many nanoseconds on top.
+    /// At most this ratio to the floor, plus this many nanoseconds.
     TimesAnd(f64, f64),
-    /// At least so many millions a second.
+    /// At least this many million operations per second.
     Millions(f64),
-    /// Slower than the row before this one that is named.
+    /// Slower than the earlier row with this name.
     SlowerThan(&'static str),
 }
 
@@ -53,18 +54,18 @@ impl<'a> Comparison<'a> {
         Self { name: name.into(), bytes: None, rows: Vec::new() }
     }
 
-    /// How many bytes each turn of work handles.
+    /// Sets the number of bytes that each operation handles.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = Some(bytes as u64);
         self
     }
 
-    /// Adds a row that does one thing each time.
-    pub fn row(&mut self, name: &str, wanted: Option<Wanted>, work: impl FnMut() + 'a) {
-        self.batch(name, 1, wanted, work);
+    /// Adds a row with one operation in each call of `work`.
+    pub fn row(&mut self, name: &str, target: Option<Target>, work: impl FnMut() + 'a) {
+        self.batch(name, 1, target, work);
     }
 
-    /// Adds one more floor, for the rows that come after it.
+    /// Adds another floor, for the rows after it.
     pub fn floor(&mut self, name: &str, work: impl FnMut() + 'a) {
         self.row(name, None, work);
         if let Some(row) = self.rows.last_mut() {
@@ -72,23 +73,23 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Adds a row that does `each` things each time.
+    /// Adds a row with `each` operations in each call of `work`.
     pub fn batch(
         &mut self,
         name: &str,
         each: u64,
-        wanted: Option<Wanted>,
+        target: Option<Target>,
         mut work: impl FnMut() + 'a,
     ) {
         let work = Box::new(move |times| (0..times).for_each(|_| work()));
         let is_floor = self.rows.is_empty();
-        self.rows.push(Row { name: name.to_owned(), work, each, wanted, is_floor });
+        self.rows.push(Row { name: name.to_owned(), work, each, target, is_floor });
     }
 
-    /// Measures all rows: criterion's statistics of each alone, then the ratios of all together.
+    /// Measures all rows: first each row alone with criterion, then the ratios of all rows.
     pub fn run(mut self, criterion: &mut Criterion) {
         let options = Options::read();
-        if !options.concerns(&self.name) {
+        if !options.selects(&self.name) {
             return;
         }
         let mut group = criterion.benchmark_group(&self.name);
@@ -106,63 +107,65 @@ impl<'a> Comparison<'a> {
         group.finish();
         let rounds = options.rounds();
         let times: Vec<_> = self.rows.iter_mut().map(|row| row.calibrate(rounds > 1)).collect();
-        let mut seen: Vec<Vec<f64>> = vec![Vec::new(); self.rows.len()];
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); self.rows.len()];
         for round in 0..rounds {
-            // In another order each time: whoever comes after a row that empties the caches must
-            // not always be the same.
-            for place in 0..self.rows.len() {
-                let index = (place + round) % self.rows.len();
+            // The order rotates, so that a row does not always follow the same row, which may evict
+            // it from the caches.
+            for offset in 0..self.rows.len() {
+                let index = (offset + round) % self.rows.len();
                 let row = &mut self.rows[index];
                 let time = timed(|| (row.work)(times[index]));
-                seen[index].push(time.as_nanos() as f64 / (times[index] * row.each) as f64);
+                samples[index].push(time.as_nanos() as f64 / (times[index] * row.each) as f64);
             }
         }
-        self.print(&seen);
+        self.print(&samples);
     }
 
-    fn print(&self, seen: &[Vec<f64>]) {
-        let nanos: Vec<f64> = seen.iter().map(|row| median(row.clone())).collect();
+    fn print(&self, samples: &[Vec<f64>]) {
+        let nanos: Vec<f64> = samples.iter().map(|row| median(row.clone())).collect();
         let times = |own: usize, other: usize| {
-            median(seen[own].iter().zip(&seen[other]).map(|(own, other)| own / other).collect())
+            median(
+                samples[own].iter().zip(&samples[other]).map(|(own, other)| own / other).collect(),
+            )
         };
         let is_floor = |index: &usize| self.rows[*index].is_floor;
         let ratio = |index: usize| times(index, (0..=index).rev().find(is_floor).unwrap_or(0));
-        // How many times as long as the first of its kind.
+        // The ratio to the first row of the same kind (floors or others).
         let grown = |index: usize| {
             let is_like = |other: &usize| is_floor(other) == is_floor(&index);
             times(index, (0..=index).find(is_like).unwrap_or(index))
         };
         let is_growth = self.rows.iter().filter(|row| row.is_floor).count() > 1;
         println!("\n{}", self.name);
-        let last = if is_growth { "grown" } else { "wanted" };
+        let last = if is_growth { "grown" } else { "target" };
         println!("{:<40} {:>12} {:>10} {:>8}  {last}", "", "ns", "M/s", "ratio");
         for (index, row) in self.rows.iter().enumerate() {
             let is = nanos[index];
-            let wanted = row.wanted.map_or_else(String::new, |wanted| {
-                let (text, holds) = match wanted {
-                    Wanted::Times(most) => (format!("<= {most:.2} times"), ratio(index) <= most),
-                    Wanted::Nanos(most) => (format!("<= {most} ns"), is <= most),
-                    Wanted::TimesAnd(most, more) => {
+            let target = row.target.map_or_else(String::new, |target| {
+                let (text, holds) = match target {
+                    Target::Times(most) => (format!("<= {most:.2} times"), ratio(index) <= most),
+                    Target::Nanos(most) => (format!("<= {most} ns"), is <= most),
+                    Target::TimesAnd(most, more) => {
                         (format!("<= {most} times + {more} ns"), is <= most * nanos[0] + more)
                     }
-                    Wanted::Millions(least) => (format!(">= {least} M/s"), 1e3 / is >= least),
-                    Wanted::SlowerThan(name) => {
+                    Target::Millions(least) => (format!(">= {least} M/s"), 1e3 / is >= least),
+                    Target::SlowerThan(name) => {
                         let other = self.rows.iter().position(|row| row.name == name);
                         let holds = other.is_some_and(|other| nanos[other] < is);
                         (format!("slower than {name}"), holds)
                     }
                 };
-                format!("{text}: {}", if holds { "reached" } else { "MISSED" })
+                format!("{text}: {}", if holds { "reached" } else { "missed" })
             });
-            let wanted = if is_growth { format!("{:.2}", grown(index)) } else { wanted };
+            let target = if is_growth { format!("{:.2}", grown(index)) } else { target };
             let (rate, ratio) = (1e3 / is, ratio(index));
-            println!("{:<40} {is:>12.1} {rate:>10.3} {ratio:>8.2}  {wanted}", row.name);
+            println!("{:<40} {is:>12.1} {rate:>10.3} {ratio:>8.2}  {target}", row.name);
         }
     }
 }
 
 impl Row<'_> {
-    /// How often the work is to be done in a turn.
+    /// Returns how many times the work is done in a turn.
     fn calibrate(&mut self, is_measured: bool) -> u64 {
         let mut times = 1;
         if is_measured {
@@ -174,26 +177,26 @@ impl Row<'_> {
     }
 }
 
-/// What the command line asks for.
+/// The options of the command line.
 struct Options {
     quick: bool,
-    /// Everything once, as a check that it works.
+    /// Runs everything once, to check that it works.
     test: bool,
     filter: Option<String>,
 }
 
 impl Options {
     fn read() -> Self {
-        let words: Vec<_> = env::args().skip(1).collect();
-        let has = |option: &str| words.iter().any(|word| word == option);
+        let args: Vec<_> = env::args().skip(1).collect();
+        let has = |option: &str| args.iter().any(|arg| arg == option);
         Self {
             quick: has("--quick"),
             test: has("--test") || !has("--bench"),
-            filter: words.iter().find(|word| !word.starts_with('-')).cloned(),
+            filter: args.iter().find(|arg| !arg.starts_with('-')).cloned(),
         }
     }
 
-    fn concerns(&self, name: &str) -> bool {
+    fn selects(&self, name: &str) -> bool {
         let rows = format!("{name}/");
         self.filter.as_ref().is_none_or(|filter| name.contains(filter) || filter.starts_with(&rows))
     }
@@ -207,7 +210,7 @@ impl Options {
     }
 }
 
-/// What criterion is told on the command line.
+/// Returns a criterion with the options of the command line.
 pub fn criterion() -> Criterion {
     Criterion::default().configure_from_args()
 }

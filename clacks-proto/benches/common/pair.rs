@@ -1,5 +1,5 @@
-//! Two towers behind TLS, in memory, on one link.
-#![allow(dead_code, unreachable_pub, reason = "each benchmark uses its own part")]
+//! Two towers with TLS in memory, with one link.
+#![allow(dead_code, unreachable_pub, reason = "each benchmark uses only parts of this module")]
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,7 +13,7 @@ use clacks_proto::{
 pub struct Pair {
     pub towers: [SecureTower; 2],
     links: Vec<[LinkId; 2]>,
-    wants: [Vec<LinkId>; 2],
+    links_to_send: [Vec<LinkId>; 2],
     buffer: Vec<u8>,
     pub delivered: u64,
 }
@@ -30,18 +30,18 @@ impl Pair {
             side += 1;
             SecureTower::new(tower, &Identity::generate().unwrap(), Trust::Open).unwrap()
         });
-        let (links, wants) = (Vec::new(), [Vec::new(), Vec::new()]);
-        Self { towers, links, wants, buffer: vec![0; 64 * 1024], delivered: 0 }
+        let (links, links_to_send) = (Vec::new(), [Vec::new(), Vec::new()]);
+        Self { towers, links, links_to_send, buffer: vec![0; 64 * 1024], delivered: 0 }
     }
 
-    /// The first tower dials the second, and both know each other when this returns.
-    pub fn meet(&mut self) {
+    /// Makes the first tower dial the second. Returns when each is alive for the other.
+    pub fn connect(&mut self) {
         let now = Instant::ORIGIN;
         self.towers[0].tower_mut().announce(&address(1), now).unwrap();
         while self.towers[0].tower().status_counts().alive == 0 {
             self.turn();
         }
-        // The second one has to find out that it is the first who calls.
+        // The second tower must learn that the caller is the first tower.
         self.towers[1].tower_mut().announce(&address(0), now).unwrap();
         while self.towers[1].tower().status_counts().alive == 0 {
             self.turn();
@@ -52,14 +52,14 @@ impl Pair {
         self.towers[side].tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
     }
 
-    /// Each side does what it is asked for, and what it writes arrives.
+    /// Executes the actions of both sides and delivers their bytes.
     pub fn turn(&mut self) {
         for side in [0, 1] {
-            self.act(side);
+            self.run_actions(side);
         }
     }
 
-    fn act(&mut self, side: usize) {
+    fn run_actions(&mut self, side: usize) {
         let now = Instant::ORIGIN;
         while let Some(action) = self.towers[side].poll_action() {
             match action {
@@ -70,7 +70,7 @@ impl Pair {
                     self.links.push(ends);
                     self.towers[side].handle(Event::Connected { link }, now);
                 }
-                Action::Send { link } => self.wants[side].push(link),
+                Action::Send { link } => self.links_to_send[side].push(link),
                 Action::Notify(Notice::MessageDelivered { .. }) => self.delivered += 1,
                 Action::Close { link, how, .. } => {
                     if how == CloseMode::Flush {
@@ -81,7 +81,7 @@ impl Pair {
                 _ => {}
             }
         }
-        while let Some(link) = self.wants[side].pop() {
+        while let Some(link) = self.links_to_send[side].pop() {
             self.send(side, link);
         }
     }
@@ -90,8 +90,8 @@ impl Pair {
         let Some(ends) = self.links.iter().find(|ends| ends[side] == link) else { return };
         let to = ends[1 - side];
         loop {
-            let mut room = &mut self.buffer[..];
-            let count = self.towers[side].transmit(link, &mut room);
+            let mut out = &mut self.buffer[..];
+            let count = self.towers[side].transmit(link, &mut out);
             if count == 0 {
                 return;
             }

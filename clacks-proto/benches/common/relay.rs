@@ -1,5 +1,5 @@
-//! A tower in memory that passes on what its peers hand to it.
-#![allow(dead_code, unreachable_pub, reason = "each benchmark uses its own part")]
+//! A tower in memory that forwards the messages of its peers.
+#![allow(dead_code, unreachable_pub, reason = "each benchmark uses only parts of this module")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -12,42 +12,43 @@ use clacks_proto::{
 
 pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// How many messages a peer hands over at once: what the default window admits.
-pub fn batch_of(body: usize) -> usize {
+/// Returns how many messages a peer hands over at once: a full default window.
+pub fn batch_len(body: usize) -> usize {
     (256 * 1024 / body).min(32)
 }
 
-/// A tower, and peers that hand it messages in turn and confirm at once what they get.
+/// A tower, and peers that hand over messages in turns and confirm messages at once.
 pub struct Relay {
     pub tower: Tower,
     links: Vec<LinkId>,
     now: Instant,
-    /// How much time passes in a turn.
-    pace: Duration,
-    /// What a peer sends in its turn.
+    /// The time that passes in a turn.
+    time_per_turn: Duration,
+    /// The bytes that a peer sends in its turn.
     batch: Vec<u8>,
-    /// How far it is from one message in it to the next.
-    stride: usize,
+    /// The length of each frame in the batch.
+    frame_len: usize,
     turns: u64,
     buffer: Vec<u8>,
-    senders: Vec<LinkId>,
+    links_to_send: Vec<LinkId>,
     pub delivered: u64,
 }
 
 impl Relay {
-    /// With so many peers, each on an open link, and bodies of so many bytes, as fast as it goes.
+    /// Returns a tower with `peers` peers on open links and an unlimited send rate. Bodies have
+    /// `body` bytes.
     pub fn new(peers: usize, body: usize) -> Self {
-        let mut config = roomy();
+        let mut config = unlimited_config();
         config.send_rate = SendRate::Unlimited;
         Self::with(config, Duration::ZERO, peers, body)
     }
 
-    /// The same, with so many messages that wait before those that come in.
+    /// Like [`new`](Self::new), but with `queue` messages in the queue.
     pub fn with_queue(queue: usize, peers: usize, body: usize) -> Self {
-        let mut config = roomy();
-        // In a turn, as many leave as come in.
+        let mut config = unlimited_config();
+        // As many messages leave in a turn as arrive.
         config.send_rate = SendRate::Every(Duration::from_micros(1));
-        let batch = u32::try_from(batch_of(body)).unwrap();
+        let batch = u32::try_from(batch_len(body)).unwrap();
         config.burst = batch;
         let mut relay = Self::with(config, batch * Duration::from_micros(1), peers, body);
         let message = Message::bytes(&vec![b'x'; body]);
@@ -58,9 +59,9 @@ impl Relay {
         relay
     }
 
-    fn with(config: Config, pace: Duration, peers: usize, body: usize) -> Self {
-        let mut relay = Self::meet(config, pace, peers, body);
-        // Everybody proves itself alive, and the tower is warm.
+    fn with(config: Config, time_per_turn: Duration, peers: usize, body: usize) -> Self {
+        let mut relay = Self::connect(config, time_per_turn, peers, body);
+        // Make all peers alive, and warm up the tower.
         for _ in 0..4 * peers + 100 {
             relay.turn();
         }
@@ -68,28 +69,28 @@ impl Relay {
         relay
     }
 
-    /// With so many peers who have only said hello.
-    pub fn greeted(peers: usize, body: usize) -> Self {
-        Self::meet(roomy(), Duration::ZERO, peers, body)
+    /// Returns a tower with peers that have sent only their hello.
+    pub fn with_hello_only(peers: usize, body: usize) -> Self {
+        Self::connect(unlimited_config(), Duration::ZERO, peers, body)
     }
 
-    fn meet(mut config: Config, pace: Duration, peers: usize, body: usize) -> Self {
+    fn connect(mut config: Config, time_per_turn: Duration, peers: usize, body: usize) -> Self {
         config.max_links = peers + 1 + peers / 8;
         config.max_half_open = peers;
         config.max_peers = peers.max(2);
         let tower = Tower::new(config, peer(0), &Seed::from_u64(1)).unwrap();
-        let (batch, stride) = batch(body);
+        let (batch, frame_len) = batch(body);
         let mut relay = Self {
             tower,
             links: Vec::new(),
             now: Instant::ORIGIN,
-            pace,
+            time_per_turn,
             batch,
-            stride,
+            frame_len,
             turns: 0,
-            // Takes all that a window admits, so that no frame is cut.
+            // Holds a whole window, so that no frame is split.
             buffer: vec![0; 512 * 1024],
-            senders: Vec::new(),
+            links_to_send: Vec::new(),
             delivered: 0,
         };
         for n in 0..peers {
@@ -97,50 +98,50 @@ impl Relay {
             let bytes = hello(n + 1);
             relay.tower.handle(Event::BytesArrived { link, bytes: &bytes }, relay.now);
             relay.links.push(link);
-            relay.settle();
+            relay.run_actions();
         }
         relay
     }
 
-    /// A batch comes in from one peer, and as many messages go out.
+    /// Receives a batch from one peer, and sends as many messages.
     pub fn turn(&mut self) {
         self.turns += 1;
-        let frames = self.batch.chunks_exact_mut(self.stride);
+        let frames = self.batch.chunks_exact_mut(self.frame_len);
         let first = self.turns * frames.len() as u64;
         for (frame, transfer) in frames.zip(first..) {
-            // Behind the head the transfer's number, and behind that and the attempt the first half
-            // of the nonce.
+            // The head of the frame is followed by the transfer's number, the attempt, and the
+            // nonce, of which the first half is set.
             frame[5..13].copy_from_slice(&transfer.to_be_bytes());
             frame[14..22].copy_from_slice(&self.turns.to_be_bytes());
         }
         let link = self.links[self.turns as usize % self.links.len()];
         self.tower.handle(Event::BytesArrived { link, bytes: &self.batch }, self.now);
-        if !self.pace.is_zero() {
-            self.now = self.now + self.pace;
+        if !self.time_per_turn.is_zero() {
+            self.now = self.now + self.time_per_turn;
             self.tower.handle(Event::TimerFired, self.now);
         }
-        self.settle();
+        self.run_actions();
     }
 
-    /// Carries out what the tower asks, and confirms what it sends.
-    fn settle(&mut self) {
+    /// Executes the actions of the tower, and confirms the messages that it sends.
+    fn run_actions(&mut self) {
         loop {
             while let Some(action) = self.tower.poll_action() {
                 match action {
-                    Action::Send { link } => self.senders.push(link),
+                    Action::Send { link } => self.links_to_send.push(link),
                     Action::Notify(Notice::MessageDelivered { .. }) => self.delivered += 1,
                     Action::Notify(_) => {}
                     other => panic!("{other:?}"),
                 }
             }
-            if self.senders.is_empty() {
+            if self.links_to_send.is_empty() {
                 return;
             }
-            while let Some(link) = self.senders.pop() {
+            while let Some(link) = self.links_to_send.pop() {
                 let mut last = None;
                 loop {
-                    let mut room = &mut self.buffer[..];
-                    let count = self.tower.transmit(link, &mut room);
+                    let mut out = &mut self.buffer[..];
+                    let count = self.tower.transmit(link, &mut out);
                     if count == 0 {
                         break;
                     }
@@ -157,14 +158,14 @@ impl Relay {
     }
 }
 
-/// The address of a peer.
+/// Returns the address of a peer.
 pub fn peer(n: usize) -> Address {
     let ip = Ipv4Addr::from(0x0a00_0000 + u32::try_from(n).unwrap());
     Address::new(&ip.to_string(), 8001).unwrap()
 }
 
-/// Room for everything that is measured here.
-pub fn roomy() -> Config {
+/// Returns a configuration whose limits are not reached in these benchmarks.
+pub fn unlimited_config() -> Config {
     let mut config = Config::default();
     config.heartbeat = None;
     config.strangers = Allowance { burst: u32::MAX, every: Duration::ZERO };
@@ -190,9 +191,9 @@ fn hello(n: usize) -> Vec<u8> {
     bytes
 }
 
-/// Messages as a peer sends them, and how long each is on the wire.
+/// Returns the frames of a batch, and the length of each frame.
 fn batch(body: usize) -> (Vec<u8>, usize) {
-    let count = batch_of(body);
+    let count = batch_len(body);
     let body = vec![b'x'; body];
     let mut bytes = Vec::new();
     for n in 0..count {
@@ -206,11 +207,11 @@ fn batch(body: usize) -> (Vec<u8>, usize) {
         })
         .encode(&mut bytes);
     }
-    let stride = bytes.len() / count;
-    (bytes, stride)
+    let frame_len = bytes.len() / count;
+    (bytes, frame_len)
 }
 
-/// The number of the last message in whole frames.
+/// Returns the number of the last message in complete frames.
 fn last_transfer(mut frames: &[u8]) -> Option<[u8; 8]> {
     let mut last = None;
     while let [kind, a, b, c, d, rest @ ..] = frames {

@@ -1,17 +1,17 @@
-//! What a driver does about errors of its listener.
+//! Back-off of a driver after errors of its listener.
 
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 
-/// How many connections are accepted before the links have their turn (guess).
+/// The maximum number of connections that are accepted before links are served (guess).
 pub const ACCEPTS_PER_TURN: usize = 32;
 
-/// How long to accept nothing after the operating system could not give a connection (guess). Most
-/// likely it lacks descriptors, and trying again at once would only use processor time until one is
-/// closed.
-const REST: Duration = Duration::from_millis(100);
+/// How long no connection is accepted after an error of the operating system (guess). The most
+/// likely cause is that the process has no free file descriptors. Retrying at once would only use
+/// processor time until one is closed.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Decides how long to accept nothing after an error.
+/// Decides how long no connection is accepted after an error.
 #[derive(Debug, Default)]
 pub struct AcceptBackoff {
     is_failing: bool,
@@ -23,8 +23,8 @@ impl AcceptBackoff {
         self.is_failing = false;
     }
 
-    /// Returns how long to accept nothing: zero if the error concerns a single connection. Logs the
-    /// first of several errors.
+    /// Returns how long no connection must be accepted. Returns zero if the error concerns a single
+    /// connection. Logs the first of consecutive errors.
     pub fn on_error(&mut self, error: &io::Error) -> Duration {
         if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) {
             return Duration::ZERO;
@@ -32,6 +32,6 @@ impl AcceptBackoff {
         if !core::mem::replace(&mut self.is_failing, true) {
             tracing::warn!(%error, "cannot accept connections; trying again");
         }
-        REST
+        RETRY_DELAY
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of one connection, on their way between a socket and the state machine.
+//! Moves the bytes of one connection between its socket and the state machine.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -13,28 +13,28 @@ use crate::event::Event;
 use crate::ids::LinkId;
 use crate::state_machine::StateMachine;
 
-/// How much is read or written at once: four full TLS records, or some thousand small messages. The
-/// most that waits for a peer that does not read.
+/// The maximum number of bytes that are read or written at once: four full TLS records, or about a
+/// thousand small messages. It is also the maximum that is buffered for a peer that does not read.
 pub const CHUNK: usize = 64 * 1024;
 
-/// How many chunks one link may read, and how many it may write, before other links have their turn
-/// (guess).
+/// The maximum number of chunks that a link reads, and that it writes, before other links are
+/// served (guess).
 const CHUNKS_PER_TURN: usize = 4;
 
-/// An established connection that belongs to a link. Moves bytes between a non-blocking socket and
-/// a [`Shared`] state machine.
+/// The established connection of a link. Moves bytes between a non-blocking socket and a [`Shared`]
+/// state machine.
 ///
-/// A driver passes on what it knows: [`on_readable`](Self::on_readable) and
-/// [`on_writable`](Self::on_writable) what the operating system reports, [`send`](Self::send) and
-/// [`flush`](Self::flush) what the state machine asks for. It calls [`turn`](Self::turn) as long as
-/// the connection [has work](Self::has_work). It waits for the socket to become readable if
-/// [`wants_readable`](Self::wants_readable), and writable if
-/// [`wants_writable`](Self::wants_writable). The [`Turn::Ended`] event is for the state machine,
-/// after the socket is closed.
+/// A driver calls [`on_readable`](Self::on_readable) and [`on_writable`](Self::on_writable) when
+/// the operating system reports readiness. It calls [`send`](Self::send) and [`flush`](Self::flush)
+/// when the state machine requests it. It calls [`turn`](Self::turn) while the connection [has
+/// work](Self::has_work). It waits until the socket is readable if
+/// [`wants_readable`](Self::wants_readable) returns true, and until it is writable if
+/// [`wants_writable`](Self::wants_writable) returns true. It passes the event of [`Turn::Ended`] to
+/// the state machine after it has closed the socket.
 ///
-/// A connection without work holds no buffer. One whose peer does not read holds one [`CHUNK`],
-/// which the peer has yet to take: the state machine is asked for more only when the socket has
-/// taken everything.
+/// A connection without work holds no buffer. A connection whose peer does not read holds one
+/// buffer of [`CHUNK`] bytes, because more bytes are taken from the state machine only when the
+/// socket has accepted all earlier ones.
 pub struct Connection {
     link: LinkId,
     readiness: Readiness,
@@ -42,7 +42,7 @@ pub struct Connection {
     writable: bool,
     /// The state machine may have something to send.
     send: bool,
-    /// The sending side is closed when everything is sent.
+    /// The sending side is shut down when everything is sent.
     flush: bool,
     pub(super) unsent: Option<Unsent>,
     /// The peer sends no more.
@@ -54,29 +54,29 @@ pub struct Connection {
 /// When the operating system reports that a socket is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// As long as the socket is ready. A read that leaves room in the buffer, or a write that
-    /// leaves bytes, is the last one until the next report.
+    /// As long as the socket is ready. After a read that does not fill the buffer, or a write that
+    /// leaves bytes, the next report is awaited.
     Level,
-    /// Once, when the socket becomes ready. A read or write that would block is the last one until
-    /// the next report.
+    /// Once, when the socket becomes ready. After a read or write that would block, the next report
+    /// is awaited.
     Edge,
 }
 
-/// How a turn of a connection ended.
+/// The result of a turn of a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Turn {
-    /// There is nothing to do until the socket or the state machine says so.
+    /// There is no work until the socket is ready or the state machine requests something.
     Idle,
-    /// There is more to do, but other links wait.
+    /// There is more work, but other links must be served first.
     Busy,
-    /// Everything is sent. Shut down the writing side of the socket. There is more to do if the
-    /// connection still has work.
+    /// Everything is sent. Shut down the writing side of the socket. Call [`Connection::has_work`]
+    /// to find out whether there is more work.
     ShutDownWrite,
     /// The connection has ended. Close the socket, then pass this event to the state machine.
     Ended(Event<'static>),
 }
 
-/// Bytes that the socket has not taken yet.
+/// Bytes that the socket has not accepted yet.
 pub(super) struct Unsent {
     buffer: Box<[u8]>,
     from: usize,
@@ -84,8 +84,8 @@ pub(super) struct Unsent {
 }
 
 impl Connection {
-    /// Returns a connection that may be ready for anything: one read and one write in vain cost
-    /// less than waiting.
+    /// Returns a connection whose socket is assumed to be readable and writable. One read and one
+    /// write that would block cost less than waiting for readiness.
     #[must_use]
     pub fn new(link: LinkId, readiness: Readiness) -> Self {
         Self {
@@ -101,47 +101,47 @@ impl Connection {
         }
     }
 
-    /// Notes that the socket may have something to read, or an error.
+    /// Notes that the socket may be readable or has an error.
     pub fn on_readable(&mut self) {
         self.readable = true;
     }
 
-    /// Notes that the socket may take bytes, or has an error.
+    /// Notes that the socket may be writable or has an error.
     pub fn on_writable(&mut self) {
         self.writable = true;
     }
 
-    /// Notes that the state machine has something to send.
+    /// Notes that the state machine has bytes to send.
     pub fn send(&mut self) {
         self.send = true;
     }
 
-    /// Notes that the connection is to be closed once everything is sent and the peer has closed
-    /// its side.
+    /// Requests the close of the connection after everything is sent and the peer has closed its
+    /// side.
     pub fn flush(&mut self) {
         self.flush = true;
     }
 
-    /// Returns whether a turn would do something.
+    /// Returns whether a turn would read or write.
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.can_read() || self.can_write()
     }
 
-    /// Returns whether bytes may arrive that the socket has not reported.
+    /// Returns whether the driver must wait until the socket is readable.
     #[must_use]
     pub fn wants_readable(&self) -> bool {
         !self.readable && !self.finished
     }
 
-    /// Returns whether bytes wait for the socket to take them.
+    /// Returns whether the driver must wait until the socket is writable.
     #[must_use]
     pub fn wants_writable(&self) -> bool {
         !self.writable && self.wants_write()
     }
 
-    /// Moves bytes both ways, up to a turn's worth. The driver then carries out the actions that
-    /// follow.
+    /// Reads and writes at most four chunks of [`CHUNK`] bytes each. The driver must then execute
+    /// the actions of the state machine.
     pub fn turn<M, S>(&mut self, shared: &Shared<M>, socket: &S) -> Turn
     where
         M: StateMachine,
@@ -186,8 +186,8 @@ impl Connection {
             return Ok(());
         }
         self.write(shared, socket).inspect_err(|_| {
-            // What the peer sent before it closed the connection, perhaps the reason, has arrived
-            // before the error.
+            // Bytes that the peer sent before it closed the connection arrived before the error.
+            // They may contain the reason.
             if !self.finished {
                 let _ = self.read(shared, socket);
             }
@@ -201,7 +201,7 @@ impl Connection {
     ) -> io::Result<()> {
         let mut buffer = shared.buffers.take();
         let result = self.read_through(&mut buffer, shared, &mut socket);
-        shared.buffers.give_back(buffer);
+        shared.buffers.put_back(buffer);
         result
     }
 
@@ -260,7 +260,7 @@ impl Connection {
                 Err(error) => return Err(error),
             }
             if unsent.from == unsent.to {
-                shared.buffers.give_back(unsent.buffer);
+                shared.buffers.put_back(unsent.buffer);
                 continue;
             }
             self.unsent = Some(unsent);
@@ -272,14 +272,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the next bytes that the state machine has for the link.
+    /// Returns the next bytes of the state machine for the link.
     fn next_chunk<M: StateMachine>(&self, shared: &Shared<M>) -> Option<Unsent> {
         let mut buffer = shared.buffers.take();
-        let mut room = &mut *buffer;
-        let count = shared.call(|machine, _| machine.transmit(self.link, &mut room));
+        let mut out = &mut *buffer;
+        let count = shared.call(|machine, _| machine.transmit(self.link, &mut out));
         match count.unwrap_or(0).min(CHUNK) {
             0 => {
-                shared.buffers.give_back(buffer);
+                shared.buffers.put_back(buffer);
                 None
             }
             to => Some(Unsent { buffer, from: 0, to }),
@@ -287,13 +287,13 @@ impl Connection {
     }
 }
 
-/// Buffers of [`CHUNK`] bytes for the connections of a tower. A connection takes one for as long as
-/// it has bytes to move.
+/// Buffers of [`CHUNK`] bytes for the connections of a tower. A connection takes a buffer while it
+/// moves bytes.
 #[derive(Default)]
 pub(super) struct Buffers(pub(super) Mutex<Vec<Box<[u8]>>>);
 
-/// How many unused buffers are kept: one to read and one to write. A tower moves the bytes of one
-/// link at a time.
+/// The maximum number of unused buffers that are kept: one to read and one to write. A tower moves
+/// the bytes of one link at a time.
 const SPARE_BUFFERS: usize = 2;
 
 impl Buffers {
@@ -302,7 +302,7 @@ impl Buffers {
         spare.unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice())
     }
 
-    pub(super) fn give_back(&self, buffer: Box<[u8]>) {
+    pub(super) fn put_back(&self, buffer: Box<[u8]>) {
         let mut spare = lock(&self.0);
         if spare.len() < SPARE_BUFFERS {
             spare.push(buffer);

@@ -1,4 +1,4 @@
-//! How a host is dialled. It must not depend on the runtime.
+//! Dialling of hosts, independent of the runtime.
 
 use alloc::string::ToString;
 use alloc::vec;
@@ -13,35 +13,35 @@ use std::time::Instant;
 use crate::address::Name;
 use crate::error::IoCause;
 
-/// How long an address of a host may be silent before the next one is tried as well. The deadline
-/// of the state machine is for all addresses together, and a silent one must not use it up. Default
-/// from RFC 8305 §5.
-const HEAD_START: Duration = Duration::from_millis(250);
+/// How long an attempt to connect may take before the next address is tried in parallel (RFC 8305
+/// §5). The state machine has one time-out for all addresses, and a silent address must not use it
+/// up.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The most addresses of one host that are tried (guess). The owner of a name decides how many it
-/// has.
+/// The maximum number of addresses of one host that are tried (guess). The owner of a name controls
+/// how many addresses it has.
 const MAX_ADDRESSES: usize = 16;
 
-/// The most names that a tower looks up at a time (guess). A look-up may take a thread for a
-/// minute, and one name that nobody knows must not keep the others waiting.
+/// The maximum number of names that a tower looks up at a time (guess). A look-up may block a
+/// thread for a minute, and an unknown name must not delay other look-ups.
 pub const MAX_LOOKUPS: usize = 16;
 
-/// The attempts to connect to the addresses of one host. `S` is a non-blocking socket. Dropping it
-/// gives up all attempts.
+/// Connects to one of the addresses of a host. `S` is a non-blocking socket. Dropping the dial
+/// cancels all attempts.
 ///
-/// The addresses are tried in the order of the resolver, at most 16 of them, each with a head start
-/// of 250 ms before the next. When an attempt fails, the next one begins at once. Attempts that
-/// have begun go on until one succeeds.
+/// The first 16 addresses are tried in the order of the resolver. The next attempt begins 250 ms
+/// after the previous one, or at once when an attempt fails. Earlier attempts continue until one
+/// succeeds.
 #[derive(Debug)]
 pub struct Dial<S> {
     addresses: vec::IntoIter<SocketAddr>,
     attempts: Vec<S>,
-    /// When the last attempt has used up its head start. `None`: at once.
+    /// When the next attempt begins. `None` means at once.
     next_at: Option<Instant>,
     failure: Option<IoCause>,
 }
 
-/// How far a dial has come.
+/// The progress of a dial.
 #[derive(Debug)]
 pub enum DialProgress<S> {
     /// Call [`Dial::advance`] when a socket may be ready, or at this time.
@@ -53,7 +53,7 @@ pub enum DialProgress<S> {
 }
 
 impl<S> Dial<S> {
-    /// Returns a dial to the addresses of a host. Nothing has begun.
+    /// Returns a dial to the addresses of a host. No attempt is started.
     #[must_use]
     pub fn new(resolved: Result<Vec<SocketAddr>, IoCause>) -> Self {
         let (mut addresses, failure) = match resolved {
@@ -64,13 +64,13 @@ impl<S> Dial<S> {
         Self { addresses: addresses.into_iter(), attempts: Vec::new(), next_at: None, failure }
     }
 
-    /// Returns the sockets of the attempts that have begun and not failed.
+    /// Returns the sockets of the attempts in progress.
     pub fn attempts(&self) -> &[S] {
         &self.attempts
     }
 
-    /// Goes on as far as possible without waiting. Needless calls do no harm. `connect` begins to
-    /// connect to an address, `is_connected` returns whether that is done.
+    /// Advances the dial as far as possible without blocking. It may be called at any time.
+    /// `connect` starts an attempt, and `is_connected` returns whether the attempt has succeeded.
     pub fn advance(
         &mut self,
         now: Instant,
@@ -94,7 +94,7 @@ impl<S> Dial<S> {
             match connect(address) {
                 Ok(attempt) => {
                     self.attempts.push(attempt);
-                    self.next_at = Some(now + HEAD_START);
+                    self.next_at = Some(now + ATTEMPT_DELAY);
                 }
                 Err(error) => self.on_failed(&error),
             }
@@ -105,10 +105,10 @@ impl<S> Dial<S> {
         DialProgress::Pending(self.next_at.filter(|_| self.addresses.len() > 0))
     }
 
-    /// Notes that an attempt failed. The dial fails with the cause of the last one.
+    /// Records the cause of a failed attempt. The dial fails with the cause of its last attempt.
     ///
-    /// An attempt for which this machine had no port, descriptor or memory proves nothing about the
-    /// host. Its cause counts only if all attempts failed like that.
+    /// An attempt that failed because this machine has no port, descriptor or memory says nothing
+    /// about the host. Its cause is reported only if all attempts failed for this reason.
     fn on_failed(&mut self, error: &io::Error) {
         let cause = IoCause::from(error);
         self.next_at = None;
@@ -118,14 +118,15 @@ impl<S> Dial<S> {
     }
 }
 
-/// Returns whether an attempt to connect has succeeded, from what its socket answers. That a socket
-/// is writable proves nothing: one whose attempt failed is writable too.
+/// Returns whether an attempt to connect has succeeded, given the results of `take_error`,
+/// `local_addr` and `peer_addr` of its socket. Writability is not sufficient, because the socket of
+/// a failed attempt is writable, too.
 ///
 /// # Errors
 ///
-/// If the attempt has failed, or the connection leads back to its own socket. A dial to a port of
-/// this machine where no process listens may be given that port for its own end, and TCP connects
-/// the socket with itself. The tower at that port could then not come back.
+/// Returns an error if the attempt has failed, or if the socket is connected to itself. TCP may
+/// connect a socket to itself if it dials a local port on which no process listens and gets the
+/// same port as its own. The tower could then not listen at that port again.
 pub fn is_connected(
     error: io::Result<Option<io::Error>>,
     local: io::Result<SocketAddr>,
@@ -147,18 +148,18 @@ pub fn is_connected(
 /// Returns whether an error means that a connection is not established yet.
 #[must_use]
 pub fn is_in_progress(error: &io::Error) -> bool {
-    // What a non-blocking connect reports on unixes. It has no stable `ErrorKind`.
+    // The error of a non-blocking connect on Unix. It has no stable `ErrorKind`.
     let in_progress = if cfg!(any(target_os = "linux", target_os = "android")) { 115 } else { 36 };
     matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock)
         || cfg!(unix) && error.raw_os_error() == Some(in_progress)
 }
 
-/// Looks up the addresses of a name, on a thread of its own: the resolver of the operating system
-/// blocks and can't be interrupted. Passes the result to `answer` on that thread.
+/// Looks up the addresses of a name on a new thread, because the resolver of the operating system
+/// blocks and can't be interrupted. Calls `answer` with the result on that thread.
 ///
 /// # Errors
 ///
-/// If no thread can be started. `answer` is not called.
+/// Returns an error if no thread can be started. `answer` is then not called.
 pub fn look_up(
     name: Name,
     port: NonZeroU16,
@@ -176,10 +177,10 @@ fn resolve(name: &Name, port: NonZeroU16) -> Result<Vec<SocketAddr>, IoCause> {
     }
 }
 
-/// Returns whether a look-up failed because this machine lacks something.
+/// Returns whether a look-up failed because this machine has no memory or descriptors.
 fn is_exhausted(error: &io::Error) -> bool {
-    // For want of memory (`EAI_MEMORY`) there is nothing but the text of the C library. For want of
-    // a descriptor, some resolvers say that the name is unknown.
+    // A lack of memory (`EAI_MEMORY`) can only be recognised by the text of the C library. If there
+    // is no free descriptor, some resolvers report that the name is unknown.
     IoCause::from(error) == IoCause::Exhausted
         || error.to_string().to_lowercase().contains("memory")
         || !has_descriptors()

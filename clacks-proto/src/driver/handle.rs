@@ -1,4 +1,4 @@
-//! The application's way to a tower that a driver runs.
+//! The application's interface to a tower that a driver runs.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::notices::Notices;
 use super::wait::Wait;
-use super::{Final, Life, Shared, lock};
+use super::{FinalState, Shared, State, lock};
 use crate::address::Address;
 use crate::config::Config;
 use crate::ids::{Fingerprint, PeerId};
@@ -17,39 +17,42 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::tower::{
-    EnqueueError, ExpandError, HeldMessage, Peer, PeerRecord, QueueUsage, RefusedMessage,
+    EnqueueError, ExpandError, HeldMessage, LinkInfo, Peer, PeerRecord, QueueUsage, RefusedMessage,
     StatusCounts, Tower,
 };
 
-/// The application's way to a tower that a driver runs, from any thread. Clones are the same tower.
+/// The application's interface to a tower that a driver runs. It can be used from any thread. All
+/// clones refer to the same tower.
 ///
-/// No method waits: each takes the tower's lock for a moment. What is waited for is returned as a
-/// [`Wait`]. Dropping the last handle does not stop the tower.
+/// No method blocks for longer than the lock of the tower is held. Methods with a later result
+/// return a [`Wait`]. Dropping the last handle does not stop the tower.
 ///
-/// - Verbs: [`enqueue`](Self::enqueue), [`deliver`](Self::deliver), [`expand`](Self::expand),
-///   [`announce`](Self::announce), [`ignore`](Self::ignore), [`unignore`](Self::unignore),
-///   [`forget`](Self::forget), [`pin`](Self::pin), [`restore`](Self::restore),
-///   [`shutdown`](Self::shutdown), [`shutdown_within`](Self::shutdown_within).
+/// - Methods that change the tower: [`enqueue`](Self::enqueue), [`deliver`](Self::deliver),
+///   [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
+///   [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
+///   [`restore`](Self::restore), [`shutdown`](Self::shutdown),
+///   [`shutdown_within`](Self::shutdown_within).
 /// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find),
-///   [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
+///   [`links`](Self::links), [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
 ///   [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),
 ///   [`address`](Self::address), [`local_addr`](Self::local_addr), [`identity`](Self::identity),
 ///   [`config`](Self::config), [`now`](Self::now).
-/// - [`notices`](Self::notices) for what the tower reports, [`wait`](Self::wait) for any condition,
-///   [`with`](Self::with) for the state machine itself, [`wake`](Self::wake) for its driver.
+/// - [`notices`](Self::notices) returns a reader of notices. [`wait`](Self::wait) waits for any
+///   condition. [`with`](Self::with) calls the state machine. [`wake`](Self::wake) wakes the
+///   driver.
 ///
-/// After the end of the driver, verbs refuse as in a shutdown. Getters answer for a tower with
-/// neither messages nor peers, except for [`stats`](Self::stats),
-/// [`queue_usage`](Self::queue_usage) and [`snapshot`](Self::snapshot), which stay as they were.
+/// After the end of the driver, methods that change the tower fail as during a shutdown. Getters
+/// return the values of a tower without messages and peers. [`stats`](Self::stats),
+/// [`queue_usage`](Self::queue_usage) and [`snapshot`](Self::snapshot) return the last values.
 pub struct Handle<M> {
     shared: Arc<Shared<M>>,
 }
 
-/// A message was delivered.
+/// The delivery of a message to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The peer that has confirmed the message. `None` if the notice that named it was dropped.
+    /// The peer that has confirmed the message. `None` if the notice of the delivery was dropped.
     pub to: Option<Address>,
 }
 
@@ -67,55 +70,56 @@ impl<M> fmt::Debug for Handle<M> {
 }
 
 impl<M: StateMachine + Send + 'static> Handle<M> {
-    /// Returns the handle to a state machine. For drivers.
+    /// Returns a handle to a state machine. Called by drivers.
     #[must_use]
     pub fn new(shared: Arc<Shared<M>>) -> Self {
         Self { shared }
     }
 
-    /// Puts a message into the queue, and returns its name.
+    /// Puts a message into the queue. Returns its nonce.
     ///
     /// # Errors
     ///
-    /// Returns the message, with the reason. Nothing has changed.
+    /// Returns the message and the reason. The tower has not changed.
     pub fn enqueue(&self, message: Message) -> Result<Nonce, RefusedMessage> {
         self.change(message, Tower::enqueue).unwrap_or_else(|message| Err(refused(message)))
     }
 
-    /// Puts a message into the queue. The result waits until a peer has confirmed it, and is `None`
-    /// if the driver ends before.
+    /// Puts a message into the queue. The result waits until a peer has confirmed the message. It
+    /// is `None` if the driver ends first.
     ///
     /// # Errors
     ///
-    /// Returns the message, with the reason. Nothing has changed.
+    /// Returns the message and the reason. The tower has not changed.
     pub fn deliver(&self, message: Message) -> Result<Wait<Option<Delivery>>, RefusedMessage> {
         let shared = &self.shared;
-        let nonce = self.change(message, |tower, message, now| {
+        let registered = self.change(message, |tower, message, now| {
             let nonce = tower.enqueue(message, now)?;
-            // Under the lock of the tower: the message can't be delivered before.
-            lock(&shared.deliveries).insert(nonce, None);
-            Ok(nonce)
+            // The lock of the tower is held, so the message can't be delivered before it is
+            // registered.
+            let mut deliveries = lock(&shared.deliveries);
+            Ok((nonce, deliveries.pending.entry(nonce).or_default().done.clone()))
         });
-        let nonce = nonce.unwrap_or_else(|message| Err(refused(message)))?;
-        let registered = Registered { shared: self.shared.clone(), nonce };
-        Ok(Wait::new(self.shared.changed.clone(), move || registered.check()))
+        let (nonce, done) = registered.unwrap_or_else(|message| Err(refused(message)))?;
+        let pending = PendingDelivery { shared: self.shared.clone(), nonce };
+        Ok(Wait::new(done, move || pending.check()))
     }
 
-    /// Adds a peer by its address, as new. A known peer stays as it is.
+    /// Adds a peer with the status new. A known peer does not change.
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer. Nothing has changed.
+    /// Returns the reason if the address can't be a peer. The tower has not changed.
     pub fn expand(&self, address: &Address) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.expand(address, now))
     }
 
-    /// Adds a peer by its address, and makes this tower known to it.
-    /// [`Notice::Announced`](crate::Notice::Announced) tells that the peer has confirmed.
+    /// Adds a peer, and announces this tower to it. [`Notice::Announced`](crate::Notice::Announced)
+    /// reports that the peer has confirmed.
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer. Nothing has changed.
+    /// Returns the reason if the address can't be a peer. The tower has not changed.
     pub fn announce(&self, address: &Address) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.announce(address, now))
     }
@@ -124,7 +128,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer. Nothing has changed.
+    /// Returns the reason if the address can't be a peer. The tower has not changed.
     pub fn ignore(&self, address: &Address) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.ignore(address, now))
     }
@@ -134,7 +138,7 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         self.change(address, Tower::unignore).unwrap_or(false)
     }
 
-    /// Forgets the peer at an address. Returns whether it was known. See [`Tower::forget`].
+    /// Forgets the peer at an address. Returns whether the peer was known. See [`Tower::forget`].
     pub fn forget(&self, address: &Address) -> bool {
         self.change(address, Tower::forget).unwrap_or(false)
     }
@@ -143,44 +147,44 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer, or the key is pinned to another address. Nothing has
-    /// changed.
+    /// Returns the reason if the address can't be a peer, or if the key is pinned to another
+    /// address. The tower has not changed.
     pub fn pin(&self, address: &Address, key: Fingerprint) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.pin(address, key, now))
     }
 
-    /// Restores a peer of an earlier start. See [`Tower::restore`].
+    /// Restores a peer from an earlier snapshot. See [`Tower::restore`].
     ///
     /// # Errors
     ///
-    /// If the address can't be a peer, or the key is pinned to another address. Nothing has
-    /// changed.
+    /// Returns the reason if the address can't be a peer, or if the key is pinned to another
+    /// address. The tower has not changed.
     pub fn restore(&self, record: &PeerRecord) -> Result<(), ExpandError> {
         self.change_peer(|tower, now| tower.restore(record, now))
     }
 
     /// Hands the queue to peers, closes all links and stops the tower. The result waits for the end
-    /// of the driver, and is the number of messages that no peer took: they are lost with the
-    /// tower.
+    /// of the driver. It is the number of messages that no peer took. These messages are lost with
+    /// the tower.
     ///
-    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown), and ends at
-    /// once when no peer can take anything.
+    /// The hand-over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown), and ends at
+    /// once when no peer can take a message.
     pub fn shutdown(&self) -> Wait<usize> {
         self.shutdown_within(self.config().timeouts.shutdown)
     }
 
-    /// Like [`shutdown`](Self::shutdown), with another limit for handing over the queue.
+    /// Like [`shutdown`](Self::shutdown), but with another time limit.
     pub fn shutdown_within(&self, limit: Duration) -> Wait<usize> {
-        // After the end there is nothing to shut down.
+        // There is nothing to do if the driver has ended.
         let _ = self.change((), |tower, (), now| tower.shutdown_within(limit, now));
         let shared = self.shared.clone();
-        Wait::new(self.shared.changed.clone(), move || match &*shared.lock() {
-            Life::Running { .. } => None,
-            Life::Over(last) => Some(last.left),
+        Wait::new(self.shared.ended.clone(), move || match &*shared.lock() {
+            State::Running { .. } => None,
+            State::Ended(last) => Some(last.left),
         })
     }
 
-    /// Returns a reader of what happens from now on.
+    /// Returns a reader of all notices from now on.
     #[must_use]
     pub fn notices(&self) -> Notices {
         self.shared.notices.subscribe()
@@ -189,89 +193,97 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     /// Calls the state machine with the current time, and wakes the driver. Returns `None` after
     /// the end of the driver.
     ///
-    /// The tower does nothing else meanwhile. `call` must not use a handle of this tower: it would
-    /// wait for itself.
+    /// The lock of the tower is held during the call. `call` must not use a handle of this tower,
+    /// because this would deadlock.
     pub fn with<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
         let result = self.shared.call(call);
         self.wake();
         result
     }
 
-    /// Makes the driver look at the state machine soon. A mio reactor returns from its current or
-    /// its next turn.
+    /// Wakes the driver, which then polls the state machine. A mio reactor returns from its current
+    /// or its next turn.
     pub fn wake(&self) {
         (self.shared.wake)();
     }
 
-    /// Waits until `condition` returns a value. It is called after each time that the tower has
-    /// acted, and must not use a handle of this tower. The result is `None` after the end of the
-    /// driver.
+    /// Waits until `condition` returns a value. The result is `None` after the end of the driver.
+    ///
+    /// `condition` is called at once, and each time after the driver has polled all actions. It
+    /// must not use a handle of this tower, because this would deadlock.
     pub fn wait<R: 'static>(
         &self,
         mut condition: impl FnMut(&M) -> Option<R> + Send + 'static,
     ) -> Wait<Option<R>> {
         let shared = self.shared.clone();
         Wait::new(self.shared.changed.clone(), move || match &*shared.lock() {
-            Life::Running { machine, .. } => condition(machine).map(Some),
-            Life::Over(_) => Some(None),
+            State::Running { machine, .. } => condition(machine).map(Some),
+            State::Ended(_) => Some(None),
         })
     }
 
-    /// Returns all messages that the tower holds: one entry each, whose body is shared.
+    /// Returns all messages that the tower holds. The bodies are shared, not copied.
     #[must_use]
     pub fn peek(&self) -> Vec<HeldMessage> {
-        self.look(|tower| tower.peek().collect(), |_| Vec::new())
+        self.read(|tower| tower.peek().collect(), |_| Vec::new())
     }
 
     /// Returns all peers that the tower knows.
     #[must_use]
     pub fn survey(&self) -> Vec<Peer> {
-        self.look(|tower| tower.survey().collect(), |_| Vec::new())
+        self.read(|tower| tower.survey().collect(), |_| Vec::new())
     }
 
-    /// Returns the peer with an address.
+    /// Returns the peer with an address, if it is known.
     #[must_use]
     pub fn find(&self, address: &Address) -> Option<Peer> {
-        self.look(|tower| tower.find(address), |_| None)
+        self.read(|tower| tower.find(address), |_| None)
+    }
+
+    /// Returns all links that have not ended.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkInfo> {
+        self.read(|tower| tower.links().collect(), |_| Vec::new())
     }
 
     /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.look(|tower| *tower.stats(), |last| last.stats)
+        self.read(|tower| *tower.stats(), |last| last.stats)
     }
 
-    /// Returns how much of the queue is used.
+    /// Returns how many messages and bytes the queue holds.
     #[must_use]
     pub fn queue_usage(&self) -> QueueUsage {
-        self.look(Tower::queue_usage, |last| last.usage)
+        self.read(Tower::queue_usage, |last| last.usage)
     }
 
-    /// Returns how many peers have each status.
+    /// Returns the number of peers with each status.
     #[must_use]
     pub fn status_counts(&self) -> StatusCounts {
-        self.look(Tower::status_counts, |_| StatusCounts::default())
+        self.read(Tower::status_counts, |_| StatusCounts::default())
     }
 
-    /// Returns the peers to be kept for the next start. See [`Tower::snapshot`].
+    /// Returns the records of the peers for [`restore`](Self::restore) at the next start. See
+    /// [`Tower::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<PeerRecord> {
-        self.look(|tower| tower.snapshot().collect(), |last| last.peers.clone())
+        self.read(|tower| tower.snapshot().collect(), |last| last.peers.clone())
     }
 
-    /// Returns the address at which peers reach the tower.
+    /// Returns the address at which peers dial the tower.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.shared.fixed.address
     }
 
-    /// Returns where the tower listens.
+    /// Returns the local address of the listener.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.fixed.local_addr
     }
 
-    /// Returns the key that the tower proves to peers, if it does.
+    /// Returns the fingerprint of the tower's key, or `None` without TLS.
     #[must_use]
     pub fn identity(&self) -> Option<Fingerprint> {
         self.shared.fixed.identity
@@ -283,23 +295,24 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         &self.shared.fixed.config
     }
 
-    /// Returns the time on the tower's clock, on which [`Peer::since`] is told.
+    /// Returns the time of the tower's clock, which [`Peer::since`] refers to.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.shared.now()
     }
 
-    /// Calls a verb, and wakes the driver. Returns the argument after the end of the driver.
+    /// Calls a method that changes the tower, and wakes the driver. Returns the argument after the
+    /// end of the driver.
     fn change<A, R>(
         &self,
         argument: A,
-        verb: impl FnOnce(&mut Tower, A, Instant) -> R,
+        method: impl FnOnce(&mut Tower, A, Instant) -> R,
     ) -> Result<R, A> {
         let result = match &mut *self.shared.lock() {
-            Life::Running { machine, .. } => {
-                Ok(verb(machine.tower_mut(), argument, self.shared.now()))
+            State::Running { machine, .. } => {
+                Ok(method(machine.tower_mut(), argument, self.shared.now()))
             }
-            Life::Over(_) => Err(argument),
+            State::Ended(_) => Err(argument),
         };
         self.wake();
         result
@@ -307,16 +320,20 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
 
     fn change_peer(
         &self,
-        verb: impl FnOnce(&mut Tower, Instant) -> Result<PeerId, ExpandError>,
+        method: impl FnOnce(&mut Tower, Instant) -> Result<PeerId, ExpandError>,
     ) -> Result<(), ExpandError> {
-        let result = self.change((), |tower, (), now| verb(tower, now));
+        let result = self.change((), |tower, (), now| method(tower, now));
         result.unwrap_or(Err(ExpandError::ShuttingDown)).map(|_| ())
     }
 
-    fn look<R>(&self, look: impl FnOnce(&Tower) -> R, after: impl FnOnce(&Final) -> R) -> R {
+    fn read<R>(
+        &self,
+        getter: impl FnOnce(&Tower) -> R,
+        after_end: impl FnOnce(&FinalState) -> R,
+    ) -> R {
         match &*self.shared.lock() {
-            Life::Running { machine, .. } => look(machine.tower()),
-            Life::Over(last) => after(last),
+            State::Running { machine, .. } => getter(machine.tower()),
+            State::Ended(last) => after_end(last),
         }
     }
 }
@@ -325,24 +342,25 @@ fn refused(message: Message) -> RefusedMessage {
     RefusedMessage { message, reason: EnqueueError::ShuttingDown }
 }
 
-/// A message whose delivery is waited for.
-struct Registered<M> {
+/// A message whose delivery is awaited.
+struct PendingDelivery<M> {
     shared: Arc<Shared<M>>,
     nonce: Nonce,
 }
 
-impl<M: StateMachine> Registered<M> {
-    /// Returns the delivery if the message was delivered, and `None` inside if it will not be.
+impl<M: StateMachine> PendingDelivery<M> {
+    /// Returns the delivery if the message was delivered, or `Some(None)` if it won't be.
     fn check(&self) -> Option<Option<Delivery>> {
-        // Before the look: a delivery may come between the two, but none comes after the end.
-        let is_over = matches!(&*self.shared.lock(), Life::Over(_));
-        let delivery = lock(&self.shared.deliveries).get(&self.nonce).cloned().flatten();
+        // Check the end first. A delivery may arrive between the two checks, but not after the end.
+        let is_over = matches!(&*self.shared.lock(), State::Ended(_));
+        let deliveries = lock(&self.shared.deliveries);
+        let delivery = deliveries.pending.get(&self.nonce).and_then(|it| it.delivery.clone());
         (delivery.is_some() || is_over).then_some(delivery)
     }
 }
 
-impl<M> Drop for Registered<M> {
+impl<M> Drop for PendingDelivery<M> {
     fn drop(&mut self) {
-        lock(&self.shared.deliveries).remove(&self.nonce);
+        lock(&self.shared.deliveries).pending.remove(&self.nonce);
     }
 }

@@ -1,17 +1,20 @@
-//! For drivers: what a driver with sockets needs besides a [`StateMachine`], on any runtime.
+//! Components for drivers that use sockets, on any runtime.
 //!
-//! [`Shared`] is a state machine behind a lock, with a clock, and with answers after its end. A
-//! driver calls [`Shared::handle`], carries out what [`Shared::poll_action`] returns until it
-//! returns `None`, sleeps until [`Shared::next_wakeup`], and calls [`Shared::end`] when it stops.
-//! [`Connection`] moves the bytes of a link. [`Dial`] tries the addresses of a host.
-//! [`AcceptBackoff`] says how long to rest after an error of the listener.
+//! [`Shared`] is a [`StateMachine`] behind a lock, with a clock. A driver calls [`Shared::handle`],
+//! executes the actions of [`Shared::poll_action`] until it returns `None`, sleeps until
+//! [`Shared::next_wakeup`], and calls [`Shared::end`] when it stops. [`Connection`] moves the bytes
+//! of a link. [`Dial`] tries the addresses of a host. [`AcceptBackoff`] returns how long to pause
+//! after an error of the listener.
 //!
-//! [`Handle`] is the application's way to the same state machine, with the same verbs on every
-//! runtime. [`Notices`] reads what the tower reports. [`Wait`] waits for a condition, with or
-//! without an async runtime.
+//! [`Handle`] is the application's interface to the same state machine, with the same methods on
+//! every runtime. [`Notices`] reads the notices of the tower. [`Wait`] waits for a condition, with
+//! or without an async runtime.
 //!
-//! No socket is opened in here, and no thread is started except to look up a name. The constants
-//! are limits that all runtimes share.
+//! This module opens no connections, and starts no threads except for name look-ups. Its constants
+//! are limits for all runtimes.
+//!
+//! Changed keys and closed links are logged with `tracing`, at the levels `WARN` and `DEBUG`
+//! and with the target `clacks_proto::notices`.
 #![allow(clippy::disallowed_types, reason = "drivers have a clock")]
 
 mod accept;
@@ -52,45 +55,71 @@ pub use wait::Wait;
 use connection::Buffers;
 use notices::Broadcast;
 
-/// How many turns links take before timers, verbs and new connections are served (guess).
+/// The number of turns of links before timers, commands and new connections are served (guess).
 pub const LINKS_PER_TURN: usize = 8;
 
-/// A timer that fires later than this is overdue: the process may have been suspended (guess). The
-/// driver then reads what has arrived at its sockets before it passes [`Event::TimerFired`],
-/// because peers may have answered in time.
+/// A timer that fires later than this is overdue, for example because the process was suspended
+/// (guess). The driver then reads the bytes that have arrived before it passes
+/// [`Event::TimerFired`], because peers may have answered in time.
 pub const OVERDUE: Duration = Duration::from_millis(10);
 
-/// How many turns each link may take before an overdue timer fires (guess). They are enough to read
-/// 1 MiB, which is more than a default window. Without a limit, a peer that never stops sending
-/// could hold up the timer.
+/// The maximum number of turns of each link before an overdue timer fires (guess). They suffice to
+/// read 1 MiB, which is more than a default window. The limit prevents a peer that sends
+/// continuously from delaying the timer.
 pub const CATCH_UP_TURNS: usize = 4;
 
-/// An application's function that looks at a message before it is queued. It gets the message and
-/// the peer that handed it over, if it is known.
+/// A function of the application that screens messages before they are queued. Its arguments are
+/// the message and the peer that handed it over, if that peer is known.
 pub type Screen = Box<dyn FnMut(&Message, Option<&Address>) -> Verdict + Send>;
 
-/// How many notices are taken from the state machine at a time.
+/// The maximum number of notices that are taken from the state machine at a time.
 const NOTICES_PER_BATCH: usize = 64;
 
-/// A state machine behind a lock, for as long as its driver lives; then what is left of it.
+/// A state machine behind a lock. After the end of its driver, only its last values remain.
 ///
-/// The lock is held for one call of the state machine at a time, and never while other code runs,
-/// except for what [`Handle::with`] and [`Handle::wait`] are given.
+/// The lock is held during single calls of the state machine. Other code runs under the lock only
+/// in [`call`](Self::call), [`Handle::with`] and [`Handle::wait`].
 pub struct Shared<M> {
-    state: Mutex<Life<M>>,
+    state: Mutex<State<M>>,
     fixed: Fixed,
     origin: std::time::Instant,
     wake: Box<dyn Fn() + Send + Sync>,
     buffers: Buffers,
-    /// The memory of [`poll_action`](Self::poll_action): empty between calls.
+    /// A buffer of [`poll_action`](Self::poll_action), which is empty between calls.
     batch: Mutex<Vec<Notice>>,
     notices: Broadcast,
-    deliveries: Mutex<BTreeMap<Nonce, Option<Delivery>>>,
-    /// Notified after the state machine has acted, and at the end.
+    deliveries: Mutex<Deliveries>,
+    /// Notified after all queued actions were polled, and at the end.
     changed: Arc<Changed>,
+    /// Notified at the end.
+    ended: Arc<Changed>,
 }
 
-/// What never changes about a tower.
+/// The deliveries that the application waits for.
+#[derive(Default)]
+struct Deliveries {
+    pending: BTreeMap<Nonce, DeliveryState>,
+    /// Notices were dropped, and some of them may have been those of deliveries.
+    has_missed: bool,
+}
+
+#[derive(Default)]
+struct DeliveryState {
+    delivery: Option<Delivery>,
+    /// Notified when `delivery` is set, and at the end.
+    done: Arc<Changed>,
+}
+
+impl DeliveryState {
+    /// Sets the delivery, unless it is set. Returns the event to notify after the locks are released,
+    /// because it runs wakers.
+    fn resolve(&mut self, to: Option<Address>) -> Arc<Changed> {
+        self.delivery.get_or_insert(Delivery { to });
+        self.done.clone()
+    }
+}
+
+/// Properties of a tower that never change.
 struct Fixed {
     local_addr: SocketAddr,
     address: Address,
@@ -98,24 +127,24 @@ struct Fixed {
     config: Config,
 }
 
-enum Life<M> {
+enum State<M> {
     Running { machine: M, left: Option<usize> },
-    Over(Box<Final>),
+    Ended(Box<FinalState>),
 }
 
-/// What is known of a tower after its end.
-struct Final {
+/// The last values of a tower, after the end of its driver.
+struct FinalState {
     stats: Stats,
     usage: QueueUsage,
     peers: Vec<PeerRecord>,
-    /// The messages that no peer took.
+    /// The number of messages that no peer took.
     left: usize,
 }
 
 impl<M: StateMachine> Shared<M> {
-    /// Puts a state machine behind a lock. Its clock starts now. `wake` makes the driver call
-    /// [`poll_action`](Self::poll_action) and [`next_wakeup`](Self::next_wakeup) soon; it is called
-    /// from any thread.
+    /// Puts a state machine behind a lock. Its clock starts at zero. `wake` must make the driver
+    /// call [`poll_action`](Self::poll_action) and [`next_wakeup`](Self::next_wakeup) soon. It is
+    /// called from any thread.
     pub fn new(
         machine: M,
         local_addr: SocketAddr,
@@ -129,7 +158,7 @@ impl<M: StateMachine> Shared<M> {
             config: tower.config().clone(),
         };
         Arc::new(Self {
-            state: Mutex::new(Life::Running { machine, left: None }),
+            state: Mutex::new(State::Running { machine, left: None }),
             fixed,
             origin: std::time::Instant::now(),
             wake: Box::new(wake),
@@ -137,43 +166,44 @@ impl<M: StateMachine> Shared<M> {
             batch: Mutex::default(),
             notices: Broadcast::default(),
             deliveries: Mutex::default(),
-            changed: Arc::new(Changed::new()),
+            changed: Arc::default(),
+            ended: Arc::default(),
         })
     }
 
-    /// Returns where the tower listens.
+    /// Returns the local address of the listener.
     pub fn local_addr(&self) -> SocketAddr {
         self.fixed.local_addr
     }
 
-    /// Returns the time on the state machine's clock.
+    /// Returns the time of the state machine's clock.
     pub fn now(&self) -> Instant {
         let nanos = self.origin.elapsed().as_nanos();
         Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Returns a time of the state machine's clock on the operating system's, unless that is out of
-    /// its range.
+    /// Converts a time of the state machine's clock to the clock of the operating system. Returns
+    /// `None` if the time is out of range there.
     pub fn to_std(&self, at: Instant) -> Option<std::time::Instant> {
         self.origin.checked_add(at.duration_since(Instant::ORIGIN))
     }
 
-    /// Calls the state machine with the current time. Returns `None` after the end. The driver then
-    /// carries out the [actions](Self::poll_action) that follow.
+    /// Calls the state machine with the current time. Returns `None` after the end of the driver.
+    /// The driver must then execute the [actions](Self::poll_action) that follow.
     pub fn call<R>(&self, call: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
         match &mut *self.lock() {
-            Life::Running { machine, .. } => Some(call(machine, self.now())),
-            Life::Over(_) => None,
+            State::Running { machine, .. } => Some(call(machine, self.now())),
+            State::Ended(_) => None,
         }
     }
 
-    /// Passes an event to the state machine, with the current time.
+    /// Passes an event to the state machine with the current time.
     pub fn handle(&self, event: Event<'_>) {
         self.call(|machine, now| machine.handle(event, now));
     }
 
-    /// Returns a link for an inbound connection. `None` if the state machine refuses the
-    /// connection: drop it.
+    /// Returns a link for an inbound connection. If it returns `None`, the state machine has
+    /// refused the connection, and the driver must drop it.
     pub fn accept(&self, from: IpAddr) -> Option<LinkId> {
         match self.call(|machine, now| machine.accept(from, now))? {
             Ok(link) => {
@@ -191,18 +221,18 @@ impl<M: StateMachine> Shared<M> {
     pub fn decide(&self, offer: OfferId, verdict: Verdict) {
         let decided = self.call(|machine, now| machine.tower_mut().decide(offer, verdict, now));
         if let Some(Err(error)) = decided {
-            tracing::debug!(%error, "a verdict had no effect");
+            tracing::debug!(%error, "verdict without effect");
         }
     }
 
-    /// Returns the next action that the driver must carry out. Notices are passed to their readers.
+    /// Returns the next action that the driver must execute. Notices are passed to their readers.
     pub fn poll_action(&self) -> Option<Action> {
         let mut notices = core::mem::take(&mut *lock(&self.batch));
         let action = loop {
             let action = self.poll_machine(&mut notices);
             let may_be_more = action.is_none() && notices.len() == NOTICES_PER_BATCH;
             notices.iter().for_each(log);
-            self.note_deliveries(&notices);
+            self.resolve_deliveries(&notices);
             self.notices.send(&mut notices);
             if !may_be_more {
                 break action;
@@ -210,14 +240,16 @@ impl<M: StateMachine> Shared<M> {
         };
         *lock(&self.batch) = notices;
         if action.is_none() {
+            self.resolve_missed_deliveries();
             self.changed.notify(usize::MAX);
         }
         action
     }
 
-    /// Returns the next action that is no notice, and the notices before it.
+    /// Returns the next action that is not a notice, and appends the notices before it to
+    /// `notices`.
     fn poll_machine(&self, notices: &mut Vec<Notice>) -> Option<Action> {
-        let Life::Running { machine, left } = &mut *self.lock() else { return None };
+        let State::Running { machine, left } = &mut *self.lock() else { return None };
         while notices.len() < NOTICES_PER_BATCH {
             match machine.poll_action()? {
                 Action::Notify(notice) => {
@@ -232,74 +264,87 @@ impl<M: StateMachine> Shared<M> {
         None
     }
 
-    /// Returns when the state machine wants its timer; [`Instant::FAR_FUTURE`] if it wants none.
+    /// Returns when to pass [`Event::TimerFired`], or [`Instant::FAR_FUTURE`] for never.
     pub fn next_wakeup(&self) -> Instant {
         match &*self.lock() {
-            Life::Running { machine, .. } => {
+            State::Running { machine, .. } => {
                 machine.next_wakeup().map_or(Instant::FAR_FUTURE, |wakeup| wakeup.at)
             }
-            Life::Over(_) => Instant::FAR_FUTURE,
+            State::Ended(_) => Instant::FAR_FUTURE,
         }
     }
 
-    /// Returns how far a shutdown has come; [`ShutdownProgress::Done`] as well after the end.
+    /// Returns the progress of a shutdown, which is [`ShutdownProgress::Done`] after the end of the
+    /// driver.
     pub fn shutdown_progress(&self) -> ShutdownProgress {
         match &*self.lock() {
-            Life::Running { machine, .. } => machine.tower().shutdown_progress(),
-            Life::Over(_) => ShutdownProgress::Done,
+            State::Running { machine, .. } => machine.tower().shutdown_progress(),
+            State::Ended(_) => ShutdownProgress::Done,
         }
     }
 
-    /// Ends the state machine: the driver stops. Everything that waits for it returns. Calling it
-    /// again changes nothing.
+    /// Ends the state machine when the driver stops. All waits and readers end. Further calls have
+    /// no effect.
     pub fn end(&self) {
         let ended = {
-            let mut life = self.lock();
-            let Life::Running { machine, left } = &*life else { return };
+            let mut state = self.lock();
+            let State::Running { machine, left } = &*state else { return };
             let tower = machine.tower();
             let usage = tower.queue_usage();
             let left = left.unwrap_or(usage.messages);
             let peers = tower.snapshot().collect();
-            let last = Final { stats: *tower.stats(), usage, peers, left };
-            core::mem::replace(&mut *life, Life::Over(Box::new(last)))
+            let last = FinalState { stats: *tower.stats(), usage, peers, left };
+            core::mem::replace(&mut *state, State::Ended(Box::new(last)))
         };
-        // Not under the lock: a state machine may hold much.
+        // Dropped without the lock, because freeing a state machine may take long.
         drop(ended);
         self.notices.close();
         self.changed.notify(usize::MAX);
+        self.ended.notify(usize::MAX);
+        let events: Vec<_> =
+            lock(&self.deliveries).pending.values().map(|it| it.done.clone()).collect();
+        notify_all(&events);
     }
 
-    /// Resolves what waits for the delivery of messages.
-    fn note_deliveries(&self, notices: &[Notice]) {
-        if lock(&self.deliveries).is_empty() {
+    /// Resolves the waits for messages that were delivered.
+    fn resolve_deliveries(&self, notices: &[Notice]) {
+        let mut resolved = Vec::new();
+        {
+            let mut deliveries = lock(&self.deliveries);
+            if deliveries.pending.is_empty() {
+                return;
+            }
+            for notice in notices {
+                match notice {
+                    Notice::MessageDelivered { nonce, to, .. } => {
+                        let pending = deliveries.pending.get_mut(nonce);
+                        resolved.extend(pending.map(|it| it.resolve(Some(to.clone()))));
+                    }
+                    Notice::Missed { .. } => deliveries.has_missed = true,
+                    _ => {}
+                }
+            }
+        }
+        notify_all(&resolved);
+    }
+
+    /// Resolves the waits for messages that the tower no longer holds, if notices were dropped. All
+    /// queued notices must be polled: one of them may be that of a delivery.
+    fn resolve_missed_deliveries(&self) {
+        if !core::mem::take(&mut lock(&self.deliveries).has_missed) {
             return;
         }
-        for notice in notices {
-            match notice {
-                Notice::MessageDelivered { nonce, to, .. } => {
-                    if let Some(delivery) = lock(&self.deliveries).get_mut(nonce) {
-                        delivery.get_or_insert_with(|| Delivery { to: Some(to.clone()) });
-                    }
-                }
-                Notice::Missed { .. } => self.find_missed_deliveries(),
-                _ => {}
-            }
+        let mut resolved = Vec::new();
+        if let State::Running { machine, .. } = &*self.lock() {
+            let held: BTreeSet<Nonce> = machine.tower().peek().map(|held| held.nonce).collect();
+            let mut deliveries = lock(&self.deliveries);
+            let left = deliveries.pending.iter_mut().filter(|(nonce, _)| !held.contains(nonce));
+            resolved.extend(left.map(|(_, pending)| pending.resolve(None)));
         }
+        notify_all(&resolved);
     }
 
-    /// Resolves what waits for messages that the tower no longer holds: the notices of their
-    /// deliveries were dropped.
-    fn find_missed_deliveries(&self) {
-        let Life::Running { machine, .. } = &*self.lock() else { return };
-        let held: BTreeSet<Nonce> = machine.tower().peek().map(|held| held.nonce).collect();
-        for (nonce, delivery) in &mut *lock(&self.deliveries) {
-            if !held.contains(nonce) {
-                delivery.get_or_insert(Delivery { to: None });
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Life<M>> {
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
         lock(&self.state)
     }
 }
@@ -310,21 +355,32 @@ impl<M> fmt::Debug for Shared<M> {
     }
 }
 
+fn notify_all(events: &[Arc<Changed>]) {
+    events.iter().for_each(|event| _ = event.notify(usize::MAX));
+}
+
+/// The target of logged notices, so that an application that shows notices can filter the log.
+const NOTICES_TARGET: &str = "clacks_proto::notices";
+
 fn log(notice: &Notice) {
     match notice {
         Notice::KeyChanged { peer, seen } => {
-            tracing::warn!(%peer, ?seen, "another key than the one pinned for this address");
+            let seen = seen.as_ref().map(tracing::field::display);
+            tracing::warn!(
+                target: NOTICES_TARGET, %peer, seen,
+                "the key differs from the one pinned for this address"
+            );
         }
         Notice::LinkClosed { link, peer, reason } => {
             let peer = peer.as_ref().map(tracing::field::display);
-            tracing::debug!(?link, peer, %reason, "link closed");
+            tracing::debug!(target: NOTICES_TARGET, ?link, peer, %reason, "link closed");
         }
         _ => {}
     }
 }
 
-/// Locks a mutex, poisoned or not: a panic of another thread is reported there, and must not
-/// spread.
+/// Locks a mutex and ignores poisoning. A panic is reported in its own thread and must not spread
+/// to others.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What a tower tells its application, for any number of readers.
+//! The notices of a tower, for any number of readers.
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -18,30 +18,28 @@ use super::lock;
 use crate::event::Notice;
 use crate::message::Message;
 
-/// The most notices that wait for one reader. Older ones are dropped and counted in a
-/// [`Notice::Missed`]. Default: 1 024 (guess: a second of a tower that passes a few hundred
-/// messages a second).
+/// The maximum number of unread notices of one reader (guess: one second of a tower that passes a
+/// few hundred messages a second). Older notices are dropped and counted in a [`Notice::Missed`].
 pub const NOTICES_CAPACITY: usize = 1_024;
 
-/// The most bytes of message bodies that wait for one reader, unless it is a single message. Older
-/// notices are dropped and counted in a [`Notice::Missed`]. Default: 4 MiB (guess).
+/// The maximum number of bytes of message bodies in the unread notices of one reader (guess). A
+/// single notice may exceed it. Older notices are dropped and counted in a [`Notice::Missed`].
 pub const NOTICES_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a tower tells its application, from the call of [`Handle::notices`](super::Handle::notices)
+/// A reader of the notices of a tower, from the call of [`Handle::notices`](super::Handle::notices)
 /// on.
 ///
-/// Each reader gets all [`Notice`]s, and can wait for them in any of these ways:
-/// [`recv`](Self::recv) or [`Stream`] in async code; [`recv_blocking`](Self::recv_blocking),
-/// [`recv_timeout`](Self::recv_timeout), [`try_recv`](Self::try_recv) or [`iter`](Self::iter) in
-/// other code. A slow reader never holds up the tower: it loses the oldest notices beyond
-/// [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and a [`Notice::Missed`] tells it how many. The end
-/// is the end of the driver.
+/// Each reader receives all [`Notice`]s. Async code uses [`recv`](Self::recv) or [`Stream`]. Other
+/// code uses [`recv_blocking`](Self::recv_blocking), [`recv_timeout`](Self::recv_timeout),
+/// [`try_recv`](Self::try_recv) or [`iter`](Self::iter). A slow reader never delays the tower. It
+/// loses the oldest notices beyond [`NOTICES_CAPACITY`] and [`NOTICES_BYTES`], and receives a
+/// [`Notice::Missed`] with their number. The reader ends with the driver.
 pub struct Notices {
     reader: Arc<Reader>,
     listener: Option<EventListener>,
 }
 
-/// There is no notice yet, or there will be none.
+/// The error of [`Notices::try_recv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryRecvError {
     /// There is no notice yet.
@@ -50,10 +48,10 @@ pub enum TryRecvError {
     Closed,
 }
 
-/// There was no notice in time, or there will be none.
+/// The error of [`Notices::recv_timeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecvTimeoutError {
-    /// There was no notice in time.
+    /// No notice arrived in time.
     Timeout,
     /// The driver has ended, and all notices are read.
     Closed,
@@ -81,18 +79,18 @@ impl core::error::Error for TryRecvError {}
 impl core::error::Error for RecvTimeoutError {}
 
 impl Notices {
-    /// Waits for the next notice. Returns `None` after the end of the driver. Cancelling loses no
-    /// notice.
+    /// Waits for the next notice. Returns `None` after the end of the driver. No notice is lost if
+    /// the future is dropped.
     pub async fn recv(&mut self) -> Option<Notice> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
     /// Blocks until the next notice. Returns `None` after the end of the driver.
     ///
-    /// Not for the thread that runs the driver: it would wait for itself.
+    /// Do not call it on the thread that runs the driver, because this would deadlock.
     pub fn recv_blocking(&mut self) -> Option<Notice> {
         loop {
-            // Before the look, so that no notification is missed.
+            // Listen before the check, so that no notification is missed.
             let listener = self.reader.arrived.listen();
             match self.try_recv() {
                 Ok(notice) => return Some(notice),
@@ -102,7 +100,7 @@ impl Notices {
         }
     }
 
-    /// Returns an iterator that blocks until the next notice, and ends with the driver.
+    /// Returns an iterator that blocks until the next notice and ends with the driver.
     pub fn iter(&mut self) -> impl Iterator<Item = Notice> + '_ {
         core::iter::from_fn(|| self.recv_blocking())
     }
@@ -111,9 +109,9 @@ impl Notices {
     ///
     /// # Errors
     ///
-    /// If there was no notice in time, or there will be none.
+    /// Returns an error if no notice arrived in time, or if the driver has ended.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Notice, RecvTimeoutError> {
-        // A time that the clock can't tell is never.
+        // The deadline is beyond the range of the clock.
         let Some(deadline) = Instant::now().checked_add(timeout) else {
             return self.recv_blocking().ok_or(RecvTimeoutError::Closed);
         };
@@ -130,11 +128,11 @@ impl Notices {
         }
     }
 
-    /// Returns the next notice if there is one.
+    /// Returns the next notice without blocking.
     ///
     /// # Errors
     ///
-    /// If there is no notice yet, or there will be none.
+    /// Returns an error if there is no unread notice, or if the driver has ended.
     pub fn try_recv(&mut self) -> Result<Notice, TryRecvError> {
         let mut queue = lock(&self.reader.queue);
         match queue.pop() {
@@ -172,7 +170,7 @@ impl fmt::Debug for Notices {
     }
 }
 
-/// The tower's end of all its readers.
+/// The sender of notices to all readers.
 #[derive(Default)]
 pub(super) struct Broadcast(Mutex<Readers>);
 
@@ -188,7 +186,7 @@ struct Reader {
     arrived: Event,
 }
 
-/// What waits for one reader.
+/// The unread notices of one reader.
 #[derive(Default)]
 struct Queue {
     notices: VecDeque<Notice>,
@@ -245,7 +243,7 @@ impl Broadcast {
                 let mut queue = lock(&reader.queue);
                 notices.iter().for_each(|notice| queue.push(notice.clone()));
                 drop(queue);
-                // Runs wakers, and so without a lock.
+                // Called without the lock, because it runs wakers.
                 reader.arrived.notify(usize::MAX);
             }
             notices.clear();
@@ -258,7 +256,7 @@ impl Broadcast {
         readers.readers.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Ends all readers. They get what is still there, then the end.
+    /// Closes all readers. They return their unread notices, and then the end.
     pub(super) fn close(&self) {
         lock(&self.0).is_closed = true;
         for reader in self.readers() {

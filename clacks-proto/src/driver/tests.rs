@@ -1,4 +1,4 @@
-//! Tests of what all drivers share, without sockets.
+//! Tests of the components for drivers, without sockets.
 
 mod accept;
 mod connection;
@@ -39,24 +39,24 @@ fn share<M: StateMachine + Send + 'static>(machine: M) -> (Arc<Shared<M>>, Handl
     (shared.clone(), Handle::new(shared))
 }
 
-/// A notice with a number.
+/// Returns a notice with a number.
 fn notice(number: usize) -> Notice {
     Notice::ShutDown { left: number }
 }
 
-/// A state machine that does what a test says, around a tower.
+/// A tower whose actions and output are set by a test.
 struct Scripted {
     tower: Tower,
     notices: VecDeque<Notice>,
-    /// What `transmit` returns, before the bytes of the tower.
+    /// The bytes that `transmit` returns.
     output: Vec<u8>,
     transmits: usize,
-    /// What happened to links: bytes, or the name of the event.
-    seen: Vec<Seen>,
+    /// The events of links.
+    events: Vec<LinkEvent>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum LinkEvent {
     Bytes(usize),
     Finished,
 }
@@ -64,8 +64,8 @@ enum Seen {
 impl Scripted {
     fn new() -> Self {
         let tower = tower(Config::default(), 8001);
-        let (notices, output, seen) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { tower, notices, output, transmits: 0, seen }
+        let (notices, output, events) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { tower, notices, output, transmits: 0, events }
     }
 }
 
@@ -76,8 +76,8 @@ impl StateMachine for Scripted {
 
     fn handle(&mut self, event: Event<'_>, _: Instant) {
         match event {
-            Event::BytesArrived { bytes, .. } => self.seen.push(Seen::Bytes(bytes.len())),
-            Event::Finished { .. } => self.seen.push(Seen::Finished),
+            Event::BytesArrived { bytes, .. } => self.events.push(LinkEvent::Bytes(bytes.len())),
+            Event::Finished { .. } => self.events.push(LinkEvent::Finished),
             _ => {}
         }
     }

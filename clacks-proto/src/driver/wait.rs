@@ -11,11 +11,10 @@ use std::time::Instant;
 
 use event_listener::{Event, EventListener, Listener};
 
-/// Something that is waited for. Await it, or call [`wait`](Self::wait) where there is no async
-/// runtime.
+/// A future result. Await it, or call [`wait`](Self::wait) outside of an async runtime.
 ///
-/// Never call `wait` on the thread that runs the driver: it would wait for itself. Dropping a
-/// `Wait` takes nothing back.
+/// Do not call `wait` on the thread that runs the driver, because this would deadlock. Dropping a
+/// `Wait` does not undo the call that returned it.
 #[must_use = "it does nothing but wait: await it, or call `wait`"]
 pub struct Wait<T> {
     check: Box<dyn FnMut() -> Option<T> + Send>,
@@ -24,7 +23,8 @@ pub struct Wait<T> {
 }
 
 impl<T> Wait<T> {
-    /// `check` is called after each notification of `changed`.
+    /// Returns a wait for the result of `check`, which is called after each notification of
+    /// `changed`.
     pub(super) fn new(
         changed: Arc<Event>,
         check: impl FnMut() -> Option<T> + Send + 'static,
@@ -32,15 +32,15 @@ impl<T> Wait<T> {
         Self { check: Box::new(check), changed, listener: None }
     }
 
-    /// Returns the result if it is there.
+    /// Returns the result if it is available.
     pub fn now(&mut self) -> Option<T> {
         (self.check)()
     }
 
-    /// Blocks until the result is there.
+    /// Blocks until the result is available.
     pub fn wait(mut self) -> T {
         loop {
-            // Before the check, so that no notification is missed.
+            // Listen before the check, so that no notification is missed.
             let listener = self.changed.listen();
             if let Some(result) = self.now() {
                 return result;
@@ -49,13 +49,13 @@ impl<T> Wait<T> {
         }
     }
 
-    /// Blocks until the result is there, but no longer than `timeout`.
+    /// Blocks until the result is available, but no longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// Returns the `Wait` if the time is over.
+    /// Returns the `Wait` after the timeout.
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<T, Self> {
-        // A time that the clock can't tell is never.
+        // The deadline is beyond the range of the clock.
         let Some(deadline) = Instant::now().checked_add(timeout) else { return Ok(self.wait()) };
         loop {
             let listener = self.changed.listen();

@@ -15,7 +15,7 @@ const MAX_BODY: usize = 256;
 
 /// Checks that the readers return the same for every chunking of arbitrary bytes, and never hold
 /// more than their limit; that a payload survives being written and read again; and that a
-/// [tower](http_tower::survive) survives the bytes.
+/// tower survives the bytes.
 ///
 /// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), a number of
 /// choices (0 to 7), the choices of what happens to the tower between the pieces (a byte each), and

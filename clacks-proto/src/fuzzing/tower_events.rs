@@ -33,7 +33,7 @@ pub(super) const MAX_MESSAGE: usize = 60;
 const LONG: Duration = Duration::from_secs(60);
 
 /// Checks that a tower keeps the laws of the protocol, whatever happens to it, and that it hands
-/// over all its messages when a peer cooperates in the end. See [`observer`](super::observer) for
+/// over all its messages when a peer cooperates in the end. See the module `observer` for
 /// the laws.
 ///
 /// The input is a configuration and then steps, each a byte and its parameters. Steps may be what

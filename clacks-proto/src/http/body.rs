@@ -1,10 +1,10 @@
-//! Decoding of bodies: finding their end and removing the chunked coding (RFC 9112 §6 and §7).
+//! Decoding of bodies: their end, and the chunked coding (RFC 9112 §6 and §7).
 
 use alloc::vec::Vec;
 
 use super::ParseError;
 
-/// How the end of a body is found, and how far it has been read.
+/// The state of a body that is being read.
 #[derive(Debug)]
 pub(super) enum BodyDecoder {
     /// The body has this many more bytes.
@@ -16,9 +16,10 @@ pub(super) enum BodyDecoder {
 }
 
 impl BodyDecoder {
-    /// Takes bytes of the body off the front of `input` and passes the content to `sink`.
+    /// Removes bytes of the body from the front of `input`, and passes the content to `sink`.
+    /// Returns true at the end of the body.
     ///
-    /// Returns true at the end of the body. Fails if a chunked body is malformed.
+    /// Fails if a chunked body is malformed.
     pub(super) fn read(
         &mut self,
         input: &mut &[u8],
@@ -37,7 +38,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Returns the memory taken, in bytes.
+    /// Returns the allocated memory, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn capacity(&self) -> usize {
         match self {
@@ -55,7 +56,7 @@ pub(super) struct ChunkedDecoder {
     line: Vec<u8>,
 }
 
-/// What the next bytes belong to.
+/// The part of the chunked coding that the next bytes belong to.
 #[derive(Clone, Copy, Debug, Default)]
 enum ChunkPart {
     #[default]
@@ -68,7 +69,8 @@ enum ChunkPart {
     Trailer,
 }
 
-/// The maximum length of a line in a chunked body, in bytes. A guess: node's longest have 10.
+/// The maximum length of a line in a chunked body, in bytes (guess). The longest lines of node have
+/// 10 bytes.
 const MAX_LINE: usize = 256;
 
 impl ChunkedDecoder {
@@ -122,7 +124,7 @@ fn parse_size(line: &[u8]) -> Result<usize, ParseError> {
     }
 }
 
-/// Takes up to `left` bytes off the front of `input` and subtracts them from `left`.
+/// Removes up to `left` bytes from the front of `input`, and subtracts their number from `left`.
 fn take_front<'a>(input: &mut &'a [u8], left: &mut usize) -> &'a [u8] {
     let bytes = input.split_off(..input.len().min(*left)).unwrap_or_default();
     *left -= bytes.len();
@@ -133,7 +135,7 @@ fn take_front<'a>(input: &mut &'a [u8], left: &mut usize) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    /// Returns the content, whether the body is complete, and the number of bytes taken.
+    /// Returns the content, whether the body is complete, and the number of consumed bytes.
     fn decode(text: &str, piece_len: usize) -> Result<(Vec<u8>, bool, usize), ParseError> {
         let mut decoder = BodyDecoder::Chunked(ChunkedDecoder::default());
         let (mut content, mut taken) = (Vec::new(), 0);

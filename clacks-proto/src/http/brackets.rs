@@ -1,8 +1,8 @@
-//! The brackets of a JSON text that arrives in pieces: whether they are closed, and their depth.
+//! Counts the brackets of a JSON text that arrives in pieces.
 
 /// Counts brackets outside of strings. Does not check that the text is JSON.
 ///
-/// A parser of the whole text could tell as much, but only by starting again at each piece.
+/// A JSON parser would have to start again with each piece.
 #[derive(Debug, Default)]
 pub(super) struct Brackets {
     depth: u32,
@@ -12,9 +12,10 @@ pub(super) struct Brackets {
 }
 
 impl Brackets {
-    /// Reads bytes up to the one that closes the outermost bracket.
+    /// Reads bytes up to the closing bracket of the outermost pair, and returns their number.
     ///
-    /// Returns how many these are: all of them if none closes it, and none if it is closed.
+    /// Returns the length of `bytes` if none of them closes the outermost pair, and 0 if it was
+    /// closed before.
     pub(super) fn read(&mut self, bytes: &[u8]) -> usize {
         for (index, byte) in bytes.iter().enumerate() {
             if self.depth == 0 && self.max_depth > 0 {
@@ -36,13 +37,13 @@ impl Brackets {
         bytes.len()
     }
 
-    /// Whether a bracket has been opened and not closed.
+    /// Returns whether a bracket is open.
     pub(super) fn are_open(&self) -> bool {
         self.depth > 0
     }
 }
 
-/// Returns how deep the brackets of a JSON text are nested.
+/// Returns the maximum nesting of brackets in a JSON text.
 pub(super) fn depth_of(json: &[u8]) -> u32 {
     let mut brackets = Brackets::default();
     brackets.read(json);

@@ -1,4 +1,4 @@
-//! The heads of requests and responses: collecting their bytes, and reading their fields.
+//! Heads of requests and responses.
 
 use alloc::vec::Vec;
 use core::str::FromStr;
@@ -8,7 +8,7 @@ use httparse::Header;
 use super::body::{BodyDecoder, ChunkedDecoder};
 use super::{MAX_HEAD, ParseError};
 
-/// The maximum number of fields in a head. That of hyper; JavaScript towers send four.
+/// The maximum number of fields in a head (the default of hyper). JavaScript towers send four.
 pub(super) const MAX_FIELDS: usize = 100;
 
 /// Collects the bytes of a head.
@@ -18,11 +18,11 @@ pub(super) struct HeadReader {
 }
 
 impl HeadReader {
-    /// Takes bytes off the front of `input`, up to the empty line that ends the head.
+    /// Removes bytes from the front of `input`, up to the empty line that ends the head. Returns
+    /// the head, or `None` if it is incomplete.
     ///
-    /// Returns the head, or `None` if its end has not arrived. Fails at the first byte that
-    /// differs from `start`, at a line that does not end in CR LF, and if the head is longer
-    /// than [`MAX_HEAD`].
+    /// Fails at the first byte that differs from `start`, at a line that does not end in CR LF, and
+    /// if the head is longer than [`MAX_HEAD`].
     pub(super) fn read(
         &mut self,
         start: &[u8],
@@ -47,12 +47,12 @@ impl HeadReader {
         Ok(None)
     }
 
-    /// Returns the number of bytes held.
+    /// Returns the number of buffered bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Returns the memory taken, in bytes.
+    /// Returns the allocated memory, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
@@ -62,7 +62,7 @@ impl HeadReader {
 /// The values of the fields that a tower uses.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    /// Of `Content-Length` or `Transfer-Encoding`.
+    /// The length of the body, from `Content-Length` or `Transfer-Encoding`.
     pub(super) body: Option<BodyDecoder>,
     pub(super) has_host: bool,
     /// Whether `Connection` contains `close`.
@@ -74,7 +74,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Reads the fields of a head. Fails if it is not clear where the body ends.
+    /// Parses the fields of a head. Fails if the end of the body is ambiguous.
     pub(super) fn parse(headers: &[Header<'_>]) -> Result<Self, ParseError> {
         let mut fields = Self::default();
         for Header { name, value } in headers {

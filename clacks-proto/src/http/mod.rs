@@ -1,12 +1,13 @@
-//! HTTP/1.1 with JSON, as the towers of the original's JavaScript package (`clacks-p2p`) speak it.
+//! HTTP/1.1 with JSON: the dialect of the original's JavaScript towers (`clacks-p2p`).
 //!
-//! [`RequestReader`] is the server's side and [`ResponseReader`] the client's side. Both take bytes
-//! in pieces of any size. [`Payload`] is the body of a request. All of them are bounded, and none
-//! does I/O.
+//! [`RequestReader`] is the server's side and [`ResponseReader`] the client's side. Both accept
+//! bytes in pieces of any size. [`Payload`] is the body of a request. All of them have bounded
+//! memory and do no I/O.
 //!
-//! This is not a general HTTP implementation. It has one method and one resource, and responses
-//! have no body. `httparse` parses heads, `serde_json` parses bodies. What differs from other HTTP
-//! is in the sections on [Content-Length](#content-length) and [records](#records).
+//! This is not a general HTTP implementation. It supports one method and one resource, and
+//! responses without a body. `httparse` parses heads, and `serde_json` parses bodies. The sections
+//! on [Content-Length](#content-length) and [records](#records) describe differences from standard
+//! HTTP.
 //!
 //! # Requests
 //!
@@ -21,18 +22,18 @@
 //! "friend":{"hostname":"localhost","port":8002}}
 //! ```
 //!
-//! The body is one line in reality. An announcement has the type `announce` and the message
-//! `null`. The friend is optional.
+//! The example is wrapped. In a real request the body is one line. An announcement has the type
+//! `announce` and the message `null`. The friend is optional.
 //!
-//! A client sends a request after the response to the previous one, so a connection has at most one
-//! unconfirmed message. A client that wants more opens more connections.
+//! A client sends a request only after the response to the previous one, so a connection has at
+//! most one unconfirmed message. A client that needs more opens more connections.
 //!
 //! # Messages
 //!
 //! | message | JSON |
 //! |---|---|
 //! | text | a string |
-//! | JSON | the value, as it is written |
+//! | JSON | the value, unchanged |
 //! | bytes | `{"clacks:base64": "…"}`, in the canonical base64 of RFC 4648 §4 |
 //!
 //! A request has no nonce. A received message gets a new one, so copies of a message that were
@@ -58,14 +59,14 @@
 //! | 503 | the queue is full, the application rejects the message, or too many are pipelined |
 //!
 //! The server closes the connection after a status for which it does not know where the next
-//! request begins. It responds 413 after the last byte of the body, because a JavaScript tower that
-//! gets the response earlier sends the message twice.
+//! request begins. It responds with 413 after the last byte of the body, because a JavaScript tower
+//! that receives the response earlier sends the message twice.
 //!
 //! # Content-Length
 //!
-//! A JavaScript tower counts UTF-16 units instead of bytes, so the body of a message that is not
-//! ASCII is longer than its head announces. If the JSON is incomplete at the announced length, the
-//! server reads on to its closing bracket, and closes the connection after the response.
+//! A JavaScript tower counts UTF-16 units instead of bytes. A body that is not ASCII is therefore
+//! longer than its `Content-Length`. If the JSON is incomplete at the announced length, the server
+//! reads up to the closing bracket, and closes the connection after the response.
 //!
 //! # Records
 //!
@@ -92,12 +93,12 @@ pub(crate) use payload::{suits, write_payload};
 pub(crate) use request::write_request_head;
 pub(crate) use response::{KeepAlive, write_continue, write_response};
 
-/// The maximum nesting of a message that is sent to a JavaScript tower. A guess: such a tower
-/// writes 4000 levels, and crashes at 5000.
+/// The maximum nesting of a message that is sent to a JavaScript tower (guess). A JavaScript tower
+/// encodes 4000 levels, and crashes at 5000.
 pub const MAX_DEPTH: u32 = 512;
 /// The maximum length of a body that is sent to a JavaScript tower, in bytes: one TLS record.
 pub const MAX_RECORD: usize = 16 * 1024;
-/// The maximum length of the head of a request or response, in bytes. The default of node.
+/// The maximum length of the head of a request or response, in bytes (the default of node).
 pub const MAX_HEAD: usize = 16 * 1024;
 
 /// The status of a response, named as in RFC 9110 and RFC 6585.
@@ -145,7 +146,7 @@ impl StatusCode {
     }
 }
 
-/// Why bytes are not a request or response.
+/// Why bytes are not a valid request or response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ParseError {
     /// The first line does not begin with `POST`, or with a version of HTTP.

@@ -1,4 +1,4 @@
-//! The body of a request: a message or an announcement, with the sender's address and a friend's.
+//! The body of a request: a message or an announcement, with two addresses.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -16,7 +16,7 @@ use crate::message::{Kind, Message};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Payload {
-    /// The message; `None` for an announcement, and for a message that is `null`.
+    /// The message. `None` for an announcement, and for a message with the JSON value `null`.
     pub message: Option<Message>,
     /// The sender's address, if it can be dialled.
     pub sender: Option<Address>,
@@ -24,7 +24,7 @@ pub struct Payload {
     pub friend: Option<Address>,
 }
 
-/// The keys that a tower reads. It ignores other keys.
+/// The keys that are read. Other keys are ignored.
 #[derive(Deserialize)]
 struct JsonPayload<'a> {
     #[serde(borrow)]
@@ -46,10 +46,10 @@ struct JsonAddress<'a> {
 }
 
 impl Payload {
-    /// Parses the body of a request.
+    /// Parses the body of a request. Replaces invalid UTF-8 by U+FFFD, as JavaScript does.
     ///
-    /// Replaces invalid UTF-8 by U+FFFD, as JavaScript does. Returns `None` if the body is not a
-    /// JSON object, if its `type` is neither `message` nor `announce`, or if it has no `sender`.
+    /// Returns `None` if the body is not a JSON object, if its `type` is neither `message` nor
+    /// `announce`, or if it has no `sender`.
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(body);
@@ -64,17 +64,17 @@ impl Payload {
     }
 }
 
-/// Returns `None` for an address that cannot be dialled.
+/// Parses an address. Returns `None` if it cannot be dialled.
 fn parse_address(json: &RawValue) -> Option<Address> {
     let JsonAddress { hostname, port } = value::parse_object(json.get())?;
-    // A JavaScript tower sends a port in the type it was configured with: a number or a string.
+    // A JavaScript tower sends the port as a number or as a string, as it was configured.
     Address::new(&hostname, port.get().trim_matches('"').parse().ok()?).ok()
 }
 
-/// Returns the body of a request, with the keys in the order of the JavaScript towers.
+/// Returns the body of a request, with the keys in the same order as from a JavaScript tower.
 ///
-/// `message` is `None` for an announcement. The friend is left out if the body would not fit
-/// into [`MAX_RECORD`] bytes with it.
+/// `message` is `None` for an announcement. The friend is omitted if the body would exceed
+/// [`MAX_RECORD`] bytes with it.
 pub(crate) fn write_payload(
     message: Option<(Kind, &[u8])>,
     sender: &Address,
@@ -106,12 +106,12 @@ fn json_address(address: &Address) -> String {
 
 /// Returns whether a JavaScript tower would receive a message unchanged and keep it.
 ///
-/// Costs as much as writing the message, unless its body is longer than a record.
+/// Costs as much as encoding the message, unless its body is longer than a record.
 pub(crate) fn suits(kind: Kind, body: &[u8], sender: &Address) -> bool {
     if body.len() > MAX_RECORD || !value::suits_javascript(kind, body) {
         return false;
     }
-    // A message and its type take the place of `null` and `announce`.
+    // The payload of a message differs from that of an announcement in the message and the type.
     let announcement = write_payload(None, sender, None).len();
     let around = announcement - "null".len() - "announce".len() + "message".len();
     around + value::to_json(kind, body).len() <= MAX_RECORD
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_written_like_javascript_writes_them() {
+    fn payloads_are_written_as_by_javascript_towers() {
         assert_eq!(
             written(None, None),
             r#"{"message":null,"type":"announce","sender":{"hostname":"localhost","port":8001}}"#
@@ -168,7 +168,7 @@ mod tests {
         let name = format!("{}.x", ["a".repeat(63).as_str(); 3].join("."));
         for sender in ["localhost:1", &format!("{name}:65535"), "[1111:2222::8888]:65535"] {
             let sender = address(sender);
-            // An escaped byte takes six, and three bytes in base64 take four.
+            // An escaped byte takes six bytes, and three bytes in Base64 take four.
             for (kind, byte) in [(Kind::Text, b'x'), (Kind::Text, 1), (Kind::Bytes, 0)] {
                 let body = alloc::vec![byte; MAX_RECORD];
                 let payload_len =
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_of_every_kind() {
+    fn payloads_of_every_kind_are_parsed() {
         let sender = r#""sender":{"hostname":"LocalHost","port":8001}"#;
         let parse = |text: &str| Payload::parse(text.as_bytes());
         let message = |text: &str| parse(text).and_then(|payload| payload.message);

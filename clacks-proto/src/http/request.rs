@@ -1,4 +1,4 @@
-//! Reading requests, and writing the heads of our own.
+//! Requests: a reader for a server, and the head that a client sends.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -12,11 +12,11 @@ use super::head::{Fields, HeadReader, MAX_FIELDS};
 use super::{ParseError, StatusCode};
 use crate::address::Address;
 
-/// Reads the requests that arrive on one connection, as a server.
+/// Reads the requests of one connection, for a server.
 ///
-/// Only `POST` requests are accepted, whatever their target. The reader holds at most a head of
-/// [`MAX_HEAD`](super::MAX_HEAD) bytes or a body of the length that it was made for. Its memory
-/// grows with the bytes that arrive, not with the length that a head announces.
+/// Only `POST` requests are accepted, with any target. The reader buffers at most a head of
+/// [`MAX_HEAD`](super::MAX_HEAD) bytes or a body of the maximum length. Its memory grows with the
+/// bytes that arrive, not with the announced length.
 ///
 /// ```
 /// use clacks_proto::http::{RequestEvent, RequestReader};
@@ -30,48 +30,49 @@ use crate::address::Address;
 pub struct RequestReader {
     max_body: usize,
     head: HeadReader,
-    /// Present from the end of the head to the end of the body.
+    /// The body, from the end of the head to the end of the body.
     body: Option<Body>,
-    /// No request can follow.
+    /// The connection carries no further request.
     has_ended: bool,
 }
 
-/// Output of a [`RequestReader`].
+/// The output of a [`RequestReader`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestEvent {
-    /// The client waits for `100 Continue` before it sends the body of its request.
+    /// The client waits for `100 Continue` before it sends the body.
     ContinueExpected,
     /// A complete request.
     Request(Request),
-    /// The bytes are not a request. Answer with this status and close the connection: the reader
-    /// ignores all further bytes.
+    /// The bytes are not a valid request. Respond with this status and close the connection. The
+    /// reader ignores all further bytes.
     Failure(StatusCode),
 }
 
 /// A complete request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The body, or the status that refuses it because it was longer than the maximum.
+    /// The body, or the status of the response if the body is longer than the maximum.
     pub body: Result<Vec<u8>, StatusCode>,
-    /// Whether the connection closes after the response. The reader ignores all further bytes.
+    /// Whether the connection closes after the response. If true, the reader ignores all further
+    /// bytes.
     pub closes: bool,
 }
 
-/// Every head must begin with this. Other bytes fail at once, without waiting for a whole head.
+/// The beginning of every head. Other bytes are refused at once, without waiting for a complete
+/// head.
 const START: &[u8] = b"POST ";
 
 impl RequestReader {
-    /// Returns a reader that keeps bodies of at most `max_body` bytes. It reads longer ones to
-    /// their end, and drops them.
+    /// Returns a reader that accepts bodies of at most `max_body` bytes. A longer body is read to
+    /// its end and dropped.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
         Self { max_body, ..Self::default() }
     }
 
-    /// Takes bytes off the front of `input` up to the next event.
-    ///
-    /// Returns `None` when `input` is used up.
+    /// Removes bytes from the front of `input`, up to the next event. Returns the event, or `None`
+    /// when `input` is used up.
     pub fn read(&mut self, input: &mut &[u8]) -> Option<RequestEvent> {
         if self.has_ended {
             *input = &[];
@@ -89,34 +90,34 @@ impl RequestReader {
         event
     }
 
-    /// Whether the first byte of a request has arrived, and its last byte has not.
+    /// Returns whether the first byte of a request has arrived and the last byte has not.
     #[must_use]
     pub fn is_mid_request(&self) -> bool {
         self.is_mid_body() || self.head.len() > 0
     }
 
-    /// Whether the head of a request has arrived, and the end of its body has not.
+    /// Returns whether the head of a request has arrived and the end of its body has not.
     #[must_use]
     pub fn is_mid_body(&self) -> bool {
         self.body.is_some()
     }
 
-    /// Whether the body has reached its announced length and is incomplete JSON.
+    /// Returns whether the body has reached its announced length and is incomplete JSON.
     ///
-    /// The reader then reads on to the closing bracket, however far away it is. The caller must
+    /// The reader then continues up to the closing bracket at any distance, and the caller must
     /// limit the time for this. The rest of a valid body arrives together with its beginning.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.is_short)
     }
 
-    /// Returns the number of bytes held.
+    /// Returns the number of buffered bytes.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.head.len() + self.body.as_ref().map_or(0, |body| body.bytes.len())
     }
 
-    /// Returns the memory taken for these bytes, in bytes.
+    /// Returns the allocated memory, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn capacity(&self) -> usize {
         let body = |body: &Body| body.bytes.capacity() + body.decoder.capacity();
@@ -143,7 +144,8 @@ impl RequestReader {
     }
 }
 
-/// Returns the empty body of a request, and whether the client expects `100 Continue`.
+/// Parses a head. Returns the empty body of the request, and whether the client expects `100
+/// Continue`.
 fn parse_head(head: &[u8]) -> Result<(Body, bool), ParseError> {
     let mut headers = [EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut headers);
@@ -152,7 +154,7 @@ fn parse_head(head: &[u8]) -> Result<(Body, bool), ParseError> {
     }
     let is_http_1_0 = request.version == Some(0);
     let fields = Fields::parse(request.headers)?;
-    // RFC 9112 §3.2.
+    // RFC 9112 §3.2: a request of HTTP/1.1 without a Host field is answered with 400.
     if !is_http_1_0 && !fields.has_host {
         return Err(ParseError::Malformed);
     }
@@ -167,7 +169,7 @@ fn parse_head(head: &[u8]) -> Result<(Body, bool), ParseError> {
     Ok((body, fields.expects_continue))
 }
 
-/// The body of a request whose end has not arrived.
+/// A body that is being read.
 #[derive(Debug)]
 struct Body {
     decoder: BodyDecoder,
@@ -175,13 +177,13 @@ struct Body {
     brackets: Brackets,
     /// The body is longer than the maximum, so its bytes are dropped.
     is_too_long: bool,
-    /// The announced length has been read, and the JSON is incomplete.
+    /// The body has reached its announced length, and the JSON is incomplete.
     is_short: bool,
     closes: bool,
 }
 
 impl Body {
-    /// Returns true at the end of the body.
+    /// Reads bytes of the body. Returns true at its end.
     fn read(&mut self, input: &mut &[u8], max_len: usize) -> Result<bool, ParseError> {
         if !self.is_short {
             let Self { decoder, bytes, brackets, is_too_long, .. } = self;
@@ -189,8 +191,8 @@ impl Body {
                 brackets.read(piece);
                 append(piece, max_len, bytes, is_too_long);
             })?;
-            // A JavaScript tower counts UTF-16 units, so the body of a message that is not ASCII
-            // is longer than its Content-Length. The rest of the JSON follows.
+            // A JavaScript tower counts UTF-16 units, so a body that is not ASCII is longer than
+            // its Content-Length. The rest of the JSON follows.
             self.is_short = is_complete
                 && self.brackets.are_open()
                 && matches!(self.decoder, BodyDecoder::ContentLength(_));
@@ -206,7 +208,7 @@ impl Body {
 
     fn into_request(self) -> Request {
         let body = if self.is_too_long { Err(StatusCode::ContentTooLarge) } else { Ok(self.bytes) };
-        // After a wrong length it is not certain where the next request would begin.
+        // The beginning of the next request is unknown after a wrong length.
         Request { body, closes: self.closes || self.is_short }
     }
 }
@@ -220,10 +222,10 @@ fn append(piece: &[u8], max_len: usize, bytes: &mut Vec<u8>, is_too_long: &mut b
     }
 }
 
-/// Appends the head of a request, with the bytes that a JavaScript tower would send.
+/// Appends the head of a request to `out`, with the same bytes as from a JavaScript tower.
 pub(crate) fn write_request_head(to: &Address, body_len: usize, out: &mut Vec<u8>) {
     let host = to.to_string();
-    // Node leaves out the default port of HTTPS.
+    // Node omits the default port of HTTPS.
     let host = host.strip_suffix(":443").unwrap_or(&host);
     let head = format!(
         "POST / HTTP/1.1\r\n\

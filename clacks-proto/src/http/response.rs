@@ -1,4 +1,4 @@
-//! Reading responses, and writing our own.
+//! Responses: a reader for a client, and the responses that a server sends.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -10,13 +10,13 @@ use super::body::BodyDecoder;
 use super::head::{Fields, HeadReader, MAX_FIELDS};
 use super::{ParseError, StatusCode};
 
-/// Reads the responses that arrive on one connection, as a client.
+/// Reads the responses of one connection, for a client.
 ///
-/// The reader skips bodies. It holds at most a head of [`MAX_HEAD`](super::MAX_HEAD) bytes.
+/// Bodies are skipped. The reader buffers at most a head of [`MAX_HEAD`](super::MAX_HEAD) bytes.
 #[derive(Debug, Default)]
 pub struct ResponseReader {
     head: HeadReader,
-    /// Present from the end of the head to the end of the body.
+    /// The body, from the end of the head to the end of the body.
     body: Option<Body>,
 }
 
@@ -28,15 +28,15 @@ pub struct Response {
     pub status: u16,
     /// Whether the server closes the connection after the response.
     pub closes: bool,
-    /// For how many seconds the server keeps an idle connection, if it says so.
+    /// How long the server keeps an idle connection, in seconds, if it announces this.
     pub keep_alive: Option<u64>,
 }
 
-/// The bytes are not a response. The reader must not be used any more.
+/// The bytes are not a valid response. The reader must not be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadResponse;
 
-/// The body of a response whose end has not arrived.
+/// A body that is being skipped.
 #[derive(Debug)]
 struct Body {
     response: Response,
@@ -44,20 +44,20 @@ struct Body {
     skipped: usize,
 }
 
-/// Every head begins with this. Other bytes fail at once, without waiting for a whole head.
+/// The beginning of every head. Other bytes are refused at once, without waiting for a complete
+/// head.
 const START: &[u8] = b"HTTP/1.";
-/// The maximum length of a body, in bytes. A guess: JavaScript towers send empty ones.
+/// The maximum length of a body, in bytes (guess). JavaScript towers send empty bodies.
 const MAX_BODY: usize = 64 * 1024;
 
 impl ResponseReader {
-    /// Takes bytes off the front of `input` up to the end of the next response.
-    ///
-    /// Returns `None` when `input` is used up. Skips interim responses (1xx).
+    /// Removes bytes from the front of `input`, up to the end of the next response. Returns the
+    /// response, or `None` when `input` is used up. Interim responses (1xx) are skipped.
     ///
     /// # Errors
     ///
-    /// When the bytes are not a response, or its head or body is too long.
-    /// [`status`](Self::status) keeps the status of a response whose body is malformed.
+    /// Returns an error if the bytes are not a valid response, or if the head or the body is too
+    /// long. [`status`](Self::status) still returns the status if only the body is invalid.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Response>, BadResponse> {
         let body = match &mut self.body {
             Some(body) => body,
@@ -75,26 +75,26 @@ impl ResponseReader {
         Ok(if is_complete { self.body.take().map(|body| body.response) } else { None })
     }
 
-    /// Whether the first byte of a response has arrived, and its last byte has not.
+    /// Returns whether the first byte of a response has arrived and the last byte has not.
     #[must_use]
     pub fn is_mid_response(&self) -> bool {
         self.body.is_some() || self.head.len() > 0
     }
 
-    /// Returns the status of a response whose head has arrived, and the end of its body has not.
+    /// Returns the status of a response whose head has arrived and whose body is incomplete.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.body.as_ref().map(|body| body.response.status)
     }
 
-    /// Returns the memory taken, in bytes.
+    /// Returns the allocated memory, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn capacity(&self) -> usize {
         self.head.capacity() + self.body.as_ref().map_or(0, |body| body.decoder.capacity())
     }
 }
 
-/// Returns the empty body of a response, or `None` for an interim response.
+/// Parses a head. Returns the empty body of the response, or `None` for an interim response.
 fn parse_head(head: &[u8]) -> Result<Option<Body>, ParseError> {
     let mut headers = [EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut headers);
@@ -120,7 +120,7 @@ impl From<ParseError> for BadResponse {
     }
 }
 
-/// What a response says about the connection.
+/// The `Connection` and `Keep-Alive` fields of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
     /// The server keeps an idle connection for this many seconds.
@@ -129,7 +129,7 @@ pub(crate) enum KeepAlive {
     Close,
 }
 
-/// Appends a response without a body.
+/// Appends a response without a body to `out`.
 pub(crate) fn write_response(status: StatusCode, keep_alive: KeepAlive, out: &mut Vec<u8>) {
     let (code, reason) = (status.as_u16(), status.reason());
     let connection: Cow<'_, str> = match keep_alive {
@@ -138,7 +138,7 @@ pub(crate) fn write_response(status: StatusCode, keep_alive: KeepAlive, out: &mu
         }
         KeepAlive::Close => "close".into(),
     };
-    // RFC 9110 §15.5.6.
+    // RFC 9110 §15.5.6: a 405 response must list the allowed methods.
     let allow = if status == StatusCode::MethodNotAllowed { "Allow: POST\r\n" } else { "" };
     let response = format!(
         "HTTP/1.1 {code} {reason}\r\nConnection: {connection}\r\n{allow}Content-Length: 0\r\n\r\n"
@@ -146,7 +146,7 @@ pub(crate) fn write_response(status: StatusCode, keep_alive: KeepAlive, out: &mu
     out.extend_from_slice(response.as_bytes());
 }
 
-/// Appends the interim response to a client that expects `100 Continue`.
+/// Appends an interim response to `out`, for a client that expects `100 Continue`.
 pub(crate) fn write_continue(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }

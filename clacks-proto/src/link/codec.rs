@@ -1,7 +1,7 @@
 //! Bytes of a link to frames and back, in the dialect of the link.
 //!
-//! Both codecs turn bytes into frames. The functions of this module return the capabilities of a
-//! dialect, so that the rest of the crate asks for a capability instead of a dialect.
+//! Both codecs turn bytes into frames. What a dialect can do is in the methods of [`Dialect`], so
+//! that the rest of the crate asks for a capability and not for a dialect.
 
 #![cfg_attr(not(feature = "http"), allow(unused_variables, reason = "only HTTP needs them"))]
 
@@ -35,34 +35,39 @@ pub(super) fn window(dialect: Dialect, configured: Window) -> Window {
     }
 }
 
-/// Returns whether messages have names in a dialect.
-pub(crate) fn has_nonces(dialect: Dialect) -> bool {
-    dialect == Dialect::Native
-}
-
-/// Returns whether a peer of a dialect recognises a transfer that is sent again.
-pub(crate) fn can_retry(dialect: Dialect) -> bool {
-    dialect == Dialect::Native
-}
-
-/// Returns the maximum number of links to one peer of a dialect.
-pub(crate) fn max_links_to_peer(dialect: Dialect) -> usize {
-    match dialect {
-        Dialect::Native => 1,
-        Dialect::Http => HTTP_LINKS,
+/// What a dialect can do.
+impl Dialect {
+    /// Returns whether links begin with hellos. Otherwise each transfer names its sender.
+    pub(crate) fn has_hello(self) -> bool {
+        self == Self::Native
     }
-}
 
-/// Returns whether a dialect can carry a message from the tower at `sender` unchanged.
-pub(crate) fn carries(dialect: Dialect, message: &Message, sender: &Address) -> bool {
-    match dialect {
-        Dialect::Native => true,
-        #[cfg(feature = "http")]
-        Dialect::Http => crate::http::suits(message.kind(), message.body(), sender),
-        #[cfg(not(feature = "http"))]
-        Dialect::Http => {
-            let _ = (message, sender);
-            false
+    /// Returns whether messages keep their nonces.
+    pub(crate) fn has_nonces(self) -> bool {
+        self == Self::Native
+    }
+
+    /// Returns whether a peer recognises a transfer that is sent again.
+    pub(crate) fn can_retry(self) -> bool {
+        self == Self::Native
+    }
+
+    /// Returns the maximum number of links to one peer.
+    pub(crate) fn max_links(self) -> usize {
+        match self {
+            Self::Native => 1,
+            Self::Http => HTTP_LINKS,
+        }
+    }
+
+    /// Returns whether a message from the tower at `sender` arrives unchanged.
+    pub(crate) fn carries(self, message: &Message, sender: &Address) -> bool {
+        match self {
+            Self::Native => true,
+            #[cfg(feature = "http")]
+            Self::Http => crate::http::suits(message.kind(), message.body(), sender),
+            #[cfg(not(feature = "http"))]
+            Self::Http => false,
         }
     }
 }

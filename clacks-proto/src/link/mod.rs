@@ -29,7 +29,7 @@ use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame};
 
 use codec::Codec;
-pub(crate) use codec::{HAS_HTTP, can_retry, carries, has_nonces, max_links_to_peer};
+pub(crate) use codec::HAS_HTTP;
 pub(crate) use dedup::{RetryMemory, RetryWindow, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
 pub(crate) use outgoing::{Payload, Transfer};
@@ -309,16 +309,22 @@ impl Link {
                     Some(event) => event,
                     None => continue,
                 },
-                LinkTimer::Close => match session.state {
-                    State::Leaving(reason) => {
-                        session.close(reason, Doubt::InDoubt, abort, local, now)
-                    }
-                    _ => LinkEvent::CloseTimedOut,
-                },
+                LinkTimer::Close => session.handle_close_timeout(local, now),
             };
             return event;
         }
         LinkEvent::Handled
+    }
+
+    /// Ends the wait for a close that is in progress. Returns the event of its time-out, unless the
+    /// time is over already.
+    pub(crate) fn abort_close(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        let session = &mut self.session;
+        if session.timers.get(LinkTimer::Close) == Instant::FAR_FUTURE {
+            return LinkEvent::Handled;
+        }
+        session.timers.stop(LinkTimer::Close);
+        session.handle_close_timeout(local, now)
     }
 
     /// Handles the connection of a dialled link.
@@ -621,6 +627,15 @@ impl Session {
     /// incomplete.
     fn is_in_use(&self) -> bool {
         self.is_unsettled() || self.timers.get(LinkTimer::Request) < Instant::FAR_FUTURE
+    }
+
+    fn handle_close_timeout(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {
+        match self.state {
+            State::Leaving(reason) => {
+                self.close(reason, Doubt::InDoubt, Some(CloseMode::Abort), local, now)
+            }
+            _ => LinkEvent::CloseTimedOut,
+        }
     }
 
     fn withdraw(&mut self) -> Withdrawn {

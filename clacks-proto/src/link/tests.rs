@@ -74,9 +74,9 @@ impl Router for Host {
     }
 }
 
-struct Lent<'a>(&'a Message);
+struct FrameContent<'a>(&'a Message);
 
-impl Content for Lent<'_> {
+impl Content for FrameContent<'_> {
     fn message(&self, _: MessageId) -> Option<(Nonce, &Message)> {
         Some((Nonce(7), self.0))
     }
@@ -125,7 +125,7 @@ impl Host {
     /// Returns the kinds of frames that a link sends now, through a buffer of `room` bytes.
     fn sent_through(&mut self, link: &mut Link, room: usize) -> String {
         let (mut bytes, mut decoder) = (Vec::new(), Decoder::new(1 << 20));
-        let mut content = Lent(&self.message);
+        let mut content = FrameContent(&self.message);
         while link.poll_transmit(&mut (&mut bytes).limit(room), &self.local, &mut content, self.now)
             > 0
         {}

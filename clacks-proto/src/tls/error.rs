@@ -1,4 +1,4 @@
-//! What can go wrong before the first handshake, and what rustls' refusals mean.
+//! Errors of identities and roots, and the classification of rustls' errors.
 
 use core::fmt;
 
@@ -6,22 +6,21 @@ use rustls::{AlertDescription, Error, ProtocolVersion};
 
 use crate::error::TlsFailure;
 
-/// Why there is no identity, no set of roots or no secure tower. Nothing was made and nothing
-/// changed.
+/// Why an identity, a set of roots or a secure tower could not be created. Nothing else changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// There is no private key in the PEM text, or none of a kind that is known.
+    /// The PEM text contains no private key, or the key is of an unknown kind.
     UnreadableKey,
     /// The private key is protected by a passphrase.
     EncryptedKey,
-    /// There is no certificate in the PEM text, or one that can't be read.
+    /// The PEM text contains no certificate, or one that can't be parsed.
     UnreadableCertificate,
-    /// The certificate was made for another key.
+    /// The certificate belongs to another key.
     KeyMismatch,
-    /// There is no root certificate in the PEM text, or one that can't be read.
+    /// The PEM text contains no root certificate, or one that can't be parsed.
     UnreadableRoots,
-    /// The operating system gave no random bytes.
+    /// The operating system provided no random bytes.
     NoRandomness,
 }
 
@@ -29,30 +28,33 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnreadableKey => {
-                "the private key can't be read; give an Ed25519, P-256, P-384 or RSA key as PEM (PKCS#8, SEC1 or PKCS#1)"
+                "the private key can't be read; supply an Ed25519, P-256, P-384 or RSA key as PEM \
+                 (PKCS#8, SEC1 or PKCS#1)"
             }
             Self::EncryptedKey => {
-                "the private key is protected by a passphrase; write it without one, for example with `openssl pkey`"
+                "the private key is protected by a passphrase; write it without one, for \
+                 example with `openssl pkey`"
             }
             Self::UnreadableCertificate => {
-                "the certificate can't be read; give an X.509 version 3 certificate as PEM, the tower's own first"
+                "the certificate can't be read; supply X.509 version 3 certificates as PEM, \
+                 with the tower's own first"
             }
             Self::KeyMismatch => {
-                "the certificate was made for another private key; give the two that belong together"
+                "the certificate belongs to another private key; supply a matching pair"
             }
             Self::UnreadableRoots => {
-                "the root certificates can't be read; give one or more X.509 certificates as PEM"
+                "the root certificates can't be read; supply one or more X.509 certificates as PEM"
             }
-            Self::NoRandomness => "the operating system gave no random bytes; try again",
+            Self::NoRandomness => "the operating system provided no random bytes; try again",
         })
     }
 }
 
 impl core::error::Error for TlsError {}
 
-/// A refusal of rustls in the words of a person who runs a tower. `agreed` is the version of TLS
-/// that the two sides have settled on: as long as there is none, the other side has not said a word
-/// of TLS that made sense.
+/// Classifies an error of rustls for logs. `agreed` is the negotiated version of TLS. As long as
+/// there is none, the other side has sent no valid TLS message, so an invalid message means that it
+/// speaks another protocol.
 pub(super) fn classify(error: &Error, agreed: Option<ProtocolVersion>) -> TlsFailure {
     match error {
         Error::InvalidMessage(_)
@@ -94,7 +96,7 @@ mod tests {
     use rustls::{CertificateError, InvalidMessage, PeerIncompatible};
 
     #[test]
-    fn bytes_that_make_no_sense_are_another_protocol_only_before_anything_was_agreed() {
+    fn invalid_bytes_mean_another_protocol_only_before_a_version_is_negotiated() {
         let error = Error::InvalidMessage(InvalidMessage::InvalidContentType);
         assert_eq!(classify(&error, None), TlsFailure::NotTls);
         assert_eq!(classify(&error, Some(ProtocolVersion::TLSv1_3)), TlsFailure::Other);
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_give_one_cause_one_name() {
+    fn both_sides_classify_a_cause_alike() {
         let cases = [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn other_alerts_keep_their_number() {
+    fn other_alerts_are_reported_by_number() {
         let alert = Error::AlertReceived(AlertDescription::InternalError);
         assert_eq!(classify(&alert, None), TlsFailure::Alert(80));
     }

@@ -1,4 +1,4 @@
-//! What both sides of a handshake are set up with.
+//! The configurations of rustls for both sides of a handshake.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,23 +17,25 @@ use super::tickets::Tickets;
 use super::trust::{Trust, Verifier};
 use super::{ALPN, HTTP_ALPN};
 
-/// The two configurations of one tower; every link shares them.
+/// The client and the server configuration of one tower, shared by all links.
 pub(super) struct Handshakes {
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
-    /// Whether HTTP is offered behind the native dialect.
+    /// Whether HTTP is offered after the native dialect.
     pub(super) offers_http: bool,
 }
 
 impl Handshakes {
-    /// Those of a tower that speaks the native dialect alone.
+    /// Returns the configurations of a tower that speaks only the native dialect.
     #[cfg(test)]
     pub(super) fn new(identity: &Identity, trust: Trust, tickets: usize) -> Result<Self, TlsError> {
         Self::offering(identity, trust, tickets, false)
     }
 
-    /// `tickets` is how many dialled peers' sessions are kept for resumption. With `offers_http`,
-    /// towers that speak HTTP are welcome too, if the network is open.
+    /// Returns the configurations of a tower.
+    ///
+    /// `tickets` is the number of dialled peers whose sessions are kept for resumption.
+    /// `offers_http` takes effect only in an open network.
     pub(super) fn offering(
         identity: &Identity,
         trust: Trust,
@@ -65,8 +67,8 @@ impl Handshakes {
             .with_cert_resolver(certificate);
         server.alpn_protocols = protocols;
         server.ignore_client_order = true;
-        // Sessions live in tickets that the peers keep: strangers can't fill a table that does not
-        // exist.
+        // Peers store the sessions in tickets. A table of sessions on this side could be filled by
+        // strangers.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.ticketer = Ticketer::new().map_err(|_| TlsError::NoRandomness)?;
         server.send_tls13_tickets = 1;
@@ -75,8 +77,8 @@ impl Handshakes {
     }
 }
 
-/// ring, with AES-128 first: it costs 25 to 40 % less per byte than AES-256 (measured), and nobody
-/// breaks either.
+/// Returns ring with AES-128 first, which costs 25 to 40 % less per byte than AES-256 (measured).
+/// No practical attack on either is known.
 pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -96,9 +98,9 @@ pub(super) mod tests {
     use rustls::pki_types::ServerName;
     use rustls::{CipherSuite, ClientConnection, Connection, Error, ServerConnection};
 
-    /// Lets two towers' configurations shake hands; what each side says of it, and both
+    /// Runs a handshake between two configurations. Returns the result of each side, and both
     /// connections.
-    pub(in super::super) fn shake(
+    pub(in super::super) fn run_handshake(
         client: &Handshakes,
         server: &Handshakes,
     ) -> ([Result<(), Error>; 2], [Connection; 2]) {
@@ -125,10 +127,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn towers_meet_in_tls_1_3_with_the_cheapest_cipher_and_their_own_protocol() {
+    fn towers_negotiate_tls_1_3_aes_128_and_the_native_dialect() {
         let [ours, theirs] = [(); 2]
             .map(|()| Handshakes::new(&Identity::generate().unwrap(), Trust::Open, 4).unwrap());
-        let (results, sides) = shake(&ours, &theirs);
+        let (results, sides) = run_handshake(&ours, &theirs);
         for (result, side) in results.iter().zip(&sides) {
             assert_eq!(*result, Ok(()));
             assert!(!side.is_handshaking());
@@ -137,6 +139,6 @@ pub(super) mod tests {
             assert_eq!(side.alpn_protocol(), Some(ALPN));
         }
         let Connection::Server(server) = &sides[1] else { unreachable!() };
-        assert_eq!(server.server_name(), None, "a name was sent");
+        assert_eq!(server.server_name(), None, "a server name was sent");
     }
 }

@@ -1,4 +1,4 @@
-//! A tower's key and certificate.
+//! The key and the certificate of a tower.
 
 use core::fmt;
 
@@ -16,7 +16,7 @@ use super::error::TlsError;
 use super::handshake::provider;
 use crate::ids::Fingerprint;
 
-/// The key that a tower proves itself with, and the certificate that carries it.
+/// The private key of a tower, and the certificate for its public key.
 ///
 /// ```
 /// use clacks_proto::tls::Identity;
@@ -38,31 +38,33 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new key, and a certificate for it that is signed by the key itself and is good for as long
-    /// as dates can tell.
+    /// Generates a P-256 key, and a self-signed certificate for it that never expires.
     ///
     /// # Errors
     ///
-    /// [`TlsError::NoRandomness`] when the operating system gives no random bytes.
+    /// [`TlsError::NoRandomness`] if the operating system provides no random bytes.
     pub fn generate() -> Result<Self, TlsError> {
-        let key = rcgen::KeyPair::generate_for(KEY_KIND).map_err(|_| TlsError::NoRandomness)?;
+        let key =
+            rcgen::KeyPair::generate_for(KEY_ALGORITHM).map_err(|_| TlsError::NoRandomness)?;
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = common_name(&key);
-        // RFC 5280 §4.1.2.5: the last moment that a date can tell means that there is no end. The
-        // key of a tower is its name, and a name does not expire.
+        // RFC 5280 §4.1.2.5: this date means that the certificate has no expiration date. The key
+        // is the tower's identity, which does not expire.
         params.not_before = rcgen::date_time_ymd(1975, 1, 1);
         params.not_after = rcgen::date_time_ymd(9999, 12, 31);
         let certificate = params.self_signed(&key).map_err(|_| TlsError::NoRandomness)?;
         Self::from_pem(key.serialize_pem().as_bytes(), certificate.pem().as_bytes())
     }
 
-    /// An identity from PEM: a private key in PKCS#8, SEC1 or PKCS#1, and the tower's certificate,
-    /// which intermediate certificates may follow. Text around the PEM sections is skipped.
+    /// Reads an identity from PEM: a private key in PKCS#8, SEC1 or PKCS#1, and the tower's
+    /// certificate, optionally followed by intermediate certificates. Text around the PEM sections
+    /// is ignored.
     ///
     /// # Errors
     ///
-    /// When the key or the certificate can't be read, or they don't belong together; the error says
-    /// which.
+    /// [`TlsError::UnreadableKey`] or [`TlsError::EncryptedKey`] if the key can't be read,
+    /// [`TlsError::UnreadableCertificate`] if the certificate can't be read, and
+    /// [`TlsError::KeyMismatch`] if the certificate belongs to another key.
     pub fn from_pem(key_pem: &[u8], cert_pem: &[u8]) -> Result<Self, TlsError> {
         let chain = CertificateDer::pem_slice_iter(cert_pem)
             .collect::<Result<Vec<_>, _>>()
@@ -88,20 +90,20 @@ impl Identity {
         })
     }
 
-    /// The private key as PEM, as it was given or, when it was generated, in PKCS#8. Whoever has it
-    /// *is* this tower.
+    /// Returns the private key as PEM: as it was given, or in PKCS#8 if it was generated. It must
+    /// be kept secret, because its owner can impersonate the tower.
     #[must_use]
     pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 
-    /// The certificate, and what chain was given with it, as PEM.
+    /// Returns the certificate as PEM, followed by the chain that was given with it.
     #[must_use]
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem
     }
 
-    /// Who the tower is to others.
+    /// Returns the fingerprint of the key, by which peers identify the tower.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
@@ -118,12 +120,12 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// P-256: with ring, a full handshake takes 455 µs of both sides together, 490 µs with Ed25519
-/// (measured), and more programs know it.
-const KEY_KIND: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
+/// P-256. With ring, a full handshake takes 455 µs for both sides together, and 490 µs with Ed25519
+/// (measured). P-256 is also supported by more programs.
+const KEY_ALGORITHM: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 
-/// The identity that a certificate carries: the SHA-256 of its public key's DER. `None` when it is
-/// no X.509 version 3 certificate.
+/// Returns the SHA-256 of the DER of a certificate's public key, or `None` if it is not an X.509
+/// certificate of version 3.
 pub(super) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     Some(digest(&parsed.subject_public_key_info()))
@@ -136,8 +138,8 @@ fn digest(public_key: &[u8]) -> Fingerprint {
     Fingerprint(fingerprint)
 }
 
-/// A name of its own for each key, so that the certificates of several towers can serve as roots
-/// next to each other: roots are found by name.
+/// Returns a distinguished name that no other key has. Roots are found by name, so certificates of
+/// several towers can be used as roots together.
 fn common_name(key: &rcgen::KeyPair) -> rcgen::DistinguishedName {
     let mut name = rcgen::DistinguishedName::new();
     let fingerprint = digest(&rcgen::PublicKeyData::subject_public_key_info(key));
@@ -145,8 +147,8 @@ fn common_name(key: &rcgen::KeyPair) -> rcgen::DistinguishedName {
     name
 }
 
-/// Why a key could not be read. Both ways of protecting one with a passphrase (RFC 7468 §11, and
-/// OpenSSL's older `Proc-Type`) say so in a word that no other part of a PEM file has.
+/// Returns why a key could not be read. Both formats of keys with a passphrase (RFC 7468 §11, and
+/// OpenSSL's older `Proc-Type`) contain a word that occurs in no other PEM file.
 fn key_error(pem: &[u8]) -> TlsError {
     const WORD: &[u8] = b"ENCRYPTED";
     if pem.windows(WORD.len()).any(|window| window == WORD) {
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_generated_can_be_read_back() {
+    fn a_generated_identity_can_be_read_from_its_pem() {
         let identity = Identity::generate().unwrap();
         let again = read(identity.key_pem(), identity.cert_pem()).unwrap();
         assert_eq!(again.fingerprint(), identity.fingerprint());
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_is_that_of_the_key_not_of_the_certificate() {
+    fn the_fingerprint_depends_on_the_key_and_not_on_the_certificate() {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(["renewed.example".to_owned()]).unwrap();
         let first = rcgen::CertificateParams::default().self_signed(&key).unwrap();
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_in_each_of_the_three_formats() {
+    fn keys_are_read_in_all_three_formats() {
         for (format, key, certificate) in [
             ("PKCS#8", ED25519_KEY, ED25519_CERT),
             ("SEC1", SEC1_KEY, SEC1_CERT),
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_may_follow_the_certificate_and_text_surround_both() {
+    fn a_chain_and_surrounding_text_are_allowed() {
         let (own, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let chain = alloc::format!("mine\n{}\nabove\n{}", own.cert_pem(), other.cert_pem());
         let identity = read(&alloc::format!("# key\n{}", own.key_pem()), &chain).unwrap();
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_has_its_own_error() {
+    fn each_invalid_input_has_its_own_error() {
         let (own, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let encrypted = ED25519_KEY.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         let older = SEC1_KEY.replacen("KEY-----", "KEY-----\nProc-Type: 4,ENCRYPTED", 1);
@@ -225,13 +227,13 @@ mod tests {
             (own.key_pem(), &broken, TlsError::UnreadableCertificate),
         ] {
             assert_eq!(read(key, certificate).unwrap_err(), error, "{key}{certificate}");
-            let sentence = error.to_string();
-            assert!(sentence.contains(';') && !sentence.contains('\n'), "{sentence}");
+            let text = error.to_string();
+            assert!(text.contains(';') && !text.contains('\n'), "{text}");
         }
     }
 
     #[test]
-    fn the_private_key_is_never_printed() {
+    fn debug_output_does_not_contain_the_private_key() {
         let identity = Identity::generate().unwrap();
         let printed = alloc::format!("{identity:?} {identity:#?}");
         assert!(printed.contains(&identity.fingerprint().to_string()));
@@ -239,7 +241,7 @@ mod tests {
         assert!(!printed.contains(secret) && printed.len() < 256, "{printed}");
     }
 
-    // Throw-away keys in the formats that OpenSSL writes and rcgen does not.
+    // Disposable keys in formats that OpenSSL writes and rcgen does not.
     const ED25519_KEY: &str = include_str!("samples/ed25519-pkcs8.key.pem");
     const ED25519_CERT: &str = include_str!("samples/ed25519-pkcs8.crt.pem");
     const SEC1_KEY: &str = include_str!("samples/p256-sec1.key.pem");

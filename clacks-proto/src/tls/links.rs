@@ -1,4 +1,4 @@
-//! Which links have TLS on them, and how far each has come.
+//! The TLS state of each link.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,19 +6,18 @@ use alloc::vec::Vec;
 use super::session::TlsSession;
 use crate::ids::LinkId;
 
-/// What lies between a link of the tower and its connection.
+/// What is between a link of the tower and its connection.
 #[derive(Debug)]
 pub(super) enum Layer {
-    /// The connection does not stand yet; nothing is spent on it until it does.
+    /// Nothing yet. A session is created when the connection is established.
     Dialling,
-    /// TLS. In a box: most places of a large table are empty.
+    /// A session. Boxed, because most slots of a large table are empty.
     Open(Box<TlsSession>),
-    /// Nothing: the link is being cut off.
+    /// Nothing. The link is aborted.
     Cut,
 }
 
-/// The layers by the place of their link. A place that another link has taken since is no place of
-/// an earlier one.
+/// The layers by the index of their link. An index is reused, so the whole id is compared.
 #[derive(Debug, Default)]
 pub(super) struct Links(Vec<Option<(LinkId, Layer)>>);
 
@@ -28,14 +27,14 @@ impl Links {
         if index >= self.0.len() {
             self.0.resize_with(index + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(index) {
-            *place = Some((link, layer));
+        if let Some(slot) = self.0.get_mut(index) {
+            *slot = Some((link, layer));
         }
     }
 
     pub(super) fn remove(&mut self, link: LinkId) {
-        if let Some(place) = self.0.get_mut(link.index()) {
-            place.take_if(|(occupant, _)| *occupant == link);
+        if let Some(slot) = self.0.get_mut(link.index()) {
+            slot.take_if(|(occupant, _)| *occupant == link);
         }
     }
 
@@ -60,7 +59,7 @@ mod tests {
     use crate::ids::Epoch;
 
     #[test]
-    fn a_link_that_has_ended_reaches_nothing_of_the_one_in_its_place() {
+    fn an_ended_link_does_not_reach_the_link_that_reuses_its_index() {
         let (old, new) = (
             LinkId { index: 3, epoch: Epoch::FIRST.next() },
             LinkId { index: 3, epoch: Epoch::FIRST.next().next() },

@@ -1,45 +1,51 @@
-//! TLS: the same state machine with ciphertext on the outside. Every rustls call of the project is
-//! in here.
+//! TLS: a tower with encrypted links. All calls of rustls are in this module.
 //!
-//! [`SecureTower`] wraps a [`Tower`](crate::Tower) and is driven exactly like one. It speaks TLS
-//! 1.3 and nothing older, with the protocol name `clacks/1` (ALPN) required on both sides, and asks
-//! for a certificate in both directions. Where [HTTP](#with-http) is spoken, too, either may be
-//! missing.
+//! [`SecureTower`] wraps a [`Tower`](crate::Tower) and implements the same
+//! [`StateMachine`](crate::StateMachine). Links use TLS 1.3 and no older version. Both sides must
+//! offer the protocol name `clacks/1` (ALPN) and show a certificate. If [HTTP](#with-http) is
+//! spoken too, either may be missing.
 //!
-//! # What is proved, and what is not
+//! # What a handshake proves
 //!
-//! A finished handshake proves that the other side holds the private key of the certificate that it
-//! showed, and that nobody in between reads or alters the bytes. The tower inside is then told the
-//! [`Fingerprint`](crate::Fingerprint) of that key: **the key is the identity**. Names, addresses
-//! and the certificate's text prove nothing and are never looked at; no host name is sent (SNI).
+//! A completed handshake proves that the other side holds the private key of its certificate, and
+//! that no third party reads or alters the bytes. `SecureTower` passes the
+//! [`Fingerprint`](crate::Fingerprint) of that key to the inner tower. **The key is the identity**
+//! of a tower. Names, addresses and the text of a certificate prove nothing and are not checked. No
+//! host name is sent (SNI).
 //!
-//! Whether *that* key is welcome is another question, answered by [`Trust`]:
+//! [`Trust`] decides which keys are accepted:
 //!
-//! - [`Trust::Open`]: every key is. The tower pins the key of an address at the first dial, so the
-//!   first contact is a leap of faith.
-//! - [`Trust::Private`]: only keys whose certificate chains to the network's own roots, and is
-//!   within its dates. Everybody else is refused in the handshake.
+//! - [`Trust::Open`]: all keys. The tower pins the key of an address at the first dial, so the
+//!   first contact with an address is not authenticated.
+//! - [`Trust::Private`]: only keys whose certificate chains to one of the network's own roots and
+//!   is within its dates. All others are refused in the handshake.
 //!
 //! # With HTTP
 //!
-//! A tower in an open network that also speaks [HTTP](crate::Dialects) names `http/1.1` behind
-//! `clacks/1`, and asks callers for a certificate without requiring one. What is agreed on is
-//! spoken; when nothing is, a caller's first byte tells, and whoever was dialled speaks HTTP. The
-//! native dialect is never spoken with somebody who has not proved a key. In a private network
-//! there is no HTTP: towers of the JavaScript package have no certificates to show.
+//! A tower in an open network that also speaks [HTTP](crate::Dialects) offers `http/1.1` after
+//! `clacks/1`, and requests a certificate from callers without requiring one. ALPN selects the
+//! dialect. If ALPN selects none, a dialled tower is assumed to speak HTTP, and the first byte of a
+//! caller selects its dialect. The native dialect is never spoken with a side that has not proved a
+//! key. HTTP is not spoken in a private network, because towers of the JavaScript package show no
+//! certificate when they call.
 //!
-//! The key of a dialled tower that speaks HTTP is not pinned, because it proves none when it calls.
-//! Where a key is pinned for an address, the same key must be shown in either dialect. Certificates
-//! of version 1 of X.509 are accepted from towers that speak HTTP: what such a one signs can't be
-//! verified, so it proves no key and nothing is believed that would need one.
+//! The key of a dialled tower that speaks HTTP is not pinned, because such a tower proves no key
+//! when it calls. If a key is pinned for an address, a tower at that address must show this key in
+//! either dialect. X.509 certificates of version 1 are accepted from towers that speak HTTP. Their
+//! signatures cannot be verified, so they prove no key. A tower with such a certificate is treated
+//! like one without a certificate.
 //!
-//! A session that is resumed proves the same key again without a new signature. In a private
-//! network a certificate that expires can thus still be used for as long as its last ticket lives:
-//! 12 hours at most.
+//! # Resumption
 //!
-//! Unlike the rest of this crate, TLS takes randomness and, for certificates' dates and tickets,
-//! the time from the operating system. What the tower inside does still depends on its inputs
-//! alone.
+//! A resumed session proves the same key without a new signature. In a private network, a peer can
+//! therefore use an expired certificate until its last ticket expires, after at most 12 hours
+//! (rustls).
+//!
+//! # Randomness and time
+//!
+//! Unlike the rest of this crate, TLS reads randomness from the operating system. It also reads the
+//! system time, to check the dates of certificates and tickets. The behaviour of the inner tower
+//! still depends only on its inputs.
 //!
 //! ```
 //! use clacks_proto::tls::{Identity, SecureTower, Trust};
@@ -69,9 +75,9 @@ pub use identity::Identity;
 pub use secure_tower::{SecureTower, TLS_LINK_MEMORY};
 pub use trust::{Roots, Trust};
 
-/// The native dialect's name in the handshake (ALPN, RFC 7301). A side that doesn't name it is
-/// refused, unless HTTP is spoken with it.
+/// The name of the native dialect in the handshake (ALPN, RFC 7301). A side that does not offer it
+/// is refused, unless HTTP is spoken.
 pub const ALPN: &[u8] = b"clacks/1";
 
-/// What a tower that also speaks HTTP names behind it.
+/// The name of HTTP in the handshake, offered after [`ALPN`] if the tower speaks HTTP.
 const HTTP_ALPN: &[u8] = b"http/1.1";

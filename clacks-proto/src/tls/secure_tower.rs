@@ -1,4 +1,4 @@
-//! The tower with ciphertext on the outside.
+//! A tower with encrypted links.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -20,50 +20,50 @@ use crate::state_machine::StateMachine;
 use crate::time::Instant;
 use crate::tower::{TlsHandshake, Tower};
 
-/// The most memory that TLS takes for one link, in bytes, on top of what the tower inside takes for
-/// it; see [`SecureTower::max_memory`].
+/// The maximum memory that TLS takes for one link, in bytes. It is part of
+/// [`SecureTower::max_memory`] and does not include the memory of the inner tower.
 ///
-/// Measured with a counting allocator (rustls 0.23.46): a link that was accepted and is silent
-/// takes 3 KiB, one that sent the longest half handshake that is waited for 36 KiB, an established
-/// one 8 KiB, and 38 KiB while its last large record is not yet replaced by a smaller one.
+/// Measured with a counting allocator (rustls 0.23.46): a silent accepted link takes 3 KiB. A link
+/// with the longest incomplete handshake takes 36 KiB. An established link takes 8 KiB, or 38 KiB
+/// until a large record is replaced by a smaller one.
 ///
-/// The bound is for the worst that an authenticated peer can do: 32 KiB of certificates, kept with
-/// the link and once more with its session; a ticket of 64 KiB, kept for resumption, and 64 KiB of
-/// another half received; and a record of 16 KiB in either direction.
+/// The bound covers the worst case for an authenticated peer: 32 KiB of certificates, stored with
+/// the link and with its session; a ticket of 64 KiB, stored for resumption, and 64 KiB of another
+/// incomplete ticket; and one record of 16 KiB in each direction.
 pub const TLS_LINK_MEMORY: usize = 256 * 1024;
 
-/// The most peers whose sessions are kept for resumption, whatever the number of links.
+/// The maximum number of peers whose sessions are stored for resumption.
 const MAX_TICKETS: usize = 1024;
 
-/// No record smaller than this is made just because the driver's buffer is nearly full.
-const SMALLEST_FILL: usize = 4096;
+/// The minimum size of a record that fills the remaining space of the driver's buffer, in bytes.
+/// A smaller space is left empty.
+const MIN_FILL: usize = 4096;
 
-/// A [`Tower`] whose links are TLS. The same [`StateMachine`] for a driver, with ciphertext on the
-/// outside.
+/// A [`Tower`] whose links are encrypted with TLS. Implements [`StateMachine`] with ciphertext.
 ///
-/// The tower inside has its deadlines run over TLS and hello together, says its hello as soon as
-/// the handshake is complete, and is told who the other side is before it sees the first byte from
-/// it.
+/// The deadlines of the tower cover TLS and the hello together. The tower sends its hello as soon
+/// as the handshake is complete. It knows the key of the other side before it handles the first
+/// plaintext.
 pub struct SecureTower {
     tower: Tower,
     links: Links,
     handshakes: Handshakes,
-    /// Where frames are gathered into one record; not kept for each link, because it is empty
-    /// between calls.
+    /// Collects the frames of one record. Shared by all links, because it is empty between calls.
     scratch: Box<[u8]>,
 }
 
 impl SecureTower {
-    /// Puts TLS around a tower that has no links yet.
+    /// Returns a tower with TLS. The given tower must not have links.
     ///
     /// # Errors
     ///
-    /// [`TlsError::NoRandomness`] when the operating system gives no random bytes.
+    /// [`TlsError::NoRandomness`] if the operating system provides no random bytes. The tower is
+    /// dropped.
     pub fn new(mut tower: Tower, identity: &Identity, trust: Trust) -> Result<Self, TlsError> {
         let tickets = tower.config().max_links.min(MAX_TICKETS);
         let offers_http = tower.config().speaks_http();
         let handshakes = Handshakes::offering(identity, trust, tickets, offers_http)?;
-        // In a private network no peer speaks HTTP.
+        // Peers of a private network do not speak HTTP.
         tower.set_tls(identity.fingerprint(), handshakes.offers_http);
         Ok(Self {
             tower,
@@ -73,10 +73,10 @@ impl SecureTower {
         })
     }
 
-    /// The most memory that the tower and its TLS take, in bytes:
-    /// [`Config::max_memory`](crate::Config::max_memory), and [`TLS_LINK_MEMORY`] for each link
-    /// that there may be. Sessions kept for resumption are counted with the links: there are never
-    /// more of them.
+    /// Returns the maximum memory of the tower and its TLS, in bytes:
+    /// [`Config::max_memory`](crate::Config::max_memory), [`TLS_LINK_MEMORY`] for each possible
+    /// link, and one record. Stored sessions are included in the memory of the links, because there
+    /// are never more sessions than links.
     #[must_use]
     pub fn max_memory(&self) -> usize {
         let config = self.tower.config();
@@ -107,11 +107,11 @@ impl SecureTower {
     fn on_bytes(&mut self, link: LinkId, mut bytes: &[u8], now: Instant) {
         let Self { tower, links, .. } = self;
         let Some(layer) = links.get_mut(link) else {
-            // Stale: the tower counts it.
+            // The link has ended. The tower counts the stale event.
             return tower.handle(Event::BytesArrived { link, bytes }, now);
         };
         let Layer::Open(session) = layer else { return };
-        // What the handshake proves or refuses happens now, not when the tower last heard the time.
+        // The tower must know the current time before it handles the result of the handshake.
         tower.set_now(now);
         while !bytes.is_empty() && session.takes_bytes() {
             let received = session.receive(&mut bytes);
@@ -119,7 +119,7 @@ impl SecureTower {
             if let Ok(Some(established)) = established {
                 let Established { dialect, identity, resumed } = established;
                 tower.handle_tls_handshake(link, TlsHandshake { dialect, identity, resumed });
-                // What the tower has waiting could not be sent before.
+                // Frames that the tower has queued could not be sent before.
                 tower.request_send(link);
             }
             while session.next_plaintext(|bytes| {
@@ -198,8 +198,8 @@ impl StateMachine for SecureTower {
         }
     }
 
-    /// Ciphertext that waits goes first; then frames of the tower are gathered into records as
-    /// large as they can be. No more plaintext than one record's is ever taken from the tower
+    /// Waiting ciphertext is written first. Then frames of the tower are collected into records
+    /// that are as large as possible. At most one record of plaintext is taken from the tower
     /// before the buffer has room for it.
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
         let Self { tower, links, scratch, .. } = self;
@@ -207,7 +207,7 @@ impl StateMachine for SecureTower {
         let mut sink = Sink::new(out);
         loop {
             session.write(&mut sink);
-            let whole = Some(MAX_PLAINTEXT).filter(|_| session.is_asking() && sink.room() > 0);
+            let whole = Some(MAX_PLAINTEXT).filter(|_| session.is_http_client() && sink.room() > 0);
             let size = whole.or_else(|| next_record(sink.room(), sink.written()));
             let Some(size) = size else { break };
             if session.wants_write() {
@@ -215,7 +215,7 @@ impl StateMachine for SecureTower {
             }
             let record = scratch.get_mut(..size).unwrap_or_default();
             let len = match session.takes_plaintext() {
-                true if session.is_asking() => tower.transmit(link, &mut &mut *record),
+                true if session.is_http_client() => tower.transmit(link, &mut &mut *record),
                 true => gather(tower, link, record),
                 false => 0,
             };
@@ -252,21 +252,21 @@ impl StateMachine for SecureTower {
     }
 }
 
-/// How much plaintext the next record should hold, given the room left in the driver's buffer and
-/// what was written into it; `None` when the rest is better left to the next buffer.
+/// Returns the size of the next record's plaintext, given the space left in the driver's buffer and
+/// the number of bytes written to it. Returns `None` if the rest of the buffer stays empty.
 fn next_record(room: usize, written: usize) -> Option<usize> {
     let fits = room.saturating_sub(RECORD_OVERHEAD).min(MAX_PLAINTEXT);
-    if fits >= SMALLEST_FILL {
+    if fits >= MIN_FILL {
         Some(fits)
     } else if written == 0 && room > 0 {
-        // A tiny buffer: one full record is kept in rustls and goes out in pieces.
+        // The buffer is tiny. rustls stores one full record, which is written in pieces.
         Some(MAX_PLAINTEXT)
     } else {
         None
     }
 }
 
-/// Takes as many frames from the tower as `record` holds.
+/// Fills `record` with frames of the tower. Returns their length in bytes.
 fn gather(tower: &mut Tower, link: LinkId, record: &mut [u8]) -> usize {
     let mut len = 0;
     loop {

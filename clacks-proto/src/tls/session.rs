@@ -1,4 +1,4 @@
-//! TLS on one link: ciphertext on one side, plaintext on the other.
+//! The TLS session of one link.
 
 use alloc::sync::Arc;
 
@@ -17,66 +17,69 @@ use crate::error::TlsFailure;
 use crate::event::Dialect;
 use crate::ids::{Fingerprint, PeerId};
 
-/// The most plaintext that one record holds (RFC 8446 §5.1).
+/// The maximum plaintext of one record, in bytes (RFC 8446 §5.1).
 pub(super) const MAX_PLAINTEXT: usize = 16 * 1024;
 
-/// What a record adds to its plaintext: a head of 5 bytes, the type of its content, and the
-/// cipher's tag of 16.
+/// The overhead of a record, in bytes: a header of 5 bytes, the content type, and an authentication
+/// tag of 16 bytes (RFC 8446 §5.2).
 pub(super) const RECORD_OVERHEAD: usize = 5 + 1 + 16;
 
-/// The most bytes taken from the other side before the handshake is complete. A handshake with a
-/// short chain takes 1 to 5 KiB; a stranger who sends more is cut off, so this bounds all that
-/// rustls can hold for one.
+/// The maximum number of bytes that are accepted before the handshake is complete. It bounds what
+/// rustls stores for an unauthenticated side. A handshake with a short chain takes 1 to 5 KiB.
 const MAX_HANDSHAKE: usize = 32 * 1024;
 
-/// One link's TLS. Events go in with `receive`, `establish` must be asked after each,
-/// `next_plaintext` and `write` give out.
+/// The TLS session of one link.
+///
+/// After each call of `receive`, call `establish` and then `next_plaintext`. `write` returns the
+/// ciphertext.
 #[derive(Debug)]
 pub(super) struct TlsSession {
     tls: Connection,
     stage: Stage,
-    /// Bytes received before the handshake was complete.
+    /// The number of bytes received before the handshake was complete.
     handshake_bytes: usize,
-    /// The tower has asked for the close: our goodbye follows the last plaintext.
+    /// The tower has requested the close. The close notification follows the last plaintext.
     closing: bool,
     close_notify_sent: bool,
-    /// The other side has said that it sends no more.
+    /// The other side has sent its close notification.
     ended: bool,
-    /// The tower knows that nothing more comes.
+    /// The tower knows that no more bytes arrive.
     end_reported: bool,
     /// Whether the other side may speak HTTP.
     offers_http: bool,
-    /// Whether the head and the body of a request must each be a record.
-    is_asking: bool,
+    /// Whether this side is an HTTP client, which sends the head and the body of a request in
+    /// separate records.
+    is_http_client: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Handshaking,
     Established,
-    /// Nothing is taken in any more; an alert may wait to be written.
+    /// Received bytes are ignored. An alert may wait to be written.
     Failed,
 }
 
-/// A handshake that has just been completed.
+/// The result of a completed handshake.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Established {
-    /// The key that the other side has proved; always there with the native dialect.
+    /// The key that the other side has proved. The native dialect requires one.
     pub(super) identity: Option<Fingerprint>,
-    /// The dialect that was agreed on.
+    /// The negotiated dialect.
     pub(super) dialect: Dialect,
     pub(super) resumed: bool,
 }
 
 impl TlsSession {
-    /// The dialling side. The server name is only what tickets are kept under: keys are verified,
-    /// not names, and no name is sent. It is one for each peer, so that two towers at one host
-    /// never get each other's tickets.
+    /// Returns the session of an outbound link.
+    ///
+    /// The server name is used only as the key of stored tickets. It is neither verified nor sent.
+    /// Each peer has its own name, so two towers at one host never share tickets.
     pub(super) fn dialled(
         config: &Arc<ClientConfig>,
         peer: Option<PeerId>,
     ) -> Result<Self, TlsFailure> {
-        // Tickets of a peer that was forgotten meanwhile are kept under a name that no peer has.
+        // The peer was forgotten meanwhile. No peer has this name.
         let name = peer.map_or_else(|| "none.peer".into(), PeerId::to_label);
         let name = ServerName::try_from(name).map_err(|_| TlsFailure::Other)?;
         ClientConnection::new(Arc::clone(config), name)
@@ -84,7 +87,7 @@ impl TlsSession {
             .map_err(|_| TlsFailure::Other)
     }
 
-    /// The accepting side.
+    /// Returns the session of an inbound link.
     pub(super) fn accepted(config: &Arc<ServerConfig>) -> Result<Self, TlsFailure> {
         ServerConnection::new(Arc::clone(config))
             .map(|tls| Self::new(tls.into()))
@@ -92,8 +95,8 @@ impl TlsSession {
     }
 
     fn new(mut tls: Connection) -> Self {
-        // One record is written at a time, and only into an empty buffer: room for it and a key
-        // update is enough.
+        // One record is written at a time, and only into an empty buffer. The buffer must hold this
+        // record and a key update.
         tls.set_buffer_limit(Some(MAX_PLAINTEXT + 1024));
         Self {
             tls,
@@ -104,38 +107,38 @@ impl TlsSession {
             ended: false,
             end_reported: false,
             offers_http: false,
-            is_asking: false,
+            is_http_client: false,
         }
     }
 
-    /// Lets the other side speak HTTP.
+    /// Sets whether the other side may speak HTTP.
     pub(super) fn offering_http(mut self, offers_http: bool) -> Self {
         self.offers_http = offers_http;
         self
     }
 
-    /// Whether each piece that the tower gives is a record of its own: those who ask in HTTP need
-    /// it.
-    pub(super) fn is_asking(&self) -> bool {
-        self.is_asking
+    /// Returns whether each chunk that the tower transmits must be a record of its own.
+    pub(super) fn is_http_client(&self) -> bool {
+        self.is_http_client
     }
 
-    /// Whether bytes from the other side still mean anything.
+    /// Returns whether bytes from the other side are still read.
     ///
-    /// Not after our own close notification: the tower has ended the link by then, and rustls takes
-    /// it for a bug (`debug_assert`) when a record after it is broken.
+    /// They are not read after this side's close notification. The tower has closed the link by
+    /// then, and a `debug_assert` of rustls fails if a later record is invalid.
     pub(super) fn takes_bytes(&self) -> bool {
         self.stage != Stage::Failed && !self.close_notify_sent && !self.end_reported
     }
 
-    /// Takes some of `bytes` off the front; call again while any are left. Ask
-    /// [`establish`](Self::establish) and [`next_plaintext`](Self::next_plaintext) after each call,
-    /// also after a failure: what came before it is authentic, and what a tower gets must not
-    /// depend on how the bytes were chunked.
+    /// Reads some bytes from the front of `bytes`. Call it again while any are left.
+    ///
+    /// Call [`establish`](Self::establish) and [`next_plaintext`](Self::next_plaintext) after each
+    /// call, even after an error. Plaintext before the error is authentic, and what the tower
+    /// receives must not depend on the chunking.
     pub(super) fn receive(&mut self, bytes: &mut &[u8]) -> Result<(), TlsFailure> {
         let read = self.tls.read_tls(bytes).map_err(|_| TlsFailure::Other)?;
         if read == 0 {
-            // RFC 8446 §6.1: what follows the other side's close notification is ignored.
+            // RFC 8446 §6.1: data after the other side's close notification is ignored.
             *bytes = &[];
         }
         let agreed = self.tls.protocol_version();
@@ -150,12 +153,12 @@ impl TlsSession {
         Ok(())
     }
 
-    /// Says once that the handshake is complete, and who is on the other side.
+    /// Returns the result of the handshake once, on the first call after the handshake is complete.
     pub(super) fn establish(&mut self) -> Result<Option<Established>, TlsFailure> {
         if self.stage != Stage::Handshaking || self.tls.is_handshaking() {
             return Ok(None);
         }
-        // rustls refuses a wrong protocol name, but lets a side pass that names none.
+        // rustls refuses a wrong protocol name, but not a missing one.
         let is_native = self.tls.alpn_protocol() == Some(ALPN);
         if !is_native && !self.offers_http {
             self.notify_close();
@@ -167,14 +170,15 @@ impl TlsSession {
             self.notify_close();
             return Err(TlsFailure::Certificate);
         }
-        self.is_asking = !is_native && matches!(self.tls, Connection::Client(_));
+        self.is_http_client = !is_native && matches!(self.tls, Connection::Client(_));
         self.stage = Stage::Established;
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
         let dialect = if is_native { Dialect::Native } else { Dialect::Http };
         Ok(Some(Established { dialect, identity, resumed }))
     }
 
-    /// Hands the next piece of plaintext to `take`, in place. False when there is none.
+    /// Passes the next chunk of plaintext to `take` without copying it. Returns false if there is
+    /// none.
     pub(super) fn next_plaintext(&mut self, take: impl FnOnce(&[u8])) -> bool {
         if self.stage != Stage::Established {
             return false;
@@ -191,44 +195,44 @@ impl TlsSession {
         true
     }
 
-    /// Whether the other side has just said that it sends no more; true once.
+    /// Returns whether the other side has sent its close notification. Returns true at most once,
+    /// and only if the tower does not yet know that no more bytes arrive.
     pub(super) fn take_end(&mut self) -> bool {
         self.ended && self.stage == Stage::Established && self.take_disconnect()
     }
 
-    /// Whether the end of the connection is news to the tower; true once.
+    /// Notes that no more bytes arrive. Returns true on the first call.
     pub(super) fn take_disconnect(&mut self) -> bool {
         !core::mem::replace(&mut self.end_reported, true)
     }
 
-    /// Nothing goes through this session any more, except the alert that may wait to be written.
+    /// Stops the session. Only an alert may still be written.
     pub(super) fn fail(&mut self) {
         self.stage = Stage::Failed;
     }
 
-    /// From now on, when the tower has nothing left to send, the close notification follows.
+    /// Sends the close notification as soon as the tower has nothing left to send.
     pub(super) fn close_when_flushed(&mut self) {
         self.closing = true;
     }
 
-    /// Whether the tower may be asked for plaintext: it would be sent at once.
+    /// Returns whether plaintext of the tower would be encrypted now.
     pub(super) fn takes_plaintext(&self) -> bool {
         self.stage == Stage::Established && !self.close_notify_sent
     }
 
-    /// Whether there is ciphertext to write.
+    /// Returns whether there is ciphertext to write.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.wants_write()
     }
 
-    /// Makes a record of `plaintext`, at most [`MAX_PLAINTEXT`] bytes. Only when nothing else waits
-    /// to be written.
+    /// Encrypts one record of at most [`MAX_PLAINTEXT`] bytes. Call only if no ciphertext waits.
     pub(super) fn encrypt(&mut self, plaintext: &[u8]) -> Result<(), TlsFailure> {
         debug_assert!(!self.wants_write() && plaintext.len() <= MAX_PLAINTEXT);
         self.tls.writer().write_all(plaintext).map_err(|_| TlsFailure::Other)
     }
 
-    /// Called when the tower has nothing left to send. Whether that made something to write.
+    /// Handles that the tower has nothing left to send. Returns whether there is new ciphertext.
     pub(super) fn on_flushed(&mut self) -> bool {
         if self.closing && self.stage == Stage::Established {
             self.notify_close();
@@ -236,8 +240,8 @@ impl TlsSession {
         self.wants_write()
     }
 
-    /// Only a completed handshake can be closed with a notification; before, it would be one more
-    /// thing that the other side must not expect.
+    /// Sends the close notification. During a handshake it is not sent, because the other side does
+    /// not expect it there.
     fn notify_close(&mut self) {
         if !self.close_notify_sent && !self.tls.is_handshaking() {
             self.close_notify_sent = true;
@@ -245,7 +249,7 @@ impl TlsSession {
         }
     }
 
-    /// Writes ciphertext until there is none or the sink is full.
+    /// Writes ciphertext until there is none left or the sink is full.
     pub(super) fn write(&mut self, sink: &mut Sink<'_, impl BufMut>) {
         while self.tls.wants_write() {
             match self.tls.write_tls(sink) {
@@ -256,7 +260,7 @@ impl TlsSession {
     }
 }
 
-/// The driver's buffer as something that rustls can write to.
+/// Writes to the buffer of the driver for rustls.
 pub(super) struct Sink<'a, B> {
     out: &'a mut B,
     written: usize,
@@ -308,8 +312,8 @@ mod tests {
     use crate::ids::Epoch;
     use alloc::vec::Vec;
 
-    const SOME: PeerId = PeerId { index: 0, epoch: Epoch::FIRST };
-    const OTHER: PeerId = PeerId { index: 1, epoch: Epoch::FIRST };
+    const PEER: PeerId = PeerId { index: 0, epoch: Epoch::FIRST };
+    const OTHER_PEER: PeerId = PeerId { index: 1, epoch: Epoch::FIRST };
 
     struct Side {
         identity: Identity,
@@ -324,8 +328,8 @@ mod tests {
         }
     }
 
-    /// Lets a tower dial a peer. Whether the session was resumed; both must have found the other's
-    /// key.
+    /// Dials a peer. Checks that both sides received the other's key. Returns whether the session
+    /// was resumed.
     fn dial(dialler: &Side, peer: PeerId, listener: &Side) -> bool {
         let mut sessions = [
             TlsSession::dialled(&dialler.handshakes.client, Some(peer)).unwrap(),
@@ -353,31 +357,31 @@ mod tests {
     #[test]
     fn a_resumed_session_proves_the_same_keys_on_both_sides() {
         let (dialler, listener) = (Side::new(4), Side::new(4));
-        assert!(!dial(&dialler, SOME, &listener));
-        assert!(dial(&dialler, SOME, &listener));
-        assert!(dial(&dialler, SOME, &listener), "the resumed session left no ticket");
+        assert!(!dial(&dialler, PEER, &listener));
+        assert!(dial(&dialler, PEER, &listener));
+        assert!(dial(&dialler, PEER, &listener), "the resumed session left no ticket");
     }
 
     #[test]
-    fn a_ticket_is_kept_for_one_peer_and_worth_nothing_to_another_tower() {
+    fn a_ticket_is_stored_for_one_peer_and_not_accepted_by_another_tower() {
         let (dialler, listener) = (Side::new(4), Side::new(4));
-        assert!(!dial(&dialler, SOME, &listener));
-        assert!(!dial(&dialler, OTHER, &listener), "the peers shared a ticket");
-        // Another tower has taken the place of the first: it proves its own key.
-        assert!(!dial(&dialler, SOME, &Side::new(4)));
+        assert!(!dial(&dialler, PEER, &listener));
+        assert!(!dial(&dialler, OTHER_PEER, &listener), "the peers shared a ticket");
+        // Another tower at the same address proves its own key.
+        assert!(!dial(&dialler, PEER, &Side::new(4)));
     }
 
     #[test]
-    fn only_as_many_sessions_are_kept_as_there_is_room_for() {
+    fn the_oldest_session_is_dropped_at_capacity() {
         let (dialler, listener) = (Side::new(1), Side::new(1));
-        assert!(!dial(&dialler, SOME, &listener));
-        assert!(!dial(&dialler, OTHER, &listener));
-        assert!(!dial(&dialler, SOME, &listener), "its ticket should have made room");
-        assert!(dial(&dialler, SOME, &listener));
+        assert!(!dial(&dialler, PEER, &listener));
+        assert!(!dial(&dialler, OTHER_PEER, &listener));
+        assert!(!dial(&dialler, PEER, &listener), "the oldest ticket was not dropped");
+        assert!(dial(&dialler, PEER, &listener));
     }
 
     #[test]
-    fn a_sink_takes_no_more_than_its_buffer_has_room_for() {
+    fn a_sink_writes_no_more_than_its_buffer_holds() {
         let mut buffer = [0; 5];
         let mut out = &mut buffer[..];
         let mut sink = Sink::new(&mut out);

@@ -9,12 +9,12 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// The newest ticket of each of the last peers dialled. A ticket is used once, so that nobody on
-/// the way can tell by it that two links are of one tower.
+/// The newest ticket of each of the peers that were dialled last. A ticket is used once, so that an
+/// eavesdropper cannot recognise two links of one tower by a shared ticket (RFC 8446 §C.4).
 ///
-/// One ticket a peer is enough: a tower has at most one outbound link to it. A queue that is
-/// searched from its front beats a map here: it is walked once a handshake, and a handshake costs a
-/// hundred times the walk.
+/// One ticket per peer suffices, because a tower has at most one outbound link to a peer that
+/// speaks the native dialect. The queue is searched linearly and is no map: it is searched once in
+/// a handshake, which costs about a hundred times as much as the search.
 pub(super) struct Tickets {
     newest_last: Mutex<VecDeque<(ServerName<'static>, Tls13ClientSessionValue)>>,
     capacity: usize,
@@ -32,7 +32,7 @@ impl Tickets {
 
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tickets").field("held", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Tickets").field("len", &self.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -52,14 +52,14 @@ impl ClientSessionStore for Tickets {
         tickets.remove(index).map(|(_, ticket)| ticket)
     }
 
-    // All towers prefer the same group for the exchange of keys: there is nothing to learn.
+    // All towers prefer the same key exchange group, so a hint is of no use.
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
         None
     }
 
-    // TLS 1.2 is not spoken.
+    // TLS 1.2 is not supported.
     fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {

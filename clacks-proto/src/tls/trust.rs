@@ -1,4 +1,4 @@
-//! Whose certificate is good enough.
+//! The policy for certificates.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,33 +17,32 @@ use rustls::{
 
 use super::error::TlsError;
 
-/// Who may be on the other end of a link. In either case the other side must show a certificate and
-/// prove that it holds its key.
+/// Which keys are accepted on the other side of a link. The other side must always show a
+/// certificate and prove that it holds the key, unless HTTP is spoken.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Anybody. Certificates are carriers of keys: who signed them and their dates say nothing
-    /// about the key, so neither is looked at. An operator who forgets about a date should not drop
-    /// out of the network, and a wrong clock should keep nobody from it.
+    /// Every key. Neither the issuer nor the dates of a certificate are checked, because they say
+    /// nothing about the key. An expired certificate or a wrong clock therefore excludes no tower.
     Open,
-    /// Those whose certificate chains to one of these roots and is within its dates.
+    /// Only keys whose certificate chains to one of these roots and is within its dates.
     Private(Roots),
 }
 
 /// The root certificates of a private network.
 ///
-/// Certificates of single towers can be roots as well: the network is then exactly the towers
-/// listed.
+/// Certificates of single towers can be used as roots, too. The network then consists of exactly
+/// these towers.
 #[derive(Clone, Debug)]
 pub struct Roots(Arc<RootCertStore>);
 
 impl Roots {
-    /// All certificates in a PEM text.
+    /// Reads all certificates of a PEM text.
     ///
     /// # Errors
     ///
-    /// [`TlsError::UnreadableRoots`] when there is none, or when any of them can't be read: a
-    /// network with a root missing would refuse towers that belong to it.
+    /// [`TlsError::UnreadableRoots`] if there is no certificate, or if any of them can't be read. A
+    /// missing root would exclude towers of the network.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -56,14 +55,14 @@ impl Roots {
     }
 }
 
-/// Judges the certificates of both clients and servers: towers are both, so one rule holds for
+/// Verifies the certificates of clients and of servers by the same rule, because each tower is
 /// both.
 #[derive(Debug)]
 pub(super) struct Verifier {
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
-    /// Whether the other side may show no certificate, or one that can't be read. Then it has
-    /// proved nothing.
+    /// Whether a missing or unreadable certificate is accepted. The other side has then proved
+    /// nothing.
     is_lenient: bool,
 }
 
@@ -72,14 +71,14 @@ impl Verifier {
         Self { trust, algorithms, is_lenient: false }
     }
 
-    /// One that lets those pass who prove nothing. Whoever uses it must see to it that nothing is
-    /// believed of them.
+    /// Makes the verifier accept missing and unreadable certificates. The caller must not trust
+    /// such a side.
     pub(super) fn lenient(self) -> Self {
         Self { is_lenient: true, ..self }
     }
 
-    /// Whether a certificate is let pass though it can't be read, such as one of version 1 of
-    /// X.509.
+    /// Returns whether an unreadable certificate is accepted, such as an X.509 certificate of
+    /// version 1.
     fn passes_unread(&self, certificate: &CertificateDer<'_>) -> bool {
         self.is_lenient && ParsedCertificate::try_from(certificate).is_err()
     }
@@ -96,7 +95,7 @@ impl Verifier {
         let parsed = ParsedCertificate::try_from(certificate)?;
         match &self.trust {
             Trust::Open => Ok(()),
-            // The host name is not checked: the key is the identity, and a tower may move.
+            // The host name is not checked, because the key is the identity and a tower may move.
             Trust::Private(Roots(roots)) => verify_server_cert_signed_by_trust_anchor(
                 &parsed,
                 roots,
@@ -105,9 +104,8 @@ impl Verifier {
                 self.algorithms.all,
             )
             .map_err(|error| match error {
-                // A root has the issuer's name but not its key. To the other side that is a
-                // stranger's certificate, and the alert for a bad signature would tell it something
-                // else.
+                // A root has the name of the issuer but another key. The certificate is that of a
+                // stranger, so the alert must not be the one for a bad signature.
                 Error::InvalidCertificate(CertificateError::BadSignature) => {
                     CertificateError::UnknownIssuer.into()
                 }
@@ -156,13 +154,13 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
-    /// Towers that speak HTTP have none to show.
+    /// Towers that speak HTTP show no certificate.
     fn client_auth_mandatory(&self) -> bool {
         !self.is_lenient
     }
 
-    /// None: hints would tell strangers the names of a private network's roots, and every tower has
-    /// but one certificate to show.
+    /// Returns no hints. They would reveal the names of a private network's roots, and each tower
+    /// has only one certificate to choose.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -203,14 +201,14 @@ impl ClientCertVerifier for Verifier {
 mod tests {
     use super::super::Identity;
     use super::super::handshake::Handshakes;
-    use super::super::handshake::tests::shake;
+    use super::super::handshake::tests::run_handshake;
     use super::*;
     use alloc::format;
     use alloc::string::String;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use rustls::AlertDescription;
 
-    /// A root that signs certificates.
+    /// A certificate authority.
     struct Authority {
         issuer: Issuer<'static, KeyPair>,
         pem: String,
@@ -257,41 +255,41 @@ mod tests {
     }
 
     #[test]
-    fn an_open_network_takes_an_expired_certificate_that_nobody_signed() {
+    fn an_open_network_accepts_expired_and_self_signed_certificates() {
         let old = side(&self_signed(expired), &Trust::Open);
         let new = side(&Identity::generate().unwrap(), &Trust::Open);
-        assert_eq!(shake(&old, &new).0, [Ok(()), Ok(())]);
-        assert_eq!(shake(&new, &old).0, [Ok(()), Ok(())]);
+        assert_eq!(run_handshake(&old, &new).0, [Ok(()), Ok(())]);
+        assert_eq!(run_handshake(&new, &old).0, [Ok(()), Ok(())]);
     }
 
     #[test]
-    fn an_open_network_still_asks_for_proof_of_the_key() {
+    fn an_open_network_requires_proof_of_the_key() {
         let (thief, victim) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let mut pretends = side(&thief, &Trust::Open);
+        let mut impostor = side(&thief, &Trust::Open);
         let stolen = rustls::sign::CertifiedKey::new(
             victim.certified().cert.clone(),
             Arc::clone(&thief.certified().key),
         );
         let stolen = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
-        Arc::get_mut(&mut pretends.client).unwrap().client_auth_cert_resolver = stolen.clone();
-        Arc::get_mut(&mut pretends.server).unwrap().cert_resolver = stolen;
+        Arc::get_mut(&mut impostor.client).unwrap().client_auth_cert_resolver = stolen.clone();
+        Arc::get_mut(&mut impostor.server).unwrap().cert_resolver = stolen;
 
         let honest = side(&Identity::generate().unwrap(), &Trust::Open);
         let refused = Error::InvalidCertificate(CertificateError::BadSignature);
-        assert_eq!(shake(&honest, &pretends).0[0], Err(refused.clone()));
-        assert_eq!(shake(&pretends, &honest).0[1], Err(refused));
+        assert_eq!(run_handshake(&honest, &impostor).0[0], Err(refused.clone()));
+        assert_eq!(run_handshake(&impostor, &honest).0[1], Err(refused));
     }
 
     #[test]
-    fn a_private_network_takes_its_own_in_both_directions() {
+    fn a_private_network_accepts_its_members_in_both_directions() {
         let authority = Authority::new();
         let [one, two] = [(); 2].map(|()| side(&authority.issue(|_| ()), &authority.trust()));
-        assert_eq!(shake(&one, &two).0, [Ok(()), Ok(())]);
-        assert_eq!(shake(&two, &one).0, [Ok(()), Ok(())]);
+        assert_eq!(run_handshake(&one, &two).0, [Ok(()), Ok(())]);
+        assert_eq!(run_handshake(&two, &one).0, [Ok(()), Ok(())]);
     }
 
     #[test]
-    fn a_private_network_refuses_a_stranger_whoever_dials() {
+    fn a_private_network_refuses_strangers_in_both_directions() {
         let authority = Authority::new();
         let member = side(&authority.issue(|_| ()), &authority.trust());
         let other_authority = Authority::new();
@@ -299,17 +297,17 @@ mod tests {
             let stranger = side(&stranger, &Trust::Open);
             let alert = Err(Error::AlertReceived(AlertDescription::UnknownCA));
             let unknown = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-            assert_eq!(shake(&member, &stranger).0, [unknown.clone(), alert.clone()]);
-            assert_eq!(shake(&stranger, &member).0, [alert, unknown]);
+            assert_eq!(run_handshake(&member, &stranger).0, [unknown.clone(), alert.clone()]);
+            assert_eq!(run_handshake(&stranger, &member).0, [alert, unknown]);
         }
     }
 
     #[test]
-    fn a_private_network_looks_at_dates() {
+    fn a_private_network_refuses_expired_certificates() {
         let authority = Authority::new();
         let member = side(&authority.issue(|_| ()), &authority.trust());
         let old = side(&authority.issue(expired), &authority.trust());
-        for results in [shake(&member, &old).0, shake(&old, &member).0] {
+        for results in [run_handshake(&member, &old).0, run_handshake(&old, &member).0] {
             let refused = results.iter().any(|result| {
                 matches!(
                     result,
@@ -321,19 +319,19 @@ mod tests {
     }
 
     #[test]
-    fn towers_can_be_listed_one_by_one() {
+    fn certificates_of_single_towers_can_be_roots() {
         let [one, two, other] = [(); 3].map(|()| Identity::generate().unwrap());
         let list = format!("{}{}", one.cert_pem(), two.cert_pem());
         let trust = Trust::Private(Roots::from_pem(list.as_bytes()).unwrap());
         let [one, two, other] = [one, two, other].map(|identity| side(&identity, &trust));
-        assert_eq!(shake(&one, &two).0, [Ok(()), Ok(())]);
-        assert_eq!(shake(&two, &one).0, [Ok(()), Ok(())]);
-        assert!(shake(&one, &other).0[0].is_err());
-        assert!(shake(&other, &one).0[1].is_err());
+        assert_eq!(run_handshake(&one, &two).0, [Ok(()), Ok(())]);
+        assert_eq!(run_handshake(&two, &one).0, [Ok(()), Ok(())]);
+        assert!(run_handshake(&one, &other).0[0].is_err());
+        assert!(run_handshake(&other, &one).0[1].is_err());
     }
 
     #[test]
-    fn roots_must_be_there_and_readable() {
+    fn roots_must_be_present_and_readable() {
         let root = Authority::new().pem;
         assert!(Roots::from_pem(root.as_bytes()).is_ok());
         let half = root.get(..root.len() / 2).unwrap();

@@ -148,7 +148,7 @@ impl ActionQueue {
     }
 
     /// Frees the memory of an empty queue.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn free_memory(&mut self) {
         if self.is_empty() {
             self.queue = VecDeque::new();
         }
@@ -286,6 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
         fn every_notice_comes_after_those_before_it_were_delivered_or_counted(
             steps in proptest::collection::vec(0u8..4, 0..200),
             max in 1usize..6,

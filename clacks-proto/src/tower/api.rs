@@ -314,6 +314,7 @@ impl Tower {
         self.set_now(now);
         let ignored = self.peers.find(address).filter(|peer| self.peers.is_ignored(*peer));
         if let Some(peer) = ignored {
+            self.peers.update(peer, |peer| peer.is_alias = false);
             self.set_status(peer, Status::New, StatusReason::Application);
             self.advance();
         }
@@ -355,11 +356,9 @@ impl Tower {
         let is_other = |link: &Session| {
             let has_other_key = match link.direction() {
                 Direction::Outbound => link.identity().is_some_and(|identity| *identity != key),
-                // The claim of a caller that has not proved this key is disproved. HTTP has no
-                // proofs.
-                Direction::Inbound => {
-                    link.identity() != Some(&key) && link.dialect() == Dialect::Native
-                }
+                // The claim of a caller that has not proved this key is disproved. Without hellos,
+                // each request makes its own claim.
+                Direction::Inbound => link.identity() != Some(&key) && link.dialect().has_hello(),
             };
             link.peer == Some(peer) && link.is_live() && has_other_key
         };

@@ -9,7 +9,7 @@ use super::{Phase, Tower};
 use crate::address::Address;
 use crate::event::Dialect;
 use crate::ids::{LinkId, MessageId, PeerId};
-use crate::link::{Content, Payload, Session, Transfer, carries};
+use crate::link::{Content, Payload, Session, Transfer};
 use crate::message::{Message, Nonce};
 use crate::rng::{Seed, SparseStream};
 use crate::wire::Attempt;
@@ -35,7 +35,7 @@ const REDRAWS: u32 = 4;
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// The parts of a tower that a link needs to encode transfers.
-pub(super) struct Lent<'a> {
+pub(super) struct FrameContent<'a> {
     pub(super) queue: &'a Queue,
     pub(super) peers: &'a Peers,
     pub(super) friend_stream: &'a mut SparseStream,
@@ -43,7 +43,7 @@ pub(super) struct Lent<'a> {
     pub(super) recipient: Option<PeerId>,
 }
 
-impl Content for Lent<'_> {
+impl Content for FrameContent<'_> {
     #[inline]
     fn message(&self, id: MessageId) -> Option<(Nonce, &Message)> {
         self.queue.get(id).map(|entry| (entry.nonce, &entry.message))
@@ -156,13 +156,9 @@ impl Tower {
         let Some(record) = self.peers.get(peer) else { return false };
         let Some(entry) = self.queue.get(message) else { return false };
         let fits = usize::try_from(record.max_message).is_ok_and(|max| entry.message.len() <= max);
-        fits && match record.dialect {
-            Some(Dialect::Http) => {
-                carries(Dialect::Http, &entry.message, &self.local.address)
-                    && !self.rejections.contains(peer, message, self.now)
-            }
-            _ => true,
-        }
+        let is_carried = |dialect: Dialect| dialect.carries(&entry.message, &self.local.address);
+        fits && record.dialect.is_none_or(is_carried)
+            && !self.rejections.contains(peer, message, self.now)
     }
 
     /// Gives a transfer to the peer's link, and dials if there is no link. Returns `false` if no

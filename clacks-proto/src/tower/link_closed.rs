@@ -6,7 +6,7 @@ use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, Dialect, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
-    Closed, Doubt, RetryWindow, Session, Transfer, Withdrawn, can_retry, leaves_no_doubt, lifetime,
+    Closed, Doubt, RetryWindow, Session, Transfer, Withdrawn, leaves_no_doubt, lifetime,
 };
 use crate::wire::{Attempt, Farewell};
 
@@ -22,8 +22,8 @@ impl Tower {
         if let (Some(peer), Some(dialect)) = (peer, speaks) {
             self.peers.update(peer, |peer| peer.dialect = Some(dialect));
         }
-        // The peer speaks HTTP: it is dialled again, and nothing is its fault.
-        let is_redialled = speaks == Some(Dialect::Http) && is_unreached;
+        // The peer speaks another dialect: it is dialled again, and this is no failure of it.
+        let is_redialled = speaks.is_some() && is_unreached;
         let carried = !(withdrawn.unsent.is_empty() && unanswered.is_empty());
         let awaited = !unanswered.is_empty();
         let from = self.peer_of(link);
@@ -40,12 +40,12 @@ impl Tower {
         if let Some(peer) = peer.filter(|_| !is_redialled) {
             let broken =
                 awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
-            let shunned =
+            let is_ignored_by_peer =
                 reason == CloseReason::Goodbye(Farewell::Ignored) && from.proved.is_some();
             // A new peer that accepts connections and takes no message must not be drawn first each
             // time.
-            let fruitless = carried && !self.peers.is_alive(peer);
-            let is_failure = is_unreached || broken || shunned || fruitless;
+            let took_nothing = carried && !self.peers.is_alive(peer);
+            let is_failure = is_unreached || broken || is_ignored_by_peer || took_nothing;
             self.judge_close(peer, reason, is_failure, carried);
         }
         if let Some(peer) = peer.filter(|_| is_redialled) {
@@ -114,7 +114,7 @@ impl Tower {
     ) {
         for transfer in unanswered {
             let is_first = transfer.attempt == Attempt::First;
-            let is_in_doubt = doubt == Doubt::InDoubt && is_first && can_retry(dialect);
+            let is_in_doubt = doubt == Doubt::InDoubt && is_first && dialect.can_retry();
             let may_retry = is_redialled || is_in_doubt && transfer.message().is_some();
             if may_retry && let Some(link) = peer.and_then(|peer| self.link_for_doubts(peer)) {
                 self.stats.in_doubt += u64::from(!is_redialled);
@@ -136,9 +136,9 @@ impl Tower {
     /// Keeps the memory of what was taken on a link for as long as its peer may ask.
     fn keep_retry_window(&mut self, link: &mut Session, peer: Option<PeerId>, reason: CloseReason) {
         let window: RetryWindow = core::mem::take(&mut link.retries);
-        let has_said_so =
+        let is_memory_over =
             matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
-        let Some(peer) = peer.filter(|_| !has_said_so) else { return };
+        let Some(peer) = peer.filter(|_| !is_memory_over) else { return };
         let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));
         self.peers.update(peer, |peer| {
             let memory = peer.retry_memory.get_or_insert_default();

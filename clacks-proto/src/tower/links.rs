@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use super::Tower;
 use crate::error::{CloseReason, Refusal};
-use crate::event::{Action, CloseMode, Dialect};
+use crate::event::{Action, CloseMode};
 use crate::ids::{LinkId, PeerId};
-use crate::link::{Direction, Doubt, Link, Session, State, Transfer, max_links_to_peer};
+use crate::link::{Direction, Doubt, Link, Session, State, Transfer};
 use crate::table::Table;
 use crate::wire::Farewell;
 
@@ -183,7 +183,7 @@ impl Tower {
     pub(super) fn link_for(&mut self, id: PeerId) -> Option<LinkId> {
         let peer = self.peers.get(id)?;
         let is_usable = |link: &LinkId| self.links.get(*link).is_some_and(Session::is_usable);
-        if peer.dialect != Some(Dialect::Http) {
+        if peer.max_links() == 1 {
             return peer.link.filter(is_usable).or_else(|| self.dial(id));
         }
         self.refresh_window(id, None);
@@ -211,7 +211,7 @@ impl Tower {
             _ => self.links.get(link),
         };
         let is_full = |link: LinkId| session(link).is_some_and(Session::is_full);
-        let (link, is_full) = if peer.dialect == Some(Dialect::Http) {
+        let (link, is_full) = if peer.max_links() > 1 {
             // The link that has just become vacant is the least likely to be closed by the peer.
             let first = acting.map(|(link, _)| link).into_iter().chain(peer.link);
             let mut links = first.chain(peer.links.iter().copied());
@@ -233,7 +233,7 @@ impl Tower {
         let links = peer.links.iter().filter_map(|link| self.links.get(*link));
         let links = links.chain(acting.map(|(_, session)| session));
         let count = links.filter(|session| is_for_transfers(session)).count();
-        count < max_links_to_peer(peer.dialect.unwrap_or(Dialect::Native)) && self.links.free() > 0
+        count < peer.max_links() && self.links.free() > 0
     }
 
     /// Gives a transfer to a link. The link must be usable.
@@ -271,12 +271,12 @@ impl Tower {
     }
 }
 
-/// Returns whether a link carries this tower's transfers over HTTP.
+/// Returns whether a link is one of the several links that carry transfers to a peer.
 fn is_for_transfers(session: &Session) -> bool {
     session.direction() == Direction::Outbound && session.is_usable()
 }
 
-/// Returns whether a link carries one more of this tower's transfers over HTTP.
+/// Returns whether a link is one of these and has room for one more transfer.
 fn has_room(session: &Session) -> bool {
     is_for_transfers(session) && !session.is_full()
 }

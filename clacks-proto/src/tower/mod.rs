@@ -43,7 +43,7 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::{Instant, nanos};
 use actions::ActionQueue;
-use handover::Lent;
+use handover::FrameContent;
 use links::Links;
 use pacer::{Pacer, TokenBucket};
 pub(crate) use peers::Peers;
@@ -202,11 +202,11 @@ impl Tower {
 
     /// Frees what an idle tower does not need: without links nothing has been handed over for a
     /// while.
-    fn rest(&mut self) {
-        self.selector.rest();
-        self.friend_stream.rest();
-        self.nonce_stream.rest();
-        self.actions.rest();
+    fn free_memory(&mut self) {
+        self.selector.free_memory();
+        self.friend_stream.free_memory();
+        self.nonce_stream.free_memory();
+        self.actions.free_memory();
     }
 
     fn on_timer(&mut self) {
@@ -226,7 +226,7 @@ impl Tower {
         self.on_shutdown_deadline();
         self.retry_at = self.retry_at.filter(|at| *at > self.now);
         if self.links.len() == 0 {
-            self.rest();
+            self.free_memory();
         }
     }
 
@@ -262,12 +262,14 @@ impl Tower {
             self.stats.stale_events += 1;
             return;
         };
-        let event = link.handle_lost(cause, &self.local, self.now);
-        self.on_link_event(id, link.session_mut(), event);
+        // Before what follows: a transfer in doubt may need a new link, for which there may be no
+        // other slot.
         self.link_deadlines.clear(id.index);
         self.links.remove(id);
+        let event = link.handle_lost(cause, &self.local, self.now);
+        self.on_link_event(id, link.session_mut(), event);
         if self.links.len() == 0 {
-            self.rest();
+            self.free_memory();
         }
     }
 
@@ -348,7 +350,7 @@ impl StateMachine for Tower {
         let Some(acting) = links.get_link_mut(link) else { return 0 };
         let recipient = acting.session().peer;
         let seed = selector.seed();
-        let mut content = Lent { queue, peers, friend_stream, seed, recipient };
+        let mut content = FrameContent { queue, peers, friend_stream, seed, recipient };
         let written = acting.poll_transmit(out, local, &mut content, *now);
         schedule(&mut self.link_deadlines, link, acting.session_mut());
         written
@@ -368,7 +370,7 @@ impl StateMachine for Tower {
             Action::Screen { offer, .. } => queue.offered_on(offer.0).is_some(),
         });
         if next.is_none() && links.len() == 0 {
-            actions.rest();
+            actions.free_memory();
         }
         next
     }

@@ -88,6 +88,11 @@ impl Peer {
     }
 
     /// Returns whether the peer is being tried without being alive.
+    /// Returns the maximum number of links on which the peer gets transfers.
+    pub(crate) fn max_links(&self) -> usize {
+        self.dialect.unwrap_or(Dialect::Native).max_links()
+    }
+
     fn is_probe(&self) -> bool {
         self.busy_links > 0 && !matches!(self.status, Status::Alive | Status::Ignored)
     }
@@ -189,6 +194,11 @@ impl Peers {
 
     pub(crate) fn counts(&self) -> StatusCounts {
         self.counts
+    }
+
+    /// Returns how many peers that are not alive are being reached.
+    pub(crate) fn probes(&self) -> u32 {
+        self.probes
     }
 
     #[inline]

@@ -9,9 +9,7 @@ use crate::config::Screening;
 use crate::error::{CloseReason, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
-use crate::link::{
-    LinkEvent, Local, Outcome, Payload, Router, Sender, Session, Transfer, can_retry, has_nonces,
-};
+use crate::link::{LinkEvent, Local, Outcome, Payload, Router, Sender, Session, Transfer};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
@@ -104,7 +102,7 @@ impl Tower {
             self.stats.refused += 1;
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
-        let has_nonce = has_nonces(link.dialect());
+        let has_nonce = link.dialect().has_nonces();
         let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
         if let Screening::On { max_offers, timeout, .. } = self.local.config.screening {
             let bounds = (max_offers, timeout);
@@ -233,7 +231,7 @@ impl Tower {
         let Some(sender) = sender else { return };
         let Some(peer) = self.peers.get(sender) else { return };
         let (has_link, is_alive) = (peer.link.is_some(), peer.is_alive());
-        if can_retry(link.dialect()) {
+        if link.dialect().can_retry() {
             link.retries.insert(transfer, self.local.config.window.messages, self.now);
             // The first success makes an inbound link of use for our messages too.
             if !has_link && link.is_open() {
@@ -270,7 +268,7 @@ impl Tower {
         if let Some(peer) = peer.filter(|peer| self.peer_of(link).proved == Some(*peer)) {
             self.peers.update(peer, |peer| {
                 peer.max_message = hello.max_message;
-                peer.dialect = Some(Dialect::Native);
+                peer.dialect = Some(link.dialect());
                 peer.link = peer.link.or(Some(id));
             });
             self.on_usable(id, link, peer);
@@ -280,7 +278,7 @@ impl Tower {
     fn on_opened_in_http(&mut self, id: LinkId, link: &mut Session) {
         if let Some(peer) = link.dialled() {
             self.peers.update(peer, |peer| {
-                peer.dialect = Some(Dialect::Http);
+                peer.dialect = Some(link.dialect());
                 peer.link = peer.link.or(Some(id));
             });
             self.on_usable(id, link, peer);
@@ -340,7 +338,7 @@ impl Tower {
     /// that address.
     fn on_claim(&mut self, id: LinkId, link: &mut Session, hello: &Hello<'_>) -> Option<PeerId> {
         // Do not learn addresses from an ignored tower.
-        let claimed = hello.address.as_ref().filter(|_| !self.is_unwelcome(link));
+        let claimed = hello.address.as_ref().filter(|_| !self.is_from_ignored(link));
         let peer = claimed.and_then(|address| self.learn(address, Source::Stranger))?;
         link.peer = Some(peer);
         if self.peer_of(link).claimed.is_none() {
@@ -350,8 +348,8 @@ impl Tower {
         }
         self.peers.add_link(peer, id);
         // Until the address is dialled, the dialect is a claim too.
-        self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(Some(Dialect::Native)));
-        Some(peer).filter(|_| !self.is_unwelcome(link))
+        self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(Some(link.dialect())));
+        Some(peer).filter(|_| !self.is_from_ignored(link))
     }
 
     // A transfer is settled.
@@ -415,11 +413,11 @@ impl Tower {
         self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
     }
 
-    /// A native peer has named its limit in its hello. If it refuses a shorter message, that is its
-    /// limit now. A peer that speaks HTTP has no hello, and its refusal is not taken for a limit.
+    /// A peer names its limit in its hello. If it refuses a shorter message, that is its limit now.
+    /// Without a hello, a refusal is not taken for a limit.
     fn on_too_large(&mut self, peer: PeerId, transfer: Transfer) {
-        let is_limit = self.peers.get(peer).is_some_and(|peer| peer.dialect != Some(Dialect::Http));
-        if is_limit {
+        let Some(dialect) = self.peers.get(peer).map(|peer| peer.dialect) else { return };
+        if dialect.is_none_or(Dialect::has_hello) {
             let len = u32::try_from(transfer.len()).unwrap_or(u32::MAX);
             self.peers.update(peer, |peer| {
                 peer.max_message = peer.max_message.min(len.saturating_sub(1));

@@ -47,7 +47,7 @@ impl Eligible {
 pub struct Selector {
     seed: Seed,
     odds: Odds,
-    /// How many words were drawn before the stream went to rest.
+    /// How many words were drawn before its memory was freed.
     drawn: u64,
     /// Large, so it is made when it is needed.
     stream: Option<Box<Stream>>,
@@ -70,10 +70,18 @@ impl Selector {
     }
 
     /// Frees the stream's memory until the next draw.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn free_memory(&mut self) {
         if let Some(stream) = self.stream.take() {
             self.drawn = stream.drawn();
         }
+    }
+
+    /// Returns whether [`draw`](Self::draw) returns a peer.
+    #[must_use]
+    pub fn can_draw(&self, eligible: Eligible) -> bool {
+        let Odds { alive, lost, dead } = self.odds;
+        let weighted = [(eligible.alive, alive), (eligible.lost, lost), (eligible.dead, dead)];
+        eligible.new > 0 || weighted.iter().any(|(count, weight)| *count > 0 && *weight > 0)
     }
 
     /// Returns the status of the next recipient and its index among the eligible peers of that
@@ -219,7 +227,7 @@ mod tests {
         for expected in draws {
             let pick = rested.draw(Eligible { alive: 1000, lost: 1000, ..Eligible::default() });
             assert_eq!(pick.unwrap().1, expected);
-            rested.rest();
+            rested.free_memory();
         }
     }
 }

@@ -4,7 +4,6 @@ use super::Tower;
 use super::peers::Peer;
 use super::status::Source;
 use crate::address::Address;
-use crate::event::Dialect;
 use crate::ids::PeerId;
 use crate::link::{Direction, Sender, Session};
 
@@ -25,7 +24,7 @@ impl Tower {
         match sender {
             Sender::Link => {
                 let mut from = self.peer_of(link);
-                from.is_ignored = self.is_unwelcome(link);
+                from.is_ignored = self.is_from_ignored(link);
                 from
             }
             Sender::Claimed(address) => self.claimed_sender(link, address),
@@ -54,7 +53,7 @@ impl Tower {
     /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be,
     /// or as the peer whose key it has.
     #[inline]
-    pub(super) fn is_unwelcome(&self, link: &Session) -> bool {
+    pub(super) fn is_from_ignored(&self, link: &Session) -> bool {
         // This runs for each message, and most towers ignore no peer.
         if self.peers.counts().ignored == 0 {
             return false;
@@ -81,10 +80,10 @@ impl Tower {
             (None, None) => {}
         }
         if let Some(peer) = from.claimed {
-            self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(Some(Dialect::Http)));
+            self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(Some(link.dialect())));
         }
         link.peer = from.claimed;
-        from.is_ignored |= self.is_unwelcome(link);
+        from.is_ignored |= self.is_from_ignored(link);
         from
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Tower;
 use crate::error::CloseReason;
 use crate::event::{CloseMode, Notice};
-use crate::link::{Doubt, Session};
+use crate::link::{Doubt, Link, Session};
 use crate::time::Instant;
 use crate::wire::Farewell;
 
@@ -16,13 +16,17 @@ const BUSY_ROUNDS: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
-    /// The queue is handed to peers. `progress` is when a peer took a message last.
+    /// The queue is handed to peers until `until`. `progress` is when a peer last took a message,
+    /// and `end` is when all links are aborted.
     Draining {
         until: Instant,
         progress: Instant,
+        end: Instant,
     },
-    /// Links are being closed.
-    Closing,
+    /// Links are being closed. At `end` the remaining ones are aborted.
+    Closing {
+        end: Option<Instant>,
+    },
     Done,
 }
 
@@ -39,7 +43,8 @@ impl Phase {
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Draining { until, .. } => Some(until),
-            _ => None,
+            Self::Closing { end } => end,
+            Self::Running | Self::Done => None,
         }
     }
 }
@@ -48,38 +53,43 @@ impl Tower {
     /// Leaves the network: takes nothing more, hands the queue to peers, says goodbye, and closes
     /// all links. [`Notice::ShutDown`] is the last notice. Calling it again changes nothing.
     ///
-    /// Handing over takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). It ends at
-    /// once when the queue is empty or no peer can take anything.
+    /// That takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). Handing over ends at
+    /// once when the queue is empty or no peer can take anything, and in time to leave
+    /// [`Timeouts::close`](crate::Timeouts::close), or half of the limit if that is less, for
+    /// goodbyes and late answers. Links that are not closed at the limit are aborted.
     pub fn shutdown(&mut self, now: Instant) {
         self.shutdown_within(self.local.config.timeouts.shutdown, now);
     }
 
-    /// Like [`shutdown`](Self::shutdown), with another limit for handing over the queue. Zero hands
-    /// over nothing. During a shutdown it only brings the end of it forward.
+    /// Like [`shutdown`](Self::shutdown), with another limit. Zero hands over nothing and aborts all
+    /// links. During a shutdown it can only bring the end forward.
     pub fn shutdown_within(&mut self, limit: Duration, now: Instant) {
         self.set_now(now);
-        let until = self.now + limit;
-        match self.phase {
+        let closing = self.local.config.timeouts.close.min(limit / 2);
+        let (until, end) = (self.now + (limit - closing), self.now + limit);
+        match &mut self.phase {
             Phase::Running => {
-                self.phase = Phase::Draining { until, progress: self.now };
+                self.phase = Phase::Draining { until, progress: self.now, end };
                 self.retry_at = None;
             }
-            Phase::Draining { until: earlier, progress } => {
-                self.phase = Phase::Draining { until: until.min(earlier), progress };
+            Phase::Draining { until: earlier, end: earlier_end, .. } => {
+                (*earlier, *earlier_end) = (until.min(*earlier), end.min(*earlier_end));
             }
-            Phase::Closing | Phase::Done => {}
+            Phase::Closing { end: Some(earlier) } => *earlier = end.min(*earlier),
+            // Links are aborted already.
+            Phase::Closing { end: None } | Phase::Done => {}
         }
         self.on_shutdown_deadline();
         self.advance();
     }
 
     pub(super) fn advance_shutdown(&mut self) {
-        if let Phase::Draining { progress, .. } = self.phase
+        if let Phase::Draining { progress, end, .. } = self.phase
             && !self.can_hand_over(progress)
         {
-            self.close_all();
+            self.close_all(end);
         }
-        if self.phase == Phase::Closing && self.links.len() == 0 {
+        if matches!(self.phase, Phase::Closing { .. }) && self.links.len() == 0 {
             self.phase = Phase::Done;
             self.actions.notify_last(Notice::ShutDown { left: self.queue.len() });
         }
@@ -92,15 +102,18 @@ impl Tower {
         if self.queue.waiting() + in_flight == 0 {
             return false;
         }
-        // A peer that is left alone has just failed, or was busy if it is alive. Busy ones may have
-        // room in a moment.
+        // A resting peer has just failed, unless it is alive or new: then the peer was busy, or this
+        // machine lacked a resource. That may pass in a moment.
         let may_have_room = self.now < progress + config.busy_backoff.saturating_mul(BUSY_ROUNDS);
         // The same goes for peers that the messages do not suit: the next message may suit them.
         let is_stuck = self.retry_at.is_some();
-        let has_recipient = !self.drawable().is_empty();
+        let counts = self.peers.counts();
+        let has_recipient = self.selector.can_draw(self.drawable());
+        // A peer that is being reached may take messages when it has answered.
         in_flight > 0
+            || self.peers.probes() > 0
             || has_recipient && !is_stuck
-            || (has_recipient || self.peers.counts().alive > 0) && may_have_room
+            || (has_recipient || counts.alive > 0 || counts.new > 0) && may_have_room
     }
 
     /// Notes that a peer took a message.
@@ -111,13 +124,23 @@ impl Tower {
     }
 
     pub(super) fn on_shutdown_deadline(&mut self) {
-        if self.phase.deadline().is_some_and(|until| until <= self.now) {
-            self.close_all();
+        if let Phase::Draining { until, end, .. } = self.phase
+            && until <= self.now
+        {
+            self.close_all(end);
+        }
+        if let Phase::Closing { end: Some(end) } = self.phase
+            && end <= self.now
+        {
+            self.phase = Phase::Closing { end: None };
+            for id in self.links.matching(|_| true) {
+                self.with_link(id, Link::abort_close);
+            }
         }
     }
 
-    fn close_all(&mut self) {
-        self.phase = Phase::Closing;
+    fn close_all(&mut self, end: Instant) {
+        self.phase = Phase::Closing { end: Some(end) };
         self.retry_at = None;
         for id in self.links.matching(|_| true) {
             if self.links.get(id).is_some_and(Session::is_open) {
@@ -133,7 +156,7 @@ impl Tower {
     pub fn shutdown_progress(&self) -> ShutdownProgress {
         match self.phase {
             Phase::Running => ShutdownProgress::Running,
-            Phase::Draining { .. } | Phase::Closing => ShutdownProgress::Draining,
+            Phase::Draining { .. } | Phase::Closing { .. } => ShutdownProgress::Draining,
             // A driver that stops here must have polled the last notices.
             Phase::Done if !self.actions.is_empty() => ShutdownProgress::Draining,
             Phase::Done => ShutdownProgress::Done,

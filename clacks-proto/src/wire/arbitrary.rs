@@ -1,6 +1,6 @@
-//! Any frame at all, out of any bytes at all. A property test and a fuzzer can feed the same
-//! builder, and both shrink a frame by shrinking the bytes.
-#![allow(clippy::unwrap_used, reason = "only tests and fuzzers are built with it")]
+//! Builds arbitrary frames from arbitrary bytes. Property tests and fuzz targets share this
+//! builder. Both shrink a frame by shrinking its bytes.
+#![allow(clippy::unwrap_used, reason = "compiled only for tests and fuzz targets")]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU16;
@@ -13,11 +13,11 @@ use super::{
 use crate::{Address, Kind, Name, Nonce, Window};
 use alloc::string::String;
 
-/// Bytes to make choices with. When they run out every choice is the first one.
+/// The bytes that choices are made from. Every choice is the first one when they run out.
 pub(crate) struct Supply<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Supply<'a> {
-    /// A frame that the format can carry. It takes its body, if it has one, from the rest of the
+    /// Returns a frame that the format can carry. A body of kind bytes takes the rest of the
     /// supply.
     pub(crate) fn frame(&mut self) -> Frame<'a> {
         match self.below(6) {
@@ -81,7 +81,8 @@ impl<'a> Supply<'a> {
         }
     }
 
-    /// Labels of a few letters, with one that is a letter for sure at the end.
+    /// Returns a valid name of several short labels. The last label is a letter, so that the name
+    /// can't be parsed as an IP address.
     fn name(&mut self) -> String {
         let mut name = String::new();
         for _ in 0..self.below(60) {
@@ -92,7 +93,7 @@ impl<'a> Supply<'a> {
         name + "t"
     }
 
-    /// As much text as the supply starts with.
+    /// Returns the longest prefix of the supply that is valid text, at most `max` bytes.
     fn text(&mut self, max: usize) -> &'a str {
         let some = &self.0[..max.min(self.0.len())];
         let valid = str::from_utf8(some).map_or_else(|error| error.valid_up_to(), str::len);
@@ -131,7 +132,7 @@ pub(super) fn address(text: &str) -> Address {
     text.parse().unwrap()
 }
 
-/// An address of the most bytes that one can have.
+/// Returns an address whose encoding has the maximum length.
 #[cfg(test)]
 pub(super) fn longest_name() -> Address {
     let label = "a".repeat(63) + ".";

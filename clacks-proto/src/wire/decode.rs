@@ -1,4 +1,4 @@
-//! Bytes, cut into any pieces -> frames.
+//! Decodes frames from bytes in any chunking.
 
 use alloc::vec::Vec;
 
@@ -7,11 +7,11 @@ use super::frame::{Frame, FrameKind};
 use super::parse::parse;
 use super::{HEAD, HELLO_FIXED, MAX_ADDRESS, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED};
 
-/// Reads frames from the bytes of one link.
+/// Decodes the frames of one link.
 ///
-/// A frame that is whole in the input is borrowed from it and never copied. Only one that is split
-/// is put together in a buffer, which grows with the bytes that really arrive, never by the length
-/// that somebody claims, and never beyond one frame.
+/// A frame that is complete in the input is borrowed from the input and not copied. A frame that
+/// arrives in several chunks is assembled in a buffer. The buffer grows with the bytes that arrive,
+/// not with the length that the frame claims, and never holds more than one frame.
 ///
 /// ```
 /// use clacks_proto::wire::{Decoder, Frame};
@@ -25,8 +25,9 @@ use super::{HEAD, HELLO_FIXED, MAX_ADDRESS, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED
 /// # Ok::<(), clacks_proto::wire::WireError>(())
 /// ```
 ///
-/// The default takes no bodies. It is a cheap stand-in for [`core::mem::take`]: frames borrow from
-/// the decoder, so whoever owns both it and what the frames change takes it out for the while.
+/// The default decoder accepts no bodies and allocates nothing. It is a placeholder for
+/// [`core::mem::take`]. Frames borrow from the decoder, so a struct that owns both the decoder and
+/// the state that frames change must move the decoder out while it handles a frame.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     limits: Limits,
@@ -35,31 +36,34 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that takes any frame, with bodies of at most `max_body` bytes. More than
-    /// [`MAX_BODY`] is as good as that: no frame can carry it.
+    /// Returns a decoder that accepts any frame, with bodies of at most `max_body` bytes. Values
+    /// above [`MAX_BODY`] have the effect of `MAX_BODY`.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
         let limits = Limits { max_body: max_body.min(MAX_BODY), awaits_hello: false };
         Self { limits, ..Self::default() }
     }
 
-    /// The same decoder, but the first frame must be a hello. A stranger can then make it hold no
-    /// more than the bytes of a hello, and one that speaks something else is recognised by its
-    /// first byte. A second hello is the tower's business: it is decoded.
+    /// Makes the decoder refuse any first frame except a hello.
+    ///
+    /// A remote side that has sent no hello can then make the decoder buffer at most the bytes of a
+    /// hello, and a different protocol is refused at its first byte. A second hello is decoded.
     #[must_use]
     pub fn expect_hello(mut self) -> Self {
         self.limits.awaits_hello = true;
         self
     }
 
-    /// The next frame. Takes its bytes from the front of `input`; `None` when the input is used up.
+    /// Returns the next frame and removes its bytes from the front of `input`. Returns `None` when
+    /// the input is used up.
     ///
-    /// The frame borrows from the input or from the decoder: it must be gone before the next call.
+    /// The frame borrows from the input or from the decoder, so it must be dropped before the next
+    /// call.
     ///
     /// # Errors
     ///
-    /// When the bytes are not a frame, as soon as that shows. Nothing can be read after it: every
-    /// later call takes no input and says the same.
+    /// Returns an error as soon as the bytes cannot be the beginning of a valid frame. Every later
+    /// call consumes no input and returns the same error.
     #[inline(always)]
     pub fn decode<'s, 'i: 's>(
         &'s mut self,
@@ -74,8 +78,8 @@ impl Decoder {
             Ok(None) => return Ok(None),
             Err(error) => return Err(*failure.insert(error)),
         };
-        // Straight into the caller's hands: a frame has many small fields, and moving them right
-        // after they were written costs more than reading them.
+        // The frame is returned without an intermediate variable. It has many small fields, and
+        // moving them right after they were written costs more than parsing them.
         match parse(kind, payload, limits.max_body) {
             Ok(frame) => {
                 limits.awaits_hello = false;
@@ -85,38 +89,38 @@ impl Decoder {
         }
     }
 
-    /// The longest body that it takes.
+    /// Returns the maximum length of a body that the decoder accepts, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn max_body(&self) -> usize {
         self.limits.max_body
     }
 
-    /// How many bytes of an unfinished frame are held.
+    /// Returns the number of buffered bytes of an incomplete frame.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.buffer.held()
+        self.buffer.buffered()
     }
 
-    /// Whether a frame has begun and not ended. A link that ends here was cut, not closed.
+    /// Returns whether a frame is incomplete. A link that ends in this state was cut.
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {
         self.buffered() > 0
     }
 
-    /// How much memory the buffer takes, in bytes: at most one frame's length, or 64 for shorter
-    /// frames. That is never more than [`MAX_HEAD`](super::MAX_HEAD) and the longest body together.
+    /// Returns the capacity of the buffer, in bytes. The capacity is at most the length of one
+    /// frame, or 64 for shorter frames. It never exceeds the sum of [`MAX_HEAD`](super::MAX_HEAD)
+    /// and the longest body.
     ///
-    /// A buffer above 16 KiB is kept as long as split frames need it now and then, so that a stream
-    /// of long messages allocates nothing, and given back after 64 frames in a row that did without
-    /// it. A link that falls silent right after a long message keeps it until a frame arrives or
-    /// the link is closed as idle.
+    /// A buffer above 16 KiB is freed after 64 consecutive frames that did not need it. A stream of
+    /// long messages therefore does not allocate for each message. A link that falls silent after a
+    /// long message keeps the buffer until another frame arrives or the link is closed as idle.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buffer.bytes.capacity()
     }
 }
 
-/// What the head of a frame may say.
+/// The limits that the head of a frame is checked against.
 #[derive(Clone, Copy, Debug, Default)]
 struct Limits {
     max_body: usize,
@@ -124,9 +128,9 @@ struct Limits {
 }
 
 impl Limits {
-    /// The kind and the whole length of the frame that starts with `bytes`, or `None` while its
-    /// head isn't there.
-    fn measure(self, bytes: &[u8]) -> Result<Option<(FrameKind, usize)>, WireError> {
+    /// Returns the kind and the total length of the frame that starts with `bytes`, or `None` if
+    /// the head is incomplete.
+    fn parse_head(self, bytes: &[u8]) -> Result<Option<(FrameKind, usize)>, WireError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let kind = FrameKind::from_code(first).ok_or(WireError::Kind(first))?;
         if self.awaits_hello && kind != FrameKind::Hello {
@@ -135,12 +139,12 @@ impl Limits {
         let Some(&[_, a, b, c, d]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
         let len = u32::from_be_bytes([a, b, c, d]);
         match usize::try_from(len) {
-            Ok(payload) if payload <= self.longest(kind) => Ok(Some((kind, HEAD + payload))),
+            Ok(payload) if payload <= self.max_payload(kind) => Ok(Some((kind, HEAD + payload))),
             _ => Err(WireError::Length { kind, len }),
         }
     }
 
-    fn longest(self, kind: FrameKind) -> usize {
+    fn max_payload(self, kind: FrameKind) -> usize {
         match kind {
             FrameKind::Hello => HELLO_FIXED + 1 + MAX_NETWORK + MAX_ADDRESS,
             FrameKind::Message => MESSAGE_FIXED + MAX_ADDRESS + self.max_body,
@@ -152,46 +156,46 @@ impl Limits {
     }
 }
 
-/// The bytes of a frame that did not arrive in one piece.
+/// Assembles frames that arrive in several chunks.
 #[derive(Clone, Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
-    /// The frame in `bytes` is whole and was handed out: it only waits to be dropped.
-    handed_out: bool,
-    /// How many frames in a row did without a large buffer.
-    small: u8,
+    /// The frame in `bytes` is complete and was returned. It is dropped at the next call.
+    is_returned: bool,
+    /// The number of consecutive frames that needed no large buffer.
+    small_frames: u8,
 }
 
-/// The first allocation: any frame but a long message or hello fits.
-const SMALLEST: usize = 64;
-/// What is no burden even for an idle link.
-const LARGE: usize = 16 * 1024;
-/// So many small frames show that long messages have ceased; twice the default window, because
-/// confirmations of messages going the other way are small frames, too.
-const PATIENCE: u8 = 64;
+/// The first allocation, in bytes. All frames except long messages and long hellos fit.
+const MIN_CAPACITY: usize = 64;
+/// The largest buffer that an idle link keeps, in bytes.
+const MAX_IDLE_CAPACITY: usize = 16 * 1024;
+/// A large buffer is freed after this many consecutive small frames. It is twice the default window,
+/// because confirmations of messages in the other direction are small frames, too.
+const SMALL_FRAMES_BEFORE_FREE: u8 = 64;
 
 impl Buffer {
-    /// The kind and the payload of the next frame.
+    /// Returns the kind and the payload of the next frame.
     fn next_frame<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
         limits: &Limits,
     ) -> Result<Option<(FrameKind, &'s [u8])>, WireError> {
-        self.settle();
+        self.release_frame();
         if self.bytes.is_empty()
-            && let Some((kind, whole)) = limits.measure(input)?
+            && let Some((kind, whole)) = limits.parse_head(input)?
             && let Some((frame, rest)) = input.split_at_checked(whole)
         {
             *input = rest;
-            self.small = self.small.saturating_add(1);
+            self.small_frames = self.small_frames.saturating_add(1);
             return Ok(Some((kind, payload(frame))));
         }
         loop {
-            let frame = limits.measure(&self.bytes)?;
+            let frame = limits.parse_head(&self.bytes)?;
             let wanted = frame.map_or(HEAD, |(_, whole)| whole);
             let missing = wanted.saturating_sub(self.bytes.len());
             if let (Some((kind, _)), 0) = (frame, missing) {
-                self.handed_out = true;
+                self.is_returned = true;
                 return Ok(Some((kind, payload(&self.bytes))));
             }
             if input.is_empty() {
@@ -203,31 +207,38 @@ impl Buffer {
         }
     }
 
-    /// Forgets the frame that was handed out, and a large buffer that nobody needs any more.
-    fn settle(&mut self) {
-        if self.handed_out {
-            self.handed_out = false;
-            self.small = if self.bytes.len() > LARGE { 0 } else { self.small.saturating_add(1) };
+    /// Drops the frame that was returned, and frees a large buffer that is no longer needed.
+    fn release_frame(&mut self) {
+        if self.is_returned {
+            self.is_returned = false;
+            self.small_frames = if self.bytes.len() > MAX_IDLE_CAPACITY {
+                0
+            } else {
+                self.small_frames.saturating_add(1)
+            };
             self.bytes.clear();
         }
-        if self.small >= PATIENCE && self.bytes.is_empty() && self.bytes.capacity() > LARGE {
+        if self.small_frames >= SMALL_FRAMES_BEFORE_FREE
+            && self.bytes.is_empty()
+            && self.bytes.capacity() > MAX_IDLE_CAPACITY
+        {
             self.bytes = Vec::new();
         }
     }
 
-    /// Grows to twice the size, so that tiny pieces are not copied over and over, but not beyond
-    /// the frame.
+    /// Appends bytes of a frame of `whole` bytes. The capacity doubles, so that small chunks are
+    /// not copied repeatedly, but does not exceed the frame.
     fn append(&mut self, piece: &[u8], whole: usize) {
         let needed = self.bytes.len() + piece.len();
         if needed > self.bytes.capacity() {
-            let roomy = needed.max(self.bytes.capacity() * 2).min(whole).max(SMALLEST);
-            self.bytes.reserve_exact(roomy - self.bytes.len());
+            let capacity = needed.max(self.bytes.capacity() * 2).min(whole).max(MIN_CAPACITY);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
     }
 
-    fn held(&self) -> usize {
-        if self.handed_out { 0 } else { self.bytes.len() }
+    fn buffered(&self) -> usize {
+        if self.is_returned { 0 } else { self.bytes.len() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Frames -> bytes.
+//! Encodes frames.
 
 use bytes::BufMut;
 use core::net::IpAddr;
@@ -7,29 +7,28 @@ use super::frame::Frame;
 use super::{HEAD, HELLO_FIXED, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED};
 use crate::address::{Address, Host, MAX_NAME};
 
-/// Encoding never fails and checks little: a frame is as right as the values put into it. One that
-/// the format can't carry (a body above [`MAX_BODY`], a network's name above [`MAX_NETWORK`]) is
-/// given a length that every decoder refuses.
+/// Encoding never fails. A frame that the format can't carry gets a length that every decoder
+/// refuses: one with a body above [`MAX_BODY`] or a network name above [`MAX_NETWORK`]. Other
+/// fields are not checked.
 impl Frame<'_> {
-    /// Writes the whole frame.
+    /// Appends the whole frame to `out`.
     ///
     /// # Panics
     ///
-    /// Like every `put` of [`BufMut`], when `out` has no room for
-    /// [`encoded_len`](Self::encoded_len) bytes.
+    /// Panics if `out` has room for fewer than [`encoded_len`](Self::encoded_len) bytes.
     #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         self.encode_head(out);
         out.put_slice(self.body());
     }
 
-    /// Writes everything but a message's body, which is last on the wire: a link can then send the
-    /// body in as many pieces as it likes.
+    /// Appends everything except a message's body to `out`. The body is the last field, so a link
+    /// can send it in pieces of any size.
     ///
     /// # Panics
     ///
-    /// Like every `put` of [`BufMut`], when `out` has no room. [`MAX_HEAD`](super::MAX_HEAD) bytes
-    /// are always enough.
+    /// Panics if `out` has no room for these bytes. [`MAX_HEAD`](super::MAX_HEAD) bytes always
+    /// suffice.
     #[inline]
     pub fn encode_head(&self, out: &mut impl BufMut) {
         match self {
@@ -78,8 +77,8 @@ impl Frame<'_> {
         }
     }
 
-    /// How many bytes [`encode`](Self::encode) writes. [`encode_head`](Self::encode_head) writes as
-    /// many less the body's.
+    /// Returns the number of bytes that [`encode`](Self::encode) writes.
+    /// [`encode_head`](Self::encode_head) writes as many without those of the body.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.head_len() + self.body().len()
@@ -106,7 +105,7 @@ impl Frame<'_> {
         }
     }
 
-    /// The beginning of the frame, kind and length, with room for fields after it.
+    /// Returns the frame's kind and length, with room for further fields of fixed size.
     fn head<const N: usize>(&self) -> Fields<N> {
         let mut head = Fields { bytes: [0; N], len: 0 };
         head.put([self.kind().code()]);
@@ -114,8 +113,7 @@ impl Frame<'_> {
         head
     }
 
-    /// The length that follows the kind: the largest number unless all of the frame fits the
-    /// format.
+    /// Returns the length of the payload, or `u32::MAX` if the format can't carry the frame.
     fn length(&self) -> u32 {
         let fits = match self {
             Self::Hello(hello) => hello.network.len() <= MAX_NETWORK,
@@ -135,7 +133,7 @@ fn address_len(address: Option<&Address>) -> usize {
     }
 }
 
-/// A text that is too long is left out, and its frame is spoilt.
+/// Returns 0 for a text that is too long: the text is omitted, and the frame's length is invalid.
 fn text_len(text: &str, max: usize) -> usize {
     if text.len() <= max { 1 + text.len() } else { 0 }
 }
@@ -173,8 +171,8 @@ fn put_text(text: &str, max: usize, out: &mut impl BufMut) {
     }
 }
 
-/// Fields of fixed sizes, which go out in one piece. All places are known when this is compiled, so
-/// that putting them costs nothing more.
+/// Fields of fixed size, which are written in one piece. All offsets are known at compile time, so
+/// the bounds checks cost nothing.
 struct Fields<const N: usize> {
     bytes: [u8; N],
     len: usize,
@@ -183,8 +181,8 @@ struct Fields<const N: usize> {
 impl<const N: usize> Fields<N> {
     #[inline(always)]
     fn put<const M: usize>(&mut self, field: [u8; M]) {
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + M) {
-            place.copy_from_slice(&field);
+        if let Some(slot) = self.bytes.get_mut(self.len..self.len + M) {
+            slot.copy_from_slice(&field);
         }
         self.len += M;
     }
@@ -223,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_hello_is_the_longest_head() {
+    fn the_longest_hello_takes_max_head_bytes() {
         let network = "n".repeat(MAX_NETWORK);
         let mut bytes = Vec::new();
         hello(&network).encode(&mut bytes);
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_format_cannot_carry_has_a_length_that_no_decoder_takes() {
+    fn a_frame_beyond_the_limits_gets_an_invalid_length() {
         let network = "n".repeat(MAX_NETWORK + 1);
         let body = vec![0; MAX_BODY + 1];
         for frame in [hello(&network), hello(&"n".repeat(300)), message(&body)] {
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_everything_but_the_body() {
+    fn encode_head_writes_everything_except_the_body() {
         let body = vec![7; 1000];
         let (mut whole, mut pieces) = (Vec::new(), Vec::new());
         message(&body).encode(&mut whole);
@@ -257,7 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_body_is_carried() {
+    #[cfg_attr(miri, ignore = "slow: a long message")]
+    fn a_body_of_maximum_length_is_decoded() {
         let body = vec![7; MAX_BODY];
         let mut bytes = Vec::new();
         message(&body).encode(&mut bytes);

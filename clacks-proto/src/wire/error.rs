@@ -1,46 +1,46 @@
-//! Why bytes are not a frame.
+//! Decoding errors.
 
 use core::fmt;
 
 use super::frame::FrameKind;
 
-/// Why bytes are not a frame. The decoder that said so takes no more bytes: the link is beyond
-/// repair.
+/// Why bytes are not a valid frame. The decoder that returned the error decodes nothing more, so
+/// the link must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WireError {
-    /// No frame begins with this byte.
+    /// The first byte is not the kind of a frame.
     Kind(u8),
-    /// The first frame must be a hello.
+    /// A frame of this kind arrived before the hello.
     BeforeHello(FrameKind),
-    /// No frame of this kind is that long.
+    /// The length exceeds the maximum of its kind.
     Length {
         /// The kind of the frame.
         kind: FrameKind,
-        /// The length that it claims for its payload.
+        /// The claimed length of the payload, in bytes.
         len: u32,
     },
-    /// The frame ends before or within this field.
+    /// The frame ends before the end of this field.
     Truncated(Field),
-    /// The frame goes on after its last field.
+    /// The frame has bytes after its last field.
     Trailing(FrameKind),
-    /// A byte that stands for nothing.
+    /// An enumerated field has an undefined value.
     Unknown {
         /// The field.
         field: Field,
-        /// What it holds.
+        /// The value of the field.
         byte: u8,
     },
-    /// A number, or a length, outside of this field's limits.
+    /// The number in this field, or the length of this field, is out of range.
     Range(Field),
-    /// Not UTF-8.
+    /// This field is not UTF-8.
     Utf8(Field),
-    /// Neither a DNS name nor an IP address that can be dialled.
+    /// The host is neither a valid DNS name nor an IP address that can be dialled.
     Host,
-    /// A host in another than its only spelling: a name not in lower case, or an IPv4 address as
-    /// IPv6.
+    /// The host is not in its canonical form: a name is not in lower case, or an IPv4 address is
+    /// encoded as IPv6.
     HostSpelling,
 }
 
@@ -54,11 +54,11 @@ pub enum Field {
     Version,
     /// The incarnation, in a hello.
     Incarnation,
-    /// The longest body taken, in a hello.
+    /// The longest accepted body, in a hello.
     MaxMessage,
-    /// The window's messages, in a hello.
+    /// The window in messages, in a hello.
     WindowMessages,
-    /// The window's bytes, in a hello.
+    /// The window in bytes, in a hello.
     WindowBytes,
     /// The network's name, in a hello.
     Network,
@@ -70,7 +70,7 @@ pub enum Field {
     Port,
     /// The number of a transfer.
     Transfer,
-    /// Whether a message is sent again.
+    /// The attempt: first or retry.
     Attempt,
     /// The nonce of a message.
     Nonce,
@@ -87,16 +87,20 @@ pub enum Field {
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kind(byte) => write!(f, "no frame begins with the byte {byte:#04x}"),
-            Self::BeforeHello(kind) => write!(f, "the frame {kind} comes before the hello"),
-            Self::Length { kind, len } => write!(f, "the frame {kind} claims {len} bytes"),
+            Self::Kind(byte) => write!(f, "unknown kind of frame: {byte:#04x}"),
+            Self::BeforeHello(kind) => write!(f, "the frame {kind} arrived before the hello"),
+            Self::Length { kind, len } => {
+                write!(f, "a payload of {len} bytes is too long for the frame {kind}")
+            }
             Self::Truncated(field) => write!(f, "the frame ends before the end of {field}"),
-            Self::Trailing(kind) => write!(f, "the frame {kind} goes on after its last field"),
-            Self::Unknown { field, byte } => write!(f, "{field} can't be {byte}"),
-            Self::Range(field) => write!(f, "{field} is out of its limits"),
+            Self::Trailing(kind) => write!(f, "the frame {kind} has bytes after its last field"),
+            Self::Unknown { field, byte } => write!(f, "{field} has the undefined value {byte}"),
+            Self::Range(field) => write!(f, "{field} is out of range"),
             Self::Utf8(field) => write!(f, "{field} is not UTF-8"),
-            Self::Host => f.write_str("the host is not one that can be dialled"),
-            Self::HostSpelling => f.write_str("the host is not in its one spelling"),
+            Self::Host => {
+                f.write_str("the host is neither a valid name nor an address that can be dialled")
+            }
+            Self::HostSpelling => f.write_str("the host is not in its canonical form"),
         }
     }
 }
@@ -108,9 +112,9 @@ impl fmt::Display for Field {
         f.write_str(match self {
             Self::Version => "the version",
             Self::Incarnation => "the incarnation",
-            Self::MaxMessage => "the longest body taken",
-            Self::WindowMessages => "the window's messages",
-            Self::WindowBytes => "the window's bytes",
+            Self::MaxMessage => "the longest accepted body",
+            Self::WindowMessages => "the window in messages",
+            Self::WindowBytes => "the window in bytes",
             Self::Network => "the network's name",
             Self::AddressTag => "the tag of an address",
             Self::Host => "the host",
@@ -132,18 +136,18 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn an_error_is_small_and_speaks_plainly() {
+    fn an_error_takes_8_bytes_and_describes_the_problem() {
         assert_eq!(size_of::<WireError>(), 8);
         for (error, words) in [
-            (WireError::Kind(b'G'), "no frame begins with the byte 0x47"),
+            (WireError::Kind(b'G'), "unknown kind of frame: 0x47"),
             (
                 WireError::Length { kind: FrameKind::Hello, len: 342 },
-                "the frame hello claims 342 bytes",
+                "a payload of 342 bytes is too long for the frame hello",
             ),
             (WireError::Truncated(Field::Nonce), "the frame ends before the end of the nonce"),
             (
                 WireError::Unknown { field: Field::AddressTag, byte: 9 },
-                "the tag of an address can't be 9",
+                "the tag of an address has the undefined value 9",
             ),
         ] {
             assert_eq!(error.to_string(), words);

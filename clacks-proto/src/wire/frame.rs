@@ -1,57 +1,57 @@
-//! What two towers say to each other, and the number of each thing that is one of a few.
+//! The frames of the protocol, and the codes of their enumerated fields.
 
 use core::fmt;
 
 use crate::address::Address;
 use crate::message::{Kind, Nonce};
 
-/// A frame; borrows from the bytes it was read from.
+/// A frame. Borrows from the bytes that it was decoded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame<'a> {
     /// The first frame of each side.
     Hello(Hello<'a>),
-    /// A message handed over.
+    /// Hands over a message.
     Message(MessageFrame<'a>),
-    /// The sender makes itself known.
+    /// Announces the sender to the receiver.
     Announce(AnnounceFrame),
-    /// All transfers on this link that have no answer yet, up to and with this one, are taken.
+    /// Confirms the named transfer and all earlier unanswered transfers of this link.
     Confirmed {
-        /// The last transfer confirmed.
+        /// The number of the last confirmed transfer.
         through: u64,
     },
-    /// One transfer is not taken; earlier ones that have no answer yet are.
+    /// Refuses one transfer, and confirms all earlier unanswered transfers of this link.
     Refused {
-        /// The transfer.
+        /// The number of the refused transfer.
         transfer: u64,
-        /// Why.
+        /// Why the transfer is refused.
         reason: RefusedReason,
     },
-    /// Nothing that comes after this is taken; what is not answered by now was not taken.
+    /// The last frame of each side. Transfers that the sender has not answered were not taken.
     Goodbye {
-        /// Why.
+        /// Why the sender closes the link.
         farewell: Farewell,
     },
 }
 
-/// What may be sent without having been confirmed: at most `messages`, and at most `bytes` of
-/// bodies unless it is a single message.
+/// How much may be unconfirmed: at most `messages`, and at most `bytes` of bodies. A single message
+/// may exceed `bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Messages and announces, at least 1, at most [`MAX_WINDOW`](super::MAX_WINDOW).
+    /// The maximum number of messages and announces, 1 to [`MAX_WINDOW`](super::MAX_WINDOW).
     pub messages: u16,
-    /// Bytes of bodies.
+    /// The maximum number of bytes of bodies.
     pub bytes: u32,
 }
 
 impl Window {
-    /// Returns the smaller of two windows.
+    /// Returns a window with the smaller of both limits for messages and for bytes.
     pub(crate) fn min(self, other: Self) -> Self {
         Self { messages: self.messages.min(other.messages), bytes: self.bytes.min(other.bytes) }
     }
 
-    /// Returns whether a body of `len` bytes may be sent while `messages` and `bytes` are
-    /// unconfirmed.
+    /// Returns whether a body of `len` bytes may be sent while `messages` messages with `bytes`
+    /// bytes of bodies are unconfirmed.
     #[must_use]
     #[inline]
     pub fn admits(self, messages: usize, bytes: usize, len: usize) -> bool {
@@ -64,49 +64,50 @@ impl Window {
 /// The first frame of each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The version of the protocol that the sender speaks. Any number is decoded: whether it can be
-    /// spoken with is the tower's question.
+    /// The version of the protocol that the sender speaks. A decoder accepts any number.
     pub version: u8,
-    /// A number drawn when the sending tower was made.
+    /// A number drawn when the sending tower was created.
     pub incarnation: u64,
-    /// The longest body that the sender takes, 1 to [`MAX_BODY`](super::MAX_BODY).
+    /// The maximum length of a body that the sender accepts, in bytes: 1 to
+    /// [`MAX_BODY`](super::MAX_BODY).
     pub max_message: u32,
-    /// What the sender lets be unconfirmed.
+    /// How much the sender allows to be unconfirmed.
     pub window: Window,
-    /// The network's name, at most [`MAX_NETWORK`](super::MAX_NETWORK) bytes.
+    /// The network's name, at most [`MAX_NETWORK`](super::MAX_NETWORK) bytes long.
     pub network: &'a str,
-    /// Where the sender says that it can be dialled.
+    /// The address at which the sender claims to accept connections.
     pub address: Option<Address>,
 }
 
-/// A message handed over.
+/// Hands over a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFrame<'a> {
-    /// The number of the transfer, from the one counter of the sending tower. A retry keeps it.
+    /// The number of the transfer, from the one counter of the sending tower. A retry keeps the
+    /// number.
     pub transfer: u64,
-    /// Whether the sender asked before.
+    /// Whether the transfer was sent before.
     pub attempt: Attempt,
-    /// The name of the message.
+    /// The nonce, which identifies the message.
     pub nonce: Nonce,
-    /// What the body is.
+    /// How the body is interpreted.
     pub kind: Kind,
-    /// An alive tower.
+    /// The address of a tower that the sender knows to be alive.
     pub friend: Option<Address>,
-    /// The body. When it is text or JSON, a decoder has checked that it is UTF-8.
+    /// The body. A decoder checks that a body of text or JSON is UTF-8.
     pub body: &'a [u8],
 }
 
-/// The sender makes itself known.
+/// Announces the sender to the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnounceFrame {
     /// The number of the transfer.
     pub transfer: u64,
-    /// An alive tower.
+    /// The address of a tower that the sender knows to be alive.
     pub friend: Option<Address>,
 }
 
 impl Frame<'_> {
-    /// Which of the frames it is.
+    /// Returns the kind of the frame.
     #[must_use]
     pub fn kind(&self) -> FrameKind {
         match self {
@@ -120,7 +121,7 @@ impl Frame<'_> {
     }
 }
 
-/// The kinds of frames: the first byte of each.
+/// The kind of a frame, which is its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -140,43 +141,43 @@ pub enum FrameKind {
     Goodbye,
 }
 
-/// Whether a transfer is tried for the first time.
+/// Whether a transfer is sent for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Attempt {
-    /// For the first time.
+    /// The transfer was not sent before.
     First,
-    /// Its link broke before the answer came.
+    /// The transfer was sent before, and its link broke before the answer arrived.
     Retry,
 }
 
-/// Why a transfer is not taken.
+/// Why a transfer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RefusedReason {
-    /// No room now.
+    /// The receiver has no room now.
     Busy,
     /// The receiver ignores the sender.
     Ignored,
-    /// The body is longer than the receiver can ever hold.
+    /// The body is longer than the receiver accepts.
     TooLarge,
-    /// The receiver's application does not want it.
+    /// The receiver's application rejected the message.
     Screened,
 }
 
-/// Why a link ends.
+/// Why a link is closed.
 ///
-/// Whoever says goodbye for any reason but [`Misbehaved`](Self::Misbehaved) will not ask again
-/// about what it handed over on that link, and the receiver need not remember it.
+/// The sender of a goodbye does not retry the transfers that it sent on that link, so the receiver
+/// need not remember them. The exception is [`Misbehaved`](Self::Misbehaved).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Farewell {
-    /// Nobody used it.
+    /// The link was not used.
     Idle,
     /// The sender shuts down.
     Leaving,
@@ -184,15 +185,15 @@ pub enum Farewell {
     Ignored,
     /// The sender belongs to another network.
     WrongNetwork,
-    /// The link leads back to its own tower.
+    /// The link connects the tower to itself.
     OwnAddress,
-    /// The receiver broke the protocol.
+    /// The receiver violated the protocol.
     Misbehaved,
     /// The sender speaks another version of the protocol.
     WrongVersion,
 }
 
-/// The byte of each value, in one table for both directions, so that they can't disagree.
+/// Defines the codes of an enum in one table for both directions, so that they agree.
 macro_rules! codes {
     ($type:ident { $($value:ident = $code:literal),* $(,)? }) => {
         impl $type {

@@ -1,4 +1,4 @@
-//! The golden bytes of the module's page, and every way in which a payload can be wrong.
+//! Tests of the golden bytes in the documentation of the module, and of each decoding error.
 
 use alloc::format;
 use alloc::vec;
@@ -55,7 +55,7 @@ fn frames() -> [(&'static str, Frame<'static>); 7] {
 }
 
 #[test]
-fn golden_bytes_are_written_read_and_documented() {
+fn golden_bytes_are_encoded_decoded_and_documented() {
     for (hex, frame) in frames() {
         let bytes = unhex(hex);
         let mut written = Vec::new();
@@ -68,8 +68,8 @@ fn golden_bytes_are_written_read_and_documented() {
 }
 
 #[test]
-fn every_number_stands_for_what_the_page_says() {
-    let page = include_str!("mod.rs");
+fn every_code_is_documented() {
+    let documentation = include_str!("mod.rs");
     let decoder = Decoder::new(0);
     let (mut reasons, mut farewells) = (Vec::new(), Vec::new());
     for code in 0..=255 {
@@ -89,14 +89,14 @@ fn every_number_stands_for_what_the_page_says() {
     }
     assert_eq!((reasons.len(), farewells.len()), (4, 7));
     for list in [reasons, farewells] {
-        assert!(page.contains(&list.join(", ")), "{list:?}");
+        assert!(documentation.contains(&list.join(", ")), "{list:?}");
     }
 }
 
 #[test]
-fn whatever_is_wrong_is_named() {
+fn an_error_names_the_invalid_field() {
     let unknown = |field, byte| WireError::Unknown { field, byte };
-    // A frame, what to replace in it, by what, and what a decoder says to it.
+    // The frame, the hex digits to replace, their replacement, and the expected error.
     let cases = [
         (HELLO, "00010000 0020", "00000000 0020", WireError::Range(Field::MaxMessage)),
         (HELLO, "00010000 0020", "01000001 0020", WireError::Range(Field::MaxMessage)),
@@ -112,7 +112,8 @@ fn whatever_is_wrong_is_named() {
         (HELLO, "010d746f", "010d546f", WireError::HostSpelling),
         (HELLO, "010d746f", "010dff6f", WireError::Host),
         (HELLO, "010d746f", "010d2d6f", WireError::Host),
-        // "tower.1xample" ends in what a resolver may take for a number, and "1.2.3.4" is one.
+        // A resolver may parse the last label of "tower.1xample" as a number, and "1.2.3.4" is an
+        // IP address.
         (HELLO, "2e6578", "2e3178", WireError::Host),
         (HELLO, "010d746f7765722e6578616d706c65", "0107312e322e332e34", WireError::Host),
         (HELLO, "010d746f7765722e6578616d706c65", "0100", WireError::Host),
@@ -141,13 +142,13 @@ fn whatever_is_wrong_is_named() {
         assert_eq!(hex.matches(from).count(), 1, "{from} in {hex}");
         let mut bytes = unhex(&hex.replace(from, to));
         patch_length(&mut bytes);
-        assert_eq!(refusal(&bytes), Some(error), "{hex}: {from} -> {to}");
+        assert_eq!(decode_error(&bytes), Some(error), "{hex}: {from} -> {to}");
     }
 }
 
 #[test]
-fn a_payload_that_ends_early_names_the_field_that_is_missing() {
-    // The payload's length at which a field begins, and its name.
+fn a_truncated_payload_names_the_missing_field() {
+    // The offset of each field in the payload, and its name.
     let hello = [
         (0, Field::Version),
         (1, Field::Incarnation),
@@ -187,7 +188,7 @@ fn a_payload_that_ends_early_names_the_field_that_is_missing() {
                 let mut short = bytes[..HEAD + end].to_vec();
                 patch_length(&mut short);
                 assert_eq!(
-                    refusal(&short),
+                    decode_error(&short),
                     Some(WireError::Truncated(field[0].1)),
                     "{hex} to {end}"
                 );
@@ -197,15 +198,15 @@ fn a_payload_that_ends_early_names_the_field_that_is_missing() {
 }
 
 #[test]
-fn an_empty_body_is_a_body() {
+fn an_empty_body_is_valid() {
     let mut bytes = unhex(FIRST);
     bytes.truncate(HEAD + 33);
     patch_length(&mut bytes);
-    assert_eq!(refusal(&bytes), None);
+    assert_eq!(decode_error(&bytes), None);
 }
 
 #[test]
-fn no_frame_can_be_taken_for_text_or_tls() {
+fn no_frame_starts_like_ascii_text_or_tls() {
     for kind in 0..=255u8 {
         match (Decoder::new(0).decode(&mut &[kind][..]), FrameKind::from_code(kind)) {
             (Ok(None), Some(_)) => {
@@ -219,13 +220,13 @@ fn no_frame_can_be_taken_for_text_or_tls() {
 }
 
 #[test]
-fn hot_values_stay_small() {
+fn frames_and_decoders_stay_small() {
     assert!(size_of::<Decoder>() <= 64, "{}", size_of::<Decoder>());
     assert!(size_of::<Frame<'_>>() <= 96, "{}", size_of::<Frame<'_>>());
 }
 
-/// What a decoder says against bytes that should have been a whole frame.
-fn refusal(bytes: &[u8]) -> Option<WireError> {
+/// Returns the error that a decoder reports for the bytes of one whole frame.
+fn decode_error(bytes: &[u8]) -> Option<WireError> {
     let mut decoder = Decoder::new(65_536);
     match decoder.decode(&mut &*bytes) {
         Ok(frame) => {

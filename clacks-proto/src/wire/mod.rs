@@ -1,51 +1,50 @@
-//! The native wire: frames <-> bytes, with nothing else around them.
+//! The native wire format: its specification and its codec.
 //!
-//! [`Frame`] is what two towers say to each other, [`Frame::encode`] writes it, [`Decoder`] reads
-//! it from bytes cut into any pieces. This page is the whole specification: a tower in another
-//! language can be written from it.
+//! A [`Frame`] is one unit of the protocol. [`Frame::encode`] writes a frame. A [`Decoder`] reads
+//! frames from bytes in any chunking. This page is the complete specification: an implementation in
+//! another language needs no other document.
 //!
-//! The wire is spoken inside TLS 1.3 (ALPN `clacks/1`), or in the clear on trusted networks and in
-//! tests. The first byte of a link tells a native tower from everything else that might call: it is
-//! neither an ASCII character, nor the first byte of a TLS record, nor a byte that can occur in
-//! UTF-8.
+//! Frames are sent inside TLS 1.3 (ALPN `clacks/1`), or in clear text on trusted networks and in
+//! tests. The first byte of a link is `C1`, the kind of a hello. It distinguishes this format from
+//! other protocols: `C1` is neither an ASCII character, nor the first byte of a TLS record, nor a
+//! byte that can occur in UTF-8.
 //!
 //! # Layout
 //!
-//! Numbers are big-endian. Nothing is padded. There is exactly one encoding for each value, and a
-//! decoder refuses every other one, so that the bytes of a frame can be compared instead of its
-//! meaning.
+//! Numbers are big-endian. There is no padding. Each value has exactly one encoding, and a decoder
+//! refuses all others. Frames can therefore be compared by their bytes.
 //!
 //! Every frame starts with a head of five bytes:
 //!
 //! | field | size | |
 //! |---|---|---|
 //! | kind | 1 | see below |
-//! | length | 4 | of the payload that follows, without this head |
+//! | length | 4 | bytes of the payload that follows, without this head |
 //!
-//! | kind | frame | longest payload |
+//! | kind | frame | maximum payload, bytes |
 //! |---|---|---|
 //! | `C1` | [hello](#hello) | 341 |
-//! | `C2` | [message](#message) | 283 + the longest body that the receiver takes |
+//! | `C2` | [message](#message) | 283 + the longest body that the receiver accepts |
 //! | `C3` | [announce](#announce) | 265 |
 //! | `C4` | [confirmed](#confirmed) | 8 |
 //! | `C5` | [refused](#refused) | 9 |
 //! | `C6` | [goodbye](#goodbye) | 1 |
 //!
-//! A length above the longest payload of its kind is refused as soon as the head is there, and an
-//! unknown kind as soon as its one byte is. `FFFFFFFF` is what an encoder writes for a frame that
-//! the format can't carry: no decoder takes it.
+//! A decoder refuses an unknown kind as soon as it has the kind, and a length above the maximum of
+//! its kind as soon as it has the head. An encoder writes the length `FFFFFFFF` for a frame that
+//! exceeds the limits of the format. Every decoder refuses that length.
 //!
 //! ## Hello
 //!
 //! | field | size | |
 //! |---|---|---|
 //! | version | 1 | 1; the layout of the hello itself is the same in every version |
-//! | incarnation | 8 | drawn when the sending tower was made; another number means that it has forgotten what it took |
-//! | longest body | 4 | that the sender takes: 1 to 16 777 216 |
-//! | window, messages | 2 | how many messages and announces may wait for the sender's answer: 1 to 4096 |
-//! | window, bytes | 4 | how many bytes of bodies may, unless it is a single message |
+//! | incarnation | 8 | drawn when the sending tower was created, see [transfers](#transfers) |
+//! | longest body | 4 | the longest body that the sender accepts, in bytes: 1 to 16 777 216 |
+//! | window, messages | 2 | messages and announces that may await an answer: 1 to 4096 |
+//! | window, bytes | 4 | bytes of bodies that may await an answer; one message may exceed it |
 //! | network | 1 + n | length (at most 64) and UTF-8 of the network's name |
-//! | address | 1 to 257 | where the sender says that it can be dialled, as an [address](#address) |
+//! | address | 1 to 257 | the sender's [address](#address), at which it claims to accept links |
 //!
 //! ## Message
 //!
@@ -53,9 +52,9 @@
 //! |---|---|---|
 //! | transfer | 8 | see [transfers](#transfers) |
 //! | attempt | 1 | 0: first, 1: retry |
-//! | nonce | 16 | the name of the message |
-//! | kind | 1 | 0: bytes, 1: text, 2: JSON; the body of the last two is UTF-8 |
-//! | friend | 1 to 257 | a tower that the sender knows to be alive, as an [address](#address) |
+//! | nonce | 16 | identifies the message |
+//! | kind | 1 | 0: bytes, 1: text, 2: JSON; the body of text and JSON is UTF-8 |
+//! | friend | 1 to 257 | the [address](#address) of a tower that the sender knows to be alive |
 //! | body | the rest | at most what the receiver's hello allows |
 //!
 //! ## Announce
@@ -69,13 +68,13 @@
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | through | 8 | the last transfer that is taken |
+//! | through | 8 | the last transfer that is confirmed |
 //!
 //! ## Refused
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | transfer | 8 | the one that is not taken |
+//! | transfer | 8 | the transfer that is refused |
 //! | reason | 1 | 0: busy, 1: ignored, 2: too large, 3: screened |
 //!
 //! ## Goodbye
@@ -88,88 +87,91 @@
 //!
 //! A tag of one byte, then:
 //!
-//! | tag | what follows |
+//! | tag | content |
 //! |---|---|
-//! | 0 | nothing: there is no address |
+//! | 0 | none: there is no address |
 //! | 1 | length (1) and ASCII of a DNS name, port (2) |
 //! | 4 | IPv4 address (4), port (2) |
 //! | 6 | IPv6 address (16), port (2) |
 //!
-//! The port is not 0. The IP address is neither unspecified nor multicast, and an IPv4 address is
-//! never dressed as IPv6 (`::ffff:0:0/96`). The name follows the rules of [`Name`](crate::Name): at
-//! most 253 bytes, in lower case, without a last dot, and not one that a resolver reads as an IP
-//! address.
+//! The port is not 0. The IP address is neither unspecified nor multicast. An IPv4 address is never
+//! encoded as an IPv4-mapped IPv6 address (`::ffff:0:0/96`). A DNS name follows the rules of
+//! [`Name`](crate::Name): at most 253 bytes, in lower case, without a trailing dot, and not a name
+//! that a resolver may parse as an IP address.
 //!
 //! # Order
 //!
-//! The first frame from each side is its hello; neither waits for the other's. There is one hello
-//! from each side, and then any frames in any order. Nothing may be sent beyond the limits in the
-//! other side's hello, so whoever has something to hand over waits for that.
+//! The first frame of each side is its hello. Neither side waits for the other's hello before it
+//! sends its own. Each side sends exactly one hello, and then any other frames in any order. A side
+//! sends no message and no announce before it has received the other side's hello, because that
+//! hello limits what may be sent.
 //!
 //! ## Transfers
 //!
-//! Every message and announce is a transfer. Its number comes from one counter of the sending
-//! tower, which serves all links and never goes back, so that no two transfers of a tower share a
-//! number. Only a retry keeps the number that the transfer had: on a link, the order of the frames
-//! is therefore not always the order of the numbers, and where this page says *earlier* it means
-//! the order of the frames.
+//! Every message and every announce is a transfer and has a number. The number comes from one
+//! counter of the sending tower. The counter serves all links and only increases, so no two
+//! transfers of a tower share a number. A retry keeps the number of its transfer. The order of the
+//! frames on a link is therefore not always the order of their numbers. On this page, *earlier*
+//! refers to the order of the frames.
 //!
-//! A transfer that was sent and not answered when its link broke is in doubt: perhaps it was taken.
-//! The sender asks the same peer again, on another link, with the attempt set to *retry*. Only then
-//! does the receiver look into its memory of the transfers that it lately took from this peer, and
-//! what it finds there it confirms without taking it twice. When the hello shows another
-//! incarnation that memory is gone, and a retry is as good as a first attempt.
+//! A transfer is in doubt if it was sent and its link broke before the answer arrived: the receiver
+//! may have taken it. The sender sends a message in doubt to the same peer again, on another link,
+//! with the attempt set to *retry*. The receiver remembers the numbers of the transfers that it
+//! recently took from this peer, and looks a retry up in this memory. If the number is there, the
+//! receiver confirms the transfer without taking it again. First attempts are not looked up. If the
+//! receiver's hello shows another incarnation, its memory is lost, and a retry has the effect of a
+//! first attempt. An announce has no attempt. It may be sent again with a new number.
 //!
 //! ## Answers
 //!
-//! - *Confirmed* answers every transfer on this link that has no answer yet, up to and with the one
-//!   that it names: all of them are taken.
-//! - *Refused* answers one transfer, which is not taken, and confirms the earlier ones that have no
-//!   answer yet.
-//! - To name a transfer that isn't waiting for an answer on this link is a violation of the
-//!   protocol.
-//! - The receiver of a transfer may wait a little to answer several at once. It must not keep back
-//!   answers that would open a closed window.
+//! - *Confirmed* answers the named transfer and all earlier unanswered transfers of this link. All
+//!   of them are taken.
+//! - *Refused* answers one transfer, which is not taken. It also confirms all earlier unanswered
+//!   transfers of this link.
+//! - An answer that names a transfer that is not unanswered on this link violates the protocol.
+//! - A receiver may delay answers to send several at once. It must not delay answers that would
+//!   open a full window.
 //!
 //! ## The end
 //!
-//! A *goodbye* is the last frame of its side, and before it that side has answered everything that
-//! it took. It takes nothing that comes later: whatever it hasn't answered by then was not taken,
-//! so it isn't in doubt and may go to anybody. The other side hands over nothing more, answers what
-//! it took, and ends the link. A link that ends without a goodbye leaves everything without an
-//! answer in doubt. Whoever violates this page is told so by a goodbye, if that can still be said,
-//! and the link is ended.
+//! A *goodbye* is the last frame of its side. Before a side sends it, that side answers every
+//! transfer that it took. It takes no transfer that arrives later. A transfer that is unanswered
+//! when the goodbye arrives was not taken. It is not in doubt and may be sent to any peer. The
+//! other side sends no further transfers, answers those that it took, and closes the link. All
+//! unanswered transfers are in doubt if a link ends without a goodbye. If a peer violates this
+//! specification, a tower sends a goodbye if it still can, and closes the link.
 //!
 //! # Golden bytes
 //!
-//! A hello of version 1 from incarnation `0102030405060708`, which takes bodies of 65 536 bytes, 32
-//! messages and 262 144 bytes unconfirmed, of the network `clacks`, reached at
+//! A hello of version 1 with incarnation `0102030405060708`, a longest body of 65 536 bytes, a
+//! window of 32 messages and 262 144 bytes, the network `clacks`, and the address
 //! `tower.example:8001`:
 //!
 //! ```text
 //! c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41
 //! ```
 //!
-//! Transfer 7, for the first time: the text `Hello Discworld!` with the nonce
+//! Transfer 7, first attempt: the text `Hello Discworld!` with the nonce
 //! `00112233445566778899aabbccddeeff` and the friend `127.0.0.1:8002`:
 //!
 //! ```text
 //! c2 00000031 0000000000000007 00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421
 //! ```
 //!
-//! The same again after its link broke, as bytes and without a friend:
+//! A retry of transfer 7 with a body of kind bytes and no friend:
 //!
 //! ```text
 //! c2 0000002b 0000000000000007 01 00112233445566778899aabbccddeeff 00 00 48656c6c6f2044697363776f726c6421
 //! ```
 //!
-//! Transfer 8 announces the sender, with the friend `[2001:db8::1]:8003`:
+//! Transfer 8, an announce with the friend `[2001:db8::1]:8003`:
 //!
 //! ```text
 //! c3 0000001b 0000000000000008 0620010db80000000000000000000000011f43
 //! ```
 //!
-//! All is taken up to and with transfer 8. Transfer 9 isn't: busy. The sender leaves:
+//! All transfers up to and including 8 are confirmed. Transfer 9 is refused as busy. The sender
+//! says goodbye because it is leaving:
 //!
 //! ```text
 //! c4 00000008 0000000000000008
@@ -188,7 +190,7 @@ pub(crate) mod arbitrary;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
-mod laws;
+mod properties;
 
 pub use decode::Decoder;
 pub use error::{Field, WireError};
@@ -198,24 +200,24 @@ pub use frame::{
 
 use crate::address::MAX_NAME;
 
-/// The version of the protocol that this page describes.
+/// The version of the protocol that this page specifies.
 pub const VERSION: u8 = 1;
-/// The longest body that the format can carry, in bytes.
+/// The maximum length of a message's body, in bytes.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
-/// The longest network name, in bytes.
+/// The maximum length of a network's name, in bytes.
 pub const MAX_NETWORK: usize = 64;
-/// The largest window of messages that a hello may grant.
+/// The maximum window that a hello may grant, in messages.
 pub const MAX_WINDOW: u16 = 4096;
 
-/// The most bytes that a frame takes without a message's body: those of the longest hello. What
-/// [`Frame::encode_head`] writes always fits.
+/// The maximum length of a frame without a message's body, in bytes: that of the longest hello.
+/// [`Frame::encode_head`] never writes more.
 pub const MAX_HEAD: usize = HEAD + HELLO_FIXED + 1 + MAX_NETWORK + MAX_ADDRESS;
 
-/// Kind and length.
+/// The length of a frame's head: kind, length.
 const HEAD: usize = 5;
-/// Tag, length, name, port.
+/// The maximum length of an address: tag, length, name, port.
 const MAX_ADDRESS: usize = 1 + 1 + MAX_NAME + 2;
-/// Version, incarnation, longest body, window.
+/// The length of a hello's fields of fixed size: version, incarnation, longest body, window.
 const HELLO_FIXED: usize = 1 + 8 + 4 + 2 + 4;
-/// Transfer, attempt, nonce, kind.
+/// The length of a message's fields of fixed size: transfer, attempt, nonce, kind.
 const MESSAGE_FIXED: usize = 8 + 1 + 16 + 1;

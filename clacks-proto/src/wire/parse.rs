@@ -1,4 +1,4 @@
-//! The payload of one whole frame -> its fields.
+//! Parses the payload of one complete frame.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU16;
@@ -21,7 +21,7 @@ pub(super) fn parse(
     let mut fields = Fields { rest: payload };
     let frame = match kind {
         FrameKind::Hello => Frame::Hello(fields.hello()?),
-        // Its body takes all the rest.
+        // The body takes the rest, so there are no trailing bytes.
         FrameKind::Message => return fields.message(max_body).map(Frame::Message),
         FrameKind::Announce => Frame::Announce(AnnounceFrame {
             transfer: fields.u64(Field::Transfer)?,
@@ -39,7 +39,7 @@ pub(super) fn parse(
     if fields.rest.is_empty() { Ok(frame) } else { Err(WireError::Trailing(kind)) }
 }
 
-/// What is left of the payload.
+/// The part of the payload that is not yet parsed.
 struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -82,7 +82,7 @@ impl<'a> Fields<'a> {
         let (transfer, attempt, nonce, kind) = match self.rest.split_first_chunk() {
             Some((fixed, rest)) => {
                 self.rest = rest;
-                // One check of the length is enough for all of these fields.
+                // One length check covers all of these fields.
                 Fields { rest: fixed as &[u8; MESSAGE_FIXED] }.message_fields()?
             }
             None => self.message_fields()?,
@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
         match self.u8(Field::AddressTag)? {
             0 => Ok(None),
             1 => self.named_address().map(Some),
-            // One spelling only.
+            // Every IPv4 address has only one encoding, so no comparison is needed.
             4 => {
                 let ip = Ipv4Addr::from(*self.array::<4>(Field::Host)?);
                 let address = Address::from_ip(ip.into(), self.port()?);
@@ -126,7 +126,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Builds the address and compares: what its constructor had to change was not canonical.
+    /// Parses an IPv6 address. Refuses an address that the constructor of [`Address`] changes,
+    /// because such an address is not canonical.
     #[inline(never)]
     fn ipv6_address(&mut self) -> Result<Address, WireError> {
         let ip = IpAddr::from(Ipv6Addr::from(*self.array::<16>(Field::Host)?));
@@ -168,8 +169,7 @@ impl<'a> Fields<'a> {
         self.array(field).map(|bytes| u64::from_be_bytes(*bytes))
     }
 
-    /// Returns a reference: an array inside a `Result` would be copied at an odd offset, which
-    /// stalls.
+    /// Returns a reference, because copying an array inside a `Result` to an odd offset is slow.
     #[inline(always)]
     fn array<const N: usize>(&mut self, field: Field) -> Result<&'a [u8; N], WireError> {
         let (array, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated(field))?;

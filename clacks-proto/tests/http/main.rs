@@ -1,13 +1,13 @@
-//! HTTP with the towers of the original's JavaScript package: what comes in, what goes out, and
-//! what it costs when the other side misbehaves.
+//! HTTP with the JavaScript towers of the original: requests in both directions, memory, and
+//! protocol violations.
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod asking;
-mod host;
+mod client;
+mod harness;
 mod memory;
-mod serving;
-mod storm;
+mod random_calls;
+mod server;

@@ -1,13 +1,13 @@
-//! What requests and answers take, at the worst, is within the formula.
+//! The memory of requests and responses is within `Config::max_memory`.
 
 use bytes::BufMut;
 use clacks_proto::{Dialects, Event, StateMachine, Window};
 
-use crate::host::{Host, payload, post, quiet};
+use crate::harness::{Harness, paused_config, payload, post};
 
 #[test]
-fn half_requests_and_answers_that_nobody_reads_are_within_the_bound() {
-    let mut config = quiet();
+fn incomplete_requests_and_unread_responses_are_within_max_memory() {
+    let mut config = paused_config();
     config.max_links = 16;
     config.max_half_open = 15;
     config.max_queue_messages = 64;
@@ -19,58 +19,59 @@ fn half_requests_and_answers_that_nobody_reads_are_within_the_bound() {
     let bound = config.max_memory();
     let mut native = config.clone();
     native.dialects = Dialects::Native;
-    assert!(bound > native.max_memory() + 16 * 2 * 64 * 1024, "HTTP is part of the formula");
+    assert!(bound > native.max_memory() + 16 * 2 * 64 * 1024, "the bound includes HTTP");
 
-    // One is always kept free.
+    // One link is always kept free.
     let links = config.max_links - 1;
-    // The longest that is kept: a byte more is dropped.
+    // The longest body that the tower keeps.
     let body = payload(&format!("\"{}\"", "x".repeat(2 * 32 * 1024)), 8001);
     let request = post(&body);
     let answered = post(&payload("0", 8001)).repeat(32);
     let head = format!("POST / HTTP/1.1\r\nA: {}", "x".repeat(16_300));
-    let mut kept = None;
+    let mut tower = None;
     let info = allocation_counter::measure(|| {
-        let mut host = Host::new(config);
-        // Nothing is read on any link.
-        host.room = 0;
+        let mut harness = Harness::new(config);
+        // The driver transmits nothing on any link.
+        harness.transmit_limit = 0;
         for n in 0..links {
-            let link = host.call();
-            host.bytes(link, &answered);
-            let half = if n % 2 == 0 { &request[..request.len() - 1] } else { head.as_bytes() };
-            for piece in half.chunks(1000) {
-                host.bytes(link, piece);
+            let link = harness.accept();
+            harness.send_bytes(link, &answered);
+            let incomplete =
+                if n % 2 == 0 { &request[..request.len() - 1] } else { head.as_bytes() };
+            for chunk in incomplete.chunks(1000) {
+                harness.send_bytes(link, chunk);
             }
         }
-        assert_eq!(host.tower.links().count(), links, "{:?}", host.closed);
-        kept = Some(host.tower);
+        assert_eq!(harness.tower.links().count(), links, "{:?}", harness.closed);
+        tower = Some(harness.tower);
     });
-    assert!(info.bytes_max < bound as u64, "{} of {bound}", info.bytes_max);
-    assert!(info.bytes_current > 8 * 64 * 1024, "{} are held", info.bytes_current);
-    assert!(kept.is_some());
+    assert!(info.bytes_max < bound as u64, "{} of {bound} bytes", info.bytes_max);
+    assert!(info.bytes_current > 8 * 64 * 1024, "only {} bytes are held", info.bytes_current);
+    assert!(tower.is_some());
 }
 
 #[test]
-fn a_body_that_is_too_long_is_read_and_not_kept() {
-    let mut config = quiet();
+fn a_body_that_is_too_long_is_discarded_while_it_arrives() {
+    let mut config = paused_config();
     config.max_message = 1000;
-    let mut host = Host::new(config);
-    let link = host.call();
+    let mut harness = Harness::new(config);
+    let link = harness.accept();
     let long = payload(&format!("\"{}\"", "x".repeat(4 << 20)), 8001);
     let request = post(&long);
     let info = allocation_counter::measure(|| {
-        for piece in request.chunks(16 * 1024) {
-            host.tower.handle(Event::BytesArrived { link, bytes: piece }, host.now);
+        for chunk in request.chunks(16 * 1024) {
+            harness.tower.handle(Event::BytesArrived { link, bytes: chunk }, harness.now);
         }
     });
     assert!(info.bytes_max < 100 * 1024, "{}", info.bytes_max);
-    let mut said = Vec::new();
-    while host.tower.transmit(link, &mut (&mut said).limit(100)) > 0 {}
-    assert!(said.starts_with(b"HTTP/1.1 413 "), "{}", said.escape_ascii());
+    let mut sent = Vec::new();
+    while harness.tower.transmit(link, &mut (&mut sent).limit(100)) > 0 {}
+    assert!(sent.starts_with(b"HTTP/1.1 413 "), "{}", sent.escape_ascii());
 }
 
 #[test]
-fn what_reading_a_request_takes_for_the_moment_is_within_the_bound() {
-    let mut config = quiet();
+fn the_peak_memory_of_decoding_a_request_is_within_max_memory() {
+    let mut config = paused_config();
     config.max_links = 2;
     config.max_half_open = 1;
     config.max_queue_messages = 2;
@@ -79,17 +80,17 @@ fn what_reading_a_request_takes_for_the_moment_is_within_the_bound() {
     config.window = Window { messages: 1, bytes: 1024 };
     config.max_message = 32 * 1024;
     config.max_queue_bytes = 32 * 1024;
-    let mut garbage = payload(&format!("\"{}\"", "x".repeat(2 * 32 * 1024)), 8001).into_bytes();
-    garbage.iter_mut().filter(|byte| **byte == b'x').for_each(|byte| *byte = 0xFF);
-    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", garbage.len());
-    let garbage = [head.into_bytes(), garbage].concat();
+    let mut request = payload(&format!("\"{}\"", "x".repeat(2 * 32 * 1024)), 8001).into_bytes();
+    request.iter_mut().filter(|byte| **byte == b'x').for_each(|byte| *byte = 0xFF);
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", request.len());
+    let request = [head.into_bytes(), request].concat();
     let bound = config.max_memory();
     let info = allocation_counter::measure(|| {
-        let mut host = Host::new(config);
-        let link = host.tower.accept([127, 0, 0, 1].into(), host.now).unwrap();
-        for bytes in garbage.chunks(1000) {
-            host.tower.handle(Event::BytesArrived { link, bytes }, host.now);
+        let mut harness = Harness::new(config);
+        let link = harness.tower.accept([127, 0, 0, 1].into(), harness.now).unwrap();
+        for bytes in request.chunks(1000) {
+            harness.tower.handle(Event::BytesArrived { link, bytes }, harness.now);
         }
     });
-    assert!(info.bytes_max < bound as u64, "{} of {bound}", info.bytes_max);
+    assert!(info.bytes_max < bound as u64, "{} of {bound} bytes", info.bytes_max);
 }

@@ -1,4 +1,4 @@
-//! HTTP behind TLS: which dialect a link gets, who is believed, and where records end.
+//! HTTP behind TLS: the dialect of a link, the trust in its peer, and the borders of TLS records.
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -16,16 +16,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::stranger::{Host, client, talk};
-use crate::world::{ALICE, BOB, World, address, giving, keeping, secure};
+use crate::pair::{ALICE, BOB, Pair, address, paused_config, secure_tower, unlimited_config};
+use crate::rustls_client::{Harness, client, drive};
 
-fn both(mut config: Config) -> Config {
+fn with_http(mut config: Config) -> Config {
     config.dialects = Dialects::NativeAndHttp;
     config
 }
 
-fn host() -> Host {
-    Host::with(both(keeping()), &Identity::generate().unwrap(), Trust::Open)
+fn harness_with_http() -> Harness {
+    Harness::with(with_http(paused_config()), &Identity::generate().unwrap(), Trust::Open)
 }
 
 fn request(sender: &str) -> String {
@@ -35,114 +35,128 @@ fn request(sender: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// A hello of the native dialect, as it begins.
+/// The first bytes of a native hello.
 const HELLO: [u8; 5] = [0xC1, 0, 0, 0, 0x2b];
 
-/// Connects with these protocols and says something; what the tower says.
-fn say(host: &mut Host, protocols: &[&[u8]], identity: Option<&Identity>, bytes: &[u8]) -> Vec<u8> {
+/// Connects a client with these protocols and sends bytes. Returns what the tower sends.
+fn send_as_client(
+    harness: &mut Harness,
+    protocols: &[&[u8]],
+    identity: Option<&Identity>,
+    bytes: &[u8],
+) -> Vec<u8> {
     let mut client = client(protocols, identity);
     client.writer().write_all(bytes).unwrap();
-    // A refusal is an error here; the caller looks at the tower.
-    let _ = talk(&mut client, host);
-    let mut said = Vec::new();
-    let _ = client.reader().read_to_end(&mut said);
-    said
+    // A refused client returns an error. The caller checks the tower instead.
+    let _ = drive(&mut client, harness);
+    let mut received = Vec::new();
+    let _ = client.reader().read_to_end(&mut received);
+    received
 }
 
 #[test]
-fn a_caller_gets_the_dialect_that_it_names_or_begins_with() {
-    let somebody = Identity::generate().unwrap();
+fn a_caller_gets_the_dialect_of_its_alpn_protocol_or_of_its_first_byte() {
+    let client_identity = Identity::generate().unwrap();
     let request = request("js.example");
     let request = request.as_bytes();
     let http: &[u8] = b"http/1.1";
     for protocols in [&[][..], &[http], &[b"h2", http]] {
-        for identity in [None, Some(&somebody)] {
-            let mut host = host();
-            let said = say(&mut host, protocols, identity, request);
-            assert!(said.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", said.escape_ascii());
-            assert_eq!((host.tower.tower().queue_usage().messages, host.closed), (1, None));
+        for identity in [None, Some(&client_identity)] {
+            let mut harness = harness_with_http();
+            let received = send_as_client(&mut harness, protocols, identity, request);
+            assert!(received.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", received.escape_ascii());
+            assert_eq!((harness.tower.tower().queue_usage().messages, harness.closed), (1, None));
         }
     }
     for protocols in [&[ALPN][..], &[http, ALPN], &[ALPN, http]] {
-        let mut host = host();
-        let said = say(&mut host, protocols, Some(&somebody), &[]);
-        assert_eq!(said.first(), Some(&0xC1), "our hello comes without being asked for");
+        let mut harness = harness_with_http();
+        let received = send_as_client(&mut harness, protocols, Some(&client_identity), &[]);
+        assert_eq!(received.first(), Some(&0xC1), "the tower sends its hello first");
     }
-    let mut host = host();
-    let said = say(&mut host, &[], Some(&somebody), &HELLO);
-    assert_eq!(said.first(), Some(&0xC1), "its first byte has told");
+    let mut harness = harness_with_http();
+    let received = send_as_client(&mut harness, &[], Some(&client_identity), &HELLO);
+    assert_eq!(received.first(), Some(&0xC1), "the first byte selects the native dialect");
 }
 
 #[test]
-fn nobody_speaks_the_native_dialect_without_a_key() {
+fn the_native_dialect_requires_a_certificate() {
     let http: &[u8] = b"http/1.1";
     for protocols in [&[][..], &[http], &[ALPN]] {
-        let mut host = host();
-        let said = say(&mut host, protocols, None, &HELLO);
-        assert_eq!(host.closed, Some(CloseReason::Tls(TlsFailure::Certificate)));
-        assert_eq!(said, b"", "not even a hello");
+        let mut harness = harness_with_http();
+        let received = send_as_client(&mut harness, protocols, None, &HELLO);
+        assert_eq!(harness.closed, Some(CloseReason::Tls(TlsFailure::Certificate)));
+        assert_eq!(received, b"", "the tower sends no hello");
     }
 }
 
 #[test]
-fn other_protocols_are_refused() {
-    let mut host = host();
-    say(&mut host, &[b"h2"], None, b"");
-    assert_eq!(host.closed, Some(CloseReason::Tls(TlsFailure::NoCommonProtocol)));
+fn a_caller_with_another_alpn_protocol_is_refused() {
+    let mut harness = harness_with_http();
+    send_as_client(&mut harness, &[b"h2"], None, b"");
+    assert_eq!(harness.closed, Some(CloseReason::Tls(TlsFailure::NoCommonProtocol)));
 }
 
 #[test]
-fn without_http_and_in_private_nobody_gets_it() {
+fn http_is_refused_if_it_is_disabled_or_the_network_is_named_or_private() {
     let identity = Identity::generate().unwrap();
     let roots = Roots::from_pem(identity.cert_pem().as_bytes()).unwrap();
-    let mut named = both(keeping());
+    let mut named = with_http(paused_config());
     named.network = "of our own".into();
-    for (config, trust) in
-        [(keeping(), Trust::Open), (named, Trust::Open), (both(keeping()), Trust::Private(roots))]
-    {
+    for (config, trust) in [
+        (paused_config(), Trust::Open),
+        (named, Trust::Open),
+        (with_http(paused_config()), Trust::Private(roots)),
+    ] {
         for protocols in [&[][..], &[&b"http/1.1"[..]]] {
             for caller in [None, Some(&identity)] {
-                let mut host = Host::with(config.clone(), &identity, trust.clone());
+                let mut harness = Harness::with(config.clone(), &identity, trust.clone());
                 let request = request("js.example");
-                let said = say(&mut host, protocols, caller, request.as_bytes());
-                assert!(matches!(host.closed, Some(CloseReason::Tls(_))), "{:?}", host.closed);
-                assert_eq!((said, host.tower.tower().queue_usage().messages), (Vec::new(), 0));
+                let received = send_as_client(&mut harness, protocols, caller, request.as_bytes());
+                assert!(
+                    matches!(harness.closed, Some(CloseReason::Tls(_))),
+                    "{:?}",
+                    harness.closed
+                );
+                assert_eq!(
+                    (received, harness.tower.tower().queue_usage().messages),
+                    (Vec::new(), 0)
+                );
             }
         }
     }
 }
 
 #[test]
-fn towers_that_speak_both_speak_the_native_one_with_each_other() {
-    let mut world = World::open();
+fn towers_with_both_dialects_use_the_native_one() {
+    let mut pair = Pair::open();
     for side in [ALICE, BOB] {
-        let config = both(if side == ALICE { giving() } else { keeping() });
-        world.towers[side] = secure(side, config, &Identity::generate().unwrap(), Trust::Open);
+        let config = with_http(if side == ALICE { unlimited_config() } else { paused_config() });
+        pair.towers[side] = secure_tower(side, config, &Identity::generate().unwrap(), Trust::Open);
     }
-    world.meet();
-    let known = |side: usize| world.towers[side].tower().find(&address(1 - side)).unwrap();
-    assert_eq!(known(ALICE).dialect, Some(Dialect::Native));
-    assert!(known(ALICE).fingerprint.is_some());
+    pair.establish_link();
+    let peer_of = |side: usize| pair.towers[side].tower().find(&address(1 - side)).unwrap();
+    assert_eq!(peer_of(ALICE).dialect, Some(Dialect::Native));
+    assert!(peer_of(ALICE).fingerprint.is_some());
 }
 
-/// Alice, who speaks both dialects and knows Bob's key; their link is gone.
-fn acquainted() -> (SecureTower, Instant) {
-    let mut world = World::open();
-    let config = both(giving());
-    world.towers[ALICE] = secure(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
-    world.meet();
-    let (link, now) = (world.connections[0].ends[ALICE].link, world.now);
-    let [mut alice, _] = world.towers;
+/// Creates Alice with both dialects. She knows Bob's key and has no link.
+fn alice_with_pinned_bob() -> (SecureTower, Instant) {
+    let mut pair = Pair::open();
+    let config = with_http(unlimited_config());
+    pair.towers[ALICE] = secure_tower(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
+    pair.establish_link();
+    let (link, now) = (pair.connections[0].endpoints[ALICE].link, pair.now);
+    let [mut alice, _] = pair.towers;
     alice.handle(Event::Lost { link, cause: IoCause::Reset }, now);
     while alice.poll_action().is_some() {}
     (alice, now)
 }
 
-/// Calls a tower without a certificate and says something. What the tower notices then.
-fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Notice> {
+/// Connects a client without a certificate and sends a text. Returns the notices of the tower.
+fn send_without_certificate(tower: &mut SecureTower, now: Instant, text: &str) -> Vec<Notice> {
     let link = tower.accept(IpAddr::from([127, 0, 0, 1]), now).unwrap();
     let mut client = client(&[], None);
-    client.writer().write_all(words.as_bytes()).unwrap();
+    client.writer().write_all(text.as_bytes()).unwrap();
     let mut notices = Vec::new();
     loop {
         let mut bytes = Vec::new();
@@ -168,14 +182,14 @@ fn call(tower: &mut SecureTower, now: Instant, words: &str) -> Vec<Notice> {
 }
 
 #[test]
-fn what_is_said_in_http_does_not_touch_an_address_whose_key_is_known() {
-    let (mut alice, now) = acquainted();
+fn an_http_sender_changes_nothing_at_an_address_with_a_pinned_key() {
+    let (mut alice, now) = alice_with_pinned_bob();
     let before = *alice.tower().stats();
-    let notices = call(&mut alice, now, &request("bob.example").repeat(2));
+    let notices = send_without_certificate(&mut alice, now, &request("bob.example").repeat(2));
     let is_anonymous =
         |notice: &&Notice| matches!(notice, Notice::MessageReceived { from: None, .. });
     let received = notices.iter().filter(is_anonymous);
-    assert_eq!(received.count(), 2, "the messages are taken: {notices:?}");
+    assert_eq!(received.count(), 2, "the messages are accepted: {notices:?}");
     assert_eq!(alice.tower().stats().claims_disproved, before.claims_disproved + 2);
     let bob = alice.tower().find(&address(BOB)).unwrap();
     assert_eq!(bob.dialect, Some(Dialect::Native));
@@ -184,13 +198,13 @@ fn what_is_said_in_http_does_not_touch_an_address_whose_key_is_known() {
 }
 
 #[test]
-fn another_server_at_an_address_whose_key_is_known_gets_nothing() {
-    for certificate in [certificate(&Identity::generate().unwrap()), version_1()] {
-        let (mut alice, now) = acquainted();
+fn a_server_with_another_key_than_the_pinned_one_gets_no_message() {
+    for certificate in [self_signed_key(&Identity::generate().unwrap()), version_1_certificate()] {
+        let (mut alice, now) = alice_with_pinned_bob();
         let message = Message::text("for Bob alone");
         alice.tower_mut().enqueue(message, now).unwrap();
-        let Served { got, notices, .. } = serve(&mut alice, now, certificate, &[], 1 << 20);
-        assert_eq!(String::from_utf8(got).unwrap(), "");
+        let Served { received, notices, .. } = serve(&mut alice, now, certificate, &[], 1 << 20);
+        assert_eq!(String::from_utf8(received).unwrap(), "");
         let changed = |notice: &Notice| matches!(notice, Notice::KeyChanged { .. });
         assert!(notices.iter().any(changed), "{notices:?}");
         assert_eq!(alice.tower().queue_usage().messages, 1);
@@ -198,58 +212,63 @@ fn another_server_at_an_address_whose_key_is_known_gets_nothing() {
 }
 
 #[test]
-fn what_a_peer_speaks_is_learnt_again() {
-    let mut world = World::open();
-    let config = both(keeping());
-    world.towers[ALICE] = secure(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
+fn the_dialect_of_a_peer_is_updated_by_the_next_link() {
+    let mut pair = Pair::open();
+    let config = with_http(paused_config());
+    pair.towers[ALICE] = secure_tower(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
     let dialect =
-        |world: &World| world.towers[ALICE].tower().find(&address(BOB)).and_then(|bob| bob.dialect);
-    let now = world.now;
-    call(&mut world.towers[ALICE], now, &request("bob.example"));
-    assert_eq!(dialect(&world), Some(Dialect::Http), "so it seems");
-    world.towers[ALICE].tower_mut().announce(&address(BOB), now).unwrap();
-    world.settle();
-    assert_eq!(dialect(&world), Some(Dialect::Native));
+        |pair: &Pair| pair.towers[ALICE].tower().find(&address(BOB)).and_then(|bob| bob.dialect);
+    let now = pair.now;
+    send_without_certificate(&mut pair.towers[ALICE], now, &request("bob.example"));
+    assert_eq!(dialect(&pair), Some(Dialect::Http), "the request claims Bob's address");
+    pair.towers[ALICE].tower_mut().announce(&address(BOB), now).unwrap();
+    pair.drive();
+    assert_eq!(dialect(&pair), Some(Dialect::Native));
 }
 
-/// What a server got, how long the records were, and what the tower reported.
+/// What a server received, the lengths of the TLS records, and the notices of the tower.
 struct Served {
-    got: Vec<u8>,
+    received: Vec<u8>,
     records: Vec<usize>,
     notices: Vec<Notice>,
 }
 
-fn certificate(identity: &Identity) -> CertifiedKey {
-    certified(identity.key_pem(), identity.cert_pem())
+fn self_signed_key(identity: &Identity) -> CertifiedKey {
+    certified_key(identity.key_pem(), identity.cert_pem())
 }
 
-fn certified(key: &str, certificate: &str) -> CertifiedKey {
+fn certified_key(key: &str, certificate: &str) -> CertifiedKey {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let key = ring::default_provider().key_provider.load_private_key(key).unwrap();
     let chain = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
     CertifiedKey::new(vec![chain], key)
 }
 
-/// Like the one that comes with the JavaScript package.
-fn version_1() -> CertifiedKey {
-    certified(include_str!("version1.key.pem"), include_str!("version1.cert.pem"))
+/// Returns an X.509 version 1 certificate like the one in the JavaScript package.
+fn version_1_certificate() -> CertifiedKey {
+    certified_key(include_str!("version1.key.pem"), include_str!("version1.cert.pem"))
 }
 
-/// A tower that knows a peer that it never dialled, and has a message.
-fn eager(message: &Message) -> SecureTower {
-    let mut tower = secure(ALICE, both(giving()), &Identity::generate().unwrap(), Trust::Open);
+/// Creates Alice with both dialects, an undialled peer Bob, and a message.
+fn tower_with_message(message: &Message) -> SecureTower {
+    let mut tower = secure_tower(
+        ALICE,
+        with_http(unlimited_config()),
+        &Identity::generate().unwrap(),
+        Trust::Open,
+    );
     tower.tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
     tower.tower_mut().expand(&address(BOB), Instant::ORIGIN).unwrap();
     tower
 }
 
-/// Answers the dial of a tower with a server as JavaScript towers have it.
+/// Connects the dial of a tower to a TLS server like that of JavaScript towers.
 fn serve(
     tower: &mut SecureTower,
     now: Instant,
     certificate: CertifiedKey,
     protocols: &[&[u8]],
-    room: usize,
+    transmit_limit: usize,
 ) -> Served {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -259,7 +278,7 @@ fn serve(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
     let mut dialled = None;
-    let (mut got, mut sent, mut notices) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut received, mut sent, mut notices) = (Vec::new(), Vec::new(), Vec::new());
     let mut application_from = 0;
     for _ in 0..20 {
         while let Some(action) = tower.poll_action() {
@@ -272,18 +291,18 @@ fn serve(
                 _ => {}
             }
         }
-        let link = dialled.expect("a dial");
+        let link = dialled.expect("the tower has dialled");
         let mut bytes = Vec::new();
-        while tower.transmit(link, &mut (&mut bytes).limit(room)) > 0 {}
+        while tower.transmit(link, &mut (&mut bytes).limit(transmit_limit)) > 0 {}
         let mut rest = bytes.as_slice();
         if server.is_handshaking() {
             application_from = sent.len();
         }
         sent.extend_from_slice(&bytes);
         while !rest.is_empty() && server.read_tls(&mut rest).unwrap() > 0 {
-            // The tower may have closed in anger.
+            // The tower may have closed the link.
             let _ = server.process_new_packets();
-            let _ = server.reader().read_to_end(&mut got);
+            let _ = server.reader().read_to_end(&mut received);
         }
         let mut answer = Vec::new();
         while server.wants_write() {
@@ -291,11 +310,11 @@ fn serve(
         }
         tower.handle(Event::BytesArrived { link, bytes: &answer }, now);
     }
-    Served { got, records: records(&sent[application_from..]), notices }
+    Served { received, records: record_lengths(&sent[application_from..]), notices }
 }
 
-/// The lengths of the plaintexts in the encrypted records.
-fn records(mut bytes: &[u8]) -> Vec<usize> {
+/// Returns the plaintext length of each application data record.
+fn record_lengths(mut bytes: &[u8]) -> Vec<usize> {
     let mut all = Vec::new();
     while let [kind, _, _, high, low, rest @ ..] = bytes {
         let len = usize::from(u16::from_be_bytes([*high, *low]));
@@ -308,19 +327,19 @@ fn records(mut bytes: &[u8]) -> Vec<usize> {
 }
 
 #[test]
-fn head_and_body_of_a_request_are_a_record_each_however_small_the_buffers_are() {
+fn head_and_body_of_a_request_are_one_record_each_for_every_buffer_size() {
     let identity = Identity::generate().unwrap();
     for protocols in [&[][..], &[&b"http/1.1"[..]]] {
         for len in [1, 5_000, 16_200] {
-            for room in [1 << 20, 65_536, 17_000, 5_000, 100] {
-                let mut tower = eager(&Message::text(&"x".repeat(len)));
-                let certificate = certificate(&identity);
-                let Served { got, records, .. } =
-                    serve(&mut tower, Instant::ORIGIN, certificate, protocols, room);
-                let text = String::from_utf8(got).unwrap();
+            for transmit_limit in [1 << 20, 65_536, 17_000, 5_000, 100] {
+                let mut tower = tower_with_message(&Message::text(&"x".repeat(len)));
+                let certificate = self_signed_key(&identity);
+                let Served { received, records, .. } =
+                    serve(&mut tower, Instant::ORIGIN, certificate, protocols, transmit_limit);
+                let text = String::from_utf8(received).unwrap();
                 let (head, body) = text.split_once("\r\n\r\n").unwrap();
                 let expected = [head.len() + 4, body.len()];
-                // Before them comes the end of the handshake.
+                // The records before them belong to the handshake.
                 assert!(records.ends_with(&expected), "{records:?} for {expected:?}");
                 assert!(body.len() > len && head.starts_with("POST / HTTP/1.1\r\n"));
             }
@@ -329,28 +348,30 @@ fn head_and_body_of_a_request_are_a_record_each_however_small_the_buffers_are() 
 }
 
 #[test]
-fn a_certificate_of_version_1_is_let_pass_in_http_and_proves_nothing() {
-    let mut tower = eager(&Message::text("m"));
-    let Served { got, .. } = serve(&mut tower, Instant::ORIGIN, version_1(), &[], 1 << 20);
-    assert!(got.starts_with(b"POST / HTTP/1.1\r\n"), "{}", got.escape_ascii());
+fn a_version_1_certificate_is_accepted_only_in_http_and_pins_no_key() {
+    let mut tower = tower_with_message(&Message::text("m"));
+    let Served { received, .. } =
+        serve(&mut tower, Instant::ORIGIN, version_1_certificate(), &[], 1 << 20);
+    assert!(received.starts_with(b"POST / HTTP/1.1\r\n"), "{}", received.escape_ascii());
     let bob = tower.tower().find(&address(BOB)).unwrap();
     assert_eq!((bob.dialect, bob.fingerprint), (Some(Dialect::Http), None));
-    // It is not good enough for the native dialect.
-    let mut tower = eager(&Message::text("m"));
-    let Served { got, notices, .. } =
-        serve(&mut tower, Instant::ORIGIN, version_1(), &[ALPN], 1 << 20);
-    assert_eq!(got, b"");
+    // The native dialect refuses it.
+    let mut tower = tower_with_message(&Message::text("m"));
+    let Served { received, notices, .. } =
+        serve(&mut tower, Instant::ORIGIN, version_1_certificate(), &[ALPN], 1 << 20);
+    assert_eq!(received, b"");
     let refused = CloseReason::Tls(TlsFailure::Certificate);
-    let is_it =
+    let is_refusal =
         |notice: &Notice| matches!(notice, Notice::LinkClosed { reason, .. } if *reason == refused);
-    assert!(notices.iter().any(is_it), "{notices:?}");
+    assert!(notices.iter().any(is_refusal), "{notices:?}");
 }
 
 #[test]
-fn a_tower_that_offers_both_prefers_its_own_language_at_a_server_that_has_both() {
-    let certificate = certificate(&Identity::generate().unwrap());
+fn a_tower_uses_the_native_dialect_if_the_server_offers_both() {
+    let certificate = self_signed_key(&Identity::generate().unwrap());
     let protocols: [&[u8]; 2] = [ALPN, b"http/1.1"];
-    let mut tower = eager(&Message::text("m"));
-    let Served { got, .. } = serve(&mut tower, Instant::ORIGIN, certificate, &protocols, 1 << 20);
-    assert_eq!(got.first(), Some(&0xC1));
+    let mut tower = tower_with_message(&Message::text("m"));
+    let Served { received, .. } =
+        serve(&mut tower, Instant::ORIGIN, certificate, &protocols, 1 << 20);
+    assert_eq!(received.first(), Some(&0xC1));
 }

@@ -1,4 +1,5 @@
-//! Two secure towers, and all sorts of strangers, in memory and in virtual time.
+//! TLS: pairs of secure towers, and secure towers with other clients and servers, in memory and in
+//! virtual time.
 #![cfg(feature = "tls")]
 #![allow(
     clippy::unwrap_used,
@@ -6,7 +7,7 @@
     clippy::panic,
     missing_docs,
     unreachable_pub,
-    reason = "tests may fail"
+    reason = "tests"
 )]
 
 mod damage;
@@ -14,6 +15,6 @@ mod handshake;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
-mod stranger;
+mod pair;
+mod rustls_client;
 mod stream;
-mod world;

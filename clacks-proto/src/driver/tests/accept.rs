@@ -4,7 +4,7 @@ use super::super::AcceptBackoff;
 use core::time::Duration;
 
 #[test]
-fn an_error_of_one_connection_needs_no_rest_and_others_do() {
+fn only_errors_of_the_listener_delay_the_next_accept() {
     let mut backoff = AcceptBackoff::default();
     for kind in [ErrorKind::Interrupted, ErrorKind::ConnectionAborted] {
         assert_eq!(backoff.on_error(&kind.into()), Duration::ZERO);

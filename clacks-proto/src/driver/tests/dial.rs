@@ -1,4 +1,4 @@
-//! Dialling the addresses of a host.
+//! Tests of `Dial`.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -13,49 +13,49 @@ use super::super::{Dial, DialProgress, is_connected, look_up};
 use crate::address::Name;
 use crate::error::IoCause;
 
-const HEAD_START: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 fn socket(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A dial to the ports from 1. A socket is the port.
-struct World {
+/// A dial to the ports 1, 2, … A socket is represented by its port.
+struct Fixture {
     dial: Dial<u16>,
     start: Instant,
-    /// The ports that were tried, in order.
-    tried: Vec<u16>,
-    /// How the attempts end that have ended.
-    ends: BTreeMap<u16, Result<(), ErrorKind>>,
-    /// The ports to which no attempt can begin.
+    /// The ports that were dialled, in order.
+    dialled: Vec<u16>,
+    /// The results of completed attempts.
+    results: BTreeMap<u16, Result<(), ErrorKind>>,
+    /// The errors of ports at which no attempt can be started.
     unreachable: BTreeMap<u16, ErrorKind>,
 }
 
-impl World {
+impl Fixture {
     fn new(ports: u16) -> Self {
         let addresses = (1..=ports).map(socket).collect();
-        let (ends, unreachable) = (BTreeMap::new(), BTreeMap::new());
+        let (results, unreachable) = (BTreeMap::new(), BTreeMap::new());
         let start = Instant::now();
-        Self { dial: Dial::new(Ok(addresses)), start, tried: Vec::new(), ends, unreachable }
+        Self { dial: Dial::new(Ok(addresses)), start, dialled: Vec::new(), results, unreachable }
     }
 
-    fn end(&mut self, port: u16, end: Result<(), ErrorKind>) {
-        self.ends.insert(port, end);
+    fn complete(&mut self, port: u16, result: Result<(), ErrorKind>) {
+        self.results.insert(port, result);
     }
 
-    /// Goes on at a time after the start.
+    /// Advances the dial at a time after the start.
     fn advance(&mut self, after: Duration) -> DialProgress<u16> {
-        let Self { dial, start, tried, ends, unreachable } = self;
+        let Self { dial, start, dialled, results, unreachable } = self;
         dial.advance(
             *start + after,
             |address| {
-                tried.push(address.port());
+                dialled.push(address.port());
                 match unreachable.get(&address.port()) {
                     Some(kind) => Err((*kind).into()),
                     None => Ok(address.port()),
                 }
             },
-            |port| match ends.get(port) {
+            |port| match results.get(port) {
                 Some(Ok(())) => Ok(true),
                 Some(Err(kind)) => Err((*kind).into()),
                 None => Ok(false),
@@ -63,14 +63,14 @@ impl World {
         )
     }
 
-    /// Fails if the dial is not pending until a time after the start.
+    /// Asserts that the dial is pending until a time after the start.
     fn assert_pending(&mut self, after: Duration, until: Option<Duration>) {
         let progress = self.advance(after);
         let DialProgress::Pending(at) = progress else { panic!("{progress:?}") };
         assert_eq!(at.map(|at| at - self.start), until);
     }
 
-    /// Lets each attempt fail as it begins, and returns the cause of the dial's failure.
+    /// Makes each attempt fail when it is started. Returns the cause of the dial's failure.
     fn fail(&mut self, kinds: &[ErrorKind]) -> IoCause {
         self.unreachable = (1..).zip(kinds.iter().copied()).collect();
         match self.advance(Duration::ZERO) {
@@ -81,45 +81,45 @@ impl World {
 }
 
 #[test]
-fn each_address_has_a_head_start_before_the_next() {
-    let mut world = World::new(3);
-    world.assert_pending(Duration::ZERO, Some(HEAD_START));
-    world.assert_pending(HEAD_START / 2, Some(HEAD_START));
-    assert_eq!(world.tried, [1]);
-    world.assert_pending(HEAD_START, Some(2 * HEAD_START));
-    world.assert_pending(2 * HEAD_START, None);
-    world.assert_pending(100 * HEAD_START, None);
-    assert_eq!(world.tried, [1, 2, 3]);
-    // The first attempt goes on.
-    world.end(1, Ok(()));
-    let progress = world.advance(101 * HEAD_START);
+fn the_next_attempt_begins_250_ms_after_the_previous_one() {
+    let mut fixture = Fixture::new(3);
+    fixture.assert_pending(Duration::ZERO, Some(ATTEMPT_DELAY));
+    fixture.assert_pending(ATTEMPT_DELAY / 2, Some(ATTEMPT_DELAY));
+    assert_eq!(fixture.dialled, [1]);
+    fixture.assert_pending(ATTEMPT_DELAY, Some(2 * ATTEMPT_DELAY));
+    fixture.assert_pending(2 * ATTEMPT_DELAY, None);
+    fixture.assert_pending(100 * ATTEMPT_DELAY, None);
+    assert_eq!(fixture.dialled, [1, 2, 3]);
+    // The first attempt is still in progress.
+    fixture.complete(1, Ok(()));
+    let progress = fixture.advance(101 * ATTEMPT_DELAY);
     assert!(matches!(progress, DialProgress::Connected(1)), "{progress:?}");
 }
 
 #[test]
-fn the_next_attempt_begins_at_once_when_one_fails() {
-    let mut world = World::new(3);
-    world.assert_pending(Duration::ZERO, Some(HEAD_START));
-    world.end(1, Err(ErrorKind::ConnectionRefused));
-    world.assert_pending(HEAD_START / 2, Some(HEAD_START / 2 + HEAD_START));
-    assert_eq!((world.tried.as_slice(), world.dial.attempts()), (&[1, 2][..], &[2][..]));
-    // So does one after an address to which none can begin.
-    world.unreachable.insert(3, ErrorKind::NetworkUnreachable);
-    world.assert_pending(2 * HEAD_START, None);
-    world.end(2, Err(ErrorKind::TimedOut));
-    let progress = world.advance(2 * HEAD_START);
+fn the_next_attempt_begins_at_once_after_a_failure() {
+    let mut fixture = Fixture::new(3);
+    fixture.assert_pending(Duration::ZERO, Some(ATTEMPT_DELAY));
+    fixture.complete(1, Err(ErrorKind::ConnectionRefused));
+    fixture.assert_pending(ATTEMPT_DELAY / 2, Some(ATTEMPT_DELAY / 2 + ATTEMPT_DELAY));
+    assert_eq!((fixture.dialled.as_slice(), fixture.dial.attempts()), (&[1, 2][..], &[2][..]));
+    // The same holds after an address at which no attempt can be started.
+    fixture.unreachable.insert(3, ErrorKind::NetworkUnreachable);
+    fixture.assert_pending(2 * ATTEMPT_DELAY, None);
+    fixture.complete(2, Err(ErrorKind::TimedOut));
+    let progress = fixture.advance(2 * ATTEMPT_DELAY);
     assert!(matches!(progress, DialProgress::Failed(IoCause::TimedOut)), "{progress:?}");
 }
 
 #[test]
-fn sixteen_addresses_are_tried_at_most() {
-    let mut world = World::new(17);
+fn at_most_16_addresses_are_dialled() {
+    let mut fixture = Fixture::new(17);
     let kinds = [ErrorKind::ConnectionRefused; 17];
-    assert_eq!((world.fail(&kinds), world.tried.len()), (IoCause::Refused, 16));
+    assert_eq!((fixture.fail(&kinds), fixture.dialled.len()), (IoCause::Refused, 16));
 }
 
 #[test]
-fn a_dial_fails_with_the_last_cause_that_says_something_about_the_host() {
+fn a_dial_fails_with_the_last_cause_that_concerns_the_host() {
     let (refused, timed_out) = (ErrorKind::ConnectionRefused, ErrorKind::TimedOut);
     let exhausted = ErrorKind::AddrNotAvailable;
     for (kinds, cause) in [
@@ -130,7 +130,7 @@ fn a_dial_fails_with_the_last_cause_that_says_something_about_the_host() {
         (&[exhausted, exhausted], IoCause::Exhausted),
     ] {
         let ports = u16::try_from(kinds.len()).unwrap();
-        assert_eq!(World::new(ports).fail(kinds), cause, "{kinds:?}");
+        assert_eq!(Fixture::new(ports).fail(kinds), cause, "{kinds:?}");
     }
     for cause in [IoCause::Resolve, IoCause::Exhausted] {
         let mut dial = Dial::<u16>::new(Err(cause));
@@ -140,7 +140,7 @@ fn a_dial_fails_with_the_last_cause_that_says_something_about_the_host() {
 }
 
 #[test]
-fn a_socket_is_connected_if_it_has_no_error_and_two_ends() {
+fn a_socket_is_connected_if_it_has_no_error_and_another_peer() {
     let error = |kind: ErrorKind| -> io::Error { kind.into() };
     let (one, two) = (socket(1), socket(2));
     assert!(is_connected(Ok(None), Ok(one), Ok(two)).unwrap());

@@ -1,4 +1,4 @@
-//! Verbs and getters, and what they answer after the end.
+//! Tests of `Handle`, before and after the end of the driver.
 
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ fn a_delivery_is_reported_when_the_peer_has_confirmed() {
 }
 
 #[test]
-fn a_message_that_is_refused_is_returned() {
+fn a_refused_message_is_returned() {
     let (_, handle) = share(tower(Config::default(), 8001));
     let message = Message::bytes(&[0; 64 * 1024 + 1]);
     let refused = handle.deliver(message.clone()).unwrap_err();
@@ -42,7 +42,7 @@ fn a_message_that_is_refused_is_returned() {
 }
 
 #[test]
-fn a_delivery_is_none_if_the_driver_ends_before() {
+fn a_delivery_is_none_if_the_driver_ends_first() {
     let (shared, handle) = share(tower(Config::default(), 8001));
     let (awaited, blocking) =
         (handle.deliver(Message::text("x")).unwrap(), handle.deliver(Message::text("y")).unwrap());
@@ -73,16 +73,32 @@ fn a_delivery_whose_notice_was_dropped_is_reported_without_the_peer() {
     pair.run();
     let message = Message::text("x");
     let mut delivery = one.deliver(message.clone()).unwrap();
-    // The notices of these messages leave no room for those of the deliveries.
+    // The notices of these messages fill the limit, so the notices of deliveries are dropped.
     (0..16).for_each(|n| _ = one.enqueue(Message::bytes(&[n])).unwrap());
-    pair.run_without_actions_of_the_first();
+    pair.run_without_polling_the_first();
     assert!(two.peek().iter().any(|held| held.message == message));
     pair.run();
     assert_eq!(delivery.now(), Some(Some(Delivery { to: None })));
 }
 
 #[test]
-fn a_missed_notice_reports_no_message_that_is_held() {
+fn a_missed_notice_does_not_resolve_a_delivery_whose_notice_is_queued() {
+    let (shared, handle) = share(Scripted::new());
+    let message = Message::text("x");
+    let mut delivery = handle.deliver(message.clone()).unwrap();
+    let held = handle.peek().remove(0);
+    let to = address(2);
+    let delivered =
+        Notice::MessageDelivered { id: held.id, nonce: held.nonce, message, to: to.clone() };
+    // The tower no longer holds the message. The notice comes more than a batch later.
+    handle.with(|machine, _| machine.tower = tower(Config::default(), 8001));
+    let others = (0..200).map(|_| Notice::Announced { to: to.clone() });
+    shared.notify([Notice::Missed { count: 1 }].into_iter().chain(others).chain([delivered]));
+    assert_eq!(delivery.now(), Some(Some(Delivery { to: Some(to) })));
+}
+
+#[test]
+fn a_missed_notice_does_not_report_a_held_message_as_delivered() {
     let (shared, handle) = share(Scripted::new());
     let mut delivery = handle.deliver(Message::text("x")).unwrap();
     shared.notify([Notice::Missed { count: 1 }]);
@@ -90,17 +106,17 @@ fn a_missed_notice_reports_no_message_that_is_held() {
 }
 
 #[test]
-fn a_dropped_delivery_is_forgotten() {
+fn dropping_a_delivery_removes_its_entry() {
     let (shared, handle) = share(tower(Config::default(), 8001));
     drop(handle.deliver(Message::text("x")).unwrap());
-    assert!(super::lock(&shared.deliveries).is_empty());
-    assert_eq!(handle.queue_usage().messages, 1, "the message is not taken back");
+    assert!(super::lock(&shared.deliveries).pending.is_empty());
+    assert_eq!(handle.queue_usage().messages, 1, "the message stays in the queue");
 }
 
 #[test]
-fn a_shutdown_is_over_when_the_driver_has_ended() {
+fn a_shutdown_is_complete_when_the_driver_has_ended() {
     let (shared, handle) = share(tower(Config::default(), 8001));
-    handle.enqueue(Message::text("nobody takes this")).unwrap();
+    handle.enqueue(Message::text("left over")).unwrap();
     let (mut shutdown, mut second) =
         (handle.shutdown(), handle.shutdown_within(Duration::from_secs(1)));
     while shared.poll_action().is_some() {}
@@ -111,7 +127,7 @@ fn a_shutdown_is_over_when_the_driver_has_ended() {
 }
 
 #[test]
-fn a_shutdown_within_no_time_hands_over_nothing() {
+fn a_shutdown_with_a_zero_limit_hands_over_nothing() {
     let mut pair = Pair::new(unlimited());
     let [one, two] = pair.handles();
     one.expand(two.address()).unwrap();
@@ -123,7 +139,7 @@ fn a_shutdown_within_no_time_hands_over_nothing() {
 }
 
 #[test]
-fn verbs_change_the_tower_and_getters_show_it() {
+fn getters_show_the_changes_of_other_methods() {
     let (_, handle) = share(tower(Config::default(), 8001));
     let key = Fingerprint([7; 32]);
     handle.expand(&address(1)).unwrap();
@@ -138,6 +154,9 @@ fn verbs_change_the_tower_and_getters_show_it() {
     assert!(handle.forget(&address(1)) && !handle.forget(&address(1)));
     assert_eq!((handle.find(&address(1)), handle.survey().len()), (None, 3));
     assert_eq!(handle.find(&address(4)).unwrap().fingerprint, Some(key));
+    // The announce is dialled.
+    let [link] = &handle.links()[..] else { panic!("one link") };
+    assert_eq!(link.peer, Some(address(2)));
     let nonce = handle.enqueue(Message::text("abc")).unwrap();
     assert_eq!(handle.peek()[0].nonce, nonce);
     let usage = handle.queue_usage();
@@ -152,7 +171,7 @@ fn verbs_change_the_tower_and_getters_show_it() {
 }
 
 #[test]
-fn handles_answer_after_the_end() {
+fn a_handle_can_be_used_after_the_end() {
     let (shared, handle) = share(tower(Config::default(), 8001));
     handle.ignore(&address(1)).unwrap();
     handle.enqueue(Message::text("abc")).unwrap();
@@ -181,7 +200,7 @@ fn handles_answer_after_the_end() {
 }
 
 #[test]
-fn each_verb_wakes_the_driver() {
+fn each_change_wakes_the_driver() {
     use alloc::sync::Arc;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -199,7 +218,7 @@ fn each_verb_wakes_the_driver() {
     drop(handle.shutdown());
     assert_eq!(wakes.load(Ordering::SeqCst), 5);
     let _ = (handle.survey(), handle.stats(), handle.notices());
-    assert_eq!(wakes.load(Ordering::SeqCst), 5, "a look needs no driver");
+    assert_eq!(wakes.load(Ordering::SeqCst), 5, "a getter woke the driver");
 }
 
 #[test]

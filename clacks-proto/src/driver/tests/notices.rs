@@ -1,4 +1,4 @@
-//! Notices: ways of reading, order, bounds.
+//! Tests of `Notices`: ways of reading, order, limits.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,10 +15,10 @@ use crate::event::Notice;
 use crate::ids::{Epoch, MessageId};
 use crate::message::{Message, Nonce};
 
-/// A way to read a notice, and whether it waits for one.
-type Way = (fn(&mut Notices) -> Option<Notice>, bool);
+/// A method that reads a notice, and whether it waits for one.
+type ReadMethod = (fn(&mut Notices) -> Option<Notice>, bool);
 
-const WAYS: [Way; 6] = [
+const READ_METHODS: [ReadMethod; 6] = [
     (|notices| block_on(notices.recv()), true),
     (|notices| block_on(poll_fn(|context| Pin::new(&mut *notices).poll_next(context))), true),
     (|notices| notices.recv_blocking(), true),
@@ -31,7 +31,7 @@ fn drain(notices: &mut Notices) -> Vec<Notice> {
     core::iter::from_fn(|| notices.try_recv().ok()).collect()
 }
 
-/// A notice with a body of a length.
+/// Returns a notice with a body of `len` bytes.
 fn with_body(len: usize) -> Notice {
     Notice::MessageReceived {
         id: MessageId { index: 0, epoch: Epoch::FIRST },
@@ -43,8 +43,8 @@ fn with_body(len: usize) -> Notice {
 }
 
 #[test]
-fn each_way_of_reading_returns_the_notices_in_order_and_then_the_end() {
-    for (read, _) in WAYS {
+fn each_read_method_returns_the_notices_in_order_and_then_the_end() {
+    for (read, _) in READ_METHODS {
         let (shared, handle) = share(Scripted::new());
         let mut notices = handle.notices();
         shared.notify((0..200).map(notice));
@@ -55,8 +55,8 @@ fn each_way_of_reading_returns_the_notices_in_order_and_then_the_end() {
 }
 
 #[test]
-fn each_way_of_waiting_is_woken_by_a_notice_and_by_the_end() {
-    for (read, _) in WAYS.into_iter().filter(|(_, waits)| *waits) {
+fn each_waiting_method_is_woken_by_a_notice_and_by_the_end() {
+    for (read, _) in READ_METHODS.into_iter().filter(|(_, waits)| *waits) {
         let (shared, handle) = share(Scripted::new());
         let mut notices = handle.notices();
         thread::scope(|scope| {
@@ -69,15 +69,15 @@ fn each_way_of_waiting_is_woken_by_a_notice_and_by_the_end() {
 }
 
 #[test]
-fn no_notice_is_missed_between_a_look_and_a_wait() {
-    for (read, _) in WAYS.into_iter().filter(|(_, waits)| *waits) {
+fn no_notice_is_missed_between_a_check_and_a_wait() {
+    for (read, _) in READ_METHODS.into_iter().filter(|(_, waits)| *waits) {
         let (shared, handle) = share(Scripted::new());
         let (mut requests, mut answers) = (handle.notices(), handle.notices());
         thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 0..500 {
                     shared.notify([notice(number)]);
-                    // The next notice comes when this one was read.
+                    // The next notice is sent when this one was read.
                     assert_eq!(answers.recv_blocking(), Some(notice(number)));
                 }
             });
@@ -87,7 +87,7 @@ fn no_notice_is_missed_between_a_look_and_a_wait() {
 }
 
 #[test]
-fn not_yet_differs_from_never() {
+fn an_empty_reader_differs_from_a_closed_one() {
     let (shared, handle) = share(Scripted::new());
     let mut notices = handle.notices();
     let moment = Duration::from_millis(1);
@@ -101,7 +101,7 @@ fn not_yet_differs_from_never() {
 }
 
 #[test]
-fn a_cancelled_wait_loses_no_notice() {
+fn dropping_a_future_loses_no_notice() {
     let (shared, handle) = share(Scripted::new());
     let mut notices = handle.notices();
     assert_eq!(poll_once(notices.recv()), None);
@@ -111,7 +111,7 @@ fn a_cancelled_wait_loses_no_notice() {
 }
 
 #[test]
-fn a_slow_reader_loses_the_oldest_notices_and_learns_how_many() {
+fn a_slow_reader_loses_the_oldest_notices_and_receives_their_number() {
     let (shared, handle) = share(Scripted::new());
     let (mut slow, mut quick) = (handle.notices(), handle.notices());
     for number in 0..NOTICES_CAPACITY + 3 {
@@ -121,28 +121,28 @@ fn a_slow_reader_loses_the_oldest_notices_and_learns_how_many() {
     assert_eq!(slow.try_recv(), Ok(Notice::Missed { count: 3 }));
     assert!(drain(&mut slow).into_iter().eq((3..NOTICES_CAPACITY + 3).map(notice)));
     shared.notify([notice(7)]);
-    assert_eq!(drain(&mut slow), [notice(7)], "the count starts anew");
+    assert_eq!(drain(&mut slow), [notice(7)], "the count was not reset");
 }
 
 #[test]
-fn bodies_count_until_they_are_read() {
+fn unread_bodies_count_towards_the_limit() {
     const LEN: usize = NOTICES_BYTES / 4;
 
     let (shared, handle) = share(Scripted::new());
     let mut notices = handle.notices();
     shared.notify((0..4).map(|_| with_body(LEN)));
-    assert_eq!(drain(&mut notices).len(), 4, "as many as fit");
+    assert_eq!(drain(&mut notices).len(), 4, "a notice within the limit was dropped");
     shared.notify((0..5).map(|_| with_body(LEN)));
     assert_eq!(notices.try_recv(), Ok(Notice::Missed { count: 1 }));
     assert_eq!(drain(&mut notices).len(), 4);
-    // A single notice may be larger than the bound.
+    // A single notice may exceed the limit.
     shared.notify([notice(1), with_body(2 * NOTICES_BYTES)]);
     assert_eq!(notices.try_recv(), Ok(Notice::Missed { count: 1 }));
     assert_eq!(drain(&mut notices).len(), 1);
 }
 
 #[test]
-fn notices_that_the_tower_dropped_count_when_their_count_is_dropped() {
+fn dropping_a_missed_notice_adds_its_count() {
     let (shared, handle) = share(Scripted::new());
     let mut notices = handle.notices();
     shared.notify([Notice::Missed { count: 40 }]);
@@ -151,7 +151,7 @@ fn notices_that_the_tower_dropped_count_when_their_count_is_dropped() {
 }
 
 #[test]
-fn readers_get_the_notices_since_they_were_made() {
+fn a_reader_receives_the_notices_since_its_creation() {
     let (shared, handle) = share(Scripted::new());
     let mut first = handle.notices();
     shared.notify([notice(1)]);
@@ -161,5 +161,5 @@ fn readers_get_the_notices_since_they_were_made() {
     assert_eq!(drain(&mut first), [notice(1), notice(2)]);
     assert_eq!(drain(&mut second), [notice(2)]);
     shared.end();
-    assert_eq!(handle.notices().recv_blocking(), None, "a reader after the end");
+    assert_eq!(handle.notices().recv_blocking(), None, "a reader that is created after the end");
 }

@@ -1,4 +1,4 @@
-//! Two towers that are connected in memory.
+//! Two towers with connections in memory.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -14,7 +14,7 @@ use crate::event::{Action, Event};
 use crate::ids::LinkId;
 use crate::tower::Tower;
 
-/// Two towers. All connections between them lead through memory.
+/// Two towers with connections in memory.
 pub(super) struct Pair {
     sides: [Side; 2],
 }
@@ -52,7 +52,7 @@ impl Write for &Pipe {
 }
 
 impl Pair {
-    /// The first tower has this configuration. The second one hands on nothing.
+    /// Returns two towers. The first one has this configuration. The second one sends no messages.
     pub(super) fn new(config: Config) -> Self {
         let mut quiet = config.clone();
         quiet.send_rate = SendRate::Every(Duration::from_secs(3_600));
@@ -67,21 +67,23 @@ impl Pair {
         [self.sides[0].handle.clone(), self.sides[1].handle.clone()]
     }
 
-    /// Carries out actions and moves bytes until nothing is left to do. No timer fires.
+    /// Executes actions and moves bytes until there is nothing left to do. No timer fires.
     pub(super) fn run(&mut self) {
-        while self.act(0) | self.act(1) | self.move_bytes(0) | self.move_bytes(1) {}
+        while self.poll_actions(0) | self.poll_actions(1) | self.move_bytes(0) | self.move_bytes(1)
+        {
+        }
     }
 
-    /// Like [`run`](Self::run), but the first tower's actions are not polled.
-    pub(super) fn run_without_actions_of_the_first(&mut self) {
-        while self.act(1) | self.move_bytes(0) | self.move_bytes(1) {}
+    /// Like [`run`](Self::run), but does not poll the actions of the first tower.
+    pub(super) fn run_without_polling_the_first(&mut self) {
+        while self.poll_actions(1) | self.move_bytes(0) | self.move_bytes(1) {}
     }
 
     pub(super) fn end(&self) {
         self.sides.iter().for_each(|side| side.shared.end());
     }
 
-    fn act(&mut self, n: usize) -> bool {
+    fn poll_actions(&mut self, n: usize) -> bool {
         let mut has_acted = false;
         while let Some(action) = self.sides[n].shared.poll_action() {
             has_acted = true;
@@ -95,7 +97,7 @@ impl Pair {
                     }
                 }
                 Action::Close { .. } => {
-                    // The bytes that are left are moved, then both ends are closed.
+                    // Move the remaining bytes, and then close both ends.
                     self.move_bytes(n);
                     self.move_bytes(1 - n);
                     for side in &mut self.sides {

@@ -1,4 +1,4 @@
-//! Waiting for a condition.
+//! Tests of `Wait`.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -8,7 +8,7 @@ use super::{Scripted, block_on, poll_once, share};
 use alloc::sync::Arc;
 
 #[test]
-fn a_condition_is_awaited_or_waited_for() {
+fn a_condition_can_be_awaited_or_waited_for() {
     let (shared, handle) = share(Scripted::new());
     let condition = |machine: &Scripted| (machine.transmits == 1).then_some(7);
     let (mut awaited, mut blocking) = (handle.wait(condition), handle.wait(condition));
@@ -20,7 +20,7 @@ fn a_condition_is_awaited_or_waited_for() {
         assert_eq!(shared.poll_action(), None);
         assert_eq!((awaited.join().unwrap(), blocking.join().unwrap()), (Some(7), Some(7)));
     });
-    assert_eq!(handle.wait(condition).now(), Some(Some(7)), "it holds already");
+    assert_eq!(handle.wait(condition).now(), Some(Some(7)), "the condition was true before");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_wait_with_a_timeout_can_be_continued() {
 }
 
 #[test]
-fn no_change_is_missed_between_a_look_and_a_wait() {
+fn no_change_is_missed_between_a_check_and_a_wait() {
     const ROUNDS: usize = 500;
 
     let (shared, handle) = share(Scripted::new());
@@ -60,7 +60,7 @@ fn no_change_is_missed_between_a_look_and_a_wait() {
             for round in 1..=ROUNDS {
                 shared.call(|machine, _| machine.transmits = round);
                 assert_eq!(shared.poll_action(), None);
-                // The next change comes when both have seen this one.
+                // The next change is made when both threads have seen this one.
                 while done.load(Ordering::SeqCst) < 2 * round {
                     thread::yield_now();
                 }

@@ -31,7 +31,7 @@ const REST_OF_BODY: Duration = Duration::from_secs(1);
 
 /// How long an unused link to a server stays open. Node closes it after five seconds, and a request
 /// that crosses with the close is lost.
-const UNUSED: Duration = Duration::from_secs(4);
+const MAX_IDLE: Duration = Duration::from_secs(4);
 
 /// The codec of a link that may not speak the native dialect.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl HttpCodec {
         session.dialect = Dialect::Http;
         session.outgoing.granted = super::window(Dialect::Http, session.outgoing.granted);
         session.outgoing.hello_due = false;
-        session.idle = session.idle.min(UNUSED);
+        session.idle = session.idle.min(MAX_IDLE);
         Self::Client(Client::default())
     }
 
@@ -420,7 +420,7 @@ fn handle_response(
     // Stop a little earlier than the server does: a request must not cross with the close.
     let kept = response.keep_alive.map(|seconds| Duration::from_secs(seconds.saturating_sub(1)));
     let idle = router.local().config.timeouts.idle;
-    session.idle = kept.unwrap_or(idle).min(UNUSED).min(idle);
+    session.idle = kept.unwrap_or(idle).min(MAX_IDLE).min(idle);
     session.touch(now);
     let confirm = session.confirm_deadline(router.local()).unwrap_or(Instant::FAR_FUTURE);
     session.timers.set(LinkTimer::Confirm, confirm);

@@ -49,6 +49,7 @@ fn ids<'a>(known: impl Iterator<Item = &'a Known>) -> BTreeSet<PeerId> {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn a_table_does_as_a_naive_one(
         steps in proptest::collection::vec((0u8..9, 0usize..10, 0usize..5), 0..200),
     ) {

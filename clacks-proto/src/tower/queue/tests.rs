@@ -70,6 +70,7 @@ impl Model {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
     fn a_queue_does_what_a_list_does(
         steps in proptest::collection::vec((0u8..8, 0u8..4, 0usize..12), 0..150),
     ) {

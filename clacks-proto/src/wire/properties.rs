@@ -1,4 +1,4 @@
-//! What holds for any frames, any bytes, and any way to cut them.
+//! Property tests over arbitrary frames, arbitrary bytes and arbitrary chunkings.
 
 use alloc::string::String;
 use alloc::vec;
@@ -26,18 +26,24 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 proptest! {
     #[test]
-    fn a_frame_survives_any_cuts(supply in supply(), sizes in sizes()) {
+    #[cfg_attr(miri, ignore = "draws many cases")]
+    fn a_frame_round_trips_in_any_chunking(supply in supply(), sizes in sizes()) {
         a_frame_survives(&supply, &sizes);
     }
 
     #[test]
-    fn any_bytes_survive(bytes in prop::collection::vec(any::<u8>(), 0..200), sizes in sizes()) {
+    #[cfg_attr(miri, ignore = "draws many cases")]
+    fn arbitrary_bytes_decode_alike_in_any_chunking(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        sizes in sizes(),
+    ) {
         bytes_survive(&bytes, &sizes);
     }
 
-    /// Bytes that are nearly right reach what random ones never do.
+    /// Slightly altered frames reach code that random bytes never reach.
     #[test]
-    fn altered_frames_survive(
+    #[cfg_attr(miri, ignore = "draws many cases")]
+    fn altered_frames_decode_alike_in_any_chunking(
         supplies in prop::collection::vec(supply(), 1..4),
         alterations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         sizes in sizes(),
@@ -54,7 +60,7 @@ proptest! {
     }
 }
 
-/// One frame of each kind, a message too long for small buffers among them.
+/// Returns the bytes of one frame of each kind and of a long message, and the number of frames.
 fn stream() -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
     let body = "The overhead is where it lives. ".repeat(100);
@@ -98,7 +104,8 @@ fn encoded(frame: &Frame<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn every_size_of_pieces_gives_the_same_frames() {
+#[cfg_attr(miri, ignore = "slow: reads a stream hundreds of times")]
+fn every_chunk_size_gives_the_same_frames() {
     let (bytes, frames) = stream();
     for size in 1..=bytes.len() {
         let decoder = Decoder::new(MAX_GENERATED).expect_hello();
@@ -124,7 +131,7 @@ fn a_whole_frame_is_borrowed_and_a_split_one_copied() {
 }
 
 #[test]
-fn an_over_long_length_is_refused_before_anything_is_buffered() {
+fn an_invalid_length_is_refused_without_buffering() {
     for (kind, longest) in [
         (FrameKind::Hello, 341),
         (FrameKind::Message, 283 + 1000),
@@ -151,7 +158,8 @@ fn an_over_long_length_is_refused_before_anything_is_buffered() {
 }
 
 #[test]
-fn the_buffer_grows_with_what_arrives_and_not_beyond_the_frame() {
+#[cfg_attr(miri, ignore = "slow: a long message, byte by byte")]
+fn the_buffer_grows_with_arriving_bytes_up_to_the_frame_length() {
     let body = vec![b'1'; 50_000];
     let bytes = encoded(&message(&body));
     let mut decoder = Decoder::new(MAX_BODY);
@@ -163,11 +171,11 @@ fn the_buffer_grows_with_what_arrives_and_not_beyond_the_frame() {
         capacities.push(decoder.capacity());
     }
     capacities.dedup();
-    assert_eq!(capacities.len(), 11, "it doubles: {capacities:?}");
+    assert_eq!(capacities.len(), 11, "the capacity doubles: {capacities:?}");
 }
 
 #[test]
-fn a_buffer_above_16_kib_is_given_back_and_a_smaller_one_is_kept() {
+fn a_buffer_above_16_kib_is_freed_and_a_smaller_one_is_kept() {
     let head = encoded(&message(&[])).len();
     for (len, kept) in [(16 * 1024, 16 * 1024), (16 * 1024 + 1, 0)] {
         let bytes = encoded(&message(&vec![b'1'; len - head]));
@@ -185,7 +193,7 @@ fn a_buffer_above_16_kib_is_given_back_and_a_smaller_one_is_kept() {
 }
 
 #[test]
-fn long_messages_keep_their_buffer_until_they_cease() {
+fn the_buffer_is_kept_while_long_messages_arrive() {
     let body = vec![b'1'; 60_000];
     let (long, short) = (encoded(&message(&body)), encoded(&Frame::Confirmed { through: 1 }));
     let mut decoder = Decoder::new(MAX_BODY);
@@ -198,7 +206,7 @@ fn long_messages_keep_their_buffer_until_they_cease() {
     let kept = decode(&long, 40_000);
     assert!((60_000..=long.len()).contains(&kept));
     for _ in 0..5 {
-        // Each way to read a short frame, and then a long one again.
+        // Short frames, both whole and split, and then a long frame.
         for round in 0..60 {
             assert_eq!(decode(&short, if round % 2 == 0 { 99 } else { 2 }), kept);
         }
@@ -207,36 +215,36 @@ fn long_messages_keep_their_buffer_until_they_cease() {
     for _ in 0..70 {
         decode(&long, 40_000);
     }
-    assert_eq!(decode(&long[..10], 5), kept, "it is still there when the next one begins");
+    assert_eq!(decode(&long[..10], 5), kept, "the buffer is kept for the next frame");
     decode(&long[10..], 40_000);
     for _ in 0..70 {
         decode(&short, 99);
     }
-    assert_eq!(decode(&short, 99), 0, "nobody needs it any more");
+    assert_eq!(decode(&short, 99), 0, "the buffer is freed after short frames");
 }
 
 #[test]
-fn a_stranger_is_recognised_by_the_first_byte() {
-    let stranger = |first: &[u8]| {
+fn another_protocol_is_refused_at_its_first_byte() {
+    let first_error = |first: &[u8]| {
         let mut decoder = Decoder::new(1000).expect_hello();
         let refused = decoder.decode(&mut &*first).map(drop);
         assert_eq!(decoder.capacity(), 0);
         refused
     };
-    assert_eq!(stranger(b"GET / HTTP/1.1\r\n"), Err(WireError::Kind(b'G')));
-    assert_eq!(stranger(&[22]), Err(WireError::Kind(22)));
-    assert_eq!(stranger(&[0xc2]), Err(WireError::BeforeHello(FrameKind::Message)));
-    assert_eq!(stranger(&[0xc6]), Err(WireError::BeforeHello(FrameKind::Goodbye)));
+    assert_eq!(first_error(b"GET / HTTP/1.1\r\n"), Err(WireError::Kind(b'G')));
+    assert_eq!(first_error(&[22]), Err(WireError::Kind(22)));
+    assert_eq!(first_error(&[0xc2]), Err(WireError::BeforeHello(FrameKind::Message)));
+    assert_eq!(first_error(&[0xc6]), Err(WireError::BeforeHello(FrameKind::Goodbye)));
 }
 
 #[test]
-fn after_a_hello_every_frame_is_taken_and_before_it_none() {
+fn only_a_hello_is_accepted_first_and_every_frame_after_it() {
     let (bytes, frames) = stream();
     let twice = [&bytes[..], &bytes].concat();
     let decoder = Decoder::new(MAX_GENERATED).expect_hello();
     assert_eq!(reencode(decoder, &[&twice]), (twice.clone(), 2 * frames, Ok(())));
 
-    // A hello that is wrong opens nothing.
+    // An invalid hello does not count as a hello.
     let mut wrong = bytes;
     wrong[18..20].fill(0);
     let mut decoder = Decoder::new(MAX_GENERATED).expect_hello();

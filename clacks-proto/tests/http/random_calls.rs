@@ -1,5 +1,5 @@
-//! Whatever drivers and peers do in whatever order: no panic, and no message is lost or comes from
-//! nowhere.
+//! Random calls of drivers, applications and peers in any order cause no panic, and lose or invent
+//! no message.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use clacks_proto::{
 };
 use proptest::prelude::*;
 
-use crate::host::{Host, address, answer, payload, post, post_with, quiet};
+use crate::harness::{Harness, address, paused_config, payload, post, post_with_length, response};
 
-/// Something that happens to a tower. Links are named by their place among all that there ever
-/// were.
+/// One call of a driver, an application or a peer. A number selects one of all links that have ever
+/// existed.
 #[derive(Clone, Debug)]
 enum Step {
     Accept,
@@ -23,13 +23,13 @@ enum Step {
     Finished(usize),
     Lost(usize),
     Closed(usize),
-    Pass(u64),
+    Advance(u64),
     Transmit(usize, usize),
     Enqueue(usize),
     Expand(u16),
     Announce(u16),
     Ignore(u16),
-    Heed(u16),
+    Unignore(u16),
     Shutdown,
 }
 
@@ -39,12 +39,12 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         (8001..8005u16).prop_map(|port| post(
             &payload("\"m\"", port).replace("\"message\",", "\"announce\",")
         )),
-        Just(post_with(60, &payload("\"é\"", 8002))),
+        Just(post_with_length(60, &payload("\"é\"", 8002))),
         Just(post("hello")),
-        Just(answer(200)),
-        Just(answer(403)),
-        Just(answer(500)),
-        Just(answer(503)),
+        Just(response(200)),
+        Just(response(403)),
+        Just(response(500)),
+        Just(response(503)),
         Just(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()),
         Just(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n".to_vec()),
         Just(vec![0xC1, 0, 0, 0]),
@@ -63,13 +63,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => link.clone().prop_map(Step::Finished),
         1 => link.clone().prop_map(Step::Lost),
         1 => link.clone().prop_map(Step::Closed),
-        3 => (0..20_000u64).prop_map(Step::Pass),
+        3 => (0..20_000u64).prop_map(Step::Advance),
         6 => (link, 0..3000usize).prop_map(|(link, room)| Step::Transmit(link, room)),
         2 => (0..20_000usize).prop_map(Step::Enqueue),
         1 => port.clone().prop_map(Step::Expand),
         1 => port.clone().prop_map(Step::Announce),
         1 => port.clone().prop_map(Step::Ignore),
-        1 => port.prop_map(Step::Heed),
+        1 => port.prop_map(Step::Unignore),
         1 => Just(Step::Shutdown),
     ]
 }
@@ -78,24 +78,25 @@ fn peer(port: u16) -> Address {
     address(&format!("localhost:{port}"))
 }
 
+/// Returns whether every message that was enqueued or received is delivered or held.
 fn is_conserved(tower: &Tower) -> bool {
     let stats = tower.stats();
-    let came = stats.enqueued + stats.received - stats.coalesced;
-    came == stats.delivered + tower.queue_usage().messages as u64
+    let stored = stats.enqueued + stats.received - stats.coalesced;
+    stored == stats.delivered + tower.queue_usage().messages as u64
 }
 
 proptest! {
     #[test]
-    fn nothing_is_lost_whatever_happens(
+    fn random_calls_lose_and_invent_no_message(
         steps in proptest::collection::vec(step(), 0..120),
         rate in prop_oneof![Just(SendRate::per_second(5)), Just(SendRate::Unlimited)],
     ) {
-        let mut config = quiet();
+        let mut config = paused_config();
         config.send_rate = rate;
         config.heartbeat = Some(Duration::from_secs(3));
         config.max_links = 8;
         config.max_half_open = 4;
-        let Host { mut tower, .. } = Host::new(config);
+        let Harness { mut tower, .. } = Harness::new(config);
         let mut now = Instant::ORIGIN;
         let mut links: Vec<LinkId> = Vec::new();
         let mut closing = Vec::new();
@@ -109,7 +110,7 @@ proptest! {
                 Step::Finished(n) => link(*n).map(|link| Event::Finished { link }),
                 Step::Lost(n) => link(*n).map(|link| Event::Lost { link, cause: IoCause::Reset }),
                 Step::Closed(n) => link(*n).map(|link| Event::Closed { link }),
-                Step::Pass(milliseconds) => {
+                Step::Advance(milliseconds) => {
                     now = now + Duration::from_millis(*milliseconds);
                     Some(Event::TimerFired)
                 }
@@ -130,7 +131,7 @@ proptest! {
                 Step::Expand(port) => drop(tower.expand(&peer(port), now)),
                 Step::Announce(port) => drop(tower.announce(&peer(port), now)),
                 Step::Ignore(port) => drop(tower.ignore(&peer(port), now)),
-                Step::Heed(port) => drop(tower.unignore(&peer(port), now)),
+                Step::Unignore(port) => drop(tower.unignore(&peer(port), now)),
                 Step::Shutdown => tower.shutdown(now),
                 _ => {}
             }
@@ -141,10 +142,15 @@ proptest! {
                     _ => {}
                 }
             }
-            prop_assert!(is_conserved(&tower), "{:?} holds {:?}", tower.stats(), crate::common::held(&tower));
+            prop_assert!(
+                is_conserved(&tower),
+                "{:?} holds {:?}",
+                tower.stats(),
+                crate::common::queue_usage(&tower)
+            );
             prop_assert!(tower.links().count() <= 8);
         }
-        // In the end everything comes to rest.
+        // The tower shuts down.
         closing.into_iter().for_each(|link| tower.handle(Event::Closed { link }, now));
         tower.shutdown(now);
         for _ in 0..200 {

@@ -1,4 +1,5 @@
-//! Someone on the other end of a link who is no tower: raw bytes, or rustls with other settings.
+//! One secure tower with one inbound link. The other end sends arbitrary bytes, or is a rustls
+//! client with settings that no tower has.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,56 +13,59 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
 
-use crate::world::{BOB, keeping, secure};
+use crate::pair::{BOB, paused_config, secure_tower};
 
-/// A tower that has accepted a connection from a stranger.
-pub struct Host {
+/// A tower that has accepted one connection.
+pub struct Harness {
     pub tower: SecureTower,
     pub link: LinkId,
-    /// What the tower said and the stranger has not read.
-    pub said: Vec<u8>,
+    /// Bytes that the tower has sent and the client has not read.
+    pub sent: Vec<u8>,
+    /// The reason of the last `Action::Close`.
     pub closed: Option<CloseReason>,
 }
 
-impl Host {
+impl Harness {
     pub fn new() -> Self {
-        Self::with(keeping(), &Identity::generate().unwrap(), Trust::Open)
+        Self::with(paused_config(), &Identity::generate().unwrap(), Trust::Open)
     }
 
     pub fn with(config: Config, identity: &Identity, trust: Trust) -> Self {
-        let mut tower = secure(BOB, config, identity, trust);
+        let mut tower = secure_tower(BOB, config, identity, trust);
         let link = tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::ORIGIN).unwrap();
-        let mut host = Self { tower, link, said: Vec::new(), closed: None };
-        host.act();
-        host
+        let mut harness = Self { tower, link, sent: Vec::new(), closed: None };
+        harness.handle_actions();
+        harness
     }
 
-    pub fn hear(&mut self, bytes: &[u8]) {
+    /// Passes bytes to the tower and handles its actions.
+    pub fn receive(&mut self, bytes: &[u8]) {
         let event = Event::BytesArrived { link: self.link, bytes };
         self.tower.handle(event, Instant::ORIGIN);
-        self.act();
+        self.handle_actions();
     }
 
-    pub fn act(&mut self) {
+    pub fn handle_actions(&mut self) {
         while let Some(action) = self.tower.poll_action() {
             if let Action::Close { reason, .. } = action {
                 self.closed = Some(reason);
             }
             if let Action::Close { .. } | Action::Send { .. } = action {
-                while self.tower.transmit(self.link, &mut (&mut self.said).limit(1000)) > 0 {}
+                while self.tower.transmit(self.link, &mut (&mut self.sent).limit(1000)) > 0 {}
             }
         }
     }
 }
 
-/// A rustls client with these protocols, and with a certificate or without one.
+/// Returns a rustls client that offers these ALPN protocols. The client has a certificate if there
+/// is an identity.
 pub fn client(protocols: &[&[u8]], identity: Option<&Identity>) -> ClientConnection {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)));
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -75,20 +79,23 @@ pub fn client(protocols: &[&[u8]], identity: Option<&Identity>) -> ClientConnect
         .unwrap()
 }
 
-/// Lets a rustls client talk with a tower until neither has more to say. What the client makes of
-/// it.
-pub fn talk(client: &mut ClientConnection, host: &mut Host) -> Result<(), Error> {
+/// Exchanges bytes between a rustls client and a tower until neither has more to send.
+///
+/// # Errors
+///
+/// The client rejected bytes of the tower.
+pub fn drive(client: &mut ClientConnection, harness: &mut Harness) -> Result<(), Error> {
     loop {
         let mut bytes = Vec::new();
         while client.wants_write() {
             client.write_tls(&mut bytes).unwrap();
         }
-        let answer = std::mem::take(&mut host.said);
+        let answer = std::mem::take(&mut harness.sent);
         if bytes.is_empty() && answer.is_empty() {
             return Ok(());
         }
         if !bytes.is_empty() {
-            host.hear(&bytes);
+            harness.receive(&bytes);
         }
         let mut rest = answer.as_slice();
         while !rest.is_empty() && client.read_tls(&mut rest).unwrap() > 0 {
@@ -97,11 +104,11 @@ pub fn talk(client: &mut ClientConnection, host: &mut Host) -> Result<(), Error>
     }
 }
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
-pub struct Anyone(pub Arc<CryptoProvider>);
+pub struct AcceptAnyCertificate(pub Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

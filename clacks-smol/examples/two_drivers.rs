@@ -1,7 +1,7 @@
 //! Two towers that pass a message, with TLS, on the loopback interface.
 //!
 //! ```sh
-//! cargo run --package clacks-smol --example two_towers
+//! cargo run --package clacks-smol --example two_drivers
 //! ```
 
 use std::error::Error;
