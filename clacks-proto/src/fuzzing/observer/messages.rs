@@ -1,5 +1,6 @@
 //! Messages: where they come from, where they are, and where they go.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::frames::Fate;
@@ -31,6 +32,7 @@ pub(super) struct Copied {
 
 impl Observer {
     pub(super) fn check_messages(&mut self, step: &mut Step, old: &View, new: &View) {
+        self.note_shared_nonces(step, old);
         let appeared = self.check_appeared(step, old, new);
         if let Input::Link(link) = step.input {
             self.judge_arrivals(step, link, &appeared, old, new);
@@ -64,17 +66,23 @@ impl Observer {
         }
         assert!(step.replacement.is_none(), "a replacement is not held");
         assert!(!is_certain || step.entering.is_empty(), "an enqueued message is not held");
-        let held: Vec<_> = new.held.values().collect();
-        for (place, one) in held.iter().enumerate() {
-            for other in held[..place].iter().filter(|other| other.nonce == one.nonce) {
-                if other.message != one.message {
-                    self.shared_nonces.insert(one.nonce);
-                } else if offer(one).is_none() && offer(other).is_none() {
-                    assert!(self.shared_nonces.contains(&one.nonce), "two copies of {one:?}");
-                }
-            }
+        for held in new.held.values().filter(|held| offer(held).is_none()) {
+            let count = new.copies(&(held.nonce, held.message.clone())).count();
+            assert!(count == 1 || self.shared_nonces.contains(&held.nonce), "two copies: {held:?}");
         }
         appeared
+    }
+
+    /// Notes which names different messages have at one time.
+    fn note_shared_nonces(&mut self, step: &Step, old: &View) {
+        let held = old.held.values().map(|held| (held.nonce, &held.message));
+        let entering = step.entering.iter().map(|(nonce, message)| (*nonce, message));
+        let mut named = BTreeMap::new();
+        for (nonce, message) in held.chain(entering) {
+            if named.insert(nonce, message).is_some_and(|other| other != message) {
+                self.shared_nonces.insert(nonce);
+            }
+        }
     }
 
     /// Finds out which of the transfers that have just come in were taken.
