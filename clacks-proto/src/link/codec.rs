@@ -43,16 +43,19 @@ impl Dialect {
     }
 
     /// Returns whether messages keep their nonces.
+    #[inline]
     pub(crate) fn has_nonces(self) -> bool {
         self == Self::Native
     }
 
     /// Returns whether a peer recognises a transfer that is sent again.
+    #[inline]
     pub(crate) fn can_retry(self) -> bool {
         self == Self::Native
     }
 
     /// Returns the maximum number of links to one peer.
+    #[inline]
     pub(crate) fn max_links(self) -> usize {
         match self {
             Self::Native => 1,
@@ -60,7 +63,14 @@ impl Dialect {
         }
     }
 
+    /// Returns whether every message arrives unchanged, and no peer rejects one for good.
+    #[inline]
+    pub(crate) fn carries_all(self) -> bool {
+        self == Self::Native
+    }
+
     /// Returns whether a message from the tower at `sender` arrives unchanged.
+    #[inline]
     pub(crate) fn carries(self, message: &Message, sender: &Address) -> bool {
         match self {
             Self::Native => true,

@@ -7,7 +7,6 @@ use super::queue::Queue;
 use super::selector::Eligible;
 use super::{Phase, Tower};
 use crate::address::Address;
-use crate::event::Dialect;
 use crate::ids::{LinkId, MessageId, PeerId};
 use crate::link::{Content, Payload, Session, Transfer};
 use crate::message::{Message, Nonce};
@@ -156,9 +155,13 @@ impl Tower {
         let Some(record) = self.peers.get(peer) else { return false };
         let Some(entry) = self.queue.get(message) else { return false };
         let fits = usize::try_from(record.max_message).is_ok_and(|max| entry.message.len() <= max);
-        let is_carried = |dialect: Dialect| dialect.carries(&entry.message, &self.local.address);
-        fits && record.dialect.is_none_or(is_carried)
-            && !self.rejections.contains(peer, message, self.now)
+        fits && match record.dialect {
+            Some(dialect) if !dialect.carries_all() => {
+                dialect.carries(&entry.message, &self.local.address)
+                    && !self.rejections.contains(peer, message, self.now)
+            }
+            _ => true,
+        }
     }
 
     /// Gives a transfer to the peer's link, and dials if there is no link. Returns `false` if no

@@ -89,6 +89,7 @@ impl Peer {
 
     /// Returns whether the peer is being tried without being alive.
     /// Returns the maximum number of links on which the peer gets transfers.
+    #[inline]
     pub(crate) fn max_links(&self) -> usize {
         self.dialect.unwrap_or(Dialect::Native).max_links()
     }
