@@ -26,14 +26,15 @@ impl RecentMessages {
     /// Remembers a message that came in or was enqueued. Returns whether it was remembered already.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) -> bool {
+        if self.capacity == 0 {
+            return false;
+        }
         let Entry::Vacant(slot) = self.current.entry(hash, |other| *other == hash, |hash| *hash)
         else {
             return true;
         };
         let again = self.previous.find(hash, |other| *other == hash).is_some();
-        if self.capacity > 0 {
-            slot.insert(hash);
-        }
+        slot.insert(hash);
         if self.current.len() == self.capacity {
             core::mem::swap(&mut self.current, &mut self.previous);
             self.current.clear();
