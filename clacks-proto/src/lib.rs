@@ -96,7 +96,7 @@
 //! | the window for messages that come in, and their confirmations | `link/window.rs` |
 //! | the window for messages that go out | `link/outgoing.rs` |
 //! | what happens when a link breaks | `tower/link_closed.rs` |
-//! | how a peer becomes lost | `tower/status.rs` |
+//! | how a peer becomes lost | `tower/status.rs`, after a broken link `tower/link_closed.rs` |
 //! | the odds | `tower/selector.rs` |
 //!
 //! # Names of the original
