@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_the_generator_never_change() {
+    fn law_2_the_words_of_the_generator_never_change() {
         let words = |purpose| {
             let mut stream = Stream::new(&Seed::from_u64(1), purpose);
             [stream.word(), stream.word()]
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "many draws")]
-    fn a_sparse_stream_returns_the_words_of_the_full_stream() {
+    fn law_2_a_sparse_stream_returns_the_words_of_the_full_stream() {
         let seed = Seed::from_u64(1);
         for purpose in [Purpose::Friend, Purpose::Nonce] {
             let mut full = Stream::new(&seed, purpose);
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "many draws")]
-    fn a_resumed_stream_continues_at_its_position() {
+    fn law_2_a_resumed_stream_continues_at_its_position() {
         let seed = Seed::from_u64(1);
         let mut stream = Stream::new(&seed, Purpose::Recipient);
         for drawn in 0..100 {

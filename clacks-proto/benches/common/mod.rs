@@ -5,8 +5,8 @@
 //! A slow-down of the machine affects all rows of a round.
 //!
 //! `spread` is how far apart the rounds were: the distance between the quartiles of the ratios, or
-//! of the times for a floor and for a target in nanoseconds, as a share of the median. With a spread
-//! of more than [`MAX_SPREAD`] the verdict on a target is "noisy".
+//! of the times for a floor and for a target in nanoseconds, as a share of the median. With a
+//! spread of more than [`MAX_SPREAD`] the verdict on a target is "noisy".
 #![allow(dead_code, unreachable_pub, reason = "each benchmark uses only parts of this module")]
 
 use std::env;

@@ -111,8 +111,8 @@ struct DeliveryState {
 }
 
 impl DeliveryState {
-    /// Sets the delivery, unless it is set. Returns the event to notify after the locks are released,
-    /// because it runs wakers.
+    /// Sets the delivery, unless it is set. Returns the event to notify after the locks are
+    /// released, because it runs wakers.
     fn resolve(&mut self, to: Option<Address>) -> Arc<Changed> {
         self.delivery.get_or_insert(Delivery { to });
         self.done.clone()

@@ -1,8 +1,8 @@
 //! The bodies of the fuzz targets. This module is internal and has no stable interface.
 //!
-//! The bodies are in this crate, so that `cargo check` finds a change that breaks one. Each target in
-//! `fuzz/` is one line. The tests of this crate run the bodies on the inputs that are kept in `fuzz/`,
-//! on any toolchain.
+//! The bodies are in this crate, so that `cargo check` finds a change that breaks one. Each target
+//! in `fuzz/` is one line. The tests of this crate run the bodies on the inputs that are kept in
+//! `fuzz/`, on any toolchain.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -45,8 +45,8 @@ const KEYS: [(&str, &str); 3] = [
 /// Cuts, reorders, drops, duplicates, alters and replays bytes between towers.
 ///
 /// Checks that no tower panics, that no message is lost, that each message that is held was sent,
-/// that no message is taken more often than it was handed over, and that a pinned key stays,
-/// whoever answers at its address. When the bytes arrive unchanged again, a new message is
+/// that no message is taken more often than it was handed over, and that a pinned key stays if
+/// another tower answers at its address. When the bytes arrive unchanged again, a new message is
 /// delivered.
 ///
 /// The input is a byte with the send rate (the lowest bit) and whether there is a third tower (the

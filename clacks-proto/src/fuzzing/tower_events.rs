@@ -551,7 +551,7 @@ impl Driver {
         }
     }
 
-    /// Checks that the tower does nothing when it has nobody to talk to.
+    /// Checks that the tower does nothing without peers.
     fn rest(&mut self) {
         self.pass(LONG);
         let wakeup = self.observer.tower.next_wakeup();

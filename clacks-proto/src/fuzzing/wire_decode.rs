@@ -11,7 +11,8 @@ pub(crate) const MAX_GENERATED: usize = 4096;
 const SHORT_BODY: usize = 16;
 
 /// Checks that a decoder never panics, never holds more than its limit, and returns the same frames
-/// for every chunking. Checks that a decoded frame is encoded to the bytes that it was decoded from.
+/// for every chunking. Checks that a decoded frame is encoded to the bytes that it was decoded
+/// from.
 ///
 /// The input is a number of sizes (0 to 7), the sizes of the pieces (a byte each), and the bytes to
 /// be cut and decoded.
@@ -50,7 +51,8 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Decodes the pieces and encodes each frame. Returns the bytes, the number of frames, and the result.
+/// Decodes the pieces and encodes each frame. Returns the bytes, the number of frames, and the
+/// result.
 pub(crate) fn reencode(
     mut decoder: Decoder,
     pieces: &[&[u8]],

@@ -49,7 +49,8 @@ impl ActionQueue {
         self.queue.is_empty() && self.missed.count == 0
     }
 
-    /// Returns whether `count` more notices fit, with the count of missed ones that comes before them.
+    /// Returns whether `count` more notices fit, with the count of missed ones that comes before
+    /// them.
     #[inline]
     pub(crate) fn has_room(&self, count: usize) -> bool {
         self.notices + count + usize::from(self.missed.count > 0) <= self.max_notices

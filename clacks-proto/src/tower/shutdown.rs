@@ -61,8 +61,8 @@ impl Tower {
         self.shutdown_within(self.local.config.timeouts.shutdown, now);
     }
 
-    /// Like [`shutdown`](Self::shutdown), with another limit. Zero hands over nothing and aborts all
-    /// links. During a shutdown it can only bring the end forward.
+    /// Like [`shutdown`](Self::shutdown), with another limit. Zero hands over nothing and aborts
+    /// all links. During a shutdown it can only bring the end forward.
     pub fn shutdown_within(&mut self, limit: Duration, now: Instant) {
         self.set_now(now);
         let closing = self.local.config.timeouts.close.min(limit / 2);
@@ -102,8 +102,8 @@ impl Tower {
         if self.queue.waiting() + in_flight == 0 {
             return false;
         }
-        // A resting peer has just failed, unless it is alive or new: then the peer was busy, or this
-        // machine lacked a resource. That may pass in a moment.
+        // A resting peer has just failed, unless it is alive or new: then the peer was busy, or
+        // this machine lacked a resource. That may pass in a moment.
         let may_have_room = self.now < progress + config.busy_backoff.saturating_mul(BUSY_ROUNDS);
         // The same goes for peers that the messages do not suit: the next message may suit them.
         let is_stuck = self.retry_at.is_some();

@@ -25,7 +25,7 @@ impl Observer {
             counts[peer.status as usize] += 1;
             let before = old.peers.get(address).filter(|before| before.id == peer.id);
             let Some(before) = before else {
-                assert!(step.named.contains(address), "{address} is known, and nobody named it");
+                assert!(step.named.contains(address), "{address} is known, and was never named");
                 assert_ne!(address, self.tower.address());
                 self.check_status(step, address, Status::New, peer.status);
                 continue;

@@ -52,7 +52,7 @@ fn greet(tower: &mut Tower, link: LinkId, key: Option<Fingerprint>, claims: u16)
     say(tower, link, &Frame::Hello(hello));
 }
 
-/// Somebody with a key calls, and claims to be the tower with a number.
+/// A caller with a key claims to be the tower with a number.
 fn call(tower: &mut Tower, key: Option<Fingerprint>, claims: u16) -> LinkId {
     let link = tower.accept(IpAddr::V4(Ipv4Addr::LOCALHOST), NOW).unwrap();
     greet(tower, link, key, claims);
@@ -137,7 +137,7 @@ fn what_a_caller_claimed_counts_no_more_when_a_dial_has_shown_another_key() {
     let pretender = call(&mut tower, Some(KEYS[0]), 1);
     hand(&mut tower, pretender, 1);
     let claimed = Some(address(1));
-    assert_eq!(senders(&mut tower), [claimed], "nobody knows better yet");
+    assert_eq!(senders(&mut tower), [claimed], "no key is pinned");
     dial(&mut tower, 1, KEYS[1]);
     hand(&mut tower, pretender, 2);
     assert_eq!(senders(&mut tower), [None]);
