@@ -277,9 +277,12 @@ mod tests {
     use super::*;
     use bytes::BufMut;
     use clacks_proto::{Config, Refusal, Seed, Tower, Wakeup, WakeupReason};
+    use std::io::Write;
     use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::OnceLock;
+    use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, OnceLock};
+    use std::task::{Context, Wake, Waker};
     use std::time::Duration;
 
     /// A tower that may always have something to do.
@@ -288,6 +291,8 @@ mod tests {
         is_always_due: bool,
         /// Woken whenever the driver polls actions, as by a verb on another thread.
         wake: Arc<OnceLock<Arc<Signal>>>,
+        /// The number of bytes that links have passed.
+        received: Arc<AtomicUsize>,
     }
 
     impl StateMachine for Restless {
@@ -296,6 +301,9 @@ mod tests {
         }
 
         fn handle(&mut self, event: Event<'_>, now: Instant) {
+            if let Event::BytesArrived { bytes, .. } = event {
+                self.received.fetch_add(bytes.len(), Ordering::SeqCst);
+            }
             self.tower.handle(event, now);
         }
 
@@ -329,7 +337,8 @@ mod tests {
         let address = Address::try_from(listener.local_addr().unwrap()).unwrap();
         let tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
         let wake = Arc::new(OnceLock::new());
-        let machine = Restless { tower, is_always_due, wake: wake.clone() };
+        let received = Arc::default();
+        let machine = Restless { tower, is_always_due, wake: wake.clone(), received };
         let driver = Driver::new(machine, listener).unwrap().1;
         if is_always_woken {
             wake.set(driver.tower.0.wake.clone()).unwrap();
@@ -361,7 +370,7 @@ mod tests {
             let turns = spawn_busy(&executor);
             let tasks = Tasks { core: &driver.tower.0, executor: &executor };
             smol::block_on(async {
-                let mut work = std::pin::pin!(tasks.work(None));
+                let mut work = pin!(tasks.work(None));
                 for _ in 0..3 {
                     assert!(future::poll_once(&mut work).await.is_none());
                 }
@@ -382,6 +391,58 @@ mod tests {
         let turns = spawn_busy(&executor);
         smol::block_on(Tasks { core, executor: &executor }.catch_up());
         assert_eq!(turns.load(Ordering::SeqCst), 3 * CATCH_UP_TURNS);
+    }
+
+    /// Counts wake-ups.
+    #[derive(Default)]
+    struct Wakes(Mutex<usize>, Condvar);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            *self.0.lock().unwrap() += 1;
+            self.1.notify_all();
+        }
+    }
+
+    impl Wakes {
+        /// Waits for a wake-up since the last call.
+        fn wait(&self) {
+            let wakes = self.0.lock().unwrap();
+            let timeout = Duration::from_secs(60);
+            let waiting = self.1.wait_timeout_while(wakes, timeout, |wakes| *wakes == 0);
+            let (mut wakes, result) = waiting.unwrap();
+            assert!(!result.timed_out(), "the link was not woken");
+            *wakes = 0;
+        }
+    }
+
+    #[test]
+    fn a_link_on_a_slow_thread_misses_no_event() {
+        let driver = driver(false, false);
+        let core = &driver.tower.0;
+        let received = core.shared.call(|machine, _| machine.received.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Async::new(listener.accept().unwrap().0).unwrap();
+        let link = core.shared.accept(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let mut run = pin!(core.add_link(link).run(stream));
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut poll = || {
+            // Until then the thread of the reactor waits for the next events.
+            std::thread::sleep(Duration::from_millis(10));
+            assert!(run.as_mut().poll(&mut context).is_pending());
+        };
+        poll();
+        peer.write_all(&[0xc1]).unwrap();
+        let mut polls = 0;
+        while received.load(Ordering::SeqCst) == 0 {
+            wakes.wait();
+            poll();
+            polls += 1;
+            assert!(polls <= 4, "the link misses events");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use smol::{Async, future};
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -55,19 +56,41 @@ impl<M: StateMachine> Link<M> {
 
     /// Moves the bytes of a connection until its end.
     pub(crate) async fn run(self, stream: Async<TcpStream>) {
-        // Without the option small messages take longer, nothing else.
+        // Without the option, small messages take longer.
         let _ = stream.get_ref().set_nodelay(true);
-        let mut connection = Connection::new(self.id, Readiness::Level);
-        let end = poll_fn(|context| self.poll_end(&mut connection, &stream, context)).await;
+        let end = self.move_bytes(&stream).await;
         drop(stream);
         self.core.end_link(self.id, end);
     }
 
-    /// Moves bytes as long as there are any. Returns the terminal event at the end.
+    /// Moves the bytes of a connection. Returns the terminal event at the end.
+    async fn move_bytes(&self, stream: &Async<TcpStream>) -> Event<'static> {
+        let mut connection = Connection::new(self.id, Readiness::Level);
+        // Each future is kept until it is ready. `Async::poll_readable` does not do that. It misses
+        // each event that another thread already waited for when this task began to wait. If this
+        // thread is busy, that can be all events for seconds.
+        let (mut readable, mut writable) = (stream.readable(), stream.writable());
+        let mut poll_ready = |connection: &mut Connection, context: &mut Context<'_>| {
+            if connection.wants_readable() && Pin::new(&mut readable).poll(context)?.is_ready() {
+                readable = stream.readable();
+                connection.on_readable();
+            }
+            if connection.wants_writable() && Pin::new(&mut writable).poll(context)?.is_ready() {
+                writable = stream.writable();
+                connection.on_writable();
+            }
+            if connection.has_work() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        };
+        poll_fn(|context| self.poll_end(&mut connection, stream, &mut poll_ready, context)).await
+    }
+
+    /// Moves bytes as long as there are any. `poll_ready` waits until the socket is ready for the
+    /// work of the connection.
     fn poll_end(
         &self,
         connection: &mut Connection,
         stream: &Async<TcpStream>,
+        mut poll_ready: impl FnMut(&mut Connection, &mut Context<'_>) -> Poll<io::Result<()>>,
         context: &mut Context<'_>,
     ) -> Poll<Event<'static>> {
         let link = self.id;
@@ -95,7 +118,7 @@ impl<M: StateMachine> Link<M> {
                 Turn::ShutDownWrite => _ = stream.get_ref().shutdown(Shutdown::Write),
                 Turn::Idle => {}
             }
-            match poll_ready(connection, stream, context) {
+            match poll_ready(connection, context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Event::Lost { link, cause: IoCause::from(&error) });
@@ -104,19 +127,4 @@ impl<M: StateMachine> Link<M> {
             }
         }
     }
-}
-
-/// Waits until the socket is ready for what the connection has to do.
-fn poll_ready(
-    connection: &mut Connection,
-    stream: &Async<TcpStream>,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    if connection.wants_readable() && stream.poll_readable(context)?.is_ready() {
-        connection.on_readable();
-    }
-    if connection.wants_writable() && stream.poll_writable(context)?.is_ready() {
-        connection.on_writable();
-    }
-    if connection.has_work() { Poll::Ready(Ok(())) } else { Poll::Pending }
 }
