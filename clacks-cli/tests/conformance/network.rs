@@ -1,4 +1,4 @@
-//! Towers for scenarios, and waiting for their notices.
+//! Networks of towers on one or several runtimes, and waiting for the notices of towers.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -9,121 +9,138 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clacks_proto::driver::{Handle, Notices, Screen};
+use clacks_proto::driver::{Handle, Notices, RecvTimeoutError, Screen};
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Address, Config, Message, Notice, Seed, SendRate, StateMachine, Status, Tower};
 
-use crate::runtime::{Running, Runtime};
+use crate::runtime::{Driver, RunningDriver, Runtime};
 
-/// How long anything may take on the slowest machine. Reaching it is a failure.
+/// The longest time that a step of a test may take on the slowest machine. Only failures reach it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Longer than any test; so much that no moment drawn from it comes during one.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_000_000_000);
+/// Longer than any test, even if the first tick is drawn from the whole interval.
+pub(crate) const FOREVER: Duration = Duration::from_secs(3_000_000_000);
 
-/// How many notices are kept for the message of a failure.
-const REMEMBERED: usize = 24;
+/// The number of notices that are kept for the message of a failure.
+const KEPT_NOTICES: usize = 24;
 
-/// What a network runs on: its towers take them in turn.
+/// The runtimes of a network. The first tower runs on the first runtime, and so on, in rotation.
 pub(crate) type Runtimes = &'static [Runtime];
 
-/// Where towers are raised. Declare it before them, so that it is dropped after them.
+/// Starts towers. Declare it before its towers, so that it is dropped after them.
 pub(crate) struct Network {
     runtimes: Runtimes,
-    raised: usize,
-    _room: Room,
+    towers: usize,
+    _descriptors: Descriptors,
 }
 
-/// Who else may have descriptors open in this process.
-enum Room {
-    Shared { _guard: RwLockReadGuard<'static, ()> },
-    Alone { _guard: RwLockWriteGuard<'static, ()> },
+/// The share of a network in the file descriptors of this process.
+enum Descriptors {
+    Few { _guard: RwLockReadGuard<'static, ()> },
+    Most { _guard: RwLockWriteGuard<'static, ()> },
 }
 
-static ROOM: RwLock<()> = RwLock::new(());
+static DESCRIPTORS: RwLock<()> = RwLock::new(());
 
 impl Network {
-    pub(crate) fn of(runtimes: Runtimes) -> Self {
-        let guard = ROOM.read().unwrap_or_else(PoisonError::into_inner);
-        Self { runtimes, raised: 0, _room: Room::Shared { _guard: guard } }
+    pub(crate) fn new(runtimes: Runtimes) -> Self {
+        let guard = DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner);
+        Self { runtimes, towers: 0, _descriptors: Descriptors::Few { _guard: guard } }
     }
 
-    /// A network that needs most of the descriptors that a process usually has: other scenarios
-    /// wait.
-    pub(crate) fn alone(runtimes: Runtimes) -> Self {
-        let guard = ROOM.write().unwrap_or_else(PoisonError::into_inner);
-        Self { runtimes, raised: 0, _room: Room::Alone { _guard: guard } }
+    /// Returns a network that may use most of the usual 1 024 file descriptors of a process. No
+    /// other network exists at the same time.
+    pub(crate) fn exclusive(runtimes: Runtimes) -> Self {
+        let guard = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
+        Self { runtimes, towers: 0, _descriptors: Descriptors::Most { _guard: guard } }
     }
 
-    /// Starts a tower on the next runtime.
-    pub(crate) fn raise(&mut self, mut plan: Plan) -> RunningTower<SecureTower> {
-        let listener = plan.listener.take().unwrap_or_else(port);
-        let tower = plan.tower(&listener);
-        let machine = SecureTower::new(tower, &plan.identity, plan.trust).unwrap();
-        self.start(machine, listener, plan.screen)
+    /// Starts a tower with TLS.
+    pub(crate) fn start(&mut self, options: impl Into<TowerOptions>) -> RunningTower {
+        self.start_secure_machine(options, |tower| tower)
     }
 
-    /// Starts a tower in clear text on the next runtime.
-    pub(crate) fn raise_clear(&mut self, mut plan: Plan) -> RunningTower<Tower> {
-        let listener = plan.listener.take().unwrap_or_else(port);
-        self.start(plan.tower(&listener), listener, plan.screen)
+    /// Starts a tower without TLS.
+    pub(crate) fn start_clear(&mut self, options: impl Into<TowerOptions>) -> RunningTower<Tower> {
+        self.start_machine(options, |tower| tower)
     }
 
-    /// Starts a tower about which nothing is special but its configuration.
-    pub(crate) fn raise_with(&mut self, config: Config) -> RunningTower<SecureTower> {
-        self.raise(Plan::new(config))
-    }
-
-    fn start<M: StateMachine + Send + 'static>(
+    /// Starts the state machine that `build` makes of a tower.
+    pub(crate) fn start_machine<M: StateMachine + Send + 'static>(
         &mut self,
-        machine: M,
-        listener: TcpListener,
-        screen: Option<Screen>,
+        options: impl Into<TowerOptions>,
+        build: impl FnOnce(Tower) -> M,
     ) -> RunningTower<M> {
-        let runtime = self.runtimes[self.raised % self.runtimes.len()];
-        self.raised += 1;
-        let (handle, notices, running) = runtime.start(machine, listener, screen);
-        let (address, socket) = (handle.address().clone(), handle.local_addr());
-        let (running, seen) = (Some(running), VecDeque::new());
-        RunningTower { handle, notices, running, seen, address, socket }
+        let (handle, driver) = self.driver(options, build);
+        RunningTower::new(handle, |handle| driver.start(handle))
+    }
+
+    /// Starts the state machine that `build` makes of a tower with TLS.
+    pub(crate) fn start_secure_machine<M: StateMachine + Send + 'static>(
+        &mut self,
+        options: impl Into<TowerOptions>,
+        build: impl FnOnce(SecureTower) -> M,
+    ) -> RunningTower<M> {
+        let options = options.into();
+        let (identity, trust) = (options.identity.clone(), options.trust.clone());
+        self.start_machine(options, |tower| {
+            build(SecureTower::new(tower, &identity, trust).unwrap())
+        })
+    }
+
+    /// Like [`start_machine`](Self::start_machine), for a state machine that blocks.
+    pub(crate) fn start_machine_on_own_thread<M: StateMachine + Send + 'static>(
+        &mut self,
+        options: impl Into<TowerOptions>,
+        build: impl FnOnce(Tower) -> M,
+    ) -> RunningTower<M> {
+        let (handle, driver) = self.driver(options, build);
+        RunningTower::new(handle, |handle| driver.start_on_own_thread(handle))
+    }
+
+    /// Returns a driver that does not run yet, and the handle of its tower.
+    pub(crate) fn driver<M: StateMachine + Send + 'static>(
+        &mut self,
+        options: impl Into<TowerOptions>,
+        build: impl FnOnce(Tower) -> M,
+    ) -> (Handle<M>, Driver<M>) {
+        let TowerOptions { config, listener, address, screen, .. } = options.into();
+        let listener = listener.unwrap_or_else(listen);
+        let address = address.unwrap_or_else(|| address_of(&listener));
+        let runtime = self.runtimes[self.towers % self.runtimes.len()];
+        self.towers += 1;
+        runtime.driver(build(tower_at(address, config)), listener, screen)
     }
 }
 
-/// What a tower shall be like.
-pub(crate) struct Plan {
+/// The properties of a tower that a test starts.
+pub(crate) struct TowerOptions {
     pub(crate) config: Config,
-    /// Where it listens. Default: a free port.
+    /// `None` listens at a free port.
     pub(crate) listener: Option<TcpListener>,
-    /// Where others reach it. Default: where it listens.
-    pub(crate) known_as: Option<Address>,
-    /// Its key. Default: a new key.
+    /// The address at which peers dial the tower. `None` is the address of the listener.
+    pub(crate) address: Option<Address>,
+    /// The key of a tower with TLS. A new key by default.
     pub(crate) identity: Identity,
+    /// Which keys a tower with TLS accepts. All by default.
     pub(crate) trust: Trust,
     pub(crate) screen: Option<Screen>,
 }
 
-impl Plan {
-    pub(crate) fn new(config: Config) -> Self {
+impl From<Config> for TowerOptions {
+    fn from(config: Config) -> Self {
         Self {
             config,
             listener: None,
-            known_as: None,
+            address: None,
             identity: Identity::generate().unwrap(),
             trust: Trust::Open,
             screen: None,
         }
     }
-
-    fn tower(&mut self, listener: &TcpListener) -> Tower {
-        static SEEDS: AtomicU64 = AtomicU64::new(1);
-        let own = || listener.local_addr().unwrap().try_into().unwrap();
-        let address = self.known_as.take().unwrap_or_else(own);
-        let seed = Seed::from_u64(SEEDS.fetch_add(1, Ordering::Relaxed));
-        Tower::new(self.config.clone(), address, &seed).unwrap()
-    }
 }
 
-/// A configuration for impatient tests.
+/// Returns a configuration with short intervals.
 pub(crate) fn quick() -> Config {
     let mut config = Config::default();
     config.send_rate = SendRate::Every(Duration::from_millis(2));
@@ -132,21 +149,34 @@ pub(crate) fn quick() -> Config {
     config
 }
 
-/// Like [`quick`], but it sends nothing unless it is told to.
+/// Like [`quick`], but the tower hands on no messages and announces nothing on its own.
 pub(crate) fn quiet() -> Config {
     let mut config = quick();
-    config.send_rate = SendRate::Every(FOR_EVER);
+    config.send_rate = SendRate::Every(FOREVER);
     config.heartbeat = None;
     config
 }
 
-pub(crate) fn port() -> TcpListener {
+/// Like [`quiet`], but no timeout of the tower expires during a test.
+pub(crate) fn without_timeouts() -> Config {
+    let mut config = quiet();
+    config.timeouts.connect = FOREVER;
+    config.timeouts.handshake = FOREVER;
+    config.timeouts.confirm = FOREVER;
+    config.timeouts.idle = FOREVER;
+    config.timeouts.close = FOREVER;
+    config.timeouts.shutdown = FOREVER;
+    config
+}
+
+/// Listens at a free port.
+pub(crate) fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// Listens where a tower listened that is gone. Another process may have the port for a moment, as
-/// the near end of a connection.
-pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
+/// Listens at the port of a tower that has ended. An outgoing connection of another process may
+/// use the port for a moment.
+pub(crate) fn listen_again(socket: SocketAddr) -> TcpListener {
     let deadline = Instant::now() + DEADLINE;
     loop {
         match TcpListener::bind(socket) {
@@ -154,31 +184,56 @@ pub(crate) fn port_again(socket: SocketAddr) -> TcpListener {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
                 thread::yield_now();
             }
-            Err(error) => panic!("{socket} can't be had again: {error}"),
+            Err(error) => panic!("cannot listen at {socket} again: {error}"),
         }
     }
 }
 
-/// Waits until a port refuses connections. Another process may have the port for a moment.
-pub(crate) fn nobody_listens(socket: SocketAddr) {
+/// Connects to a tower. A read or write that takes too long fails.
+pub(crate) fn connect(socket: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Returns the address of a listener.
+pub(crate) fn address_of(listener: &TcpListener) -> Address {
+    listener.local_addr().unwrap().try_into().unwrap()
+}
+
+/// Returns a tower without a driver.
+pub(crate) fn tower_at(address: Address, config: Config) -> Tower {
+    static SEEDS: AtomicU64 = AtomicU64::new(1);
+    let seed = Seed::from_u64(SEEDS.fetch_add(1, Ordering::Relaxed));
+    Tower::new(config, address, &seed).unwrap()
+}
+
+/// Waits until a port refuses connections. Another process may use the port for a moment.
+pub(crate) fn wait_until_refused(socket: SocketAddr) {
+    poll_until("the port refuses connections", || TcpStream::connect(socket).is_err());
+}
+
+/// Checks a condition again and again until it holds, without waiting for notices.
+pub(crate) fn poll_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while TcpStream::connect(socket).is_ok() {
-        assert!(Instant::now() < deadline, "somebody listens at {socket}");
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::yield_now();
     }
 }
 
-/// A tower with its notices. Killed when dropped.
+/// A tower that runs in the background, and a reader of its notices. Dropping it kills the tower.
+/// The methods of its handle can be called on it.
 pub(crate) struct RunningTower<M: StateMachine + Send + 'static = SecureTower> {
     handle: Handle<M>,
     notices: Notices,
-    running: Option<Running>,
-    seen: VecDeque<Notice>,
+    driver: Option<RunningDriver>,
+    last_notices: VecDeque<Notice>,
     pub(crate) address: Address,
     pub(crate) socket: SocketAddr,
 }
 
-/// The tower's verbs.
 impl<M: StateMachine + Send + 'static> Deref for RunningTower<M> {
     type Target = Handle<M>;
 
@@ -188,12 +243,21 @@ impl<M: StateMachine + Send + 'static> Deref for RunningTower<M> {
 }
 
 impl<M: StateMachine + Send + 'static> RunningTower<M> {
-    pub(crate) fn status_of(&self, address: &Address) -> Option<Status> {
-        self.find(address).map(|peer| peer.status)
+    fn new(handle: Handle<M>, start: impl FnOnce(&Handle<M>) -> RunningDriver) -> Self {
+        // The reader receives the first notice, too.
+        let notices = handle.notices();
+        let driver = Some(start(&handle));
+        let (address, socket) = (handle.address().clone(), handle.local_addr());
+        Self { handle, notices, driver, last_notices: VecDeque::new(), address, socket }
     }
 
-    /// How many messages it holds.
-    pub(crate) fn held(&self) -> usize {
+    /// Returns the status that the tower has for a peer.
+    pub(crate) fn status_of(&self, peer: &Address) -> Option<Status> {
+        self.find(peer).map(|peer| peer.status)
+    }
+
+    /// Returns the number of messages in the queue.
+    pub(crate) fn queue_len(&self) -> usize {
         self.queue_usage().messages
     }
 
@@ -201,36 +265,37 @@ impl<M: StateMachine + Send + 'static> RunningTower<M> {
         self.enqueue(Message::text(text)).unwrap();
     }
 
-    /// Reads notices until one is what is looked for.
-    pub(crate) fn hears<T>(
+    /// Reads notices until `wanted` returns a value.
+    pub(crate) fn wait_for<T>(
         &mut self,
         what: &str,
         mut wanted: impl FnMut(&Notice) -> Option<T>,
     ) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some(found) = wanted(&self.next(deadline, what)) {
+            if let Some(found) = wanted(&self.next_notice(deadline, what)) {
                 return found;
             }
         }
     }
 
-    /// Waits until something holds that can only come about together with a notice.
-    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    /// Waits until a condition holds. It is checked at once and after each notice.
+    pub(crate) fn wait_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !holds(self) {
-            self.next(deadline, what);
+            self.next_notice(deadline, what);
         }
     }
 
-    /// Waits until it thinks that of another tower.
-    pub(crate) fn thinks(&mut self, status: Status, of: &Address) {
-        self.until(&format!("{of} {status}"), |tower| tower.status_of(of) == Some(status));
+    /// Waits until a peer has a status.
+    pub(crate) fn wait_for_status(&mut self, status: Status, peer: &Address) {
+        let what = format!("{peer} {status}");
+        self.wait_until(&what, |tower| tower.status_of(peer) == Some(status));
     }
 
-    /// Waits for a message.
-    pub(crate) fn receives(&mut self, text: &str) {
-        self.hears(text, |notice| match notice {
+    /// Waits until a peer hands over a text.
+    pub(crate) fn wait_for_text(&mut self, text: &str) {
+        self.wait_for(text, |notice| match notice {
             Notice::MessageReceived { message, .. } => {
                 (message.as_text() == Some(text)).then_some(())
             }
@@ -238,67 +303,83 @@ impl<M: StateMachine + Send + 'static> RunningTower<M> {
         });
     }
 
-    /// Waits until it was confirmed so many messages, and says by whom.
-    pub(crate) fn delivers(&mut self, count: usize) -> Vec<Address> {
-        let mut takers = Vec::new();
-        self.hears(&format!("{count} deliveries"), |notice| {
+    /// Waits until peers have confirmed a number of messages. Returns these peers.
+    pub(crate) fn wait_for_deliveries(&mut self, count: usize) -> Vec<Address> {
+        let mut peers = Vec::new();
+        self.wait_for(&format!("{count} deliveries"), |notice| {
             if let Notice::MessageDelivered { to, .. } = notice {
-                takers.push(to.clone());
+                peers.push(to.clone());
             }
-            (takers.len() == count).then_some(())
+            (peers.len() == count).then_some(())
         });
-        takers
+        peers
     }
 
-    fn next(&mut self, deadline: Instant, what: &str) -> Notice {
-        let within = deadline.saturating_duration_since(Instant::now());
-        let notice = self.notices.recv_timeout(within).ok();
-        let Some(notice) = notice.filter(|_| !within.is_zero()) else { self.give_up(what) };
-        if self.seen.len() == REMEMBERED {
-            self.seen.pop_front();
+    /// Reads the notices up to the end of the driver. Returns the last one.
+    pub(crate) fn wait_for_last_notice(&mut self) -> Option<Notice> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut last = None;
+        loop {
+            match self.notices.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(notice) => last = Some(notice),
+                Err(RecvTimeoutError::Closed) => return last,
+                Err(RecvTimeoutError::Timeout) => self.fail("the end of the driver"),
+            }
         }
-        self.seen.push_back(notice.clone());
+    }
+
+    fn next_notice(&mut self, deadline: Instant, what: &str) -> Notice {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let notice = self.notices.recv_timeout(left).ok();
+        let Some(notice) = notice.filter(|_| !left.is_zero()) else { self.fail(what) };
+        if self.last_notices.len() == KEPT_NOTICES {
+            self.last_notices.pop_front();
+        }
+        self.last_notices.push_back(notice.clone());
         notice
     }
 
-    fn give_up(&self, what: &str) -> ! {
-        let seen: Vec<_> = self.seen.iter().map(|notice| clip(&format!("{notice:?}"))).collect();
+    fn fail(&self, what: &str) -> ! {
+        let notices: Vec<_> =
+            self.last_notices.iter().map(|notice| truncate(&format!("{notice:?}"))).collect();
         let (peers, stats, usage) = (self.survey(), self.stats(), self.queue_usage());
         panic!(
-            "{} waited for {what:?} in vain\nlast notices: {seen:#?}\n\
+            "{} timed out or ended while waiting for {what:?}\nlast notices: {notices:#?}\n\
              peers: {peers:#?}\n{usage:?}\n{stats:#?}",
             self.address
         );
     }
 
-    /// Shuts the tower down, and returns how many messages no peer took.
-    pub(crate) fn leave(&mut self) -> usize {
-        let Ok(left) = self.shutdown().wait_timeout(DEADLINE) else { self.give_up("its end") };
-        if let Some(running) = self.running.take() {
-            running.join();
+    /// Shuts the tower down, and waits until its driver has ended. Returns the number of messages
+    /// that no peer took.
+    pub(crate) fn shut_down(&mut self) -> usize {
+        let Ok(left) = self.shutdown().wait_timeout(DEADLINE) else { self.fail("the shutdown") };
+        if let Some(driver) = self.driver.take() {
+            driver.join();
         }
         left
     }
 
-    /// Sudden death. Its sockets are closed when this returns.
+    /// Stops the tower without a goodbye to peers. All its sockets are closed when this returns.
     pub(crate) fn kill(mut self) {
-        self.end();
+        self.stop();
     }
 
-    fn end(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.kill(|| self.handle.wake());
+    /// Like [`kill`](Self::kill), for tests that use the handle afterwards.
+    pub(crate) fn stop(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.kill();
         }
     }
 }
 
 impl<M: StateMachine + Send + 'static> Drop for RunningTower<M> {
     fn drop(&mut self) {
-        self.end();
+        self.stop();
     }
 }
 
-/// The beginning of a text that may spell out a large message.
-fn clip(text: &str) -> String {
+/// Returns the beginning of a text that may contain a large message.
+fn truncate(text: &str) -> String {
     text.chars().take(200).collect()
 }

@@ -189,8 +189,8 @@ fn cases() -> Vec<Case> {
 
 pub(crate) fn both_kinds_of_towers_answer_as_it_is_written(runtimes: Runtimes) {
     let Some(package) = package() else { return };
-    let mut network = Network::of(runtimes);
-    let ours = network.raise_with(both(quiet()));
+    let mut network = Network::new(runtimes);
+    let ours = network.start(both(quiet()));
     let theirs = Tower::start(package, &Keys::new(), 0.001);
     let cases = cases();
     let of =

@@ -13,7 +13,7 @@ use clacks_proto::Address;
 use clacks_proto::tls::Identity;
 use serde_json::{Value, json};
 
-use crate::network::{DEADLINE, port};
+use crate::network::{DEADLINE, listen};
 
 /// The package, and the only version that there is.
 const PACKAGE: &str = "clacks-p2p@0.3.3";
@@ -103,7 +103,7 @@ impl Tower {
     pub(crate) fn start(package: &Path, keys: &Keys, send_rate: f64) -> Self {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let port = port().local_addr().unwrap().port();
+            let port = listen().local_addr().unwrap().port();
             if let Some(tower) = Self::start_at(package, keys, port, send_rate) {
                 return tower;
             }

@@ -10,7 +10,7 @@ use clacks_proto::{Address, Config, Dialect, Dialects, Kind, Message, SendRate, 
 use serde_json::{Value, json};
 
 use crate::javascript::{Keys, Tower, package};
-use crate::network::{Network, Plan, RunningTower, Runtimes, port_again, quick, quiet};
+use crate::network::{Network, RunningTower, Runtimes, TowerOptions, listen_again, quick, quiet};
 
 /// Messages a second that each tower hands on.
 const SEND_RATE: u32 = 50;
@@ -57,7 +57,7 @@ impl Both {
         for (tower, _) in &mut self.ours {
             let own = tower.address.clone();
             for other in all.iter().filter(|other| **other != own) {
-                tower.thinks(Status::Alive, other);
+                tower.wait_for_status(Status::Alive, other);
             }
         }
         for tower in &mut self.theirs {
@@ -76,30 +76,30 @@ impl Both {
             tower.until(&format!("{goal} messages"), |state| state.received >= goal);
         }
         for ((tower, _), before) in self.ours.iter_mut().zip(before) {
-            tower.until(&format!("{count} messages"), |tower| {
+            tower.wait_until(&format!("{count} messages"), |tower| {
                 tower.stats().received >= before + count
             });
         }
     }
 }
 
-fn plan(identity: &Identity) -> Plan {
+fn options(identity: &Identity) -> TowerOptions {
     let mut config = both(quick());
     config.send_rate = SendRate::per_second(SEND_RATE);
-    let mut plan = Plan::new(config);
-    plan.identity = identity.clone();
-    plan
+    let mut options = TowerOptions::from(config);
+    options.identity = identity.clone();
+    options
 }
 
 fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
     let keys = Keys::new();
     let rate = f64::from(SEND_RATE);
-    let mut network = Network::of(runtimes);
+    let mut network = Network::new(runtimes);
     let mut both = Both { ours: Vec::new(), theirs: Vec::new() };
     both.theirs.extend((0..theirs).map(|_| Tower::start(package, &keys, rate)));
     for _ in 0..ours {
         let identity = Identity::generate().unwrap();
-        both.ours.push((network.raise(plan(&identity)), identity));
+        both.ours.push((network.start(options(&identity)), identity));
     }
 
     // All announce themselves to one of theirs; the rest is gossip.
@@ -126,9 +126,9 @@ fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
     let (address, socket) = (tower.address.clone(), tower.socket);
     tower.kill();
     both.theirs.iter_mut().for_each(|tower| tower.thinks("lost", &address));
-    let mut again = plan(&identity);
-    again.listener = Some(port_again(socket));
-    let tower = network.raise(again);
+    let mut again = options(&identity);
+    again.listener = Some(listen_again(socket));
+    let tower = network.start(again);
     tower.announce(&first).unwrap();
     both.ours.push((tower, identity));
     both.all_meet();
@@ -141,7 +141,7 @@ fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
     let dead = both.theirs.pop().unwrap();
     let address = dead.address.clone();
     let port = dead.kill();
-    both.ours.iter_mut().for_each(|(tower, _)| tower.thinks(Status::Lost, &address));
+    both.ours.iter_mut().for_each(|(tower, _)| tower.wait_for_status(Status::Lost, &address));
     both.theirs.push(Tower::start_again(package, &keys, port, rate));
     both.all_meet();
 
@@ -158,12 +158,12 @@ fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
     // Slower than before: theirs refuse each other what is not ASCII, and then take each other for
     // lost.
     both.all_receive(u64::from(SEND_RATE));
-    let mut sink = network.raise_with(self::both(quiet()));
+    let mut sink = network.start(self::both(quiet()));
     let all = both.addresses();
     all.iter().for_each(|other| sink.announce(other).unwrap());
     let mut wanted: BTreeMap<String, usize> =
         (0..MESSAGES).map(|number| (format!("{:?}", message(number)), number)).collect();
-    sink.until("every message", |sink| {
+    sink.wait_until("every message", |sink| {
         for held in sink.peek() {
             wanted.remove(&format!("{:?}", canonical(held.message)));
         }

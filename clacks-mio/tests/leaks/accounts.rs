@@ -1,1 +1,0 @@
-../../../clacks-smol/tests/leaks/accounts.rs

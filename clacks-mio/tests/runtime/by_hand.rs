@@ -1,1 +1,0 @@
-../../../clacks-smol/tests/runtime/by_hand.rs
