@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
-use clacks_proto::driver::Handle;
-use clacks_proto::{Config, Message, SendRate, StateMachine, Tower};
+use clacks_proto::driver::{Handle, Notices};
+use clacks_proto::{Config, Message, Notice, SendRate, StateMachine, Tower};
 
 use crate::manual_tower::ManualTower;
 use crate::network::{Network, Runtimes, address_of, listen, poll_until, without_timeouts};
@@ -21,6 +21,7 @@ const SUSPENSION: Duration = Duration::from_millis(600);
 /// A tower that runs only in [`run_until`](Self::run_until).
 struct SuspendableTower {
     handle: Handle<Recorder>,
+    notices: Notices,
     driver: Driver<Recorder>,
     records: Records,
     _network: Network,
@@ -34,15 +35,18 @@ impl SuspendableTower {
         let records = Records::default();
         let mut network = Network::new(runtimes);
         let (handle, driver) = network.driver(config, |tower| Recorder::new(tower, &records));
-        Self { handle, driver, records, _network: network }
+        let notices = handle.notices();
+        Self { handle, notices, driver, records, _network: network }
     }
 
-    /// Runs the driver until a condition holds. Fails if the tower times out a link.
+    /// Runs the driver until a condition holds. Fails if the tower closes a link.
     fn run_until(&mut self, what: &str, mut condition: impl FnMut(&Tower, &Records) -> bool) {
-        let Self { handle, driver, records, .. } = self;
+        let Self { handle, notices, driver, records, .. } = self;
         poll_until(what, || {
-            assert_eq!(handle.stats().links_timed_out, 0);
             driver.step();
+            while let Ok(notice) = notices.try_recv() {
+                assert!(!matches!(notice, Notice::LinkClosed { .. }), "{notice:?}");
+            }
             handle.with(|machine, _| condition(machine.tower(), records)).unwrap()
         });
         assert_eq!(handle.stats().links_timed_out, 0);
