@@ -1,5 +1,5 @@
-//! A tower in the loop of a program that waits for something else as well: each datagram that the
-//! program gets becomes a message. With TLS, on the loopback interface.
+//! A tower in the loop of a program that also receives datagrams. Each datagram becomes a message.
+//! The towers use TLS on the loopback interface.
 //!
 //! ```sh
 //! cargo run --package clacks-mio --example own_loop
@@ -22,11 +22,11 @@ const TOWER: Token = Token(0);
 const DATAGRAMS: Token = Token(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A tower with a thread of its own, which gets the messages.
+    // This tower has its own thread. It receives the messages.
     let (princess, reactor) = tower()?;
     let thread = thread::spawn(|| reactor.run());
 
-    // The tower of the loop.
+    // This tower runs in the loop.
     let (lipwig, mut reactor) = tower()?;
     lipwig.announce(princess.address())?;
     let mut notices = lipwig.notices();
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut delivered = 0;
     while delivered < 3 {
         poll.poll(&mut events, reactor.next_timeout())?;
-        // Whatever ended the wait, the reactor looks what there is to do.
+        // The reactor has a turn after each wait, because its timeout may have ended the wait.
         reactor.turn(Some(Duration::ZERO))?;
         if events.iter().any(|event| event.token() == DATAGRAMS) {
             let mut buffer = [0; 512];
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // A shutdown is waited for by turns, because this thread runs the tower.
+    // The shutdown needs turns, because this thread runs the tower.
     drop(lipwig.shutdown());
     while reactor.turn(None)? != ShutdownProgress::Done {}
     println!("messages that no tower took: {}", princess.shutdown().wait());

@@ -1,11 +1,11 @@
-//! Opening a connection to a host, without waiting for anything.
+//! Dials without blocking.
 
 use clacks_proto::driver::{Dial, DialProgress, is_connected};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::time::Instant;
 
-/// Goes on with a dial as far as possible. Its sockets are registered with `token`.
+/// Advances a dial without blocking. Its sockets are registered with `token`.
 pub(crate) fn advance(
     dial: &mut Dial<TcpStream>,
     now: Instant,
@@ -47,7 +47,7 @@ pub(crate) mod tests {
         (address, [caller, listener.accept().unwrap().0])
     }
 
-    /// Carries out a dial to its end, with a clock that stands still.
+    /// Advances a dial to its end, with a clock that stands still.
     fn finish(addresses: Result<Vec<SocketAddr>, IoCause>) -> Result<SocketAddr, IoCause> {
         let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
         let (mut dial, now) = (Dial::new(addresses), Instant::now());
@@ -61,7 +61,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_address_is_tried_until_one_answers() {
+    fn each_address_is_dialled_until_one_accepts() {
         let (_listener, open) = listener();
         let (closed, _hold) = closed_port();
         assert_eq!(finish(Ok(vec![closed, open, closed])), Ok(open));
@@ -75,8 +75,8 @@ pub(crate) mod tests {
         assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
     }
 
-    /// An address that never answers: the queue of its listener is full. Other systems behave
-    /// differently then.
+    /// Returns an address that never answers, because the queue of its listener is full. Other
+    /// systems behave differently then.
     #[cfg(target_os = "linux")]
     pub(crate) fn silent_address() -> (SocketAddr, impl Sized) {
         let (listener, address) = listener();
@@ -100,13 +100,13 @@ pub(crate) mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_silent_address_does_not_keep_the_next_one_from_being_tried() {
+    fn a_silent_address_does_not_block_the_next_one() {
         let (silent, _hold) = silent_address();
         let (_listener, open) = listener();
         let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
         let mut dial = Dial::new(Ok(vec![silent, open]));
-        let begun = Instant::now();
-        let DialProgress::Pending(Some(next)) = advance(&mut dial, begun, poll.registry(), TOKEN)
+        let start = Instant::now();
+        let DialProgress::Pending(Some(next)) = advance(&mut dial, start, poll.registry(), TOKEN)
         else {
             panic!("no timer for the next address");
         };
@@ -119,6 +119,6 @@ pub(crate) mod tests {
             poll.poll(&mut events, None).unwrap();
         };
         assert_eq!(stream.peer_addr().unwrap(), open);
-        assert_eq!(dial.attempts().len(), 1, "the first attempt goes on until one succeeds");
+        assert_eq!(dial.attempts().len(), 1, "the first attempt continues until one succeeds");
     }
 }

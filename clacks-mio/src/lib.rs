@@ -1,17 +1,17 @@
 //! Runs a Clacks tower on bare [`mio`]: one thread, no async runtime.
 //!
 //! The protocol is a state machine in [`clacks_proto`], without sockets, clock or threads. This
-//! crate moves bytes between connections and a [`StateMachine`] and fires one timer, on a thread
-//! that may belong to another program. Only names are looked up on other threads. No rule of the
-//! protocol is in here: there is no timeout and no retry. A tower therefore behaves the same on
-//! every runtime.
+//! crate moves bytes between connections and a [`StateMachine`] and fires one timer. It uses one
+//! thread, which may be that of another loop. Only names are looked up on other threads. The crate
+//! contains no rule of the protocol: it has no timeouts and no retries. A tower therefore behaves
+//! the same on every runtime.
 //!
 //! Read these two types first: [`Reactor`], which runs one tower, and [`Handle`], the application's
-//! way to the tower.
+//! interface to the tower.
 //!
 //! # Two towers that pass a message
 //!
-//! One has a thread of its own. The other one lives in the loop of the program.
+//! The first tower has its own thread. The second one runs in the loop of the program.
 //!
 //! ```
 //! use clacks_mio::{Address, Config, Handle, Message, Notice, Reactor, Seed, SendRate, Tower};
@@ -49,36 +49,36 @@
 //! # }
 //! ```
 //!
-//! [`Tower`] without [`SecureTower`](clacks_proto::tls::SecureTower) speaks clear text: for tests
-//! and trusted networks only.
+//! A [`Tower`] without [`SecureTower`](clacks_proto::tls::SecureTower) does not use TLS. Run it
+//! only in tests and in trusted networks.
 //!
-//! # In a loop of your own
+//! # In your own loop
 //!
-//! A program that waits for other things as well adds the reactor's descriptor
-//! ([`AsFd`](std::os::fd::AsFd), on unixes) to what it waits for. When the descriptor is readable,
-//! or [`next_timeout`](Reactor::next_timeout) is over, a [`turn`](Reactor::turn) with a timeout of
-//! zero does what there is to do. Handles work on the thread of the loop as well. Only waiting is
-//! not possible there, because it would wait for itself: read notices with
-//! [`try_recv`](Notices::try_recv), and ask a [`Wait`] with [`now`](Wait::now) after each turn.
+//! A program with its own event loop adds the reactor's descriptor
+//! ([`AsFd`](std::os::fd::AsFd), on Unix) to its events. When the descriptor is readable, or
+//! [`next_timeout`](Reactor::next_timeout) has passed, the program calls [`turn`](Reactor::turn)
+//! with a timeout of zero. Handles can be used on the thread of the loop. Methods that block must
+//! not be called there, because they would wait for the same thread. Read notices with
+//! [`try_recv`](Notices::try_recv), and call [`Wait::now`] after each turn.
 //!
 //! # Costs
 //!
-//! Everything is bounded, beside what [`Config::max_memory`] bounds for the tower itself:
+//! [`Config::max_memory`] limits the memory of the tower itself. The reactor needs in addition:
 //!
-//! | what | how much |
+//! | item | cost |
 //! |---|---|
-//! | an open connection without work | 0.6 KiB (measured in clear text), the kernel's socket |
-//! | a connection whose peer does not read | 64 KiB more |
+//! | an open connection without work | 0.6 KiB (measured without TLS), and the kernel's socket |
+//! | a connection whose peer does not read | 64 KiB in addition |
 //! | buffers for reading and writing | 2 × 64 KiB for each tower |
 //! | unread notices of a reader | [`NOTICES_CAPACITY`], and [`NOTICES_BYTES`] of message bodies |
-//! | names being looked up | at most 16 threads for each tower, none without look-ups |
+//! | name look-ups | one thread for each look-up in progress, at most 16 for each tower |
 //!
-//! A tower with nothing to do sleeps in the operating system's selector and uses no processor time.
+//! A tower without work sleeps in the operating system's selector and uses no processor time.
 //!
 //! # Features
 //!
-//! None is on by default. `tls` is the feature `tls` of [`clacks_proto`], and re-exports its module
-//! of that name.
+//! No feature is enabled by default. `tls` enables the feature `tls` of [`clacks_proto`], and
+//! re-exports its module `tls`.
 
 mod dial;
 mod links;

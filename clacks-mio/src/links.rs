@@ -1,4 +1,4 @@
-//! All links, and which of them have work to do.
+//! All links of a tower, and the queue of links with work.
 
 use clacks_proto::driver::{Connection, Dial, DialProgress, Readiness, Shared, Turn};
 use clacks_proto::{CloseMode, Event, IoCause, LinkId, StateMachine};
@@ -13,23 +13,23 @@ use crate::dial;
 
 /// The links of a tower.
 ///
-/// The token of a socket is the index of its link. An index is used again, so one batch of events
-/// may still report a socket that is gone: its successor then reads in vain.
+/// The token of a socket is the index of its link. Indices are reused. A batch of events may
+/// therefore report a closed socket. The link that has its index then reads and finds no bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// By index. Grows to the largest number of links that existed at once, which the state machine
-    /// limits.
+    /// By index. The length is the largest number of links that existed at the same time. The state
+    /// machine limits it.
     slots: Vec<Option<Link>>,
-    /// The links with work, once each.
+    /// The links with work. Each link is in the queue at most once.
     ready: VecDeque<LinkId>,
-    /// When dials try the next address.
+    /// The times at which dials start the next attempt.
     dial_timers: BTreeSet<(Instant, LinkId)>,
 }
 
 #[derive(Debug)]
 struct Link {
     id: LinkId,
-    /// The link is in the list of links with work.
+    /// The link is in the queue of links with work.
     is_ready: bool,
     state: State,
 }
@@ -43,17 +43,17 @@ enum State {
 }
 
 impl Links {
-    /// Adds a link whose host has a name that is being looked up.
+    /// Adds a link that waits for the addresses of its host.
     pub(crate) fn add_resolving(&mut self, id: LinkId) {
         self.add(id, State::Resolving);
     }
 
-    /// Adds a link to a host with this address.
+    /// Adds a link that dials an address.
     pub(crate) fn dial(&mut self, id: LinkId, address: SocketAddr) {
         self.add(id, State::Dialling(Dial::new(Ok(vec![address]))));
     }
 
-    /// Begins to dial the addresses of a host whose name was looked up, unless its link has ended.
+    /// Starts to dial the addresses of a host, unless its link has ended.
     pub(crate) fn on_resolved(&mut self, id: LinkId, addresses: Result<Vec<SocketAddr>, IoCause>) {
         if let Some(link) = self.get(id) {
             link.state = State::Dialling(Dial::new(addresses));
@@ -65,7 +65,7 @@ impl Links {
     ///
     /// # Errors
     ///
-    /// If the socket can't be watched. There is no link then.
+    /// Returns an error if the socket cannot be registered. No link is added then.
     pub(crate) fn accept(
         &mut self,
         id: LinkId,
@@ -78,7 +78,7 @@ impl Links {
         Ok(())
     }
 
-    /// Notes that a link has something to send.
+    /// Notes that the state machine has bytes to send on a link.
     pub(crate) fn send(&mut self, id: LinkId) {
         if let Some(Link { state: State::Open(_, connection), .. }) = self.get(id) {
             connection.send();
@@ -86,7 +86,8 @@ impl Links {
         }
     }
 
-    /// Closes a link, or begins to. Returns the terminal event if the link has ended.
+    /// Closes a link, at once or after everything is sent. Returns the terminal event if the link
+    /// has ended.
     pub(crate) fn close(&mut self, link: LinkId, how: CloseMode) -> Option<Event<'static>> {
         let event = match (&mut self.get(link)?.state, how) {
             (State::Open(_, connection), CloseMode::Flush) => {
@@ -101,12 +102,12 @@ impl Links {
         Some(event)
     }
 
-    /// Notes what the operating system reports about a socket.
+    /// Handles an event of a socket.
     pub(crate) fn on_event(&mut self, event: &event::Event) {
         let index = event.token().0;
         match self.slots.get_mut(index) {
             Some(Some(Link { state: State::Open(_, connection), .. })) => {
-                // Errors and ends are found by reading and writing.
+                // Reads and writes return errors and the end of the stream.
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
                     connection.on_readable();
                 }
@@ -120,8 +121,8 @@ impl Links {
         }
     }
 
-    /// Lets all links read what has arrived, even if no event has reported anything. Returns the
-    /// number of links.
+    /// Lets all links read the bytes that have arrived, even if no event has reported them. Returns
+    /// the number of links with work.
     pub(crate) fn read_all(&mut self) -> usize {
         for index in 0..self.slots.len() {
             if let Some(Link { state: State::Open(_, connection), .. }) = &mut self.slots[index] {
@@ -136,12 +137,12 @@ impl Links {
         !self.ready.is_empty()
     }
 
-    /// Returns when [`on_time`](Self::on_time) has something to do.
+    /// Returns the time at which to call [`on_time`](Self::on_time).
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.dial_timers.first().map(|(at, _)| *at)
     }
 
-    /// Lets dials go on whose time has come.
+    /// Continues the dials whose timers are due.
     pub(crate) fn on_time(&mut self, now: Instant) {
         while self.next_timeout().is_some_and(|at| at <= now)
             && let Some((_, id)) = self.dial_timers.pop_first()
@@ -152,7 +153,7 @@ impl Links {
         }
     }
 
-    /// Gives the next link its turn. Returns whether there was one.
+    /// Serves the next link with work. Returns whether there was one.
     pub(crate) fn serve_next<M: StateMachine>(
         &mut self,
         shared: &Shared<M>,
@@ -183,7 +184,7 @@ impl Links {
             State::Open(stream, connection) => match connection.turn(shared, stream) {
                 Turn::Ended(event) => Some(event),
                 Turn::ShutDownWrite => {
-                    // Fails only if the connection has ended, which the next read finds.
+                    // Fails only if the connection has ended. The next read returns that error.
                     let _ = stream.shutdown(Shutdown::Write);
                     None
                 }
@@ -192,7 +193,7 @@ impl Links {
         };
         match end {
             Some(event) => {
-                // The socket is closed first: the state machine may use the index again at once.
+                // The socket is closed first, because the state machine may reuse the index.
                 self.slots[index] = None;
                 shared.handle(event);
             }
@@ -219,7 +220,7 @@ impl Links {
         self.slots.get_mut(id.index())?.as_mut().filter(|link| link.id == id)
     }
 
-    /// Puts a link on the list if it has work and is not on the list.
+    /// Adds a link to the queue if it has work and is not in the queue.
     fn note_work(&mut self, index: usize) {
         let Some(Some(link)) = self.slots.get_mut(index) else { return };
         let has_work = match &link.state {
@@ -235,7 +236,7 @@ impl Links {
 }
 
 fn open(id: LinkId, stream: TcpStream) -> State {
-    // Without the option small messages take longer, nothing else.
+    // Without the option, small messages take longer.
     let _ = stream.set_nodelay(true);
     State::Open(stream, Connection::new(id, Readiness::Edge))
 }
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_resolved_or_dialled_ends_at_once() {
+    fn closing_a_link_without_a_connection_ends_it_at_once() {
         let link = link();
         let mut links = Links::default();
         for how in [CloseMode::Flush, CloseMode::Abort] {
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_a_link_that_has_ended_does_not_reach_its_successor() {
+    fn calls_for_a_link_that_has_ended_do_not_affect_the_next_link_with_its_index() {
         let shared = shared();
         let first = shared.accept(LOCALHOST).unwrap();
         shared.handle(Event::Closed { link: first });
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dial_goes_on_when_its_timer_is_due() {
+    fn a_dial_continues_when_its_timer_is_due() {
         let (mut links, link) = (Links::default(), link());
         links.dial(link, (LOCALHOST, 1).into());
         links.ready.clear();

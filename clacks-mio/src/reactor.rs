@@ -1,4 +1,4 @@
-//! The reactor: one thread that does everything for a tower.
+//! The reactor: runs a tower on one thread.
 
 use clacks_proto::driver::{
     ACCEPTS_PER_TURN, AcceptBackoff, CATCH_UP_TURNS, Handle, LINKS_PER_TURN, OVERDUE, Screen,
@@ -26,29 +26,30 @@ use crate::resolver::Resolver;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// How many events are taken in at a time (guess). The rest comes with the next turn.
+/// The maximum number of events of a turn (guess). The next turn receives the others.
 const EVENTS_PER_TURN: usize = 256;
 
-/// Runs one tower: a state machine, a listening socket, and all connections.
+/// Runs one tower: a state machine, a listener, and all connections.
 ///
-/// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then one of these:
+/// Call [`new`](Self::new), optionally [`screen_with`](Self::screen_with), and then one of these:
 ///
-/// - [`run`](Self::run) gives the thread to the tower until its shutdown is complete.
-/// - [`turn`](Self::turn) does what there is to do and returns, for programs with a loop of their
-///   own. Such a loop sleeps until the reactor's descriptor ([`AsFd`]) is readable, or
-///   [`next_timeout`](Self::next_timeout) is over.
+/// - [`run`](Self::run) runs the tower on this thread until its shutdown is complete.
+/// - [`turn`](Self::turn) does the work that is due and returns, for programs with their own loop.
+///   Such a loop sleeps until the reactor's descriptor ([`AsFd`]) is readable, or
+///   [`next_timeout`](Self::next_timeout) has passed.
 ///
-/// The [`Handle`] is for everything else. Dropping the reactor closes all sockets at once, without
-/// a goodbye to peers.
+/// The application uses the [`Handle`]. Dropping the reactor closes all sockets at once, without a
+/// goodbye to peers.
 pub struct Reactor<M: StateMachine + Send + 'static> {
     poll: Poll,
     events: Events,
-    /// `None` after the end.
+    /// `None` after the end of the tower.
     acceptor: Option<Acceptor>,
     links: Links,
     resolver: Resolver,
     screen: Option<Screen>,
-    /// While the timer is overdue: how many more links have their turn before it fires.
+    /// The number of links that are served before the overdue timer fires. `None` if the timer is
+    /// not overdue.
     catch_up: Option<usize>,
     waker: Arc<ReactorWaker>,
     shared: Arc<Shared<M>>,
@@ -58,12 +59,13 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     /// Returns a reactor for `machine`, and the application's handle to it. The clock of the state
     /// machine starts now.
     ///
-    /// Verbs of the handle work at once. What they ask for happens when the reactor runs.
+    /// The methods of the handle can be called at once. Their effects on peers begin when the
+    /// reactor runs.
     ///
     /// # Errors
     ///
-    /// If the listener can't be made non-blocking or has no address, or there is no selector or
-    /// descriptor left.
+    /// Returns an error if the listener cannot be made non-blocking or has no address, or if no
+    /// selector can be created.
     pub fn new(machine: M, listener: std::net::TcpListener) -> io::Result<(Handle<M>, Self)> {
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
@@ -87,12 +89,12 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         Ok((Handle::new(shared), reactor))
     }
 
-    /// Shows each message that a peer hands over to `screen` before it is queued. Only if
-    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each
-    /// message then waits for its timeout and gets the default verdict.
+    /// Calls `screen` with each message that a peer hands over, before the message is queued. This
+    /// requires [`Config::screening`](clacks_proto::Config::screening). If screening is on and
+    /// there is no function, each message waits for its timeout and gets the default verdict.
     ///
-    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile:
-    /// the function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
+    /// The whole tower waits for the function, so it should be fast. No lock is held during the
+    /// call. The function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
     /// [`Notices`](crate::Notices).
     #[must_use]
     pub fn screen_with(
@@ -107,33 +109,33 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     ///
     /// # Errors
     ///
-    /// If the operating system's selector fails. The reactor is dropped then. Other errors of the
-    /// operating system do not end the tower.
+    /// Returns an error if the operating system's selector fails. The reactor is dropped then.
+    /// Other errors of the operating system do not end the tower.
     pub fn run(mut self) -> io::Result<()> {
         while self.turn(None)? != ShutdownProgress::Done {}
         Ok(())
     }
 
-    /// Waits until there is something to do, but no longer than `timeout` (`None`: as long as it
-    /// takes), does a fair share of it, and returns how far a shutdown has come. After
+    /// Waits until there is work, does a limited part of it, and returns the progress of a
+    /// shutdown. Waits no longer than `timeout`. `None` sets no limit. After
     /// [`Done`](ShutdownProgress::Done) all sockets are closed, and further turns do nothing.
     ///
-    /// A turn may return with nothing done: because of the timeout, [`Handle::wake`], a signal, or
-    /// a false report of the operating system.
+    /// A turn may return without having done anything: after the timeout, [`Handle::wake`], a
+    /// signal, or a spurious event of the operating system.
     ///
     /// # Errors
     ///
-    /// If the operating system's selector fails. The tower is unchanged: try again, or drop the
-    /// reactor.
+    /// Returns an error if the operating system's selector fails. The tower has not changed. Call
+    /// the method again, or drop the reactor.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<ShutdownProgress> {
         if self.acceptor.is_none() {
             return Ok(ShutdownProgress::Done);
         }
         self.wait(timeout.into_iter().chain(self.next_timeout()).min())?;
-        // Before the look at the state machine, so that no later wake-up is missed.
+        // Clear before the actions are polled, so that no later wake-up is missed.
         self.waker.clear();
         self.take_events();
-        self.carry_out_actions();
+        self.execute_actions();
         self.continue_dials();
         self.accept();
         self.serve_links();
@@ -146,8 +148,8 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     }
 
     /// Returns how long a loop may sleep before the next [`turn`](Self::turn) if the descriptor
-    /// does not become readable; `None` for ever. Ask again after every turn, and after every verb
-    /// that was called on this thread. Verbs on other threads make the descriptor readable.
+    /// does not become readable. `None` means no limit. Call it again after each turn, and after
+    /// each use of a handle on this thread. Handles on other threads make the descriptor readable.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         if self.links.have_work() {
@@ -175,7 +177,7 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     fn take_events(&mut self) {
         for event in &self.events {
             match (event.token(), &mut self.acceptor) {
-                (LISTENER, Some(acceptor)) => acceptor.may_wait = true,
+                (LISTENER, Some(acceptor)) => acceptor.may_accept = true,
                 (LISTENER | WAKER, _) => {}
                 _ => self.links.on_event(event),
             }
@@ -198,7 +200,7 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
             {
                 self.shared.handle(Event::Lost { link, cause: IoCause::from(&error) });
             }
-            self.carry_out_actions();
+            self.execute_actions();
         }
     }
 
@@ -208,11 +210,12 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
                 return;
             }
             self.catch_up = self.catch_up.map(|turns| turns.saturating_sub(1));
-            self.carry_out_actions();
+            self.execute_actions();
         }
     }
 
-    /// Fires the timer if it is due. Links read what has arrived before an overdue timer fires.
+    /// Fires the timer if it is due. Before an overdue timer fires, links read the bytes that have
+    /// arrived.
     fn fire_timer(&mut self) {
         let (now, wakeup) = (self.shared.now(), self.shared.next_wakeup());
         if wakeup > now {
@@ -226,12 +229,12 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
             _ => {
                 self.catch_up = None;
                 self.shared.handle(Event::TimerFired);
-                self.carry_out_actions();
+                self.execute_actions();
             }
         }
     }
 
-    fn carry_out_actions(&mut self) {
+    fn execute_actions(&mut self) {
         while let Some(action) = self.shared.poll_action() {
             match action {
                 Action::Connect { link, address } => self.dial(link, &address),
@@ -262,8 +265,8 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         }
     }
 
-    /// Closes all sockets, and then ends the tower, so that all sockets are closed when waiting
-    /// handles learn of the end.
+    /// Closes all sockets, and then ends the tower. All sockets are closed before the waits of
+    /// handles end.
     fn end(&mut self) {
         self.links.clear();
         self.acceptor = None;
@@ -277,8 +280,8 @@ impl<M: StateMachine + Send + 'static> Drop for Reactor<M> {
     }
 }
 
-/// Readable when a [`turn`](Reactor::turn) has something to do. For other loops to wait on, and for
-/// nothing else.
+/// The descriptor is readable when a [`turn`](Reactor::turn) has work. Use it only to wait in
+/// another loop.
 #[cfg(unix)]
 impl<M: StateMachine + Send + 'static> AsFd for Reactor<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -301,39 +304,40 @@ impl<M: StateMachine + Send + 'static> fmt::Debug for Reactor<M> {
     }
 }
 
-/// The listening socket.
+/// Accepts connections.
 struct Acceptor {
     listener: TcpListener,
-    /// A connection may wait. The operating system reports the first one only.
-    may_wait: bool,
-    /// When to try again after an error.
-    rest_until: std::time::Instant,
+    /// The queue of the listener may contain a connection. The operating system reports only the
+    /// first one.
+    may_accept: bool,
+    /// The time of the next attempt after an error.
+    retry_at: std::time::Instant,
     backoff: AcceptBackoff,
 }
 
 impl Acceptor {
     fn new(listener: TcpListener) -> Self {
-        let rest_until = std::time::Instant::now();
-        Self { listener, may_wait: true, rest_until, backoff: AcceptBackoff::default() }
+        let retry_at = std::time::Instant::now();
+        Self { listener, may_accept: true, retry_at, backoff: AcceptBackoff::default() }
     }
 
-    /// Returns when [`accept`](Self::accept) may return a connection; `None` if the operating
-    /// system will report it.
+    /// Returns when to call [`accept`](Self::accept). `None` if the operating system will report
+    /// the next connection.
     fn next_timeout(&self) -> Option<std::time::Instant> {
-        self.may_wait.then_some(self.rest_until)
+        self.may_accept.then_some(self.retry_at)
     }
 
-    /// Returns the next connection if one waits. No error is a reason to stop.
+    /// Returns the next connection if there is one.
     fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        while self.may_wait && self.rest_until <= std::time::Instant::now() {
+        while self.may_accept && self.retry_at <= std::time::Instant::now() {
             match self.listener.accept() {
                 Ok(accepted) => {
                     self.backoff.on_accepted();
                     return Some(accepted);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.may_wait = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.may_accept = false,
                 Err(error) => {
-                    self.rest_until = std::time::Instant::now() + self.backoff.on_error(&error);
+                    self.retry_at = std::time::Instant::now() + self.backoff.on_error(&error);
                 }
             }
         }
@@ -341,11 +345,11 @@ impl Acceptor {
     }
 }
 
-/// Makes the reactor return from its turn, from any thread.
+/// Wakes the reactor from any thread.
 #[derive(Debug)]
 pub(crate) struct ReactorWaker {
     waker: Waker,
-    /// The reactor was woken and has not begun to look.
+    /// The reactor was woken and has not cleared the wake-up.
     is_woken: AtomicBool,
 }
 
@@ -354,12 +358,13 @@ impl ReactorWaker {
         Self { waker, is_woken: AtomicBool::new(false) }
     }
 
-    /// Wakes the reactor. One system call, however often it is called before the reactor looks.
+    /// Makes the reactor return from its current or next wait. Several calls before
+    /// [`clear`](Self::clear) cost one system call.
     pub(crate) fn wake(&self) {
         if !self.is_woken.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
-            // The next call tries again.
+            // Lets the next call try again.
             self.is_woken.store(false, Ordering::SeqCst);
             tracing::warn!(%error, "cannot wake a reactor");
         }
@@ -392,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_links_leave_turns_to_everything_else() {
+    fn a_turn_serves_a_limited_number_of_links() {
         let mut reactor = reactor();
         let to = reactor.shared.local_addr();
         let connect = |_| std::net::TcpStream::connect(to).unwrap();

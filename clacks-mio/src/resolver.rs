@@ -1,4 +1,4 @@
-//! Looking up names on threads beside the reactor.
+//! Name look-ups on other threads.
 
 use clacks_proto::driver::{MAX_LOOKUPS, look_up};
 use clacks_proto::{IoCause, LinkId, Name};
@@ -10,8 +10,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::reactor::ReactorWaker;
 
-/// Looks up the names of links that dial, a limited number at a time. Without look-ups there is no
-/// thread.
+/// Looks up the names of links that dial, a limited number at a time. Each look-up in progress has
+/// a thread.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     /// At most one for each link.
@@ -26,7 +26,7 @@ pub(crate) struct Resolver {
 type Answer = (LinkId, Result<Vec<SocketAddr>, IoCause>);
 
 impl Resolver {
-    /// Wakes the reactor whenever there is an answer.
+    /// Returns a resolver that wakes the reactor after each answer.
     pub(crate) fn new(waker: Arc<ReactorWaker>) -> Self {
         let (sender, answers) = mpsc::channel();
         Self { waiting: VecDeque::new(), running: 0, sender, answers, waker }
@@ -37,7 +37,7 @@ impl Resolver {
         self.start_waiting();
     }
 
-    /// Forgets a look-up that has not begun. One that has begun ends when it ends.
+    /// Removes a look-up that has not started. A look-up in progress continues.
     pub(crate) fn cancel(&mut self, link: LinkId) {
         self.waiting.retain(|(waiting, ..)| *waiting != link);
     }
@@ -113,7 +113,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut resolver = resolver(&poll);
         let links = links(MAX_LOOKUPS + 2);
-        // As if the limit was reached.
+        // Simulates that the limit is reached.
         resolver.running = MAX_LOOKUPS;
         for link in &links[..2] {
             resolver.look_up(*link, Name::new("localhost").unwrap(), PORT);

@@ -5,9 +5,9 @@
 //! cargo run --package clacks-smol --example original -- key.pem cert.pem
 //! ```
 //!
-//! The key and the certificate are in PEM, as for the original's `init(key, cert)`. Without them
-//! the example generates a key, which the original can't. It ends when a message has passed from
-//! the tower to a remote tower and back.
+//! The key and the certificate are in PEM, as for `init(key, cert)` of the original. Without them
+//! the example generates a key, which the original does not do. The example ends when a message has
+//! moved from the tower to a remote tower and back.
 
 use std::error::Error;
 use std::fs;
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // tower = Clacks(); tower.init(key, cert)
     let tower = start(&identity)?;
 
-    // The original calls functions. Here a reader gets all notices, in order.
+    // The original calls functions. Here a reader returns all notices in order.
     let mut notices = tower.notices();
 
     // tower.enqueue(message)
@@ -66,13 +66,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // The original has no orderly end.
+    // The original has no shutdown.
     let lost = smol::block_on(async { tower.shutdown().await + remote.shutdown().await });
     println!("messages that no tower took: {lost}");
     Ok(())
 }
 
-/// Starts a tower on the loopback interface, which runs on smol's threads.
+/// Starts a tower on the loopback interface. It runs on smol's threads.
 fn start(identity: &Identity) -> Result<Handle<SecureTower>, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut config = Config::default();

@@ -1,4 +1,4 @@
-//! Two towers that pass a message, with TLS, on the loopback interface.
+//! Passes a message between two towers with TLS on the loopback interface.
 //!
 //! ```sh
 //! cargo run --package clacks-smol --example two_drivers
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if let Some(to) = delivery.and_then(|delivery| delivery.to) {
             println!("{}: delivered to {to}", lipwig.address());
         }
-        // The tower that shuts down last has nobody to hand its messages to.
+        // The tower that shuts down last has no peer for its messages.
         let (first, last) = (lipwig.shutdown().await, princess.shutdown().await);
         println!("messages that no tower took: {}", first + last);
         Ok(())

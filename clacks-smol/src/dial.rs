@@ -1,4 +1,4 @@
-//! Opening a connection to an address.
+//! Dials: resolves the name of a host and connects to one of its addresses.
 
 use clacks_proto::driver::{Dial, DialProgress, is_connected, is_in_progress, look_up};
 use clacks_proto::{Address, Host, IoCause};
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// Connects to one of the addresses of a host. Does not limit how long that takes: drop the future
-/// to give up. Each name that is looked up takes one permit of `lookups`.
+/// Connects to one of the addresses of a host. There is no timeout. Dropping the future cancels the
+/// dial. Each look-up of a name takes one permit of `lookups`.
 pub(crate) async fn connect(
     address: &Address,
     lookups: &Arc<Semaphore>,
 ) -> Result<Async<TcpStream>, IoCause> {
-    carry_out(Dial::new(resolve(address, lookups).await)).await
+    execute(Dial::new(resolve(address, lookups).await)).await
 }
 
 async fn resolve(address: &Address, lookups: &Arc<Semaphore>) -> Result<Vec<SocketAddr>, IoCause> {
@@ -28,23 +28,23 @@ async fn resolve(address: &Address, lookups: &Arc<Semaphore>) -> Result<Vec<Sock
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(ip, address.port().get())]),
         Host::Name(name) => name.clone(),
     };
-    // The thread holds the permit, because it runs on when the dial is given up.
+    // The thread holds the permit, because it continues when the dial is cancelled.
     let permit = lookups.acquire_arc().await;
     let (sender, answer) = channel::bounded(1);
     look_up(name, address.port(), move |resolved| {
         drop(permit);
-        // Fails if the dial was given up.
+        // Fails if the dial was cancelled.
         let _ = sender.try_send(resolved);
     })
     .map_err(|_| IoCause::Exhausted)?;
     answer.recv().await.unwrap_or(Err(IoCause::Resolve))
 }
 
-async fn carry_out(mut dial: Dial<Async<TcpStream>>) -> Result<Async<TcpStream>, IoCause> {
+async fn execute(mut dial: Dial<Async<TcpStream>>) -> Result<Async<TcpStream>, IoCause> {
     let (mut timer, mut armed) = (Timer::never(), None);
     poll_fn(move |context| {
         loop {
-            match dial.advance(Instant::now(), begin, is_done) {
+            match dial.advance(Instant::now(), start, is_done) {
                 DialProgress::Connected(stream) => return Poll::Ready(Ok(stream)),
                 DialProgress::Failed(cause) => return Poll::Ready(Err(cause)),
                 DialProgress::Pending(until) => {
@@ -54,7 +54,7 @@ async fn carry_out(mut dial: Dial<Async<TcpStream>>) -> Result<Async<TcpStream>,
                     }
                 }
             }
-            // All of them are asked, because each is to wake this task.
+            // All attempts are polled, so that each one wakes this task.
             let mut is_ready = Pin::new(&mut timer).poll(context).is_ready();
             for attempt in dial.attempts() {
                 is_ready |= matches!(attempt.poll_writable(context), Poll::Ready(Ok(())));
@@ -67,8 +67,8 @@ async fn carry_out(mut dial: Dial<Async<TcpStream>>) -> Result<Async<TcpStream>,
     .await
 }
 
-/// Begins to connect.
-fn begin(address: SocketAddr) -> io::Result<Async<TcpStream>> {
+/// Starts an attempt to connect.
+fn start(address: SocketAddr) -> io::Result<Async<TcpStream>> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
@@ -101,12 +101,12 @@ mod tests {
     }
 
     fn finish(addresses: Result<Vec<SocketAddr>, IoCause>) -> Result<SocketAddr, IoCause> {
-        let stream = smol::block_on(carry_out(Dial::new(addresses)))?;
+        let stream = smol::block_on(execute(Dial::new(addresses)))?;
         Ok(stream.get_ref().peer_addr().unwrap())
     }
 
     #[test]
-    fn each_address_is_tried_until_one_answers() {
+    fn each_address_is_dialled_until_one_accepts() {
         let (_listener, open) = listener();
         let (closed, _hold) = closed_port();
         assert_eq!(finish(Ok(vec![closed, open, closed])), Ok(open));
@@ -120,11 +120,11 @@ mod tests {
         assert_eq!(finish(Err(IoCause::Exhausted)), Err(IoCause::Exhausted));
     }
 
-    /// The queue of the listener of the silent address is full. Other systems behave differently
+    /// An address is silent if the queue of its listener is full. Other systems behave differently
     /// then.
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_silent_address_does_not_keep_the_next_one_from_being_tried() {
+    fn a_silent_address_does_not_block_the_next_one() {
         let (_silent_listener, silent) = listener();
         let timeout = std::time::Duration::from_millis(500);
         let connect = || TcpStream::connect_timeout(&silent, timeout).ok();

@@ -21,11 +21,11 @@ use std::task::Poll;
 use crate::link::{ABORT, FLUSH, Link, READ, SEND};
 use crate::signal::Signal;
 
-/// Runs one tower: a state machine, a listening socket, and all connections.
+/// Runs one tower: a state machine, a listener, and all connections.
 ///
-/// Call [`new`](Self::new), perhaps [`screen_with`](Self::screen_with), and then
-/// [`run`](Self::run), which returns the future that runs the tower. The [`Handle`] is for
-/// everything else.
+/// Call [`new`](Self::new), optionally [`screen_with`](Self::screen_with), and then
+/// [`run`](Self::run), which returns the future that runs the tower. The application uses the
+/// [`Handle`].
 pub struct Driver<M: StateMachine + Send + 'static> {
     listener: TcpListener,
     screen: Option<Screen>,
@@ -45,11 +45,12 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
     /// Returns a driver for `machine`, and the application's handle to it. The clock of the state
     /// machine starts now.
     ///
-    /// Verbs of the handle work at once. What they ask for happens when the driver runs.
+    /// The methods of the handle can be called at once. Their effects on peers begin when the
+    /// driver runs.
     ///
     /// # Errors
     ///
-    /// If the listener can't be made non-blocking or has no address.
+    /// Returns an error if the listener cannot be made non-blocking or has no address.
     pub fn new(machine: M, listener: TcpListener) -> io::Result<(Handle<M>, Self)> {
         listener.set_nonblocking(true)?;
         let wake = Arc::new(Signal::default());
@@ -61,12 +62,12 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
         Ok((handle, Self { listener, screen: None, tower: Running(Arc::new(core)) }))
     }
 
-    /// Shows each message that a peer hands over to `screen` before it is queued. Only if
-    /// [`Config::screening`](clacks_proto::Config::screening) is on. Without such a function, each
-    /// message then waits for its timeout and gets the default verdict.
+    /// Calls `screen` with each message that a peer hands over, before the message is queued. This
+    /// requires [`Config::screening`](clacks_proto::Config::screening). If screening is on and
+    /// there is no function, each message waits for its timeout and gets the default verdict.
     ///
-    /// The whole tower waits for the function, so it should be quick. No lock is held meanwhile:
-    /// the function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
+    /// The whole tower waits for the function, so it should be fast. No lock is held during the
+    /// call. The function may use a [`Handle`], but must not block on a [`Wait`](crate::Wait) or on
     /// [`Notices`](crate::Notices).
     #[must_use]
     pub fn screen_with(
@@ -79,18 +80,17 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
 
     /// Runs the tower until its shutdown is complete.
     ///
-    /// Works on any executor: the tasks of the tower run on an executor of its own, inside this
+    /// Any executor can run the future. The tasks of the tower run on another executor, inside the
     /// future. Dropping the future closes all sockets at once, without a goodbye to peers.
     ///
     /// # Errors
     ///
-    /// If the reactor can't watch the listener. Later errors of the operating system do not end the
-    /// tower.
+    /// Returns an error if the listener cannot be registered with the reactor. Later errors of the
+    /// operating system do not end the tower.
     pub async fn run(self) -> io::Result<()> {
         let Self { listener, screen, tower } = self;
         let listener = Async::new_nonblocking(listener)?;
-        // Dropped before `tower`, so that all sockets are closed when waiting handles learn of the
-        // end.
+        // Dropped before `tower`: all sockets are closed before the waits of handles end.
         let executor = Executor::new();
         let tasks = Tasks { core: &tower.0, executor: &executor };
         future::or(tasks.work(screen), tasks.accept(&listener)).await;
@@ -105,10 +105,10 @@ impl<M: StateMachine + Send + 'static> fmt::Debug for Driver<M> {
     }
 }
 
-/// There is something for the main task to do.
+/// The main task must execute actions.
 const WAKE: u8 = 1;
 
-/// What the tasks of a tower have in common.
+/// The state that the tasks of a tower share.
 pub(crate) struct Core<M> {
     pub(crate) shared: Arc<Shared<M>>,
     /// Permits to look up a name.
@@ -150,16 +150,16 @@ struct Tasks<'a, M> {
 }
 
 impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
-    /// Runs the links, carries out what the state machine asks for, and fires its timer, until a
+    /// Runs the links, executes the actions of the state machine, and fires its timer, until a
     /// shutdown is complete.
     async fn work(&self, mut screen: Option<Screen>) {
         let shared = &self.core.shared;
         let (mut timer, mut armed) = (Timer::never(), Instant::FAR_FUTURE);
         loop {
             for _ in 0..LINKS_PER_TURN {
-                self.carry_out_actions(&mut screen);
+                self.execute_actions(&mut screen);
                 if self.fire_timer().await {
-                    self.carry_out_actions(&mut screen);
+                    self.execute_actions(&mut screen);
                     armed = Instant::FAR_FUTURE;
                 }
                 if shared.shutdown_progress() == ShutdownProgress::Done {
@@ -170,18 +170,18 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
                     armed = wakeup;
                     timer = shared.to_std(wakeup).map_or_else(Timer::never, Timer::at);
                 }
-                // Links come first: the timer may always be due, and verbs may be called all the
-                // time. Both are looked at above, whatever ends the wait.
+                // Links come first: the timer may always be due, and handles may be used all the
+                // time. Both are checked above after each wait.
                 let timeout = async { _ = (&mut timer).await };
                 future::or(self.executor.tick(), future::or(self.woken(), timeout)).await;
             }
-            // New connections, and everything else on this thread, have their turn.
+            // Lets this thread accept connections and run other tasks.
             future::yield_now().await;
         }
     }
 
-    /// Fires the timer if it is due. Returns whether it was. Links read what has arrived before an
-    /// overdue timer fires.
+    /// Fires the timer if it is due. Returns whether it was due. Before an overdue timer fires,
+    /// links read the bytes that have arrived.
     async fn fire_timer(&self) -> bool {
         let shared = &self.core.shared;
         let (now, wakeup) = (shared.now(), shared.next_wakeup());
@@ -195,7 +195,7 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
         true
     }
 
-    /// Waits until a verb was called or a connection accepted.
+    /// Waits until a handle was used or a connection was accepted.
     async fn woken(&self) {
         poll_fn(|context| match self.core.wake.take(context) {
             0 => Poll::Pending,
@@ -204,7 +204,7 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
         .await;
     }
 
-    /// Lets links read what has arrived, even if the reactor has not reported anything.
+    /// Lets links read the bytes that have arrived, even if the reactor has not reported them.
     async fn catch_up(&self) {
         let links: Vec<_> = self.core.links().values().cloned().collect();
         links.iter().for_each(|commands| commands.set(READ));
@@ -218,7 +218,7 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
         }
     }
 
-    fn carry_out_actions(&self, screen: &mut Option<Screen>) {
+    fn execute_actions(&self, screen: &mut Option<Screen>) {
         while let Some(action) = self.core.shared.poll_action() {
             match action {
                 Action::Connect { link, address } => {
@@ -237,7 +237,7 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
         }
     }
 
-    /// Accepts connections. No error is a reason to stop.
+    /// Accepts connections. Errors do not end it.
     async fn accept(&self, listener: &Async<TcpListener>) {
         let mut backoff = AcceptBackoff::default();
         loop {
@@ -258,8 +258,8 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
     }
 }
 
-/// Waits for a connection. After a try in vain, it tries again only when the reactor has reported a
-/// connection: this future is polled whenever any link of the tower wakes the main task.
+/// Waits for a connection. After an attempt without a connection, the next attempt waits for the
+/// reactor to report one, because each wake-up of the main task polls this future.
 async fn accept_waiting(
     listener: &Async<TcpListener>,
 ) -> io::Result<(Async<TcpStream>, SocketAddr)> {
@@ -285,11 +285,11 @@ mod tests {
     use std::task::{Context, Wake, Waker};
     use std::time::Duration;
 
-    /// A tower that may always have something to do.
+    /// A tower whose timer is always due, or that always wakes the driver.
     struct Restless {
         tower: Tower,
         is_always_due: bool,
-        /// Woken whenever the driver polls actions, as by a verb on another thread.
+        /// Woken each time the driver polls actions, as by a handle on another thread.
         wake: Arc<OnceLock<Arc<Signal>>>,
         /// The number of bytes that links have passed.
         received: Arc<AtomicUsize>,
@@ -351,7 +351,7 @@ mod tests {
         let turns = Arc::new(AtomicUsize::new(0));
         let counted = turns.clone();
         let busy = async move {
-            // It ends some time, so that a driver that never stops serving it fails a test.
+            // It ends, so that a test fails instead of hanging if the driver serves only this task.
             while counted.fetch_add(1, Ordering::SeqCst) < 1_000 {
                 future::yield_now().await;
             }
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn links_timers_and_verbs_that_are_always_busy_do_not_hold_up_each_other() {
+    fn busy_links_a_busy_timer_and_busy_handles_do_not_delay_each_other() {
         for (is_always_due, is_always_woken) in
             [(false, false), (true, false), (false, true), (true, true)]
         {
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_has_ended_is_forgotten() {
+    fn a_link_that_has_ended_is_removed() {
         let driver = driver(false, false);
         let core = driver.tower.0.clone();
         let caller = TcpStream::connect(core.shared.local_addr()).unwrap();

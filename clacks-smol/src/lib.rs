@@ -2,11 +2,11 @@
 //!
 //! The protocol is a state machine in [`clacks_proto`], without sockets, clock or threads. This
 //! crate moves bytes between connections and a [`StateMachine`], fires one timer and looks up
-//! names. No rule of the protocol is in here: there is no timeout and no retry. A tower therefore
+//! names. It contains no rule of the protocol: it has no timeouts and no retries. A tower therefore
 //! behaves the same on every runtime.
 //!
 //! Read these two types first: [`Driver`], whose future runs one tower, and [`Handle`], the
-//! application's way to the tower.
+//! application's interface to the tower.
 //!
 //! # Two towers that pass a message
 //!
@@ -46,28 +46,28 @@
 //! # }
 //! ```
 //!
-//! [`Tower`] without [`SecureTower`](clacks_proto::tls::SecureTower) speaks clear text: for tests
-//! and trusted networks only.
+//! A [`Tower`] without [`SecureTower`](clacks_proto::tls::SecureTower) does not use TLS. Run it
+//! only in tests and in trusted networks.
 //!
 //! # Costs
 //!
-//! Everything is bounded, beside what [`Config::max_memory`] bounds for the tower itself:
+//! [`Config::max_memory`] limits the memory of the tower itself. The driver needs in addition:
 //!
-//! | what | how much |
+//! | item | cost |
 //! |---|---|
-//! | an open connection without work | 1 KiB (measured in clear text), the kernel's socket |
-//! | a connection whose peer does not read | 64 KiB more |
+//! | an open connection without work | 1 KiB (measured without TLS), and the kernel's socket |
+//! | a connection whose peer does not read | 64 KiB in addition |
 //! | buffers for reading and writing | 2 × 64 KiB for each tower |
 //! | unread notices of a reader | [`NOTICES_CAPACITY`], and [`NOTICES_BYTES`] of message bodies |
-//! | names being looked up | at most 16 threads for each tower, none without look-ups |
+//! | name look-ups | one thread for each look-up in progress, at most 16 for each tower |
 //!
-//! All tasks of a tower run inside the future of [`Driver::run`], so a tower uses one core at most.
-//! Towers in one process share the reactor of [`smol`], and nothing else.
+//! All tasks of a tower run inside the future of [`Driver::run`], so a tower uses at most one core.
+//! Towers in one process share only the reactor of [`smol`].
 //!
 //! # Features
 //!
-//! None is on by default. `tls` is the feature `tls` of [`clacks_proto`], and re-exports its module
-//! of that name.
+//! No feature is enabled by default. `tls` enables the feature `tls` of [`clacks_proto`], and
+//! re-exports its module `tls`.
 
 mod dial;
 mod driver;

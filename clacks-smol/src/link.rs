@@ -1,4 +1,4 @@
-//! The task of a link: a dial if need be, then the bytes of the connection, then its end.
+//! The task of a link: dials if the link is outbound, moves bytes, and reports the end.
 
 use clacks_proto::driver::{Connection, Readiness, Turn};
 use clacks_proto::{Address, Event, IoCause, LinkId, StateMachine};
@@ -20,7 +20,7 @@ pub(crate) const SEND: u8 = 1;
 pub(crate) const FLUSH: u8 = 2;
 /// Close the connection at once.
 pub(crate) const ABORT: u8 = 4;
-/// Read what has arrived, even if the reactor has not reported anything.
+/// Read the bytes that have arrived, even if the reactor has not reported them.
 pub(crate) const READ: u8 = 8;
 
 /// A link. It passes exactly one terminal event to the state machine, after its socket is closed.
@@ -66,9 +66,9 @@ impl<M: StateMachine> Link<M> {
     /// Moves the bytes of a connection. Returns the terminal event at the end.
     async fn move_bytes(&self, stream: &Async<TcpStream>) -> Event<'static> {
         let mut connection = Connection::new(self.id, Readiness::Level);
-        // Each future is kept until it is ready. `Async::poll_readable` does not do that. It misses
-        // each event that another thread already waited for when this task began to wait. If this
-        // thread is busy, that can be all events for seconds.
+        // Each future is kept until it is ready. `Async::poll_readable` would ignore the first event
+        // if another thread was waiting for events when this task registered, and would register
+        // again. If this thread is busy, that can repeat for seconds.
         let (mut readable, mut writable) = (stream.readable(), stream.writable());
         let mut poll_ready = |connection: &mut Connection, context: &mut Context<'_>| {
             if connection.wants_readable() && Pin::new(&mut readable).poll(context)?.is_ready() {
@@ -84,7 +84,7 @@ impl<M: StateMachine> Link<M> {
         poll_fn(|context| self.poll_end(&mut connection, stream, &mut poll_ready, context)).await
     }
 
-    /// Moves bytes as long as there are any. `poll_ready` waits until the socket is ready for the
+    /// Moves bytes until the socket is not ready. `poll_ready` then waits until it is ready for the
     /// work of the connection.
     fn poll_end(
         &self,
@@ -114,7 +114,7 @@ impl<M: StateMachine> Link<M> {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                // Fails only if the connection has ended, which the next read finds.
+                // Fails only if the connection has ended. The next read returns that error.
                 Turn::ShutDownWrite => _ = stream.get_ref().shutdown(Shutdown::Write),
                 Turn::Idle => {}
             }

@@ -4,7 +4,7 @@ use atomic_waker::AtomicWaker;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Context;
 
-/// Up to eight flags, with room for the waker of the one task that waits for them.
+/// Up to eight flags, and the waker of the one task that waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     flags: AtomicU8,
@@ -12,16 +12,16 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
-    /// Sets a flag, and wakes the task that waits. A flag that is set already has woken it.
+    /// Sets a flag. Wakes the waiting task if the flag was not set.
     pub(crate) fn set(&self, flag: u8) {
         if self.flags.fetch_or(flag, Ordering::AcqRel) & flag == 0 {
             self.waker.wake();
         }
     }
 
-    /// Returns the flags and clears them. The task is woken when a flag is set from now on.
+    /// Returns the flags and clears them. The task is woken when a flag is set later.
     pub(crate) fn take(&self, context: &Context<'_>) -> u8 {
-        // Before the look, so that no flag is missed.
+        // Register before the check, so that no flag is missed.
         self.waker.register(context.waker());
         self.flags.swap(0, Ordering::AcqRel)
     }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_gets_all_flags_that_were_set_before_and_while_it_waits() {
+    fn a_task_receives_the_flags_that_were_set_before_and_during_its_wait() {
         let signal = Signal::default();
         signal.set(1);
         signal.set(4);
