@@ -220,8 +220,7 @@ fn the_second_ctrl_c_ends_it_at_once() {
     let folder = tempdir().unwrap();
     let pipe = folder.path().join("trace");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Nobody reads what is written: before the command looks up for the first time, the pipe is
-    // full.
+    // The test does not read the pipe. The pipe is full before the command checks for signals.
     let _held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let mut running =
         Running::start(&[&ENDLESS[..], &["--trace", pipe.to_str().unwrap()]].concat());

@@ -1,7 +1,7 @@
 //! What a pop and a push cost, beside the standard library's heap in the same run.
 //!
-//! The "hold" model: a fixed number of pending events; each popped one is pushed again after a random
-//! delay. Run it with `cargo bench --manifest-path benches/Cargo.toml --bench agenda`.
+//! The "hold" model: a fixed number of pending events. Each popped event is pushed again after a
+//! random delay. Run it with `cargo bench --manifest-path benches/Cargo.toml --bench agenda`.
 #![allow(missing_docs, reason = "made by criterion's macros")]
 
 #[allow(dead_code, reason = "a part of the crate")]

@@ -66,9 +66,9 @@ impl<M: StateMachine> Link<M> {
     /// Moves the bytes of a connection. Returns the terminal event at the end.
     async fn move_bytes(&self, stream: &Async<TcpStream>) -> Event<'static> {
         let mut connection = Connection::new(self.id, Readiness::Level);
-        // Each future is kept until it is ready. `Async::poll_readable` would ignore the first event
-        // if another thread was waiting for events when this task registered, and would register
-        // again. If this thread is busy, that can repeat for seconds.
+        // Each future is kept until it is ready. `Async::poll_readable` would ignore the first
+        // event if another thread was waiting for events when this task registered, and would
+        // register again. If this thread is busy, that can repeat for seconds.
         let (mut readable, mut writable) = (stream.readable(), stream.writable());
         let mut poll_ready = |connection: &mut Connection, context: &mut Context<'_>| {
             if connection.wants_readable() && Pin::new(&mut readable).poll(context)?.is_ready() {

@@ -133,8 +133,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time as somebody wants it who watches it grow: whole seconds, or milliseconds when it is
-/// short.
+/// Rounds a time for display: to milliseconds below 10 s, otherwise to seconds.
 fn rough(time: Duration) -> humantime::FormattedDuration {
     let time = match time.as_secs() {
         0..10 => Duration::from_millis(millis(time)),

@@ -1,5 +1,4 @@
-//! Many runs on several threads. What is told of them, and in which order, does not depend on how
-//! many threads there are.
+//! Many runs on several threads. The number of threads changes neither the output nor its order.
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -34,8 +34,7 @@ pub(crate) fn one_of_theirs_and_three_of_ours(runtimes: Runtimes) {
     }
 }
 
-/// For how many seconds' worth of messages they circulate: few, unless somebody has the patience
-/// for more.
+/// Returns for how many seconds messages circulate: `CLACKS_NODE_SECONDS`, or 3.
 fn seconds() -> u64 {
     std::env::var("CLACKS_NODE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
@@ -133,8 +132,8 @@ fn one_network(package: &Path, runtimes: Runtimes, theirs: usize, ours: usize) {
     both.ours.push((tower, identity));
     both.all_meet();
 
-    // Theirs dies and comes back. Messages enough are left: what a tower holds when it is killed is
-    // gone.
+    // A JavaScript tower is killed and restarted. It loses the messages that it holds, so more are
+    // enqueued.
     for (tower, _) in &both.ours {
         (0..20).for_each(|n| tower.enqueue_text(&format!("more talk {n}")));
     }

@@ -12,29 +12,41 @@ use super::towers::Towers;
 /// By how much the bound is longer than what the argument gives.
 const GENEROSITY: f64 = 2.0;
 
-/// What is added to each logarithm, so that small networks too hardly ever need the generosity: e^-3 is one in twenty.
+/// What is added to each logarithm, so that small networks too hardly ever need the generosity:
+/// e^-3 is one in twenty.
 const SLACK: f64 = 3.0;
 
 impl Scenario {
-    /// How long after the last fault every running tower must know every other running one as alive. `None` when nobody can promise that:
-    /// towers are never drawn, or learned, or there is no room for all.
+    /// How long after the last fault every running tower must know every other running one as
+    /// alive. `None` when nobody can promise that: towers are never drawn, or learned, or there is
+    /// no room for all.
     ///
     /// # Why so long
     ///
-    /// With *n* towers, each of which draws a recipient at least *r* times a second: once a heartbeat, or, when no tower can lose its queue, as often as
-    /// it holds one of *M* messages, which is the share *M* / (*M* + *n* (1 + send rate × latency)) of its ticks. The bound is twice the sum of:
+    /// With *n* towers, each of which draws a recipient at least *r* times a second: once a
+    /// heartbeat, or, when no tower can lose its queue, as often as it holds one of *M* messages,
+    /// which is the share *M* / (*M* + *n* (1 + send rate × latency)) of its ticks. The bound is
+    /// twice the sum of:
     ///
-    /// - **Noticing.** Whatever was on its way when the last fault ended is given up: two attempts with all their time-outs, a back-off, and one more draw.
-    /// - **Finding the lost.** Nobody stays lost after a draw, for now it succeeds. A tower that has lost *l* others needs *l* draws that go to the
-    ///   lost, of which each is one with the chance *q* = lost : all odds. Chernoff's bound, with *c* = ln *n* + 3 so that it holds for all towers together, gives
-    ///   (√(2c) + √(2c + 4l))² / 4 of *q* draws. When some of the lost never come back, they stay among those drawn, and the last one is found like the
-    ///   coupon collector's last coupon: *l* (ln *n* + ln *l* + 3) of *q* draws, *l* counting those who are gone. Where others may be dead by then, *q* is the chance of the dead.
-    /// - **Hearing of each other.** Each draw tells somebody a name, any of at most *n* - 1. While few know a tower, those who know it grow by the share
-    ///   *r* / (*n* - 1) a second at least: ln *n* times its inverse until half do. From then on each of the *n*² pairs is named, in one direction or the other, once in as
-    ///   long: 2 ln *n* + 3 times that until all are. New ones come first in the draw: one more draw for each name.
-    /// - **Room to learn.** Names come in vain while the allowance for friends is used up: at most `every` for each name beyond its burst.
+    /// - **Noticing.** Whatever was on its way when the last fault ended is given up: two attempts
+    ///   with all their time-outs, a back-off, and one more draw.
+    /// - **Finding the lost.** Nobody stays lost after a draw, for now it succeeds. A tower that
+    ///   has lost *l* others needs *l* draws that go to the lost, of which each is one with the
+    ///   chance *q* = lost : all odds. Chernoff's bound, with *c* = ln *n* + 3 so that it holds for
+    ///   all towers together, gives (√(2c) + √(2c + 4l))² / 4 of *q* draws. When some of the lost
+    ///   never come back, they stay among those drawn, and the last one is found like the coupon
+    ///   collector's last coupon: *l* (ln *n* + ln *l* + 3) of *q* draws, *l* counting those who
+    ///   are gone. Where others may be dead by then, *q* is the chance of the dead.
+    /// - **Hearing of each other.** Each draw tells somebody a name, any of at most *n* - 1. While
+    ///   few know a tower, those who know it grow by the share *r* / (*n* - 1) a second at least:
+    ///   ln *n* times its inverse until half do. From then on each of the *n*² pairs is named, in
+    ///   one direction or the other, once in as long: 2 ln *n* + 3 times that until all are. New
+    ///   ones come first in the draw: one more draw for each name.
+    /// - **Room to learn.** Names come in vain while the allowance for friends is used up: at most
+    ///   `every` for each name beyond its burst.
     ///
-    /// Refusals for want of links, draws that tell a known name again in the first phase, and waves of failures between strangers are what the factor of 2 is for.
+    /// Refusals for want of links, draws that tell a known name again in the first phase, and waves
+    /// of failures between strangers are what the factor of 2 is for.
     #[must_use]
     pub fn calm_bound(&self) -> Option<Duration> {
         let config = self.tower.config();
@@ -74,7 +86,8 @@ impl Scenario {
         let latency = self.link.mean_latency().as_secs_f64();
         let send_rate = match config.send_rate {
             SendRate::Every(every) => 1.0 / every.as_secs_f64(),
-            // A message is handed on as soon as it has come: one round trip, and a millisecond for the rest.
+            // A message is handed on as soon as it has come: one round trip, and a millisecond for
+            // the rest.
             SendRate::Unlimited => 1.0 / (2.0 * latency + 0.001),
         };
         let demand = f64::from(self.towers) * (1.0 + send_rate * latency);
@@ -110,7 +123,8 @@ impl Scenario {
         Some(draws / chance)
     }
 
-    /// How many others a tower may have lost when the last fault ends, and how many of those don't come back.
+    /// How many others a tower may have lost when the last fault ends, and how many of those don't
+    /// come back.
     fn lost_and_gone(&self) -> (u32, u32) {
         let others = self.towers.saturating_sub(1);
         let (mut lost, mut gone) = (0u32, 0u32);
@@ -144,8 +158,8 @@ impl Scenario {
         (if self.has_mishaps() { others } else { lost.min(others) }, gone.min(others))
     }
 
-    /// Whether somebody is ignored, and not unignored by the same later. Of drawn groups nobody knows whether they are the same, and
-    /// the application of a tower that may be paused can't say anything.
+    /// Returns whether a tower ignores a peer and does not unignore it later. Two random groups may
+    /// be different, and a paused tower takes no calls of its application.
     pub(super) fn ignores_for_good(&self) -> bool {
         let is_drawn = |group: &Towers| matches!(group, Towers::Share(_) | Towers::Count(_));
         let is_paused_at = |unignores: &Fault| {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::words::{Heartbeat, Rate};
 use crate::text;
 
-/// How every tower of the run behaves. Each knob has the name, the default and the limits that it has in [`clacks_proto::Config`].
+/// How every tower of the run behaves. Each knob has the name, the default and the limits that it
+/// has in [`clacks_proto::Config`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -46,8 +47,8 @@ pub struct Knobs {
     pub busy_backoff: Duration,
     /// How often a tower with nothing to send announces itself: a duration, or `"off"`.
     pub heartbeat: Heartbeat,
-    /// The number of messages that a tower remembers, to tell whether a message was there lately. No checker uses that. 0
-    /// saves some 30 bytes for each.
+    /// The number of recent messages that a tower remembers, see `clacks_proto::Config::recent`. No
+    /// checker uses that. 0 saves about 30 bytes for each message.
     pub recent: usize,
     /// How many notices may wait for the driver.
     pub max_pending_notices: usize,
@@ -61,7 +62,8 @@ pub struct Knobs {
     pub strangers: AllowanceKnob,
     /// How long to wait for what.
     pub timeouts: TimeoutsKnob,
-    /// Whether messages wait for an application's verdict. Nobody decides in a simulation: each waits for the time-out. Without it: off.
+    /// Whether messages wait for an application's verdict. Nobody decides in a simulation: each
+    /// waits for the time-out. Without it: off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screening: Option<ScreeningKnob>,
 }

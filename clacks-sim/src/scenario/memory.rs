@@ -6,7 +6,8 @@ use super::error::ScenarioError;
 use super::words::Heartbeat;
 use super::{Repeat, Scenario};
 
-/// A tower with nothing in it, and its place in the world (guess, on the safe side, as all of these).
+/// A tower with nothing in it, and its place in the world (guess, on the safe side, as all of
+/// these).
 const TOWER: u64 = 2_048;
 /// A peer: its record and its places in lists, which grow by doubling.
 const PEER: u64 = 320;
@@ -31,8 +32,10 @@ const MOST: u64 = 16 << 30;
 impl Scenario {
     /// How much memory the run takes at most, in bytes, roughly: on the safe side, but no proof.
     ///
-    /// Towers times (2 KiB, 320 bytes for each peer, 1 KiB for each link, 32 bytes for each message remembered), each message twice, contacts, steps, and readings
-    /// for an oracle. Peers are as many as a tower may know or can have learned in the time; links as many as it may have or uses within the idle time-out.
+    /// The sum over all towers of 2 KiB, 320 bytes for each peer, 1 KiB for each link and 32 bytes
+    /// for each remembered message, plus each message twice, contacts, steps, and readings for an
+    /// oracle. The number of peers is the maximum that a tower may know or can learn in the time.
+    /// The number of links is the maximum that it may have or uses within the idle time-out.
     #[must_use]
     pub fn memory_estimate(&self) -> u64 {
         let towers = u64::from(self.towers);
@@ -64,7 +67,8 @@ impl Scenario {
         if needed > limit { Err(ScenarioError::Memory { needed, limit }) } else { Ok(()) }
     }
 
-    /// How much memory the run may take on this machine, in bytes: what the scenario says, or else 16 GiB; and never more than is available.
+    /// How much memory the run may take on this machine, in bytes: what the scenario says, or else
+    /// 16 GiB; and never more than is available.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
         let available =
@@ -92,7 +96,8 @@ impl Scenario {
         known.min(max_peers).min(u64::from(self.towers.saturating_sub(1)))
     }
 
-    /// How many links a tower has at most, on average over the towers: for each use one end here and one there, until both are idle.
+    /// How many links a tower has at most, on average over the towers: for each use one end here
+    /// and one there, until both are idle.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -111,7 +116,8 @@ impl Scenario {
         (used.ceil() as u64).min(most)
     }
 
-    /// Returns how many messages a tower remembers at most, on average over the towers: a tower receives as many as it sends.
+    /// Returns the maximum number of messages that a tower remembers, on average over the towers. A
+    /// tower receives as many as it sends.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -123,7 +129,8 @@ impl Scenario {
         received.map_or(recent, |received| recent.min(received.ceil() as u64))
     }
 
-    /// Returns how many messages a tower sends in a second at most, on average over the towers. `None` is no limit.
+    /// Returns the maximum number of messages that a tower sends in a second, on average over the
+    /// towers. `None` is no limit.
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
     fn sent_per_second(&self) -> Option<f64> {
         let messages = self.messages.total().saturating_add(self.enqueued_by_faults());

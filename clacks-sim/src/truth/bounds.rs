@@ -7,13 +7,14 @@ use crate::occurrence::{Occurrence, TowerId, What};
 
 /// Watches how much a tower holds, after each event.
 ///
-/// Messages held and the bytes of their bodies, links and peers are at most what the configuration allows.
+/// Messages held and the bytes of their bodies, links and peers are at most what the configuration
+/// allows.
 #[derive(Debug)]
 pub(super) struct Bounds {
     limits: Sizes,
     looks: u64,
-    /// An upper bound of the number of links of each tower. To count the links visits each of them, so they are counted only
-    /// when this bound exceeds the limit.
+    /// An upper bound of the number of links of each tower. Counting is O(links), so links are
+    /// counted only when this bound exceeds the limit.
     links: Vec<usize>,
 }
 

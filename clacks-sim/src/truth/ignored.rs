@@ -6,8 +6,10 @@ use crate::occurrence::{Fault, Occurrence, TowerId, What};
 
 /// Watches what passes between a tower and the peers that its application ignores.
 ///
-/// From the moment at which the application ignores a peer until it unignores it or the tower's life ends, the tower does not dial it, hands nothing over to it,
-/// takes nothing that it knows to be from it, and hears no answer of it to what it sent before, as its links with it are closed. Altered bytes can make a tower take one peer for another: of towers that sent or got some only the dials count.
+/// While its application ignores a peer, a tower does not dial the peer, hands nothing over to it,
+/// takes nothing that is known to come from it, and gets no answers from it, because their links
+/// are closed. Altered bytes can make a tower confuse two peers: of towers that sent or received
+/// altered bytes only the dials are checked.
 #[derive(Debug)]
 pub(super) struct Ignored {
     /// In which of its lives a tower ignores a peer.

@@ -29,7 +29,8 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Returns where a tower has a message. Returns `None` if the message is under screening: then its sender still holds it.
+    /// Returns where a tower has a message, or `None` if the message is under screening. Its sender
+    /// still holds it then.
     pub(crate) fn of(
         state: &MessageState,
         number_of: impl FnOnce(&Address) -> Option<TowerId>,
@@ -52,7 +53,8 @@ pub(crate) enum Body {
 }
 
 impl Ledger {
-    /// Compares all that a tower holds with what the ledger says, and believes the tower afterwards, so that a difference is found once.
+    /// Compares all that a tower holds with what the ledger says, and believes the tower
+    /// afterwards, so that a difference is found once.
     pub(crate) fn audit(
         &mut self,
         at: Instant,
@@ -91,8 +93,9 @@ impl Ledger {
         }
     }
 
-    /// Compares how many messages a tower holds with what the ledger says. An altered message may be in no ledger. `look` tells which ones it holds, and is asked
-    /// only when their number does not say enough.
+    /// Compares how many messages a tower holds with what the ledger says. An altered message may
+    /// be in no ledger. `look` tells which ones it holds, and is asked only when their number does
+    /// not say enough.
     pub(crate) fn count(
         &mut self,
         at: Instant,
@@ -151,7 +154,8 @@ impl Ledger {
         let fits = |record: &u32| {
             let copy = self.copies.get(*record);
             match (copy.kind, place) {
-                // It may be given to a link and not sent yet: that is nobody's business but the tower's.
+                // It may be given to a link and not sent yet: that is nobody's business but the
+                // tower's.
                 (Kind::Waiting, _) => true,
                 // An altered hello gives a peer another name.
                 (_, Place::InFlight(Some(to))) => copy.to == to || self.is_tainted,
