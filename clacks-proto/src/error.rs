@@ -43,7 +43,7 @@ pub enum CloseReason {
     WrongVersion(u8),
     /// The peer is ignored.
     Ignored,
-    /// The peer sent bytes that are not valid in the HTTP dialect of towers.
+    /// The peer sent an HTTP request or response that is not valid in this dialect.
     BadHttp,
     /// An HTTP request was not complete in time.
     RequestTimeout,
@@ -208,7 +208,7 @@ impl fmt::Display for CloseReason {
                 return write!(f, "the peer speaks protocol version {version}");
             }
             Self::Ignored => "the peer is ignored",
-            Self::BadHttp => "not the HTTP dialect of towers",
+            Self::BadHttp => "the peer sent an invalid HTTP request or response",
             Self::RequestTimeout => "no complete request in time",
             Self::HttpStatus(status) => return write!(f, "the peer answered HTTP status {status}"),
             Self::Io(cause) => return write!(f, "{cause}"),

@@ -154,8 +154,12 @@ pub enum Notice {
         /// among as many before them. Bodies are not compared. Always `false` for a message that
         /// came in over HTTP, which gets a new name.
         again: bool,
+        /// Whether this tower already held the message. The queue keeps one of the two copies. If
+        /// `false`, the message is now at the tail of the queue.
+        coalesced: bool,
     },
-    /// A message was put into the queue.
+    /// A message was put into the queue, other than by a peer. A message from a peer has the notice
+    /// [`MessageReceived`](Self::MessageReceived) only.
     MessageQueued {
         /// The id of the message.
         id: MessageId,
@@ -231,8 +235,6 @@ impl Notice {
 pub enum Origin {
     /// The application enqueued the message.
     Local,
-    /// A peer handed the message over.
-    Peer,
     /// The peer for which the message was meant did not take it.
     Returned,
 }
@@ -338,7 +340,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Local => "local",
-            Self::Peer => "peer",
             Self::Returned => "returned",
         })
     }

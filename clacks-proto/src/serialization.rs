@@ -99,9 +99,10 @@ mod tests {
         ]);
         for message in [Message::text("é\""), Message::bytes(&[0, 255]), Message::json("1.00")] {
             let from = Some(peer.clone());
-            let (again, to) = (true, peer.clone());
+            let (again, coalesced, to) = (true, false, peer.clone());
             let delivered = message.clone();
-            notices.push(Notice::MessageReceived { id, nonce, message, from, again });
+            let received = Notice::MessageReceived { id, nonce, message, from, again, coalesced };
+            notices.push(received);
             notices.push(Notice::MessageDelivered { id, nonce, message: delivered, to });
         }
         notices
@@ -125,7 +126,7 @@ mod tests {
         );
         assert_eq!(
             texts[7],
-            r#"{"event":"message_received","id":[3,1],"nonce":"00000000000000000000000000000007","message":{"kind":"text","body":"é\""},"from":"tower.example:8001","again":true}"#
+            r#"{"event":"message_received","id":[3,1],"nonce":"00000000000000000000000000000007","message":{"kind":"text","body":"é\""},"from":"tower.example:8001","again":true,"coalesced":false}"#
         );
         assert!(texts[9].contains(r#"{"kind":"bytes","body":"AP8="}"#), "{}", texts[9]);
     }

@@ -528,7 +528,7 @@ fn an_ignored_tower_delivers_no_message_until_it_is_unignored() {
 #[test]
 fn a_message_is_refused_as_busy_unless_all_its_notices_fit() {
     for (pending, answer) in
-        [(12, SentFrame::Refused(1, RefusedReason::Busy)), (11, SentFrame::Confirmed(1))]
+        [(13, SentFrame::Refused(1, RefusedReason::Busy)), (12, SentFrame::Confirmed(1))]
     {
         let mut config = fast_config();
         config.max_pending_notices = 16;
@@ -553,7 +553,7 @@ fn a_message_is_refused_as_busy_unless_all_its_notices_fit() {
         harness.drive();
         assert_eq!(harness.tower.stats().notices_missed, 0);
         assert_eq!(harness.take_frames(link).last(), Some(&answer));
-        let is_accepted = pending == 11;
+        let is_accepted = pending == 12;
         assert_eq!(
             (harness.status(1).is_none(), harness.status(3).is_some()),
             (is_accepted, is_accepted)
@@ -578,6 +578,7 @@ fn a_copy_of_a_queued_message_is_confirmed_and_not_stored() {
     harness.read(second);
     assert!(harness.take_frames(second).contains(&SentFrame::Confirmed(9)));
     assert_eq!((harness.tower.stats().received, harness.tower.stats().coalesced), (2, 1));
+    assert_eq!(harness.received(), [false, true], "the second one is coalesced");
 }
 
 #[test]

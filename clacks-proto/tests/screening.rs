@@ -344,6 +344,7 @@ fn two_accepted_copies_under_screening_become_one_message() {
     assert_eq!(harness.texts(), ["same"]);
     assert!(harness.take_frames(other).contains(&SentFrame::Confirmed(2)));
     assert_eq!((harness.tower.stats().received, harness.tower.stats().coalesced), (2, 1));
+    assert_eq!(harness.received(), [false, true], "the second one is coalesced");
 }
 
 #[test]

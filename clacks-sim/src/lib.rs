@@ -22,7 +22,7 @@ mod world;
 pub use distribution::{
     Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
 };
-pub use occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+pub use occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
 pub use outcome::{Asked, Measured, Outcome};
 pub use random::{Draws, Purpose, Randomness};
 pub use scenario::Scenario;

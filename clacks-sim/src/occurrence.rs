@@ -1,7 +1,9 @@
 //! What happens in a run, as small values: what every watcher sees, what a trace consists of, and what its hash is made of.
 
+use core::fmt;
+
 use clacks_proto::wire::Attempt;
-use clacks_proto::{CloseReason, Instant, IoCause, Origin, Refusal, Status, StatusReason};
+use clacks_proto::{CloseReason, Instant, IoCause, Refusal, Status, StatusReason};
 
 /// The number of a tower in a run. It stays the same through crashes and restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +12,27 @@ pub struct TowerId(pub u32);
 /// The number of a message in a run, in the order in which messages were enqueued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub u32);
+
+/// What put a message into a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The application enqueued the message.
+    Local,
+    /// A peer handed the message over.
+    Peer,
+    /// The peer for which the message was meant did not take it.
+    Returned,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Returned => "returned",
+        })
+    }
+}
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -123,11 +123,15 @@ impl ActionQueue {
     }
 
     /// Takes the next notice, or the next other action for which `is_wanted` returns `true`. Drops
-    /// those before it.
+    /// those before it. Frees the memory of an empty queue if `is_idle`.
     #[inline]
-    pub(crate) fn pop(&mut self, mut is_wanted: impl FnMut(&Action) -> bool) -> Option<Action> {
+    pub(crate) fn pop(
+        &mut self,
+        is_idle: bool,
+        mut is_wanted: impl FnMut(&Action) -> bool,
+    ) -> Option<Action> {
         loop {
-            let Some(action) = self.queue.front() else { return self.pop_missed() };
+            let Some(action) = self.queue.front() else { return self.pop_missed(is_idle) };
             let is_wanted = match action {
                 Action::Notify(notice) => {
                     self.notices -= 1;
@@ -141,10 +145,10 @@ impl ActionQueue {
                 }
                 other => is_wanted(other),
             };
-            let action = self.queue.pop_front();
             if is_wanted {
-                return action;
+                return self.queue.pop_front();
             }
+            self.queue.pop_front();
         }
     }
 
@@ -156,9 +160,12 @@ impl ActionQueue {
     }
 
     #[inline(never)]
-    fn pop_missed(&mut self) -> Option<Action> {
+    fn pop_missed(&mut self, is_idle: bool) -> Option<Action> {
         // Makes the queue start at the beginning of its memory again, which is still in the cache.
         self.queue.clear();
+        if is_idle {
+            self.queue = VecDeque::new();
+        }
         // No notice is left that could hold a body of a dropped one.
         self.notice_bytes -= core::mem::take(&mut self.missed.bytes);
         match core::mem::take(&mut self.missed.count) {
@@ -216,7 +223,7 @@ mod tests {
     }
 
     fn drain(actions: &mut ActionQueue) -> Vec<Action> {
-        core::iter::from_fn(|| actions.pop(|_| true)).collect()
+        core::iter::from_fn(|| actions.pop(false, |_| true)).collect()
     }
 
     #[test]
@@ -229,15 +236,15 @@ mod tests {
         assert!(!actions.is_empty());
         assert_eq!(drain(&mut actions), expected);
         assert!(actions.is_empty());
-        assert_eq!(actions.pop(|_| true), None, "the count comes once");
+        assert_eq!(actions.pop(false, |_| true), None, "the count comes once");
     }
 
     #[test]
     fn the_count_of_missed_notices_comes_before_the_next_notice_that_fits() {
         let mut actions = ActionQueue::new(2, 9);
         (0..3).for_each(|n| _ = actions.notify(notice(n)));
-        assert_eq!(actions.pop(|_| true), Some(Action::Notify(notice(0))));
-        assert_eq!(actions.pop(|_| true), Some(Action::Notify(notice(1))));
+        assert_eq!(actions.pop(false, |_| true), Some(Action::Notify(notice(0))));
+        assert_eq!(actions.pop(false, |_| true), Some(Action::Notify(notice(1))));
         assert!(actions.notify(notice(3)));
         let missed = Action::Notify(Notice::Missed { count: 1 });
         assert_eq!(drain(&mut actions), [missed, Action::Notify(notice(3))]);
@@ -271,7 +278,7 @@ mod tests {
         assert!(actions.has_room_for_link());
         actions.push(send(4));
         assert!(!actions.has_room_for_link());
-        actions.pop(|_| true);
+        actions.pop(false, |_| true);
         assert!(actions.has_room_for_link());
     }
 
@@ -279,7 +286,7 @@ mod tests {
     fn a_notice_that_would_come_before_the_count_of_missed_ones_is_missed_too() {
         let mut actions = ActionQueue::new(2, 9);
         (0..3).for_each(|n| _ = actions.notify(notice(n)));
-        assert_eq!(actions.pop(|_| true), Some(Action::Notify(notice(0))));
+        assert_eq!(actions.pop(false, |_| true), Some(Action::Notify(notice(0))));
         assert!(!actions.notify(notice(3)), "there is room for one notice, and not for the count");
         let missed = Action::Notify(Notice::Missed { count: 2 });
         assert_eq!(drain(&mut actions), [Action::Notify(notice(1)), missed]);
@@ -304,7 +311,7 @@ mod tests {
                         actions.push(send(number));
                         sent.push(send(number));
                     }
-                    _ => polled.extend(actions.pop(|_| true)),
+                    _ => polled.extend(actions.pop(false, |_| true)),
                 }
                 let waiting = actions.queue.iter().filter_map(|action| match action {
                     Action::Notify(notice) => Some(held_by(notice)),

@@ -356,10 +356,12 @@ impl StateMachine for Tower {
         written
     }
 
-    #[inline]
+    // Inlined, the action is moved in pieces that straddle those in which it was written. The
+    // processor then waits for the writes, which costs more than the call.
+    #[inline(never)]
     fn poll_action(&mut self) -> Option<Action> {
         let Self { actions, links, queue, .. } = self;
-        let next = actions.pop(|action| match action {
+        actions.pop(links.len() == 0, |action| match action {
             Action::Notify(_) => true,
             Action::Send { link } => links.get_link_mut(*link).is_some_and(|link| {
                 link.session_mut().send_queued = false;
@@ -368,11 +370,7 @@ impl StateMachine for Tower {
             // The link may have ended meanwhile, the offer may have been decided.
             Action::Connect { link, .. } | Action::Close { link, .. } => links.get(*link).is_some(),
             Action::Screen { offer, .. } => queue.offered_on(offer.0).is_some(),
-        });
-        if next.is_none() && links.len() == 0 {
-            actions.free_memory();
-        }
-        next
+        })
     }
 
     fn next_wakeup(&self) -> Option<Wakeup> {

@@ -15,9 +15,9 @@ use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
 use core::time::Duration;
 
-/// The most notices that follow from one message: received, queued, the sender alive, the friend
+/// The most notices that follow from one message: received, the sender alive, the friend
 /// discovered, and a dead peer forgotten for the friend.
-const NOTICES_PER_MESSAGE: usize = 5;
+const NOTICES_PER_MESSAGE: usize = 4;
 
 impl Router for Tower {
     fn local(&self) -> &Local {
@@ -116,12 +116,10 @@ impl Tower {
             }
             TakenIn::Coalesced(message) => {
                 self.stats.coalesced += 1;
-                self.notify_received(message, hash, from.claimed);
+                self.notify_received(message, hash, from.claimed, true);
             }
             TakenIn::Queued(message) => {
-                self.notify_received(message, hash, from.claimed);
-                let origin = Origin::Peer;
-                self.notify(Notice::MessageQueued { id: message, nonce, origin });
+                self.notify_received(message, hash, from.claimed, false);
             }
         }
         self.on_taken(id, link, from.proved, transfer);
@@ -144,7 +142,7 @@ impl Tower {
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
-            self.notify_received(copy, self.queue.hash(nonce), from.claimed);
+            self.notify_received(copy, self.queue.hash(nonce), from.claimed, true);
             self.on_taken(id, link, from.proved, transfer);
             return Some(Outcome::Taken);
         }
@@ -167,13 +165,20 @@ impl Tower {
 
     /// Notifies that a message came in which is held now.
     #[inline(always)]
-    pub(super) fn notify_received(&mut self, id: MessageId, hash: u64, from: Option<PeerId>) {
+    pub(super) fn notify_received(
+        &mut self,
+        id: MessageId,
+        hash: u64,
+        from: Option<PeerId>,
+        coalesced: bool,
+    ) {
         self.stats.received += 1;
         let again = self.recent.insert(hash);
         let from = from.and_then(|peer| self.peers.get(peer)).map(|peer| peer.address.clone());
         if let Some(entry) = self.queue.get(id) {
             let (nonce, message) = (entry.nonce, entry.message.clone());
-            self.notify(Notice::MessageReceived { id, nonce, message, from, again });
+            let notice = Notice::MessageReceived { id, nonce, message, from, again, coalesced };
+            self.notify(notice);
         }
     }
 

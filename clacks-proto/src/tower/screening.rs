@@ -138,12 +138,11 @@ impl Tower {
         if let Some(copy) = self.queue.find(nonce, &entry.message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
-            self.notify_received(copy, hash, from);
+            self.notify_received(copy, hash, from, true);
             self.queue.discard(id);
         } else {
             self.queue.requeue(id);
-            self.notify_received(id, hash, from);
-            self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Peer });
+            self.notify_received(id, hash, from, false);
         }
     }
 

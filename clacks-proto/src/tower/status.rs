@@ -41,13 +41,13 @@ impl Tower {
     #[inline]
     pub(super) fn on_success(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get(id) else { return };
-        // An alive peer that rests was busy. That it hands us something does not make room there.
+        // An alive peer in back-off was busy. A message from it does not show that it has room now.
         if !peer.is_alive() && !peer.is_ignored() {
             self.on_return(id);
         }
     }
 
-    /// A peer that was not alive is.
+    /// Makes a peer alive that was not.
     #[cold]
     fn on_return(&mut self, id: PeerId) {
         self.end_backoff(id);
@@ -96,8 +96,8 @@ impl Tower {
         }
     }
 
-    /// Ignores a peer: its links are closed, and what was on them comes back. A link that is taken
-    /// out of the table is left to the caller.
+    /// Ignores a peer and closes its links. Messages on them go back to the queue. A link that is
+    /// taken out of the table is left to the caller.
     pub(super) fn ignore_peer(&mut self, id: PeerId, reason: StatusReason) {
         self.set_status(id, Status::Ignored, reason);
         self.peers.update(id, |peer| peer.is_alias = false);
@@ -113,7 +113,7 @@ impl Tower {
                 session.close(CloseReason::Ignored, Doubt::InDoubt, flush, local, now)
             });
         }
-        // What came back from the links must not be sent either.
+        // An announce that went back to the peer's record must not be sent either.
         self.end_backoff(id);
         self.peers.update(id, |peer| peer.announce_due = false);
     }

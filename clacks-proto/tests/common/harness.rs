@@ -262,6 +262,15 @@ impl Harness {
         texts.collect()
     }
 
+    /// Returns for each message that was received, in order, whether it was coalesced.
+    pub fn received(&self) -> Vec<bool> {
+        let received = self.notices.iter().filter_map(|notice| match notice {
+            Notice::MessageReceived { coalesced, .. } => Some(*coalesced),
+            _ => None,
+        });
+        received.collect()
+    }
+
     /// Returns the frames that the tower sent on a link since the last call.
     pub fn take_frames(&mut self, link: LinkId) -> Vec<SentFrame> {
         self.streams.get_mut(&link).map(|(_, frames)| std::mem::take(frames)).unwrap_or_default()

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{Instant, Origin, Status};
+use clacks_proto::{Instant, Status};
 
 use super::column::{Column, Kept};
-use crate::occurrence::{Fault, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, Occurrence, Origin, TowerId, What};
 
 const COLUMNS: usize = Column::ALL.len();
 const FAULTS: usize = Fault::ALL.len();
@@ -170,7 +170,7 @@ impl Series {
             What::Queued { origin, .. } => match origin {
                 Origin::Peer => self.count(Column::QueuedFromPeer),
                 Origin::Returned => self.count(Column::Returned),
-                _ => {}
+                Origin::Local => {}
             },
             What::Delivered { .. } => self.count(Column::Deliveries),
             What::Enqueued { .. } => self.count(Column::Enqueued),

@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{CloseReason, Instant, Origin, Status, StatusReason};
+use clacks_proto::{CloseReason, Instant, Status, StatusReason};
 
 use super::{FaultCount, Measure, Prediction, ReportInput, Total, Verdict, Violation};
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
 use crate::record::{Column, Flights, Gauges, QueueLengths, Series};
 
 /// A run that never was.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use clacks_proto::Status;
 use clacks_proto::wire::Attempt;
-use clacks_proto::{Origin, Status};
 
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
 
 /// An occurrence as a line: the moment in seconds, the tower, what happened.
 ///
@@ -164,7 +164,6 @@ pub(super) fn words(what: &What) -> (u32, u64, u64) {
                 Origin::Local => 0,
                 Origin::Peer => 1,
                 Origin::Returned => 2,
-                _ => 3,
             };
             (28, message(number), origin)
         }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{Address, DefaultVerdict, Message, Origin, Screening, Seed, StatusReason};
+use clacks_proto::{Address, DefaultVerdict, Message, Screening, Seed, StatusReason};
 
 use super::whole::{calm, plan};
 use super::*;
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
 
 const ONE: TowerId = TowerId(1);
 const TWO: TowerId = TowerId(2);

@@ -9,7 +9,7 @@ use clacks_proto::{
 
 use super::connection::{EndId, Load};
 use super::{Due, Watch, World};
-use crate::occurrence::{TowerId, What};
+use crate::occurrence::{Origin, TowerId, What};
 
 /// Where inbound connections seem to come from. It decides nothing.
 const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -60,11 +60,22 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 What::StatusChanged { peer: number_of(peer), from, to, reason }
             }
             Notice::TowerForgotten { .. } => What::Forgot,
-            Notice::MessageReceived { ref from, nonce, .. } => {
+            Notice::MessageReceived { ref from, nonce, coalesced, .. } => {
                 let (from, message) = (from.as_ref().and_then(number_of), message_of(nonce));
-                What::Received { from, sender: self.sender_of(tower, message), message }
+                let received =
+                    What::Received { from, sender: self.sender_of(tower, message), message };
+                if coalesced {
+                    received
+                } else {
+                    self.see(tower, received);
+                    What::Queued { message, origin: Origin::Peer }
+                }
             }
             Notice::MessageQueued { nonce, origin, .. } => {
+                let origin = match origin {
+                    clacks_proto::Origin::Local => Origin::Local,
+                    _ => Origin::Returned,
+                };
                 What::Queued { message: message_of(nonce), origin }
             }
             Notice::MessageDelivered { ref to, nonce, .. } => {

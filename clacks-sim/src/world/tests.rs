@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::distribution::Distribution;
+use crate::occurrence::Origin;
 use crate::plan::{
     ContactVerb, Contacts, Death, Direction, Group, Partition, Path, Severance, Step, WithContacts,
 };
-use clacks_proto::{CloseReason, HeldMessage, IoCause, MessageState, Origin, SendRate};
+use clacks_proto::{CloseReason, HeldMessage, IoCause, MessageState, SendRate};
 
 #[derive(Default)]
 pub(super) struct Witness {

@@ -39,6 +39,7 @@ fn with_body(len: usize) -> Notice {
         message: Message::bytes(&vec![0; len]),
         from: None,
         again: false,
+        coalesced: false,
     }
 }
 

@@ -155,10 +155,12 @@ impl Observer {
                 };
                 assert!(is_right && from != to, "{notice:?}");
             }
-            Notice::MessageReceived { id, nonce, message, again, .. } => {
+            Notice::MessageReceived { id, nonce, message, again, coalesced, .. } => {
                 assert_eq!(content(id), Some((*nonce, message)));
                 let is_new = told.nonces.insert(*nonce);
                 assert!(is_new != *again || is_new && told.missed > 0, "{notice:?}");
+                let is_queued = told.held.insert(*id);
+                assert!(!is_exact || is_queued != *coalesced, "{notice:?}");
             }
             Notice::MessageQueued { id, nonce, origin } => {
                 assert_eq!(content(id).map(|(nonce, _)| nonce), Some(*nonce));

@@ -13,11 +13,11 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use clacks_proto::{Instant, Origin};
+use clacks_proto::Instant;
 
 use super::totals::{DuplicationCause, LossCause, Totals};
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
 use copies::{Copies, Kind, NOWHERE};
 use pending::{Return, Sent, Taking};
 

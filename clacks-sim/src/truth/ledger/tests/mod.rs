@@ -7,10 +7,10 @@ mod lives;
 mod meetings;
 
 use clacks_proto::wire::Attempt;
-use clacks_proto::{CloseReason, Instant, IoCause, Origin};
+use clacks_proto::{CloseReason, Instant, IoCause};
 
 use super::{Body, Holding, Ledger, Place};
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
 use crate::truth::totals::{DuplicationCause, LossCause, Totals};
 use crate::truth::violation::{Checker, Violations};
 
