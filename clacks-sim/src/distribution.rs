@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use samples::{Samples, SamplesError};
 
-use crate::random::Draws;
+use crate::rng::Draws;
 
 /// A law of durations.
 ///

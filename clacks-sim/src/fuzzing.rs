@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::scenario::{
-    Churn, Death, Deed, Fault as FaultAt, Heartbeat, Limit, Link, LinkChange, Look, OneWay, Parts,
-    Path as LinkPath, Rate, ScreeningKnob, Shape, Towers, Verb, Verdict,
+    Churn, CrashKind, Deed, Fault as FaultAt, Heartbeat, Limit, Link, LinkChange, Look, OneWay,
+    Parts, Path as LinkPath, Rate, ScreeningKnob, Shape, Towers, Verb, Verdict,
 };
 use crate::{Distribution, Options, Outcome, Scenario, Simulation};
 
@@ -196,7 +196,7 @@ impl Choices<'_> {
                         (link.refused, link.broken) = (Some(refused), Some(broken));
                     });
                     let lasts = seconds(1 + u64::from(self.below(100)));
-                    FaultAt::new(at, Deed::Weather { link }).lasts(lasts)
+                    FaultAt::new(at, Deed::LinkConditions { link }).lasts(lasts)
                 }
                 _ => {
                     let (towers, peers) = (self.group(towers), self.group(towers));
@@ -233,7 +233,7 @@ impl Choices<'_> {
         let what = match self.below(10) {
             0 => Deed::Crash {
                 towers: group,
-                how: self.one_of(&[Death::Process, Death::Machine]),
+                how: self.one_of(&[CrashKind::Process, CrashKind::Machine]),
                 contacts: true,
             },
             1 => Deed::Partition {
@@ -269,7 +269,7 @@ impl Choices<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::occurrence::Fault;
+    use crate::observation::Fault;
     use crate::truth::{DuplicationCause, Totals};
 
     /// Runs every input that is kept: the corpus, and what was once found.

@@ -1,33 +1,33 @@
 #![doc = include_str!("../README.md")]
 
-mod agenda;
 mod distribution;
+mod event_queue;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod names;
-mod occurrence;
+mod message_numbers;
+pub mod metrics;
+mod network;
+mod observation;
 mod outcome;
 mod plan;
-mod random;
-pub mod record;
 pub mod report;
+mod rng;
 pub mod scenario;
 mod simulation;
 mod text;
 mod trace;
 mod truth;
-mod world;
 
 pub use distribution::{
     Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
 };
-pub use occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
+pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use outcome::{Asked, Measured, Outcome};
-pub use random::{Draws, Purpose, Randomness};
+pub use rng::{Draws, Purpose, Randomness};
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};
 pub use trace::{Difference, Line, TraceHash, first_difference};
 pub use truth::{
-    Average, Capacity, Checker, DuplicationCause, LossCause, Network, Ticks, Totals, Violation,
+    Average, CalmNetwork, Capacity, Checker, DuplicationCause, LossCause, Ticks, Totals, Violation,
 };

@@ -6,13 +6,13 @@ use std::time::Duration;
 use clacks_proto::Instant;
 
 use crate::distribution::Distribution;
-use crate::occurrence::Fault;
+use crate::metrics::{Column, Flights, Sample, Series};
+use crate::network::Snapshot;
+use crate::observation::Fault;
 use crate::plan::Plan;
-use crate::record::{Column, Flights, Sample, Series};
 use crate::scenario::{Rate, Scenario};
 use crate::trace::TraceHash;
-use crate::truth::{Average, Network, Ticks, Totals, Violation};
-use crate::world::Standing;
+use crate::truth::{Average, CalmNetwork, Ticks, Totals, Violation};
 
 /// What came out of a run.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Outcome {
     /// Events: timers that fired, dials, answers to them, bytes and ends of connections that arrived, and steps of the scenario.
     pub events: u64,
     /// Lines of the trace.
-    pub occurrences: u64,
+    pub observations: u64,
     /// Towers that ran in the end.
     pub running: u32,
     /// The balance of the messages.
@@ -89,7 +89,7 @@ impl Outcome {
 /// How things stood at a moment, for an oracle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
-    pub(crate) standing: Standing,
+    pub(crate) snapshot: Snapshot,
     /// How often a message was taken by a tower.
     pub(crate) hops: u64,
 }
@@ -101,18 +101,18 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         return vec![unjudged("samples at a send rate", 0)];
     };
     let messages = readings.last().map_or(0, Reading::enqueued);
-    let jitter = plan.weather.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
-    let network = Network {
+    let jitter = plan.conditions.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
+    let network = CalmNetwork {
         towers: plan.towers,
         messages,
         send_rate,
-        latency: (plan.weather.latency.mean() + jitter).as_secs_f64(),
+        latency: (plan.conditions.latency.mean() + jitter).as_secs_f64(),
         ticks: Ticks::Grid,
     };
     let intervals = || {
         readings.windows(2).filter_map(|pair| match pair {
             [from, to] => {
-                let time = to.standing.at.duration_since(from.standing.at).as_secs_f64();
+                let time = to.snapshot.at.duration_since(from.snapshot.at).as_secs_f64();
                 (time > 0.0).then_some((from, to, time))
             }
             _ => None,
@@ -121,13 +121,13 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
     let towers = f64::from(plan.towers);
     let used: Vec<_> = intervals()
         .map(|(from, to, time)| {
-            (to.standing.handed_over - from.standing.handed_over) as f64
+            (to.snapshot.handed_over - from.snapshot.handed_over) as f64
                 / (towers * send_rate * time)
         })
         .collect();
     let wire: Vec<_> = intervals()
         .map(|(from, to, time)| {
-            (to.standing.wire_time - from.standing.wire_time) as f64 / 1e9 / time
+            (to.snapshot.wire_time - from.snapshot.wire_time) as f64 / 1e9 / time
         })
         .collect();
     let heard: Vec<_> = intervals()
@@ -169,7 +169,7 @@ fn unjudged(name: &'static str, readings: usize) -> Measured {
 
 impl Reading {
     fn enqueued(&self) -> u32 {
-        u32::try_from(self.standing.messages).unwrap_or(u32::MAX)
+        u32::try_from(self.snapshot.messages).unwrap_or(u32::MAX)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clacks_proto::{Config, Instant};
 
 use crate::distribution::Distribution;
-use crate::occurrence::{Fault, TowerId};
+use crate::observation::{Fault, TowerId};
 
 /// Everything that a world needs to know, besides the random numbers.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     /// From when on nothing is done to the network any more.
     pub(crate) calm_from: Instant,
     /// How the network is at the start, everywhere that no path says something else.
-    pub(crate) weather: Weather,
+    pub(crate) conditions: LinkConditions,
     /// Exceptions; the first that fits counts.
     pub(crate) paths: Vec<Path>,
     /// The length of a message's body in bytes, at least 8: it begins with its number.
@@ -47,8 +47,8 @@ impl Plan {
                 *count += 1;
             }
         };
-        let mut weathers = vec![&self.weather];
-        weathers.extend(self.paths.iter().map(|path| &*path.weather));
+        let mut weathers = vec![&self.conditions];
+        weathers.extend(self.paths.iter().map(|path| &*path.conditions));
         let mut starts = 0;
         for (_, step) in &self.steps {
             match step {
@@ -73,9 +73,9 @@ impl Plan {
                 }
                 Step::Part { .. } => count(Fault::Partition),
                 Step::Heal { .. } => count(Fault::Heal),
-                Step::Weather { weather } => {
-                    count(Fault::Weather);
-                    weathers.extend(weather.as_deref());
+                Step::LinkConditions { conditions } => {
+                    count(Fault::LinkConditions);
+                    weathers.extend(conditions.as_deref());
                 }
                 _ => {}
             }
@@ -85,11 +85,11 @@ impl Plan {
         let parts = self.steps.iter().any(|(_, step)| matches!(step, Step::Part { .. }));
         let by_chance = [
             (Fault::Cut, cuts),
-            (Fault::Refused, weathers.iter().any(|weather| weather.refused > 0.0)),
-            (Fault::Unanswered, weathers.iter().any(|weather| weather.unanswered > 0.0)),
-            (Fault::Broken, weathers.iter().any(|weather| weather.broken > 0.0)),
-            (Fault::Corrupted, weathers.iter().any(|weather| weather.corrupted > 0.0)),
-            (Fault::Silenced, weathers.iter().any(|weather| weather.silenced > 0.0)),
+            (Fault::Refused, weathers.iter().any(|conditions| conditions.refused > 0.0)),
+            (Fault::Unanswered, weathers.iter().any(|conditions| conditions.unanswered > 0.0)),
+            (Fault::Broken, weathers.iter().any(|conditions| conditions.broken > 0.0)),
+            (Fault::Corrupted, weathers.iter().any(|conditions| conditions.corrupted > 0.0)),
+            (Fault::Silenced, weathers.iter().any(|conditions| conditions.silenced > 0.0)),
             (Fault::Crash, self.churn.as_ref().is_some_and(|churn| churn.graceful < 1.0)),
             (Fault::Leave, self.churn.as_ref().is_some_and(|churn| churn.graceful > 0.0)),
             (Fault::Restart, self.churn.is_some()),
@@ -134,7 +134,7 @@ pub(crate) enum ContactVerb {
 
 /// What a directed link does to the bytes on it. Shares are probabilities from 0 to 1.
 #[derive(Clone, Debug)]
-pub(crate) struct Weather {
+pub(crate) struct LinkConditions {
     /// How long bytes are on their way: drawn once for each directed pair of towers.
     pub(crate) latency: Distribution,
     /// What comes on top, drawn for each segment. The order within a connection is kept.
@@ -160,9 +160,9 @@ pub(crate) struct Weather {
 pub(crate) struct Path {
     pub(crate) from: Group,
     pub(crate) to: Group,
-    pub(crate) weather: Arc<Weather>,
+    pub(crate) conditions: Arc<LinkConditions>,
     /// The same without mishaps: how it is from [`Plan::calm_from`] on.
-    pub(crate) calm: Arc<Weather>,
+    pub(crate) calm: Arc<LinkConditions>,
 }
 
 /// A set of towers.
@@ -193,7 +193,7 @@ pub(crate) enum Step {
     /// A tower comes up: for the first time, or again with the same address and nothing in its memory.
     Start { tower: TowerId, contacts: WithContacts },
     /// A tower dies.
-    Crash { tower: TowerId, how: Death },
+    Crash { tower: TowerId, how: CrashKind },
     /// A tower is asked to leave.
     Leave { tower: TowerId },
     /// A tower's process is stopped; its connections stand.
@@ -207,7 +207,7 @@ pub(crate) enum Step {
     /// The partition with this number heals.
     Heal { id: u32 },
     /// The weather changes everywhere that no path says something else. With `None` it is as at the start.
-    Weather { weather: Option<Box<Weather>> },
+    LinkConditions { conditions: Option<Box<LinkConditions>> },
     /// All connections of a tower break.
     Cut { tower: TowerId },
     /// The application of a tower enqueues messages.
@@ -233,7 +233,7 @@ pub(crate) enum WithContacts {
 
 /// How the others notice that a tower has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Death {
+pub(crate) enum CrashKind {
     /// Its process is gone: its connections are reset, and dials are refused.
     Process,
     /// Its machine is gone: its connections fall silent, and dials are never answered.

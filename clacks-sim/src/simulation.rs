@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
 
-use crate::names;
-use crate::occurrence::{Fault, Occurrence, TowerId};
+use crate::message_numbers;
+use crate::metrics::{Flights, Gauges, QueueLengths, Series};
+use crate::network::{Network, NetworkView, Observer, Snapshot};
+use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
-use crate::record::{Flights, Gauges, QueueLengths, Series};
 use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 use crate::truth::{Body, Checker, Checks, Holding, Liveness, Place, Truth};
-use crate::world::{Census, Standing, Watch, World};
 
 /// Up to so many towers all memories are compared with the ledger at every sample; in larger networks at the end only.
 const OFTEN_AUDITED: u32 = 1_000;
@@ -27,7 +27,7 @@ const COUNTED_PAIRS: u32 = 2_000;
 /// What a run keeps besides its numbers.
 #[derive(Default)]
 pub struct Options {
-    /// Where every occurrence is written, one a line.
+    /// Where every observation is written, one a line.
     pub trace: Option<Box<dyn Write + Send>>,
     /// Whether the ways of messages are kept, for the map of a small network.
     pub flights: bool,
@@ -67,7 +67,7 @@ pub struct Progress {
 /// # Ok::<(), clacks_sim::scenario::ScenarioError>(())
 /// ```
 pub struct Simulation<M: StateMachine = Tower> {
-    world: World<M, Watchers>,
+    world: Network<M, Observers>,
     scenario: Scenario,
     plan: Arc<Plan>,
     is_over: bool,
@@ -105,8 +105,8 @@ impl<M: StateMachine> Simulation<M> {
         make: impl FnMut(Arc<Config>, Address, &Seed) -> Option<M> + Send + 'static,
     ) -> Result<Self, ScenarioError> {
         let plan = Arc::new(scenario.plan(base)?);
-        let watchers = Watchers::new(scenario, &plan, options);
-        let world = World::new(Arc::clone(&plan), Box::new(make), watchers);
+        let watchers = Observers::new(scenario, &plan, options);
+        let world = Network::new(Arc::clone(&plan), Box::new(make), watchers);
         Ok(Self { world, scenario: scenario.clone(), plan, is_over: false })
     }
 
@@ -118,10 +118,10 @@ impl<M: StateMachine> Simulation<M> {
                 break;
             }
         }
-        let standing = self.world.standing();
+        let snapshot = self.world.snapshot();
         Progress {
-            at: standing.at.duration_since(Instant::ORIGIN),
-            events: standing.events,
+            at: snapshot.at.duration_since(Instant::ORIGIN),
+            events: snapshot.events,
             is_over: self.is_over,
         }
     }
@@ -129,15 +129,15 @@ impl<M: StateMachine> Simulation<M> {
     /// Looks at everything for the last time. A run that is not over is judged by what has happened so far.
     pub fn finish(mut self) -> Outcome {
         self.world.sample();
-        let standing = self.world.standing();
+        let snapshot = self.world.snapshot();
         let (census, watch) = self.world.last_look();
-        watch.audit(standing.at, &census);
+        watch.audit(snapshot.at, &census);
         if self.is_over {
-            watch.judge_liveness(standing.at, &census);
+            watch.judge_liveness(snapshot.at, &census);
         } else {
             watch.truth.excuse();
         }
-        let verdict = watch.truth.finish(standing.at);
+        let verdict = watch.truth.finish(snapshot.at);
         let wanted = |checker: Checker| self.scenario.checks.watches(checker);
         let counts = verdict.counts.iter().filter(|(checker, _)| wanted(*checker));
         let violated = counts.map(|(_, count)| count).sum();
@@ -154,11 +154,11 @@ impl<M: StateMachine> Simulation<M> {
         Outcome {
             faults: faults.collect(),
             hash: watch.hash,
-            simulated: standing.at.duration_since(Instant::ORIGIN),
+            simulated: snapshot.at.duration_since(Instant::ORIGIN),
             is_over: self.is_over,
-            events: standing.events,
-            occurrences: watch.occurrences,
-            running: standing.running,
+            events: snapshot.events,
+            observations: watch.observations,
+            running: snapshot.running,
             totals: verdict.totals,
             violations,
             violated,
@@ -172,10 +172,10 @@ impl<M: StateMachine> Simulation<M> {
 }
 
 /// All that watch a run.
-struct Watchers {
+struct Observers {
     towers: u32,
     hash: TraceHash,
-    occurrences: u64,
+    observations: u64,
     trace: Option<BufWriter<Box<dyn Write + Send>>>,
     trace_failure: Option<io::Error>,
     truth: Truth,
@@ -189,7 +189,7 @@ struct Watchers {
     keeps_readings: bool,
 }
 
-impl Watchers {
+impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
         let has_calm = scenario.checks.calm != Calm::Off;
         let liveness = if scenario.checks.liveness && has_calm && plan.towers > 1 {
@@ -205,7 +205,7 @@ impl Watchers {
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
-            occurrences: 0,
+            observations: 0,
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             truth: Truth::new(plan, checks),
@@ -222,12 +222,12 @@ impl Watchers {
         }
     }
 
-    fn audit<M: StateMachine>(&mut self, at: Instant, census: &Census<'_, M>) {
+    fn audit<M: StateMachine>(&mut self, at: Instant, census: &NetworkView<'_, M>) {
         for (tower, machine) in census.running() {
             let memory = machine.peek().filter_map(|held| {
                 let message = census.names().number_of(held.nonce);
                 let is_intact = message.is_some_and(|number| {
-                    names::message(number, self.message_size) == held.message
+                    message_numbers::message(number, self.message_size) == held.message
                 });
                 let place = Place::of(&held.state, |address| census.tower_at(address))?;
                 let body = if is_intact { Body::Intact } else { Body::Altered };
@@ -237,7 +237,7 @@ impl Watchers {
         }
     }
 
-    fn judge_liveness<M: StateMachine>(&mut self, at: Instant, census: &Census<'_, M>) {
+    fn judge_liveness<M: StateMachine>(&mut self, at: Instant, census: &NetworkView<'_, M>) {
         if self.liveness == Liveness::NotPromised {
             return;
         }
@@ -264,19 +264,19 @@ impl Watchers {
     }
 }
 
-impl<M: StateMachine> Watch<M> for Watchers {
-    fn see(&mut self, occurrence: &Occurrence) {
-        self.occurrences += 1;
-        self.hash.see(occurrence);
-        self.truth.see(occurrence);
-        self.series.see(occurrence);
+impl<M: StateMachine> Observer<M> for Observers {
+    fn see(&mut self, observation: &Observation) {
+        self.observations += 1;
+        self.hash.see(observation);
+        self.truth.see(observation);
+        self.series.see(observation);
         if let Some(flights) = &mut self.flights {
-            flights.see(occurrence);
+            flights.see(observation);
         }
         if let Some(trace) = &mut self.trace
             && self.trace_failure.is_none()
         {
-            self.trace_failure = writeln!(trace, "{}", Line(occurrence)).err();
+            self.trace_failure = writeln!(trace, "{}", Line(observation)).err();
         }
     }
 
@@ -297,30 +297,30 @@ impl<M: StateMachine> Watch<M> for Watchers {
         }
     }
 
-    fn sample(&mut self, standing: &Standing, census: &Census<'_, M>) {
+    fn sample(&mut self, snapshot: &Snapshot, census: &NetworkView<'_, M>) {
         if self.towers <= OFTEN_AUDITED {
-            self.audit(standing.at, census);
+            self.audit(snapshot.at, census);
         }
-        let gauges = self.gauges(standing, census);
-        self.series.sample(standing.at, &gauges);
-        if self.keeps_readings && standing.at >= self.warm_up {
+        let gauges = self.gauges(snapshot, census);
+        self.series.sample(snapshot.at, &gauges);
+        if self.keeps_readings && snapshot.at >= self.warm_up {
             let hops = self.truth.totals().hops;
-            self.readings.push(Reading { standing: *standing, hops });
+            self.readings.push(Reading { snapshot: *snapshot, hops });
         }
     }
 }
 
-impl Watchers {
-    fn gauges<M: StateMachine>(&self, standing: &Standing, census: &Census<'_, M>) -> Gauges {
+impl Observers {
+    fn gauges<M: StateMachine>(&self, snapshot: &Snapshot, census: &NetworkView<'_, M>) -> Gauges {
         let totals = self.truth.totals();
         let mut gauges = Gauges {
-            running: standing.running,
-            links: standing.connections as u64,
+            running: snapshot.running,
+            links: snapshot.connections as u64,
             messages: totals.alive,
             in_doubt: totals.in_doubt,
             copies: totals.copies,
-            on_the_wire: standing.on_the_wire,
-            events: standing.events,
+            on_the_wire: snapshot.on_the_wire,
+            events: snapshot.events,
             ..Gauges::default()
         };
         let mut lengths = Vec::new();
@@ -336,7 +336,7 @@ impl Watchers {
             if self.towers <= SORTED_QUEUES {
                 lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
-            if self.towers <= COUNTED_PAIRS && standing.running < self.towers {
+            if self.towers <= COUNTED_PAIRS && snapshot.running < self.towers {
                 let really = census.peers(machine).filter(|(peer, status)| {
                     *status == clacks_proto::Status::Alive
                         && peer.is_some_and(|peer| census.runs(peer))
@@ -344,7 +344,7 @@ impl Watchers {
                 gauges.pairs_alive += really.count() as u64;
             }
         }
-        if self.towers > COUNTED_PAIRS || standing.running == self.towers {
+        if self.towers > COUNTED_PAIRS || snapshot.running == self.towers {
             gauges.pairs_alive = gauges.peers_alive;
         }
         lengths.sort_unstable();

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use clacks_sim::record::Column;
+use clacks_sim::metrics::Column;
 use clacks_sim::{Options, Scenario, Simulation};
 
 #[test]

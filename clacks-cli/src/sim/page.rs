@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use clacks_sim::record::Column;
+use clacks_sim::metrics::Column;
 use clacks_sim::report::{
     FaultCount, Measure, Prediction, ReportInput, Total, Verdict, Violation, html as page,
     write_csv,

@@ -263,7 +263,7 @@ pub(super) fn result(outcome: &Outcome, ended: &Ended<'_>) -> Value {
         "simulated_s": outcome.simulated.as_secs_f64(),
         "wall_s": ended.wall.as_secs_f64(),
         "events": outcome.events,
-        "occurrences": outcome.occurrences,
+        "observations": outcome.observations,
         "running": outcome.running,
         "enqueued": totals.enqueued,
         "refused": totals.refused,

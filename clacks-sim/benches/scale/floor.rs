@@ -1,11 +1,11 @@
 //! The floor: messages on a random walk with nothing of a protocol. Whatever simulates one tower after the other in the order of time can't be
-//! faster: an event is taken off the agenda, some state is looked up somewhere in memory, and the next event is put down.
+//! faster: an event is taken off the event queue, some state is looked up somewhere in memory, and the next event is put down.
 
 #[allow(dead_code, reason = "a part of the crate")]
-#[path = "../../src/agenda.rs"]
-mod agenda;
+#[path = "../../src/event_queue.rs"]
+mod event_queue;
 
-use agenda::Agenda;
+use event_queue::EventQueue;
 
 use crate::Figures;
 use crate::machine::{Stopwatch, resident};
@@ -31,16 +31,16 @@ pub(crate) fn measure(towers: u32, events: u64) -> Figures {
             peers: std::array::from_fn(|_| below(next(&mut words), towers)),
         })
         .collect();
-    let mut agenda = Agenda::new();
-    (0..towers).for_each(|stop| agenda.push(next(&mut words) % SECOND, stop));
+    let mut event_queue = EventQueue::new();
+    (0..towers).for_each(|stop| event_queue.push(next(&mut words) % SECOND, stop));
     let mut walk = |events| {
         for _ in 0..events {
-            let Some((now, stop)) = agenda.pop() else { return };
+            let Some((now, stop)) = event_queue.pop() else { return };
             let stop = &mut stops[stop as usize];
             stop.visits += 1;
             let word = next(&mut stop.words);
             let peer = stop.peers[below(word, 8) as usize];
-            agenda.push(now + SECOND + word % SECOND, peer);
+            event_queue.push(now + SECOND + word % SECOND, peer);
         }
     };
     walk(3 * u64::from(towers));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clacks_sim::record::Column;
+use clacks_sim::metrics::Column;
 use clacks_sim::scenario::{Calm, Heartbeat, Rate, Shape, Verb};
 use clacks_sim::{Distribution, Options, Scenario, Simulation};
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::random::{Purpose, Randomness};
+use crate::rng::{Purpose, Randomness};
 
 const DRAWS: usize = 100_000;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clacks_proto::Instant;
 
 use super::FaultCount;
-use crate::occurrence::Fault;
-use crate::record::{Column, Flights, Series};
+use crate::metrics::{Column, Flights, Series};
+use crate::observation::Fault;
 
 /// The state of the network and what happened, interval by interval. Counts are per interval.
 pub const SERIES_FILE: &str = "series.csv";

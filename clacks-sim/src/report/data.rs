@@ -6,8 +6,8 @@ use clacks_proto::Instant;
 use serde_json::{Map, Value, json};
 
 use super::ReportInput;
-use crate::occurrence::Fault;
-use crate::record::{Column, Flights, Kept, Sample, Series, Span, State};
+use crate::metrics::{Column, Flights, Kept, Sample, Series, Span, State};
+use crate::observation::Fault;
 
 /// The data of a page, safe inside a `script` element: no `<` is left that could end it.
 pub(crate) fn json(input: &ReportInput<'_>) -> String {

@@ -12,8 +12,8 @@ use clacks_proto::wire::Attempt;
 use clacks_proto::{CloseReason, Instant, Status, StatusReason};
 
 use super::{FaultCount, Measure, Prediction, ReportInput, Total, Verdict, Violation};
-use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
-use crate::record::{Column, Flights, Gauges, QueueLengths, Series};
+use crate::metrics::{Column, Flights, Gauges, QueueLengths, Series};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 
 /// A run that never was.
 pub(crate) struct Example {
@@ -133,10 +133,10 @@ impl Maker {
         let at = Instant::ORIGIN + Duration::from_secs(second.into());
         if second == 0 {
             for tower in 0..self.towers {
-                self.tell(at, Some(tower), What::Started { life: 0 });
+                self.tell(at, Some(tower), Observed::Started { life: 0 });
             }
             for message in 0..self.places.len() as u32 {
-                self.tell(at, Some(0), What::Enqueued { message: MessageId(message) });
+                self.tell(at, Some(0), Observed::Enqueued { message: MessageId(message) });
             }
         }
         if !second.is_multiple_of(self.sample_every) {
@@ -152,13 +152,13 @@ impl Maker {
         let (start, end) = (self.seconds * 3 / 10, self.seconds / 2);
         let is = |when: u32| self.sample_every * (when / self.sample_every) == second;
         if is(start) && start > 0 {
-            self.tell(at, None, What::Fault(Fault::Partition));
+            self.tell(at, None, Observed::Fault(Fault::Partition));
             let inside = (0..self.towers * 2 / 5).map(TowerId).collect();
             if let Some(flights) = &mut self.flights {
                 flights.part(at, 0, inside);
             }
         } else if is(end) && end > 0 {
-            self.tell(at, None, What::Fault(Fault::Heal));
+            self.tell(at, None, Observed::Fault(Fault::Heal));
             if let Some(flights) = &mut self.flights {
                 flights.heal(at, 0);
             }
@@ -168,21 +168,21 @@ impl Maker {
             let is_down = self.down[tower as usize];
             self.down[tower as usize] = !is_down;
             if is_down {
-                self.tell(at, Some(tower), What::Started { life: 1 });
-                self.tell(at, Some(tower), What::Fault(Fault::Restart));
+                self.tell(at, Some(tower), Observed::Started { life: 1 });
+                self.tell(at, Some(tower), Observed::Fault(Fault::Restart));
             } else if self.roll(3) == 0 {
-                self.tell(at, Some(tower), What::Paused);
-                self.tell(at, Some(tower), What::Fault(Fault::Pause));
+                self.tell(at, Some(tower), Observed::Paused);
+                self.tell(at, Some(tower), Observed::Fault(Fault::Pause));
             } else {
-                self.tell(at, Some(tower), What::Crashed);
-                self.tell(at, Some(tower), What::Fault(Fault::Crash));
+                self.tell(at, Some(tower), Observed::Crashed);
+                self.tell(at, Some(tower), Observed::Fault(Fault::Crash));
                 for place in &mut self.places {
                     *place = place.filter(|place| *place != tower);
                 }
             }
         }
         for _ in 0..self.roll(3) {
-            self.tell(at, Some(1), What::Fault(Fault::Refused));
+            self.tell(at, Some(1), Observed::Fault(Fault::Refused));
         }
     }
 
@@ -198,15 +198,16 @@ impl Maker {
             let arrives = departs + Duration::from_millis(u64::from(20 + self.roll(160)));
             let message_id = Some(MessageId(message as u32));
             let attempt = if self.roll(50) == 0 { Attempt::Retry } else { Attempt::First };
-            let what = What::HandedOver { to: TowerId(to), message: message_id, attempt, arrives };
+            let what =
+                Observed::HandedOver { to: TowerId(to), message: message_id, attempt, arrives };
             self.tell(departs, Some(from), what);
-            self.tell(departs, Some(from), What::Sent { to: TowerId(to), bytes: 230 });
+            self.tell(departs, Some(from), Observed::Sent { to: TowerId(to), bytes: 230 });
             let is_parted = self.is_parted(second)
                 && (from < self.towers * 2 / 5) != (to < self.towers * 2 / 5);
             if is_parted || self.down[to as usize] {
                 let broke = departs + arrives.duration_since(departs) * self.roll(10) / 10;
-                self.tell(broke, Some(from), What::Broke { with: TowerId(to) });
-                let what = What::StatusChanged {
+                self.tell(broke, Some(from), Observed::Broke { with: TowerId(to) });
+                let what = Observed::StatusChanged {
                     peer: Some(TowerId(to)),
                     from: Status::Alive,
                     to: Status::Lost,
@@ -216,19 +217,19 @@ impl Maker {
                 continue;
             }
             self.places[message] = Some(to);
-            let arrived = What::Arrived { from: TowerId(from), bytes: 230 };
+            let arrived = Observed::Arrived { from: TowerId(from), bytes: 230 };
             self.tell(arrives, Some(to), arrived);
             let peer = Some(TowerId(from));
-            let what = What::Received { from: peer, sender: peer, message: message_id };
+            let what = Observed::Received { from: peer, sender: peer, message: message_id };
             self.tell(arrives, Some(to), what);
             if self.roll(40) > 0 {
-                let what = What::Queued { message: message_id, origin: Origin::Peer };
+                let what = Observed::Queued { message: message_id, origin: Origin::Peer };
                 self.tell(arrives, Some(to), what);
             }
             let to = Some(TowerId(to));
-            self.tell(arrives, Some(from), What::Delivered { to, message: message_id });
+            self.tell(arrives, Some(from), Observed::Delivered { to, message: message_id });
             if self.roll(8) == 0 {
-                self.tell(arrives, Some(from), What::Dialled { to });
+                self.tell(arrives, Some(from), Observed::Dialled { to });
             }
         }
     }
@@ -293,7 +294,7 @@ impl Maker {
                 name: "messages enqueued",
                 value: total(Column::Enqueued),
                 unit: "",
-                explanation: "What applications put into the network.",
+                explanation: "Observed applications put into the network.",
             },
             Total {
                 name: "hand-overs",
@@ -366,12 +367,12 @@ impl Maker {
         (self.seconds * 3 / 10..self.seconds / 2).contains(&second)
     }
 
-    fn tell(&mut self, at: Instant, tower: Option<u32>, what: What) {
+    fn tell(&mut self, at: Instant, tower: Option<u32>, what: Observed) {
         self.events += 1;
-        let occurrence = Occurrence { at, tower: tower.map(TowerId), what };
-        self.series.see(&occurrence);
+        let observation = Observation { at, tower: tower.map(TowerId), what };
+        self.series.see(&observation);
         if let Some(flights) = &mut self.flights {
-            flights.see(&occurrence);
+            flights.see(&observation);
         }
     }
 

@@ -14,8 +14,8 @@ use clacks_proto::Instant;
 pub use csv::{FAULTS_FILE, FLIGHTS_FILE, SERIES_FILE, write_csv};
 pub use html::html;
 
-use crate::occurrence::{Fault, TowerId};
-use crate::record::{Column, Flights, Series};
+use crate::metrics::{Column, Flights, Series};
+use crate::observation::{Fault, TowerId};
 
 /// All that a report shows. Texts may hold anything: they are escaped.
 #[derive(Clone, Copy, Debug)]

@@ -28,7 +28,7 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "original-1": "Three towers of which two know each other: soon everybody knows everybody",
     "original-2": "A fourth tower joins and dies: the others notice",
     "original-3": "The fourth tower comes back without telling anybody: it is found again",
-    "capacity": "What is in flight in a network, compared with its rate times its latency",
+    "capacity": "Observed is in flight in a network, compared with its rate times its latency",
     "discovery": "Three hundred towers that know only one of them: until everybody knows everybody",
     "churn": "Towers come and go all the time, half of them without a word",
     "netsplit": "The network falls into halves and grows together again",

@@ -141,7 +141,9 @@ impl Scenario {
                 Deed::Pause { towers } | Deed::Clock { towers, .. } | Deed::Cut { towers } => {
                     hit(towers)
                 }
-                Deed::Partition { kind: Parts::Isolate(_), .. } | Deed::Weather { .. } => others,
+                Deed::Partition { kind: Parts::Isolate(_), .. } | Deed::LinkConditions { .. } => {
+                    others
+                }
                 // Those who were turned away have lost who ignored them.
                 Deed::Ignore { towers, peers } => hit(towers).max(hit(peers)),
                 Deed::Partition { kind, .. } => {
@@ -186,7 +188,7 @@ impl Scenario {
         let is_long = |time: Duration| time > config.kill_timeout;
         let silences = self.faults.iter().any(|fault| {
             let is_untold = match fault.what {
-                Deed::Partition { .. } | Deed::Weather { .. } | Deed::Pause { .. } => true,
+                Deed::Partition { .. } | Deed::LinkConditions { .. } | Deed::Pause { .. } => true,
                 Deed::Crash { contacts, .. } | Deed::Leave { contacts, .. } => {
                     !contacts && fault.lasts.is_some()
                 }
@@ -304,7 +306,7 @@ mod tests {
         let split = Fault::partition(secs(60), secs(300), Parts::Halves);
         let untold = Deed::Crash {
             towers: Towers::Count(8),
-            how: crate::scenario::Death::Machine,
+            how: crate::scenario::CrashKind::Machine,
             contacts: false,
         };
         let untold = Fault::new(secs(60), untold).lasts(secs(300));

@@ -48,7 +48,7 @@ pub enum Deed {
         /// Which.
         towers: Towers,
         /// How the others notice.
-        how: Death,
+        how: CrashKind,
         /// Whether those who come back are told their contacts.
         contacts: bool,
     },
@@ -74,7 +74,7 @@ pub enum Deed {
         drift: i32,
     },
     /// The weather is otherwise for as long as the fault lasts, everywhere that no path says something else.
-    Weather {
+    LinkConditions {
         /// What is otherwise.
         link: LinkChange,
     },
@@ -162,7 +162,7 @@ pub enum Look {
 /// How the others notice that a tower has died.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Death {
+pub enum CrashKind {
     /// Its process is gone: its connections are reset, and dials are refused.
     #[default]
     Process,
@@ -187,7 +187,7 @@ impl Fault {
     /// Processes die for good, unless it [`lasts`](Self::lasts): then they come back and are told their contacts.
     #[must_use]
     pub fn crash(at: Duration, towers: Towers) -> Self {
-        Self::new(at, Deed::Crash { towers, how: Death::Process, contacts: true })
+        Self::new(at, Deed::Crash { towers, how: CrashKind::Process, contacts: true })
     }
 
     /// Towers leave for good, unless it [`lasts`](Self::lasts): then they come back and are told their contacts.
@@ -204,8 +204,8 @@ impl Fault {
 
     /// The weather is otherwise for a while.
     #[must_use]
-    pub fn weather(at: Duration, lasts: Duration, change: impl FnOnce(&mut LinkChange)) -> Self {
-        Self::new(at, Deed::Weather { link: LinkChange::with(change) }).lasts(lasts)
+    pub fn conditions(at: Duration, lasts: Duration, change: impl FnOnce(&mut LinkChange)) -> Self {
+        Self::new(at, Deed::LinkConditions { link: LinkChange::with(change) }).lasts(lasts)
     }
 
     /// It ends after a time.
@@ -224,11 +224,11 @@ impl Fault {
 
     /// When the last of it is over, a clock that stands still included.
     pub(super) fn end(&self) -> Duration {
-        let standing = match self.what {
+        let snapshot = match self.what {
             Deed::Clock { step, .. } => Duration::from_nanos(step.min(0).unsigned_abs()),
             _ => Duration::ZERO,
         };
-        let lasts = self.lasts.unwrap_or_default().max(standing);
+        let lasts = self.lasts.unwrap_or_default().max(snapshot);
         self.at.saturating_add(Repeat::last(self.repeat)).saturating_add(lasts)
     }
 }
@@ -253,7 +253,7 @@ impl Deed {
             Self::Leave { .. } => "leave",
             Self::Pause { .. } => "pause",
             Self::Clock { .. } => "clock",
-            Self::Weather { .. } => "weather",
+            Self::LinkConditions { .. } => "conditions",
             Self::Cut { .. } => "cut",
             Self::Enqueue { .. } => "enqueue",
             Self::Expand { .. } => "expand",
@@ -265,7 +265,9 @@ impl Deed {
 
     pub(super) fn ending(&self) -> Ending {
         match self {
-            Self::Partition { .. } | Self::Pause { .. } | Self::Weather { .. } => Ending::Always,
+            Self::Partition { .. } | Self::Pause { .. } | Self::LinkConditions { .. } => {
+                Ending::Always
+            }
             Self::Clock { drift, .. } if *drift != 0 => Ending::Always,
             Self::Crash { .. } | Self::Leave { .. } | Self::Clock { .. } => Ending::Maybe,
             _ => Ending::Never,
@@ -277,7 +279,7 @@ impl Deed {
         match self {
             Self::Partition { kind: Parts::Group(towers), .. } => vec![("kind.group", towers)],
             Self::Partition { kind: Parts::Isolate(towers), .. } => vec![("kind.isolate", towers)],
-            Self::Partition { .. } | Self::Weather { .. } => Vec::new(),
+            Self::Partition { .. } | Self::LinkConditions { .. } => Vec::new(),
             Self::Crash { towers, .. }
             | Self::Leave { towers, .. }
             | Self::Pause { towers }

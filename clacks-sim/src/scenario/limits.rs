@@ -90,7 +90,7 @@ impl Scenario {
         let paths = self.paths.iter().enumerate();
         let paths = paths.map(|(number, path)| (format!("path.{number}.link"), &path.link));
         let faults = self.faults.iter().enumerate().filter_map(|(number, fault)| {
-            let Deed::Weather { link } = &fault.what else { return None };
+            let Deed::LinkConditions { link } = &fault.what else { return None };
             Some((format!("fault.{number}.link"), link))
         });
         let changed = paths.chain(faults).map(|(field, change)| (field, self.link.changed(change)));
@@ -235,7 +235,7 @@ impl Scenario {
                 }
                 within(&at("drift"), *drift, &DRIFT)
             }
-            Deed::Weather { link } => self.link.changed(link).check(&at("link")),
+            Deed::LinkConditions { link } => self.link.changed(link).check(&at("link")),
             Deed::Enqueue { count, .. } => within(&at("count"), *count, &COUNT),
             _ => Ok(()),
         }
@@ -290,8 +290,8 @@ impl Scenario {
         let times = &self.tower.timeouts;
         let leaving = times.close.saturating_mul(2).saturating_add(times.shutdown);
         let churn = self.churn.iter().map(|churn| churn.until.saturating_add(leaving));
-        let standing = self.clocks_stand_until();
-        faults.chain(churn).fold(self.contacts.spread.max(standing), Duration::max)
+        let snapshot = self.clocks_stand_until();
+        faults.chain(churn).fold(self.contacts.spread.max(snapshot), Duration::max)
     }
 
     /// Until when a clock may stand still because it was put back, again and again perhaps, if all hit the same tower.

@@ -9,7 +9,7 @@ use super::error::ScenarioError;
 use super::towers::Towers;
 use super::words::Limit;
 use crate::distribution::{Distribution, DistributionError};
-use crate::plan::Weather;
+use crate::plan::LinkConditions;
 
 /// How the network is, everywhere that no path says something else. The shares are probabilities from 0 to 1: what happens to that
 /// share of dials or segments. They are *mishaps*: in the calm phase there are none, on paths neither.
@@ -191,8 +191,8 @@ impl Link {
         is_fast && is_known(&self.latency) && jitter_is_known && self.mean_latency().is_zero()
     }
 
-    pub(super) fn weather(&self) -> Weather {
-        Weather {
+    pub(super) fn conditions(&self) -> LinkConditions {
+        LinkConditions {
             latency: self.latency.clone(),
             jitter: self.jitter.clone(),
             bandwidth: self.bandwidth.bytes(),

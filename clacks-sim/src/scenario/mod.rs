@@ -61,7 +61,7 @@ pub use checks::{Checks, Oracle};
 pub use churn::Churn;
 pub use contacts::{Contacts, Shape, Verb};
 pub use error::ScenarioError;
-pub use fault::{Death, Deed, Fault, Look, OneWay, Parts};
+pub use fault::{CrashKind, Deed, Fault, Look, OneWay, Parts};
 pub use knobs::{AllowanceKnob, Knobs, OddsKnob, ScreeningKnob, TimeoutsKnob, Verdict, WindowKnob};
 pub use link::{Link, LinkChange, Path};
 pub use messages::{Messages, Repeat};

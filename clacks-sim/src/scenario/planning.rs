@@ -12,7 +12,7 @@ use super::link::load;
 use super::steps::{self, Drawer};
 use super::{Churn, Path, Scenario};
 use crate::plan::{self, Plan, WithContacts};
-use crate::random::Randomness;
+use crate::rng::Randomness;
 
 /// How often the state of the network is written down when the scenario does not say.
 const SAMPLES: u32 = 200;
@@ -51,7 +51,7 @@ impl Scenario {
             path.link.load(&format!("path.{number}.link"), base)?;
         }
         for (number, fault) in loaded.faults.iter_mut().enumerate() {
-            if let Deed::Weather { link } = &mut fault.what {
+            if let Deed::LinkConditions { link } = &mut fault.what {
                 link.load(&format!("fault.{number}.link"), base)?;
             }
         }
@@ -70,8 +70,8 @@ impl Scenario {
             plan::Path {
                 from: drawer.group("path from", &path.from),
                 to: drawer.group("path to", &path.to),
-                weather: link.weather().into(),
-                calm: link.without_mishaps().weather().into(),
+                conditions: link.conditions().into(),
+                calm: link.without_mishaps().conditions().into(),
             }
         };
         Ok(Plan {
@@ -80,7 +80,7 @@ impl Scenario {
             config: Arc::new(self.tower.config()),
             time: self.time,
             calm_from: Instant::ORIGIN + calm_from,
-            weather: self.link.weather(),
+            conditions: self.link.conditions(),
             paths: self.paths.iter().map(plan_path).collect(),
             message_size: self.messages.size,
             contacts: self.contacts.plan(self.towers, &randomness, base)?,

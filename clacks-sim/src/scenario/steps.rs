@@ -11,9 +11,9 @@ use super::fault::{self, Deed, Fault, Look, OneWay, Parts};
 use super::messages::Repeat;
 use super::towers::{Towers, members};
 use super::{LinkChange, Scenario};
-use crate::occurrence::TowerId;
-use crate::plan::{Death, Direction, Group, Partition, Severance, Step, WithContacts};
-use crate::random::{Purpose, Randomness};
+use crate::observation::TowerId;
+use crate::plan::{CrashKind, Direction, Group, Partition, Severance, Step, WithContacts};
+use crate::rng::{Purpose, Randomness};
 
 /// All steps of a scenario.
 pub(super) fn plan(
@@ -30,7 +30,7 @@ pub(super) fn plan(
             steps.fault(fault, fault.at.saturating_add(start), |towers| draws(repetition, towers));
         }
     }
-    steps.weather(scenario, calm_from);
+    steps.conditions(scenario, calm_from);
     // Stable: at the same moment towers come up first, then things are done in the order of the scenario.
     steps.all.sort_by_key(|(at, _)| *at);
     join_pauses(&mut steps.all);
@@ -195,8 +195,8 @@ impl Steps {
             Deed::Crash { towers, how, contacts } => {
                 let group = draw(towers);
                 let how = match how {
-                    fault::Death::Process => Death::Process,
-                    fault::Death::Machine => Death::Machine,
+                    fault::CrashKind::Process => CrashKind::Process,
+                    fault::CrashKind::Machine => CrashKind::Machine,
                 };
                 self.each(at, &group, |tower| Step::Crash { tower, how });
                 self.restart(end, &group, *contacts);
@@ -242,7 +242,7 @@ impl Steps {
                 let groups = (draw(towers), draw(peers));
                 self.pairs(at, groups, |tower, peer| Step::Unignore { tower, peer });
             }
-            Deed::Weather { .. } => {}
+            Deed::LinkConditions { .. } => {}
         }
     }
 
@@ -296,11 +296,12 @@ impl Steps {
     }
 
     /// Weather that overlaps adds up, later faults over earlier ones. In the calm phase there are no mishaps.
-    fn weather(&mut self, scenario: &Scenario, calm_from: Duration) {
+    fn conditions(&mut self, scenario: &Scenario, calm_from: Duration) {
         let link = &scenario.link;
         let mut spells = Vec::new();
         for fault in &scenario.faults {
-            let (Deed::Weather { link: change }, Some(lasts)) = (&fault.what, fault.lasts) else {
+            let (Deed::LinkConditions { link: change }, Some(lasts)) = (&fault.what, fault.lasts)
+            else {
                 continue;
             };
             for (_, start) in Repeat::starts(fault.repeat) {
@@ -328,12 +329,12 @@ impl Steps {
             for place in &holding {
                 now = now.changed(spells[*place].change);
             }
-            let weather = (now != *link).then(|| Box::new(now.weather()));
-            self.push(time, Step::Weather { weather });
+            let conditions = (now != *link).then(|| Box::new(now.conditions()));
+            self.push(time, Step::LinkConditions { conditions });
         }
         if is_calm_made {
-            let weather = Some(Box::new(link.without_mishaps().weather()));
-            self.push(calm_from, Step::Weather { weather });
+            let conditions = Some(Box::new(link.without_mishaps().conditions()));
+            self.push(calm_from, Step::LinkConditions { conditions });
         }
     }
 }

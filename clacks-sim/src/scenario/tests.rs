@@ -88,7 +88,7 @@ mod format {
         ];
         let way = prop_oneof![Just(OneWay::Both), Just(OneWay::Out), Just(OneWay::In)];
         let look = prop_oneof![Just(Look::Silent), Just(Look::Reset)];
-        let death = prop_oneof![Just(Death::Process), Just(Death::Machine)];
+        let death = prop_oneof![Just(CrashKind::Process), Just(CrashKind::Machine)];
         prop_oneof![
             (parts, way, look).prop_map(|(kind, direction, how)| Deed::Partition {
                 kind,
@@ -108,7 +108,7 @@ mod format {
                 step: i64::from(step) * 1_000_003,
                 drift
             }),
-            change().prop_map(|link| Deed::Weather { link }),
+            change().prop_map(|link| Deed::LinkConditions { link }),
             towers().prop_map(|towers| Deed::Cut { towers }),
             (towers(), any::<u32>()).prop_map(|(towers, count)| Deed::Enqueue { towers, count }),
             (towers(), towers()).prop_map(|(towers, peers)| Deed::Expand { towers, peers }),
@@ -364,7 +364,7 @@ mod errors {
                 "fault.0.how must be \"process\" or \"machine\" in a crash",
             ),
             (
-                "[[fault]]\nwhat = \"weather\"\nat = \"1s\"\nlink = { broke = 1 }",
+                "[[fault]]\nwhat = \"conditions\"\nat = \"1s\"\nlink = { broke = 1 }",
                 "fault.0.link.broke is no key; the keys here are latency, ",
             ),
             (
@@ -521,7 +521,7 @@ mod errors {
                 "link.latency is 0s; it must be more than 0s when tower.send_rate is \"unlimited\", for time stands still otherwise",
             ),
             (
-                "[[fault]]\nwhat = \"weather\"\nat = \"1h\"\nlasts = \"1s\"\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
+                "[[fault]]\nwhat = \"conditions\"\nat = \"1h\"\nlasts = \"1s\"\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
                 "fault.0.link.latency is 0s; it must be more than 0s when ",
             ),
             (
@@ -692,7 +692,7 @@ mod plans {
             deeds(&planned(&quick(4).fault(fault)))
         };
         let one = || Towers::One(2);
-        let crash = |contacts| Deed::Crash { towers: one(), how: Death::Machine, contacts };
+        let crash = |contacts| Deed::Crash { towers: one(), how: CrashKind::Machine, contacts };
         let dies = "1000 Crash { tower: TowerId(2), how: Machine }";
         assert_eq!(deeds_of(crash(false), None), [dies]);
         let returns = "3000 Start { tower: TowerId(2), contacts: Untold }";
@@ -825,15 +825,15 @@ mod plans {
     #[test]
     fn overlapping_weather_adds_up_and_passes() {
         let scenario = quick(2)
-            .fault(Fault::weather(secs(1), secs(4), |link| link.broken = Some(0.5)))
-            .fault(Fault::weather(secs(2), secs(1), |link| link.refused = Some(0.25)));
+            .fault(Fault::conditions(secs(1), secs(4), |link| link.broken = Some(0.5)))
+            .fault(Fault::conditions(secs(2), secs(1), |link| link.refused = Some(0.25)));
         let plan = planned(&scenario);
-        let weather: Vec<_> = plan
+        let conditions: Vec<_> = plan
             .steps
             .iter()
             .filter_map(|(at, step)| match step {
-                Step::Weather { weather } => {
-                    let shares = weather.as_ref().map(|it| (it.broken, it.refused));
+                Step::LinkConditions { conditions } => {
+                    let shares = conditions.as_ref().map(|it| (it.broken, it.refused));
                     Some((at.as_nanos() / 1_000_000_000, shares))
                 }
                 _ => None,
@@ -841,13 +841,13 @@ mod plans {
             .collect();
         let expected =
             [(1, Some((0.5, 0.0))), (2, Some((0.5, 0.25))), (3, Some((0.5, 0.0))), (5, None)];
-        assert_eq!(weather, expected);
+        assert_eq!(conditions, expected);
     }
 
     #[test]
     fn many_short_spells_of_weather_are_worked_out_one_by_one() {
         let spells = |at, share| {
-            let spell = Fault::weather(at, Duration::from_micros(500), |link| {
+            let spell = Fault::conditions(at, Duration::from_micros(500), |link| {
                 link.broken = Some(share);
             });
             spell.repeat(Duration::from_millis(1), 100_000)
@@ -855,7 +855,9 @@ mod plans {
         // Were each moment compared with each spell, this would take many minutes.
         let plan = planned(&quick(2).fault(spells(secs(1), 0.5)).fault(spells(secs(2), 0.25)));
         let weathers = plan.steps.iter().filter_map(|(at, step)| match step {
-            Step::Weather { weather } => Some((*at, weather.as_ref().map(|it| it.broken))),
+            Step::LinkConditions { conditions } => {
+                Some((*at, conditions.as_ref().map(|it| it.broken)))
+            }
             _ => None,
         });
         let at = |micros: u64| Instant::from_nanos(1_000 * micros);
@@ -873,19 +875,20 @@ mod plans {
         let plan = planned(&lossy);
         let calm_from = secs(100_000 - 10);
         assert_eq!(u128::from(plan.calm_from.as_nanos()), calm_from.as_nanos());
-        let Some((at, Step::Weather { weather: Some(weather) })) = plan.steps.last() else {
+        let Some((at, Step::LinkConditions { conditions: Some(conditions) })) = plan.steps.last()
+        else {
             panic!("{:?}", plan.steps.last())
         };
-        assert_eq!((*at, weather.broken), (plan.calm_from, 0.0));
+        assert_eq!((*at, conditions.broken), (plan.calm_from, 0.0));
 
         let path = Path::new(Towers::All, Towers::All, |link| link.broken = Some(0.25));
         let on_path = planned(&quick(2).path(path));
         assert_eq!(on_path.calm_from, plan.calm_from);
-        assert_eq!((on_path.paths[0].weather.broken, on_path.paths[0].calm.broken), (0.25, 0.0));
+        assert_eq!((on_path.paths[0].conditions.broken, on_path.paths[0].calm.broken), (0.25, 0.0));
 
         let endless = planned(&lossy.checks(|checks| checks.calm = Calm::Off));
         assert_eq!(u128::from(endless.calm_from.as_nanos()), secs(100_000).as_nanos());
-        assert!(!endless.steps.iter().any(|(_, step)| matches!(step, Step::Weather { .. })));
+        assert!(!endless.steps.iter().any(|(_, step)| matches!(step, Step::LinkConditions { .. })));
     }
 
     #[test]
@@ -942,7 +945,7 @@ mod plans {
         let scenario = Scenario::load(&folder.path().join("x.toml")).unwrap();
         let plan = scenario.plan_within(folder.path(), 1 << 30).unwrap();
         assert_eq!(plan.contacts.of(crate::TowerId(1)), [crate::TowerId(2)]);
-        assert_eq!(plan.weather.latency.mean(), Duration::from_millis(20));
+        assert_eq!(plan.conditions.latency.mean(), Duration::from_millis(20));
         let missing = Scenario::load(FilePath::new("/nowhere/x.toml")).unwrap_err().to_string();
         assert!(missing.starts_with("can't read /nowhere/x.toml: "), "{missing}");
     }

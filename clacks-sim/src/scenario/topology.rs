@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::contacts::{Contacts, Shape, Verb};
 use super::error::ScenarioError;
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 use crate::plan;
-use crate::random::{Draws, Purpose, Randomness};
+use crate::rng::{Draws, Purpose, Randomness};
 
 /// How often drawn neighbours are mended before a regular graph is made in a way that can't fail (guess: a few times suffice unless
 /// nearly everybody is a neighbour of everybody).

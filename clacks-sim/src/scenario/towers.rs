@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
 use crate::plan::Group;
-use crate::random::Draws;
+use crate::rng::Draws;
 
 /// A group of towers, by number or drawn.
 ///

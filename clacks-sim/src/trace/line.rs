@@ -1,28 +1,28 @@
-//! One occurrence as a line of text, and as words for the hash.
+//! One observation as a line of text, and as words for the hash.
 
 use std::fmt;
 
 use clacks_proto::Status;
 use clacks_proto::wire::Attempt;
 
-use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 
-/// An occurrence as a line: the moment in seconds, the tower, what happened.
+/// An observation as a line: the moment in seconds, the tower, what happened.
 ///
 /// ```
 /// use clacks_proto::Instant;
 /// use clacks_sim::{Line, MessageId, Occurrence, TowerId, What};
 ///
 /// let what = What::Delivered { to: Some(TowerId(7)), message: Some(MessageId(3)) };
-/// let occurrence = Occurrence { at: Instant::from_nanos(1_500_000_000), tower: Some(TowerId(2)), what };
-/// assert_eq!(Line(&occurrence).to_string(), "1.500000000 t2 delivered m3 to t7");
+/// let observation = Occurrence { at: Instant::from_nanos(1_500_000_000), tower: Some(TowerId(2)), what };
+/// assert_eq!(Line(&observation).to_string(), "1.500000000 t2 delivered m3 to t7");
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a>(pub &'a Occurrence);
+pub struct Line<'a>(pub &'a Observation);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Occurrence { at, tower, what } = self.0;
+        let Observation { at, tower, what } = self.0;
         let nanos = at.as_nanos();
         write!(f, "{}.{:09} ", nanos / 1_000_000_000, nanos % 1_000_000_000)?;
         match tower {
@@ -57,7 +57,7 @@ impl<T: fmt::Display> fmt::Display for Perhaps<T> {
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Started { life } => write!(f, "started, life {life}"),
@@ -120,46 +120,46 @@ impl fmt::Display for What {
 }
 
 /// What happened as numbers: its code and two words.
-pub(super) fn words(what: &What) -> (u32, u64, u64) {
+pub(super) fn words(what: &Observed) -> (u32, u64, u64) {
     let tower = |tower: Option<TowerId>| tower.map_or(u64::MAX, |tower| u64::from(tower.0));
     let message = |message: Option<MessageId>| message.map_or(u64::MAX, |m| u64::from(m.0));
     match *what {
-        What::Started { life } => (1, u64::from(life), 0),
-        What::Crashed => (2, 0, 0),
-        What::Leaving => (3, 0, 0),
-        What::Left { undelivered } => (4, undelivered as u64, 0),
-        What::Paused => (5, 0, 0),
-        What::Resumed => (6, 0, 0),
-        What::ClockChanged { step, drift_ppm } => {
+        Observed::Started { life } => (1, u64::from(life), 0),
+        Observed::Crashed => (2, 0, 0),
+        Observed::Leaving => (3, 0, 0),
+        Observed::Left { undelivered } => (4, undelivered as u64, 0),
+        Observed::Paused => (5, 0, 0),
+        Observed::Resumed => (6, 0, 0),
+        Observed::ClockChanged { step, drift_ppm } => {
             (7, step.cast_unsigned(), u64::from(drift_ppm.cast_unsigned()))
         }
-        What::Enqueued { message: number } => (8, u64::from(number.0), 0),
-        What::EnqueueRefused => (9, 0, 0),
-        What::Ignored { peer } => (10, u64::from(peer.0), 0),
-        What::Unignored { peer } => (11, u64::from(peer.0), 0),
-        What::Dialled { to } => (12, tower(to), 0),
-        What::Accepted { from } => (13, u64::from(from.0), 0),
-        What::NotAccepted { from, reason } => (14, u64::from(from.0), reason as u64),
-        What::Connected { to } => (15, u64::from(to.0), 0),
-        What::ConnectFailed { to, cause } => (16, tower(to), cause as u64),
-        What::Sent { to, bytes } => (17, u64::from(to.0), u64::from(bytes)),
-        What::HandedOver { to, message: number, attempt, arrives } => {
+        Observed::Enqueued { message: number } => (8, u64::from(number.0), 0),
+        Observed::EnqueueRefused => (9, 0, 0),
+        Observed::Ignored { peer } => (10, u64::from(peer.0), 0),
+        Observed::Unignored { peer } => (11, u64::from(peer.0), 0),
+        Observed::Dialled { to } => (12, tower(to), 0),
+        Observed::Accepted { from } => (13, u64::from(from.0), 0),
+        Observed::NotAccepted { from, reason } => (14, u64::from(from.0), reason as u64),
+        Observed::Connected { to } => (15, u64::from(to.0), 0),
+        Observed::ConnectFailed { to, cause } => (16, tower(to), cause as u64),
+        Observed::Sent { to, bytes } => (17, u64::from(to.0), u64::from(bytes)),
+        Observed::HandedOver { to, message: number, attempt, arrives } => {
             let retry = u64::from(attempt == Attempt::Retry) << 63;
             (18, u64::from(to.0) << 32 ^ message(number), arrives.as_nanos() ^ retry)
         }
-        What::Arrived { from, bytes } => (19, u64::from(from.0), u64::from(bytes)),
-        What::Finished { from } => (20, u64::from(from.0), 0),
-        What::Broke { with } => (21, u64::from(with.0), 0),
-        What::Closed { with } => (22, tower(with), 0),
-        What::TimerFired => (23, 0, 0),
-        What::Discovered { peer } => (24, tower(peer), 0),
-        What::Forgot => (25, 0, 0),
+        Observed::Arrived { from, bytes } => (19, u64::from(from.0), u64::from(bytes)),
+        Observed::Finished { from } => (20, u64::from(from.0), 0),
+        Observed::Broke { with } => (21, u64::from(with.0), 0),
+        Observed::Closed { with } => (22, tower(with), 0),
+        Observed::TimerFired => (23, 0, 0),
+        Observed::Discovered { peer } => (24, tower(peer), 0),
+        Observed::Forgot => (25, 0, 0),
         // The reasons have no numbers here and below; their kind shows in what follows from them.
-        What::StatusChanged { peer, from, to, .. } => {
+        Observed::StatusChanged { peer, from, to, .. } => {
             (26, tower(peer), u64::from(code(from)) << 8 | u64::from(code(to)))
         }
-        What::Received { from, message: number, .. } => (27, tower(from), message(number)),
-        What::Queued { message: number, origin } => {
+        Observed::Received { from, message: number, .. } => (27, tower(from), message(number)),
+        Observed::Queued { message: number, origin } => {
             let origin = match origin {
                 Origin::Local => 0,
                 Origin::Peer => 1,
@@ -167,11 +167,11 @@ pub(super) fn words(what: &What) -> (u32, u64, u64) {
             };
             (28, message(number), origin)
         }
-        What::Delivered { to, message: number } => (29, tower(to), message(number)),
-        What::Announced { to } => (30, tower(to), 0),
-        What::LinkClosed { peer, .. } => (31, tower(peer), 0),
-        What::Missed { count } => (32, count, 0),
-        What::Fault(fault) => {
+        Observed::Delivered { to, message: number } => (29, tower(to), message(number)),
+        Observed::Announced { to } => (30, tower(to), 0),
+        Observed::LinkClosed { peer, .. } => (31, tower(peer), 0),
+        Observed::Missed { count } => (32, count, 0),
+        Observed::Fault(fault) => {
             let number = Fault::ALL.iter().position(|other| *other == fault);
             (33, number.map_or(u64::MAX, |number| number as u64), 0)
         }

@@ -1,16 +1,16 @@
-//! The trace of a run: every occurrence as a line of text, a rolling hash of them all, and the first difference of two.
+//! The trace of a run: every observation as a line of text, a rolling hash of them all, and the first difference of two.
 
 mod diff;
 mod line;
 
-use crate::occurrence::Occurrence;
+use crate::observation::Observation;
 
 pub use diff::{Difference, first_difference};
 pub use line::Line;
 
 /// The rolling hash of a trace. Two runs with the same hash are, for all purposes, the same run.
 ///
-/// Each occurrence is folded in as three words, so that its moment, its tower and all that it says count. Not made against
+/// Each observation is folded in as three words, so that its moment, its tower and all that it says count. Not made against
 /// somebody who looks for collisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceHash(u64);
@@ -25,11 +25,11 @@ impl Default for TraceHash {
 }
 
 impl TraceHash {
-    /// Folds an occurrence in.
-    pub fn see(&mut self, occurrence: &Occurrence) {
-        let tower = occurrence.tower.map_or(u64::from(u32::MAX), |tower| u64::from(tower.0));
-        let (code, first, second) = line::words(&occurrence.what);
-        self.fold(occurrence.at.as_nanos() ^ FOLD[0], tower << 32 | u64::from(code));
+    /// Folds an observation in.
+    pub fn see(&mut self, observation: &Observation) {
+        let tower = observation.tower.map_or(u64::from(u32::MAX), |tower| u64::from(tower.0));
+        let (code, first, second) = line::words(&observation.what);
+        self.fold(observation.at.as_nanos() ^ FOLD[0], tower << 32 | u64::from(code));
         self.fold(first, second);
     }
 
@@ -61,28 +61,28 @@ impl std::fmt::Display for TraceHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::occurrence::{MessageId, TowerId, What};
+    use crate::observation::{MessageId, Observed, TowerId};
     use clacks_proto::Instant;
 
-    fn seen(at: u64, tower: u32, what: What) -> TraceHash {
+    fn seen(at: u64, tower: u32, what: Observed) -> TraceHash {
         let mut hash = TraceHash::default();
         let at = Instant::from_nanos(at);
-        hash.see(&Occurrence { at, tower: Some(TowerId(tower)), what });
+        hash.see(&Observation { at, tower: Some(TowerId(tower)), what });
         hash
     }
 
     #[test]
     fn everything_that_an_occurrence_says_counts() {
-        let what = |message| What::Enqueued { message: MessageId(message) };
+        let what = |message| Observed::Enqueued { message: MessageId(message) };
         let hashes = [
             seen(1, 2, what(3)),
             seen(2, 2, what(3)),
             seen(1, 3, what(3)),
             seen(1, 2, what(4)),
-            seen(1, 2, What::EnqueueRefused),
-            seen(1, 2, What::Delivered { to: None, message: Some(MessageId(3)) }),
-            seen(1, 2, What::Delivered { to: Some(TowerId(0)), message: Some(MessageId(3)) }),
-            seen(1, 2, What::Delivered { to: Some(TowerId(3)), message: None }),
+            seen(1, 2, Observed::EnqueueRefused),
+            seen(1, 2, Observed::Delivered { to: None, message: Some(MessageId(3)) }),
+            seen(1, 2, Observed::Delivered { to: Some(TowerId(0)), message: Some(MessageId(3)) }),
+            seen(1, 2, Observed::Delivered { to: Some(TowerId(3)), message: None }),
         ];
         for (n, hash) in hashes.iter().enumerate() {
             assert!(!hashes[..n].contains(hash), "{n}");
@@ -91,22 +91,22 @@ mod tests {
 
     #[test]
     fn the_order_counts() {
-        let occurrence = |tower| Occurrence {
+        let observation = |tower| Observation {
             at: Instant::ORIGIN,
             tower: Some(TowerId(tower)),
-            what: What::TimerFired,
+            what: Observed::TimerFired,
         };
         let mut hashes = [TraceHash::default(); 2];
-        hashes[0].see(&occurrence(1));
-        hashes[0].see(&occurrence(2));
-        hashes[1].see(&occurrence(2));
-        hashes[1].see(&occurrence(1));
+        hashes[0].see(&observation(1));
+        hashes[0].see(&observation(2));
+        hashes[1].see(&observation(2));
+        hashes[1].see(&observation(1));
         assert_ne!(hashes[0], hashes[1]);
     }
 
     #[test]
     fn the_hash_of_a_trace_never_changes() {
-        let hash = seen(7, 5, What::Arrived { from: TowerId(9), bytes: 100 });
+        let hash = seen(7, 5, Observed::Arrived { from: TowerId(9), bytes: 100 });
         assert_eq!(hash.to_string(), "2ed96fe97695f2fd");
     }
 }

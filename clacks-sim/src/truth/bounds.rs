@@ -3,7 +3,7 @@
 use clacks_proto::{Config, Instant, QueueUsage, StatusCounts, Tower};
 
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::{Occurrence, TowerId, What};
+use crate::observation::{Observation, Observed, TowerId};
 
 /// Watches how much a tower holds, after each event.
 ///
@@ -53,9 +53,9 @@ impl Bounds {
         Self { limits, looks: 0, links: vec![0; towers as usize] }
     }
 
-    pub(super) fn see(&mut self, occurrence: &Occurrence) {
-        if let What::Dialled { .. } | What::Accepted { .. } = occurrence.what
-            && let Some(tower) = occurrence.tower
+    pub(super) fn see(&mut self, observation: &Observation) {
+        if let Observed::Dialled { .. } | Observed::Accepted { .. } = observation.what
+            && let Some(tower) = observation.tower
             && let Some(links) = self.links.get_mut(tower.0 as usize)
         {
             *links += 1;
@@ -133,8 +133,8 @@ mod tests {
         let mut found = Violations::default();
         machine.announce(&address(8_002), at).unwrap();
         for upper_bound in [1, 2, 3, 1, 2] {
-            let what = What::Dialled { to: None };
-            bounds.see(&Occurrence { at, tower: Some(tower), what });
+            let what = Observed::Dialled { to: None };
+            bounds.see(&Observation { at, tower: Some(tower), what });
             bounds.look(at, tower, &machine, &mut found);
             assert_eq!(bounds.links, [upper_bound]);
         }

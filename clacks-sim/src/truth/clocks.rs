@@ -2,7 +2,7 @@
 
 use clacks_proto::Instant;
 
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 
 /// The clocks of all towers. Most are right and take no memory.
 #[derive(Debug, Default)]

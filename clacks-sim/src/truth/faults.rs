@@ -3,7 +3,7 @@
 use clacks_proto::Instant;
 
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::{Fault, Occurrence, What};
+use crate::observation::{Fault, Observation, Observed};
 
 /// Counts the faults that really happened. A run that is about some fault, and in which it never happened, has shown nothing.
 #[derive(Debug, Default)]
@@ -12,8 +12,8 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn see(&mut self, occurrence: &Occurrence) {
-        if let What::Fault(fault) = occurrence.what
+    pub(super) fn see(&mut self, observation: &Observation) {
+        if let Observed::Fault(fault) = observation.what
             && let Some(place) = place(fault)
         {
             self.counts[place] += 1;
@@ -48,9 +48,13 @@ mod tests {
     fn each_fault_counts_for_itself_alone() {
         for happened in Fault::ALL {
             let mut faults = Faults::default();
-            let what = What::Fault(happened);
-            faults.see(&Occurrence { at: Instant::ORIGIN, tower: None, what });
-            faults.see(&Occurrence { at: Instant::ORIGIN, tower: None, what: What::TimerFired });
+            let what = Observed::Fault(happened);
+            faults.see(&Observation { at: Instant::ORIGIN, tower: None, what });
+            faults.see(&Observation {
+                at: Instant::ORIGIN,
+                tower: None,
+                what: Observed::TimerFired,
+            });
             let mut found = Violations::default();
             faults.judge(Instant::ORIGIN, &Fault::ALL, &mut found);
             assert_eq!(found.count_of(Checker::Faults), Fault::ALL.len() as u64 - 1);

@@ -2,7 +2,7 @@
 
 use super::pairs::Pairs;
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::{Fault, Occurrence, TowerId, What};
+use crate::observation::{Fault, Observation, Observed, TowerId};
 
 /// Watches what passes between a tower and the peers that its application ignores.
 ///
@@ -28,43 +28,43 @@ impl Ignored {
         Self { ignored: Pairs::default(), towers: vec![Observer::default(); towers as usize] }
     }
 
-    pub(super) fn see(&mut self, occurrence: &Occurrence, found: &mut Violations) {
-        let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
-        // Most runs ignore nobody, and then most occurrences need no look at any tower.
+    pub(super) fn see(&mut self, observation: &Observation, found: &mut Violations) {
+        let Observation { at, tower: Some(tower), what } = *observation else { return };
+        // Most runs ignore nobody, and then most observations need no look at any tower.
         let is_deed = matches!(
             what,
-            What::Dialled { .. }
-                | What::HandedOver { .. }
-                | What::Received { .. }
-                | What::Delivered { .. }
-                | What::Announced { .. }
+            Observed::Dialled { .. }
+                | Observed::HandedOver { .. }
+                | Observed::Received { .. }
+                | Observed::Delivered { .. }
+                | Observed::Announced { .. }
         );
         if is_deed && self.ignored.is_empty() {
             return;
         }
         let Some(observer) = self.towers.get_mut(tower.0 as usize) else { return };
         let (peer, deed) = match what {
-            What::Crashed | What::Left { .. } => {
+            Observed::Crashed | Observed::Left { .. } => {
                 observer.life = observer.life.wrapping_add(1);
                 return;
             }
-            What::Fault(Fault::Corrupted) => {
+            Observed::Fault(Fault::Corrupted) => {
                 observer.is_tainted = true;
                 return;
             }
-            What::Ignored { peer } => {
+            Observed::Ignored { peer } => {
                 self.ignored.insert(tower, peer, observer.life);
                 return;
             }
-            What::Unignored { peer } => {
+            Observed::Unignored { peer } => {
                 self.ignored.remove(tower, peer);
                 return;
             }
-            What::Dialled { to: Some(to) } => (to, "dialled"),
-            What::HandedOver { to, .. } => (to, "handed a message over to"),
-            What::Received { from: Some(from), .. } => (from, "took a message from"),
-            What::Delivered { to: Some(to), .. } => (to, "delivered a message to"),
-            What::Announced { to: Some(to) } => (to, "announced itself to"),
+            Observed::Dialled { to: Some(to) } => (to, "dialled"),
+            Observed::HandedOver { to, .. } => (to, "handed a message over to"),
+            Observed::Received { from: Some(from), .. } => (from, "took a message from"),
+            Observed::Delivered { to: Some(to), .. } => (to, "delivered a message to"),
+            Observed::Announced { to: Some(to) } => (to, "announced itself to"),
             _ => return,
         };
         let life = observer.life;
@@ -74,7 +74,7 @@ impl Ignored {
         let is_tainted = |tower: TowerId| {
             self.towers.get(tower.0 as usize).is_some_and(|observer| observer.is_tainted)
         };
-        let may_err = !matches!(what, What::Dialled { .. });
+        let may_err = !matches!(what, Observed::Dialled { .. });
         if may_err && (is_tainted(tower) || is_tainted(peer)) {
             return;
         }
@@ -92,35 +92,35 @@ mod tests {
 
     const PEER: TowerId = TowerId(2);
 
-    fn violations(said: &[What]) -> Vec<String> {
+    fn violations(said: &[Observed]) -> Vec<String> {
         let mut ignored = Ignored::new(4);
         let mut found = Violations::default();
         for what in said {
             let tower = Some(TowerId(1));
-            ignored.see(&Occurrence { at: Instant::ORIGIN, tower, what: *what }, &mut found);
+            ignored.see(&Observation { at: Instant::ORIGIN, tower, what: *what }, &mut found);
         }
         assert!(found.kept().iter().all(|one| one.checker == Checker::Ignored));
         found.kept().iter().map(|one| one.text.clone()).collect()
     }
 
-    fn deeds(peer: TowerId) -> [What; 5] {
+    fn deeds(peer: TowerId) -> [Observed; 5] {
         let arrives = Instant::ORIGIN;
         let attempt = Attempt::First;
         [
-            What::Dialled { to: Some(peer) },
-            What::HandedOver { to: peer, message: None, attempt, arrives },
-            What::Received { from: Some(peer), sender: Some(peer), message: None },
-            What::Delivered { to: Some(peer), message: None },
-            What::Announced { to: Some(peer) },
+            Observed::Dialled { to: Some(peer) },
+            Observed::HandedOver { to: peer, message: None, attempt, arrives },
+            Observed::Received { from: Some(peer), sender: Some(peer), message: None },
+            Observed::Delivered { to: Some(peer), message: None },
+            Observed::Announced { to: Some(peer) },
         ]
     }
 
     /// What was wrong when the second list was said after the first.
-    fn after(before: &[What], said: &[What]) -> Vec<String> {
+    fn after(before: &[Observed], said: &[Observed]) -> Vec<String> {
         violations(&[before, said].concat())
     }
 
-    const IGNORE: What = What::Ignored { peer: PEER };
+    const IGNORE: Observed = Observed::Ignored { peer: PEER };
 
     #[test]
     fn every_deed_with_an_ignored_peer_is_found() {
@@ -140,14 +140,14 @@ mod tests {
     fn deeds_before_and_after_and_with_others_are_free() {
         assert_eq!(after(&deeds(PEER), &[IGNORE]), [""; 0]);
         assert_eq!(after(&[IGNORE], &deeds(TowerId(3))), [""; 0]);
-        assert_eq!(after(&[IGNORE, What::Unignored { peer: PEER }], &deeds(PEER)), [""; 0]);
-        assert_eq!(after(&[IGNORE, What::Crashed], &deeds(PEER)), [""; 0]);
-        assert_eq!(after(&[IGNORE, What::Left { undelivered: 0 }], &deeds(PEER)), [""; 0]);
+        assert_eq!(after(&[IGNORE, Observed::Unignored { peer: PEER }], &deeds(PEER)), [""; 0]);
+        assert_eq!(after(&[IGNORE, Observed::Crashed], &deeds(PEER)), [""; 0]);
+        assert_eq!(after(&[IGNORE, Observed::Left { undelivered: 0 }], &deeds(PEER)), [""; 0]);
     }
 
     #[test]
     fn altered_bytes_excuse_all_but_the_dial() {
-        let altered = [IGNORE, What::Fault(Fault::Corrupted)];
+        let altered = [IGNORE, Observed::Fault(Fault::Corrupted)];
         assert_eq!(after(&altered, &deeds(PEER)), ["tower 1 dialled tower 2, which it ignores"]);
     }
 }

@@ -3,7 +3,7 @@
 use clacks_proto::{Instant, Status};
 
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 
 /// How many of those that a tower does not know are named.
 const NAMED: usize = 3;

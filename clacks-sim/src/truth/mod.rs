@@ -1,9 +1,9 @@
 //! The truth about a run: a ledger of every copy of every message, and the rules that the run is held to.
 //!
-//! Whoever drives the towers tells it all that happens, in order: [`Truth::see`] for each occurrence, [`Truth::after`] when a tower has done all that followed from an
+//! Whoever drives the towers tells it all that happens, in order: [`Truth::see`] for each observation, [`Truth::after`] when a tower has done all that followed from an
 //! event (and all that it had to tell has been seen), [`Truth::audit`] now and then and at least once in the end, and [`Truth::finish`].
 //!
-//! Two things about the order of occurrences matter. What one tower tells in its notices is seen in that order, with nothing in between
+//! Two things about the order of observations matter. What one tower tells in its notices is seen in that order, with nothing in between
 //! that is another tower's. And a message is `HandedOver` when its tower writes it into a link, not when a full path lets it go: else a message
 //! could come back before it was sent.
 
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use clacks_proto::{HeldMessage, Instant, MessageState, Screening, Status, Tower};
 
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::Plan;
 use bounds::Bounds;
 use faults::Faults;
@@ -40,7 +40,7 @@ use statuses::Statuses;
 use violation::{Scene, Violations};
 
 pub(crate) use ledger::{Body, Holding, Place};
-pub use oracle::{Average, Capacity, Network, Ticks};
+pub use oracle::{Average, CalmNetwork, Capacity, Ticks};
 pub use totals::{DuplicationCause, LossCause, Totals};
 pub use violation::{Checker, Violation};
 
@@ -144,40 +144,43 @@ impl Truth {
     }
 
     /// Something happened.
-    pub(crate) fn see(&mut self, occurrence: &Occurrence) {
-        self.ledger.see(occurrence, &mut self.found);
-        self.bounds.see(occurrence);
-        match occurrence.what {
-            What::Fault(fault) => {
-                if let (Fault::Corrupted, Some(tower)) = (fault, occurrence.tower) {
+    pub(crate) fn see(&mut self, observation: &Observation) {
+        self.ledger.see(observation, &mut self.found);
+        self.bounds.see(observation);
+        match observation.what {
+            Observed::Fault(fault) => {
+                if let (Fault::Corrupted, Some(tower)) = (fault, observation.tower) {
                     self.altered.insert(tower);
                 }
-                self.faults.see(occurrence);
-                self.ignored.see(occurrence, &mut self.found);
+                self.faults.see(observation);
+                self.ignored.see(observation, &mut self.found);
             }
-            What::StatusChanged { .. }
-            | What::Discovered { .. }
-            | What::Forgot
-            | What::ClockChanged { .. } => self.statuses.see(occurrence, &mut self.found),
-            What::Started { .. } | What::Crashed | What::Left { .. } | What::Missed { .. } => {
-                match occurrence.what {
-                    What::Started { .. } => {
+            Observed::StatusChanged { .. }
+            | Observed::Discovered { .. }
+            | Observed::Forgot
+            | Observed::ClockChanged { .. } => self.statuses.see(observation, &mut self.found),
+            Observed::Started { .. }
+            | Observed::Crashed
+            | Observed::Left { .. }
+            | Observed::Missed { .. } => {
+                match observation.what {
+                    Observed::Started { .. } => {
                         self.starts += 1;
                         self.running += 1;
                     }
-                    What::Missed { .. } => {}
+                    Observed::Missed { .. } => {}
                     _ => self.running = self.running.saturating_sub(1),
                 }
-                self.statuses.see(occurrence, &mut self.found);
-                self.ignored.see(occurrence, &mut self.found);
+                self.statuses.see(observation, &mut self.found);
+                self.ignored.see(observation, &mut self.found);
             }
-            What::Ignored { .. }
-            | What::Unignored { .. }
-            | What::Dialled { .. }
-            | What::HandedOver { .. }
-            | What::Received { .. }
-            | What::Delivered { .. }
-            | What::Announced { .. } => self.ignored.see(occurrence, &mut self.found),
+            Observed::Ignored { .. }
+            | Observed::Unignored { .. }
+            | Observed::Dialled { .. }
+            | Observed::HandedOver { .. }
+            | Observed::Received { .. }
+            | Observed::Delivered { .. }
+            | Observed::Announced { .. } => self.ignored.see(observation, &mut self.found),
             _ => {}
         }
     }

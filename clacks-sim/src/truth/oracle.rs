@@ -33,7 +33,7 @@
 ///
 /// All that assumes that links are never full and that no two copies of a message meet.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Network {
+pub struct CalmNetwork {
     /// How many towers there are, at least 2.
     pub towers: u32,
     /// How many messages there are.
@@ -55,7 +55,7 @@ pub enum Ticks {
     Random,
 }
 
-impl Network {
+impl CalmNetwork {
     /// Which share of its ticks a tower uses.
     #[must_use]
     pub fn used_share(&self) -> f64 {

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::HashMap;
 
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 
 /// A table by (tower, peer). Nothing iterates over it, so its order can't matter.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use clacks_proto::Instant;
 
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 
 /// Watches how many events a tower has in one instant: more than a number of them means that it keeps itself busy, and is said once for each instant.
 #[derive(Debug)]

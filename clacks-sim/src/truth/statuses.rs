@@ -7,7 +7,7 @@ use clacks_proto::{Instant, Status};
 use super::clocks::Clocks;
 use super::pairs::Pairs;
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::{Occurrence, TowerId, What};
+use crate::observation::{Observation, Observed, TowerId};
 
 /// Watches every change of status.
 ///
@@ -17,14 +17,14 @@ use crate::occurrence::{Occurrence, TowerId, What};
 #[derive(Debug)]
 pub(super) struct Statuses {
     kill_timeout: Duration,
-    standings: Pairs<Standing>,
+    standings: Pairs<Snapshot>,
     towers: Vec<Observer>,
     clocks: Clocks,
 }
 
 /// What a tower last said of a peer.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct Snapshot {
     status: Status,
     /// When, by the tower's clock.
     since: Instant,
@@ -52,11 +52,11 @@ impl Statuses {
         }
     }
 
-    pub(super) fn see(&mut self, occurrence: &Occurrence, found: &mut Violations) {
-        let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
+    pub(super) fn see(&mut self, observation: &Observation, found: &mut Violations) {
+        let Observation { at, tower: Some(tower), what } = *observation else { return };
         let scene = Scene::of(at, tower);
         match what {
-            What::StatusChanged { peer, from, to, .. } => {
+            Observed::StatusChanged { peer, from, to, .. } => {
                 if !is_legal(from, to) {
                     found.add(Checker::Statuses, scene, || {
                         format!("tower {} made a peer {to} that was {from}", tower.0)
@@ -66,18 +66,23 @@ impl Statuses {
                     self.on_change(scene, tower, peer, (from, to), found);
                 }
             }
-            What::Discovered { peer: Some(peer) } => self.on_discovery(scene, tower, peer, found),
-            What::Forgot => {
+            Observed::Discovered { peer: Some(peer) } => {
+                self.on_discovery(scene, tower, peer, found)
+            }
+            Observed::Forgot => {
                 if let Some(observer) = self.towers.get_mut(tower.0 as usize) {
                     observer.forgotten += 1;
                 }
             }
-            What::Started { .. } | What::Crashed | What::Left { .. } | What::Missed { .. } => {
+            Observed::Started { .. }
+            | Observed::Crashed
+            | Observed::Left { .. }
+            | Observed::Missed { .. } => {
                 if let Some(observer) = self.towers.get_mut(tower.0 as usize) {
                     *observer = Observer { memory: observer.memory.wrapping_add(1), forgotten: 0 };
                 }
             }
-            What::ClockChanged { step, drift_ppm } => {
+            Observed::ClockChanged { step, drift_ppm } => {
                 self.clocks.change(tower, at, step, drift_ppm);
             }
             _ => {}
@@ -94,8 +99,8 @@ impl Statuses {
     ) {
         let Some(observer) = self.towers.get(tower.0 as usize) else { return };
         let since = self.clocks.says(tower, scene.at);
-        let standing = Standing { status: to, since, memory: observer.memory };
-        let before = self.standings.insert(tower, peer, standing);
+        let snapshot = Snapshot { status: to, since, memory: observer.memory };
+        let before = self.standings.insert(tower, peer, snapshot);
         let Some(before) = before.filter(|before| before.memory == observer.memory) else { return };
         if before.status != from {
             found.add(Checker::Statuses, scene, || {
@@ -123,8 +128,8 @@ impl Statuses {
         let Some(observer) = self.towers.get_mut(tower.0 as usize) else { return };
         let memory = observer.memory;
         let since = self.clocks.says(tower, scene.at);
-        let standing = Standing { status: Status::New, since, memory };
-        let before = self.standings.insert(tower, peer, standing);
+        let snapshot = Snapshot { status: Status::New, since, memory };
+        let before = self.standings.insert(tower, peer, snapshot);
         if before.is_none_or(|before| before.memory != memory) {
             return;
         }
@@ -165,23 +170,23 @@ mod tests {
     const HOUR: u64 = 3_600;
 
     /// What tower 0 says, with the second in which it says it.
-    fn violations(said: &[(u64, What)]) -> Vec<String> {
+    fn violations(said: &[(u64, Observed)]) -> Vec<String> {
         let mut statuses = Statuses::new(Duration::from_secs(HOUR), 10, 5);
         let mut found = Violations::default();
         for (second, what) in said {
             let at = Instant::from_nanos(second * 1_000_000_000);
-            statuses.see(&Occurrence { at, tower: Some(TowerId(0)), what: *what }, &mut found);
+            statuses.see(&Observation { at, tower: Some(TowerId(0)), what: *what }, &mut found);
         }
         assert!(found.kept().iter().all(|one| one.checker == Checker::Statuses));
         found.kept().iter().map(|one| one.text.clone()).collect()
     }
 
-    fn change(from: Status, to: Status) -> What {
+    fn change(from: Status, to: Status) -> Observed {
         let reason = StatusReason::Success;
-        What::StatusChanged { peer: Some(TowerId(7)), from, to, reason }
+        Observed::StatusChanged { peer: Some(TowerId(7)), from, to, reason }
     }
 
-    const DISCOVERED: What = What::Discovered { peer: Some(TowerId(7)) };
+    const DISCOVERED: Observed = Observed::Discovered { peer: Some(TowerId(7)) };
 
     #[test]
     fn a_life_as_it_should_be_is_no_violation() {
@@ -196,10 +201,10 @@ mod tests {
             (7 + HOUR, change(Alive, Ignored)),
             (8 + HOUR, change(Ignored, New)),
             (9 + HOUR, change(New, Lost)),
-            (10 + HOUR, What::Forgot),
+            (10 + HOUR, Observed::Forgot),
             (11 + HOUR, DISCOVERED),
-            (12 + HOUR, What::Crashed),
-            (13 + HOUR, What::Started { life: 1 }),
+            (12 + HOUR, Observed::Crashed),
+            (13 + HOUR, Observed::Started { life: 1 }),
             (14 + HOUR, DISCOVERED),
         ];
         assert_eq!(violations(&said), [""; 0]);
@@ -212,7 +217,7 @@ mod tests {
             for to in [New, Alive, Lost, Dead, Ignored] {
                 let said = [(
                     0,
-                    What::StatusChanged { peer: None, from, to, reason: StatusReason::Success },
+                    Observed::StatusChanged { peer: None, from, to, reason: StatusReason::Success },
                 )];
                 wrong += violations(&said).len();
             }
@@ -235,10 +240,10 @@ mod tests {
     fn a_peer_given_up_too_early_is_found_by_the_towers_own_clock() {
         let early = [(0, change(Alive, Lost)), (HOUR, change(Lost, Dead))];
         assert_eq!(violations(&early), ["tower 0 gave tower 7 up after 3600s"]);
-        let fast = What::ClockChanged { step: 0, drift_ppm: 1_000_000 };
+        let fast = Observed::ClockChanged { step: 0, drift_ppm: 1_000_000 };
         let fast = [(0, fast), (0, change(Alive, Lost)), (HOUR / 2 + 1, change(Lost, Dead))];
         assert_eq!(violations(&fast), [""; 0], "its own hour is over");
-        let back = What::ClockChanged { step: -2_000_000_000, drift_ppm: 0 };
+        let back = Observed::ClockChanged { step: -2_000_000_000, drift_ppm: 0 };
         let back = [(0, change(Alive, Lost)), (9, back), (HOUR + 1, change(Lost, Dead))];
         assert_eq!(violations(&back).len(), 1, "its own hour is not over");
     }
@@ -258,7 +263,7 @@ mod tests {
         let mut found = Violations::default();
         let mut see = |tower, what| {
             let at = Instant::ORIGIN;
-            statuses.see(&Occurrence { at, tower: Some(TowerId(tower)), what }, &mut found);
+            statuses.see(&Observation { at, tower: Some(TowerId(tower)), what }, &mut found);
         };
         see(5, DISCOVERED);
         see(5, change(Alive, Lost));

@@ -7,7 +7,7 @@ use clacks_proto::{Address, DefaultVerdict, Message, Screening, Seed, StatusReas
 
 use super::whole::{calm, plan};
 use super::*;
-use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 
 const ONE: TowerId = TowerId(1);
 const TWO: TowerId = TowerId(2);
@@ -23,19 +23,19 @@ impl Run {
     fn new(checks: Checks) -> Self {
         let plan = plan(1, calm());
         let mut run = Self { truth: Truth::new(&plan, checks), plan };
-        run.say(What::Started { life: 0 });
-        run.see(Some(TWO), What::Started { life: 0 });
+        run.say(Observed::Started { life: 0 });
+        run.see(Some(TWO), Observed::Started { life: 0 });
         run.truth.after(Instant::ORIGIN, ONE, &run.tower(0));
         run.truth.audit(Instant::ORIGIN, ONE, []);
         run
     }
 
-    fn see(&mut self, tower: Option<TowerId>, what: What) {
-        self.truth.see(&Occurrence { at: Instant::ORIGIN, tower, what });
+    fn see(&mut self, tower: Option<TowerId>, what: Observed) {
+        self.truth.see(&Observation { at: Instant::ORIGIN, tower, what });
     }
 
     /// The first tower says something.
-    fn say(&mut self, what: What) {
+    fn say(&mut self, what: Observed) {
         self.see(Some(ONE), what);
     }
 
@@ -69,7 +69,7 @@ fn with(checks: Checks, tell: impl FnOnce(&mut Run)) -> Vec<(Checker, String)> {
 }
 
 /// The same, with the usual checks, of what the first tower says.
-fn when(said: &[What]) -> Vec<(Checker, String)> {
+fn when(said: &[Observed]) -> Vec<(Checker, String)> {
     with(Checks::default(), |run| said.iter().for_each(|what| run.say(*what)))
 }
 
@@ -77,8 +77,8 @@ fn only(checker: Checker, text: &str) -> Vec<(Checker, String)> {
     vec![(checker, text.to_owned())]
 }
 
-fn status(from: Status, to: Status) -> What {
-    What::StatusChanged { peer: Some(TWO), from, to, reason: StatusReason::Success }
+fn status(from: Status, to: Status) -> Observed {
+    Observed::StatusChanged { peer: Some(TWO), from, to, reason: StatusReason::Success }
 }
 
 #[test]
@@ -89,10 +89,10 @@ fn nothing_is_wrong_with_a_run_that_is_right() {
 #[test]
 fn a_message_from_nowhere_is_found() {
     let said = [
-        What::Enqueued { message: MessageId(0) },
-        What::Queued { message: MESSAGE, origin: Origin::Local },
-        What::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
-        What::Crashed,
+        Observed::Enqueued { message: MessageId(0) },
+        Observed::Queued { message: MESSAGE, origin: Origin::Local },
+        Observed::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
+        Observed::Crashed,
     ];
     assert_eq!(when(&said), only(Checker::Conservation, "tower 1 has taken message 0 from nobody"));
 }
@@ -105,19 +105,20 @@ fn a_message_that_waits_for_a_verdict_may_be_taken_long_after_its_sender_has_giv
         let mut run = Run { truth: Truth::new(&plan, Checks::default()), plan };
         let mut see = |second: u64, tower, what| {
             let at = Instant::from_nanos(second * 1_000_000_000);
-            run.truth.see(&Occurrence { at, tower: Some(tower), what });
+            run.truth.see(&Observation { at, tower: Some(tower), what });
         };
         let arrives = Instant::ORIGIN;
-        let sent = |to| What::HandedOver { to, message: MESSAGE, attempt: Attempt::First, arrives };
-        let back = What::Queued { message: MESSAGE, origin: Origin::Returned };
-        see(0, TWO, What::Enqueued { message: MessageId(0) });
+        let sent =
+            |to| Observed::HandedOver { to, message: MESSAGE, attempt: Attempt::First, arrives };
+        let back = Observed::Queued { message: MESSAGE, origin: Origin::Returned };
+        see(0, TWO, Observed::Enqueued { message: MessageId(0) });
         see(1, TWO, sent(ONE));
         see(40, TWO, back);
         // What can't come any more is forgotten when the message comes back once more.
         see(500, TWO, sent(TowerId(0)));
         see(540, TWO, back);
-        see(541, ONE, What::Received { from: None, sender: Some(TWO), message: MESSAGE });
-        see(541, ONE, What::Queued { message: MESSAGE, origin: Origin::Peer });
+        see(541, ONE, Observed::Received { from: None, sender: Some(TWO), message: MESSAGE });
+        see(541, ONE, Observed::Queued { message: MESSAGE, origin: Origin::Peer });
         let mut found = run.end();
         found.retain(|(checker, text)| {
             *checker == Checker::Conservation && !text.starts_with("nobody")
@@ -138,7 +139,7 @@ fn a_memory_that_is_not_as_told_is_found() {
     let text = "tower 1 holds 1 messages where it should hold 0";
     assert_eq!(found, only(Checker::Conservation, text));
     let found = with(Checks::default(), |run| {
-        run.say(What::Enqueued { message: MessageId(0) });
+        run.say(Observed::Enqueued { message: MessageId(0) });
         run.truth.audit(Instant::ORIGIN, ONE, []);
     });
     let text = "tower 1 should hold message 0, and does not";
@@ -148,11 +149,11 @@ fn a_memory_that_is_not_as_told_is_found() {
 #[test]
 fn a_status_that_changes_as_it_may_not_is_found() {
     use Status::{Alive, Dead, Lost, New};
-    let discovered = What::Discovered { peer: Some(TWO) };
+    let discovered = Observed::Discovered { peer: Some(TWO) };
     let right = [
-        &[discovered, status(New, Alive), What::Forgot, discovered][..],
-        &[discovered, What::Crashed, What::Started { life: 1 }, discovered],
-        &[discovered, What::Left { undelivered: 0 }, What::Started { life: 1 }, discovered],
+        &[discovered, status(New, Alive), Observed::Forgot, discovered][..],
+        &[discovered, Observed::Crashed, Observed::Started { life: 1 }, discovered],
+        &[discovered, Observed::Left { undelivered: 0 }, Observed::Started { life: 1 }, discovered],
     ];
     for said in right {
         assert_eq!(when(said), [], "{said:?}");
@@ -166,35 +167,39 @@ fn a_status_that_changes_as_it_may_not_is_found() {
         assert_eq!(when(said), only(Checker::Statuses, text));
     }
     // Its clock was put forward by two hours.
-    let clock = What::ClockChanged { step: 7_200_000_000_000, drift_ppm: 0 };
+    let clock = Observed::ClockChanged { step: 7_200_000_000_000, drift_ppm: 0 };
     assert_eq!(when(&[status(Alive, Lost), clock, status(Lost, Dead)]), []);
 }
 
 #[test]
 fn whatever_is_done_with_an_ignored_peer_is_found() {
-    let ignore = What::Ignored { peer: TWO };
+    let ignore = Observed::Ignored { peer: TWO };
     let (attempt, arrives) = (Attempt::First, Instant::ORIGIN);
     let deeds = [
-        (What::Dialled { to: Some(TWO) }, "dialled"),
+        (Observed::Dialled { to: Some(TWO) }, "dialled"),
         (
-            What::HandedOver { to: TWO, message: MESSAGE, attempt, arrives },
+            Observed::HandedOver { to: TWO, message: MESSAGE, attempt, arrives },
             "handed a message over to",
         ),
         (
-            What::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
+            Observed::Received { from: Some(TWO), sender: Some(TWO), message: MESSAGE },
             "took a message from",
         ),
-        (What::Delivered { to: Some(TWO), message: MESSAGE }, "delivered a message to"),
-        (What::Announced { to: Some(TWO) }, "announced itself to"),
+        (Observed::Delivered { to: Some(TWO), message: MESSAGE }, "delivered a message to"),
+        (Observed::Announced { to: Some(TWO) }, "announced itself to"),
     ];
     for (what, deed) in deeds {
-        let found = |said: &[What]| {
+        let found = |said: &[Observed]| {
             let all = when(said).into_iter();
             all.filter(|(checker, _)| *checker == Checker::Ignored).collect::<Vec<_>>()
         };
         let text = format!("tower 1 {deed} tower 2, which it ignores");
         assert_eq!(found(&[ignore, what]), only(Checker::Ignored, &text));
-        for end in [What::Unignored { peer: TWO }, What::Crashed, What::Left { undelivered: 0 }] {
+        for end in [
+            Observed::Unignored { peer: TWO },
+            Observed::Crashed,
+            Observed::Left { undelivered: 0 },
+        ] {
             assert_eq!(found(&[ignore, end, what]), [], "{end:?}");
         }
     }
@@ -207,7 +212,7 @@ fn a_tower_that_is_too_full_is_found() {
     Arc::make_mut(&mut run.plan.config).max_queue_bytes = 23;
     run.truth.bounds = Bounds::new(run.plan.towers, &run.plan.config);
     for message in 0..3 {
-        run.say(What::Enqueued { message: MessageId(message) });
+        run.say(Observed::Enqueued { message: MessageId(message) });
     }
     run.truth.after(Instant::ORIGIN, ONE, &tower);
     let text = "tower 1 has 24 bytes of messages, and may have 23";
@@ -240,15 +245,15 @@ fn towers_that_do_not_find_each_other_are_found_where_it_is_promised() {
 
 #[test]
 fn a_fault_that_never_happened_is_found() {
-    let checks = || Checks { faults: vec![Fault::Cut, Fault::Weather], ..Checks::default() };
+    let checks = || Checks { faults: vec![Fault::Cut, Fault::LinkConditions], ..Checks::default() };
     let found = with(checks(), |run| {
-        run.see(None, What::Fault(Fault::Weather));
-        assert_eq!((run.truth.faults(Fault::Weather), run.truth.faults(Fault::Cut)), (1, 0));
+        run.see(None, Observed::Fault(Fault::LinkConditions));
+        assert_eq!((run.truth.faults(Fault::LinkConditions), run.truth.faults(Fault::Cut)), (1, 0));
     });
     assert_eq!(found, only(Checker::Faults, "the fault \"cut\" never happened"));
     let found = with(checks(), |run| {
-        run.see(None, What::Fault(Fault::Weather));
-        run.say(What::Fault(Fault::Cut));
+        run.see(None, Observed::Fault(Fault::LinkConditions));
+        run.say(Observed::Fault(Fault::Cut));
     });
     assert_eq!(found, []);
 }
@@ -258,8 +263,8 @@ fn where_nobody_looks_nothing_is_right() {
     let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
     let mut run = Run::new(checks.clone());
     run.truth = Truth::new(&run.plan, checks);
-    run.say(What::Started { life: 0 });
-    run.see(Some(TWO), What::Started { life: 0 });
+    run.say(Observed::Started { life: 0 });
+    run.see(Some(TWO), Observed::Started { life: 0 });
     // Only one of them is looked at: a tower alone is nobody to be known.
     run.truth.judge_liveness(Instant::ORIGIN, &[ONE], |_| []);
     let expected = [
@@ -275,9 +280,9 @@ fn of_towers_that_are_down_in_the_end_nothing_is_to_be_seen() {
     let checks = Checks { liveness: Liveness::Promised, ..Checks::default() };
     let mut run = Run::new(checks.clone());
     run.truth = Truth::new(&run.plan, checks);
-    run.say(What::Started { life: 0 });
+    run.say(Observed::Started { life: 0 });
     run.truth.after(Instant::ORIGIN, ONE, &run.tower(0));
-    run.say(What::Crashed);
+    run.say(Observed::Crashed);
     assert_eq!(run.end(), []);
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use clacks_proto::Instant;
 
-use crate::occurrence::{MessageId, TowerId};
+use crate::observation::{MessageId, TowerId};
 
 /// How many violations of each checker are kept: the first ones say what is wrong, the others only how often.
 const KEPT: u64 = 16;

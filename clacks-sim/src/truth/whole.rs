@@ -8,18 +8,18 @@ use std::time::Duration;
 use clacks_proto::{Config, HeldMessage, Instant, SendRate, Tower};
 
 use super::{
-    Average, Body, Checks, DuplicationCause, Holding, Liveness, LossCause, Network, Place, Ticks,
-    Truth, Verdict,
+    Average, Body, CalmNetwork, Checks, DuplicationCause, Holding, Liveness, LossCause, Place,
+    Ticks, Truth, Verdict,
 };
 use crate::distribution::Distribution;
-use crate::names;
-use crate::occurrence::{Fault, MessageId, Occurrence, TowerId, What};
+use crate::message_numbers;
+use crate::metrics::{Flight, Flights};
+use crate::network::{Network, NetworkView, Observer, Snapshot};
+use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{
-    Churn, ContactVerb, Contacts, Death, Direction, Group, Partition, Plan, Severance, Step,
-    Weather, WithContacts,
+    Churn, ContactVerb, Contacts, CrashKind, Direction, Group, LinkConditions, Partition, Plan,
+    Severance, Step, WithContacts,
 };
-use crate::record::{Flight, Flights};
-use crate::world::{Census, Standing, Watch, World};
 
 const TOWERS: u32 = 12;
 const MESSAGES: u32 = 60;
@@ -27,7 +27,7 @@ const MESSAGES: u32 = 60;
 /// The truth, asked at every sample, and what is kept for a map.
 struct Judge {
     truth: Truth,
-    standings: Vec<Standing>,
+    standings: Vec<Snapshot>,
     /// How often a message had been taken, at the same samples.
     hops: Vec<u64>,
     flights: Flights,
@@ -45,12 +45,12 @@ impl Judge {
     }
 }
 
-impl Watch<Tower> for Judge {
-    fn see(&mut self, occurrence: &Occurrence) {
-        self.truth.see(occurrence);
-        self.flights.see(occurrence);
-        if let Occurrence { at, tower: Some(tower), what } = *occurrence
-            && let What::Received { sender: Some(from), message: Some(message), .. } = what
+impl Observer<Tower> for Judge {
+    fn see(&mut self, observation: &Observation) {
+        self.truth.see(observation);
+        self.flights.see(observation);
+        if let Observation { at, tower: Some(tower), what } = *observation
+            && let Observed::Received { sender: Some(from), message: Some(message), .. } = what
         {
             self.taken.push((from, tower, message, at));
         }
@@ -60,20 +60,21 @@ impl Watch<Tower> for Judge {
         self.truth.after(at, tower, machine);
     }
 
-    fn sample(&mut self, standing: &Standing, world: &Census<'_, Tower>) {
-        self.standings.push(*standing);
+    fn sample(&mut self, snapshot: &Snapshot, world: &NetworkView<'_, Tower>) {
+        self.standings.push(*snapshot);
         self.hops.push(self.truth.totals().hops);
         for (number, tower) in world.running() {
             let memory = tower.peek().map(|held| holding(&held, world));
-            self.truth.audit(standing.at, number, memory);
+            self.truth.audit(snapshot.at, number, memory);
         }
     }
 }
 
-fn holding(held: &HeldMessage, world: &Census<'_, Tower>) -> Holding {
+fn holding(held: &HeldMessage, world: &NetworkView<'_, Tower>) -> Holding {
     let message = world.names().number_of(held.nonce);
     let size = held.message.body().len();
-    let is_intact = message.is_some_and(|message| names::message(message, size) == held.message);
+    let is_intact =
+        message.is_some_and(|message| message_numbers::message(message, size) == held.message);
     let place = Place::of(&held.state, |address| world.tower_at(address)).unwrap();
     Holding { message, place, body: if is_intact { Body::Intact } else { Body::Altered } }
 }
@@ -82,9 +83,9 @@ fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-pub(super) fn calm() -> Weather {
+pub(super) fn calm() -> LinkConditions {
     let (from, to) = (Duration::from_millis(5), Duration::from_millis(90));
-    Weather {
+    LinkConditions {
         latency: Distribution::Uniform { from, to },
         jitter: None,
         bandwidth: None,
@@ -98,7 +99,7 @@ pub(super) fn calm() -> Weather {
 }
 
 /// A minute of towers that know the first one, with some messages each.
-pub(super) fn plan(seed: u64, weather: Weather) -> Plan {
+pub(super) fn plan(seed: u64, conditions: LinkConditions) -> Plan {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(10);
     config.heartbeat = Some(Duration::from_secs(1));
@@ -115,7 +116,7 @@ pub(super) fn plan(seed: u64, weather: Weather) -> Plan {
         config: Arc::new(config),
         time: Duration::from_secs(60),
         calm_from: Instant::ORIGIN,
-        weather,
+        conditions,
         paths: Vec::new(),
         message_size: 64,
         contacts: Contacts {
@@ -137,7 +138,7 @@ fn with_turmoil(mut plan: Plan) -> Plan {
     let mut steps = Vec::new();
     for round in 0..4 {
         let [tower, peer, far, next] = [0, 3, 6, 7].map(|number| pick(round * 5 + number));
-        let how = if round % 2 == 0 { Death::Process } else { Death::Machine };
+        let how = if round % 2 == 0 { CrashKind::Process } else { CrashKind::Machine };
         let step = i64::try_from(round).unwrap() * 1_500_000_000 - 3_000_000_000;
         let drift_ppm = i32::try_from(round).unwrap() * 100_000 - 100_000;
         steps.extend(
@@ -190,7 +191,7 @@ fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
         flights: Flights::new(plan.towers, Flights::DEFAULT_CAPACITY).unwrap(),
         taken: Vec::new(),
     };
-    let mut world = World::new(Arc::new(plan), Box::new(make), judge);
+    let mut world = Network::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
     world.sample();
     let (census, _) = world.last_look();
@@ -255,7 +256,7 @@ fn turmoil_loses_only_with_towers() {
 
 #[test]
 fn broken_connections_make_messages_twice_and_lose_none() {
-    let broken = || Weather { broken: 0.02, ..calm() };
+    let broken = || LinkConditions { broken: 0.02, ..calm() };
     let totals = all_right(|seed| plan(seed, broken()), &[Fault::Broken]).totals;
     assert!(totals.duplicated(DuplicationCause::ConfirmationLost) > 0 && totals.coalesced > 0);
     assert_eq!(LossCause::ALL.map(|cause| totals.lost(cause)), [0; 4]);
@@ -284,16 +285,16 @@ fn messages_stop_where_their_connections_end() {
 
 #[test]
 fn silenced_and_full_connections_are_no_harm() {
-    let weather = || Weather { silenced: 0.005, capacity: Some(300), ..calm() };
-    all_right(|seed| plan(seed, weather()), &[Fault::Silenced]);
-    all_right(|seed| at_an_unlimited_rate(plan(seed, weather())), &[]);
-    all_right(|seed| with_turmoil(plan(seed, weather())), &TURMOIL);
+    let conditions = || LinkConditions { silenced: 0.005, capacity: Some(300), ..calm() };
+    all_right(|seed| plan(seed, conditions()), &[Fault::Silenced]);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, conditions())), &[]);
+    all_right(|seed| with_turmoil(plan(seed, conditions())), &TURMOIL);
 }
 
 #[test]
 fn altered_bytes_are_the_only_other_cause() {
     let jitter = Some(Distribution::Exponential { mean: Duration::from_millis(50) });
-    let weather = || Weather {
+    let conditions = || LinkConditions {
         corrupted: 0.01,
         broken: 0.01,
         refused: 0.05,
@@ -301,33 +302,34 @@ fn altered_bytes_are_the_only_other_cause() {
         jitter: jitter.clone(),
         ..calm()
     };
-    let totals = all_right(|seed| plan(seed, weather()), &[Fault::Corrupted]).totals;
+    let totals = all_right(|seed| plan(seed, conditions()), &[Fault::Corrupted]).totals;
     assert!(totals.lost(LossCause::Altered) > 0);
-    all_right(|seed| at_an_unlimited_rate(plan(seed, weather())), &[Fault::Corrupted]);
-    all_right(|seed| with_turmoil(plan(seed, weather())), &TURMOIL);
+    all_right(|seed| at_an_unlimited_rate(plan(seed, conditions())), &[Fault::Corrupted]);
+    all_right(|seed| with_turmoil(plan(seed, conditions())), &TURMOIL);
 }
 
 #[test]
 fn a_calm_network_comes_to_what_is_computed() {
-    let weather = Weather { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
-    let mut plan = plan(1, weather);
+    let conditions =
+        LinkConditions { latency: Distribution::Constant(Duration::from_millis(20)), ..calm() };
+    let mut plan = plan(1, conditions);
     Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(20);
     plan.time = Duration::from_secs(200);
     plan.sample_every = Duration::from_secs(4);
     let judge = watch(plan, &Checks::default()).1;
     // Without the beginning, in which towers get to know each other.
     let readings: Vec<_> = judge.standings.iter().zip(&judge.hops).collect();
-    let is_late = |pair: &&[(&Standing, &u64)]| pair[0].0.at >= at(20_000);
+    let is_late = |pair: &&[(&Snapshot, &u64)]| pair[0].0.at >= at(20_000);
     let pairs: Vec<_> =
         readings.windows(2).filter(is_late).filter(|pair| pair[1].0.at > pair[0].0.at).collect();
-    let network = Network {
+    let network = CalmNetwork {
         towers: TOWERS,
         messages: MESSAGES,
         send_rate: 20.0,
         latency: 0.02,
         ticks: Ticks::Grid,
     };
-    let average = |of: fn(&Standing, u64) -> f64, whole: f64| {
+    let average = |of: fn(&Snapshot, u64) -> f64, whole: f64| {
         let samples = pairs.iter().map(|pair| {
             let [(from, hops_from), (to, hops_to)] = **pair else { panic!("two") };
             let seconds = to.at.duration_since(from.at).as_secs_f64();

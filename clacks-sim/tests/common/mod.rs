@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clacks_proto::StateMachine;
 use clacks_sim::scenario::{
-    Churn, Contacts, Death, Deed, Fault, Heartbeat, Limit, Link, LinkChange, Look, OneWay, Parts,
-    Path as Way, Rate, Scenario, Shape, Towers, Verb,
+    Churn, Contacts, CrashKind, Deed, Fault, Heartbeat, Limit, Link, LinkChange, Look, OneWay,
+    Parts, Path as Way, Rate, Scenario, Shape, Towers, Verb,
 };
 use clacks_sim::{Distribution, Outcome, Simulation};
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ pub fn scenario(max_towers: u32) -> impl Strategy<Value = Scenario> {
 /// happens to towers that some other fault has hit.
 fn surely_happens(scenario: &Scenario) -> bool {
     let is_sure = |fault: &Fault| {
-        let may_miss = matches!(fault.what, Deed::Cut { .. } | Deed::Weather { .. });
+        let may_miss = matches!(fault.what, Deed::Cut { .. } | Deed::LinkConditions { .. });
         !may_miss && fault.at > scenario.contacts.spread
     };
     let link = &scenario.link;
@@ -293,7 +293,7 @@ fn fault(towers: u32) -> impl Strategy<Value = Fault> {
         (1..=towers / 2).prop_map(|count| Parts::Group(Towers::Count(count))),
         (1u32..=5).prop_map(|tenths| Parts::Random(f64::from(tenths) / 10.0)),
     ];
-    let death = prop_oneof![Just(Death::Process), Just(Death::Machine)];
+    let death = prop_oneof![Just(CrashKind::Process), Just(CrashKind::Machine)];
     let deed = prop_oneof![
         (parts, direction, look).prop_map(|(kind, direction, how)| Deed::Partition {
             kind,
@@ -312,7 +312,7 @@ fn fault(towers: u32) -> impl Strategy<Value = Fault> {
         }),
         group().prop_map(|towers| Deed::Cut { towers }),
         (group(), 1u32..20).prop_map(|(towers, count)| Deed::Enqueue { towers, count }),
-        change(1_000, 100).prop_map(|link| Deed::Weather { link }),
+        change(1_000, 100).prop_map(|link| Deed::LinkConditions { link }),
         (group(), group()).prop_map(|(towers, peers)| Deed::Expand { towers, peers }),
         (group(), group()).prop_map(|(towers, peers)| Deed::Announce { towers, peers }),
     ];

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::record::{Column, Flights, Series};
+use crate::metrics::{Column, Flights, Series};
 use crate::report::example::Example;
 use crate::report::{FaultCount, Prediction, Total, Violation};
 

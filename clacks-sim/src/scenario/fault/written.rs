@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Death, Deed, Fault, Look, OneWay, Parts};
+use super::{CrashKind, Deed, Fault, Look, OneWay, Parts};
 use crate::scenario::link::LinkChange;
 use crate::scenario::messages::Repeat;
 use crate::scenario::towers::Towers;
@@ -15,7 +15,7 @@ use crate::text;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
-    what: What,
+    what: Observed,
     #[serde(with = "text")]
     at: Duration,
     #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
@@ -46,14 +46,14 @@ pub(super) struct Written {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum What {
+enum Observed {
     #[default]
     Partition,
     Crash,
     Leave,
     Pause,
     Clock,
-    Weather,
+    LinkConditions,
     Cut,
     Enqueue,
     Expand,
@@ -95,7 +95,7 @@ impl Written {
     }
 }
 
-impl What {
+impl Observed {
     /// The keys that belong to it, besides what, at and repeat.
     fn keys(self) -> &'static [&'static str] {
         match self {
@@ -104,7 +104,7 @@ impl What {
             Self::Leave => &["towers", "contacts", "lasts"],
             Self::Pause => &["towers", "lasts"],
             Self::Clock => &["towers", "step", "drift", "lasts"],
-            Self::Weather => &["link", "lasts"],
+            Self::LinkConditions => &["link", "lasts"],
             Self::Cut => &["towers"],
             Self::Enqueue => &["towers", "count"],
             Self::Expand | Self::Announce | Self::Ignore | Self::Unignore => &["towers", "peers"],
@@ -127,7 +127,7 @@ impl TryFrom<Written> for Fault {
         let peers = need("peers", written.peers);
         let contacts = written.contacts.unwrap_or(true);
         let deed = match what {
-            What::Partition => Deed::Partition {
+            Observed::Partition => Deed::Partition {
                 kind: need("kind", written.kind)?,
                 direction: written.direction.unwrap_or_default(),
                 how: match written.how {
@@ -138,31 +138,33 @@ impl TryFrom<Written> for Fault {
                     }
                 },
             },
-            What::Crash => Deed::Crash {
+            Observed::Crash => Deed::Crash {
                 towers: towers?,
                 how: match written.how {
-                    None | Some(How::Process) => Death::Process,
-                    Some(How::Machine) => Death::Machine,
+                    None | Some(How::Process) => CrashKind::Process,
+                    Some(How::Machine) => CrashKind::Machine,
                     Some(_) => {
                         return Err(".how must be \"process\" or \"machine\" in a crash".into());
                     }
                 },
                 contacts,
             },
-            What::Leave => Deed::Leave { towers: towers?, contacts },
-            What::Pause => Deed::Pause { towers: towers? },
-            What::Clock => Deed::Clock {
+            Observed::Leave => Deed::Leave { towers: towers?, contacts },
+            Observed::Pause => Deed::Pause { towers: towers? },
+            Observed::Clock => Deed::Clock {
                 towers: towers?,
                 step: written.step.map_or(0, |step| step.0),
                 drift: written.drift.unwrap_or(0),
             },
-            What::Weather => Deed::Weather { link: need("link", written.link)? },
-            What::Cut => Deed::Cut { towers: towers? },
-            What::Enqueue => Deed::Enqueue { towers: towers?, count: written.count.unwrap_or(1) },
-            What::Expand => Deed::Expand { towers: towers?, peers: peers? },
-            What::Announce => Deed::Announce { towers: towers?, peers: peers? },
-            What::Ignore => Deed::Ignore { towers: towers?, peers: peers? },
-            What::Unignore => Deed::Unignore { towers: towers?, peers: peers? },
+            Observed::LinkConditions => Deed::LinkConditions { link: need("link", written.link)? },
+            Observed::Cut => Deed::Cut { towers: towers? },
+            Observed::Enqueue => {
+                Deed::Enqueue { towers: towers?, count: written.count.unwrap_or(1) }
+            }
+            Observed::Expand => Deed::Expand { towers: towers?, peers: peers? },
+            Observed::Announce => Deed::Announce { towers: towers?, peers: peers? },
+            Observed::Ignore => Deed::Ignore { towers: towers?, peers: peers? },
+            Observed::Unignore => Deed::Unignore { towers: towers?, peers: peers? },
         };
         Ok(Self { at: written.at, lasts: written.lasts, repeat: written.repeat, what: deed })
     }
@@ -183,7 +185,7 @@ impl From<Fault> for Written {
         };
         match fault.what {
             Deed::Partition { kind, direction, how } => {
-                written.what = What::Partition;
+                written.what = Observed::Partition;
                 written.kind = Some(kind);
                 written.direction = Some(direction);
                 written.how = Some(match how {
@@ -192,36 +194,36 @@ impl From<Fault> for Written {
                 });
             }
             Deed::Crash { towers, how, contacts } => {
-                command(What::Crash, towers, None);
+                command(Observed::Crash, towers, None);
                 written.contacts = Some(contacts);
                 written.how = Some(match how {
-                    Death::Process => How::Process,
-                    Death::Machine => How::Machine,
+                    CrashKind::Process => How::Process,
+                    CrashKind::Machine => How::Machine,
                 });
             }
             Deed::Leave { towers, contacts } => {
-                command(What::Leave, towers, None);
+                command(Observed::Leave, towers, None);
                 written.contacts = Some(contacts);
             }
-            Deed::Pause { towers } => command(What::Pause, towers, None),
+            Deed::Pause { towers } => command(Observed::Pause, towers, None),
             Deed::Clock { towers, step, drift } => {
-                command(What::Clock, towers, None);
+                command(Observed::Clock, towers, None);
                 written.step = Some(Step(step));
                 written.drift = Some(drift);
             }
-            Deed::Weather { link } => {
-                written.what = What::Weather;
+            Deed::LinkConditions { link } => {
+                written.what = Observed::LinkConditions;
                 written.link = Some(link);
             }
-            Deed::Cut { towers } => command(What::Cut, towers, None),
+            Deed::Cut { towers } => command(Observed::Cut, towers, None),
             Deed::Enqueue { towers, count } => {
-                command(What::Enqueue, towers, None);
+                command(Observed::Enqueue, towers, None);
                 written.count = Some(count);
             }
-            Deed::Expand { towers, peers } => command(What::Expand, towers, Some(peers)),
-            Deed::Announce { towers, peers } => command(What::Announce, towers, Some(peers)),
-            Deed::Ignore { towers, peers } => command(What::Ignore, towers, Some(peers)),
-            Deed::Unignore { towers, peers } => command(What::Unignore, towers, Some(peers)),
+            Deed::Expand { towers, peers } => command(Observed::Expand, towers, Some(peers)),
+            Deed::Announce { towers, peers } => command(Observed::Announce, towers, Some(peers)),
+            Deed::Ignore { towers, peers } => command(Observed::Ignore, towers, Some(peers)),
+            Deed::Unignore { towers, peers } => command(Observed::Unignore, towers, Some(peers)),
         }
         written
     }

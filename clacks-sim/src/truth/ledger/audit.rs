@@ -4,7 +4,7 @@ use clacks_proto::{Address, Instant, MessageState};
 
 use super::copies::{Flags, Kind, NOWHERE};
 use super::{Ledger, State};
-use crate::occurrence::{MessageId, TowerId};
+use crate::observation::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
 use crate::truth::violation::{Checker, Scene, Violations};
 

@@ -1,6 +1,6 @@
 //! The table of copies: every copy of every message, in one list by message and in one by tower.
 
-use crate::occurrence::{MessageId, TowerId};
+use crate::observation::{MessageId, TowerId};
 
 pub(super) const NOWHERE: u32 = u32::MAX;
 

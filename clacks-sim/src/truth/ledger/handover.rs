@@ -5,7 +5,7 @@ use clacks_proto::wire::Attempt;
 use super::copies::{Flags, Kind};
 use super::pending::{Return, Sent, Taking};
 use super::{Ledger, seconds};
-use crate::occurrence::{MessageId, TowerId};
+use crate::observation::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
 use crate::truth::violation::{Scene, Violations};
 
@@ -48,7 +48,7 @@ impl Ledger {
         true
     }
 
-    /// A tower has taken a message. Where it came from is settled now, and what became of it with the next occurrence.
+    /// A tower has taken a message. Where it came from is settled now, and what became of it with the next observation.
     ///
     /// That is what the network says, and not what the tower says: one that knows too few peers, or has forgotten its sender, can't tell from which of two it came.
     pub(super) fn on_received(&mut self, scene: Scene, taking: Taking, found: &mut Violations) {

@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use super::copies::{Flags, Kind, NOWHERE};
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 use crate::truth::totals::LossCause;
 use crate::truth::violation::{Checker, Scene, Violations};
 

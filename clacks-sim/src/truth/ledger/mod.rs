@@ -17,7 +17,7 @@ use clacks_proto::Instant;
 
 use super::totals::{DuplicationCause, LossCause, Totals};
 use super::violation::{Checker, Scene, Violations};
-use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 use copies::{Copies, Kind, NOWHERE};
 use pending::{Return, Sent, Taking};
 
@@ -158,18 +158,18 @@ impl Ledger {
     }
 
     /// Takes in what happened.
-    pub(crate) fn see(&mut self, occurrence: &Occurrence, found: &mut Violations) {
-        let Occurrence { at, tower, what } = *occurrence;
+    pub(crate) fn see(&mut self, observation: &Observation, found: &mut Violations) {
+        let Observation { at, tower, what } = *observation;
         self.now = at;
         let mut is_explained = false;
         if let Some(taking) = self.taking.take() {
             is_explained = tower == Some(taking.by)
-                && what == What::Queued { message: Some(taking.message), origin: Origin::Peer };
+                && what == Observed::Queued { message: Some(taking.message), origin: Origin::Peer };
             self.conclude(taking, is_explained, found);
         }
         let is_others = |sent: &Sent| sent.at != at || Some(sent.by) != tower;
-        let is_aside = matches!(what, What::Fault(_));
-        let is_end = matches!(what, What::Crashed | What::Left { .. });
+        let is_aside = matches!(what, Observed::Fault(_));
+        let is_end = matches!(what, Observed::Crashed | Observed::Left { .. });
         if is_end || self.sent.first().is_some_and(is_others) && !is_aside {
             self.settle_sent(found);
         }
@@ -179,7 +179,7 @@ impl Ledger {
             self.on(at, tower, what, found);
         }
         if !self.unexcused.is_empty() {
-            self.excuse(Some(occurrence), found);
+            self.excuse(Some(observation), found);
         }
     }
 
@@ -200,14 +200,14 @@ impl Ledger {
         }
     }
 
-    fn on(&mut self, at: Instant, tower: TowerId, what: What, found: &mut Violations) {
+    fn on(&mut self, at: Instant, tower: TowerId, what: Observed, found: &mut Violations) {
         let scene = Scene::of(at, tower);
         match what {
-            What::Started { .. } => {
+            Observed::Started { .. } => {
                 self.end_life(tower, LossCause::Unexplained, scene, found);
             }
-            What::Crashed => _ = self.end_life(tower, LossCause::Crash, scene, found),
-            What::Left { undelivered } => {
+            Observed::Crashed => _ = self.end_life(tower, LossCause::Crash, scene, found),
+            Observed::Left { undelivered } => {
                 let held = self.end_life(tower, LossCause::Left, scene, found);
                 let is_more = held > undelivered as u64 && self.murky == 0;
                 if is_more || held < undelivered as u64 && !self.is_tainted {
@@ -219,43 +219,43 @@ impl Ledger {
                     });
                 }
             }
-            What::Paused => self.tower(tower).is_paused = true,
-            What::Resumed => {
+            Observed::Paused => self.tower(tower).is_paused = true,
+            Observed::Resumed => {
                 self.tower(tower).is_paused = false;
                 self.tower(tower).resumed = seconds(at);
             }
-            What::ClockChanged { step, drift_ppm } => self.on_clock(tower, step, drift_ppm),
-            What::Forgot => self.forget(tower),
-            What::Missed { count } => found.add(Checker::Conservation, scene, || {
+            Observed::ClockChanged { step, drift_ppm } => self.on_clock(tower, step, drift_ppm),
+            Observed::Forgot => self.forget(tower),
+            Observed::Missed { count } => found.add(Checker::Conservation, scene, || {
                 format!(
                     "tower {tower} dropped {count} notices, so that nobody knows what it holds",
                     tower = tower.0
                 )
             }),
-            What::Enqueued { message } => self.on_enqueued(scene, tower, message, found),
-            What::EnqueueRefused => self.totals.refused += 1,
-            What::HandedOver { to, message: Some(message), attempt, .. }
+            Observed::Enqueued { message } => self.on_enqueued(scene, tower, message, found),
+            Observed::EnqueueRefused => self.totals.refused += 1,
+            Observed::HandedOver { to, message: Some(message), attempt, .. }
                 if (to.0 as usize) < self.towers.len() =>
             {
                 self.sent.push(Sent { at, by: tower, to, message, attempt });
             }
-            What::Received { from, sender, message: Some(message) } => {
+            Observed::Received { from, sender, message: Some(message) } => {
                 let taking = Taking { at, by: tower, message, from, sender };
                 self.on_received(scene, taking, found);
             }
-            What::Queued { message: Some(message), origin } => match origin {
+            Observed::Queued { message: Some(message), origin } => match origin {
                 Origin::Local => self.on_queued_here(scene, tower, message, found),
                 Origin::Returned => self.on_returned(scene, tower, message, found),
                 // One that follows on its take is dealt with before this.
                 _ => self.on_queued_unasked(scene, tower, message, found),
             },
-            What::Delivered { to, message: Some(message) } => {
+            Observed::Delivered { to, message: Some(message) } => {
                 self.on_delivered(scene, tower, to, message, found);
             }
-            What::HandedOver { message: None, .. }
-            | What::Received { message: None, .. }
-            | What::Queued { message: None, .. }
-            | What::Delivered { message: None, .. }
+            Observed::HandedOver { message: None, .. }
+            | Observed::Received { message: None, .. }
+            | Observed::Queued { message: None, .. }
+            | Observed::Delivered { message: None, .. }
                 if !self.is_tainted =>
             {
                 found.add(Checker::Conservation, scene, || {
@@ -265,8 +265,8 @@ impl Ledger {
                     )
                 });
             }
-            What::HandedOver { message: None, .. } => self.tower(tower).altered += 1,
-            What::Fault(Fault::Corrupted) => {
+            Observed::HandedOver { message: None, .. } => self.tower(tower).altered += 1,
+            Observed::Fault(Fault::Corrupted) => {
                 self.is_tainted = true;
                 let window = self.window;
                 let blame = &mut self.tower(tower).blame;

@@ -4,7 +4,7 @@ use clacks_proto::Instant;
 use clacks_proto::wire::Attempt;
 
 use super::Ledger;
-use crate::occurrence::{MessageId, Occurrence, TowerId, What};
+use crate::observation::{MessageId, Observation, Observed, TowerId};
 use crate::truth::totals::DuplicationCause;
 use crate::truth::violation::{Scene, Violations};
 
@@ -75,16 +75,16 @@ impl Ledger {
 
     /// A message comes back though it was taken only when its link ends, which is told in the same instant; or when what was taken were bytes of it that its
     /// sender had given up before, as those that have waited for a verdict since.
-    pub(super) fn excuse(&mut self, occurrence: Option<&Occurrence>, found: &mut Violations) {
-        if let Some(Occurrence { at, tower: Some(tower), what: What::LinkClosed { .. } }) =
-            occurrence
+    pub(super) fn excuse(&mut self, observation: Option<&Observation>, found: &mut Violations) {
+        if let Some(Observation { at, tower: Some(tower), what: Observed::LinkClosed { .. } }) =
+            observation
         {
             self.unexcused.retain(|back| !(back.at == *at && back.tower == *tower));
         }
         let unexcused = std::mem::take(&mut self.unexcused);
         for back in unexcused {
             let Return { at, tower, message, to } = back;
-            if occurrence.is_some_and(|next| next.at == at) {
+            if observation.is_some_and(|next| next.at == at) {
                 self.unexcused.push(back);
                 continue;
             }

@@ -4,7 +4,7 @@ use clacks_proto::Instant;
 
 use super::copies::{Copy, Flags, Kind};
 use super::{Ledger, Message, State, Tower, seconds};
-use crate::occurrence::{MessageId, TowerId};
+use crate::observation::{MessageId, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause};
 use crate::truth::violation::{Checker, Scene, Violations};
 

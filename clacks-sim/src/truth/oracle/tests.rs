@@ -32,7 +32,7 @@ struct Run {
 }
 
 /// Every tower ticks once in each period. One in `skips` ticks is lost, which a right network never does.
-fn simulate(network: Network, periods: usize, seed: u64, skips: Option<u64>) -> Run {
+fn simulate(network: CalmNetwork, periods: usize, seed: u64, skips: Option<u64>) -> Run {
     let mut words = Words(seed);
     let towers = network.towers as usize;
     let mut phases: Vec<_> = (0..towers).map(|_| words.unit()).collect();
@@ -81,9 +81,9 @@ fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len() as f64
 }
 
-fn network(towers: u32, messages: u32, latency: f64, ticks: Ticks) -> Network {
+fn network(towers: u32, messages: u32, latency: f64, ticks: Ticks) -> CalmNetwork {
     // Two ticks a second: half a second is a period.
-    Network { towers, messages, send_rate: 2.0, latency, ticks }
+    CalmNetwork { towers, messages, send_rate: 2.0, latency, ticks }
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn a_question_that_is_recognised_changes_nothing() {
 
 #[test]
 fn a_question_that_is_not_recognised_is_found() {
-    let twice = |between: &[What], later: u64| {
+    let twice = |between: &[Observed], later: u64| {
         let mut history = History::begin();
         history.send(0, 1, Attempt::First);
         history.take(1, 0);
@@ -103,8 +103,8 @@ fn a_question_that_is_not_recognised_is_found() {
         "tower 1 did not recognise message 0, which it was asked about, and took it twice",
     );
     assert_eq!(totals.duplicated(DuplicationCause::Unexplained), 1);
-    let restart = [What::Crashed, What::Started { life: 1 }];
-    let clock = |step, drift_ppm| [What::ClockChanged { step, drift_ppm }];
+    let restart = [Observed::Crashed, Observed::Started { life: 1 }];
+    let clock = |step, drift_ppm| [Observed::ClockChanged { step, drift_ppm }];
     for between in [clock(0, 500_000), clock(-1, 0)] {
         twice(&between, 30).end_with(
             "tower 1 did not recognise message 0, which it was asked about, and took it twice",
@@ -112,7 +112,7 @@ fn a_question_that_is_not_recognised_is_found() {
     }
     for (between, later) in [
         (&restart[..], 0),
-        (&[What::Forgot], 0),
+        (&[Observed::Forgot], 0),
         (&[CORRUPTED], 0),
         (&clock(1, 0), 0),
         (&clock(0, 500_000), 40),
@@ -202,7 +202,7 @@ fn slow_bytes_may_bring_back_what_was_lost_or_make_one_more() {
     let mut history = History::begin();
     history.send(0, 1, Attempt::First);
     history.get_back(0);
-    history.see(0, What::Crashed);
+    history.see(0, Observed::Crashed);
     assert_eq!(history.ledger.totals().lost(LossCause::Crash), 1);
     history.take(1, 0);
     history.queue(1);
@@ -215,7 +215,7 @@ fn bytes_are_not_slow_for_ever_unless_their_receiver_is_stopped() {
     for is_paused in [true, false] {
         let mut history = History::begin();
         if is_paused {
-            history.see(1, What::Paused);
+            history.see(1, Observed::Paused);
         }
         history.send(0, 1, Attempt::First);
         history.get_back(0);
@@ -223,7 +223,7 @@ fn bytes_are_not_slow_for_ever_unless_their_receiver_is_stopped() {
         // Strays are cleared away when the message has another one.
         history.send(0, 2, Attempt::First);
         history.get_back(0);
-        history.see(1, What::Resumed);
+        history.see(1, Observed::Resumed);
         history.take(1, 0);
         history.queue(1);
         if is_paused {
@@ -240,8 +240,8 @@ fn bytes_may_be_seen_before_the_notice_that_explains_them() {
     history.send(0, 1, Attempt::First);
     // It did not know yet that the message was back, and neither that it had been given to another link and came back from there.
     history.send(0, 2, Attempt::First);
-    history.see(0, What::Queued { message: MESSAGE, origin: Origin::Returned });
-    history.see(0, What::Queued { message: MESSAGE, origin: Origin::Returned });
+    history.see(0, Observed::Queued { message: MESSAGE, origin: Origin::Returned });
+    history.see(0, Observed::Queued { message: MESSAGE, origin: Origin::Returned });
     history.audit(0, &[in_flight(2)]);
     history.take(2, 0);
     history.queue(2);
@@ -337,13 +337,13 @@ fn a_message_may_be_altered_back_as_often_as_altered_ones_are_sent() {
         history.see(0, CORRUPTED);
         history.pass(1);
         let from = Some(TowerId(0));
-        history.see(1, What::Received { from, sender: from, message: None });
-        history.see(1, What::Queued { message: None, origin: Origin::Peer });
+        history.see(1, Observed::Received { from, sender: from, message: None });
+        history.see(1, Observed::Queued { message: None, origin: Origin::Peer });
         history.confirm(0, 1);
         for _ in 0..sent {
             let (to, arrives) = (TowerId(2), history.at());
             let attempt = Attempt::First;
-            history.see(1, What::HandedOver { to, message: None, attempt, arrives });
+            history.see(1, Observed::HandedOver { to, message: None, attempt, arrives });
         }
         history.take(2, 1);
         history.queue(2);
@@ -362,7 +362,7 @@ fn a_message_is_not_altered_back_by_a_tower_that_has_sent_no_altered_one() {
     let mut history = History::begin();
     history.see(0, CORRUPTED);
     let (to, arrives, attempt) = (TowerId(2), history.at(), Attempt::First);
-    history.see(1, What::HandedOver { to, message: None, attempt, arrives });
+    history.see(1, Observed::HandedOver { to, message: None, attempt, arrives });
     history.take(2, 3);
     history.queue(2);
     history.end_with("tower 2 has taken message 0 from nobody");
@@ -376,11 +376,11 @@ fn bytes_that_were_given_up_may_be_taken_by_one_that_was_stopped_while_the_next_
         history.get_back(0);
         history.see(0, CLOSED);
         if is_stopped {
-            history.see(1, What::Paused);
+            history.see(1, Observed::Paused);
         }
         history.pass(1_000);
         if is_stopped {
-            history.see(1, What::Resumed);
+            history.see(1, Observed::Resumed);
         }
         history.send(0, 1, Attempt::First);
         history.take(1, 0);

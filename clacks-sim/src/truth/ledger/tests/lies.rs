@@ -63,7 +63,7 @@ fn a_message_from_nowhere_is_found() {
     history.queue(1);
     history.end_with("tower 1 has queued message 0, which it has not taken");
     let mut history = History::begin();
-    history.see(1, What::Queued { message: MESSAGE, origin: Origin::Local });
+    history.see(1, Observed::Queued { message: MESSAGE, origin: Origin::Local });
     history.end_with("tower 1 has queued message 0, which it does not hold");
     let mut history = History::begin();
     history.get_back(1);
@@ -72,7 +72,7 @@ fn a_message_from_nowhere_is_found() {
     history.confirm(1, 0);
     history.end_with("tower 1 was told that message 0 was taken, and has not sent it");
     let mut history = History::begin();
-    history.see(1, What::Enqueued { message: MessageId(0) });
+    history.see(1, Observed::Enqueued { message: MessageId(0) });
     history.end_with("message 0 was enqueued twice");
 }
 
@@ -133,7 +133,7 @@ fn an_altered_address_misleads_a_sender_about_whom_it_has_to_ask_again() {
 
 #[test]
 fn a_message_that_nobody_enqueued_is_found_unless_a_byte_was_altered() {
-    let made_up = What::Received { from: None, sender: None, message: None };
+    let made_up = Observed::Received { from: None, sender: None, message: None };
     let mut history = History::begin();
     history.see(1, made_up);
     history.end_with("tower 1 has a message that nobody enqueued, and no byte was altered");

@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn a_crash_takes_what_waits_and_what_nobody_takes() {
     let mut history = History::begin();
-    history.see(0, What::Crashed);
+    history.see(0, Observed::Crashed);
     let totals = history.end();
     assert_eq!((totals.lost(LossCause::Crash), totals.alive, totals.copies_lost), (1, 0, 1));
 
     let mut history = History::begin();
     history.send(0, 1, Attempt::First);
-    history.see(0, What::Crashed);
+    history.see(0, Observed::Crashed);
     assert_eq!((history.ledger.totals().in_doubt, history.ledger.totals().unknown), (1, 1));
     assert_eq!(history.end().lost(LossCause::Crash), 1);
 }
@@ -20,8 +20,8 @@ fn a_crash_takes_what_waits_and_what_nobody_takes() {
 fn what_a_dead_tower_had_sent_may_still_be_taken() {
     let mut history = History::begin();
     history.send(0, 1, Attempt::First);
-    history.see(0, What::Crashed);
-    history.see(0, What::Started { life: 1 });
+    history.see(0, Observed::Crashed);
+    history.see(0, Observed::Started { life: 1 });
     history.take(1, 0);
     history.queue(1);
     let totals = history.end();
@@ -35,7 +35,7 @@ fn a_receiver_that_dies_before_it_confirms_leaves_the_message_in_doubt_with_its_
         history.send(0, 1, Attempt::First);
         history.take(1, 0);
         history.queue(1);
-        history.see(1, What::Crashed);
+        history.see(1, Observed::Crashed);
         let totals = history.ledger.totals();
         assert_eq!((totals.alive, totals.in_doubt, totals.copies), (0, 1, 0));
         history
@@ -54,8 +54,8 @@ fn a_receiver_that_dies_before_it_confirms_leaves_the_message_in_doubt_with_its_
 fn who_leaves_says_how_many_it_had() {
     let leave = |undelivered| {
         let mut history = History::begin();
-        history.see(0, What::Leaving);
-        history.see(0, What::Left { undelivered });
+        history.see(0, Observed::Leaving);
+        history.see(0, Observed::Left { undelivered });
         history
     };
     assert_eq!(leave(1).end().lost(LossCause::Left), 1);
@@ -66,9 +66,9 @@ fn who_leaves_says_how_many_it_had() {
 #[test]
 fn a_tower_that_comes_up_with_its_old_memory_and_one_that_drops_notices_are_found() {
     let mut history = History::begin();
-    history.see(0, What::Started { life: 1 });
+    history.see(0, Observed::Started { life: 1 });
     history.end_with("tower 0 came up, and had 1 messages from before");
     let mut history = History::begin();
-    history.see(0, What::Missed { count: 3 });
+    history.see(0, Observed::Missed { count: 3 });
     history.end_with("tower 0 dropped 3 notices, so that nobody knows what it holds");
 }

@@ -79,10 +79,10 @@ fn what_a_tower_holds_tells_whether_it_kept_a_copy() {
 #[test]
 fn what_a_tower_does_next_tells_whether_it_kept_a_copy() {
     let kept: [fn(&mut History); 3] = [
-        |history| history.see(1, What::Queued { message: MESSAGE, origin: Origin::Returned }),
+        |history| history.see(1, Observed::Queued { message: MESSAGE, origin: Origin::Returned }),
         |history| {
             let (to, attempt, arrives) = (TowerId(3), Attempt::First, history.at());
-            history.see(1, What::HandedOver { to, message: MESSAGE, attempt, arrives });
+            history.see(1, Observed::HandedOver { to, message: MESSAGE, attempt, arrives });
             history.audit(1, &[in_flight(3)]);
         },
         |history| {
@@ -110,7 +110,7 @@ fn what_a_tower_does_next_tells_whether_it_kept_a_copy() {
 fn altered_bodies_make_a_message_murky_and_no_other_one() {
     let mut history = History::begin();
     history.see(3, CORRUPTED);
-    history.see(3, What::Enqueued { message: MessageId(1) });
+    history.see(3, Observed::Enqueued { message: MessageId(1) });
     history.split(0, 1);
     history.send(0, 1, Attempt::First);
     history.take(1, 0);
@@ -120,7 +120,7 @@ fn altered_bodies_make_a_message_murky_and_no_other_one() {
     history.confirm(0, 1);
     history.audit(1, &[]);
     assert_eq!(history.texts(), [""; 0]);
-    history.see(2, What::Queued { message: Some(MessageId(1)), origin: Origin::Returned });
+    history.see(2, Observed::Queued { message: Some(MessageId(1)), origin: Origin::Returned });
     let totals = history.end_with("tower 2 has got message 1 back, which it does not hold");
     assert_eq!((totals.lost(LossCause::Unexplained), totals.lost(LossCause::Altered)), (0, 1));
 }
@@ -153,7 +153,7 @@ fn a_copy_that_may_have_been_kept_and_an_altered_one_are_not_told_apart() {
         history.hop(0, 1);
         history.send(0, 3, Attempt::First);
         history.pass(1);
-        history.see(3, What::TimerFired);
+        history.see(3, Observed::TimerFired);
         history
     };
     assert_eq!(history(true).texts(), [""; 0]);

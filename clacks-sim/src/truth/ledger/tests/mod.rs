@@ -10,13 +10,14 @@ use clacks_proto::wire::Attempt;
 use clacks_proto::{CloseReason, Instant, IoCause};
 
 use super::{Body, Holding, Ledger, Place};
-use crate::occurrence::{Fault, MessageId, Occurrence, Origin, TowerId, What};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 use crate::truth::totals::{DuplicationCause, LossCause, Totals};
 use crate::truth::violation::{Checker, Violations};
 
 const MESSAGE: Option<MessageId> = Some(MessageId(0));
-const CLOSED: What = What::LinkClosed { peer: None, reason: CloseReason::Io(IoCause::Reset) };
-const CORRUPTED: What = What::Fault(Fault::Corrupted);
+const CLOSED: Observed =
+    Observed::LinkClosed { peer: None, reason: CloseReason::Io(IoCause::Reset) };
+const CORRUPTED: Observed = Observed::Fault(Fault::Corrupted);
 
 /// A ledger and what happens in it: towers are told by their numbers, and it is always the same message.
 struct History {
@@ -34,9 +35,9 @@ impl History {
     fn new(towers: u32) -> Self {
         let (ledger, found) = (Ledger::new(towers, 32, 100, 60), Violations::default());
         let mut history = Self { ledger, found, second: 0 };
-        (0..towers).for_each(|tower| history.see(tower, What::Started { life: 0 }));
-        history.see(0, What::Enqueued { message: MessageId(0) });
-        history.see(0, What::Queued { message: MESSAGE, origin: Origin::Local });
+        (0..towers).for_each(|tower| history.see(tower, Observed::Started { life: 0 }));
+        history.see(0, Observed::Enqueued { message: MessageId(0) });
+        history.see(0, Observed::Queued { message: MESSAGE, origin: Origin::Local });
         history
     }
 
@@ -44,9 +45,9 @@ impl History {
         Instant::from_nanos(self.second * 1_000_000_000)
     }
 
-    fn see(&mut self, tower: u32, what: What) {
-        let occurrence = Occurrence { at: self.at(), tower: Some(TowerId(tower)), what };
-        self.ledger.see(&occurrence, &mut self.found);
+    fn see(&mut self, tower: u32, what: Observed) {
+        let observation = Observation { at: self.at(), tower: Some(TowerId(tower)), what };
+        self.ledger.see(&observation, &mut self.found);
     }
 
     /// All that belongs together happens in one second.
@@ -57,7 +58,10 @@ impl History {
     fn send(&mut self, tower: u32, to: u32, attempt: Attempt) {
         self.pass(1);
         let arrives = self.at();
-        self.see(tower, What::HandedOver { to: TowerId(to), message: MESSAGE, attempt, arrives });
+        self.see(
+            tower,
+            Observed::HandedOver { to: TowerId(to), message: MESSAGE, attempt, arrives },
+        );
     }
 
     fn take(&mut self, tower: u32, from: u32) {
@@ -68,21 +72,21 @@ impl History {
     fn take_as_from(&mut self, tower: u32, from: Option<u32>, sender: u32) {
         self.pass(1);
         let (from, sender) = (from.map(TowerId), Some(TowerId(sender)));
-        self.see(tower, What::Received { from, sender, message: MESSAGE });
+        self.see(tower, Observed::Received { from, sender, message: MESSAGE });
     }
 
     fn queue(&mut self, tower: u32) {
-        self.see(tower, What::Queued { message: MESSAGE, origin: Origin::Peer });
+        self.see(tower, Observed::Queued { message: MESSAGE, origin: Origin::Peer });
     }
 
     fn get_back(&mut self, tower: u32) {
         self.pass(1);
-        self.see(tower, What::Queued { message: MESSAGE, origin: Origin::Returned });
+        self.see(tower, Observed::Queued { message: MESSAGE, origin: Origin::Returned });
     }
 
     fn confirm(&mut self, tower: u32, to: u32) {
         self.pass(1);
-        self.see(tower, What::Delivered { to: Some(TowerId(to)), message: MESSAGE });
+        self.see(tower, Observed::Delivered { to: Some(TowerId(to)), message: MESSAGE });
     }
 
     /// A hop as it should be.
@@ -117,7 +121,7 @@ impl History {
     /// It is over, and was as it should be.
     fn end(mut self) -> Totals {
         self.pass(1);
-        self.see(3, What::TimerFired);
+        self.see(3, Observed::TimerFired);
         self.ledger.finish(&mut self.found);
         assert_eq!(self.texts(), [""; 0]);
         self.balanced()
@@ -126,7 +130,7 @@ impl History {
     /// It is over, and this and nothing else was wrong.
     fn end_with(mut self, text: &str) -> Totals {
         self.pass(1);
-        self.see(3, What::TimerFired);
+        self.see(3, Observed::TimerFired);
         self.ledger.finish(&mut self.found);
         assert_eq!(self.texts(), [text]);
         self.balanced()

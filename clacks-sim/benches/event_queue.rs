@@ -1,18 +1,18 @@
 //! What a pop and a push cost, beside the standard library's heap in the same run.
 //!
 //! The "hold" model: a fixed number of pending events. Each popped event is pushed again after a
-//! random delay. Run it with `cargo bench --manifest-path benches/Cargo.toml --bench agenda`.
+//! random delay. Run it with `cargo bench --manifest-path benches/Cargo.toml --bench event queue`.
 #![allow(missing_docs, reason = "made by criterion's macros")]
 
 #[allow(dead_code, reason = "a part of the crate")]
-#[path = "../src/agenda.rs"]
-mod agenda;
+#[path = "../src/event_queue.rs"]
+mod event_queue;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use agenda::Agenda;
+use event_queue::EventQueue;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 criterion_group!(benches, hold);
@@ -28,7 +28,7 @@ fn hold(criterion: &mut Criterion) {
         group.measurement_time(Duration::from_secs(2));
         for size in [1_000, 10_000, 100_000, 1_000_000] {
             // Outside of `bench_function`, which calls its closure many times.
-            let mut queue = Agenda::new();
+            let mut queue = EventQueue::new();
             let mut words = Words(size);
             (0..size).for_each(|item| queue.push(delay(words.next()), item));
             let mut turn = || {
@@ -37,7 +37,7 @@ fn hold(criterion: &mut Criterion) {
                 }
             };
             (0..3 * size).for_each(|_| turn());
-            group.bench_function(BenchmarkId::new("agenda", size), |b| b.iter(&mut turn));
+            group.bench_function(BenchmarkId::new("event_queue", size), |b| b.iter(&mut turn));
 
             let mut queue = BinaryHeap::new();
             let mut words = Words(size);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What an agenda is, slowly.
+/// What an event queue is, slowly.
 #[derive(Default)]
 struct Model {
     events: BTreeMap<(u64, u64), u64>,
@@ -30,20 +30,20 @@ impl Model {
     }
 }
 
-/// An agenda and its model, which must never disagree.
+/// An event queue and its model, which must never disagree.
 struct Pair {
-    agenda: Agenda<u64>,
+    event_queue: EventQueue<u64>,
     model: Model,
 }
 
 impl Pair {
     fn new() -> Self {
-        Self { agenda: Agenda::new(), model: Model::default() }
+        Self { event_queue: EventQueue::new(), model: Model::default() }
     }
 
     fn push(&mut self, at: u64) {
         let item = self.model.push(at);
-        self.agenda.push(at, item);
+        self.event_queue.push(at, item);
         self.compare();
     }
 
@@ -52,7 +52,7 @@ impl Pair {
     }
 
     fn pop(&mut self) {
-        assert_eq!(self.agenda.pop(), self.model.pop());
+        assert_eq!(self.event_queue.pop(), self.model.pop());
         self.compare();
     }
 
@@ -60,13 +60,13 @@ impl Pair {
         while !self.model.events.is_empty() {
             self.pop();
         }
-        assert!(self.agenda.is_empty());
-        assert_eq!(self.agenda.pop(), None);
+        assert!(self.event_queue.is_empty());
+        assert_eq!(self.event_queue.pop(), None);
     }
 
     fn compare(&self) {
-        assert_eq!(self.agenda.len(), self.model.events.len());
-        assert_eq!(self.agenda.next_at(), self.model.next_at());
+        assert_eq!(self.event_queue.len(), self.model.events.len());
+        assert_eq!(self.event_queue.next_at(), self.model.next_at());
     }
 }
 
@@ -137,39 +137,39 @@ proptest! {
 
 #[test]
 fn events_of_one_instant_come_in_the_order_of_their_pushes() {
-    let mut agenda = Agenda::new();
+    let mut event_queue = EventQueue::new();
     for (item, at) in [(0, 50), (1, 7), (2, 50), (3, 7), (4, 50)] {
-        agenda.push(at, item);
+        event_queue.push(at, item);
     }
-    let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
+    let order: Vec<_> = std::iter::from_fn(|| event_queue.pop()).collect();
     assert_eq!(order, [(7, 1), (7, 3), (50, 0), (50, 2), (50, 4)]);
     // As many as are sorted at once.
-    (0..FEW).for_each(|item| agenda.push((1 << 36) + item as u64 % 3, item));
-    let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
+    (0..FEW).for_each(|item| event_queue.push((1 << 36) + item as u64 % 3, item));
+    let order: Vec<_> = std::iter::from_fn(|| event_queue.pop()).collect();
     assert!(order.is_sorted());
 }
 
 #[test]
 fn an_event_for_the_past_is_due_now_and_behind_what_is() {
-    let mut agenda = Agenda::new();
-    agenda.push(100, 'a');
-    agenda.push(100, 'b');
-    assert_eq!(agenda.pop(), Some((100, 'a')));
-    agenda.push(3, 'c');
-    agenda.push(101, 'd');
-    assert_eq!(agenda.next_at(), Some(100));
-    let rest: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
+    let mut event_queue = EventQueue::new();
+    event_queue.push(100, 'a');
+    event_queue.push(100, 'b');
+    assert_eq!(event_queue.pop(), Some((100, 'a')));
+    event_queue.push(3, 'c');
+    event_queue.push(101, 'd');
+    assert_eq!(event_queue.next_at(), Some(100));
+    let rest: Vec<_> = std::iter::from_fn(|| event_queue.pop()).collect();
     assert_eq!(rest, [(100, 'b'), (100, 'c'), (101, 'd')]);
 }
 
 #[test]
 fn a_look_ahead_binds_nobody() {
-    let mut agenda = Agenda::new();
-    agenda.push(60 * SECOND, 'z');
-    assert_eq!(agenda.next_at(), Some(60 * SECOND));
-    agenda.push(5, 'a');
-    assert_eq!(agenda.next_at(), Some(5));
-    assert_eq!(agenda.pop(), Some((5, 'a')));
+    let mut event_queue = EventQueue::new();
+    event_queue.push(60 * SECOND, 'z');
+    assert_eq!(event_queue.next_at(), Some(60 * SECOND));
+    event_queue.push(5, 'a');
+    assert_eq!(event_queue.next_at(), Some(5));
+    assert_eq!(event_queue.pop(), Some((5, 'a')));
 }
 
 #[test]
@@ -203,16 +203,16 @@ fn a_crowd_between_sorted_events_goes_back_to_buckets() {
     let mut pair = Pair::new();
     (0..40).for_each(|n| pair.push(2 * SECOND + n * SECOND / 100));
     pair.pop();
-    assert!(pair.agenda.due.len() > 1, "few events are sorted at once");
+    assert!(pair.event_queue.due.len() > 1, "few events are sorted at once");
     // The last instant of the opened bucket, whose events wait in a bucket of their own.
-    let edge = pair.agenda.edge;
+    let edge = pair.event_queue.edge;
     (0..3).for_each(|_| pair.push(edge));
     let mut words = Words(2);
     let mut dispersed = 0;
     for _ in 0..3_000 {
-        let before = pair.agenda.edge;
+        let before = pair.event_queue.edge;
         pair.push_after(words.next() % (SECOND / 10));
-        dispersed += u32::from(pair.agenda.edge < before);
+        dispersed += u32::from(pair.event_queue.edge < before);
     }
     assert_eq!(dispersed, 1, "once, whatever comes after it");
     (0..3).for_each(|_| pair.push(edge));
@@ -224,10 +224,10 @@ fn the_population_may_grow_and_shrink_a_thousandfold() {
     let mut pair = Pair::new();
     let mut words = Words(3);
     for size in [10, 30_000, 20, 3_000, 10_000, 1] {
-        while pair.agenda.len() < size {
+        while pair.event_queue.len() < size {
             pair.push_after(words.next() % (60 * SECOND));
         }
-        while pair.agenda.len() > size {
+        while pair.event_queue.len() > size {
             pair.pop();
         }
         for _ in 0..2_000 {
@@ -246,38 +246,38 @@ fn the_population_may_grow_and_shrink_a_thousandfold() {
 
 #[test]
 fn memory_follows_the_population_and_is_used_again() {
-    let hold = |agenda: &mut Agenda<u64>, words: &mut Words, ops: u32| {
+    let hold = |event_queue: &mut EventQueue<u64>, words: &mut Words, ops: u32| {
         for _ in 0..ops {
-            let (now, item) = agenda.pop().unwrap();
-            agenda.push(now + words.next() % (60 * SECOND), item);
+            let (now, item) = event_queue.pop().unwrap();
+            event_queue.push(now + words.next() % (60 * SECOND), item);
         }
     };
-    let bytes = |agenda: &Agenda<u64>| {
-        agenda.chunks.all.capacity() * size_of::<Chunk<u64>>()
-            + agenda.due.capacity() * size_of::<Entry<u64>>()
-            + agenda.buckets.len() * size_of::<Bucket>()
+    let bytes = |event_queue: &EventQueue<u64>| {
+        event_queue.chunks.all.capacity() * size_of::<Chunk<u64>>()
+            + event_queue.due.capacity() * size_of::<Entry<u64>>()
+            + event_queue.buckets.len() * size_of::<Bucket>()
     };
-    let (mut agenda, mut words) = (Agenda::new(), Words(4));
+    let (mut event_queue, mut words) = (EventQueue::new(), Words(4));
     for item in 0..100_000 {
-        agenda.push(words.next() % (60 * SECOND), item);
+        event_queue.push(words.next() % (60 * SECOND), item);
     }
-    hold(&mut agenda, &mut words, 300_000);
-    let warm = bytes(&agenda);
+    hold(&mut event_queue, &mut words, 300_000);
+    let warm = bytes(&event_queue);
     assert!(warm <= 100_000 * 40, "{warm} bytes for 100000 events");
-    hold(&mut agenda, &mut words, 300_000);
-    assert_eq!(bytes(&agenda), warm);
+    hold(&mut event_queue, &mut words, 300_000);
+    assert_eq!(bytes(&event_queue), warm);
 }
 
 #[test]
 fn sorted_events_that_never_run_out_need_no_more_memory() {
-    let mut agenda = Agenda::new();
-    (0..20).for_each(|n| agenda.push((1 << 36) + n, n));
+    let mut event_queue = EventQueue::new();
+    (0..20).for_each(|n| event_queue.push((1 << 36) + n, n));
     for turn in 0..10_000 {
-        let (now, item) = agenda.pop().unwrap();
-        agenda.push(now + 1 + turn % 100, item);
-        assert!(agenda.next_due < agenda.due.len(), "all in one bucket");
+        let (now, item) = event_queue.pop().unwrap();
+        event_queue.push(now + 1 + turn % 100, item);
+        assert!(event_queue.next_due < event_queue.due.len(), "all in one bucket");
     }
-    assert_eq!(agenda.due.capacity(), 2 * CROWD);
+    assert_eq!(event_queue.due.capacity(), 2 * CROWD);
 }
 
 #[test]

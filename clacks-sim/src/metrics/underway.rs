@@ -2,7 +2,7 @@
 
 use clacks_proto::Instant;
 
-use crate::occurrence::{MessageId, Occurrence, TowerId, What};
+use crate::observation::{MessageId, Observation, Observed, TowerId};
 
 /// The messages that are on their way, or that nobody has heard of since.
 ///
@@ -63,13 +63,13 @@ impl Underway {
     /// Takes in something that happened. `settle` is told the number of each hand-over of which more is known, and the moment at which it broke, unless it arrived.
     pub(super) fn see(
         &mut self,
-        occurrence: &Occurrence,
+        observation: &Observation,
         mut settle: impl FnMut(u64, Option<Instant>),
     ) {
-        let Occurrence { at, tower: Some(tower), what } = *occurrence else { return };
+        let Observation { at, tower: Some(tower), what } = *observation else { return };
         match what {
-            What::Arrived { from, .. } => self.on_arrival(at, tower, from, settle),
-            What::Received { sender, message, .. } => {
+            Observed::Arrived { from, .. } => self.on_arrival(at, tower, from, settle),
+            Observed::Received { sender, message, .. } => {
                 let arrived = self.arrived.iter().filter(|_| self.arrived_at == at);
                 let is_it = |(to, journey): &&(TowerId, Journey)| {
                     let is_from = sender.is_none_or(|sender| sender == journey.from);
@@ -79,7 +79,7 @@ impl Underway {
                 self.arrived.retain(|(_, journey)| !taken.contains(&journey.number));
                 taken.into_iter().for_each(|number| settle(number, None));
             }
-            What::Broke { with } => {
+            Observed::Broke { with } => {
                 let arrived = self.arrived.iter().filter(|_| self.arrived_at == at);
                 for (to, journey) in arrived {
                     if (*to, journey.from) == (tower, with) || (*to, journey.from) == (with, tower)
@@ -90,18 +90,18 @@ impl Underway {
                 self.end(at, tower, |journey| journey.from == with, &mut settle);
                 self.end(at, with, |journey| journey.from == tower, &mut settle);
             }
-            What::Closed { with: Some(with) } => {
+            Observed::Closed { with: Some(with) } => {
                 self.end(at, tower, |journey| journey.from == with, &mut settle);
                 // What it sent before goes on, and what should have arrived by now never will.
                 let is_late = |journey: &Journey| journey.from == tower && journey.arrives <= at;
                 self.end(at, with, is_late, &mut settle);
             }
-            What::Crashed | What::Left { .. } => {
+            Observed::Crashed | Observed::Left { .. } => {
                 self.set_paused(tower, false);
                 self.end(at, tower, |_| true, &mut settle);
             }
-            What::Paused => self.set_paused(tower, true),
-            What::Resumed => {
+            Observed::Paused => self.set_paused(tower, true),
+            Observed::Resumed => {
                 self.set_paused(tower, false);
                 if let Some(receiver) = self.towers.get_mut(tower.0 as usize) {
                     receiver.resumed = Some(at);

@@ -1,6 +1,6 @@
 //! The world: towers, the connections between them, and one clock. It carries out a plan, event by event.
 //!
-//! Everything that happens goes through the agenda, even what takes no time: so towers never call each other, and the order of events
+//! Everything that happens goes through the event queue, even what takes no time: so towers never call each other, and the order of events
 //! is that of (time, sequence) alone.
 
 mod addresses;
@@ -8,29 +8,29 @@ mod clock;
 mod connection;
 mod driver;
 mod faults;
-mod life;
-mod network;
+mod node;
 mod senders;
 mod steps;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Status, Tower};
 
-use crate::agenda::Agenda;
-use crate::names::Names;
-use crate::occurrence::{Fault, Occurrence, TowerId, What};
-use crate::plan::{Partition, Plan, Weather};
-use crate::random::Randomness;
+use crate::event_queue::EventQueue;
+use crate::message_numbers::MessageNumbers;
+use crate::observation::{Fault, Observation, Observed, TowerId};
+use crate::plan::{LinkConditions, Partition, Plan};
+use crate::rng::Randomness;
 use addresses::Addresses;
 use connection::{Connections, Segments};
-use life::Node;
+use node::Node;
 
 /// Whoever looks on.
-pub(crate) trait Watch<M> {
+pub(crate) trait Observer<M> {
     /// Something happened.
-    fn see(&mut self, occurrence: &Occurrence);
+    fn see(&mut self, observation: &Observation);
 
     /// A tower has done all that followed from an event.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
@@ -46,19 +46,19 @@ pub(crate) trait Watch<M> {
     }
 
     /// The moment to write down how things stand.
-    fn sample(&mut self, standing: &Standing, world: &Census<'_, M>);
+    fn sample(&mut self, snapshot: &Snapshot, world: &NetworkView<'_, M>);
 }
 
 /// The towers of a world, for those who look at all of them.
-pub(crate) struct Census<'a, M> {
+pub(crate) struct NetworkView<'a, M> {
     nodes: &'a [Node<M>],
     addresses: Addresses,
-    names: &'a Names,
+    names: &'a MessageNumbers,
 }
 
 /// How things stand at some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Snapshot {
     /// The moment.
     pub(crate) at: Instant,
     /// Events so far.
@@ -96,27 +96,27 @@ pub(crate) enum Due {
 }
 
 /// Towers in virtual time.
-pub(crate) struct World<M, W> {
+pub(crate) struct Network<M, W> {
     plan: Arc<Plan>,
     random: Randomness,
     make: Maker<M>,
     addresses: Addresses,
     now: u64,
-    agenda: Agenda<Due>,
+    event_queue: EventQueue<Due>,
     nodes: Vec<Node<M>>,
     connections: Connections,
     segments: Segments,
     /// The network's weather where no path says something else.
-    weather: Arc<Weather>,
+    conditions: Arc<LinkConditions>,
     /// How often that has changed. (On a path only mishaps do, which are looked up whenever something is sent.)
     weather_changes: u32,
     partitions: Vec<(u32, Partition)>,
     /// Whose bytes a tower deals with just now.
     speaker: Option<TowerId>,
-    names: Names,
+    names: MessageNumbers,
     /// The next of the plan's steps.
     next_step: usize,
-    standing: Standing,
+    snapshot: Snapshot,
     /// When the integral in it was last brought up to date.
     wire_at: u64,
     /// What a tower transmits, until it is cut into segments.
@@ -124,30 +124,30 @@ pub(crate) struct World<M, W> {
     pub(crate) watch: W,
 }
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// A world in which nothing has happened.
     pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, watch: W) -> Self {
-        let mut agenda = Agenda::new();
+        let mut event_queue = EventQueue::new();
         if let Some((at, _)) = plan.steps.first() {
-            agenda.push(at.as_nanos(), Due::Step);
+            event_queue.push(at.as_nanos(), Due::Step);
         }
-        agenda.push(0, Due::Sample);
+        event_queue.push(0, Due::Sample);
         let mut world = Self {
             random: Randomness::new(plan.seed),
             make,
             addresses: Addresses { towers: plan.towers },
             now: 0,
-            agenda,
+            event_queue,
             nodes: (0..plan.towers).map(|_| Node::absent()).collect(),
             connections: Connections::default(),
             segments: Segments::default(),
-            weather: Arc::new(plan.weather.clone()),
+            conditions: Arc::new(plan.conditions.clone()),
             weather_changes: 0,
             partitions: Vec::new(),
             speaker: None,
-            names: Names::default(),
+            names: MessageNumbers::default(),
             next_step: 0,
-            standing: Standing::default(),
+            snapshot: Snapshot::default(),
             wire_at: 0,
             scratch: Vec::new(),
             watch,
@@ -160,7 +160,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// Lets the next event happen. False when the time is over.
     pub(crate) fn step(&mut self) -> bool {
         let end = u64::try_from(self.plan.time.as_nanos()).unwrap_or(u64::MAX);
-        let Some((at, due)) = self.agenda.pop().filter(|(at, _)| *at <= end) else {
+        let Some((at, due)) = self.event_queue.pop().filter(|(at, _)| *at <= end) else {
             self.now = end;
             self.account_wire();
             return false;
@@ -174,7 +174,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             Due::Sample => {
                 self.sample();
                 let every = u64::try_from(self.plan.sample_every.as_nanos()).unwrap_or(u64::MAX);
-                self.agenda.push(self.now.saturating_add(every.max(1)), Due::Sample);
+                self.event_queue.push(self.now.saturating_add(every.max(1)), Due::Sample);
             }
         }
         true
@@ -182,34 +182,36 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
 
     /// Writes down how things stand.
     pub(crate) fn sample(&mut self) {
-        let standing = self.standing();
-        let census = Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
-        self.watch.sample(&standing, &census);
+        let snapshot = self.snapshot();
+        let census =
+            NetworkView { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
+        self.watch.sample(&snapshot, &census);
     }
 
     /// How things stand now.
-    pub(crate) fn standing(&mut self) -> Standing {
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
         self.account_wire();
-        self.standing.at = Instant::from_nanos(self.now);
-        self.standing.connections = self.connections.len();
-        self.standing.messages = self.names.len();
-        self.standing
+        self.snapshot.at = Instant::from_nanos(self.now);
+        self.snapshot.connections = self.connections.len();
+        self.snapshot.messages = self.names.len();
+        self.snapshot
     }
 
     /// All towers and whoever watches them, for a last look.
-    pub(crate) fn last_look(&mut self) -> (Census<'_, M>, &mut W) {
-        let census = Census { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
+    pub(crate) fn last_look(&mut self) -> (NetworkView<'_, M>, &mut W) {
+        let census =
+            NetworkView { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
         (census, &mut self.watch)
     }
 
-    fn see(&mut self, tower: TowerId, what: What) {
+    fn see(&mut self, tower: TowerId, what: Observed) {
         let at = Instant::from_nanos(self.now);
-        self.watch.see(&Occurrence { at, tower: Some(tower), what });
+        self.watch.see(&Observation { at, tower: Some(tower), what });
     }
 
     fn see_fault(&mut self, tower: Option<TowerId>, fault: Fault) {
         let at = Instant::from_nanos(self.now);
-        self.watch.see(&Occurrence { at, tower, what: What::Fault(fault) });
+        self.watch.see(&Observation { at, tower, what: Observed::Fault(fault) });
     }
 
     /// What time a tower thinks it is.
@@ -224,12 +226,12 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     /// Brings the integral of messages on the wire up to this moment.
     fn account_wire(&mut self) {
         let passed = u128::from(self.now - self.wire_at);
-        self.standing.wire_time += passed * u128::from(self.standing.on_the_wire);
+        self.snapshot.wire_time += passed * u128::from(self.snapshot.on_the_wire);
         self.wire_at = self.now;
     }
 }
 
-impl<'a, M: StateMachine> Census<'a, M> {
+impl<'a, M: StateMachine> NetworkView<'a, M> {
     /// The towers that run, with their numbers.
     pub(crate) fn running(&self) -> impl Iterator<Item = (TowerId, &'a Tower)> + '_ {
         let nodes: &'a [Node<M>] = self.nodes;
@@ -250,7 +252,7 @@ impl<'a, M: StateMachine> Census<'a, M> {
     }
 
     /// The names of this run's messages.
-    pub(crate) fn names(&self) -> &'a Names {
+    pub(crate) fn names(&self) -> &'a MessageNumbers {
         self.names
     }
 

@@ -3,7 +3,7 @@
 use clacks_proto::Instant;
 
 use super::underway::{Journey, Underway};
-use crate::occurrence::{MessageId, Occurrence, TowerId, What};
+use crate::observation::{MessageId, Observation, Observed, TowerId};
 
 /// Who handed what to whom, who was up, and who was parted from whom.
 ///
@@ -110,22 +110,22 @@ impl Flights {
     }
 
     /// Takes in something that happened.
-    pub fn see(&mut self, occurrence: &Occurrence) {
-        let Some(tower) = occurrence.tower else { return };
-        let at = occurrence.at;
-        match occurrence.what {
-            What::HandedOver { to, message, arrives, .. } => {
+    pub fn see(&mut self, observation: &Observation) {
+        let Some(tower) = observation.tower else { return };
+        let at = observation.at;
+        match observation.what {
+            Observed::HandedOver { to, message, arrives, .. } => {
                 let broke = None;
                 self.fly(Flight { from: tower, to, message, departs: at, arrives, broke });
             }
-            What::Started { .. } | What::Resumed => self.turn(at, tower, State::Running),
-            What::Paused => self.turn(at, tower, State::Paused),
-            What::Leaving => self.turn(at, tower, State::Leaving),
-            What::Crashed | What::Left { .. } => self.turn(at, tower, State::Down),
+            Observed::Started { .. } | Observed::Resumed => self.turn(at, tower, State::Running),
+            Observed::Paused => self.turn(at, tower, State::Paused),
+            Observed::Leaving => self.turn(at, tower, State::Leaving),
+            Observed::Crashed | Observed::Left { .. } => self.turn(at, tower, State::Down),
             _ => {}
         }
         let (flights, stride) = (&mut self.flights, self.stride);
-        self.underway.see(occurrence, |number, broke| {
+        self.underway.see(observation, |number, broke| {
             let place = usize::try_from(number / stride).ok();
             let flight = place.and_then(|place| flights.get_mut(place));
             if let Some(flight) = flight.filter(|_| number.is_multiple_of(stride)) {
@@ -245,13 +245,13 @@ mod tests {
         Instant::ORIGIN + Duration::from_millis(millis)
     }
 
-    fn hand_over(number: u32) -> Occurrence {
+    fn hand_over(number: u32) -> Observation {
         let departs = at(number.into());
         let arrives = departs + Duration::from_millis(40);
         let message = Some(MessageId(number));
         let attempt = Attempt::First;
-        let what = What::HandedOver { to: TowerId(1), message, attempt, arrives };
-        Occurrence { at: departs, tower: Some(TowerId(0)), what }
+        let what = Observed::HandedOver { to: TowerId(1), message, attempt, arrives };
+        Observation { at: departs, tower: Some(TowerId(0)), what }
     }
 
     #[test]
@@ -272,38 +272,43 @@ mod tests {
     }
 
     /// Tower 0 sends tower 1 a message at 0 ms that arrives at 40 ms, and then this happens. When did it break?
-    fn broke(then: &[(u64, u32, What)]) -> Option<Instant> {
+    fn broke(then: &[(u64, u32, Observed)]) -> Option<Instant> {
         let mut flights = Flights::new(4, 10).unwrap();
         flights.see(&hand_over(0));
         for (millis, tower, what) in then {
-            flights.see(&Occurrence { at: at(*millis), tower: Some(TowerId(*tower)), what: *what });
+            flights.see(&Observation {
+                at: at(*millis),
+                tower: Some(TowerId(*tower)),
+                what: *what,
+            });
         }
         flights.flights()[0].broke
     }
 
-    const ARRIVED: What = What::Arrived { from: TowerId(0), bytes: 100 };
-    const TAKEN: What = What::Received {
+    const ARRIVED: Observed = Observed::Arrived { from: TowerId(0), bytes: 100 };
+    const TAKEN: Observed = Observed::Received {
         from: Some(TowerId(0)),
         sender: Some(TowerId(0)),
         message: Some(MessageId(0)),
     };
-    const BROKE_THERE: What = What::Broke { with: TowerId(0) };
-    const BROKE_HERE: What = What::Broke { with: TowerId(1) };
-    const CLOSED_HERE: What = What::Closed { with: Some(TowerId(1)) };
+    const BROKE_THERE: Observed = Observed::Broke { with: TowerId(0) };
+    const BROKE_HERE: Observed = Observed::Broke { with: TowerId(1) };
+    const CLOSED_HERE: Observed = Observed::Closed { with: Some(TowerId(1)) };
 
     #[test]
     fn a_flight_ends_where_its_connection_does() {
         assert_eq!(broke(&[]), None);
         assert_eq!(broke(&[(40, 1, ARRIVED)]), None);
-        for (tower, what) in [(0, BROKE_HERE), (1, BROKE_THERE), (1, What::Crashed)] {
+        for (tower, what) in [(0, BROKE_HERE), (1, BROKE_THERE), (1, Observed::Crashed)] {
             assert_eq!(broke(&[(10, tower, what)]), Some(at(10)), "{what:?}");
             assert_eq!(broke(&[(40, 1, ARRIVED), (50, tower, what)]), None, "{what:?}");
             assert_eq!(broke(&[(10, tower, what), (50, 0, BROKE_HERE)]), Some(at(10)));
         }
         // That of others does not matter, and neither what its sender does when it is on its way.
         let strangers =
-            [(2, BROKE_HERE), (1, What::Broke { with: TowerId(2) }), (3, What::Crashed)];
-        for (tower, what) in strangers.into_iter().chain([(0, CLOSED_HERE), (0, What::Crashed)]) {
+            [(2, BROKE_HERE), (1, Observed::Broke { with: TowerId(2) }), (3, Observed::Crashed)];
+        for (tower, what) in strangers.into_iter().chain([(0, CLOSED_HERE), (0, Observed::Crashed)])
+        {
             assert_eq!(broke(&[(10, tower, what), (40, 1, ARRIVED)]), None, "{what:?}");
         }
     }
@@ -333,12 +338,12 @@ mod tests {
 
     #[test]
     fn what_comes_to_a_stopped_tower_waits_there() {
-        let stopped = [(5, 1, What::Paused), (90, 0, BROKE_HERE)];
+        let stopped = [(5, 1, Observed::Paused), (90, 0, BROKE_HERE)];
         assert_eq!(broke(&stopped), None);
-        let goes_on = [(95, 1, What::Resumed), (95, 1, ARRIVED)];
+        let goes_on = [(95, 1, Observed::Resumed), (95, 1, ARRIVED)];
         assert_eq!(broke(&[&stopped[..], &goes_on].concat()), None);
         assert_eq!(broke(&[stopped[0], (10, 0, BROKE_HERE), goes_on[0]]), Some(at(10)));
-        assert_eq!(broke(&[stopped[0], (95, 1, What::Crashed)]), Some(at(20)));
+        assert_eq!(broke(&[stopped[0], (95, 1, Observed::Crashed)]), Some(at(20)));
     }
 
     #[test]
@@ -347,8 +352,8 @@ mod tests {
         for number in 0..30 {
             flights.see(&hand_over(number));
         }
-        flights.see(&Occurrence { at: at(50), tower: Some(TowerId(1)), what: ARRIVED });
-        flights.see(&Occurrence { at: at(60), tower: Some(TowerId(1)), what: BROKE_THERE });
+        flights.see(&Observation { at: at(50), tower: Some(TowerId(1)), what: ARRIVED });
+        flights.see(&Observation { at: at(60), tower: Some(TowerId(1)), what: BROKE_THERE });
         // Each that had not arrived by the arrival at 50 ms, which all until then share.
         let seen: Vec<_> = flights.flights().iter().map(|one| (one.departs, one.broke)).collect();
         let expected = [(0, None), (8, None), (16, Some(at(36))), (24, Some(at(60)))];
@@ -359,11 +364,11 @@ mod tests {
     fn turns_and_partings_are_kept() {
         let mut flights = Flights::new(400, 10).unwrap();
         let tower = Some(TowerId(3));
-        flights.see(&Occurrence { at: at(1), tower, what: What::Started { life: 0 } });
-        flights.see(&Occurrence { at: at(2), tower, what: What::Paused });
-        flights.see(&Occurrence { at: at(3), tower, what: What::Resumed });
-        flights.see(&Occurrence { at: at(4), tower, what: What::Leaving });
-        flights.see(&Occurrence { at: at(5), tower, what: What::Left { undelivered: 0 } });
+        flights.see(&Observation { at: at(1), tower, what: Observed::Started { life: 0 } });
+        flights.see(&Observation { at: at(2), tower, what: Observed::Paused });
+        flights.see(&Observation { at: at(3), tower, what: Observed::Resumed });
+        flights.see(&Observation { at: at(4), tower, what: Observed::Leaving });
+        flights.see(&Observation { at: at(5), tower, what: Observed::Left { undelivered: 0 } });
         let states: Vec<_> = flights.turns().iter().map(|turn| turn.state).collect();
         use State::{Down, Leaving, Paused, Running};
         assert_eq!(states, [Running, Paused, Running, Leaving, Down]);
@@ -380,7 +385,11 @@ mod tests {
     fn what_has_no_room_is_counted() {
         let mut flights = Flights::new(1, 10).unwrap();
         for _ in 0..=Flights::MAX_TURNS {
-            flights.see(&Occurrence { at: at(0), tower: Some(TowerId(0)), what: What::Crashed });
+            flights.see(&Observation {
+                at: at(0),
+                tower: Some(TowerId(0)),
+                what: Observed::Crashed,
+            });
         }
         for id in 0..300 {
             flights.part(at(0), id, Vec::new());

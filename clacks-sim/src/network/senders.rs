@@ -4,8 +4,8 @@
 
 use clacks_proto::{OfferId, StateMachine};
 
-use super::{Watch, World};
-use crate::occurrence::{MessageId, TowerId};
+use super::{Network, Observer};
+use crate::observation::{MessageId, TowerId};
 
 /// A message under screening.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Offered {
     sender: TowerId,
 }
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// A message among the bytes that a tower deals with is not taken yet.
     pub(super) fn on_offer(&mut self, tower: TowerId, offer: OfferId) {
         let node = &mut self.nodes[tower.0 as usize];
@@ -59,7 +59,7 @@ mod tests {
     use clacks_proto::{DefaultVerdict, Screening};
 
     use super::super::tests::{calm, plan, run};
-    use crate::occurrence::{Occurrence, TowerId, What};
+    use crate::observation::{Observation, Observed, TowerId};
 
     /// Who sent each message that was taken, and whether its taker knew that. Every one of them had been handed over by its sender to its taker.
     fn takes(screening: Screening) -> Vec<(TowerId, bool)> {
@@ -70,22 +70,22 @@ mod tests {
         config.screening = screening;
         let seen = run(plan).watch.seen;
         let mut takes = Vec::new();
-        for (place, occurrence) in seen.iter().enumerate() {
-            let Occurrence {
+        for (place, observation) in seen.iter().enumerate() {
+            let Observation {
                 tower: Some(taker),
-                what: What::Received { from, sender, message },
+                what: Observed::Received { from, sender, message },
                 ..
-            } = *occurrence
+            } = *observation
             else {
                 continue;
             };
             let sender = sender.unwrap();
             assert!(from.is_none_or(|from| from == sender));
-            let is_its = |before: &Occurrence| {
-                let handed_over = matches!(before.what, What::HandedOver { to, message: it, .. } if to == taker && it == message);
+            let is_its = |before: &Observation| {
+                let handed_over = matches!(before.what, Observed::HandedOver { to, message: it, .. } if to == taker && it == message);
                 before.tower == Some(sender) && handed_over
             };
-            assert!(seen[..place].iter().any(is_its), "{occurrence:?}");
+            assert!(seen[..place].iter().any(is_its), "{observation:?}");
             takes.push((sender, from.is_some()));
         }
         takes

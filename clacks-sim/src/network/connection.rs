@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use clacks_proto::LinkId;
 
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 
 const NOWHERE: u32 = u32::MAX;
 
@@ -68,7 +68,7 @@ pub(super) struct Flow {
     /// Bytes on their way.
     pub(super) bytes: u32,
     /// ...in which weather: how often it had changed.
-    pub(super) weather: u32,
+    pub(super) conditions: u32,
     /// What becomes of the bytes.
     pub(super) state: FlowState,
     /// The tower wants to close it once all has left.

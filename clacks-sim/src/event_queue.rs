@@ -16,8 +16,8 @@ use std::fmt;
 /// Pending events, popped by time, and at the same instant in the order in which they were pushed.
 ///
 /// Memory: some 17 bytes per event and the item's own size above 8, at most a quarter more while growing, and up to 200 kB for buckets that are
-/// not full. It is kept for the next events and given back only with the agenda.
-pub(crate) struct Agenda<T> {
+/// not full. It is kept for the next events and given back only with the event queue.
+pub(crate) struct EventQueue<T> {
     /// When the last popped event happened. Nothing is pending before.
     now: u64,
     /// What is pushed for an earlier time comes to `due`, everything else to `buckets`, placed by how its time differs from the edge. It moves
@@ -53,8 +53,8 @@ struct Entry<T> {
     item: T,
 }
 
-impl<T: Copy> Agenda<T> {
-    /// An agenda at time 0, with nothing on it.
+impl<T: Copy> EventQueue<T> {
+    /// An event queue at time 0, with nothing on it.
     pub(crate) fn new() -> Self {
         Self {
             now: 0,
@@ -166,7 +166,7 @@ impl<T: Copy> Agenda<T> {
 }
 
 /// Buckets.
-impl<T: Copy> Agenda<T> {
+impl<T: Copy> EventQueue<T> {
     /// Behind all others in its bucket.
     fn place(&mut self, entry: Entry<T>) {
         let (level, digit) = place(entry.at, self.edge);
@@ -307,14 +307,14 @@ impl<T: Copy> Chunks<T> {
     }
 }
 
-impl<T> fmt::Debug for Agenda<T> {
+impl<T> fmt::Debug for EventQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { now, len, .. } = self;
-        f.debug_struct("Agenda").field("now", now).field("len", len).finish_non_exhaustive()
+        f.debug_struct("EventQueue").field("now", now).field("len", len).finish_non_exhaustive()
     }
 }
 
 // The path as the benchmark sees it, which takes this file in.
 #[cfg(test)]
-#[path = "agenda/tests.rs"]
+#[path = "event_queue/tests.rs"]
 mod tests;

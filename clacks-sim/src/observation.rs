@@ -36,19 +36,19 @@ impl fmt::Display for Origin {
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Occurrence {
+pub struct Observation {
     /// When, in the run's own time: a tower's clock may say something else.
     pub at: Instant,
     /// To which tower; `None` for what concerns the whole network.
     pub tower: Option<TowerId>,
     /// What.
-    pub what: What,
+    pub what: Observed,
 }
 
 /// What happened. Where a tower or a message is `None`, it is none of this run's: corrupted bytes made it up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum What {
+pub enum Observed {
     // A tower's life.
     /// It came up with an empty queue, for the `life`-th time (from 0).
     Started {
@@ -256,7 +256,7 @@ pub enum Fault {
     /// A partition healed.
     Heal,
     /// The links' weather changed, or changed back.
-    Weather,
+    LinkConditions,
     /// Something was kept from passing a partition.
     Parted,
     /// A dial was refused by the network.
@@ -285,7 +285,7 @@ impl Fault {
         Self::ClockDrift,
         Self::Partition,
         Self::Heal,
-        Self::Weather,
+        Self::LinkConditions,
         Self::Parted,
         Self::Refused,
         Self::Unanswered,
@@ -308,7 +308,7 @@ impl Fault {
             Self::ClockDrift => "clock drift",
             Self::Partition => "partition",
             Self::Heal => "heal",
-            Self::Weather => "weather",
+            Self::LinkConditions => "conditions",
             Self::Parted => "parted",
             Self::Refused => "refused",
             Self::Unanswered => "unanswered",

@@ -183,7 +183,7 @@ impl Column {
             Self::BecameAlive => ("became_alive", "to alive", "changes", "Status changes to alive."),
             Self::BecameLost => ("became_lost", "to lost", "changes", "Status changes to lost."),
             Self::BecameDead => ("became_dead", "to dead", "changes", "Status changes to dead."),
-            Self::Missed => ("missed", "notices missed", "notices", "Notices that a tower had no room for. What they told is in no other column."),
+            Self::Missed => ("missed", "notices missed", "notices", "Notices that a tower had no room for. Observed they told is in no other column."),
             Self::Events => ("events", "events", "events", "Everything that happened."),
         }
     }

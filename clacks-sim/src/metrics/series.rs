@@ -6,14 +6,14 @@ use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, Status};
 
 use super::column::{Column, Kept};
-use crate::occurrence::{Fault, Occurrence, Origin, TowerId, What};
+use crate::observation::{Fault, Observation, Observed, Origin, TowerId};
 
 const COLUMNS: usize = Column::ALL.len();
 const FAULTS: usize = Fault::ALL.len();
 
 /// How a run went, sample by sample.
 ///
-/// [`see`](Self::see) takes in each occurrence, [`sample`](Self::sample) ends an interval. The rest reads.
+/// [`see`](Self::see) takes in each observation, [`sample`](Self::sample) ends an interval. The rest reads.
 ///
 /// Memory is bounded: when all rows are taken, neighbouring rows become one, and from then on each row covers twice the time.
 /// Counts stay exact; of a gauge stays what [`Column::kept`] says.
@@ -155,32 +155,32 @@ impl Series {
 
     /// Takes in something that happened.
     #[inline]
-    pub fn see(&mut self, occurrence: &Occurrence) {
-        match occurrence.what {
-            What::HandedOver { attempt, .. } => {
+    pub fn see(&mut self, observation: &Observation) {
+        match observation.what {
+            Observed::HandedOver { attempt, .. } => {
                 self.count(Column::HandOvers);
                 if attempt == Attempt::Retry {
                     self.count(Column::Retries);
                 }
             }
-            What::Sent { bytes, .. } => {
+            Observed::Sent { bytes, .. } => {
                 self.counts[Column::BytesSent as usize] += u64::from(bytes);
             }
-            What::Received { .. } => self.count(Column::Received),
-            What::Queued { origin, .. } => match origin {
+            Observed::Received { .. } => self.count(Column::Received),
+            Observed::Queued { origin, .. } => match origin {
                 Origin::Peer => self.count(Column::QueuedFromPeer),
                 Origin::Returned => self.count(Column::Returned),
                 Origin::Local => {}
             },
-            What::Delivered { .. } => self.count(Column::Deliveries),
-            What::Enqueued { .. } => self.count(Column::Enqueued),
-            What::EnqueueRefused => self.count(Column::EnqueueRefused),
-            What::Dialled { .. } => self.count(Column::Dials),
-            What::ConnectFailed { .. } => self.count(Column::FailedDials),
-            What::NotAccepted { .. } => self.count(Column::NotAccepted),
-            What::Broke { .. } => self.count(Column::Broken),
-            What::Discovered { .. } => self.count(Column::Discovered),
-            What::StatusChanged { to, .. } => {
+            Observed::Delivered { .. } => self.count(Column::Deliveries),
+            Observed::Enqueued { .. } => self.count(Column::Enqueued),
+            Observed::EnqueueRefused => self.count(Column::EnqueueRefused),
+            Observed::Dialled { .. } => self.count(Column::Dials),
+            Observed::ConnectFailed { .. } => self.count(Column::FailedDials),
+            Observed::NotAccepted { .. } => self.count(Column::NotAccepted),
+            Observed::Broke { .. } => self.count(Column::Broken),
+            Observed::Discovered { .. } => self.count(Column::Discovered),
+            Observed::StatusChanged { to, .. } => {
                 self.count(Column::StatusChanges);
                 match to {
                     Status::Alive => self.count(Column::BecameAlive),
@@ -189,8 +189,8 @@ impl Series {
                     _ => {}
                 }
             }
-            What::Missed { count } => self.counts[Column::Missed as usize] += count,
-            What::Fault(fault) => self.on_fault(fault, occurrence),
+            Observed::Missed { count } => self.counts[Column::Missed as usize] += count,
+            Observed::Fault(fault) => self.on_fault(fault, observation),
             _ => {}
         }
     }
@@ -279,7 +279,7 @@ impl Series {
     }
 
     /// Rare enough to be slow, and often enough to be bounded: a bad network refuses dials all the time.
-    fn on_fault(&mut self, fault: Fault, occurrence: &Occurrence) {
+    fn on_fault(&mut self, fault: Fault, observation: &Observation) {
         self.faults[fault as usize] += 1;
         match fault {
             Fault::Parted
@@ -291,7 +291,7 @@ impl Series {
             Fault::Partition => {
                 if self.partitions_open == 0 {
                     if self.partitions.len() < Self::MAX_PARTITIONS {
-                        self.partitions.push(Span { from: occurrence.at, until: None });
+                        self.partitions.push(Span { from: observation.at, until: None });
                     } else {
                         self.partitions_left_out += 1;
                     }
@@ -304,13 +304,13 @@ impl Series {
                     && self.partitions_open == 0
                     && last.until.is_none()
                 {
-                    last.until = Some(occurrence.at);
+                    last.until = Some(observation.at);
                 }
             }
             _ => {}
         }
         if self.marks.len() < Self::MAX_MARKS {
-            self.marks.push(Mark { at: occurrence.at, fault, tower: occurrence.tower });
+            self.marks.push(Mark { at: observation.at, fault, tower: observation.tower });
         } else {
             self.marks_left_out += 1;
         }

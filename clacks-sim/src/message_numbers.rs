@@ -3,16 +3,16 @@
 use clacks_proto::{Message, Nonce};
 use hashbrown::HashTable;
 
-use crate::occurrence::MessageId;
+use crate::observation::MessageId;
 
 /// The nonces of a run's messages. A nonce is random, so its own bits serve as its hash. Nothing iterates over the table.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct MessageNumbers {
     numbers: HashTable<u32>,
     nonces: Vec<Nonce>,
 }
 
-impl Names {
+impl MessageNumbers {
     /// How many messages there have been.
     pub(crate) fn len(&self) -> usize {
         self.nonces.len()
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_message_is_found_by_its_nonce_alone() {
-        let mut names = Names::default();
+        let mut names = MessageNumbers::default();
         let nonces: Vec<_> = (1..1_000u128).map(|n| Nonce((n << 64) | (n % 7))).collect();
         for nonce in &nonces {
             names.add(*nonce);

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use clacks_proto::{Address, Host};
 
-use crate::occurrence::TowerId;
+use crate::observation::TowerId;
 
 /// The port of every tower.
 const PORT: u16 = 8_001;

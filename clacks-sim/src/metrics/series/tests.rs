@@ -2,29 +2,29 @@ use clacks_proto::StatusReason;
 use proptest::prelude::*;
 
 use super::*;
-use crate::occurrence::MessageId;
+use crate::observation::MessageId;
 
 fn at(seconds: u64) -> Instant {
     Instant::ORIGIN + Duration::from_secs(seconds)
 }
 
-fn seen(seconds: u64, what: What) -> Occurrence {
-    Occurrence { at: at(seconds), tower: Some(TowerId(1)), what }
+fn seen(seconds: u64, what: Observed) -> Observation {
+    Observation { at: at(seconds), tower: Some(TowerId(1)), what }
 }
 
-fn fault(seconds: u64, fault: Fault) -> Occurrence {
-    seen(seconds, What::Fault(fault))
+fn fault(seconds: u64, fault: Fault) -> Observation {
+    seen(seconds, Observed::Fault(fault))
 }
 
-fn hand_over(attempt: Attempt) -> What {
-    What::HandedOver { to: TowerId(2), message: None, attempt, arrives: at(9) }
+fn hand_over(attempt: Attempt) -> Observed {
+    Observed::HandedOver { to: TowerId(2), message: None, attempt, arrives: at(9) }
 }
 
-fn queued(origin: Origin) -> What {
-    What::Queued { message: Some(MessageId(1)), origin }
+fn queued(origin: Origin) -> Observed {
+    Observed::Queued { message: Some(MessageId(1)), origin }
 }
 
-fn anything() -> impl Strategy<Value = What> {
+fn anything() -> impl Strategy<Value = Observed> {
     let status = prop::sample::select(vec![
         Status::New,
         Status::Alive,
@@ -34,47 +34,47 @@ fn anything() -> impl Strategy<Value = What> {
     ]);
     prop_oneof![
         prop::sample::select(vec![Attempt::First, Attempt::Retry]).prop_map(hand_over),
-        (0..9_000_u32).prop_map(|bytes| What::Sent { to: TowerId(2), bytes }),
-        Just(What::Received { from: None, sender: None, message: None }),
+        (0..9_000_u32).prop_map(|bytes| Observed::Sent { to: TowerId(2), bytes }),
+        Just(Observed::Received { from: None, sender: None, message: None }),
         prop::sample::select(vec![Origin::Local, Origin::Peer, Origin::Returned]).prop_map(queued),
-        Just(What::Delivered { to: None, message: None }),
-        Just(What::Enqueued { message: MessageId(1) }),
-        Just(What::EnqueueRefused),
-        Just(What::Dialled { to: None }),
-        Just(What::Broke { with: TowerId(2) }),
-        Just(What::Discovered { peer: None }),
-        status.prop_map(|to| What::StatusChanged {
+        Just(Observed::Delivered { to: None, message: None }),
+        Just(Observed::Enqueued { message: MessageId(1) }),
+        Just(Observed::EnqueueRefused),
+        Just(Observed::Dialled { to: None }),
+        Just(Observed::Broke { with: TowerId(2) }),
+        Just(Observed::Discovered { peer: None }),
+        status.prop_map(|to| Observed::StatusChanged {
             peer: None,
             from: Status::New,
             to,
             reason: StatusReason::Success,
         }),
-        (0..9_u64).prop_map(|count| What::Missed { count }),
-        prop::sample::select(Fault::ALL.to_vec()).prop_map(What::Fault),
-        Just(What::TimerFired),
+        (0..9_u64).prop_map(|count| Observed::Missed { count }),
+        prop::sample::select(Fault::ALL.to_vec()).prop_map(Observed::Fault),
+        Just(Observed::TimerFired),
     ]
 }
 
 /// Of everything in a list, how often a column counts it: one question per column, as slow as it is plain.
-fn recount(all: &[What], column: Column) -> u64 {
-    let weigh = |what: &What| match (column, what) {
-        (Column::HandOvers, What::HandedOver { .. })
-        | (Column::Retries, What::HandedOver { attempt: Attempt::Retry, .. })
-        | (Column::Received, What::Received { .. })
-        | (Column::QueuedFromPeer, What::Queued { origin: Origin::Peer, .. })
-        | (Column::Returned, What::Queued { origin: Origin::Returned, .. })
-        | (Column::Deliveries, What::Delivered { .. })
-        | (Column::Enqueued, What::Enqueued { .. })
-        | (Column::EnqueueRefused, What::EnqueueRefused)
-        | (Column::Dials, What::Dialled { .. })
-        | (Column::Broken, What::Broke { .. })
-        | (Column::Discovered, What::Discovered { .. })
-        | (Column::StatusChanges, What::StatusChanged { .. })
-        | (Column::BecameAlive, What::StatusChanged { to: Status::Alive, .. })
-        | (Column::BecameLost, What::StatusChanged { to: Status::Lost, .. })
-        | (Column::BecameDead, What::StatusChanged { to: Status::Dead, .. }) => 1,
-        (Column::BytesSent, What::Sent { bytes, .. }) => u64::from(*bytes),
-        (Column::Missed, What::Missed { count }) => *count,
+fn recount(all: &[Observed], column: Column) -> u64 {
+    let weigh = |what: &Observed| match (column, what) {
+        (Column::HandOvers, Observed::HandedOver { .. })
+        | (Column::Retries, Observed::HandedOver { attempt: Attempt::Retry, .. })
+        | (Column::Received, Observed::Received { .. })
+        | (Column::QueuedFromPeer, Observed::Queued { origin: Origin::Peer, .. })
+        | (Column::Returned, Observed::Queued { origin: Origin::Returned, .. })
+        | (Column::Deliveries, Observed::Delivered { .. })
+        | (Column::Enqueued, Observed::Enqueued { .. })
+        | (Column::EnqueueRefused, Observed::EnqueueRefused)
+        | (Column::Dials, Observed::Dialled { .. })
+        | (Column::Broken, Observed::Broke { .. })
+        | (Column::Discovered, Observed::Discovered { .. })
+        | (Column::StatusChanges, Observed::StatusChanged { .. })
+        | (Column::BecameAlive, Observed::StatusChanged { to: Status::Alive, .. })
+        | (Column::BecameLost, Observed::StatusChanged { to: Status::Lost, .. })
+        | (Column::BecameDead, Observed::StatusChanged { to: Status::Dead, .. }) => 1,
+        (Column::BytesSent, Observed::Sent { bytes, .. }) => u64::from(*bytes),
+        (Column::Missed, Observed::Missed { count }) => *count,
         _ => 0,
     };
     all.iter().map(weigh).sum()
@@ -105,7 +105,7 @@ proptest! {
             prop_assert_eq!(rows.sum::<f64>(), number(expected), "{:?}", column);
         }
         for fault in Fault::ALL {
-            let expected = all.iter().filter(|what| **what == What::Fault(fault)).count() as u64;
+            let expected = all.iter().filter(|what| **what == Observed::Fault(fault)).count() as u64;
             prop_assert_eq!(series.total_faults(fault), expected);
             let rows = series.samples().iter().map(|sample| sample.faults(fault));
             prop_assert_eq!(rows.sum::<u64>(), expected);
@@ -144,7 +144,7 @@ fn merged_rows_keep_the_last_gauge_and_the_peaks_of_queues() {
 #[test]
 fn what_was_received_and_not_queued_was_coalesced_even_across_a_sample() {
     let mut series = Series::new(8, None);
-    let received = What::Received { from: None, sender: None, message: None };
+    let received = Observed::Received { from: None, sender: None, message: None };
     series.see(&seen(1, received));
     series.sample(at(1), &Gauges::default());
     series.see(&seen(1, queued(Origin::Peer)));
@@ -162,7 +162,7 @@ fn what_was_received_and_not_queued_was_coalesced_even_across_a_sample() {
 fn derived_gauges() {
     let mut series = Series::new(8, None);
     for _ in 0..10 {
-        series.see(&seen(1, What::Enqueued { message: MessageId(0) }));
+        series.see(&seen(1, Observed::Enqueued { message: MessageId(0) }));
     }
     let gauges = Gauges {
         running: 5,
@@ -186,7 +186,7 @@ fn derived_gauges() {
 fn a_second_look_at_the_same_moment_is_no_row_of_its_own() {
     let mut series = Series::new(8, None);
     let enqueue = |series: &mut Series| {
-        series.see(&seen(1, What::Enqueued { message: MessageId(0) }));
+        series.see(&seen(1, Observed::Enqueued { message: MessageId(0) }));
     };
     enqueue(&mut series);
     series.sample(at(2), &Gauges { running: 3, ..Gauges::default() });

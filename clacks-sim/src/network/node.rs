@@ -8,10 +8,10 @@ use super::addresses::address_of;
 use super::clock::Clock;
 use super::connection::EndId;
 use super::senders::Offered;
-use super::{Due, Watch, World, nanos};
-use crate::occurrence::{Fault, TowerId, What};
-use crate::plan::{ContactVerb, Death, WithContacts};
-use crate::random::{Draws, Purpose};
+use super::{Due, Network, Observer, nanos};
+use crate::observation::{Fault, Observed, TowerId};
+use crate::plan::{ContactVerb, CrashKind, WithContacts};
+use crate::rng::{Draws, Purpose};
 
 /// When nothing is to be done.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -21,7 +21,7 @@ pub(super) struct Node<M> {
     pub(super) machine: Option<M>,
     /// When it wants to be woken, in the world's time.
     pub(super) wanted: u64,
-    /// When the agenda will ask: at that moment or before.
+    /// When the event queue will ask: at that moment or before.
     pub(super) armed: u64,
     /// Its ends of connections, by the index of its links.
     pub(super) ends: Vec<Option<EndId>>,
@@ -76,12 +76,12 @@ impl<M> Node<M> {
     }
 }
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// A tower comes up with nothing in its memory.
     pub(super) fn start(&mut self, tower: TowerId, contacts: WithContacts) {
         if self.node(tower).is_leaving {
             // It should be gone by now, and takes longer to leave than it may.
-            self.crash(tower, Death::Process);
+            self.crash(tower, CrashKind::Process);
         }
         if self.node(tower).machine.is_some() {
             return;
@@ -96,8 +96,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         node.machine = Some(machine);
         node.lives += 1;
         node.is_unanswering = false;
-        self.standing.running += 1;
-        self.see(tower, What::Started { life });
+        self.snapshot.running += 1;
+        self.see(tower, Observed::Started { life });
         if life > 0 {
             self.see_fault(Some(tower), Fault::Restart);
         }
@@ -121,25 +121,25 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     }
 
     /// A tower dies, and its queue with it.
-    pub(super) fn crash(&mut self, tower: TowerId, how: Death) {
+    pub(super) fn crash(&mut self, tower: TowerId, how: CrashKind) {
         if self.node(tower).machine.is_none() {
             return;
         }
-        self.see(tower, What::Crashed);
+        self.see(tower, Observed::Crashed);
         self.see_fault(Some(tower), Fault::Crash);
         self.remove(tower, how);
     }
 
     /// Takes a tower out of the world, with all its ends of connections.
-    pub(super) fn remove(&mut self, tower: TowerId, how: Death) {
+    pub(super) fn remove(&mut self, tower: TowerId, how: CrashKind) {
         let node = self.node(tower);
         node.machine = None;
         (node.wanted, node.is_paused, node.is_leaving) = (NEVER, false, false);
-        node.is_unanswering = how == Death::Machine;
+        node.is_unanswering = how == CrashKind::Machine;
         let ends = std::mem::take(&mut node.ends);
         let parked = std::mem::take(&mut node.parked);
         node.offers.clear();
-        self.standing.running -= 1;
+        self.snapshot.running -= 1;
         self.abandon_parked(parked, how);
         for end in ends.into_iter().flatten() {
             self.abandon(end, how);
@@ -156,15 +156,15 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let Some(machine) = &mut node.machine else { return };
         machine.tower_mut().shutdown(now);
         node.is_leaving = true;
-        self.see(tower, What::Leaving);
+        self.see(tower, Observed::Leaving);
         self.see_fault(Some(tower), Fault::Leave);
         self.settle(tower);
     }
 
     /// A tower has said its last word.
     pub(super) fn on_left(&mut self, tower: TowerId, undelivered: usize) {
-        self.see(tower, What::Left { undelivered });
-        self.remove(tower, Death::Process);
+        self.see(tower, Observed::Left { undelivered });
+        self.remove(tower, CrashKind::Process);
     }
 
     pub(super) fn pause(&mut self, tower: TowerId) {
@@ -173,7 +173,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             return;
         }
         node.is_paused = true;
-        self.see(tower, What::Paused);
+        self.see(tower, Observed::Paused);
         self.see_fault(Some(tower), Fault::Pause);
     }
 
@@ -185,10 +185,10 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         }
         node.is_paused = false;
         let parked = std::mem::take(&mut node.parked);
-        self.see(tower, What::Resumed);
+        self.see(tower, Observed::Resumed);
         self.see_fault(Some(tower), Fault::Resume);
         for due in parked {
-            self.agenda.push(now, due);
+            self.event_queue.push(now, due);
         }
         self.arm(tower);
     }
@@ -200,7 +200,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let mut clock = before;
         clock.change(now, step, drift_ppm);
         node.clock = Some(Box::new(clock));
-        self.see(tower, What::ClockChanged { step, drift_ppm });
+        self.see(tower, Observed::ClockChanged { step, drift_ppm });
         if step != 0 {
             self.see_fault(Some(tower), Fault::ClockStep);
         }
@@ -210,7 +210,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         self.want(tower);
     }
 
-    /// The agenda says that a tower may want to be woken.
+    /// The event queue says that a tower may want to be woken.
     pub(super) fn on_wake(&mut self, tower: TowerId) {
         let at = self.now;
         let node = self.node(tower);
@@ -228,8 +228,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let now = node.clock(at);
         let Some(machine) = &mut node.machine else { return };
         machine.handle(Event::TimerFired, now);
-        self.standing.events += 1;
-        self.see(tower, What::TimerFired);
+        self.snapshot.events += 1;
+        self.see(tower, Observed::TimerFired);
         self.settle(tower);
     }
 
@@ -241,7 +241,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         self.arm(tower);
     }
 
-    /// Sees to it that the agenda asks in time. One that asks too early is left to do so: taking it back would cost more.
+    /// Sees to it that the event queue asks in time. One that asks too early is left to do so: taking it back would cost more.
     fn arm(&mut self, tower: TowerId) {
         let now = self.now;
         let node = self.node(tower);
@@ -250,19 +250,19 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         }
         let at = node.wanted.max(now);
         node.armed = at;
-        self.agenda.push(at, Due::Wake(tower));
+        self.event_queue.push(at, Due::Wake(tower));
     }
 }
 
 /// Towers that come and go by themselves.
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     pub(super) fn begin_churn(&mut self) {
         let plan = Arc::clone(&self.plan);
         let Some(churn) = &plan.churn else { return };
         for tower in (0..plan.towers).map(TowerId).filter(|tower| churn.towers.has(*tower)) {
             let mut draws = self.churn_draws(tower);
             let first = nanos(churn.session.sample(&mut draws));
-            self.agenda.push(churn.from.as_nanos().saturating_add(first), Due::Churn(tower));
+            self.event_queue.push(churn.from.as_nanos().saturating_add(first), Due::Churn(tower));
         }
     }
 
@@ -274,7 +274,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let mut draws = self.churn_draws(tower);
         if self.node(tower).is_leaving {
             // It should be back by now, and takes longer to leave than it may.
-            self.crash(tower, Death::Process);
+            self.crash(tower, CrashKind::Process);
         }
         let is_running = self.node(tower).machine.is_some();
         let mut next = if is_running {
@@ -284,7 +284,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             if draws.chance(churn.graceful) {
                 self.leave(tower);
             } else {
-                self.crash(tower, Death::Process);
+                self.crash(tower, CrashKind::Process);
             }
             // Whoever is away when the churn ends comes back then.
             let back = self.now.saturating_add(nanos(churn.absence.sample(&mut draws)));
@@ -298,7 +298,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             let longest = nanos(plan.config.timeouts.shutdown + plan.config.timeouts.close * 2);
             next = next.max(self.now.saturating_add(longest));
         }
-        self.agenda.push(next, Due::Churn(tower));
+        self.event_queue.push(next, Due::Churn(tower));
     }
 
     fn churn_draws(&mut self, tower: TowerId) -> Draws {

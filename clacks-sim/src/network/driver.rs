@@ -8,13 +8,13 @@ use clacks_proto::{
 };
 
 use super::connection::{EndId, Load};
-use super::{Due, Watch, World};
-use crate::occurrence::{Origin, TowerId, What};
+use super::{Due, Network, Observer};
+use crate::observation::{Observed, Origin, TowerId};
 
 /// Where inbound connections seem to come from. It decides nothing.
 const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Tells a tower what happened to one of its links.
     pub(super) fn tell(&mut self, tower: TowerId, event: Event<'_>) {
         let node = &mut self.nodes[tower.0 as usize];
@@ -55,20 +55,20 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let number_of = |address: &Address| self.addresses.number_of(address);
         let message_of = |nonce: Nonce| self.names.number_of(nonce);
         let what = match *notice {
-            Notice::TowerDiscovered { ref peer } => What::Discovered { peer: number_of(peer) },
+            Notice::TowerDiscovered { ref peer } => Observed::Discovered { peer: number_of(peer) },
             Notice::StatusChanged { ref peer, from, to, reason } => {
-                What::StatusChanged { peer: number_of(peer), from, to, reason }
+                Observed::StatusChanged { peer: number_of(peer), from, to, reason }
             }
-            Notice::TowerForgotten { .. } => What::Forgot,
+            Notice::TowerForgotten { .. } => Observed::Forgot,
             Notice::MessageReceived { ref from, nonce, coalesced, .. } => {
                 let (from, message) = (from.as_ref().and_then(number_of), message_of(nonce));
                 let received =
-                    What::Received { from, sender: self.sender_of(tower, message), message };
+                    Observed::Received { from, sender: self.sender_of(tower, message), message };
                 if coalesced {
                     received
                 } else {
                     self.see(tower, received);
-                    What::Queued { message, origin: Origin::Peer }
+                    Observed::Queued { message, origin: Origin::Peer }
                 }
             }
             Notice::MessageQueued { nonce, origin, .. } => {
@@ -76,16 +76,16 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                     clacks_proto::Origin::Local => Origin::Local,
                     _ => Origin::Returned,
                 };
-                What::Queued { message: message_of(nonce), origin }
+                Observed::Queued { message: message_of(nonce), origin }
             }
             Notice::MessageDelivered { ref to, nonce, .. } => {
-                What::Delivered { to: number_of(to), message: message_of(nonce) }
+                Observed::Delivered { to: number_of(to), message: message_of(nonce) }
             }
-            Notice::Announced { ref to } => What::Announced { to: number_of(to) },
+            Notice::Announced { ref to } => Observed::Announced { to: number_of(to) },
             Notice::LinkClosed { ref peer, reason, .. } => {
-                What::LinkClosed { peer: peer.as_ref().and_then(number_of), reason }
+                Observed::LinkClosed { peer: peer.as_ref().and_then(number_of), reason }
             }
-            Notice::Missed { count } => What::Missed { count },
+            Notice::Missed { count } => Observed::Missed { count },
             // Nothing proves keys here, and the end of a shutdown is told apart.
             _ => return,
         };
@@ -94,13 +94,13 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
 
     fn dial(&mut self, tower: TowerId, link: LinkId, address: &Address) {
         let to = self.addresses.number_of(address);
-        self.see(tower, What::Dialled { to });
+        self.see(tower, Observed::Dialled { to });
         self.nodes[tower.0 as usize].dials += 1;
         match to {
             Some(to) => self.send_dial(tower, link, to),
             None => {
                 // An address that some altered byte made up: nobody is there.
-                self.see(tower, What::ConnectFailed { to: None, cause: IoCause::Unreachable });
+                self.see(tower, Observed::ConnectFailed { to: None, cause: IoCause::Unreachable });
                 self.tell(tower, Event::ConnectFailed { link, cause: IoCause::Unreachable });
             }
         }
@@ -129,7 +129,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         if !bytes.is_empty() {
             let to = self.connections.get(end.connection).at(end.side.other()).tower;
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            self.see(tower, What::Sent { to, bytes: length });
+            self.see(tower, Observed::Sent { to, bytes: length });
             self.send_bytes(end, &bytes);
         }
         self.scratch = bytes;
@@ -163,7 +163,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         };
         self.send_control(end, load);
         self.release(end);
-        self.see(tower, What::Closed { with: Some(with) });
+        self.see(tower, Observed::Closed { with: Some(with) });
         self.tell(tower, Event::Closed { link });
     }
 
@@ -194,7 +194,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         if is_paused && what != Load::Syn && what != Load::Room {
             return node.park(Due::Arrival(place));
         }
-        self.standing.events += 1;
+        self.snapshot.events += 1;
         match (what, link) {
             (Load::Bytes, Some(link)) => {
                 self.on_bytes(place, end, tower, link, with);
@@ -213,21 +213,21 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             (Load::Syn, _) => self.on_dial(end, tower, with),
             (Load::Accept, _) => self.accept(end, tower, with),
             (Load::SynAck, Some(link)) => {
-                self.see(tower, What::Connected { to: with });
+                self.see(tower, Observed::Connected { to: with });
                 self.tell(tower, Event::Connected { link });
             }
             (Load::Refusal(cause), Some(link)) => {
                 self.release(end);
-                self.see(tower, What::ConnectFailed { to: Some(with), cause });
+                self.see(tower, Observed::ConnectFailed { to: Some(with), cause });
                 self.tell(tower, Event::ConnectFailed { link, cause });
             }
             (Load::Fin, Some(link)) => {
-                self.see(tower, What::Finished { from: with });
+                self.see(tower, Observed::Finished { from: with });
                 self.tell(tower, Event::Finished { link });
             }
             (Load::Reset, Some(link)) => {
                 self.release(end);
-                self.see(tower, What::Broke { with });
+                self.see(tower, Observed::Broke { with });
                 self.tell(tower, Event::Lost { link, cause: IoCause::Reset });
             }
             (Load::Room, _) => self.on_room(end),
@@ -242,7 +242,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     fn on_bytes(&mut self, place: u32, end: EndId, tower: TowerId, link: LinkId, with: TowerId) {
         let bytes = self.segments.take_bytes(place);
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.see(tower, What::Arrived { from: with, bytes: length });
+        self.see(tower, Observed::Arrived { from: with, bytes: length });
         self.tell(tower, Event::BytesArrived { link, bytes: &bytes });
         self.arrived(end, place, length);
         self.segments.remove(place, bytes);
@@ -275,10 +275,10 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             Ok(link) => {
                 self.connections.get(end.connection).end(end.side).link = Some(link);
                 self.set_end(tower, link, Some(end));
-                self.see(tower, What::Accepted { from });
+                self.see(tower, Observed::Accepted { from });
             }
             Err(reason) => {
-                self.see(tower, What::NotAccepted { from, reason });
+                self.see(tower, Observed::NotAccepted { from, reason });
                 self.send_control(end, Load::Reset);
             }
         }
@@ -298,9 +298,9 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 messages += 1;
                 let attempt = message.attempt;
                 let message = self.names.number_of(message.nonce);
-                self.standing.handed_over +=
+                self.snapshot.handed_over +=
                     u64::from(attempt == clacks_proto::wire::Attempt::First);
-                self.see(tower, What::HandedOver { to, message, attempt, arrives });
+                self.see(tower, Observed::HandedOver { to, message, attempt, arrives });
             }
         }
         messages

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use clacks_proto::{Address, Instant, StateMachine, Tower};
 
 use super::addresses::address_of;
-use super::{Due, Watch, World};
-use crate::names;
-use crate::occurrence::{Fault, TowerId, What};
+use super::{Due, Network, Observer};
+use crate::message_numbers;
+use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::Step;
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// The steps of this moment.
     pub(super) fn on_step(&mut self) {
         let plan = Arc::clone(&self.plan);
         while let Some((at, step)) = plan.steps.get(self.next_step) {
             if at.as_nanos() > self.now {
-                return self.agenda.push(at.as_nanos(), Due::Step);
+                return self.event_queue.push(at.as_nanos(), Due::Step);
             }
             self.next_step += 1;
-            self.standing.events += 1;
+            self.snapshot.events += 1;
             self.carry_out(step);
         }
     }
@@ -42,11 +42,11 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 self.partitions.retain(|(other, _)| other != id);
                 self.see_fault(None, Fault::Heal);
             }
-            Step::Weather { weather } => {
-                let weather = weather.as_deref().unwrap_or(&self.plan.weather).clone();
-                self.weather = Arc::new(weather);
+            Step::LinkConditions { conditions } => {
+                let conditions = conditions.as_deref().unwrap_or(&self.plan.conditions).clone();
+                self.conditions = Arc::new(conditions);
                 self.weather_changes += 1;
-                self.see_fault(None, Fault::Weather);
+                self.see_fault(None, Fault::LinkConditions);
             }
             Step::Cut { tower } => self.cut(*tower),
             Step::Enqueue { tower, count } => {
@@ -65,13 +65,13 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 });
             }
             Step::Ignore { tower, peer } => {
-                let what = What::Ignored { peer: *peer };
+                let what = Observed::Ignored { peer: *peer };
                 self.command(*tower, *peer, Some(what), |tower, peer, now| {
                     tower.ignore(peer, now).is_ok()
                 });
             }
             Step::Unignore { tower, peer } => {
-                let what = What::Unignored { peer: *peer };
+                let what = Observed::Unignored { peer: *peer };
                 self.command(*tower, *peer, Some(what), Tower::unignore);
             }
         }
@@ -82,7 +82,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         &mut self,
         tower: TowerId,
         peer: TowerId,
-        what: Option<What>,
+        what: Option<Observed>,
         verb: impl FnOnce(&mut Tower, &Address, Instant) -> bool,
     ) {
         let node = &mut self.nodes[tower.0 as usize];
@@ -102,16 +102,16 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
 
     /// The application of a tower enqueues the next message.
     fn enqueue(&mut self, tower: TowerId) {
-        let message = names::message(self.names.next(), self.plan.message_size);
+        let message = message_numbers::message(self.names.next(), self.plan.message_size);
         let node = &mut self.nodes[tower.0 as usize];
         let now = node.clock(self.now);
         let (Some(machine), false) = (&mut node.machine, node.is_paused) else {
             // A tower that does not run has no application either.
-            return self.see(tower, What::EnqueueRefused);
+            return self.see(tower, Observed::EnqueueRefused);
         };
         let what = match machine.tower_mut().enqueue(message, now) {
-            Ok(nonce) => What::Enqueued { message: self.names.add(nonce) },
-            Err(_) => What::EnqueueRefused,
+            Ok(nonce) => Observed::Enqueued { message: self.names.add(nonce) },
+            Err(_) => Observed::EnqueueRefused,
         };
         self.see(tower, what);
         self.settle(tower);

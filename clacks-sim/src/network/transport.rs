@@ -5,27 +5,27 @@ use std::sync::Arc;
 use clacks_proto::{CloseMode, IoCause, LinkId, StateMachine};
 
 use super::connection::{EndId, FlowState, Load, Side};
-use super::{Due, Watch, World, nanos};
-use crate::occurrence::{Fault, TowerId};
-use crate::plan::{Severance, Weather};
-use crate::random::Purpose;
+use super::{Due, Network, Observer, nanos};
+use crate::observation::{Fault, TowerId};
+use crate::plan::{LinkConditions, Severance};
+use crate::rng::Purpose;
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// The weather on the way from one tower to another.
-    fn weather(&self, from: TowerId, to: TowerId) -> Arc<Weather> {
+    fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));
         let is_calm = self.now >= self.plan.calm_from.as_nanos();
         match path {
             Some(path) if is_calm => Arc::clone(&path.calm),
-            Some(path) => Arc::clone(&path.weather),
-            None => Arc::clone(&self.weather),
+            Some(path) => Arc::clone(&path.conditions),
+            None => Arc::clone(&self.conditions),
         }
     }
 
     /// How long bytes take from one tower to another, before jitter: always the same for a pair.
     fn latency(&self, from: TowerId, to: TowerId) -> u64 {
         let pair = u64::from(from.0) << 32 | u64::from(to.0);
-        let latency = &self.weather(from, to).latency;
+        let latency = &self.conditions(from, to).latency;
         nanos(latency.sample(&mut self.random.draws(Purpose::Latency, pair)))
     }
 
@@ -34,13 +34,13 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let changes = self.weather_changes;
         let connection = self.connections.get(end.connection);
         let flow = &connection.at(end.side).flow;
-        if flow.weather == changes {
+        if flow.conditions == changes {
             return flow.latency;
         }
         let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
         let latency = self.latency(from, to);
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
-        (flow.latency, flow.weather) = (latency, changes);
+        (flow.latency, flow.conditions) = (latency, changes);
         latency
     }
 
@@ -53,15 +53,15 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let changes = self.weather_changes;
         let connection = self.connections.get(place);
         let [own, other] = &mut connection.ends;
-        (own.flow.latency, own.flow.weather) = (out, changes);
-        (other.flow.latency, other.flow.weather) = (back, changes);
+        (own.flow.latency, own.flow.conditions) = (out, changes);
+        (other.flow.latency, other.flow.conditions) = (back, changes);
         let subject = connection.subject();
-        let weather = self.weather(tower, to);
-        if self.happens(Purpose::Refused, subject, 0, weather.refused) {
+        let conditions = self.conditions(tower, to);
+        if self.happens(Purpose::Refused, subject, 0, conditions.refused) {
             self.see_fault(Some(tower), Fault::Refused);
             return self.answer_dial(end, IoCause::Refused);
         }
-        if self.happens(Purpose::Unanswered, subject, 0, weather.unanswered) {
+        if self.happens(Purpose::Unanswered, subject, 0, conditions.unanswered) {
             return self.see_fault(Some(tower), Fault::Unanswered);
         }
         match self.severance(tower, to).or_else(|| self.severance(to, tower)) {
@@ -84,10 +84,10 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     pub(super) fn send_bytes(&mut self, end: EndId, bytes: &[u8]) {
         let connection = self.connections.get(end.connection);
         let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
-        let weather = self.weather(from, to);
+        let conditions = self.conditions(from, to);
         let latency = self.latency_from(end);
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
-        if let Some(capacity) = weather.capacity {
+        if let Some(capacity) = conditions.capacity {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let waits = flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
             if waits || flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity {
@@ -99,11 +99,17 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 return;
             }
         }
-        self.send_segment(end, bytes, None, &weather);
+        self.send_segment(end, bytes, None, &conditions);
     }
 
     /// Sends a segment. How many `messages` are in it is known when they have been told of already.
-    fn send_segment(&mut self, end: EndId, bytes: &[u8], messages: Option<u32>, weather: &Weather) {
+    fn send_segment(
+        &mut self,
+        end: EndId,
+        bytes: &[u8],
+        messages: Option<u32>,
+        conditions: &LinkConditions,
+    ) {
         let now = self.now;
         let latency = self.latency_from(end);
         let connection = self.connections.get(end.connection);
@@ -117,13 +123,13 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         flow.segments += 1;
         let number = u64::from(flow.segments) << 1 | u64::from(end.side == Side::Dialled);
         let mut leaves = now;
-        if let Some(bandwidth) = weather.bandwidth {
+        if let Some(bandwidth) = conditions.bandwidth {
             let takes = u128::from(length) * 1_000_000_000 / u128::from(bandwidth.max(1));
             leaves = flow.free_at.max(now).saturating_add(u64::try_from(takes).unwrap_or(u64::MAX));
             flow.free_at = leaves;
         }
         let mut arrives = leaves.saturating_add(latency);
-        if let Some(jitter) = &weather.jitter {
+        if let Some(jitter) = &conditions.jitter {
             let mut draws = self.random.draws_from(Purpose::Jitter, subject, number << 8);
             arrives = arrives.saturating_add(nanos(jitter.sample(&mut draws)));
         }
@@ -132,7 +138,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         flow.arrives = arrives;
         let vanishes = flow.state == FlowState::Vanishes;
         let silenced =
-            !vanishes && self.happens(Purpose::Silenced, subject, number, weather.silenced);
+            !vanishes && self.happens(Purpose::Silenced, subject, number, conditions.silenced);
         if silenced {
             self.see_fault(Some(from), Fault::Silenced);
         }
@@ -147,8 +153,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         if severed == Some(Severance::Reset) {
             return self.break_connection(end, arrives);
         }
-        let breaks = self.happens(Purpose::Broken, subject, number, weather.broken);
-        let altered = self.happens(Purpose::Corrupted, subject, number, weather.corrupted);
+        let breaks = self.happens(Purpose::Broken, subject, number, conditions.broken);
+        let altered = self.happens(Purpose::Corrupted, subject, number, conditions.corrupted);
         let kept = if breaks {
             self.see_fault(Some(from), Fault::Broken);
             let mut draws = self.random.draws_from(Purpose::Cut, subject, number << 8);
@@ -157,7 +163,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             bytes.len()
         };
         self.account_wire();
-        self.standing.on_the_wire += u64::from(messages);
+        self.snapshot.on_the_wire += u64::from(messages);
         self.connections.get(end.connection).end(end.side).flow.bytes += length;
         let (place, segment) =
             self.segments.add(end.connection, epoch, end.side.other(), Load::Bytes);
@@ -171,7 +177,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             segment.bytes[at] ^= u8::try_from(change).unwrap_or(1);
             self.see_fault(Some(from), Fault::Corrupted);
         }
-        self.agenda.push(arrives, Due::Arrival(place));
+        self.event_queue.push(arrives, Due::Arrival(place));
         if breaks {
             self.break_connection(end, arrives);
         }
@@ -186,7 +192,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         }
         for side in [Side::Dialler, Side::Dialled] {
             let (place, _) = self.segments.add(end.connection, epoch, side, Load::Reset);
-            self.agenda.push(at, Due::Arrival(place));
+            self.event_queue.push(at, Due::Arrival(place));
         }
     }
 
@@ -212,7 +218,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             return;
         }
         let (place, _) = self.segments.add(end.connection, epoch, end.side.other(), load);
-        self.agenda.push(arrives, Due::Arrival(place));
+        self.event_queue.push(arrives, Due::Arrival(place));
     }
 
     /// Bytes have left the path.
@@ -230,7 +236,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
             let back = self.latency_from(end);
             let (place, _) =
                 self.segments.add(end.connection, segment_epoch, sender.side, Load::Room);
-            self.agenda.push(self.now.saturating_add(back), Due::Arrival(place));
+            self.event_queue.push(self.now.saturating_add(back), Due::Arrival(place));
         }
     }
 
@@ -238,8 +244,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     pub(super) fn on_room(&mut self, end: EndId) {
         let connection = self.connections.get(end.connection);
         let (from, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
-        let weather = self.weather(from, to);
-        let capacity = weather.capacity.unwrap_or(u32::MAX);
+        let conditions = self.conditions(from, to);
+        let capacity = conditions.capacity.unwrap_or(u32::MAX);
         loop {
             let flow = &mut self.connections.get(end.connection).end(end.side).flow;
             let Some(backlog) = &mut flow.backlog else { break };
@@ -251,7 +257,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
                 break;
             }
             let Some((bytes, messages)) = backlog.pop_front() else { break };
-            self.send_segment(end, &bytes, Some(messages), &weather);
+            self.send_segment(end, &bytes, Some(messages), &conditions);
         }
         let connection = self.connections.get(end.connection);
         let epoch = connection.epoch;
@@ -278,7 +284,7 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
         let messages = self.segments.get(place).messages;
         if messages > 0 {
             self.account_wire();
-            self.standing.on_the_wire -= u64::from(messages);
+            self.snapshot.on_the_wire -= u64::from(messages);
             self.segments.clear_messages(place);
         }
     }

@@ -3,11 +3,11 @@
 use clacks_proto::StateMachine;
 
 use super::connection::{EndId, Load};
-use super::{Due, Watch, World};
-use crate::occurrence::{Fault, TowerId};
-use crate::plan::{Death, Direction, Severance};
+use super::{Due, Network, Observer};
+use crate::observation::{Fault, TowerId};
+use crate::plan::{CrashKind, Direction, Severance};
 
-impl<M: StateMachine, W: Watch<M>> World<M, W> {
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Whether a partition stops what goes from one tower to another, and how.
     pub(super) fn severance(&self, from: TowerId, to: TowerId) -> Option<Severance> {
         let mut fitting = self.partitions.iter().filter(|(_, partition)| {
@@ -24,13 +24,13 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
     }
 
     /// What a tower did not live to see. Whoever dialled it, and was answered by its machine, is told.
-    pub(super) fn abandon_parked(&mut self, parked: Vec<Due>, how: Death) {
+    pub(super) fn abandon_parked(&mut self, parked: Vec<Due>, how: CrashKind) {
         for due in parked {
             let Due::Arrival(place) = due else { continue };
             let segment = self.segments.get(place);
             let end = EndId { connection: segment.connection, side: segment.to };
             let is_dial = segment.what == Load::Accept;
-            if is_dial && how == Death::Process && self.connections.of(segment).is_some() {
+            if is_dial && how == CrashKind::Process && self.connections.of(segment).is_some() {
                 self.send_control(end, Load::Reset);
             }
             self.drop_segment(place);
@@ -48,8 +48,8 @@ impl<M: StateMachine, W: Watch<M>> World<M, W> {
 
     /// A tower is gone, and its end of a connection with it. Its machine answers what still comes as soon as it can: it knows nothing of
     /// that connection. (It would be sent again until then; here the other side has to say something new.)
-    pub(super) fn abandon(&mut self, end: EndId, how: Death) {
-        if how == Death::Process {
+    pub(super) fn abandon(&mut self, end: EndId, how: CrashKind) {
+        if how == CrashKind::Process {
             self.send_control(end, Load::Reset);
         }
         let own = self.connections.get(end.connection).end(end.side);

@@ -2,31 +2,32 @@
 
 use super::*;
 use crate::distribution::Distribution;
-use crate::occurrence::Origin;
+use crate::observation::Origin;
 use crate::plan::{
-    ContactVerb, Contacts, Death, Direction, Group, Partition, Path, Severance, Step, WithContacts,
+    ContactVerb, Contacts, CrashKind, Direction, Group, Partition, Path, Severance, Step,
+    WithContacts,
 };
 use clacks_proto::{CloseReason, HeldMessage, IoCause, MessageState, SendRate};
 
 #[derive(Default)]
 pub(super) struct Witness {
-    pub(super) seen: Vec<Occurrence>,
+    pub(super) seen: Vec<Observation>,
 }
 
-impl Watch<Tower> for Witness {
-    fn see(&mut self, occurrence: &Occurrence) {
-        self.seen.push(*occurrence);
+impl Observer<Tower> for Witness {
+    fn see(&mut self, observation: &Observation) {
+        self.seen.push(*observation);
     }
     fn after(&mut self, _: Instant, _: TowerId, _: &Tower) {}
-    fn sample(&mut self, _: &Standing, _: &Census<'_, Tower>) {}
+    fn sample(&mut self, _: &Snapshot, _: &NetworkView<'_, Tower>) {}
 }
 
 fn millis(count: u64) -> Instant {
     Instant::from_nanos(count * 1_000_000)
 }
 
-pub(super) fn calm() -> Weather {
-    Weather {
+pub(super) fn calm() -> LinkConditions {
+    LinkConditions {
         latency: Distribution::Constant(Duration::from_millis(20)),
         jitter: None,
         bandwidth: None,
@@ -40,7 +41,7 @@ pub(super) fn calm() -> Weather {
 }
 
 /// Towers in a row, each of which knows the next, and one message that the first one enqueues after a second.
-pub(super) fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> Plan {
+pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, Step)>) -> Plan {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(20);
     config.heartbeat = Some(Duration::from_secs(1));
@@ -55,7 +56,7 @@ pub(super) fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> P
         config: Arc::new(config),
         time: Duration::from_secs(20),
         calm_from: Instant::ORIGIN,
-        weather,
+        conditions,
         paths: Vec::new(),
         message_size: 64,
         contacts: Contacts {
@@ -69,20 +70,20 @@ pub(super) fn plan(towers: u32, weather: Weather, faults: Vec<(u64, Step)>) -> P
     }
 }
 
-pub(super) fn run(plan: Plan) -> World<Tower, Witness> {
+pub(super) fn run(plan: Plan) -> Network<Tower, Witness> {
     let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
-    let mut world = World::new(Arc::new(plan), Box::new(make), Witness::default());
+    let mut world = Network::new(Arc::new(plan), Box::new(make), Witness::default());
     while world.step() {}
     world
 }
 
-impl World<Tower, Witness> {
-    fn count(&self, test: impl Fn(&What) -> bool) -> usize {
+impl Network<Tower, Witness> {
+    fn count(&self, test: impl Fn(&Observed) -> bool) -> usize {
         self.watch.seen.iter().filter(|seen| test(&seen.what)).count()
     }
 
     fn happened(&self, fault: Fault) -> usize {
-        self.count(|what| *what == What::Fault(fault))
+        self.count(|what| *what == Observed::Fault(fault))
     }
 
     /// How many different messages there are. Each of them waits in one tower at most: others that hold it have handed it over, and
@@ -103,8 +104,9 @@ impl World<Tower, Witness> {
         let mut others = std::collections::BTreeSet::new();
         for held in self.nodes.iter().flat_map(|node| &node.machine).flat_map(Tower::peek) {
             let number = self.names.number_of(held.nonce);
-            let is_intact =
-                |number: &_| crate::names::message(*number, self.plan.message_size) == held.message;
+            let is_intact = |number: &_| {
+                crate::message_numbers::message(*number, self.plan.message_size) == held.message
+            };
             match number.filter(is_intact) {
                 Some(number) => _ = contents.intact.insert(number),
                 None => _ = others.insert((held.nonce, held.message.body().to_vec())),
@@ -124,7 +126,7 @@ impl World<Tower, Witness> {
 #[derive(Default)]
 struct Contents {
     /// Those that somebody enqueued, as they were.
-    intact: std::collections::BTreeSet<crate::occurrence::MessageId>,
+    intact: std::collections::BTreeSet<crate::observation::MessageId>,
     /// How many different ones there are that nobody enqueued like that.
     altered: usize,
 }
@@ -133,8 +135,8 @@ fn is_in_flight(held: &HeldMessage) -> bool {
     matches!(held.state, MessageState::InFlight { .. })
 }
 
-fn is_hand_over(what: &What) -> bool {
-    matches!(what, What::HandedOver { .. })
+fn is_hand_over(what: &Observed) -> bool {
+    matches!(what, Observed::HandedOver { .. })
 }
 
 #[test]
@@ -150,14 +152,14 @@ fn a_message_goes_round_and_is_never_more_than_one() {
 #[test]
 fn bytes_take_as_long_as_the_latency_says() {
     let world = run(plan(2, calm(), vec![]));
-    let of = |test: fn(&What) -> bool| world.watch.seen.iter().find(|seen| test(&seen.what));
-    let dialled = of(|what| matches!(what, What::Dialled { .. })).unwrap().at;
+    let of = |test: fn(&Observed) -> bool| world.watch.seen.iter().find(|seen| test(&seen.what));
+    let dialled = of(|what| matches!(what, Observed::Dialled { .. })).unwrap().at;
     assert_eq!(
-        of(|what| matches!(what, What::Accepted { .. })).unwrap().at,
+        of(|what| matches!(what, Observed::Accepted { .. })).unwrap().at,
         dialled + Duration::from_millis(20)
     );
     assert_eq!(
-        of(|what| matches!(what, What::Connected { .. })).unwrap().at,
+        of(|what| matches!(what, Observed::Connected { .. })).unwrap().at,
         dialled + Duration::from_millis(40)
     );
 }
@@ -166,7 +168,7 @@ fn bytes_take_as_long_as_the_latency_says() {
 fn the_order_within_a_connection_is_kept_under_jitter() {
     let jitter =
         Some(Distribution::Uniform { from: Duration::ZERO, to: Duration::from_millis(500) });
-    let mut plan = plan(2, Weather { jitter, ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { jitter, ..calm() }, vec![]);
     plan.steps.push((millis(1_001), Step::Enqueue { tower: TowerId(0), count: 30 }));
     let world = run(plan);
     let arrivals: Vec<_> = world
@@ -174,18 +176,18 @@ fn the_order_within_a_connection_is_kept_under_jitter() {
         .seen
         .iter()
         .filter_map(|seen| match seen.what {
-            What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some(arrives),
+            Observed::HandedOver { arrives, .. } if seen.tower == Some(TowerId(0)) => Some(arrives),
             _ => None,
         })
         .collect();
     assert!(arrivals.len() > 30 && arrivals.is_sorted());
     // A frame out of its order would be a violation of the protocol.
-    assert_eq!(world.count(|what| matches!(what, What::Broke { .. })), 0);
+    assert_eq!(world.count(|what| matches!(what, Observed::Broke { .. })), 0);
 }
 
 #[test]
 fn a_bandwidth_makes_long_messages_late() {
-    let mut plan = plan(2, Weather { bandwidth: Some(1_000), ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { bandwidth: Some(1_000), ..calm() }, vec![]);
     plan.message_size = 2_000;
     let world = run(plan);
     let (at, arrives) = world
@@ -193,7 +195,7 @@ fn a_bandwidth_makes_long_messages_late() {
         .seen
         .iter()
         .find_map(|seen| match seen.what {
-            What::HandedOver { arrives, .. } => Some((seen.at, arrives)),
+            Observed::HandedOver { arrives, .. } => Some((seen.at, arrives)),
             _ => None,
         })
         .unwrap();
@@ -206,7 +208,7 @@ fn a_bandwidth_makes_long_messages_late() {
 
 #[test]
 fn a_full_path_keeps_bytes_back_and_loses_none() {
-    let mut plan = plan(2, Weather { capacity: Some(100), ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { capacity: Some(100), ..calm() }, vec![]);
     Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
     plan.steps.push((millis(1_000), Step::Enqueue { tower: TowerId(0), count: 50 }));
     let world = run(plan);
@@ -218,7 +220,7 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
         .iter()
         .filter(|seen| seen.tower == Some(TowerId(1)))
         .filter_map(|seen| {
-            matches!(seen.what, What::Arrived { bytes: 90.., .. }).then_some(seen.at)
+            matches!(seen.what, Observed::Arrived { bytes: 90.., .. }).then_some(seen.at)
         })
         .collect();
     assert!(arrivals.len() > 100);
@@ -228,17 +230,21 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
 
 #[test]
 fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
-    let world = run(plan(2, Weather { refused: 1.0, ..calm() }, vec![]));
+    let world = run(plan(2, LinkConditions { refused: 1.0, ..calm() }, vec![]));
     assert!(world.happened(Fault::Refused) > 0);
     assert!(
-        world.count(|what| matches!(what, What::ConnectFailed { cause: IoCause::Refused, .. })) > 0
+        world.count(|what| matches!(what, Observed::ConnectFailed { cause: IoCause::Refused, .. }))
+            > 0
     );
     assert_eq!(world.status(0, 1), Some(Status::Lost));
 
-    let world = run(plan(2, Weather { unanswered: 1.0, ..calm() }, vec![]));
+    let world = run(plan(2, LinkConditions { unanswered: 1.0, ..calm() }, vec![]));
     assert!(world.happened(Fault::Unanswered) > 0);
     assert_eq!(
-        world.count(|what| matches!(what, What::ConnectFailed { .. } | What::Connected { .. })),
+        world.count(|what| matches!(
+            what,
+            Observed::ConnectFailed { .. } | Observed::Connected { .. }
+        )),
         0
     );
     assert_eq!(world.status(0, 1), Some(Status::Lost), "the tower's own time-out");
@@ -246,12 +252,12 @@ fn refused_dials_fail_at_once_and_unanswered_ones_after_the_time_out() {
 
 #[test]
 fn a_connection_that_breaks_loses_confirmations_and_no_message() {
-    let mut plan = plan(4, Weather { broken: 0.2, ..calm() }, vec![]);
+    let mut plan = plan(4, LinkConditions { broken: 0.2, ..calm() }, vec![]);
     plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
     let world = run(plan);
     assert!(world.happened(Fault::Broken) > 5);
-    let asked_again = |what: &What| {
-        matches!(what, What::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. })
+    let asked_again = |what: &Observed| {
+        matches!(what, Observed::HandedOver { attempt: clacks_proto::wire::Attempt::Retry, .. })
     };
     assert!(world.count(asked_again) > 0);
     let Contents { intact, altered } = world.contents();
@@ -260,14 +266,14 @@ fn a_connection_that_breaks_loses_confirmations_and_no_message() {
 
 #[test]
 fn an_altered_byte_is_noticed_or_changes_one_message() {
-    let mut plan = plan(3, Weather { corrupted: 0.01, ..calm() }, vec![]);
+    let mut plan = plan(3, LinkConditions { corrupted: 0.01, ..calm() }, vec![]);
     plan.message_size = 500;
     plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
     let world = run(plan);
     let alterations = world.happened(Fault::Corrupted);
     assert!(alterations > 5);
-    let is_noticed = |what: &What| match what {
-        What::LinkClosed { reason, .. } => {
+    let is_noticed = |what: &Observed| match what {
+        Observed::LinkClosed { reason, .. } => {
             matches!(reason, CloseReason::Wire(_) | CloseReason::Protocol(_))
         }
         _ => false,
@@ -282,22 +288,29 @@ fn an_altered_byte_is_noticed_or_changes_one_message() {
 
 #[test]
 fn a_silenced_connection_ends_by_the_towers_own_time_outs() {
-    let mut plan = plan(2, Weather { silenced: 1.0, ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { silenced: 1.0, ..calm() }, vec![]);
     Arc::make_mut(&mut plan.config).timeouts.handshake = Duration::from_secs(2);
     let world = run(plan);
     assert!(world.happened(Fault::Silenced) > 0);
-    assert_eq!(world.count(|what| matches!(what, What::Arrived { .. } | What::Broke { .. })), 0);
+    assert_eq!(
+        world.count(|what| matches!(what, Observed::Arrived { .. } | Observed::Broke { .. })),
+        0
+    );
     assert_eq!(world.status(0, 1), Some(Status::Lost));
 }
 
 #[test]
 fn a_crashed_process_resets_its_connections_and_a_lost_machine_does_not() {
-    for (how, resets) in [(Death::Process, true), (Death::Machine, false)] {
+    for (how, resets) in [(CrashKind::Process, true), (CrashKind::Machine, false)] {
         let crash = Step::Crash { tower: TowerId(1), how };
         let world = run(plan(2, calm(), vec![(900, crash)]));
         assert_eq!(world.happened(Fault::Crash), 1);
-        assert_eq!(world.count(|what| matches!(what, What::Broke { .. })) > 0, resets, "{how:?}");
-        let refused = world.count(|what| matches!(what, What::ConnectFailed { .. })) > 0;
+        assert_eq!(
+            world.count(|what| matches!(what, Observed::Broke { .. })) > 0,
+            resets,
+            "{how:?}"
+        );
+        let refused = world.count(|what| matches!(what, Observed::ConnectFailed { .. })) > 0;
         assert_eq!(refused, resets, "{how:?}");
         assert_eq!(world.messages(), 1, "the first tower keeps its message");
     }
@@ -306,7 +319,7 @@ fn a_crashed_process_resets_its_connections_and_a_lost_machine_does_not() {
 #[test]
 fn who_comes_back_untold_is_found_again() {
     let steps = vec![
-        (3_000, Step::Crash { tower: TowerId(1), how: Death::Process }),
+        (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
         (6_000, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
     ];
     let mut plan = plan(3, calm(), steps);
@@ -316,7 +329,7 @@ fn who_comes_back_untold_is_found_again() {
     assert!(
         world.count(|what| matches!(
             what,
-            What::StatusChanged { from: Status::Alive, to: Status::Lost, .. }
+            Observed::StatusChanged { from: Status::Alive, to: Status::Lost, .. }
         )) > 0
     );
     assert_eq!(world.status(0, 1), Some(Status::Alive));
@@ -326,7 +339,7 @@ fn who_comes_back_untold_is_found_again() {
 #[test]
 fn who_leaves_hands_its_queue_to_others() {
     let world = run(plan(3, calm(), vec![(1_010, Step::Leave { tower: TowerId(0) })]));
-    assert_eq!(world.count(|what| *what == What::Left { undelivered: 0 }), 1);
+    assert_eq!(world.count(|what| *what == Observed::Left { undelivered: 0 }), 1);
     assert_eq!(world.messages(), 1);
 }
 
@@ -352,18 +365,25 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
 
 #[test]
 fn a_latency_that_changes_holds_for_connections_that_stand() {
-    let slow = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
+    let slow =
+        LinkConditions { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
     let steps = vec![
-        (5_000, Step::Weather { weather: Some(Box::new(slow)) }),
-        (10_000, Step::Weather { weather: None }),
+        (5_000, Step::LinkConditions { conditions: Some(Box::new(slow)) }),
+        (10_000, Step::LinkConditions { conditions: None }),
     ];
     let world = run(plan(2, calm(), steps));
-    assert_eq!(world.count(|what| matches!(what, What::Dialled { .. })), 1, "one stands all along");
+    assert_eq!(
+        world.count(|what| matches!(what, Observed::Dialled { .. })),
+        1,
+        "one stands all along"
+    );
     let takes = |from, to| {
-        let between = |seen: &&Occurrence| seen.at > millis(from) && seen.at < millis(to);
+        let between = |seen: &&Observation| seen.at > millis(from) && seen.at < millis(to);
         let seen = world.watch.seen.iter().filter(between);
         let times = seen.filter_map(|seen| match seen.what {
-            What::HandedOver { arrives, .. } => Some(arrives.duration_since(seen.at).as_millis()),
+            Observed::HandedOver { arrives, .. } => {
+                Some(arrives.duration_since(seen.at).as_millis())
+            }
             _ => None,
         });
         times.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
@@ -378,19 +398,19 @@ fn a_latency_that_changes_holds_for_connections_that_stand() {
 fn who_should_be_back_and_still_leaves_dies_and_comes_back() {
     // Nobody takes its message: the only other one is gone.
     let steps = vec![
-        (900, Step::Crash { tower: TowerId(1), how: Death::Machine }),
+        (900, Step::Crash { tower: TowerId(1), how: CrashKind::Machine }),
         (2_000, Step::Leave { tower: TowerId(0) }),
         (3_000, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
     ];
     let world = run(plan(2, calm(), steps));
     assert_eq!((world.happened(Fault::Leave), world.happened(Fault::Restart)), (1, 1));
-    assert_eq!(world.count(|what| matches!(what, What::Left { .. })), 0, "it was not done");
-    assert!(world.nodes[0].machine.is_some() && world.standing.running == 1);
+    assert_eq!(world.count(|what| matches!(what, Observed::Left { .. })), 0, "it was not done");
+    assert!(world.nodes[0].machine.is_some() && world.snapshot.running == 1);
 }
 
 #[test]
 fn a_paused_tower_hears_of_a_close_that_was_flushed_when_it_goes_on() {
-    let mut plan = plan(2, Weather { capacity: Some(100), ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { capacity: Some(100), ..calm() }, vec![]);
     Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
     plan.message_size = 2_000;
     let (tower, peer) = (TowerId(0), TowerId(1));
@@ -408,12 +428,12 @@ fn a_paused_tower_hears_of_a_close_that_was_flushed_when_it_goes_on() {
         seen.tower == Some(tower) && seen.at > millis(1_013) && seen.at < millis(5_000)
     });
     assert_eq!(meanwhile.map(|seen| seen.what).collect::<Vec<_>>(), []);
-    let closed = |seen: &&Occurrence| matches!(seen.what, What::Closed { .. });
+    let closed = |seen: &&Observation| matches!(seen.what, Observed::Closed { .. });
     let closed = world.watch.seen.iter().find(closed).map(|seen| (seen.tower, seen.at));
     assert_eq!(closed, Some((Some(tower), millis(5_000))));
     // All that it had written left without it.
     let arrived = world.watch.seen.iter().filter(|seen| {
-        seen.tower == Some(peer) && matches!(seen.what, What::Arrived { bytes: 2_000.., .. })
+        seen.tower == Some(peer) && matches!(seen.what, Observed::Arrived { bytes: 2_000.., .. })
     });
     let arrived: Vec<_> = arrived.map(|seen| seen.at).collect();
     assert!(arrived.len() == 4 && arrived[3] < millis(5_000), "{arrived:?}");
@@ -422,7 +442,7 @@ fn a_paused_tower_hears_of_a_close_that_was_flushed_when_it_goes_on() {
 #[test]
 fn a_machine_that_is_back_resets_the_connections_that_it_does_not_know() {
     let steps = vec![
-        (3_000, Step::Crash { tower: TowerId(1), how: Death::Machine }),
+        (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Machine }),
         (3_500, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
         (4_000, Step::Enqueue { tower: TowerId(0), count: 1 }),
     ];
@@ -432,7 +452,7 @@ fn a_machine_that_is_back_resets_the_connections_that_it_does_not_know() {
     Arc::make_mut(&mut plan.config).heartbeat = None;
     plan.steps.retain(|(at, step)| !(*at == millis(1_000) && matches!(step, Step::Enqueue { .. })));
     let world = run(plan);
-    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, What::Broke { .. }));
+    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, Observed::Broke { .. }));
     let broke = broke.map(|seen| (seen.tower, seen.at));
     let said = world.watch.seen.iter().find(|seen| is_hand_over(&seen.what)).unwrap().at;
     assert_eq!(broke, Some((Some(TowerId(0)), said + Duration::from_millis(40))), "at once");
@@ -444,7 +464,7 @@ fn who_dials_a_paused_tower_learns_of_its_death() {
     let steps = vec![
         (100, Step::Pause { tower: TowerId(1) }),
         (300, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
-        (1_000, Step::Crash { tower: TowerId(1), how: Death::Process }),
+        (1_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
     ];
     let mut plan = plan(2, calm(), steps);
     plan.time = Duration::from_secs(2);
@@ -452,7 +472,7 @@ fn who_dials_a_paused_tower_learns_of_its_death() {
         !(*at == millis(0) && matches!(step, Step::Start { tower: TowerId(0), .. }))
     });
     let world = run(plan);
-    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, What::Broke { .. }));
+    let broke = world.watch.seen.iter().find(|seen| matches!(seen.what, Observed::Broke { .. }));
     assert_eq!(broke.map(|seen| (seen.tower, seen.at)), Some((Some(TowerId(0)), millis(1_020))));
 }
 
@@ -467,7 +487,7 @@ fn partitions_stop_what_crosses_them_until_they_heal() {
         let world = run(plan);
         assert!(world.happened(Fault::Parted) > 0);
         let crossed = world.watch.seen.iter().filter(|seen| match (seen.tower, seen.what) {
-            (Some(tower), What::Arrived { from, .. }) => {
+            (Some(tower), Observed::Arrived { from, .. }) => {
                 seen.at > millis(5_020) && seen.at < millis(40_000) && (tower.0 < 2) != (from.0 < 2)
             }
             _ => false,
@@ -495,7 +515,7 @@ fn a_one_way_partition_stops_one_way() {
             .iter()
             .filter(|seen| {
                 seen.at > millis(600)
-                    && matches!(seen.what, What::Arrived { from, .. } if from == TowerId(sender))
+                    && matches!(seen.what, Observed::Arrived { from, .. } if from == TowerId(sender))
             })
             .count()
     };
@@ -508,7 +528,7 @@ fn a_cut_breaks_every_connection_of_a_tower() {
     let world = run(plan(2, calm(), vec![(3_000, Step::Cut { tower: TowerId(0) })]));
     assert!(world.happened(Fault::Cut) > 0);
     assert_eq!(
-        world.count(|what| matches!(what, What::Broke { .. })),
+        world.count(|what| matches!(what, Observed::Broke { .. })),
         2 * world.happened(Fault::Cut)
     );
     assert_eq!(world.messages(), 1);
@@ -517,19 +537,20 @@ fn a_cut_breaks_every_connection_of_a_tower() {
 #[test]
 fn a_path_of_its_own_has_weather_of_its_own() {
     let mut plan = plan(2, calm(), vec![]);
-    let weather = Weather { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
-    let calm = Arc::new(weather.clone());
+    let conditions =
+        LinkConditions { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
+    let calm = Arc::new(conditions.clone());
     plan.paths.push(Path {
         from: Group::These(Arc::from([0])),
         to: Group::All,
-        weather: Arc::new(weather),
+        conditions: Arc::new(conditions),
         calm,
     });
     plan.calm_from = Instant::ORIGIN + plan.time;
     let world = run(plan);
     let takes = |tower| {
         world.watch.seen.iter().find_map(|seen| match seen.what {
-            What::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => {
+            Observed::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => {
                 Some(arrives.duration_since(seen.at))
             }
             _ => None,
@@ -549,7 +570,7 @@ fn an_ignored_tower_is_left_alone_until_it_is_unignored() {
         let is_meanwhile = seen.at > millis(3_200) && seen.at < millis(9_000);
         is_meanwhile
             && seen.tower == Some(tower)
-            && matches!(seen.what, What::Dialled { .. } | What::HandedOver { .. })
+            && matches!(seen.what, Observed::Dialled { .. } | Observed::HandedOver { .. })
     });
     assert_eq!(between.count(), 0);
     assert_eq!(world.status(0, 1), Some(Status::Alive));
@@ -587,13 +608,13 @@ fn towers_come_and_go_by_themselves_until_the_churn_ends() {
     let world = run(plan);
     assert!(world.happened(Fault::Crash) > 3 && world.happened(Fault::Leave) > 3);
     assert!(world.happened(Fault::Restart) > 6);
-    assert_eq!(world.standing.running, 8, "all are back");
+    assert_eq!(world.snapshot.running, 8, "all are back");
 }
 
 #[test]
 fn the_same_plan_gives_the_same_run_and_another_seed_another() {
     let seen = |seed| {
-        let mut plan = plan(4, Weather { broken: 0.1, corrupted: 0.02, ..calm() }, vec![]);
+        let mut plan = plan(4, LinkConditions { broken: 0.1, corrupted: 0.02, ..calm() }, vec![]);
         plan.seed = seed;
         run(plan).watch.seen
     };
@@ -604,10 +625,10 @@ fn the_same_plan_gives_the_same_run_and_another_seed_another() {
 #[test]
 fn messages_on_the_wire_are_counted_while_they_fly() {
     let mut world = run(plan(3, calm(), vec![]));
-    let standing = world.standing();
+    let snapshot = world.snapshot();
     let flights: u128 = world.count(is_hand_over) as u128;
     // Each takes 20 ms; the last may still fly.
     let expected = flights * 20_000_000;
-    assert!(standing.wire_time <= expected && standing.wire_time + 20_000_000 >= expected);
-    assert!(world.count(|what| matches!(what, What::Queued { origin: Origin::Peer, .. })) > 0);
+    assert!(snapshot.wire_time <= expected && snapshot.wire_time + 20_000_000 >= expected);
+    assert!(world.count(|what| matches!(what, Observed::Queued { origin: Origin::Peer, .. })) > 0);
 }
