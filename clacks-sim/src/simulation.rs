@@ -8,10 +8,10 @@ use std::time::Duration;
 use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
 
 use crate::message_numbers;
-use crate::metrics::{Flights, Gauges, QueueLengths, Series};
+use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::observation::{Fault, Observation, TowerId};
-use crate::outcome::{self, Asked, Measured, Outcome, Reading};
+use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
 use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
@@ -29,14 +29,14 @@ const COUNTED_PAIRS: u32 = 2_000;
 pub struct Options {
     /// Where every observation is written, one a line.
     pub trace: Option<Box<dyn Write + Send>>,
-    /// Whether the ways of messages are kept, for the map of a small network.
-    pub flights: bool,
+    /// Whether the paths of messages are recorded, for the map of a small network.
+    pub message_trace: bool,
 }
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let traced = self.trace.is_some();
-        f.debug_struct("Options").field("trace", &traced).field("flights", &self.flights).finish()
+        f.debug_struct("Options").field("trace", &traced).field("message_trace", &self.message_trace).finish()
     }
 }
 
@@ -140,7 +140,13 @@ impl<M: StateMachine> Simulation<M> {
         let verdict = watch.truth.finish(snapshot.at);
         let wanted = |checker: Checker| self.scenario.checks.watches(checker);
         let counts = verdict.counts.iter().filter(|(checker, _)| wanted(*checker));
-        let violated = counts.map(|(_, count)| count).sum();
+        let checks: Vec<_> = counts
+            .map(|(checker, violations)| {
+                let (name, rule) = (checker.as_str(), checker.rule());
+                Check { name, rule, violations: *violations }
+            })
+            .collect();
+        let violated = checks.iter().map(|check| check.violations).sum();
         let violations = verdict.violations.into_iter().filter(|found| wanted(found.checker));
         let violations = violations.collect();
         let measures = self.scenario.checks.oracle.filter(|_| self.is_over);
@@ -160,11 +166,12 @@ impl<M: StateMachine> Simulation<M> {
             observations: watch.observations,
             running: snapshot.running,
             totals: verdict.totals,
+            checks,
             violations,
             violated,
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
-            flights: watch.flights.take(),
+            message_trace: watch.message_trace.take(),
             trace_failure: watch.end_trace().err(),
             scenario: self.scenario,
         }
@@ -180,7 +187,7 @@ struct Observers {
     trace_failure: Option<io::Error>,
     truth: Truth,
     series: Series,
-    flights: Option<Flights>,
+    message_trace: Option<MessageTrace>,
     liveness: Liveness,
     message_size: usize,
     /// How things stood at each sample since the warm-up, for the oracles.
@@ -210,9 +217,9 @@ impl Observers {
             trace_failure: None,
             truth: Truth::new(plan, checks),
             series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
-            flights: options
-                .flights
-                .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
+            message_trace: options
+                .message_trace
+                .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
                 .flatten(),
             liveness,
             message_size: plan.message_size,
@@ -269,9 +276,9 @@ impl<M: StateMachine> Observer<M> for Observers {
         self.observations += 1;
         self.hash.see(observation);
         self.truth.see(observation);
-        self.series.see(observation);
-        if let Some(flights) = &mut self.flights {
-            flights.see(observation);
+        self.series.observe(observation);
+        if let Some(trace) = &mut self.message_trace {
+            trace.observe(observation);
         }
         if let Some(trace) = &mut self.trace
             && self.trace_failure.is_none()
@@ -285,15 +292,18 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
-        if let Some(flights) = &mut self.flights {
-            let inside = (0..self.towers).map(TowerId).filter(|tower| partition.inside.has(*tower));
-            flights.part(at, id, inside.collect());
+        let inside: Vec<_> =
+            (0..self.towers).map(|tower| partition.inside.has(TowerId(tower))).collect();
+        self.series.set_partition(&inside);
+        if let Some(trace) = &mut self.message_trace {
+            let towers = (0..).map(TowerId).zip(inside).filter(|(_, is_inside)| *is_inside);
+            trace.partition(at, id, towers.map(|(tower, _)| tower).collect());
         }
     }
 
     fn healed(&mut self, at: Instant, id: u32) {
-        if let Some(flights) = &mut self.flights {
-            flights.heal(at, id);
+        if let Some(trace) = &mut self.message_trace {
+            trace.heal(at, id);
         }
     }
 
@@ -303,6 +313,16 @@ impl<M: StateMachine> Observer<M> for Observers {
         }
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
+        if let Some(trace) = &mut self.message_trace {
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let figures = |tower: &Tower| {
+                let (queue, peers) = (tower.queue_usage(), tower.status_counts());
+                let [waiting, held] = [queue.waiting, queue.messages].map(count);
+                [waiting, held, peers.new, peers.alive, peers.lost, peers.dead, peers.ignored]
+            };
+            let running = census.running().map(|(tower, machine)| (tower, figures(machine)));
+            trace.sample(snapshot.at, running);
+        }
         if self.keeps_readings && snapshot.at >= self.warm_up {
             let hops = self.truth.totals().hops;
             self.readings.push(Reading { snapshot: *snapshot, hops });
@@ -315,10 +335,9 @@ impl Observers {
         let totals = self.truth.totals();
         let mut gauges = Gauges {
             running: snapshot.running,
-            links: snapshot.connections as u64,
+            connections: snapshot.connections as u64,
             messages: totals.alive,
             in_doubt: totals.in_doubt,
-            copies: totals.copies,
             on_the_wire: snapshot.on_the_wire,
             events: snapshot.events,
             ..Gauges::default()
@@ -326,13 +345,16 @@ impl Observers {
         let mut lengths = Vec::new();
         for (_, machine) in census.running() {
             let peers = machine.status_counts();
-            gauges.peers_new += u64::from(peers.new);
-            gauges.peers_alive += u64::from(peers.alive);
-            gauges.peers_lost += u64::from(peers.lost);
-            gauges.peers_dead += u64::from(peers.dead);
-            gauges.peers_ignored += u64::from(peers.ignored);
-            let waiting = machine.queue_usage().waiting;
+            let by_status = [peers.new, peers.alive, peers.lost, peers.dead, peers.ignored];
+            for (sum, count) in gauges.peers.iter_mut().zip(by_status) {
+                *sum += u64::from(count);
+            }
+            let queue = machine.queue_usage();
+            let waiting = queue.waiting;
+            gauges.copies += queue.messages as u64;
             gauges.waiting += waiting as u64;
+            gauges.in_flight +=
+                queue.messages.saturating_sub(waiting + machine.pending_screenings()) as u64;
             if self.towers <= SORTED_QUEUES {
                 lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
@@ -345,18 +367,13 @@ impl Observers {
             }
         }
         if self.towers > COUNTED_PAIRS || snapshot.running == self.towers {
-            gauges.pairs_alive = gauges.peers_alive;
+            gauges.pairs_alive = gauges.peers[1];
         }
         lengths.sort_unstable();
         let place = |share: usize| lengths.get(lengths.len().saturating_sub(1) * share / 100);
-        gauges.queues = place(0).zip(place(50)).zip(place(99).zip(place(100))).map(
-            |((min, median), (p99, max))| QueueLengths {
-                min: *min,
-                median: *median,
-                p99: *p99,
-                max: *max,
-            },
-        );
+        gauges.queues = place(50).zip(place(99)).zip(place(100)).map(|((median, p99), max)| {
+            QueueLengths { median: *median, p99: *p99, max: *max }
+        });
         gauges
     }
 }

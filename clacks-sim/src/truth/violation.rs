@@ -70,6 +70,20 @@ impl Checker {
         }
     }
 
+    /// Returns the rule as a sentence.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Conservation => "No message is lost or copied without a cause.",
+            Self::Statuses => "The status of a peer changes only as the protocol allows.",
+            Self::Ignored => "No tower exchanges messages with a peer that it ignores.",
+            Self::Bounds => "No tower holds more than its configuration allows.",
+            Self::Spinning => "No tower handles events forever in one instant.",
+            Self::Liveness => "At the end every running tower knows every other one as alive.",
+            Self::Faults => "Every fault that the scenario schedules happens.",
+        }
+    }
+
     fn place(self) -> usize {
         Self::ALL.iter().position(|checker| *checker == self).unwrap_or_default()
     }

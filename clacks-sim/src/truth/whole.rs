@@ -13,9 +13,8 @@ use super::{
 };
 use crate::distribution::Distribution;
 use crate::message_numbers;
-use crate::metrics::{Flight, Flights};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
-use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
+use crate::observation::{Fault, MessageId, Observation, TowerId};
 use crate::plan::{
     Churn, ContactVerb, Contacts, CrashKind, Direction, Group, LinkConditions, Partition, Plan,
     Severance, Step, WithContacts,
@@ -30,30 +29,11 @@ struct Judge {
     standings: Vec<Snapshot>,
     /// How often a message had been taken, at the same samples.
     hops: Vec<u64>,
-    flights: Flights,
-    /// Who took which message from whom, and when.
-    taken: Vec<(TowerId, TowerId, MessageId, Instant)>,
-}
-
-impl Judge {
-    /// Whether a message was taken where it went to, when it arrived or so much later.
-    fn took(&self, flight: &Flight, later: Duration) -> bool {
-        let Some(message) = flight.message else { return false };
-        let of = |at| (flight.from, flight.to, message, at);
-        let from = self.taken.partition_point(|taken| *taken < of(flight.arrives));
-        self.taken.get(from).is_some_and(|taken| *taken <= of(flight.arrives + later))
-    }
 }
 
 impl Observer<Tower> for Judge {
     fn see(&mut self, observation: &Observation) {
         self.truth.see(observation);
-        self.flights.see(observation);
-        if let Observation { at, tower: Some(tower), what } = *observation
-            && let Observed::Received { sender: Some(from), message: Some(message), .. } = what
-        {
-            self.taken.push((from, tower, message, at));
-        }
     }
 
     fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower) {
@@ -188,8 +168,6 @@ fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
         truth: Truth::new(&plan, checks.clone()),
         standings: Vec::new(),
         hops: Vec::new(),
-        flights: Flights::new(plan.towers, Flights::DEFAULT_CAPACITY).unwrap(),
-        taken: Vec::new(),
     };
     let mut world = Network::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
@@ -202,10 +180,6 @@ fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
         world.watch.truth.judge_liveness(end, &numbers, |one| peers[place(one)].clone());
     }
     let mut judge = world.watch;
-    judge.taken.sort_unstable();
-    for flight in judge.flights.flights().iter().filter(|flight| flight.broke.is_some()) {
-        assert!(!judge.took(flight, Duration::ZERO), "{flight:?}");
-    }
     (judge.truth.finish(end), judge)
 }
 
@@ -262,25 +236,6 @@ fn broken_connections_make_messages_twice_and_lose_none() {
     assert_eq!(LossCause::ALL.map(|cause| totals.lost(cause)), [0; 4]);
     all_right(|seed| at_an_unlimited_rate(plan(seed, broken())), &[Fault::Broken]);
     all_right(|seed| with_turmoil(plan(seed, broken())), &TURMOIL);
-}
-
-#[test]
-fn messages_stop_where_their_connections_end() {
-    let (verdict, judge) = watch(with_turmoil(plan(1, calm())), &Checks::default());
-    assert_eq!(verdict.violations, []);
-    let flights = judge.flights.flights();
-    assert_eq!(flights.len() as u64, judge.flights.seen(), "each is kept");
-    let is_between = |flight: &&Flight| {
-        flight.broke.is_some_and(|at| at > flight.departs && at < flight.arrives)
-    };
-    assert!(flights.iter().filter(is_between).count() > 5);
-    // What was neither taken, at the latest when its tower went on, nor broke was refused, and that is rare.
-    let is_open = |flight: &&Flight| {
-        let is_taken = judge.took(flight, Duration::from_secs(8));
-        flight.broke.is_none() && !is_taken && flight.arrives < at(55_000)
-    };
-    let open = flights.iter().filter(is_open).count();
-    assert!(open * 50 < flights.len(), "{open} of {}", flights.len());
 }
 
 #[test]
