@@ -25,7 +25,7 @@ pub use distribution::{
     Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
 };
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
-pub use outcome::{Asked, Measured, Outcome};
+pub use outcome::{Asked, Check, Measured, Outcome};
 pub use rng::{Draws, Purpose, Randomness};
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
 
 use crate::checkers::Checkers;
-use crate::metrics::{Flights, Gauges, QueueLengths, Series};
+use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Measured, Outcome, Reading};
@@ -26,8 +26,8 @@ const COUNTED_PAIRS: u32 = 2_000;
 pub struct Options {
     /// Where every observation is written, one a line.
     pub trace: Option<Box<dyn Write + Send>>,
-    /// Whether the ways of messages are kept, for the map of a small network.
-    pub flights: bool,
+    /// Whether the paths of messages are recorded, for the map of a small network.
+    pub message_trace: bool,
     /// Whether the run continues after a violation. If not, the run ends at the first one.
     pub keep_going: bool,
 }
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Options {
         let traced = self.trace.is_some();
         f.debug_struct("Options")
             .field("trace", &traced)
-            .field("flights", &self.flights)
+            .field("message_trace", &self.message_trace)
             .field("keep_going", &self.keep_going)
             .finish()
     }
@@ -170,11 +170,12 @@ impl<M: StateMachine> Simulation<M> {
             running: snapshot.running,
             totals: watch.checkers.totals(),
             groups: verdict.groups,
+            checks: verdict.checks,
             violations: verdict.violations,
             violated: verdict.violated,
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
-            flights: watch.flights.take(),
+            message_trace: watch.message_trace.take(),
             trace_failure: watch.end_trace().err(),
             scenario: self.scenario,
         }
@@ -190,7 +191,7 @@ struct Observers {
     trace_failure: Option<io::Error>,
     checkers: Checkers,
     series: Series,
-    flights: Option<Flights>,
+    message_trace: Option<MessageTrace>,
     /// How things stood at each sample since the warm-up, for the oracles.
     readings: Vec<Reading>,
     warm_up: Instant,
@@ -209,9 +210,9 @@ impl Observers {
             trace_failure: None,
             checkers: Checkers::new(plan, &scenario.checks, &[]),
             series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
-            flights: options
-                .flights
-                .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
+            message_trace: options
+                .message_trace
+                .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
                 .flatten(),
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
@@ -240,9 +241,9 @@ impl<M: StateMachine> Observer<M> for Observers {
         self.observations += 1;
         self.hash.see(observation);
         self.checkers.observe(observation);
-        self.series.see(observation);
-        if let Some(flights) = &mut self.flights {
-            flights.see(observation);
+        self.series.observe(observation);
+        if let Some(trace) = &mut self.message_trace {
+            trace.observe(observation);
         }
         if let Some(trace) = &mut self.trace
             && self.trace_failure.is_none()
@@ -256,15 +257,18 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
-        if let Some(flights) = &mut self.flights {
-            let inside = (0..self.towers).map(TowerId).filter(|tower| partition.inside.has(*tower));
-            flights.part(at, id, inside.collect());
+        let inside: Vec<_> =
+            (0..self.towers).map(|tower| partition.inside.has(TowerId(tower))).collect();
+        self.series.set_partition(&inside);
+        if let Some(trace) = &mut self.message_trace {
+            let towers = (0..).map(TowerId).zip(inside).filter(|(_, is_inside)| *is_inside);
+            trace.partition(at, id, towers.map(|(tower, _)| tower).collect());
         }
     }
 
     fn healed(&mut self, at: Instant, id: u32) {
-        if let Some(flights) = &mut self.flights {
-            flights.heal(at, id);
+        if let Some(trace) = &mut self.message_trace {
+            trace.heal(at, id);
         }
     }
 
@@ -272,6 +276,16 @@ impl<M: StateMachine> Observer<M> for Observers {
         self.checkers.sample(snapshot.at, census);
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
+        if let Some(trace) = &mut self.message_trace {
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let figures = |tower: &Tower| {
+                let (queue, peers) = (tower.queue_usage(), tower.status_counts());
+                let [waiting, held] = [queue.waiting, queue.messages].map(count);
+                [waiting, held, peers.new, peers.alive, peers.lost, peers.dead, peers.ignored]
+            };
+            let running = census.running().map(|(tower, machine)| (tower, figures(machine)));
+            trace.sample(snapshot.at, running);
+        }
         if self.keeps_readings && snapshot.at >= self.warm_up {
             let hops = self.checkers.totals().hops;
             self.readings.push(Reading { snapshot: *snapshot, hops });
@@ -284,9 +298,8 @@ impl Observers {
         let totals = self.checkers.totals();
         let mut gauges = Gauges {
             running: snapshot.running,
-            links: snapshot.connections as u64,
+            connections: snapshot.connections as u64,
             messages: totals.alive,
-            copies: totals.copies,
             on_the_wire: snapshot.on_the_wire,
             events: snapshot.events,
             ..Gauges::default()
@@ -294,13 +307,16 @@ impl Observers {
         let mut lengths = Vec::new();
         for (_, machine) in census.running() {
             let peers = machine.status_counts();
-            gauges.peers_new += u64::from(peers.new);
-            gauges.peers_alive += u64::from(peers.alive);
-            gauges.peers_lost += u64::from(peers.lost);
-            gauges.peers_dead += u64::from(peers.dead);
-            gauges.peers_ignored += u64::from(peers.ignored);
-            let waiting = machine.queue_usage().waiting;
+            let by_status = [peers.new, peers.alive, peers.lost, peers.dead, peers.ignored];
+            for (sum, count) in gauges.peers.iter_mut().zip(by_status) {
+                *sum += u64::from(count);
+            }
+            let queue = machine.queue_usage();
+            let waiting = queue.waiting;
+            gauges.copies += queue.messages as u64;
             gauges.waiting += waiting as u64;
+            gauges.in_flight +=
+                queue.messages.saturating_sub(waiting + machine.pending_screenings()) as u64;
             if self.towers <= SORTED_QUEUES {
                 lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
@@ -313,18 +329,14 @@ impl Observers {
             }
         }
         if self.towers > COUNTED_PAIRS || snapshot.running == self.towers {
-            gauges.pairs_alive = gauges.peers_alive;
+            gauges.pairs_alive = gauges.peers[1];
         }
         lengths.sort_unstable();
         let place = |share: usize| lengths.get(lengths.len().saturating_sub(1) * share / 100);
-        gauges.queues = place(0).zip(place(50)).zip(place(99).zip(place(100))).map(
-            |((min, median), (p99, max))| QueueLengths {
-                min: *min,
-                median: *median,
-                p99: *p99,
-                max: *max,
-            },
-        );
+        gauges.queues = place(50)
+            .zip(place(99))
+            .zip(place(100))
+            .map(|((median, p99), max)| QueueLengths { median: *median, p99: *p99, max: *max });
         gauges
     }
 }

@@ -25,6 +25,7 @@ use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::network::NetworkView;
 use crate::observation::{Fault, Observation, Observed, Origin, TowerId};
+use crate::outcome::Check;
 use crate::plan::Plan;
 use crate::scenario;
 use bounds::Bounds;
@@ -75,6 +76,8 @@ pub(crate) struct Verdict {
     pub(crate) violations: Vec<Violation>,
     /// The number of violations, including those that were not kept.
     pub(crate) violated: u64,
+    /// The checks that ran.
+    pub(crate) checks: Vec<Check>,
     /// The groups of messages that survived, if the scenario has a goal for them.
     pub(crate) groups: Option<Groups>,
 }
@@ -199,6 +202,7 @@ impl Checkers {
         Verdict {
             violations: self.found.kept().to_vec(),
             violated: self.found.count(),
+            checks: if self.is_on { self.found.checks() } else { Vec::new() },
             groups: self.survival.map(|goal| goal.groups(&self.copies)),
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use clacks_proto::Instant;
 
 use crate::observation::{MessageId, TowerId};
+use crate::outcome::Check;
 
 /// The number of violations that are kept of each checker. Later ones are counted.
 const KEPT: u64 = 16;
@@ -75,6 +76,22 @@ impl Checker {
             Self::Convergence => "convergence",
             Self::Survival => "survival",
             Self::FaultsFired => "faults fired",
+        }
+    }
+
+    /// Returns the rule as a sentence.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Conservation => "No message disappears without a cause.",
+            Self::Duplicates => "No copy of a message arises without a cause.",
+            Self::Status => "The status of a peer changes only as the protocol allows.",
+            Self::Ignored => "No tower exchanges messages with a peer that it ignores.",
+            Self::Bounds => "No tower holds more than its configuration allows.",
+            Self::BusyLoop => "No tower keeps itself busy for ever.",
+            Self::Convergence => "At the end every running tower knows every other one as alive.",
+            Self::Survival => "Enough messages survive, or enough groups of messages.",
+            Self::FaultsFired => "Every fault that the scenario asks for happens.",
         }
     }
 }
@@ -152,6 +169,17 @@ impl Violations {
     /// Returns the number of violations.
     pub(super) fn count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// Returns the enabled checkers with the number of their violations.
+    pub(super) fn checks(&self) -> Vec<Check> {
+        let enabled = Checker::ALL.into_iter().filter(|checker| self.is_enabled(*checker));
+        let check = |checker: Checker| Check {
+            name: checker.as_str(),
+            rule: checker.rule(),
+            violations: self.counts[checker as usize],
+        };
+        enabled.map(check).collect()
     }
 
     /// Returns the first violations of each checker, in the order of the reports.
