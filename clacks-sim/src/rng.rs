@@ -53,6 +53,10 @@ pub enum Purpose {
     Cut = 15,
     /// Which byte is altered, and into what.
     Altered = 16,
+    /// What roles do.
+    Role = 17,
+    /// The keys of addresses.
+    Key = 18,
 }
 
 impl Randomness {
@@ -260,6 +264,8 @@ mod tests {
             Silenced,
             Cut,
             Altered,
+            Role,
+            Key,
         ];
         assert!(all.iter().zip(1..).all(|(purpose, number)| *purpose as u64 == number));
     }

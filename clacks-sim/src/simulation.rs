@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
+use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::message_numbers;
 use crate::metrics::{Flights, Gauges, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
+use crate::node::NewNode;
 use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
@@ -86,7 +87,7 @@ impl Simulation {
     ///
     /// The first thing that is wrong with the scenario. Nothing has begun to run.
     pub fn new(scenario: &Scenario, base: &Path, options: Options) -> Result<Self, ScenarioError> {
-        let make = |config, address, seed: &_| Tower::new(config, address, seed).ok();
+        let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
         Self::with_machines(scenario, base, options, make)
     }
 }
@@ -102,7 +103,7 @@ impl<M: StateMachine> Simulation<M> {
         scenario: &Scenario,
         base: &Path,
         options: Options,
-        make: impl FnMut(Arc<Config>, Address, &Seed) -> Option<M> + Send + 'static,
+        make: impl FnMut(NewNode) -> Option<M> + Send + 'static,
     ) -> Result<Self, ScenarioError> {
         let plan = Arc::new(scenario.plan(base)?);
         let watchers = Observers::new(scenario, &plan, options);

@@ -63,15 +63,11 @@ impl StateMachine for Forgetful {
 
 /// Runs a scenario with towers all of which lose one message in so many; none at all for `u64::MAX`.
 fn run(scenario: &Scenario, loses_one_in: u64) -> Outcome {
-    let simulation = Simulation::with_machines(
-        scenario,
-        common::folder(),
-        Options::default(),
-        move |config, address, seed| {
-            let tower = Tower::new(config, address, seed).ok()?;
+    let simulation =
+        Simulation::with_machines(scenario, common::folder(), Options::default(), move |new| {
+            let tower = Tower::new(new.config, new.address, &new.seed).ok()?;
             Some(Forgetful { tower, now: Instant::ORIGIN, seen: 0, loses_one_in })
-        },
-    );
+        });
     finish(simulation.unwrap())
 }
 

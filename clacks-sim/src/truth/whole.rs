@@ -111,6 +111,13 @@ pub(super) fn plan(seed: u64, conditions: LinkConditions) -> Plan {
     let messages =
         (0..TOWERS).map(|tower| (at(1_000), Step::Enqueue { tower: TowerId(tower), count }));
     Plan {
+        keys: false,
+        addresses: crate::network::AddressBook::new(
+            TOWERS,
+            crate::network::AddressLayout::Dense,
+            Arc::default(),
+        ),
+        roles: crate::roles::Roles::default(),
         seed,
         towers: TOWERS,
         config: Arc::new(config),
@@ -182,7 +189,7 @@ fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
 
 /// Runs a plan, and sees to it that no message which was taken is shown as if it had not arrived.
 fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
-    let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
+    let make = |new: crate::node::NewNode| Tower::new(new.config, new.address, &new.seed).ok();
     let end = at(u64::try_from(plan.time.as_millis()).unwrap());
     let judge = Judge {
         truth: Truth::new(&plan, checks.clone()),
