@@ -53,10 +53,6 @@ pub enum Purpose {
     Cut = 15,
     /// Which byte is altered, and into what.
     Altered = 16,
-    /// What roles do.
-    Role = 17,
-    /// The keys of addresses.
-    Key = 18,
 }
 
 impl Randomness {
@@ -264,8 +260,6 @@ mod tests {
             Silenced,
             Cut,
             Altered,
-            Role,
-            Key,
         ];
         assert!(all.iter().zip(1..).all(|(purpose, number)| *purpose as u64 == number));
     }

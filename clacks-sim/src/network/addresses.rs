@@ -152,7 +152,7 @@ pub(super) fn ip(address: &Address) -> u32 {
 
 /// Returns the key that is proved at an address. It stays the same when a tower restarts.
 pub(super) fn key(random: &Randomness, ip: u32) -> Fingerprint {
-    let mut draws = random.draws(Purpose::Key, u64::from(ip));
+    let mut draws = random.draws(Purpose::Application, 1 << 63 | u64::from(ip));
     let mut key = [0; 32];
     for bytes in key.chunks_exact_mut(8) {
         bytes.copy_from_slice(&draws.word().to_le_bytes());

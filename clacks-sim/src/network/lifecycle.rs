@@ -129,8 +129,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
-        let draws = self.random.draws(Purpose::Role, u64::from(tower.0) << 32 | u64::from(life));
-        if let Some(endpoint) = roles::endpoint(&plan, tower, &draws) {
+        if let Some(endpoint) = roles::endpoint(&plan, tower, life) {
             return Some(Machine::Raw(Box::new(RawNode::new(endpoint))));
         }
         let new = NewNode {
@@ -145,8 +144,11 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             let key = addresses::key(&self.random, plan.addresses.ip_of(tower));
             node.tower_mut().set_identity(key);
         }
-        Some(match roles::behaviour(&plan, tower, draws) {
-            Some(behaviour) => Machine::Role(Box::new(RoleNode::new(node, behaviour))),
+        Some(match roles::behaviour(&plan, tower, life) {
+            Some(behaviour) => {
+                let now = self.local_now(tower);
+                Machine::Role(Box::new(RoleNode::new(node, behaviour, now)))
+            }
             None => Machine::Node(node),
         })
     }

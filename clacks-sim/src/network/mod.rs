@@ -276,4 +276,4 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

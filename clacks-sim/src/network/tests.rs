@@ -12,8 +12,8 @@ use crate::roles::Roles;
 use clacks_proto::{CloseReason, Config, HeldMessage, IoCause, MessageState, SendRate};
 
 #[derive(Default)]
-pub(super) struct Witness {
-    pub(super) seen: Vec<Observation>,
+pub(crate) struct Witness {
+    pub(crate) seen: Vec<Observation>,
 }
 
 impl Observer<Tower> for Witness {

@@ -81,7 +81,7 @@ impl Forge {
         if let Claims::Tower(_) = self.claims
             && let Some(former) = self.kept.insert(target, link)
         {
-            io.close(former);
+            hang_up(former, io);
         }
     }
 
@@ -99,6 +99,11 @@ impl Forge {
             }
         }
     }
+}
+
+fn hang_up(link: LinkId, io: &mut Io) {
+    io.send(link, &Frame::Goodbye { farewell: Farewell::Idle });
+    io.close(link);
 }
 
 impl Endpoint for Forge {
@@ -144,8 +149,7 @@ impl Endpoint for Forge {
             }
             Frame::Confirmed { .. } | Frame::Refused { .. } => {
                 if let (Some(_), Claims::MadeUp { .. }) = (call, self.claims) {
-                    io.send(link, &Frame::Goodbye { farewell: Farewell::Idle });
-                    io.close(link);
+                    hang_up(link, io);
                 }
             }
             _ => io.close(link),

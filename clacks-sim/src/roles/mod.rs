@@ -23,7 +23,7 @@ use clacks_proto::{Address, Config, Instant};
 use crate::network::NameKind;
 use crate::observation::TowerId;
 use crate::plan::Plan;
-use crate::rng::Draws;
+use crate::rng::{Draws, Purpose, Randomness};
 use crate::scenario::RoleKind;
 pub(crate) use raw::{Endpoint, RawNode};
 pub use spy::FirstHops;
@@ -106,10 +106,11 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    fn new(plan: &Arc<Plan>, tower: TowerId, draws: &Draws) -> Option<(Self, RoleKind)> {
+    fn new(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<(Self, RoleKind)> {
         let role = plan.roles.of(tower)?;
         let (window, config) = (role.window, Arc::clone(&role.config));
-        let (likes, draws) = (Arc::clone(&role.towers), draws.clone());
+        let likes = Arc::clone(&role.towers);
+        let draws = draws_of_life(&Randomness::new(plan.seed), tower, life);
         let setup = Self { plan: Arc::clone(plan), tower, window, config, likes, draws };
         Some((setup, role.kind.clone()))
     }
@@ -140,13 +141,19 @@ impl Setup {
     }
 }
 
+/// Returns the random numbers of a role in one life of a tower.
+fn draws_of_life(random: &Randomness, tower: TowerId, life: u32) -> Draws {
+    random.draws(Purpose::Application, u64::from(tower.0) << 32 | u64::from(life))
+}
+
+/// Returns the random numbers that choose the towers of the role with a number.
+pub(crate) fn draws_of_towers(random: &Randomness, number: usize) -> Draws {
+    random.draws(Purpose::Application, 1 << 62 | number as u64)
+}
+
 /// Returns the behaviour of a tower that departs from the protocol.
-pub(crate) fn behaviour(
-    plan: &Arc<Plan>,
-    tower: TowerId,
-    draws: Draws,
-) -> Option<Box<dyn Behaviour>> {
-    let (setup, kind) = Setup::new(plan, tower, &draws)?;
+pub(crate) fn behaviour(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<Box<dyn Behaviour>> {
+    let (setup, kind) = Setup::new(plan, tower, life)?;
     Some(match kind {
         RoleKind::Hole { share } => Box::new(hole::Hole::new(setup, share)),
         RoleKind::Colluder { share } => Box::new(hole::Colluder::new(setup, share)),
@@ -159,12 +166,8 @@ pub(crate) fn behaviour(
 }
 
 /// Returns the endpoint of a role that is no tower.
-pub(crate) fn endpoint(
-    plan: &Arc<Plan>,
-    tower: TowerId,
-    draws: &Draws,
-) -> Option<Box<dyn Endpoint>> {
-    let (setup, kind) = Setup::new(plan, tower, draws)?;
+pub(crate) fn endpoint(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<Box<dyn Endpoint>> {
+    let (setup, kind) = Setup::new(plan, tower, life)?;
     Some(match kind {
         RoleKind::Forge { names, networks, rate } => {
             Box::new(forge::Forge::new(setup, (names, networks).into(), rate))

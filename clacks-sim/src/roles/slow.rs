@@ -1,44 +1,58 @@
-//! Slow towers: they send everything late.
+//! Slow towers: they answer late.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use clacks_proto::{Action, Instant};
+use clacks_proto::{Instant, LinkId, Tower};
 
+use super::wrapper::Input;
 use super::{Behaviour, Setup, Window};
 
-/// Sends frames, answers included, after a delay.
+/// Handles everything that arrives after a delay.
 #[derive(Debug)]
 pub(super) struct Slow {
     window: Window,
     delay: Duration,
-    withheld: VecDeque<(Instant, Action)>,
+    held: VecDeque<(Instant, LinkId, Input)>,
 }
 
 impl Slow {
     pub(super) fn new(setup: &Setup, delay: Duration) -> Self {
-        Self { window: setup.window, delay, withheld: VecDeque::new() }
+        Self { window: setup.window, delay, held: VecDeque::new() }
+    }
+
+    /// Holds an input back, or returns true.
+    fn passes(&mut self, link: LinkId, input: impl FnOnce() -> Input, now: Instant) -> bool {
+        // What was held back must not be overtaken.
+        let passes = !self.window.contains(now) && self.held.is_empty();
+        if !passes {
+            self.held.push_back((now + self.delay, link, input()));
+        }
+        passes
     }
 }
 
 impl Behaviour for Slow {
-    fn on_action(&mut self, action: Action, now: Instant) -> Option<Action> {
-        let Action::Send { .. } = action else { return Some(action) };
-        if !self.window.contains(now) {
-            return Some(action);
-        }
-        self.withheld.push_back((now + self.delay, action));
-        None
+    fn on_bytes(&mut self, _: &Tower, link: LinkId, bytes: &[u8], now: Instant) -> bool {
+        self.passes(link, || Input::Bytes(bytes.to_vec()), now)
     }
 
-    fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        if self.next_wakeup()? > now {
-            return None;
-        }
-        self.withheld.pop_front().map(|(_, action)| action)
+    fn on_finished(&mut self, link: LinkId, now: Instant) -> bool {
+        self.passes(link, || Input::Finished, now)
+    }
+
+    fn on_end(&mut self, link: LinkId) {
+        self.held.retain(|(_, other, _)| *other != link);
     }
 
     fn next_wakeup(&self) -> Option<Instant> {
-        self.withheld.front().map(|(due, _)| *due)
+        self.held.front().map(|(due, ..)| *due)
+    }
+
+    fn poll_input(&mut self, now: Instant) -> Option<(LinkId, Input)> {
+        if self.next_wakeup()? > now {
+            return None;
+        }
+        self.held.pop_front().map(|(_, link, input)| (link, input))
     }
 }

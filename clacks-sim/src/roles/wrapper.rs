@@ -23,6 +23,12 @@ pub(crate) trait Behaviour: std::fmt::Debug + Send {
         true
     }
 
+    /// Sees the end of a stream. Returns whether the node gets it.
+    fn on_finished(&mut self, link: LinkId, now: Instant) -> bool {
+        let _ = (link, now);
+        true
+    }
+
     /// Forgets a link that has ended.
     fn on_end(&mut self, link: LinkId) {
         let _ = link;
@@ -33,14 +39,8 @@ pub(crate) trait Behaviour: std::fmt::Debug + Send {
         let _ = (link, frames, now);
     }
 
-    /// Withholds an action of the node (`None`), or returns it.
-    fn on_action(&mut self, action: Action, now: Instant) -> Option<Action> {
-        let _ = now;
-        Some(action)
-    }
-
-    /// Returns an action that was withheld, or another one.
-    fn poll_action(&mut self, now: Instant) -> Option<Action> {
+    /// Returns an input that was held back and that the node gets now.
+    fn poll_input(&mut self, now: Instant) -> Option<(LinkId, Input)> {
         let _ = now;
         None
     }
@@ -50,10 +50,17 @@ pub(crate) trait Behaviour: std::fmt::Debug + Send {
         None
     }
 
-    /// Acts because the timer fired.
+    /// Acts at the start, and when the timer fires.
     fn on_timer(&mut self, tower: &mut Tower, now: Instant) {
         let _ = (tower, now);
     }
+}
+
+/// An input of a link that a behaviour holds back.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    Bytes(Vec<u8>),
+    Finished,
 }
 
 /// A node whose behaviour a role changes.
@@ -66,8 +73,9 @@ pub(crate) struct RoleNode<M> {
 }
 
 impl<M: StateMachine> RoleNode<M> {
-    pub(crate) fn new(node: M, behaviour: Box<dyn Behaviour>) -> Self {
-        Self { node, behaviour, now: Instant::ORIGIN, buffer: Vec::new() }
+    pub(crate) fn new(mut node: M, mut behaviour: Box<dyn Behaviour>, now: Instant) -> Self {
+        behaviour.on_timer(node.tower_mut(), now);
+        Self { node, behaviour, now, buffer: Vec::new() }
     }
 
     pub(crate) fn inner(&self) -> &M {
@@ -92,7 +100,22 @@ impl<M: StateMachine> StateMachine for RoleNode<M> {
             Event::ConnectFailed { link, .. }
             | Event::Lost { link, .. }
             | Event::Closed { link } => self.behaviour.on_end(link),
-            Event::TimerFired => self.behaviour.on_timer(self.node.tower_mut(), now),
+            Event::Finished { link } => {
+                if !self.behaviour.on_finished(link, now) {
+                    return;
+                }
+            }
+            Event::TimerFired => {
+                self.behaviour.on_timer(self.node.tower_mut(), now);
+                while let Some((link, input)) = self.behaviour.poll_input(now) {
+                    match input {
+                        Input::Bytes(bytes) => {
+                            self.node.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+                        }
+                        Input::Finished => self.node.handle(Event::Finished { link }, now),
+                    }
+                }
+            }
             _ => {}
         }
         self.node.handle(event, now);
@@ -110,9 +133,6 @@ impl<M: StateMachine> StateMachine for RoleNode<M> {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        if let Some(action) = self.behaviour.poll_action(self.now) {
-            return Some(action);
-        }
         loop {
             let action = self.node.poll_action()?;
             if let Action::Screen { offer, from, .. } = &action
@@ -120,7 +140,7 @@ impl<M: StateMachine> StateMachine for RoleNode<M> {
             {
                 // The link may have ended meanwhile. The sender keeps the message then.
                 let _decided = self.node.tower_mut().decide(*offer, verdict, self.now);
-            } else if let Some(action) = self.behaviour.on_action(action, self.now) {
+            } else {
                 return Some(action);
             }
         }

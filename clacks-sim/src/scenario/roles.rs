@@ -12,8 +12,8 @@ use super::towers::Towers;
 use crate::network::{AddressBook, AddressLayout, MADE_UP_NETWORKS, MAX_SPREAD};
 use crate::observation::TowerId;
 use crate::plan::Group;
-use crate::rng::{Purpose, Randomness};
-use crate::roles::{RolePlan, Roles, Window};
+use crate::rng::Randomness;
+use crate::roles::{RolePlan, Roles, Window, draws_of_towers};
 use crate::text;
 
 /// The most roles of a scenario.
@@ -365,7 +365,7 @@ impl Scenario {
         number: usize,
         has_role: &[bool],
     ) -> Result<Vec<TowerId>, ScenarioError> {
-        let mut draws = Randomness::new(self.seed).draws(Purpose::Role, u64::MAX - number as u64);
+        let mut draws = draws_of_towers(&Randomness::new(self.seed), number);
         if let Towers::Share(_) | Towers::Count(_) = role.towers {
             let size = role.towers.size(self.towers) as usize;
             let mut free: Vec<u32> =
@@ -403,7 +403,11 @@ impl Scenario {
             config.screening = Screening::On { max_offers: 1_024, timeout, default };
         }
         if let RoleKind::Colluder { .. } = role.kind {
-            config.max_peers = likes.max(1);
+            if likes < 2 {
+                let problem = "must be at least two towers, which collude";
+                return Err(ScenarioError::field(format!("role.{number}.towers"), problem));
+            }
+            config.max_peers = likes - 1;
         }
         config.validate().map_err(|error| problem(error.to_string()))?;
         Ok(config)
