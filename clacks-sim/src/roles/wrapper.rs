@@ -91,34 +91,35 @@ impl<M: StateMachine> StateMachine for RoleNode<M> {
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         self.now = now;
-        match event {
+        let Self { node, behaviour, .. } = self;
+        let passes = match event {
             Event::BytesArrived { link, bytes } => {
-                if !self.behaviour.on_bytes(self.node.tower(), link, bytes, now) {
-                    return;
-                }
+                behaviour.on_bytes(node.tower(), link, bytes, now)
             }
+            Event::Finished { link } => behaviour.on_finished(link, now),
             Event::ConnectFailed { link, .. }
             | Event::Lost { link, .. }
-            | Event::Closed { link } => self.behaviour.on_end(link),
-            Event::Finished { link } => {
-                if !self.behaviour.on_finished(link, now) {
-                    return;
-                }
+            | Event::Closed { link } => {
+                behaviour.on_end(link);
+                true
             }
             Event::TimerFired => {
-                self.behaviour.on_timer(self.node.tower_mut(), now);
-                while let Some((link, input)) = self.behaviour.poll_input(now) {
-                    match input {
+                behaviour.on_timer(node.tower_mut(), now);
+                while let Some((link, input)) = behaviour.poll_input(now) {
+                    match &input {
                         Input::Bytes(bytes) => {
-                            self.node.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+                            node.handle(Event::BytesArrived { link, bytes }, now);
                         }
-                        Input::Finished => self.node.handle(Event::Finished { link }, now),
+                        Input::Finished => node.handle(Event::Finished { link }, now),
                     }
                 }
+                true
             }
-            _ => {}
+            _ => true,
+        };
+        if passes {
+            node.handle(event, now);
         }
-        self.node.handle(event, now);
     }
 
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {

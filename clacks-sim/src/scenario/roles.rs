@@ -395,7 +395,8 @@ impl Scenario {
         likes: usize,
     ) -> Result<clacks_proto::Config, ScenarioError> {
         let field = format!("role.{number}.tower");
-        let problem = |problem: String| ScenarioError::field(field.clone(), problem);
+        let problem =
+            |problem: String| ScenarioError::field(field.clone(), format!("is wrong: {problem}"));
         let mut config = overridden(&self.tower, &role.tower).map_err(problem)?.config();
         if role.kind.screens() && config.screening == Screening::Off {
             let (timeout, default) =
@@ -433,5 +434,107 @@ fn merge(base: &mut toml::Table, changes: &toml::Table) {
             (Some(toml::Value::Table(base)), toml::Value::Table(change)) => merge(base, change),
             _ => _ = base.insert(key.clone(), change.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(sections: &str) -> Result<Scenario, String> {
+        let text = format!("name = \"roles\"\ntowers = 20\ntime = \"1h\"\n{sections}");
+        let scenario = Scenario::from_toml(&text).map_err(|error| error.to_string())?;
+        scenario.check_roles().map_err(|error| error.to_string())?;
+        Ok(scenario)
+    }
+
+    fn role(keys: &str) -> Result<Scenario, String> {
+        scenario(&format!("[[role]]\ntowers = 3\n{keys}"))
+    }
+
+    #[test]
+    fn every_kind_is_written_as_it_is_read() {
+        for keys in [
+            "kind = \"hole\"\nshare = 0.1",
+            "kind = \"colluder\"\ntowers = { share = 0.2 }",
+            "kind = \"liar\"\nfrom = \"1m\"\nuntil = \"2m\"",
+            "kind = \"flood\"\nrate = 100\nsize = 1000\ntower = { send_rate = 100 }",
+            "kind = \"forge\"\nnames = \"silent\"\nrate = 0.25",
+            "kind = \"forge\"\nnames = { tower = 7 }\nnetworks = 3\nrate = 0.25",
+            "kind = \"sybil\"\nrate = 0",
+            "kind = \"spy\"",
+            "kind = \"framer\"\nframes = \"malformed\"\nrate = 1",
+            "kind = \"deaf\"",
+            "kind = \"slow\"\ndelay = \"5s\"",
+            "kind = \"slowloris\"\nconnections = 9",
+        ] {
+            let towers = if keys.contains("towers") { "" } else { "towers = 3\n" };
+            let read = scenario(&format!("[[role]]\n{towers}{keys}")).unwrap();
+            let kind = read.roles[0].kind.as_str();
+            assert!(keys.starts_with(&format!("kind = \"{kind}\"")));
+            assert_eq!(Scenario::from_toml(&read.to_toml()).unwrap(), read, "{}", read.to_toml());
+        }
+    }
+
+    #[test]
+    fn a_wrong_role_is_an_error_that_names_the_key() {
+        for (keys, problem) in [
+            ("kind = \"whole\"", "whole"),
+            ("kind = \"spy\"\nshare = 1.0", "share"),
+            ("kind = \"hole\"\nrate = 1.0", "rate"),
+            ("kind = \"flood\"", "rate"),
+            ("kind = \"hole\"\nshare = 1.5", "role.0.share is 1.5"),
+            ("kind = \"flood\"\nrate = -1.0", "role.0.rate is -1"),
+            ("kind = \"flood\"\nrate = 1.0\nsize = 100000", "role.0.size is 100000"),
+            ("kind = \"forge\"\nrate = 1.0\nnames = { tower = 20 }", "role.0.names.tower is 20"),
+            ("kind = \"sybil\"\nrate = 1.0\nnetworks = 0", "role.0.networks is 0"),
+            ("kind = \"spy\"\nfrom = \"1m\"\nuntil = \"1m\"", "role.0.until is 1m"),
+            ("kind = \"spy\"\ntower = { max_peers = 0 }", "role.0.tower"),
+            ("kind = \"spy\"\ntower = { max_pears = 1 }", "max_pears"),
+            ("kind = \"colluder\"", "role.0.towers must be at least two"),
+            ("kind = \"spy\"\n[[role]]\nkind = \"deaf\"\ntowers = [1, 3]", "role.1.towers"),
+        ] {
+            let error = role(keys).unwrap_err();
+            assert!(error.contains(problem), "{keys}: {error}");
+        }
+        let spread = "addresses = \"spread\"\n[[role]]\nkind = \"spy\"\ntowers = 30000";
+        let text = format!("name = \"roles\"\ntowers = 30001\ntime = \"1h\"\n{spread}");
+        let error = Scenario::from_toml(&text).unwrap().check_roles().unwrap_err().to_string();
+        assert!(error.starts_with("addresses is \"spread\""), "{error}");
+    }
+
+    #[test]
+    fn drawn_groups_do_not_overlap() {
+        let roles = "[[role]]\nkind = \"hole\"\ntowers = { share = 0.3 }
+            [[role]]\nkind = \"liar\"\ntowers = { count = 8 }
+            [[role]]\nkind = \"spy\"\ntowers = { share = 1.0 }";
+        let (roles, _) = scenario(roles).unwrap().plan_roles().unwrap();
+        let sizes: Vec<_> = roles.all.iter().map(|role| role.towers.len()).collect();
+        assert_eq!(sizes, [6, 8, 6]);
+        let of = |tower| roles.of(TowerId(tower)).unwrap().kind.as_str();
+        assert_eq!((0..20).filter(|tower| of(*tower) == "liar").count(), 8);
+        assert!(roles.of(TowerId(20)).is_none());
+    }
+
+    #[test]
+    fn the_towers_of_a_role_have_their_own_configuration() {
+        let base = "[tower]\nmax_message = 1000\ntimeouts = { idle = \"7s\", close = \"1s\" }\n";
+        let keys = "tower = { max_peers = 5, timeouts = { idle = \"9s\" } }";
+        let text = format!("{base}[[role]]\nkind = \"hole\"\ntowers = 3\n{keys}");
+        let (roles, _) = scenario(&text).unwrap().plan_roles().unwrap();
+        let config = &roles.all[0].config;
+        assert_eq!((config.max_peers, config.max_message), (5, 1_000));
+        let seconds = Duration::from_secs;
+        assert_eq!(config.timeouts.idle, seconds(9));
+        assert_eq!(config.timeouts.close, seconds(1));
+        assert!(config.screening != Screening::Off, "a hole decides about each message");
+    }
+
+    #[test]
+    fn each_sybil_tower_owns_its_networks() {
+        let text = "[[role]]\nkind = \"sybil\"\nrate = 1.0\nnetworks = 3\ntowers = [4, 6]";
+        let (roles, _) = scenario(text).unwrap().plan_roles().unwrap();
+        let owners: Vec<_> = roles.sybil_owners().iter().map(|tower| tower.0).collect();
+        assert_eq!(owners, [4, 4, 4, 6, 6, 6]);
     }
 }
