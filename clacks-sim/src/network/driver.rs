@@ -468,8 +468,10 @@ mod tests {
             let sender = sender.unwrap();
             assert!(from.is_none_or(|from| from == sender));
             let is_hand_over = |before: &Observation| {
-                let is_same = matches!(before.what, Observed::HandedOver { to, message: it, .. } if to == receiver && it == message);
-                before.tower == Some(sender) && is_same
+                let Observed::HandedOver { to, message: other, .. } = before.what else {
+                    return false;
+                };
+                before.tower == Some(sender) && to == receiver && other == message
             };
             assert!(seen[..place].iter().any(is_hand_over), "{observation:?}");
             receptions.push((sender, from.is_some()));

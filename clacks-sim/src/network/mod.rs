@@ -49,7 +49,7 @@ pub(crate) trait Observer<M> {
     }
 
     /// A sample is due.
-    fn sample(&mut self, snapshot: &Snapshot, world: &NetworkView<'_, M>);
+    fn sample(&mut self, snapshot: &Snapshot, view: &NetworkView<'_, M>);
 }
 
 /// A read-only view of all towers, for checkers and samplers.
