@@ -22,6 +22,13 @@ impl Epoch {
     }
 }
 
+#[cfg(feature = "simulation")]
+impl From<NonZeroU32> for Epoch {
+    fn from(number: NonZeroU32) -> Self {
+        Self(number)
+    }
+}
+
 /// Defines an id of an entry in a [`Table`](crate::table::Table).
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {

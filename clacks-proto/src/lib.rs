@@ -131,7 +131,7 @@
 //! | `tls` | `tls::SecureTower`, identities, trust | `std`, rustls, ring, rcgen |
 //! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde, serde_json, base64 |
 //! | `serde` | `Serialize` and `Deserialize` for notices, messages, ids, peers and counters | serde, base64 |
-//! | `bench`, `fuzzing` | internals for this project's benchmarks and fuzz targets; they may change at any time | |
+//! | `bench`, `fuzzing`, `simulation` | internals for this project's benchmarks, fuzz targets and simulator; they may change at any time | |
 //!
 //! # Dependencies without features
 //!

@@ -10,11 +10,13 @@ pub mod fuzzing;
 mod message_numbers;
 pub mod metrics;
 mod network;
+mod node;
 mod observation;
 mod outcome;
 mod plan;
 pub mod report;
 mod rng;
+mod roles;
 pub mod scenario;
 mod simulation;
 mod text;
@@ -24,9 +26,11 @@ pub use checkers::{Checker, DuplicationCause, Groups, LossCause, Survival, Total
 pub use distribution::{
     Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
 };
+pub use node::NewNode;
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use outcome::{Asked, Check, Measured, Outcome};
 pub use rng::{Draws, Purpose, Randomness};
+pub use roles::FirstHops;
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};
 pub use trace::{Difference, Line, TraceHash, first_difference};

@@ -7,13 +7,21 @@ use std::time::Duration;
 use clacks_proto::{Config, Instant};
 
 use crate::distribution::Distribution;
+use crate::network::AddressBook;
 use crate::observation::{Fault, TowerId};
+use crate::roles::Roles;
 
 /// Everything that a world needs to know, besides the random numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// The seed of every random number.
     pub(crate) seed: u64,
+    /// Whether towers prove keys to each other.
+    pub(crate) keys: bool,
+    /// Which address belongs to which tower.
+    pub(crate) addresses: AddressBook,
+    /// Which towers have which role.
+    pub(crate) roles: Roles,
     /// How many towers there are, living or not.
     pub(crate) towers: u32,
     /// How each of them behaves.

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Tower};
+use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::checkers::Checkers;
 use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
+use crate::node::NewNode;
 use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
@@ -99,7 +100,7 @@ impl Simulation {
     ///
     /// The first thing that is wrong with the scenario. Nothing has begun to run.
     pub fn new(scenario: &Scenario, base: &Path, options: Options) -> Result<Self, ScenarioError> {
-        let make = |config, address, seed: &_| Tower::new(config, address, seed).ok();
+        let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
         Self::with_machines(scenario, base, options, make)
     }
 }
@@ -115,7 +116,7 @@ impl<M: StateMachine> Simulation<M> {
         scenario: &Scenario,
         base: &Path,
         options: Options,
-        make: impl FnMut(Arc<Config>, Address, &Seed) -> Option<M> + Send + 'static,
+        make: impl FnMut(NewNode) -> Option<M> + Send + 'static,
     ) -> Result<Self, ScenarioError> {
         let plan = Arc::new(scenario.plan(base)?);
         let keep_going = options.keep_going;
@@ -202,14 +203,19 @@ impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
         let end = Instant::ORIGIN + plan.time;
         let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
+        let mut series = Series::new(Series::DEFAULT_CAPACITY, calm_from);
+        for tower in plan.roles.towers() {
+            let role = plan.roles.of(tower).map_or("", |role| role.kind.as_str());
+            series.set_role(tower, role);
+        }
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
             observations: 0,
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
-            checkers: Checkers::new(plan, &scenario.checks, &[]),
-            series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
+            checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
+            series,
             message_trace: options
                 .message_trace
                 .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))

@@ -12,7 +12,7 @@ use clacks_proto::{
     Verdict as Decision, Wakeup,
 };
 use clacks_sim::scenario::{Calm, Checks, Fault, Rate, ScreeningKnob, Shape, Towers, Verdict};
-use clacks_sim::{Checker, LossCause, Options, Outcome, Scenario, Simulation, Survival};
+use clacks_sim::{Checker, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival};
 use common::{finish, seconds};
 
 fn run(scenario: &Scenario) -> Outcome {
@@ -171,8 +171,8 @@ impl StateMachine for Application {
 fn an_application_may_enqueue_reject_replace_and_swallow_messages() {
     let mut scenario = screening(network(6, 600), Verdict::Accept);
     scenario.link.broken = 0.01;
-    let make = |config, address, seed: &_| {
-        let tower = Tower::new(config, address, seed).ok()?;
+    let make = |new: NewNode| {
+        let tower = Tower::new(new.config, new.address, &new.seed).ok()?;
         let (now, next) = (Instant::ORIGIN, Instant::ORIGIN + seconds(30));
         Some(Application { tower, now, next, offers: Vec::new(), seen: 0 })
     };

@@ -11,7 +11,7 @@ use bytes::BufMut;
 use clacks_proto::wire::{Decoder, Frame, MAX_BODY, RefusedReason};
 use clacks_proto::{Action, Event, Instant, LinkId, Refusal, StateMachine, Tower, Verdict, Wakeup};
 use clacks_sim::scenario::{Scenario, ScreeningKnob};
-use clacks_sim::{Checker, Options, Outcome, Simulation};
+use clacks_sim::{Checker, NewNode, Options, Outcome, Simulation};
 use common::{finish, judge};
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 
@@ -77,8 +77,8 @@ impl StateMachine for Forgetful {
 
 /// Runs a scenario with towers that lose one message in a number; none for `u64::MAX`.
 fn run(scenario: &Scenario, loses_one_in: u64, options: Options) -> Outcome {
-    let make = move |config, address, seed: &_| {
-        let tower = Tower::new(config, address, seed).ok()?;
+    let make = move |new: NewNode| {
+        let tower = Tower::new(new.config, new.address, &new.seed).ok()?;
         Some(Forgetful { tower, now: Instant::ORIGIN, seen: 0, loses_one_in })
     };
     finish(Simulation::with_machines(scenario, common::folder(), options, make).unwrap())

@@ -9,7 +9,10 @@ use crate::ids::Fingerprint;
 use crate::time::Instant;
 use crate::wire::{Farewell, Hello, VERSION};
 
-#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS agrees on dialects"))]
+#[cfg_attr(
+    not(any(feature = "tls", feature = "simulation")),
+    allow(dead_code, reason = "only TLS agrees on dialects")
+)]
 impl Link {
     /// Begins the handshake on a connection.
     pub(super) fn begin_handshake(&mut self, local: &Local, now: Instant) -> LinkEvent<'static> {

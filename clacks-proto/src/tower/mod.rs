@@ -19,9 +19,11 @@ mod screening;
 pub mod selector;
 mod sender;
 mod shutdown;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod snapshot;
 mod status;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "simulation"))]
 mod tls;
 
 use alloc::boxed::Box;
@@ -62,7 +64,7 @@ pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
 pub use snapshot::PeerRecord;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "simulation"))]
 pub(crate) use tls::TlsHandshake;
 
 /// A tower in clear text: a queue of messages, a table of peers, and links to some of them.

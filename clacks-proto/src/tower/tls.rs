@@ -1,9 +1,15 @@
 //! The interface between a tower and the TLS layer around it.
 
 use super::Tower;
-use crate::error::{CloseReason, TlsFailure};
-use crate::event::{Action, CloseMode, Dialect, Notice};
-use crate::ids::{Fingerprint, LinkId, PeerId};
+use crate::error::CloseReason;
+#[cfg(feature = "tls")]
+use crate::error::TlsFailure;
+#[cfg(feature = "tls")]
+use crate::event::Action;
+use crate::event::{CloseMode, Dialect, Notice};
+#[cfg(feature = "tls")]
+use crate::ids::PeerId;
+use crate::ids::{Fingerprint, LinkId};
 use crate::link::Doubt;
 
 /// What a TLS handshake has agreed on and proved.
@@ -21,20 +27,6 @@ impl Tower {
     pub(crate) fn set_tls(&mut self, identity: Fingerprint, speaks_http: bool) {
         self.local.identity = Some(alloc::boxed::Box::new(identity));
         self.local.speaks_http = speaks_http;
-    }
-
-    /// Returns the peer that a link dials.
-    pub(crate) fn dialled_peer(&self, link: LinkId) -> Option<PeerId> {
-        self.links.get(link)?.dialled()
-    }
-
-    /// Asks the driver to send on a link, whether the link itself has something to send or not.
-    pub(crate) fn request_send(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_link_mut(id)
-            && !core::mem::replace(&mut link.session_mut().send_queued, true)
-        {
-            self.actions.push(Action::Send { link: id });
-        }
     }
 
     /// Handles what a TLS handshake has agreed on and proved, before the first plaintext.
@@ -57,6 +49,23 @@ impl Tower {
             });
         }
         self.advance();
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Tower {
+    /// Returns the peer that a link dials.
+    pub(crate) fn dialled_peer(&self, link: LinkId) -> Option<PeerId> {
+        self.links.get(link)?.dialled()
+    }
+
+    /// Asks the driver to send on a link, whether the link itself has something to send or not.
+    pub(crate) fn request_send(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_link_mut(id)
+            && !core::mem::replace(&mut link.session_mut().send_queued, true)
+        {
+            self.actions.push(Action::Send { link: id });
+        }
     }
 
     /// Closes a link because TLS failed. The alert is flushed.

@@ -89,7 +89,7 @@ impl StatusChanges {
         found: &mut Violations,
     ) {
         let Followed { life, clock, has_forgotten } = self.followed[tower.0 as usize];
-        let report = Report { status: to, at: clock.says(at.as_nanos()), life };
+        let report = Report { status: to, at: clock.time(at.as_nanos()), life };
         let key = u64::from(tower.0) << 32 | u64::from(peer.0);
         let before = self.reports.insert(key, report).filter(|before| before.life == life);
         let Some(before) = before else { return };

@@ -1,14 +1,15 @@
-//! Connections between towers, and the segments that are on their way.
+//! The tables of connections and of segments on their way. Slots are reused.
 
 use std::collections::VecDeque;
 
-use clacks_proto::LinkId;
+use clacks_proto::{IoCause, LinkId};
 
 use crate::observation::TowerId;
 
-const NOWHERE: u32 = u32::MAX;
+/// The other end of a connection to an address without a tower.
+pub(super) const NOBODY: TowerId = TowerId(u32::MAX);
 
-/// One of the two ends of a connection: who dialled, or who was dialled.
+/// One of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Dialler,
@@ -22,141 +23,180 @@ impl Side {
             Self::Dialled => Self::Dialler,
         }
     }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Dialler => 0,
+            Self::Dialled => 1,
+        }
+    }
 }
 
-/// An end of a connection, as a tower's table of links knows it.
+/// The id of an end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndId {
     pub(super) connection: u32,
     pub(super) side: Side,
 }
 
+impl EndId {
+    pub(super) fn other(self) -> Self {
+        Self { connection: self.connection, side: self.side.other() }
+    }
+}
+
 /// A connection, from the dial until both ends are closed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Connection {
-    /// How often this place has been used before: segments of an earlier connection mean nothing any more.
+    /// How often the slot was used before. Segments of an earlier connection are dropped.
     pub(super) epoch: u32,
-    /// Which of its dials the dialler made with it. Together they name the connection's random numbers.
-    pub(super) dial: u32,
-    pub(super) ends: [End; 2],
+    /// The number of the dial among all dials of the dialler.
+    dial: u32,
+    ends: [End; 2],
 }
 
 /// One end of a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct End {
     pub(super) tower: TowerId,
-    /// The tower's name for it; `None` while it is not accepted, and once it is closed.
+    /// The address under which the tower takes part, as a number.
+    pub(super) ip: u32,
+    /// `None` before the tower has accepted the connection, and after it has closed it.
     pub(super) link: Option<LinkId>,
     /// The bytes that leave here.
     pub(super) flow: Flow,
 }
 
-/// Bytes that wait, and how many messages are in each piece.
-type Backlog = VecDeque<(Vec<u8>, u32)>;
-
 /// One direction of a connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Flow {
-    /// How long bytes take, without jitter...
+    /// How long bytes take, without jitter, since the conditions changed for the
+    /// `conditions`-th time.
     pub(super) latency: u64,
-    /// When the last segment arrives. None arrives earlier than the one before.
+    /// When the last segment arrives. No later segment arrives earlier.
     pub(super) arrives: u64,
-    /// When the last byte has left, with a bandwidth.
-    pub(super) free_at: u64,
-    /// Segments so far: the counter of its random numbers.
+    /// What only paths with a bandwidth or a capacity need.
+    pub(super) shaping: Option<Box<Shaping>>,
+    /// The number of segments so far. It is the counter of the flow's random numbers.
     pub(super) segments: u32,
     /// Bytes on their way.
     pub(super) bytes: u32,
-    /// ...in which weather: how often it had changed.
     pub(super) conditions: u32,
-    /// What becomes of the bytes.
-    pub(super) state: FlowState,
-    /// The tower wants to close it once all has left.
-    pub(super) closes: bool,
-    /// Segments that wait because the path is full, oldest first, and how many messages are in each. Rare.
-    pub(super) backlog: Option<Box<Backlog>>,
+    /// All further bytes vanish: the connection is lost or fell silent. TCP would wait for the
+    /// missing bytes for ever.
+    pub(super) vanishes: bool,
 }
 
-/// What becomes of the bytes of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum FlowState {
-    /// They arrive.
-    #[default]
-    Runs,
-    /// They vanish: the connection is lost, or it fell silent. TCP would wait for the missing ones for ever.
-    Vanishes,
+/// The state of a flow on a path with limits.
+#[derive(Debug, Default)]
+pub(super) struct Shaping {
+    /// When the last byte has left.
+    pub(super) free_at: u64,
+    /// The tower wants to close the connection when all bytes have left.
+    pub(super) closes: bool,
+    /// Segments that wait because the path is full, oldest first, each with its number of messages.
+    pub(super) backlog: VecDeque<(Vec<u8>, u32)>,
+}
+
+impl Flow {
+    /// Returns whether bytes wait for room on the path.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.shaping.as_ref().is_some_and(|shaping| !shaping.backlog.is_empty())
+    }
+
+    /// Returns when the last byte has left.
+    pub(super) fn free_at(&self) -> u64 {
+        self.shaping.as_ref().map_or(0, |shaping| shaping.free_at)
+    }
 }
 
 impl Connection {
-    pub(super) fn end(&mut self, side: Side) -> &mut End {
-        match side {
-            Side::Dialler => &mut self.ends[0],
-            Side::Dialled => &mut self.ends[1],
-        }
+    pub(super) fn end(&self, side: Side) -> &End {
+        &self.ends[side.index()]
     }
 
-    pub(super) fn at(&self, side: Side) -> &End {
-        match side {
-            Side::Dialler => &self.ends[0],
-            Side::Dialled => &self.ends[1],
-        }
+    pub(super) fn end_mut(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side.index()]
     }
 
-    /// What names its random numbers.
+    /// Returns the subject of the connection's random numbers.
     pub(super) fn subject(&self) -> u64 {
         u64::from(self.ends[0].tower.0) << 32 | u64::from(self.dial)
     }
 }
 
-/// All connections. Places are used again.
+/// All connections.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    places: Vec<Connection>,
-    vacant: Vec<u32>,
+    slots: Vec<Connection>,
+    free: Vec<u32>,
 }
 
 impl Connections {
-    /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.places.len() - self.vacant.len()
+        self.slots.len() - self.free.len()
     }
 
-    /// A new connection, of which only the dialler knows.
-    pub(super) fn open(&mut self, from: TowerId, link: LinkId, to: TowerId, dial: u32) -> u32 {
-        let end = |tower, link| End { tower, link, flow: Flow::default() };
-        let ends = [end(from, Some(link)), end(to, None)];
-        match self.vacant.pop() {
-            Some(place) => {
-                let connection = &mut self.places[place as usize];
-                (connection.dial, connection.ends) = (dial, ends);
-                place
+    /// Adds a connection that only its dialler knows of.
+    pub(super) fn open(
+        &mut self,
+        (from, from_ip, link): (TowerId, u32, LinkId),
+        (to, to_ip): (TowerId, u32),
+        dial: u32,
+    ) -> EndId {
+        let end = |tower, ip, link| End { tower, ip, link, flow: Flow::default() };
+        let ends = [end(from, from_ip, Some(link)), end(to, to_ip, None)];
+        let connection = match self.free.pop() {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                (slot.dial, slot.ends) = (dial, ends);
+                index
             }
             None => {
-                self.places.push(Connection { epoch: 0, dial, ends });
-                u32::try_from(self.places.len() - 1).unwrap_or(NOWHERE)
+                self.slots.push(Connection { epoch: 0, dial, ends });
+                index_of_last(&self.slots)
             }
-        }
+        };
+        EndId { connection, side: Side::Dialler }
     }
 
-    pub(super) fn get(&mut self, place: u32) -> &mut Connection {
-        &mut self.places[place as usize]
+    pub(super) fn get(&self, connection: u32) -> &Connection {
+        &self.slots[connection as usize]
     }
 
-    /// The connection that a segment belongs to, unless that has ended.
-    pub(super) fn of(&mut self, segment: &Segment) -> Option<&mut Connection> {
-        let connection = self.places.get_mut(segment.connection as usize)?;
+    pub(super) fn end(&self, end: EndId) -> &End {
+        self.get(end.connection).end(end.side)
+    }
+
+    pub(super) fn end_mut(&mut self, end: EndId) -> &mut End {
+        self.slots[end.connection as usize].end_mut(end.side)
+    }
+
+    pub(super) fn flow(&mut self, end: EndId) -> &mut Flow {
+        &mut self.end_mut(end).flow
+    }
+
+    /// Returns the towers at an end and at the other end.
+    pub(super) fn towers(&self, end: EndId) -> (TowerId, TowerId) {
+        let connection = self.get(end.connection);
+        (connection.end(end.side).tower, connection.end(end.side.other()).tower)
+    }
+
+    /// Returns the connection of a segment, unless the connection has ended.
+    pub(super) fn of(&self, segment: &Segment) -> Option<&Connection> {
+        let connection = self.slots.get(segment.end.connection as usize)?;
         (connection.epoch == segment.epoch).then_some(connection)
     }
 
-    /// Frees a place once both ends are closed.
-    pub(super) fn vacate(&mut self, place: u32) {
-        let connection = &mut self.places[place as usize];
+    /// Frees the slot of a connection if both ends are closed.
+    pub(super) fn free_if_closed(&mut self, index: u32) {
+        let connection = &mut self.slots[index as usize];
         if connection.ends.iter().all(|end| end.link.is_none()) {
             connection.epoch = connection.epoch.wrapping_add(1);
             for end in &mut connection.ends {
-                end.flow.backlog = None;
+                end.flow.shaping = None;
             }
-            self.vacant.push(place);
+            self.free.push(index);
         }
     }
 }
@@ -164,30 +204,33 @@ impl Connections {
 /// Something on its way along a connection.
 #[derive(Debug)]
 pub(super) struct Segment {
-    pub(super) connection: u32,
+    /// The end to which the segment goes.
+    pub(super) end: EndId,
+    /// The epoch of the connection.
     pub(super) epoch: u32,
-    /// Where it goes.
-    pub(super) to: Side,
-    pub(super) what: Load,
-    /// How many messages are in it.
+    pub(super) content: Content,
+    /// The number of messages in the bytes.
     pub(super) messages: u32,
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a segment is.
+/// The content of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Load {
+pub(super) enum Content {
     /// A dial.
     Syn,
-    /// The answer to it: somebody is there.
+    /// The answer of a machine that accepts dials.
     SynAck,
-    /// The answer to it: nobody is there, or nobody may be reached.
-    Refusal(clacks_proto::IoCause),
-    /// The tower behind an answered dial is asked for a link now: it was paused before.
+    /// The answer to a dial that failed.
+    Refusal(IoCause),
+    /// The machine has answered a dial, and now its tower is asked to accept the connection. The
+    /// tower was paused before.
     Accept,
     /// Bytes.
     Bytes,
-    /// No more bytes.
+    /// Bytes of which one was altered.
+    Corrupted,
+    /// The end of the bytes.
     Fin,
     /// The connection is broken.
     Reset,
@@ -195,59 +238,65 @@ pub(super) enum Load {
     Room,
 }
 
-/// The segments on their way. Places and their buffers are used again.
+/// The segments on their way.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
-    places: Vec<Segment>,
-    vacant: Vec<u32>,
+    slots: Vec<Segment>,
+    free: Vec<u32>,
 }
 
-/// A buffer that grew beyond this is given back: it was one of a few.
-const USUAL: usize = 4_096;
+/// A buffer with a larger capacity is freed (guess: few messages are longer).
+const MAX_KEPT_BUFFER: usize = 4_096;
 
 impl Segments {
-    /// Sends something on its way; its bytes are put into it afterwards.
-    pub(super) fn add(
-        &mut self,
-        connection: u32,
-        epoch: u32,
-        to: Side,
-        what: Load,
-    ) -> (u32, &mut Segment) {
-        let place = match self.vacant.pop() {
-            Some(place) => place,
+    /// Adds a segment without bytes.
+    pub(super) fn add(&mut self, end: EndId, epoch: u32, content: Content) -> (u32, &mut Segment) {
+        let index = match self.free.pop() {
+            Some(index) => index,
             None => {
-                let bytes = Vec::new();
-                self.places.push(Segment { connection, epoch, to, what, messages: 0, bytes });
-                u32::try_from(self.places.len() - 1).unwrap_or(NOWHERE)
+                self.slots.push(Segment { end, epoch, content, messages: 0, bytes: Vec::new() });
+                index_of_last(&self.slots)
             }
         };
-        let segment = &mut self.places[place as usize];
-        (segment.connection, segment.epoch, segment.to) = (connection, epoch, to);
-        (segment.what, segment.messages) = (what, 0);
+        let segment = &mut self.slots[index as usize];
+        (segment.end, segment.epoch, segment.content) = (end, epoch, content);
+        segment.messages = 0;
         segment.bytes.clear();
-        (place, segment)
+        (index, segment)
     }
 
-    pub(super) fn get(&self, place: u32) -> &Segment {
-        &self.places[place as usize]
+    pub(super) fn get(&self, index: u32) -> &Segment {
+        &self.slots[index as usize]
     }
 
-    /// Its messages are on the wire no more.
-    pub(super) fn clear_messages(&mut self, place: u32) {
-        self.places[place as usize].messages = 0;
+    /// Returns the number of messages in a segment, and sets it to zero.
+    pub(super) fn take_messages(&mut self, index: u32) -> u32 {
+        std::mem::take(&mut self.slots[index as usize].messages)
     }
 
-    /// Takes the bytes out, to be given back with [`Self::remove`].
-    pub(super) fn take_bytes(&mut self, place: u32) -> Vec<u8> {
-        std::mem::take(&mut self.places[place as usize].bytes)
+    /// Takes the bytes out. [`Self::remove`] takes the buffer back.
+    pub(super) fn take_bytes(&mut self, index: u32) -> Vec<u8> {
+        std::mem::take(&mut self.slots[index as usize].bytes)
     }
 
-    /// Frees a place.
-    pub(super) fn remove(&mut self, place: u32, buffer: Vec<u8>) {
-        if buffer.capacity() <= USUAL {
-            self.places[place as usize].bytes = buffer;
+    pub(super) fn remove(&mut self, index: u32, buffer: Vec<u8>) {
+        if buffer.capacity() <= MAX_KEPT_BUFFER {
+            self.slots[index as usize].bytes = buffer;
         }
-        self.vacant.push(place);
+        self.free.push(index);
+    }
+}
+
+fn index_of_last<T>(slots: &[T]) -> u32 {
+    u32::try_from(slots.len() - 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_connection_is_small() {
+        assert_eq!((size_of::<Connection>(), size_of::<Segment>()), (120, 48));
     }
 }

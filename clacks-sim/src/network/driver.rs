@@ -1,33 +1,41 @@
-//! Drives one tower: events in, actions out, its notices told.
+//! Drives one tower: passes events in, carries out actions, and observes notices.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use clacks_proto::wire::{Decoder, Frame, MAX_BODY};
+use clacks_proto::wire::Attempt;
 use clacks_proto::{
-    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Notice, StateMachine,
+    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, MessageState, Nonce, Notice,
+    OfferId, StateMachine,
 };
 
-use super::connection::{EndId, Load};
+use super::addresses::{self, Destination};
+use super::connection::{Content, EndId, NOBODY};
 use super::{Due, Network, Observer};
-use crate::observation::{Observed, Origin, TowerId};
+use crate::observation::{MessageId, Observed, Origin, TowerId};
 
-/// Where inbound connections seem to come from. It decides nothing.
-const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// A message under screening, and the tower that sent it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offered {
+    offer: OfferId,
+    message: MessageId,
+    sender: TowerId,
+}
 
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
-    /// Tells a tower what happened to one of its links.
-    pub(super) fn tell(&mut self, tower: TowerId, event: Event<'_>) {
+    /// Passes an event to a tower.
+    pub(super) fn pass(&mut self, tower: TowerId, event: Event<'_>) {
         let node = &mut self.nodes[tower.0 as usize];
-        let now = node.clock(self.now);
+        let now = node.local_time(self.now);
         if let Some(machine) = &mut node.machine {
             machine.handle(event, now);
         }
     }
 
-    /// Carries out all that a tower asks for, and sees when it wants to be woken.
+    /// Carries out all actions of a tower, and schedules its next wake-up.
     pub(super) fn settle(&mut self, tower: TowerId) {
-        let mut undelivered = None;
-        let messages = self.names.len();
+        let mut left = None;
+        let messages = self.numbers.len();
         while let Some(machine) = &mut self.nodes[tower.0 as usize].machine
             && let Some(action) = machine.poll_action()
         {
@@ -35,34 +43,39 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
                 Action::Connect { link, address } => self.dial(tower, link, &address),
                 Action::Send { link } => self.transmit(tower, link),
                 Action::Close { link, how, .. } => self.close(tower, link, how),
-                Action::Notify(Notice::ShutDown { left }) => undelivered = Some(left),
+                Action::Notify(Notice::ShutDown { left: undelivered }) => left = Some(undelivered),
                 Action::Notify(notice) => self.on_notice(tower, &notice),
                 _ => {}
             }
         }
         if let Some(machine) = &self.nodes[tower.0 as usize].machine {
-            self.watch.after(Instant::from_nanos(self.now), tower, machine);
-            self.want(tower);
-            let has_made_messages = self.names.len() > messages;
+            if let Some(node) = machine.node() {
+                self.watch.after(Instant::from_nanos(self.now), tower, node);
+            }
+            self.schedule_wakeup(tower);
+            let has_made_messages = self.numbers.len() > messages;
             self.update_offers(tower, has_made_messages);
         }
-        if let Some(undelivered) = undelivered {
+        if let Some(undelivered) = left {
             self.on_left(tower, undelivered);
         }
     }
 
     fn on_notice(&mut self, tower: TowerId, notice: &Notice) {
-        let addresses = self.addresses;
-        let number_of = |address: &Address| addresses.number_of(address);
+        // The status of a peer is that of one address. A hand-over goes to a tower, whichever of
+        // its addresses was dialled.
+        let plan = Arc::clone(&self.plan);
+        let peer_at = |address: &Address| plan.addresses.tower_at(address);
+        let responder_at = |address: &Address| plan.addresses.responder_at(address);
         let what = match *notice {
-            Notice::TowerDiscovered { ref peer } => Observed::Discovered { peer: number_of(peer) },
+            Notice::TowerDiscovered { ref peer } => Observed::Discovered { peer: peer_at(peer) },
             Notice::StatusChanged { ref peer, from, to, reason } => {
-                Observed::StatusChanged { peer: number_of(peer), from, to, reason }
+                Observed::StatusChanged { peer: peer_at(peer), from, to, reason }
             }
             Notice::TowerForgotten { .. } => Observed::Forgot,
             Notice::MessageReceived { ref from, nonce, coalesced, .. } => {
-                let from = from.as_ref().and_then(number_of);
-                let message = self.message_of(self.speaker.unwrap_or(tower), nonce);
+                let from = from.as_ref().and_then(responder_at);
+                let message = self.message_of(self.sender.unwrap_or(tower), nonce);
                 let sender = self.sender_of(tower, message);
                 let message = Some(message);
                 let received = Observed::Received { from, sender, message };
@@ -82,34 +95,44 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             }
             Notice::MessageDelivered { id, ref to, nonce, .. } => {
                 let message = self.message_of(tower, nonce);
-                let what = Observed::Delivered { to: number_of(to), message: Some(message) };
-                let machine = self.nodes[tower.0 as usize].machine.as_ref();
-                if machine.is_some_and(|machine| machine.tower().message(id).is_some()) {
+                let machine = self.nodes[tower.0 as usize].tower();
+                if machine.is_some_and(|machine| machine.message(id).is_some()) {
                     self.see(tower, Observed::CopyKept { message });
                 }
-                what
+                Observed::Delivered { to: responder_at(to), message: Some(message) }
             }
-            Notice::Announced { ref to } => Observed::Announced { to: number_of(to) },
+            Notice::Announced { ref to } => Observed::Announced { to: responder_at(to) },
             Notice::LinkClosed { ref peer, reason, .. } => {
-                Observed::LinkClosed { peer: peer.as_ref().and_then(number_of), reason }
+                Observed::LinkClosed { peer: peer.as_ref().and_then(responder_at), reason }
             }
             Notice::Missed { count } => Observed::Missed { count },
-            // Nothing proves keys here, and the end of a shutdown is told apart.
             _ => return,
         };
         self.see(tower, what);
     }
 
     fn dial(&mut self, tower: TowerId, link: LinkId, address: &Address) {
-        let to = self.addresses.number_of(address);
+        let destination = self.plan.addresses.destination(address);
+        let to = match destination {
+            Destination::Tower(to) => Some(to),
+            _ => None,
+        };
         self.see(tower, Observed::Dialled { to });
-        self.nodes[tower.0 as usize].dials += 1;
-        match to {
-            Some(to) => self.send_dial(tower, link, to),
-            None => {
-                // An address that some altered byte made up: nobody is there.
-                self.see(tower, Observed::ConnectFailed { to: None, cause: IoCause::Unreachable });
-                self.tell(tower, Event::ConnectFailed { link, cause: IoCause::Unreachable });
+        let own_ip = self.plan.addresses.ip_of(tower);
+        let node = self.node(tower);
+        node.dials += 1;
+        let ip = node.machine.as_ref().map_or(own_ip, |machine| machine.ip(link, own_ip));
+        match destination {
+            Destination::Tower(to) => {
+                self.send_dial((tower, ip, link), (to, addresses::ip(address)));
+            }
+            Destination::Refusing => self.send_dial((tower, ip, link), (NOBODY, 0)),
+            // The tower gives up after a time-out of its own.
+            Destination::Silent => {}
+            Destination::Unreachable => {
+                let cause = IoCause::Unreachable;
+                self.see(tower, Observed::ConnectFailed { to, cause });
+                self.pass(tower, Event::ConnectFailed { link, cause });
             }
         }
     }
@@ -129,188 +152,369 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Sends all that a tower has for a link.
     fn transmit(&mut self, tower: TowerId, link: LinkId) {
         let Some(end) = self.end_of(tower, link) else { return };
-        let mut bytes = std::mem::take(&mut self.scratch);
+        let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         if let Some(machine) = &mut self.nodes[tower.0 as usize].machine {
             while machine.transmit(link, &mut bytes) > 0 {}
         }
         if !bytes.is_empty() {
-            let to = self.connections.get(end.connection).at(end.side.other()).tower;
+            let (_, to) = self.connections.towers(end);
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             self.see(tower, Observed::Sent { to, bytes: length });
             self.send_bytes(end, &bytes);
         }
-        self.scratch = bytes;
+        self.buffer = bytes;
     }
 
     fn close(&mut self, tower: TowerId, link: LinkId, how: CloseMode) {
         let Some(end) = self.end_of(tower, link) else {
-            return self.tell(tower, Event::Closed { link });
+            return self.pass(tower, Event::Closed { link });
         };
         if how == CloseMode::Flush {
             self.transmit(tower, link);
-            let connection = self.connections.get(end.connection);
-            let flow = &mut connection.end(end.side).flow;
-            if flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
-                flow.closes = true;
+            let flow = self.connections.flow(end);
+            if flow.has_backlog()
+                && let Some(shaping) = &mut flow.shaping
+            {
+                shaping.closes = true;
                 return;
             }
         }
-        self.finish(end, how);
+        self.close_end(end, how);
     }
 
     /// Closes an end: at once, or with all that was sent on its way.
-    pub(super) fn finish(&mut self, end: EndId, how: CloseMode) {
-        let connection = self.connections.get(end.connection);
-        let (own, other) = (connection.at(end.side), connection.at(end.side.other()));
-        let (tower, with) = (own.tower, other.tower);
-        let Some(link) = own.link else { return };
-        let load = match how {
-            CloseMode::Flush => Load::Fin,
-            CloseMode::Abort => Load::Reset,
+    pub(super) fn close_end(&mut self, end: EndId, how: CloseMode) {
+        let (tower, with) = self.connections.towers(end);
+        let Some(link) = self.connections.end(end).link else { return };
+        let content = match how {
+            CloseMode::Flush => Content::Fin,
+            CloseMode::Abort => Content::Reset,
         };
-        self.send_control(end, load);
+        self.send_control(end, content);
         self.release(end);
-        self.see(tower, Observed::Closed { with: Some(with) });
-        self.tell(tower, Event::Closed { link });
+        self.see(tower, Observed::Closed { with: Some(with).filter(|with| *with != NOBODY) });
+        self.pass(tower, Event::Closed { link });
     }
 
-    /// An end is closed: its tower knows nothing of it any more.
-    pub(super) fn release(&mut self, end: EndId) {
-        let own = self.connections.get(end.connection).end(end.side);
+    /// Removes an end from its tower.
+    fn release(&mut self, end: EndId) {
+        let own = self.connections.end_mut(end);
         let tower = own.tower;
         if let Some(link) = own.link.take() {
             self.set_end(tower, link, None);
-            self.connections.vacate(end.connection);
+            self.connections.free_if_closed(end.connection);
         }
     }
 
-    /// Something has arrived at an end of a connection.
-    pub(super) fn on_arrival(&mut self, place: u32) {
-        let segment = self.segments.get(place);
-        let (to, what) = (segment.to, segment.what);
-        let connection_place = segment.connection;
-        let Some(connection) = self.connections.of(segment) else {
-            return self.drop_segment(place);
-        };
-        let end = EndId { connection: connection_place, side: to };
-        let (own, other) = (connection.at(to), connection.at(to.other()));
-        let (tower, link, with) = (own.tower, own.link, other.tower);
-        let node = &mut self.nodes[tower.0 as usize];
-        // A stopped process does not stop its machine from answering dials, and from sending what was written before.
+    /// Handles a segment that arrives.
+    pub(super) fn on_arrival(&mut self, index: u32) {
+        let segment = self.segments.get(index);
+        let (end, content) = (segment.end, segment.content);
+        if self.connections.of(segment).is_none() {
+            return self.drop_segment(index);
+        }
+        let (tower, with) = self.connections.towers(end);
+        let link = self.connections.end(end).link;
+        let node = self.node(tower);
+        // The machine of a stopped process still answers dials, and sends what was written before.
         let is_paused = node.is_paused;
-        if is_paused && what != Load::Syn && what != Load::Room {
-            return node.park(Due::Arrival(place));
+        if is_paused && content != Content::Syn && content != Content::Room {
+            return node.park(Due::Arrival(index));
         }
         self.snapshot.events += 1;
-        match (what, link) {
-            (Load::Bytes, Some(link)) => {
-                self.on_bytes(place, end, tower, link, with);
-                self.speaker = Some(with);
+        match (content, link) {
+            (Content::Bytes, Some(link)) => {
+                self.on_bytes(index, end, link);
+                self.sender = Some(with);
                 self.settle(tower);
-                self.speaker = None;
+                self.sender = None;
                 return;
             }
-            (Load::Bytes | Load::SynAck, None) => {
-                // A machine that is there knows nothing of this connection, and says so.
-                if !self.nodes[tower.0 as usize].is_unanswering {
-                    self.send_control(end, Load::Reset);
+            (Content::Corrupted, Some(link)) => {
+                // TLS notices an altered byte: the receiver closes the connection.
+                self.send_control(end, Content::Reset);
+                self.on_reset(end, link);
+            }
+            (Content::Bytes | Content::Corrupted | Content::SynAck, None) => {
+                // A machine that is there resets a connection that it does not know.
+                if !self.node(tower).is_unanswering {
+                    self.send_control(end, Content::Reset);
                 }
-                return self.drop_segment(place);
+                return self.drop_segment(index);
             }
-            (Load::Syn, _) => self.on_dial(end, tower, with),
-            (Load::Accept, _) => self.accept(end, tower, with),
-            (Load::SynAck, Some(link)) => {
+            (Content::Syn, _) => self.on_dial(end),
+            (Content::Accept, _) => self.accept(end),
+            (Content::SynAck, Some(link)) => {
                 self.see(tower, Observed::Connected { to: with });
-                self.tell(tower, Event::Connected { link });
+                self.pass(tower, Event::Connected { link });
+                self.identify(end, link);
             }
-            (Load::Refusal(cause), Some(link)) => {
+            (Content::Refusal(cause), Some(link)) => {
                 self.release(end);
-                self.see(tower, Observed::ConnectFailed { to: Some(with), cause });
-                self.tell(tower, Event::ConnectFailed { link, cause });
+                let to = Some(with).filter(|with| *with != NOBODY);
+                self.see(tower, Observed::ConnectFailed { to, cause });
+                self.pass(tower, Event::ConnectFailed { link, cause });
             }
-            (Load::Fin, Some(link)) => {
+            (Content::Fin, Some(link)) => {
                 self.see(tower, Observed::Finished { from: with });
-                self.tell(tower, Event::Finished { link });
+                self.pass(tower, Event::Finished { link });
             }
-            (Load::Reset, Some(link)) => {
-                self.release(end);
-                self.see(tower, Observed::Broke { with });
-                self.tell(tower, Event::Lost { link, cause: IoCause::Reset });
-            }
-            (Load::Room, _) => self.on_room(end),
-            (Load::Refusal(_) | Load::Fin | Load::Reset, None) => {}
+            (Content::Reset, Some(link)) => self.on_reset(end, link),
+            (Content::Room, _) => self.on_room(end),
+            (Content::Refusal(_) | Content::Fin | Content::Reset, None) => {}
         }
-        self.drop_segment(place);
+        self.drop_segment(index);
         if !is_paused {
             self.settle(tower);
         }
     }
 
-    fn on_bytes(&mut self, place: u32, end: EndId, tower: TowerId, link: LinkId, with: TowerId) {
-        let bytes = self.segments.take_bytes(place);
+    fn on_bytes(&mut self, index: u32, end: EndId, link: LinkId) {
+        let (tower, from) = self.connections.towers(end);
+        let bytes = self.segments.take_bytes(index);
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.see(tower, Observed::Arrived { from: with, bytes: length });
-        self.tell(tower, Event::BytesArrived { link, bytes: &bytes });
-        self.arrived(end, place, length);
-        self.segments.remove(place, bytes);
+        self.see(tower, Observed::Arrived { from, bytes: length });
+        self.pass(tower, Event::BytesArrived { link, bytes: &bytes });
+        self.on_bytes_left_path(end, index, length);
+        self.segments.remove(index, bytes);
     }
 
-    /// A dial has reached the machine of a tower.
-    fn on_dial(&mut self, end: EndId, tower: TowerId, from: TowerId) {
-        let node = &self.nodes[tower.0 as usize];
-        if node.machine.is_none() {
+    fn on_reset(&mut self, end: EndId, link: LinkId) {
+        let (tower, with) = self.connections.towers(end);
+        self.release(end);
+        self.see(tower, Observed::Broke { with });
+        self.pass(tower, Event::Lost { link, cause: IoCause::Reset });
+    }
+
+    /// Handles a dial that has reached the machine of a tower.
+    fn on_dial(&mut self, end: EndId) {
+        let own = self.connections.end(end);
+        let (tower, ip) = (own.tower, own.ip);
+        let node = self.node(tower);
+        let is_paused = node.is_paused;
+        let Some(machine) = &node.machine else {
             if !node.is_unanswering {
-                self.send_control(end, Load::Refusal(IoCause::Refused));
+                self.send_control(end, Content::Refusal(IoCause::Refused));
             }
             return;
+        };
+        if !machine.listens_at(ip) {
+            return self.send_control(end, Content::Refusal(IoCause::Refused));
         }
-        let is_paused = node.is_paused;
-        self.send_control(end, Load::SynAck);
+        self.send_control(end, Content::SynAck);
         if is_paused {
             let epoch = self.connections.get(end.connection).epoch;
-            let (place, _) = self.segments.add(end.connection, epoch, end.side, Load::Accept);
-            self.nodes[tower.0 as usize].park(Due::Arrival(place));
+            let (index, _) = self.segments.add(end, epoch, Content::Accept);
+            self.node(tower).park(Due::Arrival(index));
         } else {
-            self.accept(end, tower, from);
+            self.accept(end);
         }
     }
 
-    fn accept(&mut self, end: EndId, tower: TowerId, from: TowerId) {
+    fn accept(&mut self, end: EndId) {
+        let (tower, from) = self.connections.towers(end);
+        let (ip, from_ip) = (self.connections.end(end).ip, self.connections.end(end.other()).ip);
         let now = self.local_now(tower);
-        let Some(machine) = &mut self.nodes[tower.0 as usize].machine else { return };
-        match machine.accept(SOMEWHERE, now) {
+        let Some(machine) = &mut self.node(tower).machine else { return };
+        match machine.accept(IpAddr::V4(Ipv4Addr::from(from_ip)), ip, now) {
             Ok(link) => {
-                self.connections.get(end.connection).end(end.side).link = Some(link);
+                self.connections.end_mut(end).link = Some(link);
                 self.set_end(tower, link, Some(end));
                 self.see(tower, Observed::Accepted { from });
+                self.identify(end, link);
             }
             Err(reason) => {
                 self.see(tower, Observed::NotAccepted { from, reason });
-                self.send_control(end, Load::Reset);
+                self.send_control(end, Content::Reset);
             }
         }
     }
 
-    /// Tells of every message that is among the bytes that leave. Returns how many there are.
-    pub(super) fn tap(&mut self, end: EndId, bytes: &[u8], arrives: u64) -> u32 {
-        let connection = self.connections.get(end.connection);
-        let (tower, to) = (connection.at(end.side).tower, connection.at(end.side.other()).tower);
+    /// Does for a connected link what a TLS handshake does: the other side proves its key.
+    fn identify(&mut self, end: EndId, link: LinkId) {
+        if !self.plan.keys {
+            return;
+        }
+        let key = addresses::key(&self.random, self.connections.end(end.other()).ip);
+        let tower = self.connections.end(end).tower;
+        let now = self.local_now(tower);
+        let machine = self.node(tower).machine.as_mut();
+        if let Some(tower) = machine.and_then(|machine| machine.tower_mut()) {
+            tower.identify(link, key, now);
+        }
+    }
+
+    /// Observes each message among bytes that leave, and returns their number.
+    pub(super) fn see_messages(&mut self, end: EndId, bytes: &[u8], arrives: u64) -> u32 {
+        let (tower, to) = self.connections.towers(end);
         let arrives = Instant::from_nanos(arrives);
-        let mut decoder = Decoder::new(MAX_BODY);
-        let mut rest = bytes;
-        let mut messages = 0;
-        // Every segment is a number of whole frames: a tower writes into a buffer without bounds.
-        while let Ok(Some(frame)) = decoder.decode(&mut rest) {
-            if let Frame::Message(message) = frame {
-                messages += 1;
-                let attempt = message.attempt;
-                let message = Some(self.message_of(tower, message.nonce));
-                self.snapshot.handed_over +=
-                    u64::from(attempt == clacks_proto::wire::Attempt::First);
-                self.see(tower, Observed::HandedOver { to, message, attempt, arrives });
+        let mut count = 0;
+        for (attempt, nonce) in messages_in(bytes) {
+            count += 1;
+            self.snapshot.handed_over += u64::from(attempt == Attempt::First);
+            let message = Some(self.message_of(tower, nonce));
+            self.see(tower, Observed::HandedOver { to, message, attempt, arrives });
+        }
+        count
+    }
+}
+
+/// Returns the attempt and the nonce of each message frame. A segment consists of whole frames,
+/// because a tower writes into a buffer without bounds.
+fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
+    /// The kind of a message frame.
+    const MESSAGE: u8 = 0xC2;
+    std::iter::from_fn(move || {
+        loop {
+            let (head, rest) = bytes.split_first_chunk::<5>()?;
+            let [kind, length @ ..] = *head;
+            let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(length) as usize)?;
+            bytes = rest;
+            if kind == MESSAGE
+                && let Some((attempt, nonce)) = payload.get(8..).and_then(<[u8]>::split_first)
+                && let Some(nonce) = nonce.first_chunk()
+            {
+                let attempt = if *attempt == 0 { Attempt::First } else { Attempt::Retry };
+                return Some((attempt, Nonce(u128::from_be_bytes(*nonce))));
             }
         }
-        messages
+    })
+}
+
+/// The senders of messages under screening. A tower without room for the sender among its peers
+/// does not name it, but the network knows the connection.
+impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+    /// Returns the tower that handed over a message which was taken: in this event, or before the
+    /// message was put under screening.
+    fn sender_of(&mut self, tower: TowerId, message: MessageId) -> Option<TowerId> {
+        let sender = self.sender;
+        let node = &mut self.nodes[tower.0 as usize];
+        if node.offers().is_empty() {
+            return sender;
+        }
+        let Some(machine) = node.tower() else { return sender };
+        let is_decided = |it: &Offered| it.message == message && machine.offer(it.offer).is_none();
+        let is_from_sender = |it: &Offered| is_decided(it) && Some(it.sender) == sender;
+        let position = node.offers().iter().position(is_from_sender);
+        match position.or_else(|| node.offers().iter().position(is_decided)) {
+            Some(position) => Some(node.offers_mut().remove(position).sender),
+            None => sender,
+        }
+    }
+
+    /// Forgets the offers that ended in this event, and remembers new ones. If the application has
+    /// swallowed a message or put its own one in the place, the offers that ended were swallowed.
+    ///
+    /// The tower is asked for its offers, because an application need not pass on the action that
+    /// shows an offer. A new offer costs O(messages held).
+    fn update_offers(&mut self, tower: TowerId, has_made_messages: bool) {
+        let node = &mut self.nodes[tower.0 as usize];
+        let Some(machine) = node.tower() else { return };
+        let pending = machine.pending_screenings();
+        if node.offers().is_empty() && pending == 0 {
+            return;
+        }
+        let swallowed = u32::try_from(machine.stats().swallowed).unwrap_or(u32::MAX);
+        let are_swallowed = node.set_swallowed(swallowed) || has_made_messages;
+        let mut offers = std::mem::take(node.offers_mut());
+        let Some(machine) = node.tower() else { return };
+        let ended = offers.extract_if(.., |it| machine.offer(it.offer).is_none());
+        let ended: Vec<_> = ended.filter(|_| are_swallowed).collect();
+        let mut new = Vec::new();
+        if pending > offers.len() {
+            new.extend(machine.peek().filter_map(|held| match held.state {
+                MessageState::Offered { offer } => Some((offer, held.nonce)),
+                _ => None,
+            }));
+        }
+        new.retain(|(offer, _)| offers.iter().all(|it| it.offer != *offer));
+        *node.offers_mut() = offers;
+        for Offered { message, sender, .. } in ended {
+            self.see(tower, Observed::Swallowed { sender: Some(sender), message });
+        }
+        let Some(sender) = self.sender else { return };
+        for (offer, nonce) in new {
+            let message = self.message_of(sender, nonce);
+            self.node(tower).offers_mut().push(Offered { offer, message, sender });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use clacks_proto::wire::{Frame, MessageFrame};
+    use clacks_proto::{DefaultVerdict, Kind, Screening};
+
+    use super::super::tests::{calm, plan, run};
+    use super::*;
+    use crate::observation::Observation;
+
+    #[test]
+    fn messages_are_found_among_the_frames_of_a_segment() {
+        let mut bytes = Vec::new();
+        let mut expected = Vec::new();
+        for number in 1..=3 {
+            Frame::Confirmed { through: number }.encode(&mut bytes);
+            let attempt = if number == 2 { Attempt::Retry } else { Attempt::First };
+            let nonce = Nonce(u128::from(number) << 100 | 7);
+            expected.push((attempt, nonce));
+            let (kind, friend) = (Kind::Bytes, "10.0.0.1:8001".parse().ok());
+            let body = &[1; 100];
+            let message = MessageFrame { transfer: number, attempt, nonce, kind, friend, body };
+            Frame::Message(message).encode(&mut bytes);
+        }
+        assert_eq!(messages_in(&bytes).collect::<Vec<_>>(), expected);
+        for end in 0..bytes.len() {
+            assert!(messages_in(&bytes[..end]).count() < 3);
+        }
+    }
+
+    /// Returns the sender of each message that was taken, and whether its receiver knew the sender.
+    fn receptions(screening: Screening) -> Vec<(TowerId, bool)> {
+        let mut plan = plan(4, calm(), Vec::new());
+        let config = Arc::make_mut(&mut plan.config);
+        // A tower with a full table names no sender.
+        config.max_peers = 1;
+        config.screening = screening;
+        let seen = run(plan).watch.seen;
+        let mut receptions = Vec::new();
+        for (place, observation) in seen.iter().enumerate() {
+            let Observation {
+                tower: Some(receiver),
+                what: Observed::Received { from, sender, message },
+                ..
+            } = *observation
+            else {
+                continue;
+            };
+            let sender = sender.unwrap();
+            assert!(from.is_none_or(|from| from == sender));
+            let is_hand_over = |before: &Observation| {
+                let Observed::HandedOver { to, message: other, .. } = before.what else {
+                    return false;
+                };
+                before.tower == Some(sender) && to == receiver && other == message
+            };
+            assert!(seen[..place].iter().any(is_hand_over), "{observation:?}");
+            receptions.push((sender, from.is_some()));
+        }
+        receptions
+    }
+
+    #[test]
+    fn the_sender_of_a_message_is_observed_even_if_its_receiver_does_not_know_it() {
+        let timeout = Duration::from_millis(70);
+        let waits = Screening::On { max_offers: 4, timeout, default: DefaultVerdict::Accept };
+        for screening in [Screening::Off, waits] {
+            let receptions = receptions(screening);
+            for is_known in [true, false] {
+                let count = receptions.iter().filter(|(_, known)| *known == is_known).count();
+                assert!(count > 0, "{is_known} {screening:?}");
+            }
+        }
     }
 }

@@ -1,44 +1,45 @@
-//! The world: towers, the connections between them, and one clock. It carries out a plan, event by event.
+//! The network: towers, the connections between them, and one clock. It carries out a plan, event
+//! by event.
 //!
-//! Everything that happens goes through the event queue, even what takes no time: so towers never call each other, and the order of events
-//! is that of (time, sequence) alone.
+//! Every effect goes through the event queue, even one that takes no time. So towers never call
+//! each other, and the order of events is that of (time, sequence) alone.
 
 mod addresses;
 mod clock;
+mod commands;
+mod conditions;
 mod connection;
 mod driver;
-mod faults;
-mod node;
-mod senders;
-mod steps;
-mod transport;
+mod lifecycle;
+mod partition;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{
-    Address, Config, Instant, MessageState, Nonce, Seed, StateMachine, Status, Tower,
-};
+use clacks_proto::{Instant, MessageState, Nonce, StateMachine, Status, Tower};
 
 use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
+use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan};
 use crate::rng::Randomness;
-use addresses::Addresses;
+use crate::scenario::RoleKind;
+pub use addresses::AddressLayout;
+pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
 pub(crate) use clock::Clock;
 use connection::{Connections, Segments};
-use node::Node;
+use lifecycle::Node;
 
-/// Whoever looks on.
+/// Sees all that happens in a network.
 pub(crate) trait Observer<M> {
     /// Something happened.
     fn see(&mut self, observation: &Observation);
 
-    /// A tower has done all that followed from an event.
+    /// A tower has done all that followed from an event. Roles without a tower are not shown.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
 
-    /// The network was parted.
+    /// A partition began.
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
         let _ = (at, id, partition);
     }
@@ -48,18 +49,18 @@ pub(crate) trait Observer<M> {
         let _ = (at, id);
     }
 
-    /// The moment to write down how things stand.
-    fn sample(&mut self, snapshot: &Snapshot, world: &NetworkView<'_, M>);
+    /// A sample is due.
+    fn sample(&mut self, snapshot: &Snapshot, view: &NetworkView<'_, M>);
 }
 
-/// The towers of a world, for those who look at all of them.
+/// A read-only view of all towers, for checkers and samplers.
 pub(crate) struct NetworkView<'a, M> {
     nodes: &'a [Node<M>],
-    addresses: Addresses,
-    names: &'a MessageNumbers,
+    plan: &'a Plan,
+    numbers: &'a MessageNumbers,
 }
 
-/// How things stand at some moment.
+/// The counters of a network at some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     /// The moment.
@@ -70,9 +71,9 @@ pub(crate) struct Snapshot {
     pub(crate) running: u32,
     /// Connections with at least one open end.
     pub(crate) connections: usize,
-    /// Messages among the bytes that are on their way.
+    /// Messages among the bytes on their way.
     pub(crate) on_the_wire: u64,
-    /// The integral of that over time, in message-nanoseconds.
+    /// The integral of `on_the_wire` over time, in message-nanoseconds.
     pub(crate) wire_time: u128,
     /// Messages handed over for the first time to some peer.
     pub(crate) handed_over: u64,
@@ -80,21 +81,18 @@ pub(crate) struct Snapshot {
     pub(crate) messages: usize,
 }
 
-/// Makes the towers.
-pub(crate) type Maker<M> = Box<dyn FnMut(Arc<Config>, Address, &Seed) -> Option<M> + Send>;
-
 /// What is due at some moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Due {
     /// A tower asked to be woken.
     Wake(TowerId),
-    /// A segment has arrived.
+    /// A segment arrives.
     Arrival(u32),
     /// The next step of the plan.
     Step,
-    /// The next session of a tower ends, or its absence.
+    /// A session of a tower ends, or its absence.
     Churn(TowerId),
-    /// The state of the network is to be written down.
+    /// The next sample.
     Sample,
 }
 
@@ -103,66 +101,65 @@ pub(crate) struct Network<M, W> {
     plan: Arc<Plan>,
     random: Randomness,
     make: Maker<M>,
-    addresses: Addresses,
     now: u64,
     event_queue: EventQueue<Due>,
     nodes: Vec<Node<M>>,
     connections: Connections,
     segments: Segments,
-    /// The network's weather where no path says something else.
+    /// The conditions on all paths that have none of their own.
     conditions: Arc<LinkConditions>,
-    /// How often that has changed. (On a path only mishaps do, which are looked up whenever something is sent.)
-    weather_changes: u32,
+    /// How often these conditions have changed. Those of a path change once, at the end of the
+    /// faults, and keep their latency.
+    condition_changes: u32,
     partitions: Vec<(u32, Partition)>,
-    /// Whose bytes a tower deals with just now.
-    speaker: Option<TowerId>,
-    names: MessageNumbers,
-    /// The next of the plan's steps.
+    /// The tower whose bytes are being handled.
+    sender: Option<TowerId>,
+    numbers: MessageNumbers,
+    /// The index of the plan's next step.
     next_step: usize,
     snapshot: Snapshot,
-    /// When the integral in it was last brought up to date.
+    /// When the integral in the snapshot was last updated.
     wire_at: u64,
     /// What a tower transmits, until it is cut into segments.
-    scratch: Vec<u8>,
+    buffer: Vec<u8>,
     pub(crate) watch: W,
 }
 
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
-    /// A world in which nothing has happened.
+    /// Returns a network in which nothing has happened.
     pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, watch: W) -> Self {
         let mut event_queue = EventQueue::new();
         if let Some((at, _)) = plan.steps.first() {
             event_queue.push(at.as_nanos(), Due::Step);
         }
         event_queue.push(0, Due::Sample);
-        let mut world = Self {
+        let mut network = Self {
             random: Randomness::new(plan.seed),
             make,
-            addresses: Addresses { towers: plan.towers },
             now: 0,
             event_queue,
             nodes: (0..plan.towers).map(|_| Node::absent()).collect(),
             connections: Connections::default(),
             segments: Segments::default(),
             conditions: Arc::new(plan.conditions.clone()),
-            weather_changes: 0,
+            condition_changes: 0,
             partitions: Vec::new(),
-            speaker: None,
-            names: MessageNumbers::default(),
+            sender: None,
+            numbers: MessageNumbers::default(),
             next_step: 0,
             snapshot: Snapshot::default(),
             wire_at: 0,
-            scratch: Vec::new(),
+            buffer: Vec::new(),
             watch,
             plan,
         };
-        world.begin_churn();
-        world
+        network.begin_churn();
+        network
     }
 
-    /// Lets the next event happen. False when the time is over.
+    /// Handles the next event. Returns false when the time of the run is over.
     pub(crate) fn step(&mut self) -> bool {
-        let end = u64::try_from(self.plan.time.as_nanos()).unwrap_or(u64::MAX);
+        let end = nanos(self.plan.time);
         let Some((at, due)) = self.event_queue.pop().filter(|(at, _)| *at <= end) else {
             self.now = end;
             self.account_wire();
@@ -176,35 +173,33 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             Due::Churn(tower) => self.on_churn(tower),
             Due::Sample => {
                 self.sample();
-                let every = u64::try_from(self.plan.sample_every.as_nanos()).unwrap_or(u64::MAX);
-                self.event_queue.push(self.now.saturating_add(every.max(1)), Due::Sample);
+                let every = nanos(self.plan.sample_every).max(1);
+                self.event_queue.push(self.now.saturating_add(every), Due::Sample);
             }
         }
         true
     }
 
-    /// Writes down how things stand.
+    /// Shows the observer the network as it is now.
     pub(crate) fn sample(&mut self) {
         let snapshot = self.snapshot();
-        let census =
-            NetworkView { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
-        self.watch.sample(&snapshot, &census);
+        let (view, watch) = self.last_look();
+        watch.sample(&snapshot, &view);
     }
 
-    /// How things stand now.
+    /// Returns the counters as they are now.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         self.account_wire();
         self.snapshot.at = Instant::from_nanos(self.now);
         self.snapshot.connections = self.connections.len();
-        self.snapshot.messages = self.names.len();
+        self.snapshot.messages = self.numbers.len();
         self.snapshot
     }
 
-    /// All towers and whoever watches them, for a last look.
+    /// Returns a view of all towers, and the observer.
     pub(crate) fn last_look(&mut self) -> (NetworkView<'_, M>, &mut W) {
-        let census =
-            NetworkView { nodes: &self.nodes, addresses: self.addresses, names: &self.names };
-        (census, &mut self.watch)
+        let view = NetworkView { nodes: &self.nodes, plan: &self.plan, numbers: &self.numbers };
+        (view, &mut self.watch)
     }
 
     fn see(&mut self, tower: TowerId, what: Observed) {
@@ -217,27 +212,27 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.watch.see(&Observation { at, tower, what: Observed::Fault(fault) });
     }
 
-    /// Returns the number of a message. A message that is seen for the first time was enqueued by the
-    /// application of the tower, or made by a role, and gets the next number.
-    pub(super) fn message_of(&mut self, tower: TowerId, nonce: Nonce) -> MessageId {
-        if let Some(message) = self.names.number_of(nonce) {
+    /// Returns the number of a message. A message that is seen for the first time was enqueued by
+    /// the application of the tower, or made by a role, and gets the next number.
+    fn message_of(&mut self, tower: TowerId, nonce: Nonce) -> MessageId {
+        if let Some(message) = self.numbers.number_of(nonce) {
             return message;
         }
-        let message = self.names.add(nonce);
+        let message = self.numbers.add(nonce);
         self.see(tower, Observed::Enqueued { message });
         message
     }
 
-    /// What time a tower thinks it is.
+    /// Returns the time on a tower's clock.
     fn local_now(&self, tower: TowerId) -> Instant {
-        self.nodes[tower.0 as usize].clock(self.now)
+        self.nodes[tower.0 as usize].local_time(self.now)
     }
 
     fn node(&mut self, tower: TowerId) -> &mut Node<M> {
         &mut self.nodes[tower.0 as usize]
     }
 
-    /// Brings the integral of messages on the wire up to this moment.
+    /// Updates the integral of messages on the wire.
     fn account_wire(&mut self) {
         let passed = u128::from(self.now - self.wire_at);
         self.snapshot.wire_time += passed * u128::from(self.snapshot.on_the_wire);
@@ -246,33 +241,39 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
 }
 
 impl<'a, M: StateMachine> NetworkView<'a, M> {
-    /// The towers that run, with their numbers.
-    pub(crate) fn running(&self) -> impl Iterator<Item = (TowerId, &'a Tower)> + '_ {
+    /// Returns the towers that run. Roles without a tower are left out.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (TowerId, &'a Tower)> + use<'a, M> {
         let nodes: &'a [Node<M>] = self.nodes;
         nodes.iter().zip(0..).filter_map(|(node, number)| {
-            let machine = node.machine.as_ref()?;
-            Some((TowerId(number), machine.tower()))
+            let tower = node.machine.as_ref()?.tower()?;
+            Some((TowerId(number), tower))
         })
     }
 
-    /// Whether a tower runs.
+    /// Returns whether a tower runs.
     pub(crate) fn runs(&self, tower: TowerId) -> bool {
         self.nodes.get(tower.0 as usize).is_some_and(|node| node.machine.is_some())
     }
 
-    /// The names of this run's messages.
+    /// Returns the role of a tower; `None` for a tower that follows the protocol.
+    #[allow(dead_code, reason = "for the metrics by role")]
+    pub(crate) fn role_of(&self, tower: TowerId) -> Option<&'a RoleKind> {
+        self.plan.roles.of(tower).map(|role| &role.kind)
+    }
+
+    /// Returns the numbers of this run's messages.
     pub(crate) fn names(&self) -> &'a MessageNumbers {
-        self.names
+        self.numbers
     }
 
     /// Returns how many different messages the towers hold, and how many they hold together.
     /// Messages under screening are not counted. O(messages).
     pub(crate) fn count_messages(&self) -> (u64, u64) {
-        let mut is_held = vec![false; self.names.len()];
+        let mut is_held = vec![false; self.numbers.len()];
         let (mut different, mut all) = (0, 0);
         for held in self.running().flat_map(|(_, tower)| tower.peek()) {
             let is_offered = matches!(held.state, MessageState::Offered { .. });
-            let number = self.names.number_of(held.nonce).filter(|_| !is_offered);
+            let number = self.numbers.number_of(held.nonce).filter(|_| !is_offered);
             if let Some(seen) = number.and_then(|number| is_held.get_mut(number.0 as usize)) {
                 different += u64::from(!std::mem::replace(seen, true));
                 all += 1;
@@ -281,20 +282,21 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
         (different, all)
     }
 
-    /// How a tower stands with each of its peers: its number if it is one of this run's, and its status.
+    /// Returns the status of each peer of a tower, with the peer's number if it is a tower of this
+    /// run.
     pub(crate) fn peers(
         &self,
         tower: &'a Tower,
     ) -> impl Iterator<Item = (Option<TowerId>, Status)> + use<'a, M> {
-        let addresses = self.addresses;
-        tower.survey().map(move |peer| (addresses.number_of(&peer.address), peer.status))
+        let addresses = &self.plan.addresses;
+        tower.survey().map(move |peer| (addresses.tower_at(&peer.address), peer.status))
     }
 }
 
-/// Nanoseconds, as far as they fit.
+/// Returns a duration in nanoseconds, or `u64::MAX` if it is longer.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -58,6 +58,7 @@ impl Scenario {
             return Err(ScenarioError::range("sample", text(sample), range));
         }
         self.check_tower()?;
+        self.check_roles()?;
         self.contacts.check(self.towers, self.time)?;
         self.check_messages()?;
         self.link.check("link")?;

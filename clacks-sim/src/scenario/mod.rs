@@ -47,6 +47,7 @@ mod memory;
 mod messages;
 mod planning;
 mod reading;
+mod roles;
 mod steps;
 mod topology;
 mod towers;
@@ -65,8 +66,11 @@ pub use fault::{CrashKind, Deed, Fault, Look, OneWay, Parts};
 pub use knobs::{AllowanceKnob, Knobs, OddsKnob, ScreeningKnob, TimeoutsKnob, Verdict, WindowKnob};
 pub use link::{Link, LinkChange, Path};
 pub use messages::{Messages, Repeat};
+pub use roles::{BadFrames, Names, Role, RoleKind};
 pub use towers::Towers;
 pub use words::{Calm, Heartbeat, Limit, Rate};
+
+pub use crate::network::AddressLayout;
 
 use crate::text;
 
@@ -113,9 +117,19 @@ pub struct Scenario {
     /// The most memory that the run may take, in bytes. Default: 16 GiB, or what the machine has available, whichever is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<u64>,
+    /// Whether towers prove keys to each other, as with TLS. Default: true. Without keys, every
+    /// claim of an address is believed.
+    #[serde(default = "keys")]
+    pub keys: bool,
+    /// Which addresses towers have. Default: consecutive ones.
+    #[serde(default)]
+    pub addresses: AddressLayout,
     /// How every tower behaves.
     #[serde(default)]
     pub tower: Knobs,
+    /// Towers that depart from the protocol.
+    #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// Whom each tower knows when it comes up.
     #[serde(default)]
     pub contacts: Contacts,
@@ -151,6 +165,9 @@ impl Scenario {
             time,
             sample: None,
             memory_limit: None,
+            keys: true,
+            addresses: AddressLayout::default(),
+            roles: Vec::new(),
             tower: Knobs::default(),
             contacts: Contacts::default(),
             messages: Messages::default(),
@@ -211,6 +228,13 @@ impl Scenario {
         self
     }
 
+    /// Adds a role.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.roles.push(role);
+        self
+    }
+
     /// Adds a fault.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
@@ -231,6 +255,10 @@ impl Scenario {
         change(&mut self.checks);
         self
     }
+}
+
+fn keys() -> bool {
+    true
 }
 
 #[cfg(test)]

@@ -74,8 +74,12 @@ impl Scenario {
                 calm: link.without_mishaps().conditions().into(),
             }
         };
+        let (roles, addresses) = self.plan_roles()?;
         Ok(Plan {
             seed: self.seed,
+            keys: self.keys,
+            addresses,
+            roles,
             towers: self.towers,
             config: Arc::new(self.tower.config()),
             time: self.time,

@@ -1,100 +1,124 @@
-//! The lives of towers: they come up, die, leave, are paused, and have clocks of their own.
+//! The life of a tower: start, crash, leave, pause, clock, wake-ups, and churn.
 
 use std::sync::Arc;
 
-use clacks_proto::{Event, HeldMessage, Instant, MessageState, StateMachine};
+use clacks_proto::{Event, HeldMessage, Instant, MessageState, StateMachine, Tower};
 
-use super::addresses::address_of;
+use super::addresses;
 use super::clock::Clock;
 use super::connection::EndId;
-use super::senders::Offered;
+use super::driver::Offered;
 use super::{Due, Network, Observer, nanos};
+use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::{ContactVerb, CrashKind, WithContacts};
 use crate::rng::{Draws, Purpose};
+use crate::roles::{self, RawNode, RoleNode};
 
-/// When nothing is to be done.
-pub(super) const NEVER: u64 = u64::MAX;
+/// No wake-up is wanted.
+const NEVER: u64 = u64::MAX;
 
-/// The place of one tower, whether it lives or not.
+/// One tower of the network, whether it runs or not.
 pub(super) struct Node<M> {
-    pub(super) machine: Option<M>,
-    /// When it wants to be woken, in the world's time.
-    pub(super) wanted: u64,
-    /// When the event queue will ask: at that moment or before.
-    pub(super) armed: u64,
-    /// Its ends of connections, by the index of its links.
+    pub(super) machine: Option<Machine<M>>,
+    /// When the tower wants to be woken, in network time.
+    wakeup: u64,
+    /// When the event queue has a wake-up: at that time or earlier.
+    armed: u64,
+    /// The ends of connections, by the index of the tower's links.
     pub(super) ends: Vec<Option<EndId>>,
-    /// How often it has dialled in all its lives.
+    /// The number of dials in all lives.
     pub(super) dials: u32,
-    /// How often it has come up.
-    pub(super) lives: u32,
-    pub(super) is_paused: bool,
-    pub(super) is_leaving: bool,
-    /// Its machine is gone, and nobody says so.
-    pub(super) is_unanswering: bool,
-    /// The sessions and absences that it has had.
+    lives: u32,
+    /// Sessions and absences so far.
     sessions: u32,
-    pub(super) clock: Option<Box<Clock>>,
-    /// What arrived while it was paused.
+    pub(super) is_paused: bool,
+    is_leaving: bool,
+    /// The machine is gone, so nothing is answered.
+    pub(super) is_unanswering: bool,
+    /// What few towers need.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Default)]
+struct Extras {
+    clock: Clock,
+    /// What arrived while the tower was paused.
     parked: Vec<Due>,
-    /// What it has under screening.
-    pub(super) offers: Vec<Offered>,
-    /// How many messages the application has swallowed in this life.
-    pub(super) swallowed: u32,
+    /// The messages under screening.
+    offers: Vec<Offered>,
+    /// The number of messages that the application has swallowed in this life.
+    swallowed: u32,
 }
 
 impl<M> Node<M> {
     pub(super) fn absent() -> Self {
         Self {
             machine: None,
-            wanted: NEVER,
+            wakeup: NEVER,
             armed: NEVER,
             ends: Vec::new(),
             dials: 0,
             lives: 0,
+            sessions: 0,
             is_paused: false,
             is_leaving: false,
             is_unanswering: false,
-            sessions: 0,
-            clock: None,
-            parked: Vec::new(),
-            offers: Vec::new(),
-            swallowed: 0,
+            extras: None,
         }
     }
 
-    /// What its clock says at a moment of the world.
-    pub(super) fn clock(&self, at: u64) -> Instant {
-        self.clock.as_ref().map_or(Instant::from_nanos(at), |clock| clock.says(at))
+    /// Returns the time on the tower's clock at a time of the network.
+    pub(super) fn local_time(&self, at: u64) -> Instant {
+        self.extras.as_ref().map_or(Instant::from_nanos(at), |extras| extras.clock.time(at))
     }
 
-    /// When its clock will say so much.
-    pub(super) fn moment(&self, says: Instant) -> u64 {
-        self.clock.as_ref().map_or(says.as_nanos(), |clock| clock.reaches(says))
+    /// Returns when the tower's clock will show a time.
+    fn network_time(&self, local: Instant) -> u64 {
+        self.extras.as_ref().map_or(local.as_nanos(), |extras| extras.clock.reaches(local))
     }
 
     pub(super) fn park(&mut self, due: Due) {
-        self.parked.push(due);
+        self.extras.get_or_insert_default().parked.push(due);
+    }
+
+    fn take_parked(&mut self) -> Vec<Due> {
+        self.extras.as_mut().map(|extras| std::mem::take(&mut extras.parked)).unwrap_or_default()
+    }
+
+    pub(super) fn offers(&self) -> &[Offered] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.offers)
+    }
+
+    pub(super) fn offers_mut(&mut self) -> &mut Vec<Offered> {
+        &mut self.extras.get_or_insert_default().offers
+    }
+
+    /// Sets the number of swallowed messages, and returns whether it was another one.
+    pub(super) fn set_swallowed(&mut self, swallowed: u32) -> bool {
+        let extras = self.extras.get_or_insert_default();
+        std::mem::replace(&mut extras.swallowed, swallowed) != swallowed
+    }
+}
+
+impl<M: StateMachine> Node<M> {
+    pub(super) fn tower(&self) -> Option<&Tower> {
+        self.machine.as_ref()?.tower()
     }
 }
 
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
-    /// A tower comes up with nothing in its memory.
+    /// Starts a tower with an empty memory.
     pub(super) fn start(&mut self, tower: TowerId, contacts: WithContacts) {
         if self.node(tower).is_leaving {
-            // It should be gone by now, and takes longer to leave than it may.
+            // The shutdown takes longer than the plan allows.
             self.crash(tower, CrashKind::Process);
         }
         if self.node(tower).machine.is_some() {
             return;
         }
         let life = self.node(tower).lives;
-        let seed = self.random.tower_seed(tower.0, life);
-        let Some(address) = address_of(tower) else { return };
-        let Some(machine) = (self.make)(Arc::clone(&self.plan.config), address, &seed) else {
-            return;
-        };
+        let Some(machine) = self.new_machine(tower, life) else { return };
         let node = self.node(tower);
         node.machine = Some(machine);
         node.lives += 1;
@@ -105,25 +129,58 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             self.see_fault(Some(tower), Fault::Restart);
         }
         if contacts == WithContacts::Told {
-            let plan = Arc::clone(&self.plan);
-            let now = self.local_now(tower);
-            for contact in plan.contacts.of(tower) {
-                let (Some(address), Some(machine)) =
-                    (address_of(*contact), &mut self.nodes[tower.0 as usize].machine)
-                else {
-                    continue;
-                };
-                // A full table is the tower's own business.
-                let _known = match plan.contacts.verb {
-                    ContactVerb::Announce => machine.tower_mut().announce(&address, now),
-                    ContactVerb::Expand => machine.tower_mut().expand(&address, now),
-                };
-            }
+            self.add_contacts(tower);
         }
         self.settle(tower);
     }
 
-    /// A tower dies, and its queue with it.
+    fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
+        let plan = Arc::clone(&self.plan);
+        let role = plan.roles.of(tower);
+        if let Some(endpoint) = roles::endpoint(&plan, tower, life) {
+            return Some(Machine::Raw(Box::new(RawNode::new(endpoint))));
+        }
+        let new = NewNode {
+            tower,
+            config: Arc::clone(role.map_or(&plan.config, |role| &role.config)),
+            address: plan.addresses.address_of(tower)?,
+            seed: self.random.tower_seed(tower.0, life),
+            role: role.map(|role| role.kind.clone()),
+        };
+        let mut node = (self.make)(new)?;
+        if plan.keys {
+            let key = addresses::key(&self.random, plan.addresses.ip_of(tower));
+            node.tower_mut().set_identity(key);
+        }
+        Some(match roles::behaviour(&plan, tower, life) {
+            Some(behaviour) => {
+                let now = self.local_now(tower);
+                Machine::Role(Box::new(RoleNode::new(node, behaviour, now)))
+            }
+            None => Machine::Node(node),
+        })
+    }
+
+    /// Adds the contacts of the plan to a tower.
+    fn add_contacts(&mut self, tower: TowerId) {
+        let plan = Arc::clone(&self.plan);
+        let now = self.local_now(tower);
+        let machine = self.node(tower).machine.as_mut();
+        let Some(machine) = machine.and_then(Machine::tower_mut) else { return };
+        for contact in plan.contacts.of(tower) {
+            let is_tower = plan.roles.of(*contact).is_none_or(|role| !role.kind.is_raw());
+            let Some(address) = plan.addresses.address_of(*contact).filter(|_| is_tower) else {
+                continue;
+            };
+            // A full table is no error of the plan.
+            let _added = match plan.contacts.verb {
+                ContactVerb::Announce => machine.announce(&address, now),
+                ContactVerb::Expand => machine.expand(&address, now),
+            };
+        }
+    }
+
+    /// Kills a tower with its queue.
     pub(super) fn crash(&mut self, tower: TowerId, how: CrashKind) {
         if self.node(tower).machine.is_none() {
             return;
@@ -133,10 +190,10 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.remove(tower, how);
     }
 
-    /// Takes a tower out of the world, with all its messages and its ends of connections.
-    pub(super) fn remove(&mut self, tower: TowerId, how: CrashKind) {
-        let machine = self.node(tower).machine.as_ref();
-        let held = machine.into_iter().flat_map(|machine| machine.tower().peek());
+    /// Removes a tower with all its messages and its ends of connections.
+    fn remove(&mut self, tower: TowerId, how: CrashKind) {
+        let machine = self.node(tower).tower();
+        let held = machine.into_iter().flat_map(Tower::peek);
         let is_own = |held: &HeldMessage| !matches!(held.state, MessageState::Offered { .. });
         let held: Vec<_> = held.filter(is_own).map(|held| held.nonce).collect();
         for nonce in held {
@@ -145,12 +202,14 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         let node = self.node(tower);
         node.machine = None;
-        (node.wanted, node.is_paused, node.is_leaving) = (NEVER, false, false);
+        (node.wakeup, node.is_paused, node.is_leaving) = (NEVER, false, false);
         node.is_unanswering = how == CrashKind::Machine;
         let ends = std::mem::take(&mut node.ends);
-        let parked = std::mem::take(&mut node.parked);
-        node.offers.clear();
-        node.swallowed = 0;
+        let parked = node.take_parked();
+        if let Some(extras) = &mut node.extras {
+            extras.offers.clear();
+            extras.swallowed = 0;
+        }
         self.snapshot.running -= 1;
         self.abandon_parked(parked, how);
         for end in ends.into_iter().flatten() {
@@ -158,7 +217,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
     }
 
-    /// A tower is asked to leave.
+    /// Starts the shutdown of a tower. A role without a tower stops at once.
     pub(super) fn leave(&mut self, tower: TowerId) {
         let now = self.local_now(tower);
         let node = self.node(tower);
@@ -166,14 +225,19 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             return;
         }
         let Some(machine) = &mut node.machine else { return };
-        machine.tower_mut().shutdown(now);
+        let Some(machine) = machine.tower_mut() else {
+            self.see(tower, Observed::Leaving);
+            self.see_fault(Some(tower), Fault::Leave);
+            return self.on_left(tower, 0);
+        };
+        machine.shutdown(now);
         node.is_leaving = true;
         self.see(tower, Observed::Leaving);
         self.see_fault(Some(tower), Fault::Leave);
         self.settle(tower);
     }
 
-    /// A tower has said its last word.
+    /// Handles the end of a shutdown.
     pub(super) fn on_left(&mut self, tower: TowerId, undelivered: usize) {
         self.see(tower, Observed::Left { undelivered });
         self.remove(tower, CrashKind::Process);
@@ -196,7 +260,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             return;
         }
         node.is_paused = false;
-        let parked = std::mem::take(&mut node.parked);
+        let parked = node.take_parked();
         self.see(tower, Observed::Resumed);
         self.see_fault(Some(tower), Fault::Resume);
         for due in parked {
@@ -207,11 +271,8 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
 
     pub(super) fn change_clock(&mut self, tower: TowerId, step: i64, drift_ppm: i32) {
         let now = self.now;
-        let node = self.node(tower);
-        let before = node.clock.as_deref().copied().unwrap_or_default();
-        let mut clock = before;
+        let clock = &mut self.node(tower).extras.get_or_insert_default().clock;
         clock.change(now, step, drift_ppm);
-        node.clock = Some(Box::new(clock));
         self.see(tower, Observed::ClockChanged { step, drift_ppm });
         if step != 0 {
             self.see_fault(Some(tower), Fault::ClockStep);
@@ -219,25 +280,25 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         if drift_ppm != 0 {
             self.see_fault(Some(tower), Fault::ClockDrift);
         }
-        self.want(tower);
+        self.schedule_wakeup(tower);
     }
 
-    /// The event queue says that a tower may want to be woken.
+    /// Handles a wake-up of the event queue, which may be too early.
     pub(super) fn on_wake(&mut self, tower: TowerId) {
         let at = self.now;
         let node = self.node(tower);
         if node.armed != at {
-            // An earlier one was asked for since, and has done this one's work.
+            // An earlier wake-up was armed later and has done the work of this one.
             return;
         }
         node.armed = NEVER;
-        if node.wanted > at {
+        if node.wakeup > at {
             return self.arm(tower);
         }
         if node.is_paused {
             return;
         }
-        let now = node.clock(at);
+        let now = node.local_time(at);
         let Some(machine) = &mut node.machine else { return };
         machine.handle(Event::TimerFired, now);
         self.snapshot.events += 1;
@@ -245,28 +306,29 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.settle(tower);
     }
 
-    /// Asks a tower when it wants to be woken, and sees to it.
-    pub(super) fn want(&mut self, tower: TowerId) {
+    /// Schedules the next wake-up that a tower wants.
+    pub(super) fn schedule_wakeup(&mut self, tower: TowerId) {
         let node = self.node(tower);
-        let wakeup = node.machine.as_ref().and_then(StateMachine::next_wakeup);
-        node.wanted = wakeup.map_or(NEVER, |wakeup| node.moment(wakeup.at));
+        let wakeup = node.machine.as_ref().and_then(Machine::next_wakeup);
+        node.wakeup = wakeup.map_or(NEVER, |at| node.network_time(at));
         self.arm(tower);
     }
 
-    /// Sees to it that the event queue asks in time. One that asks too early is left to do so: taking it back would cost more.
+    /// Arms a wake-up in the event queue, unless one is armed that is early enough. A wake-up that
+    /// is too early stays: removing it would cost more.
     fn arm(&mut self, tower: TowerId) {
         let now = self.now;
         let node = self.node(tower);
-        if node.is_paused || node.wanted >= node.armed {
+        if node.is_paused || node.wakeup >= node.armed {
             return;
         }
-        let at = node.wanted.max(now);
+        let at = node.wakeup.max(now);
         node.armed = at;
         self.event_queue.push(at, Due::Wake(tower));
     }
 }
 
-/// Towers that come and go by themselves.
+/// Churn: towers that come and go.
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     pub(super) fn begin_churn(&mut self) {
         let plan = Arc::clone(&self.plan);
@@ -278,14 +340,14 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
     }
 
-    /// A session or an absence is over.
+    /// Handles the end of a session or of an absence.
     pub(super) fn on_churn(&mut self, tower: TowerId) {
         let plan = Arc::clone(&self.plan);
         let Some(churn) = &plan.churn else { return };
         let until = churn.until.as_nanos();
         let mut draws = self.churn_draws(tower);
         if self.node(tower).is_leaving {
-            // It should be back by now, and takes longer to leave than it may.
+            // The shutdown takes longer than the absence.
             self.crash(tower, CrashKind::Process);
         }
         let is_running = self.node(tower).machine.is_some();
@@ -298,14 +360,14 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             } else {
                 self.crash(tower, CrashKind::Process);
             }
-            // Whoever is away when the churn ends comes back then.
+            // A tower that is absent when the churn ends comes back then.
             let back = self.now.saturating_add(nanos(churn.absence.sample(&mut draws)));
             back.min(until.max(self.now + 1))
         } else {
             self.start(tower, churn.contacts);
             self.now.saturating_add(nanos(churn.session.sample(&mut draws)))
         };
-        // It takes a while to leave: a tower that still does when it should be back, dies.
+        // A shutdown gets its time. A tower that has not left by then dies.
         if is_running && self.node(tower).is_leaving {
             let longest = nanos(plan.config.timeouts.shutdown + plan.config.timeouts.close * 2);
             next = next.max(self.now.saturating_add(longest));
@@ -313,10 +375,10 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.event_queue.push(next, Due::Churn(tower));
     }
 
+    /// Returns the random numbers of a session, which do not depend on earlier sessions.
     fn churn_draws(&mut self, tower: TowerId) -> Draws {
         let session = self.node(tower).sessions;
         self.node(tower).sessions += 1;
-        // Every session has a stream of its own, however many numbers the one before took.
         let subject = u64::from(tower.0) << 32 | u64::from(session);
         self.random.draws(Purpose::Churn, subject)
     }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use clacks_proto::{Address, Instant, StateMachine, Tower};
 
-use super::addresses::address_of;
 use super::{Due, Network, Observer};
 use crate::message_numbers;
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::Step;
 
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
-    /// The steps of this moment.
+    /// Carries out the steps of this moment.
     pub(super) fn on_step(&mut self) {
         let plan = Arc::clone(&self.plan);
         while let Some((at, step)) = plan.steps.get(self.next_step) {
@@ -45,7 +44,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             Step::LinkConditions { conditions } => {
                 let conditions = conditions.as_deref().unwrap_or(&self.plan.conditions).clone();
                 self.conditions = Arc::new(conditions);
-                self.weather_changes += 1;
+                self.condition_changes += 1;
                 self.see_fault(None, Fault::LinkConditions);
             }
             Step::Cut { tower } => self.cut(*tower),
@@ -77,22 +76,18 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
     }
 
-    /// The application of a tower says something about a peer. A tower that does not run has no application.
+    /// Calls a method of a tower that concerns a peer, as the tower's application.
     fn command(
         &mut self,
         tower: TowerId,
         peer: TowerId,
         what: Option<Observed>,
-        verb: impl FnOnce(&mut Tower, &Address, Instant) -> bool,
+        method: impl FnOnce(&mut Tower, &Address, Instant) -> bool,
     ) {
-        let node = &mut self.nodes[tower.0 as usize];
-        let now = node.clock(self.now);
-        let (Some(machine), Some(address), false) =
-            (&mut node.machine, address_of(peer), node.is_paused)
-        else {
-            return;
-        };
-        if verb(machine.tower_mut(), &address, now)
+        let now = self.local_now(tower);
+        let Some(address) = self.plan.addresses.address_of(peer) else { return };
+        let Some(machine) = self.application(tower) else { return };
+        if method(machine, &address, now)
             && let Some(what) = what
         {
             self.see(tower, what);
@@ -100,20 +95,24 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.settle(tower);
     }
 
-    /// The application of a tower enqueues the next message.
+    /// Enqueues the next message at a tower.
     fn enqueue(&mut self, tower: TowerId) {
-        let message = message_numbers::message(self.names.next(), self.plan.message_size);
-        let node = &mut self.nodes[tower.0 as usize];
-        let now = node.clock(self.now);
-        let (Some(machine), false) = (&mut node.machine, node.is_paused) else {
-            // A tower that does not run has no application either.
+        let message = message_numbers::message(self.numbers.next(), self.plan.message_size);
+        let now = self.local_now(tower);
+        let Some(machine) = self.application(tower) else {
             return self.see(tower, Observed::EnqueueRefused);
         };
-        let what = match machine.tower_mut().enqueue(message, now) {
-            Ok(nonce) => Observed::Enqueued { message: self.names.add(nonce) },
+        let what = match machine.enqueue(message, now) {
+            Ok(nonce) => Observed::Enqueued { message: self.numbers.add(nonce) },
             Err(_) => Observed::EnqueueRefused,
         };
         self.see(tower, what);
         self.settle(tower);
+    }
+
+    /// Returns a tower whose application can act: one that runs and is not paused.
+    fn application(&mut self, tower: TowerId) -> Option<&mut Tower> {
+        let node = self.node(tower);
+        node.machine.as_mut().filter(|_| !node.is_paused)?.tower_mut()
     }
 }
