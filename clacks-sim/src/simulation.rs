@@ -171,7 +171,7 @@ impl<M: StateMachine> Simulation<M> {
             totals: watch.checkers.totals(),
             groups: verdict.groups,
             violations: verdict.violations,
-            violated: verdict.violated,
+            violated: verdict.counts.iter().map(|(_, count)| count).sum(),
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
             flights: watch.flights.take(),

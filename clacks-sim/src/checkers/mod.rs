@@ -73,8 +73,8 @@ pub(crate) struct Checkers {
 pub(crate) struct Verdict {
     /// The first violations of each checker, in the order of time.
     pub(crate) violations: Vec<Violation>,
-    /// The number of violations, including those that were not kept.
-    pub(crate) violated: u64,
+    /// The checkers that ran, each with the number of violations, including those not kept.
+    pub(crate) counts: Vec<(Checker, u64)>,
     /// The groups of messages that survived, if the scenario has a goal for them.
     pub(crate) groups: Option<Groups>,
 }
@@ -198,7 +198,7 @@ impl Checkers {
         }
         Verdict {
             violations: self.found.kept().to_vec(),
-            violated: self.found.count(),
+            counts: self.found.counts(),
             groups: self.survival.map(|goal| goal.groups(&self.copies)),
         }
     }

@@ -77,6 +77,22 @@ impl Checker {
             Self::FaultsFired => "faults fired",
         }
     }
+
+    /// Returns the invariant as a sentence.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Conservation => "No message disappears without a cause.",
+            Self::Duplicates => "No second copy of a message arises without a cause.",
+            Self::Status => "The status of a peer changes only as the protocol allows.",
+            Self::Ignored => "No tower has dealings with a peer that it ignores.",
+            Self::Bounds => "No tower holds more than its configuration allows.",
+            Self::BusyLoop => "No tower keeps itself busy for ever in one instant.",
+            Self::Convergence => "At the end every running tower knows every other one as alive.",
+            Self::Survival => "At the end enough groups of messages are alive.",
+            Self::FaultsFired => "Every fault that the scenario asks for happens.",
+        }
+    }
 }
 
 impl fmt::Display for Checker {
@@ -150,8 +166,15 @@ impl Violations {
     }
 
     /// Returns the number of violations.
+    #[cfg(test)]
     pub(super) fn count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// Returns the checkers that are switched on, each with the number of violations.
+    pub(super) fn counts(&self) -> Vec<(Checker, u64)> {
+        let enabled = Checker::ALL.into_iter().filter(|checker| self.is_enabled(*checker));
+        enabled.map(|checker| (checker, self.counts[checker as usize])).collect()
     }
 
     /// Returns the first violations of each checker, in the order of the reports.
