@@ -43,23 +43,23 @@ mod tests {
     /// Returns the share of messages that are alive after so many tenths of a mean session in a naive
     /// model, in which each message hops every tenth and towers that crash are replaced.
     fn model(tenths: u32, graceful: f64) -> f64 {
-        const TOWERS: usize = 500;
+        const TOWERS: usize = 10_000;
         const MESSAGES: usize = 20_000;
         let mut random = Random(7);
         let mut ends: Vec<_> = (0..TOWERS).map(|_| random.exponential(1.0)).collect();
         let mut messages: Vec<_> = (0..MESSAGES).map(|_| random.below(TOWERS)).collect();
         for tenth in 1..=tenths {
             let now = f64::from(tenth) / 10.0;
-            for (tower, end) in ends.iter_mut().enumerate() {
+            let mut crashed = [false; TOWERS];
+            for (end, crashed) in ends.iter_mut().zip(&mut crashed) {
                 while *end < now {
                     *end += random.exponential(1.0);
-                    if random.unit() >= graceful {
-                        messages.retain(|at| *at != tower);
-                    }
+                    *crashed |= random.unit() >= graceful;
                 }
             }
-            for message in &mut messages {
-                *message = random.other(*message, TOWERS);
+            messages.retain(|tower| !crashed[*tower]);
+            for tower in &mut messages {
+                *tower = random.other(*tower, TOWERS);
             }
         }
         messages.len() as f64 / MESSAGES as f64
