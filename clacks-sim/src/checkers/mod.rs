@@ -21,6 +21,7 @@ mod survival;
 mod totals;
 mod violation;
 
+use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::network::NetworkView;
@@ -106,25 +107,45 @@ impl Checkers {
     /// Passes an observation to the checkers that need it.
     #[inline]
     pub(crate) fn observe(&mut self, observation: &Observation) {
-        self.count(&observation.what);
-        self.faults_fired.observe(observation);
-        if !self.is_on {
+        // Every second observation, and no checker needs them.
+        let is_traffic = matches!(
+            observation.what,
+            Observed::Sent { .. } | Observed::Arrived { .. } | Observed::TimerFired
+        );
+        if is_traffic {
             return;
         }
+        self.count(&observation.what);
+        self.faults_fired.observe(observation);
+        if self.is_on {
+            self.check(observation);
+        }
+    }
+
+    fn check(&mut self, observation: &Observation) {
         self.found.now = observation.at;
         self.conservation.before(observation, &mut self.copies, &mut self.found);
         match observation.what {
-            Observed::HandedOver { .. }
-            | Observed::Received { .. }
+            Observed::HandedOver { .. } | Observed::Delivered { .. } => {
+                self.conservation.observe(observation, &mut self.copies, &mut self.found);
+                if self.ignored.is_needed() {
+                    self.ignored.observe(observation, &mut self.found);
+                }
+                if let Observed::HandedOver { attempt: Attempt::Retry, .. } = observation.what {
+                    self.duplicates.observe(observation, &self.copies, &mut self.found);
+                }
+            }
+            Observed::Received { .. }
             | Observed::Queued { .. }
-            | Observed::Delivered { .. }
             | Observed::Enqueued { .. }
             | Observed::CopyKept { .. }
             | Observed::Swallowed { .. }
             | Observed::Dropped { .. } => {
                 self.duplicates.observe(observation, &self.copies, &mut self.found);
                 self.conservation.observe(observation, &mut self.copies, &mut self.found);
-                self.ignored.observe(observation, &mut self.found);
+                if self.ignored.is_needed() {
+                    self.ignored.observe(observation, &mut self.found);
+                }
             }
             Observed::Dialled { .. } | Observed::Accepted { .. } => {
                 self.bounds.observe(observation);
