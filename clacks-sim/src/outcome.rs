@@ -123,7 +123,7 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         messages,
         send_rate,
         latency: (plan.conditions.latency.mean() + jitter).as_secs_f64(),
-        ticks: Ticks::Grid,
+        ticks: Ticks::Periodic,
     };
     let intervals = || {
         readings.windows(2).filter_map(|pair| match pair {
@@ -152,12 +152,16 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         })
         .collect();
     let judged = [
-        ("used share of the ticks", "", Average::of(&used).map(|it| network.judge_used_share(it))),
-        ("messages on the wire", "messages", Average::of(&wire).map(|it| network.judge_wire(it))),
+        (
+            "used share of the ticks",
+            "",
+            Average::of(&used).map(|it| network.compare_used_share(it)),
+        ),
+        ("messages on the wire", "messages", Average::of(&wire).map(|it| network.compare_wire(it))),
         (
             "how often a tower hears a message",
             "1/s",
-            Average::of(&heard).map(|it| network.judge_heard(it)),
+            Average::of(&heard).map(|it| network.compare_heard(it)),
         ),
     ];
     let measured = judged.into_iter().map(|(name, unit, judged)| {

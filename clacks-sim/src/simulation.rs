@@ -173,7 +173,7 @@ impl<M: StateMachine> Simulation<M> {
             groups: verdict.groups,
             checks: verdict.checks,
             violations: verdict.violations,
-            violated: verdict.violated,
+            violated: verdict.counts.iter().map(|(_, count)| count).sum(),
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
             message_trace: watch.message_trace.take(),

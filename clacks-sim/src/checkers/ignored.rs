@@ -23,7 +23,12 @@ impl Ignored {
         Self { ignored: HashMap::default(), lives: vec![0; towers as usize] }
     }
 
+    /// Returns whether any tower ignores a peer.
     #[inline]
+    pub(super) fn is_needed(&self) -> bool {
+        !self.ignored.is_empty()
+    }
+
     pub(super) fn observe(&mut self, observation: &Observation, found: &mut Violations) {
         let Some(tower) = observation.tower else { return };
         let (peer, deed) = match observation.what {
@@ -42,7 +47,6 @@ impl Ignored {
                 self.ignored.remove(&key(tower, peer));
                 return;
             }
-            _ if self.ignored.is_empty() => return,
             Observed::Dialled { to: Some(to) } => (to, "dialled"),
             // A role may use the name of another tower on its links.
             Observed::HandedOver { to, .. } if !found.is_role(to) => (to, "handed a message to"),

@@ -21,11 +21,11 @@ mod survival;
 mod totals;
 mod violation;
 
+use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::network::NetworkView;
 use crate::observation::{Fault, Observation, Observed, Origin, TowerId};
-use crate::outcome::Check;
 use crate::plan::Plan;
 use crate::scenario;
 use bounds::Bounds;
@@ -74,10 +74,8 @@ pub(crate) struct Checkers {
 pub(crate) struct Verdict {
     /// The first violations of each checker, in the order of time.
     pub(crate) violations: Vec<Violation>,
-    /// The number of violations, including those that were not kept.
-    pub(crate) violated: u64,
-    /// The checks that ran.
-    pub(crate) checks: Vec<Check>,
+    /// The checkers that ran, each with the number of violations, including those not kept.
+    pub(crate) counts: Vec<(Checker, u64)>,
     /// The groups of messages that survived, if the scenario has a goal for them.
     pub(crate) groups: Option<Groups>,
 }
@@ -109,25 +107,45 @@ impl Checkers {
     /// Passes an observation to the checkers that need it.
     #[inline]
     pub(crate) fn observe(&mut self, observation: &Observation) {
-        self.count(&observation.what);
-        self.faults_fired.observe(observation);
-        if !self.is_on {
+        // Every second observation, and no checker needs them.
+        let is_traffic = matches!(
+            observation.what,
+            Observed::Sent { .. } | Observed::Arrived { .. } | Observed::TimerFired
+        );
+        if is_traffic {
             return;
         }
+        self.count(&observation.what);
+        self.faults_fired.observe(observation);
+        if self.is_on {
+            self.check(observation);
+        }
+    }
+
+    fn check(&mut self, observation: &Observation) {
         self.found.now = observation.at;
         self.conservation.before(observation, &mut self.copies, &mut self.found);
         match observation.what {
-            Observed::HandedOver { .. }
-            | Observed::Received { .. }
+            Observed::HandedOver { .. } | Observed::Delivered { .. } => {
+                self.conservation.observe(observation, &mut self.copies, &mut self.found);
+                if self.ignored.is_needed() {
+                    self.ignored.observe(observation, &mut self.found);
+                }
+                if let Observed::HandedOver { attempt: Attempt::Retry, .. } = observation.what {
+                    self.duplicates.observe(observation, &self.copies, &mut self.found);
+                }
+            }
+            Observed::Received { .. }
             | Observed::Queued { .. }
-            | Observed::Delivered { .. }
             | Observed::Enqueued { .. }
             | Observed::CopyKept { .. }
             | Observed::Swallowed { .. }
             | Observed::Dropped { .. } => {
                 self.duplicates.observe(observation, &self.copies, &mut self.found);
                 self.conservation.observe(observation, &mut self.copies, &mut self.found);
-                self.ignored.observe(observation, &mut self.found);
+                if self.ignored.is_needed() {
+                    self.ignored.observe(observation, &mut self.found);
+                }
             }
             Observed::Dialled { .. } | Observed::Accepted { .. } => {
                 self.bounds.observe(observation);
@@ -201,8 +219,7 @@ impl Checkers {
         }
         Verdict {
             violations: self.found.kept().to_vec(),
-            violated: self.found.count(),
-            checks: if self.is_on { self.found.checks() } else { Vec::new() },
+            counts: self.found.counts(),
             groups: self.survival.map(|goal| goal.groups(&self.copies)),
         }
     }

@@ -5,7 +5,6 @@ use std::fmt;
 use clacks_proto::Instant;
 
 use crate::observation::{MessageId, TowerId};
-use crate::outcome::Check;
 
 /// The number of violations that are kept of each checker. Later ones are counted.
 const KEPT: u64 = 16;
@@ -79,18 +78,18 @@ impl Checker {
         }
     }
 
-    /// Returns the rule as a sentence.
+    /// Returns the invariant as a sentence.
     #[must_use]
     pub fn rule(self) -> &'static str {
         match self {
             Self::Conservation => "No message disappears without a cause.",
-            Self::Duplicates => "No copy of a message arises without a cause.",
+            Self::Duplicates => "No second copy of a message arises without a cause.",
             Self::Status => "The status of a peer changes only as the protocol allows.",
-            Self::Ignored => "No tower exchanges messages with a peer that it ignores.",
+            Self::Ignored => "No tower has dealings with a peer that it ignores.",
             Self::Bounds => "No tower holds more than its configuration allows.",
-            Self::BusyLoop => "No tower keeps itself busy for ever.",
+            Self::BusyLoop => "No tower keeps itself busy for ever in one instant.",
             Self::Convergence => "At the end every running tower knows every other one as alive.",
-            Self::Survival => "Enough messages survive, or enough groups of messages.",
+            Self::Survival => "At the end enough groups of messages are alive.",
             Self::FaultsFired => "Every fault that the scenario asks for happens.",
         }
     }
@@ -167,19 +166,15 @@ impl Violations {
     }
 
     /// Returns the number of violations.
+    #[cfg(test)]
     pub(super) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Returns the enabled checkers with the number of their violations.
-    pub(super) fn checks(&self) -> Vec<Check> {
+    /// Returns the checkers that are switched on, each with the number of violations.
+    pub(super) fn counts(&self) -> Vec<(Checker, u64)> {
         let enabled = Checker::ALL.into_iter().filter(|checker| self.is_enabled(*checker));
-        let check = |checker: Checker| Check {
-            name: checker.as_str(),
-            rule: checker.rule(),
-            violations: self.counts[checker as usize],
-        };
-        enabled.map(check).collect()
+        enabled.map(|checker| (checker, self.counts[checker as usize])).collect()
     }
 
     /// Returns the first violations of each checker, in the order of the reports.
