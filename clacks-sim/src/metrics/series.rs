@@ -351,16 +351,7 @@ impl Series {
 
     fn on_fault(&mut self, fault: Fault, observation: &Observation) {
         self.faults[fault as usize] += 1;
-        // A lossy network does these all the time.
-        if matches!(
-            fault,
-            Fault::Parted
-                | Fault::Refused
-                | Fault::Unanswered
-                | Fault::Broken
-                | Fault::Corrupted
-                | Fault::Silenced
-        ) {
+        if !fault.is_scheduled() {
             return;
         }
         if fault == Fault::Partition {

@@ -48,7 +48,9 @@ impl Report<'_> {
             let interval = sample.interval.as_secs_f64();
             number((interval > 0.0).then(|| super::count_as_f64(count) / interval))
         };
-        for fault in Fault::ALL.iter().filter(|fault| series.total_faults(**fault) > 0) {
+        for fault in Fault::ALL.iter().filter(|fault| {
+            !fault.is_scheduled() && series.total_faults(**fault) > 0
+        }) {
             let values = samples.iter().map(|sample| per_second(sample, sample.faults(*fault)));
             let key = format!("fault.{}", fault.key());
             add(key, fault.as_str(), "times/s", fault.meaning(), values.collect());
@@ -100,7 +102,9 @@ fn map_data(trace: &MessageTrace) -> Value {
         "roles": trace.roles(),
         "count": trace.count(),
         "sampledEvery": trace.sampled_every(),
-        "completeFrom": moment(trace.complete_from()),
+        "closeUps": trace.close_ups().into_iter()
+            .map(|(from, until)| json!([moment(from), until.map(moment)]))
+            .collect::<Vec<_>>(),
         "leftOut": trace.left_out(),
         "message": hand_overs().map(|one| one.message.0).collect::<Vec<_>>(),
         "from": hand_overs().map(|one| one.from.0).collect::<Vec<_>>(),

@@ -58,7 +58,7 @@
   section.append(
     element('h2', {}, 'Map'),
     element('div', { class: 'stage' },
-      element('div', {}, canvas, legend(), element('p', { class: 'quiet' }, coverage())),
+      element('div', {}, canvas, legend(), element('p', { class: 'quiet' }, ...coverage())),
       element('div', { class: 'panel' },
         element('div', { class: 'controls' }, play, speed, button('◀ event', () => jump(-1), 'previous event'), button('event ▶', () => jump(1), 'next event')),
         slider, time, state,
@@ -73,14 +73,20 @@
     return input.value === '' || !input.checkValidity() ? null : Number(input.value);
   }
 
+  const isComplete = (at) => map.closeUps.some(([from, until]) => from <= at && at <= (until ?? Infinity));
+
   function coverage() {
     const parts = [];
     if (map.sampledEvery > 1) {
-      parts.push(`All hand-overs are recorded from ${duration(map.completeFrom, 0.001)} on.`);
-      parts.push(`Before that the record holds every message whose number is a multiple of ${plain(map.sampledEvery)}.`);
+      parts.push('The record holds all hand-overs from ');
+      map.closeUps.forEach(([from, until], index) => {
+        if (index) parts.push(', ');
+        parts.push(button(duration(from, 0.001), () => clock.set(from), `go to ${duration(from, 0.001)}`), ` to ${until === null ? 'the end' : duration(until, 0.001)}`);
+      });
+      parts.push(`, and at other times those of messages whose number is a multiple of ${plain(map.sampledEvery)}.`);
     }
-    if (map.leftOut) parts.push(`${plain(map.leftOut)} enqueued messages, state changes or partitions had no room in the record.`);
-    return parts.join(' ');
+    if (map.leftOut) parts.push(` ${plain(map.leftOut)} enqueued messages, state changes or partitions had no room in the record.`);
+    return parts;
   }
 
   function legend() {
@@ -299,7 +305,7 @@
     const counts = Object.fromEntries(Object.keys(STATES).map((name) => [name, 0]));
     for (let one = 0; one < map.towers; one += 1) counts[stateOf(one, now)] += 1;
     const parts = [Object.entries(counts).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`).join(', ')];
-    const share = map.sampledEvery > 1 && now < map.completeFrom ? `, of 1 in ${plain(map.sampledEvery)} messages` : '';
+    const share = isComplete(now) ? '' : `, counting 1 in ${plain(map.sampledEvery)} messages`;
     parts.push(`on the wire: ${plain(onTheWire)}${share}`);
     if (groups.length > 1) parts.push(`partition: ${groups.map((group) => group.length).join(' | ')}`);
     state.replaceChildren(...parts.map((part) => element('span', {}, part)));
@@ -356,7 +362,7 @@
     messageInfo.replaceChildren(
       element('p', {}, held.length ? `held by ${held.join(', ')}` : path.length ? 'held by no tower' : 'not in the record'),
       element('ol', { class: 'events' }, ...path.slice(from, from + MOST_ROWS).map(({ at, text, bad }, index) => row(at, text, bad, from + index === current))),
-      element('p', { class: 'quiet' }, path.length ? `Step ${current + 1} of ${path.length}.${isWhole ? '' : ` Recorded from ${duration(map.completeFrom, 0.001)} on.`}` : ''),
+      element('p', { class: 'quiet' }, path.length ? `Step ${current + 1} of ${path.length}.${isWhole ? '' : ' Hops between the recorded times are missing.'}` : ''),
     );
   }
 

@@ -20,7 +20,7 @@
     ['Dials and breaks', 'Failed dials follow dials to towers that are down or cut off.', { dials: 'blue', failed_dials: 'orange', broken: 'red', not_accepted: 'purple' }],
     ['Connections', 'The line shows how many connections towers keep open.', { connections: 'blue' }],
     ['Bytes sent', 'Bytes of all towers together.', { bytes_sent: 'blue' }],
-    ['Faults', 'Each line counts one kind of fault, scheduled or by chance.', { 'fault.*': '' }],
+    ['Faults', 'Faults by chance, and dials and bytes that a partition blocked.', { 'fault.*': '' }],
   ];
   const PALETTE = ['blue', 'orange', 'green', 'red', 'purple', 'grey'];
   const HEIGHT = 200;
@@ -83,6 +83,7 @@
         axis({ incrs: steps(), space: 80, values: (_, ticks) => ticks.map((at) => duration(at, ticks[1] - ticks[0])) }),
         axis({ size: 56, values: (_, ticks) => ticks.map((value) => (Math.abs(value) >= 1e4 ? new Intl.NumberFormat('en', { notation: 'compact' }).format(value) : plain(value))) }),
       ],
+      legend: { markers: { width: 0, fill: (_, index) => colour(curves[index - 1]?.paint ?? 'card') } },
       cursor: { sync: { key: sync.key }, drag: { x: false, y: false } },
       hooks: { drawClear: [background], ready: [(made) => made.over.append(now)] },
     }, data, figure);
