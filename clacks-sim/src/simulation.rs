@@ -12,7 +12,7 @@ use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
-use crate::plan::{Partition, Plan};
+use crate::plan::{Partition, Plan, Step};
 use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 use crate::truth::{Body, Checker, Checks, Holding, Liveness, Place, Truth};
@@ -209,6 +209,13 @@ impl Observers {
         let checks = Checks { liveness, faults, ..Checks::default() };
         let end = Instant::ORIGIN + plan.time;
         let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
+        let mut series = Series::new(Series::DEFAULT_CAPACITY, calm_from);
+        // The first partition divides the hops before it, too.
+        let first = plan.steps.iter().find_map(|(_, step)| match step {
+            Step::Part { partition, .. } => Some(partition),
+            _ => None,
+        });
+        series.set_partition(&first.map(|first| inside(plan.towers, first)).unwrap_or_default());
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
@@ -216,7 +223,7 @@ impl Observers {
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             truth: Truth::new(plan, checks),
-            series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
+            series,
             message_trace: options
                 .message_trace
                 .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
@@ -271,6 +278,11 @@ impl Observers {
     }
 }
 
+/// Returns for each tower whether it is inside a partition.
+fn inside(towers: u32, partition: &Partition) -> Vec<bool> {
+    (0..towers).map(|tower| partition.inside.has(TowerId(tower))).collect()
+}
+
 impl<M: StateMachine> Observer<M> for Observers {
     fn see(&mut self, observation: &Observation) {
         self.observations += 1;
@@ -292,8 +304,7 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
-        let inside: Vec<_> =
-            (0..self.towers).map(|tower| partition.inside.has(TowerId(tower))).collect();
+        let inside = inside(self.towers, partition);
         self.series.set_partition(&inside);
         if let Some(trace) = &mut self.message_trace {
             let towers = (0..).map(TowerId).zip(inside).filter(|(_, is_inside)| *is_inside);

@@ -4,6 +4,8 @@
 
 mod csv;
 mod page;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -41,6 +41,7 @@
   let told = 0;
 
   const button = (text, onclick, label = text) => element('button', { type: 'button', onclick, 'aria-label': label, title: label }, text);
+  const pair = (name, go) => element('span', { class: 'pair' }, button('◀', () => go(-1), `previous ${name}`), name, button('▶', () => go(1), `next ${name}`));
   const canvas = element('canvas', { role: 'img', 'aria-label': 'Towers on a ring and messages between them' });
   const play = button('Play', () => (playing === null ? start() : stop()));
   const speed = element('select', { 'aria-label': 'speed' }, ...SPEEDS.map((value) => element('option', { value }, value < 1 ? `${Math.round(1 / value)} times slower` : value === 1 ? 'real time' : `${plain(value)} times faster`)));
@@ -57,14 +58,15 @@
   section.hidden = false;
   section.append(
     element('h2', {}, 'Map'),
+    element('p', { class: 'quiet' }, 'Towers stand on a ring, and dots between them are messages on the wire. Press Play, click a tower, or type the number of a message.'),
     element('div', { class: 'stage' },
       element('div', {}, canvas, legend(), element('p', { class: 'quiet' }, ...coverage())),
       element('div', { class: 'panel' },
-        element('div', { class: 'controls' }, play, speed, button('◀ event', () => jump(-1), 'previous event'), button('event ▶', () => jump(1), 'next event')),
+        element('div', { class: 'controls' }, play, speed, pair('event', jump)),
         slider, time, state,
         element('h3', {}, 'Latest events'), recent,
         element('h3', {}, element('label', {}, 'Tower ', towerInput)), towerInfo,
-        element('h3', {}, element('label', {}, 'Message ', messageInput), button('◀ hop', () => jumpHop(-1), 'previous hop of the message'), button('hop ▶', () => jumpHop(1), 'next hop of the message')), messageInfo,
+        element('h3', {}, element('label', {}, 'Message ', messageInput), pair('hop', jumpHop)), messageInfo,
       ),
     ),
   );
