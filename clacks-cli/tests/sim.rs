@@ -172,7 +172,7 @@ fn a_run_that_is_stopped_says_how_far_it_came() {
     assert!(output.status.success(), "{}{so_far}", stderr(&output));
     for words in [
         "of the whole run",
-        "stopped by                        --wall",
+        "--wall\n",
         "passed: ",
         "; stopped before the end, so the checks of the end did not run",
         "trace so far ",

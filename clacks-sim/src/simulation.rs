@@ -36,7 +36,10 @@ pub struct Options {
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let traced = self.trace.is_some();
-        f.debug_struct("Options").field("trace", &traced).field("message_trace", &self.message_trace).finish()
+        f.debug_struct("Options")
+            .field("trace", &traced)
+            .field("message_trace", &self.message_trace)
+            .finish()
     }
 }
 
@@ -286,7 +289,7 @@ fn inside(towers: u32, partition: &Partition) -> Vec<bool> {
 impl<M: StateMachine> Observer<M> for Observers {
     fn see(&mut self, observation: &Observation) {
         self.observations += 1;
-        self.hash.see(observation);
+        self.hash.observe(observation);
         self.truth.see(observation);
         self.series.observe(observation);
         if let Some(trace) = &mut self.message_trace {
@@ -382,9 +385,10 @@ impl Observers {
         }
         lengths.sort_unstable();
         let place = |share: usize| lengths.get(lengths.len().saturating_sub(1) * share / 100);
-        gauges.queues = place(50).zip(place(99)).zip(place(100)).map(|((median, p99), max)| {
-            QueueLengths { median: *median, p99: *p99, max: *max }
-        });
+        gauges.queues = place(50)
+            .zip(place(99))
+            .zip(place(100))
+            .map(|((median, p99), max)| QueueLengths { median: *median, p99: *p99, max: *max });
         gauges
     }
 }

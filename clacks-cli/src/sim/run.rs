@@ -74,8 +74,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     bar.finish_and_clear();
     let outcome = simulation.finish();
     let replay = command(args, scenario.seed);
-    let report =
-        Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
+    let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
 
     if let Some(folder) = &args.csv {
         report.write_csv(folder).map_err(|error| Failure::failed(cant_write(folder, &error)))?;

@@ -194,7 +194,7 @@ impl MessageTrace {
             sampled: 0,
             recent: VecDeque::new(),
             sampled_every: 1,
-            close_ups: vec![0..Self::CLOSE_UP.end],
+            close_ups: std::iter::once(0..Self::CLOSE_UP.end).collect(),
             count: 0,
             open: BTreeMap::new(),
             enqueued: Vec::new(),
@@ -270,7 +270,8 @@ impl MessageTrace {
             Observed::Crashed | Observed::Left { .. } => {
                 self.change_state(at, tower, State::Down);
                 let copies = (tower, MessageId(0))..=(tower, MessageId(u32::MAX));
-                let open: Vec<_> = self.open.range(copies).map(|((_, message), _)| *message).collect();
+                let open: Vec<_> =
+                    self.open.range(copies).map(|((_, message), _)| *message).collect();
                 for message in open {
                     self.end(at, tower, message, HandOverEnd::SenderDown);
                 }
@@ -505,15 +506,13 @@ mod tests {
     /// Tower 0 hands message `number` to tower 1. The message needs 40 ms.
     fn hand_over(millis: u64, number: u32) -> (u64, u32, Observed) {
         let (message, attempt) = (Some(MessageId(number)), Attempt::First);
-        let what = Observed::HandedOver { to: TowerId(1), message, attempt, arrives: at(millis + 40) };
+        let what =
+            Observed::HandedOver { to: TowerId(1), message, attempt, arrives: at(millis + 40) };
         (millis, 0, what)
     }
 
-    const ACCEPTED: Observed = Observed::Received {
-        from: None,
-        sender: Some(TowerId(0)),
-        message: Some(MessageId(0)),
-    };
+    const ACCEPTED: Observed =
+        Observed::Received { from: None, sender: Some(TowerId(0)), message: Some(MessageId(0)) };
     const CONFIRMED: Observed = Observed::Delivered { to: None, message: Some(MessageId(0)) };
     const RETURNED: Observed =
         Observed::Queued { message: Some(MessageId(0)), origin: Origin::Returned };
@@ -546,7 +545,8 @@ mod tests {
     fn a_full_record_keeps_close_ups_and_whole_paths_of_some_messages() {
         for capacity in [4, 2_000, 10_000] {
             // Thirty messages that take turns, and a fault after 6 000 hand-overs.
-            let mut steps: Vec<_> = (0..20_000).map(|step| hand_over(step.into(), step % 30)).collect();
+            let mut steps: Vec<_> =
+                (0..20_000).map(|step| hand_over(step.into(), step % 30)).collect();
             steps.insert(6_000, (6_000, 0, Observed::Fault(Fault::Crash)));
             let trace = trace(capacity, &steps);
             let every = u64::from(trace.sampled_every());
@@ -564,7 +564,9 @@ mod tests {
             let expected = (0..20_000).filter(|step| is_close(*step) || (step % 30) % every == 0);
             let missing = expected.filter(|step| !kept.contains(step)).count();
             let others = kept.iter().filter(|step| !is_close(**step)).count();
-            assert!(others <= capacity.max(MessageTrace::MIN_CAPACITY) / 2 && trace.count() == 20_000);
+            assert!(
+                others <= capacity.max(MessageTrace::MIN_CAPACITY) / 2 && trace.count() == 20_000
+            );
             assert!(missing == 0 || every == 1 << 31, "{missing} of {capacity}");
         }
     }
@@ -604,14 +606,17 @@ mod tests {
         assert_eq!(trace(10, &steps).left_out(), 1);
         let enqueued = Observed::Enqueued { message: MessageId(5) };
         let recorded = trace(10, &vec![(6, 2, enqueued); MessageTrace::MAX_CHANGES + 2]);
-        assert_eq!((recorded.left_out(), recorded.enqueued().len()), (2, MessageTrace::MAX_CHANGES));
+        assert_eq!(
+            (recorded.left_out(), recorded.enqueued().len()),
+            (2, MessageTrace::MAX_CHANGES)
+        );
     }
 
     #[test]
     fn samples_of_towers_are_spread_over_the_run() {
         let mut trace = MessageTrace::new(2, 10).unwrap();
-        for second in 0..1_000 {
-            trace.sample(at(second), [(TowerId(1), [second as u32; 7])].into_iter());
+        for second in 0..1_000_u32 {
+            trace.sample(at(second.into()), [(TowerId(1), [second; 7])].into_iter());
         }
         let samples = trace.tower_samples();
         assert!(samples.len() > MessageTrace::MAX_SAMPLES / 2);

@@ -7,7 +7,7 @@ use clacks_proto::Instant;
 use csv::Writer;
 
 use super::Report;
-use crate::metrics::Metric;
+use crate::metrics::{MessageTrace, Metric};
 use crate::observation::Fault;
 
 impl Report<'_> {
@@ -71,7 +71,8 @@ impl Report<'_> {
     fn write_faults(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
         out.write_record(["fault", "scheduled [times]", "happened [times]", "meaning"])?;
         for fault in &self.outcome.faults {
-            let (scheduled, happened) = (optional(fault.asked.flatten()), fault.happened.to_string());
+            let (scheduled, happened) =
+                (optional(fault.asked.flatten()), fault.happened.to_string());
             let (name, meaning) = (fault.fault.as_str(), fault.fault.meaning());
             out.write_record([name, &scheduled, &happened, meaning])?;
         }
@@ -88,10 +89,17 @@ impl Report<'_> {
 
     fn write_hand_overs(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
         out.write_record([
-            "number", "message", "from", "to", "departs [s]", "arrives [s]", "accepted [s]",
-            "ended [s]", "end",
+            "number",
+            "message",
+            "from",
+            "to",
+            "departs [s]",
+            "arrives [s]",
+            "accepted [s]",
+            "ended [s]",
+            "end",
         ])?;
-        for one in self.outcome.message_trace.iter().flat_map(|trace| trace.hand_overs()) {
+        for one in self.outcome.message_trace.iter().flat_map(MessageTrace::hand_overs) {
             let (accepted, ended) = (one.accepted.map(seconds), one.end.map(|(at, _)| seconds(at)));
             out.write_record([
                 one.number.to_string(),

@@ -108,18 +108,24 @@ impl Report<'_> {
         });
         let made = DuplicationCause::ALL.map(|cause| {
             let meaning = format!("Additional copies that were made. Cause: {cause}.");
-            ("copies_made", "copies made", "copies", cause.as_str(), meaning, totals.duplicated(cause))
+            (
+                "copies_made",
+                "copies made",
+                "copies",
+                cause.as_str(),
+                meaning,
+                totals.duplicated(cause),
+            )
         });
-        let by_cause = lost.into_iter().chain(made).map(|(key, name, unit, cause, meaning, count)| {
-            Figure {
+        let by_cause =
+            lost.into_iter().chain(made).map(|(key, name, unit, cause, meaning, count)| Figure {
                 key: format!("{key}_{}", cause.replace(' ', "_")),
                 name: format!("{name}: {cause}"),
                 unit,
                 meaning,
                 value: Some(count_as_f64(count)),
                 is_headline: count > 0,
-            }
-        });
+            });
         metrics.chain(by_cause).collect()
     }
 
@@ -245,20 +251,24 @@ impl Prediction {
     }
 }
 
-/// A number in JSON with five digits, and without `.0` if it is whole.
-#[allow(clippy::cast_possible_truncation, reason = "a whole number within the range of i64")]
+/// Returns a number with five digits. Whole numbers keep all digits.
 fn number(value: Option<f64>) -> Value {
     match value.filter(|value| value.is_finite()) {
-        Some(whole) if whole.fract() == 0.0 && whole.abs() < 1e15 => json!(whole as i64),
-        Some(value) => format!("{value:.4e}").parse().map_or(Value::Null, |short: f64| json!(short)),
+        Some(whole) if whole.fract() == 0.0 => without_point(whole),
+        Some(value) => format!("{value:.4e}").parse().map_or(Value::Null, without_point),
         None => Value::Null,
     }
 }
 
-/// Seconds to the microsecond.
+/// Returns seconds to the microsecond.
 fn seconds(time: Duration) -> Value {
-    let seconds = (time.as_secs_f64() * 1e6).round() / 1e6;
-    if seconds.fract() == 0.0 { json!(time.as_secs_f64().round() as u64) } else { json!(seconds) }
+    without_point((time.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+/// Returns a number without `.0` at the end, which would be half of all numbers of a page.
+#[allow(clippy::cast_possible_truncation, reason = "a whole number within the range of i64")]
+fn without_point(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]

@@ -32,8 +32,7 @@ impl Report<'_> {
         let samples = series.samples();
         let mut curves = Map::new();
         let mut add = |key: String, name: &str, unit: &str, meaning: &str, values: Vec<Value>| {
-            let curve =
-                json!({"name": name, "unit": unit, "meaning": meaning, "values": values});
+            let curve = json!({"name": name, "unit": unit, "meaning": meaning, "values": values});
             curves.insert(key, curve);
         };
         for metric in Metric::ALL {
@@ -48,9 +47,10 @@ impl Report<'_> {
             let interval = sample.interval.as_secs_f64();
             number((interval > 0.0).then(|| super::count_as_f64(count) / interval))
         };
-        for fault in Fault::ALL.iter().filter(|fault| {
-            !fault.is_scheduled() && series.total_faults(**fault) > 0
-        }) {
+        for fault in Fault::ALL
+            .iter()
+            .filter(|fault| !fault.is_scheduled() && series.total_faults(**fault) > 0)
+        {
             let values = samples.iter().map(|sample| per_second(sample, sample.faults(*fault)));
             let key = format!("fault.{}", fault.key());
             add(key, fault.as_str(), "times/s", fault.meaning(), values.collect());

@@ -40,7 +40,10 @@ fn json_csv_and_page_show_the_same_figures() {
     let mut table = ::csv::Reader::from_path(&files[1]).unwrap();
     let rows: Vec<_> = table.records().map(Result::unwrap).collect();
     let figures = report.figures();
-    assert_eq!((rows.len(), json["figures"].as_object().unwrap().len()), (figures.len(), rows.len()));
+    assert_eq!(
+        (rows.len(), json["figures"].as_object().unwrap().len()),
+        (figures.len(), rows.len())
+    );
     for (row, figure) in rows.iter().zip(&figures) {
         assert_eq!((&row[0], row[2].parse().ok()), (figure.key.as_str(), figure.value));
         assert_eq!(json["figures"][&figure.key], number(figure.value), "{}", figure.key);
@@ -112,8 +115,13 @@ fn the_verdict_counts_checks_violations_and_predictions() {
     outcome.is_over = false;
     assert!(report(&outcome).verdict().ends_with("so the checks of the end did not run"));
     outcome.is_over = true;
-    let measured = |predicted, measured, sigma, holds| {
-        Measured { name: "hops", unit: "", predicted, measured, sigma, holds }
+    let measured = |predicted, measured, sigma, holds| Measured {
+        name: "hops",
+        unit: "",
+        predicted,
+        measured,
+        sigma,
+        holds,
     };
     outcome.measures =
         vec![measured(Some(4.0), 5.0, Some(0.5), false), measured(None, 5.0, None, true)];

@@ -164,11 +164,8 @@ fn at_an_unlimited_rate(mut plan: Plan) -> Plan {
 fn watch(plan: Plan, checks: &Checks) -> (Verdict, Judge) {
     let make = |config: Arc<Config>, address, seed: &_| Tower::new(config, address, seed).ok();
     let end = at(u64::try_from(plan.time.as_millis()).unwrap());
-    let judge = Judge {
-        truth: Truth::new(&plan, checks.clone()),
-        standings: Vec::new(),
-        hops: Vec::new(),
-    };
+    let judge =
+        Judge { truth: Truth::new(&plan, checks.clone()), standings: Vec::new(), hops: Vec::new() };
     let mut world = Network::new(Arc::new(plan), Box::new(make), judge);
     while world.step() {}
     world.sample();

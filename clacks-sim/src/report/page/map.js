@@ -16,7 +16,7 @@
   const MOST_ROWS = 9;
 
   const events = run.marks.map(([at, what, tower]) => ({ at, text: tower === null ? what : `${what}, tower ${tower}` }))
-    .concat(run.summary.violations.map(({ at_s, tower, message, check }) => ({ at: at_s, bad: true, text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}` })))
+    .concat(run.summary.violations.map(({ at_s, tower, message, check }) => ({ at: at_s, bad: true, tower, message, text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}` })))
     .sort((a, b) => a.at - b.at);
   const roles = [...new Set(map.roles.filter((role) => role))].sort();
   const states = Array.from({ length: map.towers }, () => []);
@@ -60,7 +60,7 @@
     element('h2', {}, 'Map'),
     element('p', { class: 'quiet' }, 'Towers stand on a ring, and dots between them are messages on the wire. Press Play, click a tower, or type the number of a message.'),
     element('div', { class: 'stage' },
-      element('div', {}, canvas, legend(), element('p', { class: 'quiet' }, ...coverage())),
+      element('div', {}, canvas, legend()),
       element('div', { class: 'panel' },
         element('div', { class: 'controls' }, play, speed, pair('event', jump)),
         slider, time, state,
@@ -68,6 +68,7 @@
         element('h3', {}, element('label', {}, 'Tower ', towerInput)), towerInfo,
         element('h3', {}, element('label', {}, 'Message ', messageInput), pair('hop', jumpHop)), messageInfo,
       ),
+      element('p', { class: 'quiet' }, ...coverage()),
     ),
   );
 
@@ -450,16 +451,18 @@
   // The first violation, else the first fault, else a moment with hand-overs.
   function opening() {
     const event = events.find(({ bad }) => bad) ?? events[0];
-    return event?.at ?? map.departs[Math.floor(map.departs.length * 0.9)] ?? 0;
+    return event ?? { at: map.departs[Math.floor(map.departs.length * 0.9)] ?? 0 };
   }
 
   // `#at=312&tower=3&message=17` after the address of the page chooses what it shows.
   const asked = new URLSearchParams(location.hash.slice(1));
   const given = (name) => (/^\d+$/.test(asked.get(name) ?? '') ? Number(asked.get(name)) : null);
   speed.value = usualSpeed();
-  tower = given('tower') !== null && given('tower') < map.towers ? given('tower') : null;
-  message = given('message');
+  const first = opening();
+  tower = given('tower') ?? first.tower ?? null;
+  if (tower >= map.towers) tower = null;
+  message = given('message') ?? first.message ?? null;
   [towerInput.value, messageInput.value] = [tower ?? '', message ?? ''];
   if (message !== null) holders = holdersOf(message);
-  clock.set(asked.has('at') ? Number(asked.get('at')) || 0 : opening());
+  clock.set(asked.has('at') ? Number(asked.get('at')) || 0 : first.at);
 })();
