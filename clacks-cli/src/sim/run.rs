@@ -35,6 +35,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     let options = Options {
         trace: trace.map(|file| Box::new(file) as Box<dyn Write + Send>),
         message_trace: args.report.is_some() || args.csv.is_some(),
+        keep_going: args.keep_going,
     };
     let mut simulation = Simulation::new(scenario, base, options).map_err(Failure::usage)?;
     let stops = stops()?;
@@ -73,6 +74,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     };
     bar.finish_and_clear();
     let outcome = simulation.finish();
+    let stopped_by = stopped_by.or((!outcome.is_over).then_some("a violation"));
     let replay = command(args, scenario.seed);
     let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
 

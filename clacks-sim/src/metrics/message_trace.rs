@@ -30,7 +30,7 @@ pub struct MessageTrace {
     /// The number of the latest hand-over of a message by a tower, unless confirmed. A message can
     /// be accepted after its sender gave it up.
     open: BTreeMap<(TowerId, MessageId), u64>,
-    enqueued: Vec<Enqueued>,
+    held_changes: Vec<HeldChange>,
     state_changes: Vec<StateChange>,
     partitions: Vec<Partition>,
     left_out: u64,
@@ -42,15 +42,40 @@ pub struct MessageTrace {
     roles: Vec<Option<String>>,
 }
 
-/// A message that an application enqueued.
+/// A tower begins or ceases to hold a message, other than by a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Enqueued {
+pub struct HeldChange {
     /// The moment.
     pub at: Instant,
     /// The tower.
     pub tower: TowerId,
     /// The message.
     pub message: MessageId,
+    /// The kind of change.
+    pub kind: HeldChangeKind,
+}
+
+/// How a tower begins or ceases to hold a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldChangeKind {
+    /// The application enqueued the message.
+    Enqueued,
+    /// The tower keeps the message after a confirmation, because another copy came in before.
+    Kept,
+    /// The application confirmed the message and did not pass it on.
+    Swallowed,
+}
+
+impl HeldChangeKind {
+    /// Returns the kind in one lower-case word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueued => "enqueued",
+            Self::Kept => "kept",
+            Self::Swallowed => "swallowed",
+        }
+    }
 }
 
 /// One attempt to hand a message to a peer.
@@ -174,7 +199,7 @@ impl MessageTrace {
     /// Hand-overs in a close-up, before and after the fault. They take some seconds of the viewer.
     const CLOSE_UP: Range<u64> = 300..2_200;
 
-    /// Maximum number of enqueued messages, and of state changes.
+    /// Maximum number of changes of holders, and of states.
     pub const MAX_CHANGES: usize = 20_000;
 
     /// Maximum number of partitions.
@@ -197,7 +222,7 @@ impl MessageTrace {
             close_ups: std::iter::once(0..Self::CLOSE_UP.end).collect(),
             count: 0,
             open: BTreeMap::new(),
-            enqueued: Vec::new(),
+            held_changes: Vec::new(),
             state_changes: Vec::new(),
             partitions: Vec::new(),
             left_out: 0,
@@ -225,11 +250,16 @@ impl MessageTrace {
         let Observation { at, tower: Some(tower), what } = *observation else { return };
         match what {
             Observed::Enqueued { message } => {
-                let has_room = self.enqueued.len() < Self::MAX_CHANGES;
-                self.left_out += u64::from(!has_room);
-                if has_room {
-                    self.enqueued.push(Enqueued { at, tower, message });
+                self.change_held(at, tower, message, HeldChangeKind::Enqueued);
+            }
+            Observed::CopyKept { message } => {
+                self.change_held(at, tower, message, HeldChangeKind::Kept);
+            }
+            Observed::Swallowed { sender, message } => {
+                if let Some(sender) = sender {
+                    self.accept(at, sender, message, tower);
                 }
+                self.change_held(at, tower, message, HeldChangeKind::Swallowed);
             }
             Observed::HandedOver { to, message: Some(message), arrives, .. } => {
                 self.end(at, tower, message, HandOverEnd::Retried);
@@ -249,12 +279,7 @@ impl MessageTrace {
                 self.make_room();
             }
             Observed::Received { sender: Some(sender), message: Some(message), .. } => {
-                let number = self.open.get(&(sender, message)).copied();
-                if let Some(hand_over) = number.and_then(|number| self.hand_over_mut(number))
-                    && hand_over.to == tower
-                {
-                    hand_over.accepted = hand_over.accepted.or(Some(at));
-                }
+                self.accept(at, sender, message, tower);
             }
             Observed::Delivered { message: Some(message), .. } => {
                 self.end(at, tower, message, HandOverEnd::Confirmed);
@@ -373,10 +398,10 @@ impl MessageTrace {
         times
     }
 
-    /// Returns the enqueued messages in the order of time.
+    /// Returns the changes of holders other than by hand-overs, in the order of time.
     #[must_use]
-    pub fn enqueued(&self) -> &[Enqueued] {
-        &self.enqueued
+    pub fn held_changes(&self) -> &[HeldChange] {
+        &self.held_changes
     }
 
     /// Returns the state changes in the order of time. Before its first one a tower is down.
@@ -397,7 +422,7 @@ impl MessageTrace {
         &self.tower_samples
     }
 
-    /// Returns the number of enqueued messages, state changes and partitions that had no room.
+    /// Returns the number of changes and partitions that had no room.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out
@@ -470,6 +495,29 @@ impl MessageTrace {
         }
         let index = self.kept.binary_search_by_key(&number, |one| one.number).ok()?;
         self.kept.get_mut(index)
+    }
+
+    fn accept(&mut self, at: Instant, from: TowerId, message: MessageId, by: TowerId) {
+        let number = self.open.get(&(from, message)).copied();
+        if let Some(hand_over) = number.and_then(|number| self.hand_over_mut(number))
+            && hand_over.to == by
+        {
+            hand_over.accepted = hand_over.accepted.or(Some(at));
+        }
+    }
+
+    fn change_held(
+        &mut self,
+        at: Instant,
+        tower: TowerId,
+        message: MessageId,
+        kind: HeldChangeKind,
+    ) {
+        if self.held_changes.len() < Self::MAX_CHANGES {
+            self.held_changes.push(HeldChange { at, tower, message, kind });
+        } else {
+            self.left_out += 1;
+        }
     }
 
     fn change_state(&mut self, at: Instant, tower: TowerId, state: State) {
@@ -606,10 +654,17 @@ mod tests {
         assert_eq!(trace(10, &steps).left_out(), 1);
         let enqueued = Observed::Enqueued { message: MessageId(5) };
         let recorded = trace(10, &vec![(6, 2, enqueued); MessageTrace::MAX_CHANGES + 2]);
-        assert_eq!(
-            (recorded.left_out(), recorded.enqueued().len()),
-            (2, MessageTrace::MAX_CHANGES)
-        );
+        let changes = recorded.held_changes().len();
+        assert_eq!((recorded.left_out(), changes), (2, MessageTrace::MAX_CHANGES));
+    }
+
+    #[test]
+    fn a_swallowed_message_is_accepted_and_not_held() {
+        let sender = Some(TowerId(0));
+        let swallowed = Observed::Swallowed { sender, message: MessageId(0) };
+        let trace = trace(10, &[hand_over(0, 0), (40, 1, swallowed)]);
+        assert_eq!(trace.hand_overs().next().unwrap().accepted, Some(at(40)));
+        assert_eq!(trace.held_changes()[0].kind, HeldChangeKind::Swallowed);
     }
 
     #[test]

@@ -74,8 +74,6 @@ pub struct Gauges {
     pub connections: u64,
     /// Different messages of which at least one copy exists.
     pub messages: u64,
-    /// Messages whose only copy may or may not have arrived.
-    pub in_doubt: u64,
     /// Copies that running towers hold.
     pub copies: u64,
     /// Copies that wait in a queue.
@@ -205,7 +203,10 @@ impl Series {
                 self.counts[Metric::BytesSent as usize] += u64::from(bytes);
             }
             Observed::Received { sender, .. } => self.on_hop(sender, observation.tower),
-            Observed::Queued { origin: Origin::Peer, .. } => self.count(Metric::Queued),
+            Observed::Queued { origin: Origin::Peer, .. } | Observed::CopyKept { .. } => {
+                self.count(Metric::Stored);
+            }
+            Observed::Swallowed { .. } => self.count(Metric::Swallowed),
             Observed::Queued { origin: Origin::Returned, .. } => {
                 self.count(Metric::Returned);
                 if let Some(counts) = self.role_counts(observation.tower) {
@@ -248,7 +249,7 @@ impl Series {
         // From totals, because a message can arrive before a sample and be queued after it.
         let coalesced = self
             .total(Metric::Hops)
-            .saturating_sub(self.total(Metric::Queued))
+            .saturating_sub(self.total(Metric::Stored))
             .saturating_sub(self.total(Metric::Coalesced));
         self.counts[Metric::Coalesced as usize] = coalesced;
         self.total_counts[Metric::Coalesced as usize] += coalesced;
@@ -388,7 +389,7 @@ impl Series {
             (Metric::InFlight, number(gauges.in_flight)),
             (Metric::OnTheWire, number(gauges.on_the_wire)),
             (Metric::Surplus, number(gauges.copies.saturating_sub(gauges.messages))),
-            (Metric::Lost, number(enqueued.saturating_sub(gauges.messages + gauges.in_doubt))),
+            (Metric::Lost, number(enqueued.saturating_sub(gauges.messages))),
             (
                 Metric::Discovery,
                 ratio(number(gauges.pairs_alive), running * (running - 1.0)).unwrap_or(f64::NAN),

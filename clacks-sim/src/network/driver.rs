@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clacks_proto::wire::{Decoder, Frame, MAX_BODY};
 use clacks_proto::{
-    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Nonce, Notice, StateMachine,
+    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Notice, StateMachine,
 };
 
 use super::connection::{EndId, Load};
@@ -27,6 +27,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Carries out all that a tower asks for, and sees when it wants to be woken.
     pub(super) fn settle(&mut self, tower: TowerId) {
         let mut undelivered = None;
+        let messages = self.names.len();
         while let Some(machine) = &mut self.nodes[tower.0 as usize].machine
             && let Some(action) = machine.poll_action()
         {
@@ -36,15 +37,14 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
                 Action::Close { link, how, .. } => self.close(tower, link, how),
                 Action::Notify(Notice::ShutDown { left }) => undelivered = Some(left),
                 Action::Notify(notice) => self.on_notice(tower, &notice),
-                // Whoever made the towers may have decided before this is polled.
-                Action::Screen { offer, .. } => self.on_offer(tower, offer),
                 _ => {}
             }
         }
         if let Some(machine) = &self.nodes[tower.0 as usize].machine {
             self.watch.after(Instant::from_nanos(self.now), tower, machine);
             self.want(tower);
-            self.forget_offers(tower);
+            let has_made_messages = self.names.len() > messages;
+            self.update_offers(tower, has_made_messages);
         }
         if let Some(undelivered) = undelivered {
             self.on_left(tower, undelivered);
@@ -52,8 +52,8 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     }
 
     fn on_notice(&mut self, tower: TowerId, notice: &Notice) {
-        let number_of = |address: &Address| self.addresses.number_of(address);
-        let message_of = |nonce: Nonce| self.names.number_of(nonce);
+        let addresses = self.addresses;
+        let number_of = |address: &Address| addresses.number_of(address);
         let what = match *notice {
             Notice::TowerDiscovered { ref peer } => Observed::Discovered { peer: number_of(peer) },
             Notice::StatusChanged { ref peer, from, to, reason } => {
@@ -61,9 +61,11 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             }
             Notice::TowerForgotten { .. } => Observed::Forgot,
             Notice::MessageReceived { ref from, nonce, coalesced, .. } => {
-                let (from, message) = (from.as_ref().and_then(number_of), message_of(nonce));
-                let received =
-                    Observed::Received { from, sender: self.sender_of(tower, message), message };
+                let from = from.as_ref().and_then(number_of);
+                let message = self.message_of(self.speaker.unwrap_or(tower), nonce);
+                let sender = self.sender_of(tower, message);
+                let message = Some(message);
+                let received = Observed::Received { from, sender, message };
                 if coalesced {
                     received
                 } else {
@@ -76,10 +78,16 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
                     clacks_proto::Origin::Local => Origin::Local,
                     _ => Origin::Returned,
                 };
-                Observed::Queued { message: message_of(nonce), origin }
+                Observed::Queued { message: Some(self.message_of(tower, nonce)), origin }
             }
-            Notice::MessageDelivered { ref to, nonce, .. } => {
-                Observed::Delivered { to: number_of(to), message: message_of(nonce) }
+            Notice::MessageDelivered { id, ref to, nonce, .. } => {
+                let message = self.message_of(tower, nonce);
+                let what = Observed::Delivered { to: number_of(to), message: Some(message) };
+                let machine = self.nodes[tower.0 as usize].machine.as_ref();
+                if machine.is_some_and(|machine| machine.tower().message(id).is_some()) {
+                    self.see(tower, Observed::CopyKept { message });
+                }
+                what
             }
             Notice::Announced { ref to } => Observed::Announced { to: number_of(to) },
             Notice::LinkClosed { ref peer, reason, .. } => {
@@ -297,7 +305,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             if let Frame::Message(message) = frame {
                 messages += 1;
                 let attempt = message.attempt;
-                let message = self.names.number_of(message.nonce);
+                let message = Some(self.message_of(tower, message.nonce));
                 self.snapshot.handed_over +=
                     u64::from(attempt == clacks_proto::wire::Attempt::First);
                 self.see(tower, Observed::HandedOver { to, message, attempt, arrives });

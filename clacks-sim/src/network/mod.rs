@@ -16,14 +16,17 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Address, Config, Instant, Seed, StateMachine, Status, Tower};
+use clacks_proto::{
+    Address, Config, Instant, MessageState, Nonce, Seed, StateMachine, Status, Tower,
+};
 
 use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
-use crate::observation::{Fault, Observation, Observed, TowerId};
+use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan};
 use crate::rng::Randomness;
 use addresses::Addresses;
+pub(crate) use clock::Clock;
 use connection::{Connections, Segments};
 use node::Node;
 
@@ -214,6 +217,17 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.watch.see(&Observation { at, tower, what: Observed::Fault(fault) });
     }
 
+    /// Returns the number of a message. A message that is seen for the first time was enqueued by the
+    /// application of the tower, or made by a role, and gets the next number.
+    pub(super) fn message_of(&mut self, tower: TowerId, nonce: Nonce) -> MessageId {
+        if let Some(message) = self.names.number_of(nonce) {
+            return message;
+        }
+        let message = self.names.add(nonce);
+        self.see(tower, Observed::Enqueued { message });
+        message
+    }
+
     /// What time a tower thinks it is.
     fn local_now(&self, tower: TowerId) -> Instant {
         self.nodes[tower.0 as usize].clock(self.now)
@@ -246,14 +260,25 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
         self.nodes.get(tower.0 as usize).is_some_and(|node| node.machine.is_some())
     }
 
-    /// Which tower has an address.
-    pub(crate) fn tower_at(&self, address: &Address) -> Option<TowerId> {
-        self.addresses.number_of(address)
-    }
-
     /// The names of this run's messages.
     pub(crate) fn names(&self) -> &'a MessageNumbers {
         self.names
+    }
+
+    /// Returns how many different messages the towers hold, and how many they hold together.
+    /// Messages under screening are not counted. O(messages).
+    pub(crate) fn count_messages(&self) -> (u64, u64) {
+        let mut is_held = vec![false; self.names.len()];
+        let (mut different, mut all) = (0, 0);
+        for held in self.running().flat_map(|(_, tower)| tower.peek()) {
+            let is_offered = matches!(held.state, MessageState::Offered { .. });
+            let number = self.names.number_of(held.nonce).filter(|_| !is_offered);
+            if let Some(seen) = number.and_then(|number| is_held.get_mut(number.0 as usize)) {
+                different += u64::from(!std::mem::replace(seen, true));
+                all += 1;
+            }
+        }
+        (different, all)
     }
 
     /// How a tower stands with each of its peers: its number if it is one of this run's, and its status.

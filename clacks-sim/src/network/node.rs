@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clacks_proto::{Event, Instant, StateMachine};
+use clacks_proto::{Event, HeldMessage, Instant, MessageState, StateMachine};
 
 use super::addresses::address_of;
 use super::clock::Clock;
@@ -40,6 +40,8 @@ pub(super) struct Node<M> {
     parked: Vec<Due>,
     /// What it has under screening.
     pub(super) offers: Vec<Offered>,
+    /// How many messages the application has swallowed in this life.
+    pub(super) swallowed: u32,
 }
 
 impl<M> Node<M> {
@@ -58,6 +60,7 @@ impl<M> Node<M> {
             clock: None,
             parked: Vec::new(),
             offers: Vec::new(),
+            swallowed: 0,
         }
     }
 
@@ -130,8 +133,16 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.remove(tower, how);
     }
 
-    /// Takes a tower out of the world, with all its ends of connections.
+    /// Takes a tower out of the world, with all its messages and its ends of connections.
     pub(super) fn remove(&mut self, tower: TowerId, how: CrashKind) {
+        let machine = self.node(tower).machine.as_ref();
+        let held = machine.into_iter().flat_map(|machine| machine.tower().peek());
+        let is_own = |held: &HeldMessage| !matches!(held.state, MessageState::Offered { .. });
+        let held: Vec<_> = held.filter(is_own).map(|held| held.nonce).collect();
+        for nonce in held {
+            let message = self.message_of(tower, nonce);
+            self.see(tower, Observed::Dropped { message });
+        }
         let node = self.node(tower);
         node.machine = None;
         (node.wanted, node.is_paused, node.is_leaving) = (NEVER, false, false);
@@ -139,6 +150,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         let ends = std::mem::take(&mut node.ends);
         let parked = std::mem::take(&mut node.parked);
         node.offers.clear();
+        node.swallowed = 0;
         self.snapshot.running -= 1;
         self.abandon_parked(parked, how);
         for end in ends.into_iter().flatten() {

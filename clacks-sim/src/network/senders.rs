@@ -2,51 +2,70 @@
 //!
 //! A tower that has no room for its sender among its peers takes a message from nobody it knows. The network knows on which connection it came.
 
-use clacks_proto::{OfferId, StateMachine};
+use clacks_proto::{MessageState, OfferId, StateMachine};
 
 use super::{Network, Observer};
-use crate::observation::{MessageId, TowerId};
+use crate::observation::{MessageId, Observed, TowerId};
 
 /// A message under screening.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offered {
     offer: OfferId,
-    message: Option<MessageId>,
+    message: MessageId,
     sender: TowerId,
 }
 
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
-    /// A message among the bytes that a tower deals with is not taken yet.
-    pub(super) fn on_offer(&mut self, tower: TowerId, offer: OfferId) {
+    /// Returns the tower that handed over a message which was taken: in this event, or before the
+    /// message was put under screening.
+    pub(super) fn sender_of(&mut self, tower: TowerId, message: MessageId) -> Option<TowerId> {
+        let speaker = self.speaker;
         let node = &mut self.nodes[tower.0 as usize];
-        let offered = node.machine.as_ref().and_then(|machine| machine.tower().offer(offer));
-        if let (Some(sender), Some(offered)) = (self.speaker, offered) {
-            let message = self.names.number_of(offered.nonce);
-            node.offers.push(Offered { offer, message, sender });
+        let Some(machine) = node.machine.as_ref().filter(|_| !node.offers.is_empty()) else {
+            return speaker;
+        };
+        let is_decided =
+            |it: &Offered| it.message == message && machine.tower().offer(it.offer).is_none();
+        let from_speaker = |it: &Offered| is_decided(it) && Some(it.sender) == speaker;
+        let place = node.offers.iter().position(from_speaker);
+        match place.or_else(|| node.offers.iter().position(is_decided)) {
+            Some(place) => Some(node.offers.remove(place).sender),
+            None => speaker,
         }
     }
 
-    /// Who sent a message that a tower says that it has taken: whoever it listens to, or sent it when it was put under screening.
-    pub(super) fn sender_of(
-        &mut self,
-        tower: TowerId,
-        message: Option<MessageId>,
-    ) -> Option<TowerId> {
-        if self.speaker.is_some() {
-            return self.speaker;
+    /// Forgets the offers that ended in this event, and remembers new ones. If the application has
+    /// swallowed a message or put its own one in the place, the offers that ended were swallowed.
+    ///
+    /// The tower is asked for its offers, because an application need not pass on the action that
+    /// shows an offer. A new offer costs O(messages held).
+    pub(super) fn update_offers(&mut self, tower: TowerId, has_made_messages: bool) {
+        let node = &mut self.nodes[tower.0 as usize];
+        let Some(machine) = node.machine.as_ref().map(StateMachine::tower) else { return };
+        let pending = machine.pending_screenings();
+        if node.offers.is_empty() && pending == 0 {
+            return;
         }
-        let node = &mut self.nodes[tower.0 as usize];
-        let machine = node.machine.as_ref()?.tower();
-        let is_it = |it: &Offered| it.message == message && machine.offer(it.offer).is_none();
-        let place = node.offers.iter().position(is_it)?;
-        Some(node.offers.remove(place).sender)
-    }
-
-    /// All that followed from an event is told: offers that are not open any more have been decided, or have ended with their link.
-    pub(super) fn forget_offers(&mut self, tower: TowerId) {
-        let node = &mut self.nodes[tower.0 as usize];
-        if let Some(machine) = node.machine.as_ref().filter(|_| !node.offers.is_empty()) {
-            node.offers.retain(|it| machine.tower().offer(it.offer).is_some());
+        let swallowed = u32::try_from(machine.stats().swallowed).unwrap_or(u32::MAX);
+        let are_swallowed = has_made_messages || swallowed != node.swallowed;
+        node.swallowed = swallowed;
+        let ended = node.offers.extract_if(.., |it| machine.offer(it.offer).is_none());
+        let ended: Vec<_> = ended.filter(|_| are_swallowed).collect();
+        let mut new = Vec::new();
+        if pending > node.offers.len() {
+            new.extend(machine.peek().filter_map(|held| match held.state {
+                MessageState::Offered { offer } => Some((offer, held.nonce)),
+                _ => None,
+            }));
+        }
+        new.retain(|(offer, _)| node.offers.iter().all(|it| it.offer != *offer));
+        for Offered { message, sender, .. } in ended {
+            self.see(tower, Observed::Swallowed { sender: Some(sender), message });
+        }
+        let Some(sender) = self.speaker else { return };
+        for (offer, nonce) in new {
+            let message = self.message_of(sender, nonce);
+            self.nodes[tower.0 as usize].offers.push(Offered { offer, message, sender });
         }
     }
 }

@@ -155,6 +155,11 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         let breaks = self.happens(Purpose::Broken, subject, number, conditions.broken);
         let altered = self.happens(Purpose::Corrupted, subject, number, conditions.corrupted);
+        if altered {
+            // TLS notices an altered byte, and the receiver ends the connection.
+            self.see_fault(Some(from), Fault::Corrupted);
+            return self.break_connection(end, arrives);
+        }
         let kept = if breaks {
             self.see_fault(Some(from), Fault::Broken);
             let mut draws = self.random.draws_from(Purpose::Cut, subject, number << 8);
@@ -169,14 +174,6 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             self.segments.add(end.connection, epoch, end.side.other(), Load::Bytes);
         segment.messages = messages;
         segment.bytes.extend_from_slice(&bytes[..kept]);
-        if altered && kept > 0 {
-            let mut draws = self.random.draws_from(Purpose::Altered, subject, number << 8);
-            let at = usize::try_from(draws.below(kept as u64)).unwrap_or(0);
-            // Never the value that it was.
-            let change = 1 + draws.below(255);
-            segment.bytes[at] ^= u8::try_from(change).unwrap_or(1);
-            self.see_fault(Some(from), Fault::Corrupted);
-        }
         self.event_queue.push(arrives, Due::Arrival(place));
         if breaks {
             self.break_connection(end, arrives);

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::checkers::{DuplicationCause, LossCause};
 use crate::metrics::Metric;
 use crate::outcome::{Measured, Outcome};
-use crate::truth::{DuplicationCause, LossCause};
 
 /// The outcome of a run, with the facts that only the caller of the run knows.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub struct Prediction {
 }
 
 /// Metrics in a short report. Zeros are left out.
-const HEADLINES: [Metric; 18] = [
+const HEADLINES: [Metric; 19] = [
     Metric::Running,
     Metric::Enqueued,
     Metric::EnqueueRefused,
@@ -80,6 +80,7 @@ const HEADLINES: [Metric; 18] = [
     Metric::HandOvers,
     Metric::Hops,
     Metric::Coalesced,
+    Metric::Swallowed,
     Metric::Returned,
     Metric::Retries,
     Metric::CrossingShare,
@@ -126,7 +127,21 @@ impl Report<'_> {
                 value: Some(count_as_f64(count)),
                 is_headline: count > 0,
             });
-        metrics.chain(by_cause).collect()
+        let groups = self.outcome.groups.map(|groups| {
+            [
+                ("groups", "groups", "Groups of messages of the survival goal.", groups.count),
+                ("groups_alive", "groups alive", "Groups that survived.", groups.alive),
+            ]
+        });
+        let groups = groups.into_iter().flatten().map(|(key, name, meaning, count)| Figure {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            unit: "groups",
+            meaning: meaning.to_owned(),
+            value: Some(count_as_f64(count)),
+            is_headline: true,
+        });
+        metrics.chain(by_cause).chain(groups).collect()
     }
 
     /// Returns the measurements beside their predictions.

@@ -118,8 +118,8 @@ fn map_data(trace: &MessageTrace) -> Value {
             .map(|one| one.end.map(|(at, _)| since(at, one.departs)))
             .collect::<Vec<_>>(),
         "end": hand_overs().map(|one| one.end.map(|(_, end)| end as u8)).collect::<Vec<_>>(),
-        "enqueued": trace.enqueued().iter()
-            .map(|one| json!([moment(one.at), one.tower.0, one.message.0]))
+        "held": trace.held_changes().iter()
+            .map(|one| json!([moment(one.at), one.tower.0, one.message.0, one.kind.as_str()]))
             .collect::<Vec<_>>(),
         "states": trace.state_changes().iter()
             .map(|change| json!([moment(change.at), change.tower.0, change.state.as_str()]))

@@ -93,7 +93,8 @@ fn the_path_of_a_message_is_in_the_page_from_its_enqueue_to_its_last_holder() {
     let outcome = outcome();
     let map = &data_of(&report(&outcome).html())["map"];
     let list = |name: &str| map[name].as_array().unwrap().clone();
-    let enqueued = list("enqueued").into_iter().find(|one| one[2] == 0).unwrap();
+    let enqueued = list("held").into_iter().find(|one| one[2] == 0).unwrap();
+    assert_eq!(enqueued[3], "enqueued");
     let mut holder = enqueued[1].clone();
     let mut hops = 0;
     for (index, message) in list("message").iter().enumerate() {

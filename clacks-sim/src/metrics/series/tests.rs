@@ -35,7 +35,9 @@ fn counted() -> Vec<(Observed, Vec<Metric>)> {
         (hand_over(Attempt::First), vec![Metric::HandOvers]),
         (hand_over(Attempt::Retry), vec![Metric::HandOvers, Metric::Retries]),
         (received(2), vec![Metric::Hops]),
-        (queued(Origin::Peer), vec![Metric::Queued]),
+        (queued(Origin::Peer), vec![Metric::Stored]),
+        (Observed::CopyKept { message: MessageId(1) }, vec![Metric::Stored]),
+        (Observed::Swallowed { sender: None, message: MessageId(1) }, vec![Metric::Swallowed]),
         (queued(Origin::Local), vec![]),
         (queued(Origin::Returned), vec![Metric::Returned]),
         (Observed::Delivered { to: None, message: None }, vec![Metric::Deliveries]),
@@ -141,7 +143,6 @@ fn derived_gauges() {
         running: 5,
         pairs_alive: 15,
         messages: 7,
-        in_doubt: 1,
         copies: 9,
         waiting: 8,
         ..Gauges::default()
@@ -150,7 +151,7 @@ fn derived_gauges() {
     let row = &series.samples()[0];
     assert_eq!(row.value(Metric::Discovery), Some(0.75));
     assert_eq!(row.value(Metric::Surplus), Some(2.0));
-    assert_eq!(row.value(Metric::Lost), Some(2.0));
+    assert_eq!(row.value(Metric::Lost), Some(3.0));
     assert_eq!(row.value(Metric::QueueMean), Some(1.6));
     assert_eq!((row.value(Metric::Enqueued), row.rate(Metric::Enqueued)), (Some(10.0), Some(5.0)));
 }

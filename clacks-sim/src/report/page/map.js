@@ -26,7 +26,7 @@
     if (!hops.has(message)) hops.set(message, []);
     hops.get(message).push(index);
   });
-  const enqueued = new Map(map.enqueued.map(([at, tower, message]) => [message, { at, tower }]));
+  const changesOf = (wanted) => map.held.filter((change) => change[2] === wanted);
   const wasAccepted = (index) => map.accepted[index] !== null || map.end[index] === CONFIRMED;
   // How long a hand-over was on its way, as far as anybody can tell.
   const way = (index) => map.accepted[index] ?? Math.min(map.took[index], map.ended[index] ?? map.took[index]);
@@ -88,7 +88,7 @@
       });
       parts.push(`, and at other times those of messages whose number is a multiple of ${plain(map.sampledEvery)}.`);
     }
-    if (map.leftOut) parts.push(` ${plain(map.leftOut)} enqueued messages, state changes or partitions had no room in the record.`);
+    if (map.leftOut) parts.push(` ${plain(map.leftOut)} changes or partitions had no room in the record.`);
     return parts;
   }
 
@@ -112,8 +112,6 @@
   // The intervals during which towers hold a message.
   function holdersOf(wanted) {
     const steps = [];
-    const first = enqueued.get(wanted);
-    if (first) steps.push([first.at, 'hold', first.tower]);
     for (const index of hops.get(wanted) ?? []) {
       const departs = map.departs[index];
       // The record of the message may begin later than the message.
@@ -121,6 +119,8 @@
       if (wasAccepted(index)) steps.push([departs + way(index), 'hold', map.to[index]]);
       if (map.end[index] === CONFIRMED) steps.push([departs + map.ended[index], 'forget', map.from[index]]);
     }
+    // After the hand-overs of the same moment, because a copy is kept when its hand-over is confirmed.
+    for (const [at, one, , kind] of changesOf(wanted)) steps.push([at, kind === 'swallowed' ? 'forget' : 'hold', one]);
     const known = new Set(steps.map(([, , one]) => one));
     for (const [at, one, what] of map.states) if (what === 'down' && known.has(one)) steps.push([at, 'forget', one]);
     steps.sort((a, b) => a[0] - b[0]);
@@ -344,12 +344,12 @@
 
   // What happened to the followed message, in the order of time.
   function pathOf(wanted) {
-    const first = enqueued.get(wanted);
     const path = (hops.get(wanted) ?? []).map((index) => {
       const end = map.end[index] === null ? 'open' : ENDS[map.end[index]];
       return { at: map.departs[index], bad: !wasAccepted(index), text: `${map.from[index]} → ${map.to[index]}: ${wasAccepted(index) ? 'accepted' : 'not accepted'}, ${end}` };
     });
-    return first ? [{ at: first.at, text: `enqueued at tower ${first.tower}` }, ...path] : path;
+    const changes = changesOf(wanted).map(([at, one, , kind]) => ({ at, text: `${kind} at tower ${one}` }));
+    return changes.concat(path).sort((a, b) => a.at - b.at);
   }
 
   function tellMessage(now, held) {
