@@ -60,7 +60,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         if progress.is_over {
             break None;
         }
-        if let Some(size) = not_estimated.filter(|_| wall >= ESTIMATE_AFTER) {
+        if let Some(size) = not_estimated.filter(|size| wall >= ESTIMATE_AFTER && !size.is_cut()) {
             let estimate = size.estimate(progress.at, scenario.time, args.trace_limit as u64);
             bar.suspend(|| anstream::eprintln!("{WARN}note{WARN:#}: {estimate}"));
             not_estimated = None;
