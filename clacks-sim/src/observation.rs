@@ -332,6 +332,21 @@ impl Fault {
         self.describe().1
     }
 
+    /// Returns whether the scenario schedules the fault. Other faults happen by chance or follow from
+    /// scheduled ones, and a lossy network has them all the time.
+    #[must_use]
+    pub fn is_scheduled(self) -> bool {
+        !matches!(
+            self,
+            Self::Parted
+                | Self::Refused
+                | Self::Unanswered
+                | Self::Broken
+                | Self::Corrupted
+                | Self::Silenced
+        )
+    }
+
     fn describe(self) -> (&'static str, &'static str) {
         match self {
             Self::Crash => ("crash", "A tower stopped and lost its queue."),

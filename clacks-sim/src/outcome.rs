@@ -37,10 +37,10 @@ pub struct Outcome {
     pub totals: Totals,
     /// The faults that were asked for, and those that happened.
     pub faults: Vec<Asked>,
-    /// The groups of messages that survived, if the scenario has a goal for them.
-    pub groups: Option<Groups>,
     /// The checks that ran.
     pub checks: Vec<Check>,
+    /// The groups of messages that survived, if the scenario has a goal for them.
+    pub groups: Option<Groups>,
     /// What did not hold, the first ones of each rule.
     pub violations: Vec<Violation>,
     /// How many violations there were in all.

@@ -12,8 +12,8 @@ use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::node::NewNode;
 use crate::observation::{Fault, Observation, TowerId};
-use crate::outcome::{self, Asked, Measured, Outcome, Reading};
-use crate::plan::{Partition, Plan};
+use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
+use crate::plan::{Partition, Plan, Step};
 use crate::scenario::{Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 
@@ -153,6 +153,12 @@ impl<M: StateMachine> Simulation<M> {
         let (census, watch) = self.world.last_look();
         let is_complete = self.end == Some(End::TimeUp);
         let verdict = watch.checkers.finish(snapshot.at, &census, is_complete);
+        let checks = verdict.counts.iter().map(|(checker, violations)| Check {
+            name: checker.as_str(),
+            rule: checker.rule(),
+            violations: *violations,
+        });
+        let checks: Vec<_> = checks.collect();
         let measures = self.scenario.checks.oracle.filter(|_| is_complete);
         let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
         let asked = self.plan.asked();
@@ -171,9 +177,9 @@ impl<M: StateMachine> Simulation<M> {
             running: snapshot.running,
             totals: watch.checkers.totals(),
             groups: verdict.groups,
-            checks: verdict.checks,
+            violated: checks.iter().map(|check| check.violations).sum(),
+            checks,
             violations: verdict.violations,
-            violated: verdict.counts.iter().map(|(_, count)| count).sum(),
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
             message_trace: watch.message_trace.take(),
@@ -208,6 +214,12 @@ impl Observers {
             let role = plan.roles.of(tower).map_or("", |role| role.kind.as_str());
             series.set_role(tower, role);
         }
+        // The first partition divides the hops before it, too.
+        let first = plan.steps.iter().find_map(|(_, step)| match step {
+            Step::Part { partition, .. } => Some(partition),
+            _ => None,
+        });
+        series.set_partition(&first.map(|first| inside(plan.towers, first)).unwrap_or_default());
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
@@ -242,10 +254,15 @@ impl Observers {
     }
 }
 
+/// Returns for each tower whether it is inside a partition.
+fn inside(towers: u32, partition: &Partition) -> Vec<bool> {
+    (0..towers).map(|tower| partition.inside.has(TowerId(tower))).collect()
+}
+
 impl<M: StateMachine> Observer<M> for Observers {
     fn see(&mut self, observation: &Observation) {
         self.observations += 1;
-        self.hash.see(observation);
+        self.hash.observe(observation);
         self.checkers.observe(observation);
         self.series.observe(observation);
         if let Some(trace) = &mut self.message_trace {
@@ -263,8 +280,7 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
-        let inside: Vec<_> =
-            (0..self.towers).map(|tower| partition.inside.has(TowerId(tower))).collect();
+        let inside = inside(self.towers, partition);
         self.series.set_partition(&inside);
         if let Some(trace) = &mut self.message_trace {
             let towers = (0..).map(TowerId).zip(inside).filter(|(_, is_inside)| *is_inside);

@@ -60,7 +60,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         if progress.is_over {
             break None;
         }
-        if let Some(size) = not_estimated.filter(|_| wall >= ESTIMATE_AFTER) {
+        if let Some(size) = not_estimated.filter(|size| wall >= ESTIMATE_AFTER && !size.is_cut()) {
             let estimate = size.estimate(progress.at, scenario.time, args.trace_limit as u64);
             bar.suspend(|| anstream::eprintln!("{WARN}note{WARN:#}: {estimate}"));
             not_estimated = None;
@@ -74,8 +74,8 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     };
     bar.finish_and_clear();
     let outcome = simulation.finish();
-    let ended_early = !outcome.is_over && !outcome.violations.is_empty();
-    let stopped_by = stopped_by.or(ended_early.then_some("a violation (--keep-going continues)"));
+    let stopped_by =
+        stopped_by.or((!outcome.is_over).then_some("a violation (--keep-going continues)"));
     let replay = command(args, scenario.seed);
     let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
 

@@ -1,6 +1,7 @@
 //! The paths of messages, the states of towers and the partitions of a small network, for its map.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use clacks_proto::Instant;
 
@@ -8,23 +9,28 @@ use crate::observation::{MessageId, Observation, Observed, Origin, TowerId};
 
 /// Records which tower handed which message to which tower, and which towers held it.
 ///
-/// Memory is bounded. The record holds all of the latest hand-overs. Of the earlier ones it holds
-/// all hand-overs of some messages: of those whose number [`sampled_every`](Self::sampled_every)
-/// divides. The divisor doubles whenever the record is full. A single message that fills the record
-/// alone has a gap before the latest hand-overs.
+/// Memory is bounded. The record holds all hand-overs in a few close-ups: at the start, around the
+/// first scheduled faults, and at the end. Of the other hand-overs it holds those of some messages:
+/// of those whose number [`sampled_every`](Self::sampled_every) divides. The divisor doubles whenever
+/// the record is full. A single message that fills the record alone has a gap before the end.
 #[derive(Clone, Debug)]
 pub struct MessageTrace {
     towers: u32,
     capacity: usize,
-    sampled: Vec<HandOver>,
+    /// Hand-overs of sampled messages and of close-ups.
+    kept: Vec<HandOver>,
+    /// How many hand-overs in `kept` belong to sampled messages outside of close-ups.
+    sampled: usize,
     recent: VecDeque<HandOver>,
     sampled_every: u32,
+    /// Numbers of the hand-overs in close-ups.
+    close_ups: Vec<Range<u64>>,
     /// Hand-overs seen.
     count: u64,
     /// The number of the latest hand-over of a message by a tower, unless confirmed. A message can
     /// be accepted after its sender gave it up.
     open: BTreeMap<(TowerId, MessageId), u64>,
-    enqueued: Vec<Enqueued>,
+    held_changes: Vec<HeldChange>,
     state_changes: Vec<StateChange>,
     partitions: Vec<Partition>,
     left_out: u64,
@@ -36,15 +42,40 @@ pub struct MessageTrace {
     roles: Vec<Option<String>>,
 }
 
-/// A message that an application enqueued.
+/// A tower begins or ceases to hold a message, other than by a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Enqueued {
+pub struct HeldChange {
     /// The moment.
     pub at: Instant,
     /// The tower.
     pub tower: TowerId,
     /// The message.
     pub message: MessageId,
+    /// The kind of change.
+    pub kind: HeldChangeKind,
+}
+
+/// How a tower begins or ceases to hold a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldChangeKind {
+    /// The application enqueued the message.
+    Enqueued,
+    /// The tower keeps the message after a confirmation, because another copy came in before.
+    Kept,
+    /// The application confirmed the message and did not pass it on.
+    Swallowed,
+}
+
+impl HeldChangeKind {
+    /// Returns the kind in one lower-case word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueued => "enqueued",
+            Self::Kept => "kept",
+            Self::Swallowed => "swallowed",
+        }
+    }
 }
 
 /// One attempt to hand a message to a peer.
@@ -158,10 +189,17 @@ impl MessageTrace {
     /// Maximum number of towers of which a map can be read.
     pub const MAX_TOWERS: u32 = 400;
 
-    /// Default number of hand-overs: about 3 MB in a page.
-    pub const DEFAULT_CAPACITY: usize = 60_000;
+    /// Default number of hand-overs outside of close-ups. With them, a page has about 3 MB.
+    pub const DEFAULT_CAPACITY: usize = 40_000;
 
-    /// Maximum number of enqueued messages, and of state changes.
+    /// The recent half must reach back to the start of a close-up.
+    const MIN_CAPACITY: usize = 600;
+    /// Maximum number of close-ups before the one at the end.
+    const MAX_CLOSE_UPS: usize = 9;
+    /// Hand-overs in a close-up, before and after the fault. They take some seconds of the viewer.
+    const CLOSE_UP: Range<u64> = 300..2_200;
+
+    /// Maximum number of changes of holders, and of states.
     pub const MAX_CHANGES: usize = 20_000;
 
     /// Maximum number of partitions.
@@ -170,19 +208,21 @@ impl MessageTrace {
     /// Maximum number of samples of all towers.
     pub const MAX_SAMPLES: usize = 128;
 
-    /// Creates a record of at most `capacity` hand-overs. Returns `None` for a network of more than
+    /// Creates a record of at most `capacity` hand-overs besides close-ups. Returns `None` for a network of more than
     /// [`MAX_TOWERS`](Self::MAX_TOWERS).
     #[must_use]
     pub fn new(towers: u32, capacity: usize) -> Option<Self> {
         (towers <= Self::MAX_TOWERS).then(|| Self {
             towers,
-            capacity: capacity.max(4),
-            sampled: Vec::new(),
+            capacity: capacity.max(Self::MIN_CAPACITY),
+            kept: Vec::new(),
+            sampled: 0,
             recent: VecDeque::new(),
             sampled_every: 1,
+            close_ups: std::iter::once(0..Self::CLOSE_UP.end).collect(),
             count: 0,
             open: BTreeMap::new(),
-            enqueued: Vec::new(),
+            held_changes: Vec::new(),
             state_changes: Vec::new(),
             partitions: Vec::new(),
             left_out: 0,
@@ -202,14 +242,24 @@ impl MessageTrace {
 
     /// Records an observation.
     pub fn observe(&mut self, observation: &Observation) {
+        if let Observed::Fault(fault) = observation.what
+            && fault.is_scheduled()
+        {
+            self.close_up();
+        }
         let Observation { at, tower: Some(tower), what } = *observation else { return };
         match what {
             Observed::Enqueued { message } => {
-                let has_room = self.enqueued.len() < Self::MAX_CHANGES;
-                self.left_out += u64::from(!has_room);
-                if has_room {
-                    self.enqueued.push(Enqueued { at, tower, message });
+                self.change_held(at, tower, message, HeldChangeKind::Enqueued);
+            }
+            Observed::CopyKept { message } => {
+                self.change_held(at, tower, message, HeldChangeKind::Kept);
+            }
+            Observed::Swallowed { sender, message } => {
+                if let Some(sender) = sender {
+                    self.accept(at, sender, message, tower);
                 }
+                self.change_held(at, tower, message, HeldChangeKind::Swallowed);
             }
             Observed::HandedOver { to, message: Some(message), arrives, .. } => {
                 self.end(at, tower, message, HandOverEnd::Retried);
@@ -229,12 +279,7 @@ impl MessageTrace {
                 self.make_room();
             }
             Observed::Received { sender: Some(sender), message: Some(message), .. } => {
-                let number = self.open.get(&(sender, message)).copied();
-                if let Some(hand_over) = number.and_then(|number| self.hand_over_mut(number))
-                    && hand_over.to == tower
-                {
-                    hand_over.accepted = hand_over.accepted.or(Some(at));
-                }
+                self.accept(at, sender, message, tower);
             }
             Observed::Delivered { message: Some(message), .. } => {
                 self.end(at, tower, message, HandOverEnd::Confirmed);
@@ -318,7 +363,7 @@ impl MessageTrace {
 
     /// Returns the recorded hand-overs in the order of their departures.
     pub fn hand_overs(&self) -> impl Iterator<Item = &HandOver> {
-        self.sampled.iter().chain(&self.recent)
+        self.kept.iter().chain(&self.recent)
     }
 
     /// Returns the number of hand-overs in the run.
@@ -333,17 +378,30 @@ impl MessageTrace {
         self.sampled_every
     }
 
-    /// Returns the moment from which on the hand-overs of all messages are recorded.
+    /// Returns the times during which the hand-overs of all messages are recorded. `None` is the
+    /// end of the run.
     #[must_use]
-    pub fn complete_from(&self) -> Instant {
-        let first = self.recent.front().filter(|_| self.sampled_every > 1);
-        first.map_or(Instant::ORIGIN, |first| first.departs)
+    pub fn close_ups(&self) -> Vec<(Instant, Option<Instant>)> {
+        let end = self.recent.front().filter(|_| self.sampled_every > 1);
+        let Some(end) = end else { return vec![(Instant::ORIGIN, None)] };
+        let moment = |number| {
+            let index = self.kept.partition_point(|one| one.number < number);
+            self.kept.get(index).map(|one| one.departs)
+        };
+        let early = self.close_ups.iter().filter(|range| range.end <= end.number);
+        let mut times: Vec<_> = early
+            .filter_map(|range| Some((moment(range.start)?, Some(moment(range.end - 1)?))))
+            .collect();
+        let joined = self.close_ups.last().filter(|range| range.contains(&end.number));
+        let start = joined.and_then(|range| moment(range.start)).unwrap_or(end.departs);
+        times.push((start, None));
+        times
     }
 
-    /// Returns the enqueued messages in the order of time.
+    /// Returns the changes of holders other than by hand-overs, in the order of time.
     #[must_use]
-    pub fn enqueued(&self) -> &[Enqueued] {
-        &self.enqueued
+    pub fn held_changes(&self) -> &[HeldChange] {
+        &self.held_changes
     }
 
     /// Returns the state changes in the order of time. Before its first one a tower is down.
@@ -364,28 +422,48 @@ impl MessageTrace {
         &self.tower_samples
     }
 
-    /// Returns the number of enqueued messages, state changes and partitions that had no room.
+    /// Returns the number of changes and partitions that had no room.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Moves the oldest of the recent hand-overs to the sample, or drops it.
+    /// Starts a close-up, unless one goes on.
+    fn close_up(&mut self) {
+        let last = self.close_ups.last().map_or(0, |range| range.end);
+        if self.count >= last && self.close_ups.len() < Self::MAX_CLOSE_UPS {
+            let start = self.count.saturating_sub(Self::CLOSE_UP.start).max(last);
+            self.close_ups.push(start..self.count + Self::CLOSE_UP.end);
+        }
+    }
+
+    fn is_in_close_up(&self, number: u64) -> bool {
+        let index = self.close_ups.partition_point(|range| range.end <= number);
+        self.close_ups.get(index).is_some_and(|range| range.start <= number)
+    }
+
+    /// Keeps the oldest of the recent hand-overs or drops it.
     fn make_room(&mut self) {
         if self.recent.len() <= self.capacity / 2 {
             return;
         }
         let Some(oldest) = self.recent.pop_front() else { return };
-        if oldest.message.0.is_multiple_of(self.sampled_every) {
-            self.sampled.push(oldest);
+        if self.is_in_close_up(oldest.number) {
+            self.kept.push(oldest);
+        } else if oldest.message.0.is_multiple_of(self.sampled_every)
+            && self.sampled < self.capacity / 2
+        {
+            self.kept.push(oldest);
+            self.sampled += 1;
         }
-        // A single message can fill the sample.
-        while self.sampled.len() > self.capacity / 2 && self.sampled_every < 1 << 31 {
+        while self.sampled >= self.capacity / 2 && self.sampled_every < 1 << 31 {
             self.sampled_every *= 2;
-            let every = self.sampled_every;
-            self.sampled.retain(|one| one.message.0.is_multiple_of(every));
+            let mut kept = std::mem::take(&mut self.kept);
+            let is_sampled = |one: &HandOver| one.message.0.is_multiple_of(self.sampled_every);
+            kept.retain(|one| is_sampled(one) || self.is_in_close_up(one.number));
+            self.sampled = kept.iter().filter(|one| !self.is_in_close_up(one.number)).count();
+            self.kept = kept;
         }
-        self.sampled.truncate(self.capacity / 2);
     }
 
     fn end(&mut self, at: Instant, from: TowerId, message: MessageId, end: HandOverEnd) {
@@ -404,9 +482,9 @@ impl MessageTrace {
             return;
         }
         let first = self.recent.front().map_or(0, |first| first.number);
-        let sampled = &self.sampled;
+        let kept = &self.kept;
         self.open.retain(|_, number| {
-            *number >= first || sampled.binary_search_by_key(number, |one| one.number).is_ok()
+            *number >= first || kept.binary_search_by_key(number, |one| one.number).is_ok()
         });
     }
 
@@ -415,8 +493,31 @@ impl MessageTrace {
         if let Some(index) = number.checked_sub(first) {
             return self.recent.get_mut(usize::try_from(index).ok()?);
         }
-        let index = self.sampled.binary_search_by_key(&number, |one| one.number).ok()?;
-        self.sampled.get_mut(index)
+        let index = self.kept.binary_search_by_key(&number, |one| one.number).ok()?;
+        self.kept.get_mut(index)
+    }
+
+    fn accept(&mut self, at: Instant, from: TowerId, message: MessageId, by: TowerId) {
+        let number = self.open.get(&(from, message)).copied();
+        if let Some(hand_over) = number.and_then(|number| self.hand_over_mut(number))
+            && hand_over.to == by
+        {
+            hand_over.accepted = hand_over.accepted.or(Some(at));
+        }
+    }
+
+    fn change_held(
+        &mut self,
+        at: Instant,
+        tower: TowerId,
+        message: MessageId,
+        kind: HeldChangeKind,
+    ) {
+        if self.held_changes.len() < Self::MAX_CHANGES {
+            self.held_changes.push(HeldChange { at, tower, message, kind });
+        } else {
+            self.left_out += 1;
+        }
     }
 
     fn change_state(&mut self, at: Instant, tower: TowerId, state: State) {
@@ -435,6 +536,7 @@ mod tests {
     use clacks_proto::wire::Attempt;
 
     use super::*;
+    use crate::observation::Fault;
 
     fn at(millis: u64) -> Instant {
         Instant::ORIGIN + Duration::from_millis(millis)
@@ -488,33 +590,44 @@ mod tests {
     }
 
     #[test]
-    fn a_full_record_keeps_the_latest_hand_overs_and_whole_paths_of_some_messages() {
-        for capacity in [4, 10, 200, 500] {
-            // Thirty messages that take turns.
-            let all: Vec<_> = (0..1_000).map(|step| hand_over(step.into(), step % 30)).collect();
-            let trace = trace(capacity, &all);
+    fn a_full_record_keeps_close_ups_and_whole_paths_of_some_messages() {
+        for capacity in [4, 2_000, 10_000] {
+            // Thirty messages that take turns, and a fault after 6 000 hand-overs.
+            let mut steps: Vec<_> =
+                (0..20_000).map(|step| hand_over(step.into(), step % 30)).collect();
+            steps.insert(6_000, (6_000, 0, Observed::Fault(Fault::Crash)));
+            let trace = trace(capacity, &steps);
+            let every = u64::from(trace.sampled_every());
+            let close_ups = trace.close_ups();
+            let starts = close_ups[..2].iter().map(|one| one.0).collect::<Vec<_>>();
+            assert_eq!(starts, [at(0), at(5_700)]);
+            assert_eq!((close_ups.len(), close_ups[2].1), (3, None));
+            let is_close = |step: u64| {
+                let is_in = |(from, until): &(Instant, Option<Instant>)| {
+                    at(step) >= *from && until.is_none_or(|until| at(step) <= until)
+                };
+                close_ups.iter().any(is_in)
+            };
             let kept: Vec<_> = trace.hand_overs().map(|one| one.number).collect();
-            assert!(kept.len() <= capacity && trace.count() == 1_000);
-            let every = trace.sampled_every();
-            let from = trace.complete_from();
-            let is_sampled = |step: u64| (step % 30).is_multiple_of(u64::from(every));
-            let expected = (0..1_000).filter(|step| at(*step) >= from || is_sampled(*step));
-            if capacity >= 200 {
-                assert_eq!(kept, expected.collect::<Vec<_>>(), "{capacity}");
-            }
-            assert_eq!(kept.last(), Some(&999));
+            let expected = (0..20_000).filter(|step| is_close(*step) || (step % 30) % every == 0);
+            let missing = expected.filter(|step| !kept.contains(step)).count();
+            let others = kept.iter().filter(|step| !is_close(**step)).count();
+            assert!(
+                others <= capacity.max(MessageTrace::MIN_CAPACITY) / 2 && trace.count() == 20_000
+            );
+            assert!(missing == 0 || every == 1 << 31, "{missing} of {capacity}");
         }
     }
 
     #[test]
-    fn hand_overs_in_the_sample_still_end() {
+    fn kept_hand_overs_still_end() {
         let mut steps = vec![hand_over(0, 0)];
-        steps.extend((1..20).map(|step| hand_over(step.into(), step)));
-        steps.push((80, 0, CONFIRMED));
+        steps.extend((1..900).map(|step| hand_over(step.into(), step)));
+        steps.push((1_000, 0, CONFIRMED));
         let trace = trace(10, &steps);
+        assert!(trace.recent.front().unwrap().number > 0);
         let first = trace.hand_overs().next().unwrap();
-        assert!(first.number == 0 && trace.complete_from() > at(0));
-        assert_eq!(first.end, Some((at(80), HandOverEnd::Confirmed)));
+        assert_eq!(first.end, Some((at(1_000), HandOverEnd::Confirmed)));
     }
 
     #[test]
@@ -541,17 +654,24 @@ mod tests {
         assert_eq!(trace(10, &steps).left_out(), 1);
         let enqueued = Observed::Enqueued { message: MessageId(5) };
         let recorded = trace(10, &vec![(6, 2, enqueued); MessageTrace::MAX_CHANGES + 2]);
-        assert_eq!(
-            (recorded.left_out(), recorded.enqueued().len()),
-            (2, MessageTrace::MAX_CHANGES)
-        );
+        let changes = recorded.held_changes().len();
+        assert_eq!((recorded.left_out(), changes), (2, MessageTrace::MAX_CHANGES));
+    }
+
+    #[test]
+    fn a_swallowed_message_is_accepted_and_not_held() {
+        let sender = Some(TowerId(0));
+        let swallowed = Observed::Swallowed { sender, message: MessageId(0) };
+        let trace = trace(10, &[hand_over(0, 0), (40, 1, swallowed)]);
+        assert_eq!(trace.hand_overs().next().unwrap().accepted, Some(at(40)));
+        assert_eq!(trace.held_changes()[0].kind, HeldChangeKind::Swallowed);
     }
 
     #[test]
     fn samples_of_towers_are_spread_over_the_run() {
         let mut trace = MessageTrace::new(2, 10).unwrap();
-        for second in 0..1_000 {
-            trace.sample(at(second), [(TowerId(1), [second as u32; 7])].into_iter());
+        for second in 0..1_000_u32 {
+            trace.sample(at(second.into()), [(TowerId(1), [second; 7])].into_iter());
         }
         let samples = trace.tower_samples();
         assert!(samples.len() > MessageTrace::MAX_SAMPLES / 2);

@@ -58,10 +58,11 @@ metrics! {
     HandOvers "hand_overs" "hand-overs" "messages" Sum, "Messages sent to a peer, retries included.";
     Retries "retries" "retries" "messages" Sum, "Hand-overs that repeat an unconfirmed hand-over.";
     Hops "hops" "hops" "messages" Sum, "Messages that a tower accepted from a peer.";
-    HopsCrossing "hops_crossing" "hops across" "messages" Sum, "Hops between the two sides of the latest partition, during it and after it.";
+    HopsCrossing "hops_crossing" "hops across" "messages" Sum, "Hops between the two sides of the latest partition. Before the first partition, of the first one.";
     CrossingShare "crossing_share" "share of hops across" "share" Ratio(Self::HopsCrossing, Self::Hops), "Hops between the two sides of the latest partition, divided by all hops.";
-    Queued "queued" "queued from peers" "messages" Sum, "Messages from peers that entered a queue.";
+    Stored "stored" "stored" "messages" Sum, "Messages from peers that a tower stored.";
     Coalesced "coalesced" "coalesced" "messages" Sum, "Messages from peers that the tower held already. The two copies became one.";
+    Swallowed "swallowed" "swallowed" "messages" Sum, "Messages that an application confirmed and did not pass on.";
     Deliveries "deliveries" "deliveries" "messages" Sum, "Hand-overs that the peer confirmed.";
     Returned "returned" "returned" "messages" Sum, "Hand-overs that failed or were refused. The message is in its queue again.";
     BytesSent "bytes_sent" "bytes sent" "bytes" Sum, "Bytes that towers sent.";

@@ -5,7 +5,8 @@ mod metric;
 mod series;
 
 pub use message_trace::{
-    Enqueued, HandOver, HandOverEnd, MessageTrace, Partition, State, StateChange, TowerSample,
+    HandOver, HandOverEnd, HeldChange, HeldChangeKind, MessageTrace, Partition, State, StateChange,
+    TowerSample,
 };
 pub use metric::{Aggregate, Metric};
 pub use series::{Gauges, Mark, QueueLengths, RoleCounts, Sample, Series, Span};

@@ -203,7 +203,10 @@ impl Series {
                 self.counts[Metric::BytesSent as usize] += u64::from(bytes);
             }
             Observed::Received { sender, .. } => self.on_hop(sender, observation.tower),
-            Observed::Queued { origin: Origin::Peer, .. } => self.count(Metric::Queued),
+            Observed::Queued { origin: Origin::Peer, .. } | Observed::CopyKept { .. } => {
+                self.count(Metric::Stored);
+            }
+            Observed::Swallowed { .. } => self.count(Metric::Swallowed),
             Observed::Queued { origin: Origin::Returned, .. } => {
                 self.count(Metric::Returned);
                 if let Some(counts) = self.role_counts(observation.tower) {
@@ -246,7 +249,7 @@ impl Series {
         // From totals, because a message can arrive before a sample and be queued after it.
         let coalesced = self
             .total(Metric::Hops)
-            .saturating_sub(self.total(Metric::Queued))
+            .saturating_sub(self.total(Metric::Stored))
             .saturating_sub(self.total(Metric::Coalesced));
         self.counts[Metric::Coalesced as usize] = coalesced;
         self.total_counts[Metric::Coalesced as usize] += coalesced;
@@ -349,16 +352,7 @@ impl Series {
 
     fn on_fault(&mut self, fault: Fault, observation: &Observation) {
         self.faults[fault as usize] += 1;
-        // A lossy network does these all the time.
-        if matches!(
-            fault,
-            Fault::Parted
-                | Fault::Refused
-                | Fault::Unanswered
-                | Fault::Broken
-                | Fault::Corrupted
-                | Fault::Silenced
-        ) {
+        if !fault.is_scheduled() {
             return;
         }
         if fault == Fault::Partition {

@@ -7,7 +7,7 @@ use clacks_proto::Instant;
 use csv::Writer;
 
 use super::Report;
-use crate::metrics::Metric;
+use crate::metrics::{MessageTrace, Metric};
 use crate::observation::Fault;
 
 impl Report<'_> {
@@ -99,7 +99,7 @@ impl Report<'_> {
             "ended [s]",
             "end",
         ])?;
-        for one in self.outcome.message_trace.iter().flat_map(|trace| trace.hand_overs()) {
+        for one in self.outcome.message_trace.iter().flat_map(MessageTrace::hand_overs) {
             let (accepted, ended) = (one.accepted.map(seconds), one.end.map(|(at, _)| seconds(at)));
             out.write_record([
                 one.number.to_string(),

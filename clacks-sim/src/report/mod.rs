@@ -4,6 +4,8 @@
 
 mod csv;
 mod page;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ pub struct Prediction {
 }
 
 /// Metrics in a short report. Zeros are left out.
-const HEADLINES: [Metric; 18] = [
+const HEADLINES: [Metric; 19] = [
     Metric::Running,
     Metric::Enqueued,
     Metric::EnqueueRefused,
@@ -78,6 +80,7 @@ const HEADLINES: [Metric; 18] = [
     Metric::HandOvers,
     Metric::Hops,
     Metric::Coalesced,
+    Metric::Swallowed,
     Metric::Returned,
     Metric::Retries,
     Metric::CrossingShare,
@@ -124,7 +127,21 @@ impl Report<'_> {
                 value: Some(count_as_f64(count)),
                 is_headline: count > 0,
             });
-        metrics.chain(by_cause).collect()
+        let groups = self.outcome.groups.map(|groups| {
+            [
+                ("groups", "groups", "Groups of messages of the survival goal.", groups.count),
+                ("groups_alive", "groups alive", "Groups that survived.", groups.alive),
+            ]
+        });
+        let groups = groups.into_iter().flatten().map(|(key, name, meaning, count)| Figure {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            unit: "groups",
+            meaning: meaning.to_owned(),
+            value: Some(count_as_f64(count)),
+            is_headline: true,
+        });
+        metrics.chain(by_cause).chain(groups).collect()
     }
 
     /// Returns the measurements beside their predictions.
@@ -249,22 +266,24 @@ impl Prediction {
     }
 }
 
-/// A number in JSON with five digits, and without `.0` if it is whole.
-#[allow(clippy::cast_possible_truncation, reason = "a whole number within the range of i64")]
+/// Returns a number with five digits. Whole numbers keep all digits.
 fn number(value: Option<f64>) -> Value {
     match value.filter(|value| value.is_finite()) {
-        Some(whole) if whole.fract() == 0.0 && whole.abs() < 1e15 => json!(whole as i64),
-        Some(value) => {
-            format!("{value:.4e}").parse().map_or(Value::Null, |short: f64| json!(short))
-        }
+        Some(whole) if whole.fract() == 0.0 => without_point(whole),
+        Some(value) => format!("{value:.4e}").parse().map_or(Value::Null, without_point),
         None => Value::Null,
     }
 }
 
-/// Seconds to the microsecond.
+/// Returns seconds to the microsecond.
 fn seconds(time: Duration) -> Value {
-    let seconds = (time.as_secs_f64() * 1e6).round() / 1e6;
-    if seconds.fract() == 0.0 { json!(time.as_secs_f64().round() as u64) } else { json!(seconds) }
+    without_point((time.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+/// Returns a number without `.0` at the end, which would be half of all numbers of a page.
+#[allow(clippy::cast_possible_truncation, reason = "a whole number within the range of i64")]
+fn without_point(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]

@@ -47,7 +47,10 @@ impl Report<'_> {
             let interval = sample.interval.as_secs_f64();
             number((interval > 0.0).then(|| super::count_as_f64(count) / interval))
         };
-        for fault in Fault::ALL.iter().filter(|fault| series.total_faults(**fault) > 0) {
+        for fault in Fault::ALL
+            .iter()
+            .filter(|fault| !fault.is_scheduled() && series.total_faults(**fault) > 0)
+        {
             let values = samples.iter().map(|sample| per_second(sample, sample.faults(*fault)));
             let key = format!("fault.{}", fault.key());
             add(key, fault.as_str(), "times/s", fault.meaning(), values.collect());
@@ -99,7 +102,9 @@ fn map_data(trace: &MessageTrace) -> Value {
         "roles": trace.roles(),
         "count": trace.count(),
         "sampledEvery": trace.sampled_every(),
-        "completeFrom": moment(trace.complete_from()),
+        "closeUps": trace.close_ups().into_iter()
+            .map(|(from, until)| json!([moment(from), until.map(moment)]))
+            .collect::<Vec<_>>(),
         "leftOut": trace.left_out(),
         "message": hand_overs().map(|one| one.message.0).collect::<Vec<_>>(),
         "from": hand_overs().map(|one| one.from.0).collect::<Vec<_>>(),
@@ -113,8 +118,8 @@ fn map_data(trace: &MessageTrace) -> Value {
             .map(|one| one.end.map(|(at, _)| since(at, one.departs)))
             .collect::<Vec<_>>(),
         "end": hand_overs().map(|one| one.end.map(|(_, end)| end as u8)).collect::<Vec<_>>(),
-        "enqueued": trace.enqueued().iter()
-            .map(|one| json!([moment(one.at), one.tower.0, one.message.0]))
+        "held": trace.held_changes().iter()
+            .map(|one| json!([moment(one.at), one.tower.0, one.message.0, one.kind.as_str()]))
             .collect::<Vec<_>>(),
         "states": trace.state_changes().iter()
             .map(|change| json!([moment(change.at), change.tower.0, change.state.as_str()]))

@@ -16,7 +16,7 @@
   const MOST_ROWS = 9;
 
   const events = run.marks.map(([at, what, tower]) => ({ at, text: tower === null ? what : `${what}, tower ${tower}` }))
-    .concat(run.summary.violations.map(({ at_s, tower, message, check }) => ({ at: at_s, bad: true, text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}` })))
+    .concat(run.summary.violations.map(({ at_s, tower, message, check }) => ({ at: at_s, bad: true, tower, message, text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}` })))
     .sort((a, b) => a.at - b.at);
   const roles = [...new Set(map.roles.filter((role) => role))].sort();
   const states = Array.from({ length: map.towers }, () => []);
@@ -26,7 +26,7 @@
     if (!hops.has(message)) hops.set(message, []);
     hops.get(message).push(index);
   });
-  const enqueued = new Map(map.enqueued.map(([at, tower, message]) => [message, { at, tower }]));
+  const changesOf = (wanted) => map.held.filter((change) => change[2] === wanted);
   const wasAccepted = (index) => map.accepted[index] !== null || map.end[index] === CONFIRMED;
   // How long a hand-over was on its way, as far as anybody can tell.
   const way = (index) => map.accepted[index] ?? Math.min(map.took[index], map.ended[index] ?? map.took[index]);
@@ -41,6 +41,7 @@
   let told = 0;
 
   const button = (text, onclick, label = text) => element('button', { type: 'button', onclick, 'aria-label': label, title: label }, text);
+  const pair = (name, go) => element('span', { class: 'pair' }, button('◀', () => go(-1), `previous ${name}`), name, button('▶', () => go(1), `next ${name}`));
   const canvas = element('canvas', { role: 'img', 'aria-label': 'Towers on a ring and messages between them' });
   const play = button('Play', () => (playing === null ? start() : stop()));
   const speed = element('select', { 'aria-label': 'speed' }, ...SPEEDS.map((value) => element('option', { value }, value < 1 ? `${Math.round(1 / value)} times slower` : value === 1 ? 'real time' : `${plain(value)} times faster`)));
@@ -57,15 +58,17 @@
   section.hidden = false;
   section.append(
     element('h2', {}, 'Map'),
+    element('p', { class: 'quiet' }, 'Towers stand on a ring, and dots between them are messages on the wire. Press Play, click a tower, or type the number of a message.'),
     element('div', { class: 'stage' },
-      element('div', {}, canvas, legend(), element('p', { class: 'quiet' }, coverage())),
+      element('div', {}, canvas, legend()),
       element('div', { class: 'panel' },
-        element('div', { class: 'controls' }, play, speed, button('◀ event', () => jump(-1), 'previous event'), button('event ▶', () => jump(1), 'next event')),
+        element('div', { class: 'controls' }, play, speed, pair('event', jump)),
         slider, time, state,
         element('h3', {}, 'Latest events'), recent,
         element('h3', {}, element('label', {}, 'Tower ', towerInput)), towerInfo,
-        element('h3', {}, element('label', {}, 'Message ', messageInput), button('◀ hop', () => jumpHop(-1), 'previous hop of the message'), button('hop ▶', () => jumpHop(1), 'next hop of the message')), messageInfo,
+        element('h3', {}, element('label', {}, 'Message ', messageInput), pair('hop', jumpHop)), messageInfo,
       ),
+      element('p', { class: 'quiet' }, ...coverage()),
     ),
   );
 
@@ -73,14 +76,20 @@
     return input.value === '' || !input.checkValidity() ? null : Number(input.value);
   }
 
+  const isComplete = (at) => map.closeUps.some(([from, until]) => from <= at && at <= (until ?? Infinity));
+
   function coverage() {
     const parts = [];
     if (map.sampledEvery > 1) {
-      parts.push(`All hand-overs are recorded from ${duration(map.completeFrom, 0.001)} on.`);
-      parts.push(`Before that the record holds every message whose number is a multiple of ${plain(map.sampledEvery)}.`);
+      parts.push('The record holds all hand-overs from ');
+      map.closeUps.forEach(([from, until], index) => {
+        if (index) parts.push(', ');
+        parts.push(button(duration(from, 0.001), () => clock.set(from), `go to ${duration(from, 0.001)}`), ` to ${until === null ? 'the end' : duration(until, 0.001)}`);
+      });
+      parts.push(`, and at other times those of messages whose number is a multiple of ${plain(map.sampledEvery)}.`);
     }
-    if (map.leftOut) parts.push(`${plain(map.leftOut)} enqueued messages, state changes or partitions had no room in the record.`);
-    return parts.join(' ');
+    if (map.leftOut) parts.push(` ${plain(map.leftOut)} changes or partitions had no room in the record.`);
+    return parts;
   }
 
   function legend() {
@@ -103,8 +112,6 @@
   // The intervals during which towers hold a message.
   function holdersOf(wanted) {
     const steps = [];
-    const first = enqueued.get(wanted);
-    if (first) steps.push([first.at, 'hold', first.tower]);
     for (const index of hops.get(wanted) ?? []) {
       const departs = map.departs[index];
       // The record of the message may begin later than the message.
@@ -112,6 +119,8 @@
       if (wasAccepted(index)) steps.push([departs + way(index), 'hold', map.to[index]]);
       if (map.end[index] === CONFIRMED) steps.push([departs + map.ended[index], 'forget', map.from[index]]);
     }
+    // After the hand-overs of the same moment, because a copy is kept when its hand-over is confirmed.
+    for (const [at, one, , kind] of changesOf(wanted)) steps.push([at, kind === 'swallowed' ? 'forget' : 'hold', one]);
     const known = new Set(steps.map(([, , one]) => one));
     for (const [at, one, what] of map.states) if (what === 'down' && known.has(one)) steps.push([at, 'forget', one]);
     steps.sort((a, b) => a[0] - b[0]);
@@ -299,7 +308,7 @@
     const counts = Object.fromEntries(Object.keys(STATES).map((name) => [name, 0]));
     for (let one = 0; one < map.towers; one += 1) counts[stateOf(one, now)] += 1;
     const parts = [Object.entries(counts).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`).join(', ')];
-    const share = map.sampledEvery > 1 && now < map.completeFrom ? `, of 1 in ${plain(map.sampledEvery)} messages` : '';
+    const share = isComplete(now) ? '' : `, counting 1 in ${plain(map.sampledEvery)} messages`;
     parts.push(`on the wire: ${plain(onTheWire)}${share}`);
     if (groups.length > 1) parts.push(`partition: ${groups.map((group) => group.length).join(' | ')}`);
     state.replaceChildren(...parts.map((part) => element('span', {}, part)));
@@ -335,12 +344,12 @@
 
   // What happened to the followed message, in the order of time.
   function pathOf(wanted) {
-    const first = enqueued.get(wanted);
     const path = (hops.get(wanted) ?? []).map((index) => {
       const end = map.end[index] === null ? 'open' : ENDS[map.end[index]];
       return { at: map.departs[index], bad: !wasAccepted(index), text: `${map.from[index]} → ${map.to[index]}: ${wasAccepted(index) ? 'accepted' : 'not accepted'}, ${end}` };
     });
-    return first ? [{ at: first.at, text: `enqueued at tower ${first.tower}` }, ...path] : path;
+    const changes = changesOf(wanted).map(([at, one, , kind]) => ({ at, text: `${kind} at tower ${one}` }));
+    return changes.concat(path).sort((a, b) => a.at - b.at);
   }
 
   function tellMessage(now, held) {
@@ -356,7 +365,7 @@
     messageInfo.replaceChildren(
       element('p', {}, held.length ? `held by ${held.join(', ')}` : path.length ? 'held by no tower' : 'not in the record'),
       element('ol', { class: 'events' }, ...path.slice(from, from + MOST_ROWS).map(({ at, text, bad }, index) => row(at, text, bad, from + index === current))),
-      element('p', { class: 'quiet' }, path.length ? `Step ${current + 1} of ${path.length}.${isWhole ? '' : ` Recorded from ${duration(map.completeFrom, 0.001)} on.`}` : ''),
+      element('p', { class: 'quiet' }, path.length ? `Step ${current + 1} of ${path.length}.${isWhole ? '' : ' Hops between the recorded times are missing.'}` : ''),
     );
   }
 
@@ -442,16 +451,18 @@
   // The first violation, else the first fault, else a moment with hand-overs.
   function opening() {
     const event = events.find(({ bad }) => bad) ?? events[0];
-    return event?.at ?? map.departs[Math.floor(map.departs.length * 0.9)] ?? 0;
+    return event ?? { at: map.departs[Math.floor(map.departs.length * 0.9)] ?? 0 };
   }
 
   // `#at=312&tower=3&message=17` after the address of the page chooses what it shows.
   const asked = new URLSearchParams(location.hash.slice(1));
   const given = (name) => (/^\d+$/.test(asked.get(name) ?? '') ? Number(asked.get(name)) : null);
   speed.value = usualSpeed();
-  tower = given('tower') !== null && given('tower') < map.towers ? given('tower') : null;
-  message = given('message');
+  const first = opening();
+  tower = given('tower') ?? first.tower ?? null;
+  if (tower >= map.towers) tower = null;
+  message = given('message') ?? first.message ?? null;
   [towerInput.value, messageInput.value] = [tower ?? '', message ?? ''];
   if (message !== null) holders = holdersOf(message);
-  clock.set(asked.has('at') ? Number(asked.get('at')) || 0 : opening());
+  clock.set(asked.has('at') ? Number(asked.get('at')) || 0 : first.at);
 })();

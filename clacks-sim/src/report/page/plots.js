@@ -10,7 +10,7 @@
     ['Hand-overs', 'Deliveries should follow hand-overs closely. The gap is returned or retried.', { hand_overs: 'blue', deliveries: 'green', returned: 'orange', retries: 'red' }],
     ['Hops by role', 'Compare the roles: a role that accepts more than its share attracts messages.', { 'role_hops.*': '' }],
     ['Returned by role', 'Hand-overs of each role that came back.', { 'role_returned.*': '' }],
-    ['Hops across the partition', 'The share falls to 0 during a partition and should return to its value before.', { crossing_share: 'purple' }],
+    ['Hops across the partition', 'The share falls to 0 during a partition and should return to its value before it.', { crossing_share: 'purple' }],
     ['Status of peers', 'Alive should dominate. Lost and dead rise with faults and should fall after them.', { peers_alive: 'green', peers_new: 'blue', peers_lost: 'orange', peers_dead: 'red', peers_ignored: 'purple' }],
     ['Discovery', 'At 100 % every tower knows every other running tower as alive.', { discovery: 'green' }],
     ['Status changes', 'Peaks show when towers noticed a fault and its end.', { became_alive: 'green', became_lost: 'orange', became_dead: 'red' }],
@@ -20,7 +20,7 @@
     ['Dials and breaks', 'Failed dials follow dials to towers that are down or cut off.', { dials: 'blue', failed_dials: 'orange', broken: 'red', not_accepted: 'purple' }],
     ['Connections', 'The line shows how many connections towers keep open.', { connections: 'blue' }],
     ['Bytes sent', 'Bytes of all towers together.', { bytes_sent: 'blue' }],
-    ['Faults', 'Each line counts one kind of fault, scheduled or by chance.', { 'fault.*': '' }],
+    ['Faults', 'Faults by chance, and dials and bytes that a partition blocked.', { 'fault.*': '' }],
   ];
   const PALETTE = ['blue', 'orange', 'green', 'red', 'purple', 'grey'];
   const HEIGHT = 200;
@@ -62,6 +62,11 @@
     return [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1].flatMap((power) => [power, 2 * power, 5 * power]).concat(even);
   }
 
+  // Without a cursor the legend shows the values at the moment of the map.
+  function showMoment(plot) {
+    plot.setLegend({ idx: Math.max(0, lastUpTo(run.time, clock.now)) }, false);
+  }
+
   function draw({ figure, curves, unit }) {
     const share = unit === 'share';
     const data = [run.time, ...curves.map(({ values }) => (share ? values.map((value) => value === null ? null : value * 100) : values))];
@@ -83,11 +88,19 @@
         axis({ incrs: steps(), space: 80, values: (_, ticks) => ticks.map((at) => duration(at, ticks[1] - ticks[0])) }),
         axis({ size: 56, values: (_, ticks) => ticks.map((value) => (Math.abs(value) >= 1e4 ? new Intl.NumberFormat('en', { notation: 'compact' }).format(value) : plain(value))) }),
       ],
+      legend: { markers: { width: 0, fill: (_, index) => colour(curves[index - 1]?.paint ?? 'card') } },
       cursor: { sync: { key: sync.key }, drag: { x: false, y: false } },
-      hooks: { drawClear: [background], ready: [(made) => made.over.append(now)] },
+      hooks: {
+        drawClear: [background],
+        ready: [(made) => made.over.append(now)],
+        setCursor: [(made) => made.cursor.idx ?? showMoment(made)],
+      },
     }, data, figure);
     plot.over.addEventListener('click', () => clock.set(plot.posToVal(plot.cursor.left, 'x')));
-    const move = () => { now.style.left = `${plot.valToPos(clock.now, 'x')}px`; };
+    const move = () => {
+      now.style.left = `${plot.valToPos(clock.now, 'x')}px`;
+      if (plot.cursor.idx === null || plot.cursor.idx === undefined) showMoment(plot);
+    };
     move();
     return { plot, move };
   }

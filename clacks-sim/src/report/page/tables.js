@@ -10,7 +10,7 @@
     tables.append(
       element('h2', {}, title),
       element('p', { class: 'quiet' }, sentence),
-      element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': title }, element('table', {},
+      element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': title }, element('table', ['meaning', 'rule', 'violation'].includes(heads.at(-1)) ? { class: 'stack' } : {},
         element('thead', {}, element('tr', {}, ...heads.map((head, index) => cell('th', head.replace(/#$/, ''), index)))),
         element('tbody', {}, ...rows.map(({ bad, cells }) => element('tr', bad ? { class: 'bad' } : {}, ...cells.map((value, index) => cell('td', value, index))))))),
     );
