@@ -45,7 +45,12 @@ pub struct Observation {
     pub what: Observed,
 }
 
-/// What happened. Where a tower or a message is `None`, it is none of this run's: corrupted bytes made it up.
+/// What happened. A tower is `None` if an address belongs to no tower of this run. A message is
+/// `None` if it is not one of this run.
+///
+/// A role may answer at several addresses. What is sent and delivered names the tower that answers.
+/// [`Discovered`](Self::Discovered) and [`StatusChanged`](Self::StatusChanged) concern one address,
+/// and name only the tower whose own address it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Observed {
