@@ -15,16 +15,13 @@ pub mod report;
 mod rng;
 pub mod scenario;
 mod simulation;
-mod text;
 mod trace;
 mod truth;
 
-pub use distribution::{
-    Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
-};
+pub use distribution::{Distribution, DistributionError, LONGEST, Samples, WIDEST_SIGMA};
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use outcome::{Asked, Measured, Outcome};
-pub use rng::{Draws, Purpose, Randomness};
+pub use rng::{Purpose, RngStream, RngStreams};
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};
 pub use trace::{Difference, Line, TraceHash, first_difference};

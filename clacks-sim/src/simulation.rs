@@ -13,7 +13,7 @@ use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
-use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
+use crate::scenario::{Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 use crate::truth::{Body, Checker, Checks, Holding, Liveness, Place, Truth};
 
@@ -54,6 +54,8 @@ pub struct Progress {
 /// A run of a scenario: towers in virtual time, and all that watches them.
 ///
 /// A run is a function of its scenario alone: the same scenario gives the same [`TraceHash`], on every machine.
+/// The run ends at the scenario's time, or when the network has converged after it
+/// ([`Checks::settle_within`](crate::scenario::Checks::settle_within)).
 ///
 /// ```
 /// use clacks_sim::{Options, Scenario, Simulation};
@@ -113,7 +115,7 @@ impl<M: StateMachine> Simulation<M> {
     /// Lets about so many events happen.
     pub fn advance(&mut self, events: u64) -> Progress {
         for _ in 0..events {
-            if self.is_over || !self.world.step() {
+            if self.is_over || self.world.watch.has_settled || !self.world.step() {
                 self.is_over = true;
                 break;
             }
@@ -182,6 +184,9 @@ struct Observers {
     series: Series,
     flights: Option<Flights>,
     liveness: Liveness,
+    faults_end: Instant,
+    /// The network has converged after the last fault, so the run is over.
+    has_settled: bool,
     message_size: usize,
     /// How things stood at each sample since the warm-up, for the oracles.
     readings: Vec<Reading>,
@@ -191,17 +196,11 @@ struct Observers {
 
 impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
-        let has_calm = scenario.checks.calm != Calm::Off;
-        let liveness = if scenario.checks.liveness && has_calm && plan.towers > 1 {
-            Liveness::Promised
-        } else {
-            Liveness::NotPromised
-        };
+        let liveness =
+            if scenario.checks.liveness { Liveness::Promised } else { Liveness::NotPromised };
         let named = plan.asked().into_iter().map(|(fault, _)| fault);
         let faults = if scenario.checks.faults { named.collect() } else { Vec::new() };
         let checks = Checks { liveness, faults, ..Checks::default() };
-        let end = Instant::ORIGIN + plan.time;
-        let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
@@ -209,12 +208,17 @@ impl Observers {
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             truth: Truth::new(plan, checks),
-            series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
+            series: Series::new(
+                Series::DEFAULT_CAPACITY,
+                scenario.checks.liveness.then_some(plan.faults_end),
+            ),
             flights: options
                 .flights
                 .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
                 .flatten(),
             liveness,
+            faults_end: plan.faults_end,
+            has_settled: false,
             message_size: plan.message_size,
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
@@ -301,6 +305,9 @@ impl<M: StateMachine> Observer<M> for Observers {
         if self.towers <= OFTEN_AUDITED {
             self.audit(snapshot.at, census);
         }
+        if self.liveness == Liveness::Promised && snapshot.at >= self.faults_end {
+            self.has_settled = has_converged(snapshot.running, census);
+        }
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
         if self.keeps_readings && snapshot.at >= self.warm_up {
@@ -308,6 +315,20 @@ impl<M: StateMachine> Observer<M> for Observers {
             self.readings.push(Reading { snapshot: *snapshot, hops });
         }
     }
+}
+
+/// Returns whether every running tower knows every other running tower as alive. An alive peer with
+/// an unknown address stands for a tower whose hello was altered.
+fn has_converged<M: StateMachine>(running: u32, census: &NetworkView<'_, M>) -> bool {
+    let others = running.saturating_sub(1) as usize;
+    census.running().all(|(tower, machine)| {
+        let is_known =
+            |peer: Option<TowerId>| peer.is_none_or(|peer| peer != tower && census.runs(peer));
+        let known = census
+            .peers(machine)
+            .filter(|(peer, status)| *status == clacks_proto::Status::Alive && is_known(*peer));
+        known.count() >= others
+    })
 }
 
 impl Observers {

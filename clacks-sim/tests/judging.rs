@@ -5,7 +5,8 @@ mod common;
 
 use std::path::Path;
 
-use clacks_sim::scenario::{Fault, ScreeningKnob, Towers, Verdict};
+use clacks_proto::{DefaultVerdict, Screening, SendRate};
+use clacks_sim::scenario::{Fault, Towers};
 use clacks_sim::{Options, Outcome, Scenario, Simulation};
 use common::{finish, seconds};
 
@@ -17,22 +18,22 @@ fn network(towers: u32, time: u64) -> Scenario {
     Scenario::new("some", towers, seconds(time))
         .contacts(|contacts| contacts.shape = clacks_sim::scenario::Shape::Full)
         .messages(|messages| messages.count = 20)
-        .tower(|tower| tower.send_rate = clacks_sim::scenario::Rate::PerSecond(5.0))
-        .checks(|checks| checks.calm = clacks_sim::scenario::Calm::Off)
+        .tower(|tower| tower.send_rate = SendRate::per_second(5))
+        .checks(|checks| checks.liveness = false)
 }
 
 #[test]
 fn what_is_under_screening_is_its_senders_still() {
-    for default in [Verdict::Accept, Verdict::Reject] {
+    for default in [DefaultVerdict::Accept, DefaultVerdict::Reject] {
         let scenario = network(6, 600).tower(|tower| {
             // Nobody decides: each message is under screening for two of its ticks in five.
             let timeout = seconds(2);
-            tower.screening = Some(ScreeningKnob { max_offers: 3, timeout, default });
+            tower.screening = Screening::On { max_offers: 3, timeout, default };
         });
         let outcome = run(&scenario);
         assert!(outcome.holds(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
-        assert_eq!(outcome.totals.hops > 100, default == Verdict::Accept);
+        assert_eq!(outcome.totals.hops > 100, default == DefaultVerdict::Accept);
     }
 }
 
@@ -43,7 +44,7 @@ fn nobody_has_to_look_at_towers_that_are_all_down() {
         let crash = Fault::crash(seconds(1), Towers::Range(left, towers - 1));
         let mut scenario = network(towers, 10).fault(crash);
         scenario.contacts.shape = clacks_sim::scenario::Shape::Ring;
-        scenario.checks.calm = clacks_sim::scenario::Calm::For(seconds(5));
+        scenario.checks.liveness = true;
         let outcome = run(&scenario);
         assert_eq!(outcome.running, left);
         assert!(outcome.holds(), "{:?}", outcome.violations);

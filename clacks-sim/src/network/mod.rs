@@ -22,7 +22,7 @@ use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
 use crate::observation::{Fault, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan};
-use crate::rng::Randomness;
+use crate::rng::RngStreams;
 use addresses::Addresses;
 use connection::{Connections, Segments};
 use node::Node;
@@ -98,7 +98,7 @@ pub(crate) enum Due {
 /// Towers in virtual time.
 pub(crate) struct Network<M, W> {
     plan: Arc<Plan>,
-    random: Randomness,
+    random: RngStreams,
     make: Maker<M>,
     addresses: Addresses,
     now: u64,
@@ -133,7 +133,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         event_queue.push(0, Due::Sample);
         let mut world = Self {
-            random: Randomness::new(plan.seed),
+            random: RngStreams::new(plan.seed),
             make,
             addresses: Addresses { towers: plan.towers },
             now: 0,

@@ -11,7 +11,7 @@ use super::senders::Offered;
 use super::{Due, Network, Observer, nanos};
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::{ContactVerb, CrashKind, WithContacts};
-use crate::rng::{Draws, Purpose};
+use crate::rng::{Purpose, RngStream};
 
 /// When nothing is to be done.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -301,11 +301,11 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.event_queue.push(next, Due::Churn(tower));
     }
 
-    fn churn_draws(&mut self, tower: TowerId) -> Draws {
+    fn churn_draws(&mut self, tower: TowerId) -> RngStream {
         let session = self.node(tower).sessions;
         self.node(tower).sessions += 1;
         // Every session has a stream of its own, however many numbers the one before took.
         let subject = u64::from(tower.0) << 32 | u64::from(session);
-        self.random.draws(Purpose::Churn, subject)
+        self.random.stream(Purpose::Churn, subject)
     }
 }

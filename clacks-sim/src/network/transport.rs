@@ -14,7 +14,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// The weather on the way from one tower to another.
     fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));
-        let is_calm = self.now >= self.plan.calm_from.as_nanos();
+        let is_calm = self.now >= self.plan.faults_end.as_nanos();
         match path {
             Some(path) if is_calm => Arc::clone(&path.calm),
             Some(path) => Arc::clone(&path.conditions),
@@ -26,7 +26,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     fn latency(&self, from: TowerId, to: TowerId) -> u64 {
         let pair = u64::from(from.0) << 32 | u64::from(to.0);
         let latency = &self.conditions(from, to).latency;
-        nanos(latency.sample(&mut self.random.draws(Purpose::Latency, pair)))
+        nanos(latency.sample(&mut self.random.stream(Purpose::Latency, pair)))
     }
 
     /// How long bytes that leave an end now take, before jitter. It is drawn again only when the weather has changed meanwhile.
@@ -130,7 +130,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         let mut arrives = leaves.saturating_add(latency);
         if let Some(jitter) = &conditions.jitter {
-            let mut draws = self.random.draws_from(Purpose::Jitter, subject, number << 8);
+            let mut draws = self.random.stream_at(Purpose::Jitter, subject, number << 8);
             arrives = arrives.saturating_add(nanos(jitter.sample(&mut draws)));
         }
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
@@ -157,7 +157,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         let altered = self.happens(Purpose::Corrupted, subject, number, conditions.corrupted);
         let kept = if breaks {
             self.see_fault(Some(from), Fault::Broken);
-            let mut draws = self.random.draws_from(Purpose::Cut, subject, number << 8);
+            let mut draws = self.random.stream_at(Purpose::Cut, subject, number << 8);
             usize::try_from(draws.below(u64::from(length))).unwrap_or(0)
         } else {
             bytes.len()
@@ -170,7 +170,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         segment.messages = messages;
         segment.bytes.extend_from_slice(&bytes[..kept]);
         if altered && kept > 0 {
-            let mut draws = self.random.draws_from(Purpose::Altered, subject, number << 8);
+            let mut draws = self.random.stream_at(Purpose::Altered, subject, number << 8);
             let at = usize::try_from(draws.below(kept as u64)).unwrap_or(0);
             // Never the value that it was.
             let change = 1 + draws.below(255);
@@ -291,6 +291,6 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
 
     /// Whether something with this probability happens.
     fn happens(&self, purpose: Purpose, subject: u64, counter: u64, share: f64) -> bool {
-        share > 0.0 && self.random.draws_from(purpose, subject, counter).chance(share)
+        share > 0.0 && self.random.stream_at(purpose, subject, counter).chance(share)
     }
 }

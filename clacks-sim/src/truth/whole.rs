@@ -115,7 +115,7 @@ pub(super) fn plan(seed: u64, conditions: LinkConditions) -> Plan {
         towers: TOWERS,
         config: Arc::new(config),
         time: Duration::from_secs(60),
-        calm_from: Instant::ORIGIN,
+        faults_end: Instant::ORIGIN,
         conditions,
         paths: Vec::new(),
         message_size: 64,
