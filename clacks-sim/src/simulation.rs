@@ -131,7 +131,7 @@ impl<M: StateMachine> Simulation<M> {
             if self.end.is_some() {
                 break;
             }
-            if !self.world.step() {
+            if self.world.watch.has_settled || !self.world.step() {
                 self.end = Some(End::TimeUp);
             } else if self.world.watch.checkers.has_found() && !self.keep_going {
                 self.end = Some(End::Violation);
@@ -199,6 +199,9 @@ struct Observers {
     checkers: Checkers,
     series: Series,
     message_trace: Option<MessageTrace>,
+    /// From when on the run ends as soon as the network has converged.
+    settles: Option<Instant>,
+    has_settled: bool,
     /// How things stood at each sample since the warm-up, for the oracles.
     readings: Vec<Reading>,
     warm_up: Instant,
@@ -207,9 +210,8 @@ struct Observers {
 
 impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
-        let end = Instant::ORIGIN + plan.time;
-        let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
-        let mut series = Series::new(Series::DEFAULT_CAPACITY, calm_from);
+        let settles = scenario.checks.liveness.then_some(plan.faults_end);
+        let mut series = Series::new(Series::DEFAULT_CAPACITY, settles);
         for tower in plan.roles.towers() {
             let role = plan.roles.of(tower).map_or("", |role| role.kind.as_str());
             series.set_role(tower, role);
@@ -227,6 +229,8 @@ impl Observers {
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
+            settles,
+            has_settled: false,
             series,
             message_trace: options
                 .message_trace
@@ -296,6 +300,9 @@ impl<M: StateMachine> Observer<M> for Observers {
 
     fn sample(&mut self, snapshot: &Snapshot, census: &NetworkView<'_, M>) {
         self.checkers.sample(snapshot.at, census);
+        if self.settles.is_some_and(|settles| snapshot.at >= settles) {
+            self.has_settled = self.checkers.has_converged(census);
+        }
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
         if let Some(trace) = &mut self.message_trace {

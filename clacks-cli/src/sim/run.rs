@@ -25,9 +25,7 @@ pub(super) const STRETCH: u64 = 20_000;
 const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
-    // Check everything that can fail before the run, which may take hours. A scenario with a mistake
-    // must not create files.
-    scenario.check_memory(scenario.memory_limit()).map_err(Failure::usage)?;
+    // Files that can't be written are found before the run, which may take hours.
     try_results(args)?;
     let trace = args.trace.as_deref().map(create).transpose()?;
     let trace = trace.map(|file| TraceFile::new(file, args.trace_limit as u64));

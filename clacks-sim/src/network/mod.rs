@@ -23,7 +23,7 @@ use crate::message_numbers::MessageNumbers;
 use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan};
-use crate::rng::Randomness;
+use crate::rng::RngStreams;
 use crate::scenario::RoleKind;
 pub use addresses::AddressLayout;
 pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
@@ -99,7 +99,7 @@ pub(crate) enum Due {
 /// Towers in virtual time.
 pub(crate) struct Network<M, W> {
     plan: Arc<Plan>,
-    random: Randomness,
+    random: RngStreams,
     make: Maker<M>,
     now: u64,
     event_queue: EventQueue<Due>,
@@ -134,7 +134,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         event_queue.push(0, Due::Sample);
         let mut network = Self {
-            random: Randomness::new(plan.seed),
+            random: RngStreams::new(plan.seed),
             make,
             now: 0,
             event_queue,

@@ -62,7 +62,7 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
         towers,
         config: Arc::new(config),
         time: Duration::from_secs(20),
-        calm_from: Instant::ORIGIN,
+        faults_end: Instant::ORIGIN,
         conditions,
         paths: Vec::new(),
         message_size: 64,
@@ -577,7 +577,7 @@ fn a_path_has_its_own_conditions() {
         conditions: Arc::new(conditions),
         calm,
     });
-    plan.calm_from = Instant::ORIGIN + plan.time;
+    plan.faults_end = Instant::ORIGIN + plan.time;
     let network = run(plan);
     let takes = |tower| {
         network.watch.seen.iter().find_map(|seen| match seen.what {

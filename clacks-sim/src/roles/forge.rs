@@ -7,6 +7,8 @@ use clacks_proto::{Address, Instant, LinkId};
 
 use super::raw::{Io, hello};
 use super::{Endpoint, Schedule, Setup};
+use rand::RngExt;
+
 use crate::network::{self, NameKind};
 use crate::observation::TowerId;
 use crate::scenario::Names;
@@ -50,7 +52,7 @@ impl Forge {
         let targets = setup.targets().len();
         let schedule = Schedule::new(setup.window, rate * targets as f64);
         let first_network = setup.first_sybil_network();
-        let incarnation = setup.draws.word();
+        let incarnation = setup.draws.random::<u64>();
         let (open, kept) = (BTreeMap::new(), BTreeMap::new());
         let (calls, names) = (0, 0);
         Self { setup, claims, first_network, schedule, calls, names, incarnation, open, kept }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::{Instant, Screening};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::Scenario;
+use super::Towers;
 use super::error::ScenarioError;
-use super::towers::Towers;
 use crate::network::{AddressBook, AddressLayout, MADE_UP_NETWORKS, MAX_SPREAD};
 use crate::observation::TowerId;
 use crate::plan::Group;
-use crate::rng::Randomness;
+use crate::rng::RngStreams;
 use crate::roles::{RolePlan, Roles, Window, draws_of_towers};
-use crate::text;
 
 /// The most roles of a scenario.
 const MAX_ROLES: usize = 100;
@@ -38,10 +38,10 @@ pub struct Role {
     /// Which towers. A drawn group contains only towers that have no role yet.
     pub towers: Towers,
     /// When they begin. Default: at the start.
-    #[serde(default, with = "text")]
+    #[serde(default, with = "humantime_serde")]
     pub from: Duration,
     /// When they stop. Default: never.
-    #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub until: Option<Duration>,
     /// The keys of `[tower]` that differ for these towers.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
@@ -117,7 +117,7 @@ pub enum RoleKind {
     /// Send everything late, answers included.
     Slow {
         /// By how much.
-        #[serde(with = "text")]
+        #[serde(with = "humantime_serde")]
         delay: Duration,
     },
     /// Open connections, send nothing, and renew connections that end. They are no towers
@@ -264,7 +264,7 @@ impl Role {
     /// Checks the role with a number against the limits.
     fn check(&self, number: usize, scenario: &Scenario) -> Result<(), ScenarioError> {
         let field = |name: &str| format!("role.{number}.{name}");
-        self.towers.check(&field("towers"), scenario.towers)?;
+        scenario.check_group(&field("towers"), &self.towers)?;
         if let Some(until) = self.until.filter(|until| *until <= self.from) {
             let until = humantime::format_duration(until);
             return Err(ScenarioError::range(field("until"), until, "later than from"));
@@ -282,7 +282,7 @@ impl Role {
             }
             RoleKind::Flood { rate, size } => {
                 within("rate", *rate, 0.0, 1e6)?;
-                let most = scenario.tower.config().max_message;
+                let most = scenario.tower.max_message;
                 let range = format_args!("at most max_message, which is {most}").to_string();
                 let fits = *size <= most;
                 fits.then_some(()).ok_or_else(|| ScenarioError::range(field("size"), size, range))
@@ -292,7 +292,7 @@ impl Role {
                 networks(*count)?;
                 match names {
                     Names::Tower(tower) => {
-                        Towers::One(*tower).check(&field("names.tower"), scenario.towers)
+                        scenario.check_group(&field("names.tower"), &Towers::One(*tower))
                     }
                     _ => Ok(()),
                 }
@@ -365,12 +365,12 @@ impl Scenario {
         number: usize,
         has_role: &[bool],
     ) -> Result<Vec<TowerId>, ScenarioError> {
-        let mut draws = draws_of_towers(&Randomness::new(self.seed), number);
+        let mut draws = draws_of_towers(&RngStreams::new(self.seed), number);
         if let Towers::Share(_) | Towers::Count(_) = role.towers {
             let size = role.towers.size(self.towers) as usize;
             let mut free: Vec<u32> =
                 (0..self.towers).filter(|tower| !has_role[*tower as usize]).collect();
-            draws.shuffle(&mut free);
+            free.shuffle(&mut draws);
             free.truncate(size);
             free.sort_unstable();
             return Ok(free.into_iter().map(TowerId).collect());
@@ -397,7 +397,7 @@ impl Scenario {
         let field = format!("role.{number}.tower");
         let problem =
             |problem: String| ScenarioError::field(field.clone(), format!("is wrong: {problem}"));
-        let mut config = overridden(&self.tower, &role.tower).map_err(problem)?.config();
+        let mut config = overridden(&self.tower, &role.tower).map_err(problem)?;
         if role.kind.screens() && config.screening == Screening::Off {
             let (timeout, default) =
                 (Duration::from_secs(60), clacks_proto::DefaultVerdict::Reject);
