@@ -64,6 +64,8 @@ pub enum HeldChangeKind {
     Kept,
     /// The application confirmed the message and did not pass it on.
     Swallowed,
+    /// The tower crashed or left with the message, or its role dropped the message.
+    Dropped,
 }
 
 impl HeldChangeKind {
@@ -74,6 +76,7 @@ impl HeldChangeKind {
             Self::Enqueued => "enqueued",
             Self::Kept => "kept",
             Self::Swallowed => "swallowed",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -254,6 +257,9 @@ impl MessageTrace {
             }
             Observed::CopyKept { message } => {
                 self.change_held(at, tower, message, HeldChangeKind::Kept);
+            }
+            Observed::Dropped { message } => {
+                self.change_held(at, tower, message, HeldChangeKind::Dropped);
             }
             Observed::Swallowed { sender, message } => {
                 if let Some(sender) = sender {

@@ -43,12 +43,13 @@ pub struct Series {
     faults_end: Option<Instant>,
 }
 
-/// The roles of a run and their counts.
+/// The roles of a run and their counts. The first role is "none". Everything is empty in a run
+/// without roles.
 #[derive(Clone, Debug, Default)]
 struct Roles {
     names: Vec<String>,
-    /// The index of each tower's role in `names`. Towers without a role have none.
-    of_towers: Vec<Option<u8>>,
+    /// The index of the role of each tower in `names`. Towers at the end may be missing.
+    of_towers: Vec<u8>,
     counts: Vec<RoleCounts>,
 }
 
@@ -170,17 +171,18 @@ impl Series {
     /// Counts hops and returned messages of `role` separately. Call it before the first sample.
     pub fn set_role(&mut self, tower: TowerId, role: &str) {
         let roles = &mut self.roles;
-        let known = roles.names.iter().position(|name| name == role);
-        let number = known.unwrap_or_else(|| {
-            roles.names.push(role.to_owned());
-            roles.counts.push(RoleCounts::default());
-            roles.names.len() - 1
-        });
+        for name in ["none", role] {
+            if !roles.names.iter().any(|known| known == name) {
+                roles.names.push(name.to_owned());
+                roles.counts.push(RoleCounts::default());
+            }
+        }
+        let number = roles.names.iter().position(|name| name == role);
         let index = tower.0 as usize;
         if roles.of_towers.len() <= index {
-            roles.of_towers.resize(index + 1, None);
+            roles.of_towers.resize(index + 1, 0);
         }
-        roles.of_towers[index] = u8::try_from(number).ok();
+        roles.of_towers[index] = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0);
     }
 
     /// From now on, counts hops between the towers inside and outside as hops across a partition.
@@ -299,7 +301,7 @@ impl Series {
         self.total_faults[fault as usize]
     }
 
-    /// Returns the names of the roles.
+    /// Returns the names of the roles. The first one is "none", for towers without a role.
     #[must_use]
     pub fn roles(&self) -> &[String] {
         &self.roles.names
@@ -346,8 +348,8 @@ impl Series {
     }
 
     fn role_counts(&mut self, tower: Option<TowerId>) -> Option<&mut RoleCounts> {
-        let number = *self.roles.of_towers.get(tower?.0 as usize)?;
-        self.roles.counts.get_mut(usize::from(number?))
+        let number = self.roles.of_towers.get(tower?.0 as usize).copied().unwrap_or(0);
+        self.roles.counts.get_mut(usize::from(number))
     }
 
     fn on_fault(&mut self, fault: Fault, observation: &Observation) {

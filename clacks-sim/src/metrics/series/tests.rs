@@ -164,14 +164,17 @@ fn hops_and_returned_messages_are_counted_for_each_role() {
     for second in 1..4 {
         series.observe(&seen(second, received(2)));
         series.observe(&seen(second, queued(Origin::Returned)));
-        let honest = Observation { tower: Some(TowerId(2)), ..seen(second, received(1)) };
-        series.observe(&honest);
+        for tower in [2, 9] {
+            let honest = Observation { tower: Some(TowerId(tower)), ..seen(second, received(1)) };
+            series.observe(&honest);
+        }
         series.sample(at(second), &Gauges::default());
     }
-    assert_eq!(series.roles(), ["hole", "liar"]);
-    let hole = RoleCounts { hops: 2, returned: 2 };
-    assert_eq!(series.samples()[0].roles, [hole, RoleCounts::default()], "two merged rows");
-    assert_eq!(series.total(Metric::Hops), 6);
+    assert_eq!(series.roles(), ["none", "hole", "liar"]);
+    let [none, hole, liar] =
+        [(4, 0), (2, 2), (0, 0)].map(|(hops, returned)| RoleCounts { hops, returned });
+    assert_eq!(series.samples()[0].roles, [none, hole, liar], "two merged rows");
+    assert_eq!(series.total(Metric::Hops), 9);
 }
 
 #[test]

@@ -26,6 +26,14 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 }
 
+const ROLE_COLOURS = ['red', 'orange', 'purple', 'blue', 'grey'];
+const roles = run.summary.roles.map(({ role }) => role).filter((role) => role !== 'none');
+
+// The name of the colour of a role, in the map and in plots.
+function roleColour(role) {
+  return roles.includes(role) ? ROLE_COLOURS[roles.indexOf(role) % ROLE_COLOURS.length] : 'green';
+}
+
 // Calls back when the colours of the page change.
 function onColours(listener) {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', listener);

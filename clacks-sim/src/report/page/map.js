@@ -7,8 +7,7 @@
   const SPEEDS = [0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000];
   const ENDS = ['confirmed', 'returned', 'retried', 'sender down'];
   const CONFIRMED = 0;
-  const ROLE_COLOURS = ['red', 'orange', 'purple', 'blue', 'grey'];
-  const STATES = { running: 'running', paused: 'paused', leaving: 'leaving', down: 'down' };
+  const STATES = ['running', 'paused', 'leaving', 'down'];
   // In seconds of the viewer: how long an accepted and a failed hand-over stay visible.
   const TRAIL = 0.35;
   const FAILED = 1.5;
@@ -18,7 +17,6 @@
   const events = run.marks.map(([at, what, tower]) => ({ at, text: tower === null ? what : `${what}, tower ${tower}` }))
     .concat(run.summary.violations.map(({ at_s, tower, message, check }) => ({ at: at_s, bad: true, tower, message, text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}` })))
     .sort((a, b) => a.at - b.at);
-  const roles = [...new Set(map.roles.filter((role) => role))].sort();
   const states = Array.from({ length: map.towers }, () => []);
   for (const [at, tower, state] of map.states) states[tower]?.push([at, state]);
   const hops = new Map();
@@ -97,12 +95,10 @@
     const honest = roles.length ? 'tower without a role' : 'tower';
     return element('p', { class: 'key dots' },
       dot({ style: 'background: var(--green)' }, honest),
-      ...roles.map((role, index) => dot({ style: `background: var(--${ROLE_COLOURS[index % ROLE_COLOURS.length]})` }, role)),
+      ...roles.map((role) => dot({ style: `background: var(--${roleColour(role)})` }, role)),
       dot({ class: 'paused' }, 'paused'), dot({ class: 'leaving' }, 'leaving'), dot({ class: 'down' }, 'down'),
       dot({ class: 'message' }, 'message on the wire'), dot({ class: 'failed' }, 'not accepted'), dot({ class: 'followed' }, 'followed message and its holders'));
   }
-
-  const paintOf = (one) => (map.roles[one] ? ROLE_COLOURS[roles.indexOf(map.roles[one]) % ROLE_COLOURS.length] : 'green');
 
   function stateOf(one, at) {
     const index = lastUpTo(states[one], at, (change) => change[0]);
@@ -120,7 +116,7 @@
       if (map.end[index] === CONFIRMED) steps.push([departs + map.ended[index], 'forget', map.from[index]]);
     }
     // After the hand-overs of the same moment, because a copy is kept when its hand-over is confirmed.
-    for (const [at, one, , kind] of changesOf(wanted)) steps.push([at, kind === 'swallowed' ? 'forget' : 'hold', one]);
+    for (const [at, one, , kind] of changesOf(wanted)) steps.push([at, ['swallowed', 'dropped'].includes(kind) ? 'forget' : 'hold', one]);
     const known = new Set(steps.map(([, , one]) => one));
     for (const [at, one, what] of map.states) if (what === 'down' && known.has(one)) steps.push([at, 'forget', one]);
     steps.sort((a, b) => a[0] - b[0]);
@@ -272,10 +268,10 @@
       const isChosen = one === tower || one === hovered;
       const size = isChosen ? usual + 2 : usual;
       circle(pen, x, y, size);
-      pen.fillStyle = now === 'down' ? card : colourCache(paintOf(one));
+      pen.fillStyle = now === 'down' ? card : colourCache(roleColour(map.roles[one]));
       pen.fill();
       pen.lineWidth = now === 'running' ? 0 : 2;
-      pen.strokeStyle = now === 'down' ? colourCache(map.roles[one] ? paintOf(one) : 'grey') : rings[now] ?? card;
+      pen.strokeStyle = now === 'down' ? colourCache(map.roles[one] ? roleColour(map.roles[one]) : 'grey') : rings[now] ?? card;
       if (now !== 'running') pen.stroke();
       if (one === tower) ring(pen, x, y, size + 3, ink, 1.5);
       if (holdersNow.has(one)) ring(pen, x, y, size + 3, pink, 3);
@@ -305,7 +301,7 @@
     time.textContent = duration(now, Math.min(0.1, Number(speed.value) / 10));
     slider.value = now;
     slider.setAttribute('aria-valuetext', time.textContent);
-    const counts = Object.fromEntries(Object.keys(STATES).map((name) => [name, 0]));
+    const counts = Object.fromEntries(STATES.map((name) => [name, 0]));
     for (let one = 0; one < map.towers; one += 1) counts[stateOf(one, now)] += 1;
     const parts = [Object.entries(counts).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`).join(', ')];
     const share = isComplete(now) ? '' : `, counting 1 in ${plain(map.sampledEvery)} messages`;

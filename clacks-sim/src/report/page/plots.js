@@ -8,8 +8,8 @@
     ['Messages', 'Copies above the messages are surplus. A falling line of messages is loss.', { messages: 'green', copies: 'blue', lost: 'red' }],
     ['Where copies are', 'A network at rest keeps its copies waiting; a busy one keeps them in flight.', { waiting: 'grey', in_flight: 'blue', on_the_wire: 'purple' }],
     ['Hand-overs', 'Deliveries should follow hand-overs closely. The gap is returned or retried.', { hand_overs: 'blue', deliveries: 'green', returned: 'orange', retries: 'red' }],
-    ['Hops by role', 'Compare the roles: a role that accepts more than its share attracts messages.', { 'role_hops.*': '' }],
-    ['Returned by role', 'Hand-overs of each role that came back.', { 'role_returned.*': '' }],
+    ['Hops by role', 'A role that accepts more messages than its share of the towers attracts messages.', { 'role_hops.*': '' }],
+    ['Returned by role', 'Hand-overs that failed or were refused, by the role of the sender.', { 'role_returned.*': '' }],
     ['Hops across the partition', 'The share falls to 0 during a partition and should return to its value before it.', { crossing_share: 'purple' }],
     ['Status of peers', 'Alive should dominate. Lost and dead rise with faults and should fall after them.', { peers_alive: 'green', peers_new: 'blue', peers_lost: 'orange', peers_dead: 'red', peers_ignored: 'purple' }],
     ['Discovery', 'At 100 % every tower knows every other running tower as alive.', { discovery: 'green' }],
@@ -33,7 +33,11 @@
   function curvesOf(colours) {
     return Object.entries(colours).flatMap(([key, paint]) => {
       const keys = key.endsWith('*') ? Object.keys(run.curves).filter((one) => one.startsWith(key.slice(0, -1))) : [key];
-      return keys.map((one, index) => ({ ...run.curves[one], paint: paint || PALETTE[index % PALETTE.length], dash: paint ? 0 : Math.floor(index / PALETTE.length) }));
+      return keys.map((one, index) => ({
+        ...run.curves[one],
+        paint: paint || (key.startsWith('role_') ? roleColour(run.curves[one].name) : PALETTE[index % PALETTE.length]),
+        dash: paint ? 0 : Math.floor(index / PALETTE.length),
+      }));
     });
   }
 
@@ -147,7 +151,7 @@
   for (const [title, sentence, colours] of PLOTS) {
     const curves = curvesOf(colours).filter(({ values }) => values.some((value) => value));
     if (curves.length) add(title, sentence, curves);
-    else if (!title.includes('role')) empty.push(title.toLowerCase());
+    else if (!title.includes('role') && (run.partitions.length || !title.includes('partition'))) empty.push(title.toLowerCase());
   }
   if (empty.length) place.append(element('p', { class: 'quiet' }, `Not drawn because all values are 0: ${empty.join(', ')}.`));
   clock.listeners.push(() => drawn.forEach(({ move }) => move()));
