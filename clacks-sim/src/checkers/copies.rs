@@ -131,8 +131,10 @@ impl Copies {
         let Some(place) = record.copies.iter().position(|copy| copy.tower == tower) else {
             return false;
         };
-        let copy = record.copies.swap_remove(place);
-        self.count -= u64::from(!is_taken(copy.state));
+        let last = record.copies.len() - 1;
+        record.copies.swap(place, last);
+        let copy = record.copies.pop();
+        self.count -= u64::from(copy.is_some_and(|copy| !is_taken(copy.state)));
         if let Some(held) = self.held.get_mut(tower.0 as usize) {
             *held -= 1;
         }
