@@ -25,8 +25,8 @@ pub(super) const STRETCH: u64 = 20_000;
 const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
-    // Check everything that can fail before the run, which may take hours. A scenario with a mistake
-    // must not create files.
+    // Check everything that can fail before the run, which may take hours. A scenario with a
+    // mistake must not create files.
     scenario.check_memory(scenario.memory_limit()).map_err(Failure::usage)?;
     try_results(args)?;
     let trace = args.trace.as_deref().map(create).transpose()?;
