@@ -10,9 +10,9 @@ use crate::observation::{MessageId, Observation, Observed, Origin, TowerId};
 /// Records which tower handed which message to which tower, and which towers held it.
 ///
 /// Memory is bounded. The record holds all hand-overs in a few close-ups: at the start, around the
-/// first scheduled faults, and at the end. Of the other hand-overs it holds those of some messages:
-/// of those whose number [`sampled_every`](Self::sampled_every) divides. The divisor doubles whenever
-/// the record is full. A single message that fills the record alone has a gap before the end.
+/// first scheduled faults, and at the end. At other times it holds the hand-overs of those messages
+/// whose number is a multiple of [`sampled_every`](Self::sampled_every). That number doubles
+/// whenever the record is full. A message that fills the record alone has a gap before the end.
 #[derive(Clone, Debug)]
 pub struct MessageTrace {
     towers: u32,
@@ -211,8 +211,8 @@ impl MessageTrace {
     /// Maximum number of samples of all towers.
     pub const MAX_SAMPLES: usize = 128;
 
-    /// Creates a record of at most `capacity` hand-overs besides close-ups. Returns `None` for a network of more than
-    /// [`MAX_TOWERS`](Self::MAX_TOWERS).
+    /// Creates a record of at most `capacity` hand-overs besides close-ups. Returns `None`
+    /// for a network of more than [`MAX_TOWERS`](Self::MAX_TOWERS).
     #[must_use]
     pub fn new(towers: u32, capacity: usize) -> Option<Self> {
         (towers <= Self::MAX_TOWERS).then(|| Self {

@@ -23,7 +23,9 @@ struct Definition {
 }
 
 macro_rules! metrics {
-    ($($metric:ident $key:literal $name:literal $unit:literal $aggregate:expr, $meaning:literal;)*) => {
+    ($(
+        $metric:ident $key:literal $name:literal $unit:literal $aggregate:expr, $meaning:literal;
+    )*) => {
         /// A quantity that is recorded over the time of a run.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -46,48 +48,73 @@ use Aggregate::{Last, Max, Ratio, Sum};
 
 metrics! {
     Running "running" "towers running" "towers" Last, "Towers that are up. Paused towers count.";
-    Messages "messages" "messages alive" "messages" Last, "Different messages of which at least one copy exists.";
-    Copies "copies" "copies" "copies" Last, "Copies of messages that running towers hold: waiting, in flight or under screening.";
+    Messages "messages" "messages alive" "messages" Last,
+        "Different messages of which at least one copy exists.";
+    Copies "copies" "copies" "copies" Last,
+        "Copies of messages that running towers hold: waiting, in flight or under screening.";
     Waiting "waiting" "copies waiting" "copies" Last, "Copies that wait in a queue.";
-    InFlight "in_flight" "copies in flight" "copies" Last, "Copies that a tower has handed over and keeps until the peer confirms.";
-    OnTheWire "on_the_wire" "copies on the wire" "copies" Last, "Copies among the bytes between two towers.";
+    InFlight "in_flight" "copies in flight" "copies" Last,
+        "Copies that a tower has handed over and keeps until the peer confirms.";
+    OnTheWire "on_the_wire" "copies on the wire" "copies" Last,
+        "Copies among the bytes between two towers.";
     Surplus "surplus" "surplus copies" "copies" Last, "Copies beyond the first of each message.";
-    Lost "lost" "messages lost" "messages" Last, "Messages that were enqueued and have no copy left.";
+    Lost "lost" "messages lost" "messages" Last,
+        "Messages that were enqueued and have no copy left.";
     Enqueued "enqueued" "messages enqueued" "messages" Sum, "Messages that applications enqueued.";
-    EnqueueRefused "enqueue_refused" "enqueues refused" "messages" Sum, "Messages that a tower refused to enqueue because its queue was full or it was down or leaving.";
-    HandOvers "hand_overs" "hand-overs" "messages" Sum, "Messages sent to a peer, retries included.";
+    EnqueueRefused "enqueue_refused" "enqueues refused" "messages" Sum,
+        "Messages that a tower did not accept from its application.";
+    HandOvers "hand_overs" "hand-overs" "messages" Sum,
+        "Messages sent to a peer, retries included.";
     Retries "retries" "retries" "messages" Sum, "Hand-overs that repeat an unconfirmed hand-over.";
     Hops "hops" "hops" "messages" Sum, "Messages that a tower accepted from a peer.";
-    HopsCrossing "hops_crossing" "hops across" "messages" Sum, "Hops between the two sides of the latest partition. Before the first partition, of the first one.";
-    CrossingShare "crossing_share" "share of hops across" "share" Ratio(Self::HopsCrossing, Self::Hops), "Hops between the two sides of the latest partition, divided by all hops.";
+    HopsCrossing "hops_crossing" "hops across" "messages" Sum,
+        "Hops between the sides of the latest partition, or of the first one before it begins.";
+    CrossingShare "crossing_share" "share of hops across" "share"
+        Ratio(Self::HopsCrossing, Self::Hops),
+        "Hops between the two sides of the latest partition, divided by all hops.";
     Stored "stored" "stored" "messages" Sum, "Messages from peers that a tower stored.";
-    Coalesced "coalesced" "coalesced" "messages" Sum, "Messages from peers that the tower held already. The two copies became one.";
-    Swallowed "swallowed" "swallowed" "messages" Sum, "Messages that an application confirmed and did not pass on.";
+    Coalesced "coalesced" "coalesced" "messages" Sum,
+        "Messages from peers that the tower held already. The two copies became one.";
+    Swallowed "swallowed" "swallowed" "messages" Sum,
+        "Messages that an application confirmed and did not pass on.";
     Deliveries "deliveries" "deliveries" "messages" Sum, "Hand-overs that the peer confirmed.";
-    Returned "returned" "returned" "messages" Sum, "Hand-overs that failed or were refused. The message is in its queue again.";
+    Returned "returned" "returned" "messages" Sum,
+        "Hand-overs that failed or were refused. The message is in its queue again.";
     BytesSent "bytes_sent" "bytes sent" "bytes" Sum, "Bytes that towers sent.";
-    Discovery "discovery" "peers known" "share" Last, "Share of the other running towers that a running tower knows as alive, averaged over towers.";
-    PeersNew "peers_new" "peers new" "peers" Last, "Entries with the status new in the peer tables of running towers.";
+    Discovery "discovery" "peers known" "share" Last,
+        "Mean share of the other running towers that a running tower knows as alive.";
+    PeersNew "peers_new" "peers new" "peers" Last,
+        "Entries with the status new in the peer tables of running towers.";
     PeersAlive "peers_alive" "peers alive" "peers" Last, "Entries with the status alive.";
     PeersLost "peers_lost" "peers lost" "peers" Last, "Entries with the status lost.";
     PeersDead "peers_dead" "peers dead" "peers" Last, "Entries with the status dead.";
     PeersIgnored "peers_ignored" "peers ignored" "peers" Last, "Entries with the status ignored.";
-    Discovered "discovered" "peers discovered" "peers" Sum, "Peers that a tower added to its table.";
-    StatusChanges "status_changes" "status changes" "changes" Sum, "Changes of the status of a peer at a tower.";
+    Discovered "discovered" "peers discovered" "peers" Sum,
+        "Peers that a tower added to its table.";
+    StatusChanges "status_changes" "status changes" "changes" Sum,
+        "Changes of the status of a peer at a tower.";
     BecameAlive "became_alive" "became alive" "changes" Sum, "Status changes to alive.";
     BecameLost "became_lost" "became lost" "changes" Sum, "Status changes to lost.";
     BecameDead "became_dead" "became dead" "changes" Sum, "Status changes to dead.";
-    QueueMean "queue_mean" "queue, mean" "messages" Ratio(Self::Waiting, Self::Running), "Copies waiting, divided by running towers.";
-    QueueMedian "queue_median" "queue, median" "messages" Last, "Queue length that half of the running towers do not exceed.";
-    QueueP99 "queue_p99" "queue, 99th percentile" "messages" Max, "Queue length that 99 of 100 running towers do not exceed.";
+    QueueMean "queue_mean" "queue, mean" "messages" Ratio(Self::Waiting, Self::Running),
+        "Copies waiting, divided by running towers.";
+    QueueMedian "queue_median" "queue, median" "messages" Last,
+        "Queue length that half of the running towers do not exceed.";
+    QueueP99 "queue_p99" "queue, 99th percentile" "messages" Max,
+        "Queue length that 99 of 100 running towers do not exceed.";
     QueueMax "queue_max" "queue, maximum" "messages" Max, "Longest queue of a running tower.";
-    Connections "connections" "connections open" "connections" Last, "Connections with at least one open end.";
+    Connections "connections" "connections open" "connections" Last,
+        "Connections with at least one open end.";
     Dials "dials" "dials" "dials" Sum, "Connections that towers tried to open.";
     FailedDials "failed_dials" "dials failed" "dials" Sum, "Dials without a connection.";
-    NotAccepted "not_accepted" "dials not accepted" "dials" Sum, "Dials that the dialled tower did not accept.";
-    Broken "broken" "broken ends" "ends" Sum, "Ends of connections that broke. A connection that breaks at both ends counts twice.";
-    Missed "missed" "notices missed" "notices" Sum, "Notices that a tower dropped because its notice queue was full. Other metrics do not count them.";
-    Events "events" "events" "events" Sum, "Timers, dials, answers, arrivals of bytes and steps of the scenario.";
+    NotAccepted "not_accepted" "dials not accepted" "dials" Sum,
+        "Dials that the dialled tower did not accept.";
+    Broken "broken" "broken ends" "ends" Sum,
+        "Ends of connections that broke. A connection that breaks at both ends counts twice.";
+    Missed "missed" "notices missed" "notices" Sum,
+        "Notices dropped because the notice queue was full. Other metrics do not count them.";
+    Events "events" "events" "events" Sum,
+        "Timers, dials, answers, arrivals of bytes and steps of the scenario.";
 }
 
 impl Metric {

@@ -1,6 +1,7 @@
 //! Reports of a run: figures for people and programs, tables, and a page for a browser.
 //!
-//! [`Report`] computes each figure once. Its methods write them as JSON, as CSV files and as a page.
+//! [`Report`] computes each figure once. Its methods return or write the figures as JSON, as CSV
+//! files and as a page.
 
 mod csv;
 mod page;

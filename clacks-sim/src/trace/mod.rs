@@ -1,5 +1,5 @@
-//! The trace of a run: each observation as a line of text, a hash of all of them, and the comparison
-//! of two traces.
+//! The trace of a run: each observation as a line of text, a hash of all of them, and the
+//! comparison of two traces.
 
 mod diff;
 mod line;
@@ -16,8 +16,8 @@ pub use line::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceHash(u64);
 
-/// Odd constants in which about half of the bits are set: fractional parts of the golden ratio and of
-/// the square root of 3.
+/// Odd constants in which about half of the bits are set: fractional parts of the golden ratio and
+/// of the square root of 3.
 const FOLD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xbb67_ae85_84ca_a73b];
 
 impl Default for TraceHash {

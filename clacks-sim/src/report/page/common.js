@@ -23,7 +23,9 @@ function element(name, attributes = {}, ...children) {
 }
 
 function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
+  return getComputedStyle(document.documentElement)
+    .getPropertyValue('--' + name)
+    .trim();
 }
 
 const ROLE_COLOURS = ['red', 'orange', 'purple', 'blue', 'grey'];
@@ -67,10 +69,20 @@ function withUnit(value, unit) {
 
 // `step` is the smallest difference that the text must show.
 function duration(seconds, step = seconds / 1000) {
-  if (seconds < 60) return `${Number(seconds.toFixed(Math.max(0, Math.min(6, Math.ceil(-Math.log10(step || 1))))))}\u202fs`;
+  if (seconds < 60)
+    return `${Number(seconds.toFixed(Math.max(0, Math.min(6, Math.ceil(-Math.log10(step || 1))))))}\u202fs`;
   const digits = step < 1 ? Math.min(3, Math.ceil(-Math.log10(step))) : 0;
-  const [d, h, min] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  const [d, h, min] = [
+    Math.floor(seconds / 86400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ];
   const s = Number((seconds % 60).toFixed(digits));
-  const parts = [[d, 'd'], [h, 'h'], [min, 'min'], [s, 's']].filter(([value]) => value);
+  const parts = [
+    [d, 'd'],
+    [h, 'h'],
+    [min, 'min'],
+    [s, 's'],
+  ].filter(([value]) => value);
   return parts.map(([value, unit]) => `${value}\u202f${unit}`).join(' ');
 }

@@ -14,8 +14,17 @@
   const MOST_DRAWN = 1500;
   const MOST_ROWS = 9;
 
-  const events = run.marks.map(([at, what, tower]) => ({ at, text: tower === null ? what : `${what}, tower ${tower}` }))
-    .concat(run.summary.violations.map(({ at_s, tower, message, check }) => ({ at: at_s, bad: true, tower, message, text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}` })))
+  const events = run.marks
+    .map(([at, what, tower]) => ({ at, text: tower === null ? what : `${what}, tower ${tower}` }))
+    .concat(
+      run.summary.violations.map(({ at_s, tower, message, check }) => ({
+        at: at_s,
+        bad: true,
+        tower,
+        message,
+        text: `violation: ${check}${tower === null ? '' : `, tower ${tower}`}${message === null ? '' : `, message ${message}`}`,
+      })),
+    )
     .sort((a, b) => a.at - b.at);
   const states = Array.from({ length: map.towers }, () => []);
   for (const [at, tower, state] of map.states) states[tower]?.push([at, state]);
@@ -27,8 +36,12 @@
   const changesOf = (wanted) => map.held.filter((change) => change[2] === wanted);
   const wasAccepted = (index) => map.accepted[index] !== null || map.end[index] === CONFIRMED;
   // How long a hand-over was on its way, as far as anybody can tell.
-  const way = (index) => map.accepted[index] ?? Math.min(map.took[index], map.ended[index] ?? map.took[index]);
-  const longest = map.took.reduce((most, _, index) => Math.max(most, way(index), map.ended[index] ?? 0), 0);
+  const way = (index) =>
+    map.accepted[index] ?? Math.min(map.took[index], map.ended[index] ?? map.took[index]);
+  const longest = map.took.reduce(
+    (most, _, index) => Math.max(most, way(index), map.ended[index] ?? 0),
+    0,
+  );
 
   let tower = null;
   let message = null;
@@ -38,33 +51,89 @@
   let playing = null;
   let told = 0;
 
-  const button = (text, onclick, label = text) => element('button', { type: 'button', onclick, 'aria-label': label, title: label }, text);
-  const pair = (name, go) => element('span', { class: 'pair' }, button('◀', () => go(-1), `previous ${name}`), name, button('▶', () => go(1), `next ${name}`));
-  const canvas = element('canvas', { role: 'img', 'aria-label': 'Towers on a ring and messages between them' });
+  const button = (text, onclick, label = text) =>
+    element('button', { type: 'button', onclick, 'aria-label': label, title: label }, text);
+  const pair = (name, go) =>
+    element(
+      'span',
+      { class: 'pair' },
+      button('◀', () => go(-1), `previous ${name}`),
+      name,
+      button('▶', () => go(1), `next ${name}`),
+    );
+  const canvas = element('canvas', {
+    role: 'img',
+    'aria-label': 'Towers on a ring and messages between them',
+  });
   const play = button('Play', () => (playing === null ? start() : stop()));
-  const speed = element('select', { 'aria-label': 'speed' }, ...SPEEDS.map((value) => element('option', { value }, value < 1 ? `${Math.round(1 / value)} times slower` : value === 1 ? 'real time' : `${plain(value)} times faster`)));
-  const slider = element('input', { type: 'range', min: 0, max: run.end, step: 'any', 'aria-label': 'time', oninput: () => clock.set(Number(slider.value)) });
+  const speed = element(
+    'select',
+    { 'aria-label': 'speed' },
+    ...SPEEDS.map((value) =>
+      element(
+        'option',
+        { value },
+        value < 1
+          ? `${Math.round(1 / value)} times slower`
+          : value === 1
+            ? 'real time'
+            : `${plain(value)} times faster`,
+      ),
+    ),
+  );
+  const slider = element('input', {
+    type: 'range',
+    min: 0,
+    max: run.end,
+    step: 'any',
+    'aria-label': 'time',
+    oninput: () => clock.set(Number(slider.value)),
+  });
   const time = element('output', { class: 'time' });
   const state = element('p', { class: 'state' });
   const recent = element('ol', { class: 'events' });
-  const towerInput = element('input', { type: 'number', min: 0, max: map.towers - 1, placeholder: 'none', oninput: () => chooseTower(numberIn(towerInput)) });
+  const towerInput = element('input', {
+    type: 'number',
+    min: 0,
+    max: map.towers - 1,
+    placeholder: 'none',
+    oninput: () => chooseTower(numberIn(towerInput)),
+  });
   const towerInfo = element('div');
-  const messageInput = element('input', { type: 'number', min: 0, placeholder: 'none', oninput: () => chooseMessage(numberIn(messageInput)) });
+  const messageInput = element('input', {
+    type: 'number',
+    min: 0,
+    placeholder: 'none',
+    oninput: () => chooseMessage(numberIn(messageInput)),
+  });
   const messageInfo = element('div');
 
   const section = document.getElementById('map');
   section.hidden = false;
   section.append(
     element('h2', {}, 'Map'),
-    element('p', { class: 'quiet' }, 'Towers stand on a ring, and dots between them are messages on the wire. Press Play, click a tower, or type the number of a message.'),
-    element('div', { class: 'stage' },
+    element(
+      'p',
+      { class: 'quiet' },
+      'Towers stand on a ring, and dots between them are messages on the wire. Press Play, click a tower, or type the number of a message.',
+    ),
+    element(
+      'div',
+      { class: 'stage' },
       element('div', {}, canvas, legend()),
-      element('div', { class: 'panel' },
+      element(
+        'div',
+        { class: 'panel' },
         element('div', { class: 'controls' }, play, speed, pair('event', jump)),
-        slider, time, state,
-        element('h3', {}, 'Latest events'), recent,
-        element('h3', {}, element('label', {}, 'Tower ', towerInput)), towerInfo,
-        element('h3', {}, element('label', {}, 'Message ', messageInput), pair('hop', jumpHop)), messageInfo,
+        slider,
+        time,
+        state,
+        element('h3', {}, 'Latest events'),
+        recent,
+        element('h3', {}, element('label', {}, 'Tower ', towerInput)),
+        towerInfo,
+        element('h3', {}, element('label', {}, 'Message ', messageInput), pair('hop', jumpHop)),
+        messageInfo,
       ),
       element('p', { class: 'quiet' }, ...coverage()),
     ),
@@ -74,7 +143,8 @@
     return input.value === '' || !input.checkValidity() ? null : Number(input.value);
   }
 
-  const isComplete = (at) => map.closeUps.some(([from, until]) => from <= at && at <= (until ?? Infinity));
+  const isComplete = (at) =>
+    map.closeUps.some(([from, until]) => from <= at && at <= (until ?? Infinity));
 
   function coverage() {
     const parts = [];
@@ -82,22 +152,35 @@
       parts.push('The record holds all hand-overs from ');
       map.closeUps.forEach(([from, until], index) => {
         if (index) parts.push(', ');
-        parts.push(button(duration(from, 0.001), () => clock.set(from), `go to ${duration(from, 0.001)}`), ` to ${until === null ? 'the end' : duration(until, 0.001)}`);
+        parts.push(
+          button(duration(from, 0.001), () => clock.set(from), `go to ${duration(from, 0.001)}`),
+          ` to ${until === null ? 'the end' : duration(until, 0.001)}`,
+        );
       });
-      parts.push(`, and at other times those of messages whose number is a multiple of ${plain(map.sampledEvery)}.`);
+      parts.push(
+        `, and at other times those of messages whose number is a multiple of ${plain(map.sampledEvery)}.`,
+      );
     }
-    if (map.leftOut) parts.push(` ${plain(map.leftOut)} changes or partitions had no room in the record.`);
+    if (map.leftOut)
+      parts.push(` ${plain(map.leftOut)} changes or partitions had no room in the record.`);
     return parts;
   }
 
   function legend() {
     const dot = (style, text) => element('span', {}, element('i', style), text);
     const honest = roles.length ? 'tower without a role' : 'tower';
-    return element('p', { class: 'key dots' },
+    return element(
+      'p',
+      { class: 'key dots' },
       dot({ style: 'background: var(--green)' }, honest),
       ...roles.map((role) => dot({ style: `background: var(--${roleColour(role)})` }, role)),
-      dot({ class: 'paused' }, 'paused'), dot({ class: 'leaving' }, 'leaving'), dot({ class: 'down' }, 'down'),
-      dot({ class: 'message' }, 'message on the wire'), dot({ class: 'failed' }, 'not accepted'), dot({ class: 'followed' }, 'followed message and its holders'));
+      dot({ class: 'paused' }, 'paused'),
+      dot({ class: 'leaving' }, 'leaving'),
+      dot({ class: 'down' }, 'down'),
+      dot({ class: 'message' }, 'message on the wire'),
+      dot({ class: 'failed' }, 'not accepted'),
+      dot({ class: 'followed' }, 'followed message and its holders'),
+    );
   }
 
   function stateOf(one, at) {
@@ -113,12 +196,15 @@
       // The record of the message may begin later than the message.
       steps.push([departs, 'hold', map.from[index]]);
       if (wasAccepted(index)) steps.push([departs + way(index), 'hold', map.to[index]]);
-      if (map.end[index] === CONFIRMED) steps.push([departs + map.ended[index], 'forget', map.from[index]]);
+      if (map.end[index] === CONFIRMED)
+        steps.push([departs + map.ended[index], 'forget', map.from[index]]);
     }
-    // After the hand-overs of the same moment, because a copy is kept when its hand-over is confirmed.
-    for (const [at, one, , kind] of changesOf(wanted)) steps.push([at, ['swallowed', 'dropped'].includes(kind) ? 'forget' : 'hold', one]);
+    // After the hand-overs of the same moment: a copy is kept when its hand-over is confirmed.
+    for (const [at, one, , kind] of changesOf(wanted))
+      steps.push([at, ['swallowed', 'dropped'].includes(kind) ? 'forget' : 'hold', one]);
     const known = new Set(steps.map(([, , one]) => one));
-    for (const [at, one, what] of map.states) if (what === 'down' && known.has(one)) steps.push([at, 'forget', one]);
+    for (const [at, one, what] of map.states)
+      if (what === 'down' && known.has(one)) steps.push([at, 'forget', one]);
     steps.sort((a, b) => a[0] - b[0]);
     const open = new Map();
     const intervals = [];
@@ -135,7 +221,8 @@
     return intervals;
   }
 
-  const holding = (at) => holders.filter(({ from, until }) => from <= at && at < until).map((one) => one.tower);
+  const holding = (at) =>
+    holders.filter(({ from, until }) => from <= at && at < until).map((one) => one.tower);
 
   function partitionsAt(at) {
     return map.partitions.filter(({ from, until }) => from <= at && at < (until ?? Infinity));
@@ -165,7 +252,11 @@
       const middle = angle + arc / 2;
       group.forEach((one, number) => {
         const turned = angle + (arc * (number + 0.5)) / group.length;
-        places[one] = [size / 2 + Math.cos(turned) * radius + Math.cos(middle) * push, size / 2 + Math.sin(turned) * radius + Math.sin(middle) * push, turned];
+        places[one] = [
+          size / 2 + Math.cos(turned) * radius + Math.cos(middle) * push,
+          size / 2 + Math.sin(turned) * radius + Math.sin(middle) * push,
+          turned,
+        ];
       });
       angle += arc + gap * 2 * Math.PI;
     }
@@ -196,12 +287,17 @@
     const [trail, failed] = [TRAIL * Number(speed.value), FAILED * Number(speed.value)];
     const visible = [];
     let onTheWire = 0;
-    for (let index = lastUpTo(map.departs, now); index >= 0 && map.departs[index] >= now - longest - failed; index -= 1) {
+    for (
+      let index = lastUpTo(map.departs, now);
+      index >= 0 && map.departs[index] >= now - longest - failed;
+      index -= 1
+    ) {
       const since = now - map.departs[index];
       const late = since - way(index);
       const isFailed = late >= 0 && !wasAccepted(index);
       if (late < 0) onTheWire += 1;
-      if (late < (isFailed ? failed : trail) && visible.length < MOST_DRAWN) visible.push([index, since, late, isFailed]);
+      if (late < (isFailed ? failed : trail) && visible.length < MOST_DRAWN)
+        visible.push([index, since, late, isFailed]);
     }
     const paints = { blue: colour('blue'), red: colour('red'), pink: colour('pink') };
     // Many lines hide the dots.
@@ -213,7 +309,11 @@
       const share = whole > 0 ? Math.min(1, Math.min(since, way(index)) / whole) : 1;
       const [x, y] = [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share];
       const fade = late < 0 ? 1 : 1 - late / (isFailed ? failed : trail);
-      pen.strokeStyle = pen.fillStyle = isFailed ? paints.red : isFollowed ? paints.pink : paints.blue;
+      pen.strokeStyle = pen.fillStyle = isFailed
+        ? paints.red
+        : isFollowed
+          ? paints.pink
+          : paints.blue;
       pen.lineWidth = isFollowed ? 2.5 : 1.2;
       pen.globalAlpha = (isFollowed ? 1 : 0.45 * faint) * fade;
       line(pen, a, [x, y]);
@@ -233,7 +333,9 @@
 
   // The latest hops of the followed message.
   function drawPath(pen) {
-    const all = (hops.get(message) ?? []).filter((index) => map.departs[index] + way(index) <= clock.now && wasAccepted(index));
+    const all = (hops.get(message) ?? []).filter(
+      (index) => map.departs[index] + way(index) <= clock.now && wasAccepted(index),
+    );
     pen.strokeStyle = colour('pink');
     pen.lineWidth = 1.5;
     all.slice(-8).forEach((index, number, latest) => {
@@ -271,7 +373,10 @@
       pen.fillStyle = now === 'down' ? card : colourCache(roleColour(map.roles[one]));
       pen.fill();
       pen.lineWidth = now === 'running' ? 0 : 2;
-      pen.strokeStyle = now === 'down' ? colourCache(map.roles[one] ? roleColour(map.roles[one]) : 'grey') : rings[now] ?? card;
+      pen.strokeStyle =
+        now === 'down'
+          ? colourCache(map.roles[one] ? roleColour(map.roles[one]) : 'grey')
+          : (rings[now] ?? card);
       if (now !== 'running') pen.stroke();
       if (one === tower) ring(pen, x, y, size + 3, ink, 1.5);
       if (holdersNow.has(one)) ring(pen, x, y, size + 3, pink, 3);
@@ -303,55 +408,94 @@
     slider.setAttribute('aria-valuetext', time.textContent);
     const counts = Object.fromEntries(STATES.map((name) => [name, 0]));
     for (let one = 0; one < map.towers; one += 1) counts[stateOf(one, now)] += 1;
-    const parts = [Object.entries(counts).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`).join(', ')];
+    const parts = [
+      Object.entries(counts)
+        .filter(([, count]) => count)
+        .map(([name, count]) => `${count} ${name}`)
+        .join(', '),
+    ];
     const share = isComplete(now) ? '' : `, counting 1 in ${plain(map.sampledEvery)} messages`;
     parts.push(`on the wire: ${plain(onTheWire)}${share}`);
-    if (groups.length > 1) parts.push(`partition: ${groups.map((group) => group.length).join(' | ')}`);
+    if (groups.length > 1)
+      parts.push(`partition: ${groups.map((group) => group.length).join(' | ')}`);
     state.replaceChildren(...parts.map((part) => element('span', {}, part)));
     const last = lastUpTo(events, now, ({ at }) => at);
     const rows = events.slice(Math.max(0, last - 4), last + 1).reverse();
     recent.replaceChildren(...rows.map(({ at, text, bad }) => row(at, text, bad)));
-    if (!rows.length) recent.append(element('li', { class: 'quiet' }, 'No faults or violations so far.'));
+    if (!rows.length)
+      recent.append(element('li', { class: 'quiet' }, 'No faults or violations so far.'));
     tellTower(now);
     tellMessage(now, held);
   }
 
   function row(at, text, bad, current) {
-    return element('li', { class: [bad ? 'bad' : '', current ? 'current' : ''].join(' ').trim() }, button(duration(at, 0.001), () => clock.set(at), `go to ${duration(at, 0.001)}`), element('span', {}, text));
+    return element(
+      'li',
+      { class: [bad ? 'bad' : '', current ? 'current' : ''].join(' ').trim() },
+      button(duration(at, 0.001), () => clock.set(at), `go to ${duration(at, 0.001)}`),
+      element('span', {}, text),
+    );
   }
 
   function tellTower(now) {
     if (tower === null) {
-      towerInfo.replaceChildren(element('p', { class: 'quiet' }, 'Click a tower or type its number.'));
+      towerInfo.replaceChildren(
+        element('p', { class: 'quiet' }, 'Click a tower or type its number.'),
+      );
       return;
     }
-    const facts = [['state', stateOf(tower, now)], ['role', map.roles[tower] ?? 'none']];
+    const facts = [
+      ['state', stateOf(tower, now)],
+      ['role', map.roles[tower] ?? 'none'],
+    ];
     const index = lastUpTo(map.samples, now, ([at]) => at);
     if (index >= 0) {
       const [at, towers] = map.samples[index];
       const [waiting, held, ...peers] = towers[tower];
       facts.push(['queue', `${plain(waiting)} waiting, ${plain(held - waiting)} in flight`]);
       const names = ['new', 'alive', 'lost', 'dead', 'ignored'];
-      facts.push(['peers', names.map((name, number) => `${plain(peers[number])} ${name}`).filter((text) => !text.startsWith('0')).join(', ') || 'none']);
+      facts.push([
+        'peers',
+        names
+          .map((name, number) => `${plain(peers[number])} ${name}`)
+          .filter((text) => !text.startsWith('0'))
+          .join(', ') || 'none',
+      ]);
       facts.push(['sampled at', duration(at, 0.001)]);
     }
-    towerInfo.replaceChildren(element('dl', {}, ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)])));
+    towerInfo.replaceChildren(
+      element(
+        'dl',
+        {},
+        ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]),
+      ),
+    );
   }
 
   // What happened to the followed message, in the order of time.
   function pathOf(wanted) {
     const path = (hops.get(wanted) ?? []).map((index) => {
       const end = map.end[index] === null ? 'open' : ENDS[map.end[index]];
-      return { at: map.departs[index], bad: !wasAccepted(index), text: `${map.from[index]} → ${map.to[index]}: ${wasAccepted(index) ? 'accepted' : 'not accepted'}, ${end}` };
+      return {
+        at: map.departs[index],
+        bad: !wasAccepted(index),
+        text: `${map.from[index]} → ${map.to[index]}: ${wasAccepted(index) ? 'accepted' : 'not accepted'}, ${end}`,
+      };
     });
-    const changes = changesOf(wanted).map(([at, one, , kind]) => ({ at, text: `${kind} at tower ${one}` }));
+    const changes = changesOf(wanted).map(([at, one, , kind]) => ({
+      at,
+      text: `${kind} at tower ${one}`,
+    }));
     return changes.concat(path).sort((a, b) => a.at - b.at);
   }
 
   function tellMessage(now, held) {
     if (message === null) {
-      const shown = map.sampledEvery > 1 ? ` Whole paths: multiples of ${plain(map.sampledEvery)}.` : '';
-      messageInfo.replaceChildren(element('p', { class: 'quiet' }, `Type the number of a message to follow it.${shown}`));
+      const shown =
+        map.sampledEvery > 1 ? ` Whole paths: multiples of ${plain(map.sampledEvery)}.` : '';
+      messageInfo.replaceChildren(
+        element('p', { class: 'quiet' }, `Type the number of a message to follow it.${shown}`),
+      );
       return;
     }
     const path = pathOf(message);
@@ -359,9 +503,29 @@
     const from = Math.max(0, Math.min(current - 4, path.length - MOST_ROWS));
     const isWhole = message % map.sampledEvery === 0;
     messageInfo.replaceChildren(
-      element('p', {}, held.length ? `held by ${held.join(', ')}` : path.length ? 'held by no tower' : 'not in the record'),
-      element('ol', { class: 'events' }, ...path.slice(from, from + MOST_ROWS).map(({ at, text, bad }, index) => row(at, text, bad, from + index === current))),
-      element('p', { class: 'quiet' }, path.length ? `Step ${current + 1} of ${path.length}.${isWhole ? '' : ' Hops between the recorded times are missing.'}` : ''),
+      element(
+        'p',
+        {},
+        held.length
+          ? `held by ${held.join(', ')}`
+          : path.length
+            ? 'held by no tower'
+            : 'not in the record',
+      ),
+      element(
+        'ol',
+        { class: 'events' },
+        ...path
+          .slice(from, from + MOST_ROWS)
+          .map(({ at, text, bad }, index) => row(at, text, bad, from + index === current)),
+      ),
+      element(
+        'p',
+        { class: 'quiet' },
+        path.length
+          ? `Step ${current + 1} of ${path.length}.${isWhole ? '' : ' Hops between the recorded times are missing.'}`
+          : '',
+      ),
     );
   }
 
@@ -377,14 +541,20 @@
   }
 
   function jump(step) {
-    const index = step > 0 ? lastUpTo(events, clock.now, ({ at }) => at) + 1 : lastUpTo(events, clock.now - 1e-6, ({ at }) => at);
+    const index =
+      step > 0
+        ? lastUpTo(events, clock.now, ({ at }) => at) + 1
+        : lastUpTo(events, clock.now - 1e-6, ({ at }) => at);
     if (events[index]) clock.set(events[index].at);
   }
 
   function jumpHop(step) {
     if (message === null) return;
     const path = pathOf(message);
-    const index = step > 0 ? lastUpTo(path, clock.now, ({ at }) => at) + 1 : lastUpTo(path, clock.now - 1e-6, ({ at }) => at);
+    const index =
+      step > 0
+        ? lastUpTo(path, clock.now, ({ at }) => at) + 1
+        : lastUpTo(path, clock.now - 1e-6, ({ at }) => at);
     if (path[index]) clock.set(path[index].at);
   }
 
@@ -413,7 +583,10 @@
   function towerAt(event) {
     const box = canvas.getBoundingClientRect();
     const side = Math.min(box.width, box.height);
-    const [x, y] = [event.clientX - box.left - (box.width - side) / 2, event.clientY - box.top - (box.height - side) / 2];
+    const [x, y] = [
+      event.clientX - box.left - (box.width - side) / 2,
+      event.clientY - box.top - (box.height - side) / 2,
+    ];
     const distances = spots.map((spot) => Math.hypot(spot[0] - x, spot[1] - y));
     const nearest = distances.indexOf(Math.min(...distances));
     return distances[nearest] < 16 ? nearest : null;
@@ -424,7 +597,9 @@
     canvas.style.cursor = hovered === null ? '' : 'pointer';
     if (playing === null) draw();
   });
-  canvas.addEventListener('pointerleave', () => { hovered = null; });
+  canvas.addEventListener('pointerleave', () => {
+    hovered = null;
+  });
   canvas.addEventListener('click', (event) => {
     const one = towerAt(event);
     towerInput.value = one ?? '';
@@ -440,8 +615,11 @@
 
   // A message should need about a second of the viewer's time for one hop.
   function usualSpeed() {
-    const took = [...map.took].sort((a, b) => a - b)[Math.floor(map.took.length / 2)] || run.end / 60;
-    return SPEEDS.reduce((best, value) => (Math.abs(Math.log(value / took)) < Math.abs(Math.log(best / took)) ? value : best));
+    const took =
+      [...map.took].sort((a, b) => a - b)[Math.floor(map.took.length / 2)] || run.end / 60;
+    return SPEEDS.reduce((best, value) =>
+      Math.abs(Math.log(value / took)) < Math.abs(Math.log(best / took)) ? value : best,
+    );
   }
 
   // The first violation, else the first fault, else a moment with hand-overs.
