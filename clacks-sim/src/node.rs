@@ -113,6 +113,14 @@ impl<M: StateMachine> Machine<M> {
         }
     }
 
+    pub(crate) fn node_mut(&mut self) -> Option<&mut M> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Role(node) => Some(node.inner_mut()),
+            Self::Raw(_) => None,
+        }
+    }
+
     pub(crate) fn tower(&self) -> Option<&Tower> {
         self.node().map(StateMachine::tower)
     }

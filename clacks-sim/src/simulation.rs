@@ -5,16 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Instant, StateMachine, Tower};
+use clacks_proto::{Address, Instant, Message, StateMachine, Tower};
 
 use crate::checkers::Checkers;
 use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
-use crate::network::{Network, NetworkView, Observer, Snapshot};
+use crate::network::{Network, NetworkView, Snapshot, Watcher};
 use crate::node::NewNode;
-use crate::observation::{Fault, Observation, TowerId};
+use crate::observation::{Fault, MessageId, Observation, TowerId};
+use crate::observer::Observer;
 use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan, Step};
-use crate::scenario::{Oracle, Scenario, ScenarioError};
+use crate::scenario::{self, Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 
 /// Up to so many towers the queues are sorted at every sample.
@@ -71,12 +72,38 @@ pub struct Progress {
 /// # Ok::<(), clacks_sim::scenario::ScenarioError>(())
 /// ```
 pub struct Simulation<M: StateMachine = Tower> {
-    world: Network<M, Observers>,
+    world: Network<M, Observers<M>>,
     scenario: Scenario,
     plan: Arc<Plan>,
     keep_going: bool,
     end: Option<End>,
+    /// The number of the next partition that is not of the scenario.
+    next_partition: u32,
 }
+
+/// The number of the first partition that is not of the scenario. A scenario has fewer.
+const FIRST_PARTITION: u32 = 1 << 31;
+
+/// Why [`Simulation::enqueue`] did not queue a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// The tower does not run or is paused, or the role at its place is no tower.
+    NotRunning,
+    /// The tower refused the message.
+    Refused(clacks_proto::EnqueueError),
+}
+
+impl std::fmt::Display for EnqueueError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotRunning => f.write_str("the tower does not run or is paused"),
+            Self::Refused(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for EnqueueError {}
 
 /// Why a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,27 +149,127 @@ impl<M: StateMachine> Simulation<M> {
         let keep_going = options.keep_going;
         let watchers = Observers::new(scenario, &plan, options);
         let world = Network::new(Arc::clone(&plan), Box::new(make), watchers);
-        Ok(Self { world, scenario: scenario.clone(), plan, keep_going, end: None })
+        Ok(Self {
+            world,
+            scenario: scenario.clone(),
+            plan,
+            keep_going,
+            end: None,
+            next_partition: FIRST_PARTITION,
+        })
     }
 
-    /// Lets about so many events happen.
+    /// Handles a number of events, or fewer if the run ends.
     pub fn advance(&mut self, events: u64) -> Progress {
         for _ in 0..events {
-            if self.end.is_some() {
+            if !self.step() {
                 break;
             }
-            if self.world.watch.has_settled || !self.world.step() {
-                self.end = Some(End::TimeUp);
-            } else if self.world.watch.checkers.has_found() && !self.keep_going {
-                self.end = Some(End::Violation);
-            }
         }
+        self.progress()
+    }
+
+    /// Handles all events up to a time of the run. The clock then shows that time, or the end of
+    /// the run.
+    ///
+    /// ```
+    /// use clacks_proto::Message;
+    /// use clacks_sim::scenario::Fault;
+    /// use clacks_sim::{Options, Scenario, Simulation, TowerId};
+    /// use std::time::Duration;
+    ///
+    /// let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    /// let scenario = Scenario::new("stepped", 5, 10 * minute);
+    /// let mut simulation = Simulation::new(&scenario, ".".as_ref(), Options::default())?;
+    /// simulation.advance_until(minute);
+    /// let message = simulation.enqueue(TowerId(3), Message::text("Hello Discworld!")).unwrap();
+    /// simulation.apply(&Fault::crash(second, clacks_sim::scenario::Towers::One(4)))?;
+    /// simulation.advance_until(2 * minute);
+    /// assert!(simulation.tower(TowerId(4)).is_none(), "it has crashed");
+    /// let peers = simulation.tower(TowerId(3)).unwrap().survey().count();
+    /// assert_eq!(peers, 4);
+    /// # Ok::<(), clacks_sim::scenario::ScenarioError>(())
+    /// ```
+    pub fn advance_until(&mut self, time: Duration) -> Progress {
+        let until = Instant::ORIGIN + time;
+        while self.world.next_at() <= until && self.step() {}
+        if self.end.is_none() {
+            self.world.advance_clock(until);
+        }
+        self.progress()
+    }
+
+    /// Handles one event. Returns false if the run is over.
+    fn step(&mut self) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        if self.world.watch.has_settled || !self.world.step() {
+            self.end = Some(End::TimeUp);
+        } else if self.world.watch.checkers.has_found() && !self.keep_going {
+            self.end = Some(End::Violation);
+        }
+        self.end.is_none()
+    }
+
+    fn progress(&mut self) -> Progress {
         let snapshot = self.world.snapshot();
         Progress {
             at: snapshot.at.duration_since(Instant::ORIGIN),
             events: snapshot.events,
             is_over: self.end.is_some(),
         }
+    }
+
+    /// Returns the node of a tower, if the tower runs. A role that is no tower has none.
+    #[must_use]
+    pub fn tower(&self, tower: TowerId) -> Option<&M> {
+        self.world.node_of(tower)
+    }
+
+    /// Returns the address of a tower.
+    #[must_use]
+    pub fn address(&self, tower: TowerId) -> Option<Address> {
+        self.plan.addresses.address_of(tower)
+    }
+
+    /// Calls a function on the node of a tower, as the application of the tower, with the time on
+    /// the tower's clock. What follows from the call happens at once. Returns `None` if the tower
+    /// does not run or is paused.
+    pub fn with<R>(&mut self, tower: TowerId, act: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
+        self.world.with_node(tower, act)
+    }
+
+    /// Enqueues a message at a tower, and returns the number of the message in this run.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the message was not queued. Nothing has changed.
+    pub fn enqueue(&mut self, tower: TowerId, message: Message) -> Result<MessageId, EnqueueError> {
+        let enqueue = |machine: &mut M, now| machine.tower_mut().enqueue(message, now);
+        let nonce = self.world.with_node(tower, enqueue).ok_or(EnqueueError::NotRunning)?;
+        let nonce = nonce.map_err(|refused| EnqueueError::Refused(refused.reason))?;
+        self.world.number_of(nonce).ok_or(EnqueueError::NotRunning)
+    }
+
+    /// Applies a fault in addition to those of the scenario. Its time counts from now.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first value of the fault that is not allowed. Nothing has changed.
+    pub fn apply(&mut self, fault: &scenario::Fault) -> Result<(), ScenarioError> {
+        let now = self.progress().at;
+        let (steps, next) = self.scenario.steps_of(fault, now, self.next_partition)?;
+        self.next_partition = next;
+        self.world.add_steps(steps);
+        Ok(())
+    }
+
+    /// Adds an observer, which sees everything from now on.
+    pub fn observer(&mut self, observer: Box<dyn Observer<M>>) {
+        let watch = &mut self.world.watch;
+        watch.checkers.add_observer();
+        watch.observers.push(observer);
     }
 
     /// Checks the network for the last time. A run that is not over is checked for what has happened so
@@ -190,13 +317,15 @@ impl<M: StateMachine> Simulation<M> {
 }
 
 /// All that watch a run.
-struct Observers {
+struct Observers<M> {
     towers: u32,
     hash: TraceHash,
     observations: u64,
     trace: Option<BufWriter<Box<dyn Write + Send>>>,
     trace_failure: Option<io::Error>,
     checkers: Checkers,
+    /// The observers of the program.
+    observers: Vec<Box<dyn Observer<M>>>,
     series: Series,
     message_trace: Option<MessageTrace>,
     /// From when on the run ends as soon as the network has converged.
@@ -208,7 +337,7 @@ struct Observers {
     keeps_readings: bool,
 }
 
-impl Observers {
+impl<M: StateMachine> Observers<M> {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
         let settles = scenario.checks.liveness.then_some(plan.faults_end);
         let mut series = Series::new(Series::DEFAULT_CAPACITY, settles);
@@ -229,6 +358,7 @@ impl Observers {
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
+            observers: Vec::new(),
             settles,
             has_settled: false,
             series,
@@ -263,12 +393,17 @@ fn inside(towers: u32, partition: &Partition) -> Vec<bool> {
     (0..towers).map(|tower| partition.inside.has(TowerId(tower))).collect()
 }
 
-impl<M: StateMachine> Observer<M> for Observers {
+impl<M: StateMachine> Watcher<M> for Observers<M> {
     fn see(&mut self, observation: &Observation) {
         self.observations += 1;
         self.hash.observe(observation);
         self.checkers.observe(observation);
         self.series.observe(observation);
+        for observer in &mut self.observers {
+            if let Err(error) = observer.observe(observation) {
+                self.checkers.report_error(observation.at, observation.tower, error);
+            }
+        }
         if let Some(trace) = &mut self.message_trace {
             trace.observe(observation);
         }
@@ -281,6 +416,11 @@ impl<M: StateMachine> Observer<M> for Observers {
 
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M) {
         self.checkers.after(at, tower, machine.tower());
+        for observer in &mut self.observers {
+            if let Err(error) = observer.after(at, tower, machine) {
+                self.checkers.report_error(at, Some(tower), error);
+            }
+        }
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
@@ -322,8 +462,8 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 }
 
-impl Observers {
-    fn gauges<M: StateMachine>(&self, snapshot: &Snapshot, census: &NetworkView<'_, M>) -> Gauges {
+impl<M: StateMachine> Observers<M> {
+    fn gauges(&self, snapshot: &Snapshot, census: &NetworkView<'_, M>) -> Gauges {
         let totals = self.checkers.totals();
         let mut gauges = Gauges {
             running: snapshot.running,

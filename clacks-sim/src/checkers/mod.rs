@@ -229,6 +229,21 @@ impl Checkers {
         convergence::first_missing(view, &self.found).is_none()
     }
 
+    /// Reports the error of an observer.
+    #[cold]
+    pub(crate) fn report_error(&mut self, at: Instant, tower: Option<TowerId>, error: String) {
+        self.found.now = at;
+        self.found.enable(Checker::Observer);
+        // What a role does is no violation, but an observer may say otherwise.
+        let tower = tower.filter(|tower| !self.found.is_role(*tower));
+        self.found.report(Checker::Observer, tower, None, || error);
+    }
+
+    /// Notes that there is an observer.
+    pub(crate) fn add_observer(&mut self) {
+        self.found.enable(Checker::Observer);
+    }
+
     /// Returns whether a checker has found a violation.
     #[inline]
     pub(crate) fn has_found(&self) -> bool {

@@ -46,11 +46,13 @@ pub enum Checker {
     Survival,
     /// Every fault that the scenario asks for did happen.
     FaultsFired,
+    /// An [`Observer`](crate::Observer) of the program reports no error.
+    Observer,
 }
 
 impl Checker {
     /// All checkers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Conservation,
         Self::Duplicates,
         Self::Status,
@@ -60,6 +62,7 @@ impl Checker {
         Self::Convergence,
         Self::Survival,
         Self::FaultsFired,
+        Self::Observer,
     ];
 
     /// Returns the name in lower-case words.
@@ -75,6 +78,7 @@ impl Checker {
             Self::Convergence => "convergence",
             Self::Survival => "survival",
             Self::FaultsFired => "faults fired",
+            Self::Observer => "observer",
         }
     }
 
@@ -91,6 +95,7 @@ impl Checker {
             Self::Convergence => "At the end every running tower knows every other one as alive.",
             Self::Survival => "At the end enough groups of messages are alive.",
             Self::FaultsFired => "Every fault that the scenario asks for happens.",
+            Self::Observer => "No observer of the program reports an error.",
         }
     }
 }
@@ -159,6 +164,10 @@ impl Violations {
     #[inline]
     pub(super) fn is_role(&self, tower: TowerId) -> bool {
         self.roles.get(tower.0 as usize).is_some_and(|is_role| *is_role)
+    }
+
+    pub(super) fn enable(&mut self, checker: Checker) {
+        self.enabled[checker as usize] = true;
     }
 
     pub(super) fn is_enabled(&self, checker: Checker) -> bool {

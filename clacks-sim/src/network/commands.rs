@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use clacks_proto::{Address, Instant, StateMachine, Tower};
+use clacks_proto::{Address, Instant, Nonce, StateMachine, Tower};
 
-use super::{Due, Network, Observer};
+use super::{Due, Network, Watcher};
 use crate::message_numbers;
-use crate::observation::{Fault, Observed, TowerId};
+use crate::observation::{Fault, MessageId, Observed, TowerId};
 use crate::plan::Step;
 
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Carries out the steps of this moment.
     pub(super) fn on_step(&mut self) {
         let plan = Arc::clone(&self.plan);
@@ -21,6 +21,44 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             self.snapshot.events += 1;
             self.carry_out(step);
         }
+    }
+
+    /// Carries out steps later, in addition to the plan. Steps of the past happen at once.
+    pub(crate) fn add_steps(&mut self, steps: Vec<(Instant, Step)>) {
+        for (at, step) in steps {
+            let index = u32::try_from(self.added_steps.len()).unwrap_or(u32::MAX);
+            self.added_steps.push(step);
+            self.event_queue.push(at.as_nanos().max(self.now), Due::AddedStep(index));
+        }
+    }
+
+    pub(super) fn on_added_step(&mut self, index: u32) {
+        let Some(step) = self.added_steps.get(index as usize).cloned() else { return };
+        self.snapshot.events += 1;
+        self.carry_out(&step);
+    }
+
+    /// Lets an application act on the node of a tower. Returns `None` if the tower does not run or
+    /// is paused.
+    pub(crate) fn with_node<R>(
+        &mut self,
+        tower: TowerId,
+        act: impl FnOnce(&mut M, Instant) -> R,
+    ) -> Option<R> {
+        if tower.0 >= self.plan.towers {
+            return None;
+        }
+        let now = self.local_now(tower);
+        let node = self.node(tower);
+        let machine = node.machine.as_mut().filter(|_| !node.is_paused)?.node_mut()?;
+        let result = act(machine, now);
+        self.settle(tower);
+        Some(result)
+    }
+
+    /// Returns the number of the message with a nonce.
+    pub(crate) fn number_of(&self, nonce: Nonce) -> Option<MessageId> {
+        self.numbers.number_of(nonce)
     }
 
     fn carry_out(&mut self, step: &Step) {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use clacks_proto::{CloseMode, IoCause, LinkId, StateMachine};
 
 use super::connection::{Content, EndId, NOBODY};
-use super::{Due, Network, Observer, nanos};
+use super::{Due, Network, Watcher, nanos};
 use crate::observation::{Fault, TowerId};
 use crate::plan::{LinkConditions, Severance};
 use crate::rng::Purpose;
 
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Returns the conditions on the path from one tower to another.
     fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));

@@ -11,7 +11,7 @@ use clacks_proto::{
 
 use super::addresses::{self, Destination};
 use super::connection::{Content, EndId, NOBODY};
-use super::{Due, Network, Observer};
+use super::{Due, Network, Watcher};
 use crate::observation::{MessageId, Observed, Origin, TowerId};
 
 /// A message under screening, and the tower that sent it.
@@ -22,7 +22,7 @@ pub(super) struct Offered {
     sender: TowerId,
 }
 
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Passes an event to a tower.
     pub(super) fn pass(&mut self, tower: TowerId, event: Event<'_>) {
         let node = &mut self.nodes[tower.0 as usize];
@@ -384,7 +384,7 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
 
 /// The senders of messages under screening. A tower without room for the sender among its peers
 /// does not name it, but the network knows the connection.
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Returns the tower that handed over a message which was taken: in this event, or before the
     /// message was put under screening.
     fn sender_of(&mut self, tower: TowerId, message: MessageId) -> Option<TowerId> {

@@ -22,7 +22,7 @@ use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
 use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
-use crate::plan::{LinkConditions, Partition, Plan};
+use crate::plan::{LinkConditions, Partition, Plan, Step};
 use crate::rng::RngStreams;
 use crate::scenario::RoleKind;
 pub use addresses::AddressLayout;
@@ -32,7 +32,7 @@ use connection::{Connections, Segments};
 use lifecycle::Node;
 
 /// Sees all that happens in a network.
-pub(crate) trait Observer<M> {
+pub(crate) trait Watcher<M> {
     /// Something happened.
     fn see(&mut self, observation: &Observation);
 
@@ -90,6 +90,8 @@ pub(crate) enum Due {
     Arrival(u32),
     /// The next step of the plan.
     Step,
+    /// A step that was added during the run.
+    AddedStep(u32),
     /// A session of a tower ends, or its absence.
     Churn(TowerId),
     /// The next sample.
@@ -117,6 +119,8 @@ pub(crate) struct Network<M, W> {
     numbers: MessageNumbers,
     /// The index of the plan's next step.
     next_step: usize,
+    /// The steps that were added during the run.
+    added_steps: Vec<Step>,
     snapshot: Snapshot,
     /// When the integral in the snapshot was last updated.
     wire_at: u64,
@@ -125,7 +129,7 @@ pub(crate) struct Network<M, W> {
     pub(crate) watch: W,
 }
 
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Returns a network in which nothing has happened.
     pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, watch: W) -> Self {
         let mut event_queue = EventQueue::new();
@@ -147,6 +151,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             sender: None,
             numbers: MessageNumbers::default(),
             next_step: 0,
+            added_steps: Vec::new(),
             snapshot: Snapshot::default(),
             wire_at: 0,
             buffer: Vec::new(),
@@ -170,6 +175,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
             Due::Step => self.on_step(),
+            Due::AddedStep(index) => self.on_added_step(index),
             Due::Churn(tower) => self.on_churn(tower),
             Due::Sample => {
                 self.sample();
@@ -178,6 +184,21 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             }
         }
         true
+    }
+
+    /// Returns the time of the next event.
+    pub(crate) fn next_at(&self) -> Instant {
+        Instant::from_nanos(self.event_queue.next_at().unwrap_or(u64::MAX))
+    }
+
+    /// Advances the clock to a time before the next event.
+    pub(crate) fn advance_clock(&mut self, to: Instant) {
+        self.now = self.now.max(to.as_nanos().min(nanos(self.plan.time)));
+    }
+
+    /// Returns the node of a tower that runs; `None` for a role that is no tower.
+    pub(crate) fn node_of(&self, tower: TowerId) -> Option<&M> {
+        self.nodes.get(tower.0 as usize)?.machine.as_ref()?.node()
     }
 
     /// Shows the observer the network as it is now.

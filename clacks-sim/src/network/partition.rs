@@ -3,11 +3,11 @@
 use clacks_proto::StateMachine;
 
 use super::connection::{Content, EndId, Side};
-use super::{Due, Network, Observer};
+use super::{Due, Network, Watcher};
 use crate::observation::{Fault, TowerId};
 use crate::plan::{CrashKind, Direction, Severance};
 
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
+impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Returns how a partition stops bytes from one tower to another, if one does.
     pub(super) fn severance(&self, from: TowerId, to: TowerId) -> Option<Severance> {
         let mut fitting = self.partitions.iter().filter(|(_, partition)| {

@@ -16,7 +16,7 @@ pub(crate) struct Witness {
     pub(crate) seen: Vec<Observation>,
 }
 
-impl Observer<Tower> for Witness {
+impl Watcher<Tower> for Witness {
     fn see(&mut self, observation: &Observation) {
         self.seen.push(*observation);
     }

@@ -81,6 +81,10 @@ impl<M: StateMachine> RoleNode<M> {
     pub(crate) fn inner(&self) -> &M {
         &self.node
     }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut M {
+        &mut self.node
+    }
 }
 
 impl<M: StateMachine> StateMachine for RoleNode<M> {

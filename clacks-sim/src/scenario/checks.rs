@@ -102,6 +102,8 @@ impl Checks {
             Checker::Convergence => self.liveness,
             Checker::Survival => self.survival.is_some(),
             Checker::FaultsFired => self.faults,
+            // Switched on by the first observer.
+            Checker::Observer => false,
         }
     }
 }

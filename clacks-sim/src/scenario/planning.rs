@@ -88,6 +88,30 @@ impl Scenario {
         })
     }
 
+    /// Returns the steps of a fault that is applied during a run, at a time. The partitions of the
+    /// fault are numbered from `partitions` on; their number is returned too.
+    pub(crate) fn steps_of(
+        &self,
+        fault: &Fault,
+        now: Duration,
+        partitions: u32,
+    ) -> Result<(Vec<(Instant, Step)>, u32), ScenarioError> {
+        self.check_fault("fault", fault)?;
+        let mut groups = Groups::new(RngStreams::new(self.seed), self.towers);
+        let mut draw = groups.of_fault(fault);
+        let mut steps = Steps { towers: self.towers, all: Vec::new(), partitions };
+        for (repetition, start) in Repeat::starts(fault.repeat) {
+            let at = now.saturating_add(fault.at).saturating_add(start);
+            steps.fault(fault, at, |towers| draw(repetition, towers));
+            if let (FaultKind::Conditions { link }, Some(lasts)) = (&fault.kind, fault.lasts) {
+                let conditions = Some(Box::new(self.link.with(link)));
+                steps.push(at, Step::LinkConditions { conditions });
+                steps.push(at.saturating_add(lasts), Step::LinkConditions { conditions: None });
+            }
+        }
+        Ok((steps.all, steps.partitions))
+    }
+
     /// Returns the longest virtual time of the run: the scenario's time and the time to settle.
     #[must_use]
     pub fn longest_time(&self) -> Duration {

@@ -151,7 +151,7 @@ impl Scenario {
         }
     }
 
-    fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
+    pub(super) fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
         let key = |key: &str| format!("{field}.{key}");
         self.before_end(&key("at"), fault.at)?;
         match (fault.kind.lasting(), fault.lasts) {
