@@ -341,9 +341,16 @@ impl<M: StateMachine> Observers<M> {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
         let settles = scenario.checks.liveness.then_some(plan.faults_end);
         let mut series = Series::new(Series::DEFAULT_CAPACITY, settles);
+        let mut message_trace = options
+            .message_trace
+            .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
+            .flatten();
         for tower in plan.roles.towers() {
             let role = plan.roles.of(tower).map_or("", |role| role.kind.as_str());
             series.set_role(tower, role);
+            if let Some(trace) = &mut message_trace {
+                trace.set_role(tower, role);
+            }
         }
         // The first partition divides the hops before it, too.
         let first = plan.steps.iter().find_map(|(_, step)| match step {
@@ -362,10 +369,7 @@ impl<M: StateMachine> Observers<M> {
             settles,
             has_settled: false,
             series,
-            message_trace: options
-                .message_trace
-                .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
-                .flatten(),
+            message_trace,
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
             keeps_readings: scenario.checks.oracle.is_some(),
