@@ -83,8 +83,7 @@ impl Conservation {
                 Origin::Peer => (!copies.insert(tower, message))
                     .then_some((message, "queued a message that it holds already")),
                 Origin::Returned => copies
-                    .set(tower, message, CopyState::Waiting)
-                    .is_none()
+                    .insert(tower, message)
                     .then_some((message, "requeued a message that it does not hold")),
                 Origin::Local => copies
                     .state(tower, message)
@@ -206,11 +205,11 @@ fn on_taken(
     copies: &mut Copies,
     found: &Violations,
 ) {
-    if found.is_role(sender) {
-        // A role may keep the message or not, and need not say which.
-        copies.remove(sender, message, Some(LossCause::Role));
-    } else if copies.state(sender, message) == Some(CopyState::Sent(taker)) {
+    if copies.state(sender, message) == Some(CopyState::Sent(taker)) {
         copies.set(sender, message, CopyState::Taken(taker));
+    } else if found.is_role(sender) {
+        // A role that hands over a message that it does not send may have made the message up.
+        copies.remove(sender, message, Some(LossCause::Role));
     }
 }
 

@@ -124,11 +124,11 @@ impl Duplicates {
         tower: TowerId,
         found: &Violations,
     ) -> DuplicationCause {
-        let Some(sender) = sender else { return DuplicationCause::Unexplained };
-        let doubts = self.towers.get(sender.0 as usize).copied().unwrap_or_default();
-        if found.is_role(sender) {
-            DuplicationCause::Role
-        } else if !doubts.has_doubted {
+        if found.is_role(tower) || sender.is_some_and(|sender| found.is_role(sender)) {
+            return DuplicationCause::Role;
+        }
+        let doubts = sender.and_then(|sender| self.towers.get(sender.0 as usize));
+        if !doubts.is_some_and(|doubts| doubts.has_doubted) {
             DuplicationCause::Unexplained
         } else if state == Some(CopyState::Taken(tower)) {
             DuplicationCause::RetryTaken
