@@ -69,8 +69,10 @@ impl Conservation {
                 self.sent.push(HandOver { by: tower, to, message, attempt });
                 None
             }
-            Observed::Received { sender: Some(sender), message: Some(message), .. } => {
-                on_taken(sender, message, tower, copies, found);
+            Observed::Received { from, sender, message: Some(message) } => {
+                if let Some(sender) = sender.or(from) {
+                    on_taken(sender, message, tower, copies, found);
+                }
                 None
             }
             Observed::Swallowed { sender: Some(sender), message } => {

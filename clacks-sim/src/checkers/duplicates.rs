@@ -55,7 +55,9 @@ impl Duplicates {
     ) {
         let Some(tower) = observation.tower else { return };
         match observation.what {
-            Observed::Received { sender, message: Some(message), .. } => {
+            Observed::Received { from, sender, message: Some(message) } => {
+                // A role may hold bytes back. Then only the name of the sender is known.
+                let sender = sender.or(from);
                 let state = sender.and_then(|sender| copies.state(sender, message));
                 self.taken = match state {
                     Some(CopyState::Sent(to)) if to == tower => None,
