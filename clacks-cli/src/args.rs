@@ -254,6 +254,9 @@ pub(crate) struct SimArgs {
     /// Stop after so much real time, and say how far it came
     #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) wall: Option<Duration>,
+    /// Continue after a violation of an invariant. A run ends at the first one otherwise
+    #[arg(long)]
+    pub(crate) keep_going: bool,
 
     /// Run it once for each seed of a range, the last excluded: 0..1000
     #[arg(long, value_name = "A..B", value_parser = value_parser::seeds)]

@@ -269,8 +269,8 @@ impl Choices<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkers::{DuplicationCause, LossCause, Totals};
     use crate::observation::Fault;
-    use crate::truth::{DuplicationCause, Totals};
 
     /// Runs every input that is kept: the corpus, and what was once found.
     #[test]
@@ -306,10 +306,9 @@ mod tests {
         let causes = [
             sum(&|totals| totals.duplicated(DuplicationCause::ConfirmationLost)),
             sum(&|totals| totals.duplicated(DuplicationCause::TakenLate)),
-            sum(&|totals| totals.duplicated(DuplicationCause::TakenTwice)),
-            sum(&|totals| totals.duplicated(DuplicationCause::Altered)),
+            sum(&|totals| totals.duplicated(DuplicationCause::RetryTaken)),
             sum(&|totals| totals.coalesced),
-            sum(&|totals| totals.copies_lost),
+            sum(&|totals| totals.lost(LossCause::Crash)),
         ];
         assert!(causes.iter().all(|count| *count > 0), "the corpus is worn out: {causes:?}");
     }

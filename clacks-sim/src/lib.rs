@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod checkers;
+pub mod closed_form;
 mod distribution;
 mod event_queue;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -19,8 +21,8 @@ pub mod scenario;
 mod simulation;
 mod text;
 mod trace;
-mod truth;
 
+pub use checkers::{Checker, DuplicationCause, Groups, LossCause, Survival, Totals, Violation};
 pub use distribution::{
     Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
 };
@@ -32,6 +34,3 @@ pub use roles::FirstHops;
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};
 pub use trace::{Difference, Line, TraceHash, first_difference};
-pub use truth::{
-    Average, CalmNetwork, Capacity, Checker, DuplicationCause, LossCause, Ticks, Totals, Violation,
-};

@@ -227,6 +227,25 @@ pub enum Observed {
         /// Why.
         reason: CloseReason,
     },
+    /// The tower keeps the message that it reports as delivered next: another copy came in before
+    /// the confirmation.
+    CopyKept {
+        /// The message.
+        message: MessageId,
+    },
+    /// The application had the message confirmed, and the message was not queued.
+    Swallowed {
+        /// The tower that handed the message over.
+        sender: Option<TowerId>,
+        /// The message.
+        message: MessageId,
+    },
+    /// The tower held the message when it crashed or left. One for each copy, after `Crashed` or
+    /// `Left`.
+    Dropped {
+        /// The message.
+        message: MessageId,
+    },
     /// It had more to tell than there was room for.
     Missed {
         /// How many notices.

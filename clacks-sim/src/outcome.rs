@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clacks_proto::Instant;
 
+use crate::checkers::{Groups, Totals, Violation};
+use crate::closed_form::{Average, CalmNetwork, Ticks};
 use crate::distribution::Distribution;
 use crate::metrics::{Column, Flights, Sample, Series};
 use crate::network::Snapshot;
@@ -12,7 +14,6 @@ use crate::observation::Fault;
 use crate::plan::Plan;
 use crate::scenario::{Rate, Scenario};
 use crate::trace::TraceHash;
-use crate::truth::{Average, CalmNetwork, Ticks, Totals, Violation};
 
 /// What came out of a run.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// The faults that were asked for, and those that happened.
     pub faults: Vec<Asked>,
+    /// The groups of messages that survived, if the scenario has a goal for them.
+    pub groups: Option<Groups>,
     /// What did not hold, the first ones of each rule.
     pub violations: Vec<Violation>,
     /// How many violations there were in all.
@@ -107,7 +110,7 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         messages,
         send_rate,
         latency: (plan.conditions.latency.mean() + jitter).as_secs_f64(),
-        ticks: Ticks::Grid,
+        ticks: Ticks::Periodic,
     };
     let intervals = || {
         readings.windows(2).filter_map(|pair| match pair {
@@ -136,12 +139,16 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         })
         .collect();
     let judged = [
-        ("used share of the ticks", "", Average::of(&used).map(|it| network.judge_used_share(it))),
-        ("messages on the wire", "messages", Average::of(&wire).map(|it| network.judge_wire(it))),
+        (
+            "used share of the ticks",
+            "",
+            Average::of(&used).map(|it| network.compare_used_share(it)),
+        ),
+        ("messages on the wire", "messages", Average::of(&wire).map(|it| network.compare_wire(it))),
         (
             "how often a tower hears a message",
             "1/s",
-            Average::of(&heard).map(|it| network.judge_heard(it)),
+            Average::of(&heard).map(|it| network.compare_heard(it)),
         ),
     ];
     let measured = judged.into_iter().map(|(name, unit, judged)| {

@@ -7,19 +7,16 @@ use std::time::Duration;
 
 use clacks_proto::{Instant, StateMachine, Tower};
 
-use crate::message_numbers;
+use crate::checkers::Checkers;
 use crate::metrics::{Flights, Gauges, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::node::NewNode;
 use crate::observation::{Fault, Observation, TowerId};
 use crate::outcome::{self, Asked, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan};
-use crate::scenario::{Calm, Oracle, Scenario, ScenarioError};
+use crate::scenario::{Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
-use crate::truth::{Body, Checker, Checks, Holding, Liveness, Place, Truth};
 
-/// Up to so many towers all memories are compared with the ledger at every sample; in larger networks at the end only.
-const OFTEN_AUDITED: u32 = 1_000;
 /// Up to so many towers the queues are sorted at every sample.
 const SORTED_QUEUES: u32 = 100_000;
 /// Up to so many towers it is looked up which of the peers that they take for alive really run.
@@ -32,12 +29,18 @@ pub struct Options {
     pub trace: Option<Box<dyn Write + Send>>,
     /// Whether the ways of messages are kept, for the map of a small network.
     pub flights: bool,
+    /// Whether the run continues after a violation. If not, the run ends at the first one.
+    pub keep_going: bool,
 }
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let traced = self.trace.is_some();
-        f.debug_struct("Options").field("trace", &traced).field("flights", &self.flights).finish()
+        f.debug_struct("Options")
+            .field("trace", &traced)
+            .field("flights", &self.flights)
+            .field("keep_going", &self.keep_going)
+            .finish()
     }
 }
 
@@ -48,7 +51,7 @@ pub struct Progress {
     pub at: Duration,
     /// Events so far: timers that fired, dials, answers to them, bytes and ends of connections that arrived, and steps of the scenario.
     pub events: u64,
-    /// Whether the run is over.
+    /// Whether the run is over: the time is up, or a checker has found a violation.
     pub is_over: bool,
 }
 
@@ -71,7 +74,17 @@ pub struct Simulation<M: StateMachine = Tower> {
     world: Network<M, Observers>,
     scenario: Scenario,
     plan: Arc<Plan>,
-    is_over: bool,
+    keep_going: bool,
+    end: Option<End>,
+}
+
+/// Why a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The time is up.
+    TimeUp,
+    /// A checker has found a violation.
+    Violation,
 }
 
 impl<M: StateMachine> std::fmt::Debug for Simulation<M> {
@@ -106,49 +119,45 @@ impl<M: StateMachine> Simulation<M> {
         make: impl FnMut(NewNode) -> Option<M> + Send + 'static,
     ) -> Result<Self, ScenarioError> {
         let plan = Arc::new(scenario.plan(base)?);
+        let keep_going = options.keep_going;
         let watchers = Observers::new(scenario, &plan, options);
         let world = Network::new(Arc::clone(&plan), Box::new(make), watchers);
-        Ok(Self { world, scenario: scenario.clone(), plan, is_over: false })
+        Ok(Self { world, scenario: scenario.clone(), plan, keep_going, end: None })
     }
 
     /// Lets about so many events happen.
     pub fn advance(&mut self, events: u64) -> Progress {
         for _ in 0..events {
-            if self.is_over || !self.world.step() {
-                self.is_over = true;
+            if self.end.is_some() {
                 break;
+            }
+            if !self.world.step() {
+                self.end = Some(End::TimeUp);
+            } else if self.world.watch.checkers.has_found() && !self.keep_going {
+                self.end = Some(End::Violation);
             }
         }
         let snapshot = self.world.snapshot();
         Progress {
             at: snapshot.at.duration_since(Instant::ORIGIN),
             events: snapshot.events,
-            is_over: self.is_over,
+            is_over: self.end.is_some(),
         }
     }
 
-    /// Looks at everything for the last time. A run that is not over is judged by what has happened so far.
+    /// Checks the network for the last time. A run that is not over is checked for what has happened so
+    /// far.
     pub fn finish(mut self) -> Outcome {
         self.world.sample();
         let snapshot = self.world.snapshot();
         let (census, watch) = self.world.last_look();
-        watch.audit(snapshot.at, &census);
-        if self.is_over {
-            watch.judge_liveness(snapshot.at, &census);
-        } else {
-            watch.truth.excuse();
-        }
-        let verdict = watch.truth.finish(snapshot.at);
-        let wanted = |checker: Checker| self.scenario.checks.watches(checker);
-        let counts = verdict.counts.iter().filter(|(checker, _)| wanted(*checker));
-        let violated = counts.map(|(_, count)| count).sum();
-        let violations = verdict.violations.into_iter().filter(|found| wanted(found.checker));
-        let violations = violations.collect();
-        let measures = self.scenario.checks.oracle.filter(|_| self.is_over);
+        let is_complete = self.end == Some(End::TimeUp);
+        let verdict = watch.checkers.finish(snapshot.at, &census, is_complete);
+        let measures = self.scenario.checks.oracle.filter(|_| is_complete);
         let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
         let asked = self.plan.asked();
         let faults = Fault::ALL.into_iter().filter_map(|fault| {
-            let happened = watch.truth.faults(fault);
+            let happened = watch.checkers.faults(fault);
             let asked = asked.iter().find(|(other, _)| *other == fault).map(|(_, count)| *count);
             (happened > 0 || asked.is_some()).then_some(Asked { fault, asked, happened })
         });
@@ -156,13 +165,14 @@ impl<M: StateMachine> Simulation<M> {
             faults: faults.collect(),
             hash: watch.hash,
             simulated: snapshot.at.duration_since(Instant::ORIGIN),
-            is_over: self.is_over,
+            is_over: is_complete,
             events: snapshot.events,
             observations: watch.observations,
             running: snapshot.running,
-            totals: verdict.totals,
-            violations,
-            violated,
+            totals: watch.checkers.totals(),
+            groups: verdict.groups,
+            violations: verdict.violations,
+            violated: verdict.counts.iter().map(|(_, count)| count).sum(),
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
             flights: watch.flights.take(),
@@ -179,11 +189,9 @@ struct Observers {
     observations: u64,
     trace: Option<BufWriter<Box<dyn Write + Send>>>,
     trace_failure: Option<io::Error>,
-    truth: Truth,
+    checkers: Checkers,
     series: Series,
     flights: Option<Flights>,
-    liveness: Liveness,
-    message_size: usize,
     /// How things stood at each sample since the warm-up, for the oracles.
     readings: Vec<Reading>,
     warm_up: Instant,
@@ -192,15 +200,6 @@ struct Observers {
 
 impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
-        let has_calm = scenario.checks.calm != Calm::Off;
-        let liveness = if scenario.checks.liveness && has_calm && plan.towers > 1 {
-            Liveness::Promised
-        } else {
-            Liveness::NotPromised
-        };
-        let named = plan.asked().into_iter().map(|(fault, _)| fault);
-        let faults = if scenario.checks.faults { named.collect() } else { Vec::new() };
-        let checks = Checks { liveness, faults, ..Checks::default() };
         let end = Instant::ORIGIN + plan.time;
         let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
         Self {
@@ -209,44 +208,16 @@ impl Observers {
             observations: 0,
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
-            truth: Truth::new(plan, checks),
+            checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
             series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
             flights: options
                 .flights
                 .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
                 .flatten(),
-            liveness,
-            message_size: plan.message_size,
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
             keeps_readings: scenario.checks.oracle.is_some(),
         }
-    }
-
-    fn audit<M: StateMachine>(&mut self, at: Instant, census: &NetworkView<'_, M>) {
-        for (tower, machine) in census.running() {
-            let memory = machine.peek().filter_map(|held| {
-                let message = census.names().number_of(held.nonce);
-                let is_intact = message.is_some_and(|number| {
-                    message_numbers::message(number, self.message_size) == held.message
-                });
-                let place = Place::of(&held.state, |address| census.tower_at(address))?;
-                let body = if is_intact { Body::Intact } else { Body::Altered };
-                Some(Holding { message, place, body })
-            });
-            self.truth.audit(at, tower, memory);
-        }
-    }
-
-    fn judge_liveness<M: StateMachine>(&mut self, at: Instant, census: &NetworkView<'_, M>) {
-        if self.liveness == Liveness::NotPromised {
-            return;
-        }
-        let running: Vec<_> = census.running().map(|(tower, _)| tower).collect();
-        let mut machines = census.running().map(|(_, machine)| machine);
-        self.truth.judge_liveness(at, &running, |_| {
-            machines.next().into_iter().flat_map(|machine| census.peers(machine))
-        });
     }
 
     fn measure(&self, oracle: Oracle, plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
@@ -269,7 +240,7 @@ impl<M: StateMachine> Observer<M> for Observers {
     fn see(&mut self, observation: &Observation) {
         self.observations += 1;
         self.hash.see(observation);
-        self.truth.see(observation);
+        self.checkers.observe(observation);
         self.series.see(observation);
         if let Some(flights) = &mut self.flights {
             flights.see(observation);
@@ -282,7 +253,7 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M) {
-        self.truth.after(at, tower, machine.tower());
+        self.checkers.after(at, tower, machine.tower());
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
@@ -299,13 +270,11 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn sample(&mut self, snapshot: &Snapshot, census: &NetworkView<'_, M>) {
-        if self.towers <= OFTEN_AUDITED {
-            self.audit(snapshot.at, census);
-        }
+        self.checkers.sample(snapshot.at, census);
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
         if self.keeps_readings && snapshot.at >= self.warm_up {
-            let hops = self.truth.totals().hops;
+            let hops = self.checkers.totals().hops;
             self.readings.push(Reading { snapshot: *snapshot, hops });
         }
     }
@@ -313,12 +282,11 @@ impl<M: StateMachine> Observer<M> for Observers {
 
 impl Observers {
     fn gauges<M: StateMachine>(&self, snapshot: &Snapshot, census: &NetworkView<'_, M>) -> Gauges {
-        let totals = self.truth.totals();
+        let totals = self.checkers.totals();
         let mut gauges = Gauges {
             running: snapshot.running,
             links: snapshot.connections as u64,
             messages: totals.alive,
-            in_doubt: totals.in_doubt,
             copies: totals.copies,
             on_the_wire: snapshot.on_the_wire,
             events: snapshot.events,

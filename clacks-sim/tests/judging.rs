@@ -1,12 +1,18 @@
-//! What must not be taken for a violation, and what must.
+//! What the checkers must accept: screening, towers that are down, applications that act.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 
+use std::net::IpAddr;
 use std::path::Path;
 
-use clacks_sim::scenario::{Fault, ScreeningKnob, Towers, Verdict};
-use clacks_sim::{Options, Outcome, Scenario, Simulation};
+use bytes::BufMut;
+use clacks_proto::{
+    Action, Event, Instant, LinkId, Message, OfferId, Refusal, StateMachine, Tower,
+    Verdict as Decision, Wakeup,
+};
+use clacks_sim::scenario::{Calm, Checks, Fault, Rate, ScreeningKnob, Shape, Towers, Verdict};
+use clacks_sim::{Checker, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival};
 use common::{finish, seconds};
 
 fn run(scenario: &Scenario) -> Outcome {
@@ -15,21 +21,24 @@ fn run(scenario: &Scenario) -> Outcome {
 
 fn network(towers: u32, time: u64) -> Scenario {
     Scenario::new("some", towers, seconds(time))
-        .contacts(|contacts| contacts.shape = clacks_sim::scenario::Shape::Full)
+        .contacts(|contacts| contacts.shape = Shape::Full)
         .messages(|messages| messages.count = 20)
-        .tower(|tower| tower.send_rate = clacks_sim::scenario::Rate::PerSecond(5.0))
-        .checks(|checks| checks.calm = clacks_sim::scenario::Calm::Off)
+        .tower(|tower| tower.send_rate = Rate::PerSecond(5.0))
+        .checks(|checks| checks.calm = Calm::Off)
+}
+
+fn screening(scenario: Scenario, default: Verdict) -> Scenario {
+    let timeout = seconds(2);
+    scenario.tower(|tower| {
+        tower.screening = Some(ScreeningKnob { max_offers: 8, timeout, default });
+    })
 }
 
 #[test]
-fn what_is_under_screening_is_its_senders_still() {
+fn a_message_under_screening_belongs_to_its_sender() {
     for default in [Verdict::Accept, Verdict::Reject] {
-        let scenario = network(6, 600).tower(|tower| {
-            // Nobody decides: each message is under screening for two of its ticks in five.
-            let timeout = seconds(2);
-            tower.screening = Some(ScreeningKnob { max_offers: 3, timeout, default });
-        });
-        let outcome = run(&scenario);
+        // No application decides: each message is under screening for 2 s.
+        let outcome = run(&screening(network(6, 600), default));
         assert!(outcome.holds(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
         assert_eq!(outcome.totals.hops > 100, default == Verdict::Accept);
@@ -37,15 +46,142 @@ fn what_is_under_screening_is_its_senders_still() {
 }
 
 #[test]
-fn nobody_has_to_look_at_towers_that_are_all_down() {
-    // What more than a thousand hold is looked at in the end only.
+fn a_network_in_which_all_towers_are_down_holds() {
+    // The messages of more than a thousand towers are compared at the end only.
     for (towers, left) in [(3, 0), (3, 1), (1_001, 0)] {
         let crash = Fault::crash(seconds(1), Towers::Range(left, towers - 1));
         let mut scenario = network(towers, 10).fault(crash);
-        scenario.contacts.shape = clacks_sim::scenario::Shape::Ring;
-        scenario.checks.calm = clacks_sim::scenario::Calm::For(seconds(5));
+        scenario.contacts.shape = Shape::Ring;
+        scenario.checks.calm = Calm::For(seconds(5));
         let outcome = run(&scenario);
         assert_eq!(outcome.running, left);
         assert!(outcome.holds(), "{:?}", outcome.violations);
     }
+}
+
+#[test]
+fn towers_that_do_not_know_each_other_at_the_end_are_a_violation() {
+    // The partition lasts until the end, and the run is too short for a quiet phase.
+    let mut scenario = network(4, 60).checks(|checks| checks.calm = Calm::For(seconds(1)));
+    scenario.contacts.shape = Shape::Ring;
+    scenario.tower.send_rate = Rate::PerSecond(1.0 / 3_600.0);
+    let outcome = run(&scenario);
+    let checkers: Vec<_> = outcome.violations.iter().map(|found| found.checker).collect();
+    assert_eq!(checkers, [Checker::Convergence]);
+}
+
+#[test]
+fn messages_and_groups_that_do_not_survive_are_a_violation() {
+    let survivors = |share| {
+        let crash = Fault::crash(seconds(1), Towers::Range(0, 2));
+        let mut scenario = network(6, 10).fault(crash);
+        scenario.checks.survival = Some(Survival { n: 5, k: 5, share });
+        run(&scenario)
+    };
+    let outcome = survivors(0.0);
+    assert!(outcome.holds(), "{:?}", outcome.violations);
+    let groups = outcome.groups.unwrap();
+    assert!(groups.count == 4 && groups.alive < 4, "{groups:?}");
+    assert_eq!(survivors(1.0).violations[0].checker, Checker::Survival);
+}
+
+#[test]
+fn a_run_without_checks_has_the_same_trace_and_totals() {
+    let scenario = network(6, 600);
+    let checked = run(&scenario);
+    let unchecked = run(&scenario.checks(|checks| *checks = Checks::off()));
+    assert_eq!(checked.hash, unchecked.hash);
+    let (with, without) = (&checked.totals, &unchecked.totals);
+    assert_eq!(
+        (with.hops, with.enqueued, with.alive),
+        (without.hops, without.enqueued, without.alive)
+    );
+}
+
+/// An application that enqueues a message every minute, and swallows or replaces messages.
+struct Application {
+    tower: Tower,
+    now: Instant,
+    next: Instant,
+    offers: Vec<OfferId>,
+    seen: u64,
+}
+
+impl Application {
+    fn act(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        // Verdicts come an event late.
+        for offer in std::mem::take(&mut self.offers) {
+            self.seen += 1;
+            let verdict = match self.seen {
+                seen if seen.is_multiple_of(50) => Decision::Swallow,
+                seen if seen.is_multiple_of(31) => Decision::Replace(Message::text("another")),
+                seen if seen.is_multiple_of(7) => Decision::Reject,
+                _ => Decision::Accept,
+            };
+            let _ = self.tower.decide(offer, verdict, self.now);
+        }
+    }
+}
+
+impl StateMachine for Application {
+    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+        self.tower.accept(from, now)
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        self.tower.handle(event, now);
+        self.act(now);
+    }
+
+    fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+        self.tower.transmit(link, out)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        loop {
+            match self.tower.poll_action()? {
+                Action::Screen { offer, .. } => self.offers.push(offer),
+                action => {
+                    // Between two actions, so that a link may send the message before its notice.
+                    if self.now >= self.next {
+                        self.next = self.now + seconds(60);
+                        let _ = self.tower.enqueue(Message::text("own"), self.now);
+                    }
+                    return Some(action);
+                }
+            }
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Wakeup> {
+        self.tower.next_wakeup()
+    }
+
+    fn tower(&self) -> &Tower {
+        &self.tower
+    }
+
+    fn tower_mut(&mut self) -> &mut Tower {
+        &mut self.tower
+    }
+}
+
+#[test]
+fn an_application_may_enqueue_reject_replace_and_swallow_messages() {
+    let mut scenario = screening(network(6, 600), Verdict::Accept);
+    scenario.link.broken = 0.01;
+    let make = |new: NewNode| {
+        let tower = Tower::new(new.config, new.address, &new.seed).ok()?;
+        let (now, next) = (Instant::ORIGIN, Instant::ORIGIN + seconds(30));
+        Some(Application { tower, now, next, offers: Vec::new(), seen: 0 })
+    };
+    let options = Options { keep_going: true, ..Options::default() };
+    let simulation = Simulation::with_machines(&scenario, Path::new("."), options, make).unwrap();
+    let outcome = finish(simulation);
+    assert!(outcome.holds(), "{:?}", outcome.violations);
+    let totals = &outcome.totals;
+    assert!(totals.enqueued > 20 + 6 * 9, "{totals:?}");
+    assert!(totals.lost(LossCause::Swallowed) > 10, "{totals:?}");
+    assert_eq!(totals.enqueued, totals.alive + totals.lost(LossCause::Swallowed), "{totals:?}");
 }

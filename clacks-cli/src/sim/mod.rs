@@ -54,6 +54,9 @@ fn command(args: &SimArgs, seed: u64) -> String {
     words.extend(
         args.set.iter().map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))),
     );
+    if args.keep_going {
+        words.push("--keep-going".to_owned());
+    }
     words.push(format!("--seed {seed}"));
     words.join(" ")
 }

@@ -30,6 +30,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     let options = Options {
         trace: trace.map(|file| Box::new(file) as Box<dyn Write + Send>),
         flights: args.report.is_some() || args.csv.is_some(),
+        keep_going: args.keep_going,
     };
     let mut simulation = Simulation::new(scenario, base, options).map_err(Failure::usage)?;
     let stops = stops()?;
@@ -62,6 +63,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     };
     bar.finish_and_clear();
     let outcome = simulation.finish();
+    let stop = stop.or((!outcome.is_over).then_some(Stop::Violation));
     let (wall, replay) = (began.elapsed(), command(args, scenario.seed));
     let ended = Ended { wall, stop, replay: &replay };
 

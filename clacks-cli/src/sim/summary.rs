@@ -27,6 +27,8 @@ pub(super) enum Stop {
     Signal,
     /// The real time that it may take is over.
     Wall,
+    /// A checker found a violation.
+    Violation,
 }
 
 impl Stop {
@@ -34,6 +36,7 @@ impl Stop {
         match self {
             Self::Signal => "signal",
             Self::Wall => "wall",
+            Self::Violation => "violation",
         }
     }
 
@@ -41,6 +44,7 @@ impl Stop {
         match self {
             Self::Signal => "stopped by a signal",
             Self::Wall => "stopped by --wall",
+            Self::Violation => "stopped by a violation (--keep-going continues)",
         }
     }
 }
@@ -100,9 +104,8 @@ pub(super) fn tell(outcome: &Outcome, ended: &Ended<'_>) -> io::Result<()> {
     row("events", &grouped(outcome.events), &format!("{} events/s", rate(outcome.events, wall)))?;
     row("towers running", &grouped(outcome.running.into()), "in the end")?;
     row("messages enqueued", &grouped(totals.enqueued), &refused(totals.refused))?;
-    row("messages alive", &grouped(totals.alive), &doubtful(totals.in_doubt))?;
+    row("messages alive", &grouped(totals.alive), "")?;
     row("copies", &grouped(totals.copies), "")?;
-    row("in flight", &grouped(totals.in_flight), "sent and not yet confirmed")?;
     row("hops", &grouped(totals.hops), "times that a tower took a message")?;
     row("coalesced", &grouped(totals.coalesced), "copies that met another copy")?;
     for cause in LossCause::ALL {
@@ -116,6 +119,9 @@ pub(super) fn tell(outcome: &Outcome, ended: &Ended<'_>) -> io::Result<()> {
         if count > 0 {
             row("copies made", &grouped(count), &format!("cause: {cause}"))?;
         }
+    }
+    if let Some(groups) = outcome.groups {
+        row("groups alive", &grouped(groups.alive), &format!("of {}", grouped(groups.count)))?;
     }
     for asked in &outcome.faults {
         let note = match asked.asked {
@@ -160,10 +166,6 @@ pub(super) fn tell(outcome: &Outcome, ended: &Ended<'_>) -> io::Result<()> {
 
 fn refused(count: u64) -> String {
     if count == 0 { String::new() } else { format!("{} more were refused", grouped(count)) }
-}
-
-fn doubtful(count: u64) -> String {
-    if count == 0 { String::new() } else { format!("{} more are in doubt", grouped(count)) }
 }
 
 fn measure(measured: &Measured) -> String {
@@ -268,9 +270,9 @@ pub(super) fn result(outcome: &Outcome, ended: &Ended<'_>) -> Value {
         "enqueued": totals.enqueued,
         "refused": totals.refused,
         "alive": totals.alive,
-        "in_doubt": totals.in_doubt,
+        "groups": outcome.groups.map(|groups| groups.count),
+        "groups_alive": outcome.groups.map(|groups| groups.alive),
         "copies": totals.copies,
-        "in_flight": totals.in_flight,
         "hops": totals.hops,
         "coalesced": totals.coalesced,
         "lost": lost,

@@ -58,7 +58,7 @@ pub(super) fn run(
         seeds,
         jobs,
         is_stopped,
-        |seed| one(&scenario.clone().seed(seed), base, is_stopped),
+        |seed| one(&scenario.clone().seed(seed), base, args.keep_going, is_stopped),
         |seed, ran| {
             bar.inc(1);
             let left = humantime::format_duration(Duration::from_secs(bar.eta().as_secs()));
@@ -99,8 +99,14 @@ impl Room {
 }
 
 /// Runs one seed to its end.
-fn one(scenario: &Scenario, base: &Path, is_stopped: impl Fn() -> bool) -> Ran<Held> {
-    let mut simulation = match Simulation::new(scenario, base, Options::default()) {
+fn one(
+    scenario: &Scenario,
+    base: &Path,
+    keep_going: bool,
+    is_stopped: impl Fn() -> bool,
+) -> Ran<Held> {
+    let options = Options { keep_going, ..Options::default() };
+    let mut simulation = match Simulation::new(scenario, base, options) {
         Ok(simulation) => simulation,
         Err(error) => return Ran::Broke(format!("it can't begin: {error}")),
     };

@@ -1,25 +1,17 @@
 //! Drives one tower: passes events in, carries out actions, and observes notices.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use clacks_proto::wire::Attempt;
 use clacks_proto::{
-    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Nonce, Notice, OfferId,
-    StateMachine,
+    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Nonce, Notice, StateMachine,
 };
 
 use super::addresses::{self, Destination};
 use super::connection::{Content, EndId, NOBODY};
 use super::{Due, Network, Observer};
-use crate::observation::{MessageId, Observed, Origin, TowerId};
-
-/// A message under screening, and the tower that sent it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Offered {
-    offer: OfferId,
-    message: Option<MessageId>,
-    sender: TowerId,
-}
+use crate::observation::{Observed, Origin, TowerId};
 
 impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Passes an event to a tower.
@@ -34,6 +26,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Carries out all actions of a tower, and schedules its next wake-up.
     pub(super) fn settle(&mut self, tower: TowerId) {
         let mut left = None;
+        let messages = self.numbers.len();
         while let Some(machine) = &mut self.nodes[tower.0 as usize].machine
             && let Some(action) = machine.poll_action()
         {
@@ -43,7 +36,6 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
                 Action::Close { link, how, .. } => self.close(tower, link, how),
                 Action::Notify(Notice::ShutDown { left: undelivered }) => left = Some(undelivered),
                 Action::Notify(notice) => self.on_notice(tower, &notice),
-                Action::Screen { offer, .. } => self.on_offer(tower, offer),
                 _ => {}
             }
         }
@@ -52,7 +44,8 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
                 self.watch.after(Instant::from_nanos(self.now), tower, node);
             }
             self.schedule_wakeup(tower);
-            self.forget_decided_offers(tower);
+            let has_made_messages = self.numbers.len() > messages;
+            self.update_offers(tower, has_made_messages);
         }
         if let Some(undelivered) = left {
             self.on_left(tower, undelivered);
@@ -62,9 +55,9 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     fn on_notice(&mut self, tower: TowerId, notice: &Notice) {
         // The status of a peer is that of one address. A hand-over goes to a tower, whichever of
         // its addresses was dialled.
-        let peer_at = |address: &Address| self.plan.addresses.tower_at(address);
-        let responder_at = |address: &Address| self.plan.addresses.responder_at(address);
-        let message_of = |nonce: Nonce| self.numbers.number_of(nonce);
+        let plan = Arc::clone(&self.plan);
+        let peer_at = |address: &Address| plan.addresses.tower_at(address);
+        let responder_at = |address: &Address| plan.addresses.responder_at(address);
         let what = match *notice {
             Notice::TowerDiscovered { ref peer } => Observed::Discovered { peer: peer_at(peer) },
             Notice::StatusChanged { ref peer, from, to, reason } => {
@@ -72,8 +65,10 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             }
             Notice::TowerForgotten { .. } => Observed::Forgot,
             Notice::MessageReceived { ref from, nonce, coalesced, .. } => {
-                let (from, message) = (from.as_ref().and_then(responder_at), message_of(nonce));
+                let from = from.as_ref().and_then(responder_at);
+                let message = self.message_of(self.sender.unwrap_or(tower), nonce);
                 let sender = self.sender_of(tower, message);
+                let message = Some(message);
                 let received = Observed::Received { from, sender, message };
                 if coalesced {
                     received
@@ -82,20 +77,20 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
                     Observed::Queued { message, origin: Origin::Peer }
                 }
             }
-            Notice::MessageQueued { nonce, origin: clacks_proto::Origin::Local, .. } => {
-                let message = message_of(nonce).unwrap_or_else(|| {
-                    // The node's own application has enqueued the message.
-                    let message = self.numbers.add(nonce);
-                    self.see(tower, Observed::Enqueued { message });
-                    message
-                });
-                Observed::Queued { message: Some(message), origin: Origin::Local }
+            Notice::MessageQueued { nonce, origin, .. } => {
+                let origin = match origin {
+                    clacks_proto::Origin::Local => Origin::Local,
+                    _ => Origin::Returned,
+                };
+                Observed::Queued { message: Some(self.message_of(tower, nonce)), origin }
             }
-            Notice::MessageQueued { nonce, .. } => {
-                Observed::Queued { message: message_of(nonce), origin: Origin::Returned }
-            }
-            Notice::MessageDelivered { ref to, nonce, .. } => {
-                Observed::Delivered { to: responder_at(to), message: message_of(nonce) }
+            Notice::MessageDelivered { id, ref to, nonce, .. } => {
+                let message = self.message_of(tower, nonce);
+                let machine = self.node(tower).tower();
+                if machine.is_some_and(|machine| machine.message(id).is_some()) {
+                    self.see(tower, Observed::CopyKept { message });
+                }
+                Observed::Delivered { to: responder_at(to), message: Some(message) }
             }
             Notice::Announced { ref to } => Observed::Announced { to: responder_at(to) },
             Notice::LinkClosed { ref peer, reason, .. } => {
@@ -349,7 +344,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         for (attempt, nonce) in messages_in(bytes) {
             count += 1;
             self.snapshot.handed_over += u64::from(attempt == Attempt::First);
-            let message = self.numbers.number_of(nonce);
+            let message = Some(self.message_of(tower, nonce));
             self.see(tower, Observed::HandedOver { to, message, attempt, arrives });
         }
         count
@@ -378,54 +373,12 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
     })
 }
 
-/// The senders of messages under screening. A tower without room for the sender among its peers
-/// does not name it, but the network knows the connection.
-impl<M: StateMachine, W: Observer<M>> Network<M, W> {
-    fn on_offer(&mut self, tower: TowerId, offer: OfferId) {
-        let node = &self.nodes[tower.0 as usize];
-        let offered = node.tower().and_then(|tower| tower.offer(offer));
-        // The node may have decided before this action was polled.
-        if let (Some(sender), Some(offered)) = (self.sender, offered) {
-            let message = self.numbers.number_of(offered.nonce);
-            self.node(tower).offers_mut().push(Offered { offer, message, sender });
-        }
-    }
-
-    /// Returns the tower that sent a message which a tower has taken.
-    fn sender_of(&mut self, tower: TowerId, message: Option<MessageId>) -> Option<TowerId> {
-        if self.sender.is_some() {
-            return self.sender;
-        }
-        let node = self.node(tower);
-        let machine = node.tower()?;
-        let is_taken = |it: &Offered| it.message == message && machine.offer(it.offer).is_none();
-        let position = node.offers().iter().position(is_taken)?;
-        Some(node.offers_mut().remove(position).sender)
-    }
-
-    /// Forgets offers that were decided or withdrawn.
-    fn forget_decided_offers(&mut self, tower: TowerId) {
-        let node = &mut self.nodes[tower.0 as usize];
-        if node.offers().is_empty() {
-            return;
-        }
-        let mut offers = std::mem::take(node.offers_mut());
-        offers.retain(|it| node.tower().is_some_and(|tower| tower.offer(it.offer).is_some()));
-        *node.offers_mut() = offers;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
+    use clacks_proto::Kind;
     use clacks_proto::wire::{Frame, MessageFrame};
-    use clacks_proto::{DefaultVerdict, Kind, Screening};
 
-    use super::super::tests::{calm, plan, run};
     use super::*;
-    use crate::observation::Observation;
 
     #[test]
     fn messages_are_found_among_the_frames_of_a_segment() {
@@ -444,51 +397,6 @@ mod tests {
         assert_eq!(messages_in(&bytes).collect::<Vec<_>>(), expected);
         for end in 0..bytes.len() {
             assert!(messages_in(&bytes[..end]).count() < 3);
-        }
-    }
-
-    /// Returns the sender of each message that was taken, and whether its receiver knew the sender.
-    fn receptions(screening: Screening) -> Vec<(TowerId, bool)> {
-        let mut plan = plan(4, calm(), Vec::new());
-        let config = Arc::make_mut(&mut plan.config);
-        // A tower with a full table names no sender.
-        config.max_peers = 1;
-        config.screening = screening;
-        let seen = run(plan).watch.seen;
-        let mut receptions = Vec::new();
-        for (place, observation) in seen.iter().enumerate() {
-            let Observation {
-                tower: Some(receiver),
-                what: Observed::Received { from, sender, message },
-                ..
-            } = *observation
-            else {
-                continue;
-            };
-            let sender = sender.unwrap();
-            assert!(from.is_none_or(|from| from == sender));
-            let is_hand_over = |before: &Observation| {
-                let Observed::HandedOver { to, message: other, .. } = before.what else {
-                    return false;
-                };
-                before.tower == Some(sender) && to == receiver && other == message
-            };
-            assert!(seen[..place].iter().any(is_hand_over), "{observation:?}");
-            receptions.push((sender, from.is_some()));
-        }
-        receptions
-    }
-
-    #[test]
-    fn the_sender_of_a_message_is_observed_even_if_its_receiver_does_not_know_it() {
-        let timeout = Duration::from_millis(70);
-        let waits = Screening::On { max_offers: 4, timeout, default: DefaultVerdict::Accept };
-        for screening in [Screening::Off, waits] {
-            let receptions = receptions(screening);
-            for is_known in [true, false] {
-                let count = receptions.iter().filter(|(_, known)| *known == is_known).count();
-                assert!(count > 0, "{is_known} {screening:?}");
-            }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use clacks_proto::{Event, Instant, StateMachine, Tower};
+use clacks_proto::{Event, HeldMessage, Instant, MessageState, StateMachine, Tower};
 
 use super::addresses;
 use super::clock::Clock;
 use super::connection::EndId;
-use super::driver::Offered;
+use super::offers::Offers;
 use super::{Due, Network, Observer, nanos};
 use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
@@ -45,8 +45,7 @@ struct Extras {
     clock: Clock,
     /// What arrived while the tower was paused.
     parked: Vec<Due>,
-    /// The messages under screening.
-    offers: Vec<Offered>,
+    offers: Option<Offers>,
 }
 
 impl<M> Node<M> {
@@ -84,18 +83,20 @@ impl<M> Node<M> {
         self.extras.as_mut().map(|extras| std::mem::take(&mut extras.parked)).unwrap_or_default()
     }
 
-    pub(super) fn offers(&self) -> &[Offered] {
-        self.extras.as_ref().map_or(&[], |extras| &extras.offers)
-    }
-
-    pub(super) fn offers_mut(&mut self) -> &mut Vec<Offered> {
-        &mut self.extras.get_or_insert_default().offers
+    /// Makes place for messages under screening.
+    pub(super) fn create_offers(&mut self) {
+        self.extras.get_or_insert_default().offers.get_or_insert_default();
     }
 }
 
 impl<M: StateMachine> Node<M> {
     pub(super) fn tower(&self) -> Option<&Tower> {
         self.machine.as_ref()?.tower()
+    }
+
+    pub(super) fn tower_and_offers(&mut self) -> (Option<&Tower>, Option<&mut Offers>) {
+        let offers = self.extras.as_mut().and_then(|extras| extras.offers.as_mut());
+        (self.machine.as_ref().and_then(Machine::tower), offers)
     }
 }
 
@@ -182,8 +183,15 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.remove(tower, how);
     }
 
-    /// Removes a tower with all its ends of connections.
+    /// Removes a tower with all its messages and its ends of connections.
     fn remove(&mut self, tower: TowerId, how: CrashKind) {
+        let held = self.node(tower).tower().into_iter().flat_map(Tower::peek);
+        let is_own = |held: &HeldMessage| !matches!(held.state, MessageState::Offered { .. });
+        let held: Vec<_> = held.filter(is_own).map(|held| held.nonce).collect();
+        for nonce in held {
+            let message = self.message_of(tower, nonce);
+            self.see(tower, Observed::Dropped { message });
+        }
         let node = self.node(tower);
         node.machine = None;
         (node.wakeup, node.is_paused, node.is_leaving) = (NEVER, false, false);
@@ -191,7 +199,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         let ends = std::mem::take(&mut node.ends);
         let parked = node.take_parked();
         if let Some(extras) = &mut node.extras {
-            extras.offers.clear();
+            extras.offers = None;
         }
         self.snapshot.running -= 1;
         self.abandon_parked(parked, how);

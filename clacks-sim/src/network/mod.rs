@@ -11,22 +11,24 @@ mod conditions;
 mod connection;
 mod driver;
 mod lifecycle;
+mod offers;
 mod partition;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Address, Instant, StateMachine, Status, Tower};
+use clacks_proto::{Instant, MessageState, Nonce, StateMachine, Status, Tower};
 
 use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
 use crate::node::Maker;
-use crate::observation::{Fault, Observation, Observed, TowerId};
+use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan};
 use crate::rng::Randomness;
 use crate::scenario::RoleKind;
 pub use addresses::AddressLayout;
 pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
+pub(crate) use clock::Clock;
 use connection::{Connections, Segments};
 use lifecycle::Node;
 
@@ -211,6 +213,17 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         self.watch.see(&Observation { at, tower, what: Observed::Fault(fault) });
     }
 
+    /// Returns the number of a message. A message that is seen for the first time was enqueued by
+    /// the application of the tower, or made by a role, and gets the next number.
+    pub(super) fn message_of(&mut self, tower: TowerId, nonce: Nonce) -> MessageId {
+        if let Some(message) = self.numbers.number_of(nonce) {
+            return message;
+        }
+        let message = self.numbers.add(nonce);
+        self.see(tower, Observed::Enqueued { message });
+        message
+    }
+
     /// Returns the time on a tower's clock.
     fn local_now(&self, tower: TowerId) -> Instant {
         self.nodes[tower.0 as usize].local_time(self.now)
@@ -249,14 +262,25 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
         self.plan.roles.of(tower).map(|role| &role.kind)
     }
 
-    /// Returns the tower with an address.
-    pub(crate) fn tower_at(&self, address: &Address) -> Option<TowerId> {
-        self.plan.addresses.tower_at(address)
-    }
-
     /// Returns the numbers of this run's messages.
     pub(crate) fn names(&self) -> &'a MessageNumbers {
         self.numbers
+    }
+
+    /// Returns how many different messages the towers hold, and how many they hold together.
+    /// Messages under screening are not counted. O(messages).
+    pub(crate) fn count_messages(&self) -> (u64, u64) {
+        let mut is_held = vec![false; self.numbers.len()];
+        let (mut different, mut all) = (0, 0);
+        for held in self.running().flat_map(|(_, tower)| tower.peek()) {
+            let is_offered = matches!(held.state, MessageState::Offered { .. });
+            let number = self.numbers.number_of(held.nonce).filter(|_| !is_offered);
+            if let Some(seen) = number.and_then(|number| is_held.get_mut(number.0 as usize)) {
+                different += u64::from(!std::mem::replace(seen, true));
+                all += 1;
+            }
+        }
+        (different, all)
     }
 
     /// Returns the status of each peer of a tower, with the peer's number if it is a tower of this

@@ -133,7 +133,7 @@ impl Network<Tower, Witness> {
 #[derive(Default)]
 struct Contents {
     /// The messages with the body that was enqueued.
-    intact: std::collections::BTreeSet<crate::observation::MessageId>,
+    intact: std::collections::BTreeSet<MessageId>,
     /// The number of different other messages.
     altered: usize,
 }

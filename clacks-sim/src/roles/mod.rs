@@ -69,6 +69,11 @@ impl Roles {
         self.all.get(usize::from(number))
     }
 
+    /// Returns all towers with a role.
+    pub(crate) fn towers(&self) -> Vec<TowerId> {
+        self.all.iter().flat_map(|role| role.towers.iter().copied()).collect()
+    }
+
     /// Returns the owner of each /16 network of sybil addresses.
     pub(crate) fn sybil_owners(&self) -> Arc<[TowerId]> {
         let owner = |role: &RolePlan| {

@@ -1,6 +1,6 @@
 //! The effect of each role on towers that follow the protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,10 +43,17 @@ fn is_honest(tower: TowerId) -> bool {
 impl Run {
     /// Returns how often each of the 16 messages is held by all towers together.
     fn copies(&mut self) -> BTreeMap<MessageId, usize> {
+        let enqueued = self.0.watch.seen.iter().filter_map(|seen| match seen.what {
+            Observed::Enqueued { message } if is_honest(seen.tower?) => Some(message),
+            _ => None,
+        });
+        let enqueued: BTreeSet<_> = enqueued.collect();
         let (view, _) = self.0.last_look();
         let mut copies = BTreeMap::new();
         for held in view.running().flat_map(|(_, tower)| tower.peek()) {
-            if let Some(number) = view.names().number_of(held.nonce).filter(|it| it.0 < 16) {
+            if let Some(number) =
+                view.names().number_of(held.nonce).filter(|it| enqueued.contains(it))
+            {
                 *copies.entry(number).or_default() += 1;
             }
         }
@@ -168,7 +175,7 @@ fn sybils_are_taken_for_towers_and_swallow_messages() {
     // Each has a key of its own.
     for tower in network.honest() {
         let pins: Vec<_> = tower.survey().filter_map(|peer| peer.fingerprint).collect();
-        let different: std::collections::BTreeSet<_> = pins.iter().collect();
+        let different: BTreeSet<_> = pins.iter().collect();
         assert!(pins.len() > 10 && different.len() == pins.len());
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::words::Calm;
+use crate::checkers::{Checker, Survival};
 use crate::text;
-use crate::truth::Checker;
 
 /// Which checkers watch the run. All do, unless they are switched off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Checks {
@@ -29,6 +29,9 @@ pub struct Checks {
     pub spinning: bool,
     /// Every fault that the scenario asks for really happens.
     pub faults: bool,
+    /// How many messages, or groups of messages, must be alive at the end. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub survival: Option<Survival>,
     /// A law of the whole network that the run is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oracle: Option<Oracle>,
@@ -59,6 +62,7 @@ impl Default for Checks {
             ignored: true,
             spinning: true,
             faults: true,
+            survival: None,
             oracle: None,
             warm_up: Duration::ZERO,
         }
@@ -66,16 +70,33 @@ impl Default for Checks {
 }
 
 impl Checks {
+    /// Returns the section with all checkers switched off: a run without any cost for checks.
+    #[must_use]
+    pub fn off() -> Self {
+        Self {
+            liveness: false,
+            conservation: false,
+            bounds: false,
+            statuses: false,
+            ignored: false,
+            spinning: false,
+            faults: false,
+            ..Self::default()
+        }
+    }
+
     /// Whether a rule is one of those that the run is held to.
     pub(crate) fn watches(&self, checker: Checker) -> bool {
         match checker {
-            Checker::Conservation => self.conservation,
-            Checker::Statuses => self.statuses,
+            Checker::Conservation | Checker::Duplicates => self.conservation,
+            Checker::Status => self.statuses,
             Checker::Ignored => self.ignored,
             Checker::Bounds => self.bounds,
-            Checker::Spinning => self.spinning,
-            Checker::Liveness => self.liveness,
-            Checker::Faults => self.faults,
+            Checker::BusyLoop => self.spinning,
+            // Without a quiet phase, nothing is promised.
+            Checker::Convergence => self.liveness && self.calm != Calm::Off,
+            Checker::Survival => self.survival.is_some(),
+            Checker::FaultsFired => self.faults,
         }
     }
 }

@@ -114,6 +114,11 @@ impl fmt::Display for Observed {
                 write!(f, "link with {} closed: {reason}", Perhaps(peer))
             }
             Self::Missed { count } => write!(f, "missed {count} notices"),
+            Self::CopyKept { message } => write!(f, "kept a copy of {message}"),
+            Self::Swallowed { sender, message } => {
+                write!(f, "swallowed {message} from {}", Perhaps(sender))
+            }
+            Self::Dropped { message } => write!(f, "dropped {message}"),
             Self::Fault(fault) => write!(f, "fault: {}", fault.as_str()),
         }
     }
@@ -171,6 +176,9 @@ pub(super) fn words(what: &Observed) -> (u32, u64, u64) {
         Observed::Announced { to } => (30, tower(to), 0),
         Observed::LinkClosed { peer, .. } => (31, tower(peer), 0),
         Observed::Missed { count } => (32, count, 0),
+        Observed::CopyKept { message } => (34, u64::from(message.0), 0),
+        Observed::Swallowed { sender, message } => (35, tower(sender), u64::from(message.0)),
+        Observed::Dropped { message } => (36, u64::from(message.0), 0),
         Observed::Fault(fault) => {
             let number = Fault::ALL.iter().position(|other| *other == fault);
             (33, number.map_or(u64::MAX, |number| number as u64), 0)
