@@ -221,9 +221,10 @@ pub(crate) struct TuningArgs {
 pub(crate) struct SimArgs {
     #[command(subcommand)]
     pub(crate) verb: Option<SimVerb>,
-    /// The name of a scenario that comes with the command, or a TOML file
+    /// The name of a scenario that comes with the command, `swarm`, or a TOML file
     ///
-    /// What contains a `/` or ends in `.toml` is a file. So is any other name that no scenario has.
+    /// `swarm` draws a whole scenario from the seed. A name that contains a `/` or ends in `.toml`
+    /// is a file, and so is any other name that no scenario has.
     #[arg(value_name = "SCENARIO", required_unless_present = "list")]
     pub(crate) scenario: Option<String>,
     /// List the scenarios that come with the command
@@ -241,7 +242,10 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = value_parser::towers)]
     pub(crate) towers: Option<u32>,
-    /// How long the run lasts, in virtual time
+    /// The virtual time of messages and faults
+    ///
+    /// Later messages and faults of the scenario are left out. Then the run goes on until every
+    /// tower knows every other as alive, for at most `checks.settle_within`.
     #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) time: Option<Duration>,
     /// The seed of every random choice
@@ -262,10 +266,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "A..B", value_parser = value_parser::seeds)]
     #[arg(conflicts_with_all = ["csv", "report", "trace", "wall"])]
     pub(crate) seeds: Option<Range<u64>>,
-    /// How many runs go on at a time [default: as many as there are cores, or fit into memory]
+    /// The number of runs at the same time [default: the number of cores]
     ///
-    /// The results are the same for any number. Together the runs take no more memory than one run
-    /// may take: each has an equal share of it.
+    /// The results are the same for any number.
     #[arg(long, value_name = "N", requires = "seeds", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,

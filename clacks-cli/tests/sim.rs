@@ -36,8 +36,10 @@ fn events(args: &[&str]) -> Vec<Value> {
 #[test]
 fn the_list_names_every_scenario_and_each_can_be_shown() {
     let list = said(&["sim", "--list"]);
+    assert!(list.contains("200 towers      20m  The messages in flight"), "{list}");
+    assert!(list.contains("swarm         2 to 60 towers  3 - 15m  A random scenario"), "{list}");
     for name in ["original-1", "capacity", "discovery", "churn", "netsplit", "lossy", "million"] {
-        assert!(list.contains(name), "{list}");
+        assert!(list.contains(&format!("{name} ")), "{list}");
         assert!(said(&["sim", name, "--show"]).contains(&format!("name = \"{name}\"")), "{name}");
     }
 }
@@ -69,7 +71,7 @@ fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hermits.toml");
     let text = "name = \"hermits\"\ntowers = 3\ntime = \"1m\"\ncontacts.shape = \"none\"\n\
-                checks = { oracle = \"discovery\", calm = \"off\", liveness = false }\n";
+                checks = { oracle = \"discovery\", liveness = false }\n";
     fs::write(&file, text).unwrap();
     let name = file.to_str().unwrap();
     let output = run(&["sim", name, "--seeds", "4..6"]);
@@ -232,7 +234,7 @@ fn the_second_ctrl_c_ends_it_at_once() {
 fn the_seed_comes_first_and_last_and_the_hash_last() {
     let said = said(&["sim", "original-1", "--seed", "7"]);
     let (first, last) = (said.lines().next().unwrap(), said.lines().last().unwrap());
-    assert!(first.starts_with("original-1  seed 7, 3 towers, 2h"), "{first}");
+    assert!(first.starts_with("original-1  seed 7, 3 towers, 1h"), "{first}");
     let hash = last.strip_prefix("seed 7  trace ").unwrap();
     assert!(hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
 }
@@ -310,18 +312,24 @@ fn a_bundled_scenario_is_shown_as_it_was_written_unless_it_is_changed() {
 }
 
 #[test]
-fn the_jobs_of_a_sweep_share_the_memory_of_one_run() {
-    let limit = 2 * Scenario::named("original-1").unwrap().memory_estimate();
-    let limit = format!("memory_limit={limit}");
-    let sweep =
-        |jobs| run(&["sim", "original-1", "--set", &limit, "--seeds", "0..4", "--jobs", jobs]);
-    assert!(sweep("2").status.success());
-    let output = sweep("3");
-    assert_eq!(output.status.code(), Some(2));
-    assert_eq!(stdout(&output), "", "nothing has run");
-    for words in ["each of 3 jobs has ", "equal share of the limit", "--jobs 2 or less"] {
-        assert!(stderr(&output).contains(words), "{}", stderr(&output));
-    }
+fn each_seed_of_swarm_is_another_scenario_that_can_be_run_again() {
+    let mut sweep = events(&["sim", "swarm", "--json", "--seeds", "0..3", "--time", "1m"]);
+    assert_eq!(sweep.pop().unwrap()["held"], 3);
+    let last = sweep.pop().unwrap();
+    assert_eq!(last["replay"], "clacks sim swarm --time 1m --seed 2");
+    let alone = events(&["sim", "swarm", "--json", "--time", "1m", "--seed", "2"]).pop().unwrap();
+    assert_eq!(alone["hash"], last["hash"]);
+    let shown = |seed| said(&["sim", "swarm", "--show", "--seed", seed]);
+    assert_eq!(Scenario::from_toml(&shown("2")).unwrap(), Scenario::swarm(2));
+    assert_ne!(shown("2"), shown("3"));
+}
+
+#[test]
+fn a_shorter_time_cuts_a_scenario() {
+    let shown = said(&["sim", "rough", "--show", "--time", "12m"]);
+    let scenario = Scenario::from_toml(&shown).unwrap();
+    assert_eq!((scenario.time.as_secs(), scenario.faults.len()), (720, 3));
+    assert!(said(&["sim", "million", "--show", "--time", "30s"]).contains("time = \"30s\""));
 }
 
 #[test]
@@ -386,7 +394,6 @@ fn what_makes_no_sense_has_a_sentence_and_exit_code_2() {
         (&["sim", "lossy", "--time", "400days"], "from 1ms to 366days"),
         (&["sim", "lossy", "--seeds", "0..2", "--jobs", "0"], "0 is not in 1..=1024"),
         (&["sim", "lossy", "--jobs", "2"], "--seeds"),
-        (&["sim", "original-1", "--towers", "3000000"], "GiB"),
         (&["sim", "original-1", "--seeds", "4..4"], "the end must be more"),
         (&["sim", "diff", "/no/such", "/file"], "can't be read"),
         (&["sim", "diff", "/", "/"], "can't be read"),

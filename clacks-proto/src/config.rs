@@ -1,5 +1,8 @@
 //! The configuration of a tower: each knob with its default, its limits and its cost.
 
+#[cfg(feature = "serde")]
+mod serial;
+
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -26,10 +29,16 @@ const DEFAULT_NETWORK: &str = "clacks";
 /// # Ok::<(), clacks_proto::ConfigError>(())
 /// ```
 ///
+/// With the feature `serde` a configuration can be serialized. Durations are text (`"1h 30m"`), the
+/// send rate is a number of messages a second or `"unlimited"`, and `heartbeat` may be `"off"`.
+/// Fields that are left out have their defaults, and unknown fields are refused.
+///
 /// Everything is bounded. [`Config::max_memory`] returns the bound. With the default configuration
 /// most of it is the bodies in the queue (64 MiB) and the frames that links have received in part
 /// (256 × 64 KiB).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Config {
     /// The name of the network, at most 64 bytes. A tower of another network is refused in the
@@ -42,6 +51,7 @@ pub struct Config {
     pub burst: u32,
     /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the
     /// original).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub kill_timeout: Duration,
     /// The odds of each status in the draw. Default: 95 000 : 4 999 : 1 (the original's document).
     pub odds: Odds,
@@ -78,8 +88,10 @@ pub struct Config {
     /// How long a peer is left alone after a failed attempt, more than zero. Keeps a tower with an
     /// unlimited rate from dialling a closed port without end. Default: 1 s (one tick of the
     /// default rate, so the original's odds hold).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub probe_backoff: Duration,
     /// How long a peer is left alone after it answered that it is busy. Default: 100 ms (guess).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub busy_backoff: Duration,
     /// How many addresses named as friends are learned. New peers come first in the draw, so this
     /// and `strangers` together must stay below the send rate. Otherwise a peer that names fresh
@@ -90,6 +102,7 @@ pub struct Config {
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
     /// Default: 60 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::heartbeat"))]
     pub heartbeat: Option<Duration>,
     /// How long the tower waits for what.
     pub timeouts: Timeouts,
@@ -131,6 +144,8 @@ impl SendRate {
 /// does not take part. New peers always come first. The sum must fit 32 bits, and `alive` must not
 /// be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Odds {
     /// The weight of all alive peers together.
     pub alive: u32,
@@ -142,33 +157,46 @@ pub struct Odds {
 
 /// A token bucket: `burst` at once, then one more every `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Allowance {
     /// How many are allowed at once.
     pub burst: u32,
     /// The time until one more is allowed. Zero is no limit.
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub every: Duration,
 }
 
 /// How long a tower waits. Each must be more than zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Timeouts {
     /// For a dialled peer to accept the connection. Default: 10 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub connect: Duration,
     /// For TLS and the hello, from the moment the connection is established. Default: 10 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub handshake: Duration,
     /// For the confirmation of the oldest unconfirmed message. Default: 30 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub confirm: Duration,
     /// For any byte on an open link before it is closed as unused. Default: 60 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub idle: Duration,
     /// For the driver to flush and close a link before it is aborted. Default: 5 s (guess).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub close: Duration,
     /// For a shutdown: to hand the queue to peers and to close all links. Default: 10 s (guess).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub shutdown: Duration,
 }
 
 /// Whether an application looks at each message before it is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 pub enum Screening {
     /// Messages are queued as they come.
     Off,
@@ -177,6 +205,7 @@ pub enum Screening {
         /// The most messages that wait for a verdict, at least 1. More are refused as busy.
         max_offers: usize,
         /// How long a message waits.
+        #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
         timeout: Duration,
         /// The verdict on a message that waited too long.
         default: DefaultVerdict,
@@ -185,6 +214,8 @@ pub enum Screening {
 
 /// Which dialects a tower speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Dialects {
     /// Only the [native](crate::wire) one.
@@ -196,6 +227,8 @@ pub enum Dialects {
 
 /// The verdict on a message that the application did not decide in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum DefaultVerdict {
     /// The message is queued.
     Accept,

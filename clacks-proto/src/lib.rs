@@ -130,7 +130,7 @@
 //! | `std` | `driver`: what drivers with threads share; [`Seed`]`::generate`; conversions from `std::io` errors | std, getrandom, event-listener, futures-core |
 //! | `tls` | `tls::SecureTower`, identities, trust | `std`, rustls, ring, rcgen |
 //! | `http` | `http`: the dialect of the original's JavaScript towers | httparse, serde, serde_json, base64 |
-//! | `serde` | `Serialize` and `Deserialize` for notices, messages, ids, peers and counters | serde, base64 |
+//! | `serde` | `Serialize` and `Deserialize` for the configuration, notices, messages, ids, peers and counters | serde, base64 |
 //! | `bench`, `fuzzing`, `simulation` | internals for this project's benchmarks, fuzz targets and simulator; they may change at any time | |
 //!
 //! # Dependencies without features

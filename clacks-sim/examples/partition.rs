@@ -4,16 +4,14 @@
 
 use std::time::Duration;
 
-use clacks_sim::scenario::{Fault, Parts};
+use clacks_sim::scenario::{Fault, PartitionShape};
 use clacks_sim::{Options, Scenario, Simulation};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let minutes = |count: u64| Duration::from_secs(60 * count);
-    let mut scenario = Scenario::new("two halves", 6, minutes(600))
+    let mut scenario = Scenario::new("two halves", 6, minutes(20))
         .messages(|messages| messages.count = 10)
-        .fault(Fault::partition(minutes(5), minutes(5), Parts::Halves));
-    // Long enough for the slowest recovery that the rules allow.
-    scenario.time = scenario.shortest_time().unwrap_or(scenario.time);
+        .fault(Fault::partition(minutes(5), minutes(5), PartitionShape::Halves));
     if let Some(seed) = std::env::args().nth(1) {
         scenario.seed = seed.parse()?;
     }

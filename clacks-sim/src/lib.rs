@@ -19,17 +19,14 @@ mod rng;
 mod roles;
 pub mod scenario;
 mod simulation;
-mod text;
 mod trace;
 
 pub use checkers::{Checker, DuplicationCause, Groups, LossCause, Survival, Totals, Violation};
-pub use distribution::{
-    Distribution, DistributionError, LONGEST, Samples, SamplesError, WIDEST_SIGMA,
-};
+pub use distribution::{Distribution, DistributionError, LONGEST, Samples, WIDEST_SIGMA};
 pub use node::NewNode;
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use outcome::{Asked, Measured, Outcome};
-pub use rng::{Draws, Purpose, Randomness};
+pub use rng::{Purpose, RngStream, RngStreams};
 pub use roles::FirstHops;
 pub use scenario::Scenario;
 pub use simulation::{Options, Progress, Simulation};

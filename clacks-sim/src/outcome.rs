@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use clacks_proto::Instant;
+use clacks_proto::{Instant, SendRate};
 
 use crate::checkers::{Groups, Totals, Violation};
 use crate::closed_form::{Average, CalmNetwork, Ticks};
@@ -12,7 +12,7 @@ use crate::metrics::{Column, Flights, Sample, Series};
 use crate::network::Snapshot;
 use crate::observation::Fault;
 use crate::plan::Plan;
-use crate::scenario::{Rate, Scenario};
+use crate::scenario::Scenario;
 use crate::trace::TraceHash;
 
 /// What came out of a run.
@@ -100,9 +100,10 @@ pub(crate) struct Reading {
 /// Holds what a calm network carries against what it must. Of fewer than 41 readings, and of towers that send without a rate, nothing can be said: that does not hold.
 #[allow(clippy::cast_precision_loss, reason = "counts of one interval")]
 pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
-    let Rate::PerSecond(send_rate) = scenario.tower.send_rate else {
+    let SendRate::Every(interval) = scenario.tower.send_rate else {
         return vec![unjudged("samples at a send rate", 0)];
     };
+    let send_rate = 1.0 / interval.as_secs_f64();
     let messages = readings.last().map_or(0, Reading::enqueued);
     let jitter = plan.conditions.jitter.as_ref().map_or(Duration::ZERO, Distribution::mean);
     let network = CalmNetwork {
@@ -203,7 +204,7 @@ mod tests {
     fn an_oracle_that_cannot_judge_does_not_hold() {
         let mut scenario = Scenario::named("capacity").unwrap();
         let plan = scenario.plan(".".as_ref()).unwrap();
-        for rate in [scenario.tower.send_rate, Rate::Unlimited] {
+        for rate in [scenario.tower.send_rate, SendRate::Unlimited] {
             scenario.tower.send_rate = rate;
             let measures = capacity(&[], &plan, &scenario);
             assert!(!measures.is_empty() && measures.iter().all(|measured| !measured.holds));

@@ -1,4 +1,4 @@
-//! A scenario worked out: which tower does what and when. The world carries it out and decides nothing of it.
+//! The plan of a run: what each tower does, and when. The network carries the plan out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,14 @@ use crate::distribution::Distribution;
 use crate::network::AddressBook;
 use crate::observation::{Fault, TowerId};
 use crate::roles::Roles;
+pub(crate) use crate::scenario::{
+    ContactVerb, CrashKind, Direction, Link as LinkConditions, PartitionEffect as Severance,
+};
 
-/// Everything that a world needs to know, besides the random numbers.
+/// Everything that the network needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The seed of every random number.
+    /// The seed of all random numbers.
     pub(crate) seed: u64,
     /// Whether towers prove keys to each other.
     pub(crate) keys: bool,
@@ -22,32 +25,32 @@ pub(crate) struct Plan {
     pub(crate) addresses: AddressBook,
     /// Which towers have which role.
     pub(crate) roles: Roles,
-    /// How many towers there are, living or not.
+    /// The number of towers, running or not.
     pub(crate) towers: u32,
-    /// How each of them behaves.
+    /// The configuration of all towers.
     pub(crate) config: Arc<Config>,
-    /// How long the run lasts.
+    /// The longest time of the run: the scenario's time and the time to settle.
     pub(crate) time: Duration,
-    /// From when on nothing is done to the network any more.
-    pub(crate) calm_from: Instant,
-    /// How the network is at the start, everywhere that no path says something else.
+    /// When the last fault is over, and random faults stop on paths.
+    pub(crate) faults_end: Instant,
+    /// The conditions at the start on all links without a path.
     pub(crate) conditions: LinkConditions,
-    /// Exceptions; the first that fits counts.
+    /// Other conditions on some links. The first path that fits counts.
     pub(crate) paths: Vec<Path>,
     /// The length of a message's body in bytes, at least 8: it begins with its number.
     pub(crate) message_size: usize,
-    /// Whom each tower knows when it comes up: `contacts[first_contact[n]..first_contact[n + 1]]`.
+    /// The addresses that each tower knows when it starts.
     pub(crate) contacts: Contacts,
     /// What is done, in the order of time.
     pub(crate) steps: Vec<(Instant, Step)>,
-    /// Towers that come and go by themselves.
+    /// Towers that leave and return at random.
     pub(crate) churn: Option<Churn>,
-    /// How often the state of the network is written down.
+    /// The interval of samples.
     pub(crate) sample_every: Duration,
 }
 
 impl Plan {
-    /// The faults that it asks for, and how often; `None` where that is left to chance.
+    /// Returns the planned faults with their numbers. The number is `None` for random faults.
     pub(crate) fn asked(&self) -> Vec<(Fault, Option<u64>)> {
         let mut counts: BTreeMap<Fault, Option<u64>> = BTreeMap::new();
         let mut count = |fault| {
@@ -55,12 +58,12 @@ impl Plan {
                 *count += 1;
             }
         };
-        let mut weathers = vec![&self.conditions];
-        weathers.extend(self.paths.iter().map(|path| &*path.conditions));
+        let mut all = vec![&self.conditions];
+        all.extend(self.paths.iter().map(|path| &*path.conditions));
         let mut starts = 0;
         for (_, step) in &self.steps {
             match step {
-                // The first one of each tower is none.
+                // The first start of a tower is no restart.
                 Step::Start { .. } => {
                     starts += 1;
                     if starts > self.towers {
@@ -83,21 +86,21 @@ impl Plan {
                 Step::Heal { .. } => count(Fault::Heal),
                 Step::LinkConditions { conditions } => {
                     count(Fault::LinkConditions);
-                    weathers.extend(conditions.as_deref());
+                    all.extend(conditions.as_deref());
                 }
                 _ => {}
             }
         }
         let cuts = self.steps.iter().any(|(_, step)| matches!(step, Step::Cut { .. }));
-        // A partition that stops nothing has not tried anything.
+        // A partition that stopped no bytes tested nothing.
         let parts = self.steps.iter().any(|(_, step)| matches!(step, Step::Part { .. }));
         let by_chance = [
             (Fault::Cut, cuts),
-            (Fault::Refused, weathers.iter().any(|conditions| conditions.refused > 0.0)),
-            (Fault::Unanswered, weathers.iter().any(|conditions| conditions.unanswered > 0.0)),
-            (Fault::Broken, weathers.iter().any(|conditions| conditions.broken > 0.0)),
-            (Fault::Corrupted, weathers.iter().any(|conditions| conditions.corrupted > 0.0)),
-            (Fault::Silenced, weathers.iter().any(|conditions| conditions.silenced > 0.0)),
+            (Fault::Refused, all.iter().any(|link| link.refused > 0.0)),
+            (Fault::Unanswered, all.iter().any(|link| link.unanswered > 0.0)),
+            (Fault::Broken, all.iter().any(|link| link.broken > 0.0)),
+            (Fault::Corrupted, all.iter().any(|link| link.corrupted > 0.0)),
+            (Fault::Silenced, all.iter().any(|link| link.silenced > 0.0)),
             (Fault::Crash, self.churn.as_ref().is_some_and(|churn| churn.graceful < 1.0)),
             (Fault::Leave, self.churn.as_ref().is_some_and(|churn| churn.graceful > 0.0)),
             (Fault::Restart, self.churn.is_some()),
@@ -110,19 +113,20 @@ impl Plan {
     }
 }
 
-/// Whom towers know when they come up.
+/// The addresses that towers know when they start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contacts {
-    /// Where the contacts of each tower begin; one more entry than towers, or none at all.
+    /// The index of each tower's first contact, with one more entry than towers. Empty if there are
+    /// no contacts.
     pub(crate) first: Vec<u32>,
-    /// The contacts of all towers, one after the other.
+    /// The contacts of all towers.
     pub(crate) all: Vec<TowerId>,
-    /// What a tower does with them.
+    /// What a tower does with its contacts.
     pub(crate) verb: ContactVerb,
 }
 
 impl Contacts {
-    /// Whom a tower knows when it comes up.
+    /// Returns the contacts of a tower.
     pub(crate) fn of(&self, tower: TowerId) -> &[TowerId] {
         let place = |index: u32| self.first.get(index as usize).map(|place| *place as usize);
         let range = place(tower.0).zip(place(tower.0 + 1));
@@ -130,62 +134,29 @@ impl Contacts {
     }
 }
 
-/// What a tower does with an address that it is given at the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum ContactVerb {
-    /// It makes itself known to it at once.
-    #[default]
-    Announce,
-    /// It adds it to its peers, as new.
-    Expand,
-}
-
-/// What a directed link does to the bytes on it. Shares are probabilities from 0 to 1.
-#[derive(Clone, Debug)]
-pub(crate) struct LinkConditions {
-    /// How long bytes are on their way: drawn once for each directed pair of towers.
-    pub(crate) latency: Distribution,
-    /// What comes on top, drawn for each segment. The order within a connection is kept.
-    pub(crate) jitter: Option<Distribution>,
-    /// Bytes a second; `None` is no limit.
-    pub(crate) bandwidth: Option<u64>,
-    /// The most bytes on their way on one connection in one direction; `None` is no limit.
-    pub(crate) capacity: Option<u32>,
-    /// The share of dials that are refused.
-    pub(crate) refused: f64,
-    /// The share of dials that are never answered.
-    pub(crate) unanswered: f64,
-    /// The share of segments in the middle of which the connection breaks.
-    pub(crate) broken: f64,
-    /// The share of segments of which one byte is altered.
-    pub(crate) corrupted: f64,
-    /// The share of segments with which the direction falls silent for ever, without an end.
-    pub(crate) silenced: f64,
-}
-
-/// Another weather on some directed links.
+/// Other conditions on the links from some towers to others.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     pub(crate) from: Group,
     pub(crate) to: Group,
     pub(crate) conditions: Arc<LinkConditions>,
-    /// The same without mishaps: how it is from [`Plan::calm_from`] on.
+    /// The conditions from [`Plan::faults_end`] on: without random faults.
     pub(crate) calm: Arc<LinkConditions>,
 }
 
 /// A set of towers.
 #[derive(Clone, Debug)]
 pub(crate) enum Group {
-    /// All of them.
+    /// All towers.
     All,
-    /// Those with the numbers from the first to before the second.
+    /// The towers from the first number to before the second.
     Range(u32, u32),
-    /// These, in ascending order.
+    /// A list in ascending order.
     These(Arc<[u32]>),
 }
 
 impl Group {
-    /// Whether a tower is in it.
+    /// Returns whether a tower is in the group.
     pub(crate) fn has(&self, tower: TowerId) -> bool {
         match self {
             Self::All => true,
@@ -195,28 +166,29 @@ impl Group {
     }
 }
 
-/// Something that is done to the network or to a tower.
+/// An action on the network or on a tower.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A tower comes up: for the first time, or again with the same address and nothing in its memory.
+    /// A tower starts, or restarts with the same address and an empty memory.
     Start { tower: TowerId, contacts: WithContacts },
-    /// A tower dies.
+    /// A tower crashes.
     Crash { tower: TowerId, how: CrashKind },
-    /// A tower is asked to leave.
+    /// A tower begins to shut down.
     Leave { tower: TowerId },
-    /// A tower's process is stopped; its connections stand.
+    /// A tower's process is suspended. Its connections stay open.
     Pause { tower: TowerId },
     /// A tower's process goes on.
     Resume { tower: TowerId },
-    /// A tower's clock jumps by so many nanoseconds (a jump back makes it stand still until then), and is fast by so many parts per million from now on.
+    /// A tower's clock jumps by `step` nanoseconds, and runs faster by `drift_ppm` parts per million.
+    /// A clock that is set back stands still until it is right again.
     Clock { tower: TowerId, step: i64, drift_ppm: i32 },
-    /// The network is parted.
+    /// A partition begins.
     Part { id: u32, partition: Partition },
-    /// The partition with this number heals.
+    /// A partition ends.
     Heal { id: u32 },
-    /// The weather changes everywhere that no path says something else. With `None` it is as at the start.
+    /// The conditions of all links without a path change. `None` restores those of the start.
     LinkConditions { conditions: Option<Box<LinkConditions>> },
-    /// All connections of a tower break.
+    /// All connections of a tower are reset.
     Cut { tower: TowerId },
     /// The application of a tower enqueues messages.
     Enqueue { tower: TowerId, count: u32 },
@@ -230,69 +202,40 @@ pub(crate) enum Step {
     Unignore { tower: TowerId, peer: TowerId },
 }
 
-/// Whether a tower that comes up is told its contacts.
+/// Whether a tower that starts is told its contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WithContacts {
-    /// It is.
+    /// The tower is told its contacts.
     Told,
-    /// It is not: others have to remember it.
+    /// The tower knows no address. Other towers must find it.
     Untold,
 }
 
-/// How the others notice that a tower has died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CrashKind {
-    /// Its process is gone: its connections are reset, and dials are refused.
-    Process,
-    /// Its machine is gone: its connections fall silent, and dials are never answered.
-    Machine,
-}
-
-/// What can't reach what.
+/// A partition of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Partition {
-    /// Bytes from here to outside are stopped.
+    /// The first group. The second group is all other towers.
     pub(crate) inside: Group,
-    /// In which direction.
+    /// The direction in which bytes are stopped.
     pub(crate) direction: Direction,
-    /// How that looks.
+    /// What towers notice.
     pub(crate) how: Severance,
 }
 
-/// In which direction a partition stops bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// In both.
-    Both,
-    /// From inside to outside.
-    Out,
-    /// From outside to inside.
-    In,
-}
-
-/// How a partition looks from a tower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Severance {
-    /// Nothing comes through, and nobody is told.
-    Silent,
-    /// Connections break, and dials fail at once.
-    Reset,
-}
-
-/// Towers that come and go by themselves.
+/// Towers that leave and return at random.
 #[derive(Clone, Debug)]
 pub(crate) struct Churn {
-    /// Which.
+    /// The towers that leave and return.
     pub(crate) towers: Group,
-    /// Between when and when.
+    /// When the churn begins and ends.
     pub(crate) from: Instant,
     pub(crate) until: Instant,
-    /// How long a tower stays.
+    /// The length of a session.
     pub(crate) session: Distribution,
-    /// How long it is away.
+    /// The length of an absence.
     pub(crate) absence: Distribution,
-    /// The share of sessions that end gracefully; the others crash.
+    /// The share of sessions that end with a graceful shutdown. The others end with a crash.
     pub(crate) graceful: f64,
-    /// Whether those who come back are told their contacts.
+    /// Whether a tower that returns is told its contacts.
     pub(crate) contacts: WithContacts,
 }

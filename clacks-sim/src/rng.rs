@@ -1,224 +1,176 @@
-//! Random numbers that depend on nothing but what they are for.
+//! Streams of random numbers that are keyed by purpose and subject.
 //!
-//! A word is a keyed hash of its purpose, its subject (a tower, a link, a fault) and a counter. There is no generator whose state everybody
-//! shares: taking one tower or one fault out of a simulation leaves every other draw as it was.
+//! Word number `n` of a stream is a keyed hash of the seed, the purpose, the subject (a tower, a link,
+//! a fault) and `n`. No two streams share state. If a tower or a fault is removed from a scenario,
+//! all other draws stay the same.
+//!
+//! [`RngStream`] implements the traits of [`rand`]. `Cargo.toml` pins `rand` and `rand_distr`,
+//! because another version may draw other numbers from the same words.
 
-use std::collections::BTreeSet;
+use std::convert::Infallible;
 
 use clacks_proto::Seed;
+use rand::rand_core::utils::fill_bytes_via_next_word;
+use rand::{RngExt, TryRng};
 use siphasher::sip::SipHasher13;
 
-/// Where all random numbers of a simulation come from.
+/// All random numbers of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Randomness {
+pub struct RngStreams {
     seed: u64,
 }
 
-/// What a random number is for.
+/// The purpose of a random number.
 ///
-/// The numbers go into the hash: one that changes, or is given again, changes runs that are on record.
+/// The discriminants are hashed. Changing one changes the runs of every seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 #[non_exhaustive]
 pub enum Purpose {
     /// The seeds of towers.
     Tower = 1,
-    /// How long bytes are on their way between two towers.
+    /// The latency between two towers.
     Latency = 2,
-    /// How far a single delivery departs from that.
+    /// The jitter of a segment.
     Jitter = 3,
-    /// Connections that are refused.
+    /// Whether a dial is refused.
     Refused = 4,
-    /// Connections that break.
+    /// Whether a connection breaks.
     Broken = 5,
-    /// Bytes that arrive altered.
+    /// Whether a byte is altered.
     Corrupted = 6,
-    /// Connections that are never answered.
+    /// Whether a dial is not answered.
     Unanswered = 7,
-    /// Who knows whom at the start.
+    /// The contacts of towers.
     Topology = 8,
-    /// Who is cut off from whom.
+    /// The groups of towers in faults, paths and messages.
     Partition = 9,
-    /// Who leaves, who returns, and when.
+    /// The times at which towers leave and return.
     Churn = 10,
-    /// How far a tower's clock is off.
+    /// The offsets of clocks.
     Clock = 11,
-    /// Which messages are sent, where and when.
+    /// The towers and times at which messages are enqueued.
     Message = 12,
-    /// What the simulated applications do.
+    /// The choices of simulated applications and roles.
     Application = 13,
-    /// Connections that fall silent.
+    /// Whether a connection falls silent.
     Silenced = 14,
-    /// How much arrives of a segment in which its connection breaks.
+    /// The number of bytes that arrive of a segment in which a connection breaks.
     Cut = 15,
-    /// Which byte is altered, and into what.
+    /// The position and the value of an altered byte.
     Altered = 16,
+    /// The choices of [`Scenario::swarm`](crate::Scenario::swarm).
+    Swarm = 17,
 }
 
-impl Randomness {
-    /// The randomness of a seed: the same on every platform, for ever.
+/// The second half of the hash key. Separates these words from other uses of the seed.
+const DOMAIN: u64 = u64::from_be_bytes(*b"clacksim");
+
+impl RngStreams {
+    /// Returns the streams of a seed. They are the same on every platform.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The word with this number in the stream of a purpose and subject.
+    /// Returns a word of a stream.
     #[must_use]
-    pub fn word(&self, purpose: Purpose, subject: u64, counter: u64) -> u64 {
-        let mut place = [0; 24];
-        place[..8].copy_from_slice(&(purpose as u64).to_le_bytes());
-        place[8..16].copy_from_slice(&subject.to_le_bytes());
-        place[16..].copy_from_slice(&counter.to_le_bytes());
-        SipHasher13::new_with_keys(self.seed, DOMAIN).hash(&place)
+    pub fn word(&self, purpose: Purpose, subject: u64, position: u64) -> u64 {
+        let mut input = [0; 24];
+        input[..8].copy_from_slice(&(purpose as u64).to_le_bytes());
+        input[8..16].copy_from_slice(&subject.to_le_bytes());
+        input[16..].copy_from_slice(&position.to_le_bytes());
+        SipHasher13::new_with_keys(self.seed, DOMAIN).hash(&input)
     }
 
-    /// The stream of a purpose and subject, from its first word.
+    /// Returns a stream at its first word.
     #[must_use]
-    pub const fn draws(&self, purpose: Purpose, subject: u64) -> Draws {
-        self.draws_from(purpose, subject, 0)
+    pub const fn stream(&self, purpose: Purpose, subject: u64) -> RngStream {
+        self.stream_at(purpose, subject, 0)
     }
 
-    /// The stream of a purpose and subject, from where [`Draws::counter`] said that one stood.
+    /// Returns a stream at a position that [`RngStream::position`] returned.
     #[must_use]
-    pub const fn draws_from(&self, purpose: Purpose, subject: u64, counter: u64) -> Draws {
-        Draws { randomness: *self, purpose, subject, counter }
+    pub const fn stream_at(&self, purpose: Purpose, subject: u64, position: u64) -> RngStream {
+        RngStream { streams: *self, purpose, subject, position }
     }
 
-    /// The seed of a tower, another one each time that it comes back to life.
+    /// Returns the seed of a tower. Each of its lives has another seed.
     #[must_use]
     pub fn tower_seed(&self, tower: u32, life: u32) -> Seed {
-        let mut draws = self.draws_from(Purpose::Tower, tower.into(), 4 * u64::from(life));
         let mut seed = [0; 32];
-        for bytes in seed.chunks_exact_mut(8) {
-            bytes.copy_from_slice(&draws.word().to_le_bytes());
-        }
+        self.stream_at(Purpose::Tower, tower.into(), 4 * u64::from(life)).fill(&mut seed);
         Seed(seed)
     }
 }
 
-/// The other half of the hash's key, so that these words are no other program's.
-const DOMAIN: u64 = u64::from_be_bytes(*b"clacksim");
-
-/// A place in one stream, that moves on with each draw.
+/// One stream of random numbers. Use it with the methods of [`rand::RngExt`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draws {
-    randomness: Randomness,
+pub struct RngStream {
+    streams: RngStreams,
     purpose: Purpose,
     subject: u64,
-    counter: u64,
+    position: u64,
 }
 
-impl Draws {
-    /// How many words were drawn since the stream's beginning.
+impl RngStream {
+    /// Returns the number of words that were drawn since the beginning of the stream.
     #[must_use]
-    pub const fn counter(&self) -> u64 {
-        self.counter
+    pub const fn position(&self) -> u64 {
+        self.position
     }
 
-    /// The next word.
-    pub fn word(&mut self) -> u64 {
-        let word = self.randomness.word(self.purpose, self.subject, self.counter);
-        self.counter = self.counter.wrapping_add(1);
-        word
-    }
-
-    /// A number in `0..bound`, every one equally likely; 0 for a bound of 0. It may take more than one word, but hardly ever does for a small bound.
+    /// Returns a number in `0..bound`, or 0 if the bound is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        let word = self.word();
-        self.bounded(word, bound)
+        // `random_range` panics if the range is empty.
+        if bound == 0 { 0 } else { self.random_range(0..bound) }
     }
 
-    /// Lemire's bounded draw: the product's upper half is the number, and the few lower halves that would favour some numbers are drawn again.
-    fn bounded(&mut self, word: u64, bound: u64) -> u64 {
-        let mut product = u128::from(word) * u128::from(bound);
-        if low(product) < bound {
-            let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
-            while low(product) < threshold {
-                product = u128::from(self.word()) * u128::from(bound);
-            }
-        }
-        high(product)
-    }
-
-    /// A number in [0, 1), a multiple of 2^-53. Takes one word.
-    #[allow(clippy::cast_precision_loss, reason = "53 bits are what the number holds")]
-    pub fn unit(&mut self) -> f64 {
-        (self.word() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Whether something of this probability happens: never at 0 or less (or not a number), always at 1 or more. Takes one word in any case, so that
-    /// a changed probability leaves the draws behind it as they were.
+    /// Returns true with a probability. Draws one word for every probability, so that another
+    /// probability does not change later draws.
     pub fn chance(&mut self, probability: f64) -> bool {
-        self.unit() < probability
-    }
-
-    /// Puts things in a random order, each equally likely.
-    pub fn shuffle<T>(&mut self, things: &mut [T]) {
-        for end in (1..things.len()).rev() {
-            things.swap(end, self.index(end + 1));
-        }
-    }
-
-    /// `count` different numbers in `0..bound` (all of them, if there are not more), each set equally likely. Their order is no random one.
-    pub fn choose_distinct(&mut self, bound: u32, count: u32) -> Vec<u32> {
-        // Floyd's sample: a number that is taken already stands for the newest one, which can't be.
-        let count = count.min(bound);
-        let mut chosen = Vec::with_capacity(count as usize);
-        let mut many = BTreeSet::new();
-        for newest in bound - count..bound {
-            let number = u32::try_from(self.below(u64::from(newest) + 1)).unwrap_or(newest);
-            let taken =
-                if count > SCANNED { many.contains(&number) } else { chosen.contains(&number) };
-            let number = if taken { newest } else { number };
-            chosen.push(number);
-            if count > SCANNED {
-                many.insert(number);
-            }
-        }
-        chosen
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "less than a length")]
-    fn index(&mut self, length: usize) -> usize {
-        self.below(length as u64) as usize
+        self.random::<f64>() < probability
     }
 }
 
-/// So few numbers are looked through faster than a tree.
-const SCANNED: u32 = 32;
+impl TryRng for RngStream {
+    type Error = Infallible;
 
-#[allow(clippy::cast_possible_truncation, reason = "the shift leaves 64 bits")]
-const fn high(product: u128) -> u64 {
-    (product >> 64) as u64
-}
+    #[allow(clippy::cast_possible_truncation, reason = "the shift leaves 32 bits")]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|word| (word >> 32) as u32)
+    }
 
-#[allow(clippy::cast_possible_truncation, reason = "taking the lower half is the point")]
-const fn low(product: u128) -> u64 {
-    product as u64
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let word = self.streams.word(self.purpose, self.subject, self.position);
+        self.position = self.position.wrapping_add(1);
+        Ok(word)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        fill_bytes_via_next_word(bytes, || self.try_next_u64())
+    }
 }
 
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
-    const RANDOMNESS: Randomness = Randomness::new(1);
+    use rand::seq::{SliceRandom, index};
+    use rand_distr::{Exp1, StandardNormal};
 
-    fn draws(subject: u64) -> Draws {
-        RANDOMNESS.draws(Purpose::Message, subject)
-    }
+    const STREAMS: RngStreams = RngStreams::new(1);
 
-    /// How far counts are from all being equal.
-    fn chi_square(counts: &[u32]) -> f64 {
-        let total: u32 = counts.iter().sum();
-        let expected = f64::from(total) / counts.len() as f64;
-        counts.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum()
+    fn stream(subject: u64) -> RngStream {
+        STREAMS.stream(Purpose::Message, subject)
     }
 
     #[test]
     fn the_words_of_a_seed_never_change() {
-        let word =
-            |seed, purpose, subject, counter| Randomness::new(seed).word(purpose, subject, counter);
+        let word = |seed, purpose, subject, position| {
+            RngStreams::new(seed).word(purpose, subject, position)
+        };
         assert_eq!(
             [
                 word(0, Purpose::Tower, 0, 0),
@@ -237,156 +189,80 @@ mod tests {
                 10_422_622_603_727_001_425
             ]
         );
-        assert_eq!(RANDOMNESS.tower_seed(7, 0).0[..8], 16_004_770_642_790_514_423u64.to_le_bytes());
+        assert_eq!(STREAMS.tower_seed(7, 0).0[..8], 16_004_770_642_790_514_423u64.to_le_bytes());
     }
 
     #[test]
-    fn the_numbers_of_purposes_never_change() {
-        use Purpose::*;
-        let all = [
-            Tower,
-            Latency,
-            Jitter,
-            Refused,
-            Broken,
-            Corrupted,
-            Unanswered,
-            Topology,
-            Partition,
-            Churn,
-            Clock,
-            Message,
-            Application,
-            Silenced,
-            Cut,
-            Altered,
-        ];
-        assert!(all.iter().zip(1..).all(|(purpose, number)| *purpose as u64 == number));
+    fn the_draws_of_a_stream_never_change() {
+        let mut rng = stream(1);
+        let bounded: Vec<_> = (0..8).map(|_| rng.below(1_000)).collect();
+        let sampled = index::sample(&mut rng, 1_000, 5).into_vec();
+        let mut shuffled = [0, 1, 2, 3, 4, 5, 6, 7];
+        shuffled.shuffle(&mut rng);
+        // The tails of both laws are drawn as well: a thousandth of the draws needs a logarithm.
+        let sum = |draw: &mut dyn FnMut() -> f64| {
+            (0..100_000).map(|_| draw().to_bits()).fold(0, u64::wrapping_add)
+        };
+        let exponential = sum(&mut || rng.sample(Exp1));
+        let normal = sum(&mut || rng.sample(StandardNormal));
+        assert_eq!(bounded, [0; 8]);
+        assert_eq!(sampled, [0; 5]);
+        assert_eq!(shuffled, [0; 8]);
+        assert_eq!((exponential, normal, rng.position()), (0, 0, 0));
     }
 
     #[test]
     fn a_stream_depends_on_no_other() {
         let run = |left_out: Option<u64>| {
-            let mut streams: Vec<_> = (0..4).map(|subject| (subject, draws(subject))).collect();
+            let mut streams: Vec<_> = (0..4).map(|subject| (subject, stream(subject))).collect();
             streams.retain(|(subject, _)| Some(*subject) != left_out);
-            let mut drawn = vec![Vec::new(); 4];
+            let mut drawn = [const { Vec::<u64>::new() }; 4];
             for turn in 0..100 {
                 for (subject, stream) in &mut streams {
-                    for _ in 0..turn % (*subject + 2) {
-                        drawn[*subject as usize].push(stream.word());
-                    }
+                    let words = turn % (*subject + 2);
+                    drawn[usize::try_from(*subject).unwrap()]
+                        .extend((0..words).map(|_| stream.random::<u64>()));
                 }
             }
             drawn
         };
-        let all = run(None);
-        let without = run(Some(1));
+        let (all, without) = (run(None), run(Some(1)));
         assert!(without[1].is_empty() && !all[1].is_empty());
         for subject in [0, 2, 3] {
             assert_eq!(all[subject], without[subject]);
         }
         let words: BTreeSet<_> = all.iter().flatten().collect();
-        assert_eq!(words.len(), all.iter().map(Vec::len).sum::<usize>(), "and is like no other");
+        assert_eq!(words.len(), all.iter().map(Vec::len).sum::<usize>(), "no word occurs twice");
     }
 
     #[test]
-    fn a_stream_goes_on_where_it_stood() {
-        let mut first = draws(5);
-        first.word();
+    fn a_stream_continues_at_its_position() {
+        let mut first = stream(5);
         first.chance(0.5);
-        let mut second = RANDOMNESS.draws_from(Purpose::Message, 5, first.counter());
-        assert_eq!(first.word(), second.word());
+        first.below(7);
+        let mut second = STREAMS.stream_at(Purpose::Message, 5, first.position());
+        assert_eq!(first.random::<u64>(), second.random::<u64>());
     }
 
     #[test]
-    fn a_bounded_draw_is_uniform() {
-        let mut draws = draws(1);
-        let mut counts = [0u32; 7];
-        (0..700_000).for_each(|_| counts[draws.below(7) as usize] += 1);
-        let chi_square = chi_square(&counts);
-        assert!(chi_square < 22.46, "6 degrees of freedom, p = 0.001: {chi_square}");
-        assert_eq!((draws.below(0), draws.below(1)), (0, 0));
-    }
-
-    #[test]
-    fn words_that_would_favour_a_number_are_drawn_again() {
-        // 2^64 = 1 mod 3, so exactly one word (0) must be rejected for bound 3.
-        let mut draws = draws(2);
-        assert_eq!((draws.bounded(1, 3), draws.counter()), (0, 0), "word 1 is fair");
-        let _ = draws.bounded(0, 3);
-        assert_eq!(draws.counter(), 1, "word 0 is not");
-    }
-
-    #[test]
-    fn a_unit_fills_its_interval() {
-        let mut draws = draws(3);
-        let units: Vec<_> = (0..100_000).map(|_| draws.unit()).collect();
-        assert!(units.iter().all(|unit| (0.0..1.0).contains(unit)));
-        let mut counts = [0u32; 20];
-        units.iter().for_each(|unit| counts[(unit * 20.0) as usize] += 1);
-        let chi_square = chi_square(&counts);
-        assert!(chi_square < 43.82, "19 degrees of freedom, p = 0.001: {chi_square}");
-    }
-
-    #[test]
-    fn a_chance_is_as_large_as_it_says() {
-        let mut draws = draws(4);
-        let happened = (0..100_000).filter(|_| draws.chance(0.3)).count();
+    fn a_chance_is_as_large_as_its_probability_and_draws_one_word() {
+        let mut rng = stream(4);
+        let happened = (0..100_000).filter(|_| rng.chance(0.3)).count();
         assert!((29_500..30_500).contains(&happened), "3 standard deviations are 435: {happened}");
         for never in [0.0, -1.0, f64::NAN] {
-            assert!((0..1000).all(|_| !draws.chance(never)));
+            assert!((0..1_000).all(|_| !rng.chance(never)));
         }
-        assert!((0..1000).all(|_| draws.chance(1.0)));
-        assert_eq!(draws.counter(), 104_000);
+        assert!((0..1_000).all(|_| rng.chance(1.0)));
+        assert_eq!((rng.position(), rng.below(0)), (104_000, 0));
     }
 
     #[test]
-    fn a_shuffle_makes_every_order_equally_often() {
-        let mut draws = draws(6);
-        let mut counts = std::collections::BTreeMap::new();
-        for _ in 0..24_000 {
-            let mut things = [0, 1, 2, 3];
-            draws.shuffle(&mut things);
-            *counts.entry(things).or_insert(0u32) += 1;
-        }
-        let counts: Vec<_> = counts.into_values().collect();
-        assert_eq!(counts.len(), 24);
-        let chi_square = chi_square(&counts);
-        assert!(chi_square < 49.73, "23 degrees of freedom, p = 0.001: {chi_square}");
-    }
-
-    #[test]
-    fn chosen_numbers_differ_and_every_set_is_equally_likely() {
-        let mut draws = draws(7);
-        let mut counts = std::collections::BTreeMap::new();
-        for _ in 0..20_000 {
-            let mut chosen = draws.choose_distinct(6, 3);
-            chosen.sort_unstable();
-            *counts.entry(chosen).or_insert(0u32) += 1;
-        }
-        let counts: Vec<_> = counts.into_values().collect();
-        assert_eq!(counts.len(), 20, "6 over 3");
-        let chi_square = chi_square(&counts);
-        assert!(chi_square < 43.82, "19 degrees of freedom, p = 0.001: {chi_square}");
-    }
-
-    #[test]
-    fn any_count_can_be_chosen() {
-        for (bound, count) in [(0, 3), (3, 0), (3, 5), (32, 32), (33, 33), (1000, 40), (9, 8)] {
-            let chosen = draws(8).choose_distinct(bound, count);
-            let different: BTreeSet<_> = chosen.iter().copied().collect();
-            assert_eq!(different.len(), count.min(bound) as usize);
-            assert!(different.iter().all(|number| *number < bound));
-        }
-    }
-
-    #[test]
-    fn a_tower_has_a_seed_for_each_life() {
+    fn each_life_of_a_tower_has_another_seed() {
         let mut words = BTreeSet::new();
         for (tower, life) in (0..10).flat_map(|tower| (0..10).map(move |life| (tower, life))) {
-            let seed = RANDOMNESS.tower_seed(tower, life).0;
+            let seed = STREAMS.tower_seed(tower, life).0;
             words.extend(seed.chunks(8).map(<[u8]>::to_vec));
         }
-        assert_eq!(words.len(), 400, "no word is in two of them");
+        assert_eq!(words.len(), 400, "no two seeds share a word");
     }
 }

@@ -58,6 +58,8 @@ pub struct Progress {
 /// A run of a scenario: towers in virtual time, and all that watches them.
 ///
 /// A run is a function of its scenario alone: the same scenario gives the same [`TraceHash`], on every machine.
+/// The run ends at the scenario's time, or when the network has converged after it
+/// ([`Checks::settle_within`](crate::scenario::Checks::settle_within)).
 ///
 /// ```
 /// use clacks_sim::{Options, Scenario, Simulation};
@@ -81,7 +83,7 @@ pub struct Simulation<M: StateMachine = Tower> {
 /// Why a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The time is up.
+    /// The network has converged, or the time is up.
     TimeUp,
     /// A checker has found a violation.
     Violation,
@@ -131,7 +133,7 @@ impl<M: StateMachine> Simulation<M> {
             if self.end.is_some() {
                 break;
             }
-            if !self.world.step() {
+            if self.world.watch.has_settled || !self.world.step() {
                 self.end = Some(End::TimeUp);
             } else if self.world.watch.checkers.has_found() && !self.keep_going {
                 self.end = Some(End::Violation);
@@ -192,6 +194,10 @@ struct Observers {
     checkers: Checkers,
     series: Series,
     flights: Option<Flights>,
+    /// When the last fault is over, if the run goes on until the network has converged.
+    faults_end: Option<Instant>,
+    /// The network has converged after the last fault, so the run is over.
+    has_settled: bool,
     /// How things stood at each sample since the warm-up, for the oracles.
     readings: Vec<Reading>,
     warm_up: Instant,
@@ -200,8 +206,7 @@ struct Observers {
 
 impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
-        let end = Instant::ORIGIN + plan.time;
-        let calm_from = Some(plan.calm_from).filter(|calm_from| *calm_from < end);
+        let faults_end = scenario.checks.liveness.then_some(plan.faults_end);
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
@@ -209,11 +214,13 @@ impl Observers {
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
-            series: Series::new(Series::DEFAULT_CAPACITY, calm_from),
+            series: Series::new(Series::DEFAULT_CAPACITY, faults_end),
             flights: options
                 .flights
                 .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
                 .flatten(),
+            faults_end,
+            has_settled: false,
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
             keeps_readings: scenario.checks.oracle.is_some(),
@@ -271,6 +278,9 @@ impl<M: StateMachine> Observer<M> for Observers {
 
     fn sample(&mut self, snapshot: &Snapshot, census: &NetworkView<'_, M>) {
         self.checkers.sample(snapshot.at, census);
+        if self.faults_end.is_some_and(|faults_end| snapshot.at >= faults_end) {
+            self.has_settled = self.checkers.has_converged(census);
+        }
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
         if self.keeps_readings && snapshot.at >= self.warm_up {

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use bytes::BufMut;
 use clacks_proto::{
-    Action, Event, Instant, LinkId, Message, OfferId, Refusal, StateMachine, Tower,
-    Verdict as Decision, Wakeup,
+    Action, DefaultVerdict, Event, Instant, LinkId, Message, OfferId, Refusal, Screening, SendRate,
+    StateMachine, Tower, Verdict, Wakeup,
 };
-use clacks_sim::scenario::{Calm, Checks, Fault, Rate, ScreeningKnob, Shape, Towers, Verdict};
+use clacks_sim::scenario::{Checks, Fault, Shape, Towers};
 use clacks_sim::{Checker, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival};
 use common::{finish, seconds};
 
@@ -23,25 +23,25 @@ fn network(towers: u32, time: u64) -> Scenario {
     Scenario::new("some", towers, seconds(time))
         .contacts(|contacts| contacts.shape = Shape::Full)
         .messages(|messages| messages.count = 20)
-        .tower(|tower| tower.send_rate = Rate::PerSecond(5.0))
-        .checks(|checks| checks.calm = Calm::Off)
+        .tower(|tower| tower.send_rate = SendRate::per_second(5))
+        .checks(|checks| checks.liveness = false)
 }
 
-fn screening(scenario: Scenario, default: Verdict) -> Scenario {
+fn screening(scenario: Scenario, default: DefaultVerdict) -> Scenario {
     let timeout = seconds(2);
     scenario.tower(|tower| {
-        tower.screening = Some(ScreeningKnob { max_offers: 8, timeout, default });
+        tower.screening = Screening::On { max_offers: 8, timeout, default };
     })
 }
 
 #[test]
 fn a_message_under_screening_belongs_to_its_sender() {
-    for default in [Verdict::Accept, Verdict::Reject] {
+    for default in [DefaultVerdict::Accept, DefaultVerdict::Reject] {
         // No application decides: each message is under screening for 2 s.
         let outcome = run(&screening(network(6, 600), default));
         assert!(outcome.holds(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
-        assert_eq!(outcome.totals.hops > 100, default == Verdict::Accept);
+        assert_eq!(outcome.totals.hops > 100, default == DefaultVerdict::Accept);
     }
 }
 
@@ -52,7 +52,7 @@ fn a_network_in_which_all_towers_are_down_holds() {
         let crash = Fault::crash(seconds(1), Towers::Range(left, towers - 1));
         let mut scenario = network(towers, 10).fault(crash);
         scenario.contacts.shape = Shape::Ring;
-        scenario.checks.calm = Calm::For(seconds(5));
+        scenario.checks.liveness = true;
         let outcome = run(&scenario);
         assert_eq!(outcome.running, left);
         assert!(outcome.holds(), "{:?}", outcome.violations);
@@ -62,9 +62,11 @@ fn a_network_in_which_all_towers_are_down_holds() {
 #[test]
 fn towers_that_do_not_know_each_other_at_the_end_are_a_violation() {
     // The partition lasts until the end, and the run is too short for a quiet phase.
-    let mut scenario = network(4, 60).checks(|checks| checks.calm = Calm::For(seconds(1)));
+    let mut scenario = network(4, 60).checks(|checks| {
+        (checks.liveness, checks.settle_within) = (true, seconds(1));
+    });
     scenario.contacts.shape = Shape::Ring;
-    scenario.tower.send_rate = Rate::PerSecond(1.0 / 3_600.0);
+    scenario.tower.send_rate = SendRate::Every(seconds(3_600));
     let outcome = run(&scenario);
     let checkers: Vec<_> = outcome.violations.iter().map(|found| found.checker).collect();
     assert_eq!(checkers, [Checker::Convergence]);
@@ -114,10 +116,10 @@ impl Application {
         for offer in std::mem::take(&mut self.offers) {
             self.seen += 1;
             let verdict = match self.seen {
-                seen if seen.is_multiple_of(50) => Decision::Swallow,
-                seen if seen.is_multiple_of(31) => Decision::Replace(Message::text("another")),
-                seen if seen.is_multiple_of(7) => Decision::Reject,
-                _ => Decision::Accept,
+                seen if seen.is_multiple_of(50) => Verdict::Swallow,
+                seen if seen.is_multiple_of(31) => Verdict::Replace(Message::text("another")),
+                seen if seen.is_multiple_of(7) => Verdict::Reject,
+                _ => Verdict::Accept,
             };
             let _ = self.tower.decide(offer, verdict, self.now);
         }
@@ -169,7 +171,7 @@ impl StateMachine for Application {
 
 #[test]
 fn an_application_may_enqueue_reject_replace_and_swallow_messages() {
-    let mut scenario = screening(network(6, 600), Verdict::Accept);
+    let mut scenario = screening(network(6, 600), DefaultVerdict::Accept);
     scenario.link.broken = 0.01;
     let make = |new: NewNode| {
         let tower = Tower::new(new.config, new.address, &new.seed).ok()?;

@@ -14,38 +14,46 @@ use clacks_sim::Scenario;
 
 use crate::args::{SimArgs, SimVerb};
 use crate::error::Failure;
-use crate::output::text::STRONG;
-use scenario::Chosen;
+use crate::output::text::{STRONG, grouped};
+use scenario::{Chosen, SWARM};
 
-/// Does what was asked for.
+/// Runs the command.
 pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     if let Some(SimVerb::Diff { first, second }) = &args.verb {
         return diff::run(first, second);
     }
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else { return list() };
-    let Chosen { scenario, base, text } = Chosen::new(name, args)?;
+    let chosen = Chosen::new(name, args)?;
+    if let Some(seeds) = &args.seeds {
+        return sweep::run(args, &chosen, seeds.clone());
+    }
+    let scenario = chosen.scenario(args.seed)?;
     if args.show {
-        let text = text.map_or_else(|| scenario.to_toml(), str::to_owned);
+        let text = chosen.text(&scenario).map_or_else(|| scenario.to_toml(), str::to_owned);
         anstream::stdout().write_all(text.as_bytes())?;
         return Ok(());
     }
-    match &args.seeds {
-        Some(seeds) => sweep::run(args, &scenario, &base, seeds.clone()),
-        None => run::run(args, &scenario, &base),
-    }
+    run::run(args, &scenario, chosen.base())
 }
 
+/// Lists the scenarios with their size and their virtual time.
 fn list() -> Result<(), Failure> {
     let mut out = anstream::stdout();
     let bundled = Scenario::bundled();
     let width = bundled.iter().map(|one| one.name.len()).max().unwrap_or(0);
+    let mut row = |name: &str, towers: &str, time: &str, about: &str| {
+        writeln!(out, "{STRONG}{name:<width$}{STRONG:#}  {towers:>9} towers  {time:>7}  {about}")
+    };
     for one in bundled {
-        writeln!(out, "{STRONG}{:<width$}{STRONG:#}  {}", one.name, one.about)?;
+        let scenario = Scenario::from_toml(one.toml).map_err(Failure::usage)?;
+        let time = humantime::format_duration(scenario.time).to_string();
+        row(one.name, &grouped(scenario.towers.into()), &time, one.about)?;
     }
+    row(SWARM, "2 to 60", "3 - 15m", "A random scenario, drawn from the seed")?;
     Ok(())
 }
 
-/// The command that runs the same again.
+/// Returns the command that repeats a run.
 fn command(args: &SimArgs, seed: u64) -> String {
     let mut words = vec!["clacks sim".to_owned(), quoted(args.scenario.as_deref().unwrap_or(""))];
     words.extend(args.towers.map(|towers| format!("--towers {towers}")));
@@ -61,7 +69,7 @@ fn command(args: &SimArgs, seed: u64) -> String {
     words.join(" ")
 }
 
-/// A word as a shell takes it.
+/// Returns a word with the quotes that a shell needs.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {

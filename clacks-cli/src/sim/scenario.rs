@@ -1,6 +1,6 @@
-//! The scenario that was asked for.
+//! The scenario of the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clacks_sim::Scenario;
 use clacks_sim::scenario::{Bundled, ScenarioError};
@@ -8,34 +8,57 @@ use clacks_sim::scenario::{Bundled, ScenarioError};
 use crate::args::SimArgs;
 use crate::error::Failure;
 
-/// What is run, and where it comes from.
-pub(super) struct Chosen {
-    /// With all the changes that were asked for, every number within its limits.
-    pub(super) scenario: Scenario,
-    /// The folder of the files that it names.
-    pub(super) base: PathBuf,
-    /// Its text, with comments, when it comes with the command and nothing was changed.
-    pub(super) text: Option<&'static str>,
+/// The name of the scenarios that are drawn from their seed.
+pub(super) const SWARM: &str = "swarm";
+
+/// The scenario of a command line, for each seed.
+pub(super) struct Chosen<'a> {
+    args: &'a SimArgs,
+    source: Source<'a>,
+    original: Scenario,
 }
 
-impl Chosen {
-    /// Finds a scenario by what the command line calls it, and changes it as the command line says.
-    pub(super) fn new(name: &str, args: &SimArgs) -> Result<Self, Failure> {
+impl<'a> Chosen<'a> {
+    /// Finds a scenario by its name or path.
+    pub(super) fn new(name: &'a str, args: &'a SimArgs) -> Result<Self, Failure> {
         let source = Source::of(name)?;
         let original = source.read()?;
-        let mut scenario = original.clone();
-        for (key, value) in &args.set {
+        Ok(Self { args, source, original })
+    }
+
+    /// Returns the scenario with the changes of the command line, checked. Without a seed, the
+    /// scenario keeps its own.
+    pub(super) fn scenario(&self, seed: Option<u64>) -> Result<Scenario, Failure> {
+        let mut scenario = match (&self.source, seed) {
+            (Source::Swarm, Some(seed)) => Scenario::swarm(seed),
+            _ => self.original.clone(),
+        };
+        scenario.seed = seed.unwrap_or(scenario.seed);
+        for (key, value) in &self.args.set {
             scenario.set(key, value).map_err(Failure::usage)?;
         }
-        scenario.towers = args.towers.unwrap_or(scenario.towers);
-        scenario.time = args.time.unwrap_or(scenario.time);
-        scenario.seed = args.seed.unwrap_or(scenario.seed);
+        scenario.towers = self.args.towers.unwrap_or(scenario.towers);
+        if let Some(time) = self.args.time {
+            scenario.set_time(time);
+        }
         scenario.check().map_err(Failure::usage)?;
-        let (text, folder) = match source {
-            Source::Bundled(bundled) => ((scenario == original).then_some(bundled.toml), None),
-            Source::File(path) => (None, path.parent()),
-        };
-        Ok(Self { scenario, base: folder.unwrap_or(Path::new("")).to_owned(), text })
+        Ok(scenario)
+    }
+
+    /// Returns the folder to which the paths of files are relative.
+    pub(super) fn base(&self) -> &Path {
+        match self.source {
+            Source::File(path) => path.parent().unwrap_or(Path::new("")),
+            Source::Bundled(_) | Source::Swarm => Path::new(""),
+        }
+    }
+
+    /// Returns the TOML with its comments, if the scenario is bundled and unchanged.
+    pub(super) fn text(&self, scenario: &Scenario) -> Option<&'static str> {
+        match self.source {
+            Source::Bundled(bundled) => (*scenario == self.original).then_some(bundled.toml),
+            Source::File(_) | Source::Swarm => None,
+        }
     }
 }
 
@@ -43,6 +66,8 @@ impl Chosen {
 enum Source<'a> {
     Bundled(&'static Bundled),
     File(&'a Path),
+    /// The seed.
+    Swarm,
 }
 
 impl<'a> Source<'a> {
@@ -50,6 +75,9 @@ impl<'a> Source<'a> {
         let path = Path::new(name);
         if name.contains('/') || name.ends_with(".toml") {
             return Ok(Self::File(path));
+        }
+        if name == SWARM {
+            return Ok(Self::Swarm);
         }
         if let Some(bundled) = Scenario::bundled().iter().find(|bundled| bundled.name == name) {
             return Ok(Self::Bundled(bundled));
@@ -59,6 +87,7 @@ impl<'a> Source<'a> {
 
     fn read(&self) -> Result<Scenario, Failure> {
         match self {
+            Self::Swarm => Ok(Scenario::swarm(0)),
             Self::Bundled(bundled) => Scenario::from_toml(bundled.toml).map_err(Failure::usage),
             Self::File(path) => Scenario::load(path).map_err(|error| match error {
                 ScenarioError::File { .. } => Failure::usage(error),
@@ -70,7 +99,7 @@ impl<'a> Source<'a> {
 
 fn unknown(name: &str) -> Failure {
     let likely = match Scenario::named(name) {
-        Err(ScenarioError::UnknownName { likely: Some(likely), .. }) => {
+        Err(ScenarioError::UnknownName { closest: Some(likely), .. }) => {
             format!("did you mean {likely}? ")
         }
         _ => String::new(),

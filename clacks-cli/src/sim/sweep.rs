@@ -1,16 +1,16 @@
-//! The same scenario with many seeds, on all cores. What comes out does not depend on how many.
+//! Runs of many seeds on all cores. The number of jobs does not change the output.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clacks_sim::{Options, Scenario, Simulation};
-use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use clacks_sim::{Options, Simulation};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::run::{STRETCH, stops};
+use super::scenario::Chosen;
 use super::seeds::{self, Ran};
 use super::{command, summary};
 use crate::args::SimArgs;
@@ -18,36 +18,30 @@ use crate::error::Failure;
 use crate::output::json;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN};
 
-/// What stays of a run.
+/// The result of a run.
 struct Held {
     hash: String,
     events: u64,
     violated: u64,
     holds: bool,
-    /// The first thing that did not hold.
+    /// The first violation, or the first prediction that was missed.
     why: Option<String>,
 }
 
-pub(super) fn run(
-    args: &SimArgs,
-    scenario: &Scenario,
-    base: &Path,
-    seeds: Range<u64>,
-) -> Result<(), Failure> {
+pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Result<(), Failure> {
     let count = seeds.end - seeds.start;
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let room = Room { needed: scenario.memory_estimate(), limit: scenario.memory_limit() };
-    scenario.check_memory(room.limit).map_err(Failure::usage)?;
-    let jobs = room.jobs(args.jobs.map(u64::from), cores as u64, count)?;
-    // All runs plan alike: what else is wrong shows at once.
-    let first = scenario.clone().seed(seeds.start);
-    drop(Simulation::new(&first, base, Options::default()).map_err(Failure::usage)?);
+    let jobs = args.jobs.map_or(cores, usize::from);
+    let jobs = usize::try_from(count).map_or(jobs, |count| jobs.min(count)).max(1);
+    // Nearly all mistakes in a scenario show in the first seed.
+    let first = chosen.scenario(Some(seeds.start))?;
+    drop(Simulation::new(&first, chosen.base(), Options::default()).map_err(Failure::usage)?);
 
     let stops = stops()?;
     if args.json {
-        json::write(&summary::sweep_started(scenario, &seeds))?;
+        json::write(&summary::sweep_started(&first, &seeds))?;
     } else {
-        summary::first_line(scenario, format_args!("seeds {}..{}", seeds.start, seeds.end))?;
+        summary::first_line(&first, format_args!("seeds {}..{}", seeds.start, seeds.end))?;
     }
     let is_stopped = || !stops.is_empty();
     seeds::keep_panics();
@@ -58,7 +52,7 @@ pub(super) fn run(
         seeds,
         jobs,
         is_stopped,
-        |seed| one(&scenario.clone().seed(seed), base, args.keep_going, is_stopped),
+        |seed| one(chosen, seed, args.keep_going, is_stopped),
         |seed, ran| {
             bar.inc(1);
             let left = humantime::format_duration(Duration::from_secs(bar.eta().as_secs()));
@@ -71,44 +65,21 @@ pub(super) fn run(
     narrator.finish(count, began.elapsed())
 }
 
-/// What each run may take of the memory, and all of them together, in bytes.
-struct Room {
-    needed: u64,
-    limit: u64,
-}
-
-impl Room {
-    /// How many runs go on at a time: as many as are asked for, or else as there are cores and room
-    /// for. One run fits.
-    fn jobs(&self, asked: Option<u64>, cores: u64, count: u64) -> Result<usize, Failure> {
-        let fit = (self.limit / self.needed.max(1)).max(1);
-        let jobs = asked.unwrap_or(cores.min(fit)).min(count).max(1);
-        if jobs > fit {
-            return Err(Failure::usage(format_args!(
-                "a run of this scenario may take {} of memory, and each of {jobs} jobs has {}, an \
-                 equal share of the limit of {}: take --jobs {}, or fewer towers, peers or \
-                 messages",
-                BinaryBytes(self.needed),
-                BinaryBytes(self.limit / jobs),
-                BinaryBytes(self.limit),
-                if fit == 1 { "1".to_owned() } else { format!("{fit} or less") },
-            )));
-        }
-        Ok(usize::try_from(jobs).unwrap_or(usize::MAX))
-    }
-}
-
 /// Runs one seed to its end.
 fn one(
-    scenario: &Scenario,
-    base: &Path,
+    chosen: &Chosen<'_>,
+    seed: u64,
     keep_going: bool,
     is_stopped: impl Fn() -> bool,
 ) -> Ran<Held> {
+    let scenario = match chosen.scenario(Some(seed)) {
+        Ok(scenario) => scenario,
+        Err(failure) => return Ran::Broke(failure.sentence().unwrap_or_default().to_owned()),
+    };
     let options = Options { keep_going, ..Options::default() };
-    let mut simulation = match Simulation::new(scenario, base, options) {
+    let mut simulation = match Simulation::new(&scenario, chosen.base(), options) {
         Ok(simulation) => simulation,
-        Err(error) => return Ran::Broke(format!("it can't begin: {error}")),
+        Err(error) => return Ran::Broke(format!("the run can't start: {error}")),
     };
     while !simulation.advance(STRETCH).is_over {
         if is_stopped() {
@@ -129,7 +100,7 @@ fn one(
     })
 }
 
-/// Seeds that are done, of all; on a terminal only.
+/// Returns the bar of finished seeds. It is hidden if the output is no terminal.
 fn bar(count: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("[{bar:32}] {pos} of {len} seeds  {msg}");
     let bar = ProgressBar::new(count);
@@ -140,12 +111,12 @@ fn bar(count: u64) -> ProgressBar {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,
     };
-    // The first run may take long.
+    // Show the bar before the first run ends.
     bar.tick();
     bar
 }
 
-/// Writes the result of each run, and counts them.
+/// Writes the result of each run.
 struct Narrator<'a> {
     args: &'a SimArgs,
     told: u64,
@@ -202,7 +173,7 @@ impl<'a> Narrator<'a> {
 
     fn finish(&self, count: u64, wall: Duration) -> Result<(), Failure> {
         let Self { told, held, .. } = *self;
-        // The hash of a part depends on how far each run had come.
+        // The hash of a part depends on which runs had ended.
         let combined = (told == count).then(|| format!("{:016x}", self.combined));
         let replay = self.first_failed.map(|seed| command(self.args, seed));
         if self.args.json {
@@ -238,39 +209,5 @@ impl<'a> Narrator<'a> {
             }
         }
         if held == told { Ok(()) } else { Err(Failure::Reported) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sentence(jobs: Result<usize, Failure>) -> String {
-        jobs.unwrap_err().sentence().unwrap_or_default().to_owned()
-    }
-
-    #[test]
-    fn all_jobs_together_take_no_more_than_one_run_may() {
-        let room = Room { needed: 3 << 30, limit: 10 << 30 };
-        assert_eq!(room.jobs(Some(3), 8, 100).unwrap(), 3);
-        let said = sentence(room.jobs(Some(4), 8, 100));
-        for words in
-            ["may take 3.00 GiB", "each of 4 jobs has 2.50 GiB", "limit of 10.00 GiB", "3 or less"]
-        {
-            assert!(said.contains(words), "{said}");
-        }
-        let exact = Room { needed: 5 << 30, limit: 10 << 30 };
-        assert_eq!(exact.jobs(Some(2), 8, 100).unwrap(), 2);
-        let scarce = Room { needed: 6 << 30, limit: 10 << 30 };
-        assert!(sentence(scarce.jobs(Some(2), 8, 100)).contains("take --jobs 1, or"));
-    }
-
-    #[test]
-    fn without_a_number_there_are_as_many_jobs_as_cores_room_and_seeds() {
-        let room = Room { needed: 3 << 30, limit: 10 << 30 };
-        assert_eq!(room.jobs(None, 2, 100).unwrap(), 2);
-        assert_eq!(room.jobs(None, 8, 100).unwrap(), 3);
-        assert_eq!(room.jobs(None, 8, 1).unwrap(), 1);
-        assert_eq!(room.jobs(Some(1_000), 8, 2).unwrap(), 2, "no more jobs than seeds");
     }
 }

@@ -37,6 +37,8 @@ pub enum Frame<'a> {
 /// How much may be unconfirmed: at most `messages`, and at most `bytes` of bodies. A single message
 /// may exceed `bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Window {
     /// The maximum number of messages and announces, 1 to [`MAX_WINDOW`](super::MAX_WINDOW).
     pub messages: u16,

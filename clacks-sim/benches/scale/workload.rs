@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clacks_sim::metrics::Column;
-use clacks_sim::scenario::{Calm, Heartbeat, Rate, Shape, Verb};
+use clacks_proto::SendRate;
+use clacks_sim::scenario::{ContactVerb, Shape};
 use clacks_sim::{Distribution, Options, Scenario, Simulation};
 
 use crate::Figures;
@@ -14,7 +15,6 @@ pub(crate) fn bundled(name: &str, towers: u32, events: u64) -> Figures {
     let mut scenario =
         Scenario::named(name).expect("a workload, or the name of a bundled scenario");
     scenario.towers = towers;
-    scenario.memory_limit = None;
     run(&scenario, Duration::ZERO, events)
 }
 
@@ -53,7 +53,7 @@ impl Workload {
         let mut scenario = Scenario::new("scale", towers, 24 * 100 * hour)
             .contacts(|contacts| {
                 (contacts.shape, contacts.degree, contacts.verb) =
-                    (Shape::Regular, degree, Verb::Expand);
+                    (Shape::Regular, degree, ContactVerb::Expand);
                 contacts.spread = Duration::from_secs(1);
             })
             .messages(|messages| {
@@ -61,7 +61,7 @@ impl Workload {
                 (messages.count, messages.at) = (each * towers, Some(Duration::from_secs(2)));
             })
             .link(|link| link.latency = Distribution::Constant(Duration::from_millis(50)))
-            .checks(|checks| (checks.calm, checks.liveness) = (Calm::Off, false))
+            .checks(|checks| checks.liveness = false)
             .tower(|tower| {
                 tower.max_peers = degree as usize;
                 tower.max_links = 2 * degree as usize;
@@ -71,12 +71,11 @@ impl Workload {
                     Self::Quiet => tower.timeouts.idle = Duration::from_secs(10),
                     Self::Idle | Self::Stocked => {
                         tower.timeouts.idle = Duration::from_secs(10);
-                        tower.heartbeat = Heartbeat::Every(hour);
-                        tower.send_rate = Rate::PerSecond(1.0 / 3_600.0);
+                        tower.heartbeat = Some(hour);
+                        tower.send_rate = SendRate::Every(hour);
                     }
                 }
             });
-        scenario.memory_limit = Some(u64::MAX);
         scenario.sample = Some(hour);
         scenario
     }

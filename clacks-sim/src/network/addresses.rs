@@ -6,10 +6,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use clacks_proto::{Address, Fingerprint, Host};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::TowerId;
-use crate::rng::{Purpose, Randomness};
+use crate::rng::{Purpose, RngStreams};
 
 /// The port of every address.
 const PORT: u16 = 8_001;
@@ -151,12 +152,9 @@ pub(super) fn ip(address: &Address) -> u32 {
 }
 
 /// Returns the key that is proved at an address. It stays the same when a tower restarts.
-pub(super) fn key(random: &Randomness, ip: u32) -> Fingerprint {
-    let mut draws = random.draws(Purpose::Application, 1 << 63 | u64::from(ip));
+pub(super) fn key(random: &RngStreams, ip: u32) -> Fingerprint {
     let mut key = [0; 32];
-    for bytes in key.chunks_exact_mut(8) {
-        bytes.copy_from_slice(&draws.word().to_le_bytes());
-    }
+    random.stream(Purpose::Application, 1 << 63 | u64::from(ip)).fill_bytes(&mut key);
     Fingerprint(key)
 }
 
@@ -220,9 +218,9 @@ mod tests {
 
     #[test]
     fn a_key_belongs_to_an_address() {
-        let random = Randomness::new(1);
+        let random = RngStreams::new(1);
         assert_eq!(key(&random, 7), key(&random, 7));
         assert_ne!(key(&random, 7), key(&random, 8));
-        assert_ne!(key(&random, 7), key(&Randomness::new(2), 7));
+        assert_ne!(key(&random, 7), key(&RngStreams::new(2), 7));
     }
 }

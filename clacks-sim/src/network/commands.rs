@@ -17,13 +17,30 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             if at.as_nanos() > self.now {
                 return self.event_queue.push(at.as_nanos(), Due::Step);
             }
+            let index = u32::try_from(self.next_step).unwrap_or(u32::MAX);
             self.next_step += 1;
             self.snapshot.events += 1;
-            self.carry_out(step);
+            self.carry_out(step, index);
         }
     }
 
-    fn carry_out(&mut self, step: &Step) {
+    /// Carries out a step that came while its tower was paused.
+    pub(super) fn on_late_step(&mut self, index: u32) {
+        let plan = Arc::clone(&self.plan);
+        if let Some((_, step)) = plan.steps.get(index as usize) {
+            self.carry_out(step, index);
+        }
+    }
+
+    fn carry_out(&mut self, step: &Step, index: u32) {
+        if let Step::Expand { tower, .. }
+        | Step::Announce { tower, .. }
+        | Step::Ignore { tower, .. }
+        | Step::Unignore { tower, .. } = step
+            && self.node(*tower).is_paused
+        {
+            return self.node(*tower).park(Due::LateStep(index));
+        }
         match step {
             Step::Start { tower, contacts } => self.start(*tower, *contacts),
             Step::Crash { tower, how } => self.crash(*tower, *how),

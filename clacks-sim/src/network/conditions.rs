@@ -14,7 +14,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     /// Returns the conditions on the path from one tower to another.
     fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));
-        let is_calm = self.now >= self.plan.calm_from.as_nanos();
+        let is_calm = self.now >= self.plan.faults_end.as_nanos();
         match path {
             Some(path) if is_calm => Arc::clone(&path.calm),
             Some(path) => Arc::clone(&path.conditions),
@@ -27,7 +27,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     fn latency(&self, from: TowerId, to: TowerId) -> u64 {
         let pair = u64::from(from.0) << 32 | u64::from(to.0);
         let latency = &self.conditions(from, to).latency;
-        nanos(latency.sample(&mut self.random.draws(Purpose::Latency, pair)))
+        nanos(latency.sample(&mut self.random.stream(Purpose::Latency, pair)))
     }
 
     /// Returns how long bytes that leave an end now take, before jitter. It is drawn again only
@@ -132,7 +132,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         let mut arrives = leaves.saturating_add(latency);
         if let Some(jitter) = &conditions.jitter {
-            let mut draws = self.random.draws_from(Purpose::Jitter, subject, number << 8);
+            let mut draws = self.random.stream_at(Purpose::Jitter, subject, number << 8);
             arrives = arrives.saturating_add(nanos(jitter.sample(&mut draws)));
         }
         let flow = self.connections.flow(end);
@@ -160,7 +160,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         let mut kept = bytes.len();
         if breaks {
             self.see_fault(Some(from), Fault::Broken);
-            let mut draws = self.random.draws_from(Purpose::Cut, subject, number << 8);
+            let mut draws = self.random.stream_at(Purpose::Cut, subject, number << 8);
             kept = usize::try_from(draws.below(u64::from(length))).unwrap_or(0);
         }
         let mut content = Content::Bytes;
@@ -266,7 +266,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
 
     /// Returns whether something with a probability happens.
     fn happens(&self, purpose: Purpose, subject: u64, counter: u64, probability: f64) -> bool {
-        probability > 0.0 && self.random.draws_from(purpose, subject, counter).chance(probability)
+        probability > 0.0 && self.random.stream_at(purpose, subject, counter).chance(probability)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Due, Network, Observer, nanos};
 use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::{ContactVerb, CrashKind, WithContacts};
-use crate::rng::{Draws, Purpose};
+use crate::rng::{Purpose, RngStream};
 use crate::roles::{self, RawNode, RoleNode};
 
 /// No wake-up is wanted.
@@ -367,10 +367,10 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     }
 
     /// Returns the random numbers of a session, which do not depend on earlier sessions.
-    fn churn_draws(&mut self, tower: TowerId) -> Draws {
+    fn churn_draws(&mut self, tower: TowerId) -> RngStream {
         let session = self.node(tower).sessions;
         self.node(tower).sessions += 1;
         let subject = u64::from(tower.0) << 32 | u64::from(session);
-        self.random.draws(Purpose::Churn, subject)
+        self.random.stream(Purpose::Churn, subject)
     }
 }

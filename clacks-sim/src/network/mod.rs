@@ -24,7 +24,7 @@ use crate::message_numbers::MessageNumbers;
 use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan};
-use crate::rng::Randomness;
+use crate::rng::RngStreams;
 use crate::scenario::RoleKind;
 pub use addresses::AddressLayout;
 pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
@@ -91,6 +91,8 @@ pub(crate) enum Due {
     Arrival(u32),
     /// The next step of the plan.
     Step,
+    /// The step with an index, which came while its tower was paused.
+    LateStep(u32),
     /// A session of a tower ends, or its absence.
     Churn(TowerId),
     /// The next sample.
@@ -100,7 +102,7 @@ pub(crate) enum Due {
 /// Towers in virtual time.
 pub(crate) struct Network<M, W> {
     plan: Arc<Plan>,
-    random: Randomness,
+    random: RngStreams,
     make: Maker<M>,
     now: u64,
     event_queue: EventQueue<Due>,
@@ -135,7 +137,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         }
         event_queue.push(0, Due::Sample);
         let mut network = Self {
-            random: Randomness::new(plan.seed),
+            random: RngStreams::new(plan.seed),
             make,
             now: 0,
             event_queue,
@@ -171,6 +173,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
             Due::Step => self.on_step(),
+            Due::LateStep(index) => self.on_late_step(index),
             Due::Churn(tower) => self.on_churn(tower),
             Due::Sample => {
                 self.sample();

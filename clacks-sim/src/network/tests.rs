@@ -62,7 +62,7 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
         towers,
         config: Arc::new(config),
         time: Duration::from_secs(20),
-        calm_from: Instant::ORIGIN,
+        faults_end: Instant::ORIGIN,
         conditions,
         paths: Vec::new(),
         message_size: 64,
@@ -391,6 +391,22 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
 }
 
 #[test]
+fn the_application_of_a_paused_tower_acts_when_the_tower_resumes() {
+    let (tower, peer) = (TowerId(0), TowerId(1));
+    let steps = vec![
+        (2_000, Step::Ignore { tower, peer }),
+        (3_000, Step::Pause { tower }),
+        (4_000, Step::Unignore { tower, peer }),
+        (5_000, Step::Resume { tower }),
+    ];
+    let network = run(plan(2, calm(), steps));
+    let unignored = |seen: &&Observation| seen.what == Observed::Unignored { peer };
+    let unignored = network.watch.seen.iter().find(unignored).map(|seen| seen.at);
+    assert_eq!(unignored, Some(millis(5_000)));
+    assert_eq!(network.status(0, 1), Some(Status::Alive));
+}
+
+#[test]
 fn a_changed_latency_holds_for_open_connections() {
     let slow =
         LinkConditions { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
@@ -577,7 +593,7 @@ fn a_path_has_its_own_conditions() {
         conditions: Arc::new(conditions),
         calm,
     });
-    plan.calm_from = Instant::ORIGIN + plan.time;
+    plan.faults_end = Instant::ORIGIN + plan.time;
     let network = run(plan);
     let takes = |tower| {
         network.watch.seen.iter().find_map(|seen| match seen.what {

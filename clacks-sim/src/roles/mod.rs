@@ -23,7 +23,7 @@ use clacks_proto::{Address, Config, Instant};
 use crate::network::NameKind;
 use crate::observation::TowerId;
 use crate::plan::Plan;
-use crate::rng::{Draws, Purpose, Randomness};
+use crate::rng::{Purpose, RngStream, RngStreams};
 use crate::scenario::RoleKind;
 pub(crate) use raw::{Endpoint, RawNode};
 pub use spy::FirstHops;
@@ -107,7 +107,7 @@ pub(crate) struct Setup {
     config: Arc<Config>,
     /// The towers with the same role, this one included.
     likes: Arc<[TowerId]>,
-    draws: Draws,
+    draws: RngStream,
 }
 
 impl Setup {
@@ -115,7 +115,7 @@ impl Setup {
         let role = plan.roles.of(tower)?;
         let (window, config) = (role.window, Arc::clone(&role.config));
         let likes = Arc::clone(&role.towers);
-        let draws = draws_of_life(&Randomness::new(plan.seed), tower, life);
+        let draws = draws_of_life(&RngStreams::new(plan.seed), tower, life);
         let setup = Self { plan: Arc::clone(plan), tower, window, config, likes, draws };
         Some((setup, role.kind.clone()))
     }
@@ -147,13 +147,13 @@ impl Setup {
 }
 
 /// Returns the random numbers of a role in one life of a tower.
-fn draws_of_life(random: &Randomness, tower: TowerId, life: u32) -> Draws {
-    random.draws(Purpose::Application, u64::from(tower.0) << 32 | u64::from(life))
+fn draws_of_life(random: &RngStreams, tower: TowerId, life: u32) -> RngStream {
+    random.stream(Purpose::Application, u64::from(tower.0) << 32 | u64::from(life))
 }
 
 /// Returns the random numbers that choose the towers of the role with a number.
-pub(crate) fn draws_of_towers(random: &Randomness, number: usize) -> Draws {
-    random.draws(Purpose::Application, 1 << 62 | number as u64)
+pub(crate) fn draws_of_towers(random: &RngStreams, number: usize) -> RngStream {
+    random.stream(Purpose::Application, 1 << 62 | number as u64)
 }
 
 /// Returns the behaviour of a tower that departs from the protocol.

@@ -19,8 +19,8 @@ fn run(time: &str, section: &str) -> Run {
     let text = format!(
         "name = \"roles\"\ntowers = 10\ntime = \"{time}\"\n{section}
         [contacts]\nshape = \"full\"
-        [messages]\ncount = 16\nat = \"1s\"\ntowers = \"0-7\"
-        [checks]\nliveness = false\ncalm = \"off\"\n"
+        [messages]\ncount = 16\nat = \"1s\"\ntowers = {{ range = [0, 7] }}
+        [checks]\nliveness = false\n"
     );
     let plan = Scenario::from_toml(&text).unwrap().plan(".".as_ref()).unwrap();
     let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
@@ -32,7 +32,7 @@ fn run(time: &str, section: &str) -> Run {
 struct Run(Network<Tower, Witness>);
 
 fn role(keys: &str) -> String {
-    format!("[[role]]\ntowers = \"8-9\"\n{keys}\n")
+    format!("[[role]]\ntowers = {{ range = [8, 9] }}\n{keys}\n")
 }
 
 /// The towers 8 and 9 have a role.

@@ -1,60 +1,66 @@
-//! The `[checks]` section: what must hold in the run, and when it is looked at.
+//! `[checks]`: what must hold in a run.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::words::Calm;
 use crate::checkers::{Checker, Survival};
-use crate::text;
 
-/// Which checkers watch the run. All do, unless they are switched off.
+/// The default of [`Checks::settle_within`] (guess: the slowest bundled scenario takes a tenth).
+const SETTLE_WITHIN: Duration = Duration::from_secs(24 * 3_600);
+
+/// The checkers of a run. All are on by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Checks {
-    /// How long the calm phase at the end is. Default: `"auto"`.
-    pub calm: Calm,
-    /// At the end of the calm phase every running tower knows every other running one as alive. It is not looked at without a calm phase.
+    /// The longest time that the network may take to converge after the last fault. The run ends
+    /// when the network has converged, so a long time costs nothing unless it is needed.
+    /// Default: 24h.
+    #[serde(with = "humantime_serde")]
+    pub settle_within: Duration,
+    /// The network converges after the last fault: every running tower knows every other running
+    /// tower as alive. Without this check the run ends at the scenario's time, and random faults go
+    /// on until then.
     pub liveness: bool,
-    /// No message is lost, unless the tower that had it died.
+    /// No message is lost, unless its last holder crashed.
     pub conservation: bool,
     /// No tower holds more than its configuration allows.
     pub bounds: bool,
-    /// Statuses change only as they may.
+    /// The statuses of peers change only in allowed ways.
     pub statuses: bool,
-    /// Nothing goes to an ignored peer, and nothing is taken from it.
+    /// Ignored peers get no messages, and their messages are refused.
     pub ignored: bool,
-    /// No tower is busy for ever in one instant.
+    /// No tower works for ever at one moment of virtual time.
     pub spinning: bool,
-    /// Every fault that the scenario asks for really happens.
+    /// Every fault of the scenario happens.
     pub faults: bool,
     /// How many messages, or groups of messages, must be alive at the end. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub survival: Option<Survival>,
-    /// A law of the whole network that the run is compared with.
+    /// A prediction for the whole network that the run is compared with. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oracle: Option<Oracle>,
-    /// What is measured before does not count for the oracle. Default: 0s.
-    #[serde(with = "text")]
+    /// The time before the measurements for `oracle` begin. Default: 0s.
+    #[serde(with = "humantime_serde")]
     pub warm_up: Duration,
 }
 
-/// A law that a whole network follows.
+/// A prediction for a whole network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Oracle {
-    /// What is in flight is the rate of hand-overs times the latency.
+    /// The messages in flight are the rate of hand-overs times the latency.
     Capacity,
-    /// Everybody is known to everybody in about as many announces as a random gossip takes.
+    /// Every tower gets to know every other tower.
     Discovery,
 }
 
 impl Default for Checks {
     fn default() -> Self {
         Self {
-            calm: Calm::Auto,
+            settle_within: SETTLE_WITHIN,
             liveness: true,
             conservation: true,
             bounds: true,
@@ -85,7 +91,7 @@ impl Checks {
         }
     }
 
-    /// Whether a rule is one of those that the run is held to.
+    /// Returns whether a checker is on.
     pub(crate) fn watches(&self, checker: Checker) -> bool {
         match checker {
             Checker::Conservation | Checker::Duplicates => self.conservation,
@@ -93,8 +99,7 @@ impl Checks {
             Checker::Ignored => self.ignored,
             Checker::Bounds => self.bounds,
             Checker::BusyLoop => self.spinning,
-            // Without a quiet phase, nothing is promised.
-            Checker::Convergence => self.liveness && self.calm != Calm::Off,
+            Checker::Convergence => self.liveness,
             Checker::Survival => self.survival.is_some(),
             Checker::FaultsFired => self.faults,
         }

@@ -1,94 +1,124 @@
-//! What a person says of a run: a [`Scenario`], from a file or from Rust.
+//! The description of a run: a [`Scenario`], from a TOML file or from Rust.
 //!
-//! # The format
+//! # Format
 //!
-//! A scenario is a TOML file. Only `name`, `towers` and `time` must be there:
+//! A scenario is a TOML file. `name`, `towers` and `time` are required, all other keys have defaults:
 //!
 //! ```toml
 //! name = "two rings"
-//! towers = 200            # 1 to 4 000 000
-//! time = "2h"             # how long the run lasts: 1 ms to 366 days of virtual time
-//! seed = 1                # every random choice follows from it
+//! towers = 200                  # 1 to 4 000 000
+//! time = "2h"                   # virtual time with messages and faults, 1ms to 366days
+//! seed = 1                      # all random choices follow from the seed
 //!
-//! [contacts]              # whom towers know when they come up
+//! [contacts]                    # the addresses that a tower knows when it starts
 //! shape = "ring"
 //!
-//! [link]                  # what the network does to bytes
-//! latency = { exponential = "40ms" }
+//! [link]                        # what the network does to bytes
+//! latency = { exponential = { mean = "40ms" } }
 //!
-//! [messages]              # what goes round
+//! [messages]                    # what applications enqueue
 //! count = 400
 //!
-//! [tower]                 # every knob of a tower, by its name
-//! send_rate = 20
+//! [tower]                       # the `Config` of all towers
+//! send_rate = 20                # messages a second
+//! timeouts = { idle = "10s" }
 //!
-//! [[fault]]               # what is done, when, for how long
-//! what = "partition"
-//! kind = "halves"
+//! [[fault]]                     # what is done to towers and to the network
+//! kind = "partition"
+//! shape = "halves"
 //! at = "10m"
 //! lasts = "5m"
+//!
+//! [checks]                      # what must hold
+//! settle_within = "6h"
 //! ```
 //!
-//! Durations are written like `"90s"`, `"1h 30m"`, `"250us"`. A group of towers is written like [`Towers`] says. The sections are
-//! [`Contacts`], [`Link`], [`Path`], [`Messages`], [`Knobs`], [`Fault`], [`Churn`] and [`Checks`]; each says what its keys mean, from where to where
-//! their values may go, and what holds without them. The [bundled scenarios](Scenario::bundled) show each of them.
+//! | section | fields | what it describes |
+//! |---|---|---|
+//! | | [`Scenario`] | name, size, time, seed, keys, addresses |
+//! | `[contacts]` | [`Contacts`] | the addresses that a tower knows when it starts |
+//! | `[messages]` | [`Messages`] | the messages that applications enqueue |
+//! | `[link]`, `[[path]]` | [`Link`], [`Path`] | latency, bandwidth and random faults of links |
+//! | `[tower]` | [`clacks_proto::Config`] | the configuration of all towers |
+//! | `[[role]]` | [`Role`] | towers that depart from the protocol |
+//! | `[[fault]]` | [`Fault`] | crashes, partitions and other events at given times |
+//! | `[churn]` | [`Churn`] | towers that leave and return at random |
+//! | `[checks]` | [`Checks`] | the checkers, and the time to settle |
+//!
+//! A duration is text with units: `"90s"`, `"1h 30m"`, `"250us"`. A random duration is a
+//! [`Distribution`](crate::Distribution), and a group of towers is a [`Towers`].
+//!
+//! # The end of a run
+//!
+//! All faults happen within `time`. Then random faults stop, and the run goes on until the network
+//! has converged: every running tower knows every other running tower as alive. The run fails if
+//! this takes longer than [`settle_within`](Checks::settle_within). A scenario that can't converge
+//! (a million towers with room for eight peers) switches this check off, and ends at `time`:
+//!
+//! ```toml
+//! name = "many"
+//! towers = 5_000
+//! time = "10m"
+//! contacts = { shape = "regular", verb = "expand" }
+//! tower = { max_peers = 8 }
+//! checks = { liveness = false }
+//! ```
+//!
+//! # Random scenarios
+//!
+//! [`Scenario::swarm`] draws all parts of a scenario from a seed. The
+//! [bundled scenarios](Scenario::bundled) show the format at work.
 
 mod bundled;
-mod calm;
 mod checks;
-mod churn;
-mod contacts;
 mod error;
-mod fault;
-mod knobs;
-mod limits;
+mod faults;
+mod format;
+mod group;
 mod link;
-mod memory;
-mod messages;
 mod planning;
-mod reading;
 mod roles;
-mod steps;
+mod swarm;
+mod tagged;
 mod topology;
-mod towers;
-mod words;
+mod validate;
 
 use std::time::Duration;
 
+use clacks_proto::Config;
 use serde::{Deserialize, Serialize};
 
 pub use bundled::Bundled;
 pub use checks::{Checks, Oracle};
-pub use churn::Churn;
-pub use contacts::{Contacts, Shape, Verb};
 pub use error::ScenarioError;
-pub use fault::{CrashKind, Deed, Fault, Look, OneWay, Parts};
-pub use knobs::{AllowanceKnob, Knobs, OddsKnob, ScreeningKnob, TimeoutsKnob, Verdict, WindowKnob};
-pub use link::{Link, LinkChange, Path};
-pub use messages::{Messages, Repeat};
+pub use faults::{
+    Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
+};
+pub use group::Towers;
+pub use link::{Link, LinkOverrides, Path};
 pub use roles::{BadFrames, Names, Role, RoleKind};
-pub use towers::Towers;
-pub use words::{Calm, Heartbeat, Limit, Rate};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use swarm::{Limits, draw};
+pub use topology::{ContactVerb, Contacts, Shape};
 
 pub use crate::network::AddressLayout;
 
-use crate::text;
-
-/// What is run: how many towers, for how long, in what weather, with which faults, and what must hold.
+/// A description of a run. All random choices follow from its seed.
 ///
-/// From a file with [`load`](Self::load) or [`from_toml`](Self::from_toml), from the bundle with [`named`](Self::named), or from Rust:
+/// [`load`](Self::load) and [`from_toml`](Self::from_toml) read a scenario, [`named`](Self::named)
+/// returns a bundled one, and [`swarm`](Self::swarm) draws one. In Rust:
 ///
 /// ```
-/// use clacks_sim::scenario::{Fault, Parts, Rate, Scenario, Shape};
+/// use clacks_sim::scenario::{Fault, PartitionShape, Scenario, Shape};
 /// use std::time::Duration;
 ///
 /// let minutes = |count: u64| Duration::from_secs(60 * count);
-/// let scenario = Scenario::new("two rings", 200, minutes(60 * 24))
+/// let scenario = Scenario::new("two rings", 200, minutes(120))
 ///     .seed(1)
 ///     .contacts(|contacts| contacts.shape = Shape::Ring)
 ///     .messages(|messages| messages.count = 400)
-///     .tower(|tower| tower.send_rate = Rate::PerSecond(20.0))
-///     .fault(Fault::partition(minutes(10), minutes(5), Parts::Halves));
+///     .tower(|config| config.max_links = 64)
+///     .fault(Fault::partition(minutes(10), minutes(5), PartitionShape::Halves));
 ///
 /// let text = scenario.to_toml();
 /// assert_eq!(Scenario::from_toml(&text)?, scenario);
@@ -98,25 +128,22 @@ use crate::text;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Scenario {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What it shows, in a sentence.
+    /// What the scenario shows, in one sentence.
     #[serde(default)]
     pub about: String,
-    /// The seed of every random choice. Default: 0.
-    #[serde(default, with = "words::seed")]
+    /// The seed of all random choices, 0 to 9 223 372 036 854 775 807. Default: 0.
+    #[serde(default)]
     pub seed: u64,
-    /// How many towers there are, 1 to 4 000 000.
+    /// The number of towers, 1 to 4 000 000.
     pub towers: u32,
-    /// How long the run lasts, 1 ms to 366 days.
-    #[serde(with = "text")]
+    /// The virtual time in which messages are enqueued and faults happen, 1ms to 366days.
+    #[serde(with = "humantime_serde")]
     pub time: Duration,
-    /// How often the state of the network is written down, at least 1 ms. Default: 200 times in the run.
-    #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+    /// The interval of samples for tables and plots, at least 1ms. Default: a 200th of the time.
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub sample: Option<Duration>,
-    /// The most memory that the run may take, in bytes. Default: 16 GiB, or what the machine has available, whichever is less.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_limit: Option<u64>,
     /// Whether towers prove keys to each other, as with TLS. Default: true. Without keys, every
     /// claim of an address is believed.
     #[serde(default = "keys")]
@@ -124,28 +151,28 @@ pub struct Scenario {
     /// Which addresses towers have. Default: consecutive ones.
     #[serde(default)]
     pub addresses: AddressLayout,
-    /// How every tower behaves.
+    /// The configuration of all towers.
     #[serde(default)]
-    pub tower: Knobs,
+    pub tower: Config,
     /// Towers that depart from the protocol.
     #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
-    /// Whom each tower knows when it comes up.
+    /// The addresses that a tower knows when it starts.
     #[serde(default)]
     pub contacts: Contacts,
-    /// What goes round.
+    /// The messages that applications enqueue.
     #[serde(default)]
     pub messages: Messages,
     /// What the network does to bytes.
     #[serde(default)]
     pub link: Link,
-    /// Where it does something else.
+    /// Other conditions on some paths.
     #[serde(default, rename = "path", skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<Path>,
-    /// What is done to the network and to towers.
+    /// What is done to towers and to the network.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
-    /// Towers that come and go by themselves.
+    /// Towers that leave and return at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
     /// What must hold.
@@ -153,8 +180,51 @@ pub struct Scenario {
     pub checks: Checks,
 }
 
+/// Messages that applications enqueue. A fault with `kind = "enqueue"` adds further messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Messages {
+    /// The number of messages, at most 100 000 000 with all repetitions. Default: 0.
+    pub count: u32,
+    /// The size of a body in bytes, from 8 (a body begins with the number of the message) to
+    /// `tower.max_message`. Default: 64.
+    pub size: usize,
+    /// When the first message is enqueued. Default: when the last tower has started.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Duration>,
+    /// The time over which the messages are spread evenly. Default: 0s.
+    #[serde(with = "humantime_serde")]
+    pub over: Duration,
+    /// The towers whose applications enqueue, each about the same number. Default: all.
+    pub towers: Towers,
+    /// Repetitions of the whole section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Repeat>,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            size: 64,
+            at: None,
+            over: Duration::ZERO,
+            towers: Towers::All,
+            repeat: None,
+        }
+    }
+}
+
+impl Messages {
+    /// Returns the number of messages with all repetitions.
+    pub(super) fn total(&self) -> u64 {
+        u64::from(self.count).saturating_mul(Repeat::times(self.repeat).into())
+    }
+}
+
 impl Scenario {
-    /// A scenario in which towers know the first one, and nothing is done to them.
+    /// Returns a scenario without faults, in which all towers know the first one.
     #[must_use]
     pub fn new(name: impl Into<String>, towers: u32, time: Duration) -> Self {
         Self {
@@ -164,11 +234,10 @@ impl Scenario {
             towers,
             time,
             sample: None,
-            memory_limit: None,
             keys: true,
             addresses: AddressLayout::default(),
+            tower: Config::default(),
             roles: Vec::new(),
-            tower: Knobs::default(),
             contacts: Contacts::default(),
             messages: Messages::default(),
             link: Link::default(),
@@ -179,49 +248,49 @@ impl Scenario {
         }
     }
 
-    /// Says what it shows.
+    /// Sets the sentence that describes the scenario.
     #[must_use]
     pub fn about(mut self, about: impl Into<String>) -> Self {
         self.about = about.into();
         self
     }
 
-    /// Takes another seed.
+    /// Sets the seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Changes how every tower behaves.
+    /// Changes the configuration of all towers.
     #[must_use]
-    pub fn tower(mut self, change: impl FnOnce(&mut Knobs)) -> Self {
+    pub fn tower(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.tower);
         self
     }
 
-    /// Changes whom towers know when they come up.
+    /// Changes the contacts of towers.
     #[must_use]
     pub fn contacts(mut self, change: impl FnOnce(&mut Contacts)) -> Self {
         change(&mut self.contacts);
         self
     }
 
-    /// Changes what goes round.
+    /// Changes the messages.
     #[must_use]
     pub fn messages(mut self, change: impl FnOnce(&mut Messages)) -> Self {
         change(&mut self.messages);
         self
     }
 
-    /// Changes what the network does to bytes.
+    /// Changes the conditions of links.
     #[must_use]
     pub fn link(mut self, change: impl FnOnce(&mut Link)) -> Self {
         change(&mut self.link);
         self
     }
 
-    /// Adds an exception to that. The first that fits counts.
+    /// Adds a path with other conditions. The first path that fits counts.
     #[must_use]
     pub fn path(mut self, path: Path) -> Self {
         self.paths.push(path);
@@ -242,19 +311,66 @@ impl Scenario {
         self
     }
 
-    /// Lets towers come and go by themselves.
+    /// Sets the churn.
     #[must_use]
     pub fn churn(mut self, churn: Churn) -> Self {
         self.churn = Some(churn);
         self
     }
 
-    /// Changes what must hold.
+    /// Changes the checks.
     #[must_use]
     pub fn checks(mut self, change: impl FnOnce(&mut Checks)) -> Self {
         change(&mut self.checks);
         self
     }
+
+    /// Changes the time, and keeps the scenario valid if the new time is shorter: samples are taken
+    /// in proportion, and messages and faults after the new end are removed or end with it.
+    pub fn set_time(&mut self, time: Duration) {
+        let old = std::mem::replace(&mut self.time, time);
+        if time >= old {
+            return;
+        }
+        let share = time.as_secs_f64() / old.as_secs_f64();
+        self.sample =
+            self.sample.map(|it| it.mul_f64(share).max(Duration::from_millis(1)).min(time));
+        self.contacts.spread = self.contacts.spread.min(time / 2);
+        self.checks.warm_up = self.checks.warm_up.min(time / 2);
+        let messages = &mut self.messages;
+        messages.at = messages.at.filter(|at| *at < time);
+        let start = messages.at.unwrap_or(self.contacts.spread).max(self.contacts.spread);
+        messages.at = messages.at.map(|_| start);
+        messages.over = messages.over.min(time.saturating_sub(start));
+        messages.repeat = shortened(messages.repeat, start, messages.over, time);
+        self.faults.retain_mut(|fault| {
+            if fault.at >= time {
+                return false;
+            }
+            fault.lasts = fault.lasts.map(|lasts| lasts.min(time - fault.at));
+            let lasts = fault.lasts.unwrap_or_default();
+            fault.repeat = shortened(fault.repeat, fault.at, lasts, time);
+            fault.end() <= time
+        });
+        self.churn = self.churn.take().filter(|churn| churn.from < time);
+        if let Some(churn) = &mut self.churn {
+            churn.until = churn.until.min(time);
+        }
+    }
+}
+
+/// Removes the repetitions that end after a time.
+fn shortened(
+    repeat: Option<Repeat>,
+    at: Duration,
+    lasts: Duration,
+    time: Duration,
+) -> Option<Repeat> {
+    repeat.map(|mut repeat| {
+        let fit = time.saturating_sub(at + lasts).as_nanos() / repeat.every.as_nanos().max(1);
+        repeat.times = repeat.times.min(u32::try_from(fit).unwrap_or(u32::MAX).saturating_add(1));
+        repeat
+    })
 }
 
 fn keys() -> bool {

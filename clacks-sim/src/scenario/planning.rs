@@ -1,49 +1,43 @@
-//! From a scenario to a plan: everything is checked first, then worked out.
+//! The [`Plan`] of a scenario: groups are drawn, and each fault becomes steps in the order of time.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::Instant;
+use siphasher::sip::SipHasher13;
 
 use super::error::ScenarioError;
-use super::fault::Deed;
+use super::group::members;
 use super::link::load;
-use super::steps::{self, Drawer};
-use super::{Churn, Path, Scenario};
-use crate::plan::{self, Plan, WithContacts};
-use crate::rng::Randomness;
+use super::{
+    Churn, Direction, Fault, FaultKind, LinkOverrides, PartitionEffect, PartitionShape, Path,
+    Repeat, Scenario, Towers,
+};
+use crate::observation::TowerId;
+use crate::plan::{self, Group, Partition, Plan, Step, WithContacts};
+use crate::rng::{Purpose, RngStreams};
 
-/// How often the state of the network is written down when the scenario does not say.
+/// The default number of samples in the time of a scenario.
 const SAMPLES: u32 = 200;
 
 impl Scenario {
-    /// Works out which tower does what and when. Files that it names are looked for in the folder `base`.
+    /// Returns the plan of the run. Paths of files are relative to the folder `base`.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, in one sentence. Nothing has begun to run.
-    #[allow(dead_code, reason = "the runner calls it")]
+    /// Returns the first value that is not allowed, or the first file that can't be read.
     pub(crate) fn plan(&self, base: &FilePath) -> Result<Plan, ScenarioError> {
-        self.plan_within(base, self.memory_limit())
-    }
-
-    /// The same with so many bytes of memory.
-    pub(super) fn plan_within(
-        &self,
-        base: &FilePath,
-        memory_limit: u64,
-    ) -> Result<Plan, ScenarioError> {
         self.check()?;
         let loaded = self.with_files(base)?;
-        // Again, with what was in the files.
+        // The files may contain values that are not allowed.
         loaded.check()?;
-        loaded.check_memory(memory_limit)?;
-        let calm_from = loaded.calm_from()?;
-        loaded.work_out(base, calm_from)
+        loaded.planned(base)
     }
 
-    /// The same with the files read that its distributions name.
+    /// Returns the scenario with the samples of all distributions.
     fn with_files(&self, base: &FilePath) -> Result<Self, ScenarioError> {
         let mut loaded = self.clone();
         loaded.link.load("link", base)?;
@@ -51,7 +45,7 @@ impl Scenario {
             path.link.load(&format!("path.{number}.link"), base)?;
         }
         for (number, fault) in loaded.faults.iter_mut().enumerate() {
-            if let Deed::LinkConditions { link } = &mut fault.what {
+            if let FaultKind::Conditions { link } = &mut fault.kind {
                 link.load(&format!("fault.{number}.link"), base)?;
             }
         }
@@ -62,16 +56,16 @@ impl Scenario {
         Ok(loaded)
     }
 
-    fn work_out(&self, base: &FilePath, calm_from: Duration) -> Result<Plan, ScenarioError> {
-        let randomness = Randomness::new(self.seed);
-        let mut drawer = Drawer::new(randomness, self.towers);
+    fn planned(&self, base: &FilePath) -> Result<Plan, ScenarioError> {
+        let streams = RngStreams::new(self.seed);
+        let mut groups = Groups::new(streams, self.towers);
         let plan_path = |path: &Path| {
-            let link = self.link.changed(&path.link);
+            let link = self.link.with(&path.link);
             plan::Path {
-                from: drawer.group("path from", &path.from),
-                to: drawer.group("path to", &path.to),
-                conditions: link.conditions().into(),
-                calm: link.without_mishaps().conditions().into(),
+                from: groups.draw("path from", &path.from),
+                to: groups.draw("path to", &path.to),
+                calm: link.without_random_faults().into(),
+                conditions: link.into(),
             }
         };
         let (roles, addresses) = self.plan_roles()?;
@@ -81,28 +75,36 @@ impl Scenario {
             addresses,
             roles,
             towers: self.towers,
-            config: Arc::new(self.tower.config()),
-            time: self.time,
-            calm_from: Instant::ORIGIN + calm_from,
-            conditions: self.link.conditions(),
+            config: Arc::new(self.tower.clone()),
+            time: self.longest_time(),
+            faults_end: Instant::ORIGIN + self.time,
+            conditions: self.link.clone(),
             paths: self.paths.iter().map(plan_path).collect(),
             message_size: self.messages.size,
-            contacts: self.contacts.plan(self.towers, &randomness, base)?,
-            steps: steps::plan(self, &mut drawer, calm_from),
-            churn: self.churn.as_ref().map(|churn| plan_churn(churn, &mut drawer)),
+            contacts: self.contacts.plan(self.towers, &streams, base)?,
+            steps: steps(self, &mut groups),
+            churn: self.churn.as_ref().map(|churn| plan_churn(churn, &mut groups)),
             sample_every: self.sample_every(),
         })
     }
 
-    /// How often the state of the network is written down.
+    /// Returns the longest virtual time of the run: the scenario's time and the time to settle.
+    #[must_use]
+    pub fn longest_time(&self) -> Duration {
+        let settling =
+            if self.checks.liveness { self.checks.settle_within } else { Duration::ZERO };
+        self.time.saturating_add(settling)
+    }
+
+    /// Returns the interval of samples.
     pub(super) fn sample_every(&self) -> Duration {
         self.sample.unwrap_or(self.time / SAMPLES).max(Duration::from_millis(1))
     }
 }
 
-fn plan_churn(churn: &Churn, drawer: &mut Drawer) -> plan::Churn {
+fn plan_churn(churn: &Churn, groups: &mut Groups) -> plan::Churn {
     plan::Churn {
-        towers: drawer.group("churn", &churn.towers),
+        towers: groups.draw("churn", &churn.towers),
         from: Instant::ORIGIN + churn.from,
         until: Instant::ORIGIN + churn.until,
         session: churn.session.clone(),
@@ -110,4 +112,329 @@ fn plan_churn(churn: &Churn, drawer: &mut Drawer) -> plan::Churn {
         graceful: churn.graceful,
         contacts: if churn.contacts { WithContacts::Told } else { WithContacts::Untold },
     }
+}
+
+/// Returns all steps of a scenario.
+fn steps(scenario: &Scenario, groups: &mut Groups) -> Vec<(Instant, Step)> {
+    let mut steps = Steps { towers: scenario.towers, all: Vec::new(), partitions: 0 };
+    steps.start(scenario);
+    steps.enqueue(scenario, groups);
+    for fault in &scenario.faults {
+        let mut draw = groups.of_fault(fault);
+        for (repetition, start) in Repeat::starts(fault.repeat) {
+            steps.fault(fault, fault.at.saturating_add(start), |towers| draw(repetition, towers));
+        }
+    }
+    steps.conditions(scenario);
+    // The sort is stable. At the same moment, towers start before faults, and faults happen in the
+    // order of the scenario.
+    steps.all.sort_by_key(|(at, _)| *at);
+    join_pauses(&mut steps.all);
+    steps.all
+}
+
+/// Joins overlapping pauses of a tower. A short pause must not resume a tower within a long one.
+fn join_pauses(steps: &mut Vec<(Instant, Step)>) {
+    let mut depths: BTreeMap<TowerId, u32> = BTreeMap::new();
+    steps.retain(|(_, step)| match step {
+        Step::Pause { tower } => {
+            let depth = depths.entry(*tower).or_default();
+            *depth += 1;
+            *depth == 1
+        }
+        Step::Resume { tower } => {
+            let depth = depths.entry(*tower).or_default();
+            *depth = depth.saturating_sub(1);
+            *depth == 0
+        }
+        _ => true,
+    });
+}
+
+/// Draws groups of towers. Each group has its own stream, which depends only on what it is for.
+struct Groups {
+    streams: RngStreams,
+    towers: u32,
+    /// How often each subject was drawn. Two equal faults hit different towers.
+    drawn: BTreeMap<u64, u64>,
+}
+
+impl Groups {
+    fn new(streams: RngStreams, towers: u32) -> Self {
+        Self { streams, towers, drawn: BTreeMap::new() }
+    }
+
+    fn draw(&mut self, purpose: &str, towers: &Towers) -> Group {
+        let subject = self.subject(&format!("{purpose} {towers:?}"));
+        towers.group(self.towers, &mut self.streams.stream(Purpose::Partition, subject))
+    }
+
+    /// Returns a function that draws the groups of each repetition of a fault.
+    fn of_fault(&mut self, fault: &Fault) -> impl FnMut(u32, &Towers) -> Group + use<> {
+        let (streams, count) = (self.streams, self.towers);
+        let shape = match &fault.kind {
+            FaultKind::Partition { shape, .. } => format!("{shape:?}"),
+            _ => String::new(),
+        };
+        let (name, groups) = (fault.kind.name(), fault.kind.groups());
+        let subject = self.subject(&format!("{name} {:?} {shape} {groups:?}", fault.at));
+        let mut last = (0, 0);
+        move |repetition, towers| {
+            // The second group of a repetition has another stream.
+            last = if last.0 == repetition { (repetition, last.1 + 1) } else { (repetition, 1) };
+            let subject = hash(&format!("{subject} {last:?}"));
+            towers.group(count, &mut streams.stream(Purpose::Partition, subject))
+        }
+    }
+
+    fn subject(&mut self, text: &str) -> u64 {
+        let count = self.drawn.entry(hash(text)).or_insert(0);
+        *count += 1;
+        hash(&format!("{text} {count}"))
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+struct Steps {
+    towers: u32,
+    all: Vec<(Instant, Step)>,
+    partitions: u32,
+}
+
+impl Steps {
+    fn push(&mut self, at: Duration, step: Step) {
+        self.all.push((Instant::ORIGIN + at, step));
+    }
+
+    fn each(&mut self, at: Duration, group: &Group, step: impl Fn(TowerId) -> Step) {
+        for tower in members(group, self.towers) {
+            self.push(at, step(TowerId(tower)));
+        }
+    }
+
+    /// Towers start one after the other.
+    fn start(&mut self, scenario: &Scenario) {
+        for tower in 0..self.towers {
+            let at = part_of(scenario.contacts.spread, tower, self.towers);
+            let contacts = WithContacts::Told;
+            self.push(at, Step::Start { tower: TowerId(tower), contacts });
+        }
+    }
+
+    /// Messages are spread evenly over the towers and over the time.
+    fn enqueue(&mut self, scenario: &Scenario, groups: &mut Groups) {
+        let messages = &scenario.messages;
+        let group = groups.draw("messages", &messages.towers);
+        let towers: Vec<u32> = members(&group, self.towers).collect();
+        let count = messages.count;
+        let Ok(holders) = u32::try_from(towers.len()) else { return };
+        if holders == 0 || count == 0 {
+            return;
+        }
+        for (_, start) in Repeat::starts(messages.repeat) {
+            let at = messages.at.unwrap_or(scenario.contacts.spread);
+            let begin = at.saturating_add(start);
+            if messages.over.is_zero() {
+                for (place, tower) in (0..holders).zip(&towers) {
+                    let share = dealt(count, place, holders);
+                    if share > 0 {
+                        let step = Step::Enqueue { tower: TowerId(*tower), count: share };
+                        self.push(begin, step);
+                    }
+                }
+                continue;
+            }
+            for message in 0..count {
+                let place = if count < holders {
+                    u64::from(message) * u64::from(holders) / u64::from(count)
+                } else {
+                    u64::from(message % holders)
+                };
+                let tower = usize::try_from(place).ok().and_then(|place| towers.get(place));
+                let at = begin.saturating_add(part_of(messages.over, message, count));
+                if let Some(tower) = tower {
+                    self.push(at, Step::Enqueue { tower: TowerId(*tower), count: 1 });
+                }
+            }
+        }
+    }
+
+    /// One repetition of a fault. [`conditions`](Self::conditions) plans the conditions of links.
+    fn fault(&mut self, fault: &Fault, at: Duration, mut draw: impl FnMut(&Towers) -> Group) {
+        let end = fault.lasts.map(|lasts| at.saturating_add(lasts));
+        match &fault.kind {
+            FaultKind::Partition { shape, direction, effect } => {
+                let end = end.unwrap_or(at);
+                for inside in self.insides(shape, draw) {
+                    self.part(at, end, inside, *direction, *effect);
+                }
+            }
+            FaultKind::Crash { towers, mode, contacts } => {
+                let (group, how) = (draw(towers), *mode);
+                self.each(at, &group, |tower| Step::Crash { tower, how });
+                self.restart(end, &group, *contacts);
+            }
+            FaultKind::Leave { towers, contacts } => {
+                let group = draw(towers);
+                self.each(at, &group, |tower| Step::Leave { tower });
+                self.restart(end, &group, *contacts);
+            }
+            FaultKind::Pause { towers } => {
+                let group = draw(towers);
+                self.each(at, &group, |tower| Step::Pause { tower });
+                self.each(end.unwrap_or(at), &group, |tower| Step::Resume { tower });
+            }
+            FaultKind::Clock { towers, forward, back, drift_ppm } => {
+                let (group, drift_ppm) = (draw(towers), *drift_ppm);
+                let step = nanos(*forward).saturating_sub(nanos(*back));
+                self.each(at, &group, |tower| Step::Clock { tower, step, drift_ppm });
+                if let Some(end) = end.filter(|_| drift_ppm != 0) {
+                    self.each(end, &group, |tower| Step::Clock { tower, step: 0, drift_ppm: 0 });
+                }
+            }
+            FaultKind::Conditions { .. } => {}
+            FaultKind::Cut { towers } => {
+                let group = draw(towers);
+                self.each(at, &group, |tower| Step::Cut { tower });
+            }
+            FaultKind::Enqueue { towers, count } => {
+                let (group, count) = (draw(towers), *count);
+                self.each(at, &group, |tower| Step::Enqueue { tower, count });
+            }
+            FaultKind::Expand { towers, peers } => {
+                let groups = (draw(towers), draw(peers));
+                self.pairs(at, groups, |tower, peer| Step::Expand { tower, peer });
+            }
+            FaultKind::Announce { towers, peers } => {
+                let groups = (draw(towers), draw(peers));
+                self.pairs(at, groups, |tower, peer| Step::Announce { tower, peer });
+            }
+            FaultKind::Ignore { towers, peers } => {
+                let groups = (draw(towers), draw(peers));
+                self.pairs(at, groups, |tower, peer| Step::Ignore { tower, peer });
+            }
+            FaultKind::Unignore { towers, peers } => {
+                let groups = (draw(towers), draw(peers));
+                self.pairs(at, groups, |tower, peer| Step::Unignore { tower, peer });
+            }
+        }
+    }
+
+    fn restart(&mut self, end: Option<Duration>, group: &Group, told: bool) {
+        let contacts = if told { WithContacts::Told } else { WithContacts::Untold };
+        if let Some(end) = end {
+            self.each(end, group, |tower| Step::Start { tower, contacts });
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "the groups are drawn for this call")]
+    fn pairs(
+        &mut self,
+        at: Duration,
+        groups: (Group, Group),
+        step: impl Fn(TowerId, TowerId) -> Step,
+    ) {
+        for tower in members(&groups.0, self.towers) {
+            for peer in members(&groups.1, self.towers).filter(|peer| *peer != tower) {
+                self.push(at, step(TowerId(tower), TowerId(peer)));
+            }
+        }
+    }
+
+    fn insides(
+        &self,
+        shape: &PartitionShape,
+        mut draw: impl FnMut(&Towers) -> Group,
+    ) -> Vec<Group> {
+        match shape {
+            PartitionShape::Halves => vec![Group::Range(0, self.towers / 2)],
+            PartitionShape::Random(share) => vec![draw(&Towers::Share(*share))],
+            PartitionShape::Group(towers) => vec![draw(towers)],
+            PartitionShape::Isolate(towers) => {
+                let group = draw(towers);
+                members(&group, self.towers).map(|one| Group::Range(one, one + 1)).collect()
+            }
+        }
+    }
+
+    fn part(
+        &mut self,
+        at: Duration,
+        end: Duration,
+        inside: Group,
+        direction: Direction,
+        how: PartitionEffect,
+    ) {
+        let id = self.partitions;
+        self.partitions += 1;
+        self.push(at, Step::Part { id, partition: Partition { inside, direction, how } });
+        self.push(end, Step::Heal { id });
+    }
+
+    /// Overlapping conditions add up. If two change the same field, the later fault counts. Random
+    /// faults stop at the end of the scenario's time, if the network must settle then.
+    fn conditions(&mut self, scenario: &Scenario) {
+        let link = &scenario.link;
+        let mut spans = Vec::new();
+        for fault in &scenario.faults {
+            let (FaultKind::Conditions { link }, Some(lasts)) = (&fault.kind, fault.lasts) else {
+                continue;
+            };
+            for (_, start) in Repeat::starts(fault.repeat) {
+                let at = fault.at.saturating_add(start);
+                spans.push(Span { at, end: at.saturating_add(lasts), link });
+            }
+        }
+        let mut times: Vec<_> = spans.iter().flat_map(|span| [span.at, span.end]).collect();
+        times.sort_unstable();
+        times.dedup();
+        let must_settle = scenario.checks.liveness && link.has_random_faults();
+        times.retain(|time| !must_settle || *time < scenario.time);
+        // Only a few spans are active at a time, so the changes take about linear time.
+        let mut coming: Vec<usize> = (0..spans.len()).collect();
+        coming.sort_by_key(|index| spans[*index].at);
+        let mut coming = coming.into_iter().peekable();
+        let mut active = BTreeSet::new();
+        for time in times {
+            while let Some(index) = coming.next_if(|index| spans[*index].at <= time) {
+                active.insert(index);
+            }
+            active.retain(|index| time < spans[*index].end);
+            let now = active.iter().fold(link.clone(), |now, index| now.with(spans[*index].link));
+            let conditions = (now != *link).then(|| Box::new(now));
+            self.push(time, Step::LinkConditions { conditions });
+        }
+        if must_settle {
+            let conditions = Some(Box::new(link.without_random_faults()));
+            self.push(scenario.time, Step::LinkConditions { conditions });
+        }
+    }
+}
+
+/// The time of changed conditions.
+struct Span<'a> {
+    at: Duration,
+    end: Duration,
+    link: &'a LinkOverrides,
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Returns the beginning of one of `count` equal parts of a time.
+fn part_of(time: Duration, place: u32, count: u32) -> Duration {
+    let nanos = time.as_nanos().saturating_mul(place.into()) / u128::from(count.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// Returns the share of one holder if `count` things are dealt out evenly.
+fn dealt(count: u32, place: u32, holders: u32) -> u32 {
+    let before = |place: u32| u64::from(count) * u64::from(place) / u64::from(holders.max(1));
+    u32::try_from(before(place + 1) - before(place)).unwrap_or(0)
 }

@@ -1,23 +1,94 @@
-//! Who knows whom at the start, worked out.
+//! `[contacts]`: the addresses that each tower knows when it starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::contacts::{Contacts, Shape, Verb};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
 use super::error::ScenarioError;
 use crate::observation::TowerId;
 use crate::plan;
-use crate::rng::{Draws, Purpose, Randomness};
+use crate::rng::{Purpose, RngStream, RngStreams};
 
-/// How often drawn neighbours are mended before a regular graph is made in a way that can't fail (guess: a few times suffice unless
-/// nearly everybody is a neighbour of everybody).
-const MENDINGS: usize = 64;
+/// The number of attempts to repair a random cycle before the graph is built in a way that can't
+/// fail (guess: a few suffice unless nearly all towers are neighbours).
+const MAX_REPAIRS: usize = 64;
+
+/// The addresses that a tower is told when it starts for the first time, and again after faults
+/// with `contacts = true`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Contacts {
+    /// The graph of contacts. Default: `well-known`.
+    pub shape: Shape,
+    /// With `shape = "regular"`: the number of contacts of each tower, 2 to 256 and less than the
+    /// number of towers. Default: 8.
+    pub degree: u32,
+    /// With `shape = "well-known"`: the number of well-known towers. Default: 1.
+    pub known: u32,
+    /// With `shape = "file"`: the path of a CSV file with the columns `from` and `to`, relative to
+    /// the folder of the scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// What a tower does with its contacts. Default: `announce`.
+    pub verb: ContactVerb,
+    /// The time over which the towers start, in the order of their numbers. Default: 0s.
+    #[serde(with = "humantime_serde")]
+    pub spread: Duration,
+}
+
+/// A graph of contacts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Shape {
+    /// All towers know the first ones.
+    #[default]
+    WellKnown,
+    /// Each tower knows the next one.
+    Ring,
+    /// A random connected graph in which all towers have the same number of neighbours.
+    Regular,
+    /// All towers know each other; at most 10 000 towers.
+    Full,
+    /// The graph of a file.
+    File,
+    /// No tower knows another.
+    None,
+}
+
+/// What a tower does with a contact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContactVerb {
+    /// The tower dials the contact at once and announces itself.
+    #[default]
+    Announce,
+    /// The tower adds the contact to its peers, as new.
+    Expand,
+}
+
+impl Default for Contacts {
+    fn default() -> Self {
+        Self {
+            shape: Shape::default(),
+            degree: 8,
+            known: 1,
+            file: None,
+            verb: ContactVerb::default(),
+            spread: Duration::ZERO,
+        }
+    }
+}
 
 impl Contacts {
-    /// The contacts of every tower.
+    /// Returns the contacts of every tower.
     pub(super) fn plan(
         &self,
         towers: u32,
-        randomness: &Randomness,
+        streams: &RngStreams,
         base: &Path,
     ) -> Result<plan::Contacts, ScenarioError> {
         let others = |tower: u32, count: u32| (0..count).filter(move |other| *other != tower);
@@ -30,17 +101,13 @@ impl Contacts {
                 (next != tower).then_some(next)
             }),
             Shape::Regular => {
-                let mut draws = randomness.draws(Purpose::Topology, 0);
-                let graph = regular(towers, self.degree, &mut draws);
+                let mut rng = streams.stream(Purpose::Topology, 0);
+                let graph = regular(towers, self.degree, &mut rng);
                 each(towers, |tower| graph.neighbours(tower).iter().copied())
             }
             Shape::File => self.read_file(towers, base)?,
         };
-        let verb = match self.verb {
-            Verb::Announce => plan::ContactVerb::Announce,
-            Verb::Expand => plan::ContactVerb::Expand,
-        };
-        Ok(plan::Contacts { first, all, verb })
+        Ok(plan::Contacts { first, all, verb: self.verb })
     }
 
     fn read_file(&self, towers: u32, base: &Path) -> Result<Lists, ScenarioError> {
@@ -62,7 +129,7 @@ impl Contacts {
     }
 }
 
-/// Where the contacts of each tower begin, and the contacts of all.
+/// The index of each tower's first contact, and the contacts of all towers.
 type Lists = (Vec<u32>, Vec<TowerId>);
 
 fn each<I: IntoIterator<Item = u32>>(towers: u32, mut of: impl FnMut(u32) -> I) -> Lists {
@@ -76,13 +143,13 @@ fn each<I: IntoIterator<Item = u32>>(towers: u32, mut of: impl FnMut(u32) -> I) 
     (first, all)
 }
 
-/// A place among contacts: there are fewer than 2^32 of them, as limits and files have it.
+/// The limits of shapes and files keep the number of contacts below 2^32.
 fn index(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
-/// The pairs of a CSV file in ascending order, each once: two columns of numbers; a heading `from,to`, empty lines and lines that begin
-/// with `#` are passed over.
+/// Returns the pairs of a CSV file in ascending order, each once. The file has two columns of numbers.
+/// A header `from,to`, empty lines, and lines that begin with `#` are skipped.
 fn parse(text: &str, towers: u32) -> Result<Vec<(u32, u32)>, (usize, String)> {
     let mut pairs = Vec::new();
     for (line, row) in text.lines().enumerate() {
@@ -111,12 +178,12 @@ fn parse(text: &str, towers: u32) -> Result<Vec<(u32, u32)>, (usize, String)> {
     Ok(pairs)
 }
 
-/// A graph in which every tower has the same number of neighbours.
+/// A graph in which all towers have the same number of neighbours.
 struct Graph {
     degree: usize,
-    /// The neighbours of all towers, `degree` places each.
+    /// The neighbours of all towers, `degree` entries for each.
     all: Vec<u32>,
-    /// How many of its places each tower has filled.
+    /// The number of neighbours that each tower has so far.
     filled: Vec<u32>,
 }
 
@@ -144,21 +211,22 @@ impl Graph {
     }
 }
 
-/// A random regular graph that hangs together: drawn cycles through all towers on top of each other, and drawn pairs when the degree is odd.
-/// (Uniform over such stacks; for large networks that is as good as uniform over regular graphs.)
-fn regular(towers: u32, degree: u32, draws: &mut Draws) -> Graph {
+/// Returns a random connected regular graph: the union of random cycles through all towers, and of
+/// random pairs if the degree is odd. (For large networks this is as good as a uniform draw among
+/// all regular graphs.)
+fn regular(towers: u32, degree: u32, rng: &mut RngStream) -> Graph {
     let mut graph = Graph::new(towers, degree);
     for _ in 0..degree / 2 {
-        let Some(cycle) = drawn(towers, 1, &graph, draws) else {
-            return circulant(towers, degree, draws);
+        let Some(cycle) = drawn(towers, 1, &graph, rng) else {
+            return circulant(towers, degree, rng);
         };
         for at in 0..cycle.len() {
             graph.join(cycle[at], cycle[following(at, cycle.len())]);
         }
     }
     if degree % 2 == 1 {
-        let Some(pairs) = drawn(towers, 2, &graph, draws) else {
-            return circulant(towers, degree, draws);
+        let Some(pairs) = drawn(towers, 2, &graph, rng) else {
+            return circulant(towers, degree, rng);
         };
         for pair in pairs.chunks_exact(2) {
             graph.join(pair[0], pair[1]);
@@ -167,19 +235,19 @@ fn regular(towers: u32, degree: u32, draws: &mut Draws) -> Graph {
     graph
 }
 
-/// A random order of the towers in which nobody is followed by someone whom it is joined with already, looking at each `step`th; `None` if
-/// that does not come about.
-fn drawn(towers: u32, step: usize, graph: &Graph, draws: &mut Draws) -> Option<Vec<u32>> {
+/// Returns a random order of the towers in which no tower is followed by a neighbour. Only every
+/// `step`th tower is checked. Returns `None` if the repairs of an order do not suffice.
+fn drawn(towers: u32, step: usize, graph: &Graph, rng: &mut RngStream) -> Option<Vec<u32>> {
     let mut order: Vec<u32> = (0..towers).collect();
-    draws.shuffle(&mut order);
+    order.shuffle(rng);
     let count = order.len();
-    for _ in 0..MENDINGS {
+    for _ in 0..MAX_REPAIRS {
         let mut is_right = true;
         for at in (0..count).step_by(step) {
             let next = following(at, count);
             if graph.are_joined(order[at], order[next]) {
                 is_right = false;
-                let other = usize::try_from(draws.below(u64::from(towers))).unwrap_or(0);
+                let other = usize::try_from(rng.below(u64::from(towers))).unwrap_or(0);
                 order.swap(next, other);
             }
         }
@@ -194,10 +262,11 @@ fn following(at: usize, count: usize) -> usize {
     if at + 1 < count { at + 1 } else { 0 }
 }
 
-/// In a drawn order round a circle, everybody is joined with the nearest on both sides, and with the opposite one when the degree is odd.
-fn circulant(towers: u32, degree: u32, draws: &mut Draws) -> Graph {
+/// Returns the graph of a random circle: each tower is joined with the nearest ones on both sides,
+/// and with the opposite one if the degree is odd.
+fn circulant(towers: u32, degree: u32, rng: &mut RngStream) -> Graph {
     let mut order: Vec<u32> = (0..towers).collect();
-    draws.shuffle(&mut order);
+    order.shuffle(rng);
     let mut graph = Graph::new(towers, degree);
     let count = order.len();
     for far in 1..=degree as usize / 2 {
@@ -219,7 +288,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn planned(contacts: &Contacts, towers: u32) -> plan::Contacts {
-        contacts.plan(towers, &Randomness::new(5), Path::new(".")).unwrap()
+        contacts.plan(towers, &RngStreams::new(5), Path::new(".")).unwrap()
     }
 
     fn shaped(shape: Shape) -> Contacts {
@@ -251,12 +320,12 @@ mod tests {
             let degree = degree.min(towers - 1);
             prop_assume!(degree % 2 == 0 || towers % 2 == 0);
             let contacts = Contacts { degree, ..shaped(Shape::Regular) };
-            let plan = contacts.plan(towers, &Randomness::new(seed), Path::new(".")).unwrap();
+            let plan = contacts.plan(towers, &RngStreams::new(seed), Path::new(".")).unwrap();
             let lists = lists(&plan, towers);
             for (tower, others) in (0..).zip(&lists) {
                 prop_assert_eq!(others.len(), degree as usize);
                 let different: std::collections::BTreeSet<_> = others.iter().collect();
-                prop_assert_eq!(different.len(), others.len(), "nobody twice");
+                prop_assert_eq!(different.len(), others.len(), "no contact twice");
                 for other in others {
                     prop_assert_ne!(*other, tower);
                     prop_assert!(lists[*other as usize].contains(&tower));
