@@ -277,15 +277,23 @@ pub(crate) struct SimArgs {
     /// `result`
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the run over time as tables into a folder, made if it is not there
+    /// Write the run as CSV files into a folder: over time, figures with definitions, faults,
+    /// checks, and hand-overs of up to 400 towers
     #[arg(long, value_name = "DIR")]
     pub(crate) csv: Option<PathBuf>,
-    /// Write a page for any browser, with plots, and a map of up to 400 towers
+    /// Write one HTML page with tables, plots and a map of up to 400 towers
     #[arg(long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
-    /// Write everything that happens, one line each
+    /// Write each observation as a line of text: about 50 bytes for each of up to millions
+    ///
+    /// After a second the command estimates the size of the whole file. `clacks sim diff` compares
+    /// two traces.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Cut the trace after the last line within this size. The run goes on
+    #[arg(long, value_name = "SIZE", value_parser = value_parser::size, default_value = "1GiB")]
+    #[arg(requires = "trace")]
+    pub(crate) trace_limit: usize,
 }
 
 /// What else `sim` can do.

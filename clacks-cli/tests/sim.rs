@@ -59,7 +59,7 @@ fn a_sweep_says_the_same_on_one_thread_and_on_two() {
         let mut events =
             events(&["sim", "original-1", "--json", "--seeds", "3..9", "--jobs", jobs]);
         let result = events.pop().unwrap();
-        (events, result["hash"].clone(), result["held"].clone())
+        (events, result["hash"].clone(), result["passed"].clone())
     };
     let (runs, hash, held) = sweep("1");
     assert_eq!((runs.len(), held.as_u64()), (7, Some(6)), "what is started, and six runs");
@@ -81,15 +81,15 @@ fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
     let replay = |seed| format!("clacks sim {name} --seed {seed}\n");
     for words in [
         "everybody knows everybody after: measured inf",
-        &format!("to see it again: {}", replay(5)),
-        "0 of 2 held in ",
+        &format!("repeat with: {}", replay(5)),
+        "0 of 2 passed in ",
         &format!("{first}{}", replay(4)),
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     let alone = run(&["sim", name]);
     assert_eq!(alone.status.code(), Some(1));
-    assert!(stdout(&alone).contains("a prediction did not hold"), "{}", stdout(&alone));
+    assert!(stdout(&alone).contains("; 1 prediction, 1 missed\n"), "{}", stdout(&alone));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_scenario_that_is_shown_can_be_run_from_a_file() {
     fs::write(&file, said(&["sim", "original-1", "--show", "--seed", "4"])).unwrap();
     let result = events(&["sim", file.to_str().unwrap(), "--json"]).pop().unwrap();
     assert_eq!(result["seed"], 4);
-    assert_eq!(result["held"], true);
+    assert_eq!(result["passed"], true);
 }
 
 #[test]
@@ -133,21 +133,56 @@ fn traces_tables_and_the_report_are_written() {
 }
 
 #[test]
+fn text_and_json_show_the_same_figures_and_the_checks_that_ran() {
+    let args = ["sim", "original-1", "--seed", "4"];
+    let text = said(&args);
+    let result = events(&[&args[..], &["--json"]].concat()).pop().unwrap();
+    let value = |line: &str| line.rsplit_once("  ").map(|(_, value)| value.replace(' ', ""));
+    let row = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name));
+    for (key, name) in [("hops", "hops "), ("messages", "messages alive"), ("copies", "copies ")] {
+        let row = row(name).unwrap();
+        assert_eq!(value(row), Some(result["figures"][key].to_string()), "{row}");
+    }
+    let checks = result["checks"].as_array().unwrap();
+    assert!(checks.len() > 3);
+    for check in checks {
+        let name = check["check"].as_str().unwrap();
+        assert!(row(name).unwrap().ends_with(" 0"), "{name}: {text}");
+    }
+    let verdict = result["verdict"].as_str().unwrap();
+    assert!(text.contains(&format!("\n{verdict}\n")), "{text}");
+}
+
+#[test]
+fn a_trace_is_cut_at_its_limit_and_the_run_goes_on() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("trace");
+    let name = file.to_str().unwrap();
+    let run = run(&["sim", "original-1", "--json", "--trace", name, "--trace-limit", "10kB"]);
+    assert!(run.status.success() && stderr(&run).contains("cut at 9.77 KiB"), "{}", stderr(&run));
+    let trace = fs::read_to_string(&file).unwrap();
+    assert!(trace.len() > 9_900 && trace.len() <= 10_000 && trace.ends_with('\n'));
+    let result: Value = serde_json::from_str(stdout(&run).lines().last().unwrap()).unwrap();
+    assert_eq!(result["trace"]["bytes"], trace.len());
+    assert_eq!((&result["trace"]["complete"], &result["complete"]), (&false.into(), &true.into()));
+}
+
+#[test]
 fn a_run_that_is_stopped_says_how_far_it_came() {
     let output = run(&[&ENDLESS[..], &["--wall", "1ms"]].concat());
     let so_far = stdout(&output);
     assert!(output.status.success(), "{}{so_far}", stderr(&output));
     for words in [
-        " of 1year ",
-        " %, stopped by --wall",
-        "every rule held so far",
-        "not judged",
+        "of the whole run",
+        "--wall\n",
+        "passed: ",
+        "; stopped before the end, so the checks of the end did not run",
         "trace so far ",
     ] {
         assert!(so_far.contains(words), "{words}: {so_far}");
     }
     let whole = said(&["sim", "original-1"]);
-    assert!(!whole.contains("so far") && !whole.contains("not judged"), "{whole}");
+    assert!(!whole.contains("so far") && !whole.contains("stopped"), "{whole}");
 }
 
 /// A command that runs. Killed when dropped.
@@ -198,7 +233,7 @@ fn the_first_ctrl_c_ends_a_run_with_its_summary() {
     let mut running = Running::start(&ENDLESS);
     running.interrupt();
     let (said, is_content) = running.end();
-    assert!(said.contains("stopped by a signal") && said.contains("trace so far "), "{said}");
+    assert!(said.contains("a signal\n") && said.contains("trace so far "), "{said}");
     assert!(is_content);
 }
 
@@ -227,7 +262,7 @@ fn the_second_ctrl_c_ends_it_at_once() {
     let mut running =
         Running::start(&[&ENDLESS[..], &["--trace", pipe.to_str().unwrap()]].concat());
     assert_eq!(interrupt_until_it_ends(&mut running.child).code(), Some(130));
-    assert!(!running.end().0.contains("held"));
+    assert!(!running.end().0.contains("passed"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use checkers::{Checker, DuplicationCause, Groups, LossCause, Survival, Total
 pub use distribution::{Distribution, DistributionError, LONGEST, Samples, WIDEST_SIGMA};
 pub use node::NewNode;
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
-pub use outcome::{Asked, Measured, Outcome};
+pub use outcome::{Asked, Check, Measured, Outcome};
 pub use rng::{Purpose, RngStream, RngStreams};
 pub use roles::FirstHops;
 pub use scenario::Scenario;

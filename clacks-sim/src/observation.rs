@@ -319,27 +319,60 @@ impl Fault {
         Self::Cut,
     ];
 
-    /// The fault in one or two lower-case words.
+    /// Returns the fault in one to three lower-case words.
     #[must_use]
     pub fn as_str(self) -> &'static str {
+        self.describe().0
+    }
+
+    /// Returns the fault as a name for programs: lower-case words joined by underscores.
+    #[must_use]
+    pub fn key(self) -> String {
+        self.as_str().replace(' ', "_")
+    }
+
+    /// Returns what one occurrence of the fault is, as a sentence.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        self.describe().1
+    }
+
+    /// Returns whether the scenario schedules the fault. Other faults happen by chance or follow from
+    /// scheduled ones, and a lossy network has them all the time.
+    #[must_use]
+    pub fn is_scheduled(self) -> bool {
+        !matches!(
+            self,
+            Self::Parted
+                | Self::Refused
+                | Self::Unanswered
+                | Self::Broken
+                | Self::Corrupted
+                | Self::Silenced
+        )
+    }
+
+    fn describe(self) -> (&'static str, &'static str) {
         match self {
-            Self::Crash => "crash",
-            Self::Restart => "restart",
-            Self::Leave => "leave",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::ClockStep => "clock step",
-            Self::ClockDrift => "clock drift",
-            Self::Partition => "partition",
-            Self::Heal => "heal",
-            Self::LinkConditions => "conditions",
-            Self::Parted => "parted",
-            Self::Refused => "refused",
-            Self::Unanswered => "unanswered",
-            Self::Broken => "broken",
-            Self::Corrupted => "corrupted",
-            Self::Silenced => "silenced",
-            Self::Cut => "cut",
+            Self::Crash => ("crash", "A tower stopped and lost its queue."),
+            Self::Restart => ("restart", "A tower that was down started again."),
+            Self::Leave => ("leave", "A tower began to shut down gracefully."),
+            Self::Pause => ("pause", "The process of a tower was stopped."),
+            Self::Resume => ("resume", "The process of a tower went on."),
+            Self::ClockStep => ("clock step", "The clock of a tower jumped."),
+            Self::ClockDrift => ("clock drift", "The clock of a tower began to drift."),
+            Self::Partition => ("partition", "A partition of the network began."),
+            Self::Heal => ("heal", "A partition of the network ended."),
+            Self::LinkConditions => ("conditions", "The conditions of links changed."),
+            Self::Parted => ("blocked", "A dial or bytes did not pass a partition."),
+            Self::Refused => ("dial refused", "The network refused a dial."),
+            Self::Unanswered => ("dial unanswered", "The network never answered a dial."),
+            Self::Broken => ("connection broken", "A connection broke while it carried bytes."),
+            Self::Corrupted => ("byte altered", "A byte was altered on its way."),
+            Self::Silenced => {
+                ("connection silenced", "A connection lost all bytes from some moment on.")
+            }
+            Self::Cut => ("connection cut", "The scenario cut a connection."),
         }
     }
 }

@@ -8,7 +8,7 @@ use clacks_proto::{Instant, SendRate};
 use crate::checkers::{Groups, Totals, Violation};
 use crate::closed_form::{Average, CalmNetwork, Ticks};
 use crate::distribution::Distribution;
-use crate::metrics::{Column, Flights, Sample, Series};
+use crate::metrics::{MessageTrace, Metric, Sample, Series};
 use crate::network::Snapshot;
 use crate::observation::Fault;
 use crate::plan::Plan;
@@ -37,6 +37,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// The faults that were asked for, and those that happened.
     pub faults: Vec<Asked>,
+    /// The checks that ran.
+    pub checks: Vec<Check>,
     /// The groups of messages that survived, if the scenario has a goal for them.
     pub groups: Option<Groups>,
     /// What did not hold, the first ones of each rule.
@@ -47,10 +49,21 @@ pub struct Outcome {
     pub measures: Vec<Measured>,
     /// The run over time.
     pub series: Series,
-    /// The ways of messages, when they were kept.
-    pub flights: Option<Flights>,
+    /// The paths of messages, if they were recorded.
+    pub message_trace: Option<MessageTrace>,
     /// Why the trace could not be written.
     pub trace_failure: Option<io::Error>,
+}
+
+/// A check that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The name, as in [`Violation`].
+    pub name: &'static str,
+    /// The rule that was checked, as a sentence.
+    pub rule: &'static str,
+    /// Number of violations.
+    pub violations: u64,
 }
 
 /// A fault, how often it was asked for, and how often it happened.
@@ -183,7 +196,7 @@ impl Reading {
 
 /// When everybody knew everybody else for the first time, to the sample.
 pub(crate) fn discovery(series: &Series) -> Vec<Measured> {
-    let all = |sample: &&Sample| sample.value(Column::Discovery).is_some_and(|share| share >= 1.0);
+    let all = |sample: &&Sample| sample.value(Metric::Discovery).is_some_and(|share| share >= 1.0);
     let first = series.samples().iter().find(all).map(|sample| sample.at);
     let after = first.map_or(f64::INFINITY, |at| at.duration_since(Instant::ORIGIN).as_secs_f64());
     vec![Measured {

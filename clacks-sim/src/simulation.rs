@@ -8,12 +8,12 @@ use std::time::Duration;
 use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::checkers::Checkers;
-use crate::metrics::{Flights, Gauges, QueueLengths, Series};
+use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkView, Observer, Snapshot};
 use crate::node::NewNode;
 use crate::observation::{Fault, Observation, TowerId};
-use crate::outcome::{self, Asked, Measured, Outcome, Reading};
-use crate::plan::{Partition, Plan};
+use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
+use crate::plan::{Partition, Plan, Step};
 use crate::scenario::{Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 
@@ -27,8 +27,8 @@ const COUNTED_PAIRS: u32 = 2_000;
 pub struct Options {
     /// Where every observation is written, one a line.
     pub trace: Option<Box<dyn Write + Send>>,
-    /// Whether the ways of messages are kept, for the map of a small network.
-    pub flights: bool,
+    /// Whether the paths of messages are recorded, for the map of a small network.
+    pub message_trace: bool,
     /// Whether the run continues after a violation. If not, the run ends at the first one.
     pub keep_going: bool,
 }
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Options {
         let traced = self.trace.is_some();
         f.debug_struct("Options")
             .field("trace", &traced)
-            .field("flights", &self.flights)
+            .field("message_trace", &self.message_trace)
             .field("keep_going", &self.keep_going)
             .finish()
     }
@@ -155,6 +155,12 @@ impl<M: StateMachine> Simulation<M> {
         let (census, watch) = self.world.last_look();
         let is_complete = self.end == Some(End::TimeUp);
         let verdict = watch.checkers.finish(snapshot.at, &census, is_complete);
+        let checks = verdict.counts.iter().map(|(checker, violations)| Check {
+            name: checker.as_str(),
+            rule: checker.rule(),
+            violations: *violations,
+        });
+        let checks: Vec<_> = checks.collect();
         let measures = self.scenario.checks.oracle.filter(|_| is_complete);
         let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
         let asked = self.plan.asked();
@@ -173,11 +179,12 @@ impl<M: StateMachine> Simulation<M> {
             running: snapshot.running,
             totals: watch.checkers.totals(),
             groups: verdict.groups,
+            violated: checks.iter().map(|check| check.violations).sum(),
+            checks,
             violations: verdict.violations,
-            violated: verdict.counts.iter().map(|(_, count)| count).sum(),
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
-            flights: watch.flights.take(),
+            message_trace: watch.message_trace.take(),
             trace_failure: watch.end_trace().err(),
             scenario: self.scenario,
         }
@@ -193,7 +200,7 @@ struct Observers {
     trace_failure: Option<io::Error>,
     checkers: Checkers,
     series: Series,
-    flights: Option<Flights>,
+    message_trace: Option<MessageTrace>,
     /// When the last fault is over, if the run goes on until the network has converged.
     faults_end: Option<Instant>,
     /// The network has converged after the last fault, so the run is over.
@@ -207,6 +214,23 @@ struct Observers {
 impl Observers {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
         let faults_end = scenario.checks.liveness.then_some(plan.faults_end);
+        let mut series = Series::new(Series::DEFAULT_CAPACITY, faults_end);
+        // The first partition divides the hops before it, too.
+        let first = plan.steps.iter().find_map(|(_, step)| match step {
+            Step::Part { partition, .. } => Some(partition),
+            _ => None,
+        });
+        series.set_partition(&first.map(|first| inside(plan.towers, first)).unwrap_or_default());
+        let mut message_trace = options
+            .message_trace
+            .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
+            .flatten();
+        for (tower, role) in plan.roles.iter() {
+            series.set_role(tower, role.kind.as_str());
+            if let Some(trace) = &mut message_trace {
+                trace.set_role(tower, role.kind.as_str());
+            }
+        }
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
@@ -214,11 +238,8 @@ impl Observers {
             trace: options.trace.map(BufWriter::new),
             trace_failure: None,
             checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
-            series: Series::new(Series::DEFAULT_CAPACITY, faults_end),
-            flights: options
-                .flights
-                .then(|| Flights::new(plan.towers, Flights::DEFAULT_CAPACITY))
-                .flatten(),
+            series,
+            message_trace,
             faults_end,
             has_settled: false,
             readings: Vec::new(),
@@ -243,14 +264,19 @@ impl Observers {
     }
 }
 
+/// Returns for each tower whether it is inside a partition.
+fn inside(towers: u32, partition: &Partition) -> Vec<bool> {
+    (0..towers).map(|tower| partition.inside.has(TowerId(tower))).collect()
+}
+
 impl<M: StateMachine> Observer<M> for Observers {
     fn see(&mut self, observation: &Observation) {
         self.observations += 1;
-        self.hash.see(observation);
+        self.hash.observe(observation);
         self.checkers.observe(observation);
-        self.series.see(observation);
-        if let Some(flights) = &mut self.flights {
-            flights.see(observation);
+        self.series.observe(observation);
+        if let Some(trace) = &mut self.message_trace {
+            trace.observe(observation);
         }
         if let Some(trace) = &mut self.trace
             && self.trace_failure.is_none()
@@ -264,15 +290,17 @@ impl<M: StateMachine> Observer<M> for Observers {
     }
 
     fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
-        if let Some(flights) = &mut self.flights {
-            let inside = (0..self.towers).map(TowerId).filter(|tower| partition.inside.has(*tower));
-            flights.part(at, id, inside.collect());
+        let inside = inside(self.towers, partition);
+        self.series.set_partition(&inside);
+        if let Some(trace) = &mut self.message_trace {
+            let towers = (0..).map(TowerId).zip(inside).filter(|(_, is_inside)| *is_inside);
+            trace.partition(at, id, towers.map(|(tower, _)| tower).collect());
         }
     }
 
     fn healed(&mut self, at: Instant, id: u32) {
-        if let Some(flights) = &mut self.flights {
-            flights.heal(at, id);
+        if let Some(trace) = &mut self.message_trace {
+            trace.heal(at, id);
         }
     }
 
@@ -283,6 +311,16 @@ impl<M: StateMachine> Observer<M> for Observers {
         }
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
+        if let Some(trace) = &mut self.message_trace {
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let figures = |tower: &Tower| {
+                let (queue, peers) = (tower.queue_usage(), tower.status_counts());
+                let [waiting, held] = [queue.waiting, queue.messages].map(count);
+                [waiting, held, peers.new, peers.alive, peers.lost, peers.dead, peers.ignored]
+            };
+            let running = census.running().map(|(tower, machine)| (tower, figures(machine)));
+            trace.sample(snapshot.at, running);
+        }
         if self.keeps_readings && snapshot.at >= self.warm_up {
             let hops = self.checkers.totals().hops;
             self.readings.push(Reading { snapshot: *snapshot, hops });
@@ -295,9 +333,8 @@ impl Observers {
         let totals = self.checkers.totals();
         let mut gauges = Gauges {
             running: snapshot.running,
-            links: snapshot.connections as u64,
+            connections: snapshot.connections as u64,
             messages: totals.alive,
-            copies: totals.copies,
             on_the_wire: snapshot.on_the_wire,
             events: snapshot.events,
             ..Gauges::default()
@@ -305,13 +342,16 @@ impl Observers {
         let mut lengths = Vec::new();
         for (_, machine) in census.running() {
             let peers = machine.status_counts();
-            gauges.peers_new += u64::from(peers.new);
-            gauges.peers_alive += u64::from(peers.alive);
-            gauges.peers_lost += u64::from(peers.lost);
-            gauges.peers_dead += u64::from(peers.dead);
-            gauges.peers_ignored += u64::from(peers.ignored);
-            let waiting = machine.queue_usage().waiting;
+            let by_status = [peers.new, peers.alive, peers.lost, peers.dead, peers.ignored];
+            for (sum, count) in gauges.peers.iter_mut().zip(by_status) {
+                *sum += u64::from(count);
+            }
+            let queue = machine.queue_usage();
+            let waiting = queue.waiting;
+            gauges.copies += queue.messages as u64;
             gauges.waiting += waiting as u64;
+            gauges.in_flight +=
+                queue.messages.saturating_sub(waiting + machine.pending_screenings()) as u64;
             if self.towers <= SORTED_QUEUES {
                 lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
@@ -324,18 +364,14 @@ impl Observers {
             }
         }
         if self.towers > COUNTED_PAIRS || snapshot.running == self.towers {
-            gauges.pairs_alive = gauges.peers_alive;
+            gauges.pairs_alive = gauges.peers[1];
         }
         lengths.sort_unstable();
         let place = |share: usize| lengths.get(lengths.len().saturating_sub(1) * share / 100);
-        gauges.queues = place(0).zip(place(50)).zip(place(99).zip(place(100))).map(
-            |((min, median), (p99, max))| QueueLengths {
-                min: *min,
-                median: *median,
-                p99: *p99,
-                max: *max,
-            },
-        );
+        gauges.queues = place(50)
+            .zip(place(99))
+            .zip(place(100))
+            .map(|((median, p99), max)| QueueLengths { median: *median, p99: *p99, max: *max });
         gauges
     }
 }

@@ -1,4 +1,4 @@
-//! The first difference of two traces.
+//! `clacks sim diff`: compares two traces.
 
 use std::fs::File;
 use std::io::{BufReader, Write};

@@ -1,12 +1,12 @@
 //! `clacks sim`: networks in virtual time.
 
 mod diff;
-mod page;
 mod run;
 mod scenario;
 mod seeds;
 mod summary;
 mod sweep;
+mod trace;
 
 use std::io::Write;
 

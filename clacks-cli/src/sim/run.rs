@@ -1,33 +1,38 @@
-//! One run: its progress, its files, its end.
+//! A single run: progress, files and result.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use clacks_sim::report::SERIES_FILE;
+use clacks_sim::report::Report;
 use clacks_sim::{Options, Scenario, Simulation};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smol::channel::{self, Receiver};
 
-use super::summary::{Ended, Stop};
-use super::{command, page, summary};
+use super::trace::TraceFile;
+use super::{command, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
 use crate::output::json;
+use crate::output::text::WARN;
 use crate::signals;
 
-/// So many events between two looks at the clock and at what people want: some tens of
-/// milliseconds.
+/// Events between two looks at the clock and at signals: some tens of milliseconds.
 pub(super) const STRETCH: u64 = 20_000;
+
+/// The real time after which the size of the trace is estimated.
+const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
     // Files that can't be written are found before the run.
     try_results(args)?;
     let trace = args.trace.as_deref().map(create).transpose()?;
+    let trace = trace.map(|file| TraceFile::new(file, args.trace_limit as u64));
+    let trace_size = trace.as_ref().map(TraceFile::size);
     let options = Options {
         trace: trace.map(|file| Box::new(file) as Box<dyn Write + Send>),
-        flights: args.report.is_some() || args.csv.is_some(),
+        message_trace: args.report.is_some() || args.csv.is_some(),
         keep_going: args.keep_going,
     };
     let mut simulation = Simulation::new(scenario, base, options).map_err(Failure::usage)?;
@@ -40,7 +45,8 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
 
     let began = Instant::now();
     let bar = bar(scenario.time);
-    let stop = loop {
+    let mut not_estimated = trace_size.as_ref();
+    let stopped_by = loop {
         let progress = simulation.advance(STRETCH);
         let wall = began.elapsed();
         bar.set_position(millis(progress.at));
@@ -52,54 +58,63 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         if progress.is_over {
             break None;
         }
+        if let Some(size) = not_estimated.filter(|size| wall >= ESTIMATE_AFTER && !size.is_cut()) {
+            let estimate = size.estimate(progress.at, scenario.time, args.trace_limit as u64);
+            bar.suspend(|| anstream::eprintln!("{WARN}note{WARN:#}: {estimate}"));
+            not_estimated = None;
+        }
         if !stops.is_empty() {
-            break Some(Stop::Signal);
+            break Some("a signal");
         }
         if args.wall.is_some_and(|limit| wall >= limit) {
-            break Some(Stop::Wall);
+            break Some("--wall");
         }
     };
     bar.finish_and_clear();
     let outcome = simulation.finish();
-    let stop = stop.or((!outcome.is_over).then_some(Stop::Violation));
-    let (wall, replay) = (began.elapsed(), command(args, scenario.seed));
-    let ended = Ended { wall, stop, replay: &replay };
+    let stopped_by = stopped_by.or((!outcome.is_over).then_some("a violation"));
+    let replay = command(args, scenario.seed);
+    let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
 
     if let Some(folder) = &args.csv {
-        page::write_tables(&outcome, folder)
-            .map_err(|error| Failure::failed(cant_write(folder, &error)))?;
+        report.write_csv(folder).map_err(|error| Failure::failed(cant_write(folder, &error)))?;
     }
     if let Some(file) = &args.report {
-        fs::write(file, page::html(&outcome, wall, &replay))
+        fs::write(file, report.html())
             .map_err(|error| Failure::failed(cant_write(file, &error)))?;
     }
     if args.json {
-        json::write(&summary::result(&outcome, &ended))?;
+        json::write(&summary::result(&report, trace_size.as_ref()))?;
     } else {
-        summary::tell(&outcome, &ended)?;
+        summary::write(&report, trace_size.as_ref())?;
     }
+    let is_cut = trace_size.is_some_and(|size| size.is_cut());
     if let (Some(file), Some(error)) = (&args.trace, &outcome.trace_failure) {
-        return Err(Failure::failed(cant_write(file, error)));
+        if !is_cut {
+            return Err(Failure::failed(cant_write(file, error)));
+        }
+        let limit = BinaryBytes(args.trace_limit as u64);
+        anstream::eprintln!("{WARN}note{WARN:#}: the trace was cut at {limit} (--trace-limit).");
     }
     if outcome.holds() { Ok(()) } else { Err(Failure::Reported) }
 }
 
-/// Hears of the wish to stop. The second wish ends the process.
+/// Returns a channel that receives the first signal to stop. The second one ends the process.
 pub(super) fn stops() -> Result<Receiver<()>, Failure> {
     let (sender, stops) = channel::bounded(1);
     signals::listen(sender)
-        .map_err(|error| Failure::failed(format_args!("signals can't be heard ({error}).")))?;
+        .map_err(|error| Failure::failed(format_args!("signals can't be received ({error}).")))?;
     Ok(stops)
 }
 
-/// Whether the report and the tables can be written in the end. What is there stays until then.
+/// Checks that the report and the tables can be written. Existing files keep their content.
 fn try_results(args: &SimArgs) -> Result<(), Failure> {
     let open = |path: &Path| {
         OpenOptions::new().write(true).create(true).truncate(false).open(path).map(drop)
     };
     if let Some(folder) = &args.csv {
         fs::create_dir_all(folder)
-            .and_then(|()| open(&folder.join(SERIES_FILE)))
+            .and_then(|()| open(&folder.join(Report::CSV_FILES[0])))
             .map_err(|error| Failure::usage(cant_write(folder, &error)))?;
     }
     match &args.report {
@@ -116,7 +131,7 @@ fn cant_write(path: &Path, error: &io::Error) -> String {
     format!("{} can't be written ({error}).", path.display())
 }
 
-/// Simulated time of all; on a terminal only.
+/// Returns a bar of the simulated time. It is drawn on a terminal only.
 fn bar(time: Duration) -> ProgressBar {
     let style = ProgressStyle::with_template("[{bar:32}] {percent:>3} %  {msg}  {eta} left");
     let bar = ProgressBar::new(millis(time));

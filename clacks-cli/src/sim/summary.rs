@@ -1,55 +1,21 @@
-//! What a run came to: a table for people, an object for programs.
+//! The result of a run, as text and as JSON. [`Report`] provides the figures.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
-use clacks_sim::{DuplicationCause, LossCause, Measured, Outcome, Scenario};
-use serde_json::{Map, Value, json};
+use clacks_sim::report::{Figure, Prediction, Report};
+use clacks_sim::{Outcome, Scenario};
+use serde_json::{Value, json};
 
+use super::trace::TraceSize;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 
-/// How a run ended.
-pub(super) struct Ended<'a> {
-    /// The real time that it took.
-    pub(super) wall: Duration,
-    /// What stopped it, if it did not come to its end.
-    pub(super) stop: Option<Stop>,
-    /// The command that runs it again.
-    pub(super) replay: &'a str,
-}
+/// The width of a line. It fits a terminal of 40 columns.
+const WIDTH: usize = 40;
 
-/// What stops a run before its end.
-#[derive(Clone, Copy)]
-pub(super) enum Stop {
-    /// Ctrl-C and the like.
-    Signal,
-    /// The real time that it may take is over.
-    Wall,
-    /// A checker found a violation.
-    Violation,
-}
-
-impl Stop {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Signal => "signal",
-            Self::Wall => "wall",
-            Self::Violation => "violation",
-        }
-    }
-
-    fn sentence(self) -> &'static str {
-        match self {
-            Self::Signal => "stopped by a signal",
-            Self::Wall => "stopped by --wall",
-            Self::Violation => "stopped by a violation (--keep-going continues)",
-        }
-    }
-}
-
-/// The first line: what is run.
+/// Writes the first line: the scenario that is run.
 pub(super) fn first_line(scenario: &Scenario, seed: impl Display) -> io::Result<()> {
     let mut out = anstream::stdout();
     let (name, towers) = (&scenario.name, counted(scenario.towers.into(), "tower"));
@@ -61,7 +27,7 @@ pub(super) fn first_line(scenario: &Scenario, seed: impl Display) -> io::Result<
     out.flush()
 }
 
-/// The same for programs.
+/// Returns the first JSON object of a run.
 pub(super) fn started(scenario: &Scenario) -> Value {
     json!({
         "event": "started",
@@ -72,7 +38,7 @@ pub(super) fn started(scenario: &Scenario) -> Value {
     })
 }
 
-/// The same of many runs.
+/// Returns the first JSON object of a sweep.
 pub(super) fn sweep_started(scenario: &Scenario, seeds: &Range<u64>) -> Value {
     json!({
         "event": "started",
@@ -84,119 +50,132 @@ pub(super) fn sweep_started(scenario: &Scenario, seeds: &Range<u64>) -> Value {
     })
 }
 
-/// Everything that came out, the seed and the hash last.
-pub(super) fn tell(outcome: &Outcome, ended: &Ended<'_>) -> io::Result<()> {
+/// Returns the last JSON object of a run.
+pub(super) fn result(report: &Report<'_>, trace: Option<&TraceSize>) -> Value {
+    let mut result = json!({ "event": "result" });
+    if let (Value::Object(result), Value::Object(figures)) = (&mut result, report.to_json()) {
+        result.extend(figures);
+        if let Some(trace) = trace {
+            let trace = json!({ "bytes": trace.bytes(), "complete": !trace.is_cut() });
+            result.insert("trace".to_owned(), trace);
+        }
+    }
+    result
+}
+
+/// Writes the result as text. The last line has the seed and the hash.
+pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Result<()> {
     let mut out = anstream::stdout();
-    let (totals, wall) = (&outcome.totals, ended.wall);
-    let simulated = humantime::format_duration(Duration::from_millis(millis(outcome.simulated)));
-    let all = humantime::format_duration(outcome.scenario.time);
-    let share = ended.stop.map(|stop| {
+    let outcome = report.outcome;
+    let seconds = Duration::from_millis(millis(outcome.simulated));
+    row(&mut out, "simulated", humantime::format_duration(seconds), "")?;
+    if let Some(stop) = report.stopped_by {
         let share = outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64();
-        format!("of {all}: {:.1} %, {}", 100.0 * share, stop.sentence())
-    });
-    let mut row = |name: &str, value: &str, note: &str| {
-        let note =
-            if note.is_empty() { String::new() } else { format!("  {QUIET}{note}{QUIET:#}") };
-        writeln!(out, "  {name:<22} {value:>16}{note}")
-    };
-    row("simulated", &simulated.to_string(), &share.unwrap_or_default())?;
-    row("took", &took(wall), "")?;
-    row("events", &grouped(outcome.events), &format!("{} events/s", rate(outcome.events, wall)))?;
-    row("towers running", &grouped(outcome.running.into()), "in the end")?;
-    row("messages enqueued", &grouped(totals.enqueued), &refused(totals.refused))?;
-    row("messages alive", &grouped(totals.alive), "")?;
-    row("copies", &grouped(totals.copies), "")?;
-    row("hops", &grouped(totals.hops), "times that a tower took a message")?;
-    row("coalesced", &grouped(totals.coalesced), "copies that met another copy")?;
-    for cause in LossCause::ALL {
-        let count = totals.lost(cause);
-        if count > 0 {
-            row("messages lost", &grouped(count), &format!("cause: {cause}"))?;
-        }
+        row(&mut out, "of the whole run", format_args!("{:.1} %", 100.0 * share), "")?;
+        row(&mut out, "stopped by", stop, "")?;
     }
-    for cause in DuplicationCause::ALL {
-        let count = totals.duplicated(cause);
-        if count > 0 {
-            row("copies made", &grouped(count), &format!("cause: {cause}"))?;
-        }
+    row(&mut out, "took", took(report.wall), "")?;
+    row(&mut out, "events/s", rate(outcome.events, report.wall), "")?;
+    if let Some(trace) = trace {
+        row(&mut out, "trace, bytes", grouped(trace.bytes()), "")?;
     }
-    if let Some(groups) = outcome.groups {
-        row("groups alive", &grouped(groups.alive), &format!("of {}", grouped(groups.count)))?;
+    for figure in report.figures().iter().filter(|figure| figure.is_headline) {
+        row(&mut out, &figure.name, text(figure), "")?;
     }
-    for asked in &outcome.faults {
-        let note = match asked.asked {
-            Some(Some(count)) => format!("asked for {}", grouped(count)),
-            Some(None) => "asked for by chance".to_owned(),
-            None => "what follows from others".to_owned(),
-        };
-        row(&format!("fault: {}", asked.fault.as_str()), &grouped(asked.happened), &note)?;
-    }
-    if !outcome.measures.is_empty() {
-        let heads = ["", "measured", "predicted", "error", "sigma"];
-        let [name, measured, predicted, error, sigma] = heads;
-        writeln!(out, "\n  {name:<40} {measured:>12} {predicted:>12} {error:>9} {sigma:>9}")?;
-        for measured in &outcome.measures {
-            writeln!(out, "  {}", measure(measured))?;
+    if !outcome.faults.is_empty() {
+        writeln!(out)?;
+        row(&mut out, &format!("{STRONG}faults{STRONG:#}"), "happened", "")?;
+        for fault in &outcome.faults {
+            let scheduled = fault.asked.flatten().map(|count| format!(" of {}", grouped(count)));
+            let happened = grouped(fault.happened) + &scheduled.unwrap_or_default();
+            row(&mut out, fault.fault.as_str(), happened, "")?;
         }
     }
     writeln!(out)?;
-    // A run that was stopped has not been asked yet what must hold in the end, nor how it compares
-    // with a prediction.
-    let so_far = if ended.stop.is_some() { " so far" } else { "" };
-    if outcome.violated == 0 {
-        writeln!(out, "{GOOD}every rule held{so_far}{GOOD:#}")?;
-    } else {
-        let violations = counted(outcome.violated, "violation");
-        writeln!(out, "{BAD}{violations}{so_far}{BAD:#}; the first of each rule:")?;
+    row(&mut out, &format!("{STRONG}checks{STRONG:#}"), "violations", "")?;
+    for check in &outcome.checks {
+        let style = if check.violations == 0 { GOOD } else { BAD };
+        row(&mut out, check.name, grouped(check.violations), style)?;
+    }
+    for prediction in report.predictions() {
+        writeln!(out)?;
+        write_prediction(&mut out, &prediction)?;
+    }
+    if !outcome.violations.is_empty() {
+        writeln!(out, "\n  {STRONG}first violations of each check{STRONG:#}")?;
         for violation in &outcome.violations {
             writeln!(out, "  {violation}")?;
         }
     }
-    if ended.stop.is_some() {
-        writeln!(out, "{WARN}not judged{WARN:#}: what must hold at the end of the whole run")?;
-    }
-    if outcome.measures.iter().any(|measured| !measured.holds) {
-        writeln!(out, "{BAD}a prediction did not hold{BAD:#}")?;
-    }
-    writeln!(out, "{QUIET}again: {}{QUIET:#}", ended.replay)?;
+    let style = match (outcome.holds(), outcome.is_over) {
+        (true, true) => GOOD,
+        (true, false) => WARN,
+        (false, _) => BAD,
+    };
+    writeln!(out, "\n{style}{}{style:#}", report.verdict())?;
+    writeln!(out, "{QUIET}repeat with: {}{QUIET:#}", report.replay)?;
+    let so_far = if outcome.is_over { "" } else { " so far" };
     let (seed, hash) = (outcome.scenario.seed, outcome.hash);
     writeln!(out, "seed {seed}  trace{so_far} {STRONG}{hash}{STRONG:#}")?;
     out.flush()
 }
 
-fn refused(count: u64) -> String {
-    if count == 0 { String::new() } else { format!("{} more were refused", grouped(count)) }
+/// Writes a name at the left and a value at the right.
+fn row(
+    out: &mut impl Write,
+    name: &str,
+    value: impl Display,
+    style: impl Display,
+) -> io::Result<()> {
+    let value = value.to_string();
+    let visible = anstream::adapter::strip_str(name).to_string().chars().count();
+    let width = (WIDTH - 3).saturating_sub(visible);
+    writeln!(out, "  {name} {style}{value:>width$}{QUIET:#}")
 }
 
-fn measure(measured: &Measured) -> String {
-    let name = match measured.unit {
-        "" => measured.name.to_owned(),
-        unit => format!("{} ({unit})", measured.name),
+fn write_prediction(out: &mut impl Write, prediction: &Prediction) -> io::Result<()> {
+    let name = match prediction.unit {
+        "" => prediction.name.to_owned(),
+        unit => format!("{} ({unit})", prediction.name),
     };
-    let (error, sigma) = (relative_error(measured), measured.sigma);
-    let style = if measured.holds { GOOD } else { BAD };
-    format!(
-        "{name:<40} {style}{:>12}{style:#} {:>12} {:>9} {:>9}",
-        number(measured.measured),
-        measured.predicted.map(number).unwrap_or_default(),
-        error.map(|error| format!("{:+.3} %", 100.0 * error)).unwrap_or_default(),
-        sigma.map(|sigma| format!("{sigma:.2e}")).unwrap_or_default(),
-    )
+    writeln!(out, "  {STRONG}{name}{STRONG:#}")?;
+    row(out, "measured", number(prediction.measured), "")?;
+    if let Some(predicted) = prediction.predicted {
+        row(out, "predicted", number(predicted), "")?;
+    }
+    if let Some(error) = prediction.relative_error {
+        row(out, "error", format_args!("{:+.3} %", 100.0 * error), "")?;
+    }
+    if let Some(error) = prediction.standard_error {
+        row(out, "standard error", format_args!("{error:.2e}"), "")?;
+    }
+    if let Some(score) = prediction.z_score {
+        row(out, "z-score", format_args!("{score:+.1}"), "")?;
+    }
+    let (style, result) = if prediction.passed { (GOOD, "passed") } else { (BAD, "missed") };
+    row(out, "result", result, style)
 }
 
-/// The first prediction that did not hold, in words.
+/// Returns the first prediction that was missed, as a sentence.
 pub(super) fn missed(outcome: &Outcome) -> Option<String> {
-    let missed = outcome.measures.iter().find(|measured| !measured.holds)?;
+    let report = Report { outcome, wall: Duration::ZERO, stopped_by: None, replay: "" };
+    let missed = report.predictions().find(|prediction| !prediction.passed)?;
     let predicted = missed.predicted.map(|value| format!(", predicted {}", number(value)));
     let (name, value) = (missed.name, number(missed.measured));
     Some(format!("{name}: measured {value}{}", predicted.unwrap_or_default()))
 }
 
-fn relative_error(measured: &Measured) -> Option<f64> {
-    measured.predicted.map(|predicted| measured.measured / predicted - 1.0)
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole count")]
+fn text(figure: &Figure) -> String {
+    match figure.value {
+        None => "unknown".to_owned(),
+        Some(value) if figure.unit == "share" => format!("{:.2} %", 100.0 * value),
+        Some(value) if value.fract() == 0.0 => grouped(value as u64),
+        Some(value) => number(value),
+    }
 }
 
-/// A number with the six digits that say something.
+/// Returns a number with six significant digits.
 fn number(value: f64) -> String {
     let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 12")]
@@ -204,94 +183,13 @@ fn number(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-/// The same for programs.
-pub(super) fn result(outcome: &Outcome, ended: &Ended<'_>) -> Value {
-    let totals = &outcome.totals;
-    let lost: Map<_, _> = LossCause::ALL
-        .iter()
-        .map(|cause| (cause.as_str().to_owned(), totals.lost(*cause).into()))
-        .collect();
-    let duplicated: Map<_, _> = DuplicationCause::ALL
-        .iter()
-        .map(|cause| (cause.as_str().to_owned(), totals.duplicated(*cause).into()))
-        .collect();
-    let faults: Vec<_> = outcome
-        .faults
-        .iter()
-        .map(|fault| {
-            json!({
-                "fault": fault.fault.as_str(),
-                "asked": fault.asked.flatten(),
-                "happened": fault.happened,
-            })
-        })
-        .collect();
-    let measures: Vec<_> = outcome
-        .measures
-        .iter()
-        .map(|measured| {
-            json!({
-                "name": measured.name,
-                "unit": measured.unit,
-                "measured": measured.measured,
-                "predicted": measured.predicted,
-                "relative_error": relative_error(measured),
-                "sigma": measured.sigma,
-                "holds": measured.holds,
-            })
-        })
-        .collect();
-    let violations: Vec<_> = outcome
-        .violations
-        .iter()
-        .map(|found| {
-            json!({
-                "rule": found.checker.as_str(),
-                "at_s": found.at.as_nanos() as f64 / 1e9,
-                "tower": found.tower.map(|tower| tower.0),
-                "message": found.message.map(|message| message.0),
-                "text": found.text,
-            })
-        })
-        .collect();
-    json!({
-        "event": "result",
-        "scenario": outcome.scenario.name,
-        "seed": outcome.scenario.seed,
-        "hash": outcome.hash.to_string(),
-        "held": outcome.holds(),
-        "complete": ended.stop.is_none(),
-        "stopped_by": ended.stop.map(Stop::as_str),
-        "simulated_s": outcome.simulated.as_secs_f64(),
-        "wall_s": ended.wall.as_secs_f64(),
-        "events": outcome.events,
-        "observations": outcome.observations,
-        "running": outcome.running,
-        "enqueued": totals.enqueued,
-        "refused": totals.refused,
-        "alive": totals.alive,
-        "groups": outcome.groups.map(|groups| groups.count),
-        "groups_alive": outcome.groups.map(|groups| groups.alive),
-        "copies": totals.copies,
-        "hops": totals.hops,
-        "coalesced": totals.coalesced,
-        "lost": lost,
-        "duplicated": duplicated,
-        "faults": faults,
-        "measures": measures,
-        "violated": outcome.violated,
-        "violations": violations,
-        "replay": ended.replay,
-    })
-}
-
-/// Events a second, in words.
+/// Returns events per second in thousands or millions.
 pub(super) fn rate(events: u64, wall: Duration) -> String {
     let rate = events as f64 / wall.as_secs_f64().max(1e-9);
     if rate >= 1e6 { format!("{:.2} M", rate / 1e6) } else { format!("{:.0} k", rate / 1e3) }
 }
 
-/// A real time.
+/// Returns a real time in milliseconds or seconds.
 pub(super) fn took(wall: Duration) -> String {
     match wall.as_millis() {
         millis @ 0..1_000 => format!("{millis} ms"),
@@ -312,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measures_have_six_digits_that_say_something() {
+    fn numbers_have_six_significant_digits() {
         for (value, text) in [
             (376.848_91, "376.849"),
             (0.188_434_4, "0.188434"),
@@ -326,20 +224,25 @@ mod tests {
     }
 
     #[test]
-    fn short_runs_took_some_milliseconds() {
+    fn times_and_rates_are_short() {
         assert_eq!(took(Duration::from_micros(31_900)), "31 ms");
         assert_eq!(took(Duration::from_millis(61_250)), "61.2 s");
-    }
-
-    #[test]
-    fn one_is_not_counted_as_many() {
-        assert_eq!(counted(1, "tower"), "1 tower");
-        assert_eq!(counted(1_000, "tower"), "1 000 towers");
-    }
-
-    #[test]
-    fn rates_are_short() {
         assert_eq!(rate(3_000_000, Duration::from_secs(2)), "1.50 M");
         assert_eq!(rate(5_000, Duration::from_secs(1)), "5 k");
+    }
+
+    #[test]
+    fn a_row_is_as_wide_as_a_small_terminal() {
+        let line = |name: &str, value: &str| {
+            let mut out = Vec::new();
+            row(&mut out, name, value, GOOD).unwrap();
+            anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string()
+        };
+        for name in ["hops", &format!("{STRONG}hops{STRONG:#}")] {
+            let line = line(name, "17");
+            assert!(line.len() == WIDTH + 1 && line.ends_with(" 17\n"), "{line:?}");
+        }
+        let long = "a name that is longer than a line of forty";
+        assert_eq!(line(long, "17"), format!("  {long} 17\n"));
     }
 }

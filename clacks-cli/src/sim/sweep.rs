@@ -152,7 +152,7 @@ impl<'a> Narrator<'a> {
                 "event": "run",
                 "seed": seed,
                 "hash": hash,
-                "held": holds,
+                "passed": holds,
                 "events": held.map(|held| held.events),
                 "violated": held.map(|held| held.violated),
                 "why": why,
@@ -163,10 +163,10 @@ impl<'a> Narrator<'a> {
         let mut out = anstream::stdout();
         let hash = hash.map(|hash| format!("  {QUIET}{hash}{QUIET:#}")).unwrap_or_default();
         if holds {
-            writeln!(out, "seed {seed:<6} {GOOD}held{GOOD:#}  {hash}")?;
+            writeln!(out, "seed {seed:<6} {GOOD}passed{GOOD:#}  {hash}")?;
         } else {
             writeln!(out, "seed {seed:<6} {BAD}failed{BAD:#}{hash}")?;
-            writeln!(out, "  {}\n  to see it again: {replay}", why.unwrap_or_default())?;
+            writeln!(out, "  {}\n  repeat with: {replay}", why.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl<'a> Narrator<'a> {
                 "runs": told,
                 "asked": count,
                 "complete": told == count,
-                "held": held,
+                "passed": held,
                 "first_failed": self.first_failed,
                 "hash": combined,
                 "wall_s": wall.as_secs_f64(),
@@ -197,9 +197,9 @@ impl<'a> Narrator<'a> {
             match told {
                 0 => {}
                 _ if told < count => {
-                    writeln!(out, "{style}{held} of {told} held so far{style:#}")?;
+                    writeln!(out, "{style}{held} of {told} passed so far{style:#}")?;
                 }
-                _ => writeln!(out, "{style}{held} of {told} held{style:#} in {took}")?,
+                _ => writeln!(out, "{style}{held} of {told} passed{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
                 writeln!(out, "{QUIET}the first that failed: {replay}{QUIET:#}")?;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use clacks_sim::metrics::Column;
 use clacks_proto::SendRate;
+use clacks_sim::metrics::Metric;
 use clacks_sim::scenario::{ContactVerb, Shape};
 use clacks_sim::{Distribution, Options, Scenario, Simulation};
 
@@ -119,16 +119,16 @@ fn run(scenario: &Scenario, warm_up: Duration, events: u64) -> Figures {
     let outcome = simulation.finish();
     assert_eq!(outcome.violated, 0, "{:?}", outcome.violations);
     let last = outcome.series.samples().last();
-    let gauge = |column| last.and_then(|sample| sample.value(column)).unwrap_or(0.0);
+    let gauge = |metric| last.and_then(|sample| sample.value(metric)).unwrap_or(0.0);
     Figures {
         events: now.events - begun.events,
         cpu_seconds,
         wall_seconds,
         bytes,
         // Each is at two towers.
-        links: 2.0 * gauge(Column::Links),
-        peers: gauge(Column::PeersNew) + gauge(Column::PeersAlive),
-        messages: gauge(Column::Copies),
+        links: 2.0 * gauge(Metric::Connections),
+        peers: gauge(Metric::PeersNew) + gauge(Metric::PeersAlive),
+        messages: gauge(Metric::Copies),
         hash: Some(outcome.hash),
     }
 }

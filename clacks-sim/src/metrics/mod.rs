@@ -1,10 +1,12 @@
-//! What is kept of a run: its state over time, and for small networks the way of each message.
+//! Measurements of a run: its metrics over time, and the paths of its messages in a small network.
 
-mod column;
 mod message_trace;
+mod metric;
 mod series;
-mod underway;
 
-pub use column::{Column, Kept};
-pub use message_trace::{Flight, Flights, Parting, State, Turn};
-pub use series::{Gauges, Mark, QueueLengths, Sample, Series, Span};
+pub use message_trace::{
+    HandOver, HandOverEnd, HeldChange, HeldChangeKind, MessageTrace, Partition, State, StateChange,
+    TowerSample,
+};
+pub use metric::{Aggregate, Metric};
+pub use series::{Gauges, Mark, QueueLengths, RoleCounts, Sample, Series, Span};

@@ -1,313 +1,374 @@
-//! A run over time: counters between two samples, gauges at each, in a bounded number of rows.
+//! Metrics of a run over time, in a bounded number of rows.
 
 use std::time::Duration;
 
 use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, Status};
 
-use super::column::{Column, Kept};
+use super::metric::{Aggregate, Metric};
 use crate::observation::{Fault, Observation, Observed, Origin, TowerId};
 
-const COLUMNS: usize = Column::ALL.len();
+const METRICS: usize = Metric::ALL.len();
 const FAULTS: usize = Fault::ALL.len();
 
-/// How a run went, sample by sample.
+/// The metrics of a run, sample by sample.
 ///
-/// [`see`](Self::see) takes in each observation, [`sample`](Self::sample) ends an interval. The rest reads.
+/// [`observe`](Self::observe) counts an observation, [`sample`](Self::sample) ends an interval.
 ///
-/// Memory is bounded: when all rows are taken, neighbouring rows become one, and from then on each row covers twice the time.
-/// Counts stay exact; of a gauge stays what [`Column::kept`] says.
+/// Memory is bounded: when all rows are taken, neighbouring rows are merged in pairs, and from then
+/// on each row covers twice the time. Sums stay exact. [`Metric::aggregate`] says how other values
+/// are merged.
 #[derive(Clone, Debug)]
 pub struct Series {
     samples: Vec<Sample>,
     capacity: usize,
-    /// How many calls of `sample` make a row.
+    /// Calls of `sample` per row.
     stride: u32,
-    /// How many are in the last row.
+    /// Calls of `sample` that are in the last row.
     in_last: u32,
-    /// Since the last call of `sample`. Gauges' places stay empty.
-    counts: [u64; COLUMNS],
+    /// Counts since the last call of `sample`. Gauges stay 0.
+    counts: [u64; METRICS],
     faults: [u64; FAULTS],
-    /// Up to the last call of `sample`.
-    total_counts: [u64; COLUMNS],
+    /// Counts up to the last call of `sample`.
+    total_counts: [u64; METRICS],
     total_faults: [u64; FAULTS],
-    events_told: u64,
+    events: u64,
+    roles: Roles,
+    /// Whether each tower is inside the latest partition. Empty before the first partition.
+    inside: Vec<bool>,
     marks: Vec<Mark>,
     marks_left_out: u64,
     partitions: Vec<Span>,
     partitions_open: u32,
-    partitions_left_out: u64,
-    calm_from: Option<Instant>,
+    faults_end: Option<Instant>,
 }
 
-/// What the engine knows at the moment of a sample.
+/// The roles of a run and their counts. The first role is "none". Everything is empty in a run
+/// without roles.
+#[derive(Clone, Debug, Default)]
+struct Roles {
+    names: Vec<String>,
+    /// The index of the role of each tower in `names`. Towers at the end may be missing.
+    of_towers: Vec<u8>,
+    counts: Vec<RoleCounts>,
+}
+
+/// What the towers of one role did in an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoleCounts {
+    /// Messages that towers of the role accepted from peers.
+    pub hops: u64,
+    /// Hand-overs by towers of the role that failed or were refused.
+    pub returned: u64,
+}
+
+/// Values at the moment of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gauges {
-    /// Towers that are up, paused ones included.
+    /// Towers that are up.
     pub running: u32,
-    /// Entries of all running towers' peer tables that are `new`.
-    pub peers_new: u64,
-    /// Those that are `alive`.
-    pub peers_alive: u64,
-    /// Those that are `lost`.
-    pub peers_lost: u64,
-    /// Those that are `dead`.
-    pub peers_dead: u64,
-    /// Those that are `ignored`.
-    pub peers_ignored: u64,
+    /// Peers of all running towers that are new, alive, lost, dead and ignored, in this order.
+    pub peers: [u64; 5],
     /// Ordered pairs of running towers of which the first knows the second as alive.
     pub pairs_alive: u64,
-    /// Links that are open.
-    pub links: u64,
-    /// Different messages of which there is a copy.
+    /// Connections that are open.
+    pub connections: u64,
+    /// Different messages of which at least one copy exists.
     pub messages: u64,
-    /// Different messages of which nobody can say whether there is a copy: the only one may or may not have arrived.
-    pub in_doubt: u64,
-    /// All copies, wherever they are.
+    /// Copies that running towers hold.
     pub copies: u64,
     /// Copies that wait in a queue.
     pub waiting: u64,
-    /// Copies on their way between two towers.
+    /// Copies that are handed over and not confirmed.
+    pub in_flight: u64,
+    /// Copies between two towers.
     pub on_the_wire: u64,
-    /// How long the queues of running towers are, when that was worth finding out.
+    /// Queue lengths of running towers. `None` in networks that are too large to sort them.
     pub queues: Option<QueueLengths>,
     /// Events since the start of the run.
     pub events: u64,
 }
 
-/// How long the queues of running towers are.
+/// Queue lengths of running towers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueLengths {
-    /// The shortest.
-    pub min: u32,
-    /// The one in the middle.
+    /// The median.
     pub median: u32,
-    /// The one that 99 of 100 don't exceed.
+    /// The 99th percentile.
     pub p99: u32,
-    /// The longest.
+    /// The maximum.
     pub max: u32,
 }
 
-/// A row: how things stood at a moment, and what happened in the interval before it.
+/// A row: gauges at a moment, and counts of the interval before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The end of the interval.
     pub at: Instant,
-    /// How long the interval was.
+    /// The length of the interval.
     pub interval: Duration,
+    /// Counts of each role, in the order of [`Series::roles`].
+    pub roles: Vec<RoleCounts>,
     /// NaN is unknown.
-    values: [f64; COLUMNS],
+    values: [f64; METRICS],
     faults: [u64; FAULTS],
 }
 
-/// Something that was done to the network at a moment.
+/// A fault that the scenario applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// When.
+    /// The moment.
     pub at: Instant,
-    /// What.
+    /// The fault.
     pub fault: Fault,
-    /// To whom; `None` for the whole network.
+    /// The tower; `None` for the whole network.
     pub tower: Option<TowerId>,
 }
 
-/// A time during which something held.
+/// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// From when.
+    /// The start.
     pub from: Instant,
-    /// Until when; `None` is the end of the run.
+    /// The end; `None` is the end of the run.
     pub until: Option<Instant>,
 }
 
 impl Series {
-    /// How many rows are kept unless told otherwise: more than a screen has pixels to show.
+    /// Default number of rows. No screen shows more.
     pub const DEFAULT_CAPACITY: usize = 2_048;
 
-    /// How many marks are kept: the first ones. The rows count all of them.
+    /// Maximum number of marks. Later ones are only counted.
     pub const MAX_MARKS: usize = 4_096;
 
-    /// How many partitions are kept as spans of their own. Later ones are counted.
+    /// Maximum number of partitions that are kept as spans.
     pub const MAX_PARTITIONS: usize = 1_024;
 
-    /// An empty series of at most `capacity` rows (an even number of at least 2; others are rounded up).
+    /// Creates an empty series of at most `capacity` rows, rounded up to an even number.
     #[must_use]
-    pub fn new(capacity: usize, calm_from: Option<Instant>) -> Self {
+    pub fn new(capacity: usize, faults_end: Option<Instant>) -> Self {
         Self {
             samples: Vec::new(),
-            // Pairs come out even only then.
+            // Rows are merged in pairs.
             capacity: capacity.max(2).saturating_add(capacity % 2),
             stride: 1,
             in_last: 0,
-            counts: [0; COLUMNS],
+            counts: [0; METRICS],
             faults: [0; FAULTS],
-            total_counts: [0; COLUMNS],
+            total_counts: [0; METRICS],
             total_faults: [0; FAULTS],
-            events_told: 0,
+            events: 0,
+            roles: Roles::default(),
+            inside: Vec::new(),
             marks: Vec::new(),
             marks_left_out: 0,
             partitions: Vec::new(),
             partitions_open: 0,
-            partitions_left_out: 0,
-            calm_from,
+            faults_end,
         }
     }
 
-    /// Takes in something that happened.
+    /// Counts hops and returned messages of `role` separately. Call it before the first sample.
+    pub fn set_role(&mut self, tower: TowerId, role: &str) {
+        let roles = &mut self.roles;
+        for name in ["none", role] {
+            if !roles.names.iter().any(|known| known == name) {
+                roles.names.push(name.to_owned());
+                roles.counts.push(RoleCounts::default());
+            }
+        }
+        let number = roles.names.iter().position(|name| name == role);
+        let index = tower.0 as usize;
+        if roles.of_towers.len() <= index {
+            roles.of_towers.resize(index + 1, 0);
+        }
+        roles.of_towers[index] = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0);
+    }
+
+    /// From now on, counts hops between the towers inside and outside as hops across a partition.
+    /// The slice says for each tower whether it is inside.
+    pub fn set_partition(&mut self, inside: &[bool]) {
+        inside.clone_into(&mut self.inside);
+    }
+
+    /// Counts an observation.
     #[inline]
-    pub fn see(&mut self, observation: &Observation) {
+    pub fn observe(&mut self, observation: &Observation) {
         match observation.what {
             Observed::HandedOver { attempt, .. } => {
-                self.count(Column::HandOvers);
+                self.count(Metric::HandOvers);
                 if attempt == Attempt::Retry {
-                    self.count(Column::Retries);
+                    self.count(Metric::Retries);
                 }
             }
             Observed::Sent { bytes, .. } => {
-                self.counts[Column::BytesSent as usize] += u64::from(bytes);
+                self.counts[Metric::BytesSent as usize] += u64::from(bytes);
             }
-            Observed::Received { .. } => self.count(Column::Received),
-            Observed::Queued { origin, .. } => match origin {
-                Origin::Peer => self.count(Column::QueuedFromPeer),
-                Origin::Returned => self.count(Column::Returned),
-                Origin::Local => {}
-            },
-            Observed::Delivered { .. } => self.count(Column::Deliveries),
-            Observed::Enqueued { .. } => self.count(Column::Enqueued),
-            Observed::EnqueueRefused => self.count(Column::EnqueueRefused),
-            Observed::Dialled { .. } => self.count(Column::Dials),
-            Observed::ConnectFailed { .. } => self.count(Column::FailedDials),
-            Observed::NotAccepted { .. } => self.count(Column::NotAccepted),
-            Observed::Broke { .. } => self.count(Column::Broken),
-            Observed::Discovered { .. } => self.count(Column::Discovered),
+            Observed::Received { sender, .. } => self.on_hop(sender, observation.tower),
+            Observed::Queued { origin: Origin::Peer, .. } | Observed::CopyKept { .. } => {
+                self.count(Metric::Stored);
+            }
+            Observed::Swallowed { .. } => self.count(Metric::Swallowed),
+            Observed::Queued { origin: Origin::Returned, .. } => {
+                self.count(Metric::Returned);
+                if let Some(counts) = self.role_counts(observation.tower) {
+                    counts.returned += 1;
+                }
+            }
+            Observed::Delivered { .. } => self.count(Metric::Deliveries),
+            Observed::Enqueued { .. } => self.count(Metric::Enqueued),
+            Observed::EnqueueRefused => self.count(Metric::EnqueueRefused),
+            Observed::Dialled { .. } => self.count(Metric::Dials),
+            Observed::ConnectFailed { .. } => self.count(Metric::FailedDials),
+            Observed::NotAccepted { .. } => self.count(Metric::NotAccepted),
+            Observed::Broke { .. } => self.count(Metric::Broken),
+            Observed::Discovered { .. } => self.count(Metric::Discovered),
             Observed::StatusChanged { to, .. } => {
-                self.count(Column::StatusChanges);
+                self.count(Metric::StatusChanges);
                 match to {
-                    Status::Alive => self.count(Column::BecameAlive),
-                    Status::Lost => self.count(Column::BecameLost),
-                    Status::Dead => self.count(Column::BecameDead),
+                    Status::Alive => self.count(Metric::BecameAlive),
+                    Status::Lost => self.count(Metric::BecameLost),
+                    Status::Dead => self.count(Metric::BecameDead),
                     _ => {}
                 }
             }
-            Observed::Missed { count } => self.counts[Column::Missed as usize] += count,
+            Observed::Missed { count } => self.counts[Metric::Missed as usize] += count,
             Observed::Fault(fault) => self.on_fault(fault, observation),
             _ => {}
         }
     }
 
-    /// Ends an interval: what was counted since the last call becomes a row, or a part of one.
+    /// Ends an interval. The counts since the last call become a row or a part of one.
     pub fn sample(&mut self, at: Instant, gauges: &Gauges) {
-        self.counts[Column::Events as usize] = gauges.events.saturating_sub(self.events_told);
-        self.events_told = self.events_told.max(gauges.events);
+        self.counts[Metric::Events as usize] = gauges.events.saturating_sub(self.events);
+        self.events = self.events.max(gauges.events);
         for (total, count) in self.total_counts.iter_mut().zip(&self.counts) {
             *total += count;
         }
         for (total, count) in self.total_faults.iter_mut().zip(&self.faults) {
             *total += count;
         }
-        // Of the totals: a message may be received before a sample and queued right after it.
-        let received = self.total(Column::Received);
-        let coalesced = received
-            .saturating_sub(self.total(Column::QueuedFromPeer))
-            .saturating_sub(self.total(Column::Coalesced));
-        self.counts[Column::Coalesced as usize] = coalesced;
-        self.total_counts[Column::Coalesced as usize] += coalesced;
+        // From totals, because a message can arrive before a sample and be queued after it.
+        let coalesced = self
+            .total(Metric::Hops)
+            .saturating_sub(self.total(Metric::Stored))
+            .saturating_sub(self.total(Metric::Coalesced));
+        self.counts[Metric::Coalesced as usize] = coalesced;
+        self.total_counts[Metric::Coalesced as usize] += coalesced;
 
         let before = self.samples.last().map_or(Instant::ORIGIN, |sample| sample.at);
         let sample = Sample {
             at,
             interval: at.duration_since(before),
+            roles: self.roles.counts.clone(),
             values: self.values(gauges),
             faults: self.faults,
         };
-        self.counts = [0; COLUMNS];
+        self.counts = [0; METRICS];
         self.faults = [0; FAULTS];
+        self.roles.counts.fill(RoleCounts::default());
         self.keep(sample);
     }
 
-    /// The rows, in the order of time.
+    /// Returns the rows in the order of time.
     #[must_use]
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
-    /// How often a counted thing happened up to the last sample; 0 for a gauge.
+    /// Returns the number of events that a metric counted up to the last sample, and 0 for a gauge.
     #[must_use]
-    pub fn total(&self, column: Column) -> u64 {
-        self.total_counts[column as usize]
+    pub fn total(&self, metric: Metric) -> u64 {
+        self.total_counts[metric as usize]
     }
 
-    /// How often a fault happened up to the last sample.
+    /// Returns the value for the whole run: the total of a count, otherwise the last value.
+    #[must_use]
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        match metric.aggregate() {
+            Aggregate::Sum => Some(number(self.total(metric))),
+            Aggregate::Ratio(top, bottom) => ratio(self.value(top)?, self.value(bottom)?),
+            Aggregate::Last => self.samples.last()?.value(metric),
+            Aggregate::Max => {
+                self.samples.iter().filter_map(|sample| sample.value(metric)).reduce(f64::max)
+            }
+        }
+    }
+
+    /// Returns the number of times a fault happened up to the last sample.
     #[must_use]
     pub fn total_faults(&self, fault: Fault) -> u64 {
         self.total_faults[fault as usize]
     }
 
-    /// What was done to towers and to the network, in the order of time.
+    /// Returns the names of the roles. The first one is "none", for towers without a role.
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        &self.roles.names
+    }
+
+    /// Returns the faults that the scenario applied, in the order of time.
     #[must_use]
     pub fn marks(&self) -> &[Mark] {
         &self.marks
     }
 
-    /// How many marks had no room.
+    /// Returns the number of marks beyond [`MAX_MARKS`](Self::MAX_MARKS).
     #[must_use]
     pub fn marks_left_out(&self) -> u64 {
         self.marks_left_out
     }
 
-    /// When the network was parted, by one partition or by several at once.
+    /// Returns the times during which at least one partition was in force.
     #[must_use]
     pub fn partitions(&self) -> &[Span] {
         &self.partitions
     }
 
-    /// How many partitions had no room.
+    /// Returns the end of the last fault, if the run goes on after it.
     #[must_use]
-    pub fn partitions_left_out(&self) -> u64 {
-        self.partitions_left_out
-    }
-
-    /// From when on nothing is done to the network any more.
-    #[must_use]
-    pub fn calm_from(&self) -> Option<Instant> {
-        self.calm_from
+    pub fn faults_end(&self) -> Option<Instant> {
+        self.faults_end
     }
 
     #[inline]
-    fn count(&mut self, column: Column) {
-        self.counts[column as usize] += 1;
+    fn count(&mut self, metric: Metric) {
+        self.counts[metric as usize] += 1;
     }
 
-    /// Rare enough to be slow, and often enough to be bounded: a bad network refuses dials all the time.
+    fn on_hop(&mut self, sender: Option<TowerId>, tower: Option<TowerId>) {
+        self.count(Metric::Hops);
+        let is_inside = |tower: Option<TowerId>| self.inside.get(tower?.0 as usize).copied();
+        if is_inside(sender).zip(is_inside(tower)).is_some_and(|(one, other)| one != other) {
+            self.count(Metric::HopsCrossing);
+        }
+        if let Some(counts) = self.role_counts(tower) {
+            counts.hops += 1;
+        }
+    }
+
+    fn role_counts(&mut self, tower: Option<TowerId>) -> Option<&mut RoleCounts> {
+        let number = self.roles.of_towers.get(tower?.0 as usize).copied().unwrap_or(0);
+        self.roles.counts.get_mut(usize::from(number))
+    }
+
     fn on_fault(&mut self, fault: Fault, observation: &Observation) {
         self.faults[fault as usize] += 1;
-        match fault {
-            Fault::Parted
-            | Fault::Refused
-            | Fault::Unanswered
-            | Fault::Broken
-            | Fault::Corrupted
-            | Fault::Silenced => return,
-            Fault::Partition => {
-                if self.partitions_open == 0 {
-                    if self.partitions.len() < Self::MAX_PARTITIONS {
-                        self.partitions.push(Span { from: observation.at, until: None });
-                    } else {
-                        self.partitions_left_out += 1;
-                    }
-                }
-                self.partitions_open += 1;
+        if !fault.is_scheduled() {
+            return;
+        }
+        if fault == Fault::Partition {
+            if self.partitions_open == 0 && self.partitions.len() < Self::MAX_PARTITIONS {
+                self.partitions.push(Span { from: observation.at, until: None });
             }
-            Fault::Heal => {
-                self.partitions_open = self.partitions_open.saturating_sub(1);
-                if let Some(last) = self.partitions.last_mut()
-                    && self.partitions_open == 0
-                    && last.until.is_none()
-                {
-                    last.until = Some(observation.at);
-                }
+            self.partitions_open += 1;
+        } else if fault == Fault::Heal {
+            self.partitions_open = self.partitions_open.saturating_sub(1);
+            if let Some(last) = self.partitions.last_mut()
+                && self.partitions_open == 0
+            {
+                last.until = last.until.or(Some(observation.at));
             }
-            _ => {}
         }
         if self.marks.len() < Self::MAX_MARKS {
             self.marks.push(Mark { at: observation.at, fault, tower: observation.tower });
@@ -316,58 +377,58 @@ impl Series {
         }
     }
 
-    fn values(&self, gauges: &Gauges) -> [f64; COLUMNS] {
-        let mut values = self.counts.map(number);
-        let mut set = |column: Column, value: f64| values[column as usize] = value;
-        set(Column::Running, gauges.running.into());
-        set(Column::PeersNew, number(gauges.peers_new));
-        set(Column::PeersAlive, number(gauges.peers_alive));
-        set(Column::PeersLost, number(gauges.peers_lost));
-        set(Column::PeersDead, number(gauges.peers_dead));
-        set(Column::PeersIgnored, number(gauges.peers_ignored));
+    fn values(&self, gauges: &Gauges) -> [f64; METRICS] {
         let running = f64::from(gauges.running);
-        let pairs = running * (running - 1.0);
-        let pairs_alive = number(gauges.pairs_alive);
-        set(Column::Discovery, if pairs > 0.0 { pairs_alive / pairs } else { f64::NAN });
-        set(Column::Links, number(gauges.links));
-        set(Column::Messages, number(gauges.messages));
-        set(Column::Copies, number(gauges.copies));
-        set(Column::Surplus, number(gauges.copies.saturating_sub(gauges.messages)));
-        let enqueued = self.total(Column::Enqueued);
-        set(Column::Lost, number(enqueued.saturating_sub(gauges.messages + gauges.in_doubt)));
-        set(Column::Waiting, number(gauges.waiting));
-        set(Column::OnTheWire, number(gauges.on_the_wire));
-        let mean = if running > 0.0 { number(gauges.waiting) / running } else { f64::NAN };
-        set(Column::QueueMean, mean);
-        let queues = |length: fn(&QueueLengths) -> u32| {
-            gauges.queues.as_ref().map_or(f64::NAN, |queues| length(queues).into())
-        };
-        set(Column::QueueMin, queues(|queues| queues.min));
-        set(Column::QueueMedian, queues(|queues| queues.median));
-        set(Column::QueueP99, queues(|queues| queues.p99));
-        set(Column::QueueMax, queues(|queues| queues.max));
+        let enqueued = self.total(Metric::Enqueued);
+        let queues = gauges.queues;
+        let queue = |length: fn(QueueLengths) -> u32| queues.map_or(f64::NAN, |q| length(q).into());
+        let mut values = self.counts.map(number);
+        for (metric, value) in [
+            (Metric::Running, running),
+            (Metric::Messages, number(gauges.messages)),
+            (Metric::Copies, number(gauges.copies)),
+            (Metric::Waiting, number(gauges.waiting)),
+            (Metric::InFlight, number(gauges.in_flight)),
+            (Metric::OnTheWire, number(gauges.on_the_wire)),
+            (Metric::Surplus, number(gauges.copies.saturating_sub(gauges.messages))),
+            (Metric::Lost, number(enqueued.saturating_sub(gauges.messages))),
+            (
+                Metric::Discovery,
+                ratio(number(gauges.pairs_alive), running * (running - 1.0)).unwrap_or(f64::NAN),
+            ),
+            (Metric::PeersNew, number(gauges.peers[0])),
+            (Metric::PeersAlive, number(gauges.peers[1])),
+            (Metric::PeersLost, number(gauges.peers[2])),
+            (Metric::PeersDead, number(gauges.peers[3])),
+            (Metric::PeersIgnored, number(gauges.peers[4])),
+            (Metric::QueueMedian, queue(|queues| queues.median)),
+            (Metric::QueueP99, queue(|queues| queues.p99)),
+            (Metric::QueueMax, queue(|queues| queues.max)),
+            (Metric::Connections, number(gauges.connections)),
+        ] {
+            values[metric as usize] = value;
+        }
         values
     }
 
     fn keep(&mut self, sample: Sample) {
-        // The last look at a run often falls on a sample: of a row without a duration nobody could tell a rate.
-        if sample.interval.is_zero()
-            && let Some(last) = self.samples.last_mut()
-        {
-            return last.merge(&sample);
+        let is_full_row = self.in_last >= self.stride;
+        match self.samples.last_mut() {
+            // The last sample of a run can fall on the moment of the one before. A row without a
+            // duration has no rate.
+            Some(last) if sample.interval.is_zero() => last.merge(&sample),
+            Some(last) if !is_full_row => {
+                last.merge(&sample);
+                self.in_last += 1;
+            }
+            _ => {
+                if self.samples.len() >= self.capacity {
+                    self.halve();
+                }
+                self.samples.push(sample);
+                self.in_last = 1;
+            }
         }
-        if let Some(last) = self.samples.last_mut()
-            && self.in_last < self.stride
-        {
-            last.merge(&sample);
-            self.in_last += 1;
-            return;
-        }
-        if self.samples.len() >= self.capacity {
-            self.halve();
-        }
-        self.samples.push(sample);
-        self.in_last = 1;
     }
 
     fn halve(&mut self) {
@@ -382,49 +443,60 @@ impl Series {
 }
 
 impl Sample {
-    /// The value of a column: how things stood, or how often something happened in the interval. `None` is unknown.
+    /// Returns the value of a metric: a gauge, or the count of the interval. `None` is unknown.
     #[must_use]
-    pub fn value(&self, column: Column) -> Option<f64> {
-        Some(self.values[column as usize]).filter(|value| !value.is_nan())
-    }
-
-    /// The value of a column, where counts are per second. `None` is unknown, as all rates of an empty interval are.
-    #[must_use]
-    pub fn rate(&self, column: Column) -> Option<f64> {
-        let value = self.value(column)?;
-        if column.kept() != Kept::Sum {
-            return Some(value);
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        if let Aggregate::Ratio(top, bottom) = metric.aggregate() {
+            return ratio(self.value(top)?, self.value(bottom)?);
         }
-        let seconds = self.interval.as_secs_f64();
-        (seconds > 0.0).then(|| value / seconds)
+        Some(self.values[metric as usize]).filter(|value| !value.is_nan())
     }
 
-    /// How often a fault happened in the interval.
+    /// Returns the value of a metric, with counts per second. `None` is unknown.
+    #[must_use]
+    pub fn rate(&self, metric: Metric) -> Option<f64> {
+        let value = self.value(metric)?;
+        match metric.aggregate() {
+            Aggregate::Sum => ratio(value, self.interval.as_secs_f64()),
+            _ => Some(value),
+        }
+    }
+
+    /// Returns how often a fault happened in the interval.
     #[must_use]
     pub fn faults(&self, fault: Fault) -> u64 {
         self.faults[fault as usize]
     }
 
     fn merge(&mut self, next: &Self) {
-        for column in Column::ALL {
-            let (mine, theirs) = (&mut self.values[column as usize], next.values[column as usize]);
-            // `min` and `max` prefer a number to NaN.
-            *mine = match column.kept() {
-                Kept::Last => theirs,
-                Kept::Least => mine.min(theirs),
-                Kept::Most => mine.max(theirs),
-                Kept::Sum => *mine + theirs,
-            };
+        for metric in Metric::ALL {
+            let (mine, theirs) =
+                (&mut self.values[*metric as usize], next.values[*metric as usize]);
+            match metric.aggregate() {
+                Aggregate::Last => *mine = theirs,
+                // `max` prefers a number to NaN.
+                Aggregate::Max => *mine = mine.max(theirs),
+                Aggregate::Sum => *mine += theirs,
+                Aggregate::Ratio(..) => {}
+            }
         }
         for (mine, theirs) in self.faults.iter_mut().zip(&next.faults) {
             *mine += theirs;
+        }
+        for (mine, theirs) in self.roles.iter_mut().zip(&next.roles) {
+            mine.hops += theirs.hops;
+            mine.returned += theirs.returned;
         }
         self.at = next.at;
         self.interval = self.interval.saturating_add(next.interval);
     }
 }
 
-/// Exact up to 2^53, which no count of a run comes near.
+fn ratio(top: f64, bottom: f64) -> Option<f64> {
+    (bottom > 0.0).then(|| top / bottom)
+}
+
+/// Exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
 fn number(count: u64) -> f64 {
     count as f64

@@ -1,186 +1,129 @@
-//! A run as tables: a line of names with their units, then a line a row. Unknown values are empty.
+//! A run as CSV files. The first line names the columns with their units. Unknown values are empty.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clacks_proto::Instant;
+use csv::Writer;
 
-use super::FaultCount;
-use crate::metrics::{Column, Flights, Series};
+use super::Report;
+use crate::metrics::{MessageTrace, Metric};
 use crate::observation::Fault;
 
-/// The state of the network and what happened, interval by interval. Counts are per interval.
-pub const SERIES_FILE: &str = "series.csv";
-/// How often each fault was asked for and happened.
-pub const FAULTS_FILE: &str = "faults.csv";
-/// The ways of messages.
-pub const FLIGHTS_FILE: &str = "flights.csv";
+impl Report<'_> {
+    /// Names of the files that [`write_csv`](Self::write_csv) writes. `hand_overs.csv` is written
+    /// only if the run recorded the paths of messages.
+    pub const CSV_FILES: [&'static str; 5] =
+        ["series.csv", "figures.csv", "faults.csv", "checks.csv", "hand_overs.csv"];
 
-/// Writes a run into a directory that exists, and returns the files: [`SERIES_FILE`], [`FAULTS_FILE`], and with flights
-/// [`FLIGHTS_FILE`]. Files of these names that are there are replaced.
-///
-/// # Errors
-///
-/// The system's, when a file can't be written. Files written before it stay, the one in question may be there in part.
-pub fn write_csv(
-    directory: &Path,
-    series: &Series,
-    faults: &[FaultCount],
-    flights: Option<&Flights>,
-) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut write = |name: &str, fill: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
-        let path = directory.join(name);
-        let mut out = BufWriter::new(File::create(&path)?);
-        fill(&mut out)?;
-        out.flush()?;
-        files.push(path);
-        io::Result::Ok(())
-    };
-    write(SERIES_FILE, &|out| write_series(out, series))?;
-    write(FAULTS_FILE, &|out| write_faults(out, faults))?;
-    if let Some(flights) = flights.filter(|flights| !flights.flights().is_empty()) {
-        write(FLIGHTS_FILE, &|out| write_flights(out, flights))?;
-    }
-    Ok(files)
-}
-
-fn write_series(out: &mut dyn Write, series: &Series) -> io::Result<()> {
-    write!(out, "at [s],interval [s]")?;
-    for column in Column::ALL {
-        write!(out, ",{} [{}]", column.key(), column.unit())?;
-    }
-    for fault in Fault::ALL {
-        write!(out, ",fault_{} [times]", fault.as_str().replace(' ', "_"))?;
-    }
-    writeln!(out)?;
-    for sample in series.samples() {
-        write!(out, "{},{}", Seconds::at(sample.at), Seconds(sample.interval))?;
-        for column in Column::ALL {
-            match sample.value(column) {
-                Some(value) => write!(out, ",{value}")?,
-                None => write!(out, ",")?,
-            }
+    /// Writes the run as CSV files into a folder, and returns their paths. Replaces existing files.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file can't be written. Files written before stay.
+    pub fn write_csv(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let [series, figures, faults, checks, hand_overs] =
+            Self::CSV_FILES.map(|file| folder.join(file));
+        self.write_series(&mut Writer::from_path(&series)?)?;
+        self.write_figures(&mut Writer::from_path(&figures)?)?;
+        self.write_faults(&mut Writer::from_path(&faults)?)?;
+        self.write_checks(&mut Writer::from_path(&checks)?)?;
+        let mut files = vec![series, figures, faults, checks];
+        if self.outcome.message_trace.is_some() {
+            self.write_hand_overs(&mut Writer::from_path(&hand_overs)?)?;
+            files.push(hand_overs);
         }
-        for fault in Fault::ALL {
-            write!(out, ",{}", sample.faults(fault))?;
+        Ok(files)
+    }
+
+    /// Metrics, faults and roles over time. Counts are per interval.
+    fn write_series(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
+        let series = &self.outcome.series;
+        let metrics = Metric::ALL.iter().map(|one| format!("{} [{}]", one.key(), one.unit()));
+        let faults = Fault::ALL.iter().map(|fault| format!("{} [times]", fault.key()));
+        let roles = series.roles().iter().flat_map(|role| {
+            [format!("hops of {role} [messages]"), format!("returned of {role} [messages]")]
+        });
+        let times = ["at [s]", "interval [s]"].map(str::to_owned);
+        out.write_record(times.into_iter().chain(metrics).chain(faults).chain(roles))?;
+        for sample in series.samples() {
+            let interval = Instant::ORIGIN + sample.interval;
+            let values = Metric::ALL.iter().map(|one| optional(sample.value(*one)));
+            let faults = Fault::ALL.iter().map(|fault| sample.faults(*fault).to_string());
+            let roles = sample.roles.iter().flat_map(|role| [role.hops, role.returned]);
+            let times = [seconds(sample.at), seconds(interval)];
+            let roles = roles.map(|count| count.to_string());
+            out.write_record(times.into_iter().chain(values).chain(faults).chain(roles))?;
         }
-        writeln!(out)?;
-    }
-    Ok(())
-}
-
-fn write_faults(out: &mut dyn Write, faults: &[FaultCount]) -> io::Result<()> {
-    writeln!(out, "fault,asked [times],happened [times]")?;
-    for count in faults {
-        let asked = count.asked.map(|asked| asked.to_string()).unwrap_or_default();
-        writeln!(out, "{},{asked},{}", count.fault.as_str(), count.happened)?;
-    }
-    Ok(())
-}
-
-fn write_flights(out: &mut dyn Write, flights: &Flights) -> io::Result<()> {
-    writeln!(out, "from [tower],to [tower],message [number],departs [s],arrives [s],broke [s]")?;
-    for flight in flights.flights() {
-        let message = flight.message.map(|message| message.0.to_string()).unwrap_or_default();
-        let (departs, arrives) = (Seconds::at(flight.departs), Seconds::at(flight.arrives));
-        let (from, to) = (flight.from.0, flight.to.0);
-        let broke = flight.broke.map(|at| Seconds::at(at).to_string()).unwrap_or_default();
-        writeln!(out, "{from},{to},{message},{departs},{arrives},{broke}")?;
-    }
-    Ok(())
-}
-
-/// Exact to the nanosecond.
-struct Seconds(Duration);
-
-impl Seconds {
-    fn at(moment: Instant) -> Self {
-        Self(moment.duration_since(Instant::ORIGIN))
-    }
-}
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let exact = format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos());
-        f.write_str(exact.trim_end_matches('0').trim_end_matches('.'))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::example::Example;
-
-    fn table(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Vec<Vec<String>> {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+        out.flush()
     }
 
-    #[test]
-    fn a_series_reads_back_as_it_was() {
-        let example = Example::long();
-        assert!(example.series.samples().iter().all(|row| row.interval != Duration::from_secs(6)));
-        let table = table(|out| write_series(out, &example.series));
-        let samples = example.series.samples();
-        assert_eq!(table.len(), samples.len() + 1);
-        let place = |key: &str| {
-            let header = table[0].iter().position(|name| name.split(' ').next() == Some(key));
-            header.unwrap_or_else(|| panic!("{key}"))
-        };
-        for (row, sample) in table[1..].iter().zip(samples) {
-            assert_eq!(row.len(), table[0].len());
-            let seconds = sample.at.duration_since(Instant::ORIGIN).as_secs_f64();
-            assert_eq!(row[0].parse(), Ok(seconds));
-            for column in Column::ALL {
-                let read = row[place(column.key())].parse().ok();
-                assert_eq!(read, sample.value(column), "{column:?}");
-            }
-            for fault in Fault::ALL {
-                let key = format!("fault_{}", fault.as_str().replace(' ', "_"));
-                assert_eq!(row[place(&key)].parse(), Ok(sample.faults(fault)));
-            }
+    /// One number for the whole run a line, with its definition.
+    fn write_figures(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
+        out.write_record(["figure", "name", "value", "unit", "meaning"])?;
+        for figure in self.figures() {
+            let value = optional(figure.value);
+            out.write_record([&figure.key, &figure.name, &value, figure.unit, &figure.meaning])?;
         }
+        out.flush()
     }
 
-    #[test]
-    fn every_name_has_a_unit() {
-        let example = Example::small();
-        let flights = example.flights.as_ref().unwrap();
-        let tables = [
-            table(|out| write_series(out, &example.series)),
-            table(|out| write_flights(out, flights)),
-        ];
-        for name in tables.iter().flat_map(|table| &table[0]) {
-            assert!(name.ends_with(']') && name.contains(" ["), "{name}");
+    fn write_faults(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
+        out.write_record(["fault", "scheduled [times]", "happened [times]", "meaning"])?;
+        for fault in &self.outcome.faults {
+            let (scheduled, happened) =
+                (optional(fault.asked.flatten()), fault.happened.to_string());
+            let (name, meaning) = (fault.fault.as_str(), fault.fault.meaning());
+            out.write_record([name, &scheduled, &happened, meaning])?;
         }
+        out.flush()
     }
 
-    #[test]
-    fn moments_are_exact() {
-        let show = |nanos| Seconds::at(Instant::from_nanos(nanos)).to_string();
-        assert_eq!(show(0), "0");
-        assert_eq!(show(1), "0.000000001");
-        assert_eq!(show(1_250_000_000), "1.25");
-        assert_eq!(show(10_000_000_000), "10");
+    fn write_checks(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
+        out.write_record(["check", "violations", "rule"])?;
+        for check in &self.outcome.checks {
+            out.write_record([check.name, &check.violations.to_string(), check.rule])?;
+        }
+        out.flush()
     }
 
-    #[test]
-    fn files_are_written_and_flights_only_when_there_are_any() {
-        let directory = tempfile::tempdir().unwrap();
-        let example = Example::small();
-        let flights = example.flights.as_ref();
-        let files = write_csv(directory.path(), &example.series, &example.faults, flights).unwrap();
-        let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap()).collect();
-        assert_eq!(names, [SERIES_FILE, FAULTS_FILE, FLIGHTS_FILE]);
-        let lines = std::fs::read_to_string(&files[2]).unwrap().lines().count();
-        assert_eq!(lines, flights.unwrap().flights().len() + 1);
-        let files = write_csv(directory.path(), &example.series, &[], None).unwrap();
-        assert_eq!(files.len(), 2);
-        assert!(write_csv(&directory.path().join("absent"), &example.series, &[], None).is_err());
+    fn write_hand_overs(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
+        out.write_record([
+            "number",
+            "message",
+            "from",
+            "to",
+            "departs [s]",
+            "arrives [s]",
+            "accepted [s]",
+            "ended [s]",
+            "end",
+        ])?;
+        for one in self.outcome.message_trace.iter().flat_map(MessageTrace::hand_overs) {
+            let (accepted, ended) = (one.accepted.map(seconds), one.end.map(|(at, _)| seconds(at)));
+            out.write_record([
+                one.number.to_string(),
+                one.message.0.to_string(),
+                one.from.0.to_string(),
+                one.to.0.to_string(),
+                seconds(one.departs),
+                seconds(one.arrives),
+                accepted.unwrap_or_default(),
+                ended.unwrap_or_default(),
+                one.end.map_or("open", |(_, end)| end.as_str()).to_owned(),
+            ])?;
+        }
+        out.flush()
     }
+}
+
+fn optional(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// Seconds since the start of the run, exact to the nanosecond.
+fn seconds(at: Instant) -> String {
+    let time = at.duration_since(Instant::ORIGIN);
+    let exact = format!("{}.{:09}", time.as_secs(), time.subsec_nanos());
+    exact.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

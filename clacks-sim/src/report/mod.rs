@@ -1,138 +1,293 @@
-//! What a run is shown as: tables for other programs, and a page for people.
+//! Reports of a run: figures for people and programs, tables, and a page for a browser.
 //!
-//! [`write_csv`] writes the tables into a directory, [`html`] makes the page of a [`ReportInput`].
+//! [`Report`] computes each figure once. Its methods return or write the figures as JSON, as CSV
+//! files and as a page.
 
 mod csv;
-mod data;
-mod html;
-mod number;
+mod page;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use clacks_proto::Instant;
+use serde_json::{Map, Value, json};
 
-pub use csv::{FAULTS_FILE, FLIGHTS_FILE, SERIES_FILE, write_csv};
-pub use html::html;
+use crate::checkers::{DuplicationCause, LossCause};
+use crate::metrics::Metric;
+use crate::outcome::{Measured, Outcome};
 
-use crate::metrics::{Column, Flights, Series};
-use crate::observation::{Fault, TowerId};
-
-/// All that a report shows. Texts may hold anything: they are escaped.
+/// The outcome of a run, with the facts that only the caller of the run knows.
 #[derive(Clone, Copy, Debug)]
-pub struct ReportInput<'a> {
-    /// The name of the scenario.
-    pub title: &'a str,
-    /// What it is about, in a sentence or two. May be empty.
-    pub about: &'a str,
-    /// The seed of every random number.
-    pub seed: u64,
-    /// The hash of the trace.
-    pub hash: &'a str,
-    /// How many towers there are, running or not.
-    pub towers: u32,
-    /// How long the run lasted in its own time.
-    pub simulated: Duration,
-    /// How long it took.
+pub struct Report<'a> {
+    /// The outcome.
+    pub outcome: &'a Outcome,
+    /// The real time that the run took.
     pub wall: Duration,
-    /// How much happened.
-    pub events: u64,
-    /// The command that replays the run.
+    /// What stopped the run before its end.
+    pub stopped_by: Option<&'a str>,
+    /// The command that repeats the run.
     pub replay: &'a str,
-    /// The run over time.
-    pub series: &'a Series,
-    /// The ways of its messages, in a small network.
-    pub flights: Option<&'a Flights>,
-    /// What an oracle expects of a column.
-    pub predictions: &'a [Prediction<'a>],
-    /// Numbers that sum the run up, the most important first.
-    pub totals: &'a [Total<'a>],
-    /// What was done to the network.
-    pub faults: &'a [FaultCount],
-    /// What oracles predicted, and what was measured.
-    pub measures: &'a [Measure<'a>],
-    /// The first things that should not have happened.
-    pub violations: &'a [Violation<'a>],
-    /// How many there were in all.
-    pub violated: u64,
-    /// Whether the run came to its end. If not, what must hold then has not been judged.
-    pub is_over: bool,
 }
 
-/// A value that a column is expected to have.
+/// A number about a whole run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// The name for programs.
+    pub key: String,
+    /// The name for people.
+    pub name: String,
+    /// The unit. `share` is a number from 0 to 1.
+    pub unit: &'static str,
+    /// The definition, as a sentence.
+    pub meaning: String,
+    /// The number. `None` is unknown.
+    pub value: Option<f64>,
+    /// Whether a short report contains the figure.
+    pub is_headline: bool,
+}
+
+/// A measurement beside the value of a closed form.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Prediction<'a> {
-    /// The column. Of one that counts, the value is per second.
-    pub column: Column,
-    /// The value.
-    pub value: f64,
-    /// Where it comes from.
-    pub label: &'a str,
-}
-
-/// A number that sums a run up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Total<'a> {
-    /// What it is called.
-    pub name: &'a str,
-    /// The number.
-    pub value: f64,
-    /// Its unit; may be empty. `s` is shown as a duration, `share` as per cent, `bytes` in kB and more.
-    pub unit: &'a str,
-    /// What it means.
-    pub explanation: &'a str,
-}
-
-/// How often a fault was asked for, and how often it happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FaultCount {
-    /// The fault.
-    pub fault: Fault,
-    /// How often the scenario asks for it; `None` when it asks with a probability.
-    pub asked: Option<u64>,
-    /// How often it happened.
-    pub happened: u64,
-}
-
-/// A prediction held against a measurement.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measure<'a> {
-    /// What was measured.
-    pub name: &'a str,
-    /// What was predicted, if anything was.
-    pub predicted: Option<f64>,
-    /// What was measured.
+pub struct Prediction {
+    /// The quantity.
+    pub name: &'static str,
+    /// The unit; empty for a plain number.
+    pub unit: &'static str,
+    /// The measured value.
     pub measured: f64,
-    /// The unit of both, as in [`Total::unit`].
-    pub unit: &'a str,
-    /// By how many standard errors they differ, when that is known.
-    pub sigma: Option<f64>,
-    /// What follows.
-    pub verdict: Verdict,
+    /// The value of the closed form, if there is one.
+    pub predicted: Option<f64>,
+    /// (measured - predicted) / predicted.
+    pub relative_error: Option<f64>,
+    /// The standard error of the measurement.
+    pub standard_error: Option<f64>,
+    /// (measured - predicted) / standard error.
+    pub z_score: Option<f64>,
+    /// Whether the measurement is within the tolerance.
+    pub passed: bool,
 }
 
-/// What follows from a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It agrees with the prediction.
-    Held,
-    /// It doesn't.
-    Violated,
-    /// Nothing was at stake.
-    Noted,
+/// Metrics in a short report. Zeros are left out.
+const HEADLINES: [Metric; 19] = [
+    Metric::Running,
+    Metric::Enqueued,
+    Metric::EnqueueRefused,
+    Metric::Messages,
+    Metric::Lost,
+    Metric::Copies,
+    Metric::Waiting,
+    Metric::InFlight,
+    Metric::OnTheWire,
+    Metric::HandOvers,
+    Metric::Hops,
+    Metric::Coalesced,
+    Metric::Swallowed,
+    Metric::Returned,
+    Metric::Retries,
+    Metric::CrossingShare,
+    Metric::BytesSent,
+    Metric::Connections,
+    Metric::Events,
+];
+
+impl Report<'_> {
+    /// Returns the figures of the run. A count is the total of the run, a gauge is its last value.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let (series, totals) = (&self.outcome.series, &self.outcome.totals);
+        let metrics = Metric::ALL.iter().map(|metric| Figure {
+            key: metric.key().to_owned(),
+            name: metric.name().to_owned(),
+            unit: metric.unit(),
+            meaning: metric.meaning().to_owned(),
+            value: series.value(*metric),
+            is_headline: HEADLINES.contains(metric)
+                && series.value(*metric).is_some_and(|value| value != 0.0),
+        });
+        let lost = LossCause::ALL.map(|cause| {
+            let meaning = format!("Messages whose last copy was lost. Cause: {cause}.");
+            ("lost", "messages lost", "messages", cause.as_str(), meaning, totals.lost(cause))
+        });
+        let made = DuplicationCause::ALL.map(|cause| {
+            let meaning = format!("Additional copies that were made. Cause: {cause}.");
+            (
+                "copies_made",
+                "copies made",
+                "copies",
+                cause.as_str(),
+                meaning,
+                totals.duplicated(cause),
+            )
+        });
+        let by_cause =
+            lost.into_iter().chain(made).map(|(key, name, unit, cause, meaning, count)| Figure {
+                key: format!("{key}_{}", cause.replace(' ', "_")),
+                name: format!("{name}: {cause}"),
+                unit,
+                meaning,
+                value: Some(count_as_f64(count)),
+                is_headline: count > 0,
+            });
+        let groups = self.outcome.groups.map(|groups| {
+            [
+                ("groups", "groups", "Groups of messages of the survival goal.", groups.count),
+                ("groups_alive", "groups alive", "Groups that survived.", groups.alive),
+            ]
+        });
+        let groups = groups.into_iter().flatten().map(|(key, name, meaning, count)| Figure {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            unit: "groups",
+            meaning: meaning.to_owned(),
+            value: Some(count_as_f64(count)),
+            is_headline: true,
+        });
+        metrics.chain(by_cause).chain(groups).collect()
+    }
+
+    /// Returns the measurements beside their predictions.
+    pub fn predictions(&self) -> impl Iterator<Item = Prediction> + '_ {
+        self.outcome.measures.iter().map(Prediction::of)
+    }
+
+    /// Returns everything but the series as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let outcome = self.outcome;
+        let figures: Map<_, _> =
+            self.figures().into_iter().map(|figure| (figure.key, number(figure.value))).collect();
+        let checks = outcome.checks.iter().map(|check| {
+            json!({"check": check.name, "rule": check.rule, "violations": check.violations})
+        });
+        let predictions = self.predictions().map(|prediction| {
+            json!({
+                "name": prediction.name,
+                "unit": prediction.unit,
+                "measured": prediction.measured,
+                "predicted": prediction.predicted,
+                "relative_error": prediction.relative_error,
+                "standard_error": prediction.standard_error,
+                "z_score": prediction.z_score,
+                "passed": prediction.passed,
+            })
+        });
+        let faults = outcome.faults.iter().map(|fault| {
+            json!({
+                "fault": fault.fault.as_str(),
+                "meaning": fault.fault.meaning(),
+                "scheduled": fault.asked.flatten(),
+                "happened": fault.happened,
+            })
+        });
+        let violations = outcome.violations.iter().map(|violation| {
+            json!({
+                "check": violation.checker.as_str(),
+                "at_s": seconds(violation.at.duration_since(clacks_proto::Instant::ORIGIN)),
+                "tower": violation.tower.map(|tower| tower.0),
+                "message": violation.message.map(|message| message.0),
+                "text": violation.text,
+            })
+        });
+        json!({
+            "scenario": outcome.scenario.name,
+            "about": outcome.scenario.about,
+            "seed": outcome.scenario.seed,
+            "hash": outcome.hash.to_string(),
+            "passed": outcome.holds(),
+            "verdict": self.verdict(),
+            "complete": outcome.is_over,
+            "stopped_by": self.stopped_by,
+            "towers": outcome.scenario.towers,
+            "time_s": seconds(outcome.scenario.time),
+            "simulated_s": seconds(outcome.simulated),
+            "wall_s": seconds(self.wall),
+            "observations": outcome.observations,
+            "figures": figures,
+            "roles": self.roles(),
+            "checks": checks.collect::<Vec<_>>(),
+            "predictions": predictions.collect::<Vec<_>>(),
+            "faults": faults.collect::<Vec<_>>(),
+            "violated": outcome.violated,
+            "violations": violations.collect::<Vec<_>>(),
+            "replay": self.replay,
+        })
+    }
+
+    /// Returns the result of the run in one sentence.
+    #[must_use]
+    pub fn verdict(&self) -> String {
+        let counted = |count: u64, one: &str, many: &str| {
+            format!("{count} {}", if count == 1 { one } else { many })
+        };
+        let outcome = self.outcome;
+        let result = if outcome.holds() { "passed" } else { "failed" };
+        let checks = counted(outcome.checks.len() as u64, "check", "checks");
+        let violations = counted(outcome.violated, "violation", "violations");
+        let mut text = format!("{result}: {checks}, {violations}");
+        let predictions = self.predictions().count() as u64;
+        if predictions > 0 {
+            let missed = self.predictions().filter(|prediction| !prediction.passed).count();
+            let predictions = counted(predictions, "prediction", "predictions");
+            text += &format!("; {predictions}, {missed} missed");
+        }
+        if !outcome.is_over {
+            text += "; stopped before the end, so the checks of the end did not run";
+        }
+        text
+    }
+
+    fn roles(&self) -> Value {
+        let series = &self.outcome.series;
+        let total = |(index, role): (usize, &String)| {
+            let counts = || series.samples().iter().filter_map(|sample| sample.roles.get(index));
+            json!({
+                "role": role,
+                "hops": counts().map(|counts| counts.hops).sum::<u64>(),
+                "returned": counts().map(|counts| counts.returned).sum::<u64>(),
+            })
+        };
+        series.roles().iter().enumerate().map(total).collect()
+    }
 }
 
-/// Something that should not have happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation<'a> {
-    /// The check that found it.
-    pub check: &'a str,
-    /// When; `None` is at the end, or all the time.
-    pub at: Option<Instant>,
-    /// Where; `None` is the whole network.
-    pub tower: Option<TowerId>,
-    /// What happened.
-    pub what: &'a str,
+impl Prediction {
+    fn of(measured: &Measured) -> Self {
+        let error = measured.predicted.map(|predicted| measured.measured - predicted);
+        let divided = |by: Option<f64>| Some(error? / by.filter(|by| *by != 0.0)?);
+        Self {
+            name: measured.name,
+            unit: measured.unit,
+            measured: measured.measured,
+            predicted: measured.predicted,
+            relative_error: divided(measured.predicted),
+            standard_error: measured.sigma,
+            z_score: divided(measured.sigma),
+            passed: measured.holds,
+        }
+    }
 }
 
-#[cfg(test)]
-mod example;
+/// Returns a number with five digits. Whole numbers keep all digits.
+fn number(value: Option<f64>) -> Value {
+    match value.filter(|value| value.is_finite()) {
+        Some(whole) if whole.fract() == 0.0 => without_point(whole),
+        Some(value) => format!("{value:.4e}").parse().map_or(Value::Null, without_point),
+        None => Value::Null,
+    }
+}
+
+/// Returns seconds to the microsecond.
+fn seconds(time: Duration) -> Value {
+    without_point((time.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+/// Returns a number without `.0` at the end, which would be half of all numbers of a page.
+#[allow(clippy::cast_possible_truncation, reason = "a whole number within the range of i64")]
+fn without_point(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn count_as_f64(count: u64) -> f64 {
+    count as f64
+}

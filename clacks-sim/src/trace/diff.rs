@@ -1,28 +1,28 @@
-//! The first difference of two traces.
+//! The comparison of two traces.
 
 use std::io::{self, BufRead};
 
-/// Where two traces part.
+/// The first line in which two traces differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The number of the first line that differs, from 1.
+    /// The number of the line, from 1.
     pub line: u64,
-    /// Lines right before it, which both have.
+    /// Lines before it, which are the same in both traces.
     pub before: Vec<String>,
-    /// What the first trace has there; `None` when it has ended.
+    /// The line in the first trace. `None` if the trace is shorter.
     pub first: Option<String>,
-    /// What the second trace has there; `None` when it has ended.
+    /// The line in the second trace. `None` if the trace is shorter.
     pub second: Option<String>,
 }
 
-/// How many lines of the common past are shown.
+/// Number of lines before the difference.
 const CONTEXT: usize = 3;
 
-/// Finds the first line in which two traces differ; `None` when they are the same.
+/// Returns the first line in which two traces differ, or `None` if the traces are the same.
 ///
 /// # Errors
 ///
-/// When one of them can't be read.
+/// Fails if a trace can't be read.
 pub fn first_difference(
     first: impl BufRead,
     second: impl BufRead,
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_that_differs_is_found_with_its_past() {
+    fn the_first_line_that_differs_comes_with_the_lines_before_it() {
         let difference = diff("a\nb\nc\nd\ne\nX\n", "a\nb\nc\nd\ne\nY\nZ\n").unwrap();
         assert_eq!(difference.line, 6);
         assert_eq!(difference.before, ["c", "d", "e"]);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_difference() {
+    fn a_shorter_trace_differs_after_its_end() {
         let difference = diff("a\n", "a\nb\n").unwrap();
         assert_eq!((difference.line, difference.first), (2, None));
         assert_eq!(difference.second.as_deref(), Some("b"));

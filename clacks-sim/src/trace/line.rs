@@ -1,4 +1,4 @@
-//! One observation as a line of text, and as words for the hash.
+//! An observation as a line of text and as numbers for the hash.
 
 use std::fmt;
 
@@ -7,14 +7,15 @@ use clacks_proto::wire::Attempt;
 
 use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 
-/// An observation as a line: the moment in seconds, the tower, what happened.
+/// An observation as a line of text: the moment in seconds, the tower and the event.
 ///
 /// ```
 /// use clacks_proto::Instant;
-/// use clacks_sim::{Line, MessageId, Occurrence, TowerId, What};
+/// use clacks_sim::{Line, MessageId, Observation, Observed, TowerId};
 ///
-/// let what = What::Delivered { to: Some(TowerId(7)), message: Some(MessageId(3)) };
-/// let observation = Occurrence { at: Instant::from_nanos(1_500_000_000), tower: Some(TowerId(2)), what };
+/// let what = Observed::Delivered { to: Some(TowerId(7)), message: Some(MessageId(3)) };
+/// let at = Instant::from_nanos(1_500_000_000);
+/// let observation = Observation { at, tower: Some(TowerId(2)), what };
 /// assert_eq!(Line(&observation).to_string(), "1.500000000 t2 delivered m3 to t7");
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +46,10 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// What may be none of this run's.
-struct Perhaps<T>(Option<T>);
+/// A tower or a message, or `?` if it does not belong to the run.
+struct OrUnknown<T>(Option<T>);
 
-impl<T: fmt::Display> fmt::Display for Perhaps<T> {
+impl<T: fmt::Display> fmt::Display for OrUnknown<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Some(known) => known.fmt(f),
@@ -73,50 +74,50 @@ impl fmt::Display for Observed {
             Self::EnqueueRefused => f.write_str("enqueue refused"),
             Self::Ignored { peer } => write!(f, "ignores {peer}"),
             Self::Unignored { peer } => write!(f, "unignores {peer}"),
-            Self::Dialled { to } => write!(f, "dialled {}", Perhaps(to)),
+            Self::Dialled { to } => write!(f, "dialled {}", OrUnknown(to)),
             Self::Accepted { from } => write!(f, "accepted {from}"),
             Self::NotAccepted { from, reason } => {
                 write!(f, "did not accept {from}: {reason}")
             }
             Self::Connected { to } => write!(f, "connected to {to}"),
             Self::ConnectFailed { to, cause } => {
-                write!(f, "could not connect to {}: {cause}", Perhaps(to))
+                write!(f, "could not connect to {}: {cause}", OrUnknown(to))
             }
             Self::Sent { to, bytes } => write!(f, "sent {bytes} bytes to {to}"),
             Self::HandedOver { to, message, attempt, arrives } => {
                 let again = if attempt == Attempt::Retry { "again " } else { "" };
                 let nanos = arrives.as_nanos();
                 let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-                let message = Perhaps(message);
+                let message = OrUnknown(message);
                 write!(f, "handed over {message} {again}to {to}, arrives {seconds}.{rest:09}")
             }
             Self::Arrived { from, bytes } => write!(f, "got {bytes} bytes from {from}"),
             Self::Finished { from } => write!(f, "end of stream from {from}"),
             Self::Broke { with } => write!(f, "connection with {with} broke"),
-            Self::Closed { with } => write!(f, "closed connection with {}", Perhaps(with)),
+            Self::Closed { with } => write!(f, "closed connection with {}", OrUnknown(with)),
             Self::TimerFired => f.write_str("timer fired"),
-            Self::Discovered { peer } => write!(f, "discovered {}", Perhaps(peer)),
+            Self::Discovered { peer } => write!(f, "discovered {}", OrUnknown(peer)),
             Self::Forgot => f.write_str("forgot a peer"),
             Self::StatusChanged { peer, from, to, reason } => {
-                write!(f, "status of {}: {from} -> {to}: {reason}", Perhaps(peer))
+                write!(f, "status of {}: {from} -> {to}: {reason}", OrUnknown(peer))
             }
             Self::Received { from, message, .. } => {
-                write!(f, "received {} from {}", Perhaps(message), Perhaps(from))
+                write!(f, "received {} from {}", OrUnknown(message), OrUnknown(from))
             }
             Self::Queued { message, origin } => {
-                write!(f, "queued {}, {origin}", Perhaps(message))
+                write!(f, "queued {}, {origin}", OrUnknown(message))
             }
             Self::Delivered { to, message } => {
-                write!(f, "delivered {} to {}", Perhaps(message), Perhaps(to))
+                write!(f, "delivered {} to {}", OrUnknown(message), OrUnknown(to))
             }
-            Self::Announced { to } => write!(f, "announced to {}", Perhaps(to)),
+            Self::Announced { to } => write!(f, "announced to {}", OrUnknown(to)),
             Self::LinkClosed { peer, reason } => {
-                write!(f, "link with {} closed: {reason}", Perhaps(peer))
+                write!(f, "link with {} closed: {reason}", OrUnknown(peer))
             }
             Self::Missed { count } => write!(f, "missed {count} notices"),
             Self::CopyKept { message } => write!(f, "kept a copy of {message}"),
             Self::Swallowed { sender, message } => {
-                write!(f, "swallowed {message} from {}", Perhaps(sender))
+                write!(f, "swallowed {message} from {}", OrUnknown(sender))
             }
             Self::Dropped { message } => write!(f, "dropped {message}"),
             Self::Fault(fault) => write!(f, "fault: {}", fault.as_str()),
@@ -124,7 +125,7 @@ impl fmt::Display for Observed {
     }
 }
 
-/// What happened as numbers: its code and two words.
+/// Returns an event as numbers: a code and two words.
 pub(super) fn words(what: &Observed) -> (u32, u64, u64) {
     let tower = |tower: Option<TowerId>| tower.map_or(u64::MAX, |tower| u64::from(tower.0));
     let message = |message: Option<MessageId>| message.map_or(u64::MAX, |m| u64::from(m.0));
@@ -159,7 +160,7 @@ pub(super) fn words(what: &Observed) -> (u32, u64, u64) {
         Observed::TimerFired => (23, 0, 0),
         Observed::Discovered { peer } => (24, tower(peer), 0),
         Observed::Forgot => (25, 0, 0),
-        // The reasons have no numbers here and below; their kind shows in what follows from them.
+        // Reasons have no stable numbers. Later observations depend on them anyway.
         Observed::StatusChanged { peer, from, to, .. } => {
             (26, tower(peer), u64::from(code(from)) << 8 | u64::from(code(to)))
         }

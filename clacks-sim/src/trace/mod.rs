@@ -1,4 +1,5 @@
-//! The trace of a run: every observation as a line of text, a rolling hash of them all, and the first difference of two.
+//! The trace of a run: each observation as a line of text, a hash of all of them, and the
+//! comparison of two traces.
 
 mod diff;
 mod line;
@@ -8,14 +9,15 @@ use crate::observation::Observation;
 pub use diff::{Difference, first_difference};
 pub use line::Line;
 
-/// The rolling hash of a trace. Two runs with the same hash are, for all purposes, the same run.
+/// A rolling hash of all observations of a run. Equal hashes mean that two runs were the same.
 ///
-/// Each observation is folded in as three words, so that its moment, its tower and all that it says count. Not made against
-/// somebody who looks for collisions.
+/// Each observation adds its moment, its tower and its content. The hash is fast and not meant to
+/// resist an attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceHash(u64);
 
-/// Odd constants with half of their bits set: the fractional parts of the golden ratio and of the square root of 3.
+/// Odd constants in which about half of the bits are set: fractional parts of the golden ratio and
+/// of the square root of 3.
 const FOLD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xbb67_ae85_84ca_a73b];
 
 impl Default for TraceHash {
@@ -25,8 +27,8 @@ impl Default for TraceHash {
 }
 
 impl TraceHash {
-    /// Folds an observation in.
-    pub fn see(&mut self, observation: &Observation) {
+    /// Adds an observation.
+    pub fn observe(&mut self, observation: &Observation) {
         let tower = observation.tower.map_or(u64::from(u32::MAX), |tower| u64::from(tower.0));
         let (code, first, second) = line::words(&observation.what);
         self.fold(observation.at.as_nanos() ^ FOLD[0], tower << 32 | u64::from(code));
@@ -34,13 +36,13 @@ impl TraceHash {
     }
 
     fn fold(&mut self, first: u64, second: u64) {
-        // The product's halves together depend on every bit of both factors.
+        // The two halves of the product together depend on every bit of both factors.
         let product = u128::from(self.0 ^ first) * u128::from(second.rotate_left(17) ^ FOLD[0]);
         let folded = halves(product);
         self.0 = folded.rotate_left(23).wrapping_add(first).wrapping_mul(FOLD[0]) ^ second;
     }
 
-    /// The hash as a number.
+    /// Returns the hash as a number.
     #[must_use]
     pub fn value(self) -> u64 {
         self.0
@@ -67,12 +69,12 @@ mod tests {
     fn seen(at: u64, tower: u32, what: Observed) -> TraceHash {
         let mut hash = TraceHash::default();
         let at = Instant::from_nanos(at);
-        hash.see(&Observation { at, tower: Some(TowerId(tower)), what });
+        hash.observe(&Observation { at, tower: Some(TowerId(tower)), what });
         hash
     }
 
     #[test]
-    fn everything_that_an_occurrence_says_counts() {
+    fn each_field_of_an_observation_changes_the_hash() {
         let what = |message| Observed::Enqueued { message: MessageId(message) };
         let hashes = [
             seen(1, 2, what(3)),
@@ -90,17 +92,17 @@ mod tests {
     }
 
     #[test]
-    fn the_order_counts() {
+    fn the_order_of_observations_changes_the_hash() {
         let observation = |tower| Observation {
             at: Instant::ORIGIN,
             tower: Some(TowerId(tower)),
             what: Observed::TimerFired,
         };
         let mut hashes = [TraceHash::default(); 2];
-        hashes[0].see(&observation(1));
-        hashes[0].see(&observation(2));
-        hashes[1].see(&observation(2));
-        hashes[1].see(&observation(1));
+        hashes[0].observe(&observation(1));
+        hashes[0].observe(&observation(2));
+        hashes[1].observe(&observation(2));
+        hashes[1].observe(&observation(1));
         assert_ne!(hashes[0], hashes[1]);
     }
 
