@@ -39,7 +39,7 @@ struct HandOver {
 impl Conservation {
     /// Applies the hand-overs of an event that has ended. A role need not be a tower, and then no
     /// event of the role ends with [`after`](Self::after).
-    #[inline]
+    #[inline(always)]
     pub(super) fn before(
         &mut self,
         observation: &Observation,
@@ -51,7 +51,7 @@ impl Conservation {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
@@ -182,12 +182,13 @@ impl Conservation {
 
     fn apply_sent(&mut self, copies: &mut Copies, found: &mut Violations) {
         for HandOver { by, to, message, attempt } in self.sent.drain(..) {
-            let is_settled = matches!(
-                copies.state(by, message),
-                Some(CopyState::Taken(peer) | CopyState::Swallowed(peer)) if peer == to
-            );
-            let is_retry = attempt == Attempt::Retry && is_settled;
-            if !is_retry && copies.set(by, message, CopyState::Sent(to)).is_none() {
+            // A retry does not change what has become of the first attempt.
+            let is_answered = attempt == Attempt::Retry
+                && matches!(
+                    copies.state(by, message),
+                    Some(CopyState::Taken(peer) | CopyState::Swallowed(peer)) if peer == to
+                );
+            if !is_answered && copies.set(by, message, CopyState::Sent(to)).is_none() {
                 found.report(Checker::Conservation, by, message, || {
                     format!("tower {} handed over message {}, not held", by.0, message.0)
                 });
@@ -197,7 +198,7 @@ impl Conservation {
 }
 
 /// A tower has taken a message: the sender's copy waits for the confirmation only.
-#[inline]
+#[inline(always)]
 fn on_taken(
     sender: TowerId,
     message: MessageId,
@@ -214,7 +215,7 @@ fn on_taken(
 }
 
 /// A peer has confirmed a message, and the tower drops its copy unless another one came in.
-#[inline]
+#[inline(always)]
 fn on_delivered(
     tower: TowerId,
     message: MessageId,

@@ -1,7 +1,6 @@
-//! The table of copies: which tower holds which message, and how far its hand-over is.
+//! The copies of each message: which towers hold it, and how far their hand-overs are.
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
 
 use super::totals::LossCause;
 use crate::observation::{MessageId, TowerId};
@@ -19,24 +18,31 @@ pub(super) enum CopyState {
     Swallowed(TowerId),
 }
 
+/// A copy of a message.
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    tower: TowerId,
+    state: CopyState,
+}
+
 /// Everything known about one message.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Message {
-    /// The number of towers that hold the message.
-    holders: u32,
+    /// One for each tower that holds the message. Most messages are at one tower, or at two while
+    /// the confirmation is under way.
+    copies: SmallVec<[Copy; 2]>,
     /// The cause of the last loss of a copy.
     loss: Option<LossCause>,
     /// The cause under which the message is counted as lost. `None` if a tower holds the message.
     counted_loss: Option<LossCause>,
 }
 
-/// All copies of all messages.
+/// All copies of all messages, by message.
 ///
-/// The table is a map by (tower, message). Nothing iterates over the map, so its order does not
-/// matter. Each operation is O(1) and allocates only when the table grows.
+/// An operation costs O(copies of the message), and allocates only when a message has more than two
+/// copies.
 #[derive(Debug)]
 pub(super) struct Copies {
-    states: HashMap<u64, CopyState, FxBuildHasher>,
     messages: Vec<Message>,
     /// The number of messages that each tower holds.
     held: Vec<u32>,
@@ -50,7 +56,6 @@ pub(super) struct Copies {
 impl Copies {
     pub(super) fn new(towers: u32) -> Self {
         Self {
-            states: HashMap::default(),
             messages: Vec::new(),
             held: vec![0; towers as usize],
             count: 0,
@@ -69,22 +74,22 @@ impl Copies {
     }
 
     /// Returns the state of a tower's copy of a message, if the tower holds one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn state(&self, tower: TowerId, message: MessageId) -> Option<CopyState> {
-        self.states.get(&key(tower, message)).copied()
+        let copies = &self.messages.get(message.0 as usize)?.copies;
+        copies.iter().find(|copy| copy.tower == tower).map(|copy| copy.state)
     }
 
     /// Adds a waiting copy. Returns whether the tower had none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, tower: TowerId, message: MessageId) -> bool {
-        if let Some(before) = self.states.insert(key(tower, message), CopyState::Waiting) {
-            self.count += u64::from(is_taken(before));
+        if self.set(tower, message, CopyState::Waiting).is_some() {
             return false;
         }
         self.register(message);
         let record = &mut self.messages[message.0 as usize];
-        record.holders += 1;
-        if record.holders == 1 {
+        record.copies.push(Copy { tower, state: CopyState::Waiting });
+        if record.copies.len() == 1 {
             self.alive += 1;
             if let Some(cause) = record.counted_loss.take() {
                 self.lost[cause as usize] -= 1;
@@ -98,15 +103,16 @@ impl Copies {
     }
 
     /// Changes the state of a copy. Returns the state before, or `None` if the tower has no copy.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(
         &mut self,
         tower: TowerId,
         message: MessageId,
         state: CopyState,
     ) -> Option<CopyState> {
-        let copy = self.states.get_mut(&key(tower, message))?;
-        let before = std::mem::replace(copy, state);
+        let copies = &mut self.messages.get_mut(message.0 as usize)?.copies;
+        let copy = copies.iter_mut().find(|copy| copy.tower == tower)?;
+        let before = std::mem::replace(&mut copy.state, state);
         self.count += u64::from(is_taken(before));
         self.count -= u64::from(is_taken(state));
         Some(before)
@@ -114,22 +120,26 @@ impl Copies {
 
     /// Removes a copy. `loss` is the cause if the copy was lost, and `None` if the message is at
     /// another tower now. Returns whether the message is gone although no copy was ever lost.
-    #[inline]
+    #[inline(always)]
     pub(super) fn remove(
         &mut self,
         tower: TowerId,
         message: MessageId,
         loss: Option<LossCause>,
     ) -> bool {
-        let Some(state) = self.states.remove(&key(tower, message)) else { return false };
-        self.count -= u64::from(!is_taken(state));
+        let Some(record) = self.messages.get_mut(message.0 as usize) else { return false };
+        let Some(place) = record.copies.iter().position(|copy| copy.tower == tower) else {
+            return false;
+        };
+        let last = record.copies.len() - 1;
+        record.copies.swap(place, last);
+        let copy = record.copies.pop();
+        self.count -= u64::from(copy.is_some_and(|copy| !is_taken(copy.state)));
         if let Some(held) = self.held.get_mut(tower.0 as usize) {
             *held -= 1;
         }
-        let Some(record) = self.messages.get_mut(message.0 as usize) else { return false };
         record.loss = loss.or(record.loss);
-        record.holders -= 1;
-        if record.holders > 0 {
+        if !record.copies.is_empty() {
             return false;
         }
         let cause = record.loss.unwrap_or(LossCause::Unexplained);
@@ -140,13 +150,13 @@ impl Copies {
     }
 
     /// Returns whether any tower holds a message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_alive(&self, message: MessageId) -> bool {
-        self.messages.get(message.0 as usize).is_some_and(|record| record.holders > 0)
+        self.messages.get(message.0 as usize).is_some_and(|record| !record.copies.is_empty())
     }
 
     /// Returns how many messages a tower holds.
-    #[inline]
+    #[inline(always)]
     pub(super) fn held(&self, tower: TowerId) -> usize {
         self.held.get(tower.0 as usize).map_or(0, |held| *held as usize)
     }
@@ -174,10 +184,6 @@ impl Copies {
 
 fn is_taken(state: CopyState) -> bool {
     matches!(state, CopyState::Taken(_))
-}
-
-fn key(tower: TowerId, message: MessageId) -> u64 {
-    u64::from(tower.0) << 32 | u64::from(message.0)
 }
 
 #[cfg(test)]

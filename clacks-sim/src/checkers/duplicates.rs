@@ -46,7 +46,7 @@ impl Duplicates {
     }
 
     /// Must be called before the table of copies changes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn observe(
         &mut self,
         observation: &Observation,

@@ -21,7 +21,6 @@ mod survival;
 mod totals;
 mod violation;
 
-use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::network::NetworkView;
@@ -104,19 +103,26 @@ impl Checkers {
         }
     }
 
-    /// Passes an observation to the checkers that need it.
+    /// Passes an observation to the checkers that it concerns.
     #[inline]
     pub(crate) fn observe(&mut self, observation: &Observation) {
-        // Every second observation, and no checker needs them.
-        let is_traffic = matches!(
-            observation.what,
-            Observed::Sent { .. } | Observed::Arrived { .. } | Observed::TimerFired
-        );
-        if is_traffic {
-            return;
+        let totals = &mut self.counted;
+        match observation.what {
+            // More than half of all observations. No checker needs them.
+            Observed::Sent { .. } | Observed::Arrived { .. } | Observed::TimerFired => return,
+            Observed::Enqueued { .. } => totals.enqueued += 1,
+            Observed::EnqueueRefused => totals.refused += 1,
+            // A message that a tower received and did not hold yet is queued next.
+            Observed::Received { .. } => {
+                totals.hops += 1;
+                totals.coalesced += 1;
+            }
+            Observed::Queued { origin: Origin::Peer, .. } | Observed::CopyKept { .. } => {
+                totals.coalesced = totals.coalesced.saturating_sub(1);
+            }
+            Observed::Fault(_) => self.faults_fired.observe(observation),
+            _ => {}
         }
-        self.count(&observation.what);
-        self.faults_fired.observe(observation);
         if self.is_on {
             self.check(observation);
         }
@@ -124,52 +130,44 @@ impl Checkers {
 
     fn check(&mut self, observation: &Observation) {
         self.found.now = observation.at;
-        self.conservation.before(observation, &mut self.copies, &mut self.found);
-        match observation.what {
-            Observed::HandedOver { .. } | Observed::Delivered { .. } => {
-                self.conservation.observe(observation, &mut self.copies, &mut self.found);
-                if self.ignored.is_needed() {
-                    self.ignored.observe(observation, &mut self.found);
-                }
-                if let Observed::HandedOver { attempt: Attempt::Retry, .. } = observation.what {
-                    self.duplicates.observe(observation, &self.copies, &mut self.found);
-                }
-            }
-            Observed::Received { .. }
-            | Observed::Queued { .. }
-            | Observed::Enqueued { .. }
-            | Observed::CopyKept { .. }
-            | Observed::Swallowed { .. }
-            | Observed::Dropped { .. } => {
-                self.duplicates.observe(observation, &self.copies, &mut self.found);
-                self.conservation.observe(observation, &mut self.copies, &mut self.found);
-                if self.ignored.is_needed() {
-                    self.ignored.observe(observation, &mut self.found);
-                }
-            }
-            Observed::Dialled { .. } | Observed::Accepted { .. } => {
-                self.bounds.observe(observation);
-                self.ignored.observe(observation, &mut self.found);
-            }
-            Observed::Announced { .. } | Observed::Ignored { .. } | Observed::Unignored { .. } => {
-                self.ignored.observe(observation, &mut self.found);
-            }
+        let concerns_messages = matches!(
+            observation.what,
+            Observed::HandedOver { .. }
+                | Observed::Received { .. }
+                | Observed::Queued { .. }
+                | Observed::Delivered { .. }
+                | Observed::Enqueued { .. }
+                | Observed::CopyKept { .. }
+                | Observed::Swallowed { .. }
+                | Observed::Dropped { .. }
+                | Observed::Started { .. }
+                | Observed::Crashed
+                | Observed::Left { .. }
+                | Observed::Missed { .. }
+        );
+        if concerns_messages {
+            self.conservation.before(observation, &mut self.copies, &mut self.found);
+            self.duplicates.observe(observation, &self.copies, &mut self.found);
+            self.conservation.observe(observation, &mut self.copies, &mut self.found);
+        }
+        let concerns_peers = matches!(
+            observation.what,
             Observed::StatusChanged { .. }
-            | Observed::Discovered { .. }
-            | Observed::Forgot
-            | Observed::ClockChanged { .. } => {
-                self.status.observe(observation, &mut self.found);
-            }
-            Observed::Started { .. }
-            | Observed::Crashed
-            | Observed::Left { .. }
-            | Observed::Missed { .. } => {
-                self.duplicates.observe(observation, &self.copies, &mut self.found);
-                self.conservation.observe(observation, &mut self.copies, &mut self.found);
-                self.status.observe(observation, &mut self.found);
-                self.ignored.observe(observation, &mut self.found);
-            }
-            _ => {}
+                | Observed::Discovered { .. }
+                | Observed::Forgot
+                | Observed::ClockChanged { .. }
+                | Observed::Started { .. }
+                | Observed::Dialled { .. }
+                | Observed::Accepted { .. }
+                | Observed::Ignored { .. }
+                | Observed::Unignored { .. }
+        );
+        if concerns_peers {
+            self.status.observe(observation, &mut self.found);
+            self.bounds.observe(observation);
+        }
+        if concerns_peers || self.ignored.is_needed() {
+            self.ignored.observe(observation, &mut self.found);
         }
     }
 
@@ -253,23 +251,5 @@ impl Checkers {
             totals.lost[LossCause::Unexplained as usize] = lost;
         }
         totals
-    }
-
-    #[inline]
-    fn count(&mut self, what: &Observed) {
-        let totals = &mut self.counted;
-        match what {
-            Observed::Enqueued { .. } => totals.enqueued += 1,
-            Observed::EnqueueRefused => totals.refused += 1,
-            // A message that a tower received and did not hold yet is queued next.
-            Observed::Received { .. } => {
-                totals.hops += 1;
-                totals.coalesced += 1;
-            }
-            Observed::Queued { origin: Origin::Peer, .. } | Observed::CopyKept { .. } => {
-                totals.coalesced = totals.coalesced.saturating_sub(1);
-            }
-            _ => {}
-        }
     }
 }
