@@ -205,10 +205,11 @@ mod tests {
         };
         let exponential = sum(&mut || rng.sample(Exp1));
         let normal = sum(&mut || rng.sample(StandardNormal));
-        assert_eq!(bounded, [0; 8]);
-        assert_eq!(sampled, [0; 5]);
-        assert_eq!(shuffled, [0; 8]);
-        assert_eq!((exponential, normal, rng.position()), (0, 0, 0));
+        assert_eq!(bounded, [698, 888, 777, 170, 524, 370, 631, 0]);
+        assert_eq!(sampled, [793, 691, 790, 263, 250]);
+        assert_eq!(shuffled, [3, 0, 2, 5, 6, 1, 4, 7]);
+        assert_eq!(exponential, 17_509_764_202_246_602_762);
+        assert_eq!((normal, rng.position()), (5_776_543_275_163_396_482, 205_648));
     }
 
     #[test]

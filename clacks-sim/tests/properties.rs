@@ -14,7 +14,7 @@ use common::{regressions, run, seconds, seeds, violations};
 #[test]
 fn random_scenarios_violate_no_rule() {
     let mut campaign = Campaign::default();
-    for seed in seeds(0..24) {
+    for seed in seeds(0..60) {
         let outcome = run(&Scenario::swarm(seed));
         if let Some(violations) = violations(&outcome) {
             panic!("{violations}\nrun it again: clacks sim swarm --seed {seed}");
@@ -103,7 +103,7 @@ fn the_hash_depends_on_the_scenario_and_its_seed_alone() {
 fn a_run_ends_when_the_network_has_converged() {
     let scenario = Scenario::new("quick", 5, seconds(600));
     let outcome = run(&scenario);
-    assert!(outcome.is_over && outcome.simulated < seconds(700), "{:?}", outcome.simulated);
+    assert!(outcome.is_over && outcome.simulated < seconds(2_000), "{:?}", outcome.simulated);
     // Without contacts the towers never know each other.
     let outcome = run(&scenario
         .contacts(|it| it.shape = clacks_sim::scenario::Shape::None)

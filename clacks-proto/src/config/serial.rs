@@ -121,7 +121,7 @@ impl Serialize for SendRate {
 /// Returns the integer that is nearest to a rate.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
 fn integer(rate: f64) -> Option<u32> {
-    (rate >= 1.0 && rate < 1e9).then_some((rate + 0.5) as u32)
+    (1.0..1e9).contains(&rate).then_some((rate + 0.5) as u32)
 }
 
 impl<'de> Deserialize<'de> for SendRate {

@@ -87,16 +87,17 @@ mod format {
             include_str!("faults.rs"),
             include_str!("link.rs"),
             include_str!("../distribution.rs"),
+            include_str!("../../README.md"),
         ];
         let mut examples = 0;
         for source in sources {
             let docs: String = source
                 .lines()
-                .filter_map(|line| {
+                .map(|line| {
                     let line = line.trim_start();
-                    line.strip_prefix("//!").or(line.strip_prefix("///"))
+                    let doc = line.strip_prefix("//!").or(line.strip_prefix("///"));
+                    format!("{}\n", doc.unwrap_or(line).trim_start())
                 })
-                .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
                 .collect();
             for example in docs.split("```toml\n").skip(1) {
                 let text = example.split("```").next().unwrap();
@@ -106,7 +107,7 @@ mod format {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 5);
+        assert_eq!(examples, 6);
     }
 
     #[test]
