@@ -55,8 +55,8 @@ metrics! {
     Waiting "waiting" "copies waiting" "copies" Last, "Copies that wait in a queue.";
     InFlight "in_flight" "copies in flight" "copies" Last,
         "Copies that a tower has handed over and keeps until the peer confirms.";
-    OnTheWire "on_the_wire" "copies on the wire" "copies" Last,
-        "Copies among the bytes between two towers.";
+    OnTheWire "on_the_wire" "messages on the wire" "messages" Last,
+        "Messages among the bytes between two towers.";
     Surplus "surplus" "surplus copies" "copies" Last, "Copies beyond the first of each message.";
     Lost "lost" "messages lost" "messages" Last,
         "Messages that were enqueued and have no copy left.";

@@ -286,6 +286,7 @@ impl Series {
     #[must_use]
     pub fn value(&self, metric: Metric) -> Option<f64> {
         match metric.aggregate() {
+            Aggregate::Sum if metric == Metric::HopsCrossing && self.inside.is_empty() => None,
             Aggregate::Sum => Some(number(self.total(metric))),
             Aggregate::Ratio(top, bottom) => ratio(self.value(top)?, self.value(bottom)?),
             Aggregate::Last => self.samples.last()?.value(metric),
@@ -407,6 +408,9 @@ impl Series {
             (Metric::Connections, number(gauges.connections)),
         ] {
             values[metric as usize] = value;
+        }
+        if self.inside.is_empty() {
+            values[Metric::HopsCrossing as usize] = f64::NAN;
         }
         values
     }

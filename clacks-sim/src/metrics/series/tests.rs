@@ -214,6 +214,8 @@ fn a_value_that_cannot_be_computed_is_unknown() {
     assert_eq!(first.rate(Metric::HandOvers), None);
     assert_eq!(second.value(Metric::QueueMean), None);
     assert_eq!(second.rate(Metric::HandOvers), Some(0.0));
+    assert_eq!(second.value(Metric::HopsCrossing), None, "there was no partition");
+    assert_eq!(series.value(Metric::CrossingShare), None);
 }
 
 #[test]
