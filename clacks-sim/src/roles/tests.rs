@@ -19,7 +19,7 @@ fn run(time: &str, section: &str) -> Run {
     let text = format!(
         "name = \"roles\"\ntowers = 10\ntime = \"{time}\"\n{section}
         [contacts]\nshape = \"full\"
-        [messages]\ncount = 16\nat = \"1s\"\ntowers = {{ range = [0, 7] }}
+        [messages]\ncount = 16\nat = \"1s\"
         [checks]\nliveness = false\n"
     );
     let plan = Scenario::from_toml(&text).unwrap().plan(".".as_ref()).unwrap();

@@ -196,7 +196,8 @@ pub struct Messages {
     /// The time over which the messages are spread evenly. Default: 0s.
     #[serde(with = "humantime_serde")]
     pub over: Duration,
-    /// The towers whose applications enqueue, each about the same number. Default: all.
+    /// The towers whose applications enqueue, each about the same number. Towers with a role are
+    /// left out. Default: all.
     pub towers: Towers,
     /// Repetitions of the whole section.
     #[serde(skip_serializing_if = "Option::is_none")]
