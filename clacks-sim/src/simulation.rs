@@ -59,6 +59,8 @@ pub struct Progress {
 /// A run of a scenario: towers in virtual time, and all that watches them.
 ///
 /// A run is a function of its scenario alone: the same scenario gives the same [`TraceHash`], on every machine.
+/// The run ends at the scenario's time, or when the network has converged after it
+/// ([`Checks::settle_within`](crate::scenario::Checks::settle_within)).
 ///
 /// ```
 /// use clacks_sim::{Options, Scenario, Simulation};
@@ -108,7 +110,7 @@ impl std::error::Error for EnqueueError {}
 /// Why a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The time is up.
+    /// The network has converged, or the time is up.
     TimeUp,
     /// A checker has found a violation.
     Violation,
@@ -328,8 +330,9 @@ struct Observers<M> {
     observers: Vec<Box<dyn Observer<M>>>,
     series: Series,
     message_trace: Option<MessageTrace>,
-    /// From when on the run ends as soon as the network has converged.
-    settles: Option<Instant>,
+    /// When the last fault is over, if the run goes on until the network has converged.
+    faults_end: Option<Instant>,
+    /// The network has converged after the last fault, so the run is over.
     has_settled: bool,
     /// How things stood at each sample since the warm-up, for the oracles.
     readings: Vec<Reading>,
@@ -339,25 +342,24 @@ struct Observers<M> {
 
 impl<M: StateMachine> Observers<M> {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
-        let settles = scenario.checks.liveness.then_some(plan.faults_end);
-        let mut series = Series::new(Series::DEFAULT_CAPACITY, settles);
-        let mut message_trace = options
-            .message_trace
-            .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
-            .flatten();
-        for tower in plan.roles.towers() {
-            let role = plan.roles.of(tower).map_or("", |role| role.kind.as_str());
-            series.set_role(tower, role);
-            if let Some(trace) = &mut message_trace {
-                trace.set_role(tower, role);
-            }
-        }
+        let faults_end = scenario.checks.liveness.then_some(plan.faults_end);
+        let mut series = Series::new(Series::DEFAULT_CAPACITY, faults_end);
         // The first partition divides the hops before it, too.
         let first = plan.steps.iter().find_map(|(_, step)| match step {
             Step::Part { partition, .. } => Some(partition),
             _ => None,
         });
         series.set_partition(&first.map(|first| inside(plan.towers, first)).unwrap_or_default());
+        let mut message_trace = options
+            .message_trace
+            .then(|| MessageTrace::new(plan.towers, MessageTrace::DEFAULT_CAPACITY))
+            .flatten();
+        for (tower, role) in plan.roles.iter() {
+            series.set_role(tower, role.kind.as_str());
+            if let Some(trace) = &mut message_trace {
+                trace.set_role(tower, role.kind.as_str());
+            }
+        }
         Self {
             towers: plan.towers,
             hash: TraceHash::default(),
@@ -366,10 +368,10 @@ impl<M: StateMachine> Observers<M> {
             trace_failure: None,
             checkers: Checkers::new(plan, &scenario.checks, &plan.roles.towers()),
             observers: Vec::new(),
-            settles,
-            has_settled: false,
             series,
             message_trace,
+            faults_end,
+            has_settled: false,
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
             keeps_readings: scenario.checks.oracle.is_some(),
@@ -444,7 +446,7 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
 
     fn sample(&mut self, snapshot: &Snapshot, census: &NetworkView<'_, M>) {
         self.checkers.sample(snapshot.at, census);
-        if self.settles.is_some_and(|settles| snapshot.at >= settles) {
+        if self.faults_end.is_some_and(|faults_end| snapshot.at >= faults_end) {
             self.has_settled = self.checkers.has_converged(census);
         }
         let gauges = self.gauges(snapshot, census);

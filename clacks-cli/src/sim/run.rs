@@ -25,7 +25,7 @@ pub(super) const STRETCH: u64 = 20_000;
 const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
-    // Files that can't be written are found before the run, which may take hours.
+    // Files that can't be written are found before the run.
     try_results(args)?;
     let trace = args.trace.as_deref().map(create).transpose()?;
     let trace = trace.map(|file| TraceFile::new(file, args.trace_limit as u64));
@@ -72,8 +72,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     };
     bar.finish_and_clear();
     let outcome = simulation.finish();
-    let stopped_by =
-        stopped_by.or((!outcome.is_over).then_some("a violation (--keep-going continues)"));
+    let stopped_by = stopped_by.or((!outcome.is_over).then_some("a violation"));
     let replay = command(args, scenario.seed);
     let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
 

@@ -6,9 +6,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use clacks_proto::{Address, Fingerprint, Host};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
-
-use rand::RngExt;
 
 use crate::observation::TowerId;
 use crate::rng::{Purpose, RngStreams};
@@ -154,11 +153,8 @@ pub(super) fn ip(address: &Address) -> u32 {
 
 /// Returns the key that is proved at an address. It stays the same when a tower restarts.
 pub(super) fn key(random: &RngStreams, ip: u32) -> Fingerprint {
-    let mut draws = random.stream(Purpose::Application, 1 << 63 | u64::from(ip));
     let mut key = [0; 32];
-    for bytes in key.chunks_exact_mut(8) {
-        bytes.copy_from_slice(&draws.random::<u64>().to_le_bytes());
-    }
+    random.stream(Purpose::Application, 1 << 63 | u64::from(ip)).fill_bytes(&mut key);
     Fingerprint(key)
 }
 

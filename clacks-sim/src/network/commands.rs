@@ -17,25 +17,34 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             if at.as_nanos() > self.now {
                 return self.event_queue.push(at.as_nanos(), Due::Step);
             }
+            let index = u32::try_from(self.next_step).unwrap_or(u32::MAX);
             self.next_step += 1;
             self.snapshot.events += 1;
-            self.carry_out(step);
+            self.carry_out(step, index);
         }
     }
 
     /// Carries out steps later, in addition to the plan. Steps of the past happen at once.
     pub(crate) fn add_steps(&mut self, steps: Vec<(Instant, Step)>) {
         for (at, step) in steps {
-            let index = u32::try_from(self.added_steps.len()).unwrap_or(u32::MAX);
+            let index = self.plan.steps.len() + self.added_steps.len();
             self.added_steps.push(step);
-            self.event_queue.push(at.as_nanos().max(self.now), Due::AddedStep(index));
+            let due = Due::OneStep(u32::try_from(index).unwrap_or(u32::MAX));
+            self.event_queue.push(at.as_nanos().max(self.now), due);
         }
     }
 
-    pub(super) fn on_added_step(&mut self, index: u32) {
-        let Some(step) = self.added_steps.get(index as usize).cloned() else { return };
-        self.snapshot.events += 1;
-        self.carry_out(&step);
+    /// Carries out a step that was added, or that came while its tower was paused.
+    pub(super) fn on_one_step(&mut self, index: u32) {
+        let plan = Arc::clone(&self.plan);
+        match (index as usize).checked_sub(plan.steps.len()) {
+            None => self.carry_out(&plan.steps[index as usize].1, index),
+            Some(added) => {
+                let Some(step) = self.added_steps.get(added).cloned() else { return };
+                self.snapshot.events += 1;
+                self.carry_out(&step, index);
+            }
+        }
     }
 
     /// Lets an application act on the node of a tower. Returns `None` if the tower does not run or
@@ -61,7 +70,15 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         self.numbers.number_of(nonce)
     }
 
-    fn carry_out(&mut self, step: &Step) {
+    fn carry_out(&mut self, step: &Step, index: u32) {
+        if let Step::Expand { tower, .. }
+        | Step::Announce { tower, .. }
+        | Step::Ignore { tower, .. }
+        | Step::Unignore { tower, .. } = step
+            && self.node(*tower).is_paused
+        {
+            return self.node(*tower).park(Due::OneStep(index));
+        }
         match step {
             Step::Start { tower, contacts } => self.start(*tower, *contacts),
             Step::Crash { tower, how } => self.crash(*tower, *how),

@@ -5,22 +5,13 @@ use std::sync::Arc;
 
 use clacks_proto::wire::Attempt;
 use clacks_proto::{
-    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, MessageState, Nonce, Notice,
-    OfferId, StateMachine,
+    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Nonce, Notice, StateMachine,
 };
 
 use super::addresses::{self, Destination};
 use super::connection::{Content, EndId, NOBODY};
 use super::{Due, Network, Watcher};
-use crate::observation::{MessageId, Observed, Origin, TowerId};
-
-/// A message under screening, and the tower that sent it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Offered {
-    offer: OfferId,
-    message: MessageId,
-    sender: TowerId,
-}
+use crate::observation::{Observed, Origin, TowerId};
 
 impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Passes an event to a tower.
@@ -95,7 +86,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             }
             Notice::MessageDelivered { id, ref to, nonce, .. } => {
                 let message = self.message_of(tower, nonce);
-                let machine = self.nodes[tower.0 as usize].tower();
+                let machine = self.node(tower).tower();
                 if machine.is_some_and(|machine| machine.message(id).is_some()) {
                     self.see(tower, Observed::CopyKept { message });
                 }
@@ -382,76 +373,12 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
     })
 }
 
-/// The senders of messages under screening. A tower without room for the sender among its peers
-/// does not name it, but the network knows the connection.
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
-    /// Returns the tower that handed over a message which was taken: in this event, or before the
-    /// message was put under screening.
-    fn sender_of(&mut self, tower: TowerId, message: MessageId) -> Option<TowerId> {
-        let sender = self.sender;
-        let node = &mut self.nodes[tower.0 as usize];
-        if node.offers().is_empty() {
-            return sender;
-        }
-        let Some(machine) = node.tower() else { return sender };
-        let is_decided = |it: &Offered| it.message == message && machine.offer(it.offer).is_none();
-        let is_from_sender = |it: &Offered| is_decided(it) && Some(it.sender) == sender;
-        let position = node.offers().iter().position(is_from_sender);
-        match position.or_else(|| node.offers().iter().position(is_decided)) {
-            Some(position) => Some(node.offers_mut().remove(position).sender),
-            None => sender,
-        }
-    }
-
-    /// Forgets the offers that ended in this event, and remembers new ones. If the application has
-    /// swallowed a message or put its own one in the place, the offers that ended were swallowed.
-    ///
-    /// The tower is asked for its offers, because an application need not pass on the action that
-    /// shows an offer. A new offer costs O(messages held).
-    fn update_offers(&mut self, tower: TowerId, has_made_messages: bool) {
-        let node = &mut self.nodes[tower.0 as usize];
-        let Some(machine) = node.tower() else { return };
-        let pending = machine.pending_screenings();
-        if node.offers().is_empty() && pending == 0 {
-            return;
-        }
-        let swallowed = u32::try_from(machine.stats().swallowed).unwrap_or(u32::MAX);
-        let are_swallowed = node.set_swallowed(swallowed) || has_made_messages;
-        let mut offers = std::mem::take(node.offers_mut());
-        let Some(machine) = node.tower() else { return };
-        let ended = offers.extract_if(.., |it| machine.offer(it.offer).is_none());
-        let ended: Vec<_> = ended.filter(|_| are_swallowed).collect();
-        let mut new = Vec::new();
-        if pending > offers.len() {
-            new.extend(machine.peek().filter_map(|held| match held.state {
-                MessageState::Offered { offer } => Some((offer, held.nonce)),
-                _ => None,
-            }));
-        }
-        new.retain(|(offer, _)| offers.iter().all(|it| it.offer != *offer));
-        *node.offers_mut() = offers;
-        for Offered { message, sender, .. } in ended {
-            self.see(tower, Observed::Swallowed { sender: Some(sender), message });
-        }
-        let Some(sender) = self.sender else { return };
-        for (offer, nonce) in new {
-            let message = self.message_of(sender, nonce);
-            self.node(tower).offers_mut().push(Offered { offer, message, sender });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
+    use clacks_proto::Kind;
     use clacks_proto::wire::{Frame, MessageFrame};
-    use clacks_proto::{DefaultVerdict, Kind, Screening};
 
-    use super::super::tests::{calm, plan, run};
     use super::*;
-    use crate::observation::Observation;
 
     #[test]
     fn messages_are_found_among_the_frames_of_a_segment() {
@@ -470,51 +397,6 @@ mod tests {
         assert_eq!(messages_in(&bytes).collect::<Vec<_>>(), expected);
         for end in 0..bytes.len() {
             assert!(messages_in(&bytes[..end]).count() < 3);
-        }
-    }
-
-    /// Returns the sender of each message that was taken, and whether its receiver knew the sender.
-    fn receptions(screening: Screening) -> Vec<(TowerId, bool)> {
-        let mut plan = plan(4, calm(), Vec::new());
-        let config = Arc::make_mut(&mut plan.config);
-        // A tower with a full table names no sender.
-        config.max_peers = 1;
-        config.screening = screening;
-        let seen = run(plan).watch.seen;
-        let mut receptions = Vec::new();
-        for (place, observation) in seen.iter().enumerate() {
-            let Observation {
-                tower: Some(receiver),
-                what: Observed::Received { from, sender, message },
-                ..
-            } = *observation
-            else {
-                continue;
-            };
-            let sender = sender.unwrap();
-            assert!(from.is_none_or(|from| from == sender));
-            let is_hand_over = |before: &Observation| {
-                let Observed::HandedOver { to, message: other, .. } = before.what else {
-                    return false;
-                };
-                before.tower == Some(sender) && to == receiver && other == message
-            };
-            assert!(seen[..place].iter().any(is_hand_over), "{observation:?}");
-            receptions.push((sender, from.is_some()));
-        }
-        receptions
-    }
-
-    #[test]
-    fn the_sender_of_a_message_is_observed_even_if_its_receiver_does_not_know_it() {
-        let timeout = Duration::from_millis(70);
-        let waits = Screening::On { max_offers: 4, timeout, default: DefaultVerdict::Accept };
-        for screening in [Screening::Off, waits] {
-            let receptions = receptions(screening);
-            for is_known in [true, false] {
-                let count = receptions.iter().filter(|(_, known)| *known == is_known).count();
-                assert!(count > 0, "{is_known} {screening:?}");
-            }
         }
     }
 }

@@ -7,7 +7,7 @@ use clacks_proto::{Event, HeldMessage, Instant, MessageState, StateMachine, Towe
 use super::addresses;
 use super::clock::Clock;
 use super::connection::EndId;
-use super::driver::Offered;
+use super::offers::Offers;
 use super::{Due, Network, Watcher, nanos};
 use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
@@ -45,10 +45,7 @@ struct Extras {
     clock: Clock,
     /// What arrived while the tower was paused.
     parked: Vec<Due>,
-    /// The messages under screening.
-    offers: Vec<Offered>,
-    /// The number of messages that the application has swallowed in this life.
-    swallowed: u32,
+    offers: Option<Offers>,
 }
 
 impl<M> Node<M> {
@@ -86,24 +83,20 @@ impl<M> Node<M> {
         self.extras.as_mut().map(|extras| std::mem::take(&mut extras.parked)).unwrap_or_default()
     }
 
-    pub(super) fn offers(&self) -> &[Offered] {
-        self.extras.as_ref().map_or(&[], |extras| &extras.offers)
-    }
-
-    pub(super) fn offers_mut(&mut self) -> &mut Vec<Offered> {
-        &mut self.extras.get_or_insert_default().offers
-    }
-
-    /// Sets the number of swallowed messages, and returns whether it was another one.
-    pub(super) fn set_swallowed(&mut self, swallowed: u32) -> bool {
-        let extras = self.extras.get_or_insert_default();
-        std::mem::replace(&mut extras.swallowed, swallowed) != swallowed
+    /// Makes place for messages under screening.
+    pub(super) fn create_offers(&mut self) {
+        self.extras.get_or_insert_default().offers.get_or_insert_default();
     }
 }
 
 impl<M: StateMachine> Node<M> {
     pub(super) fn tower(&self) -> Option<&Tower> {
         self.machine.as_ref()?.tower()
+    }
+
+    pub(super) fn tower_and_offers(&mut self) -> (Option<&Tower>, Option<&mut Offers>) {
+        let offers = self.extras.as_mut().and_then(|extras| extras.offers.as_mut());
+        (self.machine.as_ref().and_then(Machine::tower), offers)
     }
 }
 
@@ -192,8 +185,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 
     /// Removes a tower with all its messages and its ends of connections.
     fn remove(&mut self, tower: TowerId, how: CrashKind) {
-        let machine = self.node(tower).tower();
-        let held = machine.into_iter().flat_map(Tower::peek);
+        let held = self.node(tower).tower().into_iter().flat_map(Tower::peek);
         let is_own = |held: &HeldMessage| !matches!(held.state, MessageState::Offered { .. });
         let held: Vec<_> = held.filter(is_own).map(|held| held.nonce).collect();
         for nonce in held {
@@ -207,8 +199,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         let ends = std::mem::take(&mut node.ends);
         let parked = node.take_parked();
         if let Some(extras) = &mut node.extras {
-            extras.offers.clear();
-            extras.swallowed = 0;
+            extras.offers = None;
         }
         self.snapshot.running -= 1;
         self.abandon_parked(parked, how);

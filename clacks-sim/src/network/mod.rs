@@ -11,6 +11,7 @@ mod conditions;
 mod connection;
 mod driver;
 mod lifecycle;
+mod offers;
 mod partition;
 
 use std::sync::Arc;
@@ -90,8 +91,8 @@ pub(crate) enum Due {
     Arrival(u32),
     /// The next step of the plan.
     Step,
-    /// A step that was added during the run.
-    AddedStep(u32),
+    /// The step with an index, which was added, or came while its tower was paused.
+    OneStep(u32),
     /// A session of a tower ends, or its absence.
     Churn(TowerId),
     /// The next sample.
@@ -175,7 +176,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
             Due::Step => self.on_step(),
-            Due::AddedStep(index) => self.on_added_step(index),
+            Due::OneStep(index) => self.on_one_step(index),
             Due::Churn(tower) => self.on_churn(tower),
             Due::Sample => {
                 self.sample();
@@ -235,7 +236,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 
     /// Returns the number of a message. A message that is seen for the first time was enqueued by
     /// the application of the tower, or made by a role, and gets the next number.
-    fn message_of(&mut self, tower: TowerId, nonce: Nonce) -> MessageId {
+    pub(super) fn message_of(&mut self, tower: TowerId, nonce: Nonce) -> MessageId {
         if let Some(message) = self.numbers.number_of(nonce) {
             return message;
         }

@@ -391,6 +391,22 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
 }
 
 #[test]
+fn the_application_of_a_paused_tower_acts_when_the_tower_resumes() {
+    let (tower, peer) = (TowerId(0), TowerId(1));
+    let steps = vec![
+        (2_000, Step::Ignore { tower, peer }),
+        (3_000, Step::Pause { tower }),
+        (4_000, Step::Unignore { tower, peer }),
+        (5_000, Step::Resume { tower }),
+    ];
+    let network = run(plan(2, calm(), steps));
+    let unignored = |seen: &&Observation| seen.what == Observed::Unignored { peer };
+    let unignored = network.watch.seen.iter().find(unignored).map(|seen| seen.at);
+    assert_eq!(unignored, Some(millis(5_000)));
+    assert_eq!(network.status(0, 1), Some(Status::Alive));
+}
+
+#[test]
 fn a_changed_latency_holds_for_open_connections() {
     let slow =
         LinkConditions { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };

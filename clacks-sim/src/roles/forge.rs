@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use clacks_proto::wire::{AnnounceFrame, Farewell, Frame};
 use clacks_proto::{Address, Instant, LinkId};
+use rand::Rng;
 
 use super::raw::{Io, hello};
 use super::{Endpoint, Schedule, Setup};
-use rand::RngExt;
-
 use crate::network::{self, NameKind};
 use crate::observation::TowerId;
 use crate::scenario::Names;
@@ -52,7 +51,7 @@ impl Forge {
         let targets = setup.targets().len();
         let schedule = Schedule::new(setup.window, rate * targets as f64);
         let first_network = setup.first_sybil_network();
-        let incarnation = setup.draws.random::<u64>();
+        let incarnation = setup.draws.next_u64();
         let (open, kept) = (BTreeMap::new(), BTreeMap::new());
         let (calls, names) = (0, 0);
         Self { setup, claims, first_network, schedule, calls, names, incarnation, open, kept }

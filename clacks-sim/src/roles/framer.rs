@@ -2,11 +2,10 @@
 
 use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{Instant, Kind, LinkId, Nonce};
+use rand::Rng;
 
 use super::raw::{Io, hello};
 use super::{Endpoint, Schedule, Setup};
-use rand::RngExt;
-
 use crate::scenario::BadFrames;
 
 /// Calls towers in turn, and sends something malformed or unexpected in each call.
@@ -27,7 +26,7 @@ impl Framer {
 
     /// Writes bytes that are no frame.
     fn write_malformed(&mut self, out: &mut Vec<u8>) {
-        let transfer = self.setup.draws.random::<u64>();
+        let transfer = self.setup.draws.next_u64();
         match self.setup.draws.below(5) {
             // An unknown kind.
             0 => out.extend([0x7F; 16]),
@@ -37,13 +36,13 @@ impl Framer {
             2 => out.extend([0xC4, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]),
             // A text that is not UTF-8.
             3 => Frame::Message(message(transfer, Kind::Text)).encode(out),
-            _ => out.extend((0..8).flat_map(|_| self.setup.draws.random::<u64>().to_be_bytes())),
+            _ => out.extend((0..8).flat_map(|_| self.setup.draws.next_u64().to_be_bytes())),
         }
     }
 
     /// Writes valid frames that are not allowed after a hello.
     fn write_unexpected(&mut self, out: &mut Vec<u8>) {
-        let transfer = self.setup.draws.random::<u64>();
+        let transfer = self.setup.draws.next_u64();
         match self.setup.draws.below(4) {
             0 => Frame::Hello(hello(&self.setup.config, transfer, None)).encode(out),
             1 => Frame::Confirmed { through: transfer }.encode(out),
@@ -79,7 +78,7 @@ impl Endpoint for Framer {
 
     fn on_open(&mut self, link: LinkId, io: &mut Io) {
         let mut bytes = Vec::new();
-        let incarnation = self.setup.draws.random::<u64>();
+        let incarnation = self.setup.draws.next_u64();
         Frame::Hello(hello(&self.setup.config, incarnation, None)).encode(&mut bytes);
         let is_malformed = match self.frames {
             BadFrames::Malformed => true,

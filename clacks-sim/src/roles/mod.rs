@@ -69,9 +69,14 @@ impl Roles {
         self.all.get(usize::from(number))
     }
 
-    /// Returns the towers that have a role.
+    /// Returns all towers with a role.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TowerId, &RolePlan)> {
+        self.all.iter().flat_map(|role| role.towers.iter().map(move |tower| (*tower, role)))
+    }
+
+    /// Returns all towers with a role.
     pub(crate) fn towers(&self) -> Vec<TowerId> {
-        self.all.iter().flat_map(|role| role.towers.iter().copied()).collect()
+        self.iter().map(|(tower, _)| tower).collect()
     }
 
     /// Returns the owner of each /16 network of sybil addresses.

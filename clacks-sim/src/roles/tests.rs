@@ -41,11 +41,10 @@ fn is_honest(tower: TowerId) -> bool {
 }
 
 impl Run {
-    /// Returns how often each message of the towers without a role is held by all towers together.
+    /// Returns how often each of the 16 messages is held by all towers together.
     fn copies(&mut self) -> BTreeMap<MessageId, usize> {
-        let honest = self.0.watch.seen.iter().filter(|seen| seen.tower.is_some_and(is_honest));
-        let enqueued = honest.filter_map(|seen| match seen.what {
-            Observed::Enqueued { message } => Some(message),
+        let enqueued = self.0.watch.seen.iter().filter_map(|seen| match seen.what {
+            Observed::Enqueued { message } if is_honest(seen.tower?) => Some(message),
             _ => None,
         });
         let enqueued: BTreeSet<_> = enqueued.collect();

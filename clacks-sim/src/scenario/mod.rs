@@ -35,7 +35,7 @@
 //!
 //! | section | fields | what it describes |
 //! |---|---|---|
-//! | | [`Scenario`] | name, size, time, seed |
+//! | | [`Scenario`] | name, size, time, seed, keys, addresses |
 //! | `[contacts]` | [`Contacts`] | the addresses that a tower knows when it starts |
 //! | `[messages]` | [`Messages`] | the messages that applications enqueue |
 //! | `[link]`, `[[path]]` | [`Link`], [`Path`] | latency, bandwidth and random faults of links |
@@ -91,18 +91,17 @@ use serde::{Deserialize, Serialize};
 pub use bundled::Bundled;
 pub use checks::{Checks, Oracle};
 pub use error::ScenarioError;
-pub use roles::{BadFrames, Names, Role, RoleKind};
-
-pub use crate::network::AddressLayout;
-
 pub use faults::{
     Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
 };
 pub use group::Towers;
 pub use link::{Link, LinkOverrides, Path};
+pub use roles::{BadFrames, Names, Role, RoleKind};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use swarm::{Limits, draw};
 pub use topology::{ContactVerb, Contacts, Shape};
+
+pub use crate::network::AddressLayout;
 
 /// A description of a run. All random choices follow from its seed.
 ///
@@ -152,12 +151,12 @@ pub struct Scenario {
     /// Which addresses towers have. Default: consecutive ones.
     #[serde(default)]
     pub addresses: AddressLayout,
-    /// Towers that depart from the protocol.
-    #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<Role>,
     /// The configuration of all towers.
     #[serde(default)]
     pub tower: Config,
+    /// Towers that depart from the protocol.
+    #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// The addresses that a tower knows when it starts.
     #[serde(default)]
     pub contacts: Contacts,
@@ -197,7 +196,8 @@ pub struct Messages {
     /// The time over which the messages are spread evenly. Default: 0s.
     #[serde(with = "humantime_serde")]
     pub over: Duration,
-    /// The towers whose applications enqueue, each about the same number. Default: all.
+    /// The towers whose applications enqueue, each about the same number. Towers with a role are
+    /// left out. Default: all.
     pub towers: Towers,
     /// Repetitions of the whole section.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,8 +237,8 @@ impl Scenario {
             sample: None,
             keys: true,
             addresses: AddressLayout::default(),
-            roles: Vec::new(),
             tower: Config::default(),
+            roles: Vec::new(),
             contacts: Contacts::default(),
             messages: Messages::default(),
             link: Link::default(),

@@ -19,6 +19,7 @@ use super::{
 use crate::observation::TowerId;
 use crate::plan::{self, Group, Partition, Plan, Step, WithContacts};
 use crate::rng::{Purpose, RngStreams};
+use crate::roles::Roles;
 
 /// The default number of samples in the time of a scenario.
 const SAMPLES: u32 = 200;
@@ -73,7 +74,6 @@ impl Scenario {
             seed: self.seed,
             keys: self.keys,
             addresses,
-            roles,
             towers: self.towers,
             config: Arc::new(self.tower.clone()),
             time: self.longest_time(),
@@ -82,7 +82,8 @@ impl Scenario {
             paths: self.paths.iter().map(plan_path).collect(),
             message_size: self.messages.size,
             contacts: self.contacts.plan(self.towers, &streams, base)?,
-            steps: steps(self, &mut groups),
+            steps: steps(self, &roles, &mut groups),
+            roles,
             churn: self.churn.as_ref().map(|churn| plan_churn(churn, &mut groups)),
             sample_every: self.sample_every(),
         })
@@ -139,10 +140,10 @@ fn plan_churn(churn: &Churn, groups: &mut Groups) -> plan::Churn {
 }
 
 /// Returns all steps of a scenario.
-fn steps(scenario: &Scenario, groups: &mut Groups) -> Vec<(Instant, Step)> {
+fn steps(scenario: &Scenario, roles: &Roles, groups: &mut Groups) -> Vec<(Instant, Step)> {
     let mut steps = Steps { towers: scenario.towers, all: Vec::new(), partitions: 0 };
     steps.start(scenario);
-    steps.enqueue(scenario, groups);
+    steps.enqueue(scenario, roles, groups);
     for fault in &scenario.faults {
         let mut draw = groups.of_fault(fault);
         for (repetition, start) in Repeat::starts(fault.repeat) {
@@ -251,10 +252,11 @@ impl Steps {
     }
 
     /// Messages are spread evenly over the towers and over the time.
-    fn enqueue(&mut self, scenario: &Scenario, groups: &mut Groups) {
+    fn enqueue(&mut self, scenario: &Scenario, roles: &Roles, groups: &mut Groups) {
         let messages = &scenario.messages;
         let group = groups.draw("messages", &messages.towers);
-        let towers: Vec<u32> = members(&group, self.towers).collect();
+        let is_honest = |tower: &u32| roles.of(TowerId(*tower)).is_none();
+        let towers: Vec<u32> = members(&group, self.towers).filter(is_honest).collect();
         let count = messages.count;
         let Ok(holders) = u32::try_from(towers.len()) else { return };
         if holders == 0 || count == 0 {

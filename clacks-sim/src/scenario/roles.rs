@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Instant, Screening};
+use clacks_proto::{Config, DefaultVerdict, Instant, Screening};
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Scenario;
-use super::Towers;
 use super::error::ScenarioError;
+use super::validate::{Checked, times, within};
+use super::{Scenario, Towers, tagged};
 use crate::network::{AddressBook, AddressLayout, MADE_UP_NETWORKS, MAX_SPREAD};
 use crate::observation::TowerId;
 use crate::plan::Group;
@@ -29,28 +30,24 @@ const MAX_ROLES: usize = 100;
 /// from = "10m"
 /// tower = { send_rate = 5.0 }   # where their configuration differs
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Role {
     /// What the towers do.
-    #[serde(flatten)]
     pub kind: RoleKind,
     /// Which towers. A drawn group contains only towers that have no role yet.
     pub towers: Towers,
     /// When they begin. Default: at the start.
-    #[serde(default, with = "humantime_serde")]
     pub from: Duration,
     /// When they stop. Default: never.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub until: Option<Duration>,
     /// The keys of `[tower]` that differ for these towers.
-    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub tower: toml::Table,
 }
 
 /// What the towers of a role do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum RoleKind {
     /// Confirm messages and drop a share of them.
@@ -260,60 +257,38 @@ impl Role {
         self.tower.insert(key.to_owned(), value.into());
         self
     }
+}
 
-    /// Checks the role with a number against the limits.
-    fn check(&self, number: usize, scenario: &Scenario) -> Result<(), ScenarioError> {
-        let field = |name: &str| format!("role.{number}.{name}");
-        scenario.check_group(&field("towers"), &self.towers)?;
-        if let Some(until) = self.until.filter(|until| *until <= self.from) {
-            let until = humantime::format_duration(until);
-            return Err(ScenarioError::range(field("until"), until, "later than from"));
-        }
-        let within = |name: &str, value: f64, least: f64, most: f64| {
-            let range = format_args!("from {least} to {most}").to_string();
-            let fits = (least..=most).contains(&value);
-            fits.then_some(()).ok_or_else(|| ScenarioError::range(field(name), value, range))
-        };
-        let networks =
-            |count: u32| within("networks", f64::from(count), 1.0, f64::from(MADE_UP_NETWORKS));
-        match &self.kind {
-            RoleKind::Hole { share } | RoleKind::Colluder { share } | RoleKind::Liar { share } => {
-                within("share", *share, 0.0, 1.0)
-            }
-            RoleKind::Flood { rate, size } => {
-                within("rate", *rate, 0.0, 1e6)?;
-                let most = scenario.tower.max_message;
-                let range = format_args!("at most max_message, which is {most}").to_string();
-                let fits = *size <= most;
-                fits.then_some(()).ok_or_else(|| ScenarioError::range(field("size"), size, range))
-            }
-            RoleKind::Forge { names, networks: count, rate } => {
-                within("rate", *rate, 0.0, 1e3)?;
-                networks(*count)?;
-                match names {
-                    Names::Tower(tower) => {
-                        scenario.check_group(&field("names.tower"), &Towers::One(*tower))
-                    }
-                    _ => Ok(()),
-                }
-            }
-            RoleKind::Sybil { networks: count, rate } => {
-                within("rate", *rate, 0.0, 1e3)?;
-                networks(*count)
-            }
-            RoleKind::Framer { rate, .. } => within("rate", *rate, 0.0, 1e3),
-            RoleKind::Slow { delay } => within("delay", delay.as_secs_f64(), 0.0, 3_600.0),
-            RoleKind::Slowloris { connections } => {
-                within("connections", f64::from(*connections), 1.0, 100_000.0)
-            }
-            RoleKind::Spy {} | RoleKind::Deaf {} => Ok(()),
-        }
+/// The keys of all kinds.
+#[derive(Serialize, Deserialize)]
+struct Common {
+    towers: Towers,
+    #[serde(default, with = "humantime_serde")]
+    from: Duration,
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    until: Option<Duration>,
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    tower: toml::Table,
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let (Common { towers, from, until, tower }, kind) =
+            tagged::deserialize(input, &["towers", "from", "until", "tower"])?;
+        Ok(Self { kind, towers, from, until, tower })
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let Self { kind, towers, from, until, tower } = self.clone();
+        tagged::serialize(&Common { towers, from, until, tower }, &kind, output)
     }
 }
 
 impl Scenario {
     /// Checks the roles and the addresses.
-    pub(super) fn check_roles(&self) -> Result<(), ScenarioError> {
+    pub(super) fn check_roles(&self) -> Checked {
         if self.addresses == AddressLayout::Spread && self.towers > MAX_SPREAD {
             let problem = format!("is \"spread\", which needs at most {MAX_SPREAD} towers");
             return Err(ScenarioError::field("addresses", problem));
@@ -322,9 +297,52 @@ impl Scenario {
             return Err(ScenarioError::field("role", format!("has more than {MAX_ROLES} entries")));
         }
         for (number, role) in self.roles.iter().enumerate() {
-            role.check(number, self)?;
+            self.check_role(number, role)?;
         }
         self.plan_roles().map(|_| ())
+    }
+
+    fn check_role(&self, number: usize, role: &Role) -> Checked {
+        let field = |name: &str| format!("role.{number}.{name}");
+        self.check_group(&field("towers"), &role.towers)?;
+        if let Some(until) = role.until.filter(|until| *until <= role.from) {
+            let until = humantime::format_duration(until);
+            return Err(ScenarioError::range(field("until"), until, "later than from"));
+        }
+        let rate = |rate: f64, most: f64| within(&field("rate"), rate, &(0.0..=most));
+        let networks = |count| within(&field("networks"), count, &(1..=MADE_UP_NETWORKS));
+        match &role.kind {
+            RoleKind::Hole { share } | RoleKind::Colluder { share } | RoleKind::Liar { share } => {
+                within(&field("share"), *share, &(0.0..=1.0))
+            }
+            RoleKind::Flood { rate: messages, size } => {
+                rate(*messages, 1e6)?;
+                within(&field("size"), *size, &(0..=self.tower.max_message))
+            }
+            RoleKind::Forge { names, networks: count, rate: calls } => {
+                rate(*calls, 1e3)?;
+                networks(*count)?;
+                match names {
+                    Names::Tower(tower) => {
+                        self.check_group(&field("names.tower"), &Towers::One(*tower))
+                    }
+                    Names::Silent | Names::Refusing => Ok(()),
+                }
+            }
+            RoleKind::Sybil { networks: count, rate: calls } => {
+                rate(*calls, 1e3)?;
+                networks(*count)
+            }
+            RoleKind::Framer { rate: calls, .. } => rate(*calls, 1e3),
+            RoleKind::Slow { delay } => {
+                let hour = Duration::from_secs(3_600);
+                times(&field("delay"), *delay, Duration::ZERO..=hour)
+            }
+            RoleKind::Slowloris { connections } => {
+                within(&field("connections"), *connections, &(1..=100_000))
+            }
+            RoleKind::Spy {} | RoleKind::Deaf {} => Ok(()),
+        }
     }
 
     /// Works out which tower has which role, and all addresses.
@@ -348,9 +366,9 @@ impl Scenario {
         let roles = Roles::new(plans, self.towers);
         let owners = roles.sybil_owners();
         if owners.len() > MADE_UP_NETWORKS as usize {
+            let count = owners.len();
             let problem = format!(
-                "has {} /16 networks of sybil addresses; there are {MADE_UP_NETWORKS}",
-                owners.len()
+                "has {count} /16 networks of sybil addresses; there are {MADE_UP_NETWORKS}"
             );
             return Err(ScenarioError::field("role", problem));
         }
@@ -380,7 +398,7 @@ impl Scenario {
             (0..self.towers).map(TowerId).filter(|tower| group.has(*tower)).collect();
         match towers.iter().find(|tower| has_role[tower.0 as usize]) {
             Some(tower) => {
-                let problem = format!("contains {tower}, which has another role");
+                let problem = format!("contains tower {}, which has another role", tower.0);
                 Err(ScenarioError::field(format!("role.{number}.towers"), problem))
             }
             None => Ok(towers),
@@ -393,14 +411,13 @@ impl Scenario {
         role: &Role,
         number: usize,
         likes: usize,
-    ) -> Result<clacks_proto::Config, ScenarioError> {
-        let field = format!("role.{number}.tower");
-        let problem =
-            |problem: String| ScenarioError::field(field.clone(), format!("is wrong: {problem}"));
+    ) -> Result<Config, ScenarioError> {
+        let problem = |problem: String| {
+            ScenarioError::field(format!("role.{number}.tower"), format!("is wrong: {problem}"))
+        };
         let mut config = overridden(&self.tower, &role.tower).map_err(problem)?;
         if role.kind.screens() && config.screening == Screening::Off {
-            let (timeout, default) =
-                (Duration::from_secs(60), clacks_proto::DefaultVerdict::Reject);
+            let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);
             config.screening = Screening::On { max_offers: 1_024, timeout, default };
         }
         if let RoleKind::Colluder { .. } = role.kind {
@@ -418,7 +435,7 @@ impl Scenario {
 /// Returns a value with some of its keys replaced.
 fn overridden<T>(base: &T, changes: &toml::Table) -> Result<T, String>
 where
-    T: Clone + Serialize + serde::de::DeserializeOwned,
+    T: Clone + Serialize + DeserializeOwned,
 {
     if changes.is_empty() {
         return Ok(base.clone());

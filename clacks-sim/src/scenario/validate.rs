@@ -14,7 +14,7 @@ use super::{
 };
 use crate::distribution::Distribution;
 
-type Checked = Result<(), ScenarioError>;
+pub(super) type Checked = Result<(), ScenarioError>;
 
 const TOWERS: RangeInclusive<u32> = 1..=4_000_000;
 const SEED: RangeInclusive<u64> = 0..=i64::MAX as u64;
@@ -371,7 +371,7 @@ fn check_repeat(field: &str, repeat: Option<Repeat>, lasts: Duration) -> Checked
     Err(ScenarioError::range(format!("{field}.repeat.every"), text(repeat.every), range))
 }
 
-fn times(field: &str, value: Duration, range: RangeInclusive<Duration>) -> Checked {
+pub(super) fn times(field: &str, value: Duration, range: RangeInclusive<Duration>) -> Checked {
     if range.contains(&value) {
         return Ok(());
     }
@@ -383,7 +383,7 @@ fn times(field: &str, value: Duration, range: RangeInclusive<Duration>) -> Check
     Err(ScenarioError::range(field, text(value), range))
 }
 
-fn within<T: PartialOrd + fmt::Display>(
+pub(super) fn within<T: PartialOrd + fmt::Display>(
     field: &str,
     value: T,
     range: &RangeInclusive<T>,
