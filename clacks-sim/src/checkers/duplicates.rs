@@ -126,7 +126,7 @@ impl Duplicates {
     ) -> DuplicationCause {
         let Some(sender) = sender else { return DuplicationCause::Unexplained };
         let doubts = self.towers.get(sender.0 as usize).copied().unwrap_or_default();
-        if found.is_role(sender) {
+        if found.is_role(sender) || found.is_role(tower) {
             DuplicationCause::Role
         } else if !doubts.has_doubted {
             DuplicationCause::Unexplained
