@@ -3,7 +3,7 @@
 //! A tower without room for the sender among its peers does not name the sender, but the network
 //! knows the connection.
 
-use clacks_proto::{MessageState, OfferId, StateMachine};
+use clacks_proto::{MessageState, OfferId, StateMachine, Tower};
 
 use super::{Network, Observer};
 use crate::observation::{MessageId, Observed, TowerId};
@@ -48,7 +48,7 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
     pub(super) fn update_offers(&mut self, tower: TowerId, has_made_messages: bool) {
         let sender = self.sender;
         let node = self.node(tower);
-        let pending = node.tower().map_or(0, |machine| machine.pending_screenings());
+        let pending = node.tower().map_or(0, Tower::pending_screenings);
         if pending > 0 {
             node.create_offers();
         }
