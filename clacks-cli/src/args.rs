@@ -357,6 +357,7 @@ Examples:
   clacks sim capacity
   clacks sim netsplit --towers 50 --report netsplit.html
   clacks sim lossy --set link.broken=0.05 --seeds 0..100 --jobs 2
+  clacks sim swarm --seeds 0..300
   clacks sim churn --show > mine.toml && clacks sim mine.toml --csv tables
   clacks sim original-1 --trace a && clacks sim original-1 --seed 2 --trace b; clacks sim diff a b";
 

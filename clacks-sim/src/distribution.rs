@@ -76,8 +76,8 @@ pub enum Distribution {
     Constant(#[serde(with = "humantime_serde")] Duration),
 }
 
-/// The longest duration, as a parameter and as a draw. Longer draws are cut off, so that the clock of
-/// a simulation can't overflow.
+/// The longest duration, as a parameter and as a draw. Longer draws are cut off, so that the clock
+/// of a simulation can't overflow.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// The widest log-normal distribution. With 3, one draw in 20 differs from the median by a factor
@@ -159,10 +159,10 @@ impl Distribution {
 
 /// Durations from a file. Clones share the memory.
 ///
-/// The file has one value on each line. Either each value has a unit (`1.5ms`), or the first line is a
-/// header whose last word is the unit of all values: `ns`, `us`, `ms`, `s`, `min` or `h`, as in
-/// `latency_ms`. A first line that begins with a letter is a header. Empty lines and lines that begin
-/// with `#` are skipped.
+/// The file has one value on each line. Either each value has a unit (`1.5ms`), or the first line
+/// is a header whose last word is the unit of all values: `ns`, `us`, `ms`, `s`, `min` or `h`, as
+/// in `latency_ms`. A first line that begins with a letter is a header. Empty lines and lines that
+/// begin with `#` are skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Samples {

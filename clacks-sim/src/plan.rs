@@ -179,8 +179,8 @@ pub(crate) enum Step {
     Pause { tower: TowerId },
     /// A tower's process goes on.
     Resume { tower: TowerId },
-    /// A tower's clock jumps by `step` nanoseconds, and runs faster by `drift_ppm` parts per million.
-    /// A clock that is set back stands still until it is right again.
+    /// A tower's clock jumps by `step` nanoseconds, and runs faster by `drift_ppm` parts per
+    /// million. A clock that is set back stands still until it is right again.
     Clock { tower: TowerId, step: i64, drift_ppm: i32 },
     /// A partition begins.
     Part { id: u32, partition: Partition },

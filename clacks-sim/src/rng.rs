@@ -1,8 +1,8 @@
 //! Streams of random numbers that are keyed by purpose and subject.
 //!
-//! Word number `n` of a stream is a keyed hash of the seed, the purpose, the subject (a tower, a link,
-//! a fault) and `n`. No two streams share state. If a tower or a fault is removed from a scenario,
-//! all other draws stay the same.
+//! Word number `n` of a stream is a keyed hash of the seed, the purpose, the subject (a tower, a
+//! link, a fault) and `n`. No two streams share state. If a tower or a fault is removed from a
+//! scenario, all other draws stay the same.
 //!
 //! [`RngStream`] implements the traits of [`rand`]. `Cargo.toml` pins `rand` and `rand_distr`,
 //! because another version may draw other numbers from the same words.

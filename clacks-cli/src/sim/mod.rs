@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_cut_or_change_them() {
+    fn words_are_quoted_if_a_shell_would_split_or_change_them() {
         for (word, expected) in [
             ("capacity", "capacity"),
             ("link.latency=80ms", "link.latency=80ms"),

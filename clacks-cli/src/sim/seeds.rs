@@ -11,27 +11,26 @@ use std::thread;
 
 use crate::error::Failure;
 
-/// The name of the threads on which runs go on.
+/// The name of the threads that run simulations.
 const RUN: &str = "run";
 
 thread_local! {
-    /// Where this thread panicked.
+    /// The place at which this thread panicked.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// How the run of one seed ended.
 pub(super) enum Ran<T> {
-    /// It came to its end.
+    /// The run ended.
     Ended(T),
-    /// It broke down, for this reason. No run may.
+    /// The run failed for this reason: an invalid scenario, or a panic, which is a bug.
     Broke(String),
-    /// It was stopped on its way: there is nothing to tell.
+    /// The run was stopped before its end.
     Stopped,
 }
 
-/// Runs each of the seeds, `jobs` at a time, and tells of those that ended in the order of the
-/// seeds. `run` and `tell` are not called any more for later seeds once `is_stopped` says so; when
-/// telling fails, nothing more is run.
+/// Calls `run` for each seed, on `jobs` threads, and `tell` with the results in the order of the
+/// seeds. No further seed is run if `is_stopped` returns true, or if `tell` fails.
 pub(super) fn each<T: Send>(
     seeds: Range<u64>,
     jobs: usize,
@@ -43,7 +42,7 @@ pub(super) fn each<T: Send>(
     let seeds = Mutex::new(seeds);
     let take = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
-        // Bounded: whoever waits for a place in it learns at once that nobody listens any more.
+        // The channel is bounded, so that a thread notices at once if `tell` has failed.
         let (sender, results) = mpsc::sync_channel(jobs);
         for _ in 0..jobs {
             let (sender, take, is_stopped, run) = (sender.clone(), &take, &is_stopped, &run);
@@ -70,7 +69,7 @@ pub(super) fn each<T: Send>(
                 next = next.saturating_add(1);
             }
         }
-        // One before these was stopped.
+        // The run of an earlier seed was stopped.
         early.into_iter().try_for_each(|(seed, ran)| tell(seed, ran))
     })
 }
@@ -80,7 +79,7 @@ fn cant_begin(error: io::Error) -> Failure {
     Failure::failed(format_args!("a thread can't be started ({error}): take fewer --jobs."))
 }
 
-/// A panic of a run is told with its seed, and not where it happens to come.
+/// Keeps the place of a panic in a run for [`panicked`], instead of printing the panic at once.
 pub(super) fn keep_panics() {
     let otherwise = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_is_run_when_nobody_listens() {
+    fn no_further_seed_is_run_after_a_result_that_can_not_be_told() {
         let runs = AtomicU64::new(0);
         let run = |seed| {
             runs.fetch_add(1, Ordering::Relaxed);
@@ -157,17 +156,17 @@ mod tests {
         let tell = |_, _| Err(Failure::OutputClosed);
         let ended = each(0..1_000_000, 1, || false, run, tell);
         assert!(matches!(ended, Err(Failure::OutputClosed)));
-        // One that was told, one that waits to be told, and one that waits for its place.
+        // One result was told, one waits in the channel, and one run waits for the channel.
         assert!(runs.into_inner() <= 3);
     }
 
     #[test]
-    fn what_has_ended_before_a_stop_is_told() {
+    fn runs_that_ended_before_a_stop_are_told() {
         let (is_stopped, others) = (AtomicBool::new(false), AtomicU64::new(0));
         let stopped = || is_stopped.load(Ordering::SeqCst);
         let run = |seed| {
             if seed == 0 {
-                // Runs until it is stopped, which it is when the others have come far enough.
+                // This run is stopped when the others have told their results.
                 while !stopped() {
                     thread::yield_now();
                 }

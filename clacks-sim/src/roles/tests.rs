@@ -86,8 +86,8 @@ fn is_closed_for(test: impl Fn(&CloseReason) -> bool) -> impl Fn(&Observed) -> b
 }
 
 #[test]
-fn without_a_role_every_message_stays() {
-    let mut network = run("10m", "");
+fn towers_that_follow_the_protocol_lose_no_message() {
+    let mut network = run("10m", &role("kind = \"spy\""));
     assert_eq!(network.copies().len(), 16);
     assert!(network.copies().values().all(|copies| *copies <= 2));
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkers::{Checker, Survival};
 
-/// The default of [`Checks::settle_within`] (guess: the slowest bundled scenario takes a tenth).
+/// The default of [`Checks::settle_within`] (guess: the bundled scenarios settle within minutes).
 const SETTLE_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// The checkers of a run. All are on by default.

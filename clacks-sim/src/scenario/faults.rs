@@ -66,8 +66,8 @@ pub enum FaultKind {
         #[serde(default)]
         effect: PartitionEffect,
     },
-    /// Towers stop at once and lose their messages. If the fault lasts, they restart at its end with
-    /// the same address and an empty memory.
+    /// Towers stop at once and lose their messages. If the fault lasts, they restart at its end
+    /// with the same address and an empty memory.
     Crash {
         /// The towers.
         towers: Towers,
@@ -78,8 +78,8 @@ pub enum FaultKind {
         #[serde(default = "yes")]
         contacts: bool,
     },
-    /// Towers shut down gracefully: they hand their messages to peers first. If the fault lasts, they
-    /// restart at its end.
+    /// Towers shut down gracefully: they hand their messages to peers first. If the fault lasts,
+    /// they restart at its end.
     Leave {
         /// The towers.
         towers: Towers,

@@ -2,7 +2,8 @@
 //!
 //! # Format
 //!
-//! A scenario is a TOML file. `name`, `towers` and `time` are required, all other keys have defaults:
+//! A scenario is a TOML file. `name`, `towers` and `time` are required, all other keys have
+//! defaults:
 //!
 //! ```toml
 //! name = "two rings"

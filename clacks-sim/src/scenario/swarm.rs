@@ -24,13 +24,13 @@ pub(crate) struct Limits {
 }
 
 impl Scenario {
-    /// Draws a whole scenario from a seed: size, contacts, messages, configuration, link conditions,
-    /// faults and churn. The seed is also the seed of the run.
+    /// Draws a whole scenario from a seed: size, contacts, messages, configuration, link
+    /// conditions, faults and churn. The seed is also the seed of the run.
     ///
-    /// Everything is within the limits of what the protocol survives: at most 60 towers, queues that
-    /// are less than half full, and partitions of less than 15 minutes. Configurations for which the
-    /// protocol does not promise convergence have `checks.liveness = false`. Whether a random fault
-    /// happens in a single run is left open, so `checks.faults` is false.
+    /// Everything is within the limits of what the protocol survives: at most 60 towers, queues
+    /// that are less than half full, and partitions of less than 15 minutes. Configurations for
+    /// which the protocol does not promise convergence have `checks.liveness = false`. Whether a
+    /// random fault happens in a single run is left open, so `checks.faults` is false.
     ///
     /// ```
     /// use clacks_sim::Scenario;

@@ -148,8 +148,8 @@ fn index(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
-/// Returns the pairs of a CSV file in ascending order, each once. The file has two columns of numbers.
-/// A header `from,to`, empty lines, and lines that begin with `#` are skipped.
+/// Returns the pairs of a CSV file in ascending order, each once. The file has two columns of
+/// numbers. A header `from,to`, empty lines, and lines that begin with `#` are skipped.
 fn parse(text: &str, towers: u32) -> Result<Vec<(u32, u32)>, (usize, String)> {
     let mut pairs = Vec::new();
     for (line, row) in text.lines().enumerate() {
