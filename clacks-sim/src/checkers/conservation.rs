@@ -69,8 +69,10 @@ impl Conservation {
                 self.sent.push(HandOver { by: tower, to, message, attempt });
                 None
             }
-            Observed::Received { sender: Some(sender), message: Some(message), .. } => {
-                on_taken(sender, message, tower, copies, found);
+            Observed::Received { from, sender, message: Some(message) } => {
+                if let Some(sender) = sender.or(from) {
+                    on_taken(sender, message, tower, copies, found);
+                }
                 None
             }
             Observed::Swallowed { sender: Some(sender), message } => {
@@ -83,8 +85,7 @@ impl Conservation {
                 Origin::Peer => (!copies.insert(tower, message))
                     .then_some((message, "queued a message that it holds already")),
                 Origin::Returned => copies
-                    .set(tower, message, CopyState::Waiting)
-                    .is_none()
+                    .insert(tower, message)
                     .then_some((message, "requeued a message that it does not hold")),
                 Origin::Local => copies
                     .state(tower, message)
@@ -206,11 +207,11 @@ fn on_taken(
     copies: &mut Copies,
     found: &Violations,
 ) {
-    if found.is_role(sender) {
-        // A role may keep the message or not, and need not say which.
-        copies.remove(sender, message, Some(LossCause::Role));
-    } else if copies.state(sender, message) == Some(CopyState::Sent(taker)) {
+    if copies.state(sender, message) == Some(CopyState::Sent(taker)) {
         copies.set(sender, message, CopyState::Taken(taker));
+    } else if found.is_role(sender) {
+        // A role that hands over a message that it does not send may have made the message up.
+        copies.remove(sender, message, Some(LossCause::Role));
     }
 }
 

@@ -55,7 +55,9 @@ impl Duplicates {
     ) {
         let Some(tower) = observation.tower else { return };
         match observation.what {
-            Observed::Received { sender, message: Some(message), .. } => {
+            Observed::Received { from, sender, message: Some(message) } => {
+                // A role may hold bytes back. Then only the name of the sender is known.
+                let sender = sender.or(from);
                 let state = sender.and_then(|sender| copies.state(sender, message));
                 self.taken = match state {
                     Some(CopyState::Sent(to)) if to == tower => None,
@@ -124,11 +126,11 @@ impl Duplicates {
         tower: TowerId,
         found: &Violations,
     ) -> DuplicationCause {
-        let Some(sender) = sender else { return DuplicationCause::Unexplained };
-        let doubts = self.towers.get(sender.0 as usize).copied().unwrap_or_default();
-        if found.is_role(sender) {
-            DuplicationCause::Role
-        } else if !doubts.has_doubted {
+        if found.is_role(tower) || sender.is_some_and(|sender| found.is_role(sender)) {
+            return DuplicationCause::Role;
+        }
+        let doubts = sender.and_then(|sender| self.towers.get(sender.0 as usize));
+        if !doubts.is_some_and(|doubts| doubts.has_doubted) {
             DuplicationCause::Unexplained
         } else if state == Some(CopyState::Taken(tower)) {
             DuplicationCause::RetryTaken
