@@ -176,8 +176,8 @@ pub struct Scenario {
     /// Towers that leave and return at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
-    /// What must hold.
-    #[serde(default)]
+    /// What must hold, or `"off"`.
+    #[serde(default, deserialize_with = "checks::deserialize")]
     pub checks: Checks,
 }
 

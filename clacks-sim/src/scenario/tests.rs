@@ -121,6 +121,7 @@ mod format {
             ("name", "42"),
             ("tower.friends.every", "1s"),
             ("tower.heartbeat", "off"),
+            ("checks", "off"),
         ] {
             scenario.set(key, value).unwrap_or_else(|error| panic!("{key}: {error}"));
         }
@@ -129,6 +130,7 @@ mod format {
         assert_eq!(scenario.faults[0].kind.groups(), [("towers", &Towers::Range(3, 5))]);
         assert_eq!((&*scenario.name, scenario.tower.friends.every), ("42", secs(1)));
         assert_eq!(scenario.tower.heartbeat, None);
+        assert_eq!(scenario.checks, Checks::off());
     }
 
     #[test]
@@ -451,6 +453,10 @@ mod errors {
                     "tower.send_rate is \"unlimited\"; it must be a number with checks.oracle = \"capacity\"",
                 ),
                 ("[checks]\nsettle_within = \"400days\"", "checks.settle_within is 1year 1month "),
+                (
+                    "[checks]\nsurvival = { n = 4, k = 5, share = 1.0 }",
+                    "checks.survival.k is 5; it must be from 1 to 4",
+                ),
                 (
                     "[churn]\nsession = \"1s\"\nabsence = \"1s\"\nfrom = \"2h\"\nuntil = \"1h\"",
                     "churn.until is 1h; it must be after churn.from, 2h, and not after the time, 4days 4h",
