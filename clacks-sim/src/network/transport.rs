@@ -87,17 +87,18 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         let conditions = self.conditions(from, to);
         let latency = self.latency_from(end);
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
-        if let Some(capacity) = conditions.capacity {
-            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let waits = flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
-            if waits || flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity {
-                // It is handed over as soon as its tower has written it; when it arrives, nobody knows yet.
-                let soonest = self.now.saturating_add(latency);
-                let messages = self.tap(end, bytes, soonest);
-                let flow = &mut self.connections.get(end.connection).end(end.side).flow;
-                flow.backlog.get_or_insert_default().push_back((bytes.to_vec(), messages));
-                return;
-            }
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let is_full = conditions.capacity.is_some_and(|capacity| {
+            flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity
+        });
+        // Waiting bytes go first, even if there is no limit any more.
+        if is_full || flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
+            // The tower has handed the messages over. When they arrive is not known yet.
+            let soonest = self.now.saturating_add(latency);
+            let messages = self.tap(end, bytes, soonest);
+            let flow = &mut self.connections.get(end.connection).end(end.side).flow;
+            flow.backlog.get_or_insert_default().push_back((bytes.to_vec(), messages));
+            return;
         }
         self.send_segment(end, bytes, None, &conditions);
     }
