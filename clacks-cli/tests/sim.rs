@@ -349,7 +349,7 @@ fn a_bundled_scenario_is_shown_as_it_was_written_unless_it_is_changed() {
 #[test]
 fn each_seed_of_swarm_is_another_scenario_that_can_be_run_again() {
     let mut sweep = events(&["sim", "swarm", "--json", "--seeds", "0..3", "--time", "1m"]);
-    assert_eq!(sweep.pop().unwrap()["held"], 3);
+    assert_eq!(sweep.pop().unwrap()["passed"], 3);
     let last = sweep.pop().unwrap();
     assert_eq!(last["replay"], "clacks sim swarm --time 1m --seed 2");
     let alone = events(&["sim", "swarm", "--json", "--time", "1m", "--seed", "2"]).pop().unwrap();

@@ -166,6 +166,15 @@ mod format {
             .fault(Fault::pause(minutes(5), minutes(10), Towers::One(1)))
             .fault(Fault::crash(minutes(6), Towers::One(1)).repeat(minutes(1), 20))
             .fault(Fault::crash(minutes(40), Towers::One(2)))
+            .fault(Fault::new(
+                minutes(9),
+                FaultKind::Clock {
+                    towers: Towers::All,
+                    forward: Duration::ZERO,
+                    back: minutes(2),
+                    drift_ppm: 0,
+                },
+            ))
             .churn(Churn::new(
                 Distribution::Constant(secs(5)),
                 Distribution::Constant(secs(5)),
@@ -516,7 +525,10 @@ mod plans {
             let texts = texts(&planned(scenario));
             texts.iter().map(|it| it.replace("id: 0", "id: _").replace("id: 1", "id: _")).collect()
         };
-        let whole = busy(1).fault(Fault::partition(secs(5), secs(1), PartitionShape::Random(0.5)));
+        let whole = busy(1)
+            .fault(Fault::partition(secs(5), secs(1), PartitionShape::Random(0.5)))
+            .fault(Fault::crash(secs(50), Towers::Count(5)))
+            .fault(Fault::crash(secs(50), Towers::Count(6)));
         let all = texts(&whole);
         for number in 0..whole.faults.len() {
             let mut less = whole.clone();
