@@ -12,7 +12,7 @@ use serde_json::json;
 use super::run::{STRETCH, stops};
 use super::scenario::Chosen;
 use super::seeds::{self, Ran};
-use super::{command, summary};
+use super::{command, huge_pages, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
 use crate::output::json;
@@ -37,6 +37,7 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let first = chosen.scenario(Some(seeds.start))?;
     drop(Simulation::new(&first, chosen.base(), Options::default()).map_err(Failure::usage)?);
 
+    huge_pages::enable(first.towers);
     let stops = stops()?;
     if args.json {
         json::write(&summary::sweep_started(&first, &seeds))?;
