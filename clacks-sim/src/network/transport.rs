@@ -88,9 +88,9 @@ impl<M: StateMachine, W: Observer<M>> Network<M, W> {
         let latency = self.latency_from(end);
         let flow = &mut self.connections.get(end.connection).end(end.side).flow;
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let is_full = conditions.capacity.is_some_and(|capacity| {
-            flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity
-        });
+        let is_full = conditions
+            .capacity
+            .is_some_and(|capacity| flow.bytes > 0 && flow.bytes.saturating_add(length) > capacity);
         // Waiting bytes go first, even if there is no limit any more.
         if is_full || flow.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
             // The tower has handed the messages over. When they arrive is not known yet.
