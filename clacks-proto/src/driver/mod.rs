@@ -65,8 +65,8 @@ pub const LINKS_PER_TURN: usize = 8;
 pub const OVERDUE: Duration = Duration::from_millis(10);
 
 /// The maximum number of turns of each link before an overdue timer fires. The value is a guess.
-/// These turns suffice to read 1 MiB, which is more than a default window. The limit prevents a peer that
-/// sends continuously from delaying the timer.
+/// These turns suffice to read 1 MiB, which is more than a default window. The limit prevents a
+/// peer that sends continuously from delaying the timer.
 pub const CATCH_UP_TURNS: usize = 4;
 
 /// A function of the application that screens messages before they are queued. Its arguments are
