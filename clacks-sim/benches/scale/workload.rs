@@ -63,6 +63,7 @@ impl Workload {
             .link(|link| link.latency = Distribution::Constant(Duration::from_millis(50)))
             .checks(|checks| checks.liveness = false)
             .tower(|tower| {
+                tower.recent = 0;
                 tower.max_peers = degree as usize;
                 tower.max_links = 2 * degree as usize;
                 tower.max_half_open = degree as usize;
