@@ -1,4 +1,4 @@
-//! What came out of a run.
+//! The result of a run.
 
 use std::io;
 use std::time::Duration;
@@ -15,43 +15,44 @@ use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::trace::TraceHash;
 
-/// What came out of a run.
+/// The result of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What was run.
+    /// The scenario.
     pub scenario: Scenario,
-    /// The hash of all that happened.
+    /// The hash of all observations.
     pub hash: TraceHash,
-    /// How far the run came, in its own time.
+    /// The virtual time at the end of the run.
     pub simulated: Duration,
-    /// Whether that is all of it.
+    /// Whether the run came to the end of the scenario.
     pub is_over: bool,
-    /// Events: timers that fired, dials, answers to them, bytes and ends of connections that arrived, and steps of the scenario.
+    /// The number of events: timers that fired, dials, answers to dials, arrivals of bytes and ends
+    /// of connections, and steps of the scenario.
     pub events: u64,
-    /// Lines of the trace.
+    /// The number of observations, each of which is a line of the trace.
     pub observations: u64,
-    /// Towers that ran in the end.
+    /// The number of towers that run at the end.
     pub running: u32,
     /// The balance of the messages.
     pub totals: Totals,
-    /// The faults that were asked for, and those that happened.
+    /// The faults of the scenario, and those that happened.
     pub faults: Vec<Asked>,
     /// The checks that ran.
     pub checks: Vec<Check>,
     /// The groups of messages that survived, if the scenario has a goal for them.
     pub groups: Option<Groups>,
-    /// What did not hold, the first ones of each rule.
+    /// The first violations of each checker.
     pub violations: Vec<Violation>,
-    /// How many violations there were in all.
+    /// The number of all violations.
     pub violated: u64,
-    /// What an oracle predicts, and what was measured.
+    /// The predictions for the network, and what was measured.
     pub measures: Vec<Measured>,
-    /// The run over time.
+    /// The metrics over time.
     pub series: Series,
     /// The paths of messages, if they were recorded.
     pub message_trace: Option<MessageTrace>,
-    /// Why the trace could not be written.
+    /// The error that ended the writing of the trace.
     pub trace_failure: Option<io::Error>,
 }
 
@@ -66,51 +67,53 @@ pub struct Check {
     pub violations: u64,
 }
 
-/// A fault, how often it was asked for, and how often it happened.
+/// A fault, how often the scenario asks for it, and how often it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The fault.
     pub fault: Fault,
-    /// `None` when nobody asked, `Some(None)` when it was asked for with a probability, or for as often as it comes.
+    /// How often the scenario asks for the fault. `None` if it does not; `Some(None)` if the fault
+    /// has a probability.
     pub asked: Option<Option<u64>>,
-    /// How often it happened.
+    /// How often the fault happened.
     pub happened: u64,
 }
 
-/// A prediction held against a measurement.
+/// A prediction and a measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// What.
+    /// The name of the quantity.
     pub name: &'static str,
     /// The unit.
     pub unit: &'static str,
-    /// What the law predicts, if it does.
+    /// The prediction, if there is one.
     pub predicted: Option<f64>,
-    /// What was measured.
+    /// The measurement.
     pub measured: f64,
-    /// The standard error of that.
+    /// The standard error of the measurement.
     pub sigma: Option<f64>,
     /// Whether they agree.
     pub holds: bool,
 }
 
 impl Outcome {
-    /// Whether every rule and every prediction held.
+    /// Returns whether there were no violations, and all predictions agree with the measurements.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.violated == 0 && self.measures.iter().all(|measured| measured.holds)
     }
 }
 
-/// How things stood at a moment, for an oracle.
+/// The counters of the network at one sample, for predictions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) snapshot: Snapshot,
-    /// How often a message was taken by a tower.
+    /// The number of hops so far.
     pub(crate) hops: u64,
 }
 
-/// Holds what a calm network carries against what it must. Of fewer than 41 readings, and of towers that send without a rate, nothing can be said: that does not hold.
+/// Compares what a network without faults carries with the prediction. Fewer than 41 readings, or
+/// towers that send without a rate, do not agree with it.
 #[allow(clippy::cast_precision_loss, reason = "counts of one interval")]
 pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
     let SendRate::Every(interval) = scenario.tower.send_rate else {
@@ -181,7 +184,7 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
     measured.collect()
 }
 
-/// There were too few samples to say anything.
+/// Returns a measurement that does not agree, because there are too few samples.
 #[allow(clippy::cast_precision_loss, reason = "a small count")]
 fn unjudged(name: &'static str, readings: usize) -> Measured {
     let (measured, unit) = (readings as f64, "samples of 41 or more");
@@ -194,13 +197,13 @@ impl Reading {
     }
 }
 
-/// When everybody knew everybody else for the first time, to the sample.
+/// Returns the time of the first sample at which every tower knows every other tower.
 pub(crate) fn discovery(series: &Series) -> Vec<Measured> {
     let all = |sample: &&Sample| sample.value(Metric::Discovery).is_some_and(|share| share >= 1.0);
     let first = series.samples().iter().find(all).map(|sample| sample.at);
     let after = first.map_or(f64::INFINITY, |at| at.duration_since(Instant::ORIGIN).as_secs_f64());
     vec![Measured {
-        name: "everybody knows everybody after",
+        name: "every tower knows every other tower after",
         unit: "s",
         predicted: None,
         measured: after,

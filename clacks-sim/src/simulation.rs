@@ -1,4 +1,4 @@
-//! One run of a scenario, from its plan to its outcome.
+//! One run of a scenario.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -18,15 +18,15 @@ use crate::plan::{Partition, Plan, Step};
 use crate::scenario::{self, Oracle, Scenario, ScenarioError};
 use crate::trace::{Line, TraceHash};
 
-/// Up to so many towers the queues are sorted at every sample.
+/// The number of towers up to which queue lengths are sorted at each sample.
 const SORTED_QUEUES: u32 = 100_000;
-/// Up to so many towers it is looked up which of the peers that they take for alive really run.
+/// The number of towers up to which each sample looks up whether alive peers run.
 const COUNTED_PAIRS: u32 = 2_000;
 
-/// What a run keeps besides its numbers.
+/// What a run records in addition to its metrics.
 #[derive(Default)]
 pub struct Options {
-    /// Where every observation is written, one a line.
+    /// A writer that gets each observation as a line.
     pub trace: Option<Box<dyn Write + Send>>,
     /// Whether the paths of messages are recorded, for the map of a small network.
     pub message_trace: bool,
@@ -45,20 +45,22 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The time in the run.
+    /// The virtual time.
     pub at: Duration,
-    /// Events so far: timers that fired, dials, answers to them, bytes and ends of connections that arrived, and steps of the scenario.
+    /// The number of events so far: timers that fired, dials, answers to dials, arrivals of bytes and
+    /// ends of connections, and steps of the scenario.
     pub events: u64,
     /// Whether the run is over: the time is up, or a checker has found a violation.
     pub is_over: bool,
 }
 
-/// A run of a scenario: towers in virtual time, and all that watches them.
+/// A run of a scenario: towers in virtual time, and the checkers that look at them.
 ///
-/// A run is a function of its scenario alone: the same scenario gives the same [`TraceHash`], on every machine.
+/// A run depends on its scenario alone. The same scenario gives the same [`TraceHash`] on every
+/// machine.
 /// The run ends at the scenario's time, or when the network has converged after it
 /// ([`Checks::settle_within`](crate::scenario::Checks::settle_within)).
 ///
@@ -123,11 +125,11 @@ impl<M: StateMachine> std::fmt::Debug for Simulation<M> {
 }
 
 impl Simulation {
-    /// Prepares a run of real towers. Files that the scenario names are looked for in the folder `base`.
+    /// Prepares a run of towers. Paths of files in the scenario are relative to the folder `base`.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with the scenario. Nothing has begun to run.
+    /// Returns the first error in the scenario. Nothing runs.
     pub fn new(scenario: &Scenario, base: &Path, options: Options) -> Result<Self, ScenarioError> {
         let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
         Self::with_machines(scenario, base, options, make)
@@ -135,12 +137,13 @@ impl Simulation {
 }
 
 impl<M: StateMachine> Simulation<M> {
-    /// Prepares a run of other machines than plain towers: of towers with a planted bug, for instance, to see it found. `make` gives the
-    /// machine of a tower; `None` keeps the tower down.
+    /// Prepares a run of other state machines than towers: of applications around a tower, or of
+    /// towers with a planted bug. `make` returns the state machine of a tower. If it returns `None`,
+    /// the tower does not start.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with the scenario. Nothing has begun to run.
+    /// Returns the first error in the scenario. Nothing runs.
     pub fn with_machines(
         scenario: &Scenario,
         base: &Path,
@@ -274,8 +277,8 @@ impl<M: StateMachine> Simulation<M> {
         watch.observers.push(observer);
     }
 
-    /// Checks the network for the last time. A run that is not over is checked for what has happened so
-    /// far.
+    /// Ends the run, and returns its result. A run that is not over is checked for what has happened
+    /// so far.
     pub fn finish(mut self) -> Outcome {
         self.world.sample();
         let snapshot = self.world.snapshot();
@@ -318,7 +321,7 @@ impl<M: StateMachine> Simulation<M> {
     }
 }
 
-/// All that watch a run.
+/// Everything that observes a run.
 struct Observers<M> {
     towers: u32,
     hash: TraceHash,
@@ -334,7 +337,7 @@ struct Observers<M> {
     faults_end: Option<Instant>,
     /// The network has converged after the last fault, so the run is over.
     has_settled: bool,
-    /// How things stood at each sample since the warm-up, for the oracles.
+    /// The counters at each sample since the warm-up, for predictions.
     readings: Vec<Reading>,
     warm_up: Instant,
     keeps_readings: bool,
