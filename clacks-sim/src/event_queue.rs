@@ -61,8 +61,8 @@ const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 /// value is a guess.
 const SORT_AT_MOST: usize = 48;
 
-/// The largest number of events in `due`. An insertion into a longer list costs more than a return
-/// of all its events to buckets. The value is a guess.
+/// The largest number of events in `due`. An insertion into a longer list costs more than to move
+/// all its events to buckets. The value is a guess.
 const MAX_DUE: usize = 4 * SORT_AT_MOST;
 
 /// A pending event.
@@ -110,7 +110,7 @@ impl<T: Copy> EventQueue<T> {
         } else if self.due.len() - self.next_due < MAX_DUE {
             self.insert(entry);
         } else {
-            self.return_due_to_buckets();
+            self.move_due_to_buckets();
             self.append(entry);
         }
     }
@@ -144,12 +144,12 @@ impl<T: Copy> EventQueue<T> {
         self.due.insert(self.next_due + later, entry);
     }
 
-    /// Returns the sorted events to buckets.
+    /// Moves the sorted events back to buckets.
     ///
     /// This happens at most once after each `refill`: `edge` becomes `now`, and later pushes are
     /// not before `now`. The levels below the bucket that was opened last are empty. The only
     /// exception is the bucket of the time `edge` itself, whose events are redistributed last.
-    fn return_due_to_buckets(&mut self) {
+    fn move_due_to_buckets(&mut self) {
         let (level, digit) = bucket_of(self.edge, self.edge);
         let last = self.take_bucket(level, digit);
         self.edge = self.now;

@@ -201,7 +201,7 @@ fn ten_thousand_events_of_the_same_time_are_popped_in_push_order() {
 }
 
 #[test]
-fn too_many_due_events_return_to_buckets_once() {
+fn too_many_due_events_move_to_buckets_once() {
     let mut pair = Pair::new();
     (0..40).for_each(|n| pair.push(2 * SECOND + n * SECOND / 100));
     pair.pop();
@@ -210,13 +210,13 @@ fn too_many_due_events_return_to_buckets_once() {
     let edge = pair.event_queue.edge;
     (0..3).for_each(|_| pair.push(edge));
     let mut words = Words(2);
-    let mut returned = 0;
+    let mut moved = 0;
     for _ in 0..3_000 {
         let before = pair.event_queue.edge;
         pair.push_after(words.next() % (SECOND / 10));
-        returned += u32::from(pair.event_queue.edge < before);
+        moved += u32::from(pair.event_queue.edge < before);
     }
-    assert_eq!(returned, 1, "the due events return to buckets once");
+    assert_eq!(moved, 1, "the due events move to buckets once");
     (0..3).for_each(|_| pair.push(edge));
     pair.drain();
 }
