@@ -1,4 +1,4 @@
-//! The demo, as anybody would run it.
+//! Tests of `clacks demo`.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
 
 mod common;

@@ -1,4 +1,5 @@
-//! A tower in somebody else's event loop, an example of `clacks-proto`, gets on with the command's.
+//! Tests that a tower of `clacks tower` exchanges messages with the example `sockets` of
+//! `clacks-proto`, which runs a tower in its own event loop.
 #![allow(clippy::unwrap_used)] // a test has no better answer to a surprise
 
 mod common;

@@ -1,10 +1,5 @@
-//! `clacks sim`, as a person and as a script use it.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test has no better answer to a surprise"
-)]
+//! Tests of `clacks sim` with text output and with JSON output.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test that fails must panic")]
 
 mod common;
 
@@ -18,15 +13,15 @@ use common::{DEADLINE, clacks, interrupt_until_it_ends, lines_of, run, stderr, s
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// A run that goes on for longer than anybody waits.
+/// The arguments of a run that takes longer than all deadlines of the tests.
 const ENDLESS: [&str; 4] = ["sim", "original-1", "--time", "366days"];
 
-/// What a command says on standard output.
-fn said(args: &[&str]) -> String {
+/// Runs a command, and returns its standard output.
+fn output_of(args: &[&str]) -> String {
     stdout(&run(args)).to_owned()
 }
 
-/// The JSON objects that a command wrote, one a line.
+/// Runs a command, and returns the JSON objects on its standard output, one for each line.
 fn events(args: &[&str]) -> Vec<Value> {
     let output = run(args);
     assert!(output.status.success(), "{args:?}: {}", stderr(&output));
@@ -34,18 +29,21 @@ fn events(args: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn the_list_names_every_scenario_and_each_can_be_shown() {
-    let list = said(&["sim", "--list"]);
+fn the_list_contains_all_scenarios_and_show_prints_each_one() {
+    let list = output_of(&["sim", "--list"]);
     assert!(list.contains("200 towers      20m  The messages in flight"), "{list}");
     assert!(list.contains("swarm         2 to 60 towers  3 - 15m  A random scenario"), "{list}");
     for name in ["original-1", "capacity", "discovery", "churn", "netsplit", "lossy", "million"] {
         assert!(list.contains(&format!("{name} ")), "{list}");
-        assert!(said(&["sim", name, "--show"]).contains(&format!("name = \"{name}\"")), "{name}");
+        assert!(
+            output_of(&["sim", name, "--show"]).contains(&format!("name = \"{name}\"")),
+            "{name}"
+        );
     }
 }
 
 #[test]
-fn the_same_seed_gives_the_same_hash_and_another_one_another() {
+fn equal_seeds_have_equal_hashes_and_different_seeds_different_ones() {
     let hash = |seed| {
         events(&["sim", "original-1", "--json", "--seed", seed]).pop().unwrap()["hash"].clone()
     };
@@ -54,20 +52,20 @@ fn the_same_seed_gives_the_same_hash_and_another_one_another() {
 }
 
 #[test]
-fn a_sweep_says_the_same_on_one_thread_and_on_two() {
+fn a_sweep_has_the_same_results_on_one_thread_and_on_two() {
     let sweep = |jobs| {
         let mut events =
             events(&["sim", "original-1", "--json", "--seeds", "3..9", "--jobs", jobs]);
         let result = events.pop().unwrap();
         (events, result["hash"].clone(), result["passed"].clone())
     };
-    let (runs, hash, held) = sweep("1");
-    assert_eq!((runs.len(), held.as_u64()), (7, Some(6)), "what is started, and six runs");
-    assert_eq!(sweep("2"), (runs, hash, held));
+    let (runs, hash, passed) = sweep("1");
+    assert_eq!((runs.len(), passed.as_u64()), (7, Some(6)), "a start event, and six runs");
+    assert_eq!(sweep("2"), (runs, hash, passed));
 }
 
 #[test]
-fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
+fn a_failed_seed_is_reported_with_its_reason_and_its_replay_command() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hermits.toml");
     let text = "name = \"hermits\"\ntowers = 3\ntime = \"1m\"\ncontacts.shape = \"none\"\n\
@@ -75,8 +73,8 @@ fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
     fs::write(&file, text).unwrap();
     let name = file.to_str().unwrap();
     let output = run(&["sim", name, "--seeds", "4..6"]);
-    let said = stdout(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}{}", stderr(&output));
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}{}", stderr(&output));
     let first = "the first that failed: ";
     let replay = |seed| format!("clacks sim {name} --seed {seed}\n");
     for words in [
@@ -85,7 +83,7 @@ fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
         "0 of 2 passed in ",
         &format!("{first}{}", replay(4)),
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(text.contains(words), "{words}: {text}");
     }
     let alone = run(&["sim", name]);
     assert_eq!(alone.status.code(), Some(1));
@@ -93,10 +91,10 @@ fn a_seed_that_fails_says_why_and_how_to_see_it_again() {
 }
 
 #[test]
-fn a_scenario_that_is_shown_can_be_run_from_a_file() {
+fn the_output_of_show_can_be_run_from_a_file() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("mine.toml");
-    fs::write(&file, said(&["sim", "original-1", "--show", "--seed", "4"])).unwrap();
+    fs::write(&file, output_of(&["sim", "original-1", "--show", "--seed", "4"])).unwrap();
     let result = events(&["sim", file.to_str().unwrap(), "--json"]).pop().unwrap();
     assert_eq!(result["seed"], 4);
     assert_eq!(result["passed"], true);
@@ -123,8 +121,8 @@ fn traces_tables_and_the_report_are_written() {
     assert!(same.status.success() && stdout(&same).contains("the same"));
     let different = run(&["sim", "diff", &first, &second]);
     assert_eq!(different.status.code(), Some(1));
-    let (said, names) = (stdout(&different), format!("(- {first}, + {second}):\n"));
-    assert!(said.contains("differs") && said.contains(&names), "{said}");
+    let (text, names) = (stdout(&different), format!("(- {first}, + {second}):\n"));
+    assert!(text.contains("differs") && text.contains(&names), "{text}");
     let page = fs::read_to_string(&report).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") || page.starts_with("<!doctype html>"));
     assert!(
@@ -135,7 +133,7 @@ fn traces_tables_and_the_report_are_written() {
 #[test]
 fn text_and_json_show_the_same_figures_and_the_checks_that_ran() {
     let args = ["sim", "original-1", "--seed", "4"];
-    let text = said(&args);
+    let text = output_of(&args);
     let result = events(&[&args[..], &["--json"]].concat()).pop().unwrap();
     let value = |line: &str| line.rsplit_once("  ").map(|(_, value)| value.replace(' ', ""));
     let row = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name));
@@ -154,7 +152,7 @@ fn text_and_json_show_the_same_figures_and_the_checks_that_ran() {
 }
 
 #[test]
-fn a_trace_is_cut_at_its_limit_and_the_run_goes_on() {
+fn a_trace_is_cut_at_its_limit_and_the_run_continues() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("trace");
     let name = file.to_str().unwrap();
@@ -168,7 +166,7 @@ fn a_trace_is_cut_at_its_limit_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_run_that_is_stopped_says_how_far_it_came() {
+fn a_stopped_run_reports_its_progress() {
     let output = run(&[&ENDLESS[..], &["--wall", "1ms"]].concat());
     let so_far = stdout(&output);
     assert!(output.status.success(), "{}{so_far}", stderr(&output));
@@ -181,18 +179,19 @@ fn a_run_that_is_stopped_says_how_far_it_came() {
     ] {
         assert!(so_far.contains(words), "{words}: {so_far}");
     }
-    let whole = said(&["sim", "original-1"]);
+    let whole = output_of(&["sim", "original-1"]);
     assert!(!whole.contains("so far") && !whole.contains("stopped"), "{whole}");
 }
 
-/// A command that runs. Killed when dropped.
+/// A running command. The command is killed on drop.
 struct Running {
     child: Child,
+    /// The lines of standard output.
     lines: Receiver<String>,
 }
 
 impl Running {
-    /// Starts one, and waits until its first line is there.
+    /// Starts a command, and waits for the first line of its output.
     fn start(args: &[&str]) -> Self {
         let mut child = clacks(args).stdout(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
@@ -201,12 +200,14 @@ impl Running {
         running
     }
 
+    /// Sends SIGINT to the command.
     fn interrupt(&self) {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for its end. All lines after the first, and whether it was content.
+    /// Waits for the end of the command. Returns all lines after the first one, and whether the
+    /// command succeeded.
     fn end(&mut self) -> (String, bool) {
         let mut rest = String::new();
         loop {
@@ -215,7 +216,7 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => {
                     return (rest, self.child.wait().unwrap().success());
                 }
-                Err(RecvTimeoutError::Timeout) => panic!("it never ended: {rest}"),
+                Err(RecvTimeoutError::Timeout) => panic!("the command did not end: {rest}"),
             }
         }
     }
@@ -232,28 +233,28 @@ impl Drop for Running {
 fn the_first_ctrl_c_ends_a_run_with_its_summary() {
     let mut running = Running::start(&ENDLESS);
     running.interrupt();
-    let (said, is_content) = running.end();
-    assert!(said.contains("a signal\n") && said.contains("trace so far "), "{said}");
-    assert!(is_content);
+    let (text, is_success) = running.end();
+    assert!(text.contains("a signal\n") && text.contains("trace so far "), "{text}");
+    assert!(is_success);
 }
 
 #[test]
 fn the_first_ctrl_c_ends_a_sweep_with_its_summary() {
     let mut running = Running::start(&[&ENDLESS[..], &["--seeds", "0..9", "--json"]].concat());
     running.interrupt();
-    let (said, is_content) = running.end();
-    assert!(is_content, "{said}");
-    let result: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let (text, is_success) = running.end();
+    assert!(is_success, "{text}");
+    let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(result["event"], "result");
     assert_eq!(
         (&result["complete"], &result["runs"], &result["asked"]),
         (&false.into(), &0.into(), &9.into())
     );
-    assert_eq!(result["hash"], Value::Null, "a part of a sweep has none");
+    assert_eq!(result["hash"], Value::Null, "a stopped sweep has no hash");
 }
 
 #[test]
-fn the_second_ctrl_c_ends_it_at_once() {
+fn the_second_ctrl_c_ends_a_run_at_once() {
     let folder = tempdir().unwrap();
     let pipe = folder.path().join("trace");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -266,28 +267,28 @@ fn the_second_ctrl_c_ends_it_at_once() {
 }
 
 #[test]
-fn the_seed_comes_first_and_last_and_the_hash_last() {
-    let said = said(&["sim", "original-1", "--seed", "7"]);
-    let (first, last) = (said.lines().next().unwrap(), said.lines().last().unwrap());
+fn the_first_and_last_line_contain_the_seed_and_the_last_line_the_hash() {
+    let text = output_of(&["sim", "original-1", "--seed", "7"]);
+    let (first, last) = (text.lines().next().unwrap(), text.lines().last().unwrap());
     assert!(first.starts_with("original-1  seed 7, 3 towers, 1h"), "{first}");
     let hash = last.strip_prefix("seed 7  trace ").unwrap();
     assert!(hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
 }
 
 #[test]
-fn what_goes_into_a_file_is_bare_text() {
+fn output_to_a_file_has_no_escape_sequences() {
     let alone = &["sim", "original-1"][..];
     for args in [alone, &["sim", "original-1", "--seeds", "0..3"], &["sim", "--list"]] {
         let output = run(args);
-        let said = stdout(&output);
-        assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
-        assert!(said.lines().all(|line| line == line.trim_end()), "{said:?}");
-        assert_eq!(stderr(&output), "", "no bar");
+        let text = stdout(&output);
+        assert!(!text.contains('\u{1b}') && !text.contains('\r'), "{text:?}");
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
+        assert_eq!(stderr(&output), "", "no progress bar");
     }
 }
 
 #[test]
-fn a_scenario_in_any_file_is_found_by_its_path() {
+fn a_scenario_is_found_by_its_path() {
     let folder = tempdir().unwrap();
     let file = |name: &str, towers: u32| {
         let text = format!("name = \"mine\"\ntowers = {towers}\ntime = \"1m\"\n");
@@ -315,7 +316,7 @@ fn a_scenario_in_any_file_is_found_by_its_path() {
 }
 
 #[test]
-fn a_mistake_in_a_file_is_told_with_its_name() {
+fn an_error_in_a_file_is_reported_with_the_file_name() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("mine.toml");
     let name = file.to_str().unwrap();
@@ -331,44 +332,44 @@ fn a_mistake_in_a_file_is_told_with_its_name() {
 }
 
 #[test]
-fn a_bundled_scenario_is_shown_as_it_was_written_unless_it_is_changed() {
+fn show_prints_the_source_of_an_unchanged_bundled_scenario() {
     for bundled in Scenario::bundled() {
-        assert_eq!(said(&["sim", bundled.name, "--show"]), bundled.toml);
+        assert_eq!(output_of(&["sim", bundled.name, "--show"]), bundled.toml);
     }
-    let same = said(&["sim", "churn", "--show", "--seed", "1"]);
-    assert!(same.contains("# "), "that is its seed anyway: {same}");
+    let same = output_of(&["sim", "churn", "--show", "--seed", "1"]);
+    assert!(same.contains("# "), "seed 1 is the seed of the scenario: {same}");
     for change in
         [["--set", "link.latency=80ms"], ["--towers", "70"], ["--time", "7h"], ["--seed", "7"]]
     {
-        let shown = said(&[&["sim", "churn", "--show"][..], &change].concat());
+        let shown = output_of(&[&["sim", "churn", "--show"][..], &change].concat());
         assert!(!shown.contains("# "), "{shown}");
         assert_ne!(Scenario::from_toml(&shown).unwrap(), Scenario::named("churn").unwrap());
     }
 }
 
 #[test]
-fn each_seed_of_swarm_is_another_scenario_that_can_be_run_again() {
+fn each_seed_of_swarm_is_a_different_scenario_and_can_be_replayed() {
     let mut sweep = events(&["sim", "swarm", "--json", "--seeds", "0..3", "--time", "1m"]);
     assert_eq!(sweep.pop().unwrap()["passed"], 3);
     let last = sweep.pop().unwrap();
     assert_eq!(last["replay"], "clacks sim swarm --time 1m --seed 2");
     let alone = events(&["sim", "swarm", "--json", "--time", "1m", "--seed", "2"]).pop().unwrap();
     assert_eq!(alone["hash"], last["hash"]);
-    let shown = |seed| said(&["sim", "swarm", "--show", "--seed", seed]);
+    let shown = |seed| output_of(&["sim", "swarm", "--show", "--seed", seed]);
     assert_eq!(Scenario::from_toml(&shown("2")).unwrap(), Scenario::swarm(2));
     assert_ne!(shown("2"), shown("3"));
 }
 
 #[test]
-fn a_shorter_time_cuts_a_scenario() {
-    let shown = said(&["sim", "rough", "--show", "--time", "12m"]);
+fn a_shorter_time_removes_later_faults() {
+    let shown = output_of(&["sim", "rough", "--show", "--time", "12m"]);
     let scenario = Scenario::from_toml(&shown).unwrap();
     assert_eq!((scenario.time.as_secs(), scenario.faults.len()), (720, 3));
-    assert!(said(&["sim", "million", "--show", "--time", "30s"]).contains("time = \"30s\""));
+    assert!(output_of(&["sim", "million", "--show", "--time", "30s"]).contains("time = \"30s\""));
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_found_out_before_anything_runs() {
+fn an_output_file_that_cannot_be_written_fails_before_the_run() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "text").unwrap();
@@ -383,16 +384,16 @@ fn a_file_that_cannot_be_written_is_found_out_before_anything_runs() {
     for option in ["--trace", "--report"] {
         let output = run(&["sim", "original-1", "--set", "link.broken=2", option, taken]);
         assert_eq!(output.status.code(), Some(2));
-        assert_eq!(fs::read_to_string(&file).unwrap(), "text", "{option}: nor is it touched");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "text", "{option}: the file is unchanged");
     }
     let unread = "link.latency={ samples = \"/no/such.csv\" }";
     let output = run(&["sim", "original-1", "--set", unread, "--report", taken]);
     assert!(stderr(&output).contains("/no/such.csv"), "{}", stderr(&output));
-    assert_eq!(fs::read_to_string(&file).unwrap(), "text", "a report stays until there is another");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "text", "the old report is unchanged");
 }
 
 #[test]
-fn a_result_that_cannot_be_written_in_the_end_fails() {
+fn an_output_file_that_cannot_be_written_after_the_run_fails() {
     let full = std::path::Path::new("/dev/full");
     if !full.exists() {
         return;
@@ -405,7 +406,7 @@ fn a_result_that_cannot_be_written_in_the_end_fails() {
 }
 
 #[test]
-fn what_makes_no_sense_has_a_sentence_and_exit_code_2() {
+fn invalid_arguments_have_an_error_message_and_exit_code_2() {
     for (args, words) in [
         (&["sim"][..], "SCENARIO"),
         (

@@ -254,7 +254,7 @@ fn a_tower_that_is_stopped_hands_its_queue_on() {
 }
 
 #[test]
-fn a_tower_that_nobody_helps_goes_all_the_same_and_says_what_is_lost() {
+fn a_tower_without_peers_shuts_down_and_reports_its_lost_messages() {
     let mut tower = Tower::start(&[]);
     tower.say("enqueue alone");
     tower.wait_for("message_queued", |_| true);
@@ -534,7 +534,7 @@ fn a_replayed_seed_gives_the_same_names() {
 }
 
 #[test]
-fn the_second_signal_ends_even_a_tower_that_nobody_reads() {
+fn the_second_signal_ends_a_tower_whose_output_is_not_read() {
     let mut child =
         clacks(&["tower", "--json", "--listen", "127.0.0.1:0", "--max-message", "1MiB"])
             .stdin(Stdio::piped())

@@ -1,100 +1,121 @@
-//! What is going to happen, in the order in which it happens.
+//! The queue of pending events, a radix heap.
 //!
-//! A heap of a million events misses the cache at every step down. Here an event is only ever appended to one of a few hundred
-//! buckets, and read again in sequence:
+//! A binary heap of a million events misses the cache on every level. This queue appends each event
+//! to one of a few hundred buckets, and reads each bucket in sequence:
 //!
-//! - An event goes to the bucket of the highest digit (base 64) in which its time differs from the `edge`, so near buckets are narrow and far
-//!   ones wide. Equal times always share a bucket, in the order of their coming.
-//! - When everything nearer is gone, the first bucket is opened. One with few events is sorted into `due`, and popped from there. One with
-//!   many is dealt out to narrower buckets, which were all empty. So the width of what gets sorted follows the population by itself, and
-//!   there is nothing to resize.
+//! - The level of a bucket is the highest base-64 digit in which the time of the event differs from
+//!   the `edge`. The buckets of low levels cover short ranges of time, and the buckets of high
+//!   levels cover long ranges. Events of the same time are in the same bucket, in the order in
+//!   which they were pushed.
+//! - When all earlier events are popped, the queue opens the first bucket. A bucket with few events
+//!   is sorted into `due`, and its events are popped from there. The events of a fuller bucket are
+//!   redistributed to the buckets of lower levels, which are empty at that time. So the number of
+//!   events that are sorted at once does not grow with the queue, and the buckets need no resizing.
 //!
-//! Because nothing ever overtakes an event of its own instant on this way, no sequence number is stored: the order *is* the place.
+//! An event never overtakes an earlier event of the same time. So the queue stores no sequence
+//! numbers.
 
 use std::fmt;
 
-/// Pending events, popped by time, and at the same instant in the order in which they were pushed.
+/// A radix heap of pending events. Events are popped by time. Events of the same time are popped in
+/// the order in which they were pushed.
 ///
-/// Memory: some 17 bytes per event and the item's own size above 8, at most a quarter more while growing, and up to 200 kB for buckets that are
-/// not full. It is kept for the next events and given back only with the event queue.
+/// # Memory
+///
+/// An event takes about 17 bytes, plus the size of the item above 8 bytes. The queue allocates up
+/// to a quarter more while it grows, and up to 200 kB for buckets that are not full. The queue
+/// reuses its memory, and frees it on drop.
 pub(crate) struct EventQueue<T> {
-    /// When the last popped event happened. Nothing is pending before.
+    /// The time of the last popped event. No pending event is earlier.
     now: u64,
-    /// What is pushed for an earlier time comes to `due`, everything else to `buckets`, placed by how its time differs from the edge. It moves
-    /// only within the bucket that was opened for the last popped event; so all other buckets stay right.
+    /// The time relative to which events are assigned to buckets. An event before the edge goes to
+    /// `due`. The edge moves only within the range of the bucket that was opened last, so all other
+    /// buckets stay valid.
     edge: u64,
-    /// Sorted; what lies before `next_due` is gone.
+    /// The sorted events. Events before `next_due` are popped.
     due: Vec<Entry<T>>,
+    /// The index of the next event in `due`.
     next_due: usize,
-    /// `[level * FAN + digit]`.
+    /// All buckets. The index is `level * BUCKETS_PER_LEVEL + digit`.
     buckets: Box<[Bucket]>,
-    /// A bit for each digit whose bucket has events.
+    /// A bit mask for each level. The bit of a digit is set if the bucket has events.
     filled: [u64; LEVELS],
-    /// A bit for each level that has events.
+    /// A bit mask of the levels that have events.
     filled_levels: u64,
+    /// The events of all buckets.
     chunks: Chunks<T>,
+    /// The number of pending events.
     len: usize,
 }
 
-/// Bits of a digit, so that a word has a bit for each bucket of a level.
-const DIGIT: u32 = 6;
-const FAN: usize = 1 << DIGIT;
-const LEVELS: usize = u64::BITS.div_ceil(DIGIT) as usize;
+/// The number of bits of a digit. With 6 bits, a `u64` has a bit for each bucket of a level.
+const DIGIT_BITS: u32 = 6;
 
-/// A bucket of this many events is sorted, a fuller one is dealt out.
-const FEW: usize = 48;
+/// The number of buckets of a level, one for each value of a digit.
+const BUCKETS_PER_LEVEL: usize = 1 << DIGIT_BITS;
 
-/// So many events in `due` make it cheaper to put them back in buckets than to move them for each event that comes between them.
-const CROWD: usize = 4 * FEW;
+/// The number of levels, one for each digit of a time.
+const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 
+/// The largest number of events of a bucket that is sorted. A fuller bucket is redistributed. The
+/// value is a guess.
+const SORT_AT_MOST: usize = 48;
+
+/// The largest number of events in `due`. An insertion into a longer list costs more than to move
+/// all its events to buckets. The value is a guess.
+const MAX_DUE: usize = 4 * SORT_AT_MOST;
+
+/// A pending event.
 #[derive(Clone, Copy)]
 struct Entry<T> {
+    /// The time of the event.
     at: u64,
     item: T,
 }
 
 impl<T: Copy> EventQueue<T> {
-    /// An event queue at time 0, with nothing on it.
+    /// Returns an empty queue at time 0.
     pub(crate) fn new() -> Self {
         Self {
             now: 0,
             edge: 0,
-            due: Vec::with_capacity(2 * CROWD),
+            due: Vec::with_capacity(2 * MAX_DUE),
             next_due: 0,
-            buckets: vec![Bucket::EMPTY; LEVELS * FAN].into_boxed_slice(),
+            buckets: vec![Bucket::EMPTY; LEVELS * BUCKETS_PER_LEVEL].into_boxed_slice(),
             filled: [0; LEVELS],
             filled_levels: 0,
-            chunks: Chunks { all: Vec::new(), free: NONE },
+            chunks: Chunks { all: Vec::new(), free: NO_CHUNK },
             len: 0,
         }
     }
 
-    /// How many events are pending.
+    /// Returns the number of pending events.
     #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    /// Returns whether no event is pending.
     #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Puts an event down for a time, or for the time of the last popped event if that time has passed.
+    /// Adds an event at a time. An event in the past is added at the time of the last popped event.
     pub(crate) fn push(&mut self, at: u64, item: T) {
         let entry = Entry { at: at.max(self.now), item };
         self.len += 1;
         if entry.at >= self.edge {
-            self.place(entry);
-        } else if self.due.len() - self.next_due < CROWD {
+            self.append(entry);
+        } else if self.due.len() - self.next_due < MAX_DUE {
             self.insert(entry);
         } else {
-            self.disperse();
-            self.place(entry);
+            self.move_due_to_buckets();
+            self.append(entry);
         }
     }
 
-    /// Takes the next event off, and when it happens.
+    /// Removes the next event, and returns its time and its item.
     pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
         let entry = self.due.get(self.next_due).copied().or_else(|| self.refill())?;
         self.next_due += 1;
@@ -103,16 +124,17 @@ impl<T: Copy> EventQueue<T> {
         Some((entry.at, entry.item))
     }
 
-    /// When the next event happens.
+    /// Returns the time of the next event.
     #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn next_at(&self) -> Option<u64> {
         if let Some(entry) = self.due.get(self.next_due) {
             return Some(entry.at);
         }
-        self.first_bucket().map(|(level, digit)| self.buckets[level * FAN + digit].earliest)
+        self.first_bucket()
+            .map(|(level, digit)| self.buckets[level * BUCKETS_PER_LEVEL + digit].earliest)
     }
 
-    /// Among the sorted events, behind those of the same instant.
+    /// Inserts an event into `due`, behind all events of the same time.
     fn insert(&mut self, entry: Entry<T>) {
         if self.due.len() == self.due.capacity() {
             self.due.drain(..self.next_due);
@@ -122,56 +144,61 @@ impl<T: Copy> EventQueue<T> {
         self.due.insert(self.next_due + later, entry);
     }
 
-    /// Puts the sorted events back in buckets. It happens at most once after a refill, since nothing is due before `now`; and the bucket that was
-    /// opened last had no neighbours in narrower levels, except for the edge's own instant.
-    fn disperse(&mut self) {
-        let (level, digit) = place(self.edge, self.edge);
-        let last = self.take(level, digit);
+    /// Moves the sorted events back to buckets.
+    ///
+    /// This happens at most once after each `refill`: `edge` becomes `now`, and later pushes are
+    /// not before `now`. The levels below the bucket that was opened last are empty. The only
+    /// exception is the bucket of the time `edge` itself, whose events are redistributed last.
+    fn move_due_to_buckets(&mut self) {
+        let (level, digit) = bucket_of(self.edge, self.edge);
+        let last = self.take_bucket(level, digit);
         self.edge = self.now;
         let due = std::mem::take(&mut self.due);
         for entry in &due[self.next_due..] {
-            self.place(*entry);
+            self.append(*entry);
         }
         self.due = due;
         self.due.clear();
         self.next_due = 0;
-        self.deal(&last);
+        self.redistribute(&last);
     }
 
-    /// Fills `due` with the next events; the first of them, or none if nothing is pending.
+    /// Fills `due` with the next events, and returns the first one. Returns `None` if no event is
+    /// pending.
     #[cold]
     fn refill(&mut self) -> Option<Entry<T>> {
         self.due.clear();
         self.next_due = 0;
         while self.due.is_empty() {
             let (level, digit) = self.first_bucket()?;
-            let index = level * FAN + digit;
+            let index = level * BUCKETS_PER_LEVEL + digit;
             if level == 0 {
-                // The edge differs from this instant in the lowest digit at most, and may stay.
+                // The edge differs from the time of this bucket only in the lowest digit. So the
+                // edge need not move.
                 self.open_chunk(index);
-            } else if self.buckets[index].len <= FEW {
-                let bucket = self.take(level, digit);
-                // The bucket's last instant, not the one after it: that lies in the next bucket, whose events are where they are because they
-                // differ from the edge in this digit.
-                self.edge = bucket.earliest | ((1 << (DIGIT as usize * level)) - 1);
+            } else if self.buckets[index].len <= SORT_AT_MOST {
+                let bucket = self.take_bucket(level, digit);
+                // The last time of the bucket. The time after it belongs to the next bucket, whose
+                // events must differ from the edge in this digit.
+                self.edge = bucket.earliest | ((1 << (DIGIT_BITS as usize * level)) - 1);
                 self.sort(&bucket);
             } else {
-                let bucket = self.take(level, digit);
+                let bucket = self.take_bucket(level, digit);
                 self.edge = bucket.earliest;
-                self.deal(&bucket);
+                self.redistribute(&bucket);
             }
         }
         self.due.first().copied()
     }
 }
 
-/// Buckets.
+/// Operations on buckets.
 impl<T: Copy> EventQueue<T> {
-    /// Behind all others in its bucket.
-    fn place(&mut self, entry: Entry<T>) {
-        let (level, digit) = place(entry.at, self.edge);
-        let bucket = &mut self.buckets[level * FAN + digit];
-        let slot = bucket.len % CHUNK;
+    /// Appends an event to its bucket.
+    fn append(&mut self, entry: Entry<T>) {
+        let (level, digit) = bucket_of(entry.at, self.edge);
+        let bucket = &mut self.buckets[level * BUCKETS_PER_LEVEL + digit];
+        let slot = bucket.len % CHUNK_LEN;
         if slot > 0 {
             self.chunks.all[bucket.last].entries[slot] = entry;
         } else {
@@ -189,7 +216,10 @@ impl<T: Copy> EventQueue<T> {
         bucket.earliest = bucket.earliest.min(entry.at);
     }
 
-    /// The bucket with the next event that is not in `due`: nothing lies before the edge, and what differs from it in a lower digit lies nearer.
+    /// Returns the level and the digit of the bucket with the earliest event that is not in `due`.
+    ///
+    /// No event in a bucket is before the edge. So an event that differs from the edge in a lower
+    /// digit is earlier.
     fn first_bucket(&self) -> Option<(usize, usize)> {
         if self.filled_levels == 0 {
             return None;
@@ -198,108 +228,124 @@ impl<T: Copy> EventQueue<T> {
         Some((level, self.filled[level].trailing_zeros() as usize))
     }
 
-    /// The bucket's events are the caller's now.
-    fn take(&mut self, level: usize, digit: usize) -> Bucket {
+    /// Removes a bucket with its events, and leaves an empty bucket.
+    fn take_bucket(&mut self, level: usize, digit: usize) -> Bucket {
         self.filled[level] &= !(1 << digit);
         if self.filled[level] == 0 {
             self.filled_levels &= !(1 << level);
         }
-        std::mem::replace(&mut self.buckets[level * FAN + digit], Bucket::EMPTY)
+        std::mem::replace(&mut self.buckets[level * BUCKETS_PER_LEVEL + digit], Bucket::EMPTY)
     }
 
-    /// Places a bucket's events in relation to a new edge.
-    fn deal(&mut self, bucket: &Bucket) {
+    /// Appends the events of a removed bucket to the buckets that they have after a change of the
+    /// edge.
+    fn redistribute(&mut self, bucket: &Bucket) {
         let (mut chunk, mut left) = (bucket.first, bucket.len);
         while left > 0 {
             let Chunk { entries, next } = self.chunks.remove(chunk);
-            let count = left.min(CHUNK);
+            let count = left.min(CHUNK_LEN);
             for entry in &entries[..count] {
-                self.place(*entry);
+                self.append(*entry);
             }
             (chunk, left) = (next, left - count);
         }
     }
 
-    /// Sorts a bucket's events into `due`.
+    /// Moves the events of a removed bucket to `due`, and sorts `due`.
     fn sort(&mut self, bucket: &Bucket) {
         let (mut chunk, mut left) = (bucket.first, bucket.len);
         while left > 0 {
             let Chunk { entries, next } = self.chunks.remove(chunk);
-            let count = left.min(CHUNK);
+            let count = left.min(CHUNK_LEN);
             self.due.extend_from_slice(&entries[..count]);
             (chunk, left) = (next, left - count);
         }
-        // Equal times must stay in their order.
+        // The sort must be stable to keep the order of events of the same time.
         self.due.sort_by_key(|entry| entry.at);
     }
 
-    /// Moves the first chunk of a bucket of the lowest level, where all events are of one instant.
+    /// Moves the first chunk of a bucket of the lowest level to `due`. All events of the bucket
+    /// have the same time, so they need no sorting.
     fn open_chunk(&mut self, digit: usize) {
         let bucket = &mut self.buckets[digit];
         let Chunk { entries, next } = self.chunks.remove(bucket.first);
-        let count = bucket.len.min(CHUNK);
+        let count = bucket.len.min(CHUNK_LEN);
         self.due.extend_from_slice(&entries[..count]);
         bucket.first = next;
         bucket.len -= count;
         if bucket.len == 0 {
-            self.take(0, digit);
+            self.take_bucket(0, digit);
         }
     }
 }
 
-/// The level and digit of a time's bucket: the highest digit that differs.
+/// Returns the level and the digit of the bucket of a time. The level is the highest digit in which
+/// the time differs from the edge.
 #[allow(clippy::cast_possible_truncation, reason = "a digit is less than 64")]
-fn place(at: u64, edge: u64) -> (usize, usize) {
-    let level = ((at ^ edge) | 1).ilog2() / DIGIT;
-    let digit = (at >> (level * DIGIT)) as usize % FAN;
+fn bucket_of(at: u64, edge: u64) -> (usize, usize) {
+    let level = ((at ^ edge) | 1).ilog2() / DIGIT_BITS;
+    let digit = (at >> (level * DIGIT_BITS)) as usize % BUCKETS_PER_LEVEL;
     (level as usize, digit)
 }
 
-/// A chain of chunks, all of them full but the last.
+/// A linked list of chunks. All chunks except the last one are full.
 #[derive(Clone)]
 struct Bucket {
+    /// The time of the earliest event.
     earliest: u64,
+    /// The index of the first chunk.
     first: usize,
+    /// The index of the last chunk.
     last: usize,
+    /// The number of events.
     len: usize,
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { earliest: u64::MAX, first: NONE, last: NONE, len: 0 };
+    const EMPTY: Self = Self { earliest: u64::MAX, first: NO_CHUNK, last: NO_CHUNK, len: 0 };
 }
 
-/// Memory for all buckets. Freed chunks are used again last in, first out, while the cache still has them.
+/// The memory of all buckets. The chunk that was freed last is reused first, because the chunk is
+/// probably still in the cache.
 struct Chunks<T> {
+    /// The chunks in use and the free chunks.
     all: Vec<Chunk<T>>,
+    /// The index of the first free chunk.
     free: usize,
 }
 
-/// Few enough that buckets with few events waste little, enough that the way to the next chunk costs little.
-const CHUNK: usize = 16;
+/// The number of events in a chunk. Larger chunks waste more memory in buckets with few events.
+/// Smaller chunks cost more cache misses. The value is a guess.
+const CHUNK_LEN: usize = 16;
 
-const NONE: usize = usize::MAX;
+/// The index that no chunk has.
+const NO_CHUNK: usize = usize::MAX;
 
+/// A part of a bucket.
 #[derive(Clone, Copy)]
 struct Chunk<T> {
-    entries: [Entry<T>; CHUNK],
+    entries: [Entry<T>; CHUNK_LEN],
+    /// The index of the next chunk of the bucket, or of the next free chunk.
     next: usize,
 }
 
 impl<T: Copy> Chunks<T> {
-    /// A chunk of one event. The copies of it behind it only fill the places that are not used yet.
+    /// Adds a chunk with one event, and returns the index of the chunk. The unused entries of a new
+    /// chunk are copies of the event.
     fn add(&mut self, first: Entry<T>) -> usize {
         if let Some(chunk) = self.all.get_mut(self.free) {
             chunk.entries[0] = first;
             return std::mem::replace(&mut self.free, chunk.next);
         }
         if self.all.len() == self.all.capacity() {
-            // Doubling would hold twice the memory at the worst moment.
+            // A `Vec` that doubles its capacity would allocate up to twice the memory in use.
             self.all.reserve_exact(self.all.len() / 4 + 64);
         }
-        self.all.push(Chunk { entries: [first; CHUNK], next: NONE });
+        self.all.push(Chunk { entries: [first; CHUNK_LEN], next: NO_CHUNK });
         self.all.len() - 1
     }
 
+    /// Frees a chunk, and returns a copy of the chunk.
     fn remove(&mut self, index: usize) -> Chunk<T> {
         let chunk = self.all[index];
         self.all[index].next = std::mem::replace(&mut self.free, index);
@@ -314,7 +360,7 @@ impl<T> fmt::Debug for EventQueue<T> {
     }
 }
 
-// The path as the benchmark sees it, which takes this file in.
+// The benchmarks include this file as a module of their own, so the path must be explicit.
 #[cfg(test)]
 #[path = "event_queue/tests.rs"]
 mod tests;

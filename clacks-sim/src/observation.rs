@@ -1,11 +1,14 @@
-//! What happens in a run, as small values: what every watcher sees, what a trace consists of, and what its hash is made of.
+//! Observations: the events of a run as small values.
+//!
+//! The checkers, the metrics and the trace read the same observations. The trace hash covers all of
+//! them.
 
 use core::fmt;
 
 use clacks_proto::wire::Attempt;
 use clacks_proto::{CloseReason, Instant, IoCause, Refusal, Status, StatusReason};
 
-/// The number of a tower in a run. It stays the same through crashes and restarts.
+/// The number of a tower in a run. A tower keeps its number when it restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TowerId(pub u32);
 
@@ -13,14 +16,14 @@ pub struct TowerId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub u32);
 
-/// What put a message into a queue.
+/// The way in which a message entered a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The application enqueued the message.
     Local,
-    /// A peer handed the message over.
+    /// A peer sent the message.
     Peer,
-    /// The peer for which the message was meant did not take it.
+    /// The selected peer did not take the message.
     Returned,
 }
 
@@ -34,62 +37,66 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that happened.
+/// An event of a run, with its time and its tower.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observation {
-    /// When, in the run's own time: a tower's clock may say something else.
+    /// The time of the event on the clock of the run. The clock of a tower can differ.
     pub at: Instant,
-    /// To which tower; `None` for what concerns the whole network.
+    /// The tower of the event. `None` for an event of the whole network.
     pub tower: Option<TowerId>,
-    /// What.
+    /// The event.
     pub what: Observed,
 }
 
-/// What happened. A tower is `None` if an address belongs to no tower of this run. A message is
-/// `None` if it is not one of this run.
+/// The kinds of events.
 ///
-/// A role may answer at several addresses. What is sent and delivered names the tower that answers.
-/// [`Discovered`](Self::Discovered) and [`StatusChanged`](Self::StatusChanged) concern one address,
-/// and name only the tower whose own address it is.
+/// A tower is `None` if the address belongs to no tower of the run. A message is `None` if the
+/// message is not one of the run.
+///
+/// A role can answer at several addresses. The events of connections and deliveries name the tower
+/// that answers. [`Discovered`](Self::Discovered) and [`StatusChanged`](Self::StatusChanged)
+/// concern one address. They name a tower only if the address is the tower's own address.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Observed {
-    // A tower's life.
-    /// It came up with an empty queue, for the `life`-th time (from 0).
+    // The lifecycle of a tower.
+    /// The tower started with an empty queue.
     Started {
-        /// How many lives it had before.
+        /// The number of earlier starts of the tower.
         life: u32,
     },
-    /// It died: its queue is gone.
+    /// The tower crashed and lost its queue.
     Crashed,
-    /// It was asked to leave, and hands its queue to others.
+    /// The tower began to shut down, and sends its queue to its peers.
     Leaving,
-    /// It has left.
+    /// The tower finished its shutdown.
     Left {
-        /// Messages that nobody took in time: gone with it.
+        /// The number of messages that no peer took in time. They are lost.
         undelivered: usize,
     },
-    /// Its process was stopped.
+    /// The process of the tower was suspended.
     Paused,
-    /// Its process goes on.
+    /// The process of the tower was resumed.
     Resumed,
-    /// Its clock was changed.
+    /// The clock of the tower was changed.
     ClockChanged {
-        /// By how much it jumped, in nanoseconds.
+        /// The jump of the clock in nanoseconds.
         step: i64,
-        /// By how much it is fast from now on, in parts per million.
+        /// The drift of the clock from now on, in parts per million. A positive drift makes the
+        /// clock fast.
         drift_ppm: i32,
     },
 
-    // What its application told it.
+    // Calls of the application.
     /// The application enqueued a message.
     Enqueued {
         /// The message.
         message: MessageId,
     },
-    /// The application's message was not taken: the queue was full, or the tower was leaving or did not run.
+    /// The tower refused a message of the application. The queue was full, or the tower was leaving
+    /// or not running.
     EnqueueRefused,
-    /// The application wants nothing to do with a peer any more.
+    /// The application ignored a peer.
     Ignored {
         /// The peer.
         peer: TowerId,
@@ -100,205 +107,205 @@ pub enum Observed {
         peer: TowerId,
     },
 
-    // What goes over the network.
-    /// It dialled.
+    // Connections.
+    /// The tower dialled a peer.
     Dialled {
-        /// Whom.
+        /// The peer that was dialled.
         to: Option<TowerId>,
     },
-    /// It took an inbound connection.
+    /// The tower accepted an inbound connection.
     Accepted {
-        /// Whose.
+        /// The peer that dialled.
         from: TowerId,
     },
-    /// It did not take an inbound connection.
+    /// The tower refused an inbound connection.
     NotAccepted {
-        /// Whose.
+        /// The peer that dialled.
         from: TowerId,
-        /// Why.
+        /// The reason of the tower.
         reason: Refusal,
     },
-    /// Its connection stands.
+    /// A connection that the tower dialled was established.
     Connected {
-        /// To whom.
+        /// The peer that was dialled.
         to: TowerId,
     },
-    /// Its connection could not be made.
+    /// A dial of the tower failed.
     ConnectFailed {
-        /// To whom.
+        /// The peer that was dialled.
         to: Option<TowerId>,
-        /// Why.
+        /// The cause of the failure.
         cause: IoCause,
     },
-    /// It sent bytes.
+    /// The tower sent bytes.
     Sent {
-        /// To whom.
+        /// The peer at the other end of the connection.
         to: TowerId,
-        /// How many.
+        /// The number of bytes.
         bytes: u32,
     },
-    /// A message is among the bytes that it sends.
+    /// The tower sent a message. The message is part of the bytes that the tower sends.
     HandedOver {
-        /// To whom.
+        /// The peer at the other end of the connection.
         to: TowerId,
         /// The message.
         message: Option<MessageId>,
-        /// Whether it was tried before.
+        /// Whether the tower sent the message before.
         attempt: Attempt,
-        /// When it arrives, unless the connection breaks before.
+        /// The time at which the message arrives, unless the connection breaks earlier.
         arrives: Instant,
     },
-    /// Bytes arrived.
+    /// Bytes arrived at the tower.
     Arrived {
-        /// From whom.
+        /// The peer at the other end of the connection.
         from: TowerId,
-        /// How many.
+        /// The number of bytes.
         bytes: u32,
     },
-    /// The other side will send no more.
+    /// The tower read the end of the stream.
     Finished {
-        /// The other side.
+        /// The peer at the other end of the connection.
         from: TowerId,
     },
-    /// A connection broke.
+    /// A connection of the tower broke.
     Broke {
-        /// The other side.
+        /// The peer at the other end of the connection.
         with: TowerId,
     },
-    /// It closed a connection.
+    /// The tower closed a connection.
     Closed {
-        /// The other side.
+        /// The peer at the other end of the connection.
         with: Option<TowerId>,
     },
-    /// Its timer fired.
+    /// The timer of the tower fired.
     TimerFired,
 
-    // What it told its application.
-    /// It learned of a peer.
+    // Notices to the application.
+    /// The tower discovered a peer.
     Discovered {
         /// The peer.
         peer: Option<TowerId>,
     },
-    /// It forgot a peer.
+    /// The tower forgot a peer.
     Forgot,
-    /// A peer's status changed.
+    /// The tower changed the status of a peer.
     StatusChanged {
         /// The peer.
         peer: Option<TowerId>,
-        /// What it was.
+        /// The old status.
         from: Status,
-        /// What it is.
+        /// The new status.
         to: Status,
-        /// Why.
+        /// The reason of the change.
         reason: StatusReason,
     },
-    /// It took a message from a peer (or has it already).
+    /// The tower received a message from a peer. The message can be a duplicate.
     Received {
-        /// From whom, as far as it knows.
+        /// The sender that the tower assumes.
         from: Option<TowerId>,
-        /// Who sent it, whatever the tower knows; `None` when it came over no connection.
+        /// The real sender. `None` if the message came over no connection.
         sender: Option<TowerId>,
         /// The message.
         message: Option<MessageId>,
     },
-    /// A message was put into its queue.
+    /// The tower put a message into its queue.
     Queued {
         /// The message.
         message: Option<MessageId>,
-        /// What brought it there.
+        /// The way in which the message entered the queue.
         origin: Origin,
     },
-    /// A peer confirmed a message.
+    /// A peer acknowledged a message of the tower.
     Delivered {
         /// The peer.
         to: Option<TowerId>,
         /// The message.
         message: Option<MessageId>,
     },
-    /// A peer confirmed its announcement.
+    /// A peer acknowledged the announcement of the tower.
     Announced {
         /// The peer.
         to: Option<TowerId>,
     },
-    /// One of its links ended.
+    /// A link of the tower closed.
     LinkClosed {
-        /// The peer at the other end, as far as it knows.
+        /// The peer that the tower assumes at the other end of the link.
         peer: Option<TowerId>,
-        /// Why.
+        /// The reason of the close.
         reason: CloseReason,
     },
-    /// The tower keeps the message that it reports as delivered next: another copy came in before
-    /// the confirmation.
+    /// The tower keeps the message that the next observation reports as delivered. The tower
+    /// received another copy before the acknowledgement.
     CopyKept {
         /// The message.
         message: MessageId,
     },
-    /// The application had the message confirmed, and the message was not queued.
+    /// The application acknowledged the message without a place in the queue.
     Swallowed {
-        /// The tower that handed the message over.
+        /// The tower that sent the message.
         sender: Option<TowerId>,
         /// The message.
         message: MessageId,
     },
-    /// The tower held the message when it crashed or left. One for each copy, after `Crashed` or
-    /// `Left`.
+    /// The tower held a copy of the message when it crashed or left. Each copy has its own
+    /// observation, after `Crashed` or `Left`.
     Dropped {
         /// The message.
         message: MessageId,
     },
-    /// It had more to tell than there was room for.
+    /// The tower dropped notices because the buffer of notices was full.
     Missed {
-        /// How many notices.
+        /// The number of dropped notices.
         count: u64,
     },
 
-    // What the network did to it, on purpose.
-    /// A fault that the scenario asks for really happened.
+    // Faults.
+    /// A fault of the scenario happened.
     Fault(Fault),
 }
 
-/// The faults that a scenario can ask for. Each is counted when it really happens.
+/// The kinds of faults of a scenario. The simulator counts a fault when the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A tower died with its queue.
+    /// A tower crashed and lost its queue.
     Crash,
-    /// A tower that had died or left came back.
+    /// A tower that had crashed or left started again.
     Restart,
-    /// A tower left gracefully.
+    /// A tower began to shut down gracefully.
     Leave,
-    /// A tower's process was stopped.
+    /// The process of a tower was suspended.
     Pause,
-    /// A tower's process went on.
+    /// The process of a tower was resumed.
     Resume,
-    /// A tower's clock jumped.
+    /// The clock of a tower jumped.
     ClockStep,
-    /// A tower's clock was made to drift.
+    /// The clock of a tower began to drift.
     ClockDrift,
-    /// The network was parted.
+    /// A partition of the network began.
     Partition,
-    /// A partition healed.
+    /// A partition of the network ended.
     Heal,
-    /// The links' weather changed, or changed back.
+    /// The conditions of links changed, or changed back.
     LinkConditions,
-    /// Something was kept from passing a partition.
+    /// A partition blocked a dial or bytes.
     Parted,
-    /// A dial was refused by the network.
+    /// The network refused a dial.
     Refused,
-    /// A dial was never answered.
+    /// The network never answered a dial.
     Unanswered,
-    /// A connection broke in the middle of a transfer.
+    /// A connection broke while it carried bytes.
     Broken,
-    /// A byte was altered on its way.
+    /// The network altered a byte.
     Corrupted,
-    /// A connection fell silent, without an end.
+    /// A connection lost all bytes from some moment on, without an end of the stream.
     Silenced,
-    /// A connection was cut by the scenario.
+    /// The scenario cut a connection.
     Cut,
 }
 
 impl Fault {
-    /// All of them.
+    /// All kinds of faults.
     pub const ALL: [Self; 17] = [
         Self::Crash,
         Self::Restart,
@@ -331,14 +338,14 @@ impl Fault {
         self.as_str().replace(' ', "_")
     }
 
-    /// Returns what one occurrence of the fault is, as a sentence.
+    /// Returns a sentence that describes one occurrence of the fault.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         self.describe().1
     }
 
-    /// Returns whether the scenario schedules the fault. Other faults happen by chance or follow from
-    /// scheduled ones, and a lossy network has them all the time.
+    /// Returns whether the scenario schedules the fault. All other faults happen at random, or are
+    /// consequences of a scheduled fault.
     #[must_use]
     pub fn is_scheduled(self) -> bool {
         !matches!(

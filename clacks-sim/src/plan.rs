@@ -1,4 +1,4 @@
-//! The plan of a run: what each tower does, and when. The network carries the plan out.
+//! The plan of a run: the actions of each tower with their times. The network executes the plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,43 +14,44 @@ pub(crate) use crate::scenario::{
     ContactVerb, CrashKind, Direction, Link as LinkConditions, PartitionEffect as Severance,
 };
 
-/// Everything that the network needs to know.
+/// The complete input of a network.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// The seed of all random numbers.
     pub(crate) seed: u64,
-    /// Whether towers prove keys to each other.
+    /// Whether towers authenticate each other with keys.
     pub(crate) keys: bool,
-    /// Which address belongs to which tower.
+    /// The tower of each address.
     pub(crate) addresses: AddressBook,
-    /// Which towers have which role.
+    /// The towers that have a role.
     pub(crate) roles: Roles,
     /// The number of towers, running or not.
     pub(crate) towers: u32,
     /// The configuration of all towers.
     pub(crate) config: Arc<Config>,
-    /// The longest time of the run: the scenario's time and the time to settle.
+    /// The maximum duration of the run: the time of the scenario, plus the time to settle.
     pub(crate) time: Duration,
-    /// When the last fault is over, and random faults stop on paths.
+    /// The time at which the last fault ends. Random faults on paths stop at this time.
     pub(crate) faults_end: Instant,
-    /// The conditions at the start on all links without a path.
+    /// The conditions at the start of the run. They apply to all links without a path.
     pub(crate) conditions: LinkConditions,
-    /// Other conditions on some links. The first path that fits counts.
+    /// Conditions of some links. The first path that matches a link applies.
     pub(crate) paths: Vec<Path>,
-    /// The length of a message's body in bytes, at least 8: it begins with its number.
+    /// The length of the body of a message in bytes. At least 8, because the body begins with the
+    /// number of the message.
     pub(crate) message_size: usize,
     /// The addresses that each tower knows when it starts.
     pub(crate) contacts: Contacts,
-    /// What is done, in the order of time.
+    /// The actions, ordered by time.
     pub(crate) steps: Vec<(Instant, Step)>,
-    /// Towers that leave and return at random.
+    /// The towers that leave and return at random.
     pub(crate) churn: Option<Churn>,
-    /// The interval of samples.
+    /// The interval between two samples.
     pub(crate) sample_every: Duration,
 }
 
 impl Plan {
-    /// Returns the planned faults with their numbers. The number is `None` for random faults.
+    /// Returns the planned faults with their counts. The count of a random fault is `None`.
     pub(crate) fn asked(&self) -> Vec<(Fault, Option<u64>)> {
         let mut counts: BTreeMap<Fault, Option<u64>> = BTreeMap::new();
         let mut count = |fault| {
@@ -92,7 +93,7 @@ impl Plan {
             }
         }
         let cuts = self.steps.iter().any(|(_, step)| matches!(step, Step::Cut { .. }));
-        // A partition that stopped no bytes tested nothing.
+        // A partition must block a dial or bytes at least once.
         let parts = self.steps.iter().any(|(_, step)| matches!(step, Step::Part { .. }));
         let by_chance = [
             (Fault::Cut, cuts),
@@ -116,12 +117,12 @@ impl Plan {
 /// The addresses that towers know when they start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contacts {
-    /// The index of each tower's first contact, with one more entry than towers. Empty if there are
-    /// no contacts.
+    /// The index in `all` of the first contact of each tower. The last of `towers + 1` entries is
+    /// the length of `all`. Empty if no tower has contacts.
     pub(crate) first: Vec<u32>,
     /// The contacts of all towers.
     pub(crate) all: Vec<TowerId>,
-    /// What a tower does with its contacts.
+    /// The call with which an application adds its contacts.
     pub(crate) verb: ContactVerb,
 }
 
@@ -134,13 +135,16 @@ impl Contacts {
     }
 }
 
-/// Other conditions on the links from some towers to others.
+/// The conditions of the links from one group of towers to another group.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
+    /// The towers that send.
     pub(crate) from: Group,
+    /// The towers that receive.
     pub(crate) to: Group,
+    /// The conditions until [`Plan::faults_end`].
     pub(crate) conditions: Arc<LinkConditions>,
-    /// The conditions from [`Plan::faults_end`] on: without random faults.
+    /// The conditions after [`Plan::faults_end`], without random faults.
     pub(crate) calm: Arc<LinkConditions>,
 }
 
@@ -149,9 +153,9 @@ pub(crate) struct Path {
 pub(crate) enum Group {
     /// All towers.
     All,
-    /// The towers from the first number to before the second.
+    /// The towers from the first number up to, but not including, the second number.
     Range(u32, u32),
-    /// A list in ascending order.
+    /// The towers with these numbers, in ascending order.
     These(Arc<[u32]>),
 }
 
@@ -169,24 +173,26 @@ impl Group {
 /// An action on the network or on a tower.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A tower starts, or restarts with the same address and an empty memory.
+    /// A tower starts, or restarts with the same address and without its earlier state.
     Start { tower: TowerId, contacts: WithContacts },
     /// A tower crashes.
     Crash { tower: TowerId, how: CrashKind },
     /// A tower begins to shut down.
     Leave { tower: TowerId },
-    /// A tower's process is suspended. Its connections stay open.
+    /// The process of a tower is suspended. The connections of the tower stay open.
     Pause { tower: TowerId },
-    /// A tower's process goes on.
+    /// The process of a tower is resumed.
     Resume { tower: TowerId },
-    /// A tower's clock jumps by `step` nanoseconds, and runs faster by `drift_ppm` parts per
-    /// million. A clock that is set back stands still until it is right again.
+    /// The clock of a tower jumps by `step` nanoseconds, and runs faster by `drift_ppm` parts per
+    /// million. The clock is monotonic: after a negative step, the clock stands still until the
+    /// time from before the step is reached again.
     Clock { tower: TowerId, step: i64, drift_ppm: i32 },
     /// A partition begins.
     Part { id: u32, partition: Partition },
     /// A partition ends.
     Heal { id: u32 },
-    /// The conditions of all links without a path change. `None` restores those of the start.
+    /// The conditions of all links without a path change. `None` restores the conditions at the
+    /// start of the run.
     LinkConditions { conditions: Option<Box<LinkConditions>> },
     /// All connections of a tower are reset.
     Cut { tower: TowerId },
@@ -202,12 +208,12 @@ pub(crate) enum Step {
     Unignore { tower: TowerId, peer: TowerId },
 }
 
-/// Whether a tower that starts is told its contacts.
+/// Whether the application of a tower adds contacts when the tower starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WithContacts {
-    /// The tower is told its contacts.
+    /// The application adds the contacts of the tower.
     Told,
-    /// The tower knows no address. Other towers must find it.
+    /// The tower starts without an address. Other towers must contact the tower.
     Untold,
 }
 
@@ -216,26 +222,27 @@ pub(crate) enum WithContacts {
 pub(crate) struct Partition {
     /// The first group. The second group is all other towers.
     pub(crate) inside: Group,
-    /// The direction in which bytes are stopped.
+    /// The direction in which bytes are blocked.
     pub(crate) direction: Direction,
-    /// What towers notice.
+    /// The effect of the partition on dials and connections.
     pub(crate) how: Severance,
 }
 
-/// Towers that leave and return at random.
+/// Churn: towers that leave and return at random.
 #[derive(Clone, Debug)]
 pub(crate) struct Churn {
     /// The towers that leave and return.
     pub(crate) towers: Group,
-    /// When the churn begins and ends.
+    /// The time at which the churn begins.
     pub(crate) from: Instant,
+    /// The time at which the churn ends.
     pub(crate) until: Instant,
-    /// The length of a session.
+    /// The duration of a session.
     pub(crate) session: Distribution,
-    /// The length of an absence.
+    /// The duration of an absence.
     pub(crate) absence: Distribution,
     /// The share of sessions that end with a graceful shutdown. The others end with a crash.
     pub(crate) graceful: f64,
-    /// Whether a tower that returns is told its contacts.
+    /// Whether the application of a tower that returns adds contacts.
     pub(crate) contacts: WithContacts,
 }

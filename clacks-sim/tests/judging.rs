@@ -1,4 +1,4 @@
-//! What the checkers must accept: screening, towers that are down, applications that act.
+//! Runs that the checkers must accept: screening, stopped towers, and applications that act.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -37,7 +37,7 @@ fn screening(scenario: Scenario, default: DefaultVerdict) -> Scenario {
 #[test]
 fn a_message_under_screening_belongs_to_its_sender() {
     for default in [DefaultVerdict::Accept, DefaultVerdict::Reject] {
-        // No application decides: each message is under screening for 2 s.
+        // No application decides, so each message is under screening for 2 s.
         let outcome = run(&screening(network(6, 600), default));
         assert!(outcome.holds(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
@@ -46,8 +46,8 @@ fn a_message_under_screening_belongs_to_its_sender() {
 }
 
 #[test]
-fn a_network_in_which_all_towers_are_down_holds() {
-    // The messages of more than a thousand towers are compared at the end only.
+fn a_network_of_stopped_towers_has_no_violation() {
+    // With more than a thousand towers, the checkers compare messages only at the end.
     for (towers, left) in [(3, 0), (3, 1), (1_001, 0)] {
         let crash = Fault::crash(seconds(1), Towers::Range(left, towers - 1));
         let mut scenario = network(towers, 10).fault(crash);
@@ -112,7 +112,7 @@ struct Application {
 impl Application {
     fn act(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        // Verdicts come an event late.
+        // The application decides one event later.
         for offer in std::mem::take(&mut self.offers) {
             self.seen += 1;
             let verdict = match self.seen {
@@ -145,7 +145,8 @@ impl StateMachine for Application {
             match self.tower.poll_action()? {
                 Action::Screen { offer, .. } => self.offers.push(offer),
                 action => {
-                    // Between two actions, so that a link may send the message before its notice.
+                    // The call is between two actions, so a link can send the message before its
+                    // notice.
                     if self.now >= self.next {
                         self.next = self.now + seconds(60);
                         let _ = self.tower.enqueue(Message::text("own"), self.now);
@@ -170,7 +171,7 @@ impl StateMachine for Application {
 }
 
 #[test]
-fn an_application_may_enqueue_reject_replace_and_swallow_messages() {
+fn an_application_can_enqueue_reject_replace_and_swallow_messages() {
     let mut scenario = screening(network(6, 600), DefaultVerdict::Accept);
     scenario.link.broken = 0.01;
     let make = |new: NewNode| {

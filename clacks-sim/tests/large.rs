@@ -1,4 +1,5 @@
-//! A property of large networks with random faults, and an invariant of this test.
+//! A property test of large networks with random faults. An observer of the test checks an
+//! invariant.
 //!
 //! `CLACKS_SIM_TOWERS=2000 CLACKS_SIM_CASES=3 cargo test --release -p clacks-sim --test large`
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -14,10 +15,11 @@ use clacks_sim::{Observation, Observed, Observer, Options, Scenario, Simulation,
 use common::{finish, seconds, violations};
 use proptest::prelude::*;
 
-/// No tower hands a message to itself, and no tower has more open links than its limit.
+/// Checks that no tower sends a message to itself, and that no tower has more open links than its
+/// limit.
 #[derive(Default)]
 struct Sane {
-    /// The number of messages that each tower has handed over.
+    /// The number of messages that each tower has sent.
     handed_over: HashMap<TowerId, u64>,
 }
 
@@ -70,7 +72,8 @@ proptest! {
             let split = Fault::partition(seconds(30), seconds(20), PartitionShape::Halves);
             scenario = scenario.fault(split);
         }
-        let mut simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        let folder = Path::new(".");
+        let mut simulation = Simulation::new(&scenario, folder, Options::default()).unwrap();
         simulation.observer(Box::new(Sane::default()));
         let outcome = finish(simulation);
         prop_assert_eq!(violations(&outcome), None, "{}", scenario.to_toml());

@@ -1,4 +1,4 @@
-//! A tower that loses one message in a thousand is found, and the network shrinks to a small one.
+//! The checkers detect towers that lose one message in a thousand.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -15,7 +15,8 @@ use clacks_proto::{
 use clacks_sim::{Checker, NewNode, Options, Outcome, Scenario, Simulation};
 use common::finish;
 
-/// A tower that rejects one message in a number, and confirms these messages all the same.
+/// A tower with a planted bug: the tower rejects one message in `loses_one_in`, but acknowledges
+/// the rejected messages.
 struct Forgetful {
     tower: Tower,
     now: Instant,
@@ -57,7 +58,7 @@ impl StateMachine for Forgetful {
             self.seen += 1;
             let loses = self.seen.is_multiple_of(self.loses_one_in);
             let verdict = if loses { Verdict::Reject } else { Verdict::Accept };
-            // The offer may have ended already.
+            // The offer can be over already.
             let _ = self.tower.decide(offer, verdict, self.now);
         }
     }
@@ -75,7 +76,8 @@ impl StateMachine for Forgetful {
     }
 }
 
-/// Runs a scenario with towers that lose one message in a number; none for `u64::MAX`.
+/// Runs a scenario with towers that lose one message in `loses_one_in`. The towers lose no message
+/// if `loses_one_in` is `u64::MAX`.
 fn run(scenario: &Scenario, loses_one_in: u64, options: Options) -> Outcome {
     let make = move |new: NewNode| {
         let tower = Tower::new(new.config, new.address, &new.seed).ok()?;
@@ -92,7 +94,7 @@ fn screened(mut scenario: Scenario) -> Scenario {
 }
 
 #[test]
-fn a_tower_that_loses_one_message_in_a_thousand_is_caught() {
+fn towers_that_lose_one_message_in_a_thousand_are_a_violation() {
     let first = (0..50).find_map(|seed| {
         let outcome = run(&screened(Scenario::swarm(seed)), 1_000, Options::default());
         (!outcome.holds()).then_some(outcome)

@@ -1,4 +1,4 @@
-//! Random scenarios violate no rule.
+//! A test that random scenarios violate no rule.
 //!
 //! `CLACKS_SIM_SEEDS=0..300 cargo test --release -p clacks-sim --test properties` runs more seeds.
 //! `clacks sim swarm --seeds 0..300` runs the same scenarios on all cores.
@@ -24,15 +24,15 @@ fn random_scenarios_violate_no_rule() {
     assert_eq!(campaign.idle(), []);
 }
 
-/// The faults of many scenarios together. A single run may be too short for a random fault, or may
-/// crash a tower that does not run.
+/// The faults of many scenarios. A single run can be too short for a random fault, or can crash a
+/// tower that is not running.
 #[derive(Default)]
 struct Campaign {
     faults: BTreeMap<Fault, Count>,
 }
 
-/// The number of scenarios with a fault at a given time or with a random fault, and how often the
-/// fault happened.
+/// The number of scenarios with a scheduled or random fault, and the number of times that the fault
+/// happened.
 #[derive(Default)]
 struct Count {
     planned: u32,
@@ -76,7 +76,7 @@ fn a_campaign_finds_faults_that_never_happen() {
 }
 
 #[test]
-fn scenarios_that_once_failed_hold() {
+fn regression_scenarios_pass() {
     for file in regressions() {
         let outcome = run(&Scenario::load(&file).unwrap());
         assert_eq!(violations(&outcome), None, "{}", file.display());
@@ -84,7 +84,7 @@ fn scenarios_that_once_failed_hold() {
 }
 
 #[test]
-fn the_scenarios_of_the_original_hold() {
+fn the_scenarios_of_the_original_pass() {
     for name in ["original-1", "original-2", "original-3"] {
         let outcome = run(&Scenario::named(name).unwrap());
         assert_eq!(violations(&outcome), None, "{name}");
@@ -92,7 +92,7 @@ fn the_scenarios_of_the_original_hold() {
 }
 
 #[test]
-fn the_hash_depends_on_the_scenario_and_its_seed_alone() {
+fn the_hash_depends_only_on_the_scenario_and_its_seed() {
     let hash = |seed| run(&Scenario::swarm(seed)).hash;
     let hashes: Vec<_> = (0..4).map(hash).collect();
     assert_eq!(hashes, (0..4).map(hash).collect::<Vec<_>>());
@@ -104,7 +104,7 @@ fn a_run_ends_when_the_network_has_converged() {
     let scenario = Scenario::new("quick", 5, seconds(600));
     let outcome = run(&scenario);
     assert!(outcome.is_over && outcome.simulated < seconds(2_000), "{:?}", outcome.simulated);
-    // Without contacts the towers never know each other.
+    // Without contacts, the towers never discover each other.
     let outcome = run(&scenario
         .contacts(|it| it.shape = clacks_sim::scenario::Shape::None)
         .checks(|it| it.settle_within = seconds(50)));

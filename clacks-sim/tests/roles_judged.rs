@@ -1,4 +1,4 @@
-//! What a role does is no violation. What it makes honest towers do is judged.
+//! The actions of a role are not violations. The reactions of honest towers are checked.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -8,10 +8,11 @@ use std::path::Path;
 use clacks_sim::{DuplicationCause, LossCause, Options, Outcome, Scenario, Simulation};
 use common::finish;
 
-/// Runs ten towers that know each other, of which the last two have a role.
+/// Runs ten towers that know each other. The last two towers have a role.
 fn run(keys: &str, link: &str) -> Outcome {
     let text = format!(
-        "name = \"roles\"\ntowers = 10\ntime = \"10m\"\n[[role]]\ntowers = {{ range = [8, 9] }}\n{keys}
+        "name = \"roles\"\ntowers = 10\ntime = \"10m\"\n
+        [[role]]\ntowers = {{ range = [8, 9] }}\n{keys}
         [contacts]\nshape = \"full\"
         [messages]\ncount = 16\nat = \"1s\"\ntowers = {{ range = [0, 7] }}
         [link]\n{link}
@@ -23,7 +24,7 @@ fn run(keys: &str, link: &str) -> Outcome {
 }
 
 #[test]
-fn no_role_makes_an_honest_tower_break_an_invariant() {
+fn honest_towers_keep_all_invariants_with_each_role() {
     for keys in [
         "kind = \"hole\"",
         "kind = \"colluder\"",

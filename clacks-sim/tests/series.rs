@@ -1,4 +1,4 @@
-//! What a run writes down over time agrees with what happened.
+//! The time series of a run agree with the totals of the run.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
@@ -16,7 +16,8 @@ fn bytes_that_towers_send_are_counted() {
     while !simulation.advance(10_000).is_over {}
     let outcome = simulation.finish();
     let sent = outcome.series.total(Metric::BytesSent);
-    // Every hop carries a body and is confirmed; heads, hellos and announces come on top.
+    // Each hop carries a body and an acknowledgement. Headers, hellos and announces are extra
+    // bytes.
     let least = 200 * outcome.totals.hops;
     assert!(outcome.totals.hops > 1_000 && sent > least && sent < 3 * least, "{sent} of {least}");
 }

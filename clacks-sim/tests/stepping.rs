@@ -1,4 +1,5 @@
-//! A program steps a run, looks at towers, acts, applies faults and observes.
+//! A program that steps a run, reads the state of towers, calls towers, applies faults and observes
+//! the run.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::Path;
@@ -29,7 +30,7 @@ fn statuses(simulation: &Simulation, tower: u32) -> Vec<Status> {
 }
 
 #[test]
-fn a_run_can_be_stepped_to_any_time_and_goes_on_as_if_it_had_not() {
+fn a_stepped_run_has_the_same_hash_as_a_whole_run() {
     let mut whole = simulation();
     while !whole.advance(1_000).is_over {}
     let mut stepped = simulation();
@@ -42,7 +43,7 @@ fn a_run_can_be_stepped_to_any_time_and_goes_on_as_if_it_had_not() {
 }
 
 #[test]
-fn a_message_that_a_program_enqueues_goes_round() {
+fn a_message_of_the_program_travels_through_the_network() {
     let mut simulation = simulation();
     simulation.advance_until(10 * SECOND);
     let message = simulation.enqueue(TowerId(2), Message::text("Hello Discworld!")).unwrap();
@@ -63,7 +64,7 @@ fn a_message_that_a_program_enqueues_goes_round() {
 }
 
 #[test]
-fn faults_can_be_applied_during_a_run_and_their_time_counts_from_now() {
+fn a_fault_can_be_applied_during_a_run_at_a_time_relative_to_now() {
     let mut simulation = simulation();
     simulation.advance_until(100 * SECOND);
     assert_eq!(statuses(&simulation, 0), [Status::Alive; 5]);
@@ -96,7 +97,7 @@ fn a_program_can_call_its_own_nodes() {
     assert_eq!(simulation.with(TowerId(9), |_, _| ()), None);
 }
 
-/// Counts hops, and refuses that a tower holds more than a number of messages.
+/// Counts hops, and reports a violation if a tower holds more messages than a limit.
 struct AtMost {
     messages: usize,
     hops: Arc<AtomicU64>,

@@ -149,7 +149,8 @@ impl Tower {
         let commands = child.stdin.take().unwrap();
         let address = Address::new("127.0.0.1", port).unwrap();
         let mut tower = Self { child, commands, lines, said: Vec::new(), port, address };
-        // Somebody else may answer there, but then this one has ended.
+        // The child connects to its port before it reports `ready`. If another process listens on
+        // the port, the child reports `ready` too, but exits.
         let is_ready = tower.next_event(|event| event["event"] == "ready").is_some();
         let is_running = tower.child.try_wait().unwrap().is_none();
         (is_ready && is_running).then_some(tower)

@@ -41,5 +41,5 @@ on_every_runtime! {
     pairs::what_is_too_long_for_them_goes_to_our_own,
     pairs::a_certificate_of_version_1_is_no_obstacle,
     pairs::a_private_network_keeps_them_out,
-    pairs::without_http_there_is_nobody_to_talk_to,
+    pairs::without_http_the_original_can_not_be_reached,
 }

@@ -110,7 +110,7 @@ pub(crate) fn a_private_network_keeps_them_out(runtimes: Runtimes) {
     assert_eq!((theirs.state().received, ours.stats().received), (0, 0));
 }
 
-pub(crate) fn without_http_there_is_nobody_to_talk_to(runtimes: Runtimes) {
+pub(crate) fn without_http_the_original_can_not_be_reached(runtimes: Runtimes) {
     let Some(package) = package() else { return };
     let mut network = Network::new(runtimes);
     let mut ours = network.start(quick());

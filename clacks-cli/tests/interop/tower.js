@@ -33,7 +33,7 @@ readline.createInterface({ input: process.stdin })
 		const command = JSON.parse(line)
 		verbs[command.verb](command)
 	})
-	// Whoever started it is gone.
+	// The test process has ended.
 	.on('close', () => process.exit(0))
 
 const knock = () => net.connect(Number(port), '127.0.0.1')

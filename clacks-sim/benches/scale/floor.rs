@@ -1,7 +1,9 @@
-//! The floor: messages on a random walk with nothing of a protocol. Whatever simulates one tower after the other in the order of time can't be
-//! faster: an event is taken off the event queue, some state is looked up somewhere in memory, and the next event is put down.
+//! The workload `walk`: messages on a random walk, without a protocol.
+//!
+//! The cost of `walk` is a lower bound for a sequential simulation. Each event is popped from the
+//! event queue, reads state at a random place in memory, and pushes the next event.
 
-#[allow(dead_code, reason = "a part of the crate")]
+#[allow(dead_code, reason = "the benchmark does not use all functions of the crate's module")]
 #[path = "../../src/event_queue.rs"]
 mod event_queue;
 
@@ -10,17 +12,24 @@ use event_queue::EventQueue;
 use crate::Figures;
 use crate::machine::{Stopwatch, resident};
 
+/// The nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
+
+/// The number of peers of a tower, as in the workload `busy`.
 const PEERS: usize = 8;
 
-/// A place that messages come by.
+/// A tower of the random walk.
 #[derive(Clone, Copy)]
 struct Stop {
+    /// The state of the random numbers of the tower.
     words: u64,
+    /// The number of messages that the tower received.
     visits: u64,
+    /// The peers of the tower.
     peers: [u32; PEERS],
 }
 
+/// Measures a random walk of `towers` messages over `towers` towers.
 pub(crate) fn measure(towers: u32, events: u64) -> Figures {
     let before = resident();
     let mut words = u64::from(towers);
@@ -59,7 +68,7 @@ pub(crate) fn measure(towers: u32, events: u64) -> Figures {
     }
 }
 
-/// `SplitMix64`.
+/// Returns the next random number of `SplitMix64`.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -67,8 +76,8 @@ fn next(state: &mut u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// By the upper half of a word.
-#[allow(clippy::cast_possible_truncation, reason = "less than the bound")]
+/// Returns a number below `bound` from the upper half of a random number.
+#[allow(clippy::cast_possible_truncation, reason = "the result is less than the bound")]
 fn below(word: u64, bound: u32) -> u32 {
     (((word >> 32) * u64::from(bound)) >> 32) as u32
 }

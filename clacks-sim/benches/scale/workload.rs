@@ -1,4 +1,7 @@
-//! The networks that are measured. All of them: each tower knows a number of drawn others and learns of nobody else, and bytes take 50 ms.
+//! The workloads of the benchmark.
+//!
+//! In all workloads, each tower has a fixed number of random peers and discovers no other towers.
+//! The latency of all links is 50 ms.
 
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use clacks_sim::{Distribution, Options, Scenario, Simulation};
 use crate::Figures;
 use crate::machine::{Stopwatch, resident};
 
-/// Runs one of the bundled scenarios from its beginning for so many events: also how it comes up is measured.
+/// Measures the first `events` events of a bundled scenario, including the start of all towers.
 pub(crate) fn bundled(name: &str, towers: u32, events: u64) -> Figures {
     let mut scenario =
         Scenario::named(name).expect("a workload, or the name of a bundled scenario");
@@ -18,20 +21,24 @@ pub(crate) fn bundled(name: &str, towers: u32, events: u64) -> Figures {
     run(&scenario, Duration::ZERO, events)
 }
 
-/// What goes on in a network.
+/// The configuration and the traffic of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workload {
-    /// As many messages as towers, each tower sends one a second to one of 8 peers. All links stay open.
+    /// As many messages as towers. Each tower sends at most one message in a second to one of 8
+    /// peers. All links stay open.
     Busy,
-    /// No messages; each tower announces itself once a minute to one of 8 peers. Links close after 10 s.
+    /// No messages. Each tower announces itself once a minute to one of 8 peers. Idle links close
+    /// after 10 s.
     Quiet,
-    /// The same, with a heartbeat of an hour: after a while hardly a link is left.
+    /// No messages. The heartbeat is 1 h, so almost all links are closed after the warm-up.
     Idle,
-    /// 16 peers, 5 messages of 64 bytes in the queue, and hardly anything moves.
+    /// 16 peers and 5 messages of 64 bytes for each tower. A tower sends one message in an hour, so
+    /// almost all messages stay in their queues.
     Stocked,
 }
 
 impl Workload {
+    /// Returns the workload with a name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "busy" => Some(Self::Busy),
@@ -42,6 +49,7 @@ impl Workload {
         }
     }
 
+    /// Returns the scenario of the workload.
     fn scenario(self, towers: u32) -> Scenario {
         let degree = if self == Self::Stocked { 16 } else { 8 };
         let each = match self {
@@ -57,7 +65,7 @@ impl Workload {
                 contacts.spread = Duration::from_secs(1);
             })
             .messages(|messages| {
-                // All are up by then.
+                // All towers are running at this time.
                 (messages.count, messages.at) = (each * towers, Some(Duration::from_secs(2)));
             })
             .link(|link| link.latency = Distribution::Constant(Duration::from_millis(50)))
@@ -78,15 +86,16 @@ impl Workload {
                 }
             });
         scenario.sample = Some(hour);
-        // Without keys, a link carries messages in both directions as soon as it is open.
+        // Without keys, a new link carries messages in both directions at once.
         scenario.keys = false;
         scenario
     }
 
-    /// How long it takes until things are as they stay, in virtual time: in a busy network, until nearly every peer was drawn once.
+    /// Returns the virtual time until the network is in a steady state. In a busy network, each
+    /// tower has then sent a message to nearly all its peers.
     fn warm_up(self, towers: u32) -> Duration {
         Duration::from_secs(match self {
-            // Longer would take minutes.
+            // 30 s of a large network take minutes of CPU time.
             Self::Busy if towers > 100_000 => 12,
             Self::Busy => 30,
             Self::Quiet => 180,
@@ -94,23 +103,24 @@ impl Workload {
         })
     }
 
-    /// Runs it until it is warm and for so many events more.
+    /// Runs the network through its warm-up, and measures the next `events` events.
     pub(crate) fn measure(self, towers: u32, events: u64) -> Figures {
-        // The quietest networks need no more: what counts is what they take.
+        // The measured quantity of these workloads is the memory, not the speed.
         let events = if matches!(self, Self::Idle | Self::Stocked) { 10_000 } else { events };
         run(&self.scenario(towers), self.warm_up(towers), events)
     }
 }
 
+/// Runs a scenario through its warm-up, and measures the next `events` events.
 #[allow(clippy::cast_precision_loss, reason = "counts of towers and links are exact in a float")]
 fn run(scenario: &Scenario, warm_up: Duration, events: u64) -> Figures {
     let before = resident();
-    let mut simulation = Simulation::new(scenario, ".".as_ref(), Options::default())
-        .expect("a scenario without mistakes");
+    let mut simulation =
+        Simulation::new(scenario, ".".as_ref(), Options::default()).expect("a valid scenario");
     let mut begun = simulation.advance(0);
     while begun.at < warm_up {
         begun = simulation.advance(10_000);
-        assert!(!begun.is_over, "the network came to rest");
+        assert!(!begun.is_over, "the run ended during the warm-up");
     }
     let stopwatch = Stopwatch::start();
     let mut now = begun;
@@ -128,7 +138,7 @@ fn run(scenario: &Scenario, warm_up: Duration, events: u64) -> Figures {
         cpu_seconds,
         wall_seconds,
         bytes,
-        // Each is at two towers.
+        // A connection is a link of two towers.
         links: 2.0 * gauge(Metric::Connections),
         peers: gauge(Metric::PeersNew) + gauge(Metric::PeersAlive),
         messages: gauge(Metric::Copies),

@@ -1,4 +1,4 @@
-//! Capacity: how much a network without faults sends and carries.
+//! Capacity: the traffic of a network without faults.
 
 use super::statistics::{Average, Comparison};
 
@@ -8,28 +8,30 @@ use super::statistics::{Average, Comparison};
 /// # Derivation
 ///
 /// `N` towers hold `M` messages. Each tower has `r` ticks a second and uses the share `ρ` of them.
-/// Bytes take `L` seconds. By Little's law, `F = N r ρ L` messages are on the wire, and
-/// `m = (M - F) / N` messages wait at each tower. (The copy that a sender keeps until the
-/// confirmation does not wait.)
+/// The latency is `L` seconds. By Little's law, `F = N r ρ L` messages are on the wire, and
+/// `m = (M - F) / N` messages wait at each tower. The copy that a sender keeps until the
+/// acknowledgement is not a waiting message.
 ///
-/// A message that arrives at a tower finds `q` others, which go first, one a tick. Ticks are
-/// periodic and the message arrives between two of them, so it waits half a period on average until
-/// the first. It waits `(½ + q) / r` in all, and by Little's law `m = ρ (½ + q)`. In a large network
-/// an arriving message finds the average queue, `q = m`, so
+/// When a message arrives at a tower, `q` other messages are in the queue. The tower sends these
+/// messages first, one in each tick. Ticks are periodic, and the message arrives between two ticks.
+/// So the mean time until the first tick is half a period, and the message waits `(½ + q) / r`
+/// seconds. By Little's law, `m = ρ (½ + q)`. In a large network the queue of an arriving message
+/// is the average queue, `q = m`, so
 ///
 /// ```text
 /// ρ = 2m / (1 + 2m)
 /// ```
 ///
-/// Ticks at random times have no memory. The first is a whole period away: `ρ = m / (1 + m)`.
+/// Ticks at random times have no memory. The mean time until the first tick is a whole period, so
+/// `ρ = m / (1 + m)`.
 ///
 /// # Corrections
 ///
-/// In a small network an arriving message finds the average queue of a network with `M - 1` messages.
-/// So `m` is computed for one message, then for two, and so on up to `M`. For random ticks the result
-/// is exact.
+/// In a small network, the queue of an arriving message is the average queue of a network with `M -
+/// 1` messages. So `m` is computed for one message, then for two, and so on up to `M`. For random
+/// ticks the result is exact.
 ///
-/// Towers keep the phases of their ticks for the whole run. With a latency, the wait for the first
+/// The phases of the ticks are fixed for the whole run. With a latency, the wait for the first
 /// tick depends on the phases of both towers. Over all pairs of towers its mean is half a period,
 /// with a standard deviation of at most `1 / √(8 N (N - 1))` periods. This deviation is part of
 /// [`Comparison::sigma`].
@@ -50,7 +52,7 @@ pub struct CalmNetwork {
 /// The times of the ticks of a tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ticks {
-    /// At equal intervals. Towers do so.
+    /// At equal intervals, as in a tower.
     Periodic,
     /// At random times, with the same mean rate.
     Random,
@@ -69,14 +71,14 @@ impl CalmNetwork {
         self.wire(self.used_share())
     }
 
-    /// Returns how often a second a tower receives one given message.
+    /// Returns how many times in a second a tower receives one given message.
     #[must_use]
     pub fn heard(&self) -> f64 {
         self.rate(self.used_share())
     }
 
-    /// Compares the share of ticks that were used: first hand-overs, divided by towers, send rate
-    /// and time.
+    /// Compares the share of used ticks. The measured share is the number of first hand-overs,
+    /// divided by the number of towers, the send rate and the time.
     #[must_use]
     pub fn compare_used_share(&self, measured: Average) -> Comparison {
         self.compare(|share| share, measured)
@@ -88,8 +90,9 @@ impl CalmNetwork {
         self.compare(|share| self.wire(share), measured)
     }
 
-    /// Compares how often a tower received a message: messages received, divided by towers, messages
-    /// and time.
+    /// Compares the rate at which a tower receives one given message. The measured rate is the
+    /// number of received messages, divided by the number of towers, the number of messages and the
+    /// time.
     #[must_use]
     pub fn compare_heard(&self, measured: Average) -> Comparison {
         self.compare(|share| self.rate(share), measured)
@@ -110,7 +113,8 @@ impl CalmNetwork {
         self.send_rate * share / f64::from(self.messages.max(1))
     }
 
-    /// Returns the share of used ticks if a message waits `longer` periods more for its first tick.
+    /// Returns the share of used ticks. The wait of a message for its first tick is `longer`
+    /// periods above the mean.
     fn share(&self, longer: f64) -> f64 {
         let towers = f64::from(self.towers);
         let first = longer

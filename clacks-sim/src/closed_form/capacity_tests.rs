@@ -1,13 +1,15 @@
-//! The formulas against a naive model: queues, ticks and a wire, and nothing else.
+//! Tests that compare the formulas with a naive model of queues, ticks and a wire.
 
 use std::collections::VecDeque;
 
 use super::super::statistics::tests::Random;
 use super::*;
 
-/// The used ticks and the messages on the wire, by period.
+/// The result of the naive model, with one value for each period.
 struct Run {
+    /// The share of used ticks.
     used: Vec<f64>,
+    /// The mean number of messages on the wire.
     wire: Vec<f64>,
 }
 
@@ -50,7 +52,7 @@ fn simulate(network: CalmNetwork, periods: usize, seed: u64, skips: Option<u64>)
         run.used.push(f64::from(std::mem::take(&mut used)) / towers as f64);
         run.wire.push(std::mem::take(&mut flown));
     }
-    // The network is not in equilibrium before.
+    // The network is not in equilibrium in the first fifth of the run.
     run.used.drain(..periods / 5);
     run.wire.drain(..periods / 5);
     run
@@ -61,7 +63,7 @@ fn mean(samples: &[f64]) -> f64 {
 }
 
 fn network(towers: u32, messages: u32, latency: f64, ticks: Ticks) -> CalmNetwork {
-    // Two ticks a second: half a second is a period.
+    // With two ticks in a second, a period is half a second.
     CalmNetwork { towers, messages, send_rate: 2.0, latency, ticks }
 }
 
@@ -86,7 +88,7 @@ fn the_predictions_are_right_to_one_per_cent() {
 }
 
 #[test]
-fn large_networks_follow_the_simple_law() {
+fn large_networks_follow_the_simple_formula() {
     for waiting in [0.1, 1.0, 5.0] {
         #[allow(
             clippy::cast_possible_truncation,
@@ -116,7 +118,7 @@ fn small_networks_without_latency_follow_the_closed_forms() {
 }
 
 #[test]
-fn right_runs_agree_and_runs_that_lose_ticks_do_not() {
+fn correct_runs_agree_and_runs_that_lose_ticks_do_not() {
     let network = network(60, 60, 0.065, Ticks::Periodic);
     let judge = |seed, skips| {
         let run = simulate(network, 4_000, seed, skips);
@@ -132,9 +134,9 @@ fn right_runs_agree_and_runs_that_lose_ticks_do_not() {
 }
 
 #[test]
-fn the_phases_of_a_run_spread_as_computed() {
+fn the_deviation_by_phases_is_as_computed() {
     let network = network(10, 2, 0.125, Ticks::Periodic);
-    // A quarter of a period is where they spread most.
+    // The deviation is largest with a latency of a quarter of a period.
     let shares: Vec<_> =
         (0..60).map(|seed| mean(&simulate(network, 20_000, seed, None).used)).collect();
     let squares: f64 = shares.iter().map(|share| (share - network.used_share()).powi(2)).sum();

@@ -1,11 +1,14 @@
-//! Churn: how long messages live while towers come and go.
+//! Churn: the survival of messages while towers leave and return.
 
-/// Returns the probability that a message is alive after a time, given in mean sessions of a tower.
+/// Returns the probability that a message is alive after a time.
 ///
-/// A message is in one tower at a time, and dies when the session of that tower ends in a crash.
-/// Hops do not matter: the next tower may crash as well. If `graceful` is the share of sessions that
-/// end with a shutdown, which hands over all messages, the probability is
-/// `exp(-sessions (1 - graceful))`. Sessions have exponential lengths.
+/// `sessions` is the time in mean sessions of a tower. `graceful` is the share of sessions that end
+/// with a shutdown, in which the tower hands over all its messages. The other sessions end with a
+/// crash.
+///
+/// A message is in one tower at a time, and is lost when this tower crashes. The number of hops
+/// does not matter, because each tower crashes with the same probability. Sessions have exponential
+/// lengths, so the probability is `exp(-sessions (1 - graceful))`.
 #[must_use]
 pub fn message_survival(sessions: f64, graceful: f64) -> f64 {
     (-sessions * (1.0 - graceful)).exp()
@@ -40,8 +43,8 @@ mod tests {
     use super::super::statistics::tests::Random;
     use super::*;
 
-    /// Returns the share of messages that are alive after so many tenths of a mean session in a naive
-    /// model, in which each message hops every tenth and towers that crash are replaced.
+    /// Returns the share of messages that are alive in a naive model after `tenths` tenths of a
+    /// mean session. Each message hops once in a tenth, and a tower that crashes is replaced.
     fn model(tenths: u32, graceful: f64) -> f64 {
         const TOWERS: usize = 10_000;
         const MESSAGES: usize = 20_000;
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_die_with_their_towers_as_computed() {
+    fn the_survival_of_messages_is_as_computed() {
         for (tenths, graceful) in [(2, 0.0), (5, 0.0), (10, 0.0), (20, 0.9), (10, 0.5)] {
             let sessions = f64::from(tenths) / 10.0;
             let predicted = message_survival(sessions, graceful);
@@ -76,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn groups_survive_as_the_binomial_law_says() {
-        // By hand: p^3 + 3 p^2 q.
+    fn the_survival_of_groups_is_binomial() {
+        // The formula for 2 of 3 is p^3 + 3 p^2 q.
         let by_hand = 0.7_f64.powi(3) + 3.0 * 0.7_f64.powi(2) * 0.3;
         assert!((group_survival(3, 2, 0.7) - by_hand).abs() < 1e-12);
         assert!((group_survival(1, 1, 0.25) - 0.25).abs() < 1e-12);
-        // Symmetry: at least 129 of 257 at one half.
+        // By symmetry, at least 129 of 257 are alive with probability one half.
         assert!((group_survival(257, 129, 0.5) - 0.5).abs() < 1e-9);
         assert!(group_survival(1_000, 999, 0.01) >= 0.0);
         for (n, k, alive, expected) in [
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wider_group_lives_longer_at_the_same_expansion() {
+    fn a_larger_group_survives_longer_with_the_same_redundancy() {
         let survival = |n, k| group_survival(n, k, message_survival(0.4, 0.0));
         assert!(survival(256, 128) > survival(32, 16));
     }

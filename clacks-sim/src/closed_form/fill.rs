@@ -1,22 +1,23 @@
-//! Fill: how many hand-overs succeed in a network that is nearly full.
+//! Fill: the share of hand-overs that succeed in a nearly full network.
 
-/// Returns the share of hand-overs that succeed if a message is offered to up to `tries` peers.
+/// Returns the share of hand-overs that succeed if a tower offers a message to at most `tries`
+/// peers.
 ///
-/// `capacity` is the number of messages that a queue holds, and `fill` the share of all places that
-/// are taken, from 0 to 1. A hand-over fails if the queue of the receiver is full.
+/// `capacity` is the maximum number of messages in a queue. `fill` is the mean length of a queue as
+/// a share of the capacity, from 0 to 1. A hand-over fails if the queue of the receiver is full.
 ///
 /// Hand-overs move messages between queues at the same rate in both directions, so the number of
 /// messages in a queue is distributed geometrically between 0 and the capacity. The ratio of the
-/// distribution follows from its mean, which is `fill` times `capacity`. The share is the probability
-/// that the queue of a random receiver has room. The model has ticks at random times and draws the
-/// receiver among all towers.
+/// distribution follows from its mean, which is `fill` times `capacity`. The share is the
+/// probability that the queue of a random receiver is not full. In the model, ticks are at random
+/// times, and the receiver is a random tower.
 #[must_use]
 pub fn success_share(capacity: u32, fill: f64, tries: u32) -> f64 {
     let tries = i32::try_from(tries).unwrap_or(i32::MAX);
     1.0 - (1.0 - has_room(capacity, fill)).powi(tries)
 }
 
-/// Returns the probability that a queue has room.
+/// Returns the probability that a queue is not full.
 fn has_room(capacity: u32, fill: f64) -> f64 {
     if fill >= 1.0 || capacity == 0 {
         return 0.0;
@@ -24,7 +25,8 @@ fn has_room(capacity: u32, fill: f64) -> f64 {
     if fill <= 0.0 {
         return 1.0;
     }
-    // The mean grows with the ratio, so bisection finds the ratio. It is kept as the logarithm.
+    // The mean grows with the ratio, so bisection finds the ratio. The variables are logarithms of
+    // the ratio.
     let (mut low, mut high) = (-64.0_f64, 64.0_f64);
     for _ in 0..100 {
         let middle = (low + high) / 2.0;
@@ -39,7 +41,7 @@ fn has_room(capacity: u32, fill: f64) -> f64 {
 /// `capacity`.
 fn queue(capacity: u32, ln_ratio: f64) -> (f64, f64) {
     let capacity = f64::from(capacity);
-    // Relative to the largest weight, so that no weight overflows.
+    // Weights are relative to the largest weight, so no weight overflows.
     let largest = (capacity * ln_ratio).max(0.0);
     let (mut sum, mut mean, mut length) = (0.0, 0.0, 0.0);
     while length <= capacity {
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_network_takes_everything_and_a_full_one_nothing() {
+    fn all_hand_overs_succeed_in_an_empty_network_and_none_in_a_full_one() {
         assert_eq!((success_share(32, 0.0, 1), success_share(32, 1.0, 4)), (1.0, 0.0));
         let shares = [0.2, 0.5, 0.8, 0.9, 0.99].map(|fill| success_share(32, fill, 1));
         assert!(shares.is_sorted_by(|more, less| more > less), "{shares:?}");

@@ -1,18 +1,20 @@
-//! Listening: how long a listener waits for messages that walk through the network.
+//! Listening: the time until a listener receives messages that walk through the network.
 
 /// Listeners in a network in equilibrium, as [`CalmNetwork`](super::CalmNetwork) describes it.
 ///
-/// A message makes `h = N r ρ / M` hops a second. In a complete network each hop goes to one of
-/// `N - 1` towers, so a listener receives the message for the first time after `(N - 1) / h` seconds
-/// on average, whatever the length of the queues. The times of different messages are nearly
-/// independent and exponential. So the first `k` of `n` messages take
+/// A message makes `h = N r ρ / M` hops a second. In a complete network each hop goes to one of `N
+/// - 1` towers. So the mean time until a listener receives the message is `(N - 1) / h` seconds.
+/// This time does not depend on the length of the queues. The times of different messages are
+/// nearly independent and exponential. So the mean time until a listener has received `k` of `n`
+/// messages is
 ///
 /// ```text
 /// (N - 1) / (c h) · (H(n) - H(n - k))
 /// ```
 ///
 /// seconds with `c` listeners, where `H` is a harmonic number. In a random network in which each
-/// tower has `d` peers, a walk returns more often, and all times are `(d - 1) / (d - 2)` as long.
+/// tower has `d` peers, a walk returns to a tower more often. All times are multiplied by
+/// `(d - 1) / (d - 2)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Listening {
     /// The number of towers, at least 2.
@@ -29,7 +31,7 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Returns the mean time in seconds until one given message is heard.
+    /// Returns the mean time in seconds until a listener receives one given message.
     #[must_use]
     pub fn mean_time(&self) -> f64 {
         let towers = f64::from(self.towers);
@@ -41,13 +43,14 @@ impl Listening {
         graph * (towers - 1.0) / (hops * f64::from(self.listeners))
     }
 
-    /// Returns the mean time in seconds until `k` of `n` given messages are heard.
+    /// Returns the mean time in seconds until listeners have received `k` of `n` given messages.
     #[must_use]
     pub fn mean_time_of_group(&self, n: u32, k: u32) -> f64 {
         self.mean_time() * reciprocals(n, k, 1)
     }
 
-    /// Returns the standard deviation of the time until `k` of `n` given messages are heard.
+    /// Returns the standard deviation of the time until listeners have received `k` of `n` given
+    /// messages.
     #[must_use]
     pub fn deviation_of_group(&self, n: u32, k: u32) -> f64 {
         self.mean_time() * reciprocals(n, k, 2).sqrt()
@@ -67,8 +70,8 @@ mod tests {
     use super::super::{CalmNetwork, Ticks};
     use super::*;
 
-    /// Returns the mean and the standard deviation of the periods until tower 0 has heard `k` of the
-    /// first `n` messages, over many runs of a naive model with periodic ticks. `peers` returns the
+    /// Returns the mean and the standard deviation of the time until tower 0 has received `k` of
+    /// the first `n` messages, in periods. The naive model has periodic ticks. `peer` returns the
     /// receiver of a message.
     fn model(
         (towers, messages): (usize, usize),
@@ -93,7 +96,7 @@ mod tests {
             }
             if heard.iter().filter(|is_heard| **is_heard).count() >= k {
                 times.push(f64::from(period + 1 - last));
-                // Meanwhile the messages of the group spread again.
+                // The messages continue to walk, so the next run begins in another state.
                 (last, heard) = (period + 1, vec![false; n]);
             }
             if times.len() == RUNS {
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_one_message_takes_as_long_as_the_message() {
+    fn the_time_of_a_group_of_one_message_is_the_time_of_the_message() {
         let listening = listening(50, 20, None);
         assert!((listening.mean_time_of_group(1, 1) - listening.mean_time()).abs() < 1e-9);
         assert!((listening.deviation_of_group(1, 1) - listening.mean_time()).abs() < 1e-9);

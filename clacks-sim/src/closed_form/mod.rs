@@ -1,10 +1,10 @@
-//! Closed forms: what theory predicts for a network, to compare with a run.
+//! Closed forms: predictions of theory, to compare with a run.
 //!
-//! - [`CalmNetwork`]: how much a network without faults sends and carries.
-//! - [`Listening`]: how long a listener waits for a message, and for `k` of `n` messages.
-//! - [`message_survival`] and [`group_survival`]: how long messages and groups of messages live while
-//!   towers come and go.
-//! - [`success_share`]: how many hand-overs succeed in a network that is nearly full.
+//! - [`CalmNetwork`]: the traffic of a network without faults.
+//! - [`Listening`]: the time until a listener receives a message, or `k` of `n` messages.
+//! - [`message_survival`] and [`group_survival`]: the survival of messages and of groups of
+//!   messages under churn.
+//! - [`success_share`]: the share of hand-overs that succeed in a nearly full network.
 
 mod capacity;
 mod churn;

@@ -1,13 +1,13 @@
-//! Averages of a run, and their comparison with a prediction.
+//! Averages of a run, and comparisons of averages with predictions.
 
-/// The number of batches into which the samples of a run are divided.
+/// The number of batches into which the samples of a run are divided. The value is a guess.
 const BATCHES: usize = 20;
 
 /// A time average with its standard error.
 ///
-/// Consecutive samples are correlated, so their spread says nothing about the error of their mean.
-/// The samples are divided into 20 consecutive batches. The means of the batches are nearly
-/// independent if a batch is much longer than a message waits.
+/// Consecutive samples are correlated, so the error of their mean does not follow from their
+/// standard deviation. Therefore the samples are divided into 20 consecutive batches. The means of
+/// the batches are nearly independent if a batch is much longer than a message waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Average {
     /// The mean of the samples.
@@ -17,8 +17,8 @@ pub struct Average {
 }
 
 impl Average {
-    /// Returns the average of samples of equal duration, or `None` for fewer than 40 samples. First
-    /// samples that do not fill a batch are left out.
+    /// Returns the average of samples of equal duration, or `None` for fewer than 40 samples. The
+    /// number of used samples is a multiple of 20. The first samples are skipped if necessary.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of samples are exact in a float")]
     pub fn of(samples: &[f64]) -> Option<Self> {
@@ -43,7 +43,7 @@ pub struct Comparison {
     pub predicted: f64,
     /// The measured value.
     pub measured: f64,
-    /// The standard deviation of the difference between both.
+    /// The standard deviation of the difference between the two values.
     pub sigma: f64,
 }
 
@@ -54,7 +54,8 @@ impl Comparison {
         self.measured / self.predicted - 1.0
     }
 
-    /// Returns whether the difference is at most three standard deviations. False for NaN.
+    /// Returns whether the difference is at most three standard deviations. Returns false if a
+    /// value is NaN.
     #[must_use]
     pub fn agrees(&self) -> bool {
         (self.measured - self.predicted).abs() <= 3.0 * self.sigma
@@ -65,10 +66,11 @@ impl Comparison {
 pub(super) mod tests {
     use super::*;
 
-    /// SplitMix64: random enough for the naive models in these tests.
+    /// A SplitMix64 generator for the naive models of the tests.
     pub(in super::super) struct Random(pub(in super::super) u64);
 
     impl Random {
+        /// Returns the next random number.
         pub(in super::super) fn next(&mut self) -> u64 {
             self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut word = self.0;
@@ -101,8 +103,8 @@ pub(super) mod tests {
 
     #[test]
     fn the_standard_error_accounts_for_correlated_samples() {
-        // Each sample keeps 0.9 of the one before. The mean of n samples has (1 + 0.9) / (1 - 0.9) =
-        // 19 times the variance of independent ones.
+        // Each sample keeps 0.9 of the one before. The mean of n samples has (1 + 0.9) / (1 - 0.9)
+        // = 19 times the variance of independent ones.
         let (mut random, mut value) = (Random(3), 0.0);
         let samples: Vec<_> = (0..20_000)
             .map(|_| {

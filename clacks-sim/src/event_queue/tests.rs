@@ -1,10 +1,12 @@
+//! The event queue is compared with a sorted map.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What an event queue is, slowly.
+/// A slow event queue: a sorted map with a sequence number in each key.
 #[derive(Default)]
 struct Model {
     events: BTreeMap<(u64, u64), u64>,
@@ -30,7 +32,7 @@ impl Model {
     }
 }
 
-/// An event queue and its model, which must never disagree.
+/// An event queue and its model. Both must return the same results.
 struct Pair {
     event_queue: EventQueue<u64>,
     model: Model,
@@ -70,7 +72,7 @@ impl Pair {
     }
 }
 
-/// Words of a fixed sequence (SplitMix64), for runs too long for proptest.
+/// A SplitMix64 generator, for runs that are too long for proptest.
 struct Words(u64);
 
 impl Words {
@@ -118,7 +120,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn an_agenda_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..120)) {
+    fn events_are_popped_as_from_a_sorted_map(steps in prop::collection::vec(step(), 1..120)) {
         let mut pair = Pair::new();
         let mut words = Words(1);
         for step in steps {
@@ -136,21 +138,21 @@ proptest! {
 }
 
 #[test]
-fn events_of_one_instant_come_in_the_order_of_their_pushes() {
+fn events_of_the_same_time_are_popped_in_push_order() {
     let mut event_queue = EventQueue::new();
     for (item, at) in [(0, 50), (1, 7), (2, 50), (3, 7), (4, 50)] {
         event_queue.push(at, item);
     }
     let order: Vec<_> = std::iter::from_fn(|| event_queue.pop()).collect();
     assert_eq!(order, [(7, 1), (7, 3), (50, 0), (50, 2), (50, 4)]);
-    // As many as are sorted at once.
-    (0..FEW).for_each(|item| event_queue.push((1 << 36) + item as u64 % 3, item));
+    // The largest bucket that is sorted.
+    (0..SORT_AT_MOST).for_each(|item| event_queue.push((1 << 36) + item as u64 % 3, item));
     let order: Vec<_> = std::iter::from_fn(|| event_queue.pop()).collect();
     assert!(order.is_sorted());
 }
 
 #[test]
-fn an_event_for_the_past_is_due_now_and_behind_what_is() {
+fn an_event_in_the_past_is_popped_after_the_events_of_now() {
     let mut event_queue = EventQueue::new();
     event_queue.push(100, 'a');
     event_queue.push(100, 'b');
@@ -163,7 +165,7 @@ fn an_event_for_the_past_is_due_now_and_behind_what_is() {
 }
 
 #[test]
-fn a_look_ahead_binds_nobody() {
+fn next_at_does_not_prevent_earlier_pushes() {
     let mut event_queue = EventQueue::new();
     event_queue.push(60 * SECOND, 'z');
     assert_eq!(event_queue.next_at(), Some(60 * SECOND));
@@ -173,7 +175,7 @@ fn a_look_ahead_binds_nobody() {
 }
 
 #[test]
-fn the_end_of_time_is_a_time() {
+fn the_largest_time_is_valid() {
     let mut pair = Pair::new();
     for at in [u64::MAX, 0, u64::MAX - 1, u64::MAX, 1, 1 << 63] {
         pair.push(at);
@@ -185,7 +187,7 @@ fn the_end_of_time_is_a_time() {
 }
 
 #[test]
-fn many_events_of_one_instant() {
+fn ten_thousand_events_of_the_same_time_are_popped_in_push_order() {
     let mut pair = Pair::new();
     for _ in 0..10_000 {
         pair.push(SECOND);
@@ -199,28 +201,28 @@ fn many_events_of_one_instant() {
 }
 
 #[test]
-fn a_crowd_between_sorted_events_goes_back_to_buckets() {
+fn too_many_due_events_move_to_buckets_once() {
     let mut pair = Pair::new();
     (0..40).for_each(|n| pair.push(2 * SECOND + n * SECOND / 100));
     pair.pop();
-    assert!(pair.event_queue.due.len() > 1, "few events are sorted at once");
-    // The last instant of the opened bucket, whose events wait in a bucket of their own.
+    assert!(pair.event_queue.due.len() > 1, "a small bucket is sorted");
+    // The last time of the opened bucket. Events of this time have their own bucket.
     let edge = pair.event_queue.edge;
     (0..3).for_each(|_| pair.push(edge));
     let mut words = Words(2);
-    let mut dispersed = 0;
+    let mut moved = 0;
     for _ in 0..3_000 {
         let before = pair.event_queue.edge;
         pair.push_after(words.next() % (SECOND / 10));
-        dispersed += u32::from(pair.event_queue.edge < before);
+        moved += u32::from(pair.event_queue.edge < before);
     }
-    assert_eq!(dispersed, 1, "once, whatever comes after it");
+    assert_eq!(moved, 1, "the due events move to buckets once");
     (0..3).for_each(|_| pair.push(edge));
     pair.drain();
 }
 
 #[test]
-fn the_population_may_grow_and_shrink_a_thousandfold() {
+fn the_queue_can_grow_and_shrink_a_thousandfold() {
     let mut pair = Pair::new();
     let mut words = Words(3);
     for size in [10, 30_000, 20, 3_000, 10_000, 1] {
@@ -245,7 +247,7 @@ fn the_population_may_grow_and_shrink_a_thousandfold() {
 }
 
 #[test]
-fn memory_follows_the_population_and_is_used_again() {
+fn memory_is_proportional_to_the_events_and_is_reused() {
     let hold = |event_queue: &mut EventQueue<u64>, words: &mut Words, ops: u32| {
         for _ in 0..ops {
             let (now, item) = event_queue.pop().unwrap();
@@ -269,15 +271,15 @@ fn memory_follows_the_population_and_is_used_again() {
 }
 
 #[test]
-fn sorted_events_that_never_run_out_need_no_more_memory() {
+fn due_does_not_grow_while_it_never_becomes_empty() {
     let mut event_queue = EventQueue::new();
     (0..20).for_each(|n| event_queue.push((1 << 36) + n, n));
     for turn in 0..10_000 {
         let (now, item) = event_queue.pop().unwrap();
         event_queue.push(now + 1 + turn % 100, item);
-        assert!(event_queue.next_due < event_queue.due.len(), "all in one bucket");
+        assert!(event_queue.next_due < event_queue.due.len(), "an event is always due");
     }
-    assert_eq!(event_queue.due.capacity(), 2 * CROWD);
+    assert_eq!(event_queue.due.capacity(), 2 * MAX_DUE);
 }
 
 #[test]

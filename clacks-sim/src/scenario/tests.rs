@@ -1,4 +1,4 @@
-//! The format, its errors, and the plans of scenarios.
+//! Tests of the scenario format, its error messages, and the plans of scenarios.
 
 use std::path::Path as FilePath;
 use std::time::Duration;
@@ -25,13 +25,13 @@ mod format {
     use super::*;
 
     #[test]
-    fn the_shortest_scenario_has_all_defaults() {
+    fn a_minimal_scenario_has_all_defaults() {
         let text = "name = \"x\"\ntowers = 2\ntime = \"2h\"\n";
         assert_eq!(Scenario::from_toml(text).unwrap(), Scenario::new("x", 2, secs(7_200)));
     }
 
     #[test]
-    fn a_file_equals_the_builder() {
+    fn a_file_and_the_builder_make_equal_scenarios() {
         let text = r#"
             name = "x"
             towers = 9
@@ -79,7 +79,7 @@ mod format {
         assert_eq!(Scenario::from_toml(&built.to_toml()).unwrap(), built);
     }
 
-    /// Every TOML example in the documentation of the crate is a valid scenario.
+    /// Checks that each TOML example in the documentation of the crate is a valid scenario.
     #[test]
     fn every_documented_example_is_valid() {
         let sources = [
@@ -111,7 +111,7 @@ mod format {
     }
 
     #[test]
-    fn keys_are_set_one_at_a_time() {
+    fn set_changes_a_single_key() {
         let mut scenario = network(9).fault(Fault::crash(secs(1), Towers::One(3)));
         for (key, value) in [
             ("link.latency", "80ms"),
@@ -134,7 +134,7 @@ mod format {
     }
 
     #[test]
-    fn a_key_that_can_not_be_set_changes_nothing() {
+    fn a_failed_set_changes_nothing() {
         let mut scenario = network(9).fault(Fault::crash(secs(1), Towers::One(3)));
         let before = scenario.clone();
         for (key, value, said) in [
@@ -157,7 +157,7 @@ mod format {
     }
 
     #[test]
-    fn a_shorter_time_cuts_what_comes_later() {
+    fn a_shorter_time_removes_later_actions() {
         let minutes = |count: u64| secs(60 * count);
         let mut scenario = Scenario::new("x", 9, minutes(60))
             .contacts(|contacts| contacts.spread = minutes(2))
@@ -218,7 +218,7 @@ mod errors {
     }
 
     #[test]
-    fn unreadable_text_is_explained_in_one_sentence() {
+    fn each_syntax_error_has_a_message() {
         assert_errors(
             "",
             &[
@@ -319,7 +319,7 @@ mod errors {
     }
 
     #[test]
-    fn a_value_beyond_its_limits_is_explained_in_one_sentence() {
+    fn each_invalid_value_has_a_message() {
         assert_errors(
             HEAD,
             &[
@@ -501,7 +501,7 @@ mod plans {
     use super::*;
     use clacks_proto::Instant;
 
-    /// Returns the steps as text, without the first starts.
+    /// Returns the steps of a plan as text, without the first start of each tower.
     fn texts(plan: &Plan) -> Vec<String> {
         let first_start =
             |step: &Step| matches!(step, Step::Start { contacts: WithContacts::Told, .. });
@@ -519,13 +519,13 @@ mod plans {
     }
 
     #[test]
-    fn a_plan_depends_on_the_seed_alone() {
+    fn a_plan_is_determined_by_its_seed() {
         assert_eq!(texts(&planned(&busy(1))), texts(&planned(&busy(1))));
         assert_ne!(texts(&planned(&busy(1))), texts(&planned(&busy(2))));
     }
 
     #[test]
-    fn a_removed_fault_changes_no_other_draw() {
+    fn a_removed_fault_does_not_change_the_towers_of_other_faults() {
         let texts = |scenario: &Scenario| -> Vec<String> {
             // Partitions are numbered.
             let texts = texts(&planned(scenario));
@@ -565,7 +565,7 @@ mod plans {
     }
 
     #[test]
-    fn two_equal_faults_hit_different_towers() {
+    fn two_equal_faults_select_different_towers() {
         let crash = || Fault::crash(secs(10), Towers::Count(5));
         let plan = planned(&network(50).fault(crash()).fault(crash()));
         let crashed: std::collections::BTreeSet<String> = texts(&plan).into_iter().collect();
@@ -573,7 +573,7 @@ mod plans {
     }
 
     #[test]
-    fn each_kind_of_fault_becomes_its_steps() {
+    fn each_kind_of_fault_has_its_steps() {
         let steps = |kind: FaultKind, lasts: Option<u64>| {
             let mut fault = Fault::new(secs(1), kind);
             fault.lasts = lasts.map(secs);
@@ -660,7 +660,7 @@ mod plans {
     }
 
     #[test]
-    fn partitions_begin_and_end() {
+    fn each_shape_of_partition_begins_and_ends() {
         let insides = |shape: PartitionShape| {
             let plan = planned(&network(10).fault(Fault::partition(secs(1), secs(1), shape)));
             let (mut insides, mut healed) = (Vec::new(), Vec::new());
@@ -713,7 +713,8 @@ mod plans {
         assert_eq!(enqueued(spread), [(8_000, 3, 1)], "when all towers have started");
     }
 
-    /// Returns the times and the broken and refused shares of changed conditions.
+    /// Returns the time of each change of conditions, with the shares of broken connections and of
+    /// refused dials.
     fn conditions(plan: &Plan) -> Vec<(Instant, Option<(f64, f64)>)> {
         let steps = plan.steps.iter().filter_map(|(at, step)| match step {
             Step::LinkConditions { conditions } => {
@@ -725,7 +726,7 @@ mod plans {
     }
 
     #[test]
-    fn overlapping_conditions_add_up_and_end() {
+    fn overlapping_conditions_are_combined_until_they_end() {
         let scenario = network(2)
             .fault(Fault::conditions(secs(1), secs(4), |link| link.broken = Some(0.5)))
             .fault(Fault::conditions(secs(2), secs(1), |link| link.refused = Some(0.25)));
@@ -745,14 +746,18 @@ mod plans {
             });
             fault.repeat(Duration::from_millis(1), 100_000)
         };
-        // Comparing each moment with each condition would take many minutes.
+        // A quadratic algorithm would take many minutes.
         let plan = planned(&network(2).fault(short(secs(1), 0.5)).fault(short(secs(2), 0.25)));
         let conditions = conditions(&plan);
         let at = |micros: u64| Instant::from_nanos(1_000 * micros);
-        // Both begin and end together from 2 s to 101 s.
+        // From 2 s to 101 s, both faults begin and end at the same times.
         assert_eq!(conditions.len(), 2 * (100_000 + 1_000));
         assert_eq!(conditions[0], (at(1_000_000), Some((0.5, 0.0))));
-        assert_eq!(conditions[2_000], (at(2_000_000), Some((0.25, 0.0))), "the later fault counts");
+        assert_eq!(
+            conditions[2_000],
+            (at(2_000_000), Some((0.25, 0.0))),
+            "the later fault applies"
+        );
         assert_eq!(conditions[2_001], (at(2_000_500), None));
     }
 
@@ -774,14 +779,14 @@ mod plans {
     }
 
     #[test]
-    fn towers_start_one_after_the_other() {
+    fn towers_start_at_equal_intervals() {
         let plan = planned(&network(4).contacts(|contacts| contacts.spread = secs(2)));
         let starts: Vec<_> = plan.steps.iter().map(|(at, _)| at.as_nanos() / 1_000_000).collect();
         assert_eq!(starts, [0, 500, 1_000, 1_500]);
     }
 
     #[test]
-    fn churn_is_planned() {
+    fn a_plan_contains_the_churn() {
         let session = Distribution::Exponential { mean: secs(60) };
         let mut churn = Churn::new(session.clone(), Distribution::Constant(secs(5)), secs(1_000));
         churn.towers = Towers::Share(0.5);
@@ -792,7 +797,7 @@ mod plans {
     }
 
     #[test]
-    fn samples_are_checked_after_they_are_read() {
+    fn samples_from_a_file_are_validated() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("zero.csv"), "0\n0\n").unwrap();
         let zero = || {

@@ -1,4 +1,4 @@
-//! Runs of scenarios, for all tests of this folder.
+//! Functions that run scenarios, for all tests of this folder.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -9,7 +9,8 @@ use std::time::Duration;
 use clacks_proto::StateMachine;
 use clacks_sim::{Options, Outcome, Scenario, Simulation};
 
-/// Returns the seeds of the variable `CLACKS_SIM_SEEDS`, such as `0..300`, or the default.
+/// Returns the seeds of the environment variable `CLACKS_SIM_SEEDS`, such as `0..300`, or the
+/// default.
 pub fn seeds(default: Range<u64>) -> Range<u64> {
     let Ok(text) = std::env::var("CLACKS_SIM_SEEDS") else { return default };
     let range =
@@ -41,7 +42,7 @@ pub fn violations(outcome: &Outcome) -> Option<String> {
     (!outcome.holds()).then(|| all.join("\n"))
 }
 
-/// Returns the scenarios that once failed.
+/// Returns the scenarios of the folder `regressions`.
 pub fn regressions() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
     let mut files: Vec<_> = std::fs::read_dir(folder)
