@@ -78,7 +78,7 @@ fn a_failed_seed_is_reported_with_its_reason_and_its_replay_command() {
     let first = "the first that failed: ";
     let replay = |seed| format!("clacks sim {name} --seed {seed}\n");
     for words in [
-        "everybody knows everybody after: measured inf",
+        "every tower knows every other tower after: measured inf",
         &format!("repeat with: {}", replay(5)),
         "0 of 2 passed in ",
         &format!("{first}{}", replay(4)),
