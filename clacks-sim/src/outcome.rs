@@ -13,6 +13,7 @@ use crate::network::Snapshot;
 use crate::observation::Fault;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
+use crate::targets::TargetResult;
 use crate::trace::TraceHash;
 
 /// What came out of a run.
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub violated: u64,
     /// What an oracle predicts, and what was measured.
     pub measures: Vec<Measured>,
+    /// The targets of the scenario, and the numbers that were reached.
+    pub targets: Vec<TargetResult>,
     /// The run over time.
     pub series: Series,
     /// The paths of messages, if they were recorded.
