@@ -273,6 +273,16 @@ pub(crate) struct SimArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
 
+    /// End with exit code 1 if a target is missed
+    ///
+    /// Targets are numbers that a scenario should reach under attack. They are listed at the end
+    /// with the number that was reached. A missed target is no violation of a rule.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Write only the rows of a Markdown table of the targets
+    #[arg(long, requires = "seeds", conflicts_with = "json", hide_short_help = true)]
+    pub(crate) markdown: bool,
+
     /// Write one JSON object a line: `started`, a `run` for each of --seeds, and at the end
     /// `result`
     #[arg(long)]

@@ -155,7 +155,8 @@ impl Interval {
             text += &format!(" ± {}", target.text(half));
         }
         if self.unknown > 0 {
-            text += &format!(", unknown in {} of {} seeds", self.unknown, self.unknown + self.count);
+            text +=
+                &format!(", unknown in {} of {} seeds", self.unknown, self.unknown + self.count);
         }
         text
     }
@@ -179,8 +180,8 @@ pub(crate) struct Measurements(Vec<Measurement>);
 #[derive(Debug)]
 struct Measurement {
     measure: Measure,
-    /// The towers that others should know.
-    group: Group,
+    /// The towers that others should know, and the towers that should know them.
+    groups: [Group; 2],
     value: Option<f64>,
     is_over: bool,
 }
@@ -189,7 +190,7 @@ impl Measurements {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let measurement = |target: &Target| Measurement {
             measure: target.measure.clone(),
-            group: target.measure.group(scenario),
+            groups: target.measure.groups(scenario),
             value: None,
             is_over: false,
         };
@@ -204,7 +205,7 @@ impl Measurements {
         checkers: &Checkers,
         series: &Series,
     ) {
-        for Measurement { measure, group, value, is_over } in &mut self.0 {
+        for Measurement { measure, groups, value, is_over } in &mut self.0 {
             let due = Instant::ORIGIN + measure.end();
             if *is_over || at < due {
                 continue;
@@ -216,9 +217,9 @@ impl Measurements {
                     let totals = checkers.totals();
                     ratio(totals.copies, totals.alive)
                 }
-                Measure::Known { .. } => known(view, series, group),
+                Measure::Known { .. } => known(view, series, groups),
                 Measure::KnownAfter { share, .. } => {
-                    *is_over = known(view, series, group).is_some_and(|known| known >= *share);
+                    *is_over = known(view, series, groups).is_some_and(|known| known >= *share);
                     is_over.then(|| at.duration_since(due).as_secs_f64())
                 }
                 Measure::Rate { .. } | Measure::Share { .. } | Measure::Value { .. } => None,
@@ -253,11 +254,8 @@ fn measured(measure: &Measure, series: &Series) -> Option<f64> {
     let quotient = |top: f64, bottom: f64| (bottom > 0.0).then(|| top / bottom);
     match *measure {
         Measure::Rate { metric, from, until } => {
-            let towers = if is_of_honest_towers(metric) {
-                Metric::HonestRunning
-            } else {
-                Metric::Running
-            };
+            let towers =
+                if is_of_honest_towers(metric) { Metric::HonestRunning } else { Metric::Running };
             let tower_seconds =
                 |row: &Sample| row.value(towers).unwrap_or(0.0) * row.interval.as_secs_f64();
             let tower_seconds: f64 = rows(from, until).map(tower_seconds).sum();
@@ -297,18 +295,19 @@ fn alive(checkers: &Checkers, series: &Series, n: u32, k: u32) -> Option<f64> {
     ratio(groups().filter(survives).count() as u64, groups().count() as u64)
 }
 
-/// Returns the share of pairs of running towers without a role of which the first knows the second.
+/// Returns the share of pairs of running towers without a role of which the first, a tower of the
+/// second group, knows the second, a tower of the first group.
 fn known<M: StateMachine>(
     view: &NetworkView<'_, M>,
     series: &Series,
-    group: &Group,
+    [towers, by]: &[Group; 2],
 ) -> Option<f64> {
     let honest = || view.running().filter(|(tower, _)| series.is_honest(Some(*tower)));
-    let counts = |tower| group.has(tower) && view.runs(tower) && series.is_honest(Some(tower));
-    let to_know = honest().filter(|(tower, _)| group.has(*tower)).count() as u64;
+    let counts = |tower| towers.has(tower) && view.runs(tower) && series.is_honest(Some(tower));
+    let to_know = honest().filter(|(tower, _)| towers.has(*tower)).count() as u64;
     let (mut pairs, mut all) = (0, 0);
-    for (tower, machine) in honest() {
-        all += to_know - u64::from(group.has(tower));
+    for (tower, machine) in honest().filter(|(tower, _)| by.has(*tower)) {
+        all += to_know - u64::from(towers.has(tower));
         let peers = view.peers(machine).filter(|(peer, status)| {
             matches!(status, Status::New | Status::Alive)
                 && peer.is_some_and(|peer| peer != tower && counts(peer))

@@ -110,6 +110,9 @@ pub enum Measure {
         /// The towers that others should know. Default: all.
         #[serde(default)]
         towers: Towers,
+        /// The towers that should know them. Default: all.
+        #[serde(default)]
+        by: Towers,
         /// The time.
         #[serde(with = "humantime_serde")]
         at: Duration,
@@ -119,6 +122,9 @@ pub enum Measure {
         /// The towers that others should know. Default: all.
         #[serde(default)]
         towers: Towers,
+        /// The towers that should know them. Default: all.
+        #[serde(default)]
+        by: Towers,
         /// The share, from 0 to 1. Default: 1.
         #[serde(default = "all")]
         share: f64,
@@ -149,13 +155,13 @@ impl Measure {
         }
     }
 
-    /// Returns the towers that others should know.
-    pub(crate) fn group(&self, scenario: &Scenario) -> Group {
-        let (Self::Known { towers, .. } | Self::KnownAfter { towers, .. }) = self else {
-            return Group::All;
+    /// Returns the towers that others should know, and the towers that should know them.
+    pub(crate) fn groups(&self, scenario: &Scenario) -> [Group; 2] {
+        let (Self::Known { towers, by, .. } | Self::KnownAfter { towers, by, .. }) = self else {
+            return [Group::All, Group::All];
         };
         let mut draws = RngStreams::new(scenario.seed).stream(Purpose::Partition, u64::MAX);
-        towers.group(scenario.towers, &mut draws)
+        [towers, by].map(|group| group.group(scenario.towers, &mut draws))
     }
 }
 
@@ -310,12 +316,14 @@ impl Scenario {
                 time("at", *at)
             }
             Measure::Copies { at } => time("at", *at),
-            Measure::Known { towers, at } => {
+            Measure::Known { towers, by, at } => {
                 self.check_group(&field("towers"), towers)?;
+                self.check_group(&field("by"), by)?;
                 time("at", *at)
             }
-            Measure::KnownAfter { towers, share, from } => {
+            Measure::KnownAfter { towers, by, share, from } => {
                 self.check_group(&field("towers"), towers)?;
+                self.check_group(&field("by"), by)?;
                 within(&field("share"), *share, &(0.0..=1.0))?;
                 time("from", *from)
             }
