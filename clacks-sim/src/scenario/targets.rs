@@ -155,6 +155,22 @@ impl Measure {
         }
     }
 
+    /// Divides all times.
+    #[cfg(test)]
+    pub(super) fn shorten(&mut self, divisor: u32) {
+        match self {
+            Self::Rate { from, until, .. } | Self::Share { from, until, .. } => {
+                *from /= divisor;
+                *until /= divisor;
+            }
+            Self::Value { at, .. }
+            | Self::Alive { at, .. }
+            | Self::Copies { at }
+            | Self::Known { at, .. }
+            | Self::KnownAfter { from: at, .. } => *at /= divisor,
+        }
+    }
+
     /// Returns the towers that others should know, and the towers that should know them.
     pub(crate) fn groups(&self, scenario: &Scenario) -> [Group; 2] {
         let (Self::Known { towers, by, .. } | Self::KnownAfter { towers, by, .. }) = self else {

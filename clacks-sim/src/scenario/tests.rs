@@ -7,6 +7,7 @@ use clacks_proto::SendRate;
 
 use super::*;
 use crate::distribution::Distribution;
+use crate::metrics::Metric;
 use crate::plan::{Group, Plan, Step, WithContacts};
 
 fn secs(count: u64) -> Duration {
@@ -55,7 +56,16 @@ mod format {
             lasts = "2m"
             towers = { count = 3 }
             repeat = { every = "5m", times = 2 }
+            [[target]]
+            name = "hops"
+            kind = "rate"
+            metric = "honest_hops"
+            until = "1m"
+            of_calm = true
+            at_least = 0.5
         "#;
+        let (from, until) = (Duration::ZERO, secs(60));
+        let hops = Measure::Rate { metric: Metric::HonestHops, from, until };
         let built = Scenario::new("x", 9, secs(3_600))
             .contacts(|contacts| {
                 contacts.shape = Shape::Ring;
@@ -74,7 +84,8 @@ mod format {
             .path(Path::new(Towers::Range(0, 3), Towers::Share(0.5), |link| {
                 link.broken = Some(0.5);
             }))
-            .fault(Fault::crash(secs(60), Towers::Count(3)).lasts(secs(120)).repeat(secs(300), 2));
+            .fault(Fault::crash(secs(60), Towers::Count(3)).lasts(secs(120)).repeat(secs(300), 2))
+            .target(Target::new("hops", hops).of_calm().at_least(0.5));
         assert_eq!(Scenario::from_toml(text).unwrap(), built);
         assert_eq!(Scenario::from_toml(&built.to_toml()).unwrap(), built);
     }
@@ -107,7 +118,7 @@ mod format {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 6);
+        assert_eq!(examples, 7);
     }
 
     #[test]
