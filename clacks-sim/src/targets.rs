@@ -77,12 +77,11 @@ impl Target {
     }
 }
 
-/// Returns a number with about three digits.
+/// Returns a number with three or four digits.
 fn short(number: f64) -> String {
     let places = match number.abs() {
         0.0 | 100.0.. => 0,
         10.0.. => 1,
-        1.0.. => 2,
         _ => 3,
     };
     let text = format!("{number:.places$}");

@@ -274,14 +274,13 @@ impl<'a> Narrator<'a> {
         self.targets.iter().map(row).collect()
     }
 
-    /// Writes the rows of the table in `RESILIENCE.md`.
+    /// Writes rows of the table in `RESILIENCE.md`.
     fn write_markdown(&self) -> io::Result<()> {
         let mut out = anstream::stdout();
-        let scenario = self.args.scenario.as_deref().unwrap_or_default();
         for row in self.target_rows() {
             let TargetRow { name, number, bounds, .. } = &row;
             let (told, result) = (self.told, row.result());
-            writeln!(out, "| `{scenario}` | {name} | {told} | {number} | {bounds} | {result} |")?;
+            writeln!(out, "| {name} | {told} | {number} | {bounds} | {result} |")?;
         }
         out.flush()
     }

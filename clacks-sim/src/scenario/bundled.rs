@@ -46,6 +46,7 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "liars": "A tenth of the towers keeps messages and says that it refused them",
     "claims": "One caller claims the address of a tower in a network without keys",
     "slowloris": "Silent connections take all places for new ones",
+    "magnets": "Five of a hundred towers keep links to all others",
     "crowd": "A hundred and fifty newcomers announce themselves to one tower",
     "full": "All queues are full",
     "mixed-sizes": "Two of four towers take short messages only",

