@@ -34,6 +34,12 @@ impl TargetResult {
         Some(self.measured? / calm)
     }
 
+    /// Returns the number for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.number().map_or_else(|| "unknown".to_owned(), |number| self.target.text(number))
+    }
+
     /// Returns whether the number is within the bounds. An unknown number is not.
     #[must_use]
     pub fn is_met(&self) -> bool {

@@ -110,7 +110,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     if !outcome.targets.is_empty() {
         let row = |result: &TargetResult| TargetRow {
             name: result.target.name.clone(),
-            number: result.number().map_or_else(unknown, |number| result.target.text(number)),
+            number: result.text(),
             bounds: result.target.bounds(),
             is_met: result.is_met(),
         };
@@ -143,11 +143,6 @@ impl TargetRow {
     pub(super) fn result(&self) -> &'static str {
         if self.is_met { "met" } else { "missed" }
     }
-}
-
-/// Returns the text of a number that is not known.
-pub(super) fn unknown() -> String {
-    "unknown".to_owned()
 }
 
 /// Writes the table of targets.

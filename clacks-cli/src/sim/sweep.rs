@@ -250,7 +250,7 @@ impl<'a> Narrator<'a> {
             let interval = Interval::of(numbers);
             TargetRow {
                 name: target.name.clone(),
-                number: interval.map_or_else(summary::unknown, |it| it.text(target)),
+                number: interval.map_or_else(|| "unknown".to_owned(), |it| it.text(target)),
                 bounds: target.bounds(),
                 is_met: interval.is_some_and(|it| it.meets(target)),
             }

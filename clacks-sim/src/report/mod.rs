@@ -274,6 +274,8 @@ fn target(result: &TargetResult) -> Value {
     json!({
         "name": target.name,
         "number": number(result.number()),
+        "text": result.text(),
+        "bounds": target.bounds(),
         "measured": number(result.measured),
         "calm": number(result.calm),
         "at_least": target.at_least,
