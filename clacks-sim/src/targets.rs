@@ -16,8 +16,8 @@ use crate::scenario::{Measure, Scenario, Target};
 pub struct TargetResult {
     /// The target.
     pub target: Target,
-    /// The number of the run. `None` if there is none: the run ended too early, there was nothing to
-    /// count, or the share was not reached.
+    /// The number of the run. `None` if the run ended too early, there was nothing to count, or the
+    /// share was not reached.
     pub measured: Option<f64>,
     /// The number of the calm twin, if the target needs the twin and the twin was run.
     pub calm: Option<f64>,
