@@ -44,15 +44,18 @@ measure() {
     measure 1..11 split
     measure 1..11 long-split
     measure 1..6 long-split --towers 300
-    measure 1..11 turnover
+    measure 1..21 turnover
     measure 1..11 turnover --set churn.graceful=0
     measure 1..11 broken-links
     printf '\n## Newcomers, discovery, sizes\n'
     measure 1..31 crowd
     measure 1..31 slowloris
     measure 1..11 acquaintance
+    measure 1..11 acquaintance --set messages.count=50
     measure 1..6 acquaintance --towers 300 --set messages.count=1500 --set target.0.at_most=900
-    measure 1..4 acquaintance --towers 1000 --set messages.count=5000 --set target.0.at_most=3600
+    measure 1..6 acquaintance --towers 300 --set messages.count=150 --set target.0.at_most=900
+    # More than a minute for each seed.
+    measure 1..3 acquaintance --towers 1000 --set messages.count=5000 --set target.0.at_most=3600
     measure 1..31 mixed-sizes
 } >"$table"
 
@@ -67,11 +70,12 @@ Each table has the command that repeats it. The last seed of a range is excluded
 the mean over the seeds with its 95 % confidence interval (Student's t). A target is met if the
 worse end of the interval meets it. "Of a calm network" is divided by the same number of the same
 scenario and seed without roles and faults. "Unknown" means that the number was not reached within
-the time of the scenario. \`clacks sim NAME --show\` prints a scenario and says what the attacker
+the time of the scenario, in all seeds if no mean is given. "± 0" means that all seeds have the same
+number. \`clacks sim NAME --show\` prints a scenario and says what the attacker
 does. Networks have 50 to 200 towers where nothing else is said; \`blackout\` has 1 000.
 
-Not measured here: attackers that coordinate, TLS and operating systems under load. A run is a function of its scenario and seed, so the numbers do not
-depend on the machine.
+Not measured here: attackers that coordinate, TLS and operating systems under load. A run is a
+function of its scenario and seed, so the numbers do not depend on the machine.
 
 Measured on $(date +%Y-%m-%d): $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sed q), $(uname -sm),
 $(rustc --version | cut -d' ' -f1,2).
