@@ -26,7 +26,7 @@ use crate::resolver::Resolver;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// The maximum number of events of a turn (guess). The next turn receives the others.
+/// The maximum number of events of a turn. The value is a guess. The next turn receives the others.
 const EVENTS_PER_TURN: usize = 256;
 
 /// Runs one tower: a state machine, a listener, and all connections.

@@ -23,7 +23,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Returns a table of `count` peers. The share of each status is that of the original's odds.
+    /// Returns a table of `count` peers. The shares of the statuses are those of the default
+    /// [`Odds`](crate::Odds).
     #[must_use]
     pub fn new(count: u32, seed: &Seed) -> Self {
         let odds = Odds::default();

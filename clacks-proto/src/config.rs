@@ -10,8 +10,8 @@ use core::time::Duration;
 use crate::link;
 use crate::wire::{self, Window};
 
-/// The shortest heartbeat (guess). Shorter ones would flood peers with announcements and find
-/// nothing new.
+/// The shortest heartbeat. The value is a guess. Shorter ones would flood peers with announcements
+/// and find nothing new.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 
 /// The name of a network that was given none.

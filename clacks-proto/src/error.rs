@@ -164,22 +164,22 @@ display!(IoCause {
 });
 
 display!(ProtocolError {
-    Self::HelloTwice => "a second hello",
-    Self::WindowExceeded => "more unconfirmed messages than granted",
-    Self::UnknownTransfer => "an answer to a transfer that was not sent",
+    Self::HelloTwice => "the peer sent a second hello",
+    Self::WindowExceeded => "the peer sent more unconfirmed messages than the window allows",
+    Self::UnknownTransfer => "the peer answered a transfer that was not sent",
 });
 
 display!(Refusal {
-    Self::TooManyLinks => "too many links",
-    Self::TooManyHalfOpen => "too many links without a hello",
-    Self::ShuttingDown => "shutting down",
+    Self::TooManyLinks => "all links are in use",
+    Self::TooManyHalfOpen => "too many inbound links have not completed their handshake",
+    Self::ShuttingDown => "this tower shuts down",
 });
 
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTls => f.write_str("the peer does not speak TLS"),
-            Self::Certificate => f.write_str("certificate refused"),
+            Self::Certificate => f.write_str("the certificate was refused"),
             Self::NoCommonProtocol => f.write_str("no TLS version or protocol in common"),
             Self::Alert(number) => write!(f, "TLS alert {number}"),
             Self::Other => f.write_str("TLS error"),
@@ -190,13 +190,13 @@ impl fmt::Display for TlsFailure {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Idle => "unused",
+            Self::Idle => "the link was not used for a while",
             Self::Goodbye(farewell) => return write!(f, "goodbye from the peer: {farewell}"),
             Self::Shutdown => "this tower shuts down",
-            Self::Evicted => "closed to make room for another link",
-            Self::ConnectTimeout => "no connection in time",
-            Self::HandshakeTimeout => "no handshake in time",
-            Self::ConfirmTimeout => "no confirmation in time",
+            Self::Evicted => "the link made room for another one",
+            Self::ConnectTimeout => "the connection was not established in time",
+            Self::HandshakeTimeout => "the handshake was not completed in time",
+            Self::ConfirmTimeout => "the peer did not answer a transfer in time",
             Self::Truncated => "the stream ended without a goodbye",
             Self::Wire(error) => return write!(f, "invalid frame: {error}"),
             Self::Protocol(error) => return write!(f, "protocol violation: {error}"),
@@ -207,9 +207,9 @@ impl fmt::Display for CloseReason {
             Self::WrongVersion(version) => {
                 return write!(f, "the peer speaks protocol version {version}");
             }
-            Self::Ignored => "the peer is ignored",
+            Self::Ignored => "this tower ignores the peer",
             Self::BadHttp => "the peer sent an invalid HTTP request or response",
-            Self::RequestTimeout => "no complete request in time",
+            Self::RequestTimeout => "the peer did not complete a request in time",
             Self::HttpStatus(status) => return write!(f, "the peer answered HTTP status {status}"),
             Self::Io(cause) => return write!(f, "{cause}"),
         })
@@ -222,8 +222,8 @@ impl fmt::Display for StatusReason {
             Self::Success => "a transaction succeeded",
             Self::LinkClosed(reason) => return write!(f, "{reason}"),
             Self::IgnoredByPeer => "the peer ignores this tower",
-            Self::Application => "the application asked for it",
-            Self::Alias => "another address of this tower or of an ignored one",
+            Self::Application => "the application ignored, unignored or restored the peer",
+            Self::Alias => "the address is another one of this tower or of an ignored peer",
         })
     }
 }

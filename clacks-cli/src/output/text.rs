@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn a_lost_tower_has_a_reason() {
         let closed = StatusReason::LinkClosed(CloseReason::ConnectTimeout);
-        assert_eq!(explain(closed), ": no connection in time");
+        assert_eq!(explain(closed), ": the connection was not established in time");
         assert_eq!(explain(StatusReason::IgnoredByPeer), ": the peer ignores this tower");
         assert_eq!(explain(StatusReason::Success), "");
     }

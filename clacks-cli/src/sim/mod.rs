@@ -1,6 +1,7 @@
 //! `clacks sim`: networks in virtual time.
 
 mod diff;
+mod huge_pages;
 mod run;
 mod scenario;
 mod seeds;
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         anstream::stdout().write_all(text.as_bytes())?;
         return Ok(());
     }
+    huge_pages::enable(scenario.towers);
     run::run(args, &scenario, chosen.base())
 }
 

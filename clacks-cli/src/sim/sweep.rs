@@ -14,7 +14,7 @@ use super::run::{self, STRETCH, stops};
 use super::scenario::Chosen;
 use super::seeds::{self, Ran};
 use super::summary::TargetRow;
-use super::{command, summary};
+use super::{command, huge_pages, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
 use crate::output::json;
@@ -40,6 +40,7 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let first = chosen.scenario(Some(seeds.start))?;
     drop(Simulation::new(&first, chosen.base(), Options::default()).map_err(Failure::usage)?);
 
+    huge_pages::enable(first.towers);
     let stops = stops()?;
     if args.json {
         json::write(&summary::sweep_started(&first, &seeds))?;

@@ -18,7 +18,7 @@ use criterion::{Criterion, Throughput};
 /// of other rows.
 const TURN: Duration = Duration::from_millis(40);
 
-/// The largest spread with which a target is judged (guess).
+/// The largest spread with which a target is judged. The value is a guess.
 const MAX_SPREAD: f64 = 0.15;
 
 /// A comparison of rows. The first row is the floor: a lower bound of the necessary work. The

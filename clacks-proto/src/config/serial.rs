@@ -221,8 +221,8 @@ mod tests {
     fn fields_that_are_left_out_have_their_defaults() {
         let config: Config =
             serde_json::from_str(r#"{"send_rate": 0.5, "timeouts": {"idle": "7s"}}"#).unwrap();
-        let mut expected = Config::default();
-        expected.send_rate = SendRate::Every(seconds(2));
+        let send_rate = SendRate::Every(seconds(2));
+        let mut expected = Config { send_rate, ..Config::default() };
         expected.timeouts.idle = seconds(7);
         assert_eq!(config, expected);
     }

@@ -3,12 +3,13 @@
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 
-/// The maximum number of connections that are accepted before links are served (guess).
+/// The maximum number of connections that are accepted before links are served. The value is a
+/// guess.
 pub const ACCEPTS_PER_TURN: usize = 32;
 
-/// How long no connection is accepted after an error of the operating system (guess). The most
-/// likely cause is that the process has no free file descriptors. Retrying at once would only use
-/// processor time until one is closed.
+/// How long no connection is accepted after an error of the operating system. The value is a guess.
+/// The most likely cause is that the process has no free file descriptors. Retrying at once would
+/// only use processor time until one is closed.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Decides how long no connection is accepted after an error.

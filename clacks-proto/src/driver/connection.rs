@@ -18,7 +18,7 @@ use crate::state_machine::StateMachine;
 pub const CHUNK: usize = 64 * 1024;
 
 /// The maximum number of chunks that a link reads, and that it writes, before other links are
-/// served (guess).
+/// served. The value is a guess.
 const CHUNKS_PER_TURN: usize = 4;
 
 /// The established connection of a link. Moves bytes between a non-blocking socket and a [`Shared`]

@@ -18,12 +18,12 @@ use crate::error::IoCause;
 /// up.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The maximum number of addresses of one host that are tried (guess). The owner of a name controls
-/// how many addresses it has.
+/// The maximum number of addresses of one host that are tried. The value is a guess. The owner of a
+/// name controls how many addresses it has.
 const MAX_ADDRESSES: usize = 16;
 
-/// The maximum number of names that a tower looks up at a time (guess). A look-up may block a
-/// thread for a minute, and an unknown name must not delay other look-ups.
+/// The maximum number of names that a tower looks up at a time. The value is a guess. A look-up may
+/// block a thread for a minute, and an unknown name must not delay other look-ups.
 pub const MAX_LOOKUPS: usize = 16;
 
 /// Connects to one of the addresses of a host. `S` is a non-blocking socket. Dropping the dial

@@ -55,17 +55,18 @@ pub use wait::Wait;
 use connection::Buffers;
 use notices::Broadcast;
 
-/// The number of turns of links before timers, commands and new connections are served (guess).
+/// The number of turns of links before timers, commands and new connections are served. The value
+/// is a guess.
 pub const LINKS_PER_TURN: usize = 8;
 
-/// A timer that fires later than this is overdue, for example because the process was suspended
-/// (guess). The driver then reads the bytes that have arrived before it passes
+/// A timer that fires later than this is overdue, for example because the process was suspended.
+/// The value is a guess. The driver then reads the bytes that have arrived before it passes
 /// [`Event::TimerFired`], because peers may have answered in time.
 pub const OVERDUE: Duration = Duration::from_millis(10);
 
-/// The maximum number of turns of each link before an overdue timer fires (guess). They suffice to
-/// read 1 MiB, which is more than a default window. The limit prevents a peer that sends
-/// continuously from delaying the timer.
+/// The maximum number of turns of each link before an overdue timer fires. The value is a guess.
+/// These turns suffice to read 1 MiB, which is more than a default window. The limit prevents a
+/// peer that sends continuously from delaying the timer.
 pub const CATCH_UP_TURNS: usize = 4;
 
 /// A function of the application that screens messages before they are queued. Its arguments are

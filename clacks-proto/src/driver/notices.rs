@@ -22,8 +22,9 @@ use crate::message::Message;
 /// few hundred messages a second). Older notices are dropped and counted in a [`Notice::Missed`].
 pub const NOTICES_CAPACITY: usize = 1_024;
 
-/// The maximum number of bytes of message bodies in the unread notices of one reader (guess). A
-/// single notice may exceed it. Older notices are dropped and counted in a [`Notice::Missed`].
+/// The maximum number of bytes of message bodies in the unread notices of one reader. The value is
+/// a guess. A single notice may exceed it. Older notices are dropped and counted in a
+/// [`Notice::Missed`].
 pub const NOTICES_BYTES: usize = 4 * 1024 * 1024;
 
 /// A reader of the notices of a tower, from the call of [`Handle::notices`](super::Handle::notices)

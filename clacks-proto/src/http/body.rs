@@ -69,8 +69,8 @@ enum ChunkPart {
     Trailer,
 }
 
-/// The maximum length of a line in a chunked body, in bytes (guess). The longest lines of node have
-/// 10 bytes.
+/// The maximum length of a line in a chunked body, in bytes. The value is a guess. The longest
+/// lines of node have 10 bytes.
 const MAX_LINE: usize = 256;
 
 impl ChunkedDecoder {

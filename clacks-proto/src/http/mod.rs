@@ -93,8 +93,8 @@ pub(crate) use payload::{suits, write_payload};
 pub(crate) use request::write_request_head;
 pub(crate) use response::{KeepAlive, write_continue, write_response};
 
-/// The maximum nesting of a message that is sent to a JavaScript tower (guess). A JavaScript tower
-/// encodes 4000 levels, and crashes at 5000.
+/// The maximum nesting of a message that is sent to a JavaScript tower. The value is a guess. A
+/// JavaScript tower encodes 4000 levels, and crashes at 5000.
 pub const MAX_DEPTH: u32 = 512;
 /// The maximum length of a body that is sent to a JavaScript tower, in bytes: one TLS record.
 pub const MAX_RECORD: usize = 16 * 1024;

@@ -47,7 +47,8 @@ struct Body {
 /// The beginning of every head. Other bytes are refused at once, without waiting for a complete
 /// head.
 const START: &[u8] = b"HTTP/1.";
-/// The maximum length of a body, in bytes (guess). JavaScript towers send empty bodies.
+/// The maximum length of a body, in bytes. The value is a guess. JavaScript towers send empty
+/// bodies.
 const MAX_BODY: usize = 64 * 1024;
 
 impl ResponseReader {

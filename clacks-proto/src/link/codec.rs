@@ -24,7 +24,8 @@ use http::HttpCodec;
 /// Whether HTTP is compiled in.
 pub(crate) const HAS_HTTP: bool = cfg!(feature = "http");
 
-/// The most links to one peer that speaks HTTP: each carries one message at a time (guess).
+/// The most links to one peer that speaks HTTP: each carries one message at a time. The value is a
+/// guess.
 const HTTP_LINKS: usize = 4;
 
 /// Returns the window of a link before the peer's hello has named one.

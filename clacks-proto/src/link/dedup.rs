@@ -32,8 +32,8 @@ impl RetryWindow {
     }
 }
 
-/// The number of ended links of one peer that are remembered (guess). A peer rarely has more links
-/// than one in each direction, and is in doubt about no earlier ones.
+/// The number of ended links of one peer that are remembered. The value is a guess. A peer rarely
+/// has more links than one in each direction, and is in doubt about no earlier ones.
 const LINKS_PER_PEER: usize = 2;
 
 /// The retry windows of the last links of a peer that have ended.

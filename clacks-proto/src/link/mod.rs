@@ -590,8 +590,7 @@ impl Session {
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'static> {
-        // A goodbye is the last frame of its side: after the one of a leaving link there is no
-        // other.
+        // A leaving link has sent its goodbye, which must be its last frame.
         if !matches!(self.state, State::Leaving(_)) {
             self.outgoing.goodbye_due = Some(Farewell::Misbehaved);
         }

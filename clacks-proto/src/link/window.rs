@@ -140,7 +140,7 @@ impl ReceiveWindow {
         Some(answer)
     }
 
-    /// Adds an answer. One frame confirms any number of transfers in a row.
+    /// Queues an answer to a transfer. One frame confirms any number of consecutive transfers.
     #[inline(always)]
     fn push(&mut self, transfer: u64, bytes: usize, outcome: Outcome) {
         if outcome == Outcome::Taken

@@ -26,7 +26,7 @@ enum SendAttempt {
 }
 
 /// How often another peer is drawn when the message does not suit the drawn one, and how often an
-/// unlimited sender tries again after a failed attempt (guess).
+/// unlimited sender tries again after a failed attempt. The value is a guess.
 const REDRAWS: u32 = 4;
 
 /// The shortest time until an unlimited sender tries again, so that a back-off of zero does not

@@ -87,13 +87,13 @@ impl Peer {
             }
     }
 
-    /// Returns whether the peer is being tried without being alive.
     /// Returns the maximum number of links on which the peer gets transfers.
     #[inline]
     pub(crate) fn max_links(&self) -> usize {
         self.dialect.unwrap_or(Dialect::Native).max_links()
     }
 
+    /// Returns whether the peer is being tried without being alive.
     fn is_probe(&self) -> bool {
         self.busy_links > 0 && !matches!(self.status, Status::Alive | Status::Ignored)
     }

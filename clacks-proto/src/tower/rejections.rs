@@ -6,10 +6,10 @@ use core::time::Duration;
 use crate::ids::{MessageId, PeerId};
 use crate::time::Instant;
 
-/// The most rejections that are remembered (guess).
+/// The most rejections that are remembered. The value is a guess.
 const MAX_REJECTIONS: usize = 64;
 
-/// How long a peer does not get a message again that it rejected (guess).
+/// How long a peer does not get a message again that it rejected. The value is a guess.
 const REJECTED_FOR: Duration = Duration::from_secs(60);
 
 /// Messages that peers did not understand, the oldest first. Keeps a message that no peer

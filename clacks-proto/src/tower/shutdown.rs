@@ -9,7 +9,8 @@ use crate::link::{Doubt, Link, Session};
 use crate::time::Instant;
 use crate::wire::Farewell;
 
-/// How many back-offs of busy peers pass without progress before a shutdown gives up (guess).
+/// How many back-offs of busy peers pass without progress before a shutdown gives up. The value is
+/// a guess.
 const BUSY_ROUNDS: u32 = 3;
 
 /// The phase of a tower: running, or a step of its shutdown.

@@ -77,6 +77,8 @@ impl Workload {
                 }
             });
         scenario.sample = Some(hour);
+        // Without keys, a link carries messages in both directions as soon as it is open.
+        scenario.keys = false;
         scenario
     }
 

@@ -85,18 +85,17 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     pub(super) fn send_bytes(&mut self, end: EndId, bytes: &[u8]) {
         let (from, to) = self.connections.towers(end);
         let conditions = self.conditions(from, to);
-        if let Some(capacity) = conditions.capacity {
-            let flow = &self.connections.end(end).flow;
-            let bytes_then = flow.bytes.saturating_add(length(bytes));
-            if flow.has_backlog() || flow.bytes > 0 && bytes_then > capacity {
-                // The messages count as handed over when their tower has written them. When they
-                // arrive is not known yet.
-                let soonest = self.now.saturating_add(self.latency_from(end));
-                let messages = self.see_messages(end, bytes, soonest);
-                let shaping = self.connections.flow(end).shaping.get_or_insert_default();
-                shaping.backlog.push_back((bytes.to_vec(), messages));
-                return;
-            }
+        let flow = &self.connections.end(end).flow;
+        let is_full = conditions.capacity.is_some_and(|capacity| {
+            flow.bytes > 0 && flow.bytes.saturating_add(length(bytes)) > capacity
+        });
+        // Waiting bytes go first, even if there is no limit any more.
+        if is_full || flow.has_backlog() {
+            // The tower has handed the messages over. When they arrive is not known yet.
+            let soonest = self.now.saturating_add(self.latency_from(end));
+            let messages = self.see_messages(end, bytes, soonest);
+            let shaping = self.connections.flow(end).shaping.get_or_insert_default();
+            return shaping.backlog.push_back((bytes.to_vec(), messages));
         }
         self.send_segment(end, bytes, None, &conditions);
     }

@@ -344,7 +344,11 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         for (attempt, nonce) in messages_in(bytes) {
             count += 1;
             self.snapshot.handed_over += u64::from(attempt == Attempt::First);
-            let message = Some(self.message_of(tower, nonce));
+            // What a role without a tower makes up is a message only if a tower takes it.
+            let message = match self.nodes[tower.0 as usize].tower() {
+                Some(_) => Some(self.message_of(tower, nonce)),
+                None => self.numbers.number_of(nonce),
+            };
             self.see(tower, Observed::HandedOver { to, message, attempt, arrives });
         }
         count

@@ -94,8 +94,8 @@ impl Forge {
             NameKind::Sybil => network::made_up(kind, self.first_network, networks, number),
             // The towers of this role share the addresses.
             NameKind::Silent | NameKind::Refusing => {
-                let likes = u32::try_from(self.setup.likes.len()).unwrap_or(1);
-                let number = number.wrapping_mul(likes).wrapping_add(self.setup.position());
+                let towers = u32::try_from(self.setup.towers.len()).unwrap_or(1);
+                let number = number.wrapping_mul(towers).wrapping_add(self.setup.position());
                 network::made_up(kind, 0, networks, number)
             }
         }

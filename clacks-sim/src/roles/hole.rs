@@ -6,7 +6,6 @@ use std::time::Duration;
 use clacks_proto::{Address, Instant, Tower, Verdict};
 
 use super::{Behaviour, Setup};
-use crate::observation::TowerId;
 
 /// How often a colluder adds the towers that collude with it, in case it has forgotten them.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -47,15 +46,15 @@ impl Colluder {
         Self { setup, share, refresh_at }
     }
 
-    fn is_like(&self, address: &Address) -> bool {
+    fn is_colluder(&self, address: &Address) -> bool {
         let tower = self.setup.plan.addresses.tower_at(address);
-        tower.is_some_and(|tower| self.setup.likes.contains(&tower))
+        tower.is_some_and(|tower| self.setup.towers.contains(&tower))
     }
 }
 
 impl Behaviour for Colluder {
     fn screen(&mut self, from: Option<&Address>, now: Instant) -> Option<Verdict> {
-        let drops = from.is_some_and(|from| self.is_like(from))
+        let drops = from.is_some_and(|from| self.is_colluder(from))
             && self.setup.window.contains(now)
             && self.setup.draws.chance(self.share);
         Some(if drops { Verdict::Swallow } else { Verdict::Accept })
@@ -70,9 +69,9 @@ impl Behaviour for Colluder {
             return;
         }
         self.refresh_at = now + REFRESH;
-        let likes: Arc<[TowerId]> = Arc::clone(&self.setup.likes);
-        for like in likes.iter().filter(|like| **like != self.setup.tower) {
-            if let Some(address) = self.setup.address_of(*like) {
+        let colluders = Arc::clone(&self.setup.towers);
+        for colluder in colluders.iter().filter(|other| **other != self.setup.tower) {
+            if let Some(address) = self.setup.address_of(*colluder) {
                 // The table may be full, of peers that this tower will forget.
                 let _added = tower.expand(&address, now);
             }

@@ -111,7 +111,7 @@ pub(crate) struct Setup {
     window: Window,
     config: Arc<Config>,
     /// The towers with the same role, this one included.
-    likes: Arc<[TowerId]>,
+    towers: Arc<[TowerId]>,
     draws: RngStream,
 }
 
@@ -119,9 +119,9 @@ impl Setup {
     fn new(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<(Self, RoleKind)> {
         let role = plan.roles.of(tower)?;
         let (window, config) = (role.window, Arc::clone(&role.config));
-        let likes = Arc::clone(&role.towers);
+        let towers = Arc::clone(&role.towers);
         let draws = draws_of_life(&RngStreams::new(plan.seed), tower, life);
-        let setup = Self { plan: Arc::clone(plan), tower, window, config, likes, draws };
+        let setup = Self { plan: Arc::clone(plan), tower, window, config, towers, draws };
         Some((setup, role.kind.clone()))
     }
 
@@ -136,7 +136,7 @@ impl Setup {
 
     /// Returns the position of this tower among those with the same role.
     fn position(&self) -> u32 {
-        let position = self.likes.iter().zip(0..).find(|(like, _)| **like == self.tower);
+        let position = self.towers.iter().zip(0..).find(|(tower, _)| **tower == self.tower);
         position.map_or(0, |(_, position)| position)
     }
 

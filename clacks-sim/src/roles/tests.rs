@@ -260,3 +260,14 @@ fn a_slowloris_takes_the_half_open_links() {
     assert!(network.count(refused) > 100);
     assert_eq!(run("5m", "").count(refused), 0);
 }
+
+#[test]
+fn a_run_with_roles_follows_from_its_seed() {
+    let seen = |seed: u32| {
+        let hole = "[[role]]\nkind = \"hole\"\nshare = 0.5\ntowers = 8";
+        let framer = "[[role]]\nkind = \"framer\"\nrate = 1.0\ntowers = 9";
+        run("1m", &format!("seed = {seed}\n{hole}\n{framer}")).0.watch.seen
+    };
+    assert!(seen(1) == seen(1));
+    assert!(seen(1) != seen(2));
+}

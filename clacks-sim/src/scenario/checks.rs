@@ -1,15 +1,19 @@
 //! `[checks]`: what must hold in a run.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::checkers::{Checker, Survival};
 
 /// The default of [`Checks::settle_within`] (guess: the bundled scenarios settle within minutes).
 const SETTLE_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
-/// The checkers of a run. All are on by default.
+/// The checkers of a run. All are on by default. `checks = "off"` switches all of them off: then an
+/// event costs nothing for checks, and losses have no causes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -44,6 +48,32 @@ pub struct Checks {
     /// The time before the measurements for `oracle` begin. Default: 0s.
     #[serde(with = "humantime_serde")]
     pub warm_up: Duration,
+}
+
+/// Deserializes the section, or `"off"`.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Checks, D::Error> {
+    struct SectionOrOff;
+
+    impl<'de> Visitor<'de> for SectionOrOff {
+        type Value = Checks;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table or \"off\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Checks, E> {
+            match text {
+                "off" => Ok(Checks::off()),
+                _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Checks, A::Error> {
+            Checks::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    from.deserialize_any(SectionOrOff)
 }
 
 /// A prediction for a whole network.

@@ -219,8 +219,8 @@ pub struct Scenario {
     /// Towers that leave and return at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
-    /// What must hold.
-    #[serde(default)]
+    /// What must hold, or `"off"`.
+    #[serde(default, deserialize_with = "checks::deserialize")]
     pub checks: Checks,
     /// Numbers that the run should reach.
     #[serde(default, rename = "target", skip_serializing_if = "Vec::is_empty")]

@@ -201,21 +201,6 @@ impl RoleKind {
         )
     }
 
-    /// Returns whether the role may confirm a message and drop it.
-    #[must_use]
-    pub fn may_drop(&self) -> bool {
-        matches!(
-            self,
-            Self::Hole { .. } | Self::Colluder { .. } | Self::Forge { .. } | Self::Sybil { .. }
-        )
-    }
-
-    /// Returns whether the role may keep a message that it has refused, or has not answered.
-    #[must_use]
-    pub fn may_duplicate(&self) -> bool {
-        matches!(self, Self::Liar { .. } | Self::Slow { .. })
-    }
-
     /// Returns whether the towers must screen messages.
     fn screens(&self) -> bool {
         matches!(self, Self::Hole { .. } | Self::Colluder { .. })
@@ -410,7 +395,7 @@ impl Scenario {
         &self,
         role: &Role,
         number: usize,
-        likes: usize,
+        towers: usize,
     ) -> Result<Config, ScenarioError> {
         let problem = |problem: String| {
             ScenarioError::field(format!("role.{number}.tower"), format!("is wrong: {problem}"))
@@ -421,11 +406,11 @@ impl Scenario {
             config.screening = Screening::On { max_offers: 1_024, timeout, default };
         }
         if let RoleKind::Colluder { .. } = role.kind {
-            if likes < 2 {
+            if towers < 2 {
                 let problem = "must be at least two towers, which collude";
                 return Err(ScenarioError::field(format!("role.{number}.towers"), problem));
             }
-            config.max_peers = likes - 1;
+            config.max_peers = towers - 1;
         }
         config.validate().map_err(|error| problem(error.to_string()))?;
         Ok(config)

@@ -132,6 +132,7 @@ mod format {
             ("name", "42"),
             ("tower.friends.every", "1s"),
             ("tower.heartbeat", "off"),
+            ("checks", "off"),
         ] {
             scenario.set(key, value).unwrap_or_else(|error| panic!("{key}: {error}"));
         }
@@ -140,6 +141,7 @@ mod format {
         assert_eq!(scenario.faults[0].kind.groups(), [("towers", &Towers::Range(3, 5))]);
         assert_eq!((&*scenario.name, scenario.tower.friends.every), ("42", secs(1)));
         assert_eq!(scenario.tower.heartbeat, None);
+        assert_eq!(scenario.checks, Checks::off());
     }
 
     #[test]
@@ -177,6 +179,15 @@ mod format {
             .fault(Fault::pause(minutes(5), minutes(10), Towers::One(1)))
             .fault(Fault::crash(minutes(6), Towers::One(1)).repeat(minutes(1), 20))
             .fault(Fault::crash(minutes(40), Towers::One(2)))
+            .fault(Fault::new(
+                minutes(9),
+                FaultKind::Clock {
+                    towers: Towers::All,
+                    forward: Duration::ZERO,
+                    back: minutes(2),
+                    drift_ppm: 0,
+                },
+            ))
             .churn(Churn::new(
                 Distribution::Constant(secs(5)),
                 Distribution::Constant(secs(5)),
@@ -505,6 +516,10 @@ mod errors {
                 ),
                 ("[checks]\nsettle_within = \"400days\"", "checks.settle_within is 1year 1month "),
                 (
+                    "[checks]\nsurvival = { n = 4, k = 5, share = 1.0 }",
+                    "checks.survival.k is 5; it must be from 1 to 4",
+                ),
+                (
                     "[churn]\nsession = \"1s\"\nabsence = \"1s\"\nfrom = \"2h\"\nuntil = \"1h\"",
                     "churn.until is 1h; it must be after churn.from, 2h, and not after the time, 4days 4h",
                 ),
@@ -569,7 +584,10 @@ mod plans {
             let texts = texts(&planned(scenario));
             texts.iter().map(|it| it.replace("id: 0", "id: _").replace("id: 1", "id: _")).collect()
         };
-        let whole = busy(1).fault(Fault::partition(secs(5), secs(1), PartitionShape::Random(0.5)));
+        let whole = busy(1)
+            .fault(Fault::partition(secs(5), secs(1), PartitionShape::Random(0.5)))
+            .fault(Fault::crash(secs(50), Towers::Count(5)))
+            .fault(Fault::crash(secs(50), Towers::Count(6)));
         let all = texts(&whole);
         for number in 0..whole.faults.len() {
             let mut less = whole.clone();

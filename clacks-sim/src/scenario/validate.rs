@@ -12,6 +12,7 @@ use super::{
     Churn, Contacts, Fault, FaultKind, Link, Messages, Oracle, PartitionShape, Repeat, Scenario,
     Shape, Towers,
 };
+use crate::checkers::Survival;
 use crate::distribution::Distribution;
 
 pub(super) type Checked = Result<(), ScenarioError>;
@@ -35,6 +36,8 @@ const MIN_TURN: Duration = Duration::from_millis(1);
 const ORACLE_SAMPLES: u32 = 41;
 /// The number of towers that a partition can isolate.
 const MAX_ISOLATED: u32 = 1_000;
+/// The number of messages in a group of `checks.survival`.
+const MAX_GROUP: u32 = 1_000_000;
 /// The number of steps of all faults together.
 const MAX_STEPS: u64 = 20_000_000;
 /// The number of towers that can all know each other: the contacts are its square.
@@ -57,6 +60,11 @@ impl Scenario {
             times("sample", sample, *TIME.start()..=self.time)?;
         }
         times("checks.settle_within", self.checks.settle_within, Duration::ZERO..=*TIME.end())?;
+        if let Some(Survival { n, k, share }) = self.checks.survival {
+            within("checks.survival.n", n, &(1..=MAX_GROUP))?;
+            within("checks.survival.k", k, &(1..=n))?;
+            within("checks.survival.share", share, &(0.0..=1.0))?;
+        }
         self.check_tower()?;
         self.check_roles()?;
         self.check_contacts(&self.contacts)?;
