@@ -86,7 +86,7 @@ pub enum Measure {
         at: Duration,
     },
     /// The share of messages that a tower holds, or of groups of `n` messages of which at least `k`
-    /// are held. Messages from towers with a role are left out.
+    /// are held. Messages from towers with a role are left out. Unknown with `checks = "off"`.
     Alive {
         /// The time.
         #[serde(with = "humantime_serde")]
