@@ -71,8 +71,8 @@ the mean over the seeds with its 95 % confidence interval (Student's t). A targe
 worse end of the interval meets it. "Of a calm network" is divided by the same number of the same
 scenario and seed without roles and faults. "Unknown" means that the number was not reached within
 the time of the scenario, in all seeds if no mean is given. "± 0" means that all seeds have the same
-number. \`clacks sim NAME --show\` prints a scenario and says what the attacker
-does. Networks have 50 to 200 towers where nothing else is said; \`blackout\` has 1 000.
+number. \`clacks sim NAME --show\` prints a scenario and says what the attacker does. Networks have 4
+to 200 towers where nothing else is said, and \`blackout\` has 1 000.
 
 Not measured here: attackers that coordinate, TLS and operating systems under load. A run is a
 function of its scenario and seed, so the numbers do not depend on the machine.
