@@ -58,13 +58,18 @@ pub(crate) enum Verb {
     /// between them. Only time and the network are simulated, so a run depends on its scenario and
     /// seed alone, and can be repeated to the last byte.
     ///
-    /// A ledger follows every copy of every message, and rules are checked all the time.
+    /// Checkers follow every copy of every message and look at a tower after each of its events.
+    ///
+    /// Some scenarios are attacks, such as `flood`, `holes` and `blackout`. They have targets:
+    /// numbers that the network should reach all the same, such as the hops of honest towers as a
+    /// share of those in a calm network. The run ends with a table of the targets. Scenarios of your
+    /// own can have targets, too (`[[target]]`).
     ///
     /// Ctrl-C ends a run or a sweep early, with its summary so far. A second one ends the command
     /// at once, with exit code 130.
     ///
-    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not
-    /// or a result can't be written, 2 when the command line or the scenario makes no sense, or a
+    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not,
+    /// a target was missed and --check is given, or a result can't be written, 2 when the command line or the scenario makes no sense, or a
     /// file can't be written to begin with.
     Sim(Box<SimArgs>),
     /// Measure how fast towers are on this machine, beside what they are made of
@@ -273,6 +278,16 @@ pub(crate) struct SimArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
 
+    /// End with exit code 1 if a target is missed
+    ///
+    /// Targets are numbers that a scenario should reach under attack. They are listed at the end
+    /// with the number that was reached. A missed target is no violation of a rule.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Write only the rows of a Markdown table of the targets
+    #[arg(long, requires = "seeds", conflicts_with = "json", hide_short_help = true)]
+    pub(crate) markdown: bool,
+
     /// Write one JSON object a line: `started`, a `run` for each of --seeds, and at the end
     /// `result`
     #[arg(long)]
@@ -358,6 +373,7 @@ Examples:
   clacks sim netsplit --towers 50 --report netsplit.html
   clacks sim lossy --set link.broken=0.05 --seeds 0..100 --jobs 2
   clacks sim swarm --seeds 0..300
+  clacks sim holes --set role.0.towers.share=0.3 --seeds 1..6
   clacks sim churn --show > mine.toml && clacks sim mine.toml --csv tables
   clacks sim original-1 --trace a && clacks sim original-1 --seed 2 --trace b; clacks sim diff a b";
 

@@ -32,7 +32,7 @@ fn events(args: &[&str]) -> Vec<Value> {
 fn the_list_contains_all_scenarios_and_show_prints_each_one() {
     let list = output_of(&["sim", "--list"]);
     assert!(list.contains("200 towers      20m  The messages in flight"), "{list}");
-    assert!(list.contains("swarm         2 to 60 towers  3 - 15m  A random scenario"), "{list}");
+    assert!(list.contains(" 2 to 60 towers  3 - 15m  A random scenario"), "{list}");
     for name in ["original-1", "capacity", "discovery", "churn", "netsplit", "lossy", "million"] {
         assert!(list.contains(&format!("{name} ")), "{list}");
         assert!(
@@ -438,4 +438,63 @@ fn invalid_arguments_have_an_error_message_and_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
     }
+}
+
+/// A crowd of newcomers, of which the well-known tower learns half.
+const CROWD: [&str; 4] = ["sim", "crowd", "--time", "1m"];
+
+#[test]
+fn a_missed_target_is_listed_and_fails_with_check_only() {
+    let output = run(&CROWD);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let row = text.lines().find(|line| line.contains("newcomers that tower 0 knows")).unwrap();
+    assert!(row.contains(" % ") && row.ends_with("missed"), "{row}");
+    assert!(text.contains("passed: "), "a missed target is no violation: {text}");
+
+    assert_eq!(run(&[&CROWD[..], &["--check"]].concat()).status.code(), Some(1));
+    let met = ["--set", "target.0.at_least=0.1", "--set", "target.1.at_least=0.0"];
+    let met = [&CROWD[..], &["--towers", "20", "--check"], &met].concat();
+    assert!(run(&met).status.success(), "{}", stdout(&run(&met)));
+}
+
+#[test]
+fn targets_are_part_of_the_json() {
+    let result = events(&[&CROWD[..], &["--json"]].concat()).pop().unwrap();
+    let target = &result["targets"][0];
+    assert!(target["number"].as_f64().is_some_and(|share| share < 0.6), "{target}");
+    assert_eq!((&target["at_least"], &target["met"]), (&1.0.into(), &false.into()), "{target}");
+}
+
+#[test]
+fn a_sweep_has_the_mean_of_each_target_and_its_confidence_interval() {
+    let sweep = [&CROWD[..], &["--seeds", "1..4"]].concat();
+    let text = output_of(&sweep);
+    let row = text.lines().find(|line| line.contains("newcomers that tower 0 knows")).unwrap();
+    assert!(row.contains(" ± ") && row.ends_with("missed"), "{row}");
+    assert_eq!(run(&[&sweep[..], &["--check"]].concat()).status.code(), Some(1));
+
+    let events = events(&[&sweep[..], &["--json"]].concat());
+    let numbers: Vec<f64> = events
+        .iter()
+        .filter(|event| event["event"] == "run")
+        .map(|event| event["targets"][0]["number"].as_f64().unwrap())
+        .collect();
+    let mean = events.last().unwrap()["targets"][0]["mean"].as_f64().unwrap();
+    assert_eq!(numbers.len(), 3);
+    assert!((numbers.iter().sum::<f64>() / 3.0 - mean).abs() < 1e-12, "{numbers:?}, {mean}");
+
+    let rows = output_of(&[&sweep[..], &["--markdown"]].concat());
+    assert!(rows.starts_with("| newcomers that tower 0 knows after 30 s | 3 | "), "{rows}");
+    assert!(rows.lines().count() == 2 && rows.ends_with("| missed |\n"), "{rows}");
+}
+
+#[test]
+fn the_calm_twin_is_run_for_targets_that_need_it() {
+    let args = ["sim", "split", "--towers", "8", "--time", "19m", "--json"];
+    let mut result = events(&args).pop().unwrap();
+    let target = result["targets"][0].take();
+    let [number, measured, calm] =
+        ["number", "measured", "calm"].map(|key| target[key].as_f64().unwrap());
+    assert!(calm > 0.0 && (measured / calm - number).abs() < 1e-3, "{target}");
 }

@@ -20,6 +20,7 @@ mod rng;
 mod roles;
 pub mod scenario;
 mod simulation;
+mod targets;
 mod trace;
 
 pub use checkers::{Checker, DuplicationCause, Groups, LossCause, Survival, Totals, Violation};
@@ -32,4 +33,5 @@ pub use rng::{Purpose, RngStream, RngStreams};
 pub use roles::FirstHops;
 pub use scenario::Scenario;
 pub use simulation::{EnqueueError, Options, Progress, Simulation};
+pub use targets::{Interval, TargetResult};
 pub use trace::{Difference, Line, TraceHash, first_difference};

@@ -13,6 +13,7 @@ use crate::network::Snapshot;
 use crate::observation::Fault;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
+use crate::targets::TargetResult;
 use crate::trace::TraceHash;
 
 /// The result of a run.
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub violated: u64,
     /// The predictions for the network, and what was measured.
     pub measures: Vec<Measured>,
+    /// The targets of the scenario, and the numbers that were reached.
+    pub targets: Vec<TargetResult>,
     /// The metrics over time.
     pub series: Series,
     /// The paths of messages, if they were recorded.

@@ -16,6 +16,7 @@ use crate::observer::Observer;
 use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
 use crate::plan::{Partition, Plan, Step};
 use crate::scenario::{self, Oracle, Scenario, ScenarioError};
+use crate::targets::Measurements;
 use crate::trace::{Line, TraceHash};
 
 /// The number of towers up to which queue lengths are sorted at each sample.
@@ -314,6 +315,7 @@ impl<M: StateMachine> Simulation<M> {
             violations: verdict.violations,
             measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
+            targets: watch.measurements.finish(&self.scenario.targets, &watch.series),
             message_trace: watch.message_trace.take(),
             trace_failure: watch.end_trace().err(),
             scenario: self.scenario,
@@ -341,6 +343,7 @@ struct Observers<M> {
     readings: Vec<Reading>,
     warm_up: Instant,
     keeps_readings: bool,
+    measurements: Measurements,
 }
 
 impl<M: StateMachine> Observers<M> {
@@ -378,6 +381,7 @@ impl<M: StateMachine> Observers<M> {
             readings: Vec::new(),
             warm_up: Instant::ORIGIN + scenario.checks.warm_up,
             keeps_readings: scenario.checks.oracle.is_some(),
+            measurements: Measurements::new(scenario),
         }
     }
 
@@ -454,6 +458,7 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
         }
         let gauges = self.gauges(snapshot, census);
         self.series.sample(snapshot.at, &gauges);
+        self.measurements.sample(snapshot.at, census, &self.checkers, &self.series);
         if let Some(trace) = &mut self.message_trace {
             let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let figures = |tower: &Tower| {
@@ -483,7 +488,8 @@ impl<M: StateMachine> Observers<M> {
             ..Gauges::default()
         };
         let mut lengths = Vec::new();
-        for (_, machine) in census.running() {
+        for (tower, machine) in census.running() {
+            gauges.honest_running += u32::from(self.series.is_honest(Some(tower)));
             let peers = machine.status_counts();
             let by_status = [peers.new, peers.alive, peers.lost, peers.dead, peers.ignored];
             for (sum, count) in gauges.peers.iter_mut().zip(by_status) {

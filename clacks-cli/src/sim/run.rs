@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clacks_sim::report::Report;
-use clacks_sim::{Options, Scenario, Simulation};
+use clacks_sim::{Options, Outcome, Scenario, Simulation};
 use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smol::channel::{self, Receiver};
 
@@ -70,8 +70,14 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
             break Some("--wall");
         }
     };
+    let mut outcome = simulation.finish();
+    if stopped_by.is_none() && outcome.needs_calm_twin() {
+        bar.set_message("the calm twin");
+        if let Some(twin) = calm_twin(scenario, base, || !stops.is_empty())? {
+            outcome.compare_with_calm(&twin);
+        }
+    }
     bar.finish_and_clear();
-    let outcome = simulation.finish();
     let stopped_by = stopped_by.or((!outcome.is_over).then_some("a violation"));
     let replay = command(args, scenario.seed);
     let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
@@ -96,7 +102,25 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         let limit = BinaryBytes(args.trace_limit as u64);
         anstream::eprintln!("{WARN}note{WARN:#}: the trace was cut at {limit} (--trace-limit).");
     }
-    if outcome.holds() { Ok(()) } else { Err(Failure::Reported) }
+    let misses = args.check && outcome.targets.iter().any(|target| !target.is_met());
+    if outcome.holds() && !misses { Ok(()) } else { Err(Failure::Reported) }
+}
+
+/// Runs the calm twin of a scenario. Returns `None` if the run was stopped.
+pub(super) fn calm_twin(
+    scenario: &Scenario,
+    base: &Path,
+    is_stopped: impl Fn() -> bool,
+) -> Result<Option<Outcome>, Failure> {
+    let twin = scenario.calm_twin();
+    let mut simulation =
+        Simulation::new(&twin, base, Options::default()).map_err(Failure::usage)?;
+    while !simulation.advance(STRETCH).is_over {
+        if is_stopped() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(simulation.finish()))
 }
 
 /// Returns a channel that receives the first signal to stop. The second one ends the process.

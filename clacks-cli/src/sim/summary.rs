@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use clacks_sim::report::{Figure, Prediction, Report};
-use clacks_sim::{Outcome, Scenario};
+use clacks_sim::{Outcome, Scenario, TargetResult};
 use serde_json::{Value, json};
 
 use super::trace::TraceSize;
@@ -107,6 +107,16 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
             writeln!(out, "  {violation}")?;
         }
     }
+    if !outcome.targets.is_empty() {
+        let row = |result: &TargetResult| TargetRow {
+            name: result.target.name.clone(),
+            number: result.text(),
+            bounds: result.target.bounds(),
+            is_met: result.is_met(),
+        };
+        writeln!(out)?;
+        write_targets(&mut out, &outcome.targets.iter().map(row).collect::<Vec<_>>())?;
+    }
     let style = match (outcome.holds(), outcome.is_over) {
         (true, true) => GOOD,
         (true, false) => WARN,
@@ -118,6 +128,49 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     let (seed, hash) = (outcome.scenario.seed, outcome.hash);
     writeln!(out, "seed {seed}  trace{so_far} {STRONG}{hash}{STRONG:#}")?;
     out.flush()
+}
+
+/// A row of the table of targets.
+pub(super) struct TargetRow {
+    pub(super) name: String,
+    pub(super) number: String,
+    pub(super) bounds: String,
+    pub(super) is_met: bool,
+}
+
+impl TargetRow {
+    /// Returns the result in a word.
+    pub(super) fn result(&self) -> &'static str {
+        if self.is_met { "met" } else { "missed" }
+    }
+}
+
+/// Writes the table of targets.
+pub(super) fn write_targets(out: &mut impl Write, rows: &[TargetRow]) -> io::Result<()> {
+    let width = |title: &str, text: fn(&TargetRow) -> &String| {
+        let widths = rows.iter().map(|row| text(row).chars().count());
+        widths.chain([title.len()]).max().unwrap_or(0)
+    };
+    let name = width("targets", |row| &row.name);
+    let number = width("number", |row| &row.number);
+    let bounds = width("target", |row| &row.bounds);
+    writeln!(
+        out,
+        "  {STRONG}{:<name$}{STRONG:#}  {:>number$}  {:>bounds$}  result",
+        "targets", "number", "target"
+    )?;
+    for row in rows {
+        let style = if row.is_met { GOOD } else { BAD };
+        writeln!(
+            out,
+            "  {:<name$}  {:>number$}  {:>bounds$}  {style}{}{style:#}",
+            row.name,
+            row.number,
+            row.bounds,
+            row.result()
+        )?;
+    }
+    Ok(())
 }
 
 /// Writes a name at the left and a value at the right.

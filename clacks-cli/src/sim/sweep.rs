@@ -5,13 +5,15 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clacks_sim::{Options, Simulation};
+use clacks_sim::scenario::Target;
+use clacks_sim::{Interval, Options, Scenario, Simulation, TargetResult};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::run::{STRETCH, stops};
+use super::run::{self, STRETCH, stops};
 use super::scenario::Chosen;
 use super::seeds::{self, Ran};
+use super::summary::TargetRow;
 use super::{command, huge_pages, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
@@ -26,6 +28,7 @@ struct Held {
     holds: bool,
     /// The first violation, or the first prediction that was missed.
     why: Option<String>,
+    targets: Vec<TargetResult>,
 }
 
 pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Result<(), Failure> {
@@ -41,14 +44,14 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let stops = stops()?;
     if args.json {
         json::write(&summary::sweep_started(&first, &seeds))?;
-    } else {
+    } else if !args.markdown {
         summary::first_line(&first, format_args!("seeds {}..{}", seeds.start, seeds.end))?;
     }
     let is_stopped = || !stops.is_empty();
     seeds::keep_panics();
     let began = Instant::now();
     let bar = bar(count);
-    let mut narrator = Narrator::new(args);
+    let mut narrator = Narrator::new(args, &first);
     let told = seeds::each(
         seeds,
         jobs,
@@ -87,7 +90,14 @@ fn one(
             return Ran::Stopped;
         }
     }
-    let outcome = simulation.finish();
+    let mut outcome = simulation.finish();
+    if outcome.is_over && outcome.needs_calm_twin() {
+        match run::calm_twin(&scenario, chosen.base(), is_stopped) {
+            Ok(Some(twin)) => outcome.compare_with_calm(&twin),
+            Ok(None) => return Ran::Stopped,
+            Err(failure) => return Ran::Broke(failure.sentence().unwrap_or_default().to_owned()),
+        }
+    }
     Ran::Ended(Held {
         hash: outcome.hash.to_string(),
         events: outcome.events,
@@ -98,6 +108,7 @@ fn one(
             .first()
             .map(ToString::to_string)
             .or_else(|| summary::missed(&outcome)),
+        targets: outcome.targets,
     })
 }
 
@@ -124,11 +135,15 @@ struct Narrator<'a> {
     held: u64,
     first_failed: Option<u64>,
     combined: u64,
+    /// Each target with the numbers of all runs.
+    targets: Vec<(Target, Vec<Option<f64>>)>,
 }
 
 impl<'a> Narrator<'a> {
-    fn new(args: &'a SimArgs) -> Self {
-        Self { args, told: 0, held: 0, first_failed: None, combined: 0 }
+    fn new(args: &'a SimArgs, scenario: &Scenario) -> Self {
+        let targets = scenario.targets.iter().map(|target| (target.clone(), Vec::new()));
+        let targets = targets.collect();
+        Self { args, told: 0, held: 0, first_failed: None, combined: 0, targets }
     }
 
     fn run(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
@@ -141,6 +156,10 @@ impl<'a> Narrator<'a> {
         let hash = held.map(|held| held.hash.as_str());
         self.told += 1;
         self.held += u64::from(holds);
+        let results = held.map_or(&[][..], |held| &held.targets);
+        for (number, (_, numbers)) in self.targets.iter_mut().enumerate() {
+            numbers.push(results.get(number).and_then(TargetResult::number));
+        }
         if !holds {
             self.first_failed = self.first_failed.or(Some(seed));
         }
@@ -157,8 +176,14 @@ impl<'a> Narrator<'a> {
                 "events": held.map(|held| held.events),
                 "violated": held.map(|held| held.violated),
                 "why": why,
+                "targets": self.targets.iter().map(|(target, numbers)| {
+                    json!({"name": target.name, "number": numbers.last()})
+                }).collect::<Vec<_>>(),
                 "replay": replay,
             }))?;
+            return Ok(());
+        }
+        if self.args.markdown && holds {
             return Ok(());
         }
         let mut out = anstream::stdout();
@@ -177,7 +202,9 @@ impl<'a> Narrator<'a> {
         // The hash of a part depends on which runs had ended.
         let combined = (told == count).then(|| format!("{:016x}", self.combined));
         let replay = self.first_failed.map(|seed| command(self.args, seed));
-        if self.args.json {
+        if self.args.markdown {
+            self.write_markdown()?;
+        } else if self.args.json {
             json::write(&json!({
                 "event": "result",
                 "runs": told,
@@ -186,12 +213,18 @@ impl<'a> Narrator<'a> {
                 "passed": held,
                 "first_failed": self.first_failed,
                 "hash": combined,
+                "targets": self.targets_json(),
                 "wall_s": wall.as_secs_f64(),
                 "replay": replay,
             }))?;
         } else {
             let mut out = anstream::stdout();
             let (style, took) = (if held == told { GOOD } else { BAD }, summary::took(wall));
+            if told > 0 && !self.targets.is_empty() {
+                writeln!(out)?;
+                summary::write_targets(&mut out, &self.target_rows())?;
+                writeln!(out)?;
+            }
             if told < count {
                 writeln!(out, "{WARN}stopped{WARN:#} after {told} of {count} seeds in {took}")?;
             }
@@ -209,6 +242,47 @@ impl<'a> Narrator<'a> {
                 writeln!(out, "hash of all  {STRONG}{combined}{STRONG:#}")?;
             }
         }
-        if held == told { Ok(()) } else { Err(Failure::Reported) }
+        let misses = self.args.check && self.target_rows().iter().any(|row| !row.is_met);
+        if held == told && !misses { Ok(()) } else { Err(Failure::Reported) }
+    }
+
+    fn target_rows(&self) -> Vec<TargetRow> {
+        let row = |(target, numbers): &(Target, Vec<Option<f64>>)| {
+            let interval = Interval::of(numbers);
+            TargetRow {
+                name: target.name.clone(),
+                number: interval.map_or_else(|| "unknown".to_owned(), |it| it.text(target)),
+                bounds: target.bounds(),
+                is_met: interval.is_some_and(|it| it.meets(target)),
+            }
+        };
+        self.targets.iter().map(row).collect()
+    }
+
+    fn targets_json(&self) -> Vec<Value> {
+        let row = |(target, numbers): &(Target, Vec<Option<f64>>)| {
+            let interval = Interval::of(numbers);
+            json!({
+                "name": target.name,
+                "mean": interval.map(|it| it.mean),
+                "half_width": interval.and_then(|it| it.half_width),
+                "unknown": interval.map_or(numbers.len(), |it| it.unknown),
+                "at_least": target.at_least,
+                "at_most": target.at_most,
+                "met": interval.is_some_and(|it| it.meets(target)),
+            })
+        };
+        self.targets.iter().map(row).collect()
+    }
+
+    /// Writes rows of the table in `RESILIENCE.md`.
+    fn write_markdown(&self) -> io::Result<()> {
+        let mut out = anstream::stdout();
+        for row in self.target_rows() {
+            let TargetRow { name, number, bounds, .. } = &row;
+            let (told, result) = (self.told, row.result());
+            writeln!(out, "| {name} | {told} | {number} | {bounds} | {result} |")?;
+        }
+        out.flush()
     }
 }

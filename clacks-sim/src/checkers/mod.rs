@@ -24,7 +24,7 @@ mod violation;
 use clacks_proto::{Instant, StateMachine, Tower};
 
 use crate::network::NetworkView;
-use crate::observation::{Fault, Observation, Observed, Origin, TowerId};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 use crate::plan::Plan;
 use crate::scenario;
 use bounds::Bounds;
@@ -253,6 +253,16 @@ impl Checkers {
     /// Returns how often a fault happened.
     pub(crate) fn faults(&self, fault: Fault) -> u64 {
         self.faults_fired.count(fault)
+    }
+
+    /// Returns whether a tower holds a message. False if all checkers are switched off.
+    pub(crate) fn is_alive(&self, message: MessageId) -> bool {
+        self.copies.is_alive(message)
+    }
+
+    /// Returns how many messages there have been. 0 if all checkers are switched off.
+    pub(crate) fn messages(&self) -> u32 {
+        self.copies.messages()
     }
 
     /// Returns the totals so far.

@@ -2,8 +2,8 @@
 
 /// Listeners in a network in equilibrium, as [`CalmNetwork`](super::CalmNetwork) describes it.
 ///
-/// A message makes `h = N r ρ / M` hops a second. In a complete network each hop goes to one of `N
-/// - 1` towers. So the mean time until a listener receives the message is `(N - 1) / h` seconds.
+/// A message makes `h = N r ρ / M` hops a second. In a complete network each hop goes to one of
+/// `N - 1` towers. So the mean time until a listener receives the message is `(N - 1) / h` seconds.
 /// This time does not depend on the length of the queues. The times of different messages are
 /// nearly independent and exponential. So the mean time until a listener has received `k` of `n`
 /// messages is

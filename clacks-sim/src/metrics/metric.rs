@@ -1,5 +1,7 @@
 //! The table of metrics. Every output takes names, units and meanings from here.
 
+use serde::{Deserialize, Serialize};
+
 /// How the values of a metric over two neighbouring intervals are merged into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {
@@ -27,10 +29,10 @@ macro_rules! metrics {
         $metric:ident $key:literal $name:literal $unit:literal $aggregate:expr, $meaning:literal;
     )*) => {
         /// A quantity that is recorded over the time of a run.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Metric {
-            $(#[doc = $meaning] $metric,)*
+            $(#[doc = $meaning] #[serde(rename = $key)] $metric,)*
         }
 
         impl Metric {
@@ -48,6 +50,8 @@ use Aggregate::{Last, Max, Ratio, Sum};
 
 metrics! {
     Running "running" "towers running" "towers" Last, "Towers that are up. Paused towers count.";
+    HonestRunning "honest_running" "honest towers running" "towers" Last,
+        "Towers without a role that are up.";
     Messages "messages" "messages alive" "messages" Last,
         "Different messages of which at least one copy exists.";
     Copies "copies" "copies" "copies" Last,
@@ -63,10 +67,14 @@ metrics! {
     Enqueued "enqueued" "messages enqueued" "messages" Sum, "Messages that applications enqueued.";
     EnqueueRefused "enqueue_refused" "enqueues refused" "messages" Sum,
         "Messages that a tower did not accept from its application.";
+    HonestEnqueues "honest_enqueues" "enqueues" "messages" Sum,
+        "Messages that applications gave to towers without a role, accepted and refused ones.";
     HandOvers "hand_overs" "hand-overs" "messages" Sum,
         "Messages sent to a peer, retries included.";
     Retries "retries" "retries" "messages" Sum, "Hand-overs that repeat an unconfirmed hand-over.";
     Hops "hops" "hops" "messages" Sum, "Messages that a tower accepted from a peer.";
+    HonestHops "honest_hops" "honest hops" "messages" Sum,
+        "Hops to towers without a role, of messages from towers without a role.";
     HopsCrossing "hops_crossing" "hops across" "messages" Sum,
         "Hops between the sides of the latest partition, or of the first one before it begins.";
     CrossingShare "crossing_share" "share of hops across" "share"
@@ -78,6 +86,12 @@ metrics! {
     Swallowed "swallowed" "swallowed" "messages" Sum,
         "Messages that an application confirmed and did not pass on.";
     Deliveries "deliveries" "deliveries" "messages" Sum, "Hand-overs that the peer confirmed.";
+    HonestHandOvers "honest_hand_overs" "honest hand-overs" "messages" Sum,
+        "Hand-overs by towers without a role that ended: confirmed, failed or refused.";
+    HonestDeliveries "honest_deliveries" "honest deliveries" "messages" Sum,
+        "Hand-overs by towers without a role that the peer confirmed.";
+    DeliveriesToRoles "deliveries_to_roles" "deliveries to roles" "messages" Sum,
+        "Hand-overs by towers without a role that a tower with a role confirmed.";
     Returned "returned" "returned" "messages" Sum,
         "Hand-overs that failed or were refused. The message is in its queue again.";
     BytesSent "bytes_sent" "bytes sent" "bytes" Sum, "Bytes that towers sent.";

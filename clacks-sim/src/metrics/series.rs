@@ -6,7 +6,7 @@ use clacks_proto::wire::Attempt;
 use clacks_proto::{Instant, Status};
 
 use super::metric::{Aggregate, Metric};
-use crate::observation::{Fault, Observation, Observed, Origin, TowerId};
+use crate::observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 
 const METRICS: usize = Metric::ALL.len();
 const FAULTS: usize = Fault::ALL.len();
@@ -51,6 +51,8 @@ struct Roles {
     /// The index of the role of each tower in `names`. Towers at the end may be missing.
     of_towers: Vec<u8>,
     counts: Vec<RoleCounts>,
+    /// Whether a tower with a role enqueued each message. Messages at the end may be missing.
+    messages: Vec<bool>,
 }
 
 /// What the towers of one role did in an interval.
@@ -67,6 +69,8 @@ pub struct RoleCounts {
 pub struct Gauges {
     /// Towers that are up.
     pub running: u32,
+    /// Towers without a role that are up.
+    pub honest_running: u32,
     /// Peers of all running towers that are new, alive, lost, dead and ignored, in this order.
     pub peers: [u64; 5],
     /// Ordered pairs of running towers of which the first knows the second as alive.
@@ -204,20 +208,37 @@ impl Series {
             Observed::Sent { bytes, .. } => {
                 self.counts[Metric::BytesSent as usize] += u64::from(bytes);
             }
-            Observed::Received { sender, .. } => self.on_hop(sender, observation.tower),
+            Observed::Received { sender, message, .. } => {
+                self.on_hop(sender, observation.tower, message);
+            }
             Observed::Queued { origin: Origin::Peer, .. } | Observed::CopyKept { .. } => {
                 self.count(Metric::Stored);
             }
             Observed::Swallowed { .. } => self.count(Metric::Swallowed),
             Observed::Queued { origin: Origin::Returned, .. } => {
                 self.count(Metric::Returned);
+                if self.is_honest(observation.tower) {
+                    self.count(Metric::HonestHandOvers);
+                }
                 if let Some(counts) = self.role_counts(observation.tower) {
                     counts.returned += 1;
                 }
             }
-            Observed::Delivered { .. } => self.count(Metric::Deliveries),
-            Observed::Enqueued { .. } => self.count(Metric::Enqueued),
-            Observed::EnqueueRefused => self.count(Metric::EnqueueRefused),
+            Observed::Delivered { to, .. } => {
+                self.count(Metric::Deliveries);
+                if self.is_honest(observation.tower) {
+                    self.count(Metric::HonestHandOvers);
+                    self.count(Metric::HonestDeliveries);
+                    if !self.is_honest(to) {
+                        self.count(Metric::DeliveriesToRoles);
+                    }
+                }
+            }
+            Observed::Enqueued { message } => self.on_enqueued(message, observation.tower),
+            Observed::EnqueueRefused => {
+                self.count(Metric::EnqueueRefused);
+                self.count(Metric::HonestEnqueues);
+            }
             Observed::Dialled { .. } => self.count(Metric::Dials),
             Observed::ConnectFailed { .. } => self.count(Metric::FailedDials),
             Observed::NotAccepted { .. } => self.count(Metric::NotAccepted),
@@ -337,8 +358,43 @@ impl Series {
         self.counts[metric as usize] += 1;
     }
 
-    fn on_hop(&mut self, sender: Option<TowerId>, tower: Option<TowerId>) {
+    /// Returns whether a tower has no role.
+    #[inline]
+    pub(crate) fn is_honest(&self, tower: Option<TowerId>) -> bool {
+        let role = tower.and_then(|tower| self.roles.of_towers.get(tower.0 as usize));
+        role.is_none_or(|role| *role == 0)
+    }
+
+    /// Returns whether a tower without a role enqueued a message.
+    pub(crate) fn is_honest_message(&self, message: MessageId) -> bool {
+        !self.roles.messages.get(message.0 as usize).is_some_and(|is_of_role| *is_of_role)
+    }
+
+    fn on_enqueued(&mut self, message: MessageId, tower: Option<TowerId>) {
+        self.count(Metric::Enqueued);
+        if self.is_honest(tower) {
+            self.count(Metric::HonestEnqueues);
+            return;
+        }
+        let index = message.0 as usize;
+        let messages = &mut self.roles.messages;
+        if messages.len() <= index {
+            messages.resize(index + 1, false);
+        }
+        messages[index] = true;
+    }
+
+    fn on_hop(
+        &mut self,
+        sender: Option<TowerId>,
+        tower: Option<TowerId>,
+        message: Option<MessageId>,
+    ) {
         self.count(Metric::Hops);
+        let is_honest_message = message.is_none_or(|message| self.is_honest_message(message));
+        if is_honest_message && self.is_honest(tower) {
+            self.count(Metric::HonestHops);
+        }
         let is_inside = |tower: Option<TowerId>| self.inside.get(tower?.0 as usize).copied();
         if is_inside(sender).zip(is_inside(tower)).is_some_and(|(one, other)| one != other) {
             self.count(Metric::HopsCrossing);
@@ -386,6 +442,7 @@ impl Series {
         let mut values = self.counts.map(number);
         for (metric, value) in [
             (Metric::Running, running),
+            (Metric::HonestRunning, gauges.honest_running.into()),
             (Metric::Messages, number(gauges.messages)),
             (Metric::Copies, number(gauges.copies)),
             (Metric::Waiting, number(gauges.waiting)),

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::checkers::{DuplicationCause, LossCause};
 use crate::metrics::Metric;
 use crate::outcome::{Measured, Outcome};
+use crate::targets::TargetResult;
 
 /// The outcome of a run, with the facts that only the caller of the run knows.
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +207,7 @@ impl Report<'_> {
             "roles": self.roles(),
             "checks": checks.collect::<Vec<_>>(),
             "predictions": predictions.collect::<Vec<_>>(),
+            "targets": self.outcome.targets.iter().map(target).collect::<Vec<_>>(),
             "faults": faults.collect::<Vec<_>>(),
             "violated": outcome.violated,
             "violations": violations.collect::<Vec<_>>(),
@@ -265,6 +267,21 @@ impl Prediction {
             passed: measured.holds,
         }
     }
+}
+
+fn target(result: &TargetResult) -> Value {
+    let target = &result.target;
+    json!({
+        "name": target.name,
+        "number": number(result.number()),
+        "text": result.text(),
+        "bounds": target.bounds(),
+        "measured": number(result.measured),
+        "calm": number(result.calm),
+        "at_least": target.at_least,
+        "at_most": target.at_most,
+        "met": result.is_met(),
+    })
 }
 
 /// Returns a number with five digits. Whole numbers keep all digits.

@@ -36,6 +36,26 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "lossy": "One segment in a hundred breaks its connection",
     "million": "A million towers for an hour",
     "rough": "Every kind of fault on a hundred towers",
+    "forged-addresses": "One caller names addresses at which dials are never answered",
+    "refusing-addresses": "One caller names addresses at which dials are refused",
+    "flood": "Three of sixty towers flood the network for ten minutes",
+    "sybils": "One attacker answers at many addresses and drops all messages",
+    "full-table": "A newcomer announces itself to towers whose tables are full of sybils",
+    "holes": "A tenth of the towers drops all messages that it gets",
+    "grey-holes": "A tenth of the towers drops one of ten messages that it gets",
+    "liars": "A tenth of the towers keeps messages and says that it refused them",
+    "claims": "One caller claims the address of a tower in a network without keys",
+    "slowloris": "Silent connections take all places for new ones",
+    "magnets": "Five of a hundred towers keep links to all others",
+    "crowd": "A hundred and fifty newcomers announce themselves to one tower",
+    "full": "All queues are full",
+    "mixed-sizes": "Two of four towers take short messages only",
+    "broken-links": "One segment in a hundred breaks its connection, and no message is lost",
+    "blackout": "Nine of ten towers stop at once",
+    "split": "The network is split into halves for ten minutes",
+    "long-split": "The network is split into halves for two hours",
+    "turnover": "Towers stay for an hour, and one of ten leaves by a crash",
+    "acquaintance": "A hundred towers with the default configuration get to know each other",
 };
 
 impl Scenario {
@@ -64,6 +84,8 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{Measure, Repeat};
+    use crate::{Options, Simulation};
     use std::path::Path;
     use std::time::Duration;
 
@@ -95,6 +117,51 @@ mod tests {
                     .check()
                     .unwrap_or_else(|error| panic!("{}, {time} s: {error}", bundled.name));
             }
+        }
+    }
+
+    #[test]
+    fn every_target_can_be_measured_in_a_shortened_run() {
+        const FASTER: u32 = 40;
+        let attacks = Scenario::bundled().iter().map(|one| Scenario::from_toml(one.toml).unwrap());
+        let mut kinds = std::collections::BTreeSet::new();
+        for mut scenario in attacks.filter(|scenario| !scenario.targets.is_empty()) {
+            let name = scenario.name.clone();
+            assert!(!scenario.checks.liveness, "{name}: an attack can prevent convergence");
+            kinds.extend(scenario.roles.iter().map(|role| role.kind.as_str()));
+            for target in &mut scenario.targets {
+                target.measure.shorten(FASTER);
+            }
+            for role in &mut scenario.roles {
+                role.from /= FASTER;
+                role.until = role.until.map(|until| until / FASTER);
+            }
+            for fault in &mut scenario.faults {
+                fault.at /= FASTER;
+                fault.lasts = fault.lasts.map(|lasts| lasts / FASTER);
+                fault.repeat =
+                    fault.repeat.map(|repeat| Repeat { every: repeat.every / FASTER, ..repeat });
+            }
+            scenario.churn = None;
+            scenario.towers = scenario.towers.min(151);
+            let targets = std::mem::take(&mut scenario.targets);
+            let faults = std::mem::take(&mut scenario.faults);
+            scenario.set_time(scenario.time / FASTER);
+            scenario.faults = faults;
+            scenario.targets = targets;
+            let mut simulation =
+                Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+            while !simulation.advance(100_000).is_over {}
+            let outcome = simulation.finish();
+            assert!(outcome.holds(), "{name}: {:?}", outcome.violations);
+            for result in &outcome.targets {
+                let reached = !matches!(result.target.measure, Measure::KnownAfter { .. });
+                let is_known = result.measured.is_some();
+                assert!(is_known || !reached, "{name}: {}", result.target.name);
+            }
+        }
+        for kind in ["flood", "forge", "hole", "liar", "slowloris", "sybil"] {
+            assert!(kinds.contains(kind), "{kind}");
         }
     }
 

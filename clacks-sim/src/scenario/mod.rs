@@ -45,6 +45,7 @@
 //! | `[[fault]]` | [`Fault`] | crashes, partitions and other events at given times |
 //! | `[churn]` | [`Churn`] | towers that leave and return at random |
 //! | `[checks]` | [`Checks`] | the checkers, and the time to settle |
+//! | `[[target]]` | [`Target`] | numbers that the run should reach |
 //!
 //! A duration is text with units: `"90s"`, `"1h 30m"`, `"250us"`. A random duration is a
 //! [`Distribution`](crate::Distribution), and a group of towers is a [`Towers`].
@@ -65,6 +66,46 @@
 //! checks = { liveness = false }
 //! ```
 //!
+//! # Targets
+//!
+//! A checker says whether the towers keep their rules. A target says how well the network does under
+//! faults and roles: a [`Measure`] and a bound. A missed target is no violation. In this scenario a
+//! tenth of the towers drops all messages that it gets:
+//!
+//! ```toml
+//! name = "droppers"
+//! towers = 50
+//! time = "30m"
+//! messages = { count = 800 }
+//! checks = { liveness = false }
+//!
+//! [[role]]
+//! kind = "hole"
+//! towers = { share = 0.1 }
+//! from = "10m"
+//!
+//! [[target]]
+//! name = "groups with 16 of 32 messages after 10 min"
+//! kind = "alive"
+//! n = 32
+//! k = 16
+//! at = "20m"
+//! at_least = 0.999
+//!
+//! [[target]]
+//! name = "hops, compared with a calm network"
+//! kind = "rate"
+//! metric = "honest_hops"
+//! from = "20m"
+//! until = "30m"
+//! of_calm = true
+//! at_least = 0.95
+//! ```
+//!
+//! `clacks sim droppers.toml` ends with a table of the targets, and has the exit code 1 with
+//! `--check` if a target is missed. With `--seeds` the table has the mean and its 95 % confidence
+//! interval, and the worse end of the interval must meet the bound.
+//!
 //! # Random scenarios
 //!
 //! [`Scenario::swarm`] draws all parts of a scenario from a seed. The
@@ -81,6 +122,7 @@ mod planning;
 mod roles;
 mod swarm;
 mod tagged;
+mod targets;
 mod topology;
 mod validate;
 
@@ -100,6 +142,7 @@ pub use link::{Link, LinkOverrides, Path};
 pub use roles::{BadFrames, Names, Role, RoleKind};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use swarm::{Limits, draw};
+pub use targets::{Measure, Target};
 pub use topology::{ContactVerb, Contacts, Shape};
 
 pub use crate::network::AddressLayout;
@@ -179,6 +222,9 @@ pub struct Scenario {
     /// What must hold, or `"off"`.
     #[serde(default, deserialize_with = "checks::deserialize")]
     pub checks: Checks,
+    /// Numbers that the run should reach.
+    #[serde(default, rename = "target", skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
 }
 
 /// Messages that applications enqueue. A fault with `kind = "enqueue"` adds further messages.
@@ -247,6 +293,7 @@ impl Scenario {
             faults: Vec::new(),
             churn: None,
             checks: Checks::default(),
+            targets: Vec::new(),
         }
     }
 
@@ -328,7 +375,8 @@ impl Scenario {
     }
 
     /// Changes the time, and keeps the scenario valid if the new time is shorter: samples are taken
-    /// in proportion, and messages and faults after the new end are removed or end with it.
+    /// in proportion, and messages and faults after the new end are removed or end with it. Targets
+    /// after the new end are removed.
     pub fn set_time(&mut self, time: Duration) {
         let old = std::mem::replace(&mut self.time, time);
         if time >= old {
@@ -354,6 +402,7 @@ impl Scenario {
             fault.repeat = shortened(fault.repeat, fault.at, lasts, time);
             fault.end() <= time
         });
+        self.targets.retain(|target| target.measure.end() <= time);
         self.churn = self.churn.take().filter(|churn| churn.from < time);
         if let Some(churn) = &mut self.churn {
             churn.until = churn.until.min(time);

@@ -7,6 +7,7 @@ use clacks_proto::SendRate;
 
 use super::*;
 use crate::distribution::Distribution;
+use crate::metrics::Metric;
 use crate::plan::{Group, Plan, Step, WithContacts};
 
 fn secs(count: u64) -> Duration {
@@ -55,7 +56,16 @@ mod format {
             lasts = "2m"
             towers = { count = 3 }
             repeat = { every = "5m", times = 2 }
+            [[target]]
+            name = "hops"
+            kind = "rate"
+            metric = "honest_hops"
+            until = "1m"
+            of_calm = true
+            at_least = 0.5
         "#;
+        let (from, until) = (Duration::ZERO, secs(60));
+        let hops = Measure::Rate { metric: Metric::HonestHops, from, until };
         let built = Scenario::new("x", 9, secs(3_600))
             .contacts(|contacts| {
                 contacts.shape = Shape::Ring;
@@ -74,7 +84,8 @@ mod format {
             .path(Path::new(Towers::Range(0, 3), Towers::Share(0.5), |link| {
                 link.broken = Some(0.5);
             }))
-            .fault(Fault::crash(secs(60), Towers::Count(3)).lasts(secs(120)).repeat(secs(300), 2));
+            .fault(Fault::crash(secs(60), Towers::Count(3)).lasts(secs(120)).repeat(secs(300), 2))
+            .target(Target::new("hops", hops).of_calm().at_least(0.5));
         assert_eq!(Scenario::from_toml(text).unwrap(), built);
         assert_eq!(Scenario::from_toml(&built.to_toml()).unwrap(), built);
     }
@@ -107,7 +118,7 @@ mod format {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 6);
+        assert_eq!(examples, 8);
     }
 
     #[test]
@@ -215,6 +226,48 @@ mod errors {
             assert!(error.starts_with(sentence), "{text}\n{error}");
             assert!(!error.contains(['\n', '\t']), "{error}");
         }
+    }
+
+    #[test]
+    fn targets_have_a_name_a_bound_and_a_measure_that_can_be_made() {
+        let head = "name = \"x\"\ntowers = 3\ntime = \"1h\"\n[[target]]\nname = \"t\"\n";
+        let hops = "kind = \"rate\"\nmetric = \"hops\"\nuntil = \"1m\"\n";
+        let met = "at_least = 1.0\n";
+        for (text, sentence) in [
+            (hops.to_owned(), "target.0.at_least is missing, and so is at_most; "),
+            (format!("{met}kind = \"rat\""), "target.0.kind is \"rat\"; it must be one of rate, "),
+            (
+                format!("{met}kind = \"rate\"\nmetric = \"hop\"\nuntil = \"1m\""),
+                "target.0.metric is \"hop\"; it must be one of running, ",
+            ),
+            (
+                format!("{met}kind = \"value\"\nmetric = \"hops\"\nat = \"1m\""),
+                "target.0.metric is hops; it must be a metric that does not count",
+            ),
+            (
+                format!("{met}{hops}from = \"2m\""),
+                "target.0.from is 2m; it must be earlier than until",
+            ),
+            (
+                format!("{met}kind = \"alive\"\nat = \"2h\""),
+                "target.0.at is 2h; it must be from 0s to 1h",
+            ),
+            (
+                format!("{met}kind = \"alive\"\nat = \"1h\"\nn = 4\nk = 5"),
+                "target.0.k is 5; it must be from 1 to 4",
+            ),
+            (
+                format!("{met}{hops}[[target]]\nname = \"t\"\n{met}{hops}"),
+                "target.1.name is \"t\"; it must be a name of its own",
+            ),
+        ] {
+            assert_errors(head, &[(&text, sentence)]);
+        }
+        let mut scenario = Scenario::from_toml(&format!("{head}{met}{hops}")).unwrap();
+        scenario.set_time(secs(60));
+        assert_eq!(scenario.targets.len(), 1);
+        scenario.set_time(secs(59));
+        assert_eq!(scenario.targets.len(), 0, "it ends after the new end");
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Scenario {
         self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
         self.check_pace()?;
         self.before_end("checks.warm_up", self.checks.warm_up)?;
+        self.check_targets()?;
         self.check_oracle()
     }
 

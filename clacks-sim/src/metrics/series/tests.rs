@@ -34,15 +34,21 @@ fn counted() -> Vec<(Observed, Vec<Metric>)> {
     vec![
         (hand_over(Attempt::First), vec![Metric::HandOvers]),
         (hand_over(Attempt::Retry), vec![Metric::HandOvers, Metric::Retries]),
-        (received(2), vec![Metric::Hops]),
+        (received(2), vec![Metric::Hops, Metric::HonestHops]),
         (queued(Origin::Peer), vec![Metric::Stored]),
         (Observed::CopyKept { message: MessageId(1) }, vec![Metric::Stored]),
         (Observed::Swallowed { sender: None, message: MessageId(1) }, vec![Metric::Swallowed]),
         (queued(Origin::Local), vec![]),
-        (queued(Origin::Returned), vec![Metric::Returned]),
-        (Observed::Delivered { to: None, message: None }, vec![Metric::Deliveries]),
-        (Observed::Enqueued { message: MessageId(1) }, vec![Metric::Enqueued]),
-        (Observed::EnqueueRefused, vec![Metric::EnqueueRefused]),
+        (queued(Origin::Returned), vec![Metric::Returned, Metric::HonestHandOvers]),
+        (
+            Observed::Delivered { to: None, message: None },
+            vec![Metric::Deliveries, Metric::HonestHandOvers, Metric::HonestDeliveries],
+        ),
+        (
+            Observed::Enqueued { message: MessageId(1) },
+            vec![Metric::Enqueued, Metric::HonestEnqueues],
+        ),
+        (Observed::EnqueueRefused, vec![Metric::EnqueueRefused, Metric::HonestEnqueues]),
         (Observed::Dialled { to: None }, vec![Metric::Dials]),
         (Observed::Broke { with: TowerId(2) }, vec![Metric::Broken]),
         (Observed::Discovered { peer: None }, vec![Metric::Discovered]),
@@ -241,4 +247,40 @@ fn marks_are_kept_for_scheduled_faults_up_to_a_number() {
         series.observe(&seen(1, Observed::Fault(Fault::Crash)));
     }
     assert_eq!((series.marks().len(), series.marks_left_out()), (Series::MAX_MARKS, 3));
+}
+
+#[test]
+fn what_roles_do_is_not_honest() {
+    let mut series = Series::new(8, None);
+    series.set_role(TowerId(2), "flood");
+    let by = |tower, what| Observation { at: at(1), tower: Some(TowerId(tower)), what };
+    let received = |message| Observed::Received {
+        from: None,
+        sender: Some(TowerId(2)),
+        message: Some(MessageId(message)),
+    };
+    let delivered = |to| Observed::Delivered { to: Some(TowerId(to)), message: None };
+    for observation in [
+        by(1, Observed::Enqueued { message: MessageId(0) }),
+        by(2, Observed::Enqueued { message: MessageId(5) }),
+        by(1, received(0)),
+        by(1, received(5)),
+        by(2, received(0)),
+        by(1, delivered(2)),
+        by(1, delivered(0)),
+        by(2, delivered(1)),
+    ] {
+        series.observe(&observation);
+    }
+    series.sample(at(1), &Gauges::default());
+    for (metric, count) in [
+        (Metric::HonestEnqueues, 1),
+        (Metric::HonestHops, 1),
+        (Metric::Hops, 3),
+        (Metric::HonestHandOvers, 2),
+        (Metric::HonestDeliveries, 2),
+        (Metric::DeliveriesToRoles, 1),
+    ] {
+        assert_eq!(series.total(metric), count, "{metric:?}");
+    }
 }

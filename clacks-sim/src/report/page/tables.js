@@ -81,6 +81,15 @@
     })),
   );
   table(
+    'Targets',
+    'Numbers that the network should reach under attack. A missed target is no violation.',
+    ['number', 'reached#', 'target#', 'result'],
+    summary.targets.map(({ name, text, bounds, met }) => ({
+      bad: !met,
+      cells: [name, text, bounds, met ? 'met' : 'missed'],
+    })),
+  );
+  table(
     'Figures',
     'Numbers for the whole run. A count is the total, any other figure is the last value.',
     ['figure', 'value#', 'unit', 'meaning'],

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Measures how the network does under each bundled attack, and writes RESILIENCE.md.
+# It takes about 20 minutes of CPU time. Run it in the root of the repository.
+set -eu
+cargo build --release -p clacks-cli
+clacks="${CARGO_TARGET_DIR:-target}/release/clacks"
+jobs="${JOBS:-1}"
+table=$(mktemp)
+trap 'rm -f "$table"' EXIT
+
+# measure SEEDS SCENARIO [OPTION...]
+measure() {
+    seeds=$1
+    shift
+    echo "$*" >&2
+    printf '\n`clacks sim %s --seeds %s`\n\n' "$*" "$seeds"
+    echo '| number | seeds | mean ± 95 % | target | result |'
+    echo '|---|---|---|---|---|'
+    "$clacks" sim "$@" --seeds "$seeds" --jobs "$jobs" --markdown
+}
+
+{
+    printf '\n## Addresses that do not exist\n'
+    measure 1..11 forged-addresses
+    measure 1..11 forged-addresses --set role.0.rate=1
+    measure 1..11 refusing-addresses
+    printf '\n## Sybils\n'
+    measure 1..31 sybils
+    measure 1..31 full-table
+    printf '\n## Towers that drop messages\n'
+    measure 1..31 holes
+    measure 1..31 holes --set role.0.towers.share=0.3
+    measure 1..31 grey-holes
+    printf '\n## Liars, claims and magnets\n'
+    measure 1..31 liars
+    measure 1..31 claims
+    measure 1..31 claims --set keys=true
+    measure 1..11 magnets
+    printf '\n## Floods and full queues\n'
+    measure 1..11 flood
+    measure 1..31 full
+    printf '\n## Failures\n'
+    measure 1..11 blackout
+    measure 1..11 split
+    measure 1..11 long-split
+    measure 1..6 long-split --towers 300
+    measure 1..21 turnover
+    measure 1..11 turnover --set churn.graceful=0
+    measure 1..11 broken-links
+    printf '\n## Newcomers, discovery, sizes\n'
+    measure 1..31 crowd
+    measure 1..31 slowloris
+    measure 1..11 acquaintance
+    measure 1..11 acquaintance --set messages.count=50
+    measure 1..6 acquaintance --towers 300 --set messages.count=1500 --set target.0.at_most=900
+    measure 1..6 acquaintance --towers 300 --set messages.count=150 --set target.0.at_most=900
+    # More than a minute for each seed.
+    measure 1..3 acquaintance --towers 1000 --set messages.count=5000 --set target.0.at_most=3600
+    measure 1..31 mixed-sizes
+} >"$table"
+
+{
+    cat <<TEXT
+# Resilience
+
+How the network does under attacks and failures, measured in the simulator (\`clacks sim\`) on real
+towers in virtual time. \`clacks-sim/resilience.sh\` writes this file.
+
+Each table has the command that repeats it. The last seed of a range is excluded. "mean ± 95 %" is
+the mean over the seeds with its 95 % confidence interval (Student's t). A target is met if the
+worse end of the interval meets it. "Of a calm network" is divided by the same number of the same
+scenario and seed without roles and faults. "Unknown" means that the number was not reached within
+the time of the scenario, in all seeds if no mean is given. "± 0" means that all seeds have the same
+number. \`clacks sim NAME --show\` prints a scenario and says what the attacker does. Networks have 4
+to 200 towers where nothing else is said, and \`blackout\` has 1 000.
+
+Not measured here: attackers that coordinate, TLS and operating systems under load. A run is a
+function of its scenario and seed, so the numbers do not depend on the machine.
+
+Measured on $(date +%Y-%m-%d): $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sed q), $(uname -sm),
+$(rustc --version | cut -d' ' -f1,2).
+TEXT
+    cat "$table"
+} >RESILIENCE.md

@@ -1,0 +1,348 @@
+//! `[[target]]`: numbers that a run should reach.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::error::ScenarioError;
+use super::validate::{Checked, times, within};
+use super::{FaultKind, Scenario, Towers, tagged};
+use crate::metrics::{Aggregate, Metric};
+use crate::plan::Group;
+use crate::rng::{Purpose, RngStreams};
+
+/// The most targets of a scenario.
+const MAX_TARGETS: usize = 100;
+/// The most messages of a group.
+const MAX_GROUP: u32 = 65_536;
+
+/// A number that a run should reach. A target that is missed is no violation.
+///
+/// ```toml
+/// [[target]]
+/// name = "hops after an hour"
+/// kind = "rate"
+/// metric = "honest_hops"
+/// from = "50m"
+/// until = "60m"
+/// of_calm = true                # divided by the rate of the calm twin
+/// at_least = 0.95
+/// ```
+///
+/// The *calm twin* is the same scenario with the same seed, without roles, churn and faults.
+/// `clacks sim` runs the twin if a target needs it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Target {
+    /// The number in words, unique in the scenario.
+    pub name: String,
+    /// What is measured.
+    pub measure: Measure,
+    /// Whether the number is divided by the same number of the calm twin. Default: false.
+    pub of_calm: bool,
+    /// The smallest number that meets the target. A target has at least one bound.
+    pub at_least: Option<f64>,
+    /// The largest number that meets the target.
+    pub at_most: Option<f64>,
+}
+
+/// What a [`Target`] measures. Times count from the start of the run and are rounded up to the next
+/// sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Measure {
+    /// The count of a metric per running tower and second. For the metrics `honest_*` and
+    /// `deliveries_to_roles`, only towers without a role count.
+    Rate {
+        /// A metric that counts.
+        metric: Metric,
+        /// The start of the window.
+        #[serde(default, with = "humantime_serde")]
+        from: Duration,
+        /// The end of the window.
+        #[serde(with = "humantime_serde")]
+        until: Duration,
+    },
+    /// The count of a metric, divided by the count of another one.
+    Share {
+        /// A metric that counts.
+        metric: Metric,
+        /// A metric that counts.
+        of: Metric,
+        /// The start of the window.
+        #[serde(default, with = "humantime_serde")]
+        from: Duration,
+        /// The end of the window.
+        #[serde(with = "humantime_serde")]
+        until: Duration,
+    },
+    /// The value of a metric that does not count.
+    Value {
+        /// The metric.
+        metric: Metric,
+        /// The time.
+        #[serde(with = "humantime_serde")]
+        at: Duration,
+    },
+    /// The share of messages that a tower holds, or of groups of `n` messages of which at least `k`
+    /// are held. Messages from towers with a role are left out. Unknown with `checks = "off"`.
+    Alive {
+        /// The time.
+        #[serde(with = "humantime_serde")]
+        at: Duration,
+        /// The number of messages in a group. Default: 1.
+        #[serde(default = "one")]
+        n: u32,
+        /// The number of messages that must be held. Default: 1.
+        #[serde(default = "one")]
+        k: u32,
+    },
+    /// The mean number of copies of a message that is held.
+    Copies {
+        /// The time.
+        #[serde(with = "humantime_serde")]
+        at: Duration,
+    },
+    /// The share of pairs of running towers without a role of which the first knows the second: has
+    /// the second in its table as new or alive.
+    Known {
+        /// The towers that others should know. Default: all.
+        #[serde(default)]
+        towers: Towers,
+        /// The towers that should know them. Default: all.
+        #[serde(default)]
+        by: Towers,
+        /// The time.
+        #[serde(with = "humantime_serde")]
+        at: Duration,
+    },
+    /// The seconds until a share of the pairs of [`Known`](Self::Known) is reached.
+    KnownAfter {
+        /// The towers that others should know. Default: all.
+        #[serde(default)]
+        towers: Towers,
+        /// The towers that should know them. Default: all.
+        #[serde(default)]
+        by: Towers,
+        /// The share, from 0 to 1. Default: 1.
+        #[serde(default = "all")]
+        share: f64,
+        /// The time from which the seconds count.
+        #[serde(default, with = "humantime_serde")]
+        from: Duration,
+    },
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn all() -> f64 {
+    1.0
+}
+
+impl Measure {
+    /// Returns the time at which the measurement can be made.
+    pub(crate) fn end(&self) -> Duration {
+        match *self {
+            Self::Rate { until, .. } | Self::Share { until, .. } => until,
+            Self::Value { at, .. }
+            | Self::Alive { at, .. }
+            | Self::Copies { at }
+            | Self::Known { at, .. } => at,
+            Self::KnownAfter { from, .. } => from,
+        }
+    }
+
+    /// Divides all times.
+    #[cfg(test)]
+    pub(super) fn shorten(&mut self, divisor: u32) {
+        match self {
+            Self::Rate { from, until, .. } | Self::Share { from, until, .. } => {
+                *from /= divisor;
+                *until /= divisor;
+            }
+            Self::Value { at, .. }
+            | Self::Alive { at, .. }
+            | Self::Copies { at }
+            | Self::Known { at, .. }
+            | Self::KnownAfter { from: at, .. } => *at /= divisor,
+        }
+    }
+
+    /// Returns the towers that others should know, and the towers that should know them.
+    pub(crate) fn groups(&self, scenario: &Scenario) -> [Group; 2] {
+        let (Self::Known { towers, by, .. } | Self::KnownAfter { towers, by, .. }) = self else {
+            return [Group::All, Group::All];
+        };
+        let mut draws = RngStreams::new(scenario.seed).stream(Purpose::Partition, u64::MAX);
+        [towers, by].map(|group| group.group(scenario.towers, &mut draws))
+    }
+}
+
+impl Target {
+    /// Returns a target without a bound.
+    #[must_use]
+    pub fn new(name: impl Into<String>, measure: Measure) -> Self {
+        Self { name: name.into(), measure, of_calm: false, at_least: None, at_most: None }
+    }
+
+    /// Divides the number by that of the calm twin.
+    #[must_use]
+    pub fn of_calm(mut self) -> Self {
+        self.of_calm = true;
+        self
+    }
+
+    /// Sets the smallest number that meets the target.
+    #[must_use]
+    pub fn at_least(mut self, number: f64) -> Self {
+        self.at_least = Some(number);
+        self
+    }
+
+    /// Sets the largest number that meets the target.
+    #[must_use]
+    pub fn at_most(mut self, number: f64) -> Self {
+        self.at_most = Some(number);
+        self
+    }
+}
+
+/// The keys of all kinds.
+#[derive(Serialize, Deserialize)]
+struct Common {
+    name: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    of_calm: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_least: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_most: Option<f64>,
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let (Common { name, of_calm, at_least, at_most }, measure) =
+            tagged::deserialize(input, &["name", "of_calm", "at_least", "at_most"])?;
+        Ok(Self { name, measure, of_calm, at_least, at_most })
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let Self { name, measure, of_calm, at_least, at_most } = self.clone();
+        tagged::serialize(&Common { name, of_calm, at_least, at_most }, &measure, output)
+    }
+}
+
+impl Scenario {
+    /// Adds a target.
+    #[must_use]
+    pub fn target(mut self, target: Target) -> Self {
+        self.targets.push(target);
+        self
+    }
+
+    /// Returns the calm twin: the same scenario and seed without roles, churn and faults. Messages
+    /// and names that applications give to their towers stay.
+    #[must_use]
+    pub fn calm_twin(&self) -> Self {
+        let mut twin = self.clone();
+        twin.roles.clear();
+        twin.churn = None;
+        twin.faults.retain(|fault| {
+            matches!(
+                fault.kind,
+                FaultKind::Enqueue { .. } | FaultKind::Expand { .. } | FaultKind::Announce { .. }
+            )
+        });
+        twin.link = twin.link.without_random_faults();
+        for path in &mut twin.paths {
+            let link = &mut path.link;
+            for fault in [
+                &mut link.refused,
+                &mut link.unanswered,
+                &mut link.broken,
+                &mut link.corrupted,
+                &mut link.silenced,
+            ] {
+                *fault = None;
+            }
+        }
+        twin
+    }
+
+    pub(super) fn check_targets(&self) -> Checked {
+        if self.targets.len() > MAX_TARGETS {
+            let problem = format!("has more than {MAX_TARGETS} entries");
+            return Err(ScenarioError::field("target", problem));
+        }
+        for (number, target) in self.targets.iter().enumerate() {
+            let field = |key: &str| format!("target.{number}.{key}");
+            let is_taken = self.targets[..number].iter().any(|other| other.name == target.name);
+            if is_taken || target.name.trim().is_empty() {
+                let name = format_args!("{:?}", target.name);
+                return Err(ScenarioError::range(field("name"), name, "a name of its own"));
+            }
+            if target.at_least.is_none() && target.at_most.is_none() {
+                let problem = "is missing, and so is at_most; a target has at least one bound";
+                return Err(ScenarioError::field(field("at_least"), problem));
+            }
+            self.check_measure(field, &target.measure)?;
+        }
+        Ok(())
+    }
+
+    fn check_measure(&self, field: impl Fn(&str) -> String, measure: &Measure) -> Checked {
+        let time = |key, at| times(&field(key), at, Duration::ZERO..=self.time);
+        let window = |from: Duration, until: Duration| {
+            time("until", until)?;
+            if from < until {
+                return Ok(());
+            }
+            let from = humantime::format_duration(from);
+            Err(ScenarioError::range(field("from"), from, "earlier than until"))
+        };
+        let counts = |key: &str, metric: Metric| match metric.aggregate() {
+            Aggregate::Sum => Ok(()),
+            _ => Err(ScenarioError::range(field(key), metric.key(), "a metric that counts")),
+        };
+        match measure {
+            Measure::Rate { metric, from, until } => {
+                counts("metric", *metric)?;
+                window(*from, *until)
+            }
+            Measure::Share { metric, of, from, until } => {
+                counts("metric", *metric)?;
+                counts("of", *of)?;
+                window(*from, *until)
+            }
+            Measure::Value { metric, at } => {
+                if metric.aggregate() == Aggregate::Sum {
+                    let range = "a metric that does not count";
+                    return Err(ScenarioError::range(field("metric"), metric.key(), range));
+                }
+                time("at", *at)
+            }
+            Measure::Alive { at, n, k } => {
+                within(&field("n"), *n, &(1..=MAX_GROUP))?;
+                within(&field("k"), *k, &(1..=*n))?;
+                time("at", *at)
+            }
+            Measure::Copies { at } => time("at", *at),
+            Measure::Known { towers, by, at } => {
+                self.check_group(&field("towers"), towers)?;
+                self.check_group(&field("by"), by)?;
+                time("at", *at)
+            }
+            Measure::KnownAfter { towers, by, share, from } => {
+                self.check_group(&field("towers"), towers)?;
+                self.check_group(&field("by"), by)?;
+                within(&field("share"), *share, &(0.0..=1.0))?;
+                time("from", *from)
+            }
+        }
+    }
+}
