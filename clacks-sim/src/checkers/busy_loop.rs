@@ -36,7 +36,8 @@ impl BusyLoop {
         self.events += 1;
         if self.events == self.limit + 1 {
             let limit = self.limit;
-            found.report(Checker::BusyLoop, tower, None, || {
+            // The last tower may be a role. The loop is reported all the same.
+            found.report(Checker::BusyLoop, None, None, || {
                 format!("more than {limit} events in one instant, the last at tower {}", tower.0)
             });
         }

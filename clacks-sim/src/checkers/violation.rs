@@ -94,7 +94,7 @@ impl Checker {
             Self::BusyLoop => "No tower keeps itself busy for ever in one instant.",
             Self::Convergence => "At the end every running tower knows every other one as alive.",
             Self::Survival => "At the end enough groups of messages are alive.",
-            Self::FaultsFired => "Every fault that the scenario asks for happens.",
+            Self::FaultsFired => "Every kind of fault that the scenario asks for happens.",
             Self::Observer => "No observer of the program reports an error.",
         }
     }

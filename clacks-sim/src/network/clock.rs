@@ -23,7 +23,8 @@ impl Clock {
         if *self == Self::default() {
             return Instant::from_nanos(at);
         }
-        Instant::from_nanos(u64::try_from(self.unbounded(at)).unwrap_or(0).max(self.floor))
+        let shown = u64::try_from(self.unbounded(at).max(0)).unwrap_or(u64::MAX);
+        Instant::from_nanos(shown.max(self.floor))
     }
 
     /// Returns the first time of the network at which the clock shows `local`.

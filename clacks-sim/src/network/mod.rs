@@ -25,7 +25,6 @@ use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
 use crate::plan::{LinkConditions, Partition, Plan, Step};
 use crate::rng::RngStreams;
-use crate::scenario::RoleKind;
 pub use addresses::AddressLayout;
 pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
 pub(crate) use clock::Clock;
@@ -275,12 +274,6 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
     /// Returns whether a tower runs.
     pub(crate) fn runs(&self, tower: TowerId) -> bool {
         self.nodes.get(tower.0 as usize).is_some_and(|node| node.machine.is_some())
-    }
-
-    /// Returns the role of a tower; `None` for a tower that follows the protocol.
-    #[allow(dead_code, reason = "for the metrics by role")]
-    pub(crate) fn role_of(&self, tower: TowerId) -> Option<&'a RoleKind> {
-        self.plan.roles.of(tower).map(|role| &role.kind)
     }
 
     /// Returns the numbers of this run's messages.

@@ -220,7 +220,9 @@ impl Schedule {
     fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.next().is_some_and(|next| next <= now);
         if is_due {
-            self.next = self.next + self.interval;
+            // A role that was down or paused makes up for at most one second.
+            let earliest = now.as_nanos().saturating_sub(1_000_000_000);
+            self.next = self.next.max(Instant::from_nanos(earliest)) + self.interval;
         }
         is_due
     }

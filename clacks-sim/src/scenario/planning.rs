@@ -99,7 +99,9 @@ impl Scenario {
     ) -> Result<(Vec<(Instant, Step)>, u32), ScenarioError> {
         self.check_fault("fault", fault)?;
         let mut groups = Groups::new(RngStreams::new(self.seed), self.towers);
-        let mut draw = groups.of_fault(fault);
+        // The time is part of what a group is drawn for: two equal faults hit different towers.
+        let at = now.saturating_add(fault.at);
+        let mut draw = groups.of_fault(&Fault { at, ..fault.clone() });
         let mut steps = Steps { towers: self.towers, all: Vec::new(), partitions };
         for (repetition, start) in Repeat::starts(fault.repeat) {
             let at = now.saturating_add(fault.at).saturating_add(start);

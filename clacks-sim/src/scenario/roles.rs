@@ -111,7 +111,7 @@ pub enum RoleKind {
     },
     /// Read nothing on open connections that others made. Answers never come.
     Deaf {},
-    /// Send everything late, answers included.
+    /// Handle everything that arrives late, so that answers come late.
     Slow {
         /// By how much.
         #[serde(with = "humantime_serde")]
@@ -348,16 +348,17 @@ impl Scenario {
                 towers: towers.into(),
             });
         }
-        let roles = Roles::new(plans, self.towers);
-        let owners = roles.sybil_owners();
-        if owners.len() > MADE_UP_NETWORKS as usize {
-            let count = owners.len();
+        let networks =
+            |role: &RolePlan| u64::from(role.kind.sybil_networks()) * role.towers.len() as u64;
+        let count: u64 = plans.iter().map(networks).sum();
+        if count > u64::from(MADE_UP_NETWORKS) {
             let problem = format!(
                 "has {count} /16 networks of sybil addresses; there are {MADE_UP_NETWORKS}"
             );
             return Err(ScenarioError::field("role", problem));
         }
-        let addresses = AddressBook::new(self.towers, self.addresses, owners);
+        let roles = Roles::new(plans, self.towers);
+        let addresses = AddressBook::new(self.towers, self.addresses, roles.sybil_owners());
         Ok((roles, addresses))
     }
 

@@ -187,7 +187,10 @@ impl Scenario {
         }
         match &fault.kind {
             FaultKind::Partition { shape, .. } => self.check_partition(&key("shape"), shape),
-            FaultKind::Clock { drift_ppm, .. } => within(&key("drift_ppm"), *drift_ppm, &DRIFT),
+            FaultKind::Clock { forward, drift_ppm, .. } => {
+                times(&key("forward"), *forward, Duration::ZERO..=*TIME.end())?;
+                within(&key("drift_ppm"), *drift_ppm, &DRIFT)
+            }
             FaultKind::Conditions { link } => check_link(&key("link"), &self.link.with(link)),
             FaultKind::Enqueue { count, .. } => within(&key("count"), *count, &COUNT),
             _ => Ok(()),
@@ -309,7 +312,10 @@ impl Scenario {
     /// Returns the number of steps that a fault is planned as.
     fn steps(&self, fault: &Fault) -> u64 {
         let drawn = match &fault.kind {
-            FaultKind::Partition { shape, .. } => self.inside(shape),
+            FaultKind::Partition {
+                shape: shape @ (PartitionShape::Halves | PartitionShape::Random(_)),
+                ..
+            } => self.inside(shape),
             _ => 1,
         };
         let groups = fault.kind.groups().into_iter().map(|(_, it)| u64::from(it.size(self.towers)));
