@@ -201,6 +201,10 @@ impl<M: StateMachine> Simulation<M> {
         while self.world.next_at() <= until && self.step() {}
         if self.end.is_none() {
             self.world.advance_clock(until);
+            // The next event is after the end of the run, or the network has settled.
+            if self.world.watch.has_settled || until >= Instant::ORIGIN + self.plan.time {
+                self.step();
+            }
         }
         self.progress()
     }
@@ -488,6 +492,8 @@ impl<M: StateMachine> Observers<M> {
             ..Gauges::default()
         };
         let mut lengths = Vec::new();
+        // All alive peers are towers that run. Roles may answer at addresses of no tower.
+        let is_exact = snapshot.running == self.towers && self.series.roles().is_empty();
         for (tower, machine) in census.running() {
             gauges.honest_running += u32::from(self.series.is_honest(Some(tower)));
             let peers = machine.status_counts();
@@ -504,7 +510,7 @@ impl<M: StateMachine> Observers<M> {
             if self.towers <= SORTED_QUEUES {
                 lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
-            if self.towers <= COUNTED_PAIRS && snapshot.running < self.towers {
+            if self.towers <= COUNTED_PAIRS && !is_exact {
                 let really = census.peers(machine).filter(|(peer, status)| {
                     *status == clacks_proto::Status::Alive
                         && peer.is_some_and(|peer| census.runs(peer))
@@ -512,7 +518,7 @@ impl<M: StateMachine> Observers<M> {
                 gauges.pairs_alive += really.count() as u64;
             }
         }
-        if self.towers > COUNTED_PAIRS || snapshot.running == self.towers {
+        if self.towers > COUNTED_PAIRS || is_exact {
             gauges.pairs_alive = gauges.peers[1];
         }
         lengths.sort_unstable();

@@ -57,7 +57,7 @@ proptest! {
     fn a_large_network_keeps_its_rules_under_faults(
         seed in any::<u32>(),
         crashed in 0.0..0.3,
-        broken in 0.0..0.01,
+        broken in 0.001..0.01,
         is_split in any::<bool>(),
     ) {
         let towers = variable("CLACKS_SIM_TOWERS", 150);

@@ -237,7 +237,9 @@ impl Series {
             Observed::Enqueued { message } => self.on_enqueued(message, observation.tower),
             Observed::EnqueueRefused => {
                 self.count(Metric::EnqueueRefused);
-                self.count(Metric::HonestEnqueues);
+                if self.is_honest(observation.tower) {
+                    self.count(Metric::HonestEnqueues);
+                }
             }
             Observed::Dialled { .. } => self.count(Metric::Dials),
             Observed::ConnectFailed { .. } => self.count(Metric::FailedDials),
