@@ -71,16 +71,19 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         }
     };
     let mut outcome = simulation.finish();
+    let wall = began.elapsed();
     if stopped_by.is_none() && outcome.needs_calm_twin() {
         bar.set_message("the calm twin");
-        if let Some(twin) = calm_twin(scenario, base, || !stops.is_empty())? {
+        let is_late = || args.wall.is_some_and(|limit| began.elapsed() >= limit);
+        if let Some(twin) = calm_twin(scenario, base, || !stops.is_empty() || is_late())? {
             outcome.compare_with_calm(&twin);
         }
     }
     bar.finish_and_clear();
-    let stopped_by = stopped_by.or((!outcome.is_over).then_some("a violation"));
+    let stopped_by =
+        stopped_by.or((!outcome.is_over).then_some("a violation (--keep-going continues)"));
     let replay = command(args, scenario.seed);
-    let report = Report { outcome: &outcome, wall: began.elapsed(), stopped_by, replay: &replay };
+    let report = Report { outcome: &outcome, wall, stopped_by, replay: &replay };
 
     if let Some(folder) = &args.csv {
         report.write_csv(folder).map_err(|error| Failure::failed(cant_write(folder, &error)))?;
@@ -120,7 +123,13 @@ pub(super) fn calm_twin(
             return Ok(None);
         }
     }
-    Ok(Some(simulation.finish()))
+    let outcome = simulation.finish();
+    match outcome.violations.first() {
+        Some(violation) => {
+            Err(Failure::failed(format_args!("the calm twin has a violation: {violation}.")))
+        }
+        None => Ok(Some(outcome)),
+    }
 }
 
 /// Returns a channel that receives the first signal to stop. The second one ends the process.
