@@ -228,7 +228,7 @@ pub(crate) struct SimArgs {
     pub(crate) verb: Option<SimVerb>,
     /// The name of a scenario that comes with the command, `swarm`, or a TOML file
     ///
-    /// `swarm` draws a whole scenario from the seed. A name that contains a `/` or ends in `.toml`
+    /// `swarm` draws a scenario from the seed. A name that contains a `/` or ends in `.toml`
     /// is a file, and so is any other name that no scenario has.
     #[arg(value_name = "SCENARIO", required_unless_present = "list")]
     pub(crate) scenario: Option<String>,
@@ -249,7 +249,7 @@ pub(crate) struct SimArgs {
     pub(crate) towers: Option<u32>,
     /// The virtual time of messages and faults
     ///
-    /// Later messages and faults of the scenario are left out. Then the run goes on until every
+    /// Later messages, faults and targets of the scenario are left out. Then the run goes on until every
     /// tower knows every other as alive, for at most `checks.settle_within`.
     #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) time: Option<Duration>,

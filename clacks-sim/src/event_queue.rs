@@ -125,7 +125,6 @@ impl<T: Copy> EventQueue<T> {
     }
 
     /// Returns the time of the next event.
-    #[allow(dead_code, reason = "for the tests and the benchmark")]
     pub(crate) fn next_at(&self) -> Option<u64> {
         if let Some(entry) = self.due.get(self.next_due) {
             return Some(entry.at);

@@ -15,7 +15,8 @@ use crate::scenario::Names;
 /// What a forge names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claims {
-    /// Addresses that belong to no tower, each named once. They lie in so many /16 networks.
+    /// Addresses that belong to no tower, in a number of /16 networks. When all
+    /// are named, the first one follows.
     MadeUp { kind: NameKind, networks: u32 },
     /// The address of a tower.
     Tower(TowerId),
@@ -86,7 +87,7 @@ impl Forge {
         }
     }
 
-    /// Returns a made-up address that was not named before.
+    /// Returns the next made-up address.
     fn name(&mut self, kind: NameKind, networks: u32) -> u32 {
         let number = self.names;
         self.names = self.names.wrapping_add(1);

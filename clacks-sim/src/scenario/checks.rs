@@ -23,21 +23,22 @@ pub struct Checks {
     /// Default: 24h.
     #[serde(with = "humantime_serde")]
     pub settle_within: Duration,
-    /// The network converges after the last fault: every running tower knows every other running
-    /// tower as alive. Without this check the run ends at the scenario's time, and random faults go
-    /// on until then.
+    /// The check `convergence`. The network converges after the last fault: every running tower
+    /// knows every other running tower as alive. Without this check the run ends at the scenario's
+    /// time, and random faults go on until then.
     pub liveness: bool,
-    /// No message is lost, unless its last holder crashed.
+    /// The checks `conservation` and `duplicates`. No message disappears and no second copy arises
+    /// without a cause, such as a crash, a role, or a lost confirmation.
     pub conservation: bool,
-    /// No tower holds more than its configuration allows.
+    /// The check `bounds`. No tower holds more than its configuration allows.
     pub bounds: bool,
-    /// The statuses of peers change only in allowed ways.
+    /// The check `status`. The status of a peer changes only in allowed ways.
     pub statuses: bool,
-    /// Ignored peers get no messages, and their messages are refused.
+    /// The check `ignored`. Ignored peers get no messages, and their messages are refused.
     pub ignored: bool,
-    /// No tower works for ever at one moment of virtual time.
+    /// The check `busy loop`. No tower works for ever at one moment of virtual time.
     pub spinning: bool,
-    /// Every fault of the scenario happens.
+    /// The check `faults fired`. Every kind of fault of the scenario happens at least once.
     pub faults: bool,
     /// How many messages, or groups of messages, must be alive at the end. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -108,7 +108,7 @@
 //!
 //! # Random scenarios
 //!
-//! [`Scenario::swarm`] draws all parts of a scenario from a seed. The
+//! [`Scenario::swarm`] draws towers, links, faults and churn from a seed. The
 //! [bundled scenarios](Scenario::bundled) show the format at work.
 
 mod bundled;

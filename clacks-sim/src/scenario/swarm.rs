@@ -24,7 +24,7 @@ pub(crate) struct Limits {
 }
 
 impl Scenario {
-    /// Draws a whole scenario from a seed: size, contacts, messages, configuration, link
+    /// Draws a scenario without roles from a seed: size, contacts, messages, configuration, link
     /// conditions, faults and churn. The seed is also the seed of the run.
     ///
     /// Everything is within the limits of what the protocol survives: at most 60 towers, queues
