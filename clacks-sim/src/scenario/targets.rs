@@ -283,7 +283,7 @@ impl Scenario {
             let field = |key: &str| format!("target.{number}.{key}");
             let is_taken = self.targets[..number].iter().any(|other| other.name == target.name);
             if is_taken || target.name.trim().is_empty() {
-                let name = format_args!("{:?}", target.name);
+                let name = format!("{:?}", target.name);
                 return Err(ScenarioError::range(field("name"), name, "a name of its own"));
             }
             if target.at_least.is_none() && target.at_most.is_none() {
