@@ -69,7 +69,8 @@ pub(crate) enum Verb {
     /// at once, with exit code 130.
     ///
     /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not,
-    /// a target was missed and --check is given, or a result can't be written, 2 when the command line or the scenario makes no sense, or a
+    /// a target was missed and --check is given, or a result can't be written, 2 when the command
+    /// line or the scenario is not valid, or a
     /// file can't be written to begin with.
     Sim(Box<SimArgs>),
     /// Measure how fast towers are on this machine, beside what they are made of
@@ -249,8 +250,8 @@ pub(crate) struct SimArgs {
     pub(crate) towers: Option<u32>,
     /// The virtual time of messages and faults
     ///
-    /// Later messages, faults and targets of the scenario are left out. Then the run goes on until every
-    /// tower knows every other as alive, for at most `checks.settle_within`.
+    /// Later messages, faults and targets of the scenario are left out. Then the run goes on until
+    /// every tower knows every other as alive, for at most `checks.settle_within`.
     #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) time: Option<Duration>,
     /// The seed of every random choice

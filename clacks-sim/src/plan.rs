@@ -212,9 +212,9 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WithContacts {
     /// The application adds the contacts of the tower.
-    Told,
+    Added,
     /// The tower starts without an address. Other towers must contact the tower.
-    Untold,
+    NotAdded,
 }
 
 /// A partition of the network.

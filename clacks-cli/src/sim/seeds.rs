@@ -36,7 +36,7 @@ pub(super) fn each<T: Send>(
     jobs: usize,
     is_stopped: impl Fn() -> bool + Sync,
     run: impl Fn(u64) -> Ran<T> + Sync,
-    mut tell: impl FnMut(u64, Ran<T>) -> Result<(), Failure>,
+    mut report: impl FnMut(u64, Ran<T>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut next = seeds.start;
     let seeds = Mutex::new(seeds);
@@ -65,12 +65,12 @@ pub(super) fn each<T: Send>(
         for (seed, ran) in results {
             early.insert(seed, ran);
             while let Some(ran) = early.remove(&next) {
-                tell(next, ran)?;
+                report(next, ran)?;
                 next = next.saturating_add(1);
             }
         }
         // The run of an earlier seed was stopped.
-        early.into_iter().try_for_each(|(seed, ran)| tell(seed, ran))
+        early.into_iter().try_for_each(|(seed, ran)| report(seed, ran))
     })
 }
 
@@ -104,10 +104,14 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    fn told(seeds: Range<u64>, jobs: usize, run: impl Fn(u64) -> Ran<u64> + Sync) -> Vec<String> {
-        let mut told = Vec::new();
+    fn reported(
+        seeds: Range<u64>,
+        jobs: usize,
+        run: impl Fn(u64) -> Ran<u64> + Sync,
+    ) -> Vec<String> {
+        let mut reported = Vec::new();
         let tell = |seed, ran| {
-            told.push(match ran {
+            reported.push(match ran {
                 Ran::Ended(value) => format!("{seed}: {value}"),
                 Ran::Broke(why) => format!("{seed}: {why}"),
                 Ran::Stopped => format!("{seed}: stopped"),
@@ -115,21 +119,21 @@ mod tests {
             Ok(())
         };
         each(seeds, jobs, || false, run, tell).unwrap();
-        told
+        reported
     }
 
     #[test]
     fn results_come_in_the_order_of_the_seeds_on_any_number_of_threads() {
         let expected: Vec<_> = (3..40).map(|seed| format!("{seed}: {}", seed * seed)).collect();
         for jobs in [1, 2, 7, 64] {
-            assert_eq!(told(3..40, jobs, |seed| Ran::Ended(seed * seed)), expected, "{jobs}");
+            assert_eq!(reported(3..40, jobs, |seed| Ran::Ended(seed * seed)), expected, "{jobs}");
         }
     }
 
     #[test]
     fn the_last_seeds_there_are_can_be_run() {
         let (last, jobs) = (u64::MAX - 3..u64::MAX, 4);
-        assert_eq!(told(last, jobs, |seed| Ran::Ended(u64::MAX - seed)).len(), 3);
+        assert_eq!(reported(last, jobs, |seed| Ran::Ended(u64::MAX - seed)).len(), 3);
     }
 
     #[test]
@@ -138,11 +142,15 @@ mod tests {
         keep_panics();
         let run = |seed| if seed == 2 { panic!("of {seed}") } else { Ran::Ended(seed) };
         for jobs in [1, 2] {
-            let told = told(0..5, jobs, run);
-            assert_eq!(told.len(), 5);
-            assert!(told[2].starts_with("2: it panicked at "), "{}", told[2]);
-            assert!(told[2].contains("seeds.rs:") && told[2].ends_with(": of 2"), "{}", told[2]);
-            assert_eq!([&told[1], &told[3]], ["1: 1", "3: 3"]);
+            let reported = reported(0..5, jobs, run);
+            assert_eq!(reported.len(), 5);
+            assert!(reported[2].starts_with("2: it panicked at "), "{}", reported[2]);
+            assert!(
+                reported[2].contains("seeds.rs:") && reported[2].ends_with(": of 2"),
+                "{}",
+                reported[2]
+            );
+            assert_eq!([&reported[1], &reported[3]], ["1: 1", "3: 3"]);
         }
     }
 
@@ -156,7 +164,7 @@ mod tests {
         let tell = |_, _| Err(Failure::OutputClosed);
         let ended = each(0..1_000_000, 1, || false, run, tell);
         assert!(matches!(ended, Err(Failure::OutputClosed)));
-        // One result was told, one waits in the channel, and one run waits for the channel.
+        // One result was reported, one waits in the channel, and one run waits for the channel.
         assert!(runs.into_inner() <= 3);
     }
 
@@ -166,7 +174,7 @@ mod tests {
         let stopped = || is_stopped.load(Ordering::SeqCst);
         let run = |seed| {
             if seed == 0 {
-                // This run is stopped when the others have told their results.
+                // This run is stopped when the others have reported their results.
                 while !stopped() {
                     thread::yield_now();
                 }
@@ -175,12 +183,12 @@ mod tests {
             is_stopped.fetch_or(others.fetch_add(1, Ordering::SeqCst) == 2, Ordering::SeqCst);
             Ran::Ended(seed)
         };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let tell = |seed, _| {
-            told.push(seed);
+            reported.push(seed);
             Ok(())
         };
         each(0..1_000, 2, stopped, run, tell).unwrap();
-        assert_eq!(told, [1, 2, 3]);
+        assert_eq!(reported, [1, 2, 3]);
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let began = Instant::now();
     let bar = bar(count);
     let mut narrator = Narrator::new(args, &first);
-    let told = seeds::each(
+    let reported = seeds::each(
         seeds,
         jobs,
         is_stopped,
@@ -65,7 +65,7 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
         },
     );
     bar.finish_and_clear();
-    told?;
+    reported?;
     narrator.finish(count, began.elapsed())
 }
 
@@ -131,7 +131,7 @@ fn bar(count: u64) -> ProgressBar {
 /// Writes the result of each run.
 struct Narrator<'a> {
     args: &'a SimArgs,
-    told: u64,
+    reported: u64,
     held: u64,
     first_failed: Option<u64>,
     combined: u64,
@@ -143,7 +143,7 @@ impl<'a> Narrator<'a> {
     fn new(args: &'a SimArgs, scenario: &Scenario) -> Self {
         let targets = scenario.targets.iter().map(|target| (target.clone(), Vec::new()));
         let targets = targets.collect();
-        Self { args, told: 0, held: 0, first_failed: None, combined: 0, targets }
+        Self { args, reported: 0, held: 0, first_failed: None, combined: 0, targets }
     }
 
     fn run(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
@@ -154,7 +154,7 @@ impl<'a> Narrator<'a> {
         };
         let holds = held.is_some_and(|held| held.holds);
         let hash = held.map(|held| held.hash.as_str());
-        self.told += 1;
+        self.reported += 1;
         self.held += u64::from(holds);
         let results = held.map_or(&[][..], |held| &held.targets);
         for (number, (_, numbers)) in self.targets.iter_mut().enumerate() {
@@ -198,18 +198,18 @@ impl<'a> Narrator<'a> {
     }
 
     fn finish(&self, count: u64, wall: Duration) -> Result<(), Failure> {
-        let Self { told, held, .. } = *self;
+        let Self { reported, held, .. } = *self;
         // The hash of a part depends on which runs had ended.
-        let combined = (told == count).then(|| format!("{:016x}", self.combined));
+        let combined = (reported == count).then(|| format!("{:016x}", self.combined));
         let replay = self.first_failed.map(|seed| command(self.args, seed));
         if self.args.markdown {
             self.write_markdown()?;
         } else if self.args.json {
             json::write(&json!({
                 "event": "result",
-                "runs": told,
+                "runs": reported,
                 "asked": count,
-                "complete": told == count,
+                "complete": reported == count,
                 "passed": held,
                 "first_failed": self.first_failed,
                 "hash": combined,
@@ -219,21 +219,21 @@ impl<'a> Narrator<'a> {
             }))?;
         } else {
             let mut out = anstream::stdout();
-            let (style, took) = (if held == told { GOOD } else { BAD }, summary::took(wall));
-            if told > 0 && !self.targets.is_empty() {
+            let (style, took) = (if held == reported { GOOD } else { BAD }, summary::took(wall));
+            if reported > 0 && !self.targets.is_empty() {
                 writeln!(out)?;
                 summary::write_targets(&mut out, &self.target_rows())?;
                 writeln!(out)?;
             }
-            if told < count {
-                writeln!(out, "{WARN}stopped{WARN:#} after {told} of {count} seeds in {took}")?;
+            if reported < count {
+                writeln!(out, "{WARN}stopped{WARN:#} after {reported} of {count} seeds in {took}")?;
             }
-            match told {
+            match reported {
                 0 => {}
-                _ if told < count => {
-                    writeln!(out, "{style}{held} of {told} passed so far{style:#}")?;
+                _ if reported < count => {
+                    writeln!(out, "{style}{held} of {reported} passed so far{style:#}")?;
                 }
-                _ => writeln!(out, "{style}{held} of {told} passed{style:#} in {took}")?,
+                _ => writeln!(out, "{style}{held} of {reported} passed{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
                 writeln!(out, "{QUIET}the first that failed: {replay}{QUIET:#}")?;
@@ -243,7 +243,7 @@ impl<'a> Narrator<'a> {
             }
         }
         let misses = self.args.check && self.target_rows().iter().any(|row| !row.is_met);
-        if held == told && !misses { Ok(()) } else { Err(Failure::Reported) }
+        if held == reported && !misses { Ok(()) } else { Err(Failure::Reported) }
     }
 
     fn target_rows(&self) -> Vec<TargetRow> {
@@ -280,8 +280,8 @@ impl<'a> Narrator<'a> {
         let mut out = anstream::stdout();
         for row in self.target_rows() {
             let TargetRow { name, number, bounds, .. } = &row;
-            let (told, result) = (self.told, row.result());
-            writeln!(out, "| {name} | {told} | {number} | {bounds} | {result} |")?;
+            let (reported, result) = (self.reported, row.result());
+            writeln!(out, "| {name} | {reported} | {number} | {bounds} | {result} |")?;
         }
         out.flush()
     }

@@ -11,10 +11,10 @@ use crate::observation::{MessageId, Observation, Observed, Origin, TowerId};
 
 /// Follows each copy of each message from tower to tower.
 ///
-/// After each event, a tower holds as many messages as before, plus those that it enqueued and took,
-/// minus those that peers confirmed. A peer that confirms a message has taken it, or its application
-/// has swallowed it. So a message ends only with its last copy: in a crash, at a tower that leaves,
-/// at an application that swallows it, or at a role.
+/// After each event, a tower holds as many messages as before, plus those that it enqueued and
+/// took, minus those that peers confirmed. A peer that confirms a message has taken it, or its
+/// application has swallowed it. So a message ends only with its last copy: in a crash, at a tower
+/// that leaves, at an application that swallows it, or at a role.
 ///
 /// Messages under screening belong to their sender and are not counted at the receiver.
 #[derive(Debug, Default)]

@@ -10,10 +10,10 @@ use crate::observation::{MessageId, Observation, Observed, Origin, TowerId};
 
 /// Counts copies that arise in addition to the first.
 ///
-/// A copy arises when a tower requeues a message that the receiver has taken, and when a tower takes
-/// a message that the sender does not hand over to it now. Both need a hand-over in doubt: a link
-/// that ended before the confirmation, or a sender that crashed. A tower knows about each of its
-/// doubts ([`Stats::doubt_unresolved`](clacks_proto::Stats::doubt_unresolved)).
+/// A copy arises when a tower requeues a message that the receiver has taken, and when a tower
+/// takes a message that the sender does not hand over to it now. Both need a hand-over in doubt: a
+/// link that ended before the confirmation, or a sender that crashed. A tower knows about each of
+/// its doubts ([`Stats::doubt_unresolved`](clacks_proto::Stats::doubt_unresolved)).
 #[derive(Debug)]
 pub(super) struct Duplicates {
     counts: [u64; DuplicationCause::ALL.len()],

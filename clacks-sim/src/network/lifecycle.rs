@@ -121,7 +121,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         if life > 0 {
             self.see_fault(Some(tower), Fault::Restart);
         }
-        if contacts == WithContacts::Told {
+        if contacts == WithContacts::Added {
             self.add_contacts(tower);
         }
         self.settle(tower);
@@ -351,7 +351,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             } else {
                 self.crash(tower, CrashKind::Process);
             }
-            // A tower that is absent when the churn ends comes back then.
+            // A tower that is absent when the churn ends returns then.
             let back = self.now.saturating_add(nanos(churn.absence.sample(&mut draws)));
             back.min(until.max(self.now + 1))
         } else {

@@ -48,8 +48,8 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(20);
     config.heartbeat = Some(Duration::from_secs(1));
-    let told = |tower| Step::Start { tower: TowerId(tower), contacts: WithContacts::Told };
-    let mut steps: Vec<_> = (0..towers).map(|tower| (millis(0), told(tower))).collect();
+    let start = |tower| Step::Start { tower: TowerId(tower), contacts: WithContacts::Added };
+    let mut steps: Vec<_> = (0..towers).map(|tower| (millis(0), start(tower))).collect();
     steps.push((millis(1_000), Step::Enqueue { tower: TowerId(0), count: 1 }));
     steps.extend(faults.into_iter().map(|(at, step)| (millis(at), step)));
     steps.sort_by_key(|(at, _)| *at);
@@ -347,7 +347,7 @@ fn a_crashed_process_resets_its_connections_and_a_lost_machine_does_not() {
 fn a_tower_that_restarts_without_contacts_is_found_again() {
     let steps = vec![
         (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
-        (6_000, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
+        (6_000, Step::Start { tower: TowerId(1), contacts: WithContacts::NotAdded }),
     ];
     let mut plan = plan(3, calm(), steps);
     plan.time = Duration::from_secs(60);
@@ -443,7 +443,7 @@ fn a_tower_that_is_still_leaving_at_its_restart_crashes_first() {
     let steps = vec![
         (900, Step::Crash { tower: TowerId(1), how: CrashKind::Machine }),
         (2_000, Step::Leave { tower: TowerId(0) }),
-        (3_000, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
+        (3_000, Step::Start { tower: TowerId(0), contacts: WithContacts::Added }),
     ];
     let network = run(plan(2, calm(), steps));
     assert_eq!((network.happened(Fault::Leave), network.happened(Fault::Restart)), (1, 1));
@@ -490,7 +490,7 @@ fn a_paused_tower_learns_of_a_flushed_close_when_it_resumes() {
 fn a_restarted_machine_resets_unknown_connections() {
     let steps = vec![
         (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Machine }),
-        (3_500, Step::Start { tower: TowerId(1), contacts: WithContacts::Untold }),
+        (3_500, Step::Start { tower: TowerId(1), contacts: WithContacts::NotAdded }),
         (4_000, Step::Enqueue { tower: TowerId(0), count: 1 }),
     ];
     let mut plan = plan(2, calm(), steps);
@@ -510,7 +510,7 @@ fn a_restarted_machine_resets_unknown_connections() {
 fn a_dialler_of_a_paused_tower_learns_of_its_crash() {
     let steps = vec![
         (100, Step::Pause { tower: TowerId(1) }),
-        (300, Step::Start { tower: TowerId(0), contacts: WithContacts::Told }),
+        (300, Step::Start { tower: TowerId(0), contacts: WithContacts::Added }),
         (1_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
     ];
     let mut plan = plan(2, calm(), steps);
@@ -612,7 +612,7 @@ fn towers_prove_their_keys_and_keep_them_in_the_next_life() {
     for keys in [true, false] {
         let steps = vec![
             (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
-            (4_000, Step::Start { tower: TowerId(1), contacts: WithContacts::Told }),
+            (4_000, Step::Start { tower: TowerId(1), contacts: WithContacts::Added }),
         ];
         let mut plan = plan(3, calm(), steps);
         plan.keys = keys;
@@ -724,7 +724,7 @@ fn churn_stops_and_restarts_towers_until_it_ends() {
         session: Distribution::Exponential { mean: Duration::from_secs(8) },
         absence: Distribution::Exponential { mean: Duration::from_secs(4) },
         graceful: 0.5,
-        contacts: WithContacts::Told,
+        contacts: WithContacts::Added,
     });
     let network = run(plan);
     assert!(network.happened(Fault::Crash) > 3 && network.happened(Fault::Leave) > 3);

@@ -74,7 +74,7 @@ pub enum FaultKind {
         /// What other towers notice. Default: the process stopped.
         #[serde(default)]
         mode: CrashKind,
-        /// Whether a restarted tower is told its contacts. Default: true.
+        /// Whether a restarted tower gets its contacts again. Default: true.
         #[serde(default = "yes")]
         contacts: bool,
     },
@@ -83,7 +83,7 @@ pub enum FaultKind {
     Leave {
         /// The towers.
         towers: Towers,
-        /// Whether a restarted tower is told its contacts. Default: true.
+        /// Whether a restarted tower gets its contacts again. Default: true.
         #[serde(default = "yes")]
         contacts: bool,
     },
@@ -235,7 +235,7 @@ pub struct Churn {
     /// with a crash. Default: 0.5.
     #[serde(default = "half")]
     pub graceful: f64,
-    /// Whether a tower that returns is told its contacts. Default: true.
+    /// Whether a tower that returns gets its contacts again. Default: true.
     #[serde(default = "yes")]
     pub contacts: bool,
     /// When the churn begins. Default: 0s.

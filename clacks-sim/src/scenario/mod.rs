@@ -68,9 +68,9 @@
 //!
 //! # Targets
 //!
-//! A checker says whether the towers keep their rules. A target says how well the network does under
-//! faults and roles: a [`Measure`] and a bound. A missed target is no violation. In this scenario a
-//! tenth of the towers drops all messages that it gets:
+//! A checker says whether the towers keep their rules. A target says how well the network does
+//! under faults and roles: a [`Measure`] and a bound. A missed target is no violation. In this
+//! scenario a tenth of the towers drops all messages that it gets:
 //!
 //! ```toml
 //! name = "droppers"

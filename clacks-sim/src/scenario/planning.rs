@@ -137,7 +137,7 @@ fn plan_churn(churn: &Churn, groups: &mut Groups) -> plan::Churn {
         session: churn.session.clone(),
         absence: churn.absence.clone(),
         graceful: churn.graceful,
-        contacts: if churn.contacts { WithContacts::Told } else { WithContacts::Untold },
+        contacts: if churn.contacts { WithContacts::Added } else { WithContacts::NotAdded },
     }
 }
 
@@ -248,7 +248,7 @@ impl Steps {
     fn start(&mut self, scenario: &Scenario) {
         for tower in 0..self.towers {
             let at = part_of(scenario.contacts.spread, tower, self.towers);
-            let contacts = WithContacts::Told;
+            let contacts = WithContacts::Added;
             self.push(at, Step::Start { tower: TowerId(tower), contacts });
         }
     }
@@ -353,8 +353,8 @@ impl Steps {
         }
     }
 
-    fn restart(&mut self, end: Option<Duration>, group: &Group, told: bool) {
-        let contacts = if told { WithContacts::Told } else { WithContacts::Untold };
+    fn restart(&mut self, end: Option<Duration>, group: &Group, gets_contacts: bool) {
+        let contacts = if gets_contacts { WithContacts::Added } else { WithContacts::NotAdded };
         if let Some(end) = end {
             self.each(end, group, |tower| Step::Start { tower, contacts });
         }

@@ -80,7 +80,7 @@ pub(crate) fn draw(rng: &mut impl Rng, limits: &Limits) -> Scenario {
 fn converges(scenario: &Scenario) -> bool {
     let mut kinds = scenario.faults.iter().map(|fault| (&fault.kind, fault.lasts));
     // A tower that restarts without contacts may stay unknown.
-    let is_untold = kinds.clone().any(|(kind, _)| match kind {
+    let is_without_contacts = kinds.clone().any(|(kind, _)| match kind {
         FaultKind::Crash { contacts, .. } | FaultKind::Leave { contacts, .. } => !contacts,
         _ => false,
     }) || scenario.churn.as_ref().is_some_and(|churn| !churn.contacts);
@@ -92,7 +92,7 @@ fn converges(scenario: &Scenario) -> bool {
     // A suspended application can't end the ignoring of a peer.
     let is_ignored = kinds.clone().any(|(kind, _)| matches!(kind, FaultKind::Ignore { .. }))
         && kinds.any(|(kind, _)| matches!(kind, FaultKind::Pause { .. }));
-    !is_untold && !is_split && !is_ignored
+    !is_without_contacts && !is_split && !is_ignored
 }
 
 const fn seconds(count: u64) -> Duration {
@@ -259,7 +259,7 @@ impl<R: Rng> Swarm<'_, R> {
         }
     }
 
-    fn told(&mut self) -> bool {
+    fn gets_contacts(&mut self) -> bool {
         !self.chance(0.1)
     }
 
@@ -271,7 +271,7 @@ impl<R: Rng> Swarm<'_, R> {
         let mut churn = Churn::new(session, absence, until);
         churn.towers = Towers::Count(self.rng.random_range(1..=self.towers));
         churn.graceful = self.one_of(&[0.0, 0.5, 1.0]);
-        churn.contacts = self.told();
+        churn.contacts = self.gets_contacts();
         churn
     }
 
@@ -290,9 +290,9 @@ impl<R: Rng> Swarm<'_, R> {
             1 => FaultKind::Crash {
                 towers,
                 mode: self.one_of(&[CrashKind::Process, CrashKind::Machine]),
-                contacts: self.told(),
+                contacts: self.gets_contacts(),
             },
-            2 => FaultKind::Leave { towers, contacts: self.told() },
+            2 => FaultKind::Leave { towers, contacts: self.gets_contacts() },
             3 => FaultKind::Pause { towers },
             4 => FaultKind::Clock {
                 towers,

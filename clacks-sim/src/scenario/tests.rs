@@ -557,7 +557,7 @@ mod plans {
     /// Returns the steps of a plan as text, without the first start of each tower.
     fn texts(plan: &Plan) -> Vec<String> {
         let first_start =
-            |step: &Step| matches!(step, Step::Start { contacts: WithContacts::Told, .. });
+            |step: &Step| matches!(step, Step::Start { contacts: WithContacts::Added, .. });
         let steps = plan.steps.iter().filter(|(_, step)| !first_start(step));
         steps.map(|(at, step)| format!("{} {step:?}", at.as_nanos() / 1_000_000)).collect()
     }
@@ -637,7 +637,7 @@ mod plans {
             FaultKind::Crash { towers: towers(), mode: CrashKind::Machine, contacts: false };
         let crashes = "1000 Crash { tower: TowerId(2), how: Machine }";
         assert_eq!(steps(crash.clone(), None), [crashes]);
-        let restarts = "3000 Start { tower: TowerId(2), contacts: Untold }";
+        let restarts = "3000 Start { tower: TowerId(2), contacts: NotAdded }";
         assert_eq!(steps(crash, Some(2)), [crashes, restarts]);
         assert_eq!(
             steps(FaultKind::Leave { towers: towers(), contacts: false }, Some(2)),
@@ -845,7 +845,7 @@ mod plans {
         churn.towers = Towers::Share(0.5);
         churn.contacts = false;
         let churn = planned(&network(10).churn(churn)).churn.unwrap();
-        assert_eq!((churn.session, churn.contacts), (session, WithContacts::Untold));
+        assert_eq!((churn.session, churn.contacts), (session, WithContacts::NotAdded));
         assert_eq!(group::members(&churn.towers, 10).count(), 5);
     }
 

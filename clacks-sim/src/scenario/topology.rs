@@ -15,7 +15,7 @@ use crate::rng::{Purpose, RngStream, RngStreams};
 /// fail (guess: a few suffice unless nearly all towers are neighbours).
 const MAX_REPAIRS: usize = 64;
 
-/// The addresses that a tower is told when it starts for the first time, and again after faults
+/// The addresses that a tower gets when it starts for the first time, and again after faults
 /// with `contacts = true`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
