@@ -161,6 +161,8 @@ pub(crate) struct Peers {
     hasher: Hasher,
     /// Peers that may be drawn, by [`class`].
     eligible: [Vec<u32>; 4],
+    /// The lengths of these lists, which every event reads.
+    eligible_counts: Eligible,
     alive: Vec<u32>,
     /// Dead peers, the one that has been dead longest first.
     dead: IndexList,
@@ -182,6 +184,7 @@ impl Peers {
             by_pin: HashTable::new(),
             hasher,
             eligible: [const { Vec::new() }; 4],
+            eligible_counts: Eligible::default(),
             alive: Vec::new(),
             dead: IndexList::default(),
             probes: 0,
@@ -282,10 +285,16 @@ impl Peers {
         let is_unused = |peer: &Peer| peer.busy_links == 0 && peer.links.is_empty();
         let mut dead = self.dead.iter().filter_map(|index| self.table.at(index));
         let dead = dead.find(|(_, peer)| is_unused(peer));
-        // Addresses cost nothing: a peer that names many must not fill the table for good. A search
-        // will do, because this is rare.
-        let alias = || self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored());
-        dead.or_else(alias).map(|(id, _)| id)
+        if let Some((id, _)) = dead {
+            return Some(id);
+        }
+        // This runs for each friend that a message names while the table is full. A search would
+        // read all peers, and most towers ignore none.
+        if self.counts.ignored == 0 {
+            return None;
+        }
+        // Addresses cost nothing: a peer that names many must not fill the table for good.
+        self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored()).map(|(id, _)| id)
     }
 
     /// Forgets a peer, and returns it.
@@ -369,15 +378,12 @@ impl Peers {
     }
 
     /// Returns how many peers may be drawn. While `max_probes` are running, only alive ones.
-    #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indexes")]
     #[inline]
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
-        let [new, alive, lost, dead] =
-            [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
         if (self.probes as usize) < max_probes {
-            Eligible { new, alive, lost, dead }
+            self.eligible_counts
         } else {
-            Eligible { alive, ..Eligible::default() }
+            Eligible { alive: self.eligible_counts.alive, ..Eligible::default() }
         }
     }
 
@@ -424,6 +430,7 @@ impl Peers {
     fn list_eligible(&mut self, index: u32, status: Status) {
         let Some(class) = class(status) else { return };
         let position = push(&mut self.eligible[class], index);
+        self.eligible_counts = self.lengths_of_eligible();
         if let Some(peer) = self.table.at_mut(index) {
             peer.eligible_at = position;
         }
@@ -434,6 +441,7 @@ impl Peers {
         let Some(peer) = self.table.at_mut(index) else { return };
         let position = core::mem::replace(&mut peer.eligible_at, ABSENT);
         let moved = swap_remove(&mut self.eligible[class], position);
+        self.eligible_counts = self.lengths_of_eligible();
         if let Some(peer) = moved.and_then(|index| self.table.at_mut(index)) {
             peer.eligible_at = position;
         }
@@ -455,6 +463,12 @@ impl Peers {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indexes")]
+    fn lengths_of_eligible(&self) -> Eligible {
+        let [new, alive, lost, dead] = self.eligible.each_ref().map(|list| list.len() as u32);
+        Eligible { new, alive, lost, dead }
+    }
+
     /// Checks every list against the peers, for debug builds.
     fn lists_are_right(&self) -> bool {
         let holds =
@@ -470,6 +484,7 @@ impl Peers {
                 && self.dead.contains(id.index) == (peer.status == Status::Dead)
         }) && self.probes as usize == count(Peer::is_probe)
             && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
+            && self.eligible_counts == self.lengths_of_eligible()
             && self.alive.len() == count(Peer::is_alive)
             && [Status::New, Status::Alive, Status::Lost, Status::Dead, Status::Ignored]
                 .iter()
