@@ -381,8 +381,8 @@ impl StateMachine for Tower {
         }
         let is_running = self.phase.is_running();
         let timers = [
-            (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
-            (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
+            (self.link_deadlines.next(), WakeupReason::Link),
+            (self.backoffs.next(), WakeupReason::Backoff),
             (self.screenings.next_deadline(), WakeupReason::Screening),
             (self.retry_at, WakeupReason::Tick),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
