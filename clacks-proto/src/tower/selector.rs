@@ -1,10 +1,8 @@
 //! The seeded draw: which peer gets the next message.
 
-use alloc::boxed::Box;
-
 use crate::config::Odds;
 use crate::event::Status;
-use crate::rng::{Purpose, Seed, Stream, high, low};
+use crate::rng::{Purpose, Seed, SparseStream, high, low};
 
 /// How many peers of each status may be drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,10 +45,7 @@ impl Eligible {
 pub struct Selector {
     seed: Seed,
     odds: Odds,
-    /// How many words were drawn before its memory was freed.
-    drawn: u64,
-    /// Large, so it is made when it is needed.
-    stream: Option<Box<Stream>>,
+    stream: SparseStream,
 }
 
 impl Selector {
@@ -62,7 +57,7 @@ impl Selector {
         let Odds { alive, lost, dead } = odds;
         let lost = lost.min(u32::MAX - alive);
         let odds = Odds { alive, lost, dead: dead.min(u32::MAX - alive - lost) };
-        Self { seed: seed.clone(), odds, drawn: 0, stream: None }
+        Self { seed: seed.clone(), odds, stream: SparseStream::new(Purpose::Recipient) }
     }
 
     pub(crate) fn seed(&self) -> &Seed {
@@ -71,9 +66,7 @@ impl Selector {
 
     /// Frees the stream's memory until the next draw.
     pub(crate) fn free_memory(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.drawn = stream.drawn();
-        }
+        self.stream.free_memory();
     }
 
     /// Returns whether [`draw`](Self::draw) returns a peer.
@@ -88,15 +81,10 @@ impl Selector {
     /// status, or `None` if no peer is eligible.
     #[inline]
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
-        let stream = self.stream.get_or_insert_with(|| awaken(&self.seed, self.drawn));
-        Self::draw_from(stream, self.odds, eligible)
-    }
-
-    #[inline(always)]
-    fn draw_from(stream: &mut Stream, odds: Odds, eligible: Eligible) -> Option<(Status, u32)> {
+        let Self { seed, odds, stream } = self;
         let Eligible { new, alive, lost, dead } = eligible;
         if new > 0 {
-            return Some((Status::New, stream.below(new)));
+            return Some((Status::New, stream.below(seed, new)));
         }
         let weigh = |count: u32, weight: u32| if count > 0 { weight } else { 0 };
         let alive_share = weigh(alive, odds.alive);
@@ -108,8 +96,8 @@ impl Selector {
         if sum == 0 {
             return None;
         }
-        let word = stream.word();
-        let ticket = stream.bounded(high(word), sum);
+        let word = stream.word(seed);
+        let ticket = stream.bounded(seed, high(word), sum);
         // Compiles without a branch: it would be mispredicted.
         let (status, count) = if ticket < alive_share {
             (Status::Alive, alive)
@@ -118,15 +106,8 @@ impl Selector {
         } else {
             (Status::Dead, dead)
         };
-        Some((status, stream.bounded(low(word), count)))
+        Some((status, stream.bounded(seed, low(word), count)))
     }
-}
-
-/// Kept out of the draw, which it would make larger.
-#[cold]
-#[inline(never)]
-fn awaken(seed: &Seed, drawn: u64) -> Box<Stream> {
-    Box::new(Stream::resume(seed, Purpose::Recipient, drawn))
 }
 
 #[cfg(test)]
