@@ -104,6 +104,10 @@ impl Outgoing {
     #[inline]
     pub(crate) fn push(&mut self, transfer: Transfer) {
         self.unsent_bytes += transfer.len();
+        if self.transfers.capacity() == 0 {
+            // Most links carry one transfer at a time. A `VecDeque` would make room for four.
+            self.transfers.reserve_exact(1);
+        }
         self.transfers.push_back(transfer);
     }
 

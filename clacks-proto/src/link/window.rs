@@ -1,5 +1,6 @@
 //! Transfers that came in on a link, and the answers to them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::ids::MessageId;
@@ -31,7 +32,7 @@ pub(crate) struct Answer {
 
 /// A transfer that came in and can't be answered yet: it waits for the application's verdict, or
 /// for a verdict on a transfer before it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct PendingAnswer {
     transfer: u64,
     len: usize,
@@ -51,7 +52,8 @@ pub(crate) struct ReceiveWindow {
     /// The number of unanswered transfers, and the bytes of their bodies.
     open: u32,
     open_bytes: usize,
-    pending: VecDeque<PendingAnswer>,
+    /// Allocated when a message is put under screening.
+    pending: Option<Box<VecDeque<PendingAnswer>>>,
     answers: VecDeque<Answer>,
 }
 
@@ -68,41 +70,51 @@ impl ReceiveWindow {
     /// Answers a transfer, after all those before it.
     #[inline(always)]
     pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
-        if self.pending.is_empty() {
-            self.push(transfer, len, outcome);
-        } else {
-            let decision = Decision::Made(outcome);
-            self.pending.push_back(PendingAnswer { transfer, len, decision });
+        match &mut self.pending {
+            Some(pending) if !pending.is_empty() => {
+                let decision = Decision::Made(outcome);
+                pending.push_back(PendingAnswer { transfer, len, decision });
+            }
+            _ => self.push(transfer, len, outcome),
         }
     }
 
     /// Leaves a transfer unanswered until [`decide`](Self::decide) is called for its message.
     pub(crate) fn defer(&mut self, transfer: u64, len: usize, message: MessageId) {
         let decision = Decision::Awaited(message);
-        self.pending.push_back(PendingAnswer { transfer, len, decision });
+        let pending = self.pending.get_or_insert_default();
+        pending.push_back(PendingAnswer { transfer, len, decision });
     }
 
     /// Decides the transfer of a message. Returns the number of the transfer.
     pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome) -> Option<u64> {
         let awaited = Decision::Awaited(message);
-        let pending = self.pending.iter_mut().find(|pending| pending.decision == awaited)?;
-        pending.decision = Decision::Made(outcome);
-        let transfer = pending.transfer;
-        while let Some(PendingAnswer { decision: Decision::Made(outcome), .. }) =
-            self.pending.front()
-        {
-            let outcome = *outcome;
-            if let Some(PendingAnswer { transfer, len, .. }) = self.pending.pop_front() {
-                self.push(transfer, len, outcome);
-            }
+        let pending = self.pending.as_mut()?;
+        let decided = pending.iter_mut().find(|pending| pending.decision == awaited)?;
+        decided.decision = Decision::Made(outcome);
+        let decided = decided.transfer;
+        while let Some((transfer, len, outcome)) = self.next_made() {
+            self.push(transfer, len, outcome);
         }
-        Some(transfer)
+        Some(decided)
+    }
+
+    /// Takes the oldest pending transfer, if it has a verdict.
+    fn next_made(&mut self) -> Option<(u64, usize, Outcome)> {
+        let pending = self.pending.as_mut()?;
+        let PendingAnswer { transfer, len, decision: Decision::Made(outcome) } =
+            *pending.front()?
+        else {
+            return None;
+        };
+        pending.pop_front();
+        Some((transfer, len, outcome))
     }
 
     /// Answers all pending transfers. Those without a verdict are refused as busy; their messages
     /// are returned.
     pub(crate) fn withdraw(&mut self) -> impl Iterator<Item = MessageId> + use<> {
-        let pending = core::mem::take(&mut self.pending);
+        let pending = self.pending.take().map(|pending| *pending).unwrap_or_default();
         for PendingAnswer { transfer, len, decision } in &pending {
             let outcome = match decision {
                 Decision::Awaited(_) => Outcome::Refused(RefusedReason::Busy),
@@ -118,7 +130,7 @@ impl ReceiveWindow {
 
     /// Returns whether the application has yet to decide about a transfer.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.as_ref().is_some_and(|pending| !pending.is_empty())
     }
 
     pub(crate) fn has_answers(&self) -> bool {
@@ -152,14 +164,22 @@ impl ReceiveWindow {
             last.bytes += bytes;
             return;
         }
+        if self.answers.capacity() == 0 {
+            // One answer mostly waits at a time. A `VecDeque` would make room for four.
+            self.answers.reserve_exact(1);
+        }
         self.answers.push_back(Answer { transfer, outcome, count: 1, bytes });
     }
 }
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl ReceiveWindow {
+    fn pending(&self) -> impl Iterator<Item = &PendingAnswer> {
+        self.pending.iter().flat_map(|pending| pending.iter())
+    }
+
     pub(crate) fn offers(&self) -> impl Iterator<Item = MessageId> + '_ {
-        self.pending.iter().filter_map(|pending| match pending.decision {
+        self.pending().filter_map(|pending| match pending.decision {
             Decision::Awaited(message) => Some(message),
             Decision::Made(_) => None,
         })
@@ -168,8 +188,8 @@ impl ReceiveWindow {
     pub(crate) fn assert_consistent(&self) {
         let answered: u32 = self.answers.iter().map(|answer| answer.count).sum();
         let bytes: usize = self.answers.iter().map(|answer| answer.bytes).sum();
-        let pending: usize = self.pending.iter().map(|pending| pending.len).sum();
-        assert!(answered as usize + self.pending.len() <= self.open as usize);
+        let pending: usize = self.pending().map(|pending| pending.len).sum();
+        assert!(answered as usize + self.pending().count() <= self.open as usize);
         assert!(bytes + pending <= self.open_bytes);
     }
 }
