@@ -53,8 +53,24 @@ pub struct Config {
     /// original).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub kill_timeout: Duration,
-    /// The odds of each status in the draw. Default: 95 000 : 4 999 : 1 (the original's document).
+    /// The odds of each status in the draw. Default: 95 000 : 4 000 : 1 000 (ours). The original's
+    /// document has 95 000 : 4 999 : 1, with which the halves of a split network find each other
+    /// too late.
     pub odds: Odds,
+    /// The most contacts a second. A contact dials a drawn peer without an open link and announces
+    /// this tower. Messages go to alive peers over open links alone, so silent addresses hold up
+    /// none. 0 is the original's behaviour: messages ride on dials. Default: 10 (guess).
+    pub contact_rate: u32,
+    /// How many lost and dead peers are contacted because an alive peer named them. A larger rate
+    /// heals a split network sooner, and makes more dials to addresses that a liar names. They take
+    /// at most every second contact. A burst of 0 disables them, as in the original. Default: 128
+    /// at once, then one every 500 ms (measured: halves that were separated for two hours exchange
+    /// half of their messages again within 5 minutes).
+    pub revivals: Allowance,
+    /// The most messages at the head of the queue for which a tick looks for a suitable peer among
+    /// all open links. A larger number costs more time per tick if peers differ in the lengths or
+    /// dialects that they take. With 0, a tick draws five peers for one message. Default: 4 (ours).
+    pub tried_messages: u32,
     /// The longest body taken from a peer or from the application, in bytes: 1 to
     /// [`wire::MAX_BODY`] (16 MiB). Every open link may hold one such body in part. Default: 64 KiB
     /// (ours).
@@ -90,9 +106,23 @@ pub struct Config {
     /// default rate, so the original's odds hold).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub probe_backoff: Duration,
-    /// How long a peer is left alone after it answered that it is busy. Default: 100 ms (guess).
+    /// The longest time that a lost or dead peer is left alone after a failed attempt. Within it,
+    /// the time is as long as the peer has been lost. A longer time saves dials to addresses at
+    /// which nothing answers, and finds peers later that return. Zero: always `probe_backoff`.
+    /// Default: 60 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
+    pub max_probe_backoff: Duration,
+    /// The shortest time that a peer is left alone after it refused a message. Default: 100 ms
+    /// (guess).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub busy_backoff: Duration,
+    /// The longest time that a peer is left alone after it refused a message. Within it, the time
+    /// is eight times as long as the peer has taken none, for at most half of the alive peers. A
+    /// peer that stores a message and refuses it makes a copy, so a shorter time lets such peers
+    /// multiply messages. Zero: always `busy_backoff`. Default: 1 h (measured: with 60 s, a tenth
+    /// of such peers makes six copies of each message).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
+    pub max_busy_backoff: Duration,
     /// How many addresses named as friends are learned. New peers come first in the draw, so this
     /// and `strangers` together must stay below the send rate. Otherwise a peer that names fresh
     /// addresses takes every tick. Default: 64 at once, then one every 4 s (ours).
@@ -245,6 +275,9 @@ impl Default for Config {
             burst: 32,
             kill_timeout: Duration::from_secs(60 * 60),
             odds: Odds::default(),
+            contact_rate: 10,
+            revivals: Allowance { burst: 128, every: Duration::from_millis(500) },
+            tried_messages: 4,
             max_message: 64 * 1024,
             max_queue_messages: 65_536,
             max_queue_bytes: 64 * 1024 * 1024,
@@ -255,7 +288,9 @@ impl Default for Config {
             window: Window { messages: 32, bytes: 256 * 1024 },
             max_probes: 16,
             probe_backoff: Duration::from_secs(1),
+            max_probe_backoff: Duration::from_secs(60),
             busy_backoff: Duration::from_millis(100),
+            max_busy_backoff: Duration::from_secs(60 * 60),
             friends: allowance,
             strangers: allowance,
             heartbeat: Some(Duration::from_secs(60)),
@@ -270,7 +305,7 @@ impl Default for Config {
 
 impl Default for Odds {
     fn default() -> Self {
-        Self { alive: 95_000, lost: 4_999, dead: 1 }
+        Self { alive: 95_000, lost: 4_000, dead: 1_000 }
     }
 }
 
@@ -287,7 +322,25 @@ impl Default for Timeouts {
     }
 }
 
+impl Odds {
+    /// The odds of the original's document.
+    pub const ORIGINAL: Self = Self { alive: 95_000, lost: 4_999, dead: 1 };
+}
+
 impl Config {
+    /// Returns a configuration that behaves as the original's document says: the odds are the
+    /// original's, messages ride on dials, and dead peers are drawn by the odds alone.
+    #[must_use]
+    pub fn original() -> Self {
+        let default = Self::default();
+        Self {
+            odds: Odds::ORIGINAL,
+            contact_rate: 0,
+            revivals: Allowance { burst: 0, ..default.revivals },
+            ..default
+        }
+    }
+
     /// Returns whether a tower with this configuration speaks HTTP in an open network.
     #[must_use]
     pub fn speaks_http(&self) -> bool {

@@ -36,6 +36,7 @@ fn the_next_wakeup_is_now_while_actions_are_pending() {
 fn run_with_deadlines(mut disturb: impl FnMut(&mut Harness)) -> Vec<(Instant, Action)> {
     let mut config = fast_config();
     config.heartbeat = Some(seconds(7));
+    config.max_probe_backoff = Duration::ZERO;
     let mut harness = Harness::new(&config);
     let mut trace = Vec::new();
     harness.accept_alive(1);

@@ -51,6 +51,9 @@ fn a_friend_is_an_alive_peer_other_than_the_recipient() {
         harness.send_announce(link, 1);
         link
     });
+    for (transfer, ..) in harness.take_messages(links[0]) {
+        harness.confirm(links[0], transfer);
+    }
     let mut friends = [Vec::new(), Vec::new()];
     let exchange = |harness: &mut Harness, friends: &mut [Vec<Option<Address>>; 2]| {
         for n in 0..60 {
@@ -184,6 +187,7 @@ fn a_full_table_forgets_the_peer_that_has_been_dead_for_the_longest_time() {
     let mut config = fast_config();
     config.kill_timeout = seconds(20);
     config.max_peers = 4;
+    config.max_probe_backoff = Duration::ZERO;
     let mut harness = Harness::new(&config);
     harness.enqueue("probe");
     // Peer 2 dies before peer 1.

@@ -1,6 +1,7 @@
 //! Gossip: learning addresses from claims and friends.
 
 use super::Tower;
+use super::sender::SenderInfo;
 use super::status::Source;
 use crate::address::Address;
 use crate::event::Status;
@@ -29,9 +30,11 @@ impl Tower {
     }
 
     #[inline]
-    pub(super) fn learn_friend(&mut self, friend: Option<&Address>) {
-        if let Some(address) = friend {
-            self.learn(address, Source::Friend);
+    pub(super) fn learn_friend(&mut self, friend: Option<&Address>, by: SenderInfo) {
+        if let Some(address) = friend
+            && let Some(peer) = self.learn(address, Source::Friend)
+        {
+            self.on_named(peer, by);
         }
     }
 }

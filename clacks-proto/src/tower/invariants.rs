@@ -94,6 +94,9 @@ impl Tower {
             assert!(!(peer.is_full && vacant), "{id:?} is full and has a vacant link");
             assert!(!peer.is_full || peer.busy_links > 0, "{id:?} is full for ever");
         }
+        let session = peer.link.and_then(|link| self.links.get(link));
+        let open = session.filter(|session| session.is_open()).map(Session::direction);
+        assert_eq!(peer.open, open, "whether {id:?} has an open link");
         let Some(link) = peer.link else {
             return assert!(is_http || !peer.is_full, "{id:?} is full without a link");
         };

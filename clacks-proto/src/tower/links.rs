@@ -123,7 +123,9 @@ impl Tower {
         let link = Link::outbound(peer, dialect, &self.local, self.now);
         let id = self.insert_link(link)?;
         self.peers.add_link(peer, id);
-        self.peers.update(peer, |peer| (peer.link, peer.is_full) = (Some(id), false));
+        self.peers.update(peer, |peer| {
+            (peer.link, peer.open, peer.is_full) = (Some(id), None, false);
+        });
         self.stats.links_dialled += 1;
         self.actions.push(Action::Connect { link: id, address });
         Some(id)
@@ -202,8 +204,8 @@ impl Tower {
         self.refresh_window(peer, None);
     }
 
-    /// Notes whether the link on which messages are handed to a peer has room. Chooses another link
-    /// for a peer that speaks HTTP. `acting` is a link that is taken out of the table.
+    /// Notes whether the link on which messages are handed to a peer is open and has room. Chooses
+    /// another link for a peer that speaks HTTP. `acting` is a link that is taken out of the table.
     pub(super) fn refresh_window(&mut self, id: PeerId, acting: Option<(LinkId, &Session)>) {
         let Some(peer) = self.peers.get(id) else { return };
         let session = |link: LinkId| match acting {
@@ -222,8 +224,12 @@ impl Tower {
         } else {
             (peer.link, peer.link.is_some_and(is_full))
         };
-        if (link, is_full) != (peer.link, peer.is_full) {
-            self.peers.update(id, |peer| (peer.link, peer.is_full) = (link, is_full));
+        let open = link.and_then(session).filter(|session| session.is_open());
+        let open = open.map(Session::direction);
+        if (link, open, is_full) != (peer.link, peer.open, peer.is_full) {
+            self.peers.update(id, |peer| {
+                (peer.link, peer.open, peer.is_full) = (link, open, is_full);
+            });
         }
     }
 

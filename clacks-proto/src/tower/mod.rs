@@ -2,6 +2,9 @@
 
 mod actions;
 mod api;
+mod backoff;
+pub(crate) mod contact;
+pub(crate) mod eligible;
 mod gossip;
 mod handover;
 mod heartbeat;
@@ -14,6 +17,7 @@ mod peers;
 mod queue;
 mod recent;
 mod rejections;
+mod revival;
 mod route;
 mod screening;
 pub mod selector;
@@ -52,6 +56,7 @@ pub(crate) use peers::Peers;
 use queue::Queue;
 use recent::RecentMessages;
 use rejections::Rejections;
+use revival::Revivals;
 use screening::Screenings;
 use selector::Selector;
 use shutdown::Phase;
@@ -101,6 +106,10 @@ pub struct Tower {
     friend_stream: SparseStream,
     nonce_stream: SparseStream,
     pacer: Pacer,
+    contacts: TokenBucket,
+    revivals: Revivals,
+    /// A tick found no peer with an open link. It is spent when there is one.
+    is_tick_owed: bool,
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
     /// due, after some failed.
     retry_at: Option<Instant>,
@@ -164,6 +173,9 @@ impl Tower {
             friend_stream: SparseStream::new(Purpose::Friend),
             nonce_stream: SparseStream::new(Purpose::Nonce),
             pacer: Pacer::new(config.send_rate, config.burst, phase),
+            contacts: TokenBucket::default(),
+            revivals: Revivals::default(),
+            is_tick_owed: false,
             retry_at: None,
             heartbeat_at,
             last_sent: None,
@@ -189,6 +201,7 @@ impl Tower {
     /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
     /// shutdown.
     fn advance(&mut self) {
+        self.spend_owed_tick();
         self.pump();
         self.advance_shutdown();
         let has_recipient = !self.peers.eligible(self.local.config.max_probes).is_empty();

@@ -71,7 +71,7 @@ impl Tower {
         let from = self.sender_of(link, sender);
         let outcome = self.take_in(id, link, from, frame);
         if !matches!(outcome, Some(Outcome::Refused(_))) {
-            self.learn_friend(frame.friend.as_ref());
+            self.learn_friend(frame.friend.as_ref(), from);
         }
         if let Some(outcome) = outcome {
             link.answer(frame.transfer, frame.body.len(), outcome);
@@ -192,7 +192,7 @@ impl Tower {
         let from = self.sender_of(link, sender);
         let outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
         if outcome == Outcome::Taken {
-            self.learn_friend(frame.friend.as_ref());
+            self.learn_friend(frame.friend.as_ref(), from);
             if let Some(peer) = from.proved {
                 self.on_success(peer);
             }
@@ -389,6 +389,7 @@ impl Tower {
         match transfer.payload {
             Payload::Message { id, .. } => {
                 self.stats.delivered += 1;
+                self.peers.note_taken(peer, self.now);
                 self.on_drained();
                 if let Some((nonce, message)) = self.queue.complete(id) {
                     self.notify(Notice::MessageDelivered { id, nonce, message, to });
@@ -407,6 +408,10 @@ impl Tower {
         self.stats.refused_by_peers += 1;
         match reason {
             RefusedReason::Ignored => self.on_failure(peer, StatusReason::IgnoredByPeer),
+            RefusedReason::Busy | RefusedReason::Screened if transfer.message().is_some() => {
+                self.on_success(peer);
+                self.back_off_after_refusal(peer);
+            }
             _ => {
                 self.on_success(peer);
                 self.back_off(peer, self.local.config.busy_backoff);

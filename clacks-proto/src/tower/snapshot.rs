@@ -67,7 +67,11 @@ impl Tower {
         if record.fingerprint.is_some() && self.peers.pin(peer).is_none() {
             self.peers.set_pin(peer, record.fingerprint);
         }
-        self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(record.dialect));
+        self.peers.update(peer, |peer| {
+            peer.dialect = peer.dialect.or(record.dialect);
+            // A key was pinned when the peer answered.
+            peer.was_alive |= record.status == Status::Alive || record.fingerprint.is_some();
+        });
         if known.is_none() {
             let status = match record.status {
                 Status::Alive => Status::New,

@@ -1,6 +1,4 @@
-//! The status of peers: successes, failures, back-off, ignoring and merging.
-
-use core::time::Duration;
+//! The status of peers: successes, failures, ignoring and merging.
 
 use super::Tower;
 use super::peers::TableFull;
@@ -51,6 +49,7 @@ impl Tower {
     #[cold]
     fn on_return(&mut self, id: PeerId) {
         self.end_backoff(id);
+        self.peers.note_taken(id, self.now);
         self.set_status(id, Status::Alive, StatusReason::Success);
     }
 
@@ -66,19 +65,7 @@ impl Tower {
             Status::Lost | Status::Dead => {}
             Status::Ignored => return,
         }
-        self.back_off(id, self.local.config.probe_backoff);
-    }
-
-    /// Keeps a peer out of the draw for a while.
-    pub(super) fn back_off(&mut self, id: PeerId, time: Duration) {
-        if !time.is_zero() && self.peers.update(id, |peer| peer.is_resting = true).is_some() {
-            self.backoffs.set(id.index, self.now + time);
-        }
-    }
-
-    fn end_backoff(&mut self, id: PeerId) {
-        self.backoffs.clear(id.index);
-        self.peers.update(id, |peer| peer.is_resting = false);
+        self.back_off_after_failure(id);
     }
 
     pub(super) fn set_status(&mut self, id: PeerId, to: Status, reason: StatusReason) {
@@ -86,6 +73,7 @@ impl Tower {
         let before = self.peers.update(id, |peer| {
             if peer.status != to {
                 (peer.status, peer.since) = (to, now);
+                peer.was_alive |= to == Status::Alive;
             }
         });
         if let Some(from) = before.filter(|from| *from != to)

@@ -140,13 +140,13 @@ impl Harness {
     }
 
     /// Creates a tower that has dialled peer 1 and sent it one message. The peer has sent its hello
-    /// but not confirmed the message. Returns the link and the transfer too.
+    /// and confirmed the announce, but not the message. Returns the link and the transfer too.
     pub fn with_unconfirmed_message(config: &Config, text: &str) -> (Self, LinkId, u64) {
         let mut harness = Self::new(config);
         harness.expand(1);
         harness.enqueue(text);
         assert!(harness.run_until_dial(Duration::from_secs(2)));
-        let link = harness.connect_dial_with_hello();
+        let link = harness.connect_dial_alive();
         let [(transfer, Attempt::First, _)] = harness.take_messages(link)[..] else {
             panic!("expected one message")
         };
@@ -165,6 +165,27 @@ impl Harness {
         let link = self.connect_dial();
         self.send_hello(link, None);
         link
+    }
+
+    /// Establishes the connection of the oldest dial, sends the peer's hello, and confirms the
+    /// announce of the tower. The peer is alive then.
+    pub fn connect_dial_alive(&mut self) -> LinkId {
+        let link = self.connect_dial_with_hello();
+        let transfer = self.take_announce(link);
+        self.confirm(link, transfer);
+        link
+    }
+
+    /// Returns the number of the only announce that the tower sent on a link since the last call.
+    /// Drops the other frames.
+    pub fn take_announce(&mut self, link: LinkId) -> u64 {
+        let announce = |frame| match frame {
+            SentFrame::Announce { transfer, .. } => Some(transfer),
+            _ => None,
+        };
+        let sent: Vec<_> = self.take_frames(link).into_iter().filter_map(announce).collect();
+        let [transfer] = sent[..] else { panic!("expected one announce: {sent:?}") };
+        transfer
     }
 
     /// Refuses the oldest dial.

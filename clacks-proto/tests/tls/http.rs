@@ -251,12 +251,10 @@ fn version_1_certificate() -> CertifiedKey {
 
 /// Creates Alice with both dialects, an undialled peer Bob, and a message.
 fn tower_with_message(message: &Message) -> SecureTower {
-    let mut tower = secure_tower(
-        ALICE,
-        with_http(unlimited_config()),
-        &Identity::generate().unwrap(),
-        Trust::Open,
-    );
+    let mut config = with_http(unlimited_config());
+    // The message is the first request.
+    config.contact_rate = 0;
+    let mut tower = secure_tower(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
     tower.tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
     tower.tower_mut().expand(&address(BOB), Instant::ORIGIN).unwrap();
     tower

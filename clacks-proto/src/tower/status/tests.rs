@@ -188,7 +188,8 @@ fn connect_of(tower: &mut Tower) -> LinkId {
 
 #[test]
 fn the_window_of_a_merged_link_is_respected() {
-    let config = Config { send_rate: crate::SendRate::Unlimited, ..Config::default() };
+    let config =
+        Config { send_rate: crate::SendRate::Unlimited, contact_rate: 0, ..Config::default() };
     let mut tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
     tower.set_tls(Fingerprint([0; 32]), false);
     // The peer 1 is alive, without a link, and rests.
