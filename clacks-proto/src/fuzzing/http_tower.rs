@@ -252,8 +252,8 @@ impl Driver {
         let left = came.checked_sub(stats.delivered + stats.swallowed);
         assert_eq!(left, Some(usage.messages as u64), "{stats:?}");
         assert_eq!(tower.peek().map(|held| held.message.len()).sum::<usize>(), usage.bytes);
-        assert!(usage.messages <= config.max_queue_messages);
-        assert!(usage.bytes <= config.max_queue_bytes);
+        assert!(usage.messages <= config.max_held_messages());
+        assert!(usage.bytes <= config.max_held_bytes());
         let links = tower.links().count();
         assert!(links <= config.max_links && tower.survey().count() <= config.max_peers);
         assert!(self.began.len() - self.ended.len() <= links, "a link ended without a notice");

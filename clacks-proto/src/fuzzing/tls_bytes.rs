@@ -482,8 +482,8 @@ impl Network {
             }
             all_held.append(&mut held);
             let (usage, config) = (tower.queue_usage(), tower.config());
-            assert!(usage.messages <= config.max_queue_messages);
-            assert!(usage.bytes <= config.max_queue_bytes);
+            assert!(usage.messages <= config.max_held_messages());
+            assert!(usage.bytes <= config.max_held_bytes());
             assert!(tower.links().count() <= config.max_links);
             assert!(tower.survey().count() <= config.max_peers);
         }

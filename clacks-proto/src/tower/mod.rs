@@ -1,6 +1,7 @@
 //! The tower: routes what happens on links to peers and queue, and what is queued to links.
 
 mod actions;
+mod admission;
 mod api;
 mod gossip;
 mod handover;
@@ -45,7 +46,7 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::{Instant, nanos};
 use actions::ActionQueue;
-use handover::FrameContent;
+use handover::{FrameContent, Reoffers};
 use links::Links;
 use pacer::{Pacer, TokenBucket};
 pub(crate) use peers::Peers;
@@ -104,6 +105,7 @@ pub struct Tower {
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
     /// due, after some failed.
     retry_at: Option<Instant>,
+    reoffers: Reoffers,
     heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
     friends: TokenBucket,
@@ -165,6 +167,7 @@ impl Tower {
             nonce_stream: SparseStream::new(Purpose::Nonce),
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             retry_at: None,
+            reoffers: Reoffers::default(),
             heartbeat_at,
             last_sent: None,
             friends: TokenBucket::default(),

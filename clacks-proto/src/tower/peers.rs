@@ -42,6 +42,8 @@ pub(crate) struct Peer {
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
+    /// The bytes that this tower took from the peer beyond its bounds, less those that the peer took.
+    pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
     /// The transfers taken on links that have ended.
@@ -68,6 +70,7 @@ impl Peer {
             announce_due: false,
             is_alias: false,
             dialect: None,
+            exchanged: 0,
             max_message: u32::MAX,
             retry_memory: None,
             pin: None,

@@ -110,8 +110,8 @@ impl Queue {
         self.hasher.hash(&nonce)
     }
 
-    /// Queues a message that came in, unless it is held already or there is no room. `hash` is that
-    /// of the nonce; `other` is as in [`has_room`](Self::has_room).
+    /// Queues a message that came in, unless it is held already or `has_room` is false. `hash` is
+    /// that of the nonce.
     #[inline]
     pub(crate) fn take_in(
         &mut self,
@@ -119,9 +119,8 @@ impl Queue {
         hash: u64,
         kind: Kind,
         body: &[u8],
-        other: usize,
+        has_room: bool,
     ) -> TakenIn {
-        let has_room = self.has_room(body.len(), 100, other);
         let Self { entries, by_nonce, hasher, .. } = self;
         let nonce_of = |index: &u32| entries.at(*index).map_or(Nonce(0), |(_, entry)| entry.nonce);
         let slot = by_nonce.entry(

@@ -1,6 +1,7 @@
 //! What follows from an event on a link, for peers, the queue and other links.
 
 use super::Tower;
+use super::admission::Admission;
 use super::queue::{Place, TakenIn};
 use super::screening::Offer;
 use super::sender::SenderInfo;
@@ -109,7 +110,8 @@ impl Tower {
             return self.offer_to_application(id, link, from, frame, nonce, bounds);
         }
         let hash = self.queue.hash(nonce);
-        match self.queue.take_in(nonce, hash, kind, body, self.actions.notice_bytes()) {
+        let admission = self.admission(from, body.len());
+        match self.queue.take_in(nonce, hash, kind, body, admission != Admission::Full) {
             TakenIn::Full => {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
@@ -119,6 +121,7 @@ impl Tower {
                 self.notify_received(message, hash, from.claimed, true);
             }
             TakenIn::Queued(message) => {
+                self.on_admitted(admission, body.len());
                 self.notify_received(message, hash, from.claimed, false);
             }
         }
@@ -149,13 +152,14 @@ impl Tower {
         let len = message.len();
         // A driver that does not poll gets no more offers, though the time-out may decide them.
         let pending = self.screenings.open().max(self.actions.screens());
-        let has_room = self.queue.has_room(len, 100, self.actions.notice_bytes());
-        if pending >= max_offers || !has_room {
+        let admission = self.admission(from, len);
+        if pending >= max_offers || admission == Admission::Full {
             self.stats.refused += 1;
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
         let offered = self.queue.store(nonce, message.clone(), Place::Offered(id));
-        self.screenings.add(Offer { message: offered, sender: from, deadline: self.now + timeout });
+        let deadline = self.now + timeout;
+        self.screenings.add(Offer { message: offered, sender: from, admission, deadline });
         let from = from.claimed.and_then(|peer| self.peers.get(peer));
         let from = from.map(|peer| peer.address.clone());
         self.actions.push(Action::Screen { offer: OfferId(offered), message, from });
@@ -390,6 +394,7 @@ impl Tower {
             Payload::Message { id, .. } => {
                 self.stats.delivered += 1;
                 self.on_drained();
+                self.on_exchanged(peer, transfer.len());
                 if let Some((nonce, message)) = self.queue.complete(id) {
                     self.notify(Notice::MessageDelivered { id, nonce, message, to });
                 }
@@ -409,6 +414,7 @@ impl Tower {
             RefusedReason::Ignored => self.on_failure(peer, StatusReason::IgnoredByPeer),
             _ => {
                 self.on_success(peer);
+                self.reoffer(&transfer);
                 self.back_off(peer, self.local.config.busy_backoff);
             }
         }

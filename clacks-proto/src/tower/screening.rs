@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use super::Tower;
+use super::admission::Admission;
 use super::queue::Place;
 use super::sender::SenderInfo;
 use crate::config::{DefaultVerdict, Screening};
@@ -19,6 +20,7 @@ use crate::wire::RefusedReason;
 pub(super) struct Offer {
     pub(super) message: MessageId,
     pub(super) sender: SenderInfo,
+    pub(super) admission: Admission,
     pub(super) deadline: Instant,
 }
 
@@ -91,13 +93,13 @@ impl Tower {
         if let Verdict::Replace(message) = &verdict {
             self.check_replacement(id, message)?;
         }
-        let Some(Offer { sender, .. }) = self.screenings.take(id) else {
+        let Some(Offer { sender, admission, .. }) = self.screenings.take(id) else {
             debug_assert!(false, "an offered message waits for a verdict");
             return Err(DecideError::Gone);
         };
         let outcome = match verdict {
             Verdict::Accept => {
-                self.accept_offer(id, sender.claimed);
+                self.accept_offer(id, sender.claimed, admission);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
@@ -132,9 +134,10 @@ impl Tower {
     }
 
     /// Queues a message that was under screening, unless a copy of it came in meanwhile.
-    fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>) {
+    fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>, admission: Admission) {
         let Some(entry) = self.queue.get(id) else { return };
         let (nonce, hash) = (entry.nonce, self.queue.hash(entry.nonce));
+        let len = entry.message.len();
         if let Some(copy) = self.queue.find(nonce, &entry.message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
@@ -142,6 +145,7 @@ impl Tower {
             self.queue.discard(id);
         } else {
             self.queue.requeue(id);
+            self.on_admitted(admission, len);
             self.notify_received(id, hash, from, false);
         }
     }

@@ -33,8 +33,8 @@ impl Sizes {
 
     fn limits(config: &Config) -> Self {
         Self {
-            messages: config.max_queue_messages,
-            bytes: config.max_queue_bytes,
+            messages: config.max_held_messages(),
+            bytes: config.max_held_bytes(),
             links: config.max_links,
             peers: config.max_peers,
         }

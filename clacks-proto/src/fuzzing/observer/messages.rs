@@ -145,8 +145,9 @@ impl Observer {
                     {
                         Fate::Unknown
                     } else {
-                        let room = self.config.max_queue_bytes - held_bytes(old);
-                        let is_full = old.held.len() == self.config.max_queue_messages
+                        let held = held_bytes(old);
+                        let room = self.config.max_queue_bytes.saturating_sub(held);
+                        let is_full = old.held.len() >= self.config.max_queue_messages
                             || content.1.len() > room;
                         let is_excused = is_full
                             || !self.is_drained

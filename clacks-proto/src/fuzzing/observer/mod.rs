@@ -540,8 +540,8 @@ impl Observer {
             first.iter().all(|held| held.state == MessageState::Waiting),
             "the order of `peek`"
         );
-        assert!(usage.messages <= config.max_queue_messages);
-        assert!(usage.bytes + self.told.least_unpolled_bytes() <= config.max_queue_bytes);
+        assert!(usage.messages <= config.max_held_messages());
+        assert!(usage.bytes + self.told.least_unpolled_bytes() <= config.max_held_bytes());
         let max_offers = match config.screening {
             Screening::Off => 0,
             Screening::On { max_offers, .. } => max_offers,

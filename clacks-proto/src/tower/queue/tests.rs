@@ -86,7 +86,7 @@ proptest! {
                     let expected = model.find(nonce, number);
                     let has_room = queue.has_room(len, 100, 0);
                     let hash = queue.hash(nonce);
-                    match queue.take_in(nonce, hash, Kind::Bytes, message.body(), 0) {
+                    match queue.take_in(nonce, hash, Kind::Bytes, message.body(), has_room) {
                         TakenIn::Coalesced(id) => {
                             prop_assert_eq!(Some(id), expected);
                             let known = model.get(id);
