@@ -75,6 +75,13 @@ pub struct Config {
     /// links together may exceed the bounds by `max_links` such credits. 0 disables the exchange.
     /// Default: 16 (simulated: 97 % of the hand-overs among full towers succeed).
     pub exchange_credit: u16,
+    /// The fill of the queue, in per cent, from which no peer may hold more than its share of it: 1
+    /// to 100. A peer's share is an eighth, or twice an equal share if that is more. With one alive
+    /// peer there is no limit. Callers that are no proved peers share an eighth. Messages beyond the
+    /// share are taken on credit ([`exchange_credit`](Self::exchange_credit)) or refused as busy.
+    /// One peer can't fill the queue then. 100 disables the limit. Default: 80 (ours: messages of
+    /// the application end there too).
+    pub fair_share_from: u8,
     /// The most peers known, at least 1. A new peer of a full table replaces the peer that has been
     /// dead longest, or else another address of this tower or of an ignored peer, or else is not
     /// learned. Default: 4 096 (ours).
@@ -257,6 +264,7 @@ impl Default for Config {
             max_queue_bytes: 64 * 1024 * 1024,
             local_share: 80,
             exchange_credit: 16,
+            fair_share_from: 80,
             max_peers: 4_096,
             max_links: 256,
             max_half_open: 64,
@@ -393,6 +401,7 @@ impl Config {
             (at_least(2, self.max_queue_messages), ConfigError::MaxQueueMessages),
             (self.max_queue_bytes >= self.max_message, ConfigError::MaxQueueBytes),
             ((1..=100).contains(&self.local_share), ConfigError::LocalShare),
+            ((1..=100).contains(&self.fair_share_from), ConfigError::FairShareFrom),
             (at_least(1, self.max_peers), ConfigError::MaxPeers),
             (at_least(2, self.max_links), ConfigError::MaxLinks),
             ((1..self.max_links).contains(&self.max_half_open), ConfigError::MaxHalfOpen),
@@ -433,6 +442,8 @@ pub enum ConfigError {
     MaxQueueBytes,
     /// `local_share`
     LocalShare,
+    /// `fair_share_from`
+    FairShareFrom,
     /// `max_peers`
     MaxPeers,
     /// `max_links`
@@ -470,6 +481,7 @@ impl fmt::Display for ConfigError {
             Self::MaxQueueMessages => "the queue must have room for 2 to 4 294 967 293 messages",
             Self::MaxQueueBytes => "the queue must have room for at least one message of the greatest length",
             Self::LocalShare => "the local share of the queue must be from 1 to 100 per cent",
+            Self::FairShareFrom => "the fill from which peers have shares must be from 1 to 100 per cent",
             Self::MaxPeers => "the table of peers must have room for 1 to 4 294 967 293 peers",
             Self::MaxLinks => "the number of links must be from 2 to 4 294 967 293",
             Self::MaxHalfOpen => "the number of half-open links must be at least 1 and less than the number of links",
@@ -538,6 +550,11 @@ mod tests {
             ConfigError::LocalShare,
             &[|it| it.local_share = 1, |it| it.local_share = 100],
             &[|it| it.local_share = 0, |it| it.local_share = 101],
+        ),
+        (
+            ConfigError::FairShareFrom,
+            &[|it| it.fair_share_from = 1, |it| it.fair_share_from = 100],
+            &[|it| it.fair_share_from = 0, |it| it.fair_share_from = 101],
         ),
         (
             ConfigError::MaxPeers,

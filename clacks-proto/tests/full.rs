@@ -1,4 +1,4 @@
-//! Full queues: the exchange between full towers.
+//! Full queues: the share of each peer, and the exchange between full towers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -198,4 +198,104 @@ fn rule_3_a_message_refused_as_busy_is_replaced_at_once_three_times_a_tick() {
         sent_in_tick.push(sent);
     }
     assert_eq!(sent_in_tick, [4, 4]);
+}
+
+// The share of each peer.
+
+/// A queue of a hundred messages, and no exchange.
+fn shared_queue() -> Config {
+    let mut config = fast_config();
+    (config.max_queue_messages, config.max_queue_bytes) = (100, 100 * config.max_message);
+    (config.exchange_credit, config.send_rate) = (0, SendRate::per_second(1));
+    config
+}
+
+/// Returns how many messages each of `peers` gets into the queue, one after the other.
+fn taken_of_each(config: &Config, peers: usize) -> Vec<u64> {
+    let mut harness = Harness::new(config);
+    let links: Vec<_> = (1..=peers).map(|n| harness.accept_alive(n)).collect();
+    let firsts = (1..).map(|n| n * 10_000);
+    links
+        .into_iter()
+        .zip(firsts)
+        .map(|(link, first)| taken(&mut harness, link, first, 10))
+        .collect()
+}
+
+#[test]
+fn rule_4_a_peer_holds_at_most_its_share_of_a_queue_that_is_nearly_full() {
+    // Twice an equal share among two peers and this tower is two thirds, and so on.
+    assert_eq!(taken_of_each(&shared_queue(), 2), [80, 20]);
+    assert_eq!(taken_of_each(&shared_queue(), 3), [80, 20, 0]);
+    // With many peers the share is an eighth.
+    assert_eq!(taken_of_each(&shared_queue(), 40)[..4], [80, 12, 8, 0]);
+}
+
+#[test]
+fn rule_4_the_only_alive_peer_may_fill_the_queue() {
+    assert_eq!(taken_of_each(&shared_queue(), 1), [100]);
+}
+
+#[test]
+fn without_rule_4_one_peer_fills_the_queue() {
+    let mut config = shared_queue();
+    config.fair_share_from = 100;
+    assert_eq!(taken_of_each(&config, 3), [100, 0, 0]);
+}
+
+#[test]
+fn rule_4_all_unproved_callers_share_an_eighth() {
+    let mut harness = Harness::new(&shared_queue());
+    let links = [1, 2].map(|n| harness.accept_alive(n));
+    assert_eq!(taken(&mut harness, links[0], 10_000, 10), 80);
+    let strangers = [(); 2].map(|()| {
+        let link = harness.accept();
+        harness.send_hello(link, None);
+        link
+    });
+    let counts = [0, 1].map(|n| taken(&mut harness, strangers[n], 20_000 + 1_000 * n as u64, 10));
+    assert_eq!(counts, [12, 0]);
+}
+
+#[test]
+fn rules_3_and_4_a_peer_beyond_its_share_exchanges_messages() {
+    let mut config = shared_queue();
+    config.exchange_credit = 4;
+    let mut harness = Harness::new(&config);
+    let links = [1, 2].map(|n| harness.accept_alive(n));
+    assert_eq!(taken(&mut harness, links[0], 10_000, 10), 84, "the fill and the credit");
+    // The peer takes one message, and may hand over one.
+    let messages = loop {
+        harness.advance(seconds(1));
+        let messages = harness.take_messages(links[0]);
+        if !messages.is_empty() {
+            break messages;
+        }
+    };
+    harness.confirm(links[0], messages[0].0);
+    assert_eq!(taken(&mut harness, links[0], 20_000, 10), messages.len() as u64);
+}
+
+/// Every queue holds messages of one peer alone, which is more than its share.
+#[test]
+fn rules_3_and_4_full_towers_go_on_though_one_peer_holds_more_than_its_share() {
+    let mut config = small_queue();
+    config.max_queue_messages = 40;
+    let mut network = network(4, &config);
+    network.latency = Duration::from_millis(5);
+    for (n, other) in [(0, 1), (1, 0), (0, 2), (0, 3)] {
+        network.announce(n, other);
+    }
+    network.advance(seconds(1));
+    for n in [1, 1, 1, 0] {
+        let message = || Message::bytes(&[7; 100]);
+        while network.with(n, |tower, now| tower.enqueue(message(), now)).is_ok() {}
+        network.advance(seconds(10));
+    }
+    (2..4).for_each(|n| network.crash(n));
+    for _ in 0..10 {
+        let before = delivered(&network);
+        network.advance(seconds(10));
+        assert!(delivered(&network) > before, "nothing moves");
+    }
 }

@@ -19,19 +19,33 @@ impl Tower {
     /// Returns whether there is room for a body of `len` bytes.
     #[inline]
     pub(super) fn admission(&self, from: SenderInfo, len: usize) -> Admission {
-        if self.queue.has_room(len, 100, self.actions.notice_bytes()) {
+        let percent = self.local.config.fair_share_from;
+        if self.queue.has_room(len, percent, self.actions.notice_bytes()) {
             return Admission::Room;
         }
-        self.exchange(from, len)
+        self.admission_to_share(from, len)
     }
 
-    /// The exchange of full towers: a tower takes a message beyond its bounds from a peer that has
-    /// credit.
+    /// Above a certain fill, each sender has a share of the queue. A message beyond the share or
+    /// beyond the bounds is exchanged.
+    #[inline(never)]
+    fn admission_to_share(&self, from: SenderInfo, len: usize) -> Admission {
+        let alive = self.peers.counts().alive;
+        let is_within_share = self.local.config.fair_share_from == 100
+            || self.queue.is_within_share(from.account(), len, alive);
+        if is_within_share && self.queue.has_room(len, 100, self.actions.notice_bytes()) {
+            Admission::Room
+        } else {
+            self.exchange(from, len)
+        }
+    }
+
+    /// The exchange of full towers: a tower takes a message that it has no room for from a peer that
+    /// has credit.
     ///
     /// Two full towers that are peers go on exchanging messages. The one that took the last message
     /// has lowered its own debt to the other, so the other has room for the next one, whatever its
     /// length.
-    #[inline(never)]
     fn exchange(&self, from: SenderInfo, len: usize) -> Admission {
         let config = &self.local.config;
         let Some(peer) = from.proved else { return Admission::Full };

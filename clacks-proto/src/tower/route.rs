@@ -111,7 +111,8 @@ impl Tower {
         }
         let hash = self.queue.hash(nonce);
         let admission = self.admission(from, body.len());
-        match self.queue.take_in(nonce, hash, kind, body, admission != Admission::Full) {
+        let has_room = admission != Admission::Full;
+        match self.queue.take_in(nonce, hash, kind, body, from.account(), has_room) {
             TakenIn::Full => {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
@@ -157,7 +158,7 @@ impl Tower {
             self.stats.refused += 1;
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
-        let offered = self.queue.store(nonce, message.clone(), Place::Offered(id));
+        let offered = self.queue.store(nonce, message.clone(), Place::Offered(id), from.account());
         let deadline = self.now + timeout;
         self.screenings.add(Offer { message: offered, sender: from, admission, deadline });
         let from = from.claimed.and_then(|peer| self.peers.get(peer));

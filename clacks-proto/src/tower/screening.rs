@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::Tower;
 use super::admission::Admission;
-use super::queue::Place;
+use super::queue::{Account, Place};
 use super::sender::SenderInfo;
 use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
@@ -170,7 +170,7 @@ impl Tower {
     pub(super) fn store_local(&mut self, message: Message) -> crate::message::Nonce {
         let nonce = self.draw_nonce();
         self.recent.insert(self.queue.hash(nonce));
-        let id = self.queue.store(nonce, message, Place::Waiting);
+        let id = self.queue.store(nonce, message, Place::Waiting, Account::Local);
         self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Local });
         nonce
     }

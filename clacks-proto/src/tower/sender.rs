@@ -2,6 +2,7 @@
 
 use super::Tower;
 use super::peers::Peer;
+use super::queue::Account;
 use super::status::Source;
 use crate::address::Address;
 use crate::ids::PeerId;
@@ -16,6 +17,14 @@ pub(super) struct SenderInfo {
     /// believed.
     pub(super) proved: Option<PeerId>,
     pub(super) is_ignored: bool,
+}
+
+impl SenderInfo {
+    /// Returns the account to which the sender's messages count.
+    #[inline]
+    pub(super) fn account(self) -> Account {
+        self.proved.map_or(Account::Unproved, Account::Peer)
+    }
 }
 
 impl Tower {
