@@ -82,17 +82,28 @@ pub struct Config {
     /// One peer can't fill the queue then. 100 disables the limit. Default: 80 (ours: messages of
     /// the application end there too).
     pub fair_share_from: u8,
-    /// The most peers known, at least 1. A new peer of a full table replaces the peer that has been
-    /// dead longest, or else another address of this tower or of an ignored peer, or else is not
-    /// learned. Default: 4 096 (ours).
+    /// The most peers known, at least 1. `newcomers` tells what follows when they are known.
+    /// Default: 4 096 (ours).
     pub max_peers: usize,
+    /// How newcomers get into the table of peers. Default: [`Newcomers::MakeRoom`].
+    pub newcomers: Newcomers,
+    /// What follows from the address that a caller claims without a key. Default:
+    /// [`Claims::DialBack`].
+    pub claims: Claims,
+    /// Which peers may name loopback, private and link-local addresses. Default:
+    /// [`LocalAddresses::FromLocalLinks`].
+    pub local_addresses: LocalAddresses,
     /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free,
     /// each new link makes the idle link that was unused longest close: a caller that is refused
     /// takes this tower for lost. Default: 256 (ours).
     pub max_links: usize,
-    /// The most inbound links that have not completed their handshake, at most `max_links - 1`.
-    /// Strangers can't take the links that this tower needs for its own dials. Default: 64 (ours).
-    pub max_half_open: usize,
+    /// The most inbound links whose other side is no proved peer, 1 to `max_links`: handshakes that
+    /// are not complete, callers without an address, and callers that no dial has confirmed. One
+    /// more displaces the oldest of the network that has most of them, an IPv4 address or an IPv6
+    /// /64. Strangers can't keep out other callers, and can't take the links that this tower needs
+    /// for its own dials. `max_links` disables the limit. Default: 64 (a quarter of `max_links`,
+    /// ours).
+    pub max_unproved: usize,
     /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB
     /// (ours).
     pub window: Window,
@@ -107,11 +118,12 @@ pub struct Config {
     /// How long a peer is left alone after it answered that it is busy. Default: 100 ms (guess).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub busy_backoff: Duration,
-    /// How many addresses named as friends are learned. New peers come first in the draw, so this
-    /// and `strangers` together must stay below the send rate. Otherwise a peer that names fresh
-    /// addresses takes every tick. Default: 64 at once, then one every 4 s (ours).
+    /// How many addresses named as friends are learned. Each is dialled, so this bounds the dials
+    /// that a peer causes. Default: 64 at once, then two a second (ours).
     pub friends: Allowance,
-    /// How many addresses claimed by callers are learned. Default: as for `friends` (ours).
+    /// How many addresses claimed by callers are learned. Callers from one public network, an IPv4
+    /// /24 or an IPv6 /48, get at most a quarter. Default: 256 at once, then eight a second (ours:
+    /// 150 towers that start at the same time are learned at once).
     pub strangers: Allowance,
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
@@ -179,6 +191,50 @@ pub struct Allowance {
     /// The time until one more is allowed. Zero is no limit.
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub every: Duration,
+}
+
+/// How newcomers get into the table of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Newcomers {
+    /// A newcomer replaces a peer of a full table, in this order: a peer that was never alive, a
+    /// dead one, a lost one, and the alive one that was without a link longest. Peers that the
+    /// application named or ignored stay, and so do peers with a link. An announcement of a tower
+    /// that is not learned is refused as busy, and each further transfer on its link tries again.
+    MakeRoom,
+    /// A newcomer replaces only a dead peer. An announcement is confirmed in any case.
+    ReplaceDead,
+}
+
+/// What follows from the address that a caller claims without a key: in clear text and over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Claims {
+    /// The address is learned and dialled. It gets messages only on links that this tower dialled,
+    /// and only a dial shows whether it is alive.
+    DialBack,
+    /// The caller is believed. It gets the messages for that address, and makes the address alive.
+    Believe,
+}
+
+/// Which peers may name addresses that mean another host elsewhere: loopback, private (RFC 1918,
+/// RFC 4193) and link-local ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum LocalAddresses {
+    /// Peers whose own link comes from such an address: loopback addresses over loopback, and
+    /// private and link-local ones over loopback, private and link-local addresses. Other peers
+    /// can't make this tower dial hosts behind its firewall by their IP address. What a name resolves to
+    /// is up to the driver; only `localhost` counts as loopback.
+    FromLocalLinks,
+    /// All peers.
+    FromAllLinks,
 }
 
 /// How long a tower waits. Each must be more than zero.
@@ -252,7 +308,6 @@ pub enum DefaultVerdict {
 
 impl Default for Config {
     fn default() -> Self {
-        let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
             network: String::from(DEFAULT_NETWORK),
             send_rate: SendRate::per_second(1),
@@ -266,14 +321,17 @@ impl Default for Config {
             exchange_credit: 16,
             fair_share_from: 80,
             max_peers: 4_096,
+            newcomers: Newcomers::MakeRoom,
+            claims: Claims::DialBack,
+            local_addresses: LocalAddresses::FromLocalLinks,
             max_links: 256,
-            max_half_open: 64,
+            max_unproved: 64,
             window: Window { messages: 32, bytes: 256 * 1024 },
             max_probes: 16,
             probe_backoff: Duration::from_secs(1),
             busy_backoff: Duration::from_millis(100),
-            friends: allowance,
-            strangers: allowance,
+            friends: Allowance { burst: 64, every: Duration::from_millis(500) },
+            strangers: Allowance { burst: 256, every: Duration::from_millis(125) },
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
@@ -304,6 +362,20 @@ impl Default for Timeouts {
 }
 
 impl Config {
+    /// Returns a configuration that behaves as the original's document says: a full table replaces
+    /// dead peers only.
+    #[must_use]
+    pub fn original() -> Self {
+        let default = Self::default();
+        let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
+        Self {
+            newcomers: Newcomers::ReplaceDead,
+            friends: allowance,
+            strangers: allowance,
+            ..default
+        }
+    }
+
     /// Returns whether a tower with this configuration speaks HTTP in an open network.
     #[must_use]
     pub fn speaks_http(&self) -> bool {
@@ -404,7 +476,7 @@ impl Config {
             ((1..=100).contains(&self.fair_share_from), ConfigError::FairShareFrom),
             (at_least(1, self.max_peers), ConfigError::MaxPeers),
             (at_least(2, self.max_links), ConfigError::MaxLinks),
-            ((1..self.max_links).contains(&self.max_half_open), ConfigError::MaxHalfOpen),
+            ((1..=self.max_links).contains(&self.max_unproved), ConfigError::MaxUnproved),
             ((1..=wire::MAX_WINDOW).contains(&self.window.messages), ConfigError::Window),
             (self.max_probes >= 1, ConfigError::MaxProbes),
             (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
@@ -448,8 +520,8 @@ pub enum ConfigError {
     MaxPeers,
     /// `max_links`
     MaxLinks,
-    /// `max_half_open`
-    MaxHalfOpen,
+    /// `max_unproved`
+    MaxUnproved,
     /// `window`
     Window,
     /// `max_probes`
@@ -484,7 +556,7 @@ impl fmt::Display for ConfigError {
             Self::FairShareFrom => "the fill from which peers have shares must be from 1 to 100 per cent",
             Self::MaxPeers => "the table of peers must have room for 1 to 4 294 967 293 peers",
             Self::MaxLinks => "the number of links must be from 2 to 4 294 967 293",
-            Self::MaxHalfOpen => "the number of half-open links must be at least 1 and less than the number of links",
+            Self::MaxUnproved => "the number of unproved links must be from 1 to the number of links",
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "the number of probes must be at least 1",
             Self::ProbeBackoff => "the back-off after a failure must be more than zero",
@@ -563,13 +635,13 @@ mod tests {
         ),
         (
             ConfigError::MaxLinks,
-            &[|it| (it.max_links, it.max_half_open) = (2, 1), |it| it.max_links = MOST],
-            &[|it| (it.max_links, it.max_half_open) = (1, 0), |it| it.max_links = MOST + 1],
+            &[|it| (it.max_links, it.max_unproved) = (2, 1), |it| it.max_links = MOST],
+            &[|it| (it.max_links, it.max_unproved) = (1, 0), |it| it.max_links = MOST + 1],
         ),
         (
-            ConfigError::MaxHalfOpen,
-            &[|it| it.max_half_open = 1, |it| it.max_half_open = it.max_links - 1],
-            &[|it| it.max_half_open = 0, |it| it.max_half_open = it.max_links],
+            ConfigError::MaxUnproved,
+            &[|it| it.max_unproved = 1, |it| it.max_unproved = it.max_links],
+            &[|it| it.max_unproved = 0, |it| it.max_unproved = it.max_links + 1],
         ),
         (
             ConfigError::Window,

@@ -157,7 +157,7 @@ fn rule_3_a_full_tower_takes_nothing_beyond_its_bounds_from_an_unknown_caller() 
 #[test]
 fn rule_3_all_peers_together_have_the_credit_of_max_links_peers() {
     let mut config = small_queue();
-    (config.max_links, config.max_half_open, config.exchange_credit) = (2, 1, 4);
+    (config.max_links, config.max_unproved, config.exchange_credit) = (2, 1, 4);
     let (mut harness, mut link) = full_harness(&config);
     let mut taken_of_all = 0;
     for n in 2..20 {

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use crate::http::{Payload, RequestEvent, RequestReader, ResponseReader};
 use crate::{
-    Action, Address, CloseMode, Config, Dialects, Event, Instant, IoCause, LinkId, Message,
+    Action, Address, Claims, CloseMode, Config, Dialects, Event, Instant, IoCause, LinkId, Message,
     MessageState, Notice, Seed, SendRate, StateMachine, Status, Tower,
 };
 
@@ -76,8 +76,9 @@ impl Driver {
             max_queue_messages: 4,
             max_queue_bytes: 3 * MAX_MESSAGE,
             max_links: 6,
-            max_half_open: 2,
+            max_unproved: 2,
             max_peers: 4,
+            claims: Claims::Believe,
             ..Config::default()
         };
         config.timeouts.connect = Duration::from_secs(2);

@@ -158,7 +158,7 @@ impl Network {
             max_message: 40_000,
             max_queue_bytes: 400_000,
             max_links: 4,
-            max_half_open: 2,
+            max_unproved: 2,
             heartbeat: Some(Duration::from_secs(3)),
             send_rate: match settings & 1 {
                 0 => SendRate::Unlimited,

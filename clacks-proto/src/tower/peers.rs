@@ -6,10 +6,11 @@ use hashbrown::HashTable;
 
 use super::selector::Eligible;
 use crate::address::Address;
+use crate::config::Newcomers;
 use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
-use crate::index_list::IndexList;
+use crate::index_list::IndexLists;
 use crate::link::RetryMemory;
 use crate::table::Table;
 use crate::time::Instant;
@@ -37,6 +38,10 @@ pub(crate) struct Peer {
     /// The application asked to announce this tower to the peer, and the peer has not confirmed
     /// that.
     pub(crate) announce_due: bool,
+    /// The application named the peer. It is never forgotten to make room.
+    pub(crate) is_named: bool,
+    /// The peer was alive once.
+    pub(crate) was_alive: bool,
     /// The peer is ignored because it is another address of this tower or of an ignored peer, and
     /// not because the application said so.
     pub(crate) is_alias: bool,
@@ -68,6 +73,8 @@ impl Peer {
             is_full: false,
             is_resting: false,
             announce_due: false,
+            is_named: false,
+            was_alive: false,
             is_alias: false,
             dialect: None,
             exchanged: 0,
@@ -88,6 +95,25 @@ impl Peer {
                 Status::New | Status::Lost | Status::Dead => self.busy_links == 0,
                 Status::Ignored => false,
             }
+    }
+
+    /// Returns the position of the list in which the peer waits to be forgotten: the first of the
+    /// first list makes room for a newcomer.
+    fn eviction(&self, newcomers: Newcomers) -> Option<usize> {
+        if self.busy_links > 0 || !self.links.is_empty() {
+            return None;
+        }
+        let makes_room = newcomers == Newcomers::MakeRoom;
+        match self.status {
+            // Addresses cost nothing: a peer that names many must not fill the table for good.
+            Status::Ignored => self.is_alias.then_some(0),
+            Status::Dead if !makes_room => Some(1),
+            _ if !makes_room || self.is_named => None,
+            _ if !self.was_alive => Some(0),
+            Status::Dead => Some(1),
+            Status::Lost => Some(2),
+            Status::New | Status::Alive => Some(3),
+        }
     }
 
     /// Returns the maximum number of links on which the peer gets transfers.
@@ -165,8 +191,9 @@ pub(crate) struct Peers {
     /// Peers that may be drawn, by [`class`].
     eligible: [Vec<u32>; 4],
     alive: Vec<u32>,
-    /// Dead peers, the one that has been dead longest first.
-    dead: IndexList,
+    /// Peers that may be forgotten, by [`Peer::eviction`].
+    evictable: IndexLists<4>,
+    newcomers: Newcomers,
     /// Peers that are tried without being alive.
     probes: u32,
     capacity: usize,
@@ -177,7 +204,7 @@ pub(crate) struct Peers {
 pub(crate) struct TableFull;
 
 impl Peers {
-    pub(crate) fn new(capacity: usize, hasher: Hasher) -> Self {
+    pub(crate) fn new(capacity: usize, newcomers: Newcomers, hasher: Hasher) -> Self {
         Self {
             table: Table::default(),
             counts: StatusCounts::default(),
@@ -186,7 +213,8 @@ impl Peers {
             hasher,
             eligible: [const { Vec::new() }; 4],
             alive: Vec::new(),
-            dead: IndexList::default(),
+            evictable: IndexLists::default(),
+            newcomers,
             probes: 0,
             capacity,
         }
@@ -252,9 +280,8 @@ impl Peers {
         self.table.iter()
     }
 
-    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else
-    /// another address of this tower or of an ignored peer. Returns the id of the new peer, and the
-    /// forgotten one.
+    /// Adds a peer. If the table is full, another peer is forgotten. Returns the id of the new peer,
+    /// and the forgotten one.
     pub(crate) fn insert(
         &mut self,
         address: Address,
@@ -282,20 +309,15 @@ impl Peers {
 
     /// Returns the peer that makes room in a full table.
     fn forgettable(&self) -> Option<PeerId> {
-        let is_unused = |peer: &Peer| peer.busy_links == 0 && peer.links.is_empty();
-        let mut dead = self.dead.iter().filter_map(|index| self.table.at(index));
-        let dead = dead.find(|(_, peer)| is_unused(peer));
-        // Addresses cost nothing: a peer that names many must not fill the table for good. A search
-        // will do, because this is rare.
-        let alias = || self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored());
-        dead.or_else(alias).map(|(id, _)| id)
+        let index = (0..4).find_map(|list| self.evictable.front(list))?;
+        self.id(index)
     }
 
     /// Forgets a peer, and returns it.
     pub(crate) fn remove(&mut self, id: PeerId) -> Option<Peer> {
         self.set_pin(id, None);
-        // An ignored peer is in no list.
-        self.update(id, |peer| peer.status = Status::Ignored);
+        // An ignored peer that is no alias is in no list.
+        self.update(id, |peer| (peer.status, peer.is_alias) = (Status::Ignored, false));
         let peer = self.table.remove(id)?;
         self.counts.ignored -= 1;
         let hash = self.hasher.hash(&peer.address);
@@ -308,10 +330,16 @@ impl Peers {
     /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status
     /// before, or `None` for an unknown peer.
     pub(crate) fn update(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
+        let newcomers = self.newcomers;
         let peer = self.table.get_mut(id)?;
         let before = (peer.status, peer.eligible_at != ABSENT, peer.is_probe());
+        let eviction = peer.eviction(newcomers);
         change(peer);
         let after = (peer.status, peer.is_eligible(), peer.is_probe());
+        let later_eviction = peer.eviction(newcomers);
+        if eviction != later_eviction {
+            self.relist_evictable(id.index, eviction, later_eviction);
+        }
         if before != after {
             self.relist(id.index, before, after);
         }
@@ -329,12 +357,10 @@ impl Peers {
             *self.counts.of(after.0) += 1;
             match before.0 {
                 Status::Alive => self.unlist_alive(index),
-                Status::Dead => _ = self.dead.remove(index),
                 _ => {}
             }
             match after.0 {
                 Status::Alive => self.list_alive(index),
-                Status::Dead => self.dead.push_back(index),
                 _ => {}
             }
         }
@@ -345,23 +371,33 @@ impl Peers {
         debug_assert!(self.len() > 64 || self.lists_are_right(), "peer lists");
     }
 
+    #[inline(never)]
+    fn relist_evictable(&mut self, index: u32, before: Option<usize>, after: Option<usize>) {
+        if let Some(list) = before {
+            self.evictable.remove(list, index);
+        }
+        if let Some(list) = after {
+            self.evictable.push_back(list, index);
+        }
+    }
+
     /// Adds a link to a peer's list of links.
     pub(crate) fn add_link(&mut self, id: PeerId, link: LinkId) {
-        if let Some(peer) = self.table.get_mut(id)
-            && !peer.links.contains(&link)
-        {
-            peer.links.push(link);
-        }
+        self.update(id, |peer| {
+            if !peer.links.contains(&link) {
+                peer.links.push(link);
+            }
+        });
     }
 
     /// Removes a link from a peer's list of links.
     pub(crate) fn remove_link(&mut self, id: PeerId, link: LinkId) {
-        if let Some(peer) = self.table.get_mut(id) {
+        self.update(id, |peer| {
             peer.links.retain(|other| *other != link);
             if peer.links.is_empty() {
                 peer.links = Vec::new();
             }
-        }
+        });
     }
 
     /// Notes that the back-off of the peer in a slot has ended.
@@ -470,7 +506,8 @@ impl Peers {
                 .is_some_and(|class| holds(&self.eligible[class], peer.eligible_at, id.index));
             is_listed == peer.is_eligible()
                 && holds(&self.alive, peer.alive_at, id.index) == peer.is_alive()
-                && self.dead.contains(id.index) == (peer.status == Status::Dead)
+                && (0..4).find(|list| self.evictable.iter(*list).any(|index| index == id.index))
+                    == peer.eviction(self.newcomers)
         }) && self.probes as usize == count(Peer::is_probe)
             && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
             && self.alive.len() == count(Peer::is_alive)

@@ -125,7 +125,7 @@ impl Tower {
             let session = taken_out.session_mut();
             let transfer = session.decide(id, outcome, self.now);
             if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
-                self.on_taken(link, session, sender.proved, transfer);
+                self.on_taken(link, session, sender, transfer);
             }
             session.settle(link, self);
             self.put_back(link, taken_out);

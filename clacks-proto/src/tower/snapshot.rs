@@ -73,6 +73,10 @@ impl Tower {
                 Status::Alive => Status::New,
                 status => status,
             };
+            // A restored peer counts as one that answered, and makes room after those that did not.
+            self.peers.update(peer, |peer| {
+                (peer.is_named, peer.was_alive) = (false, record.status != Status::New);
+            });
             self.set_status(peer, status, StatusReason::Application);
         }
         self.advance();

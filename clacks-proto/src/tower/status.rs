@@ -21,7 +21,7 @@ pub(super) enum Source {
 }
 
 impl Tower {
-    /// Adds a peer. If the table is full, a dead peer is forgotten.
+    /// Adds a peer. If the table is full, another one is forgotten.
     pub(super) fn add_peer(
         &mut self,
         address: &Address,
@@ -86,6 +86,7 @@ impl Tower {
         let before = self.peers.update(id, |peer| {
             if peer.status != to {
                 (peer.status, peer.since) = (to, now);
+                peer.was_alive |= to == Status::Alive;
             }
         });
         if let Some(from) = before.filter(|from| *from != to)
@@ -154,6 +155,8 @@ impl Tower {
             peer.busy_links += record.busy_links;
             peer.link = peer.link.or(record.link);
             peer.announce_due |= record.announce_due;
+            peer.is_named |= record.is_named;
+            peer.was_alive |= record.was_alive;
             if let Some(memory) = record.retry_memory {
                 peer.retry_memory.get_or_insert_default().append(*memory);
             }
