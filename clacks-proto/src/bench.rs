@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU16;
 
 use crate::address::Address;
-use crate::config::Odds;
+use crate::config::{Newcomers, Odds};
 use crate::event::Status;
 use crate::hash::Hasher;
 use crate::ids::PeerId;
@@ -30,7 +30,7 @@ impl Table {
     #[must_use]
     pub fn new(count: u32, linked: u32, seed: &Seed) -> Self {
         let odds = Odds::default();
-        let mut peers = Peers::new(count as usize, Hasher::default());
+        let mut peers = Peers::new(count as usize, Newcomers::MakeRoom, Hasher::default());
         let sum = u64::from(odds.alive + odds.lost + odds.dead);
         let ids = (0..count).filter_map(|n| {
             // The first peer is dead, so that small tables contain a dead peer, too.

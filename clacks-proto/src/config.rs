@@ -84,17 +84,42 @@ pub struct Config {
     /// 100. The rest is kept for messages in transit, because full queues block a store-and-forward
     /// network. Default: 80 (ours).
     pub local_share: u8,
-    /// The most peers known, at least 1. A new peer of a full table replaces the peer that has been
-    /// dead longest, or else another address of this tower or of an ignored peer, or else is not
-    /// learned. Default: 4 096 (ours).
+    /// How many messages a full tower takes from a peer, beyond its bounds, before the peer has taken
+    /// as many from it. Without that, two full towers never exchange a message again, because each
+    /// waits for room at the other. A message counts as `max_message / exchange_credit` bytes, or as
+    /// its length if that is more, and the peer has credit while its sum is below `max_message`. All
+    /// links together may exceed the bounds by `max_links` such credits. 0 disables the exchange.
+    /// Default: 16 (simulated: 97 % of the hand-overs among full towers succeed).
+    pub exchange_credit: u16,
+    /// The fill of the queue, in per cent, from which no peer may hold more than its share of it: 1
+    /// to 100. A peer's share is an eighth, or twice an equal share if that is more. With one alive
+    /// peer there is no limit. Callers that are no proved peers share an eighth. Messages beyond the
+    /// share are taken on credit ([`exchange_credit`](Self::exchange_credit)) or refused as busy.
+    /// One peer can't fill the queue then. 100 disables the limit. Default: 80 (ours: messages of
+    /// the application end there too).
+    pub fair_share_from: u8,
+    /// The most peers known, at least 1. `newcomers` tells what follows when they are known.
+    /// Default: 4 096 (ours).
     pub max_peers: usize,
+    /// How newcomers get into the table of peers. Default: [`Newcomers::MakeRoom`].
+    pub newcomers: Newcomers,
+    /// What follows from the address that a caller claims without a key. Default:
+    /// [`Claims::DialBack`].
+    pub claims: Claims,
+    /// Which peers may name loopback, private and link-local addresses. Default:
+    /// [`LocalAddresses::FromLocalLinks`].
+    pub local_addresses: LocalAddresses,
     /// The most links open at a time, at least 2. When fewer than a sixteenth of them are free,
     /// each new link makes the idle link that was unused longest close: a caller that is refused
     /// takes this tower for lost. Default: 256 (ours).
     pub max_links: usize,
-    /// The most inbound links that have not completed their handshake, at most `max_links - 1`.
-    /// Strangers can't take the links that this tower needs for its own dials. Default: 64 (ours).
-    pub max_half_open: usize,
+    /// The most inbound links whose other side is no proved peer, 1 to `max_links`: handshakes that
+    /// are not complete, callers without an address, and callers that no dial has confirmed. One
+    /// more displaces the oldest of the network that has most of them, an IPv4 address or an IPv6
+    /// /64. Strangers can't keep out other callers, and can't take the links that this tower needs
+    /// for its own dials. `max_links` disables the limit. Default: 64 (a quarter of `max_links`,
+    /// ours).
+    pub max_unproved: usize,
     /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB
     /// (ours).
     pub window: Window,
@@ -123,11 +148,12 @@ pub struct Config {
     /// of such peers makes six copies of each message).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub max_busy_backoff: Duration,
-    /// How many addresses named as friends are learned. New peers come first in the draw, so this
-    /// and `strangers` together must stay below the send rate. Otherwise a peer that names fresh
-    /// addresses takes every tick. Default: 64 at once, then one every 4 s (ours).
+    /// How many addresses named as friends are learned. Each is dialled, so this bounds the dials
+    /// that a peer causes. Default: 64 at once, then two a second (ours).
     pub friends: Allowance,
-    /// How many addresses claimed by callers are learned. Default: as for `friends` (ours).
+    /// How many addresses claimed by callers are learned. Callers from one public network, an IPv4
+    /// /24 or an IPv6 /48, get at most a quarter. Default: 256 at once, then eight a second (ours:
+    /// 150 towers that start at the same time are learned at once).
     pub strangers: Allowance,
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
@@ -195,6 +221,50 @@ pub struct Allowance {
     /// The time until one more is allowed. Zero is no limit.
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub every: Duration,
+}
+
+/// How newcomers get into the table of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Newcomers {
+    /// A newcomer replaces a peer of a full table, in this order: a peer that was never alive, a
+    /// dead one, a lost one, and the alive one that was without a link longest. Peers that the
+    /// application named or ignored stay, and so do peers with a link. An announcement of a tower
+    /// that is not learned is refused as busy, and each further transfer on its link tries again.
+    MakeRoom,
+    /// A newcomer replaces only a dead peer. An announcement is confirmed in any case.
+    ReplaceDead,
+}
+
+/// What follows from the address that a caller claims without a key: in clear text and over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Claims {
+    /// The address is learned and dialled. It gets messages only on links that this tower dialled,
+    /// and only a dial shows whether it is alive.
+    DialBack,
+    /// The caller is believed. It gets the messages for that address, and makes the address alive.
+    Believe,
+}
+
+/// Which peers may name addresses that mean another host elsewhere: loopback, private (RFC 1918,
+/// RFC 4193) and link-local ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum LocalAddresses {
+    /// Peers whose own link comes from such an address: loopback addresses over loopback, and
+    /// private and link-local ones over loopback, private and link-local addresses. Other peers
+    /// can't make this tower dial hosts behind its firewall by their IP address. What a name resolves to
+    /// is up to the driver; only `localhost` counts as loopback.
+    FromLocalLinks,
+    /// All peers.
+    FromAllLinks,
 }
 
 /// How long a tower waits. Each must be more than zero.
@@ -268,7 +338,6 @@ pub enum DefaultVerdict {
 
 impl Default for Config {
     fn default() -> Self {
-        let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
             network: String::from(DEFAULT_NETWORK),
             send_rate: SendRate::per_second(1),
@@ -282,17 +351,22 @@ impl Default for Config {
             max_queue_messages: 65_536,
             max_queue_bytes: 64 * 1024 * 1024,
             local_share: 80,
+            exchange_credit: 16,
+            fair_share_from: 80,
             max_peers: 4_096,
+            newcomers: Newcomers::MakeRoom,
+            claims: Claims::DialBack,
+            local_addresses: LocalAddresses::FromLocalLinks,
             max_links: 256,
-            max_half_open: 64,
+            max_unproved: 64,
             window: Window { messages: 32, bytes: 256 * 1024 },
             max_probes: 16,
             probe_backoff: Duration::from_secs(1),
             max_probe_backoff: Duration::from_secs(60),
             busy_backoff: Duration::from_millis(100),
             max_busy_backoff: Duration::from_secs(60 * 60),
-            friends: allowance,
-            strangers: allowance,
+            friends: Allowance { burst: 64, every: Duration::from_millis(500) },
+            strangers: Allowance { burst: 256, every: Duration::from_millis(125) },
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
@@ -329,14 +403,19 @@ impl Odds {
 
 impl Config {
     /// Returns a configuration that behaves as the original's document says: the odds are the
-    /// original's, messages ride on dials, and dead peers are drawn by the odds alone.
+    /// original's, messages ride on dials, dead peers are drawn by the odds alone, and a full table
+    /// replaces dead peers only.
     #[must_use]
     pub fn original() -> Self {
         let default = Self::default();
+        let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
             odds: Odds::ORIGINAL,
             contact_rate: 0,
             revivals: Allowance { burst: 0, ..default.revivals },
+            newcomers: Newcomers::ReplaceDead,
+            friends: allowance,
+            strangers: allowance,
             ..default
         }
     }
@@ -345,6 +424,22 @@ impl Config {
     #[must_use]
     pub fn speaks_http(&self) -> bool {
         self.dialects == Dialects::NativeAndHttp && self.network == DEFAULT_NETWORK
+    }
+
+    /// Returns the most messages that a tower holds: `max_queue_messages` and the credit of its
+    /// peers ([`exchange_credit`](Self::exchange_credit)).
+    #[must_use]
+    pub fn max_held_messages(&self) -> usize {
+        let credit = usize::from(self.exchange_credit);
+        self.max_queue_messages.saturating_add(self.max_links.saturating_mul(credit))
+    }
+
+    /// Returns the most bytes of bodies that a tower holds: `max_queue_bytes` and the credit of its
+    /// peers ([`exchange_credit`](Self::exchange_credit)).
+    #[must_use]
+    pub fn max_held_bytes(&self) -> usize {
+        let credit = self.max_links.saturating_mul(self.max_message);
+        self.max_queue_bytes.saturating_add(if self.exchange_credit > 0 { credit } else { 0 })
     }
 
     /// Returns the most memory that a tower takes, in bytes, without the overhead of the allocator.
@@ -359,6 +454,7 @@ impl Config {
     /// | message of `recent` | 64 |
     /// | peer of `max_peers` | 1 KiB, and 16 for each message of `window` |
     /// | link of `max_links` | 3 KiB, `2 * max_message`, and 320 for each message of `window` |
+    /// | link, if `exchange_credit` is not 0 | `max_message`, and 320 for each message of credit |
     /// | notice of `max_pending_notices`, and offer | 256 |
     /// | link, if HTTP is spoken | 128 KiB, `4 * max_message`, and 256 for each message of `window` |
     /// | tower, if HTTP is spoken | 256 KiB and `24 * max_message`, to read one request |
@@ -373,7 +469,10 @@ impl Config {
         };
         let window = usize::from(self.window.messages);
         let http = usize::from(self.speaks_http());
-        let link = (3 * KIB + window * 320)
+        let credit = usize::from(self.exchange_credit);
+        let exchanged = self.max_message.saturating_mul(credit.min(1));
+        let link = (3 * KIB + window * 320 + credit * 320)
+            .saturating_add(exchanged)
             .saturating_add(self.max_message.saturating_mul(2))
             .saturating_add(http * (128 * KIB + window * 256))
             .saturating_add(http.saturating_mul(4).saturating_mul(self.max_message));
@@ -418,9 +517,10 @@ impl Config {
             (at_least(2, self.max_queue_messages), ConfigError::MaxQueueMessages),
             (self.max_queue_bytes >= self.max_message, ConfigError::MaxQueueBytes),
             ((1..=100).contains(&self.local_share), ConfigError::LocalShare),
+            ((1..=100).contains(&self.fair_share_from), ConfigError::FairShareFrom),
             (at_least(1, self.max_peers), ConfigError::MaxPeers),
             (at_least(2, self.max_links), ConfigError::MaxLinks),
-            ((1..self.max_links).contains(&self.max_half_open), ConfigError::MaxHalfOpen),
+            ((1..=self.max_links).contains(&self.max_unproved), ConfigError::MaxUnproved),
             ((1..=wire::MAX_WINDOW).contains(&self.window.messages), ConfigError::Window),
             (self.max_probes >= 1, ConfigError::MaxProbes),
             (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
@@ -458,12 +558,14 @@ pub enum ConfigError {
     MaxQueueBytes,
     /// `local_share`
     LocalShare,
+    /// `fair_share_from`
+    FairShareFrom,
     /// `max_peers`
     MaxPeers,
     /// `max_links`
     MaxLinks,
-    /// `max_half_open`
-    MaxHalfOpen,
+    /// `max_unproved`
+    MaxUnproved,
     /// `window`
     Window,
     /// `max_probes`
@@ -495,9 +597,10 @@ impl fmt::Display for ConfigError {
             Self::MaxQueueMessages => "the queue must have room for 2 to 4 294 967 293 messages",
             Self::MaxQueueBytes => "the queue must have room for at least one message of the greatest length",
             Self::LocalShare => "the local share of the queue must be from 1 to 100 per cent",
+            Self::FairShareFrom => "the fill from which peers have shares must be from 1 to 100 per cent",
             Self::MaxPeers => "the table of peers must have room for 1 to 4 294 967 293 peers",
             Self::MaxLinks => "the number of links must be from 2 to 4 294 967 293",
-            Self::MaxHalfOpen => "the number of half-open links must be at least 1 and less than the number of links",
+            Self::MaxUnproved => "the number of unproved links must be from 1 to the number of links",
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "the number of probes must be at least 1",
             Self::ProbeBackoff => "the back-off after a failure must be more than zero",
@@ -565,19 +668,24 @@ mod tests {
             &[|it| it.local_share = 0, |it| it.local_share = 101],
         ),
         (
+            ConfigError::FairShareFrom,
+            &[|it| it.fair_share_from = 1, |it| it.fair_share_from = 100],
+            &[|it| it.fair_share_from = 0, |it| it.fair_share_from = 101],
+        ),
+        (
             ConfigError::MaxPeers,
             &[|it| it.max_peers = 1, |it| it.max_peers = MOST],
             &[|it| it.max_peers = 0, |it| it.max_peers = MOST + 1],
         ),
         (
             ConfigError::MaxLinks,
-            &[|it| (it.max_links, it.max_half_open) = (2, 1), |it| it.max_links = MOST],
-            &[|it| (it.max_links, it.max_half_open) = (1, 0), |it| it.max_links = MOST + 1],
+            &[|it| (it.max_links, it.max_unproved) = (2, 1), |it| it.max_links = MOST],
+            &[|it| (it.max_links, it.max_unproved) = (1, 0), |it| it.max_links = MOST + 1],
         ),
         (
-            ConfigError::MaxHalfOpen,
-            &[|it| it.max_half_open = 1, |it| it.max_half_open = it.max_links - 1],
-            &[|it| it.max_half_open = 0, |it| it.max_half_open = it.max_links],
+            ConfigError::MaxUnproved,
+            &[|it| it.max_unproved = 1, |it| it.max_unproved = it.max_links],
+            &[|it| it.max_unproved = 0, |it| it.max_unproved = it.max_links + 1],
         ),
         (
             ConfigError::Window,

@@ -134,8 +134,6 @@ pub enum StatusReason {
 pub enum Refusal {
     /// All links are in use. If one of them is idle, the tower has started to close it.
     TooManyLinks,
-    /// Too many inbound links have not completed their handshake.
-    TooManyHalfOpen,
     /// The tower shuts down.
     ShuttingDown,
 }
@@ -171,7 +169,6 @@ display!(ProtocolError {
 
 display!(Refusal {
     Self::TooManyLinks => "all links are in use",
-    Self::TooManyHalfOpen => "too many inbound links have not completed their handshake",
     Self::ShuttingDown => "this tower shuts down",
 });
 

@@ -168,6 +168,7 @@ mod ids;
 mod index_list;
 mod link;
 mod message;
+mod prefix;
 mod rng;
 #[cfg(feature = "serde")]
 mod serialization;
@@ -184,7 +185,8 @@ pub use bytes;
 
 pub use address::{Address, AddressError, Host, MAX_NAME, Name};
 pub use config::{
-    Allowance, Config, ConfigError, DefaultVerdict, Dialects, Odds, Screening, SendRate, Timeouts,
+    Allowance, Claims, Config, ConfigError, DefaultVerdict, Dialects, LocalAddresses, Newcomers,
+    Odds, Screening, SendRate, Timeouts,
 };
 pub use error::{CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure};
 pub use event::{Action, CloseMode, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason};

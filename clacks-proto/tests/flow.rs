@@ -215,7 +215,7 @@ fn the_link_of_a_peer_that_exceeds_our_window_is_closed() {
 fn answered_transfers_no_longer_count_towards_our_window() {
     let mut config = fast_config();
     config.window = Window { messages: 1, bytes: 1 };
-    config.max_queue_messages = 5;
+    (config.max_queue_messages, config.exchange_credit) = (5, 0);
     let mut harness = Harness::new(&config);
     let link = harness.accept_from(1);
     for transfer in 0..100 {
@@ -387,7 +387,7 @@ fn towers_with_different_length_limits_exchange_the_messages_that_fit() {
 #[test]
 fn enqueue_fails_at_the_local_share_and_messages_of_peers_are_still_accepted() {
     let mut config = fast_config();
-    config.max_queue_messages = 10;
+    (config.max_queue_messages, config.exchange_credit) = (10, 0);
     let mut harness = Harness::new(&config);
     harness.enqueue_many(8, "local");
     let message = Message::text("unharmed");

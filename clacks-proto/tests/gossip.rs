@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{AnnounceFrame, Frame, MessageFrame};
 use clacks_proto::{
-    Action, Address, Allowance, Config, Event, ExpandError, IoCause, Notice, Status,
+    Action, Address, Allowance, Claims, Config, Event, ExpandError, IoCause, Newcomers, Notice,
+    Status,
 };
 use common::harness::{Harness, SentFrame, message};
 use common::{address, fast_config, seconds};
@@ -186,7 +187,7 @@ fn count_forgotten(harness: &Harness) -> usize {
 fn a_full_table_forgets_the_peer_that_has_been_dead_for_the_longest_time() {
     let mut config = fast_config();
     config.kill_timeout = seconds(20);
-    config.max_peers = 4;
+    (config.max_peers, config.newcomers) = (4, Newcomers::ReplaceDead);
     config.max_probe_backoff = Duration::ZERO;
     let mut harness = Harness::new(&config);
     harness.enqueue("probe");
@@ -235,7 +236,7 @@ fn a_full_table_forgets_the_peer_that_has_been_dead_for_the_longest_time() {
 #[test]
 fn a_full_table_without_dead_peers_learns_no_peer() {
     let mut config = fast_config();
-    config.max_peers = 2;
+    (config.max_peers, config.newcomers) = (2, Newcomers::ReplaceDead);
     let mut harness = Harness::new(&config);
     harness.expand(1);
     harness.expand(2);
@@ -277,8 +278,8 @@ fn a_tower_is_not_its_own_peer() {
 
 #[test]
 fn new_peers_do_not_take_every_tick_from_alive_peers() {
-    let mut config = Config::default();
-    config.heartbeat = None;
+    let mut config = Config::original();
+    (config.heartbeat, config.claims) = (None, Claims::Believe);
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     harness.enqueue_many(300, "m");

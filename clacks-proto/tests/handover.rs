@@ -463,7 +463,7 @@ fn a_refusal_confirms_all_earlier_transfers() {
 #[test]
 fn a_message_above_the_message_limit_of_the_queue_is_refused_as_busy() {
     let mut config = fast_config();
-    config.max_queue_messages = 2;
+    (config.max_queue_messages, config.exchange_credit) = (2, 0);
     let mut harness = Harness::new(&config);
     let link = harness.accept_from(1);
     for transfer in 1..4 {
@@ -479,7 +479,7 @@ fn a_message_above_the_message_limit_of_the_queue_is_refused_as_busy() {
 #[test]
 fn a_message_above_the_byte_limit_of_the_queue_is_refused_as_busy() {
     let mut config = fast_config();
-    config.max_message = 10;
+    (config.max_message, config.exchange_credit) = (10, 0);
     config.max_queue_bytes = 25;
     let mut harness = Harness::new(&config);
     let link = harness.accept_from(1);
@@ -534,7 +534,7 @@ fn a_message_is_refused_as_busy_unless_all_its_notices_fit() {
     {
         let mut config = fast_config();
         config.max_pending_notices = 16;
-        config.max_peers = 2;
+        (config.max_peers, config.newcomers) = (2, clacks_proto::Newcomers::ReplaceDead);
         config.kill_timeout = seconds(1);
         let mut harness = Harness::new(&config);
         // The message causes the largest possible number of notices: its sender becomes alive, and

@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame};
 use clacks_proto::{
-    Action, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Message, Notice, Refusal,
-    SendRate, StateMachine, Status,
+    Action, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Message, Newcomers, Notice,
+    Refusal, SendRate, StateMachine, Status,
 };
 use common::harness::{Harness, SentFrame, encode, hello};
 use common::{LOCAL, address, config_with_messages_on_dials, fast_config, network, seconds, tower};
@@ -72,7 +73,7 @@ fn a_closing_link_occupies_its_slot_until_its_terminal_event() {
 fn a_link_id_is_not_reused_although_its_slot_is() {
     let mut config = fast_config();
     config.max_links = 2;
-    config.max_half_open = 1;
+    config.max_unproved = 1;
     let mut harness = Harness::new(&config);
     // The actions of the first link are still pending when the link has ended.
     let first = harness.tower.accept(LOCAL, harness.now).unwrap();
@@ -93,29 +94,84 @@ fn a_link_id_is_not_reused_although_its_slot_is() {
 
 // Limits.
 
-#[test]
-fn inbound_links_without_a_hello_are_limited() {
+/// Returns a tower with at most three unproved links.
+fn three_unproved() -> Harness {
     let mut config = fast_config();
-    config.max_half_open = 3;
+    config.max_unproved = 3;
+    Harness::new(&config)
+}
+
+/// Connects a caller from an IPv4 address that ends with `host`.
+fn accept_from_host(harness: &mut Harness, host: u8) -> LinkId {
+    let from = IpAddr::V4(Ipv4Addr::new(198, 51, 100, host));
+    let link = harness.tower.accept(from, harness.now).expect("the tower accepts the link");
+    harness.drive();
+    link
+}
+
+fn evicted(harness: &Harness, links: &[LinkId]) -> Vec<bool> {
+    let is_evicted = |link| harness.close_reason(link) == Some(CloseReason::Evicted);
+    links.iter().map(|link| is_evicted(*link)).collect()
+}
+
+#[test]
+fn rule_10_the_oldest_unproved_link_of_the_greediest_network_makes_room() {
+    let mut harness = three_unproved();
+    let greedy: Vec<_> = (0..2).map(|_| accept_from_host(&mut harness, 1)).collect();
+    let modest = accept_from_host(&mut harness, 2);
+    let others: Vec<_> = (3..5).map(|host| accept_from_host(&mut harness, host)).collect();
+    assert_eq!(evicted(&harness, &greedy), [true, true]);
+    // All networks have one link. The oldest one makes room.
+    assert_eq!(evicted(&harness, &[modest]), [false]);
+    accept_from_host(&mut harness, 1);
+    assert_eq!(evicted(&harness, &[modest]), [true]);
+    accept_from_host(&mut harness, 1);
+    assert_eq!(evicted(&harness, &others), [true, false]);
+    accept_from_host(&mut harness, 6);
+    assert_eq!(evicted(&harness, &others), [true, false]);
+    assert_eq!(harness.tower.links().count(), 3);
+    assert_eq!(harness.tower.stats().links_refused, 0);
+}
+
+#[test]
+fn rule_10_a_half_open_link_is_aborted_and_an_open_one_gets_a_goodbye() {
+    let mut harness = three_unproved();
+    let half_open = harness.accept();
+    let guest = harness.accept();
+    harness.send_hello(guest, None);
+    harness.take_frames(guest);
+    (0..3).for_each(|_| _ = harness.accept());
+    assert_eq!(harness.closed[&half_open], (CloseMode::Abort, CloseReason::Evicted));
+    assert_eq!(harness.closed[&guest], (CloseMode::Flush, CloseReason::Evicted));
+    assert_eq!(harness.take_frames(guest), [SentFrame::Goodbye(Farewell::Idle)]);
+}
+
+#[test]
+fn rule_10_a_proved_link_is_not_displaced() {
+    let mut harness = three_unproved();
+    let proved = harness.accept_alive(1);
+    (0..20).for_each(|_| _ = harness.accept());
+    assert_eq!(harness.close_reason(proved), None);
+    assert_eq!(harness.tower.links().count(), 4);
+    assert_eq!(harness.status(1), Some(Status::Alive));
+}
+
+#[test]
+fn without_rule_10_silent_links_keep_callers_out() {
+    let mut config = fast_config();
+    (config.max_links, config.max_unproved) = (4, 4);
     let mut harness = Harness::new(&config);
-    let links = [harness.accept(), harness.accept(), harness.accept()];
-    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyHalfOpen));
-    assert_eq!((harness.tower.stats().links_accepted, harness.tower.stats().links_refused), (3, 1));
-    harness.send_hello(links[0], Some(address(1)));
-    let fourth = harness.accept();
-    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyHalfOpen));
-    harness.reset(fourth);
-    harness.accept();
-    harness.send_bytes(links[1], b"?");
-    harness.accept();
-    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyHalfOpen));
+    let silent: Vec<_> = (0..4).map(|_| harness.accept()).collect();
+    assert_eq!(harness.tower.accept(LOCAL, harness.now), Err(Refusal::TooManyLinks));
+    harness.drive();
+    assert_eq!(evicted(&harness, &silent), [false; 4]);
 }
 
 #[test]
 fn at_max_links_the_least_recently_used_idle_link_is_evicted() {
     let mut config = config_with_messages_on_dials();
     config.max_links = 4;
-    config.max_half_open = 3;
+    config.max_unproved = 3;
     let mut harness = Harness::new(&config);
     let mut callers = Vec::new();
     for n in 1..5 {
@@ -147,7 +203,7 @@ fn at_max_links_the_least_recently_used_idle_link_is_evicted() {
 fn a_sixteenth_of_max_links_is_kept_free_by_evictions() {
     let mut config = fast_config();
     config.max_links = 32;
-    config.max_half_open = 8;
+    config.max_unproved = 8;
     let mut harness = Harness::new(&config);
     let mut callers = Vec::new();
     for n in 1..=60 {
@@ -168,7 +224,7 @@ fn a_sixteenth_of_max_links_is_kept_free_by_evictions() {
 fn a_link_with_unanswered_transfers_is_not_evicted() {
     let mut config = fast_config();
     config.max_links = 2;
-    config.max_half_open = 1;
+    config.max_unproved = 1;
     let mut harness = Harness::new(&config);
     let links = [1, 2].map(|n| harness.accept_alive(n));
     harness.enqueue_many(20, "message");
@@ -186,9 +242,7 @@ fn a_link_with_unanswered_transfers_is_not_evicted() {
 #[test]
 fn silent_inbound_links_time_out_and_block_no_dial() {
     let mut harness = Harness::new(&fast_config());
-    let accepted = (0..1_000).filter(|_| harness.tower.accept(LOCAL, harness.now).is_ok()).count();
-    harness.drive();
-    assert_eq!(accepted, 64);
+    (0..1_000).for_each(|_| _ = harness.accept());
     assert_eq!(harness.tower.links().count(), 64);
     // The tower can still dial and send a message.
     harness.expand(1);
@@ -198,7 +252,7 @@ fn silent_inbound_links_time_out_and_block_no_dial() {
     assert_eq!(harness.take_messages(link).len(), 1);
     harness.advance(seconds(10));
     assert_eq!(harness.tower.links().count(), 1);
-    assert_eq!(harness.tower.stats().links_timed_out, 64);
+    assert_eq!(harness.tower.stats().links_timed_out, 64, "the others were evicted");
     let timed_out = harness.closed.values().filter(|(how, reason)| {
         (*how, *reason) == (CloseMode::Abort, CloseReason::HandshakeTimeout)
     });
@@ -248,11 +302,10 @@ fn a_link_carries_messages_in_both_directions() {
 fn inbound_links_leave_room_for_dials() {
     let mut config = fast_config();
     config.max_links = 8;
-    config.max_half_open = 4;
+    config.max_unproved = 4;
     let mut harness = Harness::new(&config);
-    for n in 0.. {
-        let Ok(link) = harness.tower.accept(LOCAL, harness.now) else { break };
-        harness.drive();
+    for n in 0..20 {
+        let link = harness.accept();
         harness.send_hello(link, None);
         harness.blocked.insert(link);
         harness.send_announce(link, 1 + n);
@@ -265,7 +318,7 @@ fn inbound_links_leave_room_for_dials() {
 #[test]
 fn a_pending_dial_to_a_forgotten_peer_keeps_its_address_and_is_closed() {
     let mut config = fast_config();
-    config.max_peers = 1;
+    (config.max_peers, config.newcomers) = (1, Newcomers::ReplaceDead);
     config.kill_timeout = seconds(1);
     let mut tower = tower(0, &config);
     let mut now = Instant::ORIGIN;
@@ -308,7 +361,7 @@ fn a_pending_dial_to_a_forgotten_peer_keeps_its_address_and_is_closed() {
 #[test]
 fn a_redial_after_a_reset_evicts_no_idle_link() {
     let mut config = fast_config();
-    (config.max_links, config.max_half_open) = (32, 31);
+    (config.max_links, config.max_unproved) = (32, 31);
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&config, "in doubt");
     (2..31).for_each(|n| _ = harness.accept_from(n));
     assert_eq!(harness.tower.links().count(), 30);
@@ -321,7 +374,7 @@ fn a_redial_after_a_reset_evicts_no_idle_link() {
 #[test]
 fn a_message_in_doubt_is_retried_though_all_links_were_in_use() {
     let mut config = fast_config();
-    (config.max_links, config.max_half_open) = (2, 1);
+    (config.max_links, config.max_unproved) = (2, 1);
     let (mut harness, link, _) = Harness::with_unconfirmed_message(&config, "in doubt");
     harness.accept_from(2);
     assert_eq!(harness.tower.links().count(), 2);

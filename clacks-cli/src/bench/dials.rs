@@ -64,7 +64,7 @@ fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
     let mut config = sending();
     if sessions == Sessions::Full {
         config.max_links = FORGETFUL;
-        config.max_half_open = 1;
+        config.max_unproved = 1;
     }
     let listener = |_| BackgroundTower::start(runtime, Placement::Executor, keeping());
     let listeners: Vec<_> = (0..LISTENERS).map(listener).collect::<Result<_, _>>()?;

@@ -20,7 +20,7 @@ pub(crate) fn each_of_two_hundred_towers_receives_a_message(runtimes: Runtimes) 
     config.max_peers = 16;
     // With the descriptors of the runtimes, all towers need less than 1 024 descriptors.
     config.max_links = 2;
-    config.max_half_open = 1;
+    config.max_unproved = 1;
     let mut network = Network::exclusive(runtimes);
     let mut towers: Vec<RunningTower> =
         (0..TOWERS).map(|_| network.start(config.clone())).collect();
@@ -62,7 +62,7 @@ pub(crate) fn silent_connections_do_not_delay_messages(runtimes: Runtimes) {
     let mut network = Network::exclusive(runtimes);
     let mut config = quick();
     config.max_links = 2 * SILENT;
-    config.max_half_open = 2 * SILENT - 1;
+    config.max_unproved = 2 * SILENT - 1;
     config.timeouts.handshake = FOREVER;
     let mut tower = network.start_clear(config);
     let peer = network.start_clear(quiet());
@@ -84,7 +84,7 @@ pub(crate) fn silent_connections_do_not_delay_messages(runtimes: Runtimes) {
 pub(crate) fn connections_over_the_limit_are_dropped(runtimes: Runtimes) {
     let mut network = Network::new(runtimes);
     let mut config = without_timeouts();
-    config.max_half_open = 4;
+    config.max_unproved = 4;
     let tower = network.start_clear(config);
     let mut callers: Vec<TcpStream> = (0..5).map(|_| connect(tower.socket)).collect();
     // One of the callers receives the end of the stream instead of a hello.

@@ -76,7 +76,7 @@ impl Relay {
 
     fn connect(mut config: Config, time_per_turn: Duration, peers: usize, body: usize) -> Self {
         config.max_links = peers + 1 + peers / 8;
-        config.max_half_open = peers;
+        config.max_unproved = peers;
         config.max_peers = peers.max(2);
         let tower = Tower::new(config, peer(0), &Seed::from_u64(1)).unwrap();
         let (batch, frame_len) = batch(body);

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use crate::http::{Payload, RequestEvent, RequestReader, ResponseReader};
 use crate::{
-    Action, Address, CloseMode, Config, Dialects, Event, Instant, IoCause, LinkId, Message,
+    Action, Address, Claims, CloseMode, Config, Dialects, Event, Instant, IoCause, LinkId, Message,
     MessageState, Notice, Seed, SendRate, StateMachine, Status, Tower,
 };
 
@@ -76,8 +76,9 @@ impl Driver {
             max_queue_messages: 4,
             max_queue_bytes: 3 * MAX_MESSAGE,
             max_links: 6,
-            max_half_open: 2,
+            max_unproved: 2,
             max_peers: 4,
+            claims: Claims::Believe,
             ..Config::default()
         };
         config.timeouts.connect = Duration::from_secs(2);
@@ -252,8 +253,8 @@ impl Driver {
         let left = came.checked_sub(stats.delivered + stats.swallowed);
         assert_eq!(left, Some(usage.messages as u64), "{stats:?}");
         assert_eq!(tower.peek().map(|held| held.message.len()).sum::<usize>(), usage.bytes);
-        assert!(usage.messages <= config.max_queue_messages);
-        assert!(usage.bytes <= config.max_queue_bytes);
+        assert!(usage.messages <= config.max_held_messages());
+        assert!(usage.bytes <= config.max_held_bytes());
         let links = tower.links().count();
         assert!(links <= config.max_links && tower.survey().count() <= config.max_peers);
         assert!(self.began.len() - self.ended.len() <= links, "a link ended without a notice");

@@ -158,7 +158,7 @@ impl Network {
             max_message: 40_000,
             max_queue_bytes: 400_000,
             max_links: 4,
-            max_half_open: 2,
+            max_unproved: 2,
             heartbeat: Some(Duration::from_secs(3)),
             send_rate: match settings & 1 {
                 0 => SendRate::Unlimited,
@@ -482,8 +482,8 @@ impl Network {
             }
             all_held.append(&mut held);
             let (usage, config) = (tower.queue_usage(), tower.config());
-            assert!(usage.messages <= config.max_queue_messages);
-            assert!(usage.bytes <= config.max_queue_bytes);
+            assert!(usage.messages <= config.max_held_messages());
+            assert!(usage.bytes <= config.max_held_bytes());
             assert!(tower.links().count() <= config.max_links);
             assert!(tower.survey().count() <= config.max_peers);
         }

@@ -131,7 +131,7 @@ fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
         _ => config.max_links,
     };
     let max = config.max_links - 1;
-    config.max_half_open = match last() {
+    config.max_unproved = match last() {
         some @ 160..=255 => 1 + usize::from(some) % max,
         _ => max,
     };

@@ -18,6 +18,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::BufMut;
+use core::num::NonZeroU64;
 
 use crate::address::Address;
 use crate::config::Config;
@@ -25,6 +26,7 @@ use crate::error::{CloseReason, IoCause, ProtocolError};
 use crate::event::{CloseMode, Dialect};
 use crate::ids::{Fingerprint, LinkId, MessageId, PeerId};
 use crate::message::{Message, Nonce};
+use crate::prefix::Prefix;
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame};
 
@@ -172,6 +174,14 @@ pub(crate) struct Session {
     direction: Direction,
     /// The dialled peer, or the peer that the caller claims to be.
     pub(crate) peer: Option<PeerId>,
+    /// Where the connection comes from or leads to.
+    pub(crate) prefix: Prefix,
+    /// The address that the caller claims, if it was not learned yet.
+    pub(crate) unlearned: Option<Box<Address>>,
+    /// The link's number among the unproved links, if it is one.
+    pub(crate) unproved: Option<NonZeroU64>,
+    /// When the link last moved to the end of the list of links.
+    pub(crate) listed: Instant,
     /// What TLS proved of the other side.
     identity: Option<Box<Fingerprint>>,
     /// The other side's number in its hello.
@@ -231,6 +241,10 @@ impl Link {
             state,
             direction,
             peer: None,
+            prefix: Prefix::UNKNOWN,
+            unlearned: None,
+            unproved: None,
+            listed: Instant::ORIGIN,
             identity: None,
             incarnation: 0,
             dialect: Dialect::Native,
@@ -415,9 +429,9 @@ impl Session {
         self.state == State::Open
     }
 
-    /// Returns whether the link is inbound and its handshake is not complete.
-    pub(crate) fn is_half_open(&self) -> bool {
-        self.direction == Direction::Inbound && self.state == State::Handshake
+    /// Returns whether the link is being closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Leaving(_) | State::Closed)
     }
 
     /// Returns whether the link was dialled and the other side has not been heard.
@@ -430,11 +444,6 @@ impl Session {
     /// that the other side does not read are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
         self.is_open() && !self.is_unsettled() && !self.outgoing.is_mid_frame()
-    }
-
-    /// Returns when the link will have been unused for its idle time.
-    pub(crate) fn idle_deadline(&self) -> Instant {
-        self.timers.get(LinkTimer::Idle)
     }
 
     /// Returns whether the window has no room for one more transfer.

@@ -191,7 +191,6 @@ fn closed(reason: CloseReason, unsent: usize, unanswered: usize, doubt: Doubt) -
 fn a_link_opens_with_the_other_sides_hello_and_answers_what_comes_in() {
     let mut host = Host::new();
     let mut link = Link::inbound(&host.local, host.now);
-    assert!(link.session().is_half_open());
     let announce = Frame::Announce(AnnounceFrame { transfer: 8, friend: None });
     let seen = host.frames(&mut link, &[hello(2, "test"), message(7, b"body"), announce]);
     let expected = [Seen::Opened(Some(2)), Seen::Message(7, b"body".into()), Seen::Announce(8)];

@@ -304,6 +304,7 @@ impl Tower {
             Some(peer) => peer,
             None => self.add_peer(address, Status::New).map_err(|_| ExpandError::TableFull)?,
         };
+        self.peers.update(peer, |peer| peer.is_named = true);
         self.ignore_peer(peer, StatusReason::Application);
         self.advance();
         Ok(peer)
@@ -376,11 +377,13 @@ impl Tower {
         if !self.phase.is_running() {
             return Err(ExpandError::ShuttingDown);
         }
-        match self.peers.find(address) {
-            Some(peer) if self.peers.is_ignored(peer) => Err(ExpandError::Ignored),
-            Some(peer) => Ok(peer),
-            None => self.add_peer(address, Status::New).map_err(|_| ExpandError::TableFull),
-        }
+        let peer = match self.peers.find(address) {
+            Some(peer) if self.peers.is_ignored(peer) => return Err(ExpandError::Ignored),
+            Some(peer) => peer,
+            None => self.add_peer(address, Status::New).map_err(|_| ExpandError::TableFull)?,
+        };
+        self.peers.update(peer, |peer| peer.is_named = true);
+        Ok(peer)
     }
 }
 
@@ -421,7 +424,7 @@ pub enum ExpandError {
     OwnAddress,
     /// The peer is ignored. [`Tower::unignore`] undoes that.
     Ignored,
-    /// The table of peers is full, and no peer in it is dead.
+    /// The table of peers is full, and no peer in it may be forgotten.
     TableFull,
     /// The key is pinned to another address.
     KeyInUse,
@@ -452,7 +455,7 @@ impl fmt::Display for ExpandError {
         f.write_str(match self {
             Self::OwnAddress => "the address is this tower's own",
             Self::Ignored => "the tower is ignored: unignore it first",
-            Self::TableFull => "the table of peers is full, and no peer in it is dead",
+            Self::TableFull => "the table of peers is full, and no peer in it may be forgotten",
             Self::KeyInUse => "the key is pinned to another address: forget that one first",
             Self::ShuttingDown => "the tower is shutting down",
         })

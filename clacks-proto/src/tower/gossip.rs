@@ -4,24 +4,28 @@ use super::Tower;
 use super::sender::SenderInfo;
 use super::status::Source;
 use crate::address::Address;
+use crate::config::{LocalAddresses, Newcomers};
 use crate::event::Status;
 use crate::ids::PeerId;
+use crate::prefix::Prefix;
 
 impl Tower {
-    /// Returns the peer with an address that was named; a new peer if one may be learned now.
-    pub(super) fn learn(&mut self, address: &Address, source: Source) -> Option<PeerId> {
+    /// Returns the peer with an address that was named on a link from `caller`; a new peer if one
+    /// may be learned now.
+    pub(super) fn learn(
+        &mut self,
+        address: &Address,
+        source: Source,
+        caller: Prefix,
+    ) -> Option<PeerId> {
         if let Some(known) = self.peers.find(address) {
             return Some(known);
         }
         if *address == self.local.address {
             return None;
         }
-        let config = &self.local.config;
-        let is_allowed = match source {
-            Source::Friend => self.friends.take(config.friends, self.now),
-            Source::Stranger => self.strangers.take(config.strangers, self.now),
-        };
-        let learned = is_allowed.then(|| self.add_peer(address, Status::New));
+        let learned =
+            self.is_allowed(address, source, caller).then(|| self.add_peer(address, Status::New));
         if let Some(Ok(peer)) = learned {
             return Some(peer);
         }
@@ -29,10 +33,46 @@ impl Tower {
         None
     }
 
+    fn is_allowed(&mut self, address: &Address, source: Source, caller: Prefix) -> bool {
+        if !self.may_lead_to(address, caller) {
+            return false;
+        }
+        let (config, now) = (&self.local.config, self.now);
+        match source {
+            Source::Friend => self.friends.take(config.friends, now),
+            Source::Stranger => match config.newcomers {
+                Newcomers::MakeRoom => self.strangers.take(caller, config.strangers, now),
+                Newcomers::ReplaceDead => self.strangers.take_of_all(config.strangers, now),
+            },
+        }
+    }
+
+    /// Returns whether an address that a caller claims and that was not learned may be learned
+    /// later.
+    pub(super) fn is_learned_later(&self, address: &Address, caller: Prefix) -> bool {
+        self.local.config.newcomers == Newcomers::MakeRoom
+            && *address != self.local.address
+            && self.may_lead_to(address, caller)
+    }
+
+    /// Returns whether a caller may make this tower dial an address: not one that means another
+    /// host at the caller than here.
+    pub(super) fn may_lead_to(&self, address: &Address, caller: Prefix) -> bool {
+        match self.local.config.local_addresses {
+            LocalAddresses::FromLocalLinks => address.scope() <= caller.scope(),
+            LocalAddresses::FromAllLinks => true,
+        }
+    }
+
     #[inline]
-    pub(super) fn learn_friend(&mut self, friend: Option<&Address>, by: SenderInfo) {
+    pub(super) fn learn_friend(
+        &mut self,
+        friend: Option<&Address>,
+        by: SenderInfo,
+        caller: Prefix,
+    ) {
         if let Some(address) = friend
-            && let Some(peer) = self.learn(address, Source::Friend)
+            && let Some(peer) = self.learn(address, Source::Friend, caller)
         {
             self.on_named(peer, by);
         }

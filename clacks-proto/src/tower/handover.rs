@@ -39,6 +39,19 @@ const REDRAWS: u32 = 4;
 /// keep the timer busy.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
+/// How often a refused message is replaced in one tick. Among full towers, where up to half of the
+/// peers may have no credit, 15 of 16 ticks then move a message.
+const REOFFERS_PER_TICK: u32 = 3;
+
+/// Hand-overs that take the place of those that were refused as busy in the current tick.
+#[derive(Debug, Default)]
+pub(super) struct Reoffers {
+    /// How many may still follow in this tick.
+    left: u32,
+    /// How many follow at the end of the current call.
+    due: u32,
+}
+
 /// The parts of a tower that a link needs to encode transfers.
 pub(super) struct FrameContent<'a> {
     pub(super) queue: &'a Queue,
@@ -71,6 +84,10 @@ impl Tower {
     /// Hands over messages as soon as a window has room, at an unlimited rate and in a shutdown.
     #[inline]
     pub(super) fn pump(&mut self) {
+        while self.reoffers.due > 0 {
+            self.reoffers.due -= 1;
+            self.tick();
+        }
         let is_due = match self.phase {
             Phase::Running => self.pacer.is_unlimited(),
             phase => phase.hands_over(),
@@ -95,9 +112,21 @@ impl Tower {
 
     pub(super) fn on_ticks(&mut self) {
         if self.phase.is_running() {
-            for _ in 0..self.pacer.take_due(self.now) {
+            let ticks = self.pacer.take_due(self.now);
+            if ticks > 0 && self.local.config.exchange_credit > 0 {
+                self.reoffers.left = ticks.saturating_mul(REOFFERS_PER_TICK);
+            }
+            for _ in 0..ticks {
                 self.tick();
             }
+        }
+    }
+
+    /// Hands over another message at the end of this call, because one was refused as busy.
+    pub(super) fn reoffer(&mut self, refused: &Transfer) {
+        if self.reoffers.left > 0 && self.phase.is_running() && refused.message().is_some() {
+            self.reoffers.left -= 1;
+            self.reoffers.due += 1;
         }
     }
 
@@ -241,6 +270,26 @@ impl Tower {
         {
             let transfer = self.new_transfer(Payload::Announce);
             link.give(transfer, &self.local);
+        }
+    }
+
+    /// Gives the announce that the peer in a slot did not take to the peer's link, and dials an alive
+    /// peer without a link.
+    pub(super) fn repeat_announce(&mut self, index: u32) {
+        let Some(id) = self.peers.id(index) else { return };
+        let Some(peer) = self.peers.get(id) else { return };
+        if !peer.announce_due || !self.phase.is_running() {
+            return;
+        }
+        match peer.link {
+            Some(link) => {
+                if let Some(mut acting) = self.links.take(link) {
+                    self.announce_if_due(link, acting.session_mut(), id);
+                    self.put_back(link, acting);
+                }
+            }
+            None if peer.is_alive() => _ = self.dial(id),
+            None => {}
         }
     }
 

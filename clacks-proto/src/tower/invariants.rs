@@ -44,8 +44,11 @@ impl Tower {
             offers.extend(session.offers().map(|offer| (offer, id)));
         }
         assert_eq!(self.links.iter().count(), self.links.len(), "a link is taken out");
-        let half_open = self.links.iter().filter(|(_, session)| session.is_half_open());
-        assert_eq!(half_open.count(), self.links.half_open(), "half-open links");
+        let closing = self.links.iter().filter(|(_, session)| session.is_closing());
+        assert_eq!(closing.count(), self.links.closing(), "closing links");
+        let unproved = self.links.iter().filter(|(_, session)| session.unproved.is_some());
+        assert_eq!(unproved.count(), self.unproved.len(), "unproved links");
+        assert!(self.unproved.len() <= self.local.config.max_unproved);
         assert_eq!(offers.len(), self.screenings.open(), "offers");
         for (offer, link) in offers {
             assert_eq!(self.queue.offered_on(offer), Some(link), "{offer:?}");

@@ -2,13 +2,18 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
 
 use super::Tower;
 use crate::error::{CloseReason, Refusal};
 use crate::event::{Action, CloseMode};
 use crate::ids::{LinkId, PeerId};
-use crate::link::{Direction, Doubt, Link, Session, State, Transfer};
+use crate::index_list::IndexLists;
+use crate::link::{Direction, Doubt, Link, Session, Transfer};
+use crate::prefix::Prefix;
 use crate::table::Table;
+use crate::time::Instant;
 use crate::wire::Farewell;
 
 /// The links of a tower, in every state.
@@ -20,13 +25,24 @@ pub(super) struct Links {
     /// `None` while the link is taken out.
     table: Table<LinkId, Option<Box<Link>>>,
     capacity: usize,
-    /// Inbound links in the table whose handshake is not complete.
-    half_open: usize,
+    /// Links that are being closed and not taken out.
+    closing: usize,
+    /// Links that are taken out.
+    taken_out: usize,
+    /// All links, the one that was unused longest first, to a second.
+    by_use: IndexLists<1>,
 }
+
+/// A link is moved in the list of links at most once in this time.
+const LISTED_FOR: Duration = Duration::from_secs(1);
+
+/// How many links that are in use are looked at for one that is idle.
+const MAX_LOOKS: usize = 8;
 
 impl Links {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { table: Table::default(), capacity, half_open: 0 }
+        let by_use = IndexLists::default();
+        Self { table: Table::default(), capacity, closing: 0, taken_out: 0, by_use }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -34,8 +50,8 @@ impl Links {
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn half_open(&self) -> usize {
-        self.half_open
+    pub(super) fn closing(&self) -> usize {
+        self.closing
     }
 
     /// Returns how many more links there may be.
@@ -53,12 +69,17 @@ impl Links {
         if self.free() == 0 {
             return None;
         }
-        self.half_open += usize::from(link.session().is_half_open());
-        Some(self.table.insert(Some(Box::new(link))))
+        let id = self.table.insert(Some(Box::new(link)));
+        self.by_use.push_back(0, id.index);
+        Some(id)
     }
 
+    /// Removes a link that is taken out.
     pub(super) fn remove(&mut self, id: LinkId) {
-        self.table.remove(id);
+        if self.table.remove(id).is_some() {
+            self.taken_out -= 1;
+            self.by_use.remove(0, id.index);
+        }
     }
 
     #[inline]
@@ -66,16 +87,45 @@ impl Links {
         let slot = self.table.get_mut(id)?;
         debug_assert!(slot.is_some(), "a link acts once at a time");
         let link = slot.take()?;
-        self.half_open -= usize::from(link.session().is_half_open());
+        self.taken_out += 1;
+        self.closing -= usize::from(link.session().is_closing());
         Some(link)
     }
 
     #[inline]
     pub(super) fn put_back(&mut self, id: LinkId, link: Box<Link>) {
-        self.half_open += usize::from(link.session().is_half_open());
         if let Some(slot) = self.table.get_mut(id) {
+            self.taken_out -= 1;
+            self.closing += usize::from(link.session().is_closing());
             *slot = Some(link);
         }
+    }
+
+    /// Notes that a link that is taken out is used.
+    #[inline]
+    pub(super) fn note_use(&mut self, id: LinkId, session: &mut Session, now: Instant) {
+        if now >= session.listed + LISTED_FOR {
+            session.listed = now;
+            self.move_to_end(id.index);
+        }
+    }
+
+    fn move_to_end(&mut self, index: u32) {
+        self.by_use.remove(0, index);
+        self.by_use.push_back(0, index);
+    }
+
+    /// Returns the idle link that was unused longest. Links that are in use move to the end of the
+    /// list; after some of them the search ends.
+    fn longest_idle(&mut self) -> Option<LinkId> {
+        for _ in 0..MAX_LOOKS {
+            let (id, link) = self.table.at(self.by_use.front(0)?)?;
+            if link.as_ref().is_some_and(|link| link.session().is_evictable()) {
+                return Some(id);
+            }
+            self.move_to_end(id.index);
+        }
+        None
     }
 
     #[inline]
@@ -104,15 +154,60 @@ impl Links {
 }
 
 impl Tower {
-    pub(super) fn accept_link(&mut self) -> Result<LinkId, Refusal> {
+    pub(super) fn accept_link(&mut self, from: IpAddr) -> Result<LinkId, Refusal> {
         if !self.phase.is_running() {
             return Err(Refusal::ShuttingDown);
         }
-        if self.links.half_open >= self.local.config.max_half_open {
-            return Err(Refusal::TooManyHalfOpen);
+        let config = &self.local.config;
+        let is_limited = config.max_unproved < config.max_links;
+        if is_limited && self.unproved.len() >= config.max_unproved {
+            self.displace_unproved();
         }
-        let link = Link::inbound(&self.local, self.now);
-        self.insert_link(link).ok_or(Refusal::TooManyLinks)
+        let mut link = Link::inbound(&self.local, self.now);
+        link.session_mut().prefix = Prefix::of(from);
+        let Some(id) = self.insert_link(link) else {
+            if is_limited {
+                self.displace_unproved();
+            }
+            return Err(Refusal::TooManyLinks);
+        };
+        if let Some(link) = self.links.get_link_mut(id) {
+            let session = link.session_mut();
+            session.unproved = Some(self.unproved.insert(session.prefix, id.index));
+        }
+        Ok(id)
+    }
+
+    /// Unproved links are shared among the networks from which they come: the oldest link of the
+    /// greediest network makes room for a caller.
+    fn displace_unproved(&mut self) {
+        let Some(id) = self.unproved.displaceable().and_then(|index| self.links.id(index)) else {
+            return;
+        };
+        if self.links.get(id).is_some_and(Session::is_open) {
+            self.close_gracefully(id, CloseReason::Evicted, Farewell::Idle);
+        } else {
+            self.close(id, CloseReason::Evicted, Doubt::NotTaken, CloseMode::Abort);
+        }
+    }
+
+    /// Notes whether an unproved link has proved itself, or is being closed.
+    #[cold]
+    pub(super) fn note_proof(&mut self, session: &mut Session) {
+        if (session.is_closing() || self.has_proof(session))
+            && let Some(number) = session.unproved.take()
+        {
+            self.unproved.remove(session.prefix, number);
+        }
+    }
+
+    /// Returns whether the other side of an inbound link is a known tower: a proved peer, or in
+    /// clear text and over HTTP a claimed one that is alive.
+    pub(super) fn has_proof(&self, session: &Session) -> bool {
+        let from = self.peer_of(session);
+        from.proved.is_some()
+            || session.identity().is_none()
+                && from.claimed.is_some_and(|peer| self.peers.is_alive(peer))
     }
 
     /// Opens a link to a peer. Returns `None` if all links are in use; an idle one is then asked to
@@ -120,7 +215,8 @@ impl Tower {
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let record = self.peers.get(peer)?;
         let (address, dialect) = (record.address.clone(), record.dialect);
-        let link = Link::outbound(peer, dialect, &self.local, self.now);
+        let mut link = Link::outbound(peer, dialect, &self.local, self.now);
+        link.session_mut().prefix = Prefix::of_address(&address);
         let id = self.insert_link(link)?;
         self.peers.add_link(peer, id);
         self.peers.update(peer, |peer| {
@@ -145,21 +241,14 @@ impl Tower {
         Some(id)
     }
 
-    /// Asks the link that was unused longest to close, unless `wanted` links are free or soon will
-    /// be.
+    /// Asks the idle link that was unused longest to close, unless `wanted` links are free or soon
+    /// will be.
     fn make_room_for_links(&mut self, wanted: usize) {
-        let mut free = self.links.free();
-        if free >= wanted {
-            return;
-        }
-        let closing =
-            |session: &Session| matches!(session.state(), State::Closed | State::Leaving(_));
-        free += self.links.iter().filter(|(_, session)| closing(session)).count();
         // A link that acts asks for room only while it ends.
-        free += self.links.len() - self.links.iter().count();
-        let idle = self.links.iter().filter(|(_, session)| session.is_evictable());
-        let longest = idle.map(|(id, session)| (session.idle_deadline(), id)).min();
-        if let Some((_, id)) = longest.filter(|_| free < wanted) {
+        let free = self.links.free() + self.links.closing + self.links.taken_out;
+        if free < wanted
+            && let Some(id) = self.links.longest_idle()
+        {
             self.close_gracefully(id, CloseReason::Evicted, Farewell::Idle);
         }
     }

@@ -1,6 +1,7 @@
 //! The tower: routes what happens on links to peers and queue, and what is queued to links.
 
 mod actions;
+mod admission;
 mod api;
 mod backoff;
 pub(crate) mod contact;
@@ -27,8 +28,10 @@ mod shutdown;
 mod simulation;
 mod snapshot;
 mod status;
+mod strangers;
 #[cfg(any(feature = "tls", feature = "simulation"))]
 mod tls;
+mod unproved;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -49,7 +52,7 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::{Instant, nanos};
 use actions::ActionQueue;
-use handover::FrameContent;
+use handover::{FrameContent, Reoffers};
 use links::Links;
 use pacer::{Pacer, TokenBucket};
 pub(crate) use peers::Peers;
@@ -60,6 +63,8 @@ use revival::Revivals;
 use screening::Screenings;
 use selector::Selector;
 use shutdown::Phase;
+use strangers::Strangers;
+use unproved::Unproved;
 
 pub use api::{
     EnqueueError, ExpandError, HeldMessage, LinkInfo, MessageState, Peer, QueueUsage,
@@ -113,12 +118,16 @@ pub struct Tower {
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
     /// due, after some failed.
     retry_at: Option<Instant>,
+    reoffers: Reoffers,
     heartbeat_at: Option<Instant>,
     last_sent: Option<Instant>,
     friends: TokenBucket,
-    strangers: TokenBucket,
+    strangers: Strangers,
+    unproved: Unproved,
     link_deadlines: DeadlineHeap,
     backoffs: DeadlineHeap,
+    /// When a peer that did not take an announce gets it again.
+    announces: DeadlineHeap,
     recent: RecentMessages,
     screenings: Screenings,
     rejections: Rejections,
@@ -166,7 +175,7 @@ impl Tower {
         Ok(Self {
             now: Instant::ORIGIN,
             links: Links::new(config.max_links),
-            peers: Peers::new(config.max_peers, hasher.clone()),
+            peers: Peers::new(config.max_peers, config.newcomers, hasher.clone()),
             queue: Queue::new(config.max_queue_messages, config.max_queue_bytes, hasher),
             actions: ActionQueue::new(config.max_pending_notices, config.max_links),
             selector: Selector::new(seed, config.odds),
@@ -177,12 +186,15 @@ impl Tower {
             revivals: Revivals::default(),
             is_tick_owed: false,
             retry_at: None,
+            reoffers: Reoffers::default(),
             heartbeat_at,
             last_sent: None,
             friends: TokenBucket::default(),
-            strangers: TokenBucket::default(),
+            strangers: Strangers::default(),
+            unproved: Unproved::default(),
             link_deadlines: DeadlineHeap::default(),
             backoffs: DeadlineHeap::default(),
+            announces: DeadlineHeap::default(),
             recent: RecentMessages::new(config.recent),
             screenings: Screenings::default(),
             rejections: Rejections::default(),
@@ -235,6 +247,9 @@ impl Tower {
         while let Some(index) = self.backoffs.pop_due(self.now) {
             self.peers.on_backoff_over(index);
         }
+        while let Some(index) = self.announces.pop_due(self.now) {
+            self.repeat_announce(index);
+        }
         self.on_screening_deadlines();
         self.on_ticks();
         self.on_heartbeat();
@@ -281,6 +296,9 @@ impl Tower {
         // other slot.
         self.link_deadlines.clear(id.index);
         self.links.remove(id);
+        if let Some(number) = link.session_mut().unproved.take() {
+            self.unproved.remove(link.session().prefix, number);
+        }
         let event = link.handle_lost(cause, &self.local, self.now);
         self.on_link_event(id, link.session_mut(), event);
         if self.links.len() == 0 {
@@ -304,9 +322,14 @@ impl Tower {
     /// Puts a link back into the table after it has acted.
     #[inline]
     fn put_back(&mut self, id: LinkId, mut link: Box<Link>) {
-        if link.session().needs_attention() {
-            self.attend(id, link.session_mut());
+        let session = link.session_mut();
+        if session.needs_attention() {
+            self.attend(id, session);
         }
+        if session.unproved.is_some() {
+            self.note_proof(session);
+        }
+        self.links.note_use(id, session, self.now);
         self.links.put_back(id, link);
     }
 
@@ -333,9 +356,9 @@ fn schedule(deadlines: &mut DeadlineHeap, id: LinkId, session: &mut Session) {
 }
 
 impl StateMachine for Tower {
-    fn accept(&mut self, _from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
+    fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
         self.set_now(now);
-        let accepted = self.accept_link();
+        let accepted = self.accept_link(from);
         match accepted {
             Ok(_) => self.stats.links_accepted += 1,
             Err(_) => self.stats.links_refused += 1,
@@ -396,6 +419,7 @@ impl StateMachine for Tower {
         let timers = [
             (self.link_deadlines.next(), WakeupReason::Link),
             (self.backoffs.next(), WakeupReason::Backoff),
+            (self.announces.next(), WakeupReason::Backoff),
             (self.screenings.next_deadline(), WakeupReason::Screening),
             (self.retry_at, WakeupReason::Tick),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),

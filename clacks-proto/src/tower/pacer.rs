@@ -72,13 +72,17 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
+    /// Returns how much is missing to be full, in nanoseconds.
+    pub(crate) fn spent_at(&self, now: Instant) -> u64 {
+        self.spent.saturating_sub(nanos(now.duration_since(self.filled)))
+    }
+
     /// Takes a token if there is one.
     pub(crate) fn take(&mut self, allowance: Allowance, now: Instant) -> bool {
         let price = nanos(allowance.every);
         let full = price.saturating_mul(allowance.burst.into());
-        let passed = nanos(now.duration_since(self.filled));
+        self.spent = self.spent_at(now);
         self.filled = self.filled.max(now);
-        self.spent = self.spent.saturating_sub(passed);
         let is_there = full.saturating_sub(self.spent) >= price;
         if is_there {
             self.spent = self.spent.saturating_add(price);

@@ -7,10 +7,11 @@ use hashbrown::HashTable;
 use super::eligible::{EligibleList, Reach};
 use super::selector::Eligible;
 use crate::address::Address;
+use crate::config::Newcomers;
 use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
-use crate::index_list::IndexList;
+use crate::index_list::IndexLists;
 use crate::link::{Direction, RetryMemory};
 use crate::table::Table;
 use crate::time::Instant;
@@ -37,8 +38,6 @@ pub(crate) struct Peer {
     pub(crate) is_full: bool,
     /// The peer failed or was busy, and is left alone until its back-off ends.
     pub(crate) is_resting: bool,
-    /// The peer was alive once.
-    pub(crate) was_alive: bool,
     /// When the peer last took a message from this tower, or became alive.
     pub(crate) last_taken: Instant,
     /// When this tower last announced itself to the peer without being asked to.
@@ -46,11 +45,17 @@ pub(crate) struct Peer {
     /// The application asked to announce this tower to the peer, and the peer has not confirmed
     /// that.
     pub(crate) announce_due: bool,
+    /// The application named the peer. It is never forgotten to make room.
+    pub(crate) is_named: bool,
+    /// The peer was alive once.
+    pub(crate) was_alive: bool,
     /// The peer is ignored because it is another address of this tower or of an ignored peer, and
     /// not because the application said so.
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
+    /// The bytes that this tower took from the peer beyond its bounds, less those that the peer took.
+    pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
     /// The transfers taken on links that have ended.
@@ -75,12 +80,14 @@ impl Peer {
             busy_links: 0,
             is_full: false,
             is_resting: false,
-            was_alive: false,
             last_taken: now,
             contacted: Instant::ORIGIN,
             announce_due: false,
+            is_named: false,
+            was_alive: false,
             is_alias: false,
             dialect: None,
+            exchanged: 0,
             max_message: u32::MAX,
             retry_memory: None,
             pin: None,
@@ -107,6 +114,25 @@ impl Peer {
             return Reach::Dialled;
         }
         Reach::over(self.open)
+    }
+
+    /// Returns the position of the list in which the peer waits to be forgotten: the first of the
+    /// first list makes room for a newcomer.
+    fn eviction(&self, newcomers: Newcomers) -> Option<usize> {
+        if self.busy_links > 0 || !self.links.is_empty() {
+            return None;
+        }
+        let makes_room = newcomers == Newcomers::MakeRoom;
+        match self.status {
+            // Addresses cost nothing: a peer that names many must not fill the table for good.
+            Status::Ignored => self.is_alias.then_some(0),
+            Status::Dead if !makes_room => Some(1),
+            _ if !makes_room || self.is_named => None,
+            _ if !self.was_alive => Some(0),
+            Status::Dead => Some(1),
+            Status::Lost => Some(2),
+            Status::New | Status::Alive => Some(3),
+        }
     }
 
     /// Returns the maximum number of links on which the peer gets transfers.
@@ -193,8 +219,9 @@ pub(crate) struct Peers {
     /// Peers that may be drawn, by [`class`].
     eligible: [EligibleList; 4],
     alive: Vec<u32>,
-    /// Dead peers, the one that has been dead longest first.
-    dead: IndexList,
+    /// Peers that may be forgotten, by [`Peer::eviction`].
+    evictable: IndexLists<4>,
+    newcomers: Newcomers,
     /// Peers that are tried without being alive.
     probes: u32,
     capacity: usize,
@@ -205,7 +232,7 @@ pub(crate) struct Peers {
 pub(crate) struct TableFull;
 
 impl Peers {
-    pub(crate) fn new(capacity: usize, hasher: Hasher) -> Self {
+    pub(crate) fn new(capacity: usize, newcomers: Newcomers, hasher: Hasher) -> Self {
         Self {
             table: Table::default(),
             counts: StatusCounts::default(),
@@ -214,7 +241,8 @@ impl Peers {
             hasher,
             eligible: Default::default(),
             alive: Vec::new(),
-            dead: IndexList::default(),
+            evictable: IndexLists::default(),
+            newcomers,
             probes: 0,
             capacity,
         }
@@ -280,9 +308,8 @@ impl Peers {
         self.table.iter()
     }
 
-    /// Adds a peer. If the table is full, the peer that has been dead longest is forgotten, or else
-    /// another address of this tower or of an ignored peer. Returns the id of the new peer, and the
-    /// forgotten one.
+    /// Adds a peer. If the table is full, another peer is forgotten. Returns the id of the new peer,
+    /// and the forgotten one.
     pub(crate) fn insert(
         &mut self,
         address: Address,
@@ -310,26 +337,15 @@ impl Peers {
 
     /// Returns the peer that makes room in a full table.
     fn forgettable(&self) -> Option<PeerId> {
-        let is_unused = |peer: &Peer| peer.busy_links == 0 && peer.links.is_empty();
-        let mut dead = self.dead.iter().filter_map(|index| self.table.at(index));
-        let dead = dead.find(|(_, peer)| is_unused(peer));
-        if let Some((id, _)) = dead {
-            return Some(id);
-        }
-        // This runs for each friend that a message names while the table is full. A search would
-        // read all peers, and most towers ignore none.
-        if self.counts.ignored == 0 {
-            return None;
-        }
-        // Addresses cost nothing: a peer that names many must not fill the table for good.
-        self.iter().find(|(_, peer)| peer.is_alias && peer.is_ignored()).map(|(id, _)| id)
+        let index = (0..4).find_map(|list| self.evictable.front(list))?;
+        self.id(index)
     }
 
     /// Forgets a peer, and returns it.
     pub(crate) fn remove(&mut self, id: PeerId) -> Option<Peer> {
         self.set_pin(id, None);
-        // An ignored peer is in no list.
-        self.update(id, |peer| peer.status = Status::Ignored);
+        // An ignored peer that is no alias is in no list.
+        self.update(id, |peer| (peer.status, peer.is_alias) = (Status::Ignored, false));
         let peer = self.table.remove(id)?;
         self.counts.ignored -= 1;
         let hash = self.hasher.hash(&peer.address);
@@ -342,18 +358,21 @@ impl Peers {
     /// Changes a peer, and puts it into the lists to which it now belongs. Returns its status
     /// before, or `None` for an unknown peer.
     pub(crate) fn update(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
+        let newcomers = self.newcomers;
         let peer = self.table.get_mut(id)?;
-        let before = Listing {
+        let listing = |peer: &Peer, is_eligible: bool| Listing {
             status: peer.status,
-            reach: (peer.eligible_at != ABSENT).then(|| peer.reach()),
+            reach: is_eligible.then(|| peer.reach()),
             is_probe: peer.is_probe(),
         };
+        let before = listing(peer, peer.eligible_at != ABSENT);
+        let eviction = peer.eviction(newcomers);
         change(peer);
-        let after = Listing {
-            status: peer.status,
-            reach: peer.is_eligible().then(|| peer.reach()),
-            is_probe: peer.is_probe(),
-        };
+        let after = listing(peer, peer.is_eligible());
+        let later_eviction = peer.eviction(newcomers);
+        if eviction != later_eviction {
+            self.relist_evictable(id.index, eviction, later_eviction);
+        }
         if before != after {
             self.relist(id.index, before, after);
         }
@@ -372,12 +391,10 @@ impl Peers {
             *self.counts.of(after.status) += 1;
             match before.status {
                 Status::Alive => self.unlist_alive(index),
-                Status::Dead => _ = self.dead.remove(index),
                 _ => {}
             }
             match after.status {
                 Status::Alive => self.list_alive(index),
-                Status::Dead => self.dead.push_back(index),
                 _ => {}
             }
         }
@@ -403,23 +420,33 @@ impl Peers {
         }
     }
 
+    #[inline(never)]
+    fn relist_evictable(&mut self, index: u32, before: Option<usize>, after: Option<usize>) {
+        if let Some(list) = before {
+            self.evictable.remove(list, index);
+        }
+        if let Some(list) = after {
+            self.evictable.push_back(list, index);
+        }
+    }
+
     /// Adds a link to a peer's list of links.
     pub(crate) fn add_link(&mut self, id: PeerId, link: LinkId) {
-        if let Some(peer) = self.table.get_mut(id)
-            && !peer.links.contains(&link)
-        {
-            peer.links.push(link);
-        }
+        self.update(id, |peer| {
+            if !peer.links.contains(&link) {
+                peer.links.push(link);
+            }
+        });
     }
 
     /// Removes a link from a peer's list of links.
     pub(crate) fn remove_link(&mut self, id: PeerId, link: LinkId) {
-        if let Some(peer) = self.table.get_mut(id) {
+        self.update(id, |peer| {
             peer.links.retain(|other| *other != link);
             if peer.links.is_empty() {
                 peer.links = Vec::new();
             }
-        }
+        });
     }
 
     /// Notes that the back-off of the peer in a slot has ended.
@@ -541,7 +568,8 @@ impl Peers {
             });
             reach == peer.is_eligible().then(|| peer.reach())
                 && holds(&self.alive, peer.alive_at, id.index) == peer.is_alive()
-                && self.dead.contains(id.index) == (peer.status == Status::Dead)
+                && (0..4).find(|list| self.evictable.iter(*list).any(|index| index == id.index))
+                    == peer.eviction(self.newcomers)
         }) && self.probes as usize == count(Peer::is_probe)
             && self.eligible.iter().map(|list| list.len() as usize).sum::<usize>()
                 == count(Peer::is_eligible)

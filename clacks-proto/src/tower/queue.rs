@@ -1,5 +1,7 @@
 //! The messages that a tower holds: waiting, in flight, or under screening.
 
+mod shares;
+
 use alloc::collections::VecDeque;
 
 use hashbrown::HashTable;
@@ -9,6 +11,10 @@ use crate::hash::Hasher;
 use crate::ids::{LinkId, MessageId, PeerId};
 use crate::message::{Kind, Message, Nonce};
 use crate::table::{Key, Table};
+use shares::Shares;
+
+/// A peer may hold at least one part in so many of the queue. The value is a guess.
+const LEAST_SHARE: usize = 8;
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,17 @@ pub(crate) struct Entry {
     came_again: bool,
     /// The index finds this message by its nonce.
     is_indexed: bool,
+    account: Account,
+}
+
+/// The sender to whose share of the queue a message counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// The application. Its share is limited when it enqueues.
+    Local,
+    /// All callers that are no proved peers.
+    Unproved,
+    Peer(PeerId),
 }
 
 /// The result of [`Queue::take_in`].
@@ -59,6 +76,7 @@ pub(crate) struct Queue {
     by_nonce: HashTable<u32>,
     hasher: Hasher,
     bytes: usize,
+    shares: Shares,
     max_messages: usize,
     max_bytes: usize,
 }
@@ -71,6 +89,7 @@ impl Queue {
             by_nonce: HashTable::new(),
             hasher,
             bytes: 0,
+            shares: Shares::new(max_messages, max_bytes),
             max_messages,
             max_bytes,
         }
@@ -104,14 +123,29 @@ impl Queue {
             && self.bytes.saturating_add(other).saturating_add(len) <= share(self.max_bytes)
     }
 
+    /// Returns whether an account stays within its share of the queue with one more body of `len`
+    /// bytes, at a tower with so many alive peers.
+    pub(crate) fn is_within_share(&self, account: Account, len: usize, peers: u32) -> bool {
+        let held = self.shares.held(account);
+        let whole = self.max_bytes;
+        let twice_equal = (whole / (peers as usize + 1)).saturating_mul(2);
+        let limit = match account {
+            Account::Local => return true,
+            Account::Peer(_) if peers <= 1 => return true,
+            Account::Peer(_) => (whole / LEAST_SHARE).max(twice_equal),
+            Account::Unproved => whole / LEAST_SHARE,
+        };
+        held == 0 || held.saturating_add(self.shares.cost(len)) <= limit
+    }
+
     /// Returns the keyed hash of a nonce.
     #[inline]
     pub(crate) fn hash(&self, nonce: Nonce) -> u64 {
         self.hasher.hash(&nonce)
     }
 
-    /// Queues a message that came in, unless it is held already or there is no room. `hash` is that
-    /// of the nonce; `other` is as in [`has_room`](Self::has_room).
+    /// Queues a message that came in, unless it is held already or `has_room` is false. `hash` is
+    /// that of the nonce.
     #[inline]
     pub(crate) fn take_in(
         &mut self,
@@ -119,9 +153,9 @@ impl Queue {
         hash: u64,
         kind: Kind,
         body: &[u8],
-        other: usize,
+        account: Account,
+        has_room: bool,
     ) -> TakenIn {
-        let has_room = self.has_room(body.len(), 100, other);
         let Self { entries, by_nonce, hasher, .. } = self;
         let nonce_of = |index: &u32| entries.at(*index).map_or(Nonce(0), |(_, entry)| entry.nonce);
         let slot = by_nonce.entry(
@@ -147,7 +181,9 @@ impl Queue {
         }
         let message = Message::copied(kind, body);
         let place = Place::Waiting;
-        let id = entries.insert(Entry { nonce, message, place, came_again: false, is_indexed });
+        let id =
+            entries.insert(Entry { nonce, message, place, came_again: false, is_indexed, account });
+        self.shares.add(account, body.len());
         if let IndexEntry::Vacant(slot) = slot {
             slot.insert(id.index);
         }
@@ -166,9 +202,16 @@ impl Queue {
     }
 
     /// Stores a message. The caller has checked the room.
-    pub(crate) fn store(&mut self, nonce: Nonce, message: Message, place: Place) -> MessageId {
+    pub(crate) fn store(
+        &mut self,
+        nonce: Nonce,
+        message: Message,
+        place: Place,
+        account: Account,
+    ) -> MessageId {
         self.bytes += message.len();
-        let entry = Entry { nonce, message, place, came_again: false, is_indexed: false };
+        self.shares.add(account, message.len());
+        let entry = Entry { nonce, message, place, came_again: false, is_indexed: false, account };
         let id = self.entries.insert(entry);
         if place == Place::Waiting {
             self.waiting.push_back(id.index);
@@ -276,6 +319,7 @@ impl Queue {
     fn remove(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.remove(id)?;
         self.bytes -= entry.message.len();
+        self.shares.subtract(entry.account, entry.message.len());
         if entry.is_indexed {
             let hash = self.hash(entry.nonce);
             if let Ok(slot) = self.by_nonce.find_entry(hash, |index| *index == id.index) {

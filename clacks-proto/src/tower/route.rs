@@ -1,10 +1,14 @@
 //! What follows from an event on a link, for peers, the queue and other links.
 
+use alloc::boxed::Box;
+
 use super::Tower;
+use super::admission::Admission;
 use super::queue::{Place, TakenIn};
 use super::screening::Offer;
 use super::sender::SenderInfo;
 use super::status::Source;
+use crate::address::Address;
 use crate::config::Screening;
 use crate::error::{CloseReason, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
@@ -68,10 +72,13 @@ impl Tower {
         frame: &MessageFrame<'_>,
         sender: Sender<'_>,
     ) {
+        if link.unlearned.is_some() {
+            self.learn_again(id, link);
+        }
         let from = self.sender_of(link, sender);
         let outcome = self.take_in(id, link, from, frame);
         if !matches!(outcome, Some(Outcome::Refused(_))) {
-            self.learn_friend(frame.friend.as_ref(), from);
+            self.learn_friend(frame.friend.as_ref(), from, link.prefix);
         }
         if let Some(outcome) = outcome {
             link.answer(frame.transfer, frame.body.len(), outcome);
@@ -93,9 +100,9 @@ impl Tower {
             return Some(Outcome::Refused(reason));
         }
         let MessageFrame { transfer, attempt, kind, body, .. } = *frame;
-        if attempt == Attempt::Retry && self.was_taken(link, from.proved, transfer) {
+        if attempt == Attempt::Retry && self.was_taken(link, from.claimed, transfer) {
             self.stats.recognised_retries += 1;
-            self.on_taken(id, link, from.proved, transfer);
+            self.on_taken(id, link, from, transfer);
             return Some(Outcome::Taken);
         }
         if !self.actions.has_room(NOTICES_PER_MESSAGE) {
@@ -109,7 +116,9 @@ impl Tower {
             return self.offer_to_application(id, link, from, frame, nonce, bounds);
         }
         let hash = self.queue.hash(nonce);
-        match self.queue.take_in(nonce, hash, kind, body, self.actions.notice_bytes()) {
+        let admission = self.admission(from, body.len());
+        let has_room = admission != Admission::Full;
+        match self.queue.take_in(nonce, hash, kind, body, from.account(), has_room) {
             TakenIn::Full => {
                 self.stats.refused += 1;
                 return Some(Outcome::Refused(RefusedReason::Busy));
@@ -119,10 +128,11 @@ impl Tower {
                 self.notify_received(message, hash, from.claimed, true);
             }
             TakenIn::Queued(message) => {
+                self.on_admitted(admission, body.len());
                 self.notify_received(message, hash, from.claimed, false);
             }
         }
-        self.on_taken(id, link, from.proved, transfer);
+        self.on_taken(id, link, from, transfer);
         Some(Outcome::Taken)
     }
 
@@ -143,19 +153,20 @@ impl Tower {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
             self.notify_received(copy, self.queue.hash(nonce), from.claimed, true);
-            self.on_taken(id, link, from.proved, transfer);
+            self.on_taken(id, link, from, transfer);
             return Some(Outcome::Taken);
         }
         let len = message.len();
         // A driver that does not poll gets no more offers, though the time-out may decide them.
         let pending = self.screenings.open().max(self.actions.screens());
-        let has_room = self.queue.has_room(len, 100, self.actions.notice_bytes());
-        if pending >= max_offers || !has_room {
+        let admission = self.admission(from, len);
+        if pending >= max_offers || admission == Admission::Full {
             self.stats.refused += 1;
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
-        let offered = self.queue.store(nonce, message.clone(), Place::Offered(id));
-        self.screenings.add(Offer { message: offered, sender: from, deadline: self.now + timeout });
+        let offered = self.queue.store(nonce, message.clone(), Place::Offered(id), from.account());
+        let deadline = self.now + timeout;
+        self.screenings.add(Offer { message: offered, sender: from, admission, deadline });
         let from = from.claimed.and_then(|peer| self.peers.get(peer));
         let from = from.map(|peer| peer.address.clone());
         self.actions.push(Action::Screen { offer: OfferId(offered), message, from });
@@ -189,10 +200,16 @@ impl Tower {
         frame: &AnnounceFrame,
         sender: Sender<'_>,
     ) {
+        if link.unlearned.is_some() {
+            self.learn_again(id, link);
+        }
         let from = self.sender_of(link, sender);
-        let outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
+        let mut outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
+        if outcome == Outcome::Taken && from.is_unlearned {
+            outcome = Outcome::Refused(RefusedReason::Busy);
+        }
         if outcome == Outcome::Taken {
-            self.learn_friend(frame.friend.as_ref(), from);
+            self.learn_friend(frame.friend.as_ref(), from, link.prefix);
             if let Some(peer) = from.proved {
                 self.on_success(peer);
             }
@@ -230,19 +247,19 @@ impl Tower {
         &mut self,
         id: LinkId,
         link: &mut Session,
-        sender: Option<PeerId>,
+        from: SenderInfo,
         transfer: u64,
     ) {
-        let Some(sender) = sender else { return };
+        if link.dialect().can_retry() && from.claimed.is_some() {
+            link.retries.insert(transfer, self.local.config.window.messages, self.now);
+        }
+        let Some(sender) = from.proved else { return };
         let Some(peer) = self.peers.get(sender) else { return };
         let (has_link, is_alive) = (peer.link.is_some(), peer.is_alive());
-        if link.dialect().can_retry() {
-            link.retries.insert(transfer, self.local.config.window.messages, self.now);
-            // The first success makes an inbound link of use for our messages too.
-            if !has_link && link.is_open() {
-                self.peers.update(sender, |peer| peer.link = Some(id));
-                self.refresh_window(sender, Some((id, link)));
-            }
+        // The first success makes an inbound link of use for our messages too.
+        if link.dialect().can_retry() && !has_link && link.is_open() {
+            self.peers.update(sender, |peer| peer.link = Some(id));
+            self.refresh_window(sender, Some((id, link)));
         }
         if !is_alive {
             self.on_success(sender);
@@ -344,7 +361,27 @@ impl Tower {
     fn on_claim(&mut self, id: LinkId, link: &mut Session, hello: &Hello<'_>) -> Option<PeerId> {
         // Do not learn addresses from an ignored tower.
         let claimed = hello.address.as_ref().filter(|_| !self.is_from_ignored(link));
-        let peer = claimed.and_then(|address| self.learn(address, Source::Stranger))?;
+        self.learn_claim(id, link, claimed?)
+    }
+
+    /// Tries again to learn the address that a caller claimed.
+    #[cold]
+    fn learn_again(&mut self, id: LinkId, link: &mut Session) {
+        if let Some(address) = link.unlearned.take()
+            && !self.is_from_ignored(link)
+        {
+            self.learn_claim(id, link, &address);
+        }
+    }
+
+    /// Learns the address that a caller claims.
+    fn learn_claim(&mut self, id: LinkId, link: &mut Session, address: &Address) -> Option<PeerId> {
+        let Some(peer) = self.learn(address, Source::Stranger, link.prefix) else {
+            if self.is_learned_later(address, link.prefix) {
+                link.unlearned = Some(Box::new(address.clone()));
+            }
+            return None;
+        };
         link.peer = Some(peer);
         if self.peer_of(link).claimed.is_none() {
             self.stats.claims_disproved += 1;
@@ -391,6 +428,7 @@ impl Tower {
                 self.stats.delivered += 1;
                 self.peers.note_taken(peer, self.now);
                 self.on_drained();
+                self.on_exchanged(peer, transfer.len());
                 if let Some((nonce, message)) = self.queue.complete(id) {
                     self.notify(Notice::MessageDelivered { id, nonce, message, to });
                 }
@@ -411,6 +449,7 @@ impl Tower {
             RefusedReason::Busy | RefusedReason::Screened if transfer.message().is_some() => {
                 self.on_success(peer);
                 self.back_off_after_refusal(peer);
+                self.reoffer(&transfer);
             }
             _ => {
                 self.on_success(peer);
@@ -449,6 +488,8 @@ impl Tower {
             Payload::Announce => {
                 if let Some(peer) = peer {
                     self.peers.update(peer, |peer| peer.announce_due = !peer.is_ignored());
+                    let again = self.now + self.local.config.probe_backoff;
+                    self.announces.set(peer.index, again);
                 }
             }
             Payload::Message { id, .. } => {

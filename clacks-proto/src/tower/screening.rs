@@ -5,7 +5,8 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use super::Tower;
-use super::queue::Place;
+use super::admission::Admission;
+use super::queue::{Account, Place};
 use super::sender::SenderInfo;
 use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
@@ -20,6 +21,7 @@ use crate::wire::RefusedReason;
 pub(super) struct Offer {
     pub(super) message: MessageId,
     pub(super) sender: SenderInfo,
+    pub(super) admission: Admission,
     pub(super) deadline: Instant,
 }
 
@@ -97,13 +99,13 @@ impl Tower {
         if let Verdict::Replace(message) = &verdict {
             self.check_replacement(id, message)?;
         }
-        let Some(Offer { sender, .. }) = self.screenings.take(id) else {
+        let Some(Offer { sender, admission, .. }) = self.screenings.take(id) else {
             debug_assert!(false, "an offered message waits for a verdict");
             return Err(DecideError::Gone);
         };
         let outcome = match verdict {
             Verdict::Accept => {
-                self.accept_offer(id, sender.claimed);
+                self.accept_offer(id, sender.claimed, admission);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
@@ -129,7 +131,7 @@ impl Tower {
             let session = taken_out.session_mut();
             let transfer = session.decide(id, outcome, self.now);
             if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
-                self.on_taken(link, session, sender.proved, transfer);
+                self.on_taken(link, session, sender, transfer);
             }
             session.settle(link, self);
             self.put_back(link, taken_out);
@@ -138,9 +140,10 @@ impl Tower {
     }
 
     /// Queues a message that was under screening, unless a copy of it came in meanwhile.
-    fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>) {
+    fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>, admission: Admission) {
         let Some(entry) = self.queue.get(id) else { return };
         let (nonce, hash) = (entry.nonce, self.queue.hash(entry.nonce));
+        let len = entry.message.len();
         if let Some(copy) = self.queue.find(nonce, &entry.message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
@@ -148,6 +151,7 @@ impl Tower {
             self.queue.discard(id);
         } else {
             self.queue.requeue(id);
+            self.on_admitted(admission, len);
             self.notify_received(id, hash, from, false);
         }
     }
@@ -172,7 +176,7 @@ impl Tower {
     pub(super) fn store_local(&mut self, message: Message) -> crate::message::Nonce {
         let nonce = self.draw_nonce();
         self.recent.insert(self.queue.hash(nonce));
-        let id = self.queue.store(nonce, message, Place::Waiting);
+        let id = self.queue.store(nonce, message, Place::Waiting, Account::Local);
         self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Local });
         nonce
     }

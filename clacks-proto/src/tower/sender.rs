@@ -2,8 +2,10 @@
 
 use super::Tower;
 use super::peers::Peer;
+use super::queue::Account;
 use super::status::Source;
 use crate::address::Address;
+use crate::config::Claims;
 use crate::ids::PeerId;
 use crate::link::{Direction, Sender, Session};
 
@@ -12,10 +14,20 @@ use crate::link::{Direction, Sender, Session};
 pub(super) struct SenderInfo {
     /// The peer that the sender is or claims to be, unless a pinned key disproves the claim.
     pub(super) claimed: Option<PeerId>,
-    /// The peer, if the sender has proved to be it. In clear text and over HTTP claims are
-    /// believed.
+    /// The peer, if the sender has proved to be it. In clear text and over HTTP that takes a dial,
+    /// unless claims are believed.
     pub(super) proved: Option<PeerId>,
     pub(super) is_ignored: bool,
+    /// The sender claims an address that was not learned yet.
+    pub(super) is_unlearned: bool,
+}
+
+impl SenderInfo {
+    /// Returns the account to which the sender's messages count.
+    #[inline]
+    pub(super) fn account(self) -> Account {
+        self.proved.map_or(Account::Unproved, Account::Peer)
+    }
 }
 
 impl Tower {
@@ -25,6 +37,7 @@ impl Tower {
             Sender::Link => {
                 let mut from = self.peer_of(link);
                 from.is_ignored = self.is_from_ignored(link);
+                from.is_unlearned = link.unlearned.is_some();
                 from
             }
             Sender::Claimed(address) => self.claimed_sender(link, address),
@@ -34,20 +47,25 @@ impl Tower {
     /// Returns the peer at the other end of a link.
     ///
     /// A dialled peer is proved. A caller is proved if its key is the one pinned for the claimed
-    /// address; without keys (clear text) the claim is believed. As long as no key is pinned, the
-    /// claim is neither proved nor disproved.
+    /// address. As long as no key is pinned, the claim is neither proved nor disproved.
     #[inline]
     pub(super) fn peer_of(&self, link: &Session) -> SenderInfo {
         let Some(id) = link.peer else { return SenderInfo::default() };
         let Some(peer) = self.peers.get(id) else { return SenderInfo::default() };
-        let is_proved =
-            link.direction() == Direction::Outbound || peer.is_proved_by(link.identity());
+        let may_prove = link.identity().is_some() || self.believes_claims();
+        let is_proved = link.direction() == Direction::Outbound
+            || may_prove && peer.is_proved_by(link.identity());
         let is_open_question = is_proved || peer.pin().is_none();
         SenderInfo {
             claimed: is_open_question.then_some(id),
             proved: is_proved.then_some(id),
-            is_ignored: false,
+            ..SenderInfo::default()
         }
+    }
+
+    /// Returns whether a claim without a key counts as proved.
+    fn believes_claims(&self) -> bool {
+        self.local.config.claims == Claims::Believe
     }
 
     /// Returns whether the other side of a link is ignored: as the peer that it is or claims to be,
@@ -75,8 +93,15 @@ impl Tower {
         match (known, address) {
             (Some(_), _) if from.is_ignored => {}
             (Some(_), _) if is_pinned => self.stats.claims_disproved += 1,
-            (Some(peer), _) => (from.claimed, from.proved) = (Some(peer), Some(peer)),
-            (None, Some(address)) => from.claimed = self.learn(address, Source::Stranger),
+            (Some(peer), _) => {
+                from.claimed = Some(peer);
+                from.proved = Some(peer).filter(|_| self.believes_claims());
+            }
+            (None, Some(address)) => {
+                from.claimed = self.learn(address, Source::Stranger, link.prefix);
+                from.is_unlearned =
+                    from.claimed.is_none() && self.is_learned_later(address, link.prefix);
+            }
             (None, None) => {}
         }
         if let Some(peer) = from.claimed {

@@ -67,16 +67,16 @@ impl Tower {
         if record.fingerprint.is_some() && self.peers.pin(peer).is_none() {
             self.peers.set_pin(peer, record.fingerprint);
         }
-        self.peers.update(peer, |peer| {
-            peer.dialect = peer.dialect.or(record.dialect);
-            // A key was pinned when the peer answered.
-            peer.was_alive |= record.status == Status::Alive || record.fingerprint.is_some();
-        });
+        self.peers.update(peer, |peer| peer.dialect = peer.dialect.or(record.dialect));
         if known.is_none() {
             let status = match record.status {
                 Status::Alive => Status::New,
                 status => status,
             };
+            // A restored peer counts as one that answered, and makes room after those that did not.
+            self.peers.update(peer, |peer| {
+                (peer.is_named, peer.was_alive) = (false, record.status != Status::New);
+            });
             self.set_status(peer, status, StatusReason::Application);
         }
         self.advance();

@@ -19,7 +19,7 @@ pub(super) enum Source {
 }
 
 impl Tower {
-    /// Adds a peer. If the table is full, a dead peer is forgotten.
+    /// Adds a peer. If the table is full, another one is forgotten.
     pub(super) fn add_peer(
         &mut self,
         address: &Address,
@@ -142,6 +142,8 @@ impl Tower {
             peer.busy_links += record.busy_links;
             peer.link = peer.link.or(record.link);
             peer.announce_due |= record.announce_due;
+            peer.is_named |= record.is_named;
+            peer.was_alive |= record.was_alive;
             if let Some(memory) = record.retry_memory {
                 peer.retry_memory.get_or_insert_default().append(*memory);
             }

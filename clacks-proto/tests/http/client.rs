@@ -227,7 +227,7 @@ fn at_max_links_each_link_carries_only_one_request() {
     let mut config = paused_config();
     config.send_rate = SendRate::Unlimited;
     config.max_links = 2;
-    config.max_half_open = 1;
+    config.max_unproved = 1;
     let mut harness = with_alive_peer(Harness::new(config));
     for n in 0..10 {
         harness.enqueue(Message::text(&format!("{n}")));

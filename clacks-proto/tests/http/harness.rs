@@ -34,6 +34,8 @@ pub(crate) struct Harness {
 pub(crate) fn paused_config() -> Config {
     let mut config = Config::default();
     config.dialects = Dialects::NativeAndHttp;
+    // The clients of these tests are peers without a dial.
+    config.claims = clacks_proto::Claims::Believe;
     config.send_rate = SendRate::Every(Duration::from_secs(1_000_000));
     config.heartbeat = None;
     config

@@ -9,7 +9,7 @@ use crate::harness::{Harness, paused_config, payload, post};
 fn incomplete_requests_and_unread_responses_are_within_max_memory() {
     let mut config = paused_config();
     config.max_links = 16;
-    config.max_half_open = 15;
+    config.max_unproved = 15;
     config.max_queue_messages = 64;
     config.max_queue_bytes = 64 * 1024;
     config.max_message = 32 * 1024;
@@ -73,7 +73,7 @@ fn a_body_that_is_too_long_is_discarded_while_it_arrives() {
 fn the_peak_memory_of_decoding_a_request_is_within_max_memory() {
     let mut config = paused_config();
     config.max_links = 2;
-    config.max_half_open = 1;
+    config.max_unproved = 1;
     config.max_queue_messages = 2;
     config.max_peers = 1;
     config.max_pending_notices = 16;

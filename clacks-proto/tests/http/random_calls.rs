@@ -95,7 +95,7 @@ proptest! {
         config.send_rate = rate;
         config.heartbeat = Some(Duration::from_secs(3));
         config.max_links = 8;
-        config.max_half_open = 4;
+        config.max_unproved = 4;
         let Harness { mut tower, .. } = Harness::new(config);
         let mut now = Instant::ORIGIN;
         let mut links: Vec<LinkId> = Vec::new();

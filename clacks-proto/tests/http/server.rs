@@ -530,7 +530,7 @@ fn an_ignored_sender_gets_403_and_its_friend_is_not_learned() {
 #[test]
 fn a_full_tower_and_one_that_shuts_down_answer_503() {
     let mut config = paused_config();
-    config.max_queue_messages = 2;
+    (config.max_queue_messages, config.exchange_credit) = (2, 0);
     let mut harness = Harness::new(config);
     let link = harness.accept();
     for (value, status) in [("1", 200), ("2", 200), ("3", 503)] {
@@ -661,7 +661,7 @@ fn an_accepted_message_does_not_make_an_unknown_sender_alive() {
 fn links_with_an_incomplete_request_are_evicted_for_new_callers() {
     let mut config = paused_config();
     config.max_links = 16;
-    config.max_half_open = 4;
+    config.max_unproved = 4;
     let mut harness = Harness::new(config);
     let refused = (0..40).filter(|_| {
         harness.now = harness.now + Duration::from_millis(1);

@@ -74,7 +74,7 @@ impl Workload {
                 tower.recent = 0;
                 tower.max_peers = degree as usize;
                 tower.max_links = 2 * degree as usize;
-                tower.max_half_open = degree as usize;
+                tower.max_unproved = degree as usize;
                 match self {
                     Self::Busy => {}
                     Self::Quiet => tower.timeouts.idle = Duration::from_secs(10),

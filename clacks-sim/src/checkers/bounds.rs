@@ -33,8 +33,8 @@ impl Sizes {
 
     fn limits(config: &Config) -> Self {
         Self {
-            messages: config.max_queue_messages,
-            bytes: config.max_queue_bytes,
+            messages: config.max_held_messages(),
+            bytes: config.max_held_bytes(),
             links: config.max_links,
             peers: config.max_peers,
         }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn links_are_counted_when_a_tower_may_have_too_many() {
         let mut config = Config::default();
-        (config.max_links, config.max_half_open) = (3, 1);
+        (config.max_links, config.max_unproved) = (3, 1);
         let address = |port| Address::new("127.0.0.1", port).unwrap();
         let mut machine = Tower::new(config, address(8_001), &Seed::from_u64(1)).unwrap();
         machine.announce(&address(8_002), Instant::ORIGIN).unwrap();

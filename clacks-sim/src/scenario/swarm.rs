@@ -180,7 +180,7 @@ impl<R: Rng> Swarm<'_, R> {
         config.max_queue_bytes = config.max_queue_messages * 2_000;
         config.max_peers = self.rng.random_range(1..=6);
         config.max_links = self.rng.random_range(2..=6);
-        config.max_half_open = 1;
+        config.max_unproved = 1;
         config.max_probes = self.rng.random_range(1..=3);
         config.heartbeat = self.one_of(&[None, Some(millis(500)), Some(seconds(5))]);
         config.kill_timeout = seconds(self.rng.random_range(0..256));

@@ -379,8 +379,8 @@ mod errors {
                 ("seed = -1", "seed is -1; it must be a whole number from 0"),
                 ("[tower]\nburst = 0", "tower.burst is 0; the burst must be at least 1"),
                 (
-                    "[tower]\nmax_half_open = 0",
-                    "tower.max_half_open is 0; the number of half-open links must be ",
+                    "[tower]\nmax_unproved = 0",
+                    "tower.max_unproved is 0; the number of half-open links must be ",
                 ),
                 (
                     "[tower]\nheartbeat = \"1ms\"",

@@ -411,6 +411,8 @@ impl Observer {
             let refusal = refusal.filter(|_| arrival.transfer == transfer);
             let is_possible = match (arrival.fate, refusal) {
                 (Fate::Taken, None) => true,
+                // The announce of a caller that was not learned.
+                (Fate::Taken, Some(RefusedReason::Busy)) => arrival.content.is_none(),
                 (Fate::Rejected, Some(reason)) => reason == RefusedReason::Screened,
                 (Fate::NotTaken, Some(reason)) => {
                     arrival.is_from_ignored == (reason == RefusedReason::Ignored)

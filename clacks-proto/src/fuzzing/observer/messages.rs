@@ -145,9 +145,12 @@ impl Observer {
                     {
                         Fate::Unknown
                     } else {
-                        let room = self.config.max_queue_bytes - held_bytes(old);
-                        let is_full = old.held.len() == self.config.max_queue_messages
-                            || content.1.len() > room;
+                        // From this fill on, a peer's share may be used up.
+                        let percent = usize::from(self.config.fair_share_from);
+                        let share = |whole: usize| whole * percent / 100;
+                        let bytes = held_bytes(old) + content.1.len();
+                        let is_full = old.held.len() >= share(self.config.max_queue_messages)
+                            || bytes > share(self.config.max_queue_bytes);
                         let is_excused = is_full
                             || !self.is_drained
                             || step.frames > 1

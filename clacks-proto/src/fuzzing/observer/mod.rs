@@ -540,8 +540,8 @@ impl Observer {
             first.iter().all(|held| held.state == MessageState::Waiting),
             "the order of `peek`"
         );
-        assert!(usage.messages <= config.max_queue_messages);
-        assert!(usage.bytes + self.told.least_unpolled_bytes() <= config.max_queue_bytes);
+        assert!(usage.messages <= config.max_held_messages());
+        assert!(usage.bytes + self.told.least_unpolled_bytes() <= config.max_held_bytes());
         let max_offers = match config.screening {
             Screening::Off => 0,
             Screening::On { max_offers, .. } => max_offers,
@@ -549,9 +549,7 @@ impl Observer {
         let offers = count(|held| offer(held).is_some());
         assert_eq!(offers, tower.pending_screenings());
         assert!(offers <= max_offers && new.peers.len() <= config.max_peers);
-        let is_half_open = |link: &&LinkInfo| link.is_inbound && !link.is_open && !link.is_closing;
-        let half_open = new.links.values().filter(is_half_open).count();
-        assert!(half_open <= config.max_half_open && new.links.len() <= config.max_links);
+        assert!(new.links.len() <= config.max_links);
     }
 
     fn check_counts(&self, new: &View) {

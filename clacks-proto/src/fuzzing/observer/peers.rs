@@ -1,7 +1,7 @@
 //! Peers: their status, how they become known, and when they are left alone.
 
 use super::{Input, Observer, Step, View};
-use crate::{Address, ExpandError, LinkId, PeerId, Screening, Status};
+use crate::{Address, ExpandError, LinkId, Newcomers, PeerId, Screening, Status};
 
 impl Observer {
     /// Checks the result of a verb that adds a peer.
@@ -52,7 +52,9 @@ impl Observer {
         for peer in gone {
             let is_forgotten = step.input == Input::Forget(peer.address.clone());
             let is_full = new.peers.len() == self.config.max_peers;
-            let makes_room = is_full && matches!(peer.status, Status::Dead | Status::Ignored);
+            let is_useless = matches!(peer.status, Status::Dead | Status::Ignored);
+            let makes_room =
+                is_full && (is_useless || self.config.newcomers == Newcomers::MakeRoom);
             assert!(is_forgotten || makes_room, "{} is forgotten", peer.address);
             self.resting.remove(&peer.address);
         }

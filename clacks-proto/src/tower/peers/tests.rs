@@ -25,8 +25,10 @@ struct Known {
     is_resting: bool,
     has_link: bool,
     pin: Option<usize>,
-    /// When it died, in steps.
-    died: usize,
+    is_named: bool,
+    was_alive: bool,
+    /// The list of peers to be forgotten, and since which step.
+    listed: (Option<usize>, usize),
 }
 
 impl Known {
@@ -36,6 +38,22 @@ impl Known {
             Status::Alive => !self.is_resting && !self.is_full,
             Status::New | Status::Lost | Status::Dead => !self.is_resting && self.busy == 0,
         }
+    }
+
+    /// The lists in their order: never alive, dead, lost, alive.
+    fn list(&self, newcomers: Newcomers) -> Option<usize> {
+        let is_free = self.busy == 0 && !self.has_link && self.status != Status::Ignored;
+        let list = match self.status {
+            _ if newcomers == Newcomers::ReplaceDead => {
+                Some(1).filter(|_| self.status == Status::Dead)
+            }
+            _ if self.is_named => None,
+            _ if !self.was_alive => Some(0),
+            Status::Dead => Some(1),
+            Status::Lost => Some(2),
+            _ => Some(3),
+        };
+        list.filter(|_| is_free)
     }
 
     fn is_probe(&self) -> bool {
@@ -51,9 +69,11 @@ proptest! {
     #[test]
     #[cfg_attr(miri, ignore = "draws many cases")]
     fn a_table_does_as_a_naive_one(
-        steps in proptest::collection::vec((0u8..9, 0usize..10, 0usize..5), 0..200),
+        steps in proptest::collection::vec((0u8..10, 0usize..10, 0usize..5), 0..200),
+        makes_room in any::<bool>(),
     ) {
-        let mut peers = Peers::new(5, Hasher::default());
+        let newcomers = if makes_room { Newcomers::MakeRoom } else { Newcomers::ReplaceDead };
+        let mut peers = Peers::new(5, newcomers, Hasher::default());
         let mut model: Vec<Known> = Vec::new();
         let mut gone: Vec<PeerId> = Vec::new();
         for (now, (step, place, number)) in steps.into_iter().enumerate() {
@@ -62,8 +82,8 @@ proptest! {
             let taken = model.iter().any(|known| known.pin == Some(number));
             match (step, model.get_mut(place)) {
                 (0 | 1, _) if unknown => {
-                    let free = |k: &&Known| k.status == Status::Dead && k.busy == 0 && !k.has_link;
-                    let oldest = model.iter().filter(free).min_by_key(|known| known.died);
+                    let free = |known: &&Known| known.listed.0.is_some();
+                    let oldest = model.iter().filter(free).min_by_key(|known| known.listed);
                     let oldest = oldest.filter(|_| model.len() == 5).map(|known| known.id);
                     let inserted = peers.insert(address(place), status, Instant::ORIGIN);
                     if model.len() == 5 && oldest.is_none() {
@@ -76,16 +96,18 @@ proptest! {
                         prop_assert!(!gone.contains(&id), "an old id again");
                         model.push(Known {
                             id, number: place, status, busy: 0, is_full: false, is_resting: false,
-                            has_link: false, pin: None, died: now,
+                            has_link: false, pin: None, is_named: false, was_alive: false,
+                            listed: (None, now),
                         });
                     }
                 }
                 (2 | 3, Some(known)) => {
-                    let before = peers.update(known.id, |peer| peer.status = status);
+                    known.was_alive |= status == Status::Alive;
+                    let before = peers.update(known.id, |peer| {
+                        (peer.status, peer.was_alive) = (status, known.was_alive);
+                    });
                     prop_assert_eq!(before, Some(known.status));
-                    if known.status != status {
-                        (known.status, known.died) = (status, now);
-                    }
+                    known.status = status;
                 }
                 (4, Some(known)) => {
                     known.busy = u32::try_from(number).unwrap() / 2;
@@ -118,7 +140,17 @@ proptest! {
                     gone.push(id);
                     model.retain(|known| known.id != id);
                 }
+                (9, Some(known)) => {
+                    known.is_named = number > 2;
+                    peers.update(known.id, |peer| peer.is_named = known.is_named);
+                }
                 _ => {}
+            }
+            for known in &mut model {
+                let list = known.list(newcomers);
+                if list != known.listed.0 {
+                    known.listed = (list, now);
+                }
             }
 
             prop_assert_eq!(peers.len(), model.len());
@@ -172,10 +204,14 @@ proptest! {
                 prop_assert_eq!(told.unwrap_or(0) as usize, others.len());
                 prop_assert_eq!(drawn, others);
             }
-            let mut dead: Vec<_> = model.iter().filter(|known| known.status == Status::Dead).collect();
-            dead.sort_by_key(|known| known.died);
-            let dead: Vec<_> = dead.into_iter().map(|known| known.id.index).collect();
-            prop_assert_eq!(peers.dead.iter().collect::<Vec<_>>(), dead, "the longest dead first");
+            for list in 0..4 {
+                let mut listed: Vec<_> =
+                    model.iter().filter(|known| known.listed.0 == Some(list)).collect();
+                listed.sort_by_key(|known| known.listed);
+                let listed: Vec<_> = listed.into_iter().map(|known| known.id.index).collect();
+                let found: Vec<_> = peers.evictable.iter(list).collect();
+                prop_assert_eq!(found, listed, "the first one is forgotten first");
+            }
             for id in &gone {
                 prop_assert!(peers.get(*id).is_none());
                 prop_assert_eq!(peers.update(*id, |peer| peer.busy_links = 9), None);
@@ -189,7 +225,7 @@ proptest! {
 #[test]
 fn lists_that_are_wrong_are_found() {
     let wrong = |spoil: fn(&mut Peers)| {
-        let mut peers = Peers::new(9, Hasher::default());
+        let mut peers = Peers::new(9, Newcomers::MakeRoom, Hasher::default());
         for (number, status) in (0..).zip(STATUSES) {
             peers.insert(address(number), status, Instant::ORIGIN).unwrap();
         }
@@ -203,5 +239,5 @@ fn lists_that_are_wrong_are_found() {
     wrong(|peers| peers.alive[0] = 0);
     wrong(|peers| peers.eligible[0].insert(0, Reach::Dialled, |_, _| ()));
     wrong(|peers| peers.eligible[2].remove(0, |_, _| ()));
-    wrong(|peers| _ = peers.dead.front().map(|index| peers.dead.remove(index)));
+    wrong(|peers| _ = peers.evictable.front(0).map(|index| peers.evictable.remove(0, index)));
 }

@@ -86,7 +86,7 @@ proptest! {
                     let expected = model.find(nonce, number);
                     let has_room = queue.has_room(len, 100, 0);
                     let hash = queue.hash(nonce);
-                    match queue.take_in(nonce, hash, Kind::Bytes, message.body(), 0) {
+                    match queue.take_in(nonce, hash, Kind::Bytes, message.body(), Account::Unproved, has_room) {
                         TakenIn::Coalesced(id) => {
                             prop_assert_eq!(Some(id), expected);
                             let known = model.get(id);
@@ -105,7 +105,7 @@ proptest! {
                 }
                 (2, _) if queue.has_room(len, 100, 0) => {
                     let place = Place::Offered(LINK);
-                    let id = queue.store(nonce, body(number), place);
+                    let id = queue.store(nonce, body(number), place, Account::Peer(PEER));
                     let (came_again, is_findable) = (false, false);
                     let body = number;
                     model.messages.push(Known { id, nonce, body, place, came_again, is_findable });
@@ -171,7 +171,27 @@ proptest! {
                 prop_assert_eq!(queue.has_room(len, 100, 3), count < 8 && bytes + len + 3 <= 20);
                 prop_assert_eq!(queue.has_room(len, 50, 0), count < 4 && bytes + len <= 10);
             }
+            for account in [Account::Unproved, Account::Peer(PEER)] {
+                let costs = queue.iter().filter(|(_, entry)| entry.account == account);
+                let costs = costs.map(|(_, entry)| entry.message.len().max(3));
+                prop_assert_eq!(queue.shares.held(account), costs.sum::<usize>());
+            }
             prop_assert!(model.gone.iter().all(|id| queue.get(*id).is_none()));
         }
     }
+}
+
+#[test]
+fn a_peer_in_the_slot_of_a_forgotten_one_begins_with_nothing() {
+    let mut queue = Queue::new(8, 80, Hasher::default());
+    let later = PeerId { epoch: PEER.epoch.next(), ..PEER };
+    let [earlier, later] = [PEER, later].map(Account::Peer);
+    let first = queue.store(Nonce(1), body(20), Place::Offered(LINK), earlier);
+    let second = queue.store(Nonce(2), body(5), Place::Offered(LINK), later);
+    let held = |queue: &Queue| [earlier, later].map(|account| queue.shares.held(account));
+    assert_eq!(held(&queue), [0, 10], "the least cost of a message is 10");
+    queue.discard(first);
+    assert_eq!(held(&queue), [0, 10]);
+    queue.discard(second);
+    assert_eq!(held(&queue), [0, 0]);
 }

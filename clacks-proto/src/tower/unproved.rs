@@ -1,0 +1,118 @@
+//! Inbound links whose other side is no proved peer, shared among the networks that they come from.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::cmp::Reverse;
+use core::num::NonZeroU64;
+
+use crate::prefix::Prefix;
+
+/// The number of an unproved link. Later links have higher numbers.
+pub(crate) type Number = NonZeroU64;
+
+/// The unproved links of a tower. All operations are O(log n).
+#[derive(Debug, Default)]
+pub(super) struct Unproved {
+    links: BTreeMap<(Prefix, Number), u32>,
+    counts: BTreeMap<Prefix, u32>,
+    /// The networks by the number of their links; among equals, the one with the oldest link last.
+    greediest: BTreeSet<(u32, Reverse<Number>, Prefix)>,
+    last: u64,
+}
+
+impl Unproved {
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Adds the link in a slot, and returns its number.
+    pub(super) fn insert(&mut self, from: Prefix, index: u32) -> Number {
+        self.last += 1;
+        let number = Number::new(self.last).unwrap_or(Number::MIN);
+        self.recount(from, |unproved| {
+            unproved.links.insert((from, number), index);
+            *unproved.counts.entry(from).or_default() += 1;
+        });
+        number
+    }
+
+    /// Removes a link.
+    pub(super) fn remove(&mut self, from: Prefix, number: Number) {
+        if !self.links.contains_key(&(from, number)) {
+            return;
+        }
+        self.recount(from, |unproved| {
+            unproved.links.remove(&(from, number));
+            if let Some(count) = unproved.counts.get_mut(&from) {
+                *count -= 1;
+            }
+        });
+        if self.links.is_empty() {
+            // Frees the memory.
+            *self = Self { last: self.last, ..Self::default() };
+        }
+    }
+
+    /// Returns the slot of the oldest link of the greediest network.
+    pub(super) fn displaceable(&self) -> Option<u32> {
+        let (_, Reverse(oldest), from) = self.greediest.last()?;
+        self.links.get(&(*from, *oldest)).copied()
+    }
+
+    /// Changes the links of a network, and puts the network into its place.
+    fn recount(&mut self, from: Prefix, change: impl FnOnce(&mut Self)) {
+        if let Some(entry) = self.rank(from) {
+            self.greediest.remove(&entry);
+        }
+        change(self);
+        match self.rank(from) {
+            Some(entry) => _ = self.greediest.insert(entry),
+            None => _ = self.counts.remove(&from),
+        }
+    }
+
+    fn rank(&self, from: Prefix) -> Option<(u32, Reverse<Number>, Prefix)> {
+        let ((_, oldest), _) =
+            self.links.range((from, Number::MIN)..=(from, Number::MAX)).next()?;
+        Some((*self.counts.get(&from)?, Reverse(*oldest), from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use core::net::Ipv4Addr;
+    use proptest::prelude::*;
+
+    fn network(number: u8) -> Prefix {
+        Prefix::of(Ipv4Addr::new(198, 51, 100, number).into())
+    }
+
+    proptest! {
+        #[test]
+        #[cfg_attr(miri, ignore = "draws many cases")]
+        fn the_oldest_link_of_the_greediest_network_is_found(
+            steps in proptest::collection::vec((0u8..4, 0usize..20), 0..100),
+        ) {
+            let mut unproved = Unproved::default();
+            // The oldest link first.
+            let mut model: Vec<(Prefix, Number, u32)> = Vec::new();
+            for ((from, position), index) in steps.into_iter().zip(0..) {
+                if let Some((from, number, _)) = model.get(position).copied() {
+                    unproved.remove(from, number);
+                    unproved.remove(from, number);
+                    model.remove(position);
+                } else {
+                    let from = network(from);
+                    model.push((from, unproved.insert(from, index), index));
+                }
+                let count = |from| model.iter().filter(|(other, ..)| *other == from).count();
+                let most = (0..4).map(|from| count(network(from))).max().unwrap_or(0);
+                let expected = model.iter().find(|(from, ..)| count(*from) == most);
+                prop_assert_eq!(unproved.displaceable(), expected.map(|(.., index)| *index));
+                prop_assert_eq!(unproved.len(), model.len());
+                prop_assert!(unproved.counts.len() <= model.len());
+            }
+        }
+    }
+}
