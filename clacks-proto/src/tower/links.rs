@@ -8,6 +8,7 @@ use crate::error::{CloseReason, Refusal};
 use crate::event::{Action, CloseMode};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{Direction, Doubt, Link, Session, State, Transfer};
+use crate::rng::{Purpose, Stream};
 use crate::table::Table;
 use crate::wire::Farewell;
 
@@ -111,7 +112,7 @@ impl Tower {
         if self.links.half_open >= self.local.config.max_half_open {
             return Err(Refusal::TooManyHalfOpen);
         }
-        let link = Link::inbound(&self.local, self.now);
+        let link = Link::inbound(self.draw_link_number(), &self.local, self.now);
         self.insert_link(link).ok_or(Refusal::TooManyLinks)
     }
 
@@ -120,13 +121,21 @@ impl Tower {
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let record = self.peers.get(peer)?;
         let (address, dialect) = (record.address.clone(), record.dialect);
-        let link = Link::outbound(peer, dialect, &self.local, self.now);
+        let number = self.draw_link_number();
+        let link = Link::outbound(number, peer, dialect, &self.local, self.now);
         let id = self.insert_link(link)?;
         self.peers.add_link(peer, id);
         self.peers.update(peer, |peer| (peer.link, peer.is_full) = (Some(id), false));
         self.stats.links_dialled += 1;
         self.actions.push(Action::Connect { link: id, address });
         Some(id)
+    }
+
+    /// Draws the number of a link. That is rare, so the stream of these numbers is not kept.
+    fn draw_link_number(&mut self) -> u64 {
+        let drawn = self.numbered_links;
+        self.numbered_links += 1;
+        Stream::resume(self.selector.seed(), Purpose::Link, drawn).word()
     }
 
     fn insert_link(&mut self, link: Link) -> Option<LinkId> {

@@ -10,7 +10,6 @@ use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::index_list::IndexList;
-use crate::link::RetryMemory;
 use crate::table::Table;
 use crate::time::Instant;
 
@@ -44,8 +43,6 @@ pub(crate) struct Peer {
     pub(crate) dialect: Option<Dialect>,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
-    /// The transfers taken on links that have ended.
-    pub(crate) retry_memory: Option<Box<RetryMemory>>,
     /// The key that was at the address when this tower first dialled it.
     pin: Option<Box<Fingerprint>>,
     /// The position among the eligible peers of its status, or [`ABSENT`].
@@ -69,7 +66,6 @@ impl Peer {
             is_alias: false,
             dialect: None,
             max_message: u32::MAX,
-            retry_memory: None,
             pin: None,
             eligible_at: ABSENT,
             alive_at: ABSENT,

@@ -104,6 +104,10 @@ impl Queue {
             && self.bytes.saturating_add(other).saturating_add(len) <= share(self.max_bytes)
     }
 
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
     /// Returns the keyed hash of a nonce.
     #[inline]
     pub(crate) fn hash(&self, nonce: Nonce) -> u64 {

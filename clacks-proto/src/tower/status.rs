@@ -154,9 +154,6 @@ impl Tower {
             peer.busy_links += record.busy_links;
             peer.link = peer.link.or(record.link);
             peer.announce_due |= record.announce_due;
-            if let Some(memory) = record.retry_memory {
-                peer.retry_memory.get_or_insert_default().append(*memory);
-            }
         });
         self.refresh_window(kept, None);
         self.notify(Notice::TowerForgotten { peer: record.address });
