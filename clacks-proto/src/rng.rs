@@ -57,6 +57,8 @@ pub(crate) enum Purpose {
     /// Values drawn once when the tower is created: hash keys, the phases of ticks and heartbeats,
     /// the incarnation.
     Start = 4,
+    /// Numbers of links.
+    Link = 5,
 }
 
 /// One stream of random words. The generator is ChaCha8, which is fast and portable. Its words do

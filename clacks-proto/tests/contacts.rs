@@ -223,8 +223,8 @@ fn with_dead_peer(config: &Config) -> (Harness, LinkId) {
 }
 
 fn name(harness: &mut Harness, link: LinkId, transfer: u64, friend: usize) {
-    let friend = Some(address(friend));
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friend }));
+    let friends = vec![address(friend)];
+    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friends }));
 }
 
 fn exchange(harness: &mut Harness, link: LinkId, time: Duration) {

@@ -147,7 +147,7 @@ fn a_body_in_unpolled_notices_counts_towards_the_queue_limit() {
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     // Poll no action while the message is received, sent, and confirmed.
-    let frame = encode(&Frame::Message(message(7, "well travelled")));
+    let frame = encode(&Frame::Message(message(2, "well travelled")));
     harness.tower.handle(Event::BytesArrived { link, bytes: &frame }, harness.now);
     let id = harness.tower.peek().next().unwrap().id;
     harness.now = harness.now + seconds(1);

@@ -229,7 +229,7 @@ fn answered_transfers_no_longer_count_towards_our_window() {
     let link = harness.accept_from(1);
     for transfer in 0..100 {
         let body = "forty bytes of text, and not a byte more";
-        let two = [2 * transfer, 2 * transfer + 1];
+        let two = [2 * transfer + 1, 2 * transfer + 2];
         let bytes = two.map(|transfer| encode(&Frame::Message(message(transfer, body)))).concat();
         harness.send_bytes(link, &bytes);
     }

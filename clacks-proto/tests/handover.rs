@@ -3,15 +3,16 @@
 
 mod common;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::BufMut;
-use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
+use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason, TransferId};
 use clacks_proto::{
     CloseReason, Event, Kind, LinkId, Message, MessageState, Nonce, Notice, Origin, SendRate,
     StateMachine, Status, Tower,
 };
-use common::harness::{Harness, SentFrame, encode, message};
+use common::harness::{self, Harness, SentFrame, encode, message};
 use common::{address, config_with_messages_on_dials, fast_config, network, seconds, tower};
 
 fn is_in_flight(harness: &Harness) -> bool {
@@ -171,8 +172,8 @@ fn an_unanswered_message_returns_to_the_queue_if_its_peer_sends_a_goodbye() {
     assert_eq!(harness.status(1), Some(Status::Alive), "a goodbye is no failure");
 }
 
-fn retry<'a>(transfer: u64, text: &'a str) -> Frame<'a> {
-    Frame::Message(MessageFrame { attempt: Attempt::Retry, ..message(transfer, text) })
+fn retry(transfer: u64, text: &str) -> Frame<'_> {
+    Frame::Message(harness::retry(transfer, text))
 }
 
 #[test]
@@ -220,12 +221,12 @@ fn a_retry_is_not_recognised_across_peers_or_incarnations() {
     harness.send_message(link, 1, "one");
     // Another peer uses the same transfer number.
     let other = harness.accept_from(2);
-    let frame = MessageFrame { nonce: Nonce(2), attempt: Attempt::Retry, ..message(1, "two") };
+    let frame = MessageFrame { nonce: Nonce(2), ..harness::retry(1, "two") };
     harness.send_frame(other, &Frame::Message(frame));
     // The same peer uses the same transfer number after a restart.
     harness.restart_peer();
     let link = harness.accept_from(1);
-    let frame = MessageFrame { nonce: Nonce(3), attempt: Attempt::Retry, ..message(1, "three") };
+    let frame = MessageFrame { nonce: Nonce(3), ..harness::retry(1, "three") };
     harness.send_frame(link, &Frame::Message(frame));
     let mut texts = harness.texts();
     texts.sort();
@@ -234,14 +235,15 @@ fn a_retry_is_not_recognised_across_peers_or_incarnations() {
 }
 
 #[test]
-fn a_receiver_remembers_the_last_window_of_transfers_of_a_link() {
+fn a_receiver_remembers_all_transfers_of_a_link_except_the_refused_ones() {
     let mut config = fast_config();
-    config.window.messages = 3;
+    config.max_queue_messages = 5;
     let mut harness = Harness::new(&config);
     let link = harness.accept_from(1);
-    for transfer in 0..7 {
+    for transfer in 1..=7 {
         harness.send_message(link, transfer, &format!("message {transfer}"));
     }
+    assert_eq!(harness.tower.stats().refused, 2, "the queue holds five");
     // Empty the queue, so that no message is recognised as a copy of a queued one.
     for _ in 0..30 {
         harness.advance(seconds(1));
@@ -250,14 +252,59 @@ fn a_receiver_remembers_the_last_window_of_transfers_of_a_link() {
         }
     }
     assert!(harness.texts().is_empty());
-    for transfer in [4, 5, 6, 3] {
+    harness.reset(link);
+    let link = harness.accept_from(1);
+    for transfer in 1..=7 {
         harness.send_frame(link, &retry(transfer, &format!("message {transfer}")));
     }
-    assert_eq!(harness.texts(), ["message 3"]);
-    assert_eq!(harness.tower.stats().recognised_retries, 3);
+    assert_eq!(harness.texts(), ["message 6", "message 7"]);
+    assert_eq!(harness.tower.stats().recognised_retries, 5);
 }
 
-/// Sends a message to the tower and lets the tower send it back, so that only the retry window
+#[test]
+fn a_retry_is_recognised_while_the_tower_has_not_noticed_the_end_of_the_first_link() {
+    let mut harness = Harness::new(&fast_config());
+    let first = harness.accept_from(1);
+    receive_and_forward(&mut harness, first, 1);
+    let second = harness.accept_from(1);
+    harness.send_frame(second, &retry(1, "taken"));
+    assert_eq!(harness.take_frames(second).last(), Some(&SentFrame::Confirmed(1)));
+    assert_eq!(harness.tower.stats().recognised_retries, 1);
+    assert!(harness.texts().is_empty());
+}
+
+#[test]
+fn a_guest_is_remembered_by_incarnation_and_link() {
+    let mut harness = Harness::new(&fast_config());
+    let guest = harness.accept();
+    harness.send_hello(guest, None);
+    harness.send_message(guest, 1, "taken");
+    harness.reset(guest);
+    let again = harness.accept();
+    harness.send_hello(again, None);
+    harness.send_frame(again, &retry(1, "taken"));
+    assert_eq!(harness.tower.stats().recognised_retries, 1);
+}
+
+#[test]
+fn a_retry_names_the_link_and_the_number_of_its_first_sending() {
+    let (mut harness, link, transfer) =
+        Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    let first_link = harness.link_numbers[&link];
+    harness.reset(link);
+    let link = harness.connect_dial_with_hello();
+    let frames = harness.take_frames(link);
+    let [SentFrame::Hello { link: second_link, .. }, SentFrame::Message { retry_of, .. }] =
+        &frames[..]
+    else {
+        panic!("unexpected frames: {frames:?}")
+    };
+    let number = NonZeroU64::new(transfer).unwrap();
+    assert_eq!(*retry_of, Some(TransferId { link: first_link, number }));
+    assert_ne!(*second_link, first_link);
+}
+
+/// Sends a message to the tower and lets the tower send it back, so that only the retry memory
 /// remembers the transfer.
 fn receive_and_forward(harness: &mut Harness, link: LinkId, transfer: u64) {
     harness.send_message(link, transfer, "taken");
@@ -380,19 +427,17 @@ fn a_retry_is_transmitted_within_the_lifetime_of_its_transfer_or_not_at_all() {
 
 #[test]
 fn a_receiver_remembers_a_transfer_for_its_lifetime() {
-    for (wait, recognised) in [(LIFETIME_SECONDS, 1), (LIFETIME_SECONDS + 2, 0)] {
-        let mut harness = Harness::new(&fast_config());
-        let link = harness.accept_from(1);
-        receive_and_forward(&mut harness, link, 1);
-        harness.reset(link);
-        harness.advance(seconds(wait - 1));
-        // Spurious timer events forget no transfer.
-        harness.tower.handle(Event::TimerFired, harness.now);
-        harness.tower.handle(Event::TimerFired, harness.now);
-        let link = harness.accept_from(1);
-        harness.send_frame(link, &retry(1, "taken"));
-        assert_eq!(harness.tower.stats().recognised_retries, recognised, "after {wait} s");
-    }
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_from(1);
+    receive_and_forward(&mut harness, link, 1);
+    harness.reset(link);
+    harness.advance(seconds(LIFETIME_SECONDS - 1));
+    // Spurious timer events forget no transfer.
+    harness.tower.handle(Event::TimerFired, harness.now);
+    harness.tower.handle(Event::TimerFired, harness.now);
+    let link = harness.accept_from(1);
+    harness.send_frame(link, &retry(1, "taken"));
+    assert_eq!(harness.tower.stats().recognised_retries, 1);
 }
 
 // Refusals.

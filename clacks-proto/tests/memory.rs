@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BufMut;
-use clacks_proto::wire::{Attempt, Decoder, Farewell, Frame, Hello, MessageFrame, VERSION};
+use clacks_proto::wire::{Decoder, Farewell, Frame, Hello, MessageFrame, VERSION};
 use clacks_proto::{
-    Action, Address, Config, DefaultVerdict, Event, Instant, Kind, LinkId, Message, Nonce,
-    Screening, Seed, SendRate, StateMachine, Status, Tower,
+    Action, Address, Config, DefaultVerdict, Event, Instant, Kind, Lifetime, LinkId, Message,
+    Nonce, Screening, Seed, SendRate, StateMachine, Status, Tower,
 };
 use common::harness::Harness;
 use common::{LOCAL, address, fast_config, seconds, tower};
@@ -26,17 +26,21 @@ fn hello(from: Option<Address>) -> Vec<u8> {
     encode(&Frame::Hello(Hello {
         version: VERSION,
         incarnation: 7,
+        link: 8,
         max_message: 1 << 20,
         window: clacks_proto::Window { messages: 64, bytes: 1 << 20 },
+        datagram: 0,
         network: "clacks",
         address: from,
+        rest: &[],
     }))
 }
 
 fn message(transfer: u64, friend: Option<Address>, body: &[u8]) -> Vec<u8> {
     encode(&Frame::Message(MessageFrame {
         transfer,
-        attempt: Attempt::First,
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
         nonce: Nonce(u128::from(transfer) + 1),
         kind: Kind::Bytes,
         friend,
@@ -64,7 +68,7 @@ fn fill(config: &Config) -> Tower {
             link
         })
         .collect();
-    let mut transfer = 0;
+    let mut transfer = 1;
     let body = vec![7; config.max_queue_bytes / config.max_queue_messages];
     let mut friends = 0;
     // Send messages until the queue is full. Each names an unknown friend.
@@ -73,12 +77,12 @@ fn fill(config: &Config) -> Tower {
             let friend = (friends < 10 * config.max_peers).then(|| long_address(friends));
             friends += 1;
             let bytes = message(transfer, friend, &body);
-            transfer += 1;
             tower.handle(Event::BytesArrived { link: *link, bytes: &bytes }, now);
             if tower.queue_usage().messages == config.max_queue_messages {
                 break 'fill;
             }
         }
+        transfer += 1;
         now = now + seconds(1);
         // Let the driver transmit the answers, so that messages move into the windows of the links.
         for link in &links {
@@ -269,7 +273,7 @@ fn law_8_a_stored_body_does_not_hold_its_receive_buffer() {
     let link = tower.accept(LOCAL, Instant::ORIGIN).unwrap();
     let used = allocation_counter::measure(|| {
         let mut bytes = hello(None);
-        bytes.extend(message(0, None, b"tiny"));
+        bytes.extend(message(1, None, b"tiny"));
         bytes.reserve(1 << 20);
         tower.handle(Event::BytesArrived { link, bytes: &bytes }, Instant::ORIGIN);
     });
@@ -285,7 +289,7 @@ fn law_8_a_stored_body_does_not_hold_its_receive_buffer() {
     while let Some(frame) = decoder.decode(&mut input).unwrap() {
         last = match frame {
             Frame::Hello(_) => 1,
-            Frame::Confirmed { through: 0 } => 2,
+            Frame::Confirmed { through: 1 } => 2,
             Frame::Goodbye { .. } => 3,
             other => panic!("unexpected frame: {other:?}"),
         };
@@ -389,7 +393,7 @@ fn law_8_bodies_of_unpolled_offers_are_bounded() {
     harness.tower.handle(Event::BytesArrived { link, bytes: &hello }, harness.now);
     let used = allocation_counter::measure(|| {
         for n in 0..100 {
-            let bytes = message(n, None, body.as_bytes());
+            let bytes = message(n + 1, None, body.as_bytes());
             harness.tower.handle(Event::BytesArrived { link, bytes: &bytes }, harness.now);
             // The screening timeout decides each offer before it is polled.
             harness.now = harness.now + seconds(1);

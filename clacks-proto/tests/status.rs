@@ -155,7 +155,10 @@ fn a_known_peer_that_is_named_as_a_friend_keeps_its_status() {
         let mut harness = with_peer(status);
         let link = harness.accept_from(2);
         let friend = Some(address(1));
-        harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+        harness.send_frame(
+            link,
+            &Frame::Announce(AnnounceFrame { transfer: 1, friends: Vec::from_iter(friend) }),
+        );
         assert_eq!(harness.status(1), Some(status));
     }
 }
@@ -349,7 +352,10 @@ fn messages_and_announces_of_an_ignored_peer_are_refused() {
         if is_message {
             harness.send_frame(link, &Frame::Message(MessageFrame { friend, ..message(1, "x") }));
         } else {
-            harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+            harness.send_frame(
+                link,
+                &Frame::Announce(AnnounceFrame { transfer: 1, friends: Vec::from_iter(friend) }),
+            );
         }
         let sent = harness.take_frames(link);
         let answer =

@@ -7,10 +7,9 @@ use super::queue::Queue;
 use super::{Phase, Tower};
 use crate::address::Address;
 use crate::ids::{LinkId, MessageId, PeerId};
-use crate::link::{Content, Payload, Session, Transfer};
-use crate::message::{Message, Nonce};
+use crate::link::{Content, HeldContent, Payload, Session, Transfer};
+use crate::message::{Lifetime, Nonce};
 use crate::rng::{Seed, SparseStream};
-use crate::wire::Attempt;
 
 /// How an attempt to hand over the message at the head went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +62,10 @@ pub(super) struct FrameContent<'a> {
 
 impl Content for FrameContent<'_> {
     #[inline]
-    fn message(&self, id: MessageId) -> Option<(Nonce, &Message)> {
-        self.queue.get(id).map(|entry| (entry.nonce, &entry.message))
+    fn message(&self, id: MessageId) -> Option<HeldContent<'_>> {
+        let entry = self.queue.get(id)?;
+        let lifetime = Lifetime::UNLIMITED;
+        Some(HeldContent { nonce: entry.nonce, lifetime, message: &entry.message })
     }
 
     /// Draws an alive peer that is not the recipient.
@@ -258,9 +259,7 @@ impl Tower {
 
     fn new_transfer(&mut self, payload: Payload) -> Transfer {
         self.last_sent = Some(self.now);
-        let number = self.next_transfer;
-        self.next_transfer += 1;
-        Transfer { number, attempt: Attempt::First, payload, sent: self.now }
+        Transfer { payload, retry_of: None, sent: self.now }
     }
 
     /// Gives an announce to a link of a peer that is due one.

@@ -8,6 +8,8 @@ use super::Tower;
 use super::peers::Peer;
 use super::queue::Place;
 use crate::event::Dialect;
+#[cfg(test)]
+use crate::ids::LinkId;
 use crate::ids::PeerId;
 use crate::link::{Direction, Session};
 use crate::time::Instant;
@@ -27,6 +29,12 @@ impl Tower {
             let rests = self.backoffs.iter().any(|(_, index)| index == id.index);
             assert!(rests || !peer.is_resting, "{id:?} rests for ever");
         }
+    }
+
+    /// Returns the number that the next transfer on a link must have.
+    #[cfg(test)]
+    pub(crate) fn next_incoming(&self, link: LinkId) -> u64 {
+        self.links.get(link).map_or(1, Session::next_incoming)
     }
 
     fn assert_queue_agrees_with_links(&self) {

@@ -12,6 +12,7 @@ use crate::ids::{LinkId, PeerId};
 use crate::index_list::IndexLists;
 use crate::link::{Direction, Doubt, Link, Session, Transfer};
 use crate::prefix::Prefix;
+use crate::rng::{Purpose, Stream};
 use crate::table::Table;
 use crate::time::Instant;
 use crate::wire::Farewell;
@@ -163,7 +164,7 @@ impl Tower {
         if is_limited && self.unproved.len() >= config.max_unproved {
             self.displace_unproved();
         }
-        let mut link = Link::inbound(&self.local, self.now);
+        let mut link = Link::inbound(self.draw_link_number(), &self.local, self.now);
         link.session_mut().prefix = Prefix::of(from);
         let Some(id) = self.insert_link(link) else {
             if is_limited {
@@ -215,7 +216,8 @@ impl Tower {
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let record = self.peers.get(peer)?;
         let (address, dialect) = (record.address.clone(), record.dialect);
-        let mut link = Link::outbound(peer, dialect, &self.local, self.now);
+        let number = self.draw_link_number();
+        let mut link = Link::outbound(number, peer, dialect, &self.local, self.now);
         link.session_mut().prefix = Prefix::of_address(&address);
         let id = self.insert_link(link)?;
         self.peers.add_link(peer, id);
@@ -225,6 +227,13 @@ impl Tower {
         self.stats.links_dialled += 1;
         self.actions.push(Action::Connect { link: id, address });
         Some(id)
+    }
+
+    /// Draws the number of a link. That is rare, so the stream of these numbers is not kept.
+    fn draw_link_number(&mut self) -> u64 {
+        let drawn = self.numbered_links;
+        self.numbered_links += 1;
+        Stream::resume(self.selector.seed(), Purpose::Link, drawn).word()
     }
 
     fn insert_link(&mut self, link: Link) -> Option<LinkId> {

@@ -46,7 +46,7 @@ use crate::error::{IoCause, Refusal};
 use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
 use crate::hash::Hasher;
 use crate::ids::LinkId;
-use crate::link::{Link, LinkEvent, Local, Router, Session, State};
+use crate::link::{Link, LinkEvent, Local, RetryMemory, Router, Session, State};
 use crate::rng::{Purpose, Seed, SparseStream, Stream};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
@@ -110,6 +110,8 @@ pub struct Tower {
     selector: Selector,
     friend_stream: SparseStream,
     nonce_stream: SparseStream,
+    /// How many links have got a number.
+    numbered_links: u64,
     pacer: Pacer,
     contacts: TokenBucket,
     revivals: Revivals,
@@ -131,7 +133,8 @@ pub struct Tower {
     recent: RecentMessages,
     screenings: Screenings,
     rejections: Rejections,
-    next_transfer: u64,
+    /// What was taken on links that have ended; `None` until there is something.
+    retry_memory: Option<Box<RetryMemory>>,
     phase: Phase,
     stats: Stats,
 }
@@ -181,6 +184,7 @@ impl Tower {
             selector: Selector::new(seed, config.odds),
             friend_stream: SparseStream::new(Purpose::Friend),
             nonce_stream: SparseStream::new(Purpose::Nonce),
+            numbered_links: 0,
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             contacts: TokenBucket::default(),
             revivals: Revivals::default(),
@@ -198,7 +202,7 @@ impl Tower {
             recent: RecentMessages::new(config.recent),
             screenings: Screenings::default(),
             rejections: Rejections::default(),
-            next_transfer: 0,
+            retry_memory: None,
             phase: Phase::Running,
             stats: Stats::default(),
             local: Local { config, address, identity: None, incarnation, speaks_http },
@@ -233,6 +237,7 @@ impl Tower {
         self.selector.free_memory();
         self.friend_stream.free_memory();
         self.nonce_stream.free_memory();
+        self.forget_old_links();
         self.actions.free_memory();
     }
 

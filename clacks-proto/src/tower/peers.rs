@@ -12,7 +12,7 @@ use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::index_list::IndexLists;
-use crate::link::{Direction, RetryMemory};
+use crate::link::Direction;
 use crate::table::Table;
 use crate::time::Instant;
 
@@ -58,8 +58,6 @@ pub(crate) struct Peer {
     pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
-    /// The transfers taken on links that have ended.
-    pub(crate) retry_memory: Option<Box<RetryMemory>>,
     /// The key that was at the address when this tower first dialled it.
     pin: Option<Box<Fingerprint>>,
     /// The position among the eligible peers of its status, or [`ABSENT`].
@@ -89,7 +87,6 @@ impl Peer {
             dialect: None,
             exchanged: 0,
             max_message: u32::MAX,
-            retry_memory: None,
             pin: None,
             eligible_at: ABSENT,
             alive_at: ABSENT,

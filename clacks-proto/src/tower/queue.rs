@@ -138,6 +138,10 @@ impl Queue {
         held == 0 || held.saturating_add(self.shares.cost(len)) <= limit
     }
 
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
     /// Returns the keyed hash of a nonce.
     #[inline]
     pub(crate) fn hash(&self, nonce: Nonce) -> u64 {

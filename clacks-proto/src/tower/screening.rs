@@ -129,9 +129,9 @@ impl Tower {
             && let Some(mut taken_out) = self.links.take(link)
         {
             let session = taken_out.session_mut();
-            let transfer = session.decide(id, outcome, self.now);
-            if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
-                self.on_taken(link, session, sender, transfer);
+            let was_open = session.decide(id, outcome, self.now);
+            if was_open && outcome == Outcome::Taken {
+                self.on_taken(link, session, sender.proved);
             }
             session.settle(link, self);
             self.put_back(link, taken_out);

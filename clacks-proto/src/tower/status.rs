@@ -144,9 +144,6 @@ impl Tower {
             peer.announce_due |= record.announce_due;
             peer.is_named |= record.is_named;
             peer.was_alive |= record.was_alive;
-            if let Some(memory) = record.retry_memory {
-                peer.retry_memory.get_or_insert_default().append(*memory);
-            }
         });
         self.refresh_window(kept, None);
         self.notify(Notice::TowerForgotten { peer: record.address });

@@ -32,7 +32,11 @@ fn request(sender: &str) -> String {
     let body = format!(
         r#"{{"message":"m","type":"message","sender":{{"hostname":"{sender}","port":8001}}}}"#
     );
-    format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// The first bytes of a native hello.

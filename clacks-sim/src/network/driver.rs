@@ -367,10 +367,11 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
             let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(length) as usize)?;
             bytes = rest;
             if kind == MESSAGE
-                && let Some((attempt, nonce)) = payload.get(8..).and_then(<[u8]>::split_first)
+                && let Some((transfer_to_lifetime, nonce)) = payload.split_first_chunk::<13>()
                 && let Some(nonce) = nonce.first_chunk()
             {
-                let attempt = if *attempt == 0 { Attempt::First } else { Attempt::Retry };
+                let is_first = transfer_to_lifetime[8] == 0;
+                let attempt = if is_first { Attempt::First } else { Attempt::Retry };
                 return Some((attempt, Nonce(u128::from_be_bytes(*nonce))));
             }
         }
@@ -379,8 +380,10 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
 
 #[cfg(test)]
 mod tests {
-    use clacks_proto::Kind;
-    use clacks_proto::wire::{Frame, MessageFrame};
+    use std::num::NonZeroU64;
+
+    use clacks_proto::wire::{Frame, MessageFrame, TransferId};
+    use clacks_proto::{Kind, Lifetime};
 
     use super::*;
 
@@ -390,12 +393,15 @@ mod tests {
         let mut expected = Vec::new();
         for number in 1..=3 {
             Frame::Confirmed { through: number }.encode(&mut bytes);
+            let retry_of = NonZeroU64::new(9).filter(|_| number == 2);
+            let retry_of = retry_of.map(|number| TransferId { link: 1, number });
             let attempt = if number == 2 { Attempt::Retry } else { Attempt::First };
             let nonce = Nonce(u128::from(number) << 100 | 7);
             expected.push((attempt, nonce));
             let (kind, friend) = (Kind::Bytes, "10.0.0.1:8001".parse().ok());
             let body = &[1; 100];
-            let message = MessageFrame { transfer: number, attempt, nonce, kind, friend, body };
+            let (transfer, lifetime) = (number, Lifetime::UNLIMITED);
+            let message = MessageFrame { transfer, retry_of, lifetime, nonce, kind, friend, body };
             Frame::Message(message).encode(&mut bytes);
         }
         assert_eq!(messages_in(&bytes).collect::<Vec<_>>(), expected);

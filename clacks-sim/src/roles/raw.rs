@@ -128,10 +128,13 @@ pub(crate) fn hello(config: &Config, incarnation: u64, address: Option<Address>)
     Hello {
         version: VERSION,
         incarnation,
+        link: 1,
         max_message: u32::try_from(config.max_message).unwrap_or(u32::MAX),
         window: config.window,
+        datagram: 0,
         network: &config.network,
         address,
+        rest: &[],
     }
 }
 
