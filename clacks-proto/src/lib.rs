@@ -168,6 +168,9 @@ mod ids;
 mod index_list;
 mod link;
 mod message;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod prefetch;
 mod rng;
 #[cfg(feature = "serde")]
 mod serialization;

@@ -18,6 +18,11 @@ pub(crate) struct RetryWindow {
 }
 
 impl RetryWindow {
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(self.taken.as_slices().0, 0);
+    }
+
     #[inline]
     pub(crate) fn insert(&mut self, transfer: u64, window: u16, now: Instant) {
         if self.taken.len() >= usize::from(window) {

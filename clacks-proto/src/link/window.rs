@@ -58,6 +58,11 @@ pub(crate) struct ReceiveWindow {
 }
 
 impl ReceiveWindow {
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(self.answers.as_slices().0, 0);
+    }
+
     /// Counts a transfer that came in. Returns whether the window that this tower grants admits it.
     #[inline]
     pub(crate) fn open(&mut self, len: usize, granted: Window) -> bool {
