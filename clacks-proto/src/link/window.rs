@@ -53,6 +53,7 @@ pub(crate) struct ReceiveWindow {
     open: u32,
     open_bytes: usize,
     /// Allocated when a message is put under screening.
+    #[expect(clippy::box_collection, reason = "most links have none, which then takes 8 bytes")]
     pending: Option<Box<VecDeque<PendingAnswer>>>,
     answers: VecDeque<Answer>,
 }
