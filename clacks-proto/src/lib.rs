@@ -169,6 +169,9 @@ mod index_list;
 mod link;
 mod message;
 mod prefix;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod prefetch;
 mod rng;
 #[cfg(feature = "serde")]
 mod serialization;

@@ -145,6 +145,15 @@ impl SparseStream {
         bounded(word, bound, || self.word(seed))
     }
 
+    /// Starts to load the next word into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        if let Some(block) = &self.block {
+            let offset = usize::try_from(self.drawn % BLOCK as u64).unwrap_or(0);
+            prefetch_index::prefetch_index(block.as_slice(), offset);
+        }
+    }
+
     /// Frees the buffer until the next draw.
     pub(crate) fn free_memory(&mut self) {
         self.block = None;

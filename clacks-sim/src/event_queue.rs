@@ -57,9 +57,10 @@ const BUCKETS_PER_LEVEL: usize = 1 << DIGIT_BITS;
 /// The number of levels, one for each digit of a time.
 const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 
-/// The largest number of events of a bucket that is sorted. A fuller bucket is redistributed. The
-/// value is a guess.
-const SORT_AT_MOST: usize = 48;
+/// The largest number of events of a bucket that is sorted. A fuller bucket is redistributed.
+/// Prefetching sees only sorted events. With 48 instead of 512, a sorted bucket of a network of
+/// 10 000 towers has 8 events on average, and an event takes a quarter more time (measured).
+const SORT_AT_MOST: usize = 512;
 
 /// The largest number of events in `due`. An insertion into a longer list costs more than to move
 /// all its events to buckets. The value is a guess.
@@ -122,6 +123,13 @@ impl<T: Copy> EventQueue<T> {
         self.len -= 1;
         self.now = entry.at;
         Some((entry.at, entry.item))
+    }
+
+    /// Returns the event that follows after `skipped` others, if they are sorted.
+    #[allow(dead_code, reason = "the benchmarks do not use it")]
+    #[inline]
+    pub(crate) fn upcoming(&self, skipped: usize) -> Option<T> {
+        self.due.get(self.next_due + skipped).map(|entry| entry.item)
     }
 
     /// Returns the time of the next event.

@@ -410,6 +410,13 @@ impl Link {
 }
 
 impl Session {
+    /// Starts to load the queues of the link into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.outgoing.prefetch();
+        self.incoming.prefetch();
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
     }

@@ -121,6 +121,11 @@ impl Outgoing {
         }
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(self.transfers.as_slices().0, 0);
+    }
+
     /// Adds a transfer.
     #[inline]
     pub(crate) fn push(&mut self, transfer: Transfer) {

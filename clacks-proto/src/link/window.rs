@@ -55,12 +55,18 @@ pub(crate) struct ReceiveWindow {
     open: u32,
     open_bytes: usize,
     /// Allocated when a message is put under screening.
+    #[expect(clippy::box_collection, reason = "most links have none, which then takes 8 bytes")]
     pending: Option<Box<VecDeque<PendingAnswer>>>,
     answers: VecDeque<Answer>,
     refused: RefusedTransfers,
 }
 
 impl ReceiveWindow {
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(self.answers.as_slices().0, 0);
+    }
+
     /// Returns the number of the next transfer.
     #[inline]
     pub(crate) fn next(&self) -> u64 {

@@ -42,6 +42,12 @@ pub(crate) struct EligibleList {
 
 #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indexes")]
 impl EligibleList {
+    /// Starts to load the list into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(&self.peers, 0);
+    }
+
     #[inline]
     pub(crate) fn len(&self) -> u32 {
         self.peers.len() as u32

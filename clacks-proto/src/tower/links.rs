@@ -139,6 +139,20 @@ impl Links {
         self.table.get_mut(id)?.as_deref_mut()
     }
 
+    /// Starts to load the slot of a link into the cache.
+    #[cfg(feature = "simulation")]
+    pub(super) fn prefetch_slot(&self, id: LinkId) {
+        self.table.prefetch(id.index);
+    }
+
+    /// Starts to load a link into the cache.
+    #[cfg(feature = "simulation")]
+    pub(super) fn prefetch_link(&self, id: LinkId) {
+        if let Some(Some(link)) = self.table.get(id) {
+            crate::prefetch::prefetch(&**link, &link.session().number);
+        }
+    }
+
     pub(super) fn id(&self, index: u32) -> Option<LinkId> {
         self.table.at(index).map(|(id, _)| id)
     }

@@ -245,6 +245,19 @@ impl Peers {
         }
     }
 
+    /// Starts to load the lists of peers into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.eligible[1].prefetch();
+        prefetch_index::prefetch_index(&self.alive, 0);
+    }
+
+    /// Starts to load a peer into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch_peer(&self, id: PeerId) {
+        self.table.prefetch(id.index);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

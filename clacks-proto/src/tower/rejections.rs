@@ -16,6 +16,7 @@ const REJECTED_FOR: Duration = Duration::from_secs(60);
 /// Messages that peers did not understand, the oldest first. Keeps a message that no peer
 /// understands from taking every tick.
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "most towers have none, which then takes 8 bytes")]
 pub(super) struct Rejections(Option<Box<VecDeque<(PeerId, MessageId, Instant)>>>);
 
 impl Rejections {

@@ -29,6 +29,7 @@ pub(super) struct Offer {
 #[derive(Debug, Default)]
 pub(super) struct Screenings {
     /// In the order of their deadlines, since all have the same time. Allocated for the first one.
+    #[expect(clippy::box_collection, reason = "most towers have none, which then takes 8 bytes")]
     offers: Option<Box<VecDeque<Offer>>>,
 }
 

@@ -69,6 +69,11 @@ impl Selector {
         self.stream.free_memory();
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.stream.prefetch();
+    }
+
     /// Returns whether [`draw`](Self::draw) returns a peer.
     #[must_use]
     pub fn can_draw(&self, eligible: Eligible) -> bool {

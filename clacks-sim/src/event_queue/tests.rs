@@ -283,6 +283,17 @@ fn due_does_not_grow_while_it_never_becomes_empty() {
 }
 
 #[test]
+fn upcoming_events_are_those_that_are_popped_next() {
+    let mut event_queue = EventQueue::new();
+    (0..20u64).for_each(|n| event_queue.push((1 << 36) + n * 7 % 20, n));
+    event_queue.pop();
+    let upcoming: Vec<_> = (0..5).filter_map(|skipped| event_queue.upcoming(skipped)).collect();
+    let popped: Vec<_> = (0..5).filter_map(|_| Some(event_queue.pop()?.1)).collect();
+    assert_eq!((upcoming.len(), upcoming), (5, popped));
+    assert_eq!(event_queue.upcoming(14), None, "no event is left there");
+}
+
+#[test]
 fn hot_types_keep_their_size() {
     assert_eq!(size_of::<Entry<u64>>(), 16);
     assert_eq!(size_of::<Chunk<u64>>(), 264);

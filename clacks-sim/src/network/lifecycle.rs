@@ -22,7 +22,7 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct Node<M> {
     pub(super) machine: Option<Machine<M>>,
     /// When the tower wants to be woken, in network time.
-    wakeup: u64,
+    pub(super) wakeup: u64,
     /// When the event queue has a wake-up: at that time or earlier.
     armed: u64,
     /// The ends of connections, by the index of the tower's links.

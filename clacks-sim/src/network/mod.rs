@@ -13,6 +13,7 @@ mod driver;
 mod lifecycle;
 mod offers;
 mod partition;
+mod prefetch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +172,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             return false;
         };
         self.now = at;
+        self.prefetch();
         match due {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
