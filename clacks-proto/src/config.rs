@@ -142,10 +142,10 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub busy_backoff: Duration,
     /// The longest time that a peer is left alone after it refused a message. Within it, the time
-    /// is eight times as long as the peer has taken none, for at most half of the alive peers. A
-    /// peer that stores a message and refuses it makes a copy, so a shorter time lets such peers
-    /// multiply messages. Zero: always `busy_backoff`. Default: 1 h (measured: with 60 s, a tenth
-    /// of such peers makes six copies of each message).
+    /// is 16 times as long as the peer has taken none, for at most half of the alive peers. A peer
+    /// that stores a message and refuses it makes a copy, so a shorter time lets such peers multiply
+    /// messages. Zero: always `busy_backoff`. Default: 1 h (measured: with 60 s, a tenth of such
+    /// peers makes six copies of each message).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub max_busy_backoff: Duration,
     /// How many addresses named as friends are learned. Each is dialled, so this bounds the dials
