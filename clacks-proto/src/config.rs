@@ -230,7 +230,8 @@ pub enum Claims {
 pub enum LocalAddresses {
     /// Peers whose own link comes from such an address: loopback addresses over loopback, and
     /// private and link-local ones over loopback, private and link-local addresses. Other peers
-    /// can't make this tower dial hosts behind its firewall by their IP address. What a name resolves to
+    /// can't make this tower dial hosts behind its firewall by their IP address. A link
+    /// that was dialled by a name counts as public, except for `localhost`. What a name resolves to
     /// is up to the driver; only `localhost` counts as loopback.
     FromLocalLinks,
     /// All peers.

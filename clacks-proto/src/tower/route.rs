@@ -483,8 +483,7 @@ impl Tower {
             Payload::Announce => {
                 if let Some(peer) = peer {
                     self.peers.update(peer, |peer| peer.announce_due = !peer.is_ignored());
-                    let again = self.now + self.local.config.probe_backoff;
-                    self.announces.set(peer.index, again);
+                    self.schedule_announce(peer);
                 }
             }
             Payload::Message { id, .. } => {

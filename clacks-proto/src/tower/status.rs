@@ -67,6 +67,7 @@ impl Tower {
             Status::Ignored => return,
         }
         self.back_off(id, self.local.config.probe_backoff);
+        self.schedule_announce(id);
     }
 
     /// Keeps a peer out of the draw for a while.
