@@ -319,10 +319,10 @@ fn rule_13_a_dialled_peer_is_as_far_as_its_address() {
         let peer = Address::new(dialled, 1).unwrap();
         harness.with(|tower, now| tower.announce(&peer, now)).unwrap();
         let link = harness.connect_dial_with_hello();
-        let friend = Some(Address::new("localhost", 2).unwrap());
-        let frame = AnnounceFrame { transfer: 1, friend: friend.clone() };
+        let named = Address::new("localhost", 2).unwrap();
+        let frame = AnnounceFrame { transfer: 1, friend: Some(named.clone()) };
         harness.send_frame(link, &Frame::Announce(frame));
-        assert_eq!(harness.tower.find(&friend.unwrap()).is_some(), expected, "{dialled}");
+        assert_eq!(harness.tower.find(&named).is_some(), expected, "{dialled}");
     }
 }
 

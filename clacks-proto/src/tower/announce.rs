@@ -27,19 +27,14 @@ impl Tower {
         if !peer.announce_due || peer.is_ignored() || !self.phase.is_running() {
             return;
         }
-        match peer.link {
-            Some(link) => {
-                if let Some(mut acting) = self.links.take(link) {
-                    self.announce_if_due(link, acting.session_mut(), id);
-                    self.put_back(link, acting);
-                }
+        let may_dial = peer.is_alive() || peer.is_named;
+        if let Some(link) = peer.link {
+            if let Some(mut acting) = self.links.take(link) {
+                self.announce_if_due(link, acting.session_mut(), id);
+                self.put_back(link, acting);
             }
-            None if peer.is_alive() || peer.is_named => {
-                if self.dial(id).is_none() {
-                    self.schedule_announce(id);
-                }
-            }
-            None => {}
+        } else if may_dial && self.dial(id).is_none() {
+            self.schedule_announce(id);
         }
     }
 }

@@ -355,13 +355,11 @@ impl Peers {
         if has_moved {
             *self.counts.of(before.0) -= 1;
             *self.counts.of(after.0) += 1;
-            match before.0 {
-                Status::Alive => self.unlist_alive(index),
-                _ => {}
+            if before.0 == Status::Alive {
+                self.unlist_alive(index);
             }
-            match after.0 {
-                Status::Alive => self.list_alive(index),
-                _ => {}
+            if after.0 == Status::Alive {
+                self.list_alive(index);
             }
         }
         if after.1 && (has_moved || !before.1) {
