@@ -38,6 +38,9 @@ impl Prefix {
     pub(crate) fn of_address(address: &Address) -> Self {
         match address.host() {
             Host::Ip(ip) => Self::of(ip),
+            Host::Name(_) if address.scope() == Scope::Loopback => {
+                Self::of(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            }
             Host::Name(_) => Self::UNKNOWN,
         }
     }
@@ -112,6 +115,10 @@ mod tests {
             }
         }
         assert_eq!(Prefix::UNKNOWN.scope(), Scope::Public);
+        for host in ["127.0.0.1", "10.0.0.1", "::1", "localhost", "a.example", "2001:db8::1"] {
+            let address = Address::new(host, 1).unwrap();
+            assert_eq!(Prefix::of_address(&address).scope(), address.scope(), "{host}");
+        }
         assert!(Scope::Loopback > Scope::Private && Scope::Private > Scope::Public);
     }
 

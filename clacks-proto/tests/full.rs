@@ -78,7 +78,7 @@ proptest! {
         config.exchange_credit = credit;
         let mut network = full_network(3, &config, &lengths);
         network.advance(seconds(10));
-        network.with(2, |tower, now| tower.shutdown(now));
+        network.with(2, clacks_proto::Tower::shutdown);
         let has_left = network.run_until(seconds(30), |network| {
             network.has_notice(2, |notice| matches!(notice, Notice::ShutDown { .. }))
         });

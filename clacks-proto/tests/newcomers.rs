@@ -170,6 +170,26 @@ fn rule_7_an_announcement_refused_as_busy_is_repeated() {
 }
 
 #[test]
+fn rule_7_an_announcement_of_the_application_is_repeated_until_the_peer_is_reached() {
+    let mut harness = Harness::new(&fast_config());
+    harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
+    let mut dials = 0;
+    let end = harness.now + seconds(300);
+    while harness.now < end {
+        if harness.run_until_dial(seconds(10)) {
+            harness.refuse_dial();
+            dials += 1;
+        }
+    }
+    assert!((8..16).contains(&dials), "{dials} dials, ever more seldom");
+    // A peer that only other peers named is not dialled for its announcement.
+    learn(&mut harness, 2);
+    let stranger = harness.tower.find(&address(2)).unwrap();
+    assert_eq!(stranger.status, Status::New);
+    assert!(!harness.run_until_dial(seconds(10)) || harness.dialled[0].1 == address(1));
+}
+
+#[test]
 fn rule_7_a_crowd_that_is_larger_than_the_allowance_is_learned_in_time() {
     let mut config = fast_config();
     config.strangers = Allowance { burst: 4, every: Duration::from_millis(125) };
@@ -287,6 +307,20 @@ fn rule_13_local_addresses_are_learned_only_from_local_links() {
         ("::1", "::1", true),
     ] {
         assert_eq!(is_learned(&config, from, named), expected, "{named} from {from}");
+    }
+}
+
+#[test]
+fn rule_13_a_dialled_peer_is_as_far_as_its_address() {
+    for (dialled, expected) in [("localhost", true), ("127.0.0.1", true), ("a.example", false)] {
+        let mut harness = Harness::new(&fast_config());
+        let peer = Address::new(dialled, 1).unwrap();
+        harness.with(|tower, now| tower.announce(&peer, now)).unwrap();
+        let link = harness.connect_dial_with_hello();
+        let named = Address::new("localhost", 2).unwrap();
+        let frame = AnnounceFrame { transfer: 1, friends: vec![named.clone()] };
+        harness.send_frame(link, &Frame::Announce(frame));
+        assert_eq!(harness.tower.find(&named).is_some(), expected, "{dialled}");
     }
 }
 

@@ -272,26 +272,6 @@ impl Tower {
         }
     }
 
-    /// Gives the announce that the peer in a slot did not take to the peer's link, and dials an alive
-    /// peer without a link.
-    pub(super) fn repeat_announce(&mut self, index: u32) {
-        let Some(id) = self.peers.id(index) else { return };
-        let Some(peer) = self.peers.get(id) else { return };
-        if !peer.announce_due || !self.phase.is_running() {
-            return;
-        }
-        match peer.link {
-            Some(link) => {
-                if let Some(mut acting) = self.links.take(link) {
-                    self.announce_if_due(link, acting.session_mut(), id);
-                    self.put_back(link, acting);
-                }
-            }
-            None if peer.is_alive() => _ = self.dial(id),
-            None => {}
-        }
-    }
-
     pub(super) fn draw_nonce(&mut self) -> Nonce {
         Nonce(self.nonce_stream.nonce(self.selector.seed()))
     }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod admission;
+mod announce;
 mod api;
 mod backoff;
 pub(crate) mod contact;

@@ -399,13 +399,11 @@ impl Peers {
         if has_moved {
             *self.counts.of(before.status) -= 1;
             *self.counts.of(after.status) += 1;
-            match before.status {
-                Status::Alive => self.unlist_alive(index),
-                _ => {}
+            if before.status == Status::Alive {
+                self.unlist_alive(index);
             }
-            match after.status {
-                Status::Alive => self.list_alive(index),
-                _ => {}
+            if after.status == Status::Alive {
+                self.list_alive(index);
             }
         }
         if is_drawn_otherwise && let Some(reach) = after.reach {

@@ -443,7 +443,7 @@ impl Tower {
             RefusedReason::Busy | RefusedReason::Screened if transfer.message().is_some() => {
                 self.on_success(peer);
                 self.back_off_after_refusal(peer);
-                self.reoffer(&transfer);
+                self.reoffer(transfer);
             }
             _ => {
                 self.on_success(peer);
@@ -482,8 +482,7 @@ impl Tower {
             Payload::Announce => {
                 if let Some(peer) = peer {
                     self.peers.update(peer, |peer| peer.announce_due = !peer.is_ignored());
-                    let again = self.now + self.local.config.probe_backoff;
-                    self.announces.set(peer.index, again);
+                    self.schedule_announce(peer);
                 }
             }
             Payload::Message { id, .. } => {

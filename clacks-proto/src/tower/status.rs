@@ -66,6 +66,7 @@ impl Tower {
             Status::Ignored => return,
         }
         self.back_off_after_failure(id);
+        self.schedule_announce(id);
     }
 
     pub(super) fn set_status(&mut self, id: PeerId, to: Status, reason: StatusReason) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{CloseReason, ProtocolError, Refusal, Tower};
+use clacks_proto::{CloseReason, ProtocolError, Tower};
 
 use super::FirstHops;
 use crate::network::Network;
@@ -251,14 +251,13 @@ fn slow_towers_answer_late() {
 }
 
 #[test]
-fn a_slowloris_takes_the_half_open_links() {
+fn a_slowloris_takes_the_unproved_links() {
     let keys = "kind = \"slowloris\"\nconnections = 40";
     let network = run("5m", &role(keys));
-    let refused = |what: &Observed| {
-        matches!(what, Observed::NotAccepted { reason: Refusal::TooManyHalfOpen, .. })
-    };
-    assert!(network.count(refused) > 100);
-    assert_eq!(run("5m", "").count(refused), 0);
+    let displaced =
+        |what: &Observed| matches!(what, Observed::LinkClosed { reason: CloseReason::Evicted, .. });
+    assert!(network.count(displaced) > 100);
+    assert_eq!(run("5m", "").count(displaced), 0);
 }
 
 #[test]

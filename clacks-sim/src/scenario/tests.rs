@@ -380,7 +380,7 @@ mod errors {
                 ("[tower]\nburst = 0", "tower.burst is 0; the burst must be at least 1"),
                 (
                     "[tower]\nmax_unproved = 0",
-                    "tower.max_unproved is 0; the number of half-open links must be ",
+                    "tower.max_unproved is 0; the number of unproved links must be ",
                 ),
                 (
                     "[tower]\nheartbeat = \"1ms\"",
