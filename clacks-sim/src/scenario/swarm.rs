@@ -6,14 +6,17 @@ use clacks_proto::{Allowance, DefaultVerdict, Odds, Screening, SendRate};
 use rand::{Rng, RngExt};
 
 use super::{
-    Churn, ContactVerb, CrashKind, Direction, Fault, FaultKind, Link, LinkOverrides,
-    PartitionEffect, PartitionShape, Path, Scenario, Shape, Towers,
+    BadFrames, Churn, ContactVerb, CrashKind, Direction, Fault, FaultKind, Link, LinkOverrides,
+    Names, PartitionEffect, PartitionShape, Path, Role, RoleKind, Scenario, Shape, Towers,
 };
 use crate::distribution::Distribution;
 use crate::rng::{Purpose, RngStreams};
 
 /// The sizes of [`Scenario::swarm`]. Larger networks take minutes to converge.
 const LIMITS: Limits = Limits { towers: 60, time: 900 };
+
+/// The least number of towers of which some have a role (guess: the others still form a network).
+const LEAST_WITH_ROLE: u32 = 4;
 
 /// The largest scenario that is drawn.
 pub(crate) struct Limits {
@@ -24,12 +27,13 @@ pub(crate) struct Limits {
 }
 
 impl Scenario {
-    /// Draws a scenario without roles from a seed: size, contacts, messages, configuration, link
-    /// conditions, faults and churn. The seed is also the seed of the run.
+    /// Draws a scenario from a seed: size, contacts, messages, configuration, link conditions,
+    /// faults, churn and a role. The seed is also the seed of the run.
     ///
     /// Everything is within the limits of what the protocol survives: at most 60 towers, queues
-    /// that are less than half full, and partitions of less than 15 minutes. Configurations for
-    /// which the protocol does not promise convergence have `checks.liveness = false`. Whether a
+    /// that are less than half full, partitions of less than 15 minutes, and an eighth of the towers
+    /// with a role that drops no messages. Scenarios in which the protocol does not promise
+    /// convergence have `checks.liveness = false`. Whether a
     /// random fault happens in a single run is left open, so `checks.faults` is false.
     ///
     /// ```
@@ -72,6 +76,11 @@ pub(crate) fn draw(rng: &mut impl Rng, limits: &Limits) -> Scenario {
     scenario.checks.liveness &= converges(&scenario);
     if swarm.chance(0.15) {
         swarm.scarce(&mut scenario);
+    }
+    if towers >= LEAST_WITH_ROLE && swarm.chance(0.3) {
+        let role = swarm.role();
+        scenario.checks.liveness &= matches!(role.kind, RoleKind::Spy {});
+        scenario.roles.push(role);
     }
     scenario
 }
@@ -327,6 +336,37 @@ impl<R: Rng> Swarm<'_, R> {
         scenario.faults.push(fault);
     }
 
+    /// Draws a role that leaves the messages of other towers alive, for at most an eighth of the
+    /// towers.
+    fn role(&mut self) -> Role {
+        let kind = match self.rng.random_range(0..6u32) {
+            0 => RoleKind::Spy {},
+            1 => RoleKind::Deaf {},
+            2 => RoleKind::Slow { delay: self.millis(10, 5_000) },
+            3 => {
+                let choices = [BadFrames::Malformed, BadFrames::Unexpected, BadFrames::Any];
+                RoleKind::Framer { frames: self.one_of(&choices), rate: self.rate() }
+            }
+            4 => RoleKind::Liar { share: self.one_of(&[0.01, 0.05, 0.2]) },
+            _ => {
+                let names = self.one_of(&[Names::Silent, Names::Refusing]);
+                let networks = self.one_of(&[1, 16, 2_048]);
+                RoleKind::Forge { names, networks, rate: self.rate() }
+            }
+        };
+        let count = self.rng.random_range(1..=(self.towers / 8).max(1));
+        let role = Role::new(kind, Towers::Count(count));
+        let time = u64::try_from(self.time.as_millis()).unwrap_or(0);
+        let role = role.from(self.millis(0, time / 2));
+        let until = self.millis(time / 2 + 1, time);
+        if self.chance(0.5) { role.until(until) } else { role }
+    }
+
+    /// Draws a low rate of calls to each tower in a second.
+    fn rate(&mut self) -> f64 {
+        self.one_of(&[0.01, 0.05, 0.2])
+    }
+
     fn shape(&mut self) -> PartitionShape {
         match self.rng.random_range(0..4u32) {
             0 => PartitionShape::Random(0.5),
@@ -389,12 +429,16 @@ mod tests {
             ("unlimited rate", share(&|it| it.tower.send_rate == SendRate::Unlimited)),
             ("screening", share(&|it| it.tower.screening != Screening::Off)),
             ("random faults", share(&|it| it.link.has_random_faults())),
+            ("a role", share(&|it| !it.roles.is_empty())),
         ] {
             assert!((5..990).contains(&count), "{name}: {count} of 1000");
         }
         let kinds: std::collections::BTreeSet<_> =
             all.iter().flat_map(|it| it.faults.iter().map(|fault| fault.kind.name())).collect();
         assert_eq!(kinds.len(), 12, "{kinds:?}");
+        let roles: std::collections::BTreeSet<_> =
+            all.iter().flat_map(|it| it.roles.iter().map(|role| role.kind.as_str())).collect();
+        assert_eq!(roles.len(), 6, "{roles:?}");
     }
 
     #[test]
@@ -402,7 +446,7 @@ mod tests {
         let text = Scenario::swarm(1).to_toml();
         let hash = siphasher::sip::SipHasher13::new().hash(text.as_bytes());
         assert_eq!(
-            hash, 8_456_174_992_379_329_132,
+            hash, 11_345_041_149_930_909_548,
             "the scenarios of all recorded seeds change:\n{text}"
         );
     }
