@@ -13,9 +13,9 @@ use crate::network::{Network, NetworkView, Snapshot, Watcher};
 use crate::node::NewNode;
 use crate::observation::{Fault, MessageId, Observation, TowerId};
 use crate::observer::Observer;
-use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
+use crate::outcome::{Asked, Check, Outcome};
 use crate::plan::{Partition, Plan, Step};
-use crate::scenario::{self, Oracle, Scenario, ScenarioError};
+use crate::scenario::{self, Scenario, ScenarioError};
 use crate::targets::Measurements;
 use crate::trace::{Line, TraceHash};
 
@@ -296,8 +296,6 @@ impl<M: StateMachine> Simulation<M> {
             violations: *violations,
         });
         let checks: Vec<_> = checks.collect();
-        let measures = self.scenario.checks.oracle.filter(|_| is_complete);
-        let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
         let asked = self.plan.asked();
         let faults = Fault::ALL.into_iter().filter_map(|fault| {
             let happened = watch.checkers.faults(fault);
@@ -317,9 +315,8 @@ impl<M: StateMachine> Simulation<M> {
             violated: checks.iter().map(|check| check.violations).sum(),
             checks,
             violations: verdict.violations,
-            measures: measures.unwrap_or_default(),
             series: watch.series.clone(),
-            targets: watch.measurements.finish(&self.scenario.targets, &watch.series),
+            targets: watch.measurements.finish(&self.scenario, &self.plan, &watch.series),
             message_trace: watch.message_trace.take(),
             trace_failure: watch.end_trace().err(),
             scenario: self.scenario,
@@ -343,10 +340,6 @@ struct Observers<M> {
     faults_end: Option<Instant>,
     /// The network has converged after the last fault, so the run is over.
     has_settled: bool,
-    /// The counters at each sample since the warm-up, for predictions.
-    readings: Vec<Reading>,
-    warm_up: Instant,
-    keeps_readings: bool,
     measurements: Measurements,
 }
 
@@ -382,17 +375,7 @@ impl<M: StateMachine> Observers<M> {
             message_trace,
             faults_end,
             has_settled: false,
-            readings: Vec::new(),
-            warm_up: Instant::ORIGIN + scenario.checks.warm_up,
-            keeps_readings: scenario.checks.oracle.is_some(),
             measurements: Measurements::new(scenario),
-        }
-    }
-
-    fn measure(&self, oracle: Oracle, plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
-        match oracle {
-            Oracle::Capacity => outcome::capacity(&self.readings, plan, scenario),
-            Oracle::Discovery => outcome::discovery(&self.series),
         }
     }
 
@@ -416,6 +399,7 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
         self.hash.observe(observation);
         self.checkers.observe(observation);
         self.series.observe(observation);
+        self.measurements.observe(observation);
         for observer in &mut self.observers {
             if let Err(error) = observer.observe(observation) {
                 self.checkers.report_error(observation.at, observation.tower, error);
@@ -472,10 +456,6 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
             };
             let running = census.running().map(|(tower, machine)| (tower, figures(machine)));
             trace.sample(snapshot.at, running);
-        }
-        if self.keeps_readings && snapshot.at >= self.warm_up {
-            let hops = self.checkers.totals().hops;
-            self.readings.push(Reading { snapshot: *snapshot, hops });
         }
     }
 }

@@ -38,20 +38,25 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     run::run(args, &scenario, chosen.base())
 }
 
-/// Lists the scenarios with their size and their virtual time.
+/// Lists the scenarios with their size, their virtual time and the real time that a run takes.
 fn list() -> Result<(), Failure> {
     let mut out = anstream::stdout();
     let bundled = Scenario::bundled();
     let width = bundled.iter().map(|one| one.name.len()).max().unwrap_or(0);
-    let mut row = |name: &str, towers: &str, time: &str, about: &str| {
-        writeln!(out, "{STRONG}{name:<width$}{STRONG:#}  {towers:>9} towers  {time:>7}  {about}")
+    let mut row = |name: &str, towers: &str, time: &str, takes: &str, about: &str| {
+        writeln!(
+            out,
+            "{STRONG}{name:<width$}{STRONG:#}  {towers:>9} towers  {time:>7}  takes {takes:>6}  \
+             {about}"
+        )
     };
     for one in bundled {
         let scenario = Scenario::from_toml(one.toml).map_err(Failure::usage)?;
         let time = humantime::format_duration(scenario.time).to_string();
-        row(one.name, &grouped(scenario.towers.into()), &time, one.about)?;
+        let takes = humantime::format_duration(one.takes).to_string();
+        row(one.name, &grouped(scenario.towers.into()), &time, &takes, one.about)?;
     }
-    row(SWARM, "2 to 60", "3 - 15m", "A random scenario, drawn from the seed")?;
+    row(SWARM, "2 to 60", "3 - 15m", "1s", "A random scenario, drawn from the seed")?;
     Ok(())
 }
 

@@ -26,7 +26,7 @@ struct Held {
     events: u64,
     violated: u64,
     holds: bool,
-    /// The first violation, or the first prediction that was missed.
+    /// The first violation.
     why: Option<String>,
     targets: Vec<TargetResult>,
 }
@@ -103,11 +103,7 @@ fn one(
         events: outcome.events,
         violated: outcome.violated,
         holds: outcome.holds(),
-        why: outcome
-            .violations
-            .first()
-            .map(ToString::to_string)
-            .or_else(|| summary::missed(&outcome)),
+        why: outcome.violations.first().map(ToString::to_string),
         targets: outcome.targets,
     })
 }
@@ -128,6 +124,36 @@ fn bar(count: u64) -> ProgressBar {
     bar
 }
 
+/// A target with the numbers of all runs.
+struct Numbers {
+    target: Target,
+    numbers: Vec<Option<f64>>,
+    measured: Vec<Option<f64>>,
+    predicted: Vec<Option<f64>>,
+}
+
+impl Numbers {
+    fn new(target: &Target) -> Self {
+        let target = target.clone();
+        Self { target, numbers: Vec::new(), measured: Vec::new(), predicted: Vec::new() }
+    }
+
+    fn push(&mut self, result: Option<&TargetResult>) {
+        self.numbers.push(result.and_then(TargetResult::number));
+        self.measured.push(result.and_then(|result| result.measured));
+        self.predicted.push(result.and_then(|result| result.predicted));
+    }
+
+    /// Returns the mean of the measured or predicted numbers, if the target has a prediction.
+    fn mean(&self, numbers: &[Option<f64>]) -> Option<f64> {
+        self.target.prediction.and_then(|_| Interval::of(numbers)).map(|it| it.mean)
+    }
+
+    fn mean_text(&self, numbers: &[Option<f64>]) -> String {
+        self.mean(numbers).map(|mean| self.target.measured_text(mean)).unwrap_or_default()
+    }
+}
+
 /// Writes the result of each run.
 struct Narrator<'a> {
     args: &'a SimArgs,
@@ -136,13 +162,12 @@ struct Narrator<'a> {
     first_failed: Option<u64>,
     combined: u64,
     /// Each target with the numbers of all runs.
-    targets: Vec<(Target, Vec<Option<f64>>)>,
+    targets: Vec<Numbers>,
 }
 
 impl<'a> Narrator<'a> {
     fn new(args: &'a SimArgs, scenario: &Scenario) -> Self {
-        let targets = scenario.targets.iter().map(|target| (target.clone(), Vec::new()));
-        let targets = targets.collect();
+        let targets = scenario.targets.iter().map(Numbers::new).collect();
         Self { args, reported: 0, held: 0, first_failed: None, combined: 0, targets }
     }
 
@@ -157,8 +182,8 @@ impl<'a> Narrator<'a> {
         self.reported += 1;
         self.held += u64::from(holds);
         let results = held.map_or(&[][..], |held| &held.targets);
-        for (number, (_, numbers)) in self.targets.iter_mut().enumerate() {
-            numbers.push(results.get(number).and_then(TargetResult::number));
+        for (number, target) in self.targets.iter_mut().enumerate() {
+            target.push(results.get(number));
         }
         if !holds {
             self.first_failed = self.first_failed.or(Some(seed));
@@ -176,9 +201,12 @@ impl<'a> Narrator<'a> {
                 "events": held.map(|held| held.events),
                 "violated": held.map(|held| held.violated),
                 "why": why,
-                "targets": self.targets.iter().map(|(target, numbers)| {
-                    json!({"name": target.name, "number": numbers.last()})
-                }).collect::<Vec<_>>(),
+                "targets": self.targets.iter().map(|one| json!({
+                    "name": one.target.name,
+                    "number": one.numbers.last(),
+                    "measured": one.measured.last(),
+                    "predicted": one.predicted.last(),
+                })).collect::<Vec<_>>(),
                 "replay": replay,
             }))?;
             return Ok(());
@@ -247,10 +275,13 @@ impl<'a> Narrator<'a> {
     }
 
     fn target_rows(&self) -> Vec<TargetRow> {
-        let row = |(target, numbers): &(Target, Vec<Option<f64>>)| {
-            let interval = Interval::of(numbers);
+        let row = |one: &Numbers| {
+            let target = &one.target;
+            let interval = Interval::of(&one.numbers);
             TargetRow {
                 name: target.name.clone(),
+                measured: one.mean_text(&one.measured),
+                predicted: one.mean_text(&one.predicted),
                 number: interval.map_or_else(|| "unknown".to_owned(), |it| it.text(target)),
                 bounds: target.bounds(),
                 is_met: interval.is_some_and(|it| it.meets(target)),
@@ -260,13 +291,16 @@ impl<'a> Narrator<'a> {
     }
 
     fn targets_json(&self) -> Vec<Value> {
-        let row = |(target, numbers): &(Target, Vec<Option<f64>>)| {
-            let interval = Interval::of(numbers);
+        let row = |one: &Numbers| {
+            let target = &one.target;
+            let interval = Interval::of(&one.numbers);
             json!({
                 "name": target.name,
+                "measured": one.mean(&one.measured),
+                "predicted": one.mean(&one.predicted),
                 "mean": interval.map(|it| it.mean),
                 "half_width": interval.and_then(|it| it.half_width),
-                "unknown": interval.map_or(numbers.len(), |it| it.unknown),
+                "unknown": interval.map_or(one.numbers.len(), |it| it.unknown),
                 "at_least": target.at_least,
                 "at_most": target.at_most,
                 "met": interval.is_some_and(|it| it.meets(target)),

@@ -43,12 +43,6 @@ pub struct Checks {
     /// How many messages, or groups of messages, must be alive at the end. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub survival: Option<Survival>,
-    /// A prediction for the whole network that the run is compared with. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oracle: Option<Oracle>,
-    /// The time before the measurements for `oracle` begin. Default: 0s.
-    #[serde(with = "humantime_serde")]
-    pub warm_up: Duration,
 }
 
 /// Deserializes the section, or `"off"`.
@@ -77,17 +71,6 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Checks, 
     from.deserialize_any(SectionOrOff)
 }
 
-/// A prediction for a whole network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Oracle {
-    /// The messages in flight are the rate of hand-overs times the latency.
-    Capacity,
-    /// Every tower gets to know every other tower.
-    Discovery,
-}
-
 impl Default for Checks {
     fn default() -> Self {
         Self {
@@ -100,8 +83,6 @@ impl Default for Checks {
             spinning: true,
             faults: true,
             survival: None,
-            oracle: None,
-            warm_up: Duration::ZERO,
         }
     }
 }

@@ -144,7 +144,7 @@ impl Link {
         ]
     }
 
-    pub(super) fn has_random_faults(&self) -> bool {
+    pub(crate) fn has_random_faults(&self) -> bool {
         self.random_faults().iter().any(|(_, share)| *share > 0.0)
     }
 

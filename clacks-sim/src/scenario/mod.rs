@@ -108,7 +108,7 @@
 //!
 //! # Random scenarios
 //!
-//! [`Scenario::swarm`] draws towers, links, faults and churn from a seed. The
+//! [`Scenario::swarm`] draws towers, links, faults, churn and a role from a seed. The
 //! [bundled scenarios](Scenario::bundled) show the format at work.
 
 mod bundled;
@@ -132,7 +132,7 @@ use clacks_proto::Config;
 use serde::{Deserialize, Serialize};
 
 pub use bundled::Bundled;
-pub use checks::{Checks, Oracle};
+pub use checks::Checks;
 pub use error::ScenarioError;
 pub use faults::{
     Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
@@ -142,7 +142,7 @@ pub use link::{Link, LinkOverrides, Path};
 pub use roles::{BadFrames, Names, Role, RoleKind};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use swarm::{Limits, draw};
-pub use targets::{Measure, Target};
+pub use targets::{Compared, Measure, Target};
 pub use topology::{ContactVerb, Contacts, Shape};
 
 pub use crate::network::AddressLayout;
@@ -386,7 +386,6 @@ impl Scenario {
         self.sample =
             self.sample.map(|it| it.mul_f64(share).max(Duration::from_millis(1)).min(time));
         self.contacts.spread = self.contacts.spread.min(time / 2);
-        self.checks.warm_up = self.checks.warm_up.min(time / 2);
         let messages = &mut self.messages;
         messages.at = messages.at.filter(|at| *at < time);
         let start = messages.at.unwrap_or(self.contacts.spread).max(self.contacts.spread);

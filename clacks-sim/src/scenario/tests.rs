@@ -118,7 +118,7 @@ mod format {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 8);
+        assert_eq!(examples, 9);
     }
 
     #[test]
@@ -505,14 +505,6 @@ mod errors {
                 (
                     "[[path]]\nfrom = 1\nto = 2\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
                     "path.0.link.latency is 0s; it must be more than 0s with ",
-                ),
-                (
-                    "[checks]\noracle = \"capacity\"\nwarm_up = \"90h\"",
-                    "sample is 30m; it must be at most 14m 38s 48ms: checks.oracle needs 41 samples",
-                ),
-                (
-                    "[checks]\noracle = \"capacity\"\n[tower]\nsend_rate = \"unlimited\"",
-                    "tower.send_rate is \"unlimited\"; it must be a number with checks.oracle = \"capacity\"",
                 ),
                 ("[checks]\nsettle_within = \"400days\"", "checks.settle_within is 1year 1month "),
                 (

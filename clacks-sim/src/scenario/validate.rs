@@ -9,8 +9,8 @@ use clacks_proto::SendRate;
 use super::error::ScenarioError;
 use super::faults::Lasting;
 use super::{
-    Churn, Contacts, Fault, FaultKind, Link, Messages, Oracle, PartitionShape, Repeat, Scenario,
-    Shape, Towers,
+    Churn, Contacts, Fault, FaultKind, Link, Messages, PartitionShape, Repeat, Scenario, Shape,
+    Towers,
 };
 use crate::checkers::Survival;
 use crate::distribution::Distribution;
@@ -32,8 +32,6 @@ const DRIFT: RangeInclusive<i32> = -500_000..=1_000_000;
 /// The shortest mean of a session and an absence together. Without a limit, a tower could leave and
 /// return for ever at one moment.
 const MIN_TURN: Duration = Duration::from_millis(1);
-/// The number of samples after the warm-up that the capacity oracle needs.
-const ORACLE_SAMPLES: u32 = 41;
 /// The number of towers that a partition can isolate.
 const MAX_ISOLATED: u32 = 1_000;
 /// The number of messages in a group of `checks.survival`.
@@ -87,9 +85,7 @@ impl Scenario {
         }
         self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
         self.check_pace()?;
-        self.before_end("checks.warm_up", self.checks.warm_up)?;
-        self.check_targets()?;
-        self.check_oracle()
+        self.check_targets()
     }
 
     fn check_tower(&self) -> Checked {
@@ -263,26 +259,6 @@ impl Scenario {
         let Some((field, _)) = all.find(|(_, link)| link.takes_no_time()) else { return Ok(()) };
         let range = "more than 0s with tower.send_rate = \"unlimited\"";
         Err(ScenarioError::range(format!("{field}.latency"), "0s", range))
-    }
-
-    fn check_oracle(&self) -> Checked {
-        if self.checks.oracle != Some(Oracle::Capacity) {
-            return Ok(());
-        }
-        if self.tower.send_rate == SendRate::Unlimited {
-            let range = "a number with checks.oracle = \"capacity\"";
-            return Err(ScenarioError::range("tower.send_rate", "\"unlimited\"", range));
-        }
-        let measured = self.time.saturating_sub(self.checks.warm_up);
-        let most = measured / ORACLE_SAMPLES;
-        if self.sample_every() <= most {
-            return Ok(());
-        }
-        let most = text(Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or(0)));
-        let range = format!(
-            "at most {most}: checks.oracle needs {ORACLE_SAMPLES} samples after checks.warm_up"
-        );
-        Err(ScenarioError::range("sample", text(self.sample_every()), range))
     }
 
     pub(super) fn check_group(&self, field: &str, towers: &Towers) -> Checked {
