@@ -69,7 +69,7 @@ fn a_failed_seed_is_reported_with_its_reason_and_its_replay_command() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hermits.toml");
     let text = "name = \"hermits\"\ntowers = 3\ntime = \"1m\"\ncontacts.shape = \"none\"\n\
-                checks = { oracle = \"discovery\", liveness = false }\n";
+                checks = { oracle = \"discovery\", convergence = false }\n";
     fs::write(&file, text).unwrap();
     let name = file.to_str().unwrap();
     let output = run(&["sim", name, "--seeds", "4..6"]);

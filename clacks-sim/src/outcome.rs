@@ -38,7 +38,7 @@ pub struct Outcome {
     /// The balance of the messages.
     pub totals: Totals,
     /// The faults of the scenario, and those that happened.
-    pub faults: Vec<Asked>,
+    pub faults: Vec<FaultCount>,
     /// The checks that ran.
     pub checks: Vec<Check>,
     /// The groups of messages that survived, if the scenario has a goal for them.
@@ -47,8 +47,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// The number of all violations.
     pub violated: u64,
-    /// The predictions for the network, and what was measured.
-    pub measures: Vec<Measured>,
+    /// The measurements beside their predictions, if the scenario has an oracle.
+    pub predictions: Vec<Prediction>,
     /// The targets of the scenario, and the numbers that were reached.
     pub targets: Vec<TargetResult>,
     /// The metrics over time.
@@ -70,40 +70,58 @@ pub struct Check {
     pub violations: u64,
 }
 
-/// A fault, how often the scenario asks for it, and how often it happened.
+/// How often a fault is planned, and how often it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct FaultCount {
     /// The fault.
     pub fault: Fault,
-    /// How often the scenario asks for the fault. `None` if it does not; `Some(None)` if the fault
-    /// has a probability.
-    pub asked: Option<Option<u64>>,
+    /// How often the scenario schedules the fault. `None` if the scenario does not contain the fault;
+    /// `Some(None)` if the fault has a probability.
+    pub planned: Option<Option<u64>>,
     /// How often the fault happened.
     pub happened: u64,
 }
 
-/// A prediction and a measurement.
+/// A measurement beside the value of a closed form.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
-    /// The name of the quantity.
+pub struct Prediction {
+    /// The quantity.
     pub name: &'static str,
-    /// The unit.
+    /// The unit; empty for a plain number.
     pub unit: &'static str,
-    /// The prediction, if there is one.
+    /// The value of the closed form, if there is one.
     pub predicted: Option<f64>,
-    /// The measurement.
+    /// The measured value.
     pub measured: f64,
     /// The standard error of the measurement.
-    pub sigma: Option<f64>,
-    /// Whether they agree.
-    pub holds: bool,
+    pub standard_error: Option<f64>,
+    /// Whether the measurement is within the tolerance.
+    pub passed: bool,
+}
+
+impl Prediction {
+    /// Returns (measured - predicted) / predicted.
+    #[must_use]
+    pub fn relative_error(&self) -> Option<f64> {
+        self.error_divided_by(self.predicted)
+    }
+
+    /// Returns (measured - predicted) / standard error.
+    #[must_use]
+    pub fn z_score(&self) -> Option<f64> {
+        self.error_divided_by(self.standard_error)
+    }
+
+    fn error_divided_by(&self, divisor: Option<f64>) -> Option<f64> {
+        Some((self.measured - self.predicted?) / divisor.filter(|divisor| *divisor != 0.0)?)
+    }
 }
 
 impl Outcome {
-    /// Returns whether there were no violations, and all predictions agree with the measurements.
+    /// Returns whether there were no violations, and all measurements agree with their predictions.
     #[must_use]
-    pub fn holds(&self) -> bool {
-        self.violated == 0 && self.measures.iter().all(|measured| measured.holds)
+    pub fn passed(&self) -> bool {
+        self.violated == 0 && self.predictions.iter().all(|prediction| prediction.passed)
     }
 }
 
@@ -118,7 +136,7 @@ pub(crate) struct Reading {
 /// Compares what a network without faults carries with the prediction. Fewer than 41 readings, or
 /// towers that send without a rate, do not agree with it.
 #[allow(clippy::cast_precision_loss, reason = "counts of one interval")]
-pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
+pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -> Vec<Prediction> {
     let SendRate::Every(interval) = scenario.tower.send_rate else {
         return vec![unjudged("samples at a send rate", 0)];
     };
@@ -175,13 +193,13 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
         let Some(judged) = judged else {
             return unjudged(name, readings.len());
         };
-        Measured {
+        Prediction {
             name,
             unit,
             predicted: Some(judged.predicted),
             measured: judged.measured,
-            sigma: Some(judged.sigma),
-            holds: judged.agrees(),
+            standard_error: Some(judged.sigma),
+            passed: judged.agrees(),
         }
     });
     measured.collect()
@@ -189,9 +207,9 @@ pub(crate) fn capacity(readings: &[Reading], plan: &Plan, scenario: &Scenario) -
 
 /// Returns a measurement that does not agree, because there are too few samples.
 #[allow(clippy::cast_precision_loss, reason = "a small count")]
-fn unjudged(name: &'static str, readings: usize) -> Measured {
+fn unjudged(name: &'static str, readings: usize) -> Prediction {
     let (measured, unit) = (readings as f64, "samples of 41 or more");
-    Measured { name, unit, predicted: None, measured, sigma: None, holds: false }
+    Prediction { name, unit, predicted: None, measured, standard_error: None, passed: false }
 }
 
 impl Reading {
@@ -201,17 +219,17 @@ impl Reading {
 }
 
 /// Returns the time of the first sample at which every tower knows every other tower.
-pub(crate) fn discovery(series: &Series) -> Vec<Measured> {
+pub(crate) fn discovery(series: &Series) -> Vec<Prediction> {
     let all = |sample: &&Sample| sample.value(Metric::Discovery).is_some_and(|share| share >= 1.0);
     let first = series.samples().iter().find(all).map(|sample| sample.at);
     let after = first.map_or(f64::INFINITY, |at| at.duration_since(Instant::ORIGIN).as_secs_f64());
-    vec![Measured {
+    vec![Prediction {
         name: "every tower knows every other tower after",
         unit: "s",
         predicted: None,
         measured: after,
-        sigma: None,
-        holds: first.is_some(),
+        standard_error: None,
+        passed: first.is_some(),
     }]
 }
 
@@ -225,8 +243,8 @@ mod tests {
         let plan = scenario.plan(".".as_ref()).unwrap();
         for rate in [scenario.tower.send_rate, SendRate::Unlimited] {
             scenario.tower.send_rate = rate;
-            let measures = capacity(&[], &plan, &scenario);
-            assert!(!measures.is_empty() && measures.iter().all(|measured| !measured.holds));
+            let predictions = capacity(&[], &plan, &scenario);
+            assert!(!predictions.is_empty() && predictions.iter().all(|one| !one.passed));
         }
     }
 }

@@ -24,7 +24,7 @@ fn network(towers: u32, time: u64) -> Scenario {
         .contacts(|contacts| contacts.shape = Shape::Full)
         .messages(|messages| messages.count = 20)
         .tower(|tower| tower.send_rate = SendRate::per_second(5))
-        .checks(|checks| checks.liveness = false)
+        .checks(|checks| checks.convergence = false)
 }
 
 fn screening(scenario: Scenario, default: DefaultVerdict) -> Scenario {
@@ -39,7 +39,7 @@ fn a_message_under_screening_belongs_to_its_sender() {
     for default in [DefaultVerdict::Accept, DefaultVerdict::Reject] {
         // No application decides, so each message is under screening for 2 s.
         let outcome = run(&screening(network(6, 600), default));
-        assert!(outcome.holds(), "{default:?}: {:?}", outcome.violations);
+        assert!(outcome.passed(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
         assert_eq!(outcome.totals.hops > 100, default == DefaultVerdict::Accept);
     }
@@ -52,10 +52,10 @@ fn a_network_of_stopped_towers_has_no_violation() {
         let crash = Fault::crash(seconds(1), Towers::Range(left, towers - 1));
         let mut scenario = network(towers, 10).fault(crash);
         scenario.contacts.shape = Shape::Ring;
-        scenario.checks.liveness = true;
+        scenario.checks.convergence = true;
         let outcome = run(&scenario);
         assert_eq!(outcome.running, left);
-        assert!(outcome.holds(), "{:?}", outcome.violations);
+        assert!(outcome.passed(), "{:?}", outcome.violations);
     }
 }
 
@@ -63,7 +63,7 @@ fn a_network_of_stopped_towers_has_no_violation() {
 fn towers_that_do_not_know_each_other_at_the_end_are_a_violation() {
     // The partition lasts until the end, and the run is too short for a quiet phase.
     let mut scenario = network(4, 60).checks(|checks| {
-        (checks.liveness, checks.settle_within) = (true, seconds(1));
+        (checks.convergence, checks.settle_within) = (true, seconds(1));
     });
     scenario.contacts.shape = Shape::Ring;
     scenario.tower.send_rate = SendRate::Every(seconds(3_600));
@@ -81,7 +81,7 @@ fn messages_and_groups_that_do_not_survive_are_a_violation() {
         run(&scenario)
     };
     let outcome = survivors(0.0);
-    assert!(outcome.holds(), "{:?}", outcome.violations);
+    assert!(outcome.passed(), "{:?}", outcome.violations);
     let groups = outcome.groups.unwrap();
     assert!(groups.count == 4 && groups.alive < 4, "{groups:?}");
     assert_eq!(survivors(1.0).violations[0].checker, Checker::Survival);
@@ -182,7 +182,7 @@ fn an_application_can_enqueue_reject_replace_and_swallow_messages() {
     let options = Options { keep_going: true, ..Options::default() };
     let simulation = Simulation::with_machines(&scenario, Path::new("."), options, make).unwrap();
     let outcome = finish(simulation);
-    assert!(outcome.holds(), "{:?}", outcome.violations);
+    assert!(outcome.passed(), "{:?}", outcome.violations);
     let totals = &outcome.totals;
     assert!(totals.enqueued > 20 + 6 * 9, "{totals:?}");
     assert!(totals.lost(LossCause::Swallowed) > 10, "{totals:?}");

@@ -19,7 +19,7 @@ fn simulation() -> Simulation {
     let mut scenario = Scenario::new("stepped", 6, 1_000 * SECOND)
         .contacts(|contacts| contacts.shape = Shape::Full)
         .messages(|messages| messages.count = 0)
-        .checks(|checks| checks.liveness = false);
+        .checks(|checks| checks.convergence = false);
     scenario.tower.heartbeat = Some(SECOND);
     Simulation::new(&scenario, Path::new("."), Options::default()).unwrap()
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
-use clacks_sim::report::{Figure, Prediction, Report};
-use clacks_sim::{Outcome, Scenario, TargetResult};
+use clacks_sim::report::{Figure, Report};
+use clacks_sim::{Outcome, Prediction, Scenario, TargetResult};
 use serde_json::{Value, json};
 
 use super::trace::TraceSize;
@@ -86,7 +86,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         writeln!(out)?;
         row(&mut out, &format!("{STRONG}faults{STRONG:#}"), "happened", "")?;
         for fault in &outcome.faults {
-            let scheduled = fault.asked.flatten().map(|count| format!(" of {}", grouped(count)));
+            let scheduled = fault.planned.flatten().map(|count| format!(" of {}", grouped(count)));
             let happened = grouped(fault.happened) + &scheduled.unwrap_or_default();
             row(&mut out, fault.fault.as_str(), happened, "")?;
         }
@@ -97,9 +97,9 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         let style = if check.violations == 0 { GOOD } else { BAD };
         row(&mut out, check.name, grouped(check.violations), style)?;
     }
-    for prediction in report.predictions() {
+    for prediction in &outcome.predictions {
         writeln!(out)?;
-        write_prediction(&mut out, &prediction)?;
+        write_prediction(&mut out, prediction)?;
     }
     if !outcome.violations.is_empty() {
         writeln!(out, "\n  {STRONG}first violations of each check{STRONG:#}")?;
@@ -117,7 +117,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         writeln!(out)?;
         write_targets(&mut out, &outcome.targets.iter().map(row).collect::<Vec<_>>())?;
     }
-    let style = match (outcome.holds(), outcome.is_over) {
+    let style = match (outcome.passed(), outcome.is_over) {
         (true, true) => GOOD,
         (true, false) => WARN,
         (false, _) => BAD,
@@ -196,13 +196,13 @@ fn write_prediction(out: &mut impl Write, prediction: &Prediction) -> io::Result
     if let Some(predicted) = prediction.predicted {
         row(out, "predicted", number(predicted), "")?;
     }
-    if let Some(error) = prediction.relative_error {
+    if let Some(error) = prediction.relative_error() {
         row(out, "error", format_args!("{:+.3} %", 100.0 * error), "")?;
     }
     if let Some(error) = prediction.standard_error {
         row(out, "standard error", format_args!("{error:.2e}"), "")?;
     }
-    if let Some(score) = prediction.z_score {
+    if let Some(score) = prediction.z_score() {
         row(out, "z-score", format_args!("{score:+.1}"), "")?;
     }
     let (style, result) = if prediction.passed { (GOOD, "passed") } else { (BAD, "missed") };
@@ -211,8 +211,7 @@ fn write_prediction(out: &mut impl Write, prediction: &Prediction) -> io::Result
 
 /// Returns the first prediction that was missed, as a sentence.
 pub(super) fn missed(outcome: &Outcome) -> Option<String> {
-    let report = Report { outcome, wall: Duration::ZERO, stopped_by: None, replay: "" };
-    let missed = report.predictions().find(|prediction| !prediction.passed)?;
+    let missed = outcome.predictions.iter().find(|prediction| !prediction.passed)?;
     let predicted = missed.predicted.map(|value| format!(", predicted {}", number(value)));
     let (name, value) = (missed.name, number(missed.measured));
     Some(format!("{name}: measured {value}{}", predicted.unwrap_or_default()))

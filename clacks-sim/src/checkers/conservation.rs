@@ -164,7 +164,7 @@ impl Conservation {
                     continue;
                 }
                 held += 1;
-                let message = view.names().number_of(copy.nonce);
+                let message = view.message_numbers().number_of(copy.nonce);
                 let state = message.and_then(|message| copies.state(tower, message));
                 let is_right = match copy.state {
                     MessageState::Waiting => state == Some(CopyState::Waiting),

@@ -63,7 +63,7 @@ pub(crate) struct Checkers {
     busy_loop: BusyLoop,
     faults_fired: FaultsFired,
     /// The faults that must happen.
-    asked: Vec<Fault>,
+    planned: Vec<Fault>,
     survival: Option<Survival>,
     found: Violations,
 }
@@ -97,7 +97,7 @@ impl Checkers {
             bounds: Bounds::new(towers),
             busy_loop: BusyLoop::new(towers),
             faults_fired: FaultsFired::default(),
-            asked: plan.asked().into_iter().map(|(fault, _)| fault).collect(),
+            planned: plan.planned_faults().into_iter().map(|(fault, _)| fault).collect(),
             survival: checks.survival,
             found,
         }
@@ -210,7 +210,7 @@ impl Checkers {
             if self.found.is_enabled(Checker::Convergence) && !self.has_converged(view) {
                 convergence::finish(view, &mut self.found);
             }
-            self.faults_fired.finish(&self.asked, &mut self.found);
+            self.faults_fired.finish(&self.planned, &mut self.found);
             if let Some(goal) = &self.survival {
                 goal.finish(&self.copies, &mut self.found);
             }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use clacks_proto::{Address, Instant, Nonce, StateMachine, Tower};
 
-use super::{Due, Network, Watcher};
+use super::{Due, Network, NetworkObserver};
 use crate::message_numbers;
 use crate::observation::{Fault, MessageId, Observed, TowerId};
 use crate::plan::Step;
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Carries out the steps of this moment.
     pub(super) fn on_step(&mut self) {
         let plan = Arc::clone(&self.plan);
@@ -86,13 +86,13 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             Step::Pause { tower } => self.pause(*tower),
             Step::Resume { tower } => self.resume(*tower),
             Step::Clock { tower, step, drift_ppm } => self.change_clock(*tower, *step, *drift_ppm),
-            Step::Part { id, partition } => {
-                self.watch.parted(Instant::from_nanos(self.now), *id, partition);
+            Step::Partition { id, partition } => {
+                self.observer.on_partition(Instant::from_nanos(self.now), *id, partition);
                 self.partitions.push((*id, partition.clone()));
                 self.see_fault(None, Fault::Partition);
             }
             Step::Heal { id } => {
-                self.watch.healed(Instant::from_nanos(self.now), *id);
+                self.observer.on_heal(Instant::from_nanos(self.now), *id);
                 self.partitions.retain(|(other, _)| other != id);
                 self.see_fault(None, Fault::Heal);
             }

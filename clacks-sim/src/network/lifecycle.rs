@@ -8,7 +8,7 @@ use super::addresses;
 use super::clock::Clock;
 use super::connection::EndId;
 use super::offers::Offers;
-use super::{Due, Network, Watcher, nanos};
+use super::{Due, Network, NetworkObserver, nanos};
 use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::{ContactVerb, CrashKind, WithContacts};
@@ -100,7 +100,7 @@ impl<M: StateMachine> Node<M> {
     }
 }
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Starts a tower with an empty memory.
     pub(super) fn start(&mut self, tower: TowerId, contacts: WithContacts) {
         if self.node(tower).is_leaving {
@@ -320,7 +320,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 }
 
 /// Churn: towers that come and go.
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     pub(super) fn begin_churn(&mut self) {
         let plan = Arc::clone(&self.plan);
         let Some(churn) = &plan.churn else { return };

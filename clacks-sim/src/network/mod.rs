@@ -32,20 +32,20 @@ use connection::{Connections, Segments};
 use lifecycle::Node;
 
 /// Sees all that happens in a network.
-pub(crate) trait Watcher<M> {
+pub(crate) trait NetworkObserver<M> {
     /// Something happened.
-    fn see(&mut self, observation: &Observation);
+    fn observe(&mut self, observation: &Observation);
 
     /// A tower has done all that followed from an event. Roles without a tower are not shown.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
 
     /// A partition began.
-    fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
+    fn on_partition(&mut self, at: Instant, id: u32, partition: &Partition) {
         let _ = (at, id, partition);
     }
 
     /// A partition has healed.
-    fn healed(&mut self, at: Instant, id: u32) {
+    fn on_heal(&mut self, at: Instant, id: u32) {
         let _ = (at, id);
     }
 
@@ -126,12 +126,12 @@ pub(crate) struct Network<M, W> {
     wire_at: u64,
     /// What a tower transmits, until it is cut into segments.
     buffer: Vec<u8>,
-    pub(crate) watch: W,
+    pub(crate) observer: W,
 }
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns a network in which nothing has happened.
-    pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, watch: W) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, observer: W) -> Self {
         let mut event_queue = EventQueue::new();
         if let Some((at, _)) = plan.steps.first() {
             event_queue.push(at.as_nanos(), Due::Step);
@@ -155,7 +155,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             snapshot: Snapshot::default(),
             wire_at: 0,
             buffer: Vec::new(),
-            watch,
+            observer,
             plan,
         };
         network.begin_churn();
@@ -204,8 +204,8 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Shows the observer the network as it is now.
     pub(crate) fn sample(&mut self) {
         let snapshot = self.snapshot();
-        let (view, watch) = self.last_look();
-        watch.sample(&snapshot, &view);
+        let (view, observer) = self.view();
+        observer.sample(&snapshot, &view);
     }
 
     /// Returns the counters as they are now.
@@ -218,19 +218,19 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     }
 
     /// Returns a view of all towers, and the observer.
-    pub(crate) fn last_look(&mut self) -> (NetworkView<'_, M>, &mut W) {
+    pub(crate) fn view(&mut self) -> (NetworkView<'_, M>, &mut W) {
         let view = NetworkView { nodes: &self.nodes, plan: &self.plan, numbers: &self.numbers };
-        (view, &mut self.watch)
+        (view, &mut self.observer)
     }
 
     fn see(&mut self, tower: TowerId, what: Observed) {
         let at = Instant::from_nanos(self.now);
-        self.watch.see(&Observation { at, tower: Some(tower), what });
+        self.observer.observe(&Observation { at, tower: Some(tower), what });
     }
 
     fn see_fault(&mut self, tower: Option<TowerId>, fault: Fault) {
         let at = Instant::from_nanos(self.now);
-        self.watch.see(&Observation { at, tower, what: Observed::Fault(fault) });
+        self.observer.observe(&Observation { at, tower, what: Observed::Fault(fault) });
     }
 
     /// Returns the number of a message. A message that is seen for the first time was enqueued by
@@ -277,7 +277,7 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
     }
 
     /// Returns the numbers of this run's messages.
-    pub(crate) fn names(&self) -> &'a MessageNumbers {
+    pub(crate) fn message_numbers(&self) -> &'a MessageNumbers {
         self.numbers
     }
 

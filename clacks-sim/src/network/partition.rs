@@ -3,13 +3,13 @@
 use clacks_proto::StateMachine;
 
 use super::connection::{Content, EndId, Side};
-use super::{Due, Network, Watcher};
+use super::{Due, Network, NetworkObserver};
 use crate::observation::{Fault, TowerId};
-use crate::plan::{CrashKind, Direction, Severance};
+use crate::plan::{CrashKind, Direction, PartitionEffect};
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns how a partition stops bytes from one tower to another, if one does.
-    pub(super) fn severance(&self, from: TowerId, to: TowerId) -> Option<Severance> {
+    pub(super) fn partition_effect(&self, from: TowerId, to: TowerId) -> Option<PartitionEffect> {
         let mut fitting = self.partitions.iter().filter(|(_, partition)| {
             let (inside, outside) = match partition.direction {
                 Direction::Both => {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::metrics::MessageTrace;
-use crate::{Options, Scenario, Simulation};
+use crate::{Options, Prediction, Scenario, Simulation};
 
 /// Ends an element, an attribute and a script wherever it is not escaped.
 const HOSTILE: &str = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;<!--";
@@ -116,22 +116,18 @@ fn the_verdict_counts_checks_violations_and_predictions() {
     outcome.is_over = false;
     assert!(report(&outcome).verdict().ends_with("so the checks of the end did not run"));
     outcome.is_over = true;
-    let measured = |predicted, measured, sigma, holds| Measured {
-        name: "hops",
-        unit: "",
-        predicted,
-        measured,
-        sigma,
-        holds,
+    let prediction = |predicted, standard_error, passed| {
+        let (name, unit, measured) = ("hops", "", 5.0);
+        Prediction { name, unit, predicted, measured, standard_error, passed }
     };
-    outcome.measures =
-        vec![measured(Some(4.0), 5.0, Some(0.5), false), measured(None, 5.0, None, true)];
+    outcome.predictions =
+        vec![prediction(Some(4.0), Some(0.5), false), prediction(None, None, true)];
     outcome.violated = 1;
     let report = report(&outcome);
     let expected = format!("failed: {checks} checks, 1 violation; 2 predictions, 1 missed");
     assert_eq!(report.verdict(), expected);
-    let scores: Vec<_> =
-        report.predictions().map(|one| (one.relative_error, one.z_score)).collect();
+    let predictions = report.outcome.predictions.iter();
+    let scores: Vec<_> = predictions.map(|one| (one.relative_error(), one.z_score())).collect();
     assert_eq!(scores, [(Some(0.25), Some(2.0)), (None, None)]);
 }
 

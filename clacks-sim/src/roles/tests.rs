@@ -20,7 +20,7 @@ fn run(time: &str, section: &str) -> Run {
         "name = \"roles\"\ntowers = 10\ntime = \"{time}\"\n{section}
         [contacts]\nshape = \"full\"
         [messages]\ncount = 16\nat = \"1s\"\ntowers = {{ range = [0, 7] }}
-        [checks]\nliveness = false\n"
+        [checks]\nconvergence = false\n"
     );
     let plan = Scenario::from_toml(&text).unwrap().plan(".".as_ref()).unwrap();
     let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
@@ -43,16 +43,16 @@ fn is_honest(tower: TowerId) -> bool {
 impl Run {
     /// Returns how often each of the 16 messages is held by all towers together.
     fn copies(&mut self) -> BTreeMap<MessageId, usize> {
-        let enqueued = self.0.watch.seen.iter().filter_map(|seen| match seen.what {
+        let enqueued = self.0.observer.seen.iter().filter_map(|seen| match seen.what {
             Observed::Enqueued { message } if is_honest(seen.tower?) => Some(message),
             _ => None,
         });
         let enqueued: BTreeSet<_> = enqueued.collect();
-        let (view, _) = self.0.last_look();
+        let (view, _) = self.0.view();
         let mut copies = BTreeMap::new();
         for held in view.running().flat_map(|(_, tower)| tower.peek()) {
             if let Some(number) =
-                view.names().number_of(held.nonce).filter(|it| enqueued.contains(it))
+                view.message_numbers().number_of(held.nonce).filter(|it| enqueued.contains(it))
             {
                 *copies.entry(number).or_default() += 1;
             }
@@ -62,12 +62,12 @@ impl Run {
 
     /// Returns the number of observations at towers without a role.
     fn count(&self, test: impl Fn(&Observed) -> bool) -> usize {
-        let seen = self.0.watch.seen.iter().filter(|seen| seen.tower.is_some_and(is_honest));
+        let seen = self.0.observer.seen.iter().filter(|seen| seen.tower.is_some_and(is_honest));
         seen.filter(|seen| test(&seen.what)).count()
     }
 
     fn honest(&mut self) -> Vec<&Tower> {
-        let (view, _) = self.0.last_look();
+        let (view, _) = self.0.view();
         view.running().filter(|(tower, _)| is_honest(*tower)).map(|(_, tower)| tower).collect()
     }
 
@@ -106,7 +106,7 @@ fn holes_drop_their_share_of_messages() {
 fn colluders_take_messages_and_pass_them_to_each_other_only() {
     let mut network = run("10m", &role("kind = \"colluder\""));
     assert_eq!(network.copies().len(), 0);
-    let hand_overs = network.0.watch.seen.iter().filter_map(|seen| match seen.what {
+    let hand_overs = network.0.observer.seen.iter().filter_map(|seen| match seen.what {
         Observed::HandedOver { to, .. } => Some((seen.tower?, to)),
         _ => None,
     });
@@ -138,13 +138,13 @@ fn floods_fill_the_queues_of_others() {
 
 #[test]
 fn forged_silent_addresses_hold_messages_back() {
-    let calm = run("10m", "");
-    let (calm_hops, _) = calm.hops();
+    let baseline = run("10m", "");
+    let (baseline_hops, _) = baseline.hops();
     for (names, rate) in [("silent", 1.0), ("refusing", 1.0)] {
         let keys = format!("kind = \"forge\"\nnames = \"{names}\"\nrate = {rate:?}");
         let mut network = run("10m", &role(&keys));
         let (hops, _) = network.hops();
-        assert!(hops < calm_hops / 2, "{names}: {hops} of {calm_hops}");
+        assert!(hops < baseline_hops / 2, "{names}: {hops} of {baseline_hops}");
         let lost = network.honest().iter().map(|tower| tower.status_counts().lost).min();
         assert!(lost > Some(50), "{names}: {lost:?}");
         assert_eq!(network.copies().len(), 16);
@@ -184,7 +184,7 @@ fn sybils_are_taken_for_towers_and_swallow_messages() {
 fn spies_see_first_hops() {
     let network = run("2m", &role("kind = \"spy\""));
     let mut first_hops = FirstHops::default();
-    for observation in &network.0.watch.seen {
+    for observation in &network.0.observer.seen {
         first_hops.see(observation, |tower| !is_honest(tower));
     }
     let precision = first_hops.precision().unwrap();
@@ -232,7 +232,7 @@ fn slow_towers_answer_late() {
     let shortest = |section: &str| {
         let mut handed_over = BTreeMap::new();
         let mut times = Vec::new();
-        for seen in &run("10m", section).0.watch.seen {
+        for seen in &run("10m", section).0.observer.seen {
             match seen.what {
                 Observed::HandedOver { to, message, .. } if !is_honest(to) => {
                     handed_over.insert((seen.tower, to, message), seen.at);
@@ -266,7 +266,7 @@ fn a_run_with_roles_follows_from_its_seed() {
     let seen = |seed: u32| {
         let hole = "[[role]]\nkind = \"hole\"\nshare = 0.5\ntowers = 8";
         let framer = "[[role]]\nkind = \"framer\"\nrate = 1.0\ntowers = 9";
-        run("1m", &format!("seed = {seed}\n{hole}\n{framer}")).0.watch.seen
+        run("1m", &format!("seed = {seed}\n{hole}\n{framer}")).0.observer.seen
     };
     assert!(seen(1) == seen(1));
     assert!(seen(1) != seen(2));

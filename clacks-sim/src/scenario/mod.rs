@@ -63,7 +63,7 @@
 //! time = "10m"
 //! contacts = { shape = "regular", verb = "expand" }
 //! tower = { max_peers = 8 }
-//! checks = { liveness = false }
+//! checks = { convergence = false }
 //! ```
 //!
 //! # Targets
@@ -77,7 +77,7 @@
 //! towers = 50
 //! time = "30m"
 //! messages = { count = 800 }
-//! checks = { liveness = false }
+//! checks = { convergence = false }
 //!
 //! [[role]]
 //! kind = "hole"

@@ -65,7 +65,7 @@ impl Scenario {
             plan::Path {
                 from: groups.draw("path from", &path.from),
                 to: groups.draw("path to", &path.to),
-                calm: link.without_random_faults().into(),
+                after_faults: link.without_random_faults().into(),
                 conditions: link.into(),
             }
         };
@@ -119,7 +119,7 @@ impl Scenario {
     #[must_use]
     pub fn longest_time(&self) -> Duration {
         let settling =
-            if self.checks.liveness { self.checks.settle_within } else { Duration::ZERO };
+            if self.checks.convergence { self.checks.settle_within } else { Duration::ZERO };
         self.time.saturating_add(settling)
     }
 
@@ -400,7 +400,7 @@ impl Steps {
     ) {
         let id = self.partitions;
         self.partitions += 1;
-        self.push(at, Step::Part { id, partition: Partition { inside, direction, how } });
+        self.push(at, Step::Partition { id, partition: Partition { inside, direction, how } });
         self.push(end, Step::Heal { id });
     }
 
@@ -421,7 +421,7 @@ impl Steps {
         let mut times: Vec<_> = spans.iter().flat_map(|span| [span.at, span.end]).collect();
         times.sort_unstable();
         times.dedup();
-        let must_settle = scenario.checks.liveness && link.has_random_faults();
+        let must_settle = scenario.checks.convergence && link.has_random_faults();
         times.retain(|time| !must_settle || *time < scenario.time);
         // Only a few spans are active at a time, so the changes take about linear time.
         let mut coming: Vec<usize> = (0..spans.len()).collect();

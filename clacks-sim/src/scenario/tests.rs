@@ -332,7 +332,7 @@ mod errors {
                     "messages.towers must be \"all\", a number, a list",
                 ),
                 ("[messages]\nat = 5", "messages.at is 5; it must be a duration like \"90s\""),
-                ("[checks]\nliveness = 1", "checks.liveness is 1; it must be true or false"),
+                ("[checks]\nconvergence = 1", "checks.convergence is 1; it must be true or false"),
                 ("[[fault]]\nat = \"1s\"", "fault.0.kind is missing"),
                 ("[[fault]]\nkind = 1\nat = \"1s\"", "fault.0.kind is integer; it must be a text"),
                 (
@@ -703,7 +703,7 @@ mod plans {
     #[test]
     fn restarts_are_counted() {
         let asked = |fault| {
-            let asked = planned(&network(9).fault(fault)).asked();
+            let asked = planned(&network(9).fault(fault)).planned_faults();
             asked.iter().find(|(fault, _)| *fault == crate::Fault::Restart).map(|(_, count)| *count)
         };
         let crash = || Fault::crash(secs(1), Towers::Count(3));
@@ -719,7 +719,9 @@ mod plans {
             let (mut insides, mut healed) = (Vec::new(), Vec::new());
             for (at, step) in &plan.steps {
                 match step {
-                    Step::Part { id, partition } => insides.push((*id, partition.inside.clone())),
+                    Step::Partition { id, partition } => {
+                        insides.push((*id, partition.inside.clone()))
+                    }
                     Step::Heal { id } if at.as_nanos() == 2_000_000_000 => healed.push(*id),
                     _ => {}
                 }
@@ -824,9 +826,12 @@ mod plans {
 
         let path = Path::new(Towers::All, Towers::All, |link| link.broken = Some(0.25));
         let on_path = planned(&network(2).path(path));
-        assert_eq!((on_path.paths[0].conditions.broken, on_path.paths[0].calm.broken), (0.25, 0.0));
+        assert_eq!(
+            (on_path.paths[0].conditions.broken, on_path.paths[0].after_faults.broken),
+            (0.25, 0.0)
+        );
 
-        let endless = planned(&lossy.checks(|checks| checks.liveness = false));
+        let endless = planned(&lossy.checks(|checks| checks.convergence = false));
         assert_eq!((endless.faults_end, endless.time), (end, secs(100_000)));
         assert_eq!(conditions(&endless), []);
     }

@@ -120,11 +120,11 @@ impl Contacts {
         })?;
         let mut at = 0;
         Ok(each(towers, |tower| {
-            let from = at;
-            while pairs.get(at).is_some_and(|(who, _)| *who == tower) {
+            let start = at;
+            while pairs.get(at).is_some_and(|(from, _)| *from == tower) {
                 at += 1;
             }
-            pairs[from..at].iter().map(|(_, whom)| *whom)
+            pairs[start..at].iter().map(|(_, to)| *to)
         }))
     }
 }
