@@ -75,8 +75,8 @@ pub struct Check {
 pub struct FaultCount {
     /// The fault.
     pub fault: Fault,
-    /// How often the scenario schedules the fault. `None` if the scenario does not contain the fault;
-    /// `Some(None)` if the fault has a probability.
+    /// How often the scenario schedules the fault. `None` if the scenario does not contain the
+    /// fault; `Some(None)` if the fault has a probability.
     pub planned: Option<Option<u64>>,
     /// How often the fault happened.
     pub happened: u64,

@@ -51,8 +51,8 @@ impl std::fmt::Debug for Options {
 pub struct Progress {
     /// The virtual time.
     pub at: Duration,
-    /// The number of events so far: timers that fired, dials, answers to dials, arrivals of bytes and
-    /// ends of connections, and steps of the scenario.
+    /// The number of events so far: timers that fired, dials, answers to dials, arrivals of bytes
+    /// and ends of connections, and steps of the scenario.
     pub events: u64,
     /// Whether the run is over: the time is up, or a checker has found a violation.
     pub is_over: bool,
@@ -139,8 +139,8 @@ impl Simulation {
 
 impl<M: StateMachine> Simulation<M> {
     /// Prepares a run of other state machines than towers: of applications around a tower, or of
-    /// towers with a planted bug. `make` returns the state machine of a tower. If it returns `None`,
-    /// the tower does not start.
+    /// towers with a planted bug. `make` returns the state machine of a tower. If it returns
+    /// `None`, the tower does not start.
     ///
     /// # Errors
     ///
@@ -281,8 +281,8 @@ impl<M: StateMachine> Simulation<M> {
         self.network.observer.observers.push(observer);
     }
 
-    /// Ends the run, and returns its result. A run that is not over is checked for what has happened
-    /// so far.
+    /// Ends the run, and returns its result. A run that is not over is checked for what has
+    /// happened so far.
     pub fn finish(mut self) -> Outcome {
         self.network.sample();
         let snapshot = self.network.snapshot();

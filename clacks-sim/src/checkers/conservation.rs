@@ -101,7 +101,7 @@ impl Conservation {
                 None
             }
             Observed::Dropped { message } => {
-                // Even a copy that a peer has taken may be the last one: the peer may have returned it.
+                // Even a copy that a peer has taken may be the last one, if the peer returned it.
                 copies.remove(tower, message, self.end);
                 None
             }
