@@ -220,6 +220,21 @@ mod errors {
         planned.expect_err(text).to_string()
     }
 
+    #[test]
+    fn the_contacts_of_all_towers_are_bounded() {
+        let check = |towers, change: fn(&mut Contacts)| network(towers).contacts(change).check();
+        assert!(check(10_000, |contacts| contacts.shape = Shape::Full).is_ok());
+        for (towers, change, field) in [
+            (10_002, (|it| it.shape = Shape::Full) as fn(&mut Contacts), "shape"),
+            (4_000_000, |it| it.known = 26, "known"),
+            (4_000_000, |it| (it.shape, it.degree) = (Shape::Regular, 26), "degree"),
+        ] {
+            let error = check(towers, change).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("contacts.{field} gives {towers} towers ")));
+            assert!(error.ends_with(" each; there must be at most 100000000 in all"), "{error}");
+        }
+    }
+
     fn assert_errors(head: &str, cases: &[(&str, &str)]) {
         for (text, sentence) in cases {
             let error = error(&format!("{head}{text}"));
@@ -501,6 +516,11 @@ mod errors {
                 (
                     "[[fault]]\nkind = \"conditions\"\nat = \"1h\"\nlasts = \"1s\"\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
                     "fault.0.link.latency is 0s; it must be more than 0s with ",
+                ),
+                (
+                    "[link]\nlatency = \"0s\"\n[[role]]\nkind = \"spy\"\ntowers = 1\n\
+                     tower = { send_rate = \"unlimited\" }",
+                    "link.latency is 0s; it must be more than 0s with role.0.tower.send_rate = ",
                 ),
                 (
                     "[[path]]\nfrom = 1\nto = 2\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
