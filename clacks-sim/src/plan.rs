@@ -11,7 +11,7 @@ use crate::network::AddressBook;
 use crate::observation::{Fault, TowerId};
 use crate::roles::Roles;
 pub(crate) use crate::scenario::{
-    ContactVerb, CrashKind, Direction, Link as LinkConditions, PartitionEffect,
+    ContactVerb, CrashKind, Direction, Link as LinkConditions, LinkOverrides, PartitionEffect,
 };
 
 /// The complete input of a network.
@@ -59,8 +59,8 @@ impl Plan {
                 *count += 1;
             }
         };
-        let mut all = vec![&self.conditions];
-        all.extend(self.paths.iter().map(|path| &*path.conditions));
+        let mut all = vec![self.conditions.clone()];
+        all.extend(self.paths.iter().map(|path| (*path.conditions.until_faults_end).clone()));
         let mut starts = 0;
         for (_, step) in &self.steps {
             match step {
@@ -85,10 +85,11 @@ impl Plan {
                 }
                 Step::Partition { .. } => count(Fault::Partition),
                 Step::Heal { .. } => count(Fault::Heal),
-                Step::LinkConditions { conditions } => {
+                Step::ChangeConditions { link, .. } => {
                     count(Fault::LinkConditions);
-                    all.extend(conditions.as_deref());
+                    all.push(self.conditions.with(link));
                 }
+                Step::RestoreConditions { .. } => count(Fault::LinkConditions),
                 _ => {}
             }
         }
@@ -142,10 +143,23 @@ pub(crate) struct Path {
     pub(crate) from: Group,
     /// The towers that receive.
     pub(crate) to: Group,
-    /// The conditions until [`Plan::faults_end`].
-    pub(crate) conditions: Arc<LinkConditions>,
-    /// The conditions after [`Plan::faults_end`], without random faults.
+    /// The conditions.
+    pub(crate) conditions: PathConditions,
+}
+
+/// The conditions of links before and after the end of the faults.
+#[derive(Clone, Debug)]
+pub(crate) struct PathConditions {
+    /// The conditions until the end of the faults.
+    pub(crate) until_faults_end: Arc<LinkConditions>,
+    /// The conditions after the end of the faults: the same ones without random faults.
     pub(crate) after_faults: Arc<LinkConditions>,
+}
+
+impl From<LinkConditions> for PathConditions {
+    fn from(link: LinkConditions) -> Self {
+        Self { after_faults: link.without_random_faults().into(), until_faults_end: link.into() }
+    }
 }
 
 /// A set of towers.
@@ -191,9 +205,11 @@ pub(crate) enum Step {
     Partition { id: u32, partition: Partition },
     /// A partition ends.
     Heal { id: u32 },
-    /// The conditions of all links without a path change. `None` restores the conditions at the
-    /// start of the run.
-    LinkConditions { conditions: Option<Box<LinkConditions>> },
+    /// The conditions of all links without a path change. If several changes overlap and concern
+    /// the same field, the change with the highest id applies.
+    ChangeConditions { id: u32, link: Box<LinkOverrides> },
+    /// A change of conditions ends.
+    RestoreConditions { id: u32 },
     /// All connections of a tower are reset.
     Cut { tower: TowerId },
     /// The application of a tower enqueues messages.

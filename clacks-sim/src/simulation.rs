@@ -1,7 +1,7 @@
 //! One run of a scenario.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,12 +82,16 @@ pub struct Simulation<M: StateMachine = Tower> {
     plan: Arc<Plan>,
     keep_going: bool,
     end: Option<End>,
-    /// The number of the next partition that is not of the scenario.
-    next_partition: u32,
+    /// The folder of the files of applied faults.
+    base: PathBuf,
+    /// The next id of an applied fault.
+    next_id: u32,
+    /// The number of steps of all faults so far.
+    steps: u64,
 }
 
-/// The number of the first partition that is not of the scenario. A scenario has fewer.
-const FIRST_PARTITION: u32 = 1 << 31;
+/// The first id of an applied fault. A scenario has fewer faults.
+const FIRST_ID: u32 = 1 << 31;
 
 /// Why [`Simulation::enqueue`] did not queue a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +165,9 @@ impl<M: StateMachine> Simulation<M> {
             plan,
             keep_going,
             end: None,
-            next_partition: FIRST_PARTITION,
+            base: base.to_owned(),
+            next_id: FIRST_ID,
+            steps: scenario.step_count(),
         })
     }
 
@@ -202,7 +208,7 @@ impl<M: StateMachine> Simulation<M> {
         if self.end.is_none() {
             self.network.advance_clock(until);
             // The next event is after the end of the run, or the network has settled.
-            if self.network.observer.has_settled || until >= Instant::ORIGIN + self.plan.time {
+            if self.network.observer.has_settled || until >= self.network.end() {
                 self.step();
             }
         }
@@ -262,16 +268,19 @@ impl<M: StateMachine> Simulation<M> {
         self.network.number_of(nonce).ok_or(EnqueueError::NotRunning)
     }
 
-    /// Applies a fault in addition to those of the scenario. Its time counts from now.
+    /// Applies a fault in addition to those of the scenario. Its time counts from now. If the fault
+    /// ends after all other faults, the run is prolonged, and the network settles after that.
     ///
     /// # Errors
     ///
     /// Returns the first value of the fault that is not allowed. Nothing has changed.
     pub fn apply(&mut self, fault: &scenario::Fault) -> Result<(), ScenarioError> {
         let now = self.progress().at;
-        let (steps, next) = self.scenario.steps_of(fault, now, self.next_partition)?;
-        self.next_partition = next;
+        let counters = (&mut self.next_id, &mut self.steps);
+        let (steps, end) = self.scenario.plan_applied(fault, now, &self.base, counters)?;
         self.network.add_steps(steps);
+        self.network.extend_faults(end);
+        self.network.observer.extend_faults(end);
         Ok(())
     }
 
@@ -393,6 +402,14 @@ impl<M: StateMachine> RunObserver<M> {
         match oracle {
             Oracle::Capacity => outcome::capacity(&self.readings, plan, scenario),
             Oracle::Discovery => outcome::discovery(&self.series),
+        }
+    }
+
+    fn extend_faults(&mut self, end: Instant) {
+        if self.faults_end.is_some_and(|faults_end| faults_end < end) {
+            self.faults_end = Some(end);
+            self.has_settled = false;
+            self.series.set_faults_end(end);
         }
     }
 

@@ -7,19 +7,40 @@ use clacks_proto::{CloseMode, IoCause, LinkId, StateMachine};
 use super::connection::{Content, EndId, NO_TOWER};
 use super::{Due, Network, NetworkObserver, nanos};
 use crate::observation::{Fault, TowerId};
-use crate::plan::{LinkConditions, PartitionEffect};
+use crate::plan::{LinkConditions, LinkOverrides, PartitionEffect};
 use crate::rng::Purpose;
 
 impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns the conditions on the path from one tower to another.
-    fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
+    pub(super) fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));
-        let are_faults_over = self.now >= self.plan.faults_end.as_nanos();
-        match path {
-            Some(path) if are_faults_over => Arc::clone(&path.after_faults),
-            Some(path) => Arc::clone(&path.conditions),
-            None => Arc::clone(&self.conditions),
-        }
+        let conditions = path.map_or(&self.conditions, |path| &path.conditions);
+        let are_faults_over = self.now >= self.faults_end;
+        Arc::clone(match are_faults_over {
+            true => &conditions.after_faults,
+            false => &conditions.until_faults_end,
+        })
+    }
+
+    /// Begins a change of the conditions of all links without a path.
+    pub(super) fn change_conditions(&mut self, id: u32, link: &LinkOverrides) {
+        let place = self.overrides.partition_point(|(other, _)| *other < id);
+        self.overrides.insert(place, (id, link.clone()));
+        self.update_conditions();
+    }
+
+    /// Ends a change of conditions.
+    pub(super) fn restore_conditions(&mut self, id: u32) {
+        self.overrides.retain(|(other, _)| *other != id);
+        self.update_conditions();
+    }
+
+    fn update_conditions(&mut self) {
+        let start = self.plan.conditions.clone();
+        let link = self.overrides.iter().fold(start, |link, (_, change)| link.with(change));
+        self.conditions = link.into();
+        self.condition_changes += 1;
+        self.see_fault(None, Fault::LinkConditions);
     }
 
     /// Returns how long bytes take from one tower to another, before jitter. It is always the same
@@ -234,7 +255,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             let Some((bytes, messages)) = shaping.backlog.pop_front() else { break };
             self.send_segment(end, &bytes, Some(messages), &conditions);
         }
-        let is_paused = self.node(from).is_paused;
+        let is_paused = self.node(from).is_paused();
         let epoch = self.connections.get(end.connection).epoch;
         let Some(shaping) = &mut self.connections.flow(end).shaping else { return };
         if shaping.closes && shaping.backlog.is_empty() {

@@ -209,7 +209,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let link = self.connections.end(end).link;
         let node = self.node(tower);
         // The machine of a stopped process still answers dials, and sends what was written before.
-        let is_paused = node.is_paused;
+        let is_paused = node.is_paused();
         if is_paused && content != Content::Syn && content != Content::Room {
             return node.park(Due::Arrival(index));
         }
@@ -283,7 +283,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let own = self.connections.end(end);
         let (tower, ip) = (own.tower, own.ip);
         let node = self.node(tower);
-        let is_paused = node.is_paused;
+        let is_paused = node.is_paused();
         let Some(machine) = &node.machine else {
             if !node.is_unanswering {
                 self.send_control(end, Content::Refusal(IoCause::Refused));

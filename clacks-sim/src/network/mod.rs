@@ -14,6 +14,7 @@ mod lifecycle;
 mod offers;
 mod partition;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
 use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
-use crate::plan::{LinkConditions, Partition, Plan, Step};
+use crate::plan::{LinkOverrides, Partition, PathConditions, Plan, Step};
 use crate::rng::RngStreams;
 pub use addresses::AddressLayout;
 pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
@@ -108,10 +109,15 @@ pub(crate) struct Network<M, W> {
     nodes: Vec<Node<M>>,
     connections: Connections,
     segments: Segments,
+    /// The end of the faults, in nanoseconds. Random faults stop then.
+    faults_end: u64,
+    /// The end of the run, in nanoseconds.
+    end: u64,
     /// The conditions on all paths that have none of their own.
-    conditions: Arc<LinkConditions>,
-    /// How often these conditions have changed. Those of a path change once, at the end of the
-    /// faults, and keep their latency.
+    conditions: PathConditions,
+    /// The changes of these conditions that are in force, in the order of their ids.
+    overrides: Vec<(u32, LinkOverrides)>,
+    /// How often these conditions have changed. The end of the faults changes no latency.
     condition_changes: u32,
     partitions: Vec<(u32, Partition)>,
     /// The tower whose bytes are being handled.
@@ -119,8 +125,11 @@ pub(crate) struct Network<M, W> {
     numbers: MessageNumbers,
     /// The index of the plan's next step.
     next_step: usize,
-    /// The steps that were added during the run.
-    added_steps: Vec<Step>,
+    /// The steps that were added during the run and are not carried out yet, by index. The indices
+    /// follow those of the plan.
+    added_steps: BTreeMap<u32, Step>,
+    /// The index of the next added step.
+    next_added: u32,
     snapshot: Snapshot,
     /// When the integral in the snapshot was last updated.
     wire_at: u64,
@@ -145,13 +154,17 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             nodes: (0..plan.towers).map(|_| Node::absent()).collect(),
             connections: Connections::default(),
             segments: Segments::default(),
-            conditions: Arc::new(plan.conditions.clone()),
+            faults_end: plan.faults_end.as_nanos(),
+            end: nanos(plan.time),
+            conditions: plan.conditions.clone().into(),
+            overrides: Vec::new(),
             condition_changes: 0,
             partitions: Vec::new(),
             sender: None,
             numbers: MessageNumbers::default(),
             next_step: 0,
-            added_steps: Vec::new(),
+            added_steps: BTreeMap::new(),
+            next_added: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
             snapshot: Snapshot::default(),
             wire_at: 0,
             buffer: Vec::new(),
@@ -164,7 +177,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
 
     /// Handles the next event. Returns false when the time of the run is over.
     pub(crate) fn step(&mut self) -> bool {
-        let end = nanos(self.plan.time);
+        let end = self.end;
         let Some((at, due)) = self.event_queue.pop().filter(|(at, _)| *at <= end) else {
             self.now = end;
             self.account_wire();
@@ -193,7 +206,19 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
 
     /// Advances the clock to a time before the next event.
     pub(crate) fn advance_clock(&mut self, to: Instant) {
-        self.now = self.now.max(to.as_nanos().min(nanos(self.plan.time)));
+        self.now = self.now.max(to.as_nanos().min(self.end));
+    }
+
+    /// Returns the end of the run.
+    pub(crate) fn end(&self) -> Instant {
+        Instant::from_nanos(self.end)
+    }
+
+    /// Moves the end of the faults, and the end of the run with it. An earlier end has no effect.
+    pub(crate) fn extend_faults(&mut self, faults_end: Instant) {
+        let added = faults_end.as_nanos().saturating_sub(self.faults_end);
+        self.faults_end += added;
+        self.end = self.end.saturating_add(added);
     }
 
     /// Returns the node of a tower that runs; `None` for a role that is no tower.

@@ -27,7 +27,12 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// answered is notified if only the process died.
     pub(super) fn abandon_parked(&mut self, parked: Vec<Due>, how: CrashKind) {
         for due in parked {
-            let Due::Arrival(index) = due else { continue };
+            let Due::Arrival(index) = due else {
+                if let Due::OneStep(index) = due {
+                    self.added_steps.remove(&index);
+                }
+                continue;
+            };
             let segment = self.segments.get(index);
             let is_dial = segment.content == Content::Accept;
             if is_dial && how == CrashKind::Process && self.connections.of(segment).is_some() {

@@ -5,8 +5,8 @@ use crate::distribution::Distribution;
 use crate::node::NewNode;
 use crate::observation::Origin;
 use crate::plan::{
-    ContactVerb, Contacts, CrashKind, Direction, Group, Partition, PartitionEffect, Path, Step,
-    WithContacts,
+    ContactVerb, Contacts, CrashKind, Direction, Group, LinkConditions, Partition, PartitionEffect,
+    Path, Step, WithContacts,
 };
 use crate::roles::Roles;
 use clacks_proto::{CloseReason, Config, HeldMessage, IoCause, MessageState, SendRate};
@@ -62,7 +62,7 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
         towers,
         config: Arc::new(config),
         time: Duration::from_secs(20),
-        faults_end: Instant::ORIGIN,
+        faults_end: Instant::FAR_FUTURE,
         conditions,
         paths: Vec::new(),
         message_size: 64,
@@ -77,9 +77,14 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
     }
 }
 
-pub(super) fn run(plan: Plan) -> Network<Tower, Witness> {
+fn network(plan: Plan) -> Network<Tower, Witness> {
     let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
-    let mut network = Network::new(Arc::new(plan), Box::new(make), Witness::default());
+    Network::new(Arc::new(plan), Box::new(make), Witness::default())
+}
+
+/// Runs a network to its end.
+pub(crate) fn run(plan: Plan) -> Network<Tower, Witness> {
+    let mut network = network(plan);
     while network.step() {}
     network
 }
@@ -407,15 +412,82 @@ fn the_application_of_a_paused_tower_acts_when_the_tower_resumes() {
     assert_eq!(network.status(0, 1), Some(Status::Alive));
 }
 
+fn change(id: u32, change: impl FnOnce(&mut LinkOverrides)) -> Step {
+    Step::ChangeConditions { id, link: Box::new(LinkOverrides::with(change)) }
+}
+
+#[test]
+fn overlapping_changes_of_conditions_are_combined_until_they_end() {
+    let steps = vec![
+        (2_000, change(3, |link| (link.refused, link.broken) = (Some(0.25), Some(0.25)))),
+        (3_000, change(1, |link| link.broken = Some(0.5))),
+        (4_000, Step::RestoreConditions { id: 3 }),
+        (5_000, Step::RestoreConditions { id: 1 }),
+    ];
+    let mut plan = plan(2, reliable(), steps);
+    plan.faults_end = millis(10_000);
+    let mut network = network(plan);
+    let mut seen = Vec::new();
+    while network.step() {
+        let LinkConditions { refused, broken, .. } = *network.conditions(TowerId(0), TowerId(1));
+        seen.push((refused, broken));
+    }
+    seen.dedup();
+    // The change with the higher id applies to the same field.
+    assert_eq!(seen, [(0.0, 0.0), (0.25, 0.25), (0.0, 0.5), (0.0, 0.0)]);
+    assert_eq!(network.happened(Fault::LinkConditions), 4);
+}
+
+#[test]
+fn random_faults_stop_at_the_end_of_the_faults() {
+    let mut plan = plan(4, LinkConditions { broken: 0.2, ..reliable() }, vec![]);
+    plan.faults_end = millis(5_000);
+    let network = run(plan);
+    let broken = |seen: &&Observation| seen.what == Observed::Fault(Fault::Broken);
+    let last = network.observer.seen.iter().rfind(broken).unwrap().at;
+    assert!(last > millis(2_000) && last < millis(5_000), "{last}");
+}
+
+#[test]
+fn overlapping_pauses_are_joined() {
+    let tower = TowerId(1);
+    let steps = vec![
+        (2_000, Step::Pause { tower }),
+        (3_000, Step::Pause { tower }),
+        (4_000, Step::Resume { tower }),
+        (9_000, Step::Resume { tower }),
+        (10_000, Step::Resume { tower }),
+    ];
+    let network = run(plan(2, reliable(), steps));
+    let changes = network.observer.seen.iter().filter_map(|seen| match seen.what {
+        Observed::Paused | Observed::Resumed => Some((seen.at, seen.what)),
+        _ => None,
+    });
+    assert!(changes.eq([(millis(2_000), Observed::Paused), (millis(9_000), Observed::Resumed)]));
+}
+
+#[test]
+fn added_steps_are_freed() {
+    let tower = TowerId(1);
+    let mut network = network(plan(2, reliable(), vec![(2_000, Step::Pause { tower })]));
+    let peer = TowerId(0);
+    network.add_steps(vec![
+        (millis(1_000), Step::Enqueue { tower, count: 1 }),
+        // It waits for the end of the pause, which a crash ends.
+        (millis(3_000), Step::Announce { tower, peer }),
+        (millis(4_000), Step::Crash { tower, how: CrashKind::Process }),
+    ]);
+    assert_eq!(network.added_steps.len(), 3);
+    while network.step() {}
+    assert_eq!((network.happened(Fault::Crash), network.added_steps.len()), (1, 0));
+}
+
 #[test]
 fn a_changed_latency_holds_for_open_connections() {
-    let slow = LinkConditions {
-        latency: Distribution::Constant(Duration::from_millis(300)),
-        ..reliable()
-    };
+    let latency = Duration::from_millis(300);
     let steps = vec![
-        (5_000, Step::LinkConditions { conditions: Some(Box::new(slow)) }),
-        (10_000, Step::LinkConditions { conditions: None }),
+        (5_000, change(0, |link| link.latency = Some(Distribution::Constant(latency)))),
+        (10_000, Step::RestoreConditions { id: 0 }),
     ];
     let network = run(plan(2, reliable(), steps));
     assert_eq!(
@@ -597,14 +669,8 @@ fn a_path_has_its_own_conditions() {
         latency: Distribution::Constant(Duration::from_millis(300)),
         ..reliable()
     };
-    let after_faults = Arc::new(conditions.clone());
-    plan.paths.push(Path {
-        from: Group::These(Arc::from([0])),
-        to: Group::All,
-        conditions: Arc::new(conditions),
-        after_faults,
-    });
-    plan.faults_end = Instant::ORIGIN + plan.time;
+    let (from, to) = (Group::These(Arc::from([0])), Group::All);
+    plan.paths.push(Path { from, to, conditions: conditions.into() });
     let network = run(plan);
     let takes = |tower| {
         network.observer.seen.iter().find_map(|seen| match seen.what {

@@ -1,15 +1,13 @@
 //! The effect of each role on towers that follow the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::{CloseReason, ProtocolError, Refusal, Tower};
 
 use super::FirstHops;
-use crate::network::Network;
 use crate::network::tests::Witness;
-use crate::node::NewNode;
+use crate::network::{self, Network};
 use crate::observation::{MessageId, Observed, TowerId};
 use crate::scenario::Scenario;
 
@@ -23,10 +21,7 @@ fn run(time: &str, section: &str) -> Run {
         [checks]\nconvergence = false\n"
     );
     let plan = Scenario::from_toml(&text).unwrap().plan(".".as_ref()).unwrap();
-    let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
-    let mut network = Network::new(Arc::new(plan), Box::new(make), Witness::default());
-    while network.step() {}
-    Run(network)
+    Run(network::tests::run(plan))
 }
 
 struct Run(Network<Tower, Witness>);

@@ -388,7 +388,7 @@ mod tests {
             ("no convergence", share(&|it| !it.checks.convergence)),
             ("unlimited rate", share(&|it| it.tower.send_rate == SendRate::Unlimited)),
             ("screening", share(&|it| it.tower.screening != Screening::Off)),
-            ("random faults", share(&|it| it.link.has_random_faults())),
+            ("random faults", share(&|it| it.link != it.link.without_random_faults())),
         ] {
             assert!((5..990).contains(&count), "{name}: {count} of 1000");
         }

@@ -78,13 +78,7 @@ impl Scenario {
         for (number, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault.{number}"), fault)?;
         }
-        let steps = self.faults.iter().map(|fault| self.steps(fault)).fold(0, u64::saturating_add);
-        if steps > MAX_STEPS {
-            let problem = format!(
-                "has {steps} steps (towers, times repetitions); it must be at most {MAX_STEPS}"
-            );
-            return Err(ScenarioError::field("fault", problem));
-        }
+        check_step_count(self.step_count())?;
         self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
         self.check_pace()?;
         self.before_end("checks.warm_up", self.checks.warm_up)?;
@@ -161,7 +155,7 @@ impl Scenario {
         }
     }
 
-    pub(super) fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
+    fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
         let key = |key: &str| format!("{field}.{key}");
         self.before_end(&key("at"), fault.at)?;
         match (fault.kind.lasting(), fault.lasts) {
@@ -317,7 +311,11 @@ impl Scenario {
         Err(ScenarioError::field(field, "is empty; it must have at least one tower"))
     }
 
-    /// Returns the number of steps that a fault is planned as.
+    /// Returns the number of steps that all faults are planned as.
+    pub(crate) fn step_count(&self) -> u64 {
+        self.faults.iter().map(|fault| self.steps(fault)).fold(0, u64::saturating_add)
+    }
+
     fn steps(&self, fault: &Fault) -> u64 {
         let drawn = match &fault.kind {
             FaultKind::Partition {
@@ -349,6 +347,16 @@ impl Scenario {
             format!("ends after {end}; it must end within the time, {time}"),
         ))
     }
+}
+
+/// Checks the number of steps of all faults of a run.
+pub(super) fn check_step_count(steps: u64) -> Checked {
+    if steps <= MAX_STEPS {
+        return Ok(());
+    }
+    let problem =
+        format!("has {steps} steps (towers, times repetitions); it must be at most {MAX_STEPS}");
+    Err(ScenarioError::field("fault", problem))
 }
 
 fn check_contact_count(field: &str, towers: u32, contacts: u32) -> Checked {
