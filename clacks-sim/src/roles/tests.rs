@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clacks_proto::{CloseReason, ProtocolError, Refusal, Tower};
+use clacks_proto::{CloseReason, Instant, ProtocolError, Refusal, Tower};
 
 use super::FirstHops;
 use crate::network::tests::Witness;
@@ -221,28 +221,46 @@ fn deaf_towers_never_confirm() {
     assert_eq!(run("10m", "").count(is_closed_for(is_timeout)), 0);
 }
 
+/// Returns the times from hand-overs to roles, made from a second on, to their confirmations.
+fn confirmation_times(network: &Run, from: u64) -> Vec<Duration> {
+    let mut handed_over = BTreeMap::new();
+    let mut times = Vec::new();
+    let from = Instant::ORIGIN + Duration::from_secs(from);
+    for seen in network.0.observer.seen.iter().filter(|seen| seen.at >= from) {
+        match seen.what {
+            Observed::HandedOver { to, message, .. } if !is_honest(to) => {
+                handed_over.insert((seen.tower, to, message), seen.at);
+            }
+            Observed::Delivered { to: Some(to), message } => {
+                let since = handed_over.remove(&(seen.tower, to, message));
+                times.extend(since.map(|since| seen.at.duration_since(since)));
+            }
+            _ => {}
+        }
+    }
+    times.retain(|time| !time.is_zero());
+    times
+}
+
 #[test]
 fn slow_towers_answer_late() {
-    // The shortest time from a hand-over to its confirmation.
-    let shortest = |section: &str| {
-        let mut handed_over = BTreeMap::new();
-        let mut times = Vec::new();
-        for seen in &run("10m", section).0.observer.seen {
-            match seen.what {
-                Observed::HandedOver { to, message, .. } if !is_honest(to) => {
-                    handed_over.insert((seen.tower, to, message), seen.at);
-                }
-                Observed::Delivered { to: Some(to), message } => {
-                    let since = handed_over.remove(&(seen.tower, to, message));
-                    times.extend(since.map(|since| seen.at.duration_since(since)));
-                }
-                _ => {}
-            }
-        }
-        times.into_iter().filter(|time| !time.is_zero()).min().unwrap()
-    };
-    assert!(shortest("") < Duration::from_secs(1));
-    assert!(shortest(&role("kind = \"slow\"\ndelay = \"5s\"")) >= Duration::from_secs(5));
+    let shortest =
+        |section: &str| confirmation_times(&run("10m", section), 0).into_iter().min().unwrap();
+    let second = Duration::from_secs(1);
+    assert!(shortest("") < second);
+    assert!(shortest(&role("kind = \"slow\"\ndelay = \"5s\"")) >= 5 * second);
+}
+
+#[test]
+fn slow_towers_stop_at_their_end_under_dense_traffic() {
+    // Something arrives at a slow tower at any time.
+    let tower = "[tower]\nsend_rate = 100\nheartbeat = \"20ms\"\n";
+    let slow = role("kind = \"slow\"\ndelay = \"5s\"\nuntil = \"20s\"");
+    let network = run("30s", &format!("{slow}{tower}"));
+    let times = confirmation_times(&network, 20);
+    assert!(times.len() > 100, "{}", times.len());
+    assert!(times.iter().all(|time| *time < Duration::from_secs(1)), "{:?}", times.iter().max());
+    assert!(confirmation_times(&network, 0).into_iter().max() >= Some(Duration::from_secs(5)));
 }
 
 #[test]
