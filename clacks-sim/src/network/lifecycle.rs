@@ -142,12 +142,14 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
+        let config = role.map_or(&plan.config, |role| &role.config);
         if let Some(endpoint) = roles::endpoint(&plan, tower, life) {
-            return Some(Machine::Raw(Box::new(RawNode::new(endpoint))));
+            let node = RawNode::new(endpoint, config.timeouts.connect);
+            return Some(Machine::Raw(Box::new(node)));
         }
         let new = NewNode {
             tower,
-            config: Arc::clone(role.map_or(&plan.config, |role| &role.config)),
+            config: Arc::clone(config),
             address: plan.addresses.address_of(tower)?,
             seed: self.random.tower_seed(tower.0, life),
             role: role.map(|role| role.kind.clone()),

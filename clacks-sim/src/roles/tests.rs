@@ -275,6 +275,18 @@ fn a_slowloris_takes_the_half_open_links() {
 }
 
 #[test]
+fn a_slowloris_renews_dials_that_are_not_answered() {
+    let keys = "kind = \"slowloris\"\nconnections = 4";
+    let network = run("5m", &format!("{}[link]\nunanswered = 0.9\n", role(keys)));
+    let last_minute = Instant::ORIGIN + Duration::from_secs(240);
+    let seen = network.0.observer.seen.iter().filter(|seen| seen.at > last_minute);
+    let dials = seen.filter(|seen| {
+        matches!(seen.what, Observed::Dialled { .. }) && seen.tower == Some(TowerId(8))
+    });
+    assert!(dials.count() > 32, "each connection is dialled every 11 s");
+}
+
+#[test]
 fn a_run_with_roles_follows_from_its_seed() {
     let seen = |seed: u32| {
         let hole = "[[role]]\nkind = \"hole\"\nshare = 0.5\ntowers = 8";
