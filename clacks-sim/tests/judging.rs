@@ -8,11 +8,13 @@ use std::path::Path;
 
 use bytes::BufMut;
 use clacks_proto::{
-    Action, DefaultVerdict, Event, Instant, LinkId, Message, OfferId, Refusal, Screening, SendRate,
-    StateMachine, Tower, Verdict, Wakeup,
+    Action, DefaultVerdict, Event, Instant, LinkId, Message, OfferId, Refusal, Screening, Seed,
+    SendRate, StateMachine, Tower, Verdict, Wakeup,
 };
 use clacks_sim::scenario::{Checks, Fault, Shape, Towers};
-use clacks_sim::{Checker, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival};
+use clacks_sim::{
+    Checker, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival, TowerId,
+};
 use common::{finish, seconds};
 
 fn run(scenario: &Scenario) -> Outcome {
@@ -70,6 +72,23 @@ fn towers_that_do_not_know_each_other_at_the_end_are_a_violation() {
     let outcome = run(&scenario);
     let checkers: Vec<_> = outcome.violations.iter().map(|found| found.checker).collect();
     assert_eq!(checkers, [Checker::Convergence]);
+}
+
+#[test]
+fn messages_are_compared_once_at_the_end() {
+    let scenario = network(1, 10);
+    let options = Options { keep_going: true, ..Options::default() };
+    let mut simulation = Simulation::new(&scenario, Path::new("."), options).unwrap();
+    while !simulation.advance(1_000).is_over {}
+    let address = simulation.address(TowerId(0)).unwrap();
+    // The tower forgets its messages. This is a violation after the event and at the end.
+    let forget = |tower: &mut Tower, _| {
+        let config = std::sync::Arc::new(tower.config().clone());
+        *tower = Tower::new(config, address, &Seed::from_u64(1)).unwrap();
+    };
+    simulation.with(TowerId(0), forget).unwrap();
+    let outcome = simulation.finish();
+    assert_eq!(outcome.violated, 2, "{:?}", outcome.violations);
 }
 
 #[test]

@@ -65,6 +65,22 @@ fn a_measurement_after_the_end_of_a_run_is_unknown() {
     assert_eq!(simulation.finish().targets.map_measured(), [None; 2]);
 }
 
+#[test]
+fn windows_are_rounded_up_to_samples() {
+    let enqueued = |from, until| {
+        let measure =
+            Measure::Rate { metric: Metric::Enqueued, from: secs(from), until: secs(until) };
+        Target::new(format!("{from} {until}"), measure).at_least(0.0)
+    };
+    let mut scenario = Scenario::new("x", 1, secs(10))
+        .messages(|messages| (messages.count, messages.at) = (1, Some(secs(5))))
+        .target(enqueued(4, 6))
+        .target(enqueued(3, 5))
+        .target(enqueued(5, 8));
+    scenario.sample = Some(secs(2));
+    assert_eq!(ran(&scenario).targets.map_measured(), [Some(0.5), Some(0.5), Some(0.0)]);
+}
+
 trait Measured {
     fn map_measured(&self) -> Vec<Option<f64>>;
 }
