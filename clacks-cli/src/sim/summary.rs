@@ -70,8 +70,10 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     let seconds = Duration::from_millis(millis(outcome.simulated));
     row(&mut out, "simulated", humantime::format_duration(seconds), "")?;
     if let Some(stop) = report.stopped_by {
+        // The time to settle is not known before.
         let share = outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64();
-        row(&mut out, "of the whole run", format_args!("{:.1} %", 100.0 * share), "")?;
+        let percent = 100.0 * share.min(1.0);
+        row(&mut out, "of the whole run", format_args!("{percent:.1} %"), "")?;
         row(&mut out, "stopped by", stop, "")?;
     }
     row(&mut out, "took", took(report.wall), "")?;

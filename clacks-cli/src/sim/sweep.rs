@@ -14,7 +14,7 @@ use super::run::{self, STRETCH, stops};
 use super::scenario::Chosen;
 use super::seeds::{self, Ran};
 use super::summary::TargetRow;
-use super::{command, huge_pages, summary};
+use super::{command, huge_pages, note_removed, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
 use crate::output::json;
@@ -37,10 +37,11 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let jobs = args.jobs.map_or(cores, usize::from);
     let jobs = usize::try_from(count).map_or(jobs, |count| jobs.min(count)).max(1);
     // Nearly all mistakes in a scenario show in the first seed.
-    let first = chosen.scenario(Some(seeds.start))?;
+    let (first, removed) = chosen.scenario(Some(seeds.start))?;
     drop(Simulation::new(&first, chosen.base(), Options::default()).map_err(Failure::usage)?);
 
-    huge_pages::enable(first.towers);
+    huge_pages::enable(first.towers, chosen);
+    note_removed(&removed);
     let stops = stops()?;
     if args.json {
         json::write(&summary::sweep_started(&first, &seeds))?;
@@ -77,7 +78,7 @@ fn one(
     is_stopped: impl Fn() -> bool,
 ) -> Ran<RunResult> {
     let scenario = match chosen.scenario(Some(seed)) {
-        Ok(scenario) => scenario,
+        Ok((scenario, _)) => scenario,
         Err(failure) => return Ran::Broke(failure.sentence().unwrap_or_default().to_owned()),
     };
     let options = Options { keep_going, ..Options::default() };
@@ -183,7 +184,13 @@ impl<'a> Narrator<'a> {
             }))?;
             return Ok(());
         }
-        if self.args.markdown && passed {
+        if self.args.markdown {
+            if !passed {
+                let why = why.unwrap_or_default();
+                anstream::eprintln!(
+                    "seed {seed} {BAD}failed{BAD:#}: {why}\n  repeat with: {replay}"
+                );
+            }
             return Ok(());
         }
         let mut out = anstream::stdout();
