@@ -69,10 +69,9 @@ pub(crate) enum Verb {
     /// Ctrl-C ends a run or a sweep early, with its summary so far. A second one ends the command
     /// at once, with exit code 130.
     ///
-    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not,
-    /// a target was missed and --check is given, or a result can't be written, 2 when the command
-    /// line or the scenario is not valid, or a
-    /// file can't be written to begin with.
+    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did
+    /// not, a target was missed and --check is given, or a result can't be written, 2 when the
+    /// command line or the scenario is not valid, or a file can't be written to begin with.
     Sim(Box<SimArgs>),
     /// Measure how fast towers are on this machine, beside what they are made of
     ///

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::{self, OpenOptions};
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
@@ -85,6 +85,9 @@ fn a_failed_seed_is_reported_with_its_reason_and_its_replay_command() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    let markdown = run(&["sim", name, "--seeds", "4..6", "--markdown"]);
+    assert_eq!((markdown.status.code(), stdout(&markdown)), (Some(1), ""));
+    assert!(stderr(&markdown).contains("seed 5 failed: "), "{}", stderr(&markdown));
     let alone = run(&["sim", name]);
     assert_eq!(alone.status.code(), Some(1));
     assert!(stdout(&alone).contains("failed: "), "{}", stdout(&alone));
@@ -456,6 +459,62 @@ fn a_missed_target_is_listed_and_fails_with_check_only() {
     let met = ["--set", "target.0.at_least=0.1", "--set", "target.1.at_least=0.0"];
     let met = [&CROWD[..], &["--towers", "20", "--check"], &met].concat();
     assert!(run(&met).status.success(), "{}", stdout(&run(&met)));
+}
+
+#[test]
+fn check_without_targets_is_refused() {
+    for (args, sentence) in [
+        (&["sim", "original-1"][..], "--check needs targets, and \"original-1\" has no targets"),
+        (
+            &["sim", "swarm", "--seeds", "0..2"],
+            "--check needs targets, and \"swarm\" has no targets",
+        ),
+        (&["sim", "claims", "--time", "9s"], "and \"claims\" has none within --time"),
+    ] {
+        let output = run(&[args, &["--check"]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(sentence), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn targets_after_the_end_are_named() {
+    for seeds in [&[][..], &["--seeds", "1..3"]] {
+        let output = run(&[&["sim", "crowd", "--time", "20s"], seeds].concat());
+        let note =
+            "note: --time ends before the target \"newcomers that tower 0 knows after 30 s\".\n";
+        assert_eq!(stderr(&output).matches(note).count(), 1, "{}", stderr(&output));
+        assert!(stdout(&output).contains("seconds until tower 0 knows all"));
+    }
+}
+
+#[test]
+fn a_scenario_can_be_read_from_a_pipe() {
+    // A large network makes the command start again with huge pages, if the system has them.
+    let text = "name = \"piped\"\ntowers = 2000\ntime = \"1ms\"\nchecks = \"off\"\n";
+    let mut child = clacks(&["sim", "/dev/stdin"])
+        .env_remove("GLIBC_TUNABLES")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("piped  seed 0, 2 000 towers"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_settles_is_shown_as_whole() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hermits.toml");
+    let text = "name = \"hermits\"\ntowers = 2\ntime = \"1s\"\ncontacts.shape = \"none\"\n\
+                checks = { settle_within = \"366days\" }\n";
+    fs::write(&file, text).unwrap();
+    let text = output_of(&["sim", file.to_str().unwrap(), "--wall", "1s"]);
+    let row = text.lines().find(|line| line.contains("of the whole run")).unwrap();
+    assert!(row.ends_with(" 100.0 %"), "{row}");
 }
 
 #[test]

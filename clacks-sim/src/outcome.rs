@@ -32,7 +32,7 @@ pub struct Outcome {
     /// The balance of the messages.
     pub totals: Totals,
     /// The faults of the scenario, and those that happened.
-    pub faults: Vec<Asked>,
+    pub faults: Vec<FaultCount>,
     /// The checks that ran.
     pub checks: Vec<Check>,
     /// The groups of messages that survived, if the scenario has a goal for them.
@@ -62,14 +62,14 @@ pub struct Check {
     pub violations: u64,
 }
 
-/// A fault, how often the scenario asks for it, and how often it happened.
+/// How often a fault is planned, and how often it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct FaultCount {
     /// The fault.
     pub fault: Fault,
-    /// How often the scenario asks for the fault. `None` if it does not; `Some(None)` if the fault
-    /// has a probability.
-    pub asked: Option<Option<u64>>,
+    /// How often the scenario schedules the fault. `None` if the scenario does not contain the
+    /// fault; `Some(None)` if the fault has a probability.
+    pub planned: Option<Option<u64>>,
     /// How often the fault happened.
     pub happened: u64,
 }
@@ -77,7 +77,7 @@ pub struct Asked {
 impl Outcome {
     /// Returns whether there were no violations.
     #[must_use]
-    pub fn holds(&self) -> bool {
+    pub fn passed(&self) -> bool {
         self.violated == 0
     }
 }

@@ -389,12 +389,11 @@ fn measured(measure: &Measure, series: &Series) -> Option<f64> {
     if !is_over(measure.end()) {
         return None;
     }
-    let rows = |from, until| {
-        let (from, until) = (Instant::ORIGIN + from, Instant::ORIGIN + until);
-        samples.iter().filter(move |row| row.at > from && row.at <= until)
-    };
+    // The samples after the one at the start of the window, up to the one at its end.
+    let next = |time| samples.partition_point(|row| row.at < Instant::ORIGIN + time) + 1;
+    let rows = |from, until| samples.get(next(from)..next(until)).unwrap_or_default();
     let count = |metric: Metric, from, until| -> f64 {
-        rows(from, until).filter_map(|row| row.value(metric)).sum()
+        rows(from, until).iter().filter_map(|row| row.value(metric)).sum()
     };
     let quotient = |top: f64, bottom: f64| (bottom > 0.0).then(|| top / bottom);
     match *measure {
@@ -403,7 +402,7 @@ fn measured(measure: &Measure, series: &Series) -> Option<f64> {
                 if is_of_honest_towers(metric) { Metric::HonestRunning } else { Metric::Running };
             let tower_seconds =
                 |row: &Sample| row.value(towers).unwrap_or(0.0) * row.interval.as_secs_f64();
-            let tower_seconds: f64 = rows(from, until).map(tower_seconds).sum();
+            let tower_seconds: f64 = rows(from, until).iter().map(tower_seconds).sum();
             quotient(count(metric, from, until), tower_seconds)
         }
         Measure::Share { metric, of, from, until } => {

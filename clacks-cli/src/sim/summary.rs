@@ -70,8 +70,10 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     let seconds = Duration::from_millis(millis(outcome.simulated));
     row(&mut out, "simulated", humantime::format_duration(seconds), "")?;
     if let Some(stop) = report.stopped_by {
+        // The time to settle is not known before.
         let share = outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64();
-        row(&mut out, "of the whole run", format_args!("{:.1} %", 100.0 * share), "")?;
+        let percent = 100.0 * share.min(1.0);
+        row(&mut out, "of the whole run", format_args!("{percent:.1} %"), "")?;
         row(&mut out, "stopped by", stop, "")?;
     }
     row(&mut out, "took", took(report.wall), "")?;
@@ -86,7 +88,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         writeln!(out)?;
         row(&mut out, &format!("{STRONG}faults{STRONG:#}"), "happened", "")?;
         for fault in &outcome.faults {
-            let scheduled = fault.asked.flatten().map(|count| format!(" of {}", grouped(count)));
+            let scheduled = fault.planned.flatten().map(|count| format!(" of {}", grouped(count)));
             let happened = grouped(fault.happened) + &scheduled.unwrap_or_default();
             row(&mut out, fault.fault.as_str(), happened, "")?;
         }
@@ -115,7 +117,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         writeln!(out)?;
         write_targets(&mut out, &outcome.targets.iter().map(row).collect::<Vec<_>>())?;
     }
-    let style = match (outcome.holds(), outcome.is_over) {
+    let style = match (outcome.passed(), outcome.is_over) {
         (true, true) => GOOD,
         (true, false) => WARN,
         (false, _) => BAD,

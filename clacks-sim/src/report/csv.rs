@@ -74,7 +74,7 @@ impl Report<'_> {
         out.write_record(["fault", "scheduled [times]", "happened [times]", "meaning"])?;
         for fault in &self.outcome.faults {
             let (scheduled, happened) =
-                (optional(fault.asked.flatten()), fault.happened.to_string());
+                (optional(fault.planned.flatten()), fault.happened.to_string());
             let (name, meaning) = (fault.fault.as_str(), fault.fault.meaning());
             out.write_record([name, &scheduled, &happened, meaning])?;
         }

@@ -138,7 +138,7 @@ impl Report<'_> {
             json!({
                 "fault": fault.fault.as_str(),
                 "meaning": fault.fault.meaning(),
-                "scheduled": fault.asked.flatten(),
+                "scheduled": fault.planned.flatten(),
                 "happened": fault.happened,
             })
         });
@@ -156,7 +156,7 @@ impl Report<'_> {
             "about": outcome.scenario.about,
             "seed": outcome.scenario.seed,
             "hash": outcome.hash.to_string(),
-            "passed": outcome.holds(),
+            "passed": outcome.passed(),
             "verdict": self.verdict(),
             "complete": outcome.is_over,
             "stopped_by": self.stopped_by,
@@ -183,7 +183,7 @@ impl Report<'_> {
             format!("{count} {}", if count == 1 { one } else { many })
         };
         let outcome = self.outcome;
-        let result = if outcome.holds() { "passed" } else { "failed" };
+        let result = if outcome.passed() { "passed" } else { "failed" };
         let checks = counted(outcome.checks.len() as u64, "check", "checks");
         let violations = counted(outcome.violated, "violation", "violations");
         let mut text = format!("{result}: {checks}, {violations}");

@@ -13,9 +13,9 @@ pub struct Bundled {
     pub name: &'static str,
     /// What the scenario shows, in one sentence.
     pub about: &'static str,
-    /// The real time that a run takes with the release build on one core of an AMD EPYC (Zen 3),
-    /// rounded.
-    pub takes: Duration,
+    /// The CPU time that a run takes with the release build on one core of an AMD EPYC (Zen 3),
+    /// rounded. `None` if it was not measured.
+    pub takes: Option<Duration>,
     /// The TOML, with comments that explain the format.
     pub toml: &'static str,
 }
@@ -25,7 +25,10 @@ macro_rules! bundle {
         &[$(Bundled {
             name: $name,
             about: $about,
-            takes: Duration::from_secs($seconds),
+            takes: match $seconds {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
             toml: include_str!(concat!("../../scenarios/", $name, ".toml")),
         }),*]
     };
@@ -35,19 +38,19 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "original-1", 1 s: "Three towers, of which two know each other, all get to know each other",
     "original-2", 1 s: "A fourth tower joins and crashes, and the others notice",
     "original-3", 1 s: "A fourth tower crashes and returns without contacts, and the others find it",
-    "capacity", 1 s: "The messages in flight, compared with the send rate times the latency",
-    "discovery", 1 s: "Three hundred towers that know only one of them all get to know each other",
+    "capacity", 7 s: "The messages in flight, compared with the send rate times the latency",
+    "discovery", 0 s: "Three hundred towers that know only one of them all get to know each other",
     "listener", 1 s: "The time until a tower hears a message, and 16 of 32, compared with the radio law",
-    "fill", 1 s: "The share of hand-overs that succeed when queues are nearly full, compared with theory",
-    "sessions", 1 s: "Messages that live while all towers leave and return, compared with theory",
-    "churn", 1 s: "Half of the towers leave and return again and again, half of the times by a crash",
-    "netsplit", 1 s: "The network is split into halves and heals",
-    "lossy", 1 s: "One segment in a hundred breaks its connection",
-    "million", 1 s: "A million towers for an hour",
-    "rough", 1 s: "Every kind of fault on a hundred towers",
-    "forged-addresses", 1 s: "One caller names addresses at which dials are never answered",
-    "refusing-addresses", 1 s: "One caller names addresses at which dials are refused",
-    "flood", 1 s: "Three of sixty towers flood the network for ten minutes",
+    "fill", 2 s: "The share of hand-overs that succeed when queues are nearly full, compared with theory",
+    "sessions", 0 s: "Messages that live while all towers leave and return, compared with theory",
+    "churn", 4 s: "Half of the towers leave and return again and again, half of the times by a crash",
+    "netsplit", 25 s: "The network is split into halves and heals",
+    "lossy", 7 s: "One segment in a hundred breaks its connection",
+    "million", 0 s: "A million towers for an hour",
+    "rough", 0 s: "Every kind of fault on a hundred towers",
+    "forged-addresses", 4 s: "One caller names addresses at which dials are never answered",
+    "refusing-addresses", 5 s: "One caller names addresses at which dials are refused",
+    "flood", 6 s: "Three of sixty towers flood the network for ten minutes",
     "sybils", 1 s: "One attacker answers at many addresses and drops all messages",
     "full-table", 1 s: "A newcomer announces itself to towers whose tables are full of sybils",
     "holes", 1 s: "A tenth of the towers drops all messages that it gets",
@@ -60,12 +63,12 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "full", 1 s: "All queues are full",
     "full-leave", 1 s: "One of three towers with full queues leaves",
     "mixed-sizes", 1 s: "Two of four towers take short messages only",
-    "broken-links", 1 s: "One segment in a hundred breaks its connection, and no message is lost",
-    "blackout", 1 s: "Nine of ten towers stop at once",
-    "split", 1 s: "The network is split into halves for ten minutes",
-    "long-split", 1 s: "The network is split into halves for two hours",
-    "turnover", 1 s: "Towers stay for an hour, and one of ten leaves by a crash",
-    "acquaintance", 1 s: "A hundred towers with the default configuration get to know each other",
+    "broken-links", 0 s: "One segment in a hundred breaks its connection, and no message is lost",
+    "blackout", 0 s: "Nine of ten towers stop at once",
+    "split", 0 s: "The network is split into halves for ten minutes",
+    "long-split", 0 s: "The network is split into halves for two hours",
+    "turnover", 0 s: "Towers stay for an hour, and one of ten leaves by a crash",
+    "acquaintance", 0 s: "A hundred towers with the default configuration get to know each other",
 };
 
 impl Scenario {
@@ -120,7 +123,11 @@ mod tests {
         let rows = readme.lines().filter(|line| line.starts_with("| `"));
         let expected = Scenario::bundled().iter().map(|bundled| {
             let scenario = Scenario::from_toml(bundled.toml).unwrap();
-            let [time, takes] = [scenario.time, bundled.takes].map(humantime::format_duration);
+            let time = humantime::format_duration(scenario.time);
+            let takes = bundled.takes.map_or_else(
+                || "not measured".to_owned(),
+                |takes| humantime::format_duration(takes).to_string(),
+            );
             let Bundled { name, about, .. } = bundled;
             format!("| `{name}` | {} | {time} | {takes} | {about} |", scenario.towers)
         });
@@ -144,11 +151,15 @@ mod tests {
     #[test]
     fn every_target_can_be_measured_in_a_shortened_run() {
         const FASTER: u32 = 40;
-        let attacks = Scenario::bundled().iter().map(|one| Scenario::from_toml(one.toml).unwrap());
+        let all = Scenario::bundled().iter().map(|one| Scenario::from_toml(one.toml).unwrap());
+        // A prediction is for the whole run, and a network that converges has its own end.
+        let attacks = all.filter(|scenario| {
+            let is_predicted = scenario.targets.iter().any(|target| target.prediction.is_some());
+            !scenario.targets.is_empty() && !is_predicted && !scenario.checks.convergence
+        });
         let mut kinds = std::collections::BTreeSet::new();
-        for mut scenario in attacks.filter(|scenario| !scenario.targets.is_empty()) {
+        for mut scenario in attacks {
             let name = scenario.name.clone();
-            assert!(!scenario.checks.liveness, "{name}: an attack can prevent convergence");
             kinds.extend(scenario.roles.iter().map(|role| role.kind.as_str()));
             for target in &mut scenario.targets {
                 target.measure.shorten(FASTER);
@@ -174,7 +185,7 @@ mod tests {
                 Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
             while !simulation.advance(100_000).is_over {}
             let outcome = simulation.finish();
-            assert!(outcome.holds(), "{name}: {:?}", outcome.violations);
+            assert!(outcome.passed(), "{name}: {:?}", outcome.violations);
             for result in &outcome.targets {
                 let reached = !matches!(result.target.measure, Measure::KnownAfter { .. });
                 let is_known = result.measured.is_some();

@@ -63,7 +63,7 @@
 //! time = "10m"
 //! contacts = { shape = "regular", verb = "expand" }
 //! tower = { max_peers = 8 }
-//! checks = { liveness = false }
+//! checks = { convergence = false }
 //! ```
 //!
 //! # Targets
@@ -77,7 +77,7 @@
 //! towers = 50
 //! time = "30m"
 //! messages = { count = 800 }
-//! checks = { liveness = false }
+//! checks = { convergence = false }
 //!
 //! [[role]]
 //! kind = "hole"
@@ -376,11 +376,11 @@ impl Scenario {
 
     /// Changes the time, and keeps the scenario valid if the new time is shorter: samples are taken
     /// in proportion, and messages and faults after the new end are removed or end with it. Targets
-    /// after the new end are removed.
-    pub fn set_time(&mut self, time: Duration) {
+    /// after the new end are removed and returned.
+    pub fn set_time(&mut self, time: Duration) -> Vec<Target> {
         let old = std::mem::replace(&mut self.time, time);
         if time >= old {
-            return;
+            return Vec::new();
         }
         let share = time.as_secs_f64() / old.as_secs_f64();
         self.sample =
@@ -401,11 +401,13 @@ impl Scenario {
             fault.repeat = shortened(fault.repeat, fault.at, lasts, time);
             fault.end() <= time
         });
-        self.targets.retain(|target| target.measure.end() <= time);
+        let is_late = |target: &mut Target| target.measure.end() > time;
+        let removed = self.targets.extract_if(.., is_late).collect();
         self.churn = self.churn.take().filter(|churn| churn.from < time);
         if let Some(churn) = &mut self.churn {
             churn.until = churn.until.min(time);
         }
+        removed
     }
 }
 

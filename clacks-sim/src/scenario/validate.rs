@@ -38,8 +38,8 @@ const MAX_ISOLATED: u32 = 1_000;
 const MAX_GROUP: u32 = 1_000_000;
 /// The number of steps of all faults together.
 const MAX_STEPS: u64 = 20_000_000;
-/// The number of towers that can all know each other: the contacts are its square.
-const MAX_FULL: u32 = 10_000;
+/// The number of contacts of all towers together.
+const MAX_CONTACTS: u64 = 100_000_000;
 
 impl Scenario {
     /// Checks all values. Files are not read.
@@ -76,13 +76,7 @@ impl Scenario {
         for (number, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault.{number}"), fault)?;
         }
-        let steps = self.faults.iter().map(|fault| self.steps(fault)).fold(0, u64::saturating_add);
-        if steps > MAX_STEPS {
-            let problem = format!(
-                "has {steps} steps (towers, times repetitions); it must be at most {MAX_STEPS}"
-            );
-            return Err(ScenarioError::field("fault", problem));
-        }
+        check_step_count(self.step_count())?;
         self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
         self.check_pace()?;
         self.check_targets()
@@ -107,7 +101,10 @@ impl Scenario {
         self.before_end("contacts.spread", contacts.spread)?;
         let towers = self.towers;
         match contacts.shape {
-            Shape::WellKnown => within("contacts.known", contacts.known, &(1..=towers)),
+            Shape::WellKnown => {
+                within("contacts.known", contacts.known, &(1..=towers))?;
+                check_contact_count("contacts.known", towers, contacts.known)
+            }
             Shape::Regular if towers < 3 => {
                 let problem = "is \"regular\"; there must be at least 3 towers";
                 Err(ScenarioError::field("contacts.shape", problem))
@@ -117,12 +114,10 @@ impl Scenario {
                 Err(ScenarioError::range("contacts.degree", contacts.degree, range))
             }
             Shape::Regular => {
-                within("contacts.degree", contacts.degree, &(2..=(towers - 1).min(256)))
+                within("contacts.degree", contacts.degree, &(2..=(towers - 1).min(256)))?;
+                check_contact_count("contacts.degree", towers, contacts.degree)
             }
-            Shape::Full if towers > MAX_FULL => {
-                let problem = format!("is \"full\"; there must be at most {MAX_FULL} towers");
-                Err(ScenarioError::field("contacts.shape", problem))
-            }
+            Shape::Full => check_contact_count("contacts.shape", towers, towers.saturating_sub(1)),
             Shape::File if contacts.file.is_none() => Err(ScenarioError::field(
                 "contacts.file",
                 "is missing; with contacts.shape = \"file\" it must be the path of a CSV file",
@@ -156,7 +151,7 @@ impl Scenario {
         }
     }
 
-    pub(super) fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
+    fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
         let key = |key: &str| format!("{field}.{key}");
         self.before_end(&key("at"), fault.at)?;
         match (fault.kind.lasting(), fault.lasts) {
@@ -245,9 +240,16 @@ impl Scenario {
 
     /// Refuses a network that is busy for ever at one moment.
     fn check_pace(&self) -> Checked {
-        if self.tower.send_rate != SendRate::Unlimited {
+        let roles = self.roles.iter().enumerate().map(|(number, role)| {
+            let config = self.role_config(role, number)?;
+            Ok((format!("role.{number}.tower.send_rate"), config.send_rate))
+        });
+        let rates = std::iter::once(Ok((String::from("tower.send_rate"), self.tower.send_rate)));
+        let rates: Vec<_> = rates.chain(roles).collect::<Result<_, ScenarioError>>()?;
+        let mut rates = rates.into_iter();
+        let Some((rate, _)) = rates.find(|(_, rate)| *rate == SendRate::Unlimited) else {
             return Ok(());
-        }
+        };
         let paths = self.paths.iter().enumerate();
         let paths = paths.map(|(number, path)| (format!("path.{number}.link"), &path.link));
         let faults = self.faults.iter().enumerate().filter_map(|(number, fault)| {
@@ -257,7 +259,7 @@ impl Scenario {
         let changed = paths.chain(faults).map(|(field, link)| (field, self.link.with(link)));
         let mut all = std::iter::once((String::from("link"), self.link.clone())).chain(changed);
         let Some((field, _)) = all.find(|(_, link)| link.takes_no_time()) else { return Ok(()) };
-        let range = "more than 0s with tower.send_rate = \"unlimited\"";
+        let range = format!("more than 0s with {rate} = \"unlimited\"");
         Err(ScenarioError::range(format!("{field}.latency"), "0s", range))
     }
 
@@ -285,7 +287,11 @@ impl Scenario {
         Err(ScenarioError::field(field, "is empty; it must have at least one tower"))
     }
 
-    /// Returns the number of steps that a fault is planned as.
+    /// Returns the number of steps that all faults are planned as.
+    pub(crate) fn step_count(&self) -> u64 {
+        self.faults.iter().map(|fault| self.steps(fault)).fold(0, u64::saturating_add)
+    }
+
     fn steps(&self, fault: &Fault) -> u64 {
         let drawn = match &fault.kind {
             FaultKind::Partition {
@@ -317,6 +323,27 @@ impl Scenario {
             format!("ends after {end}; it must end within the time, {time}"),
         ))
     }
+}
+
+/// Checks the number of steps of all faults of a run.
+pub(super) fn check_step_count(steps: u64) -> Checked {
+    if steps <= MAX_STEPS {
+        return Ok(());
+    }
+    let problem =
+        format!("has {steps} steps (towers, times repetitions); it must be at most {MAX_STEPS}");
+    Err(ScenarioError::field("fault", problem))
+}
+
+fn check_contact_count(field: &str, towers: u32, contacts: u32) -> Checked {
+    let count = u64::from(towers) * u64::from(contacts);
+    if count <= MAX_CONTACTS {
+        return Ok(());
+    }
+    let problem = format!(
+        "gives {towers} towers {contacts} contacts each; there must be at most {MAX_CONTACTS} in all"
+    );
+    Err(ScenarioError::field(field, problem))
 }
 
 fn check_link(field: &str, link: &Link) -> Checked {
