@@ -47,7 +47,7 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "netsplit", 25 s: "The network is split into halves and heals",
     "lossy", 7 s: "One segment in a hundred breaks its connection",
     "million", 0 s: "A million towers for an hour",
-    "rough", 0 s: "Every kind of fault on a hundred towers",
+    "rough", 3 s: "Every kind of fault on a hundred towers",
     "forged-addresses", 4 s: "One caller names addresses at which dials are never answered",
     "refusing-addresses", 5 s: "One caller names addresses at which dials are refused",
     "flood", 6 s: "Three of sixty towers flood the network for ten minutes",
@@ -63,12 +63,12 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "full", 1 s: "All queues are full",
     "full-leave", 1 s: "One of three towers with full queues leaves",
     "mixed-sizes", 1 s: "Two of four towers take short messages only",
-    "broken-links", 0 s: "One segment in a hundred breaks its connection, and no message is lost",
-    "blackout", 0 s: "Nine of ten towers stop at once",
-    "split", 0 s: "The network is split into halves for ten minutes",
-    "long-split", 0 s: "The network is split into halves for two hours",
-    "turnover", 0 s: "Towers stay for an hour, and one of ten leaves by a crash",
-    "acquaintance", 0 s: "A hundred towers with the default configuration get to know each other",
+    "broken-links", 9 s: "One segment in a hundred breaks its connection, and no message is lost",
+    "blackout", 4 s: "Nine of ten towers stop at once",
+    "split", 4 s: "The network is split into halves for ten minutes",
+    "long-split", 3 s: "The network is split into halves for two hours",
+    "turnover", 7 s: "Towers stay for an hour, and one of ten leaves by a crash",
+    "acquaintance", 4 s: "A hundred towers with the default configuration get to know each other",
 };
 
 impl Scenario {
