@@ -168,10 +168,10 @@ mod ids;
 mod index_list;
 mod link;
 mod message;
-mod prefix;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod prefetch;
+mod prefix;
 mod rng;
 #[cfg(feature = "serde")]
 mod serialization;

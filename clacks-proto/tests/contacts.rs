@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{AnnounceFrame, Farewell, Frame, Hello};
 use clacks_proto::{
-    Allowance, Config, Event, IoCause, LinkId, Notice, Odds, SendRate, ShutdownProgress, Status,
-    Tower,
+    Allowance, Claims, Config, Event, IoCause, LinkId, Notice, Odds, SendRate, ShutdownProgress,
+    Status, Tower,
 };
 use common::harness::{Harness, SentFrame, hello};
 use common::{address, config_with_messages_on_dials, fast_config, seconds};
@@ -265,7 +265,7 @@ fn only_an_alive_peer_on_a_proved_link_revives_and_only_a_peer_that_was_alive() 
     exchange(&mut harness, link, seconds(1));
     assert_eq!(harness.dialled.len(), 0);
     // Peer 3 never answered.
-    harness.expand(3);
+    name(&mut harness, link, 1_999, 3);
     harness.enqueue("probe");
     while harness.status(3) != Some(Status::Dead) {
         harness.advance(TICK);
@@ -399,6 +399,7 @@ fn chi_square(seen: &[u64], expected: &[f64]) -> f64 {
 /// Counts the messages to ten alive peers, and the attempts to reach two lost ones, in `ticks`
 /// ticks.
 fn count_recipients(mut config: Config, ticks: u32) -> (Vec<u64>, u64) {
+    config.claims = Claims::Believe;
     config.send_rate = SendRate::per_second(1_000);
     config.heartbeat = None;
     config.timeouts.idle = seconds(100_000);

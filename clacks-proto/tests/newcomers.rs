@@ -219,9 +219,7 @@ fn rule_8_a_claim_without_a_key_makes_no_peer_alive_and_gets_no_message() {
     assert!(harness.run_until_dial(seconds(1)));
     assert_eq!(harness.dialled[0].1, address(1));
     assert_eq!(harness.take_messages(link), []);
-    let dialled = harness.connect_dial_with_hello();
-    let [(transfer, ..)] = harness.take_messages(dialled)[..] else { panic!("one message") };
-    harness.confirm(dialled, transfer);
+    let dialled = harness.connect_dial_alive();
     assert_eq!(harness.status(1), Some(Status::Alive));
     harness.enqueue_many(20, "message");
     harness.send_announce(link, 3);

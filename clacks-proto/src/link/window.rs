@@ -108,9 +108,10 @@ impl ReceiveWindow {
     /// Decides the transfer of a message. Returns whether it was undecided.
     pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome) -> bool {
         let awaited = Decision::Awaited(message);
-        let pending = self.pending.as_mut().and_then(|pending| {
-            pending.iter_mut().find(|pending| pending.decision == awaited)
-        });
+        let pending = self
+            .pending
+            .as_mut()
+            .and_then(|pending| pending.iter_mut().find(|pending| pending.decision == awaited));
         let Some(pending) = pending else { return false };
         pending.decision = Decision::Made(outcome);
         while let Some((number, len, outcome)) = self.next_made() {

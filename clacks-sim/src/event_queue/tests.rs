@@ -207,17 +207,17 @@ fn too_many_due_events_move_to_buckets_once() {
     pair.pop();
     assert!(pair.event_queue.due.len() > 1, "a small bucket is sorted");
     // The last time of the opened bucket. Events of this time have their own bucket.
-    let edge = pair.event_queue.edge;
-    (0..3).for_each(|_| pair.push(edge));
+    let base = pair.event_queue.base;
+    (0..3).for_each(|_| pair.push(base));
     let mut words = Words(2);
     let mut moved = 0;
     for _ in 0..3_000 {
-        let before = pair.event_queue.edge;
+        let before = pair.event_queue.base;
         pair.push_after(words.next() % (SECOND / 10));
-        moved += u32::from(pair.event_queue.edge < before);
+        moved += u32::from(pair.event_queue.base < before);
     }
     assert_eq!(moved, 1, "the due events move to buckets once");
-    (0..3).for_each(|_| pair.push(edge));
+    (0..3).for_each(|_| pair.push(base));
     pair.drain();
 }
 

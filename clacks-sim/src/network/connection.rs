@@ -9,7 +9,7 @@ use prefetch_index::prefetch_index;
 use crate::observation::TowerId;
 
 /// The other end of a connection to an address without a tower.
-pub(super) const NOBODY: TowerId = TowerId(u32::MAX);
+pub(super) const NO_TOWER: TowerId = TowerId(u32::MAX);
 
 /// One of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

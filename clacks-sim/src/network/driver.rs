@@ -9,11 +9,11 @@ use clacks_proto::{
 };
 
 use super::addresses::{self, Destination};
-use super::connection::{Content, EndId, NOBODY};
-use super::{Due, Network, Watcher};
+use super::connection::{Content, EndId, NO_TOWER};
+use super::{Due, Network, NetworkObserver};
 use crate::observation::{Observed, Origin, TowerId};
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Passes an event to a tower.
     pub(super) fn pass(&mut self, tower: TowerId, event: Event<'_>) {
         let node = &mut self.nodes[tower.0 as usize];
@@ -41,7 +41,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         }
         if let Some(machine) = &self.nodes[tower.0 as usize].machine {
             if let Some(node) = machine.node() {
-                self.watch.after(Instant::from_nanos(self.now), tower, node);
+                self.observer.after(Instant::from_nanos(self.now), tower, node);
             }
             self.schedule_wakeup(tower);
             let has_made_messages = self.numbers.len() > messages;
@@ -117,7 +117,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             Destination::Tower(to) => {
                 self.send_dial((tower, ip, link), (to, addresses::ip(address)));
             }
-            Destination::Refusing => self.send_dial((tower, ip, link), (NOBODY, 0)),
+            Destination::Refusing => self.send_dial((tower, ip, link), (NO_TOWER, 0)),
             // The tower gives up after a time-out of its own.
             Destination::Silent => {}
             Destination::Unreachable => {
@@ -184,7 +184,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         };
         self.send_control(end, content);
         self.release(end);
-        self.see(tower, Observed::Closed { with: Some(with).filter(|with| *with != NOBODY) });
+        self.see(tower, Observed::Closed { with: Some(with).filter(|with| *with != NO_TOWER) });
         self.pass(tower, Event::Closed { link });
     }
 
@@ -209,7 +209,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         let link = self.connections.end(end).link;
         let node = self.node(tower);
         // The machine of a stopped process still answers dials, and sends what was written before.
-        let is_paused = node.is_paused;
+        let is_paused = node.is_paused();
         if is_paused && content != Content::Syn && content != Content::Room {
             return node.park(Due::Arrival(index));
         }
@@ -243,7 +243,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             }
             (Content::Refusal(cause), Some(link)) => {
                 self.release(end);
-                let to = Some(with).filter(|with| *with != NOBODY);
+                let to = Some(with).filter(|with| *with != NO_TOWER);
                 self.see(tower, Observed::ConnectFailed { to, cause });
                 self.pass(tower, Event::ConnectFailed { link, cause });
             }
@@ -283,7 +283,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         let own = self.connections.end(end);
         let (tower, ip) = (own.tower, own.ip);
         let node = self.node(tower);
-        let is_paused = node.is_paused;
+        let is_paused = node.is_paused();
         let Some(machine) = &node.machine else {
             if !node.is_unanswering {
                 self.send_control(end, Content::Refusal(IoCause::Refused));
