@@ -39,6 +39,7 @@ measure() {
     printf '\n## Floods and full queues\n'
     measure 1..11 flood
     measure 1..31 full
+    measure 1..31 full-leave
     printf '\n## Failures\n'
     measure 1..11 blackout
     measure 1..11 split

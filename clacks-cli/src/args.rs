@@ -62,16 +62,16 @@ pub(crate) enum Verb {
     ///
     /// Some scenarios are attacks, such as `flood`, `holes` and `blackout`. They have targets:
     /// numbers that the network should reach all the same, such as the hops of honest towers as a
-    /// share of those in a calm network. The run ends with a table of the targets. Scenarios of your
-    /// own can have targets, too (`[[target]]`).
+    /// share of those in a calm network. The targets of `capacity`, `listener`, `fill` and `sessions`
+    /// compare a run with theory. The run ends with a table of the targets. Scenarios of your own can
+    /// have targets, too (`[[target]]`).
     ///
     /// Ctrl-C ends a run or a sweep early, with its summary so far. A second one ends the command
     /// at once, with exit code 130.
     ///
-    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did not,
-    /// a target was missed and --check is given, or a result can't be written, 2 when the command
-    /// line or the scenario is not valid, or a
-    /// file can't be written to begin with.
+    /// The exit code is 0 when every rule held (so far, if the run was stopped), 1 when one did
+    /// not, a target was missed and --check is given, or a result can't be written, 2 when the
+    /// command line or the scenario is not valid, or a file can't be written to begin with.
     Sim(Box<SimArgs>),
     /// Measure how fast towers are on this machine, beside what they are made of
     ///
@@ -281,8 +281,9 @@ pub(crate) struct SimArgs {
 
     /// End with exit code 1 if a target is missed
     ///
-    /// Targets are numbers that a scenario should reach under attack. They are listed at the end
-    /// with the number that was reached. A missed target is no violation of a rule.
+    /// Targets are numbers that a scenario should reach, under attack or according to theory. They
+    /// are listed at the end with the number that was reached. A missed target is no violation of a
+    /// rule.
     #[arg(long)]
     pub(crate) check: bool,
     /// Write only the rows of a Markdown table of the targets

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::{self, OpenOptions};
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
@@ -31,8 +31,8 @@ fn events(args: &[&str]) -> Vec<Value> {
 #[test]
 fn the_list_contains_all_scenarios_and_show_prints_each_one() {
     let list = output_of(&["sim", "--list"]);
-    assert!(list.contains("200 towers      20m  The messages in flight"), "{list}");
-    assert!(list.contains(" 2 to 60 towers  3 - 15m  A random scenario"), "{list}");
+    assert!(list.contains("200 towers      20m  takes     7s  The messages in flight"), "{list}");
+    assert!(list.contains(" 2 to 60 towers  3 - 15m  takes     1s  A random scenario"), "{list}");
     for name in ["original-1", "capacity", "discovery", "churn", "netsplit", "lossy", "million"] {
         assert!(list.contains(&format!("{name} ")), "{list}");
         assert!(
@@ -69,7 +69,7 @@ fn a_failed_seed_is_reported_with_its_reason_and_its_replay_command() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hermits.toml");
     let text = "name = \"hermits\"\ntowers = 3\ntime = \"1m\"\ncontacts.shape = \"none\"\n\
-                checks = { oracle = \"discovery\", liveness = false }\n";
+                checks = { settle_within = \"1m\" }\n";
     fs::write(&file, text).unwrap();
     let name = file.to_str().unwrap();
     let output = run(&["sim", name, "--seeds", "4..6"]);
@@ -78,16 +78,19 @@ fn a_failed_seed_is_reported_with_its_reason_and_its_replay_command() {
     let first = "the first that failed: ";
     let replay = |seed| format!("clacks sim {name} --seed {seed}\n");
     for words in [
-        "every tower knows every other tower after: measured inf",
+        "convergence",
         &format!("repeat with: {}", replay(5)),
         "0 of 2 passed in ",
         &format!("{first}{}", replay(4)),
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    let markdown = run(&["sim", name, "--seeds", "4..6", "--markdown"]);
+    assert_eq!((markdown.status.code(), stdout(&markdown)), (Some(1), ""));
+    assert!(stderr(&markdown).contains("seed 5 failed: "), "{}", stderr(&markdown));
     let alone = run(&["sim", name]);
     assert_eq!(alone.status.code(), Some(1));
-    assert!(stdout(&alone).contains("; 1 prediction, 1 missed\n"), "{}", stdout(&alone));
+    assert!(stdout(&alone).contains("failed: "), "{}", stdout(&alone));
 }
 
 #[test]
@@ -456,6 +459,62 @@ fn a_missed_target_is_listed_and_fails_with_check_only() {
     let met = ["--set", "target.0.at_least=0.1", "--set", "target.1.at_least=0.0"];
     let met = [&CROWD[..], &["--towers", "20", "--check"], &met].concat();
     assert!(run(&met).status.success(), "{}", stdout(&run(&met)));
+}
+
+#[test]
+fn check_without_targets_is_refused() {
+    for (args, sentence) in [
+        (&["sim", "original-1"][..], "--check needs targets, and \"original-1\" has no targets"),
+        (
+            &["sim", "swarm", "--seeds", "0..2"],
+            "--check needs targets, and \"swarm\" has no targets",
+        ),
+        (&["sim", "claims", "--time", "9s"], "and \"claims\" has none within --time"),
+    ] {
+        let output = run(&[args, &["--check"]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(sentence), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn targets_after_the_end_are_named() {
+    for seeds in [&[][..], &["--seeds", "1..3"]] {
+        let output = run(&[&["sim", "crowd", "--time", "20s"], seeds].concat());
+        let note =
+            "note: --time ends before the target \"newcomers that tower 0 knows after 30 s\".\n";
+        assert_eq!(stderr(&output).matches(note).count(), 1, "{}", stderr(&output));
+        assert!(stdout(&output).contains("seconds until tower 0 knows all"));
+    }
+}
+
+#[test]
+fn a_scenario_can_be_read_from_a_pipe() {
+    // A large network makes the command start again with huge pages, if the system has them.
+    let text = "name = \"piped\"\ntowers = 2000\ntime = \"1ms\"\nchecks = \"off\"\n";
+    let mut child = clacks(&["sim", "/dev/stdin"])
+        .env_remove("GLIBC_TUNABLES")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("piped  seed 0, 2 000 towers"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_settles_is_shown_as_whole() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hermits.toml");
+    let text = "name = \"hermits\"\ntowers = 2\ntime = \"1s\"\ncontacts.shape = \"none\"\n\
+                checks = { settle_within = \"366days\" }\n";
+    fs::write(&file, text).unwrap();
+    let text = output_of(&["sim", file.to_str().unwrap(), "--wall", "1s"]);
+    let row = text.lines().find(|line| line.contains("of the whole run")).unwrap();
+    assert!(row.ends_with(" 100.0 %"), "{row}");
 }
 
 #[test]

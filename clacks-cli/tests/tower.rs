@@ -179,7 +179,10 @@ fn a_private_network_keeps_to_itself() {
 #[test]
 fn http_is_answered_unless_it_is_switched_off() {
     let payload = r#"{"message":"m","type":"message","sender":{"hostname":"127.0.0.1","port":1}}"#;
-    let request = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n{payload}", payload.len());
+    let request = format!(
+        "POST / HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{payload}",
+        payload.len()
+    );
     for (options, is_answered) in [
         (&["--clear"][..], true),
         (&["--clear", "--no-http"], false),

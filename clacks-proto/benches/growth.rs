@@ -198,7 +198,7 @@ fn memory() {
     // The difference between 1 100 and 100 links.
     let busy = |links| allocated(|| Relay::new(links, BODY).tower).0;
     let peers = busy(1_100) - busy(100);
-    print("an alive peer with an open link and its retry window", peers, 1_000);
+    print("an alive peer with an open link", peers, 1_000);
 
     let idle = |links| allocated(|| idle_links(links)).0;
     let (bytes, extra) = (idle(100), idle(1_100));

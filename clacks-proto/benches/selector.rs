@@ -1,7 +1,8 @@
 //! Drawing a recipient, and changing the status of a peer, with small and large tables.
 //!
-//! The row of the tower is the draw of a recipient from the table of peers, including the lookup of
-//! the peer's index in the table. The floor is the necessary work of any draw: a word of the same
+//! The rows of the tower are the draw of a recipient from the table of peers, including the lookup
+//! of the peer's index in the table. A share of the peers is suitable and has open links. A draw of
+//! another peer is followed by a draw among those. The floor is the necessary work of any draw: a word of the same
 //! generator, the choice of the status, and reading an entry of its list.
 //!
 //! ```sh
@@ -42,7 +43,8 @@ fn main() {
 
 fn draw(criterion: &mut Criterion, count: u32) {
     let lists = StatusLists::new(count);
-    let mut table = Table::new(count, &Seed::from_u64(1));
+    let mut tables = [100, 10, 1].map(|linked| Table::new(count, linked, &Seed::from_u64(1)));
+    let [table, table_10, table_1] = &mut tables;
     let mut words = [(); 6].map(|()| ChaCha8Rng::from_seed([1; 32]));
     let [floor, exact_words, alias_words, index_words, tree_words, filter_words] = &mut words;
     let weights = lists.weights();
@@ -61,7 +63,13 @@ fn draw(criterion: &mut Criterion, count: u32) {
         black_box(black_box(&lists).draw(exact_words, below_exactly));
     });
     comparison.row("a tower's draw", Some(Target::Times(1.3)), || {
-        black_box(black_box(&mut table).draw());
+        black_box(black_box(&mut *table).draw());
+    });
+    comparison.row("a tower's draw, 10 % with links", None, || {
+        black_box(black_box(&mut *table_10).draw());
+    });
+    comparison.row("a tower's draw, 1 % with links", None, || {
+        black_box(black_box(&mut *table_1).draw());
     });
     let slower = Some(Target::SlowerThan("a tower's draw"));
     comparison.row("WeightedAliasIndex", slower, || {
@@ -82,7 +90,7 @@ fn draw(criterion: &mut Criterion, count: u32) {
 }
 
 fn move_status(criterion: &mut Criterion, count: u32) {
-    let mut table = Table::new(count, &Seed::from_u64(1));
+    let mut table = Table::new(count, 100, &Seed::from_u64(1));
     let lists = StatusLists::new(count);
     let mut tree = WeightedTreeIndex::new(lists.weights()).unwrap();
     let mut words = [(); 3].map(|()| ChaCha8Rng::from_seed([2; 32]));

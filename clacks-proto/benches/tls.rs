@@ -24,8 +24,8 @@ mod pair;
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
-use clacks_proto::wire::{Attempt, Frame, MessageFrame};
-use clacks_proto::{Config, Kind, Message, Nonce, SendRate, Window};
+use clacks_proto::wire::{Frame, MessageFrame};
+use clacks_proto::{Config, Kind, Lifetime, Message, Nonce, SendRate, Window};
 use common::{Comparison, Target};
 use pair::Pair;
 use rustls::crypto::ring::{self, cipher_suite::TLS13_AES_128_GCM_SHA256};
@@ -102,7 +102,8 @@ impl BareTls {
         let body = vec![b'x'; body];
         let frame = Frame::Message(MessageFrame {
             transfer: 0,
-            attempt: Attempt::First,
+            retry_of: None,
+            lifetime: Lifetime::UNLIMITED,
             nonce: Nonce(0),
             kind: Kind::Bytes,
             friend: None,

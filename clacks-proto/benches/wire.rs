@@ -15,8 +15,8 @@ mod common;
 
 use std::hint::black_box;
 
-use clacks_proto::wire::{Attempt, Decoder, Frame, MessageFrame};
-use clacks_proto::{Kind, Nonce};
+use clacks_proto::wire::{Decoder, Frame, MessageFrame};
+use clacks_proto::{Kind, Lifetime, Nonce};
 use common::{Comparison, Target};
 use criterion::Criterion;
 use serde::{Deserialize, Serialize, Serializer};
@@ -93,7 +93,8 @@ fn decode(criterion: &mut Criterion, size: usize) {
 fn message(kind: Kind, body: &[u8]) -> Frame<'_> {
     Frame::Message(MessageFrame {
         transfer: 1_000_000,
-        attempt: Attempt::First,
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
         nonce: Nonce(u128::MAX / 3),
         kind,
         friend: Some("192.0.2.1:8001".parse().unwrap()),
@@ -106,6 +107,7 @@ fn message(kind: Kind, body: &[u8]) -> Frame<'_> {
 struct Packed<'a> {
     transfer: u64,
     attempt: u8,
+    lifetime: u32,
     nonce: [u8; 16],
     kind: u8,
     friend: Option<([u8; 4], u16)>,
@@ -117,7 +119,7 @@ impl<'a> Packed<'a> {
     fn of(body: &'a [u8]) -> Self {
         let nonce = (u128::MAX / 3).to_be_bytes();
         let friend = Some(([192, 0, 2, 1], 8001));
-        Self { transfer: 1_000_000, attempt: 0, nonce, kind: 0, friend, body }
+        Self { transfer: 1_000_000, attempt: 0, lifetime: u32::MAX, nonce, kind: 0, friend, body }
     }
 }
 

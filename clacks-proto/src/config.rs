@@ -53,8 +53,24 @@ pub struct Config {
     /// original).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub kill_timeout: Duration,
-    /// The odds of each status in the draw. Default: 95 000 : 4 999 : 1 (the original's document).
+    /// The odds of each status in the draw. Default: 95 000 : 4 000 : 1 000 (ours). The original's
+    /// document has 95 000 : 4 999 : 1, with which the halves of a split network find each other
+    /// too late.
     pub odds: Odds,
+    /// The most contacts a second. A contact dials a drawn peer without an open link and announces
+    /// this tower. Messages go to alive peers over open links alone, so silent addresses hold up
+    /// none. 0 is the original's behaviour: messages ride on dials. Default: 10 (guess).
+    pub contact_rate: u32,
+    /// How many lost and dead peers are contacted because an alive peer named them. A larger rate
+    /// heals a split network sooner, and makes more dials to addresses that a liar names. They take
+    /// at most every second contact. A burst of 0 disables them, as in the original. Default: 128
+    /// at once, then one every 500 ms (measured: halves that were separated for two hours exchange
+    /// half of their messages again within 5 minutes).
+    pub revivals: Allowance,
+    /// The most messages at the head of the queue for which a tick looks for a suitable peer among
+    /// all open links. A larger number costs more time per tick if peers differ in the lengths or
+    /// dialects that they take. With 0, a tick draws five peers for one message. Default: 4 (ours).
+    pub tried_messages: u32,
     /// The longest body taken from a peer or from the application, in bytes: 1 to
     /// [`wire::MAX_BODY`] (16 MiB). Every open link may hold one such body in part. Default: 64 KiB
     /// (ours).
@@ -115,9 +131,23 @@ pub struct Config {
     /// default rate, so the original's odds hold).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub probe_backoff: Duration,
-    /// How long a peer is left alone after it answered that it is busy. Default: 100 ms (guess).
+    /// The longest time that a lost or dead peer is left alone after a failed attempt. Within it,
+    /// the time is as long as the peer has been lost. A longer time saves dials to addresses at
+    /// which nothing answers, and finds peers later that return. Zero: always `probe_backoff`.
+    /// Default: 60 s (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
+    pub max_probe_backoff: Duration,
+    /// The shortest time that a peer is left alone after it refused a message. Default: 100 ms
+    /// (guess).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub busy_backoff: Duration,
+    /// The longest time that a peer is left alone after it refused a message. Within it, the time
+    /// is 16 times as long as the peer has taken none, for at most half of the alive peers. A peer
+    /// that stores a message and refuses it makes a copy, so a shorter time lets such peers multiply
+    /// messages. Zero: always `busy_backoff`. Default: 1 h (measured: with 60 s, a tenth of such
+    /// peers makes six copies of each message).
+    #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
+    pub max_busy_backoff: Duration,
     /// How many addresses named as friends are learned. Each is dialled, so this bounds the dials
     /// that a peer causes. Default: 64 at once, then two a second (ours).
     pub friends: Allowance,
@@ -315,6 +345,9 @@ impl Default for Config {
             burst: 32,
             kill_timeout: Duration::from_secs(60 * 60),
             odds: Odds::default(),
+            contact_rate: 10,
+            revivals: Allowance { burst: 128, every: Duration::from_millis(500) },
+            tried_messages: 4,
             max_message: 64 * 1024,
             max_queue_messages: 65_536,
             max_queue_bytes: 64 * 1024 * 1024,
@@ -330,7 +363,9 @@ impl Default for Config {
             window: Window { messages: 32, bytes: 256 * 1024 },
             max_probes: 16,
             probe_backoff: Duration::from_secs(1),
+            max_probe_backoff: Duration::from_secs(60),
             busy_backoff: Duration::from_millis(100),
+            max_busy_backoff: Duration::from_secs(60 * 60),
             friends: Allowance { burst: 64, every: Duration::from_millis(500) },
             strangers: Allowance { burst: 256, every: Duration::from_millis(125) },
             heartbeat: Some(Duration::from_secs(60)),
@@ -345,7 +380,7 @@ impl Default for Config {
 
 impl Default for Odds {
     fn default() -> Self {
-        Self { alive: 95_000, lost: 4_999, dead: 1 }
+        Self { alive: 95_000, lost: 4_000, dead: 1_000 }
     }
 }
 
@@ -362,14 +397,23 @@ impl Default for Timeouts {
     }
 }
 
+impl Odds {
+    /// The odds of the original's document.
+    pub const ORIGINAL: Self = Self { alive: 95_000, lost: 4_999, dead: 1 };
+}
+
 impl Config {
-    /// Returns a configuration that behaves as the original's document says: a full table replaces
-    /// dead peers only.
+    /// Returns a configuration that behaves as the original's document says: the odds are the
+    /// original's, messages ride on dials, dead peers are drawn by the odds alone, and a full table
+    /// replaces dead peers only.
     #[must_use]
     pub fn original() -> Self {
         let default = Self::default();
         let allowance = Allowance { burst: 64, every: Duration::from_secs(4) };
         Self {
+            odds: Odds::ORIGINAL,
+            contact_rate: 0,
+            revivals: Allowance { burst: 0, ..default.revivals },
             newcomers: Newcomers::ReplaceDead,
             friends: allowance,
             strangers: allowance,
@@ -409,7 +453,7 @@ impl Config {
     /// | byte of `max_queue_bytes` | 1 |
     /// | message of `max_queue_messages` | 320 |
     /// | message of `recent` | 64 |
-    /// | peer of `max_peers` | 1 KiB, and 16 for each message of `window` |
+    /// | peer of `max_peers` | 1 536, a third of it for two links that have ended |
     /// | link of `max_links` | 3 KiB, `2 * max_message`, and 320 for each message of `window` |
     /// | link, if `exchange_credit` is not 0 | `max_message`, and 320 for each message of credit |
     /// | notice of `max_pending_notices`, and offer | 256 |
@@ -438,7 +482,7 @@ impl Config {
             self.max_queue_bytes,
             self.max_queue_messages.saturating_mul(320),
             self.recent.saturating_mul(64),
-            self.max_peers.saturating_mul(KIB + window * 16),
+            self.max_peers.saturating_mul(KIB + 512),
             self.max_links.saturating_mul(link),
             self.max_pending_notices.saturating_add(offers).saturating_mul(256),
             http.saturating_mul(self.max_message.saturating_mul(24).saturating_add(256 * KIB)),

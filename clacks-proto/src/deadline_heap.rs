@@ -13,17 +13,26 @@ const ABSENT: u32 = u32::MAX;
 /// Setting, moving and removing a deadline is O(log n). The owner of a deadline that is often
 /// postponed (an idle link) leaves the early deadline in the heap, and sets the true one when it
 /// fires. Activity on a link then costs nothing here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DeadlineHeap {
+    /// The earliest deadline, which every event reads, or `FAR_FUTURE`.
+    earliest: Instant,
     heap: Vec<(Instant, u32)>,
     /// The position of each index in the heap, or `ABSENT`.
     positions: Vec<u32>,
 }
 
+impl Default for DeadlineHeap {
+    fn default() -> Self {
+        Self { earliest: Instant::FAR_FUTURE, heap: Vec::new(), positions: Vec::new() }
+    }
+}
+
 impl DeadlineHeap {
-    /// Returns the earliest deadline and its index.
-    pub(crate) fn first(&self) -> Option<(Instant, u32)> {
-        self.heap.first().copied()
+    /// Returns the earliest deadline.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<Instant> {
+        (self.earliest < Instant::FAR_FUTURE).then_some(self.earliest)
     }
 
     /// Returns all deadlines in unspecified order.
@@ -34,10 +43,10 @@ impl DeadlineHeap {
 
     /// Removes the earliest deadline if it is due, and returns its index.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
-        let (at, index) = self.first()?;
-        if at > now {
+        if self.earliest > now {
             return None;
         }
+        let (_, index) = *self.heap.first()?;
         self.clear(index);
         Some(index)
     }
@@ -59,6 +68,7 @@ impl DeadlineHeap {
             }
         };
         self.restore_order(position);
+        self.note_earliest();
     }
 
     /// Removes the deadline of `index`, if it has one.
@@ -72,6 +82,11 @@ impl DeadlineHeap {
         if (position as usize) < self.heap.len() {
             self.restore_order(position as usize);
         }
+        self.note_earliest();
+    }
+
+    fn note_earliest(&mut self) {
+        self.earliest = self.heap.first().map_or(Instant::FAR_FUTURE, |(at, _)| *at);
     }
 
     /// Restores the order of the heap around the one entry that may violate it.
@@ -123,10 +138,11 @@ mod tests {
                     }
                 }
                 let first = model.iter().map(|(index, at)| (*at, *index)).min();
-                prop_assert_eq!(deadlines.first(), first);
+                prop_assert_eq!(deadlines.heap.first().copied(), first);
+                prop_assert_eq!(deadlines.next(), first.map(|(at, _)| at));
             }
             let mut drained = Vec::new();
-            while let Some((at, index)) = deadlines.first() {
+            while let Some((at, index)) = deadlines.heap.first().copied() {
                 drained.push((at, index));
                 prop_assert_eq!(deadlines.pop_due(at), Some(index));
             }

@@ -65,6 +65,8 @@ pub enum ProtocolError {
     WindowExceeded,
     /// A confirmation or refusal of a transfer that was not sent.
     UnknownTransfer,
+    /// A transfer whose number is not the next one of the link.
+    WrongNumber,
 }
 
 /// Why TLS failed.
@@ -165,6 +167,7 @@ display!(ProtocolError {
     Self::HelloTwice => "the peer sent a second hello",
     Self::WindowExceeded => "the peer sent more unconfirmed messages than the window allows",
     Self::UnknownTransfer => "the peer answered a transfer that was not sent",
+    Self::WrongNumber => "the number of a transfer was not the next one of the link",
 });
 
 display!(Refusal {

@@ -168,6 +168,9 @@ mod ids;
 mod index_list;
 mod link;
 mod message;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod prefetch;
 mod prefix;
 mod rng;
 #[cfg(feature = "serde")]
@@ -191,7 +194,7 @@ pub use config::{
 pub use error::{CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure};
 pub use event::{Action, CloseMode, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason};
 pub use ids::{Fingerprint, FingerprintError, LinkId, MessageId, OfferId, PeerId};
-pub use message::{Kind, Message, Nonce, NonceError};
+pub use message::{Kind, Lifetime, Message, Nonce, NonceError};
 pub use rng::Seed;
 pub use state_machine::StateMachine;
 pub use stats::Stats;

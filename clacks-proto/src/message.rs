@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::num::NonZeroU32;
 use core::str::FromStr;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +29,41 @@ impl fmt::Display for Kind {
             Self::Text => "text",
             Self::Json => "json",
         })
+    }
+}
+
+/// For how long a message may still travel: milliseconds, or unlimited.
+///
+/// A message whose lifetime is over is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lifetime(NonZeroU32);
+
+impl Lifetime {
+    /// The message travels until the last tower that holds it drops it.
+    pub const UNLIMITED: Self = Self(NonZeroU32::MAX);
+
+    /// Returns a lifetime of `duration`, rounded down to milliseconds: at least 1 ms, and unlimited
+    /// from 4 294 967 295 ms on, which are some 49 days.
+    #[must_use]
+    pub fn new(duration: Duration) -> Self {
+        let millis = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// Returns the time, or `None` if it is unlimited.
+    #[must_use]
+    pub fn duration(self) -> Option<Duration> {
+        (self != Self::UNLIMITED).then(|| Duration::from_millis(self.0.get().into()))
+    }
+
+    /// Returns the lifetime of an encoded number. 0 is invalid.
+    pub(crate) fn from_wire(millis: u32) -> Option<Self> {
+        NonZeroU32::new(millis).map(Self)
+    }
+
+    /// Returns the encoded number.
+    pub(crate) fn wire_millis(self) -> u32 {
+        self.0.get()
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) enum Purpose {
     /// Values drawn once when the tower is created: hash keys, the phases of ticks and heartbeats,
     /// the incarnation.
     Start = 4,
+    /// Numbers of links.
+    Link = 5,
 }
 
 /// One stream of random words. The generator is ChaCha8, which is fast and portable. Its words do
@@ -82,24 +84,6 @@ impl Stream {
     pub(crate) fn word(&mut self) -> u64 {
         self.0.next_u64()
     }
-
-    /// Returns a uniformly distributed number in `0..bound`, or 0 if the bound is 0.
-    #[inline]
-    pub(crate) fn below(&mut self, bound: u32) -> u32 {
-        let word = self.word();
-        self.bounded(high(word), bound)
-    }
-
-    /// Like [`below`](Self::below), but starts with a word that was drawn before.
-    #[inline]
-    pub(crate) fn bounded(&mut self, word: u32, bound: u32) -> u32 {
-        bounded(word, bound, || self.word())
-    }
-
-    /// Returns the number of words that were drawn.
-    pub(crate) fn drawn(&self) -> u64 {
-        u64::try_from(self.0.get_word_pos() / 2).unwrap_or(u64::MAX)
-    }
 }
 
 /// The number of words that a [`SparseStream`] stores: four blocks of ChaCha, which the generator
@@ -108,7 +92,7 @@ const BLOCK: usize = 32;
 
 /// A [`Stream`] that allocates its buffer at the first draw, and frees it in
 /// [`free_memory`](Self::free_memory). It returns the same words as a [`Stream`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SparseStream {
     purpose: Purpose,
     /// The number of words that were drawn.
@@ -152,7 +136,22 @@ impl SparseStream {
     #[inline]
     pub(crate) fn below(&mut self, seed: &Seed, bound: u32) -> u32 {
         let word = self.word(seed);
-        bounded(high(word), bound, || self.word(seed))
+        self.bounded(seed, high(word), bound)
+    }
+
+    /// Like [`below`](Self::below), but starts with a word that was drawn before.
+    #[inline]
+    pub(crate) fn bounded(&mut self, seed: &Seed, word: u32, bound: u32) -> u32 {
+        bounded(word, bound, || self.word(seed))
+    }
+
+    /// Starts to load the next word into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        if let Some(block) = &self.block {
+            let offset = usize::try_from(self.drawn % BLOCK as u64).unwrap_or(0);
+            prefetch_index::prefetch_index(block.as_slice(), offset);
+        }
     }
 
     /// Frees the buffer until the next draw.
@@ -196,6 +195,17 @@ pub(crate) const fn low(word: u64) -> u32 {
 mod tests {
     use super::*;
 
+    impl Stream {
+        fn below(&mut self, bound: u32) -> u32 {
+            let word = self.word();
+            self.bounded(high(word), bound)
+        }
+
+        fn bounded(&mut self, word: u32, bound: u32) -> u32 {
+            bounded(word, bound, || self.word())
+        }
+    }
+
     #[test]
     fn law_2_the_words_of_the_generator_never_change() {
         let words = |purpose| {
@@ -235,9 +245,7 @@ mod tests {
         let seed = Seed::from_u64(1);
         let mut stream = Stream::new(&seed, Purpose::Recipient);
         for drawn in 0..100 {
-            assert_eq!(stream.drawn(), drawn);
             let mut resumed = Stream::resume(&seed, Purpose::Recipient, drawn);
-            assert_eq!(resumed.drawn(), drawn);
             assert_eq!(resumed.word(), stream.word(), "word {drawn}");
         }
     }

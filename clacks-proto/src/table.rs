@@ -123,6 +123,13 @@ impl<K: Key, T> Table<K, T> {
         }
     }
 
+    /// Starts to load the slot with an index into the cache.
+    #[cfg(feature = "simulation")]
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        prefetch_index::prefetch_index(&self.slots, index as usize);
+    }
+
     /// Returns all entries in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| match &slot.entry {

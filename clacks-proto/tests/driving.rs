@@ -36,6 +36,7 @@ fn the_next_wakeup_is_now_while_actions_are_pending() {
 fn run_with_deadlines(mut disturb: impl FnMut(&mut Harness)) -> Vec<(Instant, Action)> {
     let mut config = fast_config();
     config.heartbeat = Some(seconds(7));
+    config.max_probe_backoff = Duration::ZERO;
     let mut harness = Harness::new(&config);
     let mut trace = Vec::new();
     harness.accept_alive(1);
@@ -146,7 +147,7 @@ fn a_body_in_unpolled_notices_counts_towards_the_queue_limit() {
     let mut harness = Harness::new(&config);
     let link = harness.accept_alive(1);
     // Poll no action while the message is received, sent, and confirmed.
-    let frame = encode(&Frame::Message(message(7, "well travelled")));
+    let frame = encode(&Frame::Message(message(2, "well travelled")));
     harness.tower.handle(Event::BytesArrived { link, bytes: &frame }, harness.now);
     let id = harness.tower.peek().next().unwrap().id;
     harness.now = harness.now + seconds(1);

@@ -25,11 +25,14 @@ fn an_unknown_friend_in_a_message_or_an_announce_becomes_a_new_peer() {
     assert_eq!(harness.status(2), Some(Status::New));
     harness.send_frame(
         link,
-        &Frame::Announce(AnnounceFrame { transfer: 2, friend: Some(address(3)) }),
+        &Frame::Announce(AnnounceFrame { transfer: 2, friends: vec![address(3)] }),
     );
     assert_eq!(harness.status(3), Some(Status::New));
     let own = Some(address(0));
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 3, friend: own }));
+    harness.send_frame(
+        link,
+        &Frame::Announce(AnnounceFrame { transfer: 3, friends: Vec::from_iter(own) }),
+    );
     assert_eq!(harness.status(0), None, "a tower is not its own peer");
 }
 
@@ -52,6 +55,9 @@ fn a_friend_is_an_alive_peer_other_than_the_recipient() {
         harness.send_announce(link, 1);
         link
     });
+    for (transfer, ..) in harness.take_messages(links[0]) {
+        harness.confirm(links[0], transfer);
+    }
     let mut friends = [Vec::new(), Vec::new()];
     let exchange = |harness: &mut Harness, friends: &mut [Vec<Option<Address>>; 2]| {
         for n in 0..60 {
@@ -148,7 +154,10 @@ fn friends_and_strangers_have_separate_allowances() {
     for n in 0..10 {
         let friend = Some(address(10 + n));
         let transfer = 1 + u64::try_from(n).unwrap();
-        harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friend }));
+        harness.send_frame(
+            link,
+            &Frame::Announce(AnnounceFrame { transfer, friends: Vec::from_iter(friend) }),
+        );
     }
     assert_eq!(harness.tower.survey().count(), 1 + 3);
     assert_eq!(harness.tower.stats().towers_not_learned, 7);
@@ -163,7 +172,10 @@ fn friends_and_strangers_have_separate_allowances() {
     for n in 0..5 {
         let friend = Some(address(1 + n));
         let transfer = 20 + u64::try_from(n).unwrap();
-        harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friend }));
+        harness.send_frame(
+            link,
+            &Frame::Announce(AnnounceFrame { transfer, friends: Vec::from_iter(friend) }),
+        );
     }
     assert_eq!(harness.tower.survey().count(), 1 + 3 + 1 + 2, "two friends per second");
     harness.accept_from(40);
@@ -185,6 +197,7 @@ fn a_full_table_forgets_the_peer_that_has_been_dead_for_the_longest_time() {
     let mut config = fast_config();
     config.kill_timeout = seconds(20);
     (config.max_peers, config.newcomers) = (4, Newcomers::ReplaceDead);
+    config.max_probe_backoff = Duration::ZERO;
     let mut harness = Harness::new(&config);
     harness.enqueue("probe");
     // Peer 2 dies before peer 1.
@@ -284,7 +297,10 @@ fn new_peers_do_not_take_every_tick_from_alive_peers() {
         let friend = Some(Address::new(&format!("t{n}.example"), 8001).unwrap());
         harness.send_frame(
             link,
-            &Frame::Announce(AnnounceFrame { transfer: 10 + u64::from(n), friend }),
+            &Frame::Announce(AnnounceFrame {
+                transfer: 10 + u64::from(n),
+                friends: Vec::from_iter(friend),
+            }),
         );
         harness.advance(Duration::from_millis(250));
         while !harness.dialled.is_empty() {

@@ -70,7 +70,7 @@ fn law_1_the_same_seed_gives_the_same_trace() {
     // before you update it.
     assert_eq!(
         eventful_run(1),
-        11009717798057434660,
+        16978522870968327773,
         "the behaviour or the Debug form of an action has changed"
     );
 }
@@ -144,22 +144,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Returns one of 12 frames that a peer may send.
 fn encoded_frame(number: usize) -> Vec<u8> {
     use clacks_proto::wire::{
-        AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
+        AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, TransferId, VERSION,
     };
     let hello = |incarnation: u64, n: usize| {
         Frame::Hello(Hello {
             version: VERSION,
             incarnation,
+            link: 9,
             max_message: 1000,
             window: clacks_proto::Window { messages: 2, bytes: 1000 },
+            datagram: 0,
             network: "clacks",
             address: Some(address(n)),
+            rest: &[],
         })
     };
-    let message = |transfer, attempt, nonce| {
+    let first = TransferId { link: 9, number: std::num::NonZeroU64::MIN };
+    let message = |transfer, retry_of, nonce| {
         Frame::Message(MessageFrame {
             transfer,
-            attempt,
+            retry_of,
+            lifetime: clacks_proto::Lifetime::UNLIMITED,
             nonce: clacks_proto::Nonce(nonce),
             kind: clacks_proto::Kind::Text,
             friend: Some(address(5)),
@@ -169,13 +174,13 @@ fn encoded_frame(number: usize) -> Vec<u8> {
     let frame = match number {
         0 | 1 => hello(7, 1),
         2 => hello(8, 2),
-        3 => message(0, Attempt::First, 1),
-        4 => message(1, Attempt::Retry, 1),
-        5 => message(2, Attempt::First, 2),
-        6 => Frame::Announce(AnnounceFrame { transfer: 3, friend: Some(address(6)) }),
-        7 => Frame::Confirmed { through: 0 },
-        8 => Frame::Confirmed { through: 1 },
-        9 => Frame::Refused { transfer: 0, reason: RefusedReason::Busy },
+        3 => message(1, None, 1),
+        4 => message(2, Some(first), 1),
+        5 => message(3, None, 2),
+        6 => Frame::Announce(AnnounceFrame { transfer: 1, friends: vec![address(6)] }),
+        7 => Frame::Confirmed { through: 1 },
+        8 => Frame::Confirmed { through: 2 },
+        9 => Frame::Refused { transfer: 1, reason: RefusedReason::Busy },
         10 => Frame::Refused { transfer: 2, reason: RefusedReason::Ignored },
         _ => Frame::Goodbye { farewell: Farewell::Idle },
     };

@@ -12,7 +12,7 @@ use clacks_proto::{
     Refusal, SendRate, StateMachine, Status,
 };
 use common::harness::{Harness, SentFrame, encode, hello};
-use common::{LOCAL, address, fast_config, network, seconds, tower};
+use common::{LOCAL, address, config_with_messages_on_dials, fast_config, network, seconds, tower};
 
 // Link ids and terminal events.
 
@@ -169,7 +169,7 @@ fn without_rule_10_silent_links_keep_callers_out() {
 
 #[test]
 fn at_max_links_the_least_recently_used_idle_link_is_evicted() {
-    let mut config = fast_config();
+    let mut config = config_with_messages_on_dials();
     config.max_links = 4;
     config.max_unproved = 3;
     let mut harness = Harness::new(&config);
@@ -248,7 +248,7 @@ fn silent_inbound_links_time_out_and_block_no_dial() {
     harness.expand(1);
     harness.enqueue("goes out");
     assert!(harness.run_until_dial(seconds(1)));
-    let link = harness.connect_dial_with_hello();
+    let link = harness.connect_dial_alive();
     assert_eq!(harness.take_messages(link).len(), 1);
     harness.advance(seconds(10));
     assert_eq!(harness.tower.links().count(), 1);

@@ -56,6 +56,23 @@ fn a_second_answer_to_a_transfer_is_a_violation() {
 }
 
 #[test]
+fn a_transfer_without_the_next_number_of_the_link_is_a_violation() {
+    let reason = CloseReason::Protocol(ProtocolError::WrongNumber);
+    for number in [0, 2, u64::MAX] {
+        check_violation(&encode(&Frame::Message(message(number, "x"))), reason);
+    }
+    // A number is not used twice.
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_from(1);
+    let first = encode(&Frame::Message(message(1, "first")));
+    let second = encode(&Frame::Message(message(1, "second")));
+    harness.send_bytes(link, &first);
+    harness.send_bytes(link, &second);
+    assert_eq!(harness.close_reason(link), Some(reason));
+    assert_eq!(harness.texts(), ["first"]);
+}
+
+#[test]
 fn bytes_that_are_no_frame_are_a_violation() {
     check_violation(b"GET / HTTP/1.1\r\n\r\n", CloseReason::Wire(WireError::Kind(b'G')));
     check_violation(&[0xC4, 0, 0, 0, 9], {

@@ -7,11 +7,11 @@ mod common;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clacks_proto::wire::{AnnounceFrame, Frame, MessageFrame, RefusedReason};
+use clacks_proto::wire::{AnnounceFrame, Frame, RefusedReason};
 use clacks_proto::{
     Address, Allowance, Claims, Config, LocalAddresses, Newcomers, Notice, StateMachine, Status,
 };
-use common::harness::{Harness, SentFrame, message};
+use common::harness::{self, Harness, SentFrame};
 use common::{address, fast_config, network, seconds};
 
 // Room in the table.
@@ -26,8 +26,8 @@ fn small_table() -> Config {
 fn learn(harness: &mut Harness, n: usize) {
     let link = harness.accept();
     harness.send_hello(link, None);
-    let friend = Some(address(n));
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+    let friends = vec![address(n)];
+    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friends }));
     harness.send_goodbye(link);
 }
 
@@ -219,9 +219,7 @@ fn rule_8_a_claim_without_a_key_makes_no_peer_alive_and_gets_no_message() {
     assert!(harness.run_until_dial(seconds(1)));
     assert_eq!(harness.dialled[0].1, address(1));
     assert_eq!(harness.take_messages(link), []);
-    let dialled = harness.connect_dial_with_hello();
-    let [(transfer, ..)] = harness.take_messages(dialled)[..] else { panic!("one message") };
-    harness.confirm(dialled, transfer);
+    let dialled = harness.connect_dial_alive();
     assert_eq!(harness.status(1), Some(Status::Alive));
     harness.enqueue_many(20, "message");
     harness.send_announce(link, 3);
@@ -245,14 +243,12 @@ fn rule_8_a_claim_without_a_key_does_not_revive_a_lost_peer() {
 
 #[test]
 fn rule_8_a_retry_of_a_caller_that_was_not_dialled_is_recognised() {
-    use clacks_proto::wire::Attempt;
     let mut harness = Harness::new(&dialling_back());
     let link = harness.accept_from(1);
     harness.send_message(link, 1, "once");
     harness.reset(link);
     let link = harness.accept_from(1);
-    let retry = MessageFrame { attempt: Attempt::Retry, ..message(1, "once") };
-    harness.send_frame(link, &Frame::Message(retry));
+    harness.send_frame(link, &Frame::Message(harness::retry(1, "once")));
     assert_eq!(harness.tower.stats().recognised_retries, 1);
 }
 
@@ -275,8 +271,8 @@ fn is_learned(config: &Config, from: &str, named: &str) -> bool {
     let link = harness.tower.accept(from, harness.now).unwrap();
     let named: Address = Address::new(named, 1).unwrap();
     harness.send_hello(link, None);
-    let friend = Some(named.clone());
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+    let friends = vec![named.clone()];
+    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friends }));
     let as_friend = harness.tower.find(&named).is_some();
     let mut harness = Harness::new(config);
     let link = harness.tower.accept(from, harness.now).unwrap();
@@ -320,7 +316,7 @@ fn rule_13_a_dialled_peer_is_as_far_as_its_address() {
         harness.with(|tower, now| tower.announce(&peer, now)).unwrap();
         let link = harness.connect_dial_with_hello();
         let named = Address::new("localhost", 2).unwrap();
-        let frame = AnnounceFrame { transfer: 1, friend: Some(named.clone()) };
+        let frame = AnnounceFrame { transfer: 1, friends: vec![named.clone()] };
         harness.send_frame(link, &Frame::Announce(frame));
         assert_eq!(harness.tower.find(&named).is_some(), expected, "{dialled}");
     }

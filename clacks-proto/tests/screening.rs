@@ -5,12 +5,12 @@ mod common;
 
 use std::time::Duration;
 
-use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
+use clacks_proto::wire::{Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
     Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
     MessageState, Nonce, Notice, OfferId, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
-use common::harness::{Harness, SentFrame, encode, hello, message};
+use common::harness::{Harness, SentFrame, encode, hello, message, retry};
 use common::{LOCAL, address, fast_config, network, seconds, tower};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -223,7 +223,7 @@ fn expired_offers_that_were_not_polled_are_dropped() {
     tower.handle(Event::BytesArrived { link, bytes: &hello }, now);
     // The screening timeout decides each offer before the driver polls it.
     let grown = allocation_counter::measure(|| {
-        for transfer in 0..10_000 {
+        for transfer in 1..=10_000 {
             let bytes = encode(&Frame::Message(message(transfer, "x")));
             tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
             now = now + TIMEOUT;
@@ -236,7 +236,7 @@ fn expired_offers_that_were_not_polled_are_dropped() {
     let is_screen = |action: &Action| matches!(action, Action::Screen { .. });
     let polled = std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count();
     assert_eq!(polled, 0, "expired offers are not polled");
-    let bytes = encode(&Frame::Message(message(10_000, "x")));
+    let bytes = encode(&Frame::Message(message(10_001, "x")));
     tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
     assert_eq!(std::iter::from_fn(|| tower.poll_action()).filter(is_screen).count(), 1);
 }
@@ -357,8 +357,7 @@ fn a_retry_of_a_decided_message_is_recognised() {
         let held = harness.tower.queue_usage().messages;
         harness.reset(link);
         let link = harness.accept_from(1);
-        let retry = MessageFrame { attempt: Attempt::Retry, ..message(1, "retried") };
-        harness.send_frame(link, &Frame::Message(retry));
+        harness.send_frame(link, &Frame::Message(retry(1, "retried")));
         assert!(harness.offers.is_empty());
         assert_eq!(harness.take_frames(link).last(), Some(&SentFrame::Confirmed(1)));
         assert_eq!(harness.tower.queue_usage().messages, held);

@@ -19,6 +19,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 fn config() -> Config {
     let mut config = fast_config();
     config.kill_timeout = KILL_TIMEOUT;
+    config.max_probe_backoff = Duration::ZERO;
     config
 }
 
@@ -154,7 +155,10 @@ fn a_known_peer_that_is_named_as_a_friend_keeps_its_status() {
         let mut harness = with_peer(status);
         let link = harness.accept_from(2);
         let friend = Some(address(1));
-        harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+        harness.send_frame(
+            link,
+            &Frame::Announce(AnnounceFrame { transfer: 1, friends: Vec::from_iter(friend) }),
+        );
         assert_eq!(harness.status(1), Some(status));
     }
 }
@@ -162,7 +166,7 @@ fn a_known_peer_that_is_named_as_a_friend_keeps_its_status() {
 // New, lost, dead -> alive.
 
 #[test]
-fn a_confirmed_message_makes_a_new_lost_or_dead_peer_alive() {
+fn a_confirmed_announce_makes_a_new_lost_or_dead_peer_alive() {
     for status in [Status::New, Status::Lost, Status::Dead] {
         let mut harness = with_peer(status);
         if status == Status::New {
@@ -170,10 +174,8 @@ fn a_confirmed_message_makes_a_new_lost_or_dead_peer_alive() {
         }
         assert!(harness.run_until_dial(seconds(5)), "{status}");
         let link = harness.connect_dial_with_hello();
-        let [(transfer, ..)] = harness.take_messages(link)[..] else {
-            panic!("expected one message")
-        };
-        assert_eq!(harness.status(1), Some(status), "an unconfirmed message changes nothing");
+        let transfer = harness.take_announce(link);
+        assert_eq!(harness.status(1), Some(status), "an unconfirmed announce changes nothing");
         harness.confirm(link, transfer);
         assert_eq!(harness.status(1), Some(Status::Alive));
         assert_eq!(status_changes(&harness).last(), Some(&(status, Status::Alive)));
@@ -246,7 +248,7 @@ fn fail_attempt(harness: &mut Harness, failure: Failure) {
         }
         Failure::Broken => {
             harness.connect_dial_with_hello();
-            assert_eq!(harness.take_messages(link).len(), 1);
+            harness.take_announce(link);
             harness.reset(link);
         }
         Failure::Truncated => {
@@ -350,7 +352,10 @@ fn messages_and_announces_of_an_ignored_peer_are_refused() {
         if is_message {
             harness.send_frame(link, &Frame::Message(MessageFrame { friend, ..message(1, "x") }));
         } else {
-            harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+            harness.send_frame(
+                link,
+                &Frame::Announce(AnnounceFrame { transfer: 1, friends: Vec::from_iter(friend) }),
+            );
         }
         let sent = harness.take_frames(link);
         let answer =
@@ -479,7 +484,7 @@ fn an_alive_peer_that_sends_a_goodbye_stays_alive_and_backs_off() {
 
 #[test]
 fn a_peer_is_not_drawn_before_its_back_off_ends() {
-    let mut harness = Harness::new(&fast_config());
+    let mut harness = Harness::new(&config());
     harness.expand(1);
     harness.enqueue("probe");
     let mut dials = Vec::new();

@@ -193,7 +193,7 @@ fn a_link_that_receives_a_message_in_small_pieces_is_not_idle() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     let text = "x".repeat(60_000);
-    let bytes = encode(&Frame::Message(message(5, &text)));
+    let bytes = encode(&Frame::Message(message(2, &text)));
     for piece in bytes.chunks(1_000) {
         harness.advance(seconds(2));
         harness.send_bytes(link, piece);

@@ -23,5 +23,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("broken rule: {violation:?}");
     }
     println!("{} hops in {:?}, trace {}", outcome.totals.hops, scenario.time, outcome.hash);
-    if outcome.holds() { Ok(()) } else { Err("a rule of the protocol was broken".into()) }
+    if outcome.passed() { Ok(()) } else { Err("a rule of the protocol was broken".into()) }
 }

@@ -27,7 +27,7 @@ pub fn sim_scenario(input: &[u8]) {
 fn examine(input: &[u8]) -> Option<Outcome> {
     let scenario = scenario(input);
     let outcome = run(&scenario)?;
-    if !outcome.holds() {
+    if !outcome.passed() {
         let found: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
         panic!("{}\nin the scenario\n{}", found.join("\n"), scenario.to_toml());
     }

@@ -28,7 +28,7 @@ pub use distribution::{Distribution, DistributionError, LONGEST, Samples, WIDEST
 pub use node::NewNode;
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use observer::Observer;
-pub use outcome::{Asked, Check, Measured, Outcome};
+pub use outcome::{Check, FaultCount, Outcome};
 pub use rng::{Purpose, RngStream, RngStreams};
 pub use roles::FirstHops;
 pub use scenario::Scenario;

@@ -289,7 +289,7 @@ pub enum Fault {
     /// The conditions of links changed, or changed back.
     LinkConditions,
     /// A partition blocked a dial or bytes.
-    Parted,
+    Blocked,
     /// The network refused a dial.
     Refused,
     /// The network never answered a dial.
@@ -317,7 +317,7 @@ impl Fault {
         Self::Partition,
         Self::Heal,
         Self::LinkConditions,
-        Self::Parted,
+        Self::Blocked,
         Self::Refused,
         Self::Unanswered,
         Self::Broken,
@@ -350,7 +350,7 @@ impl Fault {
     pub fn is_scheduled(self) -> bool {
         !matches!(
             self,
-            Self::Parted
+            Self::Blocked
                 | Self::Refused
                 | Self::Unanswered
                 | Self::Broken
@@ -371,7 +371,7 @@ impl Fault {
             Self::Partition => ("partition", "A partition of the network began."),
             Self::Heal => ("heal", "A partition of the network ended."),
             Self::LinkConditions => ("conditions", "The conditions of links changed."),
-            Self::Parted => ("blocked", "A dial or bytes did not pass a partition."),
+            Self::Blocked => ("blocked", "A dial or bytes did not pass a partition."),
             Self::Refused => ("dial refused", "The network refused a dial."),
             Self::Unanswered => ("dial unanswered", "The network never answered a dial."),
             Self::Broken => ("connection broken", "A connection broke while it carried bytes."),

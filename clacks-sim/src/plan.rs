@@ -11,7 +11,7 @@ use crate::network::AddressBook;
 use crate::observation::{Fault, TowerId};
 use crate::roles::Roles;
 pub(crate) use crate::scenario::{
-    ContactVerb, CrashKind, Direction, Link as LinkConditions, PartitionEffect as Severance,
+    ContactVerb, CrashKind, Direction, Link as LinkConditions, LinkOverrides, PartitionEffect,
 };
 
 /// The complete input of a network.
@@ -52,15 +52,15 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Returns the planned faults with their counts. The count of a random fault is `None`.
-    pub(crate) fn asked(&self) -> Vec<(Fault, Option<u64>)> {
+    pub(crate) fn planned_faults(&self) -> Vec<(Fault, Option<u64>)> {
         let mut counts: BTreeMap<Fault, Option<u64>> = BTreeMap::new();
         let mut count = |fault| {
             if let Some(count) = counts.entry(fault).or_insert(Some(0)) {
                 *count += 1;
             }
         };
-        let mut all = vec![&self.conditions];
-        all.extend(self.paths.iter().map(|path| &*path.conditions));
+        let mut all = vec![self.conditions.clone()];
+        all.extend(self.paths.iter().map(|path| (*path.conditions.until_faults_end).clone()));
         let mut starts = 0;
         for (_, step) in &self.steps {
             match step {
@@ -83,18 +83,19 @@ impl Plan {
                         count(Fault::ClockDrift);
                     }
                 }
-                Step::Part { .. } => count(Fault::Partition),
+                Step::Partition { .. } => count(Fault::Partition),
                 Step::Heal { .. } => count(Fault::Heal),
-                Step::LinkConditions { conditions } => {
+                Step::ChangeConditions { link, .. } => {
                     count(Fault::LinkConditions);
-                    all.extend(conditions.as_deref());
+                    all.push(self.conditions.with(link));
                 }
+                Step::RestoreConditions { .. } => count(Fault::LinkConditions),
                 _ => {}
             }
         }
         let cuts = self.steps.iter().any(|(_, step)| matches!(step, Step::Cut { .. }));
         // A partition must block a dial or bytes at least once.
-        let parts = self.steps.iter().any(|(_, step)| matches!(step, Step::Part { .. }));
+        let parts = self.steps.iter().any(|(_, step)| matches!(step, Step::Partition { .. }));
         let by_chance = [
             (Fault::Cut, cuts),
             (Fault::Refused, all.iter().any(|link| link.refused > 0.0)),
@@ -105,9 +106,9 @@ impl Plan {
             (Fault::Crash, self.churn.as_ref().is_some_and(|churn| churn.graceful < 1.0)),
             (Fault::Leave, self.churn.as_ref().is_some_and(|churn| churn.graceful > 0.0)),
             (Fault::Restart, self.churn.is_some()),
-            (Fault::Parted, parts),
+            (Fault::Blocked, parts),
         ];
-        for (fault, _) in by_chance.into_iter().filter(|(_, is_asked)| *is_asked) {
+        for (fault, _) in by_chance.into_iter().filter(|(_, is_planned)| *is_planned) {
             counts.insert(fault, None);
         }
         counts.into_iter().collect()
@@ -142,10 +143,23 @@ pub(crate) struct Path {
     pub(crate) from: Group,
     /// The towers that receive.
     pub(crate) to: Group,
-    /// The conditions until [`Plan::faults_end`].
-    pub(crate) conditions: Arc<LinkConditions>,
-    /// The conditions after [`Plan::faults_end`], without random faults.
-    pub(crate) calm: Arc<LinkConditions>,
+    /// The conditions.
+    pub(crate) conditions: PathConditions,
+}
+
+/// The conditions of links before and after the end of the faults.
+#[derive(Clone, Debug)]
+pub(crate) struct PathConditions {
+    /// The conditions until the end of the faults.
+    pub(crate) until_faults_end: Arc<LinkConditions>,
+    /// The conditions after the end of the faults: the same ones without random faults.
+    pub(crate) after_faults: Arc<LinkConditions>,
+}
+
+impl From<LinkConditions> for PathConditions {
+    fn from(link: LinkConditions) -> Self {
+        Self { after_faults: link.without_random_faults().into(), until_faults_end: link.into() }
+    }
 }
 
 /// A set of towers.
@@ -188,12 +202,14 @@ pub(crate) enum Step {
     /// time from before the step is reached again.
     Clock { tower: TowerId, step: i64, drift_ppm: i32 },
     /// A partition begins.
-    Part { id: u32, partition: Partition },
+    Partition { id: u32, partition: Partition },
     /// A partition ends.
     Heal { id: u32 },
-    /// The conditions of all links without a path change. `None` restores the conditions at the
-    /// start of the run.
-    LinkConditions { conditions: Option<Box<LinkConditions>> },
+    /// The conditions of all links without a path change. If several changes overlap and concern
+    /// the same field, the change with the highest id applies.
+    ChangeConditions { id: u32, link: Box<LinkOverrides> },
+    /// A change of conditions ends.
+    RestoreConditions { id: u32 },
     /// All connections of a tower are reset.
     Cut { tower: TowerId },
     /// The application of a tower enqueues messages.
@@ -225,7 +241,7 @@ pub(crate) struct Partition {
     /// The direction in which bytes are blocked.
     pub(crate) direction: Direction,
     /// The effect of the partition on dials and connections.
-    pub(crate) how: Severance,
+    pub(crate) how: PartitionEffect,
 }
 
 /// Churn: towers that leave and return at random.

@@ -1,7 +1,7 @@
 //! One run of a scenario.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use clacks_proto::{Address, Instant, Message, StateMachine, Tower};
 
 use crate::checkers::Checkers;
 use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
-use crate::network::{Network, NetworkView, Snapshot, Watcher};
+use crate::network::{Network, NetworkObserver, NetworkView, Snapshot};
 use crate::node::NewNode;
 use crate::observation::{Fault, MessageId, Observation, TowerId};
 use crate::observer::Observer;
-use crate::outcome::{self, Asked, Check, Measured, Outcome, Reading};
+use crate::outcome::{Check, FaultCount, Outcome};
 use crate::plan::{Partition, Plan, Step};
-use crate::scenario::{self, Oracle, Scenario, ScenarioError};
+use crate::scenario::{self, Scenario, ScenarioError};
 use crate::targets::Measurements;
 use crate::trace::{Line, TraceHash};
 
@@ -51,8 +51,8 @@ impl std::fmt::Debug for Options {
 pub struct Progress {
     /// The virtual time.
     pub at: Duration,
-    /// The number of events so far: timers that fired, dials, answers to dials, arrivals of bytes and
-    /// ends of connections, and steps of the scenario.
+    /// The number of events so far: timers that fired, dials, answers to dials, arrivals of bytes
+    /// and ends of connections, and steps of the scenario.
     pub events: u64,
     /// Whether the run is over: the time is up, or a checker has found a violation.
     pub is_over: bool,
@@ -77,17 +77,21 @@ pub struct Progress {
 /// # Ok::<(), clacks_sim::scenario::ScenarioError>(())
 /// ```
 pub struct Simulation<M: StateMachine = Tower> {
-    world: Network<M, Observers<M>>,
+    network: Network<M, RunObserver<M>>,
     scenario: Scenario,
     plan: Arc<Plan>,
     keep_going: bool,
     end: Option<End>,
-    /// The number of the next partition that is not of the scenario.
-    next_partition: u32,
+    /// The folder of the files of applied faults.
+    base: PathBuf,
+    /// The next id of an applied fault.
+    next_id: u32,
+    /// The number of steps of all faults so far.
+    steps: u64,
 }
 
-/// The number of the first partition that is not of the scenario. A scenario has fewer.
-const FIRST_PARTITION: u32 = 1 << 31;
+/// The first id of an applied fault. A scenario has fewer faults.
+const FIRST_ID: u32 = 1 << 31;
 
 /// Why [`Simulation::enqueue`] did not queue a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,8 +143,8 @@ impl Simulation {
 
 impl<M: StateMachine> Simulation<M> {
     /// Prepares a run of other state machines than towers: of applications around a tower, or of
-    /// towers with a planted bug. `make` returns the state machine of a tower. If it returns `None`,
-    /// the tower does not start.
+    /// towers with a planted bug. `make` returns the state machine of a tower. If it returns
+    /// `None`, the tower does not start.
     ///
     /// # Errors
     ///
@@ -153,15 +157,17 @@ impl<M: StateMachine> Simulation<M> {
     ) -> Result<Self, ScenarioError> {
         let plan = Arc::new(scenario.plan(base)?);
         let keep_going = options.keep_going;
-        let watchers = Observers::new(scenario, &plan, options);
-        let world = Network::new(Arc::clone(&plan), Box::new(make), watchers);
+        let observer = RunObserver::new(scenario, &plan, options);
+        let network = Network::new(Arc::clone(&plan), Box::new(make), observer);
         Ok(Self {
-            world,
+            network,
             scenario: scenario.clone(),
             plan,
             keep_going,
             end: None,
-            next_partition: FIRST_PARTITION,
+            base: base.to_owned(),
+            next_id: FIRST_ID,
+            steps: scenario.step_count(),
         })
     }
 
@@ -198,11 +204,11 @@ impl<M: StateMachine> Simulation<M> {
     /// ```
     pub fn advance_until(&mut self, time: Duration) -> Progress {
         let until = Instant::ORIGIN + time;
-        while self.world.next_at() <= until && self.step() {}
+        while self.network.next_at() <= until && self.step() {}
         if self.end.is_none() {
-            self.world.advance_clock(until);
+            self.network.advance_clock(until);
             // The next event is after the end of the run, or the network has settled.
-            if self.world.watch.has_settled || until >= Instant::ORIGIN + self.plan.time {
+            if self.network.observer.has_settled || until >= self.network.end() {
                 self.step();
             }
         }
@@ -214,16 +220,16 @@ impl<M: StateMachine> Simulation<M> {
         if self.end.is_some() {
             return false;
         }
-        if self.world.watch.has_settled || !self.world.step() {
+        if self.network.observer.has_settled || !self.network.step() {
             self.end = Some(End::TimeUp);
-        } else if self.world.watch.checkers.has_found() && !self.keep_going {
+        } else if self.network.observer.checkers.has_found() && !self.keep_going {
             self.end = Some(End::Violation);
         }
         self.end.is_none()
     }
 
     fn progress(&mut self) -> Progress {
-        let snapshot = self.world.snapshot();
+        let snapshot = self.network.snapshot();
         Progress {
             at: snapshot.at.duration_since(Instant::ORIGIN),
             events: snapshot.events,
@@ -234,7 +240,7 @@ impl<M: StateMachine> Simulation<M> {
     /// Returns the node of a tower, if the tower runs. A role that is no tower has none.
     #[must_use]
     pub fn tower(&self, tower: TowerId) -> Option<&M> {
-        self.world.node_of(tower)
+        self.network.node_of(tower)
     }
 
     /// Returns the address of a tower.
@@ -247,7 +253,7 @@ impl<M: StateMachine> Simulation<M> {
     /// the tower's clock. What follows from the call happens at once. Returns `None` if the tower
     /// does not run or is paused.
     pub fn with<R>(&mut self, tower: TowerId, act: impl FnOnce(&mut M, Instant) -> R) -> Option<R> {
-        self.world.with_node(tower, act)
+        self.network.with_node(tower, act)
     }
 
     /// Enqueues a message at a tower, and returns the number of the message in this run.
@@ -257,78 +263,78 @@ impl<M: StateMachine> Simulation<M> {
     /// Returns why the message was not queued. Nothing has changed.
     pub fn enqueue(&mut self, tower: TowerId, message: Message) -> Result<MessageId, EnqueueError> {
         let enqueue = |machine: &mut M, now| machine.tower_mut().enqueue(message, now);
-        let nonce = self.world.with_node(tower, enqueue).ok_or(EnqueueError::NotRunning)?;
+        let nonce = self.network.with_node(tower, enqueue).ok_or(EnqueueError::NotRunning)?;
         let nonce = nonce.map_err(|refused| EnqueueError::Refused(refused.reason))?;
-        self.world.number_of(nonce).ok_or(EnqueueError::NotRunning)
+        self.network.number_of(nonce).ok_or(EnqueueError::NotRunning)
     }
 
-    /// Applies a fault in addition to those of the scenario. Its time counts from now.
+    /// Applies a fault in addition to those of the scenario. Its time counts from now. If the fault
+    /// ends after all other faults, the run is prolonged, and the network settles after that.
     ///
     /// # Errors
     ///
     /// Returns the first value of the fault that is not allowed. Nothing has changed.
     pub fn apply(&mut self, fault: &scenario::Fault) -> Result<(), ScenarioError> {
         let now = self.progress().at;
-        let (steps, next) = self.scenario.steps_of(fault, now, self.next_partition)?;
-        self.next_partition = next;
-        self.world.add_steps(steps);
+        let counters = (&mut self.next_id, &mut self.steps);
+        let (steps, end) = self.scenario.plan_applied(fault, now, &self.base, counters)?;
+        self.network.add_steps(steps);
+        self.network.extend_faults(end);
+        self.network.observer.extend_faults(end);
         Ok(())
     }
 
     /// Adds an observer, which sees everything from now on.
     pub fn observer(&mut self, observer: Box<dyn Observer<M>>) {
-        let watch = &mut self.world.watch;
-        watch.checkers.add_observer();
-        watch.observers.push(observer);
+        self.network.observer.checkers.add_observer();
+        self.network.observer.observers.push(observer);
     }
 
-    /// Ends the run, and returns its result. A run that is not over is checked for what has happened
-    /// so far.
+    /// Ends the run, and returns its result. A run that is not over is checked for what has
+    /// happened so far.
     pub fn finish(mut self) -> Outcome {
-        self.world.sample();
-        let snapshot = self.world.snapshot();
-        let (census, watch) = self.world.last_look();
+        self.network.sample();
+        let snapshot = self.network.snapshot();
+        let (view, observer) = self.network.view();
         let is_complete = self.end == Some(End::TimeUp);
-        let verdict = watch.checkers.finish(snapshot.at, &census, is_complete);
+        let verdict = observer.checkers.finish(snapshot.at, &view, is_complete);
         let checks = verdict.counts.iter().map(|(checker, violations)| Check {
             name: checker.as_str(),
             rule: checker.rule(),
             violations: *violations,
         });
         let checks: Vec<_> = checks.collect();
-        let measures = self.scenario.checks.oracle.filter(|_| is_complete);
-        let measures = measures.map(|oracle| watch.measure(oracle, &self.plan, &self.scenario));
-        let asked = self.plan.asked();
+        let planned = self.plan.planned_faults();
         let faults = Fault::ALL.into_iter().filter_map(|fault| {
-            let happened = watch.checkers.faults(fault);
-            let asked = asked.iter().find(|(other, _)| *other == fault).map(|(_, count)| *count);
-            (happened > 0 || asked.is_some()).then_some(Asked { fault, asked, happened })
+            let happened = observer.checkers.faults(fault);
+            let planned =
+                planned.iter().find(|(other, _)| *other == fault).map(|(_, count)| *count);
+            (happened > 0 || planned.is_some()).then_some(FaultCount { fault, planned, happened })
         });
         Outcome {
             faults: faults.collect(),
-            hash: watch.hash,
+            hash: observer.hash,
             simulated: snapshot.at.duration_since(Instant::ORIGIN),
             is_over: is_complete,
             events: snapshot.events,
-            observations: watch.observations,
+            observations: observer.observations,
             running: snapshot.running,
-            totals: watch.checkers.totals(),
+            totals: observer.checkers.totals(),
             groups: verdict.groups,
             violated: checks.iter().map(|check| check.violations).sum(),
             checks,
             violations: verdict.violations,
-            measures: measures.unwrap_or_default(),
-            series: watch.series.clone(),
-            targets: watch.measurements.finish(&self.scenario.targets, &watch.series),
-            message_trace: watch.message_trace.take(),
-            trace_failure: watch.end_trace().err(),
+            series: observer.series.clone(),
+            targets: observer.measurements.finish(&self.scenario, &self.plan, &observer.series),
+            message_trace: observer.message_trace.take(),
+            trace_failure: observer.end_trace().err(),
             scenario: self.scenario,
         }
     }
 }
 
 /// Everything that observes a run.
-struct Observers<M> {
+struct RunObserver<M> {
     towers: u32,
     hash: TraceHash,
     observations: u64,
@@ -343,20 +349,16 @@ struct Observers<M> {
     faults_end: Option<Instant>,
     /// The network has converged after the last fault, so the run is over.
     has_settled: bool,
-    /// The counters at each sample since the warm-up, for predictions.
-    readings: Vec<Reading>,
-    warm_up: Instant,
-    keeps_readings: bool,
     measurements: Measurements,
 }
 
-impl<M: StateMachine> Observers<M> {
+impl<M: StateMachine> RunObserver<M> {
     fn new(scenario: &Scenario, plan: &Plan, options: Options) -> Self {
-        let faults_end = scenario.checks.liveness.then_some(plan.faults_end);
+        let faults_end = scenario.checks.convergence.then_some(plan.faults_end);
         let mut series = Series::new(Series::DEFAULT_CAPACITY, faults_end);
         // The first partition divides the hops before it, too.
         let first = plan.steps.iter().find_map(|(_, step)| match step {
-            Step::Part { partition, .. } => Some(partition),
+            Step::Partition { partition, .. } => Some(partition),
             _ => None,
         });
         series.set_partition(&first.map(|first| inside(plan.towers, first)).unwrap_or_default());
@@ -382,17 +384,15 @@ impl<M: StateMachine> Observers<M> {
             message_trace,
             faults_end,
             has_settled: false,
-            readings: Vec::new(),
-            warm_up: Instant::ORIGIN + scenario.checks.warm_up,
-            keeps_readings: scenario.checks.oracle.is_some(),
             measurements: Measurements::new(scenario),
         }
     }
 
-    fn measure(&self, oracle: Oracle, plan: &Plan, scenario: &Scenario) -> Vec<Measured> {
-        match oracle {
-            Oracle::Capacity => outcome::capacity(&self.readings, plan, scenario),
-            Oracle::Discovery => outcome::discovery(&self.series),
+    fn extend_faults(&mut self, end: Instant) {
+        if self.faults_end.is_some_and(|faults_end| faults_end < end) {
+            self.faults_end = Some(end);
+            self.has_settled = false;
+            self.series.set_faults_end(end);
         }
     }
 
@@ -410,12 +410,13 @@ fn inside(towers: u32, partition: &Partition) -> Vec<bool> {
     (0..towers).map(|tower| partition.inside.has(TowerId(tower))).collect()
 }
 
-impl<M: StateMachine> Watcher<M> for Observers<M> {
-    fn see(&mut self, observation: &Observation) {
+impl<M: StateMachine> NetworkObserver<M> for RunObserver<M> {
+    fn observe(&mut self, observation: &Observation) {
         self.observations += 1;
         self.hash.observe(observation);
         self.checkers.observe(observation);
         self.series.observe(observation);
+        self.measurements.observe(observation);
         for observer in &mut self.observers {
             if let Err(error) = observer.observe(observation) {
                 self.checkers.report_error(observation.at, observation.tower, error);
@@ -440,7 +441,7 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
         }
     }
 
-    fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
+    fn on_partition(&mut self, at: Instant, id: u32, partition: &Partition) {
         let inside = inside(self.towers, partition);
         self.series.set_partition(&inside);
         if let Some(trace) = &mut self.message_trace {
@@ -449,20 +450,20 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
         }
     }
 
-    fn healed(&mut self, at: Instant, id: u32) {
+    fn on_heal(&mut self, at: Instant, id: u32) {
         if let Some(trace) = &mut self.message_trace {
             trace.heal(at, id);
         }
     }
 
-    fn sample(&mut self, snapshot: &Snapshot, census: &NetworkView<'_, M>) {
-        self.checkers.sample(snapshot.at, census);
+    fn sample(&mut self, snapshot: &Snapshot, view: &NetworkView<'_, M>) {
+        self.checkers.sample(snapshot.at, view);
         if self.faults_end.is_some_and(|faults_end| snapshot.at >= faults_end) {
-            self.has_settled = self.checkers.has_converged(census);
+            self.has_settled = self.checkers.has_converged(view);
         }
-        let gauges = self.gauges(snapshot, census);
+        let gauges = self.gauges(snapshot, view);
         self.series.sample(snapshot.at, &gauges);
-        self.measurements.sample(snapshot.at, census, &self.checkers, &self.series);
+        self.measurements.sample(snapshot.at, view, &self.checkers, &self.series);
         if let Some(trace) = &mut self.message_trace {
             let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let figures = |tower: &Tower| {
@@ -470,18 +471,14 @@ impl<M: StateMachine> Watcher<M> for Observers<M> {
                 let [waiting, held] = [queue.waiting, queue.messages].map(count);
                 [waiting, held, peers.new, peers.alive, peers.lost, peers.dead, peers.ignored]
             };
-            let running = census.running().map(|(tower, machine)| (tower, figures(machine)));
+            let running = view.running().map(|(tower, machine)| (tower, figures(machine)));
             trace.sample(snapshot.at, running);
-        }
-        if self.keeps_readings && snapshot.at >= self.warm_up {
-            let hops = self.checkers.totals().hops;
-            self.readings.push(Reading { snapshot: *snapshot, hops });
         }
     }
 }
 
-impl<M: StateMachine> Observers<M> {
-    fn gauges(&self, snapshot: &Snapshot, census: &NetworkView<'_, M>) -> Gauges {
+impl<M: StateMachine> RunObserver<M> {
+    fn gauges(&self, snapshot: &Snapshot, view: &NetworkView<'_, M>) -> Gauges {
         let totals = self.checkers.totals();
         let mut gauges = Gauges {
             running: snapshot.running,
@@ -494,7 +491,7 @@ impl<M: StateMachine> Observers<M> {
         let mut lengths = Vec::new();
         // All alive peers are towers that run. Roles may answer at addresses of no tower.
         let is_exact = snapshot.running == self.towers && self.series.roles().is_empty();
-        for (tower, machine) in census.running() {
+        for (tower, machine) in view.running() {
             gauges.honest_running += u32::from(self.series.is_honest(Some(tower)));
             let peers = machine.status_counts();
             let by_status = [peers.new, peers.alive, peers.lost, peers.dead, peers.ignored];
@@ -511,9 +508,9 @@ impl<M: StateMachine> Observers<M> {
                 lengths.push(u32::try_from(waiting).unwrap_or(u32::MAX));
             }
             if self.towers <= COUNTED_PAIRS && !is_exact {
-                let really = census.peers(machine).filter(|(peer, status)| {
+                let really = view.peers(machine).filter(|(peer, status)| {
                     *status == clacks_proto::Status::Alive
-                        && peer.is_some_and(|peer| census.runs(peer))
+                        && peer.is_some_and(|peer| view.runs(peer))
                 });
                 gauges.pairs_alive += really.count() as u64;
             }

@@ -3,12 +3,13 @@
 use clacks_proto::{Instant, StateMachine, Status};
 
 use crate::checkers::Checkers;
+use crate::closed_form;
 use crate::metrics::{Metric, Sample, Series};
 use crate::network::NetworkView;
-use crate::observation::MessageId;
+use crate::observation::{MessageId, Observation, Observed, TowerId};
 use crate::outcome::Outcome;
-use crate::plan::Group;
-use crate::scenario::{Measure, Scenario, Target};
+use crate::plan::{Group, Plan};
+use crate::scenario::{Compared, Measure, Scenario, Target};
 
 /// A target, and the number that a run reached.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,17 +22,21 @@ pub struct TargetResult {
     pub measured: Option<f64>,
     /// The number of the calm twin, if the target needs the twin and the twin was run.
     pub calm: Option<f64>,
+    /// The closed form, if the target has a prediction and the run did not end too early.
+    pub predicted: Option<f64>,
 }
 
 impl TargetResult {
     /// Returns the number that is compared with the bounds.
     #[must_use]
     pub fn number(&self) -> Option<f64> {
-        if !self.target.of_calm {
-            return self.measured;
+        let quotient = |by: Option<f64>| Some(self.measured? / by.filter(|by| *by > 0.0)?);
+        match self.target.prediction {
+            _ if self.target.of_calm => quotient(self.calm),
+            Some(Compared::Ratio) => quotient(self.predicted),
+            Some(Compared::Difference) => Some(self.measured? - self.predicted?),
+            None => self.measured,
         }
-        let calm = self.calm.filter(|calm| *calm > 0.0)?;
-        Some(self.measured? / calm)
     }
 
     /// Returns the number for people.
@@ -54,21 +59,29 @@ impl Target {
             && self.at_most.is_none_or(|bound| high <= bound)
     }
 
-    /// Returns a number of the target for people, with its unit.
+    /// Returns the number that is compared with the bounds for people, with its unit. A ratio and a
+    /// difference have none.
     #[must_use]
     pub fn text(&self, number: f64) -> String {
-        let is_share = matches!(
-            self.measure,
-            Measure::Share { .. } | Measure::Alive { .. } | Measure::Known { .. }
-        );
-        if self.of_calm || is_share {
-            return format!("{} %", short(100.0 * number));
+        match self.prediction {
+            Some(_) => short(number),
+            None if self.of_calm => format!("{} %", short(100.0 * number)),
+            None => self.measured_text(number),
         }
-        let number = short(number);
+    }
+
+    /// Returns a measured or predicted number for people, with its unit.
+    #[must_use]
+    pub fn measured_text(&self, number: f64) -> String {
         match self.measure {
-            Measure::Rate { .. } => format!("{number}/s"),
-            Measure::KnownAfter { .. } => format!("{number} s"),
-            _ => number,
+            Measure::Share { .. } | Measure::Alive { .. } | Measure::Known { .. } => {
+                format!("{} %", short(100.0 * number))
+            }
+            Measure::Rate { .. } => format!("{}/s", short(number)),
+            Measure::KnownAfter { .. } | Measure::HeardAfter { .. } => {
+                format!("{} s", short(number))
+            }
+            Measure::Value { .. } | Measure::Mean { .. } | Measure::Copies { .. } => short(number),
         }
     }
 
@@ -180,15 +193,98 @@ fn student_t(freedom: usize) -> f64 {
 
 /// The measurements of a run that its metrics do not contain.
 #[derive(Debug)]
-pub(crate) struct Measurements(Vec<Measurement>);
+pub(crate) struct Measurements {
+    all: Vec<Measurement>,
+    /// The number of towers.
+    towers: u32,
+    /// Whether a measurement listens at the moment.
+    listens: bool,
+}
 
 #[derive(Debug)]
 struct Measurement {
     measure: Measure,
     /// The towers that others should know, and the towers that should know them.
     groups: [Group; 2],
+    /// What the towers of the first group have received, from the start of the measurement on.
+    heard: Option<Heard>,
     value: Option<f64>,
     is_over: bool,
+}
+
+/// The messages that some towers have received since a moment.
+#[derive(Debug)]
+struct Heard {
+    start: Instant,
+    /// The row of each tower in the two tables. `None` for towers that do not listen.
+    rows: Vec<Option<u32>>,
+    /// The group of each message. Messages without a group do not count.
+    groups: Vec<Option<u32>>,
+    /// The number of groups.
+    columns: usize,
+    /// The number of messages that complete a group.
+    k: u32,
+    /// Whether the tower of a row has received each message.
+    received: Vec<bool>,
+    /// The number of messages of each group that the tower of a row has received.
+    counts: Vec<u32>,
+    /// The number of groups that are not complete, over all rows.
+    open: usize,
+    /// The sum of the seconds until each complete group was complete.
+    seconds: f64,
+}
+
+impl Heard {
+    /// The most messages, summed over the towers that listen. They take 128 MiB.
+    const MOST: usize = 1 << 27;
+
+    /// Starts to listen. Returns `None` if nothing can be heard, or too much.
+    fn new(
+        start: Instant,
+        listens: impl Fn(TowerId) -> bool,
+        towers: u32,
+        honest: &[MessageId],
+        (n, k): (u32, u32),
+    ) -> Option<Self> {
+        let mut row = 0..;
+        let rows: Vec<_> =
+            (0..towers).map(|tower| listens(TowerId(tower)).then(|| row.next())?).collect();
+        let messages = honest.last()?.0 as usize + 1;
+        let mut groups = vec![None; messages];
+        let columns = honest.len() / n.max(1) as usize;
+        for (group, members) in (0..).zip(honest.chunks_exact(n.max(1) as usize)) {
+            members.iter().for_each(|message| groups[message.0 as usize] = Some(group));
+        }
+        let count = rows.iter().flatten().count();
+        let size = count.checked_mul(messages).filter(|size| *size <= Self::MOST)?;
+        let open = count * columns;
+        let (received, counts) = (vec![false; size], vec![0; open]);
+        let heard = Self { start, rows, groups, columns, k, received, counts, open, seconds: 0.0 };
+        (open > 0).then_some(heard)
+    }
+
+    /// Notes that a tower has received a message. O(1).
+    fn note(&mut self, at: Instant, tower: TowerId, message: MessageId) {
+        let Some(row) = self.rows.get(tower.0 as usize).copied().flatten() else { return };
+        let message = message.0 as usize;
+        let Some(group) = self.groups.get(message).copied().flatten() else { return };
+        let received = &mut self.received[row as usize * self.groups.len() + message];
+        if std::mem::replace(received, true) {
+            return;
+        }
+        let count = &mut self.counts[row as usize * self.columns + group as usize];
+        *count += 1;
+        if *count == self.k {
+            self.open -= 1;
+            self.seconds += at.duration_since(self.start).as_secs_f64();
+        }
+    }
+
+    /// Returns the mean time in seconds, if all groups are complete.
+    #[allow(clippy::cast_precision_loss, reason = "a count of groups")]
+    fn mean(&self) -> Option<f64> {
+        (self.open == 0).then(|| self.seconds / self.counts.len() as f64)
+    }
 }
 
 impl Measurements {
@@ -196,10 +292,28 @@ impl Measurements {
         let measurement = |target: &Target| Measurement {
             measure: target.measure.clone(),
             groups: target.measure.groups(scenario),
+            heard: None,
             value: None,
             is_over: false,
         };
-        Self(scenario.targets.iter().map(measurement).collect())
+        let all = scenario.targets.iter().map(measurement).collect();
+        Self { all, towers: scenario.towers, listens: false }
+    }
+
+    /// Notes a message that a tower received. O(measurements that listen).
+    #[inline]
+    pub(crate) fn observe(&mut self, observation: &Observation) {
+        if !self.listens {
+            return;
+        }
+        let (Observed::Received { message: Some(message), .. }, Some(tower)) =
+            (&observation.what, observation.tower)
+        else {
+            return;
+        };
+        for heard in self.all.iter_mut().filter_map(|one| one.heard.as_mut()) {
+            heard.note(observation.at, tower, *message);
+        }
     }
 
     /// Makes the measurements that are due. O(towers * peers) for each of the kind `known`.
@@ -210,7 +324,7 @@ impl Measurements {
         checkers: &Checkers,
         series: &Series,
     ) {
-        for Measurement { measure, groups, value, is_over } in &mut self.0 {
+        for Measurement { measure, groups, heard, value, is_over } in &mut self.all {
             let due = Instant::ORIGIN + measure.end();
             if *is_over || at < due {
                 continue;
@@ -227,16 +341,42 @@ impl Measurements {
                     *is_over = known(view, series, groups).is_some_and(|known| known >= *share);
                     is_over.then(|| at.duration_since(due).as_secs_f64())
                 }
-                Measure::Rate { .. } | Measure::Share { .. } | Measure::Value { .. } => None,
+                Measure::HeardAfter { n, k, .. } => {
+                    if heard.is_none() {
+                        let honest = honest_messages(checkers, series);
+                        let listens = |tower| groups[0].has(tower) && series.is_honest(Some(tower));
+                        *heard = Heard::new(at, listens, self.towers, &honest, (*n, *k));
+                    }
+                    let mean = heard.as_ref().and_then(Heard::mean);
+                    *is_over = heard.is_none() || mean.is_some();
+                    mean
+                }
+                Measure::Rate { .. }
+                | Measure::Share { .. }
+                | Measure::Value { .. }
+                | Measure::Mean { .. } => None,
             };
+            if *is_over {
+                *heard = None;
+            }
         }
+        self.listens = self.all.iter().any(|one| one.heard.is_some());
     }
 
     /// Returns the results of all targets.
-    pub(crate) fn finish(&self, targets: &[Target], series: &Series) -> Vec<TargetResult> {
-        let results = targets.iter().zip(&self.0).map(|(target, measurement)| {
+    pub(crate) fn finish(
+        &self,
+        scenario: &Scenario,
+        plan: &Plan,
+        series: &Series,
+    ) -> Vec<TargetResult> {
+        let results = scenario.targets.iter().zip(&self.all).map(|(target, measurement)| {
             let measured = measured(&target.measure, series).or(measurement.value);
-            TargetResult { target: target.clone(), measured, calm: None }
+            let is_predicted = target.prediction.is_some() && measured.is_some();
+            let predicted = is_predicted
+                .then(|| closed_form::predict(scenario, plan, &target.measure, series))
+                .flatten();
+            TargetResult { target: target.clone(), measured, calm: None, predicted }
         });
         results.collect()
     }
@@ -249,12 +389,11 @@ fn measured(measure: &Measure, series: &Series) -> Option<f64> {
     if !is_over(measure.end()) {
         return None;
     }
-    let rows = |from, until| {
-        let (from, until) = (Instant::ORIGIN + from, Instant::ORIGIN + until);
-        samples.iter().filter(move |row| row.at > from && row.at <= until)
-    };
+    // The samples after the one at the start of the window, up to the one at its end.
+    let next = |time| samples.partition_point(|row| row.at < Instant::ORIGIN + time) + 1;
+    let rows = |from, until| samples.get(next(from)..next(until)).unwrap_or_default();
     let count = |metric: Metric, from, until| -> f64 {
-        rows(from, until).filter_map(|row| row.value(metric)).sum()
+        rows(from, until).iter().filter_map(|row| row.value(metric)).sum()
     };
     let quotient = |top: f64, bottom: f64| (bottom > 0.0).then(|| top / bottom);
     match *measure {
@@ -263,7 +402,7 @@ fn measured(measure: &Measure, series: &Series) -> Option<f64> {
                 if is_of_honest_towers(metric) { Metric::HonestRunning } else { Metric::Running };
             let tower_seconds =
                 |row: &Sample| row.value(towers).unwrap_or(0.0) * row.interval.as_secs_f64();
-            let tower_seconds: f64 = rows(from, until).map(tower_seconds).sum();
+            let tower_seconds: f64 = rows(from, until).iter().map(tower_seconds).sum();
             quotient(count(metric, from, until), tower_seconds)
         }
         Measure::Share { metric, of, from, until } => {
@@ -272,6 +411,7 @@ fn measured(measure: &Measure, series: &Series) -> Option<f64> {
         Measure::Value { metric, at } => {
             samples.iter().find(|row| row.at >= Instant::ORIGIN + at)?.value(metric)
         }
+        Measure::Mean { metric, from, until } => closed_form::mean(series, metric, from, until),
         _ => None,
     }
 }
@@ -290,14 +430,17 @@ fn is_of_honest_towers(metric: Metric) -> bool {
 
 /// Returns the share of groups of messages without a role of which `k` of `n` are alive.
 fn alive(checkers: &Checkers, series: &Series, n: u32, k: u32) -> Option<f64> {
-    let honest: Vec<_> = (0..checkers.messages())
-        .map(MessageId)
-        .filter(|message| series.is_honest_message(*message))
-        .collect();
+    let honest = honest_messages(checkers, series);
     let groups = || honest.chunks_exact(n.max(1) as usize);
     let is_alive = |message: &&MessageId| checkers.is_alive(**message);
     let survives = |group: &&[MessageId]| group.iter().filter(is_alive).count() >= k as usize;
     ratio(groups().filter(survives).count() as u64, groups().count() as u64)
+}
+
+/// Returns the messages that towers without a role enqueued.
+fn honest_messages(checkers: &Checkers, series: &Series) -> Vec<MessageId> {
+    let messages = (0..checkers.messages()).map(MessageId);
+    messages.filter(|message| series.is_honest_message(*message)).collect()
 }
 
 /// Returns the share of pairs of running towers without a role of which the first, a tower of the

@@ -66,7 +66,7 @@ proptest! {
             .contacts(|contacts| (contacts.shape, contacts.degree) = (Shape::Regular, 8))
             .messages(|messages| messages.count = towers)
             .fault(Fault::crash(seconds(20), Towers::Share(crashed)))
-            .checks(|checks| checks.liveness = false);
+            .checks(|checks| checks.convergence = false);
         scenario.link.broken = broken;
         if is_split {
             let split = Fault::partition(seconds(30), seconds(20), PartitionShape::Halves);

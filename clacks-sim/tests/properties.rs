@@ -8,7 +8,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use clacks_sim::{Asked, Fault, Outcome, Scenario};
+use clacks_sim::{Fault, FaultCount, Outcome, Scenario};
 use common::{regressions, run, seconds, seeds, violations};
 
 #[test]
@@ -42,10 +42,10 @@ struct Count {
 
 impl Campaign {
     fn add(&mut self, outcome: &Outcome) {
-        for Asked { fault, asked, happened } in &outcome.faults {
+        for FaultCount { fault, planned, happened } in &outcome.faults {
             let count = self.faults.entry(*fault).or_default();
-            count.planned += u32::from(matches!(asked, Some(Some(_))));
-            count.random += u32::from(matches!(asked, Some(None)));
+            count.planned += u32::from(matches!(planned, Some(Some(_))));
+            count.random += u32::from(matches!(planned, Some(None)));
             count.happened += happened;
         }
     }
@@ -61,9 +61,9 @@ impl Campaign {
 
 #[test]
 fn a_campaign_finds_faults_that_never_happen() {
-    let idle = |asked, happened, scenarios| {
+    let idle = |planned, happened, scenarios| {
         let mut outcome = run(&Scenario::new("idle", 1, seconds(1)));
-        outcome.faults = vec![Asked { fault: Fault::Crash, asked, happened }];
+        outcome.faults = vec![FaultCount { fault: Fault::Crash, planned, happened }];
         let mut campaign = Campaign::default();
         (0..scenarios).for_each(|_| campaign.add(&outcome));
         campaign.idle()

@@ -2,15 +2,17 @@
 //! the run.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clacks_proto::{EnqueueError as Reason, Instant, Message, Status, Tower};
-use clacks_sim::scenario::{Fault, PartitionShape, Shape, Towers};
+use clacks_proto::{EnqueueError as Reason, Instant, Message, SendRate, Status, Tower};
+use clacks_sim::scenario::{Fault, FaultKind, PartitionShape, Shape, Towers};
 use clacks_sim::{
-    Checker, EnqueueError, Observation, Observed, Observer, Options, Scenario, Simulation, TowerId,
+    Checker, Distribution, EnqueueError, Observation, Observed, Observer, Options, Scenario,
+    Simulation, TowerId,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,7 +21,7 @@ fn simulation() -> Simulation {
     let mut scenario = Scenario::new("stepped", 6, 1_000 * SECOND)
         .contacts(|contacts| contacts.shape = Shape::Full)
         .messages(|messages| messages.count = 0)
-        .checks(|checks| checks.liveness = false);
+        .checks(|checks| checks.convergence = false);
     scenario.tower.heartbeat = Some(SECOND);
     Simulation::new(&scenario, Path::new("."), Options::default()).unwrap()
 }
@@ -84,6 +86,101 @@ fn a_fault_can_be_applied_during_a_run_at_a_time_relative_to_now() {
     let error = simulation.apply(&Fault::crash(SECOND, Towers::One(6))).unwrap_err();
     assert!(error.to_string().contains("it must be from 0 to 5"), "{error}");
     assert!(simulation.finish().violations.is_empty());
+}
+
+#[test]
+fn a_fault_that_ends_last_prolongs_the_run() {
+    let run = |fault: Option<&Fault>| {
+        let mut scenario = Scenario::new("stepped", 6, 100 * SECOND)
+            .contacts(|contacts| contacts.shape = Shape::Full)
+            .checks(|checks| checks.settle_within = 300 * SECOND);
+        scenario.tower.heartbeat = Some(SECOND);
+        let mut simulation =
+            Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+        simulation.advance_until(50 * SECOND);
+        if let Some(fault) = fault {
+            simulation.apply(fault).unwrap();
+        }
+        while !simulation.advance(1_000).is_over {}
+        simulation.finish()
+    };
+    assert!(run(None).simulated < 200 * SECOND);
+    // It ends at 460 s.
+    let outcome = run(Some(&Fault::partition(10 * SECOND, 400 * SECOND, PartitionShape::Halves)));
+    assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
+    assert!(outcome.simulated >= 460 * SECOND, "{:?}", outcome.simulated);
+    assert_eq!(outcome.series.faults_end(), Some(Instant::ORIGIN + 460 * SECOND));
+}
+
+/// Collects how long hand-overs take, in milliseconds, by the second in which they begin.
+struct Latencies(Arc<Mutex<BTreeMap<u64, BTreeSet<u128>>>>);
+
+impl Observer for Latencies {
+    fn observe(&mut self, observation: &Observation) -> Result<(), String> {
+        if let Observed::HandedOver { arrives, .. } = observation.what {
+            let took = arrives.duration_since(observation.at).as_millis();
+            let second = observation.at.as_nanos() / 1_000_000_000;
+            self.0.lock().unwrap().entry(second).or_default().insert(took);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn applied_conditions_are_added_to_those_of_other_faults() {
+    let constant = |millis| Some(Distribution::Constant(Duration::from_millis(millis)));
+    let mut scenario = Scenario::new("stepped", 4, 400 * SECOND)
+        .messages(|messages| messages.count = 4)
+        .fault(Fault::conditions(SECOND, 299 * SECOND, |link| link.latency = constant(300)))
+        .checks(|checks| checks.convergence = false);
+    scenario.tower.send_rate = SendRate::per_second(10);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("samples.csv"), "1s\n1s\n").unwrap();
+    let mut simulation = Simulation::new(&scenario, folder.path(), Options::default()).unwrap();
+    let latencies = Arc::default();
+    simulation.observer(Box::new(Latencies(Arc::clone(&latencies))));
+    simulation.advance_until(50 * SECOND);
+    let text = "kind = \"conditions\"\nat = \"50s\"\nlasts = \"100s\"\n\
+        link = { jitter = { samples = \"samples.csv\" } }";
+    simulation.apply(&toml::from_str(text).unwrap()).unwrap();
+    let missing = text.replace("samples.csv", "missing.csv");
+    let error = simulation.apply(&toml::from_str(&missing).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("missing.csv"), "{error}");
+    while !simulation.advance(1_000).is_over {}
+    let latencies = latencies.lock().unwrap();
+    let between = |from, until| {
+        let seconds = latencies.range(from..until).flat_map(|(_, taken)| taken.iter().copied());
+        seconds.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(between(10, 100), [300]);
+    assert_eq!(between(110, 190), [1_300]);
+    assert_eq!(between(210, 300), [300]);
+    assert_eq!(between(310, 400), [50]);
+}
+
+#[test]
+fn an_applied_pause_does_not_end_a_longer_one() {
+    let pause = |at: u32, lasts: u32| Fault::pause(at * SECOND, lasts * SECOND, Towers::One(1));
+    let scenario = Scenario::new("stepped", 3, 400 * SECOND).fault(pause(10, 90));
+    let mut simulation = Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
+    simulation.apply(&pause(20, 10)).unwrap();
+    let mut is_paused = |second| {
+        simulation.advance_until(second * SECOND);
+        simulation.with(TowerId(1), |_, _| ()).is_none()
+    };
+    assert_eq!(
+        [5, 15, 25, 50, 99, 101].map(&mut is_paused),
+        [false, true, true, true, true, false]
+    );
+}
+
+#[test]
+fn the_steps_of_applied_faults_are_bounded() {
+    let mut simulation = simulation();
+    let (towers, peers) = (Towers::All, Towers::All);
+    let fault = Fault::new(SECOND, FaultKind::Expand { towers, peers });
+    let error = simulation.apply(&fault.repeat(SECOND / 10_000, 1_000_000)).unwrap_err();
+    assert!(error.to_string().starts_with("fault has 72000000 steps"), "{error}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clacks_proto::tls::Identity;
-use clacks_proto::wire::{Attempt, Frame, MessageFrame};
-use clacks_proto::{Kind, Nonce};
+use clacks_proto::wire::{Frame, MessageFrame};
+use clacks_proto::{Kind, Lifetime, Nonce};
 use rustls::client::Resumption;
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::{CryptoProvider, ring};
@@ -223,7 +223,8 @@ fn messages(size: usize, count: usize) -> Vec<u8> {
     let body = vec![b'x'; size];
     let frame = Frame::Message(MessageFrame {
         transfer: 0,
-        attempt: Attempt::First,
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
         nonce: Nonce(0),
         kind: Kind::Bytes,
         friend: None,

@@ -12,10 +12,11 @@ mod trace;
 use std::io::Write;
 
 use clacks_sim::Scenario;
+use clacks_sim::scenario::Target;
 
 use crate::args::{SimArgs, SimVerb};
 use crate::error::Failure;
-use crate::output::text::{STRONG, grouped};
+use crate::output::text::{STRONG, WARN, grouped};
 use scenario::{Chosen, SWARM};
 
 /// Runs the command.
@@ -28,30 +29,45 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     if let Some(seeds) = &args.seeds {
         return sweep::run(args, &chosen, seeds.clone());
     }
-    let scenario = chosen.scenario(args.seed)?;
+    let (scenario, removed) = chosen.scenario(args.seed)?;
     if args.show {
         let text = chosen.text(&scenario).map_or_else(|| scenario.to_toml(), str::to_owned);
         anstream::stdout().write_all(text.as_bytes())?;
         return Ok(());
     }
-    huge_pages::enable(scenario.towers);
+    huge_pages::enable(scenario.towers, &chosen);
+    note_removed(&removed);
     run::run(args, &scenario, chosen.base())
 }
 
-/// Lists the scenarios with their size and their virtual time.
+/// Writes a note about each target that is after the time of the command line.
+fn note_removed(targets: &[Target]) {
+    for target in targets {
+        let name = &target.name;
+        anstream::eprintln!("{WARN}note{WARN:#}: --time ends before the target {name:?}.");
+    }
+}
+
+/// Lists the scenarios with their size, their virtual time and the real time that a run takes.
 fn list() -> Result<(), Failure> {
     let mut out = anstream::stdout();
     let bundled = Scenario::bundled();
     let width = bundled.iter().map(|one| one.name.len()).max().unwrap_or(0);
-    let mut row = |name: &str, towers: &str, time: &str, about: &str| {
-        writeln!(out, "{STRONG}{name:<width$}{STRONG:#}  {towers:>9} towers  {time:>7}  {about}")
+    let mut row = |name: &str, towers: &str, time: &str, takes: &str, about: &str| {
+        writeln!(
+            out,
+            "{STRONG}{name:<width$}{STRONG:#}  {towers:>9} towers  {time:>7}  takes {takes:>6}  \
+             {about}"
+        )
     };
     for one in bundled {
         let scenario = Scenario::from_toml(one.toml).map_err(Failure::usage)?;
         let time = humantime::format_duration(scenario.time).to_string();
-        row(one.name, &grouped(scenario.towers.into()), &time, one.about)?;
+        let takes = one.takes.map(|takes| humantime::format_duration(takes).to_string());
+        let takes = takes.unwrap_or_else(|| "?".to_owned());
+        row(one.name, &grouped(scenario.towers.into()), &time, &takes, one.about)?;
     }
-    row(SWARM, "2 to 60", "3 - 15m", "A random scenario, drawn from the seed")?;
+    row(SWARM, "2 to 60", "3 - 15m", "1s", "A random scenario, drawn from the seed")?;
     Ok(())
 }
 

@@ -106,7 +106,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         anstream::eprintln!("{WARN}note{WARN:#}: the trace was cut at {limit} (--trace-limit).");
     }
     let misses = args.check && outcome.targets.iter().any(|target| !target.is_met());
-    if outcome.holds() && !misses { Ok(()) } else { Err(Failure::Reported) }
+    if outcome.passed() && !misses { Ok(()) } else { Err(Failure::Reported) }
 }
 
 /// Runs the calm twin of a scenario. Returns `None` if the run was stopped.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clacks_sim::Scenario;
-use clacks_sim::scenario::{Bundled, ScenarioError};
+use clacks_sim::scenario::{Bundled, ScenarioError, Target};
 
 use crate::args::SimArgs;
 use crate::error::Failure;
@@ -26,9 +26,9 @@ impl<'a> Chosen<'a> {
         Ok(Self { args, source, original })
     }
 
-    /// Returns the scenario with the changes of the command line, checked. Without a seed, the
-    /// scenario keeps its own.
-    pub(super) fn scenario(&self, seed: Option<u64>) -> Result<Scenario, Failure> {
+    /// Returns the scenario with the changes of the command line, checked, and the targets that
+    /// `--time` removes. Without a seed, the scenario keeps its own.
+    pub(super) fn scenario(&self, seed: Option<u64>) -> Result<(Scenario, Vec<Target>), Failure> {
         let mut scenario = match (&self.source, seed) {
             (Source::Swarm, Some(seed)) => Scenario::swarm(seed),
             _ => self.original.clone(),
@@ -38,11 +38,22 @@ impl<'a> Chosen<'a> {
             scenario.set(key, value).map_err(Failure::usage)?;
         }
         scenario.towers = self.args.towers.unwrap_or(scenario.towers);
-        if let Some(time) = self.args.time {
-            scenario.set_time(time);
-        }
+        let removed = self.args.time.map(|time| scenario.set_time(time)).unwrap_or_default();
         scenario.check().map_err(Failure::usage)?;
-        Ok(scenario)
+        if self.args.check && scenario.targets.is_empty() {
+            let why = if removed.is_empty() { "has no targets" } else { "has none within --time" };
+            let name = &scenario.name;
+            return Err(Failure::usage(format_args!("--check needs targets, and {name:?} {why}")));
+        }
+        Ok((scenario, removed))
+    }
+
+    /// Returns whether a second process can read the scenario: it is not read from a pipe.
+    pub(super) fn is_readable_again(&self) -> bool {
+        match self.source {
+            Source::File(path) => path.is_file(),
+            Source::Bundled(_) | Source::Swarm => true,
+        }
     }
 
     /// Returns the folder to which the paths of files are relative.

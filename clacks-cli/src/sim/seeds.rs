@@ -29,8 +29,8 @@ pub(super) enum Ran<T> {
     Stopped,
 }
 
-/// Calls `run` for each seed, on `jobs` threads, and `tell` with the results in the order of the
-/// seeds. No further seed is run if `is_stopped` returns true, or if `tell` fails.
+/// Calls `run` for each seed, on `jobs` threads, and `report` with the results in the order of the
+/// seeds. No further seed is run if `is_stopped` returns true, or if `report` fails.
 pub(super) fn each<T: Send>(
     seeds: Range<u64>,
     jobs: usize,
@@ -42,7 +42,7 @@ pub(super) fn each<T: Send>(
     let seeds = Mutex::new(seeds);
     let take = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
-        // The channel is bounded, so that a thread notices at once if `tell` has failed.
+        // The channel is bounded, so that a thread notices at once if `report` has failed.
         let (sender, results) = mpsc::sync_channel(jobs);
         for _ in 0..jobs {
             let (sender, take, is_stopped, run) = (sender.clone(), &take, &is_stopped, &run);
@@ -110,7 +110,7 @@ mod tests {
         run: impl Fn(u64) -> Ran<u64> + Sync,
     ) -> Vec<String> {
         let mut reported = Vec::new();
-        let tell = |seed, ran| {
+        let report = |seed, ran| {
             reported.push(match ran {
                 Ran::Ended(value) => format!("{seed}: {value}"),
                 Ran::Broke(why) => format!("{seed}: {why}"),
@@ -118,7 +118,7 @@ mod tests {
             });
             Ok(())
         };
-        each(seeds, jobs, || false, run, tell).unwrap();
+        each(seeds, jobs, || false, run, report).unwrap();
         reported
     }
 
@@ -161,8 +161,8 @@ mod tests {
             runs.fetch_add(1, Ordering::Relaxed);
             Ran::Ended(seed)
         };
-        let tell = |_, _| Err(Failure::OutputClosed);
-        let ended = each(0..1_000_000, 1, || false, run, tell);
+        let report = |_, _| Err(Failure::OutputClosed);
+        let ended = each(0..1_000_000, 1, || false, run, report);
         assert!(matches!(ended, Err(Failure::OutputClosed)));
         // One result was reported, one waits in the channel, and one run waits for the channel.
         assert!(runs.into_inner() <= 3);
@@ -184,11 +184,11 @@ mod tests {
             Ran::Ended(seed)
         };
         let mut reported = Vec::new();
-        let tell = |seed, _| {
+        let report = |seed, _| {
             reported.push(seed);
             Ok(())
         };
-        each(0..1_000, 2, stopped, run, tell).unwrap();
+        each(0..1_000, 2, stopped, run, report).unwrap();
         assert_eq!(reported, [1, 2, 3]);
     }
 }

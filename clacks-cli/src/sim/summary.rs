@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
-use clacks_sim::report::{Figure, Prediction, Report};
-use clacks_sim::{Outcome, Scenario, TargetResult};
+use clacks_sim::report::{Figure, Report};
+use clacks_sim::{Scenario, TargetResult};
 use serde_json::{Value, json};
 
 use super::trace::TraceSize;
@@ -70,8 +70,10 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     let seconds = Duration::from_millis(millis(outcome.simulated));
     row(&mut out, "simulated", humantime::format_duration(seconds), "")?;
     if let Some(stop) = report.stopped_by {
+        // The time to settle is not known before.
         let share = outcome.simulated.as_secs_f64() / outcome.scenario.time.as_secs_f64();
-        row(&mut out, "of the whole run", format_args!("{:.1} %", 100.0 * share), "")?;
+        let percent = 100.0 * share.min(1.0);
+        row(&mut out, "of the whole run", format_args!("{percent:.1} %"), "")?;
         row(&mut out, "stopped by", stop, "")?;
     }
     row(&mut out, "took", took(report.wall), "")?;
@@ -86,7 +88,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         writeln!(out)?;
         row(&mut out, &format!("{STRONG}faults{STRONG:#}"), "happened", "")?;
         for fault in &outcome.faults {
-            let scheduled = fault.asked.flatten().map(|count| format!(" of {}", grouped(count)));
+            let scheduled = fault.planned.flatten().map(|count| format!(" of {}", grouped(count)));
             let happened = grouped(fault.happened) + &scheduled.unwrap_or_default();
             row(&mut out, fault.fault.as_str(), happened, "")?;
         }
@@ -97,10 +99,6 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         let style = if check.violations == 0 { GOOD } else { BAD };
         row(&mut out, check.name, grouped(check.violations), style)?;
     }
-    for prediction in report.predictions() {
-        writeln!(out)?;
-        write_prediction(&mut out, &prediction)?;
-    }
     if !outcome.violations.is_empty() {
         writeln!(out, "\n  {STRONG}first violations of each check{STRONG:#}")?;
         for violation in &outcome.violations {
@@ -110,6 +108,8 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
     if !outcome.targets.is_empty() {
         let row = |result: &TargetResult| TargetRow {
             name: result.target.name.clone(),
+            measured: shown(result, result.measured),
+            predicted: shown(result, result.predicted),
             number: result.text(),
             bounds: result.target.bounds(),
             is_met: result.is_met(),
@@ -117,7 +117,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         writeln!(out)?;
         write_targets(&mut out, &outcome.targets.iter().map(row).collect::<Vec<_>>())?;
     }
-    let style = match (outcome.holds(), outcome.is_over) {
+    let style = match (outcome.passed(), outcome.is_over) {
         (true, true) => GOOD,
         (true, false) => WARN,
         (false, _) => BAD,
@@ -133,6 +133,11 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
 /// A row of the table of targets.
 pub(super) struct TargetRow {
     pub(super) name: String,
+    /// What was measured, if the target has a prediction.
+    pub(super) measured: String,
+    /// The prediction.
+    pub(super) predicted: String,
+    /// The number that is compared with the bounds.
     pub(super) number: String,
     pub(super) bounds: String,
     pub(super) is_met: bool,
@@ -145,30 +150,45 @@ impl TargetRow {
     }
 }
 
-/// Writes the table of targets.
+/// Returns a measured or predicted number of a target with a prediction.
+fn shown(result: &TargetResult, number: Option<f64>) -> String {
+    let target = &result.target;
+    let number = number.filter(|_| target.prediction.is_some());
+    number.map(|number| target.measured_text(number)).unwrap_or_default()
+}
+
+/// Writes the table of targets. Columns without an entry are left out.
 pub(super) fn write_targets(out: &mut impl Write, rows: &[TargetRow]) -> io::Result<()> {
-    let width = |title: &str, text: fn(&TargetRow) -> &String| {
-        let widths = rows.iter().map(|row| text(row).chars().count());
-        widths.chain([title.len()]).max().unwrap_or(0)
+    type Column = (&'static str, fn(&TargetRow) -> &str);
+    const COLUMNS: [Column; 5] = [
+        ("target", |row| &row.name),
+        ("measured", |row| &row.measured),
+        ("predicted", |row| &row.predicted),
+        ("number", |row| &row.number),
+        ("bounds", |row| &row.bounds),
+    ];
+    let width = |(title, text): Column| {
+        let widths = || rows.iter().map(|row| text(row).chars().count());
+        let longest = widths().max().filter(|longest| *longest > 0)?;
+        Some((title, text, longest.max(title.len())))
     };
-    let name = width("targets", |row| &row.name);
-    let number = width("number", |row| &row.number);
-    let bounds = width("target", |row| &row.bounds);
-    writeln!(
-        out,
-        "  {STRONG}{:<name$}{STRONG:#}  {:>number$}  {:>bounds$}  result",
-        "targets", "number", "target"
-    )?;
+    let columns: Vec<_> = COLUMNS.into_iter().filter_map(width).collect();
+    for (title, _, width) in &columns {
+        match *title {
+            "target" => write!(out, "  {STRONG}{title:<width$}{STRONG:#}")?,
+            _ => write!(out, "  {title:>width$}")?,
+        }
+    }
+    writeln!(out, "  result")?;
     for row in rows {
+        for (title, text, width) in &columns {
+            match *title {
+                "target" => write!(out, "  {:<width$}", text(row))?,
+                _ => write!(out, "  {:>width$}", text(row))?,
+            }
+        }
         let style = if row.is_met { GOOD } else { BAD };
-        writeln!(
-            out,
-            "  {:<name$}  {:>number$}  {:>bounds$}  {style}{}{style:#}",
-            row.name,
-            row.number,
-            row.bounds,
-            row.result()
-        )?;
+        writeln!(out, "  {style}{}{style:#}", row.result())?;
     }
     Ok(())
 }
@@ -184,38 +204,6 @@ fn row(
     let visible = anstream::adapter::strip_str(name).to_string().chars().count();
     let width = (WIDTH - 3).saturating_sub(visible);
     writeln!(out, "  {name} {style}{value:>width$}{QUIET:#}")
-}
-
-fn write_prediction(out: &mut impl Write, prediction: &Prediction) -> io::Result<()> {
-    let name = match prediction.unit {
-        "" => prediction.name.to_owned(),
-        unit => format!("{} ({unit})", prediction.name),
-    };
-    writeln!(out, "  {STRONG}{name}{STRONG:#}")?;
-    row(out, "measured", number(prediction.measured), "")?;
-    if let Some(predicted) = prediction.predicted {
-        row(out, "predicted", number(predicted), "")?;
-    }
-    if let Some(error) = prediction.relative_error {
-        row(out, "error", format_args!("{:+.3} %", 100.0 * error), "")?;
-    }
-    if let Some(error) = prediction.standard_error {
-        row(out, "standard error", format_args!("{error:.2e}"), "")?;
-    }
-    if let Some(score) = prediction.z_score {
-        row(out, "z-score", format_args!("{score:+.1}"), "")?;
-    }
-    let (style, result) = if prediction.passed { (GOOD, "passed") } else { (BAD, "missed") };
-    row(out, "result", result, style)
-}
-
-/// Returns the first prediction that was missed, as a sentence.
-pub(super) fn missed(outcome: &Outcome) -> Option<String> {
-    let report = Report { outcome, wall: Duration::ZERO, stopped_by: None, replay: "" };
-    let missed = report.predictions().find(|prediction| !prediction.passed)?;
-    let predicted = missed.predicted.map(|value| format!(", predicted {}", number(value)));
-    let (name, value) = (missed.name, number(missed.measured));
-    Some(format!("{name}: measured {value}{}", predicted.unwrap_or_default()))
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole count")]

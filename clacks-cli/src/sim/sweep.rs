@@ -14,19 +14,19 @@ use super::run::{self, STRETCH, stops};
 use super::scenario::Chosen;
 use super::seeds::{self, Ran};
 use super::summary::TargetRow;
-use super::{command, huge_pages, summary};
+use super::{command, huge_pages, note_removed, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
 use crate::output::json;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN};
 
 /// The result of a run.
-struct Held {
+struct RunResult {
     hash: String,
     events: u64,
     violated: u64,
-    holds: bool,
-    /// The first violation, or the first prediction that was missed.
+    passed: bool,
+    /// The first violation.
     why: Option<String>,
     targets: Vec<TargetResult>,
 }
@@ -37,10 +37,11 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let jobs = args.jobs.map_or(cores, usize::from);
     let jobs = usize::try_from(count).map_or(jobs, |count| jobs.min(count)).max(1);
     // Nearly all mistakes in a scenario show in the first seed.
-    let first = chosen.scenario(Some(seeds.start))?;
+    let (first, removed) = chosen.scenario(Some(seeds.start))?;
     drop(Simulation::new(&first, chosen.base(), Options::default()).map_err(Failure::usage)?);
 
-    huge_pages::enable(first.towers);
+    huge_pages::enable(first.towers, chosen);
+    note_removed(&removed);
     let stops = stops()?;
     if args.json {
         json::write(&summary::sweep_started(&first, &seeds))?;
@@ -75,9 +76,9 @@ fn one(
     seed: u64,
     keep_going: bool,
     is_stopped: impl Fn() -> bool,
-) -> Ran<Held> {
+) -> Ran<RunResult> {
     let scenario = match chosen.scenario(Some(seed)) {
-        Ok(scenario) => scenario,
+        Ok((scenario, _)) => scenario,
         Err(failure) => return Ran::Broke(failure.sentence().unwrap_or_default().to_owned()),
     };
     let options = Options { keep_going, ..Options::default() };
@@ -98,16 +99,12 @@ fn one(
             Err(failure) => return Ran::Broke(failure.sentence().unwrap_or_default().to_owned()),
         }
     }
-    Ran::Ended(Held {
+    Ran::Ended(RunResult {
         hash: outcome.hash.to_string(),
         events: outcome.events,
         violated: outcome.violated,
-        holds: outcome.holds(),
-        why: outcome
-            .violations
-            .first()
-            .map(ToString::to_string)
-            .or_else(|| summary::missed(&outcome)),
+        passed: outcome.passed(),
+        why: outcome.violations.first().map(ToString::to_string),
         targets: outcome.targets,
     })
 }
@@ -128,39 +125,68 @@ fn bar(count: u64) -> ProgressBar {
     bar
 }
 
+/// A target with the numbers of all runs.
+struct Numbers {
+    target: Target,
+    numbers: Vec<Option<f64>>,
+    measured: Vec<Option<f64>>,
+    predicted: Vec<Option<f64>>,
+}
+
+impl Numbers {
+    fn new(target: &Target) -> Self {
+        let target = target.clone();
+        Self { target, numbers: Vec::new(), measured: Vec::new(), predicted: Vec::new() }
+    }
+
+    fn push(&mut self, result: Option<&TargetResult>) {
+        self.numbers.push(result.and_then(TargetResult::number));
+        self.measured.push(result.and_then(|result| result.measured));
+        self.predicted.push(result.and_then(|result| result.predicted));
+    }
+
+    /// Returns the mean of the measured or predicted numbers, if the target has a prediction.
+    fn mean(&self, numbers: &[Option<f64>]) -> Option<f64> {
+        self.target.prediction.and_then(|_| Interval::of(numbers)).map(|it| it.mean)
+    }
+
+    fn mean_text(&self, numbers: &[Option<f64>]) -> String {
+        self.mean(numbers).map(|mean| self.target.measured_text(mean)).unwrap_or_default()
+    }
+}
+
 /// Writes the result of each run.
 struct Narrator<'a> {
     args: &'a SimArgs,
     reported: u64,
-    held: u64,
+    passed: u64,
     first_failed: Option<u64>,
     combined: u64,
     /// Each target with the numbers of all runs.
-    targets: Vec<(Target, Vec<Option<f64>>)>,
+    targets: Vec<Numbers>,
 }
 
 impl<'a> Narrator<'a> {
     fn new(args: &'a SimArgs, scenario: &Scenario) -> Self {
-        let targets = scenario.targets.iter().map(|target| (target.clone(), Vec::new()));
-        let targets = targets.collect();
-        Self { args, reported: 0, held: 0, first_failed: None, combined: 0, targets }
+        let targets = scenario.targets.iter().map(Numbers::new).collect();
+        Self { args, reported: 0, passed: 0, first_failed: None, combined: 0, targets }
     }
 
-    fn run(&mut self, seed: u64, ran: &Ran<Held>) -> Result<(), Failure> {
-        let (held, why) = match ran {
-            Ran::Ended(held) => (Some(held), held.why.as_deref()),
+    fn run(&mut self, seed: u64, ran: &Ran<RunResult>) -> Result<(), Failure> {
+        let (result, why) = match ran {
+            Ran::Ended(result) => (Some(result), result.why.as_deref()),
             Ran::Broke(why) => (None, Some(why.as_str())),
             Ran::Stopped => return Ok(()),
         };
-        let holds = held.is_some_and(|held| held.holds);
-        let hash = held.map(|held| held.hash.as_str());
+        let passed = result.is_some_and(|result| result.passed);
+        let hash = result.map(|result| result.hash.as_str());
         self.reported += 1;
-        self.held += u64::from(holds);
-        let results = held.map_or(&[][..], |held| &held.targets);
-        for (number, (_, numbers)) in self.targets.iter_mut().enumerate() {
-            numbers.push(results.get(number).and_then(TargetResult::number));
+        self.passed += u64::from(passed);
+        let results = result.map_or(&[][..], |result| &result.targets);
+        for (number, target) in self.targets.iter_mut().enumerate() {
+            target.push(results.get(number));
         }
-        if !holds {
+        if !passed {
             self.first_failed = self.first_failed.or(Some(seed));
         }
         let number = hash.and_then(|hash| u64::from_str_radix(hash, 16).ok()).unwrap_or(0);
@@ -172,23 +198,32 @@ impl<'a> Narrator<'a> {
                 "event": "run",
                 "seed": seed,
                 "hash": hash,
-                "passed": holds,
-                "events": held.map(|held| held.events),
-                "violated": held.map(|held| held.violated),
+                "passed": passed,
+                "events": result.map(|result| result.events),
+                "violated": result.map(|result| result.violated),
                 "why": why,
-                "targets": self.targets.iter().map(|(target, numbers)| {
-                    json!({"name": target.name, "number": numbers.last()})
-                }).collect::<Vec<_>>(),
+                "targets": self.targets.iter().map(|one| json!({
+                    "name": one.target.name,
+                    "number": one.numbers.last(),
+                    "measured": one.measured.last(),
+                    "predicted": one.predicted.last(),
+                })).collect::<Vec<_>>(),
                 "replay": replay,
             }))?;
             return Ok(());
         }
-        if self.args.markdown && holds {
+        if self.args.markdown {
+            if !passed {
+                let why = why.unwrap_or_default();
+                anstream::eprintln!(
+                    "seed {seed} {BAD}failed{BAD:#}: {why}\n  repeat with: {replay}"
+                );
+            }
             return Ok(());
         }
         let mut out = anstream::stdout();
         let hash = hash.map(|hash| format!("  {QUIET}{hash}{QUIET:#}")).unwrap_or_default();
-        if holds {
+        if passed {
             writeln!(out, "seed {seed:<6} {GOOD}passed{GOOD:#}  {hash}")?;
         } else {
             writeln!(out, "seed {seed:<6} {BAD}failed{BAD:#}{hash}")?;
@@ -198,7 +233,7 @@ impl<'a> Narrator<'a> {
     }
 
     fn finish(&self, count: u64, wall: Duration) -> Result<(), Failure> {
-        let Self { reported, held, .. } = *self;
+        let Self { reported, passed, .. } = *self;
         // The hash of a part depends on which runs had ended.
         let combined = (reported == count).then(|| format!("{:016x}", self.combined));
         let replay = self.first_failed.map(|seed| command(self.args, seed));
@@ -210,7 +245,7 @@ impl<'a> Narrator<'a> {
                 "runs": reported,
                 "asked": count,
                 "complete": reported == count,
-                "passed": held,
+                "passed": passed,
                 "first_failed": self.first_failed,
                 "hash": combined,
                 "targets": self.targets_json(),
@@ -219,7 +254,7 @@ impl<'a> Narrator<'a> {
             }))?;
         } else {
             let mut out = anstream::stdout();
-            let (style, took) = (if held == reported { GOOD } else { BAD }, summary::took(wall));
+            let (style, took) = (if passed == reported { GOOD } else { BAD }, summary::took(wall));
             if reported > 0 && !self.targets.is_empty() {
                 writeln!(out)?;
                 summary::write_targets(&mut out, &self.target_rows())?;
@@ -231,9 +266,9 @@ impl<'a> Narrator<'a> {
             match reported {
                 0 => {}
                 _ if reported < count => {
-                    writeln!(out, "{style}{held} of {reported} passed so far{style:#}")?;
+                    writeln!(out, "{style}{passed} of {reported} passed so far{style:#}")?;
                 }
-                _ => writeln!(out, "{style}{held} of {reported} passed{style:#} in {took}")?,
+                _ => writeln!(out, "{style}{passed} of {reported} passed{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
                 writeln!(out, "{QUIET}the first that failed: {replay}{QUIET:#}")?;
@@ -243,14 +278,17 @@ impl<'a> Narrator<'a> {
             }
         }
         let misses = self.args.check && self.target_rows().iter().any(|row| !row.is_met);
-        if held == reported && !misses { Ok(()) } else { Err(Failure::Reported) }
+        if passed == reported && !misses { Ok(()) } else { Err(Failure::Reported) }
     }
 
     fn target_rows(&self) -> Vec<TargetRow> {
-        let row = |(target, numbers): &(Target, Vec<Option<f64>>)| {
-            let interval = Interval::of(numbers);
+        let row = |one: &Numbers| {
+            let target = &one.target;
+            let interval = Interval::of(&one.numbers);
             TargetRow {
                 name: target.name.clone(),
+                measured: one.mean_text(&one.measured),
+                predicted: one.mean_text(&one.predicted),
                 number: interval.map_or_else(|| "unknown".to_owned(), |it| it.text(target)),
                 bounds: target.bounds(),
                 is_met: interval.is_some_and(|it| it.meets(target)),
@@ -260,13 +298,16 @@ impl<'a> Narrator<'a> {
     }
 
     fn targets_json(&self) -> Vec<Value> {
-        let row = |(target, numbers): &(Target, Vec<Option<f64>>)| {
-            let interval = Interval::of(numbers);
+        let row = |one: &Numbers| {
+            let target = &one.target;
+            let interval = Interval::of(&one.numbers);
             json!({
                 "name": target.name,
+                "measured": one.mean(&one.measured),
+                "predicted": one.mean(&one.predicted),
                 "mean": interval.map(|it| it.mean),
                 "half_width": interval.and_then(|it| it.half_width),
-                "unknown": interval.map_or(numbers.len(), |it| it.unknown),
+                "unknown": interval.map_or(one.numbers.len(), |it| it.unknown),
                 "at_least": target.at_least,
                 "at_most": target.at_most,
                 "met": interval.is_some_and(|it| it.meets(target)),

@@ -21,11 +21,11 @@ fn post(body: &str) -> Vec<u8> {
 }
 
 fn with_length(len: usize, body: &str) -> Vec<u8> {
-    format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n{body}").into_bytes()
+    head(&format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}"), body)
 }
 
 fn head(lines: &str, body: &str) -> Vec<u8> {
-    format!("{lines}\r\n\r\n{body}").into_bytes()
+    format!("{lines}\r\nContent-Type: application/json\r\n\r\n{body}").into_bytes()
 }
 
 fn payload(message: &str) -> String {
@@ -88,7 +88,7 @@ fn cases() -> Vec<Case> {
         (
             head(
                 &format!(
-                    "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\n\
+                    "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/2\r\n\
                      Connection: upgrade\r\nContent-Length: {len}"
                 ),
                 &body,
@@ -143,6 +143,17 @@ fn cases() -> Vec<Case> {
         ),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400], true, &[405], true),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), &[], true, &[405], true),
+        // Where theirs takes what any web page can send.
+        (
+            head(
+                &format!("POST / HTTP/1.1\r\nHost: x\r\nOrigin: http://p\r\nContent-Length: {len}"),
+                &body,
+            ),
+            &[200],
+            false,
+            &[403],
+            true,
+        ),
         // Where theirs breaks down, and ours says that it does not understand.
         (post(""), &[500], false, &[400], false),
         (post("hello"), &[500], false, &[400], false),

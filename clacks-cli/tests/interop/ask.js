@@ -1,5 +1,7 @@
-// Sends bytes over TLS and tells the answers' statuses, for each line of standard input: {"port": …, "hex": …, "answers": how many to wait for}.
-// An answer is a line {"statuses": […], "closed": whether the other side closed}, in the order of the questions.
+// Sends bytes over TLS for each line of standard input:
+// {"port": …, "hex": …, "answers": how many to wait for}.
+// Writes a line for each of them, in the same order:
+// {"statuses": […], "closed": whether the other side closed}.
 const readline = require('readline')
 const tls = require('tls')
 

@@ -1,4 +1,5 @@
-// A tower of the JavaScript package, told what to do on standard input and telling what happens on standard output, a line of JSON each.
+// A tower of the JavaScript package. Commands arrive on standard input, and events are written to
+// standard output, a line of JSON each.
 //
 // node tower.js PACKAGE KEY CERT PORT SENDRATE
 const fs = require('fs')

@@ -4,9 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use clacks_proto::wire::{Attempt, Frame, Hello, MessageFrame, VERSION};
+use clacks_proto::wire::{Frame, Hello, MessageFrame, VERSION};
 use clacks_proto::{
-    Action, Address, Allowance, Config, Event, Instant, Kind, LinkId, Message, Nonce, Notice, Seed,
+    Action, Address, Allowance, Config, Event, Instant, Kind, Lifetime, LinkId, Message, Nonce, Notice, Seed,
     SendRate, StateMachine, Tower,
 };
 
@@ -21,6 +21,8 @@ pub fn batch_len(body: usize) -> usize {
 pub struct Relay {
     pub tower: Tower,
     links: Vec<LinkId>,
+    /// The number of the next message on each link.
+    next: Vec<u64>,
     now: Instant,
     /// The time that passes in a turn.
     time_per_turn: Duration,
@@ -83,6 +85,7 @@ impl Relay {
         let mut relay = Self {
             tower,
             links: Vec::new(),
+            next: vec![1; peers],
             now: Instant::ORIGIN,
             time_per_turn,
             batch,
@@ -106,15 +109,15 @@ impl Relay {
     /// Receives a batch from one peer, and sends as many messages.
     pub fn turn(&mut self) {
         self.turns += 1;
-        let frames = self.batch.chunks_exact_mut(self.frame_len);
-        let first = self.turns * frames.len() as u64;
-        for (frame, transfer) in frames.zip(first..) {
-            // The head of the frame is followed by the transfer's number, the attempt, and the
-            // nonce, of which the first half is set.
-            frame[5..13].copy_from_slice(&transfer.to_be_bytes());
-            frame[14..22].copy_from_slice(&self.turns.to_be_bytes());
+        let peer = self.turns as usize % self.links.len();
+        for frame in self.batch.chunks_exact_mut(self.frame_len) {
+            // The head of the frame is followed by the transfer's number, the attempt, the
+            // lifetime, and the nonce, of which the first half is set.
+            frame[5..13].copy_from_slice(&self.next[peer].to_be_bytes());
+            frame[18..26].copy_from_slice(&self.turns.to_be_bytes());
+            self.next[peer] += 1;
         }
-        let link = self.links[self.turns as usize % self.links.len()];
+        let link = self.links[peer];
         self.tower.handle(Event::BytesArrived { link, bytes: &self.batch }, self.now);
         if !self.time_per_turn.is_zero() {
             self.now = self.now + self.time_per_turn;
@@ -182,10 +185,13 @@ fn hello(n: usize) -> Vec<u8> {
     Frame::Hello(Hello {
         version: VERSION,
         incarnation: n as u64,
+        link: 1,
         max_message: 1 << 20,
         window: config.window,
+        datagram: 0,
         network: &config.network,
         address: Some(peer(n)),
+        rest: &[],
     })
     .encode(&mut bytes);
     bytes
@@ -199,7 +205,8 @@ fn batch(body: usize) -> (Vec<u8>, usize) {
     for n in 0..count {
         Frame::Message(MessageFrame {
             transfer: n as u64,
-            attempt: Attempt::First,
+            retry_of: None,
+            lifetime: Lifetime::UNLIMITED,
             nonce: Nonce(n as u128),
             kind: Kind::Bytes,
             friend: Some(peer(1)),

@@ -104,8 +104,10 @@ impl Driver {
         let payload =
             r#"{"message":null,"type":"announce","sender":{"hostname":"localhost","port":8001}}"#;
         let len = payload.len();
-        let announce =
-            format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n{payload}");
+        let announce = format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             Content-Length: {len}\r\n\r\n{payload}"
+        );
         driver.accept();
         // The first announce makes the peer known, the second one makes it alive.
         driver.deliver(announce.repeat(2).as_bytes());
@@ -315,8 +317,10 @@ mod tests {
         let payload =
             r#"{"message":"hi","type":"message","sender":{"hostname":"localhost","port":8001}}"#;
         let len = payload.len();
-        let request =
-            format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n{payload}");
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             Content-Length: {len}\r\n\r\n{payload}"
+        );
         let tower = survive(&[request.as_bytes()], &[0]);
         assert_eq!(tower.stats().received, 1);
         let tower = survive(&[b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], &[0]);

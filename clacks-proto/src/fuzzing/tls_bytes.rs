@@ -532,7 +532,8 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Attempt, Frame, MessageFrame};
+    use crate::Lifetime;
+    use crate::wire::{Frame, MessageFrame};
 
     /// Messages are enqueued at one tower, then at the other one, and all bytes arrive.
     const UNCHANGED: [u8; 26] =
@@ -562,22 +563,27 @@ mod tests {
         let mut network = run(&UNCHANGED);
         let (taker, nonce) = *network.handovers.iter().find(|(_, it)| it.taken > 0).unwrap().0;
         let message = network.sent[&nonce].clone();
-        let frame = Frame::Message(MessageFrame {
-            transfer: 1_000_000,
-            attempt: Attempt::First,
-            nonce,
-            kind: message.kind(),
-            friend: None,
-            body: message.body(),
-        });
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
+        let frame = |transfer: u64| {
+            let mut bytes = Vec::new();
+            let frame = Frame::Message(MessageFrame {
+                transfer,
+                retry_of: None,
+                lifetime: Lifetime::UNLIMITED,
+                nonce,
+                kind: message.kind(),
+                friend: None,
+                body: message.body(),
+            });
+            frame.encode(&mut bytes);
+            bytes
+        };
         // As if TLS had let a replayed record through, again and again.
         let ends = network.connections.iter().flat_map(|connection| &connection.0);
         let link = ends.filter(|end| end.tower == taker).map(|end| end.link).next().unwrap();
         for _ in 0..10 {
-            let event = Event::BytesArrived { link, bytes: &bytes };
-            network.towers[taker].tower_mut().handle(event, network.now);
+            let tower = network.towers[taker].tower_mut();
+            let bytes = frame(tower.next_incoming(link));
+            tower.handle(Event::BytesArrived { link, bytes: &bytes }, network.now);
             network.act_all();
             network.check();
         }

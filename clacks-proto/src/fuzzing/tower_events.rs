@@ -3,19 +3,19 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU64};
 use core::time::Duration;
 
 use super::observer::{Link, Observer};
 use crate::ids::Epoch;
 use crate::wire::arbitrary::Supply;
 use crate::wire::{
-    AnnounceFrame, Attempt, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION, Window,
+    AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, TransferId, VERSION, Window,
 };
 use crate::{
-    Action, Address, Allowance, Config, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
-    MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed, SendRate, ShutdownProgress,
-    StateMachine, Tower, Verdict, WakeupReason,
+    Action, Address, Allowance, Config, DefaultVerdict, Event, Instant, IoCause, Lifetime, LinkId,
+    Message, MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed, SendRate,
+    ShutdownProgress, StateMachine, Tower, Verdict, WakeupReason,
 };
 
 /// The most steps of a run.
@@ -168,8 +168,8 @@ struct Driver {
     observer: Observer,
     now: Instant,
     offers: Vec<OfferId>,
-    /// The number of the next transfer to the tower.
-    next_transfer: u64,
+    /// How many hellos were sent to the tower.
+    hellos: u64,
     timers: usize,
     has_shut_down: bool,
 }
@@ -181,7 +181,7 @@ impl Driver {
             observer: Observer::new(tower, is_traced),
             now: Instant::ORIGIN,
             offers: Vec::new(),
-            next_transfer: 0,
+            hellos: 0,
             timers: 0,
             has_shut_down: false,
         }
@@ -301,7 +301,8 @@ impl Driver {
         let mut unconfirmed = self.find(link).map_or_else(Vec::new, Link::unconfirmed);
         // Which message is under screening shows only if no other one comes with it.
         let is_screened = self.observer.tower.config().screening != Screening::Off;
-        let (mut pieces, mut numbers) = (vec![Vec::new()], Vec::new());
+        let mut pieces = vec![Vec::new()];
+        let mut next = self.find(link).map_or(1, Link::next_incoming);
         for _ in 0..count {
             let kind = supply.below(12);
             if is_screened && (3..=5).contains(&kind) {
@@ -309,14 +310,15 @@ impl Driver {
             }
             let bytes = pieces.last_mut().unwrap();
             match kind {
-                0..=2 => hello(supply, self.observer.incarnation).encode(bytes),
-                3..=5 => self.message(link, &mut numbers, bytes, supply),
+                0..=2 => {
+                    self.hellos += 1;
+                    hello(supply, self.hellos, self.observer.incarnation).encode(bytes);
+                }
+                3..=5 => self.message(link, &mut next, bytes, supply),
                 6 => {
-                    self.next_transfer += 1;
-                    let transfer = self.next_transfer;
-                    numbers.push(transfer);
-                    Frame::Announce(AnnounceFrame { transfer, friend: friend(supply) })
-                        .encode(bytes);
+                    let friends = friends(supply);
+                    Frame::Announce(AnnounceFrame { transfer: next, friends }).encode(bytes);
+                    next += 1;
                 }
                 7 | 8 => {
                     let through = answered(&mut unconfirmed, supply);
@@ -363,28 +365,20 @@ impl Driver {
         }
     }
 
-    /// Writes a message frame: a new transfer, or one of the last ones again.
+    /// Writes a message frame: a first attempt, or a retry of one of the last transfers.
     fn message(
         &mut self,
         link: LinkId,
-        numbers: &mut Vec<u64>,
+        next: &mut u64,
         bytes: &mut Vec<u8>,
         supply: &mut Supply<'_>,
     ) {
-        // A number that waits for an answer is not used again: it would not be clear what the
-        // answer is to.
-        let awaits = |number| self.find(link).is_some_and(|link| link.awaits(number));
         let is_retry = supply.below(4) == 0;
         let older = supply.below(4);
         let taken = self.observer.taken_from(link).get(usize::from(older)).copied();
-        let older = taken.unwrap_or(self.next_transfer.saturating_sub(older.into()));
-        let is_retry = is_retry && !numbers.contains(&older) && !awaits(older);
-        let transfer = if is_retry {
-            older
-        } else {
-            self.next_transfer += 1;
-            self.next_transfer
-        };
+        let number = NonZeroU64::MIN.saturating_add(older.into());
+        let older = taken.unwrap_or(TransferId { link: self.hellos, number });
+        let retry_of = is_retry.then_some(older);
         let mut message = message(supply);
         let choice = supply.byte();
         let mut nonce = match choice {
@@ -399,10 +393,16 @@ impl Driver {
         {
             (nonce, message) = known.clone();
         }
-        numbers.push(transfer);
-        let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
+        // Now and then a number is left out.
+        let transfer = *next + u64::from(choice == 63);
+        *next = transfer + 1;
+        let lifetime = match choice % 8 {
+            0 => Lifetime::UNLIMITED,
+            _ => Lifetime::new(Duration::from_millis(u64::from(choice) * 100)),
+        };
         let (kind, friend, body) = (message.kind(), friend(supply), message.body());
-        Frame::Message(MessageFrame { transfer, attempt, nonce, kind, friend, body }).encode(bytes);
+        let frame = MessageFrame { transfer, retry_of, lifetime, nonce, kind, friend, body };
+        Frame::Message(frame).encode(bytes);
     }
 
     /// The other side of a link confirms all that it got.
@@ -439,13 +439,17 @@ impl Driver {
     }
 
     fn greet(&mut self, link: LinkId, address: Option<Address>) {
+        self.hellos += 1;
         let hello = Hello {
             version: VERSION,
             incarnation: 77,
+            link: self.hellos,
             max_message: 1000,
             window: Window { messages: 4, bytes: 1000 },
+            datagram: 0,
             network: "clacks",
             address,
+            rest: &[],
         };
         let mut bytes = Vec::new();
         Frame::Hello(hello).encode(&mut bytes);
@@ -609,21 +613,39 @@ fn friend(supply: &mut Supply<'_>) -> Option<Address> {
     }
 }
 
-fn hello(supply: &mut Supply<'_>, own_incarnation: Option<u64>) -> Frame<'static> {
+/// Returns up to three friends. None is named twice.
+fn friends(supply: &mut Supply<'_>) -> Vec<Address> {
+    let mut friends = vec![friend(supply)];
+    if friends[0].is_some() {
+        friends.extend([friend(supply), friend(supply)]);
+    }
+    let mut friends: Vec<_> = friends.into_iter().flatten().collect();
+    friends.dedup();
+    friends
+}
+
+fn hello(supply: &mut Supply<'_>, link: u64, own_incarnation: Option<u64>) -> Frame<'static> {
     let choice = supply.byte();
     Frame::Hello(Hello {
-        version: if choice == 255 { 2 } else { VERSION },
+        version: match choice {
+            255 => 1,
+            253 => 3,
+            _ => VERSION,
+        },
         incarnation: match (choice, own_incarnation) {
             (200..=215, Some(own)) => own,
             _ => (choice % 3).into(),
         },
+        link,
         max_message: if choice % 4 == 3 { 1 + u32::from(supply.below(40)) } else { 1000 },
         window: Window {
             messages: 1 + u16::from(supply.below(4)),
             bytes: 8 * u32::from(supply.below(20)),
         },
+        datagram: choice.into(),
         network: if choice == 254 { "another" } else { "clacks" },
         address: friend(supply),
+        rest: &[7; 3][..usize::from(choice % 4)],
     })
 }
 

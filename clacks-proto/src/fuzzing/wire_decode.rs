@@ -7,6 +7,8 @@ use crate::wire::{Decoder, Frame, MAX_HEAD, WireError};
 
 /// The longest body that is decoded, in bytes. The generators make shorter ones.
 pub(crate) const MAX_GENERATED: usize = 4096;
+/// The longest datagram that is decoded, in bytes. The generators make shorter ones.
+pub(crate) const LONG_DATAGRAM: u32 = 4096;
 /// A limit that many bodies exceed, in bytes.
 const SHORT_BODY: usize = 16;
 
@@ -25,8 +27,9 @@ pub fn wire_decode(input: &[u8]) {
 
 /// Checks that decoded frames are encoded to the same bytes, and that the chunking changes nothing.
 pub(crate) fn bytes_survive(bytes: &[u8], sizes: &[usize]) {
-    let decoder = Decoder::new(MAX_GENERATED);
-    for decoder in [decoder.clone(), decoder.expect_hello(), Decoder::new(SHORT_BODY)] {
+    let decoder = Decoder::new(MAX_GENERATED).accept_datagrams(LONG_DATAGRAM);
+    let short = Decoder::new(SHORT_BODY).accept_datagrams(1);
+    for decoder in [decoder.clone(), decoder.expect_hello(), short] {
         let whole = reencode(decoder.clone(), &[bytes]);
         assert!(bytes.starts_with(&whole.0), "a second encoding of one frame was decoded");
         assert_eq!(reencode(decoder, &cut(bytes, sizes)), whole);

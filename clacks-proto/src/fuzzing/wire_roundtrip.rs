@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::wire_decode::{MAX_GENERATED, cut};
+use super::wire_decode::{LONG_DATAGRAM, MAX_GENERATED, cut};
 use crate::wire::Decoder;
 use crate::wire::arbitrary::Supply;
 
@@ -27,7 +27,7 @@ pub(crate) fn a_frame_survives(supply: &[u8], sizes: &[usize]) {
     let mut head = Vec::new();
     frame.encode_head(&mut head);
     assert!(bytes.starts_with(&head), "the frame does not begin with its head");
-    let mut decoder = Decoder::new(MAX_GENERATED);
+    let mut decoder = Decoder::new(MAX_GENERATED).accept_datagrams(LONG_DATAGRAM);
     let pieces = cut(&bytes, sizes);
     for (index, piece) in pieces.iter().enumerate() {
         let decoded = decoder.decode(&mut &**piece);

@@ -113,15 +113,15 @@ impl ChunkedDecoder {
     }
 }
 
+/// Parses the line before a chunk: hexadecimal digits, and extensions after a semicolon (RFC 9112
+/// §7.1). White space is allowed only before a semicolon.
 fn parse_size(line: &[u8]) -> Result<usize, ParseError> {
-    // httparse reads a line without digits as 0, which would end the body.
-    let has_digits = line.first().is_some_and(u8::is_ascii_hexdigit);
-    match httparse::parse_chunk_size(line) {
-        Ok(httparse::Status::Complete((_, size))) if has_digits => {
-            usize::try_from(size).map_err(|_| ParseError::Malformed)
-        }
-        _ => Err(ParseError::Malformed),
-    }
+    let line = line.strip_suffix(b"\r\n").ok_or(ParseError::Malformed)?;
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at_checked(digits).ok_or(ParseError::Malformed)?;
+    let has_extension = rest.trim_ascii_start().first() == Some(&b';');
+    let digits = core::str::from_utf8(digits).ok().filter(|_| rest.is_empty() || has_extension);
+    digits.and_then(|digits| usize::from_str_radix(digits, 16).ok()).ok_or(ParseError::Malformed)
 }
 
 /// Removes up to `left` bytes from the front of `input`, and subtracts their number from `left`.
@@ -156,6 +156,7 @@ mod tests {
             for (text, content, is_complete, taken) in [
                 ("5\r\nhello\r\n0\r\n\r\nrest", "hello", true, 15),
                 ("2\r\nhe\r\n003;x=\"y\"\r\nllo\r\n0\r\nA: b\r\nC: d\r\n\r\n", "hello", true, 40),
+                ("5 ;x\r\nhello\r\n0\r\n\r\n", "hello", true, 18),
                 ("A\r\n0123456789\r\n00\r\n\r\n", "0123456789", true, 21),
                 ("5\r\nhel", "hel", false, 6),
                 ("0\r\n\r\n", "", true, 5),
@@ -170,6 +171,10 @@ mod tests {
                 "5\r\nhellox\r\n",
                 "5\r\nhello\n",
                 "5 x\n",
+                "5 zz\r\nhello",
+                "5 \r\nhello",
+                "5\t\r\nhello",
+                "+5\r\nhello",
                 ";\r\n",
                 "10000000000000000\r\n",
                 "-1\r\n",

@@ -64,7 +64,11 @@ impl HeadReader {
 pub(super) struct Fields {
     /// The length of the body, from `Content-Length` or `Transfer-Encoding`.
     pub(super) body: Option<BodyDecoder>,
-    pub(super) has_host: bool,
+    pub(super) hosts: usize,
+    /// Whether `Content-Type` is JSON.
+    pub(super) is_json: bool,
+    /// Whether there is a field that only browsers send.
+    pub(super) is_from_browser: bool,
     /// Whether `Connection` contains `close`.
     pub(super) closes: bool,
     /// Whether `Expect` is `100-continue`.
@@ -90,7 +94,10 @@ impl Fields {
                     fields.body = Some(BodyDecoder::Chunked(ChunkedDecoder::default()));
                 }
                 "transfer-encoding" => return Err(ParseError::Malformed),
-                "host" => fields.has_host = true,
+                "host" => fields.hosts += 1,
+                "content-type" => fields.is_json = is_json(value),
+                "origin" => fields.is_from_browser = true,
+                name if name.starts_with("sec-fetch-") => fields.is_from_browser = true,
                 "connection" => {
                     fields.closes |= elements(value).any(|it| it.eq_ignore_ascii_case(b"close"));
                 }
@@ -104,6 +111,12 @@ impl Fields {
         }
         Ok(fields)
     }
+}
+
+/// Returns whether a media type is JSON, with any parameters.
+fn is_json(value: &[u8]) -> bool {
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 /// Returns the elements of a comma-separated list.

@@ -51,7 +51,7 @@
 //! |---|---|
 //! | 200 | the message is queued, or the announcement is accepted |
 //! | 400 | the request or its payload is malformed |
-//! | 403 | the sender is ignored |
+//! | 403 | the sender is ignored, or the request may come from a [web page](#web-pages) |
 //! | 405 | the request does not begin with `POST` |
 //! | 408 | the request did not arrive in time |
 //! | 413 | the message is longer than the tower accepts |
@@ -61,6 +61,13 @@
 //! The server closes the connection after a status for which it does not know where the next
 //! request begins. It responds with 413 after the last byte of the body, because a JavaScript tower
 //! that receives the response earlier sends the message twice.
+//!
+//! # Web pages
+//!
+//! A browser lets every page send a `POST` with any body to any host, except with the type
+//! `application/json`. A request without this content type, or with a field that only browsers send
+//! (`Origin`, `Sec-Fetch-*`), is answered with 403 as soon as its head has arrived, and changes
+//! nothing. JavaScript towers always send this type and none of these fields.
 //!
 //! # Content-Length
 //!
@@ -153,6 +160,8 @@ enum ParseError {
     WrongStart,
     /// The head has too many bytes or fields.
     TooLarge,
+    /// The request may come from a web page.
+    FromPage,
     Malformed,
 }
 
@@ -170,6 +179,7 @@ impl From<ParseError> for StatusCode {
         match error {
             ParseError::WrongStart => Self::MethodNotAllowed,
             ParseError::TooLarge => Self::RequestHeaderFieldsTooLarge,
+            ParseError::FromPage => Self::Forbidden,
             ParseError::Malformed => Self::BadRequest,
         }
     }

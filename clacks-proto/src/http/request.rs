@@ -22,7 +22,8 @@ use crate::address::Address;
 /// use clacks_proto::http::{RequestEvent, RequestReader};
 ///
 /// let mut reader = RequestReader::new(1024);
-/// let mut input: &[u8] = b"POST / HTTP/1.1\r\nHost: tower\r\nContent-Length: 2\r\n\r\n{}";
+/// let mut input: &[u8] = b"POST / HTTP/1.1\r\nHost: tower\r\n\
+///     Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 /// let Some(RequestEvent::Request(request)) = reader.read(&mut input) else { panic!() };
 /// assert_eq!(request.body.unwrap(), b"{}");
 /// ```
@@ -154,9 +155,13 @@ fn parse_head(head: &[u8]) -> Result<(Body, bool), ParseError> {
     }
     let is_http_1_0 = request.version == Some(0);
     let fields = Fields::parse(request.headers)?;
-    // RFC 9112 §3.2: a request of HTTP/1.1 without a Host field is answered with 400.
-    if !is_http_1_0 && !fields.has_host {
+    // RFC 9112 §3.2: a request of HTTP/1.1 without a Host field, or any request with several of
+    // them, is answered with 400.
+    if fields.hosts > 1 || !is_http_1_0 && fields.hosts == 0 {
         return Err(ParseError::Malformed);
+    }
+    if fields.is_from_browser || !fields.is_json {
+        return Err(ParseError::FromPage);
     }
     let body = Body {
         decoder: fields.body.unwrap_or(BodyDecoder::ContentLength(0)),

@@ -40,9 +40,12 @@ fn read_requests(bytes: &[u8], piece_len: usize) -> Vec<String> {
     words
 }
 
-/// Returns a request with `fields` in addition to `Host`.
+/// The field that every request needs.
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// Returns a request with `fields` in addition to `Host` and `Content-Type`.
 fn request(fields: &str, body: &str) -> String {
-    format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}")
+    format!("POST / HTTP/1.1\r\nHost: x\r\n{JSON}{fields}\r\n{body}")
 }
 
 /// Checks the events of each case for pieces of several sizes.
@@ -67,11 +70,11 @@ fn requests_are_read() {
         (request(&format!("Content-Length: 2\r\n{connection}"), "{}"), &["[{}] close"]),
         (request(&format!("Content-Length: 2\r\n{upgrade}"), "{}"), &["[{}]"]),
         (request("Content-Length: 2\r\nExpect: something\r\n", "{}"), &["[{}]"]),
-        ("POST http://x/y?z HTTP/1.1\r\nHost:\r\n\r\n".into(), &["[]"]),
-        ("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}".into(), &["[{}] close"]),
+        (format!("POST http://x/y?z HTTP/1.1\r\nHost:\r\n{JSON}\r\n"), &["[]"]),
+        (format!("POST / HTTP/1.0\r\n{JSON}Content-Length: 2\r\n\r\n{{}}"), &["[{}] close"]),
         (request("Transfer-Encoding: Chunked\r\n", "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"), &["[{}]"]),
         (request(&long_field, ""), &["[]"]),
-        (request(&"a:b\r\n".repeat(99), ""), &["[]"]),
+        (request(&"a:b\r\n".repeat(98), ""), &["[]"]),
         (request("Content-Length: 5\r\n", "{}"), &["more"]),
         ("POST / HTTP/1.1\r\nHost: x\r\n".into(), &["more"]),
         ("PO".into(), &["more"]),
@@ -132,6 +135,7 @@ fn malformed_requests_fail() {
         ("POST / HTTP/1.1\rHost: x\r\n\r\n".into(), &["400 close"]),
         ("POST / HTTP/2.0\r\nHost: x\r\n\r\n".into(), &["400 close"]),
         ("POST \r\n\r\n".into(), &["400 close"]),
+        (request("Host: y\r\n", ""), &["400 close"]),
         (request("Content-Length: -1\r\n", ""), &["400 close"]),
         (request("Content-Length: +1\r\n", ""), &["400 close"]),
         (request("Content-Length:\r\n", ""), &["400 close"]),
@@ -140,8 +144,28 @@ fn malformed_requests_fail() {
         (request(both, "{}"), &["400 close"]),
         (request("Transfer-Encoding: gzip, chunked\r\n", "{}"), &["400 close"]),
         (request("Transfer-Encoding: chunked\r\n", "zz\r\n"), &["400 close"]),
+        (request("Transfer-Encoding: chunked\r\n", "2 zz\r\n{}"), &["400 close"]),
+        (request("Transfer-Encoding: chunked\r\n", "2 \r\n{}"), &["400 close"]),
         (request(&long_field, ""), &["431 close"]),
         (request(&"a:b\r\n".repeat(100), ""), &["431 close"]),
+    ]);
+}
+
+#[test]
+fn requests_that_a_web_page_may_have_sent_are_forbidden_at_their_head() {
+    let with_type = |content_type: &str| {
+        format!("POST / HTTP/1.1\r\nHost: x\r\n{content_type}Content-Length: 2\r\n\r\n")
+    };
+    check_requests(vec![
+        (with_type(""), &["403 close"]),
+        (with_type("Content-Type: text/plain\r\n"), &["403 close"]),
+        (with_type("Content-Type: text/plain;application/json\r\n"), &["403 close"]),
+        (with_type("Content-Type: application/json5\r\n"), &["403 close"]),
+        (request("Origin: http://page.example\r\n", ""), &["403 close"]),
+        (request("origin: null\r\n", ""), &["403 close"]),
+        (request("Sec-Fetch-Site: cross-site\r\n", ""), &["403 close"]),
+        (request("sec-fetch-mode: no-cors\r\n", ""), &["403 close"]),
+        (with_type("content-type:APPLICATION/JSON ; charset=utf-8\r\n") + "{}", &["[{}]"]),
     ]);
 }
 
@@ -292,8 +316,9 @@ fn written_responses_are_read() {
 /// Generates random sequences of parts of requests.
 fn request_parts() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
-        3 => Just(&b"POST / HTTP/1.1\r\nHost: x\r\n"[..]),
-        1 => Just(&b"POST / HTTP/1.0\r\n"[..]),
+        3 => Just(&b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"[..]),
+        1 => Just(&b"POST / HTTP/1.0\r\nContent-Type: application/json\r\n"[..]),
+        1 => Just(&b"Origin: null\r\n"[..]),
         1 => Just(&b"Content-Length: 5\r\n"[..]),
         1 => Just(&b"Content-Length: 9\r\n\r\n"[..]),
         1 => Just(&b"Transfer-Encoding: chunked\r\n\r\n"[..]),

@@ -39,8 +39,8 @@ pub(super) fn from_json(value: &RawValue) -> Message {
     }
 }
 
-/// Decodes the object of a message of kind bytes. Accepts only the canonical Base64 of RFC 4648 §4,
-/// because any other form would change when the message is encoded again.
+/// Decodes the object of a message of kind bytes. Accepts only the canonical Base64 of RFC 4648,
+/// section 4, because any other form would change when the message is encoded again.
 fn bytes_from_json(json: &str) -> Option<Vec<u8>> {
     let Bytes { base64 } = parse_object(json)?;
     BASE64_STANDARD.decode(base64).ok()

@@ -14,7 +14,7 @@ use crate::event::{CloseMode, Dialect};
 use crate::ids::LinkId;
 use crate::message::Message;
 use crate::time::Instant;
-use crate::wire::{Decoder, Window, WireError};
+use crate::wire::{Decoder, Farewell, Window, WireError};
 
 #[cfg(feature = "http")]
 mod http;
@@ -189,14 +189,14 @@ impl Codec {
                 // Nothing is sent before the connection is established.
                 let is_connected = session.state != State::Connecting;
                 let may_send = session.is_open();
-                let Session { outgoing, incoming, .. } = session;
+                let Session { outgoing, incoming, number, .. } = session;
                 // A frame isn't begun for a full buffer, since no byte of it would be sent.
                 while outgoing.transmit_partial(out)
                     && is_connected
                     && out.has_remaining_mut()
                     && let Some(next) = outgoing.next_frame(incoming, may_send, now)
                 {
-                    outgoing.transmit(&next, out, local, content);
+                    outgoing.transmit(&next, out, *number, local, content);
                 }
             }
             #[cfg(feature = "http")]
@@ -244,7 +244,13 @@ impl Session {
             let event = self.close(CloseReason::BadHttp, Doubt::NotTaken, abort, local, now);
             return event.in_dialect(Dialect::Http);
         }
-        self.close_for_misbehaviour(CloseReason::Wire(error), local, now)
+        match error {
+            WireError::Version(version) if self.state == State::Handshake => {
+                let reason = CloseReason::WrongVersion(version);
+                self.refuse(reason, Farewell::WrongVersion, local, now)
+            }
+            error => self.close_for_misbehaviour(CloseReason::Wire(error), local, now),
+        }
     }
 }
 

@@ -1,96 +1,163 @@
 //! The memory of taken transfers, in which retried ones are recognised.
+//!
+//! Transfers are numbered on each link without gaps. What was taken on a link is therefore one
+//! number, and the few transfers up to it that were refused.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 use crate::config::Timeouts;
+use crate::hash::Hasher;
 use crate::time::Instant;
 use crate::wire::Farewell;
 
-/// The transfers taken on one link, as many as its window: the peer is never in doubt about more.
+/// The most runs of refused transfers that are remembered of a link. The value is a guess: a tower
+/// that refuses mostly refuses many transfers in a row.
+pub(crate) const MAX_RUNS: usize = 8;
+
+/// The transfers of one link that were refused. Takes no memory while there are none.
 #[derive(Debug, Default)]
-pub(crate) struct RetryWindow {
-    /// Numbers of transfers, in the order in which they were taken.
-    taken: VecDeque<u64>,
-    /// When the last one was taken.
-    last: Instant,
+pub(crate) struct RefusedTransfers(Option<Box<Runs>>);
+
+#[derive(Debug, Default)]
+struct Runs {
+    /// All transfers up to this number count as refused, because a run was forgotten. Each of them
+    /// that was taken and is retried is taken again: a copy, and no loss.
+    floor: u64,
+    /// The first and the last number of each run, in the order in which they were refused.
+    runs: Vec<(u64, u64)>,
 }
 
-impl RetryWindow {
-    #[inline]
-    pub(crate) fn insert(&mut self, transfer: u64, window: u16, now: Instant) {
-        if self.taken.len() >= usize::from(window) {
-            self.taken.pop_front();
+impl RefusedTransfers {
+    #[cold]
+    pub(crate) fn insert(&mut self, number: u64) {
+        let Runs { floor, runs } = &mut **self.0.get_or_insert_default();
+        if let Some((_, last)) = runs.last_mut()
+            && *last + 1 == number
+        {
+            *last = number;
+            return;
         }
-        self.taken.push_back(transfer);
-        self.last = now;
+        if runs.len() == MAX_RUNS {
+            let (_, last) = runs.remove(0);
+            *floor = last.max(*floor);
+        }
+        runs.push((number, number));
     }
 
-    pub(crate) fn contains(&self, transfer: u64) -> bool {
-        self.taken.contains(&transfer)
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.0.as_ref().is_some_and(|it| {
+            number <= it.floor
+                || it.runs.iter().any(|(first, last)| (*first..=*last).contains(&number))
+        })
     }
 }
 
-/// The number of ended links of one peer that are remembered. The value is a guess. A peer rarely
-/// has more links than one in each direction, and is in doubt about no earlier ones.
-const LINKS_PER_PEER: usize = 2;
+/// The name of a link among all links of the network: two numbers from the hello of its other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LinkName {
+    /// The incarnation of the other side.
+    pub(crate) incarnation: u64,
+    /// The number that the other side drew for the link.
+    pub(crate) number: u64,
+}
 
-/// The retry windows of the last links of a peer that have ended.
-#[derive(Debug, Default)]
+/// What was taken on links that have ended, for as long as their other sides may retry.
+///
+/// Links are added to one table. When it is full or old, it takes the place of the table before it.
+/// A link is therefore remembered for its time, unless more than the capacity end within that time:
+/// then the oldest are forgotten, and a message that is retried is taken again.
+///
+/// Both numbers of a name are chosen by the other side, so the tables are keyed. A stranger gains
+/// nothing from the name of another tower's link: what it sends as a retry is confirmed and dropped.
+#[derive(Debug)]
 pub(crate) struct RetryMemory {
-    /// In the order in which the links ended.
-    ended: Vec<Ended>,
+    current: HashTable<Ended>,
+    previous: HashTable<Ended>,
+    /// When the first link was added to the current table.
+    began: Instant,
+    capacity: usize,
+    hasher: Hasher,
 }
 
 #[derive(Debug)]
 struct Ended {
-    /// The incarnation of the peer: another one numbers its transfers anew.
-    incarnation: u64,
-    taken: Vec<u64>,
-    /// Until then the peer may ask again.
-    until: Instant,
+    name: LinkName,
+    /// The number of the last transfer that came in.
+    last: u64,
+    refused: RefusedTransfers,
 }
 
 impl RetryMemory {
-    /// Keeps the retry window of a link that ends now, for the `lifetime` of its transfers. The
-    /// oldest window gives way.
+    /// Returns an empty memory of at least `capacity` links, and at most twice as many.
+    pub(crate) fn new(capacity: usize, hasher: Hasher) -> Self {
+        let (current, previous) = (HashTable::new(), HashTable::new());
+        Self { current, previous, began: Instant::ORIGIN, capacity, hasher }
+    }
+
+    /// Remembers what was taken on a link that ends now, for the `lifetime` of its transfers.
     pub(crate) fn keep(
         &mut self,
-        incarnation: u64,
-        window: RetryWindow,
+        name: LinkName,
+        last: u64,
+        refused: RefusedTransfers,
         now: Instant,
         lifetime: Duration,
     ) {
-        self.ended.retain(|ended| ended.until >= now);
-        if window.taken.is_empty() || window.last + lifetime < now {
-            return;
+        if self.current.len() >= self.capacity {
+            self.rotate();
         }
-        if self.ended.len() == LINKS_PER_PEER {
-            self.ended.remove(0);
+        self.forget_old(now, lifetime);
+        if self.current.is_empty() {
+            self.began = now;
         }
-        let taken = window.taken.into_iter().collect();
-        self.ended.push(Ended { incarnation, taken, until: now + lifetime });
-    }
-
-    /// Takes over what is remembered of another address of the same peer.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.ended.extend(other.ended);
-        let excess = self.ended.len().saturating_sub(LINKS_PER_PEER);
-        self.ended.drain(..excess);
+        let Self { current, hasher, .. } = self;
+        let rehash = |ended: &Ended| hasher.hash(&ended.name);
+        let entry = current.entry(hasher.hash(&name), |ended| ended.name == name, rehash);
+        match entry {
+            // The other side has used one name twice. The last link counts.
+            Entry::Occupied(mut entry) => *entry.get_mut() = Ended { name, last, refused },
+            Entry::Vacant(entry) => _ = entry.insert(Ended { name, last, refused }),
+        }
     }
 
     /// Returns whether a transfer was taken on a link that has ended.
-    pub(crate) fn contains(&self, incarnation: u64, transfer: u64, now: Instant) -> bool {
-        self.ended.iter().any(|ended| {
-            ended.incarnation == incarnation
-                && ended.until >= now
-                && ended.taken.contains(&transfer)
-        })
+    pub(crate) fn contains(&self, name: LinkName, number: u64) -> bool {
+        let hash = self.hasher.hash(&name);
+        let find = |table: &HashTable<Ended>| {
+            let ended = table.find(hash, |ended| ended.name == name)?;
+            Some(number <= ended.last && !ended.refused.contains(number))
+        };
+        find(&self.current).or_else(|| find(&self.previous)).unwrap_or(false)
+    }
+
+    /// Forgets links whose time is over.
+    pub(crate) fn forget_old(&mut self, now: Instant, lifetime: Duration) {
+        let is_old = self.began + lifetime < now;
+        if is_old && !self.is_empty() {
+            if self.began + lifetime.saturating_mul(2) < now {
+                self.current = HashTable::new();
+            }
+            self.rotate();
+            self.began = now;
+        }
+    }
+
+    fn rotate(&mut self) {
+        self.previous = core::mem::take(&mut self.current);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ended.is_empty()
+        self.current.is_empty() && self.previous.is_empty()
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.current.len() + self.previous.len()
     }
 }
 
@@ -121,51 +188,68 @@ pub(crate) fn leaves_no_doubt(farewell: Farewell) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn at(seconds: u64) -> Instant {
         Instant::ORIGIN + Duration::from_secs(seconds)
     }
 
-    fn window(transfers: impl IntoIterator<Item = u64>) -> RetryWindow {
-        let mut window = RetryWindow::default();
-        transfers.into_iter().for_each(|transfer| window.insert(transfer, 4, at(0)));
-        window
+    fn name(number: u64) -> LinkName {
+        LinkName { incarnation: 7, number }
+    }
+
+    fn refused(numbers: impl IntoIterator<Item = u64>) -> RefusedTransfers {
+        let mut refused = RefusedTransfers::default();
+        numbers.into_iter().for_each(|number| refused.insert(number));
+        refused
+    }
+
+    fn memory(capacity: usize) -> RetryMemory {
+        RetryMemory::new(capacity, Hasher::new([1, 2, 3, 4]))
     }
 
     #[test]
-    fn a_link_remembers_as_many_transfers_as_its_window() {
-        let window = window(0..6);
-        let known: Vec<_> = (0..9).filter(|transfer| window.contains(*transfer)).collect();
-        assert_eq!(known, [2, 3, 4, 5]);
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn an_ended_link_is_remembered_for_one_incarnation_until_its_time() {
-        let mut memory = RetryMemory::default();
-        memory.keep(7, window(1..3), at(1), SECOND);
-        memory.keep(8, RetryWindow::default(), at(1), SECOND);
-        memory.keep(8, window(1..3), at(2), SECOND);
-        assert_eq!(memory.ended.len(), 1, "neither an empty window nor an old one is kept");
-        assert!(memory.contains(7, 2, at(2)), "at the very end the retry may still come");
-        assert!(!memory.contains(7, 3, at(2)) && !memory.contains(8, 2, at(2)));
-        assert!(!memory.contains(7, 2, at(3)));
-        memory.keep(8, RetryWindow::default(), at(3), SECOND);
-        assert!(memory.is_empty());
+    fn refused_transfers_are_remembered_in_runs() {
+        let refused = refused([2, 3, 4, 9, 7, 8]);
+        let known: Vec<_> = (1..12).filter(|number| refused.contains(*number)).collect();
+        assert_eq!(known, [2, 3, 4, 7, 8, 9]);
     }
 
     #[test]
-    fn the_last_links_of_a_peer_are_remembered() {
-        let mut memory = RetryMemory::default();
-        (0..9).for_each(|transfer| memory.keep(7, window([transfer]), at(0), SECOND));
-        let known = |memory: &RetryMemory| {
-            (0..20).filter(|transfer| memory.contains(7, *transfer, at(0))).collect::<Vec<_>>()
+    fn a_forgotten_run_makes_all_transfers_up_to_it_count_as_refused() {
+        let odd = (0..=MAX_RUNS as u64).map(|run| 2 * run + 1);
+        let refused = refused(odd);
+        assert!(refused.contains(0) && refused.contains(1) && !refused.contains(2));
+        assert!(refused.contains(3) && !refused.contains(4));
+        assert_eq!(refused.0.unwrap().runs.len(), MAX_RUNS);
+    }
+
+    #[test]
+    fn an_ended_link_is_remembered_by_its_name_for_its_time() {
+        let mut memory = memory(9);
+        memory.keep(name(1), 3, refused([2]), at(1), SECOND);
+        memory.keep(name(2), 9, RefusedTransfers::default(), at(2), SECOND);
+        let taken = |memory: &RetryMemory, number: u64| {
+            (1..20).filter(|it| memory.contains(name(number), *it)).count()
         };
-        assert_eq!(known(&memory), [7, 8]);
-        let mut other = RetryMemory::default();
-        other.keep(7, window([10]), at(0), SECOND);
-        memory.append(other);
-        assert_eq!(known(&memory), [8, 10]);
+        assert_eq!((taken(&memory, 1), taken(&memory, 2), taken(&memory, 3)), (2, 9, 0));
+        assert!(!memory.contains(LinkName { incarnation: 8, number: 1 }, 1), "a restarted peer");
+        assert!(memory.contains(name(1), 1) && !memory.contains(name(1), 2));
+        memory.forget_old(at(3), SECOND);
+        assert_eq!(taken(&memory, 2), 9, "at the very end the retry may still come");
+        memory.forget_old(at(9), SECOND);
+        assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn more_links_than_the_capacity_push_out_the_oldest() {
+        let mut memory = memory(4);
+        for number in 0..100 {
+            memory.keep(name(number), 1, RefusedTransfers::default(), at(1), SECOND);
+            assert!(memory.len() <= 8);
+        }
+        assert!((96..100).all(|number| memory.contains(name(number), 1)));
     }
 
     #[test]

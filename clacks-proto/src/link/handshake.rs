@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 
 use super::timer::LinkTimer;
-use super::{CloseReason, Doubt, Link, LinkEvent, Local, Session, State};
+use super::{CloseReason, Doubt, Link, LinkEvent, LinkName, Local, Session, State};
 use crate::event::{CloseMode, Dialect};
 use crate::ids::Fingerprint;
 use crate::time::Instant;
-use crate::wire::{Farewell, Hello, VERSION};
+use crate::wire::{Farewell, Hello};
 
 #[cfg_attr(
     not(any(feature = "tls", feature = "simulation")),
@@ -55,18 +55,11 @@ impl Session {
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'a> {
-        let refusal = if hello.version != VERSION {
-            Some((CloseReason::WrongVersion(hello.version), Farewell::WrongVersion))
-        } else if hello.network != local.config.network {
-            Some((CloseReason::WrongNetwork, Farewell::WrongNetwork))
-        } else {
-            None
-        };
-        if let Some((reason, farewell)) = refusal {
-            self.outgoing.goodbye_due = Some(farewell);
-            return self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now);
+        // A higher version is accepted: its speaker speaks ours, which is the lower one.
+        if hello.network != local.config.network {
+            return self.refuse(CloseReason::WrongNetwork, Farewell::WrongNetwork, local, now);
         }
-        self.incarnation = hello.incarnation;
+        self.name = LinkName { incarnation: hello.incarnation, number: hello.link };
         // Our own window bounds what we have to remember, however much the other side would take.
         self.outgoing.granted = hello.window.min(local.config.window);
         self.open(local, now);
@@ -74,6 +67,18 @@ impl Session {
             return self.close_own_address(local, now);
         }
         LinkEvent::Opened(Some(hello))
+    }
+
+    /// Refuses the other side's hello.
+    pub(super) fn refuse(
+        &mut self,
+        reason: CloseReason,
+        farewell: Farewell,
+        local: &Local,
+        now: Instant,
+    ) -> LinkEvent<'static> {
+        self.outgoing.goodbye_due = Some(farewell);
+        self.close(reason, Doubt::NotTaken, Some(CloseMode::Flush), local, now)
     }
 
     /// The handshake is complete.

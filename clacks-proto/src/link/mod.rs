@@ -25,14 +25,17 @@ use crate::config::Config;
 use crate::error::{CloseReason, IoCause, ProtocolError};
 use crate::event::{CloseMode, Dialect};
 use crate::ids::{Fingerprint, LinkId, MessageId, PeerId};
-use crate::message::{Message, Nonce};
+use crate::message::{Lifetime, Message, Nonce};
 use crate::prefix::Prefix;
 use crate::time::Instant;
 use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame};
 
 use codec::Codec;
 pub(crate) use codec::HAS_HTTP;
-pub(crate) use dedup::{RetryMemory, RetryWindow, leaves_no_doubt, lifetime};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use dedup::MAX_RUNS;
+use dedup::RefusedTransfers;
+pub(crate) use dedup::{LinkName, RetryMemory, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
 pub(crate) use outgoing::{Payload, Transfer};
 use timer::{LinkTimer, TimerTable};
@@ -56,12 +59,20 @@ pub(crate) struct Local {
 /// What the tower lends to a link that encodes transfers.
 pub(crate) trait Content {
     /// Returns a message in flight.
-    fn message(&self, id: MessageId) -> Option<(Nonce, &Message)>;
+    fn message(&self, id: MessageId) -> Option<HeldContent<'_>>;
     /// Draws the friend that a transfer names.
     fn friend(&mut self) -> Option<Address>;
     /// Returns the address of the peer to which the link leads.
     #[allow(dead_code, reason = "only HTTP needs it")]
     fn recipient(&self) -> Option<&Address>;
+}
+
+/// What a frame says of a message in flight.
+#[derive(Debug)]
+pub(crate) struct HeldContent<'a> {
+    pub(crate) nonce: Nonce,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) message: &'a Message,
 }
 
 /// Takes the events of a link.
@@ -147,6 +158,8 @@ pub(crate) struct Closed {
     pub(crate) early: Option<(Transfer, Outcome)>,
     /// Transfers that were sent and not answered.
     pub(crate) unanswered: VecDeque<Transfer>,
+    /// The number of the first of them.
+    pub(crate) first_unanswered: u64,
     pub(crate) doubt: Doubt,
     /// The dialect that the peer turned out to speak.
     pub(crate) speaks: Option<Dialect>,
@@ -184,12 +197,13 @@ pub(crate) struct Session {
     pub(crate) listed: Instant,
     /// What TLS proved of the other side.
     identity: Option<Box<Fingerprint>>,
-    /// The other side's number in its hello.
-    pub(crate) incarnation: u64,
+    /// The number that this tower drew for the link.
+    pub(crate) number: u64,
+    /// The incarnation and the number of the link in the other side's hello.
+    pub(crate) name: LinkName,
     dialect: Dialect,
     incoming: ReceiveWindow,
     outgoing: Outgoing,
-    pub(crate) retries: RetryWindow,
     timers: TimerTable,
     /// The peer has answered all transfers up to this number, the last one with this outcome.
     settling: Option<(u64, Outcome)>,
@@ -212,21 +226,23 @@ pub(crate) struct Session {
 }
 
 impl Link {
-    /// Returns the link of an inbound connection.
-    pub(crate) fn inbound(local: &Local, now: Instant) -> Self {
-        let mut link = Self::new(Direction::Inbound, State::Handshake, local);
+    /// Returns the link of an inbound connection. `number` is drawn for the link.
+    pub(crate) fn inbound(number: u64, local: &Local, now: Instant) -> Self {
+        let mut link = Self::new(number, Direction::Inbound, State::Handshake, local);
         _ = link.begin_handshake(local, now);
         link
     }
 
-    /// Returns the link of a dial to `peer`, which spoke `dialect` last.
+    /// Returns the link of a dial to `peer`, which spoke `dialect` last. `number` is drawn for the
+    /// link.
     pub(crate) fn outbound(
+        number: u64,
         peer: PeerId,
         dialect: Option<Dialect>,
         local: &Local,
         now: Instant,
     ) -> Self {
-        let mut link = Self::new(Direction::Outbound, State::Connecting, local);
+        let mut link = Self::new(number, Direction::Outbound, State::Connecting, local);
         let session = &mut link.session;
         session.peer = Some(peer);
         session.dialect = dialect.unwrap_or(Dialect::Native);
@@ -235,7 +251,7 @@ impl Link {
         link
     }
 
-    fn new(direction: Direction, state: State, local: &Local) -> Self {
+    fn new(number: u64, direction: Direction, state: State, local: &Local) -> Self {
         let idle = local.config.timeouts.idle;
         let session = Session {
             state,
@@ -246,11 +262,11 @@ impl Link {
             unproved: None,
             listed: Instant::ORIGIN,
             identity: None,
-            incarnation: 0,
+            number,
+            name: LinkName { incarnation: 0, number: 0 },
             dialect: Dialect::Native,
             incoming: ReceiveWindow::default(),
             outgoing: Outgoing::new(local.config.window),
-            retries: RetryWindow::default(),
             timers: TimerTable::default(),
             settling: None,
             early_outcome: None,
@@ -394,6 +410,13 @@ impl Link {
 }
 
 impl Session {
+    /// Starts to load the queues of the link into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.outgoing.prefetch();
+        self.incoming.prefetch();
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
     }
@@ -488,11 +511,10 @@ impl Session {
     #[inline]
     pub(crate) fn give(&mut self, transfer: Transfer, local: &Local) {
         debug_assert!(self.is_usable(), "an ending link takes nothing");
-        let is_first = self.outgoing.is_empty();
-        self.outgoing.push(transfer);
-        if is_first && self.is_open() {
+        if self.outgoing.is_empty() && self.is_open() {
             self.timers.set(LinkTimer::Confirm, transfer.sent + local.config.timeouts.confirm);
         }
+        self.outgoing.push(transfer);
     }
 
     /// Returns whether an announce waits to be sent.
@@ -508,27 +530,34 @@ impl Session {
         taken
     }
 
-    /// Answers a transfer, after all those before it.
+    /// Answers the transfer that came in last, after all those before it.
     #[inline(always)]
-    pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
-        self.incoming.answer(transfer, len, outcome);
+    pub(crate) fn answer(&mut self, len: usize, outcome: Outcome) {
+        self.incoming.answer(len, outcome);
     }
 
-    /// Leaves a transfer unanswered until the application decides about its message.
-    pub(crate) fn defer(&mut self, transfer: u64, len: usize, message: MessageId) {
-        self.incoming.defer(transfer, len, message);
+    /// Leaves the transfer that came in last unanswered until the application decides about its
+    /// message.
+    pub(crate) fn defer(&mut self, len: usize, message: MessageId) {
+        self.incoming.defer(len, message);
     }
 
-    /// Answers the transfer of a message about which the application decided. Returns the number of
-    /// the transfer.
-    pub(crate) fn decide(
-        &mut self,
-        message: MessageId,
-        outcome: Outcome,
-        now: Instant,
-    ) -> Option<u64> {
+    /// Answers the transfer of a message about which the application decided. Returns whether the
+    /// transfer waited for that.
+    pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome, now: Instant) -> bool {
         self.touch(now);
         self.incoming.decide(message, outcome)
+    }
+
+    /// Returns whether a transfer that came in on this link was taken.
+    pub(crate) fn has_taken(&self, number: u64) -> bool {
+        self.incoming.has_taken(number)
+    }
+
+    /// Returns what was taken on a link that has ended: the number of the last transfer, and those
+    /// that were refused.
+    pub(crate) fn take_taken(&mut self) -> (u64, RefusedTransfers) {
+        self.incoming.take_taken()
     }
 
     /// Says goodbye. The link is closed when nothing is unanswered. Only for an open link.
@@ -571,6 +600,7 @@ impl Session {
             self.outgoing.hello_due = false;
         }
         let withdrawn = self.withdraw();
+        let first_unanswered = self.outgoing.answered() + 1;
         let mut unanswered = self.outgoing.take_sent();
         let early = self.early_outcome.take();
         let early = early.and_then(|outcome| Some((unanswered.pop_front()?, outcome)));
@@ -587,6 +617,7 @@ impl Session {
             withdrawn,
             early,
             unanswered,
+            first_unanswered,
             doubt,
             speaks: None,
         }))
@@ -683,6 +714,8 @@ impl Session {
                 self.handle_hello(hello, local, now)
             }
             Frame::Hello(_) => self.violation(ProtocolError::HelloTwice, local, now),
+            // The decoder accepts no datagrams.
+            Frame::Datagram(_) => LinkEvent::Handled,
             Frame::Goodbye { farewell } => {
                 // Our goodbye lets the peer know that transfers without an answer were not taken.
                 self.say_goodbye(*farewell);
@@ -700,7 +733,7 @@ impl Session {
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'a> {
-        match self.open_transfer(frame.body.len(), local, now) {
+        match self.open_transfer(frame.transfer, frame.body.len(), local, now) {
             Ok(()) => LinkEvent::Message(frame, sender),
             Err(closed) => closed,
         }
@@ -713,21 +746,25 @@ impl Session {
         local: &Local,
         now: Instant,
     ) -> LinkEvent<'a> {
-        match self.open_transfer(0, local, now) {
+        match self.open_transfer(frame.transfer, 0, local, now) {
             Ok(()) => LinkEvent::Announce(frame, sender),
             Err(closed) => closed,
         }
     }
 
-    /// Counts a transfer that came in. The link is closed if the window does not admit it.
+    /// Counts a transfer that came in. The link is closed if the number is not the next one, or if
+    /// the window does not admit the transfer.
     #[inline]
     fn open_transfer(
         &mut self,
+        number: u64,
         len: usize,
         local: &Local,
         now: Instant,
     ) -> Result<(), LinkEvent<'static>> {
-        if self.incoming.open(len, local.config.window) {
+        if number != self.incoming.next() {
+            Err(self.violation(ProtocolError::WrongNumber, local, now))
+        } else if self.incoming.open(len, local.config.window) {
             Ok(())
         } else {
             Err(self.violation(ProtocolError::WindowExceeded, local, now))
@@ -778,7 +815,7 @@ impl Session {
         router: &mut impl Router,
     ) {
         while let Some(transfer) = self.outgoing.pop_sent(router.now()) {
-            let is_last = transfer.number == number;
+            let is_last = self.outgoing.answered() == number;
             let outcome = if is_last { outcome } else { Outcome::Taken };
             router.on_link_event(id, self, LinkEvent::Settled(transfer, outcome));
             if is_last {
@@ -809,6 +846,12 @@ impl Session {
         let is_counted = self.peer.is_some();
         assert_eq!(self.counts_as_busy, is_counted && self.is_live() && self.is_busy());
         assert!(!is_counted || self.counts_as_full == self.is_full());
+    }
+
+    /// Returns the number of the next transfer of the other side.
+    #[cfg(test)]
+    pub(crate) fn next_incoming(&self) -> u64 {
+        self.incoming.next()
     }
 
     pub(crate) fn transfers(&self) -> impl Iterator<Item = &Transfer> {

@@ -7,20 +7,20 @@ use alloc::vec::Vec;
 use bytes::BufMut;
 
 use super::window::{Answer, Outcome, ReceiveWindow};
-use super::{Content, Local};
+use super::{Content, HeldContent, Local};
 use crate::ids::MessageId;
 use crate::message::Message;
 use crate::time::Instant;
 use crate::wire::{
-    AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_HEAD, MessageFrame, VERSION, Window,
+    AnnounceFrame, Farewell, Frame, Hello, MessageFrame, TransferId, VERSION, Window,
 };
 
 /// A message or an announcement that the peer must answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Transfer {
-    pub(crate) number: u64,
-    pub(crate) attempt: Attempt,
     pub(crate) payload: Payload,
+    /// The transfer that is sent again, for a retry.
+    pub(crate) retry_of: Option<Box<TransferId>>,
     /// When the transfer was handed to the driver. Before that: when the window last had nothing
     /// unanswered.
     pub(crate) sent: Instant,
@@ -43,11 +43,29 @@ impl Transfer {
     }
 
     pub(crate) fn message(&self) -> Option<MessageId> {
-        match self.payload {
-            Payload::Message { id, .. } => Some(id),
-            Payload::Announce => None,
+        self.payload.message()
+    }
+
+    pub(crate) fn is_retry(&self) -> bool {
+        self.retry_of.is_some()
+    }
+}
+
+impl Payload {
+    fn message(self) -> Option<MessageId> {
+        match self {
+            Self::Message { id, .. } => Some(id),
+            Self::Announce => None,
         }
     }
+}
+
+/// A transfer that is sent now, with its number on the link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    number: u64,
+    retry_of: Option<TransferId>,
+    pub(crate) payload: Payload,
 }
 
 /// The next frame, without borrowed parts.
@@ -55,7 +73,7 @@ impl Transfer {
 pub(crate) enum NextFrame {
     Hello,
     Answer(Answer),
-    Transfer(Transfer),
+    Transfer(Sending),
     Goodbye(Farewell),
 }
 
@@ -81,6 +99,8 @@ pub(crate) struct Outgoing {
     transfers: VecDeque<Transfer>,
     /// How many of the transfers were sent.
     sent: usize,
+    /// How many transfers before these were sent and answered. Transfers are numbered from 1.
+    answered: u64,
     sent_bytes: usize,
     unsent_bytes: usize,
     partial: Option<Box<Partial>>,
@@ -94,16 +114,26 @@ impl Outgoing {
             granted,
             transfers: VecDeque::new(),
             sent: 0,
+            answered: 0,
             sent_bytes: 0,
             unsent_bytes: 0,
             partial: None,
         }
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(self.transfers.as_slices().0, 0);
+    }
+
     /// Adds a transfer.
     #[inline]
     pub(crate) fn push(&mut self, transfer: Transfer) {
         self.unsent_bytes += transfer.len();
+        if self.transfers.capacity() == 0 {
+            // Most links carry one transfer at a time. A `VecDeque` would make room for four.
+            self.transfers.reserve_exact(1);
+        }
         self.transfers.push_back(transfer);
     }
 
@@ -137,7 +167,14 @@ impl Outgoing {
     /// Returns whether a transfer that was sent and not answered has this number.
     #[inline]
     pub(crate) fn awaits(&self, number: u64) -> bool {
-        self.transfers.iter().take(self.sent).any(|transfer| transfer.number == number)
+        let position = number.wrapping_sub(self.answered);
+        (1..=self.sent as u64).contains(&position)
+    }
+
+    /// Returns the number of the last transfer that was answered.
+    #[inline]
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// Returns the transfer that has waited longest: for its answer, or else to be sent.
@@ -152,13 +189,15 @@ impl Outgoing {
 
     /// Notes that the next transfer is sent now, and returns it.
     #[inline]
-    pub(crate) fn send_next(&mut self, now: Instant) -> Option<Transfer> {
+    pub(crate) fn send_next(&mut self, now: Instant) -> Option<Sending> {
         let next = self.transfers.get_mut(self.sent)?;
         next.sent = now;
         self.sent += 1;
         self.unsent_bytes -= next.len();
         self.sent_bytes += next.len();
-        Some(*next)
+        let number = self.answered + self.sent as u64;
+        let retry_of = next.retry_of.as_deref().copied();
+        Some(Sending { number, retry_of, payload: next.payload })
     }
 
     /// Takes the transfer that has waited longest for its answer. If no other answer is awaited,
@@ -170,6 +209,7 @@ impl Outgoing {
         }
         let transfer = self.transfers.pop_front()?;
         self.sent -= 1;
+        self.answered += 1;
         self.sent_bytes -= transfer.len();
         if let Some(next) = self.transfers.front_mut().filter(|_| self.sent == 0) {
             next.sent = now;
@@ -220,23 +260,24 @@ impl Outgoing {
         &mut self,
         next: &NextFrame,
         out: &mut impl BufMut,
+        link: u64,
         local: &Local,
         content: &mut impl Content,
     ) {
-        let len = match next {
-            NextFrame::Transfer(transfer) => transfer.len(),
-            _ => 0,
-        };
-        if out.remaining_mut() >= MAX_HEAD + len {
-            with_frame(next, local, content, |frame| frame.encode(out));
-        } else {
-            let mut head = Vec::new();
-            with_frame(next, local, content, |frame| frame.encode_head(&mut head));
+        let mut head = Vec::new();
+        with_frame(next, link, local, content, |frame| {
+            if frame.encoded_len() <= out.remaining_mut() {
+                frame.encode(out);
+            } else {
+                frame.encode_head(&mut head);
+            }
+        });
+        if !head.is_empty() {
             let body = match next {
-                NextFrame::Transfer(transfer) => transfer.message(),
+                NextFrame::Transfer(sending) => sending.payload.message(),
                 _ => None,
             };
-            let body = body.and_then(|id| content.message(id)).map(|(_, message)| message.clone());
+            let body = body.and_then(|id| content.message(id)).map(|it| it.message.clone());
             self.partial = Some(Box::new(Partial { head, body, sent: 0 }));
             self.transmit_partial(out);
         }
@@ -279,6 +320,7 @@ impl Outgoing {
 #[inline]
 fn with_frame(
     next: &NextFrame,
+    link: u64,
     local: &Local,
     content: &mut impl Content,
     encode: impl FnOnce(&Frame<'_>),
@@ -287,10 +329,13 @@ fn with_frame(
         NextFrame::Hello => encode(&Frame::Hello(Hello {
             version: VERSION,
             incarnation: local.incarnation,
+            link,
             max_message: u32::try_from(local.config.max_message).unwrap_or(u32::MAX),
             window: local.config.window,
+            datagram: 0,
             network: &local.config.network,
             address: Some(local.address.clone()),
+            rest: &[],
         })),
         NextFrame::Answer(Answer { transfer, outcome, .. }) => match outcome {
             Outcome::Taken => encode(&Frame::Confirmed { through: *transfer }),
@@ -299,21 +344,23 @@ fn with_frame(
             }
             Outcome::Invalid(_) => debug_assert!(false, "no native transfer is answered so"),
         },
-        NextFrame::Transfer(transfer) => {
-            let friend = content.friend();
-            let Transfer { number, attempt, payload, .. } = *transfer;
+        NextFrame::Transfer(Sending { number, retry_of, payload }) => {
+            let (transfer, friend) = (*number, content.friend());
             match payload {
                 Payload::Announce => {
-                    encode(&Frame::Announce(AnnounceFrame { transfer: number, friend }));
+                    let friends = friend.into_iter().collect();
+                    encode(&Frame::Announce(AnnounceFrame { transfer, friends }));
                 }
                 Payload::Message { id, .. } => {
-                    let Some((nonce, message)) = content.message(id) else {
+                    let Some(HeldContent { nonce, lifetime, message }) = content.message(*id)
+                    else {
                         debug_assert!(false, "a message in flight is held");
                         return;
                     };
                     encode(&Frame::Message(MessageFrame {
-                        transfer: number,
-                        attempt,
+                        transfer,
+                        retry_of: *retry_of,
+                        lifetime,
                         nonce,
                         kind: message.kind(),
                         friend,

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::ids::Epoch;
-use crate::wire::{Attempt, Decoder, RefusedReason, VERSION, Window};
+use crate::wire::{Decoder, RefusedReason, VERSION, Window};
 
 const ID: LinkId = LinkId { index: 0, epoch: Epoch::FIRST };
 const PEER: PeerId = PeerId { index: 0, epoch: Epoch::FIRST };
@@ -32,7 +32,7 @@ impl From<LinkEvent<'_>> for Seen {
             LinkEvent::Opened(hello) => Self::Opened(hello.map(|hello| hello.incarnation)),
             LinkEvent::Message(frame, _) => Self::Message(frame.transfer, frame.body.into()),
             LinkEvent::Announce(frame, _) => Self::Announce(frame.transfer),
-            LinkEvent::Settled(transfer, outcome) => Self::Settled(transfer.number, outcome),
+            LinkEvent::Settled(_, outcome) => Self::Settled(0, outcome),
             LinkEvent::Leaving(withdrawn) => Self::Leaving { unsent: withdrawn.unsent.len() },
             LinkEvent::Closed(closed) => Self::Closed {
                 reason: closed.reason,
@@ -65,20 +65,25 @@ impl Router for Host {
     fn on_link_event(&mut self, _: LinkId, link: &mut Session, event: LinkEvent<'_>) {
         match &event {
             LinkEvent::Message(frame, _) => {
-                link.answer(frame.transfer, frame.body.len(), Outcome::Taken);
+                link.answer(frame.body.len(), Outcome::Taken);
             }
-            LinkEvent::Announce(frame, _) => link.answer(frame.transfer, 0, Outcome::Taken),
+            LinkEvent::Announce(..) => link.answer(0, Outcome::Taken),
             _ => {}
         }
-        self.seen.push(event.into());
+        let seen = match event.into() {
+            Seen::Settled(_, outcome) => Seen::Settled(link.outgoing.answered(), outcome),
+            seen => seen,
+        };
+        self.seen.push(seen);
     }
 }
 
 struct FrameContent<'a>(&'a Message);
 
 impl Content for FrameContent<'_> {
-    fn message(&self, _: MessageId) -> Option<(Nonce, &Message)> {
-        Some((Nonce(7), self.0))
+    fn message(&self, _: MessageId) -> Option<HeldContent<'_>> {
+        let (nonce, lifetime) = (Nonce(7), Lifetime::UNLIMITED);
+        Some(HeldContent { nonce, lifetime, message: self.0 })
     }
 
     fn friend(&mut self) -> Option<Address> {
@@ -138,6 +143,7 @@ impl Host {
                 Frame::Confirmed { through } => alloc::format!("confirmed {through} "),
                 Frame::Refused { transfer, .. } => alloc::format!("refused {transfer} "),
                 Frame::Goodbye { farewell } => alloc::format!("goodbye {farewell:?} "),
+                Frame::Datagram(_) => String::from("datagram "),
             };
         }
         assert!(!decoder.is_mid_frame(), "a frame was cut");
@@ -154,17 +160,17 @@ impl Host {
         link.handle_timeout(&self.local, self.now).into()
     }
 
-    fn give(&self, link: &mut Link, number: u64) {
+    fn give(&self, link: &mut Link) {
         let id = MessageId { index: 0, epoch: Epoch::FIRST };
         let len = u32::try_from(self.message.len()).unwrap();
         let payload = Payload::Message { id, len };
-        let transfer = Transfer { number, attempt: Attempt::First, payload, sent: self.now };
+        let transfer = Transfer { payload, retry_of: None, sent: self.now };
         link.session_mut().give(transfer, &self.local);
     }
 
     /// Returns a dialled link that is open and has sent its hello.
     fn open(&mut self) -> Link {
-        let mut link = Link::outbound(PEER, None, &self.local, self.now);
+        let mut link = Link::outbound(5, PEER, None, &self.local, self.now);
         _ = link.handle_connected(&self.local, self.now);
         assert_eq!(self.sent(&mut link), "hello ");
         assert_eq!(self.frames(&mut link, &[hello(2, "test")]), [Seen::Opened(Some(2))]);
@@ -174,13 +180,29 @@ impl Host {
 
 fn hello(incarnation: u64, network: &str) -> Frame<'_> {
     let window = Window { messages: 2, bytes: 15 };
-    let (version, max_message) = (VERSION, 1 << 20);
-    Frame::Hello(Hello { version, incarnation, max_message, window, network, address: None })
+    Frame::Hello(Hello {
+        version: VERSION,
+        incarnation,
+        link: 6,
+        max_message: 1 << 20,
+        window,
+        datagram: 0,
+        network,
+        address: None,
+        rest: &[],
+    })
 }
 
 fn message(transfer: u64, body: &[u8]) -> Frame<'_> {
-    let (attempt, kind) = (Attempt::First, crate::Kind::Bytes);
-    Frame::Message(MessageFrame { transfer, attempt, nonce: Nonce(1), kind, friend: None, body })
+    Frame::Message(MessageFrame {
+        transfer,
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
+        nonce: Nonce(1),
+        kind: crate::Kind::Bytes,
+        friend: None,
+        body,
+    })
 }
 
 fn closed(reason: CloseReason, unsent: usize, unanswered: usize, doubt: Doubt) -> Seen {
@@ -190,12 +212,12 @@ fn closed(reason: CloseReason, unsent: usize, unanswered: usize, doubt: Doubt) -
 #[test]
 fn a_link_opens_with_the_other_sides_hello_and_answers_what_comes_in() {
     let mut host = Host::new();
-    let mut link = Link::inbound(&host.local, host.now);
-    let announce = Frame::Announce(AnnounceFrame { transfer: 8, friend: None });
-    let seen = host.frames(&mut link, &[hello(2, "test"), message(7, b"body"), announce]);
-    let expected = [Seen::Opened(Some(2)), Seen::Message(7, b"body".into()), Seen::Announce(8)];
+    let mut link = Link::inbound(5, &host.local, host.now);
+    let announce = Frame::Announce(AnnounceFrame { transfer: 2, friends: Vec::new() });
+    let seen = host.frames(&mut link, &[hello(2, "test"), message(1, b"body"), announce]);
+    let expected = [Seen::Opened(Some(2)), Seen::Message(1, b"body".into()), Seen::Announce(2)];
     assert_eq!(seen, expected);
-    assert_eq!(host.sent(&mut link), "hello confirmed 8 ", "one frame confirms both");
+    assert_eq!(host.sent(&mut link), "hello confirmed 2 ", "one frame confirms both");
 }
 
 #[test]
@@ -205,7 +227,7 @@ fn a_hello_of_another_network_or_of_this_tower_closes_the_link() {
         (hello(1, "test"), CloseReason::OwnAddress, "hello goodbye OwnAddress "),
     ] {
         let mut host = Host::new();
-        let mut link = Link::inbound(&host.local, host.now);
+        let mut link = Link::inbound(5, &host.local, host.now);
         let expected = closed(reason, 0, 0, Doubt::NotTaken);
         assert_eq!(host.frames(&mut link, &[hello, message(1, b"")]), [expected]);
         assert_eq!(host.sent(&mut link), farewell);
@@ -216,29 +238,66 @@ fn a_hello_of_another_network_or_of_this_tower_closes_the_link() {
 fn more_than_the_granted_window_is_a_violation() {
     let mut host = Host::new();
     let mut link = host.open();
-    let frames: Vec<_> = (0..5).map(|transfer| message(transfer, b"x")).collect();
+    let frames: Vec<_> = (1..6).map(|transfer| message(transfer, b"x")).collect();
     let seen = host.frames(&mut link, &frames);
     assert_eq!(seen.len(), 5);
     let reason = CloseReason::Protocol(ProtocolError::WindowExceeded);
     assert_eq!(seen[4], closed(reason, 0, 0, Doubt::InDoubt));
-    assert_eq!(host.sent(&mut link), "confirmed 3 goodbye Misbehaved ");
+    assert_eq!(host.sent(&mut link), "confirmed 4 goodbye Misbehaved ");
+}
+
+#[test]
+fn more_bytes_than_the_granted_window_are_a_violation() {
+    let mut host = Host::new();
+    let mut link = host.open();
+    let seen = host.frames(&mut link, &[message(1, &[0; 60]), message(2, &[0; 41])]);
+    let reason = CloseReason::Protocol(ProtocolError::WindowExceeded);
+    assert_eq!(seen[1..], [closed(reason, 0, 0, Doubt::InDoubt)]);
+}
+
+#[test]
+fn a_number_that_is_not_the_next_one_is_a_violation() {
+    for wrong in [0, 1, 3, u64::MAX] {
+        let mut host = Host::new();
+        let mut link = host.open();
+        let seen = host.frames(&mut link, &[message(1, b""), message(wrong, b"")]);
+        let reason = CloseReason::Protocol(ProtocolError::WrongNumber);
+        assert_eq!(seen[1..], [closed(reason, 0, 0, Doubt::InDoubt)], "{wrong}");
+        assert_eq!(host.sent(&mut link), "confirmed 1 goodbye Misbehaved ");
+    }
+}
+
+#[test]
+fn a_hello_of_version_1_gets_its_farewell_and_a_later_version_is_accepted() {
+    let mut bytes = Vec::new();
+    hello(2, "test").encode(&mut bytes);
+    for (version, seen, sent) in [
+        (1, closed(CloseReason::WrongVersion(1), 0, 0, Doubt::NotTaken), "goodbye WrongVersion "),
+        (3, Seen::Opened(Some(2)), ""),
+    ] {
+        let mut host = Host::new();
+        let mut link = Link::inbound(1, &host.local, host.now);
+        bytes[5] = version;
+        assert_eq!(host.bytes(&mut link, &bytes), [seen]);
+        assert_eq!(host.sent(&mut link), String::from("hello ") + sent);
+    }
 }
 
 #[test]
 fn transfers_are_sent_as_the_peers_window_admits_and_settled_in_order() {
     let mut host = Host::new();
     let mut link = host.open();
-    (10..14).for_each(|number| host.give(&mut link, number));
+    (0..4).for_each(|_| host.give(&mut link));
     // The window has 15 bytes, and each message 10.
-    assert_eq!(host.sent(&mut link), "message 10 ");
+    assert_eq!(host.sent(&mut link), "message 1 ");
     assert!(link.session().is_full());
-    let seen = host.frames(&mut link, &[Frame::Confirmed { through: 10 }]);
-    assert_eq!(seen, [Seen::Settled(10, Outcome::Taken)]);
-    assert_eq!(host.sent(&mut link), "message 11 ");
-    let busy = Frame::Refused { transfer: 11, reason: RefusedReason::Busy };
-    assert_eq!(host.frames(&mut link, &[busy]), [Seen::Settled(11, BUSY)]);
-    assert_eq!(host.sent(&mut link), "message 12 ");
-    let unknown = host.frames(&mut link, &[Frame::Confirmed { through: 13 }]);
+    let seen = host.frames(&mut link, &[Frame::Confirmed { through: 1 }]);
+    assert_eq!(seen, [Seen::Settled(1, Outcome::Taken)]);
+    assert_eq!(host.sent(&mut link), "message 2 ");
+    let busy = Frame::Refused { transfer: 2, reason: RefusedReason::Busy };
+    assert_eq!(host.frames(&mut link, &[busy]), [Seen::Settled(2, BUSY)]);
+    assert_eq!(host.sent(&mut link), "message 3 ");
+    let unknown = host.frames(&mut link, &[Frame::Confirmed { through: 4 }]);
     let reason = CloseReason::Protocol(ProtocolError::UnknownTransfer);
     assert_eq!(unknown, [closed(reason, 1, 1, Doubt::InDoubt)]);
 }
@@ -248,10 +307,10 @@ fn an_answer_settles_all_transfers_before_it() {
     let mut host = Host::new();
     host.message = Message::bytes(b"");
     let mut link = host.open();
-    (0..2).for_each(|number| host.give(&mut link, number));
-    assert_eq!(host.sent(&mut link), "message 0 message 1 ");
-    let busy = Frame::Refused { transfer: 1, reason: RefusedReason::Busy };
-    let expected = [Seen::Settled(0, Outcome::Taken), Seen::Settled(1, BUSY)];
+    (0..2).for_each(|_| host.give(&mut link));
+    assert_eq!(host.sent(&mut link), "message 1 message 2 ");
+    let busy = Frame::Refused { transfer: 2, reason: RefusedReason::Busy };
+    let expected = [Seen::Settled(1, Outcome::Taken), Seen::Settled(2, BUSY)];
     assert_eq!(host.frames(&mut link, &[busy]), expected);
 }
 
@@ -259,17 +318,17 @@ fn an_answer_settles_all_transfers_before_it() {
 fn a_link_that_leaves_waits_for_its_answers_and_takes_nothing_more() {
     let mut host = Host::new();
     let mut link = host.open();
-    (0..3).for_each(|number| host.give(&mut link, number));
-    assert_eq!(host.sent(&mut link), "message 0 ");
+    (0..3).for_each(|_| host.give(&mut link));
+    assert_eq!(host.sent(&mut link), "message 1 ");
     let (local, now) = (&host.local, host.now);
     let session = link.session_mut();
     let left = session.close_gracefully(CloseReason::Shutdown, Farewell::Leaving, local, now);
     assert_eq!(Seen::from(left), Seen::Leaving { unsent: 2 });
     assert_eq!(host.sent(&mut link), "goodbye Leaving ");
     assert_eq!(host.frames(&mut link, &[message(1, b"late")]), []);
-    let seen = host.frames(&mut link, &[Frame::Confirmed { through: 0 }]);
+    let seen = host.frames(&mut link, &[Frame::Confirmed { through: 1 }]);
     let end = closed(CloseReason::Shutdown, 0, 0, Doubt::NotTaken);
-    assert_eq!(seen, [Seen::Settled(0, Outcome::Taken), end]);
+    assert_eq!(seen, [Seen::Settled(1, Outcome::Taken), end]);
 }
 
 #[test]
@@ -278,8 +337,8 @@ fn a_goodbye_leaves_no_doubt_and_the_end_of_the_stream_does() {
     for ends_by_goodbye in [true, false] {
         let mut host = Host::new();
         let mut link = host.open();
-        (0..2).for_each(|number| host.give(&mut link, number));
-        assert_eq!(host.sent(&mut link), "message 0 ");
+        (0..2).for_each(|_| host.give(&mut link));
+        assert_eq!(host.sent(&mut link), "message 1 ");
         if ends_by_goodbye {
             let reason = CloseReason::Goodbye(Farewell::Idle);
             let end = closed(reason, 1, 1, Doubt::NotTaken);
@@ -299,19 +358,19 @@ fn each_deadline_closes_the_link_for_its_own_reason() {
     let times = host.local.config.timeouts;
     let end = |reason, unanswered, doubt| closed(reason, 0, unanswered, doubt);
 
-    let mut dialled = Link::outbound(PEER, None, &host.local, host.now);
+    let mut dialled = Link::outbound(5, PEER, None, &host.local, host.now);
     let early = host.pass(&mut dialled, times.connect - Duration::from_nanos(1));
     assert_eq!(early, Seen::Handled);
     let late = host.pass(&mut dialled, Duration::from_nanos(1));
     assert_eq!(late, end(CloseReason::ConnectTimeout, 0, Doubt::NotTaken));
     assert_eq!(host.pass(&mut dialled, times.close), Seen::CloseTimedOut);
 
-    let mut silent = Link::inbound(&host.local, host.now);
+    let mut silent = Link::inbound(5, &host.local, host.now);
     let late = host.pass(&mut silent, times.handshake);
     assert_eq!(late, end(CloseReason::HandshakeTimeout, 0, Doubt::NotTaken));
 
     let mut unanswered = host.open();
-    host.give(&mut unanswered, 1);
+    host.give(&mut unanswered);
     assert_eq!(host.sent(&mut unanswered), "message 1 ");
     let late = host.pass(&mut unanswered, times.confirm);
     assert_eq!(late, end(CloseReason::ConfirmTimeout, 1, Doubt::InDoubt));
@@ -329,7 +388,7 @@ fn a_message_is_written_whole_through_buffers_of_any_size() {
     for room in 1..80 {
         let mut host = Host::new();
         let mut link = host.open();
-        host.give(&mut link, 1);
+        host.give(&mut link);
         assert_eq!(host.sent_through(&mut link, room), "message 1 ", "{room}");
         assert!(!link.session().wants_transmit());
     }
@@ -343,7 +402,7 @@ fn every_cut_of_the_input_gives_the_same_events() {
     }
     let run = |chunk: usize| {
         let mut host = Host::new();
-        let mut link = Link::inbound(&host.local, host.now);
+        let mut link = Link::inbound(5, &host.local, host.now);
         bytes.chunks(chunk).flat_map(|chunk| host.bytes(&mut link, chunk)).collect::<Vec<_>>()
     };
     let whole = run(bytes.len());

@@ -1,7 +1,9 @@
 //! Transfers that came in on a link, and the answers to them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
+use super::dedup::RefusedTransfers;
 use crate::ids::MessageId;
 use crate::wire::{RefusedReason, Window};
 
@@ -31,9 +33,8 @@ pub(crate) struct Answer {
 
 /// A transfer that came in and can't be answered yet: it waits for the application's verdict, or
 /// for a verdict on a transfer before it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct PendingAnswer {
-    transfer: u64,
     len: usize,
     decision: Decision,
 }
@@ -45,70 +46,131 @@ enum Decision {
     Made(Outcome),
 }
 
-/// The transfers that came in on a link and whose answers have not been sent.
+/// The transfers that came in on a link. They are numbered from 1 in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiveWindow {
+    /// The number of the last transfer.
+    last: u64,
     /// The number of unanswered transfers, and the bytes of their bodies.
     open: u32,
     open_bytes: usize,
-    pending: VecDeque<PendingAnswer>,
+    /// Allocated when a message is put under screening.
+    #[expect(clippy::box_collection, reason = "most links have none, which then takes 8 bytes")]
+    pending: Option<Box<VecDeque<PendingAnswer>>>,
     answers: VecDeque<Answer>,
+    refused: RefusedTransfers,
 }
 
 impl ReceiveWindow {
-    /// Counts a transfer that came in. Returns whether the window that this tower grants admits it.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        prefetch_index::prefetch_index(self.answers.as_slices().0, 0);
+    }
+
+    /// Returns the number of the next transfer.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// Counts a transfer that came in, if the window that this tower grants admits it. Returns
+    /// whether it does.
     #[inline]
     pub(crate) fn open(&mut self, len: usize, granted: Window) -> bool {
         let is_granted = granted.admits(self.open as usize, self.open_bytes, len);
-        self.open += 1;
-        self.open_bytes += len;
+        if is_granted {
+            self.last += 1;
+            self.open += 1;
+            self.open_bytes += len;
+        }
         is_granted
     }
 
-    /// Answers a transfer, after all those before it.
+    /// Answers the last transfer, after all those before it.
     #[inline(always)]
-    pub(crate) fn answer(&mut self, transfer: u64, len: usize, outcome: Outcome) {
-        if self.pending.is_empty() {
-            self.push(transfer, len, outcome);
-        } else {
-            let decision = Decision::Made(outcome);
-            self.pending.push_back(PendingAnswer { transfer, len, decision });
+    pub(crate) fn answer(&mut self, len: usize, outcome: Outcome) {
+        match &mut self.pending {
+            Some(pending) if !pending.is_empty() => {
+                let decision = Decision::Made(outcome);
+                pending.push_back(PendingAnswer { len, decision });
+            }
+            _ => self.push(self.last, len, outcome),
         }
     }
 
-    /// Leaves a transfer unanswered until [`decide`](Self::decide) is called for its message.
-    pub(crate) fn defer(&mut self, transfer: u64, len: usize, message: MessageId) {
+    /// Leaves the last transfer unanswered until [`decide`](Self::decide) is called for its
+    /// message.
+    pub(crate) fn defer(&mut self, len: usize, message: MessageId) {
         let decision = Decision::Awaited(message);
-        self.pending.push_back(PendingAnswer { transfer, len, decision });
+        self.pending.get_or_insert_default().push_back(PendingAnswer { len, decision });
     }
 
-    /// Decides the transfer of a message. Returns the number of the transfer.
-    pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome) -> Option<u64> {
+    /// Decides the transfer of a message. Returns whether it was undecided.
+    pub(crate) fn decide(&mut self, message: MessageId, outcome: Outcome) -> bool {
         let awaited = Decision::Awaited(message);
-        let pending = self.pending.iter_mut().find(|pending| pending.decision == awaited)?;
+        let pending = self
+            .pending
+            .as_mut()
+            .and_then(|pending| pending.iter_mut().find(|pending| pending.decision == awaited));
+        let Some(pending) = pending else { return false };
         pending.decision = Decision::Made(outcome);
-        let transfer = pending.transfer;
-        while let Some(PendingAnswer { decision: Decision::Made(outcome), .. }) =
-            self.pending.front()
-        {
-            let outcome = *outcome;
-            if let Some(PendingAnswer { transfer, len, .. }) = self.pending.pop_front() {
-                self.push(transfer, len, outcome);
+        while let Some((number, len, outcome)) = self.next_made() {
+            self.push(number, len, outcome);
+        }
+        true
+    }
+
+    /// Takes the oldest pending transfer, if it has a verdict.
+    fn next_made(&mut self) -> Option<(u64, usize, Outcome)> {
+        let number = self.first_pending();
+        let pending = self.pending.as_mut()?;
+        let PendingAnswer { len, decision: Decision::Made(outcome) } = *pending.front()? else {
+            return None;
+        };
+        pending.pop_front();
+        Some((number, len, outcome))
+    }
+
+    /// Returns the number of the oldest pending transfer, or else of the next one.
+    fn first_pending(&self) -> u64 {
+        self.last + 1 - self.pending.as_ref().map_or(0, |pending| pending.len() as u64)
+    }
+
+    /// Returns whether a transfer was taken.
+    pub(crate) fn has_taken(&self, number: u64) -> bool {
+        if number > self.last {
+            return false;
+        }
+        match number.checked_sub(self.first_pending()) {
+            None => !self.refused.contains(number),
+            Some(position) => {
+                let position = usize::try_from(position).unwrap_or(usize::MAX);
+                let taken = Decision::Made(Outcome::Taken);
+                let pending = self.pending.as_ref().and_then(|pending| pending.get(position));
+                pending.is_some_and(|pending| pending.decision == taken)
             }
         }
-        Some(transfer)
+    }
+
+    /// Returns the number of the last transfer, and the refused ones. Only for a link that ends:
+    /// the window forgets them, and nothing is pending.
+    pub(crate) fn take_taken(&mut self) -> (u64, RefusedTransfers) {
+        let pending = self.pending.as_ref().map_or(0, |pending| pending.len());
+        debug_assert_eq!(pending, 0, "a link that ends answers all transfers");
+        (self.last, core::mem::take(&mut self.refused))
     }
 
     /// Answers all pending transfers. Those without a verdict are refused as busy; their messages
     /// are returned.
     pub(crate) fn withdraw(&mut self) -> impl Iterator<Item = MessageId> + use<> {
-        let pending = core::mem::take(&mut self.pending);
-        for PendingAnswer { transfer, len, decision } in &pending {
+        let first = self.first_pending();
+        let pending = self.pending.take().map(|pending| *pending).unwrap_or_default();
+        for (number, PendingAnswer { len, decision }) in (first..).zip(&pending) {
             let outcome = match decision {
                 Decision::Awaited(_) => Outcome::Refused(RefusedReason::Busy),
                 Decision::Made(outcome) => *outcome,
             };
-            self.push(*transfer, *len, outcome);
+            self.push(number, *len, outcome);
         }
         pending.into_iter().filter_map(|pending| match pending.decision {
             Decision::Awaited(message) => Some(message),
@@ -118,7 +180,7 @@ impl ReceiveWindow {
 
     /// Returns whether the application has yet to decide about a transfer.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.as_ref().is_some_and(|pending| !pending.is_empty())
     }
 
     pub(crate) fn has_answers(&self) -> bool {
@@ -143,8 +205,9 @@ impl ReceiveWindow {
     /// Queues an answer to a transfer. One frame confirms any number of consecutive transfers.
     #[inline(always)]
     fn push(&mut self, transfer: u64, bytes: usize, outcome: Outcome) {
-        if outcome == Outcome::Taken
-            && let Some(last) = self.answers.back_mut()
+        if outcome != Outcome::Taken {
+            self.refused.insert(transfer);
+        } else if let Some(last) = self.answers.back_mut()
             && last.outcome == Outcome::Taken
         {
             last.transfer = transfer;
@@ -152,14 +215,22 @@ impl ReceiveWindow {
             last.bytes += bytes;
             return;
         }
+        if self.answers.capacity() == 0 {
+            // One answer mostly waits at a time. A `VecDeque` would make room for four.
+            self.answers.reserve_exact(1);
+        }
         self.answers.push_back(Answer { transfer, outcome, count: 1, bytes });
     }
 }
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl ReceiveWindow {
+    fn pending(&self) -> impl Iterator<Item = &PendingAnswer> {
+        self.pending.iter().flat_map(|pending| pending.iter())
+    }
+
     pub(crate) fn offers(&self) -> impl Iterator<Item = MessageId> + '_ {
-        self.pending.iter().filter_map(|pending| match pending.decision {
+        self.pending().filter_map(|pending| match pending.decision {
             Decision::Awaited(message) => Some(message),
             Decision::Made(_) => None,
         })
@@ -168,8 +239,8 @@ impl ReceiveWindow {
     pub(crate) fn assert_consistent(&self) {
         let answered: u32 = self.answers.iter().map(|answer| answer.count).sum();
         let bytes: usize = self.answers.iter().map(|answer| answer.bytes).sum();
-        let pending: usize = self.pending.iter().map(|pending| pending.len).sum();
-        assert!(answered as usize + self.pending.len() <= self.open as usize);
+        let pending: usize = self.pending().map(|pending| pending.len).sum();
+        assert!(answered as usize + self.pending().count() <= self.open as usize);
         assert!(bytes + pending <= self.open_bytes);
     }
 }
@@ -192,25 +263,44 @@ mod tests {
         core::iter::from_fn(next).collect()
     }
 
+    /// Counts and answers a transfer of `len` bytes.
+    fn take(window: &mut ReceiveWindow, len: usize, outcome: Outcome) {
+        assert!(window.open(len, WINDOW));
+        window.answer(len, outcome);
+    }
+
+    /// Counts a transfer of one byte that waits for a verdict on a message.
+    fn offer(window: &mut ReceiveWindow, index: u32) {
+        assert!(window.open(1, WINDOW));
+        window.defer(1, message(index));
+    }
+
     #[test]
     fn transfers_count_until_their_answer_is_sent() {
         let mut window = ReceiveWindow::default();
-        assert!((0..4).all(|_| window.open(10, WINDOW)));
-        assert!(!window.open(10, WINDOW), "a fifth message");
-        (0..5).for_each(|transfer| window.answer(transfer, 10, Outcome::Taken));
-        assert!(!window.open(0, WINDOW) && window.has_answers());
-        window.answer(5, 0, Outcome::Taken);
-        assert_eq!(answers(&mut window), [(5, Outcome::Taken, 6)]);
+        (0..4).for_each(|_| take(&mut window, 10, Outcome::Taken));
+        assert!(!window.open(0, WINDOW), "a fifth message");
+        assert!(window.has_answers() && !window.is_answered());
+        assert_eq!(answers(&mut window), [(4, Outcome::Taken, 4)]);
         assert!(window.open(1_000, WINDOW), "a single message may be longer than the window");
         assert!(!window.open(1, WINDOW));
     }
 
     #[test]
+    fn more_bytes_than_the_window_are_not_granted() {
+        let mut window = ReceiveWindow::default();
+        take(&mut window, 60, Outcome::Taken);
+        assert!(!window.open(41, WINDOW));
+        let mut window = ReceiveWindow::default();
+        take(&mut window, 60, Outcome::Taken);
+        assert!(window.open(40, WINDOW));
+    }
+
+    #[test]
     fn a_refusal_is_answered_by_itself() {
         let mut window = ReceiveWindow::default();
-        for (transfer, outcome) in [(1, Outcome::Taken), (2, BUSY), (3, Outcome::Taken)] {
-            window.open(1, WINDOW);
-            window.answer(transfer, 1, outcome);
+        for outcome in [Outcome::Taken, BUSY, Outcome::Taken] {
+            take(&mut window, 1, outcome);
         }
         let expected = [(1, Outcome::Taken, 1), (2, BUSY, 1), (3, Outcome::Taken, 1)];
         assert_eq!(answers(&mut window), expected);
@@ -220,14 +310,13 @@ mod tests {
     #[test]
     fn answers_keep_the_order_of_the_transfers_whatever_is_decided_first() {
         let mut window = ReceiveWindow::default();
-        (0..4).for_each(|_| _ = window.open(1, WINDOW));
-        window.defer(1, 1, message(1));
-        window.answer(2, 1, Outcome::Taken);
-        window.defer(3, 1, message(3));
-        assert_eq!(window.decide(message(3), BUSY), Some(3));
+        offer(&mut window, 1);
+        take(&mut window, 1, Outcome::Taken);
+        offer(&mut window, 3);
+        assert!(window.decide(message(3), BUSY));
         assert!(window.is_pending() && !window.has_answers());
-        assert_eq!(window.decide(message(3), BUSY), None, "it is decided");
-        assert_eq!(window.decide(message(1), Outcome::Taken), Some(1));
+        assert!(!window.decide(message(3), BUSY), "it is decided");
+        assert!(window.decide(message(1), Outcome::Taken));
         assert!(!window.is_pending());
         assert_eq!(answers(&mut window), [(2, Outcome::Taken, 2), (3, BUSY, 1)]);
     }
@@ -235,12 +324,30 @@ mod tests {
     #[test]
     fn what_is_withdrawn_is_refused_as_busy_unless_it_was_decided() {
         let mut window = ReceiveWindow::default();
-        (0..3).for_each(|_| _ = window.open(1, WINDOW));
-        window.defer(1, 1, message(1));
-        window.answer(2, 1, Outcome::Taken);
-        window.defer(3, 1, message(3));
+        offer(&mut window, 1);
+        take(&mut window, 1, Outcome::Taken);
+        offer(&mut window, 3);
         assert_eq!(window.withdraw().collect::<Vec<_>>(), [message(1), message(3)]);
         let expected = [(1, BUSY, 1), (2, Outcome::Taken, 1), (3, BUSY, 1)];
         assert_eq!(answers(&mut window), expected);
+    }
+
+    #[test]
+    fn a_transfer_counts_as_taken_once_it_is_taken() {
+        let mut window = ReceiveWindow::default();
+        let taken = |window: &ReceiveWindow| {
+            (1..9).filter(|number| window.has_taken(*number)).collect::<Vec<_>>()
+        };
+        take(&mut window, 1, Outcome::Taken);
+        offer(&mut window, 2);
+        take(&mut window, 1, Outcome::Taken);
+        offer(&mut window, 4);
+        assert_eq!(taken(&window), [1, 3]);
+        window.decide(message(2), BUSY);
+        assert_eq!(taken(&window), [1, 3]);
+        window.decide(message(4), Outcome::Taken);
+        assert_eq!(taken(&window), [1, 3, 4]);
+        let (last, refused) = window.take_taken();
+        assert!(last == 4 && refused.contains(2) && !refused.contains(3));
     }
 }

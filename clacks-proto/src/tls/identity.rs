@@ -120,8 +120,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// P-256. With ring, a full handshake takes 455 µs for both sides together, and 490 µs with Ed25519
-/// (measured). P-256 is also supported by more programs.
+/// P-256. With ring, a full handshake takes 455 µs for both sides together, and 490 µs with
+/// Ed25519 (measured). P-256 is also supported by more programs.
 const KEY_ALGORITHM: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 
 /// Returns the SHA-256 of the DER of a certificate's public key, or `None` if it is not an X.509

@@ -2,7 +2,7 @@
 //!
 //! [`SecureTower`] wraps a [`Tower`](crate::Tower) and implements the same
 //! [`StateMachine`](crate::StateMachine). Links use TLS 1.3 and no older version. Both sides must
-//! offer the protocol name `clacks/1` (ALPN) and show a certificate. If [HTTP](#with-http) is
+//! offer the protocol name `clacks/2` (ALPN) and show a certificate. If [HTTP](#with-http) is
 //! spoken too, either may be missing.
 //!
 //! # What a handshake proves
@@ -23,7 +23,7 @@
 //! # With HTTP
 //!
 //! A tower in an open network that also speaks [HTTP](crate::Dialects) offers `http/1.1` after
-//! `clacks/1`, and requests a certificate from callers without requiring one. ALPN selects the
+//! `clacks/2`, and requests a certificate from callers without requiring one. ALPN selects the
 //! dialect. If ALPN selects none, a dialled tower is assumed to speak HTTP, and the first byte of a
 //! caller selects its dialect. The native dialect is never spoken with a side that has not proved a
 //! key. HTTP is not spoken in a private network, because towers of the JavaScript package show no
@@ -77,7 +77,7 @@ pub use trust::{Roots, Trust};
 
 /// The name of the native dialect in the handshake (ALPN, RFC 7301). A side that does not offer it
 /// is refused, unless HTTP is spoken.
-pub const ALPN: &[u8] = b"clacks/1";
+pub const ALPN: &[u8] = b"clacks/2";
 
 /// The name of HTTP in the handshake, offered after [`ALPN`] if the tower speaks HTTP.
 const HTTP_ALPN: &[u8] = b"http/1.1";

@@ -45,6 +45,14 @@ impl ActionQueue {
         }
     }
 
+    /// Starts to load the memory of the next actions into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        for index in 0..3 {
+            prefetch_index::prefetch_index(self.queue.as_slices().0, index);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.missed.count == 0
     }

@@ -1,6 +1,7 @@
 //! Gossip: learning addresses from claims and friends.
 
 use super::Tower;
+use super::sender::SenderInfo;
 use super::status::Source;
 use crate::address::Address;
 use crate::config::{LocalAddresses, Newcomers};
@@ -64,9 +65,16 @@ impl Tower {
     }
 
     #[inline]
-    pub(super) fn learn_friend(&mut self, friend: Option<&Address>, caller: Prefix) {
-        if let Some(address) = friend {
-            self.learn(address, Source::Friend, caller);
+    pub(super) fn learn_friend(
+        &mut self,
+        friend: Option<&Address>,
+        by: SenderInfo,
+        caller: Prefix,
+    ) {
+        if let Some(address) = friend
+            && let Some(peer) = self.learn(address, Source::Friend, caller)
+        {
+            self.on_named(peer, by);
         }
     }
 }

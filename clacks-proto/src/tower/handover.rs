@@ -4,14 +4,12 @@ use core::time::Duration;
 
 use super::peers::Peers;
 use super::queue::Queue;
-use super::selector::Eligible;
 use super::{Phase, Tower};
 use crate::address::Address;
 use crate::ids::{LinkId, MessageId, PeerId};
-use crate::link::{Content, Payload, Session, Transfer};
-use crate::message::{Message, Nonce};
+use crate::link::{Content, HeldContent, Payload, Session, Transfer};
+use crate::message::{Lifetime, Nonce};
 use crate::rng::{Seed, SparseStream};
-use crate::wire::Attempt;
 
 /// How an attempt to hand over the message at the head went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +18,20 @@ enum SendAttempt {
     Sent,
     /// There is no message, or no peer to take it.
     Nothing,
-    /// No drawn peer can get the message now: no link is free, or the message does not suit the
-    /// peers.
+    /// No peer has an open link. The drawn peer is being dialled.
+    Unlinked,
+    /// No peer can get a message now: no link is free, or the messages do not suit the peers.
     Stuck,
 }
 
-/// How often another peer is drawn when the message does not suit the drawn one, and how often an
-/// unlimited sender tries again after a failed attempt. The value is a guess.
+/// How many peers are drawn for a message until one suits. The value is a guess.
+const MAX_DRAWS: u32 = 8;
+
+/// The same without the search of [`Config::tried_messages`](crate::Config::tried_messages).
+const DRAWS_WITHOUT_SEARCH: u32 = 5;
+
+/// How often an unlimited sender draws again if no drawn peer has an open link. The value is a
+/// guess.
 const REDRAWS: u32 = 4;
 
 /// The shortest time until an unlimited sender tries again, so that a back-off of zero does not
@@ -57,8 +62,10 @@ pub(super) struct FrameContent<'a> {
 
 impl Content for FrameContent<'_> {
     #[inline]
-    fn message(&self, id: MessageId) -> Option<(Nonce, &Message)> {
-        self.queue.get(id).map(|entry| (entry.nonce, &entry.message))
+    fn message(&self, id: MessageId) -> Option<HeldContent<'_>> {
+        let entry = self.queue.get(id)?;
+        let lifetime = Lifetime::UNLIMITED;
+        Some(HeldContent { nonce: entry.nonce, lifetime, message: &entry.message })
     }
 
     /// Draws an alive peer that is not the recipient.
@@ -80,7 +87,7 @@ impl Tower {
     pub(super) fn pump(&mut self) {
         while self.reoffers.due > 0 {
             self.reoffers.due -= 1;
-            self.hand_over();
+            self.tick();
         }
         let is_due = match self.phase {
             Phase::Running => self.pacer.is_unlimited(),
@@ -89,13 +96,13 @@ impl Tower {
         if !is_due || self.retry_at.is_some() {
             return;
         }
-        let mut stuck = 0;
+        let mut redraws = 0;
         loop {
-            match self.hand_over() {
-                SendAttempt::Sent => stuck = 0,
+            match self.tick() {
+                SendAttempt::Sent => redraws = 0,
                 SendAttempt::Nothing => return,
-                SendAttempt::Stuck if stuck < REDRAWS => stuck += 1,
-                SendAttempt::Stuck => {
+                SendAttempt::Unlinked if redraws < REDRAWS => redraws += 1,
+                SendAttempt::Unlinked | SendAttempt::Stuck => {
                     let pause = self.local.config.busy_backoff.max(MIN_PAUSE);
                     self.retry_at = Some(self.now + pause);
                     return;
@@ -111,7 +118,7 @@ impl Tower {
                 self.reoffers.left = ticks.saturating_mul(REOFFERS_PER_TICK);
             }
             for _ in 0..ticks {
-                self.hand_over();
+                self.tick();
             }
         }
     }
@@ -124,57 +131,104 @@ impl Tower {
         }
     }
 
-    /// Draws a recipient by the odds. In a shutdown only alive peers are drawn, as long as there
-    /// are any.
-    #[inline]
-    pub(super) fn draw(&mut self) -> Option<PeerId> {
-        let (status, position) = self.selector.draw(self.drawable())?;
-        self.peers.id(self.peers.eligible_at(status, position)?)
-    }
-
-    /// Returns how many peers may be drawn now.
-    #[inline]
-    pub(super) fn drawable(&self) -> Eligible {
-        let eligible = self.peers.eligible(self.local.config.max_probes);
-        if self.phase.is_running() || self.peers.counts().alive == 0 {
-            return eligible;
-        }
-        Eligible { alive: eligible.alive, ..Eligible::default() }
-    }
-
-    /// Hands the message at the head to a drawn peer.
+    /// Contacts a drawn peer, and hands over the message at the head.
     #[inline(always)]
-    fn hand_over(&mut self) -> SendAttempt {
-        let Some((id, entry)) = self.queue.head() else { return SendAttempt::Nothing };
-        let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
-        let Some(first) = self.draw() else { return SendAttempt::Nothing };
-        let Some(peer) = self.suitable_or_redrawn(first, id) else {
-            // Messages behind this one may suit these peers.
-            self.queue.rotate();
-            return SendAttempt::Stuck;
-        };
-        if !self.hand_to(peer, Payload::Message { id, len }) {
-            return SendAttempt::Stuck;
+    fn tick(&mut self) -> SendAttempt {
+        if self.queue.waiting() == 0 {
+            return SendAttempt::Nothing;
         }
-        self.queue.depart(peer);
-        SendAttempt::Sent
+        match self.draw_recipient() {
+            Some(peer) => self.hand_over(peer),
+            None if !self.contacts_peers() => SendAttempt::Nothing,
+            None => {
+                self.is_tick_owed = true;
+                let can_draw = self.selector.can_draw(self.drawable());
+                if can_draw { SendAttempt::Unlinked } else { SendAttempt::Nothing }
+            }
+        }
     }
 
-    /// Returns a peer that a message suits: the one drawn first, or another one. An unsuitable peer
-    /// that is not alive gets an announce: a new peer would be drawn first each time otherwise.
+    /// Hands the message at the head to a peer with an open link.
+    pub(super) fn hand_over_linked(&mut self) {
+        if let Some(peer) = self.draw_linked() {
+            self.hand_over(peer);
+        }
+    }
+
+    /// Hands the message at the head to the drawn peer, or to another one if the message does not
+    /// suit it. If no peer suits, the next messages are tried, up to
+    /// [`Config::tried_messages`](crate::Config::tried_messages).
+    #[inline(always)]
+    fn hand_over(&mut self, drawn: PeerId) -> SendAttempt {
+        let mut drawn = Some(drawn);
+        let tried = self.local.config.tried_messages.max(1) as usize;
+        for _ in 0..tried.min(self.queue.waiting()) {
+            let Some((id, entry)) = self.queue.head() else { break };
+            let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
+            if let Some(peer) = self.find_recipient(drawn.take(), id) {
+                if !self.hand_to(peer, Payload::Message { id, len }) {
+                    return SendAttempt::Stuck;
+                }
+                self.queue.depart(peer);
+                return SendAttempt::Sent;
+            }
+            self.queue.rotate();
+        }
+        SendAttempt::Stuck
+    }
+
+    /// Returns a peer that a message suits: the drawn one, or another one.
     #[inline]
-    fn suitable_or_redrawn(&mut self, first: PeerId, message: MessageId) -> Option<PeerId> {
-        let mut peer = first;
-        for _ in 0..REDRAWS {
+    fn find_recipient(&mut self, drawn: Option<PeerId>, message: MessageId) -> Option<PeerId> {
+        match drawn {
+            Some(peer) if self.suits(peer, message) => Some(peer),
+            drawn => self.redraw_recipient(drawn, message),
+        }
+    }
+
+    /// Draws until a message suits the peer, and then looks at all peers with open links.
+    #[inline(never)]
+    fn redraw_recipient(&mut self, drawn: Option<PeerId>, message: MessageId) -> Option<PeerId> {
+        let searches = self.local.config.tried_messages > 0;
+        let draws = if searches { MAX_DRAWS } else { DRAWS_WITHOUT_SEARCH };
+        let mut unsuitable = drawn;
+        for _ in u32::from(drawn.is_some())..draws {
+            if let Some(peer) = unsuitable.take() {
+                self.on_unsuitable(peer);
+            }
+            let contacts_peers = self.contacts_peers();
+            let peer = if contacts_peers { self.draw_linked() } else { self.draw() }?;
             if self.suits(peer, message) {
                 return Some(peer);
             }
-            if !self.peers.is_alive(peer) {
-                self.hand_to(peer, Payload::Announce);
-            }
-            peer = self.draw()?;
+            unsuitable = Some(peer);
         }
-        self.suits(peer, message).then_some(peer)
+        if searches { self.search_recipient(message) } else { None }
+    }
+
+    /// Returns the first peer with an open link that a message suits, from a drawn position on.
+    fn search_recipient(&mut self, message: MessageId) -> Option<PeerId> {
+        let count = self.linked();
+        let start = self.selector.below(count);
+        let list = self.peers.eligible_list(self.recipients())?;
+        let positions = (start..count).chain(0..start);
+        let mut peers = positions.filter_map(|position| self.peers.id(list.get(position)?));
+        peers.find(|peer| self.suits(*peer, message))
+    }
+
+    /// A message does not suit a drawn peer. A peer that is not alive gets an announce: a new peer
+    /// would be drawn first each time otherwise. An alive peer without a link to which nothing was
+    /// sent for a heartbeat is contacted, so that its end is noticed.
+    fn on_unsuitable(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else { return };
+        if !peer.is_alive() {
+            self.hand_to(id, Payload::Announce);
+        } else if let Some(heartbeat) = self.local.config.heartbeat
+            && peer.link.is_none()
+            && peer.last_taken.max(peer.contacted) + heartbeat <= self.now
+        {
+            self.contact(id);
+        }
     }
 
     /// Returns whether a message suits a peer: it is not too long, the peer's dialect can carry it,
@@ -205,9 +259,7 @@ impl Tower {
 
     fn new_transfer(&mut self, payload: Payload) -> Transfer {
         self.last_sent = Some(self.now);
-        let number = self.next_transfer;
-        self.next_transfer += 1;
-        Transfer { number, attempt: Attempt::First, payload, sent: self.now }
+        Transfer { payload, retry_of: None, sent: self.now }
     }
 
     /// Gives an announce to a link of a peer that is due one.

@@ -8,6 +8,8 @@ use super::Tower;
 use super::peers::Peer;
 use super::queue::Place;
 use crate::event::Dialect;
+#[cfg(test)]
+use crate::ids::LinkId;
 use crate::ids::PeerId;
 use crate::link::{Direction, Session};
 use crate::time::Instant;
@@ -27,6 +29,12 @@ impl Tower {
             let rests = self.backoffs.iter().any(|(_, index)| index == id.index);
             assert!(rests || !peer.is_resting, "{id:?} rests for ever");
         }
+    }
+
+    /// Returns the number that the next transfer on a link must have.
+    #[cfg(test)]
+    pub(crate) fn next_incoming(&self, link: LinkId) -> u64 {
+        self.links.get(link).map_or(1, Session::next_incoming)
     }
 
     fn assert_queue_agrees_with_links(&self) {
@@ -97,6 +105,9 @@ impl Tower {
             assert!(!(peer.is_full && vacant), "{id:?} is full and has a vacant link");
             assert!(!peer.is_full || peer.busy_links > 0, "{id:?} is full for ever");
         }
+        let session = peer.link.and_then(|link| self.links.get(link));
+        let open = session.filter(|session| session.is_open()).map(Session::direction);
+        assert_eq!(peer.open, open, "whether {id:?} has an open link");
         let Some(link) = peer.link else {
             return assert!(is_http || !peer.is_full, "{id:?} is full without a link");
         };

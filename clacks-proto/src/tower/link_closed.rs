@@ -1,23 +1,35 @@
 //! What follows from the end of a link: for its transfers, its peer, and the retries that the peer
 //! may still make.
 
+use alloc::boxed::Box;
+use core::num::NonZeroU64;
+
 use super::Tower;
 use crate::error::{CloseReason, IoCause, StatusReason};
-use crate::event::{Action, Dialect, Notice};
+use crate::event::{Action, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
-    Closed, Doubt, RetryWindow, Session, Transfer, Withdrawn, leaves_no_doubt, lifetime,
+    Closed, Doubt, RetryMemory, Session, Transfer, Withdrawn, leaves_no_doubt, lifetime,
 };
-use crate::wire::{Attempt, Farewell};
+use crate::wire::{Farewell, TransferId};
 
 impl Tower {
     pub(super) fn on_closed(&mut self, id: LinkId, link: &mut Session, closed: Closed) {
-        let Closed { reason, how, is_unreached, withdrawn, early, mut unanswered, doubt, speaks } =
-            closed;
+        let Closed {
+            reason,
+            how,
+            is_unreached,
+            withdrawn,
+            early,
+            mut unanswered,
+            first_unanswered,
+            doubt,
+            speaks,
+        } = closed;
         self.count_close(reason);
         let peer = link.peer;
         if let (Some(peer), Some((transfer, outcome))) = (peer, early) {
-            self.on_settled(peer, transfer, outcome);
+            self.on_settled(peer, &transfer, outcome);
         }
         if let (Some(peer), Some(dialect)) = (peer, speaks) {
             self.peers.update(peer, |peer| peer.dialect = Some(dialect));
@@ -52,13 +64,14 @@ impl Tower {
             // Even if nothing waits: an announce may be due.
             self.link_for_doubts(peer);
         }
-        self.resolve(link.dialect(), peer, unanswered, doubt, is_redialled);
+        let numbered = (first_unanswered..).zip(unanswered);
+        self.resolve(link, peer, numbered, doubt, is_redialled);
         if reason == CloseReason::OwnAddress
             && let Some(peer) = link.dialled()
         {
             self.ignore_alias(peer);
         }
-        self.keep_retry_window(link, peer, reason);
+        self.remember_taken(link, reason);
         let address = from.claimed.and_then(|peer| self.peers.get(peer));
         let peer = address.map(|peer| peer.address.clone());
         self.notify(Notice::LinkClosed { link: id, peer, reason });
@@ -85,7 +98,7 @@ impl Tower {
     /// under screening.
     pub(super) fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
         for transfer in withdrawn.unsent {
-            self.return_transfer(peer, transfer, transfer.attempt == Attempt::Retry);
+            self.return_transfer(peer, &transfer, transfer.is_retry());
         }
         for offer in withdrawn.offers {
             self.queue.discard(offer);
@@ -106,23 +119,27 @@ impl Tower {
     /// others.
     fn resolve(
         &mut self,
-        dialect: Dialect,
+        ended: &Session,
         peer: Option<PeerId>,
-        unanswered: impl IntoIterator<Item = Transfer>,
+        unanswered: impl IntoIterator<Item = (u64, Transfer)>,
         doubt: Doubt,
         is_redialled: bool,
     ) {
-        for transfer in unanswered {
-            let is_first = transfer.attempt == Attempt::First;
-            let is_in_doubt = doubt == Doubt::InDoubt && is_first && dialect.can_retry();
+        for (number, mut transfer) in unanswered {
+            let is_first = !transfer.is_retry();
+            let is_in_doubt = doubt == Doubt::InDoubt && is_first && ended.dialect().can_retry();
             let may_retry = is_redialled || is_in_doubt && transfer.message().is_some();
             if may_retry && let Some(link) = peer.and_then(|peer| self.link_for_doubts(peer)) {
-                self.stats.in_doubt += u64::from(!is_redialled);
-                let attempt = if is_redialled { transfer.attempt } else { Attempt::Retry };
-                self.give(link, Transfer { attempt, sent: self.now, ..transfer });
+                if !is_redialled {
+                    self.stats.in_doubt += 1;
+                    let number = NonZeroU64::new(number);
+                    let first = number.map(|number| TransferId { link: ended.number, number });
+                    transfer.retry_of = first.map(Box::new);
+                }
+                self.give(link, Transfer { sent: self.now, ..transfer });
             } else {
                 let in_doubt = doubt == Doubt::InDoubt || !is_first;
-                self.return_transfer(peer, transfer, in_doubt);
+                self.return_transfer(peer, &transfer, in_doubt);
             }
         }
     }
@@ -133,20 +150,29 @@ impl Tower {
         if may_ask { self.link_for(peer) } else { None }
     }
 
-    /// Keeps the memory of what was taken on a link for as long as its peer may ask.
-    fn keep_retry_window(&mut self, link: &mut Session, peer: Option<PeerId>, reason: CloseReason) {
-        let window: RetryWindow = core::mem::take(&mut link.retries);
-        let is_memory_over =
+    /// Remembers what was taken on a link for as long as its other side may ask.
+    fn remember_taken(&mut self, link: &mut Session, reason: CloseReason) {
+        let (last, refused) = link.take_taken();
+        let has_no_doubt =
             matches!(reason, CloseReason::Goodbye(farewell) if leaves_no_doubt(farewell));
-        let Some(peer) = peer.filter(|_| !is_memory_over) else { return };
-        let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));
-        self.peers.update(peer, |peer| {
-            let memory = peer.retry_memory.get_or_insert_default();
-            memory.keep(link.incarnation, window, now, lifetime);
-            if memory.is_empty() {
-                peer.retry_memory = None;
-            }
+        if has_no_doubt || last == 0 || !link.dialect().can_retry() {
+            return;
+        }
+        let config = &self.local.config;
+        let memory = self.retry_memory.get_or_insert_with(|| {
+            Box::new(RetryMemory::new(config.max_peers, self.queue.hasher().clone()))
         });
+        memory.keep(link.name, last, refused, self.now, lifetime(&config.timeouts));
+    }
+
+    /// Forgets what was taken on links that ended long ago.
+    pub(super) fn forget_old_links(&mut self) {
+        if let Some(memory) = &mut self.retry_memory {
+            memory.forget_old(self.now, lifetime(&self.local.config.timeouts));
+            if memory.is_empty() {
+                self.retry_memory = None;
+            }
+        }
     }
 
     fn count_close(&mut self, reason: CloseReason) {

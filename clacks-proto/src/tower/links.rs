@@ -12,6 +12,7 @@ use crate::ids::{LinkId, PeerId};
 use crate::index_list::IndexLists;
 use crate::link::{Direction, Doubt, Link, Session, Transfer};
 use crate::prefix::Prefix;
+use crate::rng::{Purpose, Stream};
 use crate::table::Table;
 use crate::time::Instant;
 use crate::wire::Farewell;
@@ -138,6 +139,20 @@ impl Links {
         self.table.get_mut(id)?.as_deref_mut()
     }
 
+    /// Starts to load the slot of a link into the cache.
+    #[cfg(feature = "simulation")]
+    pub(super) fn prefetch_slot(&self, id: LinkId) {
+        self.table.prefetch(id.index);
+    }
+
+    /// Starts to load a link into the cache.
+    #[cfg(feature = "simulation")]
+    pub(super) fn prefetch_link(&self, id: LinkId) {
+        if let Some(Some(link)) = self.table.get(id) {
+            crate::prefetch::prefetch(&**link, &link.session().number);
+        }
+    }
+
     pub(super) fn id(&self, index: u32) -> Option<LinkId> {
         self.table.at(index).map(|(id, _)| id)
     }
@@ -163,7 +178,7 @@ impl Tower {
         if is_limited && self.unproved.len() >= config.max_unproved {
             self.displace_unproved();
         }
-        let mut link = Link::inbound(&self.local, self.now);
+        let mut link = Link::inbound(self.draw_link_number(), &self.local, self.now);
         link.session_mut().prefix = Prefix::of(from);
         let Some(id) = self.insert_link(link) else {
             if is_limited {
@@ -206,14 +221,24 @@ impl Tower {
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
         let record = self.peers.get(peer)?;
         let (address, dialect) = (record.address.clone(), record.dialect);
-        let mut link = Link::outbound(peer, dialect, &self.local, self.now);
+        let number = self.draw_link_number();
+        let mut link = Link::outbound(number, peer, dialect, &self.local, self.now);
         link.session_mut().prefix = Prefix::of_address(&address);
         let id = self.insert_link(link)?;
         self.peers.add_link(peer, id);
-        self.peers.update(peer, |peer| (peer.link, peer.is_full) = (Some(id), false));
+        self.peers.update(peer, |peer| {
+            (peer.link, peer.open, peer.is_full) = (Some(id), None, false);
+        });
         self.stats.links_dialled += 1;
         self.actions.push(Action::Connect { link: id, address });
         Some(id)
+    }
+
+    /// Draws the number of a link. That is rare, so the stream of these numbers is not kept.
+    fn draw_link_number(&mut self) -> u64 {
+        let drawn = self.numbered_links;
+        self.numbered_links += 1;
+        Stream::resume(self.selector.seed(), Purpose::Link, drawn).word()
     }
 
     fn insert_link(&mut self, link: Link) -> Option<LinkId> {
@@ -282,8 +307,8 @@ impl Tower {
         self.refresh_window(peer, None);
     }
 
-    /// Notes whether the link on which messages are handed to a peer has room. Chooses another link
-    /// for a peer that speaks HTTP. `acting` is a link that is taken out of the table.
+    /// Notes whether the link on which messages are handed to a peer is open and has room. Chooses
+    /// another link for a peer that speaks HTTP. `acting` is a link that is taken out of the table.
     pub(super) fn refresh_window(&mut self, id: PeerId, acting: Option<(LinkId, &Session)>) {
         let Some(peer) = self.peers.get(id) else { return };
         let session = |link: LinkId| match acting {
@@ -302,8 +327,12 @@ impl Tower {
         } else {
             (peer.link, peer.link.is_some_and(is_full))
         };
-        if (link, is_full) != (peer.link, peer.is_full) {
-            self.peers.update(id, |peer| (peer.link, peer.is_full) = (link, is_full));
+        let open = link.and_then(session).filter(|session| session.is_open());
+        let open = open.map(Session::direction);
+        if (link, open, is_full) != (peer.link, peer.open, peer.is_full) {
+            self.peers.update(id, |peer| {
+                (peer.link, peer.open, peer.is_full) = (link, open, is_full);
+            });
         }
     }
 

@@ -4,6 +4,9 @@ mod actions;
 mod admission;
 mod announce;
 mod api;
+mod backoff;
+pub(crate) mod contact;
+pub(crate) mod eligible;
 mod gossip;
 mod handover;
 mod heartbeat;
@@ -16,6 +19,7 @@ mod peers;
 mod queue;
 mod recent;
 mod rejections;
+mod revival;
 mod route;
 mod screening;
 pub mod selector;
@@ -43,7 +47,7 @@ use crate::error::{IoCause, Refusal};
 use crate::event::{Action, Event, Notice, Wakeup, WakeupReason};
 use crate::hash::Hasher;
 use crate::ids::LinkId;
-use crate::link::{Link, LinkEvent, Local, Router, Session, State};
+use crate::link::{Link, LinkEvent, Local, RetryMemory, Router, Session, State};
 use crate::rng::{Purpose, Seed, SparseStream, Stream};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
@@ -56,6 +60,7 @@ pub(crate) use peers::Peers;
 use queue::Queue;
 use recent::RecentMessages;
 use rejections::Rejections;
+use revival::Revivals;
 use screening::Screenings;
 use selector::Selector;
 use shutdown::Phase;
@@ -106,7 +111,13 @@ pub struct Tower {
     selector: Selector,
     friend_stream: SparseStream,
     nonce_stream: SparseStream,
+    /// How many links have got a number.
+    numbered_links: u64,
     pacer: Pacer,
+    contacts: TokenBucket,
+    revivals: Revivals,
+    /// A tick found no peer with an open link. It is spent when there is one.
+    is_tick_owed: bool,
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
     /// due, after some failed.
     retry_at: Option<Instant>,
@@ -123,7 +134,8 @@ pub struct Tower {
     recent: RecentMessages,
     screenings: Screenings,
     rejections: Rejections,
-    next_transfer: u64,
+    /// What was taken on links that have ended; `None` until there is something.
+    retry_memory: Option<Box<RetryMemory>>,
     phase: Phase,
     stats: Stats,
 }
@@ -173,7 +185,11 @@ impl Tower {
             selector: Selector::new(seed, config.odds),
             friend_stream: SparseStream::new(Purpose::Friend),
             nonce_stream: SparseStream::new(Purpose::Nonce),
+            numbered_links: 0,
             pacer: Pacer::new(config.send_rate, config.burst, phase),
+            contacts: TokenBucket::default(),
+            revivals: Revivals::default(),
+            is_tick_owed: false,
             retry_at: None,
             reoffers: Reoffers::default(),
             heartbeat_at,
@@ -187,7 +203,7 @@ impl Tower {
             recent: RecentMessages::new(config.recent),
             screenings: Screenings::default(),
             rejections: Rejections::default(),
-            next_transfer: 0,
+            retry_memory: None,
             phase: Phase::Running,
             stats: Stats::default(),
             local: Local { config, address, identity: None, incarnation, speaks_http },
@@ -202,6 +218,7 @@ impl Tower {
     /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
     /// shutdown.
     fn advance(&mut self) {
+        self.spend_owed_tick();
         self.pump();
         self.advance_shutdown();
         let has_recipient = !self.peers.eligible(self.local.config.max_probes).is_empty();
@@ -221,6 +238,7 @@ impl Tower {
         self.selector.free_memory();
         self.friend_stream.free_memory();
         self.nonce_stream.free_memory();
+        self.forget_old_links();
         self.actions.free_memory();
     }
 
@@ -405,9 +423,9 @@ impl StateMachine for Tower {
         }
         let is_running = self.phase.is_running();
         let timers = [
-            (self.link_deadlines.first().map(|(at, _)| at), WakeupReason::Link),
-            (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
-            (self.announces.first().map(|(at, _)| at), WakeupReason::Backoff),
+            (self.link_deadlines.next(), WakeupReason::Link),
+            (self.backoffs.next(), WakeupReason::Backoff),
+            (self.announces.next(), WakeupReason::Backoff),
             (self.screenings.next_deadline(), WakeupReason::Screening),
             (self.retry_at, WakeupReason::Tick),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 
+use super::eligible::{EligibleList, Reach};
 use super::selector::Eligible;
 use crate::address::Address;
 use crate::config::Newcomers;
@@ -11,7 +12,7 @@ use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::index_list::IndexLists;
-use crate::link::RetryMemory;
+use crate::link::Direction;
 use crate::table::Table;
 use crate::time::Instant;
 
@@ -29,12 +30,18 @@ pub(crate) struct Peer {
     pub(crate) link: Option<LinkId>,
     /// All links to and from the peer that are not closing.
     pub(crate) links: Vec<LinkId>,
+    /// Which side made the connection of `link`, if that link is open.
+    pub(crate) open: Option<Direction>,
     /// How many of the links carry transfers that are not settled.
     pub(crate) busy_links: u32,
     /// The window of the link has no room.
     pub(crate) is_full: bool,
     /// The peer failed or was busy, and is left alone until its back-off ends.
     pub(crate) is_resting: bool,
+    /// When the peer last took a message from this tower, or became alive.
+    pub(crate) last_taken: Instant,
+    /// When this tower last announced itself to the peer without being asked to.
+    pub(crate) contacted: Instant,
     /// The application asked to announce this tower to the peer, and the peer has not confirmed
     /// that.
     pub(crate) announce_due: bool,
@@ -51,8 +58,6 @@ pub(crate) struct Peer {
     pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
-    /// The transfers taken on links that have ended.
-    pub(crate) retry_memory: Option<Box<RetryMemory>>,
     /// The key that was at the address when this tower first dialled it.
     pin: Option<Box<Fingerprint>>,
     /// The position among the eligible peers of its status, or [`ABSENT`].
@@ -69,9 +74,12 @@ impl Peer {
             since: now,
             link: None,
             links: Vec::new(),
+            open: None,
             busy_links: 0,
             is_full: false,
             is_resting: false,
+            last_taken: now,
+            contacted: Instant::ORIGIN,
             announce_due: false,
             is_named: false,
             was_alive: false,
@@ -79,7 +87,6 @@ impl Peer {
             dialect: None,
             exchanged: 0,
             max_message: u32::MAX,
-            retry_memory: None,
             pin: None,
             eligible_at: ABSENT,
             alive_at: ABSENT,
@@ -95,6 +102,15 @@ impl Peer {
                 Status::New | Status::Lost | Status::Dead => self.busy_links == 0,
                 Status::Ignored => false,
             }
+    }
+
+    /// Returns how the peer is reached without a dial. An alive peer that speaks HTTP gets one
+    /// message on each connection, so its connections are made for messages.
+    fn reach(&self) -> Reach {
+        if self.is_alive() && self.dialect == Some(Dialect::Http) {
+            return Reach::Dialled;
+        }
+        Reach::over(self.open)
     }
 
     /// Returns the position of the list in which the peer waits to be forgotten: the first of the
@@ -147,6 +163,15 @@ impl Peer {
     }
 }
 
+/// In which lists a peer is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Listing {
+    status: Status,
+    /// How the peer is reached, if it may be drawn.
+    reach: Option<Reach>,
+    is_probe: bool,
+}
+
 /// The number of peers with each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -189,7 +214,7 @@ pub(crate) struct Peers {
     by_pin: HashTable<u32>,
     hasher: Hasher,
     /// Peers that may be drawn, by [`class`].
-    eligible: [Vec<u32>; 4],
+    eligible: [EligibleList; 4],
     alive: Vec<u32>,
     /// Peers that may be forgotten, by [`Peer::eviction`].
     evictable: IndexLists<4>,
@@ -211,13 +236,26 @@ impl Peers {
             by_address: HashTable::new(),
             by_pin: HashTable::new(),
             hasher,
-            eligible: [const { Vec::new() }; 4],
+            eligible: Default::default(),
             alive: Vec::new(),
             evictable: IndexLists::default(),
             newcomers,
             probes: 0,
             capacity,
         }
+    }
+
+    /// Starts to load the lists of peers into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.eligible[1].prefetch();
+        prefetch_index::prefetch_index(&self.alive, 0);
+    }
+
+    /// Starts to load a peer into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch_peer(&self, id: PeerId) {
+        self.table.prefetch(id.index);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -332,10 +370,15 @@ impl Peers {
     pub(crate) fn update(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Option<Status> {
         let newcomers = self.newcomers;
         let peer = self.table.get_mut(id)?;
-        let before = (peer.status, peer.eligible_at != ABSENT, peer.is_probe());
+        let listing = |peer: &Peer, is_eligible: bool| Listing {
+            status: peer.status,
+            reach: is_eligible.then(|| peer.reach()),
+            is_probe: peer.is_probe(),
+        };
+        let before = listing(peer, peer.eligible_at != ABSENT);
         let eviction = peer.eviction(newcomers);
         change(peer);
-        let after = (peer.status, peer.is_eligible(), peer.is_probe());
+        let after = listing(peer, peer.is_eligible());
         let later_eviction = peer.eviction(newcomers);
         if eviction != later_eviction {
             self.relist_evictable(id.index, eviction, later_eviction);
@@ -343,30 +386,46 @@ impl Peers {
         if before != after {
             self.relist(id.index, before, after);
         }
-        Some(before.0)
+        Some(before.status)
     }
 
     #[inline(never)]
-    fn relist(&mut self, index: u32, before: (Status, bool, bool), after: (Status, bool, bool)) {
-        let has_moved = before.0 != after.0;
-        if before.1 && (has_moved || !after.1) {
-            self.unlist_eligible(index, before.0);
+    fn relist(&mut self, index: u32, before: Listing, after: Listing) {
+        let has_moved = before.status != after.status;
+        let is_drawn_otherwise = has_moved || before.reach != after.reach;
+        if is_drawn_otherwise && before.reach.is_some() {
+            self.unlist_eligible(index, before.status);
         }
         if has_moved {
-            *self.counts.of(before.0) -= 1;
-            *self.counts.of(after.0) += 1;
-            if before.0 == Status::Alive {
+            *self.counts.of(before.status) -= 1;
+            *self.counts.of(after.status) += 1;
+            if before.status == Status::Alive {
                 self.unlist_alive(index);
             }
-            if after.0 == Status::Alive {
+            if after.status == Status::Alive {
                 self.list_alive(index);
             }
         }
-        if after.1 && (has_moved || !before.1) {
-            self.list_eligible(index, after.0);
+        if is_drawn_otherwise && let Some(reach) = after.reach {
+            self.list_eligible(index, after.status, reach);
         }
-        self.probes = self.probes - u32::from(before.2) + u32::from(after.2);
+        self.probes = self.probes - u32::from(before.is_probe) + u32::from(after.is_probe);
         debug_assert!(self.len() > 64 || self.lists_are_right(), "peer lists");
+    }
+
+    /// Notes that a peer took a message from this tower, or became alive.
+    #[inline]
+    pub(crate) fn note_taken(&mut self, id: PeerId, now: Instant) {
+        if let Some(peer) = self.table.get_mut(id) {
+            peer.last_taken = now;
+        }
+    }
+
+    /// Notes that this tower announces itself to a peer.
+    pub(crate) fn note_contacted(&mut self, id: PeerId, now: Instant) {
+        if let Some(peer) = self.table.get_mut(id) {
+            peer.contacted = now;
+        }
     }
 
     #[inline(never)]
@@ -406,11 +465,9 @@ impl Peers {
     }
 
     /// Returns how many peers may be drawn. While `max_probes` are running, only alive ones.
-    #[allow(clippy::cast_possible_truncation, reason = "there are fewer peers than u32 indexes")]
     #[inline]
     pub(crate) fn eligible(&self, max_probes: usize) -> Eligible {
-        let [new, alive, lost, dead] =
-            [0, 1, 2, 3].map(|class: usize| self.eligible[class].len() as u32);
+        let [new, alive, lost, dead] = [0, 1, 2, 3].map(|class: usize| self.eligible[class].len());
         if (self.probes as usize) < max_probes {
             Eligible { new, alive, lost, dead }
         } else {
@@ -422,7 +479,13 @@ impl Peers {
     /// be a cache miss.
     #[inline]
     pub(crate) fn eligible_at(&self, status: Status, position: u32) -> Option<u32> {
-        self.eligible[class(status)?].get(position as usize).copied()
+        self.eligible[class(status)?].get(position)
+    }
+
+    /// Returns the eligible peers of a status: those with open links come first.
+    #[inline]
+    pub(crate) fn eligible_list(&self, status: Status) -> Option<&EligibleList> {
+        Some(&self.eligible[class(status)?])
     }
 
     /// Returns an alive peer other than `except`, or `None` if there is none. `draw` is called with
@@ -458,22 +521,26 @@ impl Peers {
         self.table.at(index).map(|(id, _)| id)
     }
 
-    fn list_eligible(&mut self, index: u32, status: Status) {
+    fn list_eligible(&mut self, index: u32, status: Status, reach: Reach) {
         let Some(class) = class(status) else { return };
-        let position = push(&mut self.eligible[class], index);
-        if let Some(peer) = self.table.at_mut(index) {
-            peer.eligible_at = position;
-        }
+        let Self { table, eligible, .. } = self;
+        eligible[class].insert(index, reach, |index, position| {
+            if let Some(peer) = table.at_mut(index) {
+                peer.eligible_at = position;
+            }
+        });
     }
 
     fn unlist_eligible(&mut self, index: u32, status: Status) {
         let Some(class) = class(status) else { return };
-        let Some(peer) = self.table.at_mut(index) else { return };
+        let Self { table, eligible, .. } = self;
+        let Some(peer) = table.at_mut(index) else { return };
         let position = core::mem::replace(&mut peer.eligible_at, ABSENT);
-        let moved = swap_remove(&mut self.eligible[class], position);
-        if let Some(peer) = moved.and_then(|index| self.table.at_mut(index)) {
-            peer.eligible_at = position;
-        }
+        eligible[class].remove(position, |index, position| {
+            if let Some(peer) = table.at_mut(index) {
+                peer.eligible_at = position;
+            }
+        });
     }
 
     fn list_alive(&mut self, index: u32) {
@@ -500,14 +567,20 @@ impl Peers {
         let of = |status| self.iter().filter(|(_, peer)| peer.status == status).count();
         let mut counts = self.counts;
         self.iter().all(|(id, peer)| {
-            let is_listed = class(peer.status)
-                .is_some_and(|class| holds(&self.eligible[class], peer.eligible_at, id.index));
-            is_listed == peer.is_eligible()
+            let list = self.eligible_list(peer.status);
+            let listed = list.filter(|list| list.get(peer.eligible_at) == Some(id.index));
+            let reach = listed.map(|list| match peer.eligible_at {
+                position if position < list.dialled() => Reach::Dialled,
+                position if position < list.linked() => Reach::Called,
+                _ => Reach::Unlinked,
+            });
+            reach == peer.is_eligible().then(|| peer.reach())
                 && holds(&self.alive, peer.alive_at, id.index) == peer.is_alive()
                 && (0..4).find(|list| self.evictable.iter(*list).any(|index| index == id.index))
                     == peer.eviction(self.newcomers)
         }) && self.probes as usize == count(Peer::is_probe)
-            && self.eligible.iter().map(Vec::len).sum::<usize>() == count(Peer::is_eligible)
+            && self.eligible.iter().map(|list| list.len() as usize).sum::<usize>()
+                == count(Peer::is_eligible)
             && self.alive.len() == count(Peer::is_alive)
             && [Status::New, Status::Alive, Status::Lost, Status::Dead, Status::Ignored]
                 .iter()

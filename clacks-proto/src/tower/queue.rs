@@ -95,6 +95,13 @@ impl Queue {
         }
     }
 
+    /// Starts to load the head into the cache.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.entries.prefetch(0);
+        prefetch_index::prefetch_index(self.waiting.as_slices().0, 0);
+    }
+
     /// Returns the number of messages held.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -136,6 +143,10 @@ impl Queue {
             Account::Unproved => whole / LEAST_SHARE,
         };
         held == 0 || held.saturating_add(self.shares.cost(len)) <= limit
+    }
+
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.hasher
     }
 
     /// Returns the keyed hash of a nonce.

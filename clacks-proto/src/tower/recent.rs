@@ -1,5 +1,7 @@
 //! The memory of recent messages.
 
+use alloc::boxed::Box;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -13,14 +15,20 @@ use hashbrown::hash_table::Entry;
 /// chance alone.
 #[derive(Debug)]
 pub(crate) struct RecentMessages {
+    capacity: usize,
+    tables: Option<Box<Tables>>,
+}
+
+/// The hashes of [`RecentMessages`].
+#[derive(Debug, Default)]
+struct Tables {
     current: HashTable<u64>,
     previous: HashTable<u64>,
-    capacity: usize,
 }
 
 impl RecentMessages {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { current: HashTable::new(), previous: HashTable::new(), capacity }
+        Self { capacity, tables: None }
     }
 
     /// Remembers a message that came in or was enqueued. Returns whether it was remembered already.
@@ -29,15 +37,15 @@ impl RecentMessages {
         if self.capacity == 0 {
             return false;
         }
-        let Entry::Vacant(slot) = self.current.entry(hash, |other| *other == hash, |hash| *hash)
-        else {
+        let Tables { current, previous } = &mut **self.tables.get_or_insert_default();
+        let Entry::Vacant(slot) = current.entry(hash, |other| *other == hash, |hash| *hash) else {
             return true;
         };
-        let again = self.previous.find(hash, |other| *other == hash).is_some();
+        let again = previous.find(hash, |other| *other == hash).is_some();
         slot.insert(hash);
-        if self.current.len() == self.capacity {
-            core::mem::swap(&mut self.current, &mut self.previous);
-            self.current.clear();
+        if current.len() == self.capacity {
+            core::mem::swap(current, previous);
+            current.clear();
         }
         again
     }
@@ -69,7 +77,9 @@ mod tests {
                 }
                 model.retain(|other| *other != hash);
                 model.push(hash);
-                prop_assert!(recent.current.len() + recent.previous.len() <= 2 * capacity);
+                let tables = recent.tables.iter();
+                let count = tables.map(|it| it.current.len() + it.previous.len()).sum::<usize>();
+                prop_assert!(count <= 2 * capacity);
             }
         }
     }

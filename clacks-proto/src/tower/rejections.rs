@@ -1,5 +1,6 @@
 //! Messages that peers did not understand.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
@@ -15,17 +16,20 @@ const REJECTED_FOR: Duration = Duration::from_secs(60);
 /// Messages that peers did not understand, the oldest first. Keeps a message that no peer
 /// understands from taking every tick.
 #[derive(Debug, Default)]
-pub(super) struct Rejections(VecDeque<(PeerId, MessageId, Instant)>);
+#[expect(clippy::box_collection, reason = "most towers have none, which then takes 8 bytes")]
+pub(super) struct Rejections(Option<Box<VecDeque<(PeerId, MessageId, Instant)>>>);
 
 impl Rejections {
     pub(super) fn add(&mut self, peer: PeerId, message: MessageId, now: Instant) {
-        if self.0.len() == MAX_REJECTIONS {
-            self.0.pop_front();
+        let rejections = self.0.get_or_insert_default();
+        if rejections.len() == MAX_REJECTIONS {
+            rejections.pop_front();
         }
-        self.0.push_back((peer, message, now + REJECTED_FOR));
+        rejections.push_back((peer, message, now + REJECTED_FOR));
     }
 
     pub(super) fn contains(&self, peer: PeerId, message: MessageId, now: Instant) -> bool {
-        self.0.iter().any(|(by, what, until)| (*by, *what) == (peer, message) && *until > now)
+        let mut rejections = self.0.iter().flat_map(|rejections| rejections.iter());
+        rejections.any(|(by, what, until)| (*by, *what) == (peer, message) && *until > now)
     }
 }

@@ -13,10 +13,12 @@ use crate::config::Screening;
 use crate::error::{CloseReason, StatusReason};
 use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
-use crate::link::{LinkEvent, Local, Outcome, Payload, Router, Sender, Session, Transfer};
+use crate::link::{
+    LinkEvent, LinkName, Local, Outcome, Payload, RetryMemory, Router, Sender, Session, Transfer,
+};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
-use crate::wire::{AnnounceFrame, Attempt, Farewell, Hello, MessageFrame, RefusedReason};
+use crate::wire::{AnnounceFrame, Farewell, Hello, MessageFrame, RefusedReason, TransferId};
 use core::time::Duration;
 
 /// The most notices that follow from one message: received, the sender alive, the friend
@@ -39,7 +41,7 @@ impl Router for Tower {
             LinkEvent::Message(frame, sender) => self.on_message(id, link, frame, sender),
             LinkEvent::Settled(transfer, outcome) => {
                 if let Some(peer) = link.peer {
-                    self.on_settled(peer, transfer, outcome);
+                    self.on_settled(peer, &transfer, outcome);
                 }
             }
             LinkEvent::Handled => {}
@@ -78,10 +80,10 @@ impl Tower {
         let from = self.sender_of(link, sender);
         let outcome = self.take_in(id, link, from, frame);
         if !matches!(outcome, Some(Outcome::Refused(_))) {
-            self.learn_friend(frame.friend.as_ref(), link.prefix);
+            self.learn_friend(frame.friend.as_ref(), from, link.prefix);
         }
         if let Some(outcome) = outcome {
-            link.answer(frame.transfer, frame.body.len(), outcome);
+            link.answer(frame.body.len(), outcome);
             self.close_on_ignored(id, link, outcome);
         }
     }
@@ -99,10 +101,12 @@ impl Tower {
             self.stats.refused += 1;
             return Some(Outcome::Refused(reason));
         }
-        let MessageFrame { transfer, attempt, kind, body, .. } = *frame;
-        if attempt == Attempt::Retry && self.was_taken(link, from.claimed, transfer) {
+        let MessageFrame { retry_of, kind, body, .. } = *frame;
+        if let Some(first) = retry_of
+            && self.was_taken(link, first)
+        {
             self.stats.recognised_retries += 1;
-            self.on_taken(id, link, from, transfer);
+            self.on_taken(id, link, from.proved);
             return Some(Outcome::Taken);
         }
         if !self.actions.has_room(NOTICES_PER_MESSAGE) {
@@ -132,7 +136,7 @@ impl Tower {
                 self.notify_received(message, hash, from.claimed, false);
             }
         }
-        self.on_taken(id, link, from, transfer);
+        self.on_taken(id, link, from.proved);
         Some(Outcome::Taken)
     }
 
@@ -147,13 +151,12 @@ impl Tower {
         nonce: Nonce,
         (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
-        let transfer = frame.transfer;
         let message = Message::copied(frame.kind, frame.body);
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
             self.stats.coalesced += 1;
             self.notify_received(copy, self.queue.hash(nonce), from.claimed, true);
-            self.on_taken(id, link, from, transfer);
+            self.on_taken(id, link, from.proved);
             return Some(Outcome::Taken);
         }
         let len = message.len();
@@ -170,7 +173,7 @@ impl Tower {
         let from = from.claimed.and_then(|peer| self.peers.get(peer));
         let from = from.map(|peer| peer.address.clone());
         self.actions.push(Action::Screen { offer: OfferId(offered), message, from });
-        link.defer(transfer, len, offered);
+        link.defer(len, offered);
         None
     }
 
@@ -209,12 +212,12 @@ impl Tower {
             outcome = Outcome::Refused(RefusedReason::Busy);
         }
         if outcome == Outcome::Taken {
-            self.learn_friend(frame.friend.as_ref(), link.prefix);
+            frame.friends.iter().for_each(|it| self.learn_friend(Some(it), from, link.prefix));
             if let Some(peer) = from.proved {
                 self.on_success(peer);
             }
         }
-        link.answer(frame.transfer, 0, outcome);
+        link.answer(0, outcome);
         self.close_on_ignored(id, link, outcome);
     }
 
@@ -240,24 +243,14 @@ impl Tower {
         }
     }
 
-    /// Notes that a transfer was taken: a success for its sender if it is proved, to be remembered
-    /// in case the confirmation is lost.
+    /// Notes that a transfer was taken: a success for its sender if it is proved.
     #[inline(always)]
-    pub(super) fn on_taken(
-        &mut self,
-        id: LinkId,
-        link: &mut Session,
-        from: SenderInfo,
-        transfer: u64,
-    ) {
-        if link.dialect().can_retry() && from.claimed.is_some() {
-            link.retries.insert(transfer, self.local.config.window.messages, self.now);
-        }
-        let Some(sender) = from.proved else { return };
+    pub(super) fn on_taken(&mut self, id: LinkId, link: &mut Session, sender: Option<PeerId>) {
+        let Some(sender) = sender else { return };
         let Some(peer) = self.peers.get(sender) else { return };
         let (has_link, is_alive) = (peer.link.is_some(), peer.is_alive());
         // The first success makes an inbound link of use for our messages too.
-        if link.dialect().can_retry() && !has_link && link.is_open() {
+        if !has_link && link.dialect().can_retry() && link.is_open() {
             self.peers.update(sender, |peer| peer.link = Some(id));
             self.refresh_window(sender, Some((id, link)));
         }
@@ -266,17 +259,18 @@ impl Tower {
         }
     }
 
-    /// Returns whether a transfer that is retried was taken the first time.
-    fn was_taken(&self, link: &Session, sender: Option<PeerId>, transfer: u64) -> bool {
-        let Some(peer) = sender else { return false };
-        let Some(peer) = self.peers.get(peer) else { return false };
-        let incarnation = link.incarnation;
-        let mut others = peer.links.iter().filter_map(|id| self.links.get(*id));
-        let memory = peer.retry_memory.as_ref();
-        link.retries.contains(transfer)
-            || memory.is_some_and(|memory| memory.contains(incarnation, transfer, self.now))
-            || others
-                .any(|other| other.incarnation == incarnation && other.retries.contains(transfer))
+    /// Returns whether a transfer that is retried on `link` was taken the first time. The link on
+    /// which that happened has ended, or this tower has not noticed its end.
+    #[cold]
+    fn was_taken(&self, link: &Session, first: TransferId) -> bool {
+        let name = LinkName { number: first.link, ..link.name };
+        let number = first.number.get();
+        let has_ended = |memory: &RetryMemory| memory.contains(name, number);
+        let claimed = link.peer.and_then(|peer| self.peers.get(peer));
+        let others = claimed.into_iter().flat_map(|peer| &peer.links);
+        let mut others = others.filter_map(|id| self.links.get(*id));
+        self.retry_memory.as_deref().is_some_and(has_ended)
+            || others.any(|other| other.name == name && other.has_taken(number))
     }
 
     // A link opens.
@@ -314,7 +308,7 @@ impl Tower {
             transfer.message().is_some_and(|message| !self.suits(peer, message))
         });
         for transfer in unsuitable {
-            self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
+            self.return_transfer(Some(peer), &transfer, transfer.is_retry());
         }
         self.announce_if_due(id, link, peer);
         // The link, the dialect or the window of the peer may have changed.
@@ -405,7 +399,7 @@ impl Tower {
     // A transfer is settled.
 
     #[inline(always)]
-    pub(super) fn on_settled(&mut self, peer: PeerId, transfer: Transfer, outcome: Outcome) {
+    pub(super) fn on_settled(&mut self, peer: PeerId, transfer: &Transfer, outcome: Outcome) {
         match outcome {
             Outcome::Taken => self.on_confirmed(peer, transfer),
             Outcome::Refused(reason) => self.on_refused(peer, transfer, reason),
@@ -422,7 +416,7 @@ impl Tower {
     }
 
     #[inline(always)]
-    fn on_confirmed(&mut self, peer: PeerId, transfer: Transfer) {
+    fn on_confirmed(&mut self, peer: PeerId, transfer: &Transfer) {
         let Some(record) = self.peers.get(peer) else {
             debug_assert!(false, "a link that carries transfers belongs to a peer");
             return;
@@ -434,6 +428,7 @@ impl Tower {
         match transfer.payload {
             Payload::Message { id, .. } => {
                 self.stats.delivered += 1;
+                self.peers.note_taken(peer, self.now);
                 self.on_drained();
                 self.on_exchanged(peer, transfer.len());
                 if let Some((nonce, message)) = self.queue.complete(id) {
@@ -449,25 +444,29 @@ impl Tower {
 
     /// A refusal is an answer all the same, and proves the peer alive; unless the peer ignores this
     /// tower.
-    fn on_refused(&mut self, peer: PeerId, transfer: Transfer, reason: RefusedReason) {
+    fn on_refused(&mut self, peer: PeerId, transfer: &Transfer, reason: RefusedReason) {
         self.stats.refused_by_peers += 1;
         match reason {
             RefusedReason::Ignored => self.on_failure(peer, StatusReason::IgnoredByPeer),
+            RefusedReason::Busy | RefusedReason::Screened if transfer.message().is_some() => {
+                self.on_success(peer);
+                self.back_off_after_refusal(peer);
+                self.reoffer(transfer);
+            }
             _ => {
                 self.on_success(peer);
-                self.reoffer(&transfer);
                 self.back_off(peer, self.local.config.busy_backoff);
             }
         }
         if reason == RefusedReason::TooLarge {
             self.on_too_large(peer, transfer);
         }
-        self.return_transfer(Some(peer), transfer, transfer.attempt == Attempt::Retry);
+        self.return_transfer(Some(peer), transfer, transfer.is_retry());
     }
 
     /// A peer names its limit in its hello. If it refuses a shorter message, that is its limit now.
     /// Without a hello, a refusal is not taken for a limit.
-    fn on_too_large(&mut self, peer: PeerId, transfer: Transfer) {
+    fn on_too_large(&mut self, peer: PeerId, transfer: &Transfer) {
         let Some(dialect) = self.peers.get(peer).map(|peer| peer.dialect) else { return };
         if dialect.is_none_or(Dialect::has_hello) {
             let len = u32::try_from(transfer.len()).unwrap_or(u32::MAX);
@@ -484,7 +483,7 @@ impl Tower {
     pub(super) fn return_transfer(
         &mut self,
         peer: Option<PeerId>,
-        transfer: Transfer,
+        transfer: &Transfer,
         in_doubt: bool,
     ) {
         match transfer.payload {

@@ -1,5 +1,6 @@
 //! Screening: an application looks at messages before they are queued.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 
@@ -27,31 +28,37 @@ pub(super) struct Offer {
 /// Messages that wait for the application's verdict.
 #[derive(Debug, Default)]
 pub(super) struct Screenings {
-    /// In the order of their deadlines, since all have the same time.
-    offers: VecDeque<Offer>,
+    /// In the order of their deadlines, since all have the same time. Allocated for the first one.
+    #[expect(clippy::box_collection, reason = "most towers have none, which then takes 8 bytes")]
+    offers: Option<Box<VecDeque<Offer>>>,
 }
 
 impl Screenings {
     pub(super) fn open(&self) -> usize {
-        self.offers.len()
+        self.offers.as_ref().map_or(0, |offers| offers.len())
     }
 
     pub(super) fn add(&mut self, offer: Offer) {
-        self.offers.push_back(offer);
+        self.offers.get_or_insert_default().push_back(offer);
     }
 
     /// Removes a message that is decided or withdrawn. Most are the oldest.
     pub(super) fn take(&mut self, message: MessageId) -> Option<Offer> {
-        let position = self.offers.iter().position(|offer| offer.message == message)?;
-        self.offers.remove(position)
+        let offers = self.offers.as_mut()?;
+        let position = offers.iter().position(|offer| offer.message == message)?;
+        offers.remove(position)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.offers.front().map(|offer| offer.deadline)
+        self.first().map(|offer| offer.deadline)
+    }
+
+    fn first(&self) -> Option<&Offer> {
+        self.offers.as_ref()?.front()
     }
 
     fn expired(&self, now: Instant) -> Option<MessageId> {
-        self.offers.front().filter(|offer| offer.deadline <= now).map(|offer| offer.message)
+        self.first().filter(|offer| offer.deadline <= now).map(|offer| offer.message)
     }
 }
 
@@ -123,9 +130,9 @@ impl Tower {
             && let Some(mut taken_out) = self.links.take(link)
         {
             let session = taken_out.session_mut();
-            let transfer = session.decide(id, outcome, self.now);
-            if let Some(transfer) = transfer.filter(|_| outcome == Outcome::Taken) {
-                self.on_taken(link, session, sender, transfer);
+            let was_open = session.decide(id, outcome, self.now);
+            if was_open && outcome == Outcome::Taken {
+                self.on_taken(link, session, sender.proved);
             }
             session.settle(link, self);
             self.put_back(link, taken_out);

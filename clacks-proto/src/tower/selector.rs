@@ -1,10 +1,8 @@
 //! The seeded draw: which peer gets the next message.
 
-use alloc::boxed::Box;
-
 use crate::config::Odds;
 use crate::event::Status;
-use crate::rng::{Purpose, Seed, Stream, high, low};
+use crate::rng::{Purpose, Seed, SparseStream, high, low};
 
 /// How many peers of each status may be drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,10 +45,7 @@ impl Eligible {
 pub struct Selector {
     seed: Seed,
     odds: Odds,
-    /// How many words were drawn before its memory was freed.
-    drawn: u64,
-    /// Large, so it is made when it is needed.
-    stream: Option<Box<Stream>>,
+    stream: SparseStream,
 }
 
 impl Selector {
@@ -62,7 +57,7 @@ impl Selector {
         let Odds { alive, lost, dead } = odds;
         let lost = lost.min(u32::MAX - alive);
         let odds = Odds { alive, lost, dead: dead.min(u32::MAX - alive - lost) };
-        Self { seed: seed.clone(), odds, drawn: 0, stream: None }
+        Self { seed: seed.clone(), odds, stream: SparseStream::new(Purpose::Recipient) }
     }
 
     pub(crate) fn seed(&self) -> &Seed {
@@ -71,9 +66,12 @@ impl Selector {
 
     /// Frees the stream's memory until the next draw.
     pub(crate) fn free_memory(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.drawn = stream.drawn();
-        }
+        self.stream.free_memory();
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn prefetch(&self) {
+        self.stream.prefetch();
     }
 
     /// Returns whether [`draw`](Self::draw) returns a peer.
@@ -84,19 +82,20 @@ impl Selector {
         eligible.new > 0 || weighted.iter().any(|(count, weight)| *count > 0 && *weight > 0)
     }
 
+    /// Returns a uniformly distributed number in `0..bound`, or 0 if the bound is 0.
+    #[inline]
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        self.stream.below(&self.seed, bound)
+    }
+
     /// Returns the status of the next recipient and its index among the eligible peers of that
     /// status, or `None` if no peer is eligible.
     #[inline]
     pub fn draw(&mut self, eligible: Eligible) -> Option<(Status, u32)> {
-        let stream = self.stream.get_or_insert_with(|| awaken(&self.seed, self.drawn));
-        Self::draw_from(stream, self.odds, eligible)
-    }
-
-    #[inline(always)]
-    fn draw_from(stream: &mut Stream, odds: Odds, eligible: Eligible) -> Option<(Status, u32)> {
+        let Self { seed, odds, stream } = self;
         let Eligible { new, alive, lost, dead } = eligible;
         if new > 0 {
-            return Some((Status::New, stream.below(new)));
+            return Some((Status::New, stream.below(seed, new)));
         }
         let weigh = |count: u32, weight: u32| if count > 0 { weight } else { 0 };
         let alive_share = weigh(alive, odds.alive);
@@ -108,8 +107,8 @@ impl Selector {
         if sum == 0 {
             return None;
         }
-        let word = stream.word();
-        let ticket = stream.bounded(high(word), sum);
+        let word = stream.word(seed);
+        let ticket = stream.bounded(seed, high(word), sum);
         // Compiles without a branch: it would be mispredicted.
         let (status, count) = if ticket < alive_share {
             (Status::Alive, alive)
@@ -118,15 +117,8 @@ impl Selector {
         } else {
             (Status::Dead, dead)
         };
-        Some((status, stream.bounded(low(word), count)))
+        Some((status, stream.bounded(seed, low(word), count)))
     }
-}
-
-/// Kept out of the draw, which it would make larger.
-#[cold]
-#[inline(never)]
-fn awaken(seed: &Seed, drawn: u64) -> Box<Stream> {
-    Box::new(Stream::resume(seed, Purpose::Recipient, drawn))
 }
 
 #[cfg(test)]
@@ -147,7 +139,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "millions of draws")]
     fn new_peers_come_first_and_alike() {
-        let mut selector = Selector::new(&Seed::from_u64(1), Odds::default());
+        let mut selector = Selector::new(&Seed::from_u64(1), Odds::ORIGINAL);
         let mut seen = [0u64; 5];
         for _ in 0..1_000_000 {
             let pick = selector.draw(Eligible { new: 5, alive: 9, lost: 9, dead: 9 });
@@ -160,7 +152,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "millions of draws")]
     fn the_odds_are_the_originals_over_ten_million_draws() {
-        let mut selector = Selector::new(&Seed::from_u64(2), Odds::default());
+        let mut selector = Selector::new(&Seed::from_u64(2), Odds::ORIGINAL);
         let mut statuses = [0u64; 3];
         let mut alive = [0u64; 17];
         for _ in 0..10_000_000 {
@@ -185,7 +177,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "millions of draws")]
     fn odds_are_shared_among_the_statuses_that_have_a_peer() {
-        let mut selector = Selector::new(&Seed::from_u64(3), Odds::default());
+        let mut selector = Selector::new(&Seed::from_u64(3), Odds::ORIGINAL);
         let mut dead = 0u64;
         for _ in 0..5_000_000 {
             match selector.draw(Eligible { lost: 4, dead: 4, ..Eligible::default() }) {
@@ -218,12 +210,12 @@ mod tests {
 
     #[test]
     fn law_2_the_draws_of_a_seed_never_change() {
-        let mut selector = Selector::new(&Seed::from_u64(5), Odds::default());
+        let mut selector = Selector::new(&Seed::from_u64(5), Odds::ORIGINAL);
         let draws: [_; 6] = core::array::from_fn(|_| {
             selector.draw(Eligible { alive: 1000, lost: 1000, ..Eligible::default() }).unwrap().1
         });
         assert_eq!(draws, [625, 694, 933, 403, 871, 279]);
-        let mut rested = Selector::new(&Seed::from_u64(5), Odds::default());
+        let mut rested = Selector::new(&Seed::from_u64(5), Odds::ORIGINAL);
         for expected in draws {
             let pick = rested.draw(Eligible { alive: 1000, lost: 1000, ..Eligible::default() });
             assert_eq!(pick.unwrap().1, expected);

@@ -113,6 +113,7 @@ impl Tower {
         // A peer that is being reached may take messages when it has answered.
         in_flight > 0
             || self.peers.probes() > 0
+            || self.links.iter().any(|(_, link)| link.is_dialling())
             || has_recipient && !is_stuck
             || (has_recipient || counts.alive > 0 || counts.new > 0) && may_have_room
     }

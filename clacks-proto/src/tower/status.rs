@@ -1,6 +1,4 @@
-//! The status of peers: successes, failures, back-off, ignoring and merging.
-
-use core::time::Duration;
+//! The status of peers: successes, failures, ignoring and merging.
 
 use super::Tower;
 use super::peers::TableFull;
@@ -51,6 +49,7 @@ impl Tower {
     #[cold]
     fn on_return(&mut self, id: PeerId) {
         self.end_backoff(id);
+        self.peers.note_taken(id, self.now);
         self.set_status(id, Status::Alive, StatusReason::Success);
     }
 
@@ -66,20 +65,8 @@ impl Tower {
             Status::Lost | Status::Dead => {}
             Status::Ignored => return,
         }
-        self.back_off(id, self.local.config.probe_backoff);
+        self.back_off_after_failure(id);
         self.schedule_announce(id);
-    }
-
-    /// Keeps a peer out of the draw for a while.
-    pub(super) fn back_off(&mut self, id: PeerId, time: Duration) {
-        if !time.is_zero() && self.peers.update(id, |peer| peer.is_resting = true).is_some() {
-            self.backoffs.set(id.index, self.now + time);
-        }
-    }
-
-    fn end_backoff(&mut self, id: PeerId) {
-        self.backoffs.clear(id.index);
-        self.peers.update(id, |peer| peer.is_resting = false);
     }
 
     pub(super) fn set_status(&mut self, id: PeerId, to: Status, reason: StatusReason) {
@@ -158,9 +145,6 @@ impl Tower {
             peer.announce_due |= record.announce_due;
             peer.is_named |= record.is_named;
             peer.was_alive |= record.was_alive;
-            if let Some(memory) = record.retry_memory {
-                peer.retry_memory.get_or_insert_default().append(*memory);
-            }
         });
         self.refresh_window(kept, None);
         self.notify(Notice::TowerForgotten { peer: record.address });

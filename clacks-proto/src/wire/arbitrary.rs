@@ -3,35 +3,34 @@
 #![allow(clippy::unwrap_used, reason = "compiled only for tests and fuzz targets")]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU64};
 use core::str;
 
 use super::{
-    AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_BODY, MAX_NETWORK, MAX_WINDOW,
-    MessageFrame, RefusedReason,
+    AnnounceFrame, Attempt, Farewell, Frame, Hello, MAX_BODY, MAX_DATAGRAM, MAX_FRIENDS,
+    MAX_NETWORK, MAX_REST, MAX_WINDOW, MIN_VERSION, MessageFrame, RefusedReason, TransferId,
 };
-use crate::{Address, Kind, Name, Nonce, Window};
+use crate::{Address, Kind, Lifetime, Name, Nonce, Window};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The bytes that choices are made from. Every choice is the first one when they run out.
 pub(crate) struct Supply<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Supply<'a> {
-    /// Returns a frame that the format can carry. A body of kind bytes takes the rest of the
-    /// supply.
+    /// Returns a frame that the format can carry. A body of kind bytes and a datagram take the rest
+    /// of the supply.
     pub(crate) fn frame(&mut self) -> Frame<'a> {
-        match self.below(6) {
+        match self.below(7) {
             0 => Frame::Message(self.message()),
             1 => Frame::Hello(self.hello()),
-            2 => Frame::Announce(AnnounceFrame {
-                transfer: self.word(),
-                friend: self.maybe_address(),
-            }),
+            2 => Frame::Announce(AnnounceFrame { transfer: self.word(), friends: self.friends() }),
             3 => Frame::Confirmed { through: self.word() },
             4 => Frame::Refused {
                 transfer: self.word(),
                 reason: self.code(4, RefusedReason::from_code),
             },
+            5 if !self.0.is_empty() => Frame::Datagram(core::mem::take(&mut self.0)),
             _ => Frame::Goodbye { farewell: self.code(7, Farewell::from_code) },
         }
     }
@@ -39,15 +38,18 @@ impl<'a> Supply<'a> {
     fn hello(&mut self) -> Hello<'a> {
         let small = |word: u64, max: u64| word % max + 1;
         Hello {
-            version: self.byte(),
+            version: self.byte().max(MIN_VERSION),
             incarnation: self.word(),
+            link: self.word(),
             max_message: u32::try_from(small(self.word(), MAX_BODY as u64)).unwrap(),
             window: Window {
                 messages: u16::try_from(small(self.word(), MAX_WINDOW.into())).unwrap(),
                 bytes: u32::from_be_bytes(self.array()),
             },
+            datagram: u32::from_be_bytes(self.array()) % (MAX_DATAGRAM + 1),
             address: self.maybe_address(),
             network: self.text(MAX_NETWORK),
+            rest: self.bytes(MAX_REST),
         }
     }
 
@@ -55,7 +57,14 @@ impl<'a> Supply<'a> {
         let kind = self.code(3, Kind::from_code);
         MessageFrame {
             transfer: self.word(),
-            attempt: self.code(2, Attempt::from_code),
+            retry_of: match self.code(2, Attempt::from_code) {
+                Attempt::First => None,
+                Attempt::Retry => {
+                    let number = NonZeroU64::new(self.word()).unwrap_or(NonZeroU64::MIN);
+                    Some(TransferId { link: self.word(), number })
+                }
+            },
+            lifetime: Lifetime::from_wire(u32::from_be_bytes(self.array()).max(1)).unwrap(),
             nonce: Nonce(u128::from_be_bytes(self.array())),
             kind,
             friend: self.maybe_address(),
@@ -64,6 +73,11 @@ impl<'a> Supply<'a> {
                 Kind::Text | Kind::Json => self.text(usize::MAX).as_bytes(),
             },
         }
+    }
+
+    fn friends(&mut self) -> Vec<Address> {
+        let count = usize::from(self.byte()) % (MAX_FRIENDS + 1);
+        (0..count).filter_map(|_| self.maybe_address()).collect()
     }
 
     fn maybe_address(&mut self) -> Option<Address> {
@@ -100,6 +114,13 @@ impl<'a> Supply<'a> {
         let (text, rest) = self.0.split_at(valid);
         self.0 = rest;
         str::from_utf8(text).unwrap()
+    }
+
+    fn bytes(&mut self, max: usize) -> &'a [u8] {
+        let len = usize::from(self.byte()) % (max + 1);
+        let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        bytes
     }
 
     fn code<T>(&mut self, count: u8, from_code: fn(u8) -> Option<T>) -> T {

@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 use super::error::WireError;
 use super::frame::{Frame, FrameKind};
 use super::parse::parse;
-use super::{HEAD, HELLO_FIXED, MAX_ADDRESS, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED};
+use super::{
+    ANNOUNCE_FIXED, HEAD, HELLO_FIXED, MAX_ADDRESS, MAX_BODY, MAX_DATAGRAM, MAX_FRIENDS,
+    MAX_NETWORK, MAX_REST, MESSAGE_FIXED, RETRY,
+};
 
 /// Decodes the frames of one link.
 ///
@@ -36,12 +39,20 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Returns a decoder that accepts any frame, with bodies of at most `max_body` bytes. Values
-    /// above [`MAX_BODY`] have the effect of `MAX_BODY`.
+    /// Returns a decoder that accepts any frame except datagrams, with bodies of at most `max_body`
+    /// bytes. Values above [`MAX_BODY`] have the effect of `MAX_BODY`.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
-        let limits = Limits { max_body: max_body.min(MAX_BODY), awaits_hello: false };
+        let limits = Limits { max_body: max_body.min(MAX_BODY), ..Limits::default() };
         Self { limits, ..Self::default() }
+    }
+
+    /// Makes the decoder accept datagrams of at most `max` bytes. Values above [`MAX_DATAGRAM`] have
+    /// the effect of `MAX_DATAGRAM`.
+    #[must_use]
+    pub fn accept_datagrams(mut self, max: u32) -> Self {
+        self.limits.max_datagram = max.min(MAX_DATAGRAM);
+        self
     }
 
     /// Makes the decoder refuse any first frame except a hello.
@@ -124,6 +135,7 @@ impl Decoder {
 #[derive(Clone, Copy, Debug, Default)]
 struct Limits {
     max_body: usize,
+    max_datagram: u32,
     awaits_hello: bool,
 }
 
@@ -146,12 +158,13 @@ impl Limits {
 
     fn max_payload(self, kind: FrameKind) -> usize {
         match kind {
-            FrameKind::Hello => HELLO_FIXED + 1 + MAX_NETWORK + MAX_ADDRESS,
-            FrameKind::Message => MESSAGE_FIXED + MAX_ADDRESS + self.max_body,
-            FrameKind::Announce => 8 + MAX_ADDRESS,
+            FrameKind::Hello => HELLO_FIXED + 1 + MAX_NETWORK + MAX_ADDRESS + MAX_REST,
+            FrameKind::Message => MESSAGE_FIXED + RETRY + MAX_ADDRESS + self.max_body,
+            FrameKind::Announce => ANNOUNCE_FIXED + MAX_FRIENDS * MAX_ADDRESS,
             FrameKind::Confirmed => 8,
             FrameKind::Refused => 8 + 1,
             FrameKind::Goodbye => 1,
+            FrameKind::Datagram => usize::try_from(self.max_datagram).unwrap_or(usize::MAX),
         }
     }
 }

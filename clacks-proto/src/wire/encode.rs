@@ -4,12 +4,16 @@ use bytes::BufMut;
 use core::net::IpAddr;
 
 use super::frame::Frame;
-use super::{HEAD, HELLO_FIXED, MAX_BODY, MAX_NETWORK, MESSAGE_FIXED};
+use super::{
+    ANNOUNCE_FIXED, Attempt, HEAD, HELLO_FIXED, MAX_BODY, MAX_DATAGRAM, MAX_FRIENDS, MAX_NETWORK,
+    MAX_REST, MESSAGE_FIXED, RETRY,
+};
 use crate::address::{Address, Host, MAX_NAME};
 
 /// Encoding never fails. A frame that the format can't carry gets a length that every decoder
-/// refuses: one with a body above [`MAX_BODY`] or a network name above [`MAX_NETWORK`]. Other
-/// fields are not checked.
+/// refuses: one with a body above [`MAX_BODY`], a datagram above [`MAX_DATAGRAM`], a network name
+/// above [`MAX_NETWORK`], more friends than [`MAX_FRIENDS`], or more bytes after the last field of a
+/// hello than [`MAX_REST`]. Other fields are not checked.
 impl Frame<'_> {
     /// Appends the whole frame to `out`.
     ///
@@ -22,8 +26,8 @@ impl Frame<'_> {
         out.put_slice(self.body());
     }
 
-    /// Appends everything except a message's body to `out`. The body is the last field, so a link
-    /// can send it in pieces of any size.
+    /// Appends everything except the body of a message or of a datagram to `out`. The body is the
+    /// last field, so a link can send it in pieces of any size.
     ///
     /// # Panics
     ///
@@ -36,27 +40,37 @@ impl Frame<'_> {
                 let mut head = self.head::<{ HEAD + HELLO_FIXED }>();
                 head.put([hello.version]);
                 head.put(hello.incarnation.to_be_bytes());
+                head.put(hello.link.to_be_bytes());
                 head.put(hello.max_message.to_be_bytes());
                 head.put(hello.window.messages.to_be_bytes());
                 head.put(hello.window.bytes.to_be_bytes());
+                head.put(hello.datagram.to_be_bytes());
                 out.put_slice(&head.bytes);
                 put_text(hello.network, MAX_NETWORK, out);
                 put_address(hello.address.as_ref(), out);
+                out.put_slice(rest(hello.rest));
             }
             Self::Message(message) => {
                 let mut head = self.head::<{ HEAD + MESSAGE_FIXED }>();
                 head.put(message.transfer.to_be_bytes());
-                head.put([message.attempt.code()]);
+                head.put([message.attempt().code()]);
+                head.put(message.lifetime.wire_millis().to_be_bytes());
                 head.put(message.nonce.0.to_be_bytes());
                 head.put([message.kind.code()]);
                 out.put_slice(&head.bytes);
+                if let Some(first) = message.retry_of {
+                    out.put_u64(first.link);
+                    out.put_u64(first.number.get());
+                }
                 put_address(message.friend.as_ref(), out);
             }
             Self::Announce(announce) => {
-                let mut head = self.head::<{ HEAD + 8 }>();
+                let friends = friends(&announce.friends);
+                let mut head = self.head::<{ HEAD + ANNOUNCE_FIXED }>();
                 head.put(announce.transfer.to_be_bytes());
+                head.put([u8::try_from(friends.len()).unwrap_or(u8::MAX)]);
                 out.put_slice(&head.bytes);
-                put_address(announce.friend.as_ref(), out);
+                friends.iter().for_each(|friend| put_address(Some(friend), out));
             }
             Self::Confirmed { through } => {
                 let mut head = self.head::<{ HEAD + 8 }>();
@@ -74,6 +88,7 @@ impl Frame<'_> {
                 head.put([farewell.code()]);
                 out.put_slice(&head.bytes);
             }
+            Self::Datagram(_) => out.put_slice(&self.head::<HEAD>().bytes),
         }
     }
 
@@ -88,19 +103,28 @@ impl Frame<'_> {
         HEAD + match self {
             Self::Hello(hello) => {
                 let network = text_len(hello.network, MAX_NETWORK);
-                HELLO_FIXED + network + address_len(hello.address.as_ref())
+                let address = address_len(hello.address.as_ref());
+                HELLO_FIXED + network + address + rest(hello.rest).len()
             }
-            Self::Message(message) => MESSAGE_FIXED + address_len(message.friend.as_ref()),
-            Self::Announce(announce) => 8 + address_len(announce.friend.as_ref()),
+            Self::Message(message) => {
+                let retry = if message.attempt() == Attempt::Retry { RETRY } else { 0 };
+                MESSAGE_FIXED + retry + address_len(message.friend.as_ref())
+            }
+            Self::Announce(announce) => {
+                let addresses = friends(&announce.friends).iter();
+                ANNOUNCE_FIXED + addresses.map(|it| address_len(Some(it))).sum::<usize>()
+            }
             Self::Confirmed { .. } => 8,
             Self::Refused { .. } => 8 + 1,
             Self::Goodbye { .. } => 1,
+            Self::Datagram(_) => 0,
         }
     }
 
     fn body(&self) -> &[u8] {
         match self {
             Self::Message(message) => message.body,
+            Self::Datagram(bytes) => bytes,
             _ => &[],
         }
     }
@@ -116,8 +140,14 @@ impl Frame<'_> {
     /// Returns the length of the payload, or `u32::MAX` if the format can't carry the frame.
     fn length(&self) -> u32 {
         let fits = match self {
-            Self::Hello(hello) => hello.network.len() <= MAX_NETWORK,
+            Self::Hello(hello) => {
+                hello.network.len() <= MAX_NETWORK && hello.rest.len() <= MAX_REST
+            }
             Self::Message(message) => message.body.len() <= MAX_BODY,
+            Self::Announce(announce) => announce.friends.len() <= MAX_FRIENDS,
+            Self::Datagram(bytes) => {
+                (1..=MAX_DATAGRAM).contains(&u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+            }
             _ => true,
         };
         u32::try_from(self.encoded_len() - HEAD).ok().filter(|_| fits).unwrap_or(u32::MAX)
@@ -131,6 +161,16 @@ fn address_len(address: Option<&Address>) -> usize {
         Some(Host::Ip(IpAddr::V6(_))) => 1 + 16 + 2,
         Some(Host::Name(name)) => 1 + text_len(name.as_str(), MAX_NAME) + 2,
     }
+}
+
+/// Returns no friends if there are too many: they are omitted, and the frame's length is invalid.
+fn friends(friends: &[Address]) -> &[Address] {
+    if friends.len() <= MAX_FRIENDS { friends } else { &[] }
+}
+
+/// Returns no bytes if there are too many: they are omitted, and the frame's length is invalid.
+fn rest(bytes: &[u8]) -> &[u8] {
+    if bytes.len() <= MAX_REST { bytes } else { &[] }
 }
 
 /// Returns 0 for a text that is too long: the text is omitted, and the frame's length is invalid.
@@ -191,28 +231,35 @@ impl<const N: usize> Fields<N> {
 #[cfg(test)]
 mod tests {
     use super::super::arbitrary::{address, longest_name};
-    use super::super::{Decoder, Field, Hello, MAX_HEAD, MessageFrame, WireError};
+    use super::super::{AnnounceFrame, Decoder, Field, Hello, MAX_HEAD, MessageFrame, WireError};
     use super::*;
-    use crate::wire::Attempt;
-    use crate::{Kind, Nonce, Window};
+    use crate::{Kind, Lifetime, Nonce, Window};
     use alloc::vec;
     use alloc::vec::Vec;
 
     fn hello(network: &str) -> Frame<'_> {
         Frame::Hello(Hello {
-            version: 1,
+            version: 2,
             incarnation: u64::MAX,
+            link: 3,
             max_message: 1,
             window: Window { messages: 1, bytes: 0 },
+            datagram: 0,
             network,
             address: Some(longest_name()),
+            rest: &[7; MAX_REST],
         })
+    }
+
+    fn announce(friends: usize) -> Frame<'static> {
+        Frame::Announce(AnnounceFrame { transfer: 1, friends: vec![longest_name(); friends] })
     }
 
     fn message(body: &[u8]) -> Frame<'_> {
         Frame::Message(MessageFrame {
             transfer: 1,
-            attempt: Attempt::First,
+            retry_of: None,
+            lifetime: Lifetime::UNLIMITED,
             nonce: Nonce(2),
             kind: Kind::Bytes,
             friend: Some(address("tower.example:1")),
@@ -221,25 +268,38 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_hello_takes_max_head_bytes() {
+    fn the_longest_announce_takes_max_head_bytes_and_no_hello_takes_more() {
         let network = "n".repeat(MAX_NETWORK);
-        let mut bytes = Vec::new();
-        hello(&network).encode(&mut bytes);
-        assert_eq!(bytes.len(), MAX_HEAD);
-        assert_eq!(Decoder::new(0).decode(&mut &*bytes), Ok(Some(hello(&network))));
+        for (frame, is_longest) in [(announce(MAX_FRIENDS), true), (hello(&network), false)] {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            assert!(bytes.len() <= MAX_HEAD && is_longest == (bytes.len() == MAX_HEAD));
+            assert_eq!(Decoder::new(0).decode(&mut &*bytes), Ok(Some(frame)));
+        }
     }
 
     #[test]
     fn a_frame_beyond_the_limits_gets_an_invalid_length() {
         let network = "n".repeat(MAX_NETWORK + 1);
         let body = vec![0; MAX_BODY + 1];
-        for frame in [hello(&network), hello(&"n".repeat(300)), message(&body)] {
+        let Frame::Hello(long_rest) = hello("") else { panic!() };
+        for frame in [
+            hello(&network),
+            hello(&"n".repeat(300)),
+            Frame::Hello(Hello { rest: &[7; MAX_REST + 1], ..long_rest }),
+            message(&body),
+            announce(MAX_FRIENDS + 1),
+            announce(300),
+            Frame::Datagram(&body[..=MAX_DATAGRAM as usize]),
+            Frame::Datagram(&[]),
+        ] {
             let mut head = Vec::new();
             frame.encode_head(&mut head);
             assert_eq!(head[1..HEAD], [0xff; 4]);
             assert_eq!(head.len() + frame.body().len(), frame.encoded_len());
             let error = WireError::Length { kind: frame.kind(), len: u32::MAX };
-            assert_eq!(Decoder::new(usize::MAX).decode(&mut &*head), Err(error));
+            let mut decoder = Decoder::new(usize::MAX).accept_datagrams(u32::MAX);
+            assert_eq!(decoder.decode(&mut &*head), Err(error));
         }
     }
 
@@ -252,6 +312,16 @@ mod tests {
         assert_eq!(pieces.len(), message(&body).encoded_len() - body.len());
         pieces.extend_from_slice(&body);
         assert_eq!(whole, pieces);
+    }
+
+    #[test]
+    fn a_datagram_is_decoded_up_to_the_accepted_length() {
+        let mut bytes = Vec::new();
+        Frame::Datagram(&[7; 100]).encode(&mut bytes);
+        let decode = |max| Decoder::new(0).accept_datagrams(max).decode(&mut &*bytes).map(drop);
+        let error = WireError::Length { kind: crate::wire::FrameKind::Datagram, len: 100 };
+        assert_eq!((decode(100), decode(99)), (Ok(()), Err(error)));
+        assert_eq!(Decoder::new(1_000).decode(&mut &*bytes).map(drop), Err(error), "by default");
     }
 
     #[test]

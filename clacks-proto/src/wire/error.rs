@@ -13,6 +13,8 @@ use super::frame::FrameKind;
 pub enum WireError {
     /// The first byte is not the kind of a frame.
     Kind(u8),
+    /// The hello has a version that is no longer spoken.
+    Version(u8),
     /// A frame of this kind arrived before the hello.
     BeforeHello(FrameKind),
     /// The length exceeds the maximum of its kind.
@@ -54,14 +56,20 @@ pub enum Field {
     Version,
     /// The incarnation, in a hello.
     Incarnation,
+    /// The number of the link, in a hello or a retry.
+    Link,
     /// The longest accepted body, in a hello.
     MaxMessage,
     /// The window in messages, in a hello.
     WindowMessages,
     /// The window in bytes, in a hello.
     WindowBytes,
+    /// The longest accepted datagram, in a hello, or the bytes of a datagram.
+    Datagram,
     /// The network's name, in a hello.
     Network,
+    /// The fields that a later version adds, in a hello.
+    Rest,
     /// The tag of an address.
     AddressTag,
     /// The host of an address.
@@ -72,10 +80,14 @@ pub enum Field {
     Transfer,
     /// The attempt: first or retry.
     Attempt,
+    /// The remaining lifetime of a message.
+    Lifetime,
     /// The nonce of a message.
     Nonce,
     /// The kind of a message.
     MessageKind,
+    /// The number of friends, in an announce.
+    Friends,
     /// The body of a message.
     Body,
     /// Why a transfer is refused.
@@ -88,6 +100,7 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind(byte) => write!(f, "unknown kind of frame: {byte:#04x}"),
+            Self::Version(version) => write!(f, "version {version} is no longer spoken"),
             Self::BeforeHello(kind) => write!(f, "the frame {kind} arrived before the hello"),
             Self::Length { kind, len } => {
                 write!(f, "a payload of {len} bytes is too long for the frame {kind}")
@@ -112,17 +125,22 @@ impl fmt::Display for Field {
         f.write_str(match self {
             Self::Version => "the version",
             Self::Incarnation => "the incarnation",
+            Self::Link => "the number of the link",
             Self::MaxMessage => "the longest accepted body",
             Self::WindowMessages => "the window in messages",
             Self::WindowBytes => "the window in bytes",
+            Self::Datagram => "the datagram",
             Self::Network => "the network's name",
+            Self::Rest => "the rest of the hello",
             Self::AddressTag => "the tag of an address",
             Self::Host => "the host",
             Self::Port => "the port",
             Self::Transfer => "the transfer",
             Self::Attempt => "the attempt",
+            Self::Lifetime => "the lifetime",
             Self::Nonce => "the nonce",
             Self::MessageKind => "the kind of the message",
+            Self::Friends => "the number of friends",
             Self::Body => "the body",
             Self::Reason => "the reason",
             Self::Farewell => "the farewell",

@@ -1,9 +1,11 @@
 //! The frames of the protocol, and the codes of their enumerated fields.
 
+use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use crate::address::Address;
-use crate::message::{Kind, Nonce};
+use crate::message::{Kind, Lifetime, Nonce};
 
 /// A frame. Borrows from the bytes that it was decoded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub enum Frame<'a> {
         /// Why the sender closes the link.
         farewell: Farewell,
     },
+    /// Bytes for the application at the other end of the link: 1 to the length that the receiver's
+    /// hello allows.
+    Datagram(&'a [u8]),
 }
 
 /// How much may be unconfirmed: at most `messages`, and at most `bytes` of bodies. A single message
@@ -66,29 +71,38 @@ impl Window {
 /// The first frame of each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The version of the protocol that the sender speaks. A decoder accepts any number.
+    /// The highest version of the protocol that the sender speaks, at least 2.
     pub version: u8,
     /// A number drawn when the sending tower was created.
     pub incarnation: u64,
+    /// A number that the sender drew for this link. Retries name the sender's transfers on this
+    /// link by it.
+    pub link: u64,
     /// The maximum length of a body that the sender accepts, in bytes: 1 to
     /// [`MAX_BODY`](super::MAX_BODY).
     pub max_message: u32,
     /// How much the sender allows to be unconfirmed.
     pub window: Window,
+    /// The maximum length of a datagram that the sender accepts, in bytes: at most
+    /// [`MAX_DATAGRAM`](super::MAX_DATAGRAM). 0 if it accepts none.
+    pub datagram: u32,
     /// The network's name, at most [`MAX_NETWORK`](super::MAX_NETWORK) bytes long.
     pub network: &'a str,
-    /// The address at which the sender claims to accept connections.
+    /// The address at which the sender claims to accept connections; `None` for a guest.
     pub address: Option<Address>,
+    /// Fields that a later version adds, at most [`MAX_REST`](super::MAX_REST) bytes.
+    pub rest: &'a [u8],
 }
 
 /// Hands over a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFrame<'a> {
-    /// The number of the transfer, from the one counter of the sending tower. A retry keeps the
-    /// number.
+    /// The number of the transfer on this link.
     pub transfer: u64,
-    /// Whether the transfer was sent before.
-    pub attempt: Attempt,
+    /// The transfer that is sent again, for a retry.
+    pub retry_of: Option<TransferId>,
+    /// For how long the message may still travel.
+    pub lifetime: Lifetime,
     /// The nonce, which identifies the message.
     pub nonce: Nonce,
     /// How the body is interpreted.
@@ -99,13 +113,35 @@ pub struct MessageFrame<'a> {
     pub body: &'a [u8],
 }
 
+impl MessageFrame<'_> {
+    /// Returns whether the transfer is sent for the first time.
+    #[must_use]
+    #[inline]
+    pub fn attempt(&self) -> Attempt {
+        match self.retry_of {
+            None => Attempt::First,
+            Some(_) => Attempt::Retry,
+        }
+    }
+}
+
+/// The name of a transfer on a link that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransferId {
+    /// The number of the link, from the hello of the transfer's sender.
+    pub link: u64,
+    /// The number of the transfer on that link.
+    pub number: NonZeroU64,
+}
+
 /// Announces the sender to the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnounceFrame {
-    /// The number of the transfer.
+    /// The number of the transfer on this link.
     pub transfer: u64,
-    /// The address of a tower that the sender knows to be alive.
-    pub friend: Option<Address>,
+    /// Addresses of towers that the sender knows to be alive, at most
+    /// [`MAX_FRIENDS`](super::MAX_FRIENDS).
+    pub friends: Vec<Address>,
 }
 
 impl Frame<'_> {
@@ -119,6 +155,7 @@ impl Frame<'_> {
             Self::Confirmed { .. } => FrameKind::Confirmed,
             Self::Refused { .. } => FrameKind::Refused,
             Self::Goodbye { .. } => FrameKind::Goodbye,
+            Self::Datagram(_) => FrameKind::Datagram,
         }
     }
 }
@@ -141,6 +178,8 @@ pub enum FrameKind {
     Refused,
     /// [`Frame::Goodbye`]
     Goodbye,
+    /// [`Frame::Datagram`]
+    Datagram,
 }
 
 /// Whether a transfer is sent for the first time.
@@ -217,6 +256,7 @@ codes!(FrameKind {
     Confirmed = 0xC4,
     Refused = 0xC5,
     Goodbye = 0xC6,
+    Datagram = 0xC7,
 });
 codes!(Attempt { First = 0, Retry = 1 });
 codes!(Kind { Bytes = 0, Text = 1, Json = 2 });
@@ -240,6 +280,7 @@ impl fmt::Display for FrameKind {
             Self::Confirmed => "confirmed",
             Self::Refused => "refused",
             Self::Goodbye => "goodbye",
+            Self::Datagram => "datagram",
         })
     }
 }

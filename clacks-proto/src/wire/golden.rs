@@ -6,51 +6,74 @@ use alloc::vec::Vec;
 
 use super::arbitrary::address;
 use super::*;
-use crate::{Kind, Nonce, Window};
+use crate::{Kind, Lifetime, Nonce, Window};
+use core::num::NonZeroU64;
+use core::time::Duration;
 
-const HELLO: &str = "c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41";
-const FIRST: &str = "c2 00000031 0000000000000007 00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421";
-const RETRY: &str = "c2 0000002b 0000000000000007 01 00112233445566778899aabbccddeeff 00 00 48656c6c6f2044697363776f726c6421";
-const ANNOUNCE: &str = "c3 0000001b 0000000000000008 0620010db80000000000000000000000011f43";
+const HELLO: &str = "c1 00000037 02 0102030405060708 1112131415161718 00010000 0020 00040000 00003000 06636c61636b73 010d746f7765722e6578616d706c651f41";
+const GUEST: &str = "c1 0000002a 03 0102030405060708 1112131415161718 00010000 0020 00040000 00000000 06636c61636b73 00 aabbcc";
+const FIRST: &str = "c2 00000035 0000000000000007 00 05265c00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421";
+const RETRY: &str = "c2 0000003f 0000000000000001 01 ffffffff 00112233445566778899aabbccddeeff 00 1112131415161718 0000000000000007 00 48656c6c6f2044697363776f726c6421";
+const ANNOUNCE: &str =
+    "c3 00000023 0000000000000008 02 0620010db80000000000000000000000011f43 047f0000011f44";
+const NO_FRIEND: &str = "c3 00000009 0000000000000009 00";
 const CONFIRMED: &str = "c4 00000008 0000000000000008";
 const REFUSED: &str = "c5 00000009 0000000000000009 00";
 const GOODBYE: &str = "c6 00000001 01";
+const DATAGRAM: &str = "c7 00000005 48656c6c6f";
+/// A hello of version 1.
+const OBSOLETE: &str = "c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41";
 
-fn frames() -> [(&'static str, Frame<'static>); 7] {
+fn frames() -> [(&'static str, Frame<'static>); 10] {
+    let hello = Hello {
+        version: VERSION,
+        incarnation: 0x0102_0304_0506_0708,
+        link: 0x1112_1314_1516_1718,
+        max_message: 65_536,
+        window: Window { messages: 32, bytes: 262_144 },
+        datagram: 12_288,
+        network: "clacks",
+        address: Some(address("tower.example:8001")),
+        rest: &[],
+    };
+    let guest = Hello {
+        version: 3,
+        datagram: 0,
+        address: None,
+        rest: &[0xaa, 0xbb, 0xcc],
+        ..hello.clone()
+    };
     let first = MessageFrame {
         transfer: 7,
-        attempt: Attempt::First,
+        retry_of: None,
+        lifetime: Lifetime::new(Duration::from_secs(24 * 60 * 60)),
         nonce: Nonce(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
         kind: Kind::Text,
         friend: Some(address("127.0.0.1:8002")),
         body: b"Hello Discworld!",
     };
-    let retry =
-        MessageFrame { attempt: Attempt::Retry, kind: Kind::Bytes, friend: None, ..first.clone() };
+    let number = NonZeroU64::new(7).unwrap();
+    let retry = MessageFrame {
+        transfer: 1,
+        retry_of: Some(TransferId { link: hello.link, number }),
+        lifetime: Lifetime::UNLIMITED,
+        kind: Kind::Bytes,
+        friend: None,
+        ..first.clone()
+    };
+    let friends = vec![address("[2001:db8::1]:8003"), address("127.0.0.1:8004")];
+    let no_friend = AnnounceFrame { transfer: 9, friends: Vec::new() };
     [
-        (
-            HELLO,
-            Frame::Hello(Hello {
-                version: VERSION,
-                incarnation: 0x0102_0304_0506_0708,
-                max_message: 65_536,
-                window: Window { messages: 32, bytes: 262_144 },
-                network: "clacks",
-                address: Some(address("tower.example:8001")),
-            }),
-        ),
+        (HELLO, Frame::Hello(hello)),
+        (GUEST, Frame::Hello(guest)),
         (FIRST, Frame::Message(first)),
         (RETRY, Frame::Message(retry)),
-        (
-            ANNOUNCE,
-            Frame::Announce(AnnounceFrame {
-                transfer: 8,
-                friend: Some(address("[2001:db8::1]:8003")),
-            }),
-        ),
+        (ANNOUNCE, Frame::Announce(AnnounceFrame { transfer: 8, friends })),
+        (NO_FRIEND, Frame::Announce(no_friend)),
         (CONFIRMED, Frame::Confirmed { through: 8 }),
         (REFUSED, Frame::Refused { transfer: 9, reason: RefusedReason::Busy }),
         (GOODBYE, Frame::Goodbye { farewell: Farewell::Leaving }),
+        (DATAGRAM, Frame::Datagram(b"Hello")),
     ]
 }
 
@@ -62,9 +85,16 @@ fn golden_bytes_are_encoded_decoded_and_documented() {
         frame.encode(&mut written);
         assert_eq!(written, bytes, "{frame:?}");
         assert_eq!(frame.encoded_len(), bytes.len());
-        assert_eq!(Decoder::new(65_536).decode(&mut &*bytes), Ok(Some(frame)));
+        let mut decoder = Decoder::new(65_536).accept_datagrams(12_288);
+        assert_eq!(decoder.decode(&mut &*bytes), Ok(Some(frame)));
         assert!(include_str!("mod.rs").contains(&format!("\n//! {hex}\n")), "{hex}");
     }
+}
+
+#[test]
+fn a_hello_of_version_1_is_refused_and_documented() {
+    assert_eq!(decode_error(&unhex(OBSOLETE)), Some(WireError::Version(1)));
+    assert!(include_str!("mod.rs").contains(&format!("\n//! {OBSOLETE}\n")));
 }
 
 #[test]
@@ -100,6 +130,10 @@ fn an_error_names_the_invalid_field() {
     let cases = [
         (HELLO, "00010000 0020", "00000000 0020", WireError::Range(Field::MaxMessage)),
         (HELLO, "00010000 0020", "01000001 0020", WireError::Range(Field::MaxMessage)),
+        (HELLO, "00003000", "00010001", WireError::Range(Field::Datagram)),
+        (HELLO, "37 02", "37 01", WireError::Version(1)),
+        (HELLO, "37 02", "37 00", WireError::Version(0)),
+        (GUEST, "aabbcc", &"aa".repeat(65), WireError::Range(Field::Rest)),
         (HELLO, "0020", "0000", WireError::Range(Field::WindowMessages)),
         (HELLO, "0020", "1001", WireError::Range(Field::WindowMessages)),
         (HELLO, "06636c61", "41636c61", WireError::Range(Field::Network)),
@@ -108,7 +142,6 @@ fn an_error_names_the_invalid_field() {
         (HELLO, "010d746f", "020d746f", unknown(Field::AddressTag, 2)),
         (HELLO, "010d746f", "010e746f", WireError::Truncated(Field::Port)),
         (HELLO, "010d746f", "0110746f", WireError::Truncated(Field::Host)),
-        (HELLO, "010d746f", "010c746f", WireError::Trailing(FrameKind::Hello)),
         (HELLO, "010d746f", "010d546f", WireError::HostSpelling),
         (HELLO, "010d746f", "010dff6f", WireError::Host),
         (HELLO, "010d746f", "010d2d6f", WireError::Host),
@@ -118,7 +151,9 @@ fn an_error_names_the_invalid_field() {
         (HELLO, "010d746f7765722e6578616d706c65", "0107312e322e332e34", WireError::Host),
         (HELLO, "010d746f7765722e6578616d706c65", "0100", WireError::Host),
         (HELLO, "1f41", "0000", WireError::Range(Field::Port)),
-        (FIRST, " 00 0011", " 02 0011", unknown(Field::Attempt, 2)),
+        (FIRST, " 00 0526", " 02 0526", unknown(Field::Attempt, 2)),
+        (FIRST, "05265c00", "00000000", WireError::Range(Field::Lifetime)),
+        (RETRY, "0000000000000007", "0000000000000000", WireError::Range(Field::Transfer)),
         (FIRST, "eeff 01", "eeff 03", unknown(Field::MessageKind, 3)),
         (FIRST, "047f0000011f42", "07", unknown(Field::AddressTag, 7)),
         (FIRST, "7f000001", "00000000", WireError::Host),
@@ -134,9 +169,13 @@ fn an_error_names_the_invalid_field() {
             "00000000000000000000ffff7f000001",
             WireError::HostSpelling,
         ),
-        (ANNOUNCE, "1f43", "1f4300", WireError::Trailing(FrameKind::Announce)),
+        (ANNOUNCE, "1f44", "1f4400", WireError::Trailing(FrameKind::Announce)),
+        (ANNOUNCE, " 02 06", " 01 06", WireError::Trailing(FrameKind::Announce)),
+        (ANNOUNCE, " 02 06", " 09 06", WireError::Range(Field::Friends)),
+        (ANNOUNCE, "047f0000011f44", "00", unknown(Field::AddressTag, 0)),
         (CONFIRMED, " 0000000000000008", "", WireError::Truncated(Field::Transfer)),
         (GOODBYE, " 01", "", WireError::Truncated(Field::Farewell)),
+        (DATAGRAM, " 48656c6c6f", "", WireError::Truncated(Field::Datagram)),
     ];
     for (hex, from, to, error) in cases {
         assert_eq!(hex.matches(from).count(), 1, "{from} in {hex}");
@@ -152,35 +191,49 @@ fn a_truncated_payload_names_the_missing_field() {
     let hello = [
         (0, Field::Version),
         (1, Field::Incarnation),
-        (9, Field::MaxMessage),
-        (13, Field::WindowMessages),
-        (15, Field::WindowBytes),
-        (19, Field::Network),
-        (26, Field::AddressTag),
-        (27, Field::Host),
-        (41, Field::Port),
-        (43, Field::Version),
+        (9, Field::Link),
+        (17, Field::MaxMessage),
+        (21, Field::WindowMessages),
+        (23, Field::WindowBytes),
+        (27, Field::Datagram),
+        (31, Field::Network),
+        (38, Field::AddressTag),
+        (39, Field::Host),
+        (53, Field::Port),
+        (55, Field::Version),
     ];
     let message = [
         (0, Field::Transfer),
         (8, Field::Attempt),
-        (9, Field::Nonce),
-        (25, Field::MessageKind),
-        (26, Field::AddressTag),
-        (27, Field::Host),
-        (31, Field::Port),
-        (33, Field::Body),
+        (9, Field::Lifetime),
+        (13, Field::Nonce),
+        (29, Field::MessageKind),
+        (30, Field::AddressTag),
+        (31, Field::Host),
+        (35, Field::Port),
+        (37, Field::Body),
     ];
+    let retry =
+        [(30, Field::Link), (38, Field::Transfer), (46, Field::AddressTag), (47, Field::Body)];
     let announce = [
         (0, Field::Transfer),
-        (8, Field::AddressTag),
-        (9, Field::Host),
-        (25, Field::Port),
-        (27, Field::Transfer),
+        (8, Field::Friends),
+        (9, Field::AddressTag),
+        (10, Field::Host),
+        (26, Field::Port),
+        (28, Field::AddressTag),
+        (29, Field::Host),
+        (33, Field::Port),
+        (35, Field::Transfer),
     ];
     let refused = [(0, Field::Transfer), (8, Field::Reason), (9, Field::Reason)];
-    let fields: [(&str, &[(usize, Field)]); 4] =
-        [(HELLO, &hello), (FIRST, &message), (ANNOUNCE, &announce), (REFUSED, &refused)];
+    let fields: [(&str, &[(usize, Field)]); 5] = [
+        (HELLO, &hello),
+        (FIRST, &message),
+        (RETRY, &retry),
+        (ANNOUNCE, &announce),
+        (REFUSED, &refused),
+    ];
     for (hex, fields) in fields {
         let bytes = unhex(hex);
         for field in fields.windows(2) {
@@ -200,7 +253,7 @@ fn a_truncated_payload_names_the_missing_field() {
 #[test]
 fn an_empty_body_is_valid() {
     let mut bytes = unhex(FIRST);
-    bytes.truncate(HEAD + 33);
+    bytes.truncate(HEAD + 37);
     patch_length(&mut bytes);
     assert_eq!(decode_error(&bytes), None);
 }
@@ -222,12 +275,12 @@ fn no_frame_starts_like_ascii_text_or_tls() {
 #[test]
 fn frames_and_decoders_stay_small() {
     assert!(size_of::<Decoder>() <= 64, "{}", size_of::<Decoder>());
-    assert!(size_of::<Frame<'_>>() <= 96, "{}", size_of::<Frame<'_>>());
+    assert!(size_of::<Frame<'_>>() <= 112, "{}", size_of::<Frame<'_>>());
 }
 
 /// Returns the error that a decoder reports for the bytes of one whole frame.
 fn decode_error(bytes: &[u8]) -> Option<WireError> {
-    let mut decoder = Decoder::new(65_536);
+    let mut decoder = Decoder::new(65_536).accept_datagrams(12_288);
     match decoder.decode(&mut &*bytes) {
         Ok(frame) => {
             assert!(frame.is_some(), "not a whole frame");
@@ -253,6 +306,7 @@ fn unhex(hex: &str) -> Vec<u8> {
 
 #[test]
 fn the_limits_of_the_format_never_change() {
-    assert_eq!((VERSION, MAX_WINDOW), (1, 4_096));
-    assert_eq!((MAX_BODY, MAX_NETWORK), (16_777_216, 64));
+    assert_eq!((VERSION, MIN_VERSION, MAX_WINDOW), (2, 2, 4_096));
+    assert_eq!((MAX_BODY, MAX_DATAGRAM), (16_777_216, 65_536));
+    assert_eq!((MAX_NETWORK, MAX_FRIENDS, MAX_REST), (64, 8, 64));
 }

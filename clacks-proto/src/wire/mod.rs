@@ -4,10 +4,34 @@
 //! frames from bytes in any chunking. This page is the complete specification: an implementation in
 //! another language needs no other document.
 //!
-//! Frames are sent inside TLS 1.3 (ALPN `clacks/1`), or in clear text on trusted networks and in
-//! tests. The first byte of a link is `C1`, the kind of a hello. It distinguishes this format from
-//! other protocols: `C1` is neither an ASCII character, nor the first byte of a TLS record, nor a
-//! byte that can occur in UTF-8.
+//! Times on this page are the defaults of [`Config`](crate::Config). Each tower uses its own.
+//!
+//! # Connection
+//!
+//! Two towers exchange frames on a TCP connection. The side that made the connection is the
+//! *caller*. Both sides have the same rights on it. Either side may dial the other, so there may be
+//! two links between two towers.
+//!
+//! Frames are sent inside TLS 1.3, with the protocol name `clacks/2` (ALPN). No host name is sent
+//! (SNI).
+//!
+//! - Both sides show a certificate. The caller is asked for one, and its handshake fails without
+//!   one.
+//! - A certificate is X.509 version 3. It may be self-signed. Its key is ECDSA on P-256 or P-384,
+//!   Ed25519, or RSA with 2 048 to 8 192 bits, and it signs the handshake (RFC 8446 §4.4.3).
+//! - In an open network names, dates, issuers and extensions are not checked. In a private network
+//!   the certificate must chain to a root of the network and be within its dates, and its extended
+//!   key usage, if it has one, must allow both the client and the server.
+//! - The identity of a tower is the SHA-256 of the DER of its certificate's `SubjectPublicKeyInfo`.
+//!   A tower keeps its key, because other towers pin the key of each address that they dial. A
+//!   tower that shows another key at a pinned address is refused.
+//! - Sessions may be resumed. A resumed session proves the same key.
+//!
+//! On trusted networks and in tests frames are sent in clear text. Nothing is then proved.
+//!
+//! The first byte of a link is `C1`, the kind of a hello. It distinguishes this format from other
+//! protocols: `C1` is neither an ASCII character, nor the first byte of a TLS record, nor a byte
+//! that can occur in UTF-8.
 //!
 //! # Layout
 //!
@@ -23,12 +47,13 @@
 //!
 //! | kind | frame | maximum payload, bytes |
 //! |---|---|---|
-//! | `C1` | [hello](#hello) | 341 |
-//! | `C2` | [message](#message) | 283 + the longest body that the receiver accepts |
-//! | `C3` | [announce](#announce) | 265 |
+//! | `C1` | [hello](#hello) | 417 |
+//! | `C2` | [message](#message) | 303 + the longest body that the receiver accepts |
+//! | `C3` | [announce](#announce) | 2 065 |
 //! | `C4` | [confirmed](#confirmed) | 8 |
 //! | `C5` | [refused](#refused) | 9 |
 //! | `C6` | [goodbye](#goodbye) | 1 |
+//! | `C7` | [datagram](#datagram) | the longest datagram that the receiver accepts |
 //!
 //! A decoder refuses an unknown kind as soon as it has the kind, and a length above the maximum of
 //! its kind as soon as it has the head. An encoder writes the length `FFFFFFFF` for a frame that
@@ -38,31 +63,38 @@
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | version | 1 | 1; the layout of the hello itself is the same in every version |
-//! | incarnation | 8 | drawn when the sending tower was created, see [transfers](#transfers) |
+//! | version | 1 | the highest version that the sender speaks, see [versions](#versions) |
+//! | incarnation | 8 | drawn when the sending tower was created |
+//! | link | 8 | drawn by the sender for this link; retries name the link by it |
 //! | longest body | 4 | the longest body that the sender accepts, in bytes: 1 to 16 777 216 |
-//! | window, messages | 2 | messages and announces that may await an answer: 1 to 4096 |
-//! | window, bytes | 4 | bytes of bodies that may await an answer; one message may exceed it |
+//! | window, messages | 2 | see [windows](#windows): 1 to 4096 |
+//! | window, bytes | 4 | see [windows](#windows) |
+//! | longest datagram | 4 | the longest datagram that the sender accepts, in bytes: 0 to 65 536; 0: none |
 //! | network | 1 + n | length (at most 64) and UTF-8 of the network's name |
-//! | address | 1 to 257 | the sender's [address](#address), at which it claims to accept links |
+//! | address | 1 to 257 | the sender's [address](#address), at which it claims to accept links; absent for a [guest](#guests) |
+//! | rest | 0 to 64 | fields of later versions; the receiver skips them |
 //!
 //! ## Message
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | transfer | 8 | see [transfers](#transfers) |
+//! | transfer | 8 | the number of the [transfer](#transfers) on this link |
 //! | attempt | 1 | 0: first, 1: retry |
+//! | lifetime | 4 | the remaining [lifetime](#lifetime) in milliseconds; `FFFFFFFF`: unlimited; not 0 |
 //! | nonce | 16 | identifies the message |
 //! | kind | 1 | 0: bytes, 1: text, 2: JSON; the body of text and JSON is UTF-8 |
-//! | friend | 1 to 257 | the [address](#address) of a tower that the sender knows to be alive |
+//! | first link | 8 | only for a retry: the sender's number of the link on which the transfer was sent first |
+//! | first transfer | 8 | only for a retry: the number of the transfer on that link, not 0 |
+//! | friend | 1 to 257 | the [address](#address) of a tower that the sender knows to be alive, or absent |
 //! | body | the rest | at most what the receiver's hello allows |
 //!
 //! ## Announce
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | transfer | 8 | see [transfers](#transfers) |
-//! | friend | 1 to 257 | as in a message |
+//! | transfer | 8 | the number of the [transfer](#transfers) on this link |
+//! | count | 1 | the number of friends: 0 to 8 |
+//! | friends | 7 to 257 each | [addresses](#address) of different towers that the sender knows to be alive; none is absent |
 //!
 //! ## Confirmed
 //!
@@ -83,13 +115,19 @@
 //! |---|---|---|
 //! | farewell | 1 | 0: idle, 1: leaving, 2: ignored, 3: wrong network, 4: own address, 5: misbehaved, 6: wrong version |
 //!
+//! ## Datagram
+//!
+//! | field | size | |
+//! |---|---|---|
+//! | bytes | the rest | 1 byte to what the receiver's hello allows; opaque |
+//!
 //! ## Address
 //!
 //! A tag of one byte, then:
 //!
 //! | tag | content |
 //! |---|---|
-//! | 0 | none: there is no address |
+//! | 0 | none: the address is absent |
 //! | 1 | length (1) and ASCII of a DNS name, port (2) |
 //! | 4 | IPv4 address (4), port (2) |
 //! | 6 | IPv6 address (16), port (2) |
@@ -101,26 +139,54 @@
 //!
 //! # Order
 //!
-//! The first frame of each side is its hello. Neither side waits for the other's hello before it
-//! sends its own. Each side sends exactly one hello, and then any other frames in any order. A side
-//! sends no message and no announce before it has received the other side's hello, because that
-//! hello limits what may be sent.
+//! The first frame of each side is its hello. Each side sends exactly one hello, and then any other
+//! frames in any order, until its goodbye. A side sends no other frame before it has received the
+//! other side's hello, because that hello limits what may be sent. A hello that is refused is
+//! answered with a goodbye, after the refusing side's own hello.
 //!
-//! ## Transfers
+//! The caller sends its hello as soon as it can: after the TLS handshake, or in clear text when the
+//! connection is established. It does not wait for the other side. A tower that was called in clear
+//! text may wait for the caller's first byte before it sends its hello, because that byte shows
+//! whether the caller speaks this format or HTTP. Inside TLS it does not wait.
 //!
-//! Every message and every announce is a transfer and has a number. The number comes from one
-//! counter of the sending tower. The counter serves all links and only increases, so no two
-//! transfers of a tower share a number. A retry keeps the number of its transfer. The order of the
-//! frames on a link is therefore not always the order of their numbers. On this page, *earlier*
-//! refers to the order of the frames.
+//! ## Versions
 //!
-//! A transfer is in doubt if it was sent and its link broke before the answer arrived: the receiver
-//! may have taken it. The sender sends a message in doubt to the same peer again, on another link,
-//! with the attempt set to *retry*. The receiver remembers the numbers of the transfers that it
-//! recently took from this peer, and looks a retry up in this memory. If the number is there, the
-//! receiver confirms the transfer without taking it again. First attempts are not looked up. If the
-//! receiver's hello shows another incarnation, its memory is lost, and a retry has the effect of a
-//! first attempt. An announce has no attempt. It may be sent again with a new number.
+//! This page specifies version 2. The layout of a hello is that of this page in version 2 and in
+//! all later ones, which may add fields at the end. Both sides speak the lower of the two versions
+//! in their hellos. Version 1 is no longer spoken. Its hello has another layout. A hello whose
+//! first byte is 0 or 1 is answered with the farewell *wrong version*.
+//!
+//! ## Addresses are claims
+//!
+//! The address in a hello says where the sender can be dialled. It proves nothing. A tower that
+//! receives an unknown address dials it some time later. Only the tower that answers there counts
+//! as the peer at that address, and gets messages: the caller itself only if it proves the key that
+//! answered at the address. A side that can't be reached at its address gets announces at most, on
+//! links that it opened itself.
+//!
+//! The friends in messages and announces are learned and dialled in the same way.
+//!
+//! A tower takes messages on every open link, whatever the other side claims.
+//!
+//! ## Guests
+//!
+//! A side whose hello has no address is a guest. It may hand over messages and exchange datagrams.
+//! It is neither learned nor dialled, no transfer is sent to it, and its announces are refused as
+//! busy.
+//!
+//! # Transfers
+//!
+//! Every message and every announce is a transfer. Each side numbers its transfers on each link:
+//! the first is 1, and each further one is the last plus one. A retry gets a new number too. A
+//! number that is not the next one violates the protocol, so no number is used twice.
+//!
+//! ## Windows
+//!
+//! A hello grants the other side a window. A transfer is *unanswered* from when it is sent until
+//! its sender receives an answer. At most the granted number of transfers may be unanswered, and
+//! their bodies together may have at most the granted number of bytes. If no other transfer is
+//! unanswered, one body may be longer than that. An announce counts as a transfer without a body. A
+//! transfer that exceeds the window violates the protocol.
 //!
 //! ## Answers
 //!
@@ -130,44 +196,119 @@
 //!   transfers of this link.
 //! - An answer that names a transfer that is not unanswered on this link violates the protocol.
 //! - A receiver may delay answers to send several at once. It must not delay answers that would
-//!   open a full window.
+//!   open a full window. The sender closes a link on which a transfer has been unanswered for 30 s.
 //!
-//! ## The end
+//! ## Refusals
+//!
+//! The sender of a refused transfer keeps the message.
+//!
+//! | reason | the receiver | the sender |
+//! |---|---|---|
+//! | busy | has no room now, or shuts down | may offer the message to another peer at once; leaves this peer alone for 100 ms, and longer each time, at most 60 s |
+//! | ignored | takes nothing from this peer, and says goodbye | treats the peer as lost |
+//! | too large | takes no body of this length | sends this peer no body of this length again |
+//! | screened | its application wants no copy of this message now | as for busy |
+//!
+//! An announce that is refused as busy was not taken in: the receiver does not know the sender. The
+//! sender repeats the announce later, with a new number.
+//!
+//! ## Retries
+//!
+//! A transfer is in doubt if it was sent and its link ended without a goodbye before the answer
+//! arrived: the receiver may have taken it. The sender sends a message in doubt to the same peer
+//! once more, on another link, with the attempt set to *retry* and the name of its first sending.
+//! It does so within 30 s after the link ended, or not at all. A retry that is not confirmed is
+//! treated like a message that was not taken: it may go to any peer, as a first attempt.
+//!
+//! The receiver remembers what it took on each link that has ended: the number of the last
+//! transfer, and which ones it refused. The name of a link is the incarnation and the link in the
+//! sender's hello. If the named transfer was taken, the receiver confirms the retry without taking
+//! it again. It remembers this for at least 60 s after the link has ended, for a bounded number of
+//! links. If it does not know the link, a retry has the effect of a first attempt. An announce is
+//! not retried.
+//!
+//! ## Lifetime
+//!
+//! The lifetime is the time for which the message may still travel, as of when its head is encoded.
+//! A tower drops a message whose lifetime is over. It reduces the lifetime by the time for which it
+//! held the message and by an estimate of the time on the link, at least by 1 ms, and raises it
+//! never. A receiver may shorten the lifetime to what it allows (24 h), also an unlimited one. Of
+//! two equal messages it keeps one, with the longer lifetime.
+//!
+//! # Datagrams
+//!
+//! A datagram is for the application at the other end of the link. It has no number, is not
+//! answered and not retried. The datagrams of a link arrive in order, except for those that the
+//! receiver drops because it has no room. While both wait, datagrams and transfers are sent in
+//! turn. A side sends no datagram that is longer than the other side's hello allows. A longer one
+//! violates the protocol.
+//!
+//! # The end
 //!
 //! A *goodbye* is the last frame of its side. Before a side sends it, that side answers every
 //! transfer that it took. It takes no transfer that arrives later. A transfer that is unanswered
 //! when the goodbye arrives was not taken. It is not in doubt and may be sent to any peer. The
-//! other side sends no further transfers, answers those that it took, and closes the link. All
-//! unanswered transfers are in doubt if a link ends without a goodbye. If a peer violates this
-//! specification, a tower sends a goodbye if it still can, and closes the link.
+//! other side sends no further transfers, answers those that it took, sends a goodbye of its own,
+//! and closes the link. All unanswered transfers are in doubt if a link ends without a goodbye.
+//!
+//! | farewell | said when |
+//! |---|---|
+//! | idle | the link was unused, or makes room for another one |
+//! | leaving | the tower shuts down |
+//! | ignored | the tower takes nothing from the other side |
+//! | wrong network | the other side's hello names another network |
+//! | own address | the other side has the tower's own incarnation in its hello, or its own key: the link leads back to itself |
+//! | misbehaved | the other side violated this specification |
+//! | wrong version | the other side's hello has a version that is no longer spoken |
+//!
+//! If a peer violates this specification, a tower sends a goodbye if it still can, and closes the
+//! link.
+//!
+//! | time-out | |
+//! |---|---|
+//! | 10 s | for a dialled tower to accept the connection |
+//! | 10 s | for TLS and the other side's hello, from then on |
+//! | 30 s | for the answer to the oldest unanswered transfer |
+//! | 60 s | for any byte on an open link, before it is closed as idle |
+//! | 5 s | for the rest, after a goodbye |
 //!
 //! # Golden bytes
 //!
-//! A hello of version 1 with incarnation `0102030405060708`, a longest body of 65 536 bytes, a
-//! window of 32 messages and 262 144 bytes, the network `clacks`, and the address
-//! `tower.example:8001`:
+//! A hello of version 2 with incarnation `0102030405060708`, link `1112131415161718`, a longest
+//! body of 65 536 bytes, a window of 32 messages and 262 144 bytes, a longest datagram of 12 288
+//! bytes, the network `clacks`, and the address `tower.example:8001`:
 //!
 //! ```text
-//! c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41
+//! c1 00000037 02 0102030405060708 1112131415161718 00010000 0020 00040000 00003000 06636c61636b73 010d746f7765722e6578616d706c651f41
 //! ```
 //!
-//! Transfer 7, first attempt: the text `Hello Discworld!` with the nonce
+//! The same of a guest that speaks version 3 and takes no datagrams. Its hello has three more
+//! bytes:
+//!
+//! ```text
+//! c1 0000002a 03 0102030405060708 1112131415161718 00010000 0020 00040000 00000000 06636c61636b73 00 aabbcc
+//! ```
+//!
+//! Transfer 7, first attempt, with a lifetime of 24 h: the text `Hello Discworld!` with the nonce
 //! `00112233445566778899aabbccddeeff` and the friend `127.0.0.1:8002`:
 //!
 //! ```text
-//! c2 00000031 0000000000000007 00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421
+//! c2 00000035 0000000000000007 00 05265c00 00112233445566778899aabbccddeeff 01 047f0000011f42 48656c6c6f2044697363776f726c6421
 //! ```
 //!
-//! A retry of transfer 7 with a body of kind bytes and no friend:
+//! Transfer 1 of another link: a retry of that transfer with a body of kind bytes, no friend, and
+//! an unlimited lifetime:
 //!
 //! ```text
-//! c2 0000002b 0000000000000007 01 00112233445566778899aabbccddeeff 00 00 48656c6c6f2044697363776f726c6421
+//! c2 0000003f 0000000000000001 01 ffffffff 00112233445566778899aabbccddeeff 00 1112131415161718 0000000000000007 00 48656c6c6f2044697363776f726c6421
 //! ```
 //!
-//! Transfer 8, an announce with the friend `[2001:db8::1]:8003`:
+//! Transfer 8, an announce with the friends `[2001:db8::1]:8003` and `127.0.0.1:8004`, and transfer
+//! 9, an announce without friends:
 //!
 //! ```text
-//! c3 0000001b 0000000000000008 0620010db80000000000000000000000011f43
+//! c3 00000023 0000000000000008 02 0620010db80000000000000000000000011f43 047f0000011f44
+//! c3 00000009 0000000000000009 00
 //! ```
 //!
 //! All transfers up to and including 8 are confirmed. Transfer 9 is refused as busy. The sender
@@ -177,6 +318,18 @@
 //! c4 00000008 0000000000000008
 //! c5 00000009 0000000000000009 00
 //! c6 00000001 01
+//! ```
+//!
+//! A datagram, the bytes of `Hello`:
+//!
+//! ```text
+//! c7 00000005 48656c6c6f
+//! ```
+//!
+//! A hello of version 1, which is refused:
+//!
+//! ```text
+//! c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41
 //! ```
 
 mod decode;
@@ -195,29 +348,43 @@ mod properties;
 pub use decode::Decoder;
 pub use error::{Field, WireError};
 pub use frame::{
-    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason, Window,
+    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason,
+    TransferId, Window,
 };
 
 use crate::address::MAX_NAME;
 
 /// The version of the protocol that this page specifies.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The lowest version whose hello has the layout of this page. Lower ones are refused.
+pub const MIN_VERSION: u8 = 2;
 /// The maximum length of a message's body, in bytes.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
 /// The maximum length of a network's name, in bytes.
 pub const MAX_NETWORK: usize = 64;
 /// The maximum window that a hello may grant, in messages.
 pub const MAX_WINDOW: u16 = 4096;
+/// The maximum length of a datagram, in bytes.
+pub const MAX_DATAGRAM: u32 = 64 * 1024;
+/// The maximum number of friends in an announce.
+pub const MAX_FRIENDS: usize = 8;
+/// The maximum number of bytes after the last field of a hello.
+pub const MAX_REST: usize = 64;
 
-/// The maximum length of a frame without a message's body, in bytes: that of the longest hello.
+/// The maximum length of a frame without its body, in bytes: that of the longest announce.
 /// [`Frame::encode_head`] never writes more.
-pub const MAX_HEAD: usize = HEAD + HELLO_FIXED + 1 + MAX_NETWORK + MAX_ADDRESS;
+pub const MAX_HEAD: usize = HEAD + ANNOUNCE_FIXED + MAX_FRIENDS * MAX_ADDRESS;
 
 /// The length of a frame's head: kind, length.
 const HEAD: usize = 5;
 /// The maximum length of an address: tag, length, name, port.
 const MAX_ADDRESS: usize = 1 + 1 + MAX_NAME + 2;
-/// The length of a hello's fields of fixed size: version, incarnation, longest body, window.
-const HELLO_FIXED: usize = 1 + 8 + 4 + 2 + 4;
-/// The length of a message's fields of fixed size: transfer, attempt, nonce, kind.
-const MESSAGE_FIXED: usize = 8 + 1 + 16 + 1;
+/// The length of a hello's fields of fixed size: version, incarnation, link, longest body, window,
+/// longest datagram.
+const HELLO_FIXED: usize = 1 + 8 + 8 + 4 + 2 + 4 + 4;
+/// The length of a message's fields of fixed size: transfer, attempt, lifetime, nonce, kind.
+const MESSAGE_FIXED: usize = 8 + 1 + 4 + 16 + 1;
+/// The length of the fields of a retry: link, transfer.
+const RETRY: usize = 8 + 8;
+/// The length of an announce's fields of fixed size: transfer, number of friends.
+const ANNOUNCE_FIXED: usize = 8 + 1;

@@ -1,16 +1,21 @@
 //! Parses the payload of one complete frame.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU64};
 use core::str;
 
 use super::error::{Field, WireError};
 use super::frame::{
-    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason, Window,
+    AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason,
+    TransferId, Window,
 };
-use super::{MAX_BODY, MAX_NETWORK, MAX_WINDOW, MESSAGE_FIXED};
+use super::{
+    MAX_BODY, MAX_DATAGRAM, MAX_FRIENDS, MAX_NETWORK, MAX_REST, MAX_WINDOW, MESSAGE_FIXED,
+    MIN_VERSION,
+};
 use crate::address::{Address, Host, Name};
-use crate::message::{Kind, Nonce};
+use crate::message::{Kind, Lifetime, Nonce};
 
 #[inline(always)]
 pub(super) fn parse(
@@ -25,8 +30,13 @@ pub(super) fn parse(
         FrameKind::Message => return fields.message(max_body).map(Frame::Message),
         FrameKind::Announce => Frame::Announce(AnnounceFrame {
             transfer: fields.u64(Field::Transfer)?,
-            friend: fields.address()?,
+            friends: fields.friends()?,
         }),
+        // The decoder has checked the maximum.
+        FrameKind::Datagram if payload.is_empty() => {
+            return Err(WireError::Truncated(Field::Datagram));
+        }
+        FrameKind::Datagram => return Ok(Frame::Datagram(payload)),
         FrameKind::Confirmed => Frame::Confirmed { through: fields.u64(Field::Transfer)? },
         FrameKind::Refused => Frame::Refused {
             transfer: fields.u64(Field::Transfer)?,
@@ -47,13 +57,31 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn hello(&mut self) -> Result<Hello<'a>, WireError> {
         Ok(Hello {
-            version: self.u8(Field::Version)?,
+            version: self.version()?,
             incarnation: self.u64(Field::Incarnation)?,
+            link: self.u64(Field::Link)?,
             max_message: self.max_message()?,
             window: Window { messages: self.window()?, bytes: self.u32(Field::WindowBytes)? },
+            datagram: self.datagram()?,
             network: self.network()?,
             address: self.address()?,
+            rest: self.rest()?,
         })
+    }
+
+    fn version(&mut self) -> Result<u8, WireError> {
+        let version = self.u8(Field::Version)?;
+        if version >= MIN_VERSION { Ok(version) } else { Err(WireError::Version(version)) }
+    }
+
+    fn datagram(&mut self) -> Result<u32, WireError> {
+        let len = self.u32(Field::Datagram)?;
+        if len <= MAX_DATAGRAM { Ok(len) } else { Err(WireError::Range(Field::Datagram)) }
+    }
+
+    fn rest(&mut self) -> Result<&'a [u8], WireError> {
+        let rest = core::mem::take(&mut self.rest);
+        if rest.len() <= MAX_REST { Ok(rest) } else { Err(WireError::Range(Field::Rest)) }
     }
 
     fn max_message(&mut self) -> Result<u32, WireError> {
@@ -79,13 +107,17 @@ impl<'a> Fields<'a> {
 
     #[inline(always)]
     fn message(&mut self, max_body: usize) -> Result<MessageFrame<'a>, WireError> {
-        let (transfer, attempt, nonce, kind) = match self.rest.split_first_chunk() {
+        let (transfer, attempt, lifetime, nonce, kind) = match self.rest.split_first_chunk() {
             Some((fixed, rest)) => {
                 self.rest = rest;
                 // One length check covers all of these fields.
                 Fields { rest: fixed as &[u8; MESSAGE_FIXED] }.message_fields()?
             }
             None => self.message_fields()?,
+        };
+        let retry_of = match attempt {
+            Attempt::First => None,
+            Attempt::Retry => Some(self.transfer_id()?),
         };
         let friend = self.address()?;
         let body = core::mem::take(&mut self.rest);
@@ -98,16 +130,35 @@ impl<'a> Fields<'a> {
                 str::from_utf8(body).map_err(|_| WireError::Utf8(Field::Body))?;
             }
         }
-        Ok(MessageFrame { transfer, attempt, nonce, kind, friend, body })
+        Ok(MessageFrame { transfer, retry_of, lifetime, nonce, kind, friend, body })
     }
 
     #[inline(always)]
-    fn message_fields(&mut self) -> Result<(u64, Attempt, Nonce, Kind), WireError> {
+    fn message_fields(&mut self) -> Result<(u64, Attempt, Lifetime, Nonce, Kind), WireError> {
         let transfer = self.u64(Field::Transfer)?;
         let attempt = self.one_of(Field::Attempt, Attempt::from_code)?;
+        let lifetime = self.u32(Field::Lifetime)?;
+        let lifetime = Lifetime::from_wire(lifetime).ok_or(WireError::Range(Field::Lifetime))?;
         let nonce = Nonce(u128::from_be_bytes(*self.array(Field::Nonce)?));
         let kind = self.one_of(Field::MessageKind, Kind::from_code)?;
-        Ok((transfer, attempt, nonce, kind))
+        Ok((transfer, attempt, lifetime, nonce, kind))
+    }
+
+    #[inline(never)]
+    fn transfer_id(&mut self) -> Result<TransferId, WireError> {
+        let link = self.u64(Field::Link)?;
+        let number = NonZeroU64::new(self.u64(Field::Transfer)?);
+        Ok(TransferId { link, number: number.ok_or(WireError::Range(Field::Transfer))? })
+    }
+
+    /// Parses a list of addresses. None of them is absent.
+    fn friends(&mut self) -> Result<Vec<Address>, WireError> {
+        let count = usize::from(self.u8(Field::Friends)?);
+        if count > MAX_FRIENDS {
+            return Err(WireError::Range(Field::Friends));
+        }
+        let absent = WireError::Unknown { field: Field::AddressTag, byte: 0 };
+        (0..count).map(|_| self.address()?.ok_or(absent)).collect()
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 use core::ops::Range;
 use proptest::prelude::*;
 
@@ -68,15 +69,19 @@ fn stream() -> (Vec<u8>, usize) {
         Frame::Hello(Hello {
             version: VERSION,
             incarnation: 1,
+            link: 2,
             max_message: 1 << 16,
             window: Window { messages: 1, bytes: 1 },
+            datagram: 9,
             network: "",
             address: Some(longest_name()),
+            rest: &[7; MAX_REST],
         }),
         message(body.as_bytes()),
-        Frame::Announce(AnnounceFrame { transfer: 2, friend: Some(longest_name()) }),
+        Frame::Announce(AnnounceFrame { transfer: 2, friends: vec![longest_name(); 2] }),
         Frame::Confirmed { through: 2 },
         message(b""),
+        Frame::Datagram(b"datagram"),
         Frame::Refused { transfer: 3, reason: RefusedReason::Screened },
         Frame::Goodbye { farewell: Farewell::WrongVersion },
     ];
@@ -89,7 +94,8 @@ fn stream() -> (Vec<u8>, usize) {
 fn message(body: &[u8]) -> Frame<'_> {
     Frame::Message(MessageFrame {
         transfer: 1,
-        attempt: Attempt::Retry,
+        retry_of: Some(TransferId { link: 9, number: NonZeroU64::MAX }),
+        lifetime: crate::Lifetime::UNLIMITED,
         nonce: crate::Nonce(u128::MAX),
         kind: crate::Kind::Json,
         friend: Some(longest_name()),
@@ -108,7 +114,7 @@ fn encoded(frame: &Frame<'_>) -> Vec<u8> {
 fn every_chunk_size_gives_the_same_frames() {
     let (bytes, frames) = stream();
     for size in 1..=bytes.len() {
-        let decoder = Decoder::new(MAX_GENERATED).expect_hello();
+        let decoder = Decoder::new(MAX_GENERATED).accept_datagrams(100).expect_hello();
         assert_eq!(reencode(decoder, &cut(&bytes, &[size])), (bytes.clone(), frames, Ok(())));
     }
 }
@@ -133,9 +139,9 @@ fn a_whole_frame_is_borrowed_and_a_split_one_copied() {
 #[test]
 fn an_invalid_length_is_refused_without_buffering() {
     for (kind, longest) in [
-        (FrameKind::Hello, 341),
-        (FrameKind::Message, 283 + 1000),
-        (FrameKind::Announce, 265),
+        (FrameKind::Hello, 417),
+        (FrameKind::Message, 303 + 1000),
+        (FrameKind::Announce, 2065),
         (FrameKind::Confirmed, 8),
         (FrameKind::Refused, 9),
         (FrameKind::Goodbye, 1),
@@ -241,13 +247,13 @@ fn another_protocol_is_refused_at_its_first_byte() {
 fn only_a_hello_is_accepted_first_and_every_frame_after_it() {
     let (bytes, frames) = stream();
     let twice = [&bytes[..], &bytes].concat();
-    let decoder = Decoder::new(MAX_GENERATED).expect_hello();
+    let decoder = Decoder::new(MAX_GENERATED).accept_datagrams(100).expect_hello();
     assert_eq!(reencode(decoder, &[&twice]), (twice.clone(), 2 * frames, Ok(())));
 
     // An invalid hello does not count as a hello.
     let mut wrong = bytes;
-    wrong[18..20].fill(0);
-    let mut decoder = Decoder::new(MAX_GENERATED).expect_hello();
+    wrong[26..28].fill(0);
+    let mut decoder = Decoder::new(MAX_GENERATED).accept_datagrams(100).expect_hello();
     let mut input = &*wrong;
     let error = Err(WireError::Range(Field::WindowMessages));
     assert_eq!(decoder.decode(&mut input), error);

@@ -2,15 +2,17 @@
 //! violate the protocol or stay silent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::wire::{
-    AnnounceFrame, Attempt, Decoder, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
+    AnnounceFrame, Attempt, Decoder, Farewell, Frame, Hello, MessageFrame, RefusedReason,
+    TransferId, VERSION,
 };
 use clacks_proto::{
-    Action, Address, CloseMode, CloseReason, Config, Event, Instant, IoCause, Kind, LinkId,
-    Message, Nonce, Notice, OfferId, StateMachine, Status, Tower, Window,
+    Action, Address, CloseMode, CloseReason, Config, Event, Instant, IoCause, Kind, Lifetime,
+    LinkId, Message, Nonce, Notice, OfferId, StateMachine, Status, Tower, Window,
 };
 
 use super::{LOCAL, address, tower};
@@ -19,6 +21,7 @@ use super::{LOCAL, address, tower};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SentFrame {
     Hello {
+        link: u64,
         network: String,
         address: Option<Address>,
         window: Window,
@@ -26,7 +29,7 @@ pub enum SentFrame {
     },
     Message {
         transfer: u64,
-        attempt: Attempt,
+        retry_of: Option<TransferId>,
         nonce: Nonce,
         friend: Option<Address>,
         /// The body, read as UTF-8.
@@ -34,7 +37,7 @@ pub enum SentFrame {
     },
     Announce {
         transfer: u64,
-        friend: Option<Address>,
+        friends: Vec<Address>,
     },
     Confirmed(u64),
     Refused(u64, RefusedReason),
@@ -65,6 +68,21 @@ pub struct Harness {
     streams: BTreeMap<LinkId, (Decoder, Vec<SentFrame>)>,
     /// Incarnation in the hellos of the peers.
     incarnation: u64,
+    /// Numbers of the links in the hellos of the tower.
+    pub link_numbers: BTreeMap<LinkId, u64>,
+    /// What the peers sent on each link.
+    outgoing: BTreeMap<LinkId, Outgoing>,
+    /// The name of the first sending of each transfer, by the number that the test gave it.
+    first_sendings: BTreeMap<u64, TransferId>,
+}
+
+/// What a peer sent on a link.
+#[derive(Default)]
+struct Outgoing {
+    /// The number of the link in the peer's hello.
+    link: u64,
+    /// The numbers that the test gave to the transfers, in order.
+    transfers: Vec<u64>,
 }
 
 /// Returns the hello of a peer at `address`, with the limits of the default configuration.
@@ -72,23 +90,36 @@ pub fn hello(address: Option<Address>) -> Hello<'static> {
     Hello {
         version: VERSION,
         incarnation: 77,
+        link: 1,
         max_message: 64 * 1024,
         window: Window { messages: 32, bytes: 256 * 1024 },
+        datagram: 0,
         network: "clacks",
         address,
+        rest: &[],
     }
 }
 
 /// Returns the first attempt of a transfer. The nonce is the number of the transfer.
+///
+/// Tests give each transfer a number. [`Harness::send_frame`] replaces it by the next number of the
+/// link, and translates the tower's answers back.
 pub fn message(transfer: u64, text: &str) -> MessageFrame<'_> {
     MessageFrame {
         transfer,
-        attempt: Attempt::First,
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
         nonce: Nonce(u128::from(transfer)),
         kind: Kind::Text,
         friend: None,
         body: text.as_bytes(),
     }
+}
+
+/// Returns a retry of a transfer.
+pub fn retry(transfer: u64, text: &str) -> MessageFrame<'_> {
+    let number = NonZeroU64::new(transfer).expect("transfers are numbered from 1");
+    MessageFrame { retry_of: Some(TransferId { link: 0, number }), ..message(transfer, text) }
 }
 
 pub fn encode(frame: &Frame<'_>) -> Vec<u8> {
@@ -113,6 +144,9 @@ impl Harness {
             ignores_close: false,
             streams: BTreeMap::new(),
             incarnation: 77,
+            link_numbers: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            first_sendings: BTreeMap::new(),
         }
     }
 
@@ -140,13 +174,13 @@ impl Harness {
     }
 
     /// Creates a tower that has dialled peer 1 and sent it one message. The peer has sent its hello
-    /// but not confirmed the message. Returns the link and the transfer too.
+    /// and confirmed the announce, but not the message. Returns the link and the transfer too.
     pub fn with_unconfirmed_message(config: &Config, text: &str) -> (Self, LinkId, u64) {
         let mut harness = Self::new(config);
         harness.expand(1);
         harness.enqueue(text);
         assert!(harness.run_until_dial(Duration::from_secs(2)));
-        let link = harness.connect_dial_with_hello();
+        let link = harness.connect_dial_alive();
         let [(transfer, Attempt::First, _)] = harness.take_messages(link)[..] else {
             panic!("expected one message")
         };
@@ -167,6 +201,27 @@ impl Harness {
         link
     }
 
+    /// Establishes the connection of the oldest dial, sends the peer's hello, and confirms the
+    /// announce of the tower. The peer is alive then.
+    pub fn connect_dial_alive(&mut self) -> LinkId {
+        let link = self.connect_dial_with_hello();
+        let transfer = self.take_announce(link);
+        self.confirm(link, transfer);
+        link
+    }
+
+    /// Returns the number of the only announce that the tower sent on a link since the last call.
+    /// Drops the other frames.
+    pub fn take_announce(&mut self, link: LinkId) -> u64 {
+        let announce = |frame| match frame {
+            SentFrame::Announce { transfer, .. } => Some(transfer),
+            _ => None,
+        };
+        let sent: Vec<_> = self.take_frames(link).into_iter().filter_map(announce).collect();
+        let [transfer] = sent[..] else { panic!("expected one announce: {sent:?}") };
+        transfer
+    }
+
     /// Refuses the oldest dial.
     pub fn refuse_dial(&mut self) {
         let (link, _) = self.dialled.pop_front().expect("the tower has dialled");
@@ -175,7 +230,9 @@ impl Harness {
 
     /// Sends the hello of a peer.
     pub fn send_hello(&mut self, link: LinkId, address: Option<Address>) {
-        let hello = Hello { incarnation: self.incarnation, ..hello(address) };
+        let link_number = 1_000 + self.outgoing.len() as u64;
+        self.outgoing.entry(link).or_default().link = link_number;
+        let hello = Hello { incarnation: self.incarnation, link: link_number, ..hello(address) };
         self.send_frame(link, &Frame::Hello(hello));
     }
 
@@ -184,9 +241,32 @@ impl Harness {
         self.incarnation += 1;
     }
 
-    /// Sends a frame of a peer.
+    /// Sends a frame of a peer. A transfer gets the next number of the link. A retry names the link
+    /// on which the transfer was sent first, or a link that never existed.
     pub fn send_frame(&mut self, link: LinkId, frame: &Frame<'_>) {
-        self.send_bytes(link, &encode(frame));
+        let mut frame = frame.clone();
+        let outgoing = self.outgoing.entry(link).or_default();
+        let number = outgoing.transfers.len() as u64 + 1;
+        match &mut frame {
+            Frame::Message(message) => {
+                outgoing.transfers.push(message.transfer);
+                let given = std::mem::replace(&mut message.transfer, number);
+                let number = NonZeroU64::new(number).expect("numbers begin with 1");
+                let name = TransferId { link: outgoing.link, number };
+                if message.retry_of.is_some() {
+                    let unknown = TransferId { link: u64::MAX, number };
+                    message.retry_of = self.first_sendings.get(&given).copied().or(Some(unknown));
+                } else {
+                    self.first_sendings.insert(given, name);
+                }
+            }
+            Frame::Announce(announce) => {
+                outgoing.transfers.push(announce.transfer);
+                announce.transfer = number;
+            }
+            _ => {}
+        }
+        self.send_bytes(link, &encode(&frame));
     }
 
     /// Sends a message of a peer.
@@ -196,7 +276,7 @@ impl Harness {
 
     /// Sends an announce of a peer.
     pub fn send_announce(&mut self, link: LinkId, transfer: u64) {
-        self.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friend: None }));
+        self.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friends: Vec::new() }));
     }
 
     /// Confirms all transfers up to `through`.
@@ -280,7 +360,10 @@ impl Harness {
     /// last call. Drops the other frames.
     pub fn take_messages(&mut self, link: LinkId) -> Vec<(u64, Attempt, String)> {
         let message = |frame| match frame {
-            SentFrame::Message { transfer, attempt, text, .. } => Some((transfer, attempt, text)),
+            SentFrame::Message { transfer, retry_of, text, .. } => {
+                let attempt = if retry_of.is_some() { Attempt::Retry } else { Attempt::First };
+                Some((transfer, attempt, text))
+            }
             _ => None,
         };
         self.take_frames(link).into_iter().filter_map(message).collect()
@@ -384,26 +467,35 @@ impl Harness {
         });
         let mut input = bytes.as_slice();
         while let Some(frame) = decoder.decode(&mut input).expect("the tower sends valid frames") {
-            frames.push(sent_frame(frame));
+            if let Frame::Hello(hello) = &frame {
+                self.link_numbers.insert(link, hello.link);
+            }
+            frames.push(sent_frame(frame, self.outgoing.get(&link)));
         }
     }
 }
 
-/// Copies the fields that tests check.
-fn sent_frame(frame: Frame<'_>) -> SentFrame {
+/// Copies the fields that tests check. Answers name the numbers that the test gave to transfers.
+fn sent_frame(frame: Frame<'_>, outgoing: Option<&Outgoing>) -> SentFrame {
+    let given = |number: u64| {
+        let position = usize::try_from(number).expect("a small number").wrapping_sub(1);
+        let given = outgoing.and_then(|outgoing| outgoing.transfers.get(position));
+        given.copied().unwrap_or(number)
+    };
     match frame {
-        Frame::Hello(Hello { network, address, window, max_message, .. }) => {
-            SentFrame::Hello { network: network.to_string(), address, window, max_message }
+        Frame::Hello(Hello { link, network, address, window, max_message, .. }) => {
+            let network = network.to_string();
+            SentFrame::Hello { link, network, address, window, max_message }
         }
-        Frame::Message(MessageFrame { transfer, attempt, nonce, friend, body, .. }) => {
+        Frame::Message(MessageFrame { transfer, retry_of, nonce, friend, body, .. }) => {
             let text = String::from_utf8_lossy(body).into_owned();
-            SentFrame::Message { transfer, attempt, nonce, friend, text }
+            SentFrame::Message { transfer, retry_of, nonce, friend, text }
         }
-        Frame::Announce(AnnounceFrame { transfer, friend }) => {
-            SentFrame::Announce { transfer, friend }
+        Frame::Announce(AnnounceFrame { transfer, friends }) => {
+            SentFrame::Announce { transfer, friends }
         }
-        Frame::Confirmed { through } => SentFrame::Confirmed(through),
-        Frame::Refused { transfer, reason } => SentFrame::Refused(transfer, reason),
+        Frame::Confirmed { through } => SentFrame::Confirmed(given(through)),
+        Frame::Refused { transfer, reason } => SentFrame::Refused(given(transfer), reason),
         Frame::Goodbye { farewell } => SentFrame::Goodbye(farewell),
         other => panic!("unexpected frame: {other:?}"),
     }

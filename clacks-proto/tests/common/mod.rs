@@ -375,6 +375,15 @@ pub fn fast_config() -> Config {
     config
 }
 
+/// Returns a configuration in which messages ride on dials, as in the original, and back-offs do
+/// not grow.
+pub fn config_with_messages_on_dials() -> Config {
+    let mut config = fast_config();
+    config.contact_rate = 0;
+    config.max_probe_backoff = Duration::ZERO;
+    config
+}
+
 pub fn tower(n: usize, config: &Config) -> Tower {
     Tower::new(config.clone(), address(n), &Seed::from_u64(n as u64 + 1))
         .expect("the configuration is valid")

@@ -254,7 +254,9 @@ fn a_message_that_javascript_would_alter_goes_to_a_peer_of_unknown_dialect() {
         Message::json(&"[".repeat(600)),
         Message::json("no json"),
     ] {
-        let mut harness = with_alive_peer(Harness::new(fast_config()));
+        let mut config = fast_config();
+        config.contact_rate = 0;
+        let mut harness = with_alive_peer(Harness::new(config));
         harness.enqueue(message.clone());
         harness.enqueue(Message::text("short"));
         harness.run_until_dial();
@@ -274,6 +276,29 @@ fn a_message_that_javascript_would_alter_goes_to_a_peer_of_unknown_dialect() {
         assert_eq!(held.message, message);
         assert!(matches!(held.state, MessageState::InFlight { .. }));
     }
+}
+
+#[test]
+fn an_alive_http_peer_counts_as_having_an_open_link_and_a_new_one_gets_an_announce_first() {
+    let (harness, _, request) = with_request_sent("rides on the connection");
+    assert!(request.contains("rides on the connection"));
+    assert_eq!(harness.tower.links().count(), 1);
+    let mut harness = Harness::new(fast_config());
+    harness.expand(PEER);
+    harness.enqueue(Message::text("waits"));
+    harness.run_until_dial();
+    // The peer does not speak the native dialect, and is dialled again.
+    let (link, _) = harness.connect_dial();
+    harness.take_sent_bytes(link);
+    harness.send_bytes(link, &response(400));
+    harness.run_until_dial();
+    let (link, _) = harness.connect_dial();
+    assert!(harness.take_sent(link).contains(r#""type":"announce""#));
+    assert_eq!(harness.status(PEER), Some(Status::New));
+    harness.send_bytes(link, &response(200));
+    assert_eq!(harness.status(PEER), Some(Status::Alive));
+    harness.advance(Duration::from_millis(100));
+    assert!(harness.take_sent(link).contains("waits"));
 }
 
 #[test]

@@ -82,7 +82,11 @@ fn the_peak_memory_of_decoding_a_request_is_within_max_memory() {
     config.max_queue_bytes = 32 * 1024;
     let mut request = payload(&format!("\"{}\"", "x".repeat(2 * 32 * 1024)), 8001).into_bytes();
     request.iter_mut().filter(|byte| **byte == b'x').for_each(|byte| *byte = 0xFF);
-    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", request.len());
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        request.len()
+    );
     let request = [head.into_bytes(), request].concat();
     let bound = config.max_memory();
     let info = allocation_counter::measure(|| {

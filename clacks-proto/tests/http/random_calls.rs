@@ -46,7 +46,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         Just(response(500)),
         Just(response(503)),
         Just(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()),
-        Just(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n".to_vec()),
+        Just(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+               Content-Length: 9\r\n"
+                .to_vec()
+        ),
         Just(vec![0xC1, 0, 0, 0]),
         proptest::collection::vec(any::<u8>(), 1..8),
     ]

@@ -30,6 +30,9 @@ fn payload_from(sender: &str, rest: &str) -> String {
     format!(r#"{{"message":"m","type":"message","sender":{sender}{rest}}}"#)
 }
 
+/// The field that every request needs.
+const JSON: &str = "Content-Type: application/json\r\n";
+
 const JS_SENDER: &str = r#"{"hostname":"localhost","port":8001}"#;
 
 /// Each case: the payload, the status of a JavaScript tower, the status of this tower, and the
@@ -130,15 +133,15 @@ fn each_payload_gets_its_status_code() {
 fn each_request_gets_its_status_code() {
     let body = payload("\"m\"", 8001);
     let len = body.len();
-    let request = |head: &str| format!("{head}\r\n\r\n{body}");
-    let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let request = |head: &str| format!("{head}\r\n{JSON}\r\n{body}");
+    let chunked = format!("POST / HTTP/1.1\r\nHost: x\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n");
     let (one, two) = body.split_at(40);
     // The request, the statuses of a JavaScript tower, the statuses of this tower, whether a
     // JavaScript tower closes the link, whether this tower does, and the number of messages that
     // this tower holds then.
     type Case = (String, &'static [u16], &'static [u16], bool, bool, usize);
     let cases: Vec<Case> = vec![
-        ("POST / HTTP/1.1\r\nHost: x\r\n\r\n".into(), &[500], &[400], false, false, 0),
+        (format!("POST / HTTP/1.1\r\nHost: x\r\n{JSON}\r\n"), &[500], &[400], false, false, 0),
         (
             request(&format!("POST /x?y HTTP/1.1\r\nhost: x\r\ncontent-length: {len}")),
             &[200],
@@ -148,15 +151,34 @@ fn each_request_gets_its_status_code() {
             1,
         ),
         (
-            request(&format!(
-                "POST http://a/ HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\n\
-                 Content-Length: {len}"
-            )),
+            request(&format!("POST http://a/ HTTP/1.1\r\nHost: b\r\nContent-Length: {len}")),
             &[200],
             &[200],
             false,
             false,
             1,
+        ),
+        // A request that a web page may have sent changes nothing.
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\n\
+                 Content-Length: {len}\r\n\r\n{body}"
+            ),
+            &[200],
+            &[403],
+            false,
+            true,
+            0,
+        ),
+        (
+            request(&format!(
+                "POST / HTTP/1.1\r\nHost: b\r\nOrigin: http://page\r\nContent-Length: {len}"
+            )),
+            &[200],
+            &[403],
+            false,
+            true,
+            0,
         ),
         // A JavaScript tower accepts every method as a server, and uses only POST as a client.
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".into(), &[500], &[405], false, true, 0),
@@ -204,7 +226,7 @@ fn each_request_gets_its_status_code() {
         ),
         (
             request(&format!("POST / HTTP/1.1\nHost: x\nContent-Length: {len}"))
-                .replace("\r\n\r\n", "\n\n"),
+                .replace("\r\n", "\n"),
             &[400],
             &[400],
             true,
@@ -287,7 +309,7 @@ fn each_request_gets_its_status_code() {
         ),
         (
             request(&format!(
-                "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/1\r\nConnection: upgrade\r\n\
+                "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: clacks/2\r\nConnection: upgrade\r\n\
                  Content-Length: {len}"
             )),
             &[200],
@@ -366,7 +388,8 @@ fn a_client_that_expects_100_continue_gets_it_at_once() {
     let link = harness.accept();
     let body = payload("\"m\"", 8001);
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     harness.send_bytes(link, head.as_bytes());
@@ -380,7 +403,8 @@ fn no_100_continue_is_sent_if_the_body_has_arrived() {
     let mut harness = Harness::new(paused_config());
     let body = payload("\"m\"", 8001);
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let link = harness.accept();
@@ -478,7 +502,11 @@ fn a_stream_is_truncated_only_if_it_ends_within_a_request() {
     assert_eq!(harness.take_statuses(link).0, [200]);
 
     let link = harness.accept();
-    harness.send_bytes(link, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
+    harness.send_bytes(
+        link,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                               Content-Length: 9\r\n\r\n{",
+    );
     harness.handle(Event::Finished { link });
     assert_eq!(harness.closed[&link], CloseReason::Truncated);
     assert_eq!(harness.take_statuses(link), (vec![400], true));
@@ -552,7 +580,10 @@ fn the_verdict_determines_the_status_code() {
     let link = harness.accept();
     let requests = ["1", "2", "3", "4"].map(|value| post(&payload(value, 8001)));
     harness.send_bytes(link, &requests.concat());
-    harness.send_bytes(link, b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}");
+    harness.send_bytes(
+        link,
+        b"POST / HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    );
     assert_eq!(harness.take_sent(link), "", "no message is decided");
     let offers: Vec<_> = harness.offers.drain(..).collect();
     for (offer, verdict) in
@@ -599,7 +630,8 @@ proptest! {
             Just(post(&payload("\"m\"", 8001))),
             Just(post_with_length(60, &payload("\"é\"", 8002))),
             Just(post("hello")),
-            Just(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()),
+            Just(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n".to_vec()),
             Just(b"5\r\nhello\r\n0\r\n\r\n".to_vec()),
             proptest::collection::vec(any::<u8>(), 0..20),
         ], 0..6),

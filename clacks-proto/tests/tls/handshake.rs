@@ -137,7 +137,7 @@ fn an_open_network_accepts_an_expired_certificate() {
 #[test]
 fn a_client_with_this_protocol_and_a_certificate_is_accepted() {
     let identity = Identity::generate().unwrap();
-    let (mut client, mut harness) = (client(&[b"clacks/1"], Some(&identity)), Harness::new());
+    let (mut client, mut harness) = (client(&[b"clacks/2"], Some(&identity)), Harness::new());
     assert_eq!(drive(&mut client, &mut harness), Ok(()));
     assert_eq!(harness.closed, None);
     assert_eq!(harness.tower.tower().stats().handshakes_full, 1);
@@ -163,7 +163,7 @@ fn a_client_with_another_protocol_or_none_is_refused() {
 
 #[test]
 fn a_client_without_a_certificate_is_refused() {
-    let (mut client, mut harness) = (client(&[b"clacks/1"], None), Harness::new());
+    let (mut client, mut harness) = (client(&[b"clacks/2"], None), Harness::new());
     let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
     assert_eq!(drive(&mut client, &mut harness), Err(alert));
     assert_eq!(harness.closed, Some(CloseReason::Tls(TlsFailure::Certificate)));

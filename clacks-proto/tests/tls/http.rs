@@ -32,7 +32,11 @@ fn request(sender: &str) -> String {
     let body = format!(
         r#"{{"message":"m","type":"message","sender":{{"hostname":"{sender}","port":8001}}}}"#
     );
-    format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// The first bytes of a native hello.
@@ -251,12 +255,10 @@ fn version_1_certificate() -> CertifiedKey {
 
 /// Creates Alice with both dialects, an undialled peer Bob, and a message.
 fn tower_with_message(message: &Message) -> SecureTower {
-    let mut tower = secure_tower(
-        ALICE,
-        with_http(unlimited_config()),
-        &Identity::generate().unwrap(),
-        Trust::Open,
-    );
+    let mut config = with_http(unlimited_config());
+    // The message is the first request.
+    config.contact_rate = 0;
+    let mut tower = secure_tower(ALICE, config, &Identity::generate().unwrap(), Trust::Open);
     tower.tower_mut().enqueue(message.clone(), Instant::ORIGIN).unwrap();
     tower.tower_mut().expand(&address(BOB), Instant::ORIGIN).unwrap();
     tower

@@ -68,7 +68,7 @@ fn records_that_do_not_advance_the_handshake_close_the_link() {
 #[test]
 fn an_incomplete_handshake_is_closed_after_the_handshake_timeout() {
     let mut harness = Harness::new();
-    let mut client = client(&[b"clacks/1"], None);
+    let mut client = client(&[b"clacks/2"], None);
     let mut hello = Vec::new();
     client.write_tls(&mut hello).unwrap();
     harness.receive(&hello[..hello.len() - 1]);
@@ -86,7 +86,7 @@ fn an_incomplete_handshake_is_closed_after_the_handshake_timeout() {
 #[test]
 fn a_peer_that_requests_too_many_key_updates_is_closed() {
     let identity = clacks_proto::tls::Identity::generate().unwrap();
-    let (mut client, mut harness) = (client(&[b"clacks/1"], Some(&identity)), Harness::new());
+    let (mut client, mut harness) = (client(&[b"clacks/2"], Some(&identity)), Harness::new());
     drive(&mut client, &mut harness).unwrap();
     for _ in 0..1000 {
         client.refresh_traffic_keys().unwrap();

@@ -84,7 +84,7 @@ fn both_sides_end_a_clean_close_with_an_alert() {
 /// Returns a client and a tower that have completed the handshake.
 fn established() -> (ClientConnection, Harness) {
     let identity = Identity::generate().unwrap();
-    let (mut client, mut harness) = (client(&[b"clacks/1"], Some(&identity)), Harness::new());
+    let (mut client, mut harness) = (client(&[b"clacks/2"], Some(&identity)), Harness::new());
     drive(&mut client, &mut harness).unwrap();
     assert_eq!(harness.closed, None);
     (client, harness)

@@ -69,7 +69,7 @@ impl Workload {
                 (messages.count, messages.at) = (each * towers, Some(Duration::from_secs(2)));
             })
             .link(|link| link.latency = Distribution::Constant(Duration::from_millis(50)))
-            .checks(|checks| checks.liveness = false)
+            .checks(|checks| checks.convergence = false)
             .tower(|tower| {
                 tower.recent = 0;
                 tower.max_peers = degree as usize;

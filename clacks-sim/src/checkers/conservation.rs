@@ -101,7 +101,7 @@ impl Conservation {
                 None
             }
             Observed::Dropped { message } => {
-                // Even a copy that a peer has taken may be the last one: the peer may have returned it.
+                // Even a copy that a peer has taken may be the last one, if the peer returned it.
                 copies.remove(tower, message, self.end);
                 None
             }
@@ -164,7 +164,7 @@ impl Conservation {
                     continue;
                 }
                 held += 1;
-                let message = view.names().number_of(copy.nonce);
+                let message = view.message_numbers().number_of(copy.nonce);
                 let state = message.and_then(|message| copies.state(tower, message));
                 let is_right = match copy.state {
                     MessageState::Waiting => state == Some(CopyState::Waiting),

@@ -2,6 +2,8 @@
 
 use clacks_proto::Tower;
 use clacks_proto::wire::Attempt;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 
 use super::copies::{Copies, CopyState};
 use super::totals::DuplicationCause;
@@ -17,30 +19,31 @@ use crate::observation::{MessageId, Observation, Observed, Origin, TowerId};
 #[derive(Debug)]
 pub(super) struct Duplicates {
     counts: [u64; DuplicationCause::ALL.len()],
-    towers: Vec<Doubts>,
-    /// Messages that a tower has requeued in the current event although the receiver took them.
-    requeued: Vec<(MessageId, TowerId)>,
-    /// Whether a tower has requeued any message in the current event.
-    has_requeued: bool,
+    /// The number of doubts that each tower has had before the current event.
+    unresolved: Vec<u32>,
+    /// The number of hand-overs in doubt by sender, receiver and message. The receiver may still
+    /// take the message once for each of them. Nothing iterates over the map.
+    in_doubt: HashMap<(TowerId, TowerId, MessageId), u32, FxBuildHasher>,
+    /// The messages that a tower has requeued in the current event.
+    requeued: Vec<Requeued>,
     /// What a copy is that the tower queues now.
     taken: Option<DuplicationCause>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Doubts {
-    /// The number of doubts that the tower has had before the current event.
-    unresolved: u32,
-    /// Whether any hand-over of the tower was ever in doubt. Then a peer may take a message late.
-    has_doubted: bool,
+#[derive(Clone, Copy, Debug)]
+struct Requeued {
+    message: MessageId,
+    receiver: TowerId,
+    was_taken: bool,
 }
 
 impl Duplicates {
     pub(super) fn new(towers: u32) -> Self {
         Self {
             counts: [0; DuplicationCause::ALL.len()],
-            towers: vec![Doubts::default(); towers as usize],
+            unresolved: vec![0; towers as usize],
+            in_doubt: HashMap::default(),
             requeued: Vec::new(),
-            has_requeued: false,
             taken: None,
         }
     }
@@ -61,7 +64,7 @@ impl Duplicates {
                 let state = sender.and_then(|sender| copies.state(sender, message));
                 self.taken = match state {
                     Some(CopyState::Sent(to)) if to == tower => None,
-                    _ => Some(self.cause_of_take(sender, state, tower, found)),
+                    _ => Some(self.cause_of_take(sender, state, tower, message, found)),
                 };
             }
             Observed::Queued { message: Some(message), origin: Origin::Peer } => {
@@ -71,19 +74,23 @@ impl Duplicates {
                 }
             }
             Observed::Queued { message: Some(message), origin: Origin::Returned } => {
-                self.has_requeued = true;
-                if let Some(CopyState::Taken(by)) = copies.state(tower, message) {
-                    self.requeued.push((message, by));
+                if let Some((receiver, was_taken)) = receiver(copies, tower, message) {
+                    self.requeued.push(Requeued { message, receiver, was_taken });
                 }
             }
-            Observed::Dropped { .. } | Observed::HandedOver { attempt: Attempt::Retry, .. } => {
-                if let Some(doubts) = self.towers.get_mut(tower.0 as usize) {
-                    doubts.has_doubted = true;
+            Observed::Dropped { message } => {
+                if let Some((receiver, _)) = receiver(copies, tower, message) {
+                    self.doubt(tower, receiver, message);
                 }
+            }
+            Observed::HandedOver {
+                to, message: Some(message), attempt: Attempt::Retry, ..
+            } => {
+                self.doubt(tower, to, message);
             }
             Observed::Started { .. } => {
-                if let Some(doubts) = self.towers.get_mut(tower.0 as usize) {
-                    doubts.unresolved = 0;
+                if let Some(unresolved) = self.unresolved.get_mut(tower.0 as usize) {
+                    *unresolved = 0;
                 }
             }
             _ => {}
@@ -93,20 +100,25 @@ impl Duplicates {
     /// Compares the messages requeued in an event with the doubts that the tower had.
     #[inline]
     pub(super) fn after(&mut self, tower: TowerId, machine: &Tower, found: &mut Violations) {
-        if self.has_requeued {
+        if !self.requeued.is_empty() {
             let unresolved = u32::try_from(machine.stats().doubt_unresolved).unwrap_or(u32::MAX);
             self.on_requeued(tower, unresolved, found);
         }
     }
 
     fn on_requeued(&mut self, tower: TowerId, unresolved: u32, found: &mut Violations) {
-        self.has_requeued = false;
-        let Some(doubts) = self.towers.get_mut(tower.0 as usize) else { return };
-        let mut excused = unresolved.saturating_sub(doubts.unresolved);
-        doubts.unresolved = unresolved;
-        doubts.has_doubted |= excused > 0;
-        for (message, by) in std::mem::take(&mut self.requeued) {
-            let cause = if found.is_role(by) {
+        let mut requeued = std::mem::take(&mut self.requeued);
+        let Some(before) = self.unresolved.get_mut(tower.0 as usize) else { return };
+        let doubts = unresolved.saturating_sub(std::mem::replace(before, unresolved));
+        let mut excused = doubts;
+        for Requeued { message, receiver, was_taken } in requeued.drain(..) {
+            if doubts > 0 {
+                self.doubt(tower, receiver, message);
+            }
+            if !was_taken {
+                continue;
+            }
+            let cause = if found.is_role(receiver) {
                 DuplicationCause::Role
             } else if excused > 0 {
                 excused -= 1;
@@ -114,25 +126,37 @@ impl Duplicates {
             } else {
                 DuplicationCause::Unexplained
             };
-            self.count(cause, by, message, found);
+            self.count(cause, receiver, message, found);
         }
+        self.requeued = requeued;
+    }
+
+    fn doubt(&mut self, sender: TowerId, receiver: TowerId, message: MessageId) {
+        *self.in_doubt.entry((sender, receiver, message)).or_default() += 1;
     }
 
     /// Returns why a tower took a message that the sender does not hand over to it now.
     fn cause_of_take(
-        &self,
+        &mut self,
         sender: Option<TowerId>,
         state: Option<CopyState>,
         tower: TowerId,
+        message: MessageId,
         found: &Violations,
     ) -> DuplicationCause {
         if found.is_role(tower) || sender.is_some_and(|sender| found.is_role(sender)) {
             return DuplicationCause::Role;
         }
-        let doubts = sender.and_then(|sender| self.towers.get(sender.0 as usize));
-        if !doubts.is_some_and(|doubts| doubts.has_doubted) {
-            DuplicationCause::Unexplained
-        } else if state == Some(CopyState::Taken(tower)) {
+        let doubt = sender.map(|sender| (sender, tower, message));
+        let Some((doubt, count)) = doubt.and_then(|key| Some((key, self.in_doubt.get_mut(&key)?)))
+        else {
+            return DuplicationCause::Unexplained;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.in_doubt.remove(&doubt);
+        }
+        if state == Some(CopyState::Taken(tower)) {
             DuplicationCause::RetryTaken
         } else {
             DuplicationCause::TakenLate
@@ -158,6 +182,15 @@ impl Duplicates {
     /// Returns the number of copies in addition to the first, by cause.
     pub(super) fn counts(&self) -> &[u64; DuplicationCause::ALL.len()] {
         &self.counts
+    }
+}
+
+/// Returns the tower that a copy was handed over to, and whether the tower has taken it.
+fn receiver(copies: &Copies, tower: TowerId, message: MessageId) -> Option<(TowerId, bool)> {
+    match copies.state(tower, message)? {
+        CopyState::Sent(to) => Some((to, false)),
+        CopyState::Taken(by) => Some((by, true)),
+        CopyState::Waiting | CopyState::Swallowed(_) => None,
     }
 }
 
@@ -189,8 +222,9 @@ mod tests {
         for (tower, what) in seen {
             let observation = Observation { at: Instant::ORIGIN, tower: Some(*tower), what: *what };
             duplicates.observe(&observation, &copies, &mut found);
-            if duplicates.has_requeued {
+            if *what == RETURNED {
                 duplicates.on_requeued(*tower, doubts, &mut found);
+                copies.set(A, MESSAGE, CopyState::Waiting);
             }
         }
         let has_cause = |cause: &DuplicationCause| duplicates.counts[*cause as usize] > 0;
@@ -223,7 +257,7 @@ mod tests {
         assert_eq!(causes(&[], CopyState::Waiting, 0, &hop), (unexplained, 1));
         let late = [(A, RETURNED), (B, RECEIVED), (B, QUEUED)];
         let taken_late = vec![DuplicationCause::TakenLate];
-        assert_eq!(causes(&[], CopyState::Waiting, 1, &late), (taken_late, 0));
+        assert_eq!(causes(&[], CopyState::Sent(B), 1, &late), (taken_late, 0));
         let unexplained = vec![DuplicationCause::Unexplained];
         assert_eq!(causes(&[], CopyState::Taken(B), 0, &hop), (unexplained, 1));
         let (message, attempt, arrives) = (Some(MESSAGE), Attempt::Retry, Instant::ORIGIN);
@@ -232,5 +266,16 @@ mod tests {
         assert_eq!(causes(&[], CopyState::Taken(B), 0, &[retried, hop[0], hop[1]]), (retry, 0));
         let role = vec![DuplicationCause::Role];
         assert_eq!(causes(&[A], CopyState::Waiting, 0, &hop), (role, 0));
+    }
+
+    #[test]
+    fn a_doubt_excuses_one_take_of_one_message_by_one_tower() {
+        let late = [(A, RETURNED), (B, RECEIVED), (B, QUEUED)];
+        let both = vec![DuplicationCause::TakenLate, DuplicationCause::Unexplained];
+        let twice = [late[0], late[1], late[2], late[1], late[2]];
+        assert_eq!(causes(&[], CopyState::Sent(B), 1, &twice), (both, 1));
+        // The doubt is about a hand-over to another tower.
+        let unexplained = vec![DuplicationCause::Unexplained];
+        assert_eq!(causes(&[], CopyState::Sent(TowerId(2)), 1, &late), (unexplained, 1));
     }
 }

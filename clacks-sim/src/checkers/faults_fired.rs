@@ -22,8 +22,8 @@ impl FaultsFired {
         self.counts[fault as usize]
     }
 
-    pub(super) fn finish(&self, asked: &[Fault], found: &mut Violations) {
-        for fault in asked.iter().filter(|fault| self.count(**fault) == 0) {
+    pub(super) fn finish(&self, planned: &[Fault], found: &mut Violations) {
+        for fault in planned.iter().filter(|fault| self.count(**fault) == 0) {
             found.report(Checker::FaultsFired, None, None, || {
                 format!("the fault \"{}\" did not happen", fault.as_str())
             });

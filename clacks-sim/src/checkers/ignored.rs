@@ -31,7 +31,7 @@ impl Ignored {
 
     pub(super) fn observe(&mut self, observation: &Observation, found: &mut Violations) {
         let Some(tower) = observation.tower else { return };
-        let (peer, deed) = match observation.what {
+        let (peer, action) = match observation.what {
             Observed::Started { .. } => {
                 if let Some(life) = self.lives.get_mut(tower.0 as usize) {
                     *life += 1;
@@ -57,7 +57,7 @@ impl Ignored {
         };
         if self.ignored.get(&key(tower, peer)) == Some(&self.life(tower)) {
             found.report(Checker::Ignored, tower, None, || {
-                format!("tower {} {deed} tower {}, which it ignores", tower.0, peer.0)
+                format!("tower {} {action} tower {}, which it ignores", tower.0, peer.0)
             });
         }
     }

@@ -63,7 +63,7 @@ pub(crate) struct Checkers {
     busy_loop: BusyLoop,
     faults_fired: FaultsFired,
     /// The faults that must happen.
-    asked: Vec<Fault>,
+    planned: Vec<Fault>,
     survival: Option<Survival>,
     found: Violations,
 }
@@ -97,7 +97,7 @@ impl Checkers {
             bounds: Bounds::new(towers),
             busy_loop: BusyLoop::new(towers),
             faults_fired: FaultsFired::default(),
-            asked: plan.asked().into_iter().map(|(fault, _)| fault).collect(),
+            planned: plan.planned_faults().into_iter().map(|(fault, _)| fault).collect(),
             survival: checks.survival,
             found,
         }
@@ -194,7 +194,7 @@ impl Checkers {
         }
     }
 
-    /// Looks at the network at the end of the run. A run that was stopped earlier is checked for
+    /// Looks at the network at the end of the run, after a last sample. A run that was stopped earlier is checked for
     /// what has happened so far.
     pub(crate) fn finish<M: StateMachine>(
         &mut self,
@@ -203,14 +203,15 @@ impl Checkers {
         is_complete: bool,
     ) -> Verdict {
         self.found.now = at;
-        if self.is_on {
+        // Of small networks, the last sample has compared all messages.
+        if self.is_on && self.towers > COMPARED_AT_SAMPLES {
             Conservation::compare_all(view, &self.copies, &mut self.found);
         }
         if self.is_on && is_complete {
             if self.found.is_enabled(Checker::Convergence) && !self.has_converged(view) {
                 convergence::finish(view, &mut self.found);
             }
-            self.faults_fired.finish(&self.asked, &mut self.found);
+            self.faults_fired.finish(&self.planned, &mut self.found);
             if let Some(goal) = &self.survival {
                 goal.finish(&self.copies, &mut self.found);
             }

@@ -65,7 +65,7 @@ impl Checker {
         Self::Observer,
     ];
 
-    /// Returns the name in lower-case words.
+    /// Returns the name: lower-case words joined by underscores, as in `[checks]`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,10 +74,10 @@ impl Checker {
             Self::Status => "status",
             Self::Ignored => "ignored",
             Self::Bounds => "bounds",
-            Self::BusyLoop => "busy loop",
+            Self::BusyLoop => "busy_loop",
             Self::Convergence => "convergence",
             Self::Survival => "survival",
-            Self::FaultsFired => "faults fired",
+            Self::FaultsFired => "faults_fired",
             Self::Observer => "observer",
         }
     }
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(violations.count(), 101);
         assert_eq!(violations.kept().len(), 17);
         assert_eq!(violations.kept()[15].text, "number 15");
-        assert_eq!(violations.kept()[16].to_string(), "faults fired at 0ns: another");
+        assert_eq!(violations.kept()[16].to_string(), "faults_fired at 0ns: another");
     }
 
     #[test]

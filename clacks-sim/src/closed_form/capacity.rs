@@ -1,7 +1,5 @@
 //! Capacity: the traffic of a network without faults.
 
-use super::statistics::{Average, Comparison};
-
 /// A network without faults: all towers run and know each other as alive, no message is lost or
 /// duplicated, and no link is ever full.
 ///
@@ -33,8 +31,7 @@ use super::statistics::{Average, Comparison};
 ///
 /// The phases of the ticks are fixed for the whole run. With a latency, the wait for the first
 /// tick depends on the phases of both towers. Over all pairs of towers its mean is half a period,
-/// with a standard deviation of at most `1 / √(8 N (N - 1))` periods. This deviation is part of
-/// [`Comparison::sigma`].
+/// with a standard deviation of at most `1 / √(8 N (N - 1))` periods, which is left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CalmNetwork {
     /// The number of towers, at least 2.
@@ -62,66 +59,11 @@ impl CalmNetwork {
     /// Returns the share of its ticks that a tower uses.
     #[must_use]
     pub fn used_share(&self) -> f64 {
-        self.share(0.0)
-    }
-
-    /// Returns the mean number of messages on the wire.
-    #[must_use]
-    pub fn on_the_wire(&self) -> f64 {
-        self.wire(self.used_share())
-    }
-
-    /// Returns how many times in a second a tower receives one given message.
-    #[must_use]
-    pub fn heard(&self) -> f64 {
-        self.rate(self.used_share())
-    }
-
-    /// Compares the share of used ticks. The measured share is the number of first hand-overs,
-    /// divided by the number of towers, the send rate and the time.
-    #[must_use]
-    pub fn compare_used_share(&self, measured: Average) -> Comparison {
-        self.compare(|share| share, measured)
-    }
-
-    /// Compares the time average of the number of messages on the wire.
-    #[must_use]
-    pub fn compare_wire(&self, measured: Average) -> Comparison {
-        self.compare(|share| self.wire(share), measured)
-    }
-
-    /// Compares the rate at which a tower receives one given message. The measured rate is the
-    /// number of received messages, divided by the number of towers, the number of messages and the
-    /// time.
-    #[must_use]
-    pub fn compare_heard(&self, measured: Average) -> Comparison {
-        self.compare(|share| self.rate(share), measured)
-    }
-
-    fn compare(&self, of: impl Fn(f64) -> f64, measured: Average) -> Comparison {
-        let spread = self.phase_spread();
-        let model = (of(self.share(spread)) - of(self.share(-spread))) / 2.0;
-        let sigma = measured.sigma.hypot(model);
-        Comparison { predicted: of(self.used_share()), measured: measured.mean, sigma }
-    }
-
-    fn wire(&self, share: f64) -> f64 {
-        f64::from(self.towers) * self.send_rate * share * self.latency
-    }
-
-    fn rate(&self, share: f64) -> f64 {
-        self.send_rate * share / f64::from(self.messages.max(1))
-    }
-
-    /// Returns the share of used ticks. The wait of a message for its first tick is `longer`
-    /// periods above the mean.
-    fn share(&self, longer: f64) -> f64 {
         let towers = f64::from(self.towers);
-        let first = longer
-            + match self.ticks {
-                Ticks::Periodic => 0.5,
-                Ticks::Random => 1.0,
-            };
+        let first = match self.ticks {
+            Ticks::Periodic => 0.5,
+            Ticks::Random => 1.0,
+        };
         // All times are in periods.
         let under_way = self.latency * self.send_rate;
         let (mut share, mut waiting) = (0.0, 0.0);
@@ -133,13 +75,16 @@ impl CalmNetwork {
         share
     }
 
-    /// Returns the standard deviation of the wait for the first tick over all phases, in periods.
-    fn phase_spread(&self) -> f64 {
-        let towers = f64::from(self.towers);
-        match self.ticks {
-            Ticks::Periodic if self.latency > 0.0 => 1.0 / (8.0 * towers * (towers - 1.0)).sqrt(),
-            Ticks::Periodic | Ticks::Random => 0.0,
-        }
+    /// Returns the number of messages that a tower sends in a second.
+    #[must_use]
+    pub fn sent(&self) -> f64 {
+        self.send_rate * self.used_share()
+    }
+
+    /// Returns the mean number of messages on the wire.
+    #[must_use]
+    pub fn on_the_wire(&self) -> f64 {
+        f64::from(self.towers) * self.sent() * self.latency
     }
 }
 

@@ -40,7 +40,7 @@ pub fn group_survival(n: u32, k: u32, alive: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::statistics::tests::Random;
+    use super::super::random::Random;
     use super::*;
 
     /// Returns the share of messages that are alive in a naive model after `tenths` tenths of a

@@ -21,8 +21,8 @@ pub struct Listening {
     pub towers: u32,
     /// The number of messages, at least 1.
     pub messages: u32,
-    /// The number of messages that a tower sends in a second: the send rate times
-    /// [`CalmNetwork::used_share`](super::CalmNetwork::used_share).
+    /// The number of messages that a tower sends in a second:
+    /// [`CalmNetwork::sent`](super::CalmNetwork::sent).
     pub sent: f64,
     /// The number of towers that listen, at least 1.
     pub listeners: u32,
@@ -66,7 +66,7 @@ fn reciprocals(n: u32, k: u32, power: i32) -> f64 {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::super::statistics::tests::Random;
+    use super::super::random::Random;
     use super::super::{CalmNetwork, Ticks};
     use super::*;
 
@@ -112,7 +112,7 @@ mod tests {
     fn listening(towers: u32, messages: u32, degree: Option<u32>) -> Listening {
         let ticks = Ticks::Periodic;
         let network = CalmNetwork { towers, messages, send_rate: 1.0, latency: 0.0, ticks };
-        Listening { towers, messages, sent: network.used_share(), listeners: 1, degree }
+        Listening { towers, messages, sent: network.sent(), listeners: 1, degree }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Closed forms: predictions of theory, to compare with a run.
 //!
+//! A [`Target`](crate::scenario::Target) with a prediction compares a number of a run with its
+//! closed form.
+//!
 //! - [`CalmNetwork`]: the traffic of a network without faults.
 //! - [`Listening`]: the time until a listener receives a message, or `k` of `n` messages.
 //! - [`message_survival`] and [`group_survival`]: the survival of messages and of groups of
@@ -10,10 +13,12 @@ mod capacity;
 mod churn;
 mod fill;
 mod listening;
-mod statistics;
+mod prediction;
+#[cfg(test)]
+mod random;
 
 pub use capacity::{CalmNetwork, Ticks};
 pub use churn::{group_survival, message_survival};
 pub use fill::success_share;
 pub use listening::Listening;
-pub use statistics::{Average, Comparison};
+pub(crate) use prediction::{check, mean, predict};

@@ -207,17 +207,17 @@ fn too_many_due_events_move_to_buckets_once() {
     pair.pop();
     assert!(pair.event_queue.due.len() > 1, "a small bucket is sorted");
     // The last time of the opened bucket. Events of this time have their own bucket.
-    let edge = pair.event_queue.edge;
-    (0..3).for_each(|_| pair.push(edge));
+    let base = pair.event_queue.base;
+    (0..3).for_each(|_| pair.push(base));
     let mut words = Words(2);
     let mut moved = 0;
     for _ in 0..3_000 {
-        let before = pair.event_queue.edge;
+        let before = pair.event_queue.base;
         pair.push_after(words.next() % (SECOND / 10));
-        moved += u32::from(pair.event_queue.edge < before);
+        moved += u32::from(pair.event_queue.base < before);
     }
     assert_eq!(moved, 1, "the due events move to buckets once");
-    (0..3).for_each(|_| pair.push(edge));
+    (0..3).for_each(|_| pair.push(base));
     pair.drain();
 }
 
@@ -280,6 +280,17 @@ fn due_does_not_grow_while_it_never_becomes_empty() {
         assert!(event_queue.next_due < event_queue.due.len(), "an event is always due");
     }
     assert_eq!(event_queue.due.capacity(), 2 * MAX_DUE);
+}
+
+#[test]
+fn upcoming_events_are_those_that_are_popped_next() {
+    let mut event_queue = EventQueue::new();
+    (0..20u64).for_each(|n| event_queue.push((1 << 36) + n * 7 % 20, n));
+    event_queue.pop();
+    let upcoming: Vec<_> = (0..5).filter_map(|skipped| event_queue.upcoming(skipped)).collect();
+    let popped: Vec<_> = (0..5).filter_map(|_| Some(event_queue.pop()?.1)).collect();
+    assert_eq!((upcoming.len(), upcoming), (5, popped));
+    assert_eq!(event_queue.upcoming(14), None, "no event is left there");
 }
 
 #[test]

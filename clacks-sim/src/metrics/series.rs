@@ -355,6 +355,11 @@ impl Series {
         self.faults_end
     }
 
+    /// Sets the end of the last fault.
+    pub(crate) fn set_faults_end(&mut self, end: Instant) {
+        self.faults_end = Some(end);
+    }
+
     #[inline]
     fn count(&mut self, metric: Metric) {
         self.counts[metric as usize] += 1;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use clacks_proto::{Address, Instant, Nonce, StateMachine, Tower};
 
-use super::{Due, Network, Watcher};
+use super::{Due, Network, NetworkObserver};
 use crate::message_numbers;
 use crate::observation::{Fault, MessageId, Observed, TowerId};
 use crate::plan::Step;
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Carries out the steps of this moment.
     pub(super) fn on_step(&mut self) {
         let plan = Arc::clone(&self.plan);
@@ -27,23 +27,20 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Carries out steps later, in addition to the plan. Steps of the past happen at once.
     pub(crate) fn add_steps(&mut self, steps: Vec<(Instant, Step)>) {
         for (at, step) in steps {
-            let index = self.plan.steps.len() + self.added_steps.len();
-            self.added_steps.push(step);
-            let due = Due::OneStep(u32::try_from(index).unwrap_or(u32::MAX));
-            self.event_queue.push(at.as_nanos().max(self.now), due);
+            self.event_queue.push(at.as_nanos().max(self.now), Due::OneStep(self.next_added));
+            self.added_steps.insert(self.next_added, step);
+            self.next_added = self.next_added.saturating_add(1);
         }
     }
 
     /// Carries out a step that was added, or that came while its tower was paused.
     pub(super) fn on_one_step(&mut self, index: u32) {
         let plan = Arc::clone(&self.plan);
-        match (index as usize).checked_sub(plan.steps.len()) {
-            None => self.carry_out(&plan.steps[index as usize].1, index),
-            Some(added) => {
-                let Some(step) = self.added_steps.get(added).cloned() else { return };
-                self.snapshot.events += 1;
-                self.carry_out(&step, index);
-            }
+        if let Some((_, step)) = plan.steps.get(index as usize) {
+            self.carry_out(step, index);
+        } else if let Some(step) = self.added_steps.remove(&index) {
+            self.snapshot.events += 1;
+            self.carry_out(&step, index);
         }
     }
 
@@ -58,8 +55,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             return None;
         }
         let now = self.local_now(tower);
-        let node = self.node(tower);
-        let machine = node.machine.as_mut().filter(|_| !node.is_paused)?.node_mut()?;
+        let machine = self.node(tower).running()?.node_mut()?;
         let result = act(machine, now);
         self.settle(tower);
         Some(result)
@@ -75,8 +71,11 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         | Step::Announce { tower, .. }
         | Step::Ignore { tower, .. }
         | Step::Unignore { tower, .. } = step
-            && self.node(*tower).is_paused
+            && self.node(*tower).is_paused()
         {
+            if index as usize >= self.plan.steps.len() {
+                self.added_steps.insert(index, step.clone());
+            }
             return self.node(*tower).park(Due::OneStep(index));
         }
         match step {
@@ -86,22 +85,18 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             Step::Pause { tower } => self.pause(*tower),
             Step::Resume { tower } => self.resume(*tower),
             Step::Clock { tower, step, drift_ppm } => self.change_clock(*tower, *step, *drift_ppm),
-            Step::Part { id, partition } => {
-                self.watch.parted(Instant::from_nanos(self.now), *id, partition);
+            Step::Partition { id, partition } => {
+                self.observer.on_partition(Instant::from_nanos(self.now), *id, partition);
                 self.partitions.push((*id, partition.clone()));
                 self.see_fault(None, Fault::Partition);
             }
             Step::Heal { id } => {
-                self.watch.healed(Instant::from_nanos(self.now), *id);
+                self.observer.on_heal(Instant::from_nanos(self.now), *id);
                 self.partitions.retain(|(other, _)| other != id);
                 self.see_fault(None, Fault::Heal);
             }
-            Step::LinkConditions { conditions } => {
-                let conditions = conditions.as_deref().unwrap_or(&self.plan.conditions).clone();
-                self.conditions = Arc::new(conditions);
-                self.condition_changes += 1;
-                self.see_fault(None, Fault::LinkConditions);
-            }
+            Step::ChangeConditions { id, link } => self.change_conditions(*id, link),
+            Step::RestoreConditions { id } => self.restore_conditions(*id),
             Step::Cut { tower } => self.cut(*tower),
             Step::Enqueue { tower, count } => {
                 for _ in 0..*count {
@@ -167,7 +162,6 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 
     /// Returns a tower whose application can act: one that runs and is not paused.
     fn application(&mut self, tower: TowerId) -> Option<&mut Tower> {
-        let node = self.node(tower);
-        node.machine.as_mut().filter(|_| !node.is_paused)?.tower_mut()
+        self.node(tower).running()?.tower_mut()
     }
 }

@@ -4,22 +4,43 @@ use std::sync::Arc;
 
 use clacks_proto::{CloseMode, IoCause, LinkId, StateMachine};
 
-use super::connection::{Content, EndId, NOBODY};
-use super::{Due, Network, Watcher, nanos};
+use super::connection::{Content, EndId, NO_TOWER};
+use super::{Due, Network, NetworkObserver, nanos};
 use crate::observation::{Fault, TowerId};
-use crate::plan::{LinkConditions, Severance};
+use crate::plan::{LinkConditions, LinkOverrides, PartitionEffect};
 use crate::rng::Purpose;
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns the conditions on the path from one tower to another.
-    fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
+    pub(super) fn conditions(&self, from: TowerId, to: TowerId) -> Arc<LinkConditions> {
         let path = self.plan.paths.iter().find(|path| path.from.has(from) && path.to.has(to));
-        let is_calm = self.now >= self.plan.faults_end.as_nanos();
-        match path {
-            Some(path) if is_calm => Arc::clone(&path.calm),
-            Some(path) => Arc::clone(&path.conditions),
-            None => Arc::clone(&self.conditions),
-        }
+        let conditions = path.map_or(&self.conditions, |path| &path.conditions);
+        let are_faults_over = self.now >= self.faults_end;
+        Arc::clone(match are_faults_over {
+            true => &conditions.after_faults,
+            false => &conditions.until_faults_end,
+        })
+    }
+
+    /// Begins a change of the conditions of all links without a path.
+    pub(super) fn change_conditions(&mut self, id: u32, link: &LinkOverrides) {
+        let place = self.overrides.partition_point(|(other, _)| *other < id);
+        self.overrides.insert(place, (id, link.clone()));
+        self.update_conditions();
+    }
+
+    /// Ends a change of conditions.
+    pub(super) fn restore_conditions(&mut self, id: u32) {
+        self.overrides.retain(|(other, _)| *other != id);
+        self.update_conditions();
+    }
+
+    fn update_conditions(&mut self) {
+        let start = self.plan.conditions.clone();
+        let link = self.overrides.iter().fold(start, |link, (_, change)| link.with(change));
+        self.conditions = link.into();
+        self.condition_changes += 1;
+        self.see_fault(None, Fault::LinkConditions);
     }
 
     /// Returns how long bytes take from one tower to another, before jitter. It is always the same
@@ -68,13 +89,13 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         if self.happens(Purpose::Unanswered, subject, 0, conditions.unanswered) {
             return self.see_fault(Some(tower), Fault::Unanswered);
         }
-        match self.severance(tower, to).or_else(|| self.severance(to, tower)) {
-            Some(Severance::Silent) => self.see_fault(Some(tower), Fault::Parted),
-            Some(Severance::Reset) => {
-                self.see_fault(Some(tower), Fault::Parted);
+        match self.partition_effect(tower, to).or_else(|| self.partition_effect(to, tower)) {
+            Some(PartitionEffect::Silent) => self.see_fault(Some(tower), Fault::Blocked),
+            Some(PartitionEffect::Reset) => {
+                self.see_fault(Some(tower), Fault::Blocked);
                 self.send_control(end.other(), Content::Refusal(IoCause::Unreachable));
             }
-            None if to == NOBODY => {
+            None if to == NO_TOWER => {
                 self.send_control(end.other(), Content::Refusal(IoCause::Refused));
             }
             None => self.send_control(end, Content::Syn),
@@ -116,7 +137,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             return;
         }
         let (from, to) = self.connections.towers(end);
-        let severed = self.severance(from, to);
+        let severed = self.partition_effect(from, to);
         let length = length(bytes);
         let flow = self.connections.flow(end);
         flow.segments += 1;
@@ -144,14 +165,14 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             self.see_fault(Some(from), Fault::Silenced);
         }
         if severed.is_some() && !vanishes {
-            self.see_fault(Some(from), Fault::Parted);
+            self.see_fault(Some(from), Fault::Blocked);
         }
         let messages = messages.unwrap_or_else(|| self.see_messages(end, bytes, arrives));
-        if vanishes || is_silenced || severed == Some(Severance::Silent) {
+        if vanishes || is_silenced || severed == Some(PartitionEffect::Silent) {
             self.connections.flow(end).vanishes = true;
             return;
         }
-        if severed == Some(Severance::Reset) {
+        if severed == Some(PartitionEffect::Reset) {
             return self.break_connection(end, arrives);
         }
         let breaks = self.happens(Purpose::Broken, subject, number, conditions.broken);
@@ -191,10 +212,10 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             return;
         }
         // A refusal by the network itself passes every partition.
-        let is_parted =
-            content != Content::Refusal(IoCause::Unreachable) && self.severance(from, to).is_some();
+        let is_parted = content != Content::Refusal(IoCause::Unreachable)
+            && self.partition_effect(from, to).is_some();
         if is_parted {
-            self.see_fault(Some(from), Fault::Parted);
+            self.see_fault(Some(from), Fault::Blocked);
             self.connections.flow(end).vanishes = true;
             return;
         }
@@ -234,7 +255,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             let Some((bytes, messages)) = shaping.backlog.pop_front() else { break };
             self.send_segment(end, &bytes, Some(messages), &conditions);
         }
-        let is_paused = self.node(from).is_paused;
+        let is_paused = self.node(from).is_paused();
         let epoch = self.connections.get(end.connection).epoch;
         let Some(shaping) = &mut self.connections.flow(end).shaping else { return };
         if shaping.closes && shaping.backlog.is_empty() {

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
+use clacks_proto::prefetch::prefetch;
 use clacks_proto::{IoCause, LinkId};
+use prefetch_index::prefetch_index;
 
 use crate::observation::TowerId;
 
 /// The other end of a connection to an address without a tower.
-pub(super) const NOBODY: TowerId = TowerId(u32::MAX);
+pub(super) const NO_TOWER: TowerId = TowerId(u32::MAX);
 
 /// One of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,14 @@ impl Connections {
         &self.slots[connection as usize]
     }
 
+    /// Starts to load a connection into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, connection: u32) {
+        if let Some(connection) = self.slots.get(connection as usize) {
+            prefetch(connection, &connection.ends[0].flow.latency);
+        }
+    }
+
     pub(super) fn end(&self, end: EndId) -> &End {
         self.get(end.connection).end(end.side)
     }
@@ -267,6 +277,12 @@ impl Segments {
 
     pub(super) fn get(&self, index: u32) -> &Segment {
         &self.slots[index as usize]
+    }
+
+    /// Starts to load a segment into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u32) {
+        prefetch_index(&self.slots, index as usize);
     }
 
     /// Returns the number of messages in a segment, and sets it to zero.

@@ -9,11 +9,11 @@ use clacks_proto::{
 };
 
 use super::addresses::{self, Destination};
-use super::connection::{Content, EndId, NOBODY};
-use super::{Due, Network, Watcher};
+use super::connection::{Content, EndId, NO_TOWER};
+use super::{Due, Network, NetworkObserver};
 use crate::observation::{Observed, Origin, TowerId};
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Passes an event to a tower.
     pub(super) fn pass(&mut self, tower: TowerId, event: Event<'_>) {
         let node = &mut self.nodes[tower.0 as usize];
@@ -41,7 +41,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         }
         if let Some(machine) = &self.nodes[tower.0 as usize].machine {
             if let Some(node) = machine.node() {
-                self.watch.after(Instant::from_nanos(self.now), tower, node);
+                self.observer.after(Instant::from_nanos(self.now), tower, node);
             }
             self.schedule_wakeup(tower);
             let has_made_messages = self.numbers.len() > messages;
@@ -117,7 +117,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             Destination::Tower(to) => {
                 self.send_dial((tower, ip, link), (to, addresses::ip(address)));
             }
-            Destination::Refusing => self.send_dial((tower, ip, link), (NOBODY, 0)),
+            Destination::Refusing => self.send_dial((tower, ip, link), (NO_TOWER, 0)),
             // The tower gives up after a time-out of its own.
             Destination::Silent => {}
             Destination::Unreachable => {
@@ -184,7 +184,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         };
         self.send_control(end, content);
         self.release(end);
-        self.see(tower, Observed::Closed { with: Some(with).filter(|with| *with != NOBODY) });
+        self.see(tower, Observed::Closed { with: Some(with).filter(|with| *with != NO_TOWER) });
         self.pass(tower, Event::Closed { link });
     }
 
@@ -209,7 +209,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         let link = self.connections.end(end).link;
         let node = self.node(tower);
         // The machine of a stopped process still answers dials, and sends what was written before.
-        let is_paused = node.is_paused;
+        let is_paused = node.is_paused();
         if is_paused && content != Content::Syn && content != Content::Room {
             return node.park(Due::Arrival(index));
         }
@@ -243,7 +243,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             }
             (Content::Refusal(cause), Some(link)) => {
                 self.release(end);
-                let to = Some(with).filter(|with| *with != NOBODY);
+                let to = Some(with).filter(|with| *with != NO_TOWER);
                 self.see(tower, Observed::ConnectFailed { to, cause });
                 self.pass(tower, Event::ConnectFailed { link, cause });
             }
@@ -283,7 +283,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         let own = self.connections.end(end);
         let (tower, ip) = (own.tower, own.ip);
         let node = self.node(tower);
-        let is_paused = node.is_paused;
+        let is_paused = node.is_paused();
         let Some(machine) = &node.machine else {
             if !node.is_unanswering {
                 self.send_control(end, Content::Refusal(IoCause::Refused));
@@ -367,10 +367,11 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
             let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(length) as usize)?;
             bytes = rest;
             if kind == MESSAGE
-                && let Some((attempt, nonce)) = payload.get(8..).and_then(<[u8]>::split_first)
+                && let Some((transfer_to_lifetime, nonce)) = payload.split_first_chunk::<13>()
                 && let Some(nonce) = nonce.first_chunk()
             {
-                let attempt = if *attempt == 0 { Attempt::First } else { Attempt::Retry };
+                let is_first = transfer_to_lifetime[8] == 0;
+                let attempt = if is_first { Attempt::First } else { Attempt::Retry };
                 return Some((attempt, Nonce(u128::from_be_bytes(*nonce))));
             }
         }
@@ -379,8 +380,10 @@ fn messages_in(mut bytes: &[u8]) -> impl Iterator<Item = (Attempt, Nonce)> {
 
 #[cfg(test)]
 mod tests {
-    use clacks_proto::Kind;
-    use clacks_proto::wire::{Frame, MessageFrame};
+    use std::num::NonZeroU64;
+
+    use clacks_proto::wire::{Frame, MessageFrame, TransferId};
+    use clacks_proto::{Kind, Lifetime};
 
     use super::*;
 
@@ -390,12 +393,15 @@ mod tests {
         let mut expected = Vec::new();
         for number in 1..=3 {
             Frame::Confirmed { through: number }.encode(&mut bytes);
+            let retry_of = NonZeroU64::new(9).filter(|_| number == 2);
+            let retry_of = retry_of.map(|number| TransferId { link: 1, number });
             let attempt = if number == 2 { Attempt::Retry } else { Attempt::First };
             let nonce = Nonce(u128::from(number) << 100 | 7);
             expected.push((attempt, nonce));
             let (kind, friend) = (Kind::Bytes, "10.0.0.1:8001".parse().ok());
             let body = &[1; 100];
-            let message = MessageFrame { transfer: number, attempt, nonce, kind, friend, body };
+            let (transfer, lifetime) = (number, Lifetime::UNLIMITED);
+            let message = MessageFrame { transfer, retry_of, lifetime, nonce, kind, friend, body };
             Frame::Message(message).encode(&mut bytes);
         }
         assert_eq!(messages_in(&bytes).collect::<Vec<_>>(), expected);

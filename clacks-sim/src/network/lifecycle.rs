@@ -8,7 +8,7 @@ use super::addresses;
 use super::clock::Clock;
 use super::connection::EndId;
 use super::offers::Offers;
-use super::{Due, Network, Watcher, nanos};
+use super::{Due, Network, NetworkObserver, nanos};
 use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
 use crate::plan::{ContactVerb, CrashKind, WithContacts};
@@ -22,7 +22,7 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct Node<M> {
     pub(super) machine: Option<Machine<M>>,
     /// When the tower wants to be woken, in network time.
-    wakeup: u64,
+    pub(super) wakeup: u64,
     /// When the event queue has a wake-up: at that time or earlier.
     armed: u64,
     /// The ends of connections, by the index of the tower's links.
@@ -32,7 +32,8 @@ pub(super) struct Node<M> {
     lives: u32,
     /// Sessions and absences so far.
     sessions: u32,
-    pub(super) is_paused: bool,
+    /// The number of pauses that overlap now.
+    pauses: u32,
     is_leaving: bool,
     /// The machine is gone, so nothing is answered.
     pub(super) is_unanswering: bool,
@@ -58,7 +59,7 @@ impl<M> Node<M> {
             dials: 0,
             lives: 0,
             sessions: 0,
-            is_paused: false,
+            pauses: 0,
             is_leaving: false,
             is_unanswering: false,
             extras: None,
@@ -73,6 +74,17 @@ impl<M> Node<M> {
     /// Returns when the tower's clock will show a time.
     fn network_time(&self, local: Instant) -> u64 {
         self.extras.as_ref().map_or(local.as_nanos(), |extras| extras.clock.reaches(local))
+    }
+
+    /// Returns the machine, unless the process is suspended.
+    pub(super) fn running(&mut self) -> Option<&mut Machine<M>> {
+        let is_paused = self.is_paused();
+        self.machine.as_mut().filter(|_| !is_paused)
+    }
+
+    /// Returns whether the process is suspended.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pauses > 0
     }
 
     pub(super) fn park(&mut self, due: Due) {
@@ -100,7 +112,7 @@ impl<M: StateMachine> Node<M> {
     }
 }
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Starts a tower with an empty memory.
     pub(super) fn start(&mut self, tower: TowerId, contacts: WithContacts) {
         if self.node(tower).is_leaving {
@@ -130,12 +142,14 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
+        let config = role.map_or(&plan.config, |role| &role.config);
         if let Some(endpoint) = roles::endpoint(&plan, tower, life) {
-            return Some(Machine::Raw(Box::new(RawNode::new(endpoint))));
+            let node = RawNode::new(endpoint, config.timeouts.connect);
+            return Some(Machine::Raw(Box::new(node)));
         }
         let new = NewNode {
             tower,
-            config: Arc::clone(role.map_or(&plan.config, |role| &role.config)),
+            config: Arc::clone(config),
             address: plan.addresses.address_of(tower)?,
             seed: self.random.tower_seed(tower.0, life),
             role: role.map(|role| role.kind.clone()),
@@ -194,7 +208,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         }
         let node = self.node(tower);
         node.machine = None;
-        (node.wakeup, node.is_paused, node.is_leaving) = (NEVER, false, false);
+        (node.wakeup, node.pauses, node.is_leaving) = (NEVER, 0, false);
         node.is_unanswering = how == CrashKind::Machine;
         let ends = std::mem::take(&mut node.ends);
         let parked = node.take_parked();
@@ -212,7 +226,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     pub(super) fn leave(&mut self, tower: TowerId) {
         let now = self.local_now(tower);
         let node = self.node(tower);
-        if node.is_leaving || node.is_paused {
+        if node.is_leaving || node.is_paused() {
             return;
         }
         let Some(machine) = &mut node.machine else { return };
@@ -234,23 +248,29 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         self.remove(tower, CrashKind::Process);
     }
 
+    /// Suspends a process. Overlapping pauses of a tower are joined.
     pub(super) fn pause(&mut self, tower: TowerId) {
         let node = self.node(tower);
-        if node.machine.is_none() || node.is_paused {
+        if node.machine.is_none() {
             return;
         }
-        node.is_paused = true;
+        node.pauses += 1;
+        if node.pauses > 1 {
+            return;
+        }
         self.see(tower, Observed::Paused);
         self.see_fault(Some(tower), Fault::Pause);
     }
 
+    /// Ends a pause, and resumes the process if it was the last one.
     pub(super) fn resume(&mut self, tower: TowerId) {
         let now = self.now;
         let node = self.node(tower);
-        if !node.is_paused {
+        let was_paused = node.is_paused();
+        node.pauses = node.pauses.saturating_sub(1);
+        if node.is_paused() || !was_paused {
             return;
         }
-        node.is_paused = false;
         let parked = node.take_parked();
         self.see(tower, Observed::Resumed);
         self.see_fault(Some(tower), Fault::Resume);
@@ -286,7 +306,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
         if node.wakeup > at {
             return self.arm(tower);
         }
-        if node.is_paused {
+        if node.is_paused() {
             return;
         }
         let now = node.local_time(at);
@@ -310,7 +330,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     fn arm(&mut self, tower: TowerId) {
         let now = self.now;
         let node = self.node(tower);
-        if node.is_paused || node.wakeup >= node.armed {
+        if node.is_paused() || node.wakeup >= node.armed {
             return;
         }
         let at = node.wakeup.max(now);
@@ -320,7 +340,7 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 }
 
 /// Churn: towers that come and go.
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     pub(super) fn begin_churn(&mut self) {
         let plan = Arc::clone(&self.plan);
         let Some(churn) = &plan.churn else { return };

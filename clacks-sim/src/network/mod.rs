@@ -13,7 +13,9 @@ mod driver;
 mod lifecycle;
 mod offers;
 mod partition;
+mod prefetch;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use crate::event_queue::EventQueue;
 use crate::message_numbers::MessageNumbers;
 use crate::node::Maker;
 use crate::observation::{Fault, MessageId, Observation, Observed, TowerId};
-use crate::plan::{LinkConditions, Partition, Plan, Step};
+use crate::plan::{LinkOverrides, Partition, PathConditions, Plan, Step};
 use crate::rng::RngStreams;
 pub use addresses::AddressLayout;
 pub(crate) use addresses::{AddressBook, MADE_UP_NETWORKS, MAX_SPREAD, NameKind, address, made_up};
@@ -32,20 +34,20 @@ use connection::{Connections, Segments};
 use lifecycle::Node;
 
 /// Sees all that happens in a network.
-pub(crate) trait Watcher<M> {
+pub(crate) trait NetworkObserver<M> {
     /// Something happened.
-    fn see(&mut self, observation: &Observation);
+    fn observe(&mut self, observation: &Observation);
 
     /// A tower has done all that followed from an event. Roles without a tower are not shown.
     fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
 
     /// A partition began.
-    fn parted(&mut self, at: Instant, id: u32, partition: &Partition) {
+    fn on_partition(&mut self, at: Instant, id: u32, partition: &Partition) {
         let _ = (at, id, partition);
     }
 
     /// A partition has healed.
-    fn healed(&mut self, at: Instant, id: u32) {
+    fn on_heal(&mut self, at: Instant, id: u32) {
         let _ = (at, id);
     }
 
@@ -108,10 +110,15 @@ pub(crate) struct Network<M, W> {
     nodes: Vec<Node<M>>,
     connections: Connections,
     segments: Segments,
+    /// The end of the faults, in nanoseconds. Random faults stop then.
+    faults_end: u64,
+    /// The end of the run, in nanoseconds.
+    end: u64,
     /// The conditions on all paths that have none of their own.
-    conditions: Arc<LinkConditions>,
-    /// How often these conditions have changed. Those of a path change once, at the end of the
-    /// faults, and keep their latency.
+    conditions: PathConditions,
+    /// The changes of these conditions that are in force, in the order of their ids.
+    overrides: Vec<(u32, LinkOverrides)>,
+    /// How often these conditions have changed. The end of the faults changes no latency.
     condition_changes: u32,
     partitions: Vec<(u32, Partition)>,
     /// The tower whose bytes are being handled.
@@ -119,19 +126,22 @@ pub(crate) struct Network<M, W> {
     numbers: MessageNumbers,
     /// The index of the plan's next step.
     next_step: usize,
-    /// The steps that were added during the run.
-    added_steps: Vec<Step>,
+    /// The steps that were added during the run and are not carried out yet, by index. The indices
+    /// follow those of the plan.
+    added_steps: BTreeMap<u32, Step>,
+    /// The index of the next added step.
+    next_added: u32,
     snapshot: Snapshot,
     /// When the integral in the snapshot was last updated.
     wire_at: u64,
     /// What a tower transmits, until it is cut into segments.
     buffer: Vec<u8>,
-    pub(crate) watch: W,
+    pub(crate) observer: W,
 }
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns a network in which nothing has happened.
-    pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, watch: W) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, make: Maker<M>, observer: W) -> Self {
         let mut event_queue = EventQueue::new();
         if let Some((at, _)) = plan.steps.first() {
             event_queue.push(at.as_nanos(), Due::Step);
@@ -145,17 +155,21 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
             nodes: (0..plan.towers).map(|_| Node::absent()).collect(),
             connections: Connections::default(),
             segments: Segments::default(),
-            conditions: Arc::new(plan.conditions.clone()),
+            faults_end: plan.faults_end.as_nanos(),
+            end: nanos(plan.time),
+            conditions: plan.conditions.clone().into(),
+            overrides: Vec::new(),
             condition_changes: 0,
             partitions: Vec::new(),
             sender: None,
             numbers: MessageNumbers::default(),
             next_step: 0,
-            added_steps: Vec::new(),
+            added_steps: BTreeMap::new(),
+            next_added: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
             snapshot: Snapshot::default(),
             wire_at: 0,
             buffer: Vec::new(),
-            watch,
+            observer,
             plan,
         };
         network.begin_churn();
@@ -164,13 +178,14 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 
     /// Handles the next event. Returns false when the time of the run is over.
     pub(crate) fn step(&mut self) -> bool {
-        let end = nanos(self.plan.time);
+        let end = self.end;
         let Some((at, due)) = self.event_queue.pop().filter(|(at, _)| *at <= end) else {
             self.now = end;
             self.account_wire();
             return false;
         };
         self.now = at;
+        self.prefetch();
         match due {
             Due::Wake(tower) => self.on_wake(tower),
             Due::Arrival(segment) => self.on_arrival(segment),
@@ -193,7 +208,19 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
 
     /// Advances the clock to a time before the next event.
     pub(crate) fn advance_clock(&mut self, to: Instant) {
-        self.now = self.now.max(to.as_nanos().min(nanos(self.plan.time)));
+        self.now = self.now.max(to.as_nanos().min(self.end));
+    }
+
+    /// Returns the end of the run.
+    pub(crate) fn end(&self) -> Instant {
+        Instant::from_nanos(self.end)
+    }
+
+    /// Moves the end of the faults, and the end of the run with it. An earlier end has no effect.
+    pub(crate) fn extend_faults(&mut self, faults_end: Instant) {
+        let added = faults_end.as_nanos().saturating_sub(self.faults_end);
+        self.faults_end += added;
+        self.end = self.end.saturating_add(added);
     }
 
     /// Returns the node of a tower that runs; `None` for a role that is no tower.
@@ -204,8 +231,8 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// Shows the observer the network as it is now.
     pub(crate) fn sample(&mut self) {
         let snapshot = self.snapshot();
-        let (view, watch) = self.last_look();
-        watch.sample(&snapshot, &view);
+        let (view, observer) = self.view();
+        observer.sample(&snapshot, &view);
     }
 
     /// Returns the counters as they are now.
@@ -218,19 +245,19 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     }
 
     /// Returns a view of all towers, and the observer.
-    pub(crate) fn last_look(&mut self) -> (NetworkView<'_, M>, &mut W) {
+    pub(crate) fn view(&mut self) -> (NetworkView<'_, M>, &mut W) {
         let view = NetworkView { nodes: &self.nodes, plan: &self.plan, numbers: &self.numbers };
-        (view, &mut self.watch)
+        (view, &mut self.observer)
     }
 
     fn see(&mut self, tower: TowerId, what: Observed) {
         let at = Instant::from_nanos(self.now);
-        self.watch.see(&Observation { at, tower: Some(tower), what });
+        self.observer.observe(&Observation { at, tower: Some(tower), what });
     }
 
     fn see_fault(&mut self, tower: Option<TowerId>, fault: Fault) {
         let at = Instant::from_nanos(self.now);
-        self.watch.see(&Observation { at, tower, what: Observed::Fault(fault) });
+        self.observer.observe(&Observation { at, tower, what: Observed::Fault(fault) });
     }
 
     /// Returns the number of a message. A message that is seen for the first time was enqueued by
@@ -277,7 +304,7 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
     }
 
     /// Returns the numbers of this run's messages.
-    pub(crate) fn names(&self) -> &'a MessageNumbers {
+    pub(crate) fn message_numbers(&self) -> &'a MessageNumbers {
         self.numbers
     }
 

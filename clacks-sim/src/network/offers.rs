@@ -1,11 +1,11 @@
-//! Messages under screening: who sent them, and whether they were swallowed.
+//! Messages under screening: the senders, and whether the messages were swallowed.
 //!
 //! A tower without room for the sender among its peers does not name the sender, but the network
 //! knows the connection.
 
 use clacks_proto::{MessageState, OfferId, StateMachine, Tower};
 
-use super::{Network, Watcher};
+use super::{Network, NetworkObserver};
 use crate::observation::{MessageId, Observed, TowerId};
 
 /// The offers of one tower.
@@ -24,7 +24,7 @@ struct Offered {
     sender: TowerId,
 }
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns the tower that handed over a message which was taken: in this event, or before the
     /// message was put under screening.
     pub(super) fn sender_of(&mut self, tower: TowerId, message: MessageId) -> Option<TowerId> {
@@ -86,18 +86,18 @@ mod tests {
 
     use clacks_proto::{DefaultVerdict, Screening};
 
-    use super::super::tests::{calm, plan, run};
+    use super::super::tests::{plan, reliable, run};
     use super::*;
     use crate::observation::Observation;
 
     /// Returns the sender of each message that was taken, and whether its receiver knew the sender.
     fn receptions(screening: Screening) -> Vec<(TowerId, bool)> {
-        let mut plan = plan(4, calm(), Vec::new());
+        let mut plan = plan(4, reliable(), Vec::new());
         let config = Arc::make_mut(&mut plan.config);
         // A tower with a full table names no sender.
         config.max_peers = 1;
         config.screening = screening;
-        let seen = run(plan).watch.seen;
+        let seen = run(plan).observer.seen;
         let mut receptions = Vec::new();
         for (place, observation) in seen.iter().enumerate() {
             let Observation {

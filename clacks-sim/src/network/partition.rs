@@ -3,13 +3,13 @@
 use clacks_proto::StateMachine;
 
 use super::connection::{Content, EndId, Side};
-use super::{Due, Network, Watcher};
+use super::{Due, Network, NetworkObserver};
 use crate::observation::{Fault, TowerId};
-use crate::plan::{CrashKind, Direction, Severance};
+use crate::plan::{CrashKind, Direction, PartitionEffect};
 
-impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
+impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Returns how a partition stops bytes from one tower to another, if one does.
-    pub(super) fn severance(&self, from: TowerId, to: TowerId) -> Option<Severance> {
+    pub(super) fn partition_effect(&self, from: TowerId, to: TowerId) -> Option<PartitionEffect> {
         let mut fitting = self.partitions.iter().filter(|(_, partition)| {
             let (inside, outside) = match partition.direction {
                 Direction::Both => {
@@ -27,7 +27,12 @@ impl<M: StateMachine, W: Watcher<M>> Network<M, W> {
     /// answered is notified if only the process died.
     pub(super) fn abandon_parked(&mut self, parked: Vec<Due>, how: CrashKind) {
         for due in parked {
-            let Due::Arrival(index) = due else { continue };
+            let Due::Arrival(index) = due else {
+                if let Due::OneStep(index) = due {
+                    self.added_steps.remove(&index);
+                }
+                continue;
+            };
             let segment = self.segments.get(index);
             let is_dial = segment.content == Content::Accept;
             if is_dial && how == CrashKind::Process && self.connections.of(segment).is_some() {

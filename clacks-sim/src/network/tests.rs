@@ -5,8 +5,8 @@ use crate::distribution::Distribution;
 use crate::node::NewNode;
 use crate::observation::Origin;
 use crate::plan::{
-    ContactVerb, Contacts, CrashKind, Direction, Group, Partition, Path, Severance, Step,
-    WithContacts,
+    ContactVerb, Contacts, CrashKind, Direction, Group, LinkConditions, Partition, PartitionEffect,
+    Path, Step, WithContacts,
 };
 use crate::roles::Roles;
 use clacks_proto::{CloseReason, Config, HeldMessage, IoCause, MessageState, SendRate};
@@ -16,8 +16,8 @@ pub(crate) struct Witness {
     pub(crate) seen: Vec<Observation>,
 }
 
-impl Watcher<Tower> for Witness {
-    fn see(&mut self, observation: &Observation) {
+impl NetworkObserver<Tower> for Witness {
+    fn observe(&mut self, observation: &Observation) {
         self.seen.push(*observation);
     }
     fn after(&mut self, _: Instant, _: TowerId, _: &Tower) {}
@@ -28,7 +28,7 @@ fn millis(count: u64) -> Instant {
     Instant::from_nanos(count * 1_000_000)
 }
 
-pub(super) fn calm() -> LinkConditions {
+pub(super) fn reliable() -> LinkConditions {
     LinkConditions {
         latency: Distribution::Constant(Duration::from_millis(20)),
         jitter: None,
@@ -62,7 +62,7 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
         towers,
         config: Arc::new(config),
         time: Duration::from_secs(20),
-        faults_end: Instant::ORIGIN,
+        faults_end: Instant::FAR_FUTURE,
         conditions,
         paths: Vec::new(),
         message_size: 64,
@@ -77,16 +77,21 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
     }
 }
 
-pub(super) fn run(plan: Plan) -> Network<Tower, Witness> {
+fn network(plan: Plan) -> Network<Tower, Witness> {
     let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
-    let mut network = Network::new(Arc::new(plan), Box::new(make), Witness::default());
+    Network::new(Arc::new(plan), Box::new(make), Witness::default())
+}
+
+/// Runs a network to its end.
+pub(crate) fn run(plan: Plan) -> Network<Tower, Witness> {
+    let mut network = network(plan);
     while network.step() {}
     network
 }
 
 impl Network<Tower, Witness> {
     fn count(&self, test: impl Fn(&Observed) -> bool) -> usize {
-        self.watch.seen.iter().filter(|seen| test(&seen.what)).count()
+        self.observer.seen.iter().filter(|seen| test(&seen.what)).count()
     }
 
     fn happened(&self, fault: Fault) -> usize {
@@ -148,7 +153,7 @@ fn is_hand_over(what: &Observed) -> bool {
 
 #[test]
 fn a_message_circulates_in_one_copy() {
-    let network = run(plan(3, calm(), vec![]));
+    let network = run(plan(3, reliable(), vec![]));
     assert!(network.count(is_hand_over) > 100);
     assert_eq!(network.messages(), 1);
     for (tower, peer) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
@@ -158,8 +163,9 @@ fn a_message_circulates_in_one_copy() {
 
 #[test]
 fn bytes_take_the_latency_of_their_path() {
-    let network = run(plan(2, calm(), vec![]));
-    let of = |test: fn(&Observed) -> bool| network.watch.seen.iter().find(|seen| test(&seen.what));
+    let network = run(plan(2, reliable(), vec![]));
+    let of =
+        |test: fn(&Observed) -> bool| network.observer.seen.iter().find(|seen| test(&seen.what));
     let dialled = of(|what| matches!(what, Observed::Dialled { .. })).unwrap().at;
     assert_eq!(
         of(|what| matches!(what, Observed::Accepted { .. })).unwrap().at,
@@ -175,11 +181,11 @@ fn bytes_take_the_latency_of_their_path() {
 fn jitter_keeps_the_order_within_a_connection() {
     let jitter =
         Some(Distribution::Uniform { from: Duration::ZERO, to: Duration::from_millis(500) });
-    let mut plan = plan(2, LinkConditions { jitter, ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { jitter, ..reliable() }, vec![]);
     plan.steps.push((millis(1_001), Step::Enqueue { tower: TowerId(0), count: 30 }));
     let network = run(plan);
     let arrivals: Vec<_> = network
-        .watch
+        .observer
         .seen
         .iter()
         .filter_map(|seen| match seen.what {
@@ -194,11 +200,11 @@ fn jitter_keeps_the_order_within_a_connection() {
 
 #[test]
 fn a_bandwidth_delays_long_messages() {
-    let mut plan = plan(2, LinkConditions { bandwidth: Some(1_000), ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { bandwidth: Some(1_000), ..reliable() }, vec![]);
     plan.message_size = 2_000;
     let network = run(plan);
     let (at, arrives) = network
-        .watch
+        .observer
         .seen
         .iter()
         .find_map(|seen| match seen.what {
@@ -215,7 +221,7 @@ fn a_bandwidth_delays_long_messages() {
 
 #[test]
 fn a_full_path_keeps_bytes_back_and_loses_none() {
-    let mut plan = plan(2, LinkConditions { capacity: Some(100), ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { capacity: Some(100), ..reliable() }, vec![]);
     Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
     plan.steps.push((millis(1_000), Step::Enqueue { tower: TowerId(0), count: 50 }));
     let network = run(plan);
@@ -223,7 +229,7 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
     // Two messages do not fit. The next one leaves when the sender knows that the one before has
     // arrived: after 40 ms.
     let arrivals: Vec<_> = network
-        .watch
+        .observer
         .seen
         .iter()
         .filter(|seen| seen.tower == Some(TowerId(1)))
@@ -238,7 +244,7 @@ fn a_full_path_keeps_bytes_back_and_loses_none() {
 
 #[test]
 fn refused_dials_fail_at_once_and_unanswered_dials_time_out() {
-    let network = run(plan(2, LinkConditions { refused: 1.0, ..calm() }, vec![]));
+    let network = run(plan(2, LinkConditions { refused: 1.0, ..reliable() }, vec![]));
     assert!(network.happened(Fault::Refused) > 0);
     assert!(
         network
@@ -247,7 +253,7 @@ fn refused_dials_fail_at_once_and_unanswered_dials_time_out() {
     );
     assert_eq!(network.status(0, 1), Some(Status::Lost));
 
-    let network = run(plan(2, LinkConditions { unanswered: 1.0, ..calm() }, vec![]));
+    let network = run(plan(2, LinkConditions { unanswered: 1.0, ..reliable() }, vec![]));
     assert!(network.happened(Fault::Unanswered) > 0);
     assert_eq!(
         network.count(|what| matches!(
@@ -261,7 +267,7 @@ fn refused_dials_fail_at_once_and_unanswered_dials_time_out() {
 
 #[test]
 fn a_broken_connection_loses_confirmations_and_no_message() {
-    let mut plan = plan(4, LinkConditions { broken: 0.2, ..calm() }, vec![]);
+    let mut plan = plan(4, LinkConditions { broken: 0.2, ..reliable() }, vec![]);
     plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
     let network = run(plan);
     assert!(network.happened(Fault::Broken) > 5);
@@ -275,7 +281,7 @@ fn a_broken_connection_loses_confirmations_and_no_message() {
 
 #[test]
 fn an_altered_byte_breaks_the_connection_and_changes_no_message() {
-    let mut plan = plan(3, LinkConditions { corrupted: 0.01, ..calm() }, vec![]);
+    let mut plan = plan(3, LinkConditions { corrupted: 0.01, ..reliable() }, vec![]);
     plan.message_size = 500;
     plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(2), count: 30 }));
     let network = run(plan);
@@ -290,10 +296,10 @@ fn an_altered_byte_breaks_the_connection_and_changes_no_message() {
 
 #[test]
 fn the_receiver_of_an_altered_byte_resets_the_connection() {
-    let mut plan = plan(2, LinkConditions { corrupted: 0.05, ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { corrupted: 0.05, ..reliable() }, vec![]);
     plan.steps.push((millis(1_500), Step::Enqueue { tower: TowerId(1), count: 5 }));
     let network = run(plan);
-    let seen = &network.watch.seen;
+    let seen = &network.observer.seen;
     let corrupted = seen.iter().find(|seen| seen.what == Observed::Fault(Fault::Corrupted));
     let corrupted = corrupted.unwrap();
     let (sender, receiver) = match corrupted.tower.unwrap() {
@@ -315,7 +321,7 @@ fn the_receiver_of_an_altered_byte_resets_the_connection() {
 
 #[test]
 fn a_silenced_connection_times_out() {
-    let mut plan = plan(2, LinkConditions { silenced: 1.0, ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { silenced: 1.0, ..reliable() }, vec![]);
     Arc::make_mut(&mut plan.config).timeouts.handshake = Duration::from_secs(2);
     let network = run(plan);
     assert!(network.happened(Fault::Silenced) > 0);
@@ -330,7 +336,7 @@ fn a_silenced_connection_times_out() {
 fn a_crashed_process_resets_its_connections_and_a_lost_machine_does_not() {
     for (how, resets) in [(CrashKind::Process, true), (CrashKind::Machine, false)] {
         let crash = Step::Crash { tower: TowerId(1), how };
-        let network = run(plan(2, calm(), vec![(900, crash)]));
+        let network = run(plan(2, reliable(), vec![(900, crash)]));
         assert_eq!(network.happened(Fault::Crash), 1);
         assert_eq!(
             network.count(|what| matches!(what, Observed::Broke { .. })) > 0,
@@ -349,7 +355,7 @@ fn a_tower_that_restarts_without_contacts_is_found_again() {
         (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
         (6_000, Step::Start { tower: TowerId(1), contacts: WithContacts::NotAdded }),
     ];
-    let mut plan = plan(3, calm(), steps);
+    let mut plan = plan(3, reliable(), steps);
     plan.time = Duration::from_secs(60);
     let network = run(plan);
     assert_eq!(network.happened(Fault::Restart), 1);
@@ -365,7 +371,7 @@ fn a_tower_that_restarts_without_contacts_is_found_again() {
 
 #[test]
 fn a_tower_that_leaves_hands_its_queue_to_others() {
-    let network = run(plan(3, calm(), vec![(1_010, Step::Leave { tower: TowerId(0) })]));
+    let network = run(plan(3, reliable(), vec![(1_010, Step::Leave { tower: TowerId(0) })]));
     assert_eq!(network.count(|what| *what == Observed::Left { undelivered: 0 }), 1);
     assert_eq!(network.messages(), 1);
 }
@@ -376,14 +382,14 @@ fn a_paused_tower_does_nothing_and_then_catches_up() {
         (5_000, Step::Pause { tower: TowerId(1) }),
         (8_000, Step::Resume { tower: TowerId(1) }),
     ];
-    let network = run(plan(3, calm(), steps));
-    let meanwhile = network.watch.seen.iter().filter(|seen| {
+    let network = run(plan(3, reliable(), steps));
+    let meanwhile = network.observer.seen.iter().filter(|seen| {
         seen.tower == Some(TowerId(1)) && seen.at > millis(5_000) && seen.at < millis(8_000)
     });
     assert_eq!(meanwhile.count(), 0);
     assert_eq!(network.messages(), 1);
     let later = network
-        .watch
+        .observer
         .seen
         .iter()
         .filter(|seen| seen.tower == Some(TowerId(1)) && seen.at > millis(8_000));
@@ -399,22 +405,91 @@ fn the_application_of_a_paused_tower_acts_when_the_tower_resumes() {
         (4_000, Step::Unignore { tower, peer }),
         (5_000, Step::Resume { tower }),
     ];
-    let network = run(plan(2, calm(), steps));
+    let network = run(plan(2, reliable(), steps));
     let unignored = |seen: &&Observation| seen.what == Observed::Unignored { peer };
-    let unignored = network.watch.seen.iter().find(unignored).map(|seen| seen.at);
+    let unignored = network.observer.seen.iter().find(unignored).map(|seen| seen.at);
     assert_eq!(unignored, Some(millis(5_000)));
     assert_eq!(network.status(0, 1), Some(Status::Alive));
 }
 
+fn change(id: u32, change: impl FnOnce(&mut LinkOverrides)) -> Step {
+    Step::ChangeConditions { id, link: Box::new(LinkOverrides::with(change)) }
+}
+
+#[test]
+fn overlapping_changes_of_conditions_are_combined_until_they_end() {
+    let steps = vec![
+        (2_000, change(3, |link| (link.refused, link.broken) = (Some(0.25), Some(0.25)))),
+        (3_000, change(1, |link| link.broken = Some(0.5))),
+        (4_000, Step::RestoreConditions { id: 3 }),
+        (5_000, Step::RestoreConditions { id: 1 }),
+    ];
+    let mut plan = plan(2, reliable(), steps);
+    plan.faults_end = millis(10_000);
+    let mut network = network(plan);
+    let mut seen = Vec::new();
+    while network.step() {
+        let LinkConditions { refused, broken, .. } = *network.conditions(TowerId(0), TowerId(1));
+        seen.push((refused, broken));
+    }
+    seen.dedup();
+    // The change with the higher id applies to the same field.
+    assert_eq!(seen, [(0.0, 0.0), (0.25, 0.25), (0.0, 0.5), (0.0, 0.0)]);
+    assert_eq!(network.happened(Fault::LinkConditions), 4);
+}
+
+#[test]
+fn random_faults_stop_at_the_end_of_the_faults() {
+    let mut plan = plan(4, LinkConditions { broken: 0.2, ..reliable() }, vec![]);
+    plan.faults_end = millis(5_000);
+    let network = run(plan);
+    let broken = |seen: &&Observation| seen.what == Observed::Fault(Fault::Broken);
+    let last = network.observer.seen.iter().rfind(broken).unwrap().at;
+    assert!(last > millis(2_000) && last < millis(5_000), "{last}");
+}
+
+#[test]
+fn overlapping_pauses_are_joined() {
+    let tower = TowerId(1);
+    let steps = vec![
+        (2_000, Step::Pause { tower }),
+        (3_000, Step::Pause { tower }),
+        (4_000, Step::Resume { tower }),
+        (9_000, Step::Resume { tower }),
+        (10_000, Step::Resume { tower }),
+    ];
+    let network = run(plan(2, reliable(), steps));
+    let changes = network.observer.seen.iter().filter_map(|seen| match seen.what {
+        Observed::Paused | Observed::Resumed => Some((seen.at, seen.what)),
+        _ => None,
+    });
+    assert!(changes.eq([(millis(2_000), Observed::Paused), (millis(9_000), Observed::Resumed)]));
+}
+
+#[test]
+fn added_steps_are_freed() {
+    let tower = TowerId(1);
+    let mut network = network(plan(2, reliable(), vec![(2_000, Step::Pause { tower })]));
+    let peer = TowerId(0);
+    network.add_steps(vec![
+        (millis(1_000), Step::Enqueue { tower, count: 1 }),
+        // It waits for the end of the pause, which a crash ends.
+        (millis(3_000), Step::Announce { tower, peer }),
+        (millis(4_000), Step::Crash { tower, how: CrashKind::Process }),
+    ]);
+    assert_eq!(network.added_steps.len(), 3);
+    while network.step() {}
+    assert_eq!((network.happened(Fault::Crash), network.added_steps.len()), (1, 0));
+}
+
 #[test]
 fn a_changed_latency_holds_for_open_connections() {
-    let slow =
-        LinkConditions { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
+    let latency = Duration::from_millis(300);
     let steps = vec![
-        (5_000, Step::LinkConditions { conditions: Some(Box::new(slow)) }),
-        (10_000, Step::LinkConditions { conditions: None }),
+        (5_000, change(0, |link| link.latency = Some(Distribution::Constant(latency)))),
+        (10_000, Step::RestoreConditions { id: 0 }),
     ];
-    let network = run(plan(2, calm(), steps));
+    let network = run(plan(2, reliable(), steps));
     assert_eq!(
         network.count(|what| matches!(what, Observed::Dialled { .. })),
         1,
@@ -422,7 +497,7 @@ fn a_changed_latency_holds_for_open_connections() {
     );
     let takes = |from, to| {
         let between = |seen: &&Observation| seen.at > millis(from) && seen.at < millis(to);
-        let seen = network.watch.seen.iter().filter(between);
+        let seen = network.observer.seen.iter().filter(between);
         let times = seen.filter_map(|seen| match seen.what {
             Observed::HandedOver { arrives, .. } => {
                 Some(arrives.duration_since(seen.at).as_millis())
@@ -445,7 +520,7 @@ fn a_tower_that_is_still_leaving_at_its_restart_crashes_first() {
         (2_000, Step::Leave { tower: TowerId(0) }),
         (3_000, Step::Start { tower: TowerId(0), contacts: WithContacts::Added }),
     ];
-    let network = run(plan(2, calm(), steps));
+    let network = run(plan(2, reliable(), steps));
     assert_eq!((network.happened(Fault::Leave), network.happened(Fault::Restart)), (1, 1));
     assert_eq!(
         network.count(|what| matches!(what, Observed::Left { .. })),
@@ -457,7 +532,7 @@ fn a_tower_that_is_still_leaving_at_its_restart_crashes_first() {
 
 #[test]
 fn a_paused_tower_learns_of_a_flushed_close_when_it_resumes() {
-    let mut plan = plan(2, LinkConditions { capacity: Some(100), ..calm() }, vec![]);
+    let mut plan = plan(2, LinkConditions { capacity: Some(100), ..reliable() }, vec![]);
     Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
     plan.message_size = 2_000;
     let (tower, peer) = (TowerId(0), TowerId(1));
@@ -471,15 +546,15 @@ fn a_paused_tower_learns_of_a_flushed_close_when_it_resumes() {
     plan.steps.extend(steps.map(|(at, step)| (millis(at), step)));
     plan.steps.sort_by_key(|(at, _)| *at);
     let network = run(plan);
-    let meanwhile = network.watch.seen.iter().filter(|seen| {
+    let meanwhile = network.observer.seen.iter().filter(|seen| {
         seen.tower == Some(tower) && seen.at > millis(1_013) && seen.at < millis(5_000)
     });
     assert_eq!(meanwhile.map(|seen| seen.what).collect::<Vec<_>>(), []);
     let closed = |seen: &&Observation| matches!(seen.what, Observed::Closed { .. });
-    let closed = network.watch.seen.iter().find(closed).map(|seen| (seen.tower, seen.at));
+    let closed = network.observer.seen.iter().find(closed).map(|seen| (seen.tower, seen.at));
     assert_eq!(closed, Some((Some(tower), millis(5_000))));
     // All that was written before the pause has left.
-    let arrived = network.watch.seen.iter().filter(|seen| {
+    let arrived = network.observer.seen.iter().filter(|seen| {
         seen.tower == Some(peer) && matches!(seen.what, Observed::Arrived { bytes: 2_000.., .. })
     });
     let arrived: Vec<_> = arrived.map(|seen| seen.at).collect();
@@ -493,15 +568,16 @@ fn a_restarted_machine_resets_unknown_connections() {
         (3_500, Step::Start { tower: TowerId(1), contacts: WithContacts::NotAdded }),
         (4_000, Step::Enqueue { tower: TowerId(0), count: 1 }),
     ];
-    let mut plan = plan(2, calm(), steps);
+    let mut plan = plan(2, reliable(), steps);
     plan.time = Duration::from_secs(10);
     // Nothing is sent until then.
     Arc::make_mut(&mut plan.config).heartbeat = None;
     plan.steps.retain(|(at, step)| !(*at == millis(1_000) && matches!(step, Step::Enqueue { .. })));
     let network = run(plan);
-    let broke = network.watch.seen.iter().find(|seen| matches!(seen.what, Observed::Broke { .. }));
+    let broke =
+        network.observer.seen.iter().find(|seen| matches!(seen.what, Observed::Broke { .. }));
     let broke = broke.map(|seen| (seen.tower, seen.at));
-    let sent = network.watch.seen.iter().find(|seen| is_hand_over(&seen.what)).unwrap().at;
+    let sent = network.observer.seen.iter().find(|seen| is_hand_over(&seen.what)).unwrap().at;
     assert_eq!(broke, Some((Some(TowerId(0)), sent + Duration::from_millis(40))), "at once");
     assert_eq!(network.status(1, 0), Some(Status::Alive), "the restarted tower is found again");
 }
@@ -513,27 +589,29 @@ fn a_dialler_of_a_paused_tower_learns_of_its_crash() {
         (300, Step::Start { tower: TowerId(0), contacts: WithContacts::Added }),
         (1_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
     ];
-    let mut plan = plan(2, calm(), steps);
+    let mut plan = plan(2, reliable(), steps);
     plan.time = Duration::from_secs(2);
     plan.steps.retain(|(at, step)| {
         !(*at == millis(0) && matches!(step, Step::Start { tower: TowerId(0), .. }))
     });
     let network = run(plan);
-    let broke = network.watch.seen.iter().find(|seen| matches!(seen.what, Observed::Broke { .. }));
+    let broke =
+        network.observer.seen.iter().find(|seen| matches!(seen.what, Observed::Broke { .. }));
     assert_eq!(broke.map(|seen| (seen.tower, seen.at)), Some((Some(TowerId(0)), millis(1_020))));
 }
 
 #[test]
 fn partitions_stop_what_crosses_them_until_they_heal() {
-    for how in [Severance::Silent, Severance::Reset] {
+    for how in [PartitionEffect::Silent, PartitionEffect::Reset] {
         let inside = Group::Range(0, 2);
         let partition = Partition { inside, direction: Direction::Both, how };
-        let steps = vec![(5_000, Step::Part { id: 7, partition }), (40_000, Step::Heal { id: 7 })];
-        let mut plan = plan(4, calm(), steps);
+        let steps =
+            vec![(5_000, Step::Partition { id: 7, partition }), (40_000, Step::Heal { id: 7 })];
+        let mut plan = plan(4, reliable(), steps);
         plan.time = Duration::from_secs(200);
         let network = run(plan);
-        assert!(network.happened(Fault::Parted) > 0);
-        let crossed = network.watch.seen.iter().filter(|seen| match (seen.tower, seen.what) {
+        assert!(network.happened(Fault::Blocked) > 0);
+        let crossed = network.observer.seen.iter().filter(|seen| match (seen.tower, seen.what) {
             (Some(tower), Observed::Arrived { from, .. }) => {
                 seen.at > millis(5_020) && seen.at < millis(40_000) && (tower.0 < 2) != (from.0 < 2)
             }
@@ -552,12 +630,15 @@ fn partitions_stop_what_crosses_them_until_they_heal() {
 
 #[test]
 fn a_one_way_partition_stops_one_way() {
-    let partition =
-        Partition { inside: Group::Range(0, 1), direction: Direction::Out, how: Severance::Silent };
-    let network = run(plan(2, calm(), vec![(500, Step::Part { id: 1, partition })]));
+    let partition = Partition {
+        inside: Group::Range(0, 1),
+        direction: Direction::Out,
+        how: PartitionEffect::Silent,
+    };
+    let network = run(plan(2, reliable(), vec![(500, Step::Partition { id: 1, partition })]));
     let from = |sender| {
         network
-            .watch
+            .observer
             .seen
             .iter()
             .filter(|seen| {
@@ -572,7 +653,7 @@ fn a_one_way_partition_stops_one_way() {
 
 #[test]
 fn a_cut_breaks_every_connection_of_a_tower() {
-    let network = run(plan(2, calm(), vec![(3_000, Step::Cut { tower: TowerId(0) })]));
+    let network = run(plan(2, reliable(), vec![(3_000, Step::Cut { tower: TowerId(0) })]));
     assert!(network.happened(Fault::Cut) > 0);
     assert_eq!(
         network.count(|what| matches!(what, Observed::Broke { .. })),
@@ -583,20 +664,16 @@ fn a_cut_breaks_every_connection_of_a_tower() {
 
 #[test]
 fn a_path_has_its_own_conditions() {
-    let mut plan = plan(2, calm(), vec![]);
-    let conditions =
-        LinkConditions { latency: Distribution::Constant(Duration::from_millis(300)), ..calm() };
-    let calm = Arc::new(conditions.clone());
-    plan.paths.push(Path {
-        from: Group::These(Arc::from([0])),
-        to: Group::All,
-        conditions: Arc::new(conditions),
-        calm,
-    });
-    plan.faults_end = Instant::ORIGIN + plan.time;
+    let mut plan = plan(2, reliable(), vec![]);
+    let conditions = LinkConditions {
+        latency: Distribution::Constant(Duration::from_millis(300)),
+        ..reliable()
+    };
+    let (from, to) = (Group::These(Arc::from([0])), Group::All);
+    plan.paths.push(Path { from, to, conditions: conditions.into() });
     let network = run(plan);
     let takes = |tower| {
-        network.watch.seen.iter().find_map(|seen| match seen.what {
+        network.observer.seen.iter().find_map(|seen| match seen.what {
             Observed::HandedOver { arrives, .. } if seen.tower == Some(TowerId(tower)) => {
                 Some(arrives.duration_since(seen.at))
             }
@@ -614,7 +691,7 @@ fn towers_prove_their_keys_and_keep_them_in_the_next_life() {
             (3_000, Step::Crash { tower: TowerId(1), how: CrashKind::Process }),
             (4_000, Step::Start { tower: TowerId(1), contacts: WithContacts::Added }),
         ];
-        let mut plan = plan(3, calm(), steps);
+        let mut plan = plan(3, reliable(), steps);
         plan.keys = keys;
         let network = run(plan);
         let identities: Vec<_> =
@@ -633,7 +710,7 @@ fn towers_prove_their_keys_and_keep_them_in_the_next_life() {
 
 #[test]
 fn dials_to_addresses_without_a_tower_fail_as_the_address_book_says() {
-    let mut plan = plan(2, calm(), vec![]);
+    let mut plan = plan(2, reliable(), vec![]);
     plan.time = Duration::from_secs(15);
     plan.steps.truncate(2);
     let make = |new: NewNode| {
@@ -648,7 +725,7 @@ fn dials_to_addresses_without_a_tower_fail_as_the_address_book_says() {
     let mut network = Network::new(Arc::new(plan), Box::new(make), Witness::default());
     while network.step() {}
     let failed = |cause| {
-        let first = network.watch.seen.iter().find(|seen| {
+        let first = network.observer.seen.iter().find(|seen| {
             seen.tower == Some(TowerId(0))
                 && seen.what == Observed::ConnectFailed { to: None, cause }
         });
@@ -665,7 +742,7 @@ fn dials_to_addresses_without_a_tower_fail_as_the_address_book_says() {
 
 #[test]
 fn messages_that_a_node_enqueues_by_itself_have_numbers() {
-    let mut plan = plan(2, calm(), vec![]);
+    let mut plan = plan(2, reliable(), vec![]);
     plan.steps.truncate(2);
     let make = |new: NewNode| {
         let mut tower = Tower::new(new.config, new.address, &new.seed).ok()?;
@@ -686,8 +763,8 @@ fn an_ignored_tower_is_left_alone_until_it_is_unignored() {
     let (tower, peer) = (TowerId(0), TowerId(1));
     let steps =
         vec![(3_000, Step::Ignore { tower, peer }), (9_000, Step::Unignore { tower, peer })];
-    let network = run(plan(2, calm(), steps));
-    let between = network.watch.seen.iter().filter(|seen| {
+    let network = run(plan(2, reliable(), steps));
+    let between = network.observer.seen.iter().filter(|seen| {
         let is_meanwhile = seen.at > millis(3_200) && seen.at < millis(9_000);
         is_meanwhile
             && seen.tower == Some(tower)
@@ -705,7 +782,7 @@ fn clocks_that_jump_or_drift_lose_no_message() {
         (6_000, clock(1, -2_000_000_000, 0)),
         (7_000, clock(2, 0, 200_000)),
     ];
-    let network = run(plan(3, calm(), steps));
+    let network = run(plan(3, reliable(), steps));
     assert_eq!((network.happened(Fault::ClockStep), network.happened(Fault::ClockDrift)), (2, 1));
     assert_eq!(network.messages(), 1);
     // The tower with the fast clock ticks faster.
@@ -715,7 +792,7 @@ fn clocks_that_jump_or_drift_lose_no_message() {
 
 #[test]
 fn churn_stops_and_restarts_towers_until_it_ends() {
-    let mut plan = plan(8, calm(), vec![]);
+    let mut plan = plan(8, reliable(), vec![]);
     plan.time = Duration::from_secs(120);
     plan.churn = Some(crate::plan::Churn {
         towers: Group::Range(2, 8),
@@ -735,9 +812,10 @@ fn churn_stops_and_restarts_towers_until_it_ends() {
 #[test]
 fn a_run_follows_from_its_plan_and_its_seed() {
     let seen = |seed| {
-        let mut plan = plan(4, LinkConditions { broken: 0.1, corrupted: 0.02, ..calm() }, vec![]);
+        let mut plan =
+            plan(4, LinkConditions { broken: 0.1, corrupted: 0.02, ..reliable() }, vec![]);
         plan.seed = seed;
-        run(plan).watch.seen
+        run(plan).observer.seen
     };
     assert!(seen(1) == seen(1));
     assert!(seen(1) != seen(2));
@@ -745,7 +823,7 @@ fn a_run_follows_from_its_plan_and_its_seed() {
 
 #[test]
 fn messages_on_the_wire_are_counted_until_they_arrive() {
-    let mut network = run(plan(3, calm(), vec![]));
+    let mut network = run(plan(3, reliable(), vec![]));
     let snapshot = network.snapshot();
     let flights: u128 = network.count(is_hand_over) as u128;
     // Each takes 20 ms. The last one may be on its way.

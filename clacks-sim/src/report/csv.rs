@@ -9,12 +9,13 @@ use csv::Writer;
 use super::Report;
 use crate::metrics::{MessageTrace, Metric};
 use crate::observation::Fault;
+use crate::targets::TargetResult;
 
 impl Report<'_> {
     /// Names of the files that [`write_csv`](Self::write_csv) writes. `hand_overs.csv` is written
     /// only if the run recorded the paths of messages.
-    pub const CSV_FILES: [&'static str; 5] =
-        ["series.csv", "figures.csv", "faults.csv", "checks.csv", "hand_overs.csv"];
+    pub const CSV_FILES: [&'static str; 6] =
+        ["series.csv", "figures.csv", "faults.csv", "checks.csv", "targets.csv", "hand_overs.csv"];
 
     /// Writes the run as CSV files into a folder, and returns their paths. Replaces existing files.
     ///
@@ -22,13 +23,14 @@ impl Report<'_> {
     ///
     /// Fails if a file can't be written. Files written before stay.
     pub fn write_csv(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let [series, figures, faults, checks, hand_overs] =
+        let [series, figures, faults, checks, targets, hand_overs] =
             Self::CSV_FILES.map(|file| folder.join(file));
         self.write_series(&mut Writer::from_path(&series)?)?;
         self.write_figures(&mut Writer::from_path(&figures)?)?;
         self.write_faults(&mut Writer::from_path(&faults)?)?;
         self.write_checks(&mut Writer::from_path(&checks)?)?;
-        let mut files = vec![series, figures, faults, checks];
+        self.write_targets(&mut Writer::from_path(&targets)?)?;
+        let mut files = vec![series, figures, faults, checks, targets];
         if self.outcome.message_trace.is_some() {
             self.write_hand_overs(&mut Writer::from_path(&hand_overs)?)?;
             files.push(hand_overs);
@@ -72,7 +74,7 @@ impl Report<'_> {
         out.write_record(["fault", "scheduled [times]", "happened [times]", "meaning"])?;
         for fault in &self.outcome.faults {
             let (scheduled, happened) =
-                (optional(fault.asked.flatten()), fault.happened.to_string());
+                (optional(fault.planned.flatten()), fault.happened.to_string());
             let (name, meaning) = (fault.fault.as_str(), fault.fault.meaning());
             out.write_record([name, &scheduled, &happened, meaning])?;
         }
@@ -83,6 +85,29 @@ impl Report<'_> {
         out.write_record(["check", "violations", "rule"])?;
         for check in &self.outcome.checks {
             out.write_record([check.name, &check.violations.to_string(), check.rule])?;
+        }
+        out.flush()
+    }
+
+    /// The names of the columns are those of the terminal and of the page.
+    fn write_targets(&self, out: &mut Writer<impl io::Write>) -> io::Result<()> {
+        out.write_record([
+            "target",
+            "measured",
+            "predicted",
+            "calm",
+            "number",
+            "bounds",
+            "result",
+        ])?;
+        for result in &self.outcome.targets {
+            let TargetResult { target, measured, predicted, calm, .. } = result;
+            let [measured, predicted, calm, number] =
+                [*measured, *predicted, *calm, result.number()].map(optional);
+            let met = if result.is_met() { "met" } else { "missed" };
+            let bounds = target.bounds();
+            let record = [&target.name, &measured, &predicted, &calm, &number, &bounds, met];
+            out.write_record(record)?;
         }
         out.flush()
     }

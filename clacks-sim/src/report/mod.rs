@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkers::{DuplicationCause, LossCause};
 use crate::metrics::Metric;
-use crate::outcome::{Measured, Outcome};
+use crate::outcome::Outcome;
 use crate::targets::TargetResult;
 
 /// The outcome of a run, with the facts that only the caller of the run knows.
@@ -45,27 +45,6 @@ pub struct Figure {
     pub value: Option<f64>,
     /// Whether a short report contains the figure.
     pub is_headline: bool,
-}
-
-/// A measurement beside the value of a closed form.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Prediction {
-    /// The quantity.
-    pub name: &'static str,
-    /// The unit; empty for a plain number.
-    pub unit: &'static str,
-    /// The measured value.
-    pub measured: f64,
-    /// The value of the closed form, if there is one.
-    pub predicted: Option<f64>,
-    /// (measured - predicted) / predicted.
-    pub relative_error: Option<f64>,
-    /// The standard error of the measurement.
-    pub standard_error: Option<f64>,
-    /// (measured - predicted) / standard error.
-    pub z_score: Option<f64>,
-    /// Whether the measurement is within the tolerance.
-    pub passed: bool,
 }
 
 /// Metrics in a short report. Zeros are left out.
@@ -146,11 +125,6 @@ impl Report<'_> {
         metrics.chain(by_cause).chain(groups).collect()
     }
 
-    /// Returns the measurements beside their predictions.
-    pub fn predictions(&self) -> impl Iterator<Item = Prediction> + '_ {
-        self.outcome.measures.iter().map(Prediction::of)
-    }
-
     /// Returns everything but the series as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -160,23 +134,11 @@ impl Report<'_> {
         let checks = outcome.checks.iter().map(|check| {
             json!({"check": check.name, "rule": check.rule, "violations": check.violations})
         });
-        let predictions = self.predictions().map(|prediction| {
-            json!({
-                "name": prediction.name,
-                "unit": prediction.unit,
-                "measured": prediction.measured,
-                "predicted": prediction.predicted,
-                "relative_error": prediction.relative_error,
-                "standard_error": prediction.standard_error,
-                "z_score": prediction.z_score,
-                "passed": prediction.passed,
-            })
-        });
         let faults = outcome.faults.iter().map(|fault| {
             json!({
                 "fault": fault.fault.as_str(),
                 "meaning": fault.fault.meaning(),
-                "scheduled": fault.asked.flatten(),
+                "scheduled": fault.planned.flatten(),
                 "happened": fault.happened,
             })
         });
@@ -194,7 +156,7 @@ impl Report<'_> {
             "about": outcome.scenario.about,
             "seed": outcome.scenario.seed,
             "hash": outcome.hash.to_string(),
-            "passed": outcome.holds(),
+            "passed": outcome.passed(),
             "verdict": self.verdict(),
             "complete": outcome.is_over,
             "stopped_by": self.stopped_by,
@@ -206,7 +168,6 @@ impl Report<'_> {
             "figures": figures,
             "roles": self.roles(),
             "checks": checks.collect::<Vec<_>>(),
-            "predictions": predictions.collect::<Vec<_>>(),
             "targets": self.outcome.targets.iter().map(target).collect::<Vec<_>>(),
             "faults": faults.collect::<Vec<_>>(),
             "violated": outcome.violated,
@@ -222,16 +183,10 @@ impl Report<'_> {
             format!("{count} {}", if count == 1 { one } else { many })
         };
         let outcome = self.outcome;
-        let result = if outcome.holds() { "passed" } else { "failed" };
+        let result = if outcome.passed() { "passed" } else { "failed" };
         let checks = counted(outcome.checks.len() as u64, "check", "checks");
         let violations = counted(outcome.violated, "violation", "violations");
         let mut text = format!("{result}: {checks}, {violations}");
-        let predictions = self.predictions().count() as u64;
-        if predictions > 0 {
-            let missed = self.predictions().filter(|prediction| !prediction.passed).count();
-            let predictions = counted(predictions, "prediction", "predictions");
-            text += &format!("; {predictions}, {missed} missed");
-        }
         if !outcome.is_over {
             text += "; stopped before the end, so the checks of the end did not run";
         }
@@ -252,23 +207,6 @@ impl Report<'_> {
     }
 }
 
-impl Prediction {
-    fn of(measured: &Measured) -> Self {
-        let error = measured.predicted.map(|predicted| measured.measured - predicted);
-        let divided = |by: Option<f64>| Some(error? / by.filter(|by| *by != 0.0)?);
-        Self {
-            name: measured.name,
-            unit: measured.unit,
-            measured: measured.measured,
-            predicted: measured.predicted,
-            relative_error: divided(measured.predicted),
-            standard_error: measured.sigma,
-            z_score: divided(measured.sigma),
-            passed: measured.holds,
-        }
-    }
-}
-
 fn target(result: &TargetResult) -> Value {
     let target = &result.target;
     json!({
@@ -278,6 +216,9 @@ fn target(result: &TargetResult) -> Value {
         "bounds": target.bounds(),
         "measured": number(result.measured),
         "calm": number(result.calm),
+        "predicted": number(result.predicted),
+        "measured_text": result.measured.map(|number| target.measured_text(number)),
+        "predicted_text": result.predicted.map(|number| target.measured_text(number)),
         "at_least": target.at_least,
         "at_most": target.at_most,
         "met": result.is_met(),

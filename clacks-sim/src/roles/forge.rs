@@ -139,8 +139,8 @@ impl Endpoint for Forge {
         match frame {
             Frame::Hello(_) => {
                 if let Some(Call { friend, .. }) = call {
-                    let friend = friend.clone();
-                    io.send(link, &Frame::Announce(AnnounceFrame { transfer: 1, friend }));
+                    let friends = friend.iter().cloned().collect();
+                    io.send(link, &Frame::Announce(AnnounceFrame { transfer: 1, friends }));
                 }
             }
             Frame::Message(message) => {

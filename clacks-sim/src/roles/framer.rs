@@ -1,7 +1,7 @@
 //! Framers: endpoints that send bytes which the protocol does not allow.
 
-use clacks_proto::wire::{Attempt, Farewell, Frame, MessageFrame, RefusedReason};
-use clacks_proto::{Instant, Kind, LinkId, Nonce};
+use clacks_proto::wire::{Farewell, Frame, MessageFrame, RefusedReason};
+use clacks_proto::{Instant, Kind, Lifetime, LinkId, Nonce};
 use rand::Rng;
 
 use super::raw::{Io, hello};
@@ -56,8 +56,15 @@ impl Framer {
 }
 
 fn message(transfer: u64, kind: Kind) -> MessageFrame<'static> {
-    let (attempt, nonce) = (Attempt::First, Nonce(u128::from(transfer)));
-    MessageFrame { transfer, attempt, nonce, kind, friend: None, body: &[0xFF; 8] }
+    MessageFrame {
+        transfer,
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
+        nonce: Nonce(u128::from(transfer)),
+        kind,
+        friend: None,
+        body: &[0xFF; 8],
+    }
 }
 
 impl Endpoint for Framer {

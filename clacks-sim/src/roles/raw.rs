@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use clacks_proto::wire::{Decoder, Frame, Hello, MAX_BODY, VERSION};
 use clacks_proto::{Action, Address, CloseMode, CloseReason, Config, Event, Instant, LinkId};
@@ -46,6 +47,9 @@ pub(crate) struct Io {
     /// The number of links so far.
     count: u32,
     actions: VecDeque<Action>,
+    dial_timeout: Duration,
+    /// The dials and when they time out, in the order of time. Some may have been answered.
+    dials: VecDeque<(Instant, LinkId)>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ struct RawLink {
     decoder: Decoder,
     /// Bytes to be sent.
     output: Vec<u8>,
+    is_open: bool,
 }
 
 impl Io {
@@ -65,7 +70,8 @@ impl Io {
 
     /// Dials an address, from the endpoint's address with the number `ip`.
     pub(crate) fn dial(&mut self, address: Address, ip: u32) -> LinkId {
-        let link = self.insert(ip);
+        let link = self.insert(ip, false);
+        self.dials.push_back((self.now + self.dial_timeout, link));
         self.actions.push_back(Action::Connect { link, address });
         link
     }
@@ -93,13 +99,26 @@ impl Io {
         }
     }
 
+    /// Ends the dials that were not answered in time.
+    fn end_late_dials(&mut self) {
+        while let Some((due, link)) = self.dials.front().copied()
+            && due <= self.now
+        {
+            self.dials.pop_front();
+            if self.link_mut(link).is_some_and(|slot| !slot.is_open) {
+                let (how, reason) = (CloseMode::Abort, CloseReason::ConnectTimeout);
+                self.actions.push_back(Action::Close { link, how, reason });
+            }
+        }
+    }
+
     /// Returns the number of the endpoint's address on a link.
     pub(crate) fn ip(&self, link: LinkId) -> Option<u32> {
         let slot = self.links.get(link.index())?.as_ref().filter(|slot| slot.id == link)?;
         Some(slot.ip)
     }
 
-    fn insert(&mut self, ip: u32) -> LinkId {
+    fn insert(&mut self, ip: u32, is_open: bool) -> LinkId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.links.push(None);
             u32::try_from(self.links.len() - 1).unwrap_or(u32::MAX)
@@ -107,7 +126,8 @@ impl Io {
         self.count = self.count.wrapping_add(1);
         let id = LinkId::simulated(index, NonZeroU32::new(self.count).unwrap_or(NonZeroU32::MIN));
         let decoder = Decoder::new(MAX_BODY);
-        self.links[index as usize] = Some(RawLink { id, ip, decoder, output: Vec::new() });
+        let output = Vec::new();
+        self.links[index as usize] = Some(RawLink { id, ip, decoder, output, is_open });
         id
     }
 
@@ -128,10 +148,13 @@ pub(crate) fn hello(config: &Config, incarnation: u64, address: Option<Address>)
     Hello {
         version: VERSION,
         incarnation,
+        link: 1,
         max_message: u32::try_from(config.max_message).unwrap_or(u32::MAX),
         window: config.window,
+        datagram: 0,
         network: &config.network,
         address,
+        rest: &[],
     }
 }
 
@@ -143,8 +166,8 @@ pub(crate) struct RawNode {
 }
 
 impl RawNode {
-    pub(crate) fn new(endpoint: Box<dyn Endpoint>) -> Self {
-        Self { endpoint, io: Io::default() }
+    pub(crate) fn new(endpoint: Box<dyn Endpoint>, dial_timeout: Duration) -> Self {
+        Self { endpoint, io: Io { dial_timeout, ..Io::default() } }
     }
 
     pub(crate) fn listens_at(&self, ip: u32) -> bool {
@@ -157,7 +180,7 @@ impl RawNode {
 
     pub(crate) fn accept(&mut self, ip: u32, now: Instant) -> LinkId {
         self.io.now = now;
-        let link = self.io.insert(ip);
+        let link = self.io.insert(ip, true);
         self.endpoint.on_open(link, &mut self.io);
         link
     }
@@ -166,7 +189,11 @@ impl RawNode {
         let Self { endpoint, io } = self;
         io.now = now;
         match event {
-            Event::Connected { link } => endpoint.on_open(link, io),
+            Event::Connected { link } => {
+                let Some(slot) = io.link_mut(link) else { return };
+                slot.is_open = true;
+                endpoint.on_open(link, io);
+            }
             Event::BytesArrived { link, mut bytes } => {
                 let Some(slot) = io.link_mut(link) else { return };
                 let mut decoder = std::mem::take(&mut slot.decoder);
@@ -191,7 +218,10 @@ impl RawNode {
                 io.remove(link);
                 endpoint.on_end(link, io);
             }
-            Event::TimerFired => endpoint.on_timer(io),
+            Event::TimerFired => {
+                io.end_late_dials();
+                endpoint.on_timer(io);
+            }
             _ => {}
         }
     }
@@ -208,6 +238,7 @@ impl RawNode {
     }
 
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
-        self.endpoint.next_wakeup()
+        let dial = self.io.dials.front().map(|(due, _)| *due);
+        dial.into_iter().chain(self.endpoint.next_wakeup()).min()
     }
 }

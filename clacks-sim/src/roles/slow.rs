@@ -8,7 +8,7 @@ use clacks_proto::{Instant, LinkId, Tower};
 use super::wrapper::Input;
 use super::{Behaviour, Setup, Window};
 
-/// Handles everything that arrives after a delay.
+/// Handles everything that arrives after a delay, but not later than the end of the role.
 #[derive(Debug)]
 pub(super) struct Slow {
     window: Window,
@@ -26,7 +26,8 @@ impl Slow {
         // What was held back must not be overtaken.
         let passes = !self.window.contains(now) && self.held.is_empty();
         if !passes {
-            self.held.push_back((now + self.delay, link, input()));
+            let due = (now + self.delay).min(self.window.until.max(now));
+            self.held.push_back((due, link, input()));
         }
         passes
     }

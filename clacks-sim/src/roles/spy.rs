@@ -1,4 +1,4 @@
-//! Spies: towers that follow the protocol, and guess who sent a message first.
+//! Spies: towers that follow the protocol, and guess the origin of messages.
 
 use std::collections::BTreeMap;
 

@@ -1,15 +1,13 @@
 //! The effect of each role on towers that follow the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{CloseReason, ProtocolError, Tower};
+use clacks_proto::{CloseReason, Instant, ProtocolError, Tower};
 
 use super::FirstHops;
-use crate::network::Network;
 use crate::network::tests::Witness;
-use crate::node::NewNode;
+use crate::network::{self, Network};
 use crate::observation::{MessageId, Observed, TowerId};
 use crate::scenario::Scenario;
 
@@ -20,13 +18,10 @@ fn run(time: &str, section: &str) -> Run {
         "name = \"roles\"\ntowers = 10\ntime = \"{time}\"\n{section}
         [contacts]\nshape = \"full\"
         [messages]\ncount = 16\nat = \"1s\"\ntowers = {{ range = [0, 7] }}
-        [checks]\nliveness = false\n"
+        [checks]\nconvergence = false\n"
     );
     let plan = Scenario::from_toml(&text).unwrap().plan(".".as_ref()).unwrap();
-    let make = |new: NewNode| Tower::new(new.config, new.address, &new.seed).ok();
-    let mut network = Network::new(Arc::new(plan), Box::new(make), Witness::default());
-    while network.step() {}
-    Run(network)
+    Run(network::tests::run(plan))
 }
 
 struct Run(Network<Tower, Witness>);
@@ -43,16 +38,16 @@ fn is_honest(tower: TowerId) -> bool {
 impl Run {
     /// Returns how often each of the 16 messages is held by all towers together.
     fn copies(&mut self) -> BTreeMap<MessageId, usize> {
-        let enqueued = self.0.watch.seen.iter().filter_map(|seen| match seen.what {
+        let enqueued = self.0.observer.seen.iter().filter_map(|seen| match seen.what {
             Observed::Enqueued { message } if is_honest(seen.tower?) => Some(message),
             _ => None,
         });
         let enqueued: BTreeSet<_> = enqueued.collect();
-        let (view, _) = self.0.last_look();
+        let (view, _) = self.0.view();
         let mut copies = BTreeMap::new();
         for held in view.running().flat_map(|(_, tower)| tower.peek()) {
             if let Some(number) =
-                view.names().number_of(held.nonce).filter(|it| enqueued.contains(it))
+                view.message_numbers().number_of(held.nonce).filter(|it| enqueued.contains(it))
             {
                 *copies.entry(number).or_default() += 1;
             }
@@ -62,12 +57,12 @@ impl Run {
 
     /// Returns the number of observations at towers without a role.
     fn count(&self, test: impl Fn(&Observed) -> bool) -> usize {
-        let seen = self.0.watch.seen.iter().filter(|seen| seen.tower.is_some_and(is_honest));
+        let seen = self.0.observer.seen.iter().filter(|seen| seen.tower.is_some_and(is_honest));
         seen.filter(|seen| test(&seen.what)).count()
     }
 
     fn honest(&mut self) -> Vec<&Tower> {
-        let (view, _) = self.0.last_look();
+        let (view, _) = self.0.view();
         view.running().filter(|(tower, _)| is_honest(*tower)).map(|(_, tower)| tower).collect()
     }
 
@@ -106,7 +101,7 @@ fn holes_drop_their_share_of_messages() {
 fn colluders_take_messages_and_pass_them_to_each_other_only() {
     let mut network = run("10m", &role("kind = \"colluder\""));
     assert_eq!(network.copies().len(), 0);
-    let hand_overs = network.0.watch.seen.iter().filter_map(|seen| match seen.what {
+    let hand_overs = network.0.observer.seen.iter().filter_map(|seen| match seen.what {
         Observed::HandedOver { to, .. } => Some((seen.tower?, to)),
         _ => None,
     });
@@ -138,13 +133,13 @@ fn floods_fill_the_queues_of_others() {
 
 #[test]
 fn forged_silent_addresses_hold_messages_back() {
-    let calm = run("10m", "");
-    let (calm_hops, _) = calm.hops();
+    let baseline = run("10m", "");
+    let (baseline_hops, _) = baseline.hops();
     for (names, rate) in [("silent", 1.0), ("refusing", 1.0)] {
         let keys = format!("kind = \"forge\"\nnames = \"{names}\"\nrate = {rate:?}");
         let mut network = run("10m", &role(&keys));
         let (hops, _) = network.hops();
-        assert!(hops < calm_hops / 2, "{names}: {hops} of {calm_hops}");
+        assert!(hops < baseline_hops / 2, "{names}: {hops} of {baseline_hops}");
         let lost = network.honest().iter().map(|tower| tower.status_counts().lost).min();
         assert!(lost > Some(50), "{names}: {lost:?}");
         assert_eq!(network.copies().len(), 16);
@@ -184,7 +179,7 @@ fn sybils_are_taken_for_towers_and_swallow_messages() {
 fn spies_see_first_hops() {
     let network = run("2m", &role("kind = \"spy\""));
     let mut first_hops = FirstHops::default();
-    for observation in &network.0.watch.seen {
+    for observation in &network.0.observer.seen {
         first_hops.see(observation, |tower| !is_honest(tower));
     }
     let precision = first_hops.precision().unwrap();
@@ -226,28 +221,46 @@ fn deaf_towers_never_confirm() {
     assert_eq!(run("10m", "").count(is_closed_for(is_timeout)), 0);
 }
 
+/// Returns the times from hand-overs to roles, made from a second on, to their confirmations.
+fn confirmation_times(network: &Run, from: u64) -> Vec<Duration> {
+    let mut handed_over = BTreeMap::new();
+    let mut times = Vec::new();
+    let from = Instant::ORIGIN + Duration::from_secs(from);
+    for seen in network.0.observer.seen.iter().filter(|seen| seen.at >= from) {
+        match seen.what {
+            Observed::HandedOver { to, message, .. } if !is_honest(to) => {
+                handed_over.insert((seen.tower, to, message), seen.at);
+            }
+            Observed::Delivered { to: Some(to), message } => {
+                let since = handed_over.remove(&(seen.tower, to, message));
+                times.extend(since.map(|since| seen.at.duration_since(since)));
+            }
+            _ => {}
+        }
+    }
+    times.retain(|time| !time.is_zero());
+    times
+}
+
 #[test]
 fn slow_towers_answer_late() {
-    // The shortest time from a hand-over to its confirmation.
-    let shortest = |section: &str| {
-        let mut handed_over = BTreeMap::new();
-        let mut times = Vec::new();
-        for seen in &run("10m", section).0.watch.seen {
-            match seen.what {
-                Observed::HandedOver { to, message, .. } if !is_honest(to) => {
-                    handed_over.insert((seen.tower, to, message), seen.at);
-                }
-                Observed::Delivered { to: Some(to), message } => {
-                    let since = handed_over.remove(&(seen.tower, to, message));
-                    times.extend(since.map(|since| seen.at.duration_since(since)));
-                }
-                _ => {}
-            }
-        }
-        times.into_iter().filter(|time| !time.is_zero()).min().unwrap()
-    };
-    assert!(shortest("") < Duration::from_secs(1));
-    assert!(shortest(&role("kind = \"slow\"\ndelay = \"5s\"")) >= Duration::from_secs(5));
+    let shortest =
+        |section: &str| confirmation_times(&run("10m", section), 0).into_iter().min().unwrap();
+    let second = Duration::from_secs(1);
+    assert!(shortest("") < second);
+    assert!(shortest(&role("kind = \"slow\"\ndelay = \"5s\"")) >= 5 * second);
+}
+
+#[test]
+fn slow_towers_stop_at_their_end_under_dense_traffic() {
+    // Something arrives at a slow tower at any time.
+    let tower = "[tower]\nsend_rate = 100\nheartbeat = \"20ms\"\n";
+    let slow = role("kind = \"slow\"\ndelay = \"5s\"\nuntil = \"20s\"");
+    let network = run("30s", &format!("{slow}{tower}"));
+    let times = confirmation_times(&network, 20);
+    assert!(times.len() > 100, "{}", times.len());
+    assert!(times.iter().all(|time| *time < Duration::from_secs(1)), "{:?}", times.iter().max());
+    assert!(confirmation_times(&network, 0).into_iter().max() >= Some(Duration::from_secs(5)));
 }
 
 #[test]
@@ -261,11 +274,23 @@ fn a_slowloris_takes_the_unproved_links() {
 }
 
 #[test]
+fn a_slowloris_renews_dials_that_are_not_answered() {
+    let keys = "kind = \"slowloris\"\nconnections = 4";
+    let network = run("5m", &format!("{}[link]\nunanswered = 0.9\n", role(keys)));
+    let last_minute = Instant::ORIGIN + Duration::from_secs(240);
+    let seen = network.0.observer.seen.iter().filter(|seen| seen.at > last_minute);
+    let dials = seen.filter(|seen| {
+        matches!(seen.what, Observed::Dialled { .. }) && seen.tower == Some(TowerId(8))
+    });
+    assert!(dials.count() > 32, "each connection is dialled every 11 s");
+}
+
+#[test]
 fn a_run_with_roles_follows_from_its_seed() {
     let seen = |seed: u32| {
         let hole = "[[role]]\nkind = \"hole\"\nshare = 0.5\ntowers = 8";
         let framer = "[[role]]\nkind = \"framer\"\nrate = 1.0\ntowers = 9";
-        run("1m", &format!("seed = {seed}\n{hole}\n{framer}")).0.watch.seen
+        run("1m", &format!("seed = {seed}\n{hole}\n{framer}")).0.observer.seen
     };
     assert!(seen(1) == seen(1));
     assert!(seen(1) != seen(2));

@@ -1,5 +1,7 @@
 //! The scenarios that come with the crate.
 
+use std::time::Duration;
+
 use super::error::closest;
 use super::{Scenario, ScenarioError};
 
@@ -11,51 +13,62 @@ pub struct Bundled {
     pub name: &'static str,
     /// What the scenario shows, in one sentence.
     pub about: &'static str,
+    /// The CPU time that a run takes with the release build on one core of an AMD EPYC (Zen 3),
+    /// rounded. `None` if it was not measured.
+    pub takes: Option<Duration>,
     /// The TOML, with comments that explain the format.
     pub toml: &'static str,
 }
 
 macro_rules! bundle {
-    ($($name:literal: $about:literal,)*) => {
+    ($($name:literal, $seconds:literal s: $about:literal,)*) => {
         &[$(Bundled {
             name: $name,
             about: $about,
+            takes: match $seconds {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
             toml: include_str!(concat!("../../scenarios/", $name, ".toml")),
         }),*]
     };
 }
 
 pub(super) const BUNDLED: &[Bundled] = bundle! {
-    "original-1": "Three towers, of which two know each other, all get to know each other",
-    "original-2": "A fourth tower joins and crashes, and the others notice",
-    "original-3": "A fourth tower crashes and returns without contacts, and the others find it",
-    "capacity": "The messages in flight, compared with the send rate times the latency",
-    "discovery": "Three hundred towers that know only one of them all get to know each other",
-    "churn": "Half of the towers leave and return again and again, half of the times by a crash",
-    "netsplit": "The network is split into halves and heals",
-    "lossy": "One segment in a hundred breaks its connection",
-    "million": "A million towers for an hour",
-    "rough": "Every kind of fault on a hundred towers",
-    "forged-addresses": "One caller names addresses at which dials are never answered",
-    "refusing-addresses": "One caller names addresses at which dials are refused",
-    "flood": "Three of sixty towers flood the network for ten minutes",
-    "sybils": "One attacker answers at many addresses and drops all messages",
-    "full-table": "A newcomer announces itself to towers whose tables are full of sybils",
-    "holes": "A tenth of the towers drops all messages that it gets",
-    "grey-holes": "A tenth of the towers drops one of ten messages that it gets",
-    "liars": "A tenth of the towers keeps messages and says that it refused them",
-    "claims": "One caller claims the address of a tower in a network without keys",
-    "slowloris": "Silent connections take all places for new ones",
-    "magnets": "Five of a hundred towers keep links to all others",
-    "crowd": "A hundred and fifty newcomers announce themselves to one tower",
-    "full": "All queues are full",
-    "mixed-sizes": "Two of four towers take short messages only",
-    "broken-links": "One segment in a hundred breaks its connection, and no message is lost",
-    "blackout": "Nine of ten towers stop at once",
-    "split": "The network is split into halves for ten minutes",
-    "long-split": "The network is split into halves for two hours",
-    "turnover": "Towers stay for an hour, and one of ten leaves by a crash",
-    "acquaintance": "A hundred towers with the default configuration get to know each other",
+    "original-1", 1 s: "Three towers, of which two know each other, all get to know each other",
+    "original-2", 1 s: "A fourth tower joins and crashes, and the others notice",
+    "original-3", 1 s: "A fourth tower crashes and returns without contacts, and the others find it",
+    "capacity", 7 s: "The messages in flight, compared with the send rate times the latency",
+    "discovery", 0 s: "Three hundred towers that know only one of them all get to know each other",
+    "listener", 1 s: "The time until a tower hears a message, and 16 of 32, compared with the radio law",
+    "fill", 2 s: "The share of hand-overs that succeed when queues are nearly full, compared with theory",
+    "sessions", 0 s: "Messages that live while all towers leave and return, compared with theory",
+    "churn", 4 s: "Half of the towers leave and return again and again, half of the times by a crash",
+    "netsplit", 25 s: "The network is split into halves and heals",
+    "lossy", 7 s: "One segment in a hundred breaks its connection",
+    "million", 0 s: "A million towers for an hour",
+    "rough", 3 s: "Every kind of fault on a hundred towers",
+    "forged-addresses", 4 s: "One caller names addresses at which dials are never answered",
+    "refusing-addresses", 5 s: "One caller names addresses at which dials are refused",
+    "flood", 6 s: "Three of sixty towers flood the network for ten minutes",
+    "sybils", 1 s: "One attacker answers at many addresses and drops all messages",
+    "full-table", 1 s: "A newcomer announces itself to towers whose tables are full of sybils",
+    "holes", 1 s: "A tenth of the towers drops all messages that it gets",
+    "grey-holes", 1 s: "A tenth of the towers drops one of ten messages that it gets",
+    "liars", 1 s: "A tenth of the towers keeps messages and says that it refused them",
+    "claims", 1 s: "One caller claims the address of a tower in a network without keys",
+    "slowloris", 1 s: "Silent connections take all places for new ones",
+    "magnets", 1 s: "Five of a hundred towers keep links to all others",
+    "crowd", 1 s: "A hundred and fifty newcomers announce themselves to one tower",
+    "full", 1 s: "All queues are full",
+    "full-leave", 1 s: "One of three towers with full queues leaves",
+    "mixed-sizes", 1 s: "Two of four towers take short messages only",
+    "broken-links", 9 s: "One segment in a hundred breaks its connection, and no message is lost",
+    "blackout", 4 s: "Nine of ten towers stop at once",
+    "split", 4 s: "The network is split into halves for ten minutes",
+    "long-split", 3 s: "The network is split into halves for two hours",
+    "turnover", 7 s: "Towers stay for an hour, and one of ten leaves by a crash",
+    "acquaintance", 4 s: "A hundred towers with the default configuration get to know each other",
 };
 
 impl Scenario {
@@ -87,7 +100,6 @@ mod tests {
     use crate::scenario::{Measure, Repeat};
     use crate::{Options, Simulation};
     use std::path::Path;
-    use std::time::Duration;
 
     #[test]
     fn every_bundled_scenario_has_its_name_and_can_be_planned() {
@@ -104,14 +116,30 @@ mod tests {
         }
     }
 
+    /// `takes` depends on a machine, so it is compared with the text only.
+    #[test]
+    fn the_table_in_the_readme_has_the_size_and_the_times_of_each_scenario() {
+        let readme = include_str!("../../README.md");
+        let rows = readme.lines().filter(|line| line.starts_with("| `"));
+        let expected = Scenario::bundled().iter().map(|bundled| {
+            let scenario = Scenario::from_toml(bundled.toml).unwrap();
+            let time = humantime::format_duration(scenario.time);
+            let takes = bundled.takes.map_or_else(
+                || "not measured".to_owned(),
+                |takes| humantime::format_duration(takes).to_string(),
+            );
+            let Bundled { name, about, .. } = bundled;
+            format!("| `{name}` | {} | {time} | {takes} | {about} |", scenario.towers)
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+
     #[test]
     fn every_bundled_scenario_can_be_shortened() {
         for bundled in Scenario::bundled() {
             let original = Scenario::from_toml(bundled.toml).unwrap();
             for time in [1, 30, 600, 2_000, 100_000] {
                 let mut scenario = original.clone();
-                // The capacity oracle needs 41 samples.
-                scenario.checks.oracle = None;
                 scenario.set_time(Duration::from_secs(time));
                 scenario
                     .check()
@@ -123,11 +151,15 @@ mod tests {
     #[test]
     fn every_target_can_be_measured_in_a_shortened_run() {
         const FASTER: u32 = 40;
-        let attacks = Scenario::bundled().iter().map(|one| Scenario::from_toml(one.toml).unwrap());
+        let all = Scenario::bundled().iter().map(|one| Scenario::from_toml(one.toml).unwrap());
+        // A prediction is for the whole run, and a network that converges has its own end.
+        let attacks = all.filter(|scenario| {
+            let is_predicted = scenario.targets.iter().any(|target| target.prediction.is_some());
+            !scenario.targets.is_empty() && !is_predicted && !scenario.checks.convergence
+        });
         let mut kinds = std::collections::BTreeSet::new();
-        for mut scenario in attacks.filter(|scenario| !scenario.targets.is_empty()) {
+        for mut scenario in attacks {
             let name = scenario.name.clone();
-            assert!(!scenario.checks.liveness, "{name}: an attack can prevent convergence");
             kinds.extend(scenario.roles.iter().map(|role| role.kind.as_str()));
             for target in &mut scenario.targets {
                 target.measure.shorten(FASTER);
@@ -153,7 +185,7 @@ mod tests {
                 Simulation::new(&scenario, Path::new("."), Options::default()).unwrap();
             while !simulation.advance(100_000).is_over {}
             let outcome = simulation.finish();
-            assert!(outcome.holds(), "{name}: {:?}", outcome.violations);
+            assert!(outcome.passed(), "{name}: {:?}", outcome.violations);
             for result in &outcome.targets {
                 let reached = !matches!(result.target.measure, Measure::KnownAfter { .. });
                 let is_known = result.measured.is_some();

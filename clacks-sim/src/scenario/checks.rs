@@ -12,8 +12,9 @@ use crate::checkers::{Checker, Survival};
 /// The default of [`Checks::settle_within`] (guess: the bundled scenarios settle within minutes).
 const SETTLE_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
-/// The checkers of a run. All are on by default. `checks = "off"` switches all of them off: then an
-/// event costs nothing for checks, and losses have no causes.
+/// The checkers of a run, each under the name of its [`Checker`]. All are on by default. `checks =
+/// "off"` switches all of them off: then an event costs nothing for checks, and losses have no
+/// causes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -23,32 +24,27 @@ pub struct Checks {
     /// Default: 24h.
     #[serde(with = "humantime_serde")]
     pub settle_within: Duration,
-    /// The check `convergence`. The network converges after the last fault: every running tower
-    /// knows every other running tower as alive. Without this check the run ends at the scenario's
-    /// time, and random faults go on until then.
-    pub liveness: bool,
-    /// The checks `conservation` and `duplicates`. No message disappears and no second copy arises
-    /// without a cause, such as a crash, a role, or a lost confirmation.
+    /// The network converges after the last fault: every running tower knows every other running
+    /// tower as alive. Without this check the run ends at the scenario's time, and random faults go
+    /// on until then.
+    pub convergence: bool,
+    /// No message disappears without a cause, such as a crash or a role.
     pub conservation: bool,
-    /// The check `bounds`. No tower holds more than its configuration allows.
+    /// No second copy of a message arises without a cause, such as a lost confirmation or a role.
+    pub duplicates: bool,
+    /// No tower holds more than its configuration allows.
     pub bounds: bool,
-    /// The check `status`. The status of a peer changes only in allowed ways.
-    pub statuses: bool,
-    /// The check `ignored`. Ignored peers get no messages, and their messages are refused.
+    /// The status of a peer changes only in allowed ways.
+    pub status: bool,
+    /// Ignored peers get no messages, and their messages are refused.
     pub ignored: bool,
-    /// The check `busy loop`. No tower works for ever at one moment of virtual time.
-    pub spinning: bool,
-    /// The check `faults fired`. Every kind of fault of the scenario happens at least once.
-    pub faults: bool,
+    /// No tower works for ever at one moment of virtual time.
+    pub busy_loop: bool,
+    /// Every kind of fault of the scenario happens at least once.
+    pub faults_fired: bool,
     /// How many messages, or groups of messages, must be alive at the end. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub survival: Option<Survival>,
-    /// A prediction for the whole network that the run is compared with. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oracle: Option<Oracle>,
-    /// The time before the measurements for `oracle` begin. Default: 0s.
-    #[serde(with = "humantime_serde")]
-    pub warm_up: Duration,
 }
 
 /// Deserializes the section, or `"off"`.
@@ -77,31 +73,19 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Checks, 
     from.deserialize_any(SectionOrOff)
 }
 
-/// A prediction for a whole network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Oracle {
-    /// The messages in flight are the rate of hand-overs times the latency.
-    Capacity,
-    /// Every tower gets to know every other tower.
-    Discovery,
-}
-
 impl Default for Checks {
     fn default() -> Self {
         Self {
             settle_within: SETTLE_WITHIN,
-            liveness: true,
+            convergence: true,
             conservation: true,
+            duplicates: true,
             bounds: true,
-            statuses: true,
+            status: true,
             ignored: true,
-            spinning: true,
-            faults: true,
+            busy_loop: true,
+            faults_fired: true,
             survival: None,
-            oracle: None,
-            warm_up: Duration::ZERO,
         }
     }
 }
@@ -111,13 +95,14 @@ impl Checks {
     #[must_use]
     pub fn off() -> Self {
         Self {
-            liveness: false,
+            convergence: false,
             conservation: false,
+            duplicates: false,
             bounds: false,
-            statuses: false,
+            status: false,
             ignored: false,
-            spinning: false,
-            faults: false,
+            busy_loop: false,
+            faults_fired: false,
             ..Self::default()
         }
     }
@@ -125,16 +110,35 @@ impl Checks {
     /// Returns whether a checker is on.
     pub(crate) fn watches(&self, checker: Checker) -> bool {
         match checker {
-            Checker::Conservation | Checker::Duplicates => self.conservation,
-            Checker::Status => self.statuses,
+            Checker::Conservation => self.conservation,
+            Checker::Duplicates => self.duplicates,
+            Checker::Status => self.status,
             Checker::Ignored => self.ignored,
             Checker::Bounds => self.bounds,
-            Checker::BusyLoop => self.spinning,
-            Checker::Convergence => self.liveness,
+            Checker::BusyLoop => self.busy_loop,
+            Checker::Convergence => self.convergence,
             Checker::Survival => self.survival.is_some(),
-            Checker::FaultsFired => self.faults,
+            Checker::FaultsFired => self.faults_fired,
             // Switched on by the first observer.
             Checker::Observer => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_checker_is_switched_off_by_its_name() {
+        for checker in Checker::ALL {
+            if let Checker::Survival | Checker::Observer = checker {
+                continue;
+            }
+            let checks: Checks = toml::from_str(&format!("{checker} = false")).unwrap();
+            let on = Checker::ALL.into_iter().filter(|other| checks.watches(*other));
+            let all = Checker::ALL.into_iter().filter(|other| Checks::default().watches(*other));
+            assert!(on.eq(all.filter(|other| *other != checker)), "{checker}");
         }
     }
 }

@@ -155,7 +155,8 @@ pub enum FaultKind {
     },
 }
 
-/// The groups of a partition: `"halves"`, `{ random = 0.3 }`, `{ group = … }` or `{ isolate = … }`.
+/// The groups of a partition. In a file: `"halves"`, `{ random = 0.3 }`, `{ group = [0, 1] }` or
+/// `{ isolate = [0, 1] }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -144,17 +144,17 @@ impl Link {
         ]
     }
 
-    pub(super) fn has_random_faults(&self) -> bool {
+    pub(crate) fn has_random_faults(&self) -> bool {
         self.random_faults().iter().any(|(_, share)| *share > 0.0)
     }
 
-    pub(super) fn without_random_faults(&self) -> Self {
+    pub(crate) fn without_random_faults(&self) -> Self {
         let Self { latency, jitter, bandwidth, capacity, .. } = self.clone();
         Self { latency, jitter, bandwidth, capacity, ..Self::default() }
     }
 
     /// Returns the conditions with overrides.
-    pub(super) fn with(&self, overrides: &LinkOverrides) -> Self {
+    pub(crate) fn with(&self, overrides: &LinkOverrides) -> Self {
         let change = overrides.clone();
         Self {
             latency: change.latency.unwrap_or_else(|| self.latency.clone()),

@@ -63,7 +63,7 @@
 //! time = "10m"
 //! contacts = { shape = "regular", verb = "expand" }
 //! tower = { max_peers = 8 }
-//! checks = { liveness = false }
+//! checks = { convergence = false }
 //! ```
 //!
 //! # Targets
@@ -77,7 +77,7 @@
 //! towers = 50
 //! time = "30m"
 //! messages = { count = 800 }
-//! checks = { liveness = false }
+//! checks = { convergence = false }
 //!
 //! [[role]]
 //! kind = "hole"
@@ -108,7 +108,7 @@
 //!
 //! # Random scenarios
 //!
-//! [`Scenario::swarm`] draws towers, links, faults and churn from a seed. The
+//! [`Scenario::swarm`] draws towers, links, faults, churn and a role from a seed. The
 //! [bundled scenarios](Scenario::bundled) show the format at work.
 
 mod bundled;
@@ -132,7 +132,7 @@ use clacks_proto::Config;
 use serde::{Deserialize, Serialize};
 
 pub use bundled::Bundled;
-pub use checks::{Checks, Oracle};
+pub use checks::Checks;
 pub use error::ScenarioError;
 pub use faults::{
     Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
@@ -142,7 +142,7 @@ pub use link::{Link, LinkOverrides, Path};
 pub use roles::{BadFrames, Names, Role, RoleKind};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use swarm::{Limits, draw};
-pub use targets::{Measure, Target};
+pub use targets::{Compared, Measure, Target};
 pub use topology::{ContactVerb, Contacts, Shape};
 
 pub use crate::network::AddressLayout;
@@ -376,17 +376,16 @@ impl Scenario {
 
     /// Changes the time, and keeps the scenario valid if the new time is shorter: samples are taken
     /// in proportion, and messages and faults after the new end are removed or end with it. Targets
-    /// after the new end are removed.
-    pub fn set_time(&mut self, time: Duration) {
+    /// after the new end are removed and returned.
+    pub fn set_time(&mut self, time: Duration) -> Vec<Target> {
         let old = std::mem::replace(&mut self.time, time);
         if time >= old {
-            return;
+            return Vec::new();
         }
         let share = time.as_secs_f64() / old.as_secs_f64();
         self.sample =
             self.sample.map(|it| it.mul_f64(share).max(Duration::from_millis(1)).min(time));
         self.contacts.spread = self.contacts.spread.min(time / 2);
-        self.checks.warm_up = self.checks.warm_up.min(time / 2);
         let messages = &mut self.messages;
         messages.at = messages.at.filter(|at| *at < time);
         let start = messages.at.unwrap_or(self.contacts.spread).max(self.contacts.spread);
@@ -402,11 +401,13 @@ impl Scenario {
             fault.repeat = shortened(fault.repeat, fault.at, lasts, time);
             fault.end() <= time
         });
-        self.targets.retain(|target| target.measure.end() <= time);
+        let is_late = |target: &mut Target| target.measure.end() > time;
+        let removed = self.targets.extract_if(.., is_late).collect();
         self.churn = self.churn.take().filter(|churn| churn.from < time);
         if let Some(churn) = &mut self.churn {
             churn.until = churn.until.min(time);
         }
+        removed
     }
 }
 

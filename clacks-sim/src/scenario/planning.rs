@@ -1,6 +1,6 @@
 //! The [`Plan`] of a scenario: groups are drawn, and each fault becomes steps in the order of time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use siphasher::sip::SipHasher13;
 use super::error::ScenarioError;
 use super::group::members;
 use super::link::load;
+use super::validate::check_step_count;
 use super::{
-    Churn, Direction, Fault, FaultKind, LinkOverrides, PartitionEffect, PartitionShape, Path,
-    Repeat, Scenario, Towers,
+    Churn, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Path, Repeat, Scenario,
+    Towers,
 };
 use crate::observation::TowerId;
 use crate::plan::{self, Group, Partition, Plan, Step, WithContacts};
@@ -60,14 +61,10 @@ impl Scenario {
     fn planned(&self, base: &FilePath) -> Result<Plan, ScenarioError> {
         let streams = RngStreams::new(self.seed);
         let mut groups = Groups::new(streams, self.towers);
-        let plan_path = |path: &Path| {
-            let link = self.link.with(&path.link);
-            plan::Path {
-                from: groups.draw("path from", &path.from),
-                to: groups.draw("path to", &path.to),
-                calm: link.without_random_faults().into(),
-                conditions: link.into(),
-            }
+        let plan_path = |path: &Path| plan::Path {
+            from: groups.draw("path from", &path.from),
+            to: groups.draw("path to", &path.to),
+            conditions: self.link.with(&path.link).into(),
         };
         let (roles, addresses) = self.plan_roles()?;
         Ok(Plan {
@@ -89,37 +86,45 @@ impl Scenario {
         })
     }
 
-    /// Returns the steps of a fault that is applied during a run, at a time. The partitions of the
-    /// fault are numbered from `partitions` on; their number is returned too.
-    pub(crate) fn steps_of(
+    /// Returns the steps of a fault that is applied during a run, and the end of the fault. The
+    /// time of the fault counts from `now`. `ids` is the first unused id of a partition or of a
+    /// change of conditions, and `steps` is the number of steps of all earlier faults. Both are
+    /// advanced.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first value of the fault that is not allowed, or the first file that can't be
+    /// read.
+    pub(crate) fn plan_applied(
         &self,
         fault: &Fault,
         now: Duration,
-        partitions: u32,
-    ) -> Result<(Vec<(Instant, Step)>, u32), ScenarioError> {
-        self.check_fault("fault", fault)?;
+        base: &FilePath,
+        (ids, steps): (&mut u32, &mut u64),
+    ) -> Result<(Vec<(Instant, Step)>, Instant), ScenarioError> {
+        let fault = Fault { at: now.saturating_add(fault.at), ..fault.clone() };
+        let end = fault.end();
+        let time = self.time.max(end.saturating_add(Duration::from_millis(1)));
+        let (faults, targets) = (vec![fault], Vec::new());
+        let alone = Self { time, faults, targets, ..self.clone() };
+        alone.check()?;
+        let loaded = alone.with_files(base)?;
+        // The files may contain values that are not allowed.
+        loaded.check()?;
+        let count = steps.saturating_add(loaded.step_count());
+        check_step_count(count)?;
         let mut groups = Groups::new(RngStreams::new(self.seed), self.towers);
-        // The time is part of what a group is drawn for: two equal faults hit different towers.
-        let at = now.saturating_add(fault.at);
-        let mut draw = groups.of_fault(&Fault { at, ..fault.clone() });
-        let mut steps = Steps { towers: self.towers, all: Vec::new(), partitions };
-        for (repetition, start) in Repeat::starts(fault.repeat) {
-            let at = now.saturating_add(fault.at).saturating_add(start);
-            steps.fault(fault, at, |towers| draw(repetition, towers));
-            if let (FaultKind::Conditions { link }, Some(lasts)) = (&fault.kind, fault.lasts) {
-                let conditions = Some(Box::new(self.link.with(link)));
-                steps.push(at, Step::LinkConditions { conditions });
-                steps.push(at.saturating_add(lasts), Step::LinkConditions { conditions: None });
-            }
-        }
-        Ok((steps.all, steps.partitions))
+        let mut planned = Steps { towers: self.towers, all: Vec::new(), ids: *ids };
+        loaded.faults.iter().for_each(|fault| planned.fault(fault, &mut groups));
+        (*ids, *steps) = (planned.ids, count);
+        Ok((planned.all, Instant::ORIGIN + end))
     }
 
     /// Returns the longest virtual time of the run: the scenario's time and the time to settle.
     #[must_use]
     pub fn longest_time(&self) -> Duration {
         let settling =
-            if self.checks.liveness { self.checks.settle_within } else { Duration::ZERO };
+            if self.checks.convergence { self.checks.settle_within } else { Duration::ZERO };
         self.time.saturating_add(settling)
     }
 
@@ -143,39 +148,14 @@ fn plan_churn(churn: &Churn, groups: &mut Groups) -> plan::Churn {
 
 /// Returns all steps of a scenario.
 fn steps(scenario: &Scenario, roles: &Roles, groups: &mut Groups) -> Vec<(Instant, Step)> {
-    let mut steps = Steps { towers: scenario.towers, all: Vec::new(), partitions: 0 };
+    let mut steps = Steps { towers: scenario.towers, all: Vec::new(), ids: 0 };
     steps.start(scenario);
     steps.enqueue(scenario, roles, groups);
-    for fault in &scenario.faults {
-        let mut draw = groups.of_fault(fault);
-        for (repetition, start) in Repeat::starts(fault.repeat) {
-            steps.fault(fault, fault.at.saturating_add(start), |towers| draw(repetition, towers));
-        }
-    }
-    steps.conditions(scenario);
+    scenario.faults.iter().for_each(|fault| steps.fault(fault, groups));
     // The sort is stable. At the same moment, towers start before faults, and faults happen in the
     // order of the scenario.
     steps.all.sort_by_key(|(at, _)| *at);
-    join_pauses(&mut steps.all);
     steps.all
-}
-
-/// Joins overlapping pauses of a tower. A short pause must not resume a tower within a long one.
-fn join_pauses(steps: &mut Vec<(Instant, Step)>) {
-    let mut depths: BTreeMap<TowerId, u32> = BTreeMap::new();
-    steps.retain(|(_, step)| match step {
-        Step::Pause { tower } => {
-            let depth = depths.entry(*tower).or_default();
-            *depth += 1;
-            *depth == 1
-        }
-        Step::Resume { tower } => {
-            let depth = depths.entry(*tower).or_default();
-            *depth = depth.saturating_sub(1);
-            *depth == 0
-        }
-        _ => true,
-    });
 }
 
 /// Draws groups of towers. Each group has its own stream, which depends only on what it is for.
@@ -230,7 +210,8 @@ fn hash(text: &str) -> u64 {
 struct Steps {
     towers: u32,
     all: Vec<(Instant, Step)>,
-    partitions: u32,
+    /// The next id of a partition or of a change of conditions.
+    ids: u32,
 }
 
 impl Steps {
@@ -292,8 +273,16 @@ impl Steps {
         }
     }
 
-    /// One repetition of a fault. [`conditions`](Self::conditions) plans the conditions of links.
-    fn fault(&mut self, fault: &Fault, at: Duration, mut draw: impl FnMut(&Towers) -> Group) {
+    /// All repetitions of a fault.
+    fn fault(&mut self, fault: &Fault, groups: &mut Groups) {
+        let mut draw = groups.of_fault(fault);
+        for (repetition, start) in Repeat::starts(fault.repeat) {
+            let at = fault.at.saturating_add(start);
+            self.repetition(fault, at, |towers| draw(repetition, towers));
+        }
+    }
+
+    fn repetition(&mut self, fault: &Fault, at: Duration, mut draw: impl FnMut(&Towers) -> Group) {
         let end = fault.lasts.map(|lasts| at.saturating_add(lasts));
         match &fault.kind {
             FaultKind::Partition { shape, direction, effect } => {
@@ -325,7 +314,11 @@ impl Steps {
                     self.each(end, &group, |tower| Step::Clock { tower, step: 0, drift_ppm: 0 });
                 }
             }
-            FaultKind::Conditions { .. } => {}
+            FaultKind::Conditions { link } => {
+                let (id, link) = (self.next_id(), Box::new(link.clone()));
+                self.push(at, Step::ChangeConditions { id, link });
+                self.push(end.unwrap_or(at), Step::RestoreConditions { id });
+            }
             FaultKind::Cut { towers } => {
                 let group = draw(towers);
                 self.each(at, &group, |tower| Step::Cut { tower });
@@ -398,57 +391,15 @@ impl Steps {
         direction: Direction,
         how: PartitionEffect,
     ) {
-        let id = self.partitions;
-        self.partitions += 1;
-        self.push(at, Step::Part { id, partition: Partition { inside, direction, how } });
+        let id = self.next_id();
+        self.push(at, Step::Partition { id, partition: Partition { inside, direction, how } });
         self.push(end, Step::Heal { id });
     }
 
-    /// Overlapping conditions add up. If two change the same field, the later fault counts. Random
-    /// faults stop at the end of the scenario's time, if the network must settle then.
-    fn conditions(&mut self, scenario: &Scenario) {
-        let link = &scenario.link;
-        let mut spans = Vec::new();
-        for fault in &scenario.faults {
-            let (FaultKind::Conditions { link }, Some(lasts)) = (&fault.kind, fault.lasts) else {
-                continue;
-            };
-            for (_, start) in Repeat::starts(fault.repeat) {
-                let at = fault.at.saturating_add(start);
-                spans.push(Span { at, end: at.saturating_add(lasts), link });
-            }
-        }
-        let mut times: Vec<_> = spans.iter().flat_map(|span| [span.at, span.end]).collect();
-        times.sort_unstable();
-        times.dedup();
-        let must_settle = scenario.checks.liveness && link.has_random_faults();
-        times.retain(|time| !must_settle || *time < scenario.time);
-        // Only a few spans are active at a time, so the changes take about linear time.
-        let mut coming: Vec<usize> = (0..spans.len()).collect();
-        coming.sort_by_key(|index| spans[*index].at);
-        let mut coming = coming.into_iter().peekable();
-        let mut active = BTreeSet::new();
-        for time in times {
-            while let Some(index) = coming.next_if(|index| spans[*index].at <= time) {
-                active.insert(index);
-            }
-            active.retain(|index| time < spans[*index].end);
-            let now = active.iter().fold(link.clone(), |now, index| now.with(spans[*index].link));
-            let conditions = (now != *link).then(|| Box::new(now));
-            self.push(time, Step::LinkConditions { conditions });
-        }
-        if must_settle {
-            let conditions = Some(Box::new(link.without_random_faults()));
-            self.push(scenario.time, Step::LinkConditions { conditions });
-        }
+    fn next_id(&mut self) -> u32 {
+        self.ids += 1;
+        self.ids - 1
     }
-}
-
-/// The time of changed conditions.
-struct Span<'a> {
-    at: Duration,
-    end: Duration,
-    link: &'a LinkOverrides,
 }
 
 fn nanos(time: Duration) -> i64 {

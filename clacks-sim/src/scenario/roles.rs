@@ -19,6 +19,8 @@ use crate::roles::{RolePlan, Roles, Window, draws_of_towers};
 
 /// The most roles of a scenario.
 const MAX_ROLES: usize = 100;
+/// The connections of all slowloris towers together.
+const MAX_CONNECTIONS: u64 = 10_000_000;
 
 /// Towers that depart from the protocol.
 ///
@@ -120,7 +122,8 @@ pub enum RoleKind {
     /// Open connections, send nothing, and renew connections that end. They are no towers
     /// themselves.
     Slowloris {
-        /// The number of connections to each tower, from each tower of the role. Default: 64.
+        /// The number of connections to each tower, from each tower of the role, at most
+        /// 10 000 000 in all. Default: 64.
         #[serde(default = "half_open")]
         connections: u32,
     },
@@ -344,9 +347,21 @@ impl Scenario {
             plans.push(RolePlan {
                 kind: role.kind.clone(),
                 window: Window { from: Instant::ORIGIN + role.from, until },
-                config: Arc::new(self.role_config(role, number, towers.len())?),
+                config: Arc::new(self.config_of_towers(role, number, towers.len())?),
                 towers: towers.into(),
             });
+        }
+        let honest = has_role.iter().filter(|has_role| !**has_role).count() as u64;
+        for (number, role) in plans.iter().enumerate() {
+            let RoleKind::Slowloris { connections } = role.kind else { continue };
+            let towers = role.towers.len() as u64;
+            if u64::from(connections).saturating_mul(towers * honest) > MAX_CONNECTIONS {
+                let problem = format!(
+                    "is {connections}, from each of {towers} towers to each of {honest} others; \
+                     there must be at most {MAX_CONNECTIONS} connections in all"
+                );
+                return Err(ScenarioError::field(format!("role.{number}.connections"), problem));
+            }
         }
         let networks =
             |role: &RolePlan| u64::from(role.kind.sybil_networks()) * role.towers.len() as u64;
@@ -392,16 +407,13 @@ impl Scenario {
     }
 
     /// Returns the configuration of the towers of a role.
-    fn role_config(
+    fn config_of_towers(
         &self,
         role: &Role,
         number: usize,
         towers: usize,
     ) -> Result<Config, ScenarioError> {
-        let problem = |problem: String| {
-            ScenarioError::field(format!("role.{number}.tower"), format!("is wrong: {problem}"))
-        };
-        let mut config = overridden(&self.tower, &role.tower).map_err(problem)?;
+        let mut config = self.role_config(role, number)?;
         if role.kind.screens() && config.screening == Screening::Off {
             let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);
             config.screening = Screening::On { max_offers: 1_024, timeout, default };
@@ -413,9 +425,18 @@ impl Scenario {
             }
             config.max_peers = towers - 1;
         }
-        config.validate().map_err(|error| problem(error.to_string()))?;
+        config.validate().map_err(|error| wrong_config(number, &error.to_string()))?;
         Ok(config)
     }
+
+    /// Returns the configuration of a role, without what its kind needs.
+    pub(super) fn role_config(&self, role: &Role, number: usize) -> Result<Config, ScenarioError> {
+        overridden(&self.tower, &role.tower).map_err(|problem| wrong_config(number, &problem))
+    }
+}
+
+fn wrong_config(number: usize, problem: &str) -> ScenarioError {
+    ScenarioError::field(format!("role.{number}.tower"), format!("is wrong: {problem}"))
 }
 
 /// Returns a value with some of its keys replaced.
@@ -504,6 +525,21 @@ mod tests {
         let text = format!("name = \"roles\"\ntowers = 30001\ntime = \"1h\"\n{spread}");
         let error = Scenario::from_toml(&text).unwrap().check_roles().unwrap_err().to_string();
         assert!(error.starts_with("addresses is \"spread\""), "{error}");
+    }
+
+    #[test]
+    fn the_connections_of_slowloris_towers_are_bounded() {
+        let check = |towers: u32| {
+            let kind = RoleKind::Slowloris { connections: 100_000 };
+            let scenario = Scenario::new("slowloris", towers, Duration::from_secs(60));
+            scenario.role(Role::new(kind, Towers::One(0))).check()
+        };
+        assert!(check(101).is_ok());
+        assert_eq!(
+            check(102).unwrap_err().to_string(),
+            "role.0.connections is 100000, from each of 1 towers to each of 101 others; there must \
+             be at most 10000000 connections in all"
+        );
     }
 
     #[test]

@@ -6,14 +6,17 @@ use clacks_proto::{Allowance, DefaultVerdict, Odds, Screening, SendRate};
 use rand::{Rng, RngExt};
 
 use super::{
-    Churn, ContactVerb, CrashKind, Direction, Fault, FaultKind, Link, LinkOverrides,
-    PartitionEffect, PartitionShape, Path, Scenario, Shape, Towers,
+    BadFrames, Churn, ContactVerb, CrashKind, Direction, Fault, FaultKind, Link, LinkOverrides,
+    Names, PartitionEffect, PartitionShape, Path, Role, RoleKind, Scenario, Shape, Towers,
 };
 use crate::distribution::Distribution;
 use crate::rng::{Purpose, RngStreams};
 
 /// The sizes of [`Scenario::swarm`]. Larger networks take minutes to converge.
 const LIMITS: Limits = Limits { towers: 60, time: 900 };
+
+/// The least number of towers of which some have a role (guess: the others still form a network).
+const LEAST_WITH_ROLE: u32 = 4;
 
 /// The largest scenario that is drawn.
 pub(crate) struct Limits {
@@ -24,13 +27,14 @@ pub(crate) struct Limits {
 }
 
 impl Scenario {
-    /// Draws a scenario without roles from a seed: size, contacts, messages, configuration, link
-    /// conditions, faults and churn. The seed is also the seed of the run.
+    /// Draws a scenario from a seed: size, contacts, messages, configuration, link conditions,
+    /// faults, churn and a role. The seed is also the seed of the run.
     ///
     /// Everything is within the limits of what the protocol survives: at most 60 towers, queues
-    /// that are less than half full, and partitions of less than 15 minutes. Configurations for
-    /// which the protocol does not promise convergence have `checks.liveness = false`. Whether a
-    /// random fault happens in a single run is left open, so `checks.faults` is false.
+    /// that are less than half full, partitions of less than 15 minutes, and an eighth of the towers
+    /// with a role that drops no messages. Scenarios in which the protocol does not promise
+    /// convergence have `checks.convergence = false`. Whether a random fault happens in a single run
+    /// is left open, so `checks.faults_fired` is false.
     ///
     /// ```
     /// use clacks_sim::Scenario;
@@ -54,7 +58,7 @@ pub(crate) fn draw(rng: &mut impl Rng, limits: &Limits) -> Scenario {
     let time = seconds(rng.random_range(limits.time / 5..=limits.time));
     let mut swarm = Swarm { rng, towers, time };
     let mut scenario = Scenario::new("swarm", towers, time).about("A random scenario");
-    scenario.checks.faults = false;
+    scenario.checks.faults_fired = false;
     scenario.messages.count = swarm.rng.random_range(0..=3 * towers);
     scenario.messages.size = swarm.one_of(&[8, 64, 400, 2_000]);
     scenario.messages.over = swarm.one_of(&[Duration::ZERO, Duration::ZERO, time / 10, time / 2]);
@@ -69,9 +73,14 @@ pub(crate) fn draw(rng: &mut impl Rng, limits: &Limits) -> Scenario {
     if swarm.chance(0.25) {
         scenario.churn = Some(swarm.churn());
     }
-    scenario.checks.liveness &= converges(&scenario);
+    scenario.checks.convergence &= converges(&scenario);
     if swarm.chance(0.15) {
         swarm.scarce(&mut scenario);
+    }
+    if towers >= LEAST_WITH_ROLE && swarm.chance(0.3) {
+        let role = swarm.role();
+        scenario.checks.convergence &= matches!(role.kind, RoleKind::Spy {});
+        scenario.roles.push(role);
     }
     scenario
 }
@@ -171,7 +180,7 @@ impl<R: Rng> Swarm<'_, R> {
     /// Draws a configuration that is short of everything but room for messages. The protocol does
     /// not promise that such a network converges.
     fn scarce(&mut self, scenario: &mut Scenario) {
-        scenario.checks.liveness = false;
+        scenario.checks.convergence = false;
         let enqueued = scenario.messages.count
             + scenario.faults.iter().map(enqueued).sum::<u32>() * self.towers;
         let config = &mut scenario.tower;
@@ -314,7 +323,7 @@ impl<R: Rng> Swarm<'_, R> {
                     let unignore = FaultKind::Unignore { towers, peers };
                     scenario.faults.push(Fault::new(at + lasts, unignore));
                 } else {
-                    scenario.checks.liveness = false;
+                    scenario.checks.convergence = false;
                 }
                 FaultKind::Ignore { towers, peers }
             }
@@ -325,6 +334,37 @@ impl<R: Rng> Swarm<'_, R> {
             fault = fault.lasts(lasts);
         }
         scenario.faults.push(fault);
+    }
+
+    /// Draws a role that leaves the messages of other towers alive, for at most an eighth of the
+    /// towers.
+    fn role(&mut self) -> Role {
+        let kind = match self.rng.random_range(0..6u32) {
+            0 => RoleKind::Spy {},
+            1 => RoleKind::Deaf {},
+            2 => RoleKind::Slow { delay: self.millis(10, 5_000) },
+            3 => {
+                let choices = [BadFrames::Malformed, BadFrames::Unexpected, BadFrames::Any];
+                RoleKind::Framer { frames: self.one_of(&choices), rate: self.rate() }
+            }
+            4 => RoleKind::Liar { share: self.one_of(&[0.01, 0.05, 0.2]) },
+            _ => {
+                let names = self.one_of(&[Names::Silent, Names::Refusing]);
+                let networks = self.one_of(&[1, 16, 2_048]);
+                RoleKind::Forge { names, networks, rate: self.rate() }
+            }
+        };
+        let count = self.rng.random_range(1..=(self.towers / 8).max(1));
+        let role = Role::new(kind, Towers::Count(count));
+        let time = u64::try_from(self.time.as_millis()).unwrap_or(0);
+        let role = role.from(self.millis(0, time / 2));
+        let until = self.millis(time / 2 + 1, time);
+        if self.chance(0.5) { role.until(until) } else { role }
+    }
+
+    /// Draws a low rate of calls to each tower in a second.
+    fn rate(&mut self) -> f64 {
+        self.one_of(&[0.01, 0.05, 0.2])
     }
 
     fn shape(&mut self) -> PartitionShape {
@@ -385,16 +425,20 @@ mod tests {
             ("no message", share(&|it| it.messages.count == 0)),
             ("no fault", share(&|it| it.faults.is_empty())),
             ("churn", share(&|it| it.churn.is_some())),
-            ("no liveness", share(&|it| !it.checks.liveness)),
+            ("no convergence", share(&|it| !it.checks.convergence)),
             ("unlimited rate", share(&|it| it.tower.send_rate == SendRate::Unlimited)),
             ("screening", share(&|it| it.tower.screening != Screening::Off)),
             ("random faults", share(&|it| it.link.has_random_faults())),
+            ("a role", share(&|it| !it.roles.is_empty())),
         ] {
             assert!((5..990).contains(&count), "{name}: {count} of 1000");
         }
         let kinds: std::collections::BTreeSet<_> =
             all.iter().flat_map(|it| it.faults.iter().map(|fault| fault.kind.name())).collect();
         assert_eq!(kinds.len(), 12, "{kinds:?}");
+        let roles: std::collections::BTreeSet<_> =
+            all.iter().flat_map(|it| it.roles.iter().map(|role| role.kind.as_str())).collect();
+        assert_eq!(roles.len(), 6, "{roles:?}");
     }
 
     #[test]
@@ -402,7 +446,7 @@ mod tests {
         let text = Scenario::swarm(1).to_toml();
         let hash = siphasher::sip::SipHasher13::new().hash(text.as_bytes());
         assert_eq!(
-            hash, 8_456_174_992_379_329_132,
+            hash, 3_363_298_265_580_789_587,
             "the scenarios of all recorded seeds change:\n{text}"
         );
     }

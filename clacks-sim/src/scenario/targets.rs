@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::error::ScenarioError;
 use super::validate::{Checked, times, within};
 use super::{FaultKind, Scenario, Towers, tagged};
+use crate::closed_form;
 use crate::metrics::{Aggregate, Metric};
 use crate::plan::Group;
 use crate::rng::{Purpose, RngStreams};
@@ -31,6 +32,20 @@ const MAX_GROUP: u32 = 65_536;
 ///
 /// The *calm twin* is the same scenario with the same seed, without roles, churn and faults.
 /// `clacks sim` runs the twin if a target needs it.
+///
+/// A number with a *prediction* is compared with a closed form:
+///
+/// ```toml
+/// [[target]]
+/// name = "time until a tower has heard 16 of 32 messages"
+/// kind = "heard-after"
+/// n = 32
+/// k = 16
+/// from = "1m"                   # the network is in equilibrium
+/// prediction = "ratio"
+/// at_least = 0.95
+/// at_most = 1.05
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Target {
@@ -40,10 +55,23 @@ pub struct Target {
     pub measure: Measure,
     /// Whether the number is divided by the same number of the calm twin. Default: false.
     pub of_calm: bool,
+    /// How the number is compared with its [closed form](crate::closed_form). Default: not at all.
+    pub prediction: Option<Compared>,
     /// The smallest number that meets the target. A target has at least one bound.
     pub at_least: Option<f64>,
     /// The largest number that meets the target.
     pub at_most: Option<f64>,
+}
+
+/// How a number is compared with its prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Compared {
+    /// The number is divided by the prediction.
+    Ratio,
+    /// The prediction is subtracted from the number.
+    Difference,
 }
 
 /// What a [`Target`] measures. Times count from the start of the run and are rounded up to the next
@@ -84,6 +112,17 @@ pub enum Measure {
         /// The time.
         #[serde(with = "humantime_serde")]
         at: Duration,
+    },
+    /// The mean of a metric that does not count, over the samples of a window.
+    Mean {
+        /// The metric.
+        metric: Metric,
+        /// The start of the window.
+        #[serde(default, with = "humantime_serde")]
+        from: Duration,
+        /// The end of the window.
+        #[serde(with = "humantime_serde")]
+        until: Duration,
     },
     /// The share of messages that a tower holds, or of groups of `n` messages of which at least `k`
     /// are held. Messages from towers with a role are left out. Unknown with `checks = "off"`.
@@ -132,6 +171,23 @@ pub enum Measure {
         #[serde(default, with = "humantime_serde")]
         from: Duration,
     },
+    /// The seconds until a tower has received `k` of `n` messages: the mean over the towers and the
+    /// groups of messages. Messages from towers with a role are left out. Unknown until each tower
+    /// has received `k` messages of each group, and with `checks = "off"`.
+    HeardAfter {
+        /// The towers that listen, each on its own. Default: all.
+        #[serde(default)]
+        towers: Towers,
+        /// The number of messages in a group. Default: 1.
+        #[serde(default = "one")]
+        n: u32,
+        /// The number of messages that the tower must receive. Default: 1.
+        #[serde(default = "one")]
+        k: u32,
+        /// The time from which the seconds count. Messages that are enqueued later are left out.
+        #[serde(with = "humantime_serde")]
+        from: Duration,
+    },
 }
 
 fn one() -> u32 {
@@ -146,12 +202,14 @@ impl Measure {
     /// Returns the time at which the measurement can be made.
     pub(crate) fn end(&self) -> Duration {
         match *self {
-            Self::Rate { until, .. } | Self::Share { until, .. } => until,
+            Self::Rate { until, .. } | Self::Share { until, .. } | Self::Mean { until, .. } => {
+                until
+            }
             Self::Value { at, .. }
             | Self::Alive { at, .. }
             | Self::Copies { at }
             | Self::Known { at, .. } => at,
-            Self::KnownAfter { from, .. } => from,
+            Self::KnownAfter { from, .. } | Self::HeardAfter { from, .. } => from,
         }
     }
 
@@ -159,7 +217,9 @@ impl Measure {
     #[cfg(test)]
     pub(super) fn shorten(&mut self, divisor: u32) {
         match self {
-            Self::Rate { from, until, .. } | Self::Share { from, until, .. } => {
+            Self::Rate { from, until, .. }
+            | Self::Share { from, until, .. }
+            | Self::Mean { from, until, .. } => {
                 *from /= divisor;
                 *until /= divisor;
             }
@@ -167,14 +227,18 @@ impl Measure {
             | Self::Alive { at, .. }
             | Self::Copies { at }
             | Self::Known { at, .. }
-            | Self::KnownAfter { from: at, .. } => *at /= divisor,
+            | Self::KnownAfter { from: at, .. }
+            | Self::HeardAfter { from: at, .. } => *at /= divisor,
         }
     }
 
-    /// Returns the towers that others should know, and the towers that should know them.
+    /// Returns the towers that others should know, and the towers that should know them; or the
+    /// towers that listen, and all.
     pub(crate) fn groups(&self, scenario: &Scenario) -> [Group; 2] {
-        let (Self::Known { towers, by, .. } | Self::KnownAfter { towers, by, .. }) = self else {
-            return [Group::All, Group::All];
+        let (towers, by) = match self {
+            Self::Known { towers, by, .. } | Self::KnownAfter { towers, by, .. } => (towers, by),
+            Self::HeardAfter { towers, .. } => (towers, &Towers::All),
+            _ => return [Group::All, Group::All],
         };
         let mut draws = RngStreams::new(scenario.seed).stream(Purpose::Partition, u64::MAX);
         [towers, by].map(|group| group.group(scenario.towers, &mut draws))
@@ -185,7 +249,15 @@ impl Target {
     /// Returns a target without a bound.
     #[must_use]
     pub fn new(name: impl Into<String>, measure: Measure) -> Self {
-        Self { name: name.into(), measure, of_calm: false, at_least: None, at_most: None }
+        let name = name.into();
+        Self { name, measure, of_calm: false, prediction: None, at_least: None, at_most: None }
+    }
+
+    /// Compares the number with its closed form.
+    #[must_use]
+    pub fn prediction(mut self, compared: Compared) -> Self {
+        self.prediction = Some(compared);
+        self
     }
 
     /// Divides the number by that of the calm twin.
@@ -217,6 +289,8 @@ struct Common {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     of_calm: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    prediction: Option<Compared>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     at_least: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at_most: Option<f64>,
@@ -224,16 +298,18 @@ struct Common {
 
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let (Common { name, of_calm, at_least, at_most }, measure) =
-            tagged::deserialize(input, &["name", "of_calm", "at_least", "at_most"])?;
-        Ok(Self { name, measure, of_calm, at_least, at_most })
+        let keys = &["name", "of_calm", "prediction", "at_least", "at_most"];
+        let (common, measure) = tagged::deserialize(input, keys)?;
+        let Common { name, of_calm, prediction, at_least, at_most } = common;
+        Ok(Self { name, measure, of_calm, prediction, at_least, at_most })
     }
 }
 
 impl Serialize for Target {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
-        let Self { name, measure, of_calm, at_least, at_most } = self.clone();
-        tagged::serialize(&Common { name, of_calm, at_least, at_most }, &measure, output)
+        let Self { name, measure, of_calm, prediction, at_least, at_most } = self.clone();
+        let common = Common { name, of_calm, prediction, at_least, at_most };
+        tagged::serialize(&common, &measure, output)
     }
 }
 
@@ -246,10 +322,11 @@ impl Scenario {
     }
 
     /// Returns the calm twin: the same scenario and seed without roles, churn and faults. Messages
-    /// and names that applications give to their towers stay.
+    /// and names that applications give to their towers stay. No target has a prediction.
     #[must_use]
     pub fn calm_twin(&self) -> Self {
         let mut twin = self.clone();
+        twin.targets.iter_mut().for_each(|target| target.prediction = None);
         twin.roles.clear();
         twin.churn = None;
         twin.faults.retain(|fault| {
@@ -291,6 +368,15 @@ impl Scenario {
                 return Err(ScenarioError::field(field("at_least"), problem));
             }
             self.check_measure(field, &target.measure)?;
+            if target.prediction.is_some() {
+                if target.of_calm {
+                    let problem = "is set, and so is of_calm; a number is compared once";
+                    return Err(ScenarioError::field(field("prediction"), problem));
+                }
+                closed_form::check(self, &target.measure).map_err(|needs| {
+                    ScenarioError::field(field("prediction"), format!("needs {needs}"))
+                })?;
+            }
         }
         Ok(())
     }
@@ -309,6 +395,13 @@ impl Scenario {
             Aggregate::Sum => Ok(()),
             _ => Err(ScenarioError::range(field(key), metric.key(), "a metric that counts")),
         };
+        let does_not_count = |metric: Metric| match metric.aggregate() {
+            Aggregate::Sum => {
+                let range = "a metric that does not count";
+                Err(ScenarioError::range(field("metric"), metric.key(), range))
+            }
+            _ => Ok(()),
+        };
         match measure {
             Measure::Rate { metric, from, until } => {
                 counts("metric", *metric)?;
@@ -320,11 +413,12 @@ impl Scenario {
                 window(*from, *until)
             }
             Measure::Value { metric, at } => {
-                if metric.aggregate() == Aggregate::Sum {
-                    let range = "a metric that does not count";
-                    return Err(ScenarioError::range(field("metric"), metric.key(), range));
-                }
+                does_not_count(*metric)?;
                 time("at", *at)
+            }
+            Measure::Mean { metric, from, until } => {
+                does_not_count(*metric)?;
+                window(*from, *until)
             }
             Measure::Alive { at, n, k } => {
                 within(&field("n"), *n, &(1..=MAX_GROUP))?;
@@ -341,6 +435,12 @@ impl Scenario {
                 self.check_group(&field("towers"), towers)?;
                 self.check_group(&field("by"), by)?;
                 within(&field("share"), *share, &(0.0..=1.0))?;
+                time("from", *from)
+            }
+            Measure::HeardAfter { towers, n, k, from } => {
+                self.check_group(&field("towers"), towers)?;
+                within(&field("n"), *n, &(1..=MAX_GROUP))?;
+                within(&field("k"), *k, &(1..=*n))?;
                 time("from", *from)
             }
         }

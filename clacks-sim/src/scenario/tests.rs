@@ -118,7 +118,7 @@ mod format {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 8);
+        assert_eq!(examples, 9);
     }
 
     #[test]
@@ -218,6 +218,21 @@ mod errors {
         let scenario = Scenario::from_toml(text);
         let planned = scenario.and_then(|it| it.plan(FilePath::new("/nowhere")).map(|_| ()));
         planned.expect_err(text).to_string()
+    }
+
+    #[test]
+    fn the_contacts_of_all_towers_are_bounded() {
+        let check = |towers, change: fn(&mut Contacts)| network(towers).contacts(change).check();
+        assert!(check(10_000, |contacts| contacts.shape = Shape::Full).is_ok());
+        for (towers, change, field) in [
+            (10_002, (|it| it.shape = Shape::Full) as fn(&mut Contacts), "shape"),
+            (4_000_000, |it| it.known = 26, "known"),
+            (4_000_000, |it| (it.shape, it.degree) = (Shape::Regular, 26), "degree"),
+        ] {
+            let error = check(towers, change).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("contacts.{field} gives {towers} towers ")));
+            assert!(error.ends_with(" each; there must be at most 100000000 in all"), "{error}");
+        }
     }
 
     fn assert_errors(head: &str, cases: &[(&str, &str)]) {
@@ -332,7 +347,7 @@ mod errors {
                     "messages.towers must be \"all\", a number, a list",
                 ),
                 ("[messages]\nat = 5", "messages.at is 5; it must be a duration like \"90s\""),
-                ("[checks]\nliveness = 1", "checks.liveness is 1; it must be true or false"),
+                ("[checks]\nconvergence = 1", "checks.convergence is 1; it must be true or false"),
                 ("[[fault]]\nat = \"1s\"", "fault.0.kind is missing"),
                 ("[[fault]]\nkind = 1\nat = \"1s\"", "fault.0.kind is integer; it must be a text"),
                 (
@@ -503,16 +518,13 @@ mod errors {
                     "fault.0.link.latency is 0s; it must be more than 0s with ",
                 ),
                 (
+                    "[link]\nlatency = \"0s\"\n[[role]]\nkind = \"spy\"\ntowers = 1\n\
+                     tower = { send_rate = \"unlimited\" }",
+                    "link.latency is 0s; it must be more than 0s with role.0.tower.send_rate = ",
+                ),
+                (
                     "[[path]]\nfrom = 1\nto = 2\nlink = { latency = \"0s\" }\n[tower]\nsend_rate = \"unlimited\"",
                     "path.0.link.latency is 0s; it must be more than 0s with ",
-                ),
-                (
-                    "[checks]\noracle = \"capacity\"\nwarm_up = \"90h\"",
-                    "sample is 30m; it must be at most 14m 38s 48ms: checks.oracle needs 41 samples",
-                ),
-                (
-                    "[checks]\noracle = \"capacity\"\n[tower]\nsend_rate = \"unlimited\"",
-                    "tower.send_rate is \"unlimited\"; it must be a number with checks.oracle = \"capacity\"",
                 ),
                 ("[checks]\nsettle_within = \"400days\"", "checks.settle_within is 1year 1month "),
                 (
@@ -680,30 +692,9 @@ mod plans {
     }
 
     #[test]
-    fn a_short_pause_does_not_end_a_long_one() {
-        let pause = |at, lasts, towers| Fault::pause(secs(at), secs(lasts), towers);
-        let plan = planned(
-            &network(3)
-                .fault(pause(10, 100, Towers::One(1)))
-                .fault(pause(20, 10, Towers::Range(1, 2)))
-                .fault(pause(110, 5, Towers::One(1))),
-        );
-        let of = |number| {
-            let steps = plan.steps.iter().filter_map(move |(at, step)| match step {
-                Step::Pause { tower } if tower.0 == number => Some((*at, true)),
-                Step::Resume { tower } if tower.0 == number => Some((*at, false)),
-                _ => None,
-            });
-            steps.map(|(at, paused)| (at.as_nanos() / 1_000_000_000, paused)).collect::<Vec<_>>()
-        };
-        assert_eq!(of(1), [(10, true), (110, false), (110, true), (115, false)]);
-        assert_eq!(of(2), [(20, true), (30, false)]);
-    }
-
-    #[test]
     fn restarts_are_counted() {
         let asked = |fault| {
-            let asked = planned(&network(9).fault(fault)).asked();
+            let asked = planned(&network(9).fault(fault)).planned_faults();
             asked.iter().find(|(fault, _)| *fault == crate::Fault::Restart).map(|(_, count)| *count)
         };
         let crash = || Fault::crash(secs(1), Towers::Count(3));
@@ -719,7 +710,9 @@ mod plans {
             let (mut insides, mut healed) = (Vec::new(), Vec::new());
             for (at, step) in &plan.steps {
                 match step {
-                    Step::Part { id, partition } => insides.push((*id, partition.inside.clone())),
+                    Step::Partition { id, partition } => {
+                        insides.push((*id, partition.inside.clone()))
+                    }
                     Step::Heal { id } if at.as_nanos() == 2_000_000_000 => healed.push(*id),
                     _ => {}
                 }
@@ -766,69 +759,33 @@ mod plans {
         assert_eq!(enqueued(spread), [(8_000, 3, 1)], "when all towers have started");
     }
 
-    /// Returns the time of each change of conditions, with the shares of broken connections and of
-    /// refused dials.
-    fn conditions(plan: &Plan) -> Vec<(Instant, Option<(f64, f64)>)> {
-        let steps = plan.steps.iter().filter_map(|(at, step)| match step {
-            Step::LinkConditions { conditions } => {
-                Some((*at, conditions.as_ref().map(|it| (it.broken, it.refused))))
-            }
+    #[test]
+    fn each_repetition_of_conditions_begins_and_ends() {
+        let fault = Fault::conditions(secs(1), secs(2), |link| link.broken = Some(0.5));
+        let plan = planned(&network(2).fault(fault.repeat(secs(5), 2)));
+        let changes = plan.steps.iter().filter_map(|(at, step)| match step {
+            Step::ChangeConditions { id, link } => Some((*at, *id, link.broken)),
+            Step::RestoreConditions { id } => Some((*at, *id, None)),
             _ => None,
         });
-        steps.collect()
-    }
-
-    #[test]
-    fn overlapping_conditions_are_combined_until_they_end() {
-        let scenario = network(2)
-            .fault(Fault::conditions(secs(1), secs(4), |link| link.broken = Some(0.5)))
-            .fault(Fault::conditions(secs(2), secs(1), |link| link.refused = Some(0.25)));
+        let at = |second| Instant::ORIGIN + secs(second);
         let expected =
-            [(1, Some((0.5, 0.0))), (2, Some((0.5, 0.25))), (3, Some((0.5, 0.0))), (5, None)];
-        assert_eq!(
-            conditions(&planned(&scenario)),
-            expected.map(|(second, shares)| (Instant::ORIGIN + secs(second), shares))
-        );
-    }
-
-    #[test]
-    fn a_hundred_thousand_short_conditions_are_planned_in_linear_time() {
-        let short = |at, share| {
-            let fault = Fault::conditions(at, Duration::from_micros(500), |link| {
-                link.broken = Some(share);
-            });
-            fault.repeat(Duration::from_millis(1), 100_000)
-        };
-        // A quadratic algorithm would take many minutes.
-        let plan = planned(&network(2).fault(short(secs(1), 0.5)).fault(short(secs(2), 0.25)));
-        let conditions = conditions(&plan);
-        let at = |micros: u64| Instant::from_nanos(1_000 * micros);
-        // From 2 s to 101 s, both faults begin and end at the same times.
-        assert_eq!(conditions.len(), 2 * (100_000 + 1_000));
-        assert_eq!(conditions[0], (at(1_000_000), Some((0.5, 0.0))));
-        assert_eq!(
-            conditions[2_000],
-            (at(2_000_000), Some((0.25, 0.0))),
-            "the later fault applies"
-        );
-        assert_eq!(conditions[2_001], (at(2_000_500), None));
+            [(at(1), 0, Some(0.5)), (at(3), 0, None), (at(6), 1, Some(0.5)), (at(8), 1, None)];
+        assert!(changes.eq(expected));
     }
 
     #[test]
     fn random_faults_stop_when_the_network_must_settle() {
         let end = Instant::ORIGIN + secs(100_000);
-        let lossy = network(2).link(|link| link.broken = 0.5);
+        let path = Path::new(Towers::All, Towers::All, |link| link.broken = Some(0.25));
+        let lossy = network(2).path(path);
         let plan = planned(&lossy);
         assert_eq!((plan.faults_end, plan.time), (end, secs(100_000 + 24 * 3_600)));
-        assert_eq!(conditions(&plan), [(end, Some((0.0, 0.0)))]);
-
-        let path = Path::new(Towers::All, Towers::All, |link| link.broken = Some(0.25));
-        let on_path = planned(&network(2).path(path));
-        assert_eq!((on_path.paths[0].conditions.broken, on_path.paths[0].calm.broken), (0.25, 0.0));
-
-        let endless = planned(&lossy.checks(|checks| checks.liveness = false));
+        let conditions = &plan.paths[0].conditions;
+        let broken = (conditions.until_faults_end.broken, conditions.after_faults.broken);
+        assert_eq!(broken, (0.25, 0.0));
+        let endless = planned(&lossy.checks(|checks| checks.convergence = false));
         assert_eq!((endless.faults_end, endless.time), (end, secs(100_000)));
-        assert_eq!(conditions(&endless), []);
     }
 
     #[test]

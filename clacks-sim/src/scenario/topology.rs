@@ -21,7 +21,7 @@ const MAX_REPAIRS: usize = 64;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Contacts {
-    /// The graph of contacts. Default: `well-known`.
+    /// The graph of contacts, at most 100 000 000 of all towers together. Default: `well-known`.
     pub shape: Shape,
     /// With `shape = "regular"`: the number of contacts of each tower, 2 to 256 and less than the
     /// number of towers. Default: 8.
@@ -120,11 +120,11 @@ impl Contacts {
         })?;
         let mut at = 0;
         Ok(each(towers, |tower| {
-            let from = at;
-            while pairs.get(at).is_some_and(|(who, _)| *who == tower) {
+            let start = at;
+            while pairs.get(at).is_some_and(|(from, _)| *from == tower) {
                 at += 1;
             }
-            pairs[from..at].iter().map(|(_, whom)| *whom)
+            pairs[start..at].iter().map(|(_, to)| *to)
         }))
     }
 }

@@ -9,8 +9,8 @@ use clacks_proto::SendRate;
 use super::error::ScenarioError;
 use super::faults::Lasting;
 use super::{
-    Churn, Contacts, Fault, FaultKind, Link, Messages, Oracle, PartitionShape, Repeat, Scenario,
-    Shape, Towers,
+    Churn, Contacts, Fault, FaultKind, Link, Messages, PartitionShape, Repeat, Scenario, Shape,
+    Towers,
 };
 use crate::checkers::Survival;
 use crate::distribution::Distribution;
@@ -32,16 +32,14 @@ const DRIFT: RangeInclusive<i32> = -500_000..=1_000_000;
 /// The shortest mean of a session and an absence together. Without a limit, a tower could leave and
 /// return for ever at one moment.
 const MIN_TURN: Duration = Duration::from_millis(1);
-/// The number of samples after the warm-up that the capacity oracle needs.
-const ORACLE_SAMPLES: u32 = 41;
 /// The number of towers that a partition can isolate.
 const MAX_ISOLATED: u32 = 1_000;
 /// The number of messages in a group of `checks.survival`.
 const MAX_GROUP: u32 = 1_000_000;
 /// The number of steps of all faults together.
 const MAX_STEPS: u64 = 20_000_000;
-/// The number of towers that can all know each other: the contacts are its square.
-const MAX_FULL: u32 = 10_000;
+/// The number of contacts of all towers together.
+const MAX_CONTACTS: u64 = 100_000_000;
 
 impl Scenario {
     /// Checks all values. Files are not read.
@@ -78,18 +76,10 @@ impl Scenario {
         for (number, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault.{number}"), fault)?;
         }
-        let steps = self.faults.iter().map(|fault| self.steps(fault)).fold(0, u64::saturating_add);
-        if steps > MAX_STEPS {
-            let problem = format!(
-                "has {steps} steps (towers, times repetitions); it must be at most {MAX_STEPS}"
-            );
-            return Err(ScenarioError::field("fault", problem));
-        }
+        check_step_count(self.step_count())?;
         self.churn.as_ref().map_or(Ok(()), |churn| self.check_churn(churn))?;
         self.check_pace()?;
-        self.before_end("checks.warm_up", self.checks.warm_up)?;
-        self.check_targets()?;
-        self.check_oracle()
+        self.check_targets()
     }
 
     fn check_tower(&self) -> Checked {
@@ -111,7 +101,10 @@ impl Scenario {
         self.before_end("contacts.spread", contacts.spread)?;
         let towers = self.towers;
         match contacts.shape {
-            Shape::WellKnown => within("contacts.known", contacts.known, &(1..=towers)),
+            Shape::WellKnown => {
+                within("contacts.known", contacts.known, &(1..=towers))?;
+                check_contact_count("contacts.known", towers, contacts.known)
+            }
             Shape::Regular if towers < 3 => {
                 let problem = "is \"regular\"; there must be at least 3 towers";
                 Err(ScenarioError::field("contacts.shape", problem))
@@ -121,12 +114,10 @@ impl Scenario {
                 Err(ScenarioError::range("contacts.degree", contacts.degree, range))
             }
             Shape::Regular => {
-                within("contacts.degree", contacts.degree, &(2..=(towers - 1).min(256)))
+                within("contacts.degree", contacts.degree, &(2..=(towers - 1).min(256)))?;
+                check_contact_count("contacts.degree", towers, contacts.degree)
             }
-            Shape::Full if towers > MAX_FULL => {
-                let problem = format!("is \"full\"; there must be at most {MAX_FULL} towers");
-                Err(ScenarioError::field("contacts.shape", problem))
-            }
+            Shape::Full => check_contact_count("contacts.shape", towers, towers.saturating_sub(1)),
             Shape::File if contacts.file.is_none() => Err(ScenarioError::field(
                 "contacts.file",
                 "is missing; with contacts.shape = \"file\" it must be the path of a CSV file",
@@ -160,7 +151,7 @@ impl Scenario {
         }
     }
 
-    pub(super) fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
+    fn check_fault(&self, field: &str, fault: &Fault) -> Checked {
         let key = |key: &str| format!("{field}.{key}");
         self.before_end(&key("at"), fault.at)?;
         match (fault.kind.lasting(), fault.lasts) {
@@ -249,9 +240,16 @@ impl Scenario {
 
     /// Refuses a network that is busy for ever at one moment.
     fn check_pace(&self) -> Checked {
-        if self.tower.send_rate != SendRate::Unlimited {
+        let roles = self.roles.iter().enumerate().map(|(number, role)| {
+            let config = self.role_config(role, number)?;
+            Ok((format!("role.{number}.tower.send_rate"), config.send_rate))
+        });
+        let rates = std::iter::once(Ok((String::from("tower.send_rate"), self.tower.send_rate)));
+        let rates: Vec<_> = rates.chain(roles).collect::<Result<_, ScenarioError>>()?;
+        let mut rates = rates.into_iter();
+        let Some((rate, _)) = rates.find(|(_, rate)| *rate == SendRate::Unlimited) else {
             return Ok(());
-        }
+        };
         let paths = self.paths.iter().enumerate();
         let paths = paths.map(|(number, path)| (format!("path.{number}.link"), &path.link));
         let faults = self.faults.iter().enumerate().filter_map(|(number, fault)| {
@@ -261,28 +259,8 @@ impl Scenario {
         let changed = paths.chain(faults).map(|(field, link)| (field, self.link.with(link)));
         let mut all = std::iter::once((String::from("link"), self.link.clone())).chain(changed);
         let Some((field, _)) = all.find(|(_, link)| link.takes_no_time()) else { return Ok(()) };
-        let range = "more than 0s with tower.send_rate = \"unlimited\"";
+        let range = format!("more than 0s with {rate} = \"unlimited\"");
         Err(ScenarioError::range(format!("{field}.latency"), "0s", range))
-    }
-
-    fn check_oracle(&self) -> Checked {
-        if self.checks.oracle != Some(Oracle::Capacity) {
-            return Ok(());
-        }
-        if self.tower.send_rate == SendRate::Unlimited {
-            let range = "a number with checks.oracle = \"capacity\"";
-            return Err(ScenarioError::range("tower.send_rate", "\"unlimited\"", range));
-        }
-        let measured = self.time.saturating_sub(self.checks.warm_up);
-        let most = measured / ORACLE_SAMPLES;
-        if self.sample_every() <= most {
-            return Ok(());
-        }
-        let most = text(Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or(0)));
-        let range = format!(
-            "at most {most}: checks.oracle needs {ORACLE_SAMPLES} samples after checks.warm_up"
-        );
-        Err(ScenarioError::range("sample", text(self.sample_every()), range))
     }
 
     pub(super) fn check_group(&self, field: &str, towers: &Towers) -> Checked {
@@ -309,7 +287,11 @@ impl Scenario {
         Err(ScenarioError::field(field, "is empty; it must have at least one tower"))
     }
 
-    /// Returns the number of steps that a fault is planned as.
+    /// Returns the number of steps that all faults are planned as.
+    pub(crate) fn step_count(&self) -> u64 {
+        self.faults.iter().map(|fault| self.steps(fault)).fold(0, u64::saturating_add)
+    }
+
     fn steps(&self, fault: &Fault) -> u64 {
         let drawn = match &fault.kind {
             FaultKind::Partition {
@@ -341,6 +323,27 @@ impl Scenario {
             format!("ends after {end}; it must end within the time, {time}"),
         ))
     }
+}
+
+/// Checks the number of steps of all faults of a run.
+pub(super) fn check_step_count(steps: u64) -> Checked {
+    if steps <= MAX_STEPS {
+        return Ok(());
+    }
+    let problem =
+        format!("has {steps} steps (towers, times repetitions); it must be at most {MAX_STEPS}");
+    Err(ScenarioError::field("fault", problem))
+}
+
+fn check_contact_count(field: &str, towers: u32, contacts: u32) -> Checked {
+    let count = u64::from(towers) * u64::from(contacts);
+    if count <= MAX_CONTACTS {
+        return Ok(());
+    }
+    let problem = format!(
+        "gives {towers} towers {contacts} contacts each; there must be at most {MAX_CONTACTS} in all"
+    );
+    Err(ScenarioError::field(field, problem))
 }
 
 fn check_link(field: &str, link: &Link) -> Checked {

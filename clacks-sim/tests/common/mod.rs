@@ -39,7 +39,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
 /// Returns the violations of a run, or `None` if there are none.
 pub fn violations(outcome: &Outcome) -> Option<String> {
     let all: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
-    (!outcome.holds()).then(|| all.join("\n"))
+    (!outcome.passed()).then(|| all.join("\n"))
 }
 
 /// Returns the scenarios of the folder `regressions`.

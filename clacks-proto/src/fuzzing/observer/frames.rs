@@ -3,10 +3,13 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::BufMut;
+use core::num::NonZeroU64;
 
 use super::{Confirmation, Content, Observer, Step, View, find, is, recipient};
+use crate::link::MAX_RUNS;
 use crate::wire::{
-    Attempt, Decoder, Farewell, Frame, Hello, MAX_BODY, RefusedReason, VERSION, Window,
+    Decoder, Farewell, Frame, Hello, MAX_BODY, RefusedReason, TransferId, VERSION, Window,
+    WireError,
 };
 use crate::{
     Address, CloseReason, Config, Instant, LinkId, LinkInfo, Message, MessageId, PeerId,
@@ -28,17 +31,24 @@ pub(super) enum Fate {
     Unknown,
 }
 
+/// The name of a transfer to the tower: the incarnation of its sender, and its first sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    incarnation: u64,
+    link: u64,
+    number: u64,
+}
+
 /// A transfer that came in and is not answered.
 pub(super) struct Arrival {
     pub(super) transfer: u64,
     /// `None` for an announce.
     pub(super) content: Option<Content>,
+    pub(super) name: Name,
     pub(super) is_retry: bool,
     pub(super) fate: Fate,
     pub(super) is_from_ignored: bool,
     at: Instant,
-    /// How many messages had come on the link.
-    number: u32,
 }
 
 /// A transfer of the tower that the peer has not answered.
@@ -52,22 +62,22 @@ pub(super) struct Unconfirmed {
 pub(super) struct Sent {
     content: Option<Content>,
     to: Option<Address>,
-    is_retry: bool,
+    /// A retry, or a transfer that was retried.
+    is_retried: bool,
     /// The peer has answered, or has said goodbye without taking the transfer.
     is_settled: bool,
 }
 
 /// A message that was confirmed to a peer, which may ask again.
 pub(super) struct Taken {
-    peer: PeerId,
-    incarnation: u64,
-    transfer: u64,
+    peer: Option<PeerId>,
+    name: Name,
     at: Instant,
     link: LinkId,
-    /// How many messages have come on the link since.
-    later: u32,
-    /// How many links of the peer, and of any peer, have been closed since the link was closed.
-    closed_since: Option<(usize, usize)>,
+    /// How many later transfers were refused on the link.
+    refused: usize,
+    /// How many links have been closed since the link was closed.
+    closed_since: Option<usize>,
     /// The tower may have forgotten the transfer.
     may_be_forgotten: bool,
 }
@@ -82,8 +92,10 @@ pub(in super::super) struct Link {
     pub(in super::super) is_aborted: bool,
     pub(super) began: Instant,
     pub(super) connected_at: Option<Instant>,
-    /// The incarnation, window and longest body in the other side's hello.
-    pub(super) hello: Option<(u64, Window, u32)>,
+    /// What the other side's hello says.
+    pub(super) hello: Option<Greeting>,
+    /// The number of the link in the tower's hello.
+    number: Option<u64>,
     /// The peer has sent another hello on another link since.
     pub(super) is_overruled: bool,
     /// When bytes passed last.
@@ -98,10 +110,20 @@ pub(in super::super) struct Link {
     has_said_hello: bool,
     has_said_goodbye: bool,
     pub(super) unanswered: VecDeque<Arrival>,
-    /// How many messages have come.
-    messages: u32,
+    /// The number of the last transfer that came.
+    arrived: u64,
     pub(super) unconfirmed: Vec<Unconfirmed>,
-    last_number: Option<u64>,
+    /// The number of the last transfer of the tower.
+    sent: u64,
+}
+
+/// The parts of a hello that bind the tower.
+#[derive(Clone, Copy)]
+pub(super) struct Greeting {
+    incarnation: u64,
+    link: u64,
+    pub(super) window: Window,
+    max_message: u32,
 }
 
 impl Link {
@@ -114,6 +136,7 @@ impl Link {
             began: now,
             connected_at: info.is_inbound.then_some(now),
             hello: None,
+            number: None,
             is_overruled: false,
             used: now,
             closed_at: None,
@@ -125,9 +148,9 @@ impl Link {
             has_said_hello: false,
             has_said_goodbye: false,
             unanswered: VecDeque::new(),
-            messages: 0,
+            arrived: 0,
             unconfirmed: Vec::new(),
-            last_number: None,
+            sent: 0,
         }
     }
 
@@ -136,9 +159,14 @@ impl Link {
         self.unconfirmed.iter().map(|transfer| transfer.number).collect()
     }
 
-    /// Returns whether a transfer with this number waits for the tower's answer.
-    pub(in super::super) fn awaits(&self, transfer: u64) -> bool {
-        self.unanswered.iter().any(|arrival| arrival.transfer == transfer)
+    /// Returns the number of the next transfer to the tower.
+    pub(in super::super) fn next_incoming(&self) -> u64 {
+        self.arrived + 1
+    }
+
+    /// Returns the name of a transfer of the tower.
+    fn name_of(&self, number: u64) -> (u64, u64) {
+        (self.number.unwrap_or(0), number)
     }
 
     /// Returns whether the tower dialled and the connection is not established.
@@ -203,6 +231,9 @@ impl Observer {
             let failure = match decoder.decode(&mut input) {
                 Ok(Some(frame)) => self.on_frame(id, &frame, now, is_closing, step),
                 Ok(None) => break None,
+                Err(WireError::Version(version)) if find(&mut self.links, id).hello.is_none() => {
+                    Some(CloseReason::WrongVersion(version))
+                }
                 Err(error) => Some(CloseReason::Wire(error)),
             };
             if failure.is_some() {
@@ -228,16 +259,15 @@ impl Observer {
     ) -> Option<CloseReason> {
         let link = find(&mut self.links, id);
         step.frames += 1;
-        let (transfer, content, friend, is_retry) = match frame {
+        let (transfer, content, friends, retry_of) = match frame {
             Frame::Hello(hello) => {
                 if link.hello.is_some() {
                     return Some(CloseReason::Protocol(ProtocolError::HelloTwice));
-                } else if hello.version != VERSION {
-                    return Some(CloseReason::WrongVersion(hello.version));
                 } else if hello.network != self.config.network {
                     return Some(CloseReason::WrongNetwork);
                 }
-                link.hello = Some((hello.incarnation, hello.window, hello.max_message));
+                let Hello { incarnation, link: number, window, max_message, .. } = *hello;
+                link.hello = Some(Greeting { incarnation, link: number, window, max_message });
                 if self.incarnation == Some(hello.incarnation) {
                     return Some(CloseReason::OwnAddress);
                 }
@@ -253,43 +283,48 @@ impl Observer {
             }
             Frame::Goodbye { farewell } => {
                 for transfer in &link.unconfirmed {
-                    self.sent.get_mut(&transfer.number).unwrap().is_settled = true;
+                    self.sent.get_mut(&link.name_of(transfer.number)).unwrap().is_settled = true;
                 }
                 return Some(CloseReason::Goodbye(*farewell));
             }
             Frame::Message(_) | Frame::Announce(_) if is_closing => return None,
+            Frame::Datagram(_) => return None,
             Frame::Message(frame) => {
                 let content = (frame.nonce, Message::copied(frame.kind, frame.body));
-                (frame.transfer, Some(content), &frame.friend, frame.attempt == Attempt::Retry)
+                (frame.transfer, Some(content), frame.friend.as_slice(), frame.retry_of)
             }
-            Frame::Announce(frame) => (frame.transfer, None, &frame.friend, false),
+            Frame::Announce(frame) => (frame.transfer, None, frame.friends.as_slice(), None),
         };
+        if transfer != link.next_incoming() {
+            return Some(CloseReason::Protocol(ProtocolError::WrongNumber));
+        }
+        link.arrived += 1;
         let bytes = link.unanswered.iter().map(|arrival| len(&arrival.content)).sum();
         if !self.config.window.admits(link.unanswered.len(), bytes, len(&content)) {
             return Some(CloseReason::Protocol(ProtocolError::WindowExceeded));
         }
-        if let Some((_, message)) = &content {
-            if self.config.screening != Screening::Off {
-                self.told.expect_offer(message);
-            }
-            link.messages += 1;
-            for taken in self.taken.iter_mut().filter(|taken| taken.link == id) {
-                taken.later += 1;
-            }
+        if let Some((_, message)) = &content
+            && self.config.screening != Screening::Off
+        {
+            self.told.expect_offer(message);
         }
         step.entering.extend(content.clone());
-        step.named.extend(friend.clone());
+        step.named.extend(friends.iter().cloned());
         let peer = self.view.peer_of(id).or(step.claim.as_ref());
         let is_from_ignored = self.view.is_ignored(peer);
         step.heard = peer.cloned();
+        let greeting = link.hello.unwrap();
+        let first = retry_of.map(|first| (first.link, first.number.get()));
+        let (number_of_link, number) = first.unwrap_or((greeting.link, transfer));
+        let name = Name { incarnation: greeting.incarnation, link: number_of_link, number };
         link.unanswered.push_back(Arrival {
             transfer,
             content,
-            is_retry,
+            name,
+            is_retry: retry_of.is_some(),
             fate: Fate::New,
             is_from_ignored,
             at: now,
-            number: link.messages,
         });
         is_from_ignored.then_some(CloseReason::Ignored)
     }
@@ -308,8 +343,9 @@ impl Observer {
             return Some(CloseReason::Protocol(ProtocolError::UnknownTransfer));
         };
         let to = self.view.peer_of(id)?.clone();
+        let number_of_link = link.number.unwrap_or(0);
         for Unconfirmed { number: this, content, .. } in link.unconfirmed.drain(..=position) {
-            self.sent.get_mut(&this).unwrap().is_settled = true;
+            self.sent.get_mut(&(number_of_link, this)).unwrap().is_settled = true;
             if refusal.is_some() && this == number {
                 step.refused.extend(content);
             } else {
@@ -364,6 +400,7 @@ impl Observer {
         match frame {
             Frame::Hello(hello) => {
                 assert!(!core::mem::replace(&mut link.has_said_hello, true), "a second hello");
+                link.number = Some(hello.link);
                 let Hello { version, window, network, max_message, .. } = hello;
                 let config = &self.config;
                 assert_eq!(
@@ -381,14 +418,15 @@ impl Observer {
             }
             Frame::Message(frame) => {
                 let content = (frame.nonce, Message::copied(frame.kind, frame.body));
-                let is_retry = frame.attempt == Attempt::Retry;
                 self.check_friend(id, frame.friend.as_ref(), has_begun);
-                self.check_transfer(id, frame.transfer, Some(content), is_retry, has_begun);
+                let (number, first) = (frame.transfer, frame.retry_of);
+                self.check_transfer(id, number, Some(content), first, has_begun);
             }
             Frame::Announce(frame) => {
-                self.check_friend(id, frame.friend.as_ref(), has_begun);
-                self.check_transfer(id, frame.transfer, None, false, has_begun);
+                frame.friends.iter().for_each(|it| self.check_friend(id, Some(it), has_begun));
+                self.check_transfer(id, frame.transfer, None, None, has_begun);
             }
+            Frame::Datagram(_) => panic!("a datagram that nothing asked for"),
             Frame::Goodbye { .. } => {
                 link.has_said_goodbye = true;
                 let mut left = link.unanswered.iter();
@@ -403,11 +441,9 @@ impl Observer {
         let peer = self.view.peer_of(id).and_then(|peer| self.view.peers.get(peer));
         let peer = peer.map(|peer| peer.id);
         let link = find(&mut self.links, id);
-        let incarnation = link.hello.map_or(0, |(incarnation, ..)| incarnation);
         let position = link.unanswered.iter().position(|arrival| arrival.transfer == transfer);
         let position = position.unwrap_or_else(|| panic!("an answer to {transfer}, on {id:?}"));
-        let (messages, answered) = (link.messages, link.unanswered.drain(..=position));
-        for arrival in answered.collect::<Vec<_>>() {
+        for arrival in link.unanswered.drain(..=position).collect::<Vec<_>>() {
             let refusal = refusal.filter(|_| arrival.transfer == transfer);
             let is_possible = match (arrival.fate, refusal) {
                 (Fate::Taken, None) => true,
@@ -425,18 +461,18 @@ impl Observer {
             };
             assert!(is_possible, "{} is {:?}: {refusal:?}", arrival.transfer, arrival.fate);
             self.on_answered(id, arrival.transfer, refusal.is_none());
-            if refusal.is_none()
-                && arrival.content.is_some()
-                && let Some(peer) = peer
-            {
+            if refusal.is_some() {
+                for taken in self.taken.iter_mut().filter(|taken| taken.link == id) {
+                    taken.refused += 1;
+                }
+            } else if arrival.content.is_some() && !arrival.is_retry {
                 self.taken.push(Taken {
                     peer,
-                    incarnation,
-                    transfer: arrival.transfer,
+                    name: arrival.name,
                     at: arrival.at,
                     link: id,
-                    later: messages - arrival.number,
-                    closed_since: self.view.is_closing(id).then_some((0, 0)),
+                    refused: 0,
+                    closed_since: self.view.is_closing(id).then_some(0),
                     may_be_forgotten: self.view.is_closing(id),
                 });
             }
@@ -456,7 +492,7 @@ impl Observer {
         id: LinkId,
         number: u64,
         content: Option<Content>,
-        is_retry: bool,
+        retry_of: Option<TransferId>,
         has_begun: bool,
     ) {
         let (is_closing, to) = (self.view.is_closing(id), self.view.peer_of(id).cloned());
@@ -470,35 +506,31 @@ impl Observer {
             };
             assert!(content.as_ref().is_none_or(is_held), "{content:?} is not in flight");
         }
-        let (_, granted, max_message) = link.hello.unwrap();
+        let Greeting { window: granted, max_message, .. } = link.hello.unwrap();
         let (messages, bytes) = link.load();
         let window = granted.min(self.config.window);
         assert!(window.admits(messages, bytes, len(&content)), "the window is full");
         let is_long = len(&content) > max_message as usize;
         assert!(!is_long || link.is_overruled, "the message is too long for the peer");
-        match self.sent.get_mut(&number) {
-            None => {
-                let order = link.last_number.filter(|_| !is_retry);
-                assert!(order.is_none_or(|last| last < number), "{number} is out of order");
+        link.sent += 1;
+        assert_eq!(number, link.sent, "a number is left out or used twice");
+        if let Some(first) = retry_of {
+            // Only a part of the first sending may have left before the link broke.
+            let first = self.sent.entry((first.link, first.number.get())).or_insert_with(|| {
                 let (content, to) = (content.clone(), to.clone());
-                self.sent.insert(number, Sent { content, to, is_retry, is_settled: false });
-            }
-            Some(sent) => {
-                assert!(is_retry && !sent.is_retry && !sent.is_settled, "{number} is sent again");
-                assert!(sent.content == content && sent.to == to, "{number} is another transfer");
-                sent.is_retry = true;
-            }
+                Sent { content, to, is_retried: false, is_settled: false }
+            });
+            assert!(!first.is_retried && !first.is_settled, "{retry_of:?} is sent again");
+            assert!(first.content == content && first.to == to, "another transfer is sent again");
+            first.is_retried = true;
         }
-        if !is_retry {
-            link.last_number = Some(number);
-        }
+        let is_retried = retry_of.is_some();
+        let sent = Sent { content: content.clone(), to, is_retried, is_settled: false };
+        let earlier = self.sent.insert(link.name_of(number), sent);
+        assert!(earlier.is_none(), "two links have one number");
         // What was under way when the link closed was taken back.
         if !is_closing {
             link.unconfirmed.push(Unconfirmed { number, content, at: self.now });
-            let is_other = |link: &&Link| link.id != id && !self.view.is_closing(link.id);
-            let others = self.links.iter().filter(is_other);
-            let mut numbers = others.flat_map(|link| &link.unconfirmed);
-            assert!(numbers.all(|other| other.number != number), "{number} is on two links");
         }
     }
 
@@ -513,20 +545,17 @@ impl Observer {
         if is_running || has_ended || link.reason.is_some() {
             link.unconfirmed.clear();
         }
-        let peer = before.peer.as_ref().or(new.peer_of(id));
-        let peer = peer.and_then(|peer| Some(new.peers.get(peer)?.id));
         for taken in &mut self.taken {
             if taken.link == id {
-                taken.closed_since = Some((0, 0));
+                taken.closed_since = Some(0);
                 // A peer that says goodbye asks nothing again, except about this tower's
                 // misbehaviour.
                 taken.may_be_forgotten |= matches!(
                     link.reason,
                     Some(CloseReason::Goodbye(farewell)) if farewell != Farewell::Misbehaved
                 );
-            } else if let Some((of_peer, all)) = &mut taken.closed_since {
-                *of_peer += usize::from(peer == Some(taken.peer));
-                *all += 1;
+            } else if let Some(closed) = &mut taken.closed_since {
+                *closed += 1;
             }
         }
         let is_possible = |at: Instant, limit| now >= at + limit;
@@ -549,31 +578,42 @@ impl Observer {
 
     /// Returns the transfers that were taken from the peer at the other end of a link, the last one
     /// first.
-    pub(in super::super) fn taken_from(&self, link: LinkId) -> Vec<u64> {
-        let peer = self.view.peer_of(link).and_then(|peer| self.view.peers.get(peer));
-        let taken =
-            self.taken.iter().rev().filter(|taken| Some(taken.peer) == peer.map(|it| it.id));
-        taken.map(|taken| taken.transfer).collect()
+    pub(in super::super) fn taken_from(&self, link: LinkId) -> Vec<TransferId> {
+        let peer = self.peer_id(link);
+        let taken = self.taken.iter().rev().filter(|taken| taken.peer == peer);
+        let name = |taken: &Taken| {
+            let number = NonZeroU64::new(taken.name.number)?;
+            Some(TransferId { link: taken.name.link, number })
+        };
+        taken.filter_map(name).collect()
     }
 
-    /// Returns whether a retry must be recognised.
-    pub(super) fn must_recognise(
-        &self,
-        peer: PeerId,
-        incarnation: u64,
-        transfer: u64,
-        link: LinkId,
-    ) -> bool {
+    fn peer_id(&self, link: LinkId) -> Option<PeerId> {
+        let peer = self.view.peer_of(link)?;
+        Some(self.view.peers.get(peer)?.id)
+    }
+
+    /// Returns whether a retry on a link must be recognised.
+    pub(super) fn must_recognise(&self, name: Name, link: LinkId) -> bool {
         let lifetime = crate::link::lifetime(&self.config.timeouts);
-        let window = u32::from(self.config.window.messages);
+        let window = usize::from(self.config.window.messages);
         self.taken.iter().any(|taken| {
-            (taken.peer, taken.incarnation, taken.transfer) == (peer, incarnation, transfer)
+            // The end of a link refuses what is under screening, and its answers may not be sent.
+            let is_in_memory = taken.refused + window <= MAX_RUNS;
+            taken.name == name
                 && !taken.may_be_forgotten
-                && taken.later - u32::from(taken.link == link) < window
-                && taken.closed_since.is_none_or(|(of_peer, all)| {
-                    // The windows of two links of a peer are remembered.
-                    of_peer < 2 && all < 2 * self.config.max_peers
-                })
+                && is_in_memory
+                && match taken.closed_since {
+                    Some(closed) => closed < self.config.max_peers,
+                    // On another link of the same peer.
+                    None => {
+                        taken.link != link
+                            && taken.peer.is_some_and(|peer| {
+                                self.peer_id(link) == Some(peer)
+                                    && self.peer_id(taken.link) == Some(peer)
+                            })
+                    }
+                }
                 && self.now < taken.at + lifetime
         })
     }

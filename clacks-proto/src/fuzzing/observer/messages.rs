@@ -96,15 +96,13 @@ impl Observer {
     ) {
         let Some(link) = self.links.iter().position(|link| link.id == id) else { return };
         let peer = new.peer_of(id).or(old.peer_of(id));
-        let peer_id = peer.and_then(|peer| Some(new.peers.get(peer)?.id));
-        let incarnation = self.links[link].hello.map_or(0, |(incarnation, ..)| incarnation);
         let arrivals = self.links[link].unanswered.iter().enumerate();
         let arrivals = arrivals.filter(|(_, arrival)| arrival.fate == Fate::New);
         let places: Vec<_> = arrivals.map(|(place, _)| place).collect();
         for place in &places {
             let arrival = &self.links[link].unanswered[*place];
             let (transfer, is_retry) = (arrival.transfer, arrival.is_retry);
-            let name = peer_id.map(|peer| (peer, incarnation, transfer));
+            let name = arrival.name;
             let fate = match arrival.content.clone() {
                 _ if arrival.is_from_ignored || !step.was_running => Fate::NotTaken,
                 None => Fate::Taken,
@@ -114,10 +112,7 @@ impl Observer {
                     let unanswered = &self.links[link].unanswered;
                     let is_copy = |it: &&usize| unanswered[**it].content.as_ref() == Some(&content);
                     let came = places.iter().filter(is_copy).count();
-                    let must_recognise = is_retry
-                        && name.is_some_and(|(peer, incarnation, transfer)| {
-                            self.must_recognise(peer, incarnation, transfer, id)
-                        });
+                    let must_recognise = is_retry && self.must_recognise(name, id);
                     if must_recognise && came == 1 {
                         assert!(entered.is_empty(), "a retry is taken twice");
                         Fate::Taken
@@ -141,8 +136,7 @@ impl Observer {
                             });
                         }
                         Fate::Unknown
-                    } else if is_retry && name.is_some_and(|name| self.maybe_taken.contains(&name))
-                    {
+                    } else if is_retry && self.maybe_taken.contains(&name) {
                         Fate::Unknown
                     } else {
                         // From this fill on, a peer's share may be used up.
@@ -161,7 +155,7 @@ impl Observer {
                 }
             };
             if matches!(fate, Fate::Taken | Fate::Unknown | Fate::Offered(_)) {
-                self.maybe_taken.extend(name);
+                self.maybe_taken.insert(name);
             }
             self.links[link].unanswered[*place].fate = fate;
         }
@@ -375,7 +369,7 @@ impl Observer {
                 continue;
             };
             let link = find(&mut self.links, id);
-            let Some((_, granted, _)) = link.hello else { continue };
+            let Some(granted) = link.hello.map(|hello| hello.window) else { continue };
             let on_link = |held: &&crate::HeldMessage| recipient(held) == Some(to);
             let waiting = self.view.held.values().filter(on_link).count();
             let same_peer = |other: &&super::Link| self.view.peer_of(other.id) == Some(to);

@@ -188,11 +188,11 @@ pub(super) struct Observer {
     shared_nonces: BTreeSet<Nonce>,
     offers: BTreeMap<MessageId, Offer>,
     copied: Vec<Copied>,
-    /// Transfers that may have been taken, by peer and incarnation.
-    maybe_taken: BTreeSet<(crate::PeerId, u64, u64)>,
+    /// Transfers that may have been taken.
+    maybe_taken: BTreeSet<frames::Name>,
     taken: Vec<Taken>,
-    /// Every transfer that the tower has sent.
-    sent: BTreeMap<u64, Sent>,
+    /// Every transfer that the tower has sent, by the number of its link and its own.
+    sent: BTreeMap<(u64, u64), Sent>,
     /// Until when peers are left alone at least.
     resting: BTreeMap<Address, Instant>,
     told: Told,

@@ -21,9 +21,9 @@ use crate::link::window::{Answer, Outcome};
 use crate::link::{
     Content, Direction, Doubt, LinkEvent, Local, Payload as Carried, Router, Sender, Session, State,
 };
-use crate::message::{Message, Nonce};
+use crate::message::{Lifetime, Message, Nonce};
 use crate::time::Instant;
-use crate::wire::{AnnounceFrame, Attempt, Farewell, MessageFrame, RefusedReason};
+use crate::wire::{AnnounceFrame, Farewell, MessageFrame, RefusedReason};
 
 /// How long to wait for the rest of a body that is longer than its head says. The sender sends both
 /// parts together.
@@ -291,21 +291,22 @@ impl Server {
         }
         let too_large = Outcome::Refused(RefusedReason::TooLarge);
         match &payload {
-            Err(_) => session.answer(0, len, too_large),
+            Err(_) => session.answer(len, too_large),
             Ok(None) => {
-                session.answer(0, len, Outcome::Invalid(StatusCode::BadRequest.as_u16()));
+                session.answer(len, Outcome::Invalid(StatusCode::BadRequest.as_u16()));
             }
-            Ok(Some(_)) if len > config.max_message => session.answer(0, len, too_large),
+            Ok(Some(_)) if len > config.max_message => session.answer(len, too_large),
             Ok(Some(Payload { message, sender, friend })) => {
                 let (sender, friend) = (Sender::Claimed(sender.as_ref()), friend.clone());
                 let Some(message) = message else {
-                    let frame = AnnounceFrame { transfer: 0, friend };
+                    let frame = AnnounceFrame { transfer: 0, friends: Vec::from_iter(friend) };
                     let event = LinkEvent::Announce(&frame, sender);
                     return router.on_link_event(id, session, event);
                 };
                 let frame = MessageFrame {
                     transfer: 0,
-                    attempt: Attempt::First,
+                    retry_of: None,
+                    lifetime: Lifetime::UNLIMITED,
                     // The receiver draws a nonce.
                     nonce: Nonce(0),
                     kind: message.kind(),
@@ -392,7 +393,7 @@ impl Client {
         let message = match transfer.payload {
             Carried::Announce => None,
             Carried::Message { id, .. } => {
-                let message = content.message(id).map(|(_, message)| message);
+                let message = content.message(id).map(|held| held.message);
                 debug_assert!(message.is_some(), "a message in flight is held");
                 message
             }

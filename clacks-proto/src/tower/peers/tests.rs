@@ -237,7 +237,7 @@ fn lists_that_are_wrong_are_found() {
     wrong(|peers| peers.counts.alive += 1);
     wrong(|peers| peers.alive.push(0));
     wrong(|peers| peers.alive[0] = 0);
-    wrong(|peers| peers.eligible[0].push(0));
-    wrong(|peers| peers.eligible[2][0] = 0);
+    wrong(|peers| peers.eligible[0].insert(0, Reach::Dialled, |_, _| ()));
+    wrong(|peers| peers.eligible[2].remove(0, |_, _| ()));
     wrong(|peers| _ = peers.evictable.front(0).map(|index| peers.evictable.remove(0, index)));
 }

@@ -7,12 +7,12 @@ use crate::event::Dialect;
 use crate::event::{Action, Event};
 use crate::ids::Fingerprint;
 use crate::link::State;
-use crate::message::{Kind, Nonce};
+use crate::message::{Kind, Lifetime, Nonce};
 use crate::rng::Seed;
 use crate::state_machine::StateMachine;
 use crate::time::Instant;
 use crate::tower::TlsHandshake;
-use crate::wire::{Attempt, Frame, Hello, MessageFrame, VERSION, Window};
+use crate::wire::{Frame, Hello, MessageFrame, VERSION, Window};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -44,10 +44,13 @@ fn greet(tower: &mut Tower, link: LinkId, key: Option<Fingerprint>, claims: u16)
     let hello = Hello {
         version: VERSION,
         incarnation: 7,
+        link: 8,
         max_message: 1_000,
         window: Window { messages: 1, bytes: 1 },
+        datagram: 0,
         network: "clacks",
         address: Some(address(claims)),
+        rest: &[],
     };
     say(tower, link, &Frame::Hello(hello));
 }
@@ -80,11 +83,12 @@ fn state_of(tower: &Tower, link: LinkId) -> Option<State> {
     tower.links.get(link).map(Session::state)
 }
 
-fn hand(tower: &mut Tower, link: LinkId, transfer: u64) {
+fn hand(tower: &mut Tower, link: LinkId, nonce: u128) {
     let frame = MessageFrame {
-        transfer,
-        attempt: Attempt::First,
-        nonce: Nonce(transfer.into()),
+        transfer: tower.next_incoming(link),
+        retry_of: None,
+        lifetime: Lifetime::UNLIMITED,
+        nonce: Nonce(nonce),
         kind: Kind::Bytes,
         friend: None,
         body: b"x",
@@ -187,7 +191,8 @@ fn connect_of(tower: &mut Tower) -> LinkId {
 
 #[test]
 fn the_window_of_a_merged_link_is_respected() {
-    let config = Config { send_rate: crate::SendRate::Unlimited, ..Config::default() };
+    let config =
+        Config { send_rate: crate::SendRate::Unlimited, contact_rate: 0, ..Config::default() };
     let mut tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
     tower.set_tls(Fingerprint([0; 32]), false);
     // The peer 1 is alive, without a link, and rests.

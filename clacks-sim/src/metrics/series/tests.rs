@@ -239,7 +239,7 @@ fn overlapping_partitions_are_one_span() {
 #[test]
 fn marks_are_kept_for_scheduled_faults_up_to_a_number() {
     let mut series = Series::new(8, None);
-    for fault in [Fault::Refused, Fault::Broken, Fault::Corrupted, Fault::Parted] {
+    for fault in [Fault::Refused, Fault::Broken, Fault::Corrupted, Fault::Blocked] {
         series.observe(&seen(1, Observed::Fault(fault)));
     }
     assert!(series.marks().is_empty());

@@ -117,18 +117,6 @@
     });
   }
 
-  // A dashed line for each prediction about one of the curves.
-  function predictionsOf(curves) {
-    return run.summary.predictions
-      .filter((one) => one.predicted !== null && curves.some(({ name }) => name === one.name))
-      .map(({ name, predicted }) => ({
-        name: `${name}, predicted`,
-        paint: 'ink',
-        dash: 1,
-        values: run.time.map(() => predicted),
-      }));
-  }
-
   // Shades partitions and the time after the last fault, and marks faults.
   function background(plot) {
     const { ctx, bbox } = plot;
@@ -315,7 +303,7 @@
   }
   for (const [title, sentence, colours] of PLOTS) {
     const curves = curvesOf(colours).filter(({ values }) => values.some((value) => value));
-    if (curves.length) add(title, sentence, curves.concat(predictionsOf(curves)));
+    if (curves.length) add(title, sentence, curves);
     else if (!title.includes('role') && (run.partitions.length || !title.includes('partition')))
       empty.push(title.toLowerCase());
   }

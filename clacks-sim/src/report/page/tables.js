@@ -80,13 +80,21 @@
       cells: [check, duration(at_s, 0.001), tower ?? '', message ?? '', text],
     })),
   );
+  const optional = (value, text) => (value === null ? '' : text(value));
   table(
     'Targets',
-    'Numbers that the network should reach under attack. A missed target is no violation.',
-    ['number', 'reached#', 'target#', 'result'],
-    summary.targets.map(({ name, text, bounds, met }) => ({
+    'Numbers that the network should reach. A number with a prediction is compared with a closed form. A missed target is no violation.',
+    ['target', 'measured#', 'predicted#', 'number#', 'bounds#', 'result'],
+    summary.targets.map(({ name, measured_text, predicted_text, text, bounds, met }) => ({
       bad: !met,
-      cells: [name, text, bounds, met ? 'met' : 'missed'],
+      cells: [
+        name,
+        optional(measured_text, (shown) => shown),
+        optional(predicted_text, (shown) => shown),
+        text,
+        bounds,
+        met ? 'met' : 'missed',
+      ],
     })),
   );
   table(
@@ -102,24 +110,6 @@
     summary.checks.map(({ check, violations, rule }) => ({
       bad: violations > 0,
       cells: [check, plain(violations), rule],
-    })),
-  );
-  const optional = (value, text) => (value === null ? '' : text(value));
-  table(
-    'Predictions',
-    'A measurement beside the value of a closed form. The z-score is the difference in standard errors.',
-    ['quantity', 'measured#', 'predicted#', 'error#', 'standard error#', 'z-score#', 'result'],
-    summary.predictions.map((one) => ({
-      bad: !one.passed,
-      cells: [
-        one.unit ? `${one.name} (${one.unit})` : one.name,
-        plain(one.measured),
-        optional(one.predicted, plain),
-        optional(one.relative_error, (error) => withUnit(error, 'share')),
-        optional(one.standard_error, plain),
-        optional(one.z_score, (score) => score.toFixed(1)),
-        one.passed ? 'passed' : 'missed',
-      ],
     })),
   );
   table(

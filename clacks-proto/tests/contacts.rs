@@ -1,0 +1,464 @@
+//! Contacts: messages go over open links alone. Named peers are contacted again, and a tick finds a
+//! suitable peer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clacks_proto::wire::{AnnounceFrame, Farewell, Frame, Hello};
+use clacks_proto::{
+    Allowance, Claims, Config, Event, IoCause, LinkId, Notice, Odds, SendRate, ShutdownProgress,
+    Status, Tower,
+};
+use common::harness::{Harness, SentFrame, hello};
+use common::{address, config_with_messages_on_dials, fast_config, seconds};
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// Returns the texts of the messages that the tower sent on a link since the last call, and
+/// confirms them.
+fn take_and_confirm(harness: &mut Harness, link: LinkId) -> Vec<String> {
+    let messages = harness.take_messages(link);
+    if let Some((last, ..)) = messages.last() {
+        harness.confirm(link, *last);
+    }
+    messages.into_iter().map(|(.., text)| text).collect()
+}
+
+// A message never rides on a dial.
+
+#[test]
+fn a_message_never_rides_on_a_dial() {
+    for (config, arrive) in [(fast_config(), 10), (config_with_messages_on_dials(), 7)] {
+        let mut harness = Harness::new(&config);
+        let link = harness.accept_alive(1);
+        // Dials to these peers are never answered.
+        (2..5).for_each(|n| harness.expand(n));
+        harness.enqueue_many(10, "message");
+        harness.advance(seconds(1));
+        assert_eq!(take_and_confirm(&mut harness, link).len(), arrive);
+        assert_eq!(harness.dialled.len(), 3, "all peers are contacted");
+        assert_eq!(harness.tower.queue_usage().messages, 10 - arrive);
+    }
+}
+
+#[test]
+fn a_contact_announces_and_makes_the_peer_alive() {
+    let mut harness = Harness::new(&fast_config());
+    let alive = harness.accept_alive(1);
+    harness.expand(2);
+    harness.enqueue("message");
+    assert!(harness.run_until_dial(seconds(1)));
+    assert_eq!(take_and_confirm(&mut harness, alive), ["message"], "in the same tick");
+    let link = harness.connect_dial_alive();
+    assert_eq!(harness.status(2), Some(Status::Alive));
+    assert!(harness.take_messages(link).is_empty());
+}
+
+#[test]
+fn a_peer_with_an_open_link_that_is_not_alive_gets_an_announce() {
+    let mut harness = Harness::new(&fast_config());
+    let alive = harness.accept_alive(1);
+    let link = harness.accept_from(2);
+    harness.enqueue("message");
+    harness.advance(TICK);
+    harness.take_announce(link);
+    assert_eq!(take_and_confirm(&mut harness, alive), ["message"]);
+    assert!(harness.dialled.is_empty());
+}
+
+#[test]
+fn one_tick_without_an_open_link_is_owed() {
+    let mut harness = Harness::new(&fast_config());
+    harness.expand(1);
+    harness.enqueue_many(3, "message");
+    harness.advance(seconds(2));
+    let link = harness.connect_dial_with_hello();
+    let transfer = harness.take_announce(link);
+    assert_eq!(harness.tower.queue_usage().waiting, 3, "the peer is not alive yet");
+    harness.confirm(link, transfer);
+    assert_eq!(harness.take_messages(link).len(), 1, "one of forty ticks is owed");
+    harness.advance(TICK);
+    assert_eq!(harness.take_messages(link).len(), 1);
+}
+
+#[test]
+fn the_rate_of_contacts_is_limited_at_every_send_rate() {
+    for rate in [SendRate::Unlimited, SendRate::per_second(1_000)] {
+        let mut config = fast_config();
+        config.send_rate = rate;
+        config.max_probes = 1_000;
+        let mut harness = Harness::new(&config);
+        (1..100).for_each(|n| harness.expand(n));
+        harness.enqueue("message");
+        harness.advance(seconds(4));
+        let dials = harness.dialled.len();
+        assert!((45..=50).contains(&dials), "{dials} dials in four seconds");
+    }
+}
+
+#[test]
+fn messages_of_contacts_go_to_peers_that_this_tower_dialled() {
+    // The tower dialled `dialled` peers. Eight more have dialled the tower. Each tick draws another
+    // alive peer without a link.
+    let run = |dialled: usize| {
+        let mut config = fast_config();
+        config.strangers.every = Duration::ZERO;
+        let mut harness = Harness::new(&config);
+        let mut links = Vec::new();
+        for n in 1..=dialled {
+            harness.with(|tower, now| tower.announce(&address(n), now)).unwrap();
+            links.push(harness.connect_dial_alive());
+        }
+        links.extend((10..18).map(|n| harness.accept_alive(n)));
+        for n in 20..200 {
+            let link = harness.accept_alive(n);
+            harness.send_goodbye(link);
+        }
+        harness.enqueue_many(150, "message");
+        let mut to_callers = 0;
+        let mut all = 0;
+        for _ in 0..150 {
+            harness.advance(TICK);
+            for (position, link) in links.iter().enumerate() {
+                let count = take_and_confirm(&mut harness, *link).len();
+                all += count;
+                to_callers += if position >= dialled { count } else { 0 };
+            }
+        }
+        assert_eq!(all, 150);
+        to_callers
+    };
+    let (few, enough) = (run(3), run(4));
+    assert!(few > 80, "{few} of 150 messages with three links that the tower dialled");
+    assert!(enough < 30, "{enough} of 150 messages with four");
+}
+
+#[test]
+fn a_link_that_closes_or_opens_changes_the_recipients() {
+    let mut harness = Harness::new(&fast_config());
+    let [first, second] = [1, 2].map(|n| harness.accept_alive(n));
+    harness.send_goodbye(first);
+    harness.enqueue_many(10, "message");
+    harness.advance(seconds(1));
+    assert_eq!(take_and_confirm(&mut harness, second).len(), 10);
+    let first = harness.connect_dial_alive();
+    harness.send_goodbye(second);
+    harness.enqueue_many(10, "message");
+    harness.advance(seconds(1));
+    assert_eq!(take_and_confirm(&mut harness, first).len(), 10);
+}
+
+// Shutdown.
+
+#[test]
+fn a_shutdown_dials_without_an_announce_and_hands_over_when_the_link_opens() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    harness.send_goodbye(link);
+    harness.enqueue_many(3, "message");
+    harness.with(Tower::shutdown);
+    let link = harness.connect_dial();
+    assert_eq!(harness.tower.queue_usage().waiting, 3);
+    harness.send_hello(link, None);
+    let frames = harness.take_frames(link);
+    let messages: Vec<_> = frames
+        .iter()
+        .filter_map(|frame| match frame {
+            SentFrame::Message { transfer, .. } => Some(*transfer),
+            SentFrame::Announce { .. } => panic!("{frames:?}"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(messages.len(), 3, "all at once");
+    harness.confirm(link, messages[2]);
+    assert_eq!(harness.tower.shutdown_progress(), ShutdownProgress::Done);
+    assert!(harness.notices.contains(&Notice::ShutDown { left: 0 }));
+}
+
+#[test]
+fn a_shutdown_ends_at_once_when_the_last_dial_is_refused() {
+    let mut harness = Harness::new(&fast_config());
+    for n in 1..4 {
+        let link = harness.accept_alive(n);
+        harness.send_goodbye(link);
+    }
+    harness.enqueue("stays");
+    let began = harness.now;
+    harness.with(Tower::shutdown);
+    for left in (0..3).rev() {
+        assert_eq!(harness.tower.shutdown_progress(), ShutdownProgress::Draining);
+        harness.run_until_dial(seconds(1));
+        harness.refuse_dial();
+        assert_eq!(harness.tower.status_counts().alive, left);
+    }
+    assert_eq!(harness.tower.shutdown_progress(), ShutdownProgress::Done);
+    assert!(harness.now.duration_since(began) < seconds(1));
+}
+
+// Who is named comes back.
+
+/// Creates a tower with an alive peer 1, and a dead peer 2 that was alive once. Returns the link to
+/// peer 1 too.
+fn with_dead_peer(config: &Config) -> (Harness, LinkId) {
+    let mut config = config.clone();
+    config.kill_timeout = seconds(1);
+    config.max_probe_backoff = Duration::ZERO;
+    config.odds = Odds { alive: 1, lost: 1, dead: 0 };
+    config.timeouts.idle = seconds(1_000);
+    let mut harness = Harness::new(&config);
+    let other = harness.accept_alive(2);
+    harness.send_goodbye(other);
+    harness.enqueue("probe");
+    while harness.status(2) != Some(Status::Dead) {
+        assert!(harness.run_until_dial(seconds(5)));
+        harness.refuse_dial();
+    }
+    let link = harness.accept_alive(1);
+    harness.advance(seconds(3));
+    take_and_confirm(&mut harness, link);
+    (harness, link)
+}
+
+fn name(harness: &mut Harness, link: LinkId, transfer: u64, friend: usize) {
+    let friends = vec![address(friend)];
+    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friends }));
+}
+
+fn exchange(harness: &mut Harness, link: LinkId, time: Duration) {
+    harness.enqueue_many(40, "message");
+    let end = harness.now + time;
+    while harness.now < end {
+        harness.advance(TICK);
+        take_and_confirm(harness, link);
+    }
+}
+
+#[test]
+fn a_dead_peer_that_an_alive_peer_names_is_contacted_again() {
+    let mut off = fast_config();
+    off.revivals.burst = 0;
+    for (config, dials) in [(fast_config(), 1), (off, 0)] {
+        let (mut harness, link) = with_dead_peer(&config);
+        exchange(&mut harness, link, seconds(1));
+        assert_eq!(harness.dialled.len(), 0, "dead peers are not drawn");
+        name(&mut harness, link, 2_000, 2);
+        exchange(&mut harness, link, seconds(1));
+        assert_eq!(harness.dialled.len(), dials);
+        assert_eq!(harness.status(2), Some(Status::Dead), "the status stays until an answer");
+        if dials == 1 {
+            harness.connect_dial_alive();
+            assert_eq!(harness.status(2), Some(Status::Alive));
+        }
+    }
+}
+
+#[test]
+fn only_an_alive_peer_on_a_proved_link_revives_and_only_a_peer_that_was_alive() {
+    let (mut harness, link) = with_dead_peer(&fast_config());
+    // A caller without an address names the dead peer.
+    let caller = harness.accept();
+    harness.send_hello(caller, None);
+    name(&mut harness, caller, 1, 2);
+    exchange(&mut harness, link, seconds(1));
+    assert_eq!(harness.dialled.len(), 0);
+    // Peer 3 never answered.
+    name(&mut harness, link, 1_999, 3);
+    harness.enqueue("probe");
+    while harness.status(3) != Some(Status::Dead) {
+        harness.advance(TICK);
+        take_and_confirm(&mut harness, link);
+        harness.enqueue("probe");
+        if !harness.dialled.is_empty() {
+            harness.refuse_dial();
+        }
+    }
+    name(&mut harness, link, 2_000, 3);
+    exchange(&mut harness, link, seconds(1));
+    assert_eq!(harness.dialled.len(), 0);
+}
+
+#[test]
+fn named_peers_take_at_most_every_second_contact() {
+    let mut config = fast_config();
+    config.revivals = Allowance { burst: 1_000, every: seconds(1) };
+    config.max_probes = 1_000;
+    config.contact_rate = 1_000;
+    config.kill_timeout = seconds(1);
+    config.max_probe_backoff = Duration::ZERO;
+    config.odds = Odds { alive: 1, lost: 1, dead: 0 };
+    let mut harness = Harness::new(&config);
+    let link = harness.accept_alive(1);
+    for n in 100..140 {
+        let other = harness.accept_alive(n);
+        harness.send_announce(other, 2);
+        harness.reset(other);
+    }
+    // The contacts of all other peers fail, until they are dead.
+    while harness.tower.status_counts().dead < 40 {
+        harness.enqueue("probe");
+        harness.advance(TICK);
+        take_and_confirm(&mut harness, link);
+        while let Some((dial, _)) = harness.dialled.pop_front() {
+            let cause = IoCause::Refused;
+            harness.handle(Event::ConnectFailed { link: dial, cause });
+        }
+    }
+    harness.advance(seconds(2));
+    (100..140).for_each(|n| name(&mut harness, link, 3_000 + n as u64, n));
+    (0..20).for_each(|n| harness.expand(n + 10));
+    harness.enqueue_many(20, "message");
+    for _ in 0..20 {
+        harness.advance(TICK);
+        take_and_confirm(&mut harness, link);
+    }
+    let named = harness.dialled.iter().filter(|(_, to)| (100..140).any(|n| address(n) == *to));
+    assert_eq!((named.count(), harness.dialled.len()), (10, 20));
+}
+
+// Suitable peers only.
+
+/// Connects an alive peer that takes bodies of at most `max_message` bytes.
+fn accept_alive_with_limit(harness: &mut Harness, n: usize, max_message: u32) -> LinkId {
+    let link = harness.accept();
+    harness.send_frame(link, &Frame::Hello(Hello { max_message, ..hello(Some(address(n))) }));
+    harness.send_announce(link, 1_000);
+    harness.take_frames(link);
+    link
+}
+
+#[test]
+fn a_tick_finds_the_only_suitable_peer() {
+    let mut off = fast_config();
+    off.tried_messages = 0;
+    for (config, is_on) in [(fast_config(), true), (off, false)] {
+        let mut harness = Harness::new(&config);
+        let wide = harness.accept_alive(1);
+        (2..52).for_each(|n| _ = accept_alive_with_limit(&mut harness, n, 1));
+        harness.enqueue_many(20, "message");
+        let mut sent = 0;
+        for _ in 0..20 {
+            harness.advance(TICK);
+            sent += take_and_confirm(&mut harness, wide).len();
+        }
+        assert_eq!(sent == 20, is_on, "{sent} of 20 messages in 20 ticks");
+    }
+}
+
+#[test]
+fn a_tick_tries_four_messages() {
+    let mut harness = Harness::new(&fast_config());
+    let narrow = accept_alive_with_limit(&mut harness, 1, 10);
+    for _ in 0..3 {
+        harness.enqueue("longer than ten bytes");
+    }
+    harness.enqueue("short");
+    harness.advance(TICK);
+    assert_eq!(take_and_confirm(&mut harness, narrow), ["short"]);
+    // With four long messages before it, a short one leaves on the second tick.
+    harness.enqueue("longer than ten bytes");
+    harness.enqueue("short");
+    let mut ticks = 0;
+    while take_and_confirm(&mut harness, narrow).is_empty() {
+        harness.advance(TICK);
+        ticks += 1;
+        assert!(ticks <= 3);
+    }
+    assert!(ticks >= 1);
+}
+
+#[test]
+fn the_end_of_a_peer_that_no_message_suits_is_noticed() {
+    let mut harness = Harness::new(&fast_config());
+    let wide = harness.accept_alive(1);
+    let narrow = accept_alive_with_limit(&mut harness, 2, 1);
+    // The link is closed as unused. From then on, the peer answers no dial.
+    let mut peer_is_lost = false;
+    for _ in 0..90 * 20 {
+        harness.enqueue("message");
+        harness.advance(TICK);
+        take_and_confirm(&mut harness, wide);
+        while !harness.dialled.is_empty() {
+            harness.refuse_dial();
+        }
+        peer_is_lost |= harness.status(2) == Some(Status::Lost);
+    }
+    assert!(harness.closed.contains_key(&narrow));
+    assert!(harness.take_frames(narrow).contains(&SentFrame::Goodbye(Farewell::Idle)));
+    assert!(peer_is_lost);
+}
+
+// The odds over the recipients at a tower.
+
+fn chi_square(seen: &[u64], expected: &[f64]) -> f64 {
+    seen.iter().zip(expected).map(|(seen, e)| (*seen as f64 - e).powi(2) / e).sum()
+}
+
+/// Counts the messages to ten alive peers, and the attempts to reach two lost ones, in `ticks`
+/// ticks.
+fn count_recipients(mut config: Config, ticks: u32) -> (Vec<u64>, u64) {
+    config.claims = Claims::Believe;
+    config.send_rate = SendRate::per_second(1_000);
+    config.heartbeat = None;
+    config.timeouts.idle = seconds(100_000);
+    config.probe_backoff = Duration::from_nanos(1);
+    config.max_probe_backoff = Duration::ZERO;
+    config.kill_timeout = seconds(100_000);
+    let mut harness = Harness::new(&config);
+    for n in 11..13 {
+        let link = harness.accept_alive(n);
+        harness.send_goodbye(link);
+    }
+    harness.enqueue("probe");
+    while harness.tower.status_counts().lost < 2 {
+        harness.run_until_dial(seconds(1));
+        harness.refuse_dial();
+    }
+    let links: BTreeMap<LinkId, usize> =
+        (0..10).map(|n| (harness.accept_alive(n + 1), n)).collect();
+    let (mut messages, mut dials) = (vec![0; 10], 0);
+    for _ in 0..ticks {
+        harness.enqueue("message");
+        harness.advance(Duration::from_millis(1));
+        for (link, n) in &links {
+            messages[*n] += take_and_confirm(&mut harness, *link).len() as u64;
+        }
+        while !harness.dialled.is_empty() {
+            dials += 1;
+            harness.refuse_dial();
+        }
+        harness.actions.clear();
+        harness.notices.clear();
+    }
+    (messages, dials)
+}
+
+fn with_contact_rate(mut config: Config, contact_rate: u32) -> Config {
+    config.contact_rate = contact_rate;
+    config
+}
+
+#[test]
+fn recipients_at_a_tower_are_drawn_by_the_odds() {
+    let ticks = 20_000;
+    let odds = |odds: Odds, dials: u64| {
+        let expected = f64::from(ticks) * f64::from(odds.lost) / f64::from(odds.alive + odds.lost);
+        let others = f64::from(ticks) - expected;
+        chi_square(&[dials, u64::from(ticks) - dials], &[expected, others])
+    };
+    // 99.9th percentiles: 27.9 with nine degrees of freedom, 10.8 with one.
+    for (config, holds_messages) in [(Config::default(), false), (Config::original(), true)] {
+        let config_odds = config.odds;
+        let contact_rate = if holds_messages { 0 } else { 1_000_000 };
+        let (messages, dials) = count_recipients(with_contact_rate(config, contact_rate), ticks);
+        let sent: u64 = messages.iter().sum();
+        let each = sent as f64 / 10.0;
+        assert!(chi_square(&messages, &[each; 10]) < 27.9, "{messages:?}");
+        assert!(odds(config_odds, dials) < 10.8, "{dials} dials to lost peers");
+        // In the original, a tick that draws a lost peer moves no message.
+        let lost_ticks = if holds_messages { dials } else { 0 };
+        assert!(sent.abs_diff(u64::from(ticks) - lost_ticks) <= 12, "{sent} messages");
+    }
+}
