@@ -299,3 +299,16 @@ fn rules_3_and_4_full_towers_go_on_though_one_peer_holds_more_than_its_share() {
         assert!(delivered(&network) > before, "nothing moves");
     }
 }
+
+/// In clear text a peer is alive only when it was dialled, and its calls are not proved.
+#[test]
+fn rules_3_and_8_full_towers_without_keys_go_on_exchanging() {
+    let mut config = small_queue();
+    config.claims = clacks_proto::Claims::DialBack;
+    let mut network = full_network(2, &config, &[100]);
+    for _ in 0..10 {
+        let before = delivered(&network);
+        network.advance(seconds(10));
+        assert!(delivered(&network) > before, "nothing moves");
+    }
+}

@@ -44,7 +44,7 @@ pub(crate) fn a_full_tower_refuses_messages_and_none_is_lost(runtimes: Runtimes)
     let mut network = Network::new(runtimes);
     let mut sender = network.start(quick());
     let mut config = quiet();
-    config.max_queue_messages = 3;
+    (config.max_queue_messages, config.fair_share_from) = (3, 100);
     let mut small = network.start(config);
     sender.expand(&small.address).unwrap();
     let nonces: BTreeSet<Nonce> =

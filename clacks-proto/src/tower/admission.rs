@@ -48,7 +48,7 @@ impl Tower {
     /// length.
     fn exchange(&self, from: SenderInfo, len: usize) -> Admission {
         let config = &self.local.config;
-        let Some(peer) = from.proved else { return Admission::Full };
+        let Some(peer) = from.accountable else { return Admission::Full };
         let Some(record) = self.peers.get(peer) else { return Admission::Full };
         let has_credit =
             config.exchange_credit > 0 && (record.exchanged as usize) < config.max_message;

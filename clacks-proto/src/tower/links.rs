@@ -209,20 +209,11 @@ impl Tower {
     /// Notes whether an unproved link has proved itself, or is being closed.
     #[cold]
     pub(super) fn note_proof(&mut self, session: &mut Session) {
-        if (session.is_closing() || self.has_proof(session))
+        if (session.is_closing() || self.peer_of(session).accountable.is_some())
             && let Some(number) = session.unproved.take()
         {
             self.unproved.remove(session.prefix, number);
         }
-    }
-
-    /// Returns whether the other side of an inbound link is a known tower: a proved peer, or in
-    /// clear text and over HTTP a claimed one that is alive.
-    pub(super) fn has_proof(&self, session: &Session) -> bool {
-        let from = self.peer_of(session);
-        from.proved.is_some()
-            || session.identity().is_none()
-                && from.claimed.is_some_and(|peer| self.peers.is_alive(peer))
     }
 
     /// Opens a link to a peer. Returns `None` if all links are in use; an idle one is then asked to

@@ -361,21 +361,29 @@ impl Tower {
     /// Tries again to learn the address that a caller claimed.
     #[cold]
     fn learn_again(&mut self, id: LinkId, link: &mut Session) {
-        if let Some(address) = link.unlearned.take()
-            && !self.is_from_ignored(link)
-        {
-            self.learn_claim(id, link, &address);
+        let Some(address) = link.unlearned.take() else { return };
+        if self.is_from_ignored(link) {
+            return;
+        }
+        match self.learn(&address, Source::Stranger, link.prefix) {
+            Some(peer) => _ = self.on_learned(id, link, peer),
+            None => link.unlearned = Some(address),
         }
     }
 
     /// Learns the address that a caller claims.
     fn learn_claim(&mut self, id: LinkId, link: &mut Session, address: &Address) -> Option<PeerId> {
-        let Some(peer) = self.learn(address, Source::Stranger, link.prefix) else {
-            if self.is_learned_later(address, link.prefix) {
-                link.unlearned = Some(Box::new(address.clone()));
-            }
-            return None;
-        };
+        if let Some(peer) = self.learn(address, Source::Stranger, link.prefix) {
+            return self.on_learned(id, link, peer);
+        }
+        if self.is_learned_later(address, link.prefix) {
+            link.unlearned = Some(Box::new(address.clone()));
+        }
+        None
+    }
+
+    /// The address that a caller claims is known. Returns its peer, unless another key is pinned.
+    fn on_learned(&mut self, id: LinkId, link: &mut Session, peer: PeerId) -> Option<PeerId> {
         link.peer = Some(peer);
         if self.peer_of(link).claimed.is_none() {
             self.stats.claims_disproved += 1;

@@ -17,6 +17,9 @@ pub(super) struct SenderInfo {
     /// The peer, if the sender has proved to be it. In clear text and over HTTP that takes a dial,
     /// unless claims are believed.
     pub(super) proved: Option<PeerId>,
+    /// The peer that the sender's messages count for: the proved one, or in clear text and over HTTP
+    /// the claimed one if it is alive.
+    pub(super) accountable: Option<PeerId>,
     pub(super) is_ignored: bool,
     /// The sender claims an address that was not learned yet.
     pub(super) is_unlearned: bool,
@@ -26,7 +29,7 @@ impl SenderInfo {
     /// Returns the account to which the sender's messages count.
     #[inline]
     pub(super) fn account(self) -> Account {
-        self.proved.map_or(Account::Unproved, Account::Peer)
+        self.accountable.map_or(Account::Unproved, Account::Peer)
     }
 }
 
@@ -56,9 +59,12 @@ impl Tower {
         let is_proved = link.direction() == Direction::Outbound
             || may_prove && peer.is_proved_by(link.identity());
         let is_open_question = is_proved || peer.pin().is_none();
+        let is_accountable =
+            is_proved || link.identity().is_none() && is_open_question && peer.is_alive();
         SenderInfo {
             claimed: is_open_question.then_some(id),
             proved: is_proved.then_some(id),
+            accountable: is_accountable.then_some(id),
             ..SenderInfo::default()
         }
     }
@@ -96,6 +102,8 @@ impl Tower {
             (Some(peer), _) => {
                 from.claimed = Some(peer);
                 from.proved = Some(peer).filter(|_| self.believes_claims());
+                let is_alive = self.peers.is_alive(peer);
+                from.accountable = from.proved.or(Some(peer).filter(|_| is_alive));
             }
             (None, Some(address)) => {
                 from.claimed = self.learn(address, Source::Stranger, link.prefix);
