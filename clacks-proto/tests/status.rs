@@ -5,9 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use clacks_proto::wire::{
-    AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, VERSION,
-};
+use clacks_proto::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason};
 use clacks_proto::{
     Address, CloseReason, Config, Event, ExpandError, Notice, SendRate, StateMachine, Status,
 };
