@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::lifetime::remaining;
 use super::peers::Peers;
 use super::queue::Queue;
 use super::selector::Eligible;
@@ -9,8 +10,9 @@ use super::{Phase, Tower};
 use crate::address::Address;
 use crate::ids::{LinkId, MessageId, PeerId};
 use crate::link::{Content, HeldContent, Payload, Session, Transfer};
-use crate::message::{Lifetime, Nonce};
+use crate::message::Nonce;
 use crate::rng::{Seed, SparseStream};
+use crate::time::Instant;
 
 /// How an attempt to hand over the message at the head went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +41,16 @@ pub(super) struct FrameContent<'a> {
     pub(super) friend_stream: &'a mut SparseStream,
     pub(super) seed: &'a Seed,
     pub(super) recipient: Option<PeerId>,
+    pub(super) now: Instant,
+    /// The last round trip on the link.
+    pub(super) round_trip: Duration,
 }
 
 impl Content for FrameContent<'_> {
     #[inline]
     fn message(&self, id: MessageId) -> Option<HeldContent<'_>> {
         let entry = self.queue.get(id)?;
-        let lifetime = Lifetime::UNLIMITED;
+        let lifetime = remaining(entry.deadline, self.now, self.round_trip);
         Some(HeldContent { nonce: entry.nonce, lifetime, message: &entry.message })
     }
 
@@ -117,6 +122,7 @@ impl Tower {
     /// Hands the message at the head to a drawn peer.
     #[inline(always)]
     fn hand_over(&mut self) -> SendAttempt {
+        self.drop_expired_head();
         let Some((id, entry)) = self.queue.head() else { return SendAttempt::Nothing };
         let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
         let Some(first) = self.draw() else { return SendAttempt::Nothing };

@@ -94,7 +94,7 @@ impl Tower {
             self.stats.refused += 1;
             return Some(Outcome::Refused(reason));
         }
-        let MessageFrame { retry_of, kind, body, .. } = *frame;
+        let MessageFrame { retry_of, lifetime, kind, body, .. } = *frame;
         if let Some(first) = retry_of
             && self.was_taken(link, first)
         {
@@ -120,9 +120,11 @@ impl Tower {
             }
             TakenIn::Coalesced(message) => {
                 self.stats.coalesced += 1;
+                self.queue.prolong(message, self.deadline(lifetime));
                 self.notify_received(message, hash, from.claimed, true);
             }
             TakenIn::Queued(message) => {
+                self.queue.set_deadline(message, self.deadline(lifetime));
                 self.notify_received(message, hash, from.claimed, false);
             }
         }
@@ -142,8 +144,10 @@ impl Tower {
         (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
         let message = Message::copied(frame.kind, frame.body);
+        let message_deadline = self.deadline(frame.lifetime);
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
+            self.queue.prolong(copy, message_deadline);
             self.stats.coalesced += 1;
             self.notify_received(copy, self.queue.hash(nonce), from.claimed, true);
             self.on_taken(id, link, from.proved);
@@ -158,6 +162,7 @@ impl Tower {
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
         let offered = self.queue.store(nonce, message.clone(), Place::Offered(id));
+        self.queue.set_deadline(offered, message_deadline);
         self.screenings.add(Offer { message: offered, sender: from, deadline: self.now + timeout });
         let from = from.claimed.and_then(|peer| self.peers.get(peer));
         let from = from.map(|peer| peer.address.clone());

@@ -10,7 +10,7 @@ use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
 use crate::ids::{MessageId, OfferId, PeerId};
 use crate::link::{Outcome, Session};
-use crate::message::Message;
+use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::RefusedReason;
 
@@ -103,7 +103,8 @@ impl Tower {
             Verdict::Replace(message) => {
                 self.queue.discard(id);
                 self.stats.received += 1;
-                self.store_local(message);
+                let deadline = self.draw_deadline();
+                self.store_local(message, deadline);
                 Outcome::Taken
             }
             Verdict::Swallow => {
@@ -135,8 +136,10 @@ impl Tower {
     fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>) {
         let Some(entry) = self.queue.get(id) else { return };
         let (nonce, hash) = (entry.nonce, self.queue.hash(entry.nonce));
+        let deadline = entry.deadline;
         if let Some(copy) = self.queue.find(nonce, &entry.message) {
             self.queue.coalesce(copy);
+            self.queue.prolong(copy, deadline);
             self.stats.coalesced += 1;
             self.notify_received(copy, hash, from, true);
             self.queue.discard(id);
@@ -163,10 +166,11 @@ impl Tower {
         }
     }
 
-    pub(super) fn store_local(&mut self, message: Message) -> crate::message::Nonce {
+    pub(super) fn store_local(&mut self, message: Message, deadline: Instant) -> Nonce {
         let nonce = self.draw_nonce();
         self.recent.insert(self.queue.hash(nonce));
         let id = self.queue.store(nonce, message, Place::Waiting);
+        self.queue.set_deadline(id, deadline);
         self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Local });
         nonce
     }
