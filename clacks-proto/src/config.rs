@@ -99,6 +99,10 @@ pub struct Config {
     /// and `strangers` together must stay below the send rate. Otherwise a peer that names fresh
     /// addresses takes every tick. Default: 64 at once, then one every 4 s (ours).
     pub friends: Allowance,
+    /// How many friends an announce names: 0 to 8, each an alive peer. With more than one, both
+    /// sides of a link announce themselves when it opens. With 1, the original's behaviour, a
+    /// hundred towers take 15 minutes to know each other. Default: 8 (ours).
+    pub announced_friends: u8,
     /// How many addresses claimed by callers are learned. Default: as for `friends` (ours).
     pub strangers: Allowance,
     /// For how long a message that the application enqueues travels. The lifetime is drawn from
@@ -271,6 +275,7 @@ impl Default for Config {
             probe_backoff: Duration::from_secs(1),
             busy_backoff: Duration::from_millis(100),
             friends: allowance,
+            announced_friends: 8,
             strangers: allowance,
             lifetime: Some(DAY),
             max_lifetime: Some(DAY),
@@ -387,6 +392,10 @@ impl Config {
             ((1..=wire::MAX_WINDOW).contains(&self.window.messages), ConfigError::Window),
             (self.max_probes >= 1, ConfigError::MaxProbes),
             (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
+            (
+                usize::from(self.announced_friends) <= wire::MAX_FRIENDS,
+                ConfigError::AnnouncedFriends,
+            ),
             (self.has_valid_lifetimes(), ConfigError::Lifetime),
             (self.heartbeat.is_none_or(|time| time >= MIN_HEARTBEAT), ConfigError::Heartbeat),
             (timeouts.iter().all(|time| !time.is_zero()), ConfigError::Timeouts),
@@ -444,6 +453,8 @@ pub enum ConfigError {
     MaxProbes,
     /// `probe_backoff`
     ProbeBackoff,
+    /// `announced_friends`
+    AnnouncedFriends,
     /// `lifetime` or `max_lifetime`
     Lifetime,
     /// `heartbeat`
@@ -477,6 +488,7 @@ impl fmt::Display for ConfigError {
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "the number of probes must be at least 1",
             Self::ProbeBackoff => "the back-off after a failure must be more than zero",
+            Self::AnnouncedFriends => "an announce may name at most 8 friends",
             Self::Lifetime => "lifetimes must be off or from 1 ms to 49 days, and no message may live longer than the longest that is accepted",
             Self::Heartbeat => "the heartbeat must be off or at least 10 ms",
             Self::Timeouts => "every time-out must be more than zero",
@@ -566,6 +578,11 @@ mod tests {
             ConfigError::ProbeBackoff,
             &[|it| it.probe_backoff = Duration::from_nanos(1)],
             &[|it| it.probe_backoff = Duration::ZERO],
+        ),
+        (
+            ConfigError::AnnouncedFriends,
+            &[|it| it.announced_friends = 0, |it| it.announced_friends = 8],
+            &[|it| it.announced_friends = 9],
         ),
         (
             ConfigError::Lifetime,

@@ -59,8 +59,10 @@ pub(crate) struct Local {
 pub(crate) trait Content {
     /// Returns a message in flight.
     fn message(&self, id: MessageId) -> Option<HeldContent<'_>>;
-    /// Draws the friend that a transfer names.
+    /// Draws the friend that a message names.
     fn friend(&mut self) -> Option<Address>;
+    /// Draws the friends that an announce names.
+    fn friends(&mut self) -> Vec<Address>;
     /// Returns the address of the peer to which the link leads.
     #[allow(dead_code, reason = "only HTTP needs it")]
     fn recipient(&self) -> Option<&Address>;

@@ -360,8 +360,17 @@ impl StateMachine for Tower {
         let session = acting.session();
         let (recipient, round_trip) = (session.peer, session.round_trip());
         let (seed, now) = (selector.seed(), *now);
-        let mut content =
-            FrameContent { queue, peers, friend_stream, seed, recipient, now, round_trip };
+        let max_friends = local.config.announced_friends.into();
+        let mut content = FrameContent {
+            queue,
+            peers,
+            friend_stream,
+            seed,
+            recipient,
+            max_friends,
+            now,
+            round_trip,
+        };
         let written = acting.poll_transmit(out, local, &mut content, now);
         schedule(&mut self.link_deadlines, link, acting.session_mut());
         written

@@ -370,6 +370,7 @@ pub fn fast_config() -> Config {
     let mut config = Config::default();
     config.send_rate = clacks_proto::SendRate::per_second(20);
     config.heartbeat = None;
+    config.announced_friends = 1;
     config
 }
 
