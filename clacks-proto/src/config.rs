@@ -61,7 +61,8 @@ pub struct Config {
     pub odds: Odds,
     /// The most contacts a second. A contact dials a drawn peer without an open link and announces
     /// this tower. Messages go to alive peers over open links alone, so silent addresses hold up
-    /// none. 0 is the original's behaviour: messages ride on dials. Default: 10 (guess).
+    /// none. A larger number finds peers sooner after many have gone, and makes more dials. 0 is
+    /// the original's behaviour: messages ride on dials. Default: 10 (guess).
     pub contact_rate: u32,
     /// How many lost and dead peers are contacted because an alive peer named them. A larger rate
     /// heals a split network sooner, and makes more dials to addresses that a liar names. They take

@@ -117,6 +117,8 @@ pub struct Tower {
     pacer: Pacer,
     contacts: TokenBucket,
     revivals: Revivals,
+    /// How many alive peers were found lost since the last call of `advance`.
+    lost_to_replace: u32,
     /// A tick found no peer with an open link. It is spent when there is one.
     is_tick_owed: bool,
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
@@ -190,6 +192,7 @@ impl Tower {
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             contacts: TokenBucket::default(),
             revivals: Revivals::default(),
+            lost_to_replace: 0,
             is_tick_owed: false,
             retry_at: None,
             reoffers: Reoffers::default(),
@@ -219,6 +222,7 @@ impl Tower {
     /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
     /// shutdown.
     fn advance(&mut self) {
+        self.replace_lost();
         self.spend_owed_tick();
         self.pump();
         self.advance_shutdown();
