@@ -14,6 +14,8 @@ use crate::wire::{self, Window};
 /// and find nothing new.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The name of a network that was given none.
 const DEFAULT_NETWORK: &str = "clacks";
 
@@ -151,14 +153,30 @@ pub struct Config {
     /// How many addresses named as friends are learned. Each is dialled, so this bounds the dials
     /// that a peer causes. Default: 64 at once, then two a second (ours).
     pub friends: Allowance,
+    /// How many friends an announce names: 0 to 8, each an alive peer. With more than one, both
+    /// sides of a link announce themselves when it opens. With 1, the original's behaviour, a
+    /// hundred towers take 15 minutes to know each other. Default: 8 (ours).
+    pub announced_friends: u8,
     /// How many addresses claimed by callers are learned. Callers from one public network, an IPv4
     /// /24 or an IPv6 /48, get at most a quarter. Default: 256 at once, then eight a second (ours:
     /// 150 towers that start at the same time are learned at once).
     pub strangers: Allowance,
+    /// For how long a message that the application enqueues travels. The lifetime is drawn from
+    /// half of this to all of it, so that it does not tell which tower made the message. Messages
+    /// that are never dropped fill a network in which nothing takes them out: an application
+    /// enqueues again what must stay. `None` is unlimited, and then `max_lifetime` must be unlimited
+    /// too. At least 1 ms, less than 49 days, and at most `max_lifetime`. Default: 24 h (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
+    pub lifetime: Option<Duration>,
+    /// The longest lifetime of a message from a peer. Longer ones are shortened to it, and a message
+    /// that came in over HTTP gets it. `None` is unlimited. At least 1 ms and less than 49 days.
+    /// Default: 24 h (ours).
+    #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
+    pub max_lifetime: Option<Duration>,
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
     /// Default: 60 s (ours).
-    #[cfg_attr(feature = "serde", serde(with = "serial::heartbeat"))]
+    #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
     pub heartbeat: Option<Duration>,
     /// How long the tower waits for what.
     pub timeouts: Timeouts,
@@ -367,7 +385,10 @@ impl Default for Config {
             busy_backoff: Duration::from_millis(100),
             max_busy_backoff: Duration::from_secs(60 * 60),
             friends: Allowance { burst: 64, every: Duration::from_millis(500) },
+            announced_friends: 8,
             strangers: Allowance { burst: 256, every: Duration::from_millis(125) },
+            lifetime: Some(DAY),
+            max_lifetime: Some(DAY),
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
@@ -404,8 +425,8 @@ impl Odds {
 
 impl Config {
     /// Returns a configuration that behaves as the original's document says: the odds are the
-    /// original's, messages ride on dials, dead peers are drawn by the odds alone, and a full table
-    /// replaces dead peers only.
+    /// original's, messages ride on dials, dead peers are drawn by the odds alone, a full table
+    /// replaces dead peers only, an announce names one friend, and messages never expire.
     #[must_use]
     pub fn original() -> Self {
         let default = Self::default();
@@ -416,7 +437,10 @@ impl Config {
             revivals: Allowance { burst: 0, ..default.revivals },
             newcomers: Newcomers::ReplaceDead,
             friends: allowance,
+            announced_friends: 1,
             strangers: allowance,
+            lifetime: None,
+            max_lifetime: None,
             ..default
         }
     }
@@ -525,6 +549,11 @@ impl Config {
             ((1..=wire::MAX_WINDOW).contains(&self.window.messages), ConfigError::Window),
             (self.max_probes >= 1, ConfigError::MaxProbes),
             (!self.probe_backoff.is_zero(), ConfigError::ProbeBackoff),
+            (
+                usize::from(self.announced_friends) <= wire::MAX_FRIENDS,
+                ConfigError::AnnouncedFriends,
+            ),
+            (self.has_valid_lifetimes(), ConfigError::Lifetime),
             (self.heartbeat.is_none_or(|time| time >= MIN_HEARTBEAT), ConfigError::Heartbeat),
             (timeouts.iter().all(|time| !time.is_zero()), ConfigError::Timeouts),
             (
@@ -536,6 +565,16 @@ impl Config {
             ((16..=1 << 30).contains(&self.max_pending_notices), ConfigError::MaxPendingNotices),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, error)| Err(*error))
+    }
+
+    fn has_valid_lifetimes(&self) -> bool {
+        let fits = |time: Duration| (1..u128::from(u32::MAX)).contains(&time.as_millis());
+        match self.max_lifetime {
+            None => self.lifetime.is_none_or(fits),
+            Some(max) => {
+                fits(max) && self.lifetime.is_some_and(|lifetime| fits(lifetime) && lifetime <= max)
+            }
+        }
     }
 }
 
@@ -573,6 +612,10 @@ pub enum ConfigError {
     MaxProbes,
     /// `probe_backoff`
     ProbeBackoff,
+    /// `announced_friends`
+    AnnouncedFriends,
+    /// `lifetime` or `max_lifetime`
+    Lifetime,
     /// `heartbeat`
     Heartbeat,
     /// `timeouts`
@@ -605,6 +648,8 @@ impl fmt::Display for ConfigError {
             Self::Window => "the window must be from 1 to 4096 messages",
             Self::MaxProbes => "the number of probes must be at least 1",
             Self::ProbeBackoff => "the back-off after a failure must be more than zero",
+            Self::AnnouncedFriends => "an announce may name at most 8 friends",
+            Self::Lifetime => "lifetimes must be off or from 1 ms to 49 days, and no message may live longer than the longest that is accepted",
             Self::Heartbeat => "the heartbeat must be off or at least 10 ms",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
@@ -700,6 +745,27 @@ mod tests {
             &[|it| it.probe_backoff = Duration::ZERO],
         ),
         (
+            ConfigError::AnnouncedFriends,
+            &[|it| it.announced_friends = 0, |it| it.announced_friends = 8],
+            &[|it| it.announced_friends = 9],
+        ),
+        (
+            ConfigError::Lifetime,
+            &[
+                |it| (it.lifetime, it.max_lifetime) = (None, None),
+                |it| it.max_lifetime = None,
+                |it| it.lifetime = it.max_lifetime,
+                |it| it.lifetime = Some(Duration::from_millis(1)),
+                |it| it.max_lifetime = Some(LONGEST_LIFETIME),
+            ],
+            &[
+                |it| it.lifetime = None,
+                |it| it.lifetime = Some(DAY + Duration::from_nanos(1)),
+                |it| it.lifetime = Some(Duration::from_nanos(999_999)),
+                |it| it.max_lifetime = Some(LONGEST_LIFETIME + Duration::from_millis(1)),
+            ],
+        ),
+        (
             ConfigError::Heartbeat,
             &[|it| it.heartbeat = None, |it| it.heartbeat = Some(Duration::from_millis(10))],
             &[|it| it.heartbeat = Some(Duration::from_nanos(9_999_999))],
@@ -728,6 +794,8 @@ mod tests {
             &[|it| it.max_pending_notices = 15, |it| it.max_pending_notices = (1 << 30) + 1],
         ),
     ];
+
+    const LONGEST_LIFETIME: Duration = Duration::from_millis(u32::MAX as u64 - 1);
 
     /// Two indexes have a special meaning in lists.
     const MOST: usize = u32::MAX as usize - 2;

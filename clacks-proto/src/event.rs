@@ -180,6 +180,15 @@ pub enum Notice {
         /// The peer.
         to: Address,
     },
+    /// The lifetime of a message was over, and this tower dropped it.
+    MessageExpired {
+        /// The id that the message had.
+        id: MessageId,
+        /// The name of the message.
+        nonce: Nonce,
+        /// The message.
+        message: Message,
+    },
     /// A peer confirmed an announcement of this tower.
     Announced {
         /// The peer.
@@ -219,9 +228,9 @@ impl Notice {
     #[must_use]
     pub fn message(&self) -> Option<&Message> {
         match self {
-            Self::MessageReceived { message, .. } | Self::MessageDelivered { message, .. } => {
-                Some(message)
-            }
+            Self::MessageReceived { message, .. }
+            | Self::MessageDelivered { message, .. }
+            | Self::MessageExpired { message, .. } => Some(message),
             _ => None,
         }
     }
@@ -332,6 +341,8 @@ pub enum WakeupReason {
     Backoff,
     /// The time for the verdict on a message ends.
     Screening,
+    /// The lifetime of a message ends.
+    Lifetime,
     /// The time for the shutdown ends.
     Shutdown,
 }

@@ -52,7 +52,7 @@ pub(crate) enum Purpose {
     Recipient = 1,
     /// The friend that a message or an announce names.
     Friend = 2,
-    /// Nonces of messages that the application enqueues.
+    /// Nonces and lifetimes of messages that the application enqueues.
     Nonce = 3,
     /// Values drawn once when the tower is created: hash keys, the phases of ticks and heartbeats,
     /// the incarnation.

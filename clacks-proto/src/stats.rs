@@ -16,6 +16,8 @@ pub struct Stats {
     pub recognised_retries: u64,
     /// Messages confirmed by peers.
     pub delivered: u64,
+    /// Messages that were dropped because their lifetime was over.
+    pub expired: u64,
     /// Messages that went back to the queue because a peer did not take them.
     pub returned: u64,
     /// Messages that were sent again to the same peer after their link broke.

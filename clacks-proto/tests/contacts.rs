@@ -112,8 +112,8 @@ fn messages_of_contacts_go_to_peers_that_this_tower_dialled() {
             harness.with(|tower, now| tower.announce(&address(n), now)).unwrap();
             links.push(harness.connect_dial_alive());
         }
-        links.extend((10..18).map(|n| harness.accept_alive(n)));
-        for n in 20..200 {
+        links.extend((20..28).map(|n| harness.accept_alive(n)));
+        for n in 30..210 {
             let link = harness.accept_alive(n);
             harness.send_goodbye(link);
         }
@@ -131,9 +131,9 @@ fn messages_of_contacts_go_to_peers_that_this_tower_dialled() {
         assert_eq!(all, 150);
         to_callers
     };
-    let (few, enough) = (run(3), run(4));
-    assert!(few > 80, "{few} of 150 messages with three links that the tower dialled");
-    assert!(enough < 30, "{enough} of 150 messages with four");
+    let (few, enough) = (run(15), run(16));
+    assert!(few > 30, "{few} of 150 messages with 15 links that the tower dialled");
+    assert!(enough < 20, "{enough} of 150 messages with 16");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clacks_proto::wire::{AnnounceFrame, Frame, MessageFrame};
@@ -34,6 +35,67 @@ fn an_unknown_friend_in_a_message_or_an_announce_becomes_a_new_peer() {
         &Frame::Announce(AnnounceFrame { transfer: 3, friends: Vec::from_iter(own) }),
     );
     assert_eq!(harness.status(0), None, "a tower is not its own peer");
+}
+
+#[test]
+fn both_sides_announce_when_a_link_opens_and_name_several_friends_once_each() {
+    let mut config = fast_config();
+    config.announced_friends = 8;
+    let mut harness = Harness::new(&config);
+    for n in 1..=20 {
+        harness.accept_alive(n);
+    }
+    let mut named = BTreeSet::new();
+    for n in 1..=20 {
+        let link = harness.accept_from(n);
+        // The new link is not the one that carries transfers as long as the first one is open.
+        assert_eq!(harness.take_frames(link).len(), 1, "only the hello");
+        let old = harness.tower.links().find(|link| link.peer == Some(address(n))).unwrap().id;
+        harness.reset(old);
+        let link = harness.accept_from(n);
+        let frames = harness.take_frames(link);
+        let [SentFrame::Hello { .. }, SentFrame::Announce { friends, .. }] = &frames[..] else {
+            panic!("unexpected frames: {frames:?}")
+        };
+        let unique: BTreeSet<_> = friends.iter().cloned().collect();
+        assert_eq!((friends.len(), unique.len()), (8, 8));
+        assert!(!unique.contains(&address(n)), "the recipient is not named");
+        named.extend(unique);
+        // The peer is alive again.
+        harness.send_announce(link, 2_000);
+    }
+    assert_eq!(named.len(), 20, "every alive peer is drawn");
+    // A dialled link too. The friends of a peer's announce are learned.
+    harness.expand(30);
+    harness.enqueue("probe");
+    assert!(harness.run_until_dial(seconds(20)));
+    let link = harness.connect_dial_with_hello();
+    let is_announce = |frame: &SentFrame| matches!(frame, SentFrame::Announce { .. });
+    assert!(harness.take_frames(link).iter().any(is_announce));
+    let friends = (40..48).map(address).collect();
+    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 9, friends }));
+    assert!((40..48).all(|n| harness.status(n).is_some()));
+}
+
+#[test]
+fn without_several_friends_a_link_opens_without_an_announce() {
+    for count in [0, 1] {
+        let mut config = fast_config();
+        config.announced_friends = count;
+        let mut harness = Harness::new(&config);
+        harness.accept_alive(1);
+        let link = harness.accept_from(2);
+        assert!(matches!(harness.take_frames(link)[..], [SentFrame::Hello { .. }]));
+        harness.with(|tower, now| tower.announce(&address(2), now)).unwrap();
+        let link =
+            if harness.dialled.is_empty() { link } else { harness.connect_dial_with_hello() };
+        let frames = harness.take_frames(link);
+        let friends = frames.iter().find_map(|frame| match frame {
+            SentFrame::Announce { friends, .. } => Some(friends.len()),
+            _ => None,
+        });
+        assert_eq!(friends, Some(count.into()));
+    }
 }
 
 #[test]

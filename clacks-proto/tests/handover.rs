@@ -21,7 +21,9 @@ fn is_in_flight(harness: &Harness) -> bool {
 
 #[test]
 fn a_message_stays_in_the_queue_if_there_is_no_peer() {
-    let mut harness = Harness::new(&fast_config());
+    let mut config = fast_config();
+    (config.lifetime, config.max_lifetime) = (None, None);
+    let mut harness = Harness::new(&config);
     harness.enqueue("alone");
     harness.advance(seconds(3_600));
     assert_eq!(harness.texts(), ["alone"]);

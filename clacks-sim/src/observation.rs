@@ -247,6 +247,11 @@ pub enum Observed {
         /// The message.
         message: MessageId,
     },
+    /// The lifetime of a message was over, and the tower dropped it.
+    Expired {
+        /// The message.
+        message: MessageId,
+    },
     /// The tower held a copy of the message when it crashed or left. Each copy has its own
     /// observation, after `Crashed` or `Left`.
     Dropped {

@@ -8,7 +8,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use clacks_sim::{Fault, FaultCount, Outcome, Scenario};
+use clacks_sim::{Fault, FaultCount, LossCause, Outcome, Scenario};
 use common::{regressions, run, seconds, seeds, violations};
 
 #[test]
@@ -22,6 +22,22 @@ fn random_scenarios_violate_no_rule() {
         campaign.add(&outcome);
     }
     assert_eq!(campaign.idle(), []);
+}
+
+#[test]
+fn messages_end_by_their_lifetime_or_by_a_fault() {
+    let mut expired = 0;
+    for seed in seeds(0..12) {
+        let mut scenario = Scenario::swarm(seed);
+        scenario.tower.lifetime = Some(seconds(60));
+        scenario.tower.max_lifetime = Some(seconds(90));
+        let outcome = run(&scenario);
+        if let Some(violations) = violations(&outcome) {
+            panic!("seed {seed}: {violations}");
+        }
+        expired += outcome.totals.lost(LossCause::Expired);
+    }
+    assert!(expired > 100, "{expired} messages expired");
 }
 
 /// The faults of many scenarios. A single run can be too short for a random fault, or can crash a

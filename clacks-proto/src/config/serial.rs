@@ -75,15 +75,15 @@ pub(super) mod duration {
     }
 }
 
-/// For a heartbeat: a duration, or `"off"`.
-pub(super) mod heartbeat {
+/// For a rule that can be switched off: a duration, or `"off"`.
+pub(super) mod optional {
     use super::*;
 
     pub(in super::super) fn serialize<S: Serializer>(
-        heartbeat: &Option<Duration>,
+        duration: &Option<Duration>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        match heartbeat {
+        match duration {
             None => to.serialize_str("off"),
             Some(duration) => to.serialize_str(&text(*duration)),
         }

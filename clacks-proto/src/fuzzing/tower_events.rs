@@ -24,7 +24,7 @@ const MAX_STEPS: usize = 400;
 /// thousand in a second.
 const MAX_TIMERS: usize = 400;
 /// The most wake-ups at one instant: one for each kind of timer that may be due.
-const MAX_WAKEUPS_AT_ONCE: usize = 4;
+const MAX_WAKEUPS_AT_ONCE: usize = 5;
 /// The most wake-ups until all messages are handed over.
 const MAX_ROUNDS: usize = 1000;
 /// The longest body, in bytes.
@@ -559,7 +559,9 @@ impl Driver {
     fn rest(&mut self) {
         self.pass(LONG);
         let wakeup = self.observer.tower.next_wakeup();
-        let is_idle = wakeup.is_none_or(|wakeup| wakeup.reason == WakeupReason::Heartbeat);
+        let is_idle = wakeup.is_none_or(|wakeup| {
+            matches!(wakeup.reason, WakeupReason::Heartbeat | WakeupReason::Lifetime)
+        });
         assert!(is_idle, "{wakeup:?} at rest");
         assert!(self.observer.links.is_empty());
     }

@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::BufMut;
 use core::num::NonZeroU64;
@@ -60,8 +61,10 @@ pub(crate) struct Local {
 pub(crate) trait Content {
     /// Returns a message in flight.
     fn message(&self, id: MessageId) -> Option<HeldContent<'_>>;
-    /// Draws the friend that a transfer names.
+    /// Draws the friend that a message names.
     fn friend(&mut self) -> Option<Address>;
+    /// Draws the friends that an announce names.
+    fn friends(&mut self) -> Vec<Address>;
     /// Returns the address of the peer to which the link leads.
     #[allow(dead_code, reason = "only HTTP needs it")]
     fn recipient(&self) -> Option<&Address>;
@@ -214,11 +217,13 @@ pub(crate) struct Session {
     /// The link is closed when all transfers that came in are answered (HTTP).
     closes_when_answered: bool,
     /// How long the link may be unused; less than configured if the peer asks for it (HTTP).
-    idle: core::time::Duration,
+    idle: Duration,
     /// An [`Action::Send`](crate::Action::Send) for this link waits to be polled.
     pub(crate) send_queued: bool,
     /// When the tower will call [`Link::handle_timeout`].
     pub(crate) scheduled: Instant,
+    /// The time from the last transfer that was answered to its answer, in microseconds.
+    round_trip: u32,
     /// The link counts as busy in its peer's record.
     pub(crate) counts_as_busy: bool,
     /// The window of the link is full in its peer's record.
@@ -275,6 +280,7 @@ impl Link {
             idle,
             send_queued: false,
             scheduled: Instant::FAR_FUTURE,
+            round_trip: 0,
             counts_as_busy: false,
             counts_as_full: false,
         };
@@ -467,6 +473,12 @@ impl Session {
     /// that the other side does not read are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
         self.is_open() && !self.is_unsettled() && !self.outgoing.is_mid_frame()
+    }
+
+    /// Returns the time from the last transfer that was answered to its answer.
+    #[inline]
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip.into())
     }
 
     /// Returns whether the window has no room for one more transfer.
@@ -817,6 +829,10 @@ impl Session {
         while let Some(transfer) = self.outgoing.pop_sent(router.now()) {
             let is_last = self.outgoing.answered() == number;
             let outcome = if is_last { outcome } else { Outcome::Taken };
+            if is_last {
+                let time = router.now().duration_since(transfer.sent).as_micros();
+                self.round_trip = u32::try_from(time).unwrap_or(u32::MAX);
+            }
             router.on_link_event(id, self, LinkEvent::Settled(transfer, outcome));
             if is_last {
                 break;

@@ -345,13 +345,14 @@ fn with_frame(
             Outcome::Invalid(_) => debug_assert!(false, "no native transfer is answered so"),
         },
         NextFrame::Transfer(Sending { number, retry_of, payload }) => {
-            let (transfer, friend) = (*number, content.friend());
+            let transfer = *number;
             match payload {
                 Payload::Announce => {
-                    let friends = friend.into_iter().collect();
+                    let friends = content.friends();
                     encode(&Frame::Announce(AnnounceFrame { transfer, friends }));
                 }
                 Payload::Message { id, .. } => {
+                    let friend = content.friend();
                     let Some(HeldContent { nonce, lifetime, message }) = content.message(*id)
                     else {
                         debug_assert!(false, "a message in flight is held");

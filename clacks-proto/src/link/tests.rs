@@ -90,6 +90,10 @@ impl Content for FrameContent<'_> {
         None
     }
 
+    fn friends(&mut self) -> Vec<Address> {
+        Vec::new()
+    }
+
     fn recipient(&self) -> Option<&Address> {
         None
     }

@@ -28,6 +28,8 @@ pub struct HeldMessage {
     pub message: Message,
     /// Where the message is.
     pub state: MessageState,
+    /// When the lifetime of the message is over, on the tower's clock; `None` if it is unlimited.
+    pub expires_at: Option<Instant>,
 }
 
 /// Where a message is.
@@ -180,7 +182,9 @@ impl Tower {
             Place::InFlight(peer) => MessageState::InFlight { to: to(peer) },
             Place::Waiting => MessageState::Waiting,
         };
-        HeldMessage { id, nonce: entry.nonce, message: entry.message.clone(), state }
+        let (nonce, message) = (entry.nonce, entry.message.clone());
+        let expires_at = Some(entry.deadline).filter(|at| *at < Instant::FAR_FUTURE);
+        HeldMessage { id, nonce, message, state, expires_at }
     }
 
     /// Returns the peers known, ignored ones included.
@@ -242,7 +246,8 @@ impl Tower {
         } else if !self.queue.has_room(len, config.local_share, others) {
             EnqueueError::Full
         } else {
-            let nonce = self.store_local(message);
+            let deadline = self.draw_deadline();
+            let nonce = self.store_local(message, deadline);
             self.stats.enqueued += 1;
             self.advance();
             return Ok(nonce);

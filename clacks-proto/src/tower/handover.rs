@@ -1,15 +1,18 @@
 //! Handing messages over: the ticks, the draw, and the content of frames.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::lifetime::remaining;
 use super::peers::Peers;
 use super::queue::Queue;
 use super::{Phase, Tower};
 use crate::address::Address;
 use crate::ids::{LinkId, MessageId, PeerId};
 use crate::link::{Content, HeldContent, Payload, Session, Transfer};
-use crate::message::{Lifetime, Nonce};
+use crate::message::Nonce;
 use crate::rng::{Seed, SparseStream};
+use crate::time::Instant;
 
 /// How an attempt to hand over the message at the head went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +61,18 @@ pub(super) struct FrameContent<'a> {
     pub(super) friend_stream: &'a mut SparseStream,
     pub(super) seed: &'a Seed,
     pub(super) recipient: Option<PeerId>,
+    /// The most friends that an announce names.
+    pub(super) max_friends: usize,
+    pub(super) now: Instant,
+    /// The last round trip on the link.
+    pub(super) round_trip: Duration,
 }
 
 impl Content for FrameContent<'_> {
     #[inline]
     fn message(&self, id: MessageId) -> Option<HeldContent<'_>> {
         let entry = self.queue.get(id)?;
-        let lifetime = Lifetime::UNLIMITED;
+        let lifetime = remaining(entry.deadline, self.now, self.round_trip);
         Some(HeldContent { nonce: entry.nonce, lifetime, message: &entry.message })
     }
 
@@ -74,6 +82,14 @@ impl Content for FrameContent<'_> {
         let Self { peers, friend_stream, seed, .. } = self;
         let friend = peers.draw_alive(self.recipient, |count| friend_stream.below(seed, count));
         friend.map(|peer| peer.address.clone())
+    }
+
+    /// Draws alive peers that are not the recipient, each once.
+    fn friends(&mut self) -> Vec<Address> {
+        let Self { peers, friend_stream, seed, max_friends, .. } = self;
+        let below = |count| friend_stream.below(seed, count);
+        let friends = peers.draw_several_alive(self.recipient, *max_friends, below);
+        friends.into_iter().map(|peer| peer.address.clone()).collect()
     }
 
     fn recipient(&self) -> Option<&Address> {
@@ -134,6 +150,7 @@ impl Tower {
     /// Contacts a drawn peer, and hands over the message at the head.
     #[inline(always)]
     fn tick(&mut self) -> SendAttempt {
+        self.drop_expired_head();
         if self.queue.waiting() == 0 {
             return SendAttempt::Nothing;
         }
@@ -262,9 +279,13 @@ impl Tower {
         Transfer { payload, retry_of: None, sent: self.now }
     }
 
-    /// Gives an announce to a link of a peer that is due one.
+    /// Gives an announce to a link of a peer that is due one, or to a link that has just opened: its
+    /// two sides tell each other whom they know.
     pub(super) fn announce_if_due(&mut self, id: LinkId, link: &mut Session, peer: PeerId) {
-        let is_due = |peer: &super::peers::Peer| peer.announce_due && peer.link == Some(id);
+        let several = self.local.config.announced_friends > 1 && link.dialect().has_hello();
+        let is_due = |peer: &super::peers::Peer| {
+            (peer.announce_due || several && !peer.is_ignored()) && peer.link == Some(id)
+        };
         if link.is_open() && !link.has_unsent_announce() && self.peers.get(peer).is_some_and(is_due)
         {
             let transfer = self.new_transfer(Payload::Announce);

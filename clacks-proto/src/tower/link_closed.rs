@@ -128,7 +128,9 @@ impl Tower {
         for (number, mut transfer) in unanswered {
             let is_first = !transfer.is_retry();
             let is_in_doubt = doubt == Doubt::InDoubt && is_first && ended.dialect().can_retry();
-            let may_retry = is_redialled || is_in_doubt && transfer.message().is_some();
+            // A message whose time is over ends when it comes back.
+            let lives = transfer.message().is_some_and(|message| !self.is_expired(message));
+            let may_retry = is_redialled || is_in_doubt && lives;
             if may_retry && let Some(link) = peer.and_then(|peer| self.link_for_doubts(peer)) {
                 if !is_redialled {
                     self.stats.in_doubt += 1;

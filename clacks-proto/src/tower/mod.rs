@@ -12,6 +12,7 @@ mod handover;
 mod heartbeat;
 #[cfg(any(test, feature = "fuzzing"))]
 mod invariants;
+mod lifetime;
 mod link_closed;
 mod links;
 mod pacer;
@@ -257,6 +258,7 @@ impl Tower {
             self.repeat_announce(index);
         }
         self.on_screening_deadlines();
+        self.on_expiry();
         self.on_ticks();
         self.on_heartbeat();
         self.on_shutdown_deadline();
@@ -392,10 +394,21 @@ impl StateMachine for Tower {
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
         let Self { links, queue, peers, friend_stream, selector, local, now, .. } = self;
         let Some(acting) = links.get_link_mut(link) else { return 0 };
-        let recipient = acting.session().peer;
-        let seed = selector.seed();
-        let mut content = FrameContent { queue, peers, friend_stream, seed, recipient };
-        let written = acting.poll_transmit(out, local, &mut content, *now);
+        let session = acting.session();
+        let (recipient, round_trip) = (session.peer, session.round_trip());
+        let (seed, now) = (selector.seed(), *now);
+        let max_friends = local.config.announced_friends.into();
+        let mut content = FrameContent {
+            queue,
+            peers,
+            friend_stream,
+            seed,
+            recipient,
+            max_friends,
+            now,
+            round_trip,
+        };
+        let written = acting.poll_transmit(out, local, &mut content, now);
         schedule(&mut self.link_deadlines, link, acting.session_mut());
         written
     }
@@ -427,6 +440,7 @@ impl StateMachine for Tower {
             (self.backoffs.next(), WakeupReason::Backoff),
             (self.announces.next(), WakeupReason::Backoff),
             (self.screenings.next_deadline(), WakeupReason::Screening),
+            (self.next_expiry(), WakeupReason::Lifetime),
             (self.retry_at, WakeupReason::Tick),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
             (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),

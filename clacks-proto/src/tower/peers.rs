@@ -510,6 +510,28 @@ impl Peers {
         Some(peer)
     }
 
+    /// Returns up to `most` different alive peers other than `except`. `below` returns a drawn number
+    /// below its argument.
+    pub(crate) fn draw_several_alive(
+        &self,
+        except: Option<PeerId>,
+        most: usize,
+        mut below: impl FnMut(u32) -> u32,
+    ) -> Vec<&Peer> {
+        let excepted = except.and_then(|id| self.get(id)).map_or(ABSENT, |peer| peer.alive_at);
+        let count = self.counts.alive - u32::from(excepted != ABSENT);
+        let wanted = u32::try_from(most).unwrap_or(u32::MAX).min(count);
+        // Floyd's sample without repetition (Bentley, CACM 30:9, 1987).
+        let mut drawn = Vec::new();
+        for last in count - wanted..count {
+            let position = below(last + 1);
+            drawn.push(if drawn.contains(&position) { last } else { position });
+        }
+        let positions = drawn.into_iter().map(|drawn| drawn + u32::from(drawn >= excepted));
+        let index = |position: u32| self.alive.get(position as usize);
+        positions.filter_map(|position| Some(self.table.at(*index(position)?)?.1)).collect()
+    }
+
     pub(crate) fn is_ignored(&self, id: PeerId) -> bool {
         self.get(id).is_some_and(Peer::is_ignored)
     }

@@ -3,14 +3,17 @@
 mod shares;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as IndexEntry;
 
+use crate::deadline_heap::DeadlineHeap;
 use crate::hash::Hasher;
 use crate::ids::{LinkId, MessageId, PeerId};
 use crate::message::{Kind, Message, Nonce};
 use crate::table::{Key, Table};
+use crate::time::Instant;
 use shares::Shares;
 
 /// A peer may hold at least one part in so many of the queue. The value is a guess.
@@ -34,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) nonce: Nonce,
     pub(crate) message: Message,
     pub(crate) place: Place,
+    /// When the lifetime of the message is over; [`Instant::FAR_FUTURE`] if it is unlimited.
+    pub(crate) deadline: Instant,
     /// A copy came in while this one was in flight. When this one is confirmed, it stays as the
     /// copy.
     came_again: bool,
@@ -74,6 +79,8 @@ pub(crate) struct Queue {
     waiting: VecDeque<u32>,
     /// Messages that wait or are in flight, by their nonce. Keyed, because peers choose nonces.
     by_nonce: HashTable<u32>,
+    /// The deadlines of messages with a limited lifetime. A message in flight may have none.
+    deadlines: DeadlineHeap,
     hasher: Hasher,
     bytes: usize,
     shares: Shares,
@@ -87,6 +94,7 @@ impl Queue {
             entries: Table::default(),
             waiting: VecDeque::new(),
             by_nonce: HashTable::new(),
+            deadlines: DeadlineHeap::default(),
             hasher,
             bytes: 0,
             shares: Shares::new(max_messages, max_bytes),
@@ -192,8 +200,9 @@ impl Queue {
         }
         let message = Message::copied(kind, body);
         let place = Place::Waiting;
-        let id =
-            entries.insert(Entry { nonce, message, place, came_again: false, is_indexed, account });
+        let (deadline, came_again) = (Instant::FAR_FUTURE, false);
+        let entry = Entry { nonce, message, place, deadline, came_again, is_indexed, account };
+        let id = entries.insert(entry);
         self.shares.add(account, body.len());
         if let IndexEntry::Vacant(slot) = slot {
             slot.insert(id.index);
@@ -222,13 +231,65 @@ impl Queue {
     ) -> MessageId {
         self.bytes += message.len();
         self.shares.add(account, message.len());
-        let entry = Entry { nonce, message, place, came_again: false, is_indexed: false, account };
+        let (deadline, came_again, is_indexed) = (Instant::FAR_FUTURE, false, false);
+        let entry = Entry { nonce, message, place, deadline, came_again, is_indexed, account };
         let id = self.entries.insert(entry);
         if place == Place::Waiting {
             self.waiting.push_back(id.index);
             self.index(id);
         }
         id
+    }
+
+    /// Sets when the lifetime of a message that has come in is over.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, id: MessageId, deadline: Instant) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.deadline = deadline;
+            if deadline < Instant::FAR_FUTURE {
+                self.deadlines.set(id.index, deadline);
+            } else {
+                self.deadlines.clear(id.index);
+            }
+        }
+    }
+
+    /// Gives a held message the deadline of its copy, if that is later.
+    pub(crate) fn prolong(&mut self, id: MessageId, deadline: Instant) {
+        if self.get(id).is_some_and(|entry| entry.deadline < deadline) {
+            self.set_deadline(id, deadline);
+        }
+    }
+
+    /// Returns the earliest deadline. Deadlines of messages in flight count until they have passed.
+    pub(crate) fn first_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Removes the messages that wait and whose deadlines have passed, and returns them. Costs one
+    /// look at all messages that wait.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<(MessageId, Nonce, Message)> {
+        let mut expired = Vec::new();
+        while let Some(index) = self.deadlines.pop_due(now) {
+            if let Some((id, entry)) = self.entries.at(index)
+                && entry.place == Place::Waiting
+            {
+                expired.push(id);
+            }
+        }
+        if !expired.is_empty() {
+            let Self { waiting, entries, .. } = self;
+            let is_due = |index: u32| entries.at(index).is_none_or(|(_, it)| it.deadline <= now);
+            waiting.retain(|index| !is_due(*index));
+        }
+        let remove = |id: MessageId| self.remove(id).map(|(nonce, message)| (id, nonce, message));
+        expired.into_iter().filter_map(remove).collect()
+    }
+
+    /// Removes the message at the head, and returns it.
+    pub(crate) fn take_head(&mut self) -> Option<(MessageId, Nonce, Message)> {
+        let (id, _) = self.entries.at(self.waiting.pop_front()?)?;
+        self.remove(id).map(|(nonce, message)| (id, nonce, message))
     }
 
     /// Notes that a copy of a held message came in and was confirmed to its sender.
@@ -276,7 +337,10 @@ impl Queue {
         }
         entry.place = Place::Waiting;
         entry.came_again = false;
-        let is_indexed = entry.is_indexed;
+        let (is_indexed, deadline) = (entry.is_indexed, entry.deadline);
+        if deadline < Instant::FAR_FUTURE {
+            self.deadlines.set(id.index, deadline);
+        }
         self.waiting.push_back(id.index);
         if !is_indexed {
             self.index(id);
@@ -329,6 +393,7 @@ impl Queue {
 
     fn remove(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.remove(id)?;
+        self.deadlines.clear(id.index);
         self.bytes -= entry.message.len();
         self.shares.subtract(entry.account, entry.message.len());
         if entry.is_indexed {

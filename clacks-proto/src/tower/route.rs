@@ -101,7 +101,7 @@ impl Tower {
             self.stats.refused += 1;
             return Some(Outcome::Refused(reason));
         }
-        let MessageFrame { retry_of, kind, body, .. } = *frame;
+        let MessageFrame { retry_of, lifetime, kind, body, .. } = *frame;
         if let Some(first) = retry_of
             && self.was_taken(link, first)
         {
@@ -129,9 +129,11 @@ impl Tower {
             }
             TakenIn::Coalesced(message) => {
                 self.stats.coalesced += 1;
+                self.queue.prolong(message, self.deadline(lifetime));
                 self.notify_received(message, hash, from.claimed, true);
             }
             TakenIn::Queued(message) => {
+                self.queue.set_deadline(message, self.deadline(lifetime));
                 self.on_admitted(admission, body.len());
                 self.notify_received(message, hash, from.claimed, false);
             }
@@ -152,8 +154,10 @@ impl Tower {
         (max_offers, timeout): (usize, Duration),
     ) -> Option<Outcome> {
         let message = Message::copied(frame.kind, frame.body);
+        let message_deadline = self.deadline(frame.lifetime);
         if let Some(copy) = self.queue.find(nonce, &message) {
             self.queue.coalesce(copy);
+            self.queue.prolong(copy, message_deadline);
             self.stats.coalesced += 1;
             self.notify_received(copy, self.queue.hash(nonce), from.claimed, true);
             self.on_taken(id, link, from.proved);
@@ -168,6 +172,7 @@ impl Tower {
             return Some(Outcome::Refused(RefusedReason::Busy));
         }
         let offered = self.queue.store(nonce, message.clone(), Place::Offered(id), from.account());
+        self.queue.set_deadline(offered, message_deadline);
         let deadline = self.now + timeout;
         self.screenings.add(Offer { message: offered, sender: from, admission, deadline });
         let from = from.claimed.and_then(|peer| self.peers.get(peer));

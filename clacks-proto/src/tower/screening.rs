@@ -12,7 +12,7 @@ use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
 use crate::ids::{MessageId, OfferId, PeerId};
 use crate::link::{Outcome, Session};
-use crate::message::Message;
+use crate::message::{Message, Nonce};
 use crate::time::Instant;
 use crate::wire::RefusedReason;
 
@@ -112,7 +112,8 @@ impl Tower {
             Verdict::Replace(message) => {
                 self.queue.discard(id);
                 self.stats.received += 1;
-                self.store_local(message);
+                let deadline = self.draw_deadline();
+                self.store_local(message, deadline);
                 Outcome::Taken
             }
             Verdict::Swallow => {
@@ -144,9 +145,10 @@ impl Tower {
     fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>, admission: Admission) {
         let Some(entry) = self.queue.get(id) else { return };
         let (nonce, hash) = (entry.nonce, self.queue.hash(entry.nonce));
-        let len = entry.message.len();
+        let (len, deadline) = (entry.message.len(), entry.deadline);
         if let Some(copy) = self.queue.find(nonce, &entry.message) {
             self.queue.coalesce(copy);
+            self.queue.prolong(copy, deadline);
             self.stats.coalesced += 1;
             self.notify_received(copy, hash, from, true);
             self.queue.discard(id);
@@ -174,10 +176,11 @@ impl Tower {
         }
     }
 
-    pub(super) fn store_local(&mut self, message: Message) -> crate::message::Nonce {
+    pub(super) fn store_local(&mut self, message: Message, deadline: Instant) -> Nonce {
         let nonce = self.draw_nonce();
         self.recent.insert(self.queue.hash(nonce));
         let id = self.queue.store(nonce, message, Place::Waiting, Account::Local);
+        self.queue.set_deadline(id, deadline);
         self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Local });
         nonce
     }

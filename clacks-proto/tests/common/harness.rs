@@ -30,6 +30,7 @@ pub enum SentFrame {
     Message {
         transfer: u64,
         retry_of: Option<TransferId>,
+        lifetime: Lifetime,
         nonce: Nonce,
         friend: Option<Address>,
         /// The body, read as UTF-8.
@@ -487,9 +488,11 @@ fn sent_frame(frame: Frame<'_>, outgoing: Option<&Outgoing>) -> SentFrame {
             let network = network.to_string();
             SentFrame::Hello { link, network, address, window, max_message }
         }
-        Frame::Message(MessageFrame { transfer, retry_of, nonce, friend, body, .. }) => {
+        Frame::Message(MessageFrame {
+            transfer, retry_of, lifetime, nonce, friend, body, ..
+        }) => {
             let text = String::from_utf8_lossy(body).into_owned();
-            SentFrame::Message { transfer, retry_of, nonce, friend, text }
+            SentFrame::Message { transfer, retry_of, lifetime, nonce, friend, text }
         }
         Frame::Announce(AnnounceFrame { transfer, friends }) => {
             SentFrame::Announce { transfer, friends }

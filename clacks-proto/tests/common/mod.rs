@@ -372,6 +372,7 @@ pub fn fast_config() -> Config {
     config.claims = clacks_proto::Claims::Believe;
     config.send_rate = clacks_proto::SendRate::per_second(20);
     config.heartbeat = None;
+    config.announced_friends = 1;
     config
 }
 

@@ -105,6 +105,11 @@ impl Conservation {
                 copies.remove(tower, message, self.end);
                 None
             }
+            Observed::Expired { message } => {
+                let is_waiting = copies.state(tower, message) == Some(CopyState::Waiting);
+                copies.remove(tower, message, Some(LossCause::Expired));
+                (!is_waiting).then_some((message, "dropped a message that does not wait"))
+            }
             Observed::Crashed => {
                 self.end = Some(LossCause::Crash);
                 None
@@ -359,6 +364,16 @@ mod tests {
         assert_eq!(run(&[], &returned), (vec![], 1, vec![]));
         let left = [(A, ENQUEUED), (A, Observed::Left { undelivered: 1 }), (A, DROPPED)];
         assert_eq!(run(&[], &left), (vec![], 0, vec![LossCause::Left]));
+    }
+
+    #[test]
+    fn a_message_that_expires_must_wait() {
+        let expired = Observed::Expired { message: MESSAGE };
+        let waiting = [(A, ENQUEUED), (A, expired)];
+        assert_eq!(run(&[], &waiting), (vec![], 0, vec![LossCause::Expired]));
+        let (texts, ..) =
+            run(&[], &[(A, ENQUEUED), (A, SENT), (B, Observed::TimerFired), (A, expired)]);
+        assert_eq!(texts, ["tower 0 dropped a message that does not wait: message 0"]);
     }
 
     #[test]

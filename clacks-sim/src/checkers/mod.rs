@@ -140,6 +140,7 @@ impl Checkers {
                 | Observed::CopyKept { .. }
                 | Observed::Swallowed { .. }
                 | Observed::Dropped { .. }
+                | Observed::Expired { .. }
                 | Observed::Started { .. }
                 | Observed::Crashed
                 | Observed::Left { .. }

@@ -14,14 +14,16 @@ pub enum LossCause {
     Swallowed,
     /// A role took the message and did not keep it.
     Role,
+    /// The lifetime of the message was over.
+    Expired,
     /// None of the above. Each of these messages is a violation too.
     Unexplained,
 }
 
 impl LossCause {
     /// All causes.
-    pub const ALL: [Self; 5] =
-        [Self::Crash, Self::Left, Self::Swallowed, Self::Role, Self::Unexplained];
+    pub const ALL: [Self; 6] =
+        [Self::Crash, Self::Left, Self::Swallowed, Self::Role, Self::Expired, Self::Unexplained];
 
     /// Returns the cause as one lower-case word.
     #[must_use]
@@ -31,6 +33,7 @@ impl LossCause {
             Self::Left => "left",
             Self::Swallowed => "swallowed",
             Self::Role => "role",
+            Self::Expired => "expired",
             Self::Unexplained => "unexplained",
         }
     }

@@ -64,7 +64,8 @@ pub enum HeldChangeKind {
     Kept,
     /// The application confirmed the message and did not pass it on.
     Swallowed,
-    /// The tower crashed or left with the message, or its role dropped the message.
+    /// The tower crashed or left with the message, its role dropped the message, or the lifetime of
+    /// the message was over.
     Dropped,
 }
 
@@ -258,7 +259,7 @@ impl MessageTrace {
             Observed::CopyKept { message } => {
                 self.change_held(at, tower, message, HeldChangeKind::Kept);
             }
-            Observed::Dropped { message } => {
+            Observed::Dropped { message } | Observed::Expired { message } => {
                 self.change_held(at, tower, message, HeldChangeKind::Dropped);
             }
             Observed::Swallowed { sender, message } => {

@@ -92,6 +92,9 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
                 }
                 Observed::Delivered { to: responder_at(to), message: Some(message) }
             }
+            Notice::MessageExpired { nonce, .. } => {
+                Observed::Expired { message: self.message_of(tower, nonce) }
+            }
             Notice::Announced { ref to } => Observed::Announced { to: responder_at(to) },
             Notice::LinkClosed { ref peer, reason, .. } => {
                 Observed::LinkClosed { peer: peer.as_ref().and_then(responder_at), reason }

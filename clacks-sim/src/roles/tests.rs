@@ -114,7 +114,8 @@ fn colluders_take_messages_and_pass_them_to_each_other_only() {
 
 #[test]
 fn liars_multiply_messages() {
-    let mut network = run("10m", &role("kind = \"liar\""));
+    let constant_backoff = "[tower]\nmax_busy_backoff = \"0s\"\n";
+    let mut network = run("10m", &format!("{}{constant_backoff}", role("kind = \"liar\"")));
     let copies = network.copies();
     assert_eq!(copies.len(), 16);
     assert!(copies.values().sum::<usize>() > 20, "{copies:?}");
@@ -132,12 +133,13 @@ fn floods_fill_the_queues_of_others() {
 }
 
 #[test]
-fn forged_silent_addresses_hold_messages_back() {
-    let baseline = run("10m", "");
+fn forged_addresses_hold_back_messages_that_ride_on_dials() {
+    let messages_on_dials = "[tower]\ncontact_rate = 0\nmax_probe_backoff = \"0s\"\n";
+    let baseline = run("10m", messages_on_dials);
     let (baseline_hops, _) = baseline.hops();
     for (names, rate) in [("silent", 1.0), ("refusing", 1.0)] {
         let keys = format!("kind = \"forge\"\nnames = \"{names}\"\nrate = {rate:?}");
-        let mut network = run("10m", &role(&keys));
+        let mut network = run("10m", &format!("{}{messages_on_dials}", role(&keys)));
         let (hops, _) = network.hops();
         assert!(hops < baseline_hops / 2, "{names}: {hops} of {baseline_hops}");
         let lost = network.honest().iter().map(|tower| tower.status_counts().lost).min();

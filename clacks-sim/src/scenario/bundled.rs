@@ -175,6 +175,8 @@ mod tests {
                     fault.repeat.map(|repeat| Repeat { every: repeat.every / FASTER, ..repeat });
             }
             scenario.churn = None;
+            // Messages must not wait for a confirmation for longer than a fault lasts.
+            scenario.tower.timeouts.confirm /= FASTER;
             scenario.towers = scenario.towers.min(151);
             let targets = std::mem::take(&mut scenario.targets);
             let faults = std::mem::take(&mut scenario.faults);

@@ -119,6 +119,7 @@ impl fmt::Display for Observed {
             Self::Swallowed { sender, message } => {
                 write!(f, "swallowed {message} from {}", OrUnknown(sender))
             }
+            Self::Expired { message } => write!(f, "dropped {message}: its lifetime was over"),
             Self::Dropped { message } => write!(f, "dropped {message}"),
             Self::Fault(fault) => write!(f, "fault: {}", fault.as_str()),
         }
@@ -180,6 +181,7 @@ pub(super) fn words(what: &Observed) -> (u32, u64, u64) {
         Observed::CopyKept { message } => (34, u64::from(message.0), 0),
         Observed::Swallowed { sender, message } => (35, tower(sender), u64::from(message.0)),
         Observed::Dropped { message } => (36, u64::from(message.0), 0),
+        Observed::Expired { message } => (37, u64::from(message.0), 0),
         Observed::Fault(fault) => {
             let number = Fault::ALL.iter().position(|other| *other == fault);
             (33, number.map_or(u64::MAX, |number| number as u64), 0)

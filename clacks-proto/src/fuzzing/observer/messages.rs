@@ -187,7 +187,7 @@ impl Observer {
         }
     }
 
-    /// A message leaves only when a peer has confirmed it.
+    /// A message leaves only when a peer has confirmed it, or when its time is over.
     fn check_delivered(&mut self, step: &mut Step, old: &View, new: &View) {
         let gone = old.held.values().filter(|held| !new.held.contains_key(&held.id));
         for held in gone.filter(|held| offer(held).is_none()) {
@@ -195,7 +195,13 @@ impl Observer {
             let place = step.confirmed.iter().position(|it| {
                 it.content.as_ref() == Some(&content) && Some(&it.to) == recipient(held)
             });
-            let place = place.unwrap_or_else(|| panic!("{held:?} is lost"));
+            let Some(place) = place else {
+                assert!(held.expires_at.is_some_and(|at| at <= self.now), "{held:?} is lost");
+                self.copied.retain(|copied| copied.content != content);
+                self.expired += 1;
+                self.told.expect_end(held.id, held.message.len());
+                continue;
+            };
             let confirmation = step.confirmed.swap_remove(place);
             if new.copies(&content).next().is_none() {
                 self.forget_copies(&content);
@@ -281,7 +287,12 @@ impl Observer {
                 (Some(false), Some(Verdict::Accept)) => Fate::Taken,
                 (None, Some(_)) if is_closing && step.input == Input::Timer => Fate::Unknown,
                 (None, Some(Verdict::Accept)) => {
-                    assert!(new.copies(&content).next().is_some(), "an accepted message is lost");
+                    if new.copies(&content).next().is_none() {
+                        let is_over = held.expires_at.is_some_and(|at| at <= self.now);
+                        assert!(is_over, "an accepted message is lost");
+                        self.expired += 1;
+                        self.told.expect_end(id, held.message.len());
+                    }
                     Fate::Taken
                 }
                 (None, Some(Verdict::Swallow | Verdict::Replace(_))) => Fate::Taken,

@@ -200,6 +200,8 @@ pub(super) struct Observer {
     departed: u128,
     /// How many messages left because a peer confirmed them.
     delivered: u64,
+    /// How many messages left because their time was over.
+    expired: u64,
     /// How many messages stayed when a peer confirmed them: at least, and at most.
     kept: [u64; 2],
     is_running: bool,
@@ -234,6 +236,7 @@ impl Observer {
             told: Told::default(),
             departed: 0,
             delivered: 0,
+            expired: 0,
             kept: [0; 2],
             is_running: true,
             is_drained: true,
@@ -557,7 +560,8 @@ impl Observer {
         assert!(stats.swallowed >= self.swallowed && stats.stale_events >= self.stale_events);
         let held = new.held.values().filter(|held| offer(held).is_none()).count() as u64;
         let came = stats.enqueued + stats.received - stats.coalesced;
-        assert_eq!(came, held + self.delivered, "{stats:?}");
+        assert_eq!(came, held + self.delivered + self.expired, "{stats:?}");
+        assert_eq!(stats.expired, self.expired);
         let [least, most] = self.kept.map(|kept| self.delivered + kept);
         assert!((least..=most).contains(&stats.delivered), "{stats:?}");
     }
@@ -581,6 +585,10 @@ impl Observer {
                 assert!(!is_late(link.used, 2 * times.idle), "{info:?} is idle");
             }
         }
+        let waiting = self.view.held.values().filter(|it| it.state == MessageState::Waiting);
+        let mut deadlines = waiting.filter_map(|held| held.expires_at);
+        let is_overdue = deadlines.any(|at| is_late(at, Duration::from_secs(1)));
+        assert!(!is_overdue || !self.is_running, "the time of a message is over");
         if let Screening::On { timeout, .. } = self.config.screening {
             let mut offers = self.offers.values();
             assert!(offers.all(|offer| !is_late(offer.at, timeout)), "an offer is overdue");

@@ -16,6 +16,8 @@ pub(super) struct Told {
     held: BTreeSet<MessageId>,
     nonces: BTreeSet<Nonce>,
     deliveries: Vec<Delivery>,
+    /// Messages that have ended, and the bytes of their bodies.
+    ends: Vec<(MessageId, usize)>,
     /// The bytes of bodies that may have been offered since all actions were polled.
     offered_bytes: usize,
     closed: Vec<Closed>,
@@ -96,7 +98,14 @@ impl Told {
     /// Returns the bytes of bodies that unpolled actions hold, at most. A notice that was missed
     /// counts until all actions are polled.
     pub(super) fn most_unpolled_bytes(&self) -> usize {
-        self.offered_bytes + self.deliveries.iter().map(Delivery::len).sum::<usize>()
+        let delivered: usize = self.deliveries.iter().map(Delivery::len).sum();
+        let ended: usize = self.ends.iter().map(|(_, len)| len).sum();
+        self.offered_bytes + delivered + ended
+    }
+
+    /// Takes note of a message whose time was over.
+    pub(super) fn expect_end(&mut self, id: MessageId, len: usize) {
+        self.ends.push((id, len));
     }
 
     /// Takes note of a message that may be offered. The action holds the body, even if the link
@@ -183,6 +192,13 @@ impl Observer {
                     assert!(!is_exact || was_told, "{notice:?}");
                 }
             }
+            Notice::MessageExpired { id, nonce, message } => {
+                assert_eq!(content(id), Some((*nonce, message)));
+                let place = told.ends.iter().position(|(ended, _)| ended == id);
+                told.ends.remove(place.unwrap_or_else(|| panic!("{notice:?}")));
+                let was_told = told.held.remove(id);
+                assert!(!is_exact || was_told, "{notice:?}");
+            }
             Notice::Announced { to } => {
                 let is_it = |it: &Confirmation| it.to == *to && it.content.is_none();
                 assert!(told.take_delivery(is_it).is_some(), "{notice:?}");
@@ -220,6 +236,7 @@ impl Observer {
             assert_eq!(told.held, held);
             let mut deliveries = told.deliveries.iter();
             assert!(deliveries.all(|it| !it.confirmation.is_certain), "a delivery is not told");
+            assert!(told.ends.is_empty(), "the end of a message is not told");
             assert!(told.closed.iter().all(|it| it.may_be_late), "the end of a link is not told");
         }
         for link in &self.links {
@@ -228,6 +245,7 @@ impl Observer {
         }
         told.closed.retain(|closed| closed.may_be_late);
         told.deliveries.clear();
+        told.ends.clear();
         told.offered_bytes = 0;
         (told.statuses, told.held, told.is_stale) = (statuses, held, false);
     }

@@ -1,0 +1,94 @@
+//! The lifetime of messages: each message ends at a tower when its time is over.
+//!
+//! A message carries its remaining lifetime from tower to tower. Each tower turns it into a
+//! deadline on its own clock. A message in flight does not end, because its receiver may have taken
+//! it. It ends when it comes back.
+
+use core::time::Duration;
+
+use super::Tower;
+use crate::event::Notice;
+use crate::ids::MessageId;
+use crate::message::{Lifetime, Message, Nonce};
+use crate::time::{Instant, nanos};
+
+/// Messages whose time is over are dropped at whole seconds, so that many of them cost one look
+/// through the queue.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The least by which a hop shortens the lifetime of a message.
+const LEAST_PER_HOP: Duration = Duration::from_millis(1);
+
+impl Tower {
+    /// Returns when a message that comes in with a lifetime ends. Longer lifetimes than the maximum
+    /// are shortened to it.
+    #[inline]
+    pub(super) fn deadline(&self, lifetime: Lifetime) -> Instant {
+        let max = self.local.config.max_lifetime;
+        match (lifetime.duration(), max) {
+            (Some(rest), Some(max)) => self.now + rest.min(max),
+            (Some(rest), None) | (None, Some(rest)) => self.now + rest,
+            (None, None) => Instant::FAR_FUTURE,
+        }
+    }
+
+    /// Returns when a message of the application ends. The time is drawn from half of the lifetime
+    /// to all of it, so that it does not tell which tower made the message.
+    pub(super) fn draw_deadline(&mut self) -> Instant {
+        let Some(lifetime) = self.local.config.lifetime else { return Instant::FAR_FUTURE };
+        let half = lifetime / 2;
+        let millis = u32::try_from((lifetime - half).as_millis()).unwrap_or(u32::MAX - 1);
+        let drawn = self.nonce_stream.below(self.selector.seed(), millis + 1);
+        self.now + half + Duration::from_millis(drawn.into())
+    }
+
+    /// Returns when messages must be dropped. At the end of a shutdown none are dropped any more.
+    #[inline]
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let deadline = self.queue.first_deadline().filter(|_| self.phase.hands_over())?;
+        let past = deadline.as_nanos() % nanos(SWEEP);
+        let wait = if past == 0 { 0 } else { nanos(SWEEP) - past };
+        Some(deadline + Duration::from_nanos(wait))
+    }
+
+    /// Drops the messages that wait and whose time is over.
+    pub(super) fn on_expiry(&mut self) {
+        if self.next_expiry().is_some_and(|at| at <= self.now) {
+            for expired in self.queue.take_expired(self.now) {
+                self.on_expired(expired);
+            }
+        }
+    }
+
+    /// Drops the messages at the head whose time is over: none of them may be sent.
+    #[inline]
+    pub(super) fn drop_expired_head(&mut self) {
+        while let Some((_, head)) = self.queue.head()
+            && head.deadline <= self.now
+            && let Some(expired) = self.queue.take_head()
+        {
+            self.on_expired(expired);
+        }
+    }
+
+    /// Returns whether the time of a message is over.
+    pub(super) fn is_expired(&self, id: MessageId) -> bool {
+        self.queue.get(id).is_some_and(|entry| entry.deadline <= self.now)
+    }
+
+    #[cold]
+    fn on_expired(&mut self, (id, nonce, message): (MessageId, Nonce, Message)) {
+        self.stats.expired += 1;
+        self.notify(Notice::MessageExpired { id, nonce, message });
+    }
+}
+
+/// Returns the lifetime of a message that is sent now on a link with this round trip.
+#[inline]
+pub(super) fn remaining(deadline: Instant, now: Instant, round_trip: Duration) -> Lifetime {
+    if deadline == Instant::FAR_FUTURE {
+        return Lifetime::UNLIMITED;
+    }
+    let rest = deadline.duration_since(now);
+    Lifetime::new(rest.saturating_sub((round_trip / 2).max(LEAST_PER_HOP)))
+}
