@@ -20,14 +20,14 @@ impl Tower {
     }
 
     /// Gives the announcement to the link of the peer in a slot. Without a link, the peer is dialled
-    /// if it is alive or if the application named it.
+    /// if the application asked for the announcement.
     pub(super) fn repeat_announce(&mut self, index: u32) {
         let Some(id) = self.peers.id(index) else { return };
         let Some(peer) = self.peers.get(id) else { return };
         if !peer.announce_due || peer.is_ignored() || !self.phase.is_running() {
             return;
         }
-        let may_dial = peer.is_alive() || peer.is_named;
+        let may_dial = peer.announce_wanted;
         if let Some(link) = peer.link {
             if let Some(mut acting) = self.links.take(link) {
                 self.announce_if_due(link, acting.session_mut(), id);

@@ -278,7 +278,7 @@ impl Tower {
     pub fn announce(&mut self, address: &Address, now: Instant) -> Result<PeerId, ExpandError> {
         self.set_now(now);
         let peer = self.introduce(address)?;
-        self.peers.update(peer, |peer| peer.announce_due = true);
+        self.peers.update(peer, |peer| (peer.announce_due, peer.announce_wanted) = (true, true));
         match self.peers.get(peer).and_then(|peer| peer.link) {
             // A link that is not open yet is announced on when it opens.
             Some(id) => {

@@ -42,9 +42,11 @@ pub(crate) struct Peer {
     pub(crate) last_taken: Instant,
     /// When this tower last announced itself to the peer without being asked to.
     pub(crate) contacted: Instant,
+    /// The next link to the peer begins with an announce.
+    pub(crate) announce_due: bool,
     /// The application asked to announce this tower to the peer, and the peer has not confirmed
     /// that.
-    pub(crate) announce_due: bool,
+    pub(crate) announce_wanted: bool,
     /// The application named the peer. It is never forgotten to make room.
     pub(crate) is_named: bool,
     /// The peer was alive once.
@@ -81,6 +83,7 @@ impl Peer {
             last_taken: now,
             contacted: Instant::ORIGIN,
             announce_due: false,
+            announce_wanted: false,
             is_named: false,
             was_alive: false,
             is_alias: false,

@@ -441,7 +441,9 @@ impl Tower {
                 }
             }
             Payload::Announce => {
-                self.peers.update(peer, |peer| peer.announce_due = false);
+                self.peers.update(peer, |peer| {
+                    (peer.announce_due, peer.announce_wanted) = (false, false);
+                });
                 self.notify(Notice::Announced { to });
             }
         }

@@ -105,7 +105,7 @@ impl Tower {
         }
         // An announce that went back to the peer's record must not be sent either.
         self.end_backoff(id);
-        self.peers.update(id, |peer| peer.announce_due = false);
+        self.peers.update(id, |peer| (peer.announce_due, peer.announce_wanted) = (false, false));
     }
 
     /// Closes a link to an ignored peer that is taken out of the table.
@@ -144,6 +144,7 @@ impl Tower {
             peer.busy_links += record.busy_links;
             peer.link = peer.link.or(record.link);
             peer.announce_due |= record.announce_due;
+            peer.announce_wanted |= record.announce_wanted;
             peer.is_named |= record.is_named;
             peer.was_alive |= record.was_alive;
         });

@@ -94,6 +94,8 @@ pub(in super::super) struct Link {
     pub(super) connected_at: Option<Instant>,
     /// What the other side's hello says.
     pub(super) hello: Option<Greeting>,
+    /// The address that the other side claims, which may be learned later.
+    pub(super) claimed: Option<Address>,
     /// The number of the link in the tower's hello.
     number: Option<u64>,
     /// The peer has sent another hello on another link since.
@@ -136,6 +138,7 @@ impl Link {
             began: now,
             connected_at: info.is_inbound.then_some(now),
             hello: None,
+            claimed: None,
             number: None,
             is_overruled: false,
             used: now,
@@ -268,6 +271,7 @@ impl Observer {
                 }
                 let Hello { incarnation, link: number, window, max_message, .. } = *hello;
                 link.hello = Some(Greeting { incarnation, link: number, window, max_message });
+                link.claimed = hello.address.clone();
                 if self.incarnation == Some(hello.incarnation) {
                     return Some(CloseReason::OwnAddress);
                 }

@@ -25,7 +25,10 @@ impl Observer {
             counts[peer.status as usize] += 1;
             let before = old.peers.get(address).filter(|before| before.id == peer.id);
             let Some(before) = before else {
-                assert!(step.named.contains(address), "{address} is known, and was never named");
+                let is_claimed =
+                    self.links.iter().any(|link| link.claimed.as_ref() == Some(address));
+                let is_named = is_claimed || step.named.contains(address);
+                assert!(is_named, "{address} is known, and was never named");
                 assert_ne!(address, self.tower.address());
                 self.check_status(step, address, Status::New, peer.status);
                 continue;
