@@ -26,6 +26,11 @@ impl DeadlineHeap {
         self.heap.first().copied()
     }
 
+    /// Returns the number of deadlines.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Returns all deadlines in unspecified order.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {

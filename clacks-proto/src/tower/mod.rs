@@ -5,6 +5,7 @@ mod api;
 mod gossip;
 mod handover;
 mod heartbeat;
+mod hold;
 #[cfg(any(test, feature = "fuzzing"))]
 mod invariants;
 mod lifetime;
@@ -58,8 +59,8 @@ use selector::Selector;
 use shutdown::Phase;
 
 pub use api::{
-    EnqueueError, ExpandError, HeldMessage, LinkInfo, MessageState, Peer, QueueUsage,
-    RefusedMessage,
+    EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState, Peer,
+    QueueUsage, RefusedMessage,
 };
 pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
@@ -194,6 +195,7 @@ impl Tower {
     /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
     /// shutdown.
     fn advance(&mut self) {
+        self.shorten_holds();
         self.pump();
         self.advance_shutdown();
         let has_recipient = !self.peers.eligible(self.local.config.max_probes).is_empty();
@@ -229,6 +231,7 @@ impl Tower {
             self.peers.on_backoff_over(index);
         }
         self.on_screening_deadlines();
+        self.on_holds();
         self.on_expiry();
         self.on_ticks();
         self.on_heartbeat();
@@ -403,6 +406,7 @@ impl StateMachine for Tower {
             (self.backoffs.first().map(|(at, _)| at), WakeupReason::Backoff),
             (self.screenings.next_deadline(), WakeupReason::Screening),
             (self.next_expiry(), WakeupReason::Lifetime),
+            (self.queue.first_hold(), WakeupReason::Hold),
             (self.retry_at, WakeupReason::Tick),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
             (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),
