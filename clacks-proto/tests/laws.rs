@@ -274,7 +274,7 @@ fn apply_steps(steps: &[Step], check: &mut dyn FnMut(&Tower)) -> Tower {
             }
             Step::Decide(n) => {
                 let verdict = match n {
-                    0 => Verdict::Accept,
+                    0 => Verdict::ACCEPT,
                     1 => Verdict::Replace(Message::text("another")),
                     2 => Verdict::Swallow,
                     _ => Verdict::Reject,

@@ -3,7 +3,8 @@
 //! Each tick draws a peer by the odds. A peer that is not alive is contacted: it is dialled and gets
 //! an announce. Then an alive peer is drawn. If it has an open link, it gets the message. If not, it
 //! is contacted as well, and the message goes to another alive peer with an open link in the same
-//! tick. So an address at which nothing answers holds up no message. An alive peer that is found
+//! tick. So an address at which nothing answers holds up no message. A tower without messages
+//! contacts its new peers alone. An alive peer that is found
 //! lost is replaced: another one is contacted at once.
 
 use super::Tower;
@@ -50,6 +51,19 @@ impl Tower {
             Some(Drawn::Unlinked(index) | Drawn::NotAlive(index)) => self.contact_and_redraw(index),
             // A shutdown without alive peers hands messages to new ones.
             None => self.draw_linked(),
+        }
+    }
+
+    /// Contacts a drawn new peer. The ticks of a tower without messages do this, so that towers get
+    /// to know each other in a quiet network.
+    #[cold]
+    pub(super) fn contact_new(&mut self) {
+        let new = Eligible { new: self.drawable().new, ..Eligible::default() };
+        if self.contacts_peers()
+            && let Some(Drawn::NotAlive(index)) = draw_contact(&mut self.selector, &self.peers, new)
+            && let Some(peer) = self.peers.id(index)
+        {
+            self.contact(peer);
         }
     }
 
