@@ -77,7 +77,7 @@ tests! {
     descriptors::a_peer_is_not_lost_if_there_are_no_descriptors,
     #[cfg(target_os = "linux")]
     descriptors::a_tower_accepts_again_when_descriptors_are_free,
-    dialling::a_peer_that_refuses_connections_becomes_lost_and_its_message_is_requeued,
+    dialling::a_peer_that_refuses_connections_becomes_lost_and_its_message_stays,
     #[cfg(target_os = "linux")]
     dialling::a_slow_dial_ends_at_the_connect_timeout,
     dialling::a_slow_look_up_ends_at_the_connect_timeout,

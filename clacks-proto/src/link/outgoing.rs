@@ -19,11 +19,22 @@ use crate::wire::{
 #[derive(Debug)]
 pub(crate) struct Transfer {
     pub(crate) payload: Payload,
-    /// The transfer that is sent again, for a retry.
-    pub(crate) retry_of: Option<Box<TransferId>>,
+    /// What is sent again, for a retry.
+    pub(crate) retry: Option<Box<Retry>>,
     /// When the transfer was handed to the driver. Before that: when the window last had nothing
     /// unanswered.
     pub(crate) sent: Instant,
+}
+
+/// The transfer that a retry sends again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    /// The name of the first sending.
+    pub(crate) first: TransferId,
+    /// When it was sent first.
+    pub(crate) since: Instant,
+    /// The number of retries, with this one.
+    pub(crate) count: u8,
 }
 
 /// What a transfer carries.
@@ -47,7 +58,7 @@ impl Transfer {
     }
 
     pub(crate) fn is_retry(&self) -> bool {
-        self.retry_of.is_some()
+        self.retry.is_some()
     }
 }
 
@@ -196,7 +207,7 @@ impl Outgoing {
         self.unsent_bytes -= next.len();
         self.sent_bytes += next.len();
         let number = self.answered + self.sent as u64;
-        let retry_of = next.retry_of.as_deref().copied();
+        let retry_of = next.retry.as_ref().map(|retry| retry.first);
         Some(Sending { number, retry_of, payload: next.payload })
     }
 

@@ -168,7 +168,7 @@ impl Host {
         let id = MessageId { index: 0, epoch: Epoch::FIRST };
         let len = u32::try_from(self.message.len()).unwrap();
         let payload = Payload::Message { id, len };
-        let transfer = Transfer { payload, retry_of: None, sent: self.now };
+        let transfer = Transfer { payload, retry: None, sent: self.now };
         link.session_mut().give(transfer, &self.local);
     }
 
