@@ -41,6 +41,10 @@ fn main() {
     criterion.final_summary();
 }
 
+/// The target of a draw if all peers are suitable and have open links: 1.5 times the draw of
+/// version 1, which took 1.28 times as long as the floor.
+const DRAW: Target = Target::Times(1.9);
+
 fn draw(criterion: &mut Criterion, count: u32) {
     let lists = StatusLists::new(count);
     let mut tables = [100, 10, 1].map(|linked| Table::new(count, linked, &Seed::from_u64(1)));
@@ -62,7 +66,7 @@ fn draw(criterion: &mut Criterion, count: u32) {
     comparison.row("the same, unbiased", None, || {
         black_box(black_box(&lists).draw(exact_words, below_exactly));
     });
-    comparison.row("a tower's draw", Some(Target::Times(1.3)), || {
+    comparison.row("a tower's draw", Some(DRAW), || {
         black_box(black_box(&mut *table).draw());
     });
     comparison.row("a tower's draw, 10 % with links", None, || {

@@ -85,7 +85,7 @@ fn judge(message: &Message, prefix: &str) -> Verdict {
     match message.as_text() {
         Some(text) if text.starts_with(prefix) => {
             println!("heard: {text}");
-            Verdict::Accept
+            Verdict::ACCEPT
         }
         _ => Verdict::Reject,
     }

@@ -61,7 +61,8 @@ pub struct Config {
     pub odds: Odds,
     /// The most contacts a second. A contact dials a drawn peer without an open link and announces
     /// this tower. Messages go to alive peers over open links alone, so silent addresses hold up
-    /// none. 0 is the original's behaviour: messages ride on dials. Default: 10 (guess).
+    /// none. A larger number finds peers sooner after many have gone, and makes more dials. 0 is
+    /// the original's behaviour: messages ride on dials. Default: 10 (guess).
     pub contact_rate: u32,
     /// How many lost and dead peers are contacted because an alive peer named them. A larger rate
     /// heals a split network sooner, and makes more dials to addresses that a liar names. They take
@@ -173,6 +174,10 @@ pub struct Config {
     /// Default: 24 h (ours).
     #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
     pub max_lifetime: Option<Duration>,
+    /// The share of the queue, in per cent, up to which messages may rest before they join the queue
+    /// (see [`EnqueueOptions::hold`](crate::EnqueueOptions::hold)): 0 to 100. Messages at rest take
+    /// the room of those in transit. With 0 no message rests. Default: 60 (guess).
+    pub hold_below: u8,
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
     /// Default: 60 s (ours).
@@ -387,6 +392,7 @@ impl Default for Config {
             friends: Allowance { burst: 64, every: Duration::from_millis(500) },
             announced_friends: 8,
             strangers: Allowance { burst: 256, every: Duration::from_millis(125) },
+            hold_below: 60,
             lifetime: Some(DAY),
             max_lifetime: Some(DAY),
             heartbeat: Some(Duration::from_secs(60)),
@@ -441,6 +447,7 @@ impl Config {
             strangers: allowance,
             lifetime: None,
             max_lifetime: None,
+            hold_below: 0,
             ..default
         }
     }
@@ -554,6 +561,7 @@ impl Config {
                 ConfigError::AnnouncedFriends,
             ),
             (self.has_valid_lifetimes(), ConfigError::Lifetime),
+            (self.hold_below <= 100, ConfigError::HoldBelow),
             (self.heartbeat.is_none_or(|time| time >= MIN_HEARTBEAT), ConfigError::Heartbeat),
             (timeouts.iter().all(|time| !time.is_zero()), ConfigError::Timeouts),
             (
@@ -616,6 +624,8 @@ pub enum ConfigError {
     AnnouncedFriends,
     /// `lifetime` or `max_lifetime`
     Lifetime,
+    /// `hold_below`
+    HoldBelow,
     /// `heartbeat`
     Heartbeat,
     /// `timeouts`
@@ -650,6 +660,7 @@ impl fmt::Display for ConfigError {
             Self::ProbeBackoff => "the back-off after a failure must be more than zero",
             Self::AnnouncedFriends => "an announce may name at most 8 friends",
             Self::Lifetime => "lifetimes must be off or from 1 ms to 49 days, and no message may live longer than the longest that is accepted",
+            Self::HoldBelow => "the share of the queue for messages at rest must be from 0 to 100 per cent",
             Self::Heartbeat => "the heartbeat must be off or at least 10 ms",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
@@ -748,6 +759,11 @@ mod tests {
             ConfigError::AnnouncedFriends,
             &[|it| it.announced_friends = 0, |it| it.announced_friends = 8],
             &[|it| it.announced_friends = 9],
+        ),
+        (
+            ConfigError::HoldBelow,
+            &[|it| it.hold_below = 0, |it| it.hold_below = 100],
+            &[|it| it.hold_below = 101],
         ),
         (
             ConfigError::Lifetime,

@@ -35,6 +35,11 @@ impl DeadlineHeap {
         (self.earliest < Instant::FAR_FUTURE).then_some(self.earliest)
     }
 
+    /// Returns the number of deadlines.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Returns all deadlines in unspecified order.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
@@ -43,9 +48,11 @@ impl DeadlineHeap {
 
     /// Removes the earliest deadline if it is due, and returns its index.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
-        if self.earliest > now {
-            return None;
-        }
+        if self.earliest > now { None } else { self.pop() }
+    }
+
+    /// Removes the earliest deadline, and returns its index.
+    pub(crate) fn pop(&mut self) -> Option<u32> {
         let (_, index) = *self.heap.first()?;
         self.clear(index);
         Some(index)

@@ -155,7 +155,7 @@ pub enum Notice {
         /// came in over HTTP, which gets a new name.
         again: bool,
         /// Whether this tower already held the message. The queue keeps one of the two copies. If
-        /// `false`, the message is now at the tail of the queue.
+        /// `false`, the message is now at the tail of the queue, or rests before it joins it.
         coalesced: bool,
     },
     /// A message was put into the queue, other than by a peer. A message from a peer has the notice
@@ -343,6 +343,8 @@ pub enum WakeupReason {
     Screening,
     /// The lifetime of a message ends.
     Lifetime,
+    /// A message has rested, and joins the tail of the queue.
+    Hold,
     /// The time for the shutdown ends.
     Shutdown,
 }

@@ -200,8 +200,9 @@ pub use state_machine::StateMachine;
 pub use stats::Stats;
 pub use time::Instant;
 pub use tower::{
-    DecideError, EnqueueError, ExpandError, HeldMessage, LinkInfo, MessageState, Peer, PeerRecord,
-    QueueUsage, RefusedMessage, ShutdownProgress, StatusCounts, Tower, Verdict, selector,
+    DecideError, EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState,
+    Peer, PeerRecord, QueueUsage, RefusedMessage, ShutdownProgress, StatusCounts, Tower, Verdict,
+    selector,
 };
 pub use wire::Window;
 

@@ -131,9 +131,9 @@ fn messages_of_contacts_go_to_peers_that_this_tower_dialled() {
         assert_eq!(all, 150);
         to_callers
     };
-    let (few, enough) = (run(15), run(16));
-    assert!(few > 30, "{few} of 150 messages with 15 links that the tower dialled");
-    assert!(enough < 20, "{enough} of 150 messages with 16");
+    let (few, enough) = (run(7), run(8));
+    assert!(few > 50, "{few} of 150 messages with seven links that the tower dialled");
+    assert!(enough < 20, "{enough} of 150 messages with eight");
 }
 
 #[test]
@@ -149,6 +149,25 @@ fn a_link_that_closes_or_opens_changes_the_recipients() {
     harness.enqueue_many(10, "message");
     harness.advance(seconds(1));
     assert_eq!(take_and_confirm(&mut harness, first).len(), 10);
+}
+
+#[test]
+fn another_alive_peer_is_contacted_when_one_is_found_lost() {
+    let mut config = fast_config();
+    config.send_rate = SendRate::Every(seconds(10));
+    let mut harness = Harness::new(&config);
+    for n in 1..6 {
+        let link = harness.accept_alive(n);
+        harness.send_goodbye(link);
+    }
+    harness.enqueue("message");
+    assert!(harness.run_until_dial(seconds(10)));
+    for dials in 1..=5 {
+        assert_eq!(harness.dialled.len(), 1, "no tick was needed for dial {dials}");
+        harness.refuse_dial();
+    }
+    assert_eq!(harness.dialled.len(), 0);
+    assert_eq!(harness.tower.status_counts().lost, 5);
 }
 
 // Shutdown.

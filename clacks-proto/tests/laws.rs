@@ -70,7 +70,7 @@ fn law_1_the_same_seed_gives_the_same_trace() {
     // before you update it.
     assert_eq!(
         eventful_run(1),
-        16978522870968327773,
+        17535090836887027710,
         "the behaviour or the Debug form of an action has changed"
     );
 }
@@ -274,7 +274,7 @@ fn apply_steps(steps: &[Step], check: &mut dyn FnMut(&Tower)) -> Tower {
             }
             Step::Decide(n) => {
                 let verdict = match n {
-                    0 => Verdict::Accept,
+                    0 => Verdict::ACCEPT,
                     1 => Verdict::Replace(Message::text("another")),
                     2 => Verdict::Swallow,
                     _ => Verdict::Reject,

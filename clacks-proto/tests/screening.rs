@@ -67,7 +67,7 @@ fn an_accepted_message_is_queued_and_confirmed() {
     let (mut harness, link) = harness_with_screening();
     harness.send_message(link, 1, "good");
     let offer = next_offer(&mut harness);
-    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    decide(&mut harness, offer, Verdict::ACCEPT).unwrap();
     assert_eq!(harness.take_frames(link), [SentFrame::Confirmed(1)]);
     assert_eq!(harness.texts(), ["good"]);
     let held = harness.tower.peek().next().unwrap();
@@ -248,7 +248,7 @@ fn a_link_that_ends_withdraws_its_offers() {
     let offer = next_offer(&mut harness);
     harness.reset(link);
     assert_eq!(harness.tower.offer(offer), None);
-    assert_eq!(decide(&mut harness, offer, Verdict::Accept), Err(DecideError::Gone));
+    assert_eq!(decide(&mut harness, offer, Verdict::ACCEPT), Err(DecideError::Gone));
     assert_eq!(common::queue_usage(&harness.tower), (0, 0));
     assert_eq!(harness.tower.stats().received, 0);
     // Only open offers count towards `max_offers`.
@@ -298,11 +298,11 @@ fn answers_wait_for_the_verdict_on_an_earlier_message() {
     let [first, second, third] =
         [next_offer(&mut harness), next_offer(&mut harness), next_offer(&mut harness)];
     decide(&mut harness, third, Verdict::Reject).unwrap();
-    decide(&mut harness, second, Verdict::Accept).unwrap();
+    decide(&mut harness, second, Verdict::ACCEPT).unwrap();
     harness.send_announce(link, 4);
     assert!(harness.take_frames(link).is_empty(), "the first message is undecided");
     assert_eq!(harness.texts(), ["message 2", "message 1"], "the second message is queued");
-    decide(&mut harness, first, Verdict::Accept).unwrap();
+    decide(&mut harness, first, Verdict::ACCEPT).unwrap();
     let answers = [
         SentFrame::Confirmed(2),
         SentFrame::Refused(3, RefusedReason::Screened),
@@ -317,7 +317,7 @@ fn a_copy_of_a_queued_message_is_not_screened_and_is_confirmed_in_order() {
     let (mut harness, link) = harness_with_screening();
     harness.send_message(link, 1, "known");
     let offer = next_offer(&mut harness);
-    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    decide(&mut harness, offer, Verdict::ACCEPT).unwrap();
     harness.take_frames(link);
     harness.send_message(link, 2, "unknown");
     harness
@@ -339,8 +339,8 @@ fn two_accepted_copies_under_screening_become_one_message() {
     harness
         .send_frame(other, &Frame::Message(MessageFrame { nonce: Nonce(1), ..message(2, "same") }));
     let [first, second] = [next_offer(&mut harness), next_offer(&mut harness)];
-    decide(&mut harness, first, Verdict::Accept).unwrap();
-    decide(&mut harness, second, Verdict::Accept).unwrap();
+    decide(&mut harness, first, Verdict::ACCEPT).unwrap();
+    decide(&mut harness, second, Verdict::ACCEPT).unwrap();
     assert_eq!(harness.texts(), ["same"]);
     assert!(harness.take_frames(other).contains(&SentFrame::Confirmed(2)));
     assert_eq!((harness.tower.stats().received, harness.tower.stats().coalesced), (2, 1));
@@ -349,7 +349,7 @@ fn two_accepted_copies_under_screening_become_one_message() {
 
 #[test]
 fn a_retry_of_a_decided_message_is_recognised() {
-    for verdict in [Verdict::Accept, Verdict::Swallow, Verdict::Replace(Message::text("other"))] {
+    for verdict in [Verdict::ACCEPT, Verdict::Swallow, Verdict::Replace(Message::text("other"))] {
         let (mut harness, link) = harness_with_screening();
         harness.send_message(link, 1, "retried");
         let offer = next_offer(&mut harness);
@@ -372,7 +372,7 @@ fn a_tower_answers_all_transfers_before_its_goodbye() {
     harness.send_message(link, 3, "rejected");
     let [_, second, third] =
         [next_offer(&mut harness), next_offer(&mut harness), next_offer(&mut harness)];
-    decide(&mut harness, second, Verdict::Accept).unwrap();
+    decide(&mut harness, second, Verdict::ACCEPT).unwrap();
     decide(&mut harness, third, Verdict::Reject).unwrap();
     harness.send_goodbye(link);
     // The peer keeps a message that is not answered before the goodbye. If the second one were not
@@ -397,7 +397,7 @@ fn messages_under_screening_and_waiting_messages_have_different_states() {
         |harness: &Harness| harness.tower.peek().map(|held| held.state).collect::<Vec<_>>();
     let offered = MessageState::Offered { offer };
     assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![offered], 1));
-    decide(&mut harness, offer, Verdict::Accept).unwrap();
+    decide(&mut harness, offer, Verdict::ACCEPT).unwrap();
     let waiting = MessageState::Waiting;
     assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![waiting], 0));
 }

@@ -308,7 +308,7 @@ fn messages_under_screening_are_refused_as_busy() {
     harness.send_message(link, 1, "undecided");
     harness.send_message(link, 2, "accepted");
     let (offer, _) = harness.offers[1];
-    harness.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
+    harness.with(|tower, now| tower.decide(offer, Verdict::ACCEPT, now)).unwrap();
     harness.take_frames(link);
     shut_down(&mut harness);
     harness.advance(seconds(11));

@@ -138,7 +138,7 @@ impl Application {
                 seen if seen.is_multiple_of(50) => Verdict::Swallow,
                 seen if seen.is_multiple_of(31) => Verdict::Replace(Message::text("another")),
                 seen if seen.is_multiple_of(7) => Verdict::Reject,
-                _ => Verdict::Accept,
+                _ => Verdict::ACCEPT,
             };
             let _ = self.tower.decide(offer, verdict, self.now);
         }

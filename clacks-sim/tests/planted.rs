@@ -57,7 +57,7 @@ impl StateMachine for Forgetful {
             let Action::Screen { offer, .. } = action else { return Some(action) };
             self.seen += 1;
             let loses = self.seen.is_multiple_of(self.loses_one_in);
-            let verdict = if loses { Verdict::Reject } else { Verdict::Accept };
+            let verdict = if loses { Verdict::Reject } else { Verdict::ACCEPT };
             // The offer can be over already.
             let _ = self.tower.decide(offer, verdict, self.now);
         }

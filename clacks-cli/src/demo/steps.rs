@@ -134,9 +134,9 @@ async fn lose(network: &mut DemoNetwork) -> Result<String, Stop> {
 async fn heal(network: &mut DemoNetwork) -> Result<String, Stop> {
     network.mark()?;
     network.narrator.step(3, "tower 4 comes back, and tells nobody")?;
-    // A heartbeat is an announcement.
+    // A heartbeat is an announcement, and so is what a tower says when a link opens.
     let mut silent = config();
-    silent.heartbeat = None;
+    (silent.heartbeat, silent.announced_friends) = (None, 1);
     network.start(FOUR, silent)?;
     network
         .narrator

@@ -27,7 +27,7 @@ fn verdict_on(message: &Message) -> Verdict {
         Some("rude") => Verdict::Swallow,
         Some("wrong") => Verdict::Replace(Message::text("right")),
         Some("unwanted") => Verdict::Reject,
-        _ => Verdict::Accept,
+        _ => Verdict::ACCEPT,
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn a_screening_function_may_use_the_handle_of_its_tower(runtimes: Run
     let mut receiver = network.start_clear(screened(Box::new(move |message, _| {
         let text = message.as_text().unwrap();
         handle.get().unwrap().enqueue(Message::text(&format!("before {text}"))).unwrap();
-        Verdict::Accept
+        Verdict::ACCEPT
     })));
     own.set((*receiver).clone()).unwrap();
     sender.expand(&receiver.address).unwrap();

@@ -17,8 +17,8 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::tower::{
-    EnqueueError, ExpandError, HeldMessage, LinkInfo, Peer, PeerRecord, QueueUsage, RefusedMessage,
-    StatusCounts, Tower,
+    EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, Peer, PeerRecord, QueueUsage,
+    RefusedMessage, StatusCounts, Tower,
 };
 
 /// The application's interface to a tower that a driver runs. It can be used from any thread. All
@@ -27,7 +27,8 @@ use crate::tower::{
 /// No method blocks for longer than the lock of the tower is held. Methods with a later result
 /// return a [`Wait`]. Dropping the last handle does not stop the tower.
 ///
-/// - Methods that change the tower: [`enqueue`](Self::enqueue), [`deliver`](Self::deliver),
+/// - Methods that change the tower: [`enqueue`](Self::enqueue),
+///   [`enqueue_with`](Self::enqueue_with), [`deliver`](Self::deliver),
 ///   [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
 ///   [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
 ///   [`restore`](Self::restore), [`shutdown`](Self::shutdown),
@@ -85,8 +86,23 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         self.change(message, Tower::enqueue).unwrap_or_else(|message| Err(refused(message)))
     }
 
+    /// Puts a message with options into the queue. Returns its nonce.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message and the reason. The tower has not changed.
+    pub fn enqueue_with(
+        &self,
+        message: Message,
+        options: EnqueueOptions,
+    ) -> Result<Nonce, RefusedMessage> {
+        let enqueued =
+            self.change(message, |tower, message, now| tower.enqueue_with(message, options, now));
+        enqueued.unwrap_or_else(|message| Err(refused(message)))
+    }
+
     /// Puts a message into the queue. The result waits until a peer has confirmed the message. It
-    /// is `None` if the driver ends first.
+    /// is `None` if the driver or the lifetime of the message ends first.
     ///
     /// # Errors
     ///
@@ -354,7 +370,9 @@ impl<M: StateMachine> PendingDelivery<M> {
         // Check the end first. A delivery may arrive between the two checks, but not after the end.
         let is_over = matches!(&*self.shared.lock(), State::Ended(_));
         let deliveries = lock(&self.shared.deliveries);
-        let delivery = deliveries.pending.get(&self.nonce).and_then(|it| it.delivery.clone());
+        let pending = deliveries.pending.get(&self.nonce);
+        let delivery = pending.and_then(|it| it.delivery.clone());
+        let is_over = is_over || pending.is_some_and(|it| it.has_expired);
         (delivery.is_some() || is_over).then_some(delivery)
     }
 }

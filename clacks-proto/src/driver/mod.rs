@@ -107,6 +107,8 @@ struct Deliveries {
 #[derive(Default)]
 struct DeliveryState {
     delivery: Option<Delivery>,
+    /// The lifetime of the message was over.
+    has_expired: bool,
     /// Notified when `delivery` is set, and at the end.
     done: Arc<Changed>,
 }
@@ -320,6 +322,13 @@ impl<M: StateMachine> Shared<M> {
                     Notice::MessageDelivered { nonce, to, .. } => {
                         let pending = deliveries.pending.get_mut(nonce);
                         resolved.extend(pending.map(|it| it.resolve(Some(to.clone()))));
+                    }
+                    Notice::MessageExpired { nonce, .. } => {
+                        let pending = deliveries.pending.get_mut(nonce);
+                        resolved.extend(pending.map(|it| {
+                            it.has_expired = true;
+                            it.done.clone()
+                        }));
                     }
                     Notice::Missed { .. } => deliveries.has_missed = true,
                     _ => {}

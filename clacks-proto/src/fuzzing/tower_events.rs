@@ -24,7 +24,7 @@ const MAX_STEPS: usize = 400;
 /// thousand in a second.
 const MAX_TIMERS: usize = 400;
 /// The most wake-ups at one instant: one for each kind of timer that may be due.
-const MAX_WAKEUPS_AT_ONCE: usize = 5;
+const MAX_WAKEUPS_AT_ONCE: usize = 6;
 /// The most wake-ups until all messages are handed over.
 const MAX_ROUNDS: usize = 1000;
 /// The longest body, in bytes.
@@ -507,7 +507,8 @@ impl Driver {
 
     fn decide(&mut self, supply: &mut Supply<'_>) {
         let verdict = match supply.below(5) {
-            0 | 1 => Verdict::Accept,
+            0 => Verdict::ACCEPT,
+            1 => Verdict::Accept { hold: Duration::from_secs(supply.below(8).into()) },
             2 => Verdict::Swallow,
             3 => Verdict::Reject,
             _ => Verdict::Replace(message(supply)),
@@ -523,7 +524,9 @@ impl Driver {
     fn finish(&mut self) {
         self.timers = 0;
         self.break_links();
-        let waits = |held: crate::HeldMessage| held.state == MessageState::Waiting;
+        let waits = |held: crate::HeldMessage| {
+            matches!(held.state, MessageState::Waiting | MessageState::Held)
+        };
         assert!(self.observer.tower.peek().all(waits), "a message is on no link");
         for number in 0..8 {
             self.observer.forget(&address(number), self.now);
@@ -560,7 +563,8 @@ impl Driver {
         self.pass(LONG);
         let wakeup = self.observer.tower.next_wakeup();
         let is_idle = wakeup.is_none_or(|wakeup| {
-            matches!(wakeup.reason, WakeupReason::Heartbeat | WakeupReason::Lifetime)
+            use WakeupReason::{Heartbeat, Hold, Lifetime};
+            matches!(wakeup.reason, Heartbeat | Hold | Lifetime)
         });
         assert!(is_idle, "{wakeup:?} at rest");
         assert!(self.observer.links.is_empty());

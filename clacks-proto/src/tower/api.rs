@@ -1,6 +1,7 @@
 //! The application's methods of a tower.
 
 use core::fmt;
+use core::time::Duration;
 
 use super::Tower;
 use super::peers::{self, StatusCounts};
@@ -11,7 +12,7 @@ use crate::error::{CloseReason, StatusReason};
 use crate::event::{CloseMode, Dialect, Status};
 use crate::ids::{Fingerprint, LinkId, MessageId, OfferId, PeerId};
 use crate::link::{Direction, Doubt, Session, State};
-use crate::message::{Message, Nonce};
+use crate::message::{Lifetime, Message, Nonce};
 use crate::stats::Stats;
 use crate::time::Instant;
 
@@ -32,6 +33,19 @@ pub struct HeldMessage {
     pub expires_at: Option<Instant>,
 }
 
+/// How a message is enqueued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EnqueueOptions {
+    /// For how long the message travels, at most for [`Config::max_lifetime`]. `None` draws a time
+    /// from half of [`Config::lifetime`] to all of it.
+    pub lifetime: Option<Duration>,
+    /// How long the message rests at this tower before it joins the tail of the queue, at most for
+    /// its lifetime. It counts in all bounds, and [`Tower::peek`] shows it. If the queue is fuller
+    /// than [`Config::hold_below`], the message does not rest. Holds end early when the queue is
+    /// nearly full, and when the tower shuts down.
+    pub hold: Duration,
+}
+
 /// Where a message is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -40,6 +54,8 @@ pub struct HeldMessage {
 pub enum MessageState {
     /// In the queue.
     Waiting,
+    /// At rest, until it joins the tail of the queue.
+    Held,
     /// Handed to a peer that has not confirmed it.
     InFlight {
         /// The peer, unless it was forgotten meanwhile.
@@ -104,12 +120,14 @@ pub struct LinkInfo {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct QueueUsage {
-    /// The messages held: waiting, in flight or under screening.
+    /// The messages held: waiting, at rest, in flight or under screening.
     pub messages: usize,
     /// The bytes of their bodies.
     pub bytes: usize,
     /// The messages that wait in the queue.
     pub waiting: usize,
+    /// The messages that rest before they join the queue.
+    pub at_rest: usize,
 }
 
 impl Tower {
@@ -141,7 +159,8 @@ impl Tower {
     #[must_use]
     pub fn queue_usage(&self) -> QueueUsage {
         let queue = &self.queue;
-        QueueUsage { messages: queue.len(), bytes: queue.bytes(), waiting: queue.waiting() }
+        let (messages, bytes) = (queue.len(), queue.bytes());
+        QueueUsage { messages, bytes, waiting: queue.waiting(), at_rest: queue.at_rest() }
     }
 
     /// Returns how many messages are under screening.
@@ -156,8 +175,8 @@ impl Tower {
         self.peers.counts()
     }
 
-    /// Returns the messages held: those that wait, head first, then those in flight and under
-    /// screening.
+    /// Returns the messages held: those that wait, head first, then those at rest, in flight and
+    /// under screening.
     pub fn peek(&self) -> impl Iterator<Item = HeldMessage> + '_ {
         self.queue.iter().map(|(id, entry)| self.held(id, entry))
     }
@@ -181,6 +200,7 @@ impl Tower {
             Place::Offered(_) => MessageState::Offered { offer: OfferId(id) },
             Place::InFlight(peer) => MessageState::InFlight { to: to(peer) },
             Place::Waiting => MessageState::Waiting,
+            Place::Held => MessageState::Held,
         };
         let (nonce, message) = (entry.nonce, entry.message.clone());
         let expires_at = Some(entry.deadline).filter(|at| *at < Instant::FAR_FUTURE);
@@ -234,6 +254,20 @@ impl Tower {
     ///
     /// Returns the message, with the reason. Nothing has changed.
     pub fn enqueue(&mut self, message: Message, now: Instant) -> Result<Nonce, RefusedMessage> {
+        self.enqueue_with(message, EnqueueOptions::default(), now)
+    }
+
+    /// Puts a message with options into the queue, and returns its name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message, with the reason. Nothing has changed.
+    pub fn enqueue_with(
+        &mut self,
+        message: Message,
+        options: EnqueueOptions,
+        now: Instant,
+    ) -> Result<Nonce, RefusedMessage> {
         self.set_now(now);
         let len = message.len();
         let config = &self.local.config;
@@ -246,8 +280,11 @@ impl Tower {
         } else if !self.queue.has_room(len, config.local_share, others) {
             EnqueueError::Full
         } else {
-            let deadline = self.draw_deadline();
-            let nonce = self.store_local(message, deadline);
+            let deadline = match options.lifetime {
+                Some(lifetime) => self.deadline(Lifetime::new(lifetime)),
+                None => self.draw_deadline(),
+            };
+            let nonce = self.store_local(message, deadline, options.hold);
             self.stats.enqueued += 1;
             self.advance();
             return Ok(nonce);

@@ -152,6 +152,7 @@ impl Tower {
     fn tick(&mut self) -> SendAttempt {
         self.drop_expired_head();
         if self.queue.waiting() == 0 {
+            self.contact_new();
             return SendAttempt::Nothing;
         }
         match self.draw_recipient() {

@@ -10,6 +10,7 @@ pub(crate) mod eligible;
 mod gossip;
 mod handover;
 mod heartbeat;
+mod hold;
 #[cfg(any(test, feature = "fuzzing"))]
 mod invariants;
 mod lifetime;
@@ -69,8 +70,8 @@ use strangers::Strangers;
 use unproved::Unproved;
 
 pub use api::{
-    EnqueueError, ExpandError, HeldMessage, LinkInfo, MessageState, Peer, QueueUsage,
-    RefusedMessage,
+    EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState, Peer,
+    QueueUsage, RefusedMessage,
 };
 pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
@@ -117,6 +118,8 @@ pub struct Tower {
     pacer: Pacer,
     contacts: TokenBucket,
     revivals: Revivals,
+    /// How many alive peers were found lost since the last call of `advance`.
+    lost_to_replace: u32,
     /// A tick found no peer with an open link. It is spent when there is one.
     is_tick_owed: bool,
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
@@ -190,6 +193,7 @@ impl Tower {
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             contacts: TokenBucket::default(),
             revivals: Revivals::default(),
+            lost_to_replace: 0,
             is_tick_owed: false,
             retry_at: None,
             reoffers: Reoffers::default(),
@@ -219,11 +223,15 @@ impl Tower {
     /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
     /// shutdown.
     fn advance(&mut self) {
+        self.shorten_holds();
+        self.replace_lost();
         self.spend_owed_tick();
         self.pump();
         self.advance_shutdown();
-        let has_recipient = !self.peers.eligible(self.local.config.max_probes).is_empty();
-        self.pacer.arm(self.queue.waiting() > 0 && has_recipient, self.now);
+        let eligible = self.peers.eligible(self.local.config.max_probes);
+        let is_wanted = self.queue.waiting() > 0 && !eligible.is_empty()
+            || eligible.new > 0 && self.contacts_peers();
+        self.pacer.arm(is_wanted, self.now);
     }
 
     #[inline(always)]
@@ -258,6 +266,7 @@ impl Tower {
             self.repeat_announce(index);
         }
         self.on_screening_deadlines();
+        self.on_holds();
         self.on_expiry();
         self.on_ticks();
         self.on_heartbeat();
@@ -441,6 +450,7 @@ impl StateMachine for Tower {
             (self.announces.next(), WakeupReason::Backoff),
             (self.screenings.next_deadline(), WakeupReason::Screening),
             (self.next_expiry(), WakeupReason::Lifetime),
+            (self.queue.first_hold(), WakeupReason::Hold),
             (self.retry_at, WakeupReason::Tick),
             (self.pacer.next().filter(|_| is_running), WakeupReason::Tick),
             (self.heartbeat_at.filter(|_| is_running), WakeupReason::Heartbeat),

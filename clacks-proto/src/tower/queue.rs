@@ -2,6 +2,7 @@
 
 mod shares;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -24,6 +25,8 @@ const LEAST_SHARE: usize = 8;
 pub(crate) enum Place {
     /// In the queue.
     Waiting,
+    /// At rest, until it joins the tail of the queue.
+    Held,
     /// Handed to a peer that has not confirmed it.
     InFlight(PeerId),
     /// Shown to the application, which has not decided. The link is the one that brought the
@@ -81,6 +84,8 @@ pub(crate) struct Queue {
     by_nonce: HashTable<u32>,
     /// The deadlines of messages with a limited lifetime. A message in flight may have none.
     deadlines: DeadlineHeap,
+    /// When the holds of messages at rest end; `None` before the first one.
+    holds: Option<Box<DeadlineHeap>>,
     hasher: Hasher,
     bytes: usize,
     shares: Shares,
@@ -95,6 +100,7 @@ impl Queue {
             waiting: VecDeque::new(),
             by_nonce: HashTable::new(),
             deadlines: DeadlineHeap::default(),
+            holds: None,
             hasher,
             bytes: 0,
             shares: Shares::new(max_messages, max_bytes),
@@ -129,11 +135,7 @@ impl Queue {
     /// bytes that are not held here but count.
     #[inline]
     pub(crate) fn has_room(&self, len: usize, percent: u8, other: usize) -> bool {
-        let share = |whole: usize| match percent {
-            100 => whole,
-            // In two steps, so that no bound overflows.
-            _ => whole / 100 * usize::from(percent) + whole % 100 * usize::from(percent) / 100,
-        };
+        let share = |whole| share(whole, percent);
         self.len() < share(self.max_messages)
             && self.bytes.saturating_add(other).saturating_add(len) <= share(self.max_bytes)
     }
@@ -155,6 +157,13 @@ impl Queue {
 
     pub(crate) fn hasher(&self) -> &Hasher {
         &self.hasher
+    }
+
+    /// Returns whether more than `percent` of the bounds are used, with `other` bytes that are not
+    /// held here but count.
+    pub(crate) fn is_fuller_than(&self, percent: u8, other: usize) -> bool {
+        self.len() > share(self.max_messages, percent)
+            || self.bytes.saturating_add(other) > share(self.max_bytes, percent)
     }
 
     /// Returns the keyed hash of a nonce.
@@ -261,6 +270,46 @@ impl Queue {
         }
     }
 
+    /// Makes the message that was queued last, or one under screening, rest until a time.
+    pub(crate) fn hold(&mut self, id: MessageId, until: Instant) {
+        let Some(entry) = self.entries.get(id) else { return };
+        match entry.place {
+            Place::Waiting if self.waiting.back() == Some(&id.index) => {
+                self.waiting.pop_back();
+            }
+            Place::Offered(_) => self.index(id),
+            _ => {
+                debug_assert!(false, "a message rests before it waits");
+                return;
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.place = Place::Held;
+        }
+        self.holds.get_or_insert_default().set(id.index, until);
+    }
+
+    /// Returns when the first hold ends.
+    #[inline]
+    pub(crate) fn first_hold(&self) -> Option<Instant> {
+        self.holds.as_ref()?.next()
+    }
+
+    /// Puts the message whose hold ends first at the tail.
+    pub(crate) fn end_first_hold(&mut self) {
+        if let Some(holds) = &mut self.holds
+            && let Some(index) = holds.pop()
+            && let Some((id, _)) = self.entries.at(index)
+        {
+            self.requeue(id);
+        }
+    }
+
+    /// Returns the number of messages that rest.
+    pub(crate) fn at_rest(&self) -> usize {
+        self.holds.as_ref().map_or(0, |holds| holds.len())
+    }
+
     /// Returns the earliest deadline. Deadlines of messages in flight count until they have passed.
     pub(crate) fn first_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
@@ -328,7 +377,7 @@ impl Queue {
         }
     }
 
-    /// Puts a message that is in flight or under screening at the tail. Returns whether the message
+    /// Puts a message that rests, is in flight or is under screening at the tail. Returns whether the message
     /// was one of these.
     pub(crate) fn requeue(&mut self, id: MessageId) -> bool {
         let Some(entry) = self.entries.get_mut(id) else { return false };
@@ -384,7 +433,7 @@ impl Queue {
         }
     }
 
-    /// Returns what waits, head first, then what is in flight or under screening.
+    /// Returns what waits, head first, then what rests, is in flight or is under screening.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Entry)> {
         let waiting = self.waiting.iter().filter_map(|index| self.entries.at(*index));
         let away = self.entries.iter().filter(|(_, entry)| entry.place != Place::Waiting);
@@ -394,6 +443,9 @@ impl Queue {
     fn remove(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.remove(id)?;
         self.deadlines.clear(id.index);
+        if let Some(holds) = &mut self.holds {
+            holds.clear(id.index);
+        }
         self.bytes -= entry.message.len();
         self.shares.subtract(entry.account, entry.message.len());
         if entry.is_indexed {
@@ -422,6 +474,16 @@ impl Queue {
                 entry.is_indexed = true;
             }
         }
+    }
+}
+
+/// Returns a share of a bound, in per cent.
+#[inline]
+fn share(whole: usize, percent: u8) -> usize {
+    match percent {
+        100 => whole,
+        // In two steps, so that no bound overflows.
+        _ => whole / 100 * usize::from(percent) + whole % 100 * usize::from(percent) / 100,
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
+use core::time::Duration;
 
 use super::Tower;
 use super::admission::Admission;
@@ -85,7 +86,7 @@ impl Tower {
         let Screening::On { default, .. } = self.local.config.screening else { return };
         while let Some(offer) = self.screenings.expired(self.now) {
             let verdict = match default {
-                DefaultVerdict::Accept => Verdict::Accept,
+                DefaultVerdict::Accept => Verdict::ACCEPT,
                 DefaultVerdict::Reject => Verdict::Reject,
             };
             if self.judge(offer, verdict).is_err() {
@@ -105,15 +106,15 @@ impl Tower {
             return Err(DecideError::Gone);
         };
         let outcome = match verdict {
-            Verdict::Accept => {
-                self.accept_offer(id, sender.claimed, admission);
+            Verdict::Accept { hold } => {
+                self.accept_offer(id, hold, sender.claimed, admission);
                 Outcome::Taken
             }
             Verdict::Replace(message) => {
                 self.queue.discard(id);
                 self.stats.received += 1;
                 let deadline = self.draw_deadline();
-                self.store_local(message, deadline);
+                self.store_local(message, deadline, Duration::ZERO);
                 Outcome::Taken
             }
             Verdict::Swallow => {
@@ -142,7 +143,13 @@ impl Tower {
     }
 
     /// Queues a message that was under screening, unless a copy of it came in meanwhile.
-    fn accept_offer(&mut self, id: MessageId, from: Option<PeerId>, admission: Admission) {
+    fn accept_offer(
+        &mut self,
+        id: MessageId,
+        hold: Duration,
+        from: Option<PeerId>,
+        admission: Admission,
+    ) {
         let Some(entry) = self.queue.get(id) else { return };
         let (nonce, hash) = (entry.nonce, self.queue.hash(entry.nonce));
         let (len, deadline) = (entry.message.len(), entry.deadline);
@@ -155,6 +162,7 @@ impl Tower {
         } else {
             self.queue.requeue(id);
             self.on_admitted(admission, len);
+            self.hold(id, hold);
             self.notify_received(id, hash, from, false);
         }
     }
@@ -176,11 +184,17 @@ impl Tower {
         }
     }
 
-    pub(super) fn store_local(&mut self, message: Message, deadline: Instant) -> Nonce {
+    pub(super) fn store_local(
+        &mut self,
+        message: Message,
+        deadline: Instant,
+        hold: Duration,
+    ) -> Nonce {
         let nonce = self.draw_nonce();
         self.recent.insert(self.queue.hash(nonce));
         let id = self.queue.store(nonce, message, Place::Waiting, Account::Local);
         self.queue.set_deadline(id, deadline);
+        self.hold(id, hold);
         self.notify(Notice::MessageQueued { id, nonce, origin: Origin::Local });
         nonce
     }
@@ -190,7 +204,11 @@ impl Tower {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The message is queued.
-    Accept,
+    Accept {
+        /// How long the message rests before it joins the tail of the queue, at most for its
+        /// lifetime. See [`EnqueueOptions::hold`](crate::EnqueueOptions::hold).
+        hold: Duration,
+    },
     /// Another message is queued instead, under a name of its own. The sender's message is
     /// confirmed.
     Replace(Message),
@@ -198,6 +216,11 @@ pub enum Verdict {
     Swallow,
     /// The message is refused. Its sender keeps it.
     Reject,
+}
+
+impl Verdict {
+    /// The message is queued, and does not rest.
+    pub const ACCEPT: Self = Self::Accept { hold: Duration::ZERO };
 }
 
 /// Why a verdict has no effect.

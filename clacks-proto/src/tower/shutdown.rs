@@ -72,6 +72,7 @@ impl Tower {
             Phase::Running => {
                 self.phase = Phase::Draining { until, progress: self.now, end };
                 self.retry_at = None;
+                self.end_all_holds();
             }
             Phase::Draining { until: earlier, end: earlier_end, .. } => {
                 (*earlier, *earlier_end) = (until.min(*earlier), end.min(*earlier_end));

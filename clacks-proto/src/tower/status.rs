@@ -57,6 +57,7 @@ impl Tower {
     pub(super) fn on_failure(&mut self, id: PeerId, reason: StatusReason) {
         let Some(peer) = self.peers.get(id) else { return };
         let lost_for = self.now.duration_since(peer.since);
+        self.lost_to_replace += u32::from(peer.is_alive());
         match peer.status {
             Status::New | Status::Alive => self.set_status(id, Status::Lost, reason),
             Status::Lost if lost_for > self.local.config.kill_timeout => {

@@ -587,7 +587,7 @@ fn the_verdict_determines_the_status_code() {
     assert_eq!(harness.take_sent(link), "", "no message is decided");
     let offers: Vec<_> = harness.offers.drain(..).collect();
     for (offer, verdict) in
-        offers.iter().zip([Verdict::Accept, Verdict::Swallow, Verdict::Reject]).rev()
+        offers.iter().zip([Verdict::ACCEPT, Verdict::Swallow, Verdict::Reject]).rev()
     {
         harness.with(|tower, now| tower.decide(*offer, verdict, now)).unwrap();
     }
@@ -667,7 +667,7 @@ fn a_verdict_changes_only_the_status_of_the_sender_of_its_message() {
     let link = harness.accept();
     let both = [post(&payload("\"a\"", 8001)), post(&payload("\"b\"", 8002))].concat();
     harness.send_bytes(link, &both);
-    for verdict in [Verdict::Accept, Verdict::Reject] {
+    for verdict in [Verdict::ACCEPT, Verdict::Reject] {
         let offer = harness.offers.pop_front().unwrap();
         harness.with(|tower, now| tower.decide(offer, verdict, now)).unwrap();
     }
@@ -681,7 +681,7 @@ fn an_accepted_message_does_not_make_an_unknown_sender_alive() {
     let link = harness.accept();
     harness.send_bytes(link, &post(&payload("\"a\"", 8005)));
     let offer = harness.offers.pop_front().unwrap();
-    harness.with(|tower, now| tower.decide(offer, Verdict::Accept, now)).unwrap();
+    harness.with(|tower, now| tower.decide(offer, Verdict::ACCEPT, now)).unwrap();
     assert_eq!(
         harness.status("localhost:8005"),
         Some(Status::New),

@@ -26,7 +26,7 @@ impl Hole {
 impl Behaviour for Hole {
     fn screen(&mut self, _: Option<&Address>, now: Instant) -> Option<Verdict> {
         let drops = self.setup.window.contains(now) && self.setup.draws.chance(self.share);
-        Some(if drops { Verdict::Swallow } else { Verdict::Accept })
+        Some(if drops { Verdict::Swallow } else { Verdict::ACCEPT })
     }
 }
 
@@ -57,7 +57,7 @@ impl Behaviour for Colluder {
         let drops = from.is_some_and(|from| self.is_colluder(from))
             && self.setup.window.contains(now)
             && self.setup.draws.chance(self.share);
-        Some(if drops { Verdict::Swallow } else { Verdict::Accept })
+        Some(if drops { Verdict::Swallow } else { Verdict::ACCEPT })
     }
 
     fn next_wakeup(&self) -> Option<Instant> {

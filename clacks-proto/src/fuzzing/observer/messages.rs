@@ -264,7 +264,7 @@ impl Observer {
     fn check_offers(&mut self, step: &Step, old: &View, new: &View) {
         let Screening::On { timeout, default, .. } = self.config.screening else { return };
         let default = match default {
-            DefaultVerdict::Accept => Verdict::Accept,
+            DefaultVerdict::Accept => Verdict::ACCEPT,
             DefaultVerdict::Reject => Verdict::Reject,
         };
         for held in old.held.values().filter(|held| offer(held).is_some()) {
@@ -284,9 +284,9 @@ impl Observer {
                     assert!(!is_closing, "an offer of a link that is closed");
                     continue;
                 }
-                (Some(false), Some(Verdict::Accept)) => Fate::Taken,
+                (Some(false), Some(Verdict::Accept { .. })) => Fate::Taken,
                 (None, Some(_)) if is_closing && step.input == Input::Timer => Fate::Unknown,
-                (None, Some(Verdict::Accept)) => {
+                (None, Some(Verdict::Accept { .. })) => {
                     if new.copies(&content).next().is_none() {
                         let is_over = held.expires_at.is_some_and(|at| at <= self.now);
                         assert!(is_over, "an accepted message is lost");
