@@ -6,7 +6,7 @@ use core::num::NonZeroU64;
 
 use super::Tower;
 use crate::error::{CloseReason, IoCause, StatusReason};
-use crate::event::{Action, Notice};
+use crate::event::{Action, DatagramLoss, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
     Closed, Doubt, RetryMemory, Session, Transfer, Withdrawn, leaves_no_doubt, lifetime,
@@ -43,7 +43,7 @@ impl Tower {
             // The transfers go to the next link as they are.
             unanswered = withdrawn.unsent;
         } else {
-            self.on_withdrawn(peer, withdrawn);
+            self.on_withdrawn(id, peer, withdrawn);
         }
         self.detach(id, link);
         if let Some(how) = how {
@@ -96,7 +96,13 @@ impl Tower {
 
     /// Takes back what an ending link was given and did not send. The senders keep the messages
     /// under screening.
-    pub(super) fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
+    pub(super) fn on_withdrawn(
+        &mut self,
+        link: LinkId,
+        peer: Option<PeerId>,
+        withdrawn: Withdrawn,
+    ) {
+        self.on_datagrams_dropped(link, peer, withdrawn.datagrams, DatagramLoss::LinkEnded);
         for transfer in withdrawn.unsent {
             self.return_transfer(peer, &transfer, transfer.is_retry());
         }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod api;
+mod datagrams;
 mod gossip;
 mod handover;
 mod heartbeat;
@@ -47,6 +48,7 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::{Instant, nanos};
 use actions::ActionQueue;
+use datagrams::Inbox;
 use handover::FrameContent;
 use links::Links;
 use pacer::{Pacer, TokenBucket};
@@ -62,6 +64,7 @@ pub use api::{
     EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState, Peer,
     QueueUsage, RefusedMessage,
 };
+pub use datagrams::{Datagram, DatagramError, To};
 pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
@@ -119,6 +122,8 @@ pub struct Tower {
     rejections: Rejections,
     /// What was taken on links that have ended; `None` until there is something.
     retry_memory: Option<Box<RetryMemory>>,
+    /// Datagrams that came in; `None` if there are none.
+    inbox: Option<Box<Inbox>>,
     phase: Phase,
     stats: Stats,
 }
@@ -181,6 +186,7 @@ impl Tower {
             screenings: Screenings::default(),
             rejections: Rejections::default(),
             retry_memory: None,
+            inbox: None,
             phase: Phase::Running,
             stats: Stats::default(),
             local: Local { config, address, identity: None, incarnation, speaks_http },
@@ -376,6 +382,7 @@ impl StateMachine for Tower {
         };
         let written = acting.poll_transmit(out, local, &mut content, now);
         schedule(&mut self.link_deadlines, link, acting.session_mut());
+        self.on_datagrams_sent(link);
         written
     }
 

@@ -7,7 +7,7 @@ use super::sender::SenderInfo;
 use super::status::Source;
 use crate::config::Screening;
 use crate::error::{CloseReason, StatusReason};
-use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
+use crate::event::{Action, CloseMode, DatagramLoss, Dialect, Notice, Origin};
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
     LinkEvent, LinkName, Local, Outcome, Payload, RetryMemory, Router, Sender, Session, Transfer,
@@ -43,8 +43,9 @@ impl Router for Tower {
             LinkEvent::Handled => {}
             LinkEvent::Opened(hello) => self.on_opened(id, link, hello),
             LinkEvent::Announce(frame, sender) => self.on_announce(id, link, frame, sender),
+            LinkEvent::Datagram(body) => self.on_datagram(id, link, body),
             LinkEvent::Leaving(withdrawn) => {
-                self.on_withdrawn(link.peer, withdrawn);
+                self.on_withdrawn(id, link.peer, withdrawn);
                 if let Some(peer) = link.peer {
                     self.release_link(id, peer);
                 }
@@ -198,7 +199,11 @@ impl Tower {
         sender: Sender<'_>,
     ) {
         let from = self.sender_of(link, sender);
-        let outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
+        let mut outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
+        if outcome == Outcome::Taken && link.is_guest {
+            // A guest is not learned.
+            outcome = Outcome::Refused(RefusedReason::Busy);
+        }
         if outcome == Outcome::Taken {
             frame.friends.iter().for_each(|friend| self.learn_friend(Some(friend)));
             if let Some(peer) = from.proved {
@@ -214,7 +219,7 @@ impl Tower {
     fn refusal(&self, from: SenderInfo) -> Option<RefusedReason> {
         if from.is_ignored {
             Some(RefusedReason::Ignored)
-        } else if !self.phase.is_running() {
+        } else if !self.phase.is_running() || self.local.config.is_guest {
             Some(RefusedReason::Busy)
         } else {
             None
@@ -265,6 +270,8 @@ impl Tower {
 
     fn on_opened(&mut self, id: LinkId, link: &mut Session, hello: Option<&Hello<'_>>) {
         let Some(hello) = hello else { return self.on_opened_in_http(id, link) };
+        let dropped = link.drop_long_datagrams();
+        self.on_datagrams_dropped(id, link.peer, dropped, DatagramLoss::NotTaken);
         let peer = match link.dialled() {
             Some(peer) => self.on_dialled_hello(id, link, peer, hello),
             None => self.on_claim(id, link, hello),
