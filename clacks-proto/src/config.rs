@@ -49,7 +49,7 @@ pub struct Config {
     /// How often a message is handed on. Default: one a second (the original's code).
     pub send_rate: SendRate,
     /// The most ticks that a late timer makes up for at once, at least 1. A larger number evens out
-    /// a busy driver, and lets more messages go out together. Default: 32 (ours: one window).
+    /// a busy driver, and lets more messages go out together. Default: 32 (guess).
     pub burst: u32,
     /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the
     /// original).
@@ -81,8 +81,10 @@ pub struct Config {
     /// The most inbound links that have not completed their handshake, at most `max_links - 1`.
     /// Strangers can't take the links that this tower needs for its own dials. Default: 64 (ours).
     pub max_half_open: usize,
-    /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB
-    /// (ours).
+    /// What may be unconfirmed on a link, in either direction. A wide window costs memory only while
+    /// it is used, and lets a stream of short messages fill the records of TLS: with 32 messages two
+    /// towers reach a third of the rate. Default: 1 024 messages or 1 MiB (measured, see
+    /// BENCHMARKS.md).
     pub window: Window,
     /// The most peers that are not alive and are tried at a time, at least 1. Silent addresses must
     /// never take the whole send rate. Default: 16 (ours).
@@ -323,7 +325,7 @@ impl Default for Config {
             max_peers: 4_096,
             max_links: 256,
             max_half_open: 64,
-            window: Window { messages: 32, bytes: 256 * 1024 },
+            window: Window { messages: 1024, bytes: 1024 * 1024 },
             max_probes: 16,
             probe_backoff: Duration::from_secs(1),
             busy_backoff: Duration::from_millis(100),
@@ -382,7 +384,7 @@ impl Config {
     /// | message of `max_queue_messages` | 320 |
     /// | message of `recent` | 64 |
     /// | peer of `max_peers` | 1 536, a third of it for two links that have ended |
-    /// | link of `max_links` | 3 KiB, `2 * max_message`, and 320 for each message of `window` |
+    /// | link of `max_links` | 3 KiB, `2 * max_message`, and 224 for each message of `window` |
     /// | link, with datagrams | `outbox` and `2 * max_len` |
     /// | tower, with datagrams | `inbox` |
     /// | notice of `max_pending_notices`, and offer | 256 |
@@ -405,7 +407,7 @@ impl Config {
                 (inbox, outbox.saturating_add(2 * max_len as usize))
             }
         };
-        let link = (3 * KIB + window * 320)
+        let link = (3 * KIB + window * 224)
             .saturating_add(outbox)
             .saturating_add(self.max_message.saturating_mul(2))
             .saturating_add(http * (128 * KIB + window * 256))
