@@ -7,7 +7,7 @@ use core::num::NonZeroU64;
 
 use super::Tower;
 use crate::error::{CloseReason, IoCause, StatusReason};
-use crate::event::{Action, Notice};
+use crate::event::{Action, DatagramLoss, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
     Closed, Doubt, Retry, RetryMemory, Session, Transfer, Withdrawn, leaves_no_doubt, lifetime,
@@ -54,7 +54,7 @@ impl Tower {
                 (retries, withdrawn.unsent) =
                     withdrawn.unsent.into_iter().partition(Transfer::is_retry);
             }
-            self.on_withdrawn(peer, withdrawn);
+            self.on_withdrawn(id, peer, withdrawn);
         }
         self.detach(id, link);
         if let Some(how) = how {
@@ -108,7 +108,13 @@ impl Tower {
 
     /// Takes back what an ending link was given and did not send. The senders keep the messages
     /// under screening.
-    pub(super) fn on_withdrawn(&mut self, peer: Option<PeerId>, withdrawn: Withdrawn) {
+    pub(super) fn on_withdrawn(
+        &mut self,
+        link: LinkId,
+        peer: Option<PeerId>,
+        withdrawn: Withdrawn,
+    ) {
+        self.on_datagrams_dropped(link, peer, withdrawn.datagrams, DatagramLoss::LinkEnded);
         for transfer in withdrawn.unsent {
             self.return_transfer(peer, &transfer, transfer.is_retry());
         }
