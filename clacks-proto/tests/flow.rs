@@ -25,7 +25,11 @@ fn accept_alive_with_limits(
     let hello = Hello { window, max_message, ..hello(Some(address(n))) };
     harness.send_frame(link, &Frame::Hello(hello));
     harness.send_announce(link, 1_000);
-    harness.take_frames(link);
+    for frame in harness.take_frames(link) {
+        if let SentFrame::Announce { transfer, .. } = frame {
+            harness.confirm(link, transfer);
+        }
+    }
     link
 }
 
