@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Frame, Hello, MessageFrame, VERSION};
 use clacks_proto::{
-    Action, Address, Allowance, Config, Event, Instant, Kind, Lifetime, LinkId, Message, Nonce, Notice, Seed,
+    Action, Address, Allowance, Claims, Config, Event, Instant, Kind, Lifetime, LinkId, Message, Nonce, Notice, Seed,
     SendRate, StateMachine, Tower,
 };
 
@@ -79,6 +79,8 @@ impl Relay {
     fn connect(mut config: Config, time_per_turn: Duration, peers: usize, body: usize) -> Self {
         config.max_links = peers + 1 + peers / 8;
         config.max_unproved = peers;
+        // The peers call, and are not dialled.
+        (config.claims, config.contact_rate) = (Claims::Believe, 0);
         config.max_peers = peers.max(2);
         let tower = Tower::new(config, peer(0), &Seed::from_u64(1)).unwrap();
         let (batch, frame_len) = batch(body);

@@ -69,13 +69,11 @@ impl Tower {
         }
     }
 
-    /// Notes that a peer took a message of `len` bytes.
-    #[inline]
+    /// Notes that a peer with debt took a message of `len` bytes.
+    #[inline(never)]
     pub(super) fn on_exchanged(&mut self, peer: PeerId, len: usize) {
-        if self.peers.get(peer).is_some_and(|peer| peer.exchanged > 0) {
-            let cost = self.exchange_cost(len);
-            self.peers.update(peer, |peer| peer.exchanged = peer.exchanged.saturating_sub(cost));
-        }
+        let cost = self.exchange_cost(len);
+        self.peers.update(peer, |peer| peer.exchanged = peer.exchanged.saturating_sub(cost));
     }
 
     /// Returns the bytes that a message counts in an exchange.

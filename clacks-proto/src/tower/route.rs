@@ -430,7 +430,7 @@ impl Tower {
             debug_assert!(false, "a link that carries transfers belongs to a peer");
             return;
         };
-        let to = record.address.clone();
+        let (to, has_debt) = (record.address.clone(), record.exchanged > 0);
         if !record.is_alive() {
             self.on_success(peer);
         }
@@ -439,7 +439,9 @@ impl Tower {
                 self.stats.delivered += 1;
                 self.peers.note_taken(peer, self.now);
                 self.on_drained();
-                self.on_exchanged(peer, transfer.len());
+                if has_debt {
+                    self.on_exchanged(peer, transfer.len());
+                }
                 if let Some((nonce, message)) = self.queue.complete(id) {
                     self.notify(Notice::MessageDelivered { id, nonce, message, to });
                 }

@@ -149,13 +149,18 @@ fn forged_addresses_hold_back_messages_that_ride_on_dials() {
 }
 
 #[test]
-fn a_forged_claim_gets_messages_in_clear_text_only() {
+fn a_forged_claim_gets_messages_only_in_clear_text_and_if_it_is_believed() {
     let keys = "kind = \"forge\"\nnames = { tower = 0 }\nrate = 0.5";
     let config = "[tower]\ntimeouts = { idle = \"3s\" }\n";
-    for (is_clear, prefix) in [(true, "keys = false\n"), (false, "")] {
+    for (is_clear, prefix, claims) in [
+        (true, "keys = false\n", "believe"),
+        (true, "keys = false\n", "dial_back"),
+        (false, "", "believe"),
+    ] {
+        let config = format!("{config}claims = \"{claims}\"\n");
         let mut network = run("10m", &format!("{prefix}{}{config}", role(keys)));
         let left = network.copies().len();
-        assert_eq!(left < 16, is_clear, "{left}");
+        assert_eq!(left < 16, is_clear && claims == "believe", "{left}");
         let disproved: u64 =
             network.honest().iter().map(|tower| tower.stats().claims_disproved).sum();
         assert_eq!(disproved == 0, is_clear);
