@@ -67,9 +67,4 @@ fn all_three_steps_are_seen(runtime: &str) {
         .collect();
     assert_eq!(prints.len(), 2, "tower 4 lives twice");
     assert_eq!(prints[0], prints[1], "under the same identity");
-    // Without heartbeats in this step, only a call of `announce` could lead to this event.
-    assert!(
-        events[third].iter().all(|e| e["event"] != "announced" || e["tower_number"] != 4),
-        "tower 4 does not announce itself the second time"
-    );
 }

@@ -49,7 +49,7 @@ pub struct Config {
     /// How often a message is handed on. Default: one a second (the original's code).
     pub send_rate: SendRate,
     /// The most ticks that a late timer makes up for at once, at least 1. A larger number evens out
-    /// a busy driver, and lets more messages go out together. Default: 32 (ours: one window).
+    /// a busy driver, and lets more messages go out together. Default: 32 (guess).
     pub burst: u32,
     /// How long a peer stays lost before a further failure makes it dead. Default: 1 h (the
     /// original).
@@ -123,8 +123,10 @@ pub struct Config {
     /// for its own dials. `max_links` disables the limit. Default: 64 (a quarter of `max_links`,
     /// ours).
     pub max_unproved: usize,
-    /// What may be unconfirmed on a link, in either direction. Default: 32 messages or 256 KiB
-    /// (ours).
+    /// What may be unconfirmed on a link, in either direction. A wide window costs memory only while
+    /// it is used, and lets a stream of short messages fill the records of TLS: with 32 messages two
+    /// towers reach a third of the rate. Default: 1 024 messages or 1 MiB (measured, see
+    /// BENCHMARKS.md).
     pub window: Window,
     /// The most peers that are not alive and are tried at a time, at least 1. Silent addresses must
     /// never take the whole send rate. Default: 16 (ours).
@@ -187,6 +189,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
+    /// Whether datagrams are exchanged. Default: off.
+    pub datagrams: Datagrams,
+    /// Whether this tower is a guest: its hello names no address, so that it is neither learned nor
+    /// dialled, and it takes no messages. It hands over messages of its application, and exchanges
+    /// datagrams. Default: false.
+    pub is_guest: bool,
     /// Which dialects are spoken. HTTP needs the feature `http`. A link that speaks HTTP may hold a
     /// request's head and twice a body more than a native one. Default: the native dialect alone
     /// (ours: every build behaves the same).
@@ -336,6 +344,49 @@ pub enum Screening {
     },
 }
 
+/// Whether a tower exchanges datagrams: bytes for the application at the other end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
+pub enum Datagrams {
+    /// None are sent and none are taken.
+    Off,
+    /// Datagrams are sent with [`Tower::datagram`](crate::Tower::datagram), and taken with
+    /// [`Tower::take_datagram`](crate::Tower::take_datagram).
+    On {
+        /// The longest datagram that is taken, in bytes: 1 to [`wire::MAX_DATAGRAM`] (64 KiB).
+        max_len: u32,
+        /// The most bytes that wait to be sent on one link, with 64 more for each datagram: at least
+        /// `max_len + 64`.
+        outbox: usize,
+        /// The most bytes that wait for the application, with 128 more for each datagram: at least
+        /// `8 * (max_len + 128)`. One link may use an eighth. More are dropped and counted.
+        inbox: usize,
+    },
+}
+
+impl Datagrams {
+    /// Datagrams of at most 12 KiB, an outbox of 256 KiB and an inbox of 1 MiB (ours).
+    pub const ON: Self = Self::On { max_len: 12 * 1024, outbox: 256 * 1024, inbox: 1024 * 1024 };
+
+    /// Returns the longest datagram that is taken, or 0.
+    pub(crate) fn max_len(self) -> u32 {
+        match self {
+            Self::Off => 0,
+            Self::On { max_len, .. } => max_len,
+        }
+    }
+
+    fn is_valid(self) -> bool {
+        let Self::On { max_len, outbox, inbox } = self else { return true };
+        let len = max_len as usize;
+        (1..=wire::MAX_DATAGRAM).contains(&max_len)
+            && outbox >= len + 64
+            && inbox / 8 >= len + 128
+            && u32::try_from(inbox).is_ok()
+    }
+}
+
 /// Which dialects a tower speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -383,7 +434,7 @@ impl Default for Config {
             local_addresses: LocalAddresses::FromLocalLinks,
             max_links: 256,
             max_unproved: 64,
-            window: Window { messages: 32, bytes: 256 * 1024 },
+            window: Window { messages: 1024, bytes: 1024 * 1024 },
             max_probes: 16,
             probe_backoff: Duration::from_secs(1),
             max_probe_backoff: Duration::from_secs(60),
@@ -398,6 +449,8 @@ impl Default for Config {
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
+            datagrams: Datagrams::Off,
+            is_guest: false,
             dialects: Dialects::Native,
             recent: 4_096,
             max_pending_notices: 8_192,
@@ -485,8 +538,10 @@ impl Config {
     /// | message of `max_queue_messages` | 320 |
     /// | message of `recent` | 64 |
     /// | peer of `max_peers` | 1 536, a third of it for two links that have ended |
-    /// | link of `max_links` | 3 KiB, `2 * max_message`, and 320 for each message of `window` |
+    /// | link of `max_links` | 3 KiB, `2 * max_message`, and 224 for each message of `window` |
     /// | link, if `exchange_credit` is not 0 | `max_message`, and 320 for each message of credit |
+    /// | link, with datagrams | `outbox` and `2 * max_len` |
+    /// | tower, with datagrams | `inbox` |
     /// | notice of `max_pending_notices`, and offer | 256 |
     /// | link, if HTTP is spoken | 128 KiB, `4 * max_message`, and 256 for each message of `window` |
     /// | tower, if HTTP is spoken | 256 KiB and `24 * max_message`, to read one request |
@@ -503,13 +558,21 @@ impl Config {
         let http = usize::from(self.speaks_http());
         let credit = usize::from(self.exchange_credit);
         let exchanged = self.max_message.saturating_mul(credit.min(1));
-        let link = (3 * KIB + window * 320 + credit * 320)
+        let (inbox, outbox) = match self.datagrams {
+            Datagrams::Off => (0, 0),
+            Datagrams::On { max_len, outbox, inbox } => {
+                (inbox, outbox.saturating_add(2 * max_len as usize))
+            }
+        };
+        let link = (3 * KIB + window * 224 + credit * 320)
             .saturating_add(exchanged)
+            .saturating_add(outbox)
             .saturating_add(self.max_message.saturating_mul(2))
             .saturating_add(http * (128 * KIB + window * 256))
             .saturating_add(http.saturating_mul(4).saturating_mul(self.max_message));
         let parts = [
             8 * KIB + self.network.len(),
+            inbox,
             self.max_queue_bytes,
             self.max_queue_messages.saturating_mul(320),
             self.recent.saturating_mul(64),
@@ -568,6 +631,7 @@ impl Config {
                 !matches!(self.screening, Screening::On { max_offers: 0, .. }),
                 ConfigError::Screening,
             ),
+            (self.datagrams.is_valid(), ConfigError::Datagrams),
             (self.dialects == Dialects::Native || link::HAS_HTTP, ConfigError::Dialects),
             (fits(self.recent), ConfigError::Recent),
             ((16..=1 << 30).contains(&self.max_pending_notices), ConfigError::MaxPendingNotices),
@@ -632,6 +696,8 @@ pub enum ConfigError {
     Timeouts,
     /// `screening`
     Screening,
+    /// `datagrams`
+    Datagrams,
     /// `dialects`
     Dialects,
     /// `recent`
@@ -664,6 +730,7 @@ impl fmt::Display for ConfigError {
             Self::Heartbeat => "the heartbeat must be off or at least 10 ms",
             Self::Timeouts => "every time-out must be more than zero",
             Self::Screening => "screening needs room for at least one message",
+            Self::Datagrams => "datagrams may have 1 byte to 64 KiB, and outbox and an eighth of the inbox must have room for one",
             Self::Dialects => "HTTP needs the feature `http` of clacks-proto",
             Self::Recent => "the number of recent messages must be less than 4 294 967 294",
             Self::MaxPendingNotices => "the number of pending notices must be from 16 to 1 073 741 824",
@@ -799,6 +866,25 @@ mod tests {
             ],
         ),
         (ConfigError::Screening, &[|it| screen(it, 1)], &[|it| screen(it, 0)]),
+        (
+            ConfigError::Datagrams,
+            &[
+                |it| it.datagrams = Datagrams::ON,
+                |it| it.datagrams = Datagrams::On { max_len: 1, outbox: 65, inbox: 8 * 129 },
+                |it| {
+                    it.datagrams = Datagrams::On { max_len: 65_536, outbox: 65_600, inbox: 1 << 20 }
+                },
+            ],
+            &[
+                |it| it.datagrams = Datagrams::On { max_len: 0, outbox: 1_000, inbox: 10_000 },
+                |it| {
+                    it.datagrams =
+                        Datagrams::On { max_len: 65_537, outbox: 1 << 20, inbox: 1 << 20 }
+                },
+                |it| it.datagrams = Datagrams::On { max_len: 1, outbox: 64, inbox: 10_000 },
+                |it| it.datagrams = Datagrams::On { max_len: 1, outbox: 65, inbox: 8 * 129 - 1 },
+            ],
+        ),
         (
             ConfigError::Recent,
             &[|it| it.recent = 0, |it| it.recent = MOST],

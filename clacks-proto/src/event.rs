@@ -210,6 +210,22 @@ pub enum Notice {
         /// Why.
         reason: CloseReason,
     },
+    /// A link has room for datagrams again, after one did not fit.
+    DatagramRoom {
+        /// The link.
+        link: LinkId,
+    },
+    /// Datagrams were dropped before they were sent.
+    DatagramsDropped {
+        /// The link that had to send them.
+        link: LinkId,
+        /// The peer at the other end, if it is known.
+        to: Option<Address>,
+        /// The number of datagrams.
+        count: u32,
+        /// Why.
+        why: DatagramLoss,
+    },
     /// Notices were dropped because too many waited. This notice comes in their place: after the
     /// notices before them, and before those after them.
     Missed {
@@ -234,6 +250,18 @@ impl Notice {
             _ => None,
         }
     }
+}
+
+/// Why datagrams were not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum DatagramLoss {
+    /// The link ended.
+    LinkEnded,
+    /// The other side takes none, or none of this length.
+    NotTaken,
 }
 
 /// What put a message into the queue.

@@ -188,11 +188,13 @@ pub use bytes;
 
 pub use address::{Address, AddressError, Host, MAX_NAME, Name};
 pub use config::{
-    Allowance, Claims, Config, ConfigError, DefaultVerdict, Dialects, LocalAddresses, Newcomers,
-    Odds, Screening, SendRate, Timeouts,
+    Allowance, Claims, Config, ConfigError, Datagrams, DefaultVerdict, Dialects, LocalAddresses,
+    Newcomers, Odds, Screening, SendRate, Timeouts,
 };
 pub use error::{CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure};
-pub use event::{Action, CloseMode, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason};
+pub use event::{
+    Action, CloseMode, DatagramLoss, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason,
+};
 pub use ids::{Fingerprint, FingerprintError, LinkId, MessageId, OfferId, PeerId};
 pub use message::{Kind, Lifetime, Message, Nonce, NonceError};
 pub use rng::Seed;
@@ -200,9 +202,9 @@ pub use state_machine::StateMachine;
 pub use stats::Stats;
 pub use time::Instant;
 pub use tower::{
-    DecideError, EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState,
-    Peer, PeerRecord, QueueUsage, RefusedMessage, ShutdownProgress, StatusCounts, Tower, Verdict,
-    selector,
+    Datagram, DatagramError, DecideError, EnqueueError, EnqueueOptions, ExpandError, HeldMessage,
+    LinkInfo, MessageState, Peer, PeerRecord, QueueUsage, RefusedMessage, ShutdownProgress,
+    StatusCounts, To, Tower, Verdict, selector,
 };
 pub use wire::Window;
 

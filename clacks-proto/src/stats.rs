@@ -31,6 +31,8 @@ pub struct Stats {
     pub refused: u64,
     /// Messages that were confirmed but not queued, because the application swallowed them.
     pub swallowed: u64,
+    /// Datagrams that came in and were dropped, because the application took too few.
+    pub datagrams_dropped: u64,
     /// Inbound links.
     pub links_accepted: u64,
     /// Outbound links.

@@ -200,6 +200,23 @@ fn rule_3_a_message_refused_as_busy_is_replaced_at_once_three_times_a_tick() {
     assert_eq!(sent_in_tick, [4, 4]);
 }
 
+#[test]
+fn rules_3_and_6_a_message_that_is_exchanged_ends_the_back_off_of_its_sender() {
+    let mut config = small_queue();
+    (config.busy_backoff, config.max_busy_backoff) = (seconds(1_000), seconds(1_000));
+    let (mut harness, link) = full_harness(&config);
+    harness.advance(seconds(1));
+    let messages = harness.take_messages(link);
+    for (transfer, ..) in &messages {
+        harness.refuse(link, *transfer, RefusedReason::Busy);
+    }
+    harness.advance(seconds(1));
+    assert_eq!(harness.take_messages(link), [], "the peer is left alone");
+    harness.send_message(link, 1, "exchanged");
+    harness.advance(seconds(1));
+    assert!(!harness.take_messages(link).is_empty());
+}
+
 // The share of each peer.
 
 /// A queue of a hundred messages, and no exchange.

@@ -138,6 +138,7 @@ fn law_8_a_full_tower_holds_at_most_max_memory() {
     small.max_message = 8 * 1024;
     small.max_peers = 200;
     small.max_links = 20;
+    small.window = clacks_proto::Window { messages: 32, bytes: 256 * 1024 };
     small.max_unproved = 19;
     small.max_pending_notices = 512;
     small.friends = clacks_proto::Allowance { burst: 10_000, every: Duration::ZERO };

@@ -64,7 +64,7 @@ fn rule_7_the_alive_peer_without_a_link_for_the_longest_time_makes_room_last() {
 #[test]
 fn rule_7_a_lost_peer_makes_room_before_an_alive_one_and_after_a_dead_one() {
     let mut config = small_table();
-    (config.kill_timeout, config.odds.dead) = (seconds(60), 0);
+    (config.kill_timeout, config.odds.dead, config.contact_rate) = (seconds(60), 0, 0);
     let mut harness = Harness::new(&config);
     harness.enqueue("probe");
     let fail = |harness: &mut Harness, n: usize, status| {
@@ -171,7 +171,9 @@ fn rule_7_an_announcement_refused_as_busy_is_repeated() {
 
 #[test]
 fn rule_7_an_announcement_of_the_application_is_repeated_until_the_peer_is_reached() {
-    let mut harness = Harness::new(&fast_config());
+    let mut config = fast_config();
+    config.contact_rate = 0;
+    let mut harness = Harness::new(&config);
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     let mut dials = 0;
     let end = harness.now + seconds(300);

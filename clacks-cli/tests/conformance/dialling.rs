@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use clacks_proto::{Address, CloseReason, Notice, Origin, Status};
+use clacks_proto::{Address, CloseReason, Notice, Status};
 
 use crate::network::{FOREVER, Network, Runtimes, address_of, connect, listen, quick, quiet};
 use crate::recorder::{LinkRecord, Recorder, Records};
@@ -28,7 +28,7 @@ fn unknown_host(number: usize) -> Address {
     Address::new(&format!("no-{number}.invalid"), 8001).unwrap()
 }
 
-pub(crate) fn a_peer_that_refuses_connections_becomes_lost_and_its_message_is_requeued(
+pub(crate) fn a_peer_that_refuses_connections_becomes_lost_and_its_message_stays(
     runtimes: Runtimes,
 ) {
     let port = ClosedPort::new();
@@ -36,9 +36,6 @@ pub(crate) fn a_peer_that_refuses_connections_becomes_lost_and_its_message_is_re
     let mut tower = network.start_clear(quick());
     tower.enqueue_text("not delivered");
     tower.expand(&port.address).unwrap();
-    tower.wait_for("the return of the message", |notice| {
-        matches!(notice, Notice::MessageQueued { origin: Origin::Returned, .. }).then_some(())
-    });
     tower.wait_for_status(Status::Lost, &port.address);
     assert_eq!(tower.queue_len(), 1);
     assert!(tower.stats().links_dialled >= 1);

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod callers;
+mod datagrams;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod dialling;
@@ -77,7 +78,7 @@ tests! {
     descriptors::a_peer_is_not_lost_if_there_are_no_descriptors,
     #[cfg(target_os = "linux")]
     descriptors::a_tower_accepts_again_when_descriptors_are_free,
-    dialling::a_peer_that_refuses_connections_becomes_lost_and_its_message_is_requeued,
+    dialling::a_peer_that_refuses_connections_becomes_lost_and_its_message_stays,
     #[cfg(target_os = "linux")]
     dialling::a_slow_dial_ends_at_the_connect_timeout,
     dialling::a_slow_look_up_ends_at_the_connect_timeout,
@@ -97,6 +98,8 @@ tests! {
 
 tests! {
     tests_of_networks:
+    datagrams::two_applications_ask_each_other_over_the_link_of_their_towers,
+    datagrams::a_guest_asks_and_is_not_learned,
     dialling::a_host_name_is_resolved_and_its_addresses_are_dialled,
     dialling::unknown_hosts_become_lost_and_do_not_delay_other_dials,
     discovery::an_ignored_tower_hands_over_and_receives_nothing,

@@ -6,19 +6,21 @@ use core::fmt;
 use core::time::Duration;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use super::notices::Notices;
 use super::wait::Wait;
 use super::{FinalState, Shared, State, lock};
 use crate::address::Address;
 use crate::config::Config;
-use crate::ids::{Fingerprint, PeerId};
+use crate::ids::{Fingerprint, LinkId, PeerId};
 use crate::message::{Message, Nonce};
 use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::tower::{
-    EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, Peer, PeerRecord, QueueUsage,
-    RefusedMessage, StatusCounts, Tower,
+    Datagram, DatagramError, EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo,
+    Peer, PeerRecord, QueueUsage, RefusedMessage, StatusCounts, To, Tower,
 };
 
 /// The application's interface to a tower that a driver runs. It can be used from any thread. All
@@ -31,13 +33,15 @@ use crate::tower::{
 ///   [`enqueue_with`](Self::enqueue_with), [`deliver`](Self::deliver),
 ///   [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
 ///   [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
-///   [`restore`](Self::restore), [`shutdown`](Self::shutdown),
+///   [`restore`](Self::restore), [`datagram`](Self::datagram), [`shutdown`](Self::shutdown),
 ///   [`shutdown_within`](Self::shutdown_within).
 /// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find),
 ///   [`links`](Self::links), [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
 ///   [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),
 ///   [`address`](Self::address), [`local_addr`](Self::local_addr), [`identity`](Self::identity),
 ///   [`config`](Self::config), [`now`](Self::now).
+/// - [`datagrams`](Self::datagrams) and [`next_datagram`](Self::next_datagram) take the datagrams
+///   that come in.
 /// - [`notices`](Self::notices) returns a reader of notices. [`wait`](Self::wait) waits for any
 ///   condition. [`with`](Self::with) calls the state machine. [`wake`](Self::wake) wakes the
 ///   driver.
@@ -197,6 +201,35 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
         Wait::new(self.shared.ended.clone(), move || match &*shared.lock() {
             State::Running { .. } => None,
             State::Ended(last) => Some(last.left),
+        })
+    }
+
+    /// Sends a datagram. Returns the link that it takes. See [`Tower::datagram`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason. Nothing is sent.
+    pub fn datagram(&self, to: To, body: impl Into<Bytes>) -> Result<LinkId, DatagramError> {
+        let sent = self.change(body.into(), |tower, body, now| tower.datagram(to, body, now));
+        sent.unwrap_or(Err(DatagramError::ShuttingDown))
+    }
+
+    /// Waits for the next datagram that comes in. The result is `None` after the end of the driver.
+    ///
+    /// There is one inbox. If several threads wait, each datagram goes to one of them.
+    pub fn next_datagram(&self) -> Wait<Option<Datagram>> {
+        let shared = self.shared.clone();
+        Wait::new(self.shared.changed.clone(), move || match &mut *shared.lock() {
+            State::Running { machine, .. } => machine.tower_mut().take_datagram().map(Some),
+            State::Ended(_) => Some(None),
+        })
+    }
+
+    /// Returns the datagrams that have come in, in order.
+    pub fn datagrams(&self) -> impl Iterator<Item = Datagram> + '_ {
+        core::iter::from_fn(|| match &mut *self.shared.lock() {
+            State::Running { machine, .. } => machine.tower_mut().take_datagram(),
+            State::Ended(_) => None,
         })
     }
 

@@ -13,9 +13,9 @@ use crate::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, RefusedReason, TransferId, VERSION, Window,
 };
 use crate::{
-    Action, Address, Allowance, Config, DefaultVerdict, Event, Instant, IoCause, Lifetime, LinkId,
-    Message, MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed, SendRate,
-    ShutdownProgress, StateMachine, Tower, Verdict, WakeupReason,
+    Action, Address, Allowance, Config, Datagrams, DefaultVerdict, Event, Instant, IoCause,
+    Lifetime, LinkId, Message, MessageState, Nonce, Notice, Odds, OfferId, Screening, Seed,
+    SendRate, ShutdownProgress, StateMachine, Tower, Verdict, WakeupReason,
 };
 
 /// The most steps of a run.
@@ -117,8 +117,8 @@ fn config(supply: &mut Supply<'_>) -> Config {
     config
 }
 
-/// Sets the number of links by the last two bytes of the input: few, or so many that the tower
-/// keeps some free.
+/// Sets the number of links and the datagrams by the last three bytes of the input: few links, or
+/// so many that the tower keeps some free.
 fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
     let mut last = || {
         let (last, rest) = supply.0.split_last().unwrap_or((&0, &[]));
@@ -131,6 +131,10 @@ fn set_max_links(config: &mut Config, supply: &mut Supply<'_>) {
         _ => config.max_links,
     };
     let max = config.max_links - 1;
+    config.datagrams = match last() {
+        0..=127 => Datagrams::On { max_len: 40, outbox: 300, inbox: 8 * 400 },
+        _ => Datagrams::Off,
+    };
     config.max_unproved = match last() {
         some @ 160..=255 => 1 + usize::from(some) % max,
         _ => max,
@@ -207,8 +211,13 @@ impl Driver {
                 }
             }
             21 => {
-                for _ in 0..supply.below(8) {
-                    self.poll();
+                let count = supply.below(8);
+                (0..count).for_each(|_| _ = self.poll());
+                if count == 0
+                    && let Some(link) = self.link(supply)
+                {
+                    let body = vec![count; 1 + usize::from(supply.below(60))];
+                    self.observer.exchange_datagrams(link, body, self.now);
                 }
             }
             22..=24 => self.serve(usize::from(supply.byte()) + 1),
@@ -340,9 +349,13 @@ impl Driver {
                 }
                 _ => {
                     let len = usize::from(supply.below(6)).min(supply.0.len());
-                    let (some, rest) = supply.0.split_at(len);
-                    bytes.extend(some);
-                    supply.0 = rest;
+                    if len == 0 {
+                        Frame::Datagram(&[supply.byte(); 30]).encode(bytes);
+                    } else {
+                        let (some, rest) = supply.0.split_at(len);
+                        bytes.extend(some);
+                        supply.0 = rest;
+                    }
                 }
             }
         }

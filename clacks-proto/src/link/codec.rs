@@ -112,7 +112,9 @@ impl Codec {
 
     /// Begins the native dialect: queues our hello.
     pub(super) fn begin_native(&mut self, session: &mut Session, local: &Local) {
-        *self = Self::Native(Decoder::new(local.config.max_message).expect_hello());
+        let decoder = Decoder::new(local.config.max_message);
+        let decoder = decoder.accept_datagrams(local.config.datagrams.max_len());
+        *self = Self::Native(decoder.expect_hello());
         session.dialect = Dialect::Native;
         session.outgoing.hello_due = true;
     }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::timer::LinkTimer;
-use super::{CloseReason, Doubt, Link, LinkEvent, LinkName, Local, Session, State};
+use super::{CloseReason, Direction, Doubt, Link, LinkEvent, LinkName, Local, Session, State};
 use crate::event::{CloseMode, Dialect};
 use crate::ids::Fingerprint;
 use crate::time::Instant;
@@ -59,6 +59,8 @@ impl Session {
         if hello.network != local.config.network {
             return self.refuse(CloseReason::WrongNetwork, Farewell::WrongNetwork, local, now);
         }
+        self.datagram_max = hello.datagram;
+        self.is_guest = self.direction == Direction::Inbound && hello.address.is_none();
         self.name = LinkName { incarnation: hello.incarnation, number: hello.link };
         // Our own window bounds what we have to remember, however much the other side would take.
         self.outgoing.granted = hello.window.min(local.config.window);

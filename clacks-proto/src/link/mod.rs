@@ -6,6 +6,7 @@
 //! timers.
 
 mod codec;
+mod datagrams;
 mod dedup;
 mod handshake;
 mod outgoing;
@@ -18,7 +19,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use core::num::NonZeroU64;
 
 use crate::address::Address;
@@ -29,16 +30,17 @@ use crate::ids::{Fingerprint, LinkId, MessageId, PeerId};
 use crate::message::{Lifetime, Message, Nonce};
 use crate::prefix::Prefix;
 use crate::time::Instant;
-use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MessageFrame};
+use crate::wire::{AnnounceFrame, Farewell, Frame, Hello, MAX_DATAGRAM, MessageFrame};
 
 use codec::Codec;
 pub(crate) use codec::HAS_HTTP;
+pub(crate) use datagrams::DatagramRefusal;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use dedup::MAX_RUNS;
 use dedup::RefusedTransfers;
 pub(crate) use dedup::{LinkName, RetryMemory, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
-pub(crate) use outgoing::{Payload, Transfer};
+pub(crate) use outgoing::{Payload, Retry, Transfer};
 use timer::{LinkTimer, TimerTable};
 pub(crate) use window::Outcome;
 use window::ReceiveWindow;
@@ -126,6 +128,8 @@ pub(crate) enum LinkEvent<'a> {
     Opened(Option<&'a Hello<'a>>),
     /// The peer hands over a message. Answer with [`Session::answer`] or [`Session::defer`].
     Message(&'a MessageFrame<'a>, Sender<'a>),
+    /// A datagram for the application.
+    Datagram(&'a [u8]),
     /// The peer announces itself. Answer with [`Session::answer`].
     Announce(&'a AnnounceFrame, Sender<'a>),
     /// The peer answered a transfer.
@@ -146,6 +150,8 @@ pub(crate) struct Withdrawn {
     pub(crate) unsent: VecDeque<Transfer>,
     /// Messages under screening. Their sender keeps them.
     pub(crate) offers: Vec<MessageId>,
+    /// The number of datagrams that were not sent.
+    pub(crate) datagrams: u32,
 }
 
 /// How a link has ended, and what it left unsettled.
@@ -224,6 +230,12 @@ pub(crate) struct Session {
     pub(crate) scheduled: Instant,
     /// The time from the last transfer that was answered to its answer, in microseconds.
     round_trip: u32,
+    /// The longest datagram that the other side takes, in bytes. 0 if it takes none.
+    datagram_max: u32,
+    /// The cost of the datagrams of this link in the inbox of the tower.
+    pub(crate) inbox_cost: u32,
+    /// The other side called and claims no address.
+    pub(crate) is_guest: bool,
     /// The link counts as busy in its peer's record.
     pub(crate) counts_as_busy: bool,
     /// The window of the link is full in its peer's record.
@@ -281,6 +293,9 @@ impl Link {
             send_queued: false,
             scheduled: Instant::FAR_FUTURE,
             round_trip: 0,
+            datagram_max: 0,
+            inbox_cost: 0,
+            is_guest: false,
             counts_as_busy: false,
             counts_as_full: false,
         };
@@ -472,7 +487,10 @@ impl Session {
     /// Returns whether the link may be closed to make room: nothing is unsettled on it. Answers
     /// that the other side does not read are no reason to keep it.
     pub(crate) fn is_evictable(&self) -> bool {
-        self.is_open() && !self.is_unsettled() && !self.outgoing.is_mid_frame()
+        self.is_open()
+            && !self.is_unsettled()
+            && !self.outgoing.is_mid_frame()
+            && !self.outgoing.has_datagrams()
     }
 
     /// Returns the time from the last transfer that was answered to its answer.
@@ -516,7 +534,8 @@ impl Session {
             || self.outgoing.goodbye_due.is_some()
             || self.outgoing.is_mid_frame()
             || self.has_output
-            || self.state == State::Open && self.outgoing.may_send()
+            || self.state == State::Open
+                && (self.outgoing.may_send() || self.outgoing.has_datagrams())
     }
 
     /// Gives a transfer to the link.
@@ -527,6 +546,39 @@ impl Session {
             self.timers.set(LinkTimer::Confirm, transfer.sent + local.config.timeouts.confirm);
         }
         self.outgoing.push(transfer);
+    }
+
+    /// Gives a datagram to the link. The datagrams that wait may cost `bound` bytes together.
+    pub(crate) fn send_datagram(
+        &mut self,
+        body: Bytes,
+        bound: usize,
+    ) -> Result<(), DatagramRefusal> {
+        let max = match self.state {
+            State::Open => self.datagram_max,
+            // The other side's hello decides.
+            State::Connecting | State::Handshake => MAX_DATAGRAM,
+            State::Leaving(_) | State::Closed => return Err(DatagramRefusal::Gone),
+        };
+        if max == 0 || !self.dialect.has_hello() {
+            return Err(DatagramRefusal::NotTaken);
+        }
+        if !u32::try_from(body.len()).is_ok_and(|len| (1..=max).contains(&len)) {
+            return Err(DatagramRefusal::Length { max });
+        }
+        self.outgoing.datagrams.get_or_insert_default().push(body, bound)
+    }
+
+    /// Drops the datagrams that the other side does not take, and returns their number.
+    pub(crate) fn drop_long_datagrams(&mut self) -> u32 {
+        let max = self.datagram_max;
+        self.outgoing.datagrams.as_mut().map_or(0, |outbox| outbox.drop_longer(max))
+    }
+
+    /// Returns whether a datagram did not fit, and there is room again. Returns true once.
+    #[inline]
+    pub(crate) fn has_datagram_room_again(&mut self, bound: usize) -> bool {
+        self.outgoing.datagrams.as_mut().is_some_and(|outbox| outbox.has_room_again(bound))
     }
 
     /// Returns whether an announce waits to be sent.
@@ -691,7 +743,8 @@ impl Session {
 
     fn withdraw(&mut self) -> Withdrawn {
         let offers = self.incoming.withdraw().collect();
-        Withdrawn { unsent: self.outgoing.take_unsent(), offers }
+        let datagrams = self.outgoing.datagrams.take().map_or(0, |outbox| outbox.len());
+        Withdrawn { unsent: self.outgoing.take_unsent(), offers, datagrams }
     }
 
     fn confirm_deadline(&self, local: &Local) -> Option<Instant> {
@@ -726,7 +779,7 @@ impl Session {
                 self.handle_hello(hello, local, now)
             }
             Frame::Hello(_) => self.violation(ProtocolError::HelloTwice, local, now),
-            // The decoder accepts no datagrams.
+            Frame::Datagram(body) if self.is_open() => LinkEvent::Datagram(body),
             Frame::Datagram(_) => LinkEvent::Handled,
             Frame::Goodbye { farewell } => {
                 // Our goodbye lets the peer know that transfers without an answer were not taken.

@@ -4,12 +4,12 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 
+use super::datagrams::Outbox;
 use super::window::{Answer, Outcome, ReceiveWindow};
 use super::{Content, HeldContent, Local};
 use crate::ids::MessageId;
-use crate::message::Message;
 use crate::time::Instant;
 use crate::wire::{
     AnnounceFrame, Farewell, Frame, Hello, MessageFrame, TransferId, VERSION, Window,
@@ -19,11 +19,22 @@ use crate::wire::{
 #[derive(Debug)]
 pub(crate) struct Transfer {
     pub(crate) payload: Payload,
-    /// The transfer that is sent again, for a retry.
-    pub(crate) retry_of: Option<Box<TransferId>>,
+    /// What is sent again, for a retry.
+    pub(crate) retry: Option<Box<Retry>>,
     /// When the transfer was handed to the driver. Before that: when the window last had nothing
     /// unanswered.
     pub(crate) sent: Instant,
+}
+
+/// The transfer that a retry sends again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    /// The name of the first sending.
+    pub(crate) first: TransferId,
+    /// When it was sent first.
+    pub(crate) since: Instant,
+    /// The number of retries, with this one.
+    pub(crate) count: u8,
 }
 
 /// What a transfer carries.
@@ -47,7 +58,7 @@ impl Transfer {
     }
 
     pub(crate) fn is_retry(&self) -> bool {
-        self.retry_of.is_some()
+        self.retry.is_some()
     }
 }
 
@@ -69,11 +80,12 @@ pub(crate) struct Sending {
 }
 
 /// The next frame, without borrowed parts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum NextFrame {
     Hello,
     Answer(Answer),
     Transfer(Sending),
+    Datagram(Bytes),
     Goodbye(Farewell),
 }
 
@@ -82,12 +94,12 @@ pub(crate) enum NextFrame {
 struct Partial {
     /// The frame without its body.
     head: Vec<u8>,
-    body: Option<Message>,
+    body: Option<Bytes>,
     /// How many bytes of head and body have been sent.
     sent: usize,
 }
 
-/// What a link has to send, in the order: hello, answers, transfers, goodbye.
+/// What a link has to send, in the order: hello, answers, transfers and datagrams in turn, goodbye.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) hello_due: bool,
@@ -104,6 +116,8 @@ pub(crate) struct Outgoing {
     sent_bytes: usize,
     unsent_bytes: usize,
     partial: Option<Box<Partial>>,
+    /// Datagrams to send; `None` before the first one.
+    pub(super) datagrams: Option<Box<Outbox>>,
 }
 
 impl Outgoing {
@@ -118,6 +132,7 @@ impl Outgoing {
             sent_bytes: 0,
             unsent_bytes: 0,
             partial: None,
+            datagrams: None,
         }
     }
 
@@ -149,6 +164,12 @@ impl Outgoing {
     /// Returns whether the window has no room for one more transfer.
     pub(crate) fn is_full(&self) -> bool {
         !self.granted.admits(self.transfers.len(), self.sent_bytes + self.unsent_bytes, 1)
+    }
+
+    /// Returns whether a datagram waits to be sent.
+    #[inline]
+    pub(crate) fn has_datagrams(&self) -> bool {
+        self.datagrams.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
     /// Returns whether the next transfer fits the window.
@@ -196,7 +217,7 @@ impl Outgoing {
         self.unsent_bytes -= next.len();
         self.sent_bytes += next.len();
         let number = self.answered + self.sent as u64;
-        let retry_of = next.retry_of.as_deref().copied();
+        let retry_of = next.retry.as_ref().map(|retry| retry.first);
         Some(Sending { number, retry_of, payload: next.payload })
     }
 
@@ -244,10 +265,14 @@ impl Outgoing {
         if let Some(answer) = answers.pop_answer() {
             return Some(NextFrame::Answer(answer));
         }
+        let may_send_transfer = may_send && self.may_send();
         if may_send
-            && self.may_send()
-            && let Some(transfer) = self.send_next(now)
+            && let Some(outbox) = &mut self.datagrams
+            && let Some(body) = outbox.pop(may_send_transfer)
         {
+            return Some(NextFrame::Datagram(body));
+        }
+        if may_send_transfer && let Some(transfer) = self.send_next(now) {
             return Some(NextFrame::Transfer(transfer));
         }
         self.goodbye_due.take().map(NextFrame::Goodbye)
@@ -273,11 +298,12 @@ impl Outgoing {
             }
         });
         if !head.is_empty() {
+            let message = |id: MessageId| Some(content.message(id)?.message.clone().into());
             let body = match next {
-                NextFrame::Transfer(sending) => sending.payload.message(),
+                NextFrame::Transfer(sending) => sending.payload.message().and_then(message),
+                NextFrame::Datagram(body) => Some(body.clone()),
                 _ => None,
             };
-            let body = body.and_then(|id| content.message(id)).map(|it| it.message.clone());
             self.partial = Some(Box::new(Partial { head, body, sent: 0 }));
             self.transmit_partial(out);
         }
@@ -287,7 +313,7 @@ impl Outgoing {
     #[inline]
     pub(crate) fn transmit_partial(&mut self, out: &mut impl BufMut) -> bool {
         let Some(partial) = &mut self.partial else { return true };
-        let body = partial.body.as_ref().map_or(&[][..], Message::body);
+        let body = partial.body.as_deref().unwrap_or_default();
         let skipped = partial.sent.min(partial.head.len());
         for part in [&partial.head[skipped..], &body[partial.sent - skipped..]] {
             let part = &part[..part.len().min(out.remaining_mut())];
@@ -332,9 +358,9 @@ fn with_frame(
             link,
             max_message: u32::try_from(local.config.max_message).unwrap_or(u32::MAX),
             window: local.config.window,
-            datagram: 0,
+            datagram: local.config.datagrams.max_len(),
             network: &local.config.network,
-            address: Some(local.address.clone()),
+            address: (!local.config.is_guest).then(|| local.address.clone()),
             rest: &[],
         })),
         NextFrame::Answer(Answer { transfer, outcome, .. }) => match outcome {
@@ -370,6 +396,7 @@ fn with_frame(
                 }
             }
         }
+        NextFrame::Datagram(body) => encode(&Frame::Datagram(body)),
         NextFrame::Goodbye(farewell) => encode(&Frame::Goodbye { farewell: *farewell }),
     }
 }

@@ -19,6 +19,7 @@ enum Seen {
     Opened(Option<u64>),
     Message(u64, Vec<u8>),
     Announce(u64),
+    Datagram(Vec<u8>),
     Settled(u64, Outcome),
     Leaving { unsent: usize },
     Closed { reason: CloseReason, unsent: usize, unanswered: usize, doubt: Doubt },
@@ -32,6 +33,7 @@ impl From<LinkEvent<'_>> for Seen {
             LinkEvent::Opened(hello) => Self::Opened(hello.map(|hello| hello.incarnation)),
             LinkEvent::Message(frame, _) => Self::Message(frame.transfer, frame.body.into()),
             LinkEvent::Announce(frame, _) => Self::Announce(frame.transfer),
+            LinkEvent::Datagram(body) => Self::Datagram(body.into()),
             LinkEvent::Settled(_, outcome) => Self::Settled(0, outcome),
             LinkEvent::Leaving(withdrawn) => Self::Leaving { unsent: withdrawn.unsent.len() },
             LinkEvent::Closed(closed) => Self::Closed {
@@ -168,7 +170,7 @@ impl Host {
         let id = MessageId { index: 0, epoch: Epoch::FIRST };
         let len = u32::try_from(self.message.len()).unwrap();
         let payload = Payload::Message { id, len };
-        let transfer = Transfer { payload, retry_of: None, sent: self.now };
+        let transfer = Transfer { payload, retry: None, sent: self.now };
         link.session_mut().give(transfer, &self.local);
     }
 

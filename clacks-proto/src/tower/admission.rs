@@ -64,6 +64,8 @@ impl Tower {
         if let Admission::Exchange(peer) = admission {
             let cost = self.exchange_cost(len);
             self.peers.update(peer, |peer| peer.exchanged = peer.exchanged.saturating_add(cost));
+            // The peer has room for a message now.
+            self.end_backoff(peer);
         }
     }
 

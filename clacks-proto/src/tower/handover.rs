@@ -277,7 +277,7 @@ impl Tower {
 
     fn new_transfer(&mut self, payload: Payload) -> Transfer {
         self.last_sent = Some(self.now);
-        Transfer { payload, retry_of: None, sent: self.now }
+        Transfer { payload, retry: None, sent: self.now }
     }
 
     /// Gives an announce to a link of a peer that is due one, or to a link that has just opened: its

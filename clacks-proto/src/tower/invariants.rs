@@ -24,6 +24,7 @@ impl Tower {
     pub fn assert_consistent(&self) {
         self.assert_queue_agrees_with_links();
         self.assert_links_are_scheduled();
+        self.assert_datagrams_are_bounded();
         for (id, peer) in self.peers.iter() {
             self.assert_peer_agrees_with_links(id, peer);
             let rests = self.backoffs.iter().any(|(_, index)| index == id.index);

@@ -6,6 +6,7 @@ mod announce;
 mod api;
 mod backoff;
 pub(crate) mod contact;
+mod datagrams;
 pub(crate) mod eligible;
 mod gossip;
 mod handover;
@@ -55,6 +56,7 @@ use crate::state_machine::StateMachine;
 use crate::stats::Stats;
 use crate::time::{Instant, nanos};
 use actions::ActionQueue;
+use datagrams::Inbox;
 use handover::{FrameContent, Reoffers};
 use links::Links;
 use pacer::{Pacer, TokenBucket};
@@ -73,6 +75,7 @@ pub use api::{
     EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState, Peer,
     QueueUsage, RefusedMessage,
 };
+pub use datagrams::{Datagram, DatagramError, To};
 pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;
@@ -142,6 +145,8 @@ pub struct Tower {
     rejections: Rejections,
     /// What was taken on links that have ended; `None` until there is something.
     retry_memory: Option<Box<RetryMemory>>,
+    /// Datagrams that came in; `None` if there are none.
+    inbox: Option<Box<Inbox>>,
     phase: Phase,
     stats: Stats,
 }
@@ -212,6 +217,7 @@ impl Tower {
             screenings: Screenings::default(),
             rejections: Rejections::default(),
             retry_memory: None,
+            inbox: None,
             phase: Phase::Running,
             stats: Stats::default(),
             local: Local { config, address, identity: None, incarnation, speaks_http },
@@ -423,6 +429,7 @@ impl StateMachine for Tower {
         };
         let written = acting.poll_transmit(out, local, &mut content, now);
         schedule(&mut self.link_deadlines, link, acting.session_mut());
+        self.on_datagrams_sent(link);
         written
     }
 

@@ -11,7 +11,7 @@ use super::status::Source;
 use crate::address::Address;
 use crate::config::Screening;
 use crate::error::{CloseReason, StatusReason};
-use crate::event::{Action, CloseMode, Dialect, Notice, Origin};
+use crate::event::{Action, CloseMode, DatagramLoss, Dialect, Notice, Origin};
 use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{
     LinkEvent, LinkName, Local, Outcome, Payload, RetryMemory, Router, Sender, Session, Transfer,
@@ -47,8 +47,9 @@ impl Router for Tower {
             LinkEvent::Handled => {}
             LinkEvent::Opened(hello) => self.on_opened(id, link, hello),
             LinkEvent::Announce(frame, sender) => self.on_announce(id, link, frame, sender),
+            LinkEvent::Datagram(body) => self.on_datagram(id, link, body),
             LinkEvent::Leaving(withdrawn) => {
-                self.on_withdrawn(link.peer, withdrawn);
+                self.on_withdrawn(id, link.peer, withdrawn);
                 if let Some(peer) = link.peer {
                     self.release_link(id, peer);
                 }
@@ -213,7 +214,8 @@ impl Tower {
         }
         let from = self.sender_of(link, sender);
         let mut outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
-        if outcome == Outcome::Taken && from.is_unlearned {
+        // A guest is not learned.
+        if outcome == Outcome::Taken && (from.is_unlearned || link.is_guest) {
             outcome = Outcome::Refused(RefusedReason::Busy);
         }
         if outcome == Outcome::Taken {
@@ -231,7 +233,7 @@ impl Tower {
     fn refusal(&self, from: SenderInfo) -> Option<RefusedReason> {
         if from.is_ignored {
             Some(RefusedReason::Ignored)
-        } else if !self.phase.is_running() {
+        } else if !self.phase.is_running() || self.local.config.is_guest {
             Some(RefusedReason::Busy)
         } else {
             None
@@ -282,6 +284,8 @@ impl Tower {
 
     fn on_opened(&mut self, id: LinkId, link: &mut Session, hello: Option<&Hello<'_>>) {
         let Some(hello) = hello else { return self.on_opened_in_http(id, link) };
+        let dropped = link.drop_long_datagrams();
+        self.on_datagrams_dropped(id, link.peer, dropped, DatagramLoss::NotTaken);
         let peer = match link.dialled() {
             Some(peer) => self.on_dialled_hello(id, link, peer, hello),
             None => self.on_claim(id, link, hello),

@@ -1,5 +1,6 @@
 //! Inbound links whose other side is no proved peer, shared among the networks that they come from.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 use core::num::NonZeroU64;
@@ -12,52 +13,61 @@ pub(crate) type Number = NonZeroU64;
 /// The unproved links of a tower. All operations are O(log n).
 #[derive(Debug, Default)]
 pub(super) struct Unproved {
-    links: BTreeMap<(Prefix, Number), u32>,
+    /// `None` if there are none, which is usual.
+    links: Option<Box<Links>>,
+    last: u64,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    by_age: BTreeMap<(Prefix, Number), u32>,
     counts: BTreeMap<Prefix, u32>,
     /// The networks by the number of their links; among equals, the one with the oldest link last.
     greediest: BTreeSet<(u32, Reverse<Number>, Prefix)>,
-    last: u64,
 }
 
 impl Unproved {
     pub(super) fn len(&self) -> usize {
-        self.links.len()
+        self.links.as_ref().map_or(0, |links| links.by_age.len())
     }
 
     /// Adds the link in a slot, and returns its number.
     pub(super) fn insert(&mut self, from: Prefix, index: u32) -> Number {
         self.last += 1;
         let number = Number::new(self.last).unwrap_or(Number::MIN);
-        self.recount(from, |unproved| {
-            unproved.links.insert((from, number), index);
-            *unproved.counts.entry(from).or_default() += 1;
+        self.links.get_or_insert_default().recount(from, |links| {
+            links.by_age.insert((from, number), index);
+            *links.counts.entry(from).or_default() += 1;
         });
         number
     }
 
     /// Removes a link.
     pub(super) fn remove(&mut self, from: Prefix, number: Number) {
-        if !self.links.contains_key(&(from, number)) {
+        let Some(links) = &mut self.links else { return };
+        if !links.by_age.contains_key(&(from, number)) {
             return;
         }
-        self.recount(from, |unproved| {
-            unproved.links.remove(&(from, number));
-            if let Some(count) = unproved.counts.get_mut(&from) {
+        links.recount(from, |links| {
+            links.by_age.remove(&(from, number));
+            if let Some(count) = links.counts.get_mut(&from) {
                 *count -= 1;
             }
         });
-        if self.links.is_empty() {
-            // Frees the memory.
-            *self = Self { last: self.last, ..Self::default() };
+        if links.by_age.is_empty() {
+            self.links = None;
         }
     }
 
     /// Returns the slot of the oldest link of the greediest network.
     pub(super) fn displaceable(&self) -> Option<u32> {
-        let (_, Reverse(oldest), from) = self.greediest.last()?;
-        self.links.get(&(*from, *oldest)).copied()
+        let links = self.links.as_ref()?;
+        let (_, Reverse(oldest), from) = links.greediest.last()?;
+        links.by_age.get(&(*from, *oldest)).copied()
     }
+}
 
+impl Links {
     /// Changes the links of a network, and puts the network into its place.
     fn recount(&mut self, from: Prefix, change: impl FnOnce(&mut Self)) {
         if let Some(entry) = self.rank(from) {
@@ -71,8 +81,8 @@ impl Unproved {
     }
 
     fn rank(&self, from: Prefix) -> Option<(u32, Reverse<Number>, Prefix)> {
-        let ((_, oldest), _) =
-            self.links.range((from, Number::MIN)..=(from, Number::MAX)).next()?;
+        let mut links = self.by_age.range((from, Number::MIN)..=(from, Number::MAX));
+        let ((_, oldest), _) = links.next()?;
         Some((*self.counts.get(&from)?, Reverse(*oldest), from))
     }
 }
@@ -111,7 +121,8 @@ mod tests {
                 let expected = model.iter().find(|(from, ..)| count(*from) == most);
                 prop_assert_eq!(unproved.displaceable(), expected.map(|(.., index)| *index));
                 prop_assert_eq!(unproved.len(), model.len());
-                prop_assert!(unproved.counts.len() <= model.len());
+                let networks = unproved.links.as_ref().map_or(0, |links| links.counts.len());
+                prop_assert!(networks <= model.len());
             }
         }
     }

@@ -183,8 +183,8 @@ struct Buffer {
 const MIN_CAPACITY: usize = 64;
 /// The largest buffer that an idle link keeps, in bytes.
 const MAX_IDLE_CAPACITY: usize = 16 * 1024;
-/// A large buffer is freed after this many consecutive small frames. It is twice the default
-/// window, because confirmations of messages in the other direction are small frames, too.
+/// A large buffer is freed after this many consecutive small frames. The value is a guess.
+/// Confirmations of messages in the other direction are small frames, too.
 const SMALL_FRAMES_BEFORE_FREE: u8 = 64;
 
 impl Buffer {

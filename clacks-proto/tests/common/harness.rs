@@ -43,6 +43,7 @@ pub enum SentFrame {
     Confirmed(u64),
     Refused(u64, RefusedReason),
     Goodbye(Farewell),
+    Datagram(Vec<u8>),
 }
 
 /// A tower under test, its driver, and the peer at the other end of every link.
@@ -464,7 +465,8 @@ impl Harness {
         let mut bytes = Vec::new();
         while self.tower.transmit(link, &mut (&mut bytes).limit(self.transmit_limit)) > 0 {}
         let (decoder, frames) = self.streams.entry(link).or_insert_with(|| {
-            (Decoder::new(clacks_proto::wire::MAX_BODY).expect_hello(), Vec::new())
+            let decoder = Decoder::new(clacks_proto::wire::MAX_BODY);
+            (decoder.accept_datagrams(u32::MAX).expect_hello(), Vec::new())
         });
         let mut input = bytes.as_slice();
         while let Some(frame) = decoder.decode(&mut input).expect("the tower sends valid frames") {
@@ -500,6 +502,7 @@ fn sent_frame(frame: Frame<'_>, outgoing: Option<&Outgoing>) -> SentFrame {
         Frame::Confirmed { through } => SentFrame::Confirmed(given(through)),
         Frame::Refused { transfer, reason } => SentFrame::Refused(given(transfer), reason),
         Frame::Goodbye { farewell } => SentFrame::Goodbye(farewell),
+        Frame::Datagram(body) => SentFrame::Datagram(body.to_vec()),
         other => panic!("unexpected frame: {other:?}"),
     }
 }

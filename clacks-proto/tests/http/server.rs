@@ -363,11 +363,11 @@ fn a_client_that_reads_no_response_is_closed_above_the_window() {
     let mut harness = Harness::new(paused_config());
     harness.transmit_limit = 0;
     let link = harness.accept();
-    for _ in 0..40 {
+    let window = usize::from(paused_config().window.messages);
+    for _ in 0..=window {
         harness.send_bytes(link, &post(&payload("1", 8001)));
     }
     assert_eq!(harness.closed.get(&link), Some(&CloseReason::BadHttp));
-    let window = usize::from(paused_config().window.messages);
     assert_eq!(harness.texts().len(), window, "the accepted messages are kept");
 }
 

@@ -711,7 +711,7 @@ mod plans {
             for (at, step) in &plan.steps {
                 match step {
                     Step::Partition { id, partition } => {
-                        insides.push((*id, partition.inside.clone()))
+                        insides.push((*id, partition.inside.clone()));
                     }
                     Step::Heal { id } if at.as_nanos() == 2_000_000_000 => healed.push(*id),
                     _ => {}

@@ -85,6 +85,7 @@ pub(super) struct Taken {
 /// A link that has not ended.
 pub(in super::super) struct Link {
     pub(in super::super) id: LinkId,
+    is_inbound: bool,
     /// The driver knows the link.
     pub(in super::super) is_known: bool,
     /// The driver was asked to send.
@@ -117,6 +118,8 @@ pub(in super::super) struct Link {
     pub(super) unconfirmed: Vec<Unconfirmed>,
     /// The number of the last transfer of the tower.
     sent: u64,
+    /// Datagrams that the tower has to send.
+    pub(super) datagrams: VecDeque<Vec<u8>>,
 }
 
 /// The parts of a hello that bind the tower.
@@ -126,12 +129,15 @@ pub(super) struct Greeting {
     link: u64,
     pub(super) window: Window,
     max_message: u32,
+    /// The other side called, and claims no address.
+    pub(super) is_guest: bool,
 }
 
 impl Link {
     pub(super) fn new(id: LinkId, info: &LinkInfo, config: &Config, now: Instant) -> Self {
         Self {
             id,
+            is_inbound: info.is_inbound,
             is_known: info.is_inbound,
             wants_send: false,
             is_aborted: false,
@@ -145,8 +151,11 @@ impl Link {
             closed_at: None,
             closes: 0,
             reason: None,
-            incoming: Decoder::new(config.max_message).expect_hello(),
-            outgoing: Decoder::new(MAX_BODY).expect_hello(),
+            incoming: Decoder::new(config.max_message)
+                .accept_datagrams(config.datagrams.max_len())
+                .expect_hello(),
+            outgoing: Decoder::new(MAX_BODY).accept_datagrams(u32::MAX).expect_hello(),
+            datagrams: VecDeque::new(),
             has_failed: false,
             has_said_hello: false,
             has_said_goodbye: false,
@@ -270,7 +279,9 @@ impl Observer {
                     return Some(CloseReason::WrongNetwork);
                 }
                 let Hello { incarnation, link: number, window, max_message, .. } = *hello;
-                link.hello = Some(Greeting { incarnation, link: number, window, max_message });
+                let is_guest = link.is_inbound && hello.address.is_none();
+                link.hello =
+                    Some(Greeting { incarnation, link: number, window, max_message, is_guest });
                 link.claimed = hello.address.clone();
                 if self.incarnation == Some(hello.incarnation) {
                     return Some(CloseReason::OwnAddress);
@@ -292,7 +303,12 @@ impl Observer {
                 return Some(CloseReason::Goodbye(*farewell));
             }
             Frame::Message(_) | Frame::Announce(_) if is_closing => return None,
-            Frame::Datagram(_) => return None,
+            Frame::Datagram(body) => {
+                if !is_closing {
+                    self.datagrams.push_back((id, body.to_vec()));
+                }
+                return None;
+            }
             Frame::Message(frame) => {
                 let content = (frame.nonce, Message::copied(frame.kind, frame.body));
                 (frame.transfer, Some(content), frame.friend.as_slice(), frame.retry_of)
@@ -430,7 +446,12 @@ impl Observer {
                 frame.friends.iter().for_each(|it| self.check_friend(id, Some(it), has_begun));
                 self.check_transfer(id, frame.transfer, None, None, has_begun);
             }
-            Frame::Datagram(_) => panic!("a datagram that nothing asked for"),
+            Frame::Datagram(body) => {
+                // Some may have been dropped, because the other side does not take them.
+                let place = link.datagrams.iter().position(|sent| sent == body);
+                let place = place.unwrap_or_else(|| panic!("{body:?} was not sent, or earlier"));
+                link.datagrams.drain(..=place);
+            }
             Frame::Goodbye { .. } => {
                 link.has_said_goodbye = true;
                 let mut left = link.unanswered.iter();

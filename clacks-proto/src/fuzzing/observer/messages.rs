@@ -105,6 +105,10 @@ impl Observer {
             let name = arrival.name;
             let fate = match arrival.content.clone() {
                 _ if arrival.is_from_ignored || !step.was_running => Fate::NotTaken,
+                // A guest is not learned.
+                None if self.links[link].hello.is_some_and(|hello| hello.is_guest) => {
+                    Fate::NotTaken
+                }
                 None => Fate::Taken,
                 Some(content) => {
                     let is_equal = |id: &&MessageId| is(&new.held[*id], &content);

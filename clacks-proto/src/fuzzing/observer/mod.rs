@@ -10,7 +10,7 @@ mod messages;
 mod notices;
 mod peers;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
 use core::mem;
@@ -191,6 +191,8 @@ pub(super) struct Observer {
     /// Transfers that may have been taken.
     maybe_taken: BTreeSet<frames::Name>,
     taken: Vec<Taken>,
+    /// Datagrams that came in, and were not taken or dropped.
+    datagrams: VecDeque<(LinkId, Vec<u8>)>,
     /// Every transfer that the tower has sent, by the number of its link and its own.
     sent: BTreeMap<(u64, u64), Sent>,
     /// Until when peers are left alone at least.
@@ -231,6 +233,7 @@ impl Observer {
             copied: Vec::new(),
             maybe_taken: BTreeSet::new(),
             taken: Vec::new(),
+            datagrams: VecDeque::new(),
             sent: BTreeMap::new(),
             resting: BTreeMap::new(),
             told: Told::default(),
@@ -349,6 +352,27 @@ impl Observer {
         let step = Step::of(Input::Unignore(address.clone()));
         let result = self.apply(now, step, |tower, _| tower.unignore(address, now));
         assert_eq!(result, was_ignored);
+    }
+
+    /// Sends a datagram on a link, and takes one that came in.
+    pub(super) fn exchange_datagrams(&mut self, link: LinkId, body: Vec<u8>, now: Instant) {
+        let copy = body.clone();
+        let sent = self.apply(now, Step::default(), |tower, _| {
+            tower.datagram(crate::To::Link(link), body, now)
+        });
+        if sent.is_ok()
+            && let Some(link) = self.links.iter_mut().find(|record| record.id == link)
+        {
+            link.datagrams.push_back(copy);
+        }
+        let taken = self.apply(now, Step::default(), |tower, _| tower.take_datagram());
+        if let Some(taken) = taken {
+            // Those before it were dropped.
+            let is_it = |it: &(LinkId, Vec<u8>)| it.0 == taken.link && it.1 == taken.body[..];
+            let place = self.datagrams.iter().position(is_it);
+            let place = place.unwrap_or_else(|| panic!("{taken:?} did not come in"));
+            self.datagrams.drain(..=place);
+        }
     }
 
     pub(super) fn forget(&mut self, address: &Address, now: Instant) {

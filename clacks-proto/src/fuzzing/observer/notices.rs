@@ -219,6 +219,9 @@ impl Observer {
                 assert_eq!(*left, self.view.held.len());
                 told.has_shut_down = true;
             }
+            Notice::DatagramRoom { .. } | Notice::DatagramsDropped { .. } => {
+                assert_ne!(self.config.datagrams, crate::Datagrams::Off, "{notice:?}");
+            }
             Notice::KeyChanged { .. } => panic!("{notice:?} in clear text"),
         }
     }
