@@ -170,6 +170,35 @@ fn another_alive_peer_is_contacted_when_one_is_found_lost() {
     assert_eq!(harness.tower.status_counts().lost, 5);
 }
 
+#[test]
+fn another_lost_peer_is_contacted_when_one_returns() {
+    let mut config = fast_config();
+    config.send_rate = SendRate::Every(seconds(100));
+    config.max_probe_backoff = Duration::ZERO;
+    config.odds = Odds { alive: 1_000_000, lost: 1, dead: 1 };
+    let mut harness = Harness::new(&config);
+    for n in 1..6 {
+        let link = harness.accept_alive(n);
+        harness.send_goodbye(link);
+    }
+    harness.enqueue("message");
+    while harness.tower.status_counts().lost < 5 {
+        assert!(harness.run_until_dial(seconds(100)));
+        harness.refuse_dial();
+    }
+    harness.advance(seconds(2));
+    assert!(harness.dialled.is_empty());
+    let link = harness.accept_from(1);
+    harness.send_announce(link, 1);
+    for alive in 1..5 {
+        assert_eq!(harness.tower.status_counts().alive, alive);
+        assert_eq!(harness.dialled.len(), 1, "no tick was needed");
+        harness.connect_dial_alive();
+    }
+    assert_eq!(harness.tower.status_counts().alive, 5);
+    assert!(harness.dialled.is_empty());
+}
+
 // Shutdown.
 
 #[test]

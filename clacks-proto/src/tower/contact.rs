@@ -4,8 +4,10 @@
 //! an announce. Then an alive peer is drawn. If it has an open link, it gets the message. If not, it
 //! is contacted as well, and the message goes to another alive peer with an open link in the same
 //! tick. So an address at which nothing answers holds up no message. A tower without messages
-//! contacts its new peers alone. An alive peer that is found
-//! lost is replaced: another one is contacted at once.
+//! contacts its new peers alone.
+//!
+//! Peers often go and return together. When an alive peer is found lost, another alive peer is
+//! contacted at once. When a lost or dead peer returns, another lost or dead peer is.
 
 use super::Tower;
 use super::eligible::EligibleList;
@@ -162,6 +164,28 @@ impl Tower {
     fn contact_alive(&mut self) {
         let alive = Eligible { alive: self.drawable().alive, ..Eligible::default() };
         if let Some(Drawn::Unlinked(index)) = draw_contact(&mut self.selector, &self.peers, alive)
+            && let Some(peer) = self.peers.id(index)
+        {
+            self.contact(peer);
+        }
+    }
+
+    /// Contacts a drawn lost or dead peer for each of them that has become alive. When a split
+    /// network heals, all peers of the other part return within minutes.
+    #[inline]
+    pub(super) fn follow_returned(&mut self) {
+        while self.returned > 0 {
+            self.returned -= 1;
+            if self.contacts_peers() && self.phase.is_running() {
+                self.contact_lost();
+            }
+        }
+    }
+
+    #[cold]
+    fn contact_lost(&mut self) {
+        let lost = Eligible { new: 0, alive: 0, ..self.drawable() };
+        if let Some(Drawn::NotAlive(index)) = draw_contact(&mut self.selector, &self.peers, lost)
             && let Some(peer) = self.peers.id(index)
         {
             self.contact(peer);

@@ -123,6 +123,8 @@ pub struct Tower {
     revivals: Revivals,
     /// How many alive peers were found lost since the last call of `advance`.
     lost_to_replace: u32,
+    /// How many lost and dead peers became alive since the last call of `advance`.
+    returned: u32,
     /// A tick found no peer with an open link. It is spent when there is one.
     is_tick_owed: bool,
     /// With an unlimited rate or in a shutdown: when the next attempt to hand over a message is
@@ -199,6 +201,7 @@ impl Tower {
             contacts: TokenBucket::default(),
             revivals: Revivals::default(),
             lost_to_replace: 0,
+            returned: 0,
             is_tick_owed: false,
             retry_at: None,
             reoffers: Reoffers::default(),
@@ -231,6 +234,7 @@ impl Tower {
     fn advance(&mut self) {
         self.shorten_holds();
         self.replace_lost();
+        self.follow_returned();
         self.spend_owed_tick();
         self.pump();
         self.advance_shutdown();

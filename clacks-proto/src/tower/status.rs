@@ -1,7 +1,7 @@
 //! The status of peers: successes, failures, ignoring and merging.
 
 use super::Tower;
-use super::peers::TableFull;
+use super::peers::{Peer, TableFull};
 use crate::address::Address;
 use crate::error::{CloseReason, StatusReason};
 use crate::event::{CloseMode, Notice, Status};
@@ -48,6 +48,8 @@ impl Tower {
     /// Makes a peer alive that was not.
     #[cold]
     fn on_return(&mut self, id: PeerId) {
+        let was_lost = |peer: &Peer| matches!(peer.status, Status::Lost | Status::Dead);
+        self.returned += u32::from(self.peers.get(id).is_some_and(was_lost));
         self.end_backoff(id);
         self.peers.note_taken(id, self.now);
         self.set_status(id, Status::Alive, StatusReason::Success);
