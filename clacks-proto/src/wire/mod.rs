@@ -172,7 +172,7 @@
 //!
 //! A side whose hello has no address is a guest. It may hand over messages and exchange datagrams.
 //! It is neither learned nor dialled, no transfer is sent to it, and its announces are refused as
-//! busy.
+//! busy. It refuses all transfers as busy, too.
 //!
 //! # Transfers
 //!
