@@ -7,11 +7,11 @@ mod common;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clacks_proto::wire::{AnnounceFrame, Frame, RefusedReason};
+use clacks_proto::wire::{AnnounceFrame, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
     Address, Allowance, Claims, Config, LocalAddresses, Newcomers, Notice, StateMachine, Status,
 };
-use common::harness::{self, Harness, SentFrame};
+use common::harness::{self, Harness, SentFrame, message};
 use common::{address, fast_config, network, seconds};
 
 // Room in the table.
@@ -26,8 +26,8 @@ fn small_table() -> Config {
 fn learn(harness: &mut Harness, n: usize) {
     let link = harness.accept();
     harness.send_hello(link, None);
-    let friends = vec![address(n)];
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friends }));
+    let frame = MessageFrame { friend: Some(address(n)), ..message(1, "from a guest") };
+    harness.send_frame(link, &Frame::Message(frame));
     harness.send_goodbye(link);
 }
 
@@ -273,8 +273,8 @@ fn is_learned(config: &Config, from: &str, named: &str) -> bool {
     let link = harness.tower.accept(from, harness.now).unwrap();
     let named: Address = Address::new(named, 1).unwrap();
     harness.send_hello(link, None);
-    let friends = vec![named.clone()];
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friends }));
+    let frame = MessageFrame { friend: Some(named.clone()), ..message(1, "from a guest") };
+    harness.send_frame(link, &Frame::Message(frame));
     let as_friend = harness.tower.find(&named).is_some();
     let mut harness = Harness::new(config);
     let link = harness.tower.accept(from, harness.now).unwrap();
