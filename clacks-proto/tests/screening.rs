@@ -17,6 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn screening_config(default: DefaultVerdict) -> Config {
     let mut config = fast_config();
+    // A new peer is not announced to.
+    config.contact_rate = 0;
     config.screening = Screening::On { max_offers: 3, timeout: TIMEOUT, default };
     config
 }
