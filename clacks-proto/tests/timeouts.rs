@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_proto::wire::{Farewell, Frame, Hello};
 use clacks_proto::{Action, CloseMode, CloseReason, Event, LinkId, StateMachine, Status, Window};
 use common::harness::{Harness, SentFrame, encode, hello, message};
-use common::{address, fast_config, network, seconds};
+use common::{address, config_with_messages_on_dials, fast_config, network, seconds};
 
 /// Checks that a link is open until `time` has passed, and that it is closed then. Returns the mode
 /// and the reason.
@@ -135,7 +135,7 @@ fn a_connection_that_takes_no_bytes_is_closed_after_the_confirm_timeout() {
 
 #[test]
 fn an_idle_link_is_closed_with_a_goodbye_and_the_peer_stays_alive() {
-    let mut harness = Harness::new(&fast_config());
+    let mut harness = Harness::new(&config_with_messages_on_dials());
     let link = harness.accept_from(1);
     harness.advance(seconds(59));
     // Transfers in either direction restart the idle timeout.
@@ -172,7 +172,7 @@ fn closing_an_idle_link_is_no_failure_at_either_end() {
 
 #[test]
 fn an_unanswered_close_is_repeated_once_as_an_abort() {
-    let mut harness = Harness::new(&fast_config());
+    let mut harness = Harness::new(&config_with_messages_on_dials());
     harness.ignores_close = true;
     let link = harness.accept_from(1);
     harness.send_goodbye(link);
