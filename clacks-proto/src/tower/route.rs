@@ -466,6 +466,8 @@ impl Tower {
                 self.back_off_after_refusal(peer);
                 self.reoffer(transfer);
             }
+            // An announcement that is not taken in tells nothing about room for messages.
+            _ if transfer.message().is_none() => self.on_success(peer),
             _ => {
                 self.on_success(peer);
                 self.back_off(peer, self.local.config.busy_backoff);
@@ -502,7 +504,11 @@ impl Tower {
         match transfer.payload {
             Payload::Announce => {
                 if let Some(peer) = peer {
-                    self.peers.update(peer, |peer| peer.announce_due = !peer.is_ignored());
+                    // No peer learns a guest.
+                    let is_guest = self.local.config.is_guest;
+                    self.peers.update(peer, |peer| {
+                        peer.announce_due = !peer.is_ignored() && !is_guest;
+                    });
                     self.schedule_announce(peer);
                 }
             }
