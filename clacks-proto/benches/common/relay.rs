@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Frame, Hello, MessageFrame, VERSION};
 use clacks_proto::{
-    Action, Address, Allowance, Claims, Config, Event, Instant, Kind, Lifetime, LinkId, Message, Nonce, Notice, Seed,
-    SendRate, StateMachine, Tower,
+    Action, Address, Allowance, Claims, Config, Event, Instant, Kind, Lifetime, LinkId, Message,
+    Nonce, Notice, Seed, SendRate, StateMachine, Tower,
 };
 
 pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
