@@ -1,9 +1,9 @@
 //! The Clacks protocol as a pure state machine.
 //!
 //! A *tower* keeps messages only in a queue in memory. At each tick it hands the message at the
-//! head to one randomly chosen peer, and drops it when the peer has confirmed it. The peer queues
-//! the message. So data lives in flight, and is stored nowhere for good. Towers gossip each other's
-//! addresses, notice which peers are gone, and take them back when they return.
+//! head to one randomly chosen peer, and drops it when the peer has confirmed it or its lifetime is
+//! over. The peer queues the message. So data lives in flight, and is stored nowhere for good. Towers
+//! gossip each other's addresses, notice which peers are gone, and take them back when they return.
 //!
 //! # What this crate does not do
 //!
@@ -79,7 +79,8 @@
 //!    message, and passes it on as an event.
 //! 4. `tower/route.rs`: the tower decides about the message: who sent it (`tower/sender.rs`) and
 //!    whether it is a retry (`link/dedup.rs`).
-//! 5. `tower/queue.rs`: the message is stored, unless a copy is held or there is no room.
+//! 5. `tower/admission.rs`: there is room for the message, or its sender has credit, or it is refused
+//!    as busy. `tower/queue.rs`: the message is stored, unless a copy is held.
 //! 6. `tower/actions.rs`: notices for the application, and [`Action::Send`] for the answer.
 //! 7. `tower/handover.rs`: at a tick (`tower/pacer.rs`) a peer is drawn (`tower/selector.rs`) for
 //!    the message at the head of the queue, and the message is given to a link of the peer.
@@ -98,6 +99,30 @@
 //! | what happens when a link breaks | `tower/link_closed.rs` |
 //! | how a peer becomes lost | `tower/status.rs`, after a broken link `tower/link_closed.rs` |
 //! | the odds | `tower/selector.rs` |
+//! | datagrams | `tower/datagrams.rs`, `link/datagrams.rs` |
+//!
+//! # Rules against attacks and failures
+//!
+//! Each rule has a knob in [`Config`] with a value that disables it. [`Config::original`] disables
+//! those that the original's document contradicts. The README of the project has the numbers that
+//! the network reaches with them, and says which attacks they do not stop.
+//!
+//! | rule | knob | file |
+//! |---|---|---|
+//! | a dial carries an announcement, and never a message | [`contact_rate`](Config::contact_rate) | `tower/contact.rs` |
+//! | lost and dead peers that an alive peer names are contacted | [`revivals`](Config::revivals) | `tower/revival.rs` |
+//! | full towers exchange messages on credit | [`exchange_credit`](Config::exchange_credit) | `tower/admission.rs` |
+//! | no peer holds more than its share of a queue that is nearly full | [`fair_share_from`](Config::fair_share_from) | `tower/admission.rs` |
+//! | messages end | [`lifetime`](Config::lifetime), [`max_lifetime`](Config::max_lifetime) | `tower/lifetime.rs` |
+//! | peers that take nothing are left alone longer and longer | [`max_probe_backoff`](Config::max_probe_backoff), [`max_busy_backoff`](Config::max_busy_backoff) | `tower/backoff.rs` |
+//! | newcomers replace peers of a full table | [`newcomers`](Config::newcomers) | `tower/peers.rs` |
+//! | few addresses are learned at a time | [`friends`](Config::friends), [`strangers`](Config::strangers) | `tower/gossip.rs`, `tower/strangers.rs` |
+//! | a claim without a key is dialled back | [`claims`](Config::claims) | `tower/sender.rs` |
+//! | local addresses are learned over local links alone | [`local_addresses`](Config::local_addresses) | `tower/gossip.rs` |
+//! | unproved callers share a part of the links | [`max_unproved`](Config::max_unproved) | `tower/unproved.rs` |
+//! | a tick looks for a message that a peer can take | [`tried_messages`](Config::tried_messages) | `tower/handover.rs` |
+//! | an announce names several friends | [`announced_friends`](Config::announced_friends) | `tower/handover.rs` |
+//! | messages can rest before they join the queue | [`hold_below`](Config::hold_below) | `tower/hold.rs` |
 //!
 //! # Names of the original
 //!

@@ -1,16 +1,19 @@
 //! One network with towers of the original's JavaScript package, which run in node. Where there is
 //! no node, or the package can't be installed, the tests say so and are passed over;
 //! `CLACKS_NODE=required` makes that a failure. `CLACKS_NODE_SECONDS` says for how long messages
-//! circulate.
+//! circulate. The module `python` is about a peer in Python.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod answers;
+#[path = "../common/mod.rs"]
+mod common;
 mod javascript;
 #[path = "../conformance/network.rs"]
 #[allow(dead_code, reason = "the part that these scenarios need")]
 mod network;
 mod one_network;
 mod pairs;
+mod python;
 #[path = "../conformance/runtime.rs"]
 #[allow(dead_code, reason = "the part that these scenarios need")]
 mod runtime;

@@ -1,0 +1,198 @@
+//! A tower in Python, written from the page of the wire format alone, in a network of commands.
+//! Without `python3` or `openssl` the test is skipped; `CLACKS_PYTHON=required` makes that a
+//! failure. `CLACKS_PYTHON_SECONDS` is the time for which messages circulate.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{DEADLINE, Tower, lines_of};
+
+const MESSAGES: usize = 20;
+
+#[test]
+fn no_message_is_lost_with_a_peer_in_python() {
+    if !can_run() {
+        return;
+    }
+    let arguments = ["--send-rate", "20"];
+    let mut towers = vec![Tower::start(&arguments)];
+    let first = towers[0].address.clone();
+    for runtime in ["smol", "mio"] {
+        let more = ["--runtime", runtime, "--announce", &first];
+        towers.push(Tower::start(&[&arguments[..], &more].concat()));
+    }
+    let addresses: Vec<String> = towers.iter().map(|tower| tower.address.clone()).collect();
+    for (place, tower) in towers.iter_mut().enumerate() {
+        for (_, other) in addresses.iter().enumerate().filter(|(other, _)| *other != place) {
+            tower.say(&format!("expand {other}"));
+            tower.wait_for_status(other, "alive");
+        }
+    }
+    let mut peer = Peer::start(&addresses);
+    for tower in &mut towers {
+        tower.wait_for_status(&peer.address, "alive");
+    }
+
+    for number in 0..MESSAGES {
+        towers[number % 3].say(&format!("enqueue {}", text(number)));
+        towers[number % 3].wait_for("message_queued", |_| true);
+    }
+    peer.run_for(seconds());
+    let left = peer.leave();
+    assert_eq!(left["held"], 0, "{left}");
+
+    // Towers that ignore each other move no more messages.
+    for (place, tower) in towers.iter_mut().enumerate() {
+        for (_, other) in addresses.iter().enumerate().filter(|(other, _)| *other != place) {
+            tower.say(&format!("ignore {other}"));
+            tower.wait_for_status(other, "ignored");
+        }
+    }
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let held = held(&mut towers);
+        if (0..MESSAGES).all(|number| held.contains_key(&text(number))) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} messages are left: {held:?}", held.len());
+    }
+}
+
+/// Returns whether the programs are there, after a word about it if not.
+fn can_run() -> bool {
+    let missing: Vec<String> = [("python3", "--version"), ("openssl", "version")]
+        .into_iter()
+        .filter_map(|(program, argument)| {
+            let error = Command::new(program).arg(argument).output().err()?;
+            Some(format!("{program} can't be run ({error})"))
+        })
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let reason = missing.join(", ");
+    let is_required = std::env::var("CLACKS_PYTHON").is_ok_and(|wish| wish == "required");
+    assert!(!is_required, "{reason}");
+    // Macros would write to the captured output of the test.
+    let line = format!("SKIPPED: no peer in Python: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    false
+}
+
+fn seconds() -> Duration {
+    let text = std::env::var("CLACKS_PYTHON_SECONDS").ok();
+    Duration::from_secs(text.and_then(|text| text.parse().ok()).unwrap_or(5))
+}
+
+fn text(number: usize) -> String {
+    format!("Grüße {number} 😀")
+}
+
+/// Returns how many copies of each text the towers hold.
+fn held(towers: &mut [Tower]) -> BTreeMap<String, usize> {
+    let mut held = BTreeMap::new();
+    for tower in towers {
+        for message in tower.ask("peek")["messages"].as_array().unwrap() {
+            let body = message["message"]["body"].as_str().unwrap().to_owned();
+            *held.entry(body).or_default() += 1;
+        }
+    }
+    held
+}
+
+/// The process of the tower in Python. Killed when dropped.
+struct Peer {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    events: Vec<Value>,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Peer {
+    fn start(addresses: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/native_peer.py");
+        let mut child = Command::new("python3")
+            .arg(script)
+            .arg(folder.path())
+            .arg("20")
+            .args(addresses)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(BufReader::new(child.stdout.take().unwrap()));
+        let input = child.stdin.take();
+        let mut peer = Self {
+            child,
+            input,
+            lines,
+            events: Vec::new(),
+            address: String::new(),
+            _folder: folder,
+        };
+        let listening = peer.next_event(Instant::now() + DEADLINE).expect("an address");
+        listening["address"].as_str().unwrap().clone_into(&mut peer.address);
+        peer
+    }
+
+    /// Returns the next event, or `None` at the deadline. Fails if a link broke or a side violated
+    /// the specification.
+    fn next_event(&mut self, deadline: Instant) -> Option<Value> {
+        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                let is_fault = event["event"] == "broken" || event["event"] == "violation";
+                let is_blamed = event["event"] == "goodbye" && event["farewell"] == 5;
+                self.events.push(event.clone());
+                assert!(!is_fault && !is_blamed, "{:#?}", self.events);
+                Some(event)
+            }
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("the peer ended: {:#?}", self.events),
+        }
+    }
+
+    /// Waits until the time is over and the peer has received and delivered each message once on
+    /// average.
+    fn run_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        let deadline = end + DEADLINE;
+        while self.next_event(end).is_some() {}
+        while self.count("received") < MESSAGES || self.count("delivered") < MESSAGES {
+            assert!(self.next_event(deadline).is_some(), "{:#?}", self.events);
+        }
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.events.iter().filter(|event| event["event"] == name).count()
+    }
+
+    /// Makes the peer hand over its messages and end. Returns its last event.
+    fn leave(&mut self) -> Value {
+        self.input = None;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let event = self.next_event(deadline);
+            let event = event.unwrap_or_else(|| panic!("it never ended: {:#?}", self.events));
+            if event["event"] == "left" {
+                assert!(self.child.wait().unwrap().success());
+                return event;
+            }
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
