@@ -444,7 +444,18 @@ fn invalid_arguments_have_an_error_message_and_exit_code_2() {
 }
 
 /// A crowd of newcomers, of which the well-known tower learns half.
-const CROWD: [&str; 4] = ["sim", "crowd", "--time", "1m"];
+const CROWD: [&str; 10] = [
+    "sim",
+    "crowd",
+    "--time",
+    "1m",
+    "--set",
+    "tower.newcomers=replace_dead",
+    "--set",
+    "tower.strangers.burst=64",
+    "--set",
+    "tower.strangers.every=4s",
+];
 
 #[test]
 fn a_missed_target_is_listed_and_fails_with_check_only() {

@@ -489,7 +489,11 @@ fn a_changed_latency_holds_for_open_connections() {
         (5_000, change(0, |link| link.latency = Some(Distribution::Constant(latency)))),
         (10_000, Step::RestoreConditions { id: 0 }),
     ];
-    let network = run(plan(2, reliable(), steps));
+    let mut plan = plan(2, reliable(), steps);
+    // Only one of the towers dials.
+    let config = Arc::make_mut(&mut plan.config);
+    (config.contact_rate, config.claims) = (0, clacks_proto::Claims::Believe);
+    let network = run(plan);
     assert_eq!(
         network.count(|what| matches!(what, Observed::Dialled { .. })),
         1,
@@ -533,7 +537,10 @@ fn a_tower_that_is_still_leaving_at_its_restart_crashes_first() {
 #[test]
 fn a_paused_tower_learns_of_a_flushed_close_when_it_resumes() {
     let mut plan = plan(2, LinkConditions { capacity: Some(100), ..reliable() }, vec![]);
-    Arc::make_mut(&mut plan.config).send_rate = SendRate::per_second(1_000);
+    let config = Arc::make_mut(&mut plan.config);
+    config.send_rate = SendRate::per_second(1_000);
+    // Only one of the towers dials.
+    (config.contact_rate, config.claims) = (0, clacks_proto::Claims::Believe);
     plan.message_size = 2_000;
     let (tower, peer) = (TowerId(0), TowerId(1));
     let steps = [

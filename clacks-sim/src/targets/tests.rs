@@ -105,7 +105,7 @@ fn known_counts_pairs_of_the_two_groups() {
             contacts.known = 2;
             contacts.verb = crate::scenario::ContactVerb::Expand;
         })
-        .tower(|config| config.heartbeat = None)
+        .tower(|config| (config.heartbeat, config.contact_rate) = (None, 0))
         .target(known(&towers, &by))
         .target(known(&by, &Towers::All))
         .target(known(&Towers::All, &Towers::All))
