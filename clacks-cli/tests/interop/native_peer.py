@@ -249,14 +249,20 @@ class Tower:
         family = socket.AF_INET6 if ":" in peer.address[0] else socket.AF_INET
         sock = socket.socket(family)
         sock.setblocking(False)
-        sock.connect_ex(peer.address)
-        self.add(Link(sock, peer, now), selectors.EVENT_WRITE)
+        try:
+            sock.connect_ex(peer.address)
+            self.add(Link(sock, peer, now), selectors.EVENT_WRITE)
+        except OSError:  # an unknown name
+            peer.tried = True
 
     def accept(self):
-        sock, _ = self.listener.accept()
-        sock.setblocking(False)
-        sock = self.server.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        self.add(Link(sock, None, time.monotonic()), selectors.EVENT_READ)
+        try:
+            sock, _ = self.listener.accept()
+            sock.setblocking(False)
+            sock = self.server.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            self.add(Link(sock, None, time.monotonic()), selectors.EVENT_READ)
+        except OSError:  # the caller has gone
+            pass
 
     def add(self, link, events):
         link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
