@@ -27,18 +27,10 @@ LONGEST = {HELLO: 417, MESSAGE: 303 + LONGEST_BODY, ANNOUNCE: 2065, CONFIRMED: 8
 class Violation(Exception):
     """The other side violated the specification."""
 
-    farewell = MISBEHAVED
 
-
-def violation(farewell, reason):
-    error = Violation(reason)
-    error.farewell = farewell
-    return error
-
-
-def check(condition, reason):
+def check(condition, reason, farewell=MISBEHAVED):
     if not condition:
-        raise Violation(reason)
+        raise Violation(reason, farewell)
 
 
 def say(event, **fields):
@@ -133,6 +125,7 @@ def identity(certificate):
 class Message:
     def __init__(self, kind, nonce, body, expires):
         self.kind, self.nonce, self.body, self.expires = kind, nonce, body, expires
+        self.name = nonce, kind, body  # equal messages have the same name
         self.sent = False       # unanswered on a link
         self.came_back = False  # an equal one arrived in the meantime
         self.first = None       # if in doubt: (key of the peer, link, transfer, time)
@@ -160,10 +153,11 @@ class Link:
         self.inbox, self.outbox = bytearray(), bytearray()
         self.began = self.last_byte = now
         self.received, self.refused, self.to_confirm = 0, set(), 0
+        self.due = []             # sizes of transfers that are not answered
         self.sent, self.unanswered = 0, {}   # number: (message, or None for an announce; time)
         self.announce_at, self.announce_pause = now if peer else None, 0.1
         self.goodbye_sent = self.goodbye_received = None   # times
-        self.wants_write = False
+        self.deaf = False  # after a violation nothing more is read
 
     def open(self):
         return self.hello and not self.goodbye_sent and not self.goodbye_received
@@ -255,14 +249,20 @@ class Tower:
         family = socket.AF_INET6 if ":" in peer.address[0] else socket.AF_INET
         sock = socket.socket(family)
         sock.setblocking(False)
-        sock.connect_ex(peer.address)
-        self.add(Link(sock, peer, now), selectors.EVENT_WRITE)
+        try:
+            sock.connect_ex(peer.address)
+            self.add(Link(sock, peer, now), selectors.EVENT_WRITE)
+        except OSError:  # an unknown name
+            peer.tried = True
 
     def accept(self):
-        sock, _ = self.listener.accept()
-        sock.setblocking(False)
-        sock = self.server.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        self.add(Link(sock, None, time.monotonic()), selectors.EVENT_READ)
+        try:
+            sock, _ = self.listener.accept()
+            sock.setblocking(False)
+            sock = self.server.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            self.add(Link(sock, None, time.monotonic()), selectors.EVENT_READ)
+        except OSError:  # the caller has gone
+            pass
 
     def add(self, link, events):
         link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -285,7 +285,6 @@ class Tower:
                 link.sock.do_handshake()
                 self.on_handshake(link)
             ended = self.read(link)
-            self.take_frames(link)
             self.write(link)
             if ended:
                 self.close(link, "end of the stream")
@@ -320,6 +319,7 @@ class Tower:
             while data := link.sock.recv(65536):
                 link.inbox += data
                 link.last_byte = time.monotonic()
+                self.take_frames(link)
             return True
         except ssl.SSLWantReadError:
             return False
@@ -335,12 +335,10 @@ class Tower:
             self.interest(link, True)
         except OSError as error:
             return self.close(link, str(error))
-        if link.goodbye_sent and link.goodbye_received and not link.outbox:
+        if link.goodbye_sent and (link.goodbye_received or link.deaf) and not link.outbox:
             self.close(link, "goodbye")
 
     def interest(self, link, write):
-        if link in self.links and link.wants_write != write:
-            link.wants_write = write
         if link in self.links:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
             self.selector.modify(link.sock, events, link)
@@ -357,9 +355,10 @@ class Tower:
         if link.hello and in_doubt:
             say("broken", key=link.key.hex(), reason=reason)
         for number, (message, sent_at) in link.unanswered.items():
-            self.give_back(message)
-            if message and in_doubt and message.first is None:
-                message.first = (link.key, link.id, number, sent_at)
+            if message:
+                message.sent = False
+                if in_doubt and message.first is None:
+                    message.first = link.key, link.id, number, sent_at
         if link.hello:
             name = link.hello["incarnation"], link.hello["link"]
             self.ended[name] = link.received, link.refused
@@ -370,7 +369,7 @@ class Tower:
 
     def take_frames(self, link):
         try:
-            while not link.goodbye_received and link.inbox:
+            while not link.goodbye_received and not link.deaf and link.inbox:
                 kind = link.inbox[0]
                 check(kind in LONGEST, "unknown kind")
                 check((kind == HELLO) == (link.hello is None), "a hello is first, and only first")
@@ -385,9 +384,9 @@ class Tower:
                 self.on_frame(link, kind, Reader(payload))
             self.confirm(link)
         except Violation as error:
-            say("violation", reason=str(error), farewell=error.farewell)
-            link.goodbye_received = time.monotonic()  # reads nothing more
-            self.goodbye(link, error.farewell)
+            say("violation", reason=error.args[0], farewell=error.args[1])
+            link.deaf = True
+            self.goodbye(link, error.args[1])
 
     def on_frame(self, link, kind, reader):
         if kind == HELLO:
@@ -417,8 +416,7 @@ class Tower:
 
     def on_hello(self, link, reader):
         version = reader.number(1)
-        if version < 2:
-            raise violation(WRONG_VERSION, "wrong version")
+        check(version >= 2, "wrong version", WRONG_VERSION)
         incarnation, number = reader.number(8), reader.number(8)
         body, messages, size = reader.number(4), reader.number(2), reader.number(4)
         datagram, network = reader.number(4), reader.take(reader.number(1))
@@ -427,10 +425,8 @@ class Tower:
         check(1 <= body <= 1 << 24 and 1 <= messages <= 4096 and datagram <= 65536, "a bad limit")
         check(len(network) <= 64, "the name of the network is too long")
         check(is_utf8(network), "not UTF-8")
-        if network != NETWORK:
-            raise violation(WRONG_NETWORK, "wrong network")
-        if incarnation == self.incarnation or link.key == self.key:
-            raise violation(OWN_ADDRESS, "own address")
+        check(network == NETWORK, "wrong network", WRONG_NETWORK)
+        check(incarnation != self.incarnation and link.key != self.key, "own address", OWN_ADDRESS)
         link.hello = {"incarnation": incarnation, "link": number, "body": body,
                       "messages": messages, "bytes": size, "address": address}
         if link.dialled:
@@ -440,14 +436,22 @@ class Tower:
             say("called", key=link.key.hex())
         self.learn(address)
 
-    def number(self, link, reader):
-        link.received += 1
-        check(reader.number(8) == link.received, "not the next number")
-        return link.received
+    def admit(self, link, number, size):
+        """Checks a transfer's number and the window. Returns whether the tower takes it in."""
+        if link.goodbye_sent:
+            return False
+        check(number == link.received + 1, "not the next number")
+        used = len(link.due) < WINDOW_MESSAGES and sum(link.due) + size <= WINDOW_BYTES
+        check(not link.due or used, "beyond the window")
+        link.received = number
+        link.due.append(size)
+        if self.leaving:
+            self.refuse(link, number)
+            return False
+        return True
 
     def on_message(self, link, reader):
-        number = self.number(link, reader)
-        attempt, lifetime = reader.number(1), reader.number(4)
+        number, attempt, lifetime = reader.number(8), reader.number(1), reader.number(4)
         nonce, kind = reader.take(16), reader.number(1)
         check(attempt <= 1 and lifetime and kind <= 2, "a bad field of a message")
         first = (reader.number(8), reader.number(8)) if attempt else None
@@ -455,21 +459,20 @@ class Tower:
         friend, body = reader.address(), reader.rest()
         check(len(body) <= LONGEST_BODY, "the body is too long")
         check(kind == 0 or is_utf8(body), "not UTF-8")
-        if link.goodbye_sent:
+        if not self.admit(link, number, len(body)):
             return
-        if self.leaving or len(self.messages) >= MOST_MESSAGES:
+        if len(self.messages) >= MOST_MESSAGES:
             return self.refuse(link, number)
         self.learn(friend)
         link.to_confirm = number
         if first and self.took(link.hello["incarnation"], *first):
             return
         expires = time.monotonic() + min(lifetime / 1000, LONGEST_LIFETIME)
-        held = self.messages.get(nonce)
-        if held is None:
-            self.messages[nonce] = Message(kind, nonce, body, expires)
-        else:
+        message = Message(kind, nonce, body, expires)
+        held = self.messages.setdefault(message.name, message)
+        if held is not message:
             held.expires = max(held.expires, expires)
-            held.came_back = held.sent
+            held.came_back |= held.sent
         self.taken += 1
         say("received", count=self.taken)
 
@@ -482,28 +485,31 @@ class Tower:
         return transfer <= last and transfer not in refused
 
     def on_announce(self, link, reader):
-        number, count = self.number(link, reader), reader.number(1)
+        number, count = reader.number(8), reader.number(1)
         check(count <= 8, "too many friends")
         friends = [reader.address() for _ in range(count)]
         reader.end()
         check(None not in friends and len(set(friends)) == count, "bad friends")
-        if link.goodbye_sent:
+        if not self.admit(link, number, 0):
             return
-        if self.leaving or link.hello["address"] is None:
+        if link.hello["address"] is None:
             return self.refuse(link, number)
         for friend in friends:
             self.learn(friend)
         link.to_confirm = number
 
     def refuse(self, link, number):
-        link.refused.add(number)
+        # Earlier ones than those of a window are not in doubt.
+        link.refused = {old for old in link.refused if old > number - WINDOW_MESSAGES} | {number}
         link.to_confirm = 0
+        link.due.clear()
         link.outbox += frame(REFUSED, struct.pack(">QB", number, BUSY))
 
     def confirm(self, link):
         if link.to_confirm and not link.goodbye_sent:
             link.outbox += frame(CONFIRMED, struct.pack(">Q", link.to_confirm))
             link.to_confirm = 0
+            link.due.clear()
 
     def on_confirmed(self, link, through):
         for number in [number for number in link.unanswered if number <= through]:
@@ -512,9 +518,9 @@ class Tower:
                 continue
             self.delivered += 1
             say("delivered", count=self.delivered)
-            self.give_back(message)
+            message.sent = False
             if not message.came_back:
-                self.messages.pop(message.nonce, None)
+                del self.messages[message.name]
             message.came_back, message.first, message.retries = False, None, 0
             if peer := self.peer_of(link):
                 peer.rest = 0.1
@@ -525,24 +531,20 @@ class Tower:
             link.announce_at = now + link.announce_pause
             link.announce_pause = min(link.announce_pause * 2, 60)
             return
-        self.give_back(message)
-        message.first, message.retries = None, 0
+        message.sent, message.first, message.retries = False, None, 0
         if peer and reason == TOO_LARGE:
             peer.longest_body = min(peer.longest_body, len(message.body) - 1)
         elif peer:
             peer.rest_until, peer.rest = now + peer.rest, min(peer.rest * 2, 60)
 
-    def give_back(self, message):
-        if message:
-            message.sent = False
-
     def on_goodbye(self, link, farewell):
         say("goodbye", farewell=farewell)
         link.goodbye_received = time.monotonic()
         for message, _ in link.unanswered.values():
-            self.give_back(message)
+            if message:
+                message.sent, message.first, message.retries = False, None, 0
         link.unanswered.clear()
-        self.goodbye(link, LEAVING if self.leaving else IDLE)
+        self.goodbye(link, farewell)
 
     def goodbye(self, link, farewell):
         if not link.goodbye_sent:
@@ -555,8 +557,9 @@ class Tower:
     def on_time(self, now):
         for link in list(self.links):
             self.check_timeouts(link, now)
-        for nonce in [m.nonce for m in self.messages.values() if now >= m.expires and not m.sent]:
-            del self.messages[nonce]
+        for message in list(self.messages.values()):
+            if now >= message.expires and not message.sent:
+                del self.messages[message.name]
         if not self.leaving:
             linked = {link.key for link in self.links} | {link.dialled for link in self.links}
             for peer in self.peers.values():
@@ -585,6 +588,8 @@ class Tower:
             self.close(link, "no hello")
         elif oldest and now > oldest[1] + 30:
             self.close(link, "no answer")
+        elif len(link.outbox) > 1 << 20:
+            self.close(link, "reads nothing")
         elif link.goodbye_sent and now > link.goodbye_sent + 5:
             self.close(link, "no goodbye")
         elif link.open() and now > link.last_byte + 60:
@@ -623,7 +628,7 @@ class Tower:
     def send(self, link, message, now):
         lifetime = int((message.expires - now) * 1000) - 1
         if lifetime <= 0:
-            del self.messages[message.nonce]
+            del self.messages[message.name]
             return True
         peer = self.peer_of(link)
         friends = [other.address for other in self.alive() if other is not peer]

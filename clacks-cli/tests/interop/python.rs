@@ -35,7 +35,8 @@ fn no_message_is_lost_with_a_peer_in_python() {
     }
     let mut peer = Peer::start(&addresses);
     for tower in &mut towers {
-        tower.wait_for_status(&peer.address, "alive");
+        let seen = tower.wait_for_status(&peer.address, "alive");
+        assert_eq!(seen["fingerprint"], peer.fingerprint);
     }
 
     for number in 0..MESSAGES {
@@ -112,6 +113,7 @@ struct Peer {
     lines: Receiver<String>,
     events: Vec<Value>,
     address: String,
+    fingerprint: Value,
     _folder: tempfile::TempDir,
 }
 
@@ -136,10 +138,12 @@ impl Peer {
             lines,
             events: Vec::new(),
             address: String::new(),
+            fingerprint: Value::Null,
             _folder: folder,
         };
         let listening = peer.next_event(Instant::now() + DEADLINE).expect("an address");
         listening["address"].as_str().unwrap().clone_into(&mut peer.address);
+        peer.fingerprint = listening["fingerprint"].clone();
         peer
     }
 
@@ -160,13 +164,14 @@ impl Peer {
         }
     }
 
-    /// Waits until the time is over and the peer has received and delivered each message once on
-    /// average.
+    /// Waits until the time is over, each tower has called the peer and was dialled, and the peer
+    /// has received and delivered each message once on average.
     fn run_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
         let deadline = end + DEADLINE;
         while self.next_event(end).is_some() {}
-        while self.count("received") < MESSAGES || self.count("delivered") < MESSAGES {
+        let wanted = [("met", 3), ("called", 3), ("received", MESSAGES), ("delivered", MESSAGES)];
+        while wanted.iter().any(|(name, count)| self.count(name) < *count) {
             assert!(self.next_event(deadline).is_some(), "{:#?}", self.events);
         }
     }

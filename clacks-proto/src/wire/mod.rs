@@ -209,8 +209,10 @@
 //! | too large | takes no body of this length | sends this peer no body of this length again |
 //! | screened | its application wants no copy of this message now | as for busy |
 //!
-//! An announce that is refused as busy was not taken in: the receiver does not know the sender. The
-//! sender repeats the announce later, with a new number.
+//! An announce carries friends, and its answer shows whether the receiver knows the sender. Either
+//! side may send announces at any time. No announce is necessary: the address in a hello is learned
+//! without one. An announce that is refused as busy was not taken in: the receiver does not know
+//! the sender. The sender repeats the announce later, with a new number.
 //!
 //! ## Retries
 //!
@@ -222,19 +224,31 @@
 //! attempt.
 //!
 //! The receiver remembers what it took on each link that has ended: the number of the last
-//! transfer, and which ones it refused. The name of a link is the incarnation and the link in the
-//! sender's hello. If the named transfer was taken, the receiver confirms the retry without taking
-//! it again. It remembers this for at least 60 s after the link has ended, for a bounded number of
-//! links. If it does not know the link, a retry has the effect of a first attempt. An announce is
-//! not retried.
+//! transfer, and which ones it refused. Transfers that arrived after its goodbye do not count. The
+//! name of a link is the incarnation and the link in the sender's hello. If the named transfer was
+//! taken, the receiver confirms the retry without taking it again. It remembers this for at least
+//! 60 s after the link has ended, for a bounded number of links. If it does not know the link, a
+//! retry has the effect of a first attempt. An announce is not retried.
 //!
 //! ## Lifetime
 //!
 //! The lifetime is the time for which the message may still travel, as of when its head is encoded.
 //! A tower drops a message whose lifetime is over. It reduces the lifetime by the time for which it
 //! held the message and by an estimate of the time on the link, at least by 1 ms, and raises it
-//! never. A receiver may shorten the lifetime to what it allows (24 h), also an unlimited one. Of
-//! two equal messages it keeps one, with the longer lifetime.
+//! never. A receiver may shorten the lifetime to what it allows (24 h), also an unlimited one. A
+//! transfer that is unanswered is not dropped.
+//!
+//! ## Equal messages
+//!
+//! Messages are equal if they have the same nonce, kind and body. Messages with the same nonce and
+//! other bodies are different messages. A receiver that holds an equal message confirms the
+//! transfer and keeps one of the two, with the longer lifetime.
+//!
+//! If the held message is in an unanswered transfer at that time, the receiver must keep it also
+//! when that transfer is confirmed. Otherwise two towers that send each other the same message at
+//! the same time would both confirm it and both drop it.
+//!
+//! A tower does not remember messages that it no longer holds. It takes such a message again.
 //!
 //! # Datagrams
 //!
@@ -249,8 +263,9 @@
 //! A *goodbye* is the last frame of its side. Before a side sends it, that side answers every
 //! transfer that it took. It takes no transfer that arrives later. A transfer that is unanswered
 //! when the goodbye arrives was not taken. It is not in doubt and may be sent to any peer. The
-//! other side sends no further transfers, answers those that it took, sends a goodbye of its own,
-//! and closes the link. All unanswered transfers are in doubt if a link ends without a goodbye.
+//! other side sends no further transfers, answers those that it took, sends a goodbye of its own
+//! with the same farewell, and closes the link. That second farewell says nothing about its sender.
+//! All unanswered transfers are in doubt if a link ends without a goodbye.
 //!
 //! | farewell | said when |
 //! |---|---|
