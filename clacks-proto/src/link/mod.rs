@@ -918,7 +918,7 @@ impl Session {
     }
 
     /// Returns the number of the next transfer of the other side.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tls"))]
     pub(crate) fn next_incoming(&self) -> u64 {
         self.incoming.next()
     }

@@ -8,7 +8,7 @@ use super::Tower;
 use super::peers::Peer;
 use super::queue::Place;
 use crate::event::Dialect;
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 use crate::ids::LinkId;
 use crate::ids::PeerId;
 use crate::link::{Direction, Session};
@@ -33,7 +33,7 @@ impl Tower {
     }
 
     /// Returns the number that the next transfer on a link must have.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tls"))]
     pub(crate) fn next_incoming(&self, link: LinkId) -> u64 {
         self.links.get(link).map_or(1, Session::next_incoming)
     }
