@@ -1,8 +1,9 @@
 """A tower in Python, written from the page of the wire format alone (`clacks_proto::wire`).
 
-usage: native_peer.py FOLDER RATE ADDRESS...
+usage: native_peer.py FOLDER RATE CUTS ADDRESS...
 
-FOLDER gets the key and the certificate. RATE is the number of messages sent per second. Each
+FOLDER gets the key and the certificate. RATE is the number of messages sent per second. CUTS is the
+probability with which a link is cut without a goodbye after a message was sent or received. Each
 ADDRESS (IPv4:port) is dialled at the start. The end of standard input, or any line on it, makes the
 tower hand over its messages and leave. Each event is one JSON object on standard output.
 
@@ -131,6 +132,9 @@ class Message:
         self.first = None       # if in doubt: (key of the peer, link, transfer, time)
         self.retries = 0
 
+    def not_taken(self):
+        self.sent, self.came_back, self.first, self.retries = False, False, None, 0
+
 
 class Peer:
     """A tower at an address."""
@@ -172,7 +176,7 @@ class Link:
 
 
 class Tower:
-    def __init__(self, folder, rate, addresses):
+    def __init__(self, folder, rate, cuts, addresses):
         key, cert = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj",
@@ -190,7 +194,7 @@ class Tower:
         self.selector.register(sys.stdin, selectors.EVENT_READ)
         self.peers, self.links, self.messages, self.ended = {}, [], {}, {}
         self.accepting, self.leaving = False, None
-        self.pause, self.tick_at = 1 / rate, 0
+        self.pause, self.tick_at, self.cuts = 1 / rate, 0, cuts
         self.taken = self.delivered = 0
         for address in addresses:
             self.learn(address)
@@ -221,7 +225,7 @@ class Tower:
     # ---- Links
 
     def run(self):
-        while not (self.leaving and not self.links):
+        while self.links or not self.leaving or self.hands_over(time.monotonic()):
             for ready, events in self.selector.select(self.until_next_timer()):
                 if ready.fileobj is sys.stdin:
                     self.leave()
@@ -231,6 +235,10 @@ class Tower:
                     self.serve(ready.data)
             self.on_time(time.monotonic())
         say("left", held=len(self.messages), received=self.taken, delivered=self.delivered)
+
+    def hands_over(self, now):
+        """Returns whether the tower leaves, but still has messages and time to hand them over."""
+        return self.leaving and self.messages and now < self.leaving + 10
 
     def leave(self):
         self.selector.unregister(sys.stdin)
@@ -285,6 +293,8 @@ class Tower:
                 link.sock.do_handshake()
                 self.on_handshake(link)
             ended = self.read(link)
+            if link.outbox and link.received and self.cut(link):
+                return
             self.write(link)
             if ended:
                 self.close(link, "end of the stream")
@@ -342,6 +352,13 @@ class Tower:
         if link in self.links:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
             self.selector.modify(link.sock, events, link)
+
+    def cut(self, link):
+        """Returns whether the link was cut without a goodbye."""
+        if self.leaving or not link.open() or random.random() >= self.cuts:
+            return False
+        self.close(link, "cut")
+        return True
 
     def close(self, link, reason):
         if link not in self.links:
@@ -437,7 +454,7 @@ class Tower:
         self.learn(address)
 
     def admit(self, link, number, size):
-        """Checks a transfer's number and the window. Returns whether the tower takes it in."""
+        """Checks a transfer's number and the window. Returns False after the tower's goodbye."""
         if link.goodbye_sent:
             return False
         check(number == link.received + 1, "not the next number")
@@ -445,9 +462,6 @@ class Tower:
         check(not link.due or used, "beyond the window")
         link.received = number
         link.due.append(size)
-        if self.leaving:
-            self.refuse(link, number)
-            return False
         return True
 
     def on_message(self, link, reader):
@@ -461,18 +475,22 @@ class Tower:
         check(kind == 0 or is_utf8(body), "not UTF-8")
         if not self.admit(link, number, len(body)):
             return
-        if len(self.messages) >= MOST_MESSAGES:
-            return self.refuse(link, number)
+        if first and self.took(link.hello["incarnation"], *first):
+            link.to_confirm = number
+            say("recognised", transfer=first[1])
+            return
+        if self.leaving or len(self.messages) >= MOST_MESSAGES:
+            self.refuse(link, number)
+            return
         self.learn(friend)
         link.to_confirm = number
-        if first and self.took(link.hello["incarnation"], *first):
-            return
         expires = time.monotonic() + min(lifetime / 1000, LONGEST_LIFETIME)
         message = Message(kind, nonce, body, expires)
         held = self.messages.setdefault(message.name, message)
         if held is not message:
             held.expires = max(held.expires, expires)
-            held.came_back |= held.sent
+            # Otherwise the confirmation of the other transfer would drop this copy.
+            held.came_back |= held.sent or held.first is not None
         self.taken += 1
         say("received", count=self.taken)
 
@@ -480,7 +498,8 @@ class Tower:
         """Returns whether a transfer of an earlier link was taken."""
         last, refused = self.ended.get((incarnation, number), (0, ()))
         for link in self.links:
-            if link.hello and (link.hello["incarnation"], link.hello["link"]) == (incarnation, number):
+            hello = link.hello
+            if hello and (hello["incarnation"], hello["link"]) == (incarnation, number):
                 last, refused = link.received, link.refused
         return transfer <= last and transfer not in refused
 
@@ -492,8 +511,9 @@ class Tower:
         check(None not in friends and len(set(friends)) == count, "bad friends")
         if not self.admit(link, number, 0):
             return
-        if link.hello["address"] is None:
-            return self.refuse(link, number)
+        if self.leaving or link.hello["address"] is None:
+            self.refuse(link, number)
+            return
         for friend in friends:
             self.learn(friend)
         link.to_confirm = number
@@ -518,10 +538,9 @@ class Tower:
                 continue
             self.delivered += 1
             say("delivered", count=self.delivered)
-            message.sent = False
             if not message.came_back:
                 del self.messages[message.name]
-            message.came_back, message.first, message.retries = False, None, 0
+            message.not_taken()  # a copy that came back is as new
             if peer := self.peer_of(link):
                 peer.rest = 0.1
 
@@ -531,7 +550,7 @@ class Tower:
             link.announce_at = now + link.announce_pause
             link.announce_pause = min(link.announce_pause * 2, 60)
             return
-        message.sent, message.first, message.retries = False, None, 0
+        message.not_taken()
         if peer and reason == TOO_LARGE:
             peer.longest_body = min(peer.longest_body, len(message.body) - 1)
         elif peer:
@@ -542,7 +561,7 @@ class Tower:
         link.goodbye_received = time.monotonic()
         for message, _ in link.unanswered.values():
             if message:
-                message.sent, message.first, message.retries = False, None, 0
+                message.not_taken()
         link.unanswered.clear()
         self.goodbye(link, farewell)
 
@@ -560,13 +579,14 @@ class Tower:
         for message in list(self.messages.values()):
             if now >= message.expires and not message.sent:
                 del self.messages[message.name]
-        if not self.leaving:
+        if not self.leaving or self.hands_over(now):
             linked = {link.key for link in self.links} | {link.dialled for link in self.links}
             for peer in self.peers.values():
                 if now >= peer.dial_at and peer not in linked and (
                         peer.key is None or peer.key not in linked):
                     self.dial(peer, now)
-            if not self.accepting and all(peer.tried for peer in self.peers.values()):
+            has_tried_all = all(peer.tried for peer in self.peers.values())
+            if has_tried_all and not self.accepting and not self.leaving:
                 self.accepting = True
                 self.selector.register(self.listener, selectors.EVENT_READ)
         if self.leaving or now >= self.tick_at:
@@ -577,14 +597,16 @@ class Tower:
             if link.open() and link.announce_at and now >= link.announce_at and link.room(0):
                 link.announce_at = None
                 self.send_announce(link, now)
-            if self.leaving and link.open() and not link.unanswered and (
-                    not self.messages or now > self.leaving + 10):
+            if self.leaving and not self.hands_over(now) and link.open() and not link.unanswered:
                 self.goodbye(link, LEAVING)
             self.write(link)
+            if link.unanswered:
+                self.cut(link)
 
     def check_timeouts(self, link, now):
         oldest = next(iter(link.unanswered.values()), None)
-        if link.hello is None and (now > link.began + 10 or self.leaving and not link.goodbye_sent):
+        is_late = now > link.began + 10 or self.leaving and not self.hands_over(now)
+        if link.hello is None and is_late:
             self.close(link, "no hello")
         elif oldest and now > oldest[1] + 30:
             self.close(link, "no answer")
@@ -613,10 +635,12 @@ class Tower:
         links = [link for link in self.links if link.open() and self.peer_of(link)
                  and link.hello["address"] and now >= self.peer_of(link).rest_until]
         random.shuffle(links)
+        keys = {link.key for link in links}
         for message in self.messages.values():
             if message.sent:
                 continue
-            if message.first and (message.retries == 3 or now > message.first[3] + 60):
+            if message.first and (message.retries == 3 or now > message.first[3] + 60
+                                  or self.leaving and message.first[0] not in keys):
                 message.first, message.retries = None, 0
             for link in links:
                 peer, size = self.peer_of(link), len(message.body)
@@ -639,6 +663,7 @@ class Tower:
                               message.nonce, message.kind)
         if message.first:
             message.retries += 1
+            say("retried", count=message.retries)
             payload += struct.pack(">QQ", message.first[1], message.first[2])
         payload += encode_address(random.choice(friends) if friends else None)
         link.outbox += frame(MESSAGE, payload + message.body)
@@ -654,9 +679,9 @@ def is_utf8(data):
 
 
 def main():
-    folder, rate, *addresses = sys.argv[1:]
+    folder, rate, cuts, *addresses = sys.argv[1:]
     pairs = [address.rsplit(":", 1) for address in addresses]
-    Tower(folder, float(rate), [(host, int(port)) for host, port in pairs]).run()
+    Tower(folder, float(rate), float(cuts), [(host, int(port)) for host, port in pairs]).run()
 
 
 main()

@@ -16,6 +16,18 @@ const MESSAGES: usize = 20;
 
 #[test]
 fn no_message_is_lost_with_a_peer_in_python() {
+    let wanted = [("met", 3), ("called", 3), ("received", MESSAGES), ("delivered", MESSAGES)];
+    no_message_is_lost("0", &wanted);
+}
+
+/// Links end without a goodbye, so that both sides retry transfers.
+#[test]
+fn no_message_is_lost_with_a_peer_in_python_that_cuts_links() {
+    no_message_is_lost("0.1", &[("broken", 5), ("retried", 5), ("recognised", 5)]);
+}
+
+/// Runs messages through three towers and the peer until the peer had so many of these events.
+fn no_message_is_lost(cuts: &str, wanted: &[(&str, usize)]) {
     if !can_run() {
         return;
     }
@@ -33,7 +45,7 @@ fn no_message_is_lost_with_a_peer_in_python() {
             tower.wait_for_status(other, "alive");
         }
     }
-    let mut peer = Peer::start(&addresses);
+    let mut peer = Peer::start(cuts, &addresses);
     for tower in &mut towers {
         let seen = tower.wait_for_status(&peer.address, "alive");
         assert_eq!(seen["fingerprint"], peer.fingerprint);
@@ -43,7 +55,7 @@ fn no_message_is_lost_with_a_peer_in_python() {
         towers[number % 3].say(&format!("enqueue {}", text(number)));
         towers[number % 3].wait_for("message_queued", |_| true);
     }
-    peer.run_for(seconds());
+    peer.run_for(seconds(), wanted);
     let left = peer.leave();
     assert_eq!(left["held"], 0, "{left}");
 
@@ -118,13 +130,13 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(addresses: &[String]) -> Self {
+    fn start(cuts: &str, addresses: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/native_peer.py");
         let mut child = Command::new("python3")
             .arg(script)
             .arg(folder.path())
-            .arg("20")
+            .args(["20", cuts])
             .args(addresses)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -147,13 +159,14 @@ impl Peer {
         peer
     }
 
-    /// Returns the next event, or `None` at the deadline. Fails if a link broke or a side violated
-    /// the specification.
+    /// Returns the next event, or `None` at the deadline. Fails if a link broke that the peer did
+    /// not cut, or if a side violated the specification.
     fn next_event(&mut self, deadline: Instant) -> Option<Value> {
         match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 let event: Value = serde_json::from_str(&line).unwrap();
-                let is_fault = event["event"] == "broken" || event["event"] == "violation";
+                let is_broken = event["event"] == "broken" && event["reason"] != "cut";
+                let is_fault = is_broken || event["event"] == "violation";
                 let is_blamed = event["event"] == "goodbye" && event["farewell"] == 5;
                 self.events.push(event.clone());
                 assert!(!is_fault && !is_blamed, "{:#?}", self.events);
@@ -164,13 +177,11 @@ impl Peer {
         }
     }
 
-    /// Waits until the time is over, each tower has called the peer and was dialled, and the peer
-    /// has received and delivered each message once on average.
-    fn run_for(&mut self, time: Duration) {
+    /// Waits until the time is over and the peer had so many of these events.
+    fn run_for(&mut self, time: Duration, wanted: &[(&str, usize)]) {
         let end = Instant::now() + time;
         let deadline = end + DEADLINE;
         while self.next_event(end).is_some() {}
-        let wanted = [("met", 3), ("called", 3), ("received", MESSAGES), ("delivered", MESSAGES)];
         while wanted.iter().any(|(name, count)| self.count(name) < *count) {
             assert!(self.next_event(deadline).is_some(), "{:#?}", self.events);
         }

@@ -244,9 +244,10 @@
 //! other bodies are different messages. A receiver that holds an equal message confirms the
 //! transfer and keeps one of the two, with the longer lifetime.
 //!
-//! If the held message is in an unanswered transfer at that time, the receiver must keep it also
-//! when that transfer is confirmed. Otherwise two towers that send each other the same message at
-//! the same time would both confirm it and both drop it.
+//! If the held message is in an unanswered transfer or in doubt at that time, the receiver must
+//! keep it also when that transfer or its retry is confirmed. Otherwise two towers that send each
+//! other the same message at the same time would both confirm it and both drop it. A message in
+//! doubt that came back would be dropped in the same way.
 //!
 //! A tower does not remember messages that it no longer holds. It takes such a message again.
 //!
