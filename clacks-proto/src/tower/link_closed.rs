@@ -14,9 +14,7 @@ use crate::link::{
 };
 use crate::wire::{Farewell, TransferId};
 
-/// How often a transfer is retried. Each retry that breaks off may leave a copy, so more retries
-/// make fewer copies: if one in a hundred segments breaks its connection, 1.03 copies with one retry
-/// and 1.001 with three (scenario `broken-links`).
+/// On how many links a retry is tried until it is sent on one. The value is a guess.
 const MAX_RETRIES: u8 = 3;
 
 impl Tower {
@@ -75,8 +73,8 @@ impl Tower {
             // Even if nothing waits: an announce may be due.
             self.link_for_doubts(peer);
         }
-        self.resolve(link, peer, retries.into_iter().map(|it| (0, it)), doubt, false);
-        let numbered = (first_unanswered..).zip(unanswered);
+        self.resolve(link, peer, retries.into_iter().map(|it| (None, it)), doubt, false);
+        let numbered = (first_unanswered..).map(Some).zip(unanswered);
         self.resolve(link, peer, numbered, doubt, is_redialled);
         if reason == CloseReason::OwnAddress
             && let Some(peer) = link.dialled()
@@ -138,7 +136,7 @@ impl Tower {
         &mut self,
         ended: &Session,
         peer: Option<PeerId>,
-        unanswered: impl IntoIterator<Item = (u64, Transfer)>,
+        unanswered: impl IntoIterator<Item = (Option<u64>, Transfer)>,
         doubt: Doubt,
         is_redialled: bool,
     ) {
@@ -165,16 +163,25 @@ impl Tower {
         }
     }
 
-    /// Returns the retry of a transfer that was not answered on the link that ended. The peer
+    /// Returns the retry of a transfer that was not answered on the link that ended. `number` is its
+    /// number on that link, or `None` for a retry that was not sent on it. The peer
     /// remembers the transfer for [`lifetime`]: two confirm time-outs, of which the last retry may
     /// take one.
-    fn next_retry(&self, ended: &Session, number: u64, transfer: &Transfer) -> Option<Retry> {
+    fn next_retry(
+        &self,
+        ended: &Session,
+        number: Option<u64>,
+        transfer: &Transfer,
+    ) -> Option<Retry> {
         let Some(retry) = transfer.retry.as_deref() else {
-            let first = TransferId { link: ended.number, number: NonZeroU64::new(number)? };
+            let first = TransferId { link: ended.number, number: NonZeroU64::new(number?)? };
             return Some(Retry { first, since: transfer.sent, count: 1 });
         };
-        let is_in_time = self.now.duration_since(retry.since) <= self.local.config.timeouts.confirm;
-        let is_next = retry.count < MAX_RETRIES && is_in_time;
+        let passed = self.now.duration_since(retry.since);
+        let is_in_time = passed <= self.local.config.timeouts.confirm;
+        // The peer may have taken a retry that was sent. It would not recognise that retry by the
+        // name of the first sending.
+        let is_next = number.is_none() && retry.count < MAX_RETRIES && is_in_time;
         is_next.then_some(Retry { count: retry.count + 1, ..*retry })
     }
 

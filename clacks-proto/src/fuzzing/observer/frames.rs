@@ -364,16 +364,19 @@ impl Observer {
         };
         let to = self.view.peer_of(id)?.clone();
         let number_of_link = link.number.unwrap_or(0);
+        let mut is_message = false;
         for Unconfirmed { number: this, content, .. } in link.unconfirmed.drain(..=position) {
             self.sent.get_mut(&(number_of_link, this)).unwrap().is_settled = true;
             if refusal.is_some() && this == number {
+                is_message = content.is_some();
                 step.refused.extend(content);
             } else {
                 let (to, is_certain) = (to.clone(), !is_closing);
                 step.confirmed.push(Confirmation { content, to, is_certain });
             }
         }
-        if let Some(reason) = refusal {
+        // A peer that refuses an announcement is not left alone, unless it ignores this tower.
+        if let Some(reason) = refusal.filter(|it| is_message || *it == RefusedReason::Ignored) {
             step.refused_by = Some((to.clone(), reason == RefusedReason::Ignored));
         }
         step.heard = Some(to);
