@@ -123,11 +123,13 @@ fn a_message_in_doubt_returns_to_the_queue_if_the_redial_is_refused() {
 }
 
 #[test]
-fn a_message_in_doubt_is_retried_only_once() {
-    let (mut harness, link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
-    harness.reset(link);
-    let link = harness.connect_dial_with_hello();
-    assert_eq!(harness.take_messages(link).len(), 1);
+fn a_message_in_doubt_is_retried_at_most_three_times() {
+    let (mut harness, mut link, _) = Harness::with_unconfirmed_message(&fast_config(), "in doubt");
+    for _ in 0..3 {
+        harness.reset(link);
+        link = harness.connect_dial_with_hello();
+        assert_eq!(harness.take_messages(link).len(), 1);
+    }
     harness.reset(link);
     assert!(harness.dialled.is_empty());
     assert!(!is_in_flight(&harness));
@@ -215,23 +217,45 @@ fn a_retry_of_an_unknown_transfer_is_accepted() {
 }
 
 #[test]
-fn a_retry_is_not_recognised_across_peers_or_incarnations() {
+fn a_retry_is_not_recognised_across_incarnations() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_from(1);
     harness.send_message(link, 1, "one");
-    // Another peer uses the same transfer number.
-    let other = harness.accept_from(2);
-    let frame = MessageFrame { nonce: Nonce(2), ..harness::retry(1, "two") };
-    harness.send_frame(other, &Frame::Message(frame));
-    // The same peer uses the same transfer number after a restart.
-    harness.restart_peer();
-    let link = harness.accept_from(1);
-    let frame = MessageFrame { nonce: Nonce(3), ..harness::retry(1, "three") };
-    harness.send_frame(link, &Frame::Message(frame));
-    let mut texts = harness.texts();
-    texts.sort();
-    assert_eq!(texts, ["one", "three", "two"]);
+    // The peer restarts, and another peer has another incarnation anyway.
+    for (n, nonce, text) in [(1, 2, "two"), (2, 3, "three")] {
+        harness.restart_peer();
+        let link = harness.accept_from(n);
+        let frame = MessageFrame { nonce: Nonce(nonce), ..harness::retry(1, text) };
+        harness.send_frame(link, &Frame::Message(frame));
+    }
+    assert_eq!(harness.texts(), ["one", "two", "three"]);
     assert_eq!(harness.tower.stats().recognised_retries, 0);
+}
+
+#[test]
+fn a_retry_that_was_taken_is_recognised_if_it_is_retried_again() {
+    let mut harness = Harness::new(&fast_config());
+    // The first sending is lost with its link. Two retries arrive, and their confirmations are lost.
+    let lost = encode(&Frame::Message(message(1, "once")));
+    let link = harness.accept_from(1);
+    harness.send_bytes(link, &lost[..lost.len() - 1]);
+    harness.reset(link);
+    for _ in 0..2 {
+        let link = harness.accept_from(1);
+        let number = NonZeroU64::MIN;
+        let retry_of = Some(TransferId { link: 99, number });
+        let frame = MessageFrame { retry_of, ..message(1, "once") };
+        harness.send_bytes(link, &encode(&Frame::Message(frame)));
+        // The message leaves the queue, so that a copy would not be merged.
+        harness.advance(seconds(2));
+        for (transfer, ..) in harness.take_messages(link) {
+            harness.confirm(link, transfer);
+        }
+        harness.reset(link);
+    }
+    assert!(harness.texts().is_empty());
+    assert_eq!(harness.tower.stats().received, 1);
+    assert_eq!(harness.tower.stats().recognised_retries, 1);
 }
 
 #[test]

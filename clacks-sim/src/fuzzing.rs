@@ -43,8 +43,6 @@ fn scenario(input: &[u8]) -> Scenario {
     let (seed, choices) = input.split_first().map_or((0, input), |(seed, rest)| (*seed, rest));
     let rest = RngStreams::new(seed.into()).stream(Purpose::Swarm, 0);
     let mut scenario = draw(&mut Choices { choices, rest }, &LIMITS).seed(seed.into());
-    // The checker of duplicates does not know all causes of copies around roles.
-    scenario.roles.clear();
     // At each sample the checkers look at all towers, which takes as long as a hundred events.
     scenario.sample = Some(scenario.time / 20);
     scenario

@@ -8,52 +8,65 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use crate::config::Timeouts;
 use crate::hash::Hasher;
 use crate::time::Instant;
 use crate::wire::Farewell;
 
-/// The most runs of refused transfers that are remembered of a link. The value is a guess: a tower
-/// that refuses mostly refuses many transfers in a row.
+/// The most runs of refused transfers that are remembered of a link, and the most runs of retried
+/// ones. The value is a guess: a tower that refuses mostly refuses many transfers in a row, and all
+/// transfers in doubt of a link are retried in a row.
 pub(crate) const MAX_RUNS: usize = 8;
+
+/// Numbers of transfers, mostly in a row.
+#[derive(Debug, Default)]
+struct Runs(Vec<(u64, u64)>);
+
+impl Runs {
+    /// Adds a number if it continues the last run.
+    fn extend(&mut self, number: u64) -> bool {
+        match self.0.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => return false,
+        }
+        true
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&number))
+    }
+}
 
 /// The transfers of one link that were refused. Takes no memory while there are none.
 #[derive(Debug, Default)]
-pub(crate) struct RefusedTransfers(Option<Box<Runs>>);
+pub(crate) struct RefusedTransfers(Option<Box<Refused>>);
 
 #[derive(Debug, Default)]
-struct Runs {
+struct Refused {
     /// All transfers up to this number count as refused, because a run was forgotten. Each of them
     /// that was taken and is retried is taken again: a copy, and no loss.
     floor: u64,
-    /// The first and the last number of each run, in the order in which they were refused.
-    runs: Vec<(u64, u64)>,
+    /// In the order in which they were refused.
+    runs: Runs,
 }
 
 impl RefusedTransfers {
     #[cold]
     pub(crate) fn insert(&mut self, number: u64) {
-        let Runs { floor, runs } = &mut **self.0.get_or_insert_default();
-        if let Some((_, last)) = runs.last_mut()
-            && *last + 1 == number
-        {
-            *last = number;
+        let Refused { floor, runs } = &mut **self.0.get_or_insert_default();
+        if runs.extend(number) {
             return;
         }
-        if runs.len() == MAX_RUNS {
-            let (_, last) = runs.remove(0);
+        if runs.0.len() == MAX_RUNS {
+            let (_, last) = runs.0.remove(0);
             *floor = last.max(*floor);
         }
-        runs.push((number, number));
+        runs.0.push((number, number));
     }
 
     pub(crate) fn contains(&self, number: u64) -> bool {
-        self.0.as_ref().is_some_and(|it| {
-            number <= it.floor
-                || it.runs.iter().any(|(first, last)| (*first..=*last).contains(&number))
-        })
+        self.0.as_ref().is_some_and(|it| number <= it.floor || it.runs.contains(number))
     }
 }
 
@@ -90,6 +103,9 @@ struct Ended {
     /// The number of the last transfer that came in.
     last: u64,
     refused: RefusedTransfers,
+    /// Transfers that did not come in, or were refused, and were taken when they were retried on
+    /// another link. When there are [`MAX_RUNS`] runs, further ones are not remembered.
+    retried: Runs,
 }
 
 impl RetryMemory {
@@ -108,29 +124,57 @@ impl RetryMemory {
         now: Instant,
         lifetime: Duration,
     ) {
-        if self.current.len() >= self.capacity {
+        // If the other side has used one name twice, the last link counts.
+        let ended = self.entry(name, now, lifetime);
+        (ended.last, ended.refused) = (last, refused);
+    }
+
+    /// Remembers that a transfer of a link was taken when it was retried on another link. The sender
+    /// retries it again, under the same name, if that link ends too.
+    pub(crate) fn keep_retried(
+        &mut self,
+        name: LinkName,
+        number: u64,
+        now: Instant,
+        lifetime: Duration,
+    ) {
+        let retried = &mut self.entry(name, now, lifetime).retried;
+        if !retried.extend(number) && retried.0.len() < MAX_RUNS {
+            retried.0.push((number, number));
+        }
+    }
+
+    /// Returns what is remembered of a link, in the current table.
+    fn entry(&mut self, name: LinkName, now: Instant, lifetime: Duration) -> &mut Ended {
+        let hash = self.hasher.hash(&name);
+        let is_named = |ended: &Ended| ended.name == name;
+        if self.current.len() >= self.capacity && self.current.find(hash, is_named).is_none() {
             self.rotate();
         }
         self.forget_old(now, lifetime);
         if self.current.is_empty() {
             self.began = now;
         }
-        let Self { current, hasher, .. } = self;
+        let Self { current, previous, hasher, .. } = self;
         let rehash = |ended: &Ended| hasher.hash(&ended.name);
-        let entry = current.entry(hasher.hash(&name), |ended| ended.name == name, rehash);
-        match entry {
-            // The other side has used one name twice. The last link counts.
-            Entry::Occupied(mut entry) => *entry.get_mut() = Ended { name, last, refused },
-            Entry::Vacant(entry) => _ = entry.insert(Ended { name, last, refused }),
-        }
+        let before = previous.find_entry(hash, is_named).ok().map(|entry| entry.remove().0);
+        let new = || Ended {
+            name,
+            last: 0,
+            refused: RefusedTransfers::default(),
+            retried: Runs::default(),
+        };
+        let entry = current.entry(hash, is_named, rehash);
+        entry.or_insert_with(|| before.unwrap_or_else(new)).into_mut()
     }
 
-    /// Returns whether a transfer was taken on a link that has ended.
+    /// Returns whether a transfer was taken: on its link, which has ended, or when it was retried.
     pub(crate) fn contains(&self, name: LinkName, number: u64) -> bool {
         let hash = self.hasher.hash(&name);
         let find = |table: &HashTable<Ended>| {
             let ended = table.find(hash, |ended| ended.name == name)?;
-            Some(number <= ended.last && !ended.refused.contains(number))
+            let was_taken = number <= ended.last && !ended.refused.contains(number);
+            Some(was_taken || ended.retried.contains(number))
         };
         find(&self.current).or_else(|| find(&self.previous)).unwrap_or(false)
     }
@@ -166,7 +210,8 @@ impl RetryMemory {
 /// The sender waits `confirm` for the confirmation and then closes the link, unless the link breaks
 /// earlier. It retries at once, on an open link or on a link that it dials, which takes at most
 /// `connect` and `handshake`. If the retry is not sent within another `confirm`, the message goes
-/// back to the sender's queue. There is no second retry.
+/// back to the sender's queue. If the link of the retry breaks, the transfer is retried again, but
+/// only within `confirm` of the first sending.
 ///
 /// The sender has its own time-outs, which this tower does not know; its own ones are used. A
 /// transfer that is forgotten too early is taken as a new one: the message is then duplicated, not
@@ -222,7 +267,7 @@ mod tests {
         let refused = refused(odd);
         assert!(refused.contains(0) && refused.contains(1) && !refused.contains(2));
         assert!(refused.contains(3) && !refused.contains(4));
-        assert_eq!(refused.0.unwrap().runs.len(), MAX_RUNS);
+        assert_eq!(refused.0.unwrap().runs.0.len(), MAX_RUNS);
     }
 
     #[test]
@@ -240,6 +285,27 @@ mod tests {
         assert_eq!(taken(&memory, 2), 9, "at the very end the retry may still come");
         memory.forget_old(at(9), SECOND);
         assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn a_transfer_that_was_taken_as_a_retry_is_remembered_under_its_first_name() {
+        let mut memory = memory(9);
+        for number in [3, 4, 5, 9] {
+            memory.keep_retried(name(1), number, at(1), SECOND);
+        }
+        let taken = |memory: &RetryMemory| -> Vec<u64> {
+            (1..20).filter(|it| memory.contains(name(1), *it)).collect()
+        };
+        assert_eq!(taken(&memory), [3, 4, 5, 9]);
+        // This tower notices the end of the first link.
+        memory.keep(name(1), 3, refused([2, 3]), at(1), SECOND);
+        assert_eq!(taken(&memory), [1, 3, 4, 5, 9]);
+        for number in 0..2 * MAX_RUNS as u64 {
+            memory.keep_retried(name(2), 2 * number, at(1), SECOND);
+        }
+        let held = (0..99).filter(|it| memory.contains(name(2), *it)).count();
+        assert_eq!(held, MAX_RUNS, "the memory of a link is bounded");
+        assert_eq!(memory.len(), 2);
     }
 
     #[test]

@@ -10,11 +10,14 @@ use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, DatagramLoss, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
-    Closed, Doubt, Retry, RetryMemory, Session, Transfer, Withdrawn, leaves_no_doubt, lifetime,
+    Closed, Doubt, LinkName, Retry, RetryMemory, Session, Transfer, Withdrawn, leaves_no_doubt,
+    lifetime,
 };
 use crate::wire::{Farewell, TransferId};
 
-/// On how many links a retry is tried until it is sent on one. The value is a guess.
+/// How often a transfer in doubt is retried. A message whose last retry breaks off goes to another
+/// peer and may be a copy. If one in a hundred segments breaks its connection, there are 1.03 copies
+/// of a message with one retry and 1.01 with three (scenario `broken-links`).
 const MAX_RETRIES: u8 = 3;
 
 impl Tower {
@@ -73,8 +76,9 @@ impl Tower {
             // Even if nothing waits: an announce may be due.
             self.link_for_doubts(peer);
         }
-        self.resolve(link, peer, retries.into_iter().map(|it| (None, it)), doubt, false);
-        let numbered = (first_unanswered..).map(Some).zip(unanswered);
+        // The retries that were not sent have no number on this link, and need none.
+        self.resolve(link, peer, retries.into_iter().map(|it| (0, it)), doubt, false);
+        let numbered = (first_unanswered..).zip(unanswered);
         self.resolve(link, peer, numbered, doubt, is_redialled);
         if reason == CloseReason::OwnAddress
             && let Some(peer) = link.dialled()
@@ -136,7 +140,7 @@ impl Tower {
         &mut self,
         ended: &Session,
         peer: Option<PeerId>,
-        unanswered: impl IntoIterator<Item = (Option<u64>, Transfer)>,
+        unanswered: impl IntoIterator<Item = (u64, Transfer)>,
         doubt: Doubt,
         is_redialled: bool,
     ) {
@@ -163,25 +167,17 @@ impl Tower {
         }
     }
 
-    /// Returns the retry of a transfer that was not answered on the link that ended. `number` is its
-    /// number on that link, or `None` for a retry that was not sent on it. The peer
-    /// remembers the transfer for [`lifetime`]: two confirm time-outs, of which the last retry may
-    /// take one.
-    fn next_retry(
-        &self,
-        ended: &Session,
-        number: Option<u64>,
-        transfer: &Transfer,
-    ) -> Option<Retry> {
+    /// Returns the retry of a transfer that was not answered on the link that ended. All retries name
+    /// the first sending. The last one begins within a confirm time-out of it, because the peer
+    /// remembers the transfer for the time of one retry after that (see [`lifetime`]).
+    fn next_retry(&self, ended: &Session, number: u64, transfer: &Transfer) -> Option<Retry> {
         let Some(retry) = transfer.retry.as_deref() else {
-            let first = TransferId { link: ended.number, number: NonZeroU64::new(number?)? };
+            let first = TransferId { link: ended.number, number: NonZeroU64::new(number)? };
             return Some(Retry { first, since: transfer.sent, count: 1 });
         };
         let passed = self.now.duration_since(retry.since);
         let is_in_time = passed <= self.local.config.timeouts.confirm;
-        // The peer may have taken a retry that was sent. It would not recognise that retry by the
-        // name of the first sending.
-        let is_next = number.is_none() && retry.count < MAX_RETRIES && is_in_time;
+        let is_next = retry.count < MAX_RETRIES && is_in_time;
         is_next.then_some(Retry { count: retry.count + 1, ..*retry })
     }
 
@@ -199,11 +195,23 @@ impl Tower {
         if has_no_doubt || last == 0 || !link.dialect().can_retry() {
             return;
         }
-        let config = &self.local.config;
-        let memory = self.retry_memory.get_or_insert_with(|| {
-            Box::new(RetryMemory::new(config.max_peers, self.queue.hasher().clone()))
-        });
-        memory.keep(link.name, last, refused, self.now, lifetime(&config.timeouts));
+        let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));
+        self.retry_memory().keep(link.name, last, refused, now, lifetime);
+    }
+
+    /// Remembers that a retried transfer was taken. The sender may retry it once more.
+    #[cold]
+    pub(super) fn remember_retried(&mut self, link: &Session, first: TransferId) {
+        let name = LinkName { number: first.link, ..link.name };
+        let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));
+        self.retry_memory().keep_retried(name, first.number.get(), now, lifetime);
+    }
+
+    fn retry_memory(&mut self) -> &mut RetryMemory {
+        self.retry_memory.get_or_insert_with(|| {
+            let capacity = self.local.config.max_peers;
+            Box::new(RetryMemory::new(capacity, self.queue.hasher().clone()))
+        })
     }
 
     /// Forgets what was taken on links that ended long ago.

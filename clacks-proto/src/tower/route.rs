@@ -83,6 +83,9 @@ impl Tower {
         if !matches!(outcome, Some(Outcome::Refused(_))) {
             self.learn_friend(frame.friend.as_ref(), from, link.prefix);
         }
+        if let (Some(Outcome::Taken), Some(first)) = (outcome, frame.retry_of) {
+            self.remember_retried(link, first);
+        }
         if let Some(outcome) = outcome {
             link.answer(frame.body.len(), outcome);
             self.close_on_ignored(id, link, outcome);
@@ -175,7 +178,9 @@ impl Tower {
         let offered = self.queue.store(nonce, message.clone(), Place::Offered(id), from.account());
         self.queue.set_deadline(offered, message_deadline);
         let deadline = self.now + timeout;
-        self.screenings.add(Offer { message: offered, sender: from, admission, deadline });
+        let retry_of = frame.retry_of;
+        let offer = Offer { message: offered, sender: from, admission, retry_of, deadline };
+        self.screenings.add(offer);
         let from = from.claimed.and_then(|peer| self.peers.get(peer));
         let from = from.map(|peer| peer.address.clone());
         self.actions.push(Action::Screen { offer: OfferId(offered), message, from });
@@ -273,9 +278,7 @@ impl Tower {
         let name = LinkName { number: first.link, ..link.name };
         let number = first.number.get();
         let has_ended = |memory: &RetryMemory| memory.contains(name, number);
-        let claimed = link.peer.and_then(|peer| self.peers.get(peer));
-        let others = claimed.into_iter().flat_map(|peer| &peer.links);
-        let mut others = others.filter_map(|id| self.links.get(*id));
+        let mut others = self.links.iter().map(|(_, other)| other);
         self.retry_memory.as_deref().is_some_and(has_ended)
             || others.any(|other| other.name == name && other.has_taken(number))
     }

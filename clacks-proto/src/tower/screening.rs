@@ -15,6 +15,7 @@ use crate::ids::{MessageId, OfferId, PeerId};
 use crate::link::{Outcome, Session};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
+use crate::wire::TransferId;
 use crate::wire::RefusedReason;
 
 /// A message that waits for the application's verdict.
@@ -23,6 +24,7 @@ pub(super) struct Offer {
     pub(super) message: MessageId,
     pub(super) sender: SenderInfo,
     pub(super) admission: Admission,
+    pub(super) retry_of: Option<TransferId>,
     pub(super) deadline: Instant,
 }
 
@@ -101,7 +103,7 @@ impl Tower {
         if let Verdict::Replace(message) = &verdict {
             self.check_replacement(id, message)?;
         }
-        let Some(Offer { sender, admission, .. }) = self.screenings.take(id) else {
+        let Some(Offer { sender, admission, retry_of, .. }) = self.screenings.take(id) else {
             debug_assert!(false, "an offered message waits for a verdict");
             return Err(DecideError::Gone);
         };
@@ -135,6 +137,9 @@ impl Tower {
             let was_open = session.decide(id, outcome, self.now);
             if was_open && outcome == Outcome::Taken {
                 self.on_taken(link, session, sender.proved);
+                if let Some(first) = retry_of {
+                    self.remember_retried(session, first);
+                }
             }
             session.settle(link, self);
             self.put_back(link, taken_out);

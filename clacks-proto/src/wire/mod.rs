@@ -219,8 +219,8 @@
 //! A transfer is in doubt if it was sent and its link ended without a goodbye before the answer
 //! arrived: the receiver may have taken it. The sender sends a message in doubt to the same peer
 //! again on another link, with the attempt set to *retry* and the name of its first sending. It
-//! does so within 60 s after the first sending. A retry is sent once. A message whose retry is
-//! not confirmed is treated like a message that was not taken: it may go to any peer, as a first
+//! does so within 60 s after the first sending, at most three times, and always with the name of the
+//! first sending. A message whose last retry is not confirmed is treated like a message that was not taken: it may go to any peer, as a first
 //! attempt.
 //!
 //! The receiver remembers what it took on each link that has ended: the number of the last

@@ -118,7 +118,7 @@ impl Duplicates {
             if !was_taken {
                 continue;
             }
-            let cause = if found.is_role(receiver) {
+            let cause = if found.is_role(receiver) || found.is_role(tower) {
                 DuplicationCause::Role
             } else if excused > 0 {
                 excused -= 1;

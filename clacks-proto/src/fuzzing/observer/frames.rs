@@ -633,14 +633,7 @@ impl Observer {
                 && is_in_memory
                 && match taken.closed_since {
                     Some(closed) => closed < self.config.max_peers,
-                    // On another link of the same peer.
-                    None => {
-                        taken.link != link
-                            && taken.peer.is_some_and(|peer| {
-                                self.peer_id(link) == Some(peer)
-                                    && self.peer_id(taken.link) == Some(peer)
-                            })
-                    }
+                    None => taken.link != link,
                 }
                 && self.now < taken.at + lifetime
         })

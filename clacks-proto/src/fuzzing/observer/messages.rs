@@ -116,9 +116,7 @@ impl Observer {
                     let unanswered = &self.links[link].unanswered;
                     let is_copy = |it: &&usize| unanswered[**it].content.as_ref() == Some(&content);
                     let came = places.iter().filter(is_copy).count();
-                    // The links of a caller that is not learned are not known as one caller's.
-                    let is_known = peer.is_some();
-                    let must_recognise = is_retry && is_known && self.must_recognise(name, id);
+                    let must_recognise = is_retry && self.must_recognise(name, id);
                     if must_recognise && came == 1 {
                         assert!(entered.is_empty(), "a retry is taken twice");
                         Fate::Taken
