@@ -15,8 +15,8 @@ use crate::ids::{MessageId, OfferId, PeerId};
 use crate::link::{Outcome, Session};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
-use crate::wire::TransferId;
 use crate::wire::RefusedReason;
+use crate::wire::TransferId;
 
 /// A message that waits for the application's verdict.
 #[derive(Clone, Copy, Debug)]

@@ -629,12 +629,11 @@ impl Observer {
             // The end of a link refuses what is under screening, and its answers may not be sent.
             let is_in_memory = taken.refused + window <= MAX_RUNS;
             taken.name == name
+                // No peer retries a transfer on its own link.
+                && taken.link != link
                 && !taken.may_be_forgotten
                 && is_in_memory
-                && match taken.closed_since {
-                    Some(closed) => closed < self.config.max_peers,
-                    None => taken.link != link,
-                }
+                && taken.closed_since.is_none_or(|closed| closed < self.config.max_peers)
                 && self.now < taken.at + lifetime
         })
     }
