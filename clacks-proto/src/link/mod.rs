@@ -40,7 +40,7 @@ pub(crate) use dedup::MAX_RUNS;
 use dedup::RefusedTransfers;
 pub(crate) use dedup::{LinkName, RetryMemory, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
-pub(crate) use outgoing::{Payload, Retry, Transfer};
+pub(crate) use outgoing::{MAX_RETRIES, Payload, Retry, Transfer};
 use timer::{LinkTimer, TimerTable};
 pub(crate) use window::Outcome;
 use window::ReceiveWindow;

@@ -10,15 +10,10 @@ use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, DatagramLoss, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
-    Closed, Doubt, LinkName, Retry, RetryMemory, Session, Transfer, Withdrawn, leaves_no_doubt,
-    lifetime,
+    Closed, Doubt, LinkName, MAX_RETRIES, Retry, RetryMemory, Session, Transfer, Withdrawn,
+    leaves_no_doubt, lifetime,
 };
 use crate::wire::{Farewell, TransferId};
-
-/// How often a transfer in doubt is retried. A message whose last retry breaks off goes to another
-/// peer and may be a copy. If one in a hundred segments breaks its connection, there are 1.03 copies
-/// of a message with one retry and 1.01 with three (scenario `broken-links`).
-const MAX_RETRIES: u8 = 3;
 
 impl Tower {
     pub(super) fn on_closed(&mut self, id: LinkId, link: &mut Session, closed: Closed) {

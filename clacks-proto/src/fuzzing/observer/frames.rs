@@ -1,12 +1,12 @@
 //! What passes on the links: frames in both directions, windows, and answers.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::BufMut;
 use core::num::NonZeroU64;
 
 use super::{Confirmation, Content, Observer, Step, View, find, is, recipient};
-use crate::link::MAX_RUNS;
+use crate::link::{MAX_RETRIES, MAX_RUNS};
 use crate::wire::{
     Decoder, Farewell, Frame, Hello, MAX_BODY, RefusedReason, TransferId, VERSION, Window,
     WireError,
@@ -62,10 +62,21 @@ pub(super) struct Unconfirmed {
 pub(super) struct Sent {
     content: Option<Content>,
     to: Option<Address>,
-    /// A retry, or a transfer that was retried.
-    is_retried: bool,
+    /// How often the transfer was retried.
+    retries: u8,
+    /// The first sending, for a retry.
+    retry_of: Option<(u64, u64)>,
     /// The peer has answered, or has said goodbye without taking the transfer.
     is_settled: bool,
+}
+
+/// Notes that a transfer, and the first sending of a retry, must not be sent again.
+fn settle(sent: &mut BTreeMap<(u64, u64), Sent>, name: (u64, u64)) {
+    let transfer = sent.get_mut(&name).unwrap();
+    transfer.is_settled = true;
+    if let Some(first) = transfer.retry_of {
+        sent.get_mut(&first).unwrap().is_settled = true;
+    }
 }
 
 /// A message that was confirmed to a peer, which may ask again.
@@ -298,7 +309,7 @@ impl Observer {
             }
             Frame::Goodbye { farewell } => {
                 for transfer in &link.unconfirmed {
-                    self.sent.get_mut(&link.name_of(transfer.number)).unwrap().is_settled = true;
+                    settle(&mut self.sent, link.name_of(transfer.number));
                 }
                 return Some(CloseReason::Goodbye(*farewell));
             }
@@ -366,7 +377,7 @@ impl Observer {
         let number_of_link = link.number.unwrap_or(0);
         let mut is_message = false;
         for Unconfirmed { number: this, content, .. } in link.unconfirmed.drain(..=position) {
-            self.sent.get_mut(&(number_of_link, this)).unwrap().is_settled = true;
+            settle(&mut self.sent, (number_of_link, this));
             if refusal.is_some() && this == number {
                 is_message = content.is_some();
                 step.refused.extend(content);
@@ -546,14 +557,16 @@ impl Observer {
             // Only a part of the first sending may have left before the link broke.
             let first = self.sent.entry((first.link, first.number.get())).or_insert_with(|| {
                 let (content, to) = (content.clone(), to.clone());
-                Sent { content, to, is_retried: false, is_settled: false }
+                Sent { content, to, retries: 0, retry_of: None, is_settled: false }
             });
-            assert!(!first.is_retried && !first.is_settled, "{retry_of:?} is sent again");
+            let may_be_sent = first.retry_of.is_none() && first.retries < MAX_RETRIES;
+            assert!(may_be_sent && !first.is_settled, "{retry_of:?} is sent again");
             assert!(first.content == content && first.to == to, "another transfer is sent again");
-            first.is_retried = true;
+            first.retries += 1;
         }
-        let is_retried = retry_of.is_some();
-        let sent = Sent { content: content.clone(), to, is_retried, is_settled: false };
+        let retry_of = retry_of.map(|first| (first.link, first.number.get()));
+        let content_sent = content.clone();
+        let sent = Sent { content: content_sent, to, retries: 0, retry_of, is_settled: false };
         let earlier = self.sent.insert(link.name_of(number), sent);
         assert!(earlier.is_none(), "two links have one number");
         // What was under way when the link closed was taken back.
