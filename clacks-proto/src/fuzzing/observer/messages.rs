@@ -289,7 +289,16 @@ impl Observer {
                     continue;
                 }
                 (Some(false), Some(Verdict::Accept { .. })) => Fate::Taken,
-                (None, Some(_)) if is_closing && step.input == Input::Timer => Fate::Unknown,
+                (None, Some(_)) if is_closing && step.input == Input::Timer => {
+                    // The default verdict may have come before the end of the link, and the end of
+                    // the message after it.
+                    let is_over = held.expires_at.is_some_and(|at| at <= self.now);
+                    if is_over && self.tower.stats().expired > self.expired {
+                        self.expired += 1;
+                        self.told.expect_end(id, held.message.len());
+                    }
+                    Fate::Unknown
+                }
                 (None, Some(Verdict::Accept { .. })) => {
                     if new.copies(&content).next().is_none() {
                         let is_over = held.expires_at.is_some_and(|at| at <= self.now);
