@@ -17,6 +17,7 @@ use crate::runtime::{Driver, RunningDriver, Runtime};
 
 /// The longest time that a step of a test may take on the slowest machine. Only failures reach it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+const RECHECK: Duration = Duration::from_millis(20);
 
 /// Longer than any test, even if the first tick is drawn from the whole interval.
 pub(crate) const FOREVER: Duration = Duration::from_secs(3_000_000_000);
@@ -279,11 +280,17 @@ impl<M: StateMachine + Send + 'static> RunningTower<M> {
         }
     }
 
-    /// Waits until a condition holds. It is checked at once and after each notice.
+    /// Waits until a condition holds. It is checked at once, after each notice, and after each
+    /// `RECHECK` without one: a link, for example, is still listed after its notice, until its
+    /// socket is closed.
     pub(crate) fn wait_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !holds(self) {
-            self.next_notice(deadline, what);
+            match self.try_next_notice(deadline.min(Instant::now() + RECHECK)) {
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => self.fail(what),
+                Ok(_) => {}
+            }
         }
     }
 
@@ -329,14 +336,20 @@ impl<M: StateMachine + Send + 'static> RunningTower<M> {
     }
 
     fn next_notice(&mut self, deadline: Instant, what: &str) -> Notice {
+        self.try_next_notice(deadline).unwrap_or_else(|_| self.fail(what))
+    }
+
+    fn try_next_notice(&mut self, deadline: Instant) -> Result<Notice, RecvTimeoutError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let notice = self.notices.recv_timeout(left).ok();
-        let Some(notice) = notice.filter(|_| !left.is_zero()) else { self.fail(what) };
+        let notice = self.notices.recv_timeout(left)?;
+        if left.is_zero() {
+            return Err(RecvTimeoutError::Timeout);
+        }
         if self.last_notices.len() == KEPT_NOTICES {
             self.last_notices.pop_front();
         }
         self.last_notices.push_back(notice.clone());
-        notice
+        Ok(notice)
     }
 
     fn fail(&self, what: &str) -> ! {
