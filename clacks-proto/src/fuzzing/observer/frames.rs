@@ -298,7 +298,6 @@ impl Observer {
                     return Some(CloseReason::OwnAddress);
                 }
                 step.named.extend(hello.address.clone());
-                step.claim = hello.address.clone();
                 return None;
             }
             Frame::Confirmed { through } => {
@@ -341,7 +340,8 @@ impl Observer {
         }
         step.entering.extend(content.clone());
         step.named.extend(friends.iter().cloned());
-        let peer = self.view.peer_of(id).or(step.claim.as_ref());
+        // An address that was not learned at the hello is tried again.
+        let peer = self.view.peer_of(id).or(link.claimed.as_ref());
         let is_from_ignored = self.view.is_ignored(peer);
         step.heard = peer.cloned();
         let greeting = link.hello.unwrap();

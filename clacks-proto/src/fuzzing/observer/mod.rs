@@ -140,8 +140,6 @@ struct Step {
     refused: Vec<Content>,
     /// Addresses that may become peers.
     named: Vec<Address>,
-    /// The peer that a caller claims to be.
-    claim: Option<Address>,
     /// A peer of which a frame came that may be a success.
     heard: Option<Address>,
     /// A peer that was not reached, or whose link broke before it answered.
