@@ -62,9 +62,9 @@ pub(crate) enum Verb {
     ///
     /// Some scenarios are attacks, such as `flood`, `holes` and `blackout`. They have targets:
     /// numbers that the network should reach all the same, such as the hops of honest towers as a
-    /// share of those in a calm network. The targets of `capacity`, `listener`, `fill` and `sessions`
-    /// compare a run with theory. The run ends with a table of the targets. Scenarios of your own can
-    /// have targets, too (`[[target]]`).
+    /// share of those in a calm network. The targets of `capacity`, `listener`, `fill` and
+    /// `sessions` compare a run with theory. The run ends with a table of the targets. Scenarios of
+    /// your own can have targets, too (`[[target]]`).
     ///
     /// Ctrl-C ends a run or a sweep early, with its summary so far. A second one ends the command
     /// at once, with exit code 130.

@@ -2,8 +2,8 @@
 //!
 //! The rows of the tower are the draw of a recipient from the table of peers, including the lookup
 //! of the peer's index in the table. A share of the peers is suitable and has open links. A draw of
-//! another peer is followed by a draw among those. The floor is the necessary work of any draw: a word of the same
-//! generator, the choice of the status, and reading an entry of its list.
+//! another peer is followed by a draw among those. The floor is the necessary work of any draw: a
+//! word of the same generator, the choice of the status, and reading an entry of its list.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/Cargo.toml --features bench --bench selector

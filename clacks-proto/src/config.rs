@@ -87,21 +87,22 @@ pub struct Config {
     /// 100. The rest is kept for messages in transit, because full queues block a store-and-forward
     /// network. Default: 80 (ours).
     pub local_share: u8,
-    /// How many messages a full tower takes from a peer, beyond its bounds, before the peer has taken
-    /// as many from it. Without that, two full towers never exchange a message again, because each
-    /// waits for room at the other. A message counts as `max_message / exchange_credit` bytes, or as
-    /// its length if that is more, and the peer has credit while its sum is below `max_message`. All
-    /// links together may exceed the bounds by `max_links` such credits. 0 disables the exchange.
-    /// Default: 16 (simulated: 99 % of the hand-overs in a full network succeed, 94 % with 4).
+    /// How many messages a full tower takes from a peer, beyond its bounds, before the peer has
+    /// taken as many from it. Without that, two full towers never exchange a message again, because
+    /// each waits for room at the other. A message counts as `max_message / exchange_credit` bytes,
+    /// or as its length if that is more, and the peer has credit while its sum is below
+    /// `max_message`. All links together may exceed the bounds by `max_links` such credits. 0
+    /// disables the exchange. Default: 16 (simulated: 99 % of the hand-overs in a full network
+    /// succeed, 94 % with 4).
     pub exchange_credit: u16,
     /// The fill of the queue, in per cent, from which no peer may hold more than its share of it: 1
     /// to 100. A peer's share is an eighth, or twice an equal share if that is more. With one alive
-    /// peer there is no limit. Callers that are no proved peers share an eighth. Messages beyond the
-    /// share are taken on credit ([`exchange_credit`](Self::exchange_credit)) or refused as busy.
-    /// One peer can't fill the queue then. 100 disables the limit. Default: 80 (ours: messages of
-    /// the application end there too).
+    /// peer there is no limit. Callers that are no proved peers share an eighth. Messages beyond
+    /// the share are taken on credit ([`exchange_credit`](Self::exchange_credit)) or refused as
+    /// busy. One peer can't fill the queue then. 100 disables the limit. Default: 80 (ours:
+    /// messages of the application end there too).
     pub fair_share_from: u8,
-    /// The most peers known, at least 1. `newcomers` tells what follows when they are known.
+    /// The most peers known, at least 1. With a full table, [`newcomers`](Self::newcomers) applies.
     /// Default: 4 096 (ours).
     pub max_peers: usize,
     /// How newcomers get into the table of peers. Default: [`Newcomers::MakeRoom`].
@@ -123,10 +124,10 @@ pub struct Config {
     /// for its own dials. `max_links` disables the limit. Default: 64 (a quarter of `max_links`,
     /// ours).
     pub max_unproved: usize,
-    /// What may be unconfirmed on a link, in either direction. A wide window costs memory only while
-    /// it is used, and lets a stream of short messages fill the records of TLS: with 32 messages two
-    /// towers reach a third of the rate. Default: 1 024 messages or 1 MiB (measured, see
-    /// BENCHMARKS.md).
+    /// What may be unconfirmed on a link, in either direction. A wide window costs memory only
+    /// while it is used, and lets a stream of short messages fill the records of TLS: with 32
+    /// messages two towers reach a third of the rate. Default: 1 024 messages or 1 MiB (measured,
+    /// see BENCHMARKS.md).
     pub window: Window,
     /// The most peers that are not alive and are tried at a time, at least 1. Silent addresses must
     /// never take the whole send rate. Default: 16 (ours).
@@ -148,9 +149,9 @@ pub struct Config {
     pub busy_backoff: Duration,
     /// The longest time that a peer is left alone after it refused a message. Within it, the time
     /// is 16 times as long as the peer has taken none, for at most half of the alive peers. A peer
-    /// that stores a message and refuses it makes a copy, so a shorter time lets such peers multiply
-    /// messages. Zero: always `busy_backoff`. Default: 1 h (measured: with 60 s, a tenth of such
-    /// peers makes six copies of each message).
+    /// that stores a message and refuses it makes a copy, so a shorter time lets such peers
+    /// multiply messages. Zero: always `busy_backoff`. Default: 1 h (measured: with 60 s, a tenth
+    /// of such peers makes six copies of each message).
     #[cfg_attr(feature = "serde", serde(with = "serial::duration"))]
     pub max_busy_backoff: Duration,
     /// How many addresses named as friends are learned. Each is dialled, so this bounds the dials
@@ -167,18 +168,19 @@ pub struct Config {
     /// For how long a message that the application enqueues travels. The lifetime is drawn from
     /// half of this to all of it, so that it does not tell which tower made the message. Messages
     /// that are never dropped fill a network in which nothing takes them out: an application
-    /// enqueues again what must stay. `None` is unlimited, and then `max_lifetime` must be unlimited
-    /// too. At least 1 ms, less than 49 days, and at most `max_lifetime`. Default: 24 h (ours).
+    /// enqueues again what must stay. `None` is unlimited, and then `max_lifetime` must be
+    /// unlimited too. At least 1 ms, less than 49 days, and at most `max_lifetime`. Default: 24 h
+    /// (ours).
     #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
     pub lifetime: Option<Duration>,
-    /// The longest lifetime of a message from a peer. Longer ones are shortened to it, and a message
-    /// that came in over HTTP gets it. `None` is unlimited. At least 1 ms and less than 49 days.
-    /// Default: 24 h (ours).
+    /// The longest lifetime of a message from a peer. Longer ones are shortened to it, and a
+    /// message that came in over HTTP gets it. `None` is unlimited. At least 1 ms and less than 49
+    /// days. Default: 24 h (ours).
     #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
     pub max_lifetime: Option<Duration>,
-    /// The share of the queue, in per cent, up to which messages may rest before they join the queue
-    /// (see [`EnqueueOptions::hold`](crate::EnqueueOptions::hold)): 0 to 100. Messages at rest take
-    /// the room of those in transit. With 0 no message rests. Default: 60 (guess).
+    /// The share of the queue, in per cent, up to which messages may rest before they join the
+    /// queue (see [`EnqueueOptions::hold`](crate::EnqueueOptions::hold)): 0 to 100. Messages at
+    /// rest take the room of those in transit. With 0 no message rests. Default: 60 (guess).
     pub hold_below: u8,
     /// How often a tower that has nothing to send announces itself to one drawn peer. With `None`,
     /// the original's behaviour, no death or return is noticed in a quiet network. At least 10 ms.
@@ -356,8 +358,8 @@ pub enum Datagrams {
     On {
         /// The longest datagram that is taken, in bytes: 1 to [`wire::MAX_DATAGRAM`] (64 KiB).
         max_len: u32,
-        /// The most bytes that wait to be sent on one link, with 64 more for each datagram: at least
-        /// `max_len + 64`.
+        /// The most bytes that wait to be sent on one link, with 64 more for each datagram: at
+        /// least `max_len + 64`.
         outbox: usize,
         /// The most bytes that wait for the application, with 128 more for each datagram: at least
         /// `8 * (max_len + 128)`. One link may use an eighth. More are dropped and counted.

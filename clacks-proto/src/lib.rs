@@ -2,8 +2,9 @@
 //!
 //! A *tower* keeps messages only in a queue in memory. At each tick it hands the message at the
 //! head to one randomly chosen peer, and drops it when the peer has confirmed it or its lifetime is
-//! over. The peer queues the message. So data lives in flight, and is stored nowhere for good. Towers
-//! gossip each other's addresses, notice which peers are gone, and take them back when they return.
+//! over. The peer queues the message. So data lives in flight, and is stored nowhere for good.
+//! Towers gossip each other's addresses, notice which peers are gone, and take them back when they
+//! return.
 //!
 //! # What this crate does not do
 //!
@@ -79,8 +80,8 @@
 //!    message, and passes it on as an event.
 //! 4. `tower/route.rs`: the tower decides about the message: who sent it (`tower/sender.rs`) and
 //!    whether it is a retry (`link/dedup.rs`).
-//! 5. `tower/admission.rs`: there is room for the message, or its sender has credit, or it is refused
-//!    as busy. `tower/queue.rs`: the message is stored, unless a copy is held.
+//! 5. `tower/admission.rs`: there is room for the message, or its sender has credit, or it is
+//!    refused as busy. `tower/queue.rs`: the message is stored, unless a copy is held.
 //! 6. `tower/actions.rs`: notices for the application, and [`Action::Send`] for the answer.
 //! 7. `tower/handover.rs`: at a tick (`tower/pacer.rs`) a peer is drawn (`tower/selector.rs`) for
 //!    the message at the head of the queue, and the message is given to a link of the peer.

@@ -246,7 +246,7 @@ fn a_shutdown_ends_at_once_when_the_last_dial_is_refused() {
     assert!(harness.now.duration_since(began) < seconds(1));
 }
 
-// Who is named comes back.
+// A dead peer that an alive peer names is contacted again.
 
 /// Creates a tower with an alive peer 1, and a dead peer 2 that was alive once. Returns the link to
 /// peer 1 too.

@@ -149,7 +149,7 @@ fn an_outbox_is_bounded_and_tells_when_it_has_room() {
     harness.read(link);
     harness.drive();
     assert_eq!(harness.notices.iter().filter(|notice| **notice == room).count(), 1);
-    // What is not sent when the link ends is told.
+    // Datagrams that were not sent when the link ended are counted in a notice.
     harness.blocked.insert(link);
     (0..3).for_each(|_| _ = send(&mut harness, To::Link(link), b"x").unwrap());
     harness.handle(Event::Lost { link, cause: IoCause::Reset });

@@ -235,7 +235,8 @@ fn a_retry_is_not_recognised_across_incarnations() {
 #[test]
 fn a_retry_that_was_taken_is_recognised_if_it_is_retried_again() {
     let mut harness = Harness::new(&fast_config());
-    // The first sending is lost with its link. Two retries arrive, and their confirmations are lost.
+    // The first sending is lost with its link. Two retries arrive, and their confirmations are
+    // lost.
     let lost = encode(&Frame::Message(message(1, "once")));
     let link = harness.accept_from(1);
     harness.send_bytes(link, &lost[..lost.len() - 1]);

@@ -68,7 +68,8 @@ impl Outbox {
         before - self.len()
     }
 
-    /// Returns whether a datagram did not fit, and half of the bound is free now. Returns true once.
+    /// Returns whether a datagram did not fit, and half of the bound is free now. Returns true
+    /// once.
     pub(super) fn has_room_again(&mut self, bound: usize) -> bool {
         self.cost <= bound / 2 && core::mem::take(&mut self.was_full)
     }

@@ -86,7 +86,8 @@ pub(crate) struct LinkName {
 /// then the oldest are forgotten, and a message that is retried is taken again.
 ///
 /// Both numbers of a name are chosen by the other side, so the tables are keyed. A stranger gains
-/// nothing from the name of another tower's link: what it sends as a retry is confirmed and dropped.
+/// nothing from the name of another tower's link: what it sends as a retry is confirmed and
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct RetryMemory {
     current: HashTable<Ended>,
@@ -129,8 +130,8 @@ impl RetryMemory {
         (ended.last, ended.refused) = (last, refused);
     }
 
-    /// Remembers that a transfer of a link was taken when it was retried on another link. The sender
-    /// retries it again, under the same name, if that link ends too.
+    /// Remembers that a transfer of a link was taken when it was retried on another link. The
+    /// sender retries it again, under the same name, if that link ends too.
     pub(crate) fn keep_retried(
         &mut self,
         name: LinkName,

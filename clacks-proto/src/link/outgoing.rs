@@ -27,8 +27,8 @@ pub(crate) struct Transfer {
 }
 
 /// How often a transfer in doubt is retried. A message whose last retry breaks off goes to another
-/// peer and may be a copy. If one in a hundred segments breaks its connection, there are 1.03 copies
-/// of a message with one retry and 1.01 with three (scenario `broken-links`).
+/// peer and may be a copy. If one in a hundred segments breaks its connection, there are 1.03
+/// copies of a message with one retry and 1.01 with three (scenario `broken-links`).
 pub(crate) const MAX_RETRIES: u8 = 3;
 
 /// The transfer that a retry sends again.

@@ -192,9 +192,9 @@ impl ActionQueue {
 
 /// Returns the bytes of the body that only notices hold once this one is queued.
 ///
-/// The notice of a delivery or of an end keeps the body of a message that has left the queue. The notice that
-/// the message was received comes before it, so its body is also held by the queue or by the later
-/// notice.
+/// The notice of a delivery or of an end keeps the body of a message that has left the queue. The
+/// notice that the message was received comes before it, so its body is also held by the queue or
+/// by the later notice.
 #[inline]
 fn held_by(notice: &Notice) -> usize {
     match notice {

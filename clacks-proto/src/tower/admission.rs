@@ -40,8 +40,8 @@ impl Tower {
         }
     }
 
-    /// The exchange of full towers: a tower takes a message that it has no room for from a peer that
-    /// has credit.
+    /// The exchange of full towers: a tower takes a message that it has no room for from a peer
+    /// that has credit.
     ///
     /// Two full towers that are peers go on exchanging messages. The one that took the last message
     /// has lowered its own debt to the other, so the other has room for the next one, whatever its

@@ -19,8 +19,8 @@ impl Tower {
         self.announces.set(id.index, self.now + pause);
     }
 
-    /// Gives the announcement to the link of the peer in a slot. Without a link, the peer is dialled
-    /// if the application asked for the announcement.
+    /// Gives the announcement to the link of the peer in a slot. Without a link, the peer is
+    /// dialled if the application asked for the announcement.
     pub(super) fn repeat_announce(&mut self, index: u32) {
         let Some(id) = self.peers.id(index) else { return };
         let Some(peer) = self.peers.get(id) else { return };

@@ -305,8 +305,8 @@ impl Tower {
     }
 
     /// Adds a peer by its address and dials it at once, to make this tower known to it.
-    /// [`Notice::Announced`](crate::Notice::Announced) tells that the peer has confirmed. If the
-    /// peer can't be reached or is busy, it is tried again: after
+    /// [`Notice::Announced`](crate::Notice::Announced) follows when the peer has confirmed it. If
+    /// the peer can't be reached or is busy, it is tried again: after
     /// [`probe_backoff`](crate::Config::probe_backoff), and then more and more seldom.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Contacts: a message never rides on a dial.
 //!
-//! Each tick draws a peer by the odds. A peer that is not alive is contacted: it is dialled and gets
-//! an announce. Then an alive peer is drawn. If it has an open link, it gets the message. If not, it
-//! is contacted as well, and the message goes to another alive peer with an open link in the same
-//! tick. So an address at which nothing answers holds up no message. A tower without messages
-//! contacts its new peers alone.
+//! Each tick draws a peer by the odds. A peer that is not alive is contacted: it is dialled and
+//! gets an announce. Then an alive peer is drawn. If it has an open link, it gets the message. If
+//! not, it is contacted as well, and the message goes to another alive peer with an open link in
+//! the same tick. So an address at which nothing answers holds up no message. A tower without
+//! messages contacts its new peers alone.
 //!
 //! Peers often go and return together. When an alive peer is found lost, another alive peer is
 //! contacted at once. When a lost or dead peer returns, another lost or dead peer is.
@@ -20,7 +20,8 @@ use crate::link::Payload;
 
 /// With this many open links that this tower dialled, messages of contacts go over these alone.
 /// Over all open links, peers that keep links to all towers would get more than their share. A
-/// smaller number spreads messages less evenly while few peers can be reached. The value is a guess.
+/// smaller number spreads messages less evenly while few peers can be reached. The value is a
+/// guess.
 const MIN_DIALLED: u32 = 8;
 
 impl Tower {

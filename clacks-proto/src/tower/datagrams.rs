@@ -54,13 +54,13 @@ fn cost(body: &[u8]) -> usize {
 
 impl Tower {
     /// Sends a datagram, and returns the link that it takes. It is not confirmed, and may be lost:
-    /// if the link ends before it is sent, [`Notice::DatagramsDropped`] tells, and the other side
-    /// drops it if its application takes too few.
+    /// if the link ends before it is sent, [`Notice::DatagramsDropped`] reports it, and the other
+    /// side drops it if its application takes too few.
     ///
     /// # Errors
     ///
     /// Returns the reason. Nothing is sent. After [`DatagramError::Full`],
-    /// [`Notice::DatagramRoom`] tells when the link has room again.
+    /// [`Notice::DatagramRoom`] follows when the link has room again.
     pub fn datagram(
         &mut self,
         to: To,

@@ -28,7 +28,7 @@ impl Reach {
 
 /// Indexes of peers in the order of their [`Reach`].
 ///
-/// A position tells how its peer is reached, so a draw does not read the peer, which in a large
+/// A position shows how its peer is reached, so a draw does not read the peer, which in a large
 /// table would be a cache miss. Inserting and removing a peer is O(1). The peers know their
 /// position: `place` is called with each index that moves, and its new position.
 #[derive(Debug, Default)]

@@ -280,8 +280,8 @@ impl Tower {
         Transfer { payload, retry: None, sent: self.now }
     }
 
-    /// Gives an announce to a link of a peer that is due one, or to a link that has just opened: its
-    /// two sides tell each other whom they know.
+    /// Gives an announce to a link of a peer that is due one, or to a link that has just opened.
+    /// Both sides of a new link announce themselves, so each learns addresses from the other.
     pub(super) fn announce_if_due(&mut self, id: LinkId, link: &mut Session, peer: PeerId) {
         let several = self.local.config.announced_friends > 1 && link.dialect().has_hello();
         let is_due = |peer: &super::peers::Peer| {

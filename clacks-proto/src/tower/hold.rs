@@ -1,8 +1,8 @@
 //! Holds: a message rests at a tower before it joins the tail of the queue.
 //!
 //! The application asks for it: when it enqueues a message, or when it accepts one under screening.
-//! A message that rests counts in all bounds. Towers that drop messages take a share of each hop, so
-//! messages that move seldom live longer.
+//! A message that rests counts in all bounds. Towers that drop messages take a share of each hop,
+//! so messages that move seldom live longer.
 
 use core::time::Duration;
 

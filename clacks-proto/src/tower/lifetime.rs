@@ -1,8 +1,8 @@
 //! The lifetime of messages: each message ends at a tower when its time is over.
 //!
 //! A message carries its remaining lifetime from tower to tower. Each tower turns it into a
-//! deadline on its own clock. A message in flight does not end, because its receiver may have taken
-//! it. It ends when it comes back.
+//! deadline on its own clock. A message in flight does not expire, because its receiver may have
+//! taken it. It expires when it returns to the queue.
 
 use core::time::Duration;
 

@@ -130,7 +130,8 @@ impl Tower {
         }
     }
 
-    /// Asks the same peer again about transfers in doubt, on another link, and takes back the others.
+    /// Asks the same peer again about transfers in doubt, on another link, and takes back the
+    /// others.
     fn resolve(
         &mut self,
         ended: &Session,
@@ -141,7 +142,7 @@ impl Tower {
     ) {
         for (number, mut transfer) in unanswered {
             let is_in_doubt = doubt == Doubt::InDoubt && ended.dialect().can_retry();
-            // A message whose time is over ends when it comes back.
+            // An expired message is not retried. It ends when it returns to the queue.
             let lives = transfer.message().is_some_and(|message| !self.is_expired(message));
             let retry = if !is_redialled && is_in_doubt && lives {
                 self.next_retry(ended, number, &transfer)
@@ -162,9 +163,9 @@ impl Tower {
         }
     }
 
-    /// Returns the retry of a transfer that was not answered on the link that ended. All retries name
-    /// the first sending. The last one begins within a confirm time-out of it, because the peer
-    /// remembers the transfer for the time of one retry after that (see [`lifetime`]).
+    /// Returns the retry of a transfer that was not answered on the link that ended. All retries
+    /// name the first sending. The last one begins within a confirm time-out of it, because the
+    /// peer remembers the transfer for the time of one retry after that (see [`lifetime`]).
     fn next_retry(&self, ended: &Session, number: u64, transfer: &Transfer) -> Option<Retry> {
         let Some(retry) = transfer.retry.as_deref() else {
             let first = TransferId { link: ended.number, number: NonZeroU64::new(number)? };

@@ -56,7 +56,8 @@ pub(crate) struct Peer {
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
-    /// The bytes that this tower took from the peer beyond its bounds, less those that the peer took.
+    /// The bytes that this tower took from the peer beyond its bounds, less those that the peer
+    /// took.
     pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
@@ -321,8 +322,8 @@ impl Peers {
         self.table.iter()
     }
 
-    /// Adds a peer. If the table is full, another peer is forgotten. Returns the id of the new peer,
-    /// and the forgotten one.
+    /// Adds a peer. If the table is full, another peer is forgotten. Returns the id of the new
+    /// peer, and the forgotten one.
     pub(crate) fn insert(
         &mut self,
         address: Address,
@@ -510,8 +511,8 @@ impl Peers {
         Some(peer)
     }
 
-    /// Returns up to `most` different alive peers other than `except`. `below` returns a drawn number
-    /// below its argument.
+    /// Returns up to `most` different alive peers other than `except`. `below` returns a drawn
+    /// number below its argument.
     pub(crate) fn draw_several_alive(
         &self,
         except: Option<PeerId>,

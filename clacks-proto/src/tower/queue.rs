@@ -377,8 +377,8 @@ impl Queue {
         }
     }
 
-    /// Puts a message that rests, is in flight or is under screening at the tail. Returns whether the message
-    /// was one of these.
+    /// Puts a message that rests, is in flight or is under screening at the tail. Returns whether
+    /// the message was one of these.
     pub(crate) fn requeue(&mut self, id: MessageId) -> bool {
         let Some(entry) = self.entries.get_mut(id) else { return false };
         if entry.place == Place::Waiting {

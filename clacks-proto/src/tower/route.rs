@@ -469,7 +469,7 @@ impl Tower {
                 self.back_off_after_refusal(peer);
                 self.reoffer(transfer);
             }
-            // An announcement that is not taken in tells nothing about room for messages.
+            // An announcement that is not taken in says nothing about room for messages.
             _ if transfer.message().is_none() => self.on_success(peer),
             _ => {
                 self.on_success(peer);
@@ -496,7 +496,7 @@ impl Tower {
         }
     }
 
-    /// A transfer failed for good: its message goes back to the queue. `in_doubt` tells whether the
+    /// A transfer failed for good: its message goes back to the queue. `in_doubt` is whether the
     /// peer may have taken it.
     pub(super) fn return_transfer(
         &mut self,

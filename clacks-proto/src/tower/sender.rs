@@ -17,8 +17,8 @@ pub(super) struct SenderInfo {
     /// The peer, if the sender has proved to be it. In clear text and over HTTP that takes a dial,
     /// unless claims are believed.
     pub(super) proved: Option<PeerId>,
-    /// The peer that the sender's messages count for: the proved one, or in clear text and over HTTP
-    /// the claimed one if it is alive.
+    /// The peer that the sender's messages count for: the proved one, or in clear text and over
+    /// HTTP the claimed one if it is alive.
     pub(super) accountable: Option<PeerId>,
     pub(super) is_ignored: bool,
     /// The sender claims an address that was not learned yet.

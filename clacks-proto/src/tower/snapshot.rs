@@ -47,8 +47,8 @@ impl Tower {
 
     /// Restores a peer of an earlier start, with its pin. A peer that was alive then becomes new:
     /// it is dialled first, and alive when it answers. A peer that is known already keeps its
-    /// status, and its pin if it has one. A full table may forget it later, as a peer that was alive
-    /// once.
+    /// status, and its pin if it has one. A full table may forget it later, as a peer that was
+    /// alive once.
     ///
     /// # Errors
     ///

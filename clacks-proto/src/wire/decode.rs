@@ -47,8 +47,8 @@ impl Decoder {
         Self { limits, ..Self::default() }
     }
 
-    /// Makes the decoder accept datagrams of at most `max` bytes. Values above [`MAX_DATAGRAM`] have
-    /// the effect of `MAX_DATAGRAM`.
+    /// Makes the decoder accept datagrams of at most `max` bytes. Values above [`MAX_DATAGRAM`]
+    /// have the effect of `MAX_DATAGRAM`.
     #[must_use]
     pub fn accept_datagrams(mut self, max: u32) -> Self {
         self.limits.max_datagram = max.min(MAX_DATAGRAM);

@@ -12,8 +12,8 @@ use crate::address::{Address, Host, MAX_NAME};
 
 /// Encoding never fails. A frame that the format can't carry gets a length that every decoder
 /// refuses: one with a body above [`MAX_BODY`], a datagram above [`MAX_DATAGRAM`], a network name
-/// above [`MAX_NETWORK`], more friends than [`MAX_FRIENDS`], or more bytes after the last field of a
-/// hello than [`MAX_REST`]. Other fields are not checked.
+/// above [`MAX_NETWORK`], more friends than [`MAX_FRIENDS`], or more bytes after the last field of
+/// a hello than [`MAX_REST`]. Other fields are not checked.
 impl Frame<'_> {
     /// Appends the whole frame to `out`.
     ///

@@ -204,7 +204,7 @@
 //!
 //! | reason | the receiver | the sender |
 //! |---|---|---|
-//! | busy | has no room now, or shuts down | may offer the message to another peer at once; leaves this peer alone for 100 ms, and longer each time, at most 60 s |
+//! | busy | has no room now, or shuts down | may offer the message to another peer at once; leaves this peer alone for at least 100 ms, and for 16 times as long as it has taken no message, at most 1 h |
 //! | ignored | takes nothing from this peer, and says goodbye | treats the peer as lost |
 //! | too large | takes no body of this length | sends this peer no body of this length again |
 //! | screened | its application wants no copy of this message now | as for busy |
@@ -219,9 +219,8 @@
 //! A transfer is in doubt if it was sent and its link ended without a goodbye before the answer
 //! arrived: the receiver may have taken it. The sender sends a message in doubt to the same peer
 //! again on another link, with the attempt set to *retry* and the name of its first sending. It
-//! does so within 60 s after the first sending, at most three times, and always with the name of the
-//! first sending. A message whose last retry is not confirmed is treated like a message that was not taken: it may go to any peer, as a first
-//! attempt.
+//! does so at most three times, within 60 s after the first sending. If the last retry is not
+//! confirmed, the message is treated as not taken: it may go to any peer, as a first attempt.
 //!
 //! The receiver remembers what it took on each link that has ended: the number of the last
 //! transfer, and which ones it refused. Transfers that arrived after its goodbye do not count. The

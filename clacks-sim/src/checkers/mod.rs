@@ -195,8 +195,8 @@ impl Checkers {
         }
     }
 
-    /// Looks at the network at the end of the run, after a last sample. A run that was stopped earlier is checked for
-    /// what has happened so far.
+    /// Looks at the network at the end of the run, after a last sample. A run that was stopped
+    /// earlier is checked for what has happened so far.
     pub(crate) fn finish<M: StateMachine>(
         &mut self,
         at: Instant,

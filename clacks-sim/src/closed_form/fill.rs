@@ -2,12 +2,12 @@
 
 use super::Ticks;
 
-/// Returns the share of ticks in which a hand-over succeeds, if a tower offers its message to at most
-/// `tries` peers in each tick.
+/// Returns the share of ticks in which a hand-over succeeds, if a tower offers its message to at
+/// most `tries` peers in each tick.
 ///
 /// `capacity` is the maximum number of messages in a queue. `fill` is the mean length of a queue as
-/// a share of the capacity, from 0 to 1. A hand-over fails if the queue of the receiver is full. The
-/// receiver is a random tower, and the network is large.
+/// a share of the capacity, from 0 to 1. A hand-over fails if the queue of the receiver is full.
+/// The receiver is a random tower, and the network is large.
 ///
 /// # Ticks at random times
 ///
@@ -17,15 +17,17 @@ use super::Ticks;
 ///
 /// # Periodic ticks
 ///
-/// Between two ticks of a tower, the number of messages that others offer has a Poisson distribution
-/// with the mean `α`. The queue takes them until it is full. In each tick the queue loses one message
-/// with probability `s`. So the queue is a Markov chain from tick to tick, and it loses one message
-/// at a time: the flow down over each length equals the flow up, which gives all probabilities one
-/// after the other. `α` and `s` follow from two conditions. A tower offers a message in each tick in
-/// which its queue is not empty, and the mean length of a queue over the time is `fill` times
-/// `capacity`. O(capacity), and at most some milliseconds for a thousand messages.
+/// Between two ticks of a tower, the number of messages that others offer has a Poisson
+/// distribution with the mean `α`. The queue takes them until it is full. In each tick the queue
+/// loses one message with probability `s`. So the queue is a Markov chain from tick to tick, and it
+/// loses one message at a time: the flow down over each length equals the flow up, which gives all
+/// probabilities one after the other. `α` and `s` follow from two conditions. A tower offers a
+/// message in each tick in which its queue is not empty, and the mean length of a queue over the
+/// time is `fill` times `capacity`. O(capacity), and at most some milliseconds for a thousand
+/// messages.
 ///
-/// Periodic ticks make queues more even, so more hand-overs succeed than with ticks at random times.
+/// Periodic ticks make queues more even, so more hand-overs succeed than with ticks at random
+/// times.
 #[must_use]
 pub fn success_share(capacity: u32, fill: f64, tries: u32, ticks: Ticks) -> f64 {
     if fill >= 1.0 || capacity == 0 || tries == 0 {

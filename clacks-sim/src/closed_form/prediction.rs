@@ -14,8 +14,8 @@ use crate::scenario::{FaultKind, Measure, Scenario, Shape};
 /// milliseconds.
 const LONGEST_QUEUE: usize = 1_000;
 
-/// Checks that a closed form describes a measure in a scenario. If not, returns what the closed form
-/// needs.
+/// Checks that a closed form describes a measure in a scenario. If not, returns what the closed
+/// form needs.
 pub(crate) fn check(scenario: &Scenario, measure: &Measure) -> Result<(), &'static str> {
     match measure {
         Measure::Rate { metric: Metric::HandOvers | Metric::Hops, .. }

@@ -31,10 +31,10 @@ impl Scenario {
     /// faults, churn and a role. The seed is also the seed of the run.
     ///
     /// Everything is within the limits of what the protocol survives: at most 60 towers, queues
-    /// that are less than half full, partitions of less than 15 minutes, and an eighth of the towers
-    /// with a role that drops no messages. Scenarios in which the protocol does not promise
-    /// convergence have `checks.convergence = false`. Whether a random fault happens in a single run
-    /// is left open, so `checks.faults_fired` is false.
+    /// that are less than half full, partitions of less than 15 minutes, and an eighth of the
+    /// towers with a role that drops no messages. Scenarios in which the protocol does not promise
+    /// convergence have `checks.convergence = false`. Whether a random fault happens in a single
+    /// run is left open, so `checks.faults_fired` is false.
     ///
     /// ```
     /// use clacks_sim::Scenario;

@@ -27,7 +27,7 @@ pub(super) enum Fate {
     Offered(MessageId),
     /// Refused by the application.
     Rejected,
-    /// Taken for a copy or a retry, or refused. The answer tells.
+    /// Taken for a copy or a retry, or refused. The answer shows which.
     Unknown,
 }
 
