@@ -12,8 +12,9 @@ use crate::ids::MessageId;
 use crate::message::{Lifetime, Message, Nonce};
 use crate::time::{Instant, nanos};
 
-/// Messages whose time is over are dropped at whole seconds, so that many of them cost one look
-/// through the queue.
+/// Expired messages are dropped at whole seconds, by one pass over the queue. A pass over a full
+/// default queue (65 536 messages) takes about a millisecond. An ordered structure would cost each
+/// message more than all passes.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// The least by which a hop shortens the lifetime of a message.
@@ -45,7 +46,7 @@ impl Tower {
     /// Returns when messages must be dropped. At the end of a shutdown none are dropped any more.
     #[inline]
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        let deadline = self.queue.first_deadline().filter(|_| self.phase.hands_over())?;
+        let deadline = self.queue.earliest_deadline().filter(|_| self.phase.hands_over())?;
         let past = deadline.as_nanos() % nanos(SWEEP);
         let wait = if past == 0 { 0 } else { nanos(SWEEP) - past };
         Some(deadline + Duration::from_nanos(wait))

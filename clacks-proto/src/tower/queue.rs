@@ -82,8 +82,8 @@ pub(crate) struct Queue {
     waiting: VecDeque<u32>,
     /// Messages that wait or are in flight, by their nonce. Keyed, because peers choose nonces.
     by_nonce: HashTable<u32>,
-    /// The deadlines of messages with a limited lifetime. A message in flight may have none.
-    deadlines: DeadlineHeap,
+    /// No message that waits has an earlier deadline. The message that had this one may be gone.
+    earliest_deadline: Instant,
     /// When the holds of messages at rest end; `None` before the first one.
     holds: Option<Box<DeadlineHeap>>,
     hasher: Hasher,
@@ -99,7 +99,7 @@ impl Queue {
             entries: Table::default(),
             waiting: VecDeque::new(),
             by_nonce: HashTable::new(),
-            deadlines: DeadlineHeap::default(),
+            earliest_deadline: Instant::FAR_FUTURE,
             holds: None,
             hasher,
             bytes: 0,
@@ -255,11 +255,7 @@ impl Queue {
     pub(crate) fn set_deadline(&mut self, id: MessageId, deadline: Instant) {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.deadline = deadline;
-            if deadline < Instant::FAR_FUTURE {
-                self.deadlines.set(id.index, deadline);
-            } else {
-                self.deadlines.clear(id.index);
-            }
+            self.earliest_deadline = self.earliest_deadline.min(deadline);
         }
     }
 
@@ -310,27 +306,28 @@ impl Queue {
         self.holds.as_ref().map_or(0, |holds| holds.len())
     }
 
-    /// Returns the earliest deadline. Deadlines of messages in flight count until they have passed.
-    pub(crate) fn first_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+    /// Returns a time before which no message that waits must be dropped.
+    #[inline]
+    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+        Some(self.earliest_deadline).filter(|at| *at < Instant::FAR_FUTURE)
     }
 
     /// Removes the messages that wait and whose deadlines have passed, and returns them. Costs one
     /// look at all messages that wait.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<(MessageId, Nonce, Message)> {
+        let Self { waiting, entries, earliest_deadline, .. } = self;
         let mut expired = Vec::new();
-        while let Some(index) = self.deadlines.pop_due(now) {
-            if let Some((id, entry)) = self.entries.at(index)
-                && entry.place == Place::Waiting
-            {
+        *earliest_deadline = Instant::FAR_FUTURE;
+        waiting.retain(|index| {
+            let Some((id, entry)) = entries.at(*index) else { return false };
+            let stays = entry.deadline > now;
+            if stays {
+                *earliest_deadline = entry.deadline.min(*earliest_deadline);
+            } else {
                 expired.push(id);
             }
-        }
-        if !expired.is_empty() {
-            let Self { waiting, entries, .. } = self;
-            let is_due = |index: u32| entries.at(index).is_none_or(|(_, it)| it.deadline <= now);
-            waiting.retain(|index| !is_due(*index));
-        }
+            stays
+        });
         let remove = |id: MessageId| self.remove(id).map(|(nonce, message)| (id, nonce, message));
         expired.into_iter().filter_map(remove).collect()
     }
@@ -386,10 +383,8 @@ impl Queue {
         }
         entry.place = Place::Waiting;
         entry.came_again = false;
-        let (is_indexed, deadline) = (entry.is_indexed, entry.deadline);
-        if deadline < Instant::FAR_FUTURE {
-            self.deadlines.set(id.index, deadline);
-        }
+        let is_indexed = entry.is_indexed;
+        self.earliest_deadline = self.earliest_deadline.min(entry.deadline);
         self.waiting.push_back(id.index);
         if !is_indexed {
             self.index(id);
@@ -442,7 +437,6 @@ impl Queue {
 
     fn remove(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
         let entry = self.entries.remove(id)?;
-        self.deadlines.clear(id.index);
         if let Some(holds) = &mut self.holds {
             holds.clear(id.index);
         }
