@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::time::nanos;
+
 /// The type of a message's body. Towers handle all kinds alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -32,6 +34,8 @@ impl fmt::Display for Kind {
     }
 }
 
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
 /// For how long a message may still travel: milliseconds, or unlimited.
 ///
 /// A message whose lifetime is over is dropped.
@@ -46,14 +50,24 @@ impl Lifetime {
     /// from 4 294 967 295 ms on, which are some 49 days.
     #[must_use]
     pub fn new(duration: Duration) -> Self {
-        let millis = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
+        Self::from_nanos(nanos(duration))
     }
 
     /// Returns the time, or `None` if it is unlimited.
     #[must_use]
     pub fn duration(self) -> Option<Duration> {
         (self != Self::UNLIMITED).then(|| Duration::from_millis(self.0.get().into()))
+    }
+
+    /// As [`new`](Self::new), without the arithmetic of a `Duration`.
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        let millis = u32::try_from(nanos / NANOS_PER_MILLI).unwrap_or(u32::MAX);
+        Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// Returns the time in nanoseconds, or `u64::MAX` if it is unlimited.
+    pub(crate) fn nanos(self) -> u64 {
+        if self == Self::UNLIMITED { u64::MAX } else { u64::from(self.0.get()) * NANOS_PER_MILLI }
     }
 
     /// Returns the lifetime of an encoded number. 0 is invalid.

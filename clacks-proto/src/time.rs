@@ -42,6 +42,11 @@ impl Instant {
         self.0
     }
 
+    /// Adds nanoseconds.
+    pub(crate) fn plus_nanos(self, after: u64) -> Self {
+        Self(self.0.saturating_add(after))
+    }
+
     /// Returns the time that has passed since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub fn duration_since(self, earlier: Self) -> Duration {
@@ -53,7 +58,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, after: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(after)))
+        self.plus_nanos(nanos(after))
     }
 }
 

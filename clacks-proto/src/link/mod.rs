@@ -45,6 +45,8 @@ use timer::{LinkTimer, TimerTable};
 pub(crate) use window::Outcome;
 use window::ReceiveWindow;
 
+const NANOS_PER_MICRO: u64 = 1_000;
+
 /// What links need to know of their own tower.
 #[derive(Debug)]
 pub(crate) struct Local {
@@ -493,10 +495,10 @@ impl Session {
             && !self.outgoing.has_datagrams()
     }
 
-    /// Returns the time from the last transfer that was answered to its answer.
+    /// Returns the time from the last transfer that was answered to its answer, in nanoseconds.
     #[inline]
-    pub(crate) fn round_trip(&self) -> Duration {
-        Duration::from_micros(self.round_trip.into())
+    pub(crate) fn round_trip(&self) -> u64 {
+        u64::from(self.round_trip) * NANOS_PER_MICRO
     }
 
     /// Returns whether the window has no room for one more transfer.
@@ -883,8 +885,8 @@ impl Session {
             let is_last = self.outgoing.answered() == number;
             let outcome = if is_last { outcome } else { Outcome::Taken };
             if is_last {
-                let time = router.now().duration_since(transfer.sent).as_micros();
-                self.round_trip = u32::try_from(time).unwrap_or(u32::MAX);
+                let time = router.now().as_nanos().saturating_sub(transfer.sent.as_nanos());
+                self.round_trip = u32::try_from(time / NANOS_PER_MICRO).unwrap_or(u32::MAX);
             }
             router.on_link_event(id, self, LinkEvent::Settled(transfer, outcome));
             if is_last {

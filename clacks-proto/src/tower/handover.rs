@@ -64,8 +64,8 @@ pub(super) struct FrameContent<'a> {
     /// The most friends that an announce names.
     pub(super) max_friends: usize,
     pub(super) now: Instant,
-    /// The last round trip on the link.
-    pub(super) round_trip: Duration,
+    /// The last round trip on the link, in nanoseconds.
+    pub(super) round_trip: u64,
 }
 
 impl Content for FrameContent<'_> {

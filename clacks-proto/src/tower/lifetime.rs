@@ -17,20 +17,16 @@ use crate::time::{Instant, nanos};
 /// message more than all passes.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The least by which a hop shortens the lifetime of a message.
-const LEAST_PER_HOP: Duration = Duration::from_millis(1);
+/// The least by which a hop shortens the lifetime of a message: a millisecond.
+const LEAST_PER_HOP: u64 = 1_000_000;
 
 impl Tower {
     /// Returns when a message that comes in with a lifetime ends. Longer lifetimes than the maximum
     /// are shortened to it.
     #[inline]
     pub(super) fn deadline(&self, lifetime: Lifetime) -> Instant {
-        let max = self.local.config.max_lifetime;
-        match (lifetime.duration(), max) {
-            (Some(rest), Some(max)) => self.now + rest.min(max),
-            (Some(rest), None) | (None, Some(rest)) => self.now + rest,
-            (None, None) => Instant::FAR_FUTURE,
-        }
+        let max = self.local.config.max_lifetime.map_or(u64::MAX, nanos);
+        self.now.plus_nanos(lifetime.nanos().min(max))
     }
 
     /// Returns when a message of the application ends. The time is drawn from half of the lifetime
@@ -84,12 +80,13 @@ impl Tower {
     }
 }
 
-/// Returns the lifetime of a message that is sent now on a link with this round trip.
+/// Returns the lifetime of a message that is sent now on a link with a round trip of so many
+/// nanoseconds.
 #[inline]
-pub(super) fn remaining(deadline: Instant, now: Instant, round_trip: Duration) -> Lifetime {
+pub(super) fn remaining(deadline: Instant, now: Instant, round_trip: u64) -> Lifetime {
     if deadline == Instant::FAR_FUTURE {
         return Lifetime::UNLIMITED;
     }
-    let rest = deadline.duration_since(now);
-    Lifetime::new(rest.saturating_sub((round_trip / 2).max(LEAST_PER_HOP)))
+    let rest = deadline.as_nanos().saturating_sub(now.as_nanos());
+    Lifetime::from_nanos(rest.saturating_sub((round_trip / 2).max(LEAST_PER_HOP)))
 }

@@ -28,8 +28,10 @@ impl Tower {
     /// once. Its status stays until it answers. Only alive peers are believed.
     pub(super) fn on_named(&mut self, id: PeerId, by: SenderInfo) {
         let Some(peer) = self.peers.get(id) else { return };
-        let is_believed = by.proved.is_some_and(|by| self.peers.is_alive(by));
-        if !is_believed || !peer.was_alive || !is_revivable(peer.status) {
+        if !is_revivable(peer.status) || !peer.was_alive {
+            return;
+        }
+        if !by.proved.is_some_and(|by| self.peers.is_alive(by)) {
             return;
         }
         let (config, revivals) = (&self.local.config, &mut self.revivals);

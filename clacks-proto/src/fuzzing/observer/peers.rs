@@ -119,6 +119,11 @@ impl Observer {
         if from != to && matches!(to, Status::Lost | Status::Dead) {
             self.resting.insert(address.clone(), self.now + probe);
         }
+        // A full tower that takes a message on credit ends the back-off. Which messages it takes on
+        // credit is not modelled.
+        if step.heard.as_ref() == Some(address) && !step.entering.is_empty() {
+            self.resting.remove(address);
+        }
     }
 
     /// Returns whether a peer may be drawn, as far as its back-off is known.
