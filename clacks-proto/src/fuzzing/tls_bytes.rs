@@ -160,6 +160,9 @@ impl Network {
             max_links: 4,
             max_unproved: 2,
             heartbeat: Some(Duration::from_secs(3)),
+            // Shorter than the recovery.
+            max_probe_backoff: Duration::from_secs(10),
+            max_busy_backoff: Duration::from_secs(10),
             send_rate: match settings & 1 {
                 0 => SendRate::Unlimited,
                 _ => SendRate::per_second(5),
@@ -437,7 +440,7 @@ impl Network {
     /// messages together have no room in one tower, the others may refuse it for ever.
     fn recover_from(&mut self, tower: usize) {
         let Some(nonce) = self.enqueue(tower, 100) else { return };
-        // At the slower rate, one message leaves in each round. No time-out is as long as 300
+        // At the slower rate, one message leaves in each round. No time-out or back-off is as long as 300
         // rounds.
         let rounds = 300 + self.towers[tower].tower().queue_usage().messages;
         let mut refused = 0;
