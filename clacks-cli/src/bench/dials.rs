@@ -62,6 +62,8 @@ fn comparison(sessions: Sessions) -> Result<Comparison, BenchError> {
 /// A program makes the tower on its thread dial others, which run on other threads.
 fn dial(runtime: Runtime, sessions: Sessions, time: Duration) -> Rate {
     let mut config = sending();
+    // Each dial carries a message, and the number of dials is not limited.
+    config.contact_rate = 0;
     if sessions == Sessions::Full {
         config.max_links = FORGETFUL;
         config.max_unproved = 1;
