@@ -11,7 +11,7 @@ after=$(mktemp)
 trap 'rm -f "$table" "$before" "$after"' EXIT
 
 # The off values of all rules against attacks and failures: the column "before".
-off="contact_rate=0 odds.lost=4999 odds.dead=1 revivals.burst=0 max_busy_backoff=0s
+off="contact_rate=0 odds.lost=4999 odds.dead=1 max_busy_backoff=0s
     max_probe_backoff=0s tried_messages=0 exchange_credit=0 fair_share_from=100
     newcomers=replace_dead friends.burst=64 friends.every=4s strangers.burst=64 strangers.every=4s
     max_unproved=64 claims=believe local_addresses=from_all_links announced_friends=1

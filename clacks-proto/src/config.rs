@@ -64,12 +64,6 @@ pub struct Config {
     /// none. A larger number finds peers sooner after many have gone, and makes more dials. 0 is
     /// the original's behaviour: messages ride on dials. Default: 10 (guess).
     pub contact_rate: u32,
-    /// How many lost and dead peers are contacted because an alive peer named them. A larger rate
-    /// heals a split network sooner, and makes more dials to addresses that a liar names. They take
-    /// at most every second contact. A burst of 0 disables them, as in the original. Default: 128
-    /// at once, then one every 500 ms (measured: halves that were separated for two hours exchange
-    /// half of their messages again within 5 minutes).
-    pub revivals: Allowance,
     /// The most messages at the head of the queue for which a tick looks for a suitable peer among
     /// all open links. A larger number costs more time per tick if peers differ in the lengths or
     /// dialects that they take. With 0, a tick draws five peers for one message. Default: 4 (ours).
@@ -422,7 +416,6 @@ impl Default for Config {
             kill_timeout: Duration::from_secs(60 * 60),
             odds: Odds::default(),
             contact_rate: 10,
-            revivals: Allowance { burst: 128, every: Duration::from_millis(500) },
             tried_messages: 4,
             max_message: 64 * 1024,
             max_queue_messages: 65_536,
@@ -495,7 +488,6 @@ impl Config {
         Self {
             odds: Odds::ORIGINAL,
             contact_rate: 0,
-            revivals: Allowance { burst: 0, ..default.revivals },
             newcomers: Newcomers::ReplaceDead,
             friends: allowance,
             announced_friends: 1,

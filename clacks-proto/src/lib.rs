@@ -111,7 +111,6 @@
 //! | rule | knob | file |
 //! |---|---|---|
 //! | a dial carries an announcement, and never a message | [`contact_rate`](Config::contact_rate) | `tower/contact.rs` |
-//! | lost and dead peers that an alive peer names are contacted | [`revivals`](Config::revivals) | `tower/revival.rs` |
 //! | full towers exchange messages on credit | [`exchange_credit`](Config::exchange_credit) | `tower/admission.rs` |
 //! | no peer holds more than its share of a queue that is nearly full | [`fair_share_from`](Config::fair_share_from) | `tower/admission.rs` |
 //! | messages end | [`lifetime`](Config::lifetime), [`max_lifetime`](Config::max_lifetime) | `tower/lifetime.rs` |

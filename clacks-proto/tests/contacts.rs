@@ -7,10 +7,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clacks_proto::wire::{AnnounceFrame, Farewell, Frame, Hello};
+use clacks_proto::wire::{Farewell, Frame, Hello};
 use clacks_proto::{
-    Allowance, Claims, Config, Event, IoCause, LinkId, Notice, Odds, SendRate, ShutdownProgress,
-    Status, Tower,
+    Claims, Config, LinkId, Notice, Odds, SendRate, ShutdownProgress, Status, Tower,
 };
 use common::harness::{Harness, SentFrame, hello};
 use common::{address, config_with_messages_on_dials, fast_config, seconds};
@@ -244,126 +243,6 @@ fn a_shutdown_ends_at_once_when_the_last_dial_is_refused() {
     }
     assert_eq!(harness.tower.shutdown_progress(), ShutdownProgress::Done);
     assert!(harness.now.duration_since(began) < seconds(1));
-}
-
-// A dead peer that an alive peer names is contacted again.
-
-/// Creates a tower with an alive peer 1, and a dead peer 2 that was alive once. Returns the link to
-/// peer 1 too.
-fn with_dead_peer(config: &Config) -> (Harness, LinkId) {
-    let mut config = config.clone();
-    config.kill_timeout = seconds(1);
-    config.max_probe_backoff = Duration::ZERO;
-    config.odds = Odds { alive: 1, lost: 1, dead: 0 };
-    config.timeouts.idle = seconds(1_000);
-    let mut harness = Harness::new(&config);
-    let other = harness.accept_alive(2);
-    harness.send_goodbye(other);
-    harness.enqueue("probe");
-    while harness.status(2) != Some(Status::Dead) {
-        assert!(harness.run_until_dial(seconds(5)));
-        harness.refuse_dial();
-    }
-    let link = harness.accept_alive(1);
-    harness.advance(seconds(3));
-    take_and_confirm(&mut harness, link);
-    (harness, link)
-}
-
-fn name(harness: &mut Harness, link: LinkId, transfer: u64, friend: usize) {
-    let friends = vec![address(friend)];
-    harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer, friends }));
-}
-
-fn exchange(harness: &mut Harness, link: LinkId, time: Duration) {
-    harness.enqueue_many(40, "message");
-    let end = harness.now + time;
-    while harness.now < end {
-        harness.advance(TICK);
-        take_and_confirm(harness, link);
-    }
-}
-
-#[test]
-fn a_dead_peer_that_an_alive_peer_names_is_contacted_again() {
-    let mut off = fast_config();
-    off.revivals.burst = 0;
-    for (config, dials) in [(fast_config(), 1), (off, 0)] {
-        let (mut harness, link) = with_dead_peer(&config);
-        exchange(&mut harness, link, seconds(1));
-        assert_eq!(harness.dialled.len(), 0, "dead peers are not drawn");
-        name(&mut harness, link, 2_000, 2);
-        exchange(&mut harness, link, seconds(1));
-        assert_eq!(harness.dialled.len(), dials);
-        assert_eq!(harness.status(2), Some(Status::Dead), "the status stays until an answer");
-        if dials == 1 {
-            harness.connect_dial_alive();
-            assert_eq!(harness.status(2), Some(Status::Alive));
-        }
-    }
-}
-
-#[test]
-fn only_an_alive_peer_on_a_proved_link_revives_and_only_a_peer_that_was_alive() {
-    let (mut harness, link) = with_dead_peer(&fast_config());
-    // A caller without an address names the dead peer.
-    let caller = harness.accept();
-    harness.send_hello(caller, None);
-    name(&mut harness, caller, 1, 2);
-    exchange(&mut harness, link, seconds(1));
-    assert_eq!(harness.dialled.len(), 0);
-    // Peer 3 never answered.
-    name(&mut harness, link, 1_999, 3);
-    harness.enqueue("probe");
-    while harness.status(3) != Some(Status::Dead) {
-        harness.advance(TICK);
-        take_and_confirm(&mut harness, link);
-        harness.enqueue("probe");
-        if !harness.dialled.is_empty() {
-            harness.refuse_dial();
-        }
-    }
-    name(&mut harness, link, 2_000, 3);
-    exchange(&mut harness, link, seconds(1));
-    assert_eq!(harness.dialled.len(), 0);
-}
-
-#[test]
-fn named_peers_take_at_most_every_second_contact() {
-    let mut config = fast_config();
-    config.revivals = Allowance { burst: 1_000, every: seconds(1) };
-    config.max_probes = 1_000;
-    config.contact_rate = 1_000;
-    config.kill_timeout = seconds(1);
-    config.max_probe_backoff = Duration::ZERO;
-    config.odds = Odds { alive: 1, lost: 1, dead: 0 };
-    let mut harness = Harness::new(&config);
-    let link = harness.accept_alive(1);
-    for n in 100..140 {
-        let other = harness.accept_alive(n);
-        harness.send_announce(other, 2);
-        harness.reset(other);
-    }
-    // The contacts of all other peers fail, until they are dead.
-    while harness.tower.status_counts().dead < 40 {
-        harness.enqueue("probe");
-        harness.advance(TICK);
-        take_and_confirm(&mut harness, link);
-        while let Some((dial, _)) = harness.dialled.pop_front() {
-            let cause = IoCause::Refused;
-            harness.handle(Event::ConnectFailed { link: dial, cause });
-        }
-    }
-    harness.advance(seconds(2));
-    (100..140).for_each(|n| name(&mut harness, link, 3_000 + n as u64, n));
-    (0..20).for_each(|n| harness.expand(n + 10));
-    harness.enqueue_many(20, "message");
-    for _ in 0..20 {
-        harness.advance(TICK);
-        take_and_confirm(&mut harness, link);
-    }
-    let named = harness.dialled.iter().filter(|(_, to)| (100..140).any(|n| address(n) == *to));
-    assert_eq!((named.count(), harness.dialled.len()), (10, 20));
 }
 
 // Suitable peers only.

@@ -38,15 +38,11 @@ impl Tower {
         if !self.contacts_peers() {
             return self.draw();
         }
-        if let Some(named) = self.next_revival() {
-            self.contact(named);
-        } else {
-            let eligible = self.drawable();
-            match draw_contact(&mut self.selector, &self.peers, eligible)? {
-                Drawn::Linked(index) => return self.peers.id(index),
-                Drawn::Unlinked(index) => return self.contact_and_redraw(index),
-                Drawn::NotAlive(index) => self.contact(self.peers.id(index)?),
-            }
+        let eligible = self.drawable();
+        match draw_contact(&mut self.selector, &self.peers, eligible)? {
+            Drawn::Linked(index) => return self.peers.id(index),
+            Drawn::Unlinked(index) => return self.contact_and_redraw(index),
+            Drawn::NotAlive(index) => self.contact(self.peers.id(index)?),
         }
         let alive = Eligible { alive: self.drawable().alive, ..Eligible::default() };
         match draw_contact(&mut self.selector, &self.peers, alive) {

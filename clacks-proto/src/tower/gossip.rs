@@ -1,7 +1,6 @@
 //! Gossip: learning addresses from claims and friends.
 
 use super::Tower;
-use super::sender::SenderInfo;
 use super::status::Source;
 use crate::address::Address;
 use crate::config::{LocalAddresses, Newcomers};
@@ -65,16 +64,7 @@ impl Tower {
     }
 
     #[inline]
-    pub(super) fn learn_friend(
-        &mut self,
-        friend: Option<&Address>,
-        by: SenderInfo,
-        caller: Prefix,
-    ) {
-        if let Some(address) = friend
-            && let Some(peer) = self.learn(address, Source::Friend, caller)
-        {
-            self.on_named(peer, by);
-        }
+    pub(super) fn learn_friend(&mut self, friend: &Address, caller: Prefix) {
+        self.learn(friend, Source::Friend, caller);
     }
 }

@@ -22,7 +22,6 @@ mod peers;
 mod queue;
 mod recent;
 mod rejections;
-mod revival;
 mod route;
 mod screening;
 pub mod selector;
@@ -64,7 +63,6 @@ pub(crate) use peers::Peers;
 use queue::Queue;
 use recent::RecentMessages;
 use rejections::Rejections;
-use revival::Revivals;
 use screening::Screenings;
 use selector::Selector;
 use shutdown::Phase;
@@ -120,7 +118,6 @@ pub struct Tower {
     numbered_links: u64,
     pacer: Pacer,
     contacts: TokenBucket,
-    revivals: Revivals,
     /// How many alive peers were found lost since the last call of `advance`.
     lost_to_replace: u32,
     /// How many lost and dead peers became alive since the last call of `advance`.
@@ -199,7 +196,6 @@ impl Tower {
             numbered_links: 0,
             pacer: Pacer::new(config.send_rate, config.burst, phase),
             contacts: TokenBucket::default(),
-            revivals: Revivals::default(),
             lost_to_replace: 0,
             returned: 0,
             is_tick_owed: false,

@@ -81,7 +81,7 @@ impl Tower {
         let from = self.sender_of(link, sender);
         let outcome = self.take_in(id, link, from, frame);
         if !matches!(outcome, Some(Outcome::Refused(_))) {
-            self.learn_friend(frame.friend.as_ref(), from, link.prefix);
+            frame.friend.iter().for_each(|it| self.learn_friend(it, link.prefix));
         }
         if let (Some(Outcome::Taken), Some(first)) = (outcome, frame.retry_of) {
             self.remember_retried(link, first);
@@ -224,7 +224,7 @@ impl Tower {
             outcome = Outcome::Refused(RefusedReason::Busy);
         }
         if outcome == Outcome::Taken {
-            frame.friends.iter().for_each(|it| self.learn_friend(Some(it), from, link.prefix));
+            frame.friends.iter().for_each(|it| self.learn_friend(it, link.prefix));
             if let Some(peer) = from.proved {
                 self.on_success(peer);
             }
