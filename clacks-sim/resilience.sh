@@ -67,7 +67,7 @@ measure() {
     measure 1..6 long-split --towers 300
     measure 1..11 turnover
     measure 1..6 turnover --set churn.graceful=0
-    measure 1..6 broken-links
+    measure 1..21 broken-links
     printf '\n## Newcomers, discovery, sizes\n'
     measure 1..31 crowd
     measure 1..31 slowloris
