@@ -71,6 +71,7 @@ measure() {
     printf '\n## Newcomers, discovery, sizes\n'
     measure 1..31 crowd
     measure 1..31 slowloris
+    measure 1..31 slowloris --set role.0.hello=true
     measure 1..6 acquaintance
     measure 1..6 acquaintance --set messages.count=50
     measure 1..6 acquaintance --towers 300 --set messages.count=1500 --set target.0.at_most=900

@@ -187,8 +187,8 @@ pub(crate) fn endpoint(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<Bo
             Box::new(forge::Forge::new(setup, claims, rate))
         }
         RoleKind::Framer { frames, rate } => Box::new(framer::Framer::new(setup, frames, rate)),
-        RoleKind::Slowloris { connections } => {
-            Box::new(slowloris::Slowloris::new(setup, connections))
+        RoleKind::Slowloris { connections, hello } => {
+            Box::new(slowloris::Slowloris::new(setup, connections, hello))
         }
         _ => return None,
     })

@@ -1,21 +1,24 @@
-//! Slowloris: an endpoint that opens connections and sends nothing.
+//! Slowloris: an endpoint that opens connections and sends nothing, or only a hello.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use clacks_proto::wire::Frame;
 use clacks_proto::{Instant, LinkId};
+use rand::Rng;
 
-use super::raw::Io;
+use super::raw::{Io, hello};
 use super::{Endpoint, Setup};
 use crate::observation::TowerId;
 
 /// How long after the end of a connection it is renewed (guess).
 const RENEWAL: Duration = Duration::from_secs(1);
 
-/// Keeps connections to each tower, and sends nothing on them.
+/// Keeps connections to each tower, and sends at most the hello of a guest on them.
 #[derive(Debug)]
 pub(super) struct Slowloris {
     setup: Setup,
+    sends_hello: bool,
     /// The dials to come, in the order of time.
     due: VecDeque<(Instant, TowerId)>,
     /// By the index of the links.
@@ -23,11 +26,11 @@ pub(super) struct Slowloris {
 }
 
 impl Slowloris {
-    pub(super) fn new(setup: Setup, connections: u32) -> Self {
+    pub(super) fn new(setup: Setup, connections: u32, sends_hello: bool) -> Self {
         let targets = setup.targets().iter();
         let dials = targets.flat_map(|target| (0..connections).map(|_| *target));
         let due = dials.map(|target| (setup.window.from, target)).collect();
-        Self { setup, due, open: BTreeMap::new() }
+        Self { setup, sends_hello, due, open: BTreeMap::new() }
     }
 }
 
@@ -44,6 +47,13 @@ impl Endpoint for Slowloris {
                 let own = self.setup.plan.addresses.ip_of(self.setup.tower);
                 self.open.insert(io.dial(address, own).index(), target);
             }
+        }
+    }
+
+    fn on_open(&mut self, link: LinkId, io: &mut Io) {
+        if self.sends_hello {
+            let incarnation = self.setup.draws.next_u64();
+            io.send(link, &Frame::Hello(hello(&self.setup.config, incarnation, None)));
         }
     }
 

@@ -281,6 +281,19 @@ fn a_slowloris_takes_the_unproved_links() {
 }
 
 #[test]
+fn a_slowloris_can_keep_the_links_of_silent_guests() {
+    let keys = "kind = \"slowloris\"\nconnections = 40\nhello = true";
+    let network = run("5m", &role(keys));
+    let is_timed_out = |what: &Observed| {
+        matches!(what, Observed::LinkClosed { reason: CloseReason::HandshakeTimeout, .. })
+    };
+    assert_eq!(network.count(is_timed_out), 0, "the handshakes are complete");
+    let displaced =
+        |what: &Observed| matches!(what, Observed::LinkClosed { reason: CloseReason::Evicted, .. });
+    assert!(network.count(displaced) > 100);
+}
+
+#[test]
 fn a_slowloris_renews_dials_that_are_not_answered() {
     let keys = "kind = \"slowloris\"\nconnections = 4";
     let network = run("5m", &format!("{}[link]\nunanswered = 0.9\n", role(keys)));

@@ -119,13 +119,16 @@ pub enum RoleKind {
         #[serde(with = "humantime_serde")]
         delay: Duration,
     },
-    /// Open connections, send nothing, and renew connections that end. They are no towers
-    /// themselves.
+    /// Open connections, send nothing or only the hello of a guest, and renew connections that end.
+    /// They are no towers themselves.
     Slowloris {
         /// The number of connections to each tower, from each tower of the role, at most
         /// 10 000 000 in all. Default: 64.
         #[serde(default = "half_open")]
         connections: u32,
+        /// Whether each connection sends the hello of a guest. Default: false.
+        #[serde(default)]
+        hello: bool,
     },
 }
 
@@ -326,7 +329,7 @@ impl Scenario {
                 let hour = Duration::from_secs(3_600);
                 times(&field("delay"), *delay, Duration::ZERO..=hour)
             }
-            RoleKind::Slowloris { connections } => {
+            RoleKind::Slowloris { connections, .. } => {
                 within(&field("connections"), *connections, &(1..=100_000))
             }
             RoleKind::Spy {} | RoleKind::Deaf {} => Ok(()),
@@ -353,7 +356,7 @@ impl Scenario {
         }
         let honest = has_role.iter().filter(|has_role| !**has_role).count() as u64;
         for (number, role) in plans.iter().enumerate() {
-            let RoleKind::Slowloris { connections } = role.kind else { continue };
+            let RoleKind::Slowloris { connections, .. } = role.kind else { continue };
             let towers = role.towers.len() as u64;
             if u64::from(connections).saturating_mul(towers * honest) > MAX_CONNECTIONS {
                 let problem = format!(
@@ -491,6 +494,7 @@ mod tests {
             "kind = \"deaf\"",
             "kind = \"slow\"\ndelay = \"5s\"",
             "kind = \"slowloris\"\nconnections = 9",
+            "kind = \"slowloris\"\nconnections = 9\nhello = true",
         ] {
             let towers = if keys.contains("towers") { "" } else { "towers = 3\n" };
             let read = scenario(&format!("[[role]]\n{towers}{keys}")).unwrap();
@@ -530,7 +534,7 @@ mod tests {
     #[test]
     fn the_connections_of_slowloris_towers_are_bounded() {
         let check = |towers: u32| {
-            let kind = RoleKind::Slowloris { connections: 100_000 };
+            let kind = RoleKind::Slowloris { connections: 100_000, hello: false };
             let scenario = Scenario::new("slowloris", towers, Duration::from_secs(60));
             scenario.role(Role::new(kind, Towers::One(0))).check()
         };
