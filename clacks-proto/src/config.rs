@@ -495,6 +495,8 @@ impl Config {
             lifetime: None,
             max_lifetime: None,
             hold_below: 0,
+            max_probe_backoff: Duration::ZERO,
+            max_busy_backoff: Duration::ZERO,
             ..default
         }
     }

@@ -326,12 +326,10 @@ fn chi_square(seen: &[u64], expected: &[f64]) -> f64 {
 /// Counts the messages to ten alive peers, and the attempts to reach two lost ones, in `ticks`
 /// ticks.
 fn count_recipients(mut config: Config, ticks: u32) -> (Vec<u64>, u64) {
+    let SendRate::Every(tick) = config.send_rate else { panic!() };
     config.claims = Claims::Believe;
-    config.send_rate = SendRate::per_second(1_000);
     config.heartbeat = None;
     config.timeouts.idle = seconds(100_000);
-    config.probe_backoff = Duration::from_nanos(1);
-    config.max_probe_backoff = Duration::ZERO;
     config.kill_timeout = seconds(100_000);
     let mut harness = Harness::new(&config);
     for n in 11..13 {
@@ -348,7 +346,7 @@ fn count_recipients(mut config: Config, ticks: u32) -> (Vec<u64>, u64) {
     let (mut messages, mut dials) = (vec![0; 10], 0);
     for _ in 0..ticks {
         harness.enqueue("message");
-        harness.advance(Duration::from_millis(1));
+        harness.advance(tick);
         for (link, n) in &links {
             messages[*n] += take_and_confirm(&mut harness, *link).len() as u64;
         }
@@ -362,11 +360,6 @@ fn count_recipients(mut config: Config, ticks: u32) -> (Vec<u64>, u64) {
     (messages, dials)
 }
 
-fn with_contact_rate(mut config: Config, contact_rate: u32) -> Config {
-    config.contact_rate = contact_rate;
-    config
-}
-
 #[test]
 fn recipients_at_a_tower_are_drawn_by_the_odds() {
     let ticks = 20_000;
@@ -376,10 +369,16 @@ fn recipients_at_a_tower_are_drawn_by_the_odds() {
         chi_square(&[dials, u64::from(ticks) - dials], &[expected, others])
     };
     // 99.9th percentiles: 27.9 with nine degrees of freedom, 10.8 with one.
-    for (config, holds_messages) in [(Config::default(), false), (Config::original(), true)] {
+    let mut ours = Config::default();
+    (ours.probe_backoff, ours.max_probe_backoff) = (Duration::from_nanos(1), Duration::ZERO);
+    (ours.send_rate, ours.contact_rate) = (SendRate::per_second(1_000), 1_000_000);
+    // A back-off of one tick, as at the default rate.
+    let mut original = Config::original();
+    (original.send_rate, original.probe_backoff) =
+        (SendRate::per_second(100), Duration::from_millis(10));
+    for (config, holds_messages) in [(ours, false), (original, true)] {
         let config_odds = config.odds;
-        let contact_rate = if holds_messages { 0 } else { 1_000_000 };
-        let (messages, dials) = count_recipients(with_contact_rate(config, contact_rate), ticks);
+        let (messages, dials) = count_recipients(config, ticks);
         let sent: u64 = messages.iter().sum();
         let each = sent as f64 / 10.0;
         assert!(chi_square(&messages, &[each; 10]) < 27.9, "{messages:?}");

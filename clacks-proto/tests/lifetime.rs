@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use clacks_proto::wire::{Attempt, Frame, MessageFrame, RefusedReason};
-use clacks_proto::{Config, Lifetime, LinkId, Nonce, Notice};
+use clacks_proto::{Config, Lifetime, LinkId, Nonce, Notice, SendRate};
 use common::harness::{Harness, SentFrame, message};
 use common::{fast_config, seconds};
 
@@ -199,4 +199,25 @@ fn without_lifetimes_messages_travel_for_ever() {
     send(&mut harness, link, 1, "limited", lifetime(5));
     harness.advance(seconds(10));
     assert_eq!(expired(&harness), (1, 1));
+}
+
+#[test]
+fn a_message_that_would_not_survive_the_hop_is_dropped_at_every_rate() {
+    for rate in [SendRate::Unlimited, SendRate::per_second(1_000)] {
+        let mut config = fast_config();
+        config.send_rate = rate;
+        let mut harness = Harness::new(&config);
+        let from = harness.accept();
+        harness.send_hello(from, None);
+        let to = harness.accept_alive(2);
+        // Each hop takes a millisecond, even if it takes no time.
+        send(&mut harness, from, 1, "last hop", Lifetime::new(Duration::from_millis(1)));
+        send(&mut harness, from, 2, "one more", Lifetime::new(Duration::from_millis(3)));
+        harness.advance(Duration::from_millis(1));
+        let sent = sent_lifetimes(&mut harness, to);
+        assert_eq!(sent.len(), 1, "{rate:?}");
+        assert!(sent[0].1.unwrap() <= Duration::from_millis(2));
+        harness.advance(seconds(1));
+        assert_eq!(expired(&harness).1, 1);
+    }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame};
 use clacks_proto::{
-    Action, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Message, Newcomers, Notice,
-    Refusal, SendRate, StateMachine, Status,
+    Action, Claims, CloseMode, CloseReason, Event, Instant, IoCause, LinkId, Message, Newcomers,
+    Notice, Refusal, SendRate, StateMachine, Status,
 };
 use common::harness::{Harness, SentFrame, encode, hello};
 use common::{LOCAL, address, config_with_messages_on_dials, fast_config, network, seconds, tower};
@@ -134,16 +134,64 @@ fn rule_10_the_oldest_unproved_link_of_the_greediest_network_makes_room() {
 }
 
 #[test]
-fn rule_10_a_half_open_link_is_aborted_and_an_open_one_gets_a_goodbye() {
+fn rule_10_a_displaced_link_is_aborted() {
     let mut harness = three_unproved();
     let half_open = harness.accept();
     let guest = harness.accept();
     harness.send_hello(guest, None);
-    harness.take_frames(guest);
     (0..3).for_each(|_| _ = harness.accept());
     assert_eq!(harness.closed[&half_open], (CloseMode::Abort, CloseReason::Evicted));
-    assert_eq!(harness.closed[&guest], (CloseMode::Flush, CloseReason::Evicted));
-    assert_eq!(harness.take_frames(guest), [SentFrame::Goodbye(Farewell::Idle)]);
+    assert_eq!(harness.closed[&guest], (CloseMode::Abort, CloseReason::Evicted));
+}
+
+#[test]
+fn rule_10_links_that_callers_do_not_close_make_room_first() {
+    let mut harness = three_unproved();
+    let silent = harness.accept();
+    harness.ignores_close = true;
+    let garbage: Vec<_> = (0..2)
+        .map(|_| {
+            let link = harness.accept();
+            harness.send_bytes(link, b"?");
+            link
+        })
+        .collect();
+    let aborts = |harness: &Harness, link| {
+        let is_abort = |action: &&Action| matches!(action, Action::Close { link: closed, how: CloseMode::Abort, .. } if *closed == link);
+        harness.actions.iter().filter(is_abort).count()
+    };
+    for (number, link) in garbage.iter().enumerate() {
+        assert_eq!(harness.closed[link].0, CloseMode::Flush);
+        assert_eq!(aborts(&harness, *link), 0);
+        // The caller does not close its side. The next caller makes the tower abort the link.
+        harness.accept();
+        assert_eq!(aborts(&harness, *link), 1, "link {number}");
+        harness.handle(Event::Closed { link: *link });
+    }
+    assert_eq!(harness.close_reason(silent), None);
+    assert_eq!(harness.tower.links().count(), 3);
+}
+
+#[test]
+fn rule_10_claims_of_an_alive_peer_without_a_key_free_few_links() {
+    let mut config = fast_config();
+    (config.max_unproved, config.claims) = (3, Claims::DialBack);
+    let mut harness = Harness::new(&config);
+    harness.expand(1);
+    harness.enqueue("first");
+    assert!(harness.run_until_dial(seconds(5)));
+    harness.connect_dial_alive();
+    let claimants: Vec<_> = (0..20)
+        .map(|_| {
+            let link = harness.accept();
+            harness.send_hello(link, Some(address(1)));
+            link
+        })
+        .collect();
+    let open = claimants.iter().filter(|link| harness.close_reason(**link).is_none());
+    // The peer has two links. Three more are unproved.
+    assert_eq!((open.count(), harness.tower.links().count()), (4, 5));
+    assert_eq!(harness.status(1), Some(Status::Alive));
 }
 
 #[test]

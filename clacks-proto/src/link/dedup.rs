@@ -79,15 +79,19 @@ pub(crate) struct LinkName {
     pub(crate) number: u64,
 }
 
+/// The most links whose transfers one link may retry and that are not remembered yet. An honest
+/// sender retries the transfers of the link before, and seldom those of two or three.
+pub(crate) const MAX_RETRIED_LINKS: u8 = 8;
+
 /// What was taken on links that have ended, for as long as their other sides may retry.
 ///
 /// Links are added to one table. When it is full or old, it takes the place of the table before it.
 /// A link is therefore remembered for its time, unless more than the capacity end within that time:
 /// then the oldest are forgotten, and a message that is retried is taken again.
 ///
-/// Both numbers of a name are chosen by the other side, so the tables are keyed. A stranger gains
-/// nothing from the name of another tower's link: what it sends as a retry is confirmed and
-/// dropped.
+/// Both numbers of a name are chosen by the other side, so the tables are keyed. The number of a link
+/// is random: only who reads the bytes of a link knows its name. In clear text a stranger that does
+/// can make a retry of that link be dropped, as it can with any other byte of the link.
 #[derive(Debug)]
 pub(crate) struct RetryMemory {
     current: HashTable<Ended>,
@@ -128,6 +132,13 @@ impl RetryMemory {
         // If the other side has used one name twice, the last link counts.
         let ended = self.entry(name, now, lifetime);
         (ended.last, ended.refused) = (last, refused);
+    }
+
+    /// Returns whether a link is remembered.
+    pub(crate) fn knows(&self, name: LinkName) -> bool {
+        let hash = self.hasher.hash(&name);
+        let is_known = |table: &HashTable<Ended>| table.find(hash, |it| it.name == name).is_some();
+        is_known(&self.current) || is_known(&self.previous)
     }
 
     /// Remembers that a transfer of a link was taken when it was retried on another link. The

@@ -38,7 +38,7 @@ pub(crate) use datagrams::DatagramRefusal;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use dedup::MAX_RUNS;
 use dedup::RefusedTransfers;
-pub(crate) use dedup::{LinkName, RetryMemory, leaves_no_doubt, lifetime};
+pub(crate) use dedup::{LinkName, MAX_RETRIED_LINKS, RetryMemory, leaves_no_doubt, lifetime};
 use outgoing::Outgoing;
 pub(crate) use outgoing::{MAX_RETRIES, Payload, Retry, Transfer};
 use timer::{LinkTimer, TimerTable};
@@ -238,6 +238,11 @@ pub(crate) struct Session {
     pub(crate) inbox_cost: u32,
     /// The other side called and claims no address.
     pub(crate) is_guest: bool,
+    /// The number of links that transfers of this link have named as that of their first sending
+    /// and that were not remembered.
+    pub(crate) retried_links: u8,
+    /// The driver was asked to abort the connection.
+    is_aborted: bool,
     /// The link counts as busy in its peer's record.
     pub(crate) counts_as_busy: bool,
     /// The window of the link is full in its peer's record.
@@ -298,6 +303,8 @@ impl Link {
             datagram_max: 0,
             inbox_cost: 0,
             is_guest: false,
+            retried_links: 0,
+            is_aborted: false,
             counts_as_busy: false,
             counts_as_full: false,
         };
@@ -478,6 +485,11 @@ impl Session {
     /// Returns whether the link is being closed.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.state, State::Leaving(_) | State::Closed)
+    }
+
+    /// Returns whether the driver was asked to abort the connection: no other side can delay its end.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is_aborted
     }
 
     /// Returns whether the link was dialled and the other side has not been heard.
@@ -671,6 +683,7 @@ impl Session {
         let early = self.early_outcome.take();
         let early = early.and_then(|outcome| Some((unanswered.pop_front()?, outcome)));
         self.state = State::Closed;
+        self.is_aborted = how == Some(CloseMode::Abort);
         self.settling = None;
         self.timers.stop_all();
         if how.is_some() {
@@ -739,7 +752,10 @@ impl Session {
             State::Leaving(reason) => {
                 self.close(reason, Doubt::InDoubt, Some(CloseMode::Abort), local, now)
             }
-            _ => LinkEvent::CloseTimedOut,
+            _ => {
+                self.is_aborted = true;
+                LinkEvent::CloseTimedOut
+            }
         }
     }
 

@@ -64,6 +64,12 @@ impl ActionQueue {
         self.notices + count + usize::from(self.missed.count > 0) <= self.max_notices
     }
 
+    /// Returns how many more notices fit.
+    pub(crate) fn room(&self) -> usize {
+        let used = self.notices + usize::from(self.missed.count > 0);
+        self.max_notices.saturating_sub(used)
+    }
+
     /// Returns whether all actions of one more link fit. Links may end before their actions are
     /// polled.
     pub(crate) fn has_room_for_link(&self) -> bool {

@@ -9,8 +9,8 @@ use crate::ids::PeerId;
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 impl Tower {
-    /// Repeats an announcement to a peer later, if the peer did not take it. The time doubles as
-    /// long as the peer is not reached.
+    /// Repeats an announcement to a peer later, if the peer did not take it. A peer that is not
+    /// reached is left alone for as long as it has been lost, at most for a minute.
     pub(super) fn schedule_announce(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get(id).filter(|peer| peer.announce_due) else { return };
         let lost_for =

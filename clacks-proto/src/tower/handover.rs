@@ -181,6 +181,7 @@ impl Tower {
         let mut drawn = Some(drawn);
         let tried = self.local.config.tried_messages.max(1) as usize;
         for _ in 0..tried.min(self.queue.waiting()) {
+            self.drop_expired_head();
             let Some((id, entry)) = self.queue.head() else { break };
             let len = u32::try_from(entry.message.len()).unwrap_or(u32::MAX);
             if let Some(peer) = self.find_recipient(drawn.take(), id) {

@@ -51,17 +51,21 @@ impl Tower {
     /// Drops the messages that wait and whose time is over.
     pub(super) fn on_expiry(&mut self) {
         if self.next_expiry().is_some_and(|at| at <= self.now) {
-            for expired in self.queue.take_expired(self.now) {
+            // The others are dropped when the notices of these have been polled.
+            for expired in self.queue.take_expired(self.now, self.actions.room()) {
                 self.on_expired(expired);
             }
         }
     }
 
-    /// Drops the messages at the head whose time is over: none of them may be sent.
+    /// Drops the messages at the head that would not survive a hop: none of them may be sent.
+    /// Otherwise a message of the last millisecond would go on for ever between towers that hand it
+    /// over at once.
     #[inline]
     pub(super) fn drop_expired_head(&mut self) {
+        let end = self.now.plus_nanos(LEAST_PER_HOP);
         while let Some((_, head)) = self.queue.head()
-            && head.deadline <= self.now
+            && head.deadline <= end
             && let Some(expired) = self.queue.take_head()
         {
             self.on_expired(expired);

@@ -10,8 +10,8 @@ use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::event::{Action, DatagramLoss, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
-    Closed, Doubt, LinkName, MAX_RETRIES, Retry, RetryMemory, Session, Transfer, Withdrawn,
-    leaves_no_doubt, lifetime,
+    Closed, Doubt, LinkName, MAX_RETRIED_LINKS, MAX_RETRIES, Retry, RetryMemory, Session, Transfer,
+    Withdrawn, leaves_no_doubt, lifetime,
 };
 use crate::wire::{Farewell, TransferId};
 
@@ -195,12 +195,20 @@ impl Tower {
         self.retry_memory().keep(link.name, last, refused, now, lifetime);
     }
 
-    /// Remembers that a retried transfer was taken. The sender may retry it once more.
+    /// Remembers that a retried transfer was taken. The sender may retry it once more. A link can
+    /// name only a few others, so that its made-up names do not displace the links of other towers.
     #[cold]
-    pub(super) fn remember_retried(&mut self, link: &Session, first: TransferId) {
+    pub(super) fn remember_retried(&mut self, link: &mut Session, first: TransferId) {
         let name = LinkName { number: first.link, ..link.name };
         let (now, lifetime) = (self.now, lifetime(&self.local.config.timeouts));
-        self.retry_memory().keep_retried(name, first.number.get(), now, lifetime);
+        let memory = self.retry_memory();
+        if !memory.knows(name) {
+            if link.retried_links == MAX_RETRIED_LINKS {
+                return;
+            }
+            link.retried_links += 1;
+        }
+        memory.keep_retried(name, first.number.get(), now, lifetime);
     }
 
     fn retry_memory(&mut self) -> &mut RetryMemory {

@@ -193,27 +193,42 @@ impl Tower {
         Ok(id)
     }
 
-    /// Unproved links are shared among the networks from which they come: the oldest link of the
-    /// greediest network makes room for a caller.
+    /// Unproved links are shared among the networks from which they come: a link of the greediest
+    /// network makes room for a caller. It is one that is closing and whose other side keeps it
+    /// open, or else the oldest. It is aborted: a goodbye would keep its slot.
     fn displace_unproved(&mut self) {
         let Some(id) = self.unproved.displaceable().and_then(|index| self.links.id(index)) else {
             return;
         };
-        if self.links.get(id).is_some_and(Session::is_open) {
-            self.close_gracefully(id, CloseReason::Evicted, Farewell::Idle);
+        if self.links.get(id).is_some_and(Session::is_closing) {
+            self.with_link(id, Link::abort_close);
         } else {
             self.close(id, CloseReason::Evicted, Doubt::NotTaken, CloseMode::Abort);
         }
     }
 
-    /// Notes whether an unproved link has proved itself, or is being closed.
+    /// Notes whether an unproved link has proved itself, is closing, or is aborted.
+    ///
+    /// A closing link counts until it has ended: its other side may keep its slot occupied.
     #[cold]
     pub(super) fn note_proof(&mut self, session: &mut Session) {
-        if (session.is_closing() || self.peer_of(session).accountable.is_some())
-            && let Some(number) = session.unproved.take()
-        {
+        let Some(number) = session.unproved else { return };
+        if session.is_aborted() || self.has_place_as_peer(session) {
             self.unproved.remove(session.prefix, number);
+            session.unproved = None;
+        } else if session.is_closing() {
+            self.unproved.note_closing(session.prefix, number);
         }
+    }
+
+    /// Returns whether a link does not count as unproved: the other side is a proved peer, or
+    /// claims without a key to be an alive one that has no more links than it needs. A peer and this
+    /// tower may dial each other at the same time.
+    fn has_place_as_peer(&self, session: &Session) -> bool {
+        let from = self.peer_of(session);
+        let is_modest = |peer: &super::peers::Peer| peer.links.len() <= peer.max_links() + 1;
+        from.proved.is_some()
+            || from.accountable.and_then(|peer| self.peers.get(peer)).is_some_and(is_modest)
     }
 
     /// Opens a link to a peer. Returns `None` if all links are in use; an idle one is then asked to

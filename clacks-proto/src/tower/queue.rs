@@ -255,7 +255,9 @@ impl Queue {
     pub(crate) fn set_deadline(&mut self, id: MessageId, deadline: Instant) {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.deadline = deadline;
-            self.earliest_deadline = self.earliest_deadline.min(deadline);
+            if entry.place == Place::Waiting {
+                self.earliest_deadline = self.earliest_deadline.min(deadline);
+            }
         }
     }
 
@@ -312,15 +314,19 @@ impl Queue {
         Some(self.earliest_deadline).filter(|at| *at < Instant::FAR_FUTURE)
     }
 
-    /// Removes the messages that wait and whose deadlines have passed, and returns them. Costs one
-    /// look at all messages that wait.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<(MessageId, Nonce, Message)> {
+    /// Removes at most `max` messages that wait and whose deadlines have passed, and returns them.
+    /// Costs one look at all messages that wait.
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Instant,
+        max: usize,
+    ) -> Vec<(MessageId, Nonce, Message)> {
         let Self { waiting, entries, earliest_deadline, .. } = self;
         let mut expired = Vec::new();
         *earliest_deadline = Instant::FAR_FUTURE;
         waiting.retain(|index| {
             let Some((id, entry)) = entries.at(*index) else { return false };
-            let stays = entry.deadline > now;
+            let stays = entry.deadline > now || expired.len() == max;
             if stays {
                 *earliest_deadline = entry.deadline.min(*earliest_deadline);
             } else {

@@ -272,13 +272,16 @@ impl Tower {
     }
 
     /// Returns whether a transfer that is retried on `link` was taken the first time. The link on
-    /// which that happened has ended, or this tower has not noticed its end.
+    /// which that happened has ended, or this tower has not noticed its end. Then it still is a link
+    /// of the same peer.
     #[cold]
     fn was_taken(&self, link: &Session, first: TransferId) -> bool {
         let name = LinkName { number: first.link, ..link.name };
         let number = first.number.get();
         let has_ended = |memory: &RetryMemory| memory.contains(name, number);
-        let mut others = self.links.iter().map(|(_, other)| other);
+        let peer = link.peer.and_then(|peer| self.peers.get(peer));
+        let others = peer.into_iter().flat_map(|peer| &peer.links);
+        let mut others = others.filter_map(|other| self.links.get(*other));
         self.retry_memory.as_deref().is_some_and(has_ended)
             || others.any(|other| other.name == name && other.has_taken(number))
     }

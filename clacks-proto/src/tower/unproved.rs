@@ -18,17 +18,24 @@ pub(super) struct Unproved {
     last: u64,
 }
 
+/// Closing links come before others, and older links before later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Closing(Number),
+    Live(Number),
+}
+
 #[derive(Debug, Default)]
 struct Links {
-    by_age: BTreeMap<(Prefix, Number), u32>,
+    by_rank: BTreeMap<(Prefix, Rank), u32>,
     counts: BTreeMap<Prefix, u32>,
-    /// The networks by the number of their links; among equals, the one with the oldest link last.
-    greediest: BTreeSet<(u32, Reverse<Number>, Prefix)>,
+    /// The networks by the number of their links; among equals, the one with the first rank last.
+    greediest: BTreeSet<(u32, Reverse<Rank>, Prefix)>,
 }
 
 impl Unproved {
     pub(super) fn len(&self) -> usize {
-        self.links.as_ref().map_or(0, |links| links.by_age.len())
+        self.links.as_ref().map_or(0, |links| links.by_rank.len())
     }
 
     /// Adds the link in a slot, and returns its number.
@@ -36,7 +43,7 @@ impl Unproved {
         self.last += 1;
         let number = Number::new(self.last).unwrap_or(Number::MIN);
         self.links.get_or_insert_default().recount(from, |links| {
-            links.by_age.insert((from, number), index);
+            links.by_rank.insert((from, Rank::Live(number)), index);
             *links.counts.entry(from).or_default() += 1;
         });
         number
@@ -45,25 +52,35 @@ impl Unproved {
     /// Removes a link.
     pub(super) fn remove(&mut self, from: Prefix, number: Number) {
         let Some(links) = &mut self.links else { return };
-        if !links.by_age.contains_key(&(from, number)) {
-            return;
-        }
         links.recount(from, |links| {
-            links.by_age.remove(&(from, number));
-            if let Some(count) = links.counts.get_mut(&from) {
+            let ranks = [Rank::Live(number), Rank::Closing(number)];
+            let is_removed =
+                ranks.iter().any(|rank| links.by_rank.remove(&(from, *rank)).is_some());
+            if is_removed && let Some(count) = links.counts.get_mut(&from) {
                 *count -= 1;
             }
         });
-        if links.by_age.is_empty() {
+        if links.by_rank.is_empty() {
             self.links = None;
         }
     }
 
-    /// Returns the slot of the oldest link of the greediest network.
+    /// Notes that a link is closing.
+    pub(super) fn note_closing(&mut self, from: Prefix, number: Number) {
+        let Some(links) = &mut self.links else { return };
+        links.recount(from, |links| {
+            if let Some(index) = links.by_rank.remove(&(from, Rank::Live(number))) {
+                links.by_rank.insert((from, Rank::Closing(number)), index);
+            }
+        });
+    }
+
+    /// Returns the slot of a link of the greediest network: the oldest one that is closing, or else
+    /// the oldest one.
     pub(super) fn displaceable(&self) -> Option<u32> {
         let links = self.links.as_ref()?;
-        let (_, Reverse(oldest), from) = links.greediest.last()?;
-        links.by_age.get(&(*from, *oldest)).copied()
+        let (_, Reverse(first), from) = links.greediest.last()?;
+        links.by_rank.get(&(*from, *first)).copied()
     }
 }
 
@@ -80,10 +97,10 @@ impl Links {
         }
     }
 
-    fn rank(&self, from: Prefix) -> Option<(u32, Reverse<Number>, Prefix)> {
-        let mut links = self.by_age.range((from, Number::MIN)..=(from, Number::MAX));
-        let ((_, oldest), _) = links.next()?;
-        Some((*self.counts.get(&from)?, Reverse(*oldest), from))
+    fn rank(&self, from: Prefix) -> Option<(u32, Reverse<Rank>, Prefix)> {
+        let (first, last) = (Rank::Closing(Number::MIN), Rank::Live(Number::MAX));
+        let ((_, first), _) = self.by_rank.range((from, first)..=(from, last)).next()?;
+        Some((*self.counts.get(&from)?, Reverse(*first), from))
     }
 }
 
