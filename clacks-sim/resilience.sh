@@ -14,7 +14,7 @@ trap 'rm -f "$table" "$before" "$after"' EXIT
 off="contact_rate=0 odds.lost=4999 odds.dead=1 max_busy_backoff=0s
     max_probe_backoff=0s tried_messages=0 exchange_credit=0 fair_share_from=100
     newcomers=replace_dead friends.burst=64 friends.every=4s strangers.burst=64 strangers.every=4s
-    max_unproved=64 claims=believe local_addresses=from_all_links announced_friends=1
+    max_unproved=256 claims=believe local_addresses=from_all_links announced_friends=1
     lifetime=off max_lifetime=off"
 
 # run SEEDS SCENARIO [OPTION...]: writes a row for each target
@@ -75,16 +75,17 @@ measure() {
     measure 1..6 acquaintance
     measure 1..6 acquaintance --set messages.count=50
     measure 1..6 acquaintance --towers 300 --set messages.count=1500 --set target.0.at_most=900
-    # More than a minute for each seed.
-    measure 1..3 acquaintance --towers 1000 --set messages.count=5000 --set target.0.at_most=3600
     measure 1..31 mixed-sizes
+    # Minutes for each seed.
+    measure 1..4 long-split --towers 1000
+    measure 1..3 acquaintance --towers 1000 --set messages.count=5000 --set target.0.at_most=3600
 } >"$table"
 
 {
     cat <<TEXT
 # Resilience
 
-How the network does under attacks and failures, measured in the simulator (\`clacks sim\`) on real
+Throughput and losses of the network under attacks and failures, measured in the simulator (\`clacks sim\`) on real
 towers in virtual time. \`clacks-sim/resilience.sh\` writes this file.
 
 Each table has the command that repeats the column "after": towers with the default configuration.
@@ -94,8 +95,9 @@ are means over the seeds with their 95 % confidence intervals (Student's t). The
 belongs to "after": a target is met if the worse end of the interval meets it. "Of a calm network"
 is divided by the same number of the same scenario and seed without roles and faults. "Unknown"
 means that the number was not reached within the time of the scenario, in all seeds if no mean is
-given. "± 0" means that all seeds have the same number. \`clacks sim NAME --show\` prints a scenario and says what the attacker does. Networks have 4
-to 200 towers where nothing else is said, and \`blackout\` has 1 000.
+given. "± 0" means that all seeds have the same number. \`clacks sim NAME --show\` prints a scenario
+and says what the attacker does. Networks have 3 to 200 towers where nothing else is said, and
+\`blackout\` has 1 000.
 
 Not measured here: attackers that coordinate, TLS and operating systems under load. A run is a
 function of its scenario and seed, so the numbers do not depend on the machine.
