@@ -298,14 +298,14 @@ impl Network {
     fn act(&mut self, tower: usize, buffer: usize) {
         while let Some(action) = self.towers[tower].poll_action() {
             match action {
-                Action::Connect { link, address: dialled } => {
+                Action::Connect { link, address: dialled, .. } => {
                     let answering = if dialled == address(1) { 1 } else { self.listening };
                     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
                     let event = match self.towers[answering].accept(from, self.now) {
                         Ok(accepted) => {
                             let ends = [End::new(tower, link), End::new(answering, accepted)];
                             self.connections.push(Connection(ends));
-                            Event::Connected { link }
+                            Event::Connected { link, at: None }
                         }
                         Err(_) => Event::ConnectFailed { link, cause: IoCause::Refused },
                     };

@@ -124,7 +124,11 @@ impl Roots {
             // The dates are checked before this error, and the extended key usage after it. The
             // list replaces the signature.
             Err(error) if is_authority(&error) && certificates.contains(certificate) => {
-                if has_extended_key_usage(certificate) { Err(error) } else { Ok(()) }
+                if has_extended_key_usage(certificate) {
+                    Err(error)
+                } else {
+                    Ok(())
+                }
             }
             // A root has the name of the issuer but another key. The certificate is that of a
             // stranger, so the alert must not be the one for a bad signature.
