@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    Action, Address, CloseReason, Config, Event, Fingerprint, IoCause, LinkId, Notice, Standing,
-    Status, StatusReason,
+    Action, Address, Claims, CloseReason, Config, Event, Fingerprint, IoCause, LinkId, Notice,
+    Standing, Status, StatusReason,
 };
 use common::harness::{Harness, SentFrame, hello};
 use common::{address, fast_config, seconds};
@@ -145,9 +145,11 @@ fn a_peer_is_known_if_the_application_named_it_or_it_was_alive() {
     let mut harness = Harness::new(&fast_config());
     announce(&mut harness, &named());
     assert_eq!(last_dial(&harness).2, Standing::Known);
-    // A caller names itself.
+    // A caller names itself, and is dialled back.
     let caller = Address::new("stranger.example", 1).unwrap();
-    let mut harness = Harness::new(&fast_config());
+    let mut config = fast_config();
+    config.claims = Claims::DialBack;
+    let mut harness = Harness::new(&config);
     let link = harness.accept();
     harness.send_hello(link, Some(caller.clone()));
     assert!(harness.run_until_dial(seconds(2)));
@@ -280,6 +282,8 @@ fn a_refusal_for_another_reason_is_reported_once() {
         }
         harness.send_bytes(link, &[]);
     }
+    harness.advance(seconds(1_000));
+    assert_eq!(harness.take_frames(link), [], "the announce is not repeated");
     let refusals: Vec<_> = harness
         .notices
         .iter()

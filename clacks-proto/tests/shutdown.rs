@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, IoCause,
-    LinkId, Message, Notice, Odds, Refusal, Screening, Seed, SendRate, ShutdownProgress,
+    Action, CloseMode, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant,
+    IoCause, LinkId, Message, Notice, Odds, Refusal, Screening, Seed, SendRate, ShutdownProgress,
     StateMachine, Status, Tower, Verdict,
 };
 use common::harness::{Harness, SentFrame, hello};
@@ -454,5 +454,25 @@ fn a_shorter_limit_brings_the_end_of_a_shutdown_forward() {
     harness.advance(seconds(1));
     assert!(!is_done(&harness), "a longer limit changes nothing");
     harness.with(|tower, now| tower.shutdown_within(Duration::ZERO, now));
+    assert!(is_done(&harness));
+}
+
+#[test]
+fn an_idle_link_whose_other_side_does_not_close_it_does_not_hold_up_a_shutdown() {
+    let mut harness = Harness::new(&fast_config());
+    let (idle, closing) = (harness.accept_alive(1), harness.accept_alive(2));
+    harness.ignores_close = true;
+    // This link waits for its driver since before the shutdown.
+    harness.send_goodbye(closing);
+    let begun = harness.now;
+    shut_down(&mut harness);
+    let is_abort = |action: &&Action| matches!(action, Action::Close { how: CloseMode::Abort, .. });
+    let aborts = |harness: &Harness| harness.actions.iter().filter(is_abort).count();
+    while aborts(&harness) < 2 {
+        assert!(harness.now.duration_since(begun) < seconds(1), "{:?}", harness.actions);
+        harness.advance(Duration::from_millis(50));
+    }
+    harness.handle(Event::Closed { link: idle });
+    harness.handle(Event::Closed { link: closing });
     assert!(is_done(&harness));
 }

@@ -705,6 +705,15 @@ impl Session {
         }))
     }
 
+    /// Aborts a link at a time if it is closed and the driver has not ended it by then.
+    pub(crate) fn hasten_close(&mut self, at: Instant) -> LinkEvent<'static> {
+        let deadline = self.timers.get(LinkTimer::Close);
+        if self.state == State::Closed && deadline < Instant::FAR_FUTURE {
+            self.timers.set(LinkTimer::Close, at.min(deadline));
+        }
+        LinkEvent::Handled
+    }
+
     /// Closes the link because the peer violated the protocol.
     pub(crate) fn close_for_misbehaviour(
         &mut self,

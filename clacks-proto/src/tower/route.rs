@@ -490,6 +490,12 @@ impl Tower {
             self.on_too_large(peer, transfer);
         }
         self.return_transfer(Some(peer), transfer, transfer.is_retry());
+        if reason == RefusedReason::OtherKey && transfer.message().is_none() {
+            // The peer would refuse it again.
+            self.peers.update(peer, |peer| {
+                (peer.announce_due, peer.announce_wanted) = (false, false);
+            });
+        }
         // Becoming alive has cleared it.
         self.peers.note_failure(peer, Some(StatusReason::Refused(reason)));
         if let Some(record) = self.peers.get(peer).filter(|_| is_other) {

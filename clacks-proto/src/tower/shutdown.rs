@@ -13,6 +13,11 @@ use crate::wire::Farewell;
 /// a guess.
 const BUSY_ROUNDS: u32 = 3;
 
+/// How long a shutdown waits for the other side of a link to close it, if nothing is unanswered. The
+/// other side has no reason to answer, and may be an HTTP client that keeps its connection. The value
+/// is a guess: long enough for a round trip.
+const IDLE_CLOSE: Duration = Duration::from_millis(500);
+
 /// The phase of a tower: running, or a step of its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -57,7 +62,8 @@ impl Tower {
     /// That takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). Handing over ends at
     /// once when the queue is empty or no peer can take anything, and in time to leave
     /// [`Timeouts::close`](crate::Timeouts::close), or half of the limit if that is less, for
-    /// goodbyes and late answers. Links that are not closed at the limit are aborted.
+    /// goodbyes and late answers. Links on which nothing is unanswered are aborted half a second
+    /// after the goodbye, and all links at the limit.
     pub fn shutdown(&mut self, now: Instant) {
         self.shutdown_within(self.local.config.timeouts.shutdown, now);
     }
@@ -151,6 +157,7 @@ impl Tower {
             } else if self.links.get(id).is_some_and(Session::is_usable) {
                 self.close(id, CloseReason::Shutdown, Doubt::NotTaken, CloseMode::Abort);
             }
+            self.with_link(id, |link, _, now| link.session_mut().hasten_close(now + IDLE_CLOSE));
         }
     }
 

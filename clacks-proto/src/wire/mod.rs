@@ -211,7 +211,7 @@
 //! | ignored | takes nothing from this peer, and says goodbye | treats the peer as lost |
 //! | too large | takes no body of this length | sends this peer no body of this length again |
 //! | screened | its application wants no copy of this message now | as for busy |
-//! | other key | remembers another key for the address in the sender's hello, so it does not dial that address for the sender's sake; only announces are refused so | keeps handing over messages, and reports the reason to its operator |
+//! | other key | remembers another key for the address in the sender's hello, so it does not dial that address for the sender's sake; only announces are refused so | keeps handing over messages, does not repeat the announce, and reports the reason to its operator |
 //!
 //! An announce carries friends, and its answer shows whether the receiver knows the sender. Either
 //! side may send announces at any time. No announce is necessary: the address in a hello is learned
