@@ -403,6 +403,8 @@ mod tests {
     use super::*;
     #[cfg(target_os = "linux")]
     use crate::dial::tests::silent_address;
+    #[cfg(target_os = "linux")]
+    use clacks_proto::driver::Resolver;
     use clacks_proto::{Config, Seed, Tower};
 
     fn bind() -> std::net::TcpListener {
@@ -445,6 +447,32 @@ mod tests {
         }
         reactor.serve_links();
         assert_eq!(reactor.catch_up, Some(LINKS_PER_TURN));
+    }
+
+    /// All addresses of 127.0.0.0/8 are those of the loopback interface on Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_next_address_of_a_name_is_dialled_if_a_stranger_answers_at_the_first_one() {
+        let bind = |ip: &str| std::net::TcpListener::bind((ip, 0)).unwrap();
+        let (stranger, other) = (bind("127.0.0.1"), bind("127.0.0.2"));
+        let found = [&stranger, &other].map(|listener| listener.local_addr().unwrap());
+        let mut reactor = reactor();
+        reactor.lookups.set_resolver(Resolver::new(move |_, _| Ok(found.to_vec())));
+        let name = Address::new("tower.example", 8001).unwrap();
+        reactor.shared.call(|tower, now| tower.announce(&name, now)).unwrap().unwrap();
+        let mut accept = |listener: &std::net::TcpListener| {
+            listener.set_nonblocking(true).unwrap();
+            let deadline = std::time::Instant::now() + Duration::from_secs(120);
+            loop {
+                reactor.turn(Some(Duration::from_millis(10))).unwrap();
+                match listener.accept() {
+                    Ok(accepted) => return accepted,
+                    Err(_) => assert!(std::time::Instant::now() < deadline, "not dialled"),
+                }
+            }
+        };
+        drop(accept(&stranger));
+        accept(&other);
     }
 
     #[cfg(target_os = "linux")]

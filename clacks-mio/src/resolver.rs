@@ -45,6 +45,11 @@ impl Lookups {
         })
     }
 
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn set_resolver(&mut self, resolver: Resolver) {
+        self.resolver = resolver;
+    }
+
     /// Returns the next answer. Its link may have ended.
     pub(crate) fn poll(&mut self) -> Option<Answer> {
         self.answers.try_recv().ok()

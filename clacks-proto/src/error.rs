@@ -116,6 +116,9 @@ pub enum IoCause {
     Exhausted,
     /// The network of this machine is down. The status of the peer does not change.
     NetworkDown,
+    /// A firewall or another policy of this machine does not permit the connection. Like
+    /// [`Unreachable`](Self::Unreachable), this is a failure of the peer.
+    Denied,
     /// Any other error.
     Other,
 }
@@ -181,6 +184,7 @@ display!(IoCause {
     Self::TimedOut => "connection timed out",
     Self::Exhausted => "this machine is out of file descriptors, local ports, threads or memory",
     Self::NetworkDown => "the network of this machine is down",
+    Self::Denied => "a firewall or policy of this machine does not permit the connection",
     Self::Other => "input/output error",
 });
 
@@ -269,6 +273,9 @@ impl From<std::io::ErrorKind> for IoCause {
             Kind::TimedOut => Self::TimedOut,
             // A connect without an address: all local ports are in use.
             Kind::AddrNotAvailable | Kind::OutOfMemory | Kind::QuotaExceeded => Self::Exhausted,
+            // A socket that can't be registered: all watches of epoll are in use.
+            Kind::StorageFull => Self::Exhausted,
+            Kind::PermissionDenied => Self::Denied,
             Kind::NetworkDown => Self::NetworkDown,
             _ => Self::Other,
         }
@@ -293,21 +300,22 @@ impl From<&std::io::Error> for IoCause {
 mod tests {
     use super::*;
 
-    /// The numbers of errors on Linux: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS, EDQUOT.
+    /// The numbers of errors on Linux: ENOMEM, ENFILE, EMFILE, ENOSPC, EADDRNOTAVAIL, ENOBUFS, EDQUOT.
     #[cfg(target_os = "linux")]
     #[test]
     fn what_this_machine_lacks_is_told_from_failures_of_a_peer() {
         let cause = |number| IoCause::from(&std::io::Error::from_raw_os_error(number));
-        for number in [12, 23, 24, 99, 105, 122] {
+        for number in [12, 23, 24, 28, 99, 105, 122] {
             assert_eq!(cause(number), IoCause::Exhausted, "{number}");
             assert!(cause(number).is_local());
         }
         // ENETDOWN.
         assert_eq!(cause(100), IoCause::NetworkDown);
         assert!(cause(100).is_local());
-        // ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, ECONNREFUSED, ECONNRESET.
-        for number in [101, 113, 110, 111, 104] {
+        // ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, ECONNREFUSED, ECONNRESET, EPERM, EACCES.
+        for number in [101, 113, 110, 111, 104, 1, 13] {
             assert!(!cause(number).is_local(), "{number}");
         }
+        assert_eq!((cause(1), cause(13)), (IoCause::Denied, IoCause::Denied));
     }
 }

@@ -401,6 +401,31 @@ mod tests {
         assert_eq!(turns.load(Ordering::SeqCst), 3 * CATCH_UP_TURNS);
     }
 
+    /// All addresses of 127.0.0.0/8 are those of the loopback interface on Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_next_address_of_a_name_is_dialled_if_a_stranger_answers_at_the_first_one() {
+        let bind = |ip: &str| TcpListener::bind((ip, 0)).unwrap();
+        let (stranger, other) = (bind("127.0.0.1"), bind("127.0.0.2"));
+        let found = [&stranger, &other].map(|listener| listener.local_addr().unwrap());
+        let mut driver = driver(false, false);
+        let core = Arc::get_mut(&mut driver.tower.0).unwrap();
+        core.resolver = Resolver::new(move |_, _| Ok(found.to_vec()));
+        let name = Address::new("tower.example", 8001).unwrap();
+        core.shared.call(|machine, now| machine.tower.announce(&name, now)).unwrap().unwrap();
+        let accepting = std::thread::spawn(move || {
+            drop(stranger.accept().unwrap());
+            other.accept().unwrap()
+        });
+        let accepted = smol::unblock(move || accepting.join().is_ok());
+        let timeout = async {
+            Timer::after(Duration::from_secs(120)).await;
+            false
+        };
+        let run = async { driver.run().await.is_err() };
+        assert!(smol::block_on(future::or(future::or(accepted, run), timeout)));
+    }
+
     /// Counts wake-ups.
     #[derive(Default)]
     struct Wakes(Mutex<usize>, Condvar);

@@ -83,12 +83,16 @@ pub struct Lookup {
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self::with(resolve)
+        Self::new(resolve)
     }
 }
 
 impl Resolver {
-    fn with(resolve: impl Fn(&Name, NonZeroU16) -> Addresses + Send + Sync + 'static) -> Self {
+    /// Returns a resolver that calls a function of the application on its threads. The default one
+    /// calls that of the operating system.
+    pub fn new(
+        resolve: impl Fn(&Name, NonZeroU16) -> Result<Vec<SocketAddr>, IoCause> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(Shared { resolve: Box::new(resolve), state: Mutex::default() }))
     }
 
@@ -282,7 +286,7 @@ mod tests {
             let (answered, answers) = mpsc::channel();
             let released: Arc<(Mutex<Vec<Name>>, Condvar)> = Arc::default();
             let gate = released.clone();
-            let resolver = Resolver::with(move |name, port| {
+            let resolver = Resolver::new(move |name, port| {
                 let _ = lock(&begin).send(name.clone());
                 let held = lock(&gate.0);
                 drop(gate.1.wait_while(held, |released| !released.contains(name)).unwrap());
@@ -388,7 +392,7 @@ mod tests {
     fn excepted_addresses_are_left_out() {
         let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let resolver =
-            Resolver::with(move |_, port| Ok([one, two].map(|ip| (ip, port.get()).into()).into()));
+            Resolver::new(move |_, port| Ok([one, two].map(|ip| (ip, port.get()).into()).into()));
         let (sender, answer) = mpsc::channel();
         let name = Name::new("tower.example").unwrap();
         let answer_with = move |found| sender.send(found).unwrap();
