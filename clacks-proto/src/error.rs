@@ -27,6 +27,9 @@ pub enum CloseReason {
     ConfirmTimeout,
     /// The stream ended without a goodbye.
     Truncated,
+    /// The dialled side ended the connection before the handshake was complete. A tower does so if
+    /// all its links are in use or if it shuts down.
+    HungUp,
     /// The peer sent bytes that are not a valid frame.
     Wire(WireError),
     /// The peer sent a valid frame that is not allowed at this point.
@@ -230,6 +233,9 @@ impl fmt::Display for CloseReason {
             Self::HandshakeTimeout => "the handshake was not completed in time",
             Self::ConfirmTimeout => "the peer did not answer a transfer in time",
             Self::Truncated => "the stream ended without a goodbye",
+            Self::HungUp => {
+                "the peer hung up before the handshake: it may be full, shut down, or not a tower"
+            }
             Self::Wire(error) => return write!(f, "invalid frame: {error}"),
             Self::Protocol(error) => return write!(f, "protocol violation: {error}"),
             Self::Tls(failure) => return write!(f, "{failure}"),

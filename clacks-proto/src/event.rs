@@ -287,6 +287,14 @@ pub enum Notice {
         /// The number of dropped notices.
         count: u64,
     },
+    /// A shutdown hands over no more messages, although the tower holds some. Links are closed next.
+    /// An answer that is under way may still confirm a message.
+    HandOverEnded {
+        /// The number of messages held.
+        left: usize,
+        /// Why.
+        reason: HandOverEnd,
+    },
     /// The shutdown is complete: all links are closed.
     ShutDown {
         /// The number of messages that no peer took. They are lost with this tower.
@@ -317,6 +325,18 @@ pub enum DatagramLoss {
     LinkEnded,
     /// The other side takes none, or none of this length.
     NotTaken,
+}
+
+/// Why a shutdown hands over no more messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum HandOverEnd {
+    /// No peer can take them: there is none, or none is reached or has room.
+    NoRecipient,
+    /// The time for it is over.
+    TimeOut,
 }
 
 /// What put a message into the queue.
@@ -430,6 +450,15 @@ pub enum WakeupReason {
     Hold,
     /// The time for the shutdown ends.
     Shutdown,
+}
+
+impl fmt::Display for HandOverEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRecipient => "no peer can take them",
+            Self::TimeOut => "the time for it is over",
+        })
+    }
 }
 
 impl fmt::Display for Origin {

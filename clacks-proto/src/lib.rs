@@ -218,8 +218,8 @@ pub use config::{
 };
 pub use error::{CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure};
 pub use event::{
-    Action, CloseMode, DatagramLoss, Dialect, Event, Notice, Origin, Standing, Status, Wakeup,
-    WakeupReason,
+    Action, CloseMode, DatagramLoss, Dialect, Event, HandOverEnd, Notice, Origin, Standing, Status,
+    Wakeup, WakeupReason,
 };
 pub use ids::{Fingerprint, FingerprintError, LinkId, MessageId, OfferId, PeerId};
 pub use message::{Kind, Lifetime, Message, Nonce, NonceError};

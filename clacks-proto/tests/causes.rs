@@ -332,3 +332,23 @@ fn a_pin_that_disproves_a_caller_says_so_in_the_goodbye() {
     let frames = harness.take_frames(link);
     assert_eq!(frames.last(), Some(&SentFrame::Goodbye(Farewell::OtherKey)));
 }
+
+#[test]
+fn a_peer_that_hangs_up_before_its_hello_is_told_from_one_that_breaks_a_link() {
+    let lost = |end: fn(&mut Harness, LinkId)| {
+        let mut harness = Harness::new(&fast_config());
+        announce(&mut harness, &address(1));
+        let link = harness.connect_dial();
+        end(&mut harness, link);
+        assert_eq!(harness.status(1), Some(Status::Lost));
+        harness.tower.find(&address(1)).unwrap().failure
+    };
+    let hung_up = Some(StatusReason::LinkClosed(CloseReason::HungUp));
+    assert_eq!(lost(|harness, link| harness.handle(Event::Finished { link })), hung_up);
+    assert_eq!(lost(Harness::reset), hung_up);
+    let broken = lost(|harness, link| {
+        harness.send_hello(link, None);
+        harness.reset(link);
+    });
+    assert_eq!(broken, Some(StatusReason::LinkClosed(CloseReason::Io(IoCause::Reset))));
+}

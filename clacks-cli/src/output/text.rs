@@ -140,14 +140,14 @@ impl Text {
                 "missed",
                 format_args!("{missed} events that came faster than they could be shown"),
             ),
+            Notice::HandOverEnded { left, reason } => {
+                let left = count(*left, "message");
+                self.line(BAD, "leaving", format_args!("with {left} not handed over: {reason}"))
+            }
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
                 let left = count(*left, "message");
-                self.line(
-                    BAD,
-                    "gone",
-                    format_args!("no peer took {left} in time: lost with this tower"),
-                )
+                self.line(BAD, "gone", format_args!("no peer took {left}: lost with this tower"))
             }
             // That a message from a peer is queued follows from its receipt.
             _ => Ok(()),

@@ -410,7 +410,10 @@ impl Link {
         if session.state == State::Closed {
             return LinkEvent::Handled;
         }
-        let reason = codec.handle_finished(session);
+        let reason = match codec.handle_finished(session) {
+            CloseReason::Truncated if session.is_dialling() => CloseReason::HungUp,
+            reason => reason,
+        };
         // The other side sends no more, but may still read.
         session.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
     }
@@ -425,7 +428,13 @@ impl Link {
         if self.session.state == State::Closed {
             return LinkEvent::Handled;
         }
-        self.session.close(CloseReason::Io(cause), Doubt::InDoubt, None, local, now)
+        let is_shaking_hands =
+            self.session.direction == Direction::Outbound && self.session.state == State::Handshake;
+        let reason = match cause {
+            IoCause::Reset if is_shaking_hands => CloseReason::HungUp,
+            cause => CloseReason::Io(cause),
+        };
+        self.session.close(reason, Doubt::InDoubt, None, local, now)
     }
 
     /// Writes what the link has to send, as much as fits, and returns the number of bytes.

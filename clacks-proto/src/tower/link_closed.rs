@@ -258,7 +258,10 @@ impl Tower {
             | CloseReason::HandshakeTimeout
             | CloseReason::RequestTimeout
             | CloseReason::ConfirmTimeout => stats.links_timed_out += 1,
-            CloseReason::Truncated | CloseReason::Io(_) | CloseReason::KeyChanged => {
+            CloseReason::Truncated
+            | CloseReason::HungUp
+            | CloseReason::Io(_)
+            | CloseReason::KeyChanged => {
                 stats.links_broken += 1;
             }
             _ => {}

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Tower;
 use crate::error::CloseReason;
-use crate::event::{CloseMode, Notice};
+use crate::event::{CloseMode, HandOverEnd, Notice};
 use crate::link::{Doubt, Link, Session};
 use crate::time::Instant;
 use crate::wire::Farewell;
@@ -95,7 +95,7 @@ impl Tower {
         if let Phase::Draining { progress, end, .. } = self.phase
             && !self.can_hand_over(progress)
         {
-            self.close_all(end);
+            self.close_all(end, HandOverEnd::NoRecipient);
         }
         if matches!(self.phase, Phase::Closing { .. }) && self.links.len() == 0 {
             self.phase = Phase::Done;
@@ -136,7 +136,7 @@ impl Tower {
         if let Phase::Draining { until, end, .. } = self.phase
             && until <= self.now
         {
-            self.close_all(end);
+            self.close_all(end, HandOverEnd::TimeOut);
         }
         if let Phase::Closing { end: Some(end) } = self.phase
             && end <= self.now
@@ -148,7 +148,11 @@ impl Tower {
         }
     }
 
-    fn close_all(&mut self, end: Instant) {
+    fn close_all(&mut self, end: Instant, reason: HandOverEnd) {
+        let left = self.queue.len() - self.screenings.open();
+        if left > 0 {
+            self.notify(Notice::HandOverEnded { left, reason });
+        }
         self.phase = Phase::Closing { end: Some(end) };
         self.retry_at = None;
         for id in self.links.matching(|_| true) {

@@ -273,6 +273,16 @@ impl Observer {
                 return self.apply(now, step, |tower, _| tower.handle(event, now));
             }
         };
+        // The other side of a dial hangs up before its hello.
+        let info = self.view.links.get(&link).filter(|info| !info.is_inbound && !info.is_open);
+        let is_connected = self.links.iter().any(|it| it.id == link && it.connected_at.is_some());
+        let reason = match reason {
+            Some(CloseReason::Truncated) if info.is_some() => Some(CloseReason::HungUp),
+            Some(CloseReason::Io(IoCause::Reset)) if info.is_some() && is_connected => {
+                Some(CloseReason::HungUp)
+            }
+            reason => reason,
+        };
         step.input = input;
         let at = self.now.max(now);
         let is_stale = !self.view.links.contains_key(&link);

@@ -227,6 +227,9 @@ impl Observer {
             Notice::Refused { .. } => {
                 assert!(self.tower.stats().refused_by_peers > 0, "{notice:?}");
             }
+            Notice::HandOverEnded { left, .. } => {
+                assert!(*left > 0 && !self.is_running, "{notice:?}");
+            }
             Notice::LocalTrouble { cause } => {
                 assert!(cause.is_local() && self.tower.stats().local_failures > 0, "{notice:?}");
             }
