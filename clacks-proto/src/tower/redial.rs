@@ -47,9 +47,11 @@ impl Tower {
         Some(route)
     }
 
-    /// Dials the other addresses of a name.
+    /// Dials the other addresses of a name, unless another link leads to the peer.
     pub(super) fn redial(&mut self, peer: PeerId, route: Box<Route>) {
-        if !self.peers.is_ignored(peer)
+        let has_link = self.peers.get(peer).is_none_or(|peer| peer.link.is_some());
+        if !has_link
+            && !self.peers.is_ignored(peer)
             && let Some(id) = self.dial_except(peer, route.failed.clone())
             && let Some(link) = self.links.get_link_mut(id)
         {
