@@ -263,10 +263,16 @@ fn has_descriptors() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
     use std::sync::Condvar;
     use std::sync::mpsc::{self, Receiver, Sender};
 
     const PORT: NonZeroU16 = NonZeroU16::MIN;
+
+    /// Waits for the next value. Only failures reach the limit.
+    fn wait<T>(values: &Receiver<T>) -> T {
+        values.recv_timeout(Duration::from_secs(120)).expect("in time")
+    }
 
     /// A resolver whose look-ups end when the test says so.
     struct Fixture {
@@ -308,7 +314,7 @@ mod tests {
 
         /// Waits for the begin of look-ups.
         fn begun(&self, count: usize) -> Vec<Name> {
-            (0..count).map(|_| self.begun.recv().unwrap()).collect()
+            (0..count).map(|_| wait(&self.begun)).collect()
         }
     }
 
@@ -335,7 +341,7 @@ mod tests {
         let _lookup = fixture.look_up(&known[0], Standing::Known);
         assert_eq!(fixture.begun(1), known);
         fixture.release(&known[0]);
-        assert_eq!(fixture.answers.recv().unwrap(), known[0]);
+        assert_eq!(wait(&fixture.answers), known[0]);
         assert!(fixture.begun.try_recv().is_err(), "a stranger got the place of a known name");
     }
 
@@ -383,7 +389,7 @@ mod tests {
         let _known = fixture.look_up(&known[0], Standing::Known);
         assert_eq!(fixture.begun(1), known);
         fixture.release(&strange[0]);
-        fixture.answers.recv().unwrap();
+        wait(&fixture.answers);
         let _lookup = fixture.look_up(&strange[1], Standing::Stranger);
         assert_eq!(fixture.begun(1), strange[1..2]);
     }
@@ -397,7 +403,7 @@ mod tests {
         let name = Name::new("tower.example").unwrap();
         let answer_with = move |found| sender.send(found).unwrap();
         let _lookup = resolver.look_up(name, PORT, Vec::from([one]), Standing::Known, answer_with);
-        assert_eq!(answer.recv().unwrap(), Ok(Vec::from([SocketAddr::new(two, 1)])));
+        assert_eq!(wait(&answer), Ok(Vec::from([SocketAddr::new(two, 1)])));
     }
 
     #[test]
@@ -408,7 +414,7 @@ mod tests {
             let answer_with = move |found| sender.send(found).unwrap();
             let lookup = Resolver::default();
             let _lookup = lookup.look_up(name, PORT, Vec::new(), Standing::Known, answer_with);
-            answer.recv().unwrap()
+            wait(&answer)
         };
         let found: Addresses = resolve("localhost");
         let found = found.unwrap();
