@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use clacks_proto::wire::{Farewell, RefusedReason};
 use clacks_proto::{
     Address, CloseReason, Dialect, HeldMessage, Message, MessageState, Notice, Origin, Stats,
     Status, StatusReason,
@@ -85,9 +86,10 @@ impl Text {
         match notice {
             Notice::TowerDiscovered { peer } => self.line(NEWS, "discovered", peer),
             Notice::TowerForgotten { peer } => self.line(QUIET, "forgotten", peer),
-            Notice::StatusChanged { peer, from, to, reason } => {
-                let why = explain(*reason);
-                self.line(status_style(*to), to.as_str(), format_args!("{peer} (was {from}){why}"))
+            Notice::StatusChanged { peer, from, to, reason, retry_in } => {
+                let (why, again) = (explain(*reason), again(*retry_in));
+                let change = format_args!("{peer} (was {from}){why}{again}");
+                self.line(status_style(*to), to.as_str(), change)
             }
             Notice::MessageReceived { message, from, again, .. } => {
                 let (message, from) = (quote(message), name(from.as_ref()));
@@ -120,6 +122,15 @@ impl Text {
                     ),
                 )
             }
+            Notice::Refused { by, reason, .. } if *reason != RefusedReason::Busy => {
+                let reason = StatusReason::Refused(*reason);
+                self.line(WARN, "refused", format_args!("by {by}: {reason}"))
+            }
+            Notice::LocalTrouble { cause } => self.line(
+                WARN,
+                "trouble",
+                format_args!("{cause}; connections fail until this ends, and are tried again"),
+            ),
             Notice::LinkClosed { peer, reason, .. } if is_actionable(*reason) => {
                 let peer = name(peer.as_ref());
                 self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"))
@@ -129,14 +140,14 @@ impl Text {
                 "missed",
                 format_args!("{missed} events that came faster than they could be shown"),
             ),
+            Notice::HandOverEnded { left, reason } => {
+                let left = count(*left, "message");
+                self.line(BAD, "leaving", format_args!("with {left} not handed over: {reason}"))
+            }
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
                 let left = count(*left, "message");
-                self.line(
-                    BAD,
-                    "gone",
-                    format_args!("no peer took {left} in time: lost with this tower"),
-                )
+                self.line(BAD, "gone", format_args!("no peer took {left}: lost with this tower"))
             }
             // That a message from a peer is queued follows from its receipt.
             _ => Ok(()),
@@ -237,7 +248,16 @@ fn is_actionable(reason: CloseReason) -> bool {
             | CloseReason::WrongNetwork
             | CloseReason::WrongVersion(_)
             | CloseReason::OwnAddress
+            | CloseReason::Goodbye(Farewell::OtherKey)
     )
+}
+
+/// Returns the end of a line that says when a peer is tried again.
+fn again(retry_in: Option<Duration>) -> String {
+    let seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    retry_in.map_or_else(String::new, |time| {
+        format!("; tried again in {} or later", humantime::format_duration(seconds(time)))
+    })
 }
 
 fn name(peer: Option<&Address>) -> String {

@@ -57,9 +57,10 @@ impl SecureTower {
     ///
     /// # Errors
     ///
-    /// [`TlsError::NoRandomness`] if the operating system provides no random bytes. The tower is
-    /// dropped.
+    /// [`TlsError::NoRandomness`] if the operating system provides no random bytes, and the errors of
+    /// [`Trust::check`] if peers would refuse the certificate. The tower is dropped.
     pub fn new(mut tower: Tower, identity: &Identity, trust: Trust) -> Result<Self, TlsError> {
+        trust.check(identity)?;
         let tickets = tower.config().max_links.min(MAX_TICKETS);
         let offers_http = tower.config().speaks_http();
         let handshakes = Handshakes::offering(identity, trust, tickets, offers_http)?;
@@ -84,9 +85,9 @@ impl SecureTower {
         config.max_memory().saturating_add(links).saturating_add(MAX_PLAINTEXT)
     }
 
-    fn on_connected(&mut self, link: LinkId, now: Instant) {
+    fn on_connected(&mut self, link: LinkId, at: Option<IpAddr>, now: Instant) {
         let Self { tower, links, handshakes, .. } = self;
-        tower.handle(Event::Connected { link }, now);
+        tower.handle(Event::Connected { link, at }, now);
         let Some(layer) = links.get_mut(link) else { return };
         if !matches!(layer, Layer::Dialling) {
             return;
@@ -185,7 +186,7 @@ impl StateMachine for SecureTower {
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         match event {
-            Event::Connected { link } => self.on_connected(link, now),
+            Event::Connected { link, at } => self.on_connected(link, at, now),
             Event::BytesArrived { link, bytes } => self.on_bytes(link, bytes, now),
             Event::Finished { link } => self.on_finished(link, now),
             Event::ConnectFailed { link, .. }
@@ -194,7 +195,7 @@ impl StateMachine for SecureTower {
                 self.links.remove(link);
                 self.tower.handle(event, now);
             }
-            Event::TimerFired => self.tower.handle(event, now),
+            Event::AcceptFailed { .. } | Event::TimerFired => self.tower.handle(event, now),
         }
     }
 
