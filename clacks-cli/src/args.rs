@@ -203,7 +203,7 @@ pub(crate) struct TuningArgs {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value_parser::size)]
     pub(crate) max_message: usize,
     /// The most messages that are held; a fifth of the room is kept for those of other towers
-    #[arg(long, value_name = "MESSAGES", default_value = "65536")]
+    #[arg(long, value_name = "MESSAGES", default_value = "65536", value_parser = value_parser::count)]
     pub(crate) max_queue: usize,
     /// The most bytes that are held, likewise
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = value_parser::size)]

@@ -31,6 +31,12 @@ pub(crate) enum Machine {
 /// written.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
+    if isize::try_from(config.max_memory()).is_err() {
+        return Err(Failure::usage(
+            "No machine has room for so many messages: choose a smaller --max-queue or \
+             --max-queue-bytes.",
+        ));
+    }
     if args.listen.is_unspecified() && args.advertise.is_none() {
         return Err(Failure::usage(format_args!(
             "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers \
@@ -173,7 +179,7 @@ fn secrets(
 fn impossible(error: ConfigError) -> Failure {
     Failure::usage(match error {
         ConfigError::MaxQueueMessages => {
-            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 1)
+            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 2)
         }
         ConfigError::MaxMessage => "--max-message must be from 1 byte to 16MiB.".to_owned(),
         ConfigError::MaxQueueBytes => {
@@ -181,6 +187,7 @@ fn impossible(error: ConfigError) -> Failure {
              that one less."
                 .to_owned()
         }
+        ConfigError::Heartbeat => "--heartbeat must be off or at least 10ms.".to_owned(),
         error => format!("These options cannot go together: {error}."),
     })
 }

@@ -31,6 +31,9 @@ fn help_teaches_every_verb() {
     }
 }
 
+/// A sum of durations that overflows only because of its last nanosecond.
+const LONG: &str = "18446744073709551615s 1000000000ns";
+
 #[test]
 fn mistakes_have_a_sentence_and_exit_code_2() {
     let at = ["tower", "--listen", "127.0.0.1:0"];
@@ -55,7 +58,21 @@ fn mistakes_have_a_sentence_and_exit_code_2() {
         (&[&at[..], &["--seed", "abc"]].concat(), "64 hexadecimal digits"),
         (&[&at[..], &["--network", &long]].concat(), "at most 64"),
         (&[&at[..], &["--max-queue", "1"]].concat(), "--max-queue must be from 2"),
-        (&[&at[..], &["--max-queue", "99999999999"]].concat(), "to 4294967294 messages"),
+        (&[&at[..], &["--max-queue", "4294967294"]].concat(), "to 4294967293 messages"),
+        (&[&at[..], &["--max-queue", "18446744073709551616"]].concat(), "from 2 to 4294967293"),
+        (&[&at[..], &["--max-queue-bytes", "8388607TiB"]].concat(), "number of bytes"),
+        (
+            &[&at[..], &["--max-queue-bytes", "18446744073709551615"]].concat(),
+            "No machine has room",
+        ),
+        (&[&at[..], &["--heartbeat", "1ms"]].concat(), "--heartbeat must be off or at least 10ms"),
+        (&[&at[..], &["--heartbeat", LONG]].concat(), "longer than 584 years"),
+        (&[&at[..], &["--kill-timeout", LONG]].concat(), "longer than 584 years"),
+        (&[&at[..], &["--kill-timeout", "585years"]].concat(), "584 years"),
+        (&["sim", "original-1", "--time", LONG], "longer than 584 years"),
+        (&["sim", "original-1", "--wall", LONG], "longer than 584 years"),
+        (&["sim", "original-1", "--time", "400days"], "time is"),
+        (&["sim", "original-1", "--set", &format!("link.latency={LONG}")], "link.latency"),
         (
             &[&at[..], &["--max-queue-bytes", "1KiB"]].concat(),
             "room for one message of --max-message",
