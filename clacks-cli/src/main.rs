@@ -6,6 +6,7 @@ mod console;
 mod demo;
 mod error;
 mod identity;
+mod limits;
 mod output;
 mod runtime;
 mod setup;

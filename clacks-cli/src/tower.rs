@@ -11,6 +11,7 @@ use smol::future::{self, FutureExt};
 use crate::args::TowerArgs;
 use crate::console::{self, COMMANDS, Command};
 use crate::error::Failure;
+use crate::limits;
 use crate::output::{Format, Output, SurveyedPeer};
 use crate::runtime::RunningTower;
 use crate::setup::{self, Machine, Prepared};
@@ -21,6 +22,7 @@ const CONSOLE_LINES: usize = 16;
 
 /// Runs a tower until it is asked to stop.
 pub(crate) fn run(args: &TowerArgs) -> Result<(), Failure> {
+    limits::check(limits::TOWER_DESCRIPTORS)?;
     let Prepared { machine, listener, notes } = setup::prepare(args)?;
     match machine {
         Machine::Clear(tower) => run_machine(args, *tower, listener, &notes),

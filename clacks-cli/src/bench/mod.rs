@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::args::BenchArgs;
 use crate::error::Failure;
+use crate::limits;
 use crate::output::json;
 use table::Table;
 
@@ -74,6 +75,7 @@ impl Schedule {
 
 /// Runs all comparisons, or those whose title contains a text.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    limits::check(4 * limits::TOWER_DESCRIPTORS)?;
     let schedule = if args.quick { Schedule::QUICK } else { Schedule::FULL };
     let comparisons = streams::comparisons().chain(dials::comparisons());
     let comparisons: Vec<_> = comparisons.collect::<Result<_, _>>().map_err(failed)?;
