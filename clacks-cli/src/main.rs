@@ -35,6 +35,7 @@ const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
+    signals::report_full_files();
     log();
     let done = match &verb {
         Verb::Demo(args) => demo::run(args).inspect_err(|failure| write_event(failure, args.json)),

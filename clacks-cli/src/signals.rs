@@ -1,6 +1,8 @@
 //! Ctrl-C, SIGTERM, and the SIGHUP of a terminal that is closed.
 
 use std::io;
+#[cfg(unix)]
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,14 @@ const INTERRUPTED: i32 = 130;
 /// Signals that arrive within this time count as one (guess). `timeout` signals a process and then
 /// its whole group. People do not press Ctrl-C twice as fast.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
+
+/// Makes a write beyond the limit on the size of files return an error. Without a handler of the
+/// signal, such a write ends the process.
+pub(crate) fn report_full_files() {
+    // The process runs without the handler if it can't be set.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
 
 /// Sends the first of these signals to `stops`. The second one ends the process at once, from a
 /// thread of its own, so that it works even if other threads hang.

@@ -128,6 +128,14 @@ impl Distribution {
         }
     }
 
+    /// Returns the path of the file of samples, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Samples(samples) => Some(&samples.path),
+            _ => None,
+        }
+    }
+
     /// Returns whether a file of samples must still be read.
     pub(crate) fn is_loaded(&self) -> bool {
         !matches!(self, Self::Samples(samples) if samples.nanos.is_empty())

@@ -2,6 +2,7 @@
 
 mod diff;
 mod huge_pages;
+mod outputs;
 mod run;
 mod scenario;
 mod seeds;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     }
     huge_pages::enable(scenario.towers, &chosen);
     note_removed(&removed);
-    run::run(args, &scenario, chosen.base())
+    run::run(args, &scenario, chosen.base(), &chosen.inputs(&scenario))
 }
 
 /// Writes a note about each target that is after the time of the command line.

@@ -1,8 +1,7 @@
 //! A single run: progress, files and result.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clacks_sim::report::Report;
@@ -10,6 +9,7 @@ use clacks_sim::{Options, Outcome, Scenario, Simulation};
 use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smol::channel::{self, Receiver};
 
+use super::outputs::{OutputFile, Outputs, cant_write};
 use super::trace::TraceFile;
 use super::{command, summary};
 use crate::args::SimArgs;
@@ -24,10 +24,15 @@ pub(super) const STRETCH: u64 = 20_000;
 /// The real time after which the size of the trace is estimated.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
-pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &SimArgs,
+    scenario: &Scenario,
+    base: &Path,
+    inputs: &[PathBuf],
+) -> Result<(), Failure> {
     // Files that can't be written are found before the run.
-    try_results(args)?;
-    let trace = args.trace.as_deref().map(create).transpose()?;
+    let outputs = Outputs::open(args, inputs)?;
+    let trace = outputs.trace.map(OutputFile::emptied).transpose()?;
     let trace = trace.map(|file| TraceFile::new(file, args.trace_limit as u64));
     let trace_size = trace.as_ref().map(TraceFile::size);
     let options = Options {
@@ -88,9 +93,8 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     if let Some(folder) = &args.csv {
         report.write_csv(folder).map_err(|error| Failure::failed(cant_write(folder, &error)))?;
     }
-    if let Some(file) = &args.report {
-        fs::write(file, report.html())
-            .map_err(|error| Failure::failed(cant_write(file, &error)))?;
+    if let Some(file) = outputs.report {
+        file.write(report.html().as_bytes())?;
     }
     if args.json {
         json::write(&summary::result(&report, trace_size.as_ref()))?;
@@ -138,30 +142,6 @@ pub(super) fn stops() -> Result<Receiver<()>, Failure> {
     signals::listen(sender)
         .map_err(|error| Failure::failed(format_args!("signals can't be received ({error}).")))?;
     Ok(stops)
-}
-
-/// Checks that the report and the tables can be written. Existing files keep their content.
-fn try_results(args: &SimArgs) -> Result<(), Failure> {
-    let open = |path: &Path| {
-        OpenOptions::new().write(true).create(true).truncate(false).open(path).map(drop)
-    };
-    if let Some(folder) = &args.csv {
-        fs::create_dir_all(folder)
-            .and_then(|()| open(&folder.join(Report::CSV_FILES[0])))
-            .map_err(|error| Failure::usage(cant_write(folder, &error)))?;
-    }
-    match &args.report {
-        Some(file) => open(file).map_err(|error| Failure::usage(cant_write(file, &error))),
-        None => Ok(()),
-    }
-}
-
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| Failure::usage(cant_write(path, &error)))
-}
-
-fn cant_write(path: &Path, error: &io::Error) -> String {
-    format!("{} can't be written ({error}).", path.display())
 }
 
 /// Returns a bar of the simulated time. It is drawn on a terminal only.
