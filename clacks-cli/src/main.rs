@@ -28,7 +28,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::{Cli, CompletionsArgs, KeygenArgs, Verb};
 use crate::error::Failure;
 use crate::output::text::{BAD, STRONG};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, wrap};
 
 /// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
 const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             if let Some(sentence) = failure.sentence() {
                 // `eprintln!` would panic if standard error can't be written.
-                let mut out = anstream::stderr();
+                let mut out = wrap::stderr();
                 let _ = writeln!(out, "{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}");
             }
             failure.exit_code()

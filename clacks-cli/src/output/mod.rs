@@ -1,7 +1,9 @@
 //! What the command writes to standard output: text for people or JSON lines for programs.
 
 pub(crate) mod json;
+pub(crate) mod progress;
 pub(crate) mod text;
+pub(crate) mod wrap;
 
 use std::io;
 use std::time::Duration;

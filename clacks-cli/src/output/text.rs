@@ -12,6 +12,7 @@ use clacks_proto::{
 };
 use serde_json::Value;
 
+use super::wrap::{self, Wrapped};
 use super::{Output, SurveyedPeer};
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -27,7 +28,7 @@ const MAX_QUOTED_CHARS: usize = 120;
 /// Writes text to standard output. anstream removes the colours if that is no terminal or
 /// `NO_COLOR` is set.
 pub(crate) struct Text {
-    out: AutoStream<Stdout>,
+    out: Wrapped<AutoStream<Stdout>>,
     /// The last return of a message was written. While no peer takes them, messages return again
     /// and again.
     is_returning: bool,
@@ -35,7 +36,7 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) fn new() -> Self {
-        Self { out: anstream::stdout(), is_returning: false }
+        Self { out: wrap::stdout(), is_returning: false }
     }
 
     /// Writes a line, or a line and a table.

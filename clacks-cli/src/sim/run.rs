@@ -1,12 +1,12 @@
 //! A single run: progress, files and result.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clacks_sim::report::Report;
 use clacks_sim::{Options, Outcome, Scenario, Simulation};
-use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::BinaryBytes;
 use smol::channel::{self, Receiver};
 
 use super::outputs::{OutputFile, Outputs, cant_write};
@@ -14,8 +14,7 @@ use super::trace::TraceFile;
 use super::{command, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
-use crate::output::json;
-use crate::output::text::WARN;
+use crate::output::{json, progress, wrap};
 use crate::signals;
 
 /// Events between two looks at the clock and at signals: some tens of milliseconds.
@@ -49,7 +48,7 @@ pub(super) fn run(
     }
 
     let began = Instant::now();
-    let bar = bar(scenario.time);
+    let bar = progress::bar(millis(scenario.time), "{percent:>3} %  {eta} left");
     let mut not_estimated = trace_size.as_ref();
     let stopped_by = loop {
         let progress = simulation.advance(STRETCH);
@@ -65,7 +64,7 @@ pub(super) fn run(
         }
         if let Some(size) = not_estimated.filter(|size| wall >= ESTIMATE_AFTER && !size.is_cut()) {
             let estimate = size.estimate(progress.at, scenario.time, args.trace_limit as u64);
-            bar.suspend(|| anstream::eprintln!("{WARN}note{WARN:#}: {estimate}"));
+            bar.suspend(|| wrap::note(&estimate));
             not_estimated = None;
         }
         if !stops.is_empty() {
@@ -107,7 +106,7 @@ pub(super) fn run(
             return Err(Failure::failed(cant_write(file, error)));
         }
         let limit = BinaryBytes(args.trace_limit as u64);
-        anstream::eprintln!("{WARN}note{WARN:#}: the trace was cut at {limit} (--trace-limit).");
+        wrap::note(format_args!("the trace was cut at {limit} (--trace-limit)."));
     }
     let misses = args.check && outcome.targets.iter().any(|target| !target.is_met());
     if outcome.passed() && !misses { Ok(()) } else { Err(Failure::Reported) }
@@ -142,19 +141,6 @@ pub(super) fn stops() -> Result<Receiver<()>, Failure> {
     signals::listen(sender)
         .map_err(|error| Failure::failed(format_args!("signals can't be received ({error}).")))?;
     Ok(stops)
-}
-
-/// Returns a bar of the simulated time. It is drawn on a terminal only.
-fn bar(time: Duration) -> ProgressBar {
-    let style = ProgressStyle::with_template("[{bar:32}] {percent:>3} %  {msg}  {eta} left");
-    let bar = ProgressBar::new(millis(time));
-    if !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    match style {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
-    }
 }
 
 fn millis(time: Duration) -> u64 {
