@@ -1,9 +1,8 @@
 //! The `clacks` command. See `clacks --help`, or the README.
 
 mod args;
-mod bench;
-mod console;
-mod demo;
+mod commands;
+mod control;
 mod error;
 mod identity;
 mod limits;
@@ -11,21 +10,20 @@ mod output;
 mod runtime;
 mod setup;
 mod signals;
-mod sim;
-mod tower;
 mod value_parser;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{Cli, CompletionsArgs, KeygenArgs, Verb};
+use crate::args::{Cli, Verb};
+use crate::commands::{bench, completions, demo, keygen, sim, tower};
 use crate::error::Failure;
 use crate::output::text::{BAD, STRONG};
 use crate::output::{Format, Output, wrap};
@@ -46,8 +44,8 @@ fn main() -> ExitCode {
         Verb::Bench(args) => {
             bench::run(args).inspect_err(|failure| write_event(failure, args.json))
         }
-        Verb::Keygen(args) => keygen(args),
-        Verb::Completions(args) => completions(args),
+        Verb::Keygen(args) => keygen::run(args),
+        Verb::Completions(args) => completions::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,25 +75,6 @@ fn log() {
     // A line that can't be written is lost. Reporting that on the same standard error would panic.
     let log = log.log_internal_errors(false);
     tracing_subscriber::registry().with(filter).with(log).init();
-}
-
-fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
-    let (identity, files) = identity::create(&args.dir)?;
-    let mut out = anstream::stdout();
-    writeln!(out, "fingerprint  {STRONG}{}{STRONG:#}", identity.fingerprint())?;
-    writeln!(out, "private key  {} (never give it away)", files.key.display())?;
-    writeln!(out, "certificate  {}", files.cert.display())?;
-    Ok(())
-}
-
-fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
-    // Into memory first: the generator panics if a pipe is closed.
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "clacks", &mut script);
-    let mut out = io::stdout().lock();
-    out.write_all(&script)?;
-    out.flush()?;
-    Ok(())
 }
 
 #[cfg(test)]

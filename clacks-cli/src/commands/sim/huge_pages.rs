@@ -6,7 +6,7 @@ mod glibc {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
-    use crate::sim::scenario::Chosen;
+    use crate::commands::sim::scenario::Chosen;
 
     /// The number of towers from which on huge pages pay. Measured on 2026-11-30: with 10 000 busy
     /// towers, a run handles 1.1 to 1.3 times as many events a second.
@@ -18,7 +18,7 @@ mod glibc {
     /// Starts the command again with huge pages, in the same process, if the network is large, the
     /// environment does not set the allocator up already, and the scenario can be read again.
     /// Returns if that is not possible: the run then takes longer, and its results are the same.
-    pub(in crate::sim) fn enable(towers: u32, scenario: &Chosen<'_>) {
+    pub(in crate::commands::sim) fn enable(towers: u32, scenario: &Chosen<'_>) {
         let is_set_up = std::env::var_os(TUNABLES).is_some();
         if towers < TOWERS || is_set_up || !scenario.is_readable_again() || !is_supported() {
             return;
@@ -39,7 +39,8 @@ mod glibc {
 /// Other systems and allocators are left alone.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod glibc {
-    pub(in crate::sim) fn enable(_: u32, _: &crate::sim::scenario::Chosen<'_>) {}
+    pub(in crate::commands::sim) fn enable(_: u32, _: &crate::commands::sim::scenario::Chosen<'_>) {
+    }
 }
 
 pub(super) use glibc::enable;

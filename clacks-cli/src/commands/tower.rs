@@ -9,7 +9,7 @@ use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
 use crate::args::TowerArgs;
-use crate::console::{self, COMMANDS, Command};
+use crate::control::console::{self, COMMANDS, Command};
 use crate::error::Failure;
 use crate::limits;
 use crate::output::{Format, Output, SurveyedPeer};

@@ -1,0 +1,3 @@
+//! Talking to a running tower.
+
+pub(crate) mod console;
