@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clacks_proto::tls::{Identity, Roots};
+use clacks_proto::tls::{Identity, Revocations, Roots};
 
 use crate::error::Failure;
 
@@ -115,6 +115,19 @@ pub(crate) fn roots(file: &Path) -> Result<Roots, Failure> {
     })
 }
 
+/// Returns the roots of a private network without revoked certificates.
+pub(crate) fn roots_without(file: &Path, revoked: &Path) -> Result<Roots, Failure> {
+    let pem = read(revoked, "list of revoked certificates")?;
+    let list = Revocations::from_pem(&pem);
+    let roots = roots(file)?;
+    list.and_then(|list| roots.revoking(&list)).map_err(|error| {
+        Failure::failed(format_args!(
+            "The list of revoked certificates in {} cannot be used: {error}.",
+            revoked.display()
+        ))
+    })
+}
+
 fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     fs::read(file).map_err(|error| {
         let advice = match error.kind() {
@@ -131,24 +144,24 @@ fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
 
 /// Which users may read a new file.
 #[derive(Clone, Copy)]
-enum Access {
+pub(crate) enum Access {
     OwnerOnly,
     Everyone,
 }
 
 #[cfg(unix)]
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 #[cfg(not(unix))]
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(dir)
 }
 
 /// Writes a file that must not exist. It is on the disk when this returns.
-fn write_new(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+pub(crate) fn write_new(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

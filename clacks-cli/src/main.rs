@@ -6,6 +6,7 @@ mod control;
 mod error;
 mod identity;
 mod limits;
+mod network;
 mod output;
 mod runtime;
 mod setup;
@@ -44,6 +45,11 @@ fn main() -> ExitCode {
         Verb::Bench(args) => {
             bench::run(args).inspect_err(|failure| write_event(failure, args.json))
         }
+        Verb::Network(args) => network::network(args),
+        Verb::Invite(args) => network::invite(args),
+        Verb::Join(args) => network::join(args),
+        Verb::Members(args) => network::members(args),
+        Verb::Revoke(args) => network::revoke(args),
         Verb::Keygen(args) => keygen::run(args),
         Verb::Completions(args) => completions::run(args),
     };

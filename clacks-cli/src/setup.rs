@@ -9,6 +9,7 @@ use clacks_proto::{Address, Config, ConfigError, Dialects, Seed, Tower};
 use crate::args::{TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
+use crate::network::membership;
 use crate::value_parser::{Heartbeat, Listen};
 
 /// A tower with its port, before it runs.
@@ -66,6 +67,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let mut notes = Vec::new();
     let secrets = secrets(&args.trust, &mut notes)?;
     notes.extend(why_no_http(&args.trust, &config));
+    notes.extend(open_network(&args.trust));
     let listener = bind(&args.listen)?;
     let address = match &args.advertise {
         Some(address) => address.clone(),
@@ -141,6 +143,18 @@ fn why_no_http(trust: &TrustArgs, config: &Config) -> Option<String> {
     Some(format!("Towers of the JavaScript package are refused: {why}."))
 }
 
+/// Returns a remark if a network with a name of its own is open. A member of a private network may
+/// have mistyped its name.
+fn open_network(trust: &TrustArgs) -> Option<String> {
+    let name = &trust.network;
+    (trust.roots.is_none() && name != membership::OPEN).then(|| {
+        format!(
+            "The network {name} is open: every tower can take part. This machine is no member of a \
+             private network of this name."
+        )
+    })
+}
+
 fn secrets(
     trust: &TrustArgs,
     notes: &mut Vec<String>,
@@ -150,7 +164,10 @@ fn secrets(
         return Ok(None);
     }
     let policy = match &trust.roots {
-        Some(roots) => Trust::Private(identity::roots(roots)?),
+        Some(file) => Trust::Private(match &trust.revoked {
+            Some(revoked) => identity::roots_without(file, revoked)?,
+            None => identity::roots(file)?,
+        }),
         None => Trust::Open,
     };
     let identity = match (&trust.identity, &trust.key, &trust.cert) {

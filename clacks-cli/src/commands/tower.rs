@@ -12,6 +12,7 @@ use crate::args::TowerArgs;
 use crate::control::console::{self, COMMANDS, Command};
 use crate::error::Failure;
 use crate::limits;
+use crate::network::membership;
 use crate::output::{Format, Output, SurveyedPeer};
 use crate::runtime::RunningTower;
 use crate::setup::{self, Machine, Prepared};
@@ -23,6 +24,7 @@ const CONSOLE_LINES: usize = 16;
 /// Runs a tower until it is asked to stop.
 pub(crate) fn run(args: &TowerArgs) -> Result<(), Failure> {
     limits::check(limits::TOWER_DESCRIPTORS)?;
+    let args = &membership::with_membership(args)?;
     let Prepared { machine, listener, notes } = setup::prepare(args)?;
     match machine {
         Machine::Clear(tower) => run_machine(args, *tower, listener, &notes),

@@ -176,8 +176,10 @@ impl fmt::Debug for Authority {
 fn params(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
-    // Long enough that no other authority has the name. Each certificate contains it.
-    name.push(DnType::CommonName, alloc::format!("clacks network {:.32}", fingerprint(key)));
+    let fingerprint = alloc::format!("{}", fingerprint(key));
+    // Half of it suffices for a name that no other authority has. Each certificate contains it.
+    let id = fingerprint.get(..32).unwrap_or_default();
+    name.push(DnType::CommonName, alloc::format!("clacks network {id}"));
     params.distinguished_name = name;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages.extend([KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
