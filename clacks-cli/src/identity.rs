@@ -110,9 +110,30 @@ pub(crate) fn generate() -> Result<Identity, Failure> {
 /// Returns the roots of a private network.
 pub(crate) fn roots(file: &Path) -> Result<Roots, Failure> {
     let pem = read(file, "network's root certificates")?;
-    Roots::from_pem(&pem).map_err(|error| {
-        Failure::failed(format_args!("The roots in {} cannot be used: {error}.", file.display()))
+    Roots::from_pem(&pem).map_err(|_| {
+        let why = unreadable_root(&pem);
+        Failure::failed(format_args!("The roots in {} cannot be used: {why}.", file.display()))
     })
+}
+
+/// Returns what is wrong with root certificates.
+fn unreadable_root(pem: &[u8]) -> String {
+    const LABEL: &str = "CERTIFICATE";
+    let sections = pem::parse_many(pem).unwrap_or_default();
+    let certificates: Vec<_> = sections.iter().filter(|section| section.tag() == LABEL).collect();
+    let is_readable =
+        |section: &&pem::Pem| Roots::from_pem(pem::encode(section).as_bytes()).is_ok();
+    match certificates.iter().position(|section| !is_readable(section)) {
+        Some(index) => format!(
+            "certificate {} of {} in it is no X.509 certificate; take it out, or replace it",
+            index + 1,
+            certificates.len()
+        ),
+        None => format!(
+            "supply one or more X.509 certificates as PEM, each with a first line -----BEGIN \
+             {LABEL}-----, and whole"
+        ),
+    }
 }
 
 /// Returns the roots of a private network without revoked certificates.

@@ -45,11 +45,11 @@ fn main() -> ExitCode {
         Verb::Bench(args) => {
             bench::run(args).inspect_err(|failure| write_event(failure, args.json))
         }
-        Verb::Network(args) => network::network(args),
-        Verb::Invite(args) => network::invite(args),
-        Verb::Join(args) => network::join(args),
-        Verb::Members(args) => network::members(args),
-        Verb::Revoke(args) => network::revoke(args),
+        Verb::Network(args) => or_event(network::network(args), args.json()),
+        Verb::Invite(args) => or_event(network::invite(args), args.output.json),
+        Verb::Join(args) => or_event(network::join(args), args.output.json),
+        Verb::Members(args) => or_event(network::members(args), args.output.json),
+        Verb::Revoke(args) => or_event(network::revoke(args), args.output.json),
         Verb::Keygen(args) => keygen::run(args),
         Verb::Completions(args) => completions::run(args),
     };
@@ -64,6 +64,11 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Writes a failure as an event too, if there is one.
+fn or_event(done: Result<(), Failure>, json: bool) -> Result<(), Failure> {
+    done.inspect_err(|failure| write_event(failure, json))
 }
 
 /// Writes a failure as an event too, for programs that read the events.

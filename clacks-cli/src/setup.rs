@@ -75,10 +75,25 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     };
     let tower = Tower::new(config, address, &seed).map_err(impossible)?;
     let machine = match secrets {
-        Some((identity, trust)) => Machine::Secure(Box::new(secure(tower, &identity, trust)?)),
+        Some((identity, trust)) => {
+            check_membership(&args.trust, &identity, &trust)?;
+            Machine::Secure(Box::new(secure(tower, &identity, trust)?))
+        }
         None => Machine::Clear(Box::new(tower)),
     };
     Ok(Prepared { machine, listener, notes })
+}
+
+/// Checks that towers of the private network accept this one.
+fn check_membership(args: &TrustArgs, identity: &Identity, trust: &Trust) -> Result<(), Failure> {
+    let in_folder = || args.identity.as_deref().map(|dir| Files::within(dir).cert);
+    let (Some(cert), Some(roots)) = (args.cert.clone().or_else(in_folder), &args.roots) else {
+        return Ok(());
+    };
+    let (cert, roots) = (cert.display(), roots.display());
+    trust.check(identity).map_err(|error| {
+        Failure::failed(format_args!("{cert} does not fit the network of {roots}: {error}."))
+    })
 }
 
 /// Puts a tower behind TLS.

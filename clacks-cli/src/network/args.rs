@@ -14,6 +14,15 @@ pub(crate) struct NetworkArgs {
     pub(crate) verb: NetworkVerb,
 }
 
+impl NetworkArgs {
+    /// Returns whether results are JSON.
+    pub(crate) fn json(&self) -> bool {
+        match &self.verb {
+            NetworkVerb::New(args) => args.output.json,
+        }
+    }
+}
+
 /// The commands of `network`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkVerb {

@@ -12,7 +12,7 @@ use super::args::InviteArgs;
 use super::folder::{Member, NetworkFolder};
 use super::line::{Invitation, Update};
 use super::name::{self, Name};
-use super::{day, quoted};
+use super::{day, quoted, since_1970};
 use crate::error::Failure;
 use crate::output::text::{STRONG, WARN};
 use crate::output::{json, wrap};
@@ -40,7 +40,7 @@ fn invite(
     expires: SystemTime,
 ) -> Result<(), Failure> {
     let identity = authority
-        .issue(expires)
+        .issue(since_1970(expires))
         .map_err(|error| Failure::failed(format_args!("No key could be made: {error}.")))?;
     let member = Member {
         fingerprint: identity.fingerprint(),
@@ -140,7 +140,7 @@ fn renew(
         )));
     }
     member.certificate = authority
-        .renew(&member.certificate, expires)
+        .renew(&member.certificate, since_1970(expires))
         .map_err(|error| Failure::failed(format_args!("{name} cannot be renewed: {error}.")))?;
     member.expires = expires;
     let update = Update {

@@ -228,3 +228,73 @@ fn pem(label: &str, der: &[u8]) -> String {
     let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     pem::encode_config(&pem::Pem::new(label, der), config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use clacks_proto::tls::Authority;
+
+    use super::super::args::OutputArgs;
+    use super::super::invite::der;
+    use super::*;
+
+    /// Joins with a certificate that is valid until some time, and returns the sentence of the
+    /// refusal.
+    fn refusal(expires: SystemTime, change: impl FnOnce(&mut Invitation)) -> Option<String> {
+        let authority = Authority::generate().unwrap();
+        let identity = authority.issue(super::super::since_1970(expires)).unwrap();
+        let name = |text: &str| text.to_owned().try_into().unwrap();
+        let mut invitation = Invitation {
+            network: name("home"),
+            member: name("bob"),
+            addresses: vec!["127.0.0.1:8001".parse().unwrap()],
+            root: der(authority.cert_pem()).unwrap(),
+            certificate: der(identity.cert_pem()).unwrap(),
+            key: der(identity.key_pem()).unwrap(),
+            revoked: None,
+        };
+        change(&mut invitation);
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("home");
+        let output = OutputArgs { dir: Some(dir.clone()), json: true };
+        let args = JoinArgs { line: invitation.to_line().unwrap(), output };
+        let failure = run(&args).err()?;
+        assert!(!dir.exists(), "something was written");
+        failure.sentence().map(str::to_owned)
+    }
+
+    fn in_an_hour() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(3_600)
+    }
+
+    #[test]
+    fn an_expired_invitation_is_refused() {
+        assert_eq!(refusal(in_an_hour(), |_| ()), None);
+        let ago = SystemTime::now() - Duration::from_secs(2);
+        let sentence = refusal(ago, |_| ()).unwrap();
+        assert!(sentence.contains("has expired: ask the founder"), "{sentence}");
+    }
+
+    #[test]
+    fn an_invitation_whose_parts_do_not_fit_is_refused() {
+        let other = Authority::generate().unwrap();
+        let stranger = other.issue(Duration::MAX).unwrap();
+        let list = other.revoke([]).unwrap();
+        let changes: [&dyn Fn(&mut Invitation); 6] = [
+            &|it| it.root = der(other.cert_pem()).unwrap(),
+            &|it| it.key = der(stranger.key_pem()).unwrap(),
+            &|it| it.certificate = der(stranger.cert_pem()).unwrap(),
+            &|it| it.revoked = Some(der(&list).unwrap()),
+            &|it| it.key.clear(),
+            &|it| it.root.truncate(100),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let sentence = refusal(in_an_hour(), change).unwrap();
+            assert!(sentence.contains("do not fit together"), "{number}: {sentence}");
+        }
+        let address = "127.0.0.1:1".parse::<clacks_proto::Address>().unwrap();
+        let many = |it: &mut Invitation| it.addresses = vec![address; 65];
+        assert!(refusal(in_an_hour(), many).unwrap().contains("too many addresses"));
+    }
+}

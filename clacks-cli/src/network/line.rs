@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_format_does_not_change() {
         let update = Update { network: name("home"), certificate: None, revoked: Some(vec![7]) };
-        assert_eq!(update.to_line().unwrap(), "clacks-update-1:BGhvbWUAAQEH");
+        assert_eq!(update.to_line().unwrap(), "clacks-update-1:BGhvbWUAAQEH7KCCBA");
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod name;
 mod new;
 mod revoke;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use invite::run as invite;
 pub(crate) use join::run as join;
@@ -36,6 +36,11 @@ pub(crate) fn network(args: &NetworkArgs) -> Result<(), Failure> {
     match &args.verb {
         NetworkVerb::New(args) => new::run(args),
     }
+}
+
+/// Returns the time since the start of 1970.
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns the day of a time, as in 2030-01-31.

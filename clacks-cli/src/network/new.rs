@@ -10,6 +10,7 @@ use super::args::NewArgs;
 use super::folder::{self, Member, NetworkFolder, NewNetwork, Settings};
 use super::membership::start_command;
 use super::name;
+use super::since_1970;
 use crate::error::Failure;
 use crate::output::text::{GOOD, QUIET, STRONG, WARN};
 use crate::output::{json, wrap};
@@ -27,7 +28,7 @@ pub(super) fn run(args: &NewArgs) -> Result<(), Failure> {
     let authority = Authority::generate().map_err(no_key)?;
     let now = SystemTime::now();
     let expires = now + FOUNDER_VALIDITY;
-    let identity = authority.issue(expires).map_err(no_key)?;
+    let identity = authority.issue(since_1970(expires)).map_err(no_key)?;
     let founder = name::parse(FOUNDER).map_err(Failure::failed)?;
     let new = NewNetwork {
         settings: Settings {

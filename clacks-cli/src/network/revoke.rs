@@ -10,6 +10,7 @@ use super::args::RevokeArgs;
 use super::folder::NetworkFolder;
 use super::invite::der;
 use super::line::Update;
+use super::since_1970;
 use crate::error::Failure;
 use crate::output::text::{STRONG, WARN};
 use crate::output::{json, wrap};
@@ -69,7 +70,7 @@ fn write_list(network: &NetworkFolder, authority: &Authority) -> Result<usize, F
     let members = network.members()?;
     let revoked: Vec<_> = members
         .iter()
-        .filter_map(|(_, member)| Some((member.fingerprint, member.revoked?)))
+        .filter_map(|(_, member)| Some((member.fingerprint, since_1970(member.revoked?))))
         .collect();
     let count = revoked.len();
     if count > 0 {

@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
@@ -23,21 +22,23 @@ use crate::ids::Fingerprint;
 /// The authority of a private network: the key that signs certificates for towers, and lists of
 /// revoked ones. Its certificate is the root of the network.
 ///
-/// The owner of the key decides which towers are members. No tower needs the key to run.
+/// The owner of the key decides which towers are members. No tower needs the key to run. Times are
+/// durations since the start of 1970 (UTC).
 ///
 /// ```
 /// use clacks_proto::tls::{Authority, Revocations, Roots, Trust};
 /// use std::time::{Duration, SystemTime};
 ///
 /// let authority = Authority::generate()?;
-/// let member = authority.issue(SystemTime::now() + Duration::from_secs(86_400))?;
+/// let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+/// let member = authority.issue(now + Duration::from_secs(86_400))?;
 /// let roots = Roots::from_pem(authority.cert_pem().as_bytes())?;
 /// assert_eq!(Trust::Private(roots.clone()).check(&member), Ok(()));
 ///
-/// let list = authority.revoke([(member.fingerprint(), SystemTime::now())])?;
+/// let list = authority.revoke([(member.fingerprint(), now)])?;
 /// let roots = roots.revoking(&Revocations::from_pem(list.as_bytes())?)?;
 /// assert!(Trust::Private(roots).check(&member).is_err());
-/// # Ok::<(), clacks_proto::tls::TlsError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -96,7 +97,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`TlsError::NoRandomness`] if the operating system provides no random bytes.
-    pub fn issue(&self, expires: SystemTime) -> Result<Identity, TlsError> {
+    pub fn issue(&self, expires: Duration) -> Result<Identity, TlsError> {
         let key = KeyPair::generate_for(KEY_ALGORITHM).map_err(|_| TlsError::NoRandomness)?;
         let certificate = self.certify(&key, expires)?;
         Identity::from_pem(key.serialize_pem().as_bytes(), certificate.as_bytes())
@@ -109,7 +110,7 @@ impl Authority {
     ///
     /// [`TlsError::UnreadableCertificate`] if the certificate can't be read or has another kind of
     /// key.
-    pub fn renew(&self, cert_pem: &str, expires: SystemTime) -> Result<String, TlsError> {
+    pub fn renew(&self, cert_pem: &str, expires: Duration) -> Result<String, TlsError> {
         let certificate = CertificateDer::from_pem_slice(cert_pem.as_bytes())
             .map_err(|_| TlsError::UnreadableCertificate)?;
         let parsed = ParsedCertificate::try_from(&certificate)
@@ -119,12 +120,12 @@ impl Authority {
         self.certify(&key, expires)
     }
 
-    fn certify(&self, key: &impl PublicKeyData, expires: SystemTime) -> Result<String, TlsError> {
+    fn certify(&self, key: &impl PublicKeyData, expires: Duration) -> Result<String, TlsError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name(key);
         params.serial_number = Some(serial(fingerprint(key)));
         params.not_before = rcgen::date_time_ymd(1975, 1, 1);
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_epoch(expires);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + within_dates(expires);
         let certificate =
             params.signed_by(key, &self.issuer).map_err(|_| TlsError::NoRandomness)?;
         Ok(certificate.pem())
@@ -139,20 +140,21 @@ impl Authority {
     /// [`TlsError::NoRandomness`] if the operating system provides no random bytes.
     pub fn revoke(
         &self,
-        keys: impl IntoIterator<Item = (Fingerprint, SystemTime)>,
+        keys: impl IntoIterator<Item = (Fingerprint, Duration)>,
     ) -> Result<String, TlsError> {
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         let revoked_certs: Vec<_> = keys
             .into_iter()
             .map(|(key, at)| RevokedCertParams {
                 serial_number: serial(key),
-                revocation_time: epoch + since_epoch(at),
+                revocation_time: epoch + within_dates(at),
                 reason_code: None,
                 invalidity_date: None,
             })
             .collect();
+        let last = revoked_certs.iter().map(|revoked| revoked.revocation_time).max();
         let list = CertificateRevocationListParams {
-            this_update: epoch + since_epoch(SystemTime::now()),
+            this_update: last.unwrap_or(epoch),
             // The list is valid until a longer one replaces it.
             next_update: rcgen::date_time_ymd(9999, 12, 31),
             crl_number: SerialNumber::from(revoked_certs.len() as u64),
@@ -202,10 +204,9 @@ pub(super) fn serial(Fingerprint(fingerprint): Fingerprint) -> SerialNumber {
     SerialNumber::from_slice(&serial)
 }
 
-/// Returns the time since 1970, within the years that a certificate can contain.
-fn since_epoch(time: SystemTime) -> Duration {
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST)
+/// Returns a time that a certificate can contain: until the end of the year 9999.
+fn within_dates(time: Duration) -> Duration {
+    time.min(Duration::from_secs(253_402_300_799))
 }
 
 /// The public key of a member.
@@ -241,9 +242,14 @@ mod tests {
     use super::super::{Revocations, Roots, Trust};
     use super::*;
     use alloc::string::ToString;
+    use rustls::pki_types::UnixTime;
 
-    fn in_a_day() -> SystemTime {
-        SystemTime::now() + Duration::from_secs(86_400)
+    fn now() -> Duration {
+        Duration::from_secs(UnixTime::now().as_secs())
+    }
+
+    fn in_a_day() -> Duration {
+        now() + Duration::from_secs(86_400)
     }
 
     fn roots(authority: &Authority) -> Roots {
@@ -276,7 +282,7 @@ mod tests {
     #[test]
     fn a_certificate_expires_and_can_be_renewed_for_its_key() {
         let authority = Authority::generate().unwrap();
-        let old = authority.issue(SystemTime::now() - Duration::from_secs(60)).unwrap();
+        let old = authority.issue(now() - Duration::from_secs(60)).unwrap();
         assert_eq!(check(&authority, &old), Err(TlsError::OwnExpired));
         let renewed = authority.renew(old.cert_pem(), in_a_day()).unwrap();
         let renewed = Identity::from_pem(old.key_pem().as_bytes(), renewed.as_bytes()).unwrap();
@@ -288,9 +294,8 @@ mod tests {
     #[test]
     fn times_that_a_certificate_cannot_contain_are_cut_off() {
         let authority = Authority::generate().unwrap();
-        let late = UNIX_EPOCH + Duration::from_secs(u32::MAX.into()) * 10_000;
-        assert_eq!(check(&authority, &authority.issue(late).unwrap()), Ok(()));
-        let early = authority.issue(UNIX_EPOCH - Duration::from_secs(1)).unwrap();
+        assert_eq!(check(&authority, &authority.issue(Duration::MAX).unwrap()), Ok(()));
+        let early = authority.issue(Duration::ZERO).unwrap();
         assert_eq!(check(&authority, &early), Err(TlsError::OwnExpired));
     }
 
@@ -298,7 +303,7 @@ mod tests {
     fn a_list_revokes_keys_and_their_renewed_certificates() {
         let authority = Authority::generate().unwrap();
         let [one, two] = [(); 2].map(|()| authority.issue(in_a_day()).unwrap());
-        let list = authority.revoke([(one.fingerprint(), SystemTime::now())]).unwrap();
+        let list = authority.revoke([(one.fingerprint(), now())]).unwrap();
         let list = Revocations::from_pem(list.as_bytes()).unwrap();
         let trust = Trust::Private(roots(&authority).revoking(&list).unwrap());
         assert_eq!(trust.check(&one), Err(TlsError::OwnRevoked));

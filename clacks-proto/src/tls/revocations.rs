@@ -76,15 +76,15 @@ mod tests {
     use super::super::Authority;
     use super::*;
     use alloc::format;
-    use std::time::SystemTime;
+    use core::time::Duration;
 
     #[test]
     fn a_later_list_contains_the_certificates_of_an_earlier_one() {
         let authority = Authority::generate().unwrap();
-        let [one, two] = [(); 2].map(|()| authority.issue(SystemTime::now()).unwrap());
+        let [one, two] = [(); 2].map(|()| authority.issue(Duration::from_secs(1)).unwrap());
         let keys = [one.fingerprint(), two.fingerprint()];
         let list = |count| {
-            let revoked = keys.iter().take(count).map(|key| (*key, SystemTime::now()));
+            let revoked = keys.iter().take(count).map(|key| (*key, Duration::from_secs(1)));
             Revocations::from_pem(authority.revoke(revoked).unwrap().as_bytes()).unwrap()
         };
         let [none, earlier, later] = [0, 1, 2].map(list);
@@ -93,7 +93,7 @@ mod tests {
         assert!(!earlier.contains_all(&later));
         assert_eq!(keys.map(|key| earlier.contains(key)), [true, false]);
         let other = Authority::generate().unwrap();
-        let foreign = other.revoke(keys.map(|key| (key, SystemTime::now()))).unwrap();
+        let foreign = other.revoke(keys.map(|key| (key, Duration::from_secs(1)))).unwrap();
         assert!(!Revocations::from_pem(foreign.as_bytes()).unwrap().contains_all(&earlier));
     }
 
