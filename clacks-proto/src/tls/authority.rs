@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::server::ParsedCertificate;
 
 use super::error::TlsError;
-use super::identity::{Identity, KEY_ALGORITHM, common_name, digest};
+use super::identity::{Identity, KEY_ALGORITHM, digest};
 use crate::ids::Fingerprint;
 
 /// The authority of a private network: the key that signs certificates for towers, and lists of
@@ -122,7 +122,7 @@ impl Authority {
 
     fn certify(&self, key: &impl PublicKeyData, expires: Duration) -> Result<String, TlsError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(key);
+        params.distinguished_name = short_name("tower", fingerprint(key));
         params.serial_number = Some(serial(fingerprint(key)));
         params.not_before = rcgen::date_time_ymd(1975, 1, 1);
         params.not_after = rcgen::date_time_ymd(1970, 1, 1) + within_dates(expires);
@@ -177,18 +177,23 @@ impl fmt::Debug for Authority {
 /// authority can be restored from its key.
 fn params(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
-    let mut name = DistinguishedName::new();
-    let fingerprint = alloc::format!("{}", fingerprint(key));
-    // Half of it suffices for a name that no other authority has. Each certificate contains it.
-    let id = fingerprint.get(..32).unwrap_or_default();
-    name.push(DnType::CommonName, alloc::format!("clacks network {id}"));
-    params.distinguished_name = name;
+    params.distinguished_name = short_name("network", fingerprint(key));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages.extend([KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
     params.not_before = rcgen::date_time_ymd(1975, 1, 1);
     // RFC 5280 §4.1.2.5: the certificate has no expiration date.
     params.not_after = rcgen::date_time_ymd(9999, 12, 31);
     params
+}
+
+/// Returns a name that no other key has by chance. It is short, because certificates with it are
+/// handed over as text. A key that was made to have the name of another one signs nothing for it.
+fn short_name(what: &str, fingerprint: Fingerprint) -> DistinguishedName {
+    let fingerprint = alloc::format!("{fingerprint}");
+    let id = fingerprint.get(..16).unwrap_or_default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, alloc::format!("clacks {what} {id}"));
+    name
 }
 
 fn fingerprint(key: &impl PublicKeyData) -> Fingerprint {

@@ -140,7 +140,7 @@ pub(super) fn digest(public_key: &[u8]) -> Fingerprint {
 
 /// Returns a distinguished name that no other key has. Roots are found by name, so certificates of
 /// several towers can be used as roots together.
-pub(super) fn common_name(key: &impl rcgen::PublicKeyData) -> rcgen::DistinguishedName {
+fn common_name(key: &impl rcgen::PublicKeyData) -> rcgen::DistinguishedName {
     let mut name = rcgen::DistinguishedName::new();
     let fingerprint = digest(&key.subject_public_key_info());
     name.push(rcgen::DnType::CommonName, alloc::format!("clacks tower {fingerprint}"));
