@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use clacks_proto::{Address, AddressError, Name, Seed, SendRate};
+use tracing_subscriber::filter::Targets;
 
 /// Where to listen. Unlike an [`Address`] it may have port 0 (any free port) and an unspecified IP
 /// address (every interface). Neither can be dialled.
@@ -118,6 +119,13 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         .checked_mul(unit)
         .filter(|size| *size > 0)
         .ok_or_else(|| format!("0, or more than this machine can count: {help}"))
+}
+
+/// Parses which logs are written.
+pub(crate) fn log(text: &str) -> Result<Targets, String> {
+    let help = "write a level (error, warn, info, debug, trace, off), or a list of targets with \
+                levels, for example warn,clacks_proto=debug";
+    text.parse().map_err(|_| help.to_owned())
 }
 
 /// Parses the name of a network.

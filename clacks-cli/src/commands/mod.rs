@@ -2,7 +2,9 @@
 
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod keygen;
+pub(crate) mod man;
 pub(crate) mod sim;
 pub(crate) mod tower;

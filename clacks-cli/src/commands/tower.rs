@@ -4,27 +4,34 @@ use std::io;
 use std::net::TcpListener;
 
 use clacks_proto::driver::Notices;
-use clacks_proto::{Address, EnqueueError, ExpandError, Notice, RefusedMessage, StateMachine};
+use clacks_proto::{
+    Address, EnqueueError, ExpandError, Notice, RefusedMessage, StateMachine, Status,
+};
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
 use crate::args::TowerArgs;
+use crate::config::{Changes, Configuration, Settings};
 use crate::control::console::{self, COMMANDS, Command};
 use crate::error::Failure;
 use crate::output::{Format, Output, SurveyedPeer};
 use crate::runtime::RunningTower;
+use crate::service;
 use crate::setup::{self, Machine, Prepared};
-use crate::signals;
+use crate::signals::{self, HangUp, Request};
+use crate::state::{PeerKeeper, PeersFile};
 
 /// How many lines of the console may wait. A program that writes faster is held up.
 const CONSOLE_LINES: usize = 16;
 
 /// Runs a tower until it is asked to stop.
-pub(crate) fn run(args: &TowerArgs) -> Result<(), Failure> {
-    let Prepared { machine, listener, notes } = setup::prepare(args)?;
+pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
+    let Prepared { machine, listener, notes, state } = setup::prepare(args)?;
+    let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
+    let lasting = (Configuration::new(args, settings), kept);
     match machine {
-        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes),
-        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes),
+        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting),
+        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes, lasting),
     }
 }
 
@@ -33,18 +40,35 @@ fn run_machine<M: StateMachine + Send + 'static>(
     machine: M,
     listener: TcpListener,
     notes: &[String],
+    (configuration, kept): (Configuration, Option<PeersFile>),
 ) -> Result<(), Failure> {
     let (stops, stop) = channel::bounded(1);
+    let (reloads, reload) = channel::bounded(1);
     let (lines, commands) = channel::bounded(CONSOLE_LINES);
-    signals::listen(stops).map_err(|error| {
+    // Fails if an earlier request has not been received yet.
+    let send = move |request| {
+        let _ = match request {
+            Request::Stop => stops.try_send(()),
+            Request::Reload => reloads.try_send(()),
+        };
+    };
+    signals::listen(HangUp::Reloads, send).map_err(|error| {
         Failure::failed(format_args!("Signals cannot be caught ({error}): start it again."))
     })?;
     smol::block_on(async {
-        let mut session = Session::start(args, machine, listener, notes)?;
+        let mut session = Session::start(args, machine, listener, notes, configuration)?;
+        let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
         console::listen(lines, args.tuning.max_message).map_err(|error| {
             Failure::failed(format_args!("The console cannot start ({error}): start it again."))
         })?;
-        session.run(stop, commands).await
+        let watchdog = service::watchdog(&session.tower.handle);
+        service::ready(&format!("Listens as {}", session.tower.handle.address()));
+        let result = session.run(stop, reload, commands).await;
+        drop(watchdog);
+        if let Some(keeper) = keeper {
+            keeper.finish();
+        }
+        result
     })
 }
 
@@ -53,12 +77,14 @@ struct Session<M: StateMachine + Send + 'static> {
     tower: RunningTower<M>,
     notices: Notices,
     format: Format,
+    configuration: Configuration,
 }
 
 /// The next thing to do.
 enum Turn {
     Notice(Option<Notice>),
     Command(Result<Command, String>),
+    Reload,
     Stop,
 }
 
@@ -68,10 +94,12 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         machine: M,
         listener: TcpListener,
         notes: &[String],
+        configuration: Configuration,
     ) -> Result<Self, Failure> {
         let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
             .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
-        let mut session = Self { tower, notices, format: Format::new(args.json) };
+        let format = Format::new(args.json);
+        let mut session = Self { tower, notices, format, configuration };
         let handle = session.tower.handle.clone();
         let (address, fingerprint) = (handle.address(), handle.identity());
         session.format.write(&Output::Listening { address, fingerprint })?;
@@ -91,9 +119,10 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     async fn run(
         &mut self,
         stop: Receiver<()>,
+        reload: Receiver<()>,
         commands: Receiver<Result<Command, String>>,
     ) -> Result<(), Failure> {
-        let result = self.serve(stop, commands).await;
+        let result = self.serve(stop, reload, commands).await;
         if result.is_err() {
             // The output can't be written. The messages can still be handed on.
             self.tower.handle.shutdown().await;
@@ -104,6 +133,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     async fn serve(
         &mut self,
         stop: Receiver<()>,
+        reload: Receiver<()>,
         commands: Receiver<Result<Command, String>>,
     ) -> Result<(), Failure> {
         loop {
@@ -111,10 +141,15 @@ impl<M: StateMachine + Send + 'static> Session<M> {
                 receive(&stop).await;
                 Turn::Stop
             };
+            let reload = async {
+                receive(&reload).await;
+                Turn::Reload
+            };
             let notice = async { Turn::Notice(self.notices.recv().await) };
             let command = async { Turn::Command(receive(&commands).await) };
             // A request to stop comes first. Notices and commands take turns.
-            match stop.or(future::race(notice, command)).await {
+            match stop.or(reload).or(future::race(notice, command)).await {
+                Turn::Reload => self.reload()?,
                 Turn::Stop | Turn::Command(Ok(Command::Quit)) => return self.shut_down().await,
                 Turn::Notice(Some(notice)) => self.format.write(&Output::Notice(&notice))?,
                 Turn::Notice(None) => return Err(broken(self.tower.ended().await)),
@@ -126,11 +161,70 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         }
     }
 
+    /// Saves the peers from now on.
+    fn keep_peers(&self, file: PeersFile) -> Result<PeerKeeper, Failure> {
+        let (handle, ignored) = (self.tower.handle.clone(), self.configuration.ignored());
+        let snapshot = move || {
+            let (mut peers, ignored) = (handle.snapshot(), ignored.addresses());
+            // The configuration says at the next start whether these are still ignored.
+            for peer in &mut peers {
+                if peer.status == Status::Ignored && ignored.contains(&peer.address) {
+                    peer.status = Status::New;
+                }
+            }
+            peers
+        };
+        PeerKeeper::start(file, snapshot).map_err(|error| {
+            Failure::failed(format_args!(
+                "No thread can start to save the known towers ({error}): start it again."
+            ))
+        })
+    }
+
+    /// Reads the configuration again, and applies what applies without a restart.
+    fn reload(&mut self) -> Result<(), Failure> {
+        service::reloading();
+        match self.configuration.reload() {
+            Ok(changes) => {
+                self.apply(&changes);
+                self.format.write(&Output::Reloaded {
+                    changes: &changes,
+                    sentence: &changes.sentence(),
+                })?;
+            }
+            Err(failure) => {
+                let why = failure.sentence().unwrap_or_default();
+                let message = format!("The configuration stays as it was: {why}");
+                self.format.write(&Output::Error { message: &message })?;
+            }
+        }
+        service::ready(&format!("Listens as {}", self.tower.handle.address()));
+        Ok(())
+    }
+
+    fn apply(&self, changes: &Changes) {
+        let handle = &self.tower.handle;
+        if let Some(log) = &changes.log {
+            crate::set_log(log.clone());
+        }
+        for tower in &changes.unignore {
+            handle.unignore(tower);
+        }
+        let refused = |tower: &Address, error| tracing::warn!("{}", not_added(tower, error));
+        for tower in &changes.ignore {
+            handle.ignore(tower).unwrap_or_else(|error| refused(tower, error));
+        }
+        for tower in &changes.announce {
+            handle.announce(tower).unwrap_or_else(|error| refused(tower, error));
+        }
+    }
+
     /// Hands the queue to peers, as far as they take it in time.
     async fn shut_down(&mut self) -> Result<(), Failure> {
         let handle = &self.tower.handle;
         let messages = handle.queue_usage().messages;
         let within = handle.config().timeouts.shutdown;
+        service::stopping(&format!("Hands over {messages} messages"));
         self.format.write(&Output::ShuttingDown { messages, within })?;
         let left = handle.shutdown();
         while let Some(notice) = self.notices.recv().await {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Notice, Peer, Stats};
 use serde::Serialize;
 
+use crate::config::Changes;
 use text::Text;
 
 /// Something to write about a tower. Its serialized form is one line of `--json`.
@@ -40,6 +41,13 @@ pub(crate) enum Output<'a> {
         messages: usize,
         #[serde(skip)]
         within: Duration,
+    },
+    /// The configuration has been read again.
+    Reloaded {
+        #[serde(flatten)]
+        changes: &'a Changes,
+        #[serde(skip)]
+        sentence: &'a str,
     },
     /// Something could not be done.
     Error { message: &'a str },

@@ -74,6 +74,7 @@ impl Text {
                 )
             }
             Output::Note(note) => self.line(QUIET, "note", note),
+            Output::Reloaded { sentence, .. } => self.line(STRONG, "reloaded", sentence),
             Output::Error { message } => self.line(BAD, "error", message),
         }
     }

@@ -18,11 +18,28 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub fn clacks(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clacks"));
     command.args(args).stdin(Stdio::null());
-    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(variable);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_str().is_some_and(|it| it.starts_with("CLACKS_") || CALLER.contains(&it)) {
+            command.env_remove(variable);
+        }
     }
     command
 }
+
+/// Variables of the caller that could change the output or the behaviour of a tower. Without a home,
+/// a tower reads and writes no state unless a test names a folder.
+const CALLER: [&str; 10] = [
+    "HOME",
+    "RUST_LOG",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_HOME",
+    "STATE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "NOTIFY_SOCKET",
+];
 
 /// Runs the command to its end.
 pub fn run(args: &[&str]) -> Output {
