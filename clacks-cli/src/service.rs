@@ -6,7 +6,7 @@ use std::time::Duration;
 use clacks_proto::StateMachine;
 use clacks_proto::driver::Handle;
 use sd_notify::NotifyState;
-use smol::{Task, Timer};
+use smol::{Task, Timer, future};
 
 /// Watchdog messages per time limit of the watchdog. systemd recommends two.
 const PER_LIMIT: u32 = 3;
@@ -50,8 +50,12 @@ pub(crate) fn watchdog<M: StateMachine + Send + 'static>(handle: &Handle<M>) -> 
 /// driver.
 async fn turned<M: StateMachine + Send + 'static>(handle: &Handle<M>) -> bool {
     let mut is_later = false;
-    // The first call comes at once, and each further one after the driver has polled all actions.
-    let turned = handle.wait(move |_| std::mem::replace(&mut is_later, true).then_some(()));
+    // The first call comes with the first poll, and each further one after the driver has polled
+    // all actions. A wake-up before the first poll could be missed.
+    let mut turned = handle.wait(move |_| std::mem::replace(&mut is_later, true).then_some(()));
+    if let Some(result) = future::poll_once(&mut turned).await {
+        return result.is_some();
+    }
     handle.wake();
     turned.await.is_some()
 }

@@ -96,8 +96,14 @@ impl Tower {
     }
 
     fn spawn(listen: &str, args: &[&str]) -> Self {
-        let mut child = clacks(&["tower", "--json", "--listen", listen])
-            .args(args)
+        let mut command = clacks(&["tower", "--json", "--listen", listen]);
+        command.args(args);
+        Self::spawn_command(command)
+    }
+
+    /// Starts a command that becomes a `clacks tower --json`. Waits for nothing.
+    pub fn spawn_command(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
