@@ -13,26 +13,33 @@ mod value_parser;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, Verb};
 use crate::commands::{bench, completions, demo, keygen, sim, tower};
 use crate::error::Failure;
+use crate::output::json;
 use crate::output::text::{BAD, STRONG};
-use crate::output::{Format, Output};
+use crate::output::writer::{Target, Writer};
 
 /// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
 const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
 
+/// How long the end of the command waits for a standard error that is not read.
+const LOG_LIMIT: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
-    log();
+    let log = start_log();
     let done = match &verb {
         Verb::Demo(args) => demo::run(args).inspect_err(|failure| write_event(failure, args.json)),
         Verb::Tower(args) => {
@@ -45,34 +52,57 @@ fn main() -> ExitCode {
         Verb::Keygen(args) => keygen::run(args),
         Verb::Completions(args) => completions::run(args),
     };
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(sentence) = failure.sentence() {
-                // `eprintln!` would panic if standard error can't be written.
-                let mut out = anstream::stderr();
-                let _ = writeln!(out, "{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}");
+                write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"), &log);
             }
             failure.exit_code()
         }
+    };
+    if let Some(log) = log {
+        // There is no other place to report it.
+        let _ = log.finish(LOG_LIMIT);
+    }
+    code
+}
+
+/// Writes a line to standard error, after the lines of the log.
+fn write_sentence(line: &str, log: &Option<Writer>) {
+    let is_plain = AutoStream::choice(&io::stderr()) == ColorChoice::Never;
+    let line = if is_plain { strip_str(line).to_string() } else { line.to_owned() };
+    match log {
+        Some(log) => log.push(line.into_bytes()),
+        // `eprint!` would panic if standard error can't be written.
+        None => _ = io::stderr().write_all(line.as_bytes()),
     }
 }
 
 /// Writes a failure as an event too, for programs that read the events.
 fn write_event(failure: &Failure, json: bool) {
     if let (true, Some(message)) = (json, failure.sentence()) {
-        let _ = Format::Json.write(&Output::Error { message });
+        let _ = json::write(&serde_json::json!({"event": "error", "message": message}));
     }
 }
 
-fn log() {
+/// Starts the log. Returns the thread that writes it, unless no thread can be started. The log is
+/// written directly then.
+fn start_log() -> Option<Writer> {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse::<Targets>().ok());
     let filter = wanted.or_else(|| DEFAULT_LOG.parse().ok()).unwrap_or_default();
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let log = fmt::layer().with_ansi(colours).with_writer(io::stderr);
+    let missed = |count| format!("{count} lines of the log were dropped\n").into_bytes();
+    let writer = Writer::start(Target::Stderr, missed).ok();
+    let to = match &writer {
+        Some(writer) => BoxMakeWriter::new(writer.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    };
+    let log = fmt::layer().with_ansi(colours).with_writer(to);
     // A line that can't be written is lost. Reporting that on the same standard error would panic.
     let log = log.log_internal_errors(false);
     tracing_subscriber::registry().with(filter).with(log).init();
+    writer
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub fn clacks(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clacks"));
     command.args(args).stdin(Stdio::null());
-    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    // Control sockets stay away from those of the user.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUNTIME_DIRECTORY"] {
         command.env_remove(variable);
     }
     command
