@@ -17,9 +17,12 @@ mod value_parser;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
@@ -28,20 +31,27 @@ use crate::args::Verb;
 use crate::commands::{bench, completions, demo, keygen, man, sim, tower};
 use crate::config::Refusal;
 use crate::error::Failure;
+use crate::output::json;
 use crate::output::text::{BAD, STRONG};
-use crate::output::{Format, Output};
+use crate::output::writer::{Target, Writer};
 
 /// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
 const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
+
+/// How long the end of the command waits for a standard error that is not read.
+const LOG_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let (cli, settings) = match config::parse() {
         Ok(invocation) => (invocation.cli, invocation.settings),
         Err(Refusal::Clap(error)) => error.exit(),
-        Err(Refusal::File(failure)) => return report(&failure),
+        Err(Refusal::File(failure)) => {
+            write_failure(&failure, &None);
+            return failure.exit_code();
+        }
     };
     let verb = cli.verb;
-    log(match &verb {
+    let log = start_log(match &verb {
         Verb::Tower(args) => args.log.clone(),
         _ => None,
     });
@@ -60,41 +70,65 @@ fn main() -> ExitCode {
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
     };
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure),
+        Err(failure) => {
+            write_failure(&failure, &log);
+            failure.exit_code()
+        }
+    };
+    if let Some(log) = log {
+        // There is no other place to report it.
+        let _ = log.finish(LOG_LIMIT);
+    }
+    code
+}
+
+/// Writes the sentence of a failure to standard error.
+fn write_failure(failure: &Failure, log: &Option<Writer>) {
+    if let Some(sentence) = failure.sentence() {
+        write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"), log);
     }
 }
 
-/// Writes the sentence of a failure. Returns the exit code.
-fn report(failure: &Failure) -> ExitCode {
-    if let Some(sentence) = failure.sentence() {
-        // `eprintln!` would panic if standard error can't be written.
-        let mut out = anstream::stderr();
-        let _ = writeln!(out, "{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}");
+/// Writes a line to standard error, after the lines of the log.
+fn write_sentence(line: &str, log: &Option<Writer>) {
+    let is_plain = AutoStream::choice(&io::stderr()) == ColorChoice::Never;
+    let line = if is_plain { strip_str(line).to_string() } else { line.to_owned() };
+    match log {
+        Some(log) => log.push(line.into_bytes()),
+        // `eprint!` would panic if standard error can't be written.
+        None => _ = io::stderr().write_all(line.as_bytes()),
     }
-    failure.exit_code()
 }
 
 /// Writes a failure as an event too, for programs that read the events.
 fn write_event(failure: &Failure, json: bool) {
     if let (true, Some(message)) = (json, failure.sentence()) {
-        let _ = Format::Json.write(&Output::Error { message });
+        let _ = json::write(&serde_json::json!({"event": "error", "message": message}));
     }
 }
 
 /// The filter of the log, which a tower can change.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// Starts the log with a filter, or with that of the environment.
-fn log(wanted: Option<Targets>) {
+/// Starts the log with a filter, or with that of the environment. Returns the thread that writes it,
+/// unless no thread can be started. The log is written directly then.
+fn start_log(wanted: Option<Targets>) -> Option<Writer> {
     let (filter, handle) = reload::Layer::new(wanted.unwrap_or_else(default_log));
     let _ = FILTER.set(handle);
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let log = fmt::layer().with_ansi(colours).with_writer(io::stderr);
+    let missed = |count| format!("{count} lines of the log were dropped\n").into_bytes();
+    let writer = Writer::start(Target::Stderr, missed).ok();
+    let to = match &writer {
+        Some(writer) => BoxMakeWriter::new(writer.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    };
+    let log = fmt::layer().with_ansi(colours).with_writer(to);
     // A line that can't be written is lost. Reporting that on the same standard error would panic.
     let log = log.log_internal_errors(false);
     tracing_subscriber::registry().with(filter).with(log).init();
+    writer
 }
 
 /// Changes the filter of the log, to that of the environment if there is no other one.

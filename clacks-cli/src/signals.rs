@@ -21,7 +21,7 @@ const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 /// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
+pub(crate) enum Signal {
     /// End.
     Stop,
     /// Read the configuration again.
@@ -42,7 +42,7 @@ pub(crate) enum HangUp {
 /// if other threads hang.
 ///
 /// A SIGHUP that was ignored at the start stays ignored.
-pub(crate) fn listen(hang_up: HangUp, send: impl Fn(Request) + Send + 'static) -> io::Result<()> {
+pub(crate) fn listen(hang_up: HangUp, send: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if !is_ignored(SIGHUP) {
         signals.add_signal(SIGHUP)?;
@@ -53,13 +53,13 @@ pub(crate) fn listen(hang_up: HangUp, send: impl Fn(Request) + Send + 'static) -
         for signal in signals.forever() {
             let is_closed = had_terminal && !has_terminal();
             if signal == SIGHUP && hang_up == HangUp::Reloads && !is_closed {
-                send(Request::Reload);
+                send(Signal::Reload);
                 continue;
             }
             match first {
                 None => {
                     first = Some(Instant::now());
-                    send(Request::Stop);
+                    send(Signal::Stop);
                 }
                 Some(first) if Instant::now().duration_since(first) < SAME_REQUEST => {}
                 Some(_) => signal_hook::low_level::exit(INTERRUPTED),

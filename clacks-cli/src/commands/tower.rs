@@ -2,23 +2,24 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-use clacks_proto::driver::Notices;
-use clacks_proto::{
-    Address, EnqueueError, ExpandError, Notice, RefusedMessage, StateMachine, Status,
-};
+use clacks_proto::{StateMachine, Status};
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
 use crate::args::TowerArgs;
 use crate::config::{Changes, Configuration, Settings};
 use crate::control::console::{self, COMMANDS, Command};
+use crate::control::screen::{Events, Screen};
+use crate::control::{ControlledTower, Request, Subscription};
 use crate::error::Failure;
-use crate::output::{Format, Output, SurveyedPeer};
+use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
 use crate::service;
 use crate::setup::{self, Machine, Prepared};
-use crate::signals::{self, HangUp, Request};
+use crate::signals::{self, HangUp, Signal};
 use crate::state::{PeerKeeper, PeersFile};
 
 /// How many lines of the console may wait. A program that writes faster is held up.
@@ -45,120 +46,139 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let (stops, stop) = channel::bounded(1);
     let (reloads, reload) = channel::bounded(1);
     let (lines, commands) = channel::bounded(CONSOLE_LINES);
-    // Fails if an earlier request has not been received yet.
-    let send = move |request| {
-        let _ = match request {
-            Request::Stop => stops.try_send(()),
-            Request::Reload => reloads.try_send(()),
-        };
+    let on_signal = {
+        let stops = stops.clone();
+        // Fails if an earlier request has not been received yet.
+        move |signal| {
+            let _ = match signal {
+                Signal::Stop => stops.try_send(()),
+                Signal::Reload => reloads.try_send(()),
+            };
+        }
     };
-    signals::listen(HangUp::Reloads, send).map_err(|error| {
+    signals::listen(HangUp::Reloads, on_signal).map_err(|error| {
         Failure::failed(format_args!("Signals cannot be caught ({error}): start it again."))
     })?;
-    smol::block_on(async {
-        let mut session = Session::start(args, machine, listener, notes, configuration)?;
-        let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
-        console::listen(lines, args.tuning.max_message).map_err(|error| {
-            Failure::failed(format_args!("The console cannot start ({error}): start it again."))
-        })?;
-        let watchdog = service::watchdog(&session.tower.handle);
-        service::ready(&format!("Listens as {}", session.tower.handle.address()));
-        let result = session.run(stop, reload, commands).await;
-        drop(watchdog);
-        if let Some(keeper) = keeper {
-            keeper.finish();
-        }
-        result
-    })
+    let screen = Screen::start(args.json, Events::All)?;
+    let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
+        .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
+    let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops));
+    let numbering = start_numbering(control.clone()).map_err(|error| {
+        Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
+    })?;
+    console::listen(lines, args.tuning.max_message).map_err(|error| {
+        Failure::failed(format_args!("The console cannot start ({error}): start it again."))
+    })?;
+    // From the first event on.
+    let events = control.subscribe(Some(0));
+    let mut session = Session { tower, control, events, screen, configuration };
+    session.start(args, notes);
+    let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
+    let watchdog = service::watchdog(&session.tower.handle);
+    session.on_ready();
+    let result = smol::block_on(session.run(Requests { stop, reload, commands }, numbering));
+    drop(watchdog);
+    if let Some(keeper) = keeper {
+        keeper.finish();
+    }
+    if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
+        tracing::error!("{sentence}");
+        let error = session.control.entry(Output::error(sentence));
+        session.screen.answer(&error);
+    }
+    let finished = session.screen.finish();
+    // The sentence is written, and standard output must not be waited for again.
+    result.map_err(|_| Failure::Reported).and(finished)
+}
+
+/// Numbers the events on a thread of its own, so that none is missed while something else is slow.
+fn start_numbering(control: Arc<ControlledTower>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("events".into()).spawn(move || smol::block_on(control.run()))
 }
 
 /// A tower that runs, with its output.
 struct Session<M: StateMachine + Send + 'static> {
     tower: RunningTower<M>,
-    notices: Notices,
-    format: Format,
+    control: Arc<ControlledTower>,
+    events: Subscription,
+    screen: Screen,
     configuration: Configuration,
+}
+
+/// Requests from outside.
+struct Requests {
+    stop: Receiver<()>,
+    reload: Receiver<()>,
+    commands: Receiver<Result<Command, String>>,
 }
 
 /// The next thing to do.
 enum Turn {
-    Notice(Option<Notice>),
+    Event(Option<Arc<Entry>>),
     Command(Result<Command, String>),
     Reload,
     Stop,
+    Ended(io::Result<()>),
 }
 
 impl<M: StateMachine + Send + 'static> Session<M> {
-    fn start(
-        args: &TowerArgs,
-        machine: M,
-        listener: TcpListener,
-        notes: &[String],
-        configuration: Configuration,
-    ) -> Result<Self, Failure> {
-        let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
-            .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
-        let format = Format::new(args.json);
-        let mut session = Self { tower, notices, format, configuration };
-        let handle = session.tower.handle.clone();
-        let (address, fingerprint) = (handle.address(), handle.identity());
-        session.format.write(&Output::Listening { address, fingerprint })?;
+    /// Writes the address and remarks, and adds the peers of the command line.
+    fn start(&mut self, args: &TowerArgs, notes: &[String]) {
+        self.write_events();
         for note in notes {
-            session.format.write(&Output::Note(note))?;
+            let note = self.control.entry(Output::Note(note.clone()));
+            self.screen.answer(&note);
         }
         for tower in &args.expand {
-            session.carry_out(Command::Expand(tower.clone()))?;
+            self.carry_out(Request::Expand { tower: tower.clone() });
         }
         for tower in &args.announce {
-            session.carry_out(Command::Announce(tower.clone()))?;
+            self.carry_out(Request::Announce { tower: tower.clone() });
         }
-        Ok(session)
     }
 
-    /// Writes what happens and carries out commands, until the tower has ended.
-    async fn run(
-        &mut self,
-        stop: Receiver<()>,
-        reload: Receiver<()>,
-        commands: Receiver<Result<Command, String>>,
-    ) -> Result<(), Failure> {
-        let result = self.serve(stop, reload, commands).await;
-        if result.is_err() {
-            // The output can't be written. The messages can still be handed on.
-            self.tower.handle.shutdown().await;
-        }
-        result
-    }
-
-    async fn serve(
-        &mut self,
-        stop: Receiver<()>,
-        reload: Receiver<()>,
-        commands: Receiver<Result<Command, String>>,
-    ) -> Result<(), Failure> {
+    /// Writes events and carries out commands, until the tower has ended.
+    async fn run(&mut self, requests: Requests, numbering: JoinHandle<()>) -> Result<(), Failure> {
         loop {
             let stop = async {
-                receive(&stop).await;
+                receive(&requests.stop).await;
                 Turn::Stop
             };
             let reload = async {
-                receive(&reload).await;
+                receive(&requests.reload).await;
                 Turn::Reload
             };
-            let notice = async { Turn::Notice(self.notices.recv().await) };
-            let command = async { Turn::Command(receive(&commands).await) };
-            // A request to stop comes first. Notices and commands take turns.
-            match stop.or(reload).or(future::race(notice, command)).await {
-                Turn::Reload => self.reload()?,
-                Turn::Stop | Turn::Command(Ok(Command::Quit)) => return self.shut_down().await,
-                Turn::Notice(Some(notice)) => self.format.write(&Output::Notice(&notice))?,
-                Turn::Notice(None) => return Err(broken(self.tower.ended().await)),
-                Turn::Command(Ok(command)) => self.carry_out(command)?,
+            let closed = async {
+                self.screen.closed().await;
+                Turn::Stop
+            };
+            let ended = async { Turn::Ended(self.tower.ended().await) };
+            let event = async { Turn::Event(self.events.next().await) };
+            let command = async { Turn::Command(receive(&requests.commands).await) };
+            // A request to stop comes first. Events and commands take turns.
+            let turn = stop.or(closed).or(ended).or(reload).or(future::race(event, command));
+            match turn.await {
+                Turn::Stop => return self.shut_down(numbering).await,
+                Turn::Reload => self.reload(),
+                Turn::Event(Some(event)) => self.screen.event(&event),
+                Turn::Event(None) => return Err(broken(Ok(()))),
+                Turn::Ended(result) => return Err(broken(result)),
+                Turn::Command(Ok(Command::Request(request))) => self.carry_out(request),
+                Turn::Command(Ok(Command::Help)) => {
+                    let help = self.control.entry(Output::Help { commands: &COMMANDS });
+                    self.screen.answer(&help);
+                }
                 Turn::Command(Err(message)) => {
-                    self.format.write(&Output::Error { message: &message })?;
+                    let error = self.control.entry(Output::Error { message });
+                    self.screen.answer(&error);
                 }
             }
         }
+    }
+
+    /// Reports to the service manager that the tower listens.
+    fn on_ready(&self) {
+        service::ready(&format!("Listens as {}", self.control.address()));
     }
 
     /// Saves the peers from now on.
@@ -182,114 +202,75 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     }
 
     /// Reads the configuration again, and applies what applies without a restart.
-    fn reload(&mut self) -> Result<(), Failure> {
+    fn reload(&mut self) {
         service::reloading();
         match self.configuration.reload() {
             Ok(changes) => {
                 self.apply(&changes);
-                self.format.write(&Output::Reloaded {
-                    changes: &changes,
-                    sentence: &changes.sentence(),
-                })?;
+                self.control.on_reloaded(changes);
+                self.write_events();
             }
             Err(failure) => {
                 let why = failure.sentence().unwrap_or_default();
                 let message = format!("The configuration stays as it was: {why}");
-                self.format.write(&Output::Error { message: &message })?;
+                tracing::error!("{message}");
+                let error = self.control.entry(Output::error(message));
+                self.screen.answer(&error);
             }
         }
-        service::ready(&format!("Listens as {}", self.tower.handle.address()));
-        Ok(())
+        self.on_ready();
     }
 
     fn apply(&self, changes: &Changes) {
-        let handle = &self.tower.handle;
-        if let Some(log) = &changes.log {
-            crate::set_log(log.clone());
+        if changes.log.is_some() {
+            crate::set_log(self.configuration.log());
         }
-        for tower in &changes.unignore {
-            handle.unignore(tower);
-        }
-        let refused = |tower: &Address, error| tracing::warn!("{}", not_added(tower, error));
-        for tower in &changes.ignore {
-            handle.ignore(tower).unwrap_or_else(|error| refused(tower, error));
-        }
-        for tower in &changes.announce {
-            handle.announce(tower).unwrap_or_else(|error| refused(tower, error));
+        let unignore = changes.unignore.iter().map(|it| Request::Unignore { tower: it.clone() });
+        let ignore = changes.ignore.iter().map(|it| Request::Ignore { tower: it.clone() });
+        let announce = changes.announce.iter().map(|it| Request::Announce { tower: it.clone() });
+        for request in unignore.chain(ignore).chain(announce) {
+            if let Output::Error { message } = self.control.carry_out(request).output {
+                tracing::warn!("{message}");
+            }
         }
     }
 
     /// Hands the queue to peers, as far as they take it in time.
-    async fn shut_down(&mut self) -> Result<(), Failure> {
+    async fn shut_down(&mut self, numbering: JoinHandle<()>) -> Result<(), Failure> {
         let handle = &self.tower.handle;
-        let messages = handle.queue_usage().messages;
-        let within = handle.config().timeouts.shutdown;
-        service::stopping(&format!("Hands over {messages} messages"));
-        self.format.write(&Output::ShuttingDown { messages, within })?;
+        service::stopping(&format!("Hands over {} messages", handle.queue_usage().messages));
+        self.control.on_shutting_down(handle.config().timeouts.shutdown);
         let left = handle.shutdown();
-        while let Some(notice) = self.notices.recv().await {
-            if !matches!(notice, Notice::ShutDown { .. }) {
-                self.format.write(&Output::Notice(&notice))?;
+        let ended = loop {
+            let ended = async { Turn::Ended(self.tower.ended().await) };
+            let event = async { Turn::Event(self.events.next().await) };
+            match event.or(ended).await {
+                Turn::Event(Some(event)) => self.screen.event(&event),
+                Turn::Ended(result) => break result,
+                _ => {}
             }
-        }
-        self.tower.ended().await.map_err(|error| broken(Err(error)))?;
+        };
+        ended.map_err(|error| broken(Err(error)))?;
+        // It ends with the driver. A panic there is reported where it happened.
+        let _ = numbering.join();
         // Only now, when all sockets are closed.
-        let left = left.await;
-        self.format.write(&Output::Notice(&Notice::ShutDown { left }))?;
+        self.control.on_ended(left.await);
+        self.write_events();
         Ok(())
     }
 
-    /// Carries out a command of the console. Writes the result unless a notice will tell it.
-    fn carry_out(&mut self, command: Command) -> Result<(), Failure> {
-        let Self { tower: RunningTower { handle, .. }, format, .. } = self;
-        let (verb, tower, result) = match command {
-            Command::Enqueue(message) => {
-                if let Err(refused) = handle.enqueue(message) {
-                    format.write(&Output::Error { message: &not_enqueued(&refused) })?;
-                }
-                return Ok(());
-            }
-            Command::Expand(tower) => {
-                let result = handle.expand(&tower).map_err(|error| not_added(&tower, error));
-                ("expand", tower, result)
-            }
-            Command::Announce(tower) => {
-                let result = handle.announce(&tower).map_err(|error| not_added(&tower, error));
-                ("announce", tower, result)
-            }
-            Command::Ignore(tower) => {
-                let result = handle.ignore(&tower).map_err(|error| not_added(&tower, error));
-                ("ignore", tower, result)
-            }
-            Command::Unignore(tower) => {
-                let result = handle.unignore(&tower).then_some(()).ok_or_else(|| {
-                    format!("{tower} was not ignored, so there is nothing to undo.")
-                });
-                ("unignore", tower, result)
-            }
-            Command::Peek => {
-                return Ok(format.write(&Output::Peek { messages: &handle.peek() })?);
-            }
-            Command::Survey => {
-                let now = handle.now();
-                let peers = handle.survey().into_iter();
-                let towers: Vec<_> = peers.map(|peer| SurveyedPeer::new(peer, now)).collect();
-                return Ok(format.write(&Output::Survey { towers: &towers })?);
-            }
-            Command::Stats => {
-                let (stats, usage) = (handle.stats(), handle.queue_usage());
-                let (held_messages, held_bytes) = (usage.messages, usage.bytes);
-                let output = Output::Stats { held_messages, held_bytes, stats: &stats };
-                return Ok(format.write(&output)?);
-            }
-            Command::Help => return Ok(format.write(&Output::Help { commands: &COMMANDS })?),
-            Command::Quit => return Ok(()),
-        };
-        match result {
-            Ok(()) => format.write(&Output::Done { verb, tower: &tower })?,
-            Err(message) => format.write(&Output::Error { message: &message })?,
+    /// Carries out a request of the console, and writes the answer after the events before it.
+    fn carry_out(&mut self, request: Request) {
+        let answer = self.control.carry_out(request);
+        self.write_events();
+        self.screen.answer(&answer);
+    }
+
+    /// Writes the events up to now.
+    fn write_events(&mut self) {
+        while let Ok(Some(event)) = self.events.try_next() {
+            self.screen.event(&event);
         }
-        Ok(())
     }
 }
 
@@ -307,37 +288,4 @@ fn broken(ended: io::Result<()>) -> Failure {
         Ok(()) => "The tower ended although nobody asked it to: start it again.".to_owned(),
         Err(error) => format!("The tower broke ({error}): start it again."),
     })
-}
-
-fn not_enqueued(refused: &RefusedMessage) -> String {
-    let bytes = refused.message.len();
-    match refused.reason {
-        EnqueueError::Full => {
-            "The queue is full (a fifth of it is kept for messages of other towers) and the \
-             message was not queued: wait until peers have taken some, or start the tower with a \
-             larger --max-queue or --max-queue-bytes."
-                .into()
-        }
-        EnqueueError::TooLarge { max } => format!(
-            "The message has {bytes} bytes where {max} are allowed, and was not queued: send it in \
-             parts, or start the tower with a larger --max-message."
-        ),
-        EnqueueError::ShuttingDown => {
-            "The tower is leaving and the message was not queued: enqueue it at another tower."
-                .into()
-        }
-        reason => format!("The message was not queued: {reason}."),
-    }
-}
-
-fn not_added(tower: &Address, error: ExpandError) -> String {
-    match error {
-        ExpandError::OwnAddress => format!("{tower} is this tower itself."),
-        ExpandError::Ignored => format!("{tower} is ignored: write unignore {tower} first."),
-        ExpandError::TableFull => {
-            format!("There is no room for {tower} among the towers known here: try again later.")
-        }
-        ExpandError::ShuttingDown => "The tower is leaving.".into(),
-        error => format!("{tower}: {error}."),
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clacks_proto::Address;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::Targets;
 
 use super::{Settings, parse};
@@ -46,14 +46,13 @@ impl Ignored {
 }
 
 /// The differences between two configurations.
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Changes {
     pub(crate) announce: Vec<Address>,
     pub(crate) ignore: Vec<Address>,
     pub(crate) unignore: Vec<Address>,
-    /// The new filter of the log, if it has changed.
-    #[serde(skip)]
-    pub(crate) log: Option<Option<Targets>>,
+    /// The new filter of the log, or `default`, if it has changed.
+    pub(crate) log: Option<String>,
     /// Options that have changed since the start and apply at the next start.
     pub(crate) at_restart: Vec<String>,
 }
@@ -74,6 +73,11 @@ impl Configuration {
         self.ignore.clone()
     }
 
+    /// Returns the filter of the log. `None` means that of the environment.
+    pub(crate) fn log(&self) -> Option<Targets> {
+        self.log.clone()
+    }
+
     /// Reads the configuration again. If it has a mistake, nothing has changed.
     pub(crate) fn reload(&mut self) -> Result<Changes, Failure> {
         let invocation = parse()?;
@@ -91,7 +95,8 @@ impl Configuration {
             announce: without(&args.announce, &self.announce),
             ignore: without(&args.ignore, &ignored),
             unignore: without(&ignored, &args.ignore),
-            log: (args.log != self.log).then(|| args.log.clone()),
+            log: (args.log != self.log)
+                .then(|| args.log.as_ref().map_or("default".to_owned(), ToString::to_string)),
             at_restart: changed
                 .filter(|name| !RELOADABLE.contains(name))
                 .map(str::to_owned)
@@ -124,10 +129,7 @@ impl Changes {
         add("ignores", &self.ignore);
         add("no longer ignores", &self.unignore);
         if let Some(log) = &self.log {
-            parts.push(match log {
-                Some(filter) => format!("logs {filter}"),
-                None => "logs as by default".to_owned(),
-            });
+            parts.push(format!("logs {log}"));
         }
         let mut text = match parts.as_slice() {
             [] => "The configuration was read again.".to_owned(),
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!(
             changes.sentence(),
             "The configuration was read again: the tower announces itself to d:4; it ignores e:5; \
-             it no longer ignores b:2; it logs as by default. The new max-queue applies at the \
+             it no longer ignores b:2; it logs default. The new max-queue applies at the \
              next start."
         );
         let (args, settings) = parsed(&["--announce=a:1,d:4", "--ignore=c:3,e:5"]);

@@ -16,8 +16,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clacks_proto::Address;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::Failure;
 use crate::identity;
@@ -30,7 +30,7 @@ pub(crate) use peers::{Kept, PeersFile};
 pub(crate) struct StateFolder {
     dir: PathBuf,
     /// The operating system unlocks the file when it is closed, also after a `kill -9`.
-    _lock: File,
+    _lock: Flock<File>,
 }
 
 impl StateFolder {
@@ -52,9 +52,9 @@ impl StateFolder {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(not_written)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
+        let lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((lock, Errno::EWOULDBLOCK)) => {
                 return Err(Failure::failed(format_args!(
                     "Another tower{} uses the state folder {}: stop that tower, or give this one a \
                      folder of its own with --state DIR.",
@@ -62,8 +62,8 @@ impl StateFolder {
                     dir.display()
                 )));
             }
-            Err(error) => return Err(not_written(error.into())),
-        }
+            Err((_, error)) => return Err(not_written(error.into())),
+        };
         // The process id is for the sentence above. The lock does not depend on it.
         let _ = write_process(&lock);
         Ok(Self { dir: dir.to_owned(), _lock: lock })

@@ -18,6 +18,8 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub fn clacks(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clacks"));
     command.args(args).stdin(Stdio::null());
+    // Control sockets stay away from those of the user.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     for (variable, _) in std::env::vars_os() {
         if variable.to_str().is_some_and(|it| it.starts_with("CLACKS_") || CALLER.contains(&it)) {
             command.env_remove(variable);
@@ -28,7 +30,7 @@ pub fn clacks(args: &[&str]) -> Command {
 
 /// Variables of the caller that could change the output or the behaviour of a tower. Without a home,
 /// a tower reads and writes no state unless a test names a folder.
-const CALLER: [&str; 10] = [
+const CALLER: [&str; 11] = [
     "HOME",
     "RUST_LOG",
     "NO_COLOR",
@@ -36,6 +38,7 @@ const CALLER: [&str; 10] = [
     "CLICOLOR_FORCE",
     "XDG_STATE_HOME",
     "XDG_CONFIG_HOME",
+    "RUNTIME_DIRECTORY",
     "STATE_DIRECTORY",
     "CONFIGURATION_DIRECTORY",
     "NOTIFY_SOCKET",
