@@ -83,11 +83,15 @@ fn parse_from(line: Vec<OsString>) -> Result<Invocation, Refusal> {
     let from_file: Vec<_> = flags.iter().map(|(key, _)| key.clone()).collect();
     let at =
         line.iter().position(|word| word.to_str() == Some(name)).map_or(line.len(), |at| at + 1);
-    let mut whole = line;
+    let mut whole = line.clone();
     whole.splice(at..at, flags.into_iter().flat_map(|(_, words)| words));
     let path = file.map(|file| file.path);
-    let matches = match (matches(command, whole), &path) {
-        (Err(Refusal::Clap(error)), Some(path)) => return Err(place(error, path, &from_file)),
+    let matches = match (matches(command.clone(), whole), &path) {
+        (Err(Refusal::Clap(error)), Some(path)) => {
+            // A mistake on the line itself is shown without the flags of the file.
+            matches(command, line)?;
+            return Err(place(error, path, &from_file));
+        }
         (matches, _) => matches?,
     };
     let chosen = matches.subcommand_matches(name).unwrap_or(&matches);
