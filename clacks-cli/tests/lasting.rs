@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -154,12 +155,23 @@ fn the_default_folder_is_one_for_each_address() {
     child.wait().unwrap();
 }
 
+/// Runs a tower that is asked to end at its start.
+fn quit_at_once(line: &[&str]) -> Output {
+    let mut command = clacks(line);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Fails if the tower has ended already.
+    let _ = child.stdin.take().unwrap().write_all(b"quit\n");
+    child.wait_with_output().unwrap()
+}
+
 #[test]
 fn two_towers_cannot_share_a_state_folder() {
     let folder = Folder::new();
     let state = folder.text("");
     let mut first = Tower::start(&["--state", &state]);
-    let second = run(&["tower", "--listen", "127.0.0.1:0", "--state", &state]);
+    // It would end at once if it were not refused.
+    let second = quit_at_once(&["tower", "--listen", "127.0.0.1:0", "--state", &state]);
     let sentence = stderr(&second);
     assert!(sentence.contains(&format!("(process {})", first.id())), "{sentence}");
     assert!(sentence.contains("--state DIR") && sentence.lines().count() == 1, "{sentence}");
@@ -179,14 +191,7 @@ fn kept_peers_that_cannot_be_used_are_set_aside() {
     ] {
         let folder = Folder::new();
         fs::write(folder.path("peers.json"), content).unwrap();
-        let mut child = clacks(&["tower", "--listen", "127.0.0.1:0", "--state"])
-            .arg(folder.path(""))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"quit\n").unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = quit_at_once(&["tower", "--listen=127.0.0.1:0", "--state", &folder.text("")]);
         assert!(output.status.success());
         let said = stdout(&output);
         assert!(said.contains(words) && said.contains("peers.json.aside"), "{said}");
@@ -239,7 +244,7 @@ fn a_tower_runs_as_its_file_says() {
             .spawn()
             .unwrap();
         let mut console = child.stdin.take().unwrap();
-        let _ = std::io::Write::write_all(&mut console, b"enqueue 12345\nquit\n");
+        let _ = console.write_all(b"enqueue 12345\nquit\n");
         drop(console);
         child.wait_with_output().unwrap()
     };
@@ -361,7 +366,9 @@ impl Manager {
     /// Waits for a message with a line.
     fn wait_for(&mut self, line: &str) -> String {
         let mut bytes = [0; 4096];
+        let deadline = Instant::now() + DEADLINE;
         loop {
+            assert!(Instant::now() < deadline, "no {line}: {:?}", self.told);
             let Ok(len) = self.socket.recv(&mut bytes) else {
                 panic!("no {line}: {:?}", self.told)
             };
