@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
+use clacks_proto::Address;
 use clap::Parser;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -24,8 +25,11 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{Cli, Verb};
-use crate::commands::{bench, completions, demo, keygen, sim, tower};
+use crate::args::{Cli, PeerArgs, Verb};
+use crate::commands::{
+    ask, bench, completions, demo, keygen, listen, ping, send, sim, tower, watch,
+};
+use crate::control::Request;
 use crate::error::Failure;
 use crate::output::json;
 use crate::output::text::{BAD, STRONG};
@@ -40,18 +44,7 @@ const LOG_LIMIT: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     let log = start_log();
-    let done = match &verb {
-        Verb::Demo(args) => demo::run(args).inspect_err(|failure| write_event(failure, args.json)),
-        Verb::Tower(args) => {
-            tower::run(args).inspect_err(|failure| write_event(failure, args.json))
-        }
-        Verb::Sim(args) => sim::run(args).inspect_err(|failure| write_event(failure, args.json)),
-        Verb::Bench(args) => {
-            bench::run(args).inspect_err(|failure| write_event(failure, args.json))
-        }
-        Verb::Keygen(args) => keygen::run(args),
-        Verb::Completions(args) => completions::run(args),
-    };
+    let done = run(&verb);
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -66,6 +59,35 @@ fn main() -> ExitCode {
         let _ = log.finish(LOG_LIMIT);
     }
     code
+}
+
+fn run(verb: &Verb) -> Result<(), Failure> {
+    let reports = |json| move |failure: &Failure| write_event(failure, json);
+    let peer = |args: &PeerArgs, request: fn(Address) -> Request| {
+        ask::run(&args.reach, &request(args.tower.clone()))
+    };
+    match verb {
+        Verb::Demo(args) => demo::run(args).inspect_err(reports(args.json)),
+        Verb::Tower(args) => tower::run(args).inspect_err(reports(args.json)),
+        Verb::Send(args) => send::run(args).inspect_err(reports(args.reach.json)),
+        Verb::Listen(args) => listen::run(args).inspect_err(reports(args.reach.json)),
+        Verb::Watch(args) => watch::run(args).inspect_err(reports(args.reach.json)),
+        Verb::Peek(args) => ask::run(&args.reach, &Request::Peek),
+        Verb::Survey(args) => ask::run(&args.reach, &Request::Survey),
+        Verb::Status(args) => ask::run(&args.reach, &Request::Status),
+        Verb::Stats(args) => ask::run(&args.reach, &Request::Stats),
+        Verb::Announce(args) => peer(args, |tower| Request::Announce { tower, wait: true }),
+        Verb::Expand(args) => peer(args, |tower| Request::Expand { tower }),
+        Verb::Ignore(args) => peer(args, |tower| Request::Ignore { tower }),
+        Verb::Unignore(args) => peer(args, |tower| Request::Unignore { tower }),
+        Verb::Forget(args) => peer(args, |tower| Request::Forget { tower }),
+        Verb::Stop(args) => ask::stop(&args.reach),
+        Verb::Ping(args) => ping::run(args).inspect_err(reports(args.json)),
+        Verb::Sim(args) => sim::run(args).inspect_err(reports(args.json)),
+        Verb::Bench(args) => bench::run(args).inspect_err(reports(args.json)),
+        Verb::Keygen(args) => keygen::run(args),
+        Verb::Completions(args) => completions::run(args),
+    }
 }
 
 /// Writes a line to standard error, after the lines of the log.
