@@ -51,8 +51,9 @@ impl Printer {
                 out.flush()?;
             }
             Some(text) => {
+                let Some(entry) = &received.entry else { return Ok(()) };
                 let mut out = anstream::stdout().lock();
-                out.write_all(text.render(&received.entry).as_bytes())?;
+                out.write_all(text.render(entry).as_bytes())?;
                 out.flush()?;
             }
         }

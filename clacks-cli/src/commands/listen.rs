@@ -19,7 +19,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     client.send(&Request::Watch { after: None })?;
     client.wait_for_ever()?;
     while let Some(event) = client.next()? {
-        if let Output::Notice(Notice::Missed { count }) = event.entry.output {
+        if let Some(Output::Notice(Notice::Missed { count })) = event.output() {
             tracing::warn!("{count} events came faster than they were read");
         }
         let Some(message) = filter.message(&event) else { continue };
@@ -59,7 +59,7 @@ impl Filter {
 
     /// Returns the message of an event if it is to be written.
     fn message<'a>(&self, event: &'a Received) -> Option<&'a Message> {
-        let Output::Notice(Notice::MessageReceived { message, again, .. }) = &event.entry.output
+        let Some(Output::Notice(Notice::MessageReceived { message, again, .. })) = event.output()
         else {
             return None;
         };

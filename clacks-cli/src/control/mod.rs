@@ -5,6 +5,8 @@
 //! [`ControlledTower::subscribe`].
 
 pub(crate) mod console;
+#[cfg(test)]
+mod documentation;
 mod events;
 mod protocol;
 pub(crate) mod screen;

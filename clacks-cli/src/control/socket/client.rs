@@ -20,11 +20,20 @@ pub(crate) struct Client {
     stream: BufReader<UnixStream>,
 }
 
-/// A line from the tower: as it was sent, and parsed.
+/// A line from the tower.
 #[derive(Debug)]
 pub(crate) struct Received {
+    /// The line as it was sent.
     pub(crate) line: String,
-    pub(crate) entry: Entry,
+    /// Its content. `None` if a newer version of the command wrote it.
+    pub(crate) entry: Option<Entry>,
+}
+
+impl Received {
+    /// Returns the content if it is known.
+    pub(crate) fn output(&self) -> Option<&Output> {
+        self.entry.as_ref().map(|entry| &entry.output)
+    }
 }
 
 impl Client {
@@ -59,9 +68,11 @@ impl Client {
                  version, or restart the tower with this one."
             ))),
             // A tower with too many clients sends an error instead.
-            Err(_) => match parse(&line)?.output {
-                Output::Error { message } => Err(Failure::Failed(message)),
-                _ => Err(not_understood()),
+            Err(_) => match parse(&line).map(|entry| entry.output) {
+                Some(Output::Error { message }) => Err(Failure::Failed(message)),
+                _ => Err(Failure::failed(
+                    "The program at the control socket is no tower: check --control.",
+                )),
             },
         }
     }
@@ -83,10 +94,10 @@ impl Client {
     /// error.
     pub(crate) fn next(&mut self) -> Result<Option<Received>, Failure> {
         let Some(line) = self.line()? else { return Ok(None) };
-        let entry = parse(&line)?;
-        match entry.output {
-            Output::Error { message } => Err(Failure::Failed(message)),
-            _ => Ok(Some(Received { line, entry })),
+        let entry = parse(&line);
+        match entry {
+            Some(Entry { output: Output::Error { message }, .. }) => Err(Failure::Failed(message)),
+            entry => Ok(Some(Received { line, entry })),
         }
     }
 
@@ -112,14 +123,8 @@ impl Client {
     }
 }
 
-fn parse(line: &str) -> Result<Entry, Failure> {
-    serde_json::from_str(line).map_err(|_| not_understood())
-}
-
-fn not_understood() -> Failure {
-    Failure::failed(
-        "The answer of the tower is not understood: use the version of clacks that runs the tower.",
-    )
+fn parse(line: &str) -> Option<Entry> {
+    serde_json::from_str(line).ok()
 }
 
 fn lost(error: &io::Error) -> Failure {
