@@ -1,5 +1,7 @@
 //! The command line with its help.
 
+mod control;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,11 @@ use clap_complete::Shell;
 use tracing_subscriber::filter::Targets;
 
 use crate::value_parser::{self, Heartbeat, Listen};
+
+pub(crate) use control::{
+    KindArg, ListenArgs, PeekArgs, PeerArgs, PingArgs, ReachArgs, SendArgs, StatsArgs, StatusArgs,
+    StopArgs, SurveyArgs, WatchArgs,
+};
 
 /// Towers of a peer-to-peer network in which data lives in flight.
 ///
@@ -67,6 +74,44 @@ pub(crate) enum Verb {
     /// nothing. With --json it writes one JSON object.
     #[command(after_long_help = CONFIG_EXAMPLES)]
     Config(Box<TowerArgs>),
+    /// Put a message into the queue of the running tower
+    #[command(alias = "enqueue")]
+    Send(SendArgs),
+    /// Write the messages that come to the running tower
+    ///
+    /// Messages travel in circles, so a tower receives each one again and again. --new leaves out
+    /// those that the tower has had lately. Text and JSON end with a newline. Bytes are written as
+    /// they are, and on a terminal they are described.
+    Listen(ListenArgs),
+    /// Show the messages that the running tower holds
+    Peek(PeekArgs),
+    /// Show the towers that the running tower knows
+    Survey(SurveyArgs),
+    /// Show the state of the running tower, its last troubles and what to do
+    Status(StatusArgs),
+    /// Show the counters of the running tower
+    Stats(StatsArgs),
+    /// Make the running tower known to another one, and wait for the result
+    Announce(PeerArgs),
+    /// Let the running tower know another one
+    Expand(PeerArgs),
+    /// Let the running tower have nothing to do with another one
+    Ignore(PeerArgs),
+    /// Undo `ignore`
+    Unignore(PeerArgs),
+    /// Forget a tower and the key that was seen at its address
+    ///
+    /// A tower that has made a new identity is accepted again then.
+    Forget(PeerArgs),
+    /// Write the events of the running tower as they happen
+    Watch(WatchArgs),
+    /// Stop the running tower, and wait until it has handed its queue to peers
+    Stop(StopArgs),
+    /// Look whether a tower answers at an address, and what speaks there
+    ///
+    /// The name is looked up, the port is dialled, and the handshake is made. No message is sent,
+    /// and the other tower does not learn of this one. No running tower is needed.
+    Ping(PingArgs),
     /// Run a network of up to a million towers in virtual time, with faults on purpose
     ///
     /// A scenario is one of those that come with the command (`--list`), or a TOML file. `--show`
@@ -178,9 +223,26 @@ pub(crate) struct TowerArgs {
     pub(crate) config: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
     pub(crate) tuning: TuningArgs,
+}
+
+/// Where other commands reach the tower.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Control")]
+pub(crate) struct ControlArgs {
+    /// The socket through which `clacks send`, `clacks status` and others reach this tower
+    ///
+    /// By default it is named after the address of the tower, in $XDG_RUNTIME_DIR/clacks, or else in
+    /// ~/.local/state/clacks/run. The folder must be yours, and only you may write to it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Let a group of users control the tower, too
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) control_group: Option<String>,
 }
 
 /// The tower's identity and network.

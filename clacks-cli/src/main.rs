@@ -21,15 +21,19 @@ use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
+use clacks_proto::Address;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::args::Verb;
-use crate::commands::{bench, completions, demo, keygen, man, sim, tower};
-use crate::config::Refusal;
+use crate::args::{PeerArgs, Verb};
+use crate::commands::{
+    ask, bench, completions, demo, keygen, listen, man, ping, send, sim, tower, watch,
+};
+use crate::config::{Refusal, Settings};
+use crate::control::Request;
 use crate::error::Failure;
 use crate::output::json;
 use crate::output::text::{BAD, STRONG};
@@ -55,21 +59,7 @@ fn main() -> ExitCode {
         Verb::Tower(args) => args.log.clone(),
         _ => None,
     });
-    let done = match &verb {
-        Verb::Demo(args) => demo::run(args).inspect_err(|failure| write_event(failure, args.json)),
-        Verb::Tower(args) => {
-            let settings = settings.unwrap_or_default();
-            tower::run(args, settings).inspect_err(|failure| write_event(failure, args.json))
-        }
-        Verb::Config(args) => commands::config::run(args, &settings.unwrap_or_default()),
-        Verb::Sim(args) => sim::run(args).inspect_err(|failure| write_event(failure, args.json)),
-        Verb::Bench(args) => {
-            bench::run(args).inspect_err(|failure| write_event(failure, args.json))
-        }
-        Verb::Keygen(args) => keygen::run(args),
-        Verb::Completions(args) => completions::run(args),
-        Verb::Man(args) => man::run(args),
-    };
+    let done = run(&verb, settings.unwrap_or_default());
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -88,6 +78,37 @@ fn main() -> ExitCode {
 fn write_failure(failure: &Failure, log: &Option<Writer>) {
     if let Some(sentence) = failure.sentence() {
         write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"), log);
+    }
+}
+
+fn run(verb: &Verb, settings: Settings) -> Result<(), Failure> {
+    let reports = |json| move |failure: &Failure| write_event(failure, json);
+    let peer = |args: &PeerArgs, request: fn(Address) -> Request| {
+        ask::run(&args.reach, &request(args.tower.clone()))
+    };
+    match verb {
+        Verb::Demo(args) => demo::run(args).inspect_err(reports(args.json)),
+        Verb::Tower(args) => tower::run(args, settings).inspect_err(reports(args.json)),
+        Verb::Config(args) => commands::config::run(args, &settings),
+        Verb::Send(args) => send::run(args).inspect_err(reports(args.reach.json)),
+        Verb::Listen(args) => listen::run(args).inspect_err(reports(args.reach.json)),
+        Verb::Watch(args) => watch::run(args).inspect_err(reports(args.reach.json)),
+        Verb::Peek(args) => ask::run(&args.reach, &Request::Peek),
+        Verb::Survey(args) => ask::run(&args.reach, &Request::Survey),
+        Verb::Status(args) => ask::run(&args.reach, &Request::Status),
+        Verb::Stats(args) => ask::run(&args.reach, &Request::Stats),
+        Verb::Announce(args) => peer(args, |tower| Request::Announce { tower, wait: true }),
+        Verb::Expand(args) => peer(args, |tower| Request::Expand { tower }),
+        Verb::Ignore(args) => peer(args, |tower| Request::Ignore { tower }),
+        Verb::Unignore(args) => peer(args, |tower| Request::Unignore { tower }),
+        Verb::Forget(args) => peer(args, |tower| Request::Forget { tower }),
+        Verb::Stop(args) => ask::stop(&args.reach),
+        Verb::Ping(args) => ping::run(args).inspect_err(reports(args.json)),
+        Verb::Sim(args) => sim::run(args).inspect_err(reports(args.json)),
+        Verb::Bench(args) => bench::run(args).inspect_err(reports(args.json)),
+        Verb::Keygen(args) => keygen::run(args),
+        Verb::Completions(args) => completions::run(args),
+        Verb::Man(args) => man::run(args),
     }
 }
 

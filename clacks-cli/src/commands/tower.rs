@@ -9,10 +9,11 @@ use clacks_proto::{StateMachine, Status};
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
-use crate::args::TowerArgs;
+use crate::args::{ControlArgs, TowerArgs};
 use crate::config::{Changes, Configuration, Settings};
 use crate::control::console::{self, COMMANDS, Command};
 use crate::control::screen::{Events, Screen};
+use crate::control::socket::{self, BoundSocket, ControlServer};
 use crate::control::{ControlledTower, Request, Subscription};
 use crate::error::Failure;
 use crate::output::{Entry, Output};
@@ -59,12 +60,19 @@ fn run_machine<M: StateMachine + Send + 'static>(
     signals::listen(HangUp::Reloads, on_signal).map_err(|error| {
         Failure::failed(format_args!("Signals cannot be caught ({error}): start it again."))
     })?;
+    let mut notes = notes.to_vec();
+    let socket = bind_socket(&args.control, &listener, &mut notes)?;
     let screen = Screen::start(args.json, Events::All)?;
     let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
-    let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops));
+    let path = socket.as_ref().map(|socket| socket.path.clone());
+    let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops, path));
     let numbering = start_numbering(control.clone()).map_err(|error| {
         Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
+    })?;
+    let server = socket.map(|socket| ControlServer::start(control.clone(), socket));
+    let server = server.transpose().map_err(|error| {
+        Failure::failed(format_args!("The control socket cannot be served ({error})."))
     })?;
     console::listen(lines, args.tuning.max_message).map_err(|error| {
         Failure::failed(format_args!("The console cannot start ({error}): start it again."))
@@ -72,7 +80,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     // From the first event on.
     let events = control.subscribe(Some(0));
     let mut session = Session { tower, control, events, screen, configuration };
-    session.start(args, notes);
+    session.start(args, &notes);
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
     let watchdog = service::watchdog(&session.tower.handle);
     session.on_ready();
@@ -86,9 +94,37 @@ fn run_machine<M: StateMachine + Send + 'static>(
         let error = session.control.entry(Output::error(sentence));
         session.screen.answer(&error);
     }
+    if let Some(server) = server {
+        server.finish();
+    }
     let finished = session.screen.finish();
     // The sentence is written, and standard output must not be waited for again.
     result.map_err(|_| Failure::Reported).and(finished)
+}
+
+/// Binds the control socket. A tower runs without one if no option asks for it.
+fn bind_socket(
+    args: &ControlArgs,
+    listener: &TcpListener,
+    notes: &mut Vec<String>,
+) -> Result<Option<BoundSocket>, Failure> {
+    let group = args.control_group.as_deref().map(socket::find_group).transpose();
+    let group = group.map_err(Failure::Usage)?;
+    let bound = match (&args.control, listener.local_addr()) {
+        (Some(path), _) => socket::bind(path, group),
+        (None, Ok(listens_at)) => socket::bind_default(listens_at, group),
+        (None, Err(error)) => Err(format!("The control socket has no name ({error}).")),
+    };
+    match bound {
+        Ok(socket) => Ok(Some(socket)),
+        Err(sentence) if args.control.is_some() || group.is_some() => {
+            Err(Failure::Failed(sentence))
+        }
+        Err(sentence) => {
+            notes.push(format!("Other commands cannot reach this tower. {sentence}"));
+            Ok(None)
+        }
+    }
 }
 
 /// Numbers the events on a thread of its own, so that none is missed while something else is slow.
@@ -133,7 +169,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
             self.carry_out(Request::Expand { tower: tower.clone() });
         }
         for tower in &args.announce {
-            self.carry_out(Request::Announce { tower: tower.clone() });
+            self.carry_out(Request::Announce { tower: tower.clone(), wait: false });
         }
     }
 
@@ -227,7 +263,8 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         }
         let unignore = changes.unignore.iter().map(|it| Request::Unignore { tower: it.clone() });
         let ignore = changes.ignore.iter().map(|it| Request::Ignore { tower: it.clone() });
-        let announce = changes.announce.iter().map(|it| Request::Announce { tower: it.clone() });
+        let announce = changes.announce.iter();
+        let announce = announce.map(|it| Request::Announce { tower: it.clone(), wait: false });
         for request in unignore.chain(ignore).chain(announce) {
             if let Output::Error { message } = self.control.carry_out(request).output {
                 tracing::warn!("{message}");

@@ -99,17 +99,21 @@ fn parse_from(line: Vec<OsString>) -> Result<Invocation, Refusal> {
     Ok(Invocation { cli: cli(&matches)?, settings: Some(settings) })
 }
 
-/// Returns the command line, with the environment for the options of a tower.
+/// Returns the command line, with the environment for the options of a tower, and for `--control` of
+/// all commands.
 pub(crate) fn command() -> Command {
-    COMMANDS.into_iter().fold(Cli::command(), |command, name| {
-        command.mut_subcommand(name, |command| {
-            command.mut_args(|arg| match arg.get_long().map(variable_of) {
-                Some(variable) => {
-                    let arg = arg.env(variable).hide_env(true);
-                    if is_flag(&arg) { arg.value_parser(BoolishValueParser::new()) } else { arg }
-                }
-                None => arg,
-            })
+    let with_variable = |arg: Arg| match arg.get_long().map(variable_of) {
+        Some(variable) => arg.env(variable).hide_env(true),
+        None => arg,
+    };
+    Cli::command().mut_subcommands(|command| {
+        let is_tower = COMMANDS.contains(&command.get_name());
+        command.mut_args(|arg| match arg.get_long() {
+            Some(_) if is_tower && is_flag(&arg) => {
+                with_variable(arg).value_parser(BoolishValueParser::new())
+            }
+            Some(long) if is_tower || long == "control" => with_variable(arg),
+            _ => arg,
         })
     })
 }

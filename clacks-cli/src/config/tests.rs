@@ -120,6 +120,9 @@ fn every_option_of_a_tower_has_a_variable() {
         assert!(variable.is_some_and(|it| it.starts_with("CLACKS_")), "{arg}: {variable:?}");
     }
     assert_eq!(variable_of("max-queue-bytes"), "CLACKS_MAX_QUEUE_BYTES");
+    let status = command.find_subcommand("status").unwrap();
+    let control = option(status, "control").and_then(Arg::get_env);
+    assert_eq!(control.and_then(|it| it.to_str()), Some("CLACKS_CONTROL"));
     // Other commands must not change their meaning by a variable.
     for arg in command.find_subcommand("sim").unwrap().get_arguments() {
         assert_eq!(arg.get_env(), None, "{arg}");

@@ -132,7 +132,7 @@ fn parse(line: &[u8]) -> Result<Option<Command>, String> {
             Ok(Some(Command::Request(enqueue)))
         }
         b"expand" => address(|tower| Request::Expand { tower }),
-        b"announce" => address(|tower| Request::Announce { tower }),
+        b"announce" => address(|tower| Request::Announce { tower, wait: false }),
         b"ignore" => address(|tower| Request::Ignore { tower }),
         b"unignore" => address(|tower| Request::Unignore { tower }),
         b"forget" => address(|tower| Request::Forget { tower }),

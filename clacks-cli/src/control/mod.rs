@@ -5,9 +5,12 @@
 //! [`ControlledTower::subscribe`].
 
 pub(crate) mod console;
+#[cfg(test)]
+mod documentation;
 mod events;
 mod protocol;
 pub(crate) mod screen;
+pub(crate) mod socket;
 mod status;
 mod tower;
 mod troubles;
@@ -16,4 +19,4 @@ pub(crate) use events::Subscription;
 pub(crate) use protocol::Request;
 pub(crate) use status::TowerStatus;
 pub(crate) use tower::ControlledTower;
-pub(crate) use troubles::is_actionable;
+pub(crate) use troubles::{is_actionable, remedy};

@@ -31,7 +31,12 @@ pub(crate) enum Request {
     /// Add a peer.
     Expand { tower: Address },
     /// Add a peer, and announce this tower to it.
-    Announce { tower: Address },
+    Announce {
+        tower: Address,
+        /// Answer when the peer has confirmed, or when it was not reached.
+        #[serde(default, skip_serializing_if = "is_false")]
+        wait: bool,
+    },
     /// Ignore a tower.
     Ignore { tower: Address },
     /// Undo `ignore`.

@@ -61,6 +61,7 @@ impl Screen {
             || matches!(
                 &entry.output,
                 Output::Listening { .. }
+                    | Output::Reloaded { .. }
                     | Output::ShuttingDown { .. }
                     | Output::Notice(Notice::ShutDown { .. })
             );

@@ -1,5 +1,6 @@
 //! The one implementation of the verbs of a running tower.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use clacks_proto::driver::{Delivery, Handle, Notices, Wait};
 use clacks_proto::{
     Address, Config, EnqueueError, EnqueueOptions, ExpandError, Fingerprint, HeldMessage, LinkInfo,
-    Message, Nonce, Notice, Peer, QueueUsage, RefusedMessage, StateMachine, Stats, StatusCounts,
+    Message, Nonce, Notice, Peer, QueueUsage, RefusedMessage, StateMachine, Stats, Status,
+    StatusCounts,
 };
 use smol::Timer;
 use smol::channel::Sender;
@@ -17,7 +19,7 @@ use smol::stream::Stream;
 use super::events::{Events, Subscription};
 use super::protocol::Request;
 use super::status::{QueueStatus, SAMPLE_INTERVAL, Samples, TowerStatus, millis};
-use super::troubles::Troubles;
+use super::troubles::{Troubles, remedy, remedy_of_status};
 use crate::config::Changes;
 use crate::output::{Entry, Output, SurveyedPeer};
 
@@ -43,11 +45,13 @@ pub(crate) struct ControlledTower {
 }
 
 impl ControlledTower {
-    /// Returns the control of a tower. A message on `stop` asks its owner to shut it down.
+    /// Returns the control of a tower. A message on `stop` asks its owner to shut it down. `socket`
+    /// is the path of the control socket.
     pub(crate) fn new<M: StateMachine + Send + 'static>(
         tower: Handle<M>,
         notices: Notices,
         stop: Sender<()>,
+        socket: Option<PathBuf>,
     ) -> Self {
         let start = Instant::now();
         let control = Self {
@@ -60,7 +64,7 @@ impl ControlledTower {
             stop,
         };
         let (address, fingerprint) = (control.address().clone(), control.tower.identity());
-        control.events.push(Output::Listening { address, fingerprint });
+        control.events.push(Output::Listening { address, fingerprint, control: socket });
         control
     }
 
@@ -189,8 +193,38 @@ impl ControlledTower {
                 };
                 self.entry(output)
             }
+            Request::Announce { tower, wait: true } => self.announce(&tower).await,
             request => self.carry_out(request),
         }
+    }
+
+    /// Announces the tower to a peer. Returns when the peer has confirmed, or at the first failure.
+    async fn announce(&self, tower: &Address) -> Entry {
+        let mut events = self.subscribe(None);
+        let answer = self.carry_out(Request::Announce { tower: tower.clone(), wait: false });
+        if !matches!(answer.output, Output::Announcing { .. }) {
+            return answer;
+        }
+        while let Some(event) = events.next().await {
+            let Output::Notice(notice) = &event.output else { continue };
+            let (why, remedy) =
+                match notice {
+                    Notice::Announced { to } if to == tower => {
+                        return Entry { output: event.output.clone(), ..*event };
+                    }
+                    Notice::StatusChanged {
+                        peer, to: Status::Lost | Status::Dead, reason, ..
+                    } if peer == tower => (reason.to_string(), remedy_of_status(*reason)),
+                    Notice::LinkClosed { peer: Some(peer), reason, .. } if peer == tower => {
+                        (reason.to_string(), remedy(*reason))
+                    }
+                    _ => continue,
+                };
+            return self.entry(Output::Error {
+                message: format!("{tower} was not reached: {why}. {remedy}"),
+            });
+        }
+        self.entry(Output::error("The tower ended before the other one confirmed."))
     }
 
     /// Carries out a request without waiting.
@@ -207,7 +241,7 @@ impl ControlledTower {
                     Err(refused) => Output::error(not_enqueued(&refused)),
                 }
             }
-            Request::Announce { tower: to } => match tower.announce(&to) {
+            Request::Announce { tower: to, .. } => match tower.announce(&to) {
                 Ok(()) => Output::Announcing { tower: to },
                 Err(error) => Output::error(not_added(&to, error)),
             },

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use clacks_proto::{
-    Address, CloseReason, IoCause, Notice, ProtocolError, Status, StatusReason, TlsFailure,
-};
+use clacks_proto::{Address, CloseReason, IoCause, Notice, Status, StatusReason, TlsFailure};
 use serde::{Deserialize, Serialize};
 
 use crate::output::{Entry, Output, rfc3339};
@@ -85,7 +83,8 @@ pub(crate) fn is_actionable(reason: CloseReason) -> bool {
     )
 }
 
-fn remedy_of_status(reason: StatusReason) -> &'static str {
+/// Returns what a person can do about a change of the status.
+pub(crate) fn remedy_of_status(reason: StatusReason) -> &'static str {
     match reason {
         StatusReason::LinkClosed(reason) => remedy(reason),
         StatusReason::IgnoredByPeer => {
@@ -114,8 +113,7 @@ pub(crate) fn remedy(reason: CloseReason) -> &'static str {
             "Nothing answers there: check the address, and the firewalls between the machines."
         }
         CloseReason::HandshakeTimeout => {
-            "A program listens there but does not answer as a tower: check the port with \
-             `clacks ping`."
+            "A program listens there but does not answer as a tower: check the port."
         }
         CloseReason::ConfirmTimeout | CloseReason::RequestTimeout => {
             "The peer is stopped or overloaded: look at it. It is tried again."
@@ -130,12 +128,11 @@ pub(crate) fn remedy(reason: CloseReason) -> &'static str {
             "One side refuses the certificate of the other: compare --roots of both, and look at \
              the expiry dates."
         }
-        CloseReason::Tls(_) => {
-            "Check with `clacks ping` that a tower listens there, and that both are up to date."
+        CloseReason::Tls(_) => "Check the port, and that both towers are up to date.",
+        CloseReason::Wire(_) | CloseReason::Protocol(_) | CloseReason::BadHttp => {
+            "The program there does not speak this protocol: check the port, update it, and use \
+             --clear on both towers or on none."
         }
-        CloseReason::Wire(_)
-        | CloseReason::Protocol(ProtocolError::HelloTwice | _)
-        | CloseReason::BadHttp => "The peer does not follow the protocol: update it, or ignore it.",
         CloseReason::WrongNetwork => "Start both towers with the same --network.",
         CloseReason::WrongVersion(_) => "Update the older one of the two towers.",
         CloseReason::KeyChanged => {

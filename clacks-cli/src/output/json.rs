@@ -4,11 +4,19 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
-/// Returns a value as one line, with its end.
+use super::text::is_invisible;
+
+/// Returns a value as one line, with its end. Characters that could act on a terminal are escaped.
 pub(crate) fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    Ok(line)
+    let mut line = serde_json::to_string(value)?;
+    if line.chars().any(is_invisible) {
+        let escape =
+            |c| if is_invisible(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
+        // Such characters are part of strings only, and none is beyond four digits.
+        line = line.chars().map(escape).collect();
+    }
+    line.push('\n');
+    Ok(line.into_bytes())
 }
 
 /// Writes a value as one line, and flushes it: a program that reads a pipe needs each event at
@@ -50,7 +58,7 @@ mod tests {
         let peer: Address = "tower.example:8001".parse().unwrap();
         let done = Output::Done { verb: "expand".into(), tower: peer.clone() };
         assert_eq!(line(done), r#"{"event":"done","verb":"expand","tower":"tower.example:8001"}"#);
-        let listening = Output::Listening { address: peer, fingerprint: None };
+        let listening = Output::Listening { address: peer, fingerprint: None, control: None };
         assert_eq!(
             line(listening),
             r#"{"event":"listening","address":"tower.example:8001","fingerprint":null}"#
@@ -71,6 +79,15 @@ mod tests {
         let line = line(Output::Notice(notice.clone()));
         assert_eq!(line, serde_json::to_string(&notice).unwrap());
         assert!(line.starts_with(r#"{"event":"status_changed","peer":"tower.example:8001","#));
+    }
+
+    #[test]
+    fn a_line_cannot_act_on_a_terminal() {
+        let line = super::line(&Output::error("a\u{9b}2J\u{7f}\u{202e}é\u{1b}")).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert!(line.contains(r"a\u009b2J\u007f\u202eé\u001b"), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["message"], "a\u{9b}2J\u{7f}\u{202e}é\u{1b}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod rfc3339;
 pub(crate) mod text;
 pub(crate) mod writer;
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Nonce, Notice, Peer, Stats};
@@ -36,8 +37,13 @@ impl Entry {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Output {
-    /// Event: the tower listens.
-    Listening { address: Address, fingerprint: Option<Fingerprint> },
+    /// Event: the tower listens. `control` is the path of its control socket.
+    Listening {
+        address: Address,
+        fingerprint: Option<Fingerprint>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        control: Option<PathBuf>,
+    },
     /// Event: the shutdown has begun. The tower hands its messages to peers.
     ShuttingDown { messages: usize, within_ms: u64 },
     /// Event: the configuration has been read again.

@@ -40,10 +40,13 @@ impl Text {
     pub(crate) fn render(&mut self, entry: &Entry) -> String {
         self.time = Some(entry.time);
         match &entry.output {
-            Output::Listening { address, fingerprint } => {
+            Output::Listening { address, fingerprint, control } => {
                 self.line(GOOD, "listening", format_args!("on {address}"));
                 if let Some(own) = fingerprint {
                     self.line(QUIET, "identity", own);
+                }
+                if let Some(control) = control {
+                    self.line(QUIET, "control", control.display());
                 }
             }
             Output::Notice(notice) => self.notice(notice),
@@ -97,15 +100,15 @@ impl Text {
             Notice::TowerForgotten { peer } => self.line(QUIET, "forgotten", peer),
             Notice::StatusChanged { peer, from, to, reason } => {
                 let why = explain(*reason);
-                self.line(status_style(*to), to.as_str(), format_args!("{peer} (was {from}){why}"))
+                self.line(status_style(*to), to.as_str(), format_args!("{peer} (was {from}){why}"));
             }
             Notice::MessageReceived { message, from, again, .. } => {
                 let (message, from) = (quote(message), name(from.as_ref()));
                 let again = if *again { ", again" } else { "" };
-                self.line(NEWS, "received", format_args!("{message} from {from}{again}"))
+                self.line(NEWS, "received", format_args!("{message} from {from}{again}"));
             }
             Notice::MessageQueued { origin: Origin::Local, .. } => {
-                self.line(NEWS, "queued", "your message")
+                self.line(NEWS, "queued", "your message");
             }
             Notice::MessageQueued { origin: Origin::Returned, .. } => self.line(
                 WARN,
@@ -114,10 +117,10 @@ impl Text {
                  it is sent again until a peer takes it",
             ),
             Notice::MessageDelivered { message, to, .. } => {
-                self.line(NEWS, "delivered", format_args!("{} to {to}", quote(message)))
+                self.line(NEWS, "delivered", format_args!("{} to {to}", quote(message)));
             }
             Notice::Announced { to } => {
-                self.line(GOOD, "announced", format_args!("this tower to {to}"))
+                self.line(GOOD, "announced", format_args!("this tower to {to}"));
             }
             Notice::KeyChanged { peer, seen } => {
                 let seen =
@@ -128,11 +131,11 @@ impl Text {
                     format_args!(
                         "at {peer}: it has {seen} instead of the one that was seen there before"
                     ),
-                )
+                );
             }
             Notice::LinkClosed { peer, reason, .. } if is_actionable(*reason) => {
                 let peer = name(peer.as_ref());
-                self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"))
+                self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"));
             }
             Notice::Missed { count: missed } => self.line(
                 WARN,
@@ -146,7 +149,7 @@ impl Text {
                     BAD,
                     "gone",
                     format_args!("no peer took {left} in time: lost with this tower"),
-                )
+                );
             }
             // That a message from a peer is queued follows from its receipt.
             _ => {}
@@ -316,7 +319,7 @@ pub(crate) fn quote(message: &Message) -> String {
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_invisible(c) {
+        if is_invisible(c) {
             escaped.extend(c.escape_default());
         } else {
             escaped.push(c);
@@ -325,13 +328,14 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Returns whether a character is not shown but changes what is: marks of direction, joiners,
-/// separators.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    )
+/// Returns whether a character is not shown but changes what is: control characters, marks of
+/// direction, joiners, separators.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
 }
 
 /// Returns a number of bytes with a unit.

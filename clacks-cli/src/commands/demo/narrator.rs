@@ -87,7 +87,7 @@ impl Narrator {
         self.journey.had_by[number.index()] = false;
         let address = self.addresses[number.index()].clone();
         let text = format!("listens on {address}");
-        let output = Output::Listening { address, fingerprint: Some(own) };
+        let output = Output::Listening { address, fingerprint: Some(own), control: None };
         self.write(number, output, &text)
     }
 
