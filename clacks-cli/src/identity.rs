@@ -170,15 +170,11 @@ pub(crate) enum Access {
     Everyone,
 }
 
+/// Makes a folder that only its owner can enter, unless it exists.
 #[cfg(unix)]
 pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).create(dir)
 }
 
 /// Writes a file that must not exist. It is on the disk when this returns.

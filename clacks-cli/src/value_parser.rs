@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clacks_proto::{Address, AddressError, Name, Seed, SendRate};
 use clacks_sim::parse_duration;
+use tracing_subscriber::filter::Targets;
 
 /// The longest duration that an option takes. The clock of a tower counts nanoseconds in 64 bits.
 const LONGEST: Duration = Duration::from_nanos(u64::MAX);
@@ -129,6 +130,13 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 /// Parses a number of messages.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("write a whole number from 2 to {}", u32::MAX - 2))
+}
+
+/// Parses which logs are written.
+pub(crate) fn log(text: &str) -> Result<Targets, String> {
+    let help = "write a level (error, warn, info, debug, trace, off), or a list of targets with \
+                levels, for example warn,clacks_proto=debug";
+    text.parse().map_err(|_| help.to_owned())
 }
 
 /// Parses the name of a network.

@@ -55,7 +55,7 @@ impl Machine {
     /// Starts the tower of the network `home`.
     fn tower(&self, listen: &str, runtime: &str) -> Tower {
         let folder = self.folder("home");
-        let args = ["--identity", folder.to_str().unwrap(), "--runtime", runtime];
+        let args = ["--state", folder.to_str().unwrap(), "--runtime", runtime];
         Tower::start_again(listen, &[&args[..], &["--send-rate", "50"]].concat())
     }
 }
@@ -159,7 +159,7 @@ fn a_revoked_member_is_refused_by_towers_that_have_the_list() {
         let updated = bob.json(&["join", line]);
         assert_eq!(updated["own_membership_revoked"], true);
         let folder = bob.folder("home");
-        let start = ["tower", "--listen", "127.0.0.1:0", "--identity", folder.to_str().unwrap()];
+        let start = ["tower", "--listen", "127.0.0.1:0", "--state", folder.to_str().unwrap()];
         bob.refused(&start, 1, "was revoked");
         let later = anna.json(&["invite", "--for", "dave"]);
         let late = Machine::new();
@@ -195,7 +195,7 @@ fn a_tower_finds_its_network_by_name() {
     let clear = ["tower", "--listen", "127.0.0.1:0", "--network", "home", "--clear"];
     bob.refused(&clear, 2, "leave out --clear");
     let folder = bob.folder("home");
-    let other = ["tower", "--listen", "127.0.0.1:0", "--network", "other", "--identity"];
+    let other = ["tower", "--listen", "127.0.0.1:0", "--network", "other", "--state"];
     bob.refused(&[&other[..], &[folder.to_str().unwrap()]].concat(), 2, "leave out --network");
 }
 

@@ -2,33 +2,43 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-use clacks_proto::driver::Notices;
-use clacks_proto::{Address, EnqueueError, ExpandError, Notice, RefusedMessage, StateMachine};
+use clacks_proto::{StateMachine, Status};
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
-use crate::args::TowerArgs;
+use crate::args::{ControlArgs, TowerArgs};
+use crate::config::{Changes, Configuration, Settings};
 use crate::control::console::{self, COMMANDS, Command};
+use crate::control::screen::{Events, Screen};
+use crate::control::socket::{self, BoundSocket, ControlServer};
+use crate::control::{ControlledTower, Request, Subscription};
 use crate::error::Failure;
 use crate::limits;
 use crate::network::membership;
-use crate::output::{Format, Output, SurveyedPeer};
+use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
+use crate::service;
 use crate::setup::{self, Machine, Prepared};
-use crate::signals;
+use crate::signals::{self, HangUp, Signal};
+use crate::state::{PeerKeeper, PeersFile};
 
 /// How many lines of the console may wait. A program that writes faster is held up.
 const CONSOLE_LINES: usize = 16;
 
 /// Runs a tower until it is asked to stop.
-pub(crate) fn run(args: &TowerArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     limits::check(limits::TOWER_DESCRIPTORS)?;
+    let configured = args;
     let args = &membership::with_membership(args)?;
-    let Prepared { machine, listener, notes } = setup::prepare(args)?;
+    let Prepared { machine, listener, notes, state } = setup::prepare(args)?;
+    let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
+    let lasting = (Configuration::new(configured, settings), kept);
     match machine {
-        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes),
-        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes),
+        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting),
+        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes, lasting),
     }
 }
 
@@ -37,169 +47,272 @@ fn run_machine<M: StateMachine + Send + 'static>(
     machine: M,
     listener: TcpListener,
     notes: &[String],
+    (configuration, kept): (Configuration, Option<PeersFile>),
 ) -> Result<(), Failure> {
     let (stops, stop) = channel::bounded(1);
+    let (reloads, reload) = channel::bounded(1);
     let (lines, commands) = channel::bounded(CONSOLE_LINES);
-    signals::listen(stops).map_err(|error| {
+    let on_signal = {
+        let stops = stops.clone();
+        // Fails if an earlier request has not been received yet.
+        move |signal| {
+            let _ = match signal {
+                Signal::Stop => stops.try_send(()),
+                Signal::Reload => reloads.try_send(()),
+            };
+        }
+    };
+    signals::listen(HangUp::Reloads, on_signal).map_err(|error| {
         Failure::failed(format_args!("Signals cannot be caught ({error}): start it again."))
     })?;
-    smol::block_on(async {
-        let mut session = Session::start(args, machine, listener, notes)?;
-        console::listen(lines, args.tuning.max_message).map_err(|error| {
-            Failure::failed(format_args!("The console cannot start ({error}): start it again."))
-        })?;
-        session.run(stop, commands).await
-    })
+    let mut notes = notes.to_vec();
+    let socket = bind_socket(&args.control, &listener, &mut notes)?;
+    let screen = Screen::start(args.json, Events::All)?;
+    let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
+        .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
+    let path = socket.as_ref().map(|socket| socket.path.clone());
+    let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops, path));
+    let numbering = start_numbering(control.clone()).map_err(|error| {
+        Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
+    })?;
+    let server = socket.map(|socket| ControlServer::start(control.clone(), socket));
+    let server = server.transpose().map_err(|error| {
+        Failure::failed(format_args!("The control socket cannot be served ({error})."))
+    })?;
+    console::listen(lines, args.tuning.max_message).map_err(|error| {
+        Failure::failed(format_args!("The console cannot start ({error}): start it again."))
+    })?;
+    // From the first event on.
+    let events = control.subscribe(Some(0));
+    let mut session = Session { tower, control, events, screen, configuration };
+    session.start(args, &notes);
+    let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
+    let watchdog = service::watchdog(&session.tower.handle);
+    session.on_ready();
+    let result = smol::block_on(session.run(Requests { stop, reload, commands }, numbering));
+    drop(watchdog);
+    if let Some(keeper) = keeper {
+        keeper.finish();
+    }
+    if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
+        tracing::error!("{sentence}");
+        let error = session.control.entry(Output::error(sentence));
+        session.screen.answer(&error);
+    }
+    if let Some(server) = server {
+        server.finish();
+    }
+    let finished = session.screen.finish();
+    // The sentence is written, and standard output must not be waited for again.
+    result.map_err(|_| Failure::Reported).and(finished)
+}
+
+/// Binds the control socket. A tower runs without one if no option asks for it.
+fn bind_socket(
+    args: &ControlArgs,
+    listener: &TcpListener,
+    notes: &mut Vec<String>,
+) -> Result<Option<BoundSocket>, Failure> {
+    let group = args.control_group.as_deref().map(socket::find_group).transpose();
+    let group = group.map_err(Failure::Usage)?;
+    let bound = match (&args.control, listener.local_addr()) {
+        (Some(path), _) => socket::bind(path, group),
+        (None, Ok(listens_at)) => socket::bind_default(listens_at, group),
+        (None, Err(error)) => Err(format!("The control socket has no name ({error}).")),
+    };
+    match bound {
+        Ok(socket) => Ok(Some(socket)),
+        Err(sentence) if args.control.is_some() || group.is_some() => {
+            Err(Failure::Failed(sentence))
+        }
+        Err(sentence) => {
+            notes.push(format!("Other commands cannot reach this tower. {sentence}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Numbers the events on a thread of its own, so that none is missed while something else is slow.
+fn start_numbering(control: Arc<ControlledTower>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("events".into()).spawn(move || smol::block_on(control.run()))
 }
 
 /// A tower that runs, with its output.
 struct Session<M: StateMachine + Send + 'static> {
     tower: RunningTower<M>,
-    notices: Notices,
-    format: Format,
+    control: Arc<ControlledTower>,
+    events: Subscription,
+    screen: Screen,
+    configuration: Configuration,
+}
+
+/// Requests from outside.
+struct Requests {
+    stop: Receiver<()>,
+    reload: Receiver<()>,
+    commands: Receiver<Result<Command, String>>,
 }
 
 /// The next thing to do.
 enum Turn {
-    Notice(Option<Notice>),
+    Event(Option<Arc<Entry>>),
     Command(Result<Command, String>),
+    Reload,
     Stop,
+    Ended(io::Result<()>),
 }
 
 impl<M: StateMachine + Send + 'static> Session<M> {
-    fn start(
-        args: &TowerArgs,
-        machine: M,
-        listener: TcpListener,
-        notes: &[String],
-    ) -> Result<Self, Failure> {
-        let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
-            .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
-        let mut session = Self { tower, notices, format: Format::new(args.json) };
-        let handle = session.tower.handle.clone();
-        let (address, fingerprint) = (handle.address(), handle.identity());
-        session.format.write(&Output::Listening { address, fingerprint })?;
+    /// Writes the address and remarks, and adds the peers of the command line.
+    fn start(&mut self, args: &TowerArgs, notes: &[String]) {
+        self.write_events();
         for note in notes {
-            session.format.write(&Output::Note(note))?;
+            let note = self.control.entry(Output::Note(note.clone()));
+            self.screen.answer(&note);
         }
         for tower in &args.expand {
-            session.carry_out(Command::Expand(tower.clone()))?;
+            self.carry_out(Request::Expand { tower: tower.clone() });
         }
         for tower in &args.announce {
-            session.carry_out(Command::Announce(tower.clone()))?;
+            self.carry_out(Request::Announce { tower: tower.clone(), wait: false });
         }
-        Ok(session)
     }
 
-    /// Writes what happens and carries out commands, until the tower has ended.
-    async fn run(
-        &mut self,
-        stop: Receiver<()>,
-        commands: Receiver<Result<Command, String>>,
-    ) -> Result<(), Failure> {
-        let result = self.serve(stop, commands).await;
-        if result.is_err() {
-            // The output can't be written. The messages can still be handed on.
-            self.tower.handle.shutdown().await;
-        }
-        result
-    }
-
-    async fn serve(
-        &mut self,
-        stop: Receiver<()>,
-        commands: Receiver<Result<Command, String>>,
-    ) -> Result<(), Failure> {
+    /// Writes events and carries out commands, until the tower has ended.
+    async fn run(&mut self, requests: Requests, numbering: JoinHandle<()>) -> Result<(), Failure> {
         loop {
             let stop = async {
-                receive(&stop).await;
+                receive(&requests.stop).await;
                 Turn::Stop
             };
-            let notice = async { Turn::Notice(self.notices.recv().await) };
-            let command = async { Turn::Command(receive(&commands).await) };
-            // A request to stop comes first. Notices and commands take turns.
-            match stop.or(future::race(notice, command)).await {
-                Turn::Stop | Turn::Command(Ok(Command::Quit)) => return self.shut_down().await,
-                Turn::Notice(Some(notice)) => self.format.write(&Output::Notice(&notice))?,
-                Turn::Notice(None) => return Err(broken(self.tower.ended().await)),
-                Turn::Command(Ok(command)) => self.carry_out(command)?,
-                Turn::Command(Err(message)) => {
-                    self.format.write(&Output::Error { message: &message })?;
+            let reload = async {
+                receive(&requests.reload).await;
+                Turn::Reload
+            };
+            let closed = async {
+                self.screen.closed().await;
+                Turn::Stop
+            };
+            let ended = async { Turn::Ended(self.tower.ended().await) };
+            let event = async { Turn::Event(self.events.next().await) };
+            let command = async { Turn::Command(receive(&requests.commands).await) };
+            // A request to stop comes first. Events and commands take turns.
+            let turn = stop.or(closed).or(ended).or(reload).or(future::race(event, command));
+            match turn.await {
+                Turn::Stop => return self.shut_down(numbering).await,
+                Turn::Reload => self.reload(),
+                Turn::Event(Some(event)) => self.screen.event(&event),
+                Turn::Event(None) => return Err(broken(Ok(()))),
+                Turn::Ended(result) => return Err(broken(result)),
+                Turn::Command(Ok(Command::Request(request))) => self.carry_out(request),
+                Turn::Command(Ok(Command::Help)) => {
+                    let help = self.control.entry(Output::Help { commands: &COMMANDS });
+                    self.screen.answer(&help);
                 }
+                Turn::Command(Err(message)) => {
+                    let error = self.control.entry(Output::Error { message });
+                    self.screen.answer(&error);
+                }
+            }
+        }
+    }
+
+    /// Reports to the service manager that the tower listens.
+    fn on_ready(&self) {
+        service::ready(&format!("Listens as {}", self.control.address()));
+    }
+
+    /// Saves the peers from now on.
+    fn keep_peers(&self, file: PeersFile) -> Result<PeerKeeper, Failure> {
+        let (handle, ignored) = (self.tower.handle.clone(), self.configuration.ignored());
+        let snapshot = move || {
+            let (mut peers, ignored) = (handle.snapshot(), ignored.addresses());
+            // The configuration says at the next start whether these are still ignored.
+            for peer in &mut peers {
+                if peer.status == Status::Ignored && ignored.contains(&peer.address) {
+                    peer.status = Status::New;
+                }
+            }
+            peers
+        };
+        PeerKeeper::start(file, snapshot).map_err(|error| {
+            Failure::failed(format_args!(
+                "No thread can start to save the known towers ({error}): start it again."
+            ))
+        })
+    }
+
+    /// Reads the configuration again, and applies what applies without a restart.
+    fn reload(&mut self) {
+        service::reloading();
+        match self.configuration.reload() {
+            Ok(changes) => {
+                self.apply(&changes);
+                self.control.on_reloaded(changes);
+                self.write_events();
+            }
+            Err(failure) => {
+                let why = failure.sentence().unwrap_or_default();
+                let message = format!("The configuration stays as it was: {why}");
+                tracing::error!("{message}");
+                let error = self.control.entry(Output::error(message));
+                self.screen.answer(&error);
+            }
+        }
+        self.on_ready();
+    }
+
+    fn apply(&self, changes: &Changes) {
+        if changes.log.is_some() {
+            crate::set_log(self.configuration.log());
+        }
+        let unignore = changes.unignore.iter().map(|it| Request::Unignore { tower: it.clone() });
+        let ignore = changes.ignore.iter().map(|it| Request::Ignore { tower: it.clone() });
+        let announce = changes.announce.iter();
+        let announce = announce.map(|it| Request::Announce { tower: it.clone(), wait: false });
+        for request in unignore.chain(ignore).chain(announce) {
+            if let Output::Error { message } = self.control.carry_out(request).output {
+                tracing::warn!("{message}");
             }
         }
     }
 
     /// Hands the queue to peers, as far as they take it in time.
-    async fn shut_down(&mut self) -> Result<(), Failure> {
+    async fn shut_down(&mut self, numbering: JoinHandle<()>) -> Result<(), Failure> {
         let handle = &self.tower.handle;
-        let messages = handle.queue_usage().messages;
-        let within = handle.config().timeouts.shutdown;
-        self.format.write(&Output::ShuttingDown { messages, within })?;
+        service::stopping(&format!("Hands over {} messages", handle.queue_usage().messages));
+        self.control.on_shutting_down(handle.config().timeouts.shutdown);
         let left = handle.shutdown();
-        while let Some(notice) = self.notices.recv().await {
-            if !matches!(notice, Notice::ShutDown { .. }) {
-                self.format.write(&Output::Notice(&notice))?;
+        let ended = loop {
+            let ended = async { Turn::Ended(self.tower.ended().await) };
+            let event = async { Turn::Event(self.events.next().await) };
+            match event.or(ended).await {
+                Turn::Event(Some(event)) => self.screen.event(&event),
+                Turn::Ended(result) => break result,
+                _ => {}
             }
-        }
-        self.tower.ended().await.map_err(|error| broken(Err(error)))?;
+        };
+        ended.map_err(|error| broken(Err(error)))?;
+        // It ends with the driver. A panic there is reported where it happened.
+        let _ = numbering.join();
         // Only now, when all sockets are closed.
-        let left = left.await;
-        self.format.write(&Output::Notice(&Notice::ShutDown { left }))?;
+        self.control.on_ended(left.await);
+        self.write_events();
         Ok(())
     }
 
-    /// Carries out a command of the console. Writes the result unless a notice will tell it.
-    fn carry_out(&mut self, command: Command) -> Result<(), Failure> {
-        let Self { tower: RunningTower { handle, .. }, format, .. } = self;
-        let (verb, tower, result) = match command {
-            Command::Enqueue(message) => {
-                if let Err(refused) = handle.enqueue(message) {
-                    format.write(&Output::Error { message: &not_enqueued(&refused) })?;
-                }
-                return Ok(());
-            }
-            Command::Expand(tower) => {
-                let result = handle.expand(&tower).map_err(|error| not_added(&tower, error));
-                ("expand", tower, result)
-            }
-            Command::Announce(tower) => {
-                let result = handle.announce(&tower).map_err(|error| not_added(&tower, error));
-                ("announce", tower, result)
-            }
-            Command::Ignore(tower) => {
-                let result = handle.ignore(&tower).map_err(|error| not_added(&tower, error));
-                ("ignore", tower, result)
-            }
-            Command::Unignore(tower) => {
-                let result = handle.unignore(&tower).then_some(()).ok_or_else(|| {
-                    format!("{tower} was not ignored, so there is nothing to undo.")
-                });
-                ("unignore", tower, result)
-            }
-            Command::Peek => {
-                return Ok(format.write(&Output::Peek { messages: &handle.peek() })?);
-            }
-            Command::Survey => {
-                let now = handle.now();
-                let peers = handle.survey().into_iter();
-                let towers: Vec<_> = peers.map(|peer| SurveyedPeer::new(peer, now)).collect();
-                return Ok(format.write(&Output::Survey { towers: &towers })?);
-            }
-            Command::Stats => {
-                let (stats, usage) = (handle.stats(), handle.queue_usage());
-                let (held_messages, held_bytes) = (usage.messages, usage.bytes);
-                let output = Output::Stats { held_messages, held_bytes, stats: &stats };
-                return Ok(format.write(&output)?);
-            }
-            Command::Help => return Ok(format.write(&Output::Help { commands: &COMMANDS })?),
-            Command::Quit => return Ok(()),
-        };
-        match result {
-            Ok(()) => format.write(&Output::Done { verb, tower: &tower })?,
-            Err(message) => format.write(&Output::Error { message: &message })?,
+    /// Carries out a request of the console, and writes the answer after the events before it.
+    fn carry_out(&mut self, request: Request) {
+        let answer = self.control.carry_out(request);
+        self.write_events();
+        self.screen.answer(&answer);
+    }
+
+    /// Writes the events up to now.
+    fn write_events(&mut self) {
+        while let Ok(Some(event)) = self.events.try_next() {
+            self.screen.event(&event);
         }
-        Ok(())
     }
 }
 
@@ -217,37 +330,4 @@ fn broken(ended: io::Result<()>) -> Failure {
         Ok(()) => "The tower ended although nobody asked it to: start it again.".to_owned(),
         Err(error) => format!("The tower broke ({error}): start it again."),
     })
-}
-
-fn not_enqueued(refused: &RefusedMessage) -> String {
-    let bytes = refused.message.len();
-    match refused.reason {
-        EnqueueError::Full => {
-            "The queue is full (a fifth of it is kept for messages of other towers) and the \
-             message was not queued: wait until peers have taken some, or start the tower with a \
-             larger --max-queue or --max-queue-bytes."
-                .into()
-        }
-        EnqueueError::TooLarge { max } => format!(
-            "The message has {bytes} bytes where {max} are allowed, and was not queued: send it in \
-             parts, or start the tower with a larger --max-message."
-        ),
-        EnqueueError::ShuttingDown => {
-            "The tower is leaving and the message was not queued: enqueue it at another tower."
-                .into()
-        }
-        reason => format!("The message was not queued: {reason}."),
-    }
-}
-
-fn not_added(tower: &Address, error: ExpandError) -> String {
-    match error {
-        ExpandError::OwnAddress => format!("{tower} is this tower itself."),
-        ExpandError::Ignored => format!("{tower} is ignored: write unignore {tower} first."),
-        ExpandError::TableFull => {
-            format!("There is no room for {tower} among the towers known here: try again later.")
-        }
-        ExpandError::ShuttingDown => "The tower is leaving.".into(),
-        error => format!("{tower}: {error}."),
-    }
 }

@@ -6,8 +6,10 @@ use std::thread;
 use clacks_proto::{Address, Message};
 use smol::channel::Sender;
 
+use super::Request;
+
 /// Each command with its description.
-pub(crate) const COMMANDS: [(&str, &str); 10] = [
+pub(crate) const COMMANDS: [(&str, &str); 12] = [
     ("enqueue TEXT", "put a message into the queue"),
     ("peek", "show the messages held here"),
     ("survey", "show the towers known here"),
@@ -15,6 +17,8 @@ pub(crate) const COMMANDS: [(&str, &str); 10] = [
     ("announce HOST:PORT", "know another tower, and make this one known to it"),
     ("ignore HOST:PORT", "have nothing to do with a tower"),
     ("unignore HOST:PORT", "undo ignore"),
+    ("forget HOST:PORT", "forget a tower and its key"),
+    ("status", "show the state of this tower"),
     ("stats", "show what has been counted"),
     ("help", "list the commands"),
     ("quit", "hand the queue to peers, and stop"),
@@ -23,16 +27,8 @@ pub(crate) const COMMANDS: [(&str, &str); 10] = [
 /// A line of the console after parsing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Enqueue(Message),
-    Peek,
-    Survey,
-    Expand(Address),
-    Announce(Address),
-    Ignore(Address),
-    Unignore(Address),
-    Stats,
+    Request(Request),
     Help,
-    Quit,
 }
 
 /// Reads standard input on a thread of its own, which does not keep the process alive. A line that
@@ -114,31 +110,38 @@ fn parse(line: &[u8]) -> Result<Option<Command>, String> {
             Err(format!("{} takes nothing after it.", String::from_utf8_lossy(word)))
         }
     };
-    let address = |command: fn(Address) -> Command| {
+    let request = |request| alone(Command::Request(request));
+    let address = |request: fn(Address) -> Request| {
         let text = String::from_utf8_lossy(rest.trim_ascii());
         match text.parse() {
-            Ok(address) => Ok(Some(command(address))),
+            Ok(address) => Ok(Some(Command::Request(request(address)))),
             Err(error) => Err(format!("{:?} is no address of a tower: {error}.", &*text)),
         }
     };
     match word {
         b"" => Ok(None),
-        b"enqueue" if rest.is_empty() => {
+        b"enqueue" | b"send" if rest.is_empty() => {
             Err("There is no message: write enqueue TEXT, for example enqueue Hello!".into())
         }
-        b"enqueue" => Ok(Some(Command::Enqueue(match std::str::from_utf8(rest) {
-            Ok(text) => Message::text(text),
-            Err(_) => Message::bytes(rest),
-        }))),
-        b"expand" => address(Command::Expand),
-        b"announce" => address(Command::Announce),
-        b"ignore" => address(Command::Ignore),
-        b"unignore" => address(Command::Unignore),
-        b"peek" => alone(Command::Peek),
-        b"survey" => alone(Command::Survey),
-        b"stats" => alone(Command::Stats),
+        b"enqueue" | b"send" => {
+            let message = match std::str::from_utf8(rest) {
+                Ok(text) => Message::text(text),
+                Err(_) => Message::bytes(rest),
+            };
+            let enqueue = Request::Enqueue { message, lifetime_ms: None, wait: false };
+            Ok(Some(Command::Request(enqueue)))
+        }
+        b"expand" => address(|tower| Request::Expand { tower }),
+        b"announce" => address(|tower| Request::Announce { tower, wait: false }),
+        b"ignore" => address(|tower| Request::Ignore { tower }),
+        b"unignore" => address(|tower| Request::Unignore { tower }),
+        b"forget" => address(|tower| Request::Forget { tower }),
+        b"peek" => request(Request::Peek),
+        b"survey" => request(Request::Survey),
+        b"status" => request(Request::Status),
+        b"stats" => request(Request::Stats),
         b"help" => alone(Command::Help),
-        b"quit" => alone(Command::Quit),
+        b"quit" => request(Request::Stop),
         _ => Err(format!(
             "{:?} is no command: write help for the list.",
             String::from_utf8_lossy(&word[..word.len().min(40)])
@@ -156,21 +159,25 @@ mod tests {
 
     #[test]
     fn commands_are_parsed() {
-        let address: Address = "127.0.0.1:1".parse().unwrap();
-        assert_eq!(parsed("peek "), Some(Command::Peek));
-        assert_eq!(parsed("  expand  127.0.0.1:1 "), Some(Command::Expand(address.clone())));
-        assert_eq!(parsed("unignore\t127.0.0.1:1"), Some(Command::Unignore(address)));
+        let tower: Address = "127.0.0.1:1".parse().unwrap();
+        let request = |request| Some(Command::Request(request));
+        assert_eq!(parsed("peek "), request(Request::Peek));
+        let expand = Request::Expand { tower: tower.clone() };
+        assert_eq!(parsed("  expand  127.0.0.1:1 "), request(expand));
+        assert_eq!(parsed("unignore\t127.0.0.1:1"), request(Request::Unignore { tower }));
         assert_eq!(parsed(""), None);
         assert_eq!(parsed(" \t "), None);
     }
 
     #[test]
     fn a_message_is_all_that_follows_one_blank() {
-        let message = |text| Some(Command::Enqueue(Message::text(text)));
+        let enqueue = |message| {
+            Some(Command::Request(Request::Enqueue { message, lifetime_ms: None, wait: false }))
+        };
+        let message = |text| enqueue(Message::text(text));
         assert_eq!(parsed("enqueue Hello Discworld! "), message("Hello Discworld! "));
         assert_eq!(parsed("enqueue   "), message("  "));
-        let binary = parse(b"enqueue \xff").unwrap();
-        assert_eq!(binary, Some(Command::Enqueue(Message::bytes(&[0xff]))));
+        assert_eq!(parse(b"enqueue \xff").unwrap(), enqueue(Message::bytes(&[0xff])));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::name;
 use super::quoted;
 use crate::args::TowerArgs;
 use crate::error::Failure;
+use crate::identity::Files;
 
 /// The network of a tower that is given no other name.
 pub(crate) const OPEN: &str = "clacks";
@@ -16,19 +17,27 @@ pub(crate) const OPEN: &str = "clacks";
 /// Returns the options with the identity, the roots, the list of revoked members and the first
 /// addresses of a private network, if the options choose one of which this machine is a member.
 ///
-/// The options choose a network by its name, or by the folder of the identity. Options of another
+/// The options choose a network by its name, or by the state folder. Options of another
 /// private network, or of one without TLS, stay as they are.
 pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
     let mut args = args.clone();
     if args.trust.key.is_some() || args.trust.roots.is_some() {
         return Ok(args);
     }
-    let network = match (&args.trust.identity, name::parse(&args.trust.network)) {
-        (Some(dir), _) => NetworkFolder::open(dir)?,
-        (None, Ok(name)) => NetworkFolder::named(&name, None)?,
-        (None, Err(_)) => None,
+    let in_state = args.trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
+    let named = match name::parse(&args.trust.network) {
+        Ok(name) if in_state.is_none() => NetworkFolder::named(&name, None)?,
+        // Networks that are open may have any name.
+        _ => None,
     };
-    let Some(network) = network else { return Ok(args) };
+    if let (Some(network), true) = (&named, args.trust.state.is_some()) {
+        return Err(Failure::usage(format_args!(
+            "The state of the network {} is in {}: leave out --state.",
+            network.name(),
+            network.path().display()
+        )));
+    }
+    let Some(network) = in_state.or(named) else { return Ok(args) };
     let name = network.name();
     if args.trust.clear {
         return Err(Failure::usage(format_args!(
@@ -51,7 +60,12 @@ pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
         ))
     })?;
     args.trust.network = name.to_string();
-    args.trust.identity = Some(network.path().to_owned());
+    if args.trust.ephemeral {
+        let Files { key, cert } = Files::within(network.path());
+        (args.trust.key, args.trust.cert) = (Some(key), Some(cert));
+    } else {
+        args.trust.state = Some(network.path().to_owned());
+    }
     args.trust.roots = Some(network.roots_file());
     args.trust.revoked = args.trust.revoked.or_else(|| network.revoked_file());
     if !network.is_founder() {
@@ -70,7 +84,7 @@ pub(super) fn start_command(network: &NetworkFolder, dir: Option<&Path>) -> Stri
     let port = own.map_or(8001, |address| address.port().get());
     let advertise = own.map_or_else(|| format!("HOST:{port}"), ToString::to_string);
     let chosen = match dir {
-        Some(dir) => format!("--identity {}", quoted(&dir.display().to_string())),
+        Some(dir) => format!("--state {}", quoted(&dir.display().to_string())),
         None => format!("--network {}", quoted(network.name().as_str())),
     };
     format!("clacks tower {chosen} --listen 0.0.0.0:{port} --advertise {advertise}")

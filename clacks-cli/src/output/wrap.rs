@@ -37,6 +37,23 @@ pub(crate) fn stderr() -> Wrapped<AutoStream<Stderr>> {
     Wrapped { out: anstream::stderr(), width, line: Vec::new() }
 }
 
+/// Returns lines that are to be written to standard output, broken as its terminal needs it.
+pub(crate) fn for_stdout(lines: &str) -> String {
+    fitted(lines, stdout().width)
+}
+
+/// Returns lines that are to be written to standard error, broken as its terminal needs it.
+pub(crate) fn for_stderr(lines: &str) -> String {
+    fitted(lines, stderr().width)
+}
+
+fn fitted(lines: &str, width: Option<fn() -> usize>) -> String {
+    match width {
+        Some(width) => lines.split_inclusive('\n').map(|line| wrap(line, width())).collect(),
+        None => lines.to_owned(),
+    }
+}
+
 /// Writes a remark to standard error. It is lost if it can't be written.
 pub(crate) fn note(remark: impl Display) {
     let mut out = stderr();

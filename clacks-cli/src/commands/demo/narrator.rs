@@ -84,8 +84,9 @@ impl Narrator {
     pub(super) fn listening(&mut self, number: Number, own: Fingerprint) -> io::Result<()> {
         self.journey.had_by[number.index()] = false;
         let address = self.addresses[number.index()].clone();
-        let output = Output::Listening { address: &address, fingerprint: Some(own) };
-        self.write(number, output, &format!("listens on {address}"))
+        let text = format!("listens on {address}");
+        let output = Output::Listening { address, fingerprint: Some(own), control: None };
+        self.write(number, output, &text)
     }
 
     /// The demo does something with a tower.
@@ -96,7 +97,7 @@ impl Narrator {
     /// A tower has notified its application.
     pub(super) fn notice(&mut self, number: Number, notice: &Notice) -> io::Result<()> {
         if self.text.is_none() {
-            return self.write_event(number, Output::Notice(notice));
+            return self.write_event(number, notice);
         }
         match self.describe(number, notice) {
             Some(what) => self.write_line(number, &what),

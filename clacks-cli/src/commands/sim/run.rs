@@ -15,7 +15,7 @@ use super::{command, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
 use crate::output::{json, progress, wrap};
-use crate::signals;
+use crate::signals::{self, HangUp};
 
 /// Events between two looks at the clock and at signals: some tens of milliseconds.
 pub(super) const STRETCH: u64 = 20_000;
@@ -138,7 +138,11 @@ pub(super) fn calm_twin(
 /// Returns a channel that receives the first signal to stop. The second one ends the process.
 pub(super) fn stops() -> Result<Receiver<()>, Failure> {
     let (sender, stops) = channel::bounded(1);
-    signals::listen(sender)
+    // Fails if the first signal has not been received yet.
+    let stop = move |_| {
+        let _ = sender.try_send(());
+    };
+    signals::listen(HangUp::Stops, stop)
         .map_err(|error| Failure::failed(format_args!("signals can't be received ({error}).")))?;
     Ok(stops)
 }
