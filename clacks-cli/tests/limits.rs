@@ -6,13 +6,21 @@ mod common;
 
 use std::process::{Command, Output, Stdio};
 
-use common::{stderr, stdout};
+use common::{clacks, stderr, stdout};
 
 /// Runs the command under a limit that the shell sets.
 fn run_limited(limit: &str, args: &str) -> Output {
     let command = env!("CARGO_BIN_EXE_clacks");
     let script = format!("ulimit {limit} && echo quit | exec '{command}' {args}");
-    Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().unwrap()
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).stdin(Stdio::null());
+    for (variable, value) in clacks(&[]).get_envs() {
+        match value {
+            Some(value) => shell.env(variable, value),
+            None => shell.env_remove(variable),
+        };
+    }
+    shell.output().unwrap()
 }
 
 #[test]
