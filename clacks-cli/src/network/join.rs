@@ -92,7 +92,7 @@ fn join(args: &JoinArgs, invitation: &Invitation) -> Result<(), Failure> {
         "{QUIET}Nothing was started. This command starts the tower; replace the address by one at \
          which the others reach this machine:{QUIET:#}"
     )?;
-    writeln!(out, "  {start}")?;
+    out.write_unbroken(format_args!("  {start}"))?;
     out.flush()?;
     Ok(())
 }

@@ -76,8 +76,8 @@ pub(super) fn run(args: &NewArgs) -> Result<(), Failure> {
          invite members, too."
     )?;
     writeln!(out, "{QUIET}Nothing was started. The next commands:{QUIET:#}")?;
-    writeln!(out, "  clacks invite --for NAME")?;
-    writeln!(out, "  {start}")?;
+    out.write_unbroken("  clacks invite --for NAME")?;
+    out.write_unbroken(format_args!("  {start}"))?;
     out.flush()?;
     Ok(())
 }

@@ -66,6 +66,12 @@ fn columns(size: Option<(Width, Height)>) -> usize {
 }
 
 impl<W: Write> Wrapped<W> {
+    /// Writes a line that is not broken, such as a command to copy.
+    pub(crate) fn write_unbroken(&mut self, line: impl Display) -> io::Result<()> {
+        self.flush()?;
+        writeln!(self.out, "{line}")
+    }
+
     fn write_line(&mut self) -> io::Result<()> {
         let line = std::mem::take(&mut self.line);
         match (std::str::from_utf8(&line), self.width) {
@@ -159,7 +165,9 @@ mod tests {
             let mut out = Wrapped { out: &mut text, width, line: Vec::new() };
             write!(out, "one ").unwrap();
             write!(out, "two three\nfour").unwrap();
+            out.write_unbroken(" five six seven").unwrap();
             drop(out);
+            let expected = format!("{expected} five six seven\n");
             assert_eq!(String::from_utf8(text).unwrap(), expected);
         }
     }

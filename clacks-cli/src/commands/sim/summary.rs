@@ -124,9 +124,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         (false, _) => BAD,
     };
     writeln!(out, "\n{style}{}{style:#}", report.verdict())?;
-    out.flush()?;
-    // Not broken, so that it can be copied.
-    writeln!(anstream::stdout(), "{QUIET}repeat with: {}{QUIET:#}", report.replay)?;
+    out.write_unbroken(format_args!("{QUIET}repeat with: {}{QUIET:#}", report.replay))?;
     let so_far = if outcome.is_over { "" } else { " so far" };
     let (seed, hash) = (outcome.scenario.seed, outcome.hash);
     writeln!(out, "seed {seed}  trace{so_far} {STRONG}{hash}{STRONG:#}")?;

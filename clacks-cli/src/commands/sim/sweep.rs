@@ -214,7 +214,8 @@ impl<'a> Narrator<'a> {
             writeln!(out, "seed {seed:<6} {GOOD}passed{GOOD:#}  {hash}")?;
         } else {
             writeln!(out, "seed {seed:<6} {BAD}failed{BAD:#}{hash}")?;
-            writeln!(out, "  {}\n  repeat with: {replay}", why.unwrap_or_default())?;
+            writeln!(out, "  {}", why.unwrap_or_default())?;
+            out.write_unbroken(format_args!("  repeat with: {replay}"))?;
         }
         Ok(())
     }
@@ -258,7 +259,8 @@ impl<'a> Narrator<'a> {
                 _ => writeln!(out, "{style}{passed} of {reported} passed{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
-                writeln!(out, "{QUIET}the first that failed: {replay}{QUIET:#}")?;
+                let first = format_args!("{QUIET}the first that failed: {replay}{QUIET:#}");
+                out.write_unbroken(first)?;
             }
             if let Some(combined) = combined {
                 writeln!(out, "hash of all  {STRONG}{combined}{STRONG:#}")?;
