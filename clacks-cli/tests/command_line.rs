@@ -278,6 +278,20 @@ fn shells_get_their_scripts() {
 
 #[cfg(unix)]
 #[test]
+fn each_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    assert!(run(&["man", pages.to_str().unwrap()]).status.success());
+    let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("clacks.1").contains("clacks\\-tower(1)"), "{}", page("clacks.1"));
+    assert!(page("clacks-tower.1").contains("\\-\\-send\\-rate"), "{}", page("clacks-tower.1"));
+    fs::write(dir.path().join("file"), "").unwrap();
+    let refused = run(&["man", dir.path().join("file").to_str().unwrap()]);
+    assert!(stderr(&refused).contains("choose a folder"), "{}", stderr(&refused));
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
 fn a_closed_pipe_is_no_drama() {
     use std::process::Stdio;
     let (reader, writer) = std::io::pipe().unwrap();

@@ -265,6 +265,29 @@ fn a_tower_runs_as_its_file_says() {
 }
 
 #[test]
+fn the_example_of_a_file_is_valid() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/tower.toml");
+    // It is not in the package.
+    let Ok(text) = fs::read_to_string(example) else { return };
+    let folder = Folder::new();
+    let file = folder.path("tower.toml");
+    let output = |text: &str| {
+        fs::write(&file, text).unwrap();
+        config(&file, &[], &[])
+    };
+    assert!(output(&text).status.success(), "{}", stderr(&output(&text)));
+    // Options in comments have no blank after the #.
+    let all = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(option) if !option.starts_with(' ') => option,
+        _ => line,
+    });
+    let all: Vec<_> = all.collect();
+    assert!(all.iter().any(|line| line.starts_with("advertise = ")));
+    let output = output(&all.join("\n"));
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
 fn config_is_readable_by_people() {
     let output = run(&["config", "--listen", "127.0.0.1:8001"]);
     let text = stdout(&output);
