@@ -177,7 +177,7 @@ impl<M: StateMachine> Dialogue<M> {
             match action {
                 Action::Connect { link, .. } if self.link.is_none() => {
                     self.link = Some(link);
-                    self.handle(Event::Connected { link });
+                    self.handle(Event::Connected { link, at: None });
                 }
                 Action::Send { link } if self.link == Some(link) => self.write(link),
                 Action::Close { link, reason, .. } if self.link == Some(link) => {
