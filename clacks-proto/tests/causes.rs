@@ -10,7 +10,7 @@ use std::time::Duration;
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
     Action, Address, Claims, CloseReason, Config, Event, Fingerprint, IoCause, LinkId, Notice,
-    Standing, Status, StatusReason,
+    Standing, Status, StatusReason, Tower,
 };
 use common::harness::{Harness, SentFrame, hello};
 use common::{address, fast_config, seconds};
@@ -135,7 +135,7 @@ fn a_shutdown_tries_no_further_address() {
     let mut harness = Harness::new(&fast_config());
     announce(&mut harness, &named());
     let link = connect_at(&mut harness, ip(1));
-    harness.with(|tower, now| tower.shutdown(now));
+    harness.with(Tower::shutdown);
     assert!(harness.close_reason(link).is_some());
     assert!(harness.dialled.is_empty());
 }

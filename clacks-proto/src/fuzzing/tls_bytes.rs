@@ -302,7 +302,7 @@ impl Network {
                     let answering = if dialled == address(1) { 1 } else { self.listening };
                     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
                     // Each tower has one address.
-                    let at = IpAddr::V4(Ipv4Addr::from_bits(0x7f00_0010 + answering as u32));
+                    let at = IpAddr::V4(Ipv4Addr::new(127, 0, 0, [1, 2, 3][answering]));
                     let event = if except.contains(&at) {
                         Event::ConnectFailed { link, cause: IoCause::Resolve }
                     } else if let Ok(accepted) = self.towers[answering].accept(from, self.now) {

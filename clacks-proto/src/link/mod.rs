@@ -739,6 +739,7 @@ impl Session {
 
     /// Sends a hello and a farewell before the link is closed, though the other side's hello has not
     /// arrived. Only after the TLS handshake.
+    #[cfg(any(feature = "tls", feature = "simulation"))]
     pub(crate) fn refuse_key(&mut self) {
         self.outgoing.hello_due = true;
         self.outgoing.goodbye_due = Some(Farewell::OtherKey);
