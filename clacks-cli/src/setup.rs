@@ -148,8 +148,7 @@ fn restore(
         }
     }
     if left_out > 0 {
-        notes
-            .push(format!("{left_out} of the known towers are left out: RUST_LOG=debug says why."));
+        notes.push(format!("{left_out} of the known towers are left out: --log debug says why."));
     }
     for address in ignored {
         tower.ignore(address, now).map_err(|error| {

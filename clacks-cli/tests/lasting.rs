@@ -431,6 +431,22 @@ fn a_service_manager_is_told() {
 }
 
 #[test]
+fn a_service_manager_that_reads_nothing_holds_up_nothing() {
+    let folder = Folder::new();
+    let manager = Manager::new(&folder);
+    let mut command = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "1000");
+    let mut tower = Tower::spawn_command(command);
+    // More messages than a socket takes.
+    for _ in 0..300 {
+        tower.signal("-HUP");
+        tower.wait_for("reloaded", |_| true);
+    }
+    tower.signal("-TERM");
+    assert!(tower.ended().success());
+}
+
+#[test]
 fn without_a_watchdog_none_is_told() {
     let folder = Folder::new();
     let mut manager = Manager::new(&folder);

@@ -18,7 +18,7 @@ use crate::control::{ControlledTower, Request, Subscription};
 use crate::error::Failure;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
-use crate::service;
+use crate::service::ServiceManager;
 use crate::setup::{self, Machine, Prepared};
 use crate::signals::{self, HangUp, Signal};
 use crate::state::{PeerKeeper, PeersFile};
@@ -79,10 +79,13 @@ fn run_machine<M: StateMachine + Send + 'static>(
     })?;
     // From the first event on.
     let events = control.subscribe(Some(0));
-    let mut session = Session { tower, control, events, screen, configuration };
+    let service = ServiceManager::start().map_err(|error| {
+        Failure::failed(format_args!("No thread can be started ({error}): start it again."))
+    })?;
+    let mut session = Session { tower, control, events, screen, configuration, service };
     session.start(args, &notes);
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
-    let watchdog = service::watchdog(&session.tower.handle);
+    let watchdog = session.service.watchdog(&session.tower.handle);
     session.on_ready();
     let result = smol::block_on(session.run(Requests { stop, reload, commands }, numbering));
     drop(watchdog);
@@ -139,6 +142,7 @@ struct Session<M: StateMachine + Send + 'static> {
     events: Subscription,
     screen: Screen,
     configuration: Configuration,
+    service: ServiceManager,
 }
 
 /// Requests from outside.
@@ -214,7 +218,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
 
     /// Reports to the service manager that the tower listens.
     fn on_ready(&self) {
-        service::ready(&format!("Listens as {}", self.control.address()));
+        self.service.ready(format!("Listens as {}", self.control.address()));
     }
 
     /// Saves the peers from now on.
@@ -239,7 +243,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
 
     /// Reads the configuration again, and applies what applies without a restart.
     fn reload(&mut self) {
-        service::reloading();
+        self.service.reloading();
         match self.configuration.reload() {
             Ok(changes) => {
                 self.apply(&changes);
@@ -275,7 +279,8 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     /// Hands the queue to peers, as far as they take it in time.
     async fn shut_down(&mut self, numbering: JoinHandle<()>) -> Result<(), Failure> {
         let handle = &self.tower.handle;
-        service::stopping(&format!("Hands over {} messages", handle.queue_usage().messages));
+        let messages = handle.queue_usage().messages;
+        self.service.stopping(format!("Hands over {messages} messages"));
         self.control.on_shutting_down(handle.config().timeouts.shutdown);
         let left = handle.shutdown();
         let ended = loop {
