@@ -437,6 +437,7 @@ fn a_service_manager_that_reads_nothing_holds_up_nothing() {
     let mut command = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "1000");
     let mut tower = Tower::spawn_command(command);
+    tower.wait_for("listening", |_| true);
     // More messages than a socket takes.
     for _ in 0..300 {
         tower.signal("-HUP");
