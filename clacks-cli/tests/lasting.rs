@@ -5,14 +5,14 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Tower, clacks, run, stderr, stdout};
+use common::{DEADLINE, Tower, clacks, lines_of, run, stderr, stdout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -362,6 +362,38 @@ fn an_ignored_hangup_stays_ignored() {
         assert!(tower.ended().success());
         assert!(!tower.told().iter().any(|event| event["event"] == "reloaded"));
     }
+}
+
+/// `script` (util-linux) runs a command in a terminal of its own, which ends with `script`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_closed_stops_its_tower() {
+    let folder = Folder::new();
+    let state = folder.text("state");
+    let tower =
+        format!("exec '{}' tower --listen 127.0.0.1:0 --state", env!("CARGO_BIN_EXE_clacks"));
+    let mut shell = shell("exec script -q -c \"$1 '$2'\" /dev/null");
+    shell.args(["sh", &tower, &state]).env("SHELL", "/bin/sh");
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut terminal = shell.spawn().unwrap();
+    let lines = lines_of(BufReader::new(terminal.stdout.take().unwrap()));
+    let Ok(first) = lines.recv_timeout(DEADLINE) else {
+        eprintln!("passed over: there is no `script`");
+        return;
+    };
+    assert!(first.contains("listening"), "{first}");
+    // A reload does not stop it.
+    let process = fs::read_to_string(folder.path("state/lock")).unwrap();
+    let hang_up = || Command::new("kill").args(["-HUP", process.trim()]).status().unwrap();
+    assert!(hang_up().success());
+    let reloaded = std::iter::from_fn(|| lines.recv_timeout(DEADLINE).ok());
+    assert!(reloaded.take(20).any(|line| line.contains("reloaded")));
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    // The folder is free when the tower has ended.
+    wait_until("the tower goes on", || {
+        quit_at_once(&["tower", "--listen", "127.0.0.1:0", "--state", &state]).status.success()
+    });
 }
 
 /// A shell with nothing of the caller's environment but the path.
