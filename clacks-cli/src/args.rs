@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tracing_subscriber::filter::Targets;
 
+use crate::network::args as network;
 use crate::value_parser::{self, Heartbeat, Listen};
 
 pub(crate) use control::{
@@ -143,6 +144,30 @@ pub(crate) enum Verb {
     /// All take turns, so that whatever else the machine does slows down all of them: the ratios
     /// mean more than the rates. It takes about two minutes, and a tenth of that with --quick.
     Bench(BenchArgs),
+    /// Found a private network, which others join by invitation
+    Network(network::NetworkArgs),
+    /// Invite a member into a private network
+    ///
+    /// Prints one line. On the machine of the new member `clacks join LINE` takes it. The line
+    /// contains the address of this machine's tower, the root certificate of the network, and the
+    /// private key and the certificate of the new member. Each line is for one machine.
+    ///
+    /// The line is a secret until it has been used, and after it: a person who has it can take part
+    /// in the place of the member. `clacks revoke` excludes the member again.
+    Invite(network::InviteArgs),
+    /// Join a private network with the line of an invitation, or apply an update
+    ///
+    /// Writes the identity and the settings into the state folder, starts nothing, and prints the
+    /// command that starts the tower. An existing network is never overwritten.
+    Join(network::JoinArgs),
+    /// List the members of a private network that this machine has founded
+    Members(network::MembersArgs),
+    /// Exclude a member from a private network
+    ///
+    /// Prints one line for all other members: `clacks join LINE` takes it, and a tower applies it
+    /// at its next start. A tower that has the list refuses the revoked member, whichever of the two
+    /// dials. A tower that does not have the list yet still accepts the member.
+    Revoke(network::RevokeArgs),
     /// Make an identity: a private key and its certificate.
     ///
     /// DIR gets `key.pem`, which only you may read, and `cert.pem`. Existing files are never
@@ -183,7 +208,7 @@ pub(crate) struct DemoArgs {
 }
 
 /// The options of `tower` and `config`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = TOWER_EXAMPLES)]
 pub(crate) struct TowerArgs {
     /// Where to listen. Port 0 picks a free one
@@ -231,7 +256,7 @@ pub(crate) struct TowerArgs {
 }
 
 /// Where other commands reach the tower.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Control")]
 pub(crate) struct ControlArgs {
     /// The socket through which `clacks send`, `clacks status` and others reach this tower
@@ -246,7 +271,7 @@ pub(crate) struct ControlArgs {
 }
 
 /// The tower's identity and network.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Identity")]
 pub(crate) struct TrustArgs {
     /// The folder of the identity and the known towers, made on the first run
@@ -272,6 +297,9 @@ pub(crate) struct TrustArgs {
     /// A private network: only towers whose certificates come from these roots are spoken with
     #[arg(long, value_name = "PEM", conflicts_with = "clear")]
     pub(crate) roots: Option<PathBuf>,
+    /// Certificates that are refused although they come from the roots, as lists (X509 CRL)
+    #[arg(long, value_name = "PEM", conflicts_with = "clear")]
+    pub(crate) revoked: Option<PathBuf>,
     /// No TLS and no state: everything can be read and forged on the way. For tests and trusted
     /// networks
     #[arg(long)]
@@ -282,13 +310,16 @@ pub(crate) struct TrustArgs {
     #[arg(long)]
     pub(crate) no_http: bool,
     /// The tower belongs to the network of this name, and refuses towers of others
+    ///
+    /// If this machine is a member of a private network of this name (`clacks join`), the tower
+    /// uses that membership: its identity, its roots, and its first addresses.
     #[arg(long, value_name = "NAME", default_value = "clacks")]
     #[arg(value_parser = value_parser::network)]
     pub(crate) network: String,
 }
 
 /// Rates and limits.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(crate) struct TuningArgs {
     /// How many messages are handed on a second, for example 20 or 0.5; or `unlimited`
@@ -306,7 +337,7 @@ pub(crate) struct TuningArgs {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value_parser::size)]
     pub(crate) max_message: usize,
     /// The most messages that are held; a fifth of the room is kept for those of other towers
-    #[arg(long, value_name = "MESSAGES", default_value = "65536")]
+    #[arg(long, value_name = "MESSAGES", default_value = "65536", value_parser = value_parser::count)]
     pub(crate) max_queue: usize,
     /// The most bytes that are held, likewise
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = value_parser::size)]

@@ -6,6 +6,8 @@ mod config;
 mod control;
 mod error;
 mod identity;
+mod limits;
+mod network;
 mod output;
 mod runtime;
 mod service;
@@ -35,9 +37,9 @@ use crate::commands::{
 use crate::config::{Refusal, Settings};
 use crate::control::Request;
 use crate::error::Failure;
-use crate::output::json;
 use crate::output::text::{BAD, STRONG};
 use crate::output::writer::{Target, Writer};
+use crate::output::{json, wrap};
 
 /// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
 const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
@@ -46,6 +48,7 @@ const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    signals::report_full_files();
     let (cli, settings) = match config::parse() {
         Ok(invocation) => (invocation.cli, invocation.settings),
         Err(Refusal::Clap(error)) => error.exit(),
@@ -106,6 +109,11 @@ fn run(verb: &Verb, settings: Settings) -> Result<(), Failure> {
         Verb::Ping(args) => ping::run(args).inspect_err(reports(args.json)),
         Verb::Sim(args) => sim::run(args).inspect_err(reports(args.json)),
         Verb::Bench(args) => bench::run(args).inspect_err(reports(args.json)),
+        Verb::Network(args) => network::network(args).inspect_err(reports(args.json())),
+        Verb::Invite(args) => network::invite(args).inspect_err(reports(args.output.json)),
+        Verb::Join(args) => network::join(args).inspect_err(reports(args.output.json)),
+        Verb::Members(args) => network::members(args).inspect_err(reports(args.output.json)),
+        Verb::Revoke(args) => network::revoke(args).inspect_err(reports(args.output.json)),
         Verb::Keygen(args) => keygen::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
@@ -115,7 +123,8 @@ fn run(verb: &Verb, settings: Settings) -> Result<(), Failure> {
 /// Writes a line to standard error, after the lines of the log.
 fn write_sentence(line: &str, log: &Option<Writer>) {
     let is_plain = AutoStream::choice(&io::stderr()) == ColorChoice::Never;
-    let line = if is_plain { strip_str(line).to_string() } else { line.to_owned() };
+    let line = wrap::for_stderr(line);
+    let line = if is_plain { strip_str(&line).to_string() } else { line };
     match log {
         Some(log) => log.push(line.into_bytes()),
         // `eprint!` would panic if standard error can't be written.

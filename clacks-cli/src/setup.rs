@@ -10,6 +10,7 @@ use clacks_proto::{Address, Config, ConfigError, Dialects, Instant, Seed, Status
 use crate::args::{TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
+use crate::network::membership;
 use crate::state::{self, Kept, StateFolder};
 use crate::value_parser::{Heartbeat, Listen};
 
@@ -40,6 +41,12 @@ pub(crate) enum Machine {
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
     let listen = args.listen.as_ref().ok_or_else(nowhere)?;
+    if isize::try_from(config.max_memory()).is_err() {
+        return Err(Failure::usage(
+            "No machine has room for so many messages: choose a smaller --max-queue or \
+             --max-queue-bytes.",
+        ));
+    }
     if listen.is_unspecified() && args.advertise.is_none() {
         return Err(Failure::usage(format_args!(
             "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers \
@@ -65,6 +72,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let mut notes = Vec::new();
     let state = folder.as_deref().map(StateFolder::open).transpose()?;
     notes.extend(why_no_http(&args.trust, &config));
+    notes.extend(open_network(&args.trust));
     let kept = match &state {
         Some(state) => state.peers(&config.network).load()?,
         None => Kept::Nothing,
@@ -77,6 +85,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
                 Some(identity) => identity,
                 None => own_identity(state.as_ref(), &mut notes)?,
             };
+            check_membership(args, folder.as_deref(), &identity, &trust)?;
             Machine::Secure(Box::new(secure(tower, &identity, trust)?))
         }
         None => {
@@ -163,6 +172,24 @@ fn restore(
     Ok(())
 }
 
+/// Checks that towers of the private network accept this one.
+fn check_membership(
+    args: &TowerArgs,
+    folder: Option<&Path>,
+    identity: &Identity,
+    trust: &Trust,
+) -> Result<(), Failure> {
+    let in_folder = || folder.map(|folder| Files::within(folder).cert);
+    let (Some(cert), Some(roots)) = (args.trust.cert.clone().or_else(in_folder), &args.trust.roots)
+    else {
+        return Ok(());
+    };
+    let (cert, roots) = (cert.display(), roots.display());
+    trust.check(identity).map_err(|error| {
+        Failure::failed(format_args!("{cert} does not fit the network of {roots}: {error}."))
+    })
+}
+
 /// Puts a tower behind TLS.
 pub(crate) fn secure(
     tower: Tower,
@@ -225,13 +252,28 @@ fn why_no_http(trust: &TrustArgs, config: &Config) -> Option<String> {
     Some(format!("Towers of the JavaScript package are refused: {why}."))
 }
 
+/// Returns a remark if a network with a name of its own is open. A member of a private network may
+/// have mistyped its name.
+fn open_network(trust: &TrustArgs) -> Option<String> {
+    let name = &trust.network;
+    (trust.roots.is_none() && name != membership::OPEN).then(|| {
+        format!(
+            "The network {name} is open: every tower can take part. This machine is no member of a \
+             private network of this name."
+        )
+    })
+}
+
 /// Reads the identity and the roots that the options name. Returns `None` without TLS.
 fn secrets(trust: &TrustArgs) -> Result<Option<(Option<Identity>, Trust)>, Failure> {
     if trust.clear {
         return Ok(None);
     }
     let policy = match &trust.roots {
-        Some(roots) => Trust::Private(identity::roots(roots)?),
+        Some(file) => Trust::Private(match &trust.revoked {
+            Some(revoked) => identity::roots_without(file, revoked)?,
+            None => identity::roots(file)?,
+        }),
         None => Trust::Open,
     };
     let identity = match (&trust.key, &trust.cert) {
@@ -264,7 +306,7 @@ fn own_identity(state: Option<&StateFolder>, notes: &mut Vec<String>) -> Result<
 fn impossible(error: ConfigError) -> Failure {
     Failure::usage(match error {
         ConfigError::MaxQueueMessages => {
-            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 1)
+            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 2)
         }
         ConfigError::MaxMessage => "--max-message must be from 1 byte to 16MiB.".to_owned(),
         ConfigError::MaxQueueBytes => {
@@ -272,6 +314,7 @@ fn impossible(error: ConfigError) -> Failure {
              that one less."
                 .to_owned()
         }
+        ConfigError::Heartbeat => "--heartbeat must be off or at least 10ms.".to_owned(),
         error => format!("These options cannot go together: {error}."),
     })
 }

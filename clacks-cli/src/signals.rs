@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,13 @@ const INTERRUPTED: i32 = 130;
 /// Signals that arrive within this time count as one (guess). `timeout` signals a process and then
 /// its whole group. People do not press Ctrl-C twice as fast.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
+
+/// Makes a write beyond the limit on the size of files return an error. Without a handler of the
+/// signal, such a write ends the process.
+pub(crate) fn report_full_files() {
+    // The process runs without the handler if it can't be set.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
 
 /// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

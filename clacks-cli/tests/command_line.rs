@@ -5,13 +5,28 @@ mod common;
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::Duration;
 
+use clacks_proto::tls::{Authority, Identity};
 use common::{clacks, run, stderr, stdout};
 
 #[test]
 fn help_teaches_every_verb() {
     for (args, words) in [
-        (&["--help"][..], &["demo", "tower", "sim", "keygen", "completions", "clacks demo"][..]),
+        (
+            &["--help"][..],
+            &[
+                "demo",
+                "tower",
+                "sim",
+                "keygen",
+                "completions",
+                "network",
+                "invite",
+                "join",
+                "clacks demo",
+            ][..],
+        ),
         (&["demo", "--help"], &["Step 1", "Step 2", "Step 3", "--base-port", "exit code"]),
         (
             &["tower", "--help"],
@@ -30,6 +45,9 @@ fn help_teaches_every_verb() {
         assert!(!stdout(&output).contains('\u{1b}'), "colours are for terminals");
     }
 }
+
+/// A sum of durations that overflows only because of its last nanosecond.
+const LONG: &str = "18446744073709551615s 1000000000ns";
 
 #[test]
 fn mistakes_have_a_sentence_and_exit_code_2() {
@@ -55,7 +73,21 @@ fn mistakes_have_a_sentence_and_exit_code_2() {
         (&[&at[..], &["--seed", "abc"]].concat(), "64 hexadecimal digits"),
         (&[&at[..], &["--network", &long]].concat(), "at most 64"),
         (&[&at[..], &["--max-queue", "1"]].concat(), "--max-queue must be from 2"),
-        (&[&at[..], &["--max-queue", "99999999999"]].concat(), "to 4294967294 messages"),
+        (&[&at[..], &["--max-queue", "4294967294"]].concat(), "to 4294967293 messages"),
+        (&[&at[..], &["--max-queue", "18446744073709551616"]].concat(), "from 2 to 4294967293"),
+        (&[&at[..], &["--max-queue-bytes", "8388607TiB"]].concat(), "number of bytes"),
+        (
+            &[&at[..], &["--max-queue-bytes", "18446744073709551615"]].concat(),
+            "No machine has room",
+        ),
+        (&[&at[..], &["--heartbeat", "1ms"]].concat(), "--heartbeat must be off or at least 10ms"),
+        (&[&at[..], &["--heartbeat", LONG]].concat(), "longer than 584 years"),
+        (&[&at[..], &["--kill-timeout", LONG]].concat(), "longer than 584 years"),
+        (&[&at[..], &["--kill-timeout", "585years"]].concat(), "584 years"),
+        (&["sim", "original-1", "--time", LONG], "longer than 584 years"),
+        (&["sim", "original-1", "--wall", LONG], "longer than 584 years"),
+        (&["sim", "original-1", "--time", "400days"], "time is"),
+        (&["sim", "original-1", "--set", &format!("link.latency={LONG}")], "link.latency"),
         (
             &[&at[..], &["--max-queue-bytes", "1KiB"]].concat(),
             "room for one message of --max-message",
@@ -136,6 +168,46 @@ fn a_private_network_has_no_use_for_an_identity_made_on_the_way() {
     assert!(stderr(&output).contains("clacks keygen"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(1));
     assert!(!dir.path().join("none").exists(), "none was made");
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_the_roots_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let authority = Authority::generate().unwrap();
+    let expired = authority.issue(Duration::ZERO).unwrap();
+    let stranger = Identity::generate().unwrap();
+    let listed = [authority.cert_pem(), stranger.cert_pem()].concat();
+    let half = &stranger.cert_pem().as_bytes()[..300];
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (identity, roots, words) in [
+        (&expired, authority.cert_pem(), "this tower's certificate has expired"),
+        (&stranger, authority.cert_pem(), "does not come from the roots"),
+        (&stranger, &[&listed, broken].concat(), "certificate 3 of 3 in it"),
+        (&stranger, stranger.key_pem(), "supply one or more X.509 certificates"),
+        (&stranger, std::str::from_utf8(half).unwrap(), "supply one or more"),
+        (&stranger, "", "supply one or more"),
+    ] {
+        let (key, cert) = (write("key", identity.key_pem()), write("cert", identity.cert_pem()));
+        let roots = write("roots", roots);
+        let tower = ["tower", "--listen", "127.0.0.1:0", "--key", &key, "--cert", &cert];
+        let output = run(&[&tower[..], &["--roots", &roots]].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains(words) && said.contains(&roots), "{words}: {said}");
+        assert_eq!(stdout(&output), "");
+    }
+    let revoked = Authority::generate().unwrap().revoke([]).unwrap();
+    let options = [
+        ["--key", &write("key", stranger.key_pem()), "--cert", &write("cert", stranger.cert_pem())],
+        ["--roots", &write("roots", &listed), "--revoked", &write("revoked", &revoked)],
+    ];
+    let output = run(&[&["tower", "--listen", "127.0.0.1:0"][..], &options.concat()].concat());
+    assert!(stderr(&output).contains("not signed by a root"), "{}", stderr(&output));
 }
 
 /// Standard error on a full disk.

@@ -77,8 +77,17 @@ pub enum ProtocolError {
 pub enum TlsFailure {
     /// The bytes are not TLS: the port speaks another protocol.
     NotTls,
-    /// This tower or the peer refused the other's certificate.
+    /// This tower or the peer refused the other's certificate, for a reason that no other variant
+    /// names.
     Certificate,
+    /// This tower or the peer refused the other's certificate because it has expired.
+    CertificateExpired,
+    /// This tower or the peer refused the other's certificate because it is on a list of revoked
+    /// certificates.
+    CertificateRevoked,
+    /// This tower or the peer refused the other's certificate because none of the roots of its
+    /// private network has signed it.
+    UnknownIssuer,
     /// The two sides have no protocol or version in common.
     NoCommonProtocol,
     /// The peer sent an alert, by its number in RFC 8446 §6.
@@ -180,6 +189,11 @@ impl fmt::Display for TlsFailure {
         match self {
             Self::NotTls => f.write_str("the peer does not speak TLS"),
             Self::Certificate => f.write_str("the certificate was refused"),
+            Self::CertificateExpired => f.write_str("the certificate was refused as expired"),
+            Self::CertificateRevoked => f.write_str("the certificate was refused as revoked"),
+            Self::UnknownIssuer => {
+                f.write_str("the certificate was refused as not from the roots of the network")
+            }
             Self::NoCommonProtocol => f.write_str("no TLS version or protocol in common"),
             Self::Alert(number) => write!(f, "TLS alert {number}"),
             Self::Other => f.write_str("TLS error"),

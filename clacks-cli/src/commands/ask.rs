@@ -8,6 +8,7 @@ use crate::control::Request;
 use crate::control::socket::client::{Client, Received};
 use crate::error::Failure;
 use crate::output::text::Text;
+use crate::output::wrap;
 
 /// Sends a request to the running tower, and writes the answer.
 pub(crate) fn run(reach: &ReachArgs, request: &Request) -> Result<(), Failure> {
@@ -53,7 +54,7 @@ impl Printer {
             Some(text) => {
                 let Some(entry) = &received.entry else { return Ok(()) };
                 let mut out = anstream::stdout().lock();
-                out.write_all(text.render(entry).as_bytes())?;
+                out.write_all(wrap::for_stdout(&text.render(entry)).as_bytes())?;
                 out.flush()?;
             }
         }

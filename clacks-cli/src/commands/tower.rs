@@ -16,6 +16,8 @@ use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
 use crate::control::{ControlledTower, Request, Subscription};
 use crate::error::Failure;
+use crate::limits;
+use crate::network::membership;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
 use crate::service::ServiceManager;
@@ -28,9 +30,12 @@ const CONSOLE_LINES: usize = 16;
 
 /// Runs a tower until it is asked to stop.
 pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
+    limits::check(limits::TOWER_DESCRIPTORS)?;
+    let configured = args;
+    let args = &membership::with_membership(args)?;
     let Prepared { machine, listener, notes, state } = setup::prepare(args)?;
     let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
-    let lasting = (Configuration::new(args, settings), kept);
+    let lasting = (Configuration::new(configured, settings), kept);
     match machine {
         Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting),
         Machine::Secure(tower) => run_machine(args, *tower, listener, &notes, lasting),

@@ -9,7 +9,7 @@ use clacks_proto::Notice;
 use crate::error::Failure;
 use crate::output::text::Text;
 use crate::output::writer::{Target, Writer};
-use crate::output::{Entry, Output, json};
+use crate::output::{Entry, Output, json, wrap};
 
 /// How long the end of the command waits for an output that is not read. The value is a guess.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
@@ -90,7 +90,7 @@ impl Screen {
                 Err(error) => tracing::error!("an event cannot be serialized: {error}"),
             },
             (Format::Text(text, colours), _) => {
-                let lines = text.render(entry);
+                let lines = wrap::for_stdout(&text.render(entry));
                 let lines = match colours {
                     ColorChoice::Never => anstream::adapter::strip_str(&lines).to_string(),
                     _ => lines,

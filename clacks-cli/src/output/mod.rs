@@ -1,8 +1,10 @@
 //! What the command writes to standard output: text for people or JSON lines for programs.
 
 pub(crate) mod json;
+pub(crate) mod progress;
 pub(crate) mod rfc3339;
 pub(crate) mod text;
+pub(crate) mod wrap;
 pub(crate) mod writer;
 
 use std::path::PathBuf;

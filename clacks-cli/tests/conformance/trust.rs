@@ -83,7 +83,7 @@ pub(crate) fn a_private_network_refuses_towers_with_other_keys(runtimes: Runtime
 
 fn wait_for_refusal(tower: &mut RunningTower) {
     tower.wait_for("a refused certificate", |notice| {
-        let refused = CloseReason::Tls(TlsFailure::Certificate);
+        let refused = CloseReason::Tls(TlsFailure::UnknownIssuer);
         matches!(notice, Notice::LinkClosed { reason, .. } if *reason == refused).then_some(())
     });
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use rustls::{AlertDescription, Error, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, Error, ProtocolVersion};
 
 use crate::error::TlsFailure;
 
@@ -20,6 +20,24 @@ pub enum TlsError {
     KeyMismatch,
     /// The PEM text contains no root certificate, or one that can't be parsed.
     UnreadableRoots,
+    /// The tower's own certificate has expired, by the clock of this machine. Peers of the private
+    /// network refuse it.
+    OwnExpired,
+    /// The tower's own certificate is not valid yet, by the clock of this machine. Peers of the
+    /// private network refuse it.
+    OwnNotYetValid,
+    /// The tower's own certificate does not chain to a root of its private network.
+    OwnNotFromRoots,
+    /// The tower's own certificate is on a list of revoked certificates. Peers of the private
+    /// network that have the list refuse it.
+    OwnRevoked,
+    /// The tower's own certificate is not one of a tower: it is marked as that of an authority, or
+    /// its extended key usage does not allow TLS. Peers of the private network refuse it.
+    OwnNotAccepted,
+    /// The PEM text contains no list of revoked certificates, or one that can't be parsed.
+    UnreadableRevocations,
+    /// The list of revoked certificates is not signed by a root of the private network.
+    ForeignRevocations,
     /// The operating system provided no random bytes.
     NoRandomness,
 }
@@ -45,6 +63,32 @@ impl fmt::Display for TlsError {
             Self::UnreadableRoots => {
                 "the root certificates can't be read; supply one or more X.509 certificates as PEM"
             }
+            Self::OwnExpired => {
+                "this tower's certificate has expired; renew it for the same key, and check the \
+                 clock of this machine"
+            }
+            Self::OwnNotYetValid => {
+                "this tower's certificate is not valid yet; check the clock of this machine"
+            }
+            Self::OwnNotFromRoots => {
+                "this tower's certificate does not come from the roots of the network; supply the \
+                 network's roots, or a certificate that one of them has signed"
+            }
+            Self::OwnNotAccepted => {
+                "this tower's certificate is not one for towers; supply one that is not marked as \
+                 an authority (CA:TRUE) and allows TLS servers and clients"
+            }
+            Self::OwnRevoked => {
+                "this tower's certificate was revoked; ask the founder of the network for a new \
+                 one"
+            }
+            Self::UnreadableRevocations => {
+                "the list of revoked certificates can't be read; supply one as PEM (X509 CRL)"
+            }
+            Self::ForeignRevocations => {
+                "the list of revoked certificates is not signed by a root of the network; supply \
+                 one of this network"
+            }
             Self::NoRandomness => "the operating system provided no random bytes; try again",
         })
     }
@@ -65,21 +109,33 @@ pub(super) fn classify(error: &Error, agreed: Option<ProtocolVersion>) -> TlsFai
         {
             TlsFailure::NotTls
         }
-        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => TlsFailure::Certificate,
+        Error::InvalidCertificate(error) => classify_certificate(error),
+        Error::NoCertificatesPresented => TlsFailure::Certificate,
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => TlsFailure::NoCommonProtocol,
         Error::AlertReceived(alert) => classify_alert(*alert),
         _ => TlsFailure::Other,
     }
 }
 
+fn classify_certificate(error: &CertificateError) -> TlsFailure {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            TlsFailure::CertificateExpired
+        }
+        CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+        CertificateError::Revoked => TlsFailure::CertificateRevoked,
+        _ => TlsFailure::Certificate,
+    }
+}
+
 fn classify_alert(alert: AlertDescription) -> TlsFailure {
     match alert {
+        AlertDescription::CertificateExpired => TlsFailure::CertificateExpired,
+        AlertDescription::UnknownCA => TlsFailure::UnknownIssuer,
+        AlertDescription::CertificateRevoked => TlsFailure::CertificateRevoked,
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
         | AlertDescription::CertificateRequired => TlsFailure::Certificate,
         AlertDescription::HandshakeFailure
@@ -93,7 +149,7 @@ fn classify_alert(alert: AlertDescription) -> TlsFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::{CertificateError, InvalidMessage, PeerIncompatible};
+    use rustls::{InvalidMessage, PeerIncompatible};
 
     #[test]
     fn invalid_bytes_mean_another_protocol_only_before_a_version_is_negotiated() {
@@ -109,6 +165,21 @@ mod tests {
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
                 AlertDescription::UnknownCA,
+                TlsFailure::UnknownIssuer,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Expired),
+                AlertDescription::CertificateExpired,
+                TlsFailure::CertificateExpired,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Revoked),
+                AlertDescription::CertificateRevoked,
+                TlsFailure::CertificateRevoked,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::BadEncoding),
+                AlertDescription::BadCertificate,
                 TlsFailure::Certificate,
             ),
             (

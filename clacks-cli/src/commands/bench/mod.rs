@@ -11,15 +11,15 @@ mod table;
 mod towers;
 
 use std::error::Error;
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::args::BenchArgs;
 use crate::error::Failure;
-use crate::output::json;
+use crate::limits;
+use crate::output::{json, progress};
 use table::Table;
 
 /// Why a measurement failed: no socket or thread is left, or a tower does not answer.
@@ -74,6 +74,7 @@ impl Schedule {
 
 /// Runs all comparisons, or those whose title contains a text.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    limits::check(4 * limits::TOWER_DESCRIPTORS)?;
     let schedule = if args.quick { Schedule::QUICK } else { Schedule::FULL };
     let comparisons = streams::comparisons().chain(dials::comparisons());
     let comparisons: Vec<_> = comparisons.collect::<Result<_, _>>().map_err(failed)?;
@@ -97,7 +98,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         }))?;
     }
     let turns: usize = comparisons.iter().map(|comparison| comparison.candidates.len()).sum();
-    let bar = bar(turns as u64 * u64::from(schedule.turns));
+    let bar = progress::bar(turns as u64 * u64::from(schedule.turns), "{percent:>3} %  {eta} left");
     for mut comparison in comparisons {
         let rates = measure(&mut comparison, schedule, &bar).map_err(failed)?;
         bar.suspend(|| table.write(&comparison, &rates))?;
@@ -122,18 +123,6 @@ fn measure(
         }
     }
     Ok(rates)
-}
-
-/// Returns a progress bar of turns. It is shown on a terminal only.
-fn bar(turns: u64) -> ProgressBar {
-    let bar = ProgressBar::new(turns);
-    if !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    match ProgressStyle::with_template("[{bar:32}] {percent:>3} %  {msg}  {eta} left") {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
-    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::Comparison;
-use crate::output::json;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, grouped};
+use crate::output::{json, wrap};
 
 /// The largest spread of the ratios, as a share of their median, with which a target is judged
 /// (guess).
@@ -27,7 +27,7 @@ impl Table {
         let Comparison { bench, size, candidates } = comparison;
         let floor = rates.first().map_or(&[][..], Vec::as_slice);
         if !self.json {
-            let mut out = anstream::stdout();
+            let mut out = wrap::stdout();
             let title = comparison.title();
             writeln!(
                 out,
@@ -68,7 +68,7 @@ impl Table {
                 }))?;
                 continue;
             }
-            let mut out = anstream::stdout();
+            let mut out = wrap::stdout();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
             let shown = grouped(rate.round() as u64);
             write!(out, "  {:<46}{shown:>12}  {ratio:>5.2}", candidate.what)?;
@@ -93,7 +93,7 @@ impl Table {
         if self.json {
             return json::write(&json!({"event": "result", "rows": self.rows}));
         }
-        let mut out = anstream::stdout();
+        let mut out = wrap::stdout();
         writeln!(
             out,
             "{QUIET}The ratio is to the first row of each table: the median of turns on this \

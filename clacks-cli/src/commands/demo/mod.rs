@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::error::Failure;
+use crate::limits;
 use network::DemoNetwork;
 
 /// A tower of the demo, by its number.
@@ -43,6 +44,7 @@ impl Outcome {
 
 /// Runs all steps. Fails if one of them was not seen.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
+    limits::check(Number::ALL.len() * limits::TOWER_DESCRIPTORS)?;
     smol::block_on(run_steps(&mut DemoNetwork::new(args)?))
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::network::SEND_RATE;
 use super::{Number, Outcome};
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, explain, quote, status_style};
+use crate::output::wrap::{self, Wrapped};
 use crate::output::{Output, json};
 
 /// The time between two lines that say where the message is. It moves faster than a person reads.
@@ -28,7 +29,7 @@ const COLOURS: [Style; 4] = [
 /// Writes what happens when it happens.
 pub(super) struct Narrator {
     /// Where text goes. `None` if JSON lines are written.
-    text: Option<AutoStream<Stdout>>,
+    text: Option<Wrapped<AutoStream<Stdout>>>,
     start: Instant,
     addresses: Vec<Address>,
     journey: Journey,
@@ -56,7 +57,7 @@ struct TowerEvent<E> {
 impl Narrator {
     /// Returns a narrator that has written the introduction.
     pub(super) fn new(json: bool, addresses: Vec<Address>) -> io::Result<Self> {
-        let text = (!json).then(anstream::stdout);
+        let text = (!json).then(wrap::stdout);
         let start = Instant::now();
         let journey = Journey { hand_overs: 0, had_by: [false; 4], written_at: start };
         let mut narrator = Self { text, start, addresses, journey };
@@ -64,11 +65,8 @@ impl Narrator {
             writeln!(
                 out,
                 "Four towers on this machine speak TLS with each other. A demo tower sends \
-                 {SEND_RATE} messages a second and"
-            )?;
-            writeln!(
-                out,
-                "a heartbeat every second. The defaults are one a second and one a minute."
+                 {SEND_RATE} messages a second and a heartbeat every second. The defaults are one \
+                 a second and one a minute."
             )?;
         }
         Ok(narrator)

@@ -2,6 +2,7 @@
 
 mod diff;
 mod huge_pages;
+mod outputs;
 mod run;
 mod scenario;
 mod seeds;
@@ -16,7 +17,8 @@ use clacks_sim::scenario::Target;
 
 use crate::args::{SimArgs, SimVerb};
 use crate::error::Failure;
-use crate::output::text::{STRONG, WARN, grouped};
+use crate::output::text::{STRONG, grouped};
+use crate::output::wrap;
 use scenario::{Chosen, SWARM};
 
 /// Runs the command.
@@ -37,20 +39,20 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     }
     huge_pages::enable(scenario.towers, &chosen);
     note_removed(&removed);
-    run::run(args, &scenario, chosen.base())
+    run::run(args, &scenario, chosen.base(), &chosen.inputs(&scenario))
 }
 
 /// Writes a note about each target that is after the time of the command line.
 fn note_removed(targets: &[Target]) {
     for target in targets {
         let name = &target.name;
-        anstream::eprintln!("{WARN}note{WARN:#}: --time ends before the target {name:?}.");
+        wrap::note(format_args!("--time ends before the target {name:?}."));
     }
 }
 
 /// Lists the scenarios with their size, their virtual time and the real time that a run takes.
 fn list() -> Result<(), Failure> {
-    let mut out = anstream::stdout();
+    let mut out = wrap::stdout();
     let bundled = Scenario::bundled();
     let width = bundled.iter().map(|one| one.name.len()).max().unwrap_or(0);
     let mut row = |name: &str, towers: &str, time: &str, takes: &str, about: &str| {

@@ -1,21 +1,20 @@
 //! A single run: progress, files and result.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clacks_sim::report::Report;
 use clacks_sim::{Options, Outcome, Scenario, Simulation};
-use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::BinaryBytes;
 use smol::channel::{self, Receiver};
 
+use super::outputs::{OutputFile, Outputs, cant_write};
 use super::trace::TraceFile;
 use super::{command, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
-use crate::output::json;
-use crate::output::text::WARN;
+use crate::output::{json, progress, wrap};
 use crate::signals::{self, HangUp};
 
 /// Events between two looks at the clock and at signals: some tens of milliseconds.
@@ -24,10 +23,15 @@ pub(super) const STRETCH: u64 = 20_000;
 /// The real time after which the size of the trace is estimated.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
-pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &SimArgs,
+    scenario: &Scenario,
+    base: &Path,
+    inputs: &[PathBuf],
+) -> Result<(), Failure> {
     // Files that can't be written are found before the run.
-    try_results(args)?;
-    let trace = args.trace.as_deref().map(create).transpose()?;
+    let outputs = Outputs::open(args, inputs)?;
+    let trace = outputs.trace.map(OutputFile::emptied).transpose()?;
     let trace = trace.map(|file| TraceFile::new(file, args.trace_limit as u64));
     let trace_size = trace.as_ref().map(TraceFile::size);
     let options = Options {
@@ -44,7 +48,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     }
 
     let began = Instant::now();
-    let bar = bar(scenario.time);
+    let bar = progress::bar(millis(scenario.time), "{percent:>3} %  {eta} left");
     let mut not_estimated = trace_size.as_ref();
     let stopped_by = loop {
         let progress = simulation.advance(STRETCH);
@@ -60,7 +64,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
         }
         if let Some(size) = not_estimated.filter(|size| wall >= ESTIMATE_AFTER && !size.is_cut()) {
             let estimate = size.estimate(progress.at, scenario.time, args.trace_limit as u64);
-            bar.suspend(|| anstream::eprintln!("{WARN}note{WARN:#}: {estimate}"));
+            bar.suspend(|| wrap::note(&estimate));
             not_estimated = None;
         }
         if !stops.is_empty() {
@@ -88,9 +92,8 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
     if let Some(folder) = &args.csv {
         report.write_csv(folder).map_err(|error| Failure::failed(cant_write(folder, &error)))?;
     }
-    if let Some(file) = &args.report {
-        fs::write(file, report.html())
-            .map_err(|error| Failure::failed(cant_write(file, &error)))?;
+    if let Some(file) = outputs.report {
+        file.write(report.html().as_bytes())?;
     }
     if args.json {
         json::write(&summary::result(&report, trace_size.as_ref()))?;
@@ -103,7 +106,7 @@ pub(super) fn run(args: &SimArgs, scenario: &Scenario, base: &Path) -> Result<()
             return Err(Failure::failed(cant_write(file, error)));
         }
         let limit = BinaryBytes(args.trace_limit as u64);
-        anstream::eprintln!("{WARN}note{WARN:#}: the trace was cut at {limit} (--trace-limit).");
+        wrap::note(format_args!("the trace was cut at {limit} (--trace-limit)."));
     }
     let misses = args.check && outcome.targets.iter().any(|target| !target.is_met());
     if outcome.passed() && !misses { Ok(()) } else { Err(Failure::Reported) }
@@ -142,43 +145,6 @@ pub(super) fn stops() -> Result<Receiver<()>, Failure> {
     signals::listen(HangUp::Stops, stop)
         .map_err(|error| Failure::failed(format_args!("signals can't be received ({error}).")))?;
     Ok(stops)
-}
-
-/// Checks that the report and the tables can be written. Existing files keep their content.
-fn try_results(args: &SimArgs) -> Result<(), Failure> {
-    let open = |path: &Path| {
-        OpenOptions::new().write(true).create(true).truncate(false).open(path).map(drop)
-    };
-    if let Some(folder) = &args.csv {
-        fs::create_dir_all(folder)
-            .and_then(|()| open(&folder.join(Report::CSV_FILES[0])))
-            .map_err(|error| Failure::usage(cant_write(folder, &error)))?;
-    }
-    match &args.report {
-        Some(file) => open(file).map_err(|error| Failure::usage(cant_write(file, &error))),
-        None => Ok(()),
-    }
-}
-
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| Failure::usage(cant_write(path, &error)))
-}
-
-fn cant_write(path: &Path, error: &io::Error) -> String {
-    format!("{} can't be written ({error}).", path.display())
-}
-
-/// Returns a bar of the simulated time. It is drawn on a terminal only.
-fn bar(time: Duration) -> ProgressBar {
-    let style = ProgressStyle::with_template("[{bar:32}] {percent:>3} %  {msg}  {eta} left");
-    let bar = ProgressBar::new(millis(time));
-    if !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    match style {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
-    }
 }
 
 fn millis(time: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! The scenario of the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clacks_sim::Scenario;
 use clacks_sim::scenario::{Bundled, ScenarioError, Target};
@@ -61,6 +61,15 @@ impl<'a> Chosen<'a> {
         match self.source {
             Source::File(path) => path.parent().unwrap_or(Path::new("")),
             Source::Bundled(_) | Source::Swarm => Path::new(""),
+        }
+    }
+
+    /// Returns the paths of all files that a run reads.
+    pub(super) fn inputs(&self, scenario: &Scenario) -> Vec<PathBuf> {
+        let files = scenario.files().into_iter().map(|file| self.base().join(file));
+        match self.source {
+            Source::File(path) => files.chain([path.to_owned()]).collect(),
+            Source::Bundled(_) | Source::Swarm => files.collect(),
         }
     }
 

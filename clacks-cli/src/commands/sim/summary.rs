@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 
 use super::trace::TraceSize;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
+use crate::output::wrap;
 
 /// The width of a line. It fits a terminal of 40 columns.
 const WIDTH: usize = 40;
 
 /// Writes the first line: the scenario that is run.
 pub(super) fn first_line(scenario: &Scenario, seed: impl Display) -> io::Result<()> {
-    let mut out = anstream::stdout();
+    let mut out = wrap::stdout();
     let (name, towers) = (&scenario.name, counted(scenario.towers.into(), "tower"));
     let time = humantime::format_duration(scenario.time);
     writeln!(out, "{STRONG}{name}{STRONG:#}  {seed}, {towers}, {time} of virtual time")?;
@@ -65,7 +66,7 @@ pub(super) fn result(report: &Report<'_>, trace: Option<&TraceSize>) -> Value {
 
 /// Writes the result as text. The last line has the seed and the hash.
 pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Result<()> {
-    let mut out = anstream::stdout();
+    let mut out = wrap::stdout();
     let outcome = report.outcome;
     let seconds = Duration::from_millis(millis(outcome.simulated));
     row(&mut out, "simulated", humantime::format_duration(seconds), "")?;
@@ -123,7 +124,7 @@ pub(super) fn write(report: &Report<'_>, trace: Option<&TraceSize>) -> io::Resul
         (false, _) => BAD,
     };
     writeln!(out, "\n{style}{}{style:#}", report.verdict())?;
-    writeln!(out, "{QUIET}repeat with: {}{QUIET:#}", report.replay)?;
+    out.write_unbroken(format_args!("{QUIET}repeat with: {}{QUIET:#}", report.replay))?;
     let so_far = if outcome.is_over { "" } else { " so far" };
     let (seed, hash) = (outcome.scenario.seed, outcome.hash);
     writeln!(out, "seed {seed}  trace{so_far} {STRONG}{hash}{STRONG:#}")?;

@@ -1,13 +1,12 @@
 //! Runs of many seeds on all cores. The number of jobs does not change the output.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clacks_sim::scenario::Target;
 use clacks_sim::{Interval, Options, Scenario, Simulation, TargetResult};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::run::{self, STRETCH, stops};
@@ -17,8 +16,8 @@ use super::summary::TargetRow;
 use super::{command, huge_pages, note_removed, summary};
 use crate::args::SimArgs;
 use crate::error::Failure;
-use crate::output::json;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN};
+use crate::output::{json, progress, wrap};
 
 /// The result of a run.
 struct RunResult {
@@ -51,7 +50,9 @@ pub(super) fn run(args: &SimArgs, chosen: &Chosen<'_>, seeds: Range<u64>) -> Res
     let is_stopped = || !stops.is_empty();
     seeds::keep_panics();
     let began = Instant::now();
-    let bar = bar(count);
+    let bar = progress::bar(count, "{pos} of {len} seeds");
+    // Show the bar before the first run ends.
+    bar.tick();
     let mut narrator = Narrator::new(args, &first);
     let reported = seeds::each(
         seeds,
@@ -107,22 +108,6 @@ fn one(
         why: outcome.violations.first().map(ToString::to_string),
         targets: outcome.targets,
     })
-}
-
-/// Returns the bar of finished seeds. It is hidden if the output is no terminal.
-fn bar(count: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("[{bar:32}] {pos} of {len} seeds  {msg}");
-    let bar = ProgressBar::new(count);
-    if !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let bar = match style {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
-    };
-    // Show the bar before the first run ends.
-    bar.tick();
-    bar
 }
 
 /// A target with the numbers of all runs.
@@ -215,19 +200,22 @@ impl<'a> Narrator<'a> {
         if self.args.markdown {
             if !passed {
                 let why = why.unwrap_or_default();
-                anstream::eprintln!(
+                // The reader of the table misses no row if this can't be written.
+                let _ = writeln!(
+                    wrap::stderr(),
                     "seed {seed} {BAD}failed{BAD:#}: {why}\n  repeat with: {replay}"
                 );
             }
             return Ok(());
         }
-        let mut out = anstream::stdout();
+        let mut out = wrap::stdout();
         let hash = hash.map(|hash| format!("  {QUIET}{hash}{QUIET:#}")).unwrap_or_default();
         if passed {
             writeln!(out, "seed {seed:<6} {GOOD}passed{GOOD:#}  {hash}")?;
         } else {
             writeln!(out, "seed {seed:<6} {BAD}failed{BAD:#}{hash}")?;
-            writeln!(out, "  {}\n  repeat with: {replay}", why.unwrap_or_default())?;
+            writeln!(out, "  {}", why.unwrap_or_default())?;
+            out.write_unbroken(format_args!("  repeat with: {replay}"))?;
         }
         Ok(())
     }
@@ -253,7 +241,7 @@ impl<'a> Narrator<'a> {
                 "replay": replay,
             }))?;
         } else {
-            let mut out = anstream::stdout();
+            let mut out = wrap::stdout();
             let (style, took) = (if passed == reported { GOOD } else { BAD }, summary::took(wall));
             if reported > 0 && !self.targets.is_empty() {
                 writeln!(out)?;
@@ -271,7 +259,8 @@ impl<'a> Narrator<'a> {
                 _ => writeln!(out, "{style}{passed} of {reported} passed{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
-                writeln!(out, "{QUIET}the first that failed: {replay}{QUIET:#}")?;
+                let first = format_args!("{QUIET}the first that failed: {replay}{QUIET:#}");
+                out.write_unbroken(first)?;
             }
             if let Some(combined) = combined {
                 writeln!(out, "hash of all  {STRONG}{combined}{STRONG:#}")?;
