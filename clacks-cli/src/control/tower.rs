@@ -175,6 +175,19 @@ impl ControlledTower {
         })
     }
 
+    /// Returns the state of the tower in a few words.
+    pub(crate) fn summary(&self) -> String {
+        let (peers, held) = (self.tower.status_counts(), self.tower.queue_usage().messages);
+        let known = peers.new + peers.alive + peers.lost + peers.dead;
+        let troubles = match lock(&self.troubles).len() {
+            0 => String::new(),
+            1 => ", 1 trouble (see status)".into(),
+            count => format!(", {count} troubles (see status)"),
+        };
+        let (address, alive) = (self.address(), peers.alive);
+        format!("{address}  {alive} of {known} towers alive, {held} held{troubles}")
+    }
+
     /// Carries out a request. The answer to an `enqueue` that waits comes when a peer has confirmed
     /// the message.
     pub(crate) async fn answer(&self, request: Request) -> Entry {
