@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::control::prompt::restore_terminal;
+use crate::control::prompt::restore_modes;
 
 /// The exit code of a command that Ctrl-C ended, as shells have it: 128 and the number of the
 /// signal.
@@ -73,7 +73,7 @@ pub(crate) fn listen(hang_up: HangUp, send: impl Fn(Signal) + Send + 'static) ->
                 }
                 Some(first) if Instant::now().duration_since(first) < SAME_REQUEST => {}
                 Some(_) => {
-                    restore_terminal();
+                    restore_modes();
                     signal_hook::low_level::exit(INTERRUPTED)
                 }
             }

@@ -1,6 +1,11 @@
 //! A tower in a terminal: a prompt that events do not run into.
 #![cfg(unix)]
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
+#![allow(
+    missing_docs,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test has no better answer to a surprise"
+)]
 
 mod common;
 

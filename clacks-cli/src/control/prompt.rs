@@ -2,8 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
@@ -26,7 +27,10 @@ const HISTORY: usize = 1_000;
 /// The room that is left for a line beside the prompt. A longer prompt is left out.
 const LINE_COLUMNS: usize = 20;
 
-/// The state of the terminal before the first prompt.
+/// How long the end of the tower waits for a terminal that is stopped (Ctrl-S).
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// The modes of the terminal before the first prompt.
 static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
 
 type LineEditor = Editor<Observer, MemHistory>;
@@ -91,9 +95,19 @@ impl Prompt {
         Box::new(move |lines| terminal.print(&lines))
     }
 
-    /// Removes the prompt, and restores the terminal.
+    /// Removes the prompt, and restores the terminal. Waits for a terminal that is stopped, but only
+    /// for a short time.
     pub(crate) fn end(&self) {
-        self.0.end();
+        restore_modes();
+        let (done, ended) = mpsc::channel();
+        let terminal = self.0.clone();
+        let end = move || {
+            terminal.end();
+            let _ = done.send(());
+        };
+        if thread::Builder::new().name("terminal".into()).spawn(end).is_ok() {
+            let _ = ended.recv_timeout(END_LIMIT);
+        }
     }
 }
 
@@ -126,7 +140,9 @@ impl Terminal {
     fn end(&self) {
         let mut line = lock(&self.line);
         if !matches!(std::mem::replace(&mut *line, Line::Ended), Line::Ended) {
-            restore_terminal();
+            restore_modes();
+            // Clear the prompt.
+            let _ = write("\r\x1b[J");
             self.changed.notify_all();
         }
     }
@@ -217,12 +233,10 @@ fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Returns the terminal to its state before the first prompt. Must be called before the process
-/// ends, because the thread that reads lines may be in the middle of one.
-pub(crate) fn restore_terminal() {
+/// Returns the terminal to its modes before the first prompt. Must be called before the process
+/// ends, because the thread that reads lines may be in the middle of one. Does not block.
+pub(crate) fn restore_modes() {
     if let Some(terminal) = &*lock(&TERMINAL) {
         let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, terminal);
-        // Clear the prompt.
-        let _ = write("\r\x1b[J");
     }
 }

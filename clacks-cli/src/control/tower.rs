@@ -13,8 +13,8 @@ use clacks_proto::{
 };
 use smol::Timer;
 use smol::channel::Sender;
-use smol::future::{self, FutureExt};
-use smol::stream::Stream;
+use smol::future;
+use smol::stream::{Stream, StreamExt};
 
 use super::events::{Events, Subscription};
 use super::protocol::Request;
@@ -70,6 +70,7 @@ impl ControlledTower {
 
     /// Turns notices into events until the driver has ended.
     pub(crate) async fn run(&self) {
+        let mut samples = Timer::interval(SAMPLE_INTERVAL);
         loop {
             let next = future::poll_fn(|context| {
                 // The lock is held until the event has its number.
@@ -79,10 +80,11 @@ impl ControlledTower {
                     .map(|notice| Some(notice.map(|notice| self.on_notice(notice))))
             });
             let sample = async {
-                Timer::after(SAMPLE_INTERVAL).await;
+                samples.next().await;
                 None
             };
-            match next.or(sample).await {
+            // A busy tower must not keep the samples from being taken.
+            match future::race(next, sample).await {
                 Some(Some(())) => {}
                 Some(None) => return,
                 None => lock(&self.samples).add(Instant::now(), &self.tower.stats()),
