@@ -212,7 +212,12 @@ fn flags_replace_the_environment_and_the_environment_replaces_the_file() {
     let folder = Folder::new();
     let file = folder.path("tower.toml");
     fs::write(&file, "send-rate = 1.5\nmax-queue = 100\nannounce = [\"a:1\", \"b:2\"]\n").unwrap();
-    let variables = [("CLACKS_MAX_QUEUE", "200"), ("CLACKS_ANNOUNCE", "c:3,d:4")];
+    let variables = [
+        ("CLACKS_MAX_QUEUE", "200"),
+        ("CLACKS_ANNOUNCE", "c:3,d:4"),
+        // Empty, so it counts as not set.
+        ("CLACKS_HEARTBEAT", ""),
+    ];
     let output = config(&file, &variables, &["--announce", "e:5"]);
     let report: Value = serde_json::from_str(stdout(&output)).unwrap();
     assert_eq!(report["file"], file.to_str().unwrap());
