@@ -383,6 +383,7 @@ fn a_terminal_that_is_closed_stops_its_tower() {
     let mut terminal = shell.spawn().unwrap();
     let lines = lines_of(BufReader::new(terminal.stdout.take().unwrap()));
     let Ok(first) = lines.recv_timeout(DEADLINE) else {
+        terminal.wait().unwrap();
         eprintln!("passed over: there is no `script`");
         return;
     };
