@@ -38,7 +38,7 @@ use crate::config::{Refusal, Settings};
 use crate::control::Request;
 use crate::error::Failure;
 use crate::output::text::{BAD, STRONG};
-use crate::output::writer::{Target, Writer};
+use crate::output::writer::{LOG, Target, Writer};
 use crate::output::{json, wrap};
 
 /// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
@@ -53,12 +53,12 @@ fn main() -> ExitCode {
         Ok(invocation) => (invocation.cli, invocation.settings),
         Err(Refusal::Clap(error)) => error.exit(),
         Err(Refusal::File(failure)) => {
-            write_failure(&failure, &None);
+            write_failure(&failure);
             return failure.exit_code();
         }
     };
     let verb = cli.verb;
-    let log = start_log(match &verb {
+    start_log(match &verb {
         Verb::Tower(args) => args.log.clone(),
         _ => None,
     });
@@ -66,11 +66,11 @@ fn main() -> ExitCode {
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            write_failure(&failure, &log);
+            write_failure(&failure);
             failure.exit_code()
         }
     };
-    if let Some(log) = log {
+    if let Some(log) = LOG.get() {
         // There is no other place to report it.
         let _ = log.finish(LOG_LIMIT);
     }
@@ -78,9 +78,9 @@ fn main() -> ExitCode {
 }
 
 /// Writes the sentence of a failure to standard error.
-fn write_failure(failure: &Failure, log: &Option<Writer>) {
+fn write_failure(failure: &Failure) {
     if let Some(sentence) = failure.sentence() {
-        write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"), log);
+        write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"));
     }
 }
 
@@ -121,11 +121,11 @@ fn run(verb: &Verb, settings: Settings) -> Result<(), Failure> {
 }
 
 /// Writes a line to standard error, after the lines of the log.
-fn write_sentence(line: &str, log: &Option<Writer>) {
+fn write_sentence(line: &str) {
     let is_plain = AutoStream::choice(&io::stderr()) == ColorChoice::Never;
     let line = wrap::for_stderr(line);
     let line = if is_plain { strip_str(&line).to_string() } else { line };
-    match log {
+    match LOG.get() {
         Some(log) => log.push(line.into_bytes()),
         // `eprint!` would panic if standard error can't be written.
         None => _ = io::stderr().write_all(line.as_bytes()),
@@ -142,23 +142,22 @@ fn write_event(failure: &Failure, json: bool) {
 /// The filter of the log, which a tower can change.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// Starts the log with a filter, or with that of the environment. Returns the thread that writes it,
-/// unless no thread can be started. The log is written directly then.
-fn start_log(wanted: Option<Targets>) -> Option<Writer> {
+/// Starts the log with a filter, or with that of the environment. It is written directly if no
+/// thread can be started.
+fn start_log(wanted: Option<Targets>) {
     let (filter, handle) = reload::Layer::new(wanted.unwrap_or_else(default_log));
     let _ = FILTER.set(handle);
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let missed = |count| format!("{count} lines of the log were dropped\n").into_bytes();
     let writer = Writer::start(Target::Stderr, missed).ok();
-    let to = match &writer {
-        Some(writer) => BoxMakeWriter::new(writer.clone()),
+    let to = match writer {
+        Some(writer) => BoxMakeWriter::new(LOG.get_or_init(|| writer).clone()),
         None => BoxMakeWriter::new(io::stderr),
     };
     let log = fmt::layer().with_ansi(colours).with_writer(to);
     // A line that can't be written is lost. Reporting that on the same standard error would panic.
     let log = log.log_internal_errors(false);
     tracing_subscriber::registry().with(filter).with(log).init();
-    writer
 }
 
 /// Changes the filter of the log, to that of the environment if there is no other one.

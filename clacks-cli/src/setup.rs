@@ -149,16 +149,19 @@ fn restore(
             Vec::new()
         }
     };
-    let mut left_out = 0;
+    let (mut returning, mut left_out) = (Vec::new(), 0);
     for peer in &peers {
-        if let Err(error) = tower.restore(peer, now) {
-            tracing::debug!("{} is not restored: {error}", peer.address);
-            left_out += 1;
+        match tower.restore(peer, now) {
+            Ok(_) if peer.status == Status::Alive => returning.push(&peer.address),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!("{} is not restored: {error}", peer.address);
+                left_out += 1;
+            }
         }
     }
     if left_out > 0 {
-        notes
-            .push(format!("{left_out} of the known towers are left out: RUST_LOG=debug says why."));
+        notes.push(format!("{left_out} of the known towers are left out: --log debug says why."));
     }
     for address in ignored {
         tower.ignore(address, now).map_err(|error| {
@@ -166,9 +169,8 @@ fn restore(
         })?;
     }
     // The others are dialled one by one at the next ticks.
-    let alive = peers.iter().filter(|peer| peer.status == Status::Alive);
-    for peer in alive.filter(|peer| !ignored.contains(&peer.address)).take(RETURNS) {
-        let _ = tower.announce(&peer.address, now);
+    for address in returning.into_iter().filter(|it| !ignored.contains(it)).take(RETURNS) {
+        let _ = tower.announce(address, now);
     }
     Ok(())
 }

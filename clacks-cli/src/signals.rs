@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::control::prompt::restore_modes;
+
 /// The exit code of a command that Ctrl-C ended, as shells have it: 128 and the number of the
 /// signal.
 const INTERRUPTED: i32 = 130;
@@ -70,7 +72,10 @@ pub(crate) fn listen(hang_up: HangUp, send: impl Fn(Signal) + Send + 'static) ->
                     send(Signal::Stop);
                 }
                 Some(first) if Instant::now().duration_since(first) < SAME_REQUEST => {}
-                Some(_) => signal_hook::low_level::exit(INTERRUPTED),
+                Some(_) => {
+                    restore_modes();
+                    signal_hook::low_level::exit(INTERRUPTED)
+                }
             }
         }
     };

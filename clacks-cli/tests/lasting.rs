@@ -5,14 +5,14 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Tower, clacks, run, stderr, stdout};
+use common::{DEADLINE, Tower, clacks, lines_of, run, stderr, stdout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -212,7 +212,12 @@ fn flags_replace_the_environment_and_the_environment_replaces_the_file() {
     let folder = Folder::new();
     let file = folder.path("tower.toml");
     fs::write(&file, "send-rate = 1.5\nmax-queue = 100\nannounce = [\"a:1\", \"b:2\"]\n").unwrap();
-    let variables = [("CLACKS_MAX_QUEUE", "200"), ("CLACKS_ANNOUNCE", "c:3,d:4")];
+    let variables = [
+        ("CLACKS_MAX_QUEUE", "200"),
+        ("CLACKS_ANNOUNCE", "c:3,d:4"),
+        // Empty, so it counts as not set.
+        ("CLACKS_HEARTBEAT", ""),
+    ];
     let output = config(&file, &variables, &["--announce", "e:5"]);
     let report: Value = serde_json::from_str(stdout(&output)).unwrap();
     assert_eq!(report["file"], file.to_str().unwrap());
@@ -364,6 +369,39 @@ fn an_ignored_hangup_stays_ignored() {
     }
 }
 
+/// `script` (util-linux) runs a command in a terminal of its own, which ends with `script`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_closed_stops_its_tower() {
+    let folder = Folder::new();
+    let state = folder.text("state");
+    let tower =
+        format!("exec '{}' tower --listen 127.0.0.1:0 --state", env!("CARGO_BIN_EXE_clacks"));
+    let mut shell = shell("exec script -q -c \"$1 '$2'\" /dev/null");
+    shell.args(["sh", &tower, &state]).env("SHELL", "/bin/sh");
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut terminal = shell.spawn().unwrap();
+    let lines = lines_of(BufReader::new(terminal.stdout.take().unwrap()));
+    let Ok(first) = lines.recv_timeout(DEADLINE) else {
+        terminal.wait().unwrap();
+        eprintln!("passed over: there is no `script`");
+        return;
+    };
+    assert!(first.contains("listening"), "{first}");
+    // A reload does not stop it.
+    let process = fs::read_to_string(folder.path("state/lock")).unwrap();
+    let hang_up = || Command::new("kill").args(["-HUP", process.trim()]).status().unwrap();
+    assert!(hang_up().success());
+    let reloaded = std::iter::from_fn(|| lines.recv_timeout(DEADLINE).ok());
+    assert!(reloaded.take(20).any(|line| line.contains("reloaded")));
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    // The folder is free when the tower has ended.
+    wait_until("the tower goes on", || {
+        quit_at_once(&["tower", "--listen", "127.0.0.1:0", "--state", &state]).status.success()
+    });
+}
+
 /// A shell with nothing of the caller's environment but the path.
 fn shell(script: &str) -> Command {
     let mut shell = Command::new("sh");
@@ -428,6 +466,23 @@ fn a_service_manager_is_told() {
         manager.wait_for("STOPPING=1");
         assert!(tower.ended().success());
     }
+}
+
+#[test]
+fn a_service_manager_that_reads_nothing_holds_up_nothing() {
+    let folder = Folder::new();
+    let manager = Manager::new(&folder);
+    let mut command = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "1000");
+    let mut tower = Tower::spawn_command(command);
+    tower.wait_for("listening", |_| true);
+    // More messages than a socket takes.
+    for _ in 0..300 {
+        tower.signal("-HUP");
+        tower.wait_for("reloaded", |_| true);
+    }
+    tower.signal("-TERM");
+    assert!(tower.ended().success());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `clacks tower`: one tower from its start to its end.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,16 +11,18 @@ use smol::future::{self, FutureExt};
 
 use crate::args::{ControlArgs, TowerArgs};
 use crate::config::{Changes, Configuration, Settings};
-use crate::control::console::{self, COMMANDS, Command};
+use crate::control::console::{self, Command};
+use crate::control::prompt::Prompt;
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
 use crate::control::{ControlledTower, Request, Subscription};
 use crate::error::Failure;
 use crate::limits;
 use crate::network::membership;
+use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
-use crate::service;
+use crate::service::ServiceManager;
 use crate::setup::{self, Machine, Prepared};
 use crate::signals::{self, HangUp, Signal};
 use crate::state::{PeerKeeper, PeersFile};
@@ -67,7 +69,12 @@ fn run_machine<M: StateMachine + Send + 'static>(
     })?;
     let mut notes = notes.to_vec();
     let socket = bind_socket(&args.control, &listener, &mut notes)?;
-    let screen = Screen::start(args.json, Events::All)?;
+    let has_prompt = !args.json && Prompt::is_possible();
+    let events = match (args.quiet, args.verbose, has_prompt) {
+        (true, ..) | (false, false, true) => Events::StartAndEnd,
+        _ => Events::All,
+    };
+    let screen = Screen::start(args.json, events)?;
     let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
     let path = socket.as_ref().map(|socket| socket.path.clone());
@@ -79,17 +86,33 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let server = server.transpose().map_err(|error| {
         Failure::failed(format_args!("The control socket cannot be served ({error})."))
     })?;
-    console::listen(lines, args.tuning.max_message).map_err(|error| {
+    let console = match has_prompt {
+        true => Prompt::start(lines, control.clone()).map(Some),
+        false => console::listen(lines, args.tuning.max_message).map(|()| None),
+    };
+    let prompt = console.map_err(|error| {
         Failure::failed(format_args!("The console cannot start ({error}): start it again."))
     })?;
+    if let Some(prompt) = &prompt {
+        screen.print_with(prompt.printer());
+        if let (Some(log), true) = (LOG.get(), io::stderr().is_terminal()) {
+            log.print_with(prompt.printer());
+        }
+    }
     // From the first event on.
     let events = control.subscribe(Some(0));
-    let mut session = Session { tower, control, events, screen, configuration };
+    let service = ServiceManager::start().map_err(|error| {
+        Failure::failed(format_args!("No thread can be started ({error}): start it again."))
+    })?;
+    let mut session = Session { tower, control, events, screen, prompt, configuration, service };
     session.start(args, &notes);
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
-    let watchdog = service::watchdog(&session.tower.handle);
+    let watchdog = session.service.watchdog(&session.tower.handle);
     session.on_ready();
     let result = smol::block_on(session.run(Requests { stop, reload, commands }, numbering));
+    if result.is_err() {
+        session.end_prompt();
+    }
     drop(watchdog);
     if let Some(keeper) = keeper {
         keeper.finish();
@@ -143,7 +166,9 @@ struct Session<M: StateMachine + Send + 'static> {
     control: Arc<ControlledTower>,
     events: Subscription,
     screen: Screen,
+    prompt: Option<Prompt>,
     configuration: Configuration,
+    service: ServiceManager,
 }
 
 /// Requests from outside.
@@ -205,8 +230,8 @@ impl<M: StateMachine + Send + 'static> Session<M> {
                 Turn::Event(None) => return Err(broken(Ok(()))),
                 Turn::Ended(result) => return Err(broken(result)),
                 Turn::Command(Ok(Command::Request(request))) => self.carry_out(request),
-                Turn::Command(Ok(Command::Help)) => {
-                    let help = self.control.entry(Output::Help { commands: &COMMANDS });
+                Turn::Command(Ok(Command::Help(topic))) => {
+                    let help = self.control.entry(Output::Help { commands: topic.pairs() });
                     self.screen.answer(&help);
                 }
                 Turn::Command(Err(message)) => {
@@ -219,7 +244,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
 
     /// Reports to the service manager that the tower listens.
     fn on_ready(&self) {
-        service::ready(&format!("Listens as {}", self.control.address()));
+        self.service.ready(format!("Listens as {}", self.control.address()));
     }
 
     /// Saves the peers from now on.
@@ -244,7 +269,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
 
     /// Reads the configuration again, and applies what applies without a restart.
     fn reload(&mut self) {
-        service::reloading();
+        self.service.reloading();
         match self.configuration.reload() {
             Ok(changes) => {
                 self.apply(&changes);
@@ -280,9 +305,11 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     /// Hands the queue to peers, as far as they take it in time.
     async fn shut_down(&mut self, numbering: JoinHandle<()>) -> Result<(), Failure> {
         let handle = &self.tower.handle;
-        service::stopping(&format!("Hands over {} messages", handle.queue_usage().messages));
+        let messages = handle.queue_usage().messages;
+        self.service.stopping(format!("Hands over {messages} messages"));
         self.control.on_shutting_down(handle.config().timeouts.shutdown);
         let left = handle.shutdown();
+        self.end_prompt();
         let ended = loop {
             let ended = async { Turn::Ended(self.tower.ended().await) };
             let event = async { Turn::Event(self.events.next().await) };
@@ -299,6 +326,13 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         self.control.on_ended(left.await);
         self.write_events();
         Ok(())
+    }
+
+    /// Removes the prompt. Ctrl-C is a signal then.
+    fn end_prompt(&self) {
+        if let Some(prompt) = &self.prompt {
+            prompt.end();
+        }
     }
 
     /// Carries out a request of the console, and writes the answer after the events before it.

@@ -102,9 +102,11 @@ fn parse_from(line: Vec<OsString>) -> Result<Invocation, Refusal> {
 /// Returns the command line, with the environment for the options of a tower, and for `--control` of
 /// all commands.
 pub(crate) fn command() -> Command {
+    // An empty variable counts as not set, as in the configuration of many containers.
+    let is_empty = |name: &String| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let with_variable = |arg: Arg| match arg.get_long().map(variable_of) {
-        Some(variable) => arg.env(variable).hide_env(true),
-        None => arg,
+        Some(variable) if !is_empty(&variable) => arg.env(variable).hide_env(true),
+        _ => arg,
     };
     Cli::command().mut_subcommands(|command| {
         let is_tower = COMMANDS.contains(&command.get_name());

@@ -8,6 +8,7 @@ pub(crate) mod console;
 #[cfg(test)]
 mod documentation;
 mod events;
+pub(crate) mod prompt;
 mod protocol;
 pub(crate) mod screen;
 pub(crate) mod socket;

@@ -49,6 +49,7 @@ impl<'a> Chosen<'a> {
     }
 
     /// Returns whether a second process can read the scenario: it is not read from a pipe.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     pub(super) fn is_readable_again(&self) -> bool {
         match self.source {
             Source::File(path) => path.is_file(),
