@@ -1,5 +1,7 @@
 //! The command line with its help.
 
+mod control;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +9,15 @@ use std::time::Duration;
 use clacks_proto::{Address, Seed, SendRate};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use tracing_subscriber::filter::Targets;
 
+use crate::network::args as network;
 use crate::value_parser::{self, Heartbeat, Listen};
+
+pub(crate) use control::{
+    KindArg, ListenArgs, PeekArgs, PeerArgs, PingArgs, ReachArgs, SendArgs, StatsArgs, StatusArgs,
+    StopArgs, SurveyArgs, WatchArgs,
+};
 
 /// Towers of a peer-to-peer network in which data lives in flight.
 ///
@@ -17,9 +26,9 @@ use crate::value_parser::{self, Heartbeat, Listen};
 /// learn of each other by gossip, notice when a peer is gone, and use it again when it returns.
 #[derive(Debug, Parser)]
 #[command(name = "clacks", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(
-    after_help = "See it work:  clacks demo\nRun a tower:  clacks tower --listen 127.0.0.1:8001"
-)]
+#[command(after_help = "See it work:  clacks demo
+Run a tower:  clacks tower --listen 127.0.0.1:8001
+Speak to it:  clacks send 'Hello!'    clacks listen --once    clacks status")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -50,7 +59,60 @@ pub(crate) enum Verb {
     ///
     /// The tower takes commands on standard input, one a line. `help` lists them. It runs on after
     /// the end of the input. To run a tower in the background of a shell, give it `< /dev/null`.
+    ///
+    /// Every option can also be set in a configuration file and in the environment: --send-rate is
+    /// `send-rate = 2` in the file and CLACKS_SEND_RATE=2 in the environment. A flag replaces the
+    /// environment, and the environment replaces the file, also for options that may be given
+    /// several times. `clacks config` shows what applies.
+    ///
+    /// SIGHUP reads the file again and applies `announce`, `ignore` and `log`. Other changes apply
+    /// at the next start. A SIGHUP that is ignored at the start (`nohup`) stays ignored, and one
+    /// from a terminal that is closed stops the tower.
     Tower(Box<TowerArgs>),
+    /// Show the options of a tower, and where each value comes from
+    ///
+    /// It takes the options of `tower`, reads the same file and the same environment, and starts
+    /// nothing. With --json it writes one JSON object.
+    #[command(after_long_help = CONFIG_EXAMPLES)]
+    Config(Box<TowerArgs>),
+    /// Put a message into the queue of the running tower
+    #[command(alias = "enqueue")]
+    Send(SendArgs),
+    /// Write the messages that come to the running tower
+    ///
+    /// Messages travel in circles, so a tower receives each one again and again. --new leaves out
+    /// those that the tower has had lately. Text and JSON end with a newline. Bytes are written as
+    /// they are, and on a terminal they are described.
+    Listen(ListenArgs),
+    /// Show the messages that the running tower holds
+    Peek(PeekArgs),
+    /// Show the towers that the running tower knows
+    Survey(SurveyArgs),
+    /// Show the state of the running tower, its last troubles and what to do
+    Status(StatusArgs),
+    /// Show the counters of the running tower
+    Stats(StatsArgs),
+    /// Make the running tower known to another one, and wait for the result
+    Announce(PeerArgs),
+    /// Let the running tower know another one
+    Expand(PeerArgs),
+    /// Let the running tower have nothing to do with another one
+    Ignore(PeerArgs),
+    /// Undo `ignore`
+    Unignore(PeerArgs),
+    /// Forget a tower and the key that was seen at its address
+    ///
+    /// A tower that has made a new identity is accepted again then.
+    Forget(PeerArgs),
+    /// Write the events of the running tower as they happen
+    Watch(WatchArgs),
+    /// Stop the running tower, and wait until it has handed its queue to peers
+    Stop(StopArgs),
+    /// Look whether a tower answers at an address, and what speaks there
+    ///
+    /// The name is looked up, the port is dialled, and the handshake is made. No message is sent,
+    /// and the other tower does not learn of this one. No running tower is needed.
+    Ping(PingArgs),
     /// Run a network of up to a million towers in virtual time, with faults on purpose
     ///
     /// A scenario is one of those that come with the command (`--list`), or a TOML file. `--show`
@@ -82,6 +144,30 @@ pub(crate) enum Verb {
     /// All take turns, so that whatever else the machine does slows down all of them: the ratios
     /// mean more than the rates. It takes about two minutes, and a tenth of that with --quick.
     Bench(BenchArgs),
+    /// Found a private network, which others join by invitation
+    Network(network::NetworkArgs),
+    /// Invite a member into a private network
+    ///
+    /// Prints one line. On the machine of the new member `clacks join LINE` takes it. The line
+    /// contains the address of this machine's tower, the root certificate of the network, and the
+    /// private key and the certificate of the new member. Each line is for one machine.
+    ///
+    /// The line is a secret until it has been used, and after it: a person who has it can take part
+    /// in the place of the member. `clacks revoke` excludes the member again.
+    Invite(network::InviteArgs),
+    /// Join a private network with the line of an invitation, or apply an update
+    ///
+    /// Writes the identity and the settings into the state folder, starts nothing, and prints the
+    /// command that starts the tower. An existing network is never overwritten.
+    Join(network::JoinArgs),
+    /// List the members of a private network that this machine has founded
+    Members(network::MembersArgs),
+    /// Exclude a member from a private network
+    ///
+    /// Prints one line for all other members: `clacks join LINE` takes it, and a tower applies it
+    /// at its next start. A tower that has the list refuses the revoked member, whichever of the two
+    /// dials. A tower that does not have the list yet still accepts the member.
+    Revoke(network::RevokeArgs),
     /// Make an identity: a private key and its certificate.
     ///
     /// DIR gets `key.pem`, which only you may read, and `cert.pem`. Existing files are never
@@ -89,6 +175,9 @@ pub(crate) enum Verb {
     Keygen(KeygenArgs),
     /// Write the completion script for a shell
     Completions(CompletionsArgs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// What drives a tower.
@@ -118,50 +207,95 @@ pub(crate) struct DemoArgs {
     pub(crate) json: bool,
 }
 
-/// The options of `tower`.
-#[derive(Debug, Args)]
+/// The options of `tower` and `config`.
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = TOWER_EXAMPLES)]
 pub(crate) struct TowerArgs {
     /// Where to listen. Port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", value_parser = value_parser::listen)]
-    pub(crate) listen: Listen,
+    pub(crate) listen: Option<Listen>,
     /// What other towers dial, if that is not what --listen says: behind a NAT, or on 0.0.0.0
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertise: Option<Address>,
     /// Make this tower known to another one at the start. May be given several times
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) announce: Vec<Address>,
     /// Know another tower from the start, and tell it nothing yet. May be given several times
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) expand: Vec<Address>,
+    /// Have nothing to do with another tower. May be given several times
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) ignore: Vec<Address>,
 
     /// What drives the tower
     #[arg(long, value_enum, default_value_t = Runtime::Smol)]
     pub(crate) runtime: Runtime,
     /// Write every event as one JSON object a line on standard output
     ///
-    /// Logs go to standard error. The variable RUST_LOG says which.
+    /// Logs go to standard error.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Which logs are written, for example `debug` or `warn,clacks_proto=trace`
+    ///
+    /// Without this option, the variable RUST_LOG has the same effect.
+    #[arg(long, value_name = "FILTER", value_parser = value_parser::log)]
+    pub(crate) log: Option<Targets>,
+    /// The configuration file, in TOML [default: tower.toml in the configuration folder]
+    ///
+    /// The folder is $CONFIGURATION_DIRECTORY under systemd, else $XDG_CONFIG_HOME/clacks, else
+    /// ~/.config/clacks. There it may be missing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 
+    /// Write no events except the start and the end. That is so in a terminal, unless -v is given
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Write all events in a terminal, too. They are written above the line that is typed
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
     pub(crate) tuning: TuningArgs,
 }
 
+/// Where other commands reach the tower.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Control")]
+pub(crate) struct ControlArgs {
+    /// The socket through which `clacks send`, `clacks status` and others reach this tower
+    ///
+    /// By default it is named after the address of the tower, in $XDG_RUNTIME_DIR/clacks, or else in
+    /// ~/.local/state/clacks/run. The folder must be yours, and only you may write to it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Let a group of users control the tower, too
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) control_group: Option<String>,
+}
+
 /// The tower's identity and network.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Identity")]
 pub(crate) struct TrustArgs {
-    /// The folder of this tower's identity, made on the first run
+    /// The folder of the identity and the known towers, made on the first run
     ///
-    /// Towers remember the key that they found at an address. Without --identity or --key a tower
-    /// has a new key each time it starts. Towers that knew it before take it for a stranger at a
-    /// known address, and refuse it.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "cert", "clear"])]
-    pub(crate) identity: Option<PathBuf>,
-    /// The tower's private key
+    /// Towers remember the key that they found at an address, and refuse another key there. So by
+    /// default each address has a folder of its own: towers/HOST:PORT in $XDG_STATE_HOME/clacks or
+    /// ~/.local/state/clacks. Under systemd it is $STATE_DIRECTORY. With port 0 and no --advertise
+    /// there is no default, and the tower is --ephemeral.
+    ///
+    /// The folder contains key.pem, cert.pem and peers.json. One tower at a time can use it.
+    #[arg(long, alias = "identity", value_name = "DIR")]
+    #[arg(conflicts_with_all = ["ephemeral", "clear"])]
+    pub(crate) state: Option<PathBuf>,
+    /// Read and write no state: a new identity at each start, and no known towers
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// The tower's private key, if it is not the one in the state folder
     #[arg(long, value_name = "PEM", requires = "cert", conflicts_with = "clear")]
     pub(crate) key: Option<PathBuf>,
     /// The key's certificate, alone or as a chain
@@ -170,7 +304,11 @@ pub(crate) struct TrustArgs {
     /// A private network: only towers whose certificates come from these roots are spoken with
     #[arg(long, value_name = "PEM", conflicts_with = "clear")]
     pub(crate) roots: Option<PathBuf>,
-    /// No TLS: everything can be read and forged on the way. For tests and trusted networks
+    /// Certificates that are refused although they come from the roots, as lists (X509 CRL)
+    #[arg(long, value_name = "PEM", conflicts_with = "clear")]
+    pub(crate) revoked: Option<PathBuf>,
+    /// No TLS and no state: everything can be read and forged on the way. For tests and trusted
+    /// networks
     #[arg(long)]
     pub(crate) clear: bool,
     /// Speak only with towers like this one, not with those of the original's JavaScript package
@@ -179,13 +317,16 @@ pub(crate) struct TrustArgs {
     #[arg(long)]
     pub(crate) no_http: bool,
     /// The tower belongs to the network of this name, and refuses towers of others
+    ///
+    /// If this machine is a member of a private network of this name (`clacks join`), the tower
+    /// uses that membership: its identity, its roots, and its first addresses.
     #[arg(long, value_name = "NAME", default_value = "clacks")]
     #[arg(value_parser = value_parser::network)]
     pub(crate) network: String,
 }
 
 /// Rates and limits.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(crate) struct TuningArgs {
     /// How many messages are handed on a second, for example 20 or 0.5; or `unlimited`
@@ -203,7 +344,7 @@ pub(crate) struct TuningArgs {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value_parser::size)]
     pub(crate) max_message: usize,
     /// The most messages that are held; a fifth of the room is kept for those of other towers
-    #[arg(long, value_name = "MESSAGES", default_value = "65536")]
+    #[arg(long, value_name = "MESSAGES", default_value = "65536", value_parser = value_parser::count)]
     pub(crate) max_queue: usize,
     /// The most bytes that are held, likewise
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = value_parser::size)]
@@ -368,6 +509,16 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: Shell,
 }
 
+/// The options of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  clacks man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// The folder to put them in; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
 const SIM_EXAMPLES: &str = "\
 Examples:
   clacks sim --list
@@ -385,11 +536,15 @@ Examples:
     clacks tower --listen 127.0.0.1:8001
     clacks tower --listen 127.0.0.1:8002 --announce 127.0.0.1:8001
 
-  A tower for good, which keeps its identity and is reached under a name:
-    clacks tower --listen 0.0.0.0:8001 --advertise tower.example:8001 --identity ~/tower
+  A tower for good, which is reached under a name:
+    clacks tower --listen 0.0.0.0:8001 --advertise tower.example:8001
 
   A tower for a script:
     (echo 'enqueue Hello!'; sleep 10; echo quit) | clacks tower --listen 127.0.0.1:0 --json
+
+In a terminal the tower has a prompt with history, and writes no events unless -v is given. The prompt
+shows the state of the tower. Otherwise it reads commands from standard input and writes all events,
+unless -q is given. `clacks watch` writes them at any time.
 
 Commands on standard input:
   enqueue TEXT        put a message into the queue
@@ -399,11 +554,27 @@ Commands on standard input:
   announce HOST:PORT  know another tower, and make this one known to it
   ignore HOST:PORT    have nothing to do with a tower
   unignore HOST:PORT  undo ignore
+  forget HOST:PORT    forget a tower and its key
+  status              show the state of this tower
   stats               show what has been counted
   help                list the commands
+  help stats          explain each counter
+  help events         explain the first words of the lines
   quit                hand the queue to peers, and stop
 
 Exit codes: 0 if the tower ended as asked, 1 if it failed, 2 if the command line makes no sense.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  clacks config
+  clacks config --listen 127.0.0.1:8001
+  clacks config --json | jq '.options[] | select(.source != \"default\")'
+
+A configuration file:
+  listen = \"0.0.0.0:8001\"
+  advertise = \"tower.example:8001\"
+  announce = [\"friend.example:8001\", \"other.example:8001\"]
+  send-rate = 2";
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something could not be done. Exit code 1.
     Failed(String),
+    /// No tower runs, or several do and none is chosen. Exit code 3.
+    NoTower(String),
     /// The command failed, and the output says how. Exit code 1.
     Reported,
     /// The reader of standard output is gone. Exit code 0.
@@ -31,7 +33,9 @@ impl Failure {
     /// Returns the sentence that is not written yet.
     pub(crate) fn sentence(&self) -> Option<&str> {
         match self {
-            Self::Usage(sentence) | Self::Failed(sentence) => Some(sentence),
+            Self::Usage(sentence) | Self::Failed(sentence) | Self::NoTower(sentence) => {
+                Some(sentence)
+            }
             Self::Reported | Self::OutputClosed => None,
         }
     }
@@ -40,6 +44,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
+            Self::NoTower(_) => ExitCode::from(3),
             Self::Failed(_) | Self::Reported => ExitCode::FAILURE,
             Self::OutputClosed => ExitCode::SUCCESS,
         }
@@ -56,5 +61,12 @@ impl From<io::Error> for Failure {
                  elsewhere."
             )),
         }
+    }
+}
+
+/// For values that can't be serialized, which is a mistake in this command.
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(format!("A value cannot be written as JSON: {error}."))
     }
 }

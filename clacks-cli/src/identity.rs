@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clacks_proto::tls::{Identity, Roots};
+use clacks_proto::tls::{Identity, Revocations, Roots};
 
 use crate::error::Failure;
 
@@ -110,8 +110,42 @@ pub(crate) fn generate() -> Result<Identity, Failure> {
 /// Returns the roots of a private network.
 pub(crate) fn roots(file: &Path) -> Result<Roots, Failure> {
     let pem = read(file, "network's root certificates")?;
-    Roots::from_pem(&pem).map_err(|error| {
-        Failure::failed(format_args!("The roots in {} cannot be used: {error}.", file.display()))
+    Roots::from_pem(&pem).map_err(|_| {
+        let why = unreadable_root(&pem);
+        Failure::failed(format_args!("The roots in {} cannot be used: {why}.", file.display()))
+    })
+}
+
+/// Returns what is wrong with root certificates.
+fn unreadable_root(pem: &[u8]) -> String {
+    const LABEL: &str = "CERTIFICATE";
+    let sections = pem::parse_many(pem).unwrap_or_default();
+    let certificates: Vec<_> = sections.iter().filter(|section| section.tag() == LABEL).collect();
+    let is_readable =
+        |section: &&pem::Pem| Roots::from_pem(pem::encode(section).as_bytes()).is_ok();
+    match certificates.iter().position(|section| !is_readable(section)) {
+        Some(index) => format!(
+            "certificate {} of {} in it is no X.509 certificate; take it out, or replace it",
+            index + 1,
+            certificates.len()
+        ),
+        None => format!(
+            "supply one or more X.509 certificates as PEM, each with a first line -----BEGIN \
+             {LABEL}-----, and whole"
+        ),
+    }
+}
+
+/// Returns the roots of a private network without revoked certificates.
+pub(crate) fn roots_without(file: &Path, revoked: &Path) -> Result<Roots, Failure> {
+    let pem = read(revoked, "list of revoked certificates")?;
+    let list = Revocations::from_pem(&pem);
+    let roots = roots(file)?;
+    list.and_then(|list| roots.revoking(&list)).map_err(|error| {
+        Failure::failed(format_args!(
+            "The list of revoked certificates in {} cannot be used: {error}.",
+            revoked.display()
+        ))
     })
 }
 
@@ -131,24 +165,20 @@ fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
 
 /// Which users may read a new file.
 #[derive(Clone, Copy)]
-enum Access {
+pub(crate) enum Access {
     OwnerOnly,
     Everyone,
 }
 
+/// Makes a folder that only its owner can enter, unless it exists.
 #[cfg(unix)]
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-#[cfg(not(unix))]
-fn make_folder(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).create(dir)
-}
-
 /// Writes a file that must not exist. It is on the disk when this returns.
-fn write_new(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+pub(crate) fn write_new(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -2,14 +2,21 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Address, Config, ConfigError, Dialects, Seed, Tower};
+use clacks_proto::{Address, Config, ConfigError, Dialects, Instant, Seed, Status, Tower};
 
 use crate::args::{TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
+use crate::network::membership;
+use crate::state::{self, Kept, StateFolder};
 use crate::value_parser::{Heartbeat, Listen};
+
+/// The most towers to which a tower announces itself when it returns: as many as it may contact in a
+/// second by default.
+const RETURNS: usize = 10;
 
 /// A tower with its port, before it runs.
 pub(crate) struct Prepared {
@@ -17,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) listener: TcpListener,
     /// Remarks for people.
     pub(crate) notes: Vec<String>,
+    /// The state folder, unless the tower keeps no state.
+    pub(crate) state: Option<StateFolder>,
 }
 
 /// The state machine of a tower.
@@ -27,50 +36,161 @@ pub(crate) enum Machine {
     Secure(Box<SecureTower>),
 }
 
-/// Prepares a tower. All options are checked before a port is taken, and before a new identity is
-/// written.
+/// Prepares a tower. All options are checked before a port is taken, and a port is taken before
+/// anything is written.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let config = config(&args.trust, &args.tuning).map_err(impossible)?;
-    if args.listen.is_unspecified() && args.advertise.is_none() {
+    let listen = args.listen.as_ref().ok_or_else(nowhere)?;
+    if isize::try_from(config.max_memory()).is_err() {
+        return Err(Failure::usage(
+            "No machine has room for so many messages: choose a smaller --max-queue or \
+             --max-queue-bytes.",
+        ));
+    }
+    if listen.is_unspecified() && args.advertise.is_none() {
         return Err(Failure::usage(format_args!(
             "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers \
              reach this one.",
-            args.listen.host
+            listen.host
         )));
     }
-    if args.trust.roots.is_some() && args.trust.identity.is_none() && args.trust.key.is_none() {
-        return Err(Failure::usage(
-            "In a private network a fresh identity is a stranger: with --roots, give --key and \
-             --cert (or --identity) of a certificate that comes from those roots.",
-        ));
-    }
-    let new_home = args.trust.identity.as_deref().filter(|dir| !identity::is_in(dir));
-    if let (Some(dir), true) = (new_home, args.trust.roots.is_some()) {
-        return Err(Failure::failed(format_args!(
-            "There is no identity in {}, and one made now would be a stranger in a private \
-             network: make it with `clacks keygen`, and put its certificate among the roots or \
-             have them sign one for its key.",
-            dir.display()
-        )));
+    let folder = state_folder(args);
+    let has_identity = args.trust.key.is_some() || folder.as_deref().is_some_and(identity::is_in);
+    if args.trust.roots.is_some() && !has_identity {
+        return Err(no_member(folder.as_deref()));
     }
     let seed = match &args.tuning.seed {
         Some(seed) => seed.clone(),
         None => fresh_seed()?,
     };
-    let mut notes = Vec::new();
-    let secrets = secrets(&args.trust, &mut notes)?;
-    notes.extend(why_no_http(&args.trust, &config));
-    let listener = bind(&args.listen)?;
+    let secrets = secrets(&args.trust)?;
+    let listener = bind(listen)?;
     let address = match &args.advertise {
         Some(address) => address.clone(),
-        None => dialled(&args.listen, &listener)?,
+        None => dialled(listen, &listener)?,
     };
-    let tower = Tower::new(config, address, &seed).map_err(impossible)?;
+    let mut notes = Vec::new();
+    let state = folder.as_deref().map(StateFolder::open).transpose()?;
+    notes.extend(why_no_http(&args.trust, &config));
+    notes.extend(open_network(&args.trust));
+    let kept = match &state {
+        Some(state) => state.peers(&config.network).load()?,
+        None => Kept::Nothing,
+    };
+    let mut tower = Tower::new(config, address, &seed).map_err(impossible)?;
+    restore(&mut tower, kept, &args.ignore, &mut notes)?;
     let machine = match secrets {
-        Some((identity, trust)) => Machine::Secure(Box::new(secure(tower, &identity, trust)?)),
-        None => Machine::Clear(Box::new(tower)),
+        Some((identity, trust)) => {
+            let identity = match identity {
+                Some(identity) => identity,
+                None => own_identity(state.as_ref(), &mut notes)?,
+            };
+            check_membership(args, folder.as_deref(), &identity, &trust)?;
+            Machine::Secure(Box::new(secure(tower, &identity, trust)?))
+        }
+        None => {
+            notes.push("No TLS: everything can be read and forged on the way.".into());
+            Machine::Clear(Box::new(tower))
+        }
     };
-    Ok(Prepared { machine, listener, notes })
+    Ok(Prepared { machine, listener, notes, state })
+}
+
+fn nowhere() -> Failure {
+    Failure::usage(
+        "The tower needs an address to listen on: add --listen HOST:PORT, set CLACKS_LISTEN, or \
+         write listen = \"HOST:PORT\" in the configuration file.",
+    )
+}
+
+fn no_member(folder: Option<&Path>) -> Failure {
+    match folder {
+        Some(folder) => Failure::failed(format_args!(
+            "There is no identity in {}, and one made now would be a stranger in a private \
+             network: make it with `clacks keygen`, and put its certificate among the roots or \
+             have them sign one for its key.",
+            folder.display()
+        )),
+        None => Failure::usage(
+            "In a private network a fresh identity is a stranger: with --roots, give --state of a \
+             folder with an identity, or --key and --cert of a certificate that comes from those \
+             roots.",
+        ),
+    }
+}
+
+/// Returns the state folder that the options choose, or the default one of the tower's address.
+fn state_folder(args: &TowerArgs) -> Option<PathBuf> {
+    if args.trust.ephemeral || args.trust.clear {
+        return None;
+    }
+    let listened = || {
+        let listen = args.listen.as_ref().filter(|listen| listen.port != 0)?;
+        listen.address(listen.port).ok()
+    };
+    let address = args.advertise.clone().or_else(listened);
+    args.trust.state.clone().or_else(|| state::default_folder(address.as_ref(), state::variable))
+}
+
+/// Restores the peers of an earlier start, and ignores those that the configuration ignores. No peer
+/// can call before that, so the pins hold from the start.
+fn restore(
+    tower: &mut Tower,
+    kept: Kept,
+    ignored: &[Address],
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let now = Instant::ORIGIN;
+    let peers = match kept {
+        Kept::Nothing => Vec::new(),
+        Kept::Peers(peers) => peers,
+        Kept::SetAside(sentence) => {
+            notes.push(sentence);
+            Vec::new()
+        }
+    };
+    let (mut returning, mut left_out) = (Vec::new(), 0);
+    for peer in &peers {
+        match tower.restore(peer, now) {
+            Ok(_) if peer.status == Status::Alive => returning.push(&peer.address),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!("{} is not restored: {error}", peer.address);
+                left_out += 1;
+            }
+        }
+    }
+    if left_out > 0 {
+        notes.push(format!("{left_out} of the known towers are left out: --log debug says why."));
+    }
+    for address in ignored {
+        tower.ignore(address, now).map_err(|error| {
+            Failure::usage(format_args!("{address} cannot be ignored: {error}."))
+        })?;
+    }
+    // The others are dialled one by one at the next ticks.
+    for address in returning.into_iter().filter(|it| !ignored.contains(it)).take(RETURNS) {
+        let _ = tower.announce(address, now);
+    }
+    Ok(())
+}
+
+/// Checks that towers of the private network accept this one.
+fn check_membership(
+    args: &TowerArgs,
+    folder: Option<&Path>,
+    identity: &Identity,
+    trust: &Trust,
+) -> Result<(), Failure> {
+    let in_folder = || folder.map(|folder| Files::within(folder).cert);
+    let (Some(cert), Some(roots)) = (args.trust.cert.clone().or_else(in_folder), &args.trust.roots)
+    else {
+        return Ok(());
+    };
+    let (cert, roots) = (cert.display(), roots.display());
+    trust.check(identity).map_err(|error| {
+        Failure::failed(format_args!("{cert} does not fit the network of {roots}: {error}."))
+    })
 }
 
 /// Puts a tower behind TLS.
@@ -135,45 +255,61 @@ fn why_no_http(trust: &TrustArgs, config: &Config) -> Option<String> {
     Some(format!("Towers of the JavaScript package are refused: {why}."))
 }
 
-fn secrets(
-    trust: &TrustArgs,
-    notes: &mut Vec<String>,
-) -> Result<Option<(Identity, Trust)>, Failure> {
+/// Returns a remark if a network with a name of its own is open. A member of a private network may
+/// have mistyped its name.
+fn open_network(trust: &TrustArgs) -> Option<String> {
+    let name = &trust.network;
+    (trust.roots.is_none() && name != membership::OPEN).then(|| {
+        format!(
+            "The network {name} is open: every tower can take part. This machine is no member of a \
+             private network of this name."
+        )
+    })
+}
+
+/// Reads the identity and the roots that the options name. Returns `None` without TLS.
+fn secrets(trust: &TrustArgs) -> Result<Option<(Option<Identity>, Trust)>, Failure> {
     if trust.clear {
-        notes.push("No TLS: everything can be read and forged on the way.".into());
         return Ok(None);
     }
     let policy = match &trust.roots {
-        Some(roots) => Trust::Private(identity::roots(roots)?),
+        Some(file) => Trust::Private(match &trust.revoked {
+            Some(revoked) => identity::roots_without(file, revoked)?,
+            None => identity::roots(file)?,
+        }),
         None => Trust::Open,
     };
-    let identity = match (&trust.identity, &trust.key, &trust.cert) {
-        (Some(dir), _, _) => {
-            let (identity, found) = identity::load_or_create(dir)?;
-            if found == Found::MadeNow {
-                notes.push(format!("A new identity was made in {}.", dir.display()));
-            }
-            identity
+    let identity = match (&trust.key, &trust.cert) {
+        (Some(key), Some(cert)) => {
+            Some(identity::load(&Files { key: key.clone(), cert: cert.clone() })?)
         }
-        (None, Some(key), Some(cert)) => {
-            identity::load(&Files { key: key.clone(), cert: cert.clone() })?
-        }
-        (None, _, _) => {
-            notes.push(
-                "This identity lives in memory only: restarted at this address, the tower is a \
-                 stranger whom those who know it now will refuse. --identity DIR keeps one."
-                    .into(),
-            );
-            identity::generate()?
-        }
+        _ => None,
     };
     Ok(Some((identity, policy)))
+}
+
+/// Returns the identity in the state folder, which is made at the first start. Without a folder it
+/// is a new one.
+fn own_identity(state: Option<&StateFolder>, notes: &mut Vec<String>) -> Result<Identity, Failure> {
+    let Some(state) = state else {
+        notes.push(
+            "This tower keeps no state: restarted at this address it has another key, and towers \
+             that know it now refuse it. A fixed port or --state DIR keeps the state."
+                .into(),
+        );
+        return identity::generate();
+    };
+    let (identity, found) = identity::load_or_create(state.path())?;
+    if found == Found::MadeNow {
+        notes.push(format!("A new identity was made in {}.", state.path().display()));
+    }
+    Ok(identity)
 }
 
 fn impossible(error: ConfigError) -> Failure {
     Failure::usage(match error {
         ConfigError::MaxQueueMessages => {
-            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 1)
+            format!("--max-queue must be from 2 to {} messages.", u32::MAX - 2)
         }
         ConfigError::MaxMessage => "--max-message must be from 1 byte to 16MiB.".to_owned(),
         ConfigError::MaxQueueBytes => {
@@ -181,6 +317,7 @@ fn impossible(error: ConfigError) -> Failure {
              that one less."
                 .to_owned()
         }
+        ConfigError::Heartbeat => "--heartbeat must be off or at least 10ms.".to_owned(),
         error => format!("These options cannot go together: {error}."),
     })
 }

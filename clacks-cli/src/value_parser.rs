@@ -5,6 +5,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use clacks_proto::{Address, AddressError, Name, Seed, SendRate};
+use clacks_sim::parse_duration;
+use tracing_subscriber::filter::Targets;
+
+/// The longest duration that an option takes. The clock of a tower counts nanoseconds in 64 bits.
+const LONGEST: Duration = Duration::from_nanos(u64::MAX);
 
 /// Where to listen. Unlike an [`Address`] it may have port 0 (any free port) and an unspecified IP
 /// address (every interface). Neither can be dialled.
@@ -73,18 +78,14 @@ pub(crate) fn send_rate(text: &str) -> Result<SendRate, String> {
     }
     match Duration::try_from_secs_f64(1.0 / rate) {
         Ok(Duration::ZERO) => Err("that is faster than a clock can tell: write unlimited".into()),
-        Ok(interval) => Ok(SendRate::Every(interval)),
-        Err(_) => Err(format!("that is slower than a clock can tell: {help}")),
+        Ok(interval) if interval <= LONGEST => Ok(SendRate::Every(interval)),
+        _ => Err(format!("that is slower than a clock can tell: {help}")),
     }
 }
 
 /// Parses a duration of more than zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be more than zero, for example 1h, 90s or 250ms".into()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("write a number and a unit, for example 1h, 90s or 250ms".into()),
-    }
+    duration_or(text, "write a number and a unit, for example 1h, 90s or 250ms")
 }
 
 /// Parses a duration of more than zero, or `off`.
@@ -92,9 +93,15 @@ pub(crate) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(Heartbeat::Off);
     }
-    match duration(text) {
-        Ok(every) => Ok(Heartbeat::Every(every)),
-        Err(_) => Err("write a number and a unit, for example 60s, or off".into()),
+    duration_or(text, "write a number and a unit, for example 60s, or off").map(Heartbeat::Every)
+}
+
+fn duration_or(text: &str, help: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(Duration::ZERO) => Err(format!("must be more than zero: {help}")),
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err(format!("longer than a clock can measure, which is 584 years: {help}")),
+        None => Err(format!("not a duration, or longer than 584 years: {help}")),
     }
 }
 
@@ -118,6 +125,18 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         .checked_mul(unit)
         .filter(|size| *size > 0)
         .ok_or_else(|| format!("0, or more than this machine can count: {help}"))
+}
+
+/// Parses a number of messages.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("write a whole number from 2 to {}", u32::MAX - 2))
+}
+
+/// Parses which logs are written.
+pub(crate) fn log(text: &str) -> Result<Targets, String> {
+    let help = "write a level (error, warn, info, debug, trace, off), or a list of targets with \
+                levels, for example warn,clacks_proto=debug";
+    text.parse().map_err(|_| help.to_owned())
 }
 
 /// Parses the name of a network.
@@ -221,7 +240,7 @@ mod tests {
         assert_eq!(send_rate("20"), every(50));
         assert_eq!(send_rate("0.5"), every(2000));
         assert_eq!(send_rate("Unlimited"), Ok(SendRate::Unlimited));
-        for text in ["0", "-1", "NaN", "inf", "1e300", "1e-300", "fast", ""] {
+        for text in ["0", "-1", "NaN", "inf", "1e300", "1e-300", "1e-11", "fast", ""] {
             assert!(send_rate(text).is_err(), "{text}");
         }
     }
@@ -243,11 +262,13 @@ mod tests {
     #[test]
     fn times_are_words() {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        assert!(duration("0s").is_err());
-        assert!(duration("soon").is_err());
+        assert_eq!(duration("584years"), Ok(Duration::from_secs(584 * 31_557_600)));
+        for text in ["0s", "soon", "585years", "18446744073709551615s 1000000000ns"] {
+            assert!(duration(text).is_err(), "{text}");
+            assert!(heartbeat(text).is_err(), "{text}");
+        }
         assert_eq!(heartbeat("off"), Ok(Heartbeat::Off));
         assert_eq!(heartbeat("2s"), Ok(Heartbeat::Every(Duration::from_secs(2))));
-        assert!(heartbeat("0s").is_err());
     }
 
     #[test]

@@ -5,19 +5,42 @@ mod common;
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::Duration;
 
+use clacks_proto::tls::{Authority, Identity};
 use common::{clacks, run, stderr, stdout};
 
 #[test]
 fn help_teaches_every_verb() {
     for (args, words) in [
-        (&["--help"][..], &["demo", "tower", "sim", "keygen", "completions", "clacks demo"][..]),
+        (
+            &["--help"][..],
+            &[
+                "demo",
+                "tower",
+                "sim",
+                "keygen",
+                "completions",
+                "network",
+                "invite",
+                "join",
+                "clacks demo",
+            ][..],
+        ),
         (&["demo", "--help"], &["Step 1", "Step 2", "Step 3", "--base-port", "exit code"]),
         (
             &["tower", "--help"],
             &["--listen", "--announce", "Examples:", "enqueue TEXT", "SIGTERM", "only for looking"],
         ),
         (&["sim", "--help"], &["--list", "--set", "--seeds", "--report", "diff", "Examples:"]),
+        (&["--help"], &["send", "listen", "status", "announce", "watch", "stop", "ping"]),
+        (&["send", "--help"], &["--type", "--lifetime", "--wait", "Examples:", "exit codes"]),
+        (&["listen", "--help"], &["--once", "--new", "--kind", "--match", "--raw", "Examples:"]),
+        (&["status", "--help"], &["--control", "--json", "Examples:", "3 if no tower"]),
+        (&["stats", "--help"], &["in doubt", "messages sent again to the same peer", "Examples:"]),
+        (&["watch", "--help"], &["--after", "Examples:"]),
+        (&["announce", "--help"], &["HOST:PORT", "exit codes"]),
+        (&["ping", "--help"], &["--roots", "Examples:", "exit codes"]),
         (&["keygen", "--help"], &["key.pem", "cert.pem", "Example"]),
         (&["completions", "--help"], &["bash", "zsh", "fish"]),
     ] {
@@ -30,6 +53,9 @@ fn help_teaches_every_verb() {
         assert!(!stdout(&output).contains('\u{1b}'), "colours are for terminals");
     }
 }
+
+/// A sum of durations that overflows only because of its last nanosecond.
+const LONG: &str = "18446744073709551615s 1000000000ns";
 
 #[test]
 fn mistakes_have_a_sentence_and_exit_code_2() {
@@ -55,7 +81,21 @@ fn mistakes_have_a_sentence_and_exit_code_2() {
         (&[&at[..], &["--seed", "abc"]].concat(), "64 hexadecimal digits"),
         (&[&at[..], &["--network", &long]].concat(), "at most 64"),
         (&[&at[..], &["--max-queue", "1"]].concat(), "--max-queue must be from 2"),
-        (&[&at[..], &["--max-queue", "99999999999"]].concat(), "to 4294967294 messages"),
+        (&[&at[..], &["--max-queue", "4294967294"]].concat(), "to 4294967293 messages"),
+        (&[&at[..], &["--max-queue", "18446744073709551616"]].concat(), "from 2 to 4294967293"),
+        (&[&at[..], &["--max-queue-bytes", "8388607TiB"]].concat(), "number of bytes"),
+        (
+            &[&at[..], &["--max-queue-bytes", "18446744073709551615"]].concat(),
+            "No machine has room",
+        ),
+        (&[&at[..], &["--heartbeat", "1ms"]].concat(), "--heartbeat must be off or at least 10ms"),
+        (&[&at[..], &["--heartbeat", LONG]].concat(), "longer than 584 years"),
+        (&[&at[..], &["--kill-timeout", LONG]].concat(), "longer than 584 years"),
+        (&[&at[..], &["--kill-timeout", "585years"]].concat(), "584 years"),
+        (&["sim", "original-1", "--time", LONG], "longer than 584 years"),
+        (&["sim", "original-1", "--wall", LONG], "longer than 584 years"),
+        (&["sim", "original-1", "--time", "400days"], "time is"),
+        (&["sim", "original-1", "--set", &format!("link.latency={LONG}")], "link.latency"),
         (
             &[&at[..], &["--max-queue-bytes", "1KiB"]].concat(),
             "room for one message of --max-message",
@@ -64,8 +104,9 @@ fn mistakes_have_a_sentence_and_exit_code_2() {
         (&[&at[..], &["--max-message", "many"]].concat(), "for example 65536, 64KiB"),
         (&[&at[..], &["--key", "k"]].concat(), "--cert"),
         (&[&at[..], &["--clear", "--identity", "d"]].concat(), "cannot be used with"),
-        (&[&at[..], &["--identity", "d", "--key", "k", "--cert", "c"]].concat(), "cannot be used"),
-        (&[&at[..], &["--roots", "r"]].concat(), "give --key and --cert"),
+        (&[&at[..], &["--state", "d", "--ephemeral"]].concat(), "cannot be used with"),
+        (&[&at[..], &["--roots", "r"]].concat(), "or --key and --cert"),
+        (&[&at[..], &["--log", "clacks=loud"]].concat(), "write a level"),
         (&["demo", "--base-port", "65533"], "at most 65532"),
         (&["demo", "--base-port", "70000"], "70000"),
         (&["demo", "--runtime", "tokio"], "smol"),
@@ -137,6 +178,46 @@ fn a_private_network_has_no_use_for_an_identity_made_on_the_way() {
     assert!(!dir.path().join("none").exists(), "none was made");
 }
 
+#[test]
+fn a_certificate_that_does_not_fit_the_roots_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let authority = Authority::generate().unwrap();
+    let expired = authority.issue(Duration::ZERO).unwrap();
+    let stranger = Identity::generate().unwrap();
+    let listed = [authority.cert_pem(), stranger.cert_pem()].concat();
+    let half = &stranger.cert_pem().as_bytes()[..300];
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (identity, roots, words) in [
+        (&expired, authority.cert_pem(), "this tower's certificate has expired"),
+        (&stranger, authority.cert_pem(), "does not come from the roots"),
+        (&stranger, &[&listed, broken].concat(), "certificate 3 of 3 in it"),
+        (&stranger, stranger.key_pem(), "supply one or more X.509 certificates"),
+        (&stranger, std::str::from_utf8(half).unwrap(), "supply one or more"),
+        (&stranger, "", "supply one or more"),
+    ] {
+        let (key, cert) = (write("key", identity.key_pem()), write("cert", identity.cert_pem()));
+        let roots = write("roots", roots);
+        let tower = ["tower", "--listen", "127.0.0.1:0", "--key", &key, "--cert", &cert];
+        let output = run(&[&tower[..], &["--roots", &roots]].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains(words) && said.contains(&roots), "{words}: {said}");
+        assert_eq!(stdout(&output), "");
+    }
+    let revoked = Authority::generate().unwrap().revoke([]).unwrap();
+    let options = [
+        ["--key", &write("key", stranger.key_pem()), "--cert", &write("cert", stranger.cert_pem())],
+        ["--roots", &write("roots", &listed), "--revoked", &write("revoked", &revoked)],
+    ];
+    let output = run(&[&["tower", "--listen", "127.0.0.1:0"][..], &options.concat()].concat());
+    assert!(stderr(&output).contains("not signed by a root"), "{}", stderr(&output));
+}
+
 /// Standard error on a full disk.
 #[cfg(target_os = "linux")]
 #[test]
@@ -204,6 +285,20 @@ fn shells_get_their_scripts() {
 }
 
 #[cfg(unix)]
+#[test]
+fn each_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    assert!(run(&["man", pages.to_str().unwrap()]).status.success());
+    let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("clacks.1").contains("clacks\\-tower(1)"), "{}", page("clacks.1"));
+    assert!(page("clacks-tower.1").contains("\\-\\-send\\-rate"), "{}", page("clacks-tower.1"));
+    fs::write(dir.path().join("file"), "").unwrap();
+    let refused = run(&["man", dir.path().join("file").to_str().unwrap()]);
+    assert!(stderr(&refused).contains("choose a folder"), "{}", stderr(&refused));
+    assert_eq!(refused.status.code(), Some(1));
+}
+
 #[test]
 fn a_closed_pipe_is_no_drama() {
     use std::process::Stdio;

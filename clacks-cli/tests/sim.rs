@@ -408,6 +408,81 @@ fn an_output_file_that_cannot_be_written_after_the_run_fails() {
     }
 }
 
+/// Each path is another name of a file that is already in use.
+#[cfg(unix)]
+#[test]
+fn a_file_has_one_use_in_a_run() {
+    use std::os::unix::fs::symlink;
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let text = output_of(&["sim", "original-1", "--show"])
+        .replace("shape = \"none\"", "shape = \"file\"\nfile = \"pairs.csv\"");
+    assert!(text.contains("pairs.csv"), "{text}");
+    fs::write(at("mine.toml"), &text).unwrap();
+    fs::write(at("pairs.csv"), "0,1\n").unwrap();
+    fs::hard_link(at("mine.toml"), at("hard")).unwrap();
+    symlink(at("mine.toml"), at("link")).unwrap();
+    symlink(at("new"), at("dangling")).unwrap();
+    symlink(folder.path(), at("folder")).unwrap();
+    let run = |command: &mut Command, options: &[&str]| {
+        let output = command.args(options).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {}", stdout(&output));
+        assert_eq!(fs::read_to_string(at("mine.toml")).unwrap(), text, "{options:?}");
+        assert_eq!(fs::read_to_string(at("pairs.csv")).unwrap(), "0,1\n", "{options:?}");
+        assert!(!at("new").exists(), "{options:?}");
+        stderr(&output).to_owned()
+    };
+    let sim = || clacks(&["sim", "mine.toml"]);
+    for options in [
+        ["--trace", "mine.toml"],
+        ["--report", "./mine.toml"],
+        ["--report", "hard"],
+        ["--trace", "link"],
+        ["--trace", "folder/mine.toml"],
+        ["--trace", "pairs.csv"],
+    ] {
+        let error = run(&mut sim(), &options);
+        assert!(error.contains("would overwrite"), "{options:?}: {error}");
+    }
+    for options in [
+        &["--trace", "new", "--report", "new"][..],
+        &["--trace", "new", "--report", "folder/new"],
+        &["--trace", "new", "--report", "dangling"],
+        &["--report", "dangling", "--trace", "new"],
+        &["--csv", "tables", "--trace", "tables/series.csv"],
+        &["--trace", "/dev/stdout"],
+    ] {
+        let error = run(&mut sim(), options);
+        assert!(error.contains("is the same file as"), "{options:?}: {error}");
+    }
+    assert!(run(&mut sim(), &["--trace", "-"]).contains("standard output"));
+    let append = || OpenOptions::new().append(true).create(true).open(at("out")).unwrap();
+    let error = run(sim().stdout(append()), &["--report", "out"]);
+    assert!(error.contains("is the same file as standard output"), "{error}");
+    let own = || OpenOptions::new().append(true).open(at("mine.toml")).unwrap();
+    let error = run(sim().stdout(own()), &[]);
+    assert!(error.contains("which this command reads"), "{error}");
+
+    // The null device holds nothing that could be lost.
+    let null = ["--trace", "/dev/null", "--report", "/dev/null"];
+    let output = sim().args(null).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
+    let folder = tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_clacks");
+    for option in ["--trace t", "--report t", "--csv .", "--json --seeds 0..200 >t"] {
+        let script = format!("ulimit -f 8 && exec '{program}' sim original-1 {option}");
+        let mut command = Command::new("sh");
+        let output = command.args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{option}: {}", stderr(&output));
+        assert!(stderr(&output).contains("File too large"), "{option}: {}", stderr(&output));
+    }
+}
+
 #[test]
 fn invalid_arguments_have_an_error_message_and_exit_code_2() {
     for (args, words) in [

@@ -85,6 +85,9 @@ pub enum TlsFailure {
     Certificate,
     /// This tower or the peer refused the other's certificate because it has expired.
     CertificateExpired,
+    /// This tower or the peer refused the other's certificate because it is on a list of revoked
+    /// certificates.
+    CertificateRevoked,
     /// This tower or the peer refused the other's certificate because none of the roots of its
     /// private network has signed it.
     UnknownIssuer,
@@ -209,6 +212,7 @@ impl fmt::Display for TlsFailure {
             Self::NotTls => f.write_str("the peer does not speak TLS"),
             Self::Certificate => f.write_str("the certificate was refused"),
             Self::CertificateExpired => f.write_str("the certificate was refused as expired"),
+            Self::CertificateRevoked => f.write_str("the certificate was refused as revoked"),
             Self::UnknownIssuer => {
                 f.write_str("the certificate was refused as not from the roots of the network")
             }

@@ -48,22 +48,22 @@ pub enum Distribution {
     /// Each duration in a range is equally likely.
     Uniform {
         /// The shortest duration.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         from: Duration,
         /// The longest duration. It is in the range.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         to: Duration,
     },
     /// The time until an event that is equally likely at each moment: lifetimes and pauses.
     Exponential {
         /// The mean.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         mean: Duration,
     },
     /// The product of many independent factors: roughly the delays of the Internet.
     LogNormal {
         /// Half of the durations are shorter.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         median: Duration,
         /// The standard deviation of the logarithm, 0 to [`WIDEST_SIGMA`]. Two thirds of the
         /// durations are from `median / exp(sigma)` to `median * exp(sigma)`.
@@ -73,7 +73,7 @@ pub enum Distribution {
     Samples(Samples),
     /// Always the same duration.
     #[serde(untagged)]
-    Constant(#[serde(with = "humantime_serde")] Duration),
+    Constant(#[serde(with = "crate::duration")] Duration),
 }
 
 /// The longest duration, as a parameter and as a draw. Longer draws are cut off, so that the clock
@@ -125,6 +125,14 @@ impl Distribution {
         match self {
             Self::Samples(samples) => samples.load(base),
             _ => Ok(()),
+        }
+    }
+
+    /// Returns the path of the file of samples, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Samples(samples) => Some(&samples.path),
+            _ => None,
         }
     }
 

@@ -3,6 +3,7 @@
 mod checkers;
 pub mod closed_form;
 mod distribution;
+mod duration;
 mod event_queue;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod trace;
 
 pub use checkers::{Checker, DuplicationCause, Groups, LossCause, Survival, Totals, Violation};
 pub use distribution::{Distribution, DistributionError, LONGEST, Samples, WIDEST_SIGMA};
+pub use duration::parse_duration;
 pub use node::NewNode;
 pub use observation::{Fault, MessageId, Observation, Observed, Origin, TowerId};
 pub use observer::Observer;

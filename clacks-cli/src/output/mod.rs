@@ -1,58 +1,108 @@
 //! What the command writes to standard output: text for people or JSON lines for programs.
 
+pub(crate) mod counters;
 pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod rfc3339;
 pub(crate) mod text;
+pub(crate) mod wrap;
+pub(crate) mod writer;
 
-use std::io;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
-use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Notice, Peer, Stats};
-use serde::Serialize;
+use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Nonce, Notice, Peer, Stats};
+use serde::{Deserialize, Serialize};
 
-use text::Text;
+use crate::config::Changes;
+use crate::control::TowerStatus;
 
-/// Something to write about a tower. Its serialized form is one line of `--json`.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// An event of a tower or an answer to a request. Its serialized form is one JSON line: on standard
+/// output with `--json`, and on the control socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    #[serde(flatten)]
+    pub(crate) output: Output,
+    /// The number of the event. For an answer, the number of the last event before it.
+    pub(crate) seq: u64,
+    #[serde(with = "rfc3339")]
+    pub(crate) time: SystemTime,
+}
+
+impl Entry {
+    /// Returns an entry of the present time.
+    pub(crate) fn now(output: Output, seq: u64) -> Self {
+        Self { output, seq, time: SystemTime::now() }
+    }
+}
+
+/// The content of an [`Entry`]. `docs/events.md` lists all of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Output<'a> {
-    /// The tower listens.
-    Listening { address: &'a Address, fingerprint: Option<Fingerprint> },
-    /// The answer to `peek`.
-    Peek { messages: &'a [HeldMessage] },
-    /// The answer to `survey`.
-    Survey { towers: &'a [SurveyedPeer] },
-    /// The answer to `stats`.
+pub(crate) enum Output {
+    /// Event: the tower listens. `control` is the path of its control socket.
+    Listening {
+        address: Address,
+        fingerprint: Option<Fingerprint>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        control: Option<PathBuf>,
+    },
+    /// Event: the shutdown has begun. The tower hands its messages to peers.
+    ShuttingDown { messages: usize, within_ms: u64 },
+    /// Event: the configuration has been read again.
+    Reloaded {
+        #[serde(flatten)]
+        changes: Changes,
+    },
+    /// Answer to `peek`.
+    Peek { messages: Vec<HeldMessage> },
+    /// Answer to `survey`.
+    Survey { towers: Vec<SurveyedPeer> },
+    /// Answer to `stats`.
     Stats {
         held_messages: usize,
         held_bytes: usize,
         #[serde(flatten)]
-        stats: &'a Stats,
+        stats: Box<Stats>,
     },
-    /// A command of the console has been carried out.
-    Done { verb: &'static str, tower: &'a Address },
-    /// The answer to `help`: the commands with their descriptions.
+    /// Answer to `status`.
+    Status(Box<TowerStatus>),
+    /// Answer to `enqueue`: the message is in the queue.
+    Enqueued { nonce: Nonce },
+    /// Answer to an `enqueue` that waits: a peer has confirmed the message. `to` is null if the
+    /// notice of the delivery was dropped.
+    Delivered { to: Option<Address> },
+    /// Answer to `stop`. The event `shut_down` has the result.
+    Stopping,
+    /// Answer to `announce`. The event `announced` or `status_changed` has the result.
+    Announcing { tower: Address },
+    /// Answer to the other requests that name a tower.
+    Done { verb: String, tower: Address },
+    /// Answer to `help`: the commands of the console with their descriptions.
+    #[serde(skip_deserializing)]
     Help {
         #[serde(serialize_with = "json::pairs_as_object")]
-        commands: &'a [(&'static str, &'static str)],
+        commands: &'static [(&'static str, &'static str)],
     },
-    /// The shutdown has begun. The tower hands its messages to peers.
-    ShuttingDown {
-        messages: usize,
-        #[serde(skip)]
-        within: Duration,
-    },
-    /// Something could not be done.
-    Error { message: &'a str },
+    /// The request or the command failed.
+    Error { message: String },
     /// A remark for people. With `--json` it is logged.
     #[serde(skip)]
-    Note(&'a str),
-    /// The tower has notified its application.
+    Note(String),
+    /// Event: a notice of the tower.
     #[serde(untagged)]
-    Notice(&'a Notice),
+    Notice(Notice),
+}
+
+impl Output {
+    /// Returns an error.
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self::Error { message: message.into() }
+    }
 }
 
 /// A peer with the time since its status last changed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SurveyedPeer {
     #[serde(flatten)]
     pub(crate) peer: Peer,
@@ -63,32 +113,5 @@ impl SurveyedPeer {
     pub(crate) fn new(peer: Peer, now: Instant) -> Self {
         let since = now.duration_since(peer.since);
         Self { peer, since_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
-    }
-}
-
-/// How the output is written.
-pub(crate) enum Format {
-    /// One JSON object a line.
-    Json,
-    /// Text, in colour on a terminal.
-    Text(Text),
-}
-
-impl Format {
-    /// Returns the format for the option `--json`.
-    pub(crate) fn new(json: bool) -> Self {
-        if json { Self::Json } else { Self::Text(Text::new()) }
-    }
-
-    /// Writes and flushes the output.
-    pub(crate) fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
-        match (self, output) {
-            (Self::Json, Output::Note(note)) => {
-                tracing::info!("{note}");
-                Ok(())
-            }
-            (Self::Json, output) => json::write(output),
-            (Self::Text(text), output) => text.write(output),
-        }
     }
 }

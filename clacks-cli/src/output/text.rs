@@ -1,19 +1,18 @@
 //! Text for people: the time, a word in colour, and the details.
 
-use std::fmt::Display;
-use std::io::{self, Stdout, Write};
+use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
 
-use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use clacks_proto::wire::{Farewell, RefusedReason};
+use clacks_proto::wire::RefusedReason;
 use clacks_proto::{
-    Address, CloseReason, Dialect, HeldMessage, Message, MessageState, Notice, Origin, Stats,
-    Status, StatusReason,
+    Address, Dialect, HeldMessage, Message, MessageState, Notice, Origin, Stats, Status,
+    StatusReason,
 };
 use serde_json::Value;
 
-use super::{Output, SurveyedPeer};
+use super::{Entry, Output, SurveyedPeer};
+use crate::control::{TowerStatus, is_actionable};
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
@@ -25,63 +24,78 @@ pub(crate) const STRONG: Style = Style::new().bold();
 /// The most characters of a message that a line shows.
 const MAX_QUOTED_CHARS: usize = 120;
 
-/// Writes text to standard output. anstream removes the colours if that is no terminal or
-/// `NO_COLOR` is set.
+/// Renders entries as lines, with colours.
+#[derive(Debug, Default)]
 pub(crate) struct Text {
-    out: AutoStream<Stdout>,
     /// The last return of a message was written. While no peer takes them, messages return again
     /// and again.
     is_returning: bool,
+    /// The lines so far.
+    lines: String,
+    /// The time of the entry.
+    time: Option<SystemTime>,
 }
 
 impl Text {
-    pub(crate) fn new() -> Self {
-        Self { out: anstream::stdout(), is_returning: false }
-    }
-
-    /// Writes a line, or a line and a table.
-    pub(crate) fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
-        match output {
-            Output::Listening { address, fingerprint } => {
-                self.line(GOOD, "listening", format_args!("on {address}"))?;
-                match fingerprint {
-                    Some(own) => self.line(QUIET, "identity", own),
-                    None => Ok(()),
+    /// Returns the lines of an entry: one line, a line and a table, or none.
+    pub(crate) fn render(&mut self, entry: &Entry) -> String {
+        self.time = Some(entry.time);
+        match &entry.output {
+            Output::Listening { address, fingerprint, control } => {
+                self.line(GOOD, "listening", format_args!("on {address}"));
+                if let Some(own) = fingerprint {
+                    self.line(QUIET, "identity", own);
+                }
+                if let Some(control) = control {
+                    self.line(QUIET, "control", control.display());
                 }
             }
             Output::Notice(notice) => self.notice(notice),
             Output::Peek { messages } => self.peek(messages),
             Output::Survey { towers } => self.survey(towers),
             Output::Stats { held_messages, held_bytes, stats } => {
-                self.stats(stats, *held_messages, *held_bytes)
+                self.stats(stats, *held_messages, *held_bytes);
+            }
+            Output::Status(status) => self.status(status),
+            Output::Enqueued { .. } => self.line(GOOD, "queued", "your message"),
+            Output::Delivered { to } => {
+                self.line(GOOD, "delivered", format_args!("your message to {}", name(to.as_ref())));
+            }
+            Output::Stopping => self.line(WARN, "stopping", "the tower"),
+            Output::Announcing { tower } => {
+                self.line(NEWS, "announcing", format_args!("this tower to {tower}"));
             }
             Output::Done { verb, tower } => self.line(GOOD, "done", format_args!("{verb} {tower}")),
-            Output::Help { commands } => commands
-                .iter()
-                .try_for_each(|(usage, meaning)| self.row(format_args!("{usage:<19} {meaning}"))),
-            Output::ShuttingDown { messages: 0, .. } => {
-                self.line(WARN, "leaving", "with no messages held")
+            Output::Help { commands } => {
+                for (usage, meaning) in *commands {
+                    // Without the indent of rows, for narrow terminals.
+                    let _ = writeln!(self.lines, "  {:<19}  {meaning}", usage.replace('_', " "));
+                }
             }
-            Output::ShuttingDown { messages, within } => {
+            Output::ShuttingDown { messages: 0, .. } => {
+                self.line(WARN, "leaving", "with no messages held");
+            }
+            Output::ShuttingDown { messages, within_ms } => {
                 let messages = count(*messages, "message");
-                let within = humantime::format_duration(*within);
+                let within = humantime::format_duration(Duration::from_millis(*within_ms));
                 self.line(
                     WARN,
                     "leaving",
-                    format_args!(
-                        "handing {messages} to peers first, for at most {within}; \
-                         Ctrl-C again leaves at once"
-                    ),
-                )
+                    format_args!("handing {messages} to peers first, for at most {within}"),
+                );
             }
             Output::Note(note) => self.line(QUIET, "note", note),
-            Output::Error { message } => self.line(BAD, "error", message),
+            Output::Reloaded { changes } => {
+                self.line(STRONG, "reloaded", escape(&changes.sentence()));
+            }
+            Output::Error { message } => self.line(BAD, "error", escape(message)),
         }
+        std::mem::take(&mut self.lines)
     }
 
-    fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+    fn notice(&mut self, notice: &Notice) {
         if !self.is_news(notice) {
-            return Ok(());
+            return;
         }
         match notice {
             Notice::TowerDiscovered { peer } => self.line(NEWS, "discovered", peer),
@@ -89,15 +103,15 @@ impl Text {
             Notice::StatusChanged { peer, from, to, reason, retry_in } => {
                 let (why, again) = (explain(*reason), again(*retry_in));
                 let change = format_args!("{peer} (was {from}){why}{again}");
-                self.line(status_style(*to), to.as_str(), change)
+                self.line(status_style(*to), to.as_str(), change);
             }
             Notice::MessageReceived { message, from, again, .. } => {
                 let (message, from) = (quote(message), name(from.as_ref()));
                 let again = if *again { ", again" } else { "" };
-                self.line(NEWS, "received", format_args!("{message} from {from}{again}"))
+                self.line(NEWS, "received", format_args!("{message} from {from}{again}"));
             }
             Notice::MessageQueued { origin: Origin::Local, .. } => {
-                self.line(NEWS, "queued", "your message")
+                self.line(NEWS, "queued", "your message");
             }
             Notice::MessageQueued { origin: Origin::Returned, .. } => self.line(
                 WARN,
@@ -106,10 +120,10 @@ impl Text {
                  it is sent again until a peer takes it",
             ),
             Notice::MessageDelivered { message, to, .. } => {
-                self.line(NEWS, "delivered", format_args!("{} to {to}", quote(message)))
+                self.line(NEWS, "delivered", format_args!("{} to {to}", quote(message)));
             }
             Notice::Announced { to } => {
-                self.line(GOOD, "announced", format_args!("this tower to {to}"))
+                self.line(GOOD, "announced", format_args!("this tower to {to}"));
             }
             Notice::KeyChanged { peer, seen } => {
                 let seen =
@@ -120,11 +134,11 @@ impl Text {
                     format_args!(
                         "at {peer}: it has {seen} instead of the one that was seen there before"
                     ),
-                )
+                );
             }
             Notice::Refused { by, reason, .. } if *reason != RefusedReason::Busy => {
                 let reason = StatusReason::Refused(*reason);
-                self.line(WARN, "refused", format_args!("by {by}: {reason}"))
+                self.line(WARN, "refused", format_args!("by {by}: {reason}"));
             }
             Notice::LocalTrouble { cause } => self.line(
                 WARN,
@@ -133,7 +147,7 @@ impl Text {
             ),
             Notice::LinkClosed { peer, reason, .. } if is_actionable(*reason) => {
                 let peer = name(peer.as_ref());
-                self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"))
+                self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"));
             }
             Notice::Missed { count: missed } => self.line(
                 WARN,
@@ -147,10 +161,10 @@ impl Text {
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
                 let left = count(*left, "message");
-                self.line(BAD, "gone", format_args!("no peer took {left}: lost with this tower"))
+                self.line(BAD, "gone", format_args!("no peer took {left}: lost with this tower"));
             }
             // That a message from a peer is queued follows from its receipt.
-            _ => Ok(()),
+            _ => {}
         }
     }
 
@@ -167,20 +181,19 @@ impl Text {
         }
     }
 
-    fn peek(&mut self, messages: &[HeldMessage]) -> io::Result<()> {
-        self.line(STRONG, "holds", count(messages.len(), "message"))?;
+    fn peek(&mut self, messages: &[HeldMessage]) {
+        self.line(STRONG, "holds", count(messages.len(), "message"));
         for held in messages {
             let state = match held.state {
                 MessageState::InFlight { .. } => "in flight",
                 _ => "waiting",
             };
-            self.row(format_args!("{state:<9}  {}", quote(&held.message)))?;
+            self.row(format_args!("{state:<9}  {}", quote(&held.message)));
         }
-        Ok(())
     }
 
-    fn survey(&mut self, towers: &[SurveyedPeer]) -> io::Result<()> {
-        self.line(STRONG, "knows", count(towers.len(), "tower"))?;
+    fn survey(&mut self, towers: &[SurveyedPeer]) {
+        self.line(STRONG, "knows", count(towers.len(), "tower"));
         let addresses: Vec<_> = towers.iter().map(|tower| tower.peer.address.to_string()).collect();
         let width = addresses.iter().map(String::len).max().unwrap_or(0);
         for (SurveyedPeer { peer, since_ms }, address) in towers.iter().zip(addresses) {
@@ -193,30 +206,84 @@ impl Text {
             self.row(format_args!(
                 "{address:<width$}  {style}{status:<7}{style:#}  {since:<14}  {dialect:<6}  \
                  {QUIET}{key}{QUIET:#}"
-            ))?;
+            ));
         }
-        Ok(())
     }
 
-    fn stats(&mut self, stats: &Stats, messages: usize, bytes: usize) -> io::Result<()> {
+    fn stats(&mut self, stats: &Stats, messages: usize, bytes: usize) {
         let held = count(messages, "message");
-        self.line(STRONG, "holds", format_args!("{held} of {} altogether", count(bytes, "byte")))?;
-        if let Value::Object(counters) = serde_json::to_value(stats)? {
+        self.line(STRONG, "holds", format_args!("{held} of {} altogether", count(bytes, "byte")));
+        if let Ok(Value::Object(counters)) = serde_json::to_value(stats) {
             for (name, count) in counters {
-                self.row(format_args!("{:<20} {count:>10}", name.replace('_', " ")))?;
+                self.row(format_args!("{:<20} {count:>10}", name.replace('_', " ")));
             }
         }
-        Ok(())
     }
 
-    fn line(&mut self, style: Style, word: &str, rest: impl Display) -> io::Result<()> {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let time = now.get(11..).unwrap_or_default();
-        writeln!(self.out, "{QUIET}{time}{QUIET:#}  {style}{word:<10}{style:#}  {rest}")
+    /// One screen: the tower, its queue, peers and rates, and the last troubles.
+    fn status(&mut self, status: &TowerStatus) {
+        let TowerStatus { queue, peers, rates, .. } = status;
+        self.line(STRONG, "tower", &status.address);
+        if let Some(own) = status.fingerprint {
+            self.row(format_args!("{:<10}  {own}", "identity"));
+        }
+        let network = escape(&status.network);
+        self.row(format_args!("{:<10}  {network}, version {}", "network", escape(&status.version)));
+        let uptime = humantime::format_duration(Duration::from_secs(status.uptime_ms / 1_000));
+        self.row(format_args!("{:<10}  {uptime}", "uptime"));
+        self.row(format_args!(
+            "{:<10}  {} of at most {}, {} of {}",
+            "queue",
+            count(queue.messages, "message"),
+            queue.max_messages,
+            binary_size(queue.bytes),
+            binary_size(queue.max_bytes)
+        ));
+        self.row(format_args!(
+            "{:<10}  {} alive, {} new, {} lost, {} dead, {} ignored; {} of {} links open",
+            "peers",
+            peers.alive,
+            peers.new,
+            peers.lost,
+            peers.dead,
+            peers.ignored,
+            status.links,
+            status.max_links
+        ));
+        let over = humantime::format_duration(Duration::from_secs(rates.over_ms / 1_000));
+        self.row(format_args!(
+            "{:<10}  {:.1} messages/s in, {:.1}/s out, in the last {over}",
+            "rates", rates.received_per_s, rates.delivered_per_s
+        ));
+        if status.troubles.is_empty() {
+            self.row(format_args!("{:<10}  {GOOD}none{GOOD:#}", "troubles"));
+        }
+        for trouble in &status.troubles {
+            let time = humantime::format_rfc3339_seconds(trouble.time).to_string();
+            let peer = trouble.peer.as_ref().map_or(String::new(), |peer| format!("{peer}: "));
+            let times = match trouble.count {
+                1 => String::new(),
+                times => format!(" ({times} times)"),
+            };
+            self.row(format_args!(
+                "{BAD}{:<10}{BAD:#}  {time} {peer}{}{times}",
+                "trouble",
+                escape(&trouble.what)
+            ));
+            self.row(format_args!("{:<10}  {}", "", escape(&trouble.remedy)));
+        }
     }
 
-    fn row(&mut self, row: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{:<21}  {row}", "")
+    fn line(&mut self, style: Style, word: &str, rest: impl Display) {
+        let time = self.time.unwrap_or_else(SystemTime::now);
+        let time = humantime::format_rfc3339_seconds(time).to_string();
+        let time = time.get(11..).unwrap_or_default();
+        // Writing to a `String` does not fail.
+        let _ = writeln!(self.lines, "{QUIET}{time}{QUIET:#}  {style}{word:<10}{style:#}  {rest}");
+    }
+
+    fn row(&mut self, row: impl Display) {
+        let _ = writeln!(self.lines, "{:<21}  {row}", "");
     }
 }
 
@@ -236,20 +303,6 @@ pub(crate) fn explain(reason: StatusReason) -> String {
         StatusReason::Success | StatusReason::Application => String::new(),
         reason => format!(": {reason}"),
     }
-}
-
-/// Returns whether a person could do something about the reason. Links are closed all the time.
-fn is_actionable(reason: CloseReason) -> bool {
-    matches!(
-        reason,
-        CloseReason::Wire(_)
-            | CloseReason::Protocol(_)
-            | CloseReason::Tls(_)
-            | CloseReason::WrongNetwork
-            | CloseReason::WrongVersion(_)
-            | CloseReason::OwnAddress
-            | CloseReason::Goodbye(Farewell::OtherKey)
-    )
 }
 
 /// Returns the end of a line that says when a peer is tried again.
@@ -274,28 +327,44 @@ pub(crate) fn quote(message: &Message) -> String {
     let Ok(text) = std::str::from_utf8(message.body()) else {
         return format!("binary data of {}", count(message.len(), "byte"));
     };
-    let mut quoted = String::from("\"");
-    for c in text.chars().take(MAX_QUOTED_CHARS) {
-        if c.is_control() || is_invisible(c) {
-            quoted.extend(c.escape_default());
-        } else {
-            quoted.push(c);
-        }
-    }
-    quoted.push('"');
+    let shown: String = text.chars().take(MAX_QUOTED_CHARS).collect();
+    let mut quoted = format!("\"{}\"", escape(&shown));
     if text.chars().nth(MAX_QUOTED_CHARS).is_some() {
         quoted.push_str(&format!("… ({})", count(text.len(), "byte")));
     }
     quoted
 }
 
-/// Returns whether a character is not shown but changes what is: marks of direction, joiners,
-/// separators.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    )
+/// Returns a text with its invisible characters escaped.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_invisible(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Returns whether a character is not shown but changes what is: control characters, marks of
+/// direction, joiners, separators.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// Returns a number of bytes with a unit.
+fn binary_size(bytes: usize) -> String {
+    match bytes {
+        0..1_024 => count(bytes, "byte"),
+        1_024..1_048_576 => format!("{} KiB", bytes / 1_024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
 }
 
 /// Returns a number with its digits in groups of three.
@@ -314,6 +383,7 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clacks_proto::CloseReason;
     use serde_json::json;
 
     #[test]
@@ -353,7 +423,7 @@ mod tests {
             "event": "status_changed", "peer": peer, "from": "alive", "to": "lost",
             "reason": "ignored_by_peer",
         }));
-        let mut text = Text::new();
+        let mut text = Text::default();
         let mut is_news = |notice| text.is_news(notice);
         assert_eq!([&returned, &returned, &returned].map(&mut is_news), [true, false, false]);
         for change in [&delivered, &lost] {

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -18,11 +19,31 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub fn clacks(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clacks"));
     command.args(args).stdin(Stdio::null());
-    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(variable);
+    // Control sockets stay away from those of the user.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_str().is_some_and(|it| it.starts_with("CLACKS_") || CALLER.contains(&it)) {
+            command.env_remove(variable);
+        }
     }
     command
 }
+
+/// Variables of the caller that could change the output or the behaviour of a tower. Without a home,
+/// a tower reads and writes no state unless a test names a folder.
+const CALLER: [&str; 11] = [
+    "HOME",
+    "RUST_LOG",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_HOME",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "NOTIFY_SOCKET",
+];
 
 /// Runs the command to its end.
 pub fn run(args: &[&str]) -> Output {
@@ -79,8 +100,14 @@ impl Tower {
     }
 
     fn spawn(listen: &str, args: &[&str]) -> Self {
-        let mut child = clacks(&["tower", "--json", "--listen", listen])
-            .args(args)
+        let mut command = clacks(&["tower", "--json", "--listen", listen]);
+        command.args(args);
+        Self::spawn_command(command)
+    }
+
+    /// Starts a command that becomes a `clacks tower --json`. Waits for nothing.
+    pub fn spawn_command(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -227,6 +254,22 @@ pub fn interrupt_until_it_ends(child: &mut Child) -> ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
+    }
+}
+
+/// A port at which no program listens. No other process gets it as long as the value lives, because
+/// an old connection still has it.
+pub struct ClosedPort {
+    pub address: String,
+    _ends: (TcpStream, TcpStream),
+}
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ends = (TcpStream::connect(address).unwrap(), listener.accept().unwrap().0);
+        Self { address: address.to_string(), _ends: ends }
     }
 }
 

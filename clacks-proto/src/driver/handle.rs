@@ -31,7 +31,7 @@ use crate::tower::{
 ///
 /// - Methods that change the tower: [`enqueue`](Self::enqueue),
 ///   [`enqueue_with`](Self::enqueue_with), [`deliver`](Self::deliver),
-///   [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
+///   [`deliver_with`](Self::deliver_with), [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
 ///   [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
 ///   [`restore`](Self::restore), [`datagram`](Self::datagram), [`shutdown`](Self::shutdown),
 ///   [`shutdown_within`](Self::shutdown_within).
@@ -112,9 +112,22 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     ///
     /// Returns the message and the reason. The tower has not changed.
     pub fn deliver(&self, message: Message) -> Result<Wait<Option<Delivery>>, RefusedMessage> {
+        self.deliver_with(message, EnqueueOptions::default())
+    }
+
+    /// Like [`deliver`](Self::deliver), but with options.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message and the reason. The tower has not changed.
+    pub fn deliver_with(
+        &self,
+        message: Message,
+        options: EnqueueOptions,
+    ) -> Result<Wait<Option<Delivery>>, RefusedMessage> {
         let shared = &self.shared;
         let registered = self.change(message, |tower, message, now| {
-            let nonce = tower.enqueue(message, now)?;
+            let nonce = tower.enqueue_with(message, options, now)?;
             // The lock of the tower is held, so the message can't be delivered before it is
             // registered.
             let mut deliveries = lock(&shared.deliveries);

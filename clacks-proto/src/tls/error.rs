@@ -28,9 +28,16 @@ pub enum TlsError {
     OwnNotYetValid,
     /// The tower's own certificate does not chain to a root of its private network.
     OwnNotFromRoots,
+    /// The tower's own certificate is on a list of revoked certificates. Peers of the private
+    /// network that have the list refuse it.
+    OwnRevoked,
     /// The tower's own certificate is not one of a tower: it is marked as that of an authority, or
     /// its extended key usage does not allow TLS. Peers of the private network refuse it.
     OwnNotAccepted,
+    /// The PEM text contains no list of revoked certificates, or one that can't be parsed.
+    UnreadableRevocations,
+    /// The list of revoked certificates is not signed by a root of the private network.
+    ForeignRevocations,
     /// The operating system provided no random bytes.
     NoRandomness,
 }
@@ -71,6 +78,17 @@ impl fmt::Display for TlsError {
                 "this tower's certificate is not one for towers; supply one that is not marked as \
                  an authority (CA:TRUE) and allows TLS servers and clients"
             }
+            Self::OwnRevoked => {
+                "this tower's certificate was revoked; ask the founder of the network for a new \
+                 one"
+            }
+            Self::UnreadableRevocations => {
+                "the list of revoked certificates can't be read; supply one as PEM (X509 CRL)"
+            }
+            Self::ForeignRevocations => {
+                "the list of revoked certificates is not signed by a root of the network; supply \
+                 one of this network"
+            }
             Self::NoRandomness => "the operating system provided no random bytes; try again",
         })
     }
@@ -105,6 +123,7 @@ fn classify_certificate(error: &CertificateError) -> TlsFailure {
             TlsFailure::CertificateExpired
         }
         CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+        CertificateError::Revoked => TlsFailure::CertificateRevoked,
         _ => TlsFailure::Certificate,
     }
 }
@@ -113,9 +132,9 @@ fn classify_alert(alert: AlertDescription) -> TlsFailure {
     match alert {
         AlertDescription::CertificateExpired => TlsFailure::CertificateExpired,
         AlertDescription::UnknownCA => TlsFailure::UnknownIssuer,
+        AlertDescription::CertificateRevoked => TlsFailure::CertificateRevoked,
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateUnknown
         | AlertDescription::AccessDenied
         | AlertDescription::CertificateRequired => TlsFailure::Certificate,
@@ -152,6 +171,11 @@ mod tests {
                 Error::InvalidCertificate(CertificateError::Expired),
                 AlertDescription::CertificateExpired,
                 TlsFailure::CertificateExpired,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Revoked),
+                AlertDescription::CertificateRevoked,
+                TlsFailure::CertificateRevoked,
             ),
             (
                 Error::InvalidCertificate(CertificateError::BadEncoding),

@@ -122,7 +122,7 @@ impl fmt::Debug for Identity {
 
 /// P-256. With ring, a full handshake takes 455 µs for both sides together, and 490 µs with
 /// Ed25519 (measured). P-256 is also supported by more programs.
-const KEY_ALGORITHM: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
+pub(super) const KEY_ALGORITHM: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 
 /// Returns the SHA-256 of the DER of a certificate's public key, or `None` if it is not an X.509
 /// certificate of version 3.
@@ -131,7 +131,7 @@ pub(super) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Option<Fingerp
     Some(digest(&parsed.subject_public_key_info()))
 }
 
-fn digest(public_key: &[u8]) -> Fingerprint {
+pub(super) fn digest(public_key: &[u8]) -> Fingerprint {
     let digest = ring::digest::digest(&ring::digest::SHA256, public_key);
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest.as_ref());
@@ -140,9 +140,9 @@ fn digest(public_key: &[u8]) -> Fingerprint {
 
 /// Returns a distinguished name that no other key has. Roots are found by name, so certificates of
 /// several towers can be used as roots together.
-fn common_name(key: &rcgen::KeyPair) -> rcgen::DistinguishedName {
+fn common_name(key: &impl rcgen::PublicKeyData) -> rcgen::DistinguishedName {
     let mut name = rcgen::DistinguishedName::new();
-    let fingerprint = digest(&rcgen::PublicKeyData::subject_public_key_info(key));
+    let fingerprint = digest(&key.subject_public_key_info());
     name.push(rcgen::DnType::CommonName, alloc::format!("clacks tower {fingerprint}"));
     name
 }

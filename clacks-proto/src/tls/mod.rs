@@ -20,6 +20,10 @@
 //! - [`Trust::Private`]: only keys whose certificate chains to one of the network's own roots and
 //!   is within its dates. All others are refused in the handshake.
 //!
+//! A private network can have an [`Authority`] that signs the certificates of its members. The
+//! authority can revoke the key of a member by a signed list. A tower refuses the keys of the lists
+//! that it was given at its start ([`Roots::revoking`]).
+//!
 //! # With HTTP
 //!
 //! A tower in an open network that also speaks [HTTP](crate::Dialects) offers `http/1.1` after
@@ -61,17 +65,21 @@
 //! # }
 //! ```
 
+mod authority;
 mod error;
 mod handshake;
 mod identity;
 mod links;
+mod revocations;
 mod secure_tower;
 mod session;
 mod tickets;
 mod trust;
 
+pub use authority::Authority;
 pub use error::TlsError;
 pub use identity::Identity;
+pub use revocations::Revocations;
 pub use secure_tower::{SecureTower, TLS_LINK_MEMORY};
 pub use trust::{Roots, Trust};
 

@@ -15,9 +15,15 @@ use rustls::{
     SignatureScheme,
 };
 
+use webpki::{
+    CertRevocationList, EndEntityCert, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
+
 use super::error::TlsError;
 use super::handshake::provider;
 use super::identity::Identity;
+use super::revocations::Revocations;
 
 /// Which keys are accepted on the other side of a link. The other side must always show a
 /// certificate and prove that it holds the key, unless HTTP is spoken.
@@ -60,6 +66,8 @@ fn own_error(error: &CertificateError) -> TlsError {
             TlsError::OwnNotYetValid
         }
         CertificateError::UnknownIssuer => TlsError::OwnNotFromRoots,
+        CertificateError::Revoked => TlsError::OwnRevoked,
+        CertificateError::UnknownRevocationStatus => TlsError::ForeignRevocations,
         _ => TlsError::OwnNotAccepted,
     }
 }
@@ -74,12 +82,14 @@ fn own_error(error: &CertificateError) -> TlsError {
 pub struct Roots(Arc<Listed>);
 
 /// The certificates of [`Roots`], in two forms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Listed {
     /// As issuers.
     store: RootCertStore,
     /// As they were given.
     certificates: Vec<CertificateDer<'static>>,
+    /// Lists of revoked certificates.
+    revoked: Vec<Arc<CertRevocationList<'static>>>,
 }
 
 impl Roots {
@@ -100,7 +110,28 @@ impl Roots {
         if certificates.is_empty() {
             return Err(TlsError::UnreadableRoots);
         }
-        Ok(Self(Arc::new(Listed { store, certificates })))
+        Ok(Self(Arc::new(Listed { store, certificates, revoked: Vec::new() })))
+    }
+
+    /// Returns the same roots without the certificates on lists of revoked ones. A list stays valid
+    /// after the date of its next update, because a network without a newer list must not stop.
+    ///
+    /// Each handshake then verifies the certificate twice, and the signature of the list.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::ForeignRevocations`] if a list has an issuer that is none of the roots. The
+    /// signature of a list is verified with the first certificate, at the latest with that of the
+    /// tower itself ([`Trust::check`]).
+    pub fn revoking(self, revocations: &Revocations) -> Result<Self, TlsError> {
+        let mut listed = Arc::unwrap_or_clone(self.0);
+        for list in revocations.lists() {
+            if !listed.store.roots.iter().any(|root| *root.subject == *list.issuer()) {
+                return Err(TlsError::ForeignRevocations);
+            }
+            listed.revoked.push(Arc::clone(list));
+        }
+        Ok(Self(Arc::new(listed)))
     }
 
     fn verify(
@@ -110,7 +141,7 @@ impl Roots {
         now: UnixTime,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
-        let Listed { store, certificates } = &*self.0;
+        let Listed { store, certificates, .. } = &*self.0;
         let parsed = ParsedCertificate::try_from(certificate)?;
         // The host name is not checked, because the key is the identity and a tower may move.
         let verified = verify_server_cert_signed_by_trust_anchor(
@@ -135,8 +166,38 @@ impl Roots {
             Err(Error::InvalidCertificate(CertificateError::BadSignature)) => {
                 Err(CertificateError::UnknownIssuer.into())
             }
-            other => other,
+            Err(error) => Err(error),
+            Ok(()) => self.verify_not_revoked(certificate, intermediates, now, algorithms),
         }
+    }
+
+    /// Verifies that no list has a certificate that is valid otherwise.
+    fn verify_not_revoked(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Result<(), Error> {
+        let Listed { store, revoked, .. } = &*self.0;
+        let lists: Vec<_> = revoked.iter().map(|list| &**list).collect();
+        let Ok(options) = RevocationOptionsBuilder::new(&lists) else { return Ok(()) };
+        let options = options
+            .with_depth(RevocationCheckDepth::EndEntity)
+            .with_status_policy(UnknownStatusPolicy::Allow)
+            .build();
+        let verified = EndEntityCert::try_from(certificate).and_then(|certificate| {
+            let usage = KeyUsage::server_auth();
+            let (roots, algorithms) = (&store.roots, algorithms.all);
+            certificate
+                .verify_for_usage(algorithms, roots, intermediates, now, usage, Some(options), None)
+                .map(drop)
+        });
+        verified.map_err(|error| match error {
+            webpki::Error::CertRevoked => CertificateError::Revoked.into(),
+            // The certificate was verified before, so the list is wrong.
+            _ => CertificateError::UnknownRevocationStatus.into(),
+        })
     }
 }
 
@@ -282,11 +343,13 @@ impl ClientCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Authority as NetworkAuthority;
     use super::super::handshake::Handshakes;
     use super::super::handshake::tests::run_handshake;
     use super::*;
     use alloc::format;
     use alloc::string::String;
+    use core::time::Duration;
     use rcgen::{
         BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     };
@@ -400,6 +463,48 @@ mod tests {
             });
             assert!(refused, "{results:?}");
         }
+    }
+
+    #[test]
+    fn a_revoked_member_is_refused_in_both_directions() {
+        let network = NetworkAuthority::generate().unwrap();
+        let expires = Duration::MAX;
+        let [member, revoked] = [(); 2].map(|()| network.issue(expires).unwrap());
+        let roots = Roots::from_pem(network.cert_pem().as_bytes()).unwrap();
+        let list = network.revoke([(revoked.fingerprint(), Duration::ZERO)]).unwrap();
+        let list = Revocations::from_pem(list.as_bytes()).unwrap();
+        let trust = Trust::Private(roots.clone().revoking(&list).unwrap());
+        let other = side(&network.issue(expires).unwrap(), &trust);
+        let (member, revoked) = (side(&member, &trust), side(&revoked, &Trust::Private(roots)));
+        assert_eq!(run_handshake(&member, &other).0, [Ok(()), Ok(())]);
+        let refused = Err(Error::InvalidCertificate(CertificateError::Revoked));
+        let alert = Err(Error::AlertReceived(AlertDescription::CertificateRevoked));
+        assert_eq!(run_handshake(&member, &revoked).0, [refused.clone(), alert.clone()]);
+        assert_eq!(run_handshake(&revoked, &member).0, [alert, refused]);
+    }
+
+    #[test]
+    fn a_list_of_another_network_or_with_a_wrong_signature_is_refused() {
+        let [network, other] = [(); 2].map(|()| NetworkAuthority::generate().unwrap());
+        let identity = network.issue(Duration::MAX).unwrap();
+        let roots = Roots::from_pem(network.cert_pem().as_bytes()).unwrap();
+        let list = |authority: &NetworkAuthority| {
+            Revocations::from_pem(authority.revoke([]).unwrap().as_bytes()).unwrap()
+        };
+        let foreign = roots.clone().revoking(&list(&other)).unwrap_err();
+        assert_eq!(foreign, TlsError::ForeignRevocations);
+        // The last byte belongs to the signature.
+        let pem = network.revoke([]).unwrap();
+        let der = rustls::pki_types::CertificateRevocationListDer::from_pem_slice(pem.as_bytes());
+        let mut der = der.unwrap().as_ref().to_vec();
+        *der.last_mut().unwrap() ^= 1;
+        let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+        let pem = format!("-----BEGIN X509 CRL-----\n{base64}\n-----END X509 CRL-----\n");
+        let forged = Revocations::from_pem(pem.as_bytes()).unwrap();
+        let trust = Trust::Private(roots.clone().revoking(&forged).unwrap());
+        assert_eq!(trust.check(&identity), Err(TlsError::ForeignRevocations));
+        let trust = Trust::Private(roots.revoking(&list(&network)).unwrap());
+        assert_eq!(trust.check(&identity), Ok(()));
     }
 
     #[test]

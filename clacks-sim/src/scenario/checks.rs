@@ -22,7 +22,7 @@ pub struct Checks {
     /// The longest time that the network may take to converge after the last fault. The run ends
     /// when the network has converged, so a long time costs nothing unless it is needed.
     /// Default: 24h.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub settle_within: Duration,
     /// The network converges after the last fault: every running tower knows every other running
     /// tower as alive. Without this check the run ends at the scenario's time, and random faults go

@@ -97,11 +97,11 @@ pub enum FaultKind {
         /// The towers.
         towers: Towers,
         /// How far the clocks jump forward. Default: 0s.
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "crate::duration")]
         forward: Duration,
         /// How far the clocks are set back. A clock that is set back stands still until it is right
         /// again. Default: 0s.
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "crate::duration")]
         back: Duration,
         /// How much faster the clocks run, in parts per million: -500 000 to 1 000 000. Default: 0.
         #[serde(default)]
@@ -211,7 +211,7 @@ pub enum CrashKind {
 #[serde(deny_unknown_fields)]
 pub struct Repeat {
     /// The time from one beginning to the next, more than zero.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub every: Duration,
     /// The number of repetitions with the first one, 1 to 1 000 000.
     pub times: u32,
@@ -240,10 +240,10 @@ pub struct Churn {
     #[serde(default = "yes")]
     pub contacts: bool,
     /// When the churn begins. Default: 0s.
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "crate::duration")]
     pub from: Duration,
     /// When the churn ends.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub until: Duration,
 }
 
@@ -432,9 +432,9 @@ impl Churn {
 /// The keys that all faults have.
 #[derive(Serialize, Deserialize)]
 struct Timing {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     at: Duration,
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::duration", skip_serializing_if = "Option::is_none")]
     lasts: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repeat: Option<Repeat>,

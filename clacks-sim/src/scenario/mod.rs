@@ -183,10 +183,10 @@ pub struct Scenario {
     /// The number of towers, 1 to 4 000 000.
     pub towers: u32,
     /// The virtual time in which messages are enqueued and faults happen, 1ms to 366days.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub time: Duration,
     /// The interval of samples for tables and plots, at least 1ms. Default: a 200th of the time.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::duration", skip_serializing_if = "Option::is_none")]
     pub sample: Option<Duration>,
     /// Whether towers prove keys to each other, as with TLS. Default: true. Without keys, every
     /// claim of an address is believed.
@@ -238,10 +238,10 @@ pub struct Messages {
     /// `tower.max_message`. Default: 64.
     pub size: usize,
     /// When the first message is enqueued. Default: when the last tower has started.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::duration", skip_serializing_if = "Option::is_none")]
     pub at: Option<Duration>,
     /// The time over which the messages are spread evenly. Default: 0s.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub over: Duration,
     /// The towers whose applications enqueue, each about the same number. Towers with a role are
     /// left out. Default: all.

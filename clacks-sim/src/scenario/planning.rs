@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::iter;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,25 @@ impl Scenario {
         // The files may contain values that are not allowed.
         loaded.check()?;
         loaded.planned(base)
+    }
+
+    /// Returns the paths of all files that a run reads, relative to the folder of the scenario.
+    #[must_use]
+    pub fn files(&self) -> Vec<&FilePath> {
+        let overrides = self.paths.iter().map(|path| &path.link);
+        let faults = self.faults.iter().filter_map(|fault| match &fault.kind {
+            FaultKind::Conditions { link } => Some(link),
+            _ => None,
+        });
+        let overrides =
+            overrides.chain(faults).flat_map(|link| link.latency.iter().chain(&link.jitter));
+        let churn = self.churn.iter().flat_map(|churn| [&churn.session, &churn.absence]);
+        let distributions = iter::once(&self.link.latency).chain(&self.link.jitter);
+        let samples = distributions
+            .chain(overrides)
+            .chain(churn)
+            .filter_map(|distribution| distribution.file());
+        samples.chain(self.contacts.file.as_deref()).collect()
     }
 
     /// Returns the scenario with the samples of all distributions.

@@ -116,7 +116,7 @@ pub enum RoleKind {
     /// Handle everything that arrives late, so that answers come late.
     Slow {
         /// By how much.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         delay: Duration,
     },
     /// Open connections, send nothing or only the hello of a guest, and renew connections that end.
@@ -254,9 +254,9 @@ impl Role {
 #[derive(Serialize, Deserialize)]
 struct Common {
     towers: Towers,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "crate::duration")]
     from: Duration,
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::duration", skip_serializing_if = "Option::is_none")]
     until: Option<Duration>,
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     tower: toml::Table,

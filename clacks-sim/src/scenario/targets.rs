@@ -86,10 +86,10 @@ pub enum Measure {
         /// A metric that counts.
         metric: Metric,
         /// The start of the window.
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "crate::duration")]
         from: Duration,
         /// The end of the window.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         until: Duration,
     },
     /// The count of a metric, divided by the count of another one.
@@ -99,10 +99,10 @@ pub enum Measure {
         /// A metric that counts.
         of: Metric,
         /// The start of the window.
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "crate::duration")]
         from: Duration,
         /// The end of the window.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         until: Duration,
     },
     /// The value of a metric that does not count.
@@ -110,7 +110,7 @@ pub enum Measure {
         /// The metric.
         metric: Metric,
         /// The time.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         at: Duration,
     },
     /// The mean of a metric that does not count, over the samples of a window.
@@ -118,17 +118,17 @@ pub enum Measure {
         /// The metric.
         metric: Metric,
         /// The start of the window.
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "crate::duration")]
         from: Duration,
         /// The end of the window.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         until: Duration,
     },
     /// The share of messages that a tower holds, or of groups of `n` messages of which at least `k`
     /// are held. Messages from towers with a role are left out. Unknown with `checks = "off"`.
     Alive {
         /// The time.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         at: Duration,
         /// The number of messages in a group. Default: 1.
         #[serde(default = "one")]
@@ -140,7 +140,7 @@ pub enum Measure {
     /// The mean number of copies of a message that is held.
     Copies {
         /// The time.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         at: Duration,
     },
     /// The share of pairs of running towers without a role of which the first knows the second: has
@@ -153,7 +153,7 @@ pub enum Measure {
         #[serde(default)]
         by: Towers,
         /// The time.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         at: Duration,
     },
     /// The seconds until a share of the pairs of [`Known`](Self::Known) is reached.
@@ -168,7 +168,7 @@ pub enum Measure {
         #[serde(default = "all")]
         share: f64,
         /// The time from which the seconds count.
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "crate::duration")]
         from: Duration,
     },
     /// The seconds until a tower has received `k` of `n` messages: the mean over the towers and the
@@ -185,7 +185,7 @@ pub enum Measure {
         #[serde(default = "one")]
         k: u32,
         /// The time from which the seconds count. Messages that are enqueued later are left out.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "crate::duration")]
         from: Duration,
     },
 }

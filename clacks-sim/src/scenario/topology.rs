@@ -35,7 +35,7 @@ pub struct Contacts {
     /// What a tower does with its contacts. Default: `announce`.
     pub verb: ContactVerb,
     /// The time over which the towers start, in the order of their numbers. Default: 0s.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub spread: Duration,
 }
 

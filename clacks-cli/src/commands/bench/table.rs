@@ -1,0 +1,120 @@
+//! The results: a table for people, JSON lines for programs.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::Comparison;
+use crate::output::text::{BAD, GOOD, QUIET, STRONG, grouped};
+use crate::output::{json, wrap};
+
+/// The largest spread of the ratios, as a share of their median, with which a target is judged
+/// (guess).
+const MAX_SPREAD: f64 = 0.2;
+
+/// Writes each comparison as soon as it is over.
+pub(super) struct Table {
+    json: bool,
+    rows: usize,
+}
+
+impl Table {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, rows: 0 }
+    }
+
+    pub(super) fn write(&mut self, comparison: &Comparison, rates: &[Vec<f64>]) -> io::Result<()> {
+        let Comparison { bench, size, candidates } = comparison;
+        let floor = rates.first().map_or(&[][..], Vec::as_slice);
+        if !self.json {
+            let mut out = wrap::stdout();
+            let title = comparison.title();
+            writeln!(
+                out,
+                "{STRONG}{title:<48}{STRONG:#}{QUIET}{:>12}  ratio  (lowest to highest){QUIET:#}",
+                "a second"
+            )?;
+        }
+        for (candidate, own) in candidates.iter().zip(rates) {
+            self.rows += 1;
+            let rate = median(own.clone());
+            // Turn by turn: what disturbs one turn disturbs those next to it.
+            let mut ratios: Vec<f64> =
+                own.iter().zip(floor).map(|(own, floor)| own / floor).collect();
+            ratios.sort_by(f64::total_cmp);
+            let (lowest, highest) =
+                (ratios.first().copied().unwrap_or(0.0), ratios.last().copied().unwrap_or(0.0));
+            // A quick run has one turn, which says nothing about the spread.
+            let judged = candidate.target.filter(|_| ratios.len() > 2);
+            let ratio = median(ratios);
+            let verdict = judged.map(|target| match ratio >= target {
+                _ if highest - lowest > MAX_SPREAD * ratio => "noisy",
+                true => "reached",
+                false => "missed",
+            });
+            let rounded = |ratio: f64| (ratio * 1e3).round() / 1e3;
+            if self.json {
+                json::write(&json!({
+                    "event": "row",
+                    "bench": bench,
+                    "size": size,
+                    "what": candidate.what,
+                    "per_second": rate.round(),
+                    "ratio": rounded(ratio),
+                    "lowest_ratio": rounded(lowest),
+                    "highest_ratio": rounded(highest),
+                    "target_ratio": candidate.target,
+                    "verdict": verdict,
+                }))?;
+                continue;
+            }
+            let mut out = wrap::stdout();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+            let shown = grouped(rate.round() as u64);
+            write!(out, "  {:<46}{shown:>12}  {ratio:>5.2}", candidate.what)?;
+            write!(out, "  {QUIET}({lowest:.2} to {highest:.2}){QUIET:#}")?;
+            if let Some(target) = candidate.target {
+                write!(out, "  target {target:.2}")?;
+            }
+            if let Some(verdict) = verdict {
+                let style = match verdict {
+                    "reached" => GOOD,
+                    "missed" => BAD,
+                    _ => QUIET,
+                };
+                write!(out, ": {style}{verdict}{style:#}")?;
+            }
+            writeln!(out)?;
+        }
+        io::stdout().flush()
+    }
+
+    pub(super) fn finish(&self) -> io::Result<()> {
+        if self.json {
+            return json::write(&json!({"event": "result", "rows": self.rows}));
+        }
+        let mut out = wrap::stdout();
+        writeln!(
+            out,
+            "{QUIET}The ratio is to the first row of each table: the median of turns on this \
+             machine, with the lowest and the highest.\nA target is noisy if the turns were too far \
+             apart to judge it.{QUIET:#}"
+        )
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median(vec![9.0, 1.0, 2.0]).to_bits(), 2f64.to_bits());
+        assert_eq!(median(Vec::new()).to_bits(), 0f64.to_bits());
+    }
+}

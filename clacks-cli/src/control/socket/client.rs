@@ -1,0 +1,158 @@
+//! A client of the control socket.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::folder::live_sockets;
+use crate::control::Request;
+use crate::control::protocol::{Greeting, VERSION};
+use crate::error::Failure;
+use crate::output::{Entry, Output};
+
+/// How long the tower may take for an answer. The value is a guess.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// A connection to a running tower.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+/// A line from the tower.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The line as it was sent.
+    pub(crate) line: String,
+    /// Its content. `None` if a newer version of the command wrote it.
+    pub(crate) entry: Option<Entry>,
+}
+
+impl Received {
+    /// Returns the content if it is known.
+    pub(crate) fn output(&self) -> Option<&Output> {
+        self.entry.as_ref().map(|entry| &entry.output)
+    }
+}
+
+impl Client {
+    /// Connects to the tower with the control socket `path`, or to the only one that runs.
+    pub(crate) fn connect(path: Option<&Path>) -> Result<Self, Failure> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => only_socket()?,
+        };
+        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::NoTower(format!(
+                "No tower has the control socket {}: check --control, or start a tower.",
+                path.display()
+            )),
+            ErrorKind::PermissionDenied => Failure::failed(format_args!(
+                "The control socket {} is for another user: run this as the user of the tower, or \
+                 start the tower with --control-group.",
+                path.display()
+            )),
+            _ => Failure::failed(format_args!(
+                "The control socket {} cannot be used: {error}.",
+                path.display()
+            )),
+        })?;
+        let mut client = Self { stream: BufReader::new(stream) };
+        client.limit(Some(ANSWER_LIMIT))?;
+        let line = client.line()?.ok_or_else(|| lost(&ErrorKind::UnexpectedEof.into()))?;
+        match serde_json::from_str(&line) {
+            Ok(Greeting { clacks_control: VERSION, .. }) => Ok(client),
+            Ok(Greeting { version, .. }) => Err(Failure::failed(format_args!(
+                "The tower runs version {version} of clacks, which has other requests: use that \
+                 version, or restart the tower with this one."
+            ))),
+            // A tower with too many clients sends an error instead.
+            Err(_) => match parse(&line).map(|entry| entry.output) {
+                Some(Output::Error { message }) => Err(Failure::Failed(message)),
+                _ => Err(Failure::failed(
+                    "The program at the control socket is no tower: check --control.",
+                )),
+            },
+        }
+    }
+
+    /// Sends a request. The answer follows.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).map_err(|error| lost(&error))
+    }
+
+    /// Sends a request and returns the answer. Fails if the answer is an error.
+    pub(crate) fn request(&mut self, request: &Request) -> Result<Received, Failure> {
+        self.send(request)?;
+        self.next()?.ok_or_else(|| lost(&ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// Returns the next answer or event. Returns `None` when the tower has ended. Fails if it is an
+    /// error.
+    pub(crate) fn next(&mut self) -> Result<Option<Received>, Failure> {
+        let Some(line) = self.line()? else { return Ok(None) };
+        let entry = parse(&line);
+        match entry {
+            Some(Entry { output: Output::Error { message }, .. }) => Err(Failure::Failed(message)),
+            entry => Ok(Some(Received { line, entry })),
+        }
+    }
+
+    /// Waits for answers and events as long as it takes.
+    pub(crate) fn wait_for_ever(&mut self) -> Result<(), Failure> {
+        self.limit(None)
+    }
+
+    fn limit(&mut self, limit: Option<Duration>) -> Result<(), Failure> {
+        self.stream.get_ref().set_read_timeout(limit).map_err(|error| lost(&error))
+    }
+
+    fn line(&mut self) -> Result<Option<String>, Failure> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => Ok(None),
+            Ok(_) => {
+                line.truncate(line.trim_end().len());
+                Ok(Some(line))
+            }
+            Err(error) => Err(lost(&error)),
+        }
+    }
+}
+
+fn parse(line: &str) -> Option<Entry> {
+    serde_json::from_str(line).ok()
+}
+
+fn lost(error: &io::Error) -> Failure {
+    Failure::failed(match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            "The tower does not answer: look whether it is stopped.".to_owned()
+        }
+        ErrorKind::UnexpectedEof => "The tower has ended.".to_owned(),
+        _ => format!("The connection to the tower broke ({error}): look whether it runs."),
+    })
+}
+
+/// Returns the control socket of the only tower that runs.
+fn only_socket() -> Result<PathBuf, Failure> {
+    let mut sockets = live_sockets();
+    match sockets.len() {
+        0 => Err(Failure::NoTower(
+            "No tower runs here: start one with `clacks tower --listen HOST:PORT`, or give its \
+             control socket with --control PATH."
+                .into(),
+        )),
+        1 => Ok(sockets.remove(0)),
+        _ => {
+            let paths: Vec<_> = sockets.iter().map(|path| path.display().to_string()).collect();
+            Err(Failure::NoTower(format!(
+                "Several towers run here: choose one with --control {}.",
+                paths.join(" or --control ")
+            )))
+        }
+    }
+}

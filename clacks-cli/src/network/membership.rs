@@ -1,0 +1,91 @@
+//! The options of a tower that is a member of a private network.
+
+use std::path::Path;
+
+use clacks_proto::Address;
+
+use super::folder::NetworkFolder;
+use super::name;
+use super::quoted;
+use crate::args::TowerArgs;
+use crate::error::Failure;
+use crate::identity::Files;
+
+/// The network of a tower that is given no other name.
+pub(crate) const OPEN: &str = "clacks";
+
+/// Returns the options with the identity, the roots, the list of revoked members and the first
+/// addresses of a private network, if the options choose one of which this machine is a member.
+///
+/// The options choose a network by its name, or by the state folder. Options of another
+/// private network, or of one without TLS, stay as they are.
+pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
+    let mut args = args.clone();
+    if args.trust.key.is_some() || args.trust.roots.is_some() {
+        return Ok(args);
+    }
+    let in_state = args.trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
+    let named = match name::parse(&args.trust.network) {
+        Ok(name) if in_state.is_none() => NetworkFolder::named(&name, None)?,
+        // Networks that are open may have any name.
+        _ => None,
+    };
+    if let (Some(network), true) = (&named, args.trust.state.is_some()) {
+        return Err(Failure::usage(format_args!(
+            "The state of the network {} is in {}: leave out --state.",
+            network.name(),
+            network.path().display()
+        )));
+    }
+    let Some(network) = in_state.or(named) else { return Ok(args) };
+    let name = network.name();
+    if args.trust.clear {
+        return Err(Failure::usage(format_args!(
+            "The network {name} is private, and --clear would show its messages to everyone: leave \
+             out --clear."
+        )));
+    }
+    if args.trust.network != OPEN && args.trust.network != name.as_str() {
+        return Err(Failure::usage(format_args!(
+            "{} belongs to the network {name} and not to {}: leave out --network.",
+            network.path().display(),
+            args.trust.network
+        )));
+    }
+    network.trust()?.check(&network.identity()?).map_err(|error| {
+        let member = quoted(network.settings().member.as_str());
+        Failure::failed(format_args!(
+            "This machine cannot take part in the network {name}: {error}. The founder renews a \
+             membership with `clacks invite --renew {member}`."
+        ))
+    })?;
+    args.trust.network = name.to_string();
+    if args.trust.ephemeral {
+        let Files { key, cert } = Files::within(network.path());
+        (args.trust.key, args.trust.cert) = (Some(key), Some(cert));
+    } else {
+        args.trust.state = Some(network.path().to_owned());
+    }
+    args.trust.roots = Some(network.roots_file());
+    args.trust.revoked = args.trust.revoked.or_else(|| network.revoked_file());
+    if !network.is_founder() {
+        let is_own = |address: &Address| Some(address) == args.advertise.as_ref();
+        let known = args.announce.clone();
+        let first = network.settings().addresses.iter();
+        args.announce.extend(first.filter(|it| !is_own(it) && !known.contains(it)).cloned());
+    }
+    Ok(args)
+}
+
+/// Returns the command that starts the tower of a network. The founder's has its address, and a
+/// member's has an example to be replaced.
+pub(super) fn start_command(network: &NetworkFolder, dir: Option<&Path>) -> String {
+    let own = network.settings().addresses.first().filter(|_| network.is_founder());
+    let port = own.map_or(8001, |address| address.port().get());
+    let advertise = own.map_or_else(|| format!("HOST:{port}"), ToString::to_string);
+    let chosen = match dir {
+        Some(dir) => format!("--state {}", quoted(&dir.display().to_string())),
+        None => format!("--network {}", quoted(network.name().as_str())),
+    };
+    format!("clacks tower {chosen} --listen 0.0.0.0:{port} --advertise {advertise}")
+}

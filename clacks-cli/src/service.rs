@@ -1,0 +1,125 @@
+//! Messages to the service manager that has started the tower (systemd, by `$NOTIFY_SOCKET`).
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use clacks_proto::StateMachine;
+use clacks_proto::driver::Handle;
+use sd_notify::NotifyState;
+use smol::{Task, Timer, future};
+
+/// Messages that wait for the service manager (guess). Further ones are dropped.
+const WAITING: usize = 16;
+
+/// Watchdog messages per time limit of the watchdog. systemd recommends two.
+const PER_LIMIT: u32 = 3;
+
+/// The shortest time between two watchdog messages, for time limits near zero (guess).
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// A message.
+#[derive(Debug)]
+enum Message {
+    Ready(String),
+    Reloading,
+    Stopping(String),
+    Watchdog,
+}
+
+/// The service manager. A thread of its own sends the messages, so that a service manager that does
+/// not read them holds up nothing. Without a service manager, all methods do nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceManager(Option<SyncSender<Message>>);
+
+impl ServiceManager {
+    /// Starts the thread if there is a service manager.
+    pub(crate) fn start() -> io::Result<Self> {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Ok(Self(None));
+        }
+        let (sender, messages) = mpsc::sync_channel(WAITING);
+        thread::Builder::new().name("service".into()).spawn(move || send(&messages))?;
+        Ok(Self(Some(sender)))
+    }
+
+    /// Reports that the tower listens, or that it has finished reloading.
+    pub(crate) fn ready(&self, status: String) {
+        self.push(Message::Ready(status));
+    }
+
+    /// Reports that the tower reads its configuration again. [`ready`](Self::ready) must follow.
+    pub(crate) fn reloading(&self) {
+        self.push(Message::Reloading);
+    }
+
+    /// Reports that the tower hands its queue over.
+    pub(crate) fn stopping(&self, status: String) {
+        self.push(Message::Stopping(status));
+    }
+
+    /// Sends watchdog messages as long as the driver of the tower makes progress. Returns `None` if
+    /// no watchdog waits for them. Dropping the task ends it.
+    pub(crate) fn watchdog<M: StateMachine + Send + 'static>(
+        &self,
+        tower: &Handle<M>,
+    ) -> Option<Task<()>> {
+        let limit = sd_notify::watchdog_enabled()?;
+        let pause = (limit / PER_LIMIT).max(SHORTEST);
+        let (manager, tower) = (self.clone(), tower.clone());
+        Some(smol::spawn(async move {
+            while has_turned(&tower).await {
+                manager.push(Message::Watchdog);
+                Timer::after(pause).await;
+            }
+        }))
+    }
+
+    fn push(&self, message: Message) {
+        if let Some(sender) = &self.0 {
+            // Fails if the service manager does not read.
+            let _ = sender.try_send(message);
+        }
+    }
+}
+
+/// Sends messages until the last sender is dropped.
+fn send(messages: &Receiver<Message>) {
+    let mut has_failed = false;
+    for message in messages {
+        let sent = match message {
+            Message::Ready(status) => {
+                sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)])
+            }
+            // systemd requires the time for units of the type `notify-reload`.
+            Message::Reloading => NotifyState::monotonic_usec_now()
+                .and_then(|time| sd_notify::notify(&[NotifyState::Reloading, time])),
+            Message::Stopping(status) => {
+                sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(&status)])
+            }
+            Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+        };
+        match sent {
+            Err(error) if !has_failed => {
+                has_failed = true;
+                tracing::warn!("the service manager cannot be reached ({error})");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Waits until the driver has polled the state machine once. Returns `false` after the end of the
+/// driver.
+async fn has_turned<M: StateMachine + Send + 'static>(tower: &Handle<M>) -> bool {
+    let mut is_later = false;
+    // The first call comes with the first poll, and each further one after the driver has polled
+    // all actions. A wake-up before the first poll could be missed.
+    let mut turned = tower.wait(move |_| std::mem::replace(&mut is_later, true).then_some(()));
+    if let Some(result) = future::poll_once(&mut turned).await {
+        return result.is_some();
+    }
+    tower.wake();
+    turned.await.is_some()
+}
