@@ -70,7 +70,7 @@ fn law_1_the_same_seed_gives_the_same_trace() {
     // before you update it.
     assert_eq!(
         eventful_run(1),
-        3187391803117031606,
+        12869840086451448171,
         "the behaviour or the Debug form of an action has changed"
     );
 }
