@@ -156,7 +156,7 @@ impl Text {
             ),
             Notice::HandOverEnded { left, reason } => {
                 let left = count(*left, "message");
-                self.line(BAD, "leaving", format_args!("with {left} not handed over: {reason}"))
+                self.line(BAD, "leaving", format_args!("with {left} not handed over: {reason}"));
             }
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
