@@ -1,4 +1,4 @@
-//! `clacks ping`: whether a tower answers at an address, and what speaks there.
+//! `clacks ping`: checks whether a tower answers at an address.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
