@@ -380,13 +380,15 @@ fn a_client_that_does_not_read_delays_nothing_and_misses_events() {
         let peer = "127.0.0.1:9";
         for _ in 0..10_000 {
             tower.tower.say(&format!("ignore {peer}\nunignore {peer}"));
-            tower.tower.wait_for("done", |event| event["verb"] == "unignore");
+            tower.tower.wait_for("status_changed", |event| event["from"] == "ignored");
         }
         assert_eq!(tower.ask(&["survey"])["towers"][0]["address"], peer);
         let mut numbers = 0;
         let missed = loop {
             let event = line(&mut client);
-            if event["event"] == "missed" {
+            // A driver that gets no processor time loses notices itself. That is an event with the
+            // next number.
+            if event["event"] == "missed" && event["seq"] != numbers + 1 {
                 break event;
             }
             numbers += 1;
