@@ -1,6 +1,6 @@
 //! All links of a tower, and the queue of links with work.
 
-use clacks_proto::driver::{Connection, Dial, DialProgress, Readiness, Shared, Turn};
+use clacks_proto::driver::{Connection, Dial, DialProgress, Lookup, Readiness, Shared, Turn};
 use clacks_proto::{CloseMode, Event, IoCause, LinkId, StateMachine};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, event};
@@ -37,15 +37,15 @@ struct Link {
 #[derive(Debug)]
 enum State {
     /// The name of the host is being looked up.
-    Resolving,
+    Resolving(#[allow(dead_code, reason = "dropping it gives up the look-up")] Option<Lookup>),
     Dialling(Dial<TcpStream>),
     Open(TcpStream, Connection),
 }
 
 impl Links {
     /// Adds a link that waits for the addresses of its host.
-    pub(crate) fn add_resolving(&mut self, id: LinkId) {
-        self.add(id, State::Resolving);
+    pub(crate) fn add_resolving(&mut self, id: LinkId, lookup: Option<Lookup>) {
+        self.add(id, State::Resolving(lookup));
     }
 
     /// Adds a link that dials an address.
@@ -165,7 +165,7 @@ impl Links {
         let Some(link) = slot.filter(|link| link.id == id) else { return true };
         link.is_ready = false;
         let end = match &mut link.state {
-            State::Resolving => None,
+            State::Resolving(_) => None,
             State::Dialling(dial) => {
                 match dial::advance(dial, Instant::now(), registry, Token(index)) {
                     DialProgress::Pending(until) => {
@@ -174,9 +174,11 @@ impl Links {
                     }
                     DialProgress::Failed(cause) => Some(Event::ConnectFailed { link: id, cause }),
                     DialProgress::Connected(stream) => {
-                        tracing::debug!(link = ?id, to = ?stream.peer_addr(), "connected");
+                        let to = stream.peer_addr();
+                        tracing::debug!(link = ?id, ?to, "connected");
+                        let at = to.ok().map(|to| to.ip());
                         link.state = open(id, stream);
-                        shared.handle(Event::Connected { link: id });
+                        shared.handle(Event::Connected { link: id, at });
                         None
                     }
                 }
@@ -224,7 +226,7 @@ impl Links {
     fn note_work(&mut self, index: usize) {
         let Some(Some(link)) = self.slots.get_mut(index) else { return };
         let has_work = match &link.state {
-            State::Resolving => false,
+            State::Resolving(_) => false,
             State::Dialling(_) => true,
             State::Open(_, connection) => connection.has_work(),
         };
@@ -272,7 +274,7 @@ mod tests {
         let link = link();
         let mut links = Links::default();
         for how in [CloseMode::Flush, CloseMode::Abort] {
-            links.add_resolving(link);
+            links.add_resolving(link, None);
             assert!(!links.have_work());
             let event = links.close(link, how);
             assert!(matches!(event, Some(Event::ConnectFailed { .. })), "{event:?}");
@@ -294,7 +296,7 @@ mod tests {
         let second = shared.accept(LOCALHOST).unwrap();
         assert_eq!(first.index(), second.index());
         let mut links = Links::default();
-        links.add_resolving(second);
+        links.add_resolving(second, None);
         links.on_resolved(first, Ok(Vec::new()));
         links.send(first);
         assert!(links.close(first, CloseMode::Abort).is_none());

@@ -5,14 +5,14 @@ use clacks_proto::driver::{
     Shared,
 };
 use clacks_proto::{
-    Action, Address, Event, Host, Instant, IoCause, LinkId, Message, ShutdownProgress,
+    Action, Address, Event, Host, Instant, IoCause, LinkId, Message, ShutdownProgress, Standing,
     StateMachine, Verdict,
 };
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::links::Links;
-use crate::resolver::Resolver;
+use crate::resolver::Lookups;
 
 /// The tokens of links are their indices.
 const LISTENER: Token = Token(usize::MAX);
@@ -46,7 +46,7 @@ pub struct Reactor<M: StateMachine + Send + 'static> {
     /// `None` after the end of the tower.
     acceptor: Option<Acceptor>,
     links: Links,
-    resolver: Resolver,
+    lookups: Lookups,
     screen: Option<Screen>,
     /// The number of links that are served before the overdue timer fires. `None` if the timer is
     /// not overdue.
@@ -80,7 +80,7 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptor: Some(Acceptor::new(listener)),
             links: Links::default(),
-            resolver: Resolver::new(waker.clone()),
+            lookups: Lookups::new(waker.clone()),
             screen: None,
             catch_up: None,
             waker,
@@ -185,7 +185,7 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     }
 
     fn continue_dials(&mut self) {
-        while let Some((link, addresses)) = self.resolver.poll() {
+        while let Some((link, addresses)) = self.lookups.poll() {
             self.links.on_resolved(link, addresses);
         }
         self.links.on_time(std::time::Instant::now());
@@ -193,8 +193,16 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let accepted = self.acceptor.as_mut().and_then(Acceptor::accept);
-            let Some((stream, from)) = accepted else { return };
+            let accepted = self.acceptor.as_mut().map(Acceptor::accept);
+            let (stream, from) = match accepted {
+                Some(Accept::Connection(stream, from)) => (stream, from),
+                Some(Accept::Failed(cause)) => {
+                    self.shared.handle(Event::AcceptFailed { cause });
+                    self.execute_actions();
+                    return;
+                }
+                Some(Accept::None) | None => return,
+            };
             if let Some(link) = self.shared.accept(from.ip())
                 && let Err(error) = self.links.accept(link, stream, self.poll.registry())
             {
@@ -237,10 +245,11 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
     fn execute_actions(&mut self) {
         while let Some(action) = self.shared.poll_action() {
             match action {
-                Action::Connect { link, address } => self.dial(link, &address),
+                Action::Connect { link, address, except, standing } => {
+                    self.dial(link, &address, except, standing);
+                }
                 Action::Send { link } => self.links.send(link),
                 Action::Close { link, how, .. } => {
-                    self.resolver.cancel(link);
                     if let Some(event) = self.links.close(link, how) {
                         self.shared.handle(event);
                     }
@@ -255,12 +264,13 @@ impl<M: StateMachine + Send + 'static> Reactor<M> {
         }
     }
 
-    fn dial(&mut self, link: LinkId, address: &Address) {
+    fn dial(&mut self, link: LinkId, address: &Address, except: Vec<IpAddr>, standing: Standing) {
         match address.host() {
             Host::Ip(ip) => self.links.dial(link, SocketAddr::new(ip, address.port().get())),
             Host::Name(name) => {
-                self.links.add_resolving(link);
-                self.resolver.look_up(link, name.clone(), address.port());
+                let (name, port) = (name.clone(), address.port());
+                let lookup = self.lookups.look_up(link, name, port, except, standing);
+                self.links.add_resolving(link, Some(lookup));
             }
         }
     }
@@ -327,22 +337,35 @@ impl Acceptor {
         self.may_accept.then_some(self.retry_at)
     }
 
-    /// Returns the next connection if there is one.
-    fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+    /// Accepts the next connection if there is one.
+    fn accept(&mut self) -> Accept {
         while self.may_accept && self.retry_at <= std::time::Instant::now() {
             match self.listener.accept() {
                 Ok(accepted) => {
                     self.backoff.on_accepted();
-                    return Some(accepted);
+                    return Accept::Connection(accepted.0, accepted.1);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.may_accept = false,
                 Err(error) => {
-                    self.retry_at = std::time::Instant::now() + self.backoff.on_error(&error);
+                    let pause = self.backoff.on_error(&error);
+                    self.retry_at = std::time::Instant::now() + pause;
+                    if !pause.is_zero() {
+                        return Accept::Failed(IoCause::from(&error));
+                    }
                 }
             }
         }
-        None
+        Accept::None
     }
+}
+
+/// The result of an attempt to accept a connection.
+enum Accept {
+    Connection(TcpStream, SocketAddr),
+    /// The operating system reported an error. The next attempt is made later.
+    Failed(IoCause),
+    /// No connection waits, or it is too early for an attempt.
+    None,
 }
 
 /// Wakes the reactor from any thread.
@@ -380,6 +403,8 @@ mod tests {
     use super::*;
     #[cfg(target_os = "linux")]
     use crate::dial::tests::silent_address;
+    #[cfg(target_os = "linux")]
+    use clacks_proto::driver::Resolver;
     use clacks_proto::{Config, Seed, Tower};
 
     fn bind() -> std::net::TcpListener {
@@ -424,6 +449,32 @@ mod tests {
         assert_eq!(reactor.catch_up, Some(LINKS_PER_TURN));
     }
 
+    /// All addresses of 127.0.0.0/8 are those of the loopback interface on Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_next_address_of_a_name_is_dialled_if_a_stranger_answers_at_the_first_one() {
+        let bind = |ip: &str| std::net::TcpListener::bind((ip, 0)).unwrap();
+        let (stranger, other) = (bind("127.0.0.1"), bind("127.0.0.2"));
+        let found = [&stranger, &other].map(|listener| listener.local_addr().unwrap());
+        let mut reactor = reactor();
+        reactor.lookups.set_resolver(Resolver::new(move |_, _| Ok(found.to_vec())));
+        let name = Address::new("tower.example", 8001).unwrap();
+        reactor.shared.call(|tower, now| tower.announce(&name, now)).unwrap().unwrap();
+        let mut accept = |listener: &std::net::TcpListener| {
+            listener.set_nonblocking(true).unwrap();
+            let deadline = std::time::Instant::now() + Duration::from_secs(120);
+            loop {
+                reactor.turn(Some(Duration::from_millis(10))).unwrap();
+                match listener.accept() {
+                    Ok(accepted) => return accepted,
+                    Err(_) => assert!(std::time::Instant::now() < deadline, "not dialled"),
+                }
+            }
+        };
+        drop(accept(&stranger));
+        accept(&other);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_reactor_wakes_for_the_next_address_of_a_dial() {
@@ -432,7 +483,7 @@ mod tests {
         let open = other.local_addr().unwrap();
         let link = reactor.shared.accept(open.ip()).unwrap();
         let (silent, _hold) = silent_address();
-        reactor.links.add_resolving(link);
+        reactor.links.add_resolving(link, None);
         reactor.links.on_resolved(link, Ok(vec![silent, open]));
         while reactor.links.next_timeout().is_none() {
             reactor.turn(Some(Duration::ZERO)).unwrap();

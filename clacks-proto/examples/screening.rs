@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     Action::Connect { link, .. } => {
                         let there = towers[1 - n].accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
                         (ends[n], ends[1 - n]) = (Some(link), Some(there));
-                        towers[n].handle(Event::Connected { link }, now);
+                        towers[n].handle(Event::Connected { link, at: None }, now);
                     }
                     _ => {}
                 }

@@ -127,7 +127,7 @@ impl<M: StateMachine> Driver<M> {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Connect { link, address } => self.dial(link, &address),
+            Action::Connect { link, address, .. } => self.dial(link, &address),
             Action::Send { link } => self.transfer(link),
             Action::Close { link, how, .. } => self.close(link, how),
             Action::Notify(Notice::MessageReceived { message, .. }) => {
@@ -166,7 +166,7 @@ impl<M: StateMachine> Driver<M> {
         match dialled {
             Ok(stream) => {
                 self.attach(link, stream)?;
-                self.handle(Event::Connected { link: id });
+                self.handle(Event::Connected { link: id, at: None });
             }
             Err(error) => self.handle(Event::ConnectFailed { link: id, cause: (&error).into() }),
         }

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     Action::Connect { link, .. } => {
                         let other = towers[1 - n].accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
                         (ends[n], ends[1 - n]) = (Some(link), Some(other));
-                        towers[n].handle(Event::Connected { link }, now);
+                        towers[n].handle(Event::Connected { link, at: None }, now);
                     }
                     Action::Notify(Notice::MessageReceived { message, .. }) => {
                         println!("{} has {message:?}", NAMES[n]);

@@ -35,6 +35,12 @@ impl DeadlineHeap {
         (self.earliest < Instant::FAR_FUTURE).then_some(self.earliest)
     }
 
+    /// Returns the deadline of `index`.
+    pub(crate) fn get(&self, index: u32) -> Option<Instant> {
+        let position = *self.positions.get(index as usize)?;
+        self.heap.get(position as usize).map(|(at, _)| *at)
+    }
+
     /// Returns the number of deadlines.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()

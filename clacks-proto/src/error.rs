@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::wire::{Farewell, WireError};
+use crate::wire::{Farewell, RefusedReason, WireError};
 
 /// Why a link was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub enum CloseReason {
     ConfirmTimeout,
     /// The stream ended without a goodbye.
     Truncated,
+    /// The dialled side ended the connection before the handshake was complete. A tower does so if
+    /// all its links are in use or if it shuts down.
+    HungUp,
     /// The peer sent bytes that are not a valid frame.
     Wire(WireError),
     /// The peer sent a valid frame that is not allowed at this point.
@@ -106,17 +109,32 @@ pub enum IoCause {
     Refused,
     /// The name has no address.
     Resolve,
-    /// There is no route to the address.
+    /// There is no route to the address. This is a failure of the peer, although this machine may
+    /// be offline: an address that this machine can never reach, such as one of IPv6, looks alike,
+    /// and must not be tried first for ever.
     Unreachable,
     /// The peer reset the connection.
     Reset,
     /// The connection timed out.
     TimedOut,
-    /// This machine has no file descriptors, local ports or memory left. The status of the peer
-    /// does not change.
+    /// This machine has no file descriptors, local ports, threads or memory left. The status of the
+    /// peer does not change.
     Exhausted,
+    /// The network of this machine is down. The status of the peer does not change.
+    NetworkDown,
+    /// A firewall or another policy of this machine does not permit the connection. Like
+    /// [`Unreachable`](Self::Unreachable), this is a failure of the peer.
+    Denied,
     /// Any other error.
     Other,
+}
+
+impl IoCause {
+    /// Returns whether this machine lacks something. Such a failure tells nothing about a peer.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Exhausted | Self::NetworkDown)
+    }
 }
 
 /// Why the status of a peer changed.
@@ -131,6 +149,8 @@ pub enum StatusReason {
     LinkClosed(CloseReason),
     /// The peer ignores this tower.
     IgnoredByPeer,
+    /// The peer refused a message or an announce.
+    Refused(RefusedReason),
     /// The application ignored, unignored or restored the peer.
     Application,
     /// The address turned out to be another address of this tower or of an ignored peer.
@@ -168,7 +188,9 @@ display!(IoCause {
     Self::Unreachable => "no route to the address",
     Self::Reset => "connection reset",
     Self::TimedOut => "connection timed out",
-    Self::Exhausted => "out of file descriptors, local ports or memory",
+    Self::Exhausted => "this machine is out of file descriptors, local ports, threads or memory",
+    Self::NetworkDown => "the network of this machine is down",
+    Self::Denied => "a firewall or policy of this machine does not permit the connection",
     Self::Other => "input/output error",
 });
 
@@ -201,10 +223,13 @@ impl fmt::Display for TlsFailure {
     }
 }
 
+const REMEMBERS_OTHER_KEY: &str = "the peer remembers another key for this tower's address";
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle => "the link was not used for a while",
+            Self::Goodbye(Farewell::OtherKey) => REMEMBERS_OTHER_KEY,
             Self::Goodbye(farewell) => return write!(f, "goodbye from the peer: {farewell}"),
             Self::Shutdown => "this tower shuts down",
             Self::Evicted => "the link made room for another one",
@@ -212,6 +237,9 @@ impl fmt::Display for CloseReason {
             Self::HandshakeTimeout => "the handshake was not completed in time",
             Self::ConfirmTimeout => "the peer did not answer a transfer in time",
             Self::Truncated => "the stream ended without a goodbye",
+            Self::HungUp => {
+                "the peer hung up before the handshake: it may be full, shut down, or not a tower"
+            }
             Self::Wire(error) => return write!(f, "invalid frame: {error}"),
             Self::Protocol(error) => return write!(f, "protocol violation: {error}"),
             Self::Tls(failure) => return write!(f, "{failure}"),
@@ -236,6 +264,8 @@ impl fmt::Display for StatusReason {
             Self::Success => "a transaction succeeded",
             Self::LinkClosed(reason) => return write!(f, "{reason}"),
             Self::IgnoredByPeer => "the peer ignores this tower",
+            Self::Refused(RefusedReason::OtherKey) => REMEMBERS_OTHER_KEY,
+            Self::Refused(reason) => return write!(f, "the peer refused: {reason}"),
             Self::Application => "the application ignored, unignored or restored the peer",
             Self::Alias => "the address is another one of this tower or of an ignored peer",
         })
@@ -253,6 +283,10 @@ impl From<std::io::ErrorKind> for IoCause {
             Kind::TimedOut => Self::TimedOut,
             // A connect without an address: all local ports are in use.
             Kind::AddrNotAvailable | Kind::OutOfMemory | Kind::QuotaExceeded => Self::Exhausted,
+            // A socket that can't be registered: all watches of epoll are in use.
+            Kind::StorageFull => Self::Exhausted,
+            Kind::PermissionDenied => Self::Denied,
+            Kind::NetworkDown => Self::NetworkDown,
             _ => Self::Other,
         }
     }
@@ -261,9 +295,12 @@ impl From<std::io::ErrorKind> for IoCause {
 #[cfg(feature = "std")]
 impl From<&std::io::Error> for IoCause {
     fn from(error: &std::io::Error) -> Self {
-        // ENFILE and EMFILE have no `ErrorKind`. Their numbers are the same on all unixes.
+        // ENFILE, EMFILE and ENOBUFS have no `ErrorKind`. The numbers of the first two are the same
+        // on all unixes.
+        let enobufs = if cfg!(any(target_os = "linux", target_os = "android")) { 105 } else { 55 };
         match error.raw_os_error() {
             Some(23 | 24) if cfg!(unix) => Self::Exhausted,
+            Some(number) if cfg!(unix) && number == enobufs => Self::Exhausted,
             _ => error.kind().into(),
         }
     }
@@ -273,13 +310,22 @@ impl From<&std::io::Error> for IoCause {
 mod tests {
     use super::*;
 
+    /// The numbers of errors on Linux: ENOMEM, ENFILE, EMFILE, ENOSPC, EADDRNOTAVAIL, ENOBUFS, EDQUOT.
+    #[cfg(target_os = "linux")]
     #[test]
-    fn running_out_of_descriptors_or_ports_is_reported_as_exhausted() {
+    fn what_this_machine_lacks_is_told_from_failures_of_a_peer() {
         let cause = |number| IoCause::from(&std::io::Error::from_raw_os_error(number));
-        assert_eq!((cause(23), cause(24)), (IoCause::Exhausted, IoCause::Exhausted));
-        let no_port = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-        assert_eq!(IoCause::from(&no_port), IoCause::Exhausted);
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(IoCause::from(&refused), IoCause::Refused);
+        for number in [12, 23, 24, 28, 99, 105, 122] {
+            assert_eq!(cause(number), IoCause::Exhausted, "{number}");
+            assert!(cause(number).is_local());
+        }
+        // ENETDOWN.
+        assert_eq!(cause(100), IoCause::NetworkDown);
+        assert!(cause(100).is_local());
+        // ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, ECONNREFUSED, ECONNRESET, EPERM, EACCES.
+        for number in [101, 113, 110, 111, 104, 1, 13] {
+            assert!(!cause(number).is_local(), "{number}");
+        }
+        assert_eq!((cause(1), cause(13)), (IoCause::Denied, IoCause::Denied));
     }
 }

@@ -1,12 +1,16 @@
 //! Inputs ([`Event`]) and outputs ([`Action`], [`Notice`]) of the state machine.
 
+use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
 
 use crate::address::Address;
 use crate::error::{CloseReason, IoCause, StatusReason};
 use crate::ids::{Fingerprint, LinkId, MessageId, OfferId};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
+use crate::wire::RefusedReason;
 
 /// An input of the state machine, from its driver.
 ///
@@ -20,6 +24,10 @@ pub enum Event<'a> {
     Connected {
         /// The link.
         link: LinkId,
+        /// The IP address at which the connection was established. If it is known and the host of
+        /// the peer is a name, the tower tries the other addresses of the name if another tower
+        /// answers at this one.
+        at: Option<IpAddr>,
     },
     /// The connection requested with [`Action::Connect`] could not be established. Terminal.
     ConnectFailed {
@@ -52,6 +60,11 @@ pub enum Event<'a> {
         /// The link.
         link: LinkId,
     },
+    /// The operating system could not accept connections. The driver tries again by itself.
+    AcceptFailed {
+        /// The error of the operating system.
+        cause: IoCause,
+    },
     /// The timer fired. A timer that fires early or without need does no harm.
     TimerFired,
 }
@@ -66,6 +79,11 @@ pub enum Action {
         link: LinkId,
         /// The address to dial.
         address: Address,
+        /// The IP addresses of the host that must not be dialled, because another tower answered
+        /// there. If the host has no other address, answer with [`IoCause::Resolve`].
+        except: Vec<IpAddr>,
+        /// Whether the host is known. If not, its look-up must not delay that of a known one.
+        standing: Standing,
     },
     /// The link has bytes to send. Call [`StateMachine::transmit`](crate::StateMachine::transmit)
     /// whenever the connection takes bytes, until it returns 0.
@@ -97,6 +115,15 @@ pub enum Action {
     },
     /// Tell the application.
     Notify(Notice),
+}
+
+/// How well the tower knows a peer that it dials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The peer was alive once, or the application named it.
+    Known,
+    /// Other towers named the peer, or it named itself.
+    Stranger,
 }
 
 /// How to close a connection.
@@ -132,6 +159,11 @@ pub enum Notice {
         to: Status,
         /// Why.
         reason: StatusReason,
+        /// The time until the tower may try the peer again, if an attempt has failed. In JSON:
+        /// `retry_in_ms`, in milliseconds.
+        #[cfg_attr(feature = "serde", serde(default, rename = "retry_in_ms"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::serialization::optional_millis"))]
+        retry_in: Option<Duration>,
     },
     /// A peer was forgotten: at the application's request, to make room in a full table, or because
     /// the address turned out to be another address of a known tower.
@@ -209,6 +241,29 @@ pub enum Notice {
         peer: Option<Address>,
         /// Why.
         reason: CloseReason,
+        /// The time until the tower may try the peer again, if the link was an attempt that failed.
+        /// In JSON: `retry_in_ms`, in milliseconds.
+        #[cfg_attr(feature = "serde", serde(default, rename = "retry_in_ms"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::serialization::optional_millis"))]
+        retry_in: Option<Duration>,
+    },
+    /// A peer refused a message or an announce of this tower for another reason than the last time.
+    /// The peer is alive, unless it ignores this tower.
+    Refused {
+        /// The peer.
+        by: Address,
+        /// Why.
+        reason: RefusedReason,
+        /// The time until the tower may try the peer again. In JSON: `retry_in_ms`, in milliseconds.
+        #[cfg_attr(feature = "serde", serde(default, rename = "retry_in_ms"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::serialization::optional_millis"))]
+        retry_in: Option<Duration>,
+    },
+    /// This machine lacks something that the tower needs for its connections. The tower tries again.
+    /// The status of peers does not change. At most one such notice comes in a minute.
+    LocalTrouble {
+        /// What this machine lacks.
+        cause: IoCause,
     },
     /// A link has room for datagrams again, after one did not fit.
     DatagramRoom {
@@ -231,6 +286,14 @@ pub enum Notice {
     Missed {
         /// The number of dropped notices.
         count: u64,
+    },
+    /// A shutdown hands over no more messages, although the tower holds some. Links are closed next.
+    /// An answer that is under way may still confirm a message.
+    HandOverEnded {
+        /// The number of messages held.
+        left: usize,
+        /// Why.
+        reason: HandOverEnd,
     },
     /// The shutdown is complete: all links are closed.
     ShutDown {
@@ -262,6 +325,18 @@ pub enum DatagramLoss {
     LinkEnded,
     /// The other side takes none, or none of this length.
     NotTaken,
+}
+
+/// Why a shutdown hands over no more messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum HandOverEnd {
+    /// No peer can take them: there is none, or none is reached or has room.
+    NoRecipient,
+    /// The time for it is over.
+    TimeOut,
 }
 
 /// What put a message into the queue.
@@ -375,6 +450,15 @@ pub enum WakeupReason {
     Hold,
     /// The time for the shutdown ends.
     Shutdown,
+}
+
+impl fmt::Display for HandOverEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRecipient => "no peer can take them",
+            Self::TimeOut => "the time for it is over",
+        })
+    }
 }
 
 impl fmt::Display for Origin {

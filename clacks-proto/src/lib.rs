@@ -48,7 +48,7 @@
 //!             if let Action::Connect { link, .. } = action {
 //!                 let there = towers[1 - n].accept(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
 //!                 (ends[n], ends[1 - n]) = (Some(link), Some(there));
-//!                 towers[n].handle(Event::Connected { link }, now);
+//!                 towers[n].handle(Event::Connected { link, at: None }, now);
 //!             }
 //!         }
 //!         // 2. Carry its bytes to the other tower.
@@ -218,7 +218,8 @@ pub use config::{
 };
 pub use error::{CloseReason, IoCause, ProtocolError, Refusal, StatusReason, TlsFailure};
 pub use event::{
-    Action, CloseMode, DatagramLoss, Dialect, Event, Notice, Origin, Status, Wakeup, WakeupReason,
+    Action, CloseMode, DatagramLoss, Dialect, Event, HandOverEnd, Notice, Origin, Standing, Status,
+    Wakeup, WakeupReason,
 };
 pub use ids::{Fingerprint, FingerprintError, LinkId, MessageId, OfferId, PeerId};
 pub use message::{Kind, Lifetime, Message, Nonce, NonceError};

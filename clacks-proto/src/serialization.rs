@@ -38,6 +38,27 @@ fn from_text<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
+/// Serializes an optional duration as a number of milliseconds, rounded up.
+pub(crate) mod optional_millis {
+    use core::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let millis = |it: Duration| u64::try_from(it.as_nanos().div_ceil(1_000_000));
+        value.map(|it| millis(it).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+    }
+}
+
 /// The serialized form of a message: `{"kind": "text", "body": "…"}`. A body of kind bytes is
 /// encoded as Base64.
 #[derive(Serialize, Deserialize)]
@@ -90,10 +111,11 @@ mod tests {
                 from,
                 to,
                 reason: StatusReason::LinkClosed(CloseReason::Io(IoCause::Refused)),
+                retry_in: Some(core::time::Duration::from_secs(1)),
             },
             Notice::MessageQueued { id, nonce, origin: Origin::Returned },
             Notice::KeyChanged { peer: peer.clone(), seen: Some(Fingerprint([9; 32])) },
-            Notice::LinkClosed { link, peer: Some(peer.clone()), reason },
+            Notice::LinkClosed { link, peer: Some(peer.clone()), reason, retry_in: None },
             Notice::Missed { count: 3 },
             Notice::ShutDown { left: 1 },
         ]);
@@ -122,7 +144,7 @@ mod tests {
         assert_eq!(texts[0], r#"{"event":"tower_discovered","peer":"tower.example:8001"}"#);
         assert_eq!(
             texts[1],
-            r#"{"event":"status_changed","peer":"tower.example:8001","from":"alive","to":"lost","reason":{"link_closed":{"io":"refused"}}}"#
+            r#"{"event":"status_changed","peer":"tower.example:8001","from":"alive","to":"lost","reason":{"link_closed":{"io":"refused"}},"retry_in_ms":1000}"#
         );
         assert_eq!(
             texts[7],

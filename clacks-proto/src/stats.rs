@@ -45,6 +45,9 @@ pub struct Stats {
     pub links_timed_out: u64,
     /// Links that ended in any other way without a goodbye.
     pub links_broken: u64,
+    /// Dials and accepted connections that failed because this machine lacked descriptors, ports,
+    /// threads, memory or its network.
+    pub local_failures: u64,
     /// Completed TLS handshakes that began a new session.
     pub handshakes_full: u64,
     /// Completed TLS handshakes that resumed an earlier session.

@@ -31,7 +31,7 @@ fn an_event_for_an_ended_link_changes_nothing_and_is_counted() {
         assert_eq!(harness.tower.links().count(), 0);
         let actions = harness.actions.len();
         let events = [
-            Event::Connected { link },
+            Event::Connected { link, at: None },
             Event::ConnectFailed { link, cause: IoCause::Refused },
             Event::BytesArrived { link, bytes: &hello },
             Event::Finished { link },
@@ -337,7 +337,7 @@ fn a_pending_dial_to_a_forgotten_peer_keeps_its_address_and_is_closed() {
     let (mut dialled, mut closed) = (Vec::new(), Vec::new());
     while let Some(action) = tower.poll_action() {
         match action {
-            Action::Connect { link, address: dialled_address } => {
+            Action::Connect { link, address: dialled_address, .. } => {
                 assert_eq!(dialled_address, address(1));
                 assert!(tower.find(&address(1)).is_none(), "the peer is forgotten before the poll");
                 dialled.push(link);

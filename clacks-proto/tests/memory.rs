@@ -221,7 +221,7 @@ impl Pair {
                         let other = self.towers[1 - n].accept(LOCAL, self.now).unwrap();
                         self.links[n] = Some(link);
                         self.links[1 - n] = Some(other);
-                        self.towers[n].handle(Event::Connected { link }, self.now);
+                        self.towers[n].handle(Event::Connected { link, at: None }, self.now);
                     }
                     Action::Notify(clacks_proto::Notice::MessageDelivered { .. }) => {
                         self.delivered += 1;
@@ -378,8 +378,8 @@ fn peers_and_links_keep_their_memory_budget() {
         "a tower {inline}; with 8 new peers {idle}; with 16 alive ones and 5 messages {closed}, \
          two links open {two}, one more {three}"
     );
-    assert!(idle <= 2_912, "{idle} with 8 new peers");
-    assert!(closed <= 6_400, "{closed} with 16 alive peers and 5 messages");
+    assert!(idle <= 3_000, "{idle} with 8 new peers");
+    assert!(closed <= 6_560, "{closed} with 16 alive peers and 5 messages");
     // The first links also allocate the random generators.
     assert!(two - closed <= 2_900, "{} for the first two links", two - closed);
     assert!(three - two <= 960, "{} for one more link", three - two);

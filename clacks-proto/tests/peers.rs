@@ -99,7 +99,7 @@ fn with_alias() -> Tower {
     });
     let dialled = dialled.unwrap();
     let accepted = tower.accept(LOCAL, NOW).unwrap();
-    tower.handle(Event::Connected { link: dialled }, NOW);
+    tower.handle(Event::Connected { link: dialled, at: None }, NOW);
     for (from, to) in [(dialled, accepted), (accepted, dialled)] {
         let mut bytes = Vec::new();
         while tower.transmit(from, &mut bytes) > 0 {}

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, Hello, RefusedReason};
 use clacks_proto::{
-    Action, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, Instant, IoCause,
-    LinkId, Message, Notice, Odds, Refusal, Screening, Seed, SendRate, ShutdownProgress,
-    StateMachine, Status, Tower, Verdict,
+    Action, CloseMode, CloseReason, DefaultVerdict, EnqueueError, Event, ExpandError, HandOverEnd,
+    Instant, IoCause, LinkId, Message, Notice, Odds, Refusal, Screening, Seed, SendRate,
+    ShutdownProgress, StateMachine, Status, Tower, Verdict,
 };
 use common::harness::{Harness, SentFrame, hello};
 use common::{LOCAL, address, fast_config, network, seconds};
@@ -237,7 +237,7 @@ fn the_shutdown_notice_is_reported_even_if_notices_were_dropped() {
     harness.tower.shutdown(harness.now);
     harness.drive();
     assert_eq!(left_counts(&harness.notices), [20]);
-    assert!(harness.notices.contains(&Notice::Missed { count: 4 }));
+    assert!(harness.notices.contains(&Notice::Missed { count: 5 }));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_shutdown_is_done_when_all_actions_are_polled() {
             break;
         }
     }
-    assert_eq!((notices, tower.shutdown_progress()), (2, ShutdownProgress::Done));
+    assert_eq!((notices, tower.shutdown_progress()), (3, ShutdownProgress::Done));
 }
 
 #[test]
@@ -455,4 +455,64 @@ fn a_shorter_limit_brings_the_end_of_a_shutdown_forward() {
     assert!(!is_done(&harness), "a longer limit changes nothing");
     harness.with(|tower, now| tower.shutdown_within(Duration::ZERO, now));
     assert!(is_done(&harness));
+}
+
+#[test]
+fn an_idle_link_whose_other_side_does_not_close_it_does_not_hold_up_a_shutdown() {
+    let mut harness = Harness::new(&fast_config());
+    let (idle, closing) = (harness.accept_alive(1), harness.accept_alive(2));
+    harness.ignores_close = true;
+    // This link waits for its driver since before the shutdown.
+    harness.send_goodbye(closing);
+    let begun = harness.now;
+    shut_down(&mut harness);
+    let is_abort = |action: &&Action| matches!(action, Action::Close { how: CloseMode::Abort, .. });
+    let aborts = |harness: &Harness| harness.actions.iter().filter(is_abort).count();
+    while aborts(&harness) < 2 {
+        assert!(harness.now.duration_since(begun) < seconds(1), "{:?}", harness.actions);
+        harness.advance(Duration::from_millis(50));
+    }
+    harness.handle(Event::Closed { link: idle });
+    harness.handle(Event::Closed { link: closing });
+    assert!(is_done(&harness));
+}
+
+/// Returns why handing over ended, and how many messages were left then, from each such notice.
+fn ends(harness: &Harness) -> Vec<(usize, HandOverEnd)> {
+    let end = |notice: &Notice| match notice {
+        Notice::HandOverEnded { left, reason } => Some((*left, *reason)),
+        _ => None,
+    };
+    harness.notices.iter().filter_map(end).collect()
+}
+
+#[test]
+fn a_shutdown_says_why_it_hands_over_no_more() {
+    // There is no peer.
+    let mut harness = Harness::new(&fast_config());
+    harness.enqueue_many(3, "message");
+    shut_down(&mut harness);
+    assert!(is_done(&harness), "it ends at once");
+    assert_eq!(ends(&harness), [(3, HandOverEnd::NoRecipient)]);
+    // The only peer is lost.
+    let mut harness = Harness::new(&fast_config());
+    harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
+    harness.refuse_dial();
+    harness.enqueue("message");
+    shut_down(&mut harness);
+    assert!(is_done(&harness), "it ends at once");
+    assert_eq!(ends(&harness), [(1, HandOverEnd::NoRecipient)]);
+    // The only peer does not answer.
+    let mut harness = Harness::new(&fast_config());
+    harness.accept_alive(1);
+    harness.enqueue("message");
+    shut_down(&mut harness);
+    harness.advance(seconds(11));
+    assert!(is_done(&harness));
+    assert_eq!(ends(&harness), [(1, HandOverEnd::TimeOut)]);
+    // Nothing is left.
+    let mut harness = Harness::new(&fast_config());
+    harness.accept_alive(1);
+    shut_down(&mut harness);
+    assert_eq!(ends(&harness), []);
 }

@@ -37,7 +37,7 @@ fn a_connected_event_for_a_closing_link_is_not_stale() {
     harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
     let (link, _) = harness.dialled[0];
     assert!(harness.run_until_close(link, seconds(11)).is_some());
-    harness.handle(Event::Connected { link });
+    harness.handle(Event::Connected { link, at: None });
     assert_eq!(harness.tower.stats().stale_events, 0);
     assert!(harness.take_frames(link).is_empty());
     harness.handle(Event::Closed { link });

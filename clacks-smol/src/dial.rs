@@ -1,42 +1,47 @@
 //! Dials: resolves the name of a host and connects to one of its addresses.
 
-use clacks_proto::driver::{Dial, DialProgress, is_connected, is_in_progress, look_up};
-use clacks_proto::{Address, Host, IoCause};
+use clacks_proto::driver::{Dial, DialProgress, Resolver, is_connected, is_in_progress};
+use clacks_proto::{Address, Host, IoCause, Standing};
 use smol::channel;
-use smol::lock::Semaphore;
 use smol::{Async, Timer};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// Connects to one of the addresses of a host. There is no timeout. Dropping the future cancels the
-/// dial. Each look-up of a name takes one permit of `lookups`.
-pub(crate) async fn connect(
-    address: &Address,
-    lookups: &Arc<Semaphore>,
-) -> Result<Async<TcpStream>, IoCause> {
-    execute(Dial::new(resolve(address, lookups).await)).await
+/// What to dial.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) address: Address,
+    /// The IP addresses of the host that are not dialled.
+    pub(crate) except: Vec<IpAddr>,
+    pub(crate) standing: Standing,
 }
 
-async fn resolve(address: &Address, lookups: &Arc<Semaphore>) -> Result<Vec<SocketAddr>, IoCause> {
+/// Connects to one of the addresses of a host. There is no timeout. Dropping the future cancels the
+/// dial.
+pub(crate) async fn connect(
+    target: Target,
+    resolver: &Resolver,
+) -> Result<Async<TcpStream>, IoCause> {
+    execute(Dial::new(resolve(target, resolver).await)).await
+}
+
+async fn resolve(target: Target, resolver: &Resolver) -> Result<Vec<SocketAddr>, IoCause> {
+    let Target { address, except, standing } = target;
     let name = match address.host() {
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(ip, address.port().get())]),
         Host::Name(name) => name.clone(),
     };
-    // The thread holds the permit, because it continues when the dial is cancelled.
-    let permit = lookups.acquire_arc().await;
     let (sender, answer) = channel::bounded(1);
-    look_up(name, address.port(), move |resolved| {
-        drop(permit);
+    // Dropped with this future, which gives up the look-up.
+    let _lookup = resolver.look_up(name, address.port(), except, standing, move |resolved| {
         // Fails if the dial was cancelled.
         let _ = sender.try_send(resolved);
-    })
-    .map_err(|_| IoCause::Exhausted)?;
+    });
     answer.recv().await.unwrap_or(Err(IoCause::Resolve))
 }
 
@@ -134,10 +139,9 @@ mod tests {
     }
 
     fn connect_to_host(host: &str, port: u16) -> Result<SocketAddr, IoCause> {
-        let lookups = Arc::new(Semaphore::new(1));
         let address = Address::new(host, port).unwrap();
-        let stream = smol::block_on(connect(&address, &lookups))?;
-        assert!(lookups.try_acquire().is_some(), "the permit is not returned");
+        let target = Target { address, except: Vec::new(), standing: Standing::Known };
+        let stream = smol::block_on(connect(target, &Resolver::default()))?;
         Ok(stream.get_ref().peer_addr().unwrap())
     }
 
@@ -146,13 +150,5 @@ mod tests {
         let (_listener, open) = listener();
         assert_eq!(connect_to_host("localhost", open.port()).unwrap().port(), open.port());
         assert_eq!(connect_to_host("no-such-tower.invalid", 1), Err(IoCause::Resolve));
-    }
-
-    #[test]
-    fn a_look_up_waits_for_a_permit() {
-        let lookups = Arc::new(Semaphore::new(0));
-        let address = Address::new("localhost", 1).unwrap();
-        let connecting = smol::future::poll_once(connect(&address, &lookups));
-        assert!(smol::block_on(connecting).is_none());
     }
 }

@@ -1,14 +1,13 @@
 //! The driver: the main task of a tower.
 
 use clacks_proto::driver::{
-    ACCEPTS_PER_TURN, AcceptBackoff, CATCH_UP_TURNS, Handle, LINKS_PER_TURN, MAX_LOOKUPS, OVERDUE,
+    ACCEPTS_PER_TURN, AcceptBackoff, CATCH_UP_TURNS, Handle, LINKS_PER_TURN, OVERDUE, Resolver,
     Screen, Shared,
 };
 use clacks_proto::{
-    Action, Address, CloseMode, Event, Instant, LinkId, Message, ShutdownProgress, StateMachine,
-    Verdict,
+    Action, Address, CloseMode, Event, Instant, IoCause, LinkId, Message, ShutdownProgress,
+    StateMachine, Verdict,
 };
-use smol::lock::Semaphore;
 use smol::{Async, Executor, Timer, future};
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +17,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
+use crate::dial::Target;
 use crate::link::{ABORT, FLUSH, Link, READ, SEND};
 use crate::signal::Signal;
 
@@ -57,8 +57,8 @@ impl<M: StateMachine + Send + 'static> Driver<M> {
         let waking = wake.clone();
         let shared = Shared::new(machine, listener.local_addr()?, move || waking.set(WAKE));
         let handle = Handle::new(shared.clone());
-        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        let core = Core { shared, wake, links: Mutex::default(), lookups };
+        let resolver = Resolver::default();
+        let core = Core { shared, wake, links: Mutex::default(), resolver };
         Ok((handle, Self { listener, screen: None, tower: Running(Arc::new(core)) }))
     }
 
@@ -111,8 +111,7 @@ const WAKE: u8 = 1;
 /// The state that the tasks of a tower share.
 pub(crate) struct Core<M> {
     pub(crate) shared: Arc<Shared<M>>,
-    /// Permits to look up a name.
-    pub(crate) lookups: Arc<Semaphore>,
+    pub(crate) resolver: Resolver,
     /// Wakes the main task.
     wake: Arc<Signal>,
     /// The commands for each link that has not ended.
@@ -221,8 +220,9 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
     fn execute_actions(&self, screen: &mut Option<Screen>) {
         while let Some(action) = self.core.shared.poll_action() {
             match action {
-                Action::Connect { link, address } => {
-                    self.executor.spawn(self.core.add_link(link).dial(address)).detach();
+                Action::Connect { link, address, except, standing } => {
+                    let target = Target { address, except, standing };
+                    self.executor.spawn(self.core.add_link(link).dial(target)).detach();
                 }
                 Action::Send { link } => self.core.command(link, SEND),
                 Action::Close { link, how: CloseMode::Flush, .. } => self.core.command(link, FLUSH),
@@ -250,7 +250,15 @@ impl<M: StateMachine + Send + 'static> Tasks<'_, M> {
                         }
                         self.core.wake.set(WAKE);
                     }
-                    Err(error) => _ = Timer::after(backoff.on_error(&error)).await,
+                    Err(error) => {
+                        let pause = backoff.on_error(&error);
+                        if !pause.is_zero() {
+                            let cause = IoCause::from(&error);
+                            self.core.shared.handle(Event::AcceptFailed { cause });
+                            self.core.wake.set(WAKE);
+                        }
+                        Timer::after(pause).await;
+                    }
                 }
             }
             future::yield_now().await;
@@ -391,6 +399,31 @@ mod tests {
         let turns = spawn_busy(&executor);
         smol::block_on(Tasks { core, executor: &executor }.catch_up());
         assert_eq!(turns.load(Ordering::SeqCst), 3 * CATCH_UP_TURNS);
+    }
+
+    /// All addresses of 127.0.0.0/8 are those of the loopback interface on Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_next_address_of_a_name_is_dialled_if_a_stranger_answers_at_the_first_one() {
+        let bind = |ip: &str| TcpListener::bind((ip, 0)).unwrap();
+        let (stranger, other) = (bind("127.0.0.1"), bind("127.0.0.2"));
+        let found = [&stranger, &other].map(|listener| listener.local_addr().unwrap());
+        let mut driver = driver(false, false);
+        let core = Arc::get_mut(&mut driver.tower.0).unwrap();
+        core.resolver = Resolver::new(move |_, _| Ok(found.to_vec()));
+        let name = Address::new("tower.example", 8001).unwrap();
+        core.shared.call(|machine, now| machine.tower.announce(&name, now)).unwrap().unwrap();
+        let accepting = std::thread::spawn(move || {
+            drop(stranger.accept().unwrap());
+            other.accept().unwrap()
+        });
+        let accepted = smol::unblock(move || accepting.join().is_ok());
+        let timeout = async {
+            Timer::after(Duration::from_secs(120)).await;
+            false
+        };
+        let run = async { driver.run().await.is_err() };
+        assert!(smol::block_on(future::or(future::or(accepted, run), timeout)));
     }
 
     /// Counts wake-ups.

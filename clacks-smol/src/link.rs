@@ -1,7 +1,7 @@
 //! The task of a link: dials if the link is outbound, moves bytes, and reports the end.
 
 use clacks_proto::driver::{Connection, Readiness, Turn};
-use clacks_proto::{Address, Event, IoCause, LinkId, StateMachine};
+use clacks_proto::{Event, IoCause, LinkId, StateMachine};
 use smol::{Async, future};
 use std::future::poll_fn;
 use std::io;
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::dial;
+use crate::dial::{self, Target};
 use crate::driver::Core;
 use crate::signal::Signal;
 
@@ -36,16 +36,18 @@ impl<M: StateMachine> Link<M> {
     }
 
     /// Dials, and then moves the bytes of the connection until its end.
-    pub(crate) async fn dial(self, address: Address) {
+    pub(crate) async fn dial(self, target: Target) {
         let cancelled = poll_fn(|context| match self.commands.take(context) & (FLUSH | ABORT) {
             0 => Poll::Pending,
             _ => Poll::Ready(Err(IoCause::Other)),
         });
-        let dialled = dial::connect(&address, &self.core.lookups);
+        let address = target.address.clone();
+        let dialled = dial::connect(target, &self.core.resolver);
         match future::or(dialled, cancelled).await {
             Ok(stream) => {
                 tracing::debug!(link = ?self.id, %address, "connected");
-                self.core.shared.handle(Event::Connected { link: self.id });
+                let at = stream.get_ref().peer_addr().ok().map(|it| it.ip());
+                self.core.shared.handle(Event::Connected { link: self.id, at });
                 self.run(stream).await;
             }
             Err(cause) => {

@@ -185,7 +185,7 @@ impl<M: StateMachine> Dialogue<M> {
             match action {
                 Action::Connect { link, .. } if self.link.is_none() => {
                     self.link = Some(link);
-                    self.handle(Event::Connected { link });
+                    self.handle(Event::Connected { link, at: None });
                 }
                 // The announcement stays here: over HTTP the other tower would learn of this one.
                 Action::Send { .. } if self.open_link().is_some() && !self.is_leaving => {}

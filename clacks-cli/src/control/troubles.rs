@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use clacks_proto::wire::{Farewell, RefusedReason};
 use clacks_proto::{Address, CloseReason, IoCause, Notice, Status, StatusReason, TlsFailure};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,13 @@ impl Troubles {
                 let remedy = remedy(CloseReason::KeyChanged);
                 (Some(peer), CloseReason::KeyChanged.to_string(), remedy)
             }
+            Notice::Refused { by, reason, .. } if *reason != RefusedReason::Busy => {
+                let reason = StatusReason::Refused(*reason);
+                (Some(by), reason.to_string(), remedy_of_status(reason))
+            }
+            Notice::LocalTrouble { cause } => {
+                (None, cause.to_string(), remedy(CloseReason::Io(*cause)))
+            }
             Notice::LinkClosed { peer, reason, .. } if is_actionable(*reason) => {
                 (peer.as_ref(), reason.to_string(), remedy(*reason))
             }
@@ -85,6 +93,7 @@ pub(crate) fn is_actionable(reason: CloseReason) -> bool {
             | CloseReason::WrongNetwork
             | CloseReason::WrongVersion(_)
             | CloseReason::OwnAddress
+            | CloseReason::Goodbye(Farewell::OtherKey)
     )
 }
 
@@ -123,6 +132,10 @@ pub(crate) fn remedy(reason: CloseReason) -> &'static str {
         CloseReason::ConfirmTimeout | CloseReason::RequestTimeout => {
             "The peer is stopped or overloaded: look at it. It is tried again."
         }
+        CloseReason::Goodbye(Farewell::OtherKey) => {
+            "The peer remembers another key for the address of this tower. If this tower has a new \
+             identity, ask the owner of the peer for `clacks forget`."
+        }
         CloseReason::Io(_) | CloseReason::Truncated | CloseReason::Goodbye(_) => {
             "The peer or the network between ended the connection. It is tried again."
         }
@@ -132,6 +145,18 @@ pub(crate) fn remedy(reason: CloseReason) -> &'static str {
         CloseReason::Tls(TlsFailure::Certificate) => {
             "One side refuses the certificate of the other: compare --roots of both, and look at \
              the expiry dates."
+        }
+        CloseReason::Tls(TlsFailure::CertificateExpired) => {
+            "The certificate of one of the two towers has expired: renew it (`clacks invite --renew \
+             NAME`), and check the clocks of both machines."
+        }
+        CloseReason::Tls(TlsFailure::CertificateRevoked) => {
+            "One of the two towers was excluded from the private network. If that is a mistake, its \
+             founder can invite it again."
+        }
+        CloseReason::Tls(TlsFailure::UnknownIssuer) => {
+            "One of the two towers is no member of the private network: join it (`clacks join`), or \
+             compare --roots of both."
         }
         CloseReason::Tls(_) => "Check the port, and that both towers are up to date.",
         CloseReason::Wire(_) | CloseReason::Protocol(_) | CloseReason::BadHttp => {
@@ -164,7 +189,10 @@ mod tests {
         };
         let peer = peer.parse().unwrap();
         let from = Status::New;
-        Entry::now(Output::Notice(Notice::StatusChanged { peer, from, to, reason }), seq)
+        Entry::now(
+            Output::Notice(Notice::StatusChanged { peer, from, to, reason, retry_in: None }),
+            seq,
+        )
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The counters of a tower in words.
 
 /// Each counter of `stats`, with one line of help.
-pub(crate) const COUNTERS: [(&str, &str); 26] = [
+pub(crate) const COUNTERS: [(&str, &str); 27] = [
     ("enqueued", "messages put into the queue here, by `send` or on the console"),
     ("received", "messages taken from peers, including those that were held already"),
     ("coalesced", "messages from peers that were held already: one copy was kept"),
@@ -21,6 +21,7 @@ pub(crate) const COUNTERS: [(&str, &str); 26] = [
     ("links_misbehaved", "links closed because the other side broke the protocol, or TLS failed"),
     ("links_timed_out", "links closed because the other side was silent for too long"),
     ("links_broken", "links that ended in any other way without a goodbye"),
+    ("local_failures", "connections that failed because this machine lacked something"),
     ("handshakes_full", "TLS handshakes that began a new session"),
     ("handshakes_resumed", "TLS handshakes that resumed an earlier session, which is quicker"),
     ("towers_discovered", "addresses that became known towers"),
@@ -31,7 +32,7 @@ pub(crate) const COUNTERS: [(&str, &str); 26] = [
 ];
 
 /// The first word of a line of text, with its meaning.
-pub(crate) const WORDS: [(&str, &str); 16] = [
+pub(crate) const WORDS: [(&str, &str); 18] = [
     ("listening", "the tower is ready"),
     ("discovered", "a new tower is known"),
     ("new", "a tower is known and was not tried yet"),
@@ -47,6 +48,8 @@ pub(crate) const WORDS: [(&str, &str); 16] = [
     ("announced", "a tower has confirmed that it knows this one"),
     ("stranger", "another key than before is at a known address: it is not trusted"),
     ("closed", "a link was closed for a reason that a person can act on"),
+    ("refused", "a tower does not take messages of this one; the line says why"),
+    ("trouble", "this machine lacks something that connections need"),
     ("missed", "events came faster than they could be shown"),
 ];
 

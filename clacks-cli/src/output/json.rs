@@ -75,7 +75,8 @@ mod tests {
     fn a_notice_is_written_as_the_library_serializes_it() {
         let reason = StatusReason::LinkClosed(CloseReason::Io(IoCause::Refused));
         let peer = "tower.example:8001".parse().unwrap();
-        let notice = Notice::StatusChanged { peer, from: Status::Alive, to: Status::Lost, reason };
+        let (from, to) = (Status::Alive, Status::Lost);
+        let notice = Notice::StatusChanged { peer, from, to, reason, retry_in: None };
         let line = line(Output::Notice(notice.clone()));
         assert_eq!(line, serde_json::to_string(&notice).unwrap());
         assert!(line.starts_with(r#"{"event":"status_changed","peer":"tower.example:8001","#));

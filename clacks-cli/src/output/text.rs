@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
+use clacks_proto::wire::RefusedReason;
 use clacks_proto::{
     Address, Dialect, HeldMessage, Message, MessageState, Notice, Origin, Stats, Status,
     StatusReason,
@@ -99,9 +100,10 @@ impl Text {
         match notice {
             Notice::TowerDiscovered { peer } => self.line(NEWS, "discovered", peer),
             Notice::TowerForgotten { peer } => self.line(QUIET, "forgotten", peer),
-            Notice::StatusChanged { peer, from, to, reason } => {
-                let why = explain(*reason);
-                self.line(status_style(*to), to.as_str(), format_args!("{peer} (was {from}){why}"));
+            Notice::StatusChanged { peer, from, to, reason, retry_in } => {
+                let (why, again) = (explain(*reason), again(*retry_in));
+                let change = format_args!("{peer} (was {from}){why}{again}");
+                self.line(status_style(*to), to.as_str(), change);
             }
             Notice::MessageReceived { message, from, again, .. } => {
                 let (message, from) = (quote(message), name(from.as_ref()));
@@ -134,6 +136,15 @@ impl Text {
                     ),
                 );
             }
+            Notice::Refused { by, reason, .. } if *reason != RefusedReason::Busy => {
+                let reason = StatusReason::Refused(*reason);
+                self.line(WARN, "refused", format_args!("by {by}: {reason}"));
+            }
+            Notice::LocalTrouble { cause } => self.line(
+                WARN,
+                "trouble",
+                format_args!("{cause}; connections fail until this ends, and are tried again"),
+            ),
             Notice::LinkClosed { peer, reason, .. } if is_actionable(*reason) => {
                 let peer = name(peer.as_ref());
                 self.line(WARN, "closed", format_args!("the link with {peer}: {reason}"));
@@ -143,14 +154,14 @@ impl Text {
                 "missed",
                 format_args!("{missed} events that came faster than they could be shown"),
             ),
+            Notice::HandOverEnded { left, reason } => {
+                let left = count(*left, "message");
+                self.line(BAD, "leaving", format_args!("with {left} not handed over: {reason}"));
+            }
             Notice::ShutDown { left: 0 } => self.line(GOOD, "gone", "nothing was left behind"),
             Notice::ShutDown { left } => {
                 let left = count(*left, "message");
-                self.line(
-                    BAD,
-                    "gone",
-                    format_args!("no peer took {left} in time: lost with this tower"),
-                );
+                self.line(BAD, "gone", format_args!("no peer took {left}: lost with this tower"));
             }
             // That a message from a peer is queued follows from its receipt.
             _ => {}
@@ -292,6 +303,14 @@ pub(crate) fn explain(reason: StatusReason) -> String {
         StatusReason::Success | StatusReason::Application => String::new(),
         reason => format!(": {reason}"),
     }
+}
+
+/// Returns the end of a line that says when a peer is tried again.
+fn again(retry_in: Option<Duration>) -> String {
+    let seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    retry_in.map_or_else(String::new, |time| {
+        format!("; tried again in {} or later", humantime::format_duration(seconds(time)))
+    })
 }
 
 fn name(peer: Option<&Address>) -> String {

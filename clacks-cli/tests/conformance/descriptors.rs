@@ -27,6 +27,7 @@ pub(crate) fn a_tower_accepts_again_when_descriptors_are_free(runtimes: Runtimes
         let mut network = Network::new(runtimes);
         let (handle, mut driver) = network.driver(without_timeouts(), |tower| tower);
         driver.step();
+        let mut notices = handle.notices();
         let mut files = take_all_descriptors();
         files.pop();
         let mut caller = connect(handle.local_addr());
@@ -39,6 +40,8 @@ pub(crate) fn a_tower_accepts_again_when_descriptors_are_free(runtimes: Runtimes
             polls += driver.polls_within(RUN_TIME);
         }
         assert_eq!(handle.stats().links_accepted, 0);
+        assert!(handle.stats().local_failures > 0);
+        assert_eq!(notices.try_recv(), Ok(Notice::LocalTrouble { cause: IoCause::Exhausted }));
         // The driver tries again ten times a second.
         let seconds = start.elapsed().as_secs_f64();
         assert!(f64::from(polls) < 100.0 * seconds, "{polls} polls in {seconds} seconds");
@@ -53,16 +56,19 @@ pub(crate) fn a_tower_accepts_again_when_descriptors_are_free(runtimes: Runtimes
     });
 }
 
-pub(crate) fn a_peer_is_not_lost_if_there_are_no_descriptors(runtimes: Runtimes) {
-    let name = "a_peer_is_not_lost_if_there_are_no_descriptors";
+pub(crate) fn a_peer_is_not_lost_if_there_are_no_descriptors_and_is_tried_again(
+    runtimes: Runtimes,
+) {
+    let name = "a_peer_is_not_lost_if_there_are_no_descriptors_and_is_tried_again";
     run_in_own_process(name, runtimes, MAX_DESCRIPTORS, || {
         let mut network = Network::new(runtimes);
         let (handle, mut driver) = network.driver(without_timeouts(), |tower| tower);
         driver.step();
-        let _files = take_all_descriptors();
-        for address in ["127.0.0.1:1", "localhost:1"].map(|address| address.parse().unwrap()) {
+        let files = take_all_descriptors();
+        let peers = ["127.0.0.1:1", "localhost:1"].map(|address| address.parse().unwrap());
+        for address in &peers {
             let mut notices = handle.notices();
-            handle.announce(&address).unwrap();
+            handle.announce(address).unwrap();
             let mut reason = None;
             poll_until("the end of the dial", || {
                 driver.step();
@@ -74,7 +80,15 @@ pub(crate) fn a_peer_is_not_lost_if_there_are_no_descriptors(runtimes: Runtimes)
                 reason.is_some()
             });
             assert_eq!(reason, Some(CloseReason::Io(IoCause::Exhausted)));
-            assert_eq!(handle.find(&address).unwrap().status, Status::New);
+            assert_eq!(handle.find(address).unwrap().status, Status::New);
+        }
+        assert!(handle.stats().local_failures >= 2);
+        drop(files);
+        for address in &peers {
+            poll_until("the next dial, which is refused", || {
+                driver.step();
+                handle.find(address).unwrap().status == Status::Lost
+            });
         }
     });
 }

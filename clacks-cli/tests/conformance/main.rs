@@ -75,7 +75,7 @@ tests! {
     callers::a_link_ends_when_the_caller_has_closed_its_side,
     callers::a_silent_caller_is_closed_at_the_handshake_timeout,
     #[cfg(target_os = "linux")]
-    descriptors::a_peer_is_not_lost_if_there_are_no_descriptors,
+    descriptors::a_peer_is_not_lost_if_there_are_no_descriptors_and_is_tried_again,
     #[cfg(target_os = "linux")]
     descriptors::a_tower_accepts_again_when_descriptors_are_free,
     dialling::a_peer_that_refuses_connections_becomes_lost_and_its_message_stays,

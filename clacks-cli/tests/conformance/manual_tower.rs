@@ -25,7 +25,7 @@ impl ManualTower {
                 break link;
             }
         };
-        tower.handle(Event::Connected { link }, Instant::ORIGIN);
+        tower.handle(Event::Connected { link, at: None }, Instant::ORIGIN);
         Self { tower, link, stream: connect(peer.to_string().parse().unwrap()) }
     }
 

@@ -122,7 +122,7 @@ impl<M: StateMachine> StateMachine for Recorder<M> {
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         match event {
-            Event::Connected { link } => {
+            Event::Connected { link, .. } => {
                 self.records.update(link, |record| record.connected += 1);
             }
             Event::BytesArrived { link, bytes } => {

@@ -15,8 +15,8 @@ import hashlib, ipaddress, json, os, random, re, selectors, socket, ssl, struct,
 import time
 
 HELLO, MESSAGE, ANNOUNCE, CONFIRMED, REFUSED, GOODBYE, DATAGRAM = range(0xC1, 0xC8)
-BUSY, IGNORED, TOO_LARGE, SCREENED = range(4)
-IDLE, LEAVING, UNWANTED, WRONG_NETWORK, OWN_ADDRESS, MISBEHAVED, WRONG_VERSION = range(7)
+BUSY, IGNORED, TOO_LARGE, SCREENED, KEY_MISMATCH = range(5)
+IDLE, LEAVING, UNWANTED, WRONG_NETWORK, OWN_ADDRESS, MISBEHAVED, WRONG_VERSION, OTHER_KEY = range(8)
 VERSION, NETWORK, UNLIMITED = 2, b"clacks", 0xFFFFFFFF
 LONGEST_BODY, WINDOW_MESSAGES, WINDOW_BYTES, LONGEST_DATAGRAM = 65536, 32, 262144, 0
 MOST_MESSAGES, MOST_PEERS, MOST_ENDED_LINKS = 4096, 64, 256
@@ -420,13 +420,13 @@ class Tower:
         elif kind == REFUSED:
             number, reason = reader.number(8), reader.number(1)
             reader.end()
-            check(number in link.unanswered and reason <= SCREENED, "a bad refusal")
+            check(number in link.unanswered and reason <= KEY_MISMATCH, "a bad refusal")
             self.on_confirmed(link, number - 1)
             self.on_refused(link, link.unanswered.pop(number)[0], reason)
         elif kind == GOODBYE:
             farewell = reader.number(1)
             reader.end()
-            check(farewell <= WRONG_VERSION, "unknown farewell")
+            check(farewell <= OTHER_KEY, "unknown farewell")
             self.on_goodbye(link, farewell)
         else:
             check(False, "a datagram")

@@ -68,7 +68,7 @@ impl Pair {
                     let other = self.towers[1 - side].accept(from, now).unwrap();
                     let ends = if side == 0 { [link, other] } else { [other, link] };
                     self.links.push(ends);
-                    self.towers[side].handle(Event::Connected { link }, now);
+                    self.towers[side].handle(Event::Connected { link, at: None }, now);
                 }
                 Action::Send { link } => self.links_to_send[side].push(link),
                 Action::Notify(Notice::MessageDelivered { .. }) => self.delivered += 1,

@@ -48,7 +48,7 @@ fn connect(caller: &mut SecureTower, callee: &mut SecureTower, number: usize) {
         }
     };
     let answered = callee.accept(LOCAL, now).unwrap();
-    caller.handle(Event::Connected { link }, now);
+    caller.handle(Event::Connected { link, at: None }, now);
     while transfer(caller, link, callee, answered) | transfer(callee, answered, caller, link) {}
     while caller.poll_action().is_some() | callee.poll_action().is_some() {}
     assert_eq!(caller.tower().find(&peer(number)).unwrap().status.as_str(), "alive");

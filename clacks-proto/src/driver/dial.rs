@@ -1,16 +1,12 @@
 //! Dialling of hosts, independent of the runtime.
 
-use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::num::NonZeroU16;
 use core::time::Duration;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::address::Name;
 use crate::error::IoCause;
 
 /// How long an attempt to connect may take before the next address is tried in parallel (RFC 8305
@@ -21,10 +17,6 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The maximum number of addresses of one host that are tried. The value is a guess. The owner of a
 /// name controls how many addresses it has.
 const MAX_ADDRESSES: usize = 16;
-
-/// The maximum number of names that a tower looks up at a time. The value is a guess. A look-up may
-/// block a thread for a minute, and an unknown name must not delay other look-ups.
-pub const MAX_LOOKUPS: usize = 16;
 
 /// Connects to one of the addresses of a host. `S` is a non-blocking socket. Dropping the dial
 /// cancels all attempts.
@@ -112,7 +104,7 @@ impl<S> Dial<S> {
     fn on_failed(&mut self, error: &io::Error) {
         let cause = IoCause::from(error);
         self.next_at = None;
-        if self.failure.is_none() || cause != IoCause::Exhausted {
+        if self.failure.is_none() || !cause.is_local() {
             self.failure = Some(cause);
         }
     }
@@ -152,42 +144,4 @@ pub fn is_in_progress(error: &io::Error) -> bool {
     let in_progress = if cfg!(any(target_os = "linux", target_os = "android")) { 115 } else { 36 };
     matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock)
         || cfg!(unix) && error.raw_os_error() == Some(in_progress)
-}
-
-/// Looks up the addresses of a name on a new thread, because the resolver of the operating system
-/// blocks and can't be interrupted. Calls `answer` with the result on that thread.
-///
-/// # Errors
-///
-/// Returns an error if no thread can be started. `answer` is then not called.
-pub fn look_up(
-    name: Name,
-    port: NonZeroU16,
-    answer: impl FnOnce(Result<Vec<SocketAddr>, IoCause>) + Send + 'static,
-) -> io::Result<()> {
-    let lookup = move || answer(resolve(&name, port));
-    thread::Builder::new().name("clacks-resolver".into()).spawn(lookup).map(drop)
-}
-
-fn resolve(name: &Name, port: NonZeroU16) -> Result<Vec<SocketAddr>, IoCause> {
-    match (name.as_str(), port.get()).to_socket_addrs() {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(error) if is_exhausted(&error) => Err(IoCause::Exhausted),
-        Err(_) => Err(IoCause::Resolve),
-    }
-}
-
-/// Returns whether a look-up failed because this machine has no memory or descriptors.
-fn is_exhausted(error: &io::Error) -> bool {
-    // A lack of memory (`EAI_MEMORY`) can only be recognised by the text of the C library. If there
-    // is no free descriptor, some resolvers report that the name is unknown.
-    IoCause::from(error) == IoCause::Exhausted
-        || error.to_string().to_lowercase().contains("memory")
-        || !has_descriptors()
-}
-
-/// Returns whether this process can open a socket.
-fn has_descriptors() -> bool {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
-    !socket.is_err_and(|error| IoCause::from(&error) == IoCause::Exhausted)
 }

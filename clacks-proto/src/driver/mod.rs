@@ -3,8 +3,8 @@
 //! [`Shared`] is a [`StateMachine`] behind a lock, with a clock. A driver calls [`Shared::handle`],
 //! executes the actions of [`Shared::poll_action`] until it returns `None`, sleeps until
 //! [`Shared::next_wakeup`], and calls [`Shared::end`] when it stops. [`Connection`] moves the bytes
-//! of a link. [`Dial`] tries the addresses of a host. [`AcceptBackoff`] returns how long to pause
-//! after an error of the listener.
+//! of a link. [`Resolver`] looks up the addresses of a host, and [`Dial`] tries them.
+//! [`AcceptBackoff`] returns how long to pause after an error of the listener.
 //!
 //! [`Handle`] is the application's interface to the same state machine, with the same methods on
 //! every runtime. [`Notices`] reads the notices of the tower. [`Wait`] waits for a condition, with
@@ -13,8 +13,8 @@
 //! This module opens no connections, and starts no threads except for name look-ups. Its constants
 //! are limits for all runtimes.
 //!
-//! Changed keys and closed links are logged with `tracing`, at the levels `WARN` and `DEBUG`
-//! and with the target `clacks_proto::notices`.
+//! Changed keys, failures of this machine and closed links are logged with `tracing`, the first two
+//! at the level `WARN` and closed links at `DEBUG`, with the target `clacks_proto::notices`.
 #![allow(clippy::disallowed_types, reason = "drivers have a clock")]
 
 mod accept;
@@ -22,6 +22,7 @@ mod connection;
 mod dial;
 mod handle;
 mod notices;
+mod resolver;
 mod wait;
 
 use alloc::boxed::Box;
@@ -47,9 +48,10 @@ use crate::tower::{PeerRecord, QueueUsage, ShutdownProgress, Verdict};
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptBackoff};
 pub use connection::{CHUNK, Connection, Readiness, Turn};
-pub use dial::{Dial, DialProgress, MAX_LOOKUPS, is_connected, is_in_progress, look_up};
+pub use dial::{Dial, DialProgress, is_connected, is_in_progress};
 pub use handle::{Delivery, Handle};
 pub use notices::{NOTICES_BYTES, NOTICES_CAPACITY, Notices, RecvTimeoutError, TryRecvError};
+pub use resolver::{Lookup, MAX_LOOKUPS, MAX_STRANGE_LOOKUPS, Resolver};
 pub use wait::Wait;
 
 use connection::Buffers;
@@ -381,9 +383,12 @@ fn log(notice: &Notice) {
                 "the key differs from the one pinned for this address"
             );
         }
-        Notice::LinkClosed { link, peer, reason } => {
+        Notice::LinkClosed { link, peer, reason, .. } => {
             let peer = peer.as_ref().map(tracing::field::display);
             tracing::debug!(target: NOTICES_TARGET, ?link, peer, %reason, "link closed");
+        }
+        Notice::LocalTrouble { cause } => {
+            tracing::warn!(target: NOTICES_TARGET, %cause, "connections fail");
         }
         _ => {}
     }

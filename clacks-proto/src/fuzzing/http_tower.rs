@@ -191,7 +191,7 @@ impl Driver {
                     assert!(self.began.insert(link), "a link is dialled twice");
                     if self.is_reachable {
                         self.dialled.push(link);
-                        self.tower.handle(Event::Connected { link }, self.now);
+                        self.tower.handle(Event::Connected { link, at: None }, self.now);
                     } else {
                         let cause = IoCause::Refused;
                         self.tower.handle(Event::ConnectFailed { link, cause }, self.now);

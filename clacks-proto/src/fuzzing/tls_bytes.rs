@@ -298,16 +298,19 @@ impl Network {
     fn act(&mut self, tower: usize, buffer: usize) {
         while let Some(action) = self.towers[tower].poll_action() {
             match action {
-                Action::Connect { link, address: dialled } => {
+                Action::Connect { link, address: dialled, except, .. } => {
                     let answering = if dialled == address(1) { 1 } else { self.listening };
                     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                    let event = match self.towers[answering].accept(from, self.now) {
-                        Ok(accepted) => {
-                            let ends = [End::new(tower, link), End::new(answering, accepted)];
-                            self.connections.push(Connection(ends));
-                            Event::Connected { link }
-                        }
-                        Err(_) => Event::ConnectFailed { link, cause: IoCause::Refused },
+                    // Each tower has one address.
+                    let at = IpAddr::V4(Ipv4Addr::new(127, 0, 0, [1, 2, 3][answering]));
+                    let event = if except.contains(&at) {
+                        Event::ConnectFailed { link, cause: IoCause::Resolve }
+                    } else if let Ok(accepted) = self.towers[answering].accept(from, self.now) {
+                        let ends = [End::new(tower, link), End::new(answering, accepted)];
+                        self.connections.push(Connection(ends));
+                        Event::Connected { link, at: Some(at) }
+                    } else {
+                        Event::ConnectFailed { link, cause: IoCause::Refused }
                     };
                     self.towers[tower].handle(event, self.now);
                 }

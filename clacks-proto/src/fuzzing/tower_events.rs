@@ -271,7 +271,7 @@ impl Driver {
     fn link_event(&mut self, kind: u8, supply: &mut Supply<'_>) {
         let Some(link) = self.link(supply) else { return };
         match kind {
-            8 | 9 => self.handle(Event::Connected { link }),
+            8 | 9 => self.handle(Event::Connected { link, at: None }),
             10 => self.handle(Event::Finished { link }),
             _ => self.end(link, supply.below(8)),
         }
@@ -295,7 +295,7 @@ impl Driver {
     /// An event of a link that has ended or never existed.
     fn stale(&mut self, link: LinkId, supply: &mut Supply<'_>) {
         match supply.below(4) {
-            0 => self.handle(Event::Connected { link }),
+            0 => self.handle(Event::Connected { link, at: None }),
             1 => self.handle(Event::Finished { link }),
             2 => self.handle(Event::BytesArrived { link, bytes: b"whatever" }),
             _ => self.end(link, supply.below(8)),
@@ -440,7 +440,7 @@ impl Driver {
         let newest = self.observer.links.iter().rev().find(|link| link.is_known);
         let link = match newest.map(|link| link.id).filter(|_| number.is_multiple_of(2)) {
             Some(link) => {
-                self.handle(Event::Connected { link });
+                self.handle(Event::Connected { link, at: None });
                 Some(link)
             }
             None => self.observer.accept(self.now),
@@ -594,7 +594,7 @@ impl Driver {
             self.serve(1000);
             for link in self.observer.links.iter().map(|link| link.id).collect::<Vec<_>>() {
                 if self.find(link).is_some_and(Link::is_dialled) {
-                    self.handle(Event::Connected { link });
+                    self.handle(Event::Connected { link, at: None });
                     self.greet(link, None);
                 } else if self.find(link).is_some_and(|link| link.is_aborted) {
                     self.handle(Event::Closed { link });

@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use bytes::{BufMut, Bytes};
@@ -182,6 +183,17 @@ pub(crate) enum Doubt {
     NotTaken,
 }
 
+/// The dial of a name that may have several addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    /// The IP address to which the link is connected.
+    pub(crate) at: Option<IpAddr>,
+    /// The IP addresses at which another tower answered, or none that could be used.
+    pub(crate) failed: Vec<IpAddr>,
+    /// Why the first of these links was closed.
+    pub(crate) reason: Option<CloseReason>,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -200,6 +212,10 @@ pub(crate) struct Session {
     pub(crate) prefix: Prefix,
     /// The address that the caller claims, if it was not learned yet.
     pub(crate) unlearned: Option<Box<Address>>,
+    /// The caller claims an address for which another key is pinned.
+    pub(crate) is_disproved: bool,
+    /// Where a dial of a name has led, once it is connected.
+    pub(crate) route: Option<Box<Route>>,
     /// The link's number among the unproved links, if it is one.
     pub(crate) unproved: Option<NonZeroU64>,
     /// When the link last moved to the end of the list of links.
@@ -276,6 +292,8 @@ impl Link {
             peer: None,
             prefix: Prefix::UNKNOWN,
             unlearned: None,
+            is_disproved: false,
+            route: None,
             unproved: None,
             listed: Instant::ORIGIN,
             identity: None,
@@ -392,7 +410,10 @@ impl Link {
         if session.state == State::Closed {
             return LinkEvent::Handled;
         }
-        let reason = codec.handle_finished(session);
+        let reason = match codec.handle_finished(session) {
+            CloseReason::Truncated if session.is_dialling() => CloseReason::HungUp,
+            reason => reason,
+        };
         // The other side sends no more, but may still read.
         session.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
     }
@@ -407,7 +428,13 @@ impl Link {
         if self.session.state == State::Closed {
             return LinkEvent::Handled;
         }
-        self.session.close(CloseReason::Io(cause), Doubt::InDoubt, None, local, now)
+        let is_shaking_hands =
+            self.session.direction == Direction::Outbound && self.session.state == State::Handshake;
+        let reason = match cause {
+            IoCause::Reset if is_shaking_hands => CloseReason::HungUp,
+            cause => CloseReason::Io(cause),
+        };
+        self.session.close(reason, Doubt::InDoubt, None, local, now)
     }
 
     /// Writes what the link has to send, as much as fits, and returns the number of bytes.
@@ -687,6 +714,15 @@ impl Session {
         }))
     }
 
+    /// Aborts a link at a time if it is closed and the driver has not ended it by then.
+    pub(crate) fn hasten_close(&mut self, at: Instant) -> LinkEvent<'static> {
+        let deadline = self.timers.get(LinkTimer::Close);
+        if self.state == State::Closed && deadline < Instant::FAR_FUTURE {
+            self.timers.set(LinkTimer::Close, at.min(deadline));
+        }
+        LinkEvent::Handled
+    }
+
     /// Closes the link because the peer violated the protocol.
     pub(crate) fn close_for_misbehaviour(
         &mut self,
@@ -699,6 +735,14 @@ impl Session {
             self.outgoing.goodbye_due = Some(Farewell::Misbehaved);
         }
         self.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
+    }
+
+    /// Sends a hello and a farewell before the link is closed, though the other side's hello has not
+    /// arrived. Only after the TLS handshake.
+    #[cfg(any(feature = "tls", feature = "simulation"))]
+    pub(crate) fn refuse_key(&mut self) {
+        self.outgoing.hello_due = true;
+        self.outgoing.goodbye_due = Some(Farewell::OtherKey);
     }
 
     /// Sends a farewell before the link is closed, if it is open.

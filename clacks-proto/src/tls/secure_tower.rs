@@ -85,9 +85,9 @@ impl SecureTower {
         config.max_memory().saturating_add(links).saturating_add(MAX_PLAINTEXT)
     }
 
-    fn on_connected(&mut self, link: LinkId, now: Instant) {
+    fn on_connected(&mut self, link: LinkId, at: Option<IpAddr>, now: Instant) {
         let Self { tower, links, handshakes, .. } = self;
-        tower.handle(Event::Connected { link }, now);
+        tower.handle(Event::Connected { link, at }, now);
         let Some(layer) = links.get_mut(link) else { return };
         if !matches!(layer, Layer::Dialling) {
             return;
@@ -186,7 +186,7 @@ impl StateMachine for SecureTower {
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         match event {
-            Event::Connected { link } => self.on_connected(link, now),
+            Event::Connected { link, at } => self.on_connected(link, at, now),
             Event::BytesArrived { link, bytes } => self.on_bytes(link, bytes, now),
             Event::Finished { link } => self.on_finished(link, now),
             Event::ConnectFailed { link, .. }
@@ -195,7 +195,7 @@ impl StateMachine for SecureTower {
                 self.links.remove(link);
                 self.tower.handle(event, now);
             }
-            Event::TimerFired => self.tower.handle(event, now),
+            Event::AcceptFailed { .. } | Event::TimerFired => self.tower.handle(event, now),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::link::{Direction, Doubt, Session, State};
 use crate::message::{Lifetime, Message, Nonce};
 use crate::stats::Stats;
 use crate::time::Instant;
+use crate::wire::Farewell;
 
 /// A message that a tower holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,14 +86,11 @@ pub struct Peer {
     pub fingerprint: Option<Fingerprint>,
     /// What the peer spoke last, if it has spoken.
     pub dialect: Option<Dialect>,
-}
-
-impl Peer {
-    fn new(id: PeerId, peer: &peers::Peer) -> Self {
-        let peers::Peer { address, status, since, dialect, .. } = peer;
-        let (address, status, since) = (address.clone(), *status, *since);
-        Self { id, address, status, since, fingerprint: peer.pin(), dialect: *dialect }
-    }
+    /// Why the last attempt to reach the peer failed, or why the peer refused the last message or
+    /// announce. `None` if the last attempt succeeded.
+    pub failure: Option<StatusReason>,
+    /// When the tower may try the peer again, on the tower's clock, if an attempt has failed.
+    pub retry_at: Option<Instant>,
 }
 
 /// What a tower knows of a link.
@@ -209,13 +207,22 @@ impl Tower {
 
     /// Returns the peers known, ignored ones included.
     pub fn survey(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.peers.iter().map(|(id, peer)| Peer::new(id, peer))
+        self.peers.iter().map(|(id, peer)| self.describe(id, peer))
     }
 
     /// Returns a peer, unless it was forgotten.
     #[must_use]
     pub fn peer(&self, id: PeerId) -> Option<Peer> {
-        self.peers.get(id).map(|peer| Peer::new(id, peer))
+        self.peers.get(id).map(|peer| self.describe(id, peer))
+    }
+
+    fn describe(&self, id: PeerId, peer: &peers::Peer) -> Peer {
+        let peers::Peer { address, status, since, dialect, failure, .. } = peer;
+        let failure = failure.as_deref().copied();
+        let retry_at = failure.and_then(|_| self.retry_at(id));
+        let (address, status, since) = (address.clone(), *status, *since);
+        let fingerprint = peer.pin();
+        Peer { id, address, status, since, fingerprint, dialect: *dialect, failure, retry_at }
     }
 
     /// Returns the peer with an address.
@@ -407,6 +414,9 @@ impl Tower {
             link.peer == Some(peer) && link.is_live() && has_other_key
         };
         for id in self.links.matching(is_other) {
+            if let Some(link) = self.links.get_link_mut(id) {
+                link.session_mut().say_goodbye(Farewell::OtherKey);
+            }
             self.close(id, CloseReason::KeyChanged, Doubt::InDoubt, CloseMode::Flush);
         }
         self.advance();

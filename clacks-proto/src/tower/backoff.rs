@@ -55,6 +55,21 @@ impl Tower {
         }
     }
 
+    /// Returns when a peer that failed may be tried again: when its back-off ends, or when an
+    /// announce that the application asked for is repeated.
+    pub(super) fn retry_at(&self, id: PeerId) -> Option<Instant> {
+        let peer = self.peers.get(id).filter(|peer| !peer.is_ignored())?;
+        let backoff = self.backoffs.get(id.index).filter(|_| peer.is_resting);
+        let is_announced = peer.announce_due && peer.announce_wanted && peer.link.is_none();
+        let announce = self.announces.get(id.index).filter(|_| is_announced);
+        backoff.into_iter().chain(announce).min()
+    }
+
+    /// Returns the time until a peer that failed may be tried again.
+    pub(super) fn retry_in(&self, id: PeerId) -> Option<Duration> {
+        self.retry_at(id).map(|at| at.duration_since(self.now))
+    }
+
     pub(super) fn end_backoff(&mut self, id: PeerId) {
         self.backoffs.clear(id.index);
         self.peers.update(id, |peer| peer.is_resting = false);

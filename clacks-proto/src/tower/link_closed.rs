@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use core::num::NonZeroU64;
 
 use super::Tower;
-use crate::error::{CloseReason, IoCause, StatusReason};
+use crate::error::{CloseReason, StatusReason};
 use crate::event::{Action, DatagramLoss, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{
@@ -37,7 +37,8 @@ impl Tower {
             self.peers.update(peer, |peer| peer.dialect = Some(dialect));
         }
         // The peer speaks another dialect: it is dialled again, and this is no failure of it.
-        let is_redialled = speaks.is_some() && is_unreached;
+        let route = self.take_route(link, reason, is_unreached);
+        let is_redialled = speaks.is_some() && is_unreached || route.is_some();
         let carried = !(withdrawn.unsent.is_empty() && unanswered.is_empty());
         let awaited = !unanswered.is_empty();
         let from = self.peer_of(link);
@@ -56,7 +57,11 @@ impl Tower {
         if let Some(how) = how {
             self.actions.push(Action::Close { link: id, how, reason });
         }
+        let mut retry_in = None;
         if let Some(peer) = peer.filter(|_| !is_redialled) {
+            // Of several addresses of a name, the first one that failed tells why.
+            let first = link.route.take().and_then(|route| route.reason);
+            let reason = first.filter(|_| is_unreached).unwrap_or(reason);
             let broken =
                 awaited && doubt == Doubt::InDoubt || reason == CloseReason::ConfirmTimeout;
             let is_ignored_by_peer =
@@ -65,9 +70,14 @@ impl Tower {
             // time.
             let took_nothing = carried && !self.peers.is_alive(peer);
             let is_failure = is_unreached || broken || is_ignored_by_peer || took_nothing;
-            self.judge_close(peer, reason, is_failure, carried);
+            if self.judge_close(peer, reason, is_failure, carried) {
+                retry_in = self.retry_in(peer);
+            }
         }
         if let Some(peer) = peer.filter(|_| is_redialled) {
+            if let Some(route) = route {
+                self.redial(peer, route);
+            }
             // Even if nothing waits: an announce may be due.
             self.link_for_doubts(peer);
         }
@@ -83,24 +93,37 @@ impl Tower {
         self.remember_taken(link, reason);
         let address = from.claimed.and_then(|peer| self.peers.get(peer));
         let peer = address.map(|peer| peer.address.clone());
-        self.notify(Notice::LinkClosed { link: id, peer, reason });
+        self.notify(Notice::LinkClosed { link: id, peer, reason, retry_in });
     }
 
-    /// Decides what the end of a link says about its peer.
-    fn judge_close(&mut self, peer: PeerId, reason: CloseReason, is_failure: bool, carried: bool) {
+    /// Decides what the end of a link says about its peer. Returns whether an attempt to reach the
+    /// peer has failed.
+    fn judge_close(
+        &mut self,
+        peer: PeerId,
+        reason: CloseReason,
+        is_failure: bool,
+        carried: bool,
+    ) -> bool {
         let config = &self.local.config;
         match reason {
             // This tower ended the link.
             CloseReason::Shutdown
             | CloseReason::Evicted
             | CloseReason::Ignored
-            | CloseReason::OwnAddress => {}
+            | CloseReason::OwnAddress => return false,
             // What this machine lacks says nothing about the peer.
-            CloseReason::Io(IoCause::Exhausted) => self.back_off(peer, config.probe_backoff),
+            CloseReason::Io(cause) if cause.is_local() => {
+                self.on_failure_here(peer, StatusReason::LinkClosed(reason));
+            }
             _ if is_failure => self.on_failure(peer, StatusReason::LinkClosed(reason)),
-            _ if carried => self.back_off(peer, config.busy_backoff),
-            _ => {}
+            _ if carried => {
+                self.back_off(peer, config.busy_backoff);
+                return false;
+            }
+            _ => return false,
         }
+        true
     }
 
     /// Takes back what an ending link was given and did not send. The senders keep the messages
@@ -220,6 +243,11 @@ impl Tower {
     }
 
     fn count_close(&mut self, reason: CloseReason) {
+        if let CloseReason::Io(cause) = reason
+            && cause.is_local()
+        {
+            self.on_local_failure(cause);
+        }
         let stats = &mut self.stats;
         match reason {
             CloseReason::Wire(_)
@@ -230,7 +258,10 @@ impl Tower {
             | CloseReason::HandshakeTimeout
             | CloseReason::RequestTimeout
             | CloseReason::ConfirmTimeout => stats.links_timed_out += 1,
-            CloseReason::Truncated | CloseReason::Io(_) | CloseReason::KeyChanged => {
+            CloseReason::Truncated
+            | CloseReason::HungUp
+            | CloseReason::Io(_)
+            | CloseReason::KeyChanged => {
                 stats.links_broken += 1;
             }
             _ => {}

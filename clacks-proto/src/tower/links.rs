@@ -219,6 +219,12 @@ impl Tower {
     /// Opens a link to a peer. Returns `None` if all links are in use; an idle one is then asked to
     /// make room.
     pub(super) fn dial(&mut self, peer: PeerId) -> Option<LinkId> {
+        self.dial_except(peer, Vec::new())
+    }
+
+    /// Opens a link to a peer, as [`dial`](Self::dial), but not to some IP addresses of its name.
+    pub(super) fn dial_except(&mut self, peer: PeerId, except: Vec<IpAddr>) -> Option<LinkId> {
+        let standing = self.standing(peer);
         let record = self.peers.get(peer)?;
         let (address, dialect) = (record.address.clone(), record.dialect);
         let number = self.draw_link_number();
@@ -230,7 +236,7 @@ impl Tower {
             (peer.link, peer.open, peer.is_full) = (Some(id), None, false);
         });
         self.stats.links_dialled += 1;
-        self.actions.push(Action::Connect { link: id, address });
+        self.actions.push(Action::Connect { link: id, address, except, standing });
         Some(id)
     }
 

@@ -21,6 +21,7 @@ mod pacer;
 mod peers;
 mod queue;
 mod recent;
+mod redial;
 mod rejections;
 mod revival;
 mod route;
@@ -148,6 +149,8 @@ pub struct Tower {
     /// Datagrams that came in; `None` if there are none.
     inbox: Option<Box<Inbox>>,
     phase: Phase,
+    /// The earliest time of the next [`Notice::LocalTrouble`].
+    next_local_trouble: Instant,
     stats: Stats,
 }
 
@@ -219,6 +222,7 @@ impl Tower {
             retry_memory: None,
             inbox: None,
             phase: Phase::Running,
+            next_local_trouble: Instant::ORIGIN,
             stats: Stats::default(),
             local: Local { config, address, identity: None, incarnation, speaks_http },
         })
@@ -287,9 +291,10 @@ impl Tower {
         }
     }
 
-    fn on_connected(&mut self, id: LinkId) {
+    fn on_connected(&mut self, id: LinkId, at: Option<IpAddr>) {
         match self.links.get(id).map(Session::state) {
             Some(State::Connecting) => {
+                self.note_route(id, at);
                 self.with_link(id, Link::handle_connected);
             }
             // The connection was established just when the dial was given up.
@@ -397,7 +402,7 @@ impl StateMachine for Tower {
     fn handle(&mut self, event: Event<'_>, now: Instant) {
         self.set_now(now);
         match event {
-            Event::Connected { link } => self.on_connected(link),
+            Event::Connected { link, at } => self.on_connected(link, at),
             Event::BytesArrived { link, bytes } => self.on_bytes(link, bytes),
             Event::Finished { link } => self.on_finished(link),
             Event::ConnectFailed { link, cause } | Event::Lost { link, cause } => {
@@ -405,6 +410,7 @@ impl StateMachine for Tower {
             }
             // A driver that closes what it was not asked to close has lost the connection.
             Event::Closed { link } => self.on_lost(link, IoCause::Other),
+            Event::AcceptFailed { cause } => self.on_local_failure(cause),
             Event::TimerFired => self.on_timer(),
         }
         self.advance();

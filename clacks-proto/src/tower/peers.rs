@@ -8,6 +8,7 @@ use super::eligible::{EligibleList, Reach};
 use super::selector::Eligible;
 use crate::address::Address;
 use crate::config::Newcomers;
+use crate::error::StatusReason;
 use crate::event::{Dialect, Status};
 use crate::hash::Hasher;
 use crate::ids::{Fingerprint, LinkId, PeerId};
@@ -56,6 +57,8 @@ pub(crate) struct Peer {
     pub(crate) is_alias: bool,
     /// What the peer spoke last.
     pub(crate) dialect: Option<Dialect>,
+    /// Why the last attempt to reach the peer failed, or why it refused the last transfer.
+    pub(crate) failure: Option<Box<StatusReason>>,
     /// The bytes that this tower took from the peer beyond its bounds, less those that the peer took.
     pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
@@ -88,6 +91,7 @@ impl Peer {
             was_alive: false,
             is_alias: false,
             dialect: None,
+            failure: None,
             exchanged: 0,
             max_message: u32::MAX,
             pin: None,
@@ -422,6 +426,17 @@ impl Peers {
         if let Some(peer) = self.table.get_mut(id) {
             peer.last_taken = now;
         }
+    }
+
+    /// Notes why an attempt to reach a peer failed, or that it succeeded. Returns whether the reason
+    /// is another one than before.
+    pub(crate) fn note_failure(&mut self, id: PeerId, reason: Option<StatusReason>) -> bool {
+        let Some(peer) = self.table.get_mut(id) else { return false };
+        let is_other = peer.failure.as_deref().copied() != reason;
+        if is_other {
+            peer.failure = reason.map(Box::new);
+        }
+        is_other
     }
 
     /// Notes that this tower announces itself to a peer.

@@ -219,6 +219,11 @@ impl Tower {
         }
         let from = self.sender_of(link, sender);
         let mut outcome = self.refusal(from).map_or(Outcome::Taken, Outcome::Refused);
+        // Another tower has this address, as far as this one knows.
+        let is_disproved = link.is_disproved || link.peer.is_some() && from.claimed.is_none();
+        if outcome == Outcome::Taken && is_disproved && link.dialect().has_hello() {
+            outcome = Outcome::Refused(RefusedReason::OtherKey);
+        }
         // A guest is not learned.
         if outcome == Outcome::Taken && (from.is_unlearned || link.is_guest) {
             outcome = Outcome::Refused(RefusedReason::Busy);
@@ -399,7 +404,7 @@ impl Tower {
         link.peer = Some(peer);
         if self.peer_of(link).claimed.is_none() {
             self.stats.claims_disproved += 1;
-            link.peer = None;
+            (link.peer, link.is_disproved) = (None, true);
             return None;
         }
         self.peers.add_link(peer, id);
@@ -434,8 +439,12 @@ impl Tower {
             return;
         };
         let (to, has_debt) = (record.address.clone(), record.exchanged > 0);
+        let has_failed = record.failure.is_some();
         if !record.is_alive() {
             self.on_success(peer);
+        }
+        if has_failed {
+            self.peers.note_failure(peer, None);
         }
         match transfer.payload {
             Payload::Message { id, .. } => {
@@ -462,6 +471,7 @@ impl Tower {
     /// tower.
     fn on_refused(&mut self, peer: PeerId, transfer: &Transfer, reason: RefusedReason) {
         self.stats.refused_by_peers += 1;
+        let is_other = self.peers.note_failure(peer, Some(StatusReason::Refused(reason)));
         match reason {
             RefusedReason::Ignored => self.on_failure(peer, StatusReason::IgnoredByPeer),
             RefusedReason::Busy | RefusedReason::Screened if transfer.message().is_some() => {
@@ -480,6 +490,18 @@ impl Tower {
             self.on_too_large(peer, transfer);
         }
         self.return_transfer(Some(peer), transfer, transfer.is_retry());
+        if reason == RefusedReason::OtherKey && transfer.message().is_none() {
+            // The peer would refuse it again.
+            self.peers.update(peer, |peer| {
+                (peer.announce_due, peer.announce_wanted) = (false, false);
+            });
+        }
+        // Becoming alive has cleared it.
+        self.peers.note_failure(peer, Some(StatusReason::Refused(reason)));
+        if let Some(record) = self.peers.get(peer).filter(|_| is_other) {
+            let (by, retry_in) = (record.address.clone(), self.retry_in(peer));
+            self.notify(Notice::Refused { by, reason, retry_in });
+        }
     }
 
     /// A peer names its limit in its hello. If it refuses a shorter message, that is its limit now.

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Tower;
 use crate::error::CloseReason;
-use crate::event::{CloseMode, Notice};
+use crate::event::{CloseMode, HandOverEnd, Notice};
 use crate::link::{Doubt, Link, Session};
 use crate::time::Instant;
 use crate::wire::Farewell;
@@ -12,6 +12,11 @@ use crate::wire::Farewell;
 /// How many back-offs of busy peers pass without progress before a shutdown gives up. The value is
 /// a guess.
 const BUSY_ROUNDS: u32 = 3;
+
+/// How long a shutdown waits for the other side of a link to close it, if nothing is unanswered. The
+/// other side has no reason to answer, and may be an HTTP client that keeps its connection. The value
+/// is a guess: long enough for a round trip.
+const IDLE_CLOSE: Duration = Duration::from_millis(500);
 
 /// The phase of a tower: running, or a step of its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +62,8 @@ impl Tower {
     /// That takes at most [`Timeouts::shutdown`](crate::Timeouts::shutdown). Handing over ends at
     /// once when the queue is empty or no peer can take anything, and in time to leave
     /// [`Timeouts::close`](crate::Timeouts::close), or half of the limit if that is less, for
-    /// goodbyes and late answers. Links that are not closed at the limit are aborted.
+    /// goodbyes and late answers. Links on which nothing is unanswered are aborted half a second
+    /// after the goodbye, and all links at the limit.
     pub fn shutdown(&mut self, now: Instant) {
         self.shutdown_within(self.local.config.timeouts.shutdown, now);
     }
@@ -89,7 +95,7 @@ impl Tower {
         if let Phase::Draining { progress, end, .. } = self.phase
             && !self.can_hand_over(progress)
         {
-            self.close_all(end);
+            self.close_all(end, HandOverEnd::NoRecipient);
         }
         if matches!(self.phase, Phase::Closing { .. }) && self.links.len() == 0 {
             self.phase = Phase::Done;
@@ -130,7 +136,7 @@ impl Tower {
         if let Phase::Draining { until, end, .. } = self.phase
             && until <= self.now
         {
-            self.close_all(end);
+            self.close_all(end, HandOverEnd::TimeOut);
         }
         if let Phase::Closing { end: Some(end) } = self.phase
             && end <= self.now
@@ -142,7 +148,11 @@ impl Tower {
         }
     }
 
-    fn close_all(&mut self, end: Instant) {
+    fn close_all(&mut self, end: Instant, reason: HandOverEnd) {
+        let left = self.queue.len() - self.screenings.open();
+        if left > 0 {
+            self.notify(Notice::HandOverEnded { left, reason });
+        }
         self.phase = Phase::Closing { end: Some(end) };
         self.retry_at = None;
         for id in self.links.matching(|_| true) {
@@ -151,6 +161,7 @@ impl Tower {
             } else if self.links.get(id).is_some_and(Session::is_usable) {
                 self.close(id, CloseReason::Shutdown, Doubt::NotTaken, CloseMode::Abort);
             }
+            self.with_link(id, |link, _, now| link.session_mut().hasten_close(now + IDLE_CLOSE));
         }
     }
 

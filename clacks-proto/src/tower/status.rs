@@ -60,31 +60,51 @@ impl Tower {
         let Some(peer) = self.peers.get(id) else { return };
         let lost_for = self.now.duration_since(peer.since);
         self.lost_to_replace += u32::from(peer.is_alive());
-        match peer.status {
-            Status::New | Status::Alive => self.set_status(id, Status::Lost, reason),
-            Status::Lost if lost_for > self.local.config.kill_timeout => {
-                self.set_status(id, Status::Dead, reason);
-            }
-            Status::Lost | Status::Dead => {}
+        let status = match peer.status {
+            Status::New | Status::Alive => Status::Lost,
+            Status::Lost if lost_for > self.local.config.kill_timeout => Status::Dead,
+            status @ (Status::Lost | Status::Dead) => status,
             Status::Ignored => return,
-        }
+        };
+        self.peers.note_failure(id, Some(reason));
+        let before = self.change_status(id, status);
+        // Before the notice, which tells when the peer is tried again.
         self.back_off_after_failure(id);
+        self.schedule_announce(id);
+        self.notify_status(id, before, reason);
+    }
+
+    /// An attempt to reach a peer failed because this machine lacks something. The peer keeps its
+    /// status, and is tried again.
+    pub(super) fn on_failure_here(&mut self, id: PeerId, reason: StatusReason) {
+        self.peers.note_failure(id, Some(reason));
+        self.back_off(id, self.local.config.probe_backoff);
         self.schedule_announce(id);
     }
 
     pub(super) fn set_status(&mut self, id: PeerId, to: Status, reason: StatusReason) {
+        self.peers.note_failure(id, None);
+        let before = self.change_status(id, to);
+        self.notify_status(id, before, reason);
+    }
+
+    /// Changes the status of a peer, and returns the one before.
+    fn change_status(&mut self, id: PeerId, to: Status) -> Option<Status> {
         let now = self.now;
-        let before = self.peers.update(id, |peer| {
+        self.peers.update(id, |peer| {
             if peer.status != to {
                 (peer.status, peer.since) = (to, now);
                 peer.was_alive |= to == Status::Alive;
             }
-        });
-        if let Some(from) = before.filter(|from| *from != to)
-            && let Some(peer) = self.peers.get(id)
-        {
-            let peer = peer.address.clone();
-            self.notify(Notice::StatusChanged { peer, from, to, reason });
+        })
+    }
+
+    fn notify_status(&mut self, id: PeerId, before: Option<Status>, reason: StatusReason) {
+        let Some(peer) = self.peers.get(id) else { return };
+        let (peer, to) = (peer.address.clone(), peer.status);
+        if let Some(from) = before.filter(|from| *from != to) {
+            let retry_in = self.retry_in(id);
+            self.notify(Notice::StatusChanged { peer, from, to, reason, retry_in });
         }
     }
 

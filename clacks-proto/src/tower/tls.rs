@@ -42,6 +42,11 @@ impl Tower {
         if let Some((_, record)) = changed {
             let address = record.address.clone();
             self.notify(Notice::KeyChanged { peer: address, seen: identity });
+            if dialect == Dialect::Native
+                && let Some(link) = self.links.get_link_mut(id)
+            {
+                link.session_mut().refuse_key();
+            }
             self.close(id, CloseReason::KeyChanged, Doubt::NotTaken, CloseMode::Flush);
         } else {
             self.with_link(id, |link, local, now| {

@@ -207,6 +207,8 @@ pub enum RefusedReason {
     TooLarge,
     /// The receiver's application rejected the message.
     Screened,
+    /// The receiver remembers another key for the sender's address.
+    OtherKey,
 }
 
 /// Why a link is closed.
@@ -232,6 +234,8 @@ pub enum Farewell {
     Misbehaved,
     /// The sender speaks another version of the protocol.
     WrongVersion,
+    /// The sender remembers another key for the receiver's address.
+    OtherKey,
 }
 
 /// Defines the codes of an enum in one table for both directions, so that they agree.
@@ -260,7 +264,7 @@ codes!(FrameKind {
 });
 codes!(Attempt { First = 0, Retry = 1 });
 codes!(Kind { Bytes = 0, Text = 1, Json = 2 });
-codes!(RefusedReason { Busy = 0, Ignored = 1, TooLarge = 2, Screened = 3 });
+codes!(RefusedReason { Busy = 0, Ignored = 1, TooLarge = 2, Screened = 3, OtherKey = 4 });
 codes!(Farewell {
     Idle = 0,
     Leaving = 1,
@@ -269,6 +273,7 @@ codes!(Farewell {
     OwnAddress = 4,
     Misbehaved = 5,
     WrongVersion = 6,
+    OtherKey = 7,
 });
 
 impl fmt::Display for FrameKind {
@@ -292,6 +297,7 @@ impl fmt::Display for RefusedReason {
             Self::Ignored => "ignored",
             Self::TooLarge => "too large",
             Self::Screened => "screened",
+            Self::OtherKey => "other key",
         })
     }
 }
@@ -306,6 +312,7 @@ impl fmt::Display for Farewell {
             Self::OwnAddress => "own address",
             Self::Misbehaved => "misbehaved",
             Self::WrongVersion => "wrong version",
+            Self::OtherKey => "other key",
         })
     }
 }

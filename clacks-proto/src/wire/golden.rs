@@ -20,11 +20,13 @@ const NO_FRIEND: &str = "c3 00000009 0000000000000009 00";
 const CONFIRMED: &str = "c4 00000008 0000000000000008";
 const REFUSED: &str = "c5 00000009 0000000000000009 00";
 const GOODBYE: &str = "c6 00000001 01";
+const REFUSED_KEY: &str = "c5 00000009 000000000000000a 04";
+const GOODBYE_KEY: &str = "c6 00000001 07";
 const DATAGRAM: &str = "c7 00000005 48656c6c6f";
 /// A hello of version 1.
 const OBSOLETE: &str = "c1 0000002b 01 0102030405060708 00010000 0020 00040000 06636c61636b73 010d746f7765722e6578616d706c651f41";
 
-fn frames() -> [(&'static str, Frame<'static>); 10] {
+fn frames() -> [(&'static str, Frame<'static>); 12] {
     let hello = Hello {
         version: VERSION,
         incarnation: 0x0102_0304_0506_0708,
@@ -74,6 +76,8 @@ fn frames() -> [(&'static str, Frame<'static>); 10] {
         (REFUSED, Frame::Refused { transfer: 9, reason: RefusedReason::Busy }),
         (GOODBYE, Frame::Goodbye { farewell: Farewell::Leaving }),
         (DATAGRAM, Frame::Datagram(b"Hello")),
+        (REFUSED_KEY, Frame::Refused { transfer: 10, reason: RefusedReason::OtherKey }),
+        (GOODBYE_KEY, Frame::Goodbye { farewell: Farewell::OtherKey }),
     ]
 }
 
@@ -117,7 +121,7 @@ fn every_code_is_documented() {
             }
         }
     }
-    assert_eq!((reasons.len(), farewells.len()), (4, 7));
+    assert_eq!((reasons.len(), farewells.len()), (5, 8));
     for list in [reasons, farewells] {
         assert!(documentation.contains(&list.join(", ")), "{list:?}");
     }

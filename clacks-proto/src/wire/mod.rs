@@ -21,7 +21,9 @@
 //!   Ed25519, or RSA with 2 048 to 8 192 bits, and it signs the handshake (RFC 8446 §4.4.3).
 //! - In an open network names, dates, issuers and extensions are not checked. In a private network
 //!   the certificate must chain to a root of the network and be within its dates, and its extended
-//!   key usage, if it has one, must allow both the client and the server.
+//!   key usage, if it has one, must allow both the client and the server. A certificate that is
+//!   marked as that of an authority (`CA:TRUE`) is accepted only if it is itself one of the roots,
+//!   is within its dates, and has no extended key usage.
 //! - The identity of a tower is the SHA-256 of the DER of its certificate's `SubjectPublicKeyInfo`.
 //!   A tower keeps its key, because other towers pin the key of each address that they dial. A
 //!   tower that shows another key at a pinned address is refused.
@@ -107,13 +109,13 @@
 //! | field | size | |
 //! |---|---|---|
 //! | transfer | 8 | the transfer that is refused |
-//! | reason | 1 | 0: busy, 1: ignored, 2: too large, 3: screened |
+//! | reason | 1 | 0: busy, 1: ignored, 2: too large, 3: screened, 4: other key |
 //!
 //! ## Goodbye
 //!
 //! | field | size | |
 //! |---|---|---|
-//! | farewell | 1 | 0: idle, 1: leaving, 2: ignored, 3: wrong network, 4: own address, 5: misbehaved, 6: wrong version |
+//! | farewell | 1 | 0: idle, 1: leaving, 2: ignored, 3: wrong network, 4: own address, 5: misbehaved, 6: wrong version, 7: other key |
 //!
 //! ## Datagram
 //!
@@ -142,7 +144,8 @@
 //! The first frame of each side is its hello. Each side sends exactly one hello, and then any other
 //! frames in any order, until its goodbye. A side sends no other frame before it has received the
 //! other side's hello, because that hello limits what may be sent. A hello that is refused is
-//! answered with a goodbye, after the refusing side's own hello.
+//! answered with a goodbye, after the refusing side's own hello. A caller that finds another key
+//! than the one that it remembers for the address sends its hello and a goodbye at once.
 //!
 //! The caller sends its hello as soon as it can: after the TLS handshake, or in clear text when the
 //! connection is established. It does not wait for the other side. A tower that was called in clear
@@ -208,6 +211,7 @@
 //! | ignored | takes nothing from this peer, and says goodbye | treats the peer as lost |
 //! | too large | takes no body of this length | sends this peer no body of this length again |
 //! | screened | its application wants no copy of this message now | as for busy |
+//! | other key | remembers another key for the address in the sender's hello, so it does not dial that address for the sender's sake; only announces are refused so | keeps handing over messages, does not repeat the announce, and reports the reason to its operator |
 //!
 //! An announce carries friends, and its answer shows whether the receiver knows the sender. Either
 //! side may send announces at any time. No announce is necessary: the address in a hello is learned
@@ -277,6 +281,7 @@
 //! | own address | the other side has the tower's own incarnation in its hello, or its own key: the link leads back to itself |
 //! | misbehaved | the other side violated this specification |
 //! | wrong version | the other side's hello has a version that is no longer spoken |
+//! | other key | the called side has proved another key than the one that the caller remembers for its address |
 //!
 //! If a peer violates this specification, a tower sends a goodbye if it still can, and closes the
 //! link.
@@ -335,6 +340,13 @@
 //! c4 00000008 0000000000000008
 //! c5 00000009 0000000000000009 00
 //! c6 00000001 01
+//! ```
+//!
+//! Transfer 10 is refused because of another key, and the same as a goodbye:
+//!
+//! ```text
+//! c5 00000009 000000000000000a 04
+//! c6 00000001 07
 //! ```
 //!
 //! A datagram, the bytes of `Hello`:

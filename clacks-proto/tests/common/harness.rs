@@ -192,7 +192,7 @@ impl Harness {
     /// Establishes the connection of the oldest dial. The peer sends nothing.
     pub fn connect_dial(&mut self) -> LinkId {
         let (link, _) = self.dialled.pop_front().expect("the tower has dialled");
-        self.handle(Event::Connected { link });
+        self.handle(Event::Connected { link, at: None });
         link
     }
 
@@ -435,7 +435,7 @@ impl Harness {
         while let Some(action) = self.tower.poll_action() {
             self.actions.push(action.clone());
             match action {
-                Action::Connect { link, address } => self.dialled.push_back((link, address)),
+                Action::Connect { link, address, .. } => self.dialled.push_back((link, address)),
                 Action::Send { link } => self.read(link),
                 Action::Close { link, how, reason } => self.close(link, how, reason),
                 Action::Screen { offer, from, .. } => self.offers.push_back((offer, from)),

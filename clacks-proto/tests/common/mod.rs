@@ -183,7 +183,7 @@ impl<M: StateMachine> Network<M> {
     fn handle_action(&mut self, n: usize, action: Action) {
         self.actions.push((n, action.clone()));
         match action {
-            Action::Connect { link, address } => self.connect(n, link, &address),
+            Action::Connect { link, address, .. } => self.connect(n, link, &address),
             Action::Send { link } => {
                 if let Some(end) = self.endpoints.get_mut(&(n, link)) {
                     end.wants_send = true;
@@ -222,7 +222,7 @@ impl<M: StateMachine> Network<M> {
             Some((there, remote_link)) => {
                 self.endpoints.insert((n, link), endpoint((there, remote_link)));
                 self.endpoints.insert((there, remote_link), endpoint((n, link)));
-                self.handle(n, Event::Connected { link });
+                self.handle(n, Event::Connected { link, at: None });
             }
             None => self.handle(n, Event::ConnectFailed { link, cause: IoCause::Refused }),
         }

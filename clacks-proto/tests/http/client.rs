@@ -61,7 +61,7 @@ fn head_and_body_are_transmitted_by_separate_calls() {
     harness.enqueue(Message::text("m"));
     harness.run_until_dial();
     let (link, _) = harness.dialled[0].clone();
-    harness.tower.handle(Event::Connected { link }, harness.now);
+    harness.tower.handle(Event::Connected { link, at: None }, harness.now);
     let mut sizes = Vec::new();
     loop {
         let mut bytes = Vec::new();

@@ -165,7 +165,7 @@ impl Harness {
     /// Establishes the connection of the oldest dial.
     pub(crate) fn connect_dial(&mut self) -> (LinkId, Address) {
         let (link, address) = self.dialled.pop_front().expect("the tower has dialled");
-        self.handle(Event::Connected { link });
+        self.handle(Event::Connected { link, at: None });
         (link, address)
     }
 
@@ -200,7 +200,7 @@ impl Harness {
     pub(crate) fn drive(&mut self) {
         while let Some(action) = self.tower.poll_action() {
             match action {
-                Action::Connect { link, address } => {
+                Action::Connect { link, address, .. } => {
                     self.dialled.push_back((link, address));
                 }
                 Action::Send { link } => self.read(link),

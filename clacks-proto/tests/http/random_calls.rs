@@ -107,7 +107,7 @@ proptest! {
         for step in steps {
             let link = |n: usize| links.get(n % links.len().max(1)).copied();
             let event = match &step {
-                Step::Connected(n) => link(*n).map(|link| Event::Connected { link }),
+                Step::Connected(n) => link(*n).map(|link| Event::Connected { link, at: None }),
                 Step::ConnectFailed(n) => link(*n)
                     .map(|link| Event::ConnectFailed { link, cause: IoCause::Refused }),
                 Step::Bytes(n, bytes) => link(*n).map(|link| Event::BytesArrived { link, bytes }),

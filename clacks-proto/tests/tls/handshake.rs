@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clacks_proto::tls::{Identity, Roots, Trust};
+use clacks_proto::wire::{Farewell, RefusedReason};
 use clacks_proto::{CloseReason, Message, Notice, StateMachine, Status, TlsFailure};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{AlertDescription, Error};
@@ -81,6 +82,33 @@ fn a_changed_key_closes_the_link_and_is_reported() {
     assert!(pair.notices[ALICE].contains(&Notice::KeyChanged { peer, seen }));
     assert_eq!(pair.queued(BOB), 0);
     assert_eq!(pair.queued(ALICE), 1);
+    // Bob learns why.
+    let goodbye = CloseReason::Goodbye(Farewell::OtherKey);
+    assert_eq!(pair.close_reasons(BOB).last(), Some(&goodbye), "{:?}", pair.notices);
+}
+
+#[test]
+fn a_tower_that_has_lost_its_key_is_told_so_when_it_announces_itself() {
+    let mut pair = Pair::open();
+    pair.establish_link();
+    let connection = pair.connections.len() - 1;
+    pair.close_connection(connection);
+    pair.drive();
+
+    let other = Identity::generate().unwrap();
+    pair.towers[BOB] = secure_tower(BOB, paused_config(), &other, Trust::Open);
+    let now = pair.now;
+    pair.towers[BOB].tower_mut().announce(&address(ALICE), now).unwrap();
+    pair.drive();
+    let is_told = |notice: &Notice| {
+        matches!(notice, Notice::Refused { by, reason: RefusedReason::OtherKey, .. }
+            if *by == address(ALICE))
+    };
+    assert!(pair.notices[BOB].iter().any(is_told), "{:?}", pair.notices[BOB]);
+    let announced = |notice: &Notice| matches!(notice, Notice::Announced { .. });
+    assert!(!pair.notices[BOB].iter().any(announced), "Alice does not dial Bob");
+    let alice = pair.towers[BOB].tower().find(&address(ALICE)).unwrap();
+    assert_eq!(alice.status, Status::Alive);
 }
 
 /// Creates the root certificate of a private network and the identity of one member.
@@ -110,7 +138,7 @@ fn a_private_network_refuses_an_outsider_and_both_sides_report_the_certificate()
         pair.enqueue(ALICE, &Message::text("not delivered"));
         pair.drive();
 
-        let refused = CloseReason::Tls(TlsFailure::Certificate);
+        let refused = CloseReason::Tls(TlsFailure::UnknownIssuer);
         assert_eq!(pair.close_reasons(ALICE).first(), Some(&refused), "{:?}", pair.notices);
         assert_eq!(pair.close_reasons(BOB).first(), Some(&refused), "{:?}", pair.notices);
         assert_eq!((pair.queued(ALICE), pair.queued(BOB)), (1, 0));

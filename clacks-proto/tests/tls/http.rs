@@ -287,7 +287,7 @@ fn serve(
             match action {
                 Action::Connect { link, .. } if dialled.is_none() => {
                     dialled = Some(link);
-                    tower.handle(Event::Connected { link }, now);
+                    tower.handle(Event::Connected { link, at: None }, now);
                 }
                 Action::Notify(notice) => notices.push(notice),
                 _ => {}

@@ -207,7 +207,7 @@ impl Pair {
                     endpoints.reverse();
                 }
                 self.connections.push(Connection { endpoints });
-                self.towers[side].handle(Event::Connected { link }, self.now);
+                self.towers[side].handle(Event::Connected { link, at: None }, self.now);
             }
             Err(_) => {
                 let cause = IoCause::Refused;

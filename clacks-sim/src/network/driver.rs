@@ -31,7 +31,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             && let Some(action) = machine.poll_action()
         {
             match action {
-                Action::Connect { link, address } => self.dial(tower, link, &address),
+                Action::Connect { link, address, .. } => self.dial(tower, link, &address),
                 Action::Send { link } => self.transmit(tower, link),
                 Action::Close { link, how, .. } => self.close(tower, link, how),
                 Action::Notify(Notice::ShutDown { left: undelivered }) => left = Some(undelivered),
@@ -60,7 +60,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let responder_at = |address: &Address| plan.addresses.responder_at(address);
         let what = match *notice {
             Notice::TowerDiscovered { ref peer } => Observed::Discovered { peer: peer_at(peer) },
-            Notice::StatusChanged { ref peer, from, to, reason } => {
+            Notice::StatusChanged { ref peer, from, to, reason, .. } => {
                 Observed::StatusChanged { peer: peer_at(peer), from, to, reason }
             }
             Notice::TowerForgotten { .. } => Observed::Forgot,
@@ -241,7 +241,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             (Content::Accept, _) => self.accept(end),
             (Content::SynAck, Some(link)) => {
                 self.see(tower, Observed::Connected { to: with });
-                self.pass(tower, Event::Connected { link });
+                self.pass(tower, Event::Connected { link, at: None });
                 self.identify(end, link);
             }
             (Content::Refusal(cause), Some(link)) => {

@@ -72,7 +72,12 @@ impl Io {
     pub(crate) fn dial(&mut self, address: Address, ip: u32) -> LinkId {
         let link = self.insert(ip, false);
         self.dials.push_back((self.now + self.dial_timeout, link));
-        self.actions.push_back(Action::Connect { link, address });
+        self.actions.push_back(Action::Connect {
+            link,
+            address,
+            except: Vec::new(),
+            standing: clacks_proto::Standing::Known,
+        });
         link
     }
 
@@ -189,7 +194,7 @@ impl RawNode {
         let Self { endpoint, io } = self;
         io.now = now;
         match event {
-            Event::Connected { link } => {
+            Event::Connected { link, .. } => {
                 let Some(slot) = io.link_mut(link) else { return };
                 slot.is_open = true;
                 endpoint.on_open(link, io);

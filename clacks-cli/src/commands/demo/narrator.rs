@@ -111,7 +111,7 @@ impl Narrator {
             Notice::TowerDiscovered { peer } => {
                 format!("has learned of {} ({peer})", self.name(peer))
             }
-            Notice::StatusChanged { peer, from, to, reason } => {
+            Notice::StatusChanged { peer, from, to, reason, .. } => {
                 let (name, style) = (self.name(peer), status_style(*to));
                 let found = match (from, to) {
                     (Status::Lost | Status::Dead, Status::Alive) => "alive again",

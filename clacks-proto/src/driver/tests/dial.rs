@@ -2,15 +2,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::num::NonZeroU16;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
 use std::time::Instant;
 
-use super::super::{Dial, DialProgress, is_connected, look_up};
-use crate::address::Name;
+use super::super::{Dial, DialProgress, is_connected};
 use crate::error::IoCause;
 
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -151,17 +148,4 @@ fn a_socket_is_connected_if_it_has_no_error_and_another_peer() {
     assert_eq!(closed.unwrap_err().kind(), ErrorKind::InvalidInput);
     let with_itself = is_connected(Ok(None), Ok(one), Ok(one));
     assert_eq!(with_itself.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-}
-
-#[test]
-fn names_are_looked_up_on_a_thread() {
-    let resolve = |name| {
-        let (sender, answer) = mpsc::channel();
-        let port = NonZeroU16::new(7).unwrap();
-        look_up(Name::new(name).unwrap(), port, move |found| sender.send(found).unwrap()).unwrap();
-        answer.recv().unwrap()
-    };
-    let found = resolve("localhost").unwrap();
-    assert!(!found.is_empty() && found.iter().all(|address| address.port() == 7));
-    assert_eq!(resolve("no-such-tower.invalid"), Err(IoCause::Resolve));
 }

@@ -120,7 +120,7 @@ impl Pair {
         let open = |link, pipe| Some((link, Connection::new(link, Readiness::Edge), pipe));
         self.sides[n].link = open(link, here);
         self.sides[1 - n].link = open(accepted, there);
-        self.sides[n].shared.handle(Event::Connected { link });
+        self.sides[n].shared.handle(Event::Connected { link, at: None });
     }
 
     /// Returns whether bytes were moved.

@@ -258,17 +258,30 @@ impl Observer {
         let mut step = Step::default();
         let lost = |cause| Some(CloseReason::Io(cause));
         let (link, input, reason) = match event {
-            Event::Connected { link } => (link, Input::Link(link), None),
+            Event::Connected { link, .. } => (link, Input::Link(link), None),
             Event::BytesArrived { link, .. } => (link, Input::Link(link), None),
             Event::Finished { link } => (link, Input::Link(link), Some(CloseReason::Truncated)),
             Event::ConnectFailed { link, cause } | Event::Lost { link, cause } => {
                 (link, Input::End(link), lost(cause))
             }
             Event::Closed { link } => (link, Input::End(link), lost(IoCause::Other)),
+            Event::AcceptFailed { .. } => {
+                return self.apply(now, step, |tower, _| tower.handle(event, now));
+            }
             Event::TimerFired => {
                 let step = Step::of(Input::Timer);
                 return self.apply(now, step, |tower, _| tower.handle(event, now));
             }
+        };
+        // The other side of a dial hangs up before its hello.
+        let info = self.view.links.get(&link).filter(|info| !info.is_inbound && !info.is_open);
+        let is_connected = self.links.iter().any(|it| it.id == link && it.connected_at.is_some());
+        let reason = match reason {
+            Some(CloseReason::Truncated) if info.is_some() => Some(CloseReason::HungUp),
+            Some(CloseReason::Io(IoCause::Reset)) if info.is_some() && is_connected => {
+                Some(CloseReason::HungUp)
+            }
+            reason => reason,
         };
         step.input = input;
         let at = self.now.max(now);
@@ -283,7 +296,7 @@ impl Observer {
             }
         }
         if let Input::End(id) = step.input
-            && reason != lost(IoCause::Exhausted)
+            && !matches!(reason, Some(CloseReason::Io(cause)) if cause.is_local())
         {
             step.failed = self.peer_of_failed(id);
         }
@@ -450,7 +463,7 @@ impl Observer {
         assert!(says_so, "{action:?} waits, and the wake-up is {wakeup:?}");
         self.hash(format!("{action:?}").as_bytes());
         match &action {
-            Action::Connect { link, address } => {
+            Action::Connect { link, address, .. } => {
                 let info = self.view.links.get(link).expect("a link that has not ended");
                 let record = find(&mut self.links, *link);
                 assert!(!mem::replace(&mut record.is_known, true), "dialled twice");

@@ -147,7 +147,7 @@ impl Observer {
                 let before = told.set(peer, None);
                 assert!(!is_exact || before.is_some(), "{peer} is forgotten twice");
             }
-            Notice::StatusChanged { peer, from, to, reason } => {
+            Notice::StatusChanged { peer, from, to, reason, retry_in } => {
                 let before = told.set(peer, Some(*to));
                 assert!(!is_exact || before == Some(*from), "{notice:?} after {before:?}");
                 let is_right = match (from, to) {
@@ -163,6 +163,8 @@ impl Observer {
                     }
                 };
                 assert!(is_right && from != to, "{notice:?}");
+                let has_failed = matches!(to, Status::Lost | Status::Dead);
+                assert_eq!(retry_in.is_some(), has_failed, "{notice:?}");
             }
             Notice::MessageReceived { id, nonce, message, again, coalesced, .. } => {
                 assert_eq!(content(id), Some((*nonce, message)));
@@ -203,7 +205,7 @@ impl Observer {
                 let is_it = |it: &Confirmation| it.to == *to && it.content.is_none();
                 assert!(told.take_delivery(is_it).is_some(), "{notice:?}");
             }
-            Notice::LinkClosed { link, peer, reason } => {
+            Notice::LinkClosed { link, peer, reason, .. } => {
                 let place = told.closed.iter().position(|closed| closed.link == *link);
                 let closed = told.closed.remove(place.unwrap_or_else(|| panic!("{notice:?}")));
                 assert!(closed.peers.contains(peer), "{notice:?}: {:?}", closed.peers);
@@ -221,6 +223,15 @@ impl Observer {
             }
             Notice::DatagramRoom { .. } | Notice::DatagramsDropped { .. } => {
                 assert_ne!(self.config.datagrams, crate::Datagrams::Off, "{notice:?}");
+            }
+            Notice::Refused { .. } => {
+                assert!(self.tower.stats().refused_by_peers > 0, "{notice:?}");
+            }
+            Notice::HandOverEnded { left, .. } => {
+                assert!(*left > 0 && !self.is_running, "{notice:?}");
+            }
+            Notice::LocalTrouble { cause } => {
+                assert!(cause.is_local() && self.tower.stats().local_failures > 0, "{notice:?}");
             }
             Notice::KeyChanged { .. } => panic!("{notice:?} in clear text"),
         }

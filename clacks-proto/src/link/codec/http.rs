@@ -453,9 +453,9 @@ fn status_of(outcome: Outcome) -> StatusCode {
         Outcome::Invalid(_) => StatusCode::BadRequest,
         Outcome::Refused(RefusedReason::Ignored) => StatusCode::Forbidden,
         Outcome::Refused(RefusedReason::TooLarge) => StatusCode::ContentTooLarge,
-        Outcome::Refused(RefusedReason::Busy | RefusedReason::Screened) => {
-            StatusCode::ServiceUnavailable
-        }
+        Outcome::Refused(
+            RefusedReason::Busy | RefusedReason::Screened | RefusedReason::OtherKey,
+        ) => StatusCode::ServiceUnavailable,
     }
 }
 

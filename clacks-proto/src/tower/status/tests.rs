@@ -70,7 +70,7 @@ fn dial(tower: &mut Tower, number: u16, key: Fingerprint) -> LinkId {
         _ => None,
     };
     let link = core::iter::from_fn(|| tower.poll_action()).find_map(connects).unwrap();
-    tower.handle(Event::Connected { link }, NOW);
+    tower.handle(Event::Connected { link, at: None }, NOW);
     greet(tower, link, Some(key), number);
     link
 }
@@ -206,7 +206,7 @@ fn the_window_of_a_merged_link_is_respected() {
     tower.expand(&address(2), NOW).unwrap();
     (0..50).for_each(|n| _ = tower.enqueue(crate::Message::bytes(&[n]), NOW).unwrap());
     let link = connect_of(&mut tower);
-    tower.handle(Event::Connected { link }, NOW);
+    tower.handle(Event::Connected { link, at: None }, NOW);
     greet(&mut tower, link, Some(KEYS[0]), 1);
     assert_eq!(status(&tower, 2), None, "merged");
     tower.peers.update(one, |peer| peer.is_resting = false);
