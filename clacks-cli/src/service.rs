@@ -16,6 +16,9 @@ const WAITING: usize = 16;
 /// Watchdog messages per time limit of the watchdog. systemd recommends two.
 const PER_LIMIT: u32 = 3;
 
+/// How long the end of a tower waits for a service manager that does not read (guess).
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
 /// The shortest time between two watchdog messages, for time limits near zero (guess).
 const SHORTEST: Duration = Duration::from_millis(10);
 
@@ -25,12 +28,14 @@ enum Message {
     Ready(String),
     Reloading,
     Stopping(String),
-    Watchdog,
+    /// Nothing for the service manager: dropping the sender reports that all messages before it are
+    /// sent.
+    Flush(#[allow(dead_code, reason = "only dropped")] mpsc::Sender<()>),
 }
 
 /// The service manager. A thread of its own sends the messages, so that a service manager that does
 /// not read them holds up nothing. Without a service manager, all methods do nothing.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ServiceManager(Option<SyncSender<Message>>);
 
 impl ServiceManager {
@@ -59,18 +64,26 @@ impl ServiceManager {
         self.push(Message::Stopping(status));
     }
 
+    /// Waits until the messages are sent. A service manager that does not read is not waited for
+    /// any longer than a limit.
+    pub(crate) fn flush(&self) {
+        let (sender, sent) = mpsc::channel();
+        self.push(Message::Flush(sender));
+        let _ = sent.recv_timeout(FLUSH_LIMIT);
+    }
+
     /// Sends watchdog messages as long as the driver of the tower makes progress. Returns `None` if
     /// no watchdog waits for them. Dropping the task ends it.
     pub(crate) fn watchdog<M: StateMachine + Send + 'static>(
-        &self,
         tower: &Handle<M>,
     ) -> Option<Task<()>> {
         let limit = sd_notify::watchdog_enabled()?;
         let pause = (limit / PER_LIMIT).max(SHORTEST);
-        let (manager, tower) = (self.clone(), tower.clone());
+        let tower = tower.clone();
         Some(smol::spawn(async move {
             while has_turned(&tower).await {
-                manager.push(Message::Watchdog);
+                // Not from the thread of the other messages, which must not wait behind these.
+                let _ = smol::unblock(|| sd_notify::notify(&[NotifyState::Watchdog])).await;
                 Timer::after(pause).await;
             }
         }))
@@ -98,7 +111,7 @@ fn send(messages: &Receiver<Message>) {
             Message::Stopping(status) => {
                 sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(&status)])
             }
-            Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+            Message::Flush(_) => Ok(()),
         };
         match sent {
             Err(error) if !has_failed => {

@@ -10,6 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, Tower, clacks, lines_of, run, stderr, stdout};
@@ -49,7 +51,7 @@ fn wait_until(what: &str, mut is_it: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_it() {
         assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -411,29 +413,37 @@ fn shell(script: &str) -> Command {
 
 /// The socket of a service manager.
 struct Manager {
-    socket: UnixDatagram,
     path: PathBuf,
+    messages: Receiver<String>,
     told: Vec<String>,
 }
 
 impl Manager {
+    /// Binds the socket. A thread reads it, because senders wait for a full socket.
     fn new(folder: &Folder) -> Self {
         let path = folder.path("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self { socket, path, told: Vec::new() }
+        let (sender, messages) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(len) = socket.recv(&mut bytes) {
+                let message = String::from_utf8(bytes[..len].to_vec()).unwrap();
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { path, messages, told: Vec::new() }
     }
 
     /// Waits for a message with a line.
     fn wait_for(&mut self, line: &str) -> String {
-        let mut bytes = [0; 4096];
         let deadline = Instant::now() + DEADLINE;
         loop {
-            assert!(Instant::now() < deadline, "no {line}: {:?}", self.told);
-            let Ok(len) = self.socket.recv(&mut bytes) else {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(message) = self.messages.recv_timeout(left) else {
                 panic!("no {line}: {:?}", self.told)
             };
-            let message = String::from_utf8(bytes[..len].to_vec()).unwrap();
             self.told.push(message.clone());
             if message.lines().any(|it| it == line) {
                 return message;
@@ -471,9 +481,10 @@ fn a_service_manager_is_told() {
 #[test]
 fn a_service_manager_that_reads_nothing_holds_up_nothing() {
     let folder = Folder::new();
-    let manager = Manager::new(&folder);
+    let path = folder.path("notify");
+    let _socket = UnixDatagram::bind(&path).unwrap();
     let mut command = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"]);
-    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "1000");
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000");
     let mut tower = Tower::spawn_command(command);
     tower.wait_for("listening", |_| true);
     // More messages than a socket takes.

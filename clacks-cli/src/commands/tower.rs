@@ -107,7 +107,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let mut session = Session { tower, control, events, screen, prompt, configuration, service };
     session.start(args, &notes);
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
-    let watchdog = session.service.watchdog(&session.tower.handle);
+    let watchdog = ServiceManager::watchdog(&session.tower.handle);
     session.on_ready();
     let result = smol::block_on(session.run(Requests { stop, reload, commands }, numbering));
     if result.is_err() {
@@ -117,6 +117,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     if let Some(keeper) = keeper {
         keeper.finish();
     }
+    session.service.flush();
     if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
         tracing::error!("{sentence}");
         let error = session.control.entry(Output::error(sentence));
