@@ -2,6 +2,7 @@
 
 mod control;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -192,9 +193,30 @@ pub(crate) struct TowerArgs {
     #[command(flatten)]
     pub(crate) control: ControlArgs,
     #[command(flatten)]
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
     pub(crate) tuning: TuningArgs,
+}
+
+/// The dashboard of the tower.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Dashboard")]
+pub(crate) struct HttpArgs {
+    /// Show the tower on a page for browsers. Port 0 picks a free one
+    ///
+    /// The start prints the address of the page, which ends in a token. The page shows no message
+    /// bodies and cannot change anything. /metrics has the counters for Prometheus, and /healthz
+    /// answers while the tower runs.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) http: Option<SocketAddr>,
+    /// A name of the page, if other machines reach it. May be given several times
+    ///
+    /// Needed unless --http is on loopback. The connection is not encrypted. The metrics need the
+    /// token then, too.
+    #[arg(long, value_name = "HOST", requires = "http")]
+    pub(crate) http_host: Vec<String>,
 }
 
 /// Where other commands reach the tower.

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod control;
+mod dashboard;
 mod error;
 mod identity;
 mod output;

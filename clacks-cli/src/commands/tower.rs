@@ -14,6 +14,7 @@ use crate::control::console::{self, COMMANDS, Command};
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
 use crate::control::{ControlledTower, Request, Subscription};
+use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
@@ -45,6 +46,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     })?;
     let mut notes = notes.to_vec();
     let socket = bind_socket(&args.control, &listener, &mut notes)?;
+    let dashboard = dashboard::bind(&args.http)?;
     let screen = Screen::start(args.json, Events::All)?;
     let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
@@ -57,18 +59,22 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let server = server.transpose().map_err(|error| {
         Failure::failed(format_args!("The control socket cannot be served ({error})."))
     })?;
+    let dashboard = dashboard.map(|bound| Dashboard::start(bound, control.clone())).transpose()?;
     console::listen(lines, args.tuning.max_message).map_err(|error| {
         Failure::failed(format_args!("The console cannot start ({error}): start it again."))
     })?;
     // From the first event on.
     let events = control.subscribe(Some(0));
     let mut session = Session { tower, control, events, screen };
-    session.start(args, &notes);
+    session.start(args, &notes, dashboard.as_ref());
     let result = smol::block_on(session.run(stop, commands, numbering));
     if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
         tracing::error!("{sentence}");
         let error = session.control.entry(Output::error(sentence));
         session.screen.answer(&error);
+    }
+    if let Some(dashboard) = dashboard {
+        dashboard.finish();
     }
     if let Some(server) = server {
         server.finish();
@@ -126,8 +132,12 @@ enum Turn {
 
 impl<M: StateMachine + Send + 'static> Session<M> {
     /// Writes the address and remarks, and adds the peers of the command line.
-    fn start(&mut self, args: &TowerArgs, notes: &[String]) {
+    fn start(&mut self, args: &TowerArgs, notes: &[String], dashboard: Option<&Dashboard>) {
         self.write_events();
+        if let Some(dashboard) = dashboard {
+            let url = dashboard.url().to_owned();
+            self.screen.answer(&self.control.entry(Output::Dashboard { url }));
+        }
         for note in notes {
             let note = self.control.entry(Output::Note(note.clone()));
             self.screen.answer(&note);

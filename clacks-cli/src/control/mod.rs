@@ -8,6 +8,7 @@ pub(crate) mod console;
 #[cfg(test)]
 mod documentation;
 mod events;
+mod history;
 mod protocol;
 pub(crate) mod screen;
 pub(crate) mod socket;
@@ -16,6 +17,7 @@ mod tower;
 mod troubles;
 
 pub(crate) use events::Subscription;
+pub(crate) use history::HistoryPoint;
 pub(crate) use protocol::Request;
 pub(crate) use status::TowerStatus;
 pub(crate) use tower::ControlledTower;

@@ -17,6 +17,7 @@ use smol::future::{self, FutureExt};
 use smol::stream::Stream;
 
 use super::events::{Events, Subscription};
+use super::history::History;
 use super::protocol::Request;
 use super::status::{QueueStatus, SAMPLE_INTERVAL, Samples, TowerStatus, millis};
 use super::troubles::{Troubles, remedy, remedy_of_status};
@@ -39,6 +40,7 @@ pub(crate) struct ControlledTower {
     events: Arc<Events>,
     troubles: Mutex<Troubles>,
     samples: Mutex<Samples>,
+    history: Mutex<History>,
     start: Instant,
     stop: Sender<()>,
 }
@@ -59,6 +61,7 @@ impl ControlledTower {
             events: Arc::default(),
             troubles: Mutex::default(),
             samples: Mutex::new(Samples::new(start)),
+            history: Mutex::new(History::new(start)),
             start,
             stop,
         };
@@ -69,6 +72,7 @@ impl ControlledTower {
 
     /// Turns notices into events until the driver has ended.
     pub(crate) async fn run(&self) {
+        let mut next_sample = self.start + SAMPLE_INTERVAL;
         loop {
             let next = future::poll_fn(|context| {
                 // The lock is held until the event has its number.
@@ -78,15 +82,26 @@ impl ControlledTower {
                     .map(|notice| Some(notice.map(|notice| self.on_notice(notice))))
             });
             let sample = async {
-                Timer::after(SAMPLE_INTERVAL).await;
+                Timer::at(next_sample).await;
                 None
             };
-            match next.or(sample).await {
+            // The sample comes first: a busy tower always has a notice.
+            match sample.or(next).await {
                 Some(Some(())) => {}
                 Some(None) => return,
-                None => lock(&self.samples).add(Instant::now(), &self.tower.stats()),
+                None => {
+                    let now = Instant::now();
+                    self.sample(now);
+                    next_sample = now + SAMPLE_INTERVAL;
+                }
             }
         }
+    }
+
+    fn sample(&self, now: Instant) {
+        let stats = self.tower.stats();
+        lock(&self.samples).add(now, &stats);
+        lock(&self.history).add(now, self.tower.queue_usage(), &stats);
     }
 
     fn on_notice(&self, notice: Notice) {
@@ -228,6 +243,7 @@ impl ControlledTower {
             Request::Survey => return self.read(|| self.survey()),
             Request::Stats => return self.read(|| self.stats()),
             Request::Status => return self.status(),
+            Request::History => Output::History { points: lock(&self.history).points() },
             Request::Enqueue { message, lifetime_ms, .. } => {
                 match tower.enqueue(message, options(lifetime_ms)) {
                     Ok(nonce) => Output::Enqueued { nonce },

@@ -1,5 +1,6 @@
 //! What the command writes to standard output: text for people or JSON lines for programs.
 
+pub(crate) mod counters;
 pub(crate) mod json;
 pub(crate) mod rfc3339;
 pub(crate) mod text;
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Nonce, Notice, Peer, Stats};
 use serde::{Deserialize, Serialize};
 
-use crate::control::TowerStatus;
+use crate::control::{HistoryPoint, TowerStatus};
 
 /// An event of a tower or an answer to a request. Its serialized form is one JSON line: on standard
 /// output with `--json`, and on the control socket.
@@ -58,6 +59,8 @@ pub(crate) enum Output {
     },
     /// Answer to `status`.
     Status(Box<TowerStatus>),
+    /// Answer to `history`: the points of the last hour, the oldest first.
+    History { points: Vec<HistoryPoint> },
     /// Answer to `enqueue`: the message is in the queue.
     Enqueued { nonce: Nonce },
     /// Answer to an `enqueue` that waits: a peer has confirmed the message. `to` is null if the
@@ -75,6 +78,9 @@ pub(crate) enum Output {
         #[serde(serialize_with = "json::pairs_as_object")]
         commands: &'static [(&'static str, &'static str)],
     },
+    /// The address of the dashboard, with its token. It is no event, so that no other user of the
+    /// control socket receives it.
+    Dashboard { url: String },
     /// The request or the command failed.
     Error { message: String },
     /// A remark for people. With `--json` it is logged.
