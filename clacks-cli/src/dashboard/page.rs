@@ -1,19 +1,23 @@
 //! The page: one HTML file that loads nothing but `/events`.
 
 use clacks_sim::report::uplot;
+use serde_json::Value;
 
 use super::token::random_hex;
 use crate::error::Failure;
+use crate::output::counters::COUNTERS;
 
 /// Returns the page, and its content security policy.
 ///
 /// Only the page's own script and style apply. Both have a fresh number, which a foreign text on
 /// the page cannot know. Trusted types forbid scripts to turn text into markup.
 pub(super) fn page() -> Result<(String, String), Failure> {
+    let meanings = COUNTERS.iter().map(|(name, meaning)| ((*name).into(), (*meaning).into()));
     let nonce = random_hex::<16>()?;
     let page = format!(
         include_str!("page/page.html"),
         nonce = nonce,
+        meanings = Value::Object(meanings.collect()),
         uplot_license = uplot::LICENSE,
         uplot_style = uplot::STYLE,
         uplot = uplot::SCRIPT,

@@ -2,6 +2,7 @@
   const MAX_EVENTS = 100;
   const RETRY = 3000;
   const STATUSES = ['alive', 'new', 'lost', 'dead', 'ignored'];
+  const meanings = JSON.parse(document.getElementById('meanings').textContent);
   const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? '';
 
   const heading = element('h1', {}, 'A Clacks tower');
@@ -83,7 +84,7 @@
         'div',
         { class: 'halves' },
         section('events', 'What happens', scroll('What happens', events)),
-        section('counters', 'Counters since the start', scroll('Counters', element('table', {}, head(['Counter'], ['Value', 'number']), counters))),
+        section('counters', 'Counters since the start', scroll('Counters', element('table', {}, head(['Counter'], ['Value', 'number'], ['Meaning']), counters))),
       ),
     ),
   );
@@ -114,7 +115,7 @@
       one.meter.value = value / max;
       setText(one.note, `of at most ${format(max)} (${plain((100 * value) / max, numbers)}\u202f%)`);
     }
-    setText(hops.value, `${plain(rates.received_per_s, numbers)} in, ${plain(rates.delivered_per_s, numbers)} out`);
+    setText(hops.value, `${plain(rates.received_per_s, numbers)}\u00a0in, ${plain(rates.delivered_per_s, numbers)}\u00a0out`);
     setText(hops.note, `in the last ${duration(rates.over_ms)}`);
     setText(peers.value, plain(STATUSES.reduce((sum, one) => sum + status.peers[one], 0)));
     keep(
@@ -152,7 +153,7 @@
       Object.entries(status.stats),
       ([name]) => name,
       ([name]) =>
-        element('tr', {}, element('th', { scope: 'row' }, name.replaceAll('_', ' ')), element('td', { class: 'number' })),
+        element('tr', {}, element('th', { scope: 'row' }, name.replaceAll('_', ' ')), element('td', { class: 'number' }), element('td', { class: 'quiet' }, meanings[name] ?? '')),
       (row, [, value]) => setText(row.children[1], plain(value)),
     );
   }

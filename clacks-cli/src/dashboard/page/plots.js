@@ -4,6 +4,7 @@ const plots = (() => {
   // Points of this page are as far apart as those of the tower.
   const STEP = 10;
   const HEIGHT = 170;
+  const SHORTEST = 300;
   const PLOTS = [
     {
       name: 'Messages held',
@@ -72,12 +73,18 @@ const plots = (() => {
       font: '12px system-ui, sans-serif',
     };
     const clock = (_, times) => times.map((time) => clockTime(time * 1000).slice(0, 5));
+    // Without a pointer on the plot, its legend has the last values.
+    const showLast = (chart) => {
+      if (chart.cursor.idx == null) chart.setLegend({ idx: chart.data[0].length - 1 });
+    };
     const options = {
+      hooks: { draw: [showLast], setCursor: [showLast] },
       width: Math.max(200, card.clientWidth - 24),
       height: HEIGHT,
       cursor: { y: false },
       scales: {
-        x: { range: () => [Date.now() / 1000 - HOUR, Date.now() / 1000] },
+        // A young tower has a shorter axis, so that its curve is more than a point.
+        x: { range: (_, first, last) => [Math.min(first, last - SHORTEST), last] },
         y: { range: (_, low, high) => [0, Math.max(1, high * 1.15)] },
       },
       axes: [
@@ -96,7 +103,10 @@ const plots = (() => {
         })),
       ],
     };
-    return new uPlot(options, data(plot), card);
+    const chart = new uPlot(options, data(plot), card);
+    chart.ctx.canvas.setAttribute('role', 'img');
+    chart.ctx.canvas.setAttribute('aria-label', `${plot.name} over the last hour`);
+    return chart;
   }
 
   function draw() {

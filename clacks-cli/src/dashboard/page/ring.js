@@ -1,6 +1,7 @@
 // The tower and its peers on a ring. The table beside it has the same content in words.
 const ring = (() => {
-  const SIZE = 440;
+  // Room for labels is around the ring.
+  const SIZE = 540;
   const MIDDLE = SIZE / 2;
   const RADIUS = 150;
   // More dots than these cannot be told apart.
@@ -15,11 +16,12 @@ const ring = (() => {
   const own = drawing('circle', { cx: MIDDLE, cy: MIDDLE, r: 34, class: 'own' });
   const held = drawing('text', {
     x: MIDDLE,
-    y: MIDDLE + 1,
+    y: MIDDLE - 4,
     'text-anchor': 'middle',
     'dominant-baseline': 'middle',
-    id: 'ring-held',
+    class: 'held',
   });
+  const unit = drawing('text', { x: MIDDLE, y: MIDDLE + 18, 'text-anchor': 'middle' }, 'held');
   const title = drawing('title');
   const picture = drawing(
     'svg',
@@ -29,6 +31,7 @@ const ring = (() => {
     travellers,
     own,
     held,
+    unit,
     dots,
   );
 
@@ -40,10 +43,10 @@ const ring = (() => {
   function short(address) {
     const colon = address.lastIndexOf(':');
     const host = address.slice(0, colon);
-    return (host.length > 11 ? host.slice(0, 10) + '…' : host) + address.slice(colon);
+    return (host.length > 10 ? host.slice(0, 9) + '…' : host) + address.slice(colon);
   }
 
-  // What happened in words, for the pointer.
+  // For the pointer.
   function describe(tower) {
     return `${tower.address}: ${tower.status}, ${plain(tower.received)} received, ${plain(tower.delivered)} delivered`;
   }
