@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -229,6 +230,22 @@ pub fn interrupt_until_it_ends(child: &mut Child) -> ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
+    }
+}
+
+/// A port at which no program listens. No other process gets it as long as the value lives, because
+/// an old connection still has it.
+pub struct ClosedPort {
+    pub address: String,
+    _ends: (TcpStream, TcpStream),
+}
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ends = (TcpStream::connect(address).unwrap(), listener.accept().unwrap().0);
+        Self { address: address.to_string(), _ends: ends }
     }
 }
 
