@@ -45,7 +45,7 @@ const plots = (() => {
     const time = Date.parse(status.time) / 1000;
     const { received, delivered } = status.stats;
     bounds = status.queue;
-    if (last && time - last.time < STEP && points.length > 1) return;
+    if (last && time - last.time < STEP) return;
     const seconds = last ? time - last.time : 0;
     const rate = (count, before) => (seconds > 0 ? Math.max(0, count - before) / seconds : null);
     const { messages, bytes } = status.queue;

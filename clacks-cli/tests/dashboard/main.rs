@@ -1,0 +1,10 @@
+//! The dashboard of towers that are processes of their own.
+#![cfg(unix)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
+
+mod chromium;
+#[path = "../common/mod.rs"]
+mod common;
+mod http;
+mod page;
+mod shown;
