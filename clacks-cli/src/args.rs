@@ -151,6 +151,7 @@ pub(crate) enum Runtime {
 #[command(after_help = "Examples:
   clacks demo
   clacks demo --base-port 9001
+  clacks demo --http 127.0.0.1:9180
   clacks demo --json | grep status_changed")]
 pub(crate) struct DemoArgs {
     /// What drives the towers
@@ -162,6 +163,8 @@ pub(crate) struct DemoArgs {
     /// Write every event as one JSON object a line, and a final `result`
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
 }
 
 /// The options of `tower`.
@@ -201,10 +204,10 @@ pub(crate) struct TowerArgs {
 }
 
 /// The dashboard of the tower.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Dashboard")]
 pub(crate) struct HttpArgs {
-    /// Show the tower on a page for browsers. Port 0 picks a free one
+    /// Show the tower on a page for browsers. The demo shows tower 1. Port 0 picks a free one
     ///
     /// The start prints the address of the page, which ends in a token. The page shows no message
     /// bodies and cannot change anything. /metrics has the counters for Prometheus, and /healthz

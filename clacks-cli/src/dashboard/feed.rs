@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use clacks_proto::{Address, Message, Notice, Origin, Status};
@@ -83,13 +84,21 @@ pub(super) struct Feed {
     /// The number of the last event that the first reader has received at its arrival.
     since: Cell<u64>,
     is_closed: Cell<bool>,
+    was_opened: Arc<AtomicBool>,
 }
 
 impl Feed {
-    /// Returns a feed without readers.
-    pub(super) fn new(control: Arc<ControlledTower>) -> Self {
+    /// Returns a feed without readers. It sets `was_opened` when the first one arrives.
+    pub(super) fn new(control: Arc<ControlledTower>, was_opened: Arc<AtomicBool>) -> Self {
         let (readers, arrived) = (RefCell::default(), Event::new());
-        Self { control, readers, arrived, since: Cell::default(), is_closed: Cell::new(false) }
+        Self {
+            control,
+            readers,
+            arrived,
+            since: Cell::default(),
+            is_closed: Cell::new(false),
+            was_opened,
+        }
     }
 
     /// Returns the number of readers.
@@ -123,6 +132,7 @@ impl Feed {
         }
         self.readers.borrow_mut().push(sender);
         self.arrived.notify(1);
+        self.was_opened.store(true, Ordering::Relaxed);
         Some(receiver)
     }
 

@@ -94,6 +94,11 @@ impl Dashboard {
         &self.url
     }
 
+    /// Returns whether a page has shown the tower.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.server.was_opened()
+    }
+
     /// Ends the dashboard.
     pub(crate) fn finish(self) {
         self.server.finish();

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -69,6 +70,7 @@ pub(super) struct Server {
     thread: JoinHandle<()>,
     /// Closed when the server is to end.
     finish: Sender<()>,
+    was_opened: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -80,9 +82,18 @@ impl Server {
     ) -> io::Result<Self> {
         let listener = Async::new(listener)?;
         let (finish, finished) = channel::bounded(1);
-        let serve = move || smol::block_on(serve(&listener, access, control, &finished));
-        let thread = thread::Builder::new().name("dashboard".into()).spawn(serve)?;
-        Ok(Self { thread, finish })
+        let was_opened = Arc::new(AtomicBool::new(false));
+        let feed = Feed::new(control.clone(), was_opened.clone());
+        let answers = Answers { control, access, feed };
+        let thread = thread::Builder::new()
+            .name("dashboard".into())
+            .spawn(move || smol::block_on(serve(&listener, answers, &finished)))?;
+        Ok(Self { thread, finish, was_opened })
+    }
+
+    /// Returns whether a page has shown the tower.
+    pub(super) fn was_opened(&self) -> bool {
+        self.was_opened.load(Ordering::Relaxed)
     }
 
     /// Closes all connections, and ends the thread.
@@ -93,15 +104,9 @@ impl Server {
     }
 }
 
-async fn serve(
-    listener: &Async<TcpListener>,
-    access: Access,
-    control: Arc<ControlledTower>,
-    finished: &Receiver<()>,
-) {
+async fn serve(listener: &Async<TcpListener>, dashboard: Answers, finished: &Receiver<()>) {
     let executor = LocalExecutor::new();
-    let feed = Feed::new(control.clone());
-    let dashboard = Rc::new(Answers { control, access, feed });
+    let dashboard = Rc::new(dashboard);
     let feed = {
         let dashboard = dashboard.clone();
         executor.spawn(async move { dashboard.feed.run().await })

@@ -5,6 +5,7 @@
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+mod demo;
 mod http;
 mod page;
 mod shown;

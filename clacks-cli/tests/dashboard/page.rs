@@ -46,7 +46,10 @@ fn assert_no_faults(chromium: &Chromium) {
 
 #[test]
 fn values_on_the_page_equal_the_status_with_the_same_number() {
-    let Some((mut chromium, mut shown)) = start(&["--send-rate", "0.0001"]) else { return };
+    let Some((mut chromium, mut shown)) = start(&["--send-rate", "0.0001", "--heartbeat", "2s"])
+    else {
+        return;
+    };
     let mut other = Tower::start(&["--clear", "--announce", &shown.tower.address]);
     other.wait_for("announced", |_| true);
     shown.tower.wait_for_status(&other.address, "alive");
