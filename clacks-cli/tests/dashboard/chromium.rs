@@ -64,18 +64,18 @@ impl Chromium {
         let (faults, session) = (Vec::new(), None);
         let mut chromium =
             Self { child, input, messages, last: 0, session, faults, _profile: profile };
-        let target = chromium.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = chromium.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = chromium.call("Target.attachToTarget", attach)["sessionId"].clone();
+        let session = chromium.call("Target.attachToTarget", &attach)["sessionId"].clone();
         chromium.session = Some(session);
         for domain in ["Page", "Runtime", "Log"] {
-            chromium.call(&format!("{domain}.enable"), json!({}));
+            chromium.call(&format!("{domain}.enable"), &json!({}));
         }
         Some(chromium)
     }
 
     /// Calls a method of the protocol.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last += 1;
         let mut request = json!({"id": self.last, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -101,13 +101,13 @@ impl Chromium {
 
     /// Opens an address.
     pub(crate) fn open(&mut self, url: &str) {
-        self.call("Page.navigate", json!({"url": url}));
+        self.call("Page.navigate", &json!({"url": url}));
     }
 
     /// Returns the value of an expression on the page. Waits for a promise.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let result = self.call("Runtime.evaluate", params);
+        let result = self.call("Runtime.evaluate", &params);
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
         result["result"]["value"].clone()
     }
@@ -127,7 +127,7 @@ impl Chromium {
     pub(crate) fn press(&mut self, key: &str, code: u32) {
         for kind in ["keyDown", "keyUp"] {
             let params = json!({"type": kind, "key": key, "windowsVirtualKeyCode": code});
-            self.call("Input.dispatchKeyEvent", params);
+            self.call("Input.dispatchKeyEvent", &params);
         }
     }
 }

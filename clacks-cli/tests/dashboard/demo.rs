@@ -34,7 +34,7 @@ fn the_demo_can_be_watched() {
                   const value = parse(text); \
                   if (value.status) window.seen.push(value.status.peers); \
                   return value; }";
-    chromium.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": record}));
+    chromium.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": record}));
     chromium.open(next("dashboard")["url"].as_str().unwrap());
     let alive = |count| format!("window.seen.findIndex((one) => one.alive === {count})");
     chromium.wait_for(&format!("{} >= 0", alive(3)));

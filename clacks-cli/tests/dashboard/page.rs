@@ -183,7 +183,7 @@ fn keyboards_and_screen_readers_reach_everything() {
     // Nothing is wider than the window, from the narrowest to the widest.
     for width in [400, 1_000, 1_600] {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
-        chromium.call("Emulation.setDeviceMetricsOverride", size);
+        chromium.call("Emulation.setDeviceMetricsOverride", &size);
         let is_wide = chromium.value("document.documentElement.scrollWidth > innerWidth");
         assert_eq!(is_wide, false, "{width}");
     }
