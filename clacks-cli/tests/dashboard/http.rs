@@ -154,6 +154,7 @@ fn the_state_equals_the_status_with_the_same_number() {
     loop {
         let state = events.next("state").unwrap();
         let status = shown.status();
+        assert!(state["status"]["seq"].as_u64() <= status["seq"].as_u64(), "{state} {status}");
         let has_message = status["queue"]["messages"] == 1;
         if state["status"]["seq"] == status["seq"] && has_message {
             for field in ["event", "address", "queue", "peers", "links", "troubles", "stats"] {

@@ -61,6 +61,7 @@ fn values_on_the_page_equal_the_status_with_the_same_number() {
     loop {
         let page = chromium.value(SHOWN);
         let status = shown.status();
+        assert!(page["seq"].as_i64() <= status["seq"].as_i64(), "{page} {status}");
         if page["seq"] == status["seq"] && status["queue"]["messages"].as_u64() >= Some(2) {
             assert_eq!(page["messages"], status["queue"]["messages"]);
             assert_eq!(page["bytes"], status["queue"]["bytes"]);

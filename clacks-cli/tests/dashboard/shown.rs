@@ -48,9 +48,16 @@ impl Shown {
         let mut stream = self.connect();
         let head = headers.join("\r\n");
         write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        Answer::parse(&answer)
+        let mut answer = Vec::new();
+        let mut bytes = [0; 4_096];
+        // Events never end.
+        while !String::from_utf8_lossy(&answer).contains("text/event-stream") {
+            match stream.read(&mut bytes).unwrap() {
+                0 => break,
+                count => answer.extend_from_slice(&bytes[..count]),
+            }
+        }
+        Answer::parse(&String::from_utf8(answer).unwrap())
     }
 
     pub(crate) fn authorization(&self) -> String {
