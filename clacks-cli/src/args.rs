@@ -25,9 +25,9 @@ pub(crate) use control::{
 /// learn of each other by gossip, notice when a peer is gone, and use it again when it returns.
 #[derive(Debug, Parser)]
 #[command(name = "clacks", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(
-    after_help = "See it work:  clacks demo\nRun a tower:  clacks tower --listen 127.0.0.1:8001"
-)]
+#[command(after_help = "See it work:  clacks demo
+Run a tower:  clacks tower --listen 127.0.0.1:8001
+Speak to it:  clacks send 'Hello!'    clacks listen --once    clacks status")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -192,6 +192,13 @@ pub(crate) struct TowerArgs {
     /// Logs go to standard error. The variable RUST_LOG says which.
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Write no events except the start and the end. That is so in a terminal, unless -v is given
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Write all events in a terminal, too. They are written above the line that is typed
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 
     #[command(flatten)]
     pub(crate) control: ControlArgs,
@@ -478,6 +485,10 @@ Examples:
   A tower for a script:
     (echo 'enqueue Hello!'; sleep 10; echo quit) | clacks tower --listen 127.0.0.1:0 --json
 
+In a terminal the tower has a prompt with history, and writes no events unless -v is given. The prompt
+shows the state of the tower. Otherwise it reads commands from standard input and writes all events,
+unless -q is given. `clacks watch` writes them at any time.
+
 Commands on standard input:
   enqueue TEXT        put a message into the queue
   peek                show the messages held here
@@ -486,8 +497,12 @@ Commands on standard input:
   announce HOST:PORT  know another tower, and make this one known to it
   ignore HOST:PORT    have nothing to do with a tower
   unignore HOST:PORT  undo ignore
+  forget HOST:PORT    forget a tower and its key
+  status              show the state of this tower
   stats               show what has been counted
   help                list the commands
+  help stats          explain each counter
+  help events         explain the first words of the lines
   quit                hand the queue to peers, and stop
 
 Exit codes: 0 if the tower ended as asked, 1 if it failed, 2 if the command line makes no sense.";

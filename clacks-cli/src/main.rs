@@ -34,7 +34,7 @@ use crate::control::Request;
 use crate::error::Failure;
 use crate::output::json;
 use crate::output::text::{BAD, STRONG};
-use crate::output::writer::{Target, Writer};
+use crate::output::writer::{LOG, Target, Writer};
 
 /// What is logged if `RUST_LOG` is not set. The command writes notices to standard output.
 const DEFAULT_LOG: &str = "warn,clacks=info,clacks_proto::notices=off";
@@ -44,18 +44,18 @@ const LOG_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
-    let log = start_log();
+    start_log();
     let done = run(&verb);
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(sentence) = failure.sentence() {
-                write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"), &log);
+                write_sentence(&format!("{BAD}{STRONG}error:{STRONG:#}{BAD:#} {sentence}\n"));
             }
             failure.exit_code()
         }
     };
-    if let Some(log) = log {
+    if let Some(log) = LOG.get() {
         // There is no other place to report it.
         let _ = log.finish(LOG_LIMIT);
     }
@@ -92,10 +92,10 @@ fn run(verb: &Verb) -> Result<(), Failure> {
 }
 
 /// Writes a line to standard error, after the lines of the log.
-fn write_sentence(line: &str, log: &Option<Writer>) {
+fn write_sentence(line: &str) {
     let is_plain = AutoStream::choice(&io::stderr()) == ColorChoice::Never;
     let line = if is_plain { strip_str(line).to_string() } else { line.to_owned() };
-    match log {
+    match LOG.get() {
         Some(log) => log.push(line.into_bytes()),
         // `eprint!` would panic if standard error can't be written.
         None => _ = io::stderr().write_all(line.as_bytes()),
@@ -109,23 +109,21 @@ fn write_event(failure: &Failure, json: bool) {
     }
 }
 
-/// Starts the log. Returns the thread that writes it, unless no thread can be started. The log is
-/// written directly then.
-fn start_log() -> Option<Writer> {
+/// Starts the log. It is written directly if no thread can be started.
+fn start_log() {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse::<Targets>().ok());
     let filter = wanted.or_else(|| DEFAULT_LOG.parse().ok()).unwrap_or_default();
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let missed = |count| format!("{count} lines of the log were dropped\n").into_bytes();
     let writer = Writer::start(Target::Stderr, missed).ok();
-    let to = match &writer {
-        Some(writer) => BoxMakeWriter::new(writer.clone()),
+    let to = match writer {
+        Some(writer) => BoxMakeWriter::new(LOG.get_or_init(|| writer).clone()),
         None => BoxMakeWriter::new(io::stderr),
     };
     let log = fmt::layer().with_ansi(colours).with_writer(to);
     // A line that can't be written is lost. Reporting that on the same standard error would panic.
     let log = log.log_internal_errors(false);
     tracing_subscriber::registry().with(filter).with(log).init();
-    writer
 }
 
 #[cfg(test)]

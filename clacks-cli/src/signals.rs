@@ -8,6 +8,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smol::channel::Sender;
 
+use crate::control::prompt::restore_modes;
+
 /// The exit code of a command that Ctrl-C ended, as shells have it: 128 and the number of the
 /// signal.
 const INTERRUPTED: i32 = 130;
@@ -30,7 +32,10 @@ pub(crate) fn listen(stops: Sender<()>) -> io::Result<()> {
                     let _ = stops.try_send(());
                 }
                 Some(first) if Instant::now().duration_since(first) < SAME_REQUEST => {}
-                Some(_) => signal_hook::low_level::exit(INTERRUPTED),
+                Some(_) => {
+                    restore_modes();
+                    signal_hook::low_level::exit(INTERRUPTED)
+                }
             }
         }
     };

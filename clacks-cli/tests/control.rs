@@ -1,6 +1,11 @@
 //! The commands that speak to a running tower, and its control socket.
 #![cfg(unix)]
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test has no better answer to a surprise")]
+#![allow(
+    missing_docs,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test has no better answer to a surprise"
+)]
 
 mod common;
 

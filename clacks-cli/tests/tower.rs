@@ -531,6 +531,20 @@ fn people_read_why_a_tower_is_lost() {
 }
 
 #[test]
+fn a_quiet_tower_writes_answers_and_the_start_and_the_end() {
+    let mut other = Tower::start(&QUICK);
+    let mut tower = Tower::start(&quick(&["--quiet", "--announce", &other.address.clone()]));
+    tower.say("enqueue x");
+    other.wait_for("message_received", |_| true);
+    tower.ask("peek");
+    tower.say("quit");
+    assert!(tower.ended().success());
+    let told: Vec<_> = tower.told().iter().map(|event| event["event"].clone()).collect();
+    let expected = ["listening", "announcing", "enqueued", "peek", "shutting_down", "shut_down"];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_replayed_seed_gives_the_same_names() {
     let seed = "07".repeat(32);
     let nonce = || {

@@ -7,6 +7,7 @@ use clacks_proto::{Address, Kind};
 use clap::{Args, ValueEnum};
 
 use super::TrustArgs;
+use crate::output::counters;
 use crate::value_parser;
 
 const EXIT_CODES: &str = "\
@@ -153,7 +154,9 @@ pub(crate) struct StatusArgs {
 
 /// The options of `stats`.
 #[derive(Debug, Args)]
-#[command(after_help = examples!("clacks stats" "clacks stats --json | jq .received"))]
+#[command(after_help = format!(
+    "{}\n{}", counters::help(), examples!("clacks stats" "clacks stats --json | jq .received")
+))]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) reach: ReachArgs,

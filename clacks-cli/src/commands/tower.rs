@@ -1,6 +1,6 @@
 //! `clacks tower`: one tower from its start to its end.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -10,12 +10,14 @@ use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
 use crate::args::{ControlArgs, TowerArgs};
-use crate::control::console::{self, COMMANDS, Command};
+use crate::control::console::{self, Command};
+use crate::control::prompt::Prompt;
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
 use crate::control::{ControlledTower, Request, Subscription};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
+use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
 use crate::setup::{self, Machine, Prepared};
@@ -47,7 +49,12 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let mut notes = notes.to_vec();
     let socket = bind_socket(&args.control, &listener, &mut notes)?;
     let dashboard = dashboard::bind(&args.http)?;
-    let screen = Screen::start(args.json, Events::All)?;
+    let has_prompt = !args.json && Prompt::is_possible();
+    let events = match (args.quiet, args.verbose, has_prompt) {
+        (true, ..) | (false, false, true) => Events::StartAndEnd,
+        _ => Events::All,
+    };
+    let screen = Screen::start(args.json, events)?;
     let (tower, notices) = RunningTower::start(args.runtime, machine, listener)
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
     let path = socket.as_ref().map(|socket| socket.path.clone());
@@ -60,14 +67,27 @@ fn run_machine<M: StateMachine + Send + 'static>(
         Failure::failed(format_args!("The control socket cannot be served ({error})."))
     })?;
     let dashboard = dashboard.map(|bound| Dashboard::start(bound, control.clone())).transpose()?;
-    console::listen(lines, args.tuning.max_message).map_err(|error| {
+    let console = match has_prompt {
+        true => Prompt::start(lines, control.clone()).map(Some),
+        false => console::listen(lines, args.tuning.max_message).map(|()| None),
+    };
+    let prompt = console.map_err(|error| {
         Failure::failed(format_args!("The console cannot start ({error}): start it again."))
     })?;
+    if let Some(prompt) = &prompt {
+        screen.print_with(prompt.printer());
+        if let (Some(log), true) = (LOG.get(), io::stderr().is_terminal()) {
+            log.print_with(prompt.printer());
+        }
+    }
     // From the first event on.
     let events = control.subscribe(Some(0));
-    let mut session = Session { tower, control, events, screen };
+    let mut session = Session { tower, control, events, screen, prompt };
     session.start(args, &notes, dashboard.as_ref());
     let result = smol::block_on(session.run(stop, commands, numbering));
+    if result.is_err() {
+        session.end_prompt();
+    }
     if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
         tracing::error!("{sentence}");
         let error = session.control.entry(Output::error(sentence));
@@ -120,6 +140,7 @@ struct Session<M: StateMachine + Send + 'static> {
     control: Arc<ControlledTower>,
     events: Subscription,
     screen: Screen,
+    prompt: Option<Prompt>,
 }
 
 /// The next thing to do.
@@ -177,8 +198,8 @@ impl<M: StateMachine + Send + 'static> Session<M> {
                 Turn::Event(None) => return Err(broken(Ok(()))),
                 Turn::Ended(result) => return Err(broken(result)),
                 Turn::Command(Ok(Command::Request(request))) => self.carry_out(request),
-                Turn::Command(Ok(Command::Help)) => {
-                    let help = self.control.entry(Output::Help { commands: &COMMANDS });
+                Turn::Command(Ok(Command::Help(topic))) => {
+                    let help = self.control.entry(Output::Help { commands: topic.pairs() });
                     self.screen.answer(&help);
                 }
                 Turn::Command(Err(message)) => {
@@ -194,6 +215,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         let handle = &self.tower.handle;
         self.control.on_shutting_down(handle.config().timeouts.shutdown);
         let left = handle.shutdown();
+        self.end_prompt();
         let ended = loop {
             let ended = async { Turn::Ended(self.tower.ended().await) };
             let event = async { Turn::Event(self.events.next().await) };
@@ -210,6 +232,13 @@ impl<M: StateMachine + Send + 'static> Session<M> {
         self.control.on_ended(left.await);
         self.write_events();
         Ok(())
+    }
+
+    /// Removes the prompt. Ctrl-C is a signal then.
+    fn end_prompt(&self) {
+        if let Some(prompt) = &self.prompt {
+            prompt.end();
+        }
     }
 
     /// Carries out a request of the console, and writes the answer after the events before it.

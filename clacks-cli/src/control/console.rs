@@ -7,9 +7,10 @@ use clacks_proto::{Address, Message};
 use smol::channel::Sender;
 
 use super::Request;
+use crate::output::counters::{COUNTERS, WORDS};
 
 /// Each command with its description.
-pub(crate) const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 14] = [
     ("enqueue TEXT", "put a message into the queue"),
     ("peek", "show the messages held here"),
     ("survey", "show the towers known here"),
@@ -21,6 +22,8 @@ pub(crate) const COMMANDS: [(&str, &str); 12] = [
     ("status", "show the state of this tower"),
     ("stats", "show what has been counted"),
     ("help", "list the commands"),
+    ("help stats", "explain each counter"),
+    ("help events", "explain the first words of the lines"),
     ("quit", "hand the queue to peers, and stop"),
 ];
 
@@ -28,7 +31,28 @@ pub(crate) const COMMANDS: [(&str, &str); 12] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Request(Request),
-    Help,
+    Help(Topic),
+}
+
+/// What `help` explains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Commands,
+    /// The counters of `stats`.
+    Stats,
+    /// The words of the events.
+    Events,
+}
+
+impl Topic {
+    /// Returns pairs of a name and its meaning.
+    pub(crate) fn pairs(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Commands => &COMMANDS,
+            Self::Stats => &COUNTERS,
+            Self::Events => &WORDS,
+        }
+    }
 }
 
 /// Reads standard input on a thread of its own, which does not keep the process alive. A line that
@@ -39,31 +63,33 @@ pub(crate) fn listen(
     commands: Sender<Result<Command, String>>,
     max_message: usize,
 ) -> io::Result<()> {
-    // The longest line: a command, a space, a message and the end of the line.
-    let limit = max_message.saturating_add(64);
     thread::Builder::new()
         .name("console".into())
-        .spawn(move || {
-            let mut lines = io::stdin().lock();
-            while let Some(line) = next_line(&mut lines, limit) {
-                let command = match line {
-                    Line::Whole(line) => match parse(&line) {
-                        Ok(None) => continue,
-                        Ok(Some(command)) => Ok(command),
-                        Err(sentence) => Err(sentence),
-                    },
-                    Line::TooLong => Err(format!(
-                        "That line is too long: a message may have {max_message} bytes here. \
-                         Nothing was queued; send it in parts, or start the tower with a larger \
-                         --max-message."
-                    )),
-                };
-                if commands.send_blocking(command).is_err() {
-                    return;
-                }
-            }
-        })
+        .spawn(move || read_lines(&commands, max_message))
         .map(drop)
+}
+
+/// Reads standard input to its end.
+fn read_lines(commands: &Sender<Result<Command, String>>, max_message: usize) {
+    // The longest line: a command, a space, a message and the end of the line.
+    let limit = max_message.saturating_add(64);
+    let mut lines = io::stdin().lock();
+    while let Some(line) = next_line(&mut lines, limit) {
+        let command = match line {
+            Line::Whole(line) => match parse(&line) {
+                Ok(None) => continue,
+                Ok(Some(command)) => Ok(command),
+                Err(sentence) => Err(sentence),
+            },
+            Line::TooLong => Err(format!(
+                "That line is too long: a message may have {max_message} bytes here. Nothing was \
+                 queued; send it in parts, or start the tower with a larger --max-message."
+            )),
+        };
+        if commands.send_blocking(command).is_err() {
+            return;
+        }
+    }
 }
 
 enum Line {
@@ -97,7 +123,7 @@ fn next_line(lines: &mut impl BufRead, limit: usize) -> Option<Line> {
 }
 
 /// Parses a line. Returns `None` for an empty one.
-fn parse(line: &[u8]) -> Result<Option<Command>, String> {
+pub(crate) fn parse(line: &[u8]) -> Result<Option<Command>, String> {
     let line = line.trim_ascii_start();
     let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
@@ -139,8 +165,14 @@ fn parse(line: &[u8]) -> Result<Option<Command>, String> {
         b"peek" => request(Request::Peek),
         b"survey" => request(Request::Survey),
         b"status" => request(Request::Status),
+        b"stats" if rest.trim_ascii() == b"--help" => Ok(Some(Command::Help(Topic::Stats))),
         b"stats" => request(Request::Stats),
-        b"help" => alone(Command::Help),
+        b"help" => match rest.trim_ascii() {
+            b"" => Ok(Some(Command::Help(Topic::Commands))),
+            b"stats" => Ok(Some(Command::Help(Topic::Stats))),
+            b"events" => Ok(Some(Command::Help(Topic::Events))),
+            _ => Err("There is help stats, help events, and help alone for the commands.".into()),
+        },
         b"quit" => request(Request::Stop),
         _ => Err(format!(
             "{:?} is no command: write help for the list.",
@@ -165,6 +197,8 @@ mod tests {
         let expand = Request::Expand { tower: tower.clone() };
         assert_eq!(parsed("  expand  127.0.0.1:1 "), request(expand));
         assert_eq!(parsed("unignore\t127.0.0.1:1"), request(Request::Unignore { tower }));
+        assert_eq!(parsed("stats --help"), Some(Command::Help(Topic::Stats)));
+        assert_eq!(parsed("help events"), Some(Command::Help(Topic::Events)));
         assert_eq!(parsed(""), None);
         assert_eq!(parsed(" \t "), None);
     }

@@ -9,6 +9,7 @@ pub(crate) mod console;
 mod documentation;
 mod events;
 mod history;
+pub(crate) mod prompt;
 mod protocol;
 pub(crate) mod screen;
 pub(crate) mod socket;

@@ -8,7 +8,7 @@ use clacks_proto::Notice;
 
 use crate::error::Failure;
 use crate::output::text::Text;
-use crate::output::writer::{Target, Writer};
+use crate::output::writer::{Printer, Target, Writer};
 use crate::output::{Entry, Output, json};
 
 /// How long the end of the command waits for an output that is not read. The value is a guess.
@@ -53,6 +53,11 @@ impl Screen {
             ))
         })?;
         Ok(Self { format, writer, events })
+    }
+
+    /// Passes lines to a printer from now on.
+    pub(crate) fn print_with(&self, printer: Printer) {
+        self.writer.print_with(printer);
     }
 
     /// Writes an event, if it is to be shown.

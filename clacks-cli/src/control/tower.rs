@@ -13,8 +13,8 @@ use clacks_proto::{
 };
 use smol::Timer;
 use smol::channel::Sender;
-use smol::future::{self, FutureExt};
-use smol::stream::Stream;
+use smol::future;
+use smol::stream::{Stream, StreamExt};
 
 use super::events::{Events, Subscription};
 use super::history::History;
@@ -72,7 +72,7 @@ impl ControlledTower {
 
     /// Turns notices into events until the driver has ended.
     pub(crate) async fn run(&self) {
-        let mut next_sample = self.start + SAMPLE_INTERVAL;
+        let mut samples = Timer::interval(SAMPLE_INTERVAL);
         loop {
             let next = future::poll_fn(|context| {
                 // The lock is held until the event has its number.
@@ -82,18 +82,14 @@ impl ControlledTower {
                     .map(|notice| Some(notice.map(|notice| self.on_notice(notice))))
             });
             let sample = async {
-                Timer::at(next_sample).await;
+                samples.next().await;
                 None
             };
-            // The sample comes first: a busy tower always has a notice.
-            match sample.or(next).await {
+            // A busy tower must not keep the samples from being taken.
+            match future::race(next, sample).await {
                 Some(Some(())) => {}
                 Some(None) => return,
-                None => {
-                    let now = Instant::now();
-                    self.sample(now);
-                    next_sample = now + SAMPLE_INTERVAL;
-                }
+                None => self.sample(Instant::now()),
             }
         }
     }
@@ -181,6 +177,19 @@ impl ControlledTower {
                 stats,
             }))
         })
+    }
+
+    /// Returns the state of the tower in a few words.
+    pub(crate) fn summary(&self) -> String {
+        let (peers, held) = (self.tower.status_counts(), self.tower.queue_usage().messages);
+        let known = peers.new + peers.alive + peers.lost + peers.dead;
+        let troubles = match lock(&self.troubles).len() {
+            0 => String::new(),
+            1 => ", 1 trouble (see status)".into(),
+            count => format!(", {count} troubles (see status)"),
+        };
+        let (address, alive) = (self.address(), peers.alive);
+        format!("{address}  {alive} of {known} towers alive, {held} held{troubles}")
     }
 
     /// Carries out a request. The answer to an `enqueue` that waits comes when a peer has confirmed

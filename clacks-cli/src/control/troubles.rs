@@ -64,6 +64,11 @@ impl Troubles {
         self.0.push_back(Trouble { time: entry.time, seq: entry.seq, count, peer, what, remedy });
     }
 
+    /// Returns the number of troubles.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns the troubles, the oldest first.
     pub(crate) fn all(&self) -> Vec<Trouble> {
         self.0.iter().cloned().collect()

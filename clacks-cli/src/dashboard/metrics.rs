@@ -2,15 +2,17 @@
 
 use std::fmt;
 
+use clacks_proto::Stats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 
 use crate::control::TowerStatus;
-use crate::output::counters::counters;
+use crate::output::counters::COUNTERS;
 
 pub(super) use prometheus_text::CONTENT_TYPE;
 
@@ -75,6 +77,15 @@ impl Collector for Metrics {
         let uptime = ConstGauge::new(status.uptime_ms / 1_000);
         encode(&mut encoder, "uptime_seconds", "seconds since the start of the tower", &uptime)
     }
+}
+
+/// Returns each counter with its name, its meaning and its value.
+fn counters(stats: &Stats) -> Vec<(&'static str, &'static str, u64)> {
+    let Ok(Value::Object(values)) = serde_json::to_value(stats) else { return Vec::new() };
+    let counter = |(name, meaning): &(&'static str, &'static str)| {
+        Some((*name, *meaning, values.get(*name)?.as_u64()?))
+    };
+    COUNTERS.iter().filter_map(counter).collect()
 }
 
 fn encode(

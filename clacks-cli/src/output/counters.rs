@@ -1,56 +1,74 @@
-//! The meaning of each counter of a tower.
+//! The counters of a tower in words.
 
-use clacks_proto::Stats;
-use serde_json::Value;
-
-/// Each counter with its meaning, in the order of [`Stats`].
+/// Each counter of `stats`, with one line of help.
 pub(crate) const COUNTERS: [(&str, &str); 26] = [
-    ("enqueued", "messages enqueued at this tower"),
-    ("received", "messages taken from peers, including coalesced ones"),
-    ("coalesced", "messages from peers that were already held here"),
-    ("recognised_retries", "retried messages that were already taken at the first attempt"),
-    ("delivered", "messages confirmed by peers"),
-    ("expired", "messages dropped because their lifetime was over"),
-    ("returned", "messages that went back to the queue because a peer did not take them"),
+    ("enqueued", "messages put into the queue here, by `send` or on the console"),
+    ("received", "messages taken from peers, including those that were held already"),
+    ("coalesced", "messages from peers that were held already: one copy was kept"),
+    ("recognised_retries", "messages that came a second time after a broken link: taken once"),
+    ("delivered", "messages that a peer confirmed: this tower then forgot them"),
+    ("expired", "messages whose lifetime was over: they were dropped"),
+    ("returned", "messages back in the queue, because the peer did not take them"),
     ("in_doubt", "messages sent again to the same peer after their link broke"),
-    ("doubt_unresolved", "messages that went back to the queue and may exist twice"),
-    ("refused_by_peers", "messages that peers refused"),
-    ("refused", "messages from peers that this tower refused"),
-    ("swallowed", "messages that an application confirmed but did not queue"),
-    ("datagrams_dropped", "datagrams that came in and were dropped"),
-    ("links_accepted", "inbound links"),
-    ("links_dialled", "outbound links"),
-    ("links_refused", "inbound connections that were refused"),
-    ("links_misbehaved", "links closed because of invalid bytes, forbidden frames or TLS failures"),
-    ("links_timed_out", "links closed because of a time-out"),
+    ("doubt_unresolved", "messages back in the queue that a peer may have: they may exist twice"),
+    ("refused_by_peers", "messages that peers refused, for example because they are full"),
+    ("refused", "messages from peers that this tower refused, for example when it is full"),
+    ("swallowed", "messages confirmed but not queued: the application took them"),
+    ("datagrams_dropped", "datagrams that came in faster than the application read them"),
+    ("links_accepted", "connections from others"),
+    ("links_dialled", "connections to others"),
+    ("links_refused", "connections from others that found no room"),
+    ("links_misbehaved", "links closed because the other side broke the protocol, or TLS failed"),
+    ("links_timed_out", "links closed because the other side was silent for too long"),
     ("links_broken", "links that ended in any other way without a goodbye"),
     ("handshakes_full", "TLS handshakes that began a new session"),
-    ("handshakes_resumed", "TLS handshakes that resumed an earlier session"),
-    ("towers_discovered", "addresses that became peers"),
-    ("towers_not_learned", "addresses not learned: too many at once, or the table was full"),
-    ("claims_disproved", "claims of an address that its pinned key disproved"),
-    ("stale_events", "events for links that had ended"),
-    ("notices_missed", "notices dropped because too many waited"),
+    ("handshakes_resumed", "TLS handshakes that resumed an earlier session, which is quicker"),
+    ("towers_discovered", "addresses that became known towers"),
+    ("towers_not_learned", "addresses not learned: too many at once, or no room for more towers"),
+    ("claims_disproved", "callers that gave a known address but have another key"),
+    ("stale_events", "reports about links that had ended already: no harm, but rare"),
+    ("notices_missed", "notices dropped inside the tower, because too many waited"),
 ];
 
-/// Returns each counter with its name, its meaning and its value.
-pub(crate) fn counters(stats: &Stats) -> Vec<(&'static str, &'static str, u64)> {
-    let Ok(Value::Object(values)) = serde_json::to_value(stats) else { return Vec::new() };
-    let counter = |(name, meaning): &(&'static str, &'static str)| {
-        Some((*name, *meaning, values.get(*name)?.as_u64()?))
-    };
-    COUNTERS.iter().filter_map(counter).collect()
+/// The first word of a line of text, with its meaning.
+pub(crate) const WORDS: [(&str, &str); 16] = [
+    ("listening", "the tower is ready"),
+    ("discovered", "a new tower is known"),
+    ("new", "a tower is known and was not tried yet"),
+    ("alive", "the last attempt to reach a tower succeeded"),
+    ("lost", "the last attempt to reach a tower failed; it is tried again"),
+    ("dead", "a tower was lost for longer than --kill-timeout; it is tried seldom"),
+    ("ignored", "this tower has nothing to do with another one"),
+    ("forgotten", "a tower was removed from the known ones"),
+    ("received", "a message came from a tower; `again`: it was here before"),
+    ("queued", "a message of yours is in the queue"),
+    ("returned", "a message is back in the queue, because the peer did not take it"),
+    ("delivered", "a peer has confirmed a message, and this tower has forgotten it"),
+    ("announced", "a tower has confirmed that it knows this one"),
+    ("stranger", "another key than before is at a known address: it is not trusted"),
+    ("closed", "a link was closed for a reason that a person can act on"),
+    ("missed", "events came faster than they could be shown"),
+];
+
+/// Returns the help of the counters as lines.
+pub(crate) fn help() -> String {
+    let mut help = String::from("Counters, since the start of the tower:\n");
+    for (name, meaning) in COUNTERS {
+        help.push_str(&format!("  {:<19} {meaning}\n", name.replace('_', " ")));
+    }
+    help
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clacks_proto::Stats;
 
     #[test]
-    fn every_counter_has_a_meaning() {
-        let Ok(Value::Object(values)) = serde_json::to_value(Stats::default()) else { panic!() };
-        let fields: Vec<_> = values.keys().map(String::as_str).collect();
-        assert_eq!(fields, COUNTERS.map(|(name, _)| name));
-        assert_eq!(counters(&Stats::default()).len(), COUNTERS.len());
+    fn every_counter_has_one_line_of_help() {
+        let stats = serde_json::to_value(Stats::default()).unwrap();
+        let names: Vec<_> = stats.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(names, COUNTERS.map(|(name, _)| name.to_owned()));
+        assert!(help().lines().all(|line| line.chars().count() <= 100));
     }
 }

@@ -80,7 +80,8 @@ impl Text {
             Output::Done { verb, tower } => self.line(GOOD, "done", format_args!("{verb} {tower}")),
             Output::Help { commands } => {
                 for (usage, meaning) in *commands {
-                    self.row(format_args!("{usage:<19} {meaning}"));
+                    // Without the indent of rows, for narrow terminals.
+                    let _ = writeln!(self.lines, "  {:<19}  {meaning}", usage.replace('_', " "));
                 }
             }
             Output::ShuttingDown { messages: 0, .. } => {

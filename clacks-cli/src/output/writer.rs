@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,12 @@ impl Target {
     }
 }
 
+/// Prints lines above the prompt of a terminal. May block.
+pub(crate) type Printer = Box<dyn FnMut(String) -> io::Result<()> + Send>;
+
+/// The log of this process.
+pub(crate) static LOG: OnceLock<Writer> = OnceLock::new();
+
 /// Writes lines to an output on a thread of its own. No method waits for the output, except
 /// [`finish`](Self::finish), which has a limit.
 ///
@@ -54,6 +60,8 @@ pub(crate) struct Writer {
 
 struct Shared {
     target: Target,
+    /// Prints the lines instead.
+    printer: Mutex<Option<Printer>>,
     queue: Mutex<Queue>,
     /// A line was added, or the queue is closed.
     added: Condvar,
@@ -89,6 +97,7 @@ impl Writer {
     pub(crate) fn start(target: Target, missed: fn(u64) -> Vec<u8>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             target,
+            printer: Mutex::default(),
             queue: Mutex::default(),
             added: Condvar::new(),
             written: Condvar::new(),
@@ -99,6 +108,11 @@ impl Writer {
         let name = if target == Target::Stdout { "stdout" } else { "stderr" };
         thread::Builder::new().name(name.into()).spawn(move || thread.run(&closes))?;
         Ok(Self { shared, closed })
+    }
+
+    /// Passes lines to a printer from now on.
+    pub(crate) fn print_with(&self, printer: Printer) {
+        *lock(&self.shared.printer) = Some(printer);
     }
 
     /// Adds a line, with its end.
@@ -162,7 +176,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Writes lines until the queue is closed. The thread ends with the process.
@@ -198,6 +212,9 @@ impl Shared {
 
     /// Writes a line to its end, in as many attempts as it takes. Fails if the reader is gone.
     fn write(&self, mut rest: &[u8]) -> io::Result<()> {
+        if let Some(printer) = &mut *lock(&self.printer) {
+            return printer(String::from_utf8_lossy(rest).into_owned());
+        }
         while !rest.is_empty() {
             match self.target.with_fd(|fd| nix::unistd::write(fd, rest)) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
@@ -230,6 +247,10 @@ impl Shared {
         }
         thread::sleep(RETRY_DELAY);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_written(error: &impl fmt::Display) -> String {

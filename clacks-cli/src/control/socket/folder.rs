@@ -64,6 +64,9 @@ pub(crate) fn runtime_folder() -> Result<PathBuf, String> {
 /// Binds a socket. Only the own user may use it, and the group if there is one. The error is a
 /// sentence.
 pub(crate) fn bind(path: &Path, group: Option<Gid>) -> Result<BoundSocket, String> {
+    let path = &std::path::absolute(path).map_err(|error| {
+        format!("The control socket {} cannot be made: {error}.", path.display())
+    })?;
     let folder = folder_of(path);
     if !folder.exists() {
         make(folder)?;
