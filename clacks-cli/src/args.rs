@@ -225,7 +225,7 @@ pub(crate) struct HttpArgs {
     ///
     /// Needed unless --http is on loopback. The connection is not encrypted. The metrics need the
     /// token then, too.
-    #[arg(long, value_name = "HOST", requires = "http")]
+    #[arg(long, value_name = "HOST", requires = "http", value_parser = value_parser::http_host)]
     pub(crate) http_host: Vec<String>,
 }
 
@@ -481,6 +481,9 @@ Examples:
 
   A tower for good, which keeps its identity and is reached under a name:
     clacks tower --listen 0.0.0.0:8001 --advertise tower.example:8001 --identity ~/tower
+
+  A tower that can be watched in a browser, at the address that it prints:
+    clacks tower --listen 127.0.0.1:8001 --http 127.0.0.1:9180
 
   A tower for a script:
     (echo 'enqueue Hello!'; sleep 10; echo quit) | clacks tower --listen 127.0.0.1:0 --json

@@ -33,6 +33,9 @@ const MAX_TOWERS: usize = 200;
 /// The maximum number of events in a state. Older ones are counted.
 const MAX_EVENTS: usize = 50;
 
+/// The maximum number of events that are taken in for a state. The value is a guess.
+const MAX_COLLECTED: usize = 8_192;
+
 /// The state of a tower, and what has happened since the state before.
 #[derive(Debug, Serialize)]
 struct State<'a> {
@@ -210,9 +213,10 @@ fn most_important(mut towers: Vec<SurveyedPeer>) -> (Vec<SurveyedPeer>, usize) {
 }
 
 impl News {
-    /// Takes in the events up to now.
+    /// Takes in the events up to now, or as many as are kept if the tower is very busy.
     fn collect(&mut self, events: &mut Subscription) {
-        while let Ok(Some(entry)) = events.try_next() {
+        for _ in 0..MAX_COLLECTED {
+            let Ok(Some(entry)) = events.try_next() else { return };
             self.take_in(&entry);
         }
     }
