@@ -92,7 +92,7 @@ pub(crate) enum Verb {
     Watch(WatchArgs),
     /// Stop the running tower, and wait until it has handed its queue to peers
     Stop(StopArgs),
-    /// Look whether a tower answers at an address, and what speaks there
+    /// Check whether a tower answers at an address, and report its identity and dialect
     ///
     /// The name is looked up, the port is dialled, and the handshake is made. No message is sent,
     /// and the other tower does not learn of this one. No running tower is needed.
@@ -235,8 +235,8 @@ pub(crate) struct HttpArgs {
 pub(crate) struct ControlArgs {
     /// The socket through which `clacks send`, `clacks status` and others reach this tower
     ///
-    /// By default it is named after the address of the tower, in $XDG_RUNTIME_DIR/clacks, or else in
-    /// ~/.local/state/clacks/run. The folder must be yours, and only you may write to it.
+    /// By default it is named after the address of the tower, in $XDG_RUNTIME_DIR/clacks, or else
+    /// in ~/.local/state/clacks/run. The folder must be yours, and only you may write to it.
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
     /// Let a group of users control the tower, too
@@ -488,9 +488,9 @@ Examples:
   A tower for a script:
     (echo 'enqueue Hello!'; sleep 10; echo quit) | clacks tower --listen 127.0.0.1:0 --json
 
-In a terminal the tower has a prompt with history, and writes no events unless -v is given. The prompt
-shows the state of the tower. Otherwise it reads commands from standard input and writes all events,
-unless -q is given. `clacks watch` writes them at any time.
+In a terminal the tower has a prompt with history, and writes no events unless -v is given. The
+prompt shows the state of the tower. Otherwise it reads commands from standard input and writes all
+events, unless -q is given. `clacks watch` writes them at any time.
 
 Commands on standard input:
   enqueue TEXT        put a message into the queue

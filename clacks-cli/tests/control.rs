@@ -136,7 +136,7 @@ fn the_only_tower_is_found_without_options() {
 }
 
 #[test]
-fn a_message_is_sent_and_heard() {
+fn a_message_is_sent_and_received() {
     for [option, runtime] in RUNTIMES {
         let quick = [option, runtime, "--send-rate", "50"];
         let (first, second) = (Controlled::start(&quick), Controlled::start(&quick));
@@ -204,6 +204,7 @@ fn every_request_has_an_answer_for_people_and_for_programs() {
     assert_eq!(status["network"], "ankh");
     assert_eq!((&status["queue"]["messages"], &status["queue"]["bytes"]), (&json!(1), &json!(3)));
     assert_eq!(status["stats"]["enqueued"], 1);
+    assert_eq!(status["troubles"][0]["what"], "no other tower is known");
     for (words, expected) in [
         (&["peek"][..], "\"one\""),
         (&["survey"], "knows       0 towers"),
@@ -226,7 +227,7 @@ fn every_request_has_an_answer_for_people_and_for_programs() {
 }
 
 #[test]
-fn what_cannot_be_done_has_a_sentence_with_the_reason() {
+fn failures_have_one_sentence_with_the_reason() {
     let tower = Controlled::start(&["--max-message", "8"]);
     let closed = ClosedPort::new();
     let own = tower.tower.address.clone();
@@ -249,6 +250,17 @@ fn what_cannot_be_done_has_a_sentence_with_the_reason() {
     assert_eq!(troubles[0]["peer"], closed.address.as_str());
     assert_eq!(troubles[0]["what"], "connection refused");
     assert!(troubles[0]["remedy"].as_str().unwrap().contains("start the peer"));
+}
+
+#[test]
+fn the_status_reports_a_full_queue() {
+    let tower = Controlled::start(&["--max-queue", "10"]);
+    for _ in 0..8 {
+        tower.ask(&["send", "x"]);
+    }
+    assert!(tower.refusal(&["send", "x"]).contains("The queue is full"));
+    let troubles = tower.ask(&["status"])["troubles"].clone();
+    assert!(troubles[0]["what"].as_str().unwrap().contains("the queue is full"), "{troubles}");
 }
 
 #[test]
@@ -368,13 +380,15 @@ fn a_client_that_does_not_read_delays_nothing_and_misses_events() {
         let peer = "127.0.0.1:9";
         for _ in 0..10_000 {
             tower.tower.say(&format!("ignore {peer}\nunignore {peer}"));
-            tower.tower.wait_for("done", |event| event["verb"] == "unignore");
+            tower.tower.wait_for("status_changed", |event| event["from"] == "ignored");
         }
         assert_eq!(tower.ask(&["survey"])["towers"][0]["address"], peer);
         let mut numbers = 0;
         let missed = loop {
             let event = line(&mut client);
-            if event["event"] == "missed" {
+            // A driver that gets no processor time loses notices itself. That is an event with the
+            // next number.
+            if event["event"] == "missed" && event["seq"] != numbers + 1 {
                 break event;
             }
             numbers += 1;
@@ -415,7 +429,7 @@ fn a_socket_of_another_tower_is_refused() {
 }
 
 #[test]
-fn ping_says_what_answers() {
+fn ping_reports_the_identity_and_the_dialect() {
     for [option, runtime] in RUNTIMES {
         let tower = Controlled::start(&[option, runtime]);
         let pong = clacks(&["ping", &tower.tower.address, "--json"]).output().unwrap();
@@ -426,12 +440,12 @@ fn ping_says_what_answers() {
         assert!(pong["round_trip_ms"].is_f64() && pong["handshake_ms"].is_f64(), "{pong}");
         let text = clacks(&["ping", &tower.tower.address]).output().unwrap();
         assert!(stdout(&text).contains("the native dialect"), "{}", stdout(&text));
-        assert_eq!(tower.ask(&["survey"])["towers"], json!([]), "nobody was learned");
+        assert_eq!(tower.ask(&["survey"])["towers"], json!([]), "no tower was learned");
     }
 }
 
 #[test]
-fn ping_says_why_no_tower_answers() {
+fn ping_reports_the_reason_if_no_tower_answers() {
     let closed = ClosedPort::new();
     let clear = Tower::start(&["--clear"]);
     let other = Tower::start(&["--network", "morpork"]);
@@ -447,4 +461,34 @@ fn ping_says_why_no_tower_answers() {
     let pong = clacks(&["ping", &clear.address, "--clear", "--json"]).output().unwrap();
     let pong: Value = serde_json::from_str(stdout(&pong)).unwrap();
     assert_eq!(pong["fingerprint"], Value::Null);
+}
+
+#[test]
+fn ping_recognises_http_and_sends_nothing_over_it() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    assert!(common::run(&["keygen", dir.path().join("web").to_str().unwrap()]).status.success());
+    let cert = CertificateDer::from_pem_file(file("web/cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(file("web/key.pem")).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = std::sync::Arc::new(config.with_single_cert(vec![cert], key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let session = rustls::ServerConnection::new(config).unwrap();
+        let mut received = Vec::new();
+        // The end may be abrupt.
+        let _ = rustls::StreamOwned::new(session, stream).read_to_end(&mut received);
+        received
+    });
+    let pong = clacks(&["ping", &address, "--json"]).output().unwrap();
+    assert_eq!(pong.status.code(), Some(0), "{}", stderr(&pong));
+    let pong: Value = serde_json::from_str(stdout(&pong)).unwrap();
+    assert_eq!(pong["dialect"], "http");
+    assert_eq!(String::from_utf8_lossy(&server.join().unwrap()), "");
 }

@@ -1,4 +1,4 @@
-//! `clacks ping`: whether a tower answers at an address, and what speaks there.
+//! `clacks ping`: checks whether a tower answers at an address.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -120,11 +120,14 @@ struct Dialogue<M> {
     start: Instant,
     link: Option<LinkId>,
     closed: Option<CloseReason>,
+    /// The handshake is complete, and the goodbye may be sent.
+    is_leaving: bool,
 }
 
 impl<M: StateMachine> Dialogue<M> {
     fn new(machine: M, stream: TcpStream) -> Self {
-        Self { machine, stream, start: Instant::now(), link: None, closed: None }
+        let start = Instant::now();
+        Self { machine, stream, start, link: None, closed: None, is_leaving: false }
     }
 
     /// Makes the handshake and ends the connection with a goodbye.
@@ -147,6 +150,11 @@ impl<M: StateMachine> Dialogue<M> {
             }
             self.read(left);
         };
+        if answer.dialect == Dialect::Http {
+            // There is no goodbye in HTTP.
+            return Ok(answer);
+        }
+        self.is_leaving = true;
         let now = self.now();
         self.machine.tower_mut().shutdown(now);
         let end = self.start.elapsed() + GOODBYE_LIMIT;
@@ -179,6 +187,8 @@ impl<M: StateMachine> Dialogue<M> {
                     self.link = Some(link);
                     self.handle(Event::Connected { link });
                 }
+                // The announcement stays here: over HTTP the other tower would learn of this one.
+                Action::Send { .. } if self.open_link().is_some() && !self.is_leaving => {}
                 Action::Send { link } if self.link == Some(link) => self.write(link),
                 Action::Close { link, reason, .. } if self.link == Some(link) => {
                     self.write(link);

@@ -95,8 +95,8 @@ impl Prompt {
         Box::new(move |lines| terminal.print(&lines))
     }
 
-    /// Removes the prompt, and restores the terminal. Waits for a terminal that is stopped, but only
-    /// for a short time.
+    /// Removes the prompt, and restores the terminal. Waits for a stopped terminal for a short time
+    /// only.
     pub(crate) fn end(&self) {
         restore_modes();
         let (done, ended) = mpsc::channel();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clacks_proto::driver::{Delivery, Handle, Notices, Wait};
 use clacks_proto::{
@@ -20,7 +20,7 @@ use super::events::{Events, Subscription};
 use super::history::History;
 use super::protocol::Request;
 use super::status::{QueueStatus, SAMPLE_INTERVAL, Samples, TowerStatus, millis};
-use super::troubles::{Troubles, remedy, remedy_of_status};
+use super::troubles::{Trouble, Troubles, remedy, remedy_of_status};
 use crate::output::{Entry, Output, SurveyedPeer};
 
 /// How often the state is read again if an event comes in between. The number of an answer is then
@@ -157,6 +157,9 @@ impl ControlledTower {
         self.read(|| {
             let (tower, config) = (&self.tower, self.tower.config());
             let (stats, usage, now) = (tower.stats(), tower.queue_usage(), Instant::now());
+            let peers = tower.status_counts();
+            let mut troubles = lock(&self.troubles).all();
+            troubles.extend(self.present_troubles(peers, usage));
             Output::Status(Box::new(TowerStatus {
                 address: tower.address().clone(),
                 fingerprint: tower.identity(),
@@ -169,14 +172,44 @@ impl ControlledTower {
                     bytes: usage.bytes,
                     max_bytes: config.max_queue_bytes,
                 },
-                peers: tower.status_counts(),
+                peers,
                 links: tower.links().iter().filter(|link| link.is_open).count(),
                 max_links: config.max_links,
                 rates: lock(&self.samples).rates(now, &stats),
-                troubles: lock(&self.troubles).all(),
+                troubles,
                 stats,
             }))
         })
+    }
+
+    /// Returns troubles that follow from the state, and that no event reports.
+    fn present_troubles(&self, peers: StatusCounts, usage: QueueUsage) -> Vec<Trouble> {
+        let config = self.tower.config();
+        let share = usize::from(config.local_share);
+        let is_over = |used: usize, max: usize| used >= max.saturating_mul(share) / 100;
+        let is_full = is_over(usage.messages, config.max_queue_messages)
+            || is_over(usage.bytes, config.max_queue_bytes);
+        let known = peers.new + peers.alive + peers.lost + peers.dead;
+        let full = is_full.then_some((
+            "the queue is full: it takes no messages of `clacks send`",
+            "Wait until peers have taken some, add peers with `clacks announce`, or start the \
+             tower with a larger --max-queue or --max-queue-bytes.",
+        ));
+        let alone = (known == 0).then_some((
+            "no other tower is known",
+            "Make this one known to another tower with `clacks announce HOST:PORT`.",
+        ));
+        let (time, seq) = (SystemTime::now(), self.events.last());
+        let troubles = full.into_iter().chain(alone);
+        let trouble = |(what, remedy): (&str, &str)| Trouble {
+            time,
+            seq,
+            count: 1,
+            peer: None,
+            what: what.into(),
+            remedy: remedy.into(),
+        };
+        troubles.map(trouble).collect()
     }
 
     /// Returns the state of the tower in a few words.

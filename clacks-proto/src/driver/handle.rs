@@ -31,10 +31,10 @@ use crate::tower::{
 ///
 /// - Methods that change the tower: [`enqueue`](Self::enqueue),
 ///   [`enqueue_with`](Self::enqueue_with), [`deliver`](Self::deliver),
-///   [`deliver_with`](Self::deliver_with), [`expand`](Self::expand), [`announce`](Self::announce), [`ignore`](Self::ignore),
-///   [`unignore`](Self::unignore), [`forget`](Self::forget), [`pin`](Self::pin),
-///   [`restore`](Self::restore), [`datagram`](Self::datagram), [`shutdown`](Self::shutdown),
-///   [`shutdown_within`](Self::shutdown_within).
+///   [`deliver_with`](Self::deliver_with), [`expand`](Self::expand), [`announce`](Self::announce),
+///   [`ignore`](Self::ignore), [`unignore`](Self::unignore), [`forget`](Self::forget),
+///   [`pin`](Self::pin), [`restore`](Self::restore), [`datagram`](Self::datagram),
+///   [`shutdown`](Self::shutdown), [`shutdown_within`](Self::shutdown_within).
 /// - Getters: [`peek`](Self::peek), [`survey`](Self::survey), [`find`](Self::find),
 ///   [`links`](Self::links), [`stats`](Self::stats), [`queue_usage`](Self::queue_usage),
 ///   [`status_counts`](Self::status_counts), [`snapshot`](Self::snapshot),

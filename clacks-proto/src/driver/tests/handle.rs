@@ -11,7 +11,7 @@ use crate::event::Notice;
 use crate::event::Status;
 use crate::ids::Fingerprint;
 use crate::message::Message;
-use crate::tower::{EnqueueError, ExpandError, ShutdownProgress};
+use crate::tower::{EnqueueError, EnqueueOptions, ExpandError, ShutdownProgress};
 
 fn unlimited() -> Config {
     Config { send_rate: SendRate::Unlimited, ..Config::default() }
@@ -30,6 +30,16 @@ fn a_delivery_is_reported_when_the_peer_has_confirmed() {
     assert_eq!(delivery.now(), Some(delivered.clone()));
     assert_eq!((delivery.wait(), block_on(other)), (delivered.clone(), delivered));
     assert_eq!(two.queue_usage().messages, 2);
+}
+
+#[test]
+fn a_delivery_has_the_options_of_its_message() {
+    let (_, handle) = share(tower(Config::default(), 8001));
+    let lifetime = Duration::from_secs(5);
+    let options = EnqueueOptions { lifetime: Some(lifetime), ..EnqueueOptions::default() };
+    let _delivery = handle.deliver_with(Message::text("x"), options).unwrap();
+    let expires_at = handle.peek()[0].expires_at.unwrap();
+    assert!(expires_at <= handle.now() + lifetime);
 }
 
 #[test]
