@@ -2,8 +2,8 @@
 //!
 //! A browser sends requests for any page that it shows, so being able to connect proves nothing.
 //!
-//! - The `Host` must be a literal IP address, `localhost` or a name of `--http-host`, with the port.
-//!   The name of a foreign site that resolves to this machine (DNS rebinding) is none of them.
+//! - The `Host` must be a literal IP address, `localhost` or a name of `--http-host`, with the
+//!   port. A foreign name that resolves to this machine (DNS rebinding) is none of them.
 //! - `Origin` and `Sec-Fetch-Site` must not be those of another site.
 //! - The state of the tower needs the token. Beyond loopback, the metrics need it too.
 
@@ -55,7 +55,7 @@ impl Refusal {
 }
 
 impl Access {
-    /// Returns the rules of a dashboard that listens on `address` and is known by the names `hosts`.
+    /// Returns the rules of a dashboard that listens on `address` and has the names `hosts`.
     pub(crate) fn new(address: SocketAddr, hosts: &[String], token: Token) -> Self {
         let is_loopback = address.ip().is_loopback();
         Self { port: address.port(), is_loopback, hosts: hosts.to_vec(), token }

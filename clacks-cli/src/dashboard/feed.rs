@@ -111,8 +111,8 @@ impl Feed {
         readers.len()
     }
 
-    /// Adds a reader. The history, the state and the last events come first. Returns `None` if there
-    /// are too many readers.
+    /// Adds a reader. The history, the state and the last events come first. Returns `None` if
+    /// there are too many readers.
     pub(super) fn subscribe(&self) -> Option<Receiver<Bytes>> {
         let readers = self.readers();
         if readers >= MAX_READERS || self.is_closed.get() {
@@ -195,7 +195,7 @@ fn frame(event: &str, id: u64, data: &impl Serialize) -> Bytes {
     }
 }
 
-/// Returns the towers that a person wants to see first, in a stable order, and the number of others.
+/// Returns the towers that a person wants to see first, by address, and the number of others.
 fn most_important(mut towers: Vec<SurveyedPeer>) -> (Vec<SurveyedPeer>, usize) {
     let left_out = towers.len().saturating_sub(MAX_TOWERS);
     if left_out > 0 {

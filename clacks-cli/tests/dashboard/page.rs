@@ -168,7 +168,8 @@ fn keyboards_and_screen_readers_reach_everything() {
         "troubles"
     );
     let names = chromium.value(
-        "[...document.querySelectorAll('section, [role=region], [role=img], meter')].every((one) => \
+        "[...document.querySelectorAll('section, [role=region], [role=img], meter')] \
+         .every((one) => \
          one.ariaLabel || one.querySelector('title, h2')?.textContent)",
     );
     assert_eq!(names, true);

@@ -27,19 +27,24 @@
     const value = element('div', { class: 'value', id });
     const note = element('div', { class: 'quiet' });
     const dd = element('dd', {}, value);
-    const meter = element('meter', { min: 0, max: 1, low: 0.8, high: 0.95, optimum: 0, 'aria-label': name });
+    const limits = { min: 0, max: 1, low: 0.8, high: 0.95, optimum: 0 };
+    const meter = element('meter', { ...limits, 'aria-label': name });
     if (hasMeter) dd.append(meter);
     dd.append(note);
-    return { box: element('div', { class: 'card tile' }, element('dt', {}, name), dd), value, note, meter, dd };
+    const box = element('div', { class: 'card tile' }, element('dt', {}, name), dd);
+    return { box, value, note, meter, dd };
   }
 
   function section(id, name, ...children) {
     const head = element('h2', { id: `${id}-name` }, name);
-    return element('section', { class: 'card', id, 'aria-labelledby': `${id}-name` }, head, ...children);
+    const attributes = { class: 'card', id, 'aria-labelledby': `${id}-name` };
+    return element('section', attributes, head, ...children);
   }
 
   function head(...names) {
-    const cells = names.map(([name, kind]) => element('th', { scope: 'col', ...(kind && { class: kind }) }, name));
+    const cells = names.map(([name, kind]) =>
+      element('th', { scope: 'col', ...(kind && { class: kind }) }, name),
+    );
     return element('thead', {}, element('tr', {}, ...cells));
   }
 
@@ -59,7 +64,11 @@
       element('header', {}, element('div', {}, heading, about), link),
       element('dl', { class: 'tiles' }, fill.box, memory.box, hops.box, peers.box, links.box),
       // The only part that screen readers announce by themselves.
-      section('troubles', 'Troubles', element('div', { 'aria-live': 'polite' }, noTroubles, troubles)),
+      section(
+        'troubles',
+        'Troubles',
+        element('div', { 'aria-live': 'polite' }, noTroubles, troubles),
+      ),
       element(
         'div',
         { class: 'halves' },
@@ -84,7 +93,14 @@
         'div',
         { class: 'halves' },
         section('events', 'What happens', scroll('What happens', events)),
-        section('counters', 'Counters since the start', scroll('Counters', element('table', {}, head(['Counter'], ['Value', 'number'], ['Meaning']), counters))),
+        section(
+          'counters',
+          'Counters since the start',
+          scroll(
+            'Counters',
+            element('table', {}, head(['Counter'], ['Value', 'number'], ['Meaning']), counters),
+          ),
+        ),
       ),
     ),
   );
@@ -98,7 +114,9 @@
     const { status } = state;
     document.title = `${status.address}, a Clacks tower`;
     setText(heading, status.address);
-    const identity = status.fingerprint ? `, identity ${status.fingerprint.slice(0, 16)}…` : ', without TLS';
+    const identity = status.fingerprint
+      ? `, identity ${status.fingerprint.slice(0, 16)}…`
+      : ', without TLS';
     about.title = status.fingerprint ?? '';
     about.replaceChildren(
       `Network ${status.network}, up for ${duration(status.uptime_ms)}, version ${status.version}${identity}, event `,
@@ -113,16 +131,28 @@
       setText(one.value, format(value));
       one.value.dataset.value = value;
       one.meter.value = value / max;
-      setText(one.note, `of at most ${format(max)} (${plain((100 * value) / max, numbers)}\u202f%)`);
+      setText(
+        one.note,
+        `of at most ${format(max)} (${plain((100 * value) / max, numbers)}\u202f%)`,
+      );
     }
-    setText(hops.value, `${plain(rates.received_per_s, numbers)}\u00a0in, ${plain(rates.delivered_per_s, numbers)}\u00a0out`);
+    setText(
+      hops.value,
+      `${plain(rates.received_per_s, numbers)}\u00a0in, ${plain(rates.delivered_per_s, numbers)}\u00a0out`,
+    );
     setText(hops.note, `in the last ${duration(rates.over_ms)}`);
     setText(peers.value, plain(STATUSES.reduce((sum, one) => sum + status.peers[one], 0)));
     keep(
       counts,
       STATUSES.filter((one) => status.peers[one] > 0),
       (one) => one,
-      (one) => element('span', {}, element('i', { class: `dot ${one}`, 'aria-hidden': 'true' }), element('b')),
+      (one) =>
+        element(
+          'span',
+          {},
+          element('i', { class: `dot ${one}`, 'aria-hidden': 'true' }),
+          element('b'),
+        ),
       (span, one) => {
         span.dataset.count = status.peers[one];
         setText(span.children[1], `${plain(status.peers[one])} ${one}`);
@@ -153,7 +183,13 @@
       Object.entries(status.stats),
       ([name]) => name,
       ([name]) =>
-        element('tr', {}, element('th', { scope: 'row' }, name.replaceAll('_', ' ')), element('td', { class: 'number' }), element('td', { class: 'quiet' }, meanings[name] ?? '')),
+        element(
+          'tr',
+          {},
+          element('th', { scope: 'row' }, name.replaceAll('_', ' ')),
+          element('td', { class: 'number' }),
+          element('td', { class: 'quiet' }, meanings[name] ?? ''),
+        ),
       (row, [, value]) => setText(row.children[1], plain(value)),
     );
   }
@@ -175,7 +211,10 @@
           element('div', { class: 'quiet', 'aria-live': 'off' }),
         ),
       (item, { time, count }) =>
-        setText(item.children[2], `${clockTime(time)}${count > 1 ? `, ${plain(count)} times` : ''}`),
+        setText(
+          item.children[2],
+          `${clockTime(time)}${count > 1 ? `, ${plain(count)} times` : ''}`,
+        ),
     );
   }
 
@@ -189,7 +228,12 @@
           'tr',
           {},
           element('th', { scope: 'row' }, address),
-          element('td', { class: 'status' }, element('i', { 'aria-hidden': 'true' }), element('span')),
+          element(
+            'td',
+            { class: 'status' },
+            element('i', { 'aria-hidden': 'true' }),
+            element('span'),
+          ),
           ...[0, 1, 2].map(() => element('td', { class: 'number' })),
         ),
       (row, { status, since_ms, received, delivered }) => {
@@ -205,14 +249,21 @@
     const parts = [];
     if (!towers.length) parts.push('This tower knows no other one yet.');
     else parts.push('In and out count messages since this page was opened.');
-    if (hidden) parts.push(`The ring leaves out ${plain(hidden)} of them, the table ${plain(others)}.`);
+    if (hidden)
+      parts.push(`The ring leaves out ${plain(hidden)} of them, the table ${plain(others)}.`);
     setText(leftOut, parts.join(' '));
   }
 
   function showEvents(state) {
     const fresh = state.events.filter((event) => event.seq > lastEvent);
     if (state.events_left_out && lastEvent)
-      events.prepend(line({ event: 'missed', detail: `${state.events_left_out} events`, time: state.status.time }));
+      events.prepend(
+        line({
+          event: 'missed',
+          detail: `${state.events_left_out} events`,
+          time: state.status.time,
+        }),
+      );
     for (const event of fresh) events.prepend(line(event));
     lastEvent = Math.max(lastEvent, ...fresh.map((event) => event.seq));
     while (events.children.length > MAX_EVENTS) events.lastChild.remove();

@@ -112,7 +112,10 @@ const plots = (() => {
   function draw() {
     drawn.forEach(({ plot, chart, about }) => {
       chart.setData(data(plot));
-      const values = data(plot).slice(1).flat().filter((value) => value !== null);
+      const values = data(plot)
+        .slice(1)
+        .flat()
+        .filter((value) => value !== null);
       const highest = values.length ? Math.max(...values) : 0;
       const bound = plot.bound ? ` of at most ${plot.format(bounds[plot.bound])}` : '';
       setText(about, `Highest in the last hour: ${plot.format(highest)}${bound}`);

@@ -61,7 +61,11 @@ const ring = (() => {
       for (const way of [1, -1])
         made.append(
           drawing('line', {
-            x1: x - 5, y1: y - 5 * way, x2: x + 5, y2: y + 5 * way, class: 'cross',
+            x1: x - 5,
+            y1: y - 5 * way,
+            x2: x + 5,
+            y2: y + 5 * way,
+            class: 'cross',
           }),
         );
     }
@@ -79,7 +83,8 @@ const ring = (() => {
         'text-anchor': middle ? 'middle' : isLeft ? 'end' : 'start',
         'dominant-baseline': 'middle',
       });
-      if (isTurned) label.setAttribute('transform', `rotate(${isLeft ? degrees + 180 : degrees} ${lx} ${ly})`);
+      if (isTurned)
+        label.setAttribute('transform', `rotate(${isLeft ? degrees + 180 : degrees} ${lx} ${ly})`);
       label.textContent = short(tower.address);
       made.append(label);
     }
