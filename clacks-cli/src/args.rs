@@ -2,6 +2,7 @@
 
 mod control;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -194,7 +195,8 @@ pub(crate) enum Runtime {
 #[command(after_help = "Examples:
   clacks demo
   clacks demo --base-port 9001
-  clacks demo --json | grep status_changed")]
+  clacks demo --http 127.0.0.1:9180
+  clacks demo --json | grep tower_updated")]
 pub(crate) struct DemoArgs {
     /// What drives the towers
     #[arg(long, value_enum, default_value_t = Runtime::Smol)]
@@ -205,6 +207,8 @@ pub(crate) struct DemoArgs {
     /// Write every event as one JSON object a line, and a final `result`
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
 }
 
 /// The options of `tower` and `config`.
@@ -257,9 +261,30 @@ pub(crate) struct TowerArgs {
     #[command(flatten)]
     pub(crate) control: ControlArgs,
     #[command(flatten)]
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
     pub(crate) tuning: TuningArgs,
+}
+
+/// The dashboard of the tower.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Dashboard")]
+pub(crate) struct HttpArgs {
+    /// Show the tower on a page for browsers. The demo shows tower 1. Port 0 picks a free one
+    ///
+    /// The start prints the address of the page, which ends in a token. The page shows no message
+    /// bodies and cannot change anything. /metrics has the counters for Prometheus, and /healthz
+    /// answers while the tower runs.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) http: Option<SocketAddr>,
+    /// A name of the page, if other machines reach it. May be given several times
+    ///
+    /// Needed unless --http is on loopback. The connection is not encrypted. The metrics need the
+    /// token then, too.
+    #[arg(long, value_name = "HOST", requires = "http", value_parser = value_parser::http_host)]
+    pub(crate) http_host: Vec<String>,
 }
 
 /// Where other commands reach the tower.
@@ -538,6 +563,9 @@ Examples:
 
   A tower for good, which is reached under a name:
     clacks tower --listen 0.0.0.0:8001 --advertise tower.example:8001
+
+  A tower that can be watched in a browser, at the address that it prints:
+    clacks tower --listen 127.0.0.1:8001 --http 127.0.0.1:9180
 
   A tower for a script:
     (echo 'enqueue Hello!'; sleep 10; echo quit) | clacks tower --listen 127.0.0.1:0 --json

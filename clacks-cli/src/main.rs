@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod control;
+mod dashboard;
 mod error;
 mod identity;
 mod limits;

@@ -150,6 +150,18 @@ pub(crate) fn network(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses a name of the dashboard in browsers: a name or an IP address, without a port.
+pub(crate) fn http_host(text: &str) -> Result<String, String> {
+    if let Ok(IpAddr::V6(ip)) = text.trim_matches(['[', ']']).parse() {
+        return Ok(format!("[{ip}]"));
+    }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_allowed) {
+        return Err("write the name alone, without a port, for example tower.example".into());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 /// Parses a field of a scenario and its value.
 pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').filter(|(key, _)| !key.trim().is_empty());
@@ -196,6 +208,17 @@ pub(crate) fn seed(text: &str) -> Result<Seed, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_the_dashboard_has_no_port() {
+        assert_eq!(http_host("Tower.example"), Ok("tower.example".into()));
+        assert_eq!(http_host("192.0.2.7"), Ok("192.0.2.7".into()));
+        assert_eq!(http_host("2001:db8::7"), Ok("[2001:db8::7]".into()));
+        assert_eq!(http_host("[2001:db8::7]"), Ok("[2001:db8::7]".into()));
+        for wrong in ["", "tower.example:9180", "http://tower.example", "tower.example/", "a b"] {
+            assert!(http_host(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_listening_address_may_be_any_port_and_every_interface() {

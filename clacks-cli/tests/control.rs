@@ -380,7 +380,7 @@ fn a_client_that_does_not_read_delays_nothing_and_misses_events() {
         let peer = "127.0.0.1:9";
         for _ in 0..10_000 {
             tower.tower.say(&format!("ignore {peer}\nunignore {peer}"));
-            tower.tower.wait_for("status_changed", |event| event["from"] == "ignored");
+            tower.tower.wait_for("tower_updated", |event| event["from"] == "ignored");
         }
         assert_eq!(tower.ask(&["survey"])["towers"][0]["address"], peer);
         let mut numbers = 0;

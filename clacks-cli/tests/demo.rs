@@ -52,7 +52,7 @@ fn all_three_steps_are_seen(runtime: &str) {
         happened(first.clone(), received);
         let changed = |from: &str, to: &str| {
             json!({
-                "event": "status_changed", "tower_number": by,
+                "event": "tower_updated", "tower_number": by,
                 "peer": address(4), "from": from, "to": to,
             })
         };

@@ -84,7 +84,7 @@ fn a_tower_that_was_killed_knows_its_peers_again() {
         let towers = again.ask("survey")["towers"].as_array().unwrap().clone();
         let seen = towers.iter().find(|tower| tower["address"] == peer.address.as_str()).unwrap();
         assert_eq!(seen["fingerprint"], peer.fingerprint, "the key is kept");
-        let mut changes = again.told().iter().filter(|event| event["event"] == "status_changed");
+        let mut changes = again.told().iter().filter(|event| event["event"] == "tower_updated");
         let first = changes.find(|event| event["peer"] == peer.address.as_str());
         if let Some(first) = first {
             assert_eq!(first["from"], "new", "an alive peer of an earlier start is a claim");

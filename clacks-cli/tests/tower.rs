@@ -70,7 +70,7 @@ fn the_console_answers_on(runtime: &[&str]) {
     assert_eq!(survey[0]["dialect"], Value::Null);
     assert!(survey[0]["since_ms"].is_u64());
     tower.say("unignore 127.0.0.1:9");
-    tower.wait_for("status_changed", |event| event["from"] == "ignored" && event["to"] == "new");
+    tower.wait_for("tower_updated", |event| event["from"] == "ignored" && event["to"] == "new");
 
     let stats = tower.ask("stats");
     assert_eq!((&stats["enqueued"], &stats["held_messages"]), (&json!(2), &json!(2)));
@@ -141,7 +141,7 @@ fn two_towers_meet_and_pass_a_message() {
 fn towers_with_and_without_tls_do_not_meet() {
     let mut clear = Tower::start(&quick(&["--clear"]));
     let mut secure = Tower::start(&quick(&["--announce", &clear.address.clone()]));
-    secure.wait_for("status_changed", |event| event["to"] == "lost");
+    secure.wait_for("tower_updated", |event| event["to"] == "lost");
     let announced = |event: &Value| event["event"] == "announced";
     assert!(!secure.told().iter().any(announced));
     assert_eq!(clear.ask("stats")["received"], 0);
@@ -169,7 +169,7 @@ fn a_private_network_keeps_to_itself() {
 
     let mut stranger =
         Tower::start(&quick(&[&["--identity", &file("stranger")], &announce[..]].concat()));
-    stranger.wait_for("status_changed", |event| event["to"] == "lost");
+    stranger.wait_for("tower_updated", |event| event["to"] == "lost");
     let towers = first.ask("survey")["towers"].clone();
     assert_eq!(towers.as_array().unwrap().len(), 1, "{towers}");
     assert_eq!(towers[0]["address"], second.address.as_str());
@@ -206,7 +206,7 @@ fn towers_of_other_networks_do_not_meet() {
     let mut first = Tower::start(&quick(&["--network", "ankh"]));
     let mut second =
         Tower::start(&quick(&["--network", "morpork", "--expand", &first.address.clone()]));
-    second.wait_for("status_changed", |event| event["to"] == "lost");
+    second.wait_for("tower_updated", |event| event["to"] == "lost");
     assert_eq!(first.ask("survey")["towers"], json!([]));
 }
 
@@ -317,13 +317,13 @@ fn killed_and_found_again_on(runtime: &[&str]) {
     first.wait_for_status(&address, "alive");
     second.kill();
     let lost = first
-        .wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
+        .wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
     assert!(!lost["reason"]["link_closed"].is_null(), "{lost}");
 
     // It comes back and says nothing, and the other remembers it.
     let mut second = Tower::start_again(&address, &quick(&identity));
     assert_eq!(second.fingerprint, fingerprint);
-    first.wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "alive");
+    first.wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "alive");
     second.wait_for("tower_discovered", |event| event["peer"] == *first.address);
 }
 
@@ -346,14 +346,14 @@ fn three_towers_pass_a_message_on_survive_a_kill_and_take_the_killed_one_back() 
     third.kill();
     for tower in [&mut first, &mut second] {
         tower
-            .wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
+            .wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
     }
     // Whether or not the killed one held the message, the two others go on.
     second.say("enqueue and on");
     first.wait_for("message_received", |event| event["message"]["body"] == "and on");
     let mut third = Tower::start_again(&address, &quick(&identity));
     for tower in [&mut first, &mut second] {
-        tower.wait_for("status_changed", |event| {
+        tower.wait_for("tower_updated", |event| {
             event["peer"] == *address && event["to"] == "alive"
         });
     }
@@ -367,7 +367,7 @@ fn another_tower_at_a_known_address_is_a_stranger() {
     let address = second.address.clone();
     let known = first.wait_for_status(&address, "alive")["fingerprint"].clone();
     second.kill();
-    first.wait_for("status_changed", |event| event["peer"] == *address && event["to"] == "lost");
+    first.wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
     let stranger = Tower::start_again(&address, &QUICK);
     let changed = first.wait_for("key_changed", |event| event["peer"] == *address);
     assert_eq!(changed["seen"], stranger.fingerprint);

@@ -149,7 +149,8 @@ pub enum Notice {
         /// The peer.
         peer: Address,
     },
-    /// The status of a peer changed.
+    /// The status of a peer changed. Serialized as `tower_updated`, the name of the original.
+    #[cfg_attr(feature = "serde", serde(rename = "tower_updated"))]
     StatusChanged {
         /// The peer.
         peer: Address,

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(texts[0], r#"{"event":"tower_discovered","peer":"tower.example:8001"}"#);
         assert_eq!(
             texts[1],
-            r#"{"event":"status_changed","peer":"tower.example:8001","from":"alive","to":"lost","reason":{"link_closed":{"io":"refused"}},"retry_in_ms":1000}"#
+            r#"{"event":"tower_updated","peer":"tower.example:8001","from":"alive","to":"lost","reason":{"link_closed":{"io":"refused"}},"retry_in_ms":1000}"#
         );
         assert_eq!(
             texts[7],

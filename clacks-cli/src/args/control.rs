@@ -114,7 +114,7 @@ pub(crate) struct ListenArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples!(
     "clacks watch"
-    "clacks watch --json | grep status_changed"
+    "clacks watch --json | grep tower_updated"
     "clacks watch --after 0"
 ))]
 pub(crate) struct WatchArgs {

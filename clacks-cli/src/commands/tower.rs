@@ -16,6 +16,7 @@ use crate::control::prompt::Prompt;
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
 use crate::control::{ControlledTower, Request, Subscription};
+use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
 use crate::limits;
 use crate::network::membership;
@@ -69,6 +70,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     })?;
     let mut notes = notes.to_vec();
     let socket = bind_socket(&args.control, &listener, &mut notes)?;
+    let dashboard = dashboard::bind(&args.http)?;
     let has_prompt = !args.json && Prompt::is_possible();
     let events = match (args.quiet, args.verbose, has_prompt) {
         (true, ..) | (false, false, true) => Events::StartAndEnd,
@@ -86,6 +88,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let server = server.transpose().map_err(|error| {
         Failure::failed(format_args!("The control socket cannot be served ({error})."))
     })?;
+    let dashboard = dashboard.map(|bound| Dashboard::start(bound, control.clone())).transpose()?;
     let console = match has_prompt {
         true => Prompt::start(lines, control.clone()).map(Some),
         false => console::listen(lines, args.tuning.max_message).map(|()| None),
@@ -105,7 +108,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
         Failure::failed(format_args!("No thread can be started ({error}): start it again."))
     })?;
     let mut session = Session { tower, control, events, screen, prompt, configuration, service };
-    session.start(args, &notes);
+    session.start(args, &notes, dashboard.as_ref());
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
     let watchdog = ServiceManager::watchdog(&session.tower.handle);
     session.on_ready();
@@ -122,6 +125,9 @@ fn run_machine<M: StateMachine + Send + 'static>(
         tracing::error!("{sentence}");
         let error = session.control.entry(Output::error(sentence));
         session.screen.answer(&error);
+    }
+    if let Some(dashboard) = dashboard {
+        dashboard.finish();
     }
     if let Some(server) = server {
         server.finish();
@@ -190,8 +196,12 @@ enum Turn {
 
 impl<M: StateMachine + Send + 'static> Session<M> {
     /// Writes the address and remarks, and adds the peers of the command line.
-    fn start(&mut self, args: &TowerArgs, notes: &[String]) {
+    fn start(&mut self, args: &TowerArgs, notes: &[String], dashboard: Option<&Dashboard>) {
         self.write_events();
+        if let Some(dashboard) = dashboard {
+            let url = dashboard.url().to_owned();
+            self.screen.answer(&self.control.entry(Output::Dashboard { url }));
+        }
         for note in notes {
             let note = self.control.entry(Output::Note(note.clone()));
             self.screen.answer(&note);

@@ -106,6 +106,11 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Returns the number of the last event that was returned or missed.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Returns the next event without waiting. `Err` means that no more will come.
     pub(crate) fn try_next(&mut self) -> Result<Option<Arc<Entry>>, Ended> {
         let ring = self.events.lock();

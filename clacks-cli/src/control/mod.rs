@@ -8,6 +8,7 @@ pub(crate) mod console;
 #[cfg(test)]
 mod documentation;
 mod events;
+mod history;
 pub(crate) mod prompt;
 mod protocol;
 pub(crate) mod screen;
@@ -17,6 +18,7 @@ mod tower;
 mod troubles;
 
 pub(crate) use events::Subscription;
+pub(crate) use history::HistoryPoint;
 pub(crate) use protocol::Request;
 pub(crate) use status::TowerStatus;
 pub(crate) use tower::ControlledTower;

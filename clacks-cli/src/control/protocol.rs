@@ -28,6 +28,8 @@ pub(crate) enum Request {
     Stats,
     /// Return the state of the tower.
     Status,
+    /// Return the fill of the queue and the rates over the last hour.
+    History,
     /// Add a peer.
     Expand { tower: Address },
     /// Add a peer, and announce this tower to it.

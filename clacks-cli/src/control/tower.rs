@@ -17,6 +17,7 @@ use smol::future;
 use smol::stream::{Stream, StreamExt};
 
 use super::events::{Events, Subscription};
+use super::history::History;
 use super::protocol::Request;
 use super::status::{QueueStatus, SAMPLE_INTERVAL, Samples, TowerStatus, millis};
 use super::troubles::{Trouble, Troubles, remedy, remedy_of_status};
@@ -40,6 +41,7 @@ pub(crate) struct ControlledTower {
     events: Arc<Events>,
     troubles: Mutex<Troubles>,
     samples: Mutex<Samples>,
+    history: Mutex<History>,
     start: Instant,
     stop: Sender<()>,
 }
@@ -60,6 +62,7 @@ impl ControlledTower {
             events: Arc::default(),
             troubles: Mutex::default(),
             samples: Mutex::new(Samples::new(start)),
+            history: Mutex::new(History::new(start)),
             start,
             stop,
         };
@@ -87,9 +90,15 @@ impl ControlledTower {
             match future::race(next, sample).await {
                 Some(Some(())) => {}
                 Some(None) => return,
-                None => lock(&self.samples).add(Instant::now(), &self.tower.stats()),
+                None => self.sample(Instant::now()),
             }
         }
+    }
+
+    fn sample(&self, now: Instant) {
+        let stats = self.tower.stats();
+        lock(&self.samples).add(now, &stats);
+        lock(&self.history).add(now, self.tower.queue_usage(), &stats);
     }
 
     fn on_notice(&self, notice: Notice) {
@@ -283,6 +292,7 @@ impl ControlledTower {
             Request::Survey => return self.read(|| self.survey()),
             Request::Stats => return self.read(|| self.stats()),
             Request::Status => return self.status(),
+            Request::History => Output::History { points: lock(&self.history).points() },
             Request::Enqueue { message, lifetime_ms, .. } => {
                 match tower.enqueue(message, options(lifetime_ms)) {
                     Ok(nonce) => Output::Enqueued { nonce },

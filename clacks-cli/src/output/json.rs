@@ -79,7 +79,7 @@ mod tests {
         let notice = Notice::StatusChanged { peer, from, to, reason, retry_in: None };
         let line = line(Output::Notice(notice.clone()));
         assert_eq!(line, serde_json::to_string(&notice).unwrap());
-        assert!(line.starts_with(r#"{"event":"status_changed","peer":"tower.example:8001","#));
+        assert!(line.starts_with(r#"{"event":"tower_updated","peer":"tower.example:8001","#));
     }
 
     #[test]

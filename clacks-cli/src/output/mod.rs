@@ -15,7 +15,7 @@ use clacks_proto::{Address, Fingerprint, HeldMessage, Instant, Nonce, Notice, Pe
 use serde::{Deserialize, Serialize};
 
 use crate::config::Changes;
-use crate::control::TowerStatus;
+use crate::control::{HistoryPoint, TowerStatus};
 
 /// An event of a tower or an answer to a request. Its serialized form is one JSON line: on standard
 /// output with `--json`, and on the control socket.
@@ -67,6 +67,8 @@ pub(crate) enum Output {
     },
     /// Answer to `status`.
     Status(Box<TowerStatus>),
+    /// Answer to `history`: the points of the last hour, the oldest first.
+    History { points: Vec<HistoryPoint> },
     /// Answer to `enqueue`: the message is in the queue.
     Enqueued { nonce: Nonce },
     /// Answer to an `enqueue` that waits: a peer has confirmed the message. `to` is null if the
@@ -74,7 +76,7 @@ pub(crate) enum Output {
     Delivered { to: Option<Address> },
     /// Answer to `stop`. The event `shut_down` has the result.
     Stopping,
-    /// Answer to `announce`. The event `announced` or `status_changed` has the result.
+    /// Answer to `announce`. The event `announced` or `tower_updated` has the result.
     Announcing { tower: Address },
     /// Answer to the other requests that name a tower.
     Done { verb: String, tower: Address },
@@ -84,6 +86,9 @@ pub(crate) enum Output {
         #[serde(serialize_with = "json::pairs_as_object")]
         commands: &'static [(&'static str, &'static str)],
     },
+    /// The address of the dashboard, with its token. It is no event, so that no other user of the
+    /// control socket receives it.
+    Dashboard { url: String },
     /// The request or the command failed.
     Error { message: String },
     /// A remark for people. With `--json` it is logged.

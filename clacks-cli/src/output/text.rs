@@ -57,6 +57,19 @@ impl Text {
                 self.stats(stats, *held_messages, *held_bytes);
             }
             Output::Status(status) => self.status(status),
+            Output::History { points } => {
+                self.line(STRONG, "history", count(points.len(), "point"));
+                for point in points {
+                    let time = humantime::format_rfc3339_seconds(point.time);
+                    self.row(format_args!(
+                        "{time}  {}, {:.1}/s in, {:.1}/s out",
+                        count(point.messages, "message"),
+                        point.received_per_s,
+                        point.delivered_per_s
+                    ));
+                }
+            }
+            Output::Dashboard { url } => self.line(GOOD, "dashboard", url),
             Output::Enqueued { .. } => self.line(GOOD, "queued", "your message"),
             Output::Delivered { to } => {
                 self.line(GOOD, "delivered", format_args!("your message to {}", name(to.as_ref())));
@@ -420,7 +433,7 @@ mod tests {
             "message": {"kind": "text", "body": "x"},
         }));
         let lost = notice(json!({
-            "event": "status_changed", "peer": peer, "from": "alive", "to": "lost",
+            "event": "tower_updated", "peer": peer, "from": "alive", "to": "lost",
             "reason": "ignored_by_peer",
         }));
         let mut text = Text::default();

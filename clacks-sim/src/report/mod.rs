@@ -7,6 +7,8 @@ mod csv;
 mod page;
 #[cfg(test)]
 mod tests;
+#[doc(hidden)] // For the dashboard of the command.
+pub mod uplot;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use clacks_proto::Instant;
 use serde_json::{Map, Value, json};
 
-use super::{Report, number, seconds};
+use super::{Report, number, seconds, uplot};
 use crate::metrics::{Aggregate, MessageTrace, Metric, Sample};
 use crate::observation::Fault;
 
@@ -15,11 +15,11 @@ impl Report<'_> {
         let data = self.page_data().to_string().replace('<', "\\u003c");
         format!(
             include_str!("page/page.html"),
-            uplot_license = include_str!("page/uplot/LICENSE"),
-            uplot_style = include_str!("page/uplot/uPlot.min.css"),
+            uplot_license = uplot::LICENSE,
+            uplot_style = uplot::STYLE,
             style = include_str!("page/style.css"),
             data = data,
-            uplot = include_str!("page/uplot/uPlot.iife.min.js"),
+            uplot = uplot::SCRIPT,
             common = include_str!("page/common.js"),
             map = include_str!("page/map.js"),
             tables = include_str!("page/tables.js"),

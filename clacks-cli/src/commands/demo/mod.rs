@@ -61,12 +61,17 @@ async fn run_steps(network: &mut DemoNetwork) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Runtime;
+    use crate::args::{HttpArgs, Runtime};
     use std::time::Duration;
 
     #[test]
     fn what_is_not_seen_fails_the_demo() {
-        let args = DemoArgs { runtime: Runtime::Smol, base_port: 0, json: true };
+        let args = DemoArgs {
+            runtime: Runtime::Smol,
+            base_port: 0,
+            json: true,
+            http: HttpArgs::default(),
+        };
         let mut network = DemoNetwork::new(&args).unwrap();
         // Nothing has happened yet at the first check, and there is no second one.
         network.timeout = Duration::ZERO;

@@ -89,6 +89,19 @@ impl Narrator {
         self.write(number, output, &text)
     }
 
+    /// The demo waits until a person opens the dashboard.
+    pub(super) fn dashboard(&mut self, url: &str, limit: Duration) -> io::Result<()> {
+        match &mut self.text {
+            None => json::write(&json!({"event": "dashboard", "url": url})),
+            Some(out) => writeln!(
+                out,
+                "Open {STRONG}{url}{STRONG:#}\nto watch tower 1. The demo goes on when the page is \
+                 open, or in {} seconds.",
+                limit.as_secs()
+            ),
+        }
+    }
+
     /// The demo does something with a tower.
     pub(super) fn action(&mut self, number: Number, what: &str) -> io::Result<()> {
         self.write(number, json!({"event": "narration", "text": what}), what)

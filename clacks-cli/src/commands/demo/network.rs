@@ -1,6 +1,7 @@
 //! The towers of the demo, and what they have notified.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clacks_proto::driver::Handle;
@@ -13,6 +14,8 @@ use smol::{Task, Timer};
 use super::Number;
 use super::narrator::Narrator;
 use crate::args::{DemoArgs, Runtime};
+use crate::control::ControlledTower;
+use crate::dashboard::{self, BoundDashboard, Dashboard};
 use crate::error::Failure;
 use crate::runtime::RunningTower;
 use crate::{identity, setup};
@@ -27,6 +30,9 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// How long notices are gathered before a condition is checked again.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How long to wait for a person who opens the dashboard. The value is a guess.
+const PAGE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Four towers on this machine, of which some run.
 pub(super) struct DemoNetwork {
     runtime: Runtime,
@@ -38,6 +44,9 @@ pub(super) struct DemoNetwork {
     /// The notices since the last [`mark`](Self::mark).
     since_mark: Vec<(Number, Notice)>,
     pub(super) narrator: Narrator,
+    /// The dashboard of tower 1, before that tower runs.
+    bound: Option<BoundDashboard>,
+    dashboard: Option<Dashboard>,
 }
 
 /// What a tower keeps while it is down.
@@ -79,6 +88,7 @@ impl DemoNetwork {
             let (identity, reserved) = (identity::generate()?, Some(listener));
             towers.push(DemoTower { address, identity, reserved, running: None, forwarding: None });
         }
+        let bound = dashboard::bind(&args.http)?;
         let (sender, notices) = channel::unbounded();
         let addresses = towers.iter().map(|tower| tower.address.clone()).collect();
         Ok(Self {
@@ -89,6 +99,8 @@ impl DemoNetwork {
             timeout: TIMEOUT,
             since_mark: Vec::new(),
             narrator: Narrator::new(args.json, addresses)?,
+            bound,
+            dashboard: None,
         })
     }
 
@@ -106,6 +118,15 @@ impl DemoNetwork {
             RunningTower::start(self.runtime, machine, listener).map_err(|error| {
                 Failure::failed(format_args!("Tower {} cannot start ({error}).", number.0))
             })?;
+        if let Some(bound) = self.bound.take_if(|_| number == Number(1)) {
+            // Pages cannot stop a tower.
+            let (stop, _) = channel::bounded(1);
+            let handle = running.handle.clone();
+            let shown = handle.notices();
+            let control = Arc::new(ControlledTower::new(handle, shown, stop, None));
+            self.dashboard = Some(Dashboard::start(bound, control.clone())?);
+            smol::spawn(async move { control.run().await }).detach();
+        }
         let sender = self.sender.clone();
         tower.forwarding = Some(smol::spawn(async move {
             while let Some(notice) = notices.recv().await {
@@ -156,6 +177,20 @@ impl DemoNetwork {
                 let waited = self.timeout.as_secs();
                 return Err(Stop::Unseen(format!("not seen in {waited} seconds: {what}")));
             }
+            self.watch(CHECK_INTERVAL).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a page shows tower 1, if there is a dashboard. Otherwise a person would open the
+    /// page when the first steps are over.
+    pub(super) async fn wait_for_page(&mut self) -> Result<(), Stop> {
+        let Some(dashboard) = &self.dashboard else { return Ok(()) };
+        self.narrator.dashboard(dashboard.url(), PAGE_LIMIT)?;
+        let deadline = Instant::now() + PAGE_LIMIT;
+        while self.dashboard.as_ref().is_some_and(|it| !it.was_opened())
+            && Instant::now() < deadline
+        {
             self.watch(CHECK_INTERVAL).await?;
         }
         Ok(())

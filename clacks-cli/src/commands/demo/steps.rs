@@ -52,6 +52,7 @@ async fn meet(network: &mut DemoNetwork) -> Result<String, Stop> {
     for number in FIRST_THREE {
         network.start(number, config())?;
     }
+    network.wait_for_page().await?;
     network.watch(BEAT).await?;
     for (number, other) in [(ONE, TWO), (TWO, ONE)] {
         let expanded = network.handle(number)?.expand(network.address(other));

@@ -45,13 +45,20 @@ pub(crate) fn bind_default(
     listens_at: SocketAddr,
     group: Option<Gid>,
 ) -> Result<BoundSocket, String> {
+    let folder = runtime_folder()?;
+    remove_dead_sockets(&folder);
+    bind(&folder.join(format!("{listens_at}.sock")), group)
+}
+
+/// Returns the folder for files of running towers. Makes it for the own user alone, unless it exists.
+/// The error is a sentence.
+pub(crate) fn runtime_folder() -> Result<PathBuf, String> {
     let folder = own_folder().ok_or(
         "There is no folder for a control socket: set XDG_RUNTIME_DIR or HOME, or give --control \
          PATH.",
     )?;
     make(&folder)?;
-    remove_dead_sockets(&folder);
-    bind(&folder.join(format!("{listens_at}.sock")), group)
+    Ok(folder)
 }
 
 /// Binds a socket. Only the own user may use it, and the group if there is one. The error is a

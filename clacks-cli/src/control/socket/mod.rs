@@ -5,5 +5,5 @@ pub(crate) mod client;
 mod folder;
 mod server;
 
-pub(crate) use folder::{BoundSocket, bind, bind_default, find_group};
+pub(crate) use folder::{BoundSocket, bind, bind_default, find_group, runtime_folder};
 pub(crate) use server::ControlServer;
