@@ -181,7 +181,7 @@ pub struct Config {
     /// Default: 60 s (ours).
     #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
     pub heartbeat: Option<Duration>,
-    /// How long the tower waits for what.
+    /// Time limits of links and of the shutdown.
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,

@@ -1,5 +1,4 @@
-//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer
-//! may still make.
+//! Handles the end of a link: returns or retries its transfers, and judges its peer.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -86,7 +85,7 @@ impl Tower {
         self.notify(Notice::LinkClosed { link: id, peer, reason });
     }
 
-    /// Decides what the end of a link says about its peer.
+    /// Updates the peer's status after its link ended.
     fn judge_close(&mut self, peer: PeerId, reason: CloseReason, is_failure: bool, carried: bool) {
         let config = &self.local.config;
         match reason {
@@ -95,7 +94,7 @@ impl Tower {
             | CloseReason::Evicted
             | CloseReason::Ignored
             | CloseReason::OwnAddress => {}
-            // What this machine lacks says nothing about the peer.
+            // A missing local resource is no failure of the peer.
             CloseReason::Io(IoCause::Exhausted) => self.back_off(peer, config.probe_backoff),
             _ if is_failure => self.on_failure(peer, StatusReason::LinkClosed(reason)),
             _ if carried => self.back_off(peer, config.busy_backoff),
