@@ -124,7 +124,7 @@ fn fill_holds(tower: &mut Tower, config: &Config, now: Instant) {
 fn fill_datagrams(tower: &mut Tower, config: &Config, links: &[LinkId], now: Instant) {
     let Datagrams::On { max_len, .. } = config.datagrams else { panic!("datagrams are off") };
     let body = vec![5; max_len as usize];
-    let body_of = |n: usize| if n % 2 == 0 { &body[..1] } else { &body[..] };
+    let body_of = |n: usize| if n.is_multiple_of(2) { &body[..1] } else { &body[..] };
     let dropped = tower.stats().datagrams_dropped;
     let mut full = 0;
     for (n, link) in links.iter().enumerate() {

@@ -44,6 +44,9 @@ pub(crate) fn a_wait_for_a_delivery_returns_the_peer(runtimes: Runtimes) {
     assert_eq!(is_empty.wait_timeout(DEADLINE).unwrap(), Some(()));
 }
 
+/// In milliseconds.
+const HOUR: u64 = 60 * 60 * 1_000;
+
 pub(crate) fn a_message_rests_for_its_hold_and_ends_with_its_lifetime(runtimes: Runtimes) {
     let mut network = Network::new(runtimes);
     let mut sender = network.start(quick());
@@ -54,7 +57,6 @@ pub(crate) fn a_message_rests_for_its_hold_and_ends_with_its_lifetime(runtimes: 
         let options = EnqueueOptions { lifetime, hold: Duration::from_millis(hold) };
         sender.enqueue_with(Message::text(text), options).unwrap()
     };
-    const HOUR: u64 = 60 * 60 * 1_000;
     // A message rests at most for its lifetime.
     let ends = enqueue(&sender, "ends", Some(50), HOUR);
     let expired = sender.wait_for("the end of the message", |notice| match notice {
