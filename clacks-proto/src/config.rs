@@ -181,7 +181,7 @@ pub struct Config {
     /// Default: 60 s (ours).
     #[cfg_attr(feature = "serde", serde(with = "serial::optional"))]
     pub heartbeat: Option<Duration>,
-    /// How long the tower waits for what.
+    /// Time limits of links and of the shutdown.
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
@@ -533,7 +533,7 @@ impl Config {
     /// | byte of `max_queue_bytes` | 1 |
     /// | message of `max_queue_messages` | 320 |
     /// | message of `recent` | 64 |
-    /// | peer of `max_peers` | 1 536, a third of it for two links that have ended |
+    /// | peer of `max_peers` | 1 920, of which 896 are for two links that have ended |
     /// | link of `max_links` | 3 KiB, `2 * max_message`, and 224 for each message of `window` |
     /// | link, if `exchange_credit` is not 0 | `max_message`, and 320 for each message of credit |
     /// | link, with datagrams | `outbox` and `2 * max_len` |
@@ -572,7 +572,7 @@ impl Config {
             self.max_queue_bytes,
             self.max_queue_messages.saturating_mul(320),
             self.recent.saturating_mul(64),
-            self.max_peers.saturating_mul(KIB + 512),
+            self.max_peers.saturating_mul(KIB + 896),
             self.max_links.saturating_mul(link),
             self.max_pending_notices.saturating_add(offers).saturating_mul(256),
             http.saturating_mul(self.max_message.saturating_mul(24).saturating_add(256 * KIB)),

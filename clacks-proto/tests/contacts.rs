@@ -84,6 +84,40 @@ fn one_tick_without_an_open_link_is_owed() {
 }
 
 #[test]
+fn rule_1_a_message_goes_to_the_only_peer_on_the_link_of_a_contact() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    harness.send_goodbye(link);
+    for text in ["first", "second"] {
+        harness.enqueue(text);
+        assert!(harness.run_until_dial(2 * TICK));
+        let link = harness.connect_dial_with_hello();
+        assert_eq!(take_and_confirm(&mut harness, link), [text], "without a further tick");
+        harness.send_goodbye(link);
+    }
+}
+
+#[test]
+fn rule_1_a_message_waits_while_the_only_peer_refuses_dials() {
+    let mut harness = Harness::new(&fast_config());
+    let link = harness.accept_alive(1);
+    harness.send_goodbye(link);
+    harness.enqueue("waits");
+    for _ in 0..5 {
+        assert!(harness.run_until_dial(seconds(120)));
+        harness.refuse_dial();
+        assert_eq!(
+            (harness.texts(), harness.status(1)),
+            (vec!["waits".into()], Some(Status::Lost))
+        );
+    }
+    assert!(harness.run_until_dial(seconds(120)));
+    let link = harness.connect_dial_alive();
+    harness.advance(TICK);
+    assert_eq!(take_and_confirm(&mut harness, link), ["waits"]);
+}
+
+#[test]
 fn the_rate_of_contacts_is_limited_at_every_send_rate() {
     for rate in [SendRate::Unlimited, SendRate::per_second(1_000)] {
         let mut config = fast_config();

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use clacks_proto::wire::{Attempt, RefusedReason};
-use clacks_proto::{Config, Message, Notice, SendRate};
+use clacks_proto::{Config, EnqueueOptions, Message, Notice, SendRate};
 use common::harness::{Harness, SentFrame};
 use common::{Network, fast_config, network, seconds};
 use proptest::prelude::*;
@@ -65,6 +65,30 @@ proptest! {
             let before = delivered(&network);
             network.advance(seconds(10));
             prop_assert!(delivered(&network) > before, "nothing moves");
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "draws many cases")]
+    fn rule_3_three_full_towers_go_on_exchanging(
+        lengths in proptest::collection::vec(0usize..4_096, 1..6),
+        credit in 1u16..40,
+        unlimited in any::<bool>(),
+    ) {
+        let mut config = small_queue();
+        config.exchange_credit = credit;
+        if unlimited {
+            config.send_rate = SendRate::Unlimited;
+        }
+        let mut network = full_network(3, &config, &lengths);
+        for _ in 0..3 {
+            let before: Vec<_> = (0..3).map(|n| network.tower(n).stats().delivered).collect();
+            network.actions.clear();
+            network.notices.iter_mut().for_each(Vec::clear);
+            network.advance(seconds(10));
+            for (n, before) in before.into_iter().enumerate() {
+                prop_assert!(network.tower(n).stats().delivered > before, "tower {} is stuck", n);
+            }
         }
     }
 
@@ -215,6 +239,27 @@ fn rules_3_and_6_a_message_that_is_exchanged_ends_the_back_off_of_its_sender() {
     harness.send_message(link, 1, "exchanged");
     harness.advance(seconds(1));
     assert!(!harness.take_messages(link).is_empty());
+}
+
+#[test]
+fn rules_3_and_11_full_towers_whose_messages_rest_go_on_exchanging() {
+    let mut config = small_queue();
+    config.hold_below = 100;
+    let mut network = full_network(2, &config, &[]);
+    for n in 0..2 {
+        let options = EnqueueOptions { hold: seconds(100_000), ..EnqueueOptions::default() };
+        for len in 0..8 {
+            let message = Message::bytes(&vec![7; len]);
+            network.with(n, |tower, now| tower.enqueue_with(message, options, now)).unwrap();
+        }
+        let usage = network.tower(n).queue_usage();
+        assert!(usage.at_rest >= 6, "{usage:?}");
+    }
+    for _ in 0..10 {
+        let before = delivered(&network);
+        network.advance(seconds(10));
+        assert!(delivered(&network) > before, "nothing moves");
+    }
 }
 
 // The share of each peer.

@@ -4,14 +4,18 @@
 
 mod common;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BufMut;
-use clacks_proto::wire::{Decoder, Farewell, Frame, Hello, MessageFrame, VERSION};
+use clacks_proto::wire::{
+    AnnounceFrame, Decoder, Farewell, Frame, Hello, MessageFrame, TransferId, VERSION,
+};
 use clacks_proto::{
-    Action, Address, Config, DefaultVerdict, Event, Instant, Kind, Lifetime, LinkId, Message,
-    Nonce, Screening, Seed, SendRate, StateMachine, Status, Tower,
+    Action, Address, Config, DatagramError, Datagrams, DefaultVerdict, EnqueueOptions, Event,
+    Instant, IoCause, Kind, Lifetime, LinkId, Message, MessageState, Nonce, Screening, Seed,
+    SendRate, StateMachine, Status, To, Tower,
 };
 use common::harness::Harness;
 use common::{LOCAL, address, fast_config, seconds, tower};
@@ -23,13 +27,17 @@ fn encode(frame: &Frame<'_>) -> Vec<u8> {
 }
 
 fn hello(from: Option<Address>) -> Vec<u8> {
+    hello_of_link(8, from)
+}
+
+fn hello_of_link(link: u64, from: Option<Address>) -> Vec<u8> {
     encode(&Frame::Hello(Hello {
         version: VERSION,
         incarnation: 7,
-        link: 8,
+        link,
         max_message: 1 << 20,
         window: clacks_proto::Window { messages: 64, bytes: 1 << 20 },
-        datagram: 0,
+        datagram: 65_536,
         network: "clacks",
         address: from,
         rest: &[],
@@ -38,7 +46,16 @@ fn hello(from: Option<Address>) -> Vec<u8> {
 
 /// `nonce` makes two messages with the same body different.
 fn message(transfer: u64, nonce: u128, friend: Option<Address>, body: &[u8]) -> Vec<u8> {
-    encode(&Frame::Message(MessageFrame {
+    encode(&Frame::Message(message_frame(transfer, nonce, friend, body)))
+}
+
+fn message_frame(
+    transfer: u64,
+    nonce: u128,
+    friend: Option<Address>,
+    body: &[u8],
+) -> MessageFrame<'_> {
+    MessageFrame {
         transfer,
         retry_of: None,
         lifetime: Lifetime::UNLIMITED,
@@ -46,7 +63,7 @@ fn message(transfer: u64, nonce: u128, friend: Option<Address>, body: &[u8]) -> 
         kind: Kind::Bytes,
         friend,
         body,
-    }))
+    }
 }
 
 /// Returns an address with a name of nearly the maximum length, different for each `n`.
@@ -55,12 +72,83 @@ fn long_address(n: usize) -> Address {
     Address::new(&format!("a{n:06}.{label}.{label}.{label}.{label}"), 1).unwrap()
 }
 
-/// Fills everything that the configuration limits: the queue, the peers (with long addresses), the
-/// links (each with an incomplete frame), the credit of the peers, the windows in both directions,
-/// and the notices.
+/// What `Config::max_memory` counts for the ended links of each peer, in bytes.
+const ENDED_LINKS: usize = 896;
+
+/// The most runs of transfers that a tower remembers of a link that has ended.
+const RUNS: u64 = 8;
+
+/// Ends as many links as the retry memory holds. On each, every other transfer is refused, and
+/// other transfers of the link are taken as retries.
+fn fill_retry_memory(tower: &mut Tower, config: &Config, now: Instant) {
+    for number in 0..2 * config.max_peers as u64 {
+        let link = tower.accept(LOCAL, now).unwrap();
+        // The announces of a guest are refused.
+        let mut bytes = hello_of_link(1_000 + number, None);
+        let mut transfer = 0;
+        for run in 0..=RUNS {
+            transfer += 1;
+            let announce = AnnounceFrame { transfer, friends: Vec::new() };
+            bytes.extend(encode(&Frame::Announce(announce)));
+            transfer += 1;
+            let first = NonZeroU64::new(1_000 + 2 * run).unwrap();
+            let first = TransferId { link: 1_000 + number, number: first };
+            let message = message_frame(transfer, 0, None, b"held");
+            let message = MessageFrame { retry_of: Some(first), ..message };
+            bytes.extend(encode(&Frame::Message(message)));
+        }
+        tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+        let mut out = Vec::new();
+        tower.transmit(link, &mut (&mut out).limit(100_000));
+        tower.handle(Event::Lost { link, cause: IoCause::Reset }, now);
+        while tower.poll_action().is_some() {}
+    }
+    assert_eq!(common::queue_usage(tower), (1, 4));
+}
+
+/// Enqueues messages that rest, as many as may.
+fn fill_holds(tower: &mut Tower, config: &Config, now: Instant) {
+    let body = vec![6; config.max_queue_bytes / config.max_queue_messages];
+    let hold = seconds(1_000_000);
+    for _ in 0..config.max_queue_messages * usize::from(config.hold_below) / 100 {
+        let options = EnqueueOptions { hold, ..EnqueueOptions::default() };
+        tower.enqueue_with(Message::bytes(&body), options, now).unwrap();
+        while tower.poll_action().is_some() {}
+    }
+    let at_rest = tower.peek().filter(|held| held.state == MessageState::Held).count();
+    assert!(at_rest > config.max_queue_messages / 2, "{at_rest} messages rest");
+}
+
+/// Fills the inbox and the outboxes of all links, half of them with the shortest datagrams and half
+/// of them with the longest ones.
+fn fill_datagrams(tower: &mut Tower, config: &Config, links: &[LinkId], now: Instant) {
+    let Datagrams::On { max_len, .. } = config.datagrams else { panic!("datagrams are off") };
+    let body = vec![5; max_len as usize];
+    let body_of = |n: usize| if n.is_multiple_of(2) { &body[..1] } else { &body[..] };
+    let dropped = tower.stats().datagrams_dropped;
+    let mut full = 0;
+    for (n, link) in links.iter().enumerate() {
+        let send = |tower: &mut Tower| tower.datagram(To::Link(*link), body_of(n).to_vec(), now);
+        while send(tower).is_ok() {}
+        full += usize::from(send(tower) == Err(DatagramError::Full));
+        let frame = encode(&Frame::Datagram(body_of(n)));
+        for _ in 0..1_000 {
+            tower.handle(Event::BytesArrived { link: *link, bytes: &frame }, now);
+        }
+    }
+    // Some idle links were evicted.
+    assert!(full > links.len() * 9 / 10, "{full} outboxes are full");
+    assert!(tower.stats().datagrams_dropped > dropped + 1_000, "the inbox is full");
+}
+
+/// Fills everything that the configuration limits: the retry memory, the queue, the peers (with
+/// long addresses), the links (each with an incomplete frame), the credit of the peers, the windows
+/// in both directions, the datagrams, and the notices.
 fn fill(config: &Config) -> Tower {
     let mut tower = tower(0, config);
     let mut now = Instant::ORIGIN;
+    fill_retry_memory(&mut tower, config, now);
+    fill_holds(&mut tower, config, now);
     let links: Vec<LinkId> = (0..config.max_links)
         .map(|n| {
             let link = tower.accept(LOCAL, now).unwrap();
@@ -111,6 +199,7 @@ fn fill(config: &Config) -> Tower {
         }
         while tower.poll_action().is_some() {}
     }
+    fill_datagrams(&mut tower, config, &links, now);
     // Leave notices unpolled, and send a frame without its last byte on each link.
     for (n, link) in links.iter().enumerate() {
         let bytes = next_message(n, Some(long_address(0)), &vec![9; config.max_message]);
@@ -123,6 +212,7 @@ fn fill(config: &Config) -> Tower {
         tower.unignore(&long_address(n), now);
     }
     assert_eq!(tower.links().count(), config.max_links);
+    assert_eq!(tower.survey().count(), config.max_peers);
     // An idle link was evicted.
     let exchanged = tower.links().filter(|link| link.is_open).count() * credit;
     assert!(exchanged > config.max_links * credit * 9 / 10);
@@ -130,8 +220,8 @@ fn fill(config: &Config) -> Tower {
     tower
 }
 
-#[test]
-fn law_8_a_full_tower_holds_at_most_max_memory() {
+/// Returns a configuration with small limits.
+fn small_config() -> Config {
     let mut small = fast_config();
     small.max_queue_messages = 500;
     small.max_queue_bytes = 64 * 1024;
@@ -146,6 +236,48 @@ fn law_8_a_full_tower_holds_at_most_max_memory() {
     small.send_rate = SendRate::per_second(1_000);
     small.timeouts.idle = seconds(100_000);
     small.timeouts.confirm = seconds(100_000);
+    small.datagrams = Datagrams::On { max_len: 1_000, outbox: 8_000, inbox: 64_000 };
+    small
+}
+
+#[test]
+fn law_8_retries_holds_and_datagrams_are_within_their_lines_of_max_memory() {
+    let config = small_config();
+    let now = Instant::ORIGIN;
+    let part = |tower: &mut Tower, fill: &dyn Fn(&mut Tower), line: usize, name: &str| {
+        let used = allocation_counter::measure(|| fill(tower));
+        let held = usize::try_from(used.bytes_current).unwrap();
+        println!("{name}: {held} of {line} bytes, {:.2}", held as f64 / line as f64);
+        assert!(held <= line, "{name}: {held} bytes exceed {line}");
+        assert!(held * 4 >= line, "{name}: the line is too loose: {held} of {line} bytes");
+    };
+    let mut tower = tower(0, &config);
+    // The first links allocate their table and the random generators.
+    let accept = |tower: &mut Tower, n: usize| {
+        let link = tower.accept(LOCAL, now).unwrap();
+        let bytes = hello_of_link(n as u64, Some(address(1 + n)));
+        tower.handle(Event::BytesArrived { link, bytes: &bytes }, now);
+        let mut out = Vec::new();
+        tower.transmit(link, &mut (&mut out).limit(10_000));
+        while tower.poll_action().is_some() {}
+        link
+    };
+    let links: Vec<LinkId> = (0..config.max_links - 2).map(|n| accept(&mut tower, n)).collect();
+    let fill = |tower: &mut Tower| fill_retry_memory(tower, &config, now);
+    part(&mut tower, &fill, config.max_peers * ENDED_LINKS, "links that have ended");
+    let fill = |tower: &mut Tower| fill_holds(tower, &config, now);
+    let at_rest = config.max_queue_messages * usize::from(config.hold_below) / 100;
+    let body = config.max_queue_bytes / config.max_queue_messages;
+    part(&mut tower, &fill, at_rest * (320 + body), "messages at rest");
+    let Datagrams::On { max_len, outbox, inbox } = config.datagrams else { panic!() };
+    let fill = |tower: &mut Tower| fill_datagrams(tower, &config, &links, now);
+    let line = inbox + links.len() * (outbox + 2 * max_len as usize);
+    part(&mut tower, &fill, line, "datagrams");
+}
+
+#[test]
+fn law_8_a_full_tower_holds_at_most_max_memory() {
+    let small = small_config();
     let mut large_bodies = small.clone();
     large_bodies.max_queue_bytes = 16 * 1024 * 1024;
     large_bodies.max_message = 256 * 1024;

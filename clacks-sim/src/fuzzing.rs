@@ -11,7 +11,7 @@ use crate::rng::{Purpose, RngStream, RngStreams};
 use crate::scenario::{Limits, draw};
 use crate::{Options, Outcome, Scenario, Simulation};
 
-const LIMITS: Limits = Limits { towers: 5, time: 100 };
+const LIMITS: Limits = Limits { towers: 5, time: 100, split: 0 };
 /// The number of events of a run (guess: what goes wrong among five towers goes wrong early).
 const MAX_EVENTS: u64 = 2_000;
 /// Inputs whose length is a multiple of this number are run twice.

@@ -114,6 +114,7 @@ tests! {
     many_towers::silent_connections_do_not_delay_messages,
     messages::a_full_tower_refuses_messages_and_none_is_lost,
     messages::a_message_moves_from_one_tower_to_the_other,
+    messages::a_message_rests_for_its_hold_and_ends_with_its_lifetime,
     messages::a_wait_for_a_delivery_returns_the_peer,
     messages::messages_of_any_length_arrive_unchanged_with_tls,
     messages::messages_of_any_length_arrive_unchanged_without_tls,

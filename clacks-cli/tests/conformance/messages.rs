@@ -1,8 +1,12 @@
 //! Messages go from tower to tower.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use clacks_proto::{Config, EnqueueError, Message, Nonce, Notice, StateMachine, Status};
+use clacks_proto::{
+    Config, EnqueueError, EnqueueOptions, Message, MessageState, Nonce, Notice, StateMachine,
+    Status,
+};
 
 use crate::network::{DEADLINE, Network, RunningTower, Runtimes, quick, quiet};
 
@@ -38,6 +42,39 @@ pub(crate) fn a_wait_for_a_delivery_returns_the_peer(runtimes: Runtimes) {
     assert_eq!(delivery.to.as_ref(), Some(&receiver.address));
     let is_empty = sender.wait(|tower| (tower.queue_usage().messages == 0).then_some(()));
     assert_eq!(is_empty.wait_timeout(DEADLINE).unwrap(), Some(()));
+}
+
+/// In milliseconds.
+const HOUR: u64 = 60 * 60 * 1_000;
+
+pub(crate) fn a_message_rests_for_its_hold_and_ends_with_its_lifetime(runtimes: Runtimes) {
+    let mut network = Network::new(runtimes);
+    let mut sender = network.start(quick());
+    let mut receiver = network.start(quiet());
+    sender.expand(&receiver.address).unwrap();
+    let enqueue = |sender: &RunningTower, text: &str, lifetime: Option<u64>, hold: u64| {
+        let lifetime = lifetime.map(Duration::from_millis);
+        let options = EnqueueOptions { lifetime, hold: Duration::from_millis(hold) };
+        sender.enqueue_with(Message::text(text), options).unwrap()
+    };
+    // A message rests at most for its lifetime.
+    let ends = enqueue(&sender, "ends", Some(50), HOUR);
+    let expired = sender.wait_for("the end of the message", |notice| match notice {
+        Notice::MessageExpired { nonce, .. } => Some(*nonce),
+        _ => None,
+    });
+    assert_eq!(expired, ends);
+    let rests = enqueue(&sender, "rests", None, HOUR);
+    enqueue(&sender, "moves", None, 0);
+    enqueue(&sender, "moves soon", None, 50);
+    receiver.wait_until("two messages", |receiver| receiver.queue_len() == 2);
+    sender.wait_until("the last message", |sender| sender.queue_len() == 1);
+    let [held] = &sender.peek()[..] else { panic!("one message") };
+    assert_eq!((held.nonce, &held.state), (rests, &MessageState::Held));
+    // A tower that leaves ends all holds.
+    assert_eq!(sender.shut_down(), 0);
+    receiver.wait_for_text("rests");
+    assert_eq!((sender.stats().expired, sender.stats().delivered), (1, 3));
 }
 
 pub(crate) fn a_full_tower_refuses_messages_and_none_is_lost(runtimes: Runtimes) {

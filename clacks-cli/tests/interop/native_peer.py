@@ -1,11 +1,12 @@
 """A tower in Python, written from the page of the wire format alone (`clacks_proto::wire`).
 
-usage: native_peer.py FOLDER RATE CUTS ADDRESS...
+usage: native_peer.py FOLDER RATE CUTS SEED ADDRESS...
 
 FOLDER gets the key and the certificate. RATE is the number of messages sent per second. CUTS is the
-probability with which a link is cut without a goodbye after a message was sent or received. Each
-ADDRESS (IPv4:port) is dialled at the start. The end of standard input, or any line on it, makes the
-tower hand over its messages and leave. Each event is one JSON object on standard output.
+probability with which a link is cut without a goodbye after a message was sent or received. SEED is
+the seed of all random choices but identifiers. Each ADDRESS (IPv4:port) is dialled at the start.
+The end of standard input, or any line on it, makes the tower hand over its messages and leave. Each
+event is one JSON object on standard output.
 
 Python's `ssl` can't accept a self-signed certificate that it does not know. The tower therefore
 dials each address first, and accepts callers with the certificates that it found there.
@@ -679,7 +680,8 @@ def is_utf8(data):
 
 
 def main():
-    folder, rate, cuts, *addresses = sys.argv[1:]
+    folder, rate, cuts, seed, *addresses = sys.argv[1:]
+    random.seed(int(seed))
     pairs = [address.rsplit(":", 1) for address in addresses]
     Tower(folder, float(rate), float(cuts), [(host, int(port)) for host, port in pairs]).run()
 

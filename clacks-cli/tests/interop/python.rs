@@ -1,6 +1,7 @@
 //! A tower in Python, written from the page of the wire format alone, in a network of commands.
 //! Without `python3` or `openssl` the test is skipped; `CLACKS_PYTHON=required` makes that a
-//! failure. `CLACKS_PYTHON_SECONDS` is the time for which messages circulate.
+//! failure. `CLACKS_PYTHON_SECONDS` is the time for which messages circulate, and
+//! `CLACKS_PYTHON_SEED` the seed of the tower's choices.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
@@ -102,6 +103,12 @@ fn seconds() -> Duration {
     Duration::from_secs(text.and_then(|text| text.parse().ok()).unwrap_or(5))
 }
 
+/// Returns the seed of the choices of the tower in Python.
+fn seed() -> u64 {
+    let text = std::env::var("CLACKS_PYTHON_SEED").ok();
+    text.map_or(2, |text| text.parse().expect("CLACKS_PYTHON_SEED is a number"))
+}
+
 fn text(number: usize) -> String {
     format!("Grüße {number} 😀")
 }
@@ -132,11 +139,14 @@ struct Peer {
 impl Peer {
     fn start(cuts: &str, addresses: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let seed = seed();
+        // Shown if the test fails.
+        println!("the choices of the peer are those of CLACKS_PYTHON_SEED={seed}");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/native_peer.py");
         let mut child = Command::new("python3")
             .arg(script)
             .arg(folder.path())
-            .args(["20", cuts])
+            .args(["20", cuts, &seed.to_string()])
             .args(addresses)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

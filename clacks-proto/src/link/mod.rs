@@ -1,4 +1,4 @@
-//! One connection: what is exchanged on it, what is unsettled, and its deadlines.
+//! One connection: its codec, its unanswered transfers and its deadlines.
 //!
 //! A [`Link`] turns bytes and time into [`LinkEvent`]s, and transfers of the tower into bytes. It
 //! knows nothing of peers, queues and other links. Each part has a file: the codec, the handshake,
@@ -75,7 +75,7 @@ pub(crate) trait Content {
     fn recipient(&self) -> Option<&Address>;
 }
 
-/// What a frame says of a message in flight.
+/// The fields of a message frame that come from the queue.
 #[derive(Debug)]
 pub(crate) struct HeldContent<'a> {
     pub(crate) nonce: Nonce,

@@ -37,8 +37,9 @@ pub struct HeldMessage {
 /// How a message is enqueued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EnqueueOptions {
-    /// For how long the message travels, at most for [`Config::max_lifetime`]. `None` draws a time
-    /// from half of [`Config::lifetime`] to all of it.
+    /// For how long the message travels, at most for [`Config::max_lifetime`]. If that is
+    /// unlimited, a lifetime of 4 294 967 295 ms or more (some 49 days) is unlimited too. `None`
+    /// draws a time from half of [`Config::lifetime`] to all of it.
     pub lifetime: Option<Duration>,
     /// How long the message rests at this tower before it joins the tail of the queue, at most for
     /// its lifetime. It counts in all bounds, and [`Tower::peek`] shows it. If the queue is fuller

@@ -1,7 +1,7 @@
 //! Back-off: how long a peer is left alone after a failure or a refusal.
 //!
-//! The time follows from how long the peer has taken nothing. So it grows alike at every send rate,
-//! and no peer needs a counter.
+//! The back-off is proportional to the time since the peer last took a message. It does not depend
+//! on the send rate, and needs no counter.
 
 use core::time::Duration;
 

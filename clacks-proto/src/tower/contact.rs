@@ -7,7 +7,8 @@
 //! messages contacts its new peers alone.
 //!
 //! Peers often go and return together. When an alive peer is found lost, another alive peer is
-//! contacted at once. When a lost or dead peer returns, another lost or dead peer is.
+//! contacted at once. When a lost or dead peer returns, another lost or dead peer is
+//! contacted.
 
 use super::Tower;
 use super::eligible::EligibleList;

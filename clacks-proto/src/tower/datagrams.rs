@@ -136,7 +136,7 @@ impl Tower {
         inbox.datagrams.push_back(Datagram { link: id, from, body });
     }
 
-    /// Tells that datagrams were not sent.
+    /// Reports that datagrams were not sent.
     pub(super) fn on_datagrams_dropped(
         &mut self,
         link: LinkId,
@@ -150,7 +150,7 @@ impl Tower {
         }
     }
 
-    /// Tells that a link has room for datagrams again, if one did not fit before.
+    /// Reports that a link has room for datagrams again, if one did not fit before.
     #[inline]
     pub(super) fn on_datagrams_sent(&mut self, link: LinkId) {
         let Datagrams::On { outbox, .. } = self.local.config.datagrams else { return };

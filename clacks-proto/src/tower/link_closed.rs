@@ -1,5 +1,4 @@
-//! What follows from the end of a link: for its transfers, its peer, and the retries that the peer
-//! may still make.
+//! Handles the end of a link: returns or retries its transfers, and judges its peer.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -96,8 +95,8 @@ impl Tower {
         self.notify(Notice::LinkClosed { link: id, peer, reason, retry_in });
     }
 
-    /// Decides what the end of a link says about its peer. Returns whether an attempt to reach the
-    /// peer has failed.
+    /// Updates the peer's status after its link ended. Returns whether an attempt to reach the peer
+    /// has failed.
     fn judge_close(
         &mut self,
         peer: PeerId,
@@ -112,7 +111,7 @@ impl Tower {
             | CloseReason::Evicted
             | CloseReason::Ignored
             | CloseReason::OwnAddress => return false,
-            // What this machine lacks says nothing about the peer.
+            // A missing local resource is no failure of the peer.
             CloseReason::Io(cause) if cause.is_local() => {
                 self.on_failure_here(peer, StatusReason::LinkClosed(reason));
             }

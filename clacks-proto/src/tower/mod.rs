@@ -102,9 +102,11 @@ pub(crate) use tls::TlsHandshake;
 ///
 /// # Guarantees
 ///
-/// A message is always in exactly one place inside a living tower: queued, in flight, or handed
-/// over. What a tower does depends only on its configuration, its seed and its inputs. Nothing that
-/// a peer sends makes it panic, or take more memory than [`Config::max_memory`].
+/// A message is in exactly one state inside a running tower: it waits in the queue, rests, is in
+/// flight, or is handed over. A message under screening is still at the peer that sent it, and its
+/// transfer is unanswered. What a tower does depends only on its configuration, its seed and its
+/// inputs. Nothing that a peer sends makes it panic, or take more memory than
+/// [`Config::max_memory`].
 pub struct Tower {
     local: Local,
     now: Instant,
@@ -229,8 +231,7 @@ impl Tower {
         self.now = self.now.max(now);
     }
 
-    /// Does what follows from any change: hands over messages, arms the ticks, goes on with a
-    /// shutdown.
+    /// Hands over messages, arms the ticks, and continues a shutdown. Called after every input.
     fn advance(&mut self) {
         self.shorten_holds();
         self.replace_lost();
@@ -320,8 +321,7 @@ impl Tower {
             self.stats.stale_events += 1;
             return;
         };
-        // Before what follows: a transfer in doubt may need a new link, for which there may be no
-        // other slot.
+        // Free the slot first: a retry may need it.
         self.link_deadlines.clear(id.index);
         self.links.remove(id);
         if let Some(number) = link.session_mut().unproved.take() {

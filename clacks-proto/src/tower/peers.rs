@@ -164,7 +164,7 @@ impl Peer {
         self.pin.as_deref().copied()
     }
 
-    /// Returns whether `identity` is what the pin asks for. Without a pin that is no identity.
+    /// Returns whether `identity` equals the pin. Both may be absent.
     #[inline]
     pub(crate) fn is_proved_by(&self, identity: Option<&Fingerprint>) -> bool {
         self.pin.as_deref() == identity

@@ -1,4 +1,4 @@
-//! What follows from an event on a link, for peers, the queue and other links.
+//! Handles events of links: updates peers, the queue and other links.
 
 use alloc::boxed::Box;
 

@@ -173,9 +173,10 @@
 //!
 //! ## Guests
 //!
-//! A side whose hello has no address is a guest. It may hand over messages and exchange datagrams.
-//! It is neither learned nor dialled, no transfer is sent to it, and its announces are refused as
-//! busy. It refuses all transfers as busy, too.
+//! A caller whose hello has no address is a guest. It may hand over messages and exchange
+//! datagrams. It is neither learned nor dialled, no transfer is sent to it, and its announces are
+//! refused as busy. It refuses all transfers as busy, too. A dialled side whose hello has no
+//! address is no guest: the caller knows where it dialled.
 //!
 //! # Transfers
 //!
@@ -213,33 +214,41 @@
 //! | screened | its application wants no copy of this message now | as for busy |
 //! | other key | remembers another key for the address in the sender's hello, so it does not dial that address for the sender's sake; only announces are refused so | keeps handing over messages, does not repeat the announce, and reports the reason to its operator |
 //!
-//! An announce carries friends, and its answer shows whether the receiver knows the sender. Either
-//! side may send announces at any time. No announce is necessary: the address in a hello is learned
-//! without one. An announce that is refused as busy was not taken in: the receiver does not know
-//! the sender. The sender repeats the announce later, with a new number.
+//! An announce carries friends. Either side may send announces at any time. No announce is
+//! necessary: the address in a hello is learned without one.
+//!
+//! An announce that is refused as busy was not taken: the receiver has not learned the sender, or
+//! is a guest. The sender repeats the announce later, with a new number. An announce that is
+//! confirmed does not prove that the receiver knows the sender. A receiver also confirms the
+//! announce of a sender that it will not learn, because a repetition would change nothing: its
+//! address is local and the link is public, a dial has shown that its address belongs to another
+//! tower, or the receiver lets newcomers replace dead peers only.
 //!
 //! ## Retries
 //!
-//! A transfer is in doubt if it was sent and its link ended without a goodbye before the answer
-//! arrived: the receiver may have taken it. The sender sends a message in doubt to the same peer
-//! again on another link, with the attempt set to *retry* and the name of its first sending. It
-//! does so at most three times, within 60 s after the first sending. If the last retry is not
-//! confirmed, the message is treated as not taken: it may go to any peer, as a first attempt.
+//! A transfer is in doubt if it was sent and its link ended before the answer arrived, without a
+//! goodbye or with the goodbye *misbehaved* of its sender: the receiver may have taken it. The
+//! sender sends a message in doubt to the same peer again on another link, with the attempt set to
+//! *retry* and the name of its first sending. It does so at most three times, within 60 s after the
+//! first sending. If the last retry is not confirmed, the message is treated as not taken: it may
+//! go to any peer, as a first attempt.
 //!
 //! The receiver remembers what it took on each link that has ended: the number of the last
-//! transfer, and which ones it refused. Transfers that arrived after its goodbye do not count. The
-//! name of a link is the incarnation and the link in the sender's hello. If the named transfer was
-//! taken, the receiver confirms the retry without taking it again. It remembers this for at least
-//! 60 s after the link has ended, for a bounded number of links. If it does not know the link, a
-//! retry has the effect of a first attempt. An announce is not retried.
+//! transfer, and which ones it refused. Transfers that arrived after its goodbye do not count. It
+//! also remembers the transfers of a link that the other side ended with *misbehaved*. The name of
+//! a link is the incarnation and the link in the sender's hello. If the named transfer was taken,
+//! the receiver confirms the retry without taking it again. It remembers this for at least 60 s
+//! after the link has ended, for a bounded number of links. If it does not know the link, a retry
+//! has the effect of a first attempt. An announce is not retried.
 //!
 //! ## Lifetime
 //!
 //! The lifetime is the time for which the message may still travel, as of when its head is encoded.
 //! A tower drops a message whose lifetime is over. It reduces the lifetime by the time for which it
-//! held the message and by an estimate of the time on the link, at least by 1 ms, and raises it
-//! never. A receiver may shorten the lifetime to what it allows (24 h), also an unlimited one. A
-//! transfer that is unanswered is not dropped.
+//! held the message and by an estimate of the time on the link, at least by 1 ms. It drops a
+//! message of whose lifetime nothing would be left, and never raises a lifetime. A receiver may
+//! shorten the lifetime to what it allows (24 h), also an unlimited one. A transfer that is
+//! unanswered is not dropped.
 //!
 //! ## Equal messages
 //!
@@ -269,7 +278,8 @@
 //! when the goodbye arrives was not taken. It is not in doubt and may be sent to any peer. The
 //! other side sends no further transfers, answers those that it took, sends a goodbye of its own
 //! with the same farewell, and closes the link. That second farewell says nothing about its sender.
-//! All unanswered transfers are in doubt if a link ends without a goodbye.
+//! All unanswered transfers are in doubt if a link ends without a goodbye. The transfers of a side
+//! that says *misbehaved* are in doubt, because that side reads no further answers.
 //!
 //! | farewell | said when |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! `[checks]`: what must hold in a run.
+//! `[checks]`: the checkers of a run.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `[[fault]]` and `[churn]`: what is done to towers and to the network, and when.
+//! `[[fault]]` and `[churn]`: faults of towers and of the network, and their times.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `[link]` and `[[path]]`: what the network does to bytes.
+//! `[link]` and `[[path]]`: conditions of links.
 
 use std::path::Path as FilePath;
 use std::time::Duration;

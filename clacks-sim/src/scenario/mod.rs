@@ -14,7 +14,7 @@
 //! [contacts]                    # the addresses that a tower knows when it starts
 //! shape = "ring"
 //!
-//! [link]                        # what the network does to bytes
+//! [link]                        # conditions of links
 //! latency = { exponential = { mean = "40ms" } }
 //!
 //! [messages]                    # what applications enqueue
@@ -24,13 +24,13 @@
 //! send_rate = 20                # messages a second
 //! timeouts = { idle = "10s" }
 //!
-//! [[fault]]                     # what is done to towers and to the network
+//! [[fault]]                     # faults of towers and of the network
 //! kind = "partition"
 //! shape = "halves"
 //! at = "10m"
 //! lasts = "5m"
 //!
-//! [checks]                      # what must hold
+//! [checks]                      # checkers
 //! settle_within = "6h"
 //! ```
 //!

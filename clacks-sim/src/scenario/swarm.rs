@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clacks_proto::{Allowance, DefaultVerdict, Odds, Screening, SendRate};
+use clacks_proto::{Allowance, Datagrams, DefaultVerdict, Newcomers, Odds, Screening, SendRate};
 use rand::{Rng, RngExt};
 
 use super::{
@@ -13,10 +13,13 @@ use crate::distribution::Distribution;
 use crate::rng::{Purpose, RngStreams};
 
 /// The sizes of [`Scenario::swarm`]. Larger networks take minutes to converge.
-const LIMITS: Limits = Limits { towers: 60, time: 900 };
+const LIMITS: Limits = Limits { towers: 60, time: 900, split: 45 * 60 };
 
 /// The least number of towers of which some have a role (guess: the others still form a network).
 const LEAST_WITH_ROLE: u32 = 4;
+
+/// The shortest long partition, in seconds. It makes most peers across it lost.
+const LEAST_LONG_SPLIT: u64 = 15 * 60;
 
 /// The largest scenario that is drawn.
 pub(crate) struct Limits {
@@ -24,6 +27,8 @@ pub(crate) struct Limits {
     pub(crate) towers: u32,
     /// The time in seconds, at least 100.
     pub(crate) time: u64,
+    /// The longest partition, in seconds. Without long partitions it is 0.
+    pub(crate) split: u64,
 }
 
 impl Scenario {
@@ -31,10 +36,10 @@ impl Scenario {
     /// faults, churn and a role. The seed is also the seed of the run.
     ///
     /// Everything is within the limits of what the protocol survives: at most 60 towers, queues
-    /// that are less than half full, partitions of less than 15 minutes, and an eighth of the
-    /// towers with a role that drops no messages. Scenarios in which the protocol does not promise
-    /// convergence have `checks.convergence = false`. Whether a random fault happens in a single
-    /// run is left open, so `checks.faults_fired` is false.
+    /// that are at most 95 % full on average, partitions of at most 45 minutes, and an eighth of
+    /// the towers with a role that drops no messages. Scenarios in which the protocol does not
+    /// promise convergence have `checks.convergence = false`. Whether a random fault happens in a
+    /// single run is left open, so `checks.faults_fired` is false.
     ///
     /// ```
     /// use clacks_sim::Scenario;
@@ -69,6 +74,9 @@ pub(crate) fn draw(rng: &mut impl Rng, limits: &Limits) -> Scenario {
     for _ in 0..swarm.rng.random_range(0..6u32) {
         swarm.fault(&mut scenario);
     }
+    if limits.split > 0 && swarm.chance(0.1) {
+        swarm.long_split(&mut scenario, limits.split);
+    }
     scenario.faults.sort_by_key(|fault| fault.at);
     if swarm.chance(0.25) {
         scenario.churn = Some(swarm.churn());
@@ -76,6 +84,8 @@ pub(crate) fn draw(rng: &mut impl Rng, limits: &Limits) -> Scenario {
     scenario.checks.convergence &= converges(&scenario);
     if swarm.chance(0.15) {
         swarm.scarce(&mut scenario);
+    } else if swarm.chance(0.25) {
+        swarm.nearly_full(&mut scenario);
     }
     if towers >= LEAST_WITH_ROLE && swarm.chance(0.3) {
         let role = swarm.role();
@@ -156,14 +166,24 @@ impl<R: Rng> Swarm<'_, R> {
         config.odds = self.one_of(&[Odds::default(), Odds { alive: 90, lost: 9, dead: 1 }]);
         config.friends = Allowance { burst: 64, every: self.millis(100, 2_000) };
         config.strangers = Allowance { burst: 64, every: self.millis(100, 4_000) };
-        config.window.messages = self.one_of(&[1, 2, 8, 32]);
-        config.window.bytes = self.one_of(&[4_096, 65_536, 262_144]);
+        config.window.messages = self.one_of(&[1, 2, 8, 32, 1_024]);
+        config.window.bytes = self.one_of(&[4_096, 65_536, 262_144, 1 << 20]);
         config.probe_backoff = self.millis(500, 2_000);
         config.busy_backoff = self.millis(50, 500);
         config.local_share = self.one_of(&[60, 80, 100]);
         config.recent = self.one_of(&[0, 16, 4_096]);
         config.timeouts.confirm = self.millis(10_000, 30_000);
         config.timeouts.idle = self.millis(5_000, 60_000);
+        config.contact_rate = self.one_of(&[0, 1, 10, 10, 50]);
+        config.tried_messages = self.one_of(&[0, 1, 4, 4]);
+        config.exchange_credit = self.one_of(&[0, 1, 16, 16]);
+        config.fair_share_from = self.one_of(&[50, 80, 80, 100]);
+        config.announced_friends = self.one_of(&[1, 2, 8, 8]);
+        config.newcomers = self.one_of(&[Newcomers::MakeRoom, Newcomers::ReplaceDead]);
+        config.max_unproved = self.one_of(&[16, 64, 256]);
+        config.lifetime = self.one_of(&[None, config.lifetime, Some(seconds(60)), Some(self.time)]);
+        config.max_lifetime = config.lifetime.and(config.max_lifetime);
+        config.datagrams = self.one_of(&[Datagrams::Off, Datagrams::ON]);
         if self.chance(0.1) {
             config.screening = self.screening();
         }
@@ -177,12 +197,34 @@ impl<R: Rng> Swarm<'_, R> {
         }
     }
 
+    /// Makes the queues so small that the messages fill half of them, or up to 95 per cent.
+    fn nearly_full(&mut self, scenario: &mut Scenario) {
+        let messages = self.enqueued(scenario) as usize * 100;
+        let fill = self.rng.random_range(50..=95);
+        let config = &mut scenario.tower;
+        config.max_queue_messages = messages.div_ceil(fill * self.towers as usize).max(2);
+        config.local_share = 100;
+    }
+
+    /// Returns the number of messages that all towers enqueue.
+    fn enqueued(&self, scenario: &Scenario) -> u32 {
+        let by_faults: u32 = scenario.faults.iter().map(enqueued).sum();
+        scenario.messages.count + by_faults * self.towers
+    }
+
+    /// Adds a partition that lasts longer than all other faults.
+    fn long_split(&mut self, scenario: &mut Scenario, most: u64) {
+        let at = self.millis(0, 60_000);
+        let lasts = self.millis(LEAST_LONG_SPLIT * 1_000, most * 1_000);
+        scenario.faults.push(Fault::partition(at, lasts, self.shape()));
+        scenario.time = (at + lasts).max(scenario.time);
+    }
+
     /// Draws a configuration that is short of everything but room for messages. The protocol does
     /// not promise that such a network converges.
     fn scarce(&mut self, scenario: &mut Scenario) {
         scenario.checks.convergence = false;
-        let enqueued = scenario.messages.count
-            + scenario.faults.iter().map(enqueued).sum::<u32>() * self.towers;
+        let enqueued = self.enqueued(scenario);
         let config = &mut scenario.tower;
         config.max_message = 2_000;
         config.max_queue_messages = 2 * enqueued as usize + 8;
@@ -191,6 +233,8 @@ impl<R: Rng> Swarm<'_, R> {
         config.max_links = self.rng.random_range(2..=6);
         config.max_unproved = 1;
         config.max_probes = self.rng.random_range(1..=3);
+        // Messages alone carry friends.
+        config.announced_friends = self.one_of(&[0, 1, 8]);
         config.heartbeat = self.one_of(&[None, Some(millis(500)), Some(seconds(5))]);
         config.kill_timeout = seconds(self.rng.random_range(0..256));
         config.max_pending_notices = 128;
@@ -426,6 +470,18 @@ mod tests {
             ("no fault", share(&|it| it.faults.is_empty())),
             ("churn", share(&|it| it.churn.is_some())),
             ("no convergence", share(&|it| !it.checks.convergence)),
+            ("a long partition", share(&|it| it.faults.iter().any(is_long_split))),
+            ("nearly full", share(&|it| it.tower.max_queue_messages < 200)),
+            ("messages on dials", share(&|it| it.tower.contact_rate == 0)),
+            ("one friend", share(&|it| it.tower.announced_friends == 1)),
+            ("short lifetimes", share(&|it| it.tower.lifetime == Some(seconds(60)))),
+            ("no lifetimes", share(&|it| it.tower.lifetime.is_none())),
+            ("no exchange", share(&|it| it.tower.exchange_credit == 0)),
+            ("no shares", share(&|it| it.tower.fair_share_from == 100)),
+            ("one tried message", share(&|it| it.tower.tried_messages == 1)),
+            ("dead peers replaced", share(&|it| it.tower.newcomers == Newcomers::ReplaceDead)),
+            ("datagrams", share(&|it| it.tower.datagrams != Datagrams::Off)),
+            ("a wide window", share(&|it| it.tower.window.messages == 1_024)),
             ("unlimited rate", share(&|it| it.tower.send_rate == SendRate::Unlimited)),
             ("screening", share(&|it| it.tower.screening != Screening::Off)),
             ("random faults", share(&|it| it.link.has_random_faults())),
@@ -441,12 +497,17 @@ mod tests {
         assert_eq!(roles.len(), 6, "{roles:?}");
     }
 
+    fn is_long_split(fault: &Fault) -> bool {
+        let is_partition = matches!(fault.kind, FaultKind::Partition { .. });
+        is_partition && fault.lasts.is_some_and(|lasts| lasts >= seconds(LEAST_LONG_SPLIT))
+    }
+
     #[test]
     fn a_seed_never_changes_its_scenario() {
         let text = Scenario::swarm(1).to_toml();
         let hash = siphasher::sip::SipHasher13::new().hash(text.as_bytes());
         assert_eq!(
-            hash, 10_051_529_266_026_415_500,
+            hash, 7_005_447_628_050_160_313,
             "the scenarios of all recorded seeds change:\n{text}"
         );
     }

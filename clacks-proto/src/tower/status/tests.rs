@@ -97,7 +97,7 @@ fn hand(tower: &mut Tower, link: LinkId, nonce: u128) {
 }
 
 #[test]
-fn a_claim_that_is_not_proved_makes_nobody_lost() {
+fn a_claim_that_is_not_proved_makes_no_peer_lost() {
     for key in [None, Some(KEYS[0])] {
         let mut tower = tower();
         tower.expand(&address(1), NOW).unwrap();

@@ -35,7 +35,7 @@
   });
   const changesOf = (wanted) => map.held.filter((change) => change[2] === wanted);
   const wasAccepted = (index) => map.accepted[index] !== null || map.end[index] === CONFIRMED;
-  // How long a hand-over was on its way, as far as anybody can tell.
+  // Returns how long a hand-over was on its way, if both times are known.
   const way = (index) =>
     map.accepted[index] ?? Math.min(map.took[index], map.ended[index] ?? map.took[index]);
   const longest = map.took.reduce(
