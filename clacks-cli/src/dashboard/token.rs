@@ -1,12 +1,13 @@
 //! The token that a browser must send to see the state of the tower.
 
 use std::fmt::{self, Write as _};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use subtle::ConstantTimeEq;
 
 use crate::control::socket;
@@ -58,31 +59,52 @@ pub(super) fn random_hex<const N: usize>() -> Result<String, Failure> {
 #[derive(Debug)]
 pub(crate) struct TokenFile {
     path: PathBuf,
+    /// Locked as long as the token is valid. The lock ends with the process.
+    _file: Flock<File>,
 }
 
 impl TokenFile {
     /// Writes the token of the dashboard at `address` into the folder of control sockets. Only the
-    /// own user may read it. The error is a sentence.
+    /// own user may read it. Removes the files of towers that were killed. The error is a sentence.
     pub(crate) fn write(token: &Token, address: SocketAddr) -> Result<Self, String> {
-        let path = socket::runtime_folder()?.join(format!("{address}.token"));
-        write_new(&path, token).map_err(|error| {
+        let folder = socket::runtime_folder()?;
+        remove_invalid(&folder);
+        let path = folder.join(format!("{address}.token"));
+        Self::create(&path, token).map_err(|error| {
             format!(
                 "The token of the dashboard cannot be written to {} ({error}): look at the folder.",
                 path.display()
             )
-        })?;
-        Ok(Self { path })
+        })
+    }
+
+    fn create(path: &Path, token: &Token) -> io::Result<Self> {
+        // The file has its name only when it is locked, so that no other tower removes it.
+        let new = path.with_extension("new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, error)| io::Error::from(error))?;
+        writeln!(file, "{}", token.as_str())?;
+        fs::rename(&new, path)?;
+        Ok(Self { path: path.to_owned(), _file: file })
     }
 }
 
-fn write_new(path: &PathBuf, token: &Token) -> io::Result<()> {
-    // A killed tower leaves its file behind. The listener has the port, so no other tower uses it.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Removes the token files in a folder that no tower has locked.
+fn remove_invalid(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.extension().is_some_and(|end| end == "token")
+            && let Ok(file) = File::open(&path)
+            && Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+        {
+            let _ = fs::remove_file(path);
+        }
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", token.as_str())
 }
 
 impl Drop for TokenFile {
@@ -111,11 +133,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("127.0.0.1:1.token");
         fs::write(&path, "old").unwrap();
+        fs::write(path.with_extension("new"), "old").unwrap();
         let token = Token::generate().unwrap();
-        write_new(&path, &token).unwrap();
+        let file = TokenFile::create(&path, &token).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap().trim_end(), token.as_str());
-        drop(TokenFile { path: path.clone() });
-        assert!(!path.exists());
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn files_of_killed_towers_are_removed_and_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let _valid =
+            TokenFile::create(&path("127.0.0.1:1.token"), &Token::generate().unwrap()).unwrap();
+        for other in ["127.0.0.1:2.token", "127.0.0.1:2.sock"] {
+            fs::write(path(other), "x").unwrap();
+        }
+        remove_invalid(dir.path());
+        assert!(path("127.0.0.1:1.token").exists() && path("127.0.0.1:2.sock").exists());
+        assert!(!path("127.0.0.1:2.token").exists());
     }
 }

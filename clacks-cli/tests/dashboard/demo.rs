@@ -43,5 +43,7 @@ fn the_demo_can_be_watched() {
     chromium.wait_for(&format!("window.seen.slice({lost}).some((one) => one.alive === 3)"));
     assert_eq!(next("result")["ok"], true);
     chromium.wait_for("document.getElementById('link').className === 'link bad'");
+    let live = "document.querySelector('#troubles [aria-live=polite]').textContent";
+    chromium.wait_for(&format!("{live}.includes('The values are those of')"));
     assert!(chromium.faults.iter().all(|fault| fault["entry"]["source"] == "network"));
 }

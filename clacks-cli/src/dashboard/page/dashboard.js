@@ -17,6 +17,7 @@
   peers.dd.append(counts);
   const links = tile('Open links', 'links');
   const troubles = element('ul');
+  const stale = element('p', { class: 'stale' });
   const noTroubles = element('p', { class: 'quiet' }, 'None.');
   const rows = element('tbody', { id: 'towers' });
   const leftOut = element('p', { class: 'quiet' });
@@ -67,7 +68,7 @@
       section(
         'troubles',
         'Troubles',
-        element('div', { 'aria-live': 'polite' }, noTroubles, troubles),
+        element('div', { 'aria-live': 'polite' }, stale, noTroubles, troubles),
       ),
       element(
         'div',
@@ -109,9 +110,11 @@
   // Messages exchanged with each peer since the page was opened.
   const traffic = new Map();
   let lastEvent = 0;
+  let lastTime = null;
 
   function show(state) {
     const { status } = state;
+    lastTime = status.time;
     document.title = `${status.address}, a Clacks tower`;
     setText(heading, status.address);
     const identity = status.fingerprint
@@ -196,6 +199,7 @@
 
   function showTroubles(status) {
     const all = [...status.troubles].reverse();
+    setText(stale, '');
     noTroubles.hidden = all.length > 0;
     keep(
       troubles,
@@ -249,8 +253,8 @@
     const parts = [];
     if (!towers.length) parts.push('This tower knows no other one yet.');
     else parts.push('In and out count messages since this page was opened.');
-    if (hidden)
-      parts.push(`The ring leaves out ${plain(hidden)} of them, the table ${plain(others)}.`);
+    if (hidden) parts.push(`The ring leaves out ${plain(hidden)} of them.`);
+    if (others) parts.push(`The table leaves out ${plain(others)}.`);
     setText(leftOut, parts.join(' '));
   }
 
@@ -281,6 +285,11 @@
   }
 
   function connected(isConnected, words) {
+    if (!isConnected) {
+      const since = lastTime ? ` The values are those of ${clockTime(lastTime)}.` : '';
+      setText(stale, words + since);
+      noTroubles.hidden = true;
+    }
     setText(link, words);
     link.className = isConnected ? 'link' : 'link bad';
   }

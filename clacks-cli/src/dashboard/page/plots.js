@@ -65,6 +65,11 @@ const plots = (() => {
     return [points.map(({ time }) => time), ...columns];
   }
 
+  function span() {
+    const last = points.at(-1)?.time ?? Date.now() / 1000;
+    return [Math.min(points[0]?.time ?? last, last - SHORTEST), last];
+  }
+
   function make(plot, card) {
     const axis = {
       stroke: colour('quiet'),
@@ -84,7 +89,7 @@ const plots = (() => {
       cursor: { y: false },
       scales: {
         // A young tower has a shorter axis, so that its curve is more than a point.
-        x: { range: (_, first, last) => [Math.min(first, last - SHORTEST), last] },
+        x: { range: span },
         y: { range: (_, low, high) => [0, Math.max(1, high * 1.15)] },
       },
       axes: [
