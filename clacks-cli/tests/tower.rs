@@ -316,8 +316,8 @@ fn killed_and_found_again_on(runtime: &[&str]) {
     let (address, fingerprint) = (second.address.clone(), second.fingerprint.clone());
     first.wait_for_status(&address, "alive");
     second.kill();
-    let lost = first
-        .wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
+    let lost =
+        first.wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
     assert!(!lost["reason"]["link_closed"].is_null(), "{lost}");
 
     // It comes back and says nothing, and the other remembers it.
@@ -345,17 +345,15 @@ fn three_towers_pass_a_message_on_survive_a_kill_and_take_the_killed_one_back() 
     second.wait_for_status(&address, "alive");
     third.kill();
     for tower in [&mut first, &mut second] {
-        tower
-            .wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
+        tower.wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "lost");
     }
     // Whether or not the killed one held the message, the two others go on.
     second.say("enqueue and on");
     first.wait_for("message_received", |event| event["message"]["body"] == "and on");
     let mut third = Tower::start_again(&address, &quick(&identity));
     for tower in [&mut first, &mut second] {
-        tower.wait_for("tower_updated", |event| {
-            event["peer"] == *address && event["to"] == "alive"
-        });
+        tower
+            .wait_for("tower_updated", |event| event["peer"] == *address && event["to"] == "alive");
     }
     third.wait_for("message_received", |event| event["message"]["body"] == "and on");
 }
