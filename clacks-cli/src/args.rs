@@ -277,7 +277,7 @@ pub(crate) struct HttpArgs {
     /// The start prints the address of the page, which ends in a token. The page shows no message
     /// bodies and cannot change anything. /metrics has the counters for Prometheus, and /healthz
     /// answers while the tower runs.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = value_parser::http)]
     pub(crate) http: Option<SocketAddr>,
     /// A name of the page, if other machines reach it. May be given several times
     ///

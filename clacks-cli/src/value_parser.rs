@@ -150,6 +150,13 @@ pub(crate) fn network(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses where the dashboard listens.
+pub(crate) fn http(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix("localhost:");
+    let text = port.map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "write an IP address and a port, for example 127.0.0.1:9180".into())
+}
+
 /// Parses a name of the dashboard in browsers: a name or an IP address, without a port.
 pub(crate) fn http_host(text: &str) -> Result<String, String> {
     if let Ok(IpAddr::V6(ip)) = text.trim_matches(['[', ']']).parse() {
@@ -208,6 +215,15 @@ pub(crate) fn seed(text: &str) -> Result<Seed, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_dashboard_listens_on_an_ip_address() {
+        assert_eq!(http("localhost:9180"), Ok("127.0.0.1:9180".parse().unwrap()));
+        assert_eq!(http("[::1]:0"), Ok("[::1]:0".parse().unwrap()));
+        for wrong in ["", "9180", ":9180", "127.0.0.1", "tower.example:9180", "127.0.0.1:99999"] {
+            assert!(http(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_name_of_the_dashboard_has_no_port() {
