@@ -16,6 +16,7 @@ mod geometry;
 mod keys;
 mod link;
 mod merkle;
+pub mod protocol;
 
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
 pub use code::{Group, GroupRoots, RestoreError};
