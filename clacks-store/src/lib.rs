@@ -17,6 +17,7 @@ mod keys;
 mod link;
 mod merkle;
 pub mod protocol;
+mod store;
 
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
 pub use code::{Group, GroupRoots, RestoreError};
@@ -25,3 +26,4 @@ pub use geometry::{Geometry, GeometryError, MAX_GROUP, MAX_GROUPS, SHARD};
 pub use keys::{ChunkKeys, KeepSecret, Secret};
 pub use link::{FileId, KeepLink, LinkError, ReadLink};
 pub use merkle::{Path, Root, prove};
+pub use store::{Rate, Store, StoreConfig, StoreError, StoreStats, enable_store};
