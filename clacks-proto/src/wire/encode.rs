@@ -47,7 +47,7 @@ impl Frame<'_> {
                 head.put(hello.datagram.to_be_bytes());
                 out.put_slice(&head.bytes);
                 put_text(hello.network, MAX_NETWORK, out);
-                put_address(hello.address.as_ref(), out);
+                encode_address(hello.address.as_ref(), out);
                 out.put_slice(rest(hello.rest));
             }
             Self::Message(message) => {
@@ -62,7 +62,7 @@ impl Frame<'_> {
                     out.put_u64(first.link);
                     out.put_u64(first.number.get());
                 }
-                put_address(message.friend.as_ref(), out);
+                encode_address(message.friend.as_ref(), out);
             }
             Self::Announce(announce) => {
                 let friends = friends(&announce.friends);
@@ -70,7 +70,7 @@ impl Frame<'_> {
                 head.put(announce.transfer.to_be_bytes());
                 head.put([u8::try_from(friends.len()).unwrap_or(u8::MAX)]);
                 out.put_slice(&head.bytes);
-                friends.iter().for_each(|friend| put_address(Some(friend), out));
+                friends.iter().for_each(|friend| encode_address(Some(friend), out));
             }
             Self::Confirmed { through } => {
                 let mut head = self.head::<{ HEAD + 8 }>();
@@ -178,7 +178,8 @@ fn text_len(text: &str, max: usize) -> usize {
     if text.len() <= max { 1 + text.len() } else { 0 }
 }
 
-fn put_address(address: Option<&Address>, out: &mut impl BufMut) {
+/// Encodes an address as it is in frames. [`decode_address`](super::decode_address) reads it.
+pub fn encode_address(address: Option<&Address>, out: &mut impl BufMut) {
     let Some(address) = address else { return out.put_u8(0) };
     let port = address.port().get().to_be_bytes();
     match address.host() {

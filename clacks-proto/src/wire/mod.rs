@@ -384,11 +384,13 @@ mod golden;
 mod properties;
 
 pub use decode::Decoder;
+pub use encode::encode_address;
 pub use error::{Field, WireError};
 pub use frame::{
     AnnounceFrame, Attempt, Farewell, Frame, FrameKind, Hello, MessageFrame, RefusedReason,
     TransferId, Window,
 };
+pub use parse::decode_address;
 
 use crate::address::MAX_NAME;
 

@@ -49,6 +49,19 @@ pub(super) fn parse(
     if fields.rest.is_empty() { Ok(frame) } else { Err(WireError::Trailing(kind)) }
 }
 
+/// Decodes an address as it is in frames, and removes it from the input. `None` is an absent address.
+/// Applications use this for the addresses in their datagrams.
+///
+/// # Errors
+///
+/// If the address ends early or is not canonical. The input is unspecified then.
+pub fn decode_address(input: &mut &[u8]) -> Result<Option<Address>, WireError> {
+    let mut fields = Fields { rest: input };
+    let address = fields.address();
+    *input = fields.rest;
+    address
+}
+
 /// The part of the payload that is not yet parsed.
 struct Fields<'a> {
     rest: &'a [u8],

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "tests make bytes of small numbers")
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod chunk;
+mod code;
+mod content;
+mod geometry;
+mod keys;
+mod link;
+mod merkle;
+pub mod protocol;
+mod store;
+
+pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
+pub use code::{Group, GroupRoots, RestoreError};
+pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher};
+pub use geometry::{Geometry, GeometryError, MAX_GROUP, MAX_GROUPS, SHARD};
+pub use keys::{ChunkKeys, KeepSecret, Secret};
+pub use link::{FileId, KeepLink, LinkError, ReadLink};
+pub use merkle::{Path, Root, prove};
+pub use store::{Rate, Store, StoreConfig, StoreError, StoreStats, enable_store};
