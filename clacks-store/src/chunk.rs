@@ -125,7 +125,7 @@ impl<'a> Chunk<'a> {
         let index = self.tag().recognise(keys)?;
         let mut opened = OpenedChunk { index, plain: Box::new([0; PLAIN]) };
         let (header, sealed) = self.0[TAG..].split_at(BOX - TAG);
-        let (sealed, mac) = sealed.split_at(PLAIN);
+        let (sealed, mac) = sealed.split_at(CHUNK - BOX - MAC);
         opened.plain.copy_from_slice(sealed);
         let mac = mac.try_into().ok()?;
         cipher(keys, header)

@@ -124,7 +124,7 @@ impl Network {
 
     fn execute(&mut self, machine: usize, action: Action) {
         match action {
-            Action::Connect { link, address: to } => {
+            Action::Connect { link, address: to, .. } => {
                 let other = (0..self.stores.len()).find(|other| address(*other) == to);
                 let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 let now = self.now;
@@ -136,7 +136,7 @@ impl Network {
                 };
                 self.ends.insert((machine, link), (to, accepted));
                 self.ends.insert((to, accepted), (machine, link));
-                self.handle(machine, Event::Connected { link });
+                self.handle(machine, Event::Connected { link, at: None });
             }
             Action::Close { link, .. } => {
                 if let Some((to, other)) = self.ends.remove(&(machine, link)) {
