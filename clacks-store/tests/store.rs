@@ -1,4 +1,5 @@
 //! Stores in a network in memory, asked by a guest.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,7 +1,7 @@
 //! Private networks by invitation: `network`, `invite`, `join`, `members` and `revoke`.
 //!
 //! The founder's machine has the key of the network ([`Authority`](clacks_proto::tls::Authority)).
-//! An invitation is one [`line`] with the root certificate, the address of the founder's tower, and
+//! An invitation is one [`mod@line`] with the root certificate, the address of the founder's tower, and
 //! the key and certificate of the new member. `join` writes them into a [`folder`], and `clacks tower
 //! --network NAME` reads them from there ([`membership`]). An update is a line with a list of revoked
 //! members, or a renewed certificate.

@@ -1,7 +1,7 @@
 //! The file of the peers that a tower knows.
 //!
 //! One line of JSON with the format, its version, the network, and a
-//! [`PeerRecord`](clacks_proto::PeerRecord) for each peer.
+//! [`PeerRecord`] for each peer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
