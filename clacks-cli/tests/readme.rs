@@ -39,3 +39,49 @@ fn every_command_line_is_understood() {
     let mistaken = run(&["tower", "--listen", "8001", "--help"]);
     assert!(!mistaken.status.success(), "for values too");
 }
+
+/// The script after the comment in the README of the project.
+fn script() -> Option<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    // It is not in the package.
+    let text = std::fs::read_to_string(readme).ok()?;
+    let (_, rest) = text.split_once("<!-- The tests run this. -->\n```sh\n").unwrap();
+    Some(rest.split_once("```").unwrap().0.to_owned())
+}
+
+#[test]
+fn the_script_sends_a_message_from_one_tower_to_the_other() {
+    let Some(script) = script() else { return };
+    // Ports that no other program uses. Another one may take them before the towers do.
+    let deadline = std::time::Instant::now() + common::DEADLINE;
+    loop {
+        let ports: Vec<_> = (0..2)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+            .map(|listener| listener.local_addr().unwrap().port().to_string())
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let command = Path::new(env!("CARGO_BIN_EXE_clacks"));
+        let path = std::env::join_paths(
+            [command.parent().unwrap().to_owned()]
+                .into_iter()
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        )
+        .unwrap();
+        let script = script.replace("8001", &ports[0]).replace("8002", &ports[1]);
+        // The script would wait for a tower that has no port.
+        let check = "[ $(jobs -r | wc -l) = 2 ] || { kill $(jobs -p); exit 9; }; sleep 1;";
+        let script = script.replace("sleep 1;", check);
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .env("PATH", path)
+            .env("TMPDIR", dir.path())
+            .env_remove("CLACKS_CONTROL")
+            .output()
+            .unwrap();
+        if output.status.success() {
+            assert!(common::stdout(&output).contains("Hello Discworld!"), "{output:?}");
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{output:?}");
+    }
+}
