@@ -17,7 +17,7 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The command, with nothing of the caller's environment that could change what it says.
 pub fn clacks(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clacks"));
+    let mut command = command();
     command.args(args).stdin(Stdio::null());
     // Control sockets stay away from those of the user.
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
@@ -27,6 +27,25 @@ pub fn clacks(args: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// Returns the command. If the tests run with `nohup`, a tower would ignore SIGHUP as they do.
+fn command() -> Command {
+    const COMMAND: &str = env!("CARGO_BIN_EXE_clacks");
+    if !ignores_hang_up() {
+        return Command::new(COMMAND);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", COMMAND]);
+    command
+}
+
+/// Returns whether SIGHUP is ignored in this process, as far as the system shows it.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Variables of the caller that could change the output or the behaviour of a tower. Without a home,
