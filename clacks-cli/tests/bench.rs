@@ -18,15 +18,14 @@ fn every_row_has_a_rate_and_a_ratio() {
     let [started, rows @ .., result] = events.as_slice() else { unreachable!("{events:?}") };
     assert_eq!(started["event"], "started");
     assert!(started["cores"].as_u64().unwrap() >= 1);
-    assert_eq!((&result["event"], result["rows"].as_u64()), (&"result".into(), Some(29)));
-    assert_eq!(rows.len(), 29);
+    assert_eq!((&result["event"], result["rows"].as_u64()), (&"result".into(), Some(23)));
+    assert_eq!(rows.len(), 23);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     for row in rows {
         assert_eq!(row["event"], "row");
         for key in ["per_second", "ratio", "lowest_ratio", "highest_ratio"] {
             assert!(row[key].as_f64().unwrap() > 0.0, "{row}");
         }
-        assert!(row["verdict"].is_null(), "one turn is not judged: {row}");
     }
     let contests: BTreeSet<_> =
         rows.iter().map(|row| (text(row, "bench"), row["size"].as_u64().unwrap())).collect();
@@ -54,7 +53,8 @@ fn people_read_tables() {
     assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
     let said = stdout(&output);
     assert_eq!(said.matches("  towers on mio  ").count(), 5, "{said}");
-    assert!(said.contains("bare rustls") && said.contains("target 0."), "{said}");
+    assert!(said.contains("bare rustls"), "{said}");
+    assert_eq!(said.matches("On this machine, two towers hand each other about ").count(), 3);
 }
 
 #[test]

@@ -43,14 +43,14 @@ fn comparison(sessions: Sessions) -> Result<Comparison, BenchError> {
     let polite_keys = bare::Keys::new()?;
     let towers = |runtime| move |time| dial(runtime, sessions, time);
     let candidates = vec![
-        Candidate::new("bare rustls, blocking sockets", None, move |time| {
+        Candidate::new("bare rustls, blocking sockets", move |time| {
             bare::dial(&keys, sessions, Opening::Message, SIZE, time)
         }),
-        Candidate::new("the same, after a word from each side", None, move |time| {
+        Candidate::new("the same, after a word from each side", move |time| {
             bare::dial(&polite_keys, sessions, Opening::Hellos, SIZE, time)
         }),
-        Candidate::new("towers on mio", Some(0.8), towers(Runtime::Mio)),
-        Candidate::new("towers on smol", Some(0.8), towers(Runtime::Smol)),
+        Candidate::new("towers on mio", towers(Runtime::Mio)),
+        Candidate::new("towers on smol", towers(Runtime::Smol)),
     ];
     let bench = match sessions {
         Sessions::Full => "dial, full handshakes",

@@ -31,18 +31,12 @@ type Rate = Result<f64, BenchError>;
 /// Something that is done as often as possible during a turn.
 struct Candidate {
     what: &'static str,
-    /// The target share of the rate of the first candidate.
-    target: Option<f64>,
     turn: Box<dyn FnMut(Duration) -> Rate>,
 }
 
 impl Candidate {
-    fn new(
-        what: &'static str,
-        target: Option<f64>,
-        turn: impl FnMut(Duration) -> Rate + 'static,
-    ) -> Self {
-        Self { what, target, turn: Box::new(turn) }
+    fn new(what: &'static str, turn: impl FnMut(Duration) -> Rate + 'static) -> Self {
+        Self { what, turn: Box::new(turn) }
     }
 }
 

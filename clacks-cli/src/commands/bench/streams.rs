@@ -11,9 +11,8 @@ use crate::args::Runtime;
 /// The time from the first messages until the rate is steady.
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// A window that keeps both ends busy. With the default, each waits for the other after 32
-/// messages.
-const WIDE: Window = Window { messages: 1024, bytes: 1024 * 1024 };
+/// The name of these comparisons.
+pub(super) const BENCH: &str = "end to end";
 
 /// How long the towers may take for their first messages, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,24 +29,19 @@ fn comparison(size: usize) -> Result<Comparison, BenchError> {
     let default = sending().window;
     let turn_keys = bare::Keys::new()?;
     let turn = at_once(default, size);
-    let towers = |runtime, window| move |time| circulate(runtime, window, size, time);
-    let (on_mio, on_smol) = if size == 1024 { (Some(0.5), Some(0.4)) } else { (None, None) };
+    let towers = |runtime| move |time| circulate(runtime, size, time);
     let candidates = vec![
-        Candidate::new("bare rustls, blocking sockets, full records", None, move |time| {
+        Candidate::new("bare rustls, blocking sockets, full records", move |time| {
             bare::stream(Some(&keys), size, time)
         }),
-        Candidate::new("the same, a default window at a time, in turns", None, move |time| {
+        Candidate::new("the same, a default window at a time, in turns", move |time| {
             bare::take_turns(&turn_keys, size, turn, time)
         }),
-        Candidate::new("towers on mio", on_mio, towers(Runtime::Mio, default)),
-        Candidate::new("towers on smol", on_smol, towers(Runtime::Smol, default)),
-        Candidate::new("towers on mio, windows of 1 MiB", on_mio, towers(Runtime::Mio, WIDE)),
-        Candidate::new("towers on smol, windows of 1 MiB", on_smol, towers(Runtime::Smol, WIDE)),
-        Candidate::new("blocking sockets without TLS", None, move |time| {
-            bare::stream(None, size, time)
-        }),
+        Candidate::new("towers on mio", towers(Runtime::Mio)),
+        Candidate::new("towers on smol", towers(Runtime::Smol)),
+        Candidate::new("blocking sockets without TLS", move |time| bare::stream(None, size, time)),
     ];
-    Ok(Comparison { bench: "end to end", size, candidates })
+    Ok(Comparison { bench: BENCH, size, candidates })
 }
 
 /// Returns how many messages of a size fit into a window.
@@ -57,10 +51,9 @@ fn at_once(window: Window, size: usize) -> usize {
 
 /// Two towers hand messages to each other. There are twice as many as both windows hold, so that
 /// neither tower ever has none.
-fn circulate(runtime: Runtime, window: Window, size: usize, time: Duration) -> Rate {
-    let mut config = sending();
-    config.window = window;
-    let window = at_once(window, size);
+fn circulate(runtime: Runtime, size: usize, time: Duration) -> Rate {
+    let config = sending();
+    let window = at_once(config.window, size);
     let start = || BackgroundTower::start(runtime, Placement::OwnThread, config.clone());
     let towers = [start()?, start()?];
     let [one, two] = towers.each_ref().map(|tower| &tower.handle);
