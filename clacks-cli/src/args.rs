@@ -348,6 +348,12 @@ pub(crate) struct TrustArgs {
     #[arg(long, value_name = "NAME", default_value = "clacks")]
     #[arg(value_parser = value_parser::network)]
     pub(crate) network: String,
+    /// The network named by --network is an open one, in which every tower can take part
+    ///
+    /// Without this, the name of a network of which this machine is no member is refused: a mistyped
+    /// name would start an open tower.
+    #[arg(long)]
+    pub(crate) open: bool,
 }
 
 /// Rates and limits.

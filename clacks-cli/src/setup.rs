@@ -72,7 +72,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let mut notes = Vec::new();
     let state = folder.as_deref().map(StateFolder::open).transpose()?;
     notes.extend(why_no_http(&args.trust, &config));
-    notes.extend(open_network(&args.trust));
+    notes.extend(open_network(&args.trust)?);
     let kept = match &state {
         Some(state) => state.peers(&config.network).load()?,
         None => Kept::Nothing,
@@ -255,16 +255,24 @@ fn why_no_http(trust: &TrustArgs, config: &Config) -> Option<String> {
     Some(format!("Towers of the JavaScript package are refused: {why}."))
 }
 
-/// Returns a remark if a network with a name of its own is open. A member of a private network may
-/// have mistyped its name.
-fn open_network(trust: &TrustArgs) -> Option<String> {
+/// Returns a remark if a network with a name of its own is open.
+///
+/// # Errors
+///
+/// If the options do not say that it is open. A member of a private network may have mistyped its
+/// name, and its messages would go to strangers.
+fn open_network(trust: &TrustArgs) -> Result<Option<String>, Failure> {
     let name = &trust.network;
-    (trust.roots.is_none() && name != membership::OPEN).then(|| {
-        format!(
-            "The network {name} is open: every tower can take part. This machine is no member of a \
-             private network of this name."
-        )
-    })
+    if trust.roots.is_some() || name == membership::OPEN {
+        return Ok(None);
+    }
+    if !trust.open && !trust.clear {
+        return Err(Failure::usage(format_args!(
+            "This machine is no member of a private network {name}: check the name, or join it with \
+             `clacks join`. To start a tower of an open network of this name, add --open."
+        )));
+    }
+    Ok(Some(format!("The network {name} is open: every tower can take part.")))
 }
 
 /// Reads the identity and the roots that the options name. Returns `None` without TLS.

@@ -182,7 +182,7 @@ fn send_waits_for_a_peer_if_it_is_asked_to() {
 
 #[test]
 fn every_request_has_an_answer_for_people_and_for_programs() {
-    let mut tower = Controlled::start(&["--network", "ankh"]);
+    let mut tower = Controlled::start(&["--network", "ankh", "--open"]);
     tower.ask(&["send", "one"]);
     let held = tower.ask(&["peek"]);
     assert_eq!(held["messages"][0]["message"], json!({"kind": "text", "body": "one"}));
@@ -448,7 +448,7 @@ fn ping_reports_the_identity_and_the_dialect() {
 fn ping_reports_the_reason_if_no_tower_answers() {
     let closed = ClosedPort::new();
     let clear = Tower::start(&["--clear"]);
-    let other = Tower::start(&["--network", "morpork"]);
+    let other = Tower::start(&["--network", "morpork", "--open"]);
     for (address, options, words) in [
         (&closed.address, &[][..], "connection refused"),
         (&clear.address, &[], "--clear on both"),

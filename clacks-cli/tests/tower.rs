@@ -203,9 +203,14 @@ fn http_is_answered_unless_it_is_switched_off() {
 
 #[test]
 fn towers_of_other_networks_do_not_meet() {
-    let mut first = Tower::start(&quick(&["--network", "ankh"]));
-    let mut second =
-        Tower::start(&quick(&["--network", "morpork", "--expand", &first.address.clone()]));
+    let mut first = Tower::start(&quick(&["--network", "ankh", "--open"]));
+    let mut second = Tower::start(&quick(&[
+        "--network",
+        "morpork",
+        "--open",
+        "--expand",
+        &first.address.clone(),
+    ]));
     second.wait_for("tower_updated", |event| event["to"] == "lost");
     assert_eq!(first.ask("survey")["towers"], json!([]));
 }

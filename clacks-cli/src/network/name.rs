@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::membership::OPEN;
+
 /// The longest name in bytes. The name of a network is part of the protocol.
 const LONGEST: usize = clacks_proto::wire::MAX_NETWORK;
 
@@ -53,6 +55,9 @@ pub(crate) fn parse(text: &str) -> Result<Name, String> {
     if text.is_empty() || !text.starts_with(char::is_alphanumeric) || !text.chars().all(is_allowed)
     {
         return Err("write letters, digits, `-`, `_` and `.`, with a letter or digit first".into());
+    }
+    if text == OPEN {
+        return Err(format!("`{OPEN}` is the name of the open network: choose another one"));
     }
     if text.len() > LONGEST {
         return Err(format!("{} bytes are too long: at most {LONGEST}", text.len()));

@@ -112,7 +112,7 @@ fn a_killed_peer_turns_lost_with_a_remedy_and_returns() {
 fn markup_and_escapes_of_strangers_do_nothing() {
     let evil = "<img src=x onerror='window.evil=1'>";
     let network = format!("{evil}&lt;b&gt;");
-    let args = [&QUICK[..], &["--network", &network]].concat();
+    let args = [&QUICK[..], &["--network", &network, "--open"]].concat();
     let Some((mut chromium, mut shown)) = start(&args) else { return };
     let args = [&args[..], &["--clear", "--announce", &shown.tower.address]].concat();
     let mut peer = Tower::start(&args);
