@@ -492,3 +492,16 @@ fn ping_recognises_http_and_sends_nothing_over_it() {
     assert_eq!(pong["dialect"], "http");
     assert_eq!(String::from_utf8_lossy(&server.join().unwrap()), "");
 }
+
+#[test]
+fn peek_leaves_out_what_an_answer_has_no_room_for() {
+    let mut tower = Controlled::start(&["--max-message", "2MiB"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("message");
+    std::fs::write(&file, "x".repeat(1_900_000)).unwrap();
+    for _ in 0..3 {
+        tower.ask(&["send", "-f", file.to_str().unwrap()]);
+    }
+    let held = tower.ask(&["peek"]);
+    assert_eq!((held["messages"].as_array().unwrap().len(), &held["left_out"]), (2, &json!(1)));
+}

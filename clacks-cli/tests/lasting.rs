@@ -240,7 +240,8 @@ fn a_tower_runs_as_its_file_says() {
     let folder = Folder::new();
     let config = folder.path("clacks/tower.toml");
     fs::create_dir(folder.path("clacks")).unwrap();
-    fs::write(&config, "listen = \"127.0.0.1:0\"\nnetwork = \"mine\"\nopen = true\njson = true\n").unwrap();
+    fs::write(&config, "listen = \"127.0.0.1:0\"\nnetwork = \"mine\"\nopen = true\njson = true\n")
+        .unwrap();
     let run = |variables: &[(&str, &str)]| {
         let mut child = clacks(&["tower", "--max-message", "4"])
             .env("XDG_CONFIG_HOME", folder.path(""))

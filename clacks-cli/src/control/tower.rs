@@ -24,6 +24,10 @@ use super::troubles::{Trouble, Troubles, remedy, remedy_of_status};
 use crate::config::Changes;
 use crate::output::{Entry, Output, SurveyedPeer};
 
+/// The most bytes of messages in an answer to `peek`.
+const MAX_PEEKED: usize = 4 * 1024 * 1024;
+/// About the bytes of a message in JSON without its body.
+const OVERHEAD_OF_A_MESSAGE: usize = 200;
 /// How often the state is read again if an event comes in between. The number of an answer is then
 /// that of the state, unless the tower is very busy.
 const CONSISTENT_READS: usize = 4;
@@ -288,7 +292,7 @@ impl ControlledTower {
     pub(crate) fn carry_out(&self, request: Request) -> Entry {
         let tower = &self.tower;
         let output = match request {
-            Request::Peek => return self.read_once(|| Output::Peek { messages: tower.peek() }),
+            Request::Peek => return self.read_once(|| first_messages(tower.peek())),
             Request::Survey => return self.read(|| self.survey()),
             Request::Stats => return self.read(|| self.stats()),
             Request::Status => return self.status(),
@@ -474,6 +478,20 @@ fn done(verb: &str, tower: &Address, result: Result<(), String>) -> Output {
         Ok(()) => Output::Done { verb: verb.into(), tower: tower.clone() },
         Err(message) => Output::Error { message },
     }
+}
+
+/// Returns the answer to `peek`. That of a full queue would have hundreds of megabytes.
+fn first_messages(mut messages: Vec<HeldMessage>) -> Output {
+    let mut bytes = 0;
+    let fits = messages.iter().take_while(|held| {
+        bytes += held.message.len() + OVERHEAD_OF_A_MESSAGE;
+        bytes <= MAX_PEEKED
+    });
+    // A message of the greatest length is shown, too.
+    let shown = fits.count().max(1);
+    let left_out = messages.len().saturating_sub(shown);
+    messages.truncate(shown);
+    Output::Peek { messages, left_out }
 }
 
 fn not_enqueued(refused: &RefusedMessage) -> String {

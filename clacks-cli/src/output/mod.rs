@@ -54,8 +54,8 @@ pub(crate) enum Output {
         #[serde(flatten)]
         changes: Changes,
     },
-    /// Answer to `peek`.
-    Peek { messages: Vec<HeldMessage> },
+    /// Answer to `peek`: the messages at the head, and the number of those that are left out.
+    Peek { messages: Vec<HeldMessage>, left_out: usize },
     /// Answer to `survey`.
     Survey { towers: Vec<SurveyedPeer> },
     /// Answer to `stats`.

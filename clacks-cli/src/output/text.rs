@@ -51,7 +51,7 @@ impl Text {
                 }
             }
             Output::Notice(notice) => self.notice(notice),
-            Output::Peek { messages } => self.peek(messages),
+            Output::Peek { messages, left_out } => self.peek(messages, *left_out),
             Output::Survey { towers } => self.survey(towers),
             Output::Stats { held_messages, held_bytes, stats } => {
                 self.stats(stats, *held_messages, *held_bytes);
@@ -194,14 +194,17 @@ impl Text {
         }
     }
 
-    fn peek(&mut self, messages: &[HeldMessage]) {
-        self.line(STRONG, "holds", count(messages.len(), "message"));
+    fn peek(&mut self, messages: &[HeldMessage], left_out: usize) {
+        self.line(STRONG, "holds", count(messages.len() + left_out, "message"));
         for held in messages {
             let state = match held.state {
                 MessageState::InFlight { .. } => "in flight",
                 _ => "waiting",
             };
             self.row(format_args!("{state:<9}  {}", quote(&held.message)));
+        }
+        if left_out > 0 {
+            self.row(format_args!("{left_out} more are not shown"));
         }
     }
 
