@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::{self, fs::MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -374,6 +375,7 @@ fn read(file: &Path) -> Result<String, Failure> {
 }
 
 /// Replaces the content of a file in one step, so that a crash leaves the old content or the new.
+/// The file belongs to the owner of its folder: root may update the folder of a service.
 fn replace(file: &Path, text: &str) -> Result<(), Failure> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
@@ -381,8 +383,18 @@ fn replace(file: &Path, text: &str) -> Result<(), Failure> {
     // One that was left by a crash.
     let _ = fs::remove_file(&new);
     identity::write_new(&new, text.as_bytes(), Access::OwnerOnly)
+        .and_then(|()| give_to_owner_of_folder(&new))
         .and_then(|()| fs::rename(&new, file))
         .map_err(|error| cant_write(file, &error))
+}
+
+fn give_to_owner_of_folder(file: &Path) -> io::Result<()> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    let (folder, own) = (fs::metadata(folder)?, fs::metadata(file)?);
+    if folder.uid() == own.uid() {
+        return Ok(());
+    }
+    unix::fs::chown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 fn is_missing(error: &io::Error) -> bool {
