@@ -495,7 +495,7 @@ fn ping_recognises_http_and_sends_nothing_over_it() {
 
 #[test]
 fn peek_leaves_out_what_an_answer_has_no_room_for() {
-    let mut tower = Controlled::start(&["--max-message", "2MiB"]);
+    let tower = Controlled::start(&["--max-message", "2MiB"]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("message");
     std::fs::write(&file, "x".repeat(1_900_000)).unwrap();

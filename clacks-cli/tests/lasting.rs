@@ -572,3 +572,23 @@ fn resident_kib(process: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
+
+#[test]
+fn a_configuration_that_is_a_pipe_is_refused_at_the_start_and_at_a_reload() {
+    let folder = Folder::new();
+    let config = folder.path("tower.toml");
+    fs::write(&config, "listen = \"127.0.0.1:0\"\n").unwrap();
+    let args = ["tower", "--json", "--config", config.to_str().unwrap()];
+    let mut tower = Tower::spawn_command(clacks(&args));
+    tower.wait_for("listening", |_| true);
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    tower.signal("-HUP");
+    tower.wait_for("error", |event| event["message"].as_str().unwrap().contains("no regular file"));
+    tower.signal("-TERM");
+    assert!(tower.ended().success());
+    let output = clacks(&args).output().unwrap();
+    assert!(!output.status.success());
+    let error = [stdout(&output), stderr(&output)].concat();
+    assert!(error.contains("no regular file"), "{error}");
+}

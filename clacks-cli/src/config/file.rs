@@ -53,6 +53,10 @@ impl ConfigFile {
 }
 
 fn read(path: &Path) -> io::Result<String> {
+    // Reading a pipe could wait for ever, also when a running tower reads the file again.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut text = String::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
