@@ -115,8 +115,11 @@ impl Text {
             Notice::TowerForgotten { peer } => self.line(QUIET, "forgotten", peer),
             Notice::StatusChanged { peer, from, to, reason, retry_in } => {
                 let (why, again) = (explain(*reason), again(*retry_in));
-                let change = format_args!("{peer} (was {from}){why}{again}");
-                self.line(status_style(*to), to.as_str(), change);
+                self.line(
+                    status_style(*to),
+                    to.as_str(),
+                    format_args!("{peer} (was {from}){why}{again}"),
+                );
             }
             Notice::MessageReceived { message, from, again, .. } => {
                 let (message, from) = (quote(message), name(from.as_ref()));

@@ -259,8 +259,9 @@ impl<'a> Narrator<'a> {
                 _ => writeln!(out, "{style}{passed} of {reported} passed{style:#} in {took}")?,
             }
             if let Some(replay) = replay {
-                let first = format_args!("{QUIET}the first that failed: {replay}{QUIET:#}");
-                out.write_unbroken(first)?;
+                out.write_unbroken(format_args!(
+                    "{QUIET}the first that failed: {replay}{QUIET:#}"
+                ))?;
             }
             if let Some(combined) = combined {
                 writeln!(out, "hash of all  {STRONG}{combined}{STRONG:#}")?;
