@@ -584,11 +584,13 @@ fn a_configuration_that_is_a_pipe_is_refused_at_the_start_and_at_a_reload() {
     fs::remove_file(&config).unwrap();
     assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
     tower.signal("-HUP");
-    tower.wait_for("error", |event| event["message"].as_str().unwrap().contains("no regular file"));
+    tower.wait_for("error", |event| {
+        event["message"].as_str().unwrap().contains("a pipe and not a file")
+    });
     tower.signal("-TERM");
     assert!(tower.ended().success());
     let output = clacks(&args).output().unwrap();
     assert!(!output.status.success());
     let error = [stdout(&output), stderr(&output)].concat();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.contains("a pipe and not a file"), "{error}");
 }
