@@ -48,7 +48,7 @@ pub(crate) enum Verb {
     ///
     ///   Step 2. Tower 4 joins, and dies without a goodbye. The others notice.
     ///
-    ///   Step 3. Tower 4 comes back and tells nobody. The others find it again.
+    ///   Step 3. Tower 4 returns without an announcement. The others find it again.
     ///
     /// Each step waits until it has been seen. The exit code is 0 only when all three were.
     #[command(verbatim_doc_comment)]
@@ -166,8 +166,8 @@ pub(crate) enum Verb {
     /// Exclude a member from a private network
     ///
     /// Prints one line for all other members: `clacks join LINE` takes it, and a tower applies it
-    /// at its next start. A tower that has the list refuses the revoked member, whichever of the two
-    /// dials. A tower that does not have the list yet still accepts the member.
+    /// at its next start. A tower that has the list refuses the revoked member, whichever of the
+    /// two dials. A tower that does not have the list yet still accepts the member.
     Revoke(network::RevokeArgs),
     /// Make an identity: a private key and its certificate.
     ///
@@ -350,8 +350,8 @@ pub(crate) struct TrustArgs {
     pub(crate) network: String,
     /// The network named by --network is an open one, in which every tower can take part
     ///
-    /// Without this, the name of a network of which this machine is no member is refused: a mistyped
-    /// name would start an open tower.
+    /// Without this, the name of a network of which this machine is no member is refused: a
+    /// mistyped name would start an open tower.
     #[arg(long)]
     pub(crate) open: bool,
 }

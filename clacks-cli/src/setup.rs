@@ -14,8 +14,8 @@ use crate::network::membership;
 use crate::state::{self, Kept, StateFolder};
 use crate::value_parser::{Heartbeat, Listen};
 
-/// The most towers to which a tower announces itself when it returns: as many as it may contact in a
-/// second by default.
+/// The most towers to which a tower announces itself when it returns: as many as it may contact in
+/// a second by default.
 const RETURNS: usize = 10;
 
 /// A tower with its port, before it runs.
@@ -49,7 +49,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     }
     if listen.is_unspecified() && args.advertise.is_none() {
         return Err(Failure::usage(format_args!(
-            "Nobody can dial {}: add --advertise HOST:PORT, the address under which other towers \
+            "No tower can dial {}: add --advertise HOST:PORT, the address under which other towers \
              reach this one.",
             listen.host
         )));
@@ -132,8 +132,8 @@ fn state_folder(args: &TowerArgs) -> Option<PathBuf> {
     args.trust.state.clone().or_else(|| state::default_folder(address.as_ref(), state::variable))
 }
 
-/// Restores the peers of an earlier start, and ignores those that the configuration ignores. No peer
-/// can call before that, so the pins hold from the start.
+/// Restores the peers of an earlier start, and ignores those that the configuration ignores. No
+/// peer can call before that, so the pins hold from the start.
 fn restore(
     tower: &mut Tower,
     kept: Kept,

@@ -123,7 +123,7 @@ impl Drop for Terminal {
 #[test]
 fn events_do_not_run_into_the_line_that_is_typed() {
     let mut terminal = Terminal::start(&["-v"]);
-    // Above an empty prompt an event is a line of its own, and the prompt comes back below.
+    // While nothing is typed, an event is written as a line above the prompt.
     terminal.ask(&["send", "from elsewhere"]);
     terminal.wait_for("queued      your message\r\n");
     terminal.wait_for(" > ");

@@ -54,8 +54,8 @@
 //! machine has its own time-out for dials, and may have closed the link.
 //!
 //! A name may have several addresses, and another tower may answer at one of them. A driver that
-//! passes the IP address of each connection with `Connected` is asked to dial the name again, except
-//! for the addresses that failed, before the peer is judged. This driver passes none.
+//! passes the IP address of each connection with `Connected` is asked to dial the name again,
+//! except for the addresses that failed, before the peer is judged. This driver passes none.
 //!
 //! If two towers dial each other at the same time, there are two links between them, and both are
 //! used. A driver needs no code for this case.
@@ -96,10 +96,10 @@
 //!
 //! It handles a lack of free descriptors: it pauses the listener, and passes
 //! [`AcceptFailed`](crate::Event::AcceptFailed). It limits the number of concurrent name look-ups,
-//! so that names of strangers do not delay those of known peers
-//! ([`Standing`](crate::Standing)), tries all addresses of a name, and prevents a dial from connecting to
-//! itself (the local port of a dialling socket may be the port that it dials). The crates
-//! `clacks-smol` and `clacks-mio` do this.
+//! so that names of strangers do not delay those of known peers ([`Standing`](crate::Standing)),
+//! tries all addresses of a name, and prevents a dial from connecting to itself (the local port of
+//! a dialling socket may be the port that it dials). The crates `clacks-smol` and `clacks-mio` do
+//! this.
 //!
 //! # The whole driver
 //!

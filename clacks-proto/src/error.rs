@@ -310,7 +310,8 @@ impl From<&std::io::Error> for IoCause {
 mod tests {
     use super::*;
 
-    /// The numbers of errors on Linux: ENOMEM, ENFILE, EMFILE, ENOSPC, EADDRNOTAVAIL, ENOBUFS, EDQUOT.
+    /// The numbers of errors on Linux: ENOMEM, ENFILE, EMFILE, ENOSPC, EADDRNOTAVAIL, ENOBUFS,
+    /// EDQUOT.
     #[cfg(target_os = "linux")]
     #[test]
     fn what_this_machine_lacks_is_told_from_failures_of_a_peer() {

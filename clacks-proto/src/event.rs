@@ -255,13 +255,14 @@ pub enum Notice {
         by: Address,
         /// Why.
         reason: RefusedReason,
-        /// The time until the tower may try the peer again. In JSON: `retry_in_ms`, in milliseconds.
+        /// The time until the tower may try the peer again. In JSON: `retry_in_ms`, in
+        /// milliseconds.
         #[cfg_attr(feature = "serde", serde(default, rename = "retry_in_ms"))]
         #[cfg_attr(feature = "serde", serde(with = "crate::serialization::optional_millis"))]
         retry_in: Option<Duration>,
     },
-    /// This machine lacks something that the tower needs for its connections. The tower tries again.
-    /// The status of peers does not change. At most one such notice comes in a minute.
+    /// This machine lacks something that the tower needs for its connections. The tower tries
+    /// again. The status of peers does not change. At most one such notice comes in a minute.
     LocalTrouble {
         /// What this machine lacks.
         cause: IoCause,
@@ -288,8 +289,8 @@ pub enum Notice {
         /// The number of dropped notices.
         count: u64,
     },
-    /// A shutdown hands over no more messages, although the tower holds some. Links are closed next.
-    /// An answer that is under way may still confirm a message.
+    /// A shutdown hands over no more messages, although the tower holds some. Links are closed
+    /// next. An answer that is under way may still confirm a message.
     HandOverEnded {
         /// The number of messages held.
         left: usize,

@@ -1,5 +1,5 @@
-//! Causes of failures: names with several addresses, what this machine lacks, and what a tower tells
-//! its application about failures and refusals.
+//! Causes of failures: names with several addresses, what this machine lacks, and what a tower
+//! tells its application about failures and refusals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;

@@ -118,8 +118,8 @@ impl<'a> Chunk<'a> {
 
     /// Opens the chunk. Returns `None` if it is not one of the file with these keys.
     ///
-    /// The shard is not proved yet: whoever has the keep link can seal other bytes. Check the path
-    /// against the root of the file.
+    /// The shard is not authenticated by this. A holder of the keep link can seal other bytes, so
+    /// check the shard and its path with [`prove`](crate::prove).
     #[must_use]
     pub fn open(&self, keys: &ChunkKeys) -> Option<OpenedChunk> {
         let index = self.tag().recognise(keys)?;

@@ -12,8 +12,7 @@ use crate::merkle::{self, Node, Tree};
 pub enum RestoreError {
     /// There are fewer different shards than the group has data shards.
     TooFew,
-    /// The shards are proved, and do not follow from each other: whoever put the file has made it
-    /// unreadable.
+    /// The shards are proved, but are no code word. The client that put the file made it unreadable.
     Inconsistent,
 }
 

@@ -9,8 +9,8 @@
 //! | | the file |
 //! | | zeros, up to the end of the last group |
 //!
-//! The whole is encrypted with ChaCha20 under the content key. The Merkle root authenticates it. The
-//! cipher can start at each shard, so a file is read in any order of its groups.
+//! The whole is encrypted with ChaCha20 under the content key. The Merkle root authenticates it.
+//! The cipher can start at each shard, so a file is read in any order of its groups.
 
 use alloc::string::String;
 use alloc::vec;

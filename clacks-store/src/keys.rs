@@ -11,8 +11,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 16]);
 
-/// The part of the secret with which the chunks of a file can be recognised, opened and sealed again,
-/// but not read.
+/// The part of the secret with which the chunks of a file can be recognised, opened and sealed
+/// again, but not read.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct KeepSecret([u8; 16]);
 

@@ -38,8 +38,8 @@ pub struct StoreConfig {
     pub hold: Duration,
     /// The end of a chunk may be this many hours ahead. Default: 24.
     pub max_hours: u32,
-    /// The share of the queue, in per cent, above which no chunk is taken from a client. The rest is
-    /// for messages in transit. Default: 60 (guess).
+    /// The share of the queue, in per cent, above which no chunk is taken from a client. The rest
+    /// is for messages in transit. Default: 60 (guess).
     pub publish_below: u8,
     /// How many chunks a link may publish at once, and then each second. Default: 4 096 and 256
     /// (guess).

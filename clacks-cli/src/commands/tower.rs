@@ -372,7 +372,7 @@ async fn receive<T>(from: &Receiver<T>) -> T {
 
 fn broken(ended: io::Result<()>) -> Failure {
     Failure::failed(match ended {
-        Ok(()) => "The tower ended although nobody asked it to: start it again.".to_owned(),
+        Ok(()) => "The tower ended without a request: start it again.".to_owned(),
         Err(error) => format!("The tower broke ({error}): start it again."),
     })
 }

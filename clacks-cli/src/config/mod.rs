@@ -99,8 +99,8 @@ fn parse_from(line: Vec<OsString>) -> Result<Invocation, Refusal> {
     Ok(Invocation { cli: cli(&matches)?, settings: Some(settings) })
 }
 
-/// Returns the command line, with the environment for the options of a tower, and for `--control` of
-/// all commands.
+/// Returns the command line, with the environment for the options of a tower, and for `--control`
+/// of all commands.
 pub(crate) fn command() -> Command {
     // An empty variable counts as not set, as in the configuration of many containers.
     let is_empty = |name: &String| std::env::var_os(name).is_some_and(|value| value.is_empty());

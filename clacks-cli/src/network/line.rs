@@ -1,8 +1,8 @@
 //! Invitations and updates, as one line of text.
 //!
-//! A line is a prefix with a version, and the Base64 (RFC 4648 §5, without padding) of the fields in
-//! the encoding of `postcard`, followed by their CRC-32C. The checksum finds lines that were damaged
-//! or cut when they were copied. It does not protect against forgery: the certificates do.
+//! A line is a prefix with a version, and the Base64 (RFC 4648 §5, without padding) of the fields
+//! in the encoding of `postcard`, followed by their CRC-32C. The checksum finds lines that were
+//! damaged or cut when they were copied. It does not protect against forgery: the certificates do.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,10 +1,10 @@
 //! Private networks by invitation: `network`, `invite`, `join`, `members` and `revoke`.
 //!
 //! The founder's machine has the key of the network ([`Authority`](clacks_proto::tls::Authority)).
-//! An invitation is one [`mod@line`] with the root certificate, the address of the founder's tower, and
-//! the key and certificate of the new member. `join` writes them into a [`folder`], and `clacks tower
-//! --network NAME` reads them from there ([`membership`]). An update is a line with a list of revoked
-//! members, or a renewed certificate.
+//! An invitation is one [`mod@line`] with the root certificate, the address of the founder's tower,
+//! and the key and certificate of the new member. `join` writes them into a [`folder`], and `clacks
+//! tower --network NAME` reads them from there ([`membership`]). An update is a line with a list of
+//! revoked members, or a renewed certificate.
 //!
 //! The alternative to a key in the invitation is a request: the new member makes the key, and the
 //! founder signs it. This needs two lines instead of one, in both directions. An intercepted

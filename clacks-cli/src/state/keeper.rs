@@ -16,8 +16,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(3);
 /// How long the end of a tower waits for a slow disk (guess).
 const LAST_SAVE: Duration = Duration::from_secs(5);
 
-/// Saves the peers of a tower on a thread of its own, so that a slow disk holds up nothing. The file
-/// is written only if the peers have changed.
+/// Saves the peers of a tower on a thread of its own, so that a slow disk holds up nothing. The
+/// file is written only if the peers have changed.
 #[derive(Debug)]
 pub(crate) struct PeerKeeper {
     /// Dropping the sender ends the thread.

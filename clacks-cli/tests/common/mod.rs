@@ -48,8 +48,8 @@ fn ignores_hang_up() -> bool {
     mask.is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Variables of the caller that could change the output or the behaviour of a tower. Without a home,
-/// a tower reads and writes no state unless a test names a folder.
+/// Variables of the caller that could change the output or the behaviour of a tower. Without a
+/// home, a tower reads and writes no state unless a test names a folder.
 const CALLER: [&str; 11] = [
     "HOME",
     "RUST_LOG",

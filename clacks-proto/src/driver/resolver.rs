@@ -19,8 +19,8 @@ use crate::address::Name;
 use crate::error::IoCause;
 use crate::event::Standing;
 
-/// The maximum number of look-ups that are waited for at a time. The value is a guess. A look-up may
-/// block its thread for a minute, and an unknown name must not delay other look-ups.
+/// The maximum number of look-ups that are waited for at a time. The value is a guess. A look-up
+/// may block its thread for a minute, and an unknown name must not delay other look-ups.
 pub const MAX_LOOKUPS: usize = 16;
 
 /// The maximum number of these whose names strangers chose. The value is a guess. The others are
@@ -96,9 +96,9 @@ impl Resolver {
         Self(Arc::new(Shared { resolve: Box::new(resolve), state: Mutex::default() }))
     }
 
-    /// Looks up the addresses of a name, except some, and calls `answer` with them. The call is made
-    /// on another thread, or on this one if no thread can be started. `answer` is called at most
-    /// once, and may be called after the look-up was given up.
+    /// Looks up the addresses of a name, except some, and calls `answer` with them. The call is
+    /// made on another thread, or on this one if no thread can be started. `answer` is called at
+    /// most once, and may be called after the look-up was given up.
     pub fn look_up(
         &self,
         name: Name,

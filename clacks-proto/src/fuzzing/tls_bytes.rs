@@ -443,8 +443,8 @@ impl Network {
     /// messages together have no room in one tower, the others may refuse it for ever.
     fn recover_from(&mut self, tower: usize) {
         let Some(nonce) = self.enqueue(tower, 100) else { return };
-        // At the slower rate, one message leaves in each round. No time-out or back-off is as long as 300
-        // rounds.
+        // At the slower rate, one message leaves in each round. No time-out or back-off is as long
+        // as 300 rounds.
         let rounds = 300 + self.towers[tower].tower().queue_usage().messages;
         let mut refused = 0;
         for round in 0..rounds {

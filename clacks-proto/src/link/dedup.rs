@@ -89,9 +89,9 @@ pub(crate) const MAX_RETRIED_LINKS: u8 = 8;
 /// A link is therefore remembered for its time, unless more than the capacity end within that time:
 /// then the oldest are forgotten, and a message that is retried is taken again.
 ///
-/// Both numbers of a name are chosen by the other side, so the tables are keyed. The number of a link
-/// is random: only who reads the bytes of a link knows its name. In clear text a stranger that does
-/// can make a retry of that link be dropped, as it can with any other byte of the link.
+/// Both numbers of a name are chosen by the other side, so the tables are keyed. The number of a
+/// link is random: only who reads the bytes of a link knows its name. In clear text a stranger that
+/// does can make a retry of that link be dropped, as it can with any other byte of the link.
 #[derive(Debug)]
 pub(crate) struct RetryMemory {
     current: HashTable<Ended>,

@@ -514,7 +514,8 @@ impl Session {
         matches!(self.state, State::Leaving(_) | State::Closed)
     }
 
-    /// Returns whether the driver was asked to abort the connection: no other side can delay its end.
+    /// Returns whether the driver was asked to abort the connection: no other side can delay its
+    /// end.
     pub(crate) fn is_aborted(&self) -> bool {
         self.is_aborted
     }
@@ -752,8 +753,8 @@ impl Session {
         self.close(reason, Doubt::InDoubt, Some(CloseMode::Flush), local, now)
     }
 
-    /// Sends a hello and a farewell before the link is closed, though the other side's hello has not
-    /// arrived. Only after the TLS handshake.
+    /// Sends a hello and a farewell before the link is closed, though the other side's hello has
+    /// not arrived. Only after the TLS handshake.
     #[cfg(any(feature = "tls", feature = "simulation"))]
     pub(crate) fn refuse_key(&mut self) {
         self.outgoing.hello_due = true;

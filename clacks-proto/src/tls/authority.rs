@@ -200,8 +200,8 @@ fn fingerprint(key: &impl PublicKeyData) -> Fingerprint {
     digest(&key.subject_public_key_info())
 }
 
-/// Returns the serial number of all certificates of a key: the first 20 bytes of its fingerprint, as
-/// a positive number of full length. A list of serial numbers thus revokes keys.
+/// Returns the serial number of all certificates of a key: the first 20 bytes of its fingerprint,
+/// as a positive number of full length. A list of serial numbers thus revokes keys.
 pub(super) fn serial(Fingerprint(fingerprint): Fingerprint) -> SerialNumber {
     let [first, rest @ ..] = fingerprint;
     let mut serial = Vec::from([first & 0x3f | 0x40]);

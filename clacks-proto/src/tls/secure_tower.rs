@@ -57,8 +57,8 @@ impl SecureTower {
     ///
     /// # Errors
     ///
-    /// [`TlsError::NoRandomness`] if the operating system provides no random bytes, and the errors of
-    /// [`Trust::check`] if peers would refuse the certificate. The tower is dropped.
+    /// [`TlsError::NoRandomness`] if the operating system provides no random bytes, and the errors
+    /// of [`Trust::check`] if peers would refuse the certificate. The tower is dropped.
     pub fn new(mut tower: Tower, identity: &Identity, trust: Trust) -> Result<Self, TlsError> {
         trust.check(identity)?;
         let tickets = tower.config().max_links.min(MAX_TICKETS);

@@ -207,8 +207,8 @@ fn is_authority(error: &Error) -> bool {
     other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-/// Returns whether a certificate may have an extended key usage: whether its DER contains the object
-/// identifier 2.5.29.37. A random match only refuses the certificate.
+/// Returns whether a certificate may have an extended key usage: whether its DER contains the
+/// object identifier 2.5.29.37. A random match only refuses the certificate.
 fn has_extended_key_usage(certificate: &CertificateDer<'_>) -> bool {
     const IDENTIFIER: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x25];
     certificate.windows(IDENTIFIER.len()).any(|window| window == IDENTIFIER)

@@ -222,8 +222,8 @@ impl Tower {
     }
 
     /// Returns whether a link does not count as unproved: the other side is a proved peer, or
-    /// claims without a key to be an alive one that has no more links than it needs. A peer and this
-    /// tower may dial each other at the same time.
+    /// claims without a key to be an alive one that has no more links than it needs. A peer and
+    /// this tower may dial each other at the same time.
     fn has_place_as_peer(&self, session: &Session) -> bool {
         let from = self.peer_of(session);
         let is_modest = |peer: &super::peers::Peer| peer.links.len() <= peer.max_links() + 1;

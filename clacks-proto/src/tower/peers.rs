@@ -429,8 +429,8 @@ impl Peers {
         }
     }
 
-    /// Notes why an attempt to reach a peer failed, or that it succeeded. Returns whether the reason
-    /// is another one than before.
+    /// Notes why an attempt to reach a peer failed, or that it succeeded. Returns whether the
+    /// reason is another one than before.
     pub(crate) fn note_failure(&mut self, id: PeerId, reason: Option<StatusReason>) -> bool {
         let Some(peer) = self.table.get_mut(id) else { return false };
         let is_other = peer.failure.as_deref().copied() != reason;

@@ -1,5 +1,5 @@
-//! Names with several addresses: if another tower answers at one of them, the next one is tried before
-//! the peer is judged. Failures of this machine.
+//! Names with several addresses: if another tower answers at one of them, the next one is tried
+//! before the peer is judged. Failures of this machine.
 
 use alloc::boxed::Box;
 use core::net::IpAddr;

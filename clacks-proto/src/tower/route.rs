@@ -277,8 +277,8 @@ impl Tower {
     }
 
     /// Returns whether a transfer that is retried on `link` was taken the first time. The link on
-    /// which that happened has ended, or this tower has not noticed its end. Then it still is a link
-    /// of the same peer.
+    /// which that happened has ended, or this tower has not noticed its end. Then it still is a
+    /// link of the same peer.
     #[cold]
     fn was_taken(&self, link: &Session, first: TransferId) -> bool {
         let name = LinkName { number: first.link, ..link.name };

@@ -13,9 +13,9 @@ use crate::wire::Farewell;
 /// a guess.
 const BUSY_ROUNDS: u32 = 3;
 
-/// How long a shutdown waits for the other side of a link to close it, if nothing is unanswered. The
-/// other side has no reason to answer, and may be an HTTP client that keeps its connection. The value
-/// is a guess: long enough for a round trip.
+/// How long a shutdown waits for the other side of a link to close it, if nothing is unanswered.
+/// The other side has no reason to answer, and may be an HTTP client that keeps its connection. The
+/// value is a guess: long enough for a round trip.
 const IDLE_CLOSE: Duration = Duration::from_millis(500);
 
 /// The phase of a tower: running, or a step of its shutdown.

@@ -49,8 +49,8 @@ pub(super) fn parse(
     if fields.rest.is_empty() { Ok(frame) } else { Err(WireError::Trailing(kind)) }
 }
 
-/// Decodes an address as it is in frames, and removes it from the input. `None` is an absent address.
-/// Applications use this for the addresses in their datagrams.
+/// Decodes an address as it is in frames, and removes it from the input. `None` is an absent
+/// address. Applications use this for the addresses in their datagrams.
 ///
 /// # Errors
 ///

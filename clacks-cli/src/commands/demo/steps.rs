@@ -131,17 +131,15 @@ async fn lose(network: &mut DemoNetwork) -> Result<String, Stop> {
     Ok("towers 1, 2 and 3 found tower 4 lost; the message went on travelling among them".into())
 }
 
-/// Step 3: the fourth tower comes back, and waits to be found.
+/// Step 3: the fourth tower returns, and waits to be found.
 async fn heal(network: &mut DemoNetwork) -> Result<String, Stop> {
     network.mark()?;
-    network.narrator.step(3, "tower 4 comes back, and tells nobody")?;
+    network.narrator.step(3, "tower 4 returns without an announcement")?;
     // A heartbeat is an announcement, and so is what a tower says when a link opens.
     let mut silent = config();
     (silent.heartbeat, silent.announced_friends) = (None, 1);
     network.start(FOUR, silent)?;
-    network
-        .narrator
-        .action(FOUR, "knows nobody, sends no heartbeats, and waits to be remembered")?;
+    network.narrator.action(FOUR, "knows no tower, sends no heartbeats, and waits to be found")?;
     network
         .until("towers 1, 2 and 3 report tower 4 alive again", |network| {
             FIRST_THREE.iter().all(|number| network.has_found(*number, FOUR, Status::Alive))

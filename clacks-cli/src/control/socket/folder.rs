@@ -50,8 +50,8 @@ pub(crate) fn bind_default(
     bind(&folder.join(format!("{listens_at}.sock")), group)
 }
 
-/// Returns the folder for files of running towers. Makes it for the own user alone, unless it exists.
-/// The error is a sentence.
+/// Returns the folder for files of running towers. Makes it for the own user alone, unless it
+/// exists. The error is a sentence.
 pub(crate) fn runtime_folder() -> Result<PathBuf, String> {
     let folder = own_folder().ok_or(
         "There is no folder for a control socket: set XDG_RUNTIME_DIR or HOME, or give --control \
