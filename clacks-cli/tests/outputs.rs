@@ -203,6 +203,28 @@ fn a_slow_reader_of_a_non_blocking_output_receives_every_line() {
 }
 
 #[test]
+fn a_command_waits_for_a_slow_reader_of_a_non_blocking_output() {
+    use std::os::fd::AsFd;
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("tower.sock").to_str().unwrap().to_owned();
+    // Far more than a pipe holds.
+    let mut tower = Tower::start(&["--control", &socket, "--max-message", "2MiB"]);
+    tower.say(&format!("enqueue {}", "x".repeat(1_000_000)));
+    wait_for_enqueued(&socket, 1);
+    for options in [["--json"].as_slice(), &[]] {
+        let (reader, writer) = full_pipe();
+        set_blocking(writer.as_fd(), false);
+        let args = [&["peek", "--control", &socket], options].concat();
+        // The pipe ends when no process holds its writer.
+        let mut command = clacks(&args).stdout(writer).spawn().unwrap();
+        let mut text = String::new();
+        BufReader::with_capacity(512, reader).read_to_string(&mut text).unwrap();
+        assert!(command.wait().unwrap().success());
+        assert!(text.contains("x"), "the pipe was full of empty lines");
+    }
+}
+
+#[test]
 fn lines_that_were_dropped_are_counted() {
     let (mut reader, writer) = full_pipe();
     let mut tower = Muted::start(&["--max-message", "1MiB"], writer, Stdio::null());

@@ -3,12 +3,15 @@
 
 use std::io::{self, Write};
 
+use anstream::AutoStream;
+
 use crate::args::ReachArgs;
 use crate::control::Request;
 use crate::control::socket::client::{Client, Received};
 use crate::error::Failure;
 use crate::output::text::Text;
 use crate::output::wrap;
+use crate::output::writer::write_to_stdout;
 
 /// Sends a request to the running tower, and writes the answer.
 pub(crate) fn run(reach: &ReachArgs, request: &Request) -> Result<(), Failure> {
@@ -47,15 +50,14 @@ impl Printer {
     pub(crate) fn write(&mut self, received: &Received) -> Result<(), Failure> {
         match &mut self.text {
             None => {
-                let mut out = io::stdout().lock();
-                writeln!(out, "{}", received.line)?;
-                out.flush()?;
+                write_to_stdout(format!("{}\n", received.line).as_bytes())?;
             }
             Some(text) => {
                 let Some(entry) = &received.entry else { return Ok(()) };
-                let mut out = anstream::stdout().lock();
-                out.write_all(wrap::for_stdout(&text.render(entry)).as_bytes())?;
-                out.flush()?;
+                let text = wrap::for_stdout(&text.render(entry));
+                let mut plain = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
+                plain.write_all(text.as_bytes())?;
+                write_to_stdout(&plain.into_inner())?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! `clacks listen`: the messages that come to a running tower.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use clacks_proto::{Kind, Message, Notice};
 use wildmatch::WildMatch;
@@ -11,6 +11,7 @@ use crate::control::socket::client::{Client, Received};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::text::{escape, quote};
+use crate::output::writer::write_to_stdout;
 
 /// Writes messages until the tower ends, or until the first one with `--once`.
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
@@ -24,12 +25,10 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
         }
         let Some(message) = filter.message(&event) else { continue };
         if args.reach.json {
-            writeln!(io::stdout(), "{}", event.line)?;
+            write_to_stdout(format!("{}\n", event.line).as_bytes())?;
         } else {
             let is_escaped = !args.raw && io::stdout().is_terminal();
-            let mut out = io::stdout().lock();
-            out.write_all(&shown(message, is_escaped))?;
-            out.flush()?;
+            write_to_stdout(&shown(message, is_escaped))?;
         }
         if args.once {
             return Ok(());

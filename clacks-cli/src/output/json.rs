@@ -1,10 +1,11 @@
 //! JSON lines.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde::{Serialize, Serializer};
 
 use super::text::is_invisible;
+use super::writer::write_to_stdout;
 
 /// Returns a value as one line, with its end. Characters that could act on a terminal are escaped.
 pub(crate) fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
@@ -22,10 +23,7 @@ pub(crate) fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 /// Writes a value as one line, and flushes it: a program that reads a pipe needs each event at
 /// once.
 pub(crate) fn write(value: &impl Serialize) -> io::Result<()> {
-    let line = line(value)?;
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
+    write_to_stdout(&line(value)?)
 }
 
 /// Serializes pairs as an object, in their order.

@@ -36,6 +36,38 @@ impl Target {
             Self::Stderr => call(io::stderr().as_fd()),
         }
     }
+
+    /// Writes bytes, as many as the output takes, and returns their number. Waits for an output
+    /// that takes none, also if it is in non-blocking mode.
+    fn write_some(self, bytes: &[u8]) -> nix::Result<usize> {
+        loop {
+            match self.with_fd(|fd| nix::unistd::write(fd, bytes)) {
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN) => self.wait_until_writable(),
+                result => return result,
+            }
+        }
+    }
+
+    fn wait_until_writable(self) {
+        let waited =
+            self.with_fd(|fd| poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::NONE));
+        if waited.is_err() {
+            // Interrupted, or out of memory. The next write finds out.
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Writes all bytes to standard output. Other programs may have put the output into non-blocking
+/// mode, in which the standard library fails as soon as a pipe is full.
+pub(crate) fn write_to_stdout(mut rest: &[u8]) -> io::Result<()> {
+    io::stdout().flush()?;
+    while !rest.is_empty() {
+        let count = Target::Stdout.write_some(rest)?;
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Prints lines above the prompt of a terminal. May block.
@@ -216,25 +248,13 @@ impl Shared {
             return printer(String::from_utf8_lossy(rest).into_owned());
         }
         while !rest.is_empty() {
-            match self.target.with_fd(|fd| nix::unistd::write(fd, rest)) {
+            match self.target.write_some(rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) => self.wait_until_writable(),
                 Err(error @ (nix::Error::EPIPE | nix::Error::EBADF)) => return Err(error.into()),
                 Err(error) => self.on_error(&error.into()),
             }
         }
         Ok(())
-    }
-
-    fn wait_until_writable(&self) {
-        let waited = self
-            .target
-            .with_fd(|fd| poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::NONE));
-        if waited.is_err() {
-            // Interrupted, or out of memory. The next write finds out.
-            thread::sleep(Duration::from_millis(10));
-        }
     }
 
     /// Notes an error and waits before the next attempt. Logs the first of consecutive errors.
