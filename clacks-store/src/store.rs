@@ -853,7 +853,12 @@ impl<M: StateMachine> StateMachine for Store<M> {
             Event::TimerFired => self.on_timer(),
             _ => {}
         }
+        let has_bytes = matches!(event, Event::BytesArrived { .. });
         self.inner.handle(event, now);
+        // At once: the part of the inbox for one link has room for one read.
+        if has_bytes {
+            self.serve();
+        }
     }
 
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {

@@ -111,7 +111,9 @@ impl Network {
 
     pub fn handle(&mut self, machine: usize, event: Event<'_>) {
         let now = self.now;
+        let is_silent = self.silent.contains(&machine);
         match self.stores.get_mut(machine) {
+            Some(store) if is_silent => store.tower_mut().handle(event, now),
             Some(store) => store.handle(event, now),
             None => self.guests[machine - self.stores.len()].handle(event, now),
         }
