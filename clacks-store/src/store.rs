@@ -71,6 +71,8 @@ const SKEW: u64 = 5 * 60;
 
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct StoreStats {
     /// Chunks in the inventory.
