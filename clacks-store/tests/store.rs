@@ -42,9 +42,16 @@ fn config() -> Config {
     config
 }
 
+/// The default settings, but chunks are listed at once.
+fn settings() -> StoreConfig {
+    let mut settings = StoreConfig::default();
+    settings.list_every = Duration::ZERO;
+    settings
+}
+
 fn store(number: usize, config: Config, settings: StoreConfig) -> Store<Tower> {
     let tower = Tower::new(config, address(number), &Seed::from_u64(number as u64)).unwrap();
-    Store::new(tower, settings, UNIX).unwrap()
+    Store::new(tower, settings, &Seed::from_u64(number as u64), UNIX).unwrap()
 }
 
 impl Network {
@@ -235,7 +242,7 @@ fn a_store_needs_screening_datagrams_and_long_messages() {
         let mut config = config();
         change(&mut config);
         let tower = Tower::new(config, address(0), &Seed::from_u64(1)).unwrap();
-        Store::new(tower, StoreConfig::default(), UNIX).map(|_| ())
+        Store::new(tower, StoreConfig::default(), &Seed::from_u64(1), UNIX).map(|_| ())
     };
     assert_eq!(make(|_| {}), Ok(()));
     assert_eq!(make(|it| it.screening = clacks_proto::Screening::Off), Err(StoreError::Screening));
@@ -245,7 +252,7 @@ fn a_store_needs_screening_datagrams_and_long_messages() {
 
 #[test]
 fn a_guest_publishes_lists_and_fetches_a_chunk() {
-    let mut network = Network::of_store(StoreConfig::default());
+    let mut network = Network::of_store(settings());
     let chunk = chunk(3, HOUR + 5);
     let tag = Chunk::parse(&chunk[..]).unwrap().tag();
     assert_eq!(network.publish(0, &chunk), Outcome::Queued);
@@ -263,7 +270,7 @@ fn a_guest_publishes_lists_and_fetches_a_chunk() {
 
 #[test]
 fn a_chunk_ends_with_its_hour() {
-    let mut network = Network::of_store(StoreConfig::default());
+    let mut network = Network::of_store(settings());
     assert_eq!(network.publish(0, &chunk(1, HOUR - 1)), Outcome::BadHour);
     assert_eq!(network.publish(0, &chunk(1, HOUR + 25)), Outcome::BadHour);
     assert_eq!(network.publish(0, &chunk(1, HOUR + 24)), Outcome::Queued);
@@ -279,7 +286,7 @@ fn a_chunk_ends_with_its_hour() {
 
 #[test]
 fn a_chunk_with_a_changed_byte_is_not_published() {
-    let mut network = Network::of_store(StoreConfig::default());
+    let mut network = Network::of_store(settings());
     let mut chunk = chunk(1, HOUR);
     chunk[500] ^= 1;
     assert_eq!(network.publish(0, &chunk), Outcome::BadHour);
@@ -289,7 +296,7 @@ fn a_chunk_with_a_changed_byte_is_not_published() {
 #[test]
 fn chunks_move_to_other_towers_after_their_hold_and_are_found_there() {
     let hold = Duration::from_secs(60);
-    let mut settings = StoreConfig::default();
+    let mut settings = settings();
     settings.hold = hold;
     let stores = (0..3).map(|number| store(number, config(), settings.clone())).collect();
     let mut network = Network::new(stores);
@@ -323,7 +330,7 @@ fn chunks_move_to_other_towers_after_their_hold_and_are_found_there() {
 
 #[test]
 fn messages_of_other_applications_pass_and_are_not_listed() {
-    let stores = (0..2).map(|number| store(number, config(), StoreConfig::default())).collect();
+    let stores = (0..2).map(|number| store(number, config(), settings())).collect();
     let mut network = Network::new(stores);
     let now = network.now;
     network.tower(0).enqueue(Message::text("hello"), now).unwrap();
@@ -339,7 +346,7 @@ fn messages_of_other_applications_pass_and_are_not_listed() {
 
 #[test]
 fn an_inventory_is_read_page_by_page() {
-    let mut network = Network::of_store(StoreConfig::default());
+    let mut network = Network::of_store(settings());
     let mut tags: Vec<_> = (0..1_200)
         .map(|index| {
             let chunk = chunk(index, HOUR + 5);
@@ -358,16 +365,16 @@ fn an_inventory_is_read_page_by_page() {
 fn clients_fill_a_queue_to_sixty_per_cent_only() {
     let mut small = config();
     small.max_queue_messages = 100;
-    let mut network = Network::new(vec![store(0, small, StoreConfig::default())]);
+    let mut network = Network::new(vec![store(0, small, settings())]);
     let outcomes: Vec<_> =
-        (0..70).map(|index| network.publish(0, &chunk(index, HOUR + 5))).collect();
+        (0..70).map(|index| network.publish(0, &chunk(index, HOUR + 2))).collect();
     assert!(outcomes[..60].iter().all(|outcome| *outcome == Outcome::Queued));
     assert!(outcomes[60..].iter().all(|outcome| *outcome == Outcome::Full));
 }
 
 #[test]
 fn a_link_has_a_rate_for_chunks_and_for_other_requests() {
-    let mut settings = StoreConfig::default();
+    let mut settings = settings();
     settings.publish_rate = clacks_store::Rate { burst: 3, per_second: 1 };
     settings.request_rate = clacks_store::Rate { burst: 2, per_second: 1 };
     let mut network = Network::of_store(settings);
@@ -384,7 +391,7 @@ fn a_link_has_a_rate_for_chunks_and_for_other_requests() {
 
 #[test]
 fn towers_with_open_links_are_named_page_by_page() {
-    let stores = (0..3).map(|number| store(number, config(), StoreConfig::default())).collect();
+    let stores = (0..3).map(|number| store(number, config(), settings())).collect();
     let mut network = Network::new(stores);
     network.advance(Duration::from_secs(60));
     let answers = network.ask(0, &Body::Peers { cursor: 1 });
@@ -398,7 +405,7 @@ fn towers_with_open_links_are_named_page_by_page() {
 
 #[test]
 fn invalid_datagrams_are_counted_and_not_answered() {
-    let mut network = Network::of_store(StoreConfig::default());
+    let mut network = Network::of_store(settings());
     let to = network.guest.find(&address(0)).unwrap().id;
     for bytes in [&b"hello"[..], &[1, 0, 0], &[0x84, 0, 0, 0, 1, 0]] {
         network.guest.datagram(To::Peer(to), bytes.to_vec(), network.now).unwrap();
