@@ -6,12 +6,14 @@
 )]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod chunk;
 mod code;
 mod content;
+#[cfg(all(unix, feature = "std"))]
+pub mod files;
 mod geometry;
 mod keys;
 mod link;
