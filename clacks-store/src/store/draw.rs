@@ -64,7 +64,7 @@ impl Draw {
 
     /// Returns true once in so many times. Never for 0.
     pub(super) fn one_in(&mut self, count: u32) -> bool {
-        count > 0 && self.words.next_u64() % u64::from(count) == 0
+        count > 0 && self.words.next_u64().is_multiple_of(count.into())
     }
 
     /// Returns the number of address groups of the towers with stores.
