@@ -8,6 +8,7 @@ use super::Env;
 use super::active::{Active, FORECAST_VISITS, Kind, worst};
 use super::job::{JobError, JobEvent, Phase};
 use super::requests::ContactId;
+use super::survey::Survey;
 
 /// The time between the beginnings of two rounds of visits.
 const ROUND: Duration = Duration::from_secs(30);
@@ -82,7 +83,7 @@ impl Active {
             }
             return;
         }
-        if self.survey.as_ref().is_some_and(|survey| survey.is_over()) {
+        if self.survey.as_ref().is_some_and(Survey::is_over) {
             self.on_round_over(env);
         }
     }

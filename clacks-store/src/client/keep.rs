@@ -13,6 +13,7 @@ use super::collector::Scope;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{CROWDED, MAX_HOURS, MAX_JITTER, draw};
+use super::survey::Survey;
 use crate::chunk::OpenedChunk;
 use crate::code::Group;
 use crate::estimate::{self, SESSION, floor, seconds};
@@ -115,10 +116,9 @@ impl Active {
             return self.end(env, JobEvent::Checked(health));
         }
         let is_time = answered >= FORECAST_VISITS && answered.is_multiple_of(FORECAST_VISITS);
-        if is_time && self.alive_shares().iter().all(|it| it.error <= MAX_ERROR) {
-            if let Some(survey) = &mut self.survey {
-                survey.stop();
-            }
+        let is_sure = is_time && self.alive_shares().iter().all(|it| it.error <= MAX_ERROR);
+        if let Some(survey) = self.survey.as_mut().filter(|_| is_sure) {
+            survey.stop();
         }
     }
 
@@ -135,7 +135,7 @@ impl Active {
             HealthState::Thin
         };
         let (sampled, proved) = self.collector.sample();
-        let network = self.survey.as_ref().map(|survey| survey.estimate()).unwrap_or_default();
+        let network = self.survey.as_ref().map(Survey::estimate).unwrap_or_default();
         let is_bad = |tower| self.survey.as_ref().is_some_and(|survey| survey.is_bad(tower));
         Health {
             alive,
@@ -156,13 +156,11 @@ impl Active {
 
     pub(super) fn step_keep(&mut self, env: &mut Env) {
         match self.phase {
-            Phase::Waiting => {
-                if self.wake_at.is_some_and(|at| at <= env.now) {
-                    self.begin_check(env);
-                }
+            Phase::Waiting if self.wake_at.is_some_and(|at| at <= env.now) => {
+                self.begin_check(env);
             }
             Phase::Visiting => {
-                let is_over = self.survey.as_ref().is_some_and(|survey| survey.is_over());
+                let is_over = self.survey.as_ref().is_some_and(Survey::is_over);
                 let is_check = self.keep().is_some_and(|keep| keep.batch.is_empty());
                 if is_check && is_over {
                     self.on_check(env);

@@ -119,7 +119,7 @@ impl Active {
             Some(Stuck::Full) => self.fail(env, JobError::Full),
             // Stores that fill up take only pieces that end soon.
             Some(Stuck::BadHour) if self.network.fill() >= CROWDED => {
-                self.fail(env, JobError::Full)
+                self.fail(env, JobError::Full);
             }
             Some(Stuck::BadHour) => self.fail(env, JobError::Clock),
         }

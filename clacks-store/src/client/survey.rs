@@ -351,7 +351,7 @@ impl Survey {
             if is_over {
                 match towers.get(usize::from(*tower)).is_some_and(|known| known.has_answered) {
                     true => {
-                        *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)))
+                        *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)));
                     }
                     false => *failed += 1,
                 }
