@@ -1,7 +1,7 @@
 //! The limits of a store: each with the case that it stops, and the same without it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod network;
+mod stores;
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clacks_proto::{Config, EnqueueOptions, Message, SendRate};
 use clacks_store::protocol::{Body, Datagram, Outcome, Tags};
 use clacks_store::{CHUNK, Chunk, Rate, StoreConfig, Tag};
 
-use network::{HOUR, Network, address, chunk, config, settings, store};
+use stores::{HOUR, Network, address, chunk, config, settings, store};
 
 const START: Tag = Tag::new([0; Tag::LEN]);
 
@@ -149,7 +149,7 @@ fn no_chunk_rests_above_60_per_cent() {
         let mut config = config();
         config.max_queue_messages = 100;
         config.hold_below = hold_below;
-        let stores = vec![store(0, config, settings()), store(1, network::config(), settings())];
+        let stores = vec![store(0, config, settings()), store(1, stores::config(), settings())];
         let mut network = Network::new(stores);
         network.advance(Duration::from_secs(60));
         // They rest already, so they stay although later ones do not rest.
@@ -213,7 +213,7 @@ fn datagrams_have_a_rate_and_groups_take_turns() {
     assert!((6..10).contains(&got[0]), "{got:?}");
     assert_eq!(got[1], 5, "the other guest does not wait for the first one");
 
-    let mut network = network_of(1, &network::settings());
+    let mut network = network_of(1, &stores::settings());
     assert_eq!(publish(&mut network, 0, 0..32, HOUR + 1), 32);
     assert_eq!(fetched(&mut network, [32, 5], Duration::ZERO), [32, 5]);
 }

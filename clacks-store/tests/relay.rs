@@ -1,7 +1,7 @@
 //! Requests that stores pass on for others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod network;
+mod stores;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use clacks_proto::{Address, To};
 use clacks_store::protocol::{Body, Datagram, MAX_HOPS, Outcome, Tags};
 use clacks_store::{CHUNK, Chunk, Rate, StoreConfig, Tag};
 
-use network::{HOUR, Network, address, chunk, config, settings, store};
+use stores::{HOUR, Network, address, chunk, config, settings, store};
 
 const START: Tag = Tag::new([0; Tag::LEN]);
 

@@ -1,7 +1,7 @@
 //! Stores in a network in memory, asked by a guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod network;
+mod stores;
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clacks_proto::{Config, Datagrams, Message, Notice, Seed, To, Tower};
 use clacks_store::protocol::{Body, Datagram, Outcome};
 use clacks_store::{CHUNK, Chunk, Store, StoreConfig, StoreError, Tag};
 
-use network::{HOUR, Network, UNIX, address, chunk, config, keys, settings, store};
+use stores::{HOUR, Network, UNIX, address, chunk, config, keys, settings, store};
 
 #[test]
 fn a_store_needs_screening_datagrams_and_long_messages() {

@@ -1,333 +1,514 @@
-//! A network in memory: stores that know each other, and guests that ask them.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+//! A network in memory with a virtual clock: stores, clients, and towers that lie.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use bytes::BufMut;
 use clacks_proto::{
-    Action, Address, Config, Event, Host, Instant, LinkId, Notice, Seed, SendRate, StateMachine,
-    To, Tower,
+    Action, Address, Config, Event, Instant, IoCause, LinkId, Notice, Refusal, Seed, SendRate,
+    StateMachine, To, Tower, Wakeup,
 };
-use clacks_store::protocol::{Body, Datagram, Outcome, Tags};
+use clacks_store::protocol::{Body, Datagram, Outcome, Page};
 use clacks_store::{
-    CHUNK, ChunkKeys, Path, SHARD, Secret, Store, StoreConfig, Tag, enable_store, seal,
+    Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag, enable_client,
+    enable_store,
 };
 
-/// The Unix time at the origin of all clocks: half past an hour.
-pub const UNIX: u64 = 498_000 * 3_600 + 1_800;
-pub const HOUR: u32 = 498_000;
+/// The Unix hour at the origin of all clocks, which is half past it.
+pub(crate) const HOUR: u32 = 498_000;
+pub(crate) const UNIX: u64 = HOUR as u64 * 3_600 + 1_800;
 
-/// Machines are stores, and after them guests without a store.
-pub struct Network {
-    pub stores: Vec<Store<Tower>>,
-    pub guests: Vec<Tower>,
-    pub now: Instant,
-    /// The stores that were killed.
-    killed: BTreeSet<usize>,
-    silent: BTreeSet<usize>,
-    /// The machines to which no bytes get.
-    deaf: BTreeSet<usize>,
-    /// The last request that each silent store got: its link and its number.
-    asked: BTreeMap<usize, (LinkId, u32)>,
-    /// The other end of each link, by machine and link.
-    ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
-    pub notices: Vec<(usize, Notice)>,
-    /// What guests received.
-    pub answers: Vec<(usize, Vec<u8>)>,
+pub(crate) fn address(number: usize) -> Address {
+    let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
+    // Each tower in a network of its own.
+    Address::new(&format!("10.{high}.{low}.1"), 8001).unwrap()
 }
 
-/// The number in the address of the first guest.
-const FIRST_GUEST: usize = 200;
-
-/// Returns the address of a machine. Each has an address group of its own.
-pub fn address(number: usize) -> Address {
-    Address::new(&format!("127.{number}.0.1"), 8001).unwrap()
-}
-
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.send_rate = SendRate::per_second(10);
     enable_store(&mut config);
     config
 }
 
-/// The default settings, but chunks are listed at once.
-pub fn settings() -> StoreConfig {
-    let mut settings = StoreConfig::default();
-    settings.list_every = Duration::ZERO;
-    settings
+pub(crate) fn store(number: usize, config: Config, settings: StoreConfig) -> Store<Tower> {
+    let seed = Seed::from_u64(number as u64);
+    let tower = Tower::new(config, address(number), &seed).unwrap();
+    Store::new(tower, settings, &seed, UNIX).unwrap()
 }
 
-pub fn store(number: usize, config: Config, settings: StoreConfig) -> Store<Tower> {
-    let tower = Tower::new(config, address(number), &Seed::from_u64(number as u64)).unwrap();
-    Store::new(tower, settings, &Seed::from_u64(number as u64), UNIX).unwrap()
+/// How a tower that is no honest store behaves.
+#[derive(Clone, Debug)]
+pub(crate) enum Conduct {
+    /// Passes requests on honestly, as the only hop of a stem.
+    Relay,
+    /// Like `Relay`, but drops published chunks and says that they are queued.
+    Drop,
+    /// Like `Relay`, but shows empty inventories.
+    Hide,
+    /// Lists these tags, and gives junk for them.
+    Forge(Vec<Tag>),
+    /// Lists these tags, and gives nothing.
+    Silent(Vec<Tag>),
+    /// Takes datagrams and answers none.
+    Mute,
+}
+
+/// A tower that is no honest store.
+pub(crate) struct Fake {
+    tower: Tower,
+    pub(crate) conduct: Conduct,
+    /// The stores that it names.
+    pub(crate) known: Vec<Address>,
+    next: usize,
+    number: u32,
+    /// The requests passed on, by link and number.
+    passed: BTreeMap<(LinkId, u32), (LinkId, u32)>,
+    pub(crate) requests: u32,
+}
+
+impl Fake {
+    fn serve(&mut self, now: Instant) -> bool {
+        let mut is_busy = false;
+        while let Some(datagram) = self.tower.take_datagram() {
+            is_busy = true;
+            let Ok(request) = Datagram::decode(&datagram.body) else { continue };
+            if let Some((link, number)) = self.passed.get(&(datagram.link, request.number)) {
+                self.send(*link, &Datagram { number: *number, body: request.body.clone() }, now);
+                continue;
+            }
+            self.requests += 1;
+            self.answer(datagram.link, &request, now);
+        }
+        is_busy
+    }
+
+    fn send(&mut self, link: LinkId, datagram: &Datagram<'_>, now: Instant) {
+        let _ = self.tower.datagram(To::Link(link), datagram.encode(), now);
+    }
+
+    fn pass(&mut self, link: LinkId, number: u32, to: &Address, body: &Body<'_>, now: Instant) {
+        self.number += 1;
+        let peer = self.tower.expand(to, now).unwrap();
+        let bytes = Datagram { number: self.number, body: body.clone() }.encode();
+        match self.tower.datagram(To::Peer(peer), bytes, now) {
+            Ok(out) => _ = self.passed.insert((out, self.number), (link, number)),
+            Err(_) => self.send(link, &Datagram { number, body: Body::Lost }, now),
+        }
+    }
+
+    fn answer(&mut self, link: LinkId, request: &Datagram<'_>, now: Instant) {
+        let number = request.number;
+        let (body, target) = match &request.body {
+            Body::Relay { inner, target, .. } => {
+                (Body::decode_inner(inner).unwrap(), target.clone())
+            }
+            body => (body.clone(), None),
+        };
+        if matches!(self.conduct, Conduct::Mute) {
+            return;
+        }
+        let answer = match (&body, target) {
+            (Body::Publish(_), None) if matches!(self.conduct, Conduct::Drop) => {
+                Body::Published(Outcome::Queued)
+            }
+            (Body::Publish(_), None) if !self.known.is_empty() => {
+                self.next = (self.next + 1) % self.known.len();
+                let to = self.known[self.next].clone();
+                return self.pass(link, number, &to, &body, now);
+            }
+            (Body::List { .. }, Some(_)) if matches!(self.conduct, Conduct::Hide) => {
+                let page = Page::default();
+                let body = Body::Inventory {
+                    has_more: false,
+                    held: 0,
+                    room: 1_000,
+                    entries: page.entries(),
+                };
+                return self.send(link, &Datagram { number, body }, now);
+            }
+            (_, Some(to)) => return self.pass(link, number, &to, &body, now),
+            (Body::Peers { .. }, None) => {
+                let known = u32::try_from(self.known.len()).unwrap();
+                Body::Towers { next: 0, known, addresses: self.known.clone() }
+            }
+            (Body::List { after }, None) => {
+                let mut page = Page::default();
+                let tags = match &self.conduct {
+                    Conduct::Forge(tags) | Conduct::Silent(tags) => &tags[..],
+                    _ => &[],
+                };
+                let mut tags: Vec<_> = tags.iter().filter(|tag| *tag > after).collect();
+                tags.sort_unstable();
+                let has_more = tags.iter().any(|tag| !page.push(**tag, HOUR + 20));
+                let entries = page.entries();
+                let body = Body::Inventory { has_more, held: 10, room: 1_000, entries };
+                return self.send(link, &Datagram { number, body }, now);
+            }
+            (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Forge(_)) => {
+                for tag in tags.iter() {
+                    let mut chunk = [7; clacks_store::CHUNK];
+                    chunk[..Tag::LEN].copy_from_slice(tag.bytes());
+                    self.send(link, &Datagram { number, body: Body::Chunk(&chunk) }, now);
+                }
+                return;
+            }
+            (Body::Publish(_), None) => Body::Published(Outcome::Queued),
+            _ => return,
+        };
+        self.send(link, &Datagram { number, body: answer }, now);
+    }
+}
+
+pub(crate) enum Node {
+    Store(Box<Store<Tower>>),
+    Client(Box<Client<Tower>>),
+    Fake(Box<Fake>),
+}
+
+macro_rules! each {
+    ($node:expr, $machine:ident => $call:expr) => {
+        match $node {
+            Node::Store($machine) => $call,
+            Node::Client($machine) => $call,
+            Node::Fake(fake) => {
+                let $machine = &mut fake.tower;
+                $call
+            }
+        }
+    };
+}
+
+impl Node {
+    fn accept(&mut self, now: Instant) -> Result<LinkId, Refusal> {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        each!(self, machine => machine.accept(local, now))
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        each!(self, machine => machine.handle(event, now));
+    }
+
+    fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {
+        each!(self, machine => machine.transmit(link, out))
+    }
+
+    fn poll_action(&mut self, now: Instant) -> Option<Action> {
+        if let Node::Fake(fake) = self {
+            fake.serve(now);
+        }
+        each!(self, machine => machine.poll_action())
+    }
+
+    fn next_wakeup(&mut self) -> Option<Wakeup> {
+        each!(self, machine => machine.next_wakeup())
+    }
+
+    pub(crate) fn tower_mut(&mut self) -> &mut Tower {
+        each!(self, machine => machine.tower_mut())
+    }
+}
+
+/// All nodes, by number, and what connects them.
+pub(crate) struct Network {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: Instant,
+    /// The other end of each link, by node and link.
+    ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    /// The nodes that were killed.
+    pub(crate) dead: BTreeSet<usize>,
+    pub(crate) notices: Vec<(usize, Notice)>,
 }
 
 impl Network {
-    pub fn new(stores: Vec<Store<Tower>>) -> Self {
-        Self::with_guests(stores, 1)
+    pub(crate) fn new() -> Self {
+        let (ends, dead) = (BTreeMap::new(), BTreeSet::new());
+        Self { nodes: Vec::new(), now: Instant::ORIGIN, ends, dead, notices: Vec::new() }
     }
 
-    pub fn with_guests(stores: Vec<Store<Tower>>, guests: usize) -> Self {
-        let mut config = config();
-        config.is_guest = true;
-        config.screening = clacks_proto::Screening::Off;
-        let guest = |number: usize| {
-            let seed = Seed::from_u64(number as u64);
-            Tower::new(config.clone(), address(number), &seed).unwrap()
-        };
-        let guests = (0..guests).map(|number| guest(FIRST_GUEST + number)).collect();
-        let (ends, notices, answers) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let (now, killed) = (Instant::ORIGIN, BTreeSet::new());
-        let (silent, deaf, asked) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        let mut network =
-            Self { stores, guests, now, killed, silent, deaf, asked, ends, notices, answers };
-        for one in 0..network.stores.len() {
-            for other in 0..network.stores.len() {
-                if one != other {
-                    network.tower(one).expand(&address(other), now).unwrap();
-                }
-            }
-            for guest in &mut network.guests {
-                guest.expand(&address(one), now).unwrap();
+    /// Returns a network of stores that know each other.
+    pub(crate) fn of_stores(count: usize) -> Self {
+        Self::of_stores_with(count, config(), &StoreConfig::default())
+    }
+
+    pub(crate) fn of_stores_with(count: usize, config: Config, settings: &StoreConfig) -> Self {
+        let mut network = Self::new();
+        for number in 0..count {
+            let store = store(number, config.clone(), settings.clone());
+            network.nodes.push(Node::Store(Box::new(store)));
+        }
+        for one in 0..count {
+            for other in (0..count).filter(|other| *other != one) {
+                network.nodes[one].tower_mut().expand(&address(other), Instant::ORIGIN).unwrap();
             }
         }
+        // The towers dial each other.
+        network.advance(Duration::from_secs(60));
         network
     }
 
-    pub fn of_store(settings: StoreConfig) -> Self {
-        Self::new(vec![store(0, config(), settings)])
+    /// Adds a tower that is no honest store. Returns its number.
+    pub(crate) fn add_fake(&mut self, conduct: Conduct, known: &[usize]) -> usize {
+        let number = self.nodes.len();
+        let seed = Seed::from_u64(number as u64);
+        let mut config = config();
+        config.screening = clacks_proto::Screening::Off;
+        config.contact_rate = 0;
+        config.max_links = 1_024;
+        let tower = Tower::new(config, address(number), &seed).unwrap();
+        let known = known.iter().map(|number| address(*number)).collect();
+        let passed = BTreeMap::new();
+        let fake = Fake { tower, conduct, known, next: 0, number: 0, passed, requests: 0 };
+        self.nodes.push(Node::Fake(Box::new(fake)));
+        number
     }
 
-    pub fn tower(&mut self, number: usize) -> &mut Tower {
-        self.stores[number].tower_mut()
-    }
-
-    pub fn poll(&mut self, machine: usize) -> Option<Action> {
-        match self.stores.get_mut(machine) {
-            Some(store) => store.poll_action(),
-            None => self.guests[machine - self.stores.len()].poll_action(),
+    pub(crate) fn fake(&mut self, number: usize) -> &mut Fake {
+        match &mut self.nodes[number] {
+            Node::Fake(fake) => fake,
+            _ => panic!("no fake"),
         }
     }
 
-    pub fn handle(&mut self, machine: usize, event: Event<'_>) {
-        let now = self.now;
-        let is_silent = self.silent.contains(&machine);
-        match self.stores.get_mut(machine) {
-            Some(store) if is_silent => store.tower_mut().handle(event, now),
-            Some(store) => store.handle(event, now),
-            None => self.guests[machine - self.stores.len()].handle(event, now),
+    /// Adds a client. Returns its number.
+    pub(crate) fn add_client(&mut self, config: ClientConfig) -> usize {
+        let number = self.nodes.len();
+        let seed = Seed::from_u64(1_000 + number as u64);
+        let mut settings = Config::default();
+        enable_client(&mut settings);
+        let tower = Tower::new(settings, address(number), &seed).unwrap();
+        let client = Client::new(tower, config, &seed, UNIX).unwrap();
+        self.nodes.push(Node::Client(Box::new(client)));
+        number
+    }
+
+    pub(crate) fn client(&mut self, number: usize) -> &mut Client<Tower> {
+        match &mut self.nodes[number] {
+            Node::Client(client) => client,
+            _ => panic!("no client"),
         }
     }
 
-    pub fn transmit(&mut self, machine: usize, link: LinkId) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let guest = machine.wrapping_sub(self.stores.len());
-        match self.stores.get_mut(machine) {
-            Some(store) => while store.transmit(link, &mut bytes) > 0 {},
-            None => while self.guests[guest].transmit(link, &mut bytes) > 0 {},
+    pub(crate) fn store(&mut self, number: usize) -> &mut Store<Tower> {
+        match &mut self.nodes[number] {
+            Node::Store(store) => store,
+            _ => panic!("no store"),
         }
-        bytes
+    }
+
+    /// Ends a node at once. Its peers see broken links.
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.dead.insert(number);
+        let links: Vec<_> = self.ends.keys().filter(|(node, _)| *node == number).copied().collect();
+        for end in links {
+            if let Some((to, link)) = self.ends.remove(&end) {
+                self.ends.remove(&(to, link));
+                self.nodes[to].handle(Event::Lost { link, cause: IoCause::Reset }, self.now);
+            }
+        }
+        self.settle();
     }
 
     /// Executes actions and passes bytes until nothing is left to do.
-    pub fn settle(&mut self) {
-        let machines = self.stores.len() + self.guests.len();
+    pub(crate) fn settle(&mut self) {
         let mut is_busy = true;
         while is_busy {
             is_busy = false;
-            for machine in (0..machines).filter(|it| !self.killed.contains(it)).collect::<Vec<_>>()
-            {
-                while let Some(action) = self.poll(machine) {
+            for node in 0..self.nodes.len() {
+                while !self.dead.contains(&node)
+                    && let Some(action) = self.nodes[node].poll_action(self.now)
+                {
                     is_busy = true;
-                    self.execute(machine, action);
+                    self.execute(node, action);
                 }
             }
-            let ends = self.ends.iter().filter(|(_, (to, _))| !self.deaf.contains(to));
-            let ends: Vec<_> = ends.map(|(from, to)| (*from, *to)).collect();
+            let ends: Vec<_> = self.ends.iter().map(|(from, to)| (*from, *to)).collect();
             for ((from, link), (to, other)) in ends {
+                let mut bytes = Vec::new();
+                while self.nodes[from].transmit(link, &mut bytes) > 0 {}
                 // A driver passes what one read returns.
-                for bytes in self.transmit(from, link).chunks(64 * 1024) {
+                for bytes in bytes.chunks(64 * 1024) {
                     is_busy = true;
-                    self.handle(to, Event::BytesArrived { link: other, bytes });
-                    if self.silent.contains(&to) {
-                        while let Some(request) = self.tower(to).take_datagram() {
-                            let number = Datagram::decode(&request.body).unwrap().number;
-                            self.asked.insert(to, (request.link, number));
-                        }
-                    }
-                    for (number, guest) in self.guests.iter_mut().enumerate() {
-                        let answers = std::iter::from_fn(|| guest.take_datagram());
-                        self.answers.extend(answers.map(|it| (number, it.body.to_vec())));
-                    }
+                    self.nodes[to].handle(Event::BytesArrived { link: other, bytes }, self.now);
                 }
             }
         }
     }
 
-    pub fn execute(&mut self, machine: usize, action: Action) {
+    fn execute(&mut self, node: usize, action: Action) {
         match action {
             Action::Connect { link, address: to, .. } => {
-                let other = (0..self.stores.len()).find(|other| address(*other) == to);
-                let other = other.filter(|other| !self.killed.contains(other));
-                let (local, now) = (self.ip(machine), self.now);
-                let accepted =
-                    other.and_then(|to| Some((to, self.stores[to].accept(local, now).ok()?)));
+                let other = (0..self.nodes.len()).find(|other| address(*other) == to);
+                let other = other.filter(|other| !self.dead.contains(other));
+                let now = self.now;
+                let accepted = other.and_then(|to| Some((to, self.nodes[to].accept(now).ok()?)));
                 let Some((to, accepted)) = accepted else {
-                    let cause = clacks_proto::IoCause::Refused;
-                    return self.handle(machine, Event::ConnectFailed { link, cause });
+                    let cause = IoCause::Refused;
+                    return self.nodes[node].handle(Event::ConnectFailed { link, cause }, now);
                 };
-                self.ends.insert((machine, link), (to, accepted));
-                self.ends.insert((to, accepted), (machine, link));
-                self.handle(machine, Event::Connected { link, at: None });
+                self.ends.insert((node, link), (to, accepted));
+                self.ends.insert((to, accepted), (node, link));
+                self.nodes[node].handle(Event::Connected { link, at: None }, now);
             }
             Action::Close { link, .. } => {
-                if let Some((to, other)) = self.ends.remove(&(machine, link)) {
+                if let Some((to, other)) = self.ends.remove(&(node, link)) {
                     self.ends.remove(&(to, other));
-                    self.handle(
-                        to,
-                        Event::Lost { link: other, cause: clacks_proto::IoCause::Reset },
-                    );
+                    let lost = Event::Lost { link: other, cause: IoCause::Reset };
+                    self.nodes[to].handle(lost, self.now);
                 }
-                self.handle(machine, Event::Closed { link });
+                self.nodes[node].handle(Event::Closed { link }, self.now);
             }
-            Action::Notify(notice) => self.notices.push((machine, notice)),
+            Action::Notify(notice) => self.notices.push((node, notice)),
             _ => {}
         }
     }
 
-    pub fn advance(&mut self, time: Duration) {
+    /// Lets the clock run.
+    pub(crate) fn advance(&mut self, time: Duration) {
         let end = self.now + time;
+        while self.step(end) {}
+        self.now = end;
+        self.settle();
+    }
+
+    /// Lets the clock run to the next wake-up, unless that is after `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        self.settle();
+        self.notices.clear();
+        let (nodes, dead) = (&mut self.nodes, &self.dead);
+        let alive = nodes.iter_mut().enumerate().filter(|(number, _)| !dead.contains(number));
+        let next = alive.filter_map(|(_, node)| Some(node.next_wakeup()?.at)).min();
+        let Some(at) = next.filter(|at| *at <= end) else { return false };
+        self.now = self.now.max(at);
+        let now = self.now;
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            if !self.dead.contains(&number)
+                && node.next_wakeup().is_some_and(|wakeup| wakeup.at <= now)
+            {
+                node.handle(Event::TimerFired, now);
+            }
+        }
+        true
+    }
+
+    /// Waits for the next event of a client, for at most an hour of the clock.
+    pub(crate) fn event(&mut self, client: usize) -> JobEvent {
+        let end = self.now + Duration::from_secs(3_600);
         loop {
             self.settle();
-            let stores = self.stores.iter().enumerate();
-            let stores = stores.filter(|(number, _)| !self.killed.contains(number));
-            let wakeups = stores.filter_map(|(_, store)| store.next_wakeup());
-            let guests = self.guests.iter().filter_map(StateMachine::next_wakeup);
-            let next = wakeups.chain(guests).map(|wakeup| wakeup.at).min();
-            match next.filter(|at| *at <= end) {
-                Some(at) => self.now = self.now.max(at),
-                None => break,
+            if let Some(event) = self.client(client).poll_event() {
+                return event;
             }
-            let machines = self.stores.len() + self.guests.len();
-            for machine in (0..machines).filter(|it| !self.killed.contains(it)).collect::<Vec<_>>()
-            {
-                self.handle(machine, Event::TimerFired);
-            }
+            assert!(self.step(end), "no event: {:?}", self.client(client).progress());
         }
-        self.now = end;
     }
 
-    /// Ends a store and its links without a goodbye.
-    pub fn kill(&mut self, store: usize) {
-        self.killed.insert(store);
-        let ended: Vec<_> = self.ends.iter().filter(|((from, _), _)| *from == store).collect();
-        let ended: Vec<_> = ended.into_iter().map(|(from, to)| (*from, *to)).collect();
-        for (from, (to, link)) in ended {
-            self.ends.remove(&from);
-            self.ends.remove(&(to, link));
-            self.handle(to, Event::Lost { link, cause: clacks_proto::IoCause::Reset });
-        }
-        self.settle();
-    }
-
-    /// Makes a store take its requests without an answer.
-    pub fn silence(&mut self, store: usize) {
-        self.silent.insert(store);
-    }
-
-    /// Lets a guest take no more bytes from its links.
-    pub fn stop_reading(&mut self, guest: usize) {
-        self.deaf.insert(self.stores.len() + guest);
-    }
-
-    /// Returns the link and the number of the last request that a silent store got.
-    pub fn asked_of(&self, store: usize) -> (LinkId, u32) {
-        self.asked[&store]
-    }
-
-    /// Sends a datagram from a store.
-    pub fn forge(&mut self, from: usize, to: To, number: u32, body: &Body<'_>) {
+    pub(crate) fn start(&mut self, client: usize, job: Job) {
         let now = self.now;
-        let bytes = Datagram { number, body: body.clone() }.encode();
-        self.tower(from).datagram(to, bytes, now).unwrap();
-        self.settle();
+        self.client(client).start(job, now);
     }
 
-    fn ip(&self, machine: usize) -> IpAddr {
-        let number = match machine.checked_sub(self.stores.len()) {
-            Some(guest) => FIRST_GUEST + guest,
-            None => machine,
-        };
-        match address(number).host() {
-            Host::Ip(ip) => ip,
-            Host::Name(_) => unreachable!(),
-        }
-    }
-
-    /// Sends a request of a guest to a store.
-    pub fn send(&mut self, guest: usize, store: usize, number: u32, body: &Body<'_>) {
-        let now = self.now;
-        let to = self.guests[guest].find(&address(store)).unwrap().id;
-        let request = Datagram { number, body: body.clone() }.encode();
-        self.guests[guest].datagram(To::Peer(to), request, now).unwrap();
-    }
-
-    /// Sends a request of the first guest to a store, and returns all answers.
-    pub fn ask(&mut self, store: usize, body: &Body<'_>) -> Vec<Vec<u8>> {
-        self.send(0, store, 7, body);
-        self.settle();
-        std::mem::take(&mut self.answers).into_iter().map(|(_, answer)| answer).collect()
-    }
-
-    pub fn publish(&mut self, store: usize, chunk: &[u8; CHUNK]) -> Outcome {
-        let answers = self.ask(store, &Body::Publish(chunk));
-        match Datagram::decode(&answers[0]).unwrap() {
-            Datagram { number: 7, body: Body::Published(outcome) } => outcome,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Returns all tags of a store's inventory, page by page.
-    pub fn list(&mut self, store: usize) -> Vec<Tag> {
-        let mut tags: Vec<Tag> = Vec::new();
+    /// Lets a job go on after its forecast, and supplies groups, until it ends. Returns the last
+    /// event, and all others but pieces and forecasts.
+    pub(crate) fn run(&mut self, client: usize, file: &File) -> Outcomes {
+        let mut outcomes = Outcomes::default();
         loop {
-            let after = tags.last().copied().unwrap_or(Tag::new([0; 20]));
-            let answers = self.ask(store, &Body::List { after });
-            let Ok(Datagram { body: Body::Inventory { has_more, entries, .. }, .. }) =
-                Datagram::decode(&answers[0])
-            else {
-                panic!("no inventory")
+            let event = self.event(client);
+            let now = self.now;
+            match event {
+                JobEvent::Forecast(forecast) => {
+                    outcomes.forecast = Some(forecast);
+                    self.client(client).proceed(now);
+                }
+                JobEvent::NeedGroup(number) => {
+                    outcomes.groups += 1;
+                    let group = file.groups[number as usize].clone();
+                    self.client(client).supply(group, &file.roots, now);
+                }
+                JobEvent::Piece { piece, group_root } => outcomes.pieces.push((piece, group_root)),
+                JobEvent::Republishing { pieces } => outcomes.republished += pieces,
+                event => {
+                    outcomes.last = Some(event);
+                    return outcomes;
+                }
+            }
+        }
+    }
+}
+
+/// What a job reported.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    pub(crate) forecast: Option<clacks_store::Forecast>,
+    pub(crate) groups: u32,
+    pub(crate) pieces: Vec<(clacks_store::OpenedChunk, [u8; 32])>,
+    pub(crate) republished: u32,
+    pub(crate) last: Option<JobEvent>,
+}
+
+impl Outcomes {
+    pub(crate) fn put(&self) -> clacks_store::PutReport {
+        match &self.last {
+            Some(JobEvent::Put(report)) => *report,
+            other => panic!("not put: {other:?}"),
+        }
+    }
+
+    pub(crate) fn error(&self) -> clacks_store::JobError {
+        match &self.last {
+            Some(JobEvent::Failed(error)) => *error,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+
+    /// Checks that the pieces restore the file.
+    pub(crate) fn assert_restores(&self, file: &File) {
+        assert!(matches!(self.last, Some(JobEvent::Got)), "{:?}", self.last);
+        self.assert_has(file);
+    }
+
+    pub(crate) fn assert_has(&self, file: &File) {
+        let geometry = file.link.file().geometry;
+        for group in &file.groups {
+            let pieces = self.pieces.iter().filter_map(|(piece, root)| {
+                let (number, place) = geometry.locate(piece.index())?;
+                (number == group.number()).then_some((place, piece.shard(), root))
+            });
+            let pieces: Vec<_> = pieces.collect();
+            let root = pieces.first().expect("pieces of each group").2;
+            let pieces = pieces.iter().map(|(place, shard, _)| (*place, *shard));
+            let restored = Group::restore(geometry, group.number(), root, pieces).unwrap();
+            assert_eq!(restored.shards(), group.shards());
+        }
+    }
+}
+
+/// A file with all its groups.
+pub(crate) struct File {
+    pub(crate) link: clacks_store::KeepLink,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) roots: GroupRoots,
+}
+
+impl File {
+    /// Returns a file of some data shards. Its bytes and its secret follow from `seed`.
+    pub(crate) fn new(shards: u32, seed: u8, until: u32) -> Self {
+        let geometry = clacks_store::Geometry::new(2, shards).unwrap();
+        let group = |number: u32| {
+            let shard = |place: u32| {
+                let start = [&[seed][..], &number.to_be_bytes(), &place.to_be_bytes()].concat();
+                let mut bytes = vec![0; clacks_store::SHARD];
+                blake3::Hasher::new().update(&start).finalize_xof().fill(&mut bytes);
+                bytes
             };
-            tags.extend(entries.iter().map(|(tag, _)| tag));
-            if !has_more {
-                return tags;
-            }
-        }
+            Group::encode(geometry, number, (0..geometry.data()).map(shard).collect()).unwrap()
+        };
+        let groups: Vec<_> = (0..geometry.groups()).map(group).collect();
+        let roots = GroupRoots::new(groups.iter().map(Group::root).collect());
+        let file = clacks_store::FileId { geometry, until, root: roots.file_root() };
+        let link = clacks_store::ReadLink::new(clacks_store::Secret::new([seed; 16]), file);
+        Self { link: link.keep(), groups, roots }
     }
-
-    /// Fetches chunks. Returns those that came, and the tags that are gone.
-    pub fn fetch(&mut self, store: usize, tags: &[Tag]) -> (Vec<Vec<u8>>, Vec<Tag>) {
-        let flat: Vec<_> = tags.iter().map(|tag| *tag.bytes()).collect();
-        let (mut chunks, mut gone) = (Vec::new(), Vec::new());
-        for answer in self.ask(store, &Body::Fetch(Tags::new(&flat).unwrap())) {
-            match Datagram::decode(&answer).unwrap().body {
-                Body::Chunk(chunk) => chunks.push(chunk.to_vec()),
-                Body::Gone(tags) => gone.extend(tags.iter()),
-                other => panic!("{other:?}"),
-            }
-        }
-        (chunks, gone)
-    }
-}
-
-pub fn keys() -> ChunkKeys {
-    Secret::new([7; 16]).keep().chunk_keys()
-}
-
-pub fn chunk(index: u32, until: u32) -> Box<[u8; CHUNK]> {
-    let mut nonce = [0; 12];
-    nonce[..4].copy_from_slice(&index.to_be_bytes());
-    seal(&keys(), index, &[1; SHARD], &Path::default(), until, nonce)
 }
