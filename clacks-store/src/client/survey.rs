@@ -127,7 +127,7 @@ impl Survey {
             Some(address) if !self.addresses.insert(address.clone()) => return,
             Some(address) => AddressGroup::of(address),
             // The last hop has no address here. It is as good as any group.
-            None => AddressGroup::V4([0, 0]),
+            None => AddressGroup::UNKNOWN,
         };
         let is_bad = self.bad.contains(&address);
         if !is_bad {
