@@ -72,14 +72,8 @@ impl Active {
         let (kind, link, scope, proved) = match job {
             Job::Put(link) => (Kind::Put(Put::default()), link, Scope::None, Vec::new()),
             Job::Get { link, proved } => (Kind::Get(Get::default()), link, Scope::All, proved),
-            Job::Health(link) => {
-                let share = sample_share(&link);
-                (Kind::Health, link, Scope::Sample(share), Vec::new())
-            }
-            Job::Keep(link) => {
-                let share = sample_share(&link);
-                (Kind::Keep(Keep::default()), link, Scope::Sample(share), Vec::new())
-            }
+            Job::Health(link) => (Kind::Health, link, Scope::None, Vec::new()),
+            Job::Keep(link) => (Kind::Keep(Keep::default()), link, Scope::None, Vec::new()),
         };
         let Some(first) = env.config.first.first().cloned() else {
             env.push(JobEvent::Failed(JobError::Unreachable));
@@ -109,14 +103,10 @@ impl Active {
             last_failure: None,
             is_over: false,
         };
-        let limit = match active.kind {
-            Kind::Put(_) | Kind::Get(_) => FORECAST_VISITS,
-            Kind::Health | Kind::Keep(_) => {
-                active.phase = Phase::Visiting;
-                u32::MAX
-            }
-        };
-        active.begin_survey(env, hop, limit);
+        match active.kind {
+            Kind::Put(_) | Kind::Get(_) => active.begin_survey(env, hop, FORECAST_VISITS),
+            Kind::Health | Kind::Keep(_) => active.begin_check(env),
+        }
         Some(active)
     }
 
@@ -694,11 +684,6 @@ fn draw_target(
 ) -> Option<Address> {
     let group = rng.random_range(0..targets.len().max(1));
     targets.values().nth(group)?.choose(rng).cloned()
-}
-
-/// Returns the share of the pieces that is taken as a sample: 5 %, and at least 8 of a group.
-pub(super) fn sample_share(link: &KeepLink) -> f64 {
-    (8.0 / f64::from(link.file().geometry.total())).max(0.05)
 }
 
 /// Returns the share that is safe, and the share that a group needs.

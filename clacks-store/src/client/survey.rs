@@ -130,7 +130,9 @@ impl Survey {
             None => AddressGroup::V4([0, 0]),
         };
         let is_bad = self.bad.contains(&address);
-        if !is_bad {
+        if is_bad {
+            self.failed += 1;
+        } else {
             self.unvisited.entry(group).or_default().push(id);
             self.waiting += 1;
         }
@@ -380,8 +382,14 @@ impl Survey {
             })
     }
 
-    /// Returns the share of the towers that answered.
+    /// Returns the share of the towers that were visited. A reader gets nothing from a tower that
+    /// does not answer, so its visit counts as one that found nothing.
     pub(crate) fn visited_share(&self) -> f64 {
+        f64::from(self.answered + self.failed) / f64::from(self.known().max(1))
+    }
+
+    /// Returns the share of the towers that answered. Others may still hold pieces.
+    pub(crate) fn answered_share(&self) -> f64 {
         f64::from(self.answered) / f64::from(self.known().max(1))
     }
 
