@@ -6,7 +6,7 @@
 )]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod address_group;
@@ -15,6 +15,8 @@ pub mod client;
 mod code;
 mod content;
 mod estimate;
+#[cfg(all(unix, feature = "std"))]
+pub mod files;
 mod geometry;
 mod keys;
 mod link;

@@ -166,7 +166,8 @@ impl Publisher {
                 }
                 return;
             }
-            Outcome::Full => self.full += 1,
+            // The queue takes chunks that end sooner, but this file does not.
+            Outcome::Full | Outcome::TooLong => self.full += 1,
             Outcome::BadHour => self.bad_hour += 1,
             // The rate of the link grows again.
             Outcome::TooFast => {}

@@ -36,7 +36,7 @@ pub(crate) fn config() -> Config {
 pub(crate) fn store(number: usize, config: Config, settings: StoreConfig) -> Store<Tower> {
     let seed = Seed::from_u64(number as u64);
     let tower = Tower::new(config, address(number), &seed).unwrap();
-    Store::new(tower, settings, UNIX).unwrap()
+    Store::new(tower, settings, &seed, UNIX).unwrap()
 }
 
 /// How a tower that is no honest store behaves.
