@@ -35,7 +35,7 @@ mod admission;
 mod bucket;
 mod config;
 mod draw;
-mod group;
+pub(crate) mod group;
 mod inventory;
 mod outgoing;
 mod relay;

@@ -31,6 +31,8 @@ fn put(network: &mut Network, file: &File) {
     let putter = network.add_client(direct(0));
     network.start(putter, Job::Put(file.link.clone()));
     network.run(putter, file).put();
+    // The stores list the last pieces.
+    network.advance(Duration::from_secs(3));
 }
 
 /// Gets a file directly, and checks its content.
@@ -87,6 +89,32 @@ fn a_file_is_put_and_got_through_a_relay() {
     let got = network.run(getter, &file);
     got.assert_restores(&file);
     assert!(got.pieces.len() <= 93 + 8, "no more pieces are taken than are needed");
+}
+
+#[test]
+fn a_file_is_put_and_got_through_stems_of_stores() {
+    for stores in [1, 2, 3, 10] {
+        let mut network = Network::of_stores(stores);
+        // Each client draws another length of its stem.
+        for number in 0..4 {
+            let file = File::new(60, number, HOUR + 24);
+            let putter = network.add_client(stem(&[0]));
+            network.start(putter, Job::Put(file.link.clone()));
+            let put = network.run(putter, &file);
+            let report = put.put();
+            assert_eq!(usize::from(report.verified), usize::from(stores > 1), "{stores} stores");
+            assert!(report.seen > 0.9 && report.republished == 0, "{report:?}");
+            let getter = network.add_client(stem(&[stores - 1]));
+            network.start(getter, get(&file));
+            network.run(getter, &file).assert_restores(&file);
+            let getter = network.add_client(stem(&[stores - 1]));
+            let missing = File::new(60, 100 + number, HOUR + 24);
+            network.start(getter, get(&missing));
+            let error = network.run(getter, &missing).error();
+            let is_gone = matches!(error, JobError::Gone { seen: 0, .. });
+            assert!(is_gone, "{error:?}, {stores} stores, file {number}");
+        }
+    }
 }
 
 #[test]
@@ -181,12 +209,15 @@ fn a_file_too_large_for_the_room_is_refused() {
     let refusal = Refusal::NoRoom { chunks: 186, room: 180 };
     assert_eq!(put.error(), JobError::Refused(refusal));
     assert_eq!((put.forecast.unwrap().refusal, put.groups), (Some(refusal), 0));
-    // A patient client tries.
+    // A patient client tries. Stores that fill up take only pieces that end soon.
     let mut patient = direct(0);
     patient.patient = true;
-    let putter = network.add_client(patient);
-    network.start(putter, Job::Put(file.link.clone()));
-    assert_eq!(network.run(putter, &file).error(), JobError::Full);
+    for (hours, error) in [(24, JobError::TooLong), (1, JobError::Full)] {
+        let file = File::new(93, 1, HOUR + hours);
+        let putter = network.add_client(patient.clone());
+        network.start(putter, Job::Put(file.link.clone()));
+        assert_eq!(network.run(putter, &file).error(), error);
+    }
 }
 
 #[test]

@@ -17,11 +17,11 @@ use super::put::Put;
 use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RATE, Way};
 use super::survey::{Survey, TowerId};
 use super::{Env, Route};
-use crate::address_group::AddressGroup;
 use crate::code::{Group, GroupRoots};
 use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
 use crate::link::KeepLink;
 use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
+use crate::store::group::Group as AddressGroup;
 
 /// The most hops of a stem.
 const MAX_HOPS: u8 = 8;
@@ -45,7 +45,8 @@ pub(super) struct Active {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) link: KeepLink,
-    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay.
+    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay. It
+    /// falls while the stem breaks.
     hops: u8,
     /// The first hop of what is published, and of surveys unless another one is verified.
     pub(super) hop: ContactId,
@@ -301,6 +302,14 @@ impl Active {
                 }
             }
         }
+        if survey.wants_near() {
+            let near = Way { hops: 1, ..hop };
+            match env.requests.send(tower, near, Ask::Near, &Body::Peers { cursor: 0 }, env.now) {
+                Ok(()) => survey.on_near_asked(),
+                Err(NotSent::Later) => {}
+                Err(NotSent::Failed(_)) => survey.on_near(Vec::new()),
+            }
+        }
         loop {
             match survey.start_visit(&mut env.rng, env.now) {
                 Ok(()) => {}
@@ -477,6 +486,12 @@ impl Active {
                     });
                 }
             }
+            (Ask::Near, Body::Towers { addresses, .. }) => {
+                env.requests.complete(number, env.now);
+                if let Some(survey) = &mut self.survey {
+                    survey.on_near(addresses);
+                }
+            }
             (Ask::List { tower }, Body::Inventory { has_more, held, room, entries }) => {
                 let tower = *tower;
                 env.requests.complete(number, env.now);
@@ -558,7 +573,13 @@ impl Active {
         let is_final = matches!(failure, Failure::Lost | Failure::NotTaken);
         match ask {
             Ask::Peers => {
-                self.peer_tries += 1;
+                if failure == Failure::Lost && self.hops > 1 {
+                    // The network is too small for a stem of this length. Hops see this of each
+                    // other as of the origin.
+                    self.hops -= 1;
+                } else {
+                    self.peer_tries += 1;
+                }
                 if let Some(survey) = &mut self.survey {
                     survey.on_peers_failed();
                     // Later pages may be missing.
@@ -566,6 +587,11 @@ impl Active {
                         survey.end_peers();
                         self.peer_tries = 0;
                     }
+                }
+            }
+            Ask::Near => {
+                if let Some(survey) = &mut self.survey {
+                    survey.on_near(Vec::new());
                 }
             }
             Ask::List { tower } => {

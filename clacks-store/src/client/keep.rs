@@ -12,7 +12,7 @@ use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::Scope;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
-use super::put::{CROWDED, MAX_HOURS, MAX_JITTER, draw};
+use super::put::{MAX_HOURS, MAX_JITTER, draw};
 use super::survey::Survey;
 use crate::chunk::OpenedChunk;
 use crate::code::Group;
@@ -282,13 +282,10 @@ impl Active {
         }
         match publisher.stuck() {
             None => {}
-            Some(Stuck::BadHour) if self.network.fill() < CROWDED => {
-                self.on_keep_trouble(env, JobError::Clock);
-            }
-            Some(Stuck::BadHour) => {
-                // Stores that fill up take only pieces that end soon.
+            Some(Stuck::BadHour) => self.on_keep_trouble(env, JobError::Clock),
+            Some(Stuck::TooLong) => {
                 keep.life = (keep.life / 2).max(MIN_LIFE);
-                self.on_keep_trouble(env, JobError::Full);
+                self.on_keep_trouble(env, JobError::TooLong);
             }
             Some(Stuck::Full) => self.on_keep_trouble(env, JobError::Full),
         }

@@ -7,7 +7,7 @@ use clacks_proto::{Address, Host};
 
 /// A group of addresses: an IPv4 /16, an IPv6 /32, or the last two labels of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Group(u64);
+pub(crate) struct Group(u64);
 
 /// Marks the groups of IPv6 addresses.
 const IPV6: u64 = 1 << 32;
@@ -16,7 +16,7 @@ const NAME: u64 = 1 << 63;
 
 impl Group {
     /// The group of the application of this tower, and of senders that are not known.
-    pub(super) const OWN: Self = Self(IPV6 - 1);
+    pub(crate) const OWN: Self = Self(IPV6 - 1);
 
     #[allow(clippy::cast_possible_truncation, reason = "the prefix of an IPv6 address has 32 bits")]
     pub(super) fn of_ip(ip: IpAddr) -> Self {
@@ -26,7 +26,7 @@ impl Group {
         }
     }
 
-    pub(super) fn of(address: &Address) -> Self {
+    pub(crate) fn of(address: &Address) -> Self {
         match address.host() {
             Host::Ip(ip) => Self::of_ip(ip),
             Host::Name(name) => Self::of_name(name.as_str()),

@@ -23,7 +23,7 @@ pub(crate) const UNIX: u64 = HOUR as u64 * 3_600 + 1_800;
 pub(crate) fn address(number: usize) -> Address {
     let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
     // Each tower in a network of its own.
-    Address::new(&format!("10.{high}.{low}.1"), 8001).unwrap()
+    Address::new(&format!("10.{low}.{high}.1"), 8001).unwrap()
 }
 
 pub(crate) fn config() -> Config {
