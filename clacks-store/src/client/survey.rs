@@ -242,7 +242,7 @@ impl Survey {
         }
         // A group first, then a tower of it.
         let group = rng.random_range(0..self.unvisited.len());
-        let Some(group) = self.unvisited.keys().nth(group).cloned() else { return Err(None) };
+        let Some(group) = self.unvisited.keys().nth(group).copied() else { return Err(None) };
         let Some(towers) = self.unvisited.get_mut(&group) else { return Err(None) };
         let tower = rng.random_range(0..towers.len());
         let tower = towers.swap_remove(tower);
