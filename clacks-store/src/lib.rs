@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod address_group;
 mod chunk;
 pub mod client;
 mod code;

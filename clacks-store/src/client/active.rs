@@ -17,11 +17,11 @@ use super::put::Put;
 use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RATE, Way};
 use super::survey::{Survey, TowerId};
 use super::{Env, Route};
+use crate::address_group::AddressGroup;
 use crate::code::{Group, GroupRoots};
 use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
 use crate::link::KeepLink;
 use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
-use crate::store::group::Group as AddressGroup;
 
 /// The most hops of a stem.
 const MAX_HOPS: u8 = 8;

@@ -10,10 +10,10 @@ use rand::{Rng, RngExt};
 
 use super::Route;
 use super::requests::{ContactId, Way, mean};
+use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
 use crate::estimate::{MAX_VISITS, NetworkEstimate, Samples, VISITS_PER_SECOND};
 use crate::protocol::PAGE;
-use crate::store::group::Group as AddressGroup;
 
 /// The most towers of a survey: the table of a tower with default settings.
 const MAX_TOWERS: usize = 4_096;
@@ -139,7 +139,7 @@ impl Survey {
             Some(address) if !self.addresses.insert(address.clone()) => return,
             Some(address) => AddressGroup::of(address),
             // The last hop has no address here.
-            None => AddressGroup::OWN,
+            None => AddressGroup::UNKNOWN,
         };
         let is_bad = self.bad.contains(&address);
         if is_bad {

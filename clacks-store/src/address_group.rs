@@ -7,19 +7,19 @@ use clacks_proto::{Address, Host};
 
 /// A group of addresses: an IPv4 /16, an IPv6 /32, or the last two labels of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Group(u64);
+pub(crate) struct AddressGroup(u64);
 
 /// Marks the groups of IPv6 addresses.
 const IPV6: u64 = 1 << 32;
 /// Marks the groups of names.
 const NAME: u64 = 1 << 63;
 
-impl Group {
-    /// The group of the application of this tower, and of senders that are not known.
-    pub(crate) const OWN: Self = Self(IPV6 - 1);
+impl AddressGroup {
+    /// The group of what has no known address.
+    pub(crate) const UNKNOWN: Self = Self(IPV6 - 1);
 
     #[allow(clippy::cast_possible_truncation, reason = "the prefix of an IPv6 address has 32 bits")]
-    pub(super) fn of_ip(ip: IpAddr) -> Self {
+    pub(crate) fn of_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self(u64::from(ip.to_bits() >> 16)),
             IpAddr::V6(ip) => Self(IPV6 | (ip.to_bits() >> 96) as u64),
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_network_or_domain_are_one_group() {
-        let group = |host: &str| Group::of(&Address::new(host, 8001).unwrap());
+        let group = |host: &str| AddressGroup::of(&Address::new(host, 8001).unwrap());
         for (one, other) in [
             ("192.0.2.1", "192.0.9.9"),
             ("2001:db8::1", "2001:db8:ffff::1"),
