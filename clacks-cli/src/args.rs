@@ -301,7 +301,27 @@ pub(crate) struct TowerArgs {
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
     pub(crate) tuning: TuningArgs,
+}
+
+/// The store of the tower.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct StoreArgs {
+    /// Carry pieces of files like other messages, and answer no questions about them
+    ///
+    /// A tower with a store tells other towers and `clacks get` which pieces of files it holds
+    /// (sealed, so it can't read them), and takes pieces from `clacks put`.
+    #[arg(long)]
+    pub(crate) no_store: bool,
+    /// Do not pass on requests of other towers
+    ///
+    /// `clacks put` and `clacks get` reach stores through several towers, so that no store learns
+    /// who asks. A tower without this option passes on such requests, with at most 8 MiB a second.
+    #[arg(long)]
+    pub(crate) no_relay: bool,
 }
 
 /// The dashboard of the tower.

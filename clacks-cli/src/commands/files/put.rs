@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_file_ends_at_the_end_of_the_hour_in_which_its_lifetime_ends() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let hours = |hours| Duration::from_secs(hours * 3_600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         assert_eq!(until(at(0), hours(1)), 0);
         assert_eq!(until(at(1), hours(1)), 1);
         assert_eq!(until(at(3_599), hours(24)), 24);
