@@ -36,12 +36,18 @@ pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     limits::check(limits::TOWER_DESCRIPTORS)?;
     let configured = args;
     let args = &membership::with_membership(args)?;
-    let Prepared { machine, listener, notes, state } = setup::prepare(args)?;
+    let Prepared { machine, store, listener, notes, state } = setup::prepare(args)?;
     let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
     let lasting = (Configuration::new(configured, settings), kept);
-    match machine {
-        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting),
-        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes, lasting),
+    match (machine, store) {
+        (Machine::Clear(tower), None) => run_machine(args, *tower, listener, &notes, lasting),
+        (Machine::Secure(tower), None) => run_machine(args, *tower, listener, &notes, lasting),
+        (Machine::Clear(tower), Some(store)) => {
+            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting)
+        }
+        (Machine::Secure(tower), Some(store)) => {
+            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use clacks_proto::Address;
 use super::folder::NetworkFolder;
 use super::name;
 use super::quoted;
-use crate::args::TowerArgs;
+use crate::args::{TowerArgs, TrustArgs};
 use crate::error::Failure;
 use crate::identity::Files;
 
@@ -16,40 +16,62 @@ pub(crate) const OPEN: &str = "clacks";
 
 /// Returns the options with the identity, the roots, the list of revoked members and the first
 /// addresses of a private network, if the options choose one of which this machine is a member.
+pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
+    let mut args = args.clone();
+    let (trust, network) = apply(&args.trust)?;
+    args.trust = trust;
+    if let Some(network) = network.filter(|network| !network.is_founder()) {
+        let is_own = |address: &Address| Some(address) == args.advertise.as_ref();
+        let known = args.announce.clone();
+        let first = network.settings().addresses.iter();
+        args.announce.extend(first.filter(|it| !is_own(it) && !known.contains(it)).cloned());
+    }
+    Ok(args)
+}
+
+/// Like [`with_membership`], for a command that takes part in a network without a tower. Returns
+/// the first addresses of the network, too.
+pub(crate) fn of_guest(trust: &TrustArgs) -> Result<(TrustArgs, Vec<Address>), Failure> {
+    let (trust, network) = apply(trust)?;
+    let addresses = network.map(|network| network.settings().addresses.clone());
+    Ok((trust, addresses.unwrap_or_default()))
+}
+
+/// Returns the options with those of a membership, and the folder of the network.
 ///
 /// The options choose a network by its name, or by the state folder. Options of another
 /// private network, or of one without TLS, stay as they are.
-pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
-    let mut args = args.clone();
-    if args.trust.key.is_some() || args.trust.roots.is_some() {
-        return Ok(args);
+fn apply(trust: &TrustArgs) -> Result<(TrustArgs, Option<NetworkFolder>), Failure> {
+    let mut trust = trust.clone();
+    if trust.key.is_some() || trust.roots.is_some() {
+        return Ok((trust, None));
     }
-    let in_state = args.trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
-    let named = match name::parse(&args.trust.network) {
+    let in_state = trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
+    let named = match name::parse(&trust.network) {
         Ok(name) if in_state.is_none() => NetworkFolder::named(&name, None)?,
         // Networks that are open may have any name.
         _ => None,
     };
-    if let (Some(network), true) = (&named, args.trust.state.is_some()) {
+    if let (Some(network), true) = (&named, trust.state.is_some()) {
         return Err(Failure::usage(format_args!(
             "The state of the network {} is in {}: leave out --state.",
             network.name(),
             network.path().display()
         )));
     }
-    let Some(network) = in_state.or(named) else { return Ok(args) };
+    let Some(network) = in_state.or(named) else { return Ok((trust, None)) };
     let name = network.name();
-    if args.trust.clear {
+    if trust.clear {
         return Err(Failure::usage(format_args!(
             "The network {name} is private, and --clear would show its messages to everyone: leave \
              out --clear."
         )));
     }
-    if args.trust.network != OPEN && args.trust.network != name.as_str() {
+    if trust.network != OPEN && trust.network != name.as_str() {
         return Err(Failure::usage(format_args!(
             "{} belongs to the network {name} and not to {}: leave out --network.",
             network.path().display(),
-            args.trust.network
+            trust.network
         )));
     }
     network.trust()?.check(&network.identity()?).map_err(|error| {
@@ -59,22 +81,16 @@ pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
              membership with `clacks invite --renew {member}`."
         ))
     })?;
-    args.trust.network = name.to_string();
-    if args.trust.ephemeral {
+    trust.network = name.to_string();
+    if trust.ephemeral {
         let Files { key, cert } = Files::within(network.path());
-        (args.trust.key, args.trust.cert) = (Some(key), Some(cert));
+        (trust.key, trust.cert) = (Some(key), Some(cert));
     } else {
-        args.trust.state = Some(network.path().to_owned());
+        trust.state = Some(network.path().to_owned());
     }
-    args.trust.roots = Some(network.roots_file());
-    args.trust.revoked = args.trust.revoked.or_else(|| network.revoked_file());
-    if !network.is_founder() {
-        let is_own = |address: &Address| Some(address) == args.advertise.as_ref();
-        let known = args.announce.clone();
-        let first = network.settings().addresses.iter();
-        args.announce.extend(first.filter(|it| !is_own(it) && !known.contains(it)).cloned());
-    }
-    Ok(args)
+    trust.roots = Some(network.roots_file());
+    trust.revoked = trust.revoked.or_else(|| network.revoked_file());
+    Ok((trust, Some(network)))
 }
 
 /// Returns the command that starts the tower of a network. The founder's has its address, and a
