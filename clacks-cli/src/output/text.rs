@@ -447,7 +447,7 @@ mod tests {
         }));
         let delivered = notice(json!({
             "event": "message_delivered", "id": [0, 1], "nonce": nonce, "to": peer,
-            "message": {"kind": "text", "body": "x"},
+            "kept": false, "message": {"kind": "text", "body": "x"},
         }));
         let lost = notice(json!({
             "event": "tower_updated", "peer": peer, "from": "alive", "to": "lost",
