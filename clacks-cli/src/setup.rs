@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{Address, Config, ConfigError, Dialects, Instant, Seed, Status, Tower};
@@ -10,6 +11,7 @@ use clacks_proto::{Address, Config, ConfigError, Dialects, Instant, Seed, Status
 use crate::args::{TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
+use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
 use crate::state::{self, Kept, StateFolder};
 use crate::value_parser::{Heartbeat, Listen};
@@ -24,6 +26,8 @@ pub(crate) struct Prepared {
     pub(crate) listener: TcpListener,
     /// Remarks for people.
     pub(crate) notes: Vec<String>,
+    /// When the certificate expires. `None` without a private network.
+    pub(crate) expiry: Option<Expiry>,
     /// The state folder, unless the tower keeps no state.
     pub(crate) state: Option<StateFolder>,
 }
@@ -79,6 +83,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     };
     let mut tower = Tower::new(config, address, &seed).map_err(impossible)?;
     restore(&mut tower, kept, &args.ignore, &mut notes)?;
+    let mut expiry = None;
     let machine = match secrets {
         Some((identity, trust)) => {
             let identity = match identity {
@@ -86,6 +91,8 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
                 None => own_identity(state.as_ref(), &mut notes)?,
             };
             check_membership(args, folder.as_deref(), &identity, &trust)?;
+            expiry = Expiry::of(&identity, &trust);
+            notes.extend(expiry.and_then(expires_soon));
             Machine::Secure(Box::new(secure(tower, &identity, trust)?))
         }
         None => {
@@ -93,7 +100,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
             Machine::Clear(Box::new(tower))
         }
     };
-    Ok(Prepared { machine, listener, notes, state })
+    Ok(Prepared { machine, listener, notes, expiry, state })
 }
 
 fn nowhere() -> Failure {
@@ -101,6 +108,13 @@ fn nowhere() -> Failure {
         "The tower needs an address to listen on: add --listen HOST:PORT, set CLACKS_LISTEN, or \
          write listen = \"HOST:PORT\" in the configuration file.",
     )
+}
+
+/// Returns a remark if the certificate expires soon.
+fn expires_soon(expiry: Expiry) -> Option<String> {
+    let warning = expiry.warning(SystemTime::now())?;
+    let warning = warning.replacen("the", "The", 1);
+    Some(format!("{warning}. {}", expiry::REMEDY))
 }
 
 fn no_member(folder: Option<&Path>) -> Failure {
@@ -276,7 +290,7 @@ fn open_network(trust: &TrustArgs) -> Result<Option<String>, Failure> {
 }
 
 /// Reads the identity and the roots that the options name. Returns `None` without TLS.
-fn secrets(trust: &TrustArgs) -> Result<Option<(Option<Identity>, Trust)>, Failure> {
+pub(crate) fn secrets(trust: &TrustArgs) -> Result<Option<(Option<Identity>, Trust)>, Failure> {
     if trust.clear {
         return Ok(None);
     }

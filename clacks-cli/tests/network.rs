@@ -133,6 +133,24 @@ fn strangers_are_refused_with_a_reason_at_both_ends() {
 }
 
 #[test]
+fn a_member_pings_a_private_network() {
+    let (anna, address) = founder();
+    let (bob, carol) = (member(&anna, "bob"), member(&anna, "carol"));
+    let first = anna.tower(&address, "smol");
+    let pong = bob.json(&["ping", &address, "--network", "home"]);
+    assert_eq!((&pong["event"], &pong["fingerprint"]), (&"pong".into(), &first.fingerprint));
+    let folder = bob.folder("home");
+    bob.json(&["ping", &address, "--state", folder.to_str().unwrap()]);
+    bob.refused(&["ping", &address], 1, "is a member of home: add --network home");
+    Machine::new().refused(&["ping", &address], 1, "join it (`clacks join`)");
+
+    let line = anna.json(&["revoke", "carol"])["line"].as_str().unwrap().to_owned();
+    bob.json(&["join", &line]);
+    let second = carol.tower("127.0.0.1:0", "mio");
+    bob.refused(&["ping", &second.address, "--network", "home"], 1, "excluded from the private");
+}
+
+#[test]
 fn a_revoked_member_is_refused_by_towers_that_have_the_list() {
     for runtime in RUNTIMES {
         let (anna, address) = founder();
@@ -236,6 +254,59 @@ fn existing_networks_are_never_overwritten() {
 }
 
 #[test]
+fn commands_that_change_a_network_at_the_same_time_wait_for_each_other() {
+    let (anna, _) = founder();
+    let members: Vec<_> = (0..12).map(|number| format!("m{number}")).collect();
+    let all = |verb: &[&str]| {
+        let commands = members.iter().map(|name| {
+            let args = [verb, &[name]].concat();
+            let command = anna.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+            command.unwrap()
+        });
+        let commands: Vec<_> = commands.collect();
+        for command in commands {
+            let output = command.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+    };
+    all(&["invite", "--for"]);
+    all(&["revoke"]);
+    let bob = member(&anna, "bob");
+    // The list on the disk, which no command has written again since.
+    let list = fs::read(anna.folder("home").join("revoked.pem")).unwrap();
+    assert_eq!(fs::read(bob.folder("home").join("revoked.pem")).unwrap(), list);
+    let line = anna.json(&["revoke"]);
+    assert_eq!(line["revoked"], 12);
+    assert_eq!(bob.json(&["join", line["line"].as_str().unwrap()])["revoked"], Value::Null);
+
+    // One of several that join with the same line has the folder.
+    let line = anna.json(&["invite"])["line"].as_str().unwrap().to_owned();
+    let carol = Machine::new();
+    let joins: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = carol.command(&["join", &line]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let joined = joins.into_iter().filter_map(|mut join| join.wait().ok());
+    assert_eq!(joined.filter(|status| status.success()).count(), 1);
+    assert!(carol.folder("home").join("network.toml").exists());
+}
+
+#[test]
+fn the_first_of_several_state_folders_of_systemd_is_used() {
+    let machine = Machine::new();
+    let (first, second) = (machine.0.path().join("a"), machine.0.path().join("b"));
+    let folders = format!("{}:{}", first.display(), second.display());
+    let new = ["network", "new", "home", "--address", "127.0.0.1:1"];
+    let output = machine.command(&new).env("STATE_DIRECTORY", &folders).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(first.join("networks/home/network.toml").exists());
+    let invite = machine.command(&["invite"]).env("STATE_DIRECTORY", &folders).output().unwrap();
+    assert!(invite.status.success(), "{}", stderr(&invite));
+}
+
+#[test]
 fn names_that_could_leave_the_folder_are_refused() {
     let machine = Machine::new();
     for name in ["../x", "", ".", "..", "/x", "a/b", "a b", "-x"] {
@@ -311,6 +382,36 @@ fn a_renewed_member_keeps_its_key() {
     assert_eq!(members["members"][0]["fingerprint"], renewed["fingerprint"]);
     anna.json(&["revoke", "bob"]);
     anna.refused(&["invite", "--renew", "bob"], 1, "was revoked");
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_reported() {
+    let (anna, address) = founder();
+    let _first = anna.tower(&address, "smol");
+    let (bob, carol) = (Machine::new(), member(&anna, "carol"));
+    let invited = anna.json(&["invite", "--for", "bob", "--days", "30"]);
+    bob.json(&["join", invited["line"].as_str().unwrap()]);
+    let started = |machine: &Machine| {
+        let tower = machine.tower("127.0.0.1:0", "smol");
+        let control = tower.told()[0]["control"].as_str().unwrap().to_owned();
+        let status = machine.json(&["status", "--control", &control]);
+        let troubles = status["troubles"].as_array().unwrap().iter();
+        let is_it = |trouble: &&Value| trouble["what"].as_str().unwrap().contains("expires on");
+        troubles.filter(is_it).map(|it| it["remedy"].as_str().unwrap().to_owned()).next()
+    };
+    let remedy = started(&bob).unwrap();
+    assert!(remedy.contains("clacks invite --renew") && remedy.contains("clacks join"), "{remedy}");
+    assert_eq!(started(&carol), None);
+    let members = anna.run(&["members"]);
+    let members = stdout(&members);
+    assert!(members.contains(" days left)"), "{members}");
+    assert!(members.contains("clacks invite --renew bob\n"), "{members}");
+    assert!(!members.contains("--renew carol"), "{members}");
+
+    let renewed = anna.json(&["invite", "--renew", "bob"]);
+    bob.json(&["join", renewed["line"].as_str().unwrap()]);
+    assert_eq!(started(&bob), None);
+    assert!(!stdout(&anna.run(&["members"])).contains("--renew"));
 }
 
 #[test]

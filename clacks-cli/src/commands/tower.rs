@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
 
 use clacks_proto::{StateMachine, Status};
 use smol::channel::{self, Receiver};
@@ -19,6 +20,7 @@ use crate::control::{ControlledTower, Request, Subscription};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
 use crate::limits;
+use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
 use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
@@ -36,9 +38,9 @@ pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     limits::check(limits::TOWER_DESCRIPTORS)?;
     let configured = args;
     let args = &membership::with_membership(args)?;
-    let Prepared { machine, listener, notes, state } = setup::prepare(args)?;
+    let Prepared { machine, listener, notes, expiry, state } = setup::prepare(args)?;
     let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
-    let lasting = (Configuration::new(configured, settings), kept);
+    let lasting = (Configuration::new(configured, settings), kept, expiry);
     match machine {
         Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting),
         Machine::Secure(tower) => run_machine(args, *tower, listener, &notes, lasting),
@@ -50,7 +52,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     machine: M,
     listener: TcpListener,
     notes: &[String],
-    (configuration, kept): (Configuration, Option<PeersFile>),
+    (configuration, kept, expiry): (Configuration, Option<PeersFile>, Option<Expiry>),
 ) -> Result<(), Failure> {
     let (stops, stop) = channel::bounded(1);
     let (reloads, reload) = channel::bounded(1);
@@ -81,6 +83,11 @@ fn run_machine<M: StateMachine + Send + 'static>(
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
     let path = socket.as_ref().map(|socket| socket.path.clone());
     let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops, path));
+    if let Some(expiry) = expiry {
+        let check = move || Some((expiry.warning(SystemTime::now())?, expiry::REMEDY));
+        control.add_check(Box::new(check));
+    }
+    control.add_check(screen.check());
     let numbering = start_numbering(control.clone()).map_err(|error| {
         Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
     })?;
@@ -199,8 +206,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     fn start(&mut self, args: &TowerArgs, notes: &[String], dashboard: Option<&Dashboard>) {
         self.write_events();
         if let Some(dashboard) = dashboard {
-            let url = dashboard.url().to_owned();
-            self.screen.answer(&self.control.entry(Output::Dashboard { url }));
+            self.screen.answer(&self.control.entry(dashboard.output()));
         }
         for note in notes {
             let note = self.control.entry(Output::Note(note.clone()));
@@ -271,11 +277,13 @@ impl<M: StateMachine + Send + 'static> Session<M> {
             }
             peers
         };
-        PeerKeeper::start(file, snapshot).map_err(|error| {
+        let keeper = PeerKeeper::start(file, snapshot).map_err(|error| {
             Failure::failed(format_args!(
                 "No thread can start to save the known towers ({error}): start it again."
             ))
-        })
+        })?;
+        self.control.add_check(keeper.check());
+        Ok(keeper)
     }
 
     /// Reads the configuration again, and applies what applies without a restart.

@@ -24,7 +24,8 @@ pub(crate) struct TowerStatus {
     pub(crate) links: usize,
     pub(crate) max_links: usize,
     pub(crate) rates: Rates,
-    /// The last troubles, the oldest first.
+    /// Troubles of this tower, then those of peers, then those of towers that were never alive. In
+    /// each of these the oldest come first.
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) stats: Stats,
 }

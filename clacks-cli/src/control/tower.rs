@@ -32,6 +32,9 @@ const OVERHEAD_OF_A_MESSAGE: usize = 200;
 /// that of the state, unless the tower is very busy.
 const CONSISTENT_READS: usize = 4;
 
+/// Returns what fails now and what a person can do, if something does.
+pub(crate) type Check = Box<dyn Fn() -> Option<(String, &'static str)> + Send + Sync>;
+
 /// A running tower with its verbs. All fronts share it: the console, the control socket and others.
 ///
 /// - [`answer`](Self::answer) carries out any [`Request`], and waits if the request asks for it.
@@ -46,6 +49,7 @@ pub(crate) struct ControlledTower {
     troubles: Mutex<Troubles>,
     samples: Mutex<Samples>,
     history: Mutex<History>,
+    checks: Mutex<Vec<Check>>,
     start: Instant,
     stop: Sender<()>,
 }
@@ -67,9 +71,14 @@ impl ControlledTower {
             troubles: Mutex::default(),
             samples: Mutex::new(Samples::new(start)),
             history: Mutex::new(History::new(start)),
+            checks: Mutex::default(),
             start,
             stop,
         };
+        // They are known from an earlier start, or from the options.
+        for peer in control.tower.survey() {
+            lock(&control.troubles).add_familiar(&peer.address);
+        }
         let (address, fingerprint) = (control.address().clone(), control.tower.identity());
         control.events.push(Output::Listening { address, fingerprint, control: socket });
         control
@@ -137,6 +146,11 @@ impl ControlledTower {
         self.events.close();
     }
 
+    /// Waits until the driver has made progress. Returns `false` after the end of the driver.
+    pub(crate) fn next_turn(&self) -> Wait<bool> {
+        self.tower.next_turn()
+    }
+
     /// Returns a subscription to the events after the one with a number. `None` means from now on.
     pub(crate) fn subscribe(&self, after: Option<u64>) -> Subscription {
         self.events.subscribe(after)
@@ -163,14 +177,19 @@ impl ControlledTower {
         let _ = self.stop.try_send(());
     }
 
+    /// Adds a check for a trouble that no event reports.
+    pub(crate) fn add_check(&self, check: Check) {
+        lock(&self.checks).push(check);
+    }
+
     /// Returns the state of the tower.
     pub(crate) fn status(&self) -> Entry {
         self.read(|| {
             let (tower, config) = (&self.tower, self.tower.config());
             let (stats, usage, now) = (tower.stats(), tower.queue_usage(), Instant::now());
             let peers = tower.status_counts();
-            let mut troubles = lock(&self.troubles).all();
-            troubles.extend(self.present_troubles(peers, usage));
+            let mut troubles = self.present_troubles(peers, usage);
+            troubles.extend(lock(&self.troubles).all());
             Output::Status(Box::new(TowerStatus {
                 address: tower.address().clone(),
                 fingerprint: tower.identity(),
@@ -193,6 +212,24 @@ impl ControlledTower {
         })
     }
 
+    /// Returns the status and the known towers of the same moment, unless the tower is very busy.
+    pub(crate) fn overview(&self) -> (Entry, Vec<SurveyedPeer>) {
+        let mut towers = Vec::new();
+        let mut status = self.status();
+        for _ in 0..CONSISTENT_READS {
+            let survey = self.read_once(|| self.survey());
+            let is_same = survey.seq == status.seq;
+            if let Output::Survey { towers: found } = survey.output {
+                towers = found;
+            }
+            if is_same {
+                break;
+            }
+            status = self.status();
+        }
+        (status, towers)
+    }
+
     /// Returns troubles that follow from the state, and that no event reports.
     fn present_troubles(&self, peers: StatusCounts, usage: QueueUsage) -> Vec<Trouble> {
         let config = self.tower.config();
@@ -201,26 +238,27 @@ impl ControlledTower {
         let is_full = is_over(usage.messages, config.max_queue_messages)
             || is_over(usage.bytes, config.max_queue_bytes);
         let known = peers.new + peers.alive + peers.lost + peers.dead;
+        let (time, seq) = (SystemTime::now(), self.events.last());
+        let mut found: Vec<_> = lock(&self.checks).iter().filter_map(|check| check()).collect();
         let full = is_full.then_some((
-            "the queue is full: it takes no messages of `clacks send`",
+            "the queue is full: it takes no messages of `clacks send`".to_owned(),
             "Wait until peers have taken some, add peers with `clacks announce`, or start the \
              tower with a larger --max-queue or --max-queue-bytes.",
         ));
         let alone = (known == 0).then_some((
-            "no other tower is known",
+            "no other tower is known".to_owned(),
             "Make this one known to another tower with `clacks announce HOST:PORT`.",
         ));
-        let (time, seq) = (SystemTime::now(), self.events.last());
-        let troubles = full.into_iter().chain(alone);
-        let trouble = |(what, remedy): (&str, &str)| Trouble {
+        found.extend(full.into_iter().chain(alone));
+        let trouble = |(what, remedy): (String, &str)| Trouble {
             time,
             seq,
             count: 1,
             peer: None,
-            what: what.into(),
+            what,
             remedy: remedy.into(),
         };
-        troubles.map(trouble).collect()
+        found.into_iter().map(trouble).collect()
     }
 
     /// Returns the state of the tower in a few words.
@@ -276,8 +314,16 @@ impl ControlledTower {
                     Notice::StatusChanged {
                         peer, to: Status::Lost | Status::Dead, reason, ..
                     } if peer == tower => (reason.to_string(), remedy_of_status(*reason)),
-                    Notice::LinkClosed { peer: Some(peer), reason, .. } if peer == tower => {
+                    // Links that were open may close meanwhile. This one was an attempt.
+                    Notice::LinkClosed { peer: Some(peer), reason, retry_in: Some(_), .. }
+                        if peer == tower =>
+                    {
                         (reason.to_string(), remedy(*reason))
+                    }
+                    // The result may be among the events that were missed.
+                    Notice::Missed { .. } if self.is_alive(tower) => {
+                        let to = tower.clone();
+                        return self.entry(Output::Notice(Notice::Announced { to }));
                     }
                     _ => continue,
                 };
@@ -288,9 +334,18 @@ impl ControlledTower {
         self.entry(Output::error("The tower ended before the other one confirmed."))
     }
 
+    fn is_alive(&self, tower: &Address) -> bool {
+        let is_it = |peer: &Peer| peer.address == *tower && peer.status == Status::Alive;
+        self.tower.survey().iter().any(is_it)
+    }
+
     /// Carries out a request without waiting.
     pub(crate) fn carry_out(&self, request: Request) -> Entry {
         let tower = &self.tower;
+        if let Request::Announce { tower: named, .. } | Request::Expand { tower: named } = &request
+        {
+            lock(&self.troubles).add_familiar(named);
+        }
         let output = match request {
             Request::Peek => return self.read_once(|| first_messages(tower.peek())),
             Request::Survey => return self.read(|| self.survey()),
@@ -412,6 +467,7 @@ trait Verbs: Send + Sync {
     fn identity(&self) -> Option<Fingerprint>;
     fn config(&self) -> &Config;
     fn now(&self) -> clacks_proto::Instant;
+    fn next_turn(&self) -> Wait<bool>;
 }
 
 /// Implements [`Verbs`] by the methods of [`Handle`] that have the same names.
@@ -463,6 +519,7 @@ verbs_of_handle! {
     fn status_counts() -> StatusCounts;
     fn identity() -> Option<Fingerprint>;
     fn now() -> clacks_proto::Instant;
+    fn next_turn() -> Wait<bool>;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

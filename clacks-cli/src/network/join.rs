@@ -120,6 +120,7 @@ fn apply(args: &JoinArgs, update: &Update) -> Result<(), Failure> {
              ask the founder for an invitation."
         ))
     })?;
+    let _lock = network.lock()?;
     let foreign = || {
         Failure::failed(format_args!(
             "This update is of another network that is called {name} as well: nothing was changed."

@@ -7,49 +7,62 @@ use clacks_proto::Address;
 use super::folder::NetworkFolder;
 use super::name;
 use super::quoted;
-use crate::args::TowerArgs;
+use crate::args::{TowerArgs, TrustArgs};
 use crate::error::Failure;
 use crate::identity::Files;
 
 /// The network of a tower that is given no other name.
 pub(crate) const OPEN: &str = "clacks";
 
-/// Returns the options with the identity, the roots, the list of revoked members and the first
-/// addresses of a private network, if the options choose one of which this machine is a member.
+/// Returns the options of a tower with those of its private network ([`with_network`]) and the
+/// first addresses of that network.
+pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
+    let mut args = args.clone();
+    let Some(network) = with_network(&mut args.trust)? else { return Ok(args) };
+    if !network.is_founder() {
+        let is_own = |address: &Address| Some(address) == args.advertise.as_ref();
+        let known = args.announce.clone();
+        let first = network.settings().addresses.iter();
+        args.announce.extend(first.filter(|it| !is_own(it) && !known.contains(it)).cloned());
+    }
+    Ok(args)
+}
+
+/// Adds the identity, the roots and the list of revoked members of a private network, if the
+/// options choose one of which this machine is a member. Returns that network.
 ///
 /// The options choose a network by its name, or by the state folder. Options of another
 /// private network, or of one without TLS, stay as they are.
-pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
-    let mut args = args.clone();
-    if args.trust.key.is_some() || args.trust.roots.is_some() {
-        return Ok(args);
+pub(crate) fn with_network(trust: &mut TrustArgs) -> Result<Option<NetworkFolder>, Failure> {
+    if trust.key.is_some() || trust.roots.is_some() {
+        return Ok(None);
     }
-    let in_state = args.trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
-    let named = match name::parse(&args.trust.network) {
+    let in_state = trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
+    let named = match name::parse(&trust.network) {
         Ok(name) if in_state.is_none() => NetworkFolder::named(&name, None)?,
         // Networks that are open may have any name.
         _ => None,
     };
-    if let (Some(network), true) = (&named, args.trust.state.is_some()) {
+    if let (Some(network), true) = (&named, trust.state.is_some()) {
         return Err(Failure::usage(format_args!(
             "The state of the network {} is in {}: leave out --state.",
             network.name(),
             network.path().display()
         )));
     }
-    let Some(network) = in_state.or(named) else { return Ok(args) };
+    let Some(network) = in_state.or(named) else { return Ok(None) };
     let name = network.name();
-    if args.trust.clear {
+    if trust.clear {
         return Err(Failure::usage(format_args!(
             "The network {name} is private, and --clear would show its messages to everyone: leave \
              out --clear."
         )));
     }
-    if args.trust.network != OPEN && args.trust.network != name.as_str() {
+    if trust.network != OPEN && trust.network != name.as_str() {
         return Err(Failure::usage(format_args!(
             "{} belongs to the network {name} and not to {}: leave out --network.",
             network.path().display(),
-            args.trust.network
+            trust.network
         )));
     }
     network.trust()?.check(&network.identity()?).map_err(|error| {
@@ -59,22 +72,26 @@ pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
              membership with `clacks invite --renew {member}`."
         ))
     })?;
-    args.trust.network = name.to_string();
-    if args.trust.ephemeral {
+    trust.network = name.to_string();
+    if trust.ephemeral {
         let Files { key, cert } = Files::within(network.path());
-        (args.trust.key, args.trust.cert) = (Some(key), Some(cert));
+        (trust.key, trust.cert) = (Some(key), Some(cert));
     } else {
-        args.trust.state = Some(network.path().to_owned());
+        trust.state = Some(network.path().to_owned());
     }
-    args.trust.roots = Some(network.roots_file());
-    args.trust.revoked = args.trust.revoked.or_else(|| network.revoked_file());
-    if !network.is_founder() {
-        let is_own = |address: &Address| Some(address) == args.advertise.as_ref();
-        let known = args.announce.clone();
-        let first = network.settings().addresses.iter();
-        args.announce.extend(first.filter(|it| !is_own(it) && !known.contains(it)).cloned());
-    }
-    Ok(args)
+    trust.roots = Some(network.roots_file());
+    trust.revoked = trust.revoked.take().or_else(|| network.revoked_file());
+    Ok(Some(network))
+}
+
+/// Returns an advice to add `--network`, if this machine is a member of private networks.
+pub(crate) fn advice() -> Option<String> {
+    let networks = NetworkFolder::all().ok()?;
+    let names: Vec<_> = networks.iter().map(|it| quoted(it.name().as_str())).collect();
+    let or = names.join(" or --network ");
+    (!names.is_empty()).then(|| {
+        format!("This machine is a member of {}: add --network {or}.", names.join(" and of "))
+    })
 }
 
 /// Returns the command that starts the tower of a network. The founder's has its address, and a

@@ -11,6 +11,7 @@
 //! invitation lets another machine join, and `revoke` excludes that machine.
 
 pub(crate) mod args;
+pub(crate) mod expiry;
 mod folder;
 mod invite;
 mod join;

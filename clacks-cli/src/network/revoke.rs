@@ -18,6 +18,7 @@ use crate::output::{json, wrap};
 pub(crate) fn run(args: &RevokeArgs) -> Result<(), Failure> {
     let dir = args.output.dir.as_deref();
     let network = NetworkFolder::chosen(args.network.name.as_ref(), dir)?;
+    let _lock = network.lock()?;
     let authority = network.authority()?;
     if let Some(name) = &args.member {
         let mut member = network.member(name)?;
