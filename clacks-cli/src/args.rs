@@ -274,9 +274,10 @@ pub(crate) struct TowerArgs {
 pub(crate) struct HttpArgs {
     /// Show the tower on a page for browsers. The demo shows tower 1. Port 0 picks a free one
     ///
-    /// The start prints the address of the page, which ends in a token. The page shows no message
-    /// bodies and cannot change anything. /metrics has the counters for Prometheus, and /healthz
-    /// answers while the tower runs.
+    /// On a terminal the start prints the address of the page with a token. Elsewhere it prints the
+    /// address, and the file that has the token. The page shows no message bodies and cannot change
+    /// anything. /metrics has the counters for Prometheus, and /healthz answers `ok` while the tower
+    /// makes progress.
     #[arg(long, value_name = "IP:PORT", value_parser = value_parser::http)]
     pub(crate) http: Option<SocketAddr>,
     /// A name of the page, if other machines reach it. May be given several times

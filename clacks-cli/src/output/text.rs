@@ -69,7 +69,14 @@ impl Text {
                     ));
                 }
             }
-            Output::Dashboard { url } => self.line(GOOD, "dashboard", url),
+            Output::Dashboard { url, .. } if url.contains('#') => {
+                self.line(GOOD, "dashboard", url);
+            }
+            Output::Dashboard { url, token_file } => {
+                let token = token_file.display().to_string();
+                let rest = format!("{url} (the token is in {})", escape(&token));
+                self.line(GOOD, "dashboard", rest);
+            }
             Output::Enqueued { .. } => self.line(GOOD, "queued", "your message"),
             Output::Delivered { to } => {
                 self.line(GOOD, "delivered", format_args!("your message to {}", name(to.as_ref())));
@@ -202,6 +209,7 @@ impl Text {
         for held in messages {
             let state = match held.state {
                 MessageState::InFlight { .. } => "in flight",
+                MessageState::Held => "held",
                 _ => "waiting",
             };
             self.row(format_args!("{state:<9}  {}", quote(&held.message)));
