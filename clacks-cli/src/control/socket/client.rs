@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::folder::live_sockets;
+use super::folder::{LiveSockets, live_sockets};
 use crate::control::Request;
 use crate::control::protocol::{Greeting, VERSION};
 use crate::error::Failure;
@@ -139,8 +139,20 @@ fn lost(error: &io::Error) -> Failure {
 
 /// Returns the control socket of the only tower that runs.
 fn only_socket() -> Result<PathBuf, Failure> {
-    let mut sockets = live_sockets();
+    choose(live_sockets())
+}
+
+fn choose(live: LiveSockets) -> Result<PathBuf, Failure> {
+    let LiveSockets { mut sockets, refused } = live;
     match sockets.len() {
+        0 if !refused.is_empty() => {
+            let paths: Vec<_> = refused.iter().map(|path| path.display().to_string()).collect();
+            Err(Failure::NoTower(format!(
+                "No tower of yours runs here, and {} is for another user: use sudo, or start that \
+                 tower with --control-group.",
+                paths.join(" and ")
+            )))
+        }
         0 => Err(Failure::NoTower(
             "No tower runs here: start one with `clacks tower --listen HOST:PORT`, or give its \
              control socket with --control PATH."
@@ -154,5 +166,28 @@ fn only_socket() -> Result<PathBuf, Failure> {
                 paths.join(" or --control ")
             )))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(sockets: &[&str], refused: &[&str]) -> String {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
+        let live = LiveSockets { sockets: paths(sockets), refused: paths(refused) };
+        match choose(live) {
+            Ok(path) => path.display().to_string(),
+            Err(failure) => failure.sentence().unwrap().to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_only_tower_is_chosen_and_a_tower_of_another_user_is_named() {
+        assert_eq!(sentence(&["/a.sock"], &["/run/clacks"]), "/a.sock");
+        assert!(sentence(&["/a.sock", "/b.sock"], &[]).contains("--control /a.sock or --control"));
+        assert!(sentence(&[], &[]).contains("No tower runs here: start one"));
+        let other = sentence(&[], &["/run/clacks"]);
+        assert!(other.contains("/run/clacks is for another user: use sudo"), "{other}");
     }
 }
