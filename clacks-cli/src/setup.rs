@@ -236,8 +236,8 @@ pub(crate) fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
                  port (0 picks a free one)."
             ),
             io::ErrorKind::PermissionDenied => format!(
-                "Port {port} of {host} is not for everyone: choose a port from 1024 on, or run \
-                 with the right to take it."
+                "Port {port} of {host} needs privileges: choose a port from 1024 on, or run the \
+                 command as root."
             ),
             io::ErrorKind::AddrNotAvailable => format!(
                 "{host} is no address of this machine: listen on one that is, and name the other \
@@ -326,6 +326,22 @@ fn own_identity(state: Option<&StateFolder>, notes: &mut Vec<String>) -> Result<
         notes.push(format!("A new identity was made in {}.", state.path().display()));
     }
     Ok(identity)
+}
+
+/// Returns the files of the tower's identity, if the options or the state folder name some.
+pub(crate) fn identity_files(args: &TowerArgs) -> Option<Files> {
+    match (&args.trust.key, &args.trust.cert) {
+        (Some(key), Some(cert)) => Some(Files { key: key.clone(), cert: cert.clone() }),
+        _ => state_folder(args).as_deref().map(Files::within),
+    }
+}
+
+/// Reads the identity and the rules for peers of a running tower again. `None` without TLS.
+pub(crate) fn member(args: &TowerArgs) -> Result<Option<(Identity, Trust)>, Failure> {
+    let (Some((_, trust)), Some(files)) = (secrets(&args.trust)?, identity_files(args)) else {
+        return Ok(None);
+    };
+    Ok(Some((identity::load(&files)?, trust)))
 }
 
 fn impossible(error: ConfigError) -> Failure {

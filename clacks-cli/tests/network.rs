@@ -186,6 +186,56 @@ fn a_revoked_member_is_refused_by_towers_that_have_the_list() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn sighup_applies_a_list_of_revoked_members_and_a_renewed_certificate() {
+    for runtime in RUNTIMES {
+        let (anna, address) = founder();
+        let (bob, carol) = (member(&anna, "bob"), Machine::new());
+        let invited = anna.json(&["invite", "--for", "carol", "--days", "20"]);
+        carol.json(&["join", invited["line"].as_str().unwrap()]);
+        let mut first = anna.tower(&address, runtime);
+        let [mut second, mut third] =
+            [&bob, &carol].map(|machine| machine.tower("127.0.0.1:0", runtime));
+        for other in [&second.address.clone(), &third.address.clone()] {
+            first.wait_for_status(other, "alive");
+        }
+        let reload = |tower: &mut Tower| {
+            tower.signal("-HUP");
+            tower.wait_for("reloaded", |_| true)["renewed"].clone()
+        };
+        assert_eq!(reload(&mut first), false);
+
+        let revoked = anna.json(&["revoke", "bob"]);
+        assert_eq!(reload(&mut first), true);
+        assert_eq!(reload(&mut first), false);
+        // Bob has a ticket of an earlier session.
+        second.say(&format!("announce {address}"));
+        wait_for_refusal(&mut second, "certificate_revoked");
+        wait_for_refusal(&mut first, "certificate_revoked");
+        carol.json(&["join", revoked["line"].as_str().unwrap()]);
+        assert_eq!(reload(&mut third), true);
+        first.wait_for_status(&third.address, "alive");
+
+        // A tower that was revoked itself goes on with the old list.
+        bob.json(&["join", revoked["line"].as_str().unwrap()]);
+        second.signal("-HUP");
+        let error = second.wait_for("error", |_| true)["message"].to_string();
+        assert!(error.contains("stays as it was") && error.contains("was revoked"), "{error}");
+
+        let control = third.told()[0]["control"].as_str().unwrap().to_owned();
+        let warns = || {
+            let status = carol.json(&["status", "--control", &control]);
+            status["troubles"].to_string().contains("expires on")
+        };
+        assert!(warns());
+        let renewed = anna.json(&["invite", "--renew", "carol"]);
+        carol.json(&["join", renewed["line"].as_str().unwrap()]);
+        assert_eq!(reload(&mut third), true);
+        assert!(!warns());
+    }
+}
+
 #[test]
 fn a_tower_finds_its_network_by_name() {
     let (anna, address) = founder();
@@ -464,4 +514,15 @@ fn root_updates_the_folder_of_a_service_for_its_user() {
     anna.json(&["revoke", "bob"]);
     let list = fs::metadata(folder.join("revoked.pem")).unwrap();
     assert_eq!((list.uid(), list.gid()), (service, service));
+    // A network that root joins belongs to the service as a whole.
+    let carol = Machine::new();
+    chown(carol.0.path(), Some(service), Some(service)).unwrap();
+    let line = anna.json(&["invite"])["line"].as_str().unwrap().to_owned();
+    carol.json(&["join", &line]);
+    let joined = carol.folder("home");
+    let files = fs::read_dir(&joined).unwrap().map(|file| file.unwrap().path());
+    let folders = joined.ancestors().take(3).map(PathBuf::from);
+    for file in files.chain(folders) {
+        assert_eq!(fs::metadata(&file).unwrap().uid(), service, "{}", file.display());
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
 
+use clacks_proto::driver::Handle;
+use clacks_proto::tls::SecureTower;
 use clacks_proto::{StateMachine, Status};
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
@@ -22,6 +23,7 @@ use crate::error::Failure;
 use crate::limits;
 use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
+use crate::network::renewal::{Renewal, Renewed};
 use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
@@ -42,10 +44,19 @@ pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
     let lasting = (Configuration::new(configured, settings), kept, expiry);
     match machine {
-        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting),
-        Machine::Secure(tower) => run_machine(args, *tower, listener, &notes, lasting),
+        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting, None),
+        Machine::Secure(tower) => {
+            let renewal = Renewal::start(configured)?;
+            let renew = renewal.map(|mut renewal| {
+                Box::new(move |tower: &Handle<SecureTower>| renewal.apply(tower)) as Renew<_>
+            });
+            run_machine(args, *tower, listener, &notes, lasting, renew)
+        }
     }
 }
+
+/// Applies a new certificate and a new list of revoked members, if they have changed.
+type Renew<M> = Box<dyn FnMut(&Handle<M>) -> Result<Option<Renewed>, Failure>>;
 
 fn run_machine<M: StateMachine + Send + 'static>(
     args: &TowerArgs,
@@ -53,6 +64,7 @@ fn run_machine<M: StateMachine + Send + 'static>(
     listener: TcpListener,
     notes: &[String],
     (configuration, kept, expiry): (Configuration, Option<PeersFile>, Option<Expiry>),
+    renew: Option<Renew<M>>,
 ) -> Result<(), Failure> {
     let (stops, stop) = channel::bounded(1);
     let (reloads, reload) = channel::bounded(1);
@@ -83,10 +95,8 @@ fn run_machine<M: StateMachine + Send + 'static>(
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
     let path = socket.as_ref().map(|socket| socket.path.clone());
     let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops, path));
-    if let Some(expiry) = expiry {
-        let check = move || Some((expiry.warning(SystemTime::now())?, expiry::REMEDY));
-        control.add_check(Box::new(check));
-    }
+    let expiry = Arc::new(Mutex::new(expiry));
+    control.add_check(expiry::check(expiry.clone()));
     control.add_check(screen.check());
     let numbering = start_numbering(control.clone()).map_err(|error| {
         Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
@@ -114,7 +124,9 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let service = ServiceManager::start().map_err(|error| {
         Failure::failed(format_args!("No thread can be started ({error}): start it again."))
     })?;
-    let mut session = Session { tower, control, events, screen, prompt, configuration, service };
+    let renewal = (renew, expiry);
+    let mut session =
+        Session { tower, control, events, screen, prompt, configuration, renewal, service };
     session.start(args, &notes, dashboard.as_ref());
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
     let watchdog = ServiceManager::watchdog(&session.tower.handle);
@@ -182,6 +194,8 @@ struct Session<M: StateMachine + Send + 'static> {
     screen: Screen,
     prompt: Option<Prompt>,
     configuration: Configuration,
+    /// How a membership is renewed, and when its certificate expires.
+    renewal: (Option<Renew<M>>, Arc<Mutex<Option<Expiry>>>),
     service: ServiceManager,
 }
 
@@ -290,8 +304,9 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     fn reload(&mut self) {
         self.service.reloading();
         match self.configuration.reload() {
-            Ok(changes) => {
+            Ok(mut changes) => {
                 self.apply(&changes);
+                changes.renewed = self.renew();
                 self.control.on_reloaded(changes);
                 self.write_events();
             }
@@ -304,6 +319,27 @@ impl<M: StateMachine + Send + 'static> Session<M> {
             }
         }
         self.on_ready();
+    }
+
+    /// Applies a new certificate and a new list of revoked members. Returns whether one has changed.
+    fn renew(&mut self) -> bool {
+        let (Some(renew), expiry) = &mut self.renewal else { return false };
+        match renew(&self.tower.handle) {
+            Ok(Some(Renewed { expiry: new, closed })) => {
+                *expiry.lock().unwrap_or_else(PoisonError::into_inner) = new;
+                tracing::info!("the membership was read again, and {closed} links are closed");
+                true
+            }
+            Ok(None) => false,
+            Err(failure) => {
+                let why = failure.sentence().unwrap_or_default();
+                let message = format!("The membership stays as it was: {why}");
+                tracing::error!("{message}");
+                let error = self.control.entry(Output::error(message));
+                self.screen.answer(&error);
+                false
+            }
+        }
     }
 
     fn apply(&self, changes: &Changes) {

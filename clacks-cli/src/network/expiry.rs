@@ -1,10 +1,12 @@
 //! Warnings before a certificate expires.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use clacks_proto::tls::{Identity, Trust};
 
 use super::day;
+use crate::control::Check;
 
 /// A day.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -15,8 +17,8 @@ const EARLY: Duration = Duration::from_secs(30 * 86_400);
 
 /// What a person can do about a certificate that expires.
 pub(crate) const REMEDY: &str = "Renew it: the founder of the network prints a line with `clacks \
-                                 invite --renew NAME`, and `clacks join LINE` applies it here. Then \
-                                 start the tower again.";
+                                 invite --renew NAME`, and `clacks join LINE` writes it here. Then \
+                                 reload the tower with SIGHUP, or start it again.";
 
 /// When the certificate of a tower expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,14 @@ impl Expiry {
             days => format!("the certificate of this tower expires on {until}, in {days} days"),
         })
     }
+}
+
+/// Returns a check for a certificate that has expired or expires soon.
+pub(crate) fn check(expiry: Arc<Mutex<Option<Expiry>>>) -> Check {
+    Box::new(move || {
+        let expiry = *expiry.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((expiry?.warning(SystemTime::now())?, REMEDY))
+    })
 }
 
 /// Returns the number of whole days until a certificate expires, if these are few. The number is 0

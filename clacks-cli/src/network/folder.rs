@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use clacks_proto::tls::{Authority, Identity, Revocations, Roots, Trust};
 use clacks_proto::{Address, Fingerprint};
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
@@ -82,7 +83,7 @@ impl NetworkFolder {
     pub(crate) fn create(dir: &Path, new: &NewNetwork<'_>) -> Result<Self, Failure> {
         let name = &new.settings.network;
         let is_new = !dir.exists();
-        identity::make_folder(dir).map_err(|error| cant_write(dir, &error))?;
+        make_folder(dir).map_err(|error| cant_write(dir, &error))?;
         let _lock = lock(dir)?;
         if fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_some()) {
             return Err(Failure::failed(format_args!(
@@ -108,12 +109,13 @@ impl NetworkFolder {
     fn write_all(dir: &Path, new: &NewNetwork<'_>) -> Result<(), Failure> {
         if new.authority_pem.is_some() {
             let members = dir.join(MEMBERS);
-            identity::make_folder(&members).map_err(|error| cant_write(&members, &error))?;
+            make_folder(&members).map_err(|error| cant_write(&members, &error))?;
         }
         let settings = toml::to_string(&new.settings).map_err(Failure::failed)?;
         let files = Files::within(dir);
         let write = |file: &Path, text: &str, access| {
             identity::write_new(file, text.as_bytes(), access)
+                .and_then(|()| give_to_owner_of_folder(file))
                 .map_err(|error| cant_write(file, &error))
         };
         if let Some(key) = new.authority_pem {
@@ -309,7 +311,8 @@ impl NetworkFolder {
     pub(crate) fn add_member(&self, name: &Name, member: &Member) -> Result<bool, Failure> {
         let file = self.member_file(name);
         let text = toml::to_string(member).map_err(Failure::failed)?;
-        match identity::write_new(&file, text.as_bytes(), Access::OwnerOnly) {
+        let written = identity::write_new(&file, text.as_bytes(), Access::OwnerOnly);
+        match written.and_then(|()| give_to_owner_of_folder(&file)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(cant_write(&file, &error)),
@@ -407,13 +410,27 @@ fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Makes a folder and the folders above it, unless they exist.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_folder(parent)?;
+    }
+    identity::make_folder(dir)?;
+    give_to_owner_of_folder(dir)
+}
+
+/// Gives a file that root has made to the owner of its folder.
 fn give_to_owner_of_folder(file: &Path) -> io::Result<()> {
-    let Some(folder) = file.parent() else { return Ok(()) };
+    let Some(folder) = file.parent().filter(|_| Uid::effective().is_root()) else { return Ok(()) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let (folder, own) = (fs::metadata(folder)?, fs::metadata(file)?);
     if folder.uid() == own.uid() {
         return Ok(());
     }
-    unix::fs::chown(file, Some(folder.uid()), Some(folder.gid()))
+    unix::fs::lchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -219,7 +219,11 @@ fn report(
     if revoked.is_none() && !is_renewed {
         writeln!(out, "{name} had this update already.")?;
     } else {
-        writeln!(out, "{QUIET}A running tower applies it when it is started again.{QUIET:#}")?;
+        writeln!(
+            out,
+            "{QUIET}A running tower applies it when it is reloaded (SIGHUP) or started \
+             again.{QUIET:#}"
+        )?;
     }
     out.flush()?;
     Ok(())

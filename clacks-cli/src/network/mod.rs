@@ -20,6 +20,7 @@ mod members;
 pub(crate) mod membership;
 mod name;
 mod new;
+pub(crate) mod renewal;
 mod revoke;
 
 use std::time::{Duration, SystemTime};
