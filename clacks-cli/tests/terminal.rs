@@ -125,6 +125,27 @@ impl Drop for Terminal {
 }
 
 #[test]
+fn listen_once_says_on_a_terminal_that_no_message_can_come() {
+    let terminal = Terminal::start(&[]);
+    let pty = openpty(None, None).unwrap();
+    let mut listening = clacks(&["listen", "--once", "--control", &terminal.socket])
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(pty.slave))
+        .spawn()
+        .unwrap();
+    let (mut screen, mut seen) = (File::from(pty.master), String::new());
+    while !seen.contains("clacks announce") {
+        let mut chunk = [0; 1_024];
+        // Fails when the command has ended.
+        let count = screen.read(&mut chunk).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
+    }
+    assert!(seen.contains("No other tower is alive"), "{seen}");
+    listening.kill().unwrap();
+    listening.wait().unwrap();
+}
+
+#[test]
 fn the_address_of_the_dashboard_has_its_token_on_a_terminal() {
     let mut terminal = Terminal::start(&["--http", "127.0.0.1:0"]);
     // The line comes before the prompt or above it.

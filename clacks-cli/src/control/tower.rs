@@ -306,30 +306,15 @@ impl ControlledTower {
         }
         while let Some(event) = events.next().await {
             let Output::Notice(notice) = &event.output else { continue };
-            let (why, remedy) =
-                match notice {
-                    Notice::Announced { to } if to == tower => {
-                        return Entry { output: event.output.clone(), ..*event };
-                    }
-                    Notice::StatusChanged {
-                        peer, to: Status::Lost | Status::Dead, reason, ..
-                    } if peer == tower => (reason.to_string(), remedy_of_status(*reason)),
-                    // Links that were open may close meanwhile. This one was an attempt.
-                    Notice::LinkClosed { peer: Some(peer), reason, retry_in: Some(_), .. }
-                        if peer == tower =>
-                    {
-                        (reason.to_string(), remedy(*reason))
-                    }
-                    // The result may be among the events that were missed.
-                    Notice::Missed { .. } if self.is_alive(tower) => {
-                        let to = tower.clone();
-                        return self.entry(Output::Notice(Notice::Announced { to }));
-                    }
-                    _ => continue,
-                };
-            return self.entry(Output::Error {
-                message: format!("{tower} was not reached: {why}. {remedy}"),
-            });
+            match result_of_announcement(notice, tower) {
+                Some(Ok(())) => return Entry { output: event.output.clone(), ..*event },
+                Some(Err(message)) => return self.entry(Output::Error { message }),
+                None => {}
+            }
+            // The result may be among the events that were missed.
+            if matches!(notice, Notice::Missed { .. }) && self.is_alive(tower) {
+                return self.entry(Output::Notice(Notice::Announced { to: tower.clone() }));
+            }
         }
         self.entry(Output::error("The tower ended before the other one confirmed."))
     }
@@ -442,6 +427,24 @@ impl ControlledTower {
             self.on_notice(notice);
         }
     }
+}
+
+/// Returns the result of an announcement, if a notice reports it. The error is a sentence.
+fn result_of_announcement(notice: &Notice, tower: &Address) -> Option<Result<(), String>> {
+    let (why, remedy) = match notice {
+        Notice::Announced { to } if to == tower => return Some(Ok(())),
+        Notice::StatusChanged { peer, to: Status::Lost | Status::Dead, reason, .. }
+            if peer == tower =>
+        {
+            (reason.to_string(), remedy_of_status(*reason))
+        }
+        // A link that was open may close meanwhile. This one was an attempt.
+        Notice::LinkClosed { peer: Some(peer), reason, retry_in: Some(_), .. } if peer == tower => {
+            (reason.to_string(), remedy(*reason))
+        }
+        _ => return None,
+    };
+    Some(Err(format!("{tower} was not reached: {why}. {remedy}")))
 }
 
 /// The verbs of a [`Handle`], whatever its state machine.
@@ -581,5 +584,31 @@ fn not_added(tower: &Address, error: ExpandError) -> String {
         }
         ExpandError::ShuttingDown => "The tower is leaving.".into(),
         error => format!("{tower}: {error}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_failed_attempt_ends_the_wait_for_an_announcement() {
+        let tower = "a:1".parse().unwrap();
+        let result = |notice| {
+            let notice: Notice = serde_json::from_value(notice).unwrap();
+            result_of_announcement(&notice, &tower).map(|result| result.is_ok())
+        };
+        let closed = |peer: &str, retry_in_ms: Option<u64>| {
+            result(json!({
+                "event": "link_closed", "link": [0, 1], "peer": peer, "reason": "idle",
+                "retry_in_ms": retry_in_ms,
+            }))
+        };
+        assert_eq!(closed("a:1", None), None);
+        assert_eq!(closed("b:1", Some(1)), None);
+        assert_eq!(closed("a:1", Some(1)), Some(false));
+        assert_eq!(result(json!({"event": "announced", "to": "a:1"})), Some(true));
+        assert_eq!(result(json!({"event": "announced", "to": "b:1"})), None);
     }
 }

@@ -324,7 +324,8 @@ pub(crate) fn status_style(status: Status) -> Style {
     }
 }
 
-/// Returns the end of a line that says why a status changed. Empty if that goes without saying.
+/// Returns the end of a line with the reason of a new status. Empty for success and for requests of
+/// the application.
 pub(crate) fn explain(reason: StatusReason) -> String {
     match reason {
         StatusReason::Success | StatusReason::Application => String::new(),
@@ -375,8 +376,8 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Returns whether a character is not shown but changes what is: control characters, marks of
-/// direction, joiners, separators.
+/// Returns whether a character is invisible and changes how other characters are shown: control
+/// characters, marks of direction, joiners, separators.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(
