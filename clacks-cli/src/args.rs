@@ -1,6 +1,7 @@
 //! The command line with its help.
 
 mod control;
+mod files;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -19,6 +20,7 @@ pub(crate) use control::{
     KindArg, ListenArgs, PeekArgs, PeerArgs, PingArgs, ReachArgs, SendArgs, StatsArgs, StatusArgs,
     StopArgs, SurveyArgs, WatchArgs,
 };
+pub(crate) use files::{AccessArgs, GetArgs, HealthArgs, KeepArgs, LinkArg, LinkArgs, PutArgs};
 
 /// Towers of a peer-to-peer network in which data lives in flight.
 ///
@@ -29,7 +31,8 @@ pub(crate) use control::{
 #[command(name = "clacks", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "See it work:  clacks demo
 Run a tower:  clacks tower --listen 127.0.0.1:8001
-Speak to it:  clacks send 'Hello!'    clacks listen --once    clacks status")]
+Speak to it:  clacks send 'Hello!'    clacks listen --once    clacks status
+Share a file: clacks put photo.jpg    clacks get LINK")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -110,6 +113,39 @@ pub(crate) enum Verb {
     Watch(WatchArgs),
     /// Stop the running tower, and wait until it has handed its queue to peers
     Stop(StopArgs),
+    /// Put a file into the network, and print its link
+    ///
+    /// The file is encrypted and cut into pieces of 12 000 bytes. Twice as many pieces as needed
+    /// are given to towers of the network, which pass them on from memory to memory. Each person
+    /// with the link can read the file with `clacks get`, at any tower of the network. No tower can
+    /// read it, or tell which pieces belong together, without the link.
+    ///
+    /// The pieces are gone after the time of --for. Until then the file survives the loss of
+    /// towers as long as half of its pieces are left. `clacks health` counts them, and
+    /// `clacks keep` replaces lost ones. A file can't be deleted.
+    ///
+    /// The link is written to standard output, and all else to standard error.
+    Put(Box<PutArgs>),
+    /// Get a file from the network by its link
+    ///
+    /// Pieces are taken from the towers that hold them, and each one is checked against the link.
+    /// Proved pieces are kept in a file `.clacks-XXXXXXXX.clacks-part` in the folder of the output.
+    /// If the command is interrupted, run it again: it takes only the rest. The file is removed at
+    /// the end.
+    Get(Box<GetArgs>),
+    /// Count the pieces of a file that are left, and estimate how long it lasts
+    ///
+    /// Pieces are counted at the towers, and a sample of them is taken and checked. The answer is
+    /// `safe`, `thin` or `lost`. It takes a read link or a keep link.
+    Health(Box<HealthArgs>),
+    /// Keep a file alive until Ctrl-C
+    ///
+    /// The pieces are counted every few minutes. Lost ones are made again from the others, and all
+    /// are put again before their time is over. It takes a read link or a keep link. A keeper with
+    /// a keep link can't read the file.
+    Keep(Box<KeepArgs>),
+    /// Show what a link says about its file, or make the keep link from it. Asks no tower
+    Link(LinkArgs),
     /// Check whether a tower answers at an address, and report its identity and dialect
     ///
     /// The name is looked up, the port is dialled, and the handshake is made. No message is sent,
@@ -268,7 +304,27 @@ pub(crate) struct TowerArgs {
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
     pub(crate) tuning: TuningArgs,
+}
+
+/// The store of the tower.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct StoreArgs {
+    /// Carry pieces of files like other messages, and answer no questions about them
+    ///
+    /// A tower with a store tells other towers and `clacks get` which pieces of files it holds
+    /// (sealed, so it can't read them), and takes pieces from `clacks put`.
+    #[arg(long)]
+    pub(crate) no_store: bool,
+    /// Do not pass on requests of other towers
+    ///
+    /// `clacks put` and `clacks get` reach stores through several towers, so that no store learns
+    /// who asks. A tower without this option passes on such requests, with at most 8 MiB a second.
+    #[arg(long)]
+    pub(crate) no_relay: bool,
 }
 
 /// The dashboard of the tower.

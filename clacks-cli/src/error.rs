@@ -13,6 +13,12 @@ pub(crate) enum Failure {
     Failed(String),
     /// No tower runs, or several do and none is chosen. Exit code 3.
     NoTower(String),
+    /// The file is not in the network any more. Exit code 3.
+    Gone(String),
+    /// The network can't do it now. Exit code 4.
+    Refused(String),
+    /// The user has stopped the command. Exit code 130, as shells have it for Ctrl-C.
+    Interrupted(String),
     /// The command failed, and the output says how. Exit code 1.
     Reported,
     /// The reader of standard output is gone. Exit code 0.
@@ -33,10 +39,26 @@ impl Failure {
     /// Returns the sentence that is not written yet.
     pub(crate) fn sentence(&self) -> Option<&str> {
         match self {
-            Self::Usage(sentence) | Self::Failed(sentence) | Self::NoTower(sentence) => {
-                Some(sentence)
-            }
+            Self::Usage(sentence)
+            | Self::Failed(sentence)
+            | Self::NoTower(sentence)
+            | Self::Gone(sentence)
+            | Self::Refused(sentence)
+            | Self::Interrupted(sentence) => Some(sentence),
             Self::Reported | Self::OutputClosed => None,
+        }
+    }
+
+    /// Returns the kind of the failure, for programs.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::Failed(_) | Self::Reported => "failed",
+            Self::NoTower(_) => "no_tower",
+            Self::Gone(_) => "gone",
+            Self::Refused(_) => "refused",
+            Self::Interrupted(_) => "interrupted",
+            Self::OutputClosed => "output_closed",
         }
     }
 
@@ -44,7 +66,9 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::NoTower(_) => ExitCode::from(3),
+            Self::NoTower(_) | Self::Gone(_) => ExitCode::from(3),
+            Self::Refused(_) => ExitCode::from(4),
+            Self::Interrupted(_) => ExitCode::from(130),
             Self::Failed(_) | Self::Reported => ExitCode::FAILURE,
             Self::OutputClosed => ExitCode::SUCCESS,
         }

@@ -33,7 +33,7 @@ use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::args::{PeerArgs, ReachArgs, Verb};
 use crate::commands::{
-    ask, bench, completions, demo, keygen, listen, man, ping, send, sim, tower, watch,
+    ask, bench, completions, demo, files, keygen, listen, man, ping, send, sim, tower, watch,
 };
 use crate::config::{Refusal, Settings};
 use crate::control::Request;
@@ -112,6 +112,11 @@ fn run(verb: &Verb, settings: Settings) -> Result<(), Failure> {
         Verb::Unignore(args) => peer(args, |tower| Request::Unignore { tower }),
         Verb::Forget(args) => peer(args, |tower| Request::Forget { tower }),
         Verb::Stop(args) => ask::stop(&args.reach).inspect_err(reports(args.reach.json)),
+        Verb::Put(args) => files::put(args).inspect_err(reports(args.access.json)),
+        Verb::Get(args) => files::get(args).inspect_err(reports(args.access.json)),
+        Verb::Health(args) => files::health(args).inspect_err(reports(args.access.json)),
+        Verb::Keep(args) => files::keep(args).inspect_err(reports(args.access.json)),
+        Verb::Link(args) => files::link(args).inspect_err(reports(args.json)),
         Verb::Ping(args) => ping::run(args).inspect_err(reports(args.json)),
         Verb::Sim(args) => sim::run(args).inspect_err(reports(args.json)),
         Verb::Bench(args) => bench::run(args).inspect_err(reports(args.json)),
@@ -141,7 +146,9 @@ fn write_sentence(line: &str) {
 /// Writes a failure as an event too, for programs that read the events.
 fn write_event(failure: &Failure, json: bool) {
     if let (true, Some(message)) = (json, failure.sentence()) {
-        let _ = json::write(&serde_json::json!({"event": "error", "message": message}));
+        let _ = json::write(&serde_json::json!({
+            "event": "error", "kind": failure.kind(), "message": message
+        }));
     }
 }
 

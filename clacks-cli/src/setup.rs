@@ -3,12 +3,15 @@
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clacks_proto::tls::{Identity, SecureTower, Trust};
-use clacks_proto::{Address, Config, ConfigError, Dialects, Instant, Seed, Status, Tower};
+use clacks_proto::{
+    Address, Config, ConfigError, Dialects, Instant, Seed, StateMachine, Status, Tower,
+};
+use clacks_store::{CHUNK, Store, StoreConfig, enable_store};
 
-use crate::args::{TowerArgs, TrustArgs, TuningArgs};
+use crate::args::{StoreArgs, TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
 use crate::network::expiry::{self, Expiry};
@@ -23,6 +26,8 @@ const RETURNS: usize = 10;
 /// A tower with its port, before it runs.
 pub(crate) struct Prepared {
     pub(crate) machine: Machine,
+    /// `None` for a tower without a store.
+    pub(crate) store: Option<StorePlan>,
     pub(crate) listener: TcpListener,
     /// Remarks for people.
     pub(crate) notes: Vec<String>,
@@ -40,10 +45,32 @@ pub(crate) enum Machine {
     Secure(Box<SecureTower>),
 }
 
+/// What a tower needs to have a store.
+pub(crate) struct StorePlan {
+    config: StoreConfig,
+    seed: Seed,
+}
+
+impl StorePlan {
+    /// Returns the tower with a store. The clock of the store begins now.
+    pub(crate) fn wrap<M: StateMachine>(self, tower: M) -> Result<Store<M>, Failure> {
+        // With a clock before 1970, which was never set, the store takes no pieces.
+        let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Store::new(tower, self.config, &self.seed, unix_now.as_secs()).map_err(|error| {
+            Failure::usage(format_args!("The tower can have no store ({error}): add --no-store."))
+        })
+    }
+}
+
 /// Prepares a tower. All options are checked before a port is taken, and a port is taken before
 /// anything is written.
 pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
-    let config = config(&args.trust, &args.tuning).map_err(impossible)?;
+    let mut config = config(&args.trust, &args.tuning).map_err(impossible)?;
+    let why_no_store = why_no_store(&args.store, &config);
+    let has_store = !args.store.no_store && why_no_store.is_none();
+    if has_store {
+        enable_store(&mut config);
+    }
     let listen = args.listen.as_ref().ok_or_else(nowhere)?;
     if isize::try_from(config.max_memory()).is_err() {
         return Err(Failure::usage(
@@ -67,6 +94,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
         Some(seed) => seed.clone(),
         None => fresh_seed()?,
     };
+    let store = has_store.then(|| store_plan(&args.store, &seed));
     let secrets = secrets(&args.trust)?;
     let listener = bind(listen)?;
     let address = match &args.advertise {
@@ -76,6 +104,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     let mut notes = Vec::new();
     let state = folder.as_deref().map(StateFolder::open).transpose()?;
     notes.extend(why_no_http(&args.trust, &config));
+    notes.extend(why_no_store);
     notes.extend(open_network(&args.trust)?);
     let kept = match &state {
         Some(state) => state.peers(&config.network).load()?,
@@ -100,7 +129,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
             Machine::Clear(Box::new(tower))
         }
     };
-    Ok(Prepared { machine, listener, notes, expiry, state })
+    Ok(Prepared { machine, store, listener, notes, expiry, state })
 }
 
 fn nowhere() -> Failure {
@@ -215,6 +244,23 @@ pub(crate) fn secure(
 ) -> Result<SecureTower, Failure> {
     SecureTower::new(tower, identity, trust)
         .map_err(|error| Failure::failed(format_args!("TLS cannot start: {error}.")))
+}
+
+fn store_plan(args: &StoreArgs, seed: &Seed) -> StorePlan {
+    let mut config = StoreConfig::default();
+    config.relays = !args.no_relay;
+    StorePlan { config, seed: seed.clone() }
+}
+
+/// Returns why a tower has no store although no option disables it.
+fn why_no_store(args: &StoreArgs, config: &Config) -> Option<String> {
+    let why = match config {
+        _ if args.no_store => return None,
+        Config { max_message, .. } if *max_message < CHUNK => "--max-message",
+        Config { max_queue_bytes, .. } if *max_queue_bytes < CHUNK => "--max-queue-bytes",
+        _ => return None,
+    };
+    Some(format!("This tower has no store: {why} is less than {CHUNK} bytes."))
 }
 
 /// Returns a seed from the operating system.

@@ -88,6 +88,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     duration_or(text, "write a number and a unit, for example 1h, 90s or 250ms")
 }
 
+/// Parses the lifetime of a file: from 1 hour to 24 hours.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
+    let help = "write a time from 1h to 24h, for example 6h";
+    let lifetime = duration_or(text, help)?;
+    let (shortest, longest) = (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600));
+    if lifetime > longest {
+        return Err(
+            "towers hold a file for at most 24h. To have it longer, run `clacks keep`".into()
+        );
+    }
+    if lifetime < shortest { Err(help.into()) } else { Ok(lifetime) }
+}
+
 /// Parses a duration of more than zero, or `off`.
 pub(crate) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     if text.eq_ignore_ascii_case("off") {

@@ -8,6 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::link;
+use crate::message::Kind;
 use crate::wire::{self, Window};
 
 /// The shortest heartbeat. The value is a guess. Shorter ones would flood peers with announcements
@@ -185,6 +186,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether the application sees messages before they are queued. Default: off.
     pub screening: Screening,
+    /// Screens only messages of the kind bytes with a body of this length. Others are queued as they
+    /// come, and screening costs them nothing. `None` screens all. Default: `None`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub screened_len: Option<usize>,
     /// Whether datagrams are exchanged. Default: off.
     pub datagrams: Datagrams,
     /// Whether this tower is a guest: its hello names no address, so that it is neither learned nor
@@ -444,6 +449,7 @@ impl Default for Config {
             heartbeat: Some(Duration::from_secs(60)),
             timeouts: Timeouts::default(),
             screening: Screening::Off,
+            screened_len: None,
             datagrams: Datagrams::Off,
             is_guest: false,
             dialects: Dialects::Native,
@@ -505,6 +511,12 @@ impl Config {
     #[must_use]
     pub fn speaks_http(&self) -> bool {
         self.dialects == Dialects::NativeAndHttp && self.network == DEFAULT_NETWORK
+    }
+
+    /// Returns whether screening, if it is on, applies to a message.
+    #[inline]
+    pub(crate) fn screens(&self, kind: Kind, len: usize) -> bool {
+        self.screened_len.is_none_or(|screened| kind == Kind::Bytes && len == screened)
     }
 
     /// Returns the most messages that a tower holds: `max_queue_messages` and the credit of its

@@ -452,6 +452,8 @@ pub enum WakeupReason {
     Hold,
     /// The time for the shutdown ends.
     Shutdown,
+    /// A state machine around the tower has something to do.
+    Application,
 }
 
 impl fmt::Display for HandOverEnd {

@@ -228,9 +228,9 @@ pub use state_machine::StateMachine;
 pub use stats::Stats;
 pub use time::Instant;
 pub use tower::{
-    Datagram, DatagramError, DecideError, EnqueueError, EnqueueOptions, ExpandError, HeldMessage,
-    LinkInfo, MessageState, Peer, PeerRecord, QueueUsage, RefusedMessage, ShutdownProgress,
-    StatusCounts, To, Tower, Verdict, selector,
+    Datagram, DatagramError, DatagramPeer, DecideError, EnqueueError, EnqueueOptions, ExpandError,
+    HeldMessage, LinkInfo, MessageState, Peer, PeerRecord, QueueUsage, RefusedMessage,
+    ShutdownProgress, StatusCounts, To, Tower, Verdict, selector,
 };
 pub use wire::Window;
 

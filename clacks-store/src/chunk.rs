@@ -52,7 +52,7 @@ impl Tag {
 
     /// Returns the tag of these bytes.
     #[must_use]
-    pub fn new(bytes: [u8; TAG]) -> Self {
+    pub const fn new(bytes: [u8; TAG]) -> Self {
         Self(bytes)
     }
 

@@ -120,6 +120,11 @@ impl Group {
         self.tree.root()
     }
 
+    /// Returns the Merkle path of a shard, if `top` is the path of this group in the file.
+    pub(crate) fn path_below(&self, top: &[Node], shard: u32) -> merkle::Path {
+        merkle::path_below(&self.tree, shard, top)
+    }
+
     pub(crate) fn tree(&self) -> &Tree {
         &self.tree
     }
@@ -153,6 +158,11 @@ impl GroupRoots {
     #[must_use]
     pub fn group_root(&self, number: u32) -> Option<&[u8; 32]> {
         self.1.get(number as usize)
+    }
+
+    /// Returns the path of a group in the file.
+    pub(crate) fn top(&self, group: u32) -> Vec<Node> {
+        merkle::top(&self.0, group)
     }
 
     /// Returns the Merkle path of a shard of a group.

@@ -6,12 +6,17 @@
 )]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod address_group;
 mod chunk;
+pub mod client;
 mod code;
 mod content;
+mod estimate;
+#[cfg(all(unix, feature = "std"))]
+pub mod files;
 mod geometry;
 mod keys;
 mod link;
@@ -20,8 +25,13 @@ pub mod protocol;
 mod store;
 
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
+pub use client::{
+    Client, ClientConfig, Health, HealthState, Job, JobError, JobEvent, Phase, Progress, PutReport,
+    Repair, Route, enable_client,
+};
 pub use code::{Group, GroupRoots, RestoreError};
 pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher};
+pub use estimate::{Forecast, NetworkEstimate, Refusal};
 pub use geometry::{Geometry, GeometryError, MAX_GROUP, MAX_GROUPS, SHARD};
 pub use keys::{ChunkKeys, KeepSecret, Secret};
 pub use link::{FileId, KeepLink, LinkError, ReadLink};

@@ -99,6 +99,37 @@ pub(crate) fn path(group: &Tree, shard: u32, groups: &Tree, number: u32) -> Path
     path
 }
 
+/// Returns the path of a shard of a group, if `top` is the path of the group in the file.
+pub(crate) fn path_below(group: &Tree, shard: u32, top: &[Node]) -> Path {
+    let mut path = Path::default();
+    let neighbours = group.neighbours(shard as usize).chain(top.iter().copied());
+    path.0.iter_mut().zip(neighbours).for_each(|(place, node)| *place = node);
+    path
+}
+
+/// Returns the path of a group in the file.
+pub(crate) fn top(groups: &Tree, number: u32) -> Vec<Node> {
+    groups.neighbours(number as usize).collect()
+}
+
+/// Returns the path of a group in the file, which is the upper part of the path of a proved shard.
+pub(crate) fn top_of(geometry: Geometry, index: u32, path: &Path) -> Vec<Node> {
+    let Some((group, place)) = geometry.locate(index) else { return Vec::new() };
+    let below = neighbours(place, geometry.total());
+    let above = neighbours(group, geometry.groups());
+    path.0.iter().skip(below).take(above).copied().collect()
+}
+
+/// Returns the number of neighbours on the way from a leaf to the root of a tree.
+fn neighbours(mut place: u32, mut count: u32) -> usize {
+    let mut neighbours = 0;
+    while count > 1 {
+        neighbours += usize::from(place ^ 1 < count);
+        (place, count) = (place / 2, count.div_ceil(2));
+    }
+    neighbours
+}
+
 /// Proves that a shard has this index in the file with this root. Returns the root of its group, or
 /// `None` if the proof fails.
 #[must_use]
@@ -185,6 +216,10 @@ mod tests {
             let is_proved = |geometry, root: &Root, index, shard: &[u8], path: &Path| {
                 prove(geometry, root, index, shard, path).is_some()
             };
+            // A keeper builds the paths of a group from that of one of its shards.
+            let upper = top_of(geometry, index, &path);
+            prop_assert_eq!(&upper, &super::top(&top, group));
+            prop_assert_eq!(&path_below(&groups[group as usize], place, &upper), &path);
             // Another index, shard, root, geometry or path.
             let other = (index + 1) % geometry.chunks();
             prop_assert!(!is_proved(geometry, &root, other, &shard, &path));

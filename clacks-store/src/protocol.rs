@@ -12,6 +12,17 @@
 //! | 04 | peers | cursor (4) | 85 towers: next cursor (4), 0 at the end; towers known (4); count (1), at most 40 addresses |
 //! | 05 | relay | hops to go (1), target address or absent, the operation and the fields of another request | the answer to that request, or 86 lost |
 //!
+//! The outcome of a publish is 0 if the chunk is queued, 1 if there is no room, 2 if the hour or the
+//! id is wrong, 3 if the link has used up its rate, and 4 if the hour is further ahead than so full
+//! a queue takes.
+//!
+//! A relay has at most 8 hops to go. A tower that gets more than 1 passes the request with one hop
+//! less to the next tower: it is drawn for each inbound edge, and stays the same for some minutes.
+//! The tower that gets 1 carries the request out. It asks the target, or answers lost if the target
+//! is no alive tower that it knows. A publish without a target goes to a tower that is drawn for
+//! each chunk. Other requests without a target, and those whose target is the tower itself, are
+//! answered there. A lost answer comes at the latest after 20 s.
+//!
 //! An inventory never lists tags by request: a tower that was asked for certain tags would learn
 //! which ones belong together.
 
@@ -29,6 +40,8 @@ pub const PAGE: usize = 500;
 pub const MAX_TAGS: usize = 32;
 /// The most addresses of an answer.
 pub const MAX_TOWERS: usize = 40;
+/// The most hops of a relay. A tower answers lost to more.
+pub const MAX_HOPS: u8 = 8;
 /// The longest datagram, in bytes.
 pub const MAX_LEN: usize = 12_288;
 
@@ -127,6 +140,9 @@ pub enum Outcome {
     BadHour = 2,
     /// The link has used up its rate.
     TooFast = 3,
+    /// Its hour is further ahead than a queue this full takes. A chunk that ends sooner may be
+    /// taken: at most 2 hours ahead is never too long.
+    TooLong = 4,
 }
 
 /// Tags in a datagram.
@@ -356,7 +372,7 @@ impl<'a> Body<'a> {
 
 impl Outcome {
     fn from_code(code: u8) -> Option<Self> {
-        let all = [Self::Queued, Self::Full, Self::BadHour, Self::TooFast];
+        let all = [Self::Queued, Self::Full, Self::BadHour, Self::TooFast, Self::TooLong];
         all.into_iter().find(|outcome| *outcome as u8 == code)
     }
 }

@@ -2,106 +2,72 @@
 //!
 //! [`Store`] wraps a tower and is a state machine like it, so each driver runs it unchanged. It
 //! screens what comes in, keeps an inventory of the chunks that the tower holds, and answers the
-//! datagrams of [`protocol`](crate::protocol).
+//! datagrams of [`protocol`](crate::protocol). It passes requests on for others.
+//!
+//! | subject | file |
+//! |---|---|
+//! | the chunks that are held | `store/inventory.rs` |
+//! | limits for chunks | `store/admission.rs` |
+//! | requests of others that wait for answers | `store/relay.rs` |
+//! | which tower is next, and which gets a chunk | `store/draw.rs` |
+//! | what waits to be sent, and whose turn it is | `store/outgoing.rs` |
+//!
+//! # Limits
+//!
+//! Each limit has a knob in [`StoreConfig`] with a value that disables it.
+//!
+//! | limit | knob |
+//! |---|---|
+//! | clients fill a part of the queue only | [`publish_below`](StoreConfig::publish_below) |
+//! | chunks from clients end sooner in a fuller queue | [`shorter_from`](StoreConfig::shorter_from) |
+//! | address groups have shares of a fuller queue | [`shares_from`](StoreConfig::shares_from) |
+//! | room that becomes free is given to address groups in turn | [`turn`](StoreConfig::turn) |
+//! | a link has rates | [`publish_rate`](StoreConfig::publish_rate), [`request_rate`](StoreConfig::request_rate) |
+//! | datagrams have a rate, and address groups take turns | [`egress`](StoreConfig::egress) |
+//! | few links are dialled for others | [`dials`](StoreConfig::dials) |
+//! | requests are passed on for others, and few wait | [`relays`](StoreConfig::relays), [`max_relayed`](StoreConfig::max_relayed) |
+//! | new chunks are listed together | [`list_every`](StoreConfig::list_every) |
+//!
+//! No chunk rests above [`Config::hold_below`](clacks_proto::Config::hold_below), and guests have
+//! at most [`Config::max_unproved`](clacks_proto::Config::max_unproved) links.
 
-use alloc::collections::{BTreeMap, VecDeque};
+mod admission;
+mod bucket;
+mod config;
+mod draw;
+mod group;
+mod inventory;
+mod outgoing;
+mod relay;
+
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::IpAddr;
-use core::ops::Bound;
 use core::time::Duration;
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use clacks_proto::{
-    Action, Config, DatagramError, Datagrams, DefaultVerdict, Dialect, EnqueueOptions, Event,
-    Instant, Kind, LinkId, Message, MessageId, Notice, Refusal, Screening, StateMachine, Status,
-    To, Tower, Verdict, Wakeup,
+    Action, DatagramError, EnqueueOptions, Event, Instant, Kind, LinkId, Message, MessageId,
+    Notice, OfferId, Refusal, Seed, StateMachine, To, Tower, Verdict, Wakeup, WakeupReason,
 };
 
 use crate::chunk::{CHUNK, Chunk, Tag};
-use crate::protocol::{Body, Datagram, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags};
+use crate::protocol::{
+    Body, Datagram, MAX_HOPS, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags,
+};
+use admission::{Fill, Turns};
+use bucket::Bucket;
+pub use config::{Rate, StoreConfig, StoreError, enable_store};
+use draw::{Draw, Edge};
+use group::Group;
+use inventory::{Entry, Inventory};
+use outgoing::{Outgoing, Waiting};
+use relay::{Awaited, NotAwaited, Progress, Relayed, Relays};
 
 /// The seconds of an hour, the unit of a chunk's end.
 const HOUR: u64 = 3_600;
 /// How far clocks may differ.
 const SKEW: u64 = 5 * 60;
-/// The most chunks that wait for room on one link (guess: four full fetches).
-const MAX_PENDING: usize = 4 * MAX_TAGS;
-
-/// How a store behaves. Fields that are left out have their defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoreConfig {
-    /// How long a chunk rests at a tower before it moves on. A chunk that moves seldom meets fewer
-    /// towers that drop it. Default: 10 minutes (simulated: with a tenth of such towers, files that
-    /// are repaired each 12 minutes survive a day; with 1 minute they do not).
-    pub hold: Duration,
-    /// The end of a chunk may be this many hours ahead. Default: 24.
-    pub max_hours: u32,
-    /// The share of the queue, in per cent, above which no chunk is taken from a client. The rest
-    /// is for messages in transit. Default: 60 (guess).
-    pub publish_below: u8,
-    /// How many chunks a link may publish at once, and then each second. Default: 4 096 and 256
-    /// (guess).
-    pub publish_rate: Rate,
-    /// How many other requests a link may make at once, and then each second. Default: 256 and 128
-    /// (guess).
-    pub request_rate: Rate,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            hold: Duration::from_secs(600),
-            max_hours: 24,
-            publish_below: 60,
-            publish_rate: Rate { burst: 4_096, per_second: 256 },
-            request_rate: Rate { burst: 256, per_second: 128 },
-        }
-    }
-}
-
-/// A number of events at once, and then each second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many at once.
-    pub burst: u32,
-    /// How many each second.
-    pub per_second: u32,
-}
-
-/// Sets what a tower with a store needs: screening, and datagrams of 12 KiB.
-pub fn enable_store(config: &mut Config) {
-    config.datagrams = Datagrams::ON;
-    let timeout = Duration::from_secs(10);
-    // Each offer is decided at once, so few are open at a time.
-    config.screening = Screening::On { max_offers: 64, timeout, default: DefaultVerdict::Accept };
-    config.max_message = config.max_message.max(CHUNK);
-}
-
-/// Why a tower can't have a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The tower does not screen messages with [`DefaultVerdict::Accept`].
-    Screening,
-    /// The tower takes no datagrams of [`MAX_LEN`] bytes.
-    Datagrams,
-    /// The tower takes no messages of [`CHUNK`] bytes.
-    MaxMessage,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Screening => "a store needs screening that accepts by default",
-            Self::Datagrams => "a store needs datagrams of 12 KiB",
-            Self::MaxMessage => "a store needs messages of at least 12 000 bytes",
-        })
-    }
-}
-
-impl core::error::Error for StoreError {}
 
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,8 +81,12 @@ pub struct StoreStats {
     pub fetched: u64,
     /// Chunks that clients published and the tower queued.
     pub published: u64,
-    /// Chunks that clients published and the tower refused.
+    /// Chunks that were refused, from clients and from peers.
     pub refused: u64,
+    /// Requests of others that were passed on.
+    pub relayed: u64,
+    /// Requests of others that could not be passed on, or got no answer.
+    pub lost: u64,
     /// Chunks that came in although they are over or held already.
     pub swallowed: u64,
     /// Datagrams that are none of a store, or exceed the rate of their link.
@@ -131,78 +101,54 @@ pub struct Store<M> {
     /// The Unix time at [`Instant::ORIGIN`], in seconds.
     unix_at_origin: u64,
     now: Instant,
-    inventory: BTreeMap<Tag, Entry>,
-    links: BTreeMap<LinkId, LinkState>,
+    inventory: Inventory,
+    turns: Turns,
+    outgoing: Outgoing,
+    relays: Relays,
+    draw: Draw,
+    dials: Bucket,
+    /// The links that were dialled for others, the oldest first.
+    dialled: VecDeque<LinkId>,
     stats: StoreStats,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: MessageId,
-    until: u32,
-}
-
-/// What is kept about a link on which requests came.
-#[derive(Debug, Default)]
-struct LinkState {
-    publishes: Bucket,
-    requests: Bucket,
-    /// Chunks that were asked for, with the number of the request.
-    pending: VecDeque<(u32, Tag)>,
-}
-
-/// A token bucket. It begins full.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    /// When the bucket will be full.
-    full_at: u64,
-}
-
-impl Bucket {
-    fn take(&mut self, rate: Rate, now: Instant) -> bool {
-        let now = now.as_nanos();
-        let cost = 1_000_000_000 / u64::from(rate.per_second.max(1));
-        let room = cost.saturating_mul(rate.burst.into());
-        let full_at = self.full_at.max(now).saturating_add(cost);
-        let is_taken = full_at - now <= room;
-        if is_taken {
-            self.full_at = full_at;
-        }
-        is_taken
-    }
 }
 
 impl<M: StateMachine> Store<M> {
     /// Returns a store of a tower. `unix_at_origin` is the Unix time in seconds at
-    /// [`Instant::ORIGIN`].
+    /// [`Instant::ORIGIN`]. The seed of the tower can be used again: the store has a stream of its
+    /// own.
     ///
     /// # Errors
     ///
     /// If the configuration of the tower does not allow a store: see
     /// [`enable_store`](crate::enable_store).
-    pub fn new(inner: M, config: StoreConfig, unix_at_origin: u64) -> Result<Self, StoreError> {
-        let tower = inner.tower().config();
-        if !matches!(tower.screening, Screening::On { default: DefaultVerdict::Accept, .. }) {
-            return Err(StoreError::Screening);
-        }
-        match tower.datagrams {
-            Datagrams::On { max_len, .. } if max_len as usize >= MAX_LEN => {}
-            _ => return Err(StoreError::Datagrams),
-        }
-        if tower.max_message < CHUNK {
-            return Err(StoreError::MaxMessage);
-        }
+    pub fn new(
+        inner: M,
+        config: StoreConfig,
+        seed: &Seed,
+        unix_at_origin: u64,
+    ) -> Result<Self, StoreError> {
+        StoreError::check(inner.tower().config())?;
         let mut store = Self {
+            draw: Draw::new(seed, config.epoch),
             inner,
             config,
             unix_at_origin,
             now: Instant::ORIGIN,
-            inventory: BTreeMap::new(),
-            links: BTreeMap::new(),
+            inventory: Inventory::default(),
+            turns: Turns::default(),
+            outgoing: Outgoing::default(),
+            relays: Relays::default(),
+            dials: Bucket::default(),
+            dialled: VecDeque::new(),
             stats: StoreStats::default(),
         };
         store.rebuild();
         Ok(store)
+    }
+
+    /// Returns the tower without its store, for calls that the store need not see.
+    pub fn inner_mut(&mut self) -> &mut M {
+        &mut self.inner
     }
 
     /// Returns what the store has done.
@@ -213,7 +159,11 @@ impl<M: StateMachine> Store<M> {
 
     /// Returns the tags of the chunks that the tower holds, with the hours of their ends.
     pub fn inventory(&self) -> impl Iterator<Item = (Tag, u32)> + '_ {
-        self.inventory.iter().map(|(tag, entry)| (*tag, entry.until))
+        self.inventory.iter().map(|(tag, entry)| (tag, entry.until))
+    }
+
+    fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
     }
 
     fn unix_now(&self) -> u64 {
@@ -223,22 +173,23 @@ impl<M: StateMachine> Store<M> {
     /// Returns whether the hour of a chunk is not over, and not too far ahead.
     fn check_hour(&self, until: u32) -> Hour {
         let (now, hour) = (self.unix_now(), u64::from(until));
-        let furthest = (now + SKEW) / HOUR + u64::from(self.config.max_hours);
         if (hour + 1) * HOUR + SKEW <= now {
             Hour::Over
-        } else if hour > furthest {
+        } else if hour > self.furthest_hour(self.config.max_hours) {
             Hour::TooFar
         } else {
             Hour::Valid
         }
     }
 
+    fn furthest_hour(&self, hours: u32) -> u64 {
+        (self.unix_now() + SKEW) / HOUR + u64::from(hours)
+    }
+
     fn on_action(&mut self, action: Action) -> Option<Action> {
         match action {
             Action::Screen { offer, message, .. } => {
-                let verdict = self.verdict(&message);
-                // If the offer is gone, the sender keeps its message.
-                let _ = self.inner.tower_mut().decide(offer, verdict, self.now);
+                self.screen(offer, &message);
                 None
             }
             Action::Notify(notice) => {
@@ -249,15 +200,42 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    fn verdict(&mut self, message: &Message) -> Verdict {
-        // A body of the same length that is no chunk is a message of another application.
-        let Some(chunk) = chunk_of(message) else { return Verdict::ACCEPT };
+    // Chunks that come as messages.
+
+    fn screen(&mut self, offer: OfferId, message: &Message) {
+        let link = self.inner.tower().link_of_offer(offer);
+        let group = link.map_or(Group::OWN, |link| self.group_of(link));
+        let id = self.inner.tower().offer(offer).map(|held| held.id);
+        let chunk = chunk_of(message);
+        let verdict = match &chunk {
+            Some(chunk) => self.verdict(chunk, group),
+            // A chunk with a wrong id has a valid hour. Another message has one by a chance of
+            // less than 2^-27, and belongs to another application.
+            None if self.has_valid_hour(message) => self.reject(),
+            None => Verdict::ACCEPT,
+        };
+        let is_accepted = matches!(verdict, Verdict::Accept { .. });
+        // If the offer is gone, the sender keeps its message.
+        let decided = self.inner.tower_mut().decide(offer, verdict, self.now);
+        if let (Ok(()), true, Some(chunk), Some(id)) = (decided, is_accepted, chunk, id) {
+            self.enter(id, chunk.tag(), chunk.until(), group);
+        }
+    }
+
+    fn verdict(&mut self, chunk: &Chunk<'_>, group: Group) -> Verdict {
         match self.check_hour(chunk.until()) {
             Hour::Over => self.swallow(),
-            Hour::TooFar => Verdict::Reject,
+            Hour::TooFar => self.reject(),
             Hour::Valid if self.holds(chunk.tag()) => self.swallow(),
+            Hour::Valid if !self.is_within_share(group) => self.reject(),
             Hour::Valid => Verdict::Accept { hold: self.config.hold },
         }
+    }
+
+    fn has_valid_hour(&self, message: &Message) -> bool {
+        let until = message.body().get(Tag::LEN..).and_then(<[u8]>::first_chunk);
+        let until = until.map(|until| u32::from_be_bytes(*until));
+        is_long_as_chunk(message) && until.is_some_and(|it| self.check_hour(it) == Hour::Valid)
     }
 
     fn swallow(&mut self) -> Verdict {
@@ -265,8 +243,29 @@ impl<M: StateMachine> Store<M> {
         Verdict::Swallow
     }
 
+    fn reject(&mut self) -> Verdict {
+        self.stats.refused += 1;
+        Verdict::Reject
+    }
+
+    fn group_of(&self, link: LinkId) -> Group {
+        self.outgoing.get(link).map_or(Group::OWN, |state| state.group)
+    }
+
+    /// Above a certain fill, each address group has a share of the queue.
+    fn is_within_share(&mut self, group: Group) -> bool {
+        let fill = Fill::of(self.inner.tower());
+        if !fill.is_from(self.config.shares_from) {
+            return true;
+        }
+        let groups = self.draw.groups(self.inner.tower(), self.now);
+        self.inventory.of_group(group) < fill.share(&self.config, groups)
+    }
+
+    // The inventory.
+
     fn holds(&self, tag: Tag) -> bool {
-        self.inventory.get(&tag).is_some_and(|entry| self.is_held(entry.id))
+        self.inventory.get(tag).is_some_and(|entry| self.is_held(entry.id))
     }
 
     fn is_held(&self, id: MessageId) -> bool {
@@ -275,196 +274,246 @@ impl<M: StateMachine> Store<M> {
 
     fn on_notice(&mut self, notice: &Notice) {
         match notice {
-            Notice::MessageReceived { id, message, .. } => self.enter(*id, message),
+            Notice::MessageReceived { id, message, .. } if is_long_as_chunk(message) => {
+                self.discover(*id, message);
+            }
             Notice::MessageQueued { id, .. } => {
-                if let Some(held) = self.inner.tower().message(*id) {
-                    self.enter(*id, &held.message);
+                if let Some(held) = self.inner.tower().message(*id)
+                    && is_long_as_chunk(&held.message)
+                {
+                    self.discover(*id, &held.message);
                 }
             }
             Notice::MessageDelivered { id, message, .. }
-            | Notice::MessageExpired { id, message, .. } => self.leave(*id, message),
-            Notice::DatagramRoom { link } => self.send_pending(*link),
-            Notice::LinkClosed { link, .. } => _ = self.links.remove(link),
+            | Notice::MessageExpired { id, message, .. }
+                if is_long_as_chunk(message) =>
+            {
+                self.leave(*id, message);
+            }
+            Notice::DatagramRoom { link } => {
+                self.outgoing.on_room(*link, is_guest(self.inner.tower(), *link));
+            }
+            Notice::DatagramsDropped { link, .. } => self.lose(*link),
+            Notice::LinkClosed { link, .. } => self.on_link_closed(*link),
             Notice::Missed { .. } => self.rebuild(),
             _ => {}
         }
     }
 
-    fn enter(&mut self, id: MessageId, message: &Message) {
-        if self.is_held(id)
+    /// Adds a message to the inventory if it is a chunk that is not there yet.
+    fn discover(&mut self, id: MessageId, message: &Message) {
+        let known = likely_tag(message).and_then(|tag| self.inventory.get(tag));
+        if known.is_none_or(|entry| entry.id != id)
+            && self.is_held(id)
             && let Some(chunk) = chunk_of(message)
         {
-            self.inventory.insert(chunk.tag(), Entry { id, until: chunk.until() });
+            let group = known.map_or(Group::OWN, |entry| entry.group);
+            self.enter(id, chunk.tag(), chunk.until(), group);
         }
+    }
+
+    fn enter(&mut self, id: MessageId, tag: Tag, until: u32, group: Group) {
+        let listed_at = self.next_listing();
+        self.inventory.insert(tag, Entry { id, until, group, listed_at });
+    }
+
+    /// Returns when new chunks are listed.
+    fn next_listing(&self) -> Instant {
+        let every = u64::try_from(self.config.list_every.as_nanos()).unwrap_or(u64::MAX);
+        let now = self.now.as_nanos();
+        let late = now.checked_rem(every).unwrap_or(0);
+        Instant::from_nanos(if every == 0 { now } else { now.saturating_add(every - late) })
     }
 
     fn leave(&mut self, id: MessageId, message: &Message) {
         if let Some(tag) = likely_tag(message)
-            && self.inventory.get(&tag).is_some_and(|entry| entry.id == id)
+            && self.inventory.get(tag).is_some_and(|entry| entry.id == id)
             && !self.is_held(id)
         {
-            self.inventory.remove(&tag);
+            self.inventory.remove(tag);
         }
     }
 
-    /// Looks through the queue for chunks. After missed notices the inventory is not complete.
+    /// Looks through the queue and the links. After missed notices the store does not know what has
+    /// become of them.
     fn rebuild(&mut self) {
-        let held: Vec<_> = self.inner.tower().peek().map(|it| (it.id, it.message)).collect();
-        self.inventory.clear();
-        held.iter().for_each(|(id, message)| self.enter(*id, message));
-        let Self { links, inner, .. } = self;
-        links.retain(|link, _| inner.tower().link(*link).is_some());
+        let before = core::mem::take(&mut self.inventory);
+        let held = self.inner.tower().peek().filter(|held| is_long_as_chunk(&held.message));
+        let held: Vec<_> = held.map(|held| (held.id, held.message)).collect();
+        for (id, message) in held {
+            let known = likely_tag(&message).and_then(|tag| Some((tag, before.get(tag)?)));
+            match known.filter(|(_, entry)| entry.id == id) {
+                Some((tag, entry)) => self.inventory.insert(tag, *entry),
+                None => self.discover(id, &message),
+            }
+        }
+        let tower = self.inner.tower();
+        self.outgoing.retain(|link| tower.link(link).is_some());
+        self.outgoing.on_missed(|link| is_guest(tower, link));
+        self.dialled.retain(|link| tower.link(*link).is_some());
     }
+
+    // Requests.
 
     /// Answers the datagrams that came in. Returns whether there were any.
     fn serve(&mut self) -> bool {
         let mut is_busy = false;
         while let Some(datagram) = self.inner.tower_mut().take_datagram() {
             is_busy = true;
-            if self.inner.tower().link(datagram.link).is_none() {
+            // A link that is being closed takes no answers.
+            if self.outgoing.get(datagram.link).is_none() {
                 continue;
             }
             match Datagram::decode(&datagram.body) {
-                Ok(request) => self.answer(datagram.link, &request),
+                Ok(decoded) => self.on_datagram(datagram.link, &decoded, &datagram.body),
                 Err(_) => self.stats.ignored += 1,
             }
         }
         is_busy
     }
 
-    fn answer(&mut self, link: LinkId, request: &Datagram<'_>) {
-        let (now, config) = (self.now, &self.config);
-        let state = self.links.entry(link).or_default();
-        let is_publish = matches!(request.body, Body::Publish(_));
-        let has_rate = if is_publish {
-            state.publishes.take(config.publish_rate, now)
-        } else {
-            state.requests.take(config.request_rate, now)
-        };
-        let number = request.number;
-        match &request.body {
-            Body::Publish(_) if !has_rate => {
-                self.stats.refused += 1;
-                self.send(link, number, &Body::Published(Outcome::TooFast));
+    fn on_datagram(&mut self, link: LinkId, datagram: &Datagram<'_>, bytes: &Bytes) {
+        let number = datagram.number;
+        match &datagram.body {
+            Body::Relay { hops, target, inner } => {
+                let Ok(request) = Body::decode_inner(inner) else { return };
+                if self.is_within_rate(link, number, &request) {
+                    self.relay(link, number, *hops, target.as_ref(), &request);
+                }
             }
-            _ if !has_rate => self.stats.ignored += 1,
-            Body::List { after } => self.list(link, number, *after),
+            request if Awaited::by(request).is_some() => {
+                if self.is_within_rate(link, number, request) {
+                    self.carry_out(link, number, request, self.config.hold);
+                }
+            }
+            answer => {
+                if self.on_answer(link, number, answer, bytes).is_err() {
+                    self.stats.ignored += 1;
+                }
+            }
+        }
+    }
+
+    /// Each link has a rate. A request counts the same if it is to be passed on.
+    fn is_within_rate(&mut self, link: LinkId, number: u32, request: &Body<'_>) -> bool {
+        let (now, config) = (self.now, &self.config);
+        let Some(state) = self.outgoing.get_mut(link) else { return false };
+        let is_publish = matches!(request, Body::Publish(_));
+        let is_within = match is_publish {
+            true => state.publishes.take(config.publish_rate, now),
+            false => state.requests.take(config.request_rate, now),
+        };
+        if !is_within && is_publish {
+            self.stats.refused += 1;
+            self.send(link, number, &Body::Published(Outcome::TooFast));
+        } else if !is_within {
+            self.stats.ignored += 1;
+        }
+        is_within
+    }
+
+    /// Carries a request out at this tower.
+    fn carry_out(&mut self, link: LinkId, number: u32, request: &Body<'_>, hold: Duration) {
+        match request {
+            Body::List { after } => self.push(link, Waiting::Page { number, after: *after }),
             Body::Fetch(tags) => self.fetch(link, number, *tags),
             Body::Publish(chunk) => {
-                let outcome = self.publish(&chunk[..]);
-                if outcome == Outcome::Queued {
-                    self.stats.published += 1;
-                } else {
-                    self.stats.refused += 1;
+                let outcome = self.publish(self.group_of(link), &chunk[..], hold);
+                match outcome {
+                    Outcome::Queued => self.stats.published += 1,
+                    _ => self.stats.refused += 1,
                 }
                 self.send(link, number, &Body::Published(outcome));
             }
             Body::Peers { cursor } => self.list_towers(link, number, *cursor),
-            // Answers, and requests that this store does not carry out.
-            _ => self.stats.ignored += 1,
+            _ => {}
         }
     }
 
-    fn list(&mut self, link: LinkId, number: u32, after: Tag) {
+    fn page(&self, number: u32, after: Tag) -> Vec<u8> {
         let mut page = Page::default();
         let mut has_more = false;
-        for (tag, entry) in self.inventory.range((Bound::Excluded(after), Bound::Unbounded)) {
-            if !self.is_held(entry.id) || self.check_hour(entry.until) == Hour::Over {
+        for (tag, entry) in self.inventory.after(after) {
+            let is_listed = entry.listed_at <= self.now;
+            if !is_listed || !self.is_held(entry.id) || self.check_hour(entry.until) == Hour::Over {
                 continue;
             }
-            has_more = !page.push(*tag, entry.until);
+            has_more = !page.push(tag, entry.until);
             if has_more {
                 break;
             }
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (held, room) = (count(self.inventory.len()), count(self.room()));
-        self.stats.listed += 1;
-        self.send(link, number, &Body::Inventory { has_more, held, room, entries: page.entries() });
+        let body = Body::Inventory { has_more, held, room, entries: page.entries() };
+        Datagram { number, body }.encode()
     }
 
     /// Returns how many more chunks clients may publish.
     fn room(&self) -> usize {
         let (tower, percent) = (self.inner.tower(), usize::from(self.config.publish_below));
         let (config, usage) = (tower.config(), tower.queue_usage());
-        let share = |whole: usize| whole / 100 * percent;
+        let share = |whole: usize| whole.saturating_mul(percent) / 100;
         let messages = share(config.max_queue_messages).saturating_sub(usage.messages);
         let bytes = share(config.max_queue_bytes).saturating_sub(usage.bytes);
         messages.min(bytes / CHUNK)
     }
 
-    fn publish(&mut self, bytes: &[u8]) -> Outcome {
-        // An id that is wrong is a chunk that no reader can open.
+    fn publish(&mut self, group: Group, bytes: &[u8], hold: Duration) -> Outcome {
+        // No reader can open a chunk with a wrong id.
         let Some(chunk) = Chunk::parse(bytes) else { return Outcome::BadHour };
-        if self.check_hour(chunk.until()) != Hour::Valid {
+        let until = chunk.until();
+        if self.check_hour(until) != Hour::Valid {
             return Outcome::BadHour;
         }
         if self.holds(chunk.tag()) {
             return Outcome::Queued;
         }
+        let fill = Fill::of(self.inner.tower());
         if self.room() == 0 {
+            self.turns.on_refused(group, self.now);
             return Outcome::Full;
         }
-        let end = (u64::from(chunk.until()) + 1) * HOUR;
+        if u64::from(until) > self.furthest_hour(fill.max_hours(&self.config)) {
+            return Outcome::TooLong;
+        }
+        if !self.is_within_share(group) || !self.turns.is_turn(group, self.config.turn, self.now) {
+            return Outcome::Full;
+        }
+        let end = (u64::from(until) + 1) * HOUR;
         let rest = Duration::from_secs(end.saturating_sub(self.unix_now()).max(1));
         let max = self.inner.tower().config().max_lifetime;
         let lifetime = Some(max.map_or(rest, |max| rest.min(max)));
-        let options = EnqueueOptions { lifetime, hold: self.config.hold };
-        let enqueued =
-            self.inner.tower_mut().enqueue_with(Message::bytes(bytes), options, self.now);
-        match enqueued {
-            Ok(_) => Outcome::Queued,
+        let options = EnqueueOptions { lifetime, hold };
+        let message = Message::bytes(bytes);
+        match self.inner.tower_mut().enqueue_with(message.clone(), options, self.now) {
+            Ok(nonce) => {
+                self.turns.on_published(group, self.now);
+                if let Some(id) = self.inner.tower().find_message(nonce, &message) {
+                    self.enter(id, chunk.tag(), until, group);
+                }
+                Outcome::Queued
+            }
             Err(_) => Outcome::Full,
         }
     }
 
     fn fetch(&mut self, link: LinkId, number: u32, tags: Tags<'_>) {
         let (held, mut gone): (Vec<Tag>, Vec<Tag>) = tags.iter().partition(|tag| self.holds(*tag));
-        let pending = &mut self.links.entry(link).or_default().pending;
-        let room = MAX_PENDING.saturating_sub(pending.len()).min(held.len());
+        // The last place is for word of those that are gone.
+        let room = self.outgoing.room(link).saturating_sub(1).min(held.len());
         let (taken, refused) = held.split_at(room);
-        pending.extend(taken.iter().map(|tag| (number, *tag)));
+        taken.iter().for_each(|tag| self.push(link, Waiting::Chunk { number, tag: *tag }));
         gone.extend(refused);
-        self.send_gone(link, number, &gone);
-        self.send_pending(link);
-    }
-
-    fn send_gone(&mut self, link: LinkId, number: u32, tags: &[Tag]) {
-        let flat: Vec<_> = tags.iter().map(|tag| *tag.bytes()).collect();
-        if let Some(tags) = Tags::new(&flat) {
-            self.send(link, number, &Body::Gone(tags));
-        }
-    }
-
-    /// Sends chunks that were asked for, as many as the link has room for.
-    fn send_pending(&mut self, link: LinkId) {
-        while let Some((number, tag)) = self.links.get(&link).and_then(|it| it.pending.front()) {
-            let (number, tag) = (*number, *tag);
-            let held = self.inventory.get(&tag).and_then(|it| self.inner.tower().message(it.id));
-            match held.as_ref().and_then(|held| held.message.body().try_into().ok()) {
-                Some(chunk) => {
-                    let bytes = Datagram { number, body: Body::Chunk(chunk) }.encode();
-                    match self.inner.tower_mut().datagram(To::Link(link), bytes, self.now) {
-                        Err(DatagramError::Full) => return,
-                        Ok(_) => self.stats.fetched += 1,
-                        Err(_) => {}
-                    }
-                }
-                None => self.send_gone(link, number, &[tag]),
-            }
-            if let Some(state) = self.links.get_mut(&link) {
-                state.pending.pop_front();
-            }
+        if !gone.is_empty() {
+            self.push(link, Waiting::Bytes(gone_datagram(number, &gone).into()));
         }
     }
 
     fn list_towers(&mut self, link: LinkId, number: u32, cursor: u32) {
-        let is_listed = |status, dialect| status == Status::Alive && dialect != Some(Dialect::Http);
-        let peers = self.inner.tower().survey();
-        let mut addresses: Vec<_> = peers
-            .filter(|peer| is_listed(peer.status, peer.dialect))
-            .map(|peer| peer.address)
-            .collect();
+        let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+        let peers = self.inner.tower().datagram_peers(len);
+        let mut addresses: Vec<_> = peers.map(|peer| peer.address.clone()).collect();
         let known = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let first = addresses.len().min(cursor as usize);
         addresses.drain(..first);
@@ -474,12 +523,277 @@ impl<M: StateMachine> Store<M> {
         self.send(link, number, &Body::Towers { next, known, addresses });
     }
 
-    /// Sends an answer. If the link has no room, the client asks again.
+    // Requests of others.
+
+    /// Passes a request on, or carries it out if it has arrived.
+    fn relay(
+        &mut self,
+        link: LinkId,
+        number: u32,
+        hops: u8,
+        target: Option<&clacks_proto::Address>,
+        request: &Body<'_>,
+    ) {
+        let is_for_this = target.is_none_or(|target| target == self.inner.tower().address());
+        if hops == 1 && is_for_this && (target.is_some() || !matches!(request, Body::Publish(_))) {
+            return self.carry_out(link, number, request, self.config.hold);
+        }
+        if !self.config.relays {
+            return match hops == 1 && is_for_this {
+                true => self.carry_out(link, number, request, self.config.hold),
+                false => self.lost(link, number),
+            };
+        }
+        if hops > MAX_HOPS {
+            return self.lost(link, number);
+        }
+        if hops > 1 {
+            let edge = self.edge(link);
+            let tower = self.inner.tower();
+            let next = self.draw.next_of_stem(tower, &edge, self.now);
+            let inner = request.encode_inner();
+            let body = Body::Relay { hops: hops - 1, target: target.cloned(), inner: &inner };
+            return self.pass_on(link, number, request, next.as_ref(), &body);
+        }
+        match target {
+            Some(target) => self.pass_on(link, number, request, Some(target), request),
+            None => self.scatter(link, number, request),
+        }
+    }
+
+    /// Gives a chunk to a tower that is drawn, or queues it here.
+    fn scatter(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
+        if self.draw.one_in(self.config.unheld) {
+            return self.carry_out(link, number, request, Duration::ZERO);
+        }
+        let may_dial = self.may_dial();
+        let tower = self.inner.tower();
+        let has_link = |address: &clacks_proto::Address| {
+            let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+            tower.datagram_peer(address, len).is_some_and(|peer| peer.link.is_some())
+        };
+        match self.draw.store(tower, self.now, |it| may_dial || has_link(it)) {
+            Some(next) => self.pass_on(link, number, request, Some(&next), request),
+            None => self.carry_out(link, number, request, self.config.hold),
+        }
+    }
+
+    /// Returns where the requests of a link come from.
+    fn edge(&self, link: LinkId) -> Edge {
+        let peer = self.inner.tower().link(link).and_then(|link| link.peer);
+        peer.map_or_else(|| Edge::Guests(self.group_of(link)), Edge::Peer)
+    }
+
+    /// Sends a request to a tower, and notes who awaits the answer.
+    fn pass_on(
+        &mut self,
+        asker: LinkId,
+        asked: u32,
+        request: &Body<'_>,
+        to: Option<&clacks_proto::Address>,
+        body: &Body<'_>,
+    ) {
+        let sent = to.and_then(|to| self.try_pass_on(asker, request, to, body));
+        let (Some((to, number)), Some(awaited)) = (sent, Awaited::by(request)) else {
+            return self.lost(asker, asked);
+        };
+        self.stats.relayed += 1;
+        self.relays.insert(number, to, (asker, asked), awaited, self.now);
+        if let Some(state) = self.outgoing.get_mut(asker) {
+            state.relayed += 1;
+        }
+    }
+
+    fn try_pass_on(
+        &mut self,
+        asker: LinkId,
+        request: &Body<'_>,
+        to: &clacks_proto::Address,
+        body: &Body<'_>,
+    ) -> Option<(LinkId, u32)> {
+        let most = self.config.max_relayed;
+        let of_asker = self.outgoing.get(asker)?.relayed;
+        Awaited::by(request)?;
+        if self.relays.len() >= most || of_asker >= (most / 4).max(1) {
+            return None;
+        }
+        let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+        let peer = self.inner.tower().datagram_peer(to, len)?;
+        let (peer, link) = (peer.id, peer.link);
+        let draw = &mut self.draw;
+        let number = self.relays.free_number(|| draw.word());
+        let bytes = Bytes::from(Datagram { number, body: body.clone() }.encode());
+        if let Some(link) = link {
+            self.open(link, Group::of(to));
+            return self.try_push(link, Waiting::Bytes(bytes)).then_some((link, number));
+        }
+        if !self.may_dial() {
+            return None;
+        }
+        let len = bytes.len();
+        let link = self.inner.tower_mut().datagram(To::Peer(peer), bytes, self.now).ok()?;
+        self.dials.spend(1, self.config.dials, self.now);
+        self.open(link, Group::of(to));
+        self.outgoing.spend(len, self.config.egress, self.now);
+        self.dialled.push_back(link);
+        Some((link, number))
+    }
+
+    /// Returns whether a link may be dialled for others. If they have their part of the links, an
+    /// idle one of those is closed, and the next dial finds its place.
+    fn may_dial(&mut self) -> bool {
+        let most = (self.inner.tower().config().max_links / 4).max(1);
+        let now = self.now;
+        if self.dials.ready_at(1, self.config.dials) > now {
+            return false;
+        }
+        if self.dialled.len() < most {
+            return true;
+        }
+        let (dialled, tower) = (&self.dialled, self.inner.tower_mut());
+        let relays = &self.relays;
+        let idle = dialled.iter().filter(|link| !relays.uses(**link)).copied();
+        let closed = idle.take(MAX_LOOKS).find(|link| tower.close_idle(*link, now));
+        if let Some(closed) = closed {
+            self.dialled.retain(|link| *link != closed);
+        }
+        closed.is_some()
+    }
+
+    /// Passes an answer on to the link that awaits it.
+    fn on_answer(
+        &mut self,
+        link: LinkId,
+        number: u32,
+        answer: &Body<'_>,
+        bytes: &Bytes,
+    ) -> Result<(), NotAwaited> {
+        let (relayed, progress) = self.relays.on_answer(link, number, answer)?;
+        if *answer == Body::Lost {
+            self.stats.lost += 1;
+        }
+        let passed = Waiting::Bytes(renumbered(bytes, relayed.number));
+        let is_passed = self.try_push(relayed.asker, passed);
+        if progress == Progress::Complete || !is_passed {
+            self.relays.remove(number);
+            self.on_relayed(relayed.asker);
+        }
+        if !is_passed {
+            self.lost(relayed.asker, relayed.number);
+        }
+        Ok(())
+    }
+
+    /// Notes that a link awaits one answer less.
+    fn on_relayed(&mut self, asker: LinkId) {
+        if let Some(state) = self.outgoing.get_mut(asker) {
+            state.relayed = state.relayed.saturating_sub(1);
+        }
+    }
+
+    /// Reports that a request got no answer.
+    fn lost(&mut self, link: LinkId, number: u32) {
+        self.stats.lost += 1;
+        self.send(link, number, &Body::Lost);
+    }
+
+    fn on_lost(&mut self, relayed: Relayed) {
+        self.on_relayed(relayed.asker);
+        self.lost(relayed.asker, relayed.number);
+    }
+
+    /// Reports that the requests sent on a link get no answer.
+    fn lose(&mut self, link: LinkId) {
+        for relayed in self.relays.take_of_link(link) {
+            self.on_lost(relayed);
+        }
+    }
+
+    /// Notes where a new link leads.
+    fn open(&mut self, link: LinkId, group: Group) {
+        let tower = self.inner.tower();
+        // Links whose end was not noticed.
+        if self.outgoing.len() > 2 * tower.config().max_links {
+            self.outgoing.retain(|link| tower.link(link).is_some());
+        }
+        self.outgoing.open(link, group);
+    }
+
+    fn on_link_closed(&mut self, link: LinkId) {
+        self.outgoing.close(link);
+        self.dialled.retain(|dialled| *dialled != link);
+        self.lose(link);
+    }
+
+    // Sending.
+
+    /// Sends an answer. If too much waits for the link, the client asks again.
     fn send(&mut self, link: LinkId, number: u32, body: &Body<'_>) {
         let bytes = Datagram { number, body: body.clone() }.encode();
-        let _ = self.inner.tower_mut().datagram(To::Link(link), bytes, self.now);
+        self.push(link, Waiting::Bytes(bytes.into()));
+    }
+
+    fn push(&mut self, link: LinkId, waiting: Waiting) {
+        let _ = self.try_push(link, waiting);
+    }
+
+    fn try_push(&mut self, link: LinkId, waiting: Waiting) -> bool {
+        let is_guest = is_guest(self.inner.tower(), link);
+        self.outgoing.push(link, waiting, is_guest, self.config.max_waiting)
+    }
+
+    /// Sends what waits, as far as links and the rate allow. Returns whether something was sent.
+    fn flush(&mut self) -> bool {
+        let mut is_busy = false;
+        let rate = self.config.egress;
+        while self.outgoing.next_at(rate).is_some_and(|at| at <= self.now)
+            && let Some((link, waiting)) = self.outgoing.next()
+        {
+            let (bytes, is_chunk) = match waiting {
+                Waiting::Bytes(bytes) => (bytes.clone(), false),
+                Waiting::Page { number, after } => (self.page(*number, *after).into(), false),
+                Waiting::Chunk { number, tag } => match self.chunk(*number, *tag) {
+                    Some(chunk) => (chunk.into(), true),
+                    None => (gone_datagram(*number, &[*tag]).into(), false),
+                },
+            };
+            let is_page = matches!(waiting, Waiting::Page { .. });
+            let len = bytes.len();
+            match self.inner.tower_mut().datagram(To::Link(link), bytes, self.now) {
+                Ok(_) => {
+                    self.stats.fetched += u64::from(is_chunk);
+                    self.stats.listed += u64::from(is_page);
+                    self.outgoing.pop(link, len, rate, self.now);
+                    is_busy = true;
+                }
+                Err(DatagramError::Full) => self.outgoing.on_full(link),
+                Err(_) => self.outgoing.pop(link, 0, rate, self.now),
+            }
+        }
+        is_busy
+    }
+
+    fn chunk(&self, number: u32, tag: Tag) -> Option<Vec<u8>> {
+        let held = self.inner.tower().message(self.inventory.get(tag)?.id)?;
+        let chunk = held.message.body().try_into().ok()?;
+        Some(Datagram { number, body: Body::Chunk(chunk) }.encode())
+    }
+
+    fn on_timer(&mut self) {
+        while let Some(relayed) = self.relays.pop_expired(self.now) {
+            self.on_lost(relayed);
+        }
+    }
+
+    /// Returns when this store has something to do.
+    fn next_own_wakeup(&self) -> Option<Instant> {
+        let egress = self.outgoing.next_at(self.config.egress);
+        [self.relays.next_end(), egress].into_iter().flatten().min()
     }
 }
+
+/// The most links that are looked at for one that is idle.
+const MAX_LOOKS: usize = 8;
 
 /// Whether a chunk may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -489,24 +803,61 @@ enum Hour {
     TooFar,
 }
 
-fn chunk_of(message: &Message) -> Option<Chunk<'_>> {
-    if message.kind() == Kind::Bytes { Chunk::parse(message.body()) } else { None }
+fn is_guest(tower: &Tower, link: LinkId) -> bool {
+    tower.link(link).is_none_or(|link| link.peer.is_none())
 }
 
-/// Returns the tag of a message if it is a chunk, without the cost of a hash.
+/// Returns whether a message may be a chunk. A hash costs much more.
+fn is_long_as_chunk(message: &Message) -> bool {
+    message.len() == CHUNK && message.kind() == Kind::Bytes
+}
+
+fn chunk_of(message: &Message) -> Option<Chunk<'_>> {
+    if is_long_as_chunk(message) { Chunk::parse(message.body()) } else { None }
+}
+
+/// Returns the tag of a message if it is a chunk.
 fn likely_tag(message: &Message) -> Option<Tag> {
-    let is_likely = message.kind() == Kind::Bytes && message.len() == CHUNK;
-    message.body().first_chunk().filter(|_| is_likely).map(|tag| Tag::new(*tag))
+    let tag = message.body().first_chunk().filter(|_| is_long_as_chunk(message));
+    tag.map(|tag| Tag::new(*tag))
+}
+
+fn gone_datagram(number: u32, tags: &[Tag]) -> Vec<u8> {
+    let flat: Vec<_> = tags.iter().take(MAX_TAGS).map(|tag| *tag.bytes()).collect();
+    let body = Tags::new(&flat).map_or(Body::Lost, Body::Gone);
+    Datagram { number, body }.encode()
+}
+
+/// Returns a datagram with another number.
+fn renumbered(datagram: &[u8], number: u32) -> Bytes {
+    let mut bytes = datagram.to_vec();
+    if let Some(place) = bytes.get_mut(1..5) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    bytes.into()
 }
 
 impl<M: StateMachine> StateMachine for Store<M> {
     fn accept(&mut self, from: IpAddr, now: Instant) -> Result<LinkId, Refusal> {
-        self.now = self.now.max(now);
-        self.inner.accept(from, now)
+        self.set_now(now);
+        let accepted = self.inner.accept(from, now);
+        if let Ok(link) = accepted {
+            self.open(link, Group::of_ip(from));
+        }
+        accepted
     }
 
     fn handle(&mut self, event: Event<'_>, now: Instant) {
-        self.now = self.now.max(now);
+        self.set_now(now);
+        match &event {
+            Event::Connected { link, at } => {
+                let peer = self.inner.tower().link(*link).and_then(|link| link.peer);
+                let group = at.map(Group::of_ip).or_else(|| peer.as_ref().map(Group::of));
+                self.open(*link, group.unwrap_or(Group::OWN));
+            }
+            Event::TimerFired => self.on_timer(),
+            _ => {}
+        }
         self.inner.handle(event, now);
     }
 
@@ -522,14 +873,18 @@ impl<M: StateMachine> StateMachine for Store<M> {
                         return Some(action);
                     }
                 }
-                None if self.serve() => {}
+                // Both, also if the first one is busy.
+                None if self.serve() | self.flush() => {}
                 None => return None,
             }
         }
     }
 
     fn next_wakeup(&self) -> Option<Wakeup> {
-        self.inner.next_wakeup()
+        let inner = self.inner.next_wakeup();
+        let Some(at) = self.next_own_wakeup() else { return inner };
+        let own = Wakeup { at: at.max(self.now), reason: WakeupReason::Application };
+        Some(inner.filter(|inner| inner.at <= own.at).unwrap_or(own))
     }
 
     fn tower(&self) -> &Tower {

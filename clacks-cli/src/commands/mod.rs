@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod files;
 pub(crate) mod keygen;
 pub(crate) mod listen;
 pub(crate) mod man;

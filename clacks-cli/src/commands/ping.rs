@@ -31,8 +31,7 @@ const OWN_ADDRESS: &str = "ping.invalid:1";
 /// Dials the tower and writes what answers.
 pub(crate) fn run(args: &PingArgs) -> Result<(), Failure> {
     let tower = &args.tower;
-    let mut trust = args.trust.clone();
-    membership::with_network(&mut trust)?;
+    let (trust, _) = membership::of_guest(&args.trust)?;
     let machine = guest(&trust)?;
     let start = Instant::now();
     let addresses = resolve(tower).map_err(|reason| not_reached(tower, reason))?;

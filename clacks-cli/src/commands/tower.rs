@@ -5,9 +5,8 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use clacks_proto::driver::Handle;
-use clacks_proto::tls::SecureTower;
 use clacks_proto::{StateMachine, Status};
+use clacks_store::Store;
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
@@ -23,7 +22,7 @@ use crate::error::Failure;
 use crate::limits;
 use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
-use crate::network::renewal::{Renewal, Renewed};
+use crate::network::renewal::{Renew, Renewal, Renewed};
 use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
@@ -40,23 +39,25 @@ pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     limits::check(limits::TOWER_DESCRIPTORS)?;
     let configured = args;
     let args = &membership::with_membership(args)?;
-    let Prepared { machine, listener, notes, expiry, state } = setup::prepare(args)?;
+    let Prepared { machine, store, listener, notes, expiry, state } = setup::prepare(args)?;
     let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
+    let renewal = Renewal::start(configured)?;
     let lasting = (Configuration::new(configured, settings), kept, expiry);
-    match machine {
-        Machine::Clear(tower) => run_machine(args, *tower, listener, &notes, lasting, None),
-        Machine::Secure(tower) => {
-            let renewal = Renewal::start(configured)?;
-            let renew = renewal.map(|mut renewal| {
-                Box::new(move |tower: &Handle<SecureTower>| renewal.apply(tower)) as Renew<_>
-            });
+    match (machine, store) {
+        (Machine::Clear(tower), None) => run_machine(args, *tower, listener, &notes, lasting, None),
+        (Machine::Secure(tower), None) => {
+            let renew = renewal.map(|it| it.applied_to(|tower| tower));
             run_machine(args, *tower, listener, &notes, lasting, renew)
+        }
+        (Machine::Clear(tower), Some(store)) => {
+            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting, None)
+        }
+        (Machine::Secure(tower), Some(store)) => {
+            let renew = renewal.map(|it| it.applied_to(Store::inner_mut));
+            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting, renew)
         }
     }
 }
-
-/// Applies a new certificate and a new list of revoked members, if they have changed.
-type Renew<M> = Box<dyn FnMut(&Handle<M>) -> Result<Option<Renewed>, Failure>>;
 
 fn run_machine<M: StateMachine + Send + 'static>(
     args: &TowerArgs,

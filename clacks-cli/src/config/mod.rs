@@ -100,7 +100,7 @@ fn parse_from(line: Vec<OsString>) -> Result<Invocation, Refusal> {
 }
 
 /// Returns the command line, with the environment for the options of a tower, and for `--control`
-/// of all commands.
+/// and `--tower` of all commands.
 pub(crate) fn command() -> Command {
     // An empty variable counts as not set, as in the configuration of many containers.
     let is_empty = |name: &String| std::env::var_os(name).is_some_and(|value| value.is_empty());
@@ -114,7 +114,7 @@ pub(crate) fn command() -> Command {
             Some(_) if is_tower && is_flag(&arg) => {
                 with_variable(arg).value_parser(BoolishValueParser::new())
             }
-            Some(long) if is_tower || long == "control" => with_variable(arg),
+            Some(long) if is_tower || matches!(long, "control" | "tower") => with_variable(arg),
             _ => arg,
         })
     })

@@ -1,11 +1,9 @@
 //! `clacks invite`: makes a member, or extends its time.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use clacks_proto::tls::Authority;
-use qrcode::render::unicode::Dense1x2;
-use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 
 use super::args::InviteArgs;
@@ -15,7 +13,7 @@ use super::name::{self, Name};
 use super::{day, quoted, since_1970};
 use crate::error::Failure;
 use crate::output::text::{STRONG, WARN};
-use crate::output::{json, wrap};
+use crate::output::{json, qr, wrap};
 
 /// The most members that get a name by themselves.
 const MOST_UNNAMED: u32 = 100_000;
@@ -64,7 +62,7 @@ fn invite(
     };
     let name = add(network, args.member.as_ref(), &member)?;
     let made = invitation(&name).and_then(|line| {
-        let shown = if args.qr { drawn(&line)? } else { line.clone() };
+        let shown = if args.qr { qr::draw(&line, qr::Terminal::Stdout)? } else { line.clone() };
         Ok((line, shown))
     });
     if made.is_err() {
@@ -179,28 +177,4 @@ fn renew(
 /// Returns the content of PEM.
 pub(super) fn der(pem: &str) -> Result<Vec<u8>, Failure> {
     pem::parse(pem).map(pem::Pem::into_contents).map_err(Failure::failed)
-}
-
-/// Returns a line as a QR code of characters.
-fn drawn(line: &str) -> Result<String, Failure> {
-    let code = QrCode::with_error_correction_level(line, EcLevel::L).map_err(|error| {
-        Failure::failed(format_args!("The invitation does not fit into a QR code ({error})."))
-    })?;
-    let drawn = code
-        .render::<Dense1x2>()
-        // Most terminals are dark. A reader needs dark modules on a light ground.
-        .dark_color(Dense1x2::Light)
-        .light_color(Dense1x2::Dark)
-        .build();
-    let needed = drawn.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    let columns = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
-    if let Some(columns) = columns.filter(|columns| usize::from(*columns) < needed)
-        && io::stdout().is_terminal()
-    {
-        return Err(Failure::failed(format_args!(
-            "The QR code needs {needed} columns and this terminal has {columns}: make the terminal \
-             wider or its letters smaller, or leave out --qr."
-        )));
-    }
-    Ok(drawn)
 }

@@ -14,12 +14,13 @@ use crate::identity::Files;
 /// The network of a tower that is given no other name.
 pub(crate) const OPEN: &str = "clacks";
 
-/// Returns the options of a tower with those of its private network ([`with_network`]) and the
-/// first addresses of that network.
+/// Returns the options with the identity, the roots, the list of revoked members and the first
+/// addresses of a private network, if the options choose one of which this machine is a member.
 pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
     let mut args = args.clone();
-    let Some(network) = with_network(&mut args.trust)? else { return Ok(args) };
-    if !network.is_founder() {
+    let (trust, network) = apply(&args.trust)?;
+    args.trust = trust;
+    if let Some(network) = network.filter(|network| !network.is_founder()) {
         let is_own = |address: &Address| Some(address) == args.advertise.as_ref();
         let known = args.announce.clone();
         let first = network.settings().addresses.iter();
@@ -28,14 +29,22 @@ pub(crate) fn with_membership(args: &TowerArgs) -> Result<TowerArgs, Failure> {
     Ok(args)
 }
 
-/// Adds the identity, the roots and the list of revoked members of a private network, if the
-/// options choose one of which this machine is a member. Returns that network.
+/// Like [`with_membership`], for a command that takes part in a network without a tower. Returns
+/// the first addresses of the network, too.
+pub(crate) fn of_guest(trust: &TrustArgs) -> Result<(TrustArgs, Vec<Address>), Failure> {
+    let (trust, network) = apply(trust)?;
+    let addresses = network.map(|network| network.settings().addresses.clone());
+    Ok((trust, addresses.unwrap_or_default()))
+}
+
+/// Returns the options with those of a membership, and the folder of the network.
 ///
 /// The options choose a network by its name, or by the state folder. Options of another
 /// private network, or of one without TLS, stay as they are.
-pub(crate) fn with_network(trust: &mut TrustArgs) -> Result<Option<NetworkFolder>, Failure> {
+fn apply(trust: &TrustArgs) -> Result<(TrustArgs, Option<NetworkFolder>), Failure> {
+    let mut trust = trust.clone();
     if trust.key.is_some() || trust.roots.is_some() {
-        return Ok(None);
+        return Ok((trust, None));
     }
     let in_state = trust.state.as_deref().map(NetworkFolder::open).transpose()?.flatten();
     let named = match name::parse(&trust.network) {
@@ -50,7 +59,7 @@ pub(crate) fn with_network(trust: &mut TrustArgs) -> Result<Option<NetworkFolder
             network.path().display()
         )));
     }
-    let Some(network) = in_state.or(named) else { return Ok(None) };
+    let Some(network) = in_state.or(named) else { return Ok((trust, None)) };
     let name = network.name();
     if trust.clear {
         return Err(Failure::usage(format_args!(
@@ -80,8 +89,8 @@ pub(crate) fn with_network(trust: &mut TrustArgs) -> Result<Option<NetworkFolder
         trust.state = Some(network.path().to_owned());
     }
     trust.roots = Some(network.roots_file());
-    trust.revoked = trust.revoked.take().or_else(|| network.revoked_file());
-    Ok(Some(network))
+    trust.revoked = trust.revoked.or_else(|| network.revoked_file());
+    Ok((trust, Some(network)))
 }
 
 /// Returns an advice to add `--network`, if this machine is a member of private networks.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use clacks_proto::StateMachine;
 use clacks_proto::driver::Handle;
 use clacks_proto::tls::{SecureTower, Trust};
 
@@ -21,6 +22,9 @@ pub(crate) struct Renewal {
     content: Vec<Option<Vec<u8>>>,
 }
 
+/// Reads the files again, and applies them to the tower. Returns `None` if they are the same.
+pub(crate) type Renew<M> = Box<dyn FnMut(&Handle<M>) -> Result<Option<Renewed>, Failure>>;
+
 /// What was applied.
 pub(crate) struct Renewed {
     /// When the certificate expires.
@@ -36,10 +40,19 @@ impl Renewal {
         Ok(content.map(|content| Self { args: args.clone(), content }))
     }
 
-    /// Reads the files again, and applies them to the tower. Returns `None` if they are the same.
-    pub(crate) fn apply(
+    /// Returns a function that applies the files to a tower. `secure` returns the tower with TLS in
+    /// the state machine.
+    pub(crate) fn applied_to<M: StateMachine + Send + 'static>(
+        mut self,
+        secure: fn(&mut M) -> &mut SecureTower,
+    ) -> Renew<M> {
+        Box::new(move |tower| self.apply(tower, secure))
+    }
+
+    fn apply<M: StateMachine + Send + 'static>(
         &mut self,
-        tower: &Handle<SecureTower>,
+        tower: &Handle<M>,
+        secure: fn(&mut M) -> &mut SecureTower,
     ) -> Result<Option<Renewed>, Failure> {
         let args = membership::with_membership(&self.args)?;
         let Some(content) = read(&args)?.filter(|content| *content != self.content) else {
@@ -49,7 +62,7 @@ impl Renewal {
             return Ok(None);
         };
         let expiry = Expiry::of(&identity, &Trust::Private(roots.clone()));
-        let renewed = tower.with(|tower, now| tower.renew(&identity, roots, now));
+        let renewed = tower.with(|tower, now| secure(tower).renew(&identity, roots, now));
         // The tower has ended if there is no result.
         let Some(renewed) = renewed else { return Ok(None) };
         let closed = renewed.map_err(|error| Failure::failed(format_args!("{error}.")))?;

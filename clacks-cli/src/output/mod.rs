@@ -3,6 +3,7 @@
 pub(crate) mod counters;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod qr;
 pub(crate) mod rfc3339;
 pub(crate) mod text;
 pub(crate) mod wrap;

@@ -5,6 +5,11 @@ use std::time::SystemTime;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
+/// Returns a time as text, without milliseconds.
+pub(crate) fn text(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
 /// Serializes a time.
 pub(crate) fn serialize<S: Serializer>(
     time: &SystemTime,

@@ -32,7 +32,7 @@ fn tower(number: usize, links: usize) -> SecureTower {
     let mut config = unlimited_config();
     // A sixteenth of the links is kept free.
     config.max_links = links + links / 8 + 2;
-    config.max_unproved = 1;
+    config.max_unproved = links + 1;
     config.max_peers = links + 1;
     let tower = Tower::new(config, peer(number), &Seed::from_u64(number as u64)).unwrap();
     SecureTower::new(tower, &Identity::generate().unwrap(), Trust::Open).unwrap()

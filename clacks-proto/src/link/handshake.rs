@@ -36,7 +36,12 @@ impl Link {
     ) -> LinkEvent<'static> {
         let Self { codec, session } = self;
         session.identity = identity.map(Box::new);
-        if identity.is_some() && session.identity == local.identity {
+        // A guest may have the key of the tower: the hello of a caller shows whether it is one.
+        let may_be_guest = match session.direction {
+            Direction::Outbound => local.config.is_guest,
+            Direction::Inbound => dialect == Dialect::Native,
+        };
+        if session.has_own_key(local) && !may_be_guest {
             return session.close_own_address(local, now);
         }
         if codec.agree(dialect, session, local) {
@@ -65,7 +70,8 @@ impl Session {
         // Our own window bounds what we have to remember, however much the other side would take.
         self.outgoing.granted = hello.window.min(local.config.window);
         self.open(local, now);
-        if hello.incarnation == local.incarnation {
+        let is_guest = self.is_guest || local.config.is_guest;
+        if hello.incarnation == local.incarnation || self.has_own_key(local) && !is_guest {
             return self.close_own_address(local, now);
         }
         LinkEvent::Opened(Some(hello))
@@ -94,6 +100,11 @@ impl Session {
         if let Some(at) = self.confirm_deadline(local) {
             self.timers.set(LinkTimer::Confirm, at);
         }
+    }
+
+    /// Returns whether the other side has proved the key of this tower.
+    fn has_own_key(&self, local: &Local) -> bool {
+        self.identity.is_some() && self.identity == local.identity
     }
 
     /// The link leads back to this tower.

@@ -186,6 +186,12 @@ impl Tower {
         self.queue.get(id).map(|entry| self.held(id, entry))
     }
 
+    /// Returns the id of a message with a name, unless it is not held or still under screening.
+    #[must_use]
+    pub fn find_message(&self, nonce: Nonce, message: &Message) -> Option<MessageId> {
+        self.queue.find(nonce, message)
+    }
+
     /// Returns a message that waits for a verdict.
     #[must_use]
     pub fn offer(&self, offer: OfferId) -> Option<HeldMessage> {

@@ -5,13 +5,15 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::Tower;
+use super::{Tower, peers};
 use crate::address::Address;
 use crate::config::Datagrams;
+use crate::error::CloseReason;
 use crate::event::{DatagramLoss, Dialect, Notice};
 use crate::ids::{LinkId, PeerId};
 use crate::link::{DatagramRefusal, Link, Session};
 use crate::time::Instant;
+use crate::wire::Farewell;
 
 /// One link may use this part of the inbox.
 pub(crate) const LINKS_PER_INBOX: usize = 8;
@@ -40,12 +42,30 @@ pub enum To {
     Link(LinkId),
 }
 
+/// A peer that takes datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DatagramPeer<'a> {
+    /// The peer's id.
+    pub id: PeerId,
+    /// Where the peer can be reached.
+    pub address: &'a Address,
+    /// The link that carries messages to the peer, open or being opened. Without one, a datagram
+    /// needs a dial.
+    pub link: Option<LinkId>,
+}
+
 /// Datagrams that came in and were not taken by the application.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     datagrams: VecDeque<Datagram>,
     /// The cost of all of them.
     cost: usize,
+}
+
+fn datagram_peer(id: PeerId, peer: &peers::Peer, len: u32) -> Option<DatagramPeer<'_>> {
+    let takes = peer.is_alive() && peer.datagram_max >= len;
+    takes.then_some(DatagramPeer { id, address: &peer.address, link: peer.link })
 }
 
 fn cost(body: &[u8]) -> usize {
@@ -93,6 +113,18 @@ impl Tower {
         Ok(link)
     }
 
+    /// Returns the alive peers that take datagrams of `len` bytes, as they said in their last hello.
+    pub fn datagram_peers(&self, len: u32) -> impl Iterator<Item = DatagramPeer<'_>> {
+        self.peers.iter().filter_map(move |(id, peer)| datagram_peer(id, peer, len))
+    }
+
+    /// Returns the peer with an address, if it is alive and takes datagrams of `len` bytes.
+    #[must_use]
+    pub fn datagram_peer(&self, address: &Address, len: u32) -> Option<DatagramPeer<'_>> {
+        let id = self.peers.find(address)?;
+        datagram_peer(id, self.peers.get(id)?, len)
+    }
+
     fn link_for_datagram(&mut self, peer: PeerId) -> Result<LinkId, DatagramError> {
         let record = self.peers.get(peer).ok_or(DatagramError::Gone)?;
         if record.is_ignored() || record.dialect == Some(Dialect::Http) {
@@ -114,6 +146,18 @@ impl Tower {
             link.session_mut().inbox_cost -= u32::try_from(freed).unwrap_or(0);
         }
         Some(datagram)
+    }
+
+    /// Closes an open link on which nothing is under way, to make room for others. Returns whether
+    /// it is being closed.
+    pub fn close_idle(&mut self, link: LinkId, now: Instant) -> bool {
+        self.set_now(now);
+        let is_idle = self.links.get(link).is_some_and(Session::is_evictable);
+        if is_idle {
+            self.close_gracefully(link, CloseReason::Evicted, Farewell::Idle);
+            self.advance();
+        }
+        is_idle
     }
 
     /// Puts a datagram that came in into the inbox, or drops it if there is no room.

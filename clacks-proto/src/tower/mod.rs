@@ -74,7 +74,7 @@ pub use api::{
     EnqueueError, EnqueueOptions, ExpandError, HeldMessage, LinkInfo, MessageState, Peer,
     QueueUsage, RefusedMessage,
 };
-pub use datagrams::{Datagram, DatagramError, To};
+pub use datagrams::{Datagram, DatagramError, DatagramPeer, To};
 pub use peers::StatusCounts;
 pub use screening::{DecideError, Verdict};
 pub use shutdown::ShutdownProgress;

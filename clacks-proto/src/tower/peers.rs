@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     pub(crate) exchanged: u32,
     /// The longest body that the peer takes, in bytes; the maximum before its first hello.
     pub(crate) max_message: u32,
+    /// The longest datagram that the peer takes, in bytes; 0 before its first hello.
+    pub(crate) datagram_max: u32,
     /// The key that was at the address when this tower first dialled it.
     pin: Option<Box<Fingerprint>>,
     /// The position among the eligible peers of its status, or [`ABSENT`].
@@ -95,6 +97,7 @@ impl Peer {
             failure: None,
             exchanged: 0,
             max_message: u32::MAX,
+            datagram_max: 0,
             pin: None,
             eligible_at: ABSENT,
             alive_at: ABSENT,

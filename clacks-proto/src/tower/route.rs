@@ -119,7 +119,9 @@ impl Tower {
         }
         let has_nonce = link.dialect().has_nonces();
         let nonce = if has_nonce { frame.nonce } else { self.draw_nonce() };
-        if let Screening::On { max_offers, timeout, .. } = self.local.config.screening {
+        if let Screening::On { max_offers, timeout, .. } = self.local.config.screening
+            && self.local.config.screens(kind, body.len())
+        {
             let bounds = (max_offers, timeout);
             return self.offer_to_application(id, link, from, frame, nonce, bounds);
         }
@@ -304,6 +306,7 @@ impl Tower {
         if let Some(peer) = peer.filter(|peer| self.peer_of(link).proved == Some(*peer)) {
             self.peers.update(peer, |peer| {
                 peer.max_message = hello.max_message;
+                peer.datagram_max = hello.datagram;
                 peer.dialect = Some(link.dialect());
                 peer.link = peer.link.or(Some(id));
             });

@@ -11,7 +11,7 @@ use super::queue::{Account, Place};
 use super::sender::SenderInfo;
 use crate::config::{DefaultVerdict, Screening};
 use crate::event::{Notice, Origin};
-use crate::ids::{MessageId, OfferId, PeerId};
+use crate::ids::{LinkId, MessageId, OfferId, PeerId};
 use crate::link::{Outcome, Session};
 use crate::message::{Message, Nonce};
 use crate::time::Instant;
@@ -82,6 +82,12 @@ impl Tower {
         self.judge(offer.0, verdict)?;
         self.advance();
         Ok(())
+    }
+
+    /// Returns the link that brought a message under screening.
+    #[must_use]
+    pub fn link_of_offer(&self, offer: OfferId) -> Option<LinkId> {
+        self.queue.offered_on(offer.0)
     }
 
     pub(super) fn on_screening_deadlines(&mut self) {

@@ -287,7 +287,7 @@
 //! | leaving | the tower shuts down |
 //! | ignored | the tower takes nothing from the other side |
 //! | wrong network | the other side's hello names another network |
-//! | own address | the other side has the tower's own incarnation in its hello, or its own key: the link leads back to itself |
+//! | own address | the other side has the tower's own incarnation in its hello, or its own key and is no guest: the link leads back to itself |
 //! | misbehaved | the other side violated this specification |
 //! | wrong version | the other side's hello has a version that is no longer spoken |
 //! | other key | the called side has proved another key than the one that the caller remembers for its address |

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use clacks_proto::tls::{Authority, Identity, Revocations, Roots, TlsError, Trust};
 use clacks_proto::wire::{Farewell, RefusedReason};
-use clacks_proto::{CloseReason, Message, Notice, StateMachine, Status, TlsFailure};
+use clacks_proto::{CloseReason, Datagrams, Message, Notice, StateMachine, Status, TlsFailure, To};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{AlertDescription, Error};
 
@@ -265,6 +266,28 @@ fn a_tower_closes_a_link_to_a_peer_with_its_own_key() {
     pair.drive();
     assert_eq!(pair.close_reasons(ALICE), [CloseReason::OwnAddress]);
     assert_eq!((pair.queued(ALICE), pair.queued(BOB)), (1, 0));
+}
+
+#[test]
+fn a_guest_with_the_key_of_the_tower_is_answered() {
+    let one = Identity::generate().unwrap();
+    let mut pair = Pair::with(&[one.clone(), one.clone()], &[Trust::Open, Trust::Open]);
+    for (side, is_guest) in [(ALICE, true), (BOB, false)] {
+        let mut config = paused_config();
+        config.datagrams = Datagrams::ON;
+        config.is_guest = is_guest;
+        pair.towers[side] = secure_tower(side, config, &one, Trust::Open);
+    }
+    let bob = pair.expand(ALICE);
+    let now = pair.now;
+    pair.towers[ALICE].tower_mut().datagram(To::Peer(bob), Bytes::from("question"), now).unwrap();
+    pair.drive();
+    let question = pair.towers[BOB].tower_mut().take_datagram().unwrap();
+    let answer = To::Link(question.link);
+    pair.towers[BOB].tower_mut().datagram(answer, Bytes::from("answer"), now).unwrap();
+    pair.drive();
+    let answer = pair.towers[ALICE].tower_mut().take_datagram();
+    assert_eq!(answer.map(|answer| answer.body), Some(Bytes::from("answer")), "{:?}", pair.notices);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! A client of the control socket.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use clacks_proto::{Address, Fingerprint};
 
 use super::folder::{LiveSockets, live_sockets};
 use crate::control::Request;
@@ -14,10 +17,24 @@ use crate::output::{Entry, Output};
 /// How long the tower may take for an answer. The value is a guess.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a tower may take that is looked for (guess). One that is stopped must not hold up
+/// commands that can use another one.
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
+
 /// A connection to a running tower.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: BufReader<UnixStream>,
+}
+
+/// A tower that runs here.
+#[derive(Clone, Debug)]
+pub(crate) struct RunningTower {
+    /// The address at which this machine reaches it.
+    pub(crate) dialled: Address,
+    pub(crate) network: String,
+    /// The fingerprint of its key, or `None` without TLS.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// A line from the tower.
@@ -39,11 +56,14 @@ impl Received {
 impl Client {
     /// Connects to the tower with the control socket `path`, or to the only one that runs.
     pub(crate) fn connect(path: Option<&Path>) -> Result<Self, Failure> {
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => only_socket()?,
-        };
-        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+        match path {
+            Some(path) => Self::connect_within(path, ANSWER_LIMIT),
+            None => Self::connect_within(&only_socket()?, ANSWER_LIMIT),
+        }
+    }
+
+    fn connect_within(path: &Path, limit: Duration) -> Result<Self, Failure> {
+        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::NoTower(format!(
                 "No tower has the control socket {}: check --control, or start a tower.",
                 path.display()
@@ -59,7 +79,7 @@ impl Client {
             )),
         })?;
         let mut client = Self { stream: BufReader::new(stream) };
-        client.limit(Some(ANSWER_LIMIT))?;
+        client.limit(Some(limit))?;
         let line = client.line()?.ok_or_else(|| lost(&ErrorKind::UnexpectedEof.into()))?;
         match serde_json::from_str(&line) {
             Ok(Greeting { clacks_control: VERSION, .. }) => Ok(client),
@@ -134,6 +154,35 @@ fn lost(error: &io::Error) -> Failure {
         }
         ErrorKind::UnexpectedEof => "The tower has ended.".to_owned(),
         _ => format!("The connection to the tower broke ({error}): look whether it runs."),
+    })
+}
+
+/// Returns the towers that run here and answer.
+pub(crate) fn running_towers() -> Vec<RunningTower> {
+    live_sockets().sockets.iter().filter_map(|path| running_tower(path)).collect()
+}
+
+fn running_tower(path: &Path) -> Option<RunningTower> {
+    let mut client = Client::connect_within(path, STATUS_LIMIT).ok()?;
+    let answer = client.request(&Request::Status).ok()?;
+    let Some(Output::Status(status)) = answer.output() else { return None };
+    // The default socket is named after the address at which the tower listens. Another machine may
+    // be needed to reach the address that it advertises.
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let listens_at = name.parse::<SocketAddr>().ok().map(|mut at| {
+        if at.ip().is_unspecified() {
+            at.set_ip(match at {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        at
+    });
+    let dialled = listens_at.and_then(|at| Address::try_from(at).ok());
+    Some(RunningTower {
+        dialled: dialled.unwrap_or_else(|| status.address.clone()),
+        network: status.network.clone(),
+        fingerprint: status.fingerprint,
     })
 }
 

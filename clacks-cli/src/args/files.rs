@@ -1,0 +1,185 @@
+//! The options of the commands for files: `put`, `get`, `health`, `keep` and `link`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clacks_proto::Address;
+use clap::Args;
+
+use super::TrustArgs;
+use crate::value_parser;
+
+/// Adds the exit codes to the examples of a command.
+macro_rules! examples {
+    ($($line:literal)*) => {
+        concat!("Examples:\n", $("  ", $line, "\n",)* "\n\
+Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if the file\n\
+is gone, 4 if the network can't do it now. `clacks help put` and docs/files.md say more.")
+    };
+}
+
+/// How the network is reached, and how the command reports.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// The tower to ask. May be given several times
+    ///
+    /// By default it is the tower that runs here, or else 127.0.0.1:8001. One of several is drawn
+    /// once and used for 30 days, because each new one would learn that this machine asks.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) tower: Vec<Address>,
+    /// Ask all towers directly, not through a chain of towers
+    ///
+    /// This is faster. Every tower that is asked learns the address of this machine, and a tower
+    /// that knows the link learns which file it is.
+    #[arg(long)]
+    pub(crate) direct: bool,
+    /// Write one JSON object a line on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// Through how many further towers a result is checked.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Through how many further towers the result is checked
+    ///
+    /// A tower can lie about what it has passed on. `put` is done when the pieces are seen through
+    /// another tower, and `get` calls a file gone when another tower finds too few pieces, too.
+    /// Each further tower learns that this machine asks.
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub(crate) verify: u8,
+}
+
+/// The options of `put`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples!(
+    "clacks put photo.jpg"
+    "clacks put photo.jpg --for 6h --keep"
+    "tar c holiday | clacks put - --name holiday.tar"
+    "clacks put photo.jpg --tower tower.example:8001 --json | jq -r 'select(.read).read'"
+))]
+pub(crate) struct PutArgs {
+    /// The file, or `-` to read it from standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// For how long the file can be read, from 1h to 24h
+    ///
+    /// Towers drop it after that. `clacks keep` extends the time.
+    #[arg(long = "for", value_name = "TIME", default_value = "24h")]
+    #[arg(value_parser = value_parser::lifetime)]
+    pub(crate) lifetime: Duration,
+    /// How many times as much as the file is put, from 2 to 8
+    ///
+    /// With 2, any half of the pieces restore the file.
+    #[arg(long, value_name = "N", default_value = "2", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub(crate) redundancy: u8,
+    /// The name that the receiver gets [default: the name of the file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Stay, and keep the file alive until Ctrl-C. The same as `clacks keep`
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Go on even if the forecast is bad
+    #[arg(long)]
+    pub(crate) patient: bool,
+    /// Print the link as a QR code, too
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) qr: bool,
+    #[command(flatten)]
+    pub(crate) verify: VerifyArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// The link of a file.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LinkArg {
+    /// The link, or `-` to read it from standard input. Without a link, the command asks for one
+    ///
+    /// A link on the command line can be seen by other users of this machine while the command
+    /// runs, and stays in the history of the shell.
+    #[arg(value_name = "LINK")]
+    pub(crate) link: Option<String>,
+}
+
+/// The options of `get`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples!(
+    "clacks get clacks1..."
+    "clacks get - -o photo.jpg < link.txt"
+    "clacks get clacks1... -o - | tar x"
+    "clacks get clacks1... -o ~/Downloads"
+))]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) link: LinkArg,
+    /// The file to write, a folder for it, or `-` for standard output
+    ///
+    /// By default it has the name that it had where it was put, without characters that are not
+    /// safe, in the current folder.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a file that exists. Without it, the command asks on a terminal and fails elsewhere
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Go on even if the forecast is bad
+    #[arg(long)]
+    pub(crate) patient: bool,
+    #[command(flatten)]
+    pub(crate) verify: VerifyArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// The options of `health`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples!(
+    "clacks health clacks1..."
+    "clacks health - --json < keeper.txt | jq -r .state"
+))]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) link: LinkArg,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// The options of `keep`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples!(
+    "clacks keep clacks1..."
+    "clacks link --keep clacks1... | ssh server.example clacks keep -"
+))]
+pub(crate) struct KeepArgs {
+    #[command(flatten)]
+    pub(crate) link: LinkArg,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// The options of `link`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  clacks link clacks1...
+  clacks link --keep clacks1...
+  clacks link --qr - < link.txt
+
+Exit codes: 0 if it was done, 2 if the link or the command line makes no sense.")]
+pub(crate) struct LinkArgs {
+    #[command(flatten)]
+    pub(crate) link: LinkArg,
+    /// Print the link with which the file can be kept alive, and not read
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print the link as a QR code
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) qr: bool,
+    /// Write one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}

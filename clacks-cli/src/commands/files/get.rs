@@ -1,0 +1,103 @@
+//! `clacks get`: gets a file from the network.
+
+use clacks_store::{Job, JobEvent, ReadLink};
+use serde_json::json;
+
+use super::access::Access;
+use super::guest::{Guest, Options, Step};
+use super::output::{Output, Part, broken, piece_not_written};
+use super::read_link;
+use super::report::{self, Report};
+use crate::args::GetArgs;
+use crate::error::Failure;
+use crate::output::text::{GOOD, escape, grouped};
+
+/// Gets a file.
+pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
+    let mut report = Report::new(args.access.json);
+    let link = read_link(&args.link)?;
+    let output = Output::choose(args)?;
+    let mut part = output.part(&link.file())?;
+    if !part.log.is_complete() {
+        let collected = collect(args, &link, &mut part, &mut report);
+        report.clear();
+        if let Err(failure) = collected {
+            part.remove_if_empty();
+            return Err(failure);
+        }
+    }
+    let content = part.log.content(&link).map_err(|error| broken(&error))?;
+    let len = content.header().len;
+    let path = output.write(content, &link.file(), args.force, |done, all| {
+        report.work("writing", done, all);
+    })?;
+    part.remove();
+    report.clear();
+    report.event(&json!({
+        "event": "done",
+        "verb": "get",
+        "file": path,
+        "bytes": len,
+        "seconds": report.elapsed().as_secs_f64(),
+    }))?;
+    let name = path.map_or_else(|| "the file".to_owned(), |it| escape(&it.display().to_string()));
+    report.line(format_args!(
+        "{GOOD}got{GOOD:#} {name}: {} bytes in {}.",
+        grouped(len),
+        super::link::rough(report.elapsed())
+    ));
+    Ok(())
+}
+
+/// Takes pieces until all groups can be restored.
+fn collect(
+    args: &GetArgs,
+    link: &ReadLink,
+    part: &mut Part,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let access = Access::find(&args.access)?;
+    let held = part.log.held();
+    if held > 0 {
+        report.line(format_args!(
+            "{} of {} pieces are here already.",
+            grouped(held.into()),
+            grouped(part.log.needed().into())
+        ));
+    }
+    let options = Options { verify: args.verify.verify, is_patient: args.patient };
+    let guest = Guest::start(&access, &options)?;
+    let proved = part.log.indices().collect();
+    guest.begin(Job::Get { link: link.keep(), proved })?;
+    loop {
+        match guest.next()? {
+            Step::Event(JobEvent::Forecast(forecast)) => {
+                report.clear();
+                report.get_forecast(&forecast)?;
+                guest.proceed()?;
+            }
+            Step::Event(JobEvent::Piece { piece, .. }) => {
+                part.log.push(&piece).map_err(|error| piece_not_written(&error))?;
+            }
+            Step::Event(JobEvent::Got) if part.log.is_complete() => return Ok(()),
+            Step::Event(JobEvent::Got) => {
+                return Err(Failure::failed("Some pieces are missing: run the command again."));
+            }
+            Step::Event(JobEvent::Failed(error)) => {
+                let file = link.file();
+                report.clear();
+                return Err(report::failure(error, &access, file.until, file.geometry));
+            }
+            Step::Event(_) => {}
+            Step::Tick => report.progress(guest.progress())?,
+            Step::Interrupted => {
+                report.clear();
+                return Err(report::interrupted(if part.is_kept() {
+                    "Stopped. The same command takes only the rest."
+                } else {
+                    "Stopped. Nothing was written."
+                }));
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `clacks health`: counts the pieces of a file.
+
+use std::io::Write;
+
+use clacks_store::{Health, HealthState, Job, JobEvent};
+
+use super::access::Access;
+use super::any_link;
+use super::guest::{Guest, Options, Step};
+use super::link::{rough, until_text};
+use super::report::{self, Report, percent, state_text};
+use crate::args::HealthArgs;
+use crate::error::Failure;
+use crate::output::text::grouped;
+use crate::output::wrap;
+
+/// Writes the health of a file.
+pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
+    let mut report = Report::new(args.access.json);
+    let link = any_link(&args.link)?.keep();
+    let access = Access::find(&args.access)?;
+    let guest = Guest::start(&access, &Options { verify: 1, is_patient: true })?;
+    guest.begin(Job::Health(link.clone()))?;
+    let health = loop {
+        match guest.next()? {
+            Step::Event(JobEvent::Checked(health)) => break health,
+            Step::Event(JobEvent::Failed(error)) => {
+                report.clear();
+                let file = link.file();
+                return Err(report::failure(error, &access, file.until, file.geometry));
+            }
+            Step::Event(_) => {}
+            Step::Tick => report.progress(guest.progress())?,
+            Step::Interrupted => {
+                report.clear();
+                return Err(report::interrupted("Stopped."));
+            }
+        }
+    };
+    report.clear();
+    report.event(&Report::health_event(&health))?;
+    if !report.is_json() {
+        write(&health, link.file().geometry.chunks())?;
+    }
+    match health.state {
+        HealthState::Lost => Err(Failure::Gone(
+            "Too few pieces are left, so the file can't be read any more.".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn write(health: &Health, pieces: u32) -> Result<(), Failure> {
+    let mut out = wrap::stdout();
+    writeln!(out, "state   {}", state_text(health.state))?;
+    writeln!(
+        out,
+        "alive   {} of the pieces of the worst group, ± {}; {} are needed, and {} are safe",
+        percent(health.alive),
+        percent(health.error),
+        percent(health.needed),
+        percent(health.safe)
+    )?;
+    writeln!(
+        out,
+        "seen    {} of {} pieces at {} of {} towers",
+        grouped(health.seen.into()),
+        grouped(pieces.into()),
+        health.visited,
+        health.known
+    )?;
+    writeln!(out, "proved  {} of {} that were taken as a sample", health.proved, health.sampled)?;
+    writeln!(out, "life    about {} without a keeper", rough(health.life))?;
+    if health.last_end > 0 {
+        writeln!(out, "until   {}", until_text(health.last_end))?;
+    }
+    writeln!(out, "stores  {} full", percent(health.fill))?;
+    out.flush()?;
+    Ok(())
+}

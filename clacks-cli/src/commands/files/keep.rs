@@ -1,0 +1,87 @@
+//! `clacks keep`: keeps a file alive.
+
+use std::fmt::Display;
+use std::time::SystemTime;
+
+use clacks_store::{Health, Job, JobEvent, KeepLink, Repair};
+
+use super::access::Access;
+use super::any_link;
+use super::guest::{Guest, Options, Step};
+use super::link::until_text;
+use super::report::{self, Report, percent, state_text};
+use crate::args::KeepArgs;
+use crate::error::Failure;
+use crate::output::text::QUIET;
+
+/// Keeps a file alive until Ctrl-C.
+pub(crate) fn run(args: &KeepArgs) -> Result<(), Failure> {
+    let mut report = Report::new(args.access.json);
+    let link = any_link(&args.link)?.keep();
+    let access = Access::find(&args.access)?;
+    let guest = Guest::start(&access, &Options { verify: 1, is_patient: true })?;
+    stay(&guest, &access, &link, &mut report)
+}
+
+/// Keeps a file alive until Ctrl-C.
+pub(super) fn stay(
+    guest: &Guest,
+    access: &Access,
+    link: &KeepLink,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    guest.begin(Job::Keep(link.clone()))?;
+    report.line("Keeping the file until Ctrl-C.");
+    loop {
+        match guest.next()? {
+            Step::Event(JobEvent::Checked(health)) => {
+                report.clear();
+                report.event(&Report::health_event(&health))?;
+                write(report, check(&health));
+            }
+            Step::Event(JobEvent::Repaired(repair)) => {
+                report.clear();
+                report.event(&Report::repair_event(&repair))?;
+                write(report, repaired(&repair));
+            }
+            Step::Event(JobEvent::Failed(error)) => {
+                report.clear();
+                let file = link.file();
+                return Err(report::failure(error, access, file.until, file.geometry));
+            }
+            Step::Event(_) => {}
+            Step::Tick => report.progress(guest.progress())?,
+            Step::Interrupted => {
+                report.clear();
+                report.line("\nStopped. The file stays as long as enough of its pieces do.");
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn check(health: &Health) -> String {
+    format!(
+        "{}  {} of the worst group are alive (± {}), seen at {} of {} towers",
+        state_text(health.state),
+        percent(health.alive),
+        percent(health.error),
+        health.visited,
+        health.known
+    )
+}
+
+fn repaired(repair: &Repair) -> String {
+    format!(
+        "repaired group {}: {} pieces put, until {}",
+        repair.group + 1,
+        repair.released,
+        until_text(repair.until)
+    )
+}
+
+/// Writes a line with the time.
+fn write(report: &Report, line: impl Display) {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now());
+    report.line(format_args!("{QUIET}{time}{QUIET:#}  {line}"));
+}

@@ -1,0 +1,400 @@
+//! What a job reports: text for people on standard error, or JSON lines on standard output.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use clacks_store::{
+    Forecast, Geometry, Health, HealthState, JobError, Phase, Progress, PutReport, ReadLink,
+    Refusal, Repair,
+};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::access::Access;
+use super::link::{end_of, rough, until_text};
+use crate::error::Failure;
+use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
+use crate::output::{json, progress, rfc3339, wrap};
+
+/// The time between two JSON lines with the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Below this number of towers, the loss of one is worth a warning.
+const FEW_TOWERS: u32 = 7;
+
+/// Writes what happens.
+pub(super) struct Report {
+    is_json: bool,
+    start: Instant,
+    bar: Option<ProgressBar>,
+    last: Option<(Instant, Progress)>,
+}
+
+impl Report {
+    /// Begins a report.
+    pub(super) fn new(is_json: bool) -> Self {
+        Self { is_json, start: Instant::now(), bar: None, last: None }
+    }
+
+    /// Returns whether the report is written as JSON lines.
+    pub(super) fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// Returns the time since the start.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Writes an event, in JSON only.
+    pub(super) fn event(&self, event: &Value) -> Result<(), Failure> {
+        if self.is_json {
+            json::write(event)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a line for people.
+    pub(super) fn line(&self, line: impl Display) {
+        if self.is_json {
+            return;
+        }
+        let write = || _ = writeln!(wrap::stderr(), "{line}");
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Writes a warning for people.
+    pub(super) fn warn(&self, line: impl Display) {
+        self.line(format_args!("{WARN}note{WARN:#}: {line}"));
+    }
+
+    /// Shows the progress of this machine's own work: reading, writing.
+    pub(super) fn work(&mut self, what: &'static str, done: u32, all: u32) {
+        if self.is_json {
+            return;
+        }
+        let bar =
+            self.bar.get_or_insert_with(|| progress::bar(all.into(), "{pos} of {len} groups"));
+        bar.set_length(all.into());
+        bar.set_position(done.into());
+        bar.set_message(what);
+        if done == all {
+            self.clear();
+        }
+    }
+
+    /// Shows how far the job is.
+    pub(super) fn progress(&mut self, now: Progress) -> Result<(), Failure> {
+        if self.is_json {
+            let is_due =
+                self.last.is_none_or(|(at, last)| at.elapsed() >= PROGRESS_INTERVAL && last != now);
+            if is_due && now.needed > 0 {
+                self.last = Some((Instant::now(), now));
+                json::write(&progress_event(&now))?;
+            }
+            return Ok(());
+        }
+        let bar = self.bar.get_or_insert_with(|| progress::bar(0, "{pos} of {len} pieces"));
+        bar.set_length(now.needed.into());
+        bar.set_position(now.pieces.into());
+        bar.set_message(progress_text(&now));
+        Ok(())
+    }
+
+    /// Removes the bar.
+    pub(super) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Writes the forecast of a put.
+    pub(super) fn put_forecast(&self, forecast: &Forecast, bytes: u64) -> Result<(), Failure> {
+        self.event(&forecast_event(forecast))?;
+        let network = &forecast.network;
+        let stores = network.stores();
+        self.line(format_args!(
+            "{STRONG}{}{STRONG:#} with stores, {} full. {} bytes become {} pieces, which survive the \
+             loss of {} at once.",
+            towers(stores),
+            percent(network.fill()),
+            grouped(bytes),
+            grouped(forecast.pieces.into()),
+            towers(forecast.survives),
+        ));
+        if stores < FEW_TOWERS && stores > 0 {
+            self.warn(format_args!(
+                "There are few towers: the loss of one takes {} of the pieces.",
+                percent(1.0 / f64::from(stores))
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes the forecast of a get.
+    pub(super) fn get_forecast(&self, forecast: &Forecast) -> Result<(), Failure> {
+        self.event(&forecast_event(forecast))?;
+        self.line(format_args!(
+            "{STRONG}{}{STRONG:#} with stores. {} pieces are needed: about {}, and {} in 99 of 100 \
+             cases.",
+            towers(forecast.network.stores()),
+            grouped(forecast.pieces.into()),
+            rough(forecast.time),
+            rough(forecast.time_p99),
+        ));
+        Ok(())
+    }
+
+    /// Writes that pieces are put again.
+    pub(super) fn republishing(&self, pieces: u32) -> Result<(), Failure> {
+        self.event(&json!({"event": "republishing", "pieces": pieces}))?;
+        self.warn(format_args!(
+            "{} pieces are not seen through another tower, and are put again there. That tower \
+             learns that this machine asks.",
+            grouped(pieces.into())
+        ));
+        Ok(())
+    }
+
+    /// Writes that a file was put. The link is written by the caller.
+    pub(super) fn put(
+        &self,
+        report: &PutReport,
+        forecast: Option<&Forecast>,
+        link: &ReadLink,
+        verify: u8,
+    ) -> Result<(), Failure> {
+        let until = link.file().until;
+        self.event(&json!({
+            "event": "link",
+            "read": link.to_string(),
+            "keep": link.keep().to_string(),
+            "until": rfc3339::text(end_of(until)),
+        }))?;
+        self.event(&json!({
+            "event": "done",
+            "verb": "put",
+            "pieces": report.pieces,
+            "towers": report.towers,
+            "seen": report.seen,
+            "verified": report.verified,
+            "republished": report.republished,
+            "first_end": rfc3339::text(end_of(report.first_end)),
+            "seconds": self.elapsed().as_secs_f64(),
+        }))?;
+        self.line(format_args!(
+            "{GOOD}put{GOOD:#} {} pieces at {} in {}, seen through {}.",
+            grouped(report.pieces.into()),
+            towers(report.towers),
+            rough(self.elapsed()),
+            match report.verified {
+                0 => "the first tower only".to_owned(),
+                1 => "a second tower".to_owned(),
+                more => format!("{more} other towers"),
+            }
+        ));
+        if report.verified < verify {
+            self.warn("No other tower could be asked, so this depends on what the first one says.");
+        }
+        self.line(format_args!("It ends at {}.", until_text(report.first_end)));
+        let left = end_of(report.first_end).duration_since(std::time::SystemTime::now());
+        if let (Some(forecast), Ok(left)) = (forecast, left)
+            && forecast.life < left
+        {
+            self.line(format_args!(
+                "Without a keeper it lasts about {}, if towers leave as often as elsewhere. `clacks \
+                 keep` replaces lost pieces.",
+                rough(forecast.life)
+            ));
+        }
+        self.line(format_args!("{QUIET}`clacks get LINK` reads it:{QUIET:#}"));
+        Ok(())
+    }
+
+    /// Writes a check, as one line with the time (`keep`) or as a table (`health`).
+    pub(super) fn health_event(health: &Health) -> Value {
+        json!({
+            "event": "health",
+            "state": health.state.as_str(),
+            "alive": health.alive,
+            "se": health.error,
+            "needed": health.needed,
+            "safe": health.safe,
+            "seen": health.seen,
+            "sampled": health.sampled,
+            "proved": health.proved,
+            "visited": health.visited,
+            "towers": health.known,
+            "fill": health.fill,
+            "last_end": (health.last_end > 0).then(|| rfc3339::text(end_of(health.last_end))),
+            "life_seconds": health.life.as_secs(),
+        })
+    }
+
+    /// Returns the event of a repair.
+    pub(super) fn repair_event(repair: &Repair) -> Value {
+        json!({
+            "event": "repair",
+            "group": repair.group,
+            "taken": repair.taken,
+            "released": repair.released,
+            "until": rfc3339::text(end_of(repair.until)),
+        })
+    }
+}
+
+/// Returns a state in its colour.
+pub(super) fn state_text(state: HealthState) -> String {
+    match state {
+        HealthState::Safe => format!("{GOOD}{state}{GOOD:#}"),
+        HealthState::Thin => format!("{WARN}{state}{WARN:#}"),
+        _ => format!("{BAD}{state}{BAD:#}"),
+    }
+}
+
+/// Returns a share in per cent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// Returns a number of towers.
+pub(super) fn towers(count: u32) -> String {
+    match count {
+        1 => "1 tower".to_owned(),
+        count => format!("{} towers", grouped(count.into())),
+    }
+}
+
+fn progress_text(now: &Progress) -> String {
+    let towers = format!("{} of {} towers", now.visited, now.known);
+    let what = match now.phase {
+        Phase::Estimating => format!("looking at the network, {towers}"),
+        Phase::Publishing => format!("group {} of {}", now.groups_full + 1, now.groups),
+        Phase::Visiting if now.groups > 1 => {
+            format!("{towers}, {} of {} groups", now.groups_full, now.groups)
+        }
+        Phase::Visiting => towers,
+        Phase::Verifying => format!("checking through another tower, {towers}"),
+        _ => String::new(),
+    };
+    match now.remaining {
+        Some(left) if left > Duration::ZERO => format!("{what}, {} left", rough(left)),
+        _ => what,
+    }
+}
+
+fn progress_event(now: &Progress) -> Value {
+    let phase = match now.phase {
+        Phase::Idle => "idle",
+        Phase::Estimating => "estimating",
+        Phase::Agreeing => "agreeing",
+        Phase::Publishing => "publishing",
+        Phase::Visiting => "visiting",
+        Phase::Verifying => "verifying",
+        Phase::Waiting => "waiting",
+        _ => "other",
+    };
+    json!({
+        "event": "progress",
+        "phase": phase,
+        "pieces": now.pieces,
+        "needed": now.needed,
+        "groups_full": now.groups_full,
+        "groups": now.groups,
+        "visited": now.visited,
+        "towers": now.known,
+        "remaining_seconds": now.remaining.map(|left| left.as_secs_f64()),
+    })
+}
+
+fn forecast_event(forecast: &Forecast) -> Value {
+    let network = &forecast.network;
+    json!({
+        "event": "forecast",
+        "towers": network.towers,
+        "stores": network.stores(),
+        "visited": network.visited,
+        "fill": network.fill(),
+        "room": network.room(),
+        "pieces": forecast.pieces,
+        "visits": forecast.visits,
+        "seconds_p50": forecast.time.as_secs_f64(),
+        "seconds_p99": forecast.time_p99.as_secs_f64(),
+        "bytes": forecast.bytes,
+        "survives": forecast.survives,
+        "life_seconds": forecast.life.as_secs(),
+        "refused": forecast.refusal.map(|refusal| refusal_sentence(&refusal)),
+    })
+}
+
+/// Returns the failure of a job.
+pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Geometry) -> Failure {
+    match error {
+        JobError::Unreachable => access.unreachable(),
+        JobError::NoStore => access.no_store(),
+        JobError::Refused(refusal) => Failure::Refused(refusal_sentence(&refusal)),
+        JobError::Full => Failure::Refused(
+            "The network is full: put a smaller file, use less --redundancy, or try again in an \
+             hour."
+                .into(),
+        ),
+        JobError::Clock => Failure::failed(
+            "The towers refuse the time of the pieces, so the clock of this machine is wrong by \
+             more than 5 minutes: set it.",
+        ),
+        JobError::Changed => Failure::failed(
+            "The file changed while it was put: wait for its end, and put it again.",
+        ),
+        JobError::Gone { seen, needed, visited, known, agreed } => {
+            let groups = match geometry.groups() {
+                1 => "",
+                _ => " of a group",
+            };
+            let agreed = match agreed {
+                0 => "",
+                1 => " Another tower agrees.",
+                _ => " Other towers agree.",
+            };
+            Failure::Gone(format!(
+                "The file is gone: {seen} of {needed} needed pieces{groups} were found, at {visited} \
+                 of {known} towers.{agreed} It was put until {}.",
+                until_text(until)
+            ))
+        }
+        JobError::NotSeen => Failure::failed(
+            "The first tower took the pieces, and other towers do not see them: name another one \
+             with --tower HOST:PORT.",
+        ),
+        error => Failure::failed(format_args!("The job ended: {error}.")),
+    }
+}
+
+fn refusal_sentence(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NoRoom { chunks, room } => format!(
+            "The network has room for {} pieces, and the file has {}: put a smaller file, use less \
+             --redundancy, or add --patient to try it anyway.",
+            grouped(*room),
+            grouped((*chunks).into()),
+        ),
+        Refusal::TooSlow { time } => {
+            format!("It may take {}: add --patient to do it anyway.", rough(*time))
+        }
+        Refusal::TooMuchTraffic { bytes } => format!(
+            "It may take {} MB of traffic: add --patient to do it anyway.",
+            grouped(bytes.div_ceil(1_000_000))
+        ),
+        refusal => format!("The forecast does not allow it: {refusal}."),
+    }
+}
+
+/// Returns the failure of a command that was stopped.
+pub(super) fn interrupted(sentence: &str) -> Failure {
+    // The terminal shows `^C` in front of it.
+    let _ = io::stderr().write_all(b"\n");
+    Failure::Interrupted(sentence.to_owned())
+}

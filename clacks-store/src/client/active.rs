@@ -1,0 +1,708 @@
+//! A job that runs: what all kinds of jobs do in the same way.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use clacks_proto::{Address, Instant, LinkId, Tower};
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+use super::collector::{Collector, Scope, Wish};
+use super::get::Get;
+use super::job::{Job, JobError, JobEvent, Phase, Progress};
+use super::keep::Keep;
+use super::publisher::Publisher;
+use super::put::Put;
+use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RATE, Way};
+use super::survey::{Survey, TowerId};
+use super::{Env, Route};
+use crate::address_group::AddressGroup;
+use crate::code::{Group, GroupRoots};
+use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
+use crate::link::KeepLink;
+use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
+
+/// The most hops of a stem.
+const MAX_HOPS: u8 = 8;
+/// The visits before a forecast.
+pub(crate) const FORECAST_VISITS: u32 = 16;
+/// How often addresses are asked for before a first hop is given up.
+const MAX_PEER_TRIES: u8 = 3;
+/// The time of a visit or an answer before one was measured (guess).
+const GUESSED_TIME: Duration = Duration::from_millis(300);
+
+/// What differs between jobs.
+pub(super) enum Kind {
+    Put(Put),
+    Get(Get),
+    Health,
+    Keep(Keep),
+}
+
+/// A job that runs.
+pub(super) struct Active {
+    pub(super) kind: Kind,
+    pub(super) phase: Phase,
+    pub(super) link: KeepLink,
+    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay.
+    hops: u8,
+    /// The first hop of what is published, and of surveys unless another one is verified.
+    pub(super) hop: ContactId,
+    /// How many of the configured first hops were given up.
+    given_up: usize,
+    /// The first hops that were used.
+    pub(super) used: BTreeSet<Address>,
+    pub(super) survey: Option<Survey>,
+    peer_tries: u8,
+    pub(super) collector: Collector,
+    pub(super) publisher: Option<Publisher>,
+    pub(super) network: NetworkEstimate,
+    /// Towers to which pieces are published directly.
+    targets: BTreeMap<AddressGroup, Vec<Address>>,
+    /// The time of the next step, if the job waits for it.
+    pub(super) wake_at: Option<Instant>,
+    last_failure: Option<Failure>,
+    is_over: bool,
+}
+
+impl Active {
+    /// Returns a job that begins. Reports an error if it can't.
+    pub(super) fn new(job: Job, env: &mut Env) -> Option<Self> {
+        let (kind, link, scope, proved) = match job {
+            Job::Put(link) => (Kind::Put(Put::default()), link, Scope::None, Vec::new()),
+            Job::Get { link, proved } => (Kind::Get(Get::default()), link, Scope::All, proved),
+            Job::Health(link) => {
+                let share = sample_share(&link);
+                (Kind::Health, link, Scope::Sample(share), Vec::new())
+            }
+            Job::Keep(link) => {
+                let share = sample_share(&link);
+                (Kind::Keep(Keep::default()), link, Scope::Sample(share), Vec::new())
+            }
+        };
+        let Some(first) = env.config.first.first().cloned() else {
+            env.push(JobEvent::Failed(JobError::Unreachable));
+            return None;
+        };
+        let mut collector = Collector::new(&link, scope);
+        proved.into_iter().for_each(|index| _ = collector.set_proved(index));
+        let hop = env.requests.contact(&first);
+        env.requests.forgive(hop);
+        // One hop, and one more with each coin that shows heads.
+        let coins = u8::try_from(env.rng.next_u32().trailing_zeros()).unwrap_or(MAX_HOPS);
+        let mut active = Self {
+            kind,
+            phase: Phase::Estimating,
+            link,
+            hops: coins.saturating_add(1).min(MAX_HOPS),
+            hop,
+            given_up: 0,
+            used: BTreeSet::from([first]),
+            survey: None,
+            peer_tries: 0,
+            collector,
+            publisher: None,
+            network: NetworkEstimate::default(),
+            targets: BTreeMap::new(),
+            wake_at: None,
+            last_failure: None,
+            is_over: false,
+        };
+        let limit = match active.kind {
+            Kind::Put(_) | Kind::Get(_) => FORECAST_VISITS,
+            Kind::Health | Kind::Keep(_) => {
+                active.phase = Phase::Visiting;
+                u32::MAX
+            }
+        };
+        active.begin_survey(env, hop, limit);
+        Some(active)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Ends the job with its last event.
+    pub(super) fn end(&mut self, env: &mut Env, event: JobEvent) {
+        env.push(event);
+        self.is_over = true;
+    }
+
+    pub(super) fn fail(&mut self, env: &mut Env, error: JobError) {
+        self.end(env, JobEvent::Failed(error));
+    }
+
+    /// Handles time-outs, lets the job change its state, and sends what there is to send.
+    pub(super) fn turn(&mut self, env: &mut Env, tower: &mut Tower) {
+        while let Some(ask) = env.requests.next_timeout(env.now) {
+            self.on_failure(env, ask, Failure::TimedOut);
+        }
+        env.requests.begin_turn();
+        if let Some(survey) = &mut self.survey {
+            survey.end_visits(env.now);
+        }
+        self.check_hop(env);
+        if !self.is_over {
+            self.step(env);
+        }
+        if !self.is_over {
+            self.drive_survey(env, tower);
+            self.drive_publisher(env, tower);
+        }
+    }
+
+    fn step(&mut self, env: &mut Env) {
+        match self.kind {
+            Kind::Put(_) => self.step_put(env),
+            Kind::Get(_) => self.step_get(env),
+            Kind::Health => self.step_health(env),
+            Kind::Keep(_) => self.step_keep(env),
+        }
+    }
+
+    pub(super) fn proceed(&mut self, env: &mut Env) {
+        if self.phase != Phase::Agreeing {
+            return;
+        }
+        match self.kind {
+            Kind::Put(_) => self.begin_put(env),
+            Kind::Get(_) => self.begin_get(),
+            Kind::Health | Kind::Keep(_) => {}
+        }
+    }
+
+    pub(super) fn supply(&mut self, env: &mut Env, group: Group, roots: &GroupRoots) {
+        let number = group.number();
+        let Some(publisher) = &mut self.publisher else { return };
+        if publisher.needed() != Some(number) {
+            return;
+        }
+        let is_right = roots.file_root() == self.link.file().root
+            && roots.group_root(number) == Some(&group.root());
+        if is_right {
+            let top = roots.top(number);
+            publisher.supply(group, top, &mut env.rng);
+        } else {
+            self.fail(env, JobError::Changed);
+            env.has_changed = true;
+        }
+    }
+
+    // First hops.
+
+    /// Uses the next first hop if the one in use has failed too often.
+    fn check_hop(&mut self, env: &mut Env) {
+        let hop = match (&self.survey, self.phase) {
+            (Some(survey), phase) if phase != Phase::Publishing => survey.hop,
+            _ => self.publishing_hop(env),
+        };
+        let is_lost = env.requests.failures(hop) >= MAX_FAILURES;
+        if self.is_over || !(is_lost || self.peer_tries >= MAX_PEER_TRIES) {
+            return;
+        }
+        self.peer_tries = 0;
+        if hop != self.hop && self.survey.is_some() {
+            self.on_verifier_lost(env);
+        } else if !self.next_hop(env) {
+            self.on_unreachable(env);
+        }
+    }
+
+    /// Returns the tower without which nothing can be published.
+    fn publishing_hop(&self, env: &mut Env) -> ContactId {
+        let mut targets = self.targets.values().flatten();
+        match (env.config.route, targets.next(), targets.next()) {
+            (Route::Direct, Some(last), None) => env.requests.contact(last),
+            _ => self.hop,
+        }
+    }
+
+    fn on_verifier_lost(&mut self, env: &mut Env) {
+        match self.kind {
+            Kind::Put(_) => self.verify_put_elsewhere(env),
+            Kind::Get(_) => self.on_get_verifier_lost(env),
+            Kind::Health | Kind::Keep(_) => {}
+        }
+    }
+
+    /// Uses the next configured first hop. Returns false if there is none.
+    fn next_hop(&mut self, env: &mut Env) -> bool {
+        self.given_up += 1;
+        let Some(next) = env.config.first.get(self.given_up).cloned() else { return false };
+        self.hop = env.requests.contact(&next);
+        env.requests.forgive(self.hop);
+        self.used.insert(next);
+        // Pieces that are under way to the old one time out by themselves.
+        if self.survey.is_some() && self.phase != Phase::Publishing {
+            let limit = match self.phase {
+                Phase::Estimating => FORECAST_VISITS,
+                _ => u32::MAX,
+            };
+            self.begin_survey(env, self.hop, limit);
+        }
+        true
+    }
+
+    fn on_unreachable(&mut self, env: &mut Env) {
+        let error = match self.last_failure {
+            Some(Failure::NotTaken) => JobError::NoStore,
+            Some(Failure::Lost) => JobError::NoRelay,
+            _ => JobError::Unreachable,
+        };
+        if matches!(self.kind, Kind::Keep(_)) {
+            // Begin again with the first one at the next check.
+            self.given_up = 0;
+            if let Some(first) = env.config.first.first().cloned() {
+                self.hop = env.requests.contact(&first);
+                env.requests.forgive(self.hop);
+            }
+            self.on_keep_trouble(env, error);
+        } else {
+            self.fail(env, error);
+        }
+    }
+
+    // Surveys.
+
+    /// Begins a round of visits through a first hop. Requests of an earlier round are forgotten.
+    pub(super) fn begin_survey(&mut self, env: &mut Env, hop: ContactId, limit: u32) {
+        let bad = match &self.survey {
+            Some(survey) if survey.hop == hop => survey.bad_addresses(),
+            _ => BTreeSet::new(),
+        };
+        let address = env.requests.address(hop).cloned();
+        let first = match env.config.route {
+            Route::Stem => None,
+            Route::Direct => address,
+        };
+        env.requests.clear();
+        self.peer_tries = 0;
+        self.wake_at = None;
+        self.survey = Some(Survey::new(hop, first, limit, bad, env.now));
+        env.has_changed = true;
+    }
+
+    /// Returns whether the job takes pieces now.
+    fn takes(&self) -> bool {
+        self.phase == Phase::Visiting
+    }
+
+    fn drive_survey(&mut self, env: &mut Env, tower: &mut Tower) {
+        let takes = self.takes();
+        let Some(survey) = &mut self.survey else { return };
+        let route = env.config.route;
+        env.requests.shrink(tower, &[self.hop, survey.hop], env.now);
+        let hop = Way { route, contact: survey.hop, hops: self.hops, target: None };
+        if let Some(cursor) = survey.wanted_peers() {
+            let body = Body::Peers { cursor };
+            match env.requests.send(tower, hop, Ask::Peers, &body, env.now) {
+                Ok(()) => survey.on_peers_asked(),
+                Err(NotSent::Later) => {}
+                Err(NotSent::Failed(failure)) => {
+                    self.peer_tries += 1;
+                    self.last_failure = Some(failure);
+                    env.has_changed = true;
+                }
+            }
+        }
+        loop {
+            match survey.start_visit(&mut env.rng, env.now) {
+                Ok(()) => {}
+                Err(Some(at)) => break env.requests.wake_at(at),
+                Err(None) => break,
+            }
+        }
+        while let Some((id, after)) = survey.next_list() {
+            let body = Body::List { after };
+            let Some(way) = survey.way(id, hop) else { break };
+            let ask = Ask::List { tower: id };
+            match env.requests.send(tower, way, ask, &body, env.now) {
+                Ok(()) => survey.on_list_asked(id),
+                Err(NotSent::Later) => break,
+                Err(NotSent::Failed(failure)) => {
+                    self.last_failure = Some(failure);
+                    survey.on_list_failed(id, false);
+                    env.has_changed = true;
+                }
+            }
+        }
+        if takes {
+            let visits: Vec<TowerId> = survey.visits.keys().copied().collect();
+            for id in visits {
+                while Self::fetch(survey, &mut self.collector, env, tower, hop, id) {}
+            }
+        }
+    }
+
+    /// Asks a tower for pieces that are wanted. Returns whether there may be more to ask for.
+    fn fetch(
+        survey: &mut Survey,
+        collector: &mut Collector,
+        env: &mut Env,
+        tower: &mut Tower,
+        hop: Way<'_>,
+        id: TowerId,
+    ) -> bool {
+        let under_way = env.requests.chunks() + env.pieces;
+        let most = survey.credit(id).min(WINDOW.saturating_sub(under_way));
+        let most = (most as usize).min(MAX_TAGS);
+        let Some(visit) = survey.visits.get_mut(&id).filter(|visit| !visit.wanted.is_empty())
+        else {
+            return false;
+        };
+        let mut wanted = Vec::new();
+        let before = visit.wanted.len();
+        for _ in 0..before {
+            if wanted.len() >= most {
+                break;
+            }
+            let Some((tag, index)) = visit.wanted.pop_front() else { break };
+            match collector.wish(index) {
+                Wish::Now => {
+                    collector.on_asked(index);
+                    wanted.push((tag, index));
+                }
+                Wish::Later => visit.wanted.push_back((tag, index)),
+                Wish::Never => {}
+            }
+        }
+        // A visit without wanted tags may end, or read its next page.
+        env.has_changed |= wanted.is_empty() && visit.wanted.len() < before;
+        let flat: Vec<_> = wanted.iter().map(|(tag, _)| *tag.bytes()).collect();
+        let Some(tags) = Tags::new(&flat) else { return false };
+        let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        let ask = Ask::Fetch { tower: id, wanted: wanted.clone() };
+        let sent = survey
+            .way(id, hop)
+            .map(|way| env.requests.send(tower, way, ask, &Body::Fetch(tags), env.now));
+        let Some(visit) = survey.visits.get_mut(&id) else { return false };
+        if sent == Some(Ok(())) {
+            visit.owed += count;
+            return true;
+        }
+        for (tag, index) in wanted {
+            collector.on_not_asked(index);
+            visit.wanted.push_front((tag, index));
+        }
+        if matches!(sent, Some(Err(NotSent::Failed(_)))) {
+            visit.give_up();
+            env.has_changed = true;
+        }
+        false
+    }
+
+    // Publishing.
+
+    fn drive_publisher(&mut self, env: &mut Env, tower: &mut Tower) {
+        let Some(publisher) = &mut self.publisher else { return };
+        let route = env.config.route;
+        while publisher.has_next() && env.requests.chunks() < WINDOW {
+            let target = match route {
+                Route::Stem => None,
+                Route::Direct => draw_target(&self.targets, &mut env.rng),
+            };
+            let contact = target.map_or(self.hop, |address| env.requests.contact(&address));
+            if !env.requests.is_ready(contact, true, env.now) {
+                // Another tower is drawn in the next turn.
+                break;
+            }
+            let Some((group, place, chunk)) = publisher.next(self.collector.keys(), &mut env.rng)
+            else {
+                break;
+            };
+            let way = Way { route, contact, hops: self.hops, target: None };
+            let ask = Ask::Publish { group, place, contact };
+            match env.requests.send(tower, way, ask, &Body::Publish(&chunk), env.now) {
+                Ok(()) => {}
+                Err(NotSent::Later) => {
+                    publisher.put_back(group, place);
+                    break;
+                }
+                Err(NotSent::Failed(failure)) => {
+                    publisher.put_back(group, place);
+                    self.last_failure = Some(failure);
+                    env.has_changed = true;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Remembers the towers of the survey, to which pieces may be published directly.
+    pub(super) fn set_targets(&mut self) {
+        let Some(survey) = &self.survey else { return };
+        let known = survey.towers.iter().filter(|known| !known.is_bad);
+        let count = known.clone().filter(|known| known.has_answered).count();
+        // Those that answered have a store. Before a forecast there are few of them.
+        let is_enough = count >= FORECAST_VISITS as usize || survey.is_over();
+        self.targets.clear();
+        for known in known.filter(|known| known.has_answered || !is_enough) {
+            if let Some(address) = &known.address {
+                let group = AddressGroup::of(address);
+                self.targets.entry(group).or_default().push(address.clone());
+            }
+        }
+    }
+
+    /// Publishes no more to a tower, unless it is the only one.
+    fn drop_target(&mut self, address: &Address) {
+        if self.targets.values().map(Vec::len).sum::<usize>() <= 1 {
+            return;
+        }
+        let group = AddressGroup::of(address);
+        if let Some(towers) = self.targets.get_mut(&group) {
+            towers.retain(|target| target != address);
+            if towers.is_empty() {
+                self.targets.remove(&group);
+            }
+        }
+    }
+
+    // Answers.
+
+    pub(super) fn on_datagram(&mut self, env: &mut Env, link: LinkId, bytes: &[u8]) {
+        let Ok(Datagram { number, body }) = Datagram::decode(bytes) else { return };
+        let Some(ask) = env.requests.asked(link, number) else { return };
+        match (ask, body) {
+            (_, Body::Lost) => {
+                if let Some(ask) = env.requests.lose(number, env.now) {
+                    self.on_failure(env, ask, Failure::Lost);
+                }
+            }
+            (Ask::Peers, Body::Towers { next, addresses, .. }) => {
+                env.requests.complete(number, env.now);
+                self.peer_tries = 0;
+                let (requests, route) = (&mut env.requests, env.config.route);
+                if let Some(survey) = &mut self.survey {
+                    let hop = survey.hop;
+                    survey.on_towers(next, &addresses, |address| match route {
+                        Route::Stem => hop,
+                        Route::Direct => requests.contact(address),
+                    });
+                }
+            }
+            (Ask::List { tower }, Body::Inventory { has_more, held, room, entries }) => {
+                let tower = *tower;
+                env.requests.complete(number, env.now);
+                let Some(survey) = &mut self.survey else { return };
+                let tags = entries.iter().map(|(tag, _)| tag);
+                if !survey.on_inventory(tower, tags, has_more, held, room) {
+                    return;
+                }
+                let rng = &mut env.rng;
+                for (tag, until) in entries.iter() {
+                    let draw = || rng.random_range(0.0..1.0);
+                    let index = self.collector.see(tag, until, tower, draw);
+                    if let Some(index) = index.filter(|_| !survey.is_bad(tower))
+                        && let Some(visit) = survey.visits.get_mut(&tower)
+                    {
+                        visit.wanted.push_back((tag, index));
+                    }
+                }
+            }
+            (Ask::Fetch { .. }, Body::Chunk(chunk)) => {
+                let Some(tag) = chunk.first_chunk().map(|tag| crate::Tag::new(*tag)) else {
+                    return;
+                };
+                let received = env.requests.receive(number, tag, env.config.route, env.now);
+                if let Some((tower, index)) = received {
+                    self.on_chunk(env, tower, index, &chunk[..]);
+                }
+            }
+            (Ask::Fetch { .. }, Body::Gone(tags)) => {
+                for tag in tags.iter() {
+                    let received = env.requests.receive(number, tag, env.config.route, env.now);
+                    if let (Some((tower, index)), Some(survey)) = (received, &mut self.survey) {
+                        self.collector.on_not_asked(index);
+                        survey.on_chunk(tower, false);
+                    }
+                }
+            }
+            (Ask::Publish { group, place, contact }, Body::Published(outcome)) => {
+                let (group, place, contact) = (*group, *place, *contact);
+                env.requests.complete(number, env.now);
+                if outcome == Outcome::TooFast {
+                    env.requests.pause(contact, env.now);
+                }
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.on_outcome(group, place, outcome);
+                }
+            }
+            // An answer to another request.
+            _ => {}
+        }
+    }
+
+    fn on_chunk(&mut self, env: &mut Env, tower: TowerId, index: u32, bytes: &[u8]) {
+        let Some(survey) = &mut self.survey else { return };
+        self.collector.on_not_asked(index);
+        let Some((piece, group_root)) = self.collector.open(bytes, index) else {
+            survey.on_chunk(tower, false);
+            survey.set_bad(tower);
+            return;
+        };
+        survey.on_chunk(tower, true);
+        if !self.collector.set_proved(index) {
+            return;
+        }
+        match &mut self.kind {
+            Kind::Get(get) => {
+                get.on_piece();
+                env.push(JobEvent::Piece { piece, group_root });
+            }
+            Kind::Keep(keep) => keep.on_piece(self.collector.geometry(), piece, group_root),
+            Kind::Put(_) | Kind::Health => {}
+        }
+    }
+
+    /// Handles a request that has no answer.
+    pub(super) fn on_failure(&mut self, env: &mut Env, ask: Ask, failure: Failure) {
+        env.has_changed = true;
+        self.last_failure = Some(failure);
+        let is_final = matches!(failure, Failure::Lost | Failure::NotTaken);
+        match ask {
+            Ask::Peers => {
+                self.peer_tries += 1;
+                if let Some(survey) = &mut self.survey {
+                    survey.on_peers_failed();
+                    // Later pages may be missing.
+                    if self.peer_tries >= MAX_PEER_TRIES && !survey.knows_no_tower() {
+                        survey.end_peers();
+                        self.peer_tries = 0;
+                    }
+                }
+            }
+            Ask::List { tower } => {
+                if let Some(survey) = &mut self.survey {
+                    survey.on_list_failed(tower, !is_final);
+                }
+            }
+            Ask::Fetch { tower, wanted } => {
+                let Some(survey) = &mut self.survey else { return };
+                for (tag, index) in wanted {
+                    self.collector.on_not_asked(index);
+                    survey.on_chunk(tower, false);
+                    if let Some(visit) = survey.visits.get_mut(&tower) {
+                        visit.wanted.push_back((tag, index));
+                    }
+                }
+                if let Some(visit) = survey.visits.get_mut(&tower) {
+                    visit.on_fetch_failed();
+                }
+            }
+            Ask::Publish { group, place, contact } => {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.put_back(group, place);
+                }
+                if let Some(address) = env.requests.address(contact).cloned() {
+                    self.drop_target(&address);
+                }
+            }
+        }
+    }
+
+    // Numbers.
+
+    /// Returns what a forecast starts from.
+    pub(super) fn basis(&self, env: &Env) -> Basis {
+        let visit_time = self.survey.as_ref().and_then(Survey::visit_time);
+        Basis {
+            geometry: self.collector.geometry(),
+            network: self.network,
+            visit_time: visit_time.unwrap_or(GUESSED_TIME),
+            round_trip: env.requests.round_trip().unwrap_or(GUESSED_TIME),
+        }
+    }
+
+    /// Returns the share that is alive of each group, by the visits of this round.
+    pub(super) fn alive_shares(&self) -> Vec<AliveShare> {
+        let Some(survey) = &self.survey else { return Vec::new() };
+        let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
+        self.collector.alive(&seen, survey.visited_share())
+    }
+
+    pub(super) fn progress(&self, env: &Env) -> Progress {
+        let geometry = self.collector.geometry();
+        let (visited, known) =
+            self.survey.as_ref().map_or((0, 0), |survey| (survey.answered(), survey.known()));
+        let (pieces, needed, groups_full) = match &self.publisher {
+            Some(publisher) => {
+                let (published, total) = publisher.progress();
+                (published, total, published / geometry.total())
+            }
+            None => {
+                let (proved, full) = self.collector.progress();
+                (proved, geometry.groups() * geometry.data(), full)
+            }
+        };
+        Progress {
+            phase: self.phase,
+            pieces,
+            needed,
+            groups_full,
+            groups: geometry.groups(),
+            visited,
+            known,
+            remaining: self.remaining(env, pieces, needed),
+        }
+    }
+
+    fn remaining(&self, env: &Env, pieces: u32, needed: u32) -> Option<Duration> {
+        let missing = needed.saturating_sub(pieces);
+        let round_trip = env.requests.round_trip()?;
+        let taking = round_trip * missing.div_ceil(WINDOW);
+        match (self.phase, &self.survey) {
+            (Phase::Publishing, _) => {
+                let paced = Duration::from_secs(1) * missing / PUBLISH_RATE.per_second;
+                let is_paced = needed > PUBLISH_RATE.burst;
+                Some(if is_paced { paced.max(taking) } else { taking })
+            }
+            (Phase::Visiting, Some(survey)) => {
+                let geometry = self.collector.geometry();
+                let share = match self.kind {
+                    // What is alive is as much as was seen in the share that was visited.
+                    Kind::Get(_) => {
+                        let worst = worst(&self.alive_shares()).map_or(1.0, |it| it.share);
+                        (share_needed(geometry, 0.5) / worst.max(0.01)).min(1.0)
+                    }
+                    _ => 1.0,
+                };
+                let visits = crate::estimate::floor(f64::from(survey.known()) * share);
+                Some(survey.remaining(visits, env.now)?.max(taking))
+            }
+            (Phase::Verifying, Some(survey)) => survey.remaining(survey.known(), env.now),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the group of which the least is alive.
+pub(super) fn worst(shares: &[AliveShare]) -> Option<AliveShare> {
+    shares.iter().copied().min_by(|one, other| one.share.total_cmp(&other.share))
+}
+
+/// Draws a tower: an address group first, then a tower of it.
+fn draw_target(
+    targets: &BTreeMap<AddressGroup, Vec<Address>>,
+    rng: &mut impl Rng,
+) -> Option<Address> {
+    let group = rng.random_range(0..targets.len().max(1));
+    targets.values().nth(group)?.choose(rng).cloned()
+}
+
+/// Returns the share of the pieces that is taken as a sample: 5 %, and at least 8 of a group.
+pub(super) fn sample_share(link: &KeepLink) -> f64 {
+    (8.0 / f64::from(link.file().geometry.total())).max(0.05)
+}
+
+/// Returns the share that is safe, and the share that a group needs.
+pub(super) fn limits(link: &KeepLink) -> (f64, f64) {
+    let geometry = link.file().geometry;
+    (safe_share(geometry), f64::from(geometry.data()) / f64::from(geometry.total()))
+}

@@ -1,0 +1,334 @@
+//! Counting the pieces of a file, and publishing missing ones.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use clacks_proto::Instant;
+use rand::RngExt;
+
+use super::Env;
+use super::active::{Active, FORECAST_VISITS, Kind, limits, sample_share, worst};
+use super::collector::Scope;
+use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
+use super::publisher::{Publisher, Stuck};
+use super::put::{CROWDED, MAX_HOURS, MAX_JITTER, draw};
+use super::survey::Survey;
+use crate::chunk::OpenedChunk;
+use crate::code::Group;
+use crate::estimate::{self, SESSION, floor, seconds};
+use crate::geometry::Geometry;
+use crate::merkle::{Node, top_of};
+
+/// A group is repaired when less than this share is alive (simulated: with a check each 12 minutes
+/// files survive a day of sessions of an hour).
+const REPAIR_BELOW: f64 = 0.85;
+/// The groups that are repaired at a time: 3 MB each.
+const BATCH: usize = 4;
+/// The share of pieces that may be lost between two checks.
+const LOSS_PER_CHECK: f64 = 0.1;
+/// The shortest and the longest time between two checks.
+const MIN_PERIOD: Duration = Duration::from_secs(120);
+const MAX_PERIOD: Duration = Duration::from_secs(1_800);
+/// The shortest life of a new piece, in hours. Full stores take no longer one.
+const MIN_LIFE: u32 = 2;
+/// The standard error with which a health job is content.
+const MAX_ERROR: f64 = 0.05;
+
+/// A group that is repaired.
+#[derive(Debug)]
+struct Repairing {
+    group: u32,
+    /// The places that will be published.
+    places: Vec<u32>,
+    pieces: Vec<OpenedChunk>,
+    root: [u8; 32],
+    /// The path of the group in the file.
+    top: Vec<Node>,
+}
+
+#[derive(Debug)]
+pub(super) struct Keep {
+    /// The rate at which pieces are lost, in shares a second.
+    loss: f64,
+    /// The time of the last check, and the share that was alive after its repairs.
+    last: Option<(Instant, f64)>,
+    /// The life of a new piece in hours.
+    life: u32,
+    todo: VecDeque<(u32, Vec<u32>)>,
+    batch: Vec<Repairing>,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        let loss = 1.0 / SESSION.as_secs_f64();
+        let (todo, batch) = (VecDeque::new(), Vec::new());
+        Self { loss, last: None, life: MAX_HOURS, todo, batch }
+    }
+}
+
+impl Keep {
+    /// Keeps a piece of a group that is repaired.
+    pub(super) fn on_piece(&mut self, geometry: Geometry, piece: OpenedChunk, root: [u8; 32]) {
+        let Some((group, _)) = geometry.locate(piece.index()) else { return };
+        let repairing = self.batch.iter_mut().find(|it| it.group == group);
+        if let Some(repairing) = repairing.filter(|it| it.pieces.len() < geometry.data() as usize) {
+            repairing.root = root;
+            repairing.top = top_of(geometry, piece.index(), &piece.path());
+            repairing.pieces.push(piece);
+        }
+    }
+
+    /// Learns from the share that is alive how fast pieces are lost.
+    fn learn(&mut self, alive: f64, now: Instant) {
+        if let Some((at, before)) = self.last {
+            let passed = now.duration_since(at).as_secs_f64().max(1.0);
+            let fall = if alive > 0.0 { before / alive } else { 10.0 };
+            let measured = libm::log(fall.max(1.0)) / passed;
+            self.loss = f64::midpoint(self.loss, measured);
+        }
+        self.last = Some((now, alive));
+    }
+
+    /// Returns the mean time between two checks.
+    fn period(&self) -> Duration {
+        seconds(LOSS_PER_CHECK / self.loss.max(1e-9)).clamp(MIN_PERIOD, MAX_PERIOD)
+    }
+}
+
+impl Active {
+    fn keep(&mut self) -> Option<&mut Keep> {
+        match &mut self.kind {
+            Kind::Keep(keep) => Some(keep),
+            _ => None,
+        }
+    }
+
+    pub(super) fn step_health(&mut self, env: &mut Env) {
+        let Some(survey) = &self.survey else { return };
+        let (is_over, answered) = (survey.is_over(), survey.answered());
+        if is_over && answered == 0 {
+            return self.fail(env, JobError::NoStore);
+        }
+        if is_over {
+            let rate = 1.0 / SESSION.as_secs_f64();
+            let health = self.health(rate);
+            return self.end(env, JobEvent::Checked(health));
+        }
+        let is_time = answered >= FORECAST_VISITS && answered.is_multiple_of(FORECAST_VISITS);
+        let is_sure = is_time && self.alive_shares().iter().all(|it| it.error <= MAX_ERROR);
+        if let Some(survey) = self.survey.as_mut().filter(|_| is_sure) {
+            survey.stop();
+        }
+    }
+
+    fn health(&self, loss: f64) -> Health {
+        let geometry = self.collector.geometry();
+        let worst = worst(&self.alive_shares());
+        let (alive, error) = worst.map_or((0.0, 0.0), |it| (it.share, it.error));
+        let (safe, needed) = limits(&self.link);
+        let state = if alive - 2.0 * error > safe {
+            HealthState::Safe
+        } else if alive + 2.0 * error < needed {
+            HealthState::Lost
+        } else {
+            HealthState::Thin
+        };
+        let (sampled, proved) = self.collector.sample();
+        let network = self.survey.as_ref().map(Survey::estimate).unwrap_or_default();
+        let is_bad = |tower| self.survey.as_ref().is_some_and(|survey| survey.is_bad(tower));
+        Health {
+            alive,
+            error,
+            needed,
+            safe,
+            state,
+            seen: self.collector.seen_in_groups(is_bad).into_iter().sum(),
+            sampled,
+            proved,
+            visited: network.visited,
+            known: network.towers,
+            fill: network.fill(),
+            last_end: self.collector.last_end(),
+            life: estimate::life(geometry, alive, loss),
+        }
+    }
+
+    pub(super) fn step_keep(&mut self, env: &mut Env) {
+        match self.phase {
+            Phase::Waiting if self.wake_at.is_some_and(|at| at <= env.now) => {
+                self.begin_check(env);
+            }
+            Phase::Visiting => {
+                let is_over = self.survey.as_ref().is_some_and(Survey::is_over);
+                let is_check = self.keep().is_some_and(|keep| keep.batch.is_empty());
+                if is_check && is_over {
+                    self.on_check(env);
+                } else if !is_check && (is_over || self.collector.is_complete()) {
+                    self.begin_release(env);
+                }
+            }
+            Phase::Publishing => self.release(env),
+            _ => {}
+        }
+    }
+
+    fn begin_check(&mut self, env: &mut Env) {
+        let life = self.keep().map_or(MAX_HOURS, |keep| keep.life);
+        self.phase = Phase::Visiting;
+        self.collector.scope = Scope::Sample(sample_share(&self.link));
+        self.collector.forget_proved();
+        self.collector.begin_round(env.hour().saturating_add(life / 4));
+        self.begin_survey(env, self.hop, u32::MAX);
+    }
+
+    fn on_check(&mut self, env: &mut Env) {
+        let Some(survey) = &self.survey else { return };
+        let visited = survey.visited_share();
+        if survey.answered() == 0 {
+            return self.on_keep_trouble(env, JobError::NoStore);
+        }
+        self.network = survey.estimate();
+        let (now, geometry) = (env.now, self.collector.geometry());
+        let shares = self.alive_shares();
+        let count = f64::from(geometry.groups());
+        let mean = shares.iter().map(|it| it.share).sum::<f64>() / count;
+        let fresh = self.collector.fresh_in_groups(|tower| survey.is_bad(tower));
+        let fresh = self.collector.alive(&fresh, visited);
+        let total = f64::from(geometry.total());
+        let mut todo = VecDeque::new();
+        for (group, share) in (0..).zip(fresh) {
+            if share.share < REPAIR_BELOW {
+                let missing = geometry.total() - floor(share.share * total);
+                let places = draw(self.collector.stale(group), missing, env);
+                todo.push_back((group, places));
+            }
+        }
+        let Some(keep) = self.keep() else { return };
+        keep.learn(mean, now);
+        keep.todo = todo;
+        let loss = keep.loss;
+        let health = self.health(loss);
+        env.push(JobEvent::Checked(health));
+        self.next_batch(env);
+    }
+
+    /// Takes the pieces of the next groups that are repaired, or waits for the next check.
+    fn next_batch(&mut self, env: &mut Env) {
+        let Some(keep) = self.keep() else { return };
+        let count = keep.todo.len().min(BATCH);
+        let repairing = |(group, places)| {
+            let (pieces, root, top) = (Vec::new(), [0; 32], Vec::new());
+            Repairing { group, places, pieces, root, top }
+        };
+        keep.batch = keep.todo.drain(..count).map(repairing).collect();
+        if keep.batch.is_empty() {
+            return self.wait(env);
+        }
+        let groups = keep.batch.iter().map(|it| it.group).collect();
+        self.phase = Phase::Visiting;
+        self.publisher = None;
+        self.collector.scope = Scope::Groups(groups);
+        self.collector.forget_proved();
+        self.collector.begin_round(0);
+        self.begin_survey(env, self.hop, u32::MAX);
+    }
+
+    fn begin_release(&mut self, env: &mut Env) {
+        let geometry = self.collector.geometry();
+        let hour = env.hour();
+        self.set_targets();
+        env.requests.clear();
+        let Some(keep) = self.keep() else { return };
+        // A group with too few pieces can't be restored. Its health says so.
+        keep.batch.retain(|it| it.pieces.len() >= geometry.data() as usize);
+        if keep.batch.is_empty() {
+            return self.next_batch(env);
+        }
+        let jitter = MAX_JITTER.min(keep.life / 4);
+        let mut publisher = Publisher::new(geometry, hour.saturating_add(keep.life), jitter);
+        keep.batch.iter().for_each(|it| publisher.order(it.group, it.places.clone()));
+        self.publisher = Some(publisher);
+        self.survey = None;
+        self.phase = Phase::Publishing;
+        env.has_changed = true;
+    }
+
+    fn release(&mut self, env: &mut Env) {
+        let geometry = self.collector.geometry();
+        let (Kind::Keep(keep), Some(publisher)) = (&mut self.kind, &mut self.publisher) else {
+            return;
+        };
+        if let Some(number) = publisher.next_needed() {
+            env.has_changed = true;
+            let restored = keep.batch.iter_mut().find(|it| it.group == number).and_then(|it| {
+                let places = it
+                    .pieces
+                    .iter()
+                    .filter_map(|piece| Some((geometry.locate(piece.index())?.1, piece.shard())));
+                let group = Group::restore(geometry, number, &it.root, places).ok()?;
+                Some((group, core::mem::take(&mut it.top)))
+            });
+            match restored {
+                Some((group, top)) => publisher.supply(group, top, &mut env.rng),
+                // The file was damaged when it was put.
+                None => publisher.skip_needed(),
+            }
+        }
+        if publisher.is_done() {
+            return self.on_released(env);
+        }
+        match publisher.stuck() {
+            None => {}
+            Some(Stuck::BadHour) if self.network.fill() < CROWDED => {
+                self.on_keep_trouble(env, JobError::Clock);
+            }
+            Some(Stuck::BadHour) => {
+                // Stores that fill up take only pieces that end soon.
+                keep.life = (keep.life / 2).max(MIN_LIFE);
+                self.on_keep_trouble(env, JobError::Full);
+            }
+            Some(Stuck::Full) => self.on_keep_trouble(env, JobError::Full),
+        }
+    }
+
+    fn on_released(&mut self, env: &mut Env) {
+        let until = self.publisher.as_ref().map_or(0, Publisher::until);
+        let chunks = f64::from(self.collector.geometry().chunks());
+        let Some(keep) = self.keep() else { return };
+        let batch = core::mem::take(&mut keep.batch);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let released = batch.iter().map(|it| count(it.places.len())).sum::<u32>();
+        if let Some((_, alive)) = &mut keep.last {
+            *alive = (*alive + f64::from(released) / chunks).min(1.0);
+        }
+        for repaired in batch {
+            env.push(JobEvent::Repaired(Repair {
+                group: repaired.group,
+                taken: count(repaired.pieces.len()),
+                released: count(repaired.places.len()),
+                until,
+            }));
+        }
+        self.next_batch(env);
+    }
+
+    /// Reports a failure, and waits for the next check.
+    pub(super) fn on_keep_trouble(&mut self, env: &mut Env, error: JobError) {
+        env.push(JobEvent::Trouble(error));
+        self.wait(env);
+    }
+
+    fn wait(&mut self, env: &mut Env) {
+        env.requests.clear();
+        self.survey = None;
+        self.publisher = None;
+        self.phase = Phase::Waiting;
+        let Some(keep) = self.keep() else { return };
+        keep.todo.clear();
+        keep.batch.clear();
+        // Several keepers of a file must not repair it at the same time.
+        let pause = keep.period().mul_f64(env.rng.random_range(0.5..1.5));
+        self.wake_at = Some(env.now + pause);
+    }
+}

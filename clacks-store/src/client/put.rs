@@ -1,0 +1,289 @@
+//! Putting a file: estimate, forecast, publish, look through another first hop.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand::seq::SliceRandom;
+
+use super::Env;
+use super::active::{Active, Kind, worst};
+use super::collector::Scope;
+use super::job::{JobError, JobEvent, Phase, PutReport};
+use super::publisher::{Publisher, Stuck};
+use super::requests::{ContactId, PUBLISH_RATE};
+use crate::estimate::floor;
+
+/// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
+const DONE_SHARE: f64 = 0.9;
+/// The pauses before further looks. Stores list new chunks up to 30 s late, so that the time of a
+/// listing does not group them.
+const LOOKS: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(10),
+    Duration::from_secs(10),
+];
+/// How often missing pieces are published again.
+const MAX_ROUNDS: u8 = 3;
+/// The verifiers that are tried before a put does without them.
+const MAX_LOST_VERIFIERS: u8 = 8;
+/// The most hours by which a piece ends before its file.
+pub(super) const MAX_JITTER: u32 = 2;
+/// The most hours ahead that a store takes.
+pub(super) const MAX_HOURS: u32 = 24;
+/// Above this fill, stores take only pieces that end soon.
+pub(super) const CROWDED: f64 = 0.3;
+
+#[derive(Debug, Default)]
+pub(super) struct Put {
+    verified: u8,
+    /// The looks through the first hop in use that did not show enough.
+    looks: usize,
+    rounds: u8,
+    republished: u32,
+    lost_verifiers: u8,
+    first_end: u32,
+    last_seen: f64,
+    last_towers: u32,
+}
+
+impl Active {
+    fn put(&mut self) -> Option<&mut Put> {
+        match &mut self.kind {
+            Kind::Put(put) => Some(put),
+            _ => None,
+        }
+    }
+
+    pub(super) fn step_put(&mut self, env: &mut Env) {
+        match self.phase {
+            Phase::Estimating => self.estimate_put(env),
+            Phase::Publishing => self.publish_put(env),
+            Phase::Verifying => self.look(env),
+            _ => {}
+        }
+    }
+
+    fn estimate_put(&mut self, env: &mut Env) {
+        if !self.finish_estimate(env) {
+            return;
+        }
+        let forecast = self.basis(env).of_put(PUBLISH_RATE.per_second, PUBLISH_RATE.burst);
+        env.push(JobEvent::Forecast(forecast));
+        self.phase = Phase::Agreeing;
+        if let Some(refusal) = forecast.refusal.filter(|_| !env.config.patient) {
+            self.fail(env, JobError::Refused(refusal));
+        }
+    }
+
+    /// Returns whether the estimate is complete. Fails if there is no store.
+    pub(super) fn finish_estimate(&mut self, env: &mut Env) -> bool {
+        let Some(survey) = self.survey.as_ref().filter(|survey| survey.has_estimate()) else {
+            return false;
+        };
+        self.network = survey.estimate();
+        if self.network.visited == 0 {
+            self.fail(env, JobError::NoStore);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn begin_put(&mut self, env: &mut Env) {
+        let until = self.link.file().until;
+        // So that a short life is not shortened much, and no hour is over.
+        let left = until.saturating_sub(env.hour());
+        let jitter = MAX_JITTER.min(left / 4);
+        let mut publisher = Publisher::new(self.collector.geometry(), until, jitter);
+        publisher.order_all();
+        let first_end = publisher.first_end();
+        self.set_targets();
+        self.publisher = Some(publisher);
+        self.phase = Phase::Publishing;
+        if let Some(put) = self.put() {
+            put.first_end = first_end;
+        }
+    }
+
+    fn publish_put(&mut self, env: &mut Env) {
+        let Some(publisher) = &mut self.publisher else { return };
+        if publisher.is_done() {
+            return self.verify_put(env);
+        }
+        if let Some(group) = publisher.next_needed() {
+            env.push(JobEvent::NeedGroup(group));
+        }
+        match publisher.stuck() {
+            None => {}
+            Some(Stuck::Full) => self.fail(env, JobError::Full),
+            // Stores that fill up take only pieces that end soon.
+            Some(Stuck::BadHour) if self.network.fill() >= CROWDED => {
+                self.fail(env, JobError::Full);
+            }
+            Some(Stuck::BadHour) => self.fail(env, JobError::Clock),
+        }
+    }
+
+    /// Begins to look what arrived, or ends the job if enough first hops have seen it.
+    fn verify_put(&mut self, env: &mut Env) {
+        let wanted = env.config.verify;
+        let Some(put) = self.put() else { return };
+        let is_enough = put.verified >= wanted;
+        put.looks = 0;
+        if is_enough {
+            return self.end_put(env);
+        }
+        match self.put_verifier(env) {
+            Some(verifier) => self.begin_look(env, verifier),
+            // There is no other tower: look through the same one, and say so.
+            None => self.begin_look(env, self.hop),
+        }
+    }
+
+    fn begin_look(&mut self, env: &mut Env, verifier: ContactId) {
+        self.phase = Phase::Verifying;
+        self.collector.scope = Scope::None;
+        self.collector.begin_round(0);
+        self.begin_survey(env, verifier, u32::MAX);
+    }
+
+    /// Another verifier instead of one that does not answer.
+    pub(super) fn verify_put_elsewhere(&mut self, env: &mut Env) {
+        let Some(put) = self.put() else { return };
+        put.lost_verifiers += 1;
+        put.looks = 0;
+        let may_try = put.lost_verifiers < MAX_LOST_VERIFIERS;
+        match self.put_verifier(env).filter(|_| may_try) {
+            Some(verifier) => self.begin_look(env, verifier),
+            None => self.begin_look(env, self.hop),
+        }
+    }
+
+    /// Returns a first hop that is not the one in use: one that was not used yet if there is one.
+    fn put_verifier(&mut self, env: &mut Env) -> Option<ContactId> {
+        self.draw_verifier(env).or_else(|| {
+            let looking = self.survey.as_ref().map_or(self.hop, |survey| survey.hop);
+            let others = self.used.iter().map(|address| env.requests.contact(address));
+            let verifier = others.filter(|it| *it != self.hop && *it != looking).last()?;
+            env.requests.forgive(verifier);
+            Some(verifier)
+        })
+    }
+
+    /// Draws a first hop that was not used yet.
+    pub(super) fn draw_verifier(&mut self, env: &mut Env) -> Option<ContactId> {
+        let used = &self.used;
+        let configured = env.config.first.iter().find(|address| !used.contains(*address));
+        let drawn = || self.survey.as_ref().and_then(|it| it.draw_other(used, &mut env.rng));
+        let address = configured.cloned().or_else(drawn)?;
+        self.used.insert(address.clone());
+        let verifier = env.requests.contact(&address);
+        env.requests.forgive(verifier);
+        Some(verifier)
+    }
+
+    fn look(&mut self, env: &mut Env) {
+        if let Some(at) = self.wake_at {
+            if at <= env.now {
+                let Some(hop) = self.survey.as_ref().map(|survey| survey.hop) else { return };
+                self.begin_look(env, hop);
+            }
+            return;
+        }
+        let Some(survey) = &self.survey else { return };
+        let (is_over, hop) = (survey.is_over(), survey.hop);
+        // Now and then, because it counts all pieces.
+        if !is_over && !survey.answered().is_multiple_of(8) {
+            return;
+        }
+        let (visited, answered) = (survey.visited_share(), survey.answered());
+        let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
+        // Before the end of the round, only what was seen counts.
+        let shares = self.collector.alive(&seen, if is_over { visited } else { 1.0 });
+        let share = worst(&shares).map_or(0.0, |it| it.share);
+        let towers = self.collector.towers();
+        let is_other = hop != self.hop;
+        let Some(put) = self.put() else { return };
+        (put.last_seen, put.last_towers) = (share, towers);
+        if share >= DONE_SHARE {
+            if is_other {
+                put.verified += 1;
+                return self.verify_put(env);
+            }
+            return self.end_put(env);
+        }
+        if !is_over {
+            return;
+        }
+        if answered == 0 && is_other {
+            return self.verify_put_elsewhere(env);
+        }
+        if let Some(pause) = LOOKS.get(put.looks) {
+            put.looks += 1;
+            self.wake_at = Some(env.now + *pause);
+            return;
+        }
+        put.rounds += 1;
+        if put.rounds > MAX_ROUNDS {
+            return self.fail(env, JobError::NotSeen);
+        }
+        self.republish(env, hop);
+    }
+
+    /// Publishes what is missing again, through the first hop that misses it.
+    fn republish(&mut self, env: &mut Env, hop: ContactId) {
+        let Some(survey) = &self.survey else { return };
+        let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
+        let shares = self.collector.alive(&seen, survey.visited_share());
+        let geometry = self.collector.geometry();
+        let first_end = self.put().map_or(0, |put| put.first_end);
+        let until = self.link.file().until;
+        let mut publisher = Publisher::new(geometry, until, until.saturating_sub(first_end));
+        let mut pieces = 0;
+        for (group, share) in (0..).zip(shares) {
+            if share.share >= DONE_SHARE {
+                continue;
+            }
+            let missing = draw(
+                self.collector.unseen(group),
+                geometry.total() - floor(share.share * f64::from(geometry.total())),
+                env,
+            );
+            pieces += u32::try_from(missing.len()).unwrap_or(u32::MAX);
+            publisher.order(group, missing);
+        }
+        self.set_targets();
+        env.requests.clear();
+        self.hop = hop;
+        self.publisher = Some(publisher);
+        self.phase = Phase::Publishing;
+        if let Some(put) = self.put() {
+            put.republished += pieces;
+            put.verified = 0;
+        }
+        env.push(JobEvent::Republishing { pieces });
+        env.has_changed = true;
+    }
+
+    fn end_put(&mut self, env: &mut Env) {
+        let pieces = self.collector.geometry().chunks();
+        let Some(put) = self.put() else { return };
+        let report = PutReport {
+            pieces,
+            towers: put.last_towers,
+            seen: put.last_seen,
+            verified: put.verified,
+            republished: put.republished,
+            first_end: put.first_end,
+        };
+        self.end(env, JobEvent::Put(report));
+    }
+}
+
+/// Draws some of the places.
+pub(super) fn draw(mut places: Vec<u32>, count: u32, env: &mut Env) -> Vec<u32> {
+    places.shuffle(&mut env.rng);
+    places.truncate(count as usize);
+    places
+}

@@ -1,0 +1,457 @@
+//! Visits to all towers that a first hop knows, in a random order without repetition.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use clacks_proto::{Address, Instant};
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+use super::Route;
+use super::requests::{ContactId, Way, mean};
+use crate::address_group::AddressGroup;
+use crate::chunk::Tag;
+use crate::estimate::{MAX_VISITS, NetworkEstimate, Samples, VISITS_PER_SECOND};
+use crate::protocol::PAGE;
+
+/// The most towers of a survey: the table of a tower with default settings.
+const MAX_TOWERS: usize = 4_096;
+/// The most pages of an inventory: a queue of 65 536 messages, the default.
+const MAX_PAGES: u32 = 135;
+/// The most pages of addresses.
+const MAX_PEER_PAGES: u32 = 128;
+/// How often a request that had no answer is repeated.
+const MAX_TRIES: u8 = 2;
+/// The chunks that a tower may owe before it has given one that is proved. Each proof doubles it.
+const FIRST_TRUST: u32 = 4;
+/// The most chunks that a tower may owe.
+const MAX_TRUST: u32 = 128;
+/// The next page of an inventory is asked for when fewer wanted tags than this wait.
+const LOW: usize = 64;
+
+/// The place of a tower in a survey.
+pub(crate) type TowerId = u16;
+
+#[derive(Debug)]
+pub(crate) struct KnownTower {
+    /// `None` for the last hop of the stem.
+    pub(crate) address: Option<Address>,
+    pub(crate) contact: ContactId,
+    /// The tower gave a wrong chunk or an invalid inventory.
+    pub(crate) is_bad: bool,
+    /// The tower answered with an inventory.
+    pub(crate) has_answered: bool,
+    trust: u32,
+}
+
+/// A visit: the pages of an inventory, and the chunks that are taken meanwhile.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    started: Instant,
+    /// The last tag of the page before.
+    pub(crate) after: Tag,
+    pages: u32,
+    is_listing: bool,
+    has_more: bool,
+    tries: u8,
+    /// Tags of this tower that the job wants.
+    pub(crate) wanted: VecDeque<(Tag, u32)>,
+    /// The chunks that are asked for.
+    pub(crate) owed: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// The first hop.
+    pub(crate) hop: ContactId,
+    pub(crate) towers: Vec<KnownTower>,
+    addresses: BTreeSet<Address>,
+    /// Towers that were bad in an earlier round.
+    bad: BTreeSet<Option<Address>>,
+    unvisited: BTreeMap<AddressGroup, Vec<TowerId>>,
+    waiting: u32,
+    pub(crate) visits: BTreeMap<TowerId, Visit>,
+    /// The next page of addresses.
+    cursor: Option<u32>,
+    is_asking_peers: bool,
+    peer_pages: u32,
+    /// The visits that may be started.
+    limit: u32,
+    started: u32,
+    answered: u32,
+    failed: u32,
+    samples: Samples,
+    next_visit_at: Instant,
+    visit_time: Option<Duration>,
+    began: Instant,
+}
+
+impl Survey {
+    /// Begins a survey through a first hop. `first` is the tower at the end of the way: the first
+    /// hop itself, or `None` for the last hop of a stem. Towers at `bad` addresses are not visited.
+    pub(crate) fn new(
+        hop: ContactId,
+        first: Option<Address>,
+        limit: u32,
+        bad: BTreeSet<Option<Address>>,
+        now: Instant,
+    ) -> Self {
+        let mut survey = Self {
+            hop,
+            bad,
+            towers: Vec::new(),
+            addresses: BTreeSet::new(),
+            unvisited: BTreeMap::new(),
+            waiting: 0,
+            visits: BTreeMap::new(),
+            cursor: Some(0),
+            is_asking_peers: false,
+            peer_pages: 0,
+            limit,
+            started: 0,
+            answered: 0,
+            failed: 0,
+            samples: Samples::default(),
+            next_visit_at: now,
+            visit_time: None,
+            began: now,
+        };
+        survey.add(first, hop);
+        survey
+    }
+
+    fn add(&mut self, address: Option<Address>, contact: ContactId) {
+        let Ok(id) = TowerId::try_from(self.towers.len()) else { return };
+        let group = match &address {
+            Some(address) if !self.addresses.insert(address.clone()) => return,
+            Some(address) => AddressGroup::of(address),
+            // The last hop has no address here. It is as good as any group.
+            None => AddressGroup::V4([0, 0]),
+        };
+        let is_bad = self.bad.contains(&address);
+        if !is_bad {
+            self.unvisited.entry(group).or_default().push(id);
+            self.waiting += 1;
+        }
+        self.towers.push(KnownTower {
+            address,
+            contact,
+            is_bad,
+            has_answered: false,
+            trust: FIRST_TRUST,
+        });
+    }
+
+    /// Takes a page of addresses.
+    pub(crate) fn on_towers(
+        &mut self,
+        next: u32,
+        addresses: &[Address],
+        mut contact_of: impl FnMut(&Address) -> ContactId,
+    ) {
+        self.is_asking_peers = false;
+        self.peer_pages += 1;
+        let has_more = next > self.cursor.unwrap_or(u32::MAX) && self.peer_pages < MAX_PEER_PAGES;
+        self.cursor = has_more.then_some(next);
+        for address in addresses {
+            if self.towers.len() < MAX_TOWERS && !self.addresses.contains(address) {
+                let contact = contact_of(address);
+                self.add(Some(address.clone()), contact);
+            }
+        }
+    }
+
+    /// Returns the page of addresses to ask for.
+    pub(crate) fn wanted_peers(&self) -> Option<u32> {
+        self.cursor.filter(|_| !self.is_asking_peers)
+    }
+
+    pub(crate) fn on_peers_asked(&mut self) {
+        self.is_asking_peers = true;
+    }
+
+    /// A page of addresses did not come.
+    pub(crate) fn on_peers_failed(&mut self) {
+        self.is_asking_peers = false;
+    }
+
+    /// Does without more addresses.
+    pub(crate) fn end_peers(&mut self) {
+        self.cursor = None;
+    }
+
+    pub(crate) fn knows_no_tower(&self) -> bool {
+        self.peer_pages == 0
+    }
+
+    /// Allows more visits.
+    pub(crate) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
+    /// Starts no more visits than were started.
+    pub(crate) fn stop(&mut self) {
+        self.limit = self.started;
+        self.cursor = None;
+    }
+
+    /// Starts the next visit if one may be started. Returns when to try again if only the rate
+    /// forbids it.
+    pub(crate) fn start_visit(
+        &mut self,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> Result<(), Option<Instant>> {
+        let is_full = self.visits.len() >= MAX_VISITS as usize;
+        if is_full || self.waiting == 0 || self.started >= self.limit {
+            return Err(None);
+        }
+        if self.next_visit_at > now {
+            return Err(Some(self.next_visit_at));
+        }
+        // A group first, then a tower of it.
+        let group = rng.random_range(0..self.unvisited.len());
+        let Some(group) = self.unvisited.keys().nth(group).cloned() else { return Err(None) };
+        let Some(towers) = self.unvisited.get_mut(&group) else { return Err(None) };
+        let tower = rng.random_range(0..towers.len());
+        let tower = towers.swap_remove(tower);
+        if towers.is_empty() {
+            self.unvisited.remove(&group);
+        }
+        self.waiting -= 1;
+        self.started += 1;
+        let spacing = Duration::from_secs(1) / VISITS_PER_SECOND;
+        // A short pause is made up for.
+        let earliest = Instant::from_nanos(now.as_nanos().saturating_sub(500_000_000));
+        self.next_visit_at = self.next_visit_at.max(earliest) + spacing;
+        let visit = Visit {
+            started: now,
+            after: Tag::new([0; Tag::LEN]),
+            pages: 0,
+            is_listing: false,
+            has_more: true,
+            tries: 0,
+            wanted: VecDeque::new(),
+            owed: 0,
+        };
+        self.visits.insert(tower, visit);
+        Ok(())
+    }
+
+    /// Takes a page of an inventory. Returns false if the page is invalid: its tags are not in
+    /// order, or it claims more without a tag. The tower is bad then.
+    pub(crate) fn on_inventory(
+        &mut self,
+        tower: TowerId,
+        tags: impl Iterator<Item = Tag>,
+        has_more: bool,
+        held: u32,
+        room: u32,
+    ) -> bool {
+        let Some(visit) = self.visits.get_mut(&tower) else { return false };
+        visit.is_listing = false;
+        visit.tries = 0;
+        visit.pages += 1;
+        let mut count = 0;
+        let is_sorted = tags
+            .map(|tag| (count += 1, core::mem::replace(&mut visit.after, tag), tag))
+            .all(|((), before, tag)| before < tag);
+        let is_whole = !has_more || count == PAGE;
+        visit.has_more = has_more && visit.pages < MAX_PAGES;
+        if let Some(known) = self.towers.get_mut(usize::from(tower))
+            && !core::mem::replace(&mut known.has_answered, true)
+        {
+            self.answered += 1;
+            self.samples.push(held, room);
+        }
+        if !is_sorted || !is_whole {
+            self.set_bad(tower);
+        }
+        is_sorted && is_whole
+    }
+
+    /// An inventory did not come.
+    pub(crate) fn on_list_failed(&mut self, tower: TowerId, may_retry: bool) {
+        let Some(visit) = self.visits.get_mut(&tower) else { return };
+        visit.is_listing = false;
+        visit.tries += 1;
+        if !may_retry || visit.tries >= MAX_TRIES {
+            visit.has_more = false;
+        }
+    }
+
+    /// Does not ask a tower again.
+    pub(crate) fn set_bad(&mut self, tower: TowerId) {
+        if let Some(known) = self.towers.get_mut(usize::from(tower)) {
+            known.is_bad = true;
+        }
+        if let Some(visit) = self.visits.get_mut(&tower) {
+            visit.has_more = false;
+            visit.wanted.clear();
+        }
+    }
+
+    pub(crate) fn is_bad(&self, tower: TowerId) -> bool {
+        self.towers.get(usize::from(tower)).is_some_and(|known| known.is_bad)
+    }
+
+    /// Returns the addresses of bad towers, for the next round through the same first hop.
+    pub(crate) fn bad_addresses(&self) -> BTreeSet<Option<Address>> {
+        let bad = self.towers.iter().filter(|known| known.is_bad);
+        bad.map(|known| known.address.clone()).collect()
+    }
+
+    /// Returns the way to a tower, if `hop` is the way to the first hop.
+    pub(crate) fn way<'a>(&'a self, tower: TowerId, hop: Way<'a>) -> Option<Way<'a>> {
+        let known = self.towers.get(usize::from(tower))?;
+        Some(match hop.route {
+            Route::Stem => Way { target: known.address.as_ref(), ..hop },
+            Route::Direct => Way { contact: known.contact, ..hop },
+        })
+    }
+
+    /// Notes a chunk that was owed.
+    pub(crate) fn on_chunk(&mut self, tower: TowerId, is_proved: bool) {
+        if let Some(visit) = self.visits.get_mut(&tower) {
+            visit.owed = visit.owed.saturating_sub(1);
+        }
+        if let Some(known) = self.towers.get_mut(usize::from(tower)).filter(|_| is_proved) {
+            known.trust = (known.trust * 2).min(MAX_TRUST);
+        }
+    }
+
+    /// Returns how many more chunks may be asked of a tower.
+    pub(crate) fn credit(&self, tower: TowerId) -> u32 {
+        let trust = self.towers.get(usize::from(tower)).map_or(0, |known| known.trust);
+        self.visits.get(&tower).map_or(0, |visit| trust.saturating_sub(visit.owed))
+    }
+
+    /// Returns a visit that should ask for its next page.
+    pub(crate) fn next_list(&self) -> Option<(TowerId, Tag)> {
+        let mut visits = self.visits.iter();
+        let (tower, visit) = visits.find(|(_, visit)| visit.wants_page())?;
+        Some((*tower, visit.after))
+    }
+
+    pub(crate) fn on_list_asked(&mut self, tower: TowerId) {
+        if let Some(visit) = self.visits.get_mut(&tower) {
+            visit.is_listing = true;
+        }
+    }
+
+    /// Ends visits that have nothing left to do.
+    pub(crate) fn end_visits(&mut self, now: Instant) -> bool {
+        let before = self.visits.len();
+        let (visit_time, towers) = (&mut self.visit_time, &self.towers);
+        let failed = &mut self.failed;
+        self.visits.retain(|tower, visit| {
+            let is_over =
+                !visit.is_listing && !visit.has_more && visit.wanted.is_empty() && visit.owed == 0;
+            if is_over {
+                match towers.get(usize::from(*tower)).is_some_and(|known| known.has_answered) {
+                    true => {
+                        *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)));
+                    }
+                    false => *failed += 1,
+                }
+            }
+            !is_over
+        });
+        self.visits.len() < before
+    }
+
+    /// Returns whether all visits that may be started are over.
+    pub(crate) fn is_over(&self) -> bool {
+        let may_start = self.waiting > 0 && self.started < self.limit;
+        self.visits.is_empty() && self.cursor.is_none() && !may_start
+    }
+
+    /// Returns whether the visits that were allowed have all had an answer or failed. Visits with
+    /// chunks to take may go on.
+    pub(crate) fn has_estimate(&self) -> bool {
+        let may_start = self.waiting > 0 && self.started < self.limit;
+        self.cursor.is_none()
+            && !may_start
+            && self.visits.iter().all(|(tower, visit)| {
+                !visit.is_listing
+                    && (self.towers.get(usize::from(*tower)).is_some_and(|it| it.has_answered)
+                        || !visit.has_more)
+            })
+    }
+
+    /// Returns the share of the towers that answered.
+    pub(crate) fn visited_share(&self) -> f64 {
+        f64::from(self.answered) / f64::from(self.known().max(1))
+    }
+
+    pub(crate) fn answered(&self) -> u32 {
+        self.answered
+    }
+
+    pub(crate) fn known(&self) -> u32 {
+        u32::try_from(self.towers.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn visit_time(&self) -> Option<Duration> {
+        self.visit_time
+    }
+
+    /// Returns the expected time of the visits that are left.
+    pub(crate) fn remaining(&self, visits: u32, now: Instant) -> Option<Duration> {
+        let done = self.answered + self.failed;
+        let passed = now.duration_since(self.began);
+        (done > 0).then(|| passed / done * visits.saturating_sub(done))
+    }
+
+    pub(crate) fn estimate(&self) -> NetworkEstimate {
+        let (held, room) = self.samples.medians();
+        NetworkEstimate {
+            towers: self.known(),
+            visited: self.answered,
+            failed: self.failed,
+            held,
+            room,
+        }
+    }
+
+    /// Draws a tower that could be another first hop: from another group than all of `used` if
+    /// there is one.
+    pub(crate) fn draw_other(
+        &self,
+        used: &BTreeSet<Address>,
+        rng: &mut impl Rng,
+    ) -> Option<Address> {
+        let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
+        let others = self.towers.iter().filter_map(|known| known.address.as_ref());
+        let others = others.filter(|address| !used.contains(*address));
+        let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
+        for address in others {
+            by_group.entry(AddressGroup::of(address)).or_default().push(address);
+        }
+        let far: Vec<_> = by_group.keys().filter(|group| !groups.contains(*group)).collect();
+        let all: Vec<_> = by_group.keys().collect();
+        let group = *far.choose(rng).or_else(|| all.choose(rng))?;
+        by_group.get(group)?.choose(rng).map(|address| (*address).clone())
+    }
+}
+
+impl Visit {
+    /// Takes no more from the tower.
+    pub(crate) fn give_up(&mut self) {
+        self.has_more = false;
+        self.wanted.clear();
+    }
+
+    /// A chunk did not come.
+    pub(crate) fn on_fetch_failed(&mut self) {
+        self.tries += 1;
+        if self.tries >= MAX_TRIES {
+            self.give_up();
+        }
+    }
+
+    fn wants_page(&self) -> bool {
+        self.has_more && !self.is_listing && self.wanted.len() < LOW
+    }
+}

@@ -1,0 +1,190 @@
+//! Draws of towers: the next one of a stem, and the one that gets a chunk.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+
+use clacks_proto::{Address, Instant, Seed, Tower};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use siphasher::sip::SipHasher24;
+
+use super::group::Group;
+use crate::protocol::MAX_LEN;
+
+/// The stream of random words of a store. Those of its tower have small numbers.
+const STREAM: u64 = 1 << 32;
+/// How long the list of towers with stores is used before it is made again.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// The most stems whose next tower is remembered. The others are computed for each request.
+const MAX_STEMS: usize = 1_024;
+
+/// Where requests come from: a peer, or the address group of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Edge {
+    Peer(Address),
+    Guests(Group),
+}
+
+/// The random choices of a store.
+#[derive(Debug)]
+pub(super) struct Draw {
+    words: ChaCha8Rng,
+    /// The key of the present epoch.
+    key: (u64, u64),
+    epoch: Duration,
+    epoch_ends: Instant,
+    /// The next tower of each stem.
+    stems: BTreeMap<Edge, Address>,
+    /// The towers with stores, by group.
+    stores: Vec<(Group, Address)>,
+    /// The number of their groups.
+    groups: usize,
+    /// When the list of stores must be made again.
+    stale_at: Instant,
+}
+
+impl Draw {
+    pub(super) fn new(seed: &Seed, epoch: Duration) -> Self {
+        let mut words = ChaCha8Rng::from_seed(seed.0);
+        words.set_stream(STREAM);
+        let key = (words.next_u64(), words.next_u64());
+        let nanos = u64::try_from(epoch.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let epoch_ends = Instant::from_nanos(words.next_u64() % nanos);
+        let (stems, stores) = (BTreeMap::new(), Vec::new());
+        let stale_at = Instant::ORIGIN;
+        Self { words, key, epoch, epoch_ends, stems, stores, groups: 0, stale_at }
+    }
+
+    /// Returns a random number.
+    pub(super) fn word(&mut self) -> u32 {
+        self.words.next_u32()
+    }
+
+    /// Returns true once in so many times. Never for 0.
+    pub(super) fn one_in(&mut self, count: u32) -> bool {
+        count > 0 && self.words.next_u64().is_multiple_of(count.into())
+    }
+
+    /// Returns the number of address groups of the towers with stores.
+    pub(super) fn groups(&mut self, tower: &Tower, now: Instant) -> usize {
+        self.refresh(tower, now);
+        self.groups
+    }
+
+    /// Returns the next tower for requests from an edge. It is the same one during an epoch, unless
+    /// it is gone.
+    ///
+    /// Each tower has a score that depends on the edge and a secret of the epoch, and the highest
+    /// one wins. So the choice needs no memory, and returns to a tower that was gone for a moment.
+    pub(super) fn next_of_stem(
+        &mut self,
+        tower: &Tower,
+        edge: &Edge,
+        now: Instant,
+    ) -> Option<Address> {
+        self.begin_epoch(now);
+        if let Some(next) = self.stems.get(edge)
+            && is_store(tower, next)
+        {
+            return Some(next.clone());
+        }
+        self.refresh(tower, now);
+        let score = |item: &dyn Fn(&mut SipHasher24)| {
+            let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
+            edge.hash(&mut hasher);
+            item(&mut hasher);
+            hasher.finish()
+        };
+        // A request does not go back to where it came from.
+        let is_back = |address: &Address| matches!(edge, Edge::Peer(peer) if peer == address);
+        let candidates = self.stores.iter().filter(|(_, it)| !is_back(it) && is_store(tower, it));
+        let best = candidates.max_by_key(|(group, address)| {
+            (score(&|hasher| group.hash(hasher)), score(&|hasher| address.hash(hasher)))
+        });
+        let (_, next) = best?.clone();
+        if self.stems.len() == MAX_STEMS {
+            self.stems.clear();
+        }
+        self.stems.insert(edge.clone(), next.clone());
+        Some(next)
+    }
+
+    /// Draws a tower with a store for which `test` holds: first its address group, then the tower.
+    pub(super) fn store(
+        &mut self,
+        tower: &Tower,
+        now: Instant,
+        test: impl Fn(&Address) -> bool,
+    ) -> Option<Address> {
+        self.refresh(tower, now);
+        let suits = |address: &Address| is_store(tower, address) && test(address);
+        let of = |group: Group| {
+            let from = self.stores.partition_point(|(other, _)| *other < group);
+            self.stores[from..].iter().take_while(move |(other, _)| *other == group)
+        };
+        // Most suit, so a few draws suffice. Otherwise all are looked at.
+        for _ in 0..4 {
+            let place = below(&mut self.words, self.groups)?;
+            let group = nth_group(&self.stores, place)?;
+            let towers = of(group);
+            let place = below(&mut self.words, towers.clone().count())?;
+            if let Some((_, address)) = towers.clone().nth(place)
+                && suits(address)
+            {
+                return Some(address.clone());
+            }
+        }
+        let suitable: Vec<_> = self.stores.iter().filter(|(_, it)| suits(it)).cloned().collect();
+        let groups = count_groups(&suitable);
+        let group = nth_group(&suitable, below(&mut self.words, groups)?)?;
+        let towers: Vec<_> = suitable.iter().filter(|(other, _)| *other == group).collect();
+        let place = below(&mut self.words, towers.len())?;
+        towers.get(place).map(|(_, address)| address.clone())
+    }
+
+    fn begin_epoch(&mut self, now: Instant) {
+        if now < self.epoch_ends {
+            return;
+        }
+        self.key = (self.words.next_u64(), self.words.next_u64());
+        self.stems.clear();
+        let epoch = u64::try_from(self.epoch.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let late = now.as_nanos() - self.epoch_ends.as_nanos();
+        self.epoch_ends = Instant::from_nanos(now.as_nanos().saturating_add(epoch - late % epoch));
+    }
+
+    fn refresh(&mut self, tower: &Tower, now: Instant) {
+        if now < self.stale_at {
+            return;
+        }
+        self.stale_at = now + FRESH_FOR;
+        let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+        let peers = tower.datagram_peers(len);
+        self.stores.clear();
+        self.stores.extend(peers.map(|peer| (Group::of(peer.address), peer.address.clone())));
+        self.stores.sort_unstable();
+        self.groups = count_groups(&self.stores);
+    }
+}
+
+/// Returns whether a tower has a store, as far as its last hello says.
+fn is_store(tower: &Tower, address: &Address) -> bool {
+    let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+    tower.datagram_peer(address, len).is_some()
+}
+
+fn count_groups(sorted: &[(Group, Address)]) -> usize {
+    sorted.chunk_by(|one, other| one.0 == other.0).count()
+}
+
+fn nth_group(sorted: &[(Group, Address)], place: usize) -> Option<Group> {
+    sorted.chunk_by(|one, other| one.0 == other.0).nth(place)?.first().map(|(group, _)| *group)
+}
+
+/// Returns a number below `bound`, or `None` if that is 0. The bias is less than 2^-32.
+fn below(words: &mut ChaCha8Rng, bound: usize) -> Option<usize> {
+    let word = words.next_u64().checked_rem(u64::try_from(bound).ok()?)?;
+    usize::try_from(word).ok()
+}

@@ -1,0 +1,73 @@
+//! The chunks that a tower holds.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map;
+use core::ops::Bound;
+
+use clacks_proto::{Instant, MessageId};
+
+use super::group::Group;
+use crate::chunk::Tag;
+
+/// The chunks that a tower holds, by tag.
+///
+/// The maps are ordered: pages are in the order of tags. Strangers choose the keys, and a tree does
+/// not degrade.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    entries: BTreeMap<Tag, Entry>,
+    /// The number of chunks of each group.
+    groups: BTreeMap<Group, usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) id: MessageId,
+    /// The Unix hour at whose end the chunk is over.
+    pub(super) until: u32,
+    /// Where the chunk came from.
+    pub(super) group: Group,
+    /// The chunk is not on pages before.
+    pub(super) listed_at: Instant,
+}
+
+impl Inventory {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn get(&self, tag: Tag) -> Option<&Entry> {
+        self.entries.get(&tag)
+    }
+
+    /// Returns the number of chunks that came from a group.
+    pub(super) fn of_group(&self, group: Group) -> usize {
+        self.groups.get(&group).copied().unwrap_or(0)
+    }
+
+    pub(super) fn insert(&mut self, tag: Tag, entry: Entry) {
+        self.remove(tag);
+        self.entries.insert(tag, entry);
+        *self.groups.entry(entry.group).or_default() += 1;
+    }
+
+    pub(super) fn remove(&mut self, tag: Tag) {
+        let Some(entry) = self.entries.remove(&tag) else { return };
+        if let btree_map::Entry::Occupied(mut count) = self.groups.entry(entry.group) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// Returns the chunks after a tag, in order.
+    pub(super) fn after(&self, tag: Tag) -> impl Iterator<Item = (Tag, &Entry)> {
+        let range = self.entries.range((Bound::Excluded(tag), Bound::Unbounded));
+        range.map(|(tag, entry)| (*tag, entry))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Tag, &Entry)> {
+        self.entries.iter().map(|(tag, entry)| (*tag, entry))
+    }
+}
