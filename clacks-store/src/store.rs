@@ -328,13 +328,12 @@ impl<M: StateMachine> Store<M> {
 
     /// Adds a message to the inventory if it is a chunk that is not there yet.
     fn discover(&mut self, id: MessageId, message: &Message) {
-        let known = likely_tag(message).and_then(|tag| self.inventory.get(tag));
-        if known.is_none_or(|entry| entry.id != id)
+        let known = likely_tag(message).is_some_and(|tag| self.holds(tag));
+        if !known
             && self.is_held(id)
             && let Some(chunk) = chunk_of(message)
         {
-            let group = known.map_or(AddressGroup::UNKNOWN, |entry| entry.group);
-            self.enter(id, chunk.tag(), chunk.until(), group);
+            self.enter(id, chunk.tag(), chunk.until(), AddressGroup::UNKNOWN);
         }
     }
 
