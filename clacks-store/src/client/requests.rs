@@ -461,3 +461,30 @@ fn timeout(route: Route) -> Duration {
 pub(crate) fn mean(mean: Option<Duration>, last: Duration) -> Duration {
     mean.map_or(last, |mean| mean * 7 / 8 + last / 8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pacer_allows_a_burst_and_then_its_rate() {
+        let rate = Rate { burst: 10, per_second: 5 };
+        let (mut pacer, mut now) = (Pacer::default(), Instant::ORIGIN + Duration::from_secs(100));
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            now = now.max(pacer.ready_at(rate));
+            pacer.take(rate, now);
+            times.push(now);
+        }
+        assert!(times[..10].iter().all(|at| *at == times[0]));
+        let gaps = times[9..].windows(2).map(|pair| pair[1].duration_since(pair[0]));
+        assert!(gaps.into_iter().all(|gap| gap == Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn a_mean_moves_by_an_eighth() {
+        let second = Duration::from_secs(1);
+        assert_eq!(mean(None, second), second);
+        assert_eq!(mean(Some(second), second * 9), second * 2);
+    }
+}
