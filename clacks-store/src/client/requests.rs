@@ -77,6 +77,8 @@ pub(crate) enum NotSent {
 #[derive(Debug)]
 struct Contact {
     address: Address,
+    /// The link that took the last request.
+    link: Option<LinkId>,
     /// The link has no room for datagrams.
     full: Option<LinkId>,
     requests: Pacer,
@@ -164,6 +166,7 @@ impl Requests {
         self.next_contact += 1;
         let contact = Contact {
             address: address.clone(),
+            link: None,
             full: None,
             requests: Pacer::default(),
             publishes: Pacer::default(),
@@ -305,6 +308,7 @@ impl Requests {
                 return failed;
             }
         };
+        contact.link = Some(link);
         if is_publish {
             contact.publishes.take(PUBLISH_RATE, now);
         } else {
@@ -392,6 +396,18 @@ impl Requests {
         let contact = self.contacts.values_mut().find(|contact| contact.full == Some(link));
         if let Some(contact) = contact {
             contact.full = None;
+        }
+    }
+
+    /// An address turned out to be another one of a known tower. Requests go to that one from now
+    /// on, because each dial of the first would end like this.
+    pub(crate) fn on_forgotten(&mut self, tower: &Tower, address: &Address) {
+        let contacts = self.contacts.values_mut().filter(|contact| contact.address == *address);
+        for contact in contacts {
+            let link = contact.link.and_then(|link| tower.link(link));
+            if let Some(kept) = link.and_then(|link| link.peer) {
+                contact.address = kept;
+            }
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct KnownTower {
     pub(crate) is_bad: bool,
     /// The tower answered with an inventory.
     pub(crate) has_answered: bool,
+    /// The visit is over, and the tower did not answer.
+    pub(crate) has_failed: bool,
     trust: u32,
 }
 
@@ -155,6 +157,7 @@ impl Survey {
             contact,
             is_bad,
             has_answered: false,
+            has_failed: false,
             trust: FIRST_TRUST,
         });
     }
@@ -374,17 +377,17 @@ impl Survey {
     /// Ends visits that have nothing left to do.
     pub(crate) fn end_visits(&mut self, now: Instant) -> bool {
         let before = self.visits.len();
-        let (visit_time, towers) = (&mut self.visit_time, &self.towers);
-        let failed = &mut self.failed;
+        let Self { visit_time, towers, failed, .. } = self;
         self.visits.retain(|tower, visit| {
             let is_over =
                 !visit.is_listing && !visit.has_more && visit.wanted.is_empty() && visit.owed == 0;
-            if is_over {
-                match towers.get(usize::from(*tower)).is_some_and(|known| known.has_answered) {
-                    true => {
-                        *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)));
-                    }
-                    false => *failed += 1,
+            let known = towers.get_mut(usize::from(*tower)).filter(|_| is_over);
+            if let Some(known) = known {
+                known.has_failed = !known.has_answered;
+                if known.has_failed {
+                    *failed += 1;
+                } else {
+                    *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)));
                 }
             }
             !is_over
