@@ -60,7 +60,9 @@ impl Access {
     /// Says who learns that this machine asks.
     fn warn(&self) {
         if self.is_direct {
-            wrap::note("With --direct, each tower that is asked learns the address of this machine.");
+            wrap::note(
+                "With --direct, each tower that is asked learns the address of this machine.",
+            );
             return;
         }
         if let (Some(tower), Origin::Given | Origin::Invitation) = (self.first.first(), self.origin)
@@ -109,7 +111,8 @@ fn local_towers(trust: &TrustArgs) -> Result<Option<(Vec<Address>, TrustArgs)>, 
     }
     let Some(first) = towers.first() else { return Ok(None) };
     let (network, is_clear) = (first.network.clone(), first.fingerprint.is_none());
-    let is_same = towers.iter().all(|it| it.network == network && it.fingerprint.is_none() == is_clear);
+    let is_same =
+        towers.iter().all(|it| it.network == network && it.fingerprint.is_none() == is_clear);
     if !is_same {
         let addresses: Vec<_> = towers.iter().map(|it| it.dialled.to_string()).collect();
         return Err(Failure::usage(format_args!(

@@ -163,14 +163,11 @@ fn cannot_read(error: &SourceError) -> Failure {
         }
         SourceError::Geometry(error) => {
             let sentence = error.to_string();
-            Failure::usage(format_args!(
-                "{}.",
-                sentence.replacen("the file", "The file", 1)
-            ))
+            Failure::usage(format_args!("{}.", sentence.replacen("the file", "The file", 1)))
         }
-        SourceError::Changed => {
-            Failure::failed("The file changed while it was read: wait for its end, and put it again.")
-        }
+        SourceError::Changed => Failure::failed(
+            "The file changed while it was read: wait for its end, and put it again.",
+        ),
         error => Failure::failed(format_args!("The file can't be put, because {error}.")),
     }
 }

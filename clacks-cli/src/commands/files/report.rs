@@ -77,7 +77,8 @@ impl Report {
         if self.is_json {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| progress::bar(all.into(), "{pos} of {len} groups"));
+        let bar =
+            self.bar.get_or_insert_with(|| progress::bar(all.into(), "{pos} of {len} groups"));
         bar.set_length(all.into());
         bar.set_position(done.into());
         bar.set_message(what);
@@ -89,9 +90,8 @@ impl Report {
     /// Shows how far the job is.
     pub(super) fn progress(&mut self, now: Progress) -> Result<(), Failure> {
         if self.is_json {
-            let is_due = self.last.is_none_or(|(at, last)| {
-                at.elapsed() >= PROGRESS_INTERVAL && last != now
-            });
+            let is_due =
+                self.last.is_none_or(|(at, last)| at.elapsed() >= PROGRESS_INTERVAL && last != now);
             if is_due && now.needed > 0 {
                 self.last = Some((Instant::now(), now));
                 json::write(&progress_event(&now))?;
@@ -198,9 +198,7 @@ impl Report {
             }
         ));
         if report.verified < verify {
-            self.warn(
-                "No other tower could be asked, so this depends on what the first one says.",
-            );
+            self.warn("No other tower could be asked, so this depends on what the first one says.");
         }
         self.line(format_args!("It ends at {}.", until_text(report.first_end)));
         let left = end_of(report.first_end).duration_since(std::time::SystemTime::now());
@@ -348,9 +346,9 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
             "The towers refuse the time of the pieces, so the clock of this machine is wrong by \
              more than 5 minutes: set it.",
         ),
-        JobError::Changed => {
-            Failure::failed("The file changed while it was put: wait for its end, and put it again.")
-        }
+        JobError::Changed => Failure::failed(
+            "The file changed while it was put: wait for its end, and put it again.",
+        ),
         JobError::Gone { seen, needed, visited, known, agreed } => {
             let groups = match geometry.groups() {
                 1 => "",
