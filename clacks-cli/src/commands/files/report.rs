@@ -342,6 +342,12 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
              hour."
                 .into(),
         ),
+        JobError::TooLong => Failure::Refused(
+            "The network is nearly full, and takes only files that end soon: put it with --for 2h, \
+             or try again in an hour."
+                .into(),
+        ),
+        JobError::NoRelay => access.no_relay(),
         JobError::Clock => Failure::failed(
             "The towers refuse the time of the pieces, so the clock of this machine is wrong by \
              more than 5 minutes: set it.",
