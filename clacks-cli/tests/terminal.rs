@@ -26,6 +26,8 @@ struct Terminal {
     child: Child,
     keyboard: File,
     screen: Receiver<Vec<u8>>,
+    /// What was written before the prompt.
+    start: String,
     /// All that was written so far.
     seen: String,
     /// The side of the tower. The test keeps it open, to look at the modes.
@@ -62,8 +64,10 @@ impl Terminal {
             }
         });
         let (seen, tower_side) = (String::new(), pty.slave);
-        let mut terminal = Self { child, keyboard, screen, seen, tower_side, socket, _dir: dir };
-        terminal.wait_for("0 of 0 towers alive, 0 held > ");
+        let start = String::new();
+        let mut terminal =
+            Self { child, keyboard, screen, start, seen, tower_side, socket, _dir: dir };
+        terminal.start = terminal.wait_for("0 of 0 towers alive, 0 held > ");
         terminal
     }
 
@@ -118,6 +122,40 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn listen_once_says_on_a_terminal_that_no_message_can_come() {
+    let terminal = Terminal::start(&[]);
+    let pty = openpty(None, None).unwrap();
+    let mut listening = clacks(&["listen", "--once", "--control", &terminal.socket])
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(pty.slave))
+        .spawn()
+        .unwrap();
+    let (mut screen, mut seen) = (File::from(pty.master), String::new());
+    while !seen.contains("clacks announce") {
+        let mut chunk = [0; 1_024];
+        // Fails when the command has ended.
+        let count = screen.read(&mut chunk).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
+    }
+    assert!(seen.contains("No other tower is alive"), "{seen}");
+    listening.kill().unwrap();
+    listening.wait().unwrap();
+}
+
+#[test]
+fn the_address_of_the_dashboard_has_its_token_on_a_terminal() {
+    let mut terminal = Terminal::start(&["--http", "127.0.0.1:0"]);
+    // The line comes before the prompt or above it.
+    let mut seen = terminal.start.clone();
+    while !seen.contains("/#token=") {
+        seen += &terminal.wait_for(" held > ");
+    }
+    let (_, token) = seen.split_once("/#token=").unwrap();
+    let digits = token.chars().take_while(char::is_ascii_hexdigit).count();
+    assert_eq!(digits, 64, "{seen}");
 }
 
 #[test]

@@ -147,6 +147,11 @@ impl<M: StateMachine> Store<M> {
         Ok(store)
     }
 
+    /// Returns the tower without its store, for calls that the store need not see.
+    pub fn inner_mut(&mut self) -> &mut M {
+        &mut self.inner
+    }
+
     /// Returns what the store has done.
     #[must_use]
     pub fn stats(&self) -> StoreStats {

@@ -28,7 +28,8 @@ pub(crate) struct TowerStatus {
     /// What the store of the tower has done, if the tower has one.
     #[serde(default)]
     pub(crate) store: Option<StoreStats>,
-    /// The last troubles, the oldest first.
+    /// Troubles of this tower, then those of peers, then those of towers that were never alive. In
+    /// each of these the oldest come first.
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) stats: Stats,
 }

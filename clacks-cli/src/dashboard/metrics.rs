@@ -33,8 +33,11 @@ impl Metrics {
     pub(super) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("clacks");
         registry.register_collector(Box::new(self));
+        let mut of_process = Registry::with_prefix("process");
+        of_process.register_collector(Box::new(Process));
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry)?;
+        prometheus_text::encode(&mut text, &of_process)?;
         Ok(text)
     }
 }
@@ -86,6 +89,26 @@ impl Collector for Metrics {
         let uptime = ConstGauge::new(status.uptime_ms / 1_000);
         encode(&mut encoder, "uptime_seconds", "seconds since the start of the tower", &uptime)
     }
+}
+
+/// The metrics of the process, with the names that all programs use.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(bytes) = resident_bytes() else { return Ok(()) };
+        let meaning = "resident memory of the process in bytes";
+        encode(&mut encoder, "resident_memory_bytes", meaning, &ConstGauge::new(bytes))
+    }
+}
+
+/// Returns the resident memory of this process, where the system shows it in a file.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// A counter with its name, its meaning and its value.
