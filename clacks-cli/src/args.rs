@@ -241,6 +241,9 @@ pub(crate) struct DemoArgs {
     /// The port of tower 1; the others have the next three. 0 picks free ones
     #[arg(long, value_name = "PORT", default_value_t = 8001)]
     pub(crate) base_port: u16,
+    /// Run the towers with the rules of the original's document, without those against attacks
+    #[arg(long)]
+    pub(crate) original: bool,
     /// Write every event as one JSON object a line, and a final `result`
     #[arg(long)]
     pub(crate) json: bool,
@@ -493,6 +496,12 @@ pub(crate) struct SimArgs {
     /// Change any other field of the scenario, like link.latency=80ms. May be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = value_parser::setting)]
     pub(crate) set: Vec<(String, String)>,
+    /// Run the towers with the rules of the original's document, without those against attacks
+    ///
+    /// They start from `Config::original()` of the library instead of the default configuration.
+    /// Values that the scenario or --set changes stay.
+    #[arg(long)]
+    pub(crate) original: bool,
     /// Stop after so much real time, and say how far it came
     #[arg(long, value_name = "TIME", value_parser = value_parser::duration)]
     pub(crate) wall: Option<Duration>,

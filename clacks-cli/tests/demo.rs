@@ -8,16 +8,21 @@ use serde_json::{Value, json};
 
 #[test]
 fn all_three_steps_are_seen_on_smol() {
-    all_three_steps_are_seen("smol");
+    all_three_steps_are_seen(&["--runtime", "smol"]);
 }
 
 #[test]
 fn all_three_steps_are_seen_on_mio() {
-    all_three_steps_are_seen("mio");
+    all_three_steps_are_seen(&["--runtime", "mio"]);
 }
 
-fn all_three_steps_are_seen(runtime: &str) {
-    let output = run(&["demo", "--json", "--base-port", "0", "--runtime", runtime]);
+#[test]
+fn all_three_steps_are_seen_with_the_rules_of_the_original() {
+    all_three_steps_are_seen(&["--original"]);
+}
+
+fn all_three_steps_are_seen(options: &[&str]) {
+    let output = run(&[&["demo", "--json", "--base-port", "0"], options].concat());
     assert_eq!(stderr(&output), "");
     let events: Vec<Value> =
         stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

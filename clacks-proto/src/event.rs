@@ -201,8 +201,7 @@ pub enum Notice {
         /// What put the message into the queue.
         origin: Origin,
     },
-    /// A peer confirmed a message. This tower no longer holds it, unless a copy has come in
-    /// meanwhile.
+    /// A peer confirmed a message.
     MessageDelivered {
         /// The id that the message had.
         id: MessageId,
@@ -212,6 +211,10 @@ pub enum Notice {
         message: Message,
         /// The peer.
         to: Address,
+        /// Whether this tower keeps the message, because a copy came in while it was in flight. The
+        /// copy has the same id. Its lifetime may be over: then
+        /// [`MessageExpired`](Self::MessageExpired) follows.
+        kept: bool,
     },
     /// The lifetime of a message was over, and this tower dropped it.
     MessageExpired {

@@ -106,23 +106,26 @@
 //!
 //! Each rule has a knob in [`Config`] with a value that disables it. [`Config::original`] disables
 //! those that the original's document contradicts. The README of the project has the numbers that
-//! the network reaches with them, and says which attacks they do not stop.
+//! the network reaches with them, and says which attacks they do not stop. The tests are in the
+//! folder `tests`: those of rule 1 are `rule_1_…`, and `without_rule_1_…` shows what happens
+//! without the rule.
 //!
-//! | rule | knob | file |
-//! |---|---|---|
-//! | a dial carries an announcement, and never a message | [`contact_rate`](Config::contact_rate) | `tower/contact.rs` |
-//! | full towers exchange messages on credit | [`exchange_credit`](Config::exchange_credit) | `tower/admission.rs` |
-//! | no peer holds more than its share of a queue that is nearly full | [`fair_share_from`](Config::fair_share_from) | `tower/admission.rs` |
-//! | messages end | [`lifetime`](Config::lifetime), [`max_lifetime`](Config::max_lifetime) | `tower/lifetime.rs` |
-//! | peers that take nothing are left alone longer and longer | [`max_probe_backoff`](Config::max_probe_backoff), [`max_busy_backoff`](Config::max_busy_backoff) | `tower/backoff.rs` |
-//! | newcomers replace peers of a full table | [`newcomers`](Config::newcomers) | `tower/peers.rs` |
-//! | few addresses are learned at a time | [`friends`](Config::friends), [`strangers`](Config::strangers) | `tower/gossip.rs`, `tower/strangers.rs` |
-//! | a claim without a key is dialled back | [`claims`](Config::claims) | `tower/sender.rs` |
-//! | local addresses are learned over local links alone | [`local_addresses`](Config::local_addresses) | `tower/gossip.rs` |
-//! | unproved callers share a part of the links | [`max_unproved`](Config::max_unproved) | `tower/unproved.rs` |
-//! | a tick looks for a message that a peer can take | [`tried_messages`](Config::tried_messages) | `tower/handover.rs` |
-//! | an announce names several friends | [`announced_friends`](Config::announced_friends) | `tower/handover.rs` |
-//! | messages can rest before they join the queue | [`hold_below`](Config::hold_below) | `tower/hold.rs` |
+//! | | rule | knob: off value | file, tests |
+//! |---|---|---|---|
+//! | 1 | a dial carries an announcement, and never a message | [`contact_rate`](Config::contact_rate): 0 | `tower/contact.rs`, `contacts` |
+//! | 2 | another peer is contacted at once when one is found lost, and when one returns | `contact_rate`: 0 | `tower/contact.rs`, `contacts` |
+//! | 3 | full towers exchange messages on credit | [`exchange_credit`](Config::exchange_credit): 0 | `tower/admission.rs`, `full` |
+//! | 4 | no peer holds more than its share of a queue that is nearly full | [`fair_share_from`](Config::fair_share_from): 100 | `tower/admission.rs`, `full` |
+//! | 5 | messages end | [`lifetime`](Config::lifetime), [`max_lifetime`](Config::max_lifetime): `None` | `tower/lifetime.rs`, `lifetime` |
+//! | 6 | peers that take nothing are left alone longer and longer | [`max_probe_backoff`](Config::max_probe_backoff), [`max_busy_backoff`](Config::max_busy_backoff): 0 s | `tower/backoff.rs`, `backoff` |
+//! | 7 | newcomers replace peers of a full table | [`newcomers`](Config::newcomers): `ReplaceDead` | `tower/peers.rs`, `newcomers` |
+//! | 8 | a claim without a key is dialled back | [`claims`](Config::claims): `Believe` | `tower/sender.rs`, `newcomers` |
+//! | 9 | a tick looks for a message that a peer can take | [`tried_messages`](Config::tried_messages): 0 | `tower/handover.rs`, `contacts` |
+//! | 10 | unproved callers share a part of the links | [`max_unproved`](Config::max_unproved): `max_links` | `tower/unproved.rs`, `links` |
+//! | 11 | messages can rest before they join the queue | [`hold_below`](Config::hold_below): 0 | `tower/hold.rs`, `hold` |
+//! | 12 | an announce names several friends | [`announced_friends`](Config::announced_friends): 1 | `tower/handover.rs`, `gossip` |
+//! | 13 | local addresses are learned over local links alone | [`local_addresses`](Config::local_addresses): `FromAllLinks` | `tower/gossip.rs`, `newcomers` |
+//! | 14 | few addresses are learned at a time | [`friends`](Config::friends), [`strangers`](Config::strangers): every 0 s | `tower/gossip.rs`, `tower/strangers.rs`, `gossip` |
 //!
 //! # Names of the original
 //!

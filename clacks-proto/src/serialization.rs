@@ -121,11 +121,11 @@ mod tests {
         ]);
         for message in [Message::text("é\""), Message::bytes(&[0, 255]), Message::json("1.00")] {
             let from = Some(peer.clone());
-            let (again, coalesced, to) = (true, false, peer.clone());
+            let (again, coalesced, to, kept) = (true, false, peer.clone(), true);
             let delivered = message.clone();
             let received = Notice::MessageReceived { id, nonce, message, from, again, coalesced };
             notices.push(received);
-            notices.push(Notice::MessageDelivered { id, nonce, message: delivered, to });
+            notices.push(Notice::MessageDelivered { id, nonce, message: delivered, to, kept });
         }
         notices
     }

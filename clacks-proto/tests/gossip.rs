@@ -38,7 +38,7 @@ fn an_unknown_friend_in_a_message_or_an_announce_becomes_a_new_peer() {
 }
 
 #[test]
-fn both_sides_announce_when_a_link_opens_and_name_several_friends_once_each() {
+fn rule_12_both_sides_announce_when_a_link_opens_and_name_several_friends_once_each() {
     let mut config = fast_config();
     config.announced_friends = 8;
     let mut harness = Harness::new(&config);
@@ -78,7 +78,7 @@ fn both_sides_announce_when_a_link_opens_and_name_several_friends_once_each() {
 }
 
 #[test]
-fn without_several_friends_a_link_opens_without_an_announce() {
+fn without_rule_12_a_link_opens_without_an_announce() {
     for count in [0, 1] {
         let mut config = fast_config();
         config.announced_friends = count;
@@ -207,7 +207,7 @@ fn a_peer_that_is_ignored_before_the_message_is_transmitted_is_not_named_as_a_fr
 // Learned addresses.
 
 #[test]
-fn friends_and_strangers_have_separate_allowances() {
+fn rule_14_friends_and_strangers_have_separate_allowances() {
     let mut config = fast_config();
     config.friends = Allowance { burst: 3, every: Duration::from_millis(500) };
     config.strangers = Allowance { burst: 2, every: seconds(1) };
@@ -244,6 +244,21 @@ fn friends_and_strangers_have_separate_allowances() {
     harness.accept_from(41);
     assert_eq!(harness.tower.survey().count(), 1 + 3 + 1 + 2 + 1, "one stranger per second");
     assert_eq!(harness.tower.stats().towers_discovered, 8);
+}
+
+#[test]
+fn without_rule_14_all_addresses_are_learned_at_once() {
+    let mut config = fast_config();
+    let unlimited = Allowance { burst: 1, every: Duration::ZERO };
+    (config.friends, config.strangers) = (unlimited, unlimited);
+    let mut harness = Harness::new(&config);
+    for n in 0..10 {
+        let link = harness.accept_from(1 + n);
+        let friends = (0..8).map(|friend| address(20 + 8 * n + friend)).collect();
+        harness.send_frame(link, &Frame::Announce(AnnounceFrame { transfer: 1, friends }));
+    }
+    assert_eq!(harness.tower.survey().count(), 10 + 80);
+    assert_eq!(harness.tower.stats().towers_not_learned, 0);
 }
 
 // A full table.

@@ -35,7 +35,7 @@ fn small_config() -> Config {
 }
 
 #[test]
-fn a_message_at_rest_is_not_sent_before_its_hold_ends() {
+fn rule_11_a_message_at_rest_is_not_sent_before_its_hold_ends() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept_alive(1);
     enqueue(&mut harness, "rests", held_for(10));
@@ -64,7 +64,7 @@ fn a_message_rests_at_most_for_its_lifetime() {
 }
 
 #[test]
-fn an_accepted_message_rests() {
+fn rule_11_an_accepted_message_rests() {
     let mut config = fast_config();
     let (timeout, default) = (seconds(10), DefaultVerdict::Accept);
     config.screening = Screening::On { max_offers: 9, timeout, default };
@@ -112,7 +112,7 @@ fn holds_end_one_by_one_above_nine_tenths_and_all_at_a_shutdown() {
 }
 
 #[test]
-fn without_holds_no_message_rests() {
+fn without_rule_11_no_message_rests() {
     let mut config = fast_config();
     config.hold_below = 0;
     let mut harness = Harness::new(&config);

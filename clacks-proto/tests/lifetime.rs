@@ -37,7 +37,7 @@ fn expired(harness: &Harness) -> (usize, u64) {
 }
 
 #[test]
-fn a_message_ends_within_a_second_of_its_lifetime() {
+fn rule_5_a_message_ends_within_a_second_of_its_lifetime() {
     let mut harness = Harness::new(&fast_config());
     let link = harness.accept();
     harness.send_hello(link, None);
@@ -183,7 +183,7 @@ fn an_enqueued_message_lives_from_half_of_the_lifetime_to_all_of_it() {
 }
 
 #[test]
-fn without_lifetimes_messages_travel_for_ever() {
+fn without_rule_5_messages_travel_for_ever() {
     let mut config = fast_config();
     (config.lifetime, config.max_lifetime) = (None, None);
     let mut harness = Harness::new(&config);

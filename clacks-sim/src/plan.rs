@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) towers: u32,
     /// The configuration of all towers.
     pub(crate) config: Arc<Config>,
+    /// The hold with which applications of towers without a role accept messages.
+    pub(crate) hold: Option<Duration>,
     /// The maximum duration of the run: the time of the scenario, plus the time to settle.
     pub(crate) time: Duration,
     /// The time at which the last fault ends. Random faults on paths stop at this time.

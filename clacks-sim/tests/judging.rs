@@ -5,15 +5,17 @@ mod common;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::BufMut;
 use clacks_proto::{
     Action, DefaultVerdict, Event, Instant, LinkId, Message, OfferId, Refusal, Screening, Seed,
     SendRate, StateMachine, Tower, Verdict, Wakeup,
 };
-use clacks_sim::scenario::{Checks, Fault, Shape, Towers};
+use clacks_sim::scenario::{Checks, Fault, Repeat, Shape, Towers};
 use clacks_sim::{
-    Checker, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival, TowerId,
+    Checker, Distribution, LossCause, NewNode, Options, Outcome, Scenario, Simulation, Survival,
+    TowerId,
 };
 use common::{finish, seconds};
 
@@ -44,6 +46,24 @@ fn a_message_under_screening_belongs_to_its_sender() {
         assert!(outcome.passed(), "{default:?}: {:?}", outcome.violations);
         assert_eq!(outcome.totals.enqueued, 20);
         assert_eq!(outcome.totals.hops > 100, default == DefaultVerdict::Accept);
+    }
+}
+
+#[test]
+fn a_copy_that_is_kept_and_expires_at_once_is_no_violation() {
+    // Copies come in while confirmations are on their way, and these arrive after the lifetime. At
+    // an unlimited rate, a copy whose time is over is dropped at once.
+    for seed in 0..4 {
+        let mut scenario = network(3, 600).seed(seed);
+        scenario.messages.repeat = Some(Repeat { every: seconds(5), times: 100 });
+        let from = Duration::from_millis(20);
+        scenario.link.latency = Distribution::Uniform { from, to: seconds(2) };
+        scenario.link.broken = 0.1;
+        scenario.tower.send_rate = SendRate::Unlimited;
+        scenario.tower.lifetime = Some(seconds(4));
+        let outcome = run(&scenario);
+        assert!(outcome.passed(), "seed {seed}: {:?}", outcome.violations);
+        assert!(outcome.totals.lost(LossCause::Expired) > 1_000, "{:?}", outcome.totals);
     }
 }
 

@@ -35,7 +35,6 @@ mod admission;
 mod bucket;
 mod config;
 mod draw;
-mod group;
 mod inventory;
 mod outgoing;
 mod relay;
@@ -51,6 +50,7 @@ use clacks_proto::{
     Notice, OfferId, Refusal, Seed, StateMachine, To, Tower, Verdict, Wakeup, WakeupReason,
 };
 
+use crate::address_group::AddressGroup;
 use crate::chunk::{CHUNK, Chunk, Tag};
 use crate::protocol::{
     Body, Datagram, MAX_HOPS, MAX_LEN, MAX_TAGS, MAX_TOWERS, Outcome, Page, Tags,
@@ -59,7 +59,6 @@ use admission::{Fill, Turns};
 use bucket::Bucket;
 pub use config::{Rate, StoreConfig, StoreError, enable_store};
 use draw::{Draw, Edge};
-use group::Group;
 use inventory::{Entry, Inventory};
 use outgoing::{Outgoing, Waiting};
 use relay::{Awaited, NotAwaited, Progress, Relayed, Relays};
@@ -71,6 +70,8 @@ const SKEW: u64 = 5 * 60;
 
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct StoreStats {
     /// Chunks in the inventory.
@@ -204,7 +205,7 @@ impl<M: StateMachine> Store<M> {
 
     fn screen(&mut self, offer: OfferId, message: &Message) {
         let link = self.inner.tower().link_of_offer(offer);
-        let group = link.map_or(Group::OWN, |link| self.group_of(link));
+        let group = link.map_or(AddressGroup::UNKNOWN, |link| self.group_of(link));
         let id = self.inner.tower().offer(offer).map(|held| held.id);
         let chunk = chunk_of(message);
         let verdict = match &chunk {
@@ -222,7 +223,7 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    fn verdict(&mut self, chunk: &Chunk<'_>, group: Group) -> Verdict {
+    fn verdict(&mut self, chunk: &Chunk<'_>, group: AddressGroup) -> Verdict {
         match self.check_hour(chunk.until()) {
             Hour::Over => self.swallow(),
             Hour::TooFar => self.reject(),
@@ -248,12 +249,12 @@ impl<M: StateMachine> Store<M> {
         Verdict::Reject
     }
 
-    fn group_of(&self, link: LinkId) -> Group {
-        self.outgoing.get(link).map_or(Group::OWN, |state| state.group)
+    fn group_of(&self, link: LinkId) -> AddressGroup {
+        self.outgoing.get(link).map_or(AddressGroup::UNKNOWN, |state| state.group)
     }
 
     /// Above a certain fill, each address group has a share of the queue.
-    fn is_within_share(&mut self, group: Group) -> bool {
+    fn is_within_share(&mut self, group: AddressGroup) -> bool {
         let fill = Fill::of(self.inner.tower());
         if !fill.is_from(self.config.shares_from) {
             return true;
@@ -307,12 +308,12 @@ impl<M: StateMachine> Store<M> {
             && self.is_held(id)
             && let Some(chunk) = chunk_of(message)
         {
-            let group = known.map_or(Group::OWN, |entry| entry.group);
+            let group = known.map_or(AddressGroup::UNKNOWN, |entry| entry.group);
             self.enter(id, chunk.tag(), chunk.until(), group);
         }
     }
 
-    fn enter(&mut self, id: MessageId, tag: Tag, until: u32, group: Group) {
+    fn enter(&mut self, id: MessageId, tag: Tag, until: u32, group: AddressGroup) {
         let listed_at = self.next_listing();
         self.inventory.insert(tag, Entry { id, until, group, listed_at });
     }
@@ -459,7 +460,7 @@ impl<M: StateMachine> Store<M> {
         messages.min(bytes / CHUNK)
     }
 
-    fn publish(&mut self, group: Group, bytes: &[u8], hold: Duration) -> Outcome {
+    fn publish(&mut self, group: AddressGroup, bytes: &[u8], hold: Duration) -> Outcome {
         // No reader can open a chunk with a wrong id.
         let Some(chunk) = Chunk::parse(bytes) else { return Outcome::BadHour };
         let until = chunk.until();
@@ -624,7 +625,7 @@ impl<M: StateMachine> Store<M> {
         let number = self.relays.free_number(|| draw.word());
         let bytes = Bytes::from(Datagram { number, body: body.clone() }.encode());
         if let Some(link) = link {
-            self.open(link, Group::of(to));
+            self.open(link, AddressGroup::of(to));
             return self.try_push(link, Waiting::Bytes(bytes)).then_some((link, number));
         }
         if !self.may_dial() {
@@ -633,7 +634,7 @@ impl<M: StateMachine> Store<M> {
         let len = bytes.len();
         let link = self.inner.tower_mut().datagram(To::Peer(peer), bytes, self.now).ok()?;
         self.dials.spend(1, self.config.dials, self.now);
-        self.open(link, Group::of(to));
+        self.open(link, AddressGroup::of(to));
         self.outgoing.spend(len, self.config.egress, self.now);
         self.dialled.push_back(link);
         Some((link, number))
@@ -710,7 +711,7 @@ impl<M: StateMachine> Store<M> {
     }
 
     /// Notes where a new link leads.
-    fn open(&mut self, link: LinkId, group: Group) {
+    fn open(&mut self, link: LinkId, group: AddressGroup) {
         let tower = self.inner.tower();
         // Links whose end was not noticed.
         if self.outgoing.len() > 2 * tower.config().max_links {
@@ -842,7 +843,7 @@ impl<M: StateMachine> StateMachine for Store<M> {
         self.set_now(now);
         let accepted = self.inner.accept(from, now);
         if let Ok(link) = accepted {
-            self.open(link, Group::of_ip(from));
+            self.open(link, AddressGroup::of_ip(from));
         }
         accepted
     }
@@ -852,13 +853,19 @@ impl<M: StateMachine> StateMachine for Store<M> {
         match &event {
             Event::Connected { link, at } => {
                 let peer = self.inner.tower().link(*link).and_then(|link| link.peer);
-                let group = at.map(Group::of_ip).or_else(|| peer.as_ref().map(Group::of));
-                self.open(*link, group.unwrap_or(Group::OWN));
+                let group =
+                    at.map(AddressGroup::of_ip).or_else(|| peer.as_ref().map(AddressGroup::of));
+                self.open(*link, group.unwrap_or(AddressGroup::UNKNOWN));
             }
             Event::TimerFired => self.on_timer(),
             _ => {}
         }
+        let has_bytes = matches!(event, Event::BytesArrived { .. });
         self.inner.handle(event, now);
+        // At once: the part of the inbox for one link has room for one read.
+        if has_bytes {
+            self.serve();
+        }
     }
 
     fn transmit(&mut self, link: LinkId, out: &mut impl BufMut) -> usize {

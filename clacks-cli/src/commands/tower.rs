@@ -16,7 +16,7 @@ use crate::control::console::{self, Command};
 use crate::control::prompt::Prompt;
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
-use crate::control::{ControlledTower, Request, Subscription};
+use crate::control::{ControlledTower, MayHaveStore, Request, Subscription};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
 use crate::limits;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     }
 }
 
-fn run_machine<M: StateMachine + Send + 'static>(
+fn run_machine<M: MayHaveStore + Send + 'static>(
     args: &TowerArgs,
     machine: M,
     listener: TcpListener,

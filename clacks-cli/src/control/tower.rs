@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clacks_proto::driver::{Delivery, Handle, Notices, Wait};
+use clacks_proto::tls::SecureTower;
 use clacks_proto::{
     Address, Config, EnqueueError, EnqueueOptions, ExpandError, Fingerprint, HeldMessage, LinkInfo,
     Message, Nonce, Notice, Peer, QueueUsage, RefusedMessage, StateMachine, Stats, Status,
-    StatusCounts,
+    StatusCounts, Tower,
 };
+use clacks_store::{Store, StoreStats};
 use smol::Timer;
 use smol::channel::Sender;
 use smol::future;
@@ -57,7 +59,7 @@ pub(crate) struct ControlledTower {
 impl ControlledTower {
     /// Returns the control of a tower. A message on `stop` asks its owner to shut it down. `socket`
     /// is the path of the control socket.
-    pub(crate) fn new<M: StateMachine + Send + 'static>(
+    pub(crate) fn new<M: MayHaveStore + Send + 'static>(
         tower: Handle<M>,
         notices: Notices,
         stop: Sender<()>,
@@ -206,6 +208,7 @@ impl ControlledTower {
                 links: tower.links().iter().filter(|link| link.is_open).count(),
                 max_links: config.max_links,
                 rates: lock(&self.samples).rates(now, &stats),
+                store: tower.store(),
                 troubles,
                 stats,
             }))
@@ -471,12 +474,30 @@ trait Verbs: Send + Sync {
     fn config(&self) -> &Config;
     fn now(&self) -> clacks_proto::Instant;
     fn next_turn(&self) -> Wait<bool>;
+    fn store(&self) -> Option<StoreStats>;
+}
+
+/// A tower, with or without a store.
+pub(crate) trait MayHaveStore: StateMachine {
+    /// Returns what the store has done, if there is one.
+    fn store_stats(&self) -> Option<StoreStats> {
+        None
+    }
+}
+
+impl MayHaveStore for Tower {}
+impl MayHaveStore for SecureTower {}
+
+impl<M: StateMachine> MayHaveStore for Store<M> {
+    fn store_stats(&self) -> Option<StoreStats> {
+        Some(self.stats())
+    }
 }
 
 /// Implements [`Verbs`] by the methods of [`Handle`] that have the same names.
 macro_rules! verbs_of_handle {
     ($(fn $verb:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl<M: StateMachine + Send + 'static> Verbs for Handle<M> {
+        impl<M: MayHaveStore + Send + 'static> Verbs for Handle<M> {
             fn enqueue(
                 &self,
                 message: Message,
@@ -499,6 +520,10 @@ macro_rules! verbs_of_handle {
 
             fn config(&self) -> &Config {
                 Handle::config(self)
+            }
+
+            fn store(&self) -> Option<StoreStats> {
+                self.with(|machine, _| machine.store_stats()).flatten()
             }
 
             $(fn $verb(&self, $($argument: $type),*) -> $result {

@@ -282,6 +282,17 @@ impl Text {
             "{:<10}  {:.1} messages/s in, {:.1}/s out, in the last {over}",
             "rates", rates.received_per_s, rates.delivered_per_s
         ));
+        if let Some(store) = status.store {
+            self.row(format_args!(
+                "{:<10}  {} held, {} published, {} fetched, {} refused; {} requests passed on",
+                "store",
+                count(usize::try_from(store.held).unwrap_or(usize::MAX), "piece"),
+                store.published,
+                store.fetched,
+                store.refused,
+                store.relayed
+            ));
+        }
         if status.troubles.is_empty() {
             self.row(format_args!("{:<10}  {GOOD}none{GOOD:#}", "troubles"));
         }
@@ -445,7 +456,7 @@ mod tests {
         }));
         let delivered = notice(json!({
             "event": "message_delivered", "id": [0, 1], "nonce": nonce, "to": peer,
-            "message": {"kind": "text", "body": "x"},
+            "kept": false, "message": {"kind": "text", "body": "x"},
         }));
         let lost = notice(json!({
             "event": "tower_updated", "peer": peer, "from": "alive", "to": "lost",

@@ -231,6 +231,7 @@ mod tests {
             nonce: Nonce(0),
             message: Message::bytes(&alloc::vec![0; number as usize]),
             to: address(),
+            kept: false,
         }
     }
 

@@ -399,17 +399,17 @@ impl Queue {
     }
 
     /// Removes a message in flight that was confirmed, and returns it. If a copy came in meanwhile,
-    /// the message goes back to the queue as that copy.
+    /// the message goes back to the queue as that copy, and the result is `true`.
     #[inline]
-    pub(crate) fn complete(&mut self, id: MessageId) -> Option<(Nonce, Message)> {
+    pub(crate) fn complete(&mut self, id: MessageId) -> Option<(Nonce, Message, bool)> {
         let entry = self.entries.get(id)?;
         debug_assert!(matches!(entry.place, Place::InFlight(_)), "only transfers complete");
         if entry.came_again {
-            let copy = (entry.nonce, entry.message.clone());
+            let copy = (entry.nonce, entry.message.clone(), true);
             self.requeue(id);
             return Some(copy);
         }
-        self.remove(id)
+        self.remove(id).map(|(nonce, message)| (nonce, message, false))
     }
 
     /// Removes a message that is under screening.

@@ -460,8 +460,8 @@ impl Tower {
                 if has_debt {
                     self.on_exchanged(peer, transfer.len());
                 }
-                if let Some((nonce, message)) = self.queue.complete(id) {
-                    self.notify(Notice::MessageDelivered { id, nonce, message, to });
+                if let Some((nonce, message, kept)) = self.queue.complete(id) {
+                    self.notify(Notice::MessageDelivered { id, nonce, message, to, kept });
                 }
             }
             Payload::Announce => {

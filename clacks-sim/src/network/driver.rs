@@ -84,10 +84,9 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
                 };
                 Observed::Queued { message: Some(self.message_of(tower, nonce)), origin }
             }
-            Notice::MessageDelivered { id, ref to, nonce, .. } => {
+            Notice::MessageDelivered { ref to, nonce, kept, .. } => {
                 let message = self.message_of(tower, nonce);
-                let machine = self.node(tower).tower();
-                if machine.is_some_and(|machine| machine.message(id).is_some()) {
+                if kept {
                     self.see(tower, Observed::CopyKept { message });
                 }
                 Observed::Delivered { to: responder_at(to), message: Some(message) }

@@ -159,7 +159,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             let key = addresses::key(&self.random, plan.addresses.ip_of(tower));
             node.tower_mut().set_identity(key);
         }
-        Some(match roles::behaviour(&plan, tower, life) {
+        Some(match roles::behaviour(&plan, tower, life).or_else(|| roles::holding(&plan, tower)) {
             Some(behaviour) => {
                 let now = self.local_now(tower);
                 Machine::Role(Box::new(RoleNode::new(node, behaviour, now)))

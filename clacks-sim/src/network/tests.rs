@@ -54,6 +54,7 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
     steps.extend(faults.into_iter().map(|(at, step)| (millis(at), step)));
     steps.sort_by_key(|(at, _)| *at);
     Plan {
+        hold: None,
         seed: 1,
         // In clear text one link serves both directions, so less happens at once.
         keys: false,

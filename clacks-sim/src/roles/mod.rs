@@ -1,12 +1,14 @@
 //! Roles: towers that depart from the protocol, and endpoints that are no towers.
 //!
 //! A role is either a [`Behaviour`], which changes what an ordinary node does, or an [`Endpoint`],
-//! which exchanges frames itself. Each role has a file.
+//! which exchanges frames itself. Each role has a file. The application of towers without a role is
+//! a [`Behaviour`] too.
 
 mod deaf;
 mod flood;
 mod forge;
 mod framer;
+mod hold;
 mod hole;
 mod liar;
 mod raw;
@@ -173,6 +175,12 @@ pub(crate) fn behaviour(plan: &Arc<Plan>, tower: TowerId, life: u32) -> Option<B
         RoleKind::Slow { delay } => Box::new(slow::Slow::new(&setup, delay)),
         _ => return None,
     })
+}
+
+/// Returns the application of a tower without a role, if messages rest there.
+pub(crate) fn holding(plan: &Plan, tower: TowerId) -> Option<Box<dyn Behaviour>> {
+    let hold = plan.hold.filter(|_| plan.roles.of(tower).is_none())?;
+    Some(Box::new(hold::Holding { hold }))
 }
 
 /// Returns the endpoint of a role that is no tower.

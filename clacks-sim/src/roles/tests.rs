@@ -98,6 +98,16 @@ fn holes_drop_their_share_of_messages() {
 }
 
 #[test]
+fn messages_that_rest_make_fewer_hops_and_are_dropped_by_fewer_holes() {
+    let left = |keys: &str| run("5m", &format!("{keys}{}", role("kind = \"hole\"\nshare = 0.05")));
+    let mut held = left("hold = \"1m\"\n");
+    let mut moving = left("");
+    let hops = |network: &Run| network.hops().0;
+    assert!(hops(&held) > 16 && hops(&moving) > 10 * hops(&held));
+    assert!(held.copies().len() > moving.copies().len());
+}
+
+#[test]
 fn colluders_take_messages_and_pass_them_to_each_other_only() {
     let mut network = run("10m", &role("kind = \"colluder\""));
     assert_eq!(network.copies().len(), 0);

@@ -36,7 +36,7 @@
 //!
 //! | section | fields | what it describes |
 //! |---|---|---|
-//! | | [`Scenario`] | name, size, time, seed, keys, addresses |
+//! | | [`Scenario`] | name, size, time, seed, keys, addresses, holds |
 //! | `[contacts]` | [`Contacts`] | the addresses that a tower knows when it starts |
 //! | `[messages]` | [`Messages`] | the messages that applications enqueue |
 //! | `[link]`, `[[path]]` | [`Link`], [`Path`] | latency, bandwidth and random faults of links |
@@ -198,6 +198,11 @@ pub struct Scenario {
     /// The configuration of all towers.
     #[serde(default)]
     pub tower: Config,
+    /// How long each message rests at each tower that takes it, at least 1ms: an application at
+    /// each tower without a role accepts all messages with this hold. Screening is enabled for it.
+    /// Default: messages do not rest.
+    #[serde(default, with = "crate::duration", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Duration>,
     /// Towers that depart from the protocol.
     #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
@@ -285,6 +290,7 @@ impl Scenario {
             keys: true,
             addresses: AddressLayout::default(),
             tower: Config::default(),
+            hold: None,
             roles: Vec::new(),
             contacts: Contacts::default(),
             messages: Messages::default(),
@@ -372,6 +378,19 @@ impl Scenario {
     pub fn checks(mut self, change: impl FnOnce(&mut Checks)) -> Self {
         change(&mut self.checks);
         self
+    }
+
+    /// Replaces the defaults of the configuration of all towers by those of [`Config::original`].
+    /// Values that differ from the defaults stay.
+    ///
+    /// # Errors
+    ///
+    /// When one of these values has no form in TOML. The scenario does not change.
+    pub fn use_original_config(&mut self) -> Result<(), ScenarioError> {
+        let changes = roles::changes(&Config::default(), &self.tower);
+        let config = changes.and_then(|changes| roles::overridden(&Config::original(), &changes));
+        self.tower = config.map_err(|problem| ScenarioError::field("tower", problem))?;
+        Ok(())
     }
 
     /// Changes the time, and keeps the scenario valid if the new time is shorter: samples are taken

@@ -7,7 +7,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::Instant;
+use clacks_proto::{Config, DefaultVerdict, Instant, Screening};
 use siphasher::sip::SipHasher13;
 
 use super::error::ScenarioError;
@@ -92,7 +92,8 @@ impl Scenario {
             keys: self.keys,
             addresses,
             towers: self.towers,
-            config: Arc::new(self.tower.clone()),
+            config: Arc::new(self.tower_config()),
+            hold: self.hold,
             time: self.longest_time(),
             faults_end: Instant::ORIGIN + self.time,
             conditions: self.link.clone(),
@@ -104,6 +105,15 @@ impl Scenario {
             churn: self.churn.as_ref().map(|churn| plan_churn(churn, &mut groups)),
             sample_every: self.sample_every(),
         })
+    }
+
+    /// Returns the configuration of the towers without a role.
+    fn tower_config(&self) -> Config {
+        let mut config = self.tower.clone();
+        if self.hold.is_some() {
+            enable_screening(&mut config);
+        }
+        config
     }
 
     /// Returns the steps of a fault that is applied during a run, and the end of the fault. The
@@ -151,6 +161,14 @@ impl Scenario {
     /// Returns the interval of samples.
     pub(super) fn sample_every(&self) -> Duration {
         self.sample.unwrap_or(self.time / SAMPLES).max(Duration::from_millis(1))
+    }
+}
+
+/// Enables screening for an application that decides at once.
+pub(super) fn enable_screening(config: &mut Config) {
+    if config.screening == Screening::Off {
+        let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);
+        config.screening = Screening::On { max_offers: 1_024, timeout, default };
     }
 }
 

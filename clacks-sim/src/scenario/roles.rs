@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clacks_proto::{Config, DefaultVerdict, Instant, Screening};
+use clacks_proto::{Config, Instant};
 use rand::seq::SliceRandom;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
+use super::planning::enable_screening;
 use super::validate::{Checked, times, within};
 use super::{Scenario, Towers, tagged};
 use crate::network::{AddressBook, AddressLayout, MADE_UP_NETWORKS, MAX_SPREAD};
@@ -417,9 +418,8 @@ impl Scenario {
         towers: usize,
     ) -> Result<Config, ScenarioError> {
         let mut config = self.role_config(role, number)?;
-        if role.kind.screens() && config.screening == Screening::Off {
-            let (timeout, default) = (Duration::from_secs(60), DefaultVerdict::Reject);
-            config.screening = Screening::On { max_offers: 1_024, timeout, default };
+        if role.kind.screens() {
+            enable_screening(&mut config);
         }
         if let RoleKind::Colluder { .. } = role.kind {
             if towers < 2 {
@@ -442,8 +442,16 @@ fn wrong_config(number: usize, problem: &str) -> ScenarioError {
     ScenarioError::field(format!("role.{number}.tower"), format!("is wrong: {problem}"))
 }
 
+/// Returns the keys of `value` that differ from those of `base`.
+pub(super) fn changes<T: Serialize>(base: &T, value: &T) -> Result<toml::Table, String> {
+    let table = |value: &T| toml::Table::try_from(value).map_err(|error| error.to_string());
+    let (base, mut changes) = (table(base)?, table(value)?);
+    changes.retain(|key, value| base.get(key) != Some(value));
+    Ok(changes)
+}
+
 /// Returns a value with some of its keys replaced.
-fn overridden<T>(base: &T, changes: &toml::Table) -> Result<T, String>
+pub(super) fn overridden<T>(base: &T, changes: &toml::Table) -> Result<T, String>
 where
     T: Clone + Serialize + DeserializeOwned,
 {
@@ -466,6 +474,8 @@ fn merge(base: &mut toml::Table, changes: &toml::Table) {
 
 #[cfg(test)]
 mod tests {
+    use clacks_proto::Screening;
+
     use super::*;
 
     fn scenario(sections: &str) -> Result<Scenario, String> {

@@ -198,11 +198,18 @@ impl<R: Rng> Swarm<'_, R> {
             // Then messages alone carry friends.
             config.announced_friends = self.one_of(&[0, 1, 8]);
         } else {
+            // With 0, messages alone carry friends, and messages may end before all towers know
+            // each other. So a network that must converge has at least 1.
             config.announced_friends = self.one_of(&[1, 2, 8, 8]);
             config.max_unproved = self.one_of(&[16, 64, 256]);
             if self.chance(0.3) {
                 (config.window.messages, config.window.bytes) = (1_024, 1 << 20);
             }
+        }
+        if self.chance(0.2) {
+            // Some are shorter than a confirmation takes.
+            config.lifetime = Some(self.millis(500, 60_000));
+            config.max_lifetime = config.lifetime.map(|lifetime| lifetime * 2);
         }
     }
 
@@ -490,6 +497,7 @@ mod tests {
             ("messages on dials", share(&|it| it.tower.contact_rate == 0)),
             ("one friend", share(&|it| it.tower.announced_friends == 1)),
             ("no lifetimes", share(&|it| it.tower.lifetime.is_none())),
+            ("short lifetimes", share(&|it| it.tower.lifetime.is_some_and(|it| it <= seconds(60)))),
             ("no exchange", share(&|it| it.tower.exchange_credit == 0)),
             ("no shares", share(&|it| it.tower.fair_share_from == 100)),
             ("one tried message", share(&|it| it.tower.tried_messages == 1)),

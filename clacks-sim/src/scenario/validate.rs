@@ -57,6 +57,9 @@ impl Scenario {
         if let Some(sample) = self.sample {
             times("sample", sample, *TIME.start()..=self.time)?;
         }
+        if let Some(hold) = self.hold {
+            times("hold", hold, TIME)?;
+        }
         times("checks.settle_within", self.checks.settle_within, Duration::ZERO..=*TIME.end())?;
         if let Some(Survival { n, k, share }) = self.checks.survival {
             within("checks.survival.n", n, &(1..=MAX_GROUP))?;

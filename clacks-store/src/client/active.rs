@@ -45,7 +45,8 @@ pub(super) struct Active {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) link: KeepLink,
-    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay.
+    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay. It
+    /// falls while the stem breaks.
     hops: u8,
     /// The first hop of what is published, and of surveys unless another one is verified.
     pub(super) hop: ContactId,
@@ -72,14 +73,8 @@ impl Active {
         let (kind, link, scope, proved) = match job {
             Job::Put(link) => (Kind::Put(Put::default()), link, Scope::None, Vec::new()),
             Job::Get { link, proved } => (Kind::Get(Get::default()), link, Scope::All, proved),
-            Job::Health(link) => {
-                let share = sample_share(&link);
-                (Kind::Health, link, Scope::Sample(share), Vec::new())
-            }
-            Job::Keep(link) => {
-                let share = sample_share(&link);
-                (Kind::Keep(Keep::default()), link, Scope::Sample(share), Vec::new())
-            }
+            Job::Health(link) => (Kind::Health, link, Scope::None, Vec::new()),
+            Job::Keep(link) => (Kind::Keep(Keep::default()), link, Scope::None, Vec::new()),
         };
         let Some(first) = env.config.first.first().cloned() else {
             env.push(JobEvent::Failed(JobError::Unreachable));
@@ -109,14 +104,10 @@ impl Active {
             last_failure: None,
             is_over: false,
         };
-        let limit = match active.kind {
-            Kind::Put(_) | Kind::Get(_) => FORECAST_VISITS,
-            Kind::Health | Kind::Keep(_) => {
-                active.phase = Phase::Visiting;
-                u32::MAX
-            }
-        };
-        active.begin_survey(env, hop, limit);
+        match active.kind {
+            Kind::Put(_) | Kind::Get(_) => active.begin_survey(env, hop, FORECAST_VISITS),
+            Kind::Health | Kind::Keep(_) => active.begin_check(env),
+        }
         Some(active)
     }
 
@@ -311,6 +302,14 @@ impl Active {
                 }
             }
         }
+        if survey.wants_near() {
+            let near = Way { hops: 1, ..hop };
+            match env.requests.send(tower, near, Ask::Near, &Body::Peers { cursor: 0 }, env.now) {
+                Ok(()) => survey.on_near_asked(),
+                Err(NotSent::Later) => {}
+                Err(NotSent::Failed(_)) => survey.on_near(Vec::new()),
+            }
+        }
         loop {
             match survey.start_visit(&mut env.rng, env.now) {
                 Ok(()) => {}
@@ -487,6 +486,12 @@ impl Active {
                     });
                 }
             }
+            (Ask::Near, Body::Towers { addresses, .. }) => {
+                env.requests.complete(number, env.now);
+                if let Some(survey) = &mut self.survey {
+                    survey.on_near(addresses);
+                }
+            }
             (Ask::List { tower }, Body::Inventory { has_more, held, room, entries }) => {
                 let tower = *tower;
                 env.requests.complete(number, env.now);
@@ -568,7 +573,13 @@ impl Active {
         let is_final = matches!(failure, Failure::Lost | Failure::NotTaken);
         match ask {
             Ask::Peers => {
-                self.peer_tries += 1;
+                if failure == Failure::Lost && self.hops > 1 {
+                    // The network is too small for a stem of this length. Hops see this of each
+                    // other as of the origin.
+                    self.hops -= 1;
+                } else {
+                    self.peer_tries += 1;
+                }
                 if let Some(survey) = &mut self.survey {
                     survey.on_peers_failed();
                     // Later pages may be missing.
@@ -576,6 +587,11 @@ impl Active {
                         survey.end_peers();
                         self.peer_tries = 0;
                     }
+                }
+            }
+            Ask::Near => {
+                if let Some(survey) = &mut self.survey {
+                    survey.on_near(Vec::new());
                 }
             }
             Ask::List { tower } => {
@@ -694,11 +710,6 @@ fn draw_target(
 ) -> Option<Address> {
     let group = rng.random_range(0..targets.len().max(1));
     targets.values().nth(group)?.choose(rng).cloned()
-}
-
-/// Returns the share of the pieces that is taken as a sample: 5 %, and at least 8 of a group.
-pub(super) fn sample_share(link: &KeepLink) -> f64 {
-    (8.0 / f64::from(link.file().geometry.total())).max(0.05)
 }
 
 /// Returns the share that is safe, and the share that a group needs.

@@ -15,15 +15,9 @@ use crate::estimate::floor;
 
 /// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
 const DONE_SHARE: f64 = 0.9;
-/// The pauses before further looks. Stores list new chunks up to 30 s late, so that the time of a
-/// listing does not group them.
-const LOOKS: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(10),
-    Duration::from_secs(10),
-];
+/// The pauses before further looks, in seconds. Stores list new chunks a little later: see
+/// [`StoreConfig::list_every`](crate::StoreConfig::list_every).
+const LOOKS: [u64; 6] = [1, 1, 2, 4, 8, 16];
 /// How often missing pieces are published again.
 const MAX_ROUNDS: u8 = 3;
 /// The verifiers that are tried before a put does without them.
@@ -32,8 +26,6 @@ const MAX_LOST_VERIFIERS: u8 = 8;
 pub(super) const MAX_JITTER: u32 = 2;
 /// The most hours ahead that a store takes.
 pub(super) const MAX_HOURS: u32 = 24;
-/// Above this fill, stores take only pieces that end soon.
-pub(super) const CROWDED: f64 = 0.3;
 
 #[derive(Debug, Default)]
 pub(super) struct Put {
@@ -117,10 +109,7 @@ impl Active {
         match publisher.stuck() {
             None => {}
             Some(Stuck::Full) => self.fail(env, JobError::Full),
-            // Stores that fill up take only pieces that end soon.
-            Some(Stuck::BadHour) if self.network.fill() >= CROWDED => {
-                self.fail(env, JobError::Full);
-            }
+            Some(Stuck::TooLong) => self.fail(env, JobError::TooLong),
             Some(Stuck::BadHour) => self.fail(env, JobError::Clock),
         }
     }
@@ -221,7 +210,7 @@ impl Active {
         }
         if let Some(pause) = LOOKS.get(put.looks) {
             put.looks += 1;
-            self.wake_at = Some(env.now + *pause);
+            self.wake_at = Some(env.now + Duration::from_secs(*pause));
             return;
         }
         put.rounds += 1;

@@ -36,10 +36,22 @@ const MAX_CONTACTS: usize = 4_096;
 /// What a request is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
+    /// The towers that the end of the way knows.
     Peers,
-    List { tower: TowerId },
-    Fetch { tower: TowerId, wanted: Vec<(Tag, u32)> },
-    Publish { group: u32, place: u32, contact: ContactId },
+    /// The towers that the first hop knows.
+    Near,
+    List {
+        tower: TowerId,
+    },
+    Fetch {
+        tower: TowerId,
+        wanted: Vec<(Tag, u32)>,
+    },
+    Publish {
+        group: u32,
+        place: u32,
+        contact: ContactId,
+    },
 }
 
 /// Why a request has no answer.
@@ -432,7 +444,7 @@ impl Requests {
 /// Returns the number of chunks that a request moves.
 fn weight(ask: &Ask) -> u32 {
     match ask {
-        Ask::Peers | Ask::List { .. } => 0,
+        Ask::Peers | Ask::Near | Ask::List { .. } => 0,
         Ask::Fetch { wanted, .. } => u32::try_from(wanted.len()).unwrap_or(u32::MAX),
         Ask::Publish { .. } => 1,
     }

@@ -61,6 +61,14 @@ pub(crate) struct Visit {
     pub(crate) owed: u32,
 }
 
+/// The towers that the first hop knows.
+#[derive(Debug)]
+enum Near {
+    Unknown,
+    Asked,
+    Known(Vec<Address>),
+}
+
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// The first hop.
@@ -76,6 +84,8 @@ pub(crate) struct Survey {
     cursor: Option<u32>,
     is_asking_peers: bool,
     peer_pages: u32,
+    /// The towers that the first hop knows. They may become other first hops.
+    near: Near,
     /// The visits that may be started.
     limit: u32,
     started: u32,
@@ -108,6 +118,8 @@ impl Survey {
             cursor: Some(0),
             is_asking_peers: false,
             peer_pages: 0,
+            // The first hop is the end of the way itself if that has an address.
+            near: if first.is_some() { Near::Known(Vec::new()) } else { Near::Unknown },
             limit,
             started: 0,
             answered: 0,
@@ -126,11 +138,13 @@ impl Survey {
         let group = match &address {
             Some(address) if !self.addresses.insert(address.clone()) => return,
             Some(address) => AddressGroup::of(address),
-            // The last hop has no address here. It is as good as any group.
-            None => AddressGroup::V4([0, 0]),
+            // The last hop has no address here.
+            None => AddressGroup::UNKNOWN,
         };
         let is_bad = self.bad.contains(&address);
-        if !is_bad {
+        if is_bad {
+            self.failed += 1;
+        } else {
             self.unvisited.entry(group).or_default().push(id);
             self.waiting += 1;
         }
@@ -176,11 +190,26 @@ impl Survey {
         self.is_asking_peers = false;
     }
 
+    /// Returns whether to ask the first hop for the towers that it knows: the last hop does not name
+    /// itself.
+    pub(crate) fn wants_near(&self) -> bool {
+        matches!(self.near, Near::Unknown) && !self.knows_no_tower()
+    }
+
+    pub(crate) fn on_near_asked(&mut self) {
+        self.near = Near::Asked;
+    }
+
+    pub(crate) fn on_near(&mut self, addresses: Vec<Address>) {
+        self.near = Near::Known(addresses);
+    }
+
     /// Does without more addresses.
     pub(crate) fn end_peers(&mut self) {
         self.cursor = None;
     }
 
+    /// Returns whether the first page of addresses did not come yet.
     pub(crate) fn knows_no_tower(&self) -> bool {
         self.peer_pages == 0
     }
@@ -204,7 +233,8 @@ impl Survey {
         now: Instant,
     ) -> Result<(), Option<Instant>> {
         let is_full = self.visits.len() >= MAX_VISITS as usize;
-        if is_full || self.waiting == 0 || self.started >= self.limit {
+        // The first answer shows that the way works.
+        if is_full || self.knows_no_tower() || self.waiting == 0 || self.started >= self.limit {
             return Err(None);
         }
         if self.next_visit_at > now {
@@ -212,7 +242,7 @@ impl Survey {
         }
         // A group first, then a tower of it.
         let group = rng.random_range(0..self.unvisited.len());
-        let Some(group) = self.unvisited.keys().nth(group).cloned() else { return Err(None) };
+        let Some(group) = self.unvisited.keys().nth(group).copied() else { return Err(None) };
         let Some(towers) = self.unvisited.get_mut(&group) else { return Err(None) };
         let tower = rng.random_range(0..towers.len());
         let tower = towers.swap_remove(tower);
@@ -364,14 +394,18 @@ impl Survey {
     /// Returns whether all visits that may be started are over.
     pub(crate) fn is_over(&self) -> bool {
         let may_start = self.waiting > 0 && self.started < self.limit;
-        self.visits.is_empty() && self.cursor.is_none() && !may_start
+        self.visits.is_empty() && self.has_addresses() && !may_start
+    }
+
+    fn has_addresses(&self) -> bool {
+        self.cursor.is_none() && matches!(self.near, Near::Known(_))
     }
 
     /// Returns whether the visits that were allowed have all had an answer or failed. Visits with
     /// chunks to take may go on.
     pub(crate) fn has_estimate(&self) -> bool {
         let may_start = self.waiting > 0 && self.started < self.limit;
-        self.cursor.is_none()
+        self.has_addresses()
             && !may_start
             && self.visits.iter().all(|(tower, visit)| {
                 !visit.is_listing
@@ -380,8 +414,14 @@ impl Survey {
             })
     }
 
-    /// Returns the share of the towers that answered.
+    /// Returns the share of the towers that were visited. A reader gets nothing from a tower that
+    /// does not answer, so its visit counts as one that found nothing.
     pub(crate) fn visited_share(&self) -> f64 {
+        f64::from(self.answered + self.failed) / f64::from(self.known().max(1))
+    }
+
+    /// Returns the share of the towers that answered. Others may still hold pieces.
+    pub(crate) fn answered_share(&self) -> f64 {
         f64::from(self.answered) / f64::from(self.known().max(1))
     }
 
@@ -423,7 +463,11 @@ impl Survey {
         rng: &mut impl Rng,
     ) -> Option<Address> {
         let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
-        let others = self.towers.iter().filter_map(|known| known.address.as_ref());
+        let near = match &self.near {
+            Near::Known(addresses) => &addresses[..],
+            _ => &[],
+        };
+        let others = self.towers.iter().filter_map(|known| known.address.as_ref()).chain(near);
         let others = others.filter(|address| !used.contains(*address));
         let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
         for address in others {

@@ -69,6 +69,7 @@ mod tests {
         let args = DemoArgs {
             runtime: Runtime::Smol,
             base_port: 0,
+            original: false,
             json: true,
             http: HttpArgs::default(),
         };

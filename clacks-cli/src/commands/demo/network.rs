@@ -36,6 +36,8 @@ const PAGE_LIMIT: Duration = Duration::from_secs(60);
 /// Four towers on this machine, of which some run.
 pub(super) struct DemoNetwork {
     runtime: Runtime,
+    /// The configuration of each tower.
+    pub(super) config: Config,
     towers: Vec<DemoTower>,
     notices: Receiver<(Number, Notice)>,
     sender: Sender<(Number, Notice)>,
@@ -93,6 +95,7 @@ impl DemoNetwork {
         let addresses = towers.iter().map(|tower| tower.address.clone()).collect();
         Ok(Self {
             runtime: args.runtime,
+            config: config(args.original),
             towers,
             notices,
             sender,
@@ -277,8 +280,8 @@ impl DemoNetwork {
 }
 
 /// Returns the configuration of a tower that does everything in seconds.
-pub(super) fn config() -> Config {
-    let mut config = Config::default();
+fn config(is_original: bool) -> Config {
+    let mut config = if is_original { Config::original() } else { Config::default() };
     config.send_rate = SendRate::per_second(SEND_RATE);
     config.heartbeat = Some(Duration::from_secs(1));
     config.probe_backoff = Duration::from_millis(250);

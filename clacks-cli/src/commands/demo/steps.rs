@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clacks_proto::{Message, Status};
 
-use super::network::{DemoNetwork, Stop, config};
+use super::network::{DemoNetwork, Stop};
 use super::{Number, Outcome};
 use crate::error::Failure;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(network: &mut DemoNetwork) -> Result<Vec<Outcome>, Failu
 async fn meet(network: &mut DemoNetwork) -> Result<String, Stop> {
     network.narrator.step(1, "three towers, of which only 1 and 2 know each other")?;
     for number in FIRST_THREE {
-        network.start(number, config())?;
+        network.start(number, network.config.clone())?;
     }
     network.wait_for_page().await?;
     network.watch(BEAT).await?;
@@ -87,7 +87,7 @@ async fn meet(network: &mut DemoNetwork) -> Result<String, Stop> {
 async fn lose(network: &mut DemoNetwork) -> Result<String, Stop> {
     network.mark()?;
     network.narrator.step(2, "tower 4 joins, and dies without a goodbye")?;
-    network.start(FOUR, config())?;
+    network.start(FOUR, network.config.clone())?;
     network.watch(BEAT).await?;
     announce(network, FOUR)?;
     network
@@ -136,7 +136,7 @@ async fn heal(network: &mut DemoNetwork) -> Result<String, Stop> {
     network.mark()?;
     network.narrator.step(3, "tower 4 returns without an announcement")?;
     // A heartbeat is an announcement, and so is what a tower says when a link opens.
-    let mut silent = config();
+    let mut silent = network.config.clone();
     (silent.heartbeat, silent.announced_friends) = (None, 1);
     network.start(FOUR, silent)?;
     network.narrator.action(FOUR, "knows no tower, sends no heartbeats, and waits to be found")?;

@@ -82,6 +82,9 @@ fn command(args: &SimArgs, seed: u64) -> String {
     words.extend(
         args.set.iter().map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))),
     );
+    if args.original {
+        words.push("--original".to_owned());
+    }
     if args.keep_going {
         words.push("--keep-going".to_owned());
     }

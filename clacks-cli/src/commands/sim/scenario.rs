@@ -34,6 +34,9 @@ impl<'a> Chosen<'a> {
             _ => self.original.clone(),
         };
         scenario.seed = seed.unwrap_or(scenario.seed);
+        if self.args.original {
+            scenario.use_original_config().map_err(Failure::usage)?;
+        }
         for (key, value) in &self.args.set {
             scenario.set(key, value).map_err(Failure::usage)?;
         }

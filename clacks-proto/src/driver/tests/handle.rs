@@ -97,9 +97,9 @@ fn a_missed_notice_does_not_resolve_a_delivery_whose_notice_is_queued() {
     let message = Message::text("x");
     let mut delivery = handle.deliver(message.clone()).unwrap();
     let held = handle.peek().remove(0);
-    let to = address(2);
-    let delivered =
-        Notice::MessageDelivered { id: held.id, nonce: held.nonce, message, to: to.clone() };
+    let (to, kept) = (address(2), false);
+    let (id, nonce) = (held.id, held.nonce);
+    let delivered = Notice::MessageDelivered { id, nonce, message, to: to.clone(), kept };
     // The tower no longer holds the message. The notice comes more than a batch later.
     handle.with(|machine, _| machine.tower = tower(Config::default(), 8001));
     let others = (0..200).map(|_| Notice::Announced { to: to.clone() });

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use super::frames::Fate;
 use super::{Content, Input, Observer, Step, View, find, is, offer, recipient};
 use crate::{
-    Address, DefaultVerdict, Instant, LinkId, MessageId, MessageState, Screening, SendRate, Status,
-    Verdict,
+    Address, DefaultVerdict, HeldMessage, Instant, LinkId, MessageId, MessageState, Screening,
+    SendRate, Status, Verdict,
 };
 
 /// A message under screening.
@@ -104,7 +104,9 @@ impl Observer {
             let (transfer, is_retry) = (arrival.transfer, arrival.is_retry);
             let name = arrival.name;
             let fate = match arrival.content.clone() {
-                _ if arrival.is_from_ignored || !step.was_running => Fate::NotTaken,
+                _ if arrival.is_from_ignored || !step.was_running || self.config.is_guest => {
+                    Fate::NotTaken
+                }
                 // A guest is not learned.
                 None if self.links[link].hello.is_some_and(|hello| hello.is_guest) => {
                     Fate::NotTaken
@@ -194,19 +196,28 @@ impl Observer {
     /// A message leaves only when a peer has confirmed it, or when its time is over.
     fn check_delivered(&mut self, step: &mut Step, old: &View, new: &View) {
         let gone = old.held.values().filter(|held| !new.held.contains_key(&held.id));
+        let mut confirmed = Vec::new();
         for held in gone.filter(|held| offer(held).is_none()) {
             let content = (held.nonce, held.message.clone());
             let place = step.confirmed.iter().position(|it| {
                 it.content.as_ref() == Some(&content) && Some(&it.to) == recipient(held)
             });
-            let Some(place) = place else {
-                assert!(held.expires_at.is_some_and(|at| at <= self.now), "{held:?} is lost");
-                self.copied.retain(|copied| copied.content != content);
-                self.expired += 1;
-                self.told.expect_end(held.id, held.message.len());
+            if let Some(place) = place {
+                confirmed.push((held, content, step.confirmed.swap_remove(place)));
+            } else {
+                self.check_expired(held, &content);
+            }
+        }
+        for (held, content, confirmation) in confirmed {
+            // A copy that came in meanwhile was kept, and has expired at once.
+            let has_expired = self.tower.stats().expired > self.expired;
+            let is_copied = self.copied.iter().any(|copied| copied.content == content);
+            if has_expired && is_copied {
+                self.check_expired(held, &content);
+                self.kept = self.kept.map(|kept| kept + 1);
+                self.told.expect_delivery(confirmation, true);
                 continue;
-            };
-            let confirmation = step.confirmed.swap_remove(place);
+            }
             if new.copies(&content).next().is_none() {
                 self.forget_copies(&content);
             }
@@ -219,6 +230,14 @@ impl Observer {
             let mut copies = new.copies(&copied.content);
             !copies.any(|held| held.state == MessageState::Waiting)
         });
+    }
+
+    /// A message that is gone without a confirmation has expired.
+    fn check_expired(&mut self, held: &HeldMessage, content: &Content) {
+        assert!(held.expires_at.is_some_and(|at| at <= self.now), "{held:?} is lost");
+        self.copied.retain(|copied| copied.content != *content);
+        self.expired += 1;
+        self.told.expect_end(held.id, held.message.len());
     }
 
     /// A message stays when it is confirmed only if a copy of it was taken meanwhile.
@@ -394,7 +413,7 @@ impl Observer {
             };
             let link = find(&mut self.links, id);
             let Some(granted) = link.hello.map(|hello| hello.window) else { continue };
-            let on_link = |held: &&crate::HeldMessage| recipient(held) == Some(to);
+            let on_link = |held: &&HeldMessage| recipient(held) == Some(to);
             let waiting = self.view.held.values().filter(on_link).count();
             let same_peer = |other: &&super::Link| self.view.peer_of(other.id) == Some(to);
             let mut others = self.links.iter().filter(same_peer).filter(|other| other.id != id);

@@ -33,7 +33,7 @@ pub(super) struct Told {
 
 struct Delivery {
     confirmation: Confirmation,
-    /// The message is still held, because a copy of it was taken.
+    /// The message stayed when it was confirmed, because a copy of it was taken.
     is_kept: bool,
 }
 
@@ -122,8 +122,8 @@ impl Told {
         }
     }
 
-    fn take_delivery(&mut self, test: impl Fn(&Confirmation) -> bool) -> Option<Delivery> {
-        let place = self.deliveries.iter().position(|it| test(&it.confirmation))?;
+    fn take_delivery(&mut self, test: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
+        let place = self.deliveries.iter().position(test)?;
         Some(self.deliveries.remove(place))
     }
 }
@@ -181,15 +181,17 @@ impl Observer {
                 let is_new = told.held.insert(*id);
                 assert!(!is_exact || is_new != (*origin == Origin::Returned), "{notice:?}");
             }
-            Notice::MessageDelivered { id, nonce, message, to } => {
+            Notice::MessageDelivered { id, nonce, message, to, kept } => {
                 assert_eq!(content(id), Some((*nonce, message)));
-                let delivery = told.take_delivery(|confirmation| {
-                    let content = confirmation.content.as_ref();
-                    confirmation.to == *to
-                        && content.is_some_and(|it| (it.0, &it.1) == (*nonce, message))
+                let delivery = told.take_delivery(|delivery| {
+                    let Confirmation { content, to: confirmed_by, .. } = &delivery.confirmation;
+                    let is_it = |it: &(Nonce, Message)| (it.0, &it.1) == (*nonce, message);
+                    delivery.is_kept == *kept
+                        && confirmed_by == to
+                        && content.as_ref().is_some_and(is_it)
                 });
-                let delivery = delivery.unwrap_or_else(|| panic!("{notice:?}"));
-                if !delivery.is_kept {
+                assert!(delivery.is_some(), "{notice:?}");
+                if !kept {
                     let was_told = told.held.remove(id);
                     assert!(!is_exact || was_told, "{notice:?}");
                 }
@@ -202,7 +204,8 @@ impl Observer {
                 assert!(!is_exact || was_told, "{notice:?}");
             }
             Notice::Announced { to } => {
-                let is_it = |it: &Confirmation| it.to == *to && it.content.is_none();
+                let is_it =
+                    |it: &Delivery| it.confirmation.to == *to && it.confirmation.content.is_none();
                 assert!(told.take_delivery(is_it).is_some(), "{notice:?}");
             }
             Notice::LinkClosed { link, peer, reason, .. } => {

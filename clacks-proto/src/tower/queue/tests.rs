@@ -131,7 +131,8 @@ proptest! {
                 }
                 (6, Some((id, Place::InFlight(_)))) => {
                     let known = model.get(id).clone();
-                    prop_assert_eq!(queue.complete(id), Some((known.nonce, body(known.body))));
+                    let expected = (known.nonce, body(known.body), known.came_again);
+                    prop_assert_eq!(queue.complete(id), Some(expected));
                     match known.came_again {
                         true => model.requeue(id),
                         false => model.drop(id),
