@@ -586,10 +586,15 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Gives a chunk to a tower that is drawn, or queues it here.
+    /// Gives a chunk to a tower that is drawn, or queues it here. In a small network this tower must
+    /// have no fewer chunks than the others, since each of them may be lost.
     fn scatter(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
         if self.draw.one_in(self.config.unheld) {
             return self.carry_out(link, number, request, Duration::ZERO);
+        }
+        let others = self.draw.stores(self.inner.tower(), self.now);
+        if self.draw.one_in(others.saturating_add(1)) {
+            return self.carry_out(link, number, request, self.config.hold);
         }
         let may_dial = self.may_dial();
         let tower = self.inner.tower();

@@ -44,7 +44,7 @@ fn a_list_of_revoked_members_closes_their_links_and_forgets_their_sessions() {
     pair.establish_link();
     let renew = |pair: &mut Pair, roots: &Roots| {
         let now = pair.now;
-        let closed = pair.towers[BOB].renew(&identities[BOB], roots.clone(), now);
+        let closed = pair.towers[BOB].renew(&identities[BOB], roots, now);
         pair.drive();
         closed
     };
@@ -58,7 +58,7 @@ fn a_list_of_revoked_members_closes_their_links_and_forgets_their_sessions() {
     );
     let other = Identity::generate().unwrap();
     let now = pair.now;
-    assert_eq!(pair.towers[BOB].renew(&other, roots.clone(), now), Err(TlsError::KeyMismatch));
+    assert_eq!(pair.towers[BOB].renew(&other, &roots, now), Err(TlsError::KeyMismatch));
 
     let list = network.revoke([(identities[ALICE].fingerprint(), Duration::ZERO)]).unwrap();
     let list = Revocations::from_pem(list.as_bytes()).unwrap();
@@ -86,7 +86,7 @@ fn a_renewed_certificate_is_shown_in_new_handshakes() {
     let mut pair = Pair::with(&identities, &trust);
     let renewed = network.renew(identities[BOB].cert_pem(), Duration::MAX).unwrap();
     let renewed = Identity::from_pem(identities[BOB].key_pem().as_bytes(), renewed.as_bytes());
-    assert_eq!(pair.towers[BOB].renew(&renewed.unwrap(), roots, pair.now), Ok(0));
+    assert_eq!(pair.towers[BOB].renew(&renewed.unwrap(), &roots, pair.now), Ok(0));
     pair.establish_link();
     let bob = pair.towers[ALICE].tower().find(&address(BOB)).unwrap();
     assert_eq!(bob.fingerprint, Some(identities[BOB].fingerprint()));
