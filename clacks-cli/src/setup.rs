@@ -482,6 +482,30 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_of_the_memory_is_that_of_the_page_for_operators() {
+        let mebibytes = |options: &[&str]| {
+            let args = parse(options);
+            let mut config = config(&args.trust, &args.tuning).unwrap();
+            let mut bytes = 0;
+            if !args.store.no_store {
+                enable_store(&mut config);
+                bytes += StoreConfig::default().max_memory(&config);
+            }
+            (config.max_memory() + bytes) / (1024 * 1024)
+        };
+        let small = ["--max-message=12KiB", "--max-queue=8192", "--max-queue-bytes=8MiB"];
+        let bounds = [
+            mebibytes(&[]),
+            mebibytes(&["--no-store"]),
+            mebibytes(&["--no-http"]),
+            mebibytes(&["--no-http", "--no-store"]),
+            mebibytes(&small),
+            mebibytes(&[&small[..], &["--no-store"]].concat()),
+        ];
+        assert_eq!(bounds, [445, 361, 283, 199, 278, 195], "docs/operating.md has them");
+    }
+
+    #[test]
     fn impossible_sizes_are_refused() {
         let args = parse(&["--max-queue-bytes=1"]);
         assert_eq!(config(&args.trust, &args.tuning), Err(ConfigError::MaxQueueBytes));
