@@ -69,7 +69,8 @@ pub(crate) enum Verb {
     /// environment, and the environment replaces the file, also for options that may be given
     /// several times. `clacks config` shows what applies.
     ///
-    /// SIGHUP reads the file again and applies `announce`, `ignore` and `log`. Other changes apply
+    /// SIGHUP reads the file again and applies `announce`, `ignore` and `log`. In a private network
+    /// it also applies a renewed certificate and a new list of revoked members. Other changes apply
     /// at the next start. A SIGHUP that is ignored at the start (`nohup`) stays ignored, and one
     /// from a terminal that is closed stops the tower.
     Tower(Box<TowerArgs>),
@@ -100,7 +101,7 @@ pub(crate) enum Verb {
     Announce(PeerArgs),
     /// Let the running tower know another one
     Expand(PeerArgs),
-    /// Let the running tower have nothing to do with another one
+    /// Ignore another tower: close its links and never dial it
     Ignore(PeerArgs),
     /// Undo `ignore`
     Unignore(PeerArgs),
@@ -172,14 +173,14 @@ pub(crate) enum Verb {
     /// not, a target was missed and --check is given, or a result can't be written, 2 when the
     /// command line or the scenario is not valid, or a file can't be written to begin with.
     Sim(Box<SimArgs>),
-    /// Measure how fast towers are on this machine, beside what they are made of
+    /// Measure how fast towers are on this machine, beside bare TLS and sockets
     ///
     /// Two towers hand messages to each other over TLS on 127.0.0.1, as fast as they can, and one
     /// dials others again and again. In the same run the same bytes go through bare rustls over
     /// blocking sockets, and through the sockets alone.
     ///
-    /// All take turns, so that whatever else the machine does slows down all of them: the ratios
-    /// mean more than the rates. It takes about two minutes, and a tenth of that with --quick.
+    /// The candidates take turns, so other load affects all of them equally. Compare the ratios. The
+    /// benchmark takes about two minutes, and a tenth of that with --quick.
     Bench(BenchArgs),
     /// Found a private network, which others join by invitation
     Network(network::NetworkArgs),
@@ -189,8 +190,8 @@ pub(crate) enum Verb {
     /// contains the address of this machine's tower, the root certificate of the network, and the
     /// private key and the certificate of the new member. Each line is for one machine.
     ///
-    /// The line is a secret until it has been used, and after it: a person who has it can take part
-    /// in the place of the member. `clacks revoke` excludes the member again.
+    /// Keep the line secret, also after it was used: a person who has it can take part in the place
+    /// of the member. `clacks revoke` excludes the member again.
     Invite(network::InviteArgs),
     /// Join a private network with the line of an invitation, or apply an update
     ///
@@ -257,16 +258,16 @@ pub(crate) struct TowerArgs {
     /// Where to listen. Port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", value_parser = value_parser::listen)]
     pub(crate) listen: Option<Listen>,
-    /// What other towers dial, if that is not what --listen says: behind a NAT, or on 0.0.0.0
+    /// The address that other towers dial, if it differs from --listen: behind a NAT, or on 0.0.0.0
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertise: Option<Address>,
     /// Make this tower known to another one at the start. May be given several times
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) announce: Vec<Address>,
-    /// Know another tower from the start, and tell it nothing yet. May be given several times
+    /// Add a peer at the start without announcing this tower to it. May be given several times
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) expand: Vec<Address>,
-    /// Have nothing to do with another tower. May be given several times
+    /// Ignore a tower: close its links and never dial it. May be given several times
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) ignore: Vec<Address>,
 
@@ -290,7 +291,9 @@ pub(crate) struct TowerArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Write no events except the start and the end. That is so in a terminal, unless -v is given
+    /// Write only the start, reloads and the end. This is the default in a terminal
+    ///
+    /// Remarks of the start and the address of the dashboard are written, too.
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Write all events in a terminal, too. They are written above the line that is typed
@@ -333,9 +336,10 @@ pub(crate) struct StoreArgs {
 pub(crate) struct HttpArgs {
     /// Show the tower on a page for browsers. The demo shows tower 1. Port 0 picks a free one
     ///
-    /// The start prints the address of the page, which ends in a token. The page shows no message
-    /// bodies and cannot change anything. /metrics has the counters for Prometheus, and /healthz
-    /// answers while the tower runs.
+    /// On a terminal the start prints the address of the page with a token. Elsewhere it prints the
+    /// address, and the file that has the token. The page shows no message bodies and cannot change
+    /// anything. /metrics has the counters for Prometheus, and /healthz answers `ok` while the tower
+    /// makes progress.
     #[arg(long, value_name = "IP:PORT", value_parser = value_parser::http)]
     pub(crate) http: Option<SocketAddr>,
     /// A name of the page, if other machines reach it. May be given several times
@@ -385,7 +389,7 @@ pub(crate) struct TrustArgs {
     /// The key's certificate, alone or as a chain
     #[arg(long, value_name = "PEM", requires = "key", conflicts_with = "clear")]
     pub(crate) cert: Option<PathBuf>,
-    /// A private network: only towers whose certificates come from these roots are spoken with
+    /// A private network: accept only towers with a certificate from these roots
     #[arg(long, value_name = "PEM", conflicts_with = "clear")]
     pub(crate) roots: Option<PathBuf>,
     /// Certificates that are refused although they come from the roots, as lists (X509 CRL)
@@ -397,7 +401,7 @@ pub(crate) struct TrustArgs {
     pub(crate) clear: bool,
     /// Speak only with towers like this one, not with those of the original's JavaScript package
     ///
-    /// In a private network, and in one with a --network of its own, that is so anyway.
+    /// Private networks, and networks with another name than `clacks`, never use HTTP.
     #[arg(long)]
     pub(crate) no_http: bool,
     /// The tower belongs to the network of this name, and refuses towers of others
@@ -651,7 +655,7 @@ Commands on standard input:
   survey              show the towers known here
   expand HOST:PORT    know another tower
   announce HOST:PORT  know another tower, and make this one known to it
-  ignore HOST:PORT    have nothing to do with a tower
+  ignore HOST:PORT    close the links of a tower and never dial it
   unignore HOST:PORT  undo ignore
   forget HOST:PORT    forget a tower and its key
   status              show the state of this tower

@@ -31,7 +31,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::args::{PeerArgs, Verb};
+use crate::args::{PeerArgs, ReachArgs, Verb};
 use crate::commands::{
     ask, bench, completions, demo, files, keygen, listen, man, ping, send, sim, tower, watch,
 };
@@ -87,26 +87,31 @@ fn write_failure(failure: &Failure) {
 
 fn run(verb: &Verb, settings: Settings) -> Result<(), Failure> {
     let reports = |json| move |failure: &Failure| write_event(failure, json);
+    let ask = |reach: &ReachArgs, request: &Request| {
+        ask::run(reach, request).inspect_err(reports(reach.json))
+    };
     let peer = |args: &PeerArgs, request: fn(Address) -> Request| {
-        ask::run(&args.reach, &request(args.tower.clone()))
+        ask(&args.reach, &request(args.tower.clone()))
     };
     match verb {
         Verb::Demo(args) => demo::run(args).inspect_err(reports(args.json)),
         Verb::Tower(args) => tower::run(args, settings).inspect_err(reports(args.json)),
-        Verb::Config(args) => commands::config::run(args, &settings),
+        Verb::Config(args) => {
+            commands::config::run(args, &settings).inspect_err(reports(args.json))
+        }
         Verb::Send(args) => send::run(args).inspect_err(reports(args.reach.json)),
         Verb::Listen(args) => listen::run(args).inspect_err(reports(args.reach.json)),
         Verb::Watch(args) => watch::run(args).inspect_err(reports(args.reach.json)),
-        Verb::Peek(args) => ask::run(&args.reach, &Request::Peek),
-        Verb::Survey(args) => ask::run(&args.reach, &Request::Survey),
-        Verb::Status(args) => ask::run(&args.reach, &Request::Status),
-        Verb::Stats(args) => ask::run(&args.reach, &Request::Stats),
+        Verb::Peek(args) => ask(&args.reach, &Request::Peek),
+        Verb::Survey(args) => ask(&args.reach, &Request::Survey),
+        Verb::Status(args) => ask(&args.reach, &Request::Status),
+        Verb::Stats(args) => ask(&args.reach, &Request::Stats),
         Verb::Announce(args) => peer(args, |tower| Request::Announce { tower, wait: true }),
         Verb::Expand(args) => peer(args, |tower| Request::Expand { tower }),
         Verb::Ignore(args) => peer(args, |tower| Request::Ignore { tower }),
         Verb::Unignore(args) => peer(args, |tower| Request::Unignore { tower }),
         Verb::Forget(args) => peer(args, |tower| Request::Forget { tower }),
-        Verb::Stop(args) => ask::stop(&args.reach),
+        Verb::Stop(args) => ask::stop(&args.reach).inspect_err(reports(args.reach.json)),
         Verb::Put(args) => files::put(args).inspect_err(reports(args.access.json)),
         Verb::Get(args) => files::get(args).inspect_err(reports(args.access.json)),
         Verb::Health(args) => files::health(args).inspect_err(reports(args.access.json)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_proto::StateMachine;
 use clacks_proto::driver::Handle;
 use sd_notify::NotifyState;
-use smol::{Task, Timer, future};
+use smol::{Task, Timer};
 
 /// Messages that wait for the service manager (guess). Further ones are dropped.
 const WAITING: usize = 16;
@@ -81,7 +81,7 @@ impl ServiceManager {
         let pause = (limit / PER_LIMIT).max(SHORTEST);
         let tower = tower.clone();
         Some(smol::spawn(async move {
-            while has_turned(&tower).await {
+            while tower.next_turn().await {
                 // Not from the thread of the other messages, which must not wait behind these.
                 let _ = smol::unblock(|| sd_notify::notify(&[NotifyState::Watchdog])).await;
                 Timer::after(pause).await;
@@ -121,18 +121,4 @@ fn send(messages: &Receiver<Message>) {
             _ => {}
         }
     }
-}
-
-/// Waits until the driver has polled the state machine once. Returns `false` after the end of the
-/// driver.
-async fn has_turned<M: StateMachine + Send + 'static>(tower: &Handle<M>) -> bool {
-    let mut is_later = false;
-    // The first call comes with the first poll, and each further one after the driver has polled
-    // all actions. A wake-up before the first poll could be missed.
-    let mut turned = tower.wait(move |_| std::mem::replace(&mut is_later, true).then_some(()));
-    if let Some(result) = future::poll_once(&mut turned).await {
-        return result.is_some();
-    }
-    tower.wake();
-    turned.await.is_some()
 }

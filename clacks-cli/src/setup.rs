@@ -14,6 +14,7 @@ use clacks_store::{CHUNK, Store, StoreConfig, enable_store};
 use crate::args::{StoreArgs, TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
 use crate::identity::{self, Files, Found};
+use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
 use crate::state::{self, Kept, StateFolder};
 use crate::value_parser::{Heartbeat, Listen};
@@ -30,6 +31,8 @@ pub(crate) struct Prepared {
     pub(crate) listener: TcpListener,
     /// Remarks for people.
     pub(crate) notes: Vec<String>,
+    /// When the certificate expires. `None` without a private network.
+    pub(crate) expiry: Option<Expiry>,
     /// The state folder, unless the tower keeps no state.
     pub(crate) state: Option<StateFolder>,
 }
@@ -109,6 +112,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
     };
     let mut tower = Tower::new(config, address, &seed).map_err(impossible)?;
     restore(&mut tower, kept, &args.ignore, &mut notes)?;
+    let mut expiry = None;
     let machine = match secrets {
         Some((identity, trust)) => {
             let identity = match identity {
@@ -116,6 +120,8 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
                 None => own_identity(state.as_ref(), &mut notes)?,
             };
             check_membership(args, folder.as_deref(), &identity, &trust)?;
+            expiry = Expiry::of(&identity, &trust);
+            notes.extend(expiry.and_then(expires_soon));
             Machine::Secure(Box::new(secure(tower, &identity, trust)?))
         }
         None => {
@@ -123,7 +129,7 @@ pub(crate) fn prepare(args: &TowerArgs) -> Result<Prepared, Failure> {
             Machine::Clear(Box::new(tower))
         }
     };
-    Ok(Prepared { machine, store, listener, notes, state })
+    Ok(Prepared { machine, store, listener, notes, expiry, state })
 }
 
 fn nowhere() -> Failure {
@@ -131,6 +137,13 @@ fn nowhere() -> Failure {
         "The tower needs an address to listen on: add --listen HOST:PORT, set CLACKS_LISTEN, or \
          write listen = \"HOST:PORT\" in the configuration file.",
     )
+}
+
+/// Returns a remark if the certificate expires soon.
+fn expires_soon(expiry: Expiry) -> Option<String> {
+    let warning = expiry.warning(SystemTime::now())?;
+    let warning = warning.replacen("the", "The", 1);
+    Some(format!("{warning}. {}", expiry::REMEDY))
 }
 
 fn no_member(folder: Option<&Path>) -> Failure {
@@ -269,8 +282,8 @@ pub(crate) fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
                  port (0 picks a free one)."
             ),
             io::ErrorKind::PermissionDenied => format!(
-                "Port {port} of {host} is not for everyone: choose a port from 1024 on, or run \
-                 with the right to take it."
+                "Port {port} of {host} needs privileges: choose a port from 1024 on, or run the \
+                 command as root."
             ),
             io::ErrorKind::AddrNotAvailable => format!(
                 "{host} is no address of this machine: listen on one that is, and name the other \
@@ -323,7 +336,7 @@ fn open_network(trust: &TrustArgs) -> Result<Option<String>, Failure> {
 }
 
 /// Reads the identity and the roots that the options name. Returns `None` without TLS.
-fn secrets(trust: &TrustArgs) -> Result<Option<(Option<Identity>, Trust)>, Failure> {
+pub(crate) fn secrets(trust: &TrustArgs) -> Result<Option<(Option<Identity>, Trust)>, Failure> {
     if trust.clear {
         return Ok(None);
     }
@@ -359,6 +372,22 @@ fn own_identity(state: Option<&StateFolder>, notes: &mut Vec<String>) -> Result<
         notes.push(format!("A new identity was made in {}.", state.path().display()));
     }
     Ok(identity)
+}
+
+/// Returns the files of the tower's identity, if the options or the state folder name some.
+pub(crate) fn identity_files(args: &TowerArgs) -> Option<Files> {
+    match (&args.trust.key, &args.trust.cert) {
+        (Some(key), Some(cert)) => Some(Files { key: key.clone(), cert: cert.clone() }),
+        _ => state_folder(args).as_deref().map(Files::within),
+    }
+}
+
+/// Reads the identity and the rules for peers of a running tower again. `None` without TLS.
+pub(crate) fn member(args: &TowerArgs) -> Result<Option<(Identity, Trust)>, Failure> {
+    let (Some((_, trust)), Some(files)) = (secrets(&args.trust)?, identity_files(args)) else {
+        return Ok(None);
+    };
+    Ok(Some((identity::load(&files)?, trust)))
 }
 
 fn impossible(error: ConfigError) -> Failure {

@@ -94,7 +94,9 @@ pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration_or(text, help)?;
     let (shortest, longest) = (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600));
     if lifetime > longest {
-        return Err("towers hold a file for at most 24h. To have it longer, run `clacks keep`".into());
+        return Err(
+            "towers hold a file for at most 24h. To have it longer, run `clacks keep`".into()
+        );
     }
     if lifetime < shortest { Err(help.into()) } else { Ok(lifetime) }
 }

@@ -264,6 +264,76 @@ fn the_status_reports_a_full_queue() {
 }
 
 #[test]
+fn the_status_of_a_tower_that_all_peers_refuse_says_why() {
+    const QUICK: [&str; 4] = ["--send-rate", "50", "--heartbeat", "500ms"];
+    for [option, runtime] in RUNTIMES {
+        let options = [&QUICK[..], &[option, runtime]].concat();
+        let mut peers = [(); 2].map(|()| Tower::start(&options));
+        let [first, second] = [0, 1].map(|index: usize| peers[index].address.clone());
+        let announce = ["--announce", &first, "--announce", &second];
+        let mut tower = Tower::start(&[&options[..], &announce].concat());
+        for peer in &mut peers {
+            peer.wait_for_status(&tower.address, "alive");
+        }
+        tower.kill();
+        // Without its state it has another key.
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("tower.sock").to_str().unwrap().to_owned();
+        let again = [&options[..], &announce, &["--control", &socket]].concat();
+        let tower = Tower::start_again(&tower.address, &again);
+        let controlled = Controlled { tower, socket, _dir: dir };
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let status = controlled.ask(&["status"]);
+            let troubles = status["troubles"].as_array().unwrap();
+            let is_named = |peer: &String| {
+                troubles.iter().any(|it| {
+                    it["peer"] == peer.as_str()
+                        && it["what"].as_str().unwrap().contains("another key")
+                        && it["remedy"].as_str().unwrap().contains("clacks forget")
+                })
+            };
+            if is_named(&first) && is_named(&second) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{status:#}");
+        }
+        let text = controlled.run(&["status"]);
+        assert!(
+            stdout(&text).contains("ask the owner of the peer for `clacks forget`"),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn failures_are_json_for_all_commands_with_that_option() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("missing.sock").to_str().unwrap().to_owned();
+    for words in [
+        &["send", "x"][..],
+        &["listen"],
+        &["watch"],
+        &["peek"],
+        &["survey"],
+        &["status"],
+        &["stats"],
+        &["announce", "a:1"],
+        &["expand", "a:1"],
+        &["ignore", "a:1"],
+        &["unignore", "a:1"],
+        &["forget", "a:1"],
+        &["stop"],
+    ] {
+        let output = clacks(words).args(["--json", "--control", &socket]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{words:?}");
+        let error: Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert_eq!(error["event"], "error", "{words:?}");
+        assert!(error["message"].as_str().unwrap().contains("No tower has"), "{words:?}: {error}");
+    }
+}
+
+#[test]
 fn mistakes_in_the_command_line_have_exit_code_2() {
     let tower = Controlled::start(&[]);
     for words in [
@@ -368,6 +438,50 @@ fn connections_are_bounded_and_closed_ones_make_room() {
             open.push(stream);
         }
     }
+}
+
+#[test]
+fn a_client_that_closes_its_output_receives_answers_and_events() {
+    for [option, runtime] in RUNTIMES {
+        let mut controlled = Controlled::start(&[option, runtime, "--send-rate", "50"]);
+        let (mut asking, mut watching) = (controlled.connect(), controlled.connect());
+        let message = json!({"kind": "text", "body": "Hello!"});
+        let enqueue = json!({"verb": "enqueue", "message": message, "wait": true});
+        for (client, line) in
+            [(&mut asking, enqueue), (&mut watching, json!({"verb": "watch", "after": 0}))]
+        {
+            client.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+            client.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        assert_eq!(line(&mut watching)["event"], "listening");
+        // The queue has the message, so the request was received.
+        controlled.tower.wait_for("message_queued", |_| true);
+        controlled.ask(&["status"]);
+        let peer = Tower::start(&["--announce", &controlled.tower.address]);
+        assert_eq!(line(&mut asking)["to"], peer.address.as_str());
+        while line(&mut watching)["event"] != "message_delivered" {}
+    }
+}
+
+#[test]
+fn programs_that_watch_leave_places_for_requests() {
+    let mut controlled = Controlled::start(&[]);
+    let watch = r#"{"verb":"watch","after":0}"#;
+    let mut watching: Vec<_> = (0..14).map(|_| controlled.connect()).collect();
+    for client in &mut watching {
+        assert_eq!(request(client, watch)["event"], "listening");
+    }
+    let mut other = controlled.connect();
+    let refused = request(&mut other, watch);
+    assert!(refused["message"].as_str().unwrap().contains("14 programs watch"), "{refused}");
+    assert_eq!(request(&mut other, r#"{"verb":"status"}"#)["event"], "status");
+    watching.pop();
+    let deadline = Instant::now() + DEADLINE;
+    while request(&mut other, watch)["event"] != "listening" {
+        assert!(Instant::now() < deadline, "a place does not become free");
+    }
+    assert_eq!(controlled.ask(&["stop"])["event"], "shut_down");
+    assert!(controlled.tower.ended().success());
 }
 
 #[test]

@@ -503,8 +503,15 @@ fn without_a_watchdog_none_is_told() {
     let mut manager = Manager::new(&folder);
     let mut command = clacks(&["tower", "--json", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &manager.path);
+    // The watchdog waits for another process.
+    command.env("WATCHDOG_PID", "1").env("WATCHDOG_USEC", "1000");
     let mut tower = Tower::spawn_command(command);
     manager.wait_for("READY=1");
+    for _ in 0..20 {
+        tower.ask("survey");
+        tower.signal("-HUP");
+        manager.wait_for("READY=1");
+    }
     tower.signal("-TERM");
     manager.wait_for("STOPPING=1");
     assert!(!manager.told.iter().any(|message| message.contains("WATCHDOG")));
@@ -536,6 +543,27 @@ fn a_supervised_tower_knows_its_peers_after_each_start() {
         tower.wait_for_status(&peer.address, "alive");
     }
     peer.ask("survey");
+}
+
+/// Memory does not grow with reloads. The ring of recent events has room for all of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn reloads_leave_no_memory_behind() {
+    let folder = Folder::new();
+    let config = folder.text("tower.toml");
+    fs::write(&config, "").unwrap();
+    let mut tower = Tower::start(&["--clear", "--config", &config]);
+    let mut reload = |rounds: u32| {
+        for number in 0..rounds {
+            fs::write(&config, format!("ignore = [\"127.0.0.1:{}\"]", 1 + number % 2)).unwrap();
+            tower.signal("-HUP");
+            tower.wait_for("reloaded", |_| true);
+        }
+        resident_kib(tower.id())
+    };
+    let (early, late) = (reload(100), reload(900));
+    // 2 KiB for each reload: an event takes less than 1 KiB.
+    assert!(late < early + 1_800, "{early} KiB became {late} KiB");
 }
 
 /// Memory does not grow with reloads, messages and saved peers.

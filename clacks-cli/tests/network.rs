@@ -133,6 +133,24 @@ fn strangers_are_refused_with_a_reason_at_both_ends() {
 }
 
 #[test]
+fn a_member_pings_a_private_network() {
+    let (anna, address) = founder();
+    let (bob, carol) = (member(&anna, "bob"), member(&anna, "carol"));
+    let first = anna.tower(&address, "smol");
+    let pong = bob.json(&["ping", &address, "--network", "home"]);
+    assert_eq!((&pong["event"], &pong["fingerprint"]), (&"pong".into(), &first.fingerprint));
+    let folder = bob.folder("home");
+    bob.json(&["ping", &address, "--state", folder.to_str().unwrap()]);
+    bob.refused(&["ping", &address], 1, "is a member of home: add --network home");
+    Machine::new().refused(&["ping", &address], 1, "join it (`clacks join`)");
+
+    let line = anna.json(&["revoke", "carol"])["line"].as_str().unwrap().to_owned();
+    bob.json(&["join", &line]);
+    let second = carol.tower("127.0.0.1:0", "mio");
+    bob.refused(&["ping", &second.address, "--network", "home"], 1, "excluded from the private");
+}
+
+#[test]
 fn a_revoked_member_is_refused_by_towers_that_have_the_list() {
     for runtime in RUNTIMES {
         let (anna, address) = founder();
@@ -165,6 +183,56 @@ fn a_revoked_member_is_refused_by_towers_that_have_the_list() {
         let late = Machine::new();
         late.json(&["join", later["line"].as_str().unwrap()]);
         assert!(late.folder("home").join("revoked.pem").exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn sighup_applies_a_list_of_revoked_members_and_a_renewed_certificate() {
+    for runtime in RUNTIMES {
+        let (anna, address) = founder();
+        let (bob, carol) = (member(&anna, "bob"), Machine::new());
+        let invited = anna.json(&["invite", "--for", "carol", "--days", "20"]);
+        carol.json(&["join", invited["line"].as_str().unwrap()]);
+        let mut first = anna.tower(&address, runtime);
+        let [mut second, mut third] =
+            [&bob, &carol].map(|machine| machine.tower("127.0.0.1:0", runtime));
+        for other in [&second.address.clone(), &third.address.clone()] {
+            first.wait_for_status(other, "alive");
+        }
+        let reload = |tower: &mut Tower| {
+            tower.signal("-HUP");
+            tower.wait_for("reloaded", |_| true)["renewed"].clone()
+        };
+        assert_eq!(reload(&mut first), false);
+
+        let revoked = anna.json(&["revoke", "bob"]);
+        assert_eq!(reload(&mut first), true);
+        assert_eq!(reload(&mut first), false);
+        // Bob has a ticket of an earlier session.
+        second.say(&format!("announce {address}"));
+        wait_for_refusal(&mut second, "certificate_revoked");
+        wait_for_refusal(&mut first, "certificate_revoked");
+        carol.json(&["join", revoked["line"].as_str().unwrap()]);
+        assert_eq!(reload(&mut third), true);
+        first.wait_for_status(&third.address, "alive");
+
+        // A tower that was revoked itself goes on with the old list.
+        bob.json(&["join", revoked["line"].as_str().unwrap()]);
+        second.signal("-HUP");
+        let error = second.wait_for("error", |_| true)["message"].to_string();
+        assert!(error.contains("stays as it was") && error.contains("was revoked"), "{error}");
+
+        let control = third.told()[0]["control"].as_str().unwrap().to_owned();
+        let warns = || {
+            let status = carol.json(&["status", "--control", &control]);
+            status["troubles"].to_string().contains("expires on")
+        };
+        assert!(warns());
+        let renewed = anna.json(&["invite", "--renew", "carol"]);
+        carol.json(&["join", renewed["line"].as_str().unwrap()]);
+        assert_eq!(reload(&mut third), true);
+        assert!(!warns());
     }
 }
 
@@ -233,6 +301,59 @@ fn existing_networks_are_never_overwritten() {
     fs::write(used.join("file"), "").unwrap();
     anna.refused(&[&new[..], &["--dir", used.to_str().unwrap()]].concat(), 1, "stays as it is");
     assert_eq!(fs::read_dir(&used).unwrap().count(), 1);
+}
+
+#[test]
+fn commands_that_change_a_network_at_the_same_time_wait_for_each_other() {
+    let (anna, _) = founder();
+    let members: Vec<_> = (0..12).map(|number| format!("m{number}")).collect();
+    let all = |verb: &[&str]| {
+        let commands = members.iter().map(|name| {
+            let args = [verb, &[name]].concat();
+            let command = anna.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+            command.unwrap()
+        });
+        let commands: Vec<_> = commands.collect();
+        for command in commands {
+            let output = command.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+    };
+    all(&["invite", "--for"]);
+    all(&["revoke"]);
+    let bob = member(&anna, "bob");
+    // The list on the disk, which no command has written again since.
+    let list = fs::read(anna.folder("home").join("revoked.pem")).unwrap();
+    assert_eq!(fs::read(bob.folder("home").join("revoked.pem")).unwrap(), list);
+    let line = anna.json(&["revoke"]);
+    assert_eq!(line["revoked"], 12);
+    assert_eq!(bob.json(&["join", line["line"].as_str().unwrap()])["revoked"], Value::Null);
+
+    // One of several that join with the same line has the folder.
+    let line = anna.json(&["invite"])["line"].as_str().unwrap().to_owned();
+    let carol = Machine::new();
+    let joins: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = carol.command(&["join", &line]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let joined = joins.into_iter().filter_map(|mut join| join.wait().ok());
+    assert_eq!(joined.filter(|status| status.success()).count(), 1);
+    assert!(carol.folder("home").join("network.toml").exists());
+}
+
+#[test]
+fn the_first_of_several_state_folders_of_systemd_is_used() {
+    let machine = Machine::new();
+    let (first, second) = (machine.0.path().join("a"), machine.0.path().join("b"));
+    let folders = format!("{}:{}", first.display(), second.display());
+    let new = ["network", "new", "home", "--address", "127.0.0.1:1"];
+    let output = machine.command(&new).env("STATE_DIRECTORY", &folders).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(first.join("networks/home/network.toml").exists());
+    let invite = machine.command(&["invite"]).env("STATE_DIRECTORY", &folders).output().unwrap();
+    assert!(invite.status.success(), "{}", stderr(&invite));
 }
 
 #[test]
@@ -314,6 +435,36 @@ fn a_renewed_member_keeps_its_key() {
 }
 
 #[test]
+fn a_certificate_that_expires_soon_is_reported() {
+    let (anna, address) = founder();
+    let _first = anna.tower(&address, "smol");
+    let (bob, carol) = (Machine::new(), member(&anna, "carol"));
+    let invited = anna.json(&["invite", "--for", "bob", "--days", "30"]);
+    bob.json(&["join", invited["line"].as_str().unwrap()]);
+    let started = |machine: &Machine| {
+        let tower = machine.tower("127.0.0.1:0", "smol");
+        let control = tower.told()[0]["control"].as_str().unwrap().to_owned();
+        let status = machine.json(&["status", "--control", &control]);
+        let troubles = status["troubles"].as_array().unwrap().iter();
+        let is_it = |trouble: &&Value| trouble["what"].as_str().unwrap().contains("expires on");
+        troubles.filter(is_it).map(|it| it["remedy"].as_str().unwrap().to_owned()).next()
+    };
+    let remedy = started(&bob).unwrap();
+    assert!(remedy.contains("clacks invite --renew") && remedy.contains("clacks join"), "{remedy}");
+    assert_eq!(started(&carol), None);
+    let members = anna.run(&["members"]);
+    let members = stdout(&members);
+    assert!(members.contains(" days left)"), "{members}");
+    assert!(members.contains("clacks invite --renew bob\n"), "{members}");
+    assert!(!members.contains("--renew carol"), "{members}");
+
+    let renewed = anna.json(&["invite", "--renew", "bob"]);
+    bob.json(&["join", renewed["line"].as_str().unwrap()]);
+    assert_eq!(started(&bob), None);
+    assert!(!stdout(&anna.run(&["members"])).contains("--renew"));
+}
+
+#[test]
 fn an_invitation_goes_through_a_pipe_and_its_warning_does_not() {
     let (anna, bob) = (founder().0, Machine::new());
     let output = anna.run(&["invite", "--for", "bob"]);
@@ -363,4 +514,15 @@ fn root_updates_the_folder_of_a_service_for_its_user() {
     anna.json(&["revoke", "bob"]);
     let list = fs::metadata(folder.join("revoked.pem")).unwrap();
     assert_eq!((list.uid(), list.gid()), (service, service));
+    // A network that root joins belongs to the service as a whole.
+    let carol = Machine::new();
+    chown(carol.0.path(), Some(service), Some(service)).unwrap();
+    let line = anna.json(&["invite"])["line"].as_str().unwrap().to_owned();
+    carol.json(&["join", &line]);
+    let joined = carol.folder("home");
+    let files = fs::read_dir(&joined).unwrap().map(|file| file.unwrap().path());
+    let folders = joined.ancestors().take(3).map(PathBuf::from);
+    for file in files.chain(folders) {
+        assert_eq!(fs::metadata(&file).unwrap().uid(), service, "{}", file.display());
+    }
 }

@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use common::{run, stderr};
 
@@ -33,7 +36,8 @@ fn words(line: &str) -> Vec<String> {
 fn every_command_line_is_understood() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seen = 0;
-    let docs = ["networks", "operating", "dashboard"].map(|page| format!("../docs/{page}.md"));
+    let docs =
+        ["networks", "operating", "dashboard", "files"].map(|page| format!("../docs/{page}.md"));
     for readme in docs.iter().map(String::as_str).chain(["README.md", "../README.md"]) {
         // Only the README of the crate is in the package.
         let Ok(text) = std::fs::read_to_string(folder.join(readme)) else { continue };
@@ -62,27 +66,20 @@ fn the_script_sends_a_message_from_one_tower_to_the_other() {
     let (_, rest) = text.split_once("<!-- The tests run this. -->\n```sh\n").unwrap();
     let (script, _) = rest.split_once("```").unwrap();
     // Ports that no other program uses. Another one may take them before the towers do.
-    let deadline = std::time::Instant::now() + common::DEADLINE;
+    let deadline = Instant::now() + common::DEADLINE;
     loop {
         let ports: Vec<_> = (0..2)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
             .map(|listener| listener.local_addr().unwrap().port().to_string())
             .collect();
         let dir = tempfile::tempdir().unwrap();
-        let command = Path::new(env!("CARGO_BIN_EXE_clacks"));
-        let path = std::env::join_paths(
-            [command.parent().unwrap().to_owned()]
-                .into_iter()
-                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-        )
-        .unwrap();
         let script = script.replace("8001", &ports[0]).replace("8002", &ports[1]);
         // The script would wait for a tower that has no port.
         let check = "[ $(jobs -r | wc -l) = 2 ] || { kill $(jobs -p); exit 9; }; sleep 1;";
         let script = script.replace("sleep 1;", check);
-        let output = std::process::Command::new("bash")
+        let output = Command::new("bash")
             .args(["-c", &script])
-            .env("PATH", path)
+            .env("PATH", path())
             .env("TMPDIR", dir.path())
             .env_remove("CLACKS_CONTROL")
             .output()
@@ -93,6 +90,113 @@ fn the_script_sends_a_message_from_one_tower_to_the_other() {
             assert!(common::stdout(&output).contains("Hello Discworld!"), "{output:?}");
             return;
         }
-        assert!(std::time::Instant::now() < deadline, "{output:?}");
+        assert!(Instant::now() < deadline, "{output:?}");
     }
+}
+
+/// Returns the path of programs, with the folder of the command first.
+fn path() -> std::ffi::OsString {
+    let command = Path::new(env!("CARGO_BIN_EXE_clacks")).parent().unwrap().to_owned();
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::join_paths([command].into_iter().chain(std::env::split_paths(&path))).unwrap()
+}
+
+/// A machine of the private network in the README.
+struct Machine {
+    home: PathBuf,
+    port: String,
+    towers: Vec<(Child, Receiver<String>)>,
+}
+
+impl Machine {
+    fn new(folder: &Path, name: &str) -> Self {
+        let home = folder.join(name);
+        std::fs::create_dir(&home).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        Self { home, port, towers: Vec::new() }
+    }
+
+    /// Returns a shell that runs a line.
+    fn shell(&self, line: &str) -> Command {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", line]).env_clear().env("PATH", path()).env("HOME", &self.home);
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for (tower, _) in &mut self.towers {
+            let _ = tower.kill();
+            let _ = tower.wait();
+        }
+    }
+}
+
+#[test]
+fn the_private_network_delivers_a_message() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    // It is not in the package.
+    let Ok(text) = std::fs::read_to_string(readme) else { return };
+    let (_, rest) = text.split_once("## A private network\n").unwrap();
+    let (_, rest) = rest.split_once("```console\n").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    let deadline = Instant::now() + common::DEADLINE;
+    while !runs(block, deadline) {
+        assert!(Instant::now() < deadline, "other programs take the ports");
+    }
+}
+
+/// Runs the lines of two machines. Returns false if another program has taken a port.
+fn runs(block: &str, deadline: Instant) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machines = ["anna", "bob"].map(|name| (name, Machine::new(folder.path(), name)));
+    let places: Vec<_> = machines
+        .iter()
+        .map(|(name, it)| (format!("{name}.example:8001"), format!("127.0.0.1:{}", it.port)))
+        .collect();
+    let mut last = Vec::new();
+    for line in block.lines() {
+        let (name, line) = line.split_once("$ ").unwrap();
+        let machine = machines.iter_mut().find(|(machine, _)| *machine == name).unwrap();
+        let machine = &mut machine.1;
+        // The firewall of this machine stays as it is.
+        if line.starts_with("sudo ") {
+            continue;
+        }
+        let mut line = line.replace("0.0.0.0:8001", &format!("127.0.0.1:{}", machine.port));
+        for (place, address) in &places {
+            line = line.replace(place, address);
+        }
+        if line.starts_with("clacks tower ") {
+            let mut tower = machine.shell(&format!("exec {line}")).spawn().unwrap();
+            let output = std::io::BufReader::new(tower.stdout.take().unwrap());
+            let lines = common::lines_of(output);
+            let first = lines.recv_timeout(common::DEADLINE);
+            // A tower whose output is closed would end.
+            machine.towers.push((tower, lines));
+            if !first.is_ok_and(|line| line.contains("listening")) {
+                return false;
+            }
+            continue;
+        }
+        let mut shell = machine.shell(&line);
+        // The person pastes the line of the invitation.
+        let mut command = shell.stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut command.stdin.take().unwrap(), &last).unwrap();
+        while command.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                command.kill().unwrap();
+                panic!("{line} does not end");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = command.wait_with_output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        last = output.stdout;
+    }
+    assert_eq!(String::from_utf8(last).unwrap(), "Hello Anna!\n");
+    true
 }

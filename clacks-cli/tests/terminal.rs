@@ -10,13 +10,13 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-use common::{DEADLINE, clacks, interrupt_until_it_ends, run, stderr};
+use common::{DEADLINE, clacks, interrupt_until_it_ends, lines_of, run, stderr};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use tempfile::TempDir;
@@ -26,6 +26,8 @@ struct Terminal {
     child: Child,
     keyboard: File,
     screen: Receiver<Vec<u8>>,
+    /// What was written before the prompt.
+    start: String,
     /// All that was written so far.
     seen: String,
     /// The side of the tower. The test keeps it open, to look at the modes.
@@ -62,8 +64,10 @@ impl Terminal {
             }
         });
         let (seen, tower_side) = (String::new(), pty.slave);
-        let mut terminal = Self { child, keyboard, screen, seen, tower_side, socket, _dir: dir };
-        terminal.wait_for("0 of 0 towers alive, 0 held > ");
+        let start = String::new();
+        let mut terminal =
+            Self { child, keyboard, screen, start, seen, tower_side, socket, _dir: dir };
+        terminal.start = terminal.wait_for("0 of 0 towers alive, 0 held > ");
         terminal
     }
 
@@ -118,6 +122,35 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn listen_once_says_on_a_terminal_that_no_message_can_come() {
+    let terminal = Terminal::start(&[]);
+    let pty = openpty(None, None).unwrap();
+    let mut listening = clacks(&["listen", "--once", "--control", &terminal.socket])
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(pty.slave))
+        .spawn()
+        .unwrap();
+    let lines = lines_of(BufReader::new(File::from(pty.master)));
+    let first = lines.recv_timeout(DEADLINE);
+    listening.kill().unwrap();
+    listening.wait().unwrap();
+    assert!(first.as_ref().is_ok_and(|it| it.contains("No other tower is alive")), "{first:?}");
+}
+
+#[test]
+fn the_address_of_the_dashboard_has_its_token_on_a_terminal() {
+    let mut terminal = Terminal::start(&["--http", "127.0.0.1:0"]);
+    // The line comes before the prompt or above it.
+    let mut seen = terminal.start.clone();
+    while !seen.contains("/#token=") {
+        seen += &terminal.wait_for(" held > ");
+    }
+    let (_, token) = seen.split_once("/#token=").unwrap();
+    let digits = token.chars().take_while(char::is_ascii_hexdigit).count();
+    assert_eq!(digits, 64, "{seen}");
 }
 
 #[test]

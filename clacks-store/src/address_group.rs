@@ -1,31 +1,45 @@
-//! The part of an address that one operator controls.
+//! Address groups. A tower is free to make itself identities, but addresses cost more. So shares
+//! and draws count groups of addresses before peers.
 
 use core::net::IpAddr;
 
-use clacks_proto::{Address, Host, Name};
+use clacks_proto::{Address, Host};
 
-/// The network of an address: an IPv4 /16, an IPv6 /32, or a host name. Many identities cost
-/// nothing, and many networks do, so a network is drawn before a tower in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum AddressGroup {
-    V4([u8; 2]),
-    V6([u8; 4]),
-    Name(Name),
-}
+/// A group of addresses: an IPv4 /16, an IPv6 /32, or the last two labels of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AddressGroup(u64);
+
+/// Marks the groups of IPv6 addresses.
+const IPV6: u64 = 1 << 32;
+/// Marks the groups of names.
+const NAME: u64 = 1 << 63;
 
 impl AddressGroup {
+    /// The group of what has no known address.
+    pub(crate) const UNKNOWN: Self = Self(IPV6 - 1);
+
+    #[allow(clippy::cast_possible_truncation, reason = "the prefix of an IPv6 address has 32 bits")]
+    pub(crate) fn of_ip(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self(u64::from(ip.to_bits() >> 16)),
+            IpAddr::V6(ip) => Self(IPV6 | (ip.to_bits() >> 96) as u64),
+        }
+    }
+
     pub(crate) fn of(address: &Address) -> Self {
         match address.host() {
-            Host::Ip(IpAddr::V4(ip)) => {
-                let [a, b, ..] = ip.octets();
-                Self::V4([a, b])
-            }
-            Host::Ip(IpAddr::V6(ip)) => {
-                let [a, b, c, d, ..] = ip.octets();
-                Self::V6([a, b, c, d])
-            }
-            Host::Name(name) => Self::Name(name.clone()),
+            Host::Ip(ip) => Self::of_ip(ip),
+            Host::Name(name) => Self::of_name(name.as_str()),
         }
+    }
+
+    /// A domain costs about as much as an address, and the names within it cost nothing.
+    fn of_name(name: &str) -> Self {
+        let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
+        let domain = &name[dots.nth(1).unwrap_or(0)..];
+        let mut word = [0; 8];
+        word.copy_from_slice(&blake3::hash(domain.as_bytes()).as_bytes()[..8]);
+        Self(u64::from_be_bytes(word) | NAME)
     }
 }
 
@@ -34,13 +48,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_one_network_share_a_group() {
-        let group = |text: &str| AddressGroup::of(&text.parse().unwrap());
-        assert_eq!(group("192.0.2.1:1"), group("192.0.9.9:2"));
-        assert_ne!(group("192.0.2.1:1"), group("192.1.2.1:1"));
-        assert_eq!(group("[2001:db8::1]:1"), group("[2001:db8:5::2]:2"));
-        assert_ne!(group("[2001:db8::1]:1"), group("[2001:db9::1]:1"));
-        assert_eq!(group("a.example:1"), group("a.example:2"));
-        assert_ne!(group("a.example:1"), group("b.example:1"));
+    fn addresses_of_one_network_or_domain_are_one_group() {
+        let group = |host: &str| AddressGroup::of(&Address::new(host, 8001).unwrap());
+        for (one, other) in [
+            ("192.0.2.1", "192.0.9.9"),
+            ("2001:db8::1", "2001:db8:ffff::1"),
+            ("a.example.org", "b.c.example.org"),
+            ("example.org", "a.example.org"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(group(one), group(other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("192.0.2.1", "192.1.2.1"),
+            ("2001:db8::1", "2001:db9::1"),
+            ("a.example.org", "a.example.net"),
+            ("localhost", "127.0.0.1"),
+        ] {
+            assert_ne!(group(one), group(other), "{one} {other}");
+        }
     }
 }

@@ -3,8 +3,16 @@
 
 mod network;
 
-use clacks_store::{ClientConfig, Job, JobError, JobEvent, Route};
-use network::{Conduct, File, HOUR, Network, address};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use clacks_store::{
+    Chunk, ClientConfig, Health, HealthState, Job, JobError, JobEvent, Path, Phase, Refusal, Route,
+    SHARD, StoreConfig, Tag, seal,
+};
+use network::{Conduct, File, HOUR, Network, UNIX, address, config};
 
 fn direct(first: usize) -> ClientConfig {
     let mut config = ClientConfig::new(vec![address(first)]);
@@ -12,8 +20,47 @@ fn direct(first: usize) -> ClientConfig {
     config
 }
 
+fn stem(first: &[usize]) -> ClientConfig {
+    ClientConfig::new(first.iter().map(|number| address(*number)).collect())
+}
+
 fn get(file: &File) -> Job {
     Job::Get { link: file.link.clone(), proved: Vec::new() }
+}
+
+/// Puts a file directly.
+fn put(network: &mut Network, file: &File) {
+    let putter = network.add_client(direct(0));
+    network.start(putter, Job::Put(file.link.clone()));
+    network.run(putter, file).put();
+    // The stores list the last pieces.
+    network.advance(Duration::from_secs(3));
+}
+
+/// Gets a file directly, and checks its content.
+fn assert_readable(network: &mut Network, first: usize, file: &File) {
+    let getter = network.add_client(direct(first));
+    network.start(getter, get(file));
+    network.run(getter, file).assert_restores(file);
+}
+
+fn health(network: &mut Network, first: usize, file: &File) -> Health {
+    let client = network.add_client(direct(first));
+    network.start(client, Job::Health(file.link.clone()));
+    match network.run(client, file).last {
+        Some(JobEvent::Checked(health)) => health,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Returns tags that the client takes for those of the file, and whose chunks are none.
+fn forged_tags(file: &File) -> Vec<Tag> {
+    let keys = file.link.chunk_keys();
+    let forge = |index: u32| {
+        let chunk = seal(&keys, index, &[1; SHARD], &Path::default(), HOUR + 20, [9; 12]);
+        Chunk::parse(&chunk[..]).unwrap().tag()
+    };
+    (0..file.link.file().geometry.chunks()).map(forge).collect()
 }
 
 #[test]
@@ -26,9 +73,7 @@ fn a_file_is_put_and_got_directly() {
     let report = put.put();
     assert_eq!((report.pieces, report.towers, report.verified), (600, 3, 1));
     assert_eq!((report.republished, put.groups), (0, 2));
-    let getter = network.add_client(direct(2));
-    network.start(getter, get(&file));
-    network.run(getter, &file).assert_restores(&file);
+    assert_readable(&mut network, 2, &file);
 }
 
 #[test]
@@ -36,17 +81,56 @@ fn a_file_is_put_and_got_through_a_relay() {
     let mut network = Network::of_stores(5);
     let relay = network.add_fake(Conduct::Relay, &[0, 1, 2, 3, 4]);
     let other = network.add_fake(Conduct::Relay, &[0, 1, 2, 3, 4]);
-    let first = vec![address(relay), address(other)];
     let file = File::new(93, 1, HOUR + 24);
-    let putter = network.add_client(ClientConfig::new(first.clone()));
+    let putter = network.add_client(stem(&[relay, other]));
     network.start(putter, Job::Put(file.link.clone()));
     let report = network.run(putter, &file).put();
     assert_eq!((report.pieces, report.towers, report.verified), (186, 5, 1));
-    let getter = network.add_client(ClientConfig::new(first));
+    let getter = network.add_client(stem(&[relay]));
     network.start(getter, get(&file));
     let got = network.run(getter, &file);
     got.assert_restores(&file);
-    assert!(got.pieces.len() <= 93 + 8);
+    assert!(got.pieces.len() <= 93 + 8, "no more pieces are taken than are needed");
+}
+
+#[test]
+fn a_file_is_put_and_got_through_stems_of_stores() {
+    for stores in [1, 2, 3, 10] {
+        let mut network = Network::of_stores(stores);
+        // Each client draws another length of its stem.
+        for number in 0..4 {
+            let file = File::new(60, number, HOUR + 24);
+            let putter = network.add_client(stem(&[0]));
+            network.start(putter, Job::Put(file.link.clone()));
+            let put = network.run(putter, &file);
+            let report = put.put();
+            assert_eq!(usize::from(report.verified), usize::from(stores > 1), "{stores} stores");
+            assert!(report.seen > 0.9 && report.republished == 0, "{report:?}");
+            let getter = network.add_client(stem(&[stores - 1]));
+            network.start(getter, get(&file));
+            network.run(getter, &file).assert_restores(&file);
+            let getter = network.add_client(stem(&[stores - 1]));
+            let missing = File::new(60, 100 + number, HOUR + 24);
+            network.start(getter, get(&missing));
+            let error = network.run(getter, &missing).error();
+            let is_gone = matches!(error, JobError::Gone { seen: 0, .. });
+            assert!(is_gone, "{error:?}, {stores} stores, file {number}");
+        }
+    }
+}
+
+#[test]
+fn a_file_survives_the_loss_of_four_of_ten_towers_and_not_of_six() {
+    let mut network = Network::of_stores(10);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    (0..4).for_each(|number| network.kill(number));
+    assert_readable(&mut network, 9, &file);
+    (4..6).for_each(|number| network.kill(number));
+    let getter = network.add_client(direct(9));
+    network.start(getter, get(&file));
+    let error = network.run(getter, &file).error();
+    assert!(matches!(error, JobError::Gone { seen: 40..=92, needed: 93, .. }), "{error:?}");
 }
 
 #[test]
@@ -59,5 +143,383 @@ fn a_file_that_was_never_put_is_gone() {
     let error = network.run(getter, &file).error();
     assert_eq!(error, JobError::Gone { seen: 0, needed: 9, visited: 3, known: 3, agreed: 1 });
     assert!(network.now.duration_since(before).as_secs() < 20);
-    assert!(matches!(network.client(getter).poll_event(), None::<JobEvent>));
+    assert!(network.client(getter).poll_event().is_none());
+    assert_eq!(network.client(getter).progress().phase, Phase::Idle);
+}
+
+#[test]
+fn towers_that_lie_only_make_a_get_slower() {
+    let file = File::new(93, 1, HOUR + 24);
+    let forged = forged_tags(&file);
+    for conduct in [Conduct::Forge(forged.clone()), Conduct::Silent(forged), Conduct::Mute] {
+        let mut network = Network::of_stores(4);
+        put(&mut network, &file);
+        // A first hop that names three liars among the stores.
+        let liars: Vec<_> = (0..3).map(|_| network.add_fake(conduct.clone(), &[])).collect();
+        let all = [&liars[..], &[0, 1, 2, 3]].concat();
+        let relay = network.add_fake(Conduct::Relay, &all);
+        let getter = network.add_client(direct(relay));
+        network.start(getter, get(&file));
+        network.run(getter, &file).assert_restores(&file);
+        for liar in liars {
+            // One list, one fetch of four chunks, and the request for peers of a second look.
+            let requests = network.fake(liar).requests;
+            assert!(requests <= 8, "{conduct:?}: asked {requests} times");
+        }
+    }
+}
+
+#[test]
+fn a_resumed_get_takes_only_the_rest() {
+    let mut network = Network::of_stores(3);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    let getter = network.add_client(direct(1));
+    let proved: Vec<u32> = (100..160).collect();
+    network.start(getter, Job::Get { link: file.link.clone(), proved: proved.clone() });
+    let got = network.run(getter, &file);
+    assert!(matches!(got.last, Some(JobEvent::Got)), "{:?}", got.last);
+    assert!((33..=33 + 8).contains(&got.pieces.len()), "{} pieces", got.pieces.len());
+    assert!(got.pieces.iter().all(|(piece, _)| !proved.contains(&piece.index())));
+}
+
+#[test]
+fn pieces_that_are_not_polled_hold_up_a_get() {
+    let mut network = Network::of_stores(3);
+    let file = File::new(250, 1, HOUR + 24);
+    put(&mut network, &file);
+    let getter = network.add_client(direct(1));
+    network.start(getter, get(&file));
+    assert!(matches!(network.event(getter), JobEvent::Forecast(_)));
+    let now = network.now;
+    network.client(getter).proceed(now);
+    network.advance(Duration::from_secs(100));
+    assert_eq!(network.client(getter).progress().pieces, 128);
+    assert!(network.client(getter).has_event());
+    network.run(getter, &file).assert_restores(&file);
+}
+
+#[test]
+fn a_file_too_large_for_the_room_is_refused() {
+    let mut small = config();
+    small.max_queue_messages = 100;
+    let mut network = Network::of_stores_with(3, &small, &StoreConfig::default());
+    let file = File::new(93, 1, HOUR + 24);
+    let putter = network.add_client(direct(0));
+    network.start(putter, Job::Put(file.link.clone()));
+    let put = network.run(putter, &file);
+    let refusal = Refusal::NoRoom { chunks: 186, room: 180 };
+    assert_eq!(put.error(), JobError::Refused(refusal));
+    assert_eq!((put.forecast.unwrap().refusal, put.groups), (Some(refusal), 0));
+    // A patient client tries. Stores that fill up take only pieces that end soon.
+    let mut patient = direct(0);
+    patient.patient = true;
+    for (hours, error) in [(24, JobError::TooLong), (1, JobError::Full)] {
+        let file = File::new(93, 1, HOUR + hours);
+        let putter = network.add_client(patient.clone());
+        network.start(putter, Job::Put(file.link.clone()));
+        assert_eq!(network.run(putter, &file).error(), error);
+    }
+}
+
+#[test]
+fn a_keeper_repairs_what_leaves_with_its_towers() {
+    let mut network = Network::of_stores(10);
+    let file = File::new(300, 1, HOUR + 24);
+    put(&mut network, &file);
+    let keeper = network.add_client(direct(9));
+    network.start(keeper, Job::Keep(file.link.clone()));
+    let next = |network: &mut Network| match network.event(keeper) {
+        JobEvent::Checked(health) => health,
+        event => panic!("{event:?}"),
+    };
+    let first = next(&mut network);
+    assert_eq!((first.state, first.seen), (HealthState::Safe, 600));
+    assert_eq!(first.proved, first.sampled);
+    assert!((10..=60).contains(&first.sampled), "a sample of {}", first.sampled);
+    (0..3).for_each(|number| network.kill(number));
+    let damaged = next(&mut network);
+    assert!((360..=480).contains(&damaged.seen), "{damaged:?}");
+    let mut released = BTreeMap::new();
+    for _ in 0..2 {
+        match network.event(keeper) {
+            JobEvent::Repaired(repair) => _ = released.insert(repair.group, repair),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert!(released.values().all(|repair| (40..=150).contains(&repair.released)));
+    assert!(released.values().all(|repair| repair.taken == 150));
+    // As many as were missing were released.
+    let repaired = next(&mut network);
+    let expected = damaged.seen + released.values().map(|repair| repair.released).sum::<u32>();
+    assert_eq!(repaired.seen, expected);
+    assert!(repaired.alive > 0.95, "{repaired:?}");
+    assert_readable(&mut network, 5, &file);
+    assert!(network.client(keeper).progress().phase == Phase::Waiting);
+}
+
+#[test]
+fn a_keeper_renews_pieces_before_they_end() {
+    let mut network = Network::of_stores(4);
+    let file = File::new(9, 1, HOUR + 4);
+    put(&mut network, &file);
+    let keeper = network.add_client(direct(1));
+    network.start(keeper, Job::Keep(file.link.clone()));
+    assert!(matches!(network.event(keeper), JobEvent::Checked(_)));
+    match network.event(keeper) {
+        JobEvent::Repaired(repair) => {
+            assert_eq!((repair.released, repair.until), (40, HOUR + 24));
+        }
+        event => panic!("{event:?}"),
+    }
+    network.advance(Duration::from_secs(6 * 3_600));
+    assert_readable(&mut network, 2, &file);
+}
+
+#[test]
+fn a_first_hop_that_drops_pieces_is_noticed() {
+    let mut network = Network::of_stores(5);
+    let stores = [0, 1, 2, 3, 4];
+    let dropper = network.add_fake(Conduct::Drop, &stores);
+    let honest = network.add_fake(Conduct::Relay, &stores);
+    let third = network.add_fake(Conduct::Relay, &stores);
+    let file = File::new(93, 1, HOUR + 24);
+    let putter = network.add_client(stem(&[dropper, honest, third]));
+    network.start(putter, Job::Put(file.link.clone()));
+    let put = network.run(putter, &file);
+    let report = put.put();
+    assert_eq!((report.republished, put.republished, put.groups), (186, 186, 2));
+    assert_eq!((report.verified, report.towers), (1, 5));
+    assert_readable(&mut network, 3, &file);
+}
+
+#[test]
+fn a_put_that_no_other_hop_sees_fails() {
+    let mut network = Network::of_stores(2);
+    let droppers: Vec<_> = (0..5).map(|_| network.add_fake(Conduct::Drop, &[0, 1])).collect();
+    let file = File::new(9, 1, HOUR + 24);
+    let putter = network.add_client(stem(&droppers));
+    network.start(putter, Job::Put(file.link.clone()));
+    assert_eq!(network.run(putter, &file).error(), JobError::NotSeen);
+}
+
+#[test]
+fn a_first_hop_that_hides_a_file_does_not_make_it_gone() {
+    let mut network = Network::of_stores(5);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    let stores = [0, 1, 2, 3, 4];
+    let hider = network.add_fake(Conduct::Hide, &stores);
+    let honest = network.add_fake(Conduct::Relay, &stores);
+    let getter = network.add_client(stem(&[hider, honest]));
+    network.start(getter, get(&file));
+    network.run(getter, &file).assert_restores(&file);
+}
+
+#[test]
+fn a_wrong_clock_is_named() {
+    let mut network = Network::of_stores(3);
+    for wrong in [UNIX - 2 * 86_400, UNIX + 2 * 86_400] {
+        let hour = u32::try_from(wrong / 3_600).unwrap();
+        let file = File::new(9, 1, hour + 24);
+        let putter = network.add_client_at(direct(0), wrong);
+        network.start(putter, Job::Put(file.link.clone()));
+        assert_eq!(network.run(putter, &file).error(), JobError::Clock);
+    }
+}
+
+#[test]
+fn pieces_end_with_their_file_or_a_little_earlier() {
+    for (hours, earliest) in [(0, 0), (1, 1), (4, 3), (24, 22)] {
+        let mut network = Network::of_stores(2);
+        let file = File::new(60, 1, HOUR + hours);
+        let putter = network.add_client(direct(0));
+        network.start(putter, Job::Put(file.link.clone()));
+        let report = network.run(putter, &file).put();
+        assert_eq!(report.first_end, HOUR + earliest);
+        let untils = |store: usize, network: &mut Network| -> Vec<u32> {
+            network.store(store).inventory().map(|(_, until)| until).collect()
+        };
+        let all = [untils(0, &mut network), untils(1, &mut network)].concat();
+        let (first, last) = (all.iter().min(), all.iter().max());
+        assert_eq!((first, last), (Some(&(HOUR + earliest)), Some(&(HOUR + hours))));
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_put_is_an_error() {
+    let mut network = Network::of_stores(2);
+    let (file, mut other) = (File::new(9, 1, HOUR + 24), File::new(9, 2, HOUR + 24));
+    for has_right_roots in [false, true] {
+        if has_right_roots {
+            other.roots = file.roots.clone();
+        }
+        let putter = network.add_client(direct(0));
+        network.start(putter, Job::Put(file.link.clone()));
+        assert_eq!(network.run(putter, &other).error(), JobError::Changed);
+    }
+}
+
+#[test]
+fn health_is_safe_thin_or_lost() {
+    let mut network = Network::of_stores(10);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    let safe = health(&mut network, 9, &file);
+    assert_eq!((safe.state, safe.seen, safe.error), (HealthState::Safe, 186, 0.0));
+    assert!((safe.alive, safe.needed) == (1.0, 0.5) && (0.60..0.62).contains(&safe.safe));
+    assert!(safe.life > Duration::from_secs(3_600), "{safe:?}");
+    (0..6).for_each(|number| network.kill(number));
+    // The towers need a while to notice who is gone.
+    network.advance(Duration::from_secs(60));
+    let lost = health(&mut network, 9, &file);
+    assert_eq!(lost.state, HealthState::Lost, "{lost:?}");
+    assert_eq!(lost.life, Duration::ZERO);
+}
+
+#[test]
+fn forged_tags_do_not_make_a_dying_file_look_healthy() {
+    let mut network = Network::of_stores(5);
+    let file = File::new(93, 1, HOUR + 24);
+    put(&mut network, &file);
+    (0..3).for_each(|number| network.kill(number));
+    let forger = network.add_fake(Conduct::Forge(forged_tags(&file)), &[3, 4]);
+    let health = health(&mut network, forger, &file);
+    assert!(health.proved < health.sampled && health.alive < 0.6, "{health:?}");
+}
+
+#[test]
+fn the_next_first_hop_is_used_when_the_first_one_is_gone() {
+    let mut network = Network::of_stores(3);
+    let file = File::new(9, 1, HOUR + 24);
+    put(&mut network, &file);
+    let relay = network.add_fake(Conduct::Relay, &[0, 1, 2]);
+    network.kill(0);
+    let getter = network.add_client(stem(&[0, relay]));
+    network.start(getter, get(&file));
+    network.run(getter, &file).assert_restores(&file);
+    let alone = network.add_client(stem(&[0]));
+    network.start(alone, get(&file));
+    let before = network.now;
+    assert_eq!(network.run(alone, &file).error(), JobError::Unreachable);
+    assert!(network.now.duration_since(before) < Duration::from_secs(20));
+}
+
+#[test]
+fn a_first_hop_that_ends_while_pieces_are_published_is_replaced() {
+    let mut network = Network::of_stores(4);
+    let stores = [0, 1, 2, 3];
+    let relays: Vec<_> = (0..3).map(|_| network.add_fake(Conduct::Relay, &stores)).collect();
+    let file = File::new(300, 1, HOUR + 24);
+    let putter = network.add_client(stem(&relays));
+    network.start(putter, Job::Put(file.link.clone()));
+    assert!(matches!(network.event(putter), JobEvent::Forecast(_)));
+    let now = network.now;
+    network.client(putter).proceed(now);
+    assert!(matches!(network.event(putter), JobEvent::NeedGroup(0)));
+    let group = file.groups[0].clone();
+    network.client(putter).supply(group, &file.roots, now);
+    assert!(matches!(network.event(putter), JobEvent::NeedGroup(1)));
+    network.kill(relays[0]);
+    let group = file.groups[1].clone();
+    network.client(putter).supply(group, &file.roots, now);
+    network.run(putter, &file).put();
+    assert_readable(&mut network, 0, &file);
+}
+
+#[test]
+fn a_cancelled_job_ends_at_once() {
+    let mut network = Network::of_stores(2);
+    let file = File::new(9, 1, HOUR + 24);
+    let getter = network.add_client(direct(0));
+    network.start(getter, get(&file));
+    let now = network.now;
+    network.client(getter).cancel(now);
+    assert!(matches!(network.event(getter), JobEvent::Failed(JobError::Cancelled)));
+    network.advance(Duration::from_secs(60));
+    assert!(!network.client(getter).has_event());
+    // The client can do another job.
+    put(&mut network, &file);
+    network.start(getter, get(&file));
+    network.run(getter, &file).assert_restores(&file);
+}
+
+#[test]
+fn debug_output_contains_no_secret() {
+    let file = File::new(9, 0xAB, HOUR + 24);
+    let text = format!("{:?} {:?}", Job::Put(file.link.clone()), get(&file));
+    assert!(text.contains("KeepSecret(..)") && !text.contains("171, 171"), "{text}");
+}
+
+/// What happened in a network that a seed determines.
+fn trace(seed: u8) -> Vec<String> {
+    let mut network = Network::of_stores(4);
+    let file = File::new(60, seed, HOUR + 24);
+    let mut trace = Vec::new();
+    for job in [Job::Put(file.link.clone()), get(&file), Job::Health(file.link.clone())] {
+        let client = network.add_client(stem(&[0]));
+        network.start(client, job);
+        let outcomes = network.run(client, &file);
+        trace.push(format!("{} {:?}", network.now, outcomes.last));
+        trace.extend(outcomes.pieces.iter().map(|(piece, _)| format!("{piece:?}")));
+    }
+    trace
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events() {
+    assert_eq!(trace(1), trace(1));
+    assert_ne!(trace(1), trace(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// The promise of the client: a get ends with the file if enough pieces can be reached, whatever
+    /// other towers do, and with an error else.
+    #[test]
+    fn a_get_ends_with_the_file_or_an_error(
+        shards in 1u32..120,
+        stores in 3usize..8,
+        killed in 0usize..5,
+        liars in prop::collection::vec(0u8..4, 0..4),
+        is_direct: bool,
+    ) {
+        let mut network = Network::of_stores(stores);
+        let file = File::new(shards, 1, HOUR + 24);
+        put(&mut network, &file);
+        let forged = forged_tags(&file);
+        let conduct = |liar| match liar {
+            0 => Conduct::Forge(forged.clone()),
+            1 => Conduct::Silent(forged.clone()),
+            2 => Conduct::Mute,
+            _ => Conduct::Hide,
+        };
+        let liars: Vec<_> =
+            liars.into_iter().map(|liar| network.add_fake(conduct(liar), &[])).collect();
+        let all: Vec<_> = liars.into_iter().chain(0..stores).collect();
+        let relays: Vec<_> = (0..2).map(|_| network.add_fake(Conduct::Relay, &all)).collect();
+        (0..killed.min(stores)).for_each(|number| network.kill(number));
+        let reachable: std::collections::BTreeSet<u32> = (killed.min(stores)..stores)
+            .flat_map(|number| {
+                let keys = file.link.chunk_keys();
+                let tags: Vec<_> = network.store(number).inventory().collect();
+                tags.into_iter().filter_map(move |(tag, _)| tag.recognise(&keys))
+            })
+            .collect();
+        let mut config = stem(&relays);
+        if is_direct {
+            config.route = Route::Direct;
+        }
+        let getter = network.add_client(config);
+        network.start(getter, get(&file));
+        let outcomes = network.run(getter, &file);
+        if reachable.len() >= file.link.file().geometry.data() as usize {
+            outcomes.assert_restores(&file);
+        } else {
+            let error = outcomes.error();
+            let is_expected = matches!(error, JobError::Gone { .. } | JobError::NoStore);
+            prop_assert!(is_expected, "{error:?}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ impl From<KindArg> for Kind {
 ))]
 pub(crate) struct SendArgs {
     /// The message, or `-` to read it from standard input
-    #[arg(value_name = "TEXT", required_unless_present = "file", allow_hyphen_values = true)]
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Read the message from a file
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
@@ -186,7 +186,7 @@ pub(crate) struct StopArgs {
 #[command(after_help = "\
 Examples:
   clacks ping tower.example:8001
-  clacks ping 192.0.2.7:8001 --identity ~/tower --roots roots.pem
+  clacks ping 192.0.2.7:8001 --network home
   clacks ping 127.0.0.1:8001 --json
 
 Exit codes: 0 if a tower answered, 1 if none did, 2 if the command line makes no sense.")]

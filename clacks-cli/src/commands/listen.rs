@@ -1,6 +1,6 @@
 //! `clacks listen`: the messages that come to a running tower.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use clacks_proto::{Kind, Message, Notice};
 use wildmatch::WildMatch;
@@ -11,12 +11,16 @@ use crate::control::socket::client::{Client, Received};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::text::{escape, quote};
+use crate::output::wrap;
 use crate::output::writer::write_to_stdout;
 
 /// Writes messages until the tower ends, or until the first one with `--once`.
 pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     let filter = Filter::new(args);
     let mut client = Client::connect(args.reach.control.as_deref())?;
+    if args.once && io::stderr().is_terminal() {
+        explain_silence(&mut client)?;
+    }
     client.send(&Request::Watch { after: None })?;
     client.wait_for_ever()?;
     while let Some(event) = client.next()? {
@@ -36,6 +40,21 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     }
     if args.once {
         return Err(Failure::failed("The tower ended before such a message came."));
+    }
+    Ok(())
+}
+
+/// Writes a line to a person if no message can come.
+fn explain_silence(client: &mut Client) -> Result<(), Failure> {
+    let answer = client.request(&Request::Status)?;
+    if let Some(Output::Status(status)) = answer.output()
+        && status.peers.alive == 0
+    {
+        let _ = writeln!(
+            wrap::stderr(),
+            "No other tower is alive, and messages come from other towers. `clacks announce \
+             HOST:PORT` adds one. Waiting for the first message."
+        );
     }
     Ok(())
 }

@@ -4,17 +4,17 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use clacks_proto::tls::{Identity, Trust};
 use clacks_proto::{
     Action, Address, CloseReason, Config, Dialect, Dialects, Event, Fingerprint, Host, IoCause,
     LinkId, LinkInfo, StateMachine, Tower,
 };
 use serde_json::json;
 
-use crate::args::PingArgs;
+use crate::args::{PingArgs, TrustArgs};
 use crate::control::remedy;
 use crate::error::Failure;
 use crate::identity;
+use crate::network::membership;
 use crate::output::text::{GOOD, STRONG};
 use crate::setup;
 
@@ -31,7 +31,8 @@ const OWN_ADDRESS: &str = "ping.invalid:1";
 /// Dials the tower and writes what answers.
 pub(crate) fn run(args: &PingArgs) -> Result<(), Failure> {
     let tower = &args.tower;
-    let machine = guest(args)?;
+    let (trust, _) = membership::of_guest(&args.trust)?;
+    let machine = guest(&trust)?;
     let start = Instant::now();
     let addresses = resolve(tower).map_err(|reason| not_reached(tower, reason))?;
     let resolved = start.elapsed();
@@ -43,13 +44,15 @@ pub(crate) fn run(args: &PingArgs) -> Result<(), Failure> {
         setup::Machine::Clear(machine) => Dialogue::new(*machine, stream).run(tower),
         setup::Machine::Secure(machine) => Dialogue::new(*machine, stream).run(tower),
     };
-    let answer = answer.map_err(|reason| not_reached(tower, reason))?;
+    let answer = answer.map_err(|reason| match reason {
+        CloseReason::Tls(_) if trust.roots.is_none() && !trust.clear => refused(tower, reason),
+        _ => not_reached(tower, reason),
+    })?;
     Found { tower, remote, resolved, connected, answer }.write(args.json)
 }
 
 /// Returns a state machine that no other tower learns of.
-fn guest(args: &PingArgs) -> Result<setup::Machine, Failure> {
-    let trust = &args.trust;
+fn guest(trust: &TrustArgs) -> Result<setup::Machine, Failure> {
     let mut config = Config::default();
     config.network.clone_from(&trust.network);
     config.dialects = if trust.no_http { Dialects::Native } else { Dialects::NativeAndHttp };
@@ -58,19 +61,13 @@ fn guest(args: &PingArgs) -> Result<setup::Machine, Failure> {
     let own = OWN_ADDRESS.parse().map_err(|error| cannot(&error))?;
     let seed = setup::fresh_seed()?;
     let tower = Tower::new(config, own, &seed).map_err(|error| cannot(&error))?;
-    if trust.clear {
+    let Some((identity, policy)) = setup::secrets(trust)? else {
         return Ok(setup::Machine::Clear(Box::new(tower)));
-    }
-    let identity: Identity = match (&trust.key, &trust.cert, &trust.state) {
-        (Some(key), Some(cert), _) => {
-            identity::load(&identity::Files { key: key.clone(), cert: cert.clone() })?
-        }
-        (_, _, Some(dir)) => identity::load(&identity::Files::within(dir))?,
-        _ => identity::generate()?,
     };
-    let policy = match &trust.roots {
-        Some(roots) => Trust::Private(identity::roots(roots)?),
-        None => Trust::Open,
+    let identity = match (identity, &trust.state) {
+        (Some(identity), _) => identity,
+        (None, Some(dir)) => identity::load(&identity::Files::within(dir))?,
+        (None, None) => identity::generate()?,
     };
     Ok(setup::Machine::Secure(Box::new(setup::secure(tower, &identity, policy)?)))
 }
@@ -103,6 +100,13 @@ fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, Duration), CloseReaso
 
 fn not_reached(tower: &Address, reason: CloseReason) -> Failure {
     Failure::failed(format_args!("No tower answers at {tower}: {reason}. {}", remedy(reason)))
+}
+
+/// Returns why a tower does not accept a stranger. Members of a private network may have forgotten
+/// to name it.
+fn refused(tower: &Address, reason: CloseReason) -> Failure {
+    let advice = membership::advice().unwrap_or_else(|| remedy(reason).to_owned());
+    Failure::failed(format_args!("No tower answers at {tower}: {reason}. {advice}"))
 }
 
 /// The other side of the connection.

@@ -34,7 +34,10 @@ fn body(args: &SendArgs) -> Result<Vec<u8>, Failure> {
             let opened = File::open(file).map_err(|error| not_read(&name, &error))?;
             read(opened, &name)
         }
-        (None, Some("-") | None) => read(io::stdin().lock(), "standard input"),
+        (None, Some("-")) => read(io::stdin().lock(), "standard input"),
+        (None, None) => Err(Failure::usage(
+            "There is no message: give TEXT, `-f FILE`, or `-` for standard input.",
+        )),
         (None, Some(text)) => Ok(text.into()),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use clacks_proto::{StateMachine, Status};
+use clacks_store::Store;
 use smol::channel::{self, Receiver};
 use smol::future::{self, FutureExt};
 
@@ -15,11 +16,13 @@ use crate::control::console::{self, Command};
 use crate::control::prompt::Prompt;
 use crate::control::screen::{Events, Screen};
 use crate::control::socket::{self, BoundSocket, ControlServer};
-use crate::control::{ControlledTower, Request, Subscription};
+use crate::control::{ControlledTower, MayHaveStore, Request, Subscription};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Failure;
 use crate::limits;
+use crate::network::expiry::{self, Expiry};
 use crate::network::membership;
+use crate::network::renewal::{Renew, Renewal, Renewed};
 use crate::output::writer::LOG;
 use crate::output::{Entry, Output};
 use crate::runtime::RunningTower;
@@ -36,27 +39,33 @@ pub(crate) fn run(args: &TowerArgs, settings: Settings) -> Result<(), Failure> {
     limits::check(limits::TOWER_DESCRIPTORS)?;
     let configured = args;
     let args = &membership::with_membership(args)?;
-    let Prepared { machine, store, listener, notes, state } = setup::prepare(args)?;
+    let Prepared { machine, store, listener, notes, expiry, state } = setup::prepare(args)?;
     let kept = state.as_ref().map(|state| state.peers(&args.trust.network));
-    let lasting = (Configuration::new(configured, settings), kept);
+    let renewal = Renewal::start(configured)?;
+    let lasting = (Configuration::new(configured, settings), kept, expiry);
     match (machine, store) {
-        (Machine::Clear(tower), None) => run_machine(args, *tower, listener, &notes, lasting),
-        (Machine::Secure(tower), None) => run_machine(args, *tower, listener, &notes, lasting),
+        (Machine::Clear(tower), None) => run_machine(args, *tower, listener, &notes, lasting, None),
+        (Machine::Secure(tower), None) => {
+            let renew = renewal.map(|it| it.applied_to(|tower| tower));
+            run_machine(args, *tower, listener, &notes, lasting, renew)
+        }
         (Machine::Clear(tower), Some(store)) => {
-            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting)
+            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting, None)
         }
         (Machine::Secure(tower), Some(store)) => {
-            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting)
+            let renew = renewal.map(|it| it.applied_to(Store::inner_mut));
+            run_machine(args, store.wrap(*tower)?, listener, &notes, lasting, renew)
         }
     }
 }
 
-fn run_machine<M: StateMachine + Send + 'static>(
+fn run_machine<M: MayHaveStore + Send + 'static>(
     args: &TowerArgs,
     machine: M,
     listener: TcpListener,
     notes: &[String],
-    (configuration, kept): (Configuration, Option<PeersFile>),
+    (configuration, kept, expiry): (Configuration, Option<PeersFile>, Option<Expiry>),
+    renew: Option<Renew<M>>,
 ) -> Result<(), Failure> {
     let (stops, stop) = channel::bounded(1);
     let (reloads, reload) = channel::bounded(1);
@@ -87,6 +96,9 @@ fn run_machine<M: StateMachine + Send + 'static>(
         .map_err(|error| Failure::failed(format_args!("The tower cannot start ({error}).")))?;
     let path = socket.as_ref().map(|socket| socket.path.clone());
     let control = Arc::new(ControlledTower::new(tower.handle.clone(), notices, stops, path));
+    let expiry = Arc::new(Mutex::new(expiry));
+    control.add_check(expiry::check(expiry.clone()));
+    control.add_check(screen.check());
     let numbering = start_numbering(control.clone()).map_err(|error| {
         Failure::failed(format_args!("The events cannot be read ({error}): start it again."))
     })?;
@@ -113,7 +125,9 @@ fn run_machine<M: StateMachine + Send + 'static>(
     let service = ServiceManager::start().map_err(|error| {
         Failure::failed(format_args!("No thread can be started ({error}): start it again."))
     })?;
-    let mut session = Session { tower, control, events, screen, prompt, configuration, service };
+    let renewal = (renew, expiry);
+    let mut session =
+        Session { tower, control, events, screen, prompt, configuration, renewal, service };
     session.start(args, &notes, dashboard.as_ref());
     let keeper = kept.map(|file| session.keep_peers(file)).transpose()?;
     let watchdog = ServiceManager::watchdog(&session.tower.handle);
@@ -181,6 +195,8 @@ struct Session<M: StateMachine + Send + 'static> {
     screen: Screen,
     prompt: Option<Prompt>,
     configuration: Configuration,
+    /// How a membership is renewed, and when its certificate expires.
+    renewal: (Option<Renew<M>>, Arc<Mutex<Option<Expiry>>>),
     service: ServiceManager,
 }
 
@@ -205,8 +221,7 @@ impl<M: StateMachine + Send + 'static> Session<M> {
     fn start(&mut self, args: &TowerArgs, notes: &[String], dashboard: Option<&Dashboard>) {
         self.write_events();
         if let Some(dashboard) = dashboard {
-            let url = dashboard.url().to_owned();
-            self.screen.answer(&self.control.entry(Output::Dashboard { url }));
+            self.screen.answer(&self.control.entry(dashboard.output()));
         }
         for note in notes {
             let note = self.control.entry(Output::Note(note.clone()));
@@ -277,19 +292,22 @@ impl<M: StateMachine + Send + 'static> Session<M> {
             }
             peers
         };
-        PeerKeeper::start(file, snapshot).map_err(|error| {
+        let keeper = PeerKeeper::start(file, snapshot).map_err(|error| {
             Failure::failed(format_args!(
                 "No thread can start to save the known towers ({error}): start it again."
             ))
-        })
+        })?;
+        self.control.add_check(keeper.check());
+        Ok(keeper)
     }
 
     /// Reads the configuration again, and applies what applies without a restart.
     fn reload(&mut self) {
         self.service.reloading();
         match self.configuration.reload() {
-            Ok(changes) => {
+            Ok(mut changes) => {
                 self.apply(&changes);
+                changes.renewed = self.renew();
                 self.control.on_reloaded(changes);
                 self.write_events();
             }
@@ -302,6 +320,27 @@ impl<M: StateMachine + Send + 'static> Session<M> {
             }
         }
         self.on_ready();
+    }
+
+    /// Applies a new certificate and a new list of revoked members. Returns whether one has changed.
+    fn renew(&mut self) -> bool {
+        let (Some(renew), expiry) = &mut self.renewal else { return false };
+        match renew(&self.tower.handle) {
+            Ok(Some(Renewed { expiry: new, closed })) => {
+                *expiry.lock().unwrap_or_else(PoisonError::into_inner) = new;
+                tracing::info!("the membership was read again, and {closed} links are closed");
+                true
+            }
+            Ok(None) => false,
+            Err(failure) => {
+                let why = failure.sentence().unwrap_or_default();
+                let message = format!("The membership stays as it was: {why}");
+                tracing::error!("{message}");
+                let error = self.control.entry(Output::error(message));
+                self.screen.answer(&error);
+                false
+            }
+        }
     }
 
     fn apply(&self, changes: &Changes) {

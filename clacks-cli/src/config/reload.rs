@@ -53,6 +53,9 @@ pub(crate) struct Changes {
     pub(crate) unignore: Vec<Address>,
     /// The new filter of the log, or `default`, if it has changed.
     pub(crate) log: Option<String>,
+    /// The certificate, the roots or the list of revoked members of a private network has changed.
+    #[serde(default)]
+    pub(crate) renewed: bool,
     /// Options that have changed since the start and apply at the next start.
     pub(crate) at_restart: Vec<String>,
 }
@@ -97,6 +100,7 @@ impl Configuration {
             unignore: without(&ignored, &args.ignore),
             log: (args.log != self.log)
                 .then(|| args.log.as_ref().map_or("default".to_owned(), ToString::to_string)),
+            renewed: false,
             at_restart: changed
                 .filter(|name| !RELOADABLE.contains(name))
                 .map(str::to_owned)
@@ -130,6 +134,9 @@ impl Changes {
         add("no longer ignores", &self.unignore);
         if let Some(log) = &self.log {
             parts.push(format!("logs {log}"));
+        }
+        if self.renewed {
+            parts.push("uses its new certificate and list of revoked members".to_owned());
         }
         let mut text = match parts.as_slice() {
             [] => "The configuration was read again.".to_owned(),

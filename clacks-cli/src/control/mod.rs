@@ -21,5 +21,5 @@ pub(crate) use events::Subscription;
 pub(crate) use history::HistoryPoint;
 pub(crate) use protocol::Request;
 pub(crate) use status::TowerStatus;
-pub(crate) use tower::ControlledTower;
+pub(crate) use tower::{Check, ControlledTower, MayHaveStore};
 pub(crate) use troubles::{is_actionable, remedy};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use clacks_proto::Notice;
 
+use super::Check;
 use crate::error::Failure;
 use crate::output::text::Text;
 use crate::output::writer::{Printer, Target, Writer};
@@ -53,6 +54,18 @@ impl Screen {
             ))
         })?;
         Ok(Self { format, writer, events })
+    }
+
+    /// Returns a check whether lines are dropped now.
+    pub(crate) fn check(&self) -> Check {
+        let writer = self.writer.clone();
+        Box::new(move || match writer.dropped() {
+            0 => None,
+            lines => Some((
+                format!("standard output is not read, and {lines} lines of it were dropped"),
+                "Read it, send it to a file, or start the tower with --quiet.",
+            )),
+        })
     }
 
     /// Passes lines to a printer from now on.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use clacks_proto::{Address, Fingerprint, Stats, StatusCounts};
+use clacks_store::StoreStats;
 use serde::{Deserialize, Serialize};
 
 use super::troubles::Trouble;
@@ -24,7 +25,11 @@ pub(crate) struct TowerStatus {
     pub(crate) links: usize,
     pub(crate) max_links: usize,
     pub(crate) rates: Rates,
-    /// The last troubles, the oldest first.
+    /// What the store of the tower has done, if the tower has one.
+    #[serde(default)]
+    pub(crate) store: Option<StoreStats>,
+    /// Troubles of this tower, then those of peers, then those of towers that were never alive. In
+    /// each of these the oldest come first.
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) stats: Stats,
 }

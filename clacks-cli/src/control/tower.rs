@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clacks_proto::driver::{Delivery, Handle, Notices, Wait};
+use clacks_proto::tls::SecureTower;
 use clacks_proto::{
     Address, Config, EnqueueError, EnqueueOptions, ExpandError, Fingerprint, HeldMessage, LinkInfo,
     Message, Nonce, Notice, Peer, QueueUsage, RefusedMessage, StateMachine, Stats, Status,
-    StatusCounts,
+    StatusCounts, Tower,
 };
+use clacks_store::{Store, StoreStats};
 use smol::Timer;
 use smol::channel::Sender;
 use smol::future;
@@ -32,6 +34,9 @@ const OVERHEAD_OF_A_MESSAGE: usize = 200;
 /// that of the state, unless the tower is very busy.
 const CONSISTENT_READS: usize = 4;
 
+/// Returns what fails now and what a person can do, if something does.
+pub(crate) type Check = Box<dyn Fn() -> Option<(String, &'static str)> + Send + Sync>;
+
 /// A running tower with its verbs. All fronts share it: the console, the control socket and others.
 ///
 /// - [`answer`](Self::answer) carries out any [`Request`], and waits if the request asks for it.
@@ -46,6 +51,7 @@ pub(crate) struct ControlledTower {
     troubles: Mutex<Troubles>,
     samples: Mutex<Samples>,
     history: Mutex<History>,
+    checks: Mutex<Vec<Check>>,
     start: Instant,
     stop: Sender<()>,
 }
@@ -53,7 +59,7 @@ pub(crate) struct ControlledTower {
 impl ControlledTower {
     /// Returns the control of a tower. A message on `stop` asks its owner to shut it down. `socket`
     /// is the path of the control socket.
-    pub(crate) fn new<M: StateMachine + Send + 'static>(
+    pub(crate) fn new<M: MayHaveStore + Send + 'static>(
         tower: Handle<M>,
         notices: Notices,
         stop: Sender<()>,
@@ -67,9 +73,14 @@ impl ControlledTower {
             troubles: Mutex::default(),
             samples: Mutex::new(Samples::new(start)),
             history: Mutex::new(History::new(start)),
+            checks: Mutex::default(),
             start,
             stop,
         };
+        // They are known from an earlier start, or from the options.
+        for peer in control.tower.survey() {
+            lock(&control.troubles).add_familiar(&peer.address);
+        }
         let (address, fingerprint) = (control.address().clone(), control.tower.identity());
         control.events.push(Output::Listening { address, fingerprint, control: socket });
         control
@@ -137,6 +148,11 @@ impl ControlledTower {
         self.events.close();
     }
 
+    /// Waits until the driver has made progress. Returns `false` after the end of the driver.
+    pub(crate) fn next_turn(&self) -> Wait<bool> {
+        self.tower.next_turn()
+    }
+
     /// Returns a subscription to the events after the one with a number. `None` means from now on.
     pub(crate) fn subscribe(&self, after: Option<u64>) -> Subscription {
         self.events.subscribe(after)
@@ -163,14 +179,19 @@ impl ControlledTower {
         let _ = self.stop.try_send(());
     }
 
+    /// Adds a check for a trouble that no event reports.
+    pub(crate) fn add_check(&self, check: Check) {
+        lock(&self.checks).push(check);
+    }
+
     /// Returns the state of the tower.
     pub(crate) fn status(&self) -> Entry {
         self.read(|| {
             let (tower, config) = (&self.tower, self.tower.config());
             let (stats, usage, now) = (tower.stats(), tower.queue_usage(), Instant::now());
             let peers = tower.status_counts();
-            let mut troubles = lock(&self.troubles).all();
-            troubles.extend(self.present_troubles(peers, usage));
+            let mut troubles = self.present_troubles(peers, usage);
+            troubles.extend(lock(&self.troubles).all());
             Output::Status(Box::new(TowerStatus {
                 address: tower.address().clone(),
                 fingerprint: tower.identity(),
@@ -187,10 +208,29 @@ impl ControlledTower {
                 links: tower.links().iter().filter(|link| link.is_open).count(),
                 max_links: config.max_links,
                 rates: lock(&self.samples).rates(now, &stats),
+                store: tower.store(),
                 troubles,
                 stats,
             }))
         })
+    }
+
+    /// Returns the status and the known towers of the same moment, unless the tower is very busy.
+    pub(crate) fn overview(&self) -> (Entry, Vec<SurveyedPeer>) {
+        let mut towers = Vec::new();
+        let mut status = self.status();
+        for _ in 0..CONSISTENT_READS {
+            let survey = self.read_once(|| self.survey());
+            let is_same = survey.seq == status.seq;
+            if let Output::Survey { towers: found } = survey.output {
+                towers = found;
+            }
+            if is_same {
+                break;
+            }
+            status = self.status();
+        }
+        (status, towers)
     }
 
     /// Returns troubles that follow from the state, and that no event reports.
@@ -201,26 +241,27 @@ impl ControlledTower {
         let is_full = is_over(usage.messages, config.max_queue_messages)
             || is_over(usage.bytes, config.max_queue_bytes);
         let known = peers.new + peers.alive + peers.lost + peers.dead;
+        let (time, seq) = (SystemTime::now(), self.events.last());
+        let mut found: Vec<_> = lock(&self.checks).iter().filter_map(|check| check()).collect();
         let full = is_full.then_some((
-            "the queue is full: it takes no messages of `clacks send`",
+            "the queue is full: it takes no messages of `clacks send`".to_owned(),
             "Wait until peers have taken some, add peers with `clacks announce`, or start the \
              tower with a larger --max-queue or --max-queue-bytes.",
         ));
         let alone = (known == 0).then_some((
-            "no other tower is known",
+            "no other tower is known".to_owned(),
             "Make this one known to another tower with `clacks announce HOST:PORT`.",
         ));
-        let (time, seq) = (SystemTime::now(), self.events.last());
-        let troubles = full.into_iter().chain(alone);
-        let trouble = |(what, remedy): (&str, &str)| Trouble {
+        found.extend(full.into_iter().chain(alone));
+        let trouble = |(what, remedy): (String, &str)| Trouble {
             time,
             seq,
             count: 1,
             peer: None,
-            what: what.into(),
+            what,
             remedy: remedy.into(),
         };
-        troubles.map(trouble).collect()
+        found.into_iter().map(trouble).collect()
     }
 
     /// Returns the state of the tower in a few words.
@@ -268,29 +309,31 @@ impl ControlledTower {
         }
         while let Some(event) = events.next().await {
             let Output::Notice(notice) = &event.output else { continue };
-            let (why, remedy) =
-                match notice {
-                    Notice::Announced { to } if to == tower => {
-                        return Entry { output: event.output.clone(), ..*event };
-                    }
-                    Notice::StatusChanged {
-                        peer, to: Status::Lost | Status::Dead, reason, ..
-                    } if peer == tower => (reason.to_string(), remedy_of_status(*reason)),
-                    Notice::LinkClosed { peer: Some(peer), reason, .. } if peer == tower => {
-                        (reason.to_string(), remedy(*reason))
-                    }
-                    _ => continue,
-                };
-            return self.entry(Output::Error {
-                message: format!("{tower} was not reached: {why}. {remedy}"),
-            });
+            match result_of_announcement(notice, tower) {
+                Some(Ok(())) => return Entry { output: event.output.clone(), ..*event },
+                Some(Err(message)) => return self.entry(Output::Error { message }),
+                None => {}
+            }
+            // The result may be among the events that were missed.
+            if matches!(notice, Notice::Missed { .. }) && self.is_alive(tower) {
+                return self.entry(Output::Notice(Notice::Announced { to: tower.clone() }));
+            }
         }
         self.entry(Output::error("The tower ended before the other one confirmed."))
+    }
+
+    fn is_alive(&self, tower: &Address) -> bool {
+        let is_it = |peer: &Peer| peer.address == *tower && peer.status == Status::Alive;
+        self.tower.survey().iter().any(is_it)
     }
 
     /// Carries out a request without waiting.
     pub(crate) fn carry_out(&self, request: Request) -> Entry {
         let tower = &self.tower;
+        if let Request::Announce { tower: named, .. } | Request::Expand { tower: named } = &request
+        {
+            lock(&self.troubles).add_familiar(named);
+        }
         let output = match request {
             Request::Peek => return self.read_once(|| first_messages(tower.peek())),
             Request::Survey => return self.read(|| self.survey()),
@@ -389,6 +432,24 @@ impl ControlledTower {
     }
 }
 
+/// Returns the result of an announcement, if a notice reports it. The error is a sentence.
+fn result_of_announcement(notice: &Notice, tower: &Address) -> Option<Result<(), String>> {
+    let (why, remedy) = match notice {
+        Notice::Announced { to } if to == tower => return Some(Ok(())),
+        Notice::StatusChanged { peer, to: Status::Lost | Status::Dead, reason, .. }
+            if peer == tower =>
+        {
+            (reason.to_string(), remedy_of_status(*reason))
+        }
+        // A link that was open may close meanwhile. This one was an attempt.
+        Notice::LinkClosed { peer: Some(peer), reason, retry_in: Some(_), .. } if peer == tower => {
+            (reason.to_string(), remedy(*reason))
+        }
+        _ => return None,
+    };
+    Some(Err(format!("{tower} was not reached: {why}. {remedy}")))
+}
+
 /// The verbs of a [`Handle`], whatever its state machine.
 trait Verbs: Send + Sync {
     fn enqueue(&self, message: Message, options: EnqueueOptions) -> Result<Nonce, RefusedMessage>;
@@ -412,12 +473,31 @@ trait Verbs: Send + Sync {
     fn identity(&self) -> Option<Fingerprint>;
     fn config(&self) -> &Config;
     fn now(&self) -> clacks_proto::Instant;
+    fn next_turn(&self) -> Wait<bool>;
+    fn store(&self) -> Option<StoreStats>;
+}
+
+/// A tower, with or without a store.
+pub(crate) trait MayHaveStore: StateMachine {
+    /// Returns what the store has done, if there is one.
+    fn store_stats(&self) -> Option<StoreStats> {
+        None
+    }
+}
+
+impl MayHaveStore for Tower {}
+impl MayHaveStore for SecureTower {}
+
+impl<M: StateMachine> MayHaveStore for Store<M> {
+    fn store_stats(&self) -> Option<StoreStats> {
+        Some(self.stats())
+    }
 }
 
 /// Implements [`Verbs`] by the methods of [`Handle`] that have the same names.
 macro_rules! verbs_of_handle {
     ($(fn $verb:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl<M: StateMachine + Send + 'static> Verbs for Handle<M> {
+        impl<M: MayHaveStore + Send + 'static> Verbs for Handle<M> {
             fn enqueue(
                 &self,
                 message: Message,
@@ -442,6 +522,10 @@ macro_rules! verbs_of_handle {
                 Handle::config(self)
             }
 
+            fn store(&self) -> Option<StoreStats> {
+                self.with(|machine, _| machine.store_stats()).flatten()
+            }
+
             $(fn $verb(&self, $($argument: $type),*) -> $result {
                 Handle::$verb(self, $($argument),*)
             })*
@@ -463,6 +547,7 @@ verbs_of_handle! {
     fn status_counts() -> StatusCounts;
     fn identity() -> Option<Fingerprint>;
     fn now() -> clacks_proto::Instant;
+    fn next_turn() -> Wait<bool>;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -524,5 +609,31 @@ fn not_added(tower: &Address, error: ExpandError) -> String {
         }
         ExpandError::ShuttingDown => "The tower is leaving.".into(),
         error => format!("{tower}: {error}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_failed_attempt_ends_the_wait_for_an_announcement() {
+        let tower = "a:1".parse().unwrap();
+        let result = |notice| {
+            let notice: Notice = serde_json::from_value(notice).unwrap();
+            result_of_announcement(&notice, &tower).map(|result| result.is_ok())
+        };
+        let closed = |peer: &str, retry_in_ms: Option<u64>| {
+            result(json!({
+                "event": "link_closed", "link": [0, 1], "peer": peer, "reason": "idle",
+                "retry_in_ms": retry_in_ms,
+            }))
+        };
+        assert_eq!(closed("a:1", None), None);
+        assert_eq!(closed("b:1", Some(1)), None);
+        assert_eq!(closed("a:1", Some(1)), Some(false));
+        assert_eq!(result(json!({"event": "announced", "to": "a:1"})), Some(true));
+        assert_eq!(result(json!({"event": "announced", "to": "b:1"})), None);
     }
 }

@@ -9,8 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::{Entry, Output, rfc3339};
 
-/// The maximum number of troubles that are kept. The oldest one is dropped.
+/// The maximum number of troubles of familiar peers, and of troubles of strangers. The oldest one is
+/// dropped.
 const CAPACITY: usize = 16;
+
+/// The maximum number of familiar peers. The value is a guess.
+const MAX_FAMILIAR: usize = 256;
 
 /// Something that failed, and what a person can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +24,10 @@ pub(crate) struct Trouble {
     pub(crate) time: SystemTime,
     /// The number of the event in which it was last reported.
     pub(crate) seq: u64,
-    /// How often it happened in a row.
+    /// How often it happened in a row. For towers that were never alive, how often it happened to
+    /// any of them.
     pub(crate) count: u64,
-    /// The peer, if one is concerned.
+    /// The peer, if one is concerned. The last one of several.
     pub(crate) peer: Option<Address>,
     /// What failed.
     pub(crate) what: String,
@@ -31,10 +36,28 @@ pub(crate) struct Trouble {
 }
 
 /// The last troubles. Those of a peer end when it is alive again or forgotten.
+///
+/// Peers can name any number of towers that fail. The troubles of these strangers have a share of
+/// their own, with one trouble for each cause.
 #[derive(Debug, Default)]
-pub(crate) struct Troubles(VecDeque<Trouble>);
+pub(crate) struct Troubles {
+    familiar: VecDeque<Trouble>,
+    strange: VecDeque<Trouble>,
+    /// Peers that the application has named, or that were alive.
+    peers: VecDeque<Address>,
+}
 
 impl Troubles {
+    /// Adds a peer that is no stranger.
+    pub(crate) fn add_familiar(&mut self, peer: &Address) {
+        if !self.peers.contains(peer) {
+            if self.peers.len() == MAX_FAMILIAR {
+                self.peers.pop_front();
+            }
+            self.peers.push_back(peer.clone());
+        }
+    }
+
     /// Takes note of an event.
     pub(crate) fn observe(&mut self, entry: &Entry) {
         let Output::Notice(notice) = &entry.output else { return };
@@ -42,10 +65,12 @@ impl Troubles {
             Notice::StatusChanged { peer, to: Status::Lost | Status::Dead, reason, .. } => {
                 (Some(peer), reason.to_string(), remedy_of_status(*reason))
             }
-            Notice::StatusChanged { peer, to: Status::Alive | Status::Ignored, .. }
-            | Notice::TowerForgotten { peer } => {
-                return self.0.retain(|trouble| trouble.peer.as_ref() != Some(peer));
+            Notice::StatusChanged { peer, to: Status::Alive, .. } => {
+                self.add_familiar(peer);
+                return self.end(peer);
             }
+            Notice::StatusChanged { peer, to: Status::Ignored, .. }
+            | Notice::TowerForgotten { peer } => return self.end(peer),
             Notice::KeyChanged { peer, .. } => {
                 let remedy = remedy(CloseReason::KeyChanged);
                 (Some(peer), CloseReason::KeyChanged.to_string(), remedy)
@@ -62,28 +87,37 @@ impl Troubles {
             }
             _ => return,
         };
+        let is_familiar = peer.is_none_or(|peer| self.peers.contains(peer));
+        let troubles = if is_familiar { &mut self.familiar } else { &mut self.strange };
         let (peer, remedy) = (peer.cloned(), remedy.to_owned());
-        let known = self.0.iter().position(|trouble| trouble.peer == peer && trouble.what == what);
-        let earlier = known.and_then(|index| self.0.remove(index));
+        let is_it = |it: &Trouble| it.what == what && (!is_familiar || it.peer == peer);
+        let earlier = troubles.iter().position(is_it).and_then(|index| troubles.remove(index));
         let count = earlier.map_or(1, |trouble| trouble.count.saturating_add(1));
-        if self.0.len() == CAPACITY {
-            self.0.pop_front();
+        if troubles.len() == CAPACITY {
+            troubles.pop_front();
         }
-        self.0.push_back(Trouble { time: entry.time, seq: entry.seq, count, peer, what, remedy });
+        troubles.push_back(Trouble { time: entry.time, seq: entry.seq, count, peer, what, remedy });
+    }
+
+    /// Removes the troubles of a peer.
+    fn end(&mut self, peer: &Address) {
+        for troubles in [&mut self.familiar, &mut self.strange] {
+            troubles.retain(|trouble| trouble.peer.as_ref() != Some(peer));
+        }
     }
 
     /// Returns the number of troubles.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.familiar.len() + self.strange.len()
     }
 
-    /// Returns the troubles, the oldest first.
+    /// Returns the troubles of familiar peers, then those of strangers. The oldest ones come first.
     pub(crate) fn all(&self) -> Vec<Trouble> {
-        self.0.iter().cloned().collect()
+        self.familiar.iter().chain(&self.strange).cloned().collect()
     }
 }
 
-/// Returns whether a person could do something about the reason. Links are closed all the time.
+/// Returns whether a person could do something about the reason. Most links close without a trouble.
 pub(crate) fn is_actionable(reason: CloseReason) -> bool {
     matches!(
         reason,
@@ -198,6 +232,9 @@ mod tests {
     #[test]
     fn troubles_are_counted_and_end_when_the_peer_is_alive() {
         let mut troubles = Troubles::default();
+        for peer in ["a:1", "b:1"] {
+            troubles.add_familiar(&peer.parse().unwrap());
+        }
         troubles.observe(&status_changed("a:1", Status::Lost, 1));
         troubles.observe(&status_changed("b:1", Status::Lost, 2));
         troubles.observe(&status_changed("a:1", Status::Lost, 3));
@@ -212,10 +249,30 @@ mod tests {
     #[test]
     fn troubles_are_bounded() {
         let mut troubles = Troubles::default();
-        for n in 1..100 {
-            troubles.observe(&status_changed(&format!("a:{n}"), Status::Lost, n));
+        for n in 1..1_000 {
+            let peer = format!("a:{n}");
+            troubles.add_familiar(&peer.parse().unwrap());
+            troubles.observe(&status_changed(&peer, Status::Lost, n));
         }
         let all = troubles.all();
-        assert_eq!((all.len(), all[0].seq), (CAPACITY, 100 - CAPACITY as u64));
+        assert_eq!((all.len(), all[0].seq), (CAPACITY, 1_000 - CAPACITY as u64));
+        assert_eq!(troubles.peers.len(), MAX_FAMILIAR);
+    }
+
+    #[test]
+    fn troubles_of_strangers_do_not_displace_those_of_peers() {
+        let mut troubles = Troubles::default();
+        troubles.observe(&status_changed("friend:1", Status::Alive, 1));
+        troubles.observe(&status_changed("friend:1", Status::Lost, 2));
+        for n in 3..100 {
+            troubles.observe(&status_changed(&format!("stranger:{n}"), Status::Lost, n));
+        }
+        let all = troubles.all();
+        let shown: Vec<_> =
+            all.iter().map(|it| (it.peer.as_ref().unwrap().to_string(), it.count)).collect();
+        // Strangers that fail for the same cause are one trouble.
+        assert_eq!(shown, [("friend:1".into(), 1), ("stranger:99".into(), 97)]);
+        troubles.observe(&status_changed("stranger:99", Status::Alive, 100));
+        assert_eq!(troubles.len(), 1);
     }
 }

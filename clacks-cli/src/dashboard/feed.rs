@@ -84,7 +84,7 @@ pub(super) struct Feed {
     readers: RefCell<Vec<Sender<Bytes>>>,
     /// Notified when a reader arrives.
     arrived: Event,
-    /// The number of the last event that the first reader has received at its arrival.
+    /// The number of the last event that all readers have received.
     since: Cell<u64>,
     is_closed: Cell<bool>,
     was_opened: Arc<AtomicBool>,
@@ -123,7 +123,8 @@ impl Feed {
         let mut news = News::default();
         let before = history.seq.saturating_sub(MAX_EVENTS as u64);
         let mut recent = self.control.subscribe(Some(before));
-        news.collect(&mut recent);
+        // The next state of all readers has the later events.
+        news.collect(&mut recent, if readers == 0 { u64::MAX } else { self.since.get() });
         if readers == 0 {
             self.since.set(recent.position());
         }
@@ -150,7 +151,8 @@ impl Feed {
             while self.readers() > 0 {
                 Timer::after(INTERVAL).await;
                 let mut news = News::default();
-                news.collect(&mut events);
+                news.collect(&mut events, u64::MAX);
+                self.since.set(events.position());
                 let state = self.state(&news);
                 // A reader that is full is too slow. One that is closed is gone.
                 let mut readers = self.readers.borrow_mut();
@@ -166,11 +168,7 @@ impl Feed {
     }
 
     fn state(&self, news: &News) -> Bytes {
-        let survey = match self.control.carry_out(Request::Survey).output {
-            Output::Survey { towers } => towers,
-            _ => Vec::new(),
-        };
-        let status = self.control.status();
+        let (status, survey) = self.control.overview();
         let (towers, towers_left_out) = most_important(survey);
         let state = State {
             status: &status,
@@ -213,9 +211,13 @@ fn most_important(mut towers: Vec<SurveyedPeer>) -> (Vec<SurveyedPeer>, usize) {
 }
 
 impl News {
-    /// Takes in the events up to now, or as many as are kept if the tower is very busy.
-    fn collect(&mut self, events: &mut Subscription) {
+    /// Takes in the events up to the one with the number `last`, or up to now. If the tower is very
+    /// busy, takes in as many as are kept.
+    fn collect(&mut self, events: &mut Subscription, last: u64) {
         for _ in 0..MAX_COLLECTED {
+            if events.position() >= last {
+                return;
+            }
             let Ok(Some(entry)) = events.try_next() else { return };
             self.take_in(&entry);
         }

@@ -3,16 +3,18 @@
 use std::fmt;
 
 use clacks_proto::Stats;
+use clacks_store::StoreStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::control::TowerStatus;
-use crate::output::counters::COUNTERS;
+use crate::output::counters::{COUNTERS, STORE_COUNTERS};
 
 pub(super) use prometheus_text::CONTENT_TYPE;
 
@@ -31,8 +33,11 @@ impl Metrics {
     pub(super) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("clacks");
         registry.register_collector(Box::new(self));
+        let mut of_process = Registry::with_prefix("process");
+        of_process.register_collector(Box::new(Process));
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry)?;
+        prometheus_text::encode(&mut text, &of_process)?;
         Ok(text)
     }
 }
@@ -43,6 +48,13 @@ impl Collector for Metrics {
         let Self { status, seq, readers } = self;
         for (name, meaning, count) in counters(&status.stats) {
             encode(&mut encoder, name, meaning, &ConstCounter::new(count))?;
+        }
+        for (name, meaning, count) in store(status.store) {
+            let name = format!("store_{name}");
+            match name.as_str() {
+                "store_held" => encode(&mut encoder, &name, meaning, &ConstGauge::new(count))?,
+                name => encode(&mut encoder, name, meaning, &ConstCounter::new(count))?,
+            }
         }
         encode(&mut encoder, "events", "events of the tower", &ConstCounter::new(*seq))?;
         let peers = [
@@ -79,13 +91,43 @@ impl Collector for Metrics {
     }
 }
 
-/// Returns each counter with its name, its meaning and its value.
-fn counters(stats: &Stats) -> Vec<(&'static str, &'static str, u64)> {
+/// The metrics of the process, with the names that all programs use.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(bytes) = resident_bytes() else { return Ok(()) };
+        let meaning = "resident memory of the process in bytes";
+        encode(&mut encoder, "resident_memory_bytes", meaning, &ConstGauge::new(bytes))
+    }
+}
+
+/// Returns the resident memory of this process, where the system shows it in a file.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// A counter with its name, its meaning and its value.
+type Counter = (&'static str, &'static str, u64);
+
+fn counters(stats: &Stats) -> Vec<Counter> {
+    with_values(&COUNTERS, stats)
+}
+
+fn store(stats: Option<StoreStats>) -> Vec<Counter> {
+    stats.map_or_else(Vec::new, |stats| with_values(&STORE_COUNTERS, &stats))
+}
+
+fn with_values(counters: &[(&'static str, &'static str)], stats: &impl Serialize) -> Vec<Counter> {
     let Ok(Value::Object(values)) = serde_json::to_value(stats) else { return Vec::new() };
     let counter = |(name, meaning): &(&'static str, &'static str)| {
         Some((*name, *meaning, values.get(*name)?.as_u64()?))
     };
-    COUNTERS.iter().filter_map(counter).collect()
+    counters.iter().filter_map(counter).collect()
 }
 
 fn encode(

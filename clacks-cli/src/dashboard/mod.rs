@@ -4,23 +4,27 @@
 //!
 //! - `/` is the page. It has no data of the tower.
 //! - `/events` is the state of the tower, as server-sent events. It needs the [`Token`].
-//! - `/metrics` has the counters for Prometheus. `/healthz` says that the tower runs.
+//! - `/metrics` has the counters for Prometheus. `/healthz` tells whether the tower
+//!   makes progress.
 //!
 //! [`access`] decides which requests are answered.
 
 mod access;
 mod feed;
+mod health;
 mod metrics;
 mod page;
 mod server;
 mod token;
 
+use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crate::args::HttpArgs;
 use crate::control::ControlledTower;
 use crate::error::Failure;
+use crate::output::Output;
 
 use access::Access;
 use server::Server;
@@ -29,8 +33,9 @@ use token::{Token, TokenFile};
 /// A dashboard that is served until this is dropped or finished.
 pub(crate) struct Dashboard {
     url: String,
+    token: Token,
     server: Server,
-    _token_file: TokenFile,
+    token_file: TokenFile,
 }
 
 /// A port for a dashboard.
@@ -38,6 +43,7 @@ pub(crate) struct BoundDashboard {
     listener: TcpListener,
     access: Access,
     url: String,
+    token: Token,
     token_file: TokenFile,
 }
 
@@ -51,7 +57,7 @@ pub(crate) fn bind(args: &HttpArgs) -> Result<Option<BoundDashboard>, Failure> {
             address.port()
         )));
     }
-    let cannot = |error: std::io::Error| {
+    let cannot = |error: io::Error| {
         Failure::failed(format_args!(
             "The dashboard cannot listen on {address} ({error}): choose another port for --http (0 \
              picks a free one)."
@@ -61,9 +67,9 @@ pub(crate) fn bind(args: &HttpArgs) -> Result<Option<BoundDashboard>, Failure> {
     let address = listener.local_addr().map_err(cannot)?;
     let token = Token::generate()?;
     let token_file = TokenFile::write(&token, address).map_err(Failure::Failed)?;
-    let url = format!("http://{}/#token={}", browsed(address, &args.http_host), token.as_str());
-    let access = Access::new(address, &args.http_host, token);
-    Ok(Some(BoundDashboard { listener, access, url, token_file }))
+    let url = format!("http://{}/", browsed(address, &args.http_host));
+    let access = Access::new(address, &args.http_host, token.clone());
+    Ok(Some(BoundDashboard { listener, access, url, token, token_file }))
 }
 
 /// Returns the host and the port of the page in a browser.
@@ -80,18 +86,24 @@ impl Dashboard {
         bound: BoundDashboard,
         control: Arc<ControlledTower>,
     ) -> Result<Self, Failure> {
-        let BoundDashboard { listener, access, url, token_file } = bound;
+        let BoundDashboard { listener, access, url, token, token_file } = bound;
         let server = Server::start(listener, access, control).map_err(|error| {
             Failure::failed(format_args!(
                 "The dashboard cannot be served ({error}): raise the limits of threads and files."
             ))
         })?;
-        Ok(Self { url, server, _token_file: token_file })
+        Ok(Self { url, token, server, token_file })
     }
 
-    /// Returns the address of the page, with the token.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Returns the address of the page, for standard output. It has the token on a terminal only:
+    /// other users may read a file or the journal.
+    pub(crate) fn output(&self) -> Output {
+        let token_file = self.token_file.path().to_owned();
+        let url = match io::stdout().is_terminal() {
+            true => format!("{}#token={}", self.url, self.token.as_str()),
+            false => self.url.clone(),
+        };
+        Output::Dashboard { url, token_file }
     }
 
     /// Returns whether a page has shown the tower.

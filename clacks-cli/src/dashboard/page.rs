@@ -5,14 +5,16 @@ use serde_json::Value;
 
 use super::token::random_hex;
 use crate::error::Failure;
-use crate::output::counters::COUNTERS;
+use crate::output::counters::{COUNTERS, STORE_COUNTERS};
 
 /// Returns the page, and its content security policy.
 ///
 /// Only the page's own script and style apply. Both have a fresh number, which a foreign text on
 /// the page cannot know. Trusted types forbid scripts to turn text into markup.
 pub(super) fn page() -> Result<(String, String), Failure> {
-    let meanings = COUNTERS.iter().map(|(name, meaning)| ((*name).into(), (*meaning).into()));
+    let of_store = STORE_COUNTERS.iter().map(|(name, meaning)| (format!("store_{name}"), meaning));
+    let meanings = COUNTERS.iter().map(|(name, meaning)| ((*name).to_owned(), meaning));
+    let meanings = meanings.chain(of_store).map(|(name, meaning)| (name, (*meaning).into()));
     let nonce = random_hex::<16>()?;
     let page = format!(
         include_str!("page/page.html"),

@@ -1,6 +1,7 @@
 //! Serves the dashboard over HTTP.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -30,13 +31,15 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::access::{Access, Refusal};
 use super::feed::{Feed, MAX_READERS};
+use super::health::{self, Health};
 use super::metrics::{self, Metrics};
 use super::page;
 use crate::control::ControlledTower;
 use crate::output::Output;
 
 /// The maximum number of connections. More than the readers, so that the metrics can be read when
-/// all pages are open. Further connections wait.
+/// all pages are open. A further connection closes the oldest one without a request, and waits if
+/// there is none.
 const MAX_CONNECTIONS: usize = 4 * MAX_READERS;
 
 /// How long a client may take to send the head of a request.
@@ -84,7 +87,8 @@ impl Server {
         let (finish, finished) = channel::bounded(1);
         let was_opened = Arc::new(AtomicBool::new(false));
         let feed = Feed::new(control.clone(), was_opened.clone());
-        let answers = Answers { control, access, feed };
+        let health = Health::new(control.clone());
+        let answers = Answers { control, access, feed, health, silent: Silent::default() };
         let thread = thread::Builder::new()
             .name("dashboard".into())
             .spawn(move || smol::block_on(serve(&listener, answers, &finished)))?;
@@ -125,15 +129,21 @@ async fn accept(
     executor: &LocalExecutor<'_>,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let permit = room.acquire_arc().await;
+    for number in 0.. {
         match listener.accept().await {
             Ok((stream, _)) => {
+                let permit = match room.try_acquire_arc() {
+                    Some(permit) => permit,
+                    None => {
+                        dashboard.silent.close_oldest();
+                        room.acquire_arc().await
+                    }
+                };
                 // Without the limit, a slow client is noticed later.
                 let _ = setsockopt(&stream, sockopt::SndBuf, &SEND_BUFFER);
                 let dashboard = dashboard.clone();
                 let connection = async move {
-                    dashboard.serve(stream).await;
+                    dashboard.serve(stream, number).await;
                     drop(permit);
                 };
                 executor.spawn(connection).detach();
@@ -143,25 +153,56 @@ async fn accept(
     }
 }
 
+/// The connections without a request, the oldest first. A connection is closed when its sender is
+/// dropped.
+#[derive(Default)]
+struct Silent(RefCell<VecDeque<(u64, Sender<()>)>>);
+
+impl Silent {
+    /// Adds a connection. The receiver is closed when the connection is to end.
+    fn add(&self, number: u64) -> Receiver<()> {
+        let (sender, closed) = channel::bounded(1);
+        self.0.borrow_mut().push_back((number, sender));
+        closed
+    }
+
+    /// Removes a connection that has a request or has ended.
+    fn remove(&self, number: u64) -> Option<Sender<()>> {
+        let mut silent = self.0.borrow_mut();
+        let index = silent.iter().position(|(other, _)| *other == number)?;
+        silent.remove(index).map(|(_, sender)| sender)
+    }
+
+    fn close_oldest(&self) {
+        self.0.borrow_mut().pop_front();
+    }
+}
+
 /// Answers requests.
 struct Answers {
     control: Arc<ControlledTower>,
     access: Access,
     feed: Feed,
+    health: Health,
+    silent: Silent,
 }
 
 impl Answers {
     /// Serves one request of a connection.
-    async fn serve(self: Rc<Self>, stream: Async<TcpStream>) {
+    async fn serve(self: Rc<Self>, stream: Async<TcpStream>, number: u64) {
         let start = Instant::now();
+        let closed = self.silent.add(number);
+        // Keeps a connection with a request open.
+        let has_request = RefCell::new(None);
         // The events that this connection reads.
         let events = Rc::new(RefCell::new(None::<Receiver<Bytes>>));
-        let service = service_fn(|request| {
-            let answer = self.answer(&request);
+        let service = service_fn(async |request| {
+            has_request.replace(self.silent.remove(number));
+            let answer = self.answer(&request).await;
             if let Content::Events(stream) = answer.body() {
                 *events.borrow_mut() = Some((**stream).clone());
             }
-            async { Ok::<_, Infallible>(answer) }
+            Ok::<_, Infallible>(answer)
         });
         let serve = async {
             // A connection may end in any way. The error concerns its client only.
@@ -187,22 +228,27 @@ impl Answers {
                 }
             }
         };
-        serve.or(cut).await;
+        let evicted = async {
+            let _ = closed.recv().await;
+        };
+        serve.or(cut).or(evicted).await;
+        self.silent.remove(number);
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Content> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Content> {
         let headers = request.headers();
         if let Err(refusal) = self.access.check_site(headers) {
             return refuse(refusal);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "The dashboard only shows.\n");
+            let mut answer =
+                text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         match request.uri().path() {
             "/" => self.page(),
-            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/healthz" => self.health().await,
             "/metrics" => match self.access.check_metrics(headers) {
                 Ok(()) => self.metrics(),
                 Err(refusal) => refuse(refusal),
@@ -211,7 +257,7 @@ impl Answers {
                 Ok(()) => self.events(),
                 Err(refusal) => refuse(refusal),
             },
-            _ => text(StatusCode::NOT_FOUND, "There is /, /metrics and /healthz.\n"),
+            _ => text(StatusCode::NOT_FOUND, "The paths are /, /metrics and /healthz.\n"),
         }
     }
 
@@ -224,6 +270,14 @@ impl Answers {
             Some(answer)
         });
         made.unwrap_or_else(failed)
+    }
+
+    async fn health(&self) -> Response<Content> {
+        if self.health.is_good(health::LIMIT).await {
+            text(StatusCode::OK, "ok\n")
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, "The tower makes no progress.\n")
+        }
     }
 
     fn metrics(&self) -> Response<Content> {
@@ -257,7 +311,7 @@ fn refuse(refusal: Refusal) -> Response<Content> {
 }
 
 fn failed() -> Response<Content> {
-    text(StatusCode::INTERNAL_SERVER_ERROR, "That failed. Try it again.\n")
+    text(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made. Try it again.\n")
 }
 
 fn text(status: StatusCode, sentence: &'static str) -> Response<Content> {

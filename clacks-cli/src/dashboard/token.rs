@@ -78,6 +78,11 @@ impl TokenFile {
         })
     }
 
+    /// Returns the path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn create(path: &Path, token: &Token) -> io::Result<Self> {
         // The file has its name only when it is locked, so that no other tower removes it.
         let new = path.with_extension("new");

@@ -1,6 +1,6 @@
 //! The folder of a network on this machine.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::{self, fs::MetadataExt};
 use std::path::{Path, PathBuf};
@@ -8,11 +8,14 @@ use std::time::SystemTime;
 
 use clacks_proto::tls::{Authority, Identity, Revocations, Roots, Trust};
 use clacks_proto::{Address, Fingerprint};
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 use crate::error::Failure;
 use crate::identity::{self, Access, Files};
+use crate::state;
 
 /// The settings. A folder without them is no network.
 const SETTINGS: &str = "network.toml";
@@ -79,18 +82,16 @@ impl NetworkFolder {
     /// written, the others are removed.
     pub(crate) fn create(dir: &Path, new: &NewNetwork<'_>) -> Result<Self, Failure> {
         let name = &new.settings.network;
-        let is_used = match fs::read_dir(dir) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        };
-        if is_used {
+        let is_new = !dir.exists();
+        make_folder(dir).map_err(|error| cant_write(dir, &error))?;
+        let _lock = lock(dir)?;
+        if fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_some()) {
             return Err(Failure::failed(format_args!(
                 "There is something in {} already, and it stays as it is: choose another name than \
                  {name}, or another folder with --dir.",
                 dir.display()
             )));
         }
-        let is_new = !dir.exists();
         let created = Self::write_all(dir, new);
         if created.is_err() {
             for file in ["key.pem", "cert.pem", ROOTS, REVOKED, AUTHORITY, SETTINGS] {
@@ -106,15 +107,15 @@ impl NetworkFolder {
     }
 
     fn write_all(dir: &Path, new: &NewNetwork<'_>) -> Result<(), Failure> {
-        identity::make_folder(dir).map_err(|error| cant_write(dir, &error))?;
         if new.authority_pem.is_some() {
             let members = dir.join(MEMBERS);
-            identity::make_folder(&members).map_err(|error| cant_write(&members, &error))?;
+            make_folder(&members).map_err(|error| cant_write(&members, &error))?;
         }
         let settings = toml::to_string(&new.settings).map_err(Failure::failed)?;
         let files = Files::within(dir);
         let write = |file: &Path, text: &str, access| {
             identity::write_new(file, text.as_bytes(), access)
+                .and_then(|()| give_to_owner_of_folder(file))
                 .map_err(|error| cant_write(file, &error))
         };
         if let Some(key) = new.authority_pem {
@@ -127,7 +128,14 @@ impl NetworkFolder {
             write(&dir.join(REVOKED), revoked, Access::Everyone)?;
         }
         // Last: a folder with settings is complete.
-        write(&dir.join(SETTINGS), &settings, Access::Everyone)
+        write(&dir.join(SETTINGS), &settings, Access::Everyone)?;
+        sync(dir).map_err(|error| cant_write(dir, &error))
+    }
+
+    /// Keeps other commands from changing the network, until the result is dropped. Waits for a
+    /// command that changes it now.
+    pub(crate) fn lock(&self) -> Result<Flock<File>, Failure> {
+        lock(&self.path)
     }
 
     /// Opens a folder. Returns `None` if there is no network in it.
@@ -192,7 +200,7 @@ impl NetworkFolder {
     }
 
     /// Returns all networks in the state folder, in the order of their names.
-    fn all() -> Result<Vec<Self>, Failure> {
+    pub(crate) fn all() -> Result<Vec<Self>, Failure> {
         let Some(networks) = networks_folder() else { return Ok(Vec::new()) };
         let entries = match fs::read_dir(&networks) {
             Ok(entries) => entries,
@@ -277,7 +285,7 @@ impl NetworkFolder {
         for entry in entries {
             let file = entry.map_err(|error| cant_read(&folder, &error))?.path();
             let name = file.file_name().and_then(|name| name.to_str());
-            // Other files are none of ours, such as one that was left by a crash.
+            // Skip other files, for example a temporary file from a crash.
             let Some(name) = name.and_then(|name| name.strip_suffix(".toml")) else { continue };
             let Ok(name) = Name::try_from(name.to_owned()) else { continue };
             let member = toml::from_str(&read(&file)?).map_err(|error| unusable(&file, &error))?;
@@ -303,7 +311,8 @@ impl NetworkFolder {
     pub(crate) fn add_member(&self, name: &Name, member: &Member) -> Result<bool, Failure> {
         let file = self.member_file(name);
         let text = toml::to_string(member).map_err(Failure::failed)?;
-        match identity::write_new(&file, text.as_bytes(), Access::OwnerOnly) {
+        let written = identity::write_new(&file, text.as_bytes(), Access::OwnerOnly);
+        match written.and_then(|()| give_to_owner_of_folder(&file)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(cant_write(&file, &error)),
@@ -350,10 +359,8 @@ pub(crate) fn trust(
 
 /// Returns the folder of all networks: in the state folder of systemd, else in that of the user.
 pub(crate) fn networks_folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
-    let xdg = || variable("XDG_STATE_HOME").map(|dir| dir.join("clacks"));
-    let home = || variable("HOME").map(|dir| dir.join(".local/state/clacks"));
-    Some(variable("STATE_DIRECTORY").or_else(xdg).or_else(home)?.join("networks"))
+    let state = state::of_service(state::variable).or_else(|| state::home(state::variable))?;
+    Some(state.join("networks"))
 }
 
 /// Returns the folder of a new network.
@@ -385,16 +392,45 @@ fn replace(file: &Path, text: &str) -> Result<(), Failure> {
     identity::write_new(&new, text.as_bytes(), Access::OwnerOnly)
         .and_then(|()| give_to_owner_of_folder(&new))
         .and_then(|()| fs::rename(&new, file))
+        .and_then(|()| file.parent().map_or(Ok(()), sync))
         .map_err(|error| cant_write(file, &error))
 }
 
+/// Locks a folder. A tower that runs has locked a file in it instead, and does not wait.
+fn lock(dir: &Path) -> Result<Flock<File>, Failure> {
+    let cant_lock = |error: io::Error| {
+        Failure::failed(format_args!("{} cannot be locked ({error}).", dir.display()))
+    };
+    let folder = File::open(dir).map_err(cant_lock)?;
+    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, error)| cant_lock(error.into()))
+}
+
+/// Writes the names of a folder to the disk.
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a folder and the folders above it, unless they exist.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_folder(parent)?;
+    }
+    identity::make_folder(dir)?;
+    give_to_owner_of_folder(dir)
+}
+
+/// Gives a file that root has made to the owner of its folder.
 fn give_to_owner_of_folder(file: &Path) -> io::Result<()> {
-    let Some(folder) = file.parent() else { return Ok(()) };
+    let Some(folder) = file.parent().filter(|_| Uid::effective().is_root()) else { return Ok(()) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let (folder, own) = (fs::metadata(folder)?, fs::metadata(file)?);
     if folder.uid() == own.uid() {
         return Ok(());
     }
-    unix::fs::chown(file, Some(folder.uid()), Some(folder.gid()))
+    unix::fs::lchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 fn is_missing(error: &io::Error) -> bool {

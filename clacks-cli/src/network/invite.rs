@@ -21,6 +21,7 @@ const MOST_UNNAMED: u32 = 100_000;
 pub(crate) fn run(args: &InviteArgs) -> Result<(), Failure> {
     let dir = args.output.dir.as_deref();
     let network = NetworkFolder::chosen(args.network.name.as_ref(), dir)?;
+    let _lock = network.lock()?;
     let authority = network.authority()?;
     let now = SystemTime::now();
     let expires = now + Duration::from_secs(86_400) * args.days;

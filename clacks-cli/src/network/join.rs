@@ -120,6 +120,7 @@ fn apply(args: &JoinArgs, update: &Update) -> Result<(), Failure> {
              ask the founder for an invitation."
         ))
     })?;
+    let _lock = network.lock()?;
     let foreign = || {
         Failure::failed(format_args!(
             "This update is of another network that is called {name} as well: nothing was changed."
@@ -218,7 +219,11 @@ fn report(
     if revoked.is_none() && !is_renewed {
         writeln!(out, "{name} had this update already.")?;
     } else {
-        writeln!(out, "{QUIET}A running tower applies it when it is started again.{QUIET:#}")?;
+        writeln!(
+            out,
+            "{QUIET}A running tower applies it when it is reloaded (SIGHUP) or started \
+             again.{QUIET:#}"
+        )?;
     }
     out.flush()?;
     Ok(())

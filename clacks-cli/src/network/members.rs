@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::args::MembersArgs;
 use super::day;
+use super::expiry::days_left;
 use super::folder::{Member, NetworkFolder};
+use super::quoted;
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN};
 use crate::output::{json, wrap};
@@ -75,11 +77,18 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Failure> {
     let mut out = wrap::stdout();
     writeln!(out, "{STRONG}{name}{STRONG:#} has {} members", members.len())?;
     let width = members.iter().map(|(name, _)| name.as_str().chars().count()).max().unwrap_or(0);
+    let mut ending = Vec::new();
     for (name, member) in &members {
         let (word, style) = Status::of(member, now).word();
         let until = match member.revoked {
             Some(revoked) => format!("on    {}", day(revoked)),
-            None => format!("until {}", day(member.expires)),
+            None => match days_left(member.expires, now) {
+                Some(days) => {
+                    ending.push(name.as_str());
+                    format!("until {} {WARN}({days} days left){WARN:#}", day(member.expires))
+                }
+                None => format!("until {}", day(member.expires)),
+            },
         };
         let key = member.fingerprint.to_string();
         let key = key.get(..16).unwrap_or_default();
@@ -88,6 +97,9 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Failure> {
             "  {:<width$}  {style}{word:<7}{style:#}  {until}  {QUIET}{key}{QUIET:#}",
             name.as_str()
         )?;
+    }
+    for name in ending {
+        writeln!(out, "Extend the time of {name}: clacks invite --renew {}", quoted(name))?;
     }
     out.flush()?;
     Ok(())

@@ -93,6 +93,16 @@ fn apply(trust: &TrustArgs) -> Result<(TrustArgs, Option<NetworkFolder>), Failur
     Ok((trust, Some(network)))
 }
 
+/// Returns an advice to add `--network`, if this machine is a member of private networks.
+pub(crate) fn advice() -> Option<String> {
+    let networks = NetworkFolder::all().ok()?;
+    let names: Vec<_> = networks.iter().map(|it| quoted(it.name().as_str())).collect();
+    let or = names.join(" or --network ");
+    (!names.is_empty()).then(|| {
+        format!("This machine is a member of {}: add --network {or}.", names.join(" and of "))
+    })
+}
+
 /// Returns the command that starts the tower of a network. The founder's has its address, and a
 /// member's has an example to be replaced.
 pub(super) fn start_command(network: &NetworkFolder, dir: Option<&Path>) -> String {

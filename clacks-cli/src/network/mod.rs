@@ -11,6 +11,7 @@
 //! invitation lets another machine join, and `revoke` excludes that machine.
 
 pub(crate) mod args;
+pub(crate) mod expiry;
 mod folder;
 mod invite;
 mod join;
@@ -19,6 +20,7 @@ mod members;
 pub(crate) mod membership;
 mod name;
 mod new;
+pub(crate) mod renewal;
 mod revoke;
 
 use std::time::{Duration, SystemTime};

@@ -18,6 +18,7 @@ use crate::output::{json, wrap};
 pub(crate) fn run(args: &RevokeArgs) -> Result<(), Failure> {
     let dir = args.output.dir.as_deref();
     let network = NetworkFolder::chosen(args.network.name.as_ref(), dir)?;
+    let _lock = network.lock()?;
     let authority = network.authority()?;
     if let Some(name) = &args.member {
         let mut member = network.member(name)?;
@@ -54,8 +55,8 @@ pub(crate) fn run(args: &RevokeArgs) -> Result<(), Failure> {
     }
     let _ = writeln!(
         explanation,
-        "Start the tower of this machine again. Send this line to every other member: clacks join \
-         LINE, then start the tower again. It contains no secret. {WARN}A tower that does not have \
+        "Reload the tower of this machine (SIGHUP), or start it again. Send this line to every \
+         other member: clacks join LINE, and then the same there. It contains no secret. {WARN}A tower that does not have \
          the line still accepts the revoked member,{WARN:#} and passes messages to it."
     );
     let _ = explanation.flush();

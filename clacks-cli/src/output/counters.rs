@@ -31,6 +31,19 @@ pub(crate) const COUNTERS: [(&str, &str); 27] = [
     ("notices_missed", "notices dropped inside the tower, because too many waited"),
 ];
 
+/// Each counter of a store, with one line of help. The first one is no counter, but a gauge.
+pub(crate) const STORE_COUNTERS: [(&str, &str); 9] = [
+    ("held", "pieces of files in the queue"),
+    ("listed", "pages of the list of these pieces that were sent"),
+    ("fetched", "pieces that were sent to readers"),
+    ("published", "pieces that came from `put` and were queued"),
+    ("refused", "pieces that were refused: they are broken, or too many"),
+    ("relayed", "requests of others that were passed on"),
+    ("lost", "requests of others that could not be passed on, or got no answer"),
+    ("swallowed", "pieces that came in although they are over or held already"),
+    ("ignored", "requests that make no sense, or came too fast"),
+];
+
 /// The first word of a line of text, with its meaning.
 pub(crate) const WORDS: [(&str, &str); 18] = [
     ("listening", "the tower is ready"),
@@ -66,12 +79,16 @@ pub(crate) fn help() -> String {
 mod tests {
     use super::*;
     use clacks_proto::Stats;
+    use clacks_store::StoreStats;
 
     #[test]
     fn every_counter_has_one_line_of_help() {
         let stats = serde_json::to_value(Stats::default()).unwrap();
         let names: Vec<_> = stats.as_object().unwrap().keys().cloned().collect();
         assert_eq!(names, COUNTERS.map(|(name, _)| name.to_owned()));
+        let stats = serde_json::to_value(StoreStats::default()).unwrap();
+        let names: Vec<_> = stats.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(names, STORE_COUNTERS.map(|(name, _)| name.to_owned()));
         assert!(help().lines().all(|line| line.chars().count() <= 100));
     }
 }

@@ -87,9 +87,9 @@ pub(crate) enum Output {
         #[serde(serialize_with = "json::pairs_as_object")]
         commands: &'static [(&'static str, &'static str)],
     },
-    /// The address of the dashboard, with its token. It is no event, so that no other user of the
-    /// control socket receives it.
-    Dashboard { url: String },
+    /// The address of the dashboard, and the file with its token. On a terminal the address ends in
+    /// the token. It is no event, so that no other user of the control socket receives it.
+    Dashboard { url: String, token_file: PathBuf },
     /// The request or the command failed.
     Error { message: String },
     /// A remark for people. With `--json` it is logged.

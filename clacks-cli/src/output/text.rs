@@ -69,7 +69,14 @@ impl Text {
                     ));
                 }
             }
-            Output::Dashboard { url } => self.line(GOOD, "dashboard", url),
+            Output::Dashboard { url, .. } if url.contains('#') => {
+                self.line(GOOD, "dashboard", url);
+            }
+            Output::Dashboard { url, token_file } => {
+                let token = token_file.display().to_string();
+                let rest = format!("{url} (the token is in {})", escape(&token));
+                self.line(GOOD, "dashboard", rest);
+            }
             Output::Enqueued { .. } => self.line(GOOD, "queued", "your message"),
             Output::Delivered { to } => {
                 self.line(GOOD, "delivered", format_args!("your message to {}", name(to.as_ref())));
@@ -202,6 +209,7 @@ impl Text {
         for held in messages {
             let state = match held.state {
                 MessageState::InFlight { .. } => "in flight",
+                MessageState::Held => "held",
                 _ => "waiting",
             };
             self.row(format_args!("{state:<9}  {}", quote(&held.message)));
@@ -274,6 +282,17 @@ impl Text {
             "{:<10}  {:.1} messages/s in, {:.1}/s out, in the last {over}",
             "rates", rates.received_per_s, rates.delivered_per_s
         ));
+        if let Some(store) = status.store {
+            self.row(format_args!(
+                "{:<10}  {} held, {} published, {} fetched, {} refused; {} requests passed on",
+                "store",
+                count(usize::try_from(store.held).unwrap_or(usize::MAX), "piece"),
+                store.published,
+                store.fetched,
+                store.refused,
+                store.relayed
+            ));
+        }
         if status.troubles.is_empty() {
             self.row(format_args!("{:<10}  {GOOD}none{GOOD:#}", "troubles"));
         }
@@ -316,7 +335,8 @@ pub(crate) fn status_style(status: Status) -> Style {
     }
 }
 
-/// Returns the end of a line that says why a status changed. Empty if that goes without saying.
+/// Returns the end of a line with the reason of a new status. Empty for success and for requests of
+/// the application.
 pub(crate) fn explain(reason: StatusReason) -> String {
     match reason {
         StatusReason::Success | StatusReason::Application => String::new(),
@@ -367,8 +387,8 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Returns whether a character is not shown but changes what is: control characters, marks of
-/// direction, joiners, separators.
+/// Returns whether a character is invisible and changes how other characters are shown: control
+/// characters, marks of direction, joiners, separators.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -163,6 +163,11 @@ impl Writer {
         self.shared.added.notify_one();
     }
 
+    /// Returns the number of lines that were dropped since the last one that was queued.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.lock().dropped
+    }
+
     /// Waits until the reader of the output is gone.
     pub(crate) async fn closed(&self) {
         // Fails when the thread has ended, which drops the sender.

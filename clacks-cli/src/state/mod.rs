@@ -113,14 +113,17 @@ pub(crate) fn default_folder(
     address: Option<&Address>,
     variable: impl Fn(&str) -> Option<PathBuf>,
 ) -> Option<PathBuf> {
-    if let Some(dirs) = variable("STATE_DIRECTORY") {
-        // Several folders are separated by colons.
-        let first = dirs.to_str().and_then(|dirs| dirs.split(':').next()).map(PathBuf::from);
-        if let Some(dir) = first.filter(|dir| dir.is_absolute()) {
-            return Some(dir);
-        }
+    if let Some(dir) = of_service(&variable) {
+        return Some(dir);
     }
     Some(home(variable)?.join("towers").join(address?.to_string()))
+}
+
+/// Returns the first folder of `$STATE_DIRECTORY`. systemd separates several ones by colons.
+pub(crate) fn of_service(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let dirs = variable("STATE_DIRECTORY")?;
+    let first = dirs.to_str().and_then(|dirs| dirs.split(':').next()).map(PathBuf::from);
+    first.filter(|dir| dir.is_absolute())
 }
 
 /// Returns a variable of the environment as a path. An empty variable counts as not set.

@@ -36,7 +36,7 @@ pub(crate) enum Kept {
     Nothing,
     /// The peers in the file.
     Peers(Vec<PeerRecord>),
-    /// The file could not be used. It has another name now, which the sentence contains.
+    /// The file could not be used. The sentence contains its new name.
     SetAside(String),
 }
 
@@ -75,7 +75,7 @@ impl PeersFile {
     /// Reads the peers. A file that can't be used is renamed to `peers.json.aside`, in place of an
     /// earlier one.
     ///
-    /// Fails if the file can't be read or renamed.
+    /// Fails if the file can't be read.
     pub(crate) fn load(&self) -> Result<Kept, Failure> {
         let path = self.path();
         let failed = |error: io::Error| {
@@ -95,12 +95,14 @@ impl PeersFile {
             Err(why) => why,
         };
         let aside = self.dir.join("peers.json.aside");
-        fs::rename(&path, &aside).map_err(failed)?;
+        let now = match fs::rename(&path, &aside) {
+            Ok(()) => format!("The file is now {}", aside.display()),
+            // A folder can be in the way of the other.
+            Err(error) => format!("Move it away, because it cannot be renamed ({error})"),
+        };
         Ok(Kept::SetAside(format!(
-            "The known towers in {} cannot be used: {why}. The file is now {}, and the tower \
-             starts without them.",
+            "The known towers in {} cannot be used: {why}. {now}. The tower starts without them.",
             path.display(),
-            aside.display()
         )))
     }
 
@@ -151,7 +153,8 @@ impl PeersFile {
     }
 }
 
-/// Reads a file up to one byte more than the longest one. What is no file is empty.
+/// Reads a file up to one byte more than the longest one. Returns no bytes if the path is not a
+/// regular file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Opening a named pipe would wait for its writer.
@@ -245,6 +248,12 @@ mod tests {
         fs::create_dir(file.path()).unwrap();
         assert!(matches!(file.load().unwrap(), Kept::SetAside(_)));
         assert!(dir.path().join("peers.json.aside").is_dir());
+        // Two folders that are not empty.
+        fs::write(dir.path().join("peers.json.aside/x"), "").unwrap();
+        fs::create_dir(file.path()).unwrap();
+        fs::write(file.path().join("x"), "").unwrap();
+        let Kept::SetAside(sentence) = file.load().unwrap() else { panic!("it was used") };
+        assert!(sentence.contains("Move it away"), "{sentence}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::chromium::Chromium;
 use crate::common::{DEADLINE, clacks, lines_of};
+use crate::shown::port_and_token;
 
 struct Demo(Child);
 
@@ -35,7 +36,8 @@ fn the_demo_can_be_watched() {
                   if (value.status) window.seen.push(value.status.peers); \
                   return value; }";
     chromium.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": record}));
-    chromium.open(next("dashboard")["url"].as_str().unwrap());
+    let (port, token) = port_and_token(&next("dashboard"));
+    chromium.open(&format!("http://127.0.0.1:{port}/#token={token}"));
     let alive = |count| format!("window.seen.findIndex((one) => one.alive === {count})");
     chromium.wait_for(&format!("{} >= 0", alive(3)));
     let lost = "window.seen.findIndex((one) => one.lost === 1)";

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
@@ -18,6 +18,9 @@ fn the_token_is_in_a_file_for_the_owner_and_new_at_each_start() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_to_string(&file).unwrap().trim_end(), shown.token);
     assert_eq!(shown.token.len(), 64);
+    // Standard output is no terminal: it may be a log that others read.
+    let told = Value::from(shown.tower.told().to_vec()).to_string();
+    assert!(told.contains("token_file") && !told.contains(&shown.token), "{told}");
     assert_ne!(Shown::start(&[]).token, shown.token);
     shown.tower.say("quit");
     assert!(shown.tower.ended().success());
@@ -115,8 +118,15 @@ fn every_counter_is_a_metric_with_a_help_line() {
     let text = metrics.body;
     for line in text.lines() {
         let is_value = line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
-        let is_remark = ["# HELP clacks_", "# TYPE clacks_"].iter().any(|it| line.starts_with(it));
-        assert!(is_remark || line.starts_with("clacks_") && is_value, "{line}");
+        let remark = ["# HELP ", "# TYPE "].iter().find_map(|it| line.strip_prefix(it));
+        let name = remark.unwrap_or(line);
+        assert!(remark.is_some() || is_value, "{line}");
+        assert!(["clacks_", "process_"].iter().any(|it| name.starts_with(it)), "{line}");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let memory = text.lines().find_map(|it| it.strip_prefix("process_resident_memory_bytes "));
+        assert!(memory.unwrap().parse::<u64>().unwrap() > 1_000_000, "{text}");
     }
     let status = shown.status();
     for (name, _) in status["stats"].as_object().unwrap() {
@@ -186,6 +196,24 @@ fn the_seventeenth_reader_is_refused_until_another_leaves() {
 }
 
 #[test]
+fn a_second_reader_receives_each_event_once() {
+    let mut shown = Shown::start(&[]);
+    let mut first = shown.events();
+    assert!(first.next("state").is_some());
+    for number in 1..=10 {
+        for port in 1..=5 {
+            shown.tower.say(&format!("expand 127.0.0.{number}:{port}"));
+        }
+        shown.tower.wait_for("done", |done| done["tower"] == format!("127.0.0.{number}:5"));
+        let mut second = shown.events();
+        let states = [(); 2].map(|()| second.next("state").unwrap());
+        let lines = states.iter().flat_map(|state| state["events"].as_array().unwrap());
+        let numbers: Vec<_> = lines.map(|line| line["seq"].as_u64().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_reads_nothing_is_dropped_and_others_are_not() {
     let mut shown = Shown::start(&[]);
     // Long states fill the buffers soon.
@@ -225,6 +253,32 @@ fn clients_that_say_nothing_or_too_much_are_closed() {
     let _ = endless.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
     let _ = silent.read_to_end(&mut Vec::new());
+}
+
+/// The most connections of the dashboard.
+const MAX_CONNECTIONS: usize = 64;
+
+#[test]
+fn clients_that_say_nothing_keep_no_other_out() {
+    let shown = Shown::start(&[]);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let start = Instant::now();
+        let silent: Vec<_> = (0..MAX_CONNECTIONS).map(|_| shown.connect()).collect();
+        assert_eq!(shown.get("/healthz", &[]).body, "ok\n");
+        // A silent client has ten seconds. A slow machine needs several attempts.
+        if start.elapsed() < Duration::from_secs(5) {
+            break;
+        }
+        assert!(start < deadline, "the answer came when silent clients were closed");
+        drop(silent);
+    }
+    // A connection with a request is not closed for others.
+    let mut events = shown.events();
+    assert!(events.next("state").is_some());
+    let _silent: Vec<_> = (0..2 * MAX_CONNECTIONS).map(|_| shown.connect()).collect();
+    assert_eq!(shown.get("/healthz", &[]).body, "ok\n");
+    assert!(events.next("state").is_some());
 }
 
 #[test]

@@ -22,10 +22,9 @@ impl Shown {
         let args = [&["--http", "127.0.0.1:0", "--clear"], args].concat();
         let mut tower = Tower::start(&args);
         let control = tower.told()[0]["control"].as_str().unwrap().to_owned();
-        let url = tower.wait_for("dashboard", |_| true)["url"].as_str().unwrap().to_owned();
-        let (address, token) = url.split_once("/#token=").unwrap();
-        let port = address.strip_prefix("http://127.0.0.1:").unwrap().parse().unwrap();
-        Self { tower, control, port, token: token.to_owned() }
+        let dashboard = tower.wait_for("dashboard", |_| true);
+        let (port, token) = port_and_token(&dashboard);
+        Self { tower, control, port, token }
     }
 
     pub(crate) fn token_file(&self) -> PathBuf {
@@ -93,6 +92,14 @@ impl Shown {
         }
         panic!("{line} never was in the metrics");
     }
+}
+
+/// Returns the port of the event `dashboard`, and the token in the file that it names.
+pub(crate) fn port_and_token(dashboard: &Value) -> (u16, String) {
+    let url = dashboard["url"].as_str().unwrap();
+    let port = url.strip_prefix("http://127.0.0.1:").and_then(|url| url.strip_suffix('/'));
+    let token = std::fs::read_to_string(dashboard["token_file"].as_str().unwrap()).unwrap();
+    (port.unwrap().parse().unwrap(), token.trim_end().to_owned())
 }
 
 pub(crate) struct Answer {

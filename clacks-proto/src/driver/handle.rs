@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::net::SocketAddr;
 
@@ -44,7 +45,7 @@ use crate::tower::{
 ///   that come in.
 /// - [`notices`](Self::notices) returns a reader of notices. [`wait`](Self::wait) waits for any
 ///   condition. [`with`](Self::with) calls the state machine. [`wake`](Self::wake) wakes the
-///   driver.
+///   driver, and [`next_turn`](Self::next_turn) waits until it has made progress.
 ///
 /// After the end of the driver, methods that change the tower fail as during a shutdown. Getters
 /// return the values of a tower without messages and peers. [`stats`](Self::stats),
@@ -267,6 +268,23 @@ impl<M: StateMachine + Send + 'static> Handle<M> {
     /// or its next turn.
     pub fn wake(&self) {
         (self.shared.wake)();
+    }
+
+    /// Wakes the driver, and waits until it has polled all queued actions. Returns `false` after the
+    /// end of the driver.
+    ///
+    /// A driver that hangs never completes the wait, so a watchdog can detect it.
+    pub fn next_turn(&self) -> Wait<bool> {
+        let shared = self.shared.clone();
+        let before = shared.turns.load(Ordering::Relaxed);
+        let changed = shared.changed.clone();
+        self.wake();
+        Wait::new(changed, move || match &*shared.lock() {
+            State::Running { .. } => {
+                (shared.turns.load(Ordering::Relaxed) != before).then_some(true)
+            }
+            State::Ended(_) => Some(false),
+        })
     }
 
     /// Waits until `condition` returns a value. The result is `None` after the end of the driver.

@@ -30,6 +30,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,6 +95,8 @@ pub struct Shared<M> {
     deliveries: Mutex<Deliveries>,
     /// Notified after all queued actions were polled, and at the end.
     changed: Arc<Changed>,
+    /// How often all queued actions were polled. It wraps around.
+    turns: AtomicUsize,
     /// Notified at the end.
     ended: Arc<Changed>,
 }
@@ -172,6 +175,7 @@ impl<M: StateMachine> Shared<M> {
             notices: Broadcast::default(),
             deliveries: Mutex::default(),
             changed: Arc::default(),
+            turns: AtomicUsize::new(0),
             ended: Arc::default(),
         })
     }
@@ -246,6 +250,7 @@ impl<M: StateMachine> Shared<M> {
         *lock(&self.batch) = notices;
         if action.is_none() {
             self.resolve_missed_deliveries();
+            self.turns.fetch_add(1, Ordering::Relaxed);
             self.changed.notify(usize::MAX);
         }
         action

@@ -45,6 +45,14 @@ impl Links {
         }
     }
 
+    /// Returns the sessions of all links.
+    pub(super) fn sessions(&mut self) -> impl Iterator<Item = (LinkId, &mut TlsSession)> {
+        self.0.iter_mut().flatten().filter_map(|(link, layer)| match layer {
+            Layer::Open(session) => Some((*link, &mut **session)),
+            _ => None,
+        })
+    }
+
     pub(super) fn session(&mut self, link: LinkId) -> Option<&mut TlsSession> {
         match self.get_mut(link) {
             Some(Layer::Open(session)) => Some(session),

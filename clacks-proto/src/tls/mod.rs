@@ -22,7 +22,7 @@
 //!
 //! A private network can have an [`Authority`] that signs the certificates of its members. The
 //! authority can revoke the key of a member by a signed list. A tower refuses the keys of the lists
-//! that it was given at its start ([`Roots::revoking`]).
+//! that it was given at its start ([`Roots::revoking`]) or later ([`SecureTower::renew`]).
 //!
 //! # With HTTP
 //!

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
@@ -12,7 +13,7 @@ use super::handshake::Handshakes;
 use super::identity::Identity;
 use super::links::{Layer, Links};
 use super::session::{Established, MAX_PLAINTEXT, RECORD_OVERHEAD, Sink, TlsSession};
-use super::trust::Trust;
+use super::trust::{Roots, Trust};
 use crate::error::{Refusal, TlsFailure};
 use crate::event::{Action, CloseMode, Event, Wakeup};
 use crate::ids::LinkId;
@@ -72,6 +73,45 @@ impl SecureTower {
             handshakes,
             scratch: vec![0; MAX_PLAINTEXT].into_boxed_slice(),
         })
+    }
+
+    /// Replaces the certificate of this tower and the roots of its private network. New links use
+    /// them. Links to peers that the new roots refuse are closed, and so are links whose handshake
+    /// is not complete. Returns the number of closed links.
+    ///
+    /// Call this when the certificate was renewed, or when a member was revoked. Stored sessions
+    /// are dropped, so that a revoked peer cannot resume one. Each link costs the verification of a
+    /// certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::KeyMismatch`] if the identity has another key than this tower, and the errors of
+    /// [`new`](Self::new). The tower has not changed.
+    pub fn renew(
+        &mut self,
+        identity: &Identity,
+        roots: &Roots,
+        now: Instant,
+    ) -> Result<usize, TlsError> {
+        if self.tower.identity() != Some(identity.fingerprint()) {
+            return Err(TlsError::KeyMismatch);
+        }
+        let trust = Trust::Private(roots.clone());
+        trust.check(identity)?;
+        let tickets = self.tower.config().max_links.min(MAX_TICKETS);
+        self.handshakes = Handshakes::offering(identity, trust, tickets, false)?;
+        self.tower.set_now(now);
+        let mut refused = Vec::new();
+        for (link, session) in self.links.sessions() {
+            if let Err(failure) = session.verify(roots) {
+                session.fail();
+                refused.push((link, failure));
+            }
+        }
+        for (link, failure) in &refused {
+            self.tower.handle_tls_failure(*link, *failure);
+        }
+        Ok(refused.len())
     }
 
     /// Returns the maximum memory of the tower and its TLS, in bytes:

@@ -13,6 +13,7 @@ use rustls::{
 use super::ALPN;
 use super::error::classify;
 use super::identity::fingerprint_of;
+use super::trust::Roots;
 use crate::error::TlsFailure;
 use crate::event::Dialect;
 use crate::ids::{Fingerprint, PeerId};
@@ -204,6 +205,21 @@ impl TlsSession {
     /// Notes that no more bytes arrive. Returns true on the first call.
     pub(super) fn take_disconnect(&mut self) -> bool {
         !core::mem::replace(&mut self.end_reported, true)
+    }
+
+    /// Verifies the certificate of the other side again, by other roots. Fails before the end of the
+    /// handshake, because the earlier rules apply to it.
+    pub(super) fn verify(&self, roots: &Roots) -> Result<(), TlsFailure> {
+        match self.stage {
+            Stage::Handshaking => Err(TlsFailure::Other),
+            Stage::Established => match self.tls.peer_certificates() {
+                Some([certificate, intermediates @ ..]) => roots
+                    .verify_peer(certificate, intermediates)
+                    .map_err(|error| classify(&error, self.tls.protocol_version())),
+                _ => Err(TlsFailure::Certificate),
+            },
+            Stage::Failed => Ok(()),
+        }
     }
 
     /// Stops the session. Only an alert may still be written.

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -47,15 +48,34 @@ impl Trust {
     /// certificate at this time. An open network refuses none.
     pub fn check(&self, identity: &Identity) -> Result<(), TlsError> {
         let Self::Private(roots) = self else { return Ok(()) };
-        let certified = identity.certified();
-        let Some((own, intermediates)) = certified.cert.split_first() else {
-            return Err(TlsError::UnreadableCertificate);
-        };
-        let algorithms = provider().signature_verification_algorithms;
-        roots.verify(own, intermediates, UnixTime::now(), algorithms).map_err(|error| match error {
+        roots.verify_own(identity, UnixTime::now()).map_err(|error| match error {
             Error::InvalidCertificate(error) => own_error(&error),
             _ => TlsError::OwnNotAccepted,
         })
+    }
+
+    /// Returns the time since the start of 1970 until which peers of the private network accept the
+    /// certificate of this tower. Returns `None` in an open network, where no date is checked, and
+    /// if peers refuse the certificate for another reason than its date.
+    #[must_use]
+    pub fn expiry(&self, identity: &Identity) -> Option<Duration> {
+        let Self::Private(roots) = self else { return None };
+        let mut expiry = None;
+        let mut at = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+        loop {
+            match roots.verify_own(identity, at) {
+                Ok(()) => return expiry,
+                // An intermediate certificate may expire before that of the tower.
+                Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
+                    not_after,
+                    ..
+                })) if not_after < at => {
+                    at = not_after;
+                    expiry = Some(Duration::from_secs(at.as_secs()));
+                }
+                Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -132,6 +152,25 @@ impl Roots {
             listed.revoked.push(Arc::clone(list));
         }
         Ok(Self(Arc::new(listed)))
+    }
+
+    /// Verifies the certificate of the other side of a link at this time.
+    pub(super) fn verify_peer(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        self.verify(certificate, intermediates, UnixTime::now(), algorithms)
+    }
+
+    /// Verifies the certificate of this tower as peers do.
+    fn verify_own(&self, identity: &Identity, now: UnixTime) -> Result<(), Error> {
+        let certified = identity.certified();
+        let Some((own, intermediates)) = certified.cert.split_first() else {
+            return Err(Error::NoCertificatesPresented);
+        };
+        self.verify(own, intermediates, now, provider().signature_verification_algorithms)
     }
 
     fn verify(
@@ -349,7 +388,6 @@ mod tests {
     use super::*;
     use alloc::format;
     use alloc::string::String;
-    use core::time::Duration;
     use rcgen::{
         BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     };
@@ -592,6 +630,21 @@ mod tests {
             assert_eq!(authority.trust().check(&identity), result);
             assert_eq!(Trust::Open.check(&identity), Ok(()));
         }
+    }
+
+    #[test]
+    fn the_own_certificate_expires_at_its_date() {
+        const DAY: u64 = 86_400;
+        let authority = Authority::new();
+        let identity =
+            authority.issue(|params| params.not_after = rcgen::date_time_ymd(2200, 1, 1));
+        let expiry = authority.trust().expiry(&identity);
+        // 230 years with 56 leap days.
+        assert_eq!(expiry, Some(Duration::from_secs((230 * 365 + 56) * DAY)));
+        let old = authority.trust().expiry(&authority.issue(expired));
+        assert_eq!(old, Some(Duration::from_secs(11_323 * DAY)));
+        assert_eq!(Trust::Open.expiry(&identity), None);
+        assert_eq!(Authority::new().trust().expiry(&identity), None);
     }
 
     #[test]

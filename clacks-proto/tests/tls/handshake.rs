@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use clacks_proto::tls::{Identity, Roots, Trust};
+use clacks_proto::tls::{Authority, Identity, Revocations, Roots, TlsError, Trust};
 use clacks_proto::wire::{Farewell, RefusedReason};
-use clacks_proto::{
-    CloseReason, Datagrams, Message, Notice, StateMachine, Status, TlsFailure, To,
-};
+use clacks_proto::{CloseReason, Datagrams, Message, Notice, StateMachine, Status, TlsFailure, To};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{AlertDescription, Error};
 
@@ -34,6 +32,64 @@ fn a_handshake_pins_the_keys_of_both_towers() {
         !pair.sent[ALICE].windows(5).any(|window| window == b"first"),
         "the message is encrypted"
     );
+}
+
+#[test]
+fn a_list_of_revoked_members_closes_their_links_and_forgets_their_sessions() {
+    let network = Authority::generate().unwrap();
+    let identities = [(); 2].map(|()| network.issue(Duration::MAX).unwrap());
+    let roots = Roots::from_pem(network.cert_pem().as_bytes()).unwrap();
+    let trust = [(); 2].map(|()| Trust::Private(roots.clone()));
+    let mut pair = Pair::with(&identities, &trust);
+    pair.establish_link();
+    let renew = |pair: &mut Pair, roots: &Roots| {
+        let now = pair.now;
+        let closed = pair.towers[BOB].renew(&identities[BOB], roots, now);
+        pair.drive();
+        closed
+    };
+    // Nothing is closed without a reason.
+    assert_eq!(renew(&mut pair, &roots), Ok(0));
+    let links = |pair: &Pair| pair.towers[BOB].tower().links().count();
+    assert_eq!(links(&pair), 1);
+    assert_eq!(
+        renew(&mut pair, &Roots::from_pem(identities[ALICE].cert_pem().as_bytes()).unwrap()),
+        Err(TlsError::OwnNotFromRoots)
+    );
+    let other = Identity::generate().unwrap();
+    let now = pair.now;
+    assert_eq!(pair.towers[BOB].renew(&other, &roots, now), Err(TlsError::KeyMismatch));
+
+    let list = network.revoke([(identities[ALICE].fingerprint(), Duration::ZERO)]).unwrap();
+    let list = Revocations::from_pem(list.as_bytes()).unwrap();
+    let revoking = roots.revoking(&list).unwrap();
+    assert_eq!(renew(&mut pair, &revoking), Ok(1));
+    let revoked = CloseReason::Tls(TlsFailure::CertificateRevoked);
+    assert_eq!(pair.close_reasons(BOB).last(), Some(&revoked));
+    assert_eq!(links(&pair), 0);
+    // Alice has a ticket of Bob, who does not accept it any more.
+    let received = pair.queued(BOB);
+    pair.enqueue(ALICE, &Message::text("again"));
+    pair.advance(Duration::from_secs(600));
+    assert_eq!(pair.queued(BOB), received);
+    assert!(pair.close_reasons(ALICE).contains(&revoked), "{:?}", pair.close_reasons(ALICE));
+    assert!(pair.towers[BOB].tower().links().all(|link| !link.is_open));
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_in_new_handshakes() {
+    let network = Authority::generate().unwrap();
+    let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let identities = [(); 2].map(|()| network.issue(soon + Duration::from_secs(3_600)).unwrap());
+    let roots = Roots::from_pem(network.cert_pem().as_bytes()).unwrap();
+    let trust = [(); 2].map(|()| Trust::Private(roots.clone()));
+    let mut pair = Pair::with(&identities, &trust);
+    let renewed = network.renew(identities[BOB].cert_pem(), Duration::MAX).unwrap();
+    let renewed = Identity::from_pem(identities[BOB].key_pem().as_bytes(), renewed.as_bytes());
+    assert_eq!(pair.towers[BOB].renew(&renewed.unwrap(), &roots, pair.now), Ok(0));
+    pair.establish_link();
+    let bob = pair.towers[ALICE].tower().find(&address(BOB)).unwrap();
+    assert_eq!(bob.fingerprint, Some(identities[BOB].fingerprint()));
 }
 
 #[test]

@@ -27,6 +27,9 @@ use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
 const MAX_HOPS: u8 = 8;
 /// The visits before a forecast.
 pub(crate) const FORECAST_VISITS: u32 = 16;
+/// The most towers to which pieces are published directly (guess: a quarter of the links of a
+/// tower).
+const MAX_TARGETS: usize = 64;
 /// How often addresses are asked for before a first hop is given up.
 const MAX_PEER_TRIES: u8 = 3;
 /// The time of a visit or an answer before one was measured (guess).
@@ -45,7 +48,8 @@ pub(super) struct Active {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) link: KeepLink,
-    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay.
+    /// Drawn once for a job: a hop that saw several lengths could tell the origin from a relay. It
+    /// falls while the stem breaks.
     hops: u8,
     /// The first hop of what is published, and of surveys unless another one is verified.
     pub(super) hop: ContactId,
@@ -72,14 +76,8 @@ impl Active {
         let (kind, link, scope, proved) = match job {
             Job::Put(link) => (Kind::Put(Put::default()), link, Scope::None, Vec::new()),
             Job::Get { link, proved } => (Kind::Get(Get::default()), link, Scope::All, proved),
-            Job::Health(link) => {
-                let share = sample_share(&link);
-                (Kind::Health, link, Scope::Sample(share), Vec::new())
-            }
-            Job::Keep(link) => {
-                let share = sample_share(&link);
-                (Kind::Keep(Keep::default()), link, Scope::Sample(share), Vec::new())
-            }
+            Job::Health(link) => (Kind::Health, link, Scope::None, Vec::new()),
+            Job::Keep(link) => (Kind::Keep(Keep::default()), link, Scope::None, Vec::new()),
         };
         let Some(first) = env.config.first.first().cloned() else {
             env.push(JobEvent::Failed(JobError::Unreachable));
@@ -109,14 +107,10 @@ impl Active {
             last_failure: None,
             is_over: false,
         };
-        let limit = match active.kind {
-            Kind::Put(_) | Kind::Get(_) => FORECAST_VISITS,
-            Kind::Health | Kind::Keep(_) => {
-                active.phase = Phase::Visiting;
-                u32::MAX
-            }
-        };
-        active.begin_survey(env, hop, limit);
+        match active.kind {
+            Kind::Put(_) | Kind::Get(_) => active.begin_survey(env, hop, FORECAST_VISITS),
+            Kind::Health | Kind::Keep(_) => active.begin_check(env),
+        }
         Some(active)
     }
 
@@ -203,11 +197,14 @@ impl Active {
             _ => self.publishing_hop(env),
         };
         let is_lost = env.requests.failures(hop) >= MAX_FAILURES;
-        if self.is_over || !(is_lost || self.peer_tries >= MAX_PEER_TRIES) {
+        // Another address of the same tower shows nothing new.
+        let is_verifier = hop != self.hop && self.phase != Phase::Publishing;
+        let is_same = is_verifier && env.requests.address(hop) == env.requests.address(self.hop);
+        if self.is_over || !(is_lost || is_same || self.peer_tries >= MAX_PEER_TRIES) {
             return;
         }
         self.peer_tries = 0;
-        if hop != self.hop && self.survey.is_some() {
+        if is_verifier {
             self.on_verifier_lost(env);
         } else if !self.next_hop(env) {
             self.on_unreachable(env);
@@ -309,6 +306,14 @@ impl Active {
                     self.last_failure = Some(failure);
                     env.has_changed = true;
                 }
+            }
+        }
+        if survey.wants_near() {
+            let near = Way { hops: 1, ..hop };
+            match env.requests.send(tower, near, Ask::Near, &Body::Peers { cursor: 0 }, env.now) {
+                Ok(()) => survey.on_near_asked(),
+                Err(NotSent::Later) => {}
+                Err(NotSent::Failed(_)) => survey.on_near(Vec::new()),
             }
         }
         loop {
@@ -434,19 +439,25 @@ impl Active {
         }
     }
 
-    /// Remembers the towers of the survey, to which pieces may be published directly.
-    pub(super) fn set_targets(&mut self) {
+    /// Draws the towers to which pieces are published directly: a group first, then a tower of it.
+    pub(super) fn set_targets(&mut self, rng: &mut impl Rng) {
         let Some(survey) = &self.survey else { return };
         let known = survey.towers.iter().filter(|known| !known.is_bad);
-        let count = known.clone().filter(|known| known.has_answered).count();
-        // Those that answered have a store. Before a forecast there are few of them.
-        let is_enough = count >= FORECAST_VISITS as usize || survey.is_over();
+        let known = known.filter(|known| !known.has_failed);
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for address in known.filter_map(|known| known.address.as_ref()) {
+            all.entry(AddressGroup::of(address)).or_default().push(address.clone());
+        }
         self.targets.clear();
-        for known in known.filter(|known| known.has_answered || !is_enough) {
-            if let Some(address) = &known.address {
-                let group = AddressGroup::of(address);
-                self.targets.entry(group).or_default().push(address.clone());
+        for _ in 0..MAX_TARGETS {
+            let group = rng.random_range(0..all.len().max(1));
+            let Some(group) = all.keys().nth(group).copied() else { break };
+            let Some(towers) = all.get_mut(&group) else { break };
+            let tower = towers.swap_remove(rng.random_range(0..towers.len()));
+            if towers.is_empty() {
+                all.remove(&group);
             }
+            self.targets.entry(group).or_default().push(tower);
         }
     }
 
@@ -485,6 +496,12 @@ impl Active {
                         Route::Stem => hop,
                         Route::Direct => requests.contact(address),
                     });
+                }
+            }
+            (Ask::Near, Body::Towers { addresses, .. }) => {
+                env.requests.complete(number, env.now);
+                if let Some(survey) = &mut self.survey {
+                    survey.on_near(addresses);
                 }
             }
             (Ask::List { tower }, Body::Inventory { has_more, held, room, entries }) => {
@@ -568,7 +585,13 @@ impl Active {
         let is_final = matches!(failure, Failure::Lost | Failure::NotTaken);
         match ask {
             Ask::Peers => {
-                self.peer_tries += 1;
+                if failure == Failure::Lost && self.hops > 1 {
+                    // The network is too small for a stem of this length. Hops see this of each
+                    // other as of the origin.
+                    self.hops -= 1;
+                } else {
+                    self.peer_tries += 1;
+                }
                 if let Some(survey) = &mut self.survey {
                     survey.on_peers_failed();
                     // Later pages may be missing.
@@ -576,6 +599,11 @@ impl Active {
                         survey.end_peers();
                         self.peer_tries = 0;
                     }
+                }
+            }
+            Ask::Near => {
+                if let Some(survey) = &mut self.survey {
+                    survey.on_near(Vec::new());
                 }
             }
             Ask::List { tower } => {
@@ -694,11 +722,6 @@ fn draw_target(
 ) -> Option<Address> {
     let group = rng.random_range(0..targets.len().max(1));
     targets.values().nth(group)?.choose(rng).cloned()
-}
-
-/// Returns the share of the pieces that is taken as a sample: 5 %, and at least 8 of a group.
-pub(super) fn sample_share(link: &KeepLink) -> f64 {
-    (8.0 / f64::from(link.file().geometry.total())).max(0.05)
 }
 
 /// Returns the share that is safe, and the share that a group needs.

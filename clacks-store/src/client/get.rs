@@ -104,7 +104,7 @@ impl Active {
         let geometry = self.collector.geometry();
         let known = self.collector.known_in_groups(|tower| survey.is_bad(tower));
         let needed = f64::from(geometry.data()) / f64::from(geometry.total());
-        let shares = self.collector.alive(&known, survey.visited_share());
+        let shares = self.collector.alive(&known, survey.answered_share());
         let is_lost = |share: f64, error: f64| share + 2.0 * error < needed;
         let is_gone = shares.iter().any(|it| is_lost(it.share, it.error)) || !is_answered;
         let is_other = hop != self.hop;

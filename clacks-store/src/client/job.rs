@@ -234,8 +234,10 @@ pub enum JobError {
     NoRelay,
     /// The forecast does not allow the job.
     Refused(Refusal),
-    /// The stores are full, or take only pieces that end soon because they are nearly full.
+    /// The stores are full.
     Full,
+    /// The stores are nearly full, and take only pieces that end sooner.
+    TooLong,
     /// The towers take no hour of a piece: the clock of this machine is wrong.
     Clock,
     /// A group that was supplied is not the one in the link: the file changed meanwhile.
@@ -275,6 +277,10 @@ impl fmt::Display for JobError {
             Self::Full => {
                 f.write_str("the network is full: put a smaller file, or try again in an hour")
             }
+            Self::TooLong => f.write_str(
+                "the network is nearly full and takes only files that end soon: put the file for 2 \
+                 hours",
+            ),
             Self::Clock => {
                 f.write_str("the clock of this machine differs from that of the towers: set it")
             }

@@ -8,16 +8,17 @@ use clacks_proto::Instant;
 use rand::RngExt;
 
 use super::Env;
-use super::active::{Active, FORECAST_VISITS, Kind, limits, sample_share, worst};
+use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
 use super::collector::Scope;
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
-use super::put::{CROWDED, MAX_HOURS, MAX_JITTER, draw};
+use super::put::{MAX_HOURS, MAX_JITTER, draw};
 use super::survey::Survey;
 use crate::chunk::OpenedChunk;
 use crate::code::Group;
 use crate::estimate::{self, SESSION, floor, seconds};
 use crate::geometry::Geometry;
+use crate::link::KeepLink;
 use crate::merkle::{Node, top_of};
 
 /// A group is repaired when less than this share is alive (simulated: with a check each 12 minutes
@@ -173,7 +174,8 @@ impl Active {
         }
     }
 
-    fn begin_check(&mut self, env: &mut Env) {
+    /// Begins to count pieces, of which a sample is taken and proved.
+    pub(super) fn begin_check(&mut self, env: &mut Env) {
         let life = self.keep().map_or(MAX_HOURS, |keep| keep.life);
         self.phase = Phase::Visiting;
         self.collector.scope = Scope::Sample(sample_share(&self.link));
@@ -237,7 +239,7 @@ impl Active {
     fn begin_release(&mut self, env: &mut Env) {
         let geometry = self.collector.geometry();
         let hour = env.hour();
-        self.set_targets();
+        self.set_targets(&mut env.rng);
         env.requests.clear();
         let Some(keep) = self.keep() else { return };
         // A group with too few pieces can't be restored. Its health says so.
@@ -280,13 +282,10 @@ impl Active {
         }
         match publisher.stuck() {
             None => {}
-            Some(Stuck::BadHour) if self.network.fill() < CROWDED => {
-                self.on_keep_trouble(env, JobError::Clock);
-            }
-            Some(Stuck::BadHour) => {
-                // Stores that fill up take only pieces that end soon.
+            Some(Stuck::BadHour) => self.on_keep_trouble(env, JobError::Clock),
+            Some(Stuck::TooLong) => {
                 keep.life = (keep.life / 2).max(MIN_LIFE);
-                self.on_keep_trouble(env, JobError::Full);
+                self.on_keep_trouble(env, JobError::TooLong);
             }
             Some(Stuck::Full) => self.on_keep_trouble(env, JobError::Full),
         }
@@ -331,4 +330,9 @@ impl Active {
         let pause = keep.period().mul_f64(env.rng.random_range(0.5..1.5));
         self.wake_at = Some(env.now + pause);
     }
+}
+
+/// Returns the share of the pieces that is taken as a sample: 5 %, and at least 8 of a group.
+fn sample_share(link: &KeepLink) -> f64 {
+    (8.0 / f64::from(link.file().geometry.total())).max(0.05)
 }

@@ -42,6 +42,7 @@ struct Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stuck {
     Full,
+    TooLong,
     BadHour,
 }
 
@@ -57,7 +58,9 @@ pub(crate) struct Publisher {
     needed: Option<Order>,
     published: u32,
     total: u32,
+    /// The refusals since a piece was taken.
     full: u32,
+    too_long: u32,
     bad_hour: u32,
 }
 
@@ -73,6 +76,7 @@ impl Publisher {
             published: 0,
             total: 0,
             full: 0,
+            too_long: 0,
             bad_hour: 0,
         }
     }
@@ -157,7 +161,7 @@ impl Publisher {
         };
         match outcome {
             Outcome::Queued => {
-                (self.full, self.bad_hour) = (0, 0);
+                (self.full, self.too_long, self.bad_hour) = (0, 0, 0);
                 self.published += 1;
                 let outgoing = &mut self.groups[at];
                 outgoing.under_way -= 1;
@@ -166,8 +170,8 @@ impl Publisher {
                 }
                 return;
             }
-            // The queue takes chunks that end sooner, but this file does not.
-            Outcome::Full | Outcome::TooLong => self.full += 1,
+            Outcome::Full => self.full += 1,
+            Outcome::TooLong => self.too_long += 1,
             Outcome::BadHour => self.bad_hour += 1,
             // The rate of the link grows again.
             Outcome::TooFast => {}
@@ -184,10 +188,13 @@ impl Publisher {
     pub(crate) fn stuck(&self) -> Option<Stuck> {
         // A small file has few pieces, and each of them is tried eight times.
         let most = MAX_REFUSALS.min(self.total.saturating_mul(8)).max(1);
-        if self.full + self.bad_hour < most {
+        let Self { full, too_long, bad_hour, .. } = *self;
+        if full + too_long + bad_hour < most {
             None
-        } else if self.full >= self.bad_hour {
+        } else if full >= too_long.max(bad_hour) {
             Some(Stuck::Full)
+        } else if too_long >= bad_hour {
+            Some(Stuck::TooLong)
         } else {
             Some(Stuck::BadHour)
         }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use clacks_proto::{Instant, Tower};
 
 use super::config::StoreConfig;
-use super::group::Group;
+use crate::address_group::AddressGroup;
 use crate::chunk::CHUNK;
 
 /// For how long a group that was refused has a claim to the next room.
@@ -64,7 +64,7 @@ impl Fill {
 
 /// The groups that were refused for lack of room, and how many chunks each has published since.
 #[derive(Debug, Default)]
-pub(super) struct Turns(BTreeMap<Group, Claim>);
+pub(super) struct Turns(BTreeMap<AddressGroup, Claim>);
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
@@ -75,7 +75,7 @@ struct Claim {
 
 impl Turns {
     /// Notes that a group was refused for lack of room.
-    pub(super) fn on_refused(&mut self, group: Group, now: Instant) {
+    pub(super) fn on_refused(&mut self, group: AddressGroup, now: Instant) {
         let until = now + CLAIM;
         let published = self.least().unwrap_or(0);
         if self.0.len() < MAX_CLAIMS || self.0.contains_key(&group) {
@@ -84,7 +84,7 @@ impl Turns {
     }
 
     /// Returns whether it is the turn of a group: it is at most `lead` chunks ahead of the others.
-    pub(super) fn is_turn(&mut self, group: Group, lead: u32, now: Instant) -> bool {
+    pub(super) fn is_turn(&mut self, group: AddressGroup, lead: u32, now: Instant) -> bool {
         self.0.retain(|_, claim| claim.until > now);
         match (self.least(), self.0.get(&group)) {
             (Some(least), Some(claim)) => claim.published <= least.saturating_add(lead.into()),
@@ -93,7 +93,7 @@ impl Turns {
     }
 
     /// Notes that a group has published a chunk.
-    pub(super) fn on_published(&mut self, group: Group, now: Instant) {
+    pub(super) fn on_published(&mut self, group: AddressGroup, now: Instant) {
         let Some(least) = self.least() else { return };
         if self.0.len() < MAX_CLAIMS || self.0.contains_key(&group) {
             let fresh = Claim { published: least, until: now + CLAIM };
@@ -110,8 +110,8 @@ impl Turns {
 mod tests {
     use super::*;
 
-    fn group(number: u8) -> Group {
-        Group::of_ip(core::net::Ipv4Addr::new(10, number, 0, 1).into())
+    fn group(number: u8) -> AddressGroup {
+        AddressGroup::of_ip(core::net::Ipv4Addr::new(10, number, 0, 1).into())
     }
 
     #[test]
@@ -168,8 +168,8 @@ mod tests {
         let mut turns = Turns::default();
         for number in 0..2_000u32 {
             let ip = core::net::Ipv4Addr::from_bits(number << 16 | 1);
-            turns.on_refused(Group::of_ip(ip.into()), Instant::ORIGIN);
-            turns.on_published(Group::of_ip(ip.into()), Instant::ORIGIN);
+            turns.on_refused(AddressGroup::of_ip(ip.into()), Instant::ORIGIN);
+            turns.on_published(AddressGroup::of_ip(ip.into()), Instant::ORIGIN);
         }
         assert_eq!(turns.0.len(), MAX_CLAIMS);
     }

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use siphasher::sip::SipHasher24;
 
-use super::group::Group;
+use crate::address_group::AddressGroup;
 use crate::protocol::MAX_LEN;
 
 /// The stream of random words of a store. Those of its tower have small numbers.
@@ -24,7 +24,7 @@ const MAX_STEMS: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Edge {
     Peer(Address),
-    Guests(Group),
+    Guests(AddressGroup),
 }
 
 /// The random choices of a store.
@@ -38,7 +38,7 @@ pub(super) struct Draw {
     /// The next tower of each stem.
     stems: BTreeMap<Edge, Address>,
     /// The towers with stores, by group.
-    stores: Vec<(Group, Address)>,
+    stores: Vec<(AddressGroup, Address)>,
     /// The number of their groups.
     groups: usize,
     /// When the list of stores must be made again.
@@ -71,6 +71,12 @@ impl Draw {
     pub(super) fn groups(&mut self, tower: &Tower, now: Instant) -> usize {
         self.refresh(tower, now);
         self.groups
+    }
+
+    /// Returns the number of other towers with stores.
+    pub(super) fn stores(&mut self, tower: &Tower, now: Instant) -> u32 {
+        self.refresh(tower, now);
+        u32::try_from(self.stores.len()).unwrap_or(u32::MAX)
     }
 
     /// Returns the next tower for requests from an edge. It is the same one during an epoch, unless
@@ -120,7 +126,7 @@ impl Draw {
     ) -> Option<Address> {
         self.refresh(tower, now);
         let suits = |address: &Address| is_store(tower, address) && test(address);
-        let of = |group: Group| {
+        let of = |group: AddressGroup| {
             let from = self.stores.partition_point(|(other, _)| *other < group);
             self.stores[from..].iter().take_while(move |(other, _)| *other == group)
         };
@@ -163,7 +169,8 @@ impl Draw {
         let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
         let peers = tower.datagram_peers(len);
         self.stores.clear();
-        self.stores.extend(peers.map(|peer| (Group::of(peer.address), peer.address.clone())));
+        self.stores
+            .extend(peers.map(|peer| (AddressGroup::of(peer.address), peer.address.clone())));
         self.stores.sort_unstable();
         self.groups = count_groups(&self.stores);
     }
@@ -175,11 +182,11 @@ fn is_store(tower: &Tower, address: &Address) -> bool {
     tower.datagram_peer(address, len).is_some()
 }
 
-fn count_groups(sorted: &[(Group, Address)]) -> usize {
+fn count_groups(sorted: &[(AddressGroup, Address)]) -> usize {
     sorted.chunk_by(|one, other| one.0 == other.0).count()
 }
 
-fn nth_group(sorted: &[(Group, Address)], place: usize) -> Option<Group> {
+fn nth_group(sorted: &[(AddressGroup, Address)], place: usize) -> Option<AddressGroup> {
     sorted.chunk_by(|one, other| one.0 == other.0).nth(place)?.first().map(|(group, _)| *group)
 }
 

@@ -6,7 +6,7 @@ use core::ops::Bound;
 
 use clacks_proto::{Instant, MessageId};
 
-use super::group::Group;
+use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
 
 /// The chunks that a tower holds, by tag.
@@ -17,7 +17,7 @@ use crate::chunk::Tag;
 pub(super) struct Inventory {
     entries: BTreeMap<Tag, Entry>,
     /// The number of chunks of each group.
-    groups: BTreeMap<Group, usize>,
+    groups: BTreeMap<AddressGroup, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     /// The Unix hour at whose end the chunk is over.
     pub(super) until: u32,
     /// Where the chunk came from.
-    pub(super) group: Group,
+    pub(super) group: AddressGroup,
     /// The chunk is not on pages before.
     pub(super) listed_at: Instant,
 }
@@ -41,7 +41,7 @@ impl Inventory {
     }
 
     /// Returns the number of chunks that came from a group.
-    pub(super) fn of_group(&self, group: Group) -> usize {
+    pub(super) fn of_group(&self, group: AddressGroup) -> usize {
         self.groups.get(&group).copied().unwrap_or(0)
     }
 

@@ -7,7 +7,7 @@ use clacks_proto::{Instant, LinkId};
 
 use super::bucket::Bucket;
 use super::config::{MAX_WAITING_ITEMS, Rate};
-use super::group::Group;
+use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
 use crate::protocol::MAX_LEN;
 
@@ -26,7 +26,7 @@ pub(super) enum Waiting {
 #[derive(Debug)]
 pub(super) struct LinkState {
     /// Where the link leads.
-    pub(super) group: Group,
+    pub(super) group: AddressGroup,
     pub(super) publishes: Bucket,
     pub(super) requests: Bucket,
     /// The requests that came on this link, were passed on, and wait for their answers.
@@ -50,7 +50,7 @@ pub(super) struct Outgoing {
     /// The links that are ready, and whether each leads to a guest.
     ready: BTreeMap<LinkId, bool>,
     /// The bytes sent to each group since none was ready.
-    turns: BTreeMap<Group, u64>,
+    turns: BTreeMap<AddressGroup, u64>,
     /// The length of all datagrams that wait.
     bytes: usize,
     egress: Bucket,
@@ -70,7 +70,7 @@ impl Outgoing {
     }
 
     /// Notes where a new link leads.
-    pub(super) fn open(&mut self, link: LinkId, group: Group) {
+    pub(super) fn open(&mut self, link: LinkId, group: AddressGroup) {
         self.links.entry(link).or_insert_with(|| LinkState {
             group,
             publishes: Bucket::default(),

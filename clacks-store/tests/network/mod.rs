@@ -23,7 +23,7 @@ pub(crate) const UNIX: u64 = HOUR as u64 * 3_600 + 1_800;
 pub(crate) fn address(number: usize) -> Address {
     let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
     // Each tower in a network of its own.
-    Address::new(&format!("10.{high}.{low}.1"), 8001).unwrap()
+    Address::new(&format!("10.{low}.{high}.1"), 8001).unwrap()
 }
 
 pub(crate) fn config() -> Config {
@@ -230,10 +230,10 @@ impl Network {
 
     /// Returns a network of stores that know each other.
     pub(crate) fn of_stores(count: usize) -> Self {
-        Self::of_stores_with(count, config(), &StoreConfig::default())
+        Self::of_stores_with(count, &config(), &StoreConfig::default())
     }
 
-    pub(crate) fn of_stores_with(count: usize, config: Config, settings: &StoreConfig) -> Self {
+    pub(crate) fn of_stores_with(count: usize, config: &Config, settings: &StoreConfig) -> Self {
         let mut network = Self::new();
         for number in 0..count {
             let store = store(number, config.clone(), settings.clone());
@@ -274,12 +274,17 @@ impl Network {
 
     /// Adds a client. Returns its number.
     pub(crate) fn add_client(&mut self, config: ClientConfig) -> usize {
+        self.add_client_at(config, UNIX)
+    }
+
+    /// Adds a client with a clock of its own. Returns its number.
+    pub(crate) fn add_client_at(&mut self, config: ClientConfig, unix: u64) -> usize {
         let number = self.nodes.len();
         let seed = Seed::from_u64(1_000 + number as u64);
         let mut settings = Config::default();
         enable_client(&mut settings);
         let tower = Tower::new(settings, address(number), &seed).unwrap();
-        let client = Client::new(tower, config, &seed, UNIX).unwrap();
+        let client = Client::new(tower, config, &seed, unix).unwrap();
         self.nodes.push(Node::Client(Box::new(client)));
         number
     }

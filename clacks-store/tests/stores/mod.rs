@@ -26,6 +26,8 @@ pub struct Network {
     /// The stores that were killed.
     killed: BTreeSet<usize>,
     silent: BTreeSet<usize>,
+    /// The machines to which no bytes get.
+    deaf: BTreeSet<usize>,
     /// The last request that each silent store got: its link and its number.
     asked: BTreeMap<usize, (LinkId, u32)>,
     /// The other end of each link, by machine and link.
@@ -78,9 +80,9 @@ impl Network {
         let guests = (0..guests).map(|number| guest(FIRST_GUEST + number)).collect();
         let (ends, notices, answers) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (now, killed) = (Instant::ORIGIN, BTreeSet::new());
-        let (silent, asked) = (BTreeSet::new(), BTreeMap::new());
+        let (silent, deaf, asked) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let mut network =
-            Self { stores, guests, now, killed, silent, asked, ends, notices, answers };
+            Self { stores, guests, now, killed, silent, deaf, asked, ends, notices, answers };
         for one in 0..network.stores.len() {
             for other in 0..network.stores.len() {
                 if one != other {
@@ -111,7 +113,9 @@ impl Network {
 
     pub fn handle(&mut self, machine: usize, event: Event<'_>) {
         let now = self.now;
+        let is_silent = self.silent.contains(&machine);
         match self.stores.get_mut(machine) {
+            Some(store) if is_silent => store.tower_mut().handle(event, now),
             Some(store) => store.handle(event, now),
             None => self.guests[machine - self.stores.len()].handle(event, now),
         }
@@ -140,7 +144,8 @@ impl Network {
                     self.execute(machine, action);
                 }
             }
-            let ends: Vec<_> = self.ends.iter().map(|(from, to)| (*from, *to)).collect();
+            let ends = self.ends.iter().filter(|(_, (to, _))| !self.deaf.contains(to));
+            let ends: Vec<_> = ends.map(|(from, to)| (*from, *to)).collect();
             for ((from, link), (to, other)) in ends {
                 // A driver passes what one read returns.
                 for bytes in self.transmit(from, link).chunks(64 * 1024) {
@@ -230,6 +235,11 @@ impl Network {
     /// Makes a store take its requests without an answer.
     pub fn silence(&mut self, store: usize) {
         self.silent.insert(store);
+    }
+
+    /// Lets a guest take no more bytes from its links.
+    pub fn stop_reading(&mut self, guest: usize) {
+        self.deaf.insert(self.stores.len() + guest);
     }
 
     /// Returns the link and the number of the last request that a silent store got.

@@ -90,16 +90,18 @@ impl Narrator {
     }
 
     /// The demo waits until a person opens the dashboard.
-    pub(super) fn dashboard(&mut self, url: &str, limit: Duration) -> io::Result<()> {
-        match &mut self.text {
-            None => json::write(&json!({"event": "dashboard", "url": url})),
-            Some(out) => writeln!(
-                out,
-                "Open {STRONG}{url}{STRONG:#}\nto watch tower 1. The demo goes on when the page is \
-                 open, or in {} seconds.",
-                limit.as_secs()
-            ),
+    pub(super) fn dashboard(&mut self, dashboard: &Output, limit: Duration) -> io::Result<()> {
+        let Some(out) = &mut self.text else { return json::write(dashboard) };
+        let Output::Dashboard { url, token_file } = dashboard else { return Ok(()) };
+        writeln!(out, "Open {STRONG}{url}{STRONG:#}")?;
+        if !url.contains('#') {
+            writeln!(out, "with #token= and the content of {} at its end", token_file.display())?;
         }
+        let limit = limit.as_secs();
+        writeln!(
+            out,
+            "to watch tower 1. The demo goes on when the page is open, or in {limit} seconds."
+        )
     }
 
     /// The demo does something with a tower.

@@ -189,7 +189,7 @@ impl DemoNetwork {
     /// page when the first steps are over.
     pub(super) async fn wait_for_page(&mut self) -> Result<(), Stop> {
         let Some(dashboard) = &self.dashboard else { return Ok(()) };
-        self.narrator.dashboard(dashboard.url(), PAGE_LIMIT)?;
+        self.narrator.dashboard(&dashboard.output(), PAGE_LIMIT)?;
         let deadline = Instant::now() + PAGE_LIMIT;
         while self.dashboard.as_ref().is_some_and(|it| !it.was_opened())
             && Instant::now() < deadline

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn towers_of_one_address_group_are_neighbours_in_the_order() {
-        let towers = ["192.0.2.1:1", "198.51.100.1:1", "192.0.7.9:2", "198.51.3.1:1", "x.example:1"];
+        let towers =
+            ["192.0.2.1:1", "198.51.100.1:1", "192.0.7.9:2", "198.51.3.1:1", "x.example:1"];
         for number in 0..20 {
             let mut sorted = towers.map(address);
             sorted.sort_by_cached_key(|tower| place(&[number; 16], "clacks", tower));

@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use clacks_store::files::{Content, ContentError, Existing, NewFile, PartError, PartFile, free_space};
+use clacks_store::files::{
+    Content, ContentError, Existing, NewFile, PartError, PartFile, free_space,
+};
 use clacks_store::{FileId, SHARD};
 
 use crate::args::GetArgs;
@@ -107,7 +109,8 @@ impl Output {
                 Ok(None)
             }
             Self::Device(path) => {
-                let written = OpenOptions::new().write(true).open(path).map_err(ContentError::Write);
+                let written =
+                    OpenOptions::new().write(true).open(path).map_err(ContentError::Write);
                 written
                     .and_then(|mut device| content.write_to(&mut device, on_group))
                     .map_err(|error| not_written(path, &error))?;

@@ -54,7 +54,9 @@ fn put(
     let mut forecast: Option<Forecast> = None;
     guest.begin(Job::Put(link.keep()))?;
     loop {
-        match guest.next()? {
+        let step = guest.next()?;
+        report.progress(guest)?;
+        match step {
             Step::Event(JobEvent::Forecast(found)) => {
                 report.clear();
                 report.put_forecast(&found, source.header().len)?;
@@ -75,8 +77,7 @@ fn put(
                 let file = link.file();
                 return Err(report::failure(error, access, file.until, file.geometry));
             }
-            Step::Event(_) => {}
-            Step::Tick => report.progress(guest.progress())?,
+            Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
                 return Err(report::interrupted(
@@ -163,14 +164,11 @@ fn cannot_read(error: &SourceError) -> Failure {
         }
         SourceError::Geometry(error) => {
             let sentence = error.to_string();
-            Failure::usage(format_args!(
-                "{}.",
-                sentence.replacen("the file", "The file", 1)
-            ))
+            Failure::usage(format_args!("{}.", sentence.replacen("the file", "The file", 1)))
         }
-        SourceError::Changed => {
-            Failure::failed("The file changed while it was read: wait for its end, and put it again.")
-        }
+        SourceError::Changed => Failure::failed(
+            "The file changed while it was read: wait for its end, and put it again.",
+        ),
         error => Failure::failed(format_args!("The file can't be put, because {error}.")),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clacks_proto::{Address, Fingerprint};
 
-use super::folder::live_sockets;
+use super::folder::{LiveSockets, live_sockets};
 use crate::control::Request;
 use crate::control::protocol::{Greeting, VERSION};
 use crate::error::Failure;
@@ -159,7 +159,7 @@ fn lost(error: &io::Error) -> Failure {
 
 /// Returns the towers that run here and answer.
 pub(crate) fn running_towers() -> Vec<RunningTower> {
-    live_sockets().iter().filter_map(|path| running_tower(path)).collect()
+    live_sockets().sockets.iter().filter_map(|path| running_tower(path)).collect()
 }
 
 fn running_tower(path: &Path) -> Option<RunningTower> {
@@ -188,8 +188,20 @@ fn running_tower(path: &Path) -> Option<RunningTower> {
 
 /// Returns the control socket of the only tower that runs.
 fn only_socket() -> Result<PathBuf, Failure> {
-    let mut sockets = live_sockets();
+    choose(live_sockets())
+}
+
+fn choose(live: LiveSockets) -> Result<PathBuf, Failure> {
+    let LiveSockets { mut sockets, refused } = live;
     match sockets.len() {
+        0 if !refused.is_empty() => {
+            let paths: Vec<_> = refused.iter().map(|path| path.display().to_string()).collect();
+            Err(Failure::NoTower(format!(
+                "No tower of yours runs here, and {} is for another user: use sudo, or start that \
+                 tower with --control-group.",
+                paths.join(" and ")
+            )))
+        }
         0 => Err(Failure::NoTower(
             "No tower runs here: start one with `clacks tower --listen HOST:PORT`, or give its \
              control socket with --control PATH."
@@ -203,5 +215,28 @@ fn only_socket() -> Result<PathBuf, Failure> {
                 paths.join(" or --control ")
             )))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(sockets: &[&str], refused: &[&str]) -> String {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
+        let live = LiveSockets { sockets: paths(sockets), refused: paths(refused) };
+        match choose(live) {
+            Ok(path) => path.display().to_string(),
+            Err(failure) => failure.sentence().unwrap().to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_only_tower_is_chosen_and_a_tower_of_another_user_is_named() {
+        assert_eq!(sentence(&["/a.sock"], &["/run/clacks"]), "/a.sock");
+        assert!(sentence(&["/a.sock", "/b.sock"], &[]).contains("--control /a.sock or --control"));
+        assert!(sentence(&[], &[]).contains("No tower runs here: start one"));
+        let other = sentence(&[], &["/run/clacks"]);
+        assert!(other.contains("/run/clacks is for another user: use sudo"), "{other}");
     }
 }

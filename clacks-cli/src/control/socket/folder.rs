@@ -114,25 +114,47 @@ pub(crate) fn find_group(name: &str) -> Result<Gid, String> {
     }
 }
 
+/// The sockets on which a tower listens.
+#[derive(Debug, Default)]
+pub(super) struct LiveSockets {
+    pub(super) sockets: Vec<PathBuf>,
+    /// The folders and sockets that this user may not use.
+    pub(super) refused: Vec<PathBuf>,
+}
+
 /// Returns the sockets on which a tower listens, in all folders where a tower of this user or of
 /// the system puts its own.
-pub(super) fn live_sockets() -> Vec<PathBuf> {
-    let mut sockets = Vec::new();
-    for folder in folders() {
-        for path in sockets_in(&folder) {
-            if UnixStream::connect(&path).is_ok() && !sockets.contains(&path) {
-                sockets.push(path);
+pub(super) fn live_sockets() -> LiveSockets {
+    live_sockets_in(folders())
+}
+
+fn live_sockets_in(folders: impl Iterator<Item = PathBuf>) -> LiveSockets {
+    let mut live = LiveSockets::default();
+    for folder in folders {
+        let sockets = match sockets_in(&folder) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                live.refused.push(folder);
+                continue;
+            }
+            sockets => sockets.unwrap_or_default(),
+        };
+        for path in sockets {
+            match UnixStream::connect(&path) {
+                Ok(_) if !live.sockets.contains(&path) => live.sockets.push(path),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    live.refused.push(path);
+                }
+                _ => {}
             }
         }
     }
-    sockets.sort();
-    sockets
+    live.sockets.sort();
+    live
 }
 
-fn sockets_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect()
+fn sockets_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect())
 }
 
 /// Returns the folder of this process: systemd's, the session's, or one of the user.
@@ -243,7 +265,7 @@ fn remove_old(path: &Path) -> Result<(), String> {
 
 /// Removes the sockets in a folder whose towers were killed.
 fn remove_dead_sockets(folder: &Path) {
-    for path in sockets_in(folder) {
+    for path in sockets_in(folder).unwrap_or_default() {
         if let Ok(lock) = lock(&path)
             && remove_old(&path).is_ok()
         {
@@ -315,6 +337,27 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         remove_dead_sockets(dir.path());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn sockets_of_other_users_are_reported() {
+        if Uid::effective().is_root() {
+            // Root may use all of them.
+            return;
+        }
+        let dir = own_dir();
+        let (closed, open) = (dir.path().join("closed"), dir.path().join("open"));
+        for folder in [&closed, &open] {
+            fs::create_dir(folder).unwrap();
+        }
+        let [_first, _second] = ["a", "b"]
+            .map(|name| UnixListener::bind(open.join(name).with_extension("sock")).unwrap());
+        fs::set_permissions(open.join("a.sock"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+        let live = live_sockets_in([closed.clone(), open.clone()].into_iter());
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(live.sockets, [open.join("b.sock")]);
+        assert_eq!(live.refused, [closed, open.join("a.sock")]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Serves the control socket of a tower.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clacks_proto::Notice;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Uid;
 use smol::channel::{self, Receiver, Sender};
 use smol::future::{self, FutureExt};
@@ -22,6 +24,13 @@ use crate::output::{Entry, Output, json};
 
 /// The maximum number of connections.
 pub(crate) const MAX_CONNECTIONS: usize = 16;
+
+/// The maximum number of connections that watch events. The others are for short requests such as
+/// `stop`.
+const MAX_WATCHERS: usize = 14;
+
+/// How often the connection of a client that sends no more requests is checked.
+const GONE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a client may take for a request. The value is a guess. A client that watches events has
 /// no limit.
@@ -64,8 +73,8 @@ impl ControlServer {
 
 async fn serve(control: &Arc<ControlledTower>, socket: BoundSocket, finished: &Receiver<()>) {
     let executor = LocalExecutor::new();
-    let connections = Rc::new(());
-    let accept = accept(control, &socket, &executor, &connections);
+    let (connections, watchers) = (Rc::new(()), Rc::default());
+    let accept = accept(control, &socket, &executor, &connections, &watchers);
     let finish = async {
         let _ = finished.recv().await;
     };
@@ -87,6 +96,7 @@ async fn accept(
     socket: &BoundSocket,
     executor: &LocalExecutor<'_>,
     connections: &Rc<()>,
+    watchers: &Rc<Cell<usize>>,
 ) {
     let listener = match socket.listener.try_clone().and_then(Async::<UnixListener>::new) {
         Ok(listener) => listener,
@@ -95,11 +105,11 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, _)) if socket.is_shared || is_allowed(&stream) => {
-                let guard = connections.clone();
+                let (guard, watchers) = (connections.clone(), watchers.clone());
                 let control = control.clone();
                 let connection = async move {
                     // Clients come and go. An error concerns the one client only.
-                    let _ = Connection::new(control, stream).run(&guard).await;
+                    let _ = Connection::new(control, stream, watchers).run(&guard).await;
                 };
                 executor.spawn(connection).detach();
             }
@@ -131,6 +141,8 @@ struct Connection {
     stream: BufReader<Async<UnixStream>>,
     /// The maximum length of a request.
     max_line: usize,
+    /// The number of connections that watch.
+    watchers: Rc<Cell<usize>>,
 }
 
 /// A line of a client.
@@ -140,10 +152,14 @@ enum Line {
 }
 
 impl Connection {
-    fn new(control: Arc<ControlledTower>, stream: Async<UnixStream>) -> Self {
+    fn new(
+        control: Arc<ControlledTower>,
+        stream: Async<UnixStream>,
+        watchers: Rc<Cell<usize>>,
+    ) -> Self {
         // A control character of one byte takes six in JSON.
         let max_line = control.config().max_message.saturating_mul(6).saturating_add(4_096);
-        Self { control, stream: BufReader::new(stream), max_line }
+        Self { control, stream: BufReader::new(stream), max_line, watchers }
     }
 
     /// Answers requests until the client closes the connection.
@@ -177,7 +193,19 @@ impl Connection {
                 }
             };
             match serde_json::from_slice(&line) {
-                Ok(Request::Watch { after }) => return self.watch(after).await,
+                Ok(Request::Watch { .. }) if self.watchers.get() >= MAX_WATCHERS => {
+                    let sentence = format!(
+                        "{MAX_WATCHERS} programs watch this tower: end one of them, and try again."
+                    );
+                    self.write(&self.control.entry(Output::Error { message: sentence })).await?;
+                }
+                Ok(Request::Watch { after }) => {
+                    let watchers = self.watchers.clone();
+                    watchers.set(watchers.get() + 1);
+                    let watched = self.watch(after).await;
+                    watchers.set(watchers.get() - 1);
+                    return watched;
+                }
                 Ok(Request::Stop) => return self.stop().await,
                 Ok(request) => {
                     let Some(answer) = self.answer(request).await? else { return Ok(()) };
@@ -260,9 +288,25 @@ impl Connection {
     }
 }
 
-/// Waits until the client has closed its side. Further requests stay in the buffer.
+/// Waits until the client has closed the connection. A client that has closed only its output, as
+/// `nc -N` does, still reads. Further requests stay in the buffer.
 async fn closed(stream: &mut BufReader<Async<UnixStream>>) -> io::Result<()> {
-    if stream.fill_buf().await?.is_empty() { Ok(()) } else { future::pending().await }
+    if !stream.fill_buf().await?.is_empty() {
+        return future::pending().await;
+    }
+    while !is_gone(stream.get_ref()) {
+        Timer::after(GONE_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// Returns whether a client has closed both directions of its connection.
+fn is_gone(stream: &Async<UnixStream>) -> bool {
+    let mut polled = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let result = poll(&mut polled, PollTimeout::ZERO);
+    let [polled] = polled;
+    let ends = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    result.is_err() || polled.revents().is_none_or(|found| found.intersects(ends))
 }
 
 /// Returns the result of `task`, or an error after `limit`.

@@ -16,6 +16,7 @@
   const counts = element('p', { class: 'counts' });
   peers.dd.append(counts);
   const links = tile('Open links', 'links');
+  const store = tile('Pieces of files held', 'store-held');
   const troubles = element('ul');
   const stale = element('p', { class: 'stale' });
   const noTroubles = element('p', { class: 'quiet' }, 'None.');
@@ -63,7 +64,7 @@
       'main',
       {},
       element('header', {}, element('div', {}, heading, about), link),
-      element('dl', { class: 'tiles' }, fill.box, memory.box, hops.box, peers.box, links.box),
+      element('dl', { class: 'tiles' }, fill.box, memory.box, hops.box, peers.box, links.box, store.box),
       // The only part that screen readers announce by themselves.
       section(
         'troubles',
@@ -163,6 +164,15 @@
     );
     setText(links.value, plain(status.links));
     setText(links.note, `of at most ${plain(status.max_links)}`);
+    store.box.hidden = !status.store;
+    if (status.store) {
+      const { held, published, fetched, refused, relayed } = status.store;
+      setText(store.value, plain(held));
+      setText(
+        store.note,
+        `${plain(published)} came from put, ${plain(fetched)} went to get, ${plain(refused)} refused; ${plain(relayed)} requests passed on`,
+      );
+    }
     showTroubles(status);
     for (const [address, { received, delivered }] of Object.entries(state.traffic)) {
       const before = traffic.get(address) ?? { received: 0, delivered: 0 };
@@ -183,7 +193,10 @@
     showEvents(state);
     keep(
       counters,
-      Object.entries(status.stats),
+      [
+        ...Object.entries(status.stats),
+        ...Object.entries(status.store ?? {}).map(([name, value]) => [`store_${name}`, value]),
+      ],
       ([name]) => name,
       ([name]) =>
         element(

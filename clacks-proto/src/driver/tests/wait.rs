@@ -24,6 +24,21 @@ fn a_condition_can_be_awaited_or_waited_for() {
 }
 
 #[test]
+fn a_turn_is_one_after_the_call_and_not_a_poll_of_the_wait() {
+    let (shared, handle) = share(Scripted::new());
+    assert_eq!(shared.poll_action(), None);
+    let mut turn = handle.next_turn();
+    for _ in 0..3 {
+        assert_eq!((poll_once(&mut turn), turn.now()), (None, None));
+    }
+    assert_eq!(shared.poll_action(), None);
+    assert_eq!(poll_once(&mut turn), Some(true));
+    let turn = handle.next_turn();
+    shared.end();
+    assert!(!turn.wait());
+}
+
+#[test]
 fn the_end_of_the_driver_ends_every_wait() {
     let (shared, handle) = share(Scripted::new());
     let never = || handle.wait(|_| None::<()>);
