@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use common::{Tower, clacks, stderr, stdout};
 use serde_json::Value;
@@ -339,7 +339,7 @@ fn commands_that_change_a_network_at_the_same_time_wait_for_each_other() {
         })
         .collect();
     let joined = joins.into_iter().filter_map(|mut join| join.wait().ok());
-    assert_eq!(joined.filter(|status| status.success()).count(), 1);
+    assert_eq!(joined.filter(ExitStatus::success).count(), 1);
     assert!(carol.folder("home").join("network.toml").exists());
 }
 
