@@ -222,6 +222,7 @@ fn sighup_applies_a_list_of_revoked_members_and_a_renewed_certificate() {
         second.signal("-HUP");
         let error = second.wait_for("error", |_| true)["message"].to_string();
         assert!(error.contains("stays as it was") && error.contains("was revoked"), "{error}");
+        assert!(!error.contains("--renew"), "{error}");
 
         let control = third.told()[0]["control"].as_str().unwrap().to_owned();
         let warns = || {
