@@ -37,7 +37,8 @@ fn words(line: &str) -> Vec<String> {
 fn every_command_line_is_understood() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seen = 0;
-    let docs = ["networks", "operating", "dashboard"].map(|page| format!("../docs/{page}.md"));
+    let docs =
+        ["networks", "operating", "dashboard", "files"].map(|page| format!("../docs/{page}.md"));
     for readme in docs.iter().map(String::as_str).chain(["README.md", "../README.md"]) {
         // Only the README of the crate is in the package.
         let Ok(text) = std::fs::read_to_string(folder.join(readme)) else { continue };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clacks_proto::{Config, Instant};
 
 use crate::distribution::Distribution;
+use crate::files::Files;
 use crate::network::AddressBook;
 use crate::observation::{Fault, TowerId};
 use crate::roles::Roles;
@@ -25,8 +26,12 @@ pub(crate) struct Plan {
     pub(crate) addresses: AddressBook,
     /// The towers that have a role.
     pub(crate) roles: Roles,
-    /// The number of towers, running or not.
+    /// The number of towers, running or not, with the clients of files.
     pub(crate) towers: u32,
+    /// The number of towers without the clients of files, which come last.
+    pub(crate) members: u32,
+    /// The files that clients put into the network.
+    pub(crate) files: Option<Arc<Files>>,
     /// The configuration of all towers.
     pub(crate) config: Arc<Config>,
     /// The hold with which applications of towers without a role accept messages.
@@ -53,6 +58,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns how often a running tower dies with its messages, in a second.
+    pub(crate) fn death_rate(&self) -> f64 {
+        let rate = |churn: &Churn| (1.0 - churn.graceful) / churn.session.mean().as_secs_f64();
+        self.churn.as_ref().map_or(0.0, rate)
+    }
+
     /// Returns the planned faults with their counts. The count of a random fault is `None`.
     pub(crate) fn planned_faults(&self) -> Vec<(Fault, Option<u64>)> {
         let mut counts: BTreeMap<Fault, Option<u64>> = BTreeMap::new();

@@ -6,6 +6,8 @@ mod network;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use clacks_store::{
     Chunk, ClientConfig, Health, HealthState, Job, JobError, JobEvent, Path, Phase, Refusal, Route,
     SHARD, StoreConfig, Tag, seal,
@@ -447,4 +449,77 @@ fn debug_output_contains_no_secret() {
     let file = File::new(9, 0xAB, HOUR + 24);
     let text = format!("{:?} {:?}", Job::Put(file.link.clone()), get(&file));
     assert!(text.contains("KeepSecret(..)") && !text.contains("171, 171"), "{text}");
+}
+
+/// What happened in a network that a seed determines.
+fn trace(seed: u8) -> Vec<String> {
+    let mut network = Network::of_stores(4);
+    let file = File::new(60, seed, HOUR + 24);
+    let mut trace = Vec::new();
+    for job in [Job::Put(file.link.clone()), get(&file), Job::Health(file.link.clone())] {
+        let client = network.add_client(stem(&[0]));
+        network.start(client, job);
+        let outcomes = network.run(client, &file);
+        trace.push(format!("{} {:?}", network.now, outcomes.last));
+        trace.extend(outcomes.pieces.iter().map(|(piece, _)| format!("{piece:?}")));
+    }
+    trace
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events() {
+    assert_eq!(trace(1), trace(1));
+    assert_ne!(trace(1), trace(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// The promise of the client: a get ends with the file if enough pieces can be reached, whatever
+    /// other towers do, and with an error else.
+    #[test]
+    fn a_get_ends_with_the_file_or_an_error(
+        shards in 1u32..120,
+        stores in 3usize..8,
+        killed in 0usize..5,
+        liars in prop::collection::vec(0u8..4, 0..4),
+        is_direct: bool,
+    ) {
+        let mut network = Network::of_stores(stores);
+        let file = File::new(shards, 1, HOUR + 24);
+        put(&mut network, &file);
+        let forged = forged_tags(&file);
+        let conduct = |liar| match liar {
+            0 => Conduct::Forge(forged.clone()),
+            1 => Conduct::Silent(forged.clone()),
+            2 => Conduct::Mute,
+            _ => Conduct::Hide,
+        };
+        let liars: Vec<_> =
+            liars.into_iter().map(|liar| network.add_fake(conduct(liar), &[])).collect();
+        let all: Vec<_> = liars.into_iter().chain(0..stores).collect();
+        let relays: Vec<_> = (0..2).map(|_| network.add_fake(Conduct::Relay, &all)).collect();
+        (0..killed.min(stores)).for_each(|number| network.kill(number));
+        let reachable: std::collections::BTreeSet<u32> = (killed.min(stores)..stores)
+            .flat_map(|number| {
+                let keys = file.link.chunk_keys();
+                let tags: Vec<_> = network.store(number).inventory().collect();
+                tags.into_iter().filter_map(move |(tag, _)| tag.recognise(&keys))
+            })
+            .collect();
+        let mut config = stem(&relays);
+        if is_direct {
+            config.route = Route::Direct;
+        }
+        let getter = network.add_client(config);
+        network.start(getter, get(&file));
+        let outcomes = network.run(getter, &file);
+        if reachable.len() >= file.link.file().geometry.data() as usize {
+            outcomes.assert_restores(&file);
+        } else {
+            let error = outcomes.error();
+            let is_expected = matches!(error, JobError::Gone { .. } | JobError::NoStore);
+            prop_assert!(is_expected, "{error:?}");
+        }
+    }
 }

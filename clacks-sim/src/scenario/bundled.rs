@@ -69,6 +69,7 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "long-split", 3 s: "The network is split into halves for two hours",
     "turnover", 7 s: "Towers stay for an hour, and one of ten leaves by a crash",
     "acquaintance", 4 s: "A hundred towers with the default configuration get to know each other",
+    "store-ten", 2 s: "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
 };
 
 impl Scenario {
@@ -112,7 +113,7 @@ mod tests {
             );
             let plan = scenario.plan(Path::new("."));
             let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", bundled.name));
-            assert_eq!(plan.towers, scenario.towers);
+            assert_eq!(plan.members, scenario.towers);
         }
     }
 

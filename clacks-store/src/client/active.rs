@@ -27,6 +27,9 @@ use crate::protocol::{Body, Datagram, MAX_TAGS, Outcome, Tags};
 const MAX_HOPS: u8 = 8;
 /// The visits before a forecast.
 pub(crate) const FORECAST_VISITS: u32 = 16;
+/// The most towers to which pieces are published directly (guess: a quarter of the links of a
+/// tower).
+const MAX_TARGETS: usize = 64;
 /// How often addresses are asked for before a first hop is given up.
 const MAX_PEER_TRIES: u8 = 3;
 /// The time of a visit or an answer before one was measured (guess).
@@ -194,11 +197,14 @@ impl Active {
             _ => self.publishing_hop(env),
         };
         let is_lost = env.requests.failures(hop) >= MAX_FAILURES;
-        if self.is_over || !(is_lost || self.peer_tries >= MAX_PEER_TRIES) {
+        // Another address of the same tower shows nothing new.
+        let is_verifier = hop != self.hop && self.phase != Phase::Publishing;
+        let is_same = is_verifier && env.requests.address(hop) == env.requests.address(self.hop);
+        if self.is_over || !(is_lost || is_same || self.peer_tries >= MAX_PEER_TRIES) {
             return;
         }
         self.peer_tries = 0;
-        if hop != self.hop && self.survey.is_some() {
+        if is_verifier {
             self.on_verifier_lost(env);
         } else if !self.next_hop(env) {
             self.on_unreachable(env);
@@ -433,19 +439,25 @@ impl Active {
         }
     }
 
-    /// Remembers the towers of the survey, to which pieces may be published directly.
-    pub(super) fn set_targets(&mut self) {
+    /// Draws the towers to which pieces are published directly: a group first, then a tower of it.
+    pub(super) fn set_targets(&mut self, rng: &mut impl Rng) {
         let Some(survey) = &self.survey else { return };
         let known = survey.towers.iter().filter(|known| !known.is_bad);
-        let count = known.clone().filter(|known| known.has_answered).count();
-        // Those that answered have a store. Before a forecast there are few of them.
-        let is_enough = count >= FORECAST_VISITS as usize || survey.is_over();
+        let known = known.filter(|known| !known.has_failed);
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for address in known.filter_map(|known| known.address.as_ref()) {
+            all.entry(AddressGroup::of(address)).or_default().push(address.clone());
+        }
         self.targets.clear();
-        for known in known.filter(|known| known.has_answered || !is_enough) {
-            if let Some(address) = &known.address {
-                let group = AddressGroup::of(address);
-                self.targets.entry(group).or_default().push(address.clone());
+        for _ in 0..MAX_TARGETS {
+            let group = rng.random_range(0..all.len().max(1));
+            let Some(group) = all.keys().nth(group).copied() else { break };
+            let Some(towers) = all.get_mut(&group) else { break };
+            let tower = towers.swap_remove(rng.random_range(0..towers.len()));
+            if towers.is_empty() {
+                all.remove(&group);
             }
+            self.targets.entry(group).or_default().push(tower);
         }
     }
 

@@ -330,3 +330,102 @@ impl Collector {
         (self.taken, self.proved_of_taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::SHARD;
+    use crate::link::{FileId, ReadLink};
+    use crate::merkle::Path;
+    use crate::{Secret, seal};
+    use proptest::prelude::*;
+
+    fn link(shards: u32) -> KeepLink {
+        let geometry = Geometry::new(2, shards).unwrap();
+        let file = FileId { geometry, until: 498_000, root: Root::new([3; 32]) };
+        ReadLink::new(Secret::new([7; 16]), file).keep()
+    }
+
+    fn tag(link: &KeepLink, index: u32, nonce: u8) -> Tag {
+        let keys = link.chunk_keys();
+        let chunk = seal(&keys, index, &[1; SHARD], &Path::default(), 498_000, [nonce; 12]);
+        Chunk::parse(&chunk[..]).unwrap().tag()
+    }
+
+    #[test]
+    fn a_piece_counts_once_and_not_at_bad_towers() {
+        let link = link(9);
+        let mut collector = Collector::new(&link, Scope::None);
+        collector.begin_round(498_001);
+        for (index, nonce, tower) in [(1, 1, 0), (1, 2, 1), (2, 1, 2), (3, 1, 2), (3, 1, 0)] {
+            let until = 498_000 + u32::from(nonce);
+            assert_eq!(collector.see(tag(&link, index, nonce), until, tower, || 0.0), None);
+        }
+        let foreign = Tag::new([9; Tag::LEN]);
+        assert_eq!(collector.see(foreign, 498_000, 5, || 0.0), None);
+        assert_eq!(collector.seen_in_groups(|_| false), [3]);
+        assert_eq!(collector.seen_in_groups(|tower| tower == 2), [2]);
+        assert_eq!(collector.seen_in_groups(|tower| tower != 1), [1]);
+        assert_eq!((collector.towers(), collector.last_end()), (3, 498_002));
+        assert_eq!(collector.unseen(0).len(), 37);
+        collector.begin_round(498_002);
+        assert_eq!(collector.seen_in_groups(|_| false), [0]);
+        collector.see(tag(&link, 1, 1), 498_001, 0, || 0.0);
+        collector.see(tag(&link, 2, 1), 498_002, 0, || 0.0);
+        assert_eq!(collector.fresh_in_groups(|_| false), [1]);
+        assert!(collector.stale(0).contains(&1) && !collector.stale(0).contains(&2));
+    }
+
+    #[test]
+    fn no_more_pieces_are_asked_for_than_a_group_needs_and_a_few() {
+        let link = link(60);
+        let mut collector = Collector::new(&link, Scope::All);
+        let asked: Vec<_> = (0..120)
+            .filter(|index| {
+                let is_wanted = collector.wish(*index) == Wish::Now;
+                if is_wanted {
+                    collector.on_asked(*index);
+                }
+                is_wanted
+            })
+            .collect();
+        assert_eq!(asked.len(), 60 + SPARE as usize);
+        assert_eq!((collector.wish(5), collector.wish(119)), (Wish::Later, Wish::Later));
+        // One that did not come makes room for another.
+        collector.on_not_asked(5);
+        assert_eq!((collector.wish(5), collector.wish(119)), (Wish::Now, Wish::Now));
+        (0..60).for_each(|index| assert!(collector.set_proved(index)));
+        assert!(!collector.set_proved(1));
+        assert!(collector.is_complete());
+        assert_eq!((collector.wish(119), collector.progress()), (Wish::Never, (60, 1)));
+        let keep = Collector::new(&link, Scope::Sample(0.5));
+        assert!(!keep.is_complete());
+    }
+
+    #[test]
+    fn a_piece_that_is_not_proved_is_refused() {
+        let link = link(9);
+        let keys = link.chunk_keys();
+        let mut collector = Collector::new(&link, Scope::All);
+        let chunk = seal(&keys, 4, &[1; SHARD], &Path::default(), 498_000, [1; 12]);
+        assert!(collector.open(&chunk[..], 4).is_none(), "another root");
+        assert!(collector.open(&chunk[..100], 4).is_none());
+        assert_eq!(collector.sample(), (2, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn bits_are_a_set(indexes in prop::collection::vec(0u32..300, 0..200)) {
+            let mut bits = Bits::new(300);
+            let mut set = alloc::collections::BTreeSet::new();
+            for (at, index) in indexes.into_iter().enumerate() {
+                match at % 3 {
+                    0 | 1 => prop_assert_eq!(bits.insert(index), set.insert(index)),
+                    _ => prop_assert_eq!(bits.remove(index), set.remove(&index)),
+                }
+            }
+            prop_assert!((0..300).all(|index| bits.contains(index) == set.contains(&index)));
+            prop_assert!(!bits.insert(320) && !bits.contains(1_000));
+        }
+    }
+}

@@ -239,7 +239,7 @@ impl Active {
     fn begin_release(&mut self, env: &mut Env) {
         let geometry = self.collector.geometry();
         let hour = env.hour();
-        self.set_targets();
+        self.set_targets(&mut env.rng);
         env.requests.clear();
         let Some(keep) = self.keep() else { return };
         // A group with too few pieces can't be restored. Its health says so.

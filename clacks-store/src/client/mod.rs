@@ -259,6 +259,11 @@ impl<M: StateMachine> Client<M> {
                 self.is_dirty = true;
                 return;
             }
+            Notice::TowerForgotten { peer } => {
+                self.env.requests.on_forgotten(self.inner.tower(), peer);
+                self.is_dirty = true;
+                return;
+            }
             Notice::Missed { .. } => {
                 self.env.requests.retry_full();
                 self.is_dirty = true;

@@ -18,6 +18,8 @@ const DONE_SHARE: f64 = 0.9;
 /// The pauses before further looks, in seconds. Stores list new chunks a little later: see
 /// [`StoreConfig::list_every`](crate::StoreConfig::list_every).
 const LOOKS: [u64; 6] = [1, 1, 2, 4, 8, 16];
+/// The visits after which the pieces seen are counted.
+const LOOK_EACH: u32 = 8;
 /// How often missing pieces are published again.
 const MAX_ROUNDS: u8 = 3;
 /// The verifiers that are tried before a put does without them.
@@ -38,6 +40,8 @@ pub(super) struct Put {
     first_end: u32,
     last_seen: f64,
     last_towers: u32,
+    /// The answers when the pieces were counted last.
+    counted: u32,
 }
 
 impl Active {
@@ -90,7 +94,7 @@ impl Active {
         let mut publisher = Publisher::new(self.collector.geometry(), until, jitter);
         publisher.order_all();
         let first_end = publisher.first_end();
-        self.set_targets();
+        self.set_targets(&mut env.rng);
         self.publisher = Some(publisher);
         self.phase = Phase::Publishing;
         if let Some(put) = self.put() {
@@ -134,6 +138,9 @@ impl Active {
         self.phase = Phase::Verifying;
         self.collector.scope = Scope::None;
         self.collector.begin_round(0);
+        if let Some(put) = self.put() {
+            put.counted = 0;
+        }
         self.begin_survey(env, verifier, u32::MAX);
     }
 
@@ -182,11 +189,13 @@ impl Active {
         }
         let Some(survey) = &self.survey else { return };
         let (is_over, hop) = (survey.is_over(), survey.hop);
+        let (visited, answered) = (survey.visited_share(), survey.answered());
         // Now and then, because it counts all pieces.
-        if !is_over && !survey.answered().is_multiple_of(8) {
+        let counted = self.put().map_or(0, |put| put.counted);
+        if !is_over && answered < counted + LOOK_EACH {
             return;
         }
-        let (visited, answered) = (survey.visited_share(), survey.answered());
+        let Some(survey) = &self.survey else { return };
         let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
         // Before the end of the round, only what was seen counts.
         let shares = self.collector.alive(&seen, if is_over { visited } else { 1.0 });
@@ -194,7 +203,7 @@ impl Active {
         let towers = self.collector.towers();
         let is_other = hop != self.hop;
         let Some(put) = self.put() else { return };
-        (put.last_seen, put.last_towers) = (share, towers);
+        (put.last_seen, put.last_towers, put.counted) = (share, towers, answered);
         if share >= DONE_SHARE {
             if is_other {
                 put.verified += 1;
@@ -242,7 +251,7 @@ impl Active {
             pieces += u32::try_from(missing.len()).unwrap_or(u32::MAX);
             publisher.order(group, missing);
         }
-        self.set_targets();
+        self.set_targets(&mut env.rng);
         env.requests.clear();
         self.hop = hop;
         self.publisher = Some(publisher);

@@ -77,6 +77,8 @@ pub(crate) enum NotSent {
 #[derive(Debug)]
 struct Contact {
     address: Address,
+    /// The link that took the last request.
+    link: Option<LinkId>,
     /// The link has no room for datagrams.
     full: Option<LinkId>,
     requests: Pacer,
@@ -164,6 +166,7 @@ impl Requests {
         self.next_contact += 1;
         let contact = Contact {
             address: address.clone(),
+            link: None,
             full: None,
             requests: Pacer::default(),
             publishes: Pacer::default(),
@@ -305,6 +308,7 @@ impl Requests {
                 return failed;
             }
         };
+        contact.link = Some(link);
         if is_publish {
             contact.publishes.take(PUBLISH_RATE, now);
         } else {
@@ -395,6 +399,18 @@ impl Requests {
         }
     }
 
+    /// An address turned out to be another one of a known tower. Requests go to that one from now
+    /// on, because each dial of the first would end like this.
+    pub(crate) fn on_forgotten(&mut self, tower: &Tower, address: &Address) {
+        let contacts = self.contacts.values_mut().filter(|contact| contact.address == *address);
+        for contact in contacts {
+            let link = contact.link.and_then(|link| tower.link(link));
+            if let Some(kept) = link.and_then(|link| link.peer) {
+                contact.address = kept;
+            }
+        }
+    }
+
     /// Tries full links again, if a notice of their room was dropped.
     pub(crate) fn retry_full(&mut self) {
         self.contacts.values_mut().for_each(|contact| contact.full = None);
@@ -460,4 +476,31 @@ fn timeout(route: Route) -> Duration {
 /// Returns the mean of times, with an eighth for the last one.
 pub(crate) fn mean(mean: Option<Duration>, last: Duration) -> Duration {
     mean.map_or(last, |mean| mean * 7 / 8 + last / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pacer_allows_a_burst_and_then_its_rate() {
+        let rate = Rate { burst: 10, per_second: 5 };
+        let (mut pacer, mut now) = (Pacer::default(), Instant::ORIGIN + Duration::from_secs(100));
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            now = now.max(pacer.ready_at(rate));
+            pacer.take(rate, now);
+            times.push(now);
+        }
+        assert!(times[..10].iter().all(|at| *at == times[0]));
+        let gaps = times[9..].windows(2).map(|pair| pair[1].duration_since(pair[0]));
+        assert!(gaps.into_iter().all(|gap| gap == Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn a_mean_moves_by_an_eighth() {
+        let second = Duration::from_secs(1);
+        assert_eq!(mean(None, second), second);
+        assert_eq!(mean(Some(second), second * 9), second * 2);
+    }
 }

@@ -21,6 +21,8 @@ const MAX_TOWERS: usize = 4_096;
 const MAX_PAGES: u32 = 135;
 /// The most pages of addresses.
 const MAX_PEER_PAGES: u32 = 128;
+/// A pause that is made up for, in nanoseconds: half a second, or 32 visits.
+const BURST: u64 = 500_000_000;
 /// How often a request that had no answer is repeated.
 const MAX_TRIES: u8 = 2;
 /// The chunks that a tower may owe before it has given one that is proved. Each proof doubles it.
@@ -42,6 +44,8 @@ pub(crate) struct KnownTower {
     pub(crate) is_bad: bool,
     /// The tower answered with an inventory.
     pub(crate) has_answered: bool,
+    /// The visit is over, and the tower did not answer.
+    pub(crate) has_failed: bool,
     trust: u32,
 }
 
@@ -125,7 +129,7 @@ impl Survey {
             answered: 0,
             failed: 0,
             samples: Samples::default(),
-            next_visit_at: now,
+            next_visit_at: Instant::from_nanos(now.as_nanos().saturating_sub(BURST)),
             visit_time: None,
             began: now,
         };
@@ -153,6 +157,7 @@ impl Survey {
             contact,
             is_bad,
             has_answered: false,
+            has_failed: false,
             trust: FIRST_TRUST,
         });
     }
@@ -252,8 +257,7 @@ impl Survey {
         self.waiting -= 1;
         self.started += 1;
         let spacing = Duration::from_secs(1) / VISITS_PER_SECOND;
-        // A short pause is made up for.
-        let earliest = Instant::from_nanos(now.as_nanos().saturating_sub(500_000_000));
+        let earliest = Instant::from_nanos(now.as_nanos().saturating_sub(BURST));
         self.next_visit_at = self.next_visit_at.max(earliest) + spacing;
         let visit = Visit {
             started: now,
@@ -373,17 +377,17 @@ impl Survey {
     /// Ends visits that have nothing left to do.
     pub(crate) fn end_visits(&mut self, now: Instant) -> bool {
         let before = self.visits.len();
-        let (visit_time, towers) = (&mut self.visit_time, &self.towers);
-        let failed = &mut self.failed;
+        let Self { visit_time, towers, failed, .. } = self;
         self.visits.retain(|tower, visit| {
             let is_over =
                 !visit.is_listing && !visit.has_more && visit.wanted.is_empty() && visit.owed == 0;
-            if is_over {
-                match towers.get(usize::from(*tower)).is_some_and(|known| known.has_answered) {
-                    true => {
-                        *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)));
-                    }
-                    false => *failed += 1,
+            let known = towers.get_mut(usize::from(*tower)).filter(|_| is_over);
+            if let Some(known) = known {
+                known.has_failed = !known.has_answered;
+                if known.has_failed {
+                    *failed += 1;
+                } else {
+                    *visit_time = Some(mean(*visit_time, now.duration_since(visit.started)));
                 }
             }
             !is_over
@@ -497,5 +501,159 @@ impl Visit {
 
     fn wants_page(&self) -> bool {
         self.has_more && !self.is_listing && self.wanted.len() < LOW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{format, vec};
+    use clacks_proto::Seed;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const BEGIN: Instant = Instant::from_nanos(100_000_000_000);
+
+    fn rng(seed: u64) -> ChaCha8Rng {
+        ChaCha8Rng::from_seed(Seed::from_u64(seed).0)
+    }
+
+    fn address(group: u32, host: u32) -> Address {
+        Address::new(&format!("10.{group}.{}.{}", host / 250, host % 250 + 1), 8001).unwrap()
+    }
+
+    /// Returns a survey of `groups` times `hosts` towers behind a stem.
+    fn survey(groups: u32, hosts: u32) -> Survey {
+        let mut survey = Survey::new(0, None, u32::MAX, BTreeSet::new(), BEGIN);
+        let all = (0..groups).flat_map(|group| (0..hosts).map(move |host| address(group, host)));
+        survey.on_towers(0, &all.collect::<Vec<_>>(), |_| 0);
+        survey.on_near(Vec::new());
+        survey
+    }
+
+    fn end(survey: &mut Survey, tower: TowerId, now: Instant) {
+        assert!(survey.on_inventory(tower, core::iter::empty(), false, 5, 10));
+        assert!(survey.end_visits(now));
+    }
+
+    #[test]
+    fn each_tower_is_visited_once_and_no_faster_than_allowed() {
+        let mut survey = survey(10, 50);
+        let (mut rng, mut now) = (rng(1), BEGIN);
+        let mut visited = BTreeSet::new();
+        let mut most = 0;
+        while !survey.is_over() {
+            let wait = loop {
+                match survey.start_visit(&mut rng, now) {
+                    Ok(()) => {}
+                    Err(wait) => break wait,
+                }
+            };
+            most = most.max(survey.visits.len());
+            let towers: Vec<_> = survey.visits.keys().copied().collect();
+            for tower in towers {
+                assert!(visited.insert(tower), "tower {tower} is visited twice");
+                end(&mut survey, tower, now);
+            }
+            now = wait.unwrap_or(now).max(now);
+        }
+        assert_eq!((visited.len(), survey.answered()), (501, 501));
+        assert_eq!(most, 32);
+        // 64 a second, and half a second is made up for at the beginning.
+        let passed = now.duration_since(BEGIN).as_secs_f64();
+        assert!((501.0 / 64.0 - 0.6..501.0 / 64.0).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn a_group_of_many_addresses_is_visited_no_sooner_than_one_of_few() {
+        let mut first = 0u32;
+        for seed in 0..400 {
+            let mut survey = Survey::new(0, None, 1, BTreeSet::new(), Instant::ORIGIN);
+            let mut all: Vec<_> = (0..99).map(|host| address(1, host)).collect();
+            all.push(address(2, 0));
+            survey.on_towers(0, &all, |_| 0);
+            survey.start_visit(&mut rng(seed), Instant::ORIGIN).unwrap();
+            let tower = *survey.visits.keys().next().unwrap();
+            first += u32::from(survey.towers[usize::from(tower)].address == Some(address(2, 0)));
+        }
+        // A third each: the two groups, and the last hop. Four standard errors.
+        assert!((95..=171).contains(&first), "{first}");
+    }
+
+    #[test]
+    fn an_inventory_out_of_order_makes_a_tower_bad() {
+        let tag = |byte| Tag::new([byte; Tag::LEN]);
+        for (tags, has_more) in [(vec![2, 1], false), (vec![1, 1], false), (vec![1], true)] {
+            let mut survey = survey(1, 1);
+            survey.start_visit(&mut rng(1), BEGIN).unwrap();
+            let tower = *survey.visits.keys().next().unwrap();
+            let tags = tags.into_iter().map(tag);
+            assert!(!survey.on_inventory(tower, tags, has_more, 1, 1));
+            assert!(survey.is_bad(tower));
+            assert!(survey.end_visits(Instant::ORIGIN), "the visit is over");
+        }
+    }
+
+    #[test]
+    fn a_tower_owes_more_chunks_with_each_proof() {
+        let mut survey = survey(1, 1);
+        survey.start_visit(&mut rng(1), BEGIN).unwrap();
+        let tower = *survey.visits.keys().next().unwrap();
+        let mut credits = Vec::new();
+        for _ in 0..7 {
+            credits.push(survey.credit(tower));
+            survey.on_chunk(tower, true);
+        }
+        assert_eq!(credits, [4, 8, 16, 32, 64, 128, 128]);
+        survey.on_chunk(tower, false);
+        survey.visits.get_mut(&tower).unwrap().owed = 100;
+        assert_eq!(survey.credit(tower), 28);
+    }
+
+    #[test]
+    fn an_endless_inventory_ends_after_its_last_page() {
+        let mut survey = survey(1, 1);
+        survey.start_visit(&mut rng(1), BEGIN).unwrap();
+        let mut pages = 0u64;
+        while let Some((tower, _)) = survey.next_list() {
+            survey.on_list_asked(tower);
+            let tag = |at: u64| {
+                let mut tag = [0; Tag::LEN];
+                tag[..8].copy_from_slice(&(pages * 500 + at + 1).to_be_bytes());
+                Tag::new(tag)
+            };
+            assert!(survey.on_inventory(tower, (0..500).map(tag), true, 1, 1));
+            pages += 1;
+        }
+        assert_eq!(pages, u64::from(MAX_PAGES));
+    }
+
+    #[test]
+    fn endless_pages_of_addresses_end() {
+        let mut survey = Survey::new(0, None, u32::MAX, BTreeSet::new(), Instant::ORIGIN);
+        let mut pages = 0;
+        while let Some(cursor) = survey.wanted_peers() {
+            survey.on_peers_asked();
+            let page: Vec<_> = (0..40).map(|host| address(pages, host)).collect();
+            survey.on_towers(cursor + 40, &page, |_| 0);
+            pages += 1;
+        }
+        assert_eq!(pages, MAX_PEER_PAGES);
+        assert_eq!(survey.known(), 4_096);
+    }
+
+    #[test]
+    fn another_first_hop_is_of_another_network_if_there_is_one() {
+        let survey = survey(3, 5);
+        let used = BTreeSet::from([address(0, 0), address(1, 0)]);
+        for seed in 0..50 {
+            let other = survey.draw_other(&used, &mut rng(seed)).unwrap();
+            assert_eq!(AddressGroup::of(&other), AddressGroup::of(&address(2, 0)));
+        }
+        let used: BTreeSet<_> = (0..3).map(|group| address(group, 0)).collect();
+        let other = survey.draw_other(&used, &mut rng(1)).unwrap();
+        assert!(!used.contains(&other));
+        assert_eq!(survey.remaining(10, Instant::ORIGIN + SECOND), None);
     }
 }

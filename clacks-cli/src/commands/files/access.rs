@@ -84,20 +84,31 @@ impl Access {
                 "No tower answers at {DEFAULT}: start one with `clacks tower --listen {DEFAULT}`, or \
                  name another one with --tower HOST:PORT."
             ),
-            _ => format!(
-                "No tower answers at {towers}: `clacks ping {}` shows why.",
-                self.first.first().map(ToString::to_string).unwrap_or_default()
-            ),
+            _ => format!("No tower answers at {towers}: `clacks ping {}` shows why.", self.first()),
         })
+    }
+
+    /// Returns the failure if the first tower passes no requests on.
+    pub(super) fn no_relay(&self) -> Failure {
+        Failure::Refused(format!(
+            "{} passes no requests of others on: name another tower with --tower HOST:PORT, or add \
+             --direct, which shows this machine to all towers that are asked.",
+            self.first()
+        ))
     }
 
     /// Returns the failure if no tower has a store.
     pub(super) fn no_store(&self) -> Failure {
-        let tower = self.first.first().map(ToString::to_string).unwrap_or_default();
         Failure::Refused(format!(
-            "{tower} knows no tower with a store: start towers without --no-store, or name another \
-             tower with --tower HOST:PORT."
+            "{} knows no tower with a store: start towers without --no-store, or name another \
+             tower with --tower HOST:PORT.",
+            self.first()
         ))
+    }
+
+    /// Returns the tower that is asked first, as text.
+    fn first(&self) -> String {
+        self.first.first().map(ToString::to_string).unwrap_or_default()
     }
 }
 

@@ -70,7 +70,9 @@ fn collect(
     let proved = part.log.indices().collect();
     guest.begin(Job::Get { link: link.keep(), proved })?;
     loop {
-        match guest.next()? {
+        let step = guest.next()?;
+        report.progress(&guest)?;
+        match step {
             Step::Event(JobEvent::Forecast(forecast)) => {
                 report.clear();
                 report.get_forecast(&forecast)?;
@@ -88,8 +90,7 @@ fn collect(
                 report.clear();
                 return Err(report::failure(error, &access, file.until, file.geometry));
             }
-            Step::Event(_) => {}
-            Step::Tick => report.progress(guest.progress())?,
+            Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
                 return Err(report::interrupted(if part.is_kept() {
