@@ -376,7 +376,7 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 _ => " of a group",
             };
             let agreed = match agreed {
-                0 => "",
+                0 => " No other tower could be asked.",
                 1 => " Another tower agrees.",
                 _ => " Other towers agree.",
             };
