@@ -10,13 +10,13 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-use common::{DEADLINE, clacks, interrupt_until_it_ends, run, stderr};
+use common::{DEADLINE, clacks, interrupt_until_it_ends, lines_of, run, stderr};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use tempfile::TempDir;
@@ -133,16 +133,11 @@ fn listen_once_says_on_a_terminal_that_no_message_can_come() {
         .stderr(Stdio::from(pty.slave))
         .spawn()
         .unwrap();
-    let (mut screen, mut seen) = (File::from(pty.master), String::new());
-    while !seen.contains("clacks announce") {
-        let mut chunk = [0; 1_024];
-        // Fails when the command has ended.
-        let count = screen.read(&mut chunk).unwrap();
-        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
-    }
-    assert!(seen.contains("No other tower is alive"), "{seen}");
+    let lines = lines_of(BufReader::new(File::from(pty.master)));
+    let first = lines.recv_timeout(DEADLINE);
     listening.kill().unwrap();
     listening.wait().unwrap();
+    assert!(first.as_ref().is_ok_and(|it| it.contains("No other tower is alive")), "{first:?}");
 }
 
 #[test]

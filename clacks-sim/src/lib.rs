@@ -5,6 +5,7 @@ pub mod closed_form;
 mod distribution;
 mod duration;
 mod event_queue;
+mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

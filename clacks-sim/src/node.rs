@@ -6,7 +6,9 @@ use std::sync::Arc;
 use clacks_proto::{
     Action, Address, Config, Event, Instant, LinkId, Refusal, Seed, StateMachine, Tower,
 };
+use clacks_store::Store;
 
+use crate::files::ClientNode;
 use crate::observation::TowerId;
 use crate::roles::{RawNode, RoleNode};
 use crate::scenario::RoleKind;
@@ -39,6 +41,10 @@ pub(crate) enum Machine<M> {
     Role(Box<RoleNode<M>>),
     /// A role that is no tower.
     Raw(Box<RawNode>),
+    /// A tower with a store.
+    Store(Box<Store<Tower>>),
+    /// A client of stores.
+    Client(Box<ClientNode>),
 }
 
 impl<M: StateMachine> Machine<M> {
@@ -52,6 +58,8 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => node.accept(from, now),
             Self::Role(node) => node.accept(from, now),
+            Self::Store(node) => node.accept(from, now),
+            Self::Client(node) => node.accept(from, now),
             Self::Raw(node) => Ok(node.accept(ip, now)),
         }
     }
@@ -76,6 +84,8 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => node.handle(event, now),
             Self::Role(node) => node.handle(event, now),
+            Self::Store(node) => node.handle(event, now),
+            Self::Client(node) => node.handle(event, now),
             Self::Raw(node) => node.handle(event, now),
         }
     }
@@ -84,6 +94,8 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => node.transmit(link, out),
             Self::Role(node) => node.transmit(link, out),
+            Self::Store(node) => node.transmit(link, out),
+            Self::Client(node) => node.transmit(link, out),
             Self::Raw(node) => node.transmit(link, out),
         }
     }
@@ -92,6 +104,8 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => node.poll_action(),
             Self::Role(node) => node.poll_action(),
+            Self::Store(node) => node.poll_action(),
+            Self::Client(node) => node.poll_action(),
             Self::Raw(node) => node.poll_action(),
         }
     }
@@ -100,16 +114,19 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => node.next_wakeup().map(|wakeup| wakeup.at),
             Self::Role(node) => node.next_wakeup().map(|wakeup| wakeup.at),
+            Self::Store(node) => node.next_wakeup().map(|wakeup| wakeup.at),
+            Self::Client(node) => node.next_wakeup().map(|wakeup| wakeup.at),
             Self::Raw(node) => node.next_wakeup(),
         }
     }
 
-    /// Returns the node that the program made; `None` for a role that is no tower.
+    /// Returns the node that the program made; `None` for stores, clients, and roles that are no
+    /// tower.
     pub(crate) fn node(&self) -> Option<&M> {
         match self {
             Self::Node(node) => Some(node),
             Self::Role(node) => Some(node.inner()),
-            Self::Raw(_) => None,
+            Self::Raw(_) | Self::Store(_) | Self::Client(_) => None,
         }
     }
 
@@ -117,18 +134,26 @@ impl<M: StateMachine> Machine<M> {
         match self {
             Self::Node(node) => Some(node),
             Self::Role(node) => Some(node.inner_mut()),
-            Self::Raw(_) => None,
+            Self::Raw(_) | Self::Store(_) | Self::Client(_) => None,
         }
     }
 
     pub(crate) fn tower(&self) -> Option<&Tower> {
-        self.node().map(StateMachine::tower)
+        match self {
+            Self::Node(node) => Some(node.tower()),
+            Self::Role(node) => Some(node.tower()),
+            Self::Store(node) => Some(node.tower()),
+            Self::Client(node) => Some(node.tower()),
+            Self::Raw(_) => None,
+        }
     }
 
     pub(crate) fn tower_mut(&mut self) -> Option<&mut Tower> {
         match self {
             Self::Node(node) => Some(node.tower_mut()),
             Self::Role(node) => Some(node.tower_mut()),
+            Self::Store(node) => Some(node.tower_mut()),
+            Self::Client(node) => Some(node.tower_mut()),
             Self::Raw(_) => None,
         }
     }

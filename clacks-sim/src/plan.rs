@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clacks_proto::{Config, Instant};
 
+use crate::closed_form::message_survival;
 use crate::distribution::Distribution;
+use crate::files::Files;
 use crate::network::AddressBook;
 use crate::observation::{Fault, TowerId};
 use crate::roles::Roles;
@@ -25,8 +27,12 @@ pub(crate) struct Plan {
     pub(crate) addresses: AddressBook,
     /// The towers that have a role.
     pub(crate) roles: Roles,
-    /// The number of towers, running or not.
+    /// The number of towers, running or not, with the clients of files.
     pub(crate) towers: u32,
+    /// The number of towers without the clients of files, which come last.
+    pub(crate) members: u32,
+    /// The files that clients put into the network.
+    pub(crate) files: Option<Arc<Files>>,
     /// The configuration of all towers.
     pub(crate) config: Arc<Config>,
     /// The hold with which applications of towers without a role accept messages.
@@ -53,6 +59,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns the share of the messages held between two times that are held at the end of it, if
+    /// nothing but churn ends them.
+    pub(crate) fn survival(&self, from: Instant, until: Instant) -> f64 {
+        let Some(churn) = &self.churn else { return 1.0 };
+        let time = until.min(churn.until).duration_since(from.max(churn.from)).as_secs_f64();
+        message_survival(time / churn.session.mean().as_secs_f64(), churn.graceful)
+    }
+
     /// Returns the planned faults with their counts. The count of a random fault is `None`.
     pub(crate) fn planned_faults(&self) -> Vec<(Fault, Option<u64>)> {
         let mut counts: BTreeMap<Fault, Option<u64>> = BTreeMap::new();

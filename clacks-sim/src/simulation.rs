@@ -8,6 +8,7 @@ use std::time::Duration;
 use clacks_proto::{Address, Instant, Message, StateMachine, Tower};
 
 use crate::checkers::Checkers;
+use crate::files::Pieces;
 use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkObserver, NetworkView, Snapshot};
 use crate::node::NewNode;
@@ -350,6 +351,7 @@ struct RunObserver<M> {
     /// The network has converged after the last fault, so the run is over.
     has_settled: bool,
     measurements: Measurements,
+    pieces: Option<Pieces>,
 }
 
 impl<M: StateMachine> RunObserver<M> {
@@ -385,6 +387,7 @@ impl<M: StateMachine> RunObserver<M> {
             faults_end,
             has_settled: false,
             measurements: Measurements::new(scenario),
+            pieces: plan.files.as_deref().map(Pieces::new),
         }
     }
 
@@ -432,10 +435,11 @@ impl<M: StateMachine> NetworkObserver<M> for RunObserver<M> {
         }
     }
 
-    fn after(&mut self, at: Instant, tower: TowerId, machine: &M) {
-        self.checkers.after(at, tower, machine.tower());
+    fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower, node: Option<&M>) {
+        self.checkers.after(at, tower, machine);
+        let Some(node) = node else { return };
         for observer in &mut self.observers {
-            if let Err(error) = observer.after(at, tower, machine) {
+            if let Err(error) = observer.after(at, tower, node) {
                 self.checkers.report_error(at, Some(tower), error);
             }
         }
@@ -461,7 +465,10 @@ impl<M: StateMachine> NetworkObserver<M> for RunObserver<M> {
         if self.faults_end.is_some_and(|faults_end| snapshot.at >= faults_end) {
             self.has_settled = self.checkers.has_converged(view);
         }
-        let gauges = self.gauges(snapshot, view);
+        let mut gauges = self.gauges(snapshot, view);
+        if let Some(pieces) = &mut self.pieces {
+            gauges.files = pieces.count(view, snapshot.at);
+        }
         self.series.sample(snapshot.at, &gauges);
         self.measurements.sample(snapshot.at, view, &self.checkers, &self.series);
         if let Some(trace) = &mut self.message_trace {

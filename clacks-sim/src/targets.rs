@@ -4,12 +4,13 @@ use clacks_proto::{Instant, StateMachine, Status};
 
 use crate::checkers::Checkers;
 use crate::closed_form;
+use crate::files::JobRecord;
 use crate::metrics::{Metric, Sample, Series};
 use crate::network::NetworkView;
 use crate::observation::{MessageId, Observation, Observed, TowerId};
 use crate::outcome::Outcome;
 use crate::plan::{Group, Plan};
-use crate::scenario::{Compared, Measure, Scenario, Target};
+use crate::scenario::{Compared, JobKind, Measure, Scenario, Target};
 
 /// A target, and the number that a run reached.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,11 +75,18 @@ impl Target {
     #[must_use]
     pub fn measured_text(&self, number: f64) -> String {
         match self.measure {
-            Measure::Share { .. } | Measure::Alive { .. } | Measure::Known { .. } => {
+            Measure::Share { .. }
+            | Measure::Alive { .. }
+            | Measure::Known { .. }
+            | Measure::JobsDone { .. }
+            | Measure::Visited { .. } => format!("{} %", short(100.0 * number)),
+            Measure::Value { metric, .. } | Measure::Mean { metric, .. }
+                if metric.unit() == "share" =>
+            {
                 format!("{} %", short(100.0 * number))
             }
             Measure::Rate { .. } => format!("{}/s", short(number)),
-            Measure::KnownAfter { .. } | Measure::HeardAfter { .. } => {
+            Measure::KnownAfter { .. } | Measure::HeardAfter { .. } | Measure::JobTime { .. } => {
                 format!("{} s", short(number))
             }
             Measure::Value { .. } | Measure::Mean { .. } | Measure::Copies { .. } => short(number),
@@ -354,7 +362,10 @@ impl Measurements {
                 Measure::Rate { .. }
                 | Measure::Share { .. }
                 | Measure::Value { .. }
-                | Measure::Mean { .. } => None,
+                | Measure::Mean { .. }
+                | Measure::JobsDone { .. }
+                | Measure::JobTime { .. }
+                | Measure::Visited { .. } => None,
             };
             if *is_over {
                 *heard = None;
@@ -371,7 +382,8 @@ impl Measurements {
         series: &Series,
     ) -> Vec<TargetResult> {
         let results = scenario.targets.iter().zip(&self.all).map(|(target, measurement)| {
-            let measured = measured(&target.measure, series).or(measurement.value);
+            let of_jobs = plan.files.as_ref().and_then(|it| of_jobs(&target.measure, &it.jobs()));
+            let measured = measured(&target.measure, series).or(measurement.value).or(of_jobs);
             let is_predicted = target.prediction.is_some() && measured.is_some();
             let predicted = is_predicted
                 .then(|| closed_form::predict(scenario, plan, &target.measure, series))
@@ -380,6 +392,36 @@ impl Measurements {
         });
         results.collect()
     }
+}
+
+/// Returns the number of a measure of the jobs of clients.
+fn of_jobs(measure: &Measure, jobs: &[JobRecord]) -> Option<f64> {
+    let of_kind = |kind: JobKind| jobs.iter().filter(move |record| record.kind == kind);
+    match *measure {
+        Measure::JobsDone { job } => {
+            let done = of_kind(job).filter(|record| record.is_done).count() as u64;
+            ratio(done, of_kind(job).count() as u64)
+        }
+        Measure::JobTime { job, quantile } => {
+            summary(of_kind(job).filter_map(JobRecord::seconds).collect(), quantile)
+        }
+        Measure::Visited { quantile } => {
+            summary(jobs.iter().filter_map(JobRecord::visited).collect(), quantile)
+        }
+        _ => None,
+    }
+}
+
+/// Returns a quantile of numbers, or their mean.
+#[allow(clippy::cast_precision_loss, reason = "counts are exact in a float")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
+fn summary(mut numbers: Vec<f64>, quantile: Option<f64>) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    let last = numbers.len().checked_sub(1)?;
+    Some(match quantile {
+        Some(quantile) => numbers[((last as f64 * quantile).ceil() as usize).min(last)],
+        None => numbers.iter().sum::<f64>() / numbers.len() as f64,
+    })
 }
 
 /// Returns the number of a measure of metrics.

@@ -187,40 +187,76 @@ impl<M: StateMachine> Store<M> {
         (self.unix_now() + SKEW) / HOUR + u64::from(hours)
     }
 
-    fn on_action(&mut self, action: Action) -> Option<Action> {
-        match action {
-            Action::Screen { offer, message, .. } => {
-                self.screen(offer, &message);
-                None
+    /// Polls until there is an action for the driver, or none.
+    #[inline(never)]
+    fn poll_next(&mut self, action: &mut Option<Action>) {
+        loop {
+            *action = self.inner.poll_action();
+            if !self.takes(action.as_ref()) {
+                return;
             }
-            Action::Notify(notice) => {
-                self.on_notice(&notice);
-                Some(Action::Notify(notice))
-            }
-            action => Some(action),
         }
+    }
+
+    /// Handles an action, or what is to do if there is none. Returns whether another one must be
+    /// polled.
+    #[inline(always)]
+    fn takes(&mut self, action: Option<&Action>) -> bool {
+        match action {
+            Some(Action::Notify(notice)) => {
+                match notice.message() {
+                    Some(message) if !is_long_as_chunk(message) => {}
+                    _ => self.on_notice(notice),
+                }
+                false
+            }
+            Some(Action::Screen { offer, message, .. }) => {
+                self.screen(*offer, message);
+                true
+            }
+            Some(_) => false,
+            None => self.work(),
+        }
+    }
+
+    /// Answers and sends what waits. Returns whether something was done.
+    #[inline(never)]
+    fn work(&mut self) -> bool {
+        // Both, also if the first one is busy.
+        self.serve() | self.flush()
     }
 
     // Chunks that come as messages.
 
+    #[inline(never)]
     fn screen(&mut self, offer: OfferId, message: &Message) {
-        let link = self.inner.tower().link_of_offer(offer);
-        let group = link.map_or(AddressGroup::UNKNOWN, |link| self.group_of(link));
-        let id = self.inner.tower().offer(offer).map(|held| held.id);
-        let chunk = chunk_of(message);
+        let tower = self.inner.tower();
+        let group = tower.link_of_offer(offer).map(|link| self.group_of(link));
+        let group = group.unwrap_or(AddressGroup::UNKNOWN);
+        let id = tower.offer(offer).map(|held| held.id);
+        let chunk = Some(message).filter(|it| self.has_near_hour(it)).map(chunk_of);
         let verdict = match &chunk {
-            Some(chunk) => self.verdict(chunk, group),
-            // A chunk with a wrong id has a valid hour. Another message has one by a chance of
-            // less than 2^-27, and belongs to another application.
-            None if self.has_valid_hour(message) => self.reject(),
+            // A message of another application.
             None => Verdict::ACCEPT,
+            Some(None) => self.reject(),
+            Some(Some(chunk)) => self.verdict(chunk, group),
         };
         let is_accepted = matches!(verdict, Verdict::Accept { .. });
         // If the offer is gone, the sender keeps its message.
         let decided = self.inner.tower_mut().decide(offer, verdict, self.now);
-        if let (Ok(()), true, Some(chunk), Some(id)) = (decided, is_accepted, chunk, id) {
+        if let (Ok(()), true, Some(Some(chunk)), Some(id)) = (decided, is_accepted, chunk, id) {
             self.enter(id, chunk.tag(), chunk.until(), group);
         }
+    }
+
+    /// Returns whether a message is as long as a chunk and has an hour within a week from now. A
+    /// message of another application has one by a chance of less than 2^-23, and is not hashed.
+    fn has_near_hour(&self, message: &Message) -> bool {
+        const WEEK: u64 = 7 * 24;
+        let until = message.body().get(Tag::LEN..).and_then(<[u8]>::first_chunk);
+        let until = until.map(|until| u64::from(u32::from_be_bytes(*until)));
+        let now = self.unix_now() / HOUR;
+        is_long_as_chunk(message) && until.is_some_and(|until| until.abs_diff(now) <= WEEK)
     }
 
     fn verdict(&mut self, chunk: &Chunk<'_>, group: AddressGroup) -> Verdict {
@@ -231,12 +267,6 @@ impl<M: StateMachine> Store<M> {
             Hour::Valid if !self.is_within_share(group) => self.reject(),
             Hour::Valid => Verdict::Accept { hold: self.config.hold },
         }
-    }
-
-    fn has_valid_hour(&self, message: &Message) -> bool {
-        let until = message.body().get(Tag::LEN..).and_then(<[u8]>::first_chunk);
-        let until = until.map(|until| u32::from_be_bytes(*until));
-        is_long_as_chunk(message) && until.is_some_and(|it| self.check_hour(it) == Hour::Valid)
     }
 
     fn swallow(&mut self) -> Verdict {
@@ -273,11 +303,10 @@ impl<M: StateMachine> Store<M> {
         self.inner.tower().message(id).is_some()
     }
 
+    #[inline(never)]
     fn on_notice(&mut self, notice: &Notice) {
         match notice {
-            Notice::MessageReceived { id, message, .. } if is_long_as_chunk(message) => {
-                self.discover(*id, message);
-            }
+            Notice::MessageReceived { id, message, .. } => self.discover(*id, message),
             Notice::MessageQueued { id, .. } => {
                 if let Some(held) = self.inner.tower().message(*id)
                     && is_long_as_chunk(&held.message)
@@ -286,11 +315,7 @@ impl<M: StateMachine> Store<M> {
                 }
             }
             Notice::MessageDelivered { id, message, .. }
-            | Notice::MessageExpired { id, message, .. }
-                if is_long_as_chunk(message) =>
-            {
-                self.leave(*id, message);
-            }
+            | Notice::MessageExpired { id, message, .. } => self.leave(*id, message),
             Notice::DatagramRoom { link } => {
                 self.outgoing.on_room(*link, is_guest(self.inner.tower(), *link));
             }
@@ -303,13 +328,12 @@ impl<M: StateMachine> Store<M> {
 
     /// Adds a message to the inventory if it is a chunk that is not there yet.
     fn discover(&mut self, id: MessageId, message: &Message) {
-        let known = likely_tag(message).and_then(|tag| self.inventory.get(tag));
-        if known.is_none_or(|entry| entry.id != id)
+        let known = likely_tag(message).is_some_and(|tag| self.holds(tag));
+        if !known
             && self.is_held(id)
             && let Some(chunk) = chunk_of(message)
         {
-            let group = known.map_or(AddressGroup::UNKNOWN, |entry| entry.group);
-            self.enter(id, chunk.tag(), chunk.until(), group);
+            self.enter(id, chunk.tag(), chunk.until(), AddressGroup::UNKNOWN);
         }
     }
 
@@ -562,10 +586,15 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
-    /// Gives a chunk to a tower that is drawn, or queues it here.
+    /// Gives a chunk to a tower that is drawn, or queues it here. In a small network this tower must
+    /// have no fewer chunks than the others, since each of them may be lost.
     fn scatter(&mut self, link: LinkId, number: u32, request: &Body<'_>) {
         if self.draw.one_in(self.config.unheld) {
             return self.carry_out(link, number, request, Duration::ZERO);
+        }
+        let others = self.draw.stores(self.inner.tower(), self.now);
+        if self.draw.one_in(others.saturating_add(1)) {
+            return self.carry_out(link, number, request, self.config.hold);
         }
         let may_dial = self.may_dial();
         let tower = self.inner.tower();
@@ -793,6 +822,27 @@ impl<M: StateMachine> Store<M> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl<M: StateMachine> Store<M> {
+    /// Compares the parts of the store with each other and with the tower.
+    pub fn assert_consistent(&self) {
+        self.inventory.assert_consistent();
+        self.outgoing.assert_consistent(self.config.max_waiting);
+        self.relays.assert_consistent(self.config.max_relayed);
+        for (link, relayed) in self.outgoing.relayed() {
+            assert_eq!(relayed, self.relays.of_asker(link), "requests of {link:?}");
+        }
+        let tower = self.inner.tower();
+        let most = (tower.config().max_links / 4).max(1);
+        assert!(self.dialled.len() <= most, "{} links for others", self.dialled.len());
+    }
+
+    /// Checks that nothing is kept for links after their end.
+    pub fn assert_idle(&self) {
+        assert_eq!((self.outgoing.len(), self.relays.len(), self.dialled.len()), (0, 0, 0));
+    }
+}
+
 /// The most links that are looked at for one that is idle.
 const MAX_LOOKS: usize = 8;
 
@@ -873,18 +923,13 @@ impl<M: StateMachine> StateMachine for Store<M> {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        loop {
-            match self.inner.poll_action() {
-                Some(action) => {
-                    if let Some(action) = self.on_action(action) {
-                        return Some(action);
-                    }
-                }
-                // Both, also if the first one is busy.
-                None if self.serve() | self.flush() => {}
-                None => return None,
-            }
+        // One variable with one move: another form copies each action, which costs some per cent
+        // of a message.
+        let mut action = self.inner.poll_action();
+        if self.takes(action.as_ref()) {
+            self.poll_next(&mut action);
         }
+        action
     }
 
     fn next_wakeup(&self) -> Option<Wakeup> {

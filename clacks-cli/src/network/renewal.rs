@@ -62,7 +62,7 @@ impl Renewal {
             return Ok(None);
         };
         let expiry = Expiry::of(&identity, &Trust::Private(roots.clone()));
-        let renewed = tower.with(|tower, now| secure(tower).renew(&identity, roots, now));
+        let renewed = tower.with(|tower, now| secure(tower).renew(&identity, &roots, now));
         // The tower has ended if there is no result.
         let Some(renewed) = renewed else { return Ok(None) };
         let closed = renewed.map_err(|error| Failure::failed(format_args!("{error}.")))?;

@@ -90,7 +90,7 @@ impl SecureTower {
     pub fn renew(
         &mut self,
         identity: &Identity,
-        roots: Roots,
+        roots: &Roots,
         now: Instant,
     ) -> Result<usize, TlsError> {
         if self.tower.identity() != Some(identity.fingerprint()) {
@@ -103,7 +103,7 @@ impl SecureTower {
         self.tower.set_now(now);
         let mut refused = Vec::new();
         for (link, session) in self.links.sessions() {
-            if let Err(failure) = session.verify(&roots) {
+            if let Err(failure) = session.verify(roots) {
                 session.fail();
                 refused.push((link, failure));
             }

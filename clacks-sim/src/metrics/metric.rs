@@ -117,6 +117,14 @@ metrics! {
     QueueP99 "queue_p99" "queue, 99th percentile" "messages" Max,
         "Queue length that 99 of 100 running towers do not exceed.";
     QueueMax "queue_max" "queue, maximum" "messages" Max, "Longest queue of a running tower.";
+    FilesReadable "files_readable" "files readable" "share" Last,
+        "Share of the files that were put and of which the network holds enough pieces.";
+    PiecesAlive "pieces_alive" "pieces alive" "share" Last,
+        "Share of the pieces of these files that running towers hold.";
+    PiecesLaw "pieces_law" "pieces alive without keepers" "share" Last,
+        "Share of the pieces that would be held without keepers if towers die as planned.";
+    PieceCopies "piece_copies" "copies of a piece" "copies" Last,
+        "Pieces held, divided by the different ones.";
     Connections "connections" "connections open" "connections" Last,
         "Connections with at least one open end.";
     Dials "dials" "dials" "dials" Sum, "Connections that towers tried to open.";

@@ -9,4 +9,4 @@ pub use message_trace::{
     TowerSample,
 };
 pub use metric::{Aggregate, Metric};
-pub use series::{Gauges, Mark, QueueLengths, RoleCounts, Sample, Series, Span};
+pub use series::{FileGauges, Gauges, Mark, QueueLengths, RoleCounts, Sample, Series, Span};

@@ -89,8 +89,23 @@ pub struct Gauges {
     pub on_the_wire: u64,
     /// Queue lengths of running towers. `None` in networks that are too large to sort them.
     pub queues: Option<QueueLengths>,
+    /// What the network holds of the files that were put. `None` if there are none.
+    pub files: Option<FileGauges>,
     /// Events since the start of the run.
     pub events: u64,
+}
+
+/// What the network holds of the files that were put.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FileGauges {
+    /// The share of the files that can be read.
+    pub readable: f64,
+    /// The share of the pieces that are held.
+    pub pieces: f64,
+    /// The pieces held, divided by the different ones.
+    pub copies: f64,
+    /// The share of the pieces that would be held without keepers, according to theory.
+    pub law: f64,
 }
 
 /// Queue lengths of running towers.
@@ -446,6 +461,7 @@ impl Series {
         let enqueued = self.total(Metric::Enqueued);
         let queues = gauges.queues;
         let queue = |length: fn(QueueLengths) -> u32| queues.map_or(f64::NAN, |q| length(q).into());
+        let files = |share: fn(FileGauges) -> f64| gauges.files.map_or(f64::NAN, share);
         let mut values = self.counts.map(number);
         for (metric, value) in [
             (Metric::Running, running),
@@ -469,6 +485,10 @@ impl Series {
             (Metric::QueueMedian, queue(|queues| queues.median)),
             (Metric::QueueP99, queue(|queues| queues.p99)),
             (Metric::QueueMax, queue(|queues| queues.max)),
+            (Metric::FilesReadable, files(|files| files.readable)),
+            (Metric::PiecesAlive, files(|files| files.pieces)),
+            (Metric::PiecesLaw, files(|files| files.law)),
+            (Metric::PieceCopies, files(|files| files.copies)),
             (Metric::Connections, number(gauges.connections)),
         ] {
             values[metric as usize] = value;

@@ -40,8 +40,9 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             }
         }
         if let Some(machine) = &self.nodes[tower.0 as usize].machine {
-            if let Some(node) = machine.node() {
-                self.observer.after(Instant::from_nanos(self.now), tower, node);
+            if let Some(of_machine) = machine.tower() {
+                let now = Instant::from_nanos(self.now);
+                self.observer.after(now, tower, of_machine, machine.node());
             }
             self.schedule_wakeup(tower);
             let has_made_messages = self.numbers.len() > messages;

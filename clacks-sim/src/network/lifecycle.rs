@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use clacks_proto::{Event, HeldMessage, Instant, MessageState, StateMachine, Tower};
+use clacks_proto::{Config, Event, HeldMessage, Instant, MessageState, StateMachine, Tower};
+use clacks_store::enable_client;
 
 use super::addresses;
 use super::clock::Clock;
 use super::connection::EndId;
 use super::offers::Offers;
 use super::{Due, Network, NetworkObserver, nanos};
+use crate::files::{ClientNode, Files};
 use crate::node::{Machine, NewNode};
 use crate::observation::{Fault, Observed, TowerId};
-use crate::plan::{ContactVerb, CrashKind, WithContacts};
+use crate::plan::{ContactVerb, CrashKind, Plan, WithContacts};
 use crate::rng::{Purpose, RngStream};
 use crate::roles::{self, RawNode, RoleNode};
 
@@ -142,6 +144,9 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     fn new_machine(&mut self, tower: TowerId, life: u32) -> Option<Machine<M>> {
         let plan = Arc::clone(&self.plan);
         let role = plan.roles.of(tower);
+        if let Some(files) = plan.files.as_ref().filter(|_| role.is_none()) {
+            return self.new_file_node(&plan, files, tower, life);
+        }
         let config = role.map_or(&plan.config, |role| &role.config);
         if let Some(endpoint) = roles::endpoint(&plan, tower, life) {
             let node = RawNode::new(endpoint, config.timeouts.connect);
@@ -166,6 +171,35 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
             }
             None => Machine::Node(node),
         })
+    }
+
+    /// Returns a store, or a client of stores.
+    fn new_file_node(
+        &self,
+        plan: &Plan,
+        files: &Arc<Files>,
+        tower: TowerId,
+        life: u32,
+    ) -> Option<Machine<M>> {
+        let (address, seed) =
+            (plan.addresses.address_of(tower)?, self.random.tower_seed(tower.0, life));
+        let address_of = |tower| plan.addresses.address_of(tower);
+        let key = addresses::key(&self.random, plan.addresses.ip_of(tower));
+        if !files.is_client(tower) {
+            let mut machine = Tower::new(Arc::clone(&plan.config), address, &seed).ok()?;
+            if plan.keys {
+                machine.set_identity(key);
+            }
+            return Some(Machine::Store(Box::new(files.store(machine, tower, &seed)?)));
+        }
+        let mut config = Config::clone(&plan.config);
+        enable_client(&mut config);
+        let mut machine = Tower::new(config, address, &seed).ok()?;
+        if plan.keys {
+            machine.set_identity(key);
+        }
+        let client = ClientNode::new(machine, tower, files, &seed, address_of)?;
+        Some(Machine::Client(Box::new(client)))
     }
 
     /// Adds the contacts of the plan to a tower.
@@ -344,7 +378,7 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     pub(super) fn begin_churn(&mut self) {
         let plan = Arc::clone(&self.plan);
         let Some(churn) = &plan.churn else { return };
-        for tower in (0..plan.towers).map(TowerId).filter(|tower| churn.towers.has(*tower)) {
+        for tower in (0..plan.members).map(TowerId).filter(|tower| churn.towers.has(*tower)) {
             let mut draws = self.churn_draws(tower);
             let first = nanos(churn.session.sample(&mut draws));
             self.event_queue.push(churn.from.as_nanos().saturating_add(first), Due::Churn(tower));

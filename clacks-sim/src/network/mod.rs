@@ -38,8 +38,9 @@ pub(crate) trait NetworkObserver<M> {
     /// Something happened.
     fn observe(&mut self, observation: &Observation);
 
-    /// A tower has done all that followed from an event. Roles without a tower are not shown.
-    fn after(&mut self, at: Instant, tower: TowerId, machine: &M);
+    /// A tower has done all that followed from an event. Roles without a tower are not shown. The
+    /// node is the one that the program made, if it made one.
+    fn after(&mut self, at: Instant, tower: TowerId, machine: &Tower, node: Option<&M>);
 
     /// A partition began.
     fn on_partition(&mut self, at: Instant, id: u32, partition: &Partition) {
@@ -301,6 +302,11 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
     /// Returns whether a tower runs.
     pub(crate) fn runs(&self, tower: TowerId) -> bool {
         self.nodes.get(tower.0 as usize).is_some_and(|node| node.machine.is_some())
+    }
+
+    /// Returns the plan of the run.
+    pub(crate) fn plan(&self) -> &'a Plan {
+        self.plan
     }
 
     /// Returns the numbers of this run's messages.

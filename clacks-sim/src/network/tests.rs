@@ -20,7 +20,7 @@ impl NetworkObserver<Tower> for Witness {
     fn observe(&mut self, observation: &Observation) {
         self.seen.push(*observation);
     }
-    fn after(&mut self, _: Instant, _: TowerId, _: &Tower) {}
+    fn after(&mut self, _: Instant, _: TowerId, _: &Tower, _: Option<&Tower>) {}
     fn sample(&mut self, _: &Snapshot, _: &NetworkView<'_, Tower>) {}
 }
 
@@ -55,6 +55,8 @@ pub(super) fn plan(towers: u32, conditions: LinkConditions, faults: Vec<(u64, St
     steps.sort_by_key(|(at, _)| *at);
     Plan {
         hold: None,
+        members: towers,
+        files: None,
         seed: 1,
         // In clear text one link serves both directions, so less happens at once.
         keys: false,

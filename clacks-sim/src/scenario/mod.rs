@@ -44,6 +44,7 @@
 //! | `[[role]]` | [`Role`] | towers that depart from the protocol |
 //! | `[[fault]]` | [`Fault`] | crashes, partitions and other events at given times |
 //! | `[churn]` | [`Churn`] | towers that leave and return at random |
+//! | `[files]` | [`Files`] | files that clients put into the network, keep and get |
 //! | `[checks]` | [`Checks`] | the checkers, and the time to settle |
 //! | `[[target]]` | [`Target`] | numbers that the run should reach |
 //!
@@ -115,6 +116,7 @@ mod bundled;
 mod checks;
 mod error;
 mod faults;
+mod files;
 mod format;
 mod group;
 mod link;
@@ -137,6 +139,7 @@ pub use error::ScenarioError;
 pub use faults::{
     Churn, CrashKind, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Repeat,
 };
+pub use files::{Files, JobKind};
 pub use group::Towers;
 pub use link::{Link, LinkOverrides, Path};
 pub use roles::{BadFrames, Names, Role, RoleKind};
@@ -224,6 +227,9 @@ pub struct Scenario {
     /// Towers that leave and return at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
+    /// Files that clients put into the network, keep and get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
     /// What must hold, or `"off"`.
     #[serde(default, deserialize_with = "checks::deserialize")]
     pub checks: Checks,
@@ -298,6 +304,7 @@ impl Scenario {
             paths: Vec::new(),
             faults: Vec::new(),
             churn: None,
+            files: None,
             checks: Checks::default(),
             targets: Vec::new(),
         }
@@ -363,6 +370,13 @@ impl Scenario {
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
+        self
+    }
+
+    /// Adds files, or changes them.
+    #[must_use]
+    pub fn files(mut self, change: impl FnOnce(&mut Files)) -> Self {
+        change(self.files.get_or_insert_default());
         self
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clacks_proto::{Config, DefaultVerdict, Instant, Screening};
+use clacks_store::enable_store;
 use siphasher::sip::SipHasher13;
 
 use super::error::ScenarioError;
@@ -15,9 +16,10 @@ use super::group::members;
 use super::link::load;
 use super::validate::check_step_count;
 use super::{
-    Churn, Direction, Fault, FaultKind, PartitionEffect, PartitionShape, Path, Repeat, Scenario,
-    Towers,
+    Churn, Direction, Fault, FaultKind, Files, PartitionEffect, PartitionShape, Path, Repeat,
+    Scenario, Towers,
 };
+use crate::files;
 use crate::observation::TowerId;
 use crate::plan::{self, Group, Partition, Plan, Step, WithContacts};
 use crate::rng::{Purpose, RngStreams};
@@ -42,7 +44,7 @@ impl Scenario {
 
     /// Returns the paths of all files that a run reads, relative to the folder of the scenario.
     #[must_use]
-    pub fn files(&self) -> Vec<&FilePath> {
+    pub fn inputs(&self) -> Vec<&FilePath> {
         let overrides = self.paths.iter().map(|path| &path.link);
         let faults = self.faults.iter().filter_map(|fault| match &fault.kind {
             FaultKind::Conditions { link } => Some(link),
@@ -87,11 +89,14 @@ impl Scenario {
             conditions: self.link.with(&path.link).into(),
         };
         let (roles, addresses) = self.plan_roles()?;
+        let files = self.plan_files(&roles, streams)?;
         Ok(Plan {
             seed: self.seed,
             keys: self.keys,
             addresses,
-            towers: self.towers,
+            towers: self.all_towers(),
+            members: self.towers,
+            files: files.map(Arc::new),
             config: Arc::new(self.tower_config()),
             hold: self.hold,
             time: self.longest_time(),
@@ -113,7 +118,31 @@ impl Scenario {
         if self.hold.is_some() {
             enable_screening(&mut config);
         }
+        if self.files.is_some() {
+            enable_store(&mut config);
+        }
         config
+    }
+
+    /// Returns the number of towers with the clients, which come last.
+    pub(super) fn all_towers(&self) -> u32 {
+        self.towers.saturating_add(self.files.as_ref().map_or(0, Files::clients))
+    }
+
+    fn plan_files(
+        &self,
+        roles: &Roles,
+        streams: RngStreams,
+    ) -> Result<Option<files::Files>, ScenarioError> {
+        let Some(section) = &self.files else { return Ok(None) };
+        let is_store = |tower: &TowerId| roles.of(*tower).is_none();
+        let stores: Vec<_> = (0..self.towers).map(TowerId).filter(is_store).collect();
+        if stores.is_empty() {
+            return Err(ScenarioError::field("files", "needs a tower without a role"));
+        }
+        let planned = files::Files::new(section, streams, stores, self.towers);
+        let problem = "is too large for this redundancy";
+        planned.map(Some).ok_or_else(|| ScenarioError::field("files.size", problem))
     }
 
     /// Returns the steps of a fault that is applied during a run, and the end of the fault. The
@@ -269,6 +298,10 @@ impl Steps {
             let at = part_of(scenario.contacts.spread, tower, self.towers);
             let contacts = WithContacts::Added;
             self.push(at, Step::Start { tower: TowerId(tower), contacts });
+        }
+        for tower in self.towers..scenario.all_towers() {
+            let contacts = WithContacts::NotAdded;
+            self.push(Duration::ZERO, Step::Start { tower: TowerId(tower), contacts });
         }
     }
 

@@ -281,7 +281,7 @@ impl Serialize for Role {
 impl Scenario {
     /// Checks the roles and the addresses.
     pub(super) fn check_roles(&self) -> Checked {
-        if self.addresses == AddressLayout::Spread && self.towers > MAX_SPREAD {
+        if self.addresses == AddressLayout::Spread && self.all_towers() > MAX_SPREAD {
             let problem = format!("is \"spread\", which needs at most {MAX_SPREAD} towers");
             return Err(ScenarioError::field("addresses", problem));
         }
@@ -377,7 +377,7 @@ impl Scenario {
             return Err(ScenarioError::field("role", problem));
         }
         let roles = Roles::new(plans, self.towers);
-        let addresses = AddressBook::new(self.towers, self.addresses, roles.sybil_owners());
+        let addresses = AddressBook::new(self.all_towers(), self.addresses, roles.sybil_owners());
         Ok((roles, addresses))
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScenarioError;
 use super::validate::{Checked, times, within};
-use super::{FaultKind, Scenario, Towers, tagged};
+use super::{FaultKind, JobKind, Scenario, Towers, tagged};
 use crate::closed_form;
 use crate::metrics::{Aggregate, Metric};
 use crate::plan::Group;
@@ -188,6 +188,26 @@ pub enum Measure {
         #[serde(with = "crate::duration")]
         from: Duration,
     },
+    /// The share of the clients that put, or get, a file and were done with the right bytes at the
+    /// end of the run.
+    JobsDone {
+        /// What the clients do.
+        job: JobKind,
+    },
+    /// The seconds that the clients took that were done. Unknown if none was.
+    JobTime {
+        /// What the clients do.
+        job: JobKind,
+        /// The quantile over the clients, from 0 to 1. Default: the mean.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quantile: Option<f64>,
+    },
+    /// The share of the towers that a reader visited until it had its file.
+    Visited {
+        /// The quantile over the readers, from 0 to 1. Default: the mean.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quantile: Option<f64>,
+    },
 }
 
 fn one() -> u32 {
@@ -210,6 +230,7 @@ impl Measure {
             | Self::Copies { at }
             | Self::Known { at, .. } => at,
             Self::KnownAfter { from, .. } | Self::HeardAfter { from, .. } => from,
+            Self::JobsDone { .. } | Self::JobTime { .. } | Self::Visited { .. } => Duration::ZERO,
         }
     }
 
@@ -229,6 +250,7 @@ impl Measure {
             | Self::Known { at, .. }
             | Self::KnownAfter { from: at, .. }
             | Self::HeardAfter { from: at, .. } => *at /= divisor,
+            Self::JobsDone { .. } | Self::JobTime { .. } | Self::Visited { .. } => {}
         }
     }
 
@@ -443,6 +465,15 @@ impl Scenario {
                 within(&field("k"), *k, &(1..=*n))?;
                 time("from", *from)
             }
+            _ if self.files.is_none() => {
+                let problem = "needs a section [files]";
+                Err(ScenarioError::field(field("kind"), problem))
+            }
+            Measure::JobTime { quantile: Some(quantile), .. }
+            | Measure::Visited { quantile: Some(quantile) } => {
+                within(&field("quantile"), *quantile, &(0.0..=1.0))
+            }
+            Measure::JobsDone { .. } | Measure::JobTime { .. } | Measure::Visited { .. } => Ok(()),
         }
     }
 }

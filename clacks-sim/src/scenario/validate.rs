@@ -68,6 +68,7 @@ impl Scenario {
         }
         self.check_tower()?;
         self.check_roles()?;
+        self.check_files()?;
         self.check_contacts(&self.contacts)?;
         self.check_messages(&self.messages)?;
         check_link("link", &self.link)?;

@@ -73,6 +73,12 @@ impl Draw {
         self.groups
     }
 
+    /// Returns the number of other towers with stores.
+    pub(super) fn stores(&mut self, tower: &Tower, now: Instant) -> u32 {
+        self.refresh(tower, now);
+        u32::try_from(self.stores.len()).unwrap_or(u32::MAX)
+    }
+
     /// Returns the next tower for requests from an edge. It is the same one during an epoch, unless
     /// it is gone.
     ///

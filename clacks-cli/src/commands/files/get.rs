@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::access::Access;
 use super::guest::{Guest, Options, Step};
+use super::link::taken;
 use super::output::{Output, Part, broken, piece_not_written};
 use super::read_link;
 use super::report::{self, Report};
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     report.line(format_args!(
         "{GOOD}got{GOOD:#} {name}: {} bytes in {}.",
         grouped(len),
-        super::link::rough(report.elapsed())
+        taken(report.elapsed())
     ));
     Ok(())
 }
@@ -70,7 +71,9 @@ fn collect(
     let proved = part.log.indices().collect();
     guest.begin(Job::Get { link: link.keep(), proved })?;
     loop {
-        match guest.next()? {
+        let step = guest.next()?;
+        report.progress(&guest)?;
+        match step {
             Step::Event(JobEvent::Forecast(forecast)) => {
                 report.clear();
                 report.get_forecast(&forecast)?;
@@ -88,8 +91,7 @@ fn collect(
                 report.clear();
                 return Err(report::failure(error, &access, file.until, file.geometry));
             }
-            Step::Event(_) => {}
-            Step::Tick => report.progress(guest.progress())?,
+            Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
                 return Err(report::interrupted(if part.is_kept() {

@@ -22,15 +22,16 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
     let guest = Guest::start(&access, &Options { verify: 1, is_patient: true })?;
     guest.begin(Job::Health(link.clone()))?;
     let health = loop {
-        match guest.next()? {
+        let step = guest.next()?;
+        report.progress(&guest)?;
+        match step {
             Step::Event(JobEvent::Checked(health)) => break health,
             Step::Event(JobEvent::Failed(error)) => {
                 report.clear();
                 let file = link.file();
                 return Err(report::failure(error, &access, file.until, file.geometry));
             }
-            Step::Event(_) => {}
-            Step::Tick => report.progress(guest.progress())?,
+            Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
                 return Err(report::interrupted("Stopped."));

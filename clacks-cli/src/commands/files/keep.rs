@@ -33,7 +33,9 @@ pub(super) fn stay(
     guest.begin(Job::Keep(link.clone()))?;
     report.line("Keeping the file until Ctrl-C.");
     loop {
-        match guest.next()? {
+        let step = guest.next()?;
+        report.progress(guest)?;
+        match step {
             Step::Event(JobEvent::Checked(health)) => {
                 report.clear();
                 report.event(&Report::health_event(&health))?;
@@ -49,11 +51,11 @@ pub(super) fn stay(
                 let file = link.file();
                 return Err(report::failure(error, access, file.until, file.geometry));
             }
-            Step::Event(_) => {}
-            Step::Tick => report.progress(guest.progress())?,
+            Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
-                report.line("\nStopped. The file stays as long as enough of its pieces do.");
+                report::end_line();
+                report.line("Stopped. The file stays as long as enough of its pieces do.");
                 return Ok(());
             }
         }

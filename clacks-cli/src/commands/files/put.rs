@@ -54,7 +54,9 @@ fn put(
     let mut forecast: Option<Forecast> = None;
     guest.begin(Job::Put(link.keep()))?;
     loop {
-        match guest.next()? {
+        let step = guest.next()?;
+        report.progress(guest)?;
+        match step {
             Step::Event(JobEvent::Forecast(found)) => {
                 report.clear();
                 report.put_forecast(&found, source.header().len)?;
@@ -75,8 +77,7 @@ fn put(
                 let file = link.file();
                 return Err(report::failure(error, access, file.until, file.geometry));
             }
-            Step::Event(_) => {}
-            Step::Tick => report.progress(guest.progress())?,
+            Step::Event(_) | Step::Tick => {}
             Step::Interrupted => {
                 report.clear();
                 return Err(report::interrupted(

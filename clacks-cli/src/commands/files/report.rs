@@ -1,7 +1,7 @@
 //! What a job reports: text for people on standard error, or JSON lines on standard output.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use clacks_store::{
@@ -12,13 +12,17 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::link::{end_of, rough, until_text};
+use super::guest::Guest;
+use super::link::{end_of, rough, taken, until_text};
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 use crate::output::{json, progress, rfc3339, wrap};
 
 /// The time between two JSON lines with the progress.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+const JSON_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The time between two positions of the bar.
+const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Below this number of towers, the loss of one is worth a warning.
 const FEW_TOWERS: u32 = 7;
@@ -28,13 +32,16 @@ pub(super) struct Report {
     is_json: bool,
     start: Instant,
     bar: Option<ProgressBar>,
-    last: Option<(Instant, Progress)>,
+    /// When the progress was looked at.
+    shown_at: Option<Instant>,
+    /// The progress that was written last.
+    shown: Option<Progress>,
 }
 
 impl Report {
     /// Begins a report.
     pub(super) fn new(is_json: bool) -> Self {
-        Self { is_json, start: Instant::now(), bar: None, last: None }
+        Self { is_json, start: Instant::now(), bar: None, shown_at: None, shown: None }
     }
 
     /// Returns whether the report is written as JSON lines.
@@ -87,13 +94,20 @@ impl Report {
         }
     }
 
-    /// Shows how far the job is.
-    pub(super) fn progress(&mut self, now: Progress) -> Result<(), Failure> {
+    /// Shows how far the job is, unless that was done a moment ago.
+    pub(super) fn progress(&mut self, guest: &Guest) -> Result<(), Failure> {
+        let interval = if self.is_json { JSON_INTERVAL } else { BAR_INTERVAL };
+        if self.shown_at.is_some_and(|at| at.elapsed() < interval) {
+            return Ok(());
+        }
+        self.shown_at = Some(Instant::now());
+        let now = guest.progress();
+        if now.needed == 0 || matches!(now.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting) {
+            return Ok(());
+        }
         if self.is_json {
-            let is_due =
-                self.last.is_none_or(|(at, last)| at.elapsed() >= PROGRESS_INTERVAL && last != now);
-            if is_due && now.needed > 0 {
-                self.last = Some((Instant::now(), now));
+            if self.shown != Some(now) {
+                self.shown = Some(now);
                 json::write(&progress_event(&now))?;
             }
             return Ok(());
@@ -139,12 +153,13 @@ impl Report {
     pub(super) fn get_forecast(&self, forecast: &Forecast) -> Result<(), Failure> {
         self.event(&forecast_event(forecast))?;
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores. {} pieces are needed: about {}, and {} in 99 of 100 \
-             cases.",
+            "{STRONG}{}{STRONG:#} with stores. {} pieces are needed: {}.",
             towers(forecast.network.stores()),
             grouped(forecast.pieces.into()),
-            rough(forecast.time),
-            rough(forecast.time_p99),
+            match forecast.time_p99 {
+                most if most < Duration::from_secs(2) => "a moment".to_owned(),
+                most => format!("about {}, at most {}", rough(forecast.time), rough(most)),
+            }
         ));
         Ok(())
     }
@@ -190,7 +205,7 @@ impl Report {
             "{GOOD}put{GOOD:#} {} pieces at {} in {}, seen through {}.",
             grouped(report.pieces.into()),
             towers(report.towers),
-            rough(self.elapsed()),
+            taken(self.elapsed()),
             match report.verified {
                 0 => "the first tower only".to_owned(),
                 1 => "a second tower".to_owned(),
@@ -282,7 +297,7 @@ fn progress_text(now: &Progress) -> String {
         _ => String::new(),
     };
     match now.remaining {
-        Some(left) if left > Duration::ZERO => format!("{what}, {} left", rough(left)),
+        Some(left) if left >= Duration::from_secs(1) => format!("{what}, {} left", rough(left)),
         _ => what,
     }
 }
@@ -361,7 +376,7 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 _ => " of a group",
             };
             let agreed = match agreed {
-                0 => "",
+                0 => " No other tower could be asked.",
                 1 => " Another tower agrees.",
                 _ => " Other towers agree.",
             };
@@ -400,7 +415,13 @@ fn refusal_sentence(refusal: &Refusal) -> String {
 
 /// Returns the failure of a command that was stopped.
 pub(super) fn interrupted(sentence: &str) -> Failure {
-    // The terminal shows `^C` in front of it.
-    let _ = io::stderr().write_all(b"\n");
+    end_line();
     Failure::Interrupted(sentence.to_owned())
+}
+
+/// Ends the line in which the terminal shows `^C`.
+pub(super) fn end_line() {
+    if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(b"\n");
+    }
 }

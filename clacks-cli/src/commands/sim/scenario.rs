@@ -70,7 +70,7 @@ impl<'a> Chosen<'a> {
 
     /// Returns the paths of all files that a run reads.
     pub(super) fn inputs(&self, scenario: &Scenario) -> Vec<PathBuf> {
-        let files = scenario.files().into_iter().map(|file| self.base().join(file));
+        let files = scenario.inputs().into_iter().map(|file| self.base().join(file));
         match self.source {
             Source::File(path) => files.chain([path.to_owned()]).collect(),
             Source::Bundled(_) | Source::Swarm => files.collect(),

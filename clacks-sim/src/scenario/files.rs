@@ -1,0 +1,142 @@
+//! The `[files]` section: files that clients put into the network, keep and get.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Scenario;
+use super::error::ScenarioError;
+use super::validate::{Checked, times, within};
+
+/// The most clients of a run: each is a tower of its own.
+const MAX_CLIENTS: u64 = 1_000_000;
+
+/// Files in the network.
+///
+/// All towers without a role have a store. Each file has a client that puts it, and `readers`
+/// clients that get it. Clients are guests: they are no towers of the scenario, and no fault
+/// concerns them.
+///
+/// ```toml
+/// [files]
+/// count = 20
+/// size = 1_048_576
+/// at = "1m"
+/// keep = true
+/// readers = 1
+/// read_at = "50m"
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Files {
+    /// The number of files, 1 to 10 000. Default: 1.
+    pub count: u32,
+    /// The bytes of each file, up to 64 MiB. Default: 1 MiB.
+    pub size: u64,
+    /// How many times as many pieces as needed are put, from 2 to 8. Default: 2.
+    pub redundancy: u8,
+    /// When the first file is put. Default: 1 min.
+    #[serde(with = "crate::duration")]
+    pub at: Duration,
+    /// The time over which the files are put, one after the other. Default: 0s.
+    #[serde(with = "crate::duration")]
+    pub over: Duration,
+    /// For how many hours each file is put, from 1 to 24. Default: 24.
+    pub hours: u32,
+    /// Whether the client of each file keeps it: it counts the pieces again and again, and replaces
+    /// missing ones. Default: false.
+    pub keep: bool,
+    /// The number of clients that get each file. Default: 0.
+    pub readers: u32,
+    /// When the readers begin. A reader waits until its file was put. Default: at once.
+    #[serde(with = "crate::duration")]
+    pub read_at: Duration,
+    /// Whether clients ask towers directly, and not through other towers. Default: false.
+    pub direct: bool,
+    /// Through how many other towers a client checks what it was told. Default: 1.
+    pub verify: u8,
+    /// Whether clients go on if a job seems not feasible. Default: false.
+    pub patient: bool,
+    /// The first hop of the clients that put, unless it is down. Default: drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<u32>,
+    /// How long a piece rests at each tower. Default: 10 min.
+    #[serde(with = "crate::duration")]
+    pub hold: Duration,
+    /// By how much the clock of each tower may be wrong, in both directions. Default: 0s.
+    #[serde(with = "crate::duration")]
+    pub clock_error: Duration,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JobKind {
+    /// Puts a file.
+    Put,
+    /// Gets a file.
+    Get,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            size: 1 << 20,
+            redundancy: 2,
+            at: Duration::from_secs(60),
+            over: Duration::ZERO,
+            hours: 24,
+            keep: false,
+            readers: 0,
+            read_at: Duration::ZERO,
+            direct: false,
+            verify: 1,
+            patient: false,
+            first: None,
+            hold: Duration::from_secs(600),
+            clock_error: Duration::ZERO,
+        }
+    }
+}
+
+impl Files {
+    /// Returns the number of clients.
+    pub(crate) fn clients(&self) -> u32 {
+        self.count.saturating_mul(self.readers.saturating_add(1))
+    }
+}
+
+impl Scenario {
+    pub(super) fn check_files(&self) -> Checked {
+        let Some(files) = &self.files else { return Ok(()) };
+        within("files.count", files.count, &(1..=10_000))?;
+        within("files.size", files.size, &(1..=64 << 20))?;
+        within("files.redundancy", files.redundancy, &(2..=8))?;
+        within("files.hours", files.hours, &(1..=24))?;
+        within("files.readers", files.readers, &(0..=1_000))?;
+        let clients = u64::from(files.count) * (u64::from(files.readers) + 1);
+        if clients > MAX_CLIENTS {
+            let problem = format!("makes {clients} clients; there must be at most {MAX_CLIENTS}");
+            return Err(ScenarioError::field("files.readers", problem));
+        }
+        let end = files.at.saturating_add(files.over);
+        times("files.at", files.at, Duration::ZERO..=self.time)?;
+        times("files.over", end, Duration::ZERO..=self.time)?;
+        times("files.read_at", files.read_at, Duration::ZERO..=self.time)?;
+        let day = Duration::from_secs(24 * 3_600);
+        times("files.hold", files.hold, Duration::ZERO..=day)?;
+        times("files.clock_error", files.clock_error, Duration::ZERO..=day)?;
+        if let Some(first) = files.first {
+            within("files.first", first, &(0..=self.towers - 1))?;
+        }
+        if self.checks.convergence {
+            let problem = "is true; with [files] it must be false, because clients are guests that \
+                           no tower knows";
+            return Err(ScenarioError::field("checks.convergence", problem));
+        }
+        Ok(())
+    }
+}

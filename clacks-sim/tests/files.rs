@@ -1,0 +1,77 @@
+//! Files in simulated networks: clients put, keep and get them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use clacks_proto::Instant;
+use clacks_sim::metrics::Metric;
+use clacks_sim::scenario::{
+    AddressLayout, ContactVerb, Fault, JobKind, Measure, Shape, Target, Towers,
+};
+use clacks_sim::{Outcome, Scenario};
+use common::{run, seconds};
+
+/// Five towers, one file of 100 KiB, and one reader.
+fn scenario() -> Scenario {
+    let mut scenario = Scenario::new("files", 5, seconds(240))
+        .contacts(|contacts| {
+            contacts.shape = Shape::Full;
+            contacts.verb = ContactVerb::Expand;
+        })
+        .files(|files| {
+            files.size = 100 << 10;
+            files.at = seconds(30);
+            files.readers = 1;
+            files.read_at = seconds(120);
+        })
+        .target(done(JobKind::Put))
+        .target(done(JobKind::Get))
+        .checks(|checks| checks.convergence = false);
+    scenario.addresses = AddressLayout::Spread;
+    scenario
+}
+
+fn done(job: JobKind) -> Target {
+    Target::new(format!("{job:?}"), Measure::JobsDone { job }).at_least(1.0)
+}
+
+/// Returns the shares of files that were put and got.
+fn shares(outcome: &Outcome) -> [f64; 2] {
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    [0, 1].map(|target| outcome.targets[target].measured.unwrap())
+}
+
+fn at(outcome: &Outcome, metric: Metric, time: Duration) -> Option<f64> {
+    let mut samples = outcome.series.samples().iter();
+    samples.find(|sample| sample.at >= Instant::ORIGIN + time)?.value(metric)
+}
+
+#[test]
+fn a_file_that_was_put_is_got() {
+    for direct in [false, true] {
+        let outcome = run(&scenario().files(|files| files.direct = direct));
+        assert_eq!(shares(&outcome), [1.0, 1.0]);
+        assert_eq!(at(&outcome, Metric::FilesReadable, seconds(20)), None, "before the put");
+        assert_eq!(at(&outcome, Metric::FilesReadable, seconds(200)), Some(1.0));
+        assert_eq!(at(&outcome, Metric::PiecesAlive, seconds(200)), Some(1.0));
+    }
+}
+
+#[test]
+fn a_file_is_gone_with_too_many_towers() {
+    let crash = |last| scenario().fault(Fault::crash(seconds(110), Towers::Range(0, last)));
+    // Any of five towers has at most a third of the pieces, and 10 of 41 are enough.
+    assert_eq!(shares(&run(&crash(1))), [1.0, 1.0]);
+    let outcome = run(&crash(4));
+    assert_eq!(shares(&outcome), [1.0, 0.0]);
+    assert_eq!(at(&outcome, Metric::FilesReadable, seconds(200)), Some(0.0));
+}
+
+#[test]
+fn the_hash_of_a_run_with_files_depends_on_its_seed() {
+    let hash = |seed| run(&scenario().seed(seed)).hash;
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
+}
