@@ -585,6 +585,8 @@ impl Active {
     pub(super) fn on_failure(&mut self, env: &mut Env, ask: Ask, failure: Failure) {
         env.has_changed = true;
         self.last_failure = Some(failure);
+        // The link to the first hop says nothing about the towers behind it.
+        let is_hop = env.config.route == Route::Stem && failure == Failure::LinkEnded;
         match ask {
             Ask::Peers => {
                 if failure == Failure::Lost && self.hops > 1 {
@@ -610,7 +612,11 @@ impl Active {
             }
             Ask::List { tower } => {
                 if let Some(survey) = &mut self.survey {
-                    survey.on_list_failed(tower, failure, env.now);
+                    if is_hop {
+                        survey.on_list_unsent(tower);
+                    } else {
+                        survey.on_list_failed(tower, failure, env.now);
+                    }
                 }
             }
             Ask::Fetch { tower, wanted } => {
@@ -622,7 +628,7 @@ impl Active {
                         visit.wanted.push_back((tag, index));
                     }
                 }
-                if let Some(visit) = survey.visits.get_mut(&tower) {
+                if let Some(visit) = survey.visits.get_mut(&tower).filter(|_| !is_hop) {
                     visit.on_fetch_failed();
                 }
             }

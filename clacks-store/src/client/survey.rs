@@ -330,6 +330,13 @@ impl Survey {
         is_sorted && is_whole
     }
 
+    /// A request for an inventory did not get to the first hop.
+    pub(crate) fn on_list_unsent(&mut self, tower: TowerId) {
+        if let Some(visit) = self.visits.get_mut(&tower) {
+            visit.is_listing = false;
+        }
+    }
+
     /// An inventory did not come.
     pub(crate) fn on_list_failed(&mut self, tower: TowerId, failure: Failure, now: Instant) {
         let Some(visit) = self.visits.get_mut(&tower) else { return };
