@@ -9,7 +9,7 @@ use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{
     Address, Config, ConfigError, Dialects, Instant, Seed, StateMachine, Status, Tower,
 };
-use clacks_store::{CHUNK, Store, StoreConfig, enable_store};
+use clacks_store::{CHUNK, Rate, Store, StoreConfig, enable_store};
 
 use crate::args::{StoreArgs, TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
@@ -249,6 +249,8 @@ pub(crate) fn secure(
 fn store_plan(args: &StoreArgs, seed: &Seed) -> StorePlan {
     let mut config = StoreConfig::default();
     config.relays = !args.no_relay;
+    let per_second = u32::try_from(args.store_rate).unwrap_or(u32::MAX).max(1);
+    config.egress = Rate { burst: per_second, per_second };
     StorePlan { config, seed: seed.clone() }
 }
 
@@ -479,6 +481,30 @@ mod tests {
             (config.max_message, config.max_queue_messages, config.max_queue_bytes),
             (3, 4, 5)
         );
+    }
+
+    #[test]
+    fn the_bound_of_the_memory_is_that_of_the_page_for_operators() {
+        let mebibytes = |options: &[&str]| {
+            let args = parse(options);
+            let mut config = config(&args.trust, &args.tuning).unwrap();
+            let mut bytes = 0;
+            if !args.store.no_store {
+                enable_store(&mut config);
+                bytes += StoreConfig::default().max_memory(&config);
+            }
+            (config.max_memory() + bytes) / (1024 * 1024)
+        };
+        let small = ["--max-message=12KiB", "--max-queue=8192", "--max-queue-bytes=8MiB"];
+        let bounds = [
+            mebibytes(&[]),
+            mebibytes(&["--no-store"]),
+            mebibytes(&["--no-http"]),
+            mebibytes(&["--no-http", "--no-store"]),
+            mebibytes(&small),
+            mebibytes(&[&small[..], &["--no-store"]].concat()),
+        ];
+        assert_eq!(bounds, [445, 361, 283, 199, 278, 195], "docs/operating.md has them");
     }
 
     #[test]

@@ -224,3 +224,41 @@ fn a_tower_that_is_a_guest_names_no_address_and_takes_nothing() {
     let busy = |transfer| SentFrame::Refused(transfer, RefusedReason::Busy);
     assert_eq!(harness.take_frames(link), [busy(1), busy(2)]);
 }
+
+#[test]
+fn peers_that_take_datagrams_are_alive_and_said_so() {
+    let mut harness = Harness::new(&config());
+    let peers = |harness: &Harness, len| {
+        let peers = harness.tower.datagram_peers(len);
+        peers.map(|peer| (peer.address.clone(), peer.link)).collect::<Vec<_>>()
+    };
+    harness.with(|tower, now| tower.announce(&address(1), now)).unwrap();
+    let link = harness.connect_dial();
+    greet(&mut harness, link, None, 50);
+    let announce = harness.take_announce(link);
+    assert_eq!(peers(&harness, 50), [], "not alive yet");
+    harness.confirm(link, announce);
+    assert_eq!(peers(&harness, 50), [(address(1), Some(link))]);
+    assert_eq!(peers(&harness, 51), []);
+    assert_eq!(harness.tower.datagram_peer(&address(1), 50).unwrap().link, Some(link));
+    assert_eq!(harness.tower.datagram_peer(&address(2), 50), None);
+    // After the end of the link, the last hello counts.
+    harness.send_goodbye(link);
+    harness.advance(seconds(1));
+    assert_eq!(peers(&harness, 50), [(address(1), None)]);
+}
+
+#[test]
+fn an_idle_link_can_be_closed_for_others() {
+    let mut harness = Harness::new(&config());
+    let link = harness.accept();
+    greet(&mut harness, link, None, 50);
+    harness.blocked.insert(link);
+    send(&mut harness, To::Link(link), b"datagram").unwrap();
+    assert!(!harness.with(|tower, now| tower.close_idle(link, now)), "it has something to send");
+    harness.blocked.clear();
+    harness.read(link);
+    assert!(harness.with(|tower, now| tower.close_idle(link, now)));
+    assert_eq!(harness.close_reason(link), Some(CloseReason::Evicted));
+    assert!(!harness.with(|tower, now| tower.close_idle(link, now)), "only once");
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clacks_proto::wire::{Farewell, Frame, MessageFrame, RefusedReason};
 use clacks_proto::{
-    Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, LinkId, Message,
+    Action, Config, DecideError, DefaultVerdict, Event, Instant, IoCause, Kind, LinkId, Message,
     MessageState, Nonce, Notice, OfferId, Screening, StateMachine, Status, Verdict, WakeupReason,
 };
 use common::harness::{Harness, SentFrame, encode, hello, message, retry};
@@ -402,4 +402,38 @@ fn messages_under_screening_and_waiting_messages_have_different_states() {
     decide(&mut harness, offer, Verdict::ACCEPT).unwrap();
     let waiting = MessageState::Waiting;
     assert_eq!((states(&harness), harness.tower.pending_screenings()), (vec![waiting], 0));
+}
+
+#[test]
+fn only_messages_of_the_screened_length_are_screened() {
+    let body = [7; 100];
+    for (screened_len, expected) in [(None, 3), (Some(100), 1), (Some(99), 0)] {
+        let mut config = screening_config(DefaultVerdict::Accept);
+        config.screened_len = screened_len;
+        let mut harness = Harness::new(&config);
+        let link = harness.accept_from(1);
+        let bytes = MessageFrame { kind: Kind::Bytes, body: &body, ..message(1, "") };
+        let text = "x".repeat(100);
+        harness.send_frame(link, &Frame::Message(bytes));
+        harness.send_frame(link, &Frame::Message(message(2, &text)));
+        harness.send_message(link, 3, "short");
+        assert_eq!(harness.offers.len(), expected, "{screened_len:?}");
+        let waiting = harness.tower.queue_usage().waiting;
+        assert_eq!(waiting, 3 - expected, "the others are queued at once");
+    }
+}
+
+#[test]
+fn the_link_of_an_offer_and_the_id_of_a_message_are_known() {
+    let (mut harness, link) = harness_with_screening();
+    harness.send_message(link, 1, "look");
+    let offer = next_offer(&mut harness);
+    assert_eq!(harness.tower.link_of_offer(offer), Some(link));
+    let message = Message::text("look");
+    assert_eq!(harness.tower.find_message(Nonce(1), &message), None, "under screening");
+    decide(&mut harness, offer, Verdict::ACCEPT).unwrap();
+    assert_eq!(harness.tower.link_of_offer(offer), None);
+    let held = harness.tower.peek().next().unwrap();
+    assert_eq!(harness.tower.find_message(Nonce(1), &message), Some(held.id));
+    assert_eq!(harness.tower.find_message(Nonce(2), &message), None);
 }

@@ -108,6 +108,19 @@ fn put(criterion: &mut Criterion) {
     comparison.row("encode and seal", Some(Target::Nanos(nanos(PUT_MIB_PER_SECOND))), || {
         black_box(seal_group(&secret, &keys, black_box(&plain)));
     });
+    let mut bytes = plain.clone();
+    comparison.row("apply the cipher", None, || apply_cipher(&secret, 0, black_box(&mut bytes)));
+    let (group, roots, _) = seal_group(&secret, &keys, &plain);
+    let data = shards(&plain);
+    comparison.row("encode", None, || {
+        black_box(Group::encode(geometry(), 0, black_box(&data).clone()).unwrap());
+    });
+    comparison.row("seal", None, || {
+        for (index, shard) in (0..).zip(group.shards()) {
+            let shard = shard.as_slice().try_into().unwrap();
+            black_box(seal(&keys, index, shard, &roots.path(&group, index), 498_000, [7; 12]));
+        }
+    });
     comparison.run(criterion);
 }
 

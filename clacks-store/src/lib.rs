@@ -17,6 +17,9 @@ mod content;
 mod estimate;
 #[cfg(all(unix, feature = "std"))]
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod geometry;
 mod keys;
 mod link;

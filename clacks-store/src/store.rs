@@ -822,6 +822,27 @@ impl<M: StateMachine> Store<M> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl<M: StateMachine> Store<M> {
+    /// Compares the parts of the store with each other and with the tower.
+    pub fn assert_consistent(&self) {
+        self.inventory.assert_consistent();
+        self.outgoing.assert_consistent(self.config.max_waiting);
+        self.relays.assert_consistent(self.config.max_relayed);
+        for (link, relayed) in self.outgoing.relayed() {
+            assert_eq!(relayed, self.relays.of_asker(link), "requests of {link:?}");
+        }
+        let tower = self.inner.tower();
+        let most = (tower.config().max_links / 4).max(1);
+        assert!(self.dialled.len() <= most, "{} links for others", self.dialled.len());
+    }
+
+    /// Checks that nothing is kept for links after their end.
+    pub fn assert_idle(&self) {
+        assert_eq!((self.outgoing.len(), self.relays.len(), self.dialled.len()), (0, 0, 0));
+    }
+}
+
 /// The most links that are looked at for one that is idle.
 const MAX_LOOKS: usize = 8;
 

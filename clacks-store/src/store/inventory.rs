@@ -67,6 +67,15 @@ impl Inventory {
         range.map(|(tag, entry)| (*tag, entry))
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_consistent(&self) {
+        for (group, count) in &self.groups {
+            let of_group = self.entries.values().filter(|entry| entry.group == *group);
+            assert_eq!(of_group.count(), *count, "chunks of {group:?}");
+        }
+        assert_eq!(self.groups.values().sum::<usize>(), self.entries.len());
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tag, &Entry)> {
         self.entries.iter().map(|(tag, entry)| (*tag, entry))
     }

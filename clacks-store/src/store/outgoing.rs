@@ -61,6 +61,25 @@ impl Outgoing {
         self.links.len()
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_consistent(&self, max_bytes: usize) {
+        for (link, state) in &self.links {
+            assert_eq!(state.waiting.iter().map(len).sum::<usize>(), state.bytes);
+            assert!(state.waiting.len() <= MAX_WAITING_ITEMS);
+            let is_ready = !state.waiting.is_empty() && !state.is_full;
+            assert_eq!(self.ready.contains_key(link), is_ready, "{state:?}");
+        }
+        assert!(self.ready.keys().all(|link| self.links.contains_key(link)));
+        assert_eq!(self.links.values().map(|state| state.bytes).sum::<usize>(), self.bytes);
+        assert!(self.bytes <= max_bytes, "{} bytes wait", self.bytes);
+    }
+
+    /// Returns how many requests of each link wait for their answers.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn relayed(&self) -> impl Iterator<Item = (LinkId, usize)> {
+        self.links.iter().map(|(link, state)| (*link, state.relayed))
+    }
+
     pub(super) fn get(&self, link: LinkId) -> Option<&LinkState> {
         self.links.get(&link)
     }

@@ -160,6 +160,20 @@ impl Relays {
         of_link.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_consistent(&self, most: usize) {
+        assert!(self.entries.len() <= most, "{} requests", self.entries.len());
+        assert!(self.ends.len() <= 2 * most + 65, "{} ends", self.ends.len());
+        for (number, entry) in &self.entries {
+            assert!(self.ends.contains(&(entry.ends_at, *number)), "{entry:?} does not end");
+        }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn of_asker(&self, link: LinkId) -> usize {
+        self.entries.values().filter(|entry| entry.asker == link).count()
+    }
+
     /// Returns whether a request was sent on a link and not answered.
     pub(super) fn uses(&self, link: LinkId) -> bool {
         self.entries.values().any(|entry| entry.to == link)

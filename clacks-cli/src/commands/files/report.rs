@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::guest::Guest;
-use super::link::{end_of, rough, until_text};
+use super::link::{end_of, rough, taken, until_text};
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 use crate::output::{json, progress, rfc3339, wrap};
@@ -156,9 +156,9 @@ impl Report {
             "{STRONG}{}{STRONG:#} with stores. {} pieces are needed: {}.",
             towers(forecast.network.stores()),
             grouped(forecast.pieces.into()),
-            match rough(forecast.time_p99.max(Duration::from_secs(1))) {
-                most if forecast.time.as_secs() < 2 => format!("at most about {most}"),
-                most => format!("about {}, at most {most}", rough(forecast.time)),
+            match forecast.time_p99 {
+                most if most < Duration::from_secs(2) => "a moment".to_owned(),
+                most => format!("about {}, at most {}", rough(forecast.time), rough(most)),
             }
         ));
         Ok(())
@@ -205,7 +205,7 @@ impl Report {
             "{GOOD}put{GOOD:#} {} pieces at {} in {}, seen through {}.",
             grouped(report.pieces.into()),
             towers(report.towers),
-            rough(self.elapsed()),
+            taken(self.elapsed()),
             match report.verified {
                 0 => "the first tower only".to_owned(),
                 1 => "a second tower".to_owned(),
@@ -297,7 +297,7 @@ fn progress_text(now: &Progress) -> String {
         _ => String::new(),
     };
     match now.remaining {
-        Some(left) if left > Duration::ZERO => format!("{what}, {} left", rough(left)),
+        Some(left) if left >= Duration::from_secs(1) => format!("{what}, {} left", rough(left)),
         _ => what,
     }
 }
@@ -376,7 +376,7 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 _ => " of a group",
             };
             let agreed = match agreed {
-                0 => "",
+                0 => " No other tower could be asked.",
                 1 => " Another tower agrees.",
                 _ => " Other towers agree.",
             };
