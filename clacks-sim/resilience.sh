@@ -51,6 +51,11 @@ measure() {
     measure 1..11 holes
     measure 1..11 holes --set role.0.towers.share=0.3
     measure 1..11 grey-holes
+    # Honest towers accept each message with a hold, as stores do with chunks.
+    measure 1..11 holes --set hold=1m
+    measure 1..11 holes --set hold=10m
+    measure 1..11 holes --set role.0.towers.share=0.3 --set hold=10m
+    measure 1..11 grey-holes --set hold=10m
     printf '\n## Liars, claims and magnets\n'
     measure 1..11 liars
     measure 1..31 claims

@@ -1,4 +1,5 @@
 //! The commands in the READMEs are commands.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod common;
 
@@ -147,6 +148,83 @@ fn the_private_network_delivers_a_message() {
     while !runs(block, deadline) {
         assert!(Instant::now() < deadline, "other programs take the ports");
     }
+}
+
+#[test]
+fn a_file_is_got_after_the_tower_that_took_it_was_killed() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    // It is not in the package.
+    let Ok(text) = std::fs::read_to_string(readme) else { return };
+    let (_, section) = text.split_once("## Files in flight\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let lines: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let [first, second, third, put, get] = lines[..] else { panic!("{lines:?}") };
+    let deadline = Instant::now() + common::DEADLINE;
+    while !puts_and_gets([first, second, third], put, get, deadline) {
+        assert!(Instant::now() < deadline, "other programs take the ports");
+    }
+}
+
+/// Runs three towers, puts a file, kills the first tower and gets the file. Returns false if
+/// another program has taken a port.
+fn puts_and_gets(towers: [&str; 3], put: &str, get: &str, deadline: Instant) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    // Each tower has its own folder, and the last machine is that of the person.
+    let names = ["1", "2", "3", "person"];
+    let mut machines = names.map(|name| Machine::new(folder.path(), name));
+    let ports = [0, 1, 2].map(|tower: usize| machines[tower].port.clone());
+    let with_ports = |line: &str| {
+        let places = ["8001", "8002", "8003"].iter().zip(&ports);
+        places.fold(line.to_owned(), |line, (place, port)| line.replace(place, port))
+    };
+    for (machine, line) in machines.iter_mut().zip(towers) {
+        let line = format!("exec {} --json", with_ports(line));
+        let mut tower = machine.shell(&line).stdin(Stdio::piped()).spawn().unwrap();
+        let lines = common::lines_of(std::io::BufReader::new(tower.stdout.take().unwrap()));
+        machine.towers.push((tower, lines));
+        let lines = &machine.towers[0].1;
+        if !lines.recv_timeout(common::DEADLINE).is_ok_and(|line| line.contains("listening")) {
+            return false;
+        }
+    }
+    // A person types more slowly than towers meet.
+    for machine in &machines[..3] {
+        let mut alive = std::collections::BTreeSet::new();
+        while alive.len() < 2 {
+            let line = machine.towers[0].1.recv_timeout(common::DEADLINE).unwrap();
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if event["event"] == "tower_updated" && event["to"] == "alive" {
+                alive.insert(event["peer"].to_string());
+            }
+        }
+    }
+    let person = &machines[3];
+    let photo: Vec<u8> = (0..300_000u32).flat_map(u32::to_be_bytes).collect();
+    std::fs::write(person.home.join("photo.jpg"), &photo).unwrap();
+    let run = |line: &str| {
+        let mut shell = person.shell(line);
+        let mut command = shell.current_dir(&person.home).spawn().unwrap();
+        while command.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                command.kill().unwrap();
+                panic!("{line} does not end");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = command.wait_with_output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let link = run(&with_ports(put));
+    assert!(link.starts_with("clacks1"), "{link}");
+    machines[0].towers[0].0.kill().unwrap();
+    let person = &machines[3];
+    let get = with_ports(get).replace("LINK", link.trim());
+    let mut shell = person.shell(&get);
+    let output = shell.current_dir(&person.home).output().unwrap();
+    assert!(output.status.success(), "{get}: {output:?}");
+    assert!(std::fs::read(person.home.join("copy.jpg")).unwrap() == photo);
+    true
 }
 
 /// Runs the lines of two machines. Returns false if another program has taken a port.

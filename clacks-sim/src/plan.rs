@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clacks_proto::{Config, Instant};
 
+use crate::closed_form::message_survival;
 use crate::distribution::Distribution;
 use crate::files::Files;
 use crate::network::AddressBook;
@@ -58,10 +59,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Returns how often a running tower dies with its messages, in a second.
-    pub(crate) fn death_rate(&self) -> f64 {
-        let rate = |churn: &Churn| (1.0 - churn.graceful) / churn.session.mean().as_secs_f64();
-        self.churn.as_ref().map_or(0.0, rate)
+    /// Returns the share of the messages held between two times that are held at the end of it, if
+    /// nothing but churn ends them.
+    pub(crate) fn survival(&self, from: Instant, until: Instant) -> f64 {
+        let Some(churn) = &self.churn else { return 1.0 };
+        let time = until.min(churn.until).duration_since(from.max(churn.from)).as_secs_f64();
+        message_survival(time / churn.session.mean().as_secs_f64(), churn.graceful)
     }
 
     /// Returns the planned faults with their counts. The count of a random fault is `None`.

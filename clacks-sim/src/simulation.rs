@@ -8,7 +8,7 @@ use std::time::Duration;
 use clacks_proto::{Address, Instant, Message, StateMachine, Tower};
 
 use crate::checkers::Checkers;
-use crate::files::{Files, Pieces};
+use crate::files::Pieces;
 use crate::metrics::{Gauges, MessageTrace, QueueLengths, Series};
 use crate::network::{Network, NetworkObserver, NetworkView, Snapshot};
 use crate::node::NewNode;
@@ -351,7 +351,7 @@ struct RunObserver<M> {
     /// The network has converged after the last fault, so the run is over.
     has_settled: bool,
     measurements: Measurements,
-    files: Option<(Arc<Files>, Pieces)>,
+    pieces: Option<Pieces>,
 }
 
 impl<M: StateMachine> RunObserver<M> {
@@ -387,10 +387,7 @@ impl<M: StateMachine> RunObserver<M> {
             faults_end,
             has_settled: false,
             measurements: Measurements::new(scenario),
-            files: plan.files.clone().map(|files| {
-                let pieces = Pieces::new(&files, plan.death_rate());
-                (files, pieces)
-            }),
+            pieces: plan.files.as_deref().map(Pieces::new),
         }
     }
 
@@ -469,9 +466,8 @@ impl<M: StateMachine> NetworkObserver<M> for RunObserver<M> {
             self.has_settled = self.checkers.has_converged(view);
         }
         let mut gauges = self.gauges(snapshot, view);
-        if let Some((files, pieces)) = &mut self.files {
-            let towers = view.running().map(|(_, tower)| tower);
-            gauges.files = pieces.count(files, snapshot.at, towers);
+        if let Some(pieces) = &mut self.pieces {
+            gauges.files = pieces.count(view, snapshot.at);
         }
         self.series.sample(snapshot.at, &gauges);
         self.measurements.sample(snapshot.at, view, &self.checkers, &self.series);

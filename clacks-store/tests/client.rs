@@ -428,6 +428,26 @@ fn a_first_hop_that_ends_while_pieces_are_published_is_replaced() {
 }
 
 #[test]
+fn a_first_hop_that_ends_while_pieces_are_taken_is_replaced() {
+    let mut network = Network::of_stores(4);
+    let stores = [0, 1, 2, 3];
+    let relays: Vec<_> = (0..2).map(|_| network.add_fake(Conduct::Relay, &stores)).collect();
+    let file = File::new(250, 1, HOUR + 24);
+    put(&mut network, &file);
+    let getter = network.add_client(stem(&relays));
+    network.start(getter, get(&file));
+    assert!(matches!(network.event(getter), JobEvent::Forecast(_)));
+    let now = network.now;
+    network.client(getter).proceed(now);
+    // The window is full of pieces that were not polled, and others are under way.
+    network.advance(Duration::from_secs(1));
+    network.kill(relays[0]);
+    let before = network.now;
+    network.run(getter, &file).assert_restores(&file);
+    assert!(network.now.duration_since(before) < Duration::from_secs(30));
+}
+
+#[test]
 fn a_cancelled_job_ends_at_once() {
     let mut network = Network::of_stores(2);
     let file = File::new(9, 1, HOUR + 24);

@@ -7,6 +7,7 @@ use clacks_proto::Address;
 use clap::Args;
 
 use super::TrustArgs;
+use crate::network::membership;
 use crate::value_parser;
 
 /// Adds the exit codes to the examples of a command.
@@ -37,7 +38,52 @@ pub(crate) struct AccessArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) trust: TrustArgs,
+    pub(crate) network: NetworkArgs,
+}
+
+/// The network, and the identity of the guest in it.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// The network of this name
+    ///
+    /// By default it is that of the tower that runs here. If this machine is a member of a private
+    /// network of this name (`clacks join`), the command takes part as this member.
+    #[arg(long, value_name = "NAME", value_parser = value_parser::network)]
+    pub(crate) network: Option<String>,
+    /// A private network: accept only towers with a certificate from these roots
+    #[arg(long, value_name = "PEM", requires = "state", conflicts_with = "clear")]
+    pub(crate) roots: Option<PathBuf>,
+    /// The folder of an identity in a private network
+    #[arg(long, alias = "identity", value_name = "DIR", conflicts_with = "clear")]
+    pub(crate) state: Option<PathBuf>,
+    /// No TLS: all that is sent can be read and forged on the way, but not the file. For tests
+    #[arg(long)]
+    pub(crate) clear: bool,
+}
+
+impl NetworkArgs {
+    /// Returns whether a network is chosen.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.network.is_some() || self.roots.is_some() || self.state.is_some() || self.clear
+    }
+
+    /// Returns the options of a tower with this network and identity.
+    pub(crate) fn trust(&self) -> TrustArgs {
+        let Self { network, roots, state, clear } = self.clone();
+        TrustArgs {
+            state,
+            ephemeral: false,
+            key: None,
+            cert: None,
+            roots,
+            revoked: None,
+            clear,
+            no_http: true,
+            network: network.unwrap_or_else(|| membership::OPEN.to_owned()),
+            open: true,
+        }
+    }
 }
 
 /// Through how many further towers a result is checked.

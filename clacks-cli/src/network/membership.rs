@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clacks_proto::Address;
+use clacks_proto::tls::TlsError;
 
 use super::folder::NetworkFolder;
 use super::name;
@@ -76,9 +77,13 @@ fn apply(trust: &TrustArgs) -> Result<(TrustArgs, Option<NetworkFolder>), Failur
     }
     network.trust()?.check(&network.identity()?).map_err(|error| {
         let member = quoted(network.settings().member.as_str());
+        // The key of a revoked member stays excluded.
+        let renew = match error {
+            TlsError::OwnRevoked => String::new(),
+            _ => format!(" The founder renews a membership with `clacks invite --renew {member}`."),
+        };
         Failure::failed(format_args!(
-            "This machine cannot take part in the network {name}: {error}. The founder renews a \
-             membership with `clacks invite --renew {member}`."
+            "This machine cannot take part in the network {name}: {error}.{renew}"
         ))
     })?;
     trust.network = name.to_string();

@@ -2,10 +2,7 @@
 
 /// Each counter of `stats`, with one line of help.
 pub(crate) const COUNTERS: [(&str, &str); 27] = [
-    (
-        "enqueued",
-        "messages put into the queue here, by `send`, the console, or `put`",
-    ),
+    ("enqueued", "messages queued here: by `send`, on the console, and pieces from `put`"),
     ("received", "messages taken from peers, including those that were held already"),
     ("coalesced", "messages from peers that were held already: one copy was kept"),
     ("recognised_retries", "messages that came a second time after a broken link: taken once"),

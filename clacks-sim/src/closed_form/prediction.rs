@@ -31,9 +31,16 @@ pub(crate) fn check(scenario: &Scenario, measure: &Measure) -> Result<(), &'stat
             }
         }
         Measure::Alive { .. } => check_churn(scenario),
+        Measure::Value { metric: Metric::PiecesAlive, .. } => {
+            check_churn(scenario)?;
+            match &scenario.files {
+                Some(files) if !files.keep => Ok(()),
+                _ => Err("files without keepers"),
+            }
+        }
         _ => Err("a number with a closed form: a rate of hand_overs or hops, a mean of \
-                  on_the_wire, a share of honest_deliveries of honest_hand_overs, alive, or \
-                  heard-after"),
+                  on_the_wire, a share of honest_deliveries of honest_hand_overs, alive, \
+                  heard-after, or a value of pieces_alive"),
     }
 }
 
@@ -98,6 +105,10 @@ pub(crate) fn predict(
                 message_survival(time / churn.session.mean().as_secs_f64(), churn.graceful)
             });
             Some(group_survival(n, k, alive))
+        }
+        Measure::Value { at, .. } => {
+            let mut samples = series.samples().iter();
+            samples.find(|row| row.at >= Instant::ORIGIN + at)?.value(Metric::PiecesLaw)
         }
         _ => None,
     }

@@ -1,12 +1,13 @@
 //! Counts the pieces of files that the network holds.
 
-use clacks_proto::{Instant, Tower};
+use clacks_proto::{Instant, StateMachine};
 use clacks_store::{CHUNK, ChunkKeys, Tag};
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::{Files, JobRecord};
 use crate::metrics::FileGauges;
+use crate::network::NetworkView;
 use crate::scenario::JobKind;
 
 /// Finds the pieces of files in the queues of towers.
@@ -14,24 +15,23 @@ pub(crate) struct Pieces {
     keys: Vec<ChunkKeys>,
     /// The file and the index of each tag that was seen. `None` is a piece of no file.
     known: HashMap<Tag, Option<(u32, u32)>, FxBuildHasher>,
-    /// Deaths of a piece in a second, according to theory.
-    rate: f64,
 }
 
 impl Pieces {
-    pub(crate) fn new(files: &Files, rate: f64) -> Self {
+    pub(crate) fn new(files: &Files) -> Self {
         let keys = files.files.iter().map(|file| file.link.keep().chunk_keys()).collect();
-        Self { keys, known: HashMap::default(), rate }
+        Self { keys, known: HashMap::default() }
     }
 
     /// Counts the pieces of the files that were put. `None` if there is no such file.
     #[allow(clippy::cast_precision_loss, reason = "counts are exact in a float")]
-    pub(crate) fn count<'a>(
+    pub(crate) fn count<M: StateMachine>(
         &mut self,
-        files: &Files,
+        view: &NetworkView<'_, M>,
         now: Instant,
-        towers: impl Iterator<Item = &'a Tower>,
     ) -> Option<FileGauges> {
+        let plan = view.plan();
+        let files = plan.files.as_deref()?;
         let jobs = files.jobs();
         let put: Vec<_> =
             jobs.iter().filter(|job| job.kind == JobKind::Put && job.is_done).collect();
@@ -44,7 +44,8 @@ impl Pieces {
         for job in &put {
             held[job.file] = vec![0_u32; geometry.chunks() as usize];
         }
-        for message in towers.flat_map(Tower::peek).map(|held| held.message) {
+        let held_messages = view.running().flat_map(|(_, tower)| tower.peek());
+        for message in held_messages.map(|held| held.message) {
             if let Some((file, index)) = self.piece(message.body())
                 && is_put(file)
                 && let Some(count) = held[file as usize].get_mut(index as usize)
@@ -63,10 +64,8 @@ impl Pieces {
         let put_pieces: Vec<_> = held.iter().filter(|pieces| !pieces.is_empty()).collect();
         let readable = put_pieces.iter().copied().filter(is_readable).count() as f64;
         let files = put.len() as f64;
-        let age = |job: &&JobRecord| {
-            job.ended.map_or(0.0, |ended| now.duration_since(ended).as_secs_f64())
-        };
-        let law = put.iter().map(|job| (-self.rate * age(job)).exp()).sum::<f64>() / files;
+        let alive = |job: &&JobRecord| job.ended.map(|ended| plan.survival(ended, now));
+        let law = put.iter().filter_map(alive).sum::<f64>() / files;
         let pieces = different / (files * f64::from(geometry.chunks()));
         let copies = if different > 0.0 { all as f64 / different } else { 0.0 };
         Some(FileGauges { readable: readable / files, pieces, copies, law })

@@ -304,6 +304,11 @@ impl<'a, M: StateMachine> NetworkView<'a, M> {
         self.nodes.get(tower.0 as usize).is_some_and(|node| node.machine.is_some())
     }
 
+    /// Returns the plan of the run.
+    pub(crate) fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
     /// Returns the numbers of this run's messages.
     pub(crate) fn message_numbers(&self) -> &'a MessageNumbers {
         self.numbers

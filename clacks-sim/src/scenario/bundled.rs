@@ -70,6 +70,11 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "turnover", 7 s: "Towers stay for an hour, and one of ten leaves by a crash",
     "acquaintance", 4 s: "A hundred towers with the default configuration get to know each other",
     "store-ten", 2 s: "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
+    "store-keep", 0 s: "Files with keepers, while towers leave and a tenth of them drops what it gets",
+    "store-visits", 0 s: "Readers find the pieces of their files after visits to half of a thousand towers",
+    "store-lossy", 0 s: "Files are put and got while one segment in a hundred breaks its connection",
+    "store-over", 0 s: "Pieces end with their hour, although clocks differ by a minute",
+    "store-decay", 0 s: "Pieces without keepers die with the towers that crash, compared with theory",
 };
 
 impl Scenario {

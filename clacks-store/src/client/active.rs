@@ -166,7 +166,7 @@ impl Active {
         }
         match self.kind {
             Kind::Put(_) => self.begin_put(env),
-            Kind::Get(_) => self.begin_get(),
+            Kind::Get(_) => self.begin_get(env),
             Kind::Health | Kind::Keep(_) => {}
         }
     }
@@ -238,7 +238,7 @@ impl Active {
         // Pieces that are under way to the old one time out by themselves.
         if self.survey.is_some() && self.phase != Phase::Publishing {
             let limit = match self.phase {
-                Phase::Estimating => FORECAST_VISITS,
+                Phase::Estimating | Phase::Agreeing => FORECAST_VISITS,
                 _ => u32::MAX,
             };
             self.begin_survey(env, self.hop, limit);
@@ -279,6 +279,7 @@ impl Active {
             Route::Direct => address,
         };
         env.requests.clear();
+        self.collector.begin_round();
         self.peer_tries = 0;
         self.wake_at = None;
         self.survey = Some(Survey::new(hop, first, limit, bad, env.now));
@@ -294,7 +295,9 @@ impl Active {
         let takes = self.takes();
         let Some(survey) = &mut self.survey else { return };
         let route = env.config.route;
-        env.requests.shrink(tower, &[self.hop, survey.hop], env.now);
+        if survey.knows_no_tower() {
+            env.requests.shrink(tower, &[self.hop, survey.hop], env.now);
+        }
         let hop = Way { route, contact: survey.hop, hops: self.hops, target: None };
         if let Some(cursor) = survey.wanted_peers() {
             let body = Body::Peers { cursor };
@@ -332,7 +335,7 @@ impl Active {
                 Err(NotSent::Later) => break,
                 Err(NotSent::Failed(failure)) => {
                     self.last_failure = Some(failure);
-                    survey.on_list_failed(id, false);
+                    survey.on_list_failed(id, failure, env.now);
                     env.has_changed = true;
                 }
             }
@@ -582,7 +585,8 @@ impl Active {
     pub(super) fn on_failure(&mut self, env: &mut Env, ask: Ask, failure: Failure) {
         env.has_changed = true;
         self.last_failure = Some(failure);
-        let is_final = matches!(failure, Failure::Lost | Failure::NotTaken);
+        // The link to the first hop says nothing about the towers behind it.
+        let is_hop = env.config.route == Route::Stem && failure == Failure::LinkEnded;
         match ask {
             Ask::Peers => {
                 if failure == Failure::Lost && self.hops > 1 {
@@ -608,7 +612,11 @@ impl Active {
             }
             Ask::List { tower } => {
                 if let Some(survey) = &mut self.survey {
-                    survey.on_list_failed(tower, !is_final);
+                    if is_hop {
+                        survey.on_list_unsent(tower);
+                    } else {
+                        survey.on_list_failed(tower, failure, env.now);
+                    }
                 }
             }
             Ask::Fetch { tower, wanted } => {
@@ -620,7 +628,7 @@ impl Active {
                         visit.wanted.push_back((tag, index));
                     }
                 }
-                if let Some(visit) = survey.visits.get_mut(&tower) {
+                if let Some(visit) = survey.visits.get_mut(&tower).filter(|_| !is_hop) {
                     visit.on_fetch_failed();
                 }
             }

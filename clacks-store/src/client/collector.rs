@@ -93,7 +93,7 @@ pub(crate) struct Collector {
     sources: Vec<[TowerId; SOURCES]>,
     /// The pieces whose hour is at least `fresh_from`, in this round.
     fresh: Bits,
-    fresh_from: u32,
+    pub(crate) fresh_from: u32,
     last_end: u32,
     /// The pieces that were taken, and those of them that were proved, in this round.
     taken: u32,
@@ -130,13 +130,12 @@ impl Collector {
         &self.keys
     }
 
-    /// Begins a round of visits. What was proved stays, unless `scope` is another one.
-    pub(crate) fn begin_round(&mut self, fresh_from: u32) {
+    /// Begins a round of visits. What was proved stays.
+    pub(crate) fn begin_round(&mut self) {
         self.asked.clear();
         self.asked_in.fill(0);
         self.sources.fill([NO_TOWER; SOURCES]);
         self.fresh.clear();
-        self.fresh_from = fresh_from;
         self.last_end = 0;
         (self.taken, self.proved_of_taken) = (0, 0);
     }
@@ -356,7 +355,7 @@ mod tests {
     fn a_piece_counts_once_and_not_at_bad_towers() {
         let link = link(9);
         let mut collector = Collector::new(&link, Scope::None);
-        collector.begin_round(498_001);
+        collector.fresh_from = 498_001;
         for (index, nonce, tower) in [(1, 1, 0), (1, 2, 1), (2, 1, 2), (3, 1, 2), (3, 1, 0)] {
             let until = 498_000 + u32::from(nonce);
             assert_eq!(collector.see(tag(&link, index, nonce), until, tower, || 0.0), None);
@@ -368,7 +367,8 @@ mod tests {
         assert_eq!(collector.seen_in_groups(|tower| tower != 1), [1]);
         assert_eq!((collector.towers(), collector.last_end()), (3, 498_002));
         assert_eq!(collector.unseen(0).len(), 37);
-        collector.begin_round(498_002);
+        collector.fresh_from = 498_002;
+        collector.begin_round();
         assert_eq!(collector.seen_in_groups(|_| false), [0]);
         collector.see(tag(&link, 1, 1), 498_001, 0, || 0.0);
         collector.see(tag(&link, 2, 1), 498_002, 0, || 0.0);

@@ -68,8 +68,11 @@ impl Active {
         }
     }
 
-    pub(super) fn begin_get(&mut self) {
+    pub(super) fn begin_get(&mut self, env: &mut Env) {
         self.phase = Phase::Visiting;
+        if let Some(get) = self.get() {
+            get.began = env.now;
+        }
         if let Some(survey) = &mut self.survey {
             survey.set_limit(u32::MAX);
         }
@@ -89,7 +92,6 @@ impl Active {
     }
 
     fn begin_get_round(&mut self, env: &mut Env, hop: ContactId) {
-        self.collector.begin_round(0);
         self.begin_survey(env, hop, u32::MAX);
         let now = env.now;
         if let Some(get) = self.get() {

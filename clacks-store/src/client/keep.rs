@@ -180,7 +180,7 @@ impl Active {
         self.phase = Phase::Visiting;
         self.collector.scope = Scope::Sample(sample_share(&self.link));
         self.collector.forget_proved();
-        self.collector.begin_round(env.hour().saturating_add(life / 4));
+        self.collector.fresh_from = env.hour().saturating_add(life / 4);
         self.begin_survey(env, self.hop, u32::MAX);
     }
 
@@ -232,7 +232,6 @@ impl Active {
         self.publisher = None;
         self.collector.scope = Scope::Groups(groups);
         self.collector.forget_proved();
-        self.collector.begin_round(0);
         self.begin_survey(env, self.hop, u32::MAX);
     }
 

@@ -137,7 +137,6 @@ impl Active {
     fn begin_look(&mut self, env: &mut Env, verifier: ContactId) {
         self.phase = Phase::Verifying;
         self.collector.scope = Scope::None;
-        self.collector.begin_round(0);
         if let Some(put) = self.put() {
             put.counted = 0;
         }

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
 use super::Route;
-use super::requests::{ContactId, Way, mean};
+use super::requests::{ContactId, Failure, Way, mean};
 use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
 use crate::estimate::{MAX_VISITS, NetworkEstimate, Samples, VISITS_PER_SECOND};
@@ -23,8 +23,17 @@ const MAX_PAGES: u32 = 135;
 const MAX_PEER_PAGES: u32 = 128;
 /// A pause that is made up for, in nanoseconds: half a second, or 32 visits.
 const BURST: u64 = 500_000_000;
-/// How often a request that had no answer is repeated.
+/// How often chunks are asked for again that did not come.
 const MAX_TRIES: u8 = 2;
+/// How often a tower is visited before it counts as gone, if the last hop says that it can't be
+/// reached. The last hop dials few towers at a time for others.
+const MAX_LOST: u8 = 4;
+/// How often a tower is visited that does not answer.
+const MAX_SILENT: u8 = 2;
+/// The shortest and the longest time between two visits. It is doubled when the last hop can't keep
+/// up, and falls with each answer.
+const SPACING: Duration = Duration::from_nanos(1_000_000_000 / VISITS_PER_SECOND as u64);
+const MAX_SPACING: Duration = Duration::from_millis(125);
 /// The chunks that a tower may owe before it has given one that is proved. Each proof doubles it.
 const FIRST_TRUST: u32 = 4;
 /// The most chunks that a tower may owe.
@@ -46,6 +55,8 @@ pub(crate) struct KnownTower {
     pub(crate) has_answered: bool,
     /// The visit is over, and the tower did not answer.
     pub(crate) has_failed: bool,
+    /// The visits without an answer.
+    tries: u8,
     trust: u32,
 }
 
@@ -82,6 +93,8 @@ pub(crate) struct Survey {
     /// Towers that were bad in an earlier round.
     bad: BTreeSet<Option<Address>>,
     unvisited: BTreeMap<AddressGroup, Vec<TowerId>>,
+    /// Towers that did not answer, and are visited again after all others.
+    again: VecDeque<TowerId>,
     waiting: u32,
     pub(crate) visits: BTreeMap<TowerId, Visit>,
     /// The next page of addresses.
@@ -97,6 +110,9 @@ pub(crate) struct Survey {
     failed: u32,
     samples: Samples,
     next_visit_at: Instant,
+    spacing: Duration,
+    /// When the visits were slowed down last.
+    slowed_at: Instant,
     visit_time: Option<Duration>,
     began: Instant,
 }
@@ -117,6 +133,7 @@ impl Survey {
             towers: Vec::new(),
             addresses: BTreeSet::new(),
             unvisited: BTreeMap::new(),
+            again: VecDeque::new(),
             waiting: 0,
             visits: BTreeMap::new(),
             cursor: Some(0),
@@ -129,6 +146,8 @@ impl Survey {
             answered: 0,
             failed: 0,
             samples: Samples::default(),
+            spacing: SPACING,
+            slowed_at: Instant::ORIGIN,
             next_visit_at: Instant::from_nanos(now.as_nanos().saturating_sub(BURST)),
             visit_time: None,
             began: now,
@@ -158,6 +177,7 @@ impl Survey {
             is_bad,
             has_answered: false,
             has_failed: false,
+            tries: 0,
             trust: FIRST_TRUST,
         });
     }
@@ -245,20 +265,13 @@ impl Survey {
         if self.next_visit_at > now {
             return Err(Some(self.next_visit_at));
         }
-        // A group first, then a tower of it.
-        let group = rng.random_range(0..self.unvisited.len());
-        let Some(group) = self.unvisited.keys().nth(group).copied() else { return Err(None) };
-        let Some(towers) = self.unvisited.get_mut(&group) else { return Err(None) };
-        let tower = rng.random_range(0..towers.len());
-        let tower = towers.swap_remove(tower);
-        if towers.is_empty() {
-            self.unvisited.remove(&group);
-        }
+        let Some(tower) = self.draw(rng).or_else(|| self.again.pop_front()) else {
+            return Err(None);
+        };
         self.waiting -= 1;
         self.started += 1;
-        let spacing = Duration::from_secs(1) / VISITS_PER_SECOND;
         let earliest = Instant::from_nanos(now.as_nanos().saturating_sub(BURST));
-        self.next_visit_at = self.next_visit_at.max(earliest) + spacing;
+        self.next_visit_at = self.next_visit_at.max(earliest) + self.spacing;
         let visit = Visit {
             started: now,
             after: Tag::new([0; Tag::LEN]),
@@ -273,6 +286,18 @@ impl Survey {
         Ok(())
     }
 
+    /// Draws a tower that was not visited: a group first, then a tower of it.
+    fn draw(&mut self, rng: &mut impl Rng) -> Option<TowerId> {
+        let group = rng.random_range(0..self.unvisited.len().max(1));
+        let group = self.unvisited.keys().nth(group).copied()?;
+        let towers = self.unvisited.get_mut(&group)?;
+        let tower = towers.swap_remove(rng.random_range(0..towers.len()));
+        if towers.is_empty() {
+            self.unvisited.remove(&group);
+        }
+        Some(tower)
+    }
+
     /// Takes a page of an inventory. Returns false if the page is invalid: its tags are not in
     /// order, or it claims more without a tag. The tower is bad then.
     pub(crate) fn on_inventory(
@@ -285,8 +310,8 @@ impl Survey {
     ) -> bool {
         let Some(visit) = self.visits.get_mut(&tower) else { return false };
         visit.is_listing = false;
-        visit.tries = 0;
         visit.pages += 1;
+        self.spacing = SPACING.max(self.spacing - self.spacing / 16);
         let mut count = 0;
         let is_sorted = tags
             .map(|tag| (count += 1, core::mem::replace(&mut visit.after, tag), tag))
@@ -305,13 +330,34 @@ impl Survey {
         is_sorted && is_whole
     }
 
+    /// A request for an inventory did not get to the first hop.
+    pub(crate) fn on_list_unsent(&mut self, tower: TowerId) {
+        if let Some(visit) = self.visits.get_mut(&tower) {
+            visit.is_listing = false;
+        }
+    }
+
     /// An inventory did not come.
-    pub(crate) fn on_list_failed(&mut self, tower: TowerId, may_retry: bool) {
+    pub(crate) fn on_list_failed(&mut self, tower: TowerId, failure: Failure, now: Instant) {
         let Some(visit) = self.visits.get_mut(&tower) else { return };
         visit.is_listing = false;
-        visit.tries += 1;
-        if !may_retry || visit.tries >= MAX_TRIES {
-            visit.has_more = false;
+        visit.has_more = false;
+        let Some(known) = self.towers.get_mut(usize::from(tower)) else { return };
+        known.tries += 1;
+        let most = match failure {
+            Failure::Lost => MAX_LOST,
+            Failure::TimedOut | Failure::LinkEnded => MAX_SILENT,
+            Failure::NotTaken => 0,
+        };
+        if failure == Failure::Lost && self.slowed_at + self.spacing * 4 <= now {
+            self.spacing = MAX_SPACING.min(self.spacing * 2);
+            self.slowed_at = now;
+        }
+        if !known.has_answered && known.tries < most {
+            self.visits.remove(&tower);
+            self.again.push_back(tower);
+            self.waiting += 1;
+            self.started -= 1;
         }
     }
 
@@ -563,6 +609,40 @@ mod tests {
         // 64 a second, and half a second is made up for at the beginning.
         let passed = now.duration_since(BEGIN).as_secs_f64();
         assert!((501.0 / 64.0 - 0.6..501.0 / 64.0).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn a_tower_that_the_last_hop_could_not_reach_is_visited_again_after_the_others() {
+        let mut survey = survey(1, 5);
+        let (mut rng, mut now) = (rng(1), BEGIN);
+        let mut visits = Vec::new();
+        let mut spacings = BTreeSet::new();
+        while !survey.is_over() {
+            if let Err(Some(at)) = survey.start_visit(&mut rng, now) {
+                now = at;
+            }
+            let towers: Vec<_> = survey.visits.keys().copied().collect();
+            for tower in towers {
+                visits.push(tower);
+                match tower {
+                    1 => survey.on_list_failed(tower, Failure::Lost, now),
+                    2 => survey.on_list_failed(tower, Failure::TimedOut, now),
+                    3 => survey.on_list_failed(tower, Failure::NotTaken, now),
+                    _ => end(&mut survey, tower, now),
+                }
+                spacings.insert(survey.spacing);
+            }
+            survey.end_visits(now);
+        }
+        let count = |tower| visits.iter().filter(|it| **it == tower).count();
+        assert_eq!([0, 1, 2, 3, 4, 5].map(count), [1, 4, 2, 1, 1, 1]);
+        let mut first: Vec<_> = visits[..6].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, [0, 1, 2, 3, 4, 5]);
+        assert_eq!((survey.answered(), survey.estimate().failed), (3, 3));
+        assert!(
+            spacings.len() > 1 && spacings.iter().all(|it| (SPACING..=MAX_SPACING).contains(it))
+        );
     }
 
     #[test]

@@ -257,6 +257,9 @@ impl Network {
         config.screening = clacks_proto::Screening::Off;
         config.contact_rate = 0;
         config.max_links = 1_024;
+        // A relay that passes on all that comes, without a queue of its own.
+        let (outbox, inbox) = (8 << 20, 64 << 20);
+        config.datagrams = clacks_proto::Datagrams::On { max_len: 12_288, outbox, inbox };
         let tower = Tower::new(config, address(number), &seed).unwrap();
         let known = known.iter().map(|number| address(*number)).collect();
         let passed = BTreeMap::new();

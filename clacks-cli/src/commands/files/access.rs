@@ -40,10 +40,10 @@ impl Access {
     /// Finds the tower that is asked first: one that the options name, one that runs here, the
     /// first towers of a private network, or the default one.
     pub(super) fn find(args: &AccessArgs) -> Result<Self, Failure> {
-        let (mut trust, members) = membership::of_guest(&args.trust)?;
+        let (mut trust, members) = membership::of_guest(&args.network.trust())?;
         let (mut first, origin) = if !args.tower.is_empty() {
             (args.tower.clone(), Origin::Given)
-        } else if let Some((towers, network)) = local_towers(&trust)? {
+        } else if let Some((towers, network)) = local_towers(&trust, args.network.is_chosen())? {
             trust = network;
             (towers, Origin::Local)
         } else if !members.is_empty() {
@@ -114,8 +114,10 @@ impl Access {
 
 /// Returns the addresses of the towers that run here, and how their network is reached. `None` if
 /// no tower of the chosen network runs here.
-fn local_towers(trust: &TrustArgs) -> Result<Option<(Vec<Address>, TrustArgs)>, Failure> {
-    let is_chosen = trust.network != membership::OPEN || trust.roots.is_some() || trust.clear;
+fn local_towers(
+    trust: &TrustArgs,
+    is_chosen: bool,
+) -> Result<Option<(Vec<Address>, TrustArgs)>, Failure> {
     let mut towers = running_towers();
     if is_chosen {
         towers.retain(|tower| tower.network == trust.network);

@@ -68,12 +68,9 @@ impl Guest {
         let client = if trust.clear {
             run(tower, client, &seed)?
         } else {
-            let identity = match (&trust.key, &trust.cert, &trust.state) {
-                (Some(key), Some(cert), _) => {
-                    identity::load(&Files { key: key.clone(), cert: cert.clone() })?
-                }
-                (_, _, Some(dir)) => identity::load(&Files::within(dir))?,
-                _ => identity::generate()?,
+            let identity = match &trust.state {
+                Some(dir) => identity::load(&Files::within(dir))?,
+                None => identity::generate()?,
             };
             let policy = match (&trust.roots, &trust.revoked) {
                 (Some(roots), Some(revoked)) => {

@@ -8,10 +8,14 @@ use std::os::unix::fs::{
 };
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group, Uid};
+
+/// Held while the umask of the process is another one, and while a folder is made.
+static UMASK: Mutex<()> = Mutex::new(());
 
 /// A socket that listens. Its files are removed when it is dropped.
 #[derive(Debug)]
@@ -84,9 +88,11 @@ pub(crate) fn bind(path: &Path, group: Option<Gid>) -> Result<BoundSocket, Strin
     })?;
     remove_old(path)?;
     // The socket must not be open for others even for a moment.
+    let guard = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
     let others = umask(Mode::from_bits_truncate(0o177));
     let listener = UnixListener::bind(path);
     umask(others);
+    drop(guard);
     let listener = listener.map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => cannot(&"the path is too long for a socket"),
         _ => cannot(&error),
@@ -200,6 +206,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Makes a folder for the own user alone, unless it exists.
 fn make(folder: &Path) -> Result<(), String> {
+    let _guard = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         format!(
             "The folder {} of the control socket cannot be made ({error}): give --control a path \
@@ -352,8 +359,8 @@ mod tests {
         }
         let [_first, _second] = ["a", "b"]
             .map(|name| UnixListener::bind(open.join(name).with_extension("sock")).unwrap());
-        fs::set_permissions(open.join("a.sock"), Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(open.join("a.sock"), Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         let live = live_sockets_in([closed.clone(), open.clone()].into_iter());
         fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
         assert_eq!(live.sockets, [open.join("b.sock")]);
