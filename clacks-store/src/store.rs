@@ -632,6 +632,19 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
+    /// Returns how many requests wait for a link. Guests of one address group count together,
+    /// because they need no address of their own.
+    fn relayed_for(&self, asker: LinkId) -> Option<usize> {
+        let (tower, state) = (self.inner.tower(), self.outgoing.get(asker)?);
+        if !is_guest(tower, asker) {
+            return Some(state.relayed);
+        }
+        let of_group = self.outgoing.iter().filter(|(link, other)| {
+            other.group == state.group && other.relayed > 0 && is_guest(tower, *link)
+        });
+        Some(of_group.map(|(_, other)| other.relayed).sum())
+    }
+
     fn try_pass_on(
         &mut self,
         asker: LinkId,
@@ -640,7 +653,7 @@ impl<M: StateMachine> Store<M> {
         body: &Body<'_>,
     ) -> Option<(LinkId, u32)> {
         let most = self.config.max_relayed;
-        let of_asker = self.outgoing.get(asker)?.relayed;
+        let of_asker = self.relayed_for(asker)?;
         Awaited::by(request)?;
         if self.relays.len() >= most || of_asker >= (most / 4).max(1) {
             return None;
@@ -827,8 +840,8 @@ impl<M: StateMachine> Store<M> {
         self.inventory.assert_consistent();
         self.outgoing.assert_consistent(self.config.max_waiting);
         self.relays.assert_consistent(self.config.max_relayed);
-        for (link, relayed) in self.outgoing.relayed() {
-            assert_eq!(relayed, self.relays.of_asker(link), "requests of {link:?}");
+        for (link, state) in self.outgoing.iter() {
+            assert_eq!(state.relayed, self.relays.of_asker(link), "requests of {link:?}");
         }
         let tower = self.inner.tower();
         let most = (tower.config().max_links / 4).max(1);

@@ -74,10 +74,8 @@ impl Outgoing {
         assert!(self.bytes <= max_bytes, "{} bytes wait", self.bytes);
     }
 
-    /// Returns how many requests of each link wait for their answers.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn relayed(&self) -> impl Iterator<Item = (LinkId, usize)> {
-        self.links.iter().map(|(link, state)| (*link, state.relayed))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &LinkState)> {
+        self.links.iter().map(|(link, state)| (*link, state))
     }
 
     pub(super) fn get(&self, link: LinkId) -> Option<&LinkState> {
