@@ -454,6 +454,29 @@ fn a_keeper_with_a_keep_link_counts_the_pieces_until_it_is_stopped() {
     assert!(common::interrupt_until_it_ends(&mut child).success());
 }
 
+#[test]
+fn a_put_that_keeps_the_file_prints_the_link_first() {
+    let network = Network::start(3, &[]);
+    let person = Person::new();
+    person.write("note.txt", b"hello");
+    // One of several towers is asked first, and is asked again by the next command.
+    let towers = format!("{},{}", network.address(1), network.address(2));
+    let mut command = person.command(&towers, &["put", "note.txt", "--keep", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = common::lines_of(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|event: &Value| event["event"] != "health") {
+        let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{seen:#?}"));
+        seen.push(serde_json::from_str(&line).unwrap());
+    }
+    let link = find(&seen, "link")["read"].as_str().unwrap();
+    assert_eq!(find(&seen, "done")["pieces"], 32);
+    assert!(common::interrupt_until_it_ends(&mut child).success());
+    let order = fs::read(person.path("state/clacks/first-hop.json")).unwrap();
+    person.get(&towers, link, b"hello");
+    assert_eq!(fs::read(person.path("state/clacks/first-hop.json")).unwrap(), order);
+}
+
 /// A machine in a private network.
 fn joined(line: Option<&str>, address: &str) -> Person {
     let person = Person::new();

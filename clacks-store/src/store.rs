@@ -46,8 +46,9 @@ use core::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use clacks_proto::{
-    Action, DatagramError, EnqueueOptions, Event, Instant, Kind, LinkId, Message, MessageId,
-    Notice, OfferId, Refusal, Seed, StateMachine, To, Tower, Verdict, Wakeup, WakeupReason,
+    Action, Address, DatagramError, EnqueueOptions, Event, Instant, Kind, LinkId, Message,
+    MessageId, Notice, OfferId, Refusal, Seed, StateMachine, To, Tower, Verdict, Wakeup,
+    WakeupReason,
 };
 
 use crate::address_group::AddressGroup;
@@ -556,33 +557,30 @@ impl<M: StateMachine> Store<M> {
         link: LinkId,
         number: u32,
         hops: u8,
-        target: Option<&clacks_proto::Address>,
+        target: Option<&Address>,
         request: &Body<'_>,
     ) {
         let is_for_this = target.is_none_or(|target| target == self.inner.tower().address());
-        if hops == 1 && is_for_this && (target.is_some() || !matches!(request, Body::Publish(_))) {
-            return self.carry_out(link, number, request, self.config.hold);
-        }
-        if !self.config.relays {
-            return match hops == 1 && is_for_this {
-                true => self.carry_out(link, number, request, self.config.hold),
-                false => self.lost(link, number),
-            };
-        }
-        if hops > MAX_HOPS {
-            return self.lost(link, number);
-        }
-        if hops > 1 {
+        let may_pass_on = self.config.relays && hops <= MAX_HOPS;
+        if hops > 1 && may_pass_on {
             let edge = self.edge(link);
-            let tower = self.inner.tower();
-            let next = self.draw.next_of_stem(tower, &edge, self.now);
-            let inner = request.encode_inner();
-            let body = Body::Relay { hops: hops - 1, target: target.cloned(), inner: &inner };
-            return self.pass_on(link, number, request, next.as_ref(), &body);
+            if let Some(next) = self.draw.next_of_stem(self.inner.tower(), &edge, self.now) {
+                let inner = request.encode_inner();
+                let body = Body::Relay { hops: hops - 1, target: target.cloned(), inner: &inner };
+                return self.pass_on(link, number, request, &next, &body);
+            }
+            // Without another tower, the stem ends here.
         }
+        let is_last = hops == 1 || may_pass_on;
         match target {
-            Some(target) => self.pass_on(link, number, request, Some(target), request),
-            None => self.scatter(link, number, request),
+            None if may_pass_on && matches!(request, Body::Publish(_)) => {
+                self.scatter(link, number, request);
+            }
+            _ if is_for_this && is_last => {
+                self.carry_out(link, number, request, self.config.hold);
+            }
+            Some(target) if may_pass_on => self.pass_on(link, number, request, target, request),
+            _ => self.lost(link, number),
         }
     }
 
@@ -598,12 +596,12 @@ impl<M: StateMachine> Store<M> {
         }
         let may_dial = self.may_dial();
         let tower = self.inner.tower();
-        let has_link = |address: &clacks_proto::Address| {
+        let has_link = |address: &Address| {
             let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
             tower.datagram_peer(address, len).is_some_and(|peer| peer.link.is_some())
         };
         match self.draw.store(tower, self.now, |it| may_dial || has_link(it)) {
-            Some(next) => self.pass_on(link, number, request, Some(&next), request),
+            Some(next) => self.pass_on(link, number, request, &next, request),
             None => self.carry_out(link, number, request, self.config.hold),
         }
     }
@@ -620,10 +618,10 @@ impl<M: StateMachine> Store<M> {
         asker: LinkId,
         asked: u32,
         request: &Body<'_>,
-        to: Option<&clacks_proto::Address>,
+        to: &Address,
         body: &Body<'_>,
     ) {
-        let sent = to.and_then(|to| self.try_pass_on(asker, request, to, body));
+        let sent = self.try_pass_on(asker, request, to, body);
         let (Some((to, number)), Some(awaited)) = (sent, Awaited::by(request)) else {
             return self.lost(asker, asked);
         };
@@ -638,7 +636,7 @@ impl<M: StateMachine> Store<M> {
         &mut self,
         asker: LinkId,
         request: &Body<'_>,
-        to: &clacks_proto::Address,
+        to: &Address,
         body: &Body<'_>,
     ) -> Option<(LinkId, u32)> {
         let most = self.config.max_relayed;

@@ -201,9 +201,25 @@ fn a_stem_survives_the_end_of_its_next_tower() {
         let answers = relay(&mut network, 0, 2, None, &Body::List { after: START });
         assert!(matches!(body(&answers[0]), Body::Inventory { .. }), "without {victim}");
     }
+    // The last one carries requests out itself.
     network.kill(3);
     network.advance(Duration::from_secs(600));
-    assert!(is_lost(&relay(&mut network, 0, 2, None, &Body::List { after: START })));
+    let passed_on = network.stores[0].stats().relayed;
+    let answers = relay(&mut network, 0, 2, None, &Body::List { after: START });
+    assert!(matches!(body(&answers[0]), Body::Inventory { .. }));
+    assert_eq!(network.stores[0].stats().relayed, passed_on);
+}
+
+#[test]
+fn two_towers_pass_a_request_to_and_fro() {
+    let mut network = network_of(2);
+    for hops in 1..=MAX_HOPS {
+        let answers = relay(&mut network, 0, hops, None, &Body::List { after: START });
+        assert!(matches!(body(&answers[0]), Body::Inventory { .. }), "{hops} hops");
+        let chunk = chunk(hops.into(), HOUR + 5);
+        let answers = relay(&mut network, 0, hops, None, &publish(&chunk));
+        assert_eq!(outcome(&answers), Outcome::Queued, "{hops} hops");
+    }
 }
 
 #[test]

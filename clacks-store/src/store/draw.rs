@@ -103,11 +103,13 @@ impl Draw {
             item(&mut hasher);
             hasher.finish()
         };
-        // A request does not go back to where it came from.
+        // A request goes back to where it came from only if there is no other tower.
         let is_back = |address: &Address| matches!(edge, Edge::Peer(peer) if peer == address);
-        let candidates = self.stores.iter().filter(|(_, it)| !is_back(it) && is_store(tower, it));
+        let candidates = self.stores.iter().filter(|(_, it)| is_store(tower, it));
         let best = candidates.max_by_key(|(group, address)| {
-            (score(&|hasher| group.hash(hasher)), score(&|hasher| address.hash(hasher)))
+            let scores =
+                (score(&|hasher| group.hash(hasher)), score(&|hasher| address.hash(hasher)));
+            (!is_back(address), scores)
         });
         let (_, next) = best?.clone();
         if self.stems.len() == MAX_STEMS {

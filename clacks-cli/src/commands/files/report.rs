@@ -132,12 +132,12 @@ impl Report {
         let network = &forecast.network;
         let stores = network.stores();
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores, {} full. {} bytes become {} pieces, which survive the \
-             loss of {} at once.",
+            "{STRONG}{}{STRONG:#} with stores, {} full. {} bytes become {}, which survive the loss of \
+             {} at once.",
             towers(stores),
             percent(network.fill()),
             grouped(bytes),
-            grouped(forecast.pieces.into()),
+            pieces(forecast.pieces),
             towers(forecast.survives),
         ));
         if stores < FEW_TOWERS && stores > 0 {
@@ -153,9 +153,9 @@ impl Report {
     pub(super) fn get_forecast(&self, forecast: &Forecast) -> Result<(), Failure> {
         self.event(&forecast_event(forecast))?;
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores. {} pieces are needed: {}.",
+            "{STRONG}{}{STRONG:#} with stores. Needed: {}, which takes {}.",
             towers(forecast.network.stores()),
-            grouped(forecast.pieces.into()),
+            pieces(forecast.pieces),
             match forecast.time_p99 {
                 most if most < Duration::from_secs(2) => "a moment".to_owned(),
                 most => format!("about {}, at most {}", rough(forecast.time), rough(most)),
@@ -168,9 +168,9 @@ impl Report {
     pub(super) fn republishing(&self, pieces: u32) -> Result<(), Failure> {
         self.event(&json!({"event": "republishing", "pieces": pieces}))?;
         self.warn(format_args!(
-            "{} pieces are not seen through another tower, and are put again there. That tower \
-             learns that this machine asks.",
-            grouped(pieces.into())
+            "Another tower does not show {}. They are put again there, and that tower learns that \
+             this machine asks.",
+            self::pieces(pieces)
         ));
         Ok(())
     }
@@ -202,8 +202,8 @@ impl Report {
             "seconds": self.elapsed().as_secs_f64(),
         }))?;
         self.line(format_args!(
-            "{GOOD}put{GOOD:#} {} pieces at {} in {}, seen through {}.",
-            grouped(report.pieces.into()),
+            "{GOOD}put{GOOD:#} {} at {} in {}, seen through {}.",
+            pieces(report.pieces),
             towers(report.towers),
             taken(self.elapsed()),
             match report.verified {
@@ -281,6 +281,14 @@ pub(super) fn towers(count: u32) -> String {
     match count {
         1 => "1 tower".to_owned(),
         count => format!("{} towers", grouped(count.into())),
+    }
+}
+
+/// Returns a number of pieces.
+pub(super) fn pieces(count: u32) -> String {
+    match count {
+        1 => "1 piece".to_owned(),
+        count => format!("{} pieces", grouped(count.into())),
     }
 }
 
@@ -397,9 +405,9 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
 fn refusal_sentence(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoRoom { chunks, room } => format!(
-            "The network has room for {} pieces, and the file has {}: put a smaller file, use less \
+            "The network has room for {}, and the file has {}: put a smaller file, use less \
              --redundancy, or add --patient to try it anyway.",
-            grouped(*room),
+            pieces(u32::try_from(*room).unwrap_or(u32::MAX)),
             grouped((*chunks).into()),
         ),
         Refusal::TooSlow { time } => {
