@@ -63,8 +63,8 @@ pub struct StoreConfig {
     /// The most bytes of datagrams that wait for a link to others. One link may have half.
     /// Default: 4 MiB (a client has at most 128 chunks under way, which are 1.5 MB).
     pub max_waiting: usize,
-    /// How many bytes of datagrams are sent at once, and then each second. Peers come before
-    /// guests, and address groups take turns. Default: 8 MiB and 8 MiB.
+    /// How many bytes of datagrams are sent at once, and then each second. Guests get a quarter while
+    /// peers wait, and address groups take turns. Default: 8 MiB and 8 MiB.
     pub egress: Rate,
     /// How many dials for others are made at once, and then each second. Those links are at most a
     /// quarter of all. Default: 64 and 16.
