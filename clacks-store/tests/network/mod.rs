@@ -12,8 +12,8 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page};
 use clacks_store::{
-    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag, enable_client,
-    enable_store,
+    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
+    enable_client, enable_store,
 };
 
 /// The Unix hour at the origin of all clocks, which is half past it.
