@@ -36,9 +36,11 @@ struct Network(Vec<Tower>);
 
 impl Network {
     fn start(count: usize, args: &[&str]) -> Self {
+        // Heartbeats spread the addresses.
+        let args = &[args, &["--heartbeat=1s"]].concat();
         let first = Tower::start(args);
         let announce = format!("--announce={}", first.address);
-        let with_first = [args, &[announce.as_str()]].concat();
+        let with_first = [&args[..], &[announce.as_str()]].concat();
         let mut towers = vec![first];
         towers.extend((1..count).map(|_| Tower::start(&with_first)));
         let mut network = Self(towers);

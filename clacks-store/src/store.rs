@@ -68,6 +68,9 @@ use relay::{Awaited, NotAwaited, Progress, Relayed, Relays};
 const HOUR: u64 = 3_600;
 /// How far clocks may differ.
 const SKEW: u64 = 5 * 60;
+/// How much sooner than its hour the lifetime of a chunk may end: an hour, because a lifetime of 24
+/// hours can end within the last hour, and the difference of two clocks.
+const SHORT: Duration = Duration::from_secs(HOUR + 2 * SKEW);
 
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,6 +187,15 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
+    /// Returns whether the lifetime of a chunk ends long before its hour does. Each tower that hands
+    /// a message over can shorten its lifetime.
+    fn ends_early(&self, chunk: &Chunk<'_>, end: Instant) -> bool {
+        let hour_ends = (u64::from(chunk.until()) + 1) * HOUR;
+        let rest = Duration::from_secs(hour_ends.saturating_sub(self.unix_now()));
+        let most = self.inner.tower().config().max_lifetime.unwrap_or(Duration::MAX);
+        end + SHORT < self.now + rest.min(most)
+    }
+
     fn furthest_hour(&self, hours: u32) -> u64 {
         (self.unix_now() + SKEW) / HOUR + u64::from(hours)
     }
@@ -234,13 +246,14 @@ impl<M: StateMachine> Store<M> {
         let tower = self.inner.tower();
         let group = tower.link_of_offer(offer).map(|link| self.group_of(link));
         let group = group.unwrap_or(AddressGroup::UNKNOWN);
-        let id = tower.offer(offer).map(|held| held.id);
+        let held = tower.offer(offer);
+        let (id, end) = held.map_or((None, None), |held| (Some(held.id), held.expires_at));
         let chunk = Some(message).filter(|it| self.has_near_hour(it)).map(chunk_of);
         let verdict = match &chunk {
             // A message of another application.
             None => Verdict::ACCEPT,
             Some(None) => self.reject(),
-            Some(Some(chunk)) => self.verdict(chunk, group),
+            Some(Some(chunk)) => self.verdict(chunk, end, group),
         };
         let is_accepted = matches!(verdict, Verdict::Accept { .. });
         // If the offer is gone, the sender keeps its message.
@@ -260,10 +273,12 @@ impl<M: StateMachine> Store<M> {
         is_long_as_chunk(message) && until.is_some_and(|until| until.abs_diff(now) <= WEEK)
     }
 
-    fn verdict(&mut self, chunk: &Chunk<'_>, group: AddressGroup) -> Verdict {
+    fn verdict(&mut self, chunk: &Chunk<'_>, end: Option<Instant>, group: AddressGroup) -> Verdict {
         match self.check_hour(chunk.until()) {
             Hour::Over => self.swallow(),
             Hour::TooFar => self.reject(),
+            // Others of the same tag would be swallowed, and then nothing would be left.
+            Hour::Valid if end.is_some_and(|end| self.ends_early(chunk, end)) => self.reject(),
             Hour::Valid if self.holds(chunk.tag()) => self.swallow(),
             Hour::Valid if !self.is_within_share(group) => self.reject(),
             Hour::Valid => Verdict::Accept { hold: self.config.hold },
@@ -632,6 +647,19 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
+    /// Returns how many requests wait for a link. Guests of one address group count together,
+    /// because they need no address of their own.
+    fn relayed_for(&self, asker: LinkId) -> Option<usize> {
+        let (tower, state) = (self.inner.tower(), self.outgoing.get(asker)?);
+        if !is_guest(tower, asker) {
+            return Some(state.relayed);
+        }
+        let of_group = self.outgoing.iter().filter(|(link, other)| {
+            other.group == state.group && other.relayed > 0 && is_guest(tower, *link)
+        });
+        Some(of_group.map(|(_, other)| other.relayed).sum())
+    }
+
     fn try_pass_on(
         &mut self,
         asker: LinkId,
@@ -640,7 +668,7 @@ impl<M: StateMachine> Store<M> {
         body: &Body<'_>,
     ) -> Option<(LinkId, u32)> {
         let most = self.config.max_relayed;
-        let of_asker = self.outgoing.get(asker)?.relayed;
+        let of_asker = self.relayed_for(asker)?;
         Awaited::by(request)?;
         if self.relays.len() >= most || of_asker >= (most / 4).max(1) {
             return None;
@@ -827,8 +855,8 @@ impl<M: StateMachine> Store<M> {
         self.inventory.assert_consistent();
         self.outgoing.assert_consistent(self.config.max_waiting);
         self.relays.assert_consistent(self.config.max_relayed);
-        for (link, relayed) in self.outgoing.relayed() {
-            assert_eq!(relayed, self.relays.of_asker(link), "requests of {link:?}");
+        for (link, state) in self.outgoing.iter() {
+            assert_eq!(state.relayed, self.relays.of_asker(link), "requests of {link:?}");
         }
         let tower = self.inner.tower();
         let most = (tower.config().max_links / 4).max(1);

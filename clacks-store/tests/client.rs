@@ -294,6 +294,22 @@ fn a_first_hop_that_drops_pieces_is_noticed() {
 }
 
 #[test]
+fn a_first_hop_that_drops_pieces_and_lists_them_is_noticed() {
+    let mut network = Network::of_stores(5);
+    let stores = [0, 1, 2, 3, 4];
+    let dropper = network.add_fake(Conduct::DropAndList(Vec::new()), &stores);
+    let all: Vec<_> = stores.into_iter().chain([dropper]).collect();
+    let honest = network.add_fake(Conduct::Relay, &all);
+    let third = network.add_fake(Conduct::Relay, &all);
+    let file = File::new(93, 1, HOUR + 24);
+    let putter = network.add_client(stem(&[dropper, honest, third]));
+    network.start(putter, Job::Put(file.link.clone()));
+    let report = network.run(putter, &file).put();
+    assert_eq!((report.republished, report.verified, report.towers), (186, 1, 6));
+    assert_readable(&mut network, 3, &file);
+}
+
+#[test]
 fn a_put_that_no_other_hop_sees_fails() {
     let mut network = Network::of_stores(2);
     let droppers: Vec<_> = (0..5).map(|_| network.add_fake(Conduct::Drop, &[0, 1])).collect();

@@ -323,3 +323,18 @@ fn a_reader_that_does_not_read_makes_others_wait_for_nothing() {
     network.settle();
     assert_eq!(network.answers.iter().filter(|(guest, _)| *guest == 1).count(), 1);
 }
+
+#[test]
+fn a_chunk_whose_lifetime_ends_long_before_its_hour_is_refused() {
+    let mut network = Network::new((0..2).map(|n| store(n, config(), settings())).collect());
+    network.advance(Duration::from_secs(60));
+    // The hour of both ends in five hours and a half.
+    for (index, hours, held) in [(1, 4, 0), (2, 5, 1)] {
+        let (now, chunk) = (network.now, chunk(index, HOUR + 5));
+        let lifetime = Some(Duration::from_secs(hours * 3_600));
+        let options = EnqueueOptions { lifetime, ..EnqueueOptions::default() };
+        network.tower(1).enqueue_with(Message::bytes(&chunk[..]), options, now).unwrap();
+        network.advance(Duration::from_secs(30));
+        assert_eq!(network.stores[0].stats().held, held, "{hours} hours");
+    }
+}

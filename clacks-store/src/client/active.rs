@@ -18,6 +18,7 @@ use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RA
 use super::survey::{Survey, TowerId};
 use super::{Env, Route};
 use crate::address_group::AddressGroup;
+use crate::chunk::Chunk;
 use crate::code::{Group, GroupRoots};
 use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
 use crate::link::KeepLink;
@@ -564,7 +565,11 @@ impl Active {
         self.collector.on_not_asked(index);
         let Some((piece, group_root)) = self.collector.open(bytes, index) else {
             survey.on_chunk(tower, false);
-            survey.set_bad(tower);
+            // A chunk with the right id is what the tower was given. Another owner of the keys may
+            // have sealed it.
+            if Chunk::parse(bytes).is_none() {
+                survey.set_bad(tower);
+            }
             return;
         };
         survey.on_chunk(tower, true);

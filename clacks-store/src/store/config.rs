@@ -50,19 +50,21 @@ pub struct StoreConfig {
     pub list_every: Duration,
     /// Whether requests are passed on for others. Default: true.
     pub relays: bool,
-    /// For how long the next tower of a stem stays the same. Default: 10 minutes (Dandelion++).
+    /// For how long the next tower of a stem stays the same. Guests on the machine of this tower
+    /// keep theirs until it is gone: each new one would be another chance for a spy. Default: 10
+    /// minutes (Dandelion++).
     pub epoch: Duration,
     /// One of so many chunks that arrive at the end of a stem is queued there and does not rest. So
     /// towers without a store get chunks, too. 0: none. Default: 10.
     pub unheld: u32,
-    /// The most requests of others that wait for their answers. One link may have a quarter.
-    /// Default: 4 096 (guess).
+    /// The most requests of others that wait for their answers. One peer may have a quarter, and so
+    /// may all guests of one address group. Default: 4 096 (guess).
     pub max_relayed: usize,
     /// The most bytes of datagrams that wait for a link to others. One link may have half.
     /// Default: 4 MiB (a client has at most 128 chunks under way, which are 1.5 MB).
     pub max_waiting: usize,
-    /// How many bytes of datagrams are sent at once, and then each second. Peers come before
-    /// guests, and address groups take turns. Default: 8 MiB and 8 MiB.
+    /// How many bytes of datagrams are sent at once, and then each second. Guests get a quarter while
+    /// peers wait, and address groups take turns. Default: 8 MiB and 8 MiB.
     pub egress: Rate,
     /// How many dials for others are made at once, and then each second. Those links are at most a
     /// quarter of all. Default: 64 and 16.

@@ -12,8 +12,8 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page};
 use clacks_store::{
-    Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag, enable_client,
-    enable_store,
+    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
+    enable_client, enable_store,
 };
 
 /// The Unix hour at the origin of all clocks, which is half past it.
@@ -46,6 +46,8 @@ pub(crate) enum Conduct {
     Relay,
     /// Like `Relay`, but drops published chunks and says that they are queued.
     Drop,
+    /// Like `Drop`, and lists the chunks that it dropped.
+    DropAndList(Vec<Tag>),
     /// Like `Relay`, but shows empty inventories.
     Hide,
     /// Lists these tags, and gives junk for them.
@@ -110,6 +112,13 @@ impl Fake {
         if matches!(self.conduct, Conduct::Mute) {
             return;
         }
+        if let (Body::Publish(chunk), None, Conduct::DropAndList(tags)) =
+            (&body, &target, &mut self.conduct)
+        {
+            tags.push(Chunk::parse(&chunk[..]).unwrap().tag());
+            let body = Body::Published(Outcome::Queued);
+            return self.send(link, &Datagram { number, body }, now);
+        }
         let answer = match (&body, target) {
             (Body::Publish(_), None) if matches!(self.conduct, Conduct::Drop) => {
                 Body::Published(Outcome::Queued)
@@ -137,7 +146,9 @@ impl Fake {
             (Body::List { after }, None) => {
                 let mut page = Page::default();
                 let tags = match &self.conduct {
-                    Conduct::Forge(tags) | Conduct::Silent(tags) => &tags[..],
+                    Conduct::Forge(tags) | Conduct::Silent(tags) | Conduct::DropAndList(tags) => {
+                        &tags[..]
+                    }
                     _ => &[],
                 };
                 let mut tags: Vec<_> = tags.iter().filter(|tag| *tag > after).collect();
