@@ -72,6 +72,9 @@ const SKEW: u64 = 5 * 60;
 /// hours can end within the last hour, and the difference of two clocks.
 const SHORT: Duration = Duration::from_secs(HOUR + 2 * SKEW);
 
+/// How many times the rate of a guest a peer has. It passes on the requests of others.
+const PEER_RATE: u32 = 4;
+
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -438,11 +441,12 @@ impl<M: StateMachine> Store<M> {
     /// Each link has a rate. A request counts the same if it is to be passed on.
     fn is_within_rate(&mut self, link: LinkId, number: u32, request: &Body<'_>) -> bool {
         let (now, config) = (self.now, &self.config);
+        let factor = if is_guest(self.inner.tower(), link) { 1 } else { PEER_RATE };
         let Some(state) = self.outgoing.get_mut(link) else { return false };
         let is_publish = matches!(request, Body::Publish(_));
         let is_within = match is_publish {
-            true => state.publishes.take(config.publish_rate, now),
-            false => state.requests.take(config.request_rate, now),
+            true => state.publishes.take(config.publish_rate.times(factor), now),
+            false => state.requests.take(config.request_rate.times(factor), now),
         };
         if !is_within && is_publish {
             self.stats.refused += 1;

@@ -38,10 +38,12 @@ pub struct StoreConfig {
     /// room in the last 10 seconds. So the room that becomes free is given to groups in turn.
     /// `u32::MAX` disables the limit. Default: 16 (guess).
     pub turn: u32,
-    /// How many chunks a link may publish at once, and then each second. Default: 4 096 and 256
+    /// How many chunks a guest may publish at once, and then each second. A peer may publish four
+    /// times as many, since it passes on those of others. Default: 4 096 and 256
     /// (guess).
     pub publish_rate: Rate,
-    /// How many other requests a link may make at once, and then each second. Default: 256 and 128
+    /// How many other requests a guest may make at once, and then each second. A peer may make four
+    /// times as many. Default: 256 and 128
     /// (guess).
     pub request_rate: Rate,
     /// New chunks appear in the inventory at the next multiple of this time, so that they can't be
@@ -60,7 +62,8 @@ pub struct StoreConfig {
     /// The most requests of others that wait for their answers. One peer may have a quarter, and so
     /// may all guests of one address group. Default: 4 096 (guess).
     pub max_relayed: usize,
-    /// The most bytes of datagrams that wait for a link to others. One link may have half.
+    /// The most bytes of datagrams that wait for a link to others. One link may have as many as stay
+    /// free.
     /// Default: 4 MiB (a client has at most 128 chunks under way, which are 1.5 MB).
     pub max_waiting: usize,
     /// How many bytes of datagrams are sent at once, and then each second. Guests get a quarter while
@@ -103,6 +106,14 @@ pub struct Rate {
     pub burst: u32,
     /// How many each second.
     pub per_second: u32,
+}
+
+impl Rate {
+    pub(super) fn times(self, factor: u32) -> Self {
+        let Self { burst, per_second } = self;
+        let (burst, per_second) = (burst.saturating_mul(factor), per_second.saturating_mul(factor));
+        Self { burst, per_second }
+    }
 }
 
 /// The most datagrams and chunks that wait on one link.
