@@ -580,7 +580,9 @@ impl<M: StateMachine> Store<M> {
         request: &Body<'_>,
     ) {
         let is_for_this = target.is_none_or(|target| target == self.inner.tower().address());
-        let may_pass_on = self.config.relays && hops <= MAX_HOPS;
+        // The owner of the tower may ask through it in any case.
+        let is_own = self.edge(link).is_own_machine();
+        let may_pass_on = (self.config.relays || is_own) && hops <= MAX_HOPS;
         if hops > 1 && may_pass_on {
             let edge = self.edge(link);
             if let Some(next) = self.draw.next_of_stem(self.inner.tower(), &edge, self.now) {

@@ -50,7 +50,8 @@ pub struct StoreConfig {
     /// ordered by their arrival. A longer time mixes the chunks of more files. It delays the check
     /// of a put, and a reader that comes within it. Zero: at once. Default: 2 s.
     pub list_every: Duration,
-    /// Whether requests are passed on for others. Default: true.
+    /// Whether requests are passed on for others. Those of guests on the machine of this tower are
+    /// passed on in any case. Default: true.
     pub relays: bool,
     /// For how long the next tower of a stem stays the same. Guests on the machine of this tower
     /// keep theirs until it is gone: each new one would be another chance for a spy. Default: 10
