@@ -48,7 +48,8 @@ pub struct StoreConfig {
     pub request_rate: Rate,
     /// New chunks appear in the inventory at the next multiple of this time, so that they can't be
     /// ordered by their arrival. A longer time mixes the chunks of more files. It delays the check
-    /// of a put, and a reader that comes within it. Zero: at once. Default: 2 s.
+    /// of a put, and a reader that comes within it. Zero: at once. Default: 2 s (with 30 s, each
+    /// put takes half a minute; in 2 s, the chunks of one put are most of those that are new).
     pub list_every: Duration,
     /// Whether requests are passed on for others. Those of guests on the machine of this tower are
     /// passed on in any case. Default: true.
@@ -71,7 +72,8 @@ pub struct StoreConfig {
     /// peers wait, and address groups take turns. Default: 8 MiB and 8 MiB.
     pub egress: Rate,
     /// How many dials for others are made at once, and then each second. Those links are at most a
-    /// quarter of all. Default: 64 and 16.
+    /// quarter of all. Lists and fetches wait for up to 10 seconds for their dial. Default: 64 and
+    /// 16.
     pub dials: Rate,
 }
 
@@ -129,7 +131,7 @@ impl StoreConfig {
     ///
     /// | for each | bytes |
     /// |---|---|
-    /// | store | 64 KiB |
+    /// | store | 384 KiB, of which 256 are for requests that wait for a dial |
     /// | chunk that the tower has room for | 256 |
     /// | link of `max_links` | 512, and 96 for each of 256 datagrams that wait |
     /// | byte of `max_waiting` | 1 |
@@ -139,7 +141,7 @@ impl StoreConfig {
     pub fn max_memory(&self, tower: &Config) -> usize {
         let chunks = tower.max_held_messages().min(tower.max_held_bytes() / CHUNK);
         let parts = [
-            64 * 1024,
+            384 * 1024,
             chunks.saturating_mul(256),
             tower.max_links.saturating_mul(512 + 96 * MAX_WAITING_ITEMS),
             self.max_waiting,
