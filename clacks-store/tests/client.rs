@@ -333,6 +333,28 @@ fn a_first_hop_that_hides_a_file_does_not_make_it_gone() {
 }
 
 #[test]
+fn the_end_of_a_stem_does_not_choose_other_first_hops() {
+    let mut network = Network::of_stores(3);
+    let stores = [0, 1, 2];
+    let accomplices: Vec<_> = (0..3).map(|_| network.add_fake(Conduct::Hide, &stores)).collect();
+    let end = network.add_fake(Conduct::Hide, &accomplices);
+    let first = network.add_fake(Conduct::Relay, &stores);
+    network.fake(first).stem = Some(address(end));
+    let file = File::new(9, 1, HOUR + 24);
+    put(&mut network, &file);
+    // Half of the stems are longer than one hop.
+    for _ in 0..8 {
+        let getter = network.add_client(stem(&[first]));
+        network.start(getter, get(&file));
+        network.run(getter, &file).assert_restores(&file);
+    }
+    assert!(network.fake(end).relays > 0);
+    for accomplice in accomplices {
+        assert_eq!(network.fake(accomplice).relays, 0);
+    }
+}
+
+#[test]
 fn a_wrong_clock_is_named() {
     let mut network = Network::of_stores(3);
     for wrong in [UNIX - 2 * 86_400, UNIX + 2 * 86_400] {

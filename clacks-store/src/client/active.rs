@@ -58,6 +58,8 @@ pub(super) struct Active {
     given_up: usize,
     /// The first hops that were used.
     pub(super) used: BTreeSet<Address>,
+    /// The towers that the first hop knows. Other first hops are drawn from them.
+    pub(super) table: Vec<Address>,
     pub(super) survey: Option<Survey>,
     peer_tries: u8,
     pub(super) collector: Collector,
@@ -98,6 +100,7 @@ impl Active {
             hop,
             given_up: 0,
             used: BTreeSet::from([first]),
+            table: Vec::new(),
             survey: None,
             peer_tries: 0,
             collector,
@@ -266,6 +269,15 @@ impl Active {
         }
     }
 
+    /// Remembers the towers that the first hop knows, if the survey goes through it.
+    pub(super) fn note_table(&mut self) {
+        let survey = self.survey.as_ref().filter(|survey| survey.hop == self.hop);
+        let table = survey.map(Survey::table).unwrap_or_default();
+        if !table.is_empty() {
+            self.table = table;
+        }
+    }
+
     // Surveys.
 
     /// Begins a round of visits through a first hop. Requests of an earlier round are forgotten.
@@ -279,6 +291,7 @@ impl Active {
             Route::Stem => None,
             Route::Direct => address,
         };
+        self.note_table();
         env.requests.clear();
         self.collector.begin_round();
         self.peer_tries = 0;

@@ -12,8 +12,8 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page};
 use clacks_store::{
-    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag, enable_client,
-    enable_store,
+    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
+    enable_client, enable_store,
 };
 
 /// The Unix hour at the origin of all clocks, which is half past it.
@@ -64,6 +64,10 @@ pub(crate) struct Fake {
     pub(crate) conduct: Conduct,
     /// The stores that it names.
     pub(crate) known: Vec<Address>,
+    /// The next tower of longer stems. Without one, all stems end here.
+    pub(crate) stem: Option<Address>,
+    /// The requests that came as the hop of a stem.
+    pub(crate) relays: u32,
     next: usize,
     number: u32,
     /// The requests passed on, by link and number.
@@ -103,6 +107,13 @@ impl Fake {
 
     fn answer(&mut self, link: LinkId, request: &Datagram<'_>, now: Instant) {
         let number = request.number;
+        self.relays += u32::from(matches!(request.body, Body::Relay { .. }));
+        if let (Some(next), Body::Relay { hops: hops @ 2.., target, inner }) =
+            (self.stem.clone(), &request.body)
+        {
+            let body = Body::Relay { hops: hops - 1, target: target.clone(), inner };
+            return self.pass(link, number, &next, &body, now);
+        }
         let (body, target) = match &request.body {
             Body::Relay { inner, target, .. } => {
                 (Body::decode_inner(inner).unwrap(), target.clone())
@@ -274,7 +285,17 @@ impl Network {
         let tower = Tower::new(config, address(number), &seed).unwrap();
         let known = known.iter().map(|number| address(*number)).collect();
         let passed = BTreeMap::new();
-        let fake = Fake { tower, conduct, known, next: 0, number: 0, passed, requests: 0 };
+        let fake = Fake {
+            tower,
+            conduct,
+            known,
+            stem: None,
+            relays: 0,
+            next: 0,
+            number: 0,
+            passed,
+            requests: 0,
+        };
         self.nodes.push(Node::Fake(Box::new(fake)));
         number
     }
