@@ -118,7 +118,7 @@ pub(crate) enum Verb {
     /// The file is encrypted and cut into pieces of 12 000 bytes. Twice as many pieces as needed
     /// are given to towers of the network, which pass them on from memory to memory. Each person
     /// with the link can read the file with `clacks get`, at any tower of the network. No tower can
-    /// read it, or tell which pieces belong together, without the link.
+    /// read it without the link.
     ///
     /// The pieces are gone after the time of --for. Until then the file survives the loss of
     /// towers as long as half of its pieces are left. `clacks health` counts them, and
@@ -313,7 +313,7 @@ pub(crate) struct TowerArgs {
 }
 
 /// The store of the tower.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct StoreArgs {
     /// Carry pieces of files like other messages, and answer no questions about them
@@ -325,9 +325,15 @@ pub(crate) struct StoreArgs {
     /// Do not pass on requests of other towers
     ///
     /// `clacks put` and `clacks get` reach stores through several towers, so that no store learns
-    /// who asks. A tower without this option passes on such requests, with at most 8 MiB a second.
+    /// who asks. A tower without this option passes on such requests.
     #[arg(long)]
     pub(crate) no_relay: bool,
+    /// How many bytes a second the store sends at most, for its own answers and for others
+    ///
+    /// Known towers come before `clacks put` and `clacks get`. The messages of the tower are not
+    /// limited by this.
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = value_parser::size)]
+    pub(crate) store_rate: usize,
 }
 
 /// The dashboard of the tower.

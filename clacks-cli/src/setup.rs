@@ -9,7 +9,7 @@ use clacks_proto::tls::{Identity, SecureTower, Trust};
 use clacks_proto::{
     Address, Config, ConfigError, Dialects, Instant, Seed, StateMachine, Status, Tower,
 };
-use clacks_store::{CHUNK, Store, StoreConfig, enable_store};
+use clacks_store::{CHUNK, Rate, Store, StoreConfig, enable_store};
 
 use crate::args::{StoreArgs, TowerArgs, TrustArgs, TuningArgs};
 use crate::error::Failure;
@@ -249,6 +249,8 @@ pub(crate) fn secure(
 fn store_plan(args: &StoreArgs, seed: &Seed) -> StorePlan {
     let mut config = StoreConfig::default();
     config.relays = !args.no_relay;
+    let per_second = u32::try_from(args.store_rate).unwrap_or(u32::MAX).max(1);
+    config.egress = Rate { burst: per_second, per_second };
     StorePlan { config, seed: seed.clone() }
 }
 

@@ -619,3 +619,19 @@ fn peek_leaves_out_what_an_answer_has_no_room_for() {
     let held = tower.ask(&["peek"]);
     assert_eq!((held["messages"].as_array().unwrap().len(), &held["left_out"]), (2, &json!(1)));
 }
+
+#[test]
+fn status_has_the_counters_of_the_store_unless_there_is_none() {
+    for runtime in RUNTIMES {
+        let tower = Controlled::start(&[&runtime[..], &["--no-relay"]].concat());
+        let status = tower.ask(&["status"]);
+        assert_eq!(status["store"]["held"], 0, "{status}");
+        assert!(stdout(&tower.run(&["status"])).contains("store       0 pieces held"));
+        let tower = Controlled::start(&[&runtime[..], &["--no-store"]].concat());
+        assert_eq!(tower.ask(&["status"])["store"], Value::Null);
+        assert!(!stdout(&tower.run(&["status"])).contains("pieces"));
+    }
+    // The store needs room for a piece.
+    let tower = Controlled::start(&["--max-message", "11999"]);
+    assert_eq!(tower.ask(&["status"])["store"], Value::Null);
+}

@@ -199,7 +199,7 @@ fn puts_and_gets(towers: [&str; 3], put: &str, get: &str, deadline: Instant) -> 
         }
     }
     let person = &machines[3];
-    let photo: Vec<u8> = (0..300_000u32).flat_map(|number| number.to_be_bytes()).collect();
+    let photo: Vec<u8> = (0..300_000u32).flat_map(u32::to_be_bytes).collect();
     std::fs::write(person.home.join("photo.jpg"), &photo).unwrap();
     let run = |line: &str| {
         let mut shell = person.shell(line);

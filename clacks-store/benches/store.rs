@@ -103,10 +103,23 @@ fn put(criterion: &mut Criterion) {
     let plain = plain();
     let secret = Secret::new([1; 16]);
     let keys = secret.keep().chunk_keys();
+    let mut bytes = plain.clone();
+    let (group, roots, _) = seal_group(&secret, &keys, &plain);
+    let data = shards(&plain);
     let mut comparison = Comparison::new("store/put").bytes(BYTES);
     comparison.row("the crates alone (floor)", None, || floor_of_put(black_box(&plain)));
     comparison.row("encode and seal", Some(Target::Nanos(nanos(PUT_MIB_PER_SECOND))), || {
         black_box(seal_group(&secret, &keys, black_box(&plain)));
+    });
+    comparison.row("apply the cipher", None, || apply_cipher(&secret, 0, black_box(&mut bytes)));
+    comparison.row("encode", None, || {
+        black_box(Group::encode(geometry(), 0, black_box(&data).clone()).unwrap());
+    });
+    comparison.row("seal", None, || {
+        for (index, shard) in (0..).zip(group.shards()) {
+            let shard = shard.as_slice().try_into().unwrap();
+            black_box(seal(&keys, index, shard, &roots.path(&group, index), 498_000, [7; 12]));
+        }
     });
     comparison.run(criterion);
 }
@@ -120,6 +133,8 @@ fn get(criterion: &mut Criterion) {
     let link = ReadLink::new(secret, file);
     // Every other piece: half of them are parity.
     let taken: Vec<_> = chunks.iter().step_by(2).collect();
+    let shards = group.shards().iter().enumerate().step_by(2);
+    let shards: Vec<_> = shards.map(|(place, shard)| (place as u32, shard.as_slice())).collect();
     let mut comparison = Comparison::new("store/get").bytes(BYTES);
     comparison.row("the crates alone (floor)", None, || {
         let cipher = ChaCha20Poly1305::new(&[5; 32].into());
@@ -161,5 +176,16 @@ fn get(criterion: &mut Criterion) {
             assert_eq!(black_box(bytes).len(), plain.len());
         },
     );
+    comparison.row("open and prove", None, || {
+        for chunk in &taken {
+            let piece = Chunk::parse(&chunk[..]).unwrap().open(&keys).unwrap();
+            let (index, path) = (piece.index(), piece.path());
+            prove(geometry(), &link.file().root, index, piece.shard(), &path).unwrap();
+        }
+    });
+    comparison.row("restore", None, || {
+        let shards = shards.iter().copied();
+        black_box(Group::restore(geometry(), 0, &group.root(), shards).unwrap());
+    });
     comparison.run(criterion);
 }

@@ -116,12 +116,17 @@ impl FileHeader {
         let is_hidden = |character: char| {
             character.is_control()
                 || matches!(character,
-                    '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-                    | '\u{061C}' | '\u{FEFF}')
+                    '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}'
+                    | '\u{17B5}' | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}'
+                    | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+                    | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}'
+                    | '\u{E0000}'..='\u{E0FFF}')
         };
         let last = self.name.rsplit(['/', '\\']).next().unwrap_or_default();
         let name: String = last.chars().filter(|character| !is_hidden(*character)).collect();
-        let name = name.trim().trim_start_matches(['.', '-']).trim();
+        let is_leading =
+            |character: char| matches!(character, '.' | '-') || character.is_whitespace();
+        let name = name.trim_start_matches(is_leading).trim_end();
         (!name.is_empty()).then(|| name.into())
     }
 }
@@ -194,6 +199,9 @@ mod tests {
         assert_eq!(safe("-rf").as_deref(), Some("rf"));
         assert_eq!(safe("a\x1b[2Jb\n").as_deref(), Some("a[2Jb"));
         assert_eq!(safe("evil\u{202E}gpj.exe").as_deref(), Some("evilgpj.exe"));
+        assert_eq!(safe(". .bash_profile").as_deref(), Some("bash_profile"));
+        assert_eq!(safe("- -rf").as_deref(), Some("rf"));
+        assert_eq!(safe("in\u{2028}vi\u{AD}si\u{3164}ble").as_deref(), Some("invisible"));
         for name in ["", "..", "a/", "-", "\u{200B}", " . "] {
             assert_eq!(safe(name), None, "{name:?}");
         }

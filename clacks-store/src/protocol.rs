@@ -16,8 +16,10 @@
 //! id is wrong, 3 if the link has used up its rate, and 4 if the hour is further ahead than so full
 //! a queue takes.
 //!
-//! A relay has at most 8 hops to go. A tower that gets more than 1 passes the request with one hop
-//! less to the next tower: it is drawn for each inbound edge, and stays the same for some minutes.
+//! A relay has at most 8 hops to go. A tower that gets more than 1 passes the request on with one
+//! hop less. The next tower is drawn for each inbound edge, and stays the same for some minutes. A
+//! tower that knows no other one carries the request out itself.
+//!
 //! The tower that gets 1 carries the request out. It asks the target, or answers lost if the target
 //! is no alive tower that it knows. A publish without a target goes to a tower that is drawn for
 //! each chunk. Other requests without a target, and those whose target is the tower itself, are
@@ -516,7 +518,7 @@ mod tests {
         }
         let no_hops = [RELAY, 0, 0, 0, 1, 0, 0, PEERS, 0, 0, 0, 0];
         assert_eq!(Datagram::decode(&no_hops), Err(InvalidDatagram));
-        assert_eq!(Datagram::decode(&[PUBLISHED, 0, 0, 0, 1, 4]), Err(InvalidDatagram));
+        assert_eq!(Datagram::decode(&[PUBLISHED, 0, 0, 0, 1, 5]), Err(InvalidDatagram));
         assert_eq!(Datagram::decode(&[FETCH, 0, 0, 0, 1, 0]), Err(InvalidDatagram));
     }
 

@@ -294,6 +294,22 @@ fn a_first_hop_that_drops_pieces_is_noticed() {
 }
 
 #[test]
+fn a_first_hop_that_drops_pieces_and_lists_them_is_noticed() {
+    let mut network = Network::of_stores(5);
+    let stores = [0, 1, 2, 3, 4];
+    let dropper = network.add_fake(Conduct::DropAndList(Vec::new()), &stores);
+    let all: Vec<_> = stores.into_iter().chain([dropper]).collect();
+    let honest = network.add_fake(Conduct::Relay, &all);
+    let third = network.add_fake(Conduct::Relay, &all);
+    let file = File::new(93, 1, HOUR + 24);
+    let putter = network.add_client(stem(&[dropper, honest, third]));
+    network.start(putter, Job::Put(file.link.clone()));
+    let report = network.run(putter, &file).put();
+    assert_eq!((report.republished, report.verified, report.towers), (186, 1, 6));
+    assert_readable(&mut network, 3, &file);
+}
+
+#[test]
 fn a_put_that_no_other_hop_sees_fails() {
     let mut network = Network::of_stores(2);
     let droppers: Vec<_> = (0..5).map(|_| network.add_fake(Conduct::Drop, &[0, 1])).collect();
@@ -314,6 +330,28 @@ fn a_first_hop_that_hides_a_file_does_not_make_it_gone() {
     let getter = network.add_client(stem(&[hider, honest]));
     network.start(getter, get(&file));
     network.run(getter, &file).assert_restores(&file);
+}
+
+#[test]
+fn the_end_of_a_stem_does_not_choose_other_first_hops() {
+    let mut network = Network::of_stores(3);
+    let stores = [0, 1, 2];
+    let accomplices: Vec<_> = (0..3).map(|_| network.add_fake(Conduct::Hide, &stores)).collect();
+    let end = network.add_fake(Conduct::Hide, &accomplices);
+    let first = network.add_fake(Conduct::Relay, &stores);
+    network.fake(first).stem = Some(address(end));
+    let file = File::new(9, 1, HOUR + 24);
+    put(&mut network, &file);
+    // Half of the stems are longer than one hop.
+    for _ in 0..8 {
+        let getter = network.add_client(stem(&[first]));
+        network.start(getter, get(&file));
+        network.run(getter, &file).assert_restores(&file);
+    }
+    assert!(network.fake(end).relays > 0);
+    for accomplice in accomplices {
+        assert_eq!(network.fake(accomplice).relays, 0);
+    }
 }
 
 #[test]

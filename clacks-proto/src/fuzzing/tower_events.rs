@@ -224,9 +224,10 @@ impl Driver {
             0 | 1 => {
                 let mut options = EnqueueOptions::default();
                 if self.has_options {
-                    let some = |byte: u8| Duration::from_millis(50 * u64::from(byte));
-                    options.hold = some(supply.byte());
-                    options.lifetime = Some(supply.byte()).filter(|byte| *byte > 0).map(some);
+                    let [hold, lifetime] = [supply.byte(), supply.byte()]
+                        .map(|byte| Duration::from_millis(50 * u64::from(byte)));
+                    options.hold = hold;
+                    options.lifetime = Some(lifetime).filter(|lifetime| !lifetime.is_zero());
                 }
                 observer.enqueue(message(supply), options, now);
             }

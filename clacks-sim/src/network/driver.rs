@@ -13,6 +13,9 @@ use super::connection::{Content, EndId, NO_TOWER};
 use super::{Due, Network, NetworkObserver};
 use crate::observation::{Observed, Origin, TowerId};
 
+/// The most bytes that a driver reads at once. A tower has room for the datagrams of one read.
+const READ: usize = 64 * 1024;
+
 impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
     /// Passes an event to a tower.
     pub(super) fn pass(&mut self, tower: TowerId, event: Event<'_>) {
@@ -269,7 +272,9 @@ impl<M: StateMachine, W: NetworkObserver<M>> Network<M, W> {
         let bytes = self.segments.take_bytes(index);
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.see(tower, Observed::Arrived { from, bytes: length });
-        self.pass(tower, Event::BytesArrived { link, bytes: &bytes });
+        for bytes in bytes.chunks(READ) {
+            self.pass(tower, Event::BytesArrived { link, bytes });
+        }
         self.on_bytes_left_path(end, index, length);
         self.segments.remove(index, bytes);
     }

@@ -18,6 +18,7 @@ use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RA
 use super::survey::{Survey, TowerId};
 use super::{Env, Route};
 use crate::address_group::AddressGroup;
+use crate::chunk::Chunk;
 use crate::code::{Group, GroupRoots};
 use crate::estimate::{AliveShare, Basis, NetworkEstimate, WINDOW, safe_share, share_needed};
 use crate::link::KeepLink;
@@ -57,6 +58,8 @@ pub(super) struct Active {
     given_up: usize,
     /// The first hops that were used.
     pub(super) used: BTreeSet<Address>,
+    /// The towers that the first hop knows. Other first hops are drawn from them.
+    pub(super) table: Vec<Address>,
     pub(super) survey: Option<Survey>,
     peer_tries: u8,
     pub(super) collector: Collector,
@@ -97,6 +100,7 @@ impl Active {
             hop,
             given_up: 0,
             used: BTreeSet::from([first]),
+            table: Vec::new(),
             survey: None,
             peer_tries: 0,
             collector,
@@ -265,6 +269,15 @@ impl Active {
         }
     }
 
+    /// Remembers the towers that the first hop knows, if the survey goes through it.
+    pub(super) fn note_table(&mut self) {
+        let survey = self.survey.as_ref().filter(|survey| survey.hop == self.hop);
+        let table = survey.map(Survey::table).unwrap_or_default();
+        if !table.is_empty() {
+            self.table = table;
+        }
+    }
+
     // Surveys.
 
     /// Begins a round of visits through a first hop. Requests of an earlier round are forgotten.
@@ -278,6 +291,7 @@ impl Active {
             Route::Stem => None,
             Route::Direct => address,
         };
+        self.note_table();
         env.requests.clear();
         self.collector.begin_round();
         self.peer_tries = 0;
@@ -564,7 +578,11 @@ impl Active {
         self.collector.on_not_asked(index);
         let Some((piece, group_root)) = self.collector.open(bytes, index) else {
             survey.on_chunk(tower, false);
-            survey.set_bad(tower);
+            // A chunk with the right id is what the tower was given. Another owner of the keys may
+            // have sealed it.
+            if Chunk::parse(bytes).is_none() {
+                survey.set_bad(tower);
+            }
             return;
         };
         survey.on_chunk(tower, true);
@@ -585,6 +603,8 @@ impl Active {
     pub(super) fn on_failure(&mut self, env: &mut Env, ask: Ask, failure: Failure) {
         env.has_changed = true;
         self.last_failure = Some(failure);
+        // The link to the first hop says nothing about the towers behind it.
+        let is_hop = env.config.route == Route::Stem && failure == Failure::LinkEnded;
         match ask {
             Ask::Peers => {
                 if failure == Failure::Lost && self.hops > 1 {
@@ -610,7 +630,11 @@ impl Active {
             }
             Ask::List { tower } => {
                 if let Some(survey) = &mut self.survey {
-                    survey.on_list_failed(tower, failure, env.now);
+                    if is_hop {
+                        survey.on_list_unsent(tower);
+                    } else {
+                        survey.on_list_failed(tower, failure, env.now);
+                    }
                 }
             }
             Ask::Fetch { tower, wanted } => {
@@ -622,7 +646,7 @@ impl Active {
                         visit.wanted.push_back((tag, index));
                     }
                 }
-                if let Some(visit) = survey.visits.get_mut(&tower) {
+                if let Some(visit) = survey.visits.get_mut(&tower).filter(|_| !is_hop) {
                     visit.on_fetch_failed();
                 }
             }

@@ -1,5 +1,6 @@
 //! The pieces of a file that were seen and proved.
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -296,6 +297,33 @@ impl Collector {
         })
     }
 
+    /// Returns how many different pieces of each group are seen without the tower that lists the
+    /// most pieces of the group.
+    pub(crate) fn seen_without_largest(&self, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
+        let total = self.geometry.total();
+        let of_group = |group| {
+            let scarce = self.scarce(group, &is_bad).len();
+            total - u32::try_from(scarce).unwrap_or(total)
+        };
+        (0..self.geometry.groups()).map(of_group).collect()
+    }
+
+    /// Returns the places of a group that are not seen, or only at the tower that lists the most
+    /// pieces of the group.
+    pub(crate) fn scarce(&self, group: u32, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
+        let mut listed: BTreeMap<TowerId, u32> = BTreeMap::new();
+        for place in 0..self.geometry.total() {
+            let index = self.geometry.index(group, place);
+            let sources = self.sources.get(index as usize).into_iter().flatten();
+            for tower in sources.filter(|tower| **tower != NO_TOWER && !is_bad(**tower)) {
+                *listed.entry(*tower).or_default() += 1;
+            }
+        }
+        let largest = listed.iter().max_by_key(|(_, count)| **count).map(|(tower, _)| *tower);
+        let is_out = |tower| is_bad(tower) || Some(tower) == largest;
+        self.places(group, |index| !self.is_seen(index, is_out))
+    }
+
     /// Returns the places of a group that are not seen, or end too early.
     pub(crate) fn stale(&self, group: u32) -> Vec<u32> {
         self.places(group, |index| !self.fresh.contains(index))
@@ -366,6 +394,9 @@ mod tests {
         assert_eq!(collector.seen_in_groups(|tower| tower == 2), [2]);
         assert_eq!(collector.seen_in_groups(|tower| tower != 1), [1]);
         assert_eq!((collector.towers(), collector.last_end()), (3, 498_002));
+        // Towers 0 and 2 list two pieces each, and one of them is at both.
+        assert_eq!(collector.seen_without_largest(|_| false), [2]);
+        assert_eq!(collector.seen_without_largest(|tower| tower == 1), [2]);
         assert_eq!(collector.unseen(0).len(), 37);
         collector.fresh_from = 498_002;
         collector.begin_round();

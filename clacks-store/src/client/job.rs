@@ -24,7 +24,10 @@ pub enum Job {
     ///
     /// The job is done when whole inventories show nine tenths of the pieces of each group, read
     /// through [`verify`](crate::ClientConfig::verify) other first hops than the one that took the
-    /// pieces. Inventories name no pieces by request, so a hop can't know which ones to pretend.
+    /// pieces. If three stores or more answer, each group must also be readable without the tower
+    /// that lists the most of its pieces: the tower that took the pieces can drop them and list
+    /// them. What is missing or only at that one tower is published again, through the hop that
+    /// misses it.
     Put(KeepLink),
     /// Collects proved pieces until each group can be restored.
     ///

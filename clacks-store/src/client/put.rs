@@ -6,15 +6,19 @@ use core::time::Duration;
 use rand::seq::SliceRandom;
 
 use super::Env;
-use super::active::{Active, Kind, worst};
+use super::active::{Active, Kind, limits};
 use super::collector::Scope;
 use super::job::{JobError, JobEvent, Phase, PutReport};
 use super::publisher::{Publisher, Stuck};
 use super::requests::{ContactId, PUBLISH_RATE};
+use super::survey::draw_other;
 use crate::estimate::floor;
 
 /// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
 const DONE_SHARE: f64 = 0.9;
+/// The stores above which a file must survive the loss of any one of them. The tower that took the
+/// pieces can list them all, so its list shows nothing.
+const MIN_SPREAD: u32 = 3;
 /// The pauses before further looks, in seconds. Stores list new chunks a little later: see
 /// [`StoreConfig::list_every`](crate::StoreConfig::list_every).
 const LOOKS: [u64; 6] = [1, 1, 2, 4, 8, 16];
@@ -166,11 +170,13 @@ impl Active {
         })
     }
 
-    /// Draws a first hop that was not used yet.
+    /// Draws a first hop that was not used yet: a configured one, or one that the first hop knows.
+    /// The end of a stem could name only towers of its own, and would see this client there.
     pub(super) fn draw_verifier(&mut self, env: &mut Env) -> Option<ContactId> {
-        let used = &self.used;
+        self.note_table();
+        let (table, used) = (&self.table, &self.used);
         let configured = env.config.first.iter().find(|address| !used.contains(*address));
-        let drawn = || self.survey.as_ref().and_then(|it| it.draw_other(used, &mut env.rng));
+        let drawn = || draw_other(table, used, &mut env.rng);
         let address = configured.cloned().or_else(drawn)?;
         self.used.insert(address.clone());
         let verifier = env.requests.contact(&address);
@@ -194,16 +200,15 @@ impl Active {
         if !is_over && answered < counted + LOOK_EACH {
             return;
         }
-        let Some(survey) = &self.survey else { return };
-        let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
         // Before the end of the round, only what was seen counts.
-        let shares = self.collector.alive(&seen, if is_over { visited } else { 1.0 });
-        let share = worst(&shares).map_or(0.0, |it| it.share);
+        let seen = self.seen(if is_over { visited } else { 1.0 });
+        let share = seen.iter().map(|it| it.share).fold(1.0, f64::min);
+        let is_done = seen.iter().all(Seen::is_done);
         let towers = self.collector.towers();
         let is_other = hop != self.hop;
         let Some(put) = self.put() else { return };
         (put.last_seen, put.last_towers, put.counted) = (share, towers, answered);
-        if share >= DONE_SHARE {
+        if is_done {
             if is_other {
                 put.verified += 1;
                 return self.verify_put(env);
@@ -228,31 +233,50 @@ impl Active {
         self.republish(env, hop);
     }
 
+    /// Returns what is seen of each group after visits to this share of the towers.
+    fn seen(&self, visited: f64) -> Vec<Seen> {
+        let Some(survey) = &self.survey else { return Vec::new() };
+        let is_bad = |tower| survey.is_bad(tower);
+        let shares = self.collector.alive(&self.collector.seen_in_groups(is_bad), visited);
+        let is_small = survey.answered() < MIN_SPREAD;
+        let others = self.collector.seen_without_largest(is_bad);
+        let others = self.collector.alive(&others, visited);
+        let (_, needed) = limits(&self.link);
+        let groups = shares.into_iter().zip(others);
+        let seen = groups.map(|(all, others)| Seen {
+            share: all.share,
+            others: others.share,
+            is_spread: is_small || others.share + 1e-9 >= needed,
+        });
+        seen.collect()
+    }
+
     /// Publishes what is missing again, through the first hop that misses it.
     fn republish(&mut self, env: &mut Env, hop: ContactId) {
-        let Some(survey) = &self.survey else { return };
-        let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
-        let shares = self.collector.alive(&seen, survey.visited_share());
         let geometry = self.collector.geometry();
         let first_end = self.put().map_or(0, |put| put.first_end);
+        let Some(survey) = &self.survey else { return };
+        let is_bad = |tower| survey.is_bad(tower);
         let until = self.link.file().until;
         let mut publisher = Publisher::new(geometry, until, until.saturating_sub(first_end));
         let mut pieces = 0;
-        for (group, share) in (0..).zip(shares) {
-            if share.share >= DONE_SHARE {
+        for (group, seen) in (0..).zip(self.seen(survey.visited_share())) {
+            if seen.is_done() {
                 continue;
             }
-            let missing = draw(
-                self.collector.unseen(group),
-                geometry.total() - floor(share.share * f64::from(geometry.total())),
-                env,
-            );
+            let (share, missing) = match seen.is_spread {
+                true => (seen.share, self.collector.unseen(group)),
+                false => (seen.others, self.collector.scarce(group, is_bad)),
+            };
+            let count = geometry.total() - floor(share * f64::from(geometry.total()));
+            let missing = draw(missing, count, env);
             pieces += u32::try_from(missing.len()).unwrap_or(u32::MAX);
             publisher.order(group, missing);
         }
         self.set_targets(&mut env.rng);
         env.requests.clear();
         self.hop = hop;
+        self.note_table();
         self.publisher = Some(publisher);
         self.phase = Phase::Publishing;
         if let Some(put) = self.put() {
@@ -275,6 +299,22 @@ impl Active {
             first_end: put.first_end,
         };
         self.end(env, JobEvent::Put(report));
+    }
+}
+
+/// What is seen of a group.
+struct Seen {
+    /// The share of its pieces that is seen.
+    share: f64,
+    /// The share that is seen without the tower that lists the most.
+    others: f64,
+    /// The group can be restored without that tower, or the network is too small for that.
+    is_spread: bool,
+}
+
+impl Seen {
+    fn is_done(&self) -> bool {
+        self.share >= DONE_SHARE && self.is_spread
     }
 }
 

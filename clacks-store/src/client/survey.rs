@@ -330,6 +330,13 @@ impl Survey {
         is_sorted && is_whole
     }
 
+    /// A request for an inventory did not get to the first hop.
+    pub(crate) fn on_list_unsent(&mut self, tower: TowerId) {
+        if let Some(visit) = self.visits.get_mut(&tower) {
+            visit.is_listing = false;
+        }
+    }
+
     /// An inventory did not come.
     pub(crate) fn on_list_failed(&mut self, tower: TowerId, failure: Failure, now: Instant) {
         let Some(visit) = self.visits.get_mut(&tower) else { return };
@@ -498,29 +505,35 @@ impl Survey {
         }
     }
 
-    /// Draws a tower that could be another first hop: from another group than all of `used` if
-    /// there is one.
-    pub(crate) fn draw_other(
-        &self,
-        used: &BTreeSet<Address>,
-        rng: &mut impl Rng,
-    ) -> Option<Address> {
-        let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
-        let near = match &self.near {
-            Near::Known(addresses) => &addresses[..],
-            _ => &[],
-        };
-        let others = self.towers.iter().filter_map(|known| known.address.as_ref()).chain(near);
-        let others = others.filter(|address| !used.contains(*address));
-        let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
-        for address in others {
-            by_group.entry(AddressGroup::of(address)).or_default().push(address);
+    /// Returns the towers that the first hop knows by itself. The end of the stem has no say in
+    /// them.
+    pub(crate) fn table(&self) -> Vec<Address> {
+        match (&self.near, self.towers.first()) {
+            (Near::Known(near), Some(KnownTower { address: None, .. })) => near.clone(),
+            (_, Some(KnownTower { address: Some(_), .. })) => {
+                self.addresses.iter().cloned().collect()
+            }
+            _ => Vec::new(),
         }
-        let far: Vec<_> = by_group.keys().filter(|group| !groups.contains(*group)).collect();
-        let all: Vec<_> = by_group.keys().collect();
-        let group = *far.choose(rng).or_else(|| all.choose(rng))?;
-        by_group.get(group)?.choose(rng).map(|address| (*address).clone())
     }
+}
+
+/// Draws a tower that could be another first hop: from another group than all of `used` if there is
+/// one.
+pub(crate) fn draw_other(
+    table: &[Address],
+    used: &BTreeSet<Address>,
+    rng: &mut impl Rng,
+) -> Option<Address> {
+    let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
+    let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
+    for address in table.iter().filter(|address| !used.contains(*address)) {
+        by_group.entry(AddressGroup::of(address)).or_default().push(address);
+    }
+    let far: Vec<_> = by_group.keys().filter(|group| !groups.contains(*group)).collect();
+    let all: Vec<_> = by_group.keys().collect();
+    let group = *far.choose(rng).or_else(|| all.choose(rng))?;
+    by_group.get(group)?.choose(rng).map(|address| (*address).clone())
 }
 
 impl Visit {
@@ -718,15 +731,28 @@ mod tests {
 
     #[test]
     fn another_first_hop_is_of_another_network_if_there_is_one() {
-        let survey = survey(3, 5);
+        let table: Vec<_> =
+            (0..3).flat_map(|group| (0..5).map(move |host| address(group, host))).collect();
         let used = BTreeSet::from([address(0, 0), address(1, 0)]);
         for seed in 0..50 {
-            let other = survey.draw_other(&used, &mut rng(seed)).unwrap();
+            let other = draw_other(&table, &used, &mut rng(seed)).unwrap();
             assert_eq!(AddressGroup::of(&other), AddressGroup::of(&address(2, 0)));
         }
         let used: BTreeSet<_> = (0..3).map(|group| address(group, 0)).collect();
-        let other = survey.draw_other(&used, &mut rng(1)).unwrap();
+        let other = draw_other(&table, &used, &mut rng(1)).unwrap();
         assert!(!used.contains(&other));
-        assert_eq!(survey.remaining(10, Instant::ORIGIN + SECOND), None);
+        assert_eq!(survey(3, 5).remaining(10, Instant::ORIGIN + SECOND), None);
+    }
+
+    #[test]
+    fn the_table_of_the_first_hop_is_not_that_of_the_last_one() {
+        let mut survey = survey(3, 5);
+        assert_eq!(survey.table(), []);
+        survey.on_near(vec![address(7, 1)]);
+        assert_eq!(survey.table(), [address(7, 1)]);
+        let first = Some(address(1, 1));
+        let mut direct = Survey::new(0, first, u32::MAX, BTreeSet::new(), BEGIN);
+        direct.on_towers(0, &[address(2, 1)], |_| 0);
+        assert_eq!(direct.table(), [address(1, 1), address(2, 1)]);
     }
 }

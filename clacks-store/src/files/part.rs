@@ -26,6 +26,8 @@ const MAGIC: &[u8; 16] = b"clacks part 1\r\n\x1a";
 const HEADER: usize = 16 + 1 + 3 + 32;
 /// The index, the shard and its Merkle path.
 const RECORD: usize = 4 + SHARD + 32 * PATH;
+/// How often a log is opened that other processes remove in the same moment.
+const MAX_ATTEMPTS: u32 = 10;
 /// The place of a shard that is not in the log.
 const ABSENT: u32 = u32::MAX;
 
@@ -122,7 +124,7 @@ impl PartFile {
     ///
     /// If the path is no log of this file, or is used by another process.
     pub fn open(path: &FilePath, id: &FileId) -> Result<Self, PartError> {
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             let file = open_private(path)?;
             let locked = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(locked) => locked,
@@ -137,6 +139,7 @@ impl PartFile {
                 return Self::resume(Log::Named(locked), id);
             }
         }
+        Err(PartError::Locked)
     }
 
     /// Returns a log in a temporary file without a name, for an output that can't be resumed.
@@ -337,8 +340,7 @@ fn open_private(path: &FilePath) -> Result<File, PartError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // Opening a pipe must not wait for its other end.
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .custom_flags(nix::libc::O_NOFOLLOW)
         .open(path)
         .map_err(|error| match error.raw_os_error() {
             Some(nix::libc::ELOOP | nix::libc::EISDIR | nix::libc::ENXIO) => PartError::Foreign,

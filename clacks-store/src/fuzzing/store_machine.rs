@@ -104,16 +104,18 @@ impl World {
         config.max_peers = 6;
         config.max_queue_messages = 20 + usize::from(choices.byte());
         config.max_pending_notices = 64;
-        if choices.byte() % 2 == 0 {
+        if choices.byte().is_multiple_of(2) {
             config.screened_len = None;
         }
-        let mut settings = StoreConfig::default();
-        settings.max_relayed = 1 + usize::from(choices.below(16));
-        settings.max_waiting = 40_000 << choices.below(4);
-        settings.egress = Rate { burst: 100_000, per_second: 50_000 << choices.below(5) };
-        settings.dials = Rate { burst: 2, per_second: 1 };
-        settings.relays = choices.byte() % 8 > 0;
-        settings.list_every = Duration::from_secs(choices.below(3).into());
+        let settings = StoreConfig {
+            max_relayed: 1 + usize::from(choices.below(16)),
+            max_waiting: 40_000 << choices.below(4),
+            egress: Rate { burst: 100_000, per_second: 50_000 << choices.below(5) },
+            dials: Rate { burst: 2, per_second: 1 },
+            relays: !choices.byte().is_multiple_of(8),
+            list_every: Duration::from_secs(choices.below(3).into()),
+            ..StoreConfig::default()
+        };
         let seed = Seed::from_u64(choices.byte().into());
         let tower = Tower::new(config, address(0), &seed).expect("a valid configuration");
         let store = Store::new(tower, settings, &seed, UNIX).expect("a store");
@@ -165,7 +167,7 @@ impl World {
     fn call_in(&mut self, choices: &mut Choices<'_>) {
         let from = IpAddr::V4(Ipv4Addr::new(10, choices.below(4), 0, 1));
         if let Ok(link) = self.store.accept(from, self.now) {
-            let claimed = (choices.byte() % 2 == 0).then(|| address(1 + choices.below(5)));
+            let claimed = (choices.byte().is_multiple_of(2)).then(|| address(1 + choices.below(5)));
             self.open(link, claimed);
         }
     }
@@ -263,13 +265,14 @@ impl World {
         state.transfers += 1;
         self.sent += 1;
         let chunk = &chunks()[usize::from(choices.below(CHUNKS))];
-        let body: &[u8] = if choices.byte() % 8 == 0 { b"another message" } else { &chunk[..] };
+        let body: &[u8] =
+            if choices.byte().is_multiple_of(8) { b"another message" } else { &chunk[..] };
         let frame = Frame::Message(MessageFrame {
             transfer: state.transfers,
             retry_of: None,
             lifetime: Lifetime::UNLIMITED,
             nonce: Nonce((choices.below(30)).into()),
-            kind: if choices.byte() % 8 == 0 { Kind::Text } else { Kind::Bytes },
+            kind: if choices.byte().is_multiple_of(8) { Kind::Text } else { Kind::Bytes },
             friend: None,
             body,
         });

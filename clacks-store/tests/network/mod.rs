@@ -12,8 +12,8 @@ use clacks_proto::{
 };
 use clacks_store::protocol::{Body, Datagram, Outcome, Page};
 use clacks_store::{
-    Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag, enable_client,
-    enable_store,
+    Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
+    enable_client, enable_store,
 };
 
 /// The Unix hour at the origin of all clocks, which is half past it.
@@ -46,6 +46,8 @@ pub(crate) enum Conduct {
     Relay,
     /// Like `Relay`, but drops published chunks and says that they are queued.
     Drop,
+    /// Like `Drop`, and lists the chunks that it dropped.
+    DropAndList(Vec<Tag>),
     /// Like `Relay`, but shows empty inventories.
     Hide,
     /// Lists these tags, and gives junk for them.
@@ -62,6 +64,10 @@ pub(crate) struct Fake {
     pub(crate) conduct: Conduct,
     /// The stores that it names.
     pub(crate) known: Vec<Address>,
+    /// The next tower of longer stems. Without one, all stems end here.
+    pub(crate) stem: Option<Address>,
+    /// The requests that came as the hop of a stem.
+    pub(crate) relays: u32,
     next: usize,
     number: u32,
     /// The requests passed on, by link and number.
@@ -101,6 +107,13 @@ impl Fake {
 
     fn answer(&mut self, link: LinkId, request: &Datagram<'_>, now: Instant) {
         let number = request.number;
+        self.relays += u32::from(matches!(request.body, Body::Relay { .. }));
+        if let (Some(next), Body::Relay { hops: hops @ 2.., target, inner }) =
+            (self.stem.clone(), &request.body)
+        {
+            let body = Body::Relay { hops: hops - 1, target: target.clone(), inner };
+            return self.pass(link, number, &next, &body, now);
+        }
         let (body, target) = match &request.body {
             Body::Relay { inner, target, .. } => {
                 (Body::decode_inner(inner).unwrap(), target.clone())
@@ -109,6 +122,13 @@ impl Fake {
         };
         if matches!(self.conduct, Conduct::Mute) {
             return;
+        }
+        if let (Body::Publish(chunk), None, Conduct::DropAndList(tags)) =
+            (&body, &target, &mut self.conduct)
+        {
+            tags.push(Chunk::parse(&chunk[..]).unwrap().tag());
+            let body = Body::Published(Outcome::Queued);
+            return self.send(link, &Datagram { number, body }, now);
         }
         let answer = match (&body, target) {
             (Body::Publish(_), None) if matches!(self.conduct, Conduct::Drop) => {
@@ -137,7 +157,9 @@ impl Fake {
             (Body::List { after }, None) => {
                 let mut page = Page::default();
                 let tags = match &self.conduct {
-                    Conduct::Forge(tags) | Conduct::Silent(tags) => &tags[..],
+                    Conduct::Forge(tags) | Conduct::Silent(tags) | Conduct::DropAndList(tags) => {
+                        &tags[..]
+                    }
                     _ => &[],
                 };
                 let mut tags: Vec<_> = tags.iter().filter(|tag| *tag > after).collect();
@@ -257,10 +279,23 @@ impl Network {
         config.screening = clacks_proto::Screening::Off;
         config.contact_rate = 0;
         config.max_links = 1_024;
+        // A relay that passes on all that comes, without a queue of its own.
+        let (outbox, inbox) = (8 << 20, 64 << 20);
+        config.datagrams = clacks_proto::Datagrams::On { max_len: 12_288, outbox, inbox };
         let tower = Tower::new(config, address(number), &seed).unwrap();
         let known = known.iter().map(|number| address(*number)).collect();
         let passed = BTreeMap::new();
-        let fake = Fake { tower, conduct, known, next: 0, number: 0, passed, requests: 0 };
+        let fake = Fake {
+            tower,
+            conduct,
+            known,
+            stem: None,
+            relays: 0,
+            next: 0,
+            number: 0,
+            passed,
+            requests: 0,
+        };
         self.nodes.push(Node::Fake(Box::new(fake)));
         number
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::access::Access;
 use super::guest::{Guest, Options, Step};
+use super::link::taken;
 use super::output::{Output, Part, broken, piece_not_written};
 use super::read_link;
 use super::report::{self, Report};
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     report.line(format_args!(
         "{GOOD}got{GOOD:#} {name}: {} bytes in {}.",
         grouped(len),
-        super::link::rough(report.elapsed())
+        taken(report.elapsed())
     ));
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::access::Access;
 use super::any_link;
 use super::guest::{Guest, Options, Step};
 use super::link::until_text;
-use super::report::{self, Report, percent, state_text};
+use super::report::{self, Report, percent, pieces, state_text};
 use crate::args::KeepArgs;
 use crate::error::Failure;
 use crate::output::text::QUIET;
@@ -75,9 +75,9 @@ fn check(health: &Health) -> String {
 
 fn repaired(repair: &Repair) -> String {
     format!(
-        "repaired group {}: {} pieces put, until {}",
+        "repaired group {}: put {}, until {}",
         repair.group + 1,
-        repair.released,
+        pieces(repair.released),
         until_text(repair.until)
     )
 }

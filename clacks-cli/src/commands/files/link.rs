@@ -113,6 +113,14 @@ pub(super) fn rough(duration: Duration) -> String {
     }
 }
 
+/// Returns the time that something took. Short ones have a decimal.
+pub(super) fn taken(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        return format!("{:.1} s", duration.as_secs_f64());
+    }
+    rough(duration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::guest::Guest;
-use super::link::{end_of, rough, until_text};
+use super::link::{end_of, rough, taken, until_text};
 use crate::error::Failure;
 use crate::output::text::{BAD, GOOD, QUIET, STRONG, WARN, grouped};
 use crate::output::{json, progress, rfc3339, wrap};
@@ -82,11 +82,16 @@ impl Report {
     /// Shows the progress of this machine's own work: reading, writing.
     pub(super) fn work(&mut self, what: &'static str, done: u32, all: u32) {
         if self.is_json {
+            if self.is_due(JSON_INTERVAL) {
+                // The next event reports an output that can't be written.
+                let _ = json::write(&json!({
+                    "event": "progress", "phase": what, "groups_full": done, "groups": all
+                }));
+            }
             return;
         }
         let bar =
             self.bar.get_or_insert_with(|| progress::bar(all.into(), "{pos} of {len} groups"));
-        bar.set_length(all.into());
         bar.set_position(done.into());
         bar.set_message(what);
         if done == all {
@@ -94,13 +99,30 @@ impl Report {
         }
     }
 
+    /// Shows how much of a stream has been read.
+    pub(super) fn spooled(&mut self, bytes: u64) {
+        if !self.is_json && self.is_due(BAR_INTERVAL) {
+            let bar = self.bar.get_or_insert_with(|| progress::bar(0, "{pos} MB"));
+            bar.set_position(bytes / 1_000_000);
+            bar.set_message("reading standard input");
+        }
+    }
+
+    /// Returns whether the progress was not shown for a while.
+    fn is_due(&mut self, interval: Duration) -> bool {
+        let is_due = self.shown_at.is_none_or(|at| at.elapsed() >= interval);
+        if is_due {
+            self.shown_at = Some(Instant::now());
+        }
+        is_due
+    }
+
     /// Shows how far the job is, unless that was done a moment ago.
     pub(super) fn progress(&mut self, guest: &Guest) -> Result<(), Failure> {
         let interval = if self.is_json { JSON_INTERVAL } else { BAR_INTERVAL };
-        if self.shown_at.is_some_and(|at| at.elapsed() < interval) {
+        if !self.is_due(interval) {
             return Ok(());
         }
-        self.shown_at = Some(Instant::now());
         let now = guest.progress();
         if now.needed == 0 || matches!(now.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting) {
             return Ok(());
@@ -132,12 +154,12 @@ impl Report {
         let network = &forecast.network;
         let stores = network.stores();
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores, {} full. {} bytes become {} pieces, which survive the \
-             loss of {} at once.",
+            "{STRONG}{}{STRONG:#} with stores, {} full. {} bytes become {}, which survive the loss of \
+             {} at once.",
             towers(stores),
             percent(network.fill()),
             grouped(bytes),
-            grouped(forecast.pieces.into()),
+            pieces(forecast.pieces),
             towers(forecast.survives),
         ));
         if stores < FEW_TOWERS && stores > 0 {
@@ -153,12 +175,12 @@ impl Report {
     pub(super) fn get_forecast(&self, forecast: &Forecast) -> Result<(), Failure> {
         self.event(&forecast_event(forecast))?;
         self.line(format_args!(
-            "{STRONG}{}{STRONG:#} with stores. {} pieces are needed: {}.",
+            "{STRONG}{}{STRONG:#} with stores. Needed: {}, which takes {}.",
             towers(forecast.network.stores()),
-            grouped(forecast.pieces.into()),
-            match rough(forecast.time_p99.max(Duration::from_secs(1))) {
-                most if forecast.time.as_secs() < 2 => format!("at most about {most}"),
-                most => format!("about {}, at most {most}", rough(forecast.time)),
+            pieces(forecast.pieces),
+            match forecast.time_p99 {
+                most if most < Duration::from_secs(2) => "a moment".to_owned(),
+                most => format!("about {}, at most {}", rough(forecast.time), rough(most)),
             }
         ));
         Ok(())
@@ -168,9 +190,9 @@ impl Report {
     pub(super) fn republishing(&self, pieces: u32) -> Result<(), Failure> {
         self.event(&json!({"event": "republishing", "pieces": pieces}))?;
         self.warn(format_args!(
-            "{} pieces are not seen through another tower, and are put again there. That tower \
-             learns that this machine asks.",
-            grouped(pieces.into())
+            "Another tower does not show {}. They are put again there, and that tower learns that \
+             this machine asks.",
+            self::pieces(pieces)
         ));
         Ok(())
     }
@@ -202,10 +224,10 @@ impl Report {
             "seconds": self.elapsed().as_secs_f64(),
         }))?;
         self.line(format_args!(
-            "{GOOD}put{GOOD:#} {} pieces at {} in {}, seen through {}.",
-            grouped(report.pieces.into()),
+            "{GOOD}put{GOOD:#} {} at {} in {}, seen through {}.",
+            pieces(report.pieces),
             towers(report.towers),
-            rough(self.elapsed()),
+            taken(self.elapsed()),
             match report.verified {
                 0 => "the first tower only".to_owned(),
                 1 => "a second tower".to_owned(),
@@ -284,6 +306,14 @@ pub(super) fn towers(count: u32) -> String {
     }
 }
 
+/// Returns a number of pieces.
+pub(super) fn pieces(count: u32) -> String {
+    match count {
+        1 => "1 piece".to_owned(),
+        count => format!("{} pieces", grouped(count.into())),
+    }
+}
+
 fn progress_text(now: &Progress) -> String {
     let towers = format!("{} of {} towers", now.visited, now.known);
     let what = match now.phase {
@@ -297,7 +327,7 @@ fn progress_text(now: &Progress) -> String {
         _ => String::new(),
     };
     match now.remaining {
-        Some(left) if left > Duration::ZERO => format!("{what}, {} left", rough(left)),
+        Some(left) if left >= Duration::from_secs(1) => format!("{what}, {} left", rough(left)),
         _ => what,
     }
 }
@@ -375,16 +405,21 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 1 => "",
                 _ => " of a group",
             };
-            let agreed = match agreed {
-                0 => "",
-                1 => " Another tower agrees.",
-                _ => " Other towers agree.",
-            };
-            Failure::Gone(format!(
-                "The file is gone: {seen} of {needed} needed pieces{groups} were found, at {visited} \
-                 of {known} towers.{agreed} It was put until {}.",
-                until_text(until)
-            ))
+            let found = format!(
+                "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
+            );
+            let until = until_text(until);
+            let is_alone = known <= 1 && visited > 0;
+            match agreed {
+                0 if !is_alone => Failure::failed(format_args!(
+                    "The file may be gone: {found}, and no other tower could be asked. Try again. \
+                     It was put until {until}."
+                )),
+                0 => Failure::Gone(format!("The file is gone: {found}. It was put until {until}.")),
+                _ => Failure::Gone(format!(
+                    "The file is gone: {found}, and another tower agrees. It was put until {until}."
+                )),
+            }
         }
         JobError::NotSeen => Failure::failed(
             "The first tower took the pieces, and other towers do not see them: name another one \
@@ -397,9 +432,9 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
 fn refusal_sentence(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoRoom { chunks, room } => format!(
-            "The network has room for {} pieces, and the file has {}: put a smaller file, use less \
+            "The network has room for {}, and the file has {}: put a smaller file, use less \
              --redundancy, or add --patient to try it anyway.",
-            grouped(*room),
+            pieces(u32::try_from(*room).unwrap_or(u32::MAX)),
             grouped((*chunks).into()),
         ),
         Refusal::TooSlow { time } => {
