@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use clacks_store::{FileId, Geometry, ReadLink, Root, Secret};
 use common::{ClosedPort, DEADLINE, Tower, clacks, stderr, stdout};
+use nix::pty::openpty;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,9 +37,11 @@ struct Network(Vec<Tower>);
 
 impl Network {
     fn start(count: usize, args: &[&str]) -> Self {
+        // Heartbeats spread the addresses.
+        let args = &[args, &["--heartbeat=1s"]].concat();
         let first = Tower::start(args);
         let announce = format!("--announce={}", first.address);
-        let with_first = [args, &[announce.as_str()]].concat();
+        let with_first = [&args[..], &[announce.as_str()]].concat();
         let mut towers = vec![first];
         towers.extend((1..count).map(|_| Tower::start(&with_first)));
         let mut network = Self(towers);
@@ -349,6 +352,47 @@ fn an_existing_file_stays_unless_it_may_be_replaced() {
     succeeded(&person.run(tower, &["get", &link, "-o", "/dev/null", "-f"]));
     let output = person.run(tower, &["get", &link, "-o", "missing/photo.jpg"]);
     failed(&output, 1, "choose a folder that you may write to");
+}
+
+/// Runs a command in a terminal, and types each answer when its question was written. Returns the
+/// exit code and all that was written.
+fn run_in_terminal(mut command: Command, answers: &[(&str, &str)]) -> (Option<i32>, String) {
+    let pty = openpty(None, None).unwrap();
+    let side = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    // The terminal ends when the command has closed its side.
+    drop((command, pty.slave));
+    let mut screen = fs::File::from(pty.master);
+    let (mut seen, mut answers) = (String::new(), answers.iter().peekable());
+    let mut chunk = [0; 4_096];
+    while let Ok(count @ 1..) = screen.read(&mut chunk) {
+        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        if let Some((_, answer)) = answers.next_if(|(question, _)| seen.contains(question)) {
+            screen.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    (child.wait().unwrap().code(), seen)
+}
+
+#[test]
+fn a_terminal_is_asked_for_a_link_and_before_a_file_is_replaced() {
+    let network = Network::start(2, &[]);
+    let (tower, person) = (network.address(1), Person::new());
+    person.write("photo.jpg", b"new");
+    let link = person.put(tower, &["photo.jpg"]);
+    let run = |args: &[&str], answers: &[(&str, &str)]| {
+        person.write("photo.jpg", b"mine");
+        let (code, seen) = run_in_terminal(person.command(tower, args), answers);
+        assert_eq!(seen.matches("exists. Replace it?").count(), 1, "{seen}");
+        (code, person.read("photo.jpg"))
+    };
+    let question = "photo.jpg exists. Replace it? [y/N] ";
+    let get = ["get", &link, "-o", "photo.jpg"];
+    assert_eq!(run(&get, &[(question, "n\n")]), (Some(1), b"mine".to_vec()));
+    assert_eq!(run(&get, &[(question, "y\n")]), (Some(0), b"new".to_vec()));
+    let typed = format!("{link}\n");
+    let answers = [("Link: ", typed.as_str()), (question, "y\n")];
+    assert_eq!(run(&["get"], &answers), (Some(0), b"new".to_vec()));
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn law_1_the_same_seed_gives_the_same_trace() {
     // before you update it.
     assert_eq!(
         eventful_run(1),
-        12869840086451448171,
+        4024233795256082467,
         "the behaviour or the Debug form of an action has changed"
     );
 }

@@ -1,7 +1,7 @@
 //! Address groups. A tower is free to make itself identities, but addresses cost more. So shares
 //! and draws count groups of addresses before peers.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clacks_proto::{Address, Host};
 
@@ -24,6 +24,12 @@ impl AddressGroup {
             IpAddr::V4(ip) => Self(u64::from(ip.to_bits() >> 16)),
             IpAddr::V6(ip) => Self(IPV6 | (ip.to_bits() >> 96) as u64),
         }
+    }
+
+    /// Returns whether this is the group of the machine's own loopback address.
+    pub(crate) fn is_own_machine(self) -> bool {
+        self == Self::of_ip(Ipv4Addr::LOCALHOST.into())
+            || self == Self::of_ip(Ipv6Addr::LOCALHOST.into())
     }
 
     pub(crate) fn of(address: &Address) -> Self {

@@ -68,6 +68,12 @@ use relay::{Awaited, NotAwaited, Progress, Relayed, Relays};
 const HOUR: u64 = 3_600;
 /// How far clocks may differ.
 const SKEW: u64 = 5 * 60;
+/// How much sooner than its hour the lifetime of a chunk may end: an hour, because a lifetime of 24
+/// hours can end within the last hour, and the difference of two clocks.
+const SHORT: Duration = Duration::from_secs(HOUR + 2 * SKEW);
+
+/// How many times the rate of a guest a peer has. It passes on the requests of others.
+const PEER_RATE: u32 = 4;
 
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +117,10 @@ pub struct Store<M> {
     dials: Bucket,
     /// The links that were dialled for others, the oldest first.
     dialled: VecDeque<LinkId>,
+    /// Requests of others that wait for a dial, the oldest first.
+    postponed: VecDeque<Postponed>,
+    /// When the first one is tried again.
+    retry_at: Instant,
     stats: StoreStats,
 }
 
@@ -142,6 +152,8 @@ impl<M: StateMachine> Store<M> {
             relays: Relays::default(),
             dials: Bucket::default(),
             dialled: VecDeque::new(),
+            postponed: VecDeque::new(),
+            retry_at: Instant::ORIGIN,
             stats: StoreStats::default(),
         };
         store.rebuild();
@@ -184,6 +196,15 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
+    /// Returns whether the lifetime of a chunk ends long before its hour does. Each tower that hands
+    /// a message over can shorten its lifetime.
+    fn ends_early(&self, chunk: &Chunk<'_>, end: Instant) -> bool {
+        let hour_ends = (u64::from(chunk.until()) + 1) * HOUR;
+        let rest = Duration::from_secs(hour_ends.saturating_sub(self.unix_now()));
+        let most = self.inner.tower().config().max_lifetime.unwrap_or(Duration::MAX);
+        end + SHORT < self.now + rest.min(most)
+    }
+
     fn furthest_hour(&self, hours: u32) -> u64 {
         (self.unix_now() + SKEW) / HOUR + u64::from(hours)
     }
@@ -223,8 +244,8 @@ impl<M: StateMachine> Store<M> {
     /// Answers and sends what waits. Returns whether something was done.
     #[inline(never)]
     fn work(&mut self) -> bool {
-        // Both, also if the first one is busy.
-        self.serve() | self.flush()
+        // All, also if the first one is busy.
+        self.serve() | self.pass_on_postponed() | self.flush()
     }
 
     // Chunks that come as messages.
@@ -234,13 +255,14 @@ impl<M: StateMachine> Store<M> {
         let tower = self.inner.tower();
         let group = tower.link_of_offer(offer).map(|link| self.group_of(link));
         let group = group.unwrap_or(AddressGroup::UNKNOWN);
-        let id = tower.offer(offer).map(|held| held.id);
+        let held = tower.offer(offer);
+        let (id, end) = held.map_or((None, None), |held| (Some(held.id), held.expires_at));
         let chunk = Some(message).filter(|it| self.has_near_hour(it)).map(chunk_of);
         let verdict = match &chunk {
             // A message of another application.
             None => Verdict::ACCEPT,
             Some(None) => self.reject(),
-            Some(Some(chunk)) => self.verdict(chunk, group),
+            Some(Some(chunk)) => self.verdict(chunk, end, group),
         };
         let is_accepted = matches!(verdict, Verdict::Accept { .. });
         // If the offer is gone, the sender keeps its message.
@@ -260,10 +282,12 @@ impl<M: StateMachine> Store<M> {
         is_long_as_chunk(message) && until.is_some_and(|until| until.abs_diff(now) <= WEEK)
     }
 
-    fn verdict(&mut self, chunk: &Chunk<'_>, group: AddressGroup) -> Verdict {
+    fn verdict(&mut self, chunk: &Chunk<'_>, end: Option<Instant>, group: AddressGroup) -> Verdict {
         match self.check_hour(chunk.until()) {
             Hour::Over => self.swallow(),
             Hour::TooFar => self.reject(),
+            // Others of the same tag would be swallowed, and then nothing would be left.
+            Hour::Valid if end.is_some_and(|end| self.ends_early(chunk, end)) => self.reject(),
             Hour::Valid if self.holds(chunk.tag()) => self.swallow(),
             Hour::Valid if !self.is_within_share(group) => self.reject(),
             Hour::Valid => Verdict::Accept { hold: self.config.hold },
@@ -423,11 +447,12 @@ impl<M: StateMachine> Store<M> {
     /// Each link has a rate. A request counts the same if it is to be passed on.
     fn is_within_rate(&mut self, link: LinkId, number: u32, request: &Body<'_>) -> bool {
         let (now, config) = (self.now, &self.config);
+        let factor = if is_guest(self.inner.tower(), link) { 1 } else { PEER_RATE };
         let Some(state) = self.outgoing.get_mut(link) else { return false };
         let is_publish = matches!(request, Body::Publish(_));
         let is_within = match is_publish {
-            true => state.publishes.take(config.publish_rate, now),
-            false => state.requests.take(config.request_rate, now),
+            true => state.publishes.take(config.publish_rate.times(factor), now),
+            false => state.requests.take(config.request_rate.times(factor), now),
         };
         if !is_within && is_publish {
             self.stats.refused += 1;
@@ -561,7 +586,9 @@ impl<M: StateMachine> Store<M> {
         request: &Body<'_>,
     ) {
         let is_for_this = target.is_none_or(|target| target == self.inner.tower().address());
-        let may_pass_on = self.config.relays && hops <= MAX_HOPS;
+        // The owner of the tower may ask through it in any case.
+        let is_own = self.edge(link).is_own_machine();
+        let may_pass_on = (self.config.relays || is_own) && hops <= MAX_HOPS;
         if hops > 1 && may_pass_on {
             let edge = self.edge(link);
             if let Some(next) = self.draw.next_of_stem(self.inner.tower(), &edge, self.now) {
@@ -579,7 +606,11 @@ impl<M: StateMachine> Store<M> {
             _ if is_for_this && is_last => {
                 self.carry_out(link, number, request, self.config.hold);
             }
-            Some(target) if may_pass_on => self.pass_on(link, number, request, target, request),
+            Some(target) if may_pass_on => {
+                if !self.postpone(link, number, request, target) {
+                    self.pass_on(link, number, request, target, request);
+                }
+            }
             _ => self.lost(link, number),
         }
     }
@@ -632,6 +663,19 @@ impl<M: StateMachine> Store<M> {
         }
     }
 
+    /// Returns how many requests wait for a link. Guests of one address group count together,
+    /// because they need no address of their own.
+    fn relayed_for(&self, asker: LinkId) -> Option<usize> {
+        let (tower, state) = (self.inner.tower(), self.outgoing.get(asker)?);
+        if !is_guest(tower, asker) {
+            return Some(state.relayed);
+        }
+        let of_group = self.outgoing.iter().filter(|(link, other)| {
+            other.group == state.group && other.relayed > 0 && is_guest(tower, *link)
+        });
+        Some(of_group.map(|(_, other)| other.relayed).sum())
+    }
+
     fn try_pass_on(
         &mut self,
         asker: LinkId,
@@ -640,7 +684,7 @@ impl<M: StateMachine> Store<M> {
         body: &Body<'_>,
     ) -> Option<(LinkId, u32)> {
         let most = self.config.max_relayed;
-        let of_asker = self.outgoing.get(asker)?.relayed;
+        let of_asker = self.relayed_for(asker)?;
         Awaited::by(request)?;
         if self.relays.len() >= most || of_asker >= (most / 4).max(1) {
             return None;
@@ -665,6 +709,54 @@ impl<M: StateMachine> Store<M> {
         self.outgoing.spend(len, self.config.egress, self.now);
         self.dialled.push_back(link);
         Some((link, number))
+    }
+
+    /// Lets a request wait if it needs a dial and no dial may be made now. Returns whether it waits.
+    fn postpone(&mut self, link: LinkId, number: u32, request: &Body<'_>, to: &Address) -> bool {
+        let of_link = self.postponed.iter().filter(|it| it.asker == link).count();
+        let has_place = of_link < MAX_POSTPONED / 4 && self.postponed.len() < MAX_POSTPONED;
+        let must_wait = self.needs_dial(to) && (!self.postponed.is_empty() || !self.may_dial());
+        let waits = must_wait && has_place && !matches!(request, Body::Publish(_));
+        if waits {
+            let ends_at = self.now + MAX_WAIT;
+            let (request, to) = (request.encode_inner().into(), to.clone());
+            self.postponed.push_back(Postponed { asker: link, number, request, to, ends_at });
+            self.retry_at = self.next_dial();
+        }
+        waits
+    }
+
+    /// Passes on requests that waited for a dial. Returns whether there were any.
+    fn pass_on_postponed(&mut self) -> bool {
+        let mut is_busy = false;
+        while let Some(first) = self.postponed.front() {
+            let is_over = first.ends_at <= self.now;
+            let to = first.to.clone();
+            if !is_over && self.needs_dial(&to) && !self.may_dial() {
+                self.retry_at = self.next_dial();
+                break;
+            }
+            let Some(first) = self.postponed.pop_front() else { break };
+            is_busy = true;
+            match Body::decode_inner(&first.request) {
+                Ok(request) if !is_over => {
+                    self.pass_on(first.asker, first.number, &request, &to, &request);
+                }
+                _ => self.lost(first.asker, first.number),
+            }
+        }
+        is_busy
+    }
+
+    fn needs_dial(&self, to: &Address) -> bool {
+        let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+        self.inner.tower().datagram_peer(to, len).is_some_and(|peer| peer.link.is_none())
+    }
+
+    /// Returns when a dial for others may be made, or when to look again for an idle link.
+    fn next_dial(&self) -> Instant {
+        let ready_at = self.dials.ready_at(1, self.config.dials);
+        if ready_at > self.now { ready_at } else { self.now + LOOK_AGAIN }
     }
 
     /// Returns whether a link may be dialled for others. If they have their part of the links, an
@@ -750,6 +842,7 @@ impl<M: StateMachine> Store<M> {
     fn on_link_closed(&mut self, link: LinkId) {
         self.outgoing.close(link);
         self.dialled.retain(|dialled| *dialled != link);
+        self.postponed.retain(|postponed| postponed.asker != link);
         self.lose(link);
     }
 
@@ -816,7 +909,8 @@ impl<M: StateMachine> Store<M> {
     /// Returns when this store has something to do.
     fn next_own_wakeup(&self) -> Option<Instant> {
         let egress = self.outgoing.next_at(self.config.egress);
-        [self.relays.next_end(), egress].into_iter().flatten().min()
+        let dial = self.postponed.front().map(|first| first.ends_at.min(self.retry_at));
+        [self.relays.next_end(), egress, dial].into_iter().flatten().min()
     }
 }
 
@@ -827,9 +921,10 @@ impl<M: StateMachine> Store<M> {
         self.inventory.assert_consistent();
         self.outgoing.assert_consistent(self.config.max_waiting);
         self.relays.assert_consistent(self.config.max_relayed);
-        for (link, relayed) in self.outgoing.relayed() {
-            assert_eq!(relayed, self.relays.of_asker(link), "requests of {link:?}");
+        for (link, state) in self.outgoing.iter() {
+            assert_eq!(state.relayed, self.relays.of_asker(link), "requests of {link:?}");
         }
+        assert!(self.postponed.len() <= MAX_POSTPONED);
         let tower = self.inner.tower();
         let most = (tower.config().max_links / 4).max(1);
         assert!(self.dialled.len() <= most, "{} links for others", self.dialled.len());
@@ -837,12 +932,34 @@ impl<M: StateMachine> Store<M> {
 
     /// Checks that nothing is kept for links after their end.
     pub fn assert_idle(&self) {
+        let waiting = self.postponed.len();
         assert_eq!((self.outgoing.len(), self.relays.len(), self.dialled.len()), (0, 0, 0));
+        assert_eq!(waiting, 0);
     }
 }
 
 /// The most links that are looked at for one that is idle.
 const MAX_LOOKS: usize = 8;
+
+/// The most requests that wait for a dial. One link may have a quarter (guess: a client asks 32
+/// towers at once).
+const MAX_POSTPONED: usize = 256;
+/// How long a request waits for a dial. Clients wait for 15 s in all (guess).
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How soon an idle link is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A request that waits for a dial.
+#[derive(Debug)]
+struct Postponed {
+    asker: LinkId,
+    /// The number of the request on that link.
+    number: u32,
+    request: Bytes,
+    to: Address,
+    /// The request is lost then.
+    ends_at: Instant,
+}
 
 /// Whether a chunk may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -277,6 +277,19 @@ fn a_store_that_does_not_relay_carries_out_what_is_for_itself_only() {
 }
 
 #[test]
+fn a_store_that_does_not_relay_passes_on_what_guests_on_its_machine_ask() {
+    let mut settings = settings();
+    settings.relays = false;
+    let stores = (0..3).map(|number| store(number, config(), settings.clone())).collect();
+    let mut network = Network::with_guests(stores, 1);
+    network.guest_ip = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    network.advance(Duration::from_secs(60));
+    let list = Body::List { after: START };
+    let answers = relay(&mut network, 0, 1, Some(address(1)), &list);
+    assert!(matches!(body(&answers[0]), Body::Inventory { .. }));
+}
+
+#[test]
 fn more_than_eight_hops_are_lost() {
     let mut network = network_of(3);
     let list = Body::List { after: START };
@@ -335,6 +348,50 @@ fn one_link_has_a_quarter_of_the_requests_that_wait() {
         Datagram::decode(&network.answers[0].1).unwrap().body,
         Body::Inventory { .. }
     ));
+}
+
+#[test]
+fn guests_of_one_address_group_share_a_quarter_of_the_requests_that_wait() {
+    let mut settings = settings();
+    settings.max_relayed = 8;
+    let stores = (0..3).map(|number| store(number, config(), settings.clone())).collect();
+    let mut network = Network::with_guests(stores, 2);
+    network.guest_ip = Some(std::net::Ipv4Addr::new(127, 200, 0, 1).into());
+    network.advance(Duration::from_secs(60));
+    network.silence(1);
+    let list = Body::List { after: START }.encode_inner();
+    let relay = Body::Relay { hops: 1, target: Some(address(1)), inner: &list };
+    for (guest, number) in [(0, 1), (1, 2), (0, 3), (1, 4)] {
+        network.send(guest, 0, number, &relay);
+        network.settle();
+    }
+    let numbers: Vec<_> = network
+        .answers
+        .iter()
+        .map(|(_, answer)| Datagram::decode(answer).unwrap())
+        .map(|answer| (answer.number, answer.body == Body::Lost))
+        .collect();
+    assert_eq!(numbers, [(3, true), (4, true)]);
+}
+
+#[test]
+fn the_requests_of_guests_on_this_machine_keep_their_next_tower() {
+    let stores = (0..6).map(|number| store(number, config(), settings())).collect();
+    let mut network = Network::with_guests(stores, 1);
+    network.guest_ip = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    network.advance(Duration::from_secs(60));
+    let next = |network: &mut Network| {
+        let answers = relay(network, 0, 2, None, &Body::Peers { cursor: 0 });
+        let Body::Towers { addresses, .. } = body(&answers[0]) else { panic!() };
+        let all = (0..6).map(address).collect::<BTreeSet<_>>();
+        let known = addresses.into_iter().collect();
+        all.difference(&known).next().unwrap().clone()
+    };
+    let first = next(&mut network);
+    for _ in 0..30 {
+        network.advance(Duration::from_secs(600));
+        assert_eq!(next(&mut network), first);
+    }
 }
 
 #[test]

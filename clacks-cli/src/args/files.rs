@@ -15,7 +15,7 @@ macro_rules! examples {
     ($($line:literal)*) => {
         concat!("Examples:\n", $("  ", $line, "\n",)* "\n\
 Exit codes: 0 if it was done, 1 if it failed, 2 if the command line makes no sense, 3 if the file\n\
-is gone, 4 if the network can't do it now. `clacks help put` and docs/files.md say more.")
+is gone, 4 if the network can't do it now. docs/files.md explains them.")
     };
 }
 

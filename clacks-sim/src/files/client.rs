@@ -98,9 +98,12 @@ impl ClientNode {
             }
             JobEvent::Piece { piece, group_root } => {
                 let progress = self.client.progress();
-                self.files.change_job(self.number, |record| {
-                    record.visited = (progress.visited, progress.known);
-                });
+                // The job is over when its last pieces are polled.
+                if progress.known > 0 {
+                    self.files.change_job(self.number, |record| {
+                        record.visited = (progress.visited, progress.known);
+                    });
+                }
                 if let Some((group, _)) = file.geometry().locate(piece.index()) {
                     let pieces = self.pieces.entry(group).or_default();
                     pieces.0 = group_root;

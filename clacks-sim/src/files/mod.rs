@@ -107,6 +107,7 @@ impl Files {
     ) -> Option<Store<Tower>> {
         let mut config = StoreConfig::default();
         config.hold = self.section.hold;
+        config.dials.per_second = self.section.dials;
         let error = self.section.clock_error.as_secs();
         let unix = UNIX - error + self.draws(tower).random_range(0..=2 * error);
         Store::new(machine, config, seed, unix).ok()

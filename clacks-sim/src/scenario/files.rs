@@ -64,6 +64,8 @@ pub struct Files {
     /// How long a piece rests at each tower. Default: 10 min.
     #[serde(with = "crate::duration")]
     pub hold: Duration,
+    /// How many dials a second each store makes for others. Default: 16.
+    pub dials: u32,
     /// By how much the clock of each tower may be wrong, in both directions. Default: 0s.
     #[serde(with = "crate::duration")]
     pub clock_error: Duration,
@@ -97,6 +99,7 @@ impl Default for Files {
             patient: false,
             first: None,
             hold: Duration::from_secs(600),
+            dials: 16,
             clock_error: Duration::ZERO,
         }
     }

@@ -203,7 +203,7 @@ impl Active {
         // Before the end of the round, only what was seen counts.
         let seen = self.seen(if is_over { visited } else { 1.0 });
         let share = seen.iter().map(|it| it.share).fold(1.0, f64::min);
-        let is_done = seen.iter().all(|it| it.is_done());
+        let is_done = seen.iter().all(Seen::is_done);
         let towers = self.collector.towers();
         let is_other = hop != self.hop;
         let Some(put) = self.put() else { return };

@@ -72,8 +72,9 @@ impl From<io::Error> for SourceError {
 }
 
 impl<R: Read + Seek> Source<R> {
-    /// Reads a file to its end, and computes the root of each group. `on_group` is called with the
-    /// number of groups that have been read, and the number of all groups.
+    /// Reads a file to its end, and computes the root of each group. `on_group` is called at the
+    /// beginning and after each group, with the number of groups that have been read and of all
+    /// groups.
     ///
     /// The secret must be a new one.
     ///
@@ -94,6 +95,7 @@ impl<R: Read + Seek> Source<R> {
         let roots = GroupRoots::new(vec![[0; 32]]);
         let mut source = Self { input, header, header_bytes, geometry, secret, roots };
         let mut roots = Vec::with_capacity(geometry.groups() as usize);
+        on_group(0, geometry.groups());
         for number in 0..geometry.groups() {
             roots.push(source.encode(number)?.root());
             on_group(number + 1, geometry.groups());

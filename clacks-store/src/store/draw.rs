@@ -27,6 +27,13 @@ pub(super) enum Edge {
     Guests(AddressGroup),
 }
 
+impl Edge {
+    /// Returns whether requests come from guests on the machine of this tower.
+    pub(super) fn is_own_machine(&self) -> bool {
+        matches!(self, Self::Guests(group) if group.is_own_machine())
+    }
+}
+
 /// The random choices of a store.
 #[derive(Debug)]
 pub(super) struct Draw {
@@ -80,7 +87,7 @@ impl Draw {
     }
 
     /// Returns the next tower for requests from an edge. It is the same one during an epoch, unless
-    /// it is gone.
+    /// it is gone. For guests on this machine it is the same one until it is gone.
     ///
     /// Each tower has a score that depends on the edge and a secret of the epoch, and the highest
     /// one wins. So the choice needs no memory, and returns to a tower that was gone for a moment.
@@ -112,8 +119,8 @@ impl Draw {
             (!is_back(address), scores)
         });
         let (_, next) = best?.clone();
-        if self.stems.len() == MAX_STEMS {
-            self.stems.clear();
+        if self.stems.len() >= MAX_STEMS {
+            self.stems.retain(|edge, _| edge.is_own_machine());
         }
         self.stems.insert(edge.clone(), next.clone());
         Some(next)
@@ -157,7 +164,7 @@ impl Draw {
             return;
         }
         self.key = (self.words.next_u64(), self.words.next_u64());
-        self.stems.clear();
+        self.stems.retain(|edge, _| edge.is_own_machine());
         let epoch = u64::try_from(self.epoch.as_nanos()).unwrap_or(u64::MAX).max(1);
         let late = now.as_nanos() - self.epoch_ends.as_nanos();
         self.epoch_ends = Instant::from_nanos(now.as_nanos().saturating_add(epoch - late % epoch));

@@ -42,8 +42,8 @@ pub(super) struct LinkState {
 
 /// The links of a store, with what waits for them.
 ///
-/// A link with something to send and with room is ready. Ready links take turns: peers before
-/// guests, then the group that has been sent least, then its link that has been sent least.
+/// A link with something to send and with room is ready. Ready links take turns: guests get a quarter
+/// while peers wait, then the group that has been sent least, then its link that has been sent least.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     links: BTreeMap<LinkId, LinkState>,
@@ -51,6 +51,8 @@ pub(super) struct Outgoing {
     ready: BTreeMap<LinkId, bool>,
     /// The bytes sent to each group since none was ready.
     turns: BTreeMap<AddressGroup, u64>,
+    /// The bytes sent to peers and to guests since none of them waited for the other.
+    sent: [u64; 2],
     /// The length of all datagrams that wait.
     bytes: usize,
     egress: Bucket,
@@ -74,10 +76,8 @@ impl Outgoing {
         assert!(self.bytes <= max_bytes, "{} bytes wait", self.bytes);
     }
 
-    /// Returns how many requests of each link wait for their answers.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn relayed(&self) -> impl Iterator<Item = (LinkId, usize)> {
-        self.links.iter().map(|(link, state)| (*link, state.relayed))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &LinkState)> {
+        self.links.iter().map(|(link, state)| (*link, state))
     }
 
     pub(super) fn get(&self, link: LinkId) -> Option<&LinkState> {
@@ -127,9 +127,9 @@ impl Outgoing {
     ) -> bool {
         let len = len(&waiting);
         let Some(state) = self.links.get_mut(&link) else { return false };
+        // A link has at most as much as stays free, so links that do not read leave room for others.
         let fits = state.waiting.len() < MAX_WAITING_ITEMS
-            && state.bytes + len <= max_bytes / 2
-            && self.bytes + len <= max_bytes;
+            && (state.bytes + len) + (self.bytes + len) <= max_bytes;
         if !fits {
             return false;
         }
@@ -168,9 +168,12 @@ impl Outgoing {
 
     /// Returns the link whose turn it is, and what it sends next.
     pub(super) fn next(&self) -> Option<(LinkId, &Waiting)> {
+        let [to_peers, to_guests] = self.sent;
+        let is_turn_of_guests = to_guests < to_peers / 3;
         let rank = |link: &LinkId, is_guest: bool| {
             let state = self.links.get(link)?;
-            Some((is_guest, self.turns.get(&state.group).copied(), state.sent))
+            let turn = self.turns.get(&state.group).copied();
+            Some((is_guest != is_turn_of_guests, turn, state.sent))
         };
         let (link, _) = self.ready.iter().min_by_key(|(link, is_guest)| rank(link, **is_guest))?;
         Some((*link, self.links.get(link)?.waiting.front()?))
@@ -186,6 +189,11 @@ impl Outgoing {
     pub(super) fn pop(&mut self, link: LinkId, sent: usize, rate: Rate, now: Instant) {
         self.spend(sent, rate, now);
         let Some(state) = self.links.get_mut(&link) else { return };
+        let is_guest = self.ready.get(&link).copied().unwrap_or(false);
+        if self.ready.values().all(|other| *other == is_guest) {
+            self.sent = [0; 2];
+        }
+        self.sent[usize::from(is_guest)] += sent as u64;
         let len = state.waiting.pop_front().as_ref().map_or(0, len);
         state.bytes -= len;
         self.bytes -= len;
@@ -230,5 +238,72 @@ fn len(waiting: &Waiting) -> usize {
     match waiting {
         Waiting::Bytes(bytes) => bytes.len(),
         Waiting::Chunk { .. } | Waiting::Page { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    use clacks_proto::{Config, Seed, StateMachine, Tower};
+
+    #[test]
+    fn links_that_do_not_read_leave_room_for_others() {
+        let mut outgoing = Outgoing::default();
+        let address = "127.0.0.1:8001".parse().unwrap();
+        let mut tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        let kept = [1, 2, 3].map(|number| {
+            let ip = Ipv4Addr::new(127, 0, 0, number).into();
+            let link = tower.accept(ip, Instant::ORIGIN).unwrap();
+            outgoing.open(link, AddressGroup::UNKNOWN);
+            let datagram = || Waiting::Bytes(Bytes::from_static(&[0; 100]));
+            (0..250).filter(|_| outgoing.push(link, datagram(), true, 10_000)).count()
+        });
+        assert_eq!(kept, [50, 25, 12]);
+    }
+
+    #[test]
+    fn guests_get_a_quarter_while_peers_wait() {
+        let rate = Rate { burst: u32::MAX, per_second: u32::MAX };
+        let mut outgoing = Outgoing::default();
+        let address = "127.0.0.1:8001".parse().unwrap();
+        let mut tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        let links = [1, 2].map(|number| {
+            tower.accept(Ipv4Addr::new(127, 0, 0, number).into(), Instant::ORIGIN).unwrap()
+        });
+        let wait = |outgoing: &mut Outgoing, at: usize| {
+            let datagram = Waiting::Bytes(Bytes::from_static(&[0; 100]));
+            assert!(outgoing.push(links[at], datagram, at == 1, 1_000_000));
+        };
+        for (at, link) in links.into_iter().enumerate() {
+            outgoing.open(link, AddressGroup::UNKNOWN);
+            (0..100).for_each(|_| wait(&mut outgoing, at));
+        }
+        let mut sent = [0; 2];
+        for _ in 0..80 {
+            let (link, _) = outgoing.next().unwrap();
+            outgoing.pop(link, 100, rate, Instant::ORIGIN);
+            sent[usize::from(link == links[1])] += 1;
+        }
+        assert_eq!(sent, [60, 20]);
+        // Peers alone have it all, and guests have no claim to the time before.
+        while outgoing.get(links[1]).is_some_and(|state| !state.waiting.is_empty()) {
+            outgoing.pop(links[1], 100, rate, Instant::ORIGIN);
+        }
+        for _ in 0..10 {
+            let (link, _) = outgoing.next().unwrap();
+            assert_eq!(link, links[0]);
+            outgoing.pop(link, 100, rate, Instant::ORIGIN);
+        }
+        (0..10).for_each(|_| wait(&mut outgoing, 1));
+        let to_guest = (0..4)
+            .filter(|_| {
+                let (link, _) = outgoing.next().unwrap();
+                outgoing.pop(link, 100, rate, Instant::ORIGIN);
+                link == links[1]
+            })
+            .count();
+        assert_eq!(to_guest, 1);
     }
 }

@@ -20,6 +20,8 @@ pub const HOUR: u32 = 498_000;
 
 /// Machines are stores, and after them guests without a store.
 pub struct Network {
+    /// Where all guests call from. Otherwise each has an address of its own.
+    pub guest_ip: Option<IpAddr>,
     pub stores: Vec<Store<Tower>>,
     pub guests: Vec<Tower>,
     pub now: Instant,
@@ -81,8 +83,20 @@ impl Network {
         let (ends, notices, answers) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (now, killed) = (Instant::ORIGIN, BTreeSet::new());
         let (silent, deaf, asked) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        let mut network =
-            Self { stores, guests, now, killed, silent, deaf, asked, ends, notices, answers };
+        let guest_ip = None;
+        let mut network = Self {
+            guest_ip,
+            stores,
+            guests,
+            now,
+            killed,
+            silent,
+            deaf,
+            asked,
+            ends,
+            notices,
+            answers,
+        };
         for one in 0..network.stores.len() {
             for other in 0..network.stores.len() {
                 if one != other {
@@ -256,9 +270,10 @@ impl Network {
     }
 
     fn ip(&self, machine: usize) -> IpAddr {
-        let number = match machine.checked_sub(self.stores.len()) {
-            Some(guest) => FIRST_GUEST + guest,
-            None => machine,
+        let number = match (machine.checked_sub(self.stores.len()), self.guest_ip) {
+            (Some(_), Some(ip)) => return ip,
+            (Some(guest), None) => FIRST_GUEST + guest,
+            (None, _) => machine,
         };
         match address(number).host() {
             Host::Ip(ip) => ip,

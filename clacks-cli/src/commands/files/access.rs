@@ -57,7 +57,7 @@ impl Access {
         Ok(access)
     }
 
-    /// Says who learns that this machine asks.
+    /// Writes a note if another machine learns that this one asks.
     fn warn(&self) {
         if self.is_direct {
             wrap::note(

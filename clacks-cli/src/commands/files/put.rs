@@ -134,9 +134,10 @@ fn read(
 ) -> Result<Source<File>, Failure> {
     let file = match input {
         Input::File(file) => Ok(file),
-        Input::Stream(file) => spool(file, |_| {}),
-        Input::Stdin => spool(io::stdin().lock(), |_| {}),
+        Input::Stream(file) => spool(file, |bytes| report.spooled(bytes)),
+        Input::Stdin => spool(io::stdin().lock(), |bytes| report.spooled(bytes)),
     };
+    report.clear();
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).map_err(|error| {
         Failure::failed(format_args!("The operating system gives no randomness: {error}."))

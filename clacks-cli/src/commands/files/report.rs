@@ -82,11 +82,16 @@ impl Report {
     /// Shows the progress of this machine's own work: reading, writing.
     pub(super) fn work(&mut self, what: &'static str, done: u32, all: u32) {
         if self.is_json {
+            if self.is_due(JSON_INTERVAL) {
+                // The next event reports an output that can't be written.
+                let _ = json::write(&json!({
+                    "event": "progress", "phase": what, "groups_full": done, "groups": all
+                }));
+            }
             return;
         }
         let bar =
             self.bar.get_or_insert_with(|| progress::bar(all.into(), "{pos} of {len} groups"));
-        bar.set_length(all.into());
         bar.set_position(done.into());
         bar.set_message(what);
         if done == all {
@@ -94,13 +99,30 @@ impl Report {
         }
     }
 
+    /// Shows how much of a stream has been read.
+    pub(super) fn spooled(&mut self, bytes: u64) {
+        if !self.is_json && self.is_due(BAR_INTERVAL) {
+            let bar = self.bar.get_or_insert_with(|| progress::bar(0, "{pos} MB"));
+            bar.set_position(bytes / 1_000_000);
+            bar.set_message("reading standard input");
+        }
+    }
+
+    /// Returns whether the progress was not shown for a while.
+    fn is_due(&mut self, interval: Duration) -> bool {
+        let is_due = self.shown_at.is_none_or(|at| at.elapsed() >= interval);
+        if is_due {
+            self.shown_at = Some(Instant::now());
+        }
+        is_due
+    }
+
     /// Shows how far the job is, unless that was done a moment ago.
     pub(super) fn progress(&mut self, guest: &Guest) -> Result<(), Failure> {
         let interval = if self.is_json { JSON_INTERVAL } else { BAR_INTERVAL };
-        if self.shown_at.is_some_and(|at| at.elapsed() < interval) {
+        if !self.is_due(interval) {
             return Ok(());
         }
-        self.shown_at = Some(Instant::now());
         let now = guest.progress();
         if now.needed == 0 || matches!(now.phase, Phase::Idle | Phase::Agreeing | Phase::Waiting) {
             return Ok(());
@@ -383,16 +405,21 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 1 => "",
                 _ => " of a group",
             };
-            let agreed = match agreed {
-                0 => " No other tower could be asked.",
-                1 => " Another tower agrees.",
-                _ => " Other towers agree.",
-            };
-            Failure::Gone(format!(
-                "The file is gone: {seen} of {needed} needed pieces{groups} were found, at {visited} \
-                 of {known} towers.{agreed} It was put until {}.",
-                until_text(until)
-            ))
+            let found = format!(
+                "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
+            );
+            let until = until_text(until);
+            let is_alone = known <= 1 && visited > 0;
+            match agreed {
+                0 if !is_alone => Failure::failed(format_args!(
+                    "The file may be gone: {found}, and no other tower could be asked. Try again. \
+                     It was put until {until}."
+                )),
+                0 => Failure::Gone(format!("The file is gone: {found}. It was put until {until}.")),
+                _ => Failure::Gone(format!(
+                    "The file is gone: {found}, and another tower agrees. It was put until {until}."
+                )),
+            }
         }
         JobError::NotSeen => Failure::failed(
             "The first tower took the pieces, and other towers do not see them: name another one \

@@ -20,6 +20,11 @@
       { waiting: 'grey', in_flight: 'blue', on_the_wire: 'purple' },
     ],
     [
+      'Files',
+      'Pieces above the law are the work of keepers. Pieces below it were dropped.',
+      { files_readable: 'green', pieces_alive: 'blue', pieces_law: 'grey' },
+    ],
+    [
       'Hand-overs',
       'Deliveries should follow hand-overs closely. The gap is returned or retried.',
       { hand_overs: 'blue', deliveries: 'green', returned: 'orange', retries: 'red' },
