@@ -10,7 +10,7 @@ use clacks_proto::{
     Action, Address, Config, Event, Instant, IoCause, LinkId, Notice, Refusal, Seed, SendRate,
     StateMachine, To, Tower, Wakeup,
 };
-use clacks_store::protocol::{Body, Datagram, Outcome, Page};
+use clacks_store::protocol::{Body, Datagram, Outcome, Page, Tags};
 use clacks_store::{
     Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
     enable_client, enable_store,
@@ -54,6 +54,10 @@ pub(crate) enum Conduct {
     Forge(Vec<Tag>),
     /// Lists these tags, and gives nothing.
     Silent(Vec<Tag>),
+    /// Lists these tags with these hours, and says that the chunks are gone.
+    Gone(Vec<(Tag, u32)>),
+    /// Lists these tags with these hours, and gives the chunks of the first store that it knows.
+    Copy(Vec<(Tag, u32)>),
     /// Takes datagrams and answers none.
     Mute,
 }
@@ -156,18 +160,29 @@ impl Fake {
             }
             (Body::List { after }, None) => {
                 let mut page = Page::default();
-                let tags = match &self.conduct {
+                let usual = |tags: &[Tag]| tags.iter().map(|tag| (*tag, HOUR + 20)).collect();
+                let mut entries: Vec<_> = match &self.conduct {
                     Conduct::Forge(tags) | Conduct::Silent(tags) | Conduct::DropAndList(tags) => {
-                        &tags[..]
+                        usual(tags)
                     }
-                    _ => &[],
+                    Conduct::Gone(entries) | Conduct::Copy(entries) => entries.clone(),
+                    _ => Vec::new(),
                 };
-                let mut tags: Vec<_> = tags.iter().filter(|tag| *tag > after).collect();
-                tags.sort_unstable();
-                let has_more = tags.iter().any(|tag| !page.push(**tag, HOUR + 20));
+                entries.retain(|(tag, _)| tag > after);
+                entries.sort_unstable();
+                let has_more = entries.iter().any(|(tag, until)| !page.push(*tag, *until));
                 let entries = page.entries();
                 let body = Body::Inventory { has_more, held: 10, room: 1_000, entries };
                 return self.send(link, &Datagram { number, body }, now);
+            }
+            (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Gone(_)) => {
+                let tags: Vec<_> = tags.iter().map(|tag| *tag.bytes()).collect();
+                let body = Body::Gone(Tags::new(&tags).unwrap());
+                return self.send(link, &Datagram { number, body }, now);
+            }
+            (Body::Fetch(_), None) if matches!(self.conduct, Conduct::Copy(_)) => {
+                let to = self.known[0].clone();
+                return self.pass(link, number, &to, &body, now);
             }
             (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Forge(_)) => {
                 for tag in tags.iter() {
