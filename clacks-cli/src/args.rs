@@ -118,7 +118,7 @@ pub(crate) enum Verb {
     /// The file is encrypted and cut into pieces of 12 000 bytes. Twice as many pieces as needed
     /// are given to towers of the network, which pass them on from memory to memory. Each person
     /// with the link can read the file with `clacks get`, at any tower of the network. No tower can
-    /// read it, or tell which pieces belong together, without the link.
+    /// read it without the link.
     ///
     /// The pieces are gone after the time of --for. Until then the file survives the loss of
     /// towers as long as half of its pieces are left. `clacks health` counts them, and

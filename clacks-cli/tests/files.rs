@@ -4,15 +4,16 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clacks_store::{FileId, Geometry, ReadLink, Root, Secret};
 use common::{ClosedPort, DEADLINE, Tower, clacks, stderr, stdout};
+use nix::pty::openpty;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -235,6 +236,21 @@ fn an_interrupted_get_takes_only_the_rest() {
     assert_eq!(person.names(), ["copy", "film.mp4"], "the part file is removed");
 }
 
+/// Presses Ctrl-C once, and waits for the end. A second one would end the command with another exit
+/// code.
+fn interrupt(child: &mut Child) -> ExitStatus {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "the command does not end");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Kills a command with SIGKILL when a condition holds. The command must still run then.
 fn kill_when(child: &mut Child, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
@@ -353,6 +369,47 @@ fn an_existing_file_stays_unless_it_may_be_replaced() {
     failed(&output, 1, "choose a folder that you may write to");
 }
 
+/// Runs a command in a terminal, and types each answer when its question was written. Returns the
+/// exit code and all that was written.
+fn run_in_terminal(mut command: Command, answers: &[(&str, &str)]) -> (Option<i32>, String) {
+    let pty = openpty(None, None).unwrap();
+    let side = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    // The terminal ends when the command has closed its side.
+    drop((command, pty.slave));
+    let mut screen = fs::File::from(pty.master);
+    let (mut seen, mut answers) = (String::new(), answers.iter().peekable());
+    let mut chunk = [0; 4_096];
+    while let Ok(count @ 1..) = screen.read(&mut chunk) {
+        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        if let Some((_, answer)) = answers.next_if(|(question, _)| seen.contains(question)) {
+            screen.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    (child.wait().unwrap().code(), seen)
+}
+
+#[test]
+fn a_terminal_is_asked_for_a_link_and_before_a_file_is_replaced() {
+    let network = Network::start(2, &[]);
+    let (tower, person) = (network.address(1), Person::new());
+    person.write("photo.jpg", b"new");
+    let link = person.put(tower, &["photo.jpg"]);
+    let run = |args: &[&str], answers: &[(&str, &str)]| {
+        person.write("photo.jpg", b"mine");
+        let (code, seen) = run_in_terminal(person.command(tower, args), answers);
+        assert_eq!(seen.matches("exists. Replace it?").count(), 1, "{seen}");
+        (code, person.read("photo.jpg"))
+    };
+    let question = "photo.jpg exists. Replace it? [y/N] ";
+    let get = ["get", &link, "-o", "photo.jpg"];
+    assert_eq!(run(&get, &[(question, "n\n")]), (Some(1), b"mine".to_vec()));
+    assert_eq!(run(&get, &[(question, "y\n")]), (Some(0), b"new".to_vec()));
+    let typed = format!("{link}\n");
+    let answers = [("Link: ", typed.as_str()), (question, "y\n")];
+    assert_eq!(run(&["get"], &answers), (Some(0), b"new".to_vec()));
+}
+
 #[test]
 fn a_full_disk_loses_no_piece() {
     let network = Network::start(2, &[]);
@@ -453,7 +510,7 @@ fn a_keeper_with_a_keep_link_counts_the_pieces_until_it_is_stopped() {
             break;
         }
     }
-    assert!(common::interrupt_until_it_ends(&mut child).success());
+    assert!(interrupt(&mut child).success());
 }
 
 #[test]
@@ -473,7 +530,7 @@ fn a_put_that_keeps_the_file_prints_the_link_first() {
     }
     let link = find(&seen, "link")["read"].as_str().unwrap();
     assert_eq!(find(&seen, "done")["pieces"], 32);
-    assert!(common::interrupt_until_it_ends(&mut child).success());
+    assert!(interrupt(&mut child).success());
     let order = fs::read(person.path("state/clacks/first-hop.json")).unwrap();
     person.get(&towers, link, b"hello");
     assert_eq!(fs::read(person.path("state/clacks/first-hop.json")).unwrap(), order);

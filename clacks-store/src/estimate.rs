@@ -337,6 +337,19 @@ impl AliveShare {
         let error = libm::sqrt(floor * (1.0 - visited) / (total * visited));
         Self { share, error }
     }
+
+    /// Returns the share if only a part of the `seen` pieces exists: as large a part as was proved
+    /// of the pieces of a sample that were `(taken, proved)`. Without a sample nothing is believed.
+    pub(crate) fn proved(self, seen: u32, (taken, proved): (u32, u32)) -> Self {
+        let (seen, taken, proved) = (f64::from(seen), f64::from(taken), f64::from(proved));
+        let part = if taken > 0.0 { proved / taken } else { 0.0 };
+        // As if one more had been proved and one more had not: a few pieces are no certainty.
+        let chance = (proved + 1.0) / (taken + 2.0);
+        let unknown = if seen > 0.0 { (1.0 - taken / seen).max(0.0) } else { 0.0 };
+        let of_part = libm::sqrt(chance * (1.0 - chance) / (taken + 2.0) * unknown);
+        let error = libm::hypot(self.error * part, self.share * of_part);
+        Self { share: self.share * part, error }
+    }
 }
 
 /// Returns a time. Infinite and negative ones are cut.
@@ -433,6 +446,11 @@ mod tests {
         assert_eq!((all.share, all.error), (0.5, 0.0));
         let none = AliveShare::new(0, 186, 0.1);
         assert!(none.error > 0.0);
+        assert_eq!(all.proved(93, (93, 93)), all);
+        let half = all.proved(93, (20, 10));
+        assert!(half.share == 0.25 && (0.04..0.06).contains(&half.error), "{half:?}");
+        let unknown = all.proved(93, (0, 0));
+        assert!(unknown.share == 0.0 && unknown.error > 0.15, "{unknown:?}");
     }
 
     #[test]

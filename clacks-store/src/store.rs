@@ -72,6 +72,9 @@ const SKEW: u64 = 5 * 60;
 /// hours can end within the last hour, and the difference of two clocks.
 const SHORT: Duration = Duration::from_secs(HOUR + 2 * SKEW);
 
+/// How many times the rate of a guest a peer has. It passes on the requests of others.
+const PEER_RATE: u32 = 4;
+
 /// What a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -114,6 +117,10 @@ pub struct Store<M> {
     dials: Bucket,
     /// The links that were dialled for others, the oldest first.
     dialled: VecDeque<LinkId>,
+    /// Requests of others that wait for a dial, the oldest first.
+    postponed: VecDeque<Postponed>,
+    /// When the first one is tried again.
+    retry_at: Instant,
     stats: StoreStats,
 }
 
@@ -145,6 +152,8 @@ impl<M: StateMachine> Store<M> {
             relays: Relays::default(),
             dials: Bucket::default(),
             dialled: VecDeque::new(),
+            postponed: VecDeque::new(),
+            retry_at: Instant::ORIGIN,
             stats: StoreStats::default(),
         };
         store.rebuild();
@@ -235,8 +244,8 @@ impl<M: StateMachine> Store<M> {
     /// Answers and sends what waits. Returns whether something was done.
     #[inline(never)]
     fn work(&mut self) -> bool {
-        // Both, also if the first one is busy.
-        self.serve() | self.flush()
+        // All, also if the first one is busy.
+        self.serve() | self.pass_on_postponed() | self.flush()
     }
 
     // Chunks that come as messages.
@@ -438,11 +447,12 @@ impl<M: StateMachine> Store<M> {
     /// Each link has a rate. A request counts the same if it is to be passed on.
     fn is_within_rate(&mut self, link: LinkId, number: u32, request: &Body<'_>) -> bool {
         let (now, config) = (self.now, &self.config);
+        let factor = if is_guest(self.inner.tower(), link) { 1 } else { PEER_RATE };
         let Some(state) = self.outgoing.get_mut(link) else { return false };
         let is_publish = matches!(request, Body::Publish(_));
         let is_within = match is_publish {
-            true => state.publishes.take(config.publish_rate, now),
-            false => state.requests.take(config.request_rate, now),
+            true => state.publishes.take(config.publish_rate.times(factor), now),
+            false => state.requests.take(config.request_rate.times(factor), now),
         };
         if !is_within && is_publish {
             self.stats.refused += 1;
@@ -576,7 +586,9 @@ impl<M: StateMachine> Store<M> {
         request: &Body<'_>,
     ) {
         let is_for_this = target.is_none_or(|target| target == self.inner.tower().address());
-        let may_pass_on = self.config.relays && hops <= MAX_HOPS;
+        // The owner of the tower may ask through it in any case.
+        let is_own = self.edge(link).is_own_machine();
+        let may_pass_on = (self.config.relays || is_own) && hops <= MAX_HOPS;
         if hops > 1 && may_pass_on {
             let edge = self.edge(link);
             if let Some(next) = self.draw.next_of_stem(self.inner.tower(), &edge, self.now) {
@@ -594,7 +606,11 @@ impl<M: StateMachine> Store<M> {
             _ if is_for_this && is_last => {
                 self.carry_out(link, number, request, self.config.hold);
             }
-            Some(target) if may_pass_on => self.pass_on(link, number, request, target, request),
+            Some(target) if may_pass_on => {
+                if !self.postpone(link, number, request, target) {
+                    self.pass_on(link, number, request, target, request);
+                }
+            }
             _ => self.lost(link, number),
         }
     }
@@ -695,6 +711,54 @@ impl<M: StateMachine> Store<M> {
         Some((link, number))
     }
 
+    /// Lets a request wait if it needs a dial and no dial may be made now. Returns whether it waits.
+    fn postpone(&mut self, link: LinkId, number: u32, request: &Body<'_>, to: &Address) -> bool {
+        let of_link = self.postponed.iter().filter(|it| it.asker == link).count();
+        let has_place = of_link < MAX_POSTPONED / 4 && self.postponed.len() < MAX_POSTPONED;
+        let must_wait = self.needs_dial(to) && (!self.postponed.is_empty() || !self.may_dial());
+        let waits = must_wait && has_place && !matches!(request, Body::Publish(_));
+        if waits {
+            let ends_at = self.now + MAX_WAIT;
+            let (request, to) = (request.encode_inner().into(), to.clone());
+            self.postponed.push_back(Postponed { asker: link, number, request, to, ends_at });
+            self.retry_at = self.next_dial();
+        }
+        waits
+    }
+
+    /// Passes on requests that waited for a dial. Returns whether there were any.
+    fn pass_on_postponed(&mut self) -> bool {
+        let mut is_busy = false;
+        while let Some(first) = self.postponed.front() {
+            let is_over = first.ends_at <= self.now;
+            let to = first.to.clone();
+            if !is_over && self.needs_dial(&to) && !self.may_dial() {
+                self.retry_at = self.next_dial();
+                break;
+            }
+            let Some(first) = self.postponed.pop_front() else { break };
+            is_busy = true;
+            match Body::decode_inner(&first.request) {
+                Ok(request) if !is_over => {
+                    self.pass_on(first.asker, first.number, &request, &to, &request);
+                }
+                _ => self.lost(first.asker, first.number),
+            }
+        }
+        is_busy
+    }
+
+    fn needs_dial(&self, to: &Address) -> bool {
+        let len = u32::try_from(MAX_LEN).unwrap_or(u32::MAX);
+        self.inner.tower().datagram_peer(to, len).is_some_and(|peer| peer.link.is_none())
+    }
+
+    /// Returns when a dial for others may be made, or when to look again for an idle link.
+    fn next_dial(&self) -> Instant {
+        let ready_at = self.dials.ready_at(1, self.config.dials);
+        if ready_at > self.now { ready_at } else { self.now + LOOK_AGAIN }
+    }
+
     /// Returns whether a link may be dialled for others. If they have their part of the links, an
     /// idle one of those is closed, and the next dial finds its place.
     fn may_dial(&mut self) -> bool {
@@ -778,6 +842,7 @@ impl<M: StateMachine> Store<M> {
     fn on_link_closed(&mut self, link: LinkId) {
         self.outgoing.close(link);
         self.dialled.retain(|dialled| *dialled != link);
+        self.postponed.retain(|postponed| postponed.asker != link);
         self.lose(link);
     }
 
@@ -844,7 +909,8 @@ impl<M: StateMachine> Store<M> {
     /// Returns when this store has something to do.
     fn next_own_wakeup(&self) -> Option<Instant> {
         let egress = self.outgoing.next_at(self.config.egress);
-        [self.relays.next_end(), egress].into_iter().flatten().min()
+        let dial = self.postponed.front().map(|first| first.ends_at.min(self.retry_at));
+        [self.relays.next_end(), egress, dial].into_iter().flatten().min()
     }
 }
 
@@ -858,6 +924,7 @@ impl<M: StateMachine> Store<M> {
         for (link, state) in self.outgoing.iter() {
             assert_eq!(state.relayed, self.relays.of_asker(link), "requests of {link:?}");
         }
+        assert!(self.postponed.len() <= MAX_POSTPONED);
         let tower = self.inner.tower();
         let most = (tower.config().max_links / 4).max(1);
         assert!(self.dialled.len() <= most, "{} links for others", self.dialled.len());
@@ -865,12 +932,34 @@ impl<M: StateMachine> Store<M> {
 
     /// Checks that nothing is kept for links after their end.
     pub fn assert_idle(&self) {
+        let waiting = self.postponed.len();
         assert_eq!((self.outgoing.len(), self.relays.len(), self.dialled.len()), (0, 0, 0));
+        assert_eq!(waiting, 0);
     }
 }
 
 /// The most links that are looked at for one that is idle.
 const MAX_LOOKS: usize = 8;
+
+/// The most requests that wait for a dial. One link may have a quarter (guess: a client asks 32
+/// towers at once).
+const MAX_POSTPONED: usize = 256;
+/// How long a request waits for a dial. Clients wait for 15 s in all (guess).
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How soon an idle link is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A request that waits for a dial.
+#[derive(Debug)]
+struct Postponed {
+    asker: LinkId,
+    /// The number of the request on that link.
+    number: u32,
+    request: Bytes,
+    to: Address,
+    /// The request is lost then.
+    ends_at: Instant,
+}
 
 /// Whether a chunk may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -232,56 +232,71 @@ fn idle(count: usize, settings: &StoreConfig, change: fn(&mut Config)) -> Networ
     network
 }
 
-/// Lists the inventories of all other stores through the first one, and returns how many came.
-fn listed(network: &mut Network) -> usize {
+/// Asks for the inventories of all other stores at once, through the first one.
+fn ask_all(network: &mut Network) {
     let list = Body::List { after: START }.encode_inner();
-    let mut listed = 0;
-    for other in 1..network.stores.len() {
+    for (number, other) in (0..).zip(1..network.stores.len()) {
         let target = Some(address(other));
-        let answers = network.ask(0, &Body::Relay { hops: 1, target, inner: &list });
-        let answer = Datagram::decode(&answers[0]).unwrap().body;
-        listed += usize::from(matches!(answer, Body::Inventory { .. }));
+        network.send(0, 0, number, &Body::Relay { hops: 1, target, inner: &list });
     }
-    listed
+    network.settle();
+}
+
+/// Returns how many inventories have come, and how many requests are lost.
+fn answers(network: &mut Network) -> [usize; 2] {
+    let answers = std::mem::take(&mut network.answers);
+    let is_lost =
+        |(_, answer): &(usize, Vec<u8>)| Datagram::decode(answer).unwrap().body == Body::Lost;
+    let lost = answers.iter().filter(|answer| is_lost(answer)).count();
+    [answers.len() - lost, lost]
 }
 
 #[test]
-fn dials_for_others_have_a_rate() {
+fn dials_for_others_have_a_rate_and_requests_wait_for_them() {
     let mut settings = settings();
     settings.dials = Rate { burst: 3, per_second: 1 };
     let mut network = idle(9, &settings, |_| {});
     let links = network.tower(0).links().filter(|link| link.peer.is_some()).count();
     assert_eq!(links, 0, "all are closed");
-    assert_eq!(listed(&mut network), 3);
-    network.advance(Duration::from_secs(2));
-    assert_eq!(listed(&mut network), 5, "three are linked");
+    ask_all(&mut network);
+    assert_eq!(answers(&mut network), [3, 0]);
+    network.advance(Duration::from_millis(2_100));
+    assert_eq!(answers(&mut network), [2, 0]);
+    network.advance(Duration::from_secs(10));
+    assert_eq!(answers(&mut network), [3, 0]);
+
+    settings.dials = Rate { burst: 3, per_second: 0 };
+    let mut network = idle(9, &settings, |_| {});
     settings.dials = Rate { burst: u32::MAX, per_second: u32::MAX };
-    assert_eq!(listed(&mut idle(9, &settings, |_| {})), 8);
+    ask_all(&mut network);
+    network.advance(Duration::from_secs(9));
+    let [listed, _] = answers(&mut network);
+    network.advance(Duration::from_secs(2));
+    assert_eq!(listed + answers(&mut network)[1], 8, "those that waited too long are lost");
+
+    let mut network = idle(9, &settings, |_| {});
+    ask_all(&mut network);
+    assert_eq!(answers(&mut network), [8, 0]);
 }
 
 #[test]
 fn links_for_others_are_at_most_a_quarter() {
-    let mut network = idle(9, &settings(), |config| {
+    let few = |config: &mut Config| {
         config.max_links = 20;
         config.max_unproved = 20;
-    });
-    assert_eq!(listed(&mut network), 8, "idle ones make room");
+    };
+    let mut network = idle(9, &settings(), few);
+    ask_all(&mut network);
+    network.advance(Duration::from_secs(1));
+    assert_eq!(answers(&mut network), [8, 0], "idle ones make room");
     let links = network.tower(0).links().filter(|link| link.peer.is_some()).count();
     assert_eq!(links, 5);
     // Those that are in use do not.
-    let mut network = idle(9, &settings(), |config| {
-        config.max_links = 20;
-        config.max_unproved = 20;
-    });
+    let mut network = idle(9, &settings(), few);
     (1..9).for_each(|store| network.silence(store));
-    let list = Body::List { after: START }.encode_inner();
-    for number in 1..9 {
-        let target = Some(address(usize::try_from(number).unwrap()));
-        network.send(0, 0, number, &Body::Relay { hops: 1, target, inner: &list });
-        network.settle();
-    }
-    let lost: Vec<_> = std::mem::take(&mut network.answers);
-    assert_eq!(lost.len(), 3);
+    ask_all(&mut network);
+    network.advance(Duration::from_secs(11));
+    assert_eq!(answers(&mut network), [0, 3]);
 }
 
 #[test]

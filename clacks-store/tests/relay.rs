@@ -277,6 +277,19 @@ fn a_store_that_does_not_relay_carries_out_what_is_for_itself_only() {
 }
 
 #[test]
+fn a_store_that_does_not_relay_passes_on_what_guests_on_its_machine_ask() {
+    let mut settings = settings();
+    settings.relays = false;
+    let stores = (0..3).map(|number| store(number, config(), settings.clone())).collect();
+    let mut network = Network::with_guests(stores, 1);
+    network.guest_ip = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    network.advance(Duration::from_secs(60));
+    let list = Body::List { after: START };
+    let answers = relay(&mut network, 0, 1, Some(address(1)), &list);
+    assert!(matches!(body(&answers[0]), Body::Inventory { .. }));
+}
+
+#[test]
 fn more_than_eight_hops_are_lost() {
     let mut network = network_of(3);
     let list = Body::List { after: START };

@@ -425,11 +425,6 @@ impl Scenario {
         messages.at = messages.at.map(|_| start);
         messages.over = messages.over.min(time.saturating_sub(start));
         messages.repeat = shortened(messages.repeat, start, messages.over, time);
-        if let Some(files) = &mut self.files {
-            files.at = files.at.min(time);
-            files.over = files.over.min(time - files.at);
-            files.read_at = files.read_at.min(time);
-        }
         self.faults.retain_mut(|fault| {
             if fault.at >= time {
                 return false;
@@ -439,6 +434,11 @@ impl Scenario {
             fault.repeat = shortened(fault.repeat, fault.at, lasts, time);
             fault.end() <= time
         });
+        if let Some(files) = &mut self.files {
+            files.at = files.at.min(time / 2);
+            files.over = files.over.min(time - files.at);
+            files.read_at = files.read_at.min(time);
+        }
         let is_late = |target: &mut Target| target.measure.end() > time;
         let removed = self.targets.extract_if(.., is_late).collect();
         self.churn = self.churn.take().filter(|churn| churn.from < time);

@@ -8,12 +8,12 @@ use clacks_proto::{Address, Instant, LinkId, Tower};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-use super::collector::{Collector, Scope, Wish};
+use super::collector::{Collector, Scope, Wanted, Wish};
 use super::get::Get;
 use super::job::{Job, JobError, JobEvent, Phase, Progress};
 use super::keep::Keep;
 use super::publisher::Publisher;
-use super::put::Put;
+use super::put::{MAX_HOURS, Put};
 use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RATE, Way};
 use super::survey::{Survey, TowerId};
 use super::{Env, Route};
@@ -58,6 +58,8 @@ pub(super) struct Active {
     given_up: usize,
     /// The first hops that were used.
     pub(super) used: BTreeSet<Address>,
+    /// The towers that the first hop knows. Other first hops are drawn from them.
+    pub(super) table: Vec<Address>,
     pub(super) survey: Option<Survey>,
     peer_tries: u8,
     pub(super) collector: Collector,
@@ -98,6 +100,7 @@ impl Active {
             hop,
             given_up: 0,
             used: BTreeSet::from([first]),
+            table: Vec::new(),
             survey: None,
             peer_tries: 0,
             collector,
@@ -140,6 +143,7 @@ impl Active {
         }
         env.requests.begin_turn();
         if let Some(survey) = &mut self.survey {
+            survey.want_of_large(self.collector.geometry().total());
             survey.end_visits(env.now);
         }
         self.check_hop(env);
@@ -266,6 +270,15 @@ impl Active {
         }
     }
 
+    /// Remembers the towers that the first hop knows, if the survey goes through it.
+    pub(super) fn note_table(&mut self) {
+        let survey = self.survey.as_ref().filter(|survey| survey.hop == self.hop);
+        let table = survey.map(Survey::table).unwrap_or_default();
+        if !table.is_empty() {
+            self.table = table;
+        }
+    }
+
     // Surveys.
 
     /// Begins a round of visits through a first hop. Requests of an earlier round are forgotten.
@@ -279,8 +292,10 @@ impl Active {
             Route::Stem => None,
             Route::Direct => address,
         };
+        self.note_table();
         env.requests.clear();
         self.collector.begin_round();
+        self.collector.latest = env.hour().saturating_add(MAX_HOURS + 1);
         self.peer_tries = 0;
         self.wake_at = None;
         self.survey = Some(Survey::new(hop, first, limit, bad, env.now));
@@ -371,19 +386,19 @@ impl Active {
             if wanted.len() >= most {
                 break;
             }
-            let Some((tag, index)) = visit.wanted.pop_front() else { break };
-            match collector.wish(index) {
+            let Some(piece) = visit.wanted.pop_front() else { break };
+            match collector.wish(piece.index) {
                 Wish::Now => {
-                    collector.on_asked(index);
-                    wanted.push((tag, index));
+                    collector.on_asked(piece.index);
+                    wanted.push(piece);
                 }
-                Wish::Later => visit.wanted.push_back((tag, index)),
+                Wish::Later => visit.wanted.push_back(piece),
                 Wish::Never => {}
             }
         }
         // A visit without wanted tags may end, or read its next page.
         env.has_changed |= wanted.is_empty() && visit.wanted.len() < before;
-        let flat: Vec<_> = wanted.iter().map(|(tag, _)| *tag.bytes()).collect();
+        let flat: Vec<_> = wanted.iter().map(|piece| *piece.tag.bytes()).collect();
         let Some(tags) = Tags::new(&flat) else { return false };
         let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let ask = Ask::Fetch { tower: id, wanted: wanted.clone() };
@@ -395,12 +410,14 @@ impl Active {
             visit.owed += count;
             return true;
         }
-        for (tag, index) in wanted {
-            collector.on_not_asked(index);
-            visit.wanted.push_front((tag, index));
+        for piece in wanted {
+            collector.on_not_asked(piece.index);
+            visit.wanted.push_front(piece);
         }
         if matches!(sent, Some(Err(NotSent::Failed(_)))) {
-            visit.give_up();
+            for piece in visit.give_up() {
+                collector.on_trial(id, &piece, false);
+            }
             env.has_changed = true;
         }
         false
@@ -519,11 +536,11 @@ impl Active {
                 let rng = &mut env.rng;
                 for (tag, until) in entries.iter() {
                     let draw = || rng.random_range(0.0..1.0);
-                    let index = self.collector.see(tag, until, tower, draw);
-                    if let Some(index) = index.filter(|_| !survey.is_bad(tower))
+                    let seen = self.collector.see(tag, until, tower, draw);
+                    if let Some((group, piece, take)) = seen.filter(|_| !survey.is_bad(tower))
                         && let Some(visit) = survey.visits.get_mut(&tower)
                     {
-                        visit.wanted.push_back((tag, index));
+                        visit.on_listed(group, piece, take, rng);
                     }
                 }
             }
@@ -532,15 +549,16 @@ impl Active {
                     return;
                 };
                 let received = env.requests.receive(number, tag, env.config.route, env.now);
-                if let Some((tower, index)) = received {
-                    self.on_chunk(env, tower, index, &chunk[..]);
+                if let Some((tower, piece)) = received {
+                    self.on_chunk(env, tower, &piece, &chunk[..]);
                 }
             }
             (Ask::Fetch { .. }, Body::Gone(tags)) => {
                 for tag in tags.iter() {
                     let received = env.requests.receive(number, tag, env.config.route, env.now);
-                    if let (Some((tower, index)), Some(survey)) = (received, &mut self.survey) {
-                        self.collector.on_not_asked(index);
+                    if let (Some((tower, piece)), Some(survey)) = (received, &mut self.survey) {
+                        self.collector.on_not_asked(piece.index);
+                        self.collector.on_trial(tower, &piece, false);
                         survey.on_chunk(tower, false);
                     }
                 }
@@ -560,19 +578,20 @@ impl Active {
         }
     }
 
-    fn on_chunk(&mut self, env: &mut Env, tower: TowerId, index: u32, bytes: &[u8]) {
+    fn on_chunk(&mut self, env: &mut Env, tower: TowerId, wanted: &Wanted, bytes: &[u8]) {
         let Some(survey) = &mut self.survey else { return };
+        let index = wanted.index;
         self.collector.on_not_asked(index);
-        let Some((piece, group_root)) = self.collector.open(bytes, index) else {
-            survey.on_chunk(tower, false);
-            // A chunk with the right id is what the tower was given. Another owner of the keys may
-            // have sealed it.
-            if Chunk::parse(bytes).is_none() {
-                survey.set_bad(tower);
-            }
-            return;
-        };
-        survey.on_chunk(tower, true);
+        let opened = self.collector.open(bytes, index);
+        // A chunk with the right id is what the tower was given. Another owner of the keys may have
+        // sealed it. But its hour is not the one that the tower listed if the tower lies.
+        let is_honest = Chunk::parse(bytes).is_some_and(|chunk| chunk.until() == wanted.until);
+        self.collector.on_trial(tower, wanted, is_honest && opened.is_some());
+        survey.on_chunk(tower, opened.is_some());
+        if !is_honest {
+            survey.set_bad(tower);
+        }
+        let Some((piece, group_root)) = opened else { return };
         if !self.collector.set_proved(index) {
             return;
         }
@@ -626,15 +645,17 @@ impl Active {
             }
             Ask::Fetch { tower, wanted } => {
                 let Some(survey) = &mut self.survey else { return };
-                for (tag, index) in wanted {
-                    self.collector.on_not_asked(index);
+                for piece in wanted {
+                    self.collector.on_not_asked(piece.index);
                     survey.on_chunk(tower, false);
                     if let Some(visit) = survey.visits.get_mut(&tower) {
-                        visit.wanted.push_back((tag, index));
+                        visit.wanted.push_back(piece);
                     }
                 }
                 if let Some(visit) = survey.visits.get_mut(&tower).filter(|_| !is_hop) {
-                    visit.on_fetch_failed();
+                    for piece in visit.on_fetch_failed() {
+                        self.collector.on_trial(tower, &piece, false);
+                    }
                 }
             }
             Ask::Publish { group, place, contact } => {
@@ -661,10 +682,16 @@ impl Active {
         }
     }
 
+    /// Returns whether a tower does not count: it lied, or proved less than half of what was taken
+    /// from it as a sample.
+    pub(super) fn is_out(&self, tower: TowerId) -> bool {
+        self.collector.is_liar(tower) || self.survey.as_ref().is_some_and(|it| it.is_bad(tower))
+    }
+
     /// Returns the share that is alive of each group, by the visits of this round.
     pub(super) fn alive_shares(&self) -> Vec<AliveShare> {
         let Some(survey) = &self.survey else { return Vec::new() };
-        let seen = self.collector.seen_in_groups(|tower| survey.is_bad(tower));
+        let seen = self.collector.seen_in_groups(|tower| self.is_out(tower));
         self.collector.alive(&seen, survey.visited_share())
     }
 

@@ -17,9 +17,16 @@ use super::survey::TowerId;
 /// last ones of a group.
 const SPARE: u32 = 8;
 
-/// The towers that are remembered as sources of a piece.
-const SOURCES: usize = 2;
+/// The towers that are remembered as sources of a piece. Most pieces have one or two, and liars may
+/// take the other places.
+const SOURCES: usize = 4;
 const NO_TOWER: TowerId = TowerId::MAX;
+
+/// The least pieces of a sample of each group, and the least share of its pieces.
+const SAMPLE: f64 = 8.0;
+const SAMPLE_SHARE: f64 = 0.05;
+/// A tower that lists more than this share of a group must give two pieces of it.
+pub(crate) const LARGE: u32 = 16;
 
 /// A set of indexes.
 #[derive(Clone, Debug)]
@@ -66,8 +73,58 @@ pub(crate) enum Scope {
     All,
     /// As many as these groups need.
     Groups(Vec<u32>),
-    /// This share of those that are seen.
-    Sample(f64),
+    /// A random share of those that are seen, and some of each tower that lists many.
+    Sample,
+}
+
+/// A piece that a tower lists, and that is taken from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) tag: Tag,
+    pub(crate) index: u32,
+    /// The hour at whose end the piece ends, as the tower says.
+    pub(crate) until: u32,
+    /// The piece was drawn for the random sample.
+    pub(crate) is_drawn: bool,
+}
+
+/// A tower that lists a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    tower: TowerId,
+    /// The piece ends late enough, as the tower says.
+    is_fresh: bool,
+}
+
+const NO_SOURCE: Source = Source { tower: NO_TOWER, is_fresh: false };
+
+/// What came of a piece that was taken as a sample.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    tower: TowerId,
+    group: u32,
+    is_drawn: bool,
+    is_fresh: bool,
+    is_proved: bool,
+}
+
+/// What a round of visits showed of a tower.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listing {
+    /// The pieces that the tower lists.
+    listed: u32,
+    last_end: u32,
+    taken: u32,
+    proved: u32,
+}
+
+/// Whether a piece is taken from a tower that lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Take {
+    Yes,
+    /// If the tower lists a large part of the group.
+    IfLarge,
+    No,
 }
 
 /// Whether a piece is asked for now.
@@ -91,14 +148,14 @@ pub(crate) struct Collector {
     proved_in: Vec<u32>,
     asked_in: Vec<u32>,
     /// The towers that list a piece in this round.
-    sources: Vec<[TowerId; SOURCES]>,
-    /// The pieces whose hour is at least `fresh_from`, in this round.
-    fresh: Bits,
+    sources: Vec<[Source; SOURCES]>,
+    /// By tower.
+    listings: Vec<Listing>,
     pub(crate) fresh_from: u32,
-    last_end: u32,
-    /// The pieces that were taken, and those of them that were proved, in this round.
-    taken: u32,
-    proved_of_taken: u32,
+    /// The last hour that a store takes. A later one is a lie.
+    pub(crate) latest: u32,
+    /// The sample of this round.
+    trials: Vec<Trial>,
 }
 
 impl Collector {
@@ -114,12 +171,11 @@ impl Collector {
             asked: Bits::new(chunks),
             proved_in: vec![0; groups as usize],
             asked_in: vec![0; groups as usize],
-            sources: vec![[NO_TOWER; SOURCES]; chunks as usize],
-            fresh: Bits::new(chunks),
+            sources: vec![[NO_SOURCE; SOURCES]; chunks as usize],
+            listings: Vec::new(),
             fresh_from: 0,
-            last_end: 0,
-            taken: 0,
-            proved_of_taken: 0,
+            latest: u32::MAX,
+            trials: Vec::new(),
         }
     }
 
@@ -135,10 +191,9 @@ impl Collector {
     pub(crate) fn begin_round(&mut self) {
         self.asked.clear();
         self.asked_in.fill(0);
-        self.sources.fill([NO_TOWER; SOURCES]);
-        self.fresh.clear();
-        self.last_end = 0;
-        (self.taken, self.proved_of_taken) = (0, 0);
+        self.sources.fill([NO_SOURCE; SOURCES]);
+        self.listings.clear();
+        self.trials.clear();
     }
 
     /// Forgets what was proved.
@@ -157,34 +212,58 @@ impl Collector {
         is_new
     }
 
-    /// Takes an entry of an inventory. Returns the index if the piece may be taken from this tower.
+    /// Takes an entry of an inventory. Returns the group and the piece if the entry is one of the
+    /// file. The piece is to be taken from this tower if that is said, too.
     pub(crate) fn see(
         &mut self,
         tag: Tag,
         until: u32,
         tower: TowerId,
         draw: impl FnOnce() -> f64,
-    ) -> Option<u32> {
+    ) -> Option<(u32, Wanted, Take)> {
         let index = tag.recognise(&self.keys)?;
         let (group, _) = self.geometry.locate(index)?;
         let sources = self.sources.get_mut(index as usize)?;
-        let is_first = sources.iter().all(|source| *source == NO_TOWER);
-        if !sources.contains(&tower)
-            && let Some(place) = sources.iter_mut().find(|source| **source == NO_TOWER)
-        {
-            *place = tower;
+        if self.listings.len() <= usize::from(tower) {
+            self.listings.resize_with(usize::from(tower) + 1, Listing::default);
         }
-        if until >= self.fresh_from {
-            self.fresh.insert(index);
-        }
-        self.last_end = self.last_end.max(until);
-        let may_be_taken = match &self.scope {
-            Scope::None => false,
-            Scope::Sample(share) => is_first && draw() < *share,
-            Scope::All => self.is_open(group),
-            Scope::Groups(groups) => groups.contains(&group) && self.is_open(group),
+        let listing = self.listings.get_mut(usize::from(tower))?;
+        listing.listed += 1;
+        listing.last_end = listing.last_end.max(until.min(self.latest));
+        let is_fresh = until >= self.fresh_from;
+        let listed = listing.listed;
+        let of = |source: &Source| {
+            self.listings.get(usize::from(source.tower)).map_or(u32::MAX, |it| it.listed)
         };
-        (may_be_taken && !self.proved.contains(index)).then_some(index)
+        if let Some(source) = sources.iter_mut().find(|source| source.tower == tower) {
+            source.is_fresh |= is_fresh;
+        } else if let Some(place) = sources.iter_mut().max_by_key(|source| of(source))
+            // A tower that lists more than others is the more likely to lie. Free places are
+            // taken first.
+            && of(place) >= listed
+        {
+            *place = Source { tower, is_fresh };
+        }
+        let is_wanted = match &self.scope {
+            Scope::None => false,
+            Scope::Sample => draw() < self.sample_share(),
+            Scope::All => self.is_open(group) && !self.proved.contains(index),
+            Scope::Groups(groups) => {
+                groups.contains(&group) && self.is_open(group) && !self.proved.contains(index)
+            }
+        };
+        let take = match (&self.scope, is_wanted) {
+            (_, true) => Take::Yes,
+            (Scope::Sample, false) => Take::IfLarge,
+            _ => Take::No,
+        };
+        let is_drawn = take == Take::Yes;
+        Some((group, Wanted { tag, index, until, is_drawn }, take))
+    }
+
+    /// Returns the share of the pieces that is drawn as a sample.
+    fn sample_share(&self) -> f64 {
+        (SAMPLE / f64::from(self.geometry.total())).max(SAMPLE_SHARE)
     }
 
     /// Returns whether a group needs more pieces.
@@ -195,11 +274,12 @@ impl Collector {
     /// Returns whether a piece is asked for.
     pub(crate) fn wish(&self, index: u32) -> Wish {
         let Some((group, _)) = self.geometry.locate(index) else { return Wish::Never };
+        if self.scope == Scope::Sample {
+            // Each tower must prove what it lists, even if another one has proved the same.
+            return Wish::Now;
+        }
         if self.proved.contains(index) {
             return Wish::Never;
-        }
-        if matches!(self.scope, Scope::Sample(_)) {
-            return if self.asked.contains(index) { Wish::Never } else { Wish::Now };
         }
         let count = |of: &[u32]| of.get(group as usize).copied().unwrap_or(0);
         let (proved, asked) = (count(&self.proved_in), count(&self.asked_in));
@@ -233,20 +313,41 @@ impl Collector {
     /// Opens and proves a chunk that was asked for as `index`. Returns the piece with the root of
     /// its group.
     pub(crate) fn open(&mut self, bytes: &[u8], index: u32) -> Option<(OpenedChunk, [u8; 32])> {
-        self.taken += 1;
         let piece = Chunk::parse(bytes)?.open(&self.keys)?;
         if piece.index() != index {
             return None;
         }
         let group_root = prove(self.geometry, &self.root, index, piece.shard(), &piece.path())?;
-        self.proved_of_taken += 1;
         Some((piece, group_root))
+    }
+
+    /// Notes what came of a piece that was taken as a sample.
+    pub(crate) fn on_trial(&mut self, tower: TowerId, wanted: &Wanted, is_proved: bool) {
+        let Some((group, _)) = self.geometry.locate(wanted.index) else { return };
+        let Some(listing) = self.listings.get_mut(usize::from(tower)) else { return };
+        if self.scope != Scope::Sample {
+            return;
+        }
+        listing.taken += 1;
+        listing.proved += u32::from(is_proved);
+        self.trials.push(Trial {
+            tower,
+            group,
+            is_drawn: wanted.is_drawn,
+            is_fresh: wanted.until >= self.fresh_from,
+            is_proved,
+        });
+    }
+
+    /// Returns whether a tower did not prove half of what was taken from it as a sample.
+    pub(crate) fn is_liar(&self, tower: TowerId) -> bool {
+        self.listings.get(usize::from(tower)).is_some_and(|it| it.proved * 2 < it.taken)
     }
 
     /// Returns whether all groups in the scope have as many pieces as they need.
     pub(crate) fn is_complete(&self) -> bool {
         match &self.scope {
-            Scope::None | Scope::Sample(_) => false,
+            Scope::None | Scope::Sample => false,
             Scope::All => (0..self.geometry.groups()).all(|group| !self.is_open(group)),
             Scope::Groups(groups) => groups.iter().all(|group| !self.is_open(*group)),
         }
@@ -271,14 +372,22 @@ impl Collector {
     }
 
     fn is_seen(&self, index: u32, is_bad: impl Fn(TowerId) -> bool) -> bool {
-        let sources = self.sources.get(index as usize).into_iter().flatten();
-        sources.into_iter().any(|tower| *tower != NO_TOWER && !is_bad(*tower))
+        self.sources_of(index).any(|source| !is_bad(source.tower))
+    }
+
+    fn sources_of(&self, index: u32) -> impl Iterator<Item = Source> {
+        let sources = self.sources.get(index as usize).into_iter().flatten().copied();
+        sources.filter(|source| source.tower != NO_TOWER)
     }
 
     /// Returns how many pieces of each group are seen at towers that are not bad and end late
     /// enough.
     pub(crate) fn fresh_in_groups(&self, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
-        self.count(|index| self.fresh.contains(index) && self.is_seen(index, &is_bad))
+        self.count(|index| self.is_fresh(index, &is_bad))
+    }
+
+    fn is_fresh(&self, index: u32, is_bad: impl Fn(TowerId) -> bool) -> bool {
+        self.sources_of(index).any(|source| source.is_fresh && !is_bad(source.tower))
     }
 
     fn count(&self, counts: impl Fn(u32) -> bool) -> Vec<u32> {
@@ -292,9 +401,7 @@ impl Collector {
 
     /// Returns the places of a group that are not seen.
     pub(crate) fn unseen(&self, group: u32) -> Vec<u32> {
-        self.places(group, |index| {
-            self.sources.get(index as usize).is_some_and(|sources| sources[0] == NO_TOWER)
-        })
+        self.places(group, |index| !self.is_seen(index, |_| false))
     }
 
     /// Returns how many different pieces of each group are seen without the tower that lists the
@@ -314,9 +421,8 @@ impl Collector {
         let mut listed: BTreeMap<TowerId, u32> = BTreeMap::new();
         for place in 0..self.geometry.total() {
             let index = self.geometry.index(group, place);
-            let sources = self.sources.get(index as usize).into_iter().flatten();
-            for tower in sources.filter(|tower| **tower != NO_TOWER && !is_bad(**tower)) {
-                *listed.entry(*tower).or_default() += 1;
+            for source in self.sources_of(index).filter(|source| !is_bad(source.tower)) {
+                *listed.entry(source.tower).or_default() += 1;
             }
         }
         let largest = listed.iter().max_by_key(|(_, count)| **count).map(|(tower, _)| *tower);
@@ -325,8 +431,8 @@ impl Collector {
     }
 
     /// Returns the places of a group that are not seen, or end too early.
-    pub(crate) fn stale(&self, group: u32) -> Vec<u32> {
-        self.places(group, |index| !self.fresh.contains(index))
+    pub(crate) fn stale(&self, group: u32, is_bad: impl Fn(TowerId) -> bool) -> Vec<u32> {
+        self.places(group, |index| !self.is_fresh(index, &is_bad))
     }
 
     fn places(&self, group: u32, is_wanted: impl Fn(u32) -> bool) -> Vec<u32> {
@@ -342,20 +448,53 @@ impl Collector {
 
     /// Returns the number of towers that list a piece.
     pub(crate) fn towers(&self) -> u32 {
-        let mut towers = Bits::new(u32::from(TowerId::MAX));
-        let sources = self.sources.iter().flatten().filter(|tower| **tower != NO_TOWER);
-        let count = sources.filter(|tower| towers.insert(u32::from(**tower))).count();
+        let count = self.listings.iter().filter(|listing| listing.listed > 0).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn last_end(&self) -> u32 {
-        self.last_end
+    /// Returns the hour at whose end the last piece ends, as towers that are not bad say.
+    pub(crate) fn last_end(&self, is_bad: impl Fn(TowerId) -> bool) -> u32 {
+        let counted = (0..).zip(&self.listings).filter(|(tower, _)| !is_bad(*tower));
+        counted.map(|(_, listing)| listing.last_end).max().unwrap_or(0)
     }
 
     /// Returns the pieces that were taken as a sample, and those of them that were proved.
     pub(crate) fn sample(&self) -> (u32, u32) {
-        (self.taken, self.proved_of_taken)
+        let sum = |of: fn(&Listing) -> u32| self.listings.iter().map(of).sum();
+        (sum(|it| it.taken), sum(|it| it.proved))
     }
+
+    /// Returns the pieces of each group that were drawn as a sample at towers that are not bad, and
+    /// those of them that were proved. Other samples of a group count if none was drawn.
+    pub(crate) fn sample_of_groups(
+        &self,
+        which: Which,
+        is_bad: impl Fn(TowerId) -> bool,
+    ) -> Vec<(u32, u32)> {
+        let mut drawn = vec![(0, 0); self.geometry.groups() as usize];
+        let mut all = drawn.clone();
+        for trial in self.trials.iter().filter(|trial| !is_bad(trial.tower)) {
+            if which == Which::Fresh && !trial.is_fresh {
+                continue;
+            }
+            for (counts, of_groups) in [(trial.is_drawn, &mut drawn), (true, &mut all)] {
+                if let Some(of_group) = of_groups.get_mut(trial.group as usize).filter(|_| counts) {
+                    of_group.0 += 1;
+                    of_group.1 += u32::from(trial.is_proved);
+                }
+            }
+        }
+        let groups = drawn.into_iter().zip(all);
+        groups.map(|(drawn, all)| if drawn.0 > 0 { drawn } else { all }).collect()
+    }
+}
+
+/// The pieces that are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    /// Those that end late enough.
+    Fresh,
 }
 
 #[cfg(test)]
@@ -386,14 +525,16 @@ mod tests {
         collector.fresh_from = 498_001;
         for (index, nonce, tower) in [(1, 1, 0), (1, 2, 1), (2, 1, 2), (3, 1, 2), (3, 1, 0)] {
             let until = 498_000 + u32::from(nonce);
-            assert_eq!(collector.see(tag(&link, index, nonce), until, tower, || 0.0), None);
+            let seen = collector.see(tag(&link, index, nonce), until, tower, || 0.0);
+            assert!(matches!(seen, Some((0, _, Take::No))), "{seen:?}");
         }
         let foreign = Tag::new([9; Tag::LEN]);
         assert_eq!(collector.see(foreign, 498_000, 5, || 0.0), None);
         assert_eq!(collector.seen_in_groups(|_| false), [3]);
         assert_eq!(collector.seen_in_groups(|tower| tower == 2), [2]);
         assert_eq!(collector.seen_in_groups(|tower| tower != 1), [1]);
-        assert_eq!((collector.towers(), collector.last_end()), (3, 498_002));
+        assert_eq!((collector.towers(), collector.last_end(|_| false)), (3, 498_002));
+        assert_eq!(collector.last_end(|tower| tower == 1), 498_001);
         // Towers 0 and 2 list two pieces each, and one of them is at both.
         assert_eq!(collector.seen_without_largest(|_| false), [2]);
         assert_eq!(collector.seen_without_largest(|tower| tower == 1), [2]);
@@ -404,7 +545,10 @@ mod tests {
         collector.see(tag(&link, 1, 1), 498_001, 0, || 0.0);
         collector.see(tag(&link, 2, 1), 498_002, 0, || 0.0);
         assert_eq!(collector.fresh_in_groups(|_| false), [1]);
-        assert!(collector.stale(0).contains(&1) && !collector.stale(0).contains(&2));
+        assert_eq!(collector.fresh_in_groups(|tower| tower == 1), [0]);
+        let stale = collector.stale(0, |_| false);
+        assert!(stale.contains(&1) && !stale.contains(&2));
+        assert!(collector.stale(0, |tower| tower == 1).contains(&2));
     }
 
     #[test]
@@ -429,7 +573,7 @@ mod tests {
         assert!(!collector.set_proved(1));
         assert!(collector.is_complete());
         assert_eq!((collector.wish(119), collector.progress()), (Wish::Never, (60, 1)));
-        let keep = Collector::new(&link, Scope::Sample(0.5));
+        let keep = Collector::new(&link, Scope::Sample);
         assert!(!keep.is_complete());
     }
 
@@ -441,7 +585,47 @@ mod tests {
         let chunk = seal(&keys, 4, &[1; SHARD], &Path::default(), 498_000, [1; 12]);
         assert!(collector.open(&chunk[..], 4).is_none(), "another root");
         assert!(collector.open(&chunk[..100], 4).is_none());
-        assert_eq!(collector.sample(), (2, 0));
+    }
+
+    #[test]
+    fn a_tower_that_proves_less_than_half_does_not_count() {
+        let link = link(9);
+        let mut collector = Collector::new(&link, Scope::Sample);
+        collector.fresh_from = 498_001;
+        for (index, tower, until, draw, is_proved) in [
+            (1, 0, 498_001, 0.0, true),
+            (2, 0, 498_000, 1.0, false),
+            (3, 1, 498_001, 0.0, true),
+            (4, 1, 498_001, 0.0, false),
+            (5, 1, 498_001, 1.0, false),
+        ] {
+            let seen = collector.see(tag(&link, index, 1), until, tower, || draw);
+            let (group, wanted, take) = seen.unwrap();
+            assert_eq!((group, take == Take::Yes), (0, draw < 0.1));
+            collector.on_trial(tower, &wanted, is_proved);
+        }
+        assert_eq!([0, 1, 2].map(|tower| collector.is_liar(tower)), [false, true, false]);
+        assert_eq!(collector.sample(), (5, 2));
+        assert_eq!(collector.sample_of_groups(Which::All, |_| false), [(3, 2)]);
+        assert_eq!(collector.sample_of_groups(Which::Fresh, |tower| tower == 1), [(1, 1)]);
+        // No piece of tower 0 was drawn for the random sample, if the first one is left out.
+        collector.trials.remove(0);
+        assert_eq!(collector.sample_of_groups(Which::All, |tower| tower == 1), [(1, 0)]);
+        collector.begin_round();
+        assert_eq!((collector.sample(), collector.is_liar(1)), ((0, 0), false));
+    }
+
+    #[test]
+    fn towers_that_list_everything_do_not_hide_those_that_hold_pieces() {
+        let link = link(9);
+        let mut collector = Collector::new(&link, Scope::Sample);
+        for liar in 0..6 {
+            for index in 0..40 {
+                collector.see(tag(&link, index, 1), 498_000, liar, || 1.0);
+            }
+        }
+        collector.see(tag(&link, 7, 1), 498_000, 9, || 1.0);
+        assert_eq!(collector.seen_in_groups(|tower| tower < 6), [1]);
     }
 
     proptest! {

@@ -9,16 +9,15 @@ use rand::RngExt;
 
 use super::Env;
 use super::active::{Active, FORECAST_VISITS, Kind, limits, worst};
-use super::collector::Scope;
+use super::collector::{Scope, Which};
 use super::job::{Health, HealthState, JobError, JobEvent, Phase, Repair};
 use super::publisher::{Publisher, Stuck};
 use super::put::{MAX_HOURS, MAX_JITTER, draw};
 use super::survey::Survey;
 use crate::chunk::OpenedChunk;
 use crate::code::Group;
-use crate::estimate::{self, SESSION, floor, seconds};
+use crate::estimate::{self, AliveShare, SESSION, floor, seconds};
 use crate::geometry::Geometry;
-use crate::link::KeepLink;
 use crate::merkle::{Node, top_of};
 
 /// A group is repaired when less than this share is alive (simulated: with a check each 12 minutes
@@ -125,34 +124,51 @@ impl Active {
 
     fn health(&self, loss: f64) -> Health {
         let geometry = self.collector.geometry();
-        let worst = worst(&self.alive_shares());
+        let shares: Vec<_> =
+            self.shares(Which::All).into_iter().map(|(_, proved)| proved).collect();
+        let worst = worst(&shares);
         let (alive, error) = worst.map_or((0.0, 0.0), |it| (it.share, it.error));
         let (safe, needed) = limits(&self.link);
-        let state = if alive - 2.0 * error > safe {
+        let (sampled, proved) = self.collector.sample();
+        let state = if alive - 2.0 * error > safe && proved > 0 {
             HealthState::Safe
         } else if alive + 2.0 * error < needed {
             HealthState::Lost
         } else {
             HealthState::Thin
         };
-        let (sampled, proved) = self.collector.sample();
         let network = self.survey.as_ref().map(Survey::estimate).unwrap_or_default();
-        let is_bad = |tower| self.survey.as_ref().is_some_and(|survey| survey.is_bad(tower));
+        let is_out = |tower| self.is_out(tower);
         Health {
             alive,
             error,
             needed,
             safe,
             state,
-            seen: self.collector.seen_in_groups(is_bad).into_iter().sum(),
+            seen: self.collector.seen_in_groups(is_out).into_iter().sum(),
             sampled,
             proved,
             visited: network.visited,
             known: network.towers,
             fill: network.fill(),
-            last_end: self.collector.last_end(),
+            last_end: self.collector.last_end(is_out),
             life: estimate::life(geometry, alive, loss),
         }
+    }
+
+    /// Returns the share of each group that towers list, and that share times what they prove of the
+    /// sample.
+    fn shares(&self, which: Which) -> Vec<(AliveShare, AliveShare)> {
+        let is_out = |tower| self.is_out(tower);
+        let seen = match which {
+            Which::All => self.collector.seen_in_groups(is_out),
+            Which::Fresh => self.collector.fresh_in_groups(is_out),
+        };
+        let visited = self.survey.as_ref().map_or(0.0, Survey::visited_share);
+        let listed = self.collector.alive(&seen, visited);
+        let samples = self.collector.sample_of_groups(which, is_out);
+        let groups = listed.into_iter().zip(seen).zip(samples);
+        groups.map(|((listed, seen), sample)| (listed, listed.proved(seen, sample))).collect()
     }
 
     pub(super) fn step_keep(&mut self, env: &mut Env) {
@@ -178,7 +194,7 @@ impl Active {
     pub(super) fn begin_check(&mut self, env: &mut Env) {
         let life = self.keep().map_or(MAX_HOURS, |keep| keep.life);
         self.phase = Phase::Visiting;
-        self.collector.scope = Scope::Sample(sample_share(&self.link));
+        self.collector.scope = Scope::Sample;
         self.collector.forget_proved();
         self.collector.fresh_from = env.hour().saturating_add(life / 4);
         self.begin_survey(env, self.hop, u32::MAX);
@@ -186,7 +202,6 @@ impl Active {
 
     fn on_check(&mut self, env: &mut Env) {
         let Some(survey) = &self.survey else { return };
-        let visited = survey.visited_share();
         if survey.answered() == 0 {
             return self.on_keep_trouble(env, JobError::NoStore);
         }
@@ -195,15 +210,14 @@ impl Active {
         let shares = self.alive_shares();
         let count = f64::from(geometry.groups());
         let mean = shares.iter().map(|it| it.share).sum::<f64>() / count;
-        let fresh = self.collector.fresh_in_groups(|tower| survey.is_bad(tower));
-        let fresh = self.collector.alive(&fresh, visited);
         let total = f64::from(geometry.total());
         let mut todo = VecDeque::new();
-        for (group, share) in (0..).zip(fresh) {
-            if share.share < REPAIR_BELOW {
-                let missing = geometry.total() - floor(share.share * total);
-                let places = draw(self.collector.stale(group), missing, env);
-                todo.push_back((group, places));
+        for (group, (listed, proved)) in (0..).zip(self.shares(Which::Fresh)) {
+            // A piece or two of a small sample may have moved on.
+            let share = listed.share.min(proved.share + proved.error);
+            if share < REPAIR_BELOW {
+                let missing = geometry.total() - floor(share * total);
+                todo.push_back((group, self.places_to_repair(env, group, missing)));
             }
         }
         let Some(keep) = self.keep() else { return };
@@ -213,6 +227,19 @@ impl Active {
         let health = self.health(loss);
         env.push(JobEvent::Checked(health));
         self.next_batch(env);
+    }
+
+    /// Draws the places of a group that are published again: those that no tower lists with a late
+    /// hour, and then others, of which the towers proved too few.
+    fn places_to_repair(&self, env: &mut Env, group: u32, count: u32) -> Vec<u32> {
+        let is_out = |tower| self.is_out(tower);
+        let stale = self.collector.stale(group, is_out);
+        let listed = (0..self.collector.geometry().total()).filter(|place| !stale.contains(place));
+        let listed: Vec<_> = listed.collect();
+        let more = count.saturating_sub(u32::try_from(stale.len()).unwrap_or(u32::MAX));
+        let mut places = draw(stale, count, env);
+        places.extend(draw(listed, more, env));
+        places
     }
 
     /// Takes the pieces of the next groups that are repaired, or waits for the next check.
@@ -329,9 +356,4 @@ impl Active {
         let pause = keep.period().mul_f64(env.rng.random_range(0.5..1.5));
         self.wake_at = Some(env.now + pause);
     }
-}
-
-/// Returns the share of the pieces that is taken as a sample: 5 %, and at least 8 of a group.
-fn sample_share(link: &KeepLink) -> f64 {
-    (8.0 / f64::from(link.file().geometry.total())).max(0.05)
 }

@@ -11,6 +11,7 @@ use super::collector::Scope;
 use super::job::{JobError, JobEvent, Phase, PutReport};
 use super::publisher::{Publisher, Stuck};
 use super::requests::{ContactId, PUBLISH_RATE};
+use super::survey::draw_other;
 use crate::estimate::floor;
 
 /// The share of the pieces of each group that must be seen. A keeper repairs below 0.85.
@@ -169,11 +170,13 @@ impl Active {
         })
     }
 
-    /// Draws a first hop that was not used yet.
+    /// Draws a first hop that was not used yet: a configured one, or one that the first hop knows.
+    /// The end of a stem could name only towers of its own, and would see this client there.
     pub(super) fn draw_verifier(&mut self, env: &mut Env) -> Option<ContactId> {
-        let used = &self.used;
+        self.note_table();
+        let (table, used) = (&self.table, &self.used);
         let configured = env.config.first.iter().find(|address| !used.contains(*address));
-        let drawn = || self.survey.as_ref().and_then(|it| it.draw_other(used, &mut env.rng));
+        let drawn = || draw_other(table, used, &mut env.rng);
         let address = configured.cloned().or_else(drawn)?;
         self.used.insert(address.clone());
         let verifier = env.requests.contact(&address);
@@ -273,6 +276,7 @@ impl Active {
         self.set_targets(&mut env.rng);
         env.requests.clear();
         self.hop = hop;
+        self.note_table();
         self.publisher = Some(publisher);
         self.phase = Phase::Publishing;
         if let Some(put) = self.put() {

@@ -7,6 +7,7 @@ use core::time::Duration;
 use clacks_proto::{Address, DatagramError, Instant, LinkId, To, Tower};
 
 use super::Route;
+use super::collector::Wanted;
 use super::survey::TowerId;
 use crate::chunk::Tag;
 use crate::protocol::{Body, Datagram};
@@ -45,7 +46,7 @@ pub(crate) enum Ask {
     },
     Fetch {
         tower: TowerId,
-        wanted: Vec<(Tag, u32)>,
+        wanted: Vec<Wanted>,
     },
     Publish {
         group: u32,
@@ -340,7 +341,7 @@ impl Requests {
         Some(ask)
     }
 
-    /// Notes the answer to one tag of a fetch. Returns the tower and the index. The request ends
+    /// Notes the answer to one tag of a fetch. Returns the tower and the piece. The request ends
     /// with its last tag.
     pub(crate) fn receive(
         &mut self,
@@ -348,12 +349,12 @@ impl Requests {
         tag: Tag,
         route: Route,
         now: Instant,
-    ) -> Option<(TowerId, u32)> {
+    ) -> Option<(TowerId, Wanted)> {
         self.note_answer(number, now);
         let pending = self.pending.get_mut(&number)?;
         let Ask::Fetch { tower, wanted } = &mut pending.ask else { return None };
-        let place = wanted.iter().position(|(other, _)| *other == tag)?;
-        let (_, index) = wanted.swap_remove(place);
+        let place = wanted.iter().position(|other| other.tag == tag)?;
+        let answered = wanted.swap_remove(place);
         let (tower, is_complete) = (*tower, wanted.is_empty());
         self.chunks -= 1;
         self.deadlines.remove(&(pending.deadline, number));
@@ -363,7 +364,7 @@ impl Requests {
             pending.deadline = now + timeout(route);
             self.deadlines.insert((pending.deadline, number));
         }
-        Some((tower, index))
+        Some((tower, answered))
     }
 
     /// Returns the next request that timed out.

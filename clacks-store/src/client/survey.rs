@@ -9,6 +9,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
 use super::Route;
+use super::collector::{LARGE, Take, Wanted};
 use super::requests::{ContactId, Failure, Way, mean};
 use crate::address_group::AddressGroup;
 use crate::chunk::Tag;
@@ -70,8 +71,10 @@ pub(crate) struct Visit {
     is_listing: bool,
     has_more: bool,
     tries: u8,
-    /// Tags of this tower that the job wants.
-    pub(crate) wanted: VecDeque<(Tag, u32)>,
+    /// The pieces that the job wants from this tower.
+    pub(crate) wanted: VecDeque<Wanted>,
+    /// What the tower lists of each group, until its list ends.
+    groups: BTreeMap<u32, Candidates>,
     /// The chunks that are asked for.
     pub(crate) owed: u32,
 }
@@ -82,6 +85,15 @@ enum Near {
     Unknown,
     Asked,
     Known(Vec<Address>),
+}
+
+/// The pieces of a group that a tower lists.
+#[derive(Debug, Default)]
+struct Candidates {
+    listed: u32,
+    /// The pieces among which two are drawn, and these.
+    considered: u32,
+    drawn: [Option<Wanted>; 2],
 }
 
 #[derive(Debug)]
@@ -280,6 +292,7 @@ impl Survey {
             has_more: true,
             tries: 0,
             wanted: VecDeque::new(),
+            groups: BTreeMap::new(),
             owed: 0,
         };
         self.visits.insert(tower, visit);
@@ -367,8 +380,7 @@ impl Survey {
             known.is_bad = true;
         }
         if let Some(visit) = self.visits.get_mut(&tower) {
-            visit.has_more = false;
-            visit.wanted.clear();
+            visit.give_up();
         }
     }
 
@@ -417,6 +429,18 @@ impl Survey {
     pub(crate) fn on_list_asked(&mut self, tower: TowerId) {
         if let Some(visit) = self.visits.get_mut(&tower) {
             visit.is_listing = true;
+        }
+    }
+
+    /// Wants two pieces of each group of which a tower lists more than a sixteenth, when its list
+    /// has ended. A group has `total` pieces.
+    pub(crate) fn want_of_large(&mut self, total: u32) {
+        for visit in self.visits.values_mut().filter(|visit| !visit.has_more) {
+            for group in core::mem::take(&mut visit.groups).into_values() {
+                if group.listed > total / LARGE {
+                    visit.wanted.extend(group.drawn.into_iter().flatten());
+                }
+            }
         }
     }
 
@@ -505,44 +529,71 @@ impl Survey {
         }
     }
 
-    /// Draws a tower that could be another first hop: from another group than all of `used` if
-    /// there is one.
-    pub(crate) fn draw_other(
-        &self,
-        used: &BTreeSet<Address>,
-        rng: &mut impl Rng,
-    ) -> Option<Address> {
-        let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
-        let near = match &self.near {
-            Near::Known(addresses) => &addresses[..],
-            _ => &[],
-        };
-        let others = self.towers.iter().filter_map(|known| known.address.as_ref()).chain(near);
-        let others = others.filter(|address| !used.contains(*address));
-        let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
-        for address in others {
-            by_group.entry(AddressGroup::of(address)).or_default().push(address);
+    /// Returns the towers that the first hop knows by itself. The end of the stem has no say in
+    /// them.
+    pub(crate) fn table(&self) -> Vec<Address> {
+        match (&self.near, self.towers.first()) {
+            (Near::Known(near), Some(KnownTower { address: None, .. })) => near.clone(),
+            (_, Some(KnownTower { address: Some(_), .. })) => {
+                self.addresses.iter().cloned().collect()
+            }
+            _ => Vec::new(),
         }
-        let far: Vec<_> = by_group.keys().filter(|group| !groups.contains(*group)).collect();
-        let all: Vec<_> = by_group.keys().collect();
-        let group = *far.choose(rng).or_else(|| all.choose(rng))?;
-        by_group.get(group)?.choose(rng).map(|address| (*address).clone())
     }
 }
 
+/// Draws a tower that could be another first hop: from another group than all of `used` if there is
+/// one.
+pub(crate) fn draw_other(
+    table: &[Address],
+    used: &BTreeSet<Address>,
+    rng: &mut impl Rng,
+) -> Option<Address> {
+    let groups: BTreeSet<_> = used.iter().map(AddressGroup::of).collect();
+    let mut by_group: BTreeMap<_, Vec<&Address>> = BTreeMap::new();
+    for address in table.iter().filter(|address| !used.contains(*address)) {
+        by_group.entry(AddressGroup::of(address)).or_default().push(address);
+    }
+    let far: Vec<_> = by_group.keys().filter(|group| !groups.contains(*group)).collect();
+    let all: Vec<_> = by_group.keys().collect();
+    let group = *far.choose(rng).or_else(|| all.choose(rng))?;
+    by_group.get(group)?.choose(rng).map(|address| (*address).clone())
+}
+
 impl Visit {
-    /// Takes no more from the tower.
-    pub(crate) fn give_up(&mut self) {
-        self.has_more = false;
-        self.wanted.clear();
+    /// Notes a piece that the tower lists, of which two of each group are drawn.
+    pub(crate) fn on_listed(&mut self, group: u32, piece: Wanted, take: Take, rng: &mut impl Rng) {
+        match take {
+            Take::Yes => self.wanted.push_back(piece),
+            Take::IfLarge => {}
+            Take::No => return,
+        }
+        let group = self.groups.entry(group).or_default();
+        group.listed += 1;
+        if take == Take::IfLarge {
+            group.considered += 1;
+            let place = match group.considered {
+                1 => 0,
+                2 => 1,
+                count => rng.random_range(0..count),
+            };
+            if let Some(drawn) = group.drawn.get_mut(place as usize) {
+                *drawn = Some(piece);
+            }
+        }
     }
 
-    /// A chunk did not come.
-    pub(crate) fn on_fetch_failed(&mut self) {
+    /// Takes no more from the tower. Returns what was wanted.
+    pub(crate) fn give_up(&mut self) -> VecDeque<Wanted> {
+        self.has_more = false;
+        self.groups.clear();
+        core::mem::take(&mut self.wanted)
+    }
+
+    /// A chunk did not come. Returns what is given up.
+    pub(crate) fn on_fetch_failed(&mut self) -> VecDeque<Wanted> {
         self.tries += 1;
-        if self.tries >= MAX_TRIES {
-            self.give_up();
-        }
+        if self.tries < MAX_TRIES { VecDeque::new() } else { self.give_up() }
     }
 
     fn wants_page(&self) -> bool {
@@ -725,15 +776,28 @@ mod tests {
 
     #[test]
     fn another_first_hop_is_of_another_network_if_there_is_one() {
-        let survey = survey(3, 5);
+        let table: Vec<_> =
+            (0..3).flat_map(|group| (0..5).map(move |host| address(group, host))).collect();
         let used = BTreeSet::from([address(0, 0), address(1, 0)]);
         for seed in 0..50 {
-            let other = survey.draw_other(&used, &mut rng(seed)).unwrap();
+            let other = draw_other(&table, &used, &mut rng(seed)).unwrap();
             assert_eq!(AddressGroup::of(&other), AddressGroup::of(&address(2, 0)));
         }
         let used: BTreeSet<_> = (0..3).map(|group| address(group, 0)).collect();
-        let other = survey.draw_other(&used, &mut rng(1)).unwrap();
+        let other = draw_other(&table, &used, &mut rng(1)).unwrap();
         assert!(!used.contains(&other));
-        assert_eq!(survey.remaining(10, Instant::ORIGIN + SECOND), None);
+        assert_eq!(survey(3, 5).remaining(10, Instant::ORIGIN + SECOND), None);
+    }
+
+    #[test]
+    fn the_table_of_the_first_hop_is_not_that_of_the_last_one() {
+        let mut survey = survey(3, 5);
+        assert_eq!(survey.table(), []);
+        survey.on_near(vec![address(7, 1)]);
+        assert_eq!(survey.table(), [address(7, 1)]);
+        let first = Some(address(1, 1));
+        let mut direct = Survey::new(0, first, u32::MAX, BTreeSet::new(), BEGIN);
+        direct.on_towers(0, &[address(2, 1)], |_| 0);
+        assert_eq!(direct.table(), [address(1, 1), address(2, 1)]);
     }
 }

@@ -12,9 +12,13 @@
 
 #[cfg(test)]
 mod replay;
+mod store_chunk;
+mod store_link;
 mod store_machine;
 mod store_protocol;
 
+pub use store_chunk::store_chunk;
+pub use store_link::store_link;
 pub use store_machine::store_machine;
 pub use store_protocol::store_protocol;
 

@@ -27,6 +27,16 @@ fn replay(target: &str, body: impl Fn(&[u8])) {
 }
 
 #[test]
+fn store_chunk() {
+    replay("store_chunk", super::store_chunk);
+}
+
+#[test]
+fn store_link() {
+    replay("store_link", super::store_link);
+}
+
+#[test]
 fn store_protocol() {
     replay("store_protocol", super::store_protocol);
 }
@@ -41,6 +51,8 @@ proptest::proptest! {
 
     #[test]
     fn random_inputs_find_nothing(input in proptest::collection::vec(proptest::num::u8::ANY, 0..900)) {
+        super::store_chunk(&input);
+        super::store_link(&input);
         super::store_protocol(&input);
         super::store_machine(&input);
     }

@@ -38,17 +38,21 @@ pub struct StoreConfig {
     /// room in the last 10 seconds. So the room that becomes free is given to groups in turn.
     /// `u32::MAX` disables the limit. Default: 16 (guess).
     pub turn: u32,
-    /// How many chunks a link may publish at once, and then each second. Default: 4 096 and 256
+    /// How many chunks a guest may publish at once, and then each second. A peer may publish four
+    /// times as many, since it passes on those of others. Default: 4 096 and 256
     /// (guess).
     pub publish_rate: Rate,
-    /// How many other requests a link may make at once, and then each second. Default: 256 and 128
+    /// How many other requests a guest may make at once, and then each second. A peer may make four
+    /// times as many. Default: 256 and 128
     /// (guess).
     pub request_rate: Rate,
     /// New chunks appear in the inventory at the next multiple of this time, so that they can't be
     /// ordered by their arrival. A longer time mixes the chunks of more files. It delays the check
-    /// of a put, and a reader that comes within it. Zero: at once. Default: 2 s.
+    /// of a put, and a reader that comes within it. Zero: at once. Default: 2 s (with 30 s, each
+    /// put takes half a minute; in 2 s, the chunks of one put are most of those that are new).
     pub list_every: Duration,
-    /// Whether requests are passed on for others. Default: true.
+    /// Whether requests are passed on for others. Those of guests on the machine of this tower are
+    /// passed on in any case. Default: true.
     pub relays: bool,
     /// For how long the next tower of a stem stays the same. Guests on the machine of this tower
     /// keep theirs until it is gone: each new one would be another chance for a spy. Default: 10
@@ -60,14 +64,16 @@ pub struct StoreConfig {
     /// The most requests of others that wait for their answers. One peer may have a quarter, and so
     /// may all guests of one address group. Default: 4 096 (guess).
     pub max_relayed: usize,
-    /// The most bytes of datagrams that wait for a link to others. One link may have half.
+    /// The most bytes of datagrams that wait for a link to others. One link may have as many as stay
+    /// free.
     /// Default: 4 MiB (a client has at most 128 chunks under way, which are 1.5 MB).
     pub max_waiting: usize,
     /// How many bytes of datagrams are sent at once, and then each second. Guests get a quarter while
     /// peers wait, and address groups take turns. Default: 8 MiB and 8 MiB.
     pub egress: Rate,
     /// How many dials for others are made at once, and then each second. Those links are at most a
-    /// quarter of all. Default: 64 and 16.
+    /// quarter of all. Lists and fetches wait for up to 10 seconds for their dial. Default: 64 and
+    /// 16.
     pub dials: Rate,
 }
 
@@ -105,6 +111,14 @@ pub struct Rate {
     pub per_second: u32,
 }
 
+impl Rate {
+    pub(super) fn times(self, factor: u32) -> Self {
+        let Self { burst, per_second } = self;
+        let (burst, per_second) = (burst.saturating_mul(factor), per_second.saturating_mul(factor));
+        Self { burst, per_second }
+    }
+}
+
 /// The most datagrams and chunks that wait on one link.
 pub(super) const MAX_WAITING_ITEMS: usize = 256;
 
@@ -117,7 +131,7 @@ impl StoreConfig {
     ///
     /// | for each | bytes |
     /// |---|---|
-    /// | store | 64 KiB |
+    /// | store | 384 KiB, of which 256 are for requests that wait for a dial |
     /// | chunk that the tower has room for | 256 |
     /// | link of `max_links` | 512, and 96 for each of 256 datagrams that wait |
     /// | byte of `max_waiting` | 1 |
@@ -127,7 +141,7 @@ impl StoreConfig {
     pub fn max_memory(&self, tower: &Config) -> usize {
         let chunks = tower.max_held_messages().min(tower.max_held_bytes() / CHUNK);
         let parts = [
-            64 * 1024,
+            384 * 1024,
             chunks.saturating_mul(256),
             tower.max_links.saturating_mul(512 + 96 * MAX_WAITING_ITEMS),
             self.max_waiting,

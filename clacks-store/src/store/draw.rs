@@ -29,7 +29,7 @@ pub(super) enum Edge {
 
 impl Edge {
     /// Returns whether requests come from guests on the machine of this tower.
-    fn is_own_machine(&self) -> bool {
+    pub(super) fn is_own_machine(&self) -> bool {
         matches!(self, Self::Guests(group) if group.is_own_machine())
     }
 }

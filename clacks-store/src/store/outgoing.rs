@@ -127,9 +127,9 @@ impl Outgoing {
     ) -> bool {
         let len = len(&waiting);
         let Some(state) = self.links.get_mut(&link) else { return false };
+        // A link has at most as much as stays free, so links that do not read leave room for others.
         let fits = state.waiting.len() < MAX_WAITING_ITEMS
-            && state.bytes + len <= max_bytes / 2
-            && self.bytes + len <= max_bytes;
+            && (state.bytes + len) + (self.bytes + len) <= max_bytes;
         if !fits {
             return false;
         }
@@ -247,6 +247,21 @@ mod tests {
     use core::net::Ipv4Addr;
 
     use clacks_proto::{Config, Seed, StateMachine, Tower};
+
+    #[test]
+    fn links_that_do_not_read_leave_room_for_others() {
+        let mut outgoing = Outgoing::default();
+        let address = "127.0.0.1:8001".parse().unwrap();
+        let mut tower = Tower::new(Config::default(), address, &Seed::from_u64(1)).unwrap();
+        let kept = [1, 2, 3].map(|number| {
+            let ip = Ipv4Addr::new(127, 0, 0, number).into();
+            let link = tower.accept(ip, Instant::ORIGIN).unwrap();
+            outgoing.open(link, AddressGroup::UNKNOWN);
+            let datagram = || Waiting::Bytes(Bytes::from_static(&[0; 100]));
+            (0..250).filter(|_| outgoing.push(link, datagram(), true, 10_000)).count()
+        });
+        assert_eq!(kept, [50, 25, 12]);
+    }
 
     #[test]
     fn guests_get_a_quarter_while_peers_wait() {

@@ -74,7 +74,7 @@ pub(super) struct NotAwaited;
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     entries: BTreeMap<u32, Relayed>,
-    /// When requests end, the oldest first. Those that were answered stay here for a while.
+    /// When requests end, the oldest first. The first one is open. Others may be answered.
     ends: VecDeque<(Instant, u32)>,
 }
 
@@ -104,11 +104,8 @@ impl Relays {
         let ends_at = now + TIMEOUT;
         self.entries.insert(number, Relayed { to, asker, number: asked, awaited, ends_at });
         if self.ends.len() > 2 * self.entries.len() + 64 {
-            let entries = &self.entries;
-            let is_open = |(at, number): &(Instant, u32)| {
-                entries.get(number).is_some_and(|entry| entry.ends_at == *at)
-            };
-            self.ends.retain(is_open);
+            let ends = core::mem::take(&mut self.ends);
+            self.ends = ends.into_iter().filter(|end| self.is_open(*end)).collect();
         }
         self.ends.push_back((ends_at, number));
     }
@@ -132,23 +129,27 @@ impl Relays {
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Relayed> {
-        self.entries.remove(&number)
+        let removed = self.entries.remove(&number);
+        // Most are answered in order. Without this, each would cause a wake-up.
+        while self.ends.front().is_some_and(|end| !self.is_open(*end)) {
+            self.ends.pop_front();
+        }
+        removed
     }
 
-    /// Returns when the next request ends, or earlier.
+    fn is_open(&self, (at, number): (Instant, u32)) -> bool {
+        self.entries.get(&number).is_some_and(|entry| entry.ends_at == at)
+    }
+
+    /// Returns when the next request ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.ends.front().map(|(at, _)| *at)
     }
 
     /// Removes a request whose time is over.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Relayed> {
-        while let Some((at, number)) = self.ends.front().copied().filter(|(at, _)| *at <= now) {
-            self.ends.pop_front();
-            if self.entries.get(&number).is_some_and(|entry| entry.ends_at == at) {
-                return self.remove(number);
-            }
-        }
-        None
+        let (_, number) = self.ends.front().copied().filter(|(at, _)| *at <= now)?;
+        self.remove(number)
     }
 
     /// Removes and returns the requests that were sent on a link which has ended, and those that

@@ -10,7 +10,7 @@ use clacks_proto::{
     Action, Address, Config, Event, Instant, IoCause, LinkId, Notice, Refusal, Seed, SendRate,
     StateMachine, To, Tower, Wakeup,
 };
-use clacks_store::protocol::{Body, Datagram, Outcome, Page};
+use clacks_store::protocol::{Body, Datagram, Outcome, Page, Tags};
 use clacks_store::{
     Chunk, Client, ClientConfig, Group, GroupRoots, Job, JobEvent, Store, StoreConfig, Tag,
     enable_client, enable_store,
@@ -54,6 +54,10 @@ pub(crate) enum Conduct {
     Forge(Vec<Tag>),
     /// Lists these tags, and gives nothing.
     Silent(Vec<Tag>),
+    /// Lists these tags with these hours, and says that the chunks are gone.
+    Gone(Vec<(Tag, u32)>),
+    /// Lists these tags with these hours, and gives the chunks of the first store that it knows.
+    Copy(Vec<(Tag, u32)>),
     /// Takes datagrams and answers none.
     Mute,
 }
@@ -64,6 +68,10 @@ pub(crate) struct Fake {
     pub(crate) conduct: Conduct,
     /// The stores that it names.
     pub(crate) known: Vec<Address>,
+    /// The next tower of longer stems. Without one, all stems end here.
+    pub(crate) stem: Option<Address>,
+    /// The requests that came as the hop of a stem.
+    pub(crate) relays: u32,
     next: usize,
     number: u32,
     /// The requests passed on, by link and number.
@@ -103,6 +111,13 @@ impl Fake {
 
     fn answer(&mut self, link: LinkId, request: &Datagram<'_>, now: Instant) {
         let number = request.number;
+        self.relays += u32::from(matches!(request.body, Body::Relay { .. }));
+        if let (Some(next), Body::Relay { hops: hops @ 2.., target, inner }) =
+            (self.stem.clone(), &request.body)
+        {
+            let body = Body::Relay { hops: hops - 1, target: target.clone(), inner };
+            return self.pass(link, number, &next, &body, now);
+        }
         let (body, target) = match &request.body {
             Body::Relay { inner, target, .. } => {
                 (Body::decode_inner(inner).unwrap(), target.clone())
@@ -145,18 +160,29 @@ impl Fake {
             }
             (Body::List { after }, None) => {
                 let mut page = Page::default();
-                let tags = match &self.conduct {
+                let usual = |tags: &[Tag]| tags.iter().map(|tag| (*tag, HOUR + 20)).collect();
+                let mut entries: Vec<_> = match &self.conduct {
                     Conduct::Forge(tags) | Conduct::Silent(tags) | Conduct::DropAndList(tags) => {
-                        &tags[..]
+                        usual(tags)
                     }
-                    _ => &[],
+                    Conduct::Gone(entries) | Conduct::Copy(entries) => entries.clone(),
+                    _ => Vec::new(),
                 };
-                let mut tags: Vec<_> = tags.iter().filter(|tag| *tag > after).collect();
-                tags.sort_unstable();
-                let has_more = tags.iter().any(|tag| !page.push(**tag, HOUR + 20));
+                entries.retain(|(tag, _)| tag > after);
+                entries.sort_unstable();
+                let has_more = entries.iter().any(|(tag, until)| !page.push(*tag, *until));
                 let entries = page.entries();
                 let body = Body::Inventory { has_more, held: 10, room: 1_000, entries };
                 return self.send(link, &Datagram { number, body }, now);
+            }
+            (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Gone(_)) => {
+                let tags: Vec<_> = tags.iter().map(|tag| *tag.bytes()).collect();
+                let body = Body::Gone(Tags::new(&tags).unwrap());
+                return self.send(link, &Datagram { number, body }, now);
+            }
+            (Body::Fetch(_), None) if matches!(self.conduct, Conduct::Copy(_)) => {
+                let to = self.known[0].clone();
+                return self.pass(link, number, &to, &body, now);
             }
             (Body::Fetch(tags), None) if matches!(self.conduct, Conduct::Forge(_)) => {
                 for tag in tags.iter() {
@@ -274,7 +300,17 @@ impl Network {
         let tower = Tower::new(config, address(number), &seed).unwrap();
         let known = known.iter().map(|number| address(*number)).collect();
         let passed = BTreeMap::new();
-        let fake = Fake { tower, conduct, known, next: 0, number: 0, passed, requests: 0 };
+        let fake = Fake {
+            tower,
+            conduct,
+            known,
+            stem: None,
+            relays: 0,
+            next: 0,
+            number: 0,
+            passed,
+            requests: 0,
+        };
         self.nodes.push(Node::Fake(Box::new(fake)));
         number
     }

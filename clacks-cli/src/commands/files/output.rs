@@ -22,15 +22,15 @@ pub(super) enum Output {
     Stdout,
     /// Into a device or a pipe that exists.
     Device(PathBuf),
-    /// Into a new file. Without a path it has the name in the stream, in a folder.
-    File { folder: PathBuf, path: Option<PathBuf> },
+    /// Into a new file in a folder. Without a path it has the name in the stream.
+    File { folder: PathBuf, path: Option<(PathBuf, Existing)> },
 }
 
 impl Output {
-    /// Returns the output that the options choose. A file that exists and may not be replaced is
-    /// refused at once.
+    /// Returns the output that the options choose. Fails if it is a file that exists and may not be
+    /// replaced.
     pub(super) fn choose(args: &GetArgs) -> Result<Self, Failure> {
-        let output = match &args.output {
+        Ok(match &args.output {
             None => Self::File { folder: ".".into(), path: None },
             Some(path) if path.as_os_str() == "-" => {
                 if args.access.json {
@@ -50,13 +50,12 @@ impl Output {
             Some(path) => match fs::metadata(path) {
                 Ok(found) if found.is_dir() => Self::File { folder: path.clone(), path: None },
                 Ok(found) if !found.is_file() => Self::Device(path.clone()),
-                _ => Self::File { folder: folder_of(path), path: Some(path.clone()) },
+                _ => {
+                    let existing = may_write(path, args.force)?;
+                    Self::File { folder: folder_of(path), path: Some((path.clone(), existing)) }
+                }
             },
-        };
-        if let Self::File { path: Some(path), .. } = &output {
-            may_write(path, args.force)?;
-        }
-        Ok(output)
+        })
     }
 
     /// Opens the log of the pieces of a file. Fails if the disk has no room for the rest of it and
@@ -117,11 +116,14 @@ impl Output {
                 Ok(None)
             }
             Self::File { folder, path } => {
-                let path = match path {
-                    Some(path) => path.clone(),
-                    None => folder.join(name(&content, id)),
+                let (path, existing) = match path {
+                    Some(chosen) => chosen.clone(),
+                    None => {
+                        let path = folder.join(name(&content, id));
+                        let existing = may_write(&path, force)?;
+                        (path, existing)
+                    }
                 };
-                let existing = may_write(&path, force)?;
                 let written = NewFile::create(&path).map_err(ContentError::Write).and_then(|new| {
                     let mut new = new;
                     content.write_to(new.file(), on_group)?;
@@ -325,7 +327,7 @@ mod tests {
         let expected = Output::File { folder: folder.clone(), path: None };
         assert_eq!(choose(&folder).ok(), Some(expected));
         let path = folder.join("photo.jpg");
-        let expected = Output::File { folder, path: Some(path.clone()) };
+        let expected = Output::File { folder, path: Some((path.clone(), Existing::Keep)) };
         assert_eq!(choose(&path).ok(), Some(expected));
         let null = Path::new("/dev/null");
         assert_eq!(choose(null).ok(), Some(Output::Device(null.into())));

@@ -405,16 +405,21 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 1 => "",
                 _ => " of a group",
             };
-            let agreed = match agreed {
-                0 => " No other tower could be asked.",
-                1 => " Another tower agrees.",
-                _ => " Other towers agree.",
-            };
-            Failure::Gone(format!(
-                "The file is gone: {seen} of {needed} needed pieces{groups} were found, at {visited} \
-                 of {known} towers.{agreed} It was put until {}.",
-                until_text(until)
-            ))
+            let found = format!(
+                "{seen} of {needed} needed pieces{groups} were found, at {visited} of {known} towers"
+            );
+            let until = until_text(until);
+            let is_alone = known <= 1 && visited > 0;
+            match agreed {
+                0 if !is_alone => Failure::failed(format_args!(
+                    "The file may be gone: {found}, and no other tower could be asked. Try again. \
+                     It was put until {until}."
+                )),
+                0 => Failure::Gone(format!("The file is gone: {found}. It was put until {until}.")),
+                _ => Failure::Gone(format!(
+                    "The file is gone: {found}, and another tower agrees. It was put until {until}."
+                )),
+            }
         }
         JobError::NotSeen => Failure::failed(
             "The first tower took the pieces, and other towers do not see them: name another one \
