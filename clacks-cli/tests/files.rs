@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -234,6 +234,21 @@ fn an_interrupted_get_takes_only_the_rest() {
     assert_eq!(find(&events, "done")["bytes"], content.len());
     assert!(person.read("copy") == content);
     assert_eq!(person.names(), ["copy", "film.mp4"], "the part file is removed");
+}
+
+/// Presses Ctrl-C once, and waits for the end. A second one would end the command with another exit
+/// code.
+fn interrupt(child: &mut Child) -> ExitStatus {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "the command does not end");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Kills a command with SIGKILL when a condition holds. The command must still run then.
@@ -495,7 +510,7 @@ fn a_keeper_with_a_keep_link_counts_the_pieces_until_it_is_stopped() {
             break;
         }
     }
-    assert!(common::interrupt_until_it_ends(&mut child).success());
+    assert!(interrupt(&mut child).success());
 }
 
 #[test]
@@ -515,7 +530,7 @@ fn a_put_that_keeps_the_file_prints_the_link_first() {
     }
     let link = find(&seen, "link")["read"].as_str().unwrap();
     assert_eq!(find(&seen, "done")["pieces"], 32);
-    assert!(common::interrupt_until_it_ends(&mut child).success());
+    assert!(interrupt(&mut child).success());
     let order = fs::read(person.path("state/clacks/first-hop.json")).unwrap();
     person.get(&towers, link, b"hello");
     assert_eq!(fs::read(person.path("state/clacks/first-hop.json")).unwrap(), order);

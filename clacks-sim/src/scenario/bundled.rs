@@ -69,12 +69,14 @@ pub(super) const BUNDLED: &[Bundled] = bundle! {
     "long-split", 3 s: "The network is split into halves for two hours",
     "turnover", 7 s: "Towers stay for an hour, and one of ten leaves by a crash",
     "acquaintance", 4 s: "A hundred towers with the default configuration get to know each other",
-    "store-ten", 2 s: "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
-    "store-keep", 0 s: "Files with keepers, while towers leave and a tenth of them drops what it gets",
+    "store-ten", 1 s: "A file of 10 MiB is put at one of ten towers, which is killed, and got at another one",
+    "store-keep", 4 s: "Files with keepers, while towers leave and a tenth of them drops what it gets",
     "store-visits", 0 s: "Readers find the pieces of their files after visits to half of a thousand towers",
-    "store-lossy", 0 s: "Files are put and got while one segment in a hundred breaks its connection",
-    "store-over", 0 s: "Pieces end with their hour, although clocks differ by a minute",
-    "store-decay", 0 s: "Pieces without keepers die with the towers that crash, compared with theory",
+    "store-lossy", 1 s: "Files are put and got while one segment in a hundred breaks its connection",
+    "store-over", 1 s: "Pieces end with their hour, although clocks differ by a minute",
+    "store-decay", 4 s: "Pieces without keepers die with the towers that crash, compared with theory",
+    "store-holes", 5 s: "Files with keepers, while a tenth of the towers drops what it gets",
+    "store-flood", 12 s: "Files stay readable while three of sixty towers fill all queues",
 };
 
 impl Scenario {
@@ -159,11 +161,14 @@ mod tests {
         const FASTER: u32 = 40;
         let all = Scenario::bundled().iter().map(|one| Scenario::from_toml(one.toml).unwrap());
         // A prediction is for the whole run, a network that converges has its own end, and clients
-        // need their time to put and get a file.
+        // of files need their time.
         let attacks = all.filter(|scenario| {
             let is_predicted = scenario.targets.iter().any(|target| target.prediction.is_some());
-            let has_own_end = scenario.checks.convergence || scenario.files.is_some();
-            !scenario.targets.is_empty() && !is_predicted && !has_own_end
+            let has_files = scenario.files.is_some();
+            !scenario.targets.is_empty()
+                && !is_predicted
+                && !scenario.checks.convergence
+                && !has_files
         });
         let mut kinds = std::collections::BTreeSet::new();
         for mut scenario in attacks {

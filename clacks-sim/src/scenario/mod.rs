@@ -439,6 +439,11 @@ impl Scenario {
             fault.repeat = shortened(fault.repeat, fault.at, lasts, time);
             fault.end() <= time
         });
+        if let Some(files) = &mut self.files {
+            files.at = files.at.min(time / 2);
+            files.over = files.over.min(time - files.at);
+            files.read_at = files.read_at.min(time);
+        }
         let is_late = |target: &mut Target| target.measure.end() > time;
         let removed = self.targets.extract_if(.., is_late).collect();
         self.churn = self.churn.take().filter(|churn| churn.from < time);
