@@ -29,8 +29,8 @@ mod store;
 
 pub use chunk::{CHUNK, Chunk, OpenedChunk, Tag, seal};
 pub use client::{
-    Client, ClientConfig, Health, HealthState, Job, JobError, JobEvent, Phase, Progress, PutReport,
-    Repair, Route, enable_client,
+    Client, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Phase, Progress,
+    PutReport, Repair, Route, enable_client,
 };
 pub use code::{Group, GroupRoots, RestoreError};
 pub use content::{FileHeader, HeaderError, MAX_NAME, apply_cipher};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use clacks_store::{
-    Chunk, ClientConfig, Health, HealthState, Job, JobError, JobEvent, Path, Phase, Refusal, Route,
-    SHARD, StoreConfig, Tag, seal,
+    Chunk, ClientConfig, FirstHop, Health, HealthState, Job, JobError, JobEvent, Path, Phase,
+    Refusal, Route, SHARD, StoreConfig, Tag, seal,
 };
 use network::{Conduct, File, HOUR, Network, UNIX, address, config};
 
@@ -113,7 +113,10 @@ fn a_file_is_put_and_got_through_stems_of_stores() {
             let missing = File::new(60, 100 + number, HOUR + 24);
             network.start(getter, get(&missing));
             let error = network.run(getter, &missing).error();
-            let is_gone = matches!(error, JobError::Gone { seen: 0, .. });
+            let is_gone = match stores {
+                1 => matches!(error, JobError::NotConfirmed { seen: 0, needed: 60 }),
+                _ => matches!(error, JobError::Gone { seen: 0, agreed: 1, .. }),
+            };
             assert!(is_gone, "{error:?}, {stores} stores, file {number}");
         }
     }
@@ -353,6 +356,55 @@ fn the_end_of_a_stem_does_not_choose_other_first_hops() {
     for accomplice in accomplices {
         assert_eq!(network.fake(accomplice).relays, 0);
     }
+}
+
+#[test]
+fn a_file_is_not_gone_if_the_other_towers_named_are_dead() {
+    let mut network = Network::of_stores(3);
+    let file = File::new(9, 1, HOUR + 24);
+    put(&mut network, &file);
+    let dead: Vec<_> = (0..3).map(|_| network.add_fake(Conduct::Mute, &[])).collect();
+    dead.iter().for_each(|number| network.kill(*number));
+    let hider = network.add_fake(Conduct::Hide, &dead);
+    let all: Vec<_> = [hider].into_iter().chain(dead).collect();
+    let getter = network.add_client(stem(&all));
+    network.start(getter, get(&file));
+    let error = network.run(getter, &file).error();
+    assert_eq!(error, JobError::NotConfirmed { seen: 0, needed: 9 });
+}
+
+#[test]
+fn an_own_tower_passes_each_request_on_to_another_one() {
+    let mut network = Network::of_stores(3);
+    let end = network.add_fake(Conduct::Relay, &[0, 1, 2]);
+    let own = network.add_fake(Conduct::Relay, &[0, 1, 2]);
+    network.fake(own).stem = Some(address(end));
+    let mut config = stem(&[own]);
+    for first_hop in [FirstHop::Own, FirstHop::Foreign] {
+        config.first_hop = first_hop;
+        for seed in 0..8 {
+            let file = File::new(9, seed, HOUR + 24);
+            let putter = network.add_client(config.clone());
+            network.start(putter, Job::Put(file.link.clone()));
+            network.run(putter, &file).put();
+        }
+        let shortest = if first_hop == FirstHop::Own { 2 } else { 1 };
+        assert_eq!(network.fake(own).shortest_stem, Some(shortest));
+    }
+}
+
+#[test]
+fn an_own_tower_without_others_asks_by_itself() {
+    let mut network = Network::of_stores(1);
+    let mut config = stem(&[0]);
+    config.first_hop = FirstHop::Own;
+    let file = File::new(9, 1, HOUR + 24);
+    let putter = network.add_client(config.clone());
+    network.start(putter, Job::Put(file.link.clone()));
+    network.run(putter, &file).put();
+    let getter = network.add_client(config);
+    network.start(getter, get(&file));
+    network.run(getter, &file).assert_restores(&file);
 }
 
 #[test]

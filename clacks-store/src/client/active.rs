@@ -16,7 +16,7 @@ use super::publisher::Publisher;
 use super::put::{MAX_HOURS, Put};
 use super::requests::{Ask, ContactId, Failure, MAX_FAILURES, NotSent, PUBLISH_RATE, Way};
 use super::survey::{Survey, TowerId};
-use super::{Env, Route};
+use super::{Env, FirstHop, Route};
 use crate::address_group::AddressGroup;
 use crate::chunk::Chunk;
 use crate::code::{Group, GroupRoots};
@@ -90,13 +90,13 @@ impl Active {
         proved.into_iter().for_each(|index| _ = collector.set_proved(index));
         let hop = env.requests.contact(&first);
         env.requests.forgive(hop);
-        // One hop, and one more with each coin that shows heads.
+        // The least hops, and one more with each coin that shows heads.
         let coins = u8::try_from(env.rng.next_u32().trailing_zeros()).unwrap_or(MAX_HOPS);
         let mut active = Self {
             kind,
             phase: Phase::Estimating,
             link,
-            hops: coins.saturating_add(1).min(MAX_HOPS),
+            hops: coins.saturating_add(least_hops(env)).min(MAX_HOPS),
             hop,
             given_up: 0,
             used: BTreeSet::from([first]),
@@ -332,7 +332,7 @@ impl Active {
             match env.requests.send(tower, near, Ask::Near, &Body::Peers { cursor: 0 }, env.now) {
                 Ok(()) => survey.on_near_asked(),
                 Err(NotSent::Later) => {}
-                Err(NotSent::Failed(_)) => survey.on_near(Vec::new()),
+                Err(NotSent::Failed(_)) => survey.on_near_failed(),
             }
         }
         loop {
@@ -613,7 +613,10 @@ impl Active {
         let is_hop = env.config.route == Route::Stem && failure == Failure::LinkEnded;
         match ask {
             Ask::Peers => {
-                if failure == Failure::Lost && self.hops > 1 {
+                // An own tower asks by itself only if there is no other one.
+                let is_alone = self.survey.as_ref().is_some_and(Survey::is_alone);
+                let least = if is_alone { 1 } else { least_hops(env) };
+                if failure == Failure::Lost && self.hops > least {
                     // The network is too small for a stem of this length. Hops see this of each
                     // other as of the origin.
                     self.hops -= 1;
@@ -631,7 +634,7 @@ impl Active {
             }
             Ask::Near => {
                 if let Some(survey) = &mut self.survey {
-                    survey.on_near(Vec::new());
+                    survey.on_near_failed();
                 }
             }
             Ask::List { tower } => {
@@ -747,6 +750,14 @@ impl Active {
             (Phase::Verifying, Some(survey)) => survey.remaining(survey.known(), env.now),
             _ => None,
         }
+    }
+}
+
+/// Returns the hops of the shortest stem.
+fn least_hops(env: &Env) -> u8 {
+    match env.config.first_hop {
+        FirstHop::Foreign => 1,
+        FirstHop::Own => 2,
     }
 }
 

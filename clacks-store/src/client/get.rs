@@ -154,6 +154,14 @@ impl Active {
         let (visited, known) = (survey.answered(), survey.known());
         let needed = self.collector.geometry().data();
         let agreed = self.get().map_or(0, |get| get.agreed);
-        self.fail(env, JobError::Gone { seen, needed, visited, known, agreed });
+        // One hop may hide the pieces.
+        let is_confirmed = agreed > 0 || env.config.verify == 0;
+        self.fail(
+            env,
+            match is_confirmed {
+                true => JobError::Gone { seen, needed, visited, known, agreed },
+                false => JobError::NotConfirmed { seen, needed },
+            },
+        );
     }
 }

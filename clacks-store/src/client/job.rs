@@ -245,7 +245,7 @@ pub enum JobError {
     Clock,
     /// A group that was supplied is not the one in the link: the file changed meanwhile.
     Changed,
-    /// Too few pieces are in the network.
+    /// Too few pieces are in the network, as the first hop and at least one other say.
     Gone {
         /// The pieces seen of the worst group.
         seen: u32,
@@ -257,6 +257,13 @@ pub enum JobError {
         known: u32,
         /// The number of other first hops that agree.
         agreed: u8,
+    },
+    /// The first hop shows too few pieces, and no other one answers that could agree.
+    NotConfirmed {
+        /// The pieces seen of the worst group.
+        seen: u32,
+        /// The pieces that a group needs.
+        needed: u32,
     },
     /// The pieces were published, and other first hops don't see them.
     NotSeen,
@@ -292,6 +299,9 @@ impl fmt::Display for JobError {
                 f,
                 "the file is gone: {visited} of {known} towers have {seen} of {needed} needed \
                  pieces of a group"
+            ),
+            Self::NotConfirmed { .. } => f.write_str(
+                "only the first tower says that the file is gone: use another first tower",
             ),
             Self::NotSeen => f.write_str(
                 "other towers do not see the pieces that were published: use another first tower",

@@ -58,6 +58,18 @@ pub enum Route {
     Direct,
 }
 
+/// Whose tower the first hop is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FirstHop {
+    /// A tower of another person. It is a hop of the stem like any other.
+    #[default]
+    Foreign,
+    /// The tower of this person. Towers that are asked must not see it, so each stem has another
+    /// hop behind it. Only if it knows no other store, it asks by itself.
+    Own,
+}
+
 /// How a client works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,6 +77,8 @@ pub struct ClientConfig {
     /// The first hops, at least one. The next one is used when the one before is gone. Keep the
     /// same one for all jobs: a new one for each job learns in time which files belong together.
     pub first: Vec<Address>,
+    /// Whose tower the first of these is. Default: [`FirstHop::Foreign`].
+    pub first_hop: FirstHop,
     /// How requests reach towers. Default: [`Route::Stem`].
     pub route: Route,
     /// Through how many other first hops a put is checked, and a file that is gone is searched. One
@@ -79,7 +93,8 @@ impl ClientConfig {
     /// Returns the default configuration with these first hops.
     #[must_use]
     pub fn new(first: Vec<Address>) -> Self {
-        Self { first, route: Route::Stem, verify: 1, patient: false }
+        let (first_hop, route) = (FirstHop::default(), Route::default());
+        Self { first, first_hop, route, verify: 1, patient: false }
     }
 }
 

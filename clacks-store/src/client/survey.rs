@@ -84,6 +84,7 @@ pub(crate) struct Visit {
 enum Near {
     Unknown,
     Asked,
+    Failed,
     Known(Vec<Address>),
 }
 
@@ -112,6 +113,7 @@ pub(crate) struct Survey {
     /// The next page of addresses.
     cursor: Option<u32>,
     is_asking_peers: bool,
+    has_lost_peers: bool,
     peer_pages: u32,
     /// The towers that the first hop knows. They may become other first hops.
     near: Near,
@@ -150,6 +152,7 @@ impl Survey {
             visits: BTreeMap::new(),
             cursor: Some(0),
             is_asking_peers: false,
+            has_lost_peers: false,
             peer_pages: 0,
             // The first hop is the end of the way itself if that has an address.
             near: if first.is_some() { Near::Known(Vec::new()) } else { Near::Unknown },
@@ -225,12 +228,23 @@ impl Survey {
     /// A page of addresses did not come.
     pub(crate) fn on_peers_failed(&mut self) {
         self.is_asking_peers = false;
+        self.has_lost_peers = true;
     }
 
     /// Returns whether to ask the first hop for the towers that it knows: the last hop does not name
     /// itself.
     pub(crate) fn wants_near(&self) -> bool {
-        matches!(self.near, Near::Unknown) && !self.knows_no_tower()
+        matches!(self.near, Near::Unknown) && (!self.knows_no_tower() || self.has_lost_peers)
+    }
+
+    /// Returns whether the first hop says that it knows no other tower with a store.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(&self.near, Near::Known(near) if near.is_empty())
+    }
+
+    /// Does without the towers that the first hop knows.
+    pub(crate) fn on_near_failed(&mut self) {
+        self.near = Near::Failed;
     }
 
     pub(crate) fn on_near_asked(&mut self) {
@@ -472,7 +486,7 @@ impl Survey {
     }
 
     fn has_addresses(&self) -> bool {
-        self.cursor.is_none() && matches!(self.near, Near::Known(_))
+        self.cursor.is_none() && matches!(self.near, Near::Failed | Near::Known(_))
     }
 
     /// Returns whether the visits that were allowed have all had an answer or failed. Visits with

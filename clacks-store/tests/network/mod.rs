@@ -72,6 +72,8 @@ pub(crate) struct Fake {
     pub(crate) stem: Option<Address>,
     /// The requests that came as the hop of a stem.
     pub(crate) relays: u32,
+    /// The fewest hops of a request that is not for addresses.
+    pub(crate) shortest_stem: Option<u8>,
     next: usize,
     number: u32,
     /// The requests passed on, by link and number.
@@ -111,7 +113,12 @@ impl Fake {
 
     fn answer(&mut self, link: LinkId, request: &Datagram<'_>, now: Instant) {
         let number = request.number;
-        self.relays += u32::from(matches!(request.body, Body::Relay { .. }));
+        if let Body::Relay { hops, inner, .. } = &request.body {
+            self.relays += 1;
+            if !matches!(Body::decode_inner(inner), Ok(Body::Peers { .. })) {
+                self.shortest_stem = Some(self.shortest_stem.map_or(*hops, |it| it.min(*hops)));
+            }
+        }
         if let (Some(next), Body::Relay { hops: hops @ 2.., target, inner }) =
             (self.stem.clone(), &request.body)
         {
@@ -306,6 +313,7 @@ impl Network {
             known,
             stem: None,
             relays: 0,
+            shortest_stem: None,
             next: 0,
             number: 0,
             passed,

@@ -1,6 +1,7 @@
 //! Which tower is asked first, and as a member of which network.
 
 use clacks_proto::{Address, Host};
+use clacks_store::FirstHop;
 
 use super::first_hop;
 use crate::args::{AccessArgs, TrustArgs};
@@ -91,10 +92,27 @@ impl Access {
     /// Returns the failure if the first tower passes no requests on.
     pub(super) fn no_relay(&self) -> Failure {
         Failure::Refused(format!(
-            "{} passes no requests of others on: name another tower with --tower HOST:PORT, or add \
-             --direct, which shows this machine to all towers that are asked.",
+            "{} passes no requests of others on, or no tower that it knows does: name another tower \
+             with --tower HOST:PORT, or add --direct, which shows this machine to all towers that \
+             are asked.",
             self.first()
         ))
+    }
+
+    /// Returns the failure if only the first tower says that a file is gone.
+    pub(super) fn not_confirmed(&self, seen: u32, needed: u32) -> Failure {
+        Failure::failed(format_args!(
+            "Only {} says that the file is gone ({seen} of {needed} needed pieces were found), and no \
+             other tower could be asked: name another tower with --tower HOST:PORT.",
+            self.first()
+        ))
+    }
+
+    /// Returns whose tower the first one is. One on this machine is that of its user.
+    pub(super) fn first_hop(&self) -> FirstHop {
+        let is_here = self.first.first().is_some_and(is_loopback);
+        let is_own = is_here || matches!(self.origin, Origin::Local | Origin::Default);
+        if is_own { FirstHop::Own } else { FirstHop::Foreign }
     }
 
     /// Returns the failure if no tower has a store.

@@ -421,6 +421,7 @@ pub(super) fn failure(error: JobError, access: &Access, until: u32, geometry: Ge
                 )),
             }
         }
+        JobError::NotConfirmed { seen, needed } => access.not_confirmed(seen, needed),
         JobError::NotSeen => Failure::failed(
             "The first tower took the pieces, and other towers do not see them: name another one \
              with --tower HOST:PORT.",
