@@ -425,11 +425,6 @@ impl Scenario {
         messages.at = messages.at.map(|_| start);
         messages.over = messages.over.min(time.saturating_sub(start));
         messages.repeat = shortened(messages.repeat, start, messages.over, time);
-        if let Some(files) = &mut self.files {
-            files.at = files.at.min(time);
-            files.over = files.over.min(time - files.at);
-            files.read_at = files.read_at.min(time);
-        }
         self.faults.retain_mut(|fault| {
             if fault.at >= time {
                 return false;

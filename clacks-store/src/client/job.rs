@@ -93,9 +93,9 @@ pub enum JobEvent {
 pub struct PutReport {
     /// The number of pieces.
     pub pieces: u32,
-    /// The number of towers that list at least one of them.
+    /// The number of towers that list at least one of them. 0 if nothing was checked.
     pub towers: u32,
-    /// The share of the pieces of the worst group that was seen.
+    /// The share of the pieces of the worst group that was seen. 0 if nothing was checked.
     pub seen: f64,
     /// The number of other first hops through which the pieces were seen. It is less than
     /// [`verify`](crate::ClientConfig::verify) if no further tower can be reached.
